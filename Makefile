@@ -1,0 +1,53 @@
+# The one list of tasks. Each target makes .venv when it is missing or old.
+
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11, \
+	$(shell $(p) -c 'import sys; print("$(p)" if sys.version_info >= (3, 11) else "")' 2>/dev/null)))
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test coverage lint format clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1  @/p' $(MAKEFILE_LIST) | column -t -s @
+
+# What runs the service comes first and alone, so that the demo starts soon.
+.venv/base.stamp: setup.py pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing aims_server into .venv ..." >&2
+	@$(PIP) --editable .
+	@touch $@
+
+.venv/dev.stamp: .venv/base.stamp
+	@echo "Installing the tools for tests and checks into .venv ..." >&2
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+demo: .venv/base.stamp  ## a simulated platform and the service beside it, ready to log in
+	@$(BIN)/aims-server demo
+
+test: .venv/dev.stamp  ## all tests
+	@$(BIN)/python -m pytest
+
+coverage: .venv/dev.stamp  ## all tests, and the lines that none of them ran
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+lint: .venv/dev.stamp  ## every check but the tests; changes nothing
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+format: .venv/dev.stamp  ## put the code in form
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+clean:  ## remove everything that was made
+	@rm -rf .venv build dist htmlcov *.egg-info .coverage .coverage.* \
+		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

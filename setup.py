@@ -1,0 +1,70 @@
+"""Packaging of aims_server: what it needs and what it installs.
+
+The settings of the tools stand in ``pyproject.toml``.
+"""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+PACKAGE = (HERE / "aims_server" / "__init__.py").read_text(encoding="utf-8")
+README = HERE / "README.rst"
+
+version = re.search(r'^__version__ = "([^"]+)"$', PACKAGE, re.MULTILINE)
+if version is None:
+    raise SystemExit("aims_server/__init__.py states no __version__")
+
+setup(
+    name="aims_server",
+    version=version[1],
+    description="A fast, careful backend in front of a college's attendance platform",
+    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
+    long_description_content_type="text/x-rst",
+    author="The aims_server authors",
+    license="MIT",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Framework :: AsyncIO",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Typing :: Typed",
+    ],
+    packages=find_packages(include=["aims_server", "aims_server.*"]),
+    package_data={
+        "aims_server": ["py.typed", "**/*.json", "**/*.yaml", "**/*.html"],
+    },
+    python_requires=">=3.11",  # asyncio.timeout
+    install_requires=[
+        "tornado>=6.6.1",  # before 6.5.9 its curl client bounds no answer's size
+        "pycurl>=7.49",
+        "cachetools>=8.0",
+        "prometheus-client>=0.26",
+        "python-dotenv>=1.2",
+        "msgspec>=0.22",
+    ],
+    extras_require={
+        "dev": [
+            "pytest>=9.2,<10",  # pytest 10 drops the hook style of pytest-tornado
+            "pytest-tornado==0.8.1",
+            "setuptools<82",  # 82 drops pkg_resources, which pytest-tornado imports
+            "hypothesis",
+            "coverage>=7.10",
+            "schemathesis",
+            "pyyaml",
+            "ruff",
+            "mypy>=2",
+            "types-cachetools",
+            "types-pycurl",
+            "types-PyYAML",
+            "import-linter>=2.5",
+            "codespell",
+            "pre-commit",
+        ],
+    },
+    entry_points={"console_scripts": ["aims-server = aims_server.cli:main"]},
+)
