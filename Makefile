@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: help demo test coverage lint format clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1  @/p' $(MAKEFILE_LIST) | column -t -s @
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 
 # What runs the service comes first and alone, so that the demo starts soon.
 .venv/base.stamp: setup.py pyproject.toml
