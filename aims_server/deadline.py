@@ -1,0 +1,49 @@
+"""Owns the moment by which a piece of work must have ended; knows no loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+Clock = Callable[[], float]
+
+
+class Deadline:
+    """A moment on a monotonic clock, `seconds` from now, handed down the call chain.
+
+    It only ever moves later (`extend`), so whoever waits in steps may ask again
+    at each step and profits from a more patient asker who joined meanwhile.
+    """
+
+    __slots__ = ("_at", "_clock")
+
+    def __init__(self, seconds: float, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
+        self._at = clock() + seconds
+
+    @property
+    def at(self) -> float:
+        """The moment itself, in seconds of the clock it was made with."""
+        return self._at
+
+    @property
+    def expired(self) -> bool:
+        """Whether the moment has come."""
+        return self._clock() >= self._at
+
+    def remaining(self) -> float:
+        """Seconds left, never below 0."""
+        return max(0.0, self._at - self._clock())
+
+    def extend(self, other: Deadline) -> None:
+        """Move to the moment of `other` if that is the later one."""
+        self._at = max(self._at, other._at)
+
+    def copy(self) -> Deadline:
+        """Another deadline at the same moment, to be extended on its own."""
+        twin = Deadline(0.0, self._clock)
+        twin._at = self._at
+        return twin
+
+    def __repr__(self) -> str:
+        return f"Deadline({self._at - self._clock():+.3f} s)"
