@@ -21,6 +21,7 @@ The map of the package; higher may import lower, never the reverse::
                   mechanisms: they know no HTTP and nothing of us
     models, sessions, errors, settings
                   the words everybody speaks
+    kinds, dotfile                 what settings are read with
     demo/         a simulated platform for `aims-server demo` and the tests
 """
 

@@ -1,0 +1,32 @@
+"""Reads one ``.env`` file, strictly; it knows none of the names in it."""
+
+from io import StringIO
+from pathlib import Path
+
+from dotenv.parser import parse_stream
+
+
+def read(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Give the assignments of a file and one line for every fault in it.
+
+    A value is taken as it stands: expanding ``${NAME}`` would give one name two values
+    as soon as the environment sets it too. Raises FileNotFoundError; whatever else
+    hinders the reading is a fault.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        return {}, (f"{path}: cannot be read: {error.strerror}",)
+    except UnicodeDecodeError:
+        return {}, (f"{path}: must be text in UTF-8",)
+    written = {}
+    faults = []
+    for line in parse_stream(StringIO(text)):
+        if line.key is not None and line.value is not None:
+            written[line.key] = line.value
+        elif line.error or line.key is not None:
+            # Never the line itself: it may hold a secret.
+            faults.append(f"{path}: line {line.original.line}: must be NAME=value")
+    return written, tuple(faults)
