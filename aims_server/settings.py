@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from aims_server import dotfile
-from aims_server.kinds import (
+from . import dotfile
+from .kinds import (
     BASE_URL,
     FLAG,
     HOST,

@@ -104,7 +104,7 @@ BROKEN = [
     ("HOST", "127.0.0.1\n"),
     ("LOG_LEVEL", "info\x1b[0m"),
     ("CORS_ORIGIN", "https://one.test\x00"),
-    ("HOST", "caf\udce9.test"),
+    ("HOST", "plat\udce9.test"),
 ]
 
 
