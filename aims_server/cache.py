@@ -1,0 +1,173 @@
+"""Owns what is kept in memory: bounded in bytes and in time, indexed by owner."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from cachetools import TLRUCache
+
+V = TypeVar("V")
+
+# What keeping one entry costs beside its value, in bytes: the Entry with its four
+# numbers, its 32-byte key, an owner that nobody else holds, and its places in the
+# three tables of TLRUCache, in the heap (one live item, one that has left but not been
+# swept) and in the index. CPython 3.11 needs 650 to 1150, by how full the tables
+# just are (tests/test_cache.py measures it).
+ENTRY_OVERHEAD = 1200
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Generic[V]):
+    """A kept value: `size` in bytes with all that the value holds on to, moments
+    on the monotonic clock.
+
+    It is fresh until `fresh_until`, may be served old until `servable_until`, and is
+    gone from then on. Several askers are given the same one: keep bytes or frozen
+    values in it.
+    """
+
+    value: V
+    size: int
+    owner: Hashable
+    made_at: float
+    fresh_until: float
+    servable_until: float
+
+
+class Store(Protocol[V]):
+    """What read-through needs of a place where entries are kept."""
+
+    def get(self, key: bytes) -> Entry[V] | None:
+        """The entry of this key while it is servable; counts as a use of it."""
+
+    def put(self, key: bytes, entry: Entry[V]) -> bool:
+        """Keep this entry in place of an older one; False if it cannot be kept
+        (too large, or no longer servable), and then the older one is gone too.
+        """
+
+    def drop_owner(self, owner: Hashable) -> int:
+        """Drop all that is kept for this owner; how many entries that were."""
+
+    def expire(self) -> int:
+        """Drop what is no longer servable; how many entries that were."""
+
+    def __len__(self) -> int:
+        """How many entries are kept."""
+
+    @property
+    def size(self) -> int:
+        """Bytes kept, overhead included."""
+
+    @property
+    def evictions(self) -> int:
+        """How many servable entries had to leave for want of room."""
+
+
+class _Entries(TLRUCache[bytes, Entry[V], float]):
+    """A TLRUCache that tells of entries it found expired.
+
+    Nearly every one of its methods may expire entries on the way, so the index
+    can only be exact if expiry itself tells.
+    """
+
+    def __init__(
+        self,
+        maxsize: int,
+        clock: Callable[[], float],
+        expired: Callable[[Iterable[tuple[bytes, Entry[V]]]], None],
+    ) -> None:
+        super().__init__(
+            maxsize,
+            ttu=lambda key, entry, now: entry.servable_until,
+            timer=clock,
+            getsizeof=lambda entry: entry.size + ENTRY_OVERHEAD,
+        )
+        self._expired = expired
+
+    def expire(self, time: float | None = None) -> list[tuple[bytes, Entry[V]]]:
+        gone = super().expire(time)
+        if gone:
+            self._expired(gone)
+        return gone
+
+
+class MemoryStore(Generic[V]):
+    """A Store of at most `max_bytes` in this process; the least recently used leave.
+
+    Expired entries leave when anything is put or dropped. For a store without
+    traffic, call `expire` from time to time.
+    """
+
+    def __init__(
+        self, max_bytes: int, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._entries: _Entries[V] = _Entries(max_bytes, clock, self._unindex)
+        self._keys_of: dict[Hashable, set[bytes]] = {}
+        self._evictions = 0
+
+    def get(self, key: bytes) -> Entry[V] | None:
+        """The entry of this key while it is servable; counts as a use of it."""
+        # Not .get(): it freezes the clock and looks twice, at three times the cost
+        try:
+            return self._entries[key]
+        except KeyError:
+            return None
+
+    def put(self, key: bytes, entry: Entry[V]) -> bool:
+        """Keep this entry in place of an older one; False if it cannot be kept
+        (too large, or no longer servable), and then the older one is gone too.
+        """
+        entries = self._entries
+        cost = entries.getsizeof(entry)
+        with entries.timer as now:
+            entries.expire(now)
+            older = entries.pop(key, None)
+            if older is not None:
+                self._unindex([(key, older)])
+            if cost > entries.maxsize or now >= entry.servable_until:
+                return False
+            while entries.currsize + cost > entries.maxsize:
+                self._unindex([entries.popitem()])
+                self._evictions += 1
+            entries[key] = entry
+            self._keys_of.setdefault(entry.owner, set()).add(key)
+        return True
+
+    def drop_owner(self, owner: Hashable) -> int:
+        """Drop all that is kept for this owner; how many entries that were."""
+        entries = self._entries
+        # With the clock standing still no entry expires between being found and being
+        # deleted; TLRUCache raises KeyError when it deletes an expired one.
+        with entries.timer as now:
+            entries.expire(now)
+            keys = self._keys_of.pop(owner, set())
+            for key in keys:
+                del entries[key]
+        return len(keys)
+
+    def expire(self) -> int:
+        """Drop what is no longer servable; how many entries that were."""
+        return len(self._entries.expire())
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def size(self) -> int:
+        """Bytes kept, overhead included."""
+        return int(self._entries.currsize)
+
+    @property
+    def evictions(self) -> int:
+        """How many servable entries had to leave for want of room."""
+        return self._evictions
+
+    def _unindex(self, gone: Iterable[tuple[bytes, Entry[V]]]) -> None:
+        for key, entry in gone:
+            keys = self._keys_of[entry.owner]
+            keys.remove(key)
+            if not keys:
+                del self._keys_of[entry.owner]
