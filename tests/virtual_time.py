@@ -40,7 +40,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self, clock):
         super().__init__(_JumpingSelector(clock))
         self._virtual_clock = clock
-        self.complaints = []
+        self.complaints: list[dict] = []
         self.set_exception_handler(lambda _, told: self.complaints.append(told))
 
     def time(self):
