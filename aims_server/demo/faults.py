@@ -1,0 +1,155 @@
+"""What goes wrong, and how often: a knob per endpoint, drawn from a seed."""
+
+from random import Random
+from typing import Any, Literal, get_args
+
+import msgspec
+
+Endpoint = Literal[
+    "authenticate",
+    "course_files",
+    "cards",
+    "quizzes",
+    "schedule",
+    "patch_cards",
+    "forgot_password",
+]
+ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
+EVERYWHERE = "*"
+
+Kind = Literal[
+    "status",
+    "html",
+    "broken_json",
+    "truncated_json",
+    "wrong_types",
+    "empty",
+    "empty_body",
+    "no_token",
+    "nan",
+    "bad_utf8",
+    "deep_json",
+    "large",
+    "two_students",
+    "rate_limited",
+    "redirect",
+    "reset",
+    "reset_midway",
+    "hang",
+    "hang_midway",
+    "trickle",
+    "short_body",
+    "close_before_answer",
+    "bad_header",
+    "huge_headers",
+    "bad_chunk",
+    "endless",
+    "gzip_bomb",
+    "bad_gzip",
+]
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The knobs of one endpoint; the delay is every call's, the rest is the kind's."""
+
+    delay: float = 0.0
+    """Seconds before any answer, gone wrong or not."""
+
+    jitter: float = 0.0
+    """Up to so many seconds more, drawn evenly."""
+
+    kind: Kind | None = None
+    share: float = 1.0
+    """Which part of the calls goes wrong, drawn for each."""
+
+    count: int | None = None
+    """How many calls go wrong before all is well again; None: no end."""
+
+    match: str = ""
+    """Only calls with this text in path and query go wrong."""
+
+    status: int = 0
+    """Status of "status" (0: 503), "html" and the broken bodies (0: 200)."""
+
+    retry_after: str | None = None
+    """`Retry-After` of "status" and "rate_limited", seconds or a date."""
+
+    location: str | None = None
+    """Where "redirect" leads; None: to this platform by another name."""
+
+    interval: float = 1.0
+    """Seconds between two bytes of "trickle"."""
+
+    megabytes: int = 200
+    """Size of "gzip_bomb" unpacked and of "large"."""
+
+
+class Faults:
+    """The knobs of all endpoints, and the draw of each call's fate."""
+
+    def __init__(self, seed: int = 1) -> None:
+        """Start with everything well."""
+        self._draw = Random(f"{seed}/faults")
+        self._knobs: dict[Endpoint, Fault] = {}
+        self._left: dict[Endpoint, int] = {}
+        self.clear()
+
+    def set(self, endpoint: str = EVERYWHERE, **knobs: Any) -> None:
+        """Turn some knobs (fields of Fault) of one endpoint or "*", leave the others.
+
+        Naming a `kind` or a `count` starts the count anew. Raises ValueError
+        (msgspec.ValidationError is one) for an unknown endpoint, knob or value.
+        """
+        for place in _places(endpoint):
+            merged = msgspec.structs.asdict(self._knobs[place]) | knobs
+            fault = msgspec.convert(merged, Fault)
+            self._knobs[place] = fault
+            if fault.count is None:
+                self._left.pop(place, None)
+            elif knobs.keys() & {"kind", "count"}:
+                self._left[place] = fault.count
+
+    def heal(self, endpoint: str = EVERYWHERE) -> None:
+        """Let nothing go wrong any more; delays stay."""
+        for place in _places(endpoint):
+            was = self._knobs[place]
+            self.clear(place)
+            self.set(place, delay=was.delay, jitter=was.jitter)
+
+    def clear(self, endpoint: str = EVERYWHERE) -> None:
+        """Turn all knobs back."""
+        for place in _places(endpoint):
+            self._knobs[place] = Fault()
+            self._left.pop(place, None)
+
+    def delay(self, endpoint: Endpoint) -> float:
+        """Draw how many seconds the next call waits."""
+        knobs = self._knobs[endpoint]
+        return knobs.delay + (self._draw.random() * knobs.jitter if knobs.jitter else 0)
+
+    def next(self, endpoint: Endpoint, uri: str) -> Fault | None:
+        """Draw what goes wrong with the next call, None for nothing."""
+        fault = self._knobs[endpoint]
+        if fault.kind is None or fault.match not in uri:
+            return None
+        if fault.share < 1 and self._draw.random() >= fault.share:
+            return None
+        left = self._left.get(endpoint)
+        if left is not None:
+            if left == 0:
+                return None
+            self._left[endpoint] = left - 1
+        return fault
+
+    def as_dict(self) -> dict[Endpoint, Fault]:
+        """Return the knobs by endpoint."""
+        return dict(self._knobs)
+
+
+def _places(endpoint: str) -> tuple[Endpoint, ...]:
+    if endpoint == EVERYWHERE:
+        return ENDPOINTS
+    found = tuple(place for place in ENDPOINTS if place == endpoint)
+    if not found:
+        raise ValueError(f"no endpoint {endpoint!r}; there are {', '.join(ENDPOINTS)}")
+    return found

@@ -1,0 +1,240 @@
+"""HTTP of the simulated platform: read a call, wait, answer or misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import ipaddress
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from tornado.iostream import StreamClosedError
+from tornado.web import HTTPError, RequestHandler
+
+from aims_server.demo.desk import CardQuery, Reply
+from aims_server.demo.faults import Endpoint, Fault
+from aims_server.demo.misdeeds import misbehave
+from aims_server.demo.wrong_answers import EMPTY, spoil
+
+if TYPE_CHECKING:
+    from aims_server.demo.platform import SimulatedPlatform
+
+JSON = "application/json"
+
+
+class PlatformHandler(RequestHandler):
+    """One call: counted while it lasts, delayed, and perhaps gone wrong."""
+
+    def initialize(self, platform: SimulatedPlatform) -> None:
+        """Take the platform that the call is for."""
+        self.platform = platform
+        self.desk = platform.desk
+        self._endpoint: Endpoint | None = None
+        self._gone = False
+        self._task: asyncio.Task[Any] | None = None
+
+    def set_default_headers(self) -> None:
+        """Say as little as the platform does about what it runs on."""
+        self.clear_header("Server")
+        self.set_header("Content-Type", JSON)
+
+    def compute_etag(self) -> None:
+        """Have no entity tags: no client ever saw one."""
+
+    def on_connection_close(self) -> None:
+        """Stop whatever the call still waits for: its caller has gone."""
+        self._gone = True
+        self._leave()  # at once, so that its place is free for the caller's next try
+        if self._task is not None:
+            self._task.cancel()
+
+    async def serve(self, endpoint: Endpoint, answer: Callable[[], Reply]) -> None:
+        """Count, hold and delay the call, then answer it or do what a fault says."""
+        self._task = asyncio.current_task()
+        self._endpoint = endpoint
+        platform = self.platform
+        platform.last[endpoint] = self.request
+        platform.counters.enter(endpoint)
+        try:
+            await platform.gate.passed(endpoint)
+            delay = platform.faults.delay(endpoint)
+            if delay:
+                await asyncio.sleep(delay)
+            fault = platform.faults.next(endpoint, self.request.uri or "")
+            reply = answer()
+            await self._deliver(reply, fault)
+        except asyncio.CancelledError:
+            if not self._gone:
+                raise
+        except StreamClosedError:
+            pass  # the caller has had enough of a fault
+        finally:
+            self._task = None
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._endpoint is not None:
+            self.platform.counters.leave(self._endpoint)
+            self._endpoint = None
+
+    async def _deliver(self, reply: Reply, fault: Fault | None) -> None:
+        if fault is not None:
+            wrong = spoil(reply, fault, self.platform.elsewhere)
+            if wrong is None:
+                stream = self.detach()
+                stream.set_close_callback(self.on_connection_close)
+                with self.platform.loose(stream):
+                    await misbehave(stream, reply, fault)
+                return
+            reply = wrong
+        self.send(reply)
+
+    def send(self, reply: Reply) -> None:
+        """Answer as a sound platform would."""
+        self.set_status(reply.status)
+        for name, value in reply.headers:
+            self.set_header(name, value)
+        body = reply.body
+        accepted = self.request.headers.get("Accept-Encoding", "")
+        if self.desk.switches.gzip and "gzip" in accepted:
+            self.set_header("Content-Encoding", "gzip")
+            body = gzip.compress(body, 1)
+        self.finish(body)
+
+    @property
+    def bearer(self) -> str:
+        """The token of the Authorization header, "" if there is none."""
+        scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else ""
+
+    def posted(self) -> dict[str, Any]:
+        """Return the fields of the body in any of the three encodings; {} if none."""
+        kind = self.request.headers.get("Content-Type", "")
+        if not kind.startswith(JSON):
+            arguments = self.request.body_arguments
+            return {k: v[-1].decode("utf-8", "replace") for k, v in arguments.items()}
+        try:
+            return msgspec.json.decode(self.request.body, type=dict[str, Any])
+        except msgspec.DecodeError:
+            return {}
+
+
+class Authenticate(PlatformHandler):
+    """POST /admin/authenticate (upstream.md 2.1)."""
+
+    async def post(self) -> None:
+        """Log a student in."""
+        fields = self.posted()
+        username, password = str(fields.get("username")), str(fields.get("password"))
+        origin = self.request.headers.get("Origin", "")
+        await self.serve(
+            "authenticate", lambda: self.desk.log_in(username, password, origin)
+        )
+
+
+class CourseFiles(PlatformHandler):
+    """GET /custom/getCFMappedWithStudentID (upstream.md 2.2)."""
+
+    async def get(self) -> None:
+        """Return the token's courses."""
+        embed = self.get_query_argument("embed_attendance_summary", "") == "1"
+        await self.serve(
+            "course_files", lambda: self.desk.course_files(self.bearer, embed=embed)
+        )
+
+
+class Cards(PlatformHandler):
+    """GET and PATCH /cards (upstream.md 2.3, 2.6)."""
+
+    async def get(self) -> None:
+        """Return attendance records; the token may stand in the URL."""
+
+        def asked(name: str) -> str:
+            return self.get_query_argument(name, "", strip=False)
+
+        if asked("token"):
+            self.platform.counters.query_tokens += 1
+        token = self.bearer or asked("token")
+        query = CardQuery(
+            fk_student=asked("equalto___fk_student"),
+            cf_id=asked("equalto___cf_id"),
+            start_time=asked("like___start_time"),
+            sort_by=asked("sort_by"),
+        )
+        await self.serve("cards", lambda: self.desk.cards(token, query))
+
+    async def patch(self) -> None:
+        """Set a PIN or change a password."""
+        wish = self.posted()
+        await self.serve("patch_cards", lambda: self.desk.act(self.bearer, wish))
+
+
+class Quizzes(PlatformHandler):
+    """GET /custom/myEvaluatedQuizzes (upstream.md 2.4)."""
+
+    async def get(self) -> None:
+        """Return the token's evaluated quizzes."""
+        await self.serve("quizzes", lambda: self.desk.quizzes(self.bearer))
+
+
+class Schedule(PlatformHandler):
+    """GET /custom/getMyScheduleStudent (upstream.md 2.5)."""
+
+    async def get(self) -> None:
+        """Return the month's timetable."""
+        await self.serve("schedule", lambda: self.desk.schedule(self.bearer))
+
+
+class ForgotPassword(PlatformHandler):
+    """PATCH /forgotpassword (upstream.md 2.7)."""
+
+    async def patch(self) -> None:
+        """Pretend to send a link."""
+        username = str(self.posted().get("username"))
+        await self.serve("forgot_password", lambda: self.desk.forgot_password(username))
+
+
+class Elsewhere(PlatformHandler):
+    """Where redirects lead: a client that comes here has followed one."""
+
+    async def get(self) -> None:
+        """Count the visit."""
+        self.platform.counters.calls["elsewhere"] += 1
+        self.send(Reply(200, EMPTY))
+
+    post = get
+
+
+class Control(PlatformHandler):
+    """Knobs and counters at run time, for this machine only."""
+
+    def prepare(self) -> None:
+        """Refuse whoever is not on loopback."""
+        if not ipaddress.ip_address(self.request.remote_ip or "").is_loopback:
+            raise HTTPError(403)
+
+    async def get(self) -> None:
+        """Return counters and knobs."""
+        self.send(Reply(200, msgspec.json.encode(self.platform.as_dict())))
+
+    async def put(self) -> None:
+        """Turn knobs (see SimulatedPlatform.turn) and return what is so then."""
+        try:
+            self.platform.turn(self.posted())
+        except (ValueError, TypeError) as exc:
+            self.send(Reply(400, msgspec.json.encode({"msg": str(exc)})))
+        else:
+            await self.get()
+
+
+ROUTES: tuple[tuple[str, type[PlatformHandler]], ...] = (
+    ("/api/v1/admin/authenticate", Authenticate),
+    ("/api/v1/custom/getCFMappedWithStudentID", CourseFiles),
+    ("/api/v1/cards", Cards),
+    ("/api/v1/custom/myEvaluatedQuizzes", Quizzes),
+    ("/api/v1/custom/getMyScheduleStudent", Schedule),
+    ("/api/v1/forgotpassword", ForgotPassword),
+    ("/api/v1/elsewhere", Elsewhere),
+    ("/_control", Control),
+)

@@ -1,0 +1,50 @@
+"""What is not known of the real platform, each a switch with its assumed default."""
+
+from typing import Literal
+
+import msgspec
+
+BadToken = Literal["401", "403", "200", "400"]
+
+
+class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every value is an assumption; upstream.md 9 says which facts are missing."""
+
+    wrong_password_status: int = 401
+    wrong_password_msg: str = "Invalid username or password"
+    wrong_password_body: str | None = None
+    """Sent instead of ``{"status":0,"msg":wrong_password_msg}``."""
+
+    bad_token: BadToken = "401"
+    """401 and 403 in JSON; 200 with ``{"status":0,…}``; 400 with ``{"error":…}``."""
+
+    required_origin: str | None = None
+    """The `Origin` without which authenticate answers 403."""
+
+    read_others: bool = False
+    """Whether a token may read another student's cards."""
+
+    percent_at_zero: str | None = "0%"
+    """`Percent` of a course without a class; "NaN%" and null are feared too."""
+
+    percent_as_number: bool = False
+    ids_as_text: bool = False
+    leave_in_total: bool = True
+    """Whether `Total` counts Leave and Exempt, as the one capture has it."""
+
+    extra_states: tuple[str, ...] = ()
+    """Names that records marked Exempt bear in turn, instead of "Exempt"."""
+
+    cf_id: bool = False
+    """Whether a course file carries `cf_id` beside `id`."""
+
+    start_time_separator: Literal[" ", "T"] = " "
+    total_row: bool = True
+    unreadable_dates: float = 0.0
+    """Share of the records whose date no one can read."""
+
+    gzip: bool = False
+    """Whether answers are compressed for clients that accept it."""
+
+
+ASSUMED = Switches()
