@@ -128,8 +128,6 @@ class ReadThrough(Generic[V]):
             if old is None or self._is_refusal(error):
                 raise
             return Served(old, Outcome.STALE)
-        finally:
-            del filling  # an error of it would hold this frame, and the frame the error
 
     def refresh(self, key: bytes, owner: Hashable, fill: Fill[V]) -> None:
         """Have this key filled with nobody waiting, unless it is being filled."""

@@ -56,7 +56,9 @@ class _Waiter(Generic[V]):
         self._grace = grace
 
     def __await__(self) -> Generator[object, None, V]:
-        return _landing(self._task, self._deadline, self._grace).__await__()
+        task = self._task
+        del self._task  # see the end of _landing
+        return _landing(task, self._deadline, self._grace).__await__()
 
 
 class SingleFlight(Generic[V]):
@@ -171,4 +173,6 @@ async def _landing(task: asyncio.Task[V], deadline: Deadline, grace: float) -> V
         # Sets the shared error's traceback anew for each waiter: it does not grow
         return task.result()
     finally:
-        del task  # the error would hold this frame, and the frame the error
+        # The error holds the frames it passes, who must not hold the error: what they
+        # know (tokens, whole bodies) would stay until the collector comes round.
+        del task
