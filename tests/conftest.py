@@ -1,1 +1,153 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use: a simulated platform and the service before it.
+
+Both are real servers on free ports in the test's own loop. pytest-tornado is used
+through `io_loop`, `http_server`, `http_client`, `base_url` and the `gen_test` mark only.
+"""
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+
+from aims_server.app import Machine, Worker, build
+from aims_server.demo.college import College, Student
+from aims_server.demo.platform import SimulatedPlatform
+from aims_server.listener import Listener
+from aims_server.logs import AccessLog
+from aims_server.metrics import Metrics
+from aims_server.settings import Settings
+
+
+@pytest.fixture(scope="session", name="college")
+def _college() -> College:
+    return College(students=600)
+
+
+@pytest.fixture(name="platform")
+def _platform(io_loop: IOLoop, college: College) -> Iterator[SimulatedPlatform]:
+    platform = SimulatedPlatform(college)
+    io_loop.run_sync(platform.start)
+    yield platform
+    io_loop.run_sync(platform.stop)
+
+
+@pytest.fixture(name="variables")
+def _variables() -> dict[str, str]:
+    """Settings of the service under test; override to change some."""
+    return {}
+
+
+@pytest.fixture(name="settings")
+def _settings(platform: SimulatedPlatform, variables: dict[str, str]) -> Settings:
+    return Settings.from_mapping(
+        {
+            "EXTERNAL_API_BASE": platform.base_url,
+            "PREFETCH_ON_LOGIN": "false",
+            **variables,
+        }
+    )
+
+
+@pytest.fixture(name="access_lines")
+def _access_lines() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture(name="worker")
+def _worker(
+    io_loop: IOLoop, settings: Settings, access_lines: io.StringIO
+) -> Iterator[Worker]:
+    async def make() -> Worker:
+        return build(
+            settings,
+            Machine(),
+            metrics=Metrics(),
+            access_log=AccessLog(access_lines, form="json"),
+        )
+
+    worker = io_loop.run_sync(make)
+    yield worker
+    io_loop.run_sync(worker.close)
+
+
+@pytest.fixture
+def http_server(
+    io_loop: IOLoop, _unused_port: Any, worker: Worker
+) -> Iterator[HTTPServer]:
+    """The service's own server in place of pytest-tornado's plain one."""
+    listener = Listener(worker.application, max_connections=2000, on_refused=bool)
+    listener.add_socket(_unused_port[0])
+    yield listener
+    listener.stop()
+    io_loop.run_sync(listener.close_all_connections)
+
+
+class Front:
+    """A frontend of the service: asks, and reads what comes back."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+        self._client = AsyncHTTPClient(force_instance=True, max_clients=1000)
+
+    async def ask(
+        self,
+        path: str,
+        token: str | None = None,
+        *,
+        method: str = "GET",
+        body: object = None,
+        headers: dict[str, str] | None = None,
+    ) -> HTTPResponse:
+        """One request; `body` is sent as it is when it is bytes, else as JSON."""
+        sent = dict(headers or {})
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+            sent.setdefault("Content-Type", "application/json")
+        request = HTTPRequest(
+            self.base_url + path,
+            method=method,
+            headers=sent,
+            body=body,  # type: ignore[arg-type]  # bytes or None by now
+            allow_nonstandard_methods=True,
+            follow_redirects=False,
+            decompress_response=False,
+            request_timeout=60,
+        )
+        return await self._client.fetch(request, raise_error=False)
+
+    async def log_in(self, student: Student) -> str:
+        """The token of a login."""
+        answer = await self.ask(
+            "/api/login",
+            method="POST",
+            body={"username": student.username, "password": student.password},
+        )
+        return str(json.loads(answer.body)["token"])
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._client.close()
+
+
+@pytest.fixture(name="front")
+def _front(io_loop: IOLoop, http_server: HTTPServer, base_url: str) -> Iterator[Front]:
+    front = Front(base_url.replace("localhost", "127.0.0.1"))
+    yield front
+    front.close()
+
+
+@pytest.fixture(name="student")
+def _student(college: College) -> Student:
+    return college.student(0)
+
+
+@pytest.fixture(name="token")
+def _token(college: College, student: Student) -> str:
+    return college.token(student)

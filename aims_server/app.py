@@ -1,0 +1,200 @@
+"""The composition root: builds one worker's objects from the settings, and the table of
+what answers where.
+"""
+
+import random
+import secrets
+from typing import Any, Final, Generic, TypeVar
+
+import msgspec
+from tornado.web import Application, RequestHandler
+
+from . import __version__
+from .answers import Answer
+from .breaker import CircuitBreaker
+from .cache import Entry, MemoryStore
+from .cors import CorsPolicy
+from .deadline import Deadline
+from .errors import TokenRefused
+from .guard import Guard
+from .handlers import api, ops
+from .handlers.base import BaseHandler, Desk
+from .lifecycle import Lifecycle
+from .limits import RequestLimits
+from .logs import AccessLog
+from .metrics import Metrics
+from .ratelimit import BucketTable, RateLimiter
+from .readthrough import ReadThrough
+from .retry import RetryBudget
+from .service import AimsService, Lifetimes
+from .sessions import SessionReader
+from .settings import Settings
+from .singleflight import SingleFlight
+from .slots import Slots
+from .transport import Transport
+from .upstream import UpstreamClient
+
+__all__ = ["Machine", "Worker", "build"]
+
+Kept = TypeVar("Kept")
+
+_MEGABYTE: Final = 1024 * 1024
+# Calls that outlive their asker keep a handle for a moment longer than their slot.
+_SPARE_HANDLES: Final = 4
+
+
+class Machine:
+    """What all workers of one machine share; made once, before any fork."""
+
+    def __init__(self) -> None:
+        self.secret = secrets.token_bytes(32)
+        self.buckets = BucketTable()
+
+
+class Worker(msgspec.Struct, frozen=True, kw_only=True):
+    """One worker's objects, for whoever runs it."""
+
+    application: Application
+    lifecycle: Lifecycle
+    metrics: Metrics
+    store: MemoryStore[Any]
+    slots: Slots
+    calls: int
+    service: AimsService
+    flights: tuple[SingleFlight[Any], ...]
+    transport: Transport
+
+    async def close(self) -> None:
+        """End background work, then the connections it would use."""
+        await self.service.close()
+        for flights in self.flights:
+            await flights.close()
+        self.transport.close()
+
+    def sample(self) -> None:
+        """Tell the metrics how things stand."""
+        self.metrics.sample(
+            entries=len(self.store),
+            bytes=self.store.size,
+            evictions=self.store.evictions,
+            slots_in_use=self.slots.in_use,
+            slots_waiting=self.slots.waiting,
+            slots_limit=self.calls,
+        )
+
+
+def build(
+    settings: Settings,
+    machine: Machine,
+    *,
+    metrics: Metrics,
+    access_log: AccessLog,
+    calls: int | None = None,
+) -> Worker:
+    """Build a worker, inside its own process: nothing here may cross a fork.
+
+    ``calls`` is this worker's share of MAX_CONCURRENT_REQUESTS, all of it by default.
+    """
+    share = calls or settings.max_concurrent_requests
+    slots = Slots(share)
+    breaker = CircuitBreaker(
+        # A page takes two round trips: slower than this, none can be had in time.
+        slow_seconds=settings.request_timeout_seconds / 2,
+        on_change=lambda state: metrics.breaker_changed(state.value),
+    )
+    transport = Transport(share + _SPARE_HANDLES, f"aims_server/{__version__}")
+    upstream = UpstreamClient(
+        transport,
+        Guard(slots, breaker, RetryBudget(), metrics, random=random.random),
+        settings.external_api_base,
+        settings.external_api_origin,
+    )
+    store: MemoryStore[Any] = MemoryStore(settings.cache_max_mb * _MEGABYTE)
+    answers: _Through[Answer] = _Through(store, settings)
+    course_files: _Through[bytes] = _Through(store, settings)
+    service = AimsService(
+        upstream,
+        answers.read_through,
+        course_files.read_through,
+        Lifetimes(
+            fresh=settings.cache_ttl_seconds,
+            stale=settings.cache_stale_seconds,
+            floor=settings.cache_refresh_floor_seconds,
+        ),
+        metrics,
+        request_seconds=settings.request_timeout_seconds,
+        prefetch_on_login=settings.prefetch_on_login,
+    )
+    desk = Desk(
+        service=service,
+        sessions=SessionReader(machine.secret),
+        limits=_limits(settings, machine),
+        cors=CorsPolicy(settings.cors_origins),
+        lifecycle=Lifecycle(),
+        metrics=metrics,
+        access_log=access_log,
+        trusted_proxies=settings.trusted_proxies,
+        request_seconds=settings.request_timeout_seconds,
+    )
+    return Worker(
+        application=make_application(desk, settings.metrics_token or ""),
+        lifecycle=desk.lifecycle,
+        metrics=metrics,
+        store=store,
+        slots=slots,
+        calls=share,
+        service=service,
+        flights=(answers.flights, course_files.flights),
+        transport=transport,
+    )
+
+
+def make_application(desk: Desk, metrics_token: str) -> Application:
+    """The route table."""
+    common = {"desk": desk}
+    routes: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
+        (r"/api/login", api.LoginHandler, common),
+        (r"/api/attendance", api.AttendanceHandler, common),
+        (r"/api/all-attendance", api.AllAttendanceHandler, common),
+        (r"/api/subject-attendance", api.SubjectAttendanceHandler, common),
+        (r"/api/quiz", api.QuizHandler, common),
+        (r"/health(?:/ready)?", ops.HealthHandler, common),
+        (r"/health/live", ops.LiveHandler, common),
+        (r"/metrics", ops.MetricsHandler, {**common, "token": metrics_token}),
+    ]
+    return Application(
+        routes,
+        default_handler_class=ops.NotFoundHandler,
+        default_handler_args=common,
+        log_function=_handlers_log,
+    )
+
+
+class _Through(Generic[Kept]):
+    """A read-through over the worker's store, with the flights it runs."""
+
+    def __init__(self, store: MemoryStore[Any], settings: Settings) -> None:
+        self.flights: SingleFlight[Entry[Kept]] = SingleFlight()
+        self.read_through: ReadThrough[Kept] = ReadThrough(
+            store,
+            self.flights,
+            refresh_deadline=lambda: Deadline(settings.request_timeout_seconds),
+            is_refusal=lambda error: isinstance(error, TokenRefused),
+        )
+
+
+def _limits(settings: Settings, machine: Machine) -> RequestLimits:
+    def limiter(name: str, per_minute: int) -> RateLimiter:
+        return RateLimiter(
+            machine.buckets, name=name, per_minute=per_minute, secret=machine.secret
+        )
+
+    return RequestLimits(
+        student=limiter("student", settings.rate_limit_per_minute),
+        address=limiter("address", settings.rate_limit_per_address_per_minute),
+        login=limiter("login", settings.login_limit_per_minute),
+    )
+
+
+def _handlers_log(_: RequestHandler) -> None:
+    """Every handler writes its own access line in ``on_finish``."""

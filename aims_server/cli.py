@@ -1,0 +1,105 @@
+"""The commands: serve, check, demo."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from . import __version__
+from .settings import Settings, SettingsError, effective, load_settings
+
+__all__ = ["main"]
+
+EXIT_CONFIG: Final = 78  # sysexits.h EX_CONFIG
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return {"serve": _serve, "check": _check, "demo": _demo}[arguments.command]()
+    except SettingsError as error:
+        for fault in error.faults:
+            print(f"aims-server: {fault}", file=sys.stderr)
+        return EXIT_CONFIG
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="aims-server",
+        description="Attendance and quizzes of a college's students, kept at hand.",
+        epilog="Settings come from the environment and from .env in the working "
+        "directory; the environment wins.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {__version__}"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, what in (
+        ("serve", "serve requests (the default)"),
+        ("check", "check the settings and print them, secrets masked"),
+        ("demo", "serve on a simulated platform, ready to try"),
+    ):
+        commands.add_parser(name, help=what, description=f"{what.capitalize()}.")
+    parser.set_defaults(command="serve")
+    return parser
+
+
+def _load() -> Settings:
+    settings, _ = load_settings(Path.cwd(), os.environ)
+    return settings
+
+
+def _serve() -> int:
+    return _run(_load(), _load)
+
+
+def _check() -> int:
+    settings, source = load_settings(Path.cwd(), os.environ)
+    print(f"# read from {source or 'the environment alone, there is no .env here'}")
+    for name, value in effective(settings):
+        print(f"{name}={value}")
+    for warning in settings.warnings():
+        print(f"aims-server: warning: {warning}", file=sys.stderr)
+    return 0
+
+
+def _demo() -> int:
+    from .demo.launch import DemoPlatform, DemoUnavailable
+
+    try:
+        with DemoPlatform() as platform:
+            environ = {**os.environ, "EXTERNAL_API_BASE": platform.base_url}
+
+            def load() -> Settings:
+                settings, _ = load_settings(Path.cwd(), environ)
+                return settings
+
+            return _run(load(), load, platform.explain)
+    except DemoUnavailable as error:
+        print(f"aims-server: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(
+    settings: Settings,
+    load: Callable[[], Settings],
+    on_serving: Callable[[str], object] = lambda _: None,
+) -> int:
+    # Only now: `check` and `--version` need neither curl nor Tornado.
+    from .logs import configure_logging
+    from .server import ServerError, serve
+
+    configure_logging(settings.log_level, settings.log_format)
+    for warning in settings.warnings():
+        logging.getLogger(__name__).warning("%s", warning)
+    try:
+        return serve(settings, load, os.environ, on_serving)
+    except ServerError as error:
+        print(f"aims-server: {error}", file=sys.stderr)
+        return 1

@@ -1,0 +1,50 @@
+"""Which browser origins may read our answers: an exact list, nothing reflected."""
+
+from collections.abc import Iterable
+from typing import Final
+
+__all__ = ["CorsPolicy", "HeaderPairs"]
+
+
+HeaderPairs = tuple[tuple[str, str], ...]
+
+_EXPOSED: Final = (
+    "X-Cache, X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, Age, ETag"
+)
+_ALLOWED_HEADERS: Final = (
+    "Authorization, Cache-Control, Content-Type, If-None-Match, X-Request-Id"
+)
+_PREFLIGHT_SECONDS: Final = "7200"
+
+
+class CorsPolicy:
+    """The headers each origin gets, worked out once.
+
+    No credentials mode: tokens travel in ``Authorization``, never in cookies. Every
+    answer says ``Vary: Origin`` (added by the caller), allowed origin or not.
+    """
+
+    def __init__(self, origins: Iterable[str]) -> None:
+        self._allowed: dict[str, HeaderPairs] = {
+            origin: (
+                ("Access-Control-Allow-Origin", origin),
+                ("Access-Control-Expose-Headers", _EXPOSED),
+            )
+            for origin in origins
+        }
+
+    def headers(self, origin: str | None) -> HeaderPairs:
+        """What an ordinary answer to this origin carries; empty for strangers."""
+        return self._allowed.get(origin, ()) if origin else ()
+
+    def preflight(self, origin: str | None, methods: Iterable[str]) -> HeaderPairs:
+        """What the answer to an OPTIONS request carries; empty for strangers."""
+        allowed = self.headers(origin)
+        if not allowed:
+            return ()
+        return (
+            *allowed,
+            ("Access-Control-Allow-Methods", ", ".join(methods)),
+            ("Access-Control-Allow-Headers", _ALLOWED_HEADERS),
+            ("Access-Control-Max-Age", _PREFLIGHT_SECONDS),
+        )

@@ -1,0 +1,230 @@
+"""The one tree of failures a client can be told about, and the body that tells it.
+
+::
+
+    ApiError
+    ├── InvalidRequest 400          ├── TooLarge 413
+    ├── Unauthorized 401            ├── UnsupportedMediaType 415
+    │   └── TokenRefused 401        ├── RateLimited 429          (retry_after)
+    ├── Forbidden 403               ├── InternalError 500
+    ├── NotFound 404                └── UpstreamError 502
+    └── MethodNotAllowed 405            ├── UpstreamDropped 502
+                                        ├── UpstreamFault 502       (5xx)
+                                        ├── UpstreamRejected 502    (other 4xx)
+                                        ├── Overloaded 503          (retry_after)
+                                        ├── UpstreamUnavailable 503 (retry_after)
+                                        │   └── UpstreamBusy 503    (its 503)
+                                        └── UpstreamTimeout 504
+
+A class carries its status, its stable code and a sentence fit for a student; nothing
+of the platform's own text ever gets in.
+"""
+
+import math
+from datetime import UTC, datetime
+from typing import ClassVar
+
+import msgspec
+
+__all__ = [
+    "ApiError",
+    "Forbidden",
+    "InternalError",
+    "InvalidRequest",
+    "MethodNotAllowed",
+    "NotFound",
+    "Overloaded",
+    "RateLimited",
+    "TokenRefused",
+    "TooLarge",
+    "Unauthorized",
+    "UnsupportedMediaType",
+    "UpstreamBusy",
+    "UpstreamDropped",
+    "UpstreamError",
+    "UpstreamFault",
+    "UpstreamRejected",
+    "UpstreamTimeout",
+    "UpstreamUnavailable",
+    "error_body",
+    "retry_after_header",
+]
+
+
+class ApiError(Exception):
+    """A failure with a place in the contract (``api.md`` 2.4).
+
+    ``retry_after`` is in seconds, or None when waiting would not help.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    sentence: ClassVar[str] = "Something went wrong on our side."
+
+    def __init__(
+        self, sentence: str | None = None, *, retry_after: float | None = None
+    ) -> None:
+        self.message = sentence or self.sentence
+        self.retry_after = retry_after
+        super().__init__(self.message)
+
+    def headers(self) -> list[tuple[str, str]]:
+        """The answer's headers that belong to this failure."""
+        if self.retry_after is None:
+            return []
+        return [("Retry-After", retry_after_header(self.retry_after))]
+
+
+class InternalError(ApiError):
+    """A fault of ours; the only member of the tree that is logged with a traceback."""
+
+
+class InvalidRequest(ApiError):
+    """The request's body or query is not what the endpoint takes."""
+
+    status, code = 400, "invalid_request"
+    sentence = "The request is not understood."
+
+
+class Unauthorized(ApiError):
+    """No token, or one that cannot be a token."""
+
+    status, code = 401, "unauthorized"
+    sentence = "A valid token is needed."
+
+    def headers(self) -> list[tuple[str, str]]:
+        """RFC 9110 11.6.1: a 401 names the scheme."""
+        return [("WWW-Authenticate", "Bearer"), *super().headers()]
+
+
+class TokenRefused(Unauthorized):
+    """The platform does not accept the token; what is kept for it must go."""
+
+    sentence = "The attendance platform does not accept this token. Log in again."
+
+
+class Forbidden(ApiError):
+    """The record belongs to another student."""
+
+    status, code = 403, "forbidden"
+    sentence = "This record belongs to another student."
+
+
+class NotFound(ApiError):
+    """No such path."""
+
+    status, code = 404, "not_found"
+    sentence = "There is nothing at this address."
+
+
+class MethodNotAllowed(ApiError):
+    """The path is known, the method is not among ``allowed``."""
+
+    status, code = 405, "method_not_allowed"
+    sentence = "This address does not take that method."
+
+    def __init__(self, allowed: tuple[str, ...]) -> None:
+        super().__init__()
+        self.allowed = allowed
+
+    def headers(self) -> list[tuple[str, str]]:
+        """RFC 9110 15.5.6: a 405 lists what is allowed."""
+        return [("Allow", ", ".join(self.allowed)), *super().headers()]
+
+
+class TooLarge(ApiError):
+    """The body passes 64 KiB."""
+
+    status, code = 413, "too_large"
+    sentence = "The request's body is too large."
+
+
+class UnsupportedMediaType(ApiError):
+    """A body in a form that the endpoint does not read."""
+
+    status, code = 415, "unsupported_media_type"
+    sentence = "The request's body is of a type that is not read here."
+
+
+class RateLimited(ApiError):
+    """A token bucket is empty; ``kind`` names which."""
+
+    status, code = 429, "rate_limited"
+    sentence = "Too many requests. Wait a moment and try again."
+
+    def __init__(self, kind: str, retry_after: float) -> None:
+        super().__init__(retry_after=retry_after)
+        self.kind = kind
+
+
+class UpstreamError(ApiError):
+    """The platform answered something unusable."""
+
+    status, code = 502, "upstream_error"
+    sentence = "The attendance platform gave an unusable answer."
+
+
+class UpstreamDropped(UpstreamError):
+    """The platform could not be reached or broke the connection off."""
+
+    sentence = "The connection to the attendance platform was lost."
+
+
+class UpstreamFault(UpstreamError):
+    """The platform answered with a 5xx."""
+
+    sentence = "The attendance platform reported a fault of its own."
+
+
+class UpstreamRejected(UpstreamError):
+    """The platform turned this one request down (a 4xx that is not about the token);
+    it says nothing of the platform's health.
+    """
+
+
+class Overloaded(UpstreamError):
+    """No place in the line to the platform before the request's deadline."""
+
+    status, code = 503, "overloaded"
+    sentence = "Too many students are asking at once. Try again in a moment."
+
+
+class UpstreamUnavailable(UpstreamError):
+    """The platform asked for a pause, or has failed too often to be asked now."""
+
+    status, code = 503, "upstream_unavailable"
+    sentence = "The attendance platform is not available right now."
+
+
+class UpstreamBusy(UpstreamUnavailable):
+    """The platform answered with a 503."""
+
+
+class UpstreamTimeout(UpstreamError):
+    """The request's deadline passed."""
+
+    status, code = 504, "upstream_timeout"
+    sentence = "The attendance platform did not answer in time."
+
+
+class _ErrorBody(msgspec.Struct, rename="camel"):
+    error: str
+    message: str
+    code: str
+    request_id: str
+    timestamp: str
+
+
+def error_body(failure: ApiError, request_id: str) -> bytes:
+    """The JSON of ``api.md`` 2.4; ``error`` and ``message`` say the same sentence,
+    because frontends written for the old backends read one or the other.
+    """
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return msgspec.json.encode(
+        _ErrorBody(failure.message, failure.message, failure.code, request_id, now)
+    )
+
+
+def retry_after_header(seconds: float) -> str:
+    """``Retry-After`` in whole seconds, never under 1 (RFC 9110 10.2.3)."""
+    return str(max(1, math.ceil(seconds)))

@@ -1,0 +1,1 @@
+"""Tornado adapters: read the request's plain values, await one use case, write."""

@@ -1,0 +1,236 @@
+"""What every handler does the same way: identify the request, count it, apply the
+policies, and turn any failure into the contract's error body.
+"""
+
+import ipaddress
+import logging
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import ClassVar
+
+import msgspec
+from tornado.httputil import HTTPServerRequest
+from tornado.web import HTTPError, RequestHandler
+
+from ..answers import Answer, freshness_headers, matches
+from ..cors import CorsPolicy
+from ..deadline import Deadline
+from ..errors import (
+    ApiError,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    error_body,
+)
+from ..lifecycle import Lifecycle
+from ..limits import Quota, RequestLimits
+from ..logs import AccessLog, current_request_id
+from ..metrics import Metrics
+from ..readthrough import Served
+from ..requests import check_body, client_address, request_id
+from ..service import AimsService
+from ..sessions import Caller, SessionReader
+
+__all__ = ["BaseHandler", "Desk"]
+
+_log = logging.getLogger(__name__)
+
+
+class Desk(msgspec.Struct, frozen=True, kw_only=True):
+    """The collaborators of every handler, made once by the composition root."""
+
+    service: AimsService
+    sessions: SessionReader
+    limits: RequestLimits
+    cors: CorsPolicy
+    lifecycle: Lifecycle
+    metrics: Metrics
+    access_log: AccessLog
+    trusted_proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
+    request_seconds: float
+
+
+class BaseHandler(RequestHandler):
+    """One request. ``route`` labels it in metrics and logs; a ``quiet`` one is logged
+    at DEBUG only; ``limited`` ones count against the client's address.
+    """
+
+    route: ClassVar[str] = "not-found"
+    quiet: ClassVar[bool] = False
+    limited: ClassVar[bool] = True
+    methods: ClassVar[tuple[str, ...]] = ()
+
+    def initialize(self, desk: Desk) -> None:
+        """Begin to count here: for a 405 Tornado never calls ``prepare``."""
+        self.desk = desk
+        self.service = desk.service
+        self.request_id = request_id(self.request.headers.get("X-Request-Id"))
+        current_request_id.set(self.request_id)
+        self.address = _address(self.request, desk)
+        self.deadline = Deadline(desk.request_seconds)
+        self.quota: Quota | None = None
+        self.cache_outcome: str | None = None
+        self.upstream_seconds: float | None = None
+        self.error_code: str | None = None
+        # Bodies are read by requests.py: Tornado's own parsing would answer a broken
+        # form before any policy is asked, in words of its own.
+        self.request._parse_body = _nothing  # type: ignore[method-assign]  # see above
+        desk.metrics.request_started()
+
+    def prepare(self) -> None:
+        """Apply the policies that hold for every endpoint."""
+        if self.limited:
+            self.quota = self.desk.limits.by_address(self.address)
+            self.quota.check()
+        headers = self.request.headers
+        check_body(self.request.body, headers.get("Content-Encoding"))
+
+    def set_default_headers(self) -> None:
+        """Name no server, allow no sniffing."""
+        self.clear_header("Server")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    def options(self) -> None:
+        """Answer a CORS preflight; a stranger's gets no permission."""
+        origin = self.request.headers.get("Origin")
+        for name, value in self.desk.cors.preflight(origin, self.methods):
+            self.set_header(name, value)
+        self.set_header("Allow", ", ".join((*self.methods, "OPTIONS")))
+        self.clear_header("Content-Type")
+        self.set_status(204)
+
+    # -- what handlers use ------------------------------------------------
+
+    def admitted(self, token: str) -> Caller:
+        """The caller behind a well-formed token, counted against its quota."""
+        caller = self.desk.sessions.caller(token)
+        self.quota = self.desk.limits.by_session(caller.session)
+        self.quota.check()
+        return caller
+
+    def send_json(self, status: int, body: bytes) -> None:
+        """Write ready JSON bytes that nobody may keep."""
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.set_header("Cache-Control", "no-store")
+        self.write(body)
+
+    def send_answer(self, served: Served[Answer], began: float) -> None:
+        """Write a student's answer, or 304 when the client has it already."""
+        self.cache_outcome = served.outcome.value
+        if self.cache_outcome in ("MISS", "PENDING"):
+            self.upstream_seconds = time.monotonic() - began
+        headers = self.request.headers
+        variant = served.entry.value.variant(headers.get("Accept-Encoding"))
+        for name, value in variant.headers:
+            self.set_header(name, value)
+        for name, value in freshness_headers(
+            served.entry, served.outcome.value, time.monotonic()
+        ):
+            self.set_header(name, value)
+        if self.request.method == "GET" and matches(
+            headers.get("If-None-Match"), variant
+        ):
+            self.set_status(304)
+            return
+        self.write(variant.body)
+
+    # -- the way out ------------------------------------------------------
+
+    def finish(  # type: ignore[override]  # Tornado's own type is wider than our use
+        self, chunk: bytes | None = None
+    ) -> "object":
+        """Add what every answer carries, success and failure alike."""
+        self.set_header("X-Request-Id", self.request_id)
+        for name, value in self.desk.cors.headers(self.request.headers.get("Origin")):
+            self.set_header(name, value)
+        if "Vary" not in self._headers:
+            self.set_header("Vary", "Origin")
+        if self.quota is not None:
+            for name, value in self.quota.headers():
+                self.set_header(name, value)
+        if self.limited:
+            self.set_header("Server-Timing", self._server_timing())
+        return super().finish(chunk)
+
+    def compute_etag(self) -> None:
+        """Leave ETags to the answers that have them; Tornado's would hash each body
+        and be the same for every encoding.
+        """
+
+    def write_error(self, status_code: int, **kwargs: object) -> None:
+        """Say what went wrong in the contract's form, and nothing more."""
+        exc_info = kwargs.get("exc_info")
+        failure = self._failure(exc_info[1] if isinstance(exc_info, tuple) else None)
+        self.error_code = failure.code
+        for name, value in failure.headers():
+            self.set_header(name, value)
+        self.send_json(failure.status, error_body(failure, self.request_id))
+        self.finish()
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Expected failures have their access line; only our own faults say more."""
+        if isinstance(self._failure(value), InternalError):
+            _log.error(
+                "Unexpected failure in %s", self.route, exc_info=(typ, value, tb)
+            )  # type: ignore[arg-type]  # logging wants all three or none; Tornado passes all three
+
+    def on_finish(self) -> None:
+        """One access line and one sample for every request, whatever its end."""
+        desk, request = self.desk, self.request
+        seconds = request.request_time()
+        status = self.get_status()
+        method = request.method or ""
+        desk.metrics.request_finished(self.route, method, status, seconds)
+        desk.access_log.write(
+            route=self.route,
+            method=method,
+            path=request.path,
+            status=status,
+            seconds=seconds,
+            request_id=self.request_id,
+            address=self.address,
+            cache=self.cache_outcome,
+            upstream_seconds=self.upstream_seconds,
+            code=self.error_code,
+            quiet=self.quiet,
+        )
+
+    def _failure(self, fault: BaseException | None) -> ApiError:
+        if isinstance(fault, ApiError):
+            return fault
+        if isinstance(fault, HTTPError):
+            if fault.status_code == 405:
+                return MethodNotAllowed((*self.methods, "OPTIONS"))
+            if fault.status_code == 404:
+                return NotFound()
+            if fault.status_code < 500:
+                return InvalidRequest()
+        return InternalError()
+
+    def _server_timing(self) -> str:
+        parts = [f"total;dur={self.request.request_time() * 1000:.1f}"]
+        if self.upstream_seconds is not None:
+            parts.insert(0, f"upstream;dur={self.upstream_seconds * 1000:.1f}")
+        if self.cache_outcome is not None:
+            parts.insert(0, f'cache;desc="{self.cache_outcome}"')
+        return ", ".join(parts)
+
+
+def _nothing() -> None:
+    """Leave the body as it is."""
+
+
+def _address(request: HTTPServerRequest, desk: Desk) -> str:
+    return client_address(
+        request.remote_ip or "",
+        request.headers.get_list("X-Forwarded-For"),
+        desk.trusted_proxies,
+    )

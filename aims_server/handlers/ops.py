@@ -1,0 +1,102 @@
+"""The operators' endpoints: health, metrics, and whatever is not there."""
+
+import hmac
+from datetime import UTC, datetime
+from typing import ClassVar
+
+import msgspec
+
+from .. import __version__
+from ..errors import NotFound, Unauthorized
+from .base import BaseHandler, Desk
+
+__all__ = ["HealthHandler", "LiveHandler", "MetricsHandler", "NotFoundHandler"]
+
+
+class _UpstreamHealth(msgspec.Struct):
+    state: str
+
+
+class _Health(msgspec.Struct, rename="camel"):
+    status: str
+    timestamp: str
+    version: str
+    uptime_seconds: int
+    upstream: _UpstreamHealth
+
+
+class HealthHandler(BaseHandler):
+    """GET /health and /health/ready: may a balancer send requests here?
+
+    The platform's state is told, not judged: an ill platform must not empty the
+    balancer's pool, since kept answers are served all the same.
+    """
+
+    route = "health"
+    quiet = True
+    limited = False
+    methods = ("GET", "HEAD")
+    ready_only: ClassVar[bool] = True
+
+    def get(self) -> None:
+        """200 while requests are taken, 503 while stopping."""
+        lifecycle = self.desk.lifecycle
+        if lifecycle.draining and self.ready_only:
+            self.send_json(503, b'{"status":"draining"}')
+            return
+        health = _Health(
+            status="healthy",
+            timestamp=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            version=__version__,
+            uptime_seconds=int(lifecycle.uptime_seconds),
+            upstream=_UpstreamHealth(self.service.upstream_state),
+        )
+        self.send_json(200, msgspec.json.encode(health))
+
+    head = get
+
+
+class LiveHandler(HealthHandler):
+    """GET /health/live: 200 while the loop runs."""
+
+    ready_only = False
+
+
+class MetricsHandler(BaseHandler):
+    """GET /metrics, for Prometheus or as JSON."""
+
+    route = "metrics"
+    quiet = True
+    limited = False
+    methods = ("GET",)
+
+    def initialize(self, desk: Desk, token: str = "") -> None:
+        """``token`` guards the figures; empty lets everybody read them."""
+        super().initialize(desk)
+        self._token = token
+
+    def get(self) -> None:
+        """Every worker's figures, added up."""
+        if self._token:
+            scheme, _, offered = self.request.headers.get(
+                "Authorization", ""
+            ).partition(" ")
+            if scheme.lower() != "bearer" or not hmac.compare_digest(
+                offered.strip().encode(), self._token.encode()
+            ):
+                raise Unauthorized
+        if "application/json" in self.request.headers.get("Accept", ""):
+            self.send_json(200, self.desk.metrics.summary())
+            return
+        self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+        self.set_header("Cache-Control", "no-store")
+        self.write(self.desk.metrics.exposition())
+
+
+class NotFoundHandler(BaseHandler):
+    """Every path that is not in the route table."""
+
+    def prepare(self) -> None:
+        """Refuse, whatever the method."""
+        super().prepare()
+        raise NotFound

@@ -1,0 +1,233 @@
+"""Reading what a client sent, from plain values: ids, addresses, bodies, conditions.
+
+Nothing here knows a web framework; a value that cannot be accepted raises one of
+:mod:`aims_server.errors`.
+"""
+
+import ipaddress
+import re
+import secrets
+from collections.abc import Sequence
+from typing import Final, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from .errors import InvalidRequest, TooLarge, UnsupportedMediaType
+
+__all__ = [
+    "MAX_BODY_BYTES",
+    "LoginRequest",
+    "SubjectRequest",
+    "TokenRequest",
+    "accepts_gzip",
+    "check_body",
+    "client_address",
+    "form_object",
+    "json_object",
+    "request_id",
+    "wants_fresh",
+]
+
+MAX_BODY_BYTES: Final = 64 * 1024
+_MAX_FIELD: Final = 512
+_MAX_DEPTH: Final = 32
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_GZIP: Final = re.compile(
+    r"(?:^|,)\s*(?:x-)?gzip\s*(?:;\s*q=([0-9.]+))?\s*(?:,|$)", re.I
+)
+_JSON_TYPES: Final = frozenset({"", "application/json", "text/json"})
+_FORM_TYPE: Final = "application/x-www-form-urlencoded"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class LoginRequest(msgspec.Struct):
+    """``POST /api/login``."""
+
+    username: str
+    password: str
+
+
+class TokenRequest(msgspec.Struct):
+    """``POST /api/attendance``."""
+
+    token: str
+
+
+class SubjectRequest(msgspec.Struct, rename="camel"):
+    """``/api/subject-attendance``; ids may be numbers or their decimal text, because
+    both are met in the old frontend.
+    """
+
+    subject: str
+    student_id: int | str
+    cf_id: int | str
+    token: str | None = None
+
+    def ids(self) -> tuple[int, int]:
+        """``(student id, course-file id)``; raises :class:`InvalidRequest`."""
+        return (
+            _whole_number("studentId", self.student_id),
+            _whole_number("cfId", self.cf_id),
+        )
+
+
+Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+
+def request_id(offered: str | None) -> str:
+    """The client's request id if it is well formed, else a new one."""
+    if offered is not None and _REQUEST_ID.fullmatch(offered):
+        return offered
+    return secrets.token_hex(8)
+
+
+def client_address(
+    peer: str, forwarded_for: Sequence[str], trusted: Sequence[Network]
+) -> str:
+    """The address that a request is counted against.
+
+    It is the socket's peer, unless that is a trusted proxy: then the right-most
+    address of ``X-Forwarded-For`` that is not itself a trusted proxy. What stands to
+    the left of it was written by the client and proves nothing.
+    """
+    if not trusted or not _is_trusted(peer, trusted):
+        return peer
+    hops = [hop.strip() for line in forwarded_for for hop in line.split(",")]
+    nearest = peer
+    for hop in reversed(hops):
+        try:
+            address = ipaddress.ip_address(hop)
+        except ValueError:
+            return nearest
+        nearest = str(address)
+        if not _is_trusted(nearest, trusted):
+            return nearest
+    return nearest
+
+
+def check_body(body: bytes, content_encoding: str | None) -> None:
+    """Raise for a body that is too large, or compressed (never unpacked here)."""
+    if len(body) > MAX_BODY_BYTES:
+        raise TooLarge
+    if content_encoding and content_encoding.strip().lower() != "identity":
+        raise UnsupportedMediaType("A compressed request body is not read here.")
+
+
+def json_object(body: bytes, content_type: str | None, shape: type[Shape]) -> Shape:
+    """The JSON object of a body as ``shape``; raises :class:`InvalidRequest` or
+    :class:`UnsupportedMediaType`.
+    """
+    if _media_type(content_type) not in _JSON_TYPES:
+        raise UnsupportedMediaType("The request's body must be JSON.")
+    return _decoded(body, shape)
+
+
+def form_object(body: bytes, content_type: str | None, shape: type[Shape]) -> Shape:
+    """Like :func:`json_object`, for endpoints that take urlencoded forms as well."""
+    if _media_type(content_type) != _FORM_TYPE:
+        return json_object(body, content_type, shape)
+    try:
+        pairs = parse_qsl(
+            body.decode(), keep_blank_values=True, errors="strict", max_num_fields=16
+        )
+    except ValueError as fault:
+        raise InvalidRequest("The form is not well formed.") from fault
+    return query_object(dict(pairs), shape)
+
+
+def query_object(fields: dict[str, str], shape: type[Shape]) -> Shape:
+    """The fields of a query or form as ``shape``; raises :class:`InvalidRequest`."""
+    try:
+        return _checked(msgspec.convert(fields, shape))
+    except msgspec.ValidationError as fault:
+        raise InvalidRequest(_complaint(fault)) from fault
+
+
+def accepts_gzip(accept_encoding: str | None) -> bool:
+    """Whether the client takes gzip (RFC 9110 12.5.3; ``q=0`` is a refusal)."""
+    if not accept_encoding:
+        return False
+    if accept_encoding == "gzip" or accept_encoding.startswith("gzip, "):
+        return True
+    match = _GZIP.search(accept_encoding)
+    if match is None:
+        return False
+    weight = match.group(1)
+    return weight is None or weight.strip("0.") != ""
+
+
+def wants_fresh(cache_control: str | None) -> bool:
+    """Whether the client asked for a fresh answer (``Cache-Control: no-cache``)."""
+    if not cache_control:
+        return False
+    directives = {part.strip().lower() for part in cache_control.split(",")}
+    return not directives.isdisjoint({"no-cache", "max-age=0"})
+
+
+def _decoded(body: bytes, shape: type[Shape]) -> Shape:
+    _check_depth(body)
+    try:
+        # Twice, on purpose: unknown fields are skipped without a look when decoding
+        # into a shape, and a body that is no valid JSON or no UTF-8 must not pass.
+        whole = msgspec.json.decode(body)
+        if not isinstance(whole, dict):
+            raise InvalidRequest("The request's body must be a JSON object.")
+        body.decode()
+        return _checked(msgspec.convert(whole, shape))
+    except msgspec.ValidationError as fault:
+        raise InvalidRequest(_complaint(fault)) from fault
+    except (msgspec.DecodeError, ValueError, RecursionError) as fault:
+        raise InvalidRequest("The request's body is not valid JSON.") from fault
+
+
+def _check_depth(body: bytes) -> None:
+    depth = deepest = 0
+    for byte in body.translate(None, _NOT_BRACKETS):
+        depth += 1 if byte in b"[{" else -1
+        deepest = max(deepest, depth)
+        if deepest > _MAX_DEPTH:
+            raise InvalidRequest("The request's body is nested too deep.")
+
+
+_NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+def _checked(request: Shape) -> Shape:
+    """Bound every text field, and refuse control characters outright."""
+    for name in request.__struct_fields__:
+        text = getattr(request, name)
+        limit = 4096 if name == "token" else _MAX_FIELD
+        if isinstance(text, str) and (
+            len(text) > limit or any(c < " " or c == "\x7f" for c in text)
+        ):
+            raise InvalidRequest(f"The field {name} is too long or not printable.")
+    return request
+
+
+def _complaint(fault: msgspec.ValidationError) -> str:
+    # msgspec names fields and types, never values: safe to repeat.
+    return f"The request does not fit: {fault}."
+
+
+def _whole_number(name: str, value: int | str) -> int:
+    if isinstance(value, str):
+        if not (value.isascii() and value.isdigit() and len(value) < 19):
+            raise InvalidRequest(f"The field {name} must be a whole number.")
+        value = int(value)
+    if not 0 < value < 10**18:
+        raise InvalidRequest(f"The field {name} must be a whole number.")
+    return value
+
+
+def _media_type(content_type: str | None) -> str:
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
+def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+    try:
+        known = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(known in network for network in trusted)

@@ -1,0 +1,68 @@
+"""The two conversations with systemd: inherited sockets and state notifications
+(sd_listen_fds(3), sd_notify(3)). Silent where there is no systemd.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from typing import Final
+
+__all__ = ["Notifier", "inherited_sockets"]
+
+_FIRST_FD: Final = 3
+
+
+def inherited_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
+    """The listening sockets handed over by systemd; empty without socket activation."""
+    if environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    count = environ.get("LISTEN_FDS", "")
+    sockets = [
+        socket.socket(fileno=fd)
+        for fd in range(_FIRST_FD, _FIRST_FD + (int(count) if count.isdigit() else 0))
+    ]
+    for inherited in sockets:
+        inherited.setblocking(False)
+        inherited.set_inheritable(False)
+    return sockets
+
+
+class Notifier:
+    """Tells systemd how the service is, over the socket it names."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        address = environ.get("NOTIFY_SOCKET", "")
+        # A leading "@" is systemd's spelling of the abstract namespace's NUL.
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        usec = environ.get("WATCHDOG_USEC", "")
+        ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        #: Seconds within which systemd wants to hear from us, or None.
+        self.watchdog_seconds = int(usec) / 1e6 if ours and usec.isdigit() else None
+
+    def ready(self, status: str) -> None:
+        """Requests are served."""
+        self._send(f"READY=1\nSTATUS={status}")
+
+    def reloading(self) -> None:
+        """The workers are being replaced; ends with :meth:`ready`."""
+        usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={usec}\nSTATUS=Replacing workers")
+
+    def stopping(self) -> None:
+        """No new work is taken."""
+        self._send("STOPPING=1\nSTATUS=Draining")
+
+    def alive(self) -> None:
+        """Feed the watchdog."""
+        self._send("WATCHDOG=1")
+
+    def _send(self, message: str) -> None:
+        if not self._address:
+            return
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            try:
+                notify.sendto(message.encode(), self._address)
+            except OSError:
+                # A supervisor that does not listen is no reason to stop serving.
+                return

@@ -1,0 +1,177 @@
+"""One worker's life: build, serve, drain, leave with status 0.
+
+A worker listens on sockets it inherited and talks with its parent over one channel:
+upwards a byte when it serves and then one a second, from the loop itself, so that
+silence means a hung loop; downwards one byte that says how to end.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import socket
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from .app import Machine, Worker, build
+from .listener import Listener
+from .logs import AccessLog
+from .metrics import Metrics
+from .settings import Settings
+
+__all__ = ["BEAT", "READY", "Ending", "Place", "run"]
+
+_log = logging.getLogger(__name__)
+
+READY: Final = b"R"
+BEAT: Final = b"."
+BEAT_SECONDS: Final = 1.0
+_LAG_SECONDS: Final = 0.1
+_SPARE_FILES: Final = 64
+_MOST_CONNECTIONS: Final = 10_000
+
+
+class Ending(Enum):
+    """How a worker is told to leave; the value is the byte that says it."""
+
+    STOP = b"T"  # SIGTERM: let the balancer notice first
+    STOP_NOW = b"I"  # SIGINT: without that delay
+    RETIRE = b"Q"  # another worker has taken this one's place already
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a worker stands among the others.
+
+    ``slot`` names its metric files and is held by no other living process, ``rank`` is
+    held by no other serving one; ``calls`` is its share of the calls to the platform.
+    """
+
+    slot: int
+    rank: int
+    generation: int
+    calls: int
+    metrics_directory: str
+
+
+def run(
+    settings: Settings,
+    machine: Machine,
+    place: Place,
+    sockets: list[socket.socket],
+    channel: socket.socket,
+) -> None:
+    """Serve until told to end; the whole of a forked process after its set-up."""
+    asyncio.run(_serve(settings, machine, place, sockets, channel))
+
+
+async def _serve(
+    settings: Settings,
+    machine: Machine,
+    place: Place,
+    sockets: list[socket.socket],
+    channel: socket.socket,
+) -> None:
+    metrics = Metrics(
+        worker=place.slot,
+        generation=place.generation,
+        directory=place.metrics_directory,
+    )
+    worker = build(
+        settings, machine, metrics=metrics, access_log=AccessLog(), calls=place.calls
+    )
+    listener = Listener(
+        worker.application,
+        max_connections=_connections(place),
+        on_refused=lambda: metrics.limited("connections"),
+    )
+    ending = _listen_for_ending(channel)
+    listener.add_sockets(sockets)
+    channel.send(READY)
+    chores = [
+        asyncio.create_task(_beat(channel)),
+        asyncio.create_task(_watch_lag(metrics)),
+        asyncio.create_task(_keep_house(worker)),
+    ]
+    await _drain(await ending, settings, listener, worker)
+    for chore in chores:
+        chore.cancel()
+    await asyncio.gather(*chores, return_exceptions=True)
+    await worker.close()
+
+
+def _connections(place: Place) -> int:
+    """How many clients this process has files for, calls to the platform first."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(16, min(_MOST_CONNECTIONS, files - 2 * place.calls - _SPARE_FILES))
+
+
+async def _drain(
+    ending: Ending, settings: Settings, listener: Listener, worker: Worker
+) -> None:
+    """Take no request away from anybody, in the order that api.md 4 gives."""
+    worker.lifecycle.start_draining()
+    listener.last_answers()
+    if ending is Ending.STOP:
+        await asyncio.sleep(settings.drain_delay_seconds)
+    listener.stop()
+    if ending is Ending.RETIRE:
+        # Kept connections end with their next answer; what stays silent is idle.
+        await asyncio.sleep(settings.drain_delay_seconds)
+    listener.close_idle()
+    try:
+        async with asyncio.timeout(settings.shutdown_grace_seconds):
+            await listener.emptied()
+    except TimeoutError:
+        _log.warning("The grace period is over; requests under way are cut off")
+    await listener.close_all_connections()
+
+
+def _listen_for_ending(channel: socket.socket) -> "asyncio.Future[Ending]":
+    """Resolve when the parent says so, SIGTERM arrives, or the parent is gone."""
+    loop = asyncio.get_running_loop()
+    ending: asyncio.Future[Ending] = loop.create_future()
+
+    def end(how: Ending) -> None:
+        if not ending.done():
+            ending.set_result(how)
+
+    def from_parent() -> None:
+        word = channel.recv(1)
+        if not word:
+            # Nobody will restart, drain or count this process any more.
+            os._exit(1)
+        end(Ending(word))
+
+    channel.setblocking(False)
+    loop.add_reader(channel, from_parent)
+    loop.add_signal_handler(signal.SIGTERM, end, Ending.STOP)
+    return ending
+
+
+async def _beat(channel: socket.socket) -> None:
+    while True:
+        await asyncio.sleep(BEAT_SECONDS)
+        # A parent too busy to read has been told often enough.
+        with contextlib.suppress(BlockingIOError):
+            channel.send(BEAT)
+
+
+async def _watch_lag(metrics: Metrics) -> None:
+    """Measure by how much a sleep overruns: the time something held the loop."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + _LAG_SECONDS
+        await asyncio.sleep(_LAG_SECONDS)
+        metrics.loop_lagged(max(0.0, loop.time() - due))
+
+
+async def _keep_house(worker: Worker) -> None:
+    """Once a second: let expired answers go without traffic, and take a sample."""
+    while True:
+        worker.sample()
+        await asyncio.sleep(1.0)
+        worker.store.expire()

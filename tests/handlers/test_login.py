@@ -1,0 +1,167 @@
+"""POST /api/login, through HTTP."""
+
+import json
+from urllib.parse import urlencode
+
+import pytest
+
+from aims_server.demo.college import College, Student
+from aims_server.demo.platform import SimulatedPlatform
+from tests.conftest import Front
+
+
+def credentials(student: Student) -> dict[str, str]:
+    return {"username": student.username, "password": student.password}
+
+
+@pytest.mark.gen_test
+async def test_login_passes_the_platforms_answer_on(front, student, college: College):
+    """A login's answer is the platform's own, with its token, kept by nobody."""
+    answer = await front.ask("/api/login", method="POST", body=credentials(student))
+    body = json.loads(answer.body)
+    assert answer.code == 200
+    assert college.student_of(body["token"]) == student
+    assert body["response"]["username"] == student.username
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.gen_test
+async def test_login_takes_a_form(front, student):
+    """The body may be urlencoded, with every character escaped."""
+    answer = await front.ask(
+        "/api/login",
+        method="POST",
+        body=urlencode(credentials(student)).encode(),
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert answer.code == 200
+
+
+@pytest.mark.gen_test
+async def test_odd_characters_of_a_password_arrive(front, student, platform):
+    """A password with & % + and a blank reaches the platform as it was typed."""
+    odd = "a&b%20c+d é"
+    await front.ask(
+        "/api/login",
+        method="POST",
+        body={"username": student.username, "password": odd},
+    )
+    sent = platform.last["authenticate"].body
+    assert sent == urlencode({"username": student.username, "password": odd}).encode()
+
+
+@pytest.mark.gen_test
+async def test_login_comes_from_the_portals_origin(front, student, platform):
+    """The platform sees the Origin and Referer that it asks of a login."""
+    await front.ask("/api/login", method="POST", body=credentials(student))
+    headers = platform.last["authenticate"].headers
+    assert headers["Origin"] == "https://abes.web.simplifii.com"
+    assert headers["Referer"] == "https://abes.web.simplifii.com/"
+
+
+@pytest.mark.gen_test
+async def test_wrong_password_passes_status_and_message_on(front, student):
+    """A refused login shows what the platform says of it."""
+    answer = await front.ask(
+        "/api/login",
+        method="POST",
+        body={"username": student.username, "password": "wrong"},
+    )
+    assert answer.code == 401
+    assert json.loads(answer.body)["msg"]
+
+
+@pytest.mark.gen_test
+async def test_success_without_a_token_is_a_401(front, student, platform):
+    """A 200 of the platform that holds no token is no login."""
+    platform.faults.set("authenticate", kind="no_token")
+    answer = await front.ask("/api/login", method="POST", body=credentials(student))
+    assert answer.code == 401
+    assert "token" not in json.loads(answer.body)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("kind", "knobs", "status", "code"),
+    [
+        ("html", {}, 502, "upstream_error"),
+        ("html", {"status": 500}, 502, "upstream_error"),
+        ("broken_json", {}, 502, "upstream_error"),
+        ("status", {"status": 500}, 502, "upstream_error"),
+        ("status", {"status": 503}, 503, "upstream_unavailable"),
+        ("rate_limited", {"retry_after": "7"}, 503, "upstream_unavailable"),
+        ("reset", {}, 502, "upstream_error"),
+        ("redirect", {}, 502, "upstream_error"),
+    ],
+)
+async def test_an_ill_platform_fails_a_login_once(
+    front, student, platform: SimulatedPlatform, kind, knobs, status, code
+):
+    """Whatever goes wrong, a login is tried once and gets the contract's error."""
+    platform.faults.set("authenticate", kind=kind, **knobs)
+    answer = await front.ask("/api/login", method="POST", body=credentials(student))
+    assert answer.code == status
+    assert json.loads(answer.body)["code"] == code
+    assert platform.counters.calls["authenticate"] == 1
+    assert answer.headers.get("Retry-After") == (
+        "7" if "retry_after" in knobs else None
+    )
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "code"),
+    [
+        (b"", "application/json", 400, "invalid_request"),
+        (b"{", "application/json", 400, "invalid_request"),
+        (b"[]", "application/json", 400, "invalid_request"),
+        (b'"text"', "application/json", 400, "invalid_request"),
+        (b"null", "application/json", 400, "invalid_request"),
+        (b'{"username": "u"}', "application/json", 400, "invalid_request"),
+        (
+            b'{"username": 1, "password": "p"}',
+            "application/json",
+            400,
+            "invalid_request",
+        ),
+        (b'{"username": "u", "password": null}', None, 400, "invalid_request"),
+        (b'{"username": "u", "password": NaN}', None, 400, "invalid_request"),
+        (b'{"username": "\xff", "password": "p"}', None, 400, "invalid_request"),
+        (b'{"username": "a\\u0000", "password": "p"}', None, 400, "invalid_request"),
+        (b"[" * 9000, "application/json", 400, "invalid_request"),
+        (b'{"a":' * 900 + b"1" + b"}" * 900, None, 400, "invalid_request"),
+        (b"username=u", "application/x-www-form-urlencoded", 400, "invalid_request"),
+        (
+            b"username=%ff&password=p",
+            "application/x-www-form-urlencoded",
+            400,
+            "invalid_request",
+        ),
+        (b"a", "text/plain", 415, "unsupported_media_type"),
+        (b"a", "multipart/form-data; boundary=x", 415, "unsupported_media_type"),
+        (b" " * 65_537, "application/json", 413, "too_large"),
+        (b" " * 3_000_000, "application/json", 413, "too_large"),
+    ],
+)
+async def test_bad_bodies_never_reach_the_platform(
+    front, platform, body, content_type, status, code
+):
+    """A body that cannot be a login is refused here, in JSON."""
+    headers = {"Content-Type": content_type} if content_type else {}
+    answer = await front.ask("/api/login", method="POST", body=body, headers=headers)
+    assert answer.code == status
+    assert json.loads(answer.body)["code"] == code
+    assert platform.counters.total == 0
+
+
+@pytest.mark.gen_test
+async def test_a_compressed_body_is_refused(front, platform):
+    """A request with Content-Encoding is never unpacked."""
+    answer = await front.ask(
+        "/api/login",
+        method="POST",
+        body={"username": "u", "password": "p"},
+        headers={"Content-Encoding": "gzip"},
+    )
+    assert answer.code == 415
+    assert platform.counters.total == 0
