@@ -22,6 +22,7 @@ LAB_PERIODS = (5, 6)
 DEPARTMENTS = (("IT", 769), ("CSE", 770), ("CSE (AIML)", 771), ("CSE (DS)", 772))
 SECTIONS = "ABCDEF"
 
+# A name per line, as the formatter has it, would fill two screens.
 # fmt: off
 FIRST_NAMES = (
     "ASHA", "BINOD", "CHARU", "DEV", "ESHA", "FAROOQ", "GITA", "HARI", "INDU", "JATIN",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from random import Random
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ class Lesson(NamedTuple):
     formatted: str
 
 
+@lru_cache(maxsize=8192)
 def lesson(day: date, period: int) -> Lesson:
     """Return the lesson of a day's period (0 to 7)."""
     start, end = (_at(day, clock) for clock in PERIODS[period])
@@ -43,7 +44,7 @@ class Timetable:
         self._seed = seed
 
     def is_holiday(self, day: date) -> bool:
-        """Say whether the college is closed, on a weekday, for a feast."""
+        """Say whether that day is a feast, on a weekday or not."""
         fortnight, place = divmod(day.toordinal(), 14)
         return Random(f"{self._seed}/feast/{fortnight}").randrange(14) == place
 
