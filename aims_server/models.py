@@ -180,7 +180,7 @@ def _card(record: wire.Record) -> Card:
     if state is None or not state.strip():
         if isinstance(record.status, int | float):
             raise BadShape("a record whose mark is a number")
-        state = record.status or state or ""
+        state = record.status or ""
     return Card(state, record.start_time or "", record.date_formatted or "")
 
 
