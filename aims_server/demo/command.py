@@ -26,9 +26,11 @@ def run_platform(arguments: Sequence[str] | None = None) -> int:
     one line on stderr when it cannot listen. With a pipe for stdin SIGINT is left
     to the parent, who shares the terminal and may have work to drain.
     """
+    # Known before the line is printed: whoever reads it may be gone a moment later.
+    parent = os.getppid()
     options = _parser().parse_args(arguments)
     try:
-        asyncio.run(_serve(options))
+        asyncio.run(_serve(options, parent))
     except (OSError, ValueError) as exc:
         print(f"simulated platform: {exc}", file=sys.stderr)
         return 1
@@ -55,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _serve(options: argparse.Namespace) -> None:
+async def _serve(options: argparse.Namespace, parent: int) -> None:
     college = College(
         options.students,
         options.subjects,
@@ -78,7 +80,7 @@ async def _serve(options: argparse.Namespace) -> None:
         ],
     }
     print(msgspec.json.encode(ready).decode(), flush=True)
-    orphaned = asyncio.create_task(_parent_gone(stop))
+    orphaned = asyncio.create_task(_parent_gone(parent, stop))
     await stop.wait()
     orphaned.cancel()
     await platform.stop()
@@ -109,9 +111,8 @@ def _stdin_is_pipe() -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-async def _parent_gone(stop: asyncio.Event) -> None:
+async def _parent_gone(parent: int, stop: asyncio.Event) -> None:
     # A pipe may stay open in other children of a parent that was killed.
-    parent = os.getppid()
     while os.getppid() == parent:  # noqa: ASYNC110 - the kernel sets no event
         await asyncio.sleep(PARENT_CHECK_SECONDS)
     stop.set()

@@ -220,8 +220,9 @@ class Control(PlatformHandler):
 
     async def put(self) -> None:
         """Turn knobs (see SimulatedPlatform.turn) and return what is so then."""
+        # JSON whatever it calls itself, so that a plain `curl -X PUT -d` will do.
         try:
-            self.platform.turn(self.posted())
+            self.platform.turn(msgspec.json.decode(self.request.body))
         except (ValueError, TypeError) as exc:
             self.send(Reply(400, msgspec.json.encode({"msg": str(exc)})))
         else:

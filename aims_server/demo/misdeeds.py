@@ -1,7 +1,6 @@
 """Answers that break HTTP or the connection, really done on the bare socket."""
 
 import asyncio
-import os
 import socket
 import struct
 import zlib
@@ -15,6 +14,7 @@ from aims_server.demo.desk import Reply
 from aims_server.demo.faults import Fault, Kind
 
 MEGABYTE = 1_000_000
+_GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 _JSON = "Content-Type: application/json"
 
 
@@ -120,7 +120,8 @@ async def _gzip_bomb(stream: IOStream, reply: Reply, fault: Fault) -> None:
 
 
 async def _bad_gzip(stream: IOStream, reply: Reply, _: Fault) -> None:
-    noise = reply._replace(body=b"\x1f\x8b\x08" + os.urandom(500))
+    # A sound header, then a block of the one type that deflate does not have.
+    noise = reply._replace(body=_GZIP_HEADER + b"\xff" * 500)
     headers = ("Content-Encoding: gzip", _length(noise))
     await stream.write(head(noise, *headers) + noise.body)
 
@@ -136,7 +137,7 @@ def bomb(megabytes: int, body: bytes) -> Iterator[bytes]:
     packed million is made once: after a full flush the same input packs the same.
     """
     blanks, packed = _packed_blanks()
-    yield b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+    yield _GZIP_HEADER
     check = 0
     for _ in range(megabytes):
         check = zlib.crc32(blanks, check)

@@ -116,7 +116,7 @@ class SimulatedPlatform:
         finally:
             self._loose.discard(stream)
 
-    def turn(self, wish: dict[str, Any]) -> None:
+    def turn(self, wish: object) -> None:
         """Do what the body of a PUT to /_control asks for, each part of it optional.
 
         ``{"reset": true, "clear": "*", "faults": {"cards": {"kind": "hang"}},

@@ -385,10 +385,7 @@ async def test_control_reads_and_turns(caller, platform):
 
     async def put(**order):
         body = msgspec.json.encode(order)
-        headers = {"Content-Type": JSON}
-        return await caller.http.fetch(
-            url, method="PUT", body=body, headers=headers, raise_error=False
-        )
+        return await caller.http.fetch(url, method="PUT", body=body, raise_error=False)
 
     await caller.get(CARDS)
     assert json_of(await caller.http.fetch(url))["counters"]["calls"] == {"cards": 1}
@@ -411,6 +408,8 @@ async def test_control_reads_and_turns(caller, platform):
     wrongs.append({"switches": {"x": 1}})
     for wrong in wrongs:
         assert (await put(**wrong)).code == 400
+    answer = await caller.http.fetch(url, method="PUT", body="{", raise_error=False)
+    assert answer.code == 400
 
 
 @pytest.mark.gen_test
