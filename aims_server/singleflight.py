@@ -126,7 +126,6 @@ class SingleFlight(Generic[V]):
     ) -> _Flight[V]:
         flight = _Flight(start, deadline, now)
         self._running[key] = flight
-        self._failed.pop(key, None)
         self._tasks.add(flight.task)
         # Not a `finally` in the task: cancelled before its first step, it runs nothing
         flight.task.add_done_callback(lambda _: self._landed(key, flight))
@@ -163,8 +162,7 @@ async def _run(start: Start[V], deadline: Deadline) -> V:
 
 async def _landing(task: asyncio.Task[V], deadline: Deadline, grace: float) -> V:
     """Wait for a task that is not ours: leaving it, in whatever way, ends nothing."""
-    if not task.done():
-        await asyncio.wait({task}, timeout=deadline.remaining() + grace)
+    await asyncio.wait({task}, timeout=deadline.remaining() + grace)
     if not task.done():
         raise TimeoutError("no answer before the deadline")
     if task.cancelled():

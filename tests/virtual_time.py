@@ -56,13 +56,15 @@ def virtual_loop(clock):
     """Lend a loop to one test; it must leave no task and no unread error behind."""
     loop = VirtualLoop(clock)
     asyncio.set_event_loop(loop)
+    gc.freeze()  # so that the collection below looks at this test's objects only
     try:
         yield loop
         left = asyncio.all_tasks(loop)
+        gc.collect()
     finally:
+        gc.unfreeze()
         asyncio.set_event_loop(None)
         loop.close()
-    gc.collect()
     assert not left
     assert not loop.complaints
 
