@@ -7,8 +7,8 @@ Nothing here knows a web framework; a value that cannot be accepted raises one o
 import ipaddress
 import re
 import secrets
-from collections.abc import Sequence
-from typing import Final, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -32,13 +32,13 @@ __all__ = [
 MAX_BODY_BYTES: Final = 64 * 1024
 _MAX_FIELD: Final = 512
 _MAX_DEPTH: Final = 32
+_TOO_DEEP: Final = "The request's body is nested too deep."
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_GZIP: Final = re.compile(
-    r"(?:^|,)\s*(?:x-)?gzip\s*(?:;\s*q=([0-9.]+))?\s*(?:,|$)", re.I
-)
+_WEIGHT: Final = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 _JSON_TYPES: Final = frozenset({"", "application/json", "text/json"})
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -92,17 +92,15 @@ def client_address(
     address of ``X-Forwarded-For`` that is not itself a trusted proxy. What stands to
     the left of it was written by the client and proves nothing.
     """
-    if not trusted or not _is_trusted(peer, trusted):
+    if not trusted:
         return peer
-    hops = [hop.strip() for line in forwarded_for for hop in line.split(",")]
     nearest = peer
-    for hop in reversed(hops):
-        try:
-            address = ipaddress.ip_address(hop)
-        except ValueError:
+    for hop in _way_back(peer, forwarded_for):
+        address = _parsed(hop)
+        if address is None:
             return nearest
         nearest = str(address)
-        if not _is_trusted(nearest, trusted):
+        if not any(address in network for network in trusted):
             return nearest
     return nearest
 
@@ -137,25 +135,30 @@ def form_object(body: bytes, content_type: str | None, shape: type[Shape]) -> Sh
     return query_object(dict(pairs), shape)
 
 
-def query_object(fields: dict[str, str], shape: type[Shape]) -> Shape:
-    """The fields of a query or form as ``shape``; raises :class:`InvalidRequest`."""
+def query_object(fields: dict[str, Any], shape: type[Shape]) -> Shape:
+    """Named fields as ``shape``; raises :class:`InvalidRequest`."""
     try:
         return _checked(msgspec.convert(fields, shape))
     except msgspec.ValidationError as fault:
-        raise InvalidRequest(_complaint(fault)) from fault
+        # msgspec names fields and types, never values: safe to repeat.
+        raise InvalidRequest(f"The request does not fit: {fault}.") from fault
 
 
 def accepts_gzip(accept_encoding: str | None) -> bool:
-    """Whether the client takes gzip (RFC 9110 12.5.3; ``q=0`` is a refusal)."""
+    """Whether the client takes gzip, and likes it no less than the plain form
+    (RFC 9110 12.5.3; ``q=0`` is a refusal).
+    """
     if not accept_encoding:
         return False
-    if accept_encoding == "gzip" or accept_encoding.startswith("gzip, "):
+    if accept_encoding.startswith("gzip, "):  # what browsers say
         return True
-    match = _GZIP.search(accept_encoding)
-    if match is None:
-        return False
-    weight = match.group(1)
-    return weight is None or weight.strip("0.") != ""
+    weights: dict[str, float] = {}
+    for element in accept_encoding.lower().split(","):
+        coding, _, parameter = element.partition(";")
+        weights[coding.strip()] = _weight(parameter.strip())
+    others = weights.get("*", 0.0)
+    gzip = weights.get("gzip", weights.get("x-gzip", others))
+    return 0 < gzip >= weights.get("identity", 0.0)
 
 
 def wants_fresh(cache_control: str | None) -> bool:
@@ -167,31 +170,34 @@ def wants_fresh(cache_control: str | None) -> bool:
 
 
 def _decoded(body: bytes, shape: type[Shape]) -> Shape:
-    _check_depth(body)
     try:
-        # Twice, on purpose: unknown fields are skipped without a look when decoding
-        # into a shape, and a body that is no valid JSON or no UTF-8 must not pass.
-        whole = msgspec.json.decode(body)
-        if not isinstance(whole, dict):
-            raise InvalidRequest("The request's body must be a JSON object.")
+        # Not into the shape at once: fields it does not know would be skipped without
+        # a look, and a body that is no valid JSON or no UTF-8 must not pass.
         body.decode()
-        return _checked(msgspec.convert(whole, shape))
-    except msgspec.ValidationError as fault:
-        raise InvalidRequest(_complaint(fault)) from fault
-    except (msgspec.DecodeError, ValueError, RecursionError) as fault:
+        whole = msgspec.json.decode(body)
+    except RecursionError:
+        raise InvalidRequest(_TOO_DEEP) from None
+    except ValueError as fault:
         raise InvalidRequest("The request's body is not valid JSON.") from fault
+    if not isinstance(whole, dict):
+        raise InvalidRequest("The request's body must be a JSON object.")
+    if _is_deeper(whole, _MAX_DEPTH):
+        raise InvalidRequest(_TOO_DEEP)
+    return query_object(whole, shape)
 
 
-def _check_depth(body: bytes) -> None:
-    depth = deepest = 0
-    for byte in body.translate(None, _NOT_BRACKETS):
-        depth += 1 if byte in b"[{" else -1
-        deepest = max(deepest, depth)
-        if deepest > _MAX_DEPTH:
-            raise InvalidRequest("The request's body is nested too deep.")
-
-
-_NOT_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
+def _is_deeper(value: dict[str, Any], levels: int) -> bool:
+    row: list[Any] = [value]
+    for _ in range(levels):
+        row = [
+            inner
+            for outer in row
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not row:
+            return False
+    return True
 
 
 def _checked(request: Shape) -> Shape:
@@ -204,11 +210,6 @@ def _checked(request: Shape) -> Shape:
         ):
             raise InvalidRequest(f"The field {name} is too long or not printable.")
     return request
-
-
-def _complaint(fault: msgspec.ValidationError) -> str:
-    # msgspec names fields and types, never values: safe to repeat.
-    return f"The request does not fit: {fault}."
 
 
 def _whole_number(name: str, value: int | str) -> int:
@@ -225,9 +226,24 @@ def _media_type(content_type: str | None) -> str:
     return (content_type or "").partition(";")[0].strip().lower()
 
 
-def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+def _weight(parameter: str) -> float:
+    if not parameter:
+        return 1.0
+    match = _WEIGHT.fullmatch(parameter)
+    return float(match.group(1)) if match else 0.0
+
+
+def _way_back(peer: str, forwarded_for: Sequence[str]) -> Iterator[str]:
+    """The addresses a request came through, the nearest first."""
+    yield peer
+    for line in reversed(forwarded_for):
+        yield from map(str.strip, reversed(line.split(",")))
+
+
+def _parsed(text: str) -> Address | None:
     try:
-        known = ipaddress.ip_address(address)
+        address = ipaddress.ip_address(text)
     except ValueError:
-        return False
-    return any(known in network for network in trusted)
+        return None
+    # A socket for both families gives IPv4 peers in IPv6 clothes.
+    return getattr(address, "ipv4_mapped", None) or address
