@@ -10,7 +10,7 @@ import base64
 import binascii
 import hashlib
 import re
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from cachetools import LRUCache
@@ -69,7 +69,9 @@ class Caller:
 
 class _Claims(msgspec.Struct):
     sub: int | str | None = None
-    exp: int | float | None = None
+    # An end past every clock is no end; as a huge whole number it could not even be
+    # compared with one.
+    exp: Annotated[float, msgspec.Meta(le=2**53)] | None = None
 
 
 _claims_decoder = msgspec.json.Decoder(_Claims)
@@ -137,5 +139,5 @@ def _claims(token: str) -> tuple[int | None, float | None]:
 
 def _student_id(sub: int | str | None) -> int | None:
     if isinstance(sub, str):
-        return int(sub) if sub.isascii() and sub.isdigit() and len(sub) < 19 else None
-    return sub
+        sub = int(sub) if sub.isascii() and sub.isdigit() and len(sub) < 19 else None
+    return sub if sub is not None and 0 < sub < 10**18 else None
