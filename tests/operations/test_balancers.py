@@ -1,0 +1,319 @@
+"""The balancers' files, and real balancers running them before a small server."""
+
+import http.client
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import NamedTuple
+
+import pytest
+
+from .programs import CONF, accepted_by, free_port, program, wait_for_port
+
+SPOOFED = {
+    "X-Forwarded-For": "203.0.113.9",
+    "X-Real-IP": "203.0.113.9",
+    "Forwarded": "for=203.0.113.9",
+    "X-Forwarded-Host": "evil.example",
+}
+
+
+class Answer(NamedTuple):
+    """What came back through a balancer."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
+class Backend(ThreadingHTTPServer):
+    """In the service's place: answers every request with the headers it came with."""
+
+    daemon_threads = True
+    healthy = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Echo)
+        self.seen: list[tuple[str, int]] = []  # (path, port of the connection)
+        self.to_drop: list[str] = []  # paths, each answered once by hanging up
+
+    def handle_error(self, *_: object) -> None:
+        """A balancer may hang up on us: no news for a test's output."""
+
+    def times(self, path: str) -> int:
+        """How often the path was asked for."""
+        return [seen for seen, _ in self.seen].count(path)
+
+
+class _Echo(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Backend
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.seen.append((self.path, self.client_address[1]))
+        if self.path in self.server.to_drop:
+            self.server.to_drop.remove(self.path)
+            self.close_connection = True
+            return
+        ill = self.path == "/health" and not self.server.healthy
+        body = json.dumps([[k.lower(), v] for k, v in self.headers.items()]).encode()
+        self.send_response(503 if ill else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Balancer:
+    """A balancer that listens on ``port`` in front of ``backend``."""
+
+    def __init__(self, port: int, backend: Backend) -> None:
+        self.port = port
+        self.backend = backend
+
+    def ask(
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """One request on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return Answer(answer.status, answer.headers, answer.read())
+        finally:
+            connection.close()
+
+    def passed_on(self, path: str, headers: dict[str, str]) -> dict[str, list[str]]:
+        """The headers that reach the service, by name in small letters."""
+        seen: dict[str, list[str]] = {}
+        for name, value in json.loads(self.ask(path, headers=headers).body):
+            seen.setdefault(name, []).append(value)
+        return seen
+
+
+def rewritten(text: str, *changes: tuple[str, str]) -> str:
+    """The text with each change made; one that changes nothing is an error."""
+    for old, new in changes:
+        assert old in text, f"{old!r} is not in the file any more"
+        text = text.replace(old, new)
+    return text
+
+
+def nginx_file(directory: Path, port: int, service: int) -> Path:
+    """nginx.conf for an ordinary user: paths in ``directory``, given ports."""
+    text = rewritten(
+        (CONF / "nginx.conf").read_text(),
+        ("user www-data;\n", ""),
+        ("worker_processes auto;", "worker_processes 1; daemon off;"),
+        ("worker_rlimit_nofile 65536;", ""),
+        ("worker_connections 16384;", "worker_connections 256;"),
+        ("/run/nginx.pid", f"{directory}/nginx.pid"),
+        ("/var/log/nginx/", f"{directory}/"),
+        (
+            "http {\n",
+            "http {\n"
+            + "".join(
+                f"{kind}_temp_path {directory}/{kind};\n"
+                for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+            ),
+        ),
+        ("listen 80 default_server;", f"listen 127.0.0.1:{port};"),
+        ("server 127.0.0.1:3001 ", f"server 127.0.0.1:{service} "),
+    )
+    path = directory / "nginx.conf"
+    path.write_text(text)
+    return path
+
+
+def haproxy_file(directory: Path, port: int, service: int) -> Path:
+    """haproxy.cfg for an ordinary user: no chroot, given ports."""
+    text = rewritten(
+        (CONF / "haproxy.cfg").read_text(),
+        ("    user haproxy\n", ""),
+        ("    group haproxy\n", ""),
+        ("    chroot /var/lib/haproxy\n", ""),
+        ("/run/haproxy/", f"{directory}/"),
+        ("maxconn 8192", "maxconn 256"),
+        ("bind :80\n", f"bind 127.0.0.1:{port}\n"),
+        ("server one 127.0.0.1:3001", f"server one 127.0.0.1:{service}"),
+    )
+    path = directory / "haproxy.cfg"
+    path.write_text(text)
+    return path
+
+
+def nginx_command(path: Path) -> list[str]:
+    """How nginx is run with a file of its own."""
+    log = path.parent / "error.log"
+    return [program("nginx"), "-p", str(path.parent), "-e", str(log), "-c", str(path)]
+
+
+def haproxy_command(path: Path) -> list[str]:
+    """How HAProxy is run in the foreground."""
+    return [program("haproxy"), "-db", "-f", str(path)]
+
+
+@pytest.fixture(name="backend")
+def _backend() -> Iterator[Backend]:
+    with Backend() as server:
+        thread = Thread(target=server.serve_forever, args=[0.02])
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+KINDS: dict[
+    str, tuple[Callable[[Path, int, int], Path], Callable[[Path], list[str]]]
+] = {
+    "nginx": (nginx_file, nginx_command),
+    "haproxy": (haproxy_file, haproxy_command),
+}
+
+
+@pytest.fixture(name="balancer", params=KINDS)
+def _balancer(
+    request: pytest.FixtureRequest, backend: Backend, tmp_path: Path
+) -> Iterator[Balancer]:
+    """Each balancer in turn, with our file, before the backend."""
+    configure, command = KINDS[request.param]
+    port = free_port()
+    arguments = command(configure(tmp_path, port, backend.server_port))
+    with (tmp_path / "output").open("wb") as output:
+        process = subprocess.Popen(
+            arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+        try:
+            wait_for_port(port, process)
+            yield Balancer(port, backend)
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def test_nginx_accepts_its_file(tmp_path: Path):
+    """``nginx -t`` finds no fault and gives no warning."""
+    path = nginx_file(tmp_path, free_port(), free_port())
+    command = nginx_command(path)
+    assert "[warn]" not in accepted_by("nginx", "-t", *command[1:])
+
+
+def test_haproxy_accepts_its_file():
+    """``haproxy -c`` finds no fault and gives no warning."""
+    said = accepted_by("haproxy", "-c", "-f", CONF / "haproxy.cfg")
+    assert "WARNING" not in said
+
+
+def test_a_client_cannot_choose_its_address(balancer: Balancer):
+    """Every header that could carry an address is the balancer's own or gone."""
+    seen = balancer.passed_on("/api/quiz", SPOOFED)
+    assert seen["x-forwarded-for"] == ["127.0.0.1"]
+    assert "203.0.113.9" not in str(seen)
+    assert "evil.example" not in str(seen)
+
+
+@pytest.mark.parametrize(
+    ("offered", "kept"), [("abc.DEF_1-2", True), ("a b", False), ("x" * 65, False)]
+)
+def test_the_request_id_goes_through(balancer: Balancer, offered: str, kept: bool):
+    """A well-formed request id is passed on, any other is replaced by a good one."""
+    (seen,) = balancer.passed_on("/api/quiz", {"X-Request-Id": offered})["x-request-id"]
+    assert (seen == offered) is kept
+    assert 1 <= len(seen) <= 64
+    assert set(seen) <= set("abcdefABCDEF0123456789.-_")
+
+
+def test_the_token_goes_through(balancer: Balancer):
+    """The longest token that the service takes reaches it unchanged."""
+    bearer = "Bearer " + "t" * 4096
+    seen = balancer.passed_on("/api/quiz", {"Authorization": bearer})
+    assert seen["authorization"] == [bearer]
+
+
+def test_connections_to_the_service_are_kept(balancer: Balancer):
+    """Clients that come and go share connections to the service."""
+    connection = http.client.HTTPConnection("127.0.0.1", balancer.port, timeout=10)
+    for _ in range(6):
+        connection.request("GET", "/api/quiz")
+        connection.getresponse().read()
+    connection.close()
+    ports = [port for path, port in balancer.backend.seen if path == "/api/quiz"]
+    assert len(ports) == 6
+    assert len(set(ports)) < 6
+
+
+def test_a_reading_call_is_repeated_when_its_connection_breaks(balancer: Balancer):
+    """Nobody notices a kept connection that the service closes under a request."""
+    assert balancer.ask("/api/quiz").status == 200  # from now on one is kept
+    balancer.backend.to_drop = ["/api/attendance"]
+    assert balancer.ask("/api/attendance").status == 200
+    assert balancer.backend.times("/api/attendance") == 2
+
+
+def test_a_login_is_never_made_twice(balancer: Balancer):
+    """A login whose connection breaks is an error, not a second login."""
+    assert balancer.ask("/api/quiz").status == 200
+    balancer.backend.to_drop = ["/api/login"]
+    answer = balancer.ask("/api/login", method="POST", body=b"{}")
+    assert answer.status in (502, 503)
+    assert json.loads(answer.body)["code"].startswith("upstream_")
+    assert balancer.backend.times("/api/login") == 1
+
+
+def test_figures_are_not_public(balancer: Balancer):
+    """/metrics is not passed on; its refusal is JSON of the contract's form."""
+    for path in ("/metrics", "/metrics?x=1", "/metrics/"):
+        answer = balancer.ask(path)
+        assert answer.status == 404
+        assert json.loads(answer.body)["code"] == "not_found"
+    assert not any(path.startswith("/metrics") for path, _ in balancer.backend.seen)
+
+
+def test_an_oversized_body_stops_here(balancer: Balancer):
+    """64 KiB pass, one byte more is a 413 in JSON and never reaches the service."""
+    fits = balancer.ask("/api/fits", method="POST", body=b"x" * 65536)
+    over = balancer.ask("/api/over", method="POST", body=b"x" * 65537)
+    assert fits.status == 200
+    assert over.status == 413
+    assert json.loads(over.body)["code"] == "too_large"
+    assert balancer.backend.times("/api/over") == 0
+
+
+def test_a_service_that_is_gone_is_told_in_json(balancer: Balancer):
+    """Without the service a client reads 503, a code it knows and Retry-After."""
+    balancer.backend.shutdown()
+    balancer.backend.socket.close()
+    answer = balancer.ask("/api/quiz")
+    told = json.loads(answer.body)
+    assert answer.status == 503
+    assert answer.headers["Retry-After"] == "1"
+    assert answer.headers["Content-Type"] == "application/json"
+    assert told["code"] == "upstream_unavailable"
+    assert told["error"] == told["message"]
+    assert set(told) == {"error", "message", "code", "requestId", "timestamp"}
+
+
+@pytest.mark.parametrize("balancer", ["haproxy"], indirect=True)
+def test_a_draining_service_is_left_in_time(balancer: Balancer):
+    """haproxy stops sending requests within the default drain delay of 2 s."""
+    assert balancer.ask("/api/quiz").status == 200
+    balancer.backend.healthy = False
+    began = time.monotonic()
+    while balancer.ask("/api/quiz").status == 200 and time.monotonic() - began < 5:
+        time.sleep(0.05)
+    assert time.monotonic() - began < 2.0
