@@ -1,0 +1,139 @@
+"""The tree of failures: what a client is told, and that nothing else gets in."""
+
+import inspect
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aims_server import errors
+from aims_server.errors import (
+    ApiError,
+    MethodNotAllowed,
+    RateLimited,
+    TokenRefused,
+    Unauthorized,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamUnavailable,
+    error_body,
+    retry_after_header,
+)
+
+CONTRACT = {  # api.md 2.4
+    "invalid_request": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "method_not_allowed": 405,
+    "too_large": 413,
+    "unsupported_media_type": 415,
+    "rate_limited": 429,
+    "internal_error": 500,
+    "upstream_error": 502,
+    "overloaded": 503,
+    "upstream_unavailable": 503,
+    "upstream_timeout": 504,
+}
+TREE = [
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(kind, ApiError)
+]
+
+
+def failure_of(kind: type[ApiError]) -> ApiError:
+    """One of this kind, made as its users make it."""
+    if kind is MethodNotAllowed:
+        return MethodNotAllowed(("GET", "OPTIONS"))
+    if kind is RateLimited:
+        return RateLimited("student", 1.5)
+    return kind()
+
+
+@pytest.mark.parametrize("kind", TREE)
+def test_every_failure_stands_in_the_contract(kind):
+    """Its code is one of the stable ones, its status the one that goes with it."""
+    assert CONTRACT[kind.code] == kind.status
+
+
+def test_every_code_of_the_contract_is_there():
+    """No code that a frontend waits for has been lost."""
+    assert {kind.code for kind in TREE} == CONTRACT.keys()
+
+
+def test_the_tree_is_drawn_as_it_is():
+    """The module's picture names every class with its status."""
+    drawn = re.findall(r"([A-Z]\w+) (\d{3})", inspect.getdoc(errors) or "")
+    assert dict(drawn) == {
+        kind.__name__: str(kind.status) for kind in TREE if kind is not ApiError
+    }
+
+
+@pytest.mark.parametrize("kind", TREE)
+def test_a_failure_says_a_sentence(kind):
+    """Fit for a student's screen: one sentence, no jargon of ours."""
+    sentence = failure_of(kind).message
+    assert sentence.endswith(".")
+    assert sentence[0].isupper()
+    assert "Error" not in sentence
+
+
+@pytest.mark.parametrize("kind", TREE)
+def test_the_body_has_the_fields_of_the_contract(kind):
+    """`error` and `message` alike, the code, the request's id, the time."""
+    failure = failure_of(kind)
+    body = json.loads(error_body(failure, "an-id"))
+    assert list(body) == ["error", "message", "code", "requestId", "timestamp"]
+    assert body["error"] == body["message"] == failure.message
+    assert body["code"] == kind.code
+    assert body["requestId"] == "an-id"
+    assert re.fullmatch(r"[0-9-]{10}T[0-9:]{8}Z", body["timestamp"])
+    age = datetime.now(UTC) - datetime.fromisoformat(body["timestamp"])
+    assert timedelta(0) <= age < timedelta(seconds=5)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30))
+def test_a_body_is_json_whatever_is_said(sentence):
+    """Quotes, control characters and other scripts are escaped."""
+    assert json.loads(error_body(ApiError(sentence), "id"))["message"] == sentence
+
+
+def test_a_401_names_the_scheme():
+    """RFC 9110 11.6.1, for both kinds."""
+    for kind in (Unauthorized, TokenRefused):
+        assert ("WWW-Authenticate", "Bearer") in kind().headers()
+
+
+def test_a_405_lists_what_is_allowed():
+    """RFC 9110 15.5.6."""
+    headers = MethodNotAllowed(("GET", "POST")).headers()
+    assert headers == [("Allow", "GET, POST")]
+
+
+@pytest.mark.parametrize("kind", [*UpstreamUnavailable.__subclasses__(), ApiError])
+def test_only_a_known_wait_is_told(kind):
+    """No `Retry-After` is better than an invented one."""
+    assert kind().headers() == []
+    assert kind(retry_after=7).headers() == [("Retry-After", "7")]
+
+
+@given(st.floats(0, 1e9))
+def test_retry_after_is_whole_seconds_and_never_too_early(seconds):
+    """At least 1, and no earlier than the wait is over."""
+    text = retry_after_header(seconds)
+    assert text.isdigit()
+    assert seconds <= int(text) <= max(1, seconds + 1)
+
+
+def test_what_a_caller_can_do_decides_the_branch():
+    """A refused token is one kind of unauthorized; a busy platform one that is not
+    available; all that is the platform's fault has one root.
+    """
+    assert issubclass(TokenRefused, Unauthorized)
+    assert issubclass(UpstreamBusy, UpstreamUnavailable)
+    assert not issubclass(TokenRefused, UpstreamError)
+    assert all(issubclass(kind, UpstreamError) == (kind.status > 500) for kind in TREE)
