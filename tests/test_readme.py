@@ -1,0 +1,84 @@
+"""The README against what it speaks of."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from docutils import nodes
+from docutils.core import publish_doctree
+
+from aims_server import openapi
+from aims_server.settings import VARIABLES
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.rst").read_text("utf-8")
+
+
+@pytest.fixture(scope="module", name="readme")
+def _readme() -> nodes.document:
+    """The parsed page; whatever docutils would warn of is an error."""
+    return publish_doctree(TEXT, settings_overrides={"halt_level": 2})
+
+
+def section(readme: nodes.document, title: str) -> nodes.section:
+    """The section of this title."""
+    (found,) = (
+        part for part in readme.findall(nodes.section) if part[0].astext() == title
+    )
+    return found
+
+
+def rows(part: nodes.section) -> list[tuple[str, ...]]:
+    """The cells of the first table in a section, without its head."""
+    body = next(part.findall(nodes.tbody))
+    return [
+        tuple(entry.astext() for entry in row.findall(nodes.entry))
+        for row in body.findall(nodes.row)
+    ]
+
+
+def test_the_settings_are_the_services_own(readme):
+    """Every variable in order, with its default and its meaning, and no other."""
+    assert rows(section(readme, "Settings")) == [
+        (variable.name, variable.default or "(none)", variable.meaning)
+        for variable in VARIABLES
+    ]
+
+
+def test_every_endpoint_is_named(readme):
+    """The table and the document have the same paths."""
+    shown = section(readme, "Endpoints").astext()
+    named = set(re.findall(r"(?<!\S)/[a-z/.-]*[a-z]\b", shown))
+    assert named == set(json.loads(openapi.load())["paths"])
+
+
+def test_the_two_commands_come_first():
+    """A newcomer reads them before anything is explained."""
+    first = TEXT.partition("::\n")[2].strip().splitlines()[:2]
+    assert [line.split("#")[0].strip() for line in first] == ["make demo", "make test"]
+
+
+def test_every_make_target_exists():
+    """What is to be typed can be typed."""
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
+    typed = re.findall(r"(?:^ +|`)make ([a-z]+)", TEXT, re.M)
+    assert {"demo", "test"} <= {*typed} <= {*targets}
+
+
+def test_every_link_leads_somewhere(readme):
+    """Files that the page refers to are there."""
+    links = {
+        reference["refuri"]
+        for reference in readme.findall(nodes.reference)
+        if "refuri" in reference
+    }
+    assert links
+    for link in links:
+        assert "://" in link or (ROOT / link).exists(), link
+
+
+def test_variables_are_spelled_right():
+    """Every upper-case name with an underscore is a setting."""
+    known = {variable.name for variable in VARIABLES}
+    assert set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", TEXT)) <= known
