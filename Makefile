@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint format clean
+.PHONY: help demo test coverage lint format openapi clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,13 @@ lint: .venv/dev.stamp  ## every check but the tests; changes nothing
 format: .venv/dev.stamp  ## put the code in form
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
+
+openapi: .venv/dev.stamp  ## openapi.json, the form that is served, from openapi.yaml
+	@$(BIN)/python -c 'import json, pathlib, yaml; \
+		written = pathlib.Path("aims_server/openapi.yaml"); \
+		document = yaml.safe_load(written.read_text("utf-8")); \
+		compact = json.dumps(document, ensure_ascii=False, separators=(",", ":")); \
+		written.with_suffix(".json").write_text(compact + "\n", "utf-8")'
 
 clean:  ## remove everything that was made
 	@rm -rf .venv build dist htmlcov *.egg-info .coverage .coverage.* \

@@ -46,6 +46,7 @@ setup(
         "prometheus-client>=0.26",
         "python-dotenv>=1.2",
         "msgspec>=0.22",
+        "offapi>=0.1.4,<0.2",  # Swagger UI's files for /docs; its code is not imported
     ],
     extras_require={
         "dev": [
@@ -56,6 +57,8 @@ setup(
             "coverage>=7.10",
             "schemathesis",
             "pyyaml",
+            "docutils",
+            "types-docutils",
             "ruff",
             "mypy>=2",
             "types-cachetools",
