@@ -17,7 +17,7 @@ from .cors import CorsPolicy
 from .deadline import Deadline
 from .errors import TokenRefused
 from .guard import Guard
-from .handlers import api, ops
+from .handlers import api, docs, ops
 from .handlers.base import BaseHandler, Desk
 from .lifecycle import Lifecycle
 from .limits import RequestLimits
@@ -161,6 +161,8 @@ def make_application(desk: Desk, metrics_token: str) -> Application:
         (r"/health(?:/ready)?", ops.HealthHandler, common),
         (r"/health/live", ops.LiveHandler, common),
         (r"/metrics", ops.MetricsHandler, {**common, "token": metrics_token}),
+        (r"/openapi\.json", docs.OpenApiHandler, common),
+        (r"/docs(?:/[a-z.-]+)?", docs.DocsHandler, common),
     ]
     return Application(
         routes,
