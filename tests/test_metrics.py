@@ -319,11 +319,14 @@ def test_restarts_leave_no_files_behind(tmp_path):
 def test_scrapes_bear_workers_that_come_and_go(make, tmp_path):
     """Reading never fails on the files of a slot that is being born or retired."""
     metrics = make(worker=0)
+    gauges = tmp_path / "gauge_livesum_1.db"
     pid = os.fork()
     if pid == 0:
         while True:  # until killed
             Metrics(worker=1, directory=str(tmp_path)).close()
-            Metrics.retire(str(tmp_path), 1)
+            for _ in range(1000):
+                Metrics.retire(str(tmp_path), 1)
+                os.link(tmp_path / "gauge_livesum_0.db", gauges)
             for path in tmp_path.glob("*_1.db"):
                 path.unlink()
     try:
