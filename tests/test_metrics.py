@@ -319,18 +319,18 @@ def test_restarts_leave_no_files_behind(tmp_path):
 def test_scrapes_bear_workers_that_come_and_go(make, tmp_path):
     """Reading never fails on the files of a slot that is being born or retired."""
     metrics = make(worker=0)
-    gauges = tmp_path / "gauge_livesum_1.db"
     pid = os.fork()
     if pid == 0:
         while True:  # until killed
             Metrics(worker=1, directory=str(tmp_path)).close()
-            for _ in range(1000):
-                Metrics.retire(str(tmp_path), 1)
-                os.link(tmp_path / "gauge_livesum_0.db", gauges)
+            for slot in [*range(2, 30), 1] * 4:
+                gauges = tmp_path / f"gauge_livesum_{slot}.db"
+                gauges.exists() or os.link(tmp_path / "gauge_livesum_0.db", gauges)
+                Metrics.retire(str(tmp_path), slot)
             for path in tmp_path.glob("*_1.db"):
                 path.unlink()
     try:
-        counts = {len(metrics.exposition().splitlines()) > 400 for _ in range(50)}
+        counts = {len(metrics.exposition().splitlines()) > 400 for _ in range(100)}
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
