@@ -5,12 +5,13 @@ the platform's own requests for a pause, in that order and in one place.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from .breaker import CircuitBreaker, CircuitOpen, Permit, State
 from .deadline import Deadline
 from .errors import (
     ApiError,
+    InternalError,
     Overloaded,
     TokenRefused,
     UpstreamBusy,
@@ -77,11 +78,18 @@ class Guard:
         self._clock = clock
         self._sleep = sleep
         self._paused_until: dict[str, float] = {}
+        self._running: set[asyncio.Future[Any]] = set()
 
     @property
     def state(self) -> str:
         """The breaker's: "closed", "open" or "half-open"."""
         return self._breaker.state.value
+
+    async def close(self) -> None:
+        """Give up the calls under way."""
+        for call in self._running:
+            call.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
 
     async def call(
         self,
@@ -98,19 +106,17 @@ class Guard:
         platform has asked for a pause, :class:`UpstreamTimeout` past the deadline.
         """
         tries = TRIES if repeatable else 1
-        self._budget.record_try()
         for number in range(1, tries + 1):
             try:
-                return await self._try(endpoint, attempt, deadline, tries - number)
+                return await self._try(endpoint, attempt, deadline, number, tries)
             except _WORTH_REPEATING as fault:
-                pause = max(full_jitter(number, random=self._random), _asked(fault))
+                pause = _asked(fault) + full_jitter(number, random=self._random)
                 if (
                     number == tries
                     or pause >= deadline.remaining()
                     or not self._budget.take()
                 ):
                     raise
-            self._observer.call_repeated(endpoint)
             await self._sleep(pause)
         raise AssertionError("the last try returns or raises")
 
@@ -119,25 +125,44 @@ class Guard:
         endpoint: str,
         attempt: Callable[[float], Awaitable[Result]],
         deadline: Deadline,
-        tries_left: int,
+        number: int,
+        tries: int,
     ) -> Result:
-        self._check_pause(endpoint)
-        if self._breaker.state is State.OPEN:
-            self._admit()  # raises: an open breaker is no reason to stand in line
-        await self._enter_line(deadline)
-        try:
-            permit = self._admit()
-        except BaseException:
-            self._slots.release(None)
-            raise
+        permit = await self._admission(endpoint, deadline)
+        if number == 1:
+            self._budget.record_try()
+        else:
+            self._observer.call_repeated(endpoint)
         remaining = deadline.remaining()
         # A hung connection must leave time for a second try, a slow platform must
         # not lose every first one: half of what is left, then half of that.
-        timeout = remaining / 2 if tries_left else remaining
+        timeout = remaining / 2 if number < tries else remaining
         call = asyncio.ensure_future(self._observed(endpoint, attempt, permit, timeout))
+        self._running.add(call)
+        call.add_done_callback(self._ended)
         # Whoever waits may leave; the slot is free only when curl is done with it.
-        call.add_done_callback(_retrieved)
-        return await asyncio.shield(call)
+        await asyncio.wait([call])
+        return call.result()
+
+    async def _admission(self, endpoint: str, deadline: Deadline) -> Permit:
+        """A slot and the breaker's leave; the call gives both back."""
+        self._check_pause(endpoint)
+        if self._breaker.state is State.OPEN:
+            # No reason to stand in line: this raises, or, if the time to be open has
+            # ended since the line above, gives a probe's place that is not used yet.
+            self._permit().ignore()
+        await self._enter_line(deadline)
+        try:
+            self._check_pause(endpoint)  # it may have been asked for in the meantime
+            return self._permit()
+        except BaseException:
+            self._slots.release(None)
+            raise
+
+    def _ended(self, call: "asyncio.Future[Any]") -> None:
+        self._running.discard(call)
+        if not call.cancelled():
+            call.exception()  # looked at, for a call nobody waits for any more
 
     async def _observed(
         self,
@@ -147,12 +172,15 @@ class Guard:
         allowed: float,
     ) -> Result:
         began = self._clock()
-        outcome = "cancelled"
+        outcome = InternalError.code  # unless it ends in a way that is foreseen
         try:
             result = await attempt(allowed)
         except ApiError as fault:
             outcome = fault.code
             self._judge(endpoint, fault, permit, self._clock() - began)
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
             raise
         else:
             outcome = "ok"
@@ -160,8 +188,7 @@ class Guard:
             return result
         finally:
             seconds = self._clock() - began
-            if outcome == "cancelled":
-                permit.ignore()
+            permit.ignore()  # only the first verdict counts
             self._slots.release(seconds)
             self._observer.call_finished(endpoint, outcome, seconds)
 
@@ -169,7 +196,10 @@ class Guard:
         self, endpoint: str, fault: ApiError, permit: Permit, seconds: float
     ) -> None:
         if isinstance(fault, UpstreamUnavailable) and fault.retry_after is not None:
-            self._paused_until[endpoint] = self._clock() + fault.retry_after
+            # Of calls that were under way together, the longest wish counts.
+            self._paused_until[endpoint] = max(
+                self._paused_until.get(endpoint, 0.0), self._clock() + fault.retry_after
+            )
         if isinstance(fault, _NO_VERDICT) or type(fault) is UpstreamUnavailable:
             permit.ignore()
         else:
@@ -180,7 +210,7 @@ class Guard:
         if left > 0:
             raise UpstreamUnavailable(retry_after=left)
 
-    def _admit(self) -> Permit:
+    def _permit(self) -> Permit:
         try:
             return self._breaker.admit()
         except CircuitOpen as refusal:
@@ -198,9 +228,3 @@ class Guard:
 
 def _asked(fault: ApiError) -> float:
     return fault.retry_after or 0.0
-
-
-def _retrieved(call: "asyncio.Future[Result]") -> None:
-    """Look at the outcome of a call nobody may be waiting for any more."""
-    if not call.cancelled():
-        call.exception()
