@@ -325,7 +325,8 @@ def test_scrapes_bear_workers_that_come_and_go(make, tmp_path):
             Metrics(worker=1, directory=str(tmp_path)).close()
             for slot in [*range(2, 30), 1] * 4:
                 gauges = tmp_path / f"gauge_livesum_{slot}.db"
-                gauges.exists() or os.link(tmp_path / "gauge_livesum_0.db", gauges)
+                if not gauges.exists():
+                    gauges.hardlink_to(tmp_path / "gauge_livesum_0.db")
                 Metrics.retire(str(tmp_path), slot)
             for path in tmp_path.glob("*_1.db"):
                 path.unlink()
