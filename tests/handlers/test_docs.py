@@ -4,10 +4,12 @@ import gzip
 import json
 import re
 from typing import Any
+from urllib.parse import urlencode
 
 import jsonschema_rs
 import pytest
 import yaml
+from tornado.httpclient import HTTPResponse
 
 import aims_server
 from aims_server import openapi
@@ -30,6 +32,30 @@ def fits(schema: dict[str, Any], value: Any) -> bool:
     """Whether a value is what a schema of the document says."""
     whole = {**schema, "components": WRITTEN["components"]}
     return jsonschema_rs.validator_for(whole).is_valid(value)
+
+
+def resolved(node: dict[str, Any]) -> dict[str, Any]:
+    """What a reference stands for."""
+    for name in node.get("$ref", "#").split("/")[1:]:
+        node = WRITTEN[name] if name == "components" else node[name]
+    return node
+
+
+def check(answer: HTTPResponse, path: str, method: str = "GET") -> None:
+    """Hold an answer to the document: status, headers and body."""
+    listed = WRITTEN["paths"][path][method.lower()]["responses"]
+    said = resolved(listed[str(answer.code)])
+    for name, header in said.get("headers", {}).items():
+        header = resolved(header)
+        text = answer.headers[name]
+        value = int(text) if header["schema"].get("type") == "integer" else text
+        assert fits(header["schema"], value), (name, text)
+    if "content" not in said:
+        assert answer.body == b""
+        return
+    media = said["content"][answer.headers["Content-Type"].partition(";")[0]]
+    text = answer.body.decode()
+    assert fits(media["schema"], json.loads(text) if text[0] == "{" else text), text
 
 
 def test_the_served_form_is_the_written_one():
@@ -164,3 +190,113 @@ async def test_the_viewer_reads_documents_of_this_kind(front):
     version = re.search(r'PACKAGE_VERSION:"(\d+)\.', script)
     assert version is not None
     assert int(version[1]) >= 5
+
+
+class TestAnswers:
+    """Answers of the service, each held to the document."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {"REQUEST_TIMEOUT_SECONDS": "0.5", "RATE_LIMIT_PER_MINUTE": "8"}
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize("path", ["attendance", "all-attendance", "quiz"])
+    async def test_pages(self, front, token, path):
+        """A page, and the word that it has not changed."""
+        page = await front.ask(f"/api/{path}", token)
+        assert page.code == 200
+        check(page, f"/api/{path}")
+        tag = {"If-None-Match": page.headers["Etag"]}
+        same = await front.ask(f"/api/{path}", token, headers=tag)
+        assert same.code == 304
+        check(same, f"/api/{path}")
+
+    @pytest.mark.gen_test
+    async def test_an_incomplete_page(self, front, token, college, student, platform):
+        """A subject without days is in the schema too."""
+        course = college.courses(student)[0]
+        platform.faults.set("cards", kind="html", match=f"cf_id={course.cf_id}")
+        page = await front.ask("/api/all-attendance", token)
+        assert page.code == 200
+        assert json.loads(page.body)["incomplete"]
+        check(page, "/api/all-attendance")
+
+    @pytest.mark.gen_test
+    async def test_one_subject(self, front, token, college, student):
+        """A subject's page, by GET and by POST, and a stranger's."""
+        path = "/api/subject-attendance"
+        cf_id = college.courses(student)[0].cf_id
+        named = {"subject": "Any", "studentId": student.id, "cfId": cf_id}
+        by_get = await front.ask(f"{path}?{urlencode(named)}", token)
+        by_post = await front.ask(path, method="POST", body={**named, "token": token})
+        assert by_get.code == by_post.code == 200
+        check(by_get, path)
+        check(by_post, path, "POST")
+        other = await front.ask(f"{path}?subject=Any&studentId=1&cfId=1", token)
+        assert other.code == 403
+        check(other, path)
+
+    @pytest.mark.gen_test
+    async def test_login(self, front, student):
+        """A token, a refusal in the platform's words, and one in ours."""
+        right = {"username": student.username, "password": student.password}
+        for body, status in (
+            (right, 200),
+            ({**right, "password": "x"}, 401),
+            ({}, 400),
+        ):
+            answer = await front.ask("/api/login", method="POST", body=body)
+            assert answer.code == status
+            check(answer, "/api/login", "POST")
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize(
+        ("body", "headers", "status"),
+        [
+            ([], {}, 400),
+            ({"token": "not.a.students"}, {}, 401),
+            (b" " * 70_000, {}, 413),
+            (b"{}", {"Content-Type": "text/plain"}, 415),
+            (b"{}", {"Content-Encoding": "gzip"}, 415),
+        ],
+    )
+    async def test_bodies_that_are_not_taken(self, front, body, headers, status):
+        """What a client does wrong."""
+        answer = await front.ask(
+            "/api/attendance", method="POST", body=body, headers=headers
+        )
+        assert answer.code == status
+        check(answer, "/api/attendance", "POST")
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize(
+        ("kind", "status"), [("html", 502), ("rate_limited", 503), ("hang", 504)]
+    )
+    async def test_an_ill_platform(self, front, token, platform, kind, status):
+        """What the platform does wrong."""
+        platform.faults.set("quizzes", kind=kind)
+        answer = await front.ask("/api/quiz", token)
+        assert answer.code == status
+        check(answer, "/api/quiz")
+
+    @pytest.mark.gen_test
+    async def test_a_student_too_many(self, front, token):
+        """The ninth request of eight."""
+        for _ in range(9):
+            answer = await front.ask("/api/quiz", token)
+        assert answer.code == 429
+        check(answer, "/api/quiz")
+
+    @pytest.mark.gen_test
+    async def test_operators(self, front, worker):
+        """Health and figures, at work and while stopping."""
+        for path in ("/health", "/health/live", "/metrics", "/openapi.json", "/docs"):
+            answer = await front.ask(path)
+            assert answer.code == 200
+            check(answer, path)
+        wanted = {"Accept": "application/json"}
+        check(await front.ask("/metrics", headers=wanted), "/metrics")
+        worker.lifecycle.start_draining()
+        answer = await front.ask("/health")
+        assert answer.code == 503
+        check(answer, "/health")
