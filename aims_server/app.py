@@ -2,8 +2,10 @@
 what answers where.
 """
 
+import logging
 import random
 import secrets
+import time
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -14,8 +16,8 @@ from .answers import Answer
 from .breaker import CircuitBreaker
 from .cache import Entry, MemoryStore
 from .cors import CorsPolicy
-from .deadline import Deadline
-from .errors import TokenRefused
+from .deadline import Clock, Deadline
+from .errors import ApiError, TokenRefused
 from .guard import Guard
 from .handlers import api, docs, ops
 from .handlers.base import BaseHandler, Desk
@@ -29,12 +31,14 @@ from .retry import RetryBudget
 from .service import AimsService, Lifetimes
 from .sessions import SessionReader
 from .settings import Settings
-from .singleflight import SingleFlight
+from .singleflight import FlightCancelled, SingleFlight
 from .slots import Slots
 from .transport import Transport
 from .upstream import UpstreamClient
 
 __all__ = ["Machine", "Worker", "build"]
+
+_log = logging.getLogger(__name__)
 
 Kept = TypeVar("Kept")
 
@@ -61,15 +65,16 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     slots: Slots
     calls: int
     service: AimsService
+    sessions: SessionReader
     flights: tuple[SingleFlight[Any], ...]
-    transport: Transport
+    upstream: UpstreamClient
 
     async def close(self) -> None:
         """End background work, then the connections it would use."""
         await self.service.close()
         for flights in self.flights:
             await flights.close()
-        self.transport.close()
+        await self.upstream.close()
 
     def sample(self) -> None:
         """Tell the metrics how things stand."""
@@ -90,16 +95,21 @@ def build(
     metrics: Metrics,
     access_log: AccessLog,
     calls: int | None = None,
+    clock: Clock = time.monotonic,
+    wall: Clock = time.time,
 ) -> Worker:
     """Build a worker, inside its own process: nothing here may cross a fork.
 
-    ``calls`` is this worker's share of MAX_CONCURRENT_REQUESTS, all of it by default.
+    ``calls`` is this worker's share of MAX_CONCURRENT_REQUESTS, all of it by default;
+    ``clock`` is monotonic seconds and ``wall`` Unix time.
     """
     share = calls or settings.max_concurrent_requests
     slots = Slots(share)
     breaker = CircuitBreaker(
         # A page takes two round trips: slower than this, none can be had in time.
         slow_seconds=settings.request_timeout_seconds / 2,
+        # With the probes that follow, students are served within 30 s of its return.
+        max_open_seconds=28.0,
         on_change=lambda state: metrics.breaker_changed(state.value),
     )
     transport = Transport(share + _SPARE_HANDLES, f"aims_server/{__version__}")
@@ -109,9 +119,11 @@ def build(
         settings.external_api_base,
         settings.external_api_origin,
     )
-    store: MemoryStore[Any] = MemoryStore(settings.cache_max_mb * _MEGABYTE)
-    answers: _Through[Answer] = _Through(store, settings)
-    course_files: _Through[bytes] = _Through(store, settings)
+    store: MemoryStore[Any] = MemoryStore(
+        settings.cache_max_mb * _MEGABYTE, clock=clock
+    )
+    answers: _Through[Answer] = _Through(store, settings, clock)
+    course_files: _Through[bytes] = _Through(store, settings, clock)
     service = AimsService(
         upstream,
         answers.read_through,
@@ -124,6 +136,8 @@ def build(
         metrics,
         request_seconds=settings.request_timeout_seconds,
         prefetch_on_login=settings.prefetch_on_login,
+        clock=clock,
+        wall=wall,
     )
     desk = Desk(
         service=service,
@@ -135,6 +149,7 @@ def build(
         access_log=access_log,
         trusted_proxies=settings.trusted_proxies,
         request_seconds=settings.request_timeout_seconds,
+        clock=clock,
     )
     return Worker(
         application=make_application(desk, settings.metrics_token or ""),
@@ -144,8 +159,9 @@ def build(
         slots=slots,
         calls=share,
         service=service,
+        sessions=desk.sessions,
         flights=(answers.flights, course_files.flights),
-        transport=transport,
+        upstream=upstream,
     )
 
 
@@ -175,14 +191,29 @@ def make_application(desk: Desk, metrics_token: str) -> Application:
 class _Through(Generic[Kept]):
     """A read-through over the worker's store, with the flights it runs."""
 
-    def __init__(self, store: MemoryStore[Any], settings: Settings) -> None:
-        self.flights: SingleFlight[Entry[Kept]] = SingleFlight()
+    def __init__(
+        self, store: MemoryStore[Any], settings: Settings, clock: Clock
+    ) -> None:
+        self.flights: SingleFlight[Entry[Kept]] = SingleFlight(clock=clock)
         self.read_through: ReadThrough[Kept] = ReadThrough(
             store,
             self.flights,
-            refresh_deadline=lambda: Deadline(settings.request_timeout_seconds),
+            refresh_deadline=lambda: Deadline(settings.request_timeout_seconds, clock),
             is_refusal=lambda error: isinstance(error, TokenRefused),
+            on_foreign=_tell_of_foreign,
+            on_refresh_error=_tell_of_refresh,
+            clock=clock,
         )
+
+
+def _tell_of_foreign() -> None:
+    _log.error("A kept answer did not belong to its asker; it was not served")
+
+
+def _tell_of_refresh(error: Exception) -> None:
+    """Expected failures show in the metrics of calls; a fault of ours nowhere else."""
+    if not isinstance(error, ApiError | TimeoutError | FlightCancelled):
+        _log.error("Unexpected failure behind a kept answer", exc_info=error)
 
 
 def _limits(settings: Settings, machine: Machine) -> RequestLimits:

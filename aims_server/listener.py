@@ -43,13 +43,14 @@ class Listener(HTTPServer):
         application: HTTPServerConnectionDelegate,
         *,
         max_connections: int,
-        on_refused: Callable[[], None],
+        on_refused: Callable[[], object],
+        arrival_seconds: float = ARRIVAL_SECONDS,
     ) -> None:
         """Take the constructor's arguments (Tornado's Configurable calls this)."""
         super().initialize(
             FrontDoor(application),
-            idle_connection_timeout=ARRIVAL_SECONDS,
-            body_timeout=ARRIVAL_SECONDS,
+            idle_connection_timeout=arrival_seconds,
+            body_timeout=arrival_seconds,
             max_header_size=_MAX_HEADER_BYTES,
             max_body_size=DISCARD_BYTES,
             chunk_size=64 * 1024,

@@ -3,6 +3,7 @@ long the answer may be kept. Knows no HTTP.
 """
 
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ from .errors import (
 )
 from .models import Course, CourseFiles, pack_course_files, unpack_course_files
 from .pacing import Turns
-from .readthrough import Outcome, ReadThrough, Served
+from .readthrough import Outcome, ReadThrough, Served, WrongOwner
 from .sessions import Caller, Session
 from .singleflight import FlightCancelled
 from .upstream import LoginAnswer, UpstreamClient
@@ -109,7 +110,9 @@ class AimsService:
         if not self._prefetch_on_login:
             return
         for ask in (self.attendance, self.all_attendance, self.quiz):
-            self._in_background(ask(caller, Deadline(self._request_seconds)))
+            self._in_background(
+                ask(caller, Deadline(self._request_seconds, self._clock))
+            )
 
     async def attendance(
         self, caller: Caller, deadline: Deadline, *, fresh: bool = False
@@ -220,7 +223,7 @@ class AimsService:
             fresh_until = min(now + self._lifetimes.fresh, self._token_end(session))
             return Entry(
                 value=packed,
-                size=len(packed),
+                size=sys.getsizeof(packed),
                 owner=session.owner,
                 made_at=now,
                 fresh_until=fresh_until,
@@ -296,6 +299,8 @@ class AimsService:
             raise UpstreamTimeout from None
         except FlightCancelled:
             raise UpstreamUnavailable from None
+        except WrongOwner:
+            raise UpstreamError from None
         finally:
             self._observer.lookup(resource.partition("/")[0], outcome.value)
         # Whatever is kept under this token's key was once given to this token.

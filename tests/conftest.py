@@ -1,11 +1,13 @@
 """Fixtures that every test may use: a simulated platform and the service before it.
 
 Both are real servers on free ports in the test's own loop. pytest-tornado is used
-through `io_loop`, `http_server`, `http_client`, `base_url` and the `gen_test` mark only.
+through `io_loop`, `http_server`, `base_url` and the `gen_test` mark only.
 """
 
 import io
 import json
+import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +20,7 @@ from aims_server.app import Machine, Worker, build
 from aims_server.demo.college import College, Student
 from aims_server.demo.platform import SimulatedPlatform
 from aims_server.listener import Listener
-from aims_server.logs import AccessLog
+from aims_server.logs import AccessLog, configure_logging
 from aims_server.metrics import Metrics
 from aims_server.settings import Settings
 
@@ -54,20 +56,54 @@ def _settings(platform: SimulatedPlatform, variables: dict[str, str]) -> Setting
 
 
 @pytest.fixture(name="access_lines")
-def _access_lines() -> io.StringIO:
-    return io.StringIO()
+def _access_lines() -> Iterator[io.StringIO]:
+    """What the service logs from INFO on, a JSON object a line."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    lines = io.StringIO()
+    configure_logging("info", "json", lines)
+    yield lines
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+
+
+class Clock:
+    """Real time that a test may push forward, for what is kept and for how long."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def advance(self, seconds: float) -> None:
+        """Let so much time pass at once."""
+        self._ahead += seconds
+
+    def monotonic(self) -> float:
+        """Seconds of the service's monotonic clock."""
+        return time.monotonic() + self._ahead
+
+    def wall(self) -> float:
+        """Unix time as the service sees it."""
+        return time.time() + self._ahead
+
+
+@pytest.fixture(name="clock")
+def _clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture(name="worker")
 def _worker(
-    io_loop: IOLoop, settings: Settings, access_lines: io.StringIO
+    io_loop: IOLoop, settings: Settings, access_lines: io.StringIO, clock: Clock
 ) -> Iterator[Worker]:
     async def make() -> Worker:
         return build(
             settings,
             Machine(),
             metrics=Metrics(),
-            access_log=AccessLog(access_lines, form="json"),
+            access_log=AccessLog(),
+            clock=clock.monotonic,
+            wall=clock.wall,
         )
 
     worker = io_loop.run_sync(make)
@@ -114,7 +150,7 @@ class Front:
             self.base_url + path,
             method=method,
             headers=sent,
-            body=body,  # type: ignore[arg-type]  # bytes or None by now
+            body=body,
             allow_nonstandard_methods=True,
             follow_redirects=False,
             decompress_response=False,

@@ -14,6 +14,7 @@ class Clock:
     now = 1000.0
 
     def __call__(self):
+        """The time."""
         return self.now
 
 

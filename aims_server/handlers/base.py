@@ -15,13 +15,14 @@ from tornado.web import HTTPError, RequestHandler
 
 from ..answers import Answer, freshness_headers, matches
 from ..cors import CorsPolicy
-from ..deadline import Deadline
+from ..deadline import Clock, Deadline
 from ..errors import (
     ApiError,
     InternalError,
     InvalidRequest,
     MethodNotAllowed,
     NotFound,
+    RateLimited,
     error_body,
 )
 from ..lifecycle import Lifecycle
@@ -50,6 +51,7 @@ class Desk(msgspec.Struct, frozen=True, kw_only=True):
     access_log: AccessLog
     trusted_proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
     request_seconds: float
+    clock: Clock
 
 
 class BaseHandler(RequestHandler):
@@ -69,7 +71,7 @@ class BaseHandler(RequestHandler):
         self.request_id = request_id(self.request.headers.get("X-Request-Id"))
         current_request_id.set(self.request_id)
         self.address = _address(self.request, desk)
-        self.deadline = Deadline(desk.request_seconds)
+        self.deadline = Deadline(desk.request_seconds, desk.clock)
         self.quota: Quota | None = None
         self.cache_outcome: str | None = None
         self.upstream_seconds: float | None = None
@@ -127,7 +129,7 @@ class BaseHandler(RequestHandler):
         for name, value in variant.headers:
             self.set_header(name, value)
         for name, value in freshness_headers(
-            served.entry, served.outcome.value, time.monotonic()
+            served.entry, served.outcome.value, self.desk.clock()
         ):
             self.set_header(name, value)
         if self.request.method == "GET" and matches(
@@ -165,6 +167,8 @@ class BaseHandler(RequestHandler):
         exc_info = kwargs.get("exc_info")
         failure = self._failure(exc_info[1] if isinstance(exc_info, tuple) else None)
         self.error_code = failure.code
+        if isinstance(failure, RateLimited):
+            self.desk.metrics.limited(failure.kind)
         for name, value in failure.headers():
             self.set_header(name, value)
         self.send_json(failure.status, error_body(failure, self.request_id))
@@ -178,9 +182,7 @@ class BaseHandler(RequestHandler):
     ) -> None:
         """Expected failures have their access line; only our own faults say more."""
         if isinstance(self._failure(value), InternalError):
-            _log.error(
-                "Unexpected failure in %s", self.route, exc_info=(typ, value, tb)
-            )  # type: ignore[arg-type]  # logging wants all three or none; Tornado passes all three
+            _log.error("Unexpected failure in %s", self.route, exc_info=value)
 
     def on_finish(self) -> None:
         """One access line and one sample for every request, whatever its end."""

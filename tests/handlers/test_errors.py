@@ -16,7 +16,7 @@ def code_of(answer) -> str:
     assert body["error"] == body["message"]
     assert body["requestId"] == answer.headers["X-Request-Id"]
     assert answer.headers["Content-Type"].startswith("application/json")
-    return body["code"]
+    return str(body["code"])
 
 
 @pytest.mark.gen_test

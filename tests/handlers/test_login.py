@@ -7,10 +7,10 @@ import pytest
 
 from aims_server.demo.college import College, Student
 from aims_server.demo.platform import SimulatedPlatform
-from tests.conftest import Front
 
 
 def credentials(student: Student) -> dict[str, str]:
+    """The body of a student's login."""
     return {"username": student.username, "password": student.password}
 
 

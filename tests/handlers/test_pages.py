@@ -5,6 +5,7 @@ import json
 from collections import Counter
 
 import pytest
+from tornado.httpclient import AsyncHTTPClient
 
 from aims_server.demo.college import College
 from aims_server.demo.platform import SimulatedPlatform
@@ -225,12 +226,16 @@ async def test_a_subject_is_named_completely(front, token, platform, query):
 
 
 @pytest.mark.gen_test
-async def test_quiz_is_passed_on_unchanged(front, token, student, college, platform):
+async def test_quiz_is_passed_on_unchanged(front, token, platform):
     """The quizzes are the platform's own bytes."""
     answer = await front.ask("/api/quiz", token)
-    body = json.loads(answer.body)
+    source = await AsyncHTTPClient().fetch(
+        f"{platform.base_url}/custom/myEvaluatedQuizzes",
+        headers={"Authorization": f"Bearer {token}"},
+    )
     assert answer.code == 200
-    assert body["response"]["data"] == college.quizzes(student, token)
+    assert answer.body == source.body
+    assert len(json.loads(answer.body)["response"]["data"]) > 1
 
 
 @pytest.mark.gen_test

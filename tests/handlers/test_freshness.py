@@ -1,0 +1,342 @@
+"""Kept answers as a frontend meets them: X-Cache, Age, ETag, gzip, and their end."""
+
+import asyncio
+import gzip
+import json
+import re
+
+import pytest
+
+
+@pytest.fixture(name="variables")
+def _variables():
+    return {"REQUEST_TIMEOUT_SECONDS": "1.5", "RATE_LIMIT_PER_MINUTE": "100000"}
+
+
+PAGES = ["/api/attendance", "/api/all-attendance", "/api/quiz"]
+
+
+def outcomes(answers) -> list[str]:
+    """How each answer was come by."""
+    return [answer.headers["X-Cache"] for answer in answers]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", PAGES)
+async def test_the_second_answer_comes_from_memory(front, token, platform, path, clock):
+    """MISS, then HIT with a true Age and no further call."""
+    first = await front.ask(path, token)
+    calls = platform.counters.total
+    clock.advance(100)
+    second = await front.ask(path, token)
+    assert outcomes([first, second]) == ["MISS", "HIT"]
+    assert second.body == first.body
+    assert (first.headers["Age"], second.headers["Age"]) == ("0", "100")
+    assert platform.counters.total == calls
+
+
+@pytest.mark.gen_test
+async def test_cache_control_counts_down(front, token, clock):
+    """Private, fresh for what is left of five minutes, then stale for thirty."""
+    first = await front.ask("/api/quiz", token)
+    assert re.fullmatch(
+        "private, max-age=(299|300), stale-while-revalidate=1800",
+        first.headers["Cache-Control"],
+    )
+    clock.advance(200)
+    second = await front.ask("/api/quiz", token)
+    assert re.fullmatch(
+        "private, max-age=(99|100), stale-while-revalidate=1800",
+        second.headers["Cache-Control"],
+    )
+    assert first.headers["Vary"] == "Authorization, Origin, Accept-Encoding"
+
+
+@pytest.mark.gen_test
+async def test_three_hundred_at_once_cost_one_page(
+    front, token, platform, college, student
+):
+    """One course-file call and one card call a subject, however many ask."""
+    platform.hold("course_files")
+    asked = [
+        asyncio.ensure_future(front.ask("/api/all-attendance", token))
+        for _ in range(300)
+    ]
+    await platform.until(lambda seen: seen.now["course_files"] == 1)
+    platform.release()
+    answers = await asyncio.gather(*asked)
+    assert len({answer.body for answer in answers}) == 1
+    assert set(outcomes(answers)) <= {"HIT", "MISS", "PENDING"}
+    assert outcomes(answers).count("MISS") == 1
+    assert platform.counters.calls == {
+        "course_files": 1,
+        "cards": len(college.courses(student)),
+    }
+
+
+@pytest.mark.gen_test
+async def test_two_pages_share_the_course_files(front, token, platform):
+    """Attendance and all-attendance together cost one course-file call."""
+    await asyncio.gather(
+        front.ask("/api/attendance", token), front.ask("/api/all-attendance", token)
+    )
+    assert platform.counters.calls["course_files"] == 1
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", PAGES)
+async def test_an_old_answer_is_served_while_one_refresh_runs(
+    front, token, platform, path, clock
+):
+    """Past the TTL everybody gets the old answer at once; one refresh goes behind."""
+    await front.ask(path, token)
+    platform.counters.reset()
+    clock.advance(400)
+    platform.hold()
+    answers = await asyncio.gather(*(front.ask(path, token) for _ in range(20)))
+    assert set(outcomes(answers)) == {"STALE"}
+    assert all(int(a.headers["Age"]) >= 400 for a in answers)
+    assert "max-age=0," in answers[0].headers["Cache-Control"]
+    await platform.until(lambda seen: seen.total == 1)
+    await asyncio.sleep(0.05)
+    assert platform.counters.total == 1
+    platform.release()
+    for _ in range(100):
+        await asyncio.sleep(0.01)
+        if outcomes([await front.ask(path, token)]) == ["HIT"]:
+            break
+    else:
+        pytest.fail("the refresh never came in")
+
+
+FAULTS = [
+    ("status", {"status": 500}),
+    ("status", {"status": 502}),
+    ("status", {"status": 503}),
+    ("status", {"status": 504}),
+    ("rate_limited", {"retry_after": "60"}),
+    ("html", {}),
+    ("broken_json", {}),
+    ("bad_gzip", {}),
+    ("bad_header", {}),
+    ("reset", {}),
+    ("close_before_answer", {}),
+    ("hang", {}),
+]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("kind", "knobs"), FAULTS)
+async def test_an_ill_platform_leaves_the_old_answer_until_the_window_ends(
+    front, token, platform, clock, kind, knobs, variables
+):
+    """Whatever is wrong: 200, STALE, true Age; past the window the error."""
+    await front.ask("/api/quiz", token)
+    platform.faults.set(kind=kind, **knobs)
+    clock.advance(301)
+    for age in (301, 1001, 1701):
+        answer = await front.ask("/api/quiz", token)
+        assert (answer.code, answer.headers["X-Cache"]) == (200, "STALE")
+        assert int(answer.headers["Age"]) == pytest.approx(age, abs=2)
+        clock.advance(700)
+    past = await front.ask("/api/quiz", token)
+    assert past.code in (502, 503, 504)
+    assert "X-Cache" not in past.headers
+
+
+@pytest.mark.gen_test
+async def test_a_revoked_token_gets_no_old_answer(front, token, platform, clock):
+    """The platform's 401 in a refresh drops all that was kept for the student."""
+    for path in PAGES:
+        await front.ask(path, token)
+    platform.revoke(token)
+    clock.advance(400)
+    await front.ask("/api/quiz", token)  # STALE, with the refresh that is refused
+    await platform.until(lambda seen: seen.calls["quizzes"] == 2)
+    await asyncio.sleep(0.05)
+    for path in PAGES:
+        assert (await front.ask(path, token)).code == 401
+
+
+@pytest.mark.gen_test
+async def test_a_made_up_token_drops_nobodys_answers(
+    front, token, platform, student, college
+):
+    """A forged token that names a student is refused and costs the student nothing."""
+    await front.ask("/api/quiz", token)
+    head, claims, _ = college.token(student, serial=7).split(".")
+    forged = f"{head}.{claims}.AAAA"
+    assert (await front.ask("/api/quiz", forged)).code == 401
+    assert outcomes([await front.ask("/api/quiz", token)]) == ["HIT"]
+
+
+@pytest.mark.gen_test
+async def test_no_entry_outlives_its_token(front, student, college, clock, platform):
+    """A kept answer ends with the token's own exp."""
+    token = college.token(student, life=120)
+    assert (await front.ask("/api/quiz", token)).code == 200
+    clock.advance(100)
+    assert outcomes([await front.ask("/api/quiz", token)]) == ["HIT"]
+    clock.advance(21)
+    platform.revoke(token)  # the platform's own clock stands still
+    assert (await front.ask("/api/quiz", token)).code == 401
+
+
+@pytest.mark.gen_test
+async def test_an_incomplete_page_is_kept_fifteen_seconds(
+    front, token, platform, clock, college, student
+):
+    """It is fresh for 15 s and then not served any more."""
+    course = college.courses(student)[0]
+    platform.faults.set("cards", kind="html", match=f"cf_id={course.cf_id}")
+    first = await front.ask("/api/all-attendance", token)
+    assert json.loads(first.body)["incomplete"]
+    assert "stale-while-revalidate=0" in first.headers["Cache-Control"]
+    clock.advance(14)
+    assert outcomes([await front.ask("/api/all-attendance", token)]) == ["HIT"]
+    platform.faults.clear()
+    clock.advance(2)
+    third = await front.ask("/api/all-attendance", token)
+    assert outcomes([third]) == ["MISS"]
+    assert json.loads(third.body)["incomplete"] == []
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", PAGES)
+async def test_no_cache_has_a_floor(front, token, platform, clock, path):
+    """no-cache refreshes what is older than 30 s, and only that."""
+    fresh = {"Cache-Control": "no-cache"}
+    await front.ask(path, token)
+    calls = platform.counters.total
+    clock.advance(20)
+    assert outcomes([await front.ask(path, token, headers=fresh)]) == ["HIT"]
+    clock.advance(20)
+    again = await front.ask(path, token, headers=fresh)
+    assert outcomes([again]) == ["MISS"]
+    assert again.headers["Age"] == "0"
+    assert platform.counters.total == 2 * calls
+
+
+@pytest.mark.gen_test
+async def test_etags(front, token):
+    """If-None-Match saves the body; each encoding has a tag of its own."""
+    plain = await front.ask("/api/all-attendance", token)
+    tag = plain.headers["ETag"]
+    packed = await front.ask(
+        "/api/all-attendance", token, headers={"Accept-Encoding": "gzip"}
+    )
+    again = await front.ask(
+        "/api/all-attendance", token, headers={"If-None-Match": tag}
+    )
+    other = await front.ask(
+        "/api/all-attendance", token, headers={"If-None-Match": 'W/"else"'}
+    )
+    assert tag.startswith('W/"')
+    assert packed.headers["ETag"] != tag
+    assert (again.code, again.body, again.headers["ETag"]) == (304, b"", tag)
+    assert again.headers["Cache-Control"].startswith("private")
+    assert other.code == 200
+
+
+@pytest.mark.gen_test
+async def test_gzip(front, token):
+    """The same JSON, packed, for those who take it."""
+    plain = await front.ask("/api/all-attendance", token)
+    packed = await front.ask(
+        "/api/all-attendance", token, headers={"Accept-Encoding": "br, gzip"}
+    )
+    assert "Content-Encoding" not in plain.headers
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+
+
+@pytest.mark.gen_test
+async def test_server_timing(front, token):
+    """A missed answer tells the platform's share of its time."""
+    missed = (await front.ask("/api/quiz", token)).headers["Server-Timing"]
+    hit = (await front.ask("/api/quiz", token)).headers["Server-Timing"]
+    assert re.match(r'cache;desc="MISS", upstream;dur=\d', missed)
+    assert "upstream" not in hit
+
+
+@pytest.mark.gen_test
+async def test_failures_are_remembered_for_a_second(front, token, platform, clock):
+    """A failing key is not hammered, and is tried again soon."""
+    platform.faults.set("quizzes", kind="html")
+    for _ in range(10):
+        assert (await front.ask("/api/quiz", token)).code == 502
+    assert platform.counters.calls["quizzes"] == 1
+    platform.faults.clear()
+    clock.advance(1.1)
+    assert (await front.ask("/api/quiz", token)).code == 200
+
+
+@pytest.mark.gen_test
+async def test_the_first_askers_hangup_hurts_nobody(front, token, platform, base_url):
+    """The others get the answer that the first one asked for."""
+    platform.hold("quizzes")
+    port = int(front.base_url.rpartition(":")[2])
+    _, first = await asyncio.open_connection("127.0.0.1", port)
+    first.write(
+        f"GET /api/quiz HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    )
+    await platform.until(lambda seen: seen.now["quizzes"] == 1)
+    others = [asyncio.ensure_future(front.ask("/api/quiz", token)) for _ in range(5)]
+    await asyncio.sleep(0.05)
+    first.close()
+    await asyncio.sleep(0.05)
+    platform.release()
+    answers = await asyncio.gather(*others)
+    assert {answer.code for answer in answers} == {200}
+    assert platform.counters.calls["quizzes"] == 1
+
+
+class TestPrefetch:
+    """A login warms the pages that follow."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {"PREFETCH_ON_LOGIN": "true"}
+
+    @pytest.mark.gen_test
+    async def test_the_page_after_a_login_is_at_hand(
+        self, front, student, platform, college
+    ):
+        """Each page is HIT or PENDING, and nothing is asked twice."""
+        token = await front.log_in(student)
+        answers = await asyncio.gather(*(front.ask(path, token) for path in PAGES))
+        assert set(outcomes(answers)) <= {"HIT", "PENDING"}
+        assert platform.counters.calls == {
+            "authenticate": 1,
+            "course_files": 1,
+            "cards": len(college.courses(student)),
+            "quizzes": 1,
+        }
+
+    @pytest.mark.gen_test
+    async def test_a_login_does_not_wait_for_it(self, front, student, platform):
+        """The login is answered while the platform still holds the pages."""
+        for endpoint in ("course_files", "quizzes"):
+            platform.hold(endpoint)
+        assert await front.log_in(student)
+        platform.release()
+
+    @pytest.mark.gen_test
+    async def test_it_never_fails_the_login(self, front, student, platform, capfd):
+        """A platform that then fails leaves the login as it was, and no traceback."""
+        platform.faults.set("course_files", kind="reset")
+        platform.faults.set("quizzes", kind="html")
+        assert await front.log_in(student)
+        await asyncio.sleep(0.3)
+        assert "Traceback" not in capfd.readouterr().err
+
+    @pytest.mark.gen_test
+    async def test_a_refused_login_fetches_nothing(self, front, student, platform):
+        """Only a token begins a prefetch."""
+        await front.ask(
+            "/api/login",
+            method="POST",
+            body={"username": student.username, "password": "wrong"},
+        )
+        await asyncio.sleep(0.05)
+        assert platform.counters.calls == {"authenticate": 1}

@@ -1,0 +1,154 @@
+"""The service before a platform that fails, stalls, or is gone."""
+
+import asyncio
+import json
+import statistics
+
+import pytest
+
+from aims_server.demo.college import College
+from aims_server.demo.platform import SimulatedPlatform
+
+
+async def ask_all(front, college: College, numbers, path="/api/attendance"):
+    """One request for each student, all at once."""
+    return await asyncio.gather(
+        *(front.ask(path, college.token(college.student(n))) for n in numbers)
+    )
+
+
+class TestFailing:
+    """Calls fail."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {"RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000"}
+
+    @pytest.mark.gen_test(timeout=60)
+    async def test_one_call_in_five_fails(
+        self, front, college, platform: SimulatedPlatform
+    ):
+        """At least 98 % of 200 cold requests succeed, at 1.45 calls each at most."""
+        platform.faults.set(kind="status", status=503, share=0.2)
+        answers = []
+        for start in range(0, 200, 10):
+            answers += await ask_all(front, college, range(start, start + 10))
+        good = sum(answer.code == 200 for answer in answers)
+        assert good >= 196
+        assert platform.counters.total <= 1.45 * 200
+
+    @pytest.mark.gen_test(timeout=60)
+    async def test_a_dead_platform_is_left_alone(
+        self, front, college, platform: SimulatedPlatform
+    ):
+        """Under 200 calls for 400 requests; once open, answers come at once."""
+        platform.faults.set(kind="status", status=500)
+        answers = []
+        for start in range(0, 400, 20):
+            answers += await ask_all(front, college, range(start, start + 20))
+        assert platform.counters.total < 200
+        assert {answer.code for answer in answers} <= {502, 503}
+        assert answers[-1].code == 503
+        assert int(answers[-1].headers["Retry-After"]) >= 1
+        health = json.loads((await front.ask("/health")).body)
+        assert health["upstream"]["state"] == "open"
+        once_open = sorted(answer.request_time for answer in answers[200:])
+        assert once_open[int(len(once_open) * 0.99)] < 0.5
+
+    @pytest.mark.gen_test
+    async def test_a_kept_answer_is_served_while_the_breaker_is_open(
+        self, front, college, platform, token, clock
+    ):
+        """An open breaker costs those nothing whose answers are kept."""
+        await front.ask("/api/attendance", token)
+        platform.faults.set(kind="status", status=500)
+        await ask_all(front, college, range(50, 100))
+        calls = platform.counters.total
+        clock.advance(400)
+        answer = await front.ask("/api/attendance", token)
+        assert (answer.code, answer.headers["X-Cache"]) == (200, "STALE")
+        await asyncio.sleep(0.05)
+        assert platform.counters.total == calls
+
+    @pytest.mark.gen_test
+    async def test_students_refusals_open_nothing(self, front, college, platform):
+        """401s are the students', not the platform's."""
+        tokens = [college.token(college.student(n)) for n in range(60)]
+        for token in tokens:
+            platform.revoke(token)
+        await asyncio.gather(*(front.ask("/api/quiz", token) for token in tokens))
+        health = json.loads((await front.ask("/health")).body)
+        assert health["upstream"]["state"] == "closed"
+
+    @pytest.mark.gen_test
+    async def test_a_wished_pause_is_kept(self, front, college, platform):
+        """After a 429 with Retry-After: 5 no call of that kind is made, others are."""
+        platform.faults.set("quizzes", kind="rate_limited", retry_after="5", count=1)
+        await front.ask("/api/quiz", college.token(college.student(0)))
+        second = await front.ask("/api/quiz", college.token(college.student(1)))
+        assert second.code == 503
+        assert second.headers["Retry-After"] == "5"
+        assert platform.counters.calls["quizzes"] == 1
+        other = await front.ask("/api/attendance", college.token(college.student(1)))
+        assert other.code == 200
+
+
+class TestHanging:
+    """Calls never end, and there are few slots."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {
+            "REQUEST_TIMEOUT_SECONDS": "2",
+            "MAX_CONCURRENT_REQUESTS": "10",
+            "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000",
+        }
+
+    @pytest.mark.gen_test(timeout=20)
+    async def test_every_answer_comes_by_its_deadline(self, front, college, platform):
+        """200 at once, 10 slots: none later than the deadline, never more than 10."""
+        platform.faults.set(kind="hang")
+        answers = await ask_all(front, college, range(200))
+        assert {answer.code for answer in answers} <= {503, 504}
+        assert max(answer.request_time for answer in answers) < 3
+        assert platform.counters.peak <= 10
+
+    @pytest.mark.gen_test(timeout=20)
+    async def test_a_slow_platform_sheds_early(self, front, college, platform):
+        """What cannot be served in time is refused at once, with a Retry-After."""
+        platform.faults.set(delay=0.3)
+        await ask_all(front, college, range(10))  # so that the call time is known
+        answers = await ask_all(front, college, range(100, 300))
+        shed = [answer for answer in answers if answer.code == 503]
+        assert platform.counters.peak <= 10
+        assert len(shed) >= 100
+        assert all(json.loads(a.body)["code"] == "overloaded" for a in shed)
+        assert all(int(answer.headers["Retry-After"]) >= 1 for answer in shed)
+        last_served = max(a.request_time for a in answers if a.code == 200)
+        assert statistics.median(a.request_time for a in shed) < last_served
+
+
+class TestSharing:
+    """A large page beside small ones."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {
+            "MAX_CONCURRENT_REQUESTS": "2",
+            "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000",
+        }
+
+    @pytest.mark.gen_test(timeout=20)
+    async def test_a_page_does_not_starve_a_small_request(
+        self, front, college, platform
+    ):
+        """A single call that comes later is served before the page's last ones."""
+        platform.faults.set("cards", delay=0.05)
+        page = asyncio.ensure_future(
+            front.ask("/api/all-attendance", college.token(college.student(0)))
+        )
+        await platform.until(lambda seen: seen.now["cards"] == 2)
+        small = await front.ask("/api/quiz", college.token(college.student(1)))
+        assert small.code == 200
+        assert not page.done()
+        assert (await page).code == 200

@@ -1,0 +1,125 @@
+"""Rate limits through HTTP: who is counted, what the headers say, who is spared."""
+
+import asyncio
+import json
+import re
+
+import pytest
+
+from aims_server.demo.college import College
+
+
+@pytest.fixture(name="variables")
+def _variables():
+    return {
+        "RATE_LIMIT_PER_MINUTE": "5",
+        "LOGIN_LIMIT_PER_MINUTE": "3",
+        "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "60",
+        "TRUSTED_PROXIES": "192.0.2.0/24",
+    }
+
+
+def refused(answers) -> list:
+    """Those that were told to wait."""
+    return [answer for answer in answers if answer.code == 429]
+
+
+@pytest.mark.gen_test
+async def test_a_students_quota(front, token):
+    """The bucket's worth passes; the next is told when to come back."""
+    answers = [await front.ask("/api/quiz", token) for _ in range(6)]
+    assert [answer.code for answer in answers] == [200] * 5 + [429]
+    last = answers[-1]
+    assert json.loads(last.body)["code"] == "rate_limited"
+    wait = int(last.headers["Retry-After"])
+    assert 1 <= wait <= 12
+    assert last.headers["RateLimit-Policy"] == '"student";q=5;w=60'
+    assert last.headers["RateLimit"] == f'"student";r=0;t={wait}'
+
+
+@pytest.mark.gen_test
+async def test_what_is_left_is_told(front, token):
+    """Each answer counts the bucket down."""
+    answers = [await front.ask("/api/quiz", token) for _ in range(3)]
+    left = [
+        re.fullmatch(r'"student";r=(\d+);t=\d+', answer.headers["RateLimit"])
+        for answer in answers
+    ]
+    assert [match and match[1] for match in left] == ["4", "3", "2"]
+
+
+@pytest.mark.gen_test
+async def test_two_logins_of_a_student_share_one_quota(
+    front, college: College, student
+):
+    """Once the platform has vouched for both tokens, they count as one student."""
+    tokens = [college.token(student, serial=serial) for serial in range(2)]
+    for token in tokens:
+        await front.ask("/api/quiz", token)
+    answers = [await front.ask("/api/quiz", token) for token in tokens * 4]
+    # Two quotas of five would let all eight pass; a token's first request, before
+    # the platform has vouched for it, is not counted against its student.
+    assert len(refused(answers)) >= 3
+
+
+@pytest.mark.gen_test
+async def test_a_made_up_token_uses_up_nothing_of_a_students(
+    front, college, student, token
+):
+    """A forged claim is counted against the forger's token only."""
+    head, claims, _ = token.split(".")
+    forged = f"{head}.{claims}.AAAA"
+    answers = [await front.ask("/api/quiz", forged) for _ in range(7)]
+    assert {answer.code for answer in answers} == {401, 429}
+    assert (await front.ask("/api/quiz", token)).code == 200
+
+
+@pytest.mark.gen_test
+async def test_another_student_passes_untouched(front, college, token):
+    """One student's flood is not another's."""
+    for _ in range(8):
+        await front.ask("/api/quiz", token)
+    other = college.token(college.student(1))
+    assert (await front.ask("/api/quiz", other)).code == 200
+
+
+@pytest.mark.gen_test
+async def test_logins_are_counted_by_user_name(front, student):
+    """Whatever the case and blanks of the name, whatever the password."""
+    names = [student.username, student.username.lower(), f" {student.username} "]
+    answers = [
+        await front.ask(
+            "/api/login", method="POST", body={"username": name, "password": "wrong"}
+        )
+        for name in [*names, student.username]
+    ]
+    assert [answer.code for answer in answers][-1] == 429
+    assert answers[-1].headers["RateLimit-Policy"] == '"login";q=3;w=60'
+
+
+@pytest.mark.gen_test
+async def test_made_up_forwarding_headers_change_nothing(front):
+    """Nobody but a trusted proxy may name another address."""
+    answers = await asyncio.gather(
+        *(
+            front.ask(
+                "/api/quiz",
+                headers={
+                    "X-Forwarded-For": f"198.51.100.{number}",
+                    "X-Real-Ip": f"198.51.100.{number}",
+                    "Forwarded": f"for=198.51.100.{number}",
+                },
+            )
+            for number in range(70)
+        )
+    )
+    assert len(refused(answers)) in range(8, 11)
+
+
+@pytest.mark.gen_test
+async def test_health_and_metrics_are_never_limited(front, token):
+    """Probes go on when an address has used up everything."""
+    answers = [await front.ask("/api/nothing") for _ in range(62)]
+    assert refused(answers)
+    for path in ("/health", "/health/live", "/metrics"):
+        assert (await front.ask(path)).code == 200

@@ -1,0 +1,1 @@
+"""Tests of the real command: real processes, real signals, real sockets."""

@@ -1,0 +1,118 @@
+"""The commands as a person types them."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aims_server import __version__
+
+pytestmark = pytest.mark.process
+
+
+def run(
+    *arguments: str, directory: Path, **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run the command to its end in this directory, with these settings only."""
+    return subprocess.run(
+        [sys.executable, "-m", "aims_server", *arguments],
+        cwd=directory,
+        env={"PATH": os.environ["PATH"], **variables},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_version(tmp_path):
+    """--version names the release."""
+    done = run("--version", directory=tmp_path)
+    assert (done.returncode, done.stdout) == (0, f"aims-server {__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["serve"], ["check"], ["demo"]])
+def test_help_everywhere(tmp_path, arguments):
+    """Every command explains itself."""
+    done = run(*arguments, "--help", directory=tmp_path)
+    assert done.returncode == 0
+    assert "usage: aims-server" in done.stdout
+
+
+def test_check_prints_the_settings_and_no_secret(tmp_path):
+    """check shows what would be used, and where it was read."""
+    (tmp_path / ".env").write_text("PORT=4000\nMETRICS_TOKEN=canary-secret\n")
+    done = run("check", directory=tmp_path)
+    assert done.returncode == 0
+    assert "PORT=4000\n" in done.stdout
+    assert str(tmp_path / ".env") in done.stdout
+    assert "canary" not in done.stdout + done.stderr
+
+
+def test_wrong_settings_stop_the_start(tmp_path):
+    """All faults at once, a line each, exit status 78, no traceback."""
+    done = run(directory=tmp_path, PORT="x", WORKERS="-1", LOG_LEVEL="loud")
+    assert done.returncode == 78
+    assert len(done.stderr.splitlines()) == 3
+    assert all(name in done.stderr for name in ("PORT", "WORKERS", "LOG_LEVEL"))
+
+
+def test_a_taken_port_is_one_clear_line(tmp_path):
+    """No traceback, and a status that says failure."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run(directory=tmp_path, PORT=str(port))
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert f"port {port}" in done.stderr
+
+
+def test_an_address_that_is_not_ours_is_one_clear_line(tmp_path):
+    """Listening on somebody else's address fails in one line."""
+    done = run(directory=tmp_path, HOST="203.0.113.7", PORT="0")
+    assert done.returncode == 1
+    assert "cannot listen on 203.0.113.7" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_demo_works_as_printed(tmp_path):
+    """The demo's own lines, typed into a shell, log in and show attendance."""
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "aims_server", "demo"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PORT": "0"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert demo.stdout is not None
+    try:
+        printed = ""
+        while "Ctrl-C" not in printed:
+            line = demo.stdout.readline()
+            assert line, printed
+            printed += line
+        calls = "\n".join(
+            line for line in printed.splitlines() if line.startswith("  ")
+            and not re.match(r"    \d{4}B", line)
+        )  # fmt: skip
+        shell = subprocess.run(
+            ["bash", "-ec", calls],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+        assert "dailyAttendance" in shell.stdout
+        assert "quiz_link" in shell.stdout
+        assert '"status":"healthy"' in shell.stdout
+        assert "HTTP/1.1 200" in shell.stdout
+    finally:
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(20) == 0
+        demo.stdout.close()
