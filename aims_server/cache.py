@@ -6,17 +6,18 @@ import time
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from cachetools import TLRUCache
 
 V = TypeVar("V")
 
-# What keeping one entry costs beside its value, in bytes: the Entry with its four
-# numbers, its 32-byte key, an owner that nobody else holds, and its places in the
-# three tables of TLRUCache, in the heap (one live item, one that has left but not been
-# swept) and in the index. CPython 3.11 needs 650 to 1260, by how full the tables
-# just are (tests/test_cache.py measures it).
-ENTRY_OVERHEAD = 1300
+# What keeping one entry costs beside its value and the characters of its key, in bytes:
+# the Entry with its four numbers, an owner that nobody else holds, and its places in
+# the three tables of TLRUCache, in the heap (one live item, one that has left but is
+# not yet swept) and in the index. CPython 3.11 needs 600 to 1240, by how full the
+# tables just are (tests/test_cache.py measures it).
+ENTRY_OVERHEAD = 1250
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +38,35 @@ class Entry(Generic[V]):
     servable_until: float
 
 
+class Lease:
+    """The right to keep what is being made for one owner; a drop of his voids it."""
+
+    __slots__ = ("__weakref__",)
+
+
 class Store(Protocol[V]):
     """What read-through needs of a place where entries are kept."""
 
     def get(self, key: bytes) -> Entry[V] | None:
         """The entry of this key while it is servable; counts as a use of it."""
 
-    def put(self, key: bytes, entry: Entry[V]) -> bool:
-        """Keep this entry in place of an older one; False if it cannot be kept
-        (too large, or no longer servable), and then the older one is gone too.
+    def lease(self, owner: Hashable) -> Lease:
+        """Take before an entry is made; given to `put`, it keeps out what was begun
+        before the owner's entries were dropped.
+        """
+
+    def put(self, key: bytes, entry: Entry[V], lease: Lease | None = None) -> bool:
+        """Keep this entry in place of an older one.
+
+        False if it cannot be kept (too large, or no longer servable), and then the
+        older one is gone too; or if its owner's lease is no longer this one, and then
+        nothing has changed.
         """
 
     def drop_owner(self, owner: Hashable) -> int:
-        """Drop all that is kept for this owner; how many entries that were."""
+        """Drop all that is kept for this owner, and void his lease; how many entries
+        that were.
+        """
 
     def expire(self) -> int:
         """Drop what is no longer servable; how many entries that were."""
@@ -66,7 +83,11 @@ class Store(Protocol[V]):
         """How many servable entries had to leave for want of room."""
 
 
-class _Entries(TLRUCache[bytes, Entry[V], float]):
+# An entry with its whole cost in bytes: what TLRUCache asks the size of has no key.
+_Kept = tuple[Entry[V], int]
+
+
+class _Entries(TLRUCache[bytes, _Kept[V], float]):
     """A TLRUCache that tells of entries it found expired.
 
     Nearly every one of its methods may expire entries on the way, so the index
@@ -77,17 +98,17 @@ class _Entries(TLRUCache[bytes, Entry[V], float]):
         self,
         maxsize: int,
         clock: Callable[[], float],
-        expired: Callable[[Iterable[tuple[bytes, Entry[V]]]], None],
+        expired: Callable[[Iterable[tuple[bytes, _Kept[V]]]], None],
     ) -> None:
         super().__init__(
             maxsize,
-            ttu=lambda key, entry, now: entry.servable_until,
+            ttu=lambda key, kept, now: kept[0].servable_until,
             timer=clock,
-            getsizeof=lambda entry: entry.size + ENTRY_OVERHEAD,
+            getsizeof=lambda kept: kept[1],
         )
         self._expired = expired
 
-    def expire(self, time: float | None = None) -> list[tuple[bytes, Entry[V]]]:
+    def expire(self, time: float | None = None) -> list[tuple[bytes, _Kept[V]]]:
         gone = super().expire(time)
         if gone:
             self._expired(gone)
@@ -106,22 +127,36 @@ class MemoryStore(Generic[V]):
     ) -> None:
         self._entries: _Entries[V] = _Entries(max_bytes, clock, self._unindex)
         self._keys_of: dict[Hashable, set[bytes]] = {}
+        # Whoever makes an entry holds the lease; with the last one it is forgotten here
+        self._leases: WeakValueDictionary[Hashable, Lease] = WeakValueDictionary()
         self._evictions = 0
 
     def get(self, key: bytes) -> Entry[V] | None:
         """The entry of this key while it is servable; counts as a use of it."""
         # Not .get(): it freezes the clock and looks twice, at three times the cost
         try:
-            return self._entries[key]
+            return self._entries[key][0]
         except KeyError:
             return None
 
-    def put(self, key: bytes, entry: Entry[V]) -> bool:
-        """Keep this entry in place of an older one; False if it cannot be kept
-        (too large, or no longer servable), and then the older one is gone too.
+    def lease(self, owner: Hashable) -> Lease:
+        """Take before an entry is made; given to `put`, it keeps out what was begun
+        before the owner's entries were dropped.
         """
+        return self._leases.setdefault(owner, Lease())
+
+    def put(self, key: bytes, entry: Entry[V], lease: Lease | None = None) -> bool:
+        """Keep this entry in place of an older one.
+
+        False if it cannot be kept (too large, or no longer servable), and then the
+        older one is gone too; or if its owner's lease is no longer this one, and then
+        nothing has changed.
+        """
+        if lease is not None and self._leases.get(entry.owner) is not lease:
+            return False
         entries = self._entries
-        cost = entries.getsizeof(entry)
+        # The key twice: an item that left keeps its own in the heap until it is swept
+        cost = entry.size + ENTRY_OVERHEAD + 2 * len(key)
         with entries.timer as now:
             entries.expire(now)
             older = entries.pop(key, None)
@@ -132,12 +167,15 @@ class MemoryStore(Generic[V]):
             while entries.currsize + cost > entries.maxsize:
                 self._unindex([entries.popitem()])
                 self._evictions += 1
-            entries[key] = entry
+            entries[key] = (entry, cost)
             self._keys_of.setdefault(entry.owner, set()).add(key)
         return True
 
     def drop_owner(self, owner: Hashable) -> int:
-        """Drop all that is kept for this owner; how many entries that were."""
+        """Drop all that is kept for this owner, and void his lease; how many entries
+        that were.
+        """
+        self._leases.pop(owner, None)
         entries = self._entries
         # With the clock standing still no entry expires between being found and being
         # deleted; TLRUCache raises KeyError when it deletes an expired one.
@@ -165,8 +203,8 @@ class MemoryStore(Generic[V]):
         """How many servable entries had to leave for want of room."""
         return self._evictions
 
-    def _unindex(self, gone: Iterable[tuple[bytes, Entry[V]]]) -> None:
-        for key, entry in gone:
+    def _unindex(self, gone: Iterable[tuple[bytes, _Kept[V]]]) -> None:
+        for key, (entry, _) in gone:
             keys = self._keys_of[entry.owner]
             keys.remove(key)
             if not keys:

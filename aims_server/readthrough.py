@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Hashable
 from enum import StrEnum
 from functools import partial
 from typing import Generic, NamedTuple, TypeVar
-from weakref import WeakValueDictionary
 
 from aims_server.cache import Entry, Store
 from aims_server.deadline import Clock, Deadline
@@ -36,12 +35,6 @@ class Served(NamedTuple, Generic[V]):
 
 class WrongOwner(Exception):
     """What was filled belongs to another owner than the asker, who gets nothing."""
-
-
-class _Lease:
-    """The right to keep what is filled for one owner; voided by a drop."""
-
-    __slots__ = ("__weakref__",)
 
 
 def _unobserved(_: object = None) -> None:
@@ -84,8 +77,6 @@ class ReadThrough(Generic[V]):
         self._on_foreign = on_foreign
         self._on_refresh_error = on_refresh_error
         self._clock = clock
-        # A fill holds its owner's lease; with the last one the owner is forgotten here
-        self._leases: WeakValueDictionary[Hashable, _Lease] = WeakValueDictionary()
 
     def peek(self, key: bytes, owner: Hashable, now: float) -> Entry[V] | None:
         """The fresh entry at once, counted as a HIT; None counts for nothing."""
@@ -134,11 +125,6 @@ class ReadThrough(Generic[V]):
         start = partial(self._refreshed, key, owner, fill)
         self._flights.join(key, start, self._refresh_deadline())
 
-    def drop(self, owner: Hashable) -> int:
-        """Drop all that is kept for this owner or being filled; how many were kept."""
-        self._leases.pop(owner, None)
-        return self._store.drop_owner(owner)
-
     def _find(self, key: bytes, owner: Hashable, now: float) -> Entry[V] | None:
         entry = self._store.get(key)
         if entry is None or now >= entry.servable_until:
@@ -151,15 +137,15 @@ class ReadThrough(Generic[V]):
     async def _filled(
         self, key: bytes, owner: Hashable, fill: Fill[V], deadline: Deadline
     ) -> Entry[V]:
-        lease = self._leases.setdefault(owner, _Lease())
+        lease = self._store.lease(owner)
         try:
             entry = await fill(deadline)
         except Exception as error:
             if self._is_refusal(error):
-                self.drop(owner)
+                self._store.drop_owner(owner)
             raise
-        if entry.owner == owner and self._leases.get(owner) is lease:
-            self._store.put(key, entry)
+        if entry.owner == owner:
+            self._store.put(key, entry, lease)
         return entry
 
     async def _refreshed(
