@@ -1,0 +1,170 @@
+"""The units under a real systemd, in a small machine made of namespaces."""
+
+import json
+import os
+import site
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .programs import ROOT, program
+
+pytestmark = pytest.mark.process
+
+HERE = Path(__file__).parent
+SYSTEMD = Path("/usr/lib/systemd/systemd")
+NAMESPACES = [
+    *("--fork", "--kill-child", "--pid", "--mount", "--uts", "--ipc", "--net"),
+    *("--cgroup", "--propagation", "private"),
+]
+SECONDS = 120
+
+
+@pytest.fixture(name="leaf", scope="module")
+def _leaf() -> Iterator[Path]:
+    """A cgroup of its own, so that the machine's systemd sees no other process."""
+    if os.geteuid() != 0:
+        pytest.skip("a systemd of its own needs root")
+    if not SYSTEMD.exists():
+        pytest.skip("systemd is not installed; .ci/run installs it")
+    for command in ("unshare", "setpriv"):
+        program(command)
+    ours = Path("/proc/self/cgroup").read_text().rpartition("0::")[2].strip()
+    mounts = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
+    where = next((m[1] for m in mounts if m[2] == "cgroup2"), None)
+    possible = subprocess.run(
+        [program("unshare"), *NAMESPACES, "mount", "-t", "tmpfs", "tmpfs", "/mnt"],
+        capture_output=True,
+        check=False,
+    )
+    if where is None or possible.returncode:
+        pytest.skip("namespaces or cgroups cannot be made here (a container?)")
+    leaf = Path(where + ours, f"aims-test-{os.getpid()}")
+    try:
+        leaf.mkdir()
+    except OSError:
+        pytest.skip("cgroups cannot be made here (a container?)")
+    yield leaf
+    end = time.monotonic() + 10
+    while "populated 1" in (leaf / "cgroup.events").read_text():
+        assert time.monotonic() < end, "the machine does not end"
+        time.sleep(0.05)
+    for directory, _, _ in os.walk(leaf, topdown=False):
+        os.rmdir(directory)
+
+
+@pytest.fixture(name="facts", scope="module")
+def _facts(leaf: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What visit.py found in the machine."""
+    shared = tmp_path_factory.mktemp("machine")
+    enter = f'echo $$ >"{leaf}/cgroup.procs" && exec "$@"'
+    with (shared / "machine.log").open("wb") as log:
+        machine = subprocess.Popen(
+            [
+                *("bash", "-c", enter, "enter", program("unshare"), *NAMESPACES),
+                *("bash", HERE / "machine.sh", shared),
+                *(Path(sys.executable).name, sys.base_prefix),
+                *(site.getsitepackages()[0], ROOT),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    end = time.monotonic() + SECONDS
+    while not (shared / "done").exists() and machine.poll() is None:
+        if time.monotonic() > end:
+            break
+        time.sleep(0.1)
+    machine.kill()  # --kill-child: and the machine with it
+    machine.wait()
+    if not (shared / "facts.json").exists():
+        logs = [path.read_text() for path in sorted(shared.glob("*.log"))]
+        raise AssertionError("\n".join(logs))
+    facts: dict[str, Any] = json.loads((shared / "facts.json").read_text())
+    facts["log"] = (shared / "service.log").read_text()
+    return facts
+
+
+def test_it_is_ready_when_it_says_so(facts: dict[str, Any]):
+    """A start ends when the workers serve, with a status a person can read."""
+    assert facts["started"]["ActiveState"] == "active"
+    assert facts["started"]["StatusText"] == "Serving with 2 workers"
+    assert facts["started"]["NRestarts"] == "0"
+
+
+def test_it_is_nobody_with_no_rights(facts: dict[str, Any]):
+    """A user made for the run, no capability, system calls filtered."""
+    assert facts["started"]["User"] == "aims-server"
+    assert int(facts["process"]["Uid"].split()[0]) >= 61184  # systemd's dynamic ones
+    assert int(facts["process"]["CapBnd"], 16) == 0
+    assert facts["process"]["NoNewPrivs"] == "1"
+    assert facts["process"]["Seccomp"] == "2"
+
+
+def test_it_works_under_its_hardening(facts: dict[str, Any]):
+    """A student logs in and reads the page of all subjects."""
+    assert facts["login"] == 200
+    assert facts["page"] == [200, 15]
+
+
+def test_metric_files_are_in_the_runtime_directory(facts: dict[str, Any]):
+    """They are there while it runs and gone after it."""
+    assert set(facts["metric files"]) == {".db"}
+    assert facts["left"] is False
+
+
+def test_a_dead_worker_is_replaced_without_a_restart(facts: dict[str, Any]):
+    """systemd does not even notice."""
+    assert facts["worker replaced"] is True
+    assert facts["reloaded"]["same parent"] is True
+
+
+def test_a_reload_replaces_the_workers_without_a_loss(facts: dict[str, Any]):
+    """``systemctl reload``: the same parent, other workers, only 200s meanwhile."""
+    assert list(facts["reload"]) == ["200"]
+    assert facts["reloaded"] == {
+        "same parent": True,
+        "new workers": 2,
+        "active": True,
+    }
+
+
+def test_a_restart_refuses_no_connection(facts: dict[str, Any]):
+    """``systemctl restart`` with the socket unit: clients wait, and all get 200."""
+    assert facts["restarted"] is True
+    assert list(facts["restart"]) == ["200"]
+
+
+def test_a_hung_parent_is_restarted(facts: dict[str, Any]):
+    """The watchdog ends a parent that stands still, and systemd starts another."""
+    assert facts["watchdog"] is True
+    assert facts["watched"] == ["1", True]
+
+
+def test_a_stop_is_clean(facts: dict[str, Any]):
+    """SIGTERM drains and the exit status is 0."""
+    assert facts["stopped"] == {
+        "ActiveState": "inactive",
+        "Result": "success",
+        "ExecMainStatus": "0",
+    }
+
+
+def test_it_works_without_its_socket(facts: dict[str, Any]):
+    """The service alone binds HOST and PORT."""
+    assert facts["alone"] == ["inactive", True]
+
+
+def test_a_wrong_setting_ends_the_start_once(facts: dict[str, Any]):
+    """Exit status 78 with a line that names the variable; no second try."""
+    assert facts["misconfigured"] == {
+        "ActiveState": "failed",
+        "ExecMainStatus": "78",
+        "NRestarts": "0",
+    }
+    assert "PORT" in facts["log"].splitlines()[-1]

@@ -1,0 +1,194 @@
+"""What is done to the service inside the small machine, and what came of it.
+
+Run there by systemd; writes its findings as JSON for test_under_systemd.py to judge.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+URL = "http://127.0.0.1:3001"
+SERVICE = "aims-server.service"
+SOCKET = "aims-server.socket"
+ENVIRONMENT = Path("/etc/aims-server/aims-server.env")
+facts: dict[str, Any] = {}
+
+
+def systemctl(*arguments: str) -> str:
+    """What systemctl says, its exit status aside."""
+    done = subprocess.run(
+        ["systemctl", "--no-pager", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return (done.stdout + done.stderr).strip()
+
+
+def shown(*properties: str, unit: str = SERVICE) -> dict[str, str]:
+    """Properties of a unit."""
+    lines = systemctl("show", unit, *(f"-p{name}" for name in properties))
+    return dict(line.split("=", 1) for line in lines.splitlines())
+
+
+def until(true: Callable[[], object], seconds: float = 15) -> bool:
+    """Wait for it; whether it came."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if true():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def status(path: str, token: str = "", body: bytes | None = None) -> tuple[int, Any]:
+    """Status and JSON of one request; status 0 when there is no answer."""
+    request = urllib.request.Request(URL + path, body)
+    request.add_header("Content-Type", "application/json")
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=15) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, None
+    except OSError as failure:
+        return 0, repr(failure)
+
+
+def healthy() -> bool:
+    """Whether /health says 200."""
+    return status("/health")[0] == 200
+
+
+def active() -> bool:
+    """Whether systemd counts the service as started."""
+    return shown("ActiveState")["ActiveState"] == "active"
+
+
+def parent() -> int:
+    """The process id of the service's parent process."""
+    return int(shown("MainPID")["MainPID"])
+
+
+def workers() -> list[int]:
+    """The process ids of its workers."""
+    pid = parent()
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return [int(child) for child in children.read_text().split()] if pid else []
+
+
+def steady_clients(during: Callable[[], object]) -> dict[str, int]:
+    """How often each status came while ``during`` ran, on fresh connections."""
+    stop = Event()
+    counts: dict[str, int] = {}
+
+    def ask() -> None:
+        while not stop.is_set():
+            code, why = status("/health/live")
+            key = str(code or why)
+            counts[key] = counts.get(key, 0) + 1
+            time.sleep(0.005)
+
+    clients = [Thread(target=ask) for _ in range(4)]
+    for client in clients:
+        client.start()
+    during()
+    stop.set()
+    for client in clients:
+        client.join()
+    return counts
+
+
+def visit(platform: dict[str, Any]) -> None:
+    """Everything, in order."""
+    ENVIRONMENT.write_text(f"EXTERNAL_API_BASE={platform['url']}\nWORKERS=2\n")
+    ENVIRONMENT.chmod(0o600)
+
+    # With its socket, reading a file that its own user could not open.
+    systemctl("start", SOCKET)
+    systemctl("start", SERVICE)
+    facts["started"] = shown("ActiveState", "StatusText", "User", "UID", "NRestarts")
+    process = Path(f"/proc/{workers()[0]}/status").read_text()
+    facts["process"] = dict(line.split(":\t", 1) for line in process.splitlines())
+    facts["metric files"] = sorted(
+        path.suffix for path in Path("/run/aims-server/").iterdir()
+    )
+
+    # Real work under all of the hardening: curl, JSON, shared memory, the fan-out.
+    login = json.dumps(platform["credentials"][0]).encode()
+    code, answer = status("/api/login", body=login)
+    facts["login"] = code
+    token = answer["token"] if code == 200 else ""
+    code, page = status("/api/all-attendance", token)
+    facts["page"] = [code, len(page["subjects"]) if code == 200 else 0]
+
+    # A worker that dies is the parent's business, not systemd's.
+    before = workers()
+    os.kill(before[0], signal.SIGKILL)
+    facts["worker replaced"] = until(
+        lambda: len(workers()) == 2 and before[0] not in workers()
+    )
+
+    # Reload: other workers, settings that may be changed so, and no answer missing.
+    Path("/etc/aims-server/.env").write_text("RATE_LIMIT_PER_MINUTE=7\n")
+    before, elder = workers(), parent()
+
+    def reload() -> None:
+        systemctl("reload", SERVICE)
+        until(lambda: len(workers()) == 2 and not set(workers()) & set(before))
+
+    facts["reload"] = steady_clients(reload)
+    facts["reloaded"] = {
+        "same parent": parent() == elder,
+        "new workers": len(set(workers()) - set(before)),
+        "active": until(active),
+    }
+
+    # Restart: connections wait in the socket that systemd holds.
+    facts["restart"] = steady_clients(lambda: systemctl("restart", SERVICE))
+    facts["restarted"] = parent() != elder
+
+    # A parent that hangs no longer feeds the watchdog.
+    elder = parent()
+    os.kill(elder, signal.SIGSTOP)
+    facts["watchdog"] = until(lambda: parent() not in (0, elder) and active(), 30)
+    facts["watched"] = [shown("NRestarts")["NRestarts"], healthy()]
+
+    # A stop is clean, and leaves nothing.
+    systemctl("stop", SOCKET, SERVICE)
+    facts["stopped"] = shown("ActiveState", "Result", "ExecMainStatus")
+    facts["left"] = Path("/run/aims-server").exists()
+
+    # Without its socket it binds the port itself.
+    systemctl("start", SERVICE)
+    facts["alone"] = [shown("ActiveState", unit=SOCKET)["ActiveState"], healthy()]
+    systemctl("stop", SERVICE)
+
+    # A wrong setting is told once, not tried again.
+    ENVIRONMENT.write_text("PORT=many\n")
+    systemctl("start", SERVICE)
+    facts["misconfigured"] = shown("ActiveState", "ExecMainStatus", "NRestarts")
+
+
+with subprocess.Popen(
+    [sys.executable, "-m", "aims_server.demo", "--students", "20"],
+    stdin=subprocess.PIPE,
+    stdout=subprocess.PIPE,
+) as simulated:
+    assert simulated.stdout is not None
+    try:
+        visit(json.loads(simulated.stdout.readline()))
+    finally:
+        simulated.kill()
+        Path(sys.argv[1]).write_text(json.dumps(facts))
