@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import pycurl
 from tornado.curl_httpclient import CurlAsyncHTTPClient, CurlError
-from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.httpclient import HTTPRequest
 from tornado.httputil import HTTPHeaders, HTTPInputError
 
 from .errors import UpstreamDropped, UpstreamError, UpstreamTimeout
@@ -77,24 +77,29 @@ class Transport:
             user_agent=self._user_agent,
             validate_cert=True,
             decompress_response=True,
-            prepare_curl_callback=_prepare(url),
+            prepare_curl_callback=_prepare if method == "GET" else _prepare_once,
         )
         try:
             response = await self._client.fetch(request, raise_error=False)
         except CurlError as fault:
             raise _translated(fault.errno) from None
-        except HTTPClientError:
-            raise UpstreamDropped from None
         return Reply(
             response.code, response.body, response.headers.get("Retry-After", None)
         )
 
     def close(self) -> None:
-        """Drop every connection; calls under way are abandoned."""
+        """Drop every connection; calls under way never end, so cancel them before."""
         self._client.close()
 
 
 class _QuietCurlClient(CurlAsyncHTTPClient):
+    def close(self) -> None:
+        super().close()
+        # Closing handles in use makes curl ask for a timer once more, and that one
+        # would find no client (Tornado 6.6.1 removes the earlier one only).
+        if self._timeout is not None:
+            self.io_loop.remove_timeout(self._timeout)
+
     def _curl_header_callback(  # type: ignore[override]  # curl reads the result
         self,
         headers: HTTPHeaders,
@@ -110,32 +115,31 @@ class _QuietCurlClient(CurlAsyncHTTPClient):
         return None
 
 
-def _prepare(url: str) -> Callable[[pycurl.Curl], None]:
-    return _prepare_https if url.startswith("https:") else _prepare_http
-
-
-def _prepare_http(curl: pycurl.Curl) -> None:
+def _prepare(curl: pycurl.Curl) -> None:
     # Threads come and go (gzip of large answers); never let curl use signals.
     curl.setopt(pycurl.NOSIGNAL, 1)
     curl.setopt(pycurl.TCP_KEEPALIVE, 1)
+    # No PIPEWAIT, though HTTP/2 is offered: where it is not taken, all first calls
+    # would wait for the one that was made first to be answered, or to hang.
 
 
-def _prepare_https(curl: pycurl.Curl) -> None:
-    _prepare_http(curl)
-    # HTTP/2 where offered; a page's calls then wait for the one connection being
-    # made instead of opening fifteen.
-    curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
-    curl.setopt(pycurl.PIPEWAIT, 1)
+def _prepare_once(curl: pycurl.Curl) -> None:
+    _prepare(curl)
+    # When a kept connection turns out to be broken, curl makes the call again on its
+    # own: a login too, which may have been counted by then. On a new connection it
+    # does not; that one serves the calls which follow the login.
+    curl.setopt(pycurl.FRESH_CONNECT, 1)
 
 
-_TIMED_OUT: Final = frozenset({pycurl.E_OPERATION_TIMEDOUT})
+_E_TOO_LARGE: Final = 100  # pycurl has no name for it
 _UNUSABLE: Final = frozenset(
     {
         pycurl.E_WRITE_ERROR,  # our own refusal: oversized body, malformed header
+        pycurl.E_FTP_WEIRD_SERVER_REPLY,  # of old for any server that makes no sense
         pycurl.E_BAD_CONTENT_ENCODING,
         pycurl.E_UNSUPPORTED_PROTOCOL,
         pycurl.E_HTTP2,
-        pycurl.E_TOO_LARGE if hasattr(pycurl, "E_TOO_LARGE") else 100,
+        _E_TOO_LARGE,
     }
 )
 
@@ -144,7 +148,7 @@ def _translated(errno: int) -> UpstreamError:
     """Curl's errors, told apart by number (libcurl-errors(3)), never by text: the
     text may quote the URL or a header.
     """
-    if errno in _TIMED_OUT:
+    if errno == pycurl.E_OPERATION_TIMEDOUT:
         return UpstreamTimeout()
     if errno in _UNUSABLE:
         return UpstreamError()
