@@ -12,7 +12,14 @@ import msgspec
 from .cache import Entry
 from .requests import accepts_gzip
 
-__all__ = ["Answer", "Variant", "freshness_headers", "make_answer", "matches"]
+__all__ = [
+    "Answer",
+    "Variant",
+    "freshness_headers",
+    "make_answer",
+    "matches",
+    "server_timing",
+]
 
 _COMPRESS_FROM: Final = 860  # under one packet there is nothing to win
 _COMPRESS_OFF_LOOP_FROM: Final = 64 * 1024  # zlib takes about 1 ms for this much
@@ -106,3 +113,17 @@ def freshness_headers(
             f"private, max-age={fresh_for}, stale-while-revalidate={stale_for}",
         ),
     )
+
+
+def server_timing(
+    total: float, cache: str | None, upstream: float | None = None
+) -> str:
+    """``Server-Timing`` (W3C): the cache's part, the platform's and the whole, taken
+    in seconds and told in milliseconds.
+    """
+    parts = [f"total;dur={total * 1000:.1f}"]
+    if upstream is not None:
+        parts.insert(0, f"upstream;dur={upstream * 1000:.1f}")
+    if cache is not None:
+        parts.insert(0, f'cache;desc="{cache}"')
+    return ", ".join(parts)

@@ -21,6 +21,8 @@ from .errors import ApiError, TokenRefused
 from .guard import Guard
 from .handlers import api, docs, ops
 from .handlers.base import BaseHandler, Desk
+from .handlers.door import FrontDoor
+from .handlers.fastlane import FastLane
 from .lifecycle import Lifecycle
 from .limits import RequestLimits
 from .logs import AccessLog
@@ -58,7 +60,7 @@ class Machine:
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
     """One worker's objects, for whoever runs it."""
 
-    application: Application
+    front: FrontDoor
     lifecycle: Lifecycle
     metrics: Metrics
     store: MemoryStore[Any]
@@ -152,7 +154,9 @@ def build(
         clock=clock,
     )
     return Worker(
-        application=make_application(desk, settings.metrics_token or ""),
+        front=FrontDoor(
+            make_application(desk, settings.metrics_token or ""), FastLane(desk)
+        ),
         lifecycle=desk.lifecycle,
         metrics=metrics,
         store=store,

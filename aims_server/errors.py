@@ -70,9 +70,9 @@ class ApiError(Exception):
 
     def headers(self) -> list[tuple[str, str]]:
         """The answer's headers that belong to this failure."""
-        if self.retry_after is None:
+        if self.retry_after is None and self.status != 503:
             return []
-        return [("Retry-After", retry_after_header(self.retry_after))]
+        return [("Retry-After", retry_after_header(self.retry_after or 0))]
 
 
 class InternalError(ApiError):

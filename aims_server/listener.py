@@ -18,7 +18,7 @@ from tornado.httputil import (
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
 from .errors import Overloaded, error_body
-from .handlers.door import DISCARD_BYTES, FrontDoor
+from .handlers.door import DISCARD_BYTES
 from .requests import request_id
 
 __all__ = ["Listener"]
@@ -33,14 +33,14 @@ _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 
 
 class Listener(HTTPServer):
-    """Serves ``application`` on at most ``max_connections`` connections.
+    """Serves what stands behind ``front`` on at most ``max_connections`` connections.
 
     One more is told 503 and closed; ``on_refused`` is called for each.
     """
 
     def initialize(  # type: ignore[override]  # Tornado's Configurable: own arguments
         self,
-        application: HTTPServerConnectionDelegate,
+        front: HTTPServerConnectionDelegate,
         *,
         max_connections: int,
         on_refused: Callable[[], object],
@@ -48,7 +48,7 @@ class Listener(HTTPServer):
     ) -> None:
         """Take the constructor's arguments (Tornado's Configurable calls this)."""
         super().initialize(
-            FrontDoor(application),
+            front,
             idle_connection_timeout=arrival_seconds,
             body_timeout=arrival_seconds,
             max_header_size=_MAX_HEADER_BYTES,
@@ -120,6 +120,10 @@ class _Message(HTTP1Connection):
             raise HTTPInputError("Bare LF in a header block")
         return super()._parse_headers(data)
 
+    @property
+    def closes(self) -> bool:
+        return self._disconnect_on_finish
+
     def close_after_answer(self) -> None:
         # Tornado's own mark: it then adds the header and closes when all is sent.
         self._disconnect_on_finish = True
@@ -172,9 +176,11 @@ async def _refuse(stream: IOStream) -> None:
         "Retry-After: 1\r\nConnection: close\r\n\r\n"
     )
     try:
+        # At once and past the stream, which would close on the client's end of file
+        # with the request still unread, and so reset what was written.
+        stream.socket.send(head.encode() + body)
+        stream.socket.shutdown(socket.SHUT_WR)
         async with asyncio.timeout(_LINGER_SECONDS):
-            await stream.write(head.encode() + body)
-            stream.socket.shutdown(socket.SHUT_WR)
             await stream.read_until_close()
     except (StreamClosedError, UnsatisfiableReadError, TimeoutError, OSError):
         pass  # the client has gone or will not: closing is all that is left

@@ -61,8 +61,8 @@ class SubjectRequest(msgspec.Struct, rename="camel"):
     """
 
     subject: str
-    student_id: int | str
-    cf_id: int | str
+    student_id: int | float | str
+    cf_id: int | float | str
     token: str | None = None
 
     def ids(self) -> tuple[int, int]:
@@ -212,14 +212,15 @@ def _checked(request: Shape) -> Shape:
     return request
 
 
-def _whole_number(name: str, value: int | str) -> int:
+def _whole_number(name: str, value: float | str) -> int:
     if isinstance(value, str):
-        if not (value.isascii() and value.isdigit() and len(value) < 19):
-            raise InvalidRequest(f"The field {name} must be a whole number.")
-        value = int(value)
-    if not 0 < value < 10**18:
+        whole = value.isascii() and value.isdigit() and len(value) < 19
+    else:
+        whole = value == int(value)  # to JSON, 5.0 is a whole number too
+    number = int(value) if whole else 0
+    if not 0 < number < 10**18:
         raise InvalidRequest(f"The field {name} must be a whole number.")
-    return value
+    return number
 
 
 def _media_type(content_type: str | None) -> str:

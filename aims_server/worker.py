@@ -84,7 +84,7 @@ async def _serve(
         settings, machine, metrics=metrics, access_log=AccessLog(), calls=place.calls
     )
     listener = Listener(
-        worker.application,
+        worker.front,
         max_connections=_connections(place),
         on_refused=lambda: metrics.limited("connections"),
     )

@@ -13,7 +13,7 @@ import msgspec
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler
 
-from ..answers import Answer, freshness_headers, matches
+from ..answers import Answer, freshness_headers, matches, server_timing
 from ..cors import CorsPolicy
 from ..deadline import Clock, Deadline
 from ..errors import (
@@ -154,7 +154,10 @@ class BaseHandler(RequestHandler):
             for name, value in self.quota.headers():
                 self.set_header(name, value)
         if self.limited:
-            self.set_header("Server-Timing", self._server_timing())
+            timing = server_timing(
+                self.request.request_time(), self.cache_outcome, self.upstream_seconds
+            )
+            self.set_header("Server-Timing", timing)
         return super().finish(chunk)
 
     def compute_etag(self) -> None:
@@ -216,14 +219,6 @@ class BaseHandler(RequestHandler):
             if fault.status_code < 500:
                 return InvalidRequest()
         return InternalError()
-
-    def _server_timing(self) -> str:
-        parts = [f"total;dur={self.request.request_time() * 1000:.1f}"]
-        if self.upstream_seconds is not None:
-            parts.insert(0, f"upstream;dur={self.upstream_seconds * 1000:.1f}")
-        if self.cache_outcome is not None:
-            parts.insert(0, f'cache;desc="{self.cache_outcome}"')
-        return ", ".join(parts)
 
 
 def _nothing() -> None:

@@ -3,7 +3,7 @@ bodies that still lets the client read its 413.
 """
 
 from collections.abc import Awaitable
-from typing import Final
+from typing import Final, cast
 
 from tornado.httputil import (
     HTTPConnection,
@@ -16,6 +16,7 @@ from tornado.httputil import (
 )
 
 from ..requests import MAX_BODY_BYTES
+from .fastlane import Connection, FastLane
 
 __all__ = ["DISCARD_BYTES", "FrontDoor"]
 
@@ -25,16 +26,21 @@ DISCARD_BYTES: Final = 64 * 1024 * 1024
 
 
 class FrontDoor(HTTPServerConnectionDelegate):
-    """Stands before an application and passes it only what is well framed."""
+    """Passes on only what is well framed: to the fast lane what it takes, to the
+    application all else.
+    """
 
-    def __init__(self, application: HTTPServerConnectionDelegate) -> None:
+    def __init__(
+        self, application: HTTPServerConnectionDelegate, lane: FastLane
+    ) -> None:
         self._application = application
+        self._lane = lane
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
         """Begin to read one message."""
-        return _Message(self._application.start_request(server_conn, request_conn))
+        return _Message(self._application, self._lane, server_conn, request_conn)
 
     def on_close(self, server_conn: object) -> None:
         """Pass on that a connection is gone."""
@@ -42,8 +48,21 @@ class FrontDoor(HTTPServerConnectionDelegate):
 
 
 class _Message(HTTPMessageDelegate):
-    def __init__(self, inner: HTTPMessageDelegate) -> None:
-        self._inner = inner
+    """One request on its way in."""
+
+    def __init__(
+        self,
+        application: HTTPServerConnectionDelegate,
+        lane: FastLane,
+        server_conn: object,
+        request_conn: HTTPConnection,
+    ) -> None:
+        self._application = application
+        self._lane = lane
+        self._server_conn = server_conn
+        self._request_conn = request_conn
+        self._connection = cast(Connection, request_conn)
+        self._inner: HTTPMessageDelegate | None = None
         self._received = 0
 
     def headers_received(
@@ -51,20 +70,42 @@ class _Message(HTTPMessageDelegate):
         start_line: RequestStartLine | ResponseStartLine,
         headers: HTTPHeaders,
     ) -> Awaitable[None] | None:
+        assert isinstance(start_line, RequestStartLine)
         if len(headers.get_list("Content-Length")) > 1:
             raise HTTPInputError("More than one Content-Length")
         if "Transfer-Encoding" in headers and start_line.version == "HTTP/1.0":
             raise HTTPInputError("Transfer-Encoding in HTTP/1.0")
-        return self._inner.headers_received(start_line, headers)
+        if self._lane.takes(start_line, headers):
+            # To be answered when it is whole: an answer before that closes the
+            # connection.
+            self._head = (start_line, headers)
+            return None
+        return self._enter(start_line, headers)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        if self._received > MAX_BODY_BYTES:
+        if self._inner is None or self._received > MAX_BODY_BYTES:
             return None
         self._received += len(chunk)
         return self._inner.data_received(chunk)
 
     def finish(self) -> None:
+        if self._inner is None:
+            start_line, headers = self._head
+            if self._lane.serve(self._connection, start_line, headers):
+                return
+            self._enter(start_line, headers)
+        assert self._inner is not None
         self._inner.finish()
 
     def on_connection_close(self) -> None:
-        self._inner.on_connection_close()
+        if self._inner is not None:
+            self._inner.on_connection_close()
+
+    def _enter(
+        self, start_line: RequestStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        """Go the usual way, through the application."""
+        self._inner = self._application.start_request(
+            self._server_conn, self._request_conn
+        )
+        return self._inner.headers_received(start_line, headers)

@@ -213,9 +213,9 @@ class TestSlowness:
 
     @pytest.fixture
     def http_server(self, io_loop, _unused_port, worker):
-        """A server that waits half a second only and takes 400 connections."""
+        """A server that waits half a second only and cuts slow clients soon."""
         listener = Listener(
-            worker.application, max_connections=400, on_refused=bool,
+            worker.front, max_connections=2000, on_refused=bool,
             arrival_seconds=0.5,
         )  # fmt: skip
         listener.add_socket(_unused_port[0])
@@ -259,18 +259,31 @@ class TestSlowness:
         assert loop.time() - began < 2
         writer.close()
 
+
+class TestCrowd:
+    """More connections than the server takes."""
+
+    @pytest.fixture
+    def http_server(self, io_loop, _unused_port, worker):
+        """A server that takes 20 connections."""
+        listener = Listener(worker.front, max_connections=20, on_refused=bool)
+        listener.add_socket(_unused_port[0])
+        yield listener
+        listener.stop()
+        io_loop.run_sync(listener.close_all_connections)
+
     @pytest.mark.gen_test(timeout=20)
     async def test_one_connection_too_many_is_told_so(self, port):
         """Past the cap a connection gets a 503 in JSON and is closed."""
-        kept = [await asyncio.open_connection("127.0.0.1", port) for _ in range(400)]
-        await asyncio.sleep(0.1)
+        kept = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+        await asyncio.sleep(0.05)
         answer = await exchange(port, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        for _, writer in kept:
+            writer.close()
         head, _, body = answer.partition(b"\r\n\r\n")
         assert status_of(answer) == 503
         assert b"Retry-After: 1" in head
         assert json.loads(body)["code"] == "overloaded"
-        for _, writer in kept:
-            writer.close()
 
 
 async def _trickle(writer: asyncio.StreamWriter) -> None:

@@ -277,9 +277,8 @@ async def test_the_first_askers_hangup_hurts_nobody(front, token, platform, base
     platform.hold("quizzes")
     port = int(front.base_url.rpartition(":")[2])
     _, first = await asyncio.open_connection("127.0.0.1", port)
-    first.write(
-        f"GET /api/quiz HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
-    )
+    request = f"GET /api/quiz HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}"
+    first.write(f"{request}\r\n\r\n".encode())
     await platform.until(lambda seen: seen.now["quizzes"] == 1)
     others = [asyncio.ensure_future(front.ask("/api/quiz", token)) for _ in range(5)]
     await asyncio.sleep(0.05)

@@ -122,7 +122,9 @@ class TestHanging:
         shed = [answer for answer in answers if answer.code == 503]
         assert platform.counters.peak <= 10
         assert len(shed) >= 100
-        assert all(json.loads(a.body)["code"] == "overloaded" for a in shed)
+        codes = {json.loads(answer.body)["code"] for answer in shed}
+        assert "overloaded" in codes
+        assert codes <= {"overloaded", "upstream_unavailable"}
         assert all(int(answer.headers["Retry-After"]) >= 1 for answer in shed)
         last_served = max(a.request_time for a in answers if a.code == 200)
         assert statistics.median(a.request_time for a in shed) < last_served

@@ -103,9 +103,8 @@ async def test_an_ill_platform_fails_a_login_once(
     assert answer.code == status
     assert json.loads(answer.body)["code"] == code
     assert platform.counters.calls["authenticate"] == 1
-    assert answer.headers.get("Retry-After") == (
-        "7" if "retry_after" in knobs else None
-    )
+    waits = {"upstream_unavailable": knobs.get("retry_after", "1")}
+    assert answer.headers.get("Retry-After") == waits.get(code)
 
 
 @pytest.mark.gen_test

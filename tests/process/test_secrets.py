@@ -23,6 +23,7 @@ ILLNESSES = [
     {"kind": "gzip_bomb"},
     {"kind": "hang"},
 ]
+JSON = "application/json"
 CANARY_TOKEN = "canary.token-7f3a9c"
 CANARY_PASSWORD = "canary-password-51d0"
 
@@ -32,10 +33,35 @@ def exchange(url: str, path: str, **options) -> bytes:
     request = urllib.request.Request(url + path, **options)
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
-            return str(answer.headers).encode() + answer.read()
+            text: bytes = answer.read()
+            return str(answer.headers).encode() + text
     except urllib.error.HTTPError as refusal:
         with refusal:
             return str(refusal.headers).encode() + refusal.read()
+
+
+def nonsense(url: str) -> list[bytes]:
+    """Answers to bodies that are no request but hold a token."""
+    bodies = (
+        f'{{"token": "{CANARY_TOKEN}", "x": ',
+        f'{{"token": ["{CANARY_TOKEN}"]}}',
+        f'{{"username": "{CANARY_TOKEN}"}}',
+    )
+    return [
+        exchange(url, path, data=body.encode(), headers={"Content-Type": JSON})
+        for body in bodies
+        for path in ("/api/attendance", "/api/login")
+    ]
+
+
+def figures(url: str) -> list[bytes]:
+    """What /metrics tells strangers, Prometheus and people."""
+    bearer = {"Authorization": "Bearer canary-metrics-token"}
+    return [
+        exchange(url, "/metrics"),
+        exchange(url, "/metrics", headers=bearer),
+        exchange(url, "/metrics", headers={**bearer, "Accept": JSON}),
+    ]
 
 
 def test_no_secret_reaches_any_output(start, platform):
@@ -77,32 +103,8 @@ def test_no_secret_reaches_any_output(start, platform):
         wrong = f"username={student.username}&password={CANARY_PASSWORD}".encode()
         seen.append(exchange(service.url, "/api/login", data=wrong))
     platform.turn(clear="*")
-    for body in (
-        f'{{"token": "{CANARY_TOKEN}", "x": '.encode(),
-        f'{{"token": ["{CANARY_TOKEN}"]}}'.encode(),
-        f'{{"username": "{CANARY_TOKEN}"}}'.encode(),
-    ):
-        for path in ("/api/attendance", "/api/login"):
-            seen.append(
-                exchange(
-                    service.url,
-                    path,
-                    data=body,
-                    headers={"Content-Type": "application/json"},
-                )
-            )
-    seen.append(exchange(service.url, "/metrics"))
-    for accept in ("text/plain", "application/json"):
-        seen.append(
-            exchange(
-                service.url,
-                "/metrics",
-                headers={
-                    "Authorization": "Bearer canary-metrics-token",
-                    "Accept": accept,
-                },
-            )
-        )
+    seen += nonsense(service.url)
+    seen += figures(service.url)
     service.process.terminate()
     assert service.wait() == 0
     outputs = service.log + b"\n".join(seen).decode()

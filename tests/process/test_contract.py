@@ -1,0 +1,44 @@
+"""Schemathesis against the running service: every answer is one the document knows."""
+
+import json
+import subprocess
+import sys
+import urllib.request
+from urllib.parse import urlencode
+
+import pytest
+
+pytestmark = pytest.mark.process
+
+CASES = "12"  # for each endpoint and phase: well under a minute in all
+
+
+def test_every_answer_is_documented(start, platform):
+    """No 5xx, and each status, header and body as openapi.yaml has it."""
+    platform.turn(faults={"*": {"delay": 0.0}})
+    service = start(
+        EXTERNAL_API_BASE=platform.url,
+        WORKERS="1",
+        RATE_LIMIT_PER_MINUTE="1000000",
+        RATE_LIMIT_PER_ADDRESS_PER_MINUTE="1000000",
+        LOGIN_LIMIT_PER_MINUTE="1000000",
+    ).wait_until_serving()
+    login = urlencode(platform.credentials[0]).encode()
+    with urllib.request.urlopen(f"{service.url}/api/login", login, 20) as answer:
+        token = json.load(answer)["token"]
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "run"),
+            f"{service.url}/openapi.json",
+            *("--header", f"Authorization: Bearer {token}"),
+            *("--max-examples", CASES),
+            *("--seed", "2"),
+            "--no-color",
+        ],
+        cwd=service.directory,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-6000:]
