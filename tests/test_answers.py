@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aims_server.answers import Variant, freshness_headers, make_answer, matches
+from aims_server.answers import (
+    Variant,
+    freshness_headers,
+    make_answer,
+    matches,
+    server_timing,
+)
 from aims_server.cache import Entry
 
 SMALL = b'{"a":1}'
@@ -169,6 +175,19 @@ def test_a_browser_never_keeps_longer_than_we_do(now, fresh, stale):
     assert min(numbers) >= 0
     assert numbers[1] <= max(0.0, end - now)
     assert numbers[2] <= stale + 1
+
+
+@pytest.mark.parametrize(
+    ("cache", "upstream", "told"),
+    [
+        (None, None, "total;dur=1500.0"),
+        ("HIT", None, 'cache;desc="HIT", total;dur=1500.0'),
+        ("MISS", 1.2346, 'cache;desc="MISS", upstream;dur=1234.6, total;dur=1500.0'),
+    ],
+)
+def test_server_timing_tells_the_parts_that_there_were(cache, upstream, told):
+    """The cache's, the platform's and the whole, in milliseconds."""
+    assert server_timing(1.5, cache, upstream) == told
 
 
 # Memory.

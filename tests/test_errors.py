@@ -114,11 +114,21 @@ def test_a_405_lists_what_is_allowed():
     assert headers == [("Allow", "GET, POST")]
 
 
-@pytest.mark.parametrize("kind", [*UpstreamUnavailable.__subclasses__(), ApiError])
-def test_only_a_known_wait_is_told(kind):
-    """No `Retry-After` is better than an invented one."""
-    assert kind().headers() == []
-    assert kind(retry_after=7).headers() == [("Retry-After", "7")]
+@pytest.mark.parametrize("kind", TREE)
+def test_a_known_wait_is_told(kind):
+    """In whole seconds, whatever the failure."""
+    failure = failure_of(kind)
+    failure.retry_after = 7
+    assert ("Retry-After", "7") in failure.headers()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TREE if kind is not RateLimited])
+def test_an_unknown_wait_is_told_with_503_only(kind):
+    """There the contract promises one, so it is the shortest; elsewhere none is
+    better than an invented one.
+    """
+    told = dict(failure_of(kind).headers()).get("Retry-After")
+    assert told == ("1" if kind.status == 503 else None)
 
 
 @given(st.floats(0, 1e9))
