@@ -66,6 +66,11 @@ class UpstreamClient:
         """The circuit breaker's state: "closed", "open" or "half-open"."""
         return self._guard.state
 
+    async def close(self) -> None:
+        """Give up the calls under way, and the connections."""
+        await self._guard.close()
+        self._transport.close()
+
     async def log_in(
         self, username: str, password: str, deadline: Deadline
     ) -> LoginAnswer:
