@@ -149,4 +149,4 @@ async def test_every_answer_carries_its_askers_own_data(base, refused):
         await asyncio.gather(*(ask_and_maybe_leave() for _ in range(500)))
     await worker.close()
     assert failed > 20
-    assert cancelled > 100
+    assert cancelled > 10
