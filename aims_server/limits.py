@@ -32,7 +32,7 @@ class Quota(msgspec.Struct, frozen=True):
             ("RateLimit-Policy", f'"{self.kind}";q={limit.limit};w={_WINDOW_SECONDS}'),
             (
                 "RateLimit",
-                f'"{self.kind}";r={limit.remaining};t={max(1, math.ceil(wait))}',
+                f'"{self.kind}";r={limit.remaining};t={math.ceil(wait)}',
             ),
         )
 

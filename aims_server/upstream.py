@@ -141,7 +141,6 @@ class UpstreamClient:
             except models.BadShape as fault:
                 if models.refuses_token(reply.body):
                     raise TokenRefused from None
-                # The reason may quote the body: it goes no further.
                 raise UpstreamError from fault
 
         return await self._guard.call(endpoint, attempt, deadline)
@@ -180,18 +179,18 @@ def _pause(reply: Reply) -> float | None:
     text = (reply.retry_after or "").strip()
     if not (text.isascii() and text.isdigit()):
         return None
-    return min(float(text[:9]), _LONGEST_PAUSE)
+    return min(float(text), _LONGEST_PAUSE)
 
 
 def _login_answer(reply: Reply) -> LoginAnswer:
     _check_health(reply)
-    if not 200 <= reply.status < 500 or 300 <= reply.status < 400:
+    if reply.status // 100 not in (2, 4):
         raise UpstreamError
     try:
         token = models.login_token(reply.body)
     except models.BadShape as fault:
         raise UpstreamError from fault
-    if reply.status >= 300:
+    if reply.status >= 400:
         return LoginAnswer(reply.status, reply.body, None)
     if token is None:
         return LoginAnswer(401, reply.body, None)

@@ -116,6 +116,16 @@ def test_a_token_does_not_get_a_second_bucket_by_being_proven(limits):
     assert many(lambda: limits.by_session(session)) == 0
 
 
+def test_a_refused_token_uses_up_nothing_of_its_student(limits):
+    """Whoever goes on asking with one token leaves the others theirs."""
+    session = session_of(5, "a", verified=False)
+    many(lambda: limits.by_session(session))
+    session.verified = True
+    many(lambda: limits.by_session(session))
+    other = session_of(5, "b", verified=True)
+    assert many(lambda: limits.by_session(other)) == STUDENT
+
+
 def test_a_session_is_told_the_scarcer_of_its_two_quotas(limits):
     """What is left is what is left of both."""
     for _ in range(4):

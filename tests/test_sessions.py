@@ -244,6 +244,13 @@ def test_a_token_that_is_no_jwt_claims_nothing(reader, token):
     assert (session.student_id, session.expires_at) == (None, None)
 
 
+def test_a_jwt_has_three_parts(reader):
+    """Anything with more or fewer is read by nobody as one."""
+    token = made_up({"sub": 5})
+    for other in (token + ".x", "x." + token, token.rpartition(".")[0]):
+        assert reader.read(other).student_id is None
+
+
 @given(TOKENS | st.binary(max_size=100).map(made_up))
 def test_no_token_breaks_the_reader(token):
     """Whatever a token is made of, it is a session with claims in their bounds."""

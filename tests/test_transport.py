@@ -310,7 +310,7 @@ async def test_a_call_ends_in_its_time(ask, platform, kind):
     began = time.monotonic()
     with pytest.raises(UpstreamTimeout):
         await ask(seconds=0.2)
-    assert 0.15 < time.monotonic() - began < 0.4
+    assert 0.15 < time.monotonic() - began < 0.6
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, 0.0001])
@@ -320,7 +320,7 @@ async def test_no_time_is_not_endless_time(ask, platform, seconds):
     began = time.monotonic()
     with pytest.raises(UpstreamTimeout):
         await ask(seconds=seconds)
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 0.5
 
 
 async def test_connecting_counts_too(transport):
@@ -337,7 +337,7 @@ async def test_connecting_counts_too(transport):
                 await transport.fetch(
                     "GET", f"http://127.0.0.1:{address[1]}/", headers={}, seconds=0.3
                 )
-            assert time.monotonic() - began < 0.6
+            assert time.monotonic() - began < 0.8
 
 
 # Failures.
@@ -405,7 +405,7 @@ async def test_what_is_no_http_is_one_of_our_errors(get, capfd, caplog, says):
     with contextlib.suppress(UpstreamError):
         reply = await get(says, seconds=1.0)
         assert len(reply.body) < 1000  # what can be read as HTTP may be
-    assert time.monotonic() - began < 1.3
+    assert time.monotonic() - began < 1.6
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
 
