@@ -1,35 +1,37 @@
-"""Owns the accepting side: an HTTP server that bounds its connections, their waiting
-times and their framing, and that can be emptied without cutting an answer short.
+"""Owns the accepting side: an HTTP server that bounds its connections and their waiting
+times, and that can be emptied without cutting an answer short.
 """
 
 import asyncio
-import re
+import contextlib
+import functools
+import logging
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
-from tornado.httputil import (
-    HTTPHeaders,
-    HTTPInputError,
-    HTTPServerConnectionDelegate,
-)
-from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
+from tornado.httputil import HTTPServerConnectionDelegate
+from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream
 
+from .connection import Connection, Peer, hang_up
 from .errors import Overloaded, error_body
 from .handlers.door import DISCARD_BYTES
 from .requests import request_id
 
 __all__ = ["Listener"]
 
+_log = logging.getLogger(__name__)
+
 # For a header block, a body and the next request on a kept connection: each has to
 # arrive whole within this many seconds, however it trickles.
 ARRIVAL_SECONDS: Final = 10.0
 _MAX_HEADER_BYTES: Final = 32 * 1024
-_LINGER_SECONDS: Final = 1.0
+_MOST_REFUSALS: Final = 32
+_PAUSE_SECONDS: Final = 0.5
 _POLL_SECONDS: Final = 0.01
-_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 
 
 class Listener(HTTPServer):
@@ -59,17 +61,67 @@ class Listener(HTTPServer):
         self._on_refused = on_refused
         self._refusals: set[asyncio.Task[None]] = set()
 
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept connections on these, which other workers listen on as well."""
+        for listening in sockets:
+            self._sockets[listening.fileno()] = listening
+            self._handlers[listening.fileno()] = functools.partial(
+                IOLoop.current().remove_handler, listening
+            )
+            self._attend(listening)
+
+    def accept_waiting(self) -> None:
+        """Accept whoever is in the queue; they would be reset when it is closed."""
+        for listening in self._sockets.values():
+            while self._accept(listening):
+                pass
+
+    def _attend(self, listening: socket.socket) -> None:
+        if not self._stopped:
+            IOLoop.current().add_handler(listening, self._accept_some, IOLoop.READ)
+
+    def _accept_some(self, listening: socket.socket, _: int) -> None:
+        """Accept few at a time, or the first worker to wake would take them all."""
+        for _ in range(1 + len(self._connections) // 8):
+            if not self._accept(listening):
+                return
+
+    def _accept(self, listening: socket.socket) -> bool:
+        """Accept one connection; whether it makes sense to try another."""
+        try:
+            connection, address = listening.accept()
+        except BlockingIOError:
+            return False  # another worker was faster
+        except ConnectionAbortedError:
+            return True
+        except OSError as error:
+            # Out of files, or of memory: to try at once would only burn the CPU.
+            _log.warning("Connections cannot be accepted: %s", error.strerror)
+            IOLoop.current().remove_handler(listening)
+            IOLoop.current().call_later(_PAUSE_SECONDS, self._attend, listening)
+            return False
+        stream = IOStream(
+            connection,
+            max_buffer_size=self.max_buffer_size,
+            read_chunk_size=self.read_chunk_size,
+        )
+        self.handle_stream(stream, address)
+        return True
+
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         """Serve an accepted connection, or refuse it."""
-        if len(self._connections) >= self._max_connections:
-            self._on_refused()
-            refusal = asyncio.ensure_future(_refuse(stream))
-            self._refusals.add(refusal)
-            refusal.add_done_callback(self._refusals.discard)
+        if len(self._connections) < self._max_connections:
+            connection = Connection(stream, self.conn_params, Peer(stream, address))
+            self._connections.add(connection)
+            connection.start_serving(self)
             return
-        connection = _Connection(stream, self.conn_params, _Peer(stream, address))
-        self._connections.add(connection)
-        connection.start_serving(self)
+        self._on_refused()
+        if len(self._refusals) >= _MOST_REFUSALS:
+            stream.close()  # no time for courtesies
+            return
+        refusal = asyncio.ensure_future(_refuse(stream))
+        self._refusals.add(refusal)
+        refusal.add_done_callback(self._refusals.discard)
 
     def last_answers(self) -> None:
         """From now on every answer says ``Connection: close`` and means it."""
@@ -77,93 +129,22 @@ class Listener(HTTPServer):
         for connection in self._served():
             connection.close_after_answer()
 
-    def close_idle(self) -> None:
-        """Close the connections on which no request is under way."""
-        for connection in self._served():
-            if connection.idle:
-                connection.stream.close()
+    async def emptied(self, patience: float = 0.0) -> None:
+        """Wait until the last connection is closed.
 
-    async def emptied(self) -> None:
-        """Wait until every request that has arrived is answered and sent."""
-        while True:  # Tornado tells nobody when it is done
-            if all(c.idle and not c.stream.writing() for c in self._served()):
-                return
-            await asyncio.sleep(_POLL_SECONDS)
+        Requests are answered, answers are sent; after ``patience`` seconds connections
+        without either are closed from here.
+        """
+        end = time.monotonic() + patience
+        while self._connections:
+            if time.monotonic() >= end:
+                for connection in self._served():
+                    if connection.idle:
+                        connection.stream.close()
+            await asyncio.sleep(_POLL_SECONDS)  # Tornado tells nobody when it is done
 
-    def _served(self) -> "list[_Connection]":
-        return [c for c in self._connections if isinstance(c, _Connection)]
-
-
-class _Peer:
-    """What Tornado wants to know of a connection's other end."""
-
-    protocol = "http"
-
-    def __init__(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        inet = stream.socket.family in (socket.AF_INET, socket.AF_INET6)
-        self.address = address
-        self.remote_ip = str(address[0]) if inet and address else "0.0.0.0"
-
-    def __str__(self) -> str:
-        return self.remote_ip
-
-
-class _Message(HTTP1Connection):
-    """One request and its answer, with CRLF for line ends and nothing else."""
-
-    arrived = False
-
-    def _parse_headers(self, data: bytes) -> tuple[str, HTTPHeaders]:
-        self.arrived = True
-        if _BARE_LF.search(data):
-            # A proxy that reads lines otherwise would see other requests than we do.
-            raise HTTPInputError("Bare LF in a header block")
-        return super()._parse_headers(data)
-
-    @property
-    def closes(self) -> bool:
-        return self._disconnect_on_finish
-
-    def close_after_answer(self) -> None:
-        # Tornado's own mark: it then adds the header and closes when all is sent.
-        self._disconnect_on_finish = True
-
-
-class _Connection(HTTP1ServerConnection):
-    """As Tornado's, with our messages; knows whether it is idle."""
-
-    _message: _Message | None = None
-
-    @property
-    def idle(self) -> bool:
-        return self._message is None or not self._message.arrived
-
-    def close_after_answer(self) -> None:
-        if self._message is not None and self._message.arrived:
-            self._message.close_after_answer()
-
-    async def _server_request_loop(
-        self, delegate: HTTPServerConnectionDelegate
-    ) -> None:
-        # Tornado 6.6.1's loop, but for the class of the message.
-        try:
-            while True:
-                message = _Message(self.stream, False, self.params, self.context)
-                self._message = message
-                request = delegate.start_request(self, message)
-                try:
-                    kept = await message.read_response(request)
-                except (
-                    StreamClosedError,
-                    UnsatisfiableReadError,
-                    asyncio.CancelledError,
-                ):
-                    return
-                if not kept:
-                    return
-                await asyncio.sleep(0)
-        finally:
-            delegate.on_close(self)
+    def _served(self) -> list[Connection]:
+        return [c for c in self._connections if isinstance(c, Connection)]
 
 
 async def _refuse(stream: IOStream) -> None:
@@ -175,14 +156,8 @@ async def _refuse(stream: IOStream) -> None:
         f"Content-Length: {len(body)}\r\n"
         "Retry-After: 1\r\nConnection: close\r\n\r\n"
     )
-    try:
+    with contextlib.suppress(OSError):
         # At once and past the stream, which would close on the client's end of file
         # with the request still unread, and so reset what was written.
         stream.socket.send(head.encode() + body)
-        stream.socket.shutdown(socket.SHUT_WR)
-        async with asyncio.timeout(_LINGER_SECONDS):
-            await stream.read_until_close()
-    except (StreamClosedError, UnsatisfiableReadError, TimeoutError, OSError):
-        pass  # the client has gone or will not: closing is all that is left
-    finally:
-        stream.close()
+    await hang_up(stream)

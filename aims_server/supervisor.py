@@ -1,53 +1,30 @@
-"""The parent's watch over its workers: births, deaths, rolls and the end.
+"""The parent's watch over its workers: it forks, waits, and passes on what it is told.
 
-It forks and waits, and touches no event loop and no curl: a curl handle or a loop that
-crosses a fork belongs to two processes and serves neither.
+It touches no event loop and no curl: a curl handle or a loop that crosses a fork
+belongs to two processes and serves neither.
 """
 
-import contextlib
 import logging
-import os
-import selectors
+import select
 import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Final
 
-import msgspec
-
-from . import worker
-from .app import Machine
+from .family import CAUGHT, Family
 from .logs import configure_logging
-from .metrics import Metrics
+from .roster import Child, Roster
 from .settings import Settings, SettingsError
 from .systemd import Notifier
-from .worker import Ending, Place
+from .worker import LEAVE, READY, Ending
 
 __all__ = ["Supervisor"]
 
 _log = logging.getLogger(__name__)
 
 _TICK_SECONDS: Final = 0.5
-_START_SECONDS: Final = 20.0
-_HUNG_SECONDS: Final = 15.0
-# A worker that ends by itself this soon after it began to serve has failed to start.
-_YOUNG_SECONDS: Final = 0.5
-_FAILED_STARTS: Final = 8
-_LONGEST_PAUSE: Final = 5.0
 _STRAGGLER_SECONDS: Final = 2.0
-
-
-class _Child(msgspec.Struct):
-    """A living worker, as its parent sees it; moments on the monotonic clock."""
-
-    pid: int
-    place: Place
-    channel: socket.socket
-    born_at: float
-    heard_at: float
-    ready_at: float | None = None
-    leaving: bool = False
 
 
 class Supervisor:
@@ -67,42 +44,48 @@ class Supervisor:
         notifier: Notifier,
         on_serving: Callable[[str], object],
     ) -> None:
-        self._settings = settings
+        self._settings = self._proven = settings
+        self._place = (settings.host, settings.port)
         self._load = load
         self._sockets = sockets
-        self._directory = directory
         self._notifier = notifier
         self._on_serving = on_serving
-        self._machine = Machine()
-        self._children: dict[int, _Child] = {}
-        self._to_replace: list[_Child] = []
-        self._newcomer: _Child | None = None
-        self._generation = 0
-        self._failed_starts = 0
-        self._next_birth = 0.0
+        self._wakeups, self._wake = socket.socketpair()
+        self._family = Family(sockets, directory, (self._wakeups, self._wake))
+        self._roster = Roster(settings.effective_workers)
         self._announced = False
         self._stop_by: float | None = None
         self._status = 0
-        self._selector = selectors.DefaultSelector()
-        self._wakeups, self._wake = socket.socketpair()
 
     def run(self) -> int:
         """Serve until told to stop; the exit status."""
         self._catch_signals()
-        while self._stop_by is None or self._children:
-            for key, _ in self._selector.select(_TICK_SECONDS):
-                if key.data is None:
-                    self._take_signals()
-                else:
-                    self._hear(key.data)
-            self._reap()
+        while self._stop_by is None or self._roster.children:
+            self._take_signals()
+            for child, words in self._family.words():
+                self._hear(child, words)
+            for child, status in self._family.reap():
+                self._bury(child, status)
             if self._stop_by is None:
-                self._roll()
-                self._fill_up()
+                self._replace()
                 self._announce()
-            self._kill_the_silent()
+            self._kill_the_hung()
             self._notifier.alive()
+            self._wait()
         return self._status
+
+    def _wait(self) -> None:
+        """Sleep until a signal, a worker's word, or the time of the next birth."""
+        if self._stop_by is not None and not self._roster.children:
+            return
+        poll = select.poll()
+        for file in (self._wakeups, *self._family.channels()):
+            poll.register(file, select.POLLIN)
+        seconds = _TICK_SECONDS
+        birth = self._roster.seconds_to_birth
+        if birth is not None and self._stop_by is None:
+            seconds = min(seconds, birth)
+        poll.poll(1000 * seconds)
 
     # -- signals ----------------------------------------------------------
 
@@ -110,13 +93,16 @@ class Supervisor:
         for end in (self._wakeups, self._wake):
             end.setblocking(False)
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
+        for number in CAUGHT:
             # The wake-up carries the number; the handler only has to be there.
             signal.signal(number, lambda *_: None)
-        self._selector.register(self._wakeups, selectors.EVENT_READ)
 
     def _take_signals(self) -> None:
-        for number in self._wakeups.recv(64):
+        try:
+            numbers = self._wakeups.recv(64)
+        except BlockingIOError:
+            return
+        for number in numbers:
             if number == signal.SIGHUP:
                 self._reload()
             elif number in (signal.SIGTERM, signal.SIGINT):
@@ -124,10 +110,9 @@ class Supervisor:
 
     def _stop(self, ending: Ending) -> None:
         if self._stop_by is not None:
-            _log.warning("Stopping at once")
-            self._status = 1
-            self._kill(*self._children.values())
+            self._stop_now("Stopping at once")
             return
+        _log.info("Stopping")
         self._notifier.stopping()
         settings = self._settings
         self._stop_by = (
@@ -140,192 +125,98 @@ class Supervisor:
             # The workers have theirs; an open one here would let clients queue up
             # where nobody will come for them.
             listening.close()
-        for child in self._children.values():
-            self._tell(child, ending)
+        for child in self._roster.children:
+            self._family.tell(child, ending)
+
+    def _stop_now(self, why: str) -> None:
+        _log.warning("%s", why)
+        self._status = 1
+        for child in self._roster.children:
+            self._family.kill(child)
 
     def _reload(self) -> None:
         if self._stop_by is not None:
             return
+        self._notifier.reloading()
         try:
-            self._settings = self._load()
+            settings = self._load()
         except SettingsError as error:
             for fault in error.faults:
                 _log.error("Settings not changed: %s", fault)
+            if self._announced:
+                self._notifier.ready("Serving; the settings on disk are wrong")
             return
-        self._notifier.reloading()
+        self._settings = settings
+        configure_logging(settings.log_level, settings.log_format)
+        for warning in settings.warnings():
+            _log.warning("%s", warning)
+        if (settings.host, settings.port) != self._place:
+            _log.warning("HOST and PORT stay as they are until a restart")
         self._announced = False
-        self._generation += 1
-        self._to_replace = self._serving()
-        _log.info("Replacing %d workers one by one", len(self._to_replace))
+        self._roster.roll(settings.effective_workers)
+        _log.info("Replacing the workers one by one")
 
-    # -- births -----------------------------------------------------------
+    # -- births and replacements ------------------------------------------
 
-    def _serving(self) -> list[_Child]:
-        return [child for child in self._children.values() if not child.leaving]
-
-    def _fill_up(self) -> None:
-        """Start what is missing, not faster than failing starts allow."""
-        wanted = self._settings.effective_workers
-        while len(self._serving()) < wanted and time.monotonic() >= self._next_birth:
-            self._bear(self._free_rank())
-
-    def _free_rank(self) -> int:
-        taken = {child.place.rank for child in self._serving()}
-        return next(n for n in range(len(taken) + 1) if n not in taken)
-
-    def _bear(self, rank: int) -> _Child:
-        settings = self._settings
-        slots = {child.place.slot for child in self._children.values()}
-        share, rest = divmod(
-            settings.max_concurrent_requests, settings.effective_workers
-        )
-        place = Place(
-            slot=next(n for n in range(len(slots) + 1) if n not in slots),
-            rank=rank,
-            generation=self._generation,
-            calls=share + (rank < rest),
-            metrics_directory=self._directory,
-        )
-        ours, theirs = socket.socketpair()
-        pid = os.fork()
-        if pid == 0:
-            ours.close()
-            self._become_worker(place, theirs)
-        theirs.close()
-        ours.setblocking(False)
-        now = time.monotonic()
-        child = _Child(pid, place, ours, now, now)
-        self._children[pid] = child
-        self._selector.register(ours, selectors.EVENT_READ, child)
-        return child
-
-    def _become_worker(self, place: Place, channel: socket.socket) -> NoReturn:
-        status = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            # A terminal sends these to the whole group; the parent passes them on.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
-            self._selector.close()
-            for end in (self._wakeups, self._wake):
-                end.close()
-            for sibling in self._children.values():
-                # Held open here, it would hide the parent's death from its sibling.
-                sibling.channel.close()
-            configure_logging(self._settings.log_level, self._settings.log_format)
-            worker.run(self._settings, self._machine, place, self._sockets, channel)
-            status = 0
-        except Exception:  # noqa: BLE001 - the last frame of a process, which tells
-            _log.exception("Worker %d failed", place.slot)
-        finally:
-            logging.shutdown()
-            os._exit(status)
-
-    def _announce(self) -> None:
-        serving = self._serving()
-        if self._announced or self._to_replace or len(serving) < len(self._children):
+    def _replace(self) -> None:
+        """Take the steps that are due: births first, then who may leave for them."""
+        roster = self._roster
+        if roster.failing:
+            self._despair()
             return
-        if all(child.ready_at is not None for child in serving):
-            self._announced = True
-            addresses = ", ".join(_address(s) for s in self._sockets)
-            _log.info("Serving on %s with %d workers", addresses, len(serving))
-            self._on_serving(addresses)
-            self._notifier.ready(f"Serving with {len(serving)} workers")
-
-    # -- rolls ------------------------------------------------------------
-
-    def _roll(self) -> None:
-        """Take the next step of a replacement: a newcomer first, then its elder."""
-        self._to_replace = [c for c in self._to_replace if c.pid in self._children]
-        if not self._to_replace:
-            self._newcomer = None
-            return
-        elder = self._to_replace[0]
-        if len(self._serving()) > self._settings.effective_workers:
-            newcomer = self._newcomer
-            if newcomer is None or newcomer.ready_at is not None:
-                self._to_replace.pop(0)
-                self._newcomer = None
-                self._tell(elder, Ending.RETIRE)
-        elif self._newcomer is None and time.monotonic() >= self._next_birth:
-            self._newcomer = self._bear(elder.place.rank)
-
-    # -- ends -------------------------------------------------------------
-
-    def _tell(self, child: _Child, ending: Ending) -> None:
-        child.leaving = True
-        if child.ready_at is None:
-            os.kill(child.pid, signal.SIGKILL)  # it has nothing to finish
-            return
-        with contextlib.suppress(OSError):
-            child.channel.send(ending.value)
-
-    def _hear(self, child: _Child) -> None:
-        try:
-            words = child.channel.recv(4096)
-        except OSError:
-            words = b""
-        if not words:
-            # Its end; the loop must not spin on it until the body is found.
-            self._selector.unregister(child.channel)
-            return
-        child.heard_at = time.monotonic()
-        if worker.READY in words:
-            child.ready_at = child.heard_at
-
-    def _reap(self) -> None:
-        while True:
+        while roster.seconds_to_birth == 0:
+            child = roster.enter()
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            child = self._children.pop(pid, None)
-            if child is not None:
-                self._bury(child, os.waitstatus_to_exitcode(status))
+                self._family.bear(child, self._settings)
+            except OSError as error:
+                _log.error("A worker cannot be started: %s", error.strerror)
+                roster.ended(child)
+        while (leaver := roster.next_to_leave()) is not None:
+            self._family.tell(leaver, Ending.RETIRE)
 
-    def _bury(self, child: _Child, status: int) -> None:
-        with contextlib.suppress(KeyError):
-            self._selector.unregister(child.channel)
-        child.channel.close()
-        Metrics.retire(self._directory, child.place.slot)
-        if child.leaving:
-            if status:
-                _log.warning("Worker %d ended with %d", child.place.slot, status)
-            return
-        _log.error("Worker %d died (%s)", child.place.slot, _cause(status))
-        if child is self._newcomer:
-            self._newcomer = None
-        now = time.monotonic()
-        if child.ready_at is not None and now - child.ready_at > _YOUNG_SECONDS:
-            self._failed_starts = 0
-            self._next_birth = now
-            return
-        self._failed_starts += 1
-        self._next_birth = now + min(0.1 * 2**self._failed_starts, _LONGEST_PAUSE)
-        if self._failed_starts >= _FAILED_STARTS and self._stop_by is None:
-            _log.critical("Workers cannot start; giving up")
+    def _despair(self) -> None:
+        """Go on with those who serve, if there are any."""
+        if self._roster.barren:
+            _log.critical("No worker can be started; giving up")
             self._stop(Ending.STOP_NOW)
             self._status = 1
-
-    def _kill_the_silent(self) -> None:
-        now = time.monotonic()
-        if self._stop_by is not None and now > self._stop_by:
-            self._kill(*self._children.values())
             return
-        for child in self._children.values():
-            patience = _START_SECONDS if child.ready_at is None else _HUNG_SECONDS
-            if now - child.heard_at > patience:
-                _log.error("Worker %d is silent; killing it", child.place.slot)
-                self._kill(child)
+        _log.critical("New workers cannot be started; going on with these")
+        self._settings = self._proven
+        self._roster.end_roll(self._settings.effective_workers)
 
-    def _kill(self, *children: _Child) -> None:
-        for child in children:
-            child.heard_at = time.monotonic()
-            os.kill(child.pid, signal.SIGKILL)
+    def _announce(self) -> None:
+        if self._announced or not self._roster.settled:
+            return
+        self._announced = True
+        self._proven = self._settings
+        addresses = ", ".join(_address(s) for s in self._sockets)
+        _log.info("Serving on %s with %d workers", addresses, self._roster.wanted)
+        self._on_serving(addresses)
+        self._notifier.ready(f"Serving with {self._roster.wanted} workers")
+
+    # -- lives and ends ---------------------------------------------------
+
+    def _hear(self, child: Child, words: bytes) -> None:
+        self._roster.heard(child, ready=READY in words)
+        if LEAVE in words and self._stop_by is None:
+            _log.info("Replacing worker %d, as it was told to end", child.slot)
+            self._roster.replace(child)
+
+    def _bury(self, child: Child, status: int) -> None:
+        self._roster.ended(child)
+        if not child.leaving:
+            _log.error("Worker %d died (%s)", child.slot, _cause(status))
+        elif status:
+            _log.warning("Worker %d ended badly (%s)", child.slot, _cause(status))
+
+    def _kill_the_hung(self) -> None:
+        for child in self._roster.silent():
+            _log.error("Worker %d is silent; killing it", child.slot)
+            self._family.kill(child)
+        if self._stop_by is not None and time.monotonic() > self._stop_by:
+            self._stop_by += _STRAGGLER_SECONDS
+            self._stop_now("Some workers do not end in time; killing them")
 
 
 def _address(listening: socket.socket) -> str:

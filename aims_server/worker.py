@@ -13,6 +13,7 @@ import resource
 import signal
 import socket
 from enum import Enum
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -23,13 +24,14 @@ from .logs import AccessLog
 from .metrics import Metrics
 from .settings import Settings
 
-__all__ = ["BEAT", "READY", "Ending", "Place", "run"]
+__all__ = ["LEAVE", "READY", "Ending", "Place", "run"]
 
 _log = logging.getLogger(__name__)
 
 READY: Final = b"R"
-BEAT: Final = b"."
-BEAT_SECONDS: Final = 1.0
+LEAVE: Final = b"L"  # it was told to end by somebody else than its parent
+_BEAT: Final = b"."
+_BEAT_SECONDS: Final = 1.0
 _LAG_SECONDS: Final = 0.1
 _SPARE_FILES: Final = 64
 _MOST_CONNECTIONS: Final = 10_000
@@ -46,12 +48,11 @@ class Ending(Enum):
 class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where a worker stands among the others.
 
-    ``slot`` names its metric files and is held by no other living process, ``rank`` is
-    held by no other serving one; ``calls`` is its share of the calls to the platform.
+    ``slot`` names its metric files and is held by no other living process; ``calls`` is
+    its share of the calls to the platform.
     """
 
     slot: int
-    rank: int
     generation: int
     calls: int
     metrics_directory: str
@@ -88,9 +89,9 @@ async def _serve(
         max_connections=_connections(place),
         on_refused=lambda: metrics.limited("connections"),
     )
-    ending = _listen_for_ending(channel)
+    ending = _listen_for_ending(channel, place)
     listener.add_sockets(sockets)
-    channel.send(READY)
+    _say(channel, READY)
     chores = [
         asyncio.create_task(_beat(channel)),
         asyncio.create_task(_watch_lag(metrics)),
@@ -113,51 +114,71 @@ async def _drain(
     ending: Ending, settings: Settings, listener: Listener, worker: Worker
 ) -> None:
     """Take no request away from anybody, in the order that api.md 4 gives."""
-    worker.lifecycle.start_draining()
     listener.last_answers()
-    if ending is Ending.STOP:
-        await asyncio.sleep(settings.drain_delay_seconds)
-    listener.stop()
+    patience = 0.0
     if ending is Ending.RETIRE:
-        # Kept connections end with their next answer; what stays silent is idle.
-        await asyncio.sleep(settings.drain_delay_seconds)
-    listener.close_idle()
+        # The service is as healthy as ever. Kept connections end with their next
+        # answer; one that has none to give meanwhile is idle.
+        listener.stop()
+        patience = settings.drain_delay_seconds
+    else:
+        worker.lifecycle.start_draining()
+        if ending is Ending.STOP:
+            await asyncio.sleep(settings.drain_delay_seconds)
+        listener.accept_waiting()
+        listener.stop()
     try:
-        async with asyncio.timeout(settings.shutdown_grace_seconds):
-            await listener.emptied()
+        async with asyncio.timeout(patience + settings.shutdown_grace_seconds):
+            await listener.emptied(patience)
     except TimeoutError:
         _log.warning("The grace period is over; requests under way are cut off")
-    await listener.close_all_connections()
+        await listener.close_all_connections()
 
 
-def _listen_for_ending(channel: socket.socket) -> "asyncio.Future[Ending]":
-    """Resolve when the parent says so, SIGTERM arrives, or the parent is gone."""
+def _listen_for_ending(
+    channel: socket.socket, place: Place
+) -> "asyncio.Future[Ending]":
+    """Resolve when the parent says so; without a parent, exit at once."""
     loop = asyncio.get_running_loop()
     ending: asyncio.Future[Ending] = loop.create_future()
 
-    def end(how: Ending) -> None:
-        if not ending.done():
-            ending.set_result(how)
-
     def from_parent() -> None:
-        word = channel.recv(1)
+        try:
+            word = channel.recv(1)
+        except OSError:
+            word = b""
         if not word:
-            # Nobody will restart, drain or count this process any more.
+            # Nobody will restart, drain, count or clean up after this process.
+            _remove_metric_files(place.metrics_directory)
             os._exit(1)
-        end(Ending(word))
+        if not ending.done():
+            ending.set_result(Ending(word))
 
     channel.setblocking(False)
     loop.add_reader(channel, from_parent)
-    loop.add_signal_handler(signal.SIGTERM, end, Ending.STOP)
+    # The parent sees to a replacement first, or is stopping and says how itself.
+    loop.add_signal_handler(signal.SIGTERM, _say, channel, LEAVE)
     return ending
+
+
+def _remove_metric_files(directory: str) -> None:
+    """What the parent would have done; a directory that systemd made stays."""
+    with contextlib.suppress(OSError):
+        for path in Path(directory).glob("*.db"):
+            path.unlink(missing_ok=True)
+        Path(directory).rmdir()
+
+
+def _say(channel: socket.socket, word: bytes) -> None:
+    # A parent too busy to read has been told often enough; a dead one hears nothing.
+    with contextlib.suppress(OSError):
+        channel.send(word)
 
 
 async def _beat(channel: socket.socket) -> None:
     while True:
-        await asyncio.sleep(BEAT_SECONDS)
-        # A parent too busy to read has been told often enough.
-        with contextlib.suppress(BlockingIOError):
-            channel.send(BEAT)
+        await asyncio.sleep(_BEAT_SECONDS)
+        _say(channel, _BEAT)
 
 
 async def _watch_lag(metrics: Metrics) -> None:
