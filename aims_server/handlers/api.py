@@ -1,5 +1,6 @@
 """The frontend's endpoints: log in, and the three pages of a student."""
 
+import asyncio
 import time
 from typing import ClassVar, Final
 
@@ -13,6 +14,7 @@ from ..requests import (
     wants_fresh,
 )
 from ..sessions import Caller, bearer_token, checked_body_token
+from ..upstream import LoginAnswer
 from .base import BaseHandler
 
 __all__ = [
@@ -47,6 +49,7 @@ class LoginHandler(BaseHandler):
 
     route = "login"
     methods = ("POST",)
+    _call: "asyncio.Future[LoginAnswer] | None" = None
 
     async def post(self) -> None:
         """Pass a login on to the platform, and its answer back."""
@@ -56,13 +59,23 @@ class LoginHandler(BaseHandler):
         self.quota = self.desk.limits.by_user_name(request.username)
         self.quota.check()
         began = time.monotonic()
-        answer = await self.service.log_in(
-            request.username, request.password, self.deadline
+        self._call = asyncio.ensure_future(
+            self.service.log_in(request.username, request.password, self.deadline)
         )
+        await asyncio.wait({self._call})
+        if self._call.cancelled():
+            self.set_status(499, "Client Closed Request")  # nginx's, for the log only
+            return
+        answer = self._call.result()
         self.upstream_seconds = time.monotonic() - began
         self.send_json(answer.status, answer.body)
         if answer.token is not None:
             self.service.prefetch(self.desk.sessions.caller(answer.token))
+
+    def on_connection_close(self) -> None:
+        """Leave the line: nobody else waits for this answer, unlike for a page."""
+        if self._call is not None:
+            self._call.cancel()
 
 
 class AttendanceHandler(_StudentHandler):

@@ -154,3 +154,32 @@ class TestSharing:
         assert small.code == 200
         assert not page.done()
         assert (await page).code == 200
+
+    @pytest.mark.gen_test(timeout=20)
+    async def test_a_login_whose_client_has_gone_leaves_the_line(
+        self, front, college, platform
+    ):
+        """Nobody waits for it, so the platform is not asked."""
+        platform.hold("course_files")
+        pages = [
+            asyncio.ensure_future(
+                front.ask("/api/attendance", college.token(college.student(n)))
+            )
+            for n in range(2)
+        ]
+        await platform.until(lambda seen: seen.now["course_files"] == 2)
+        port = int(front.base_url.rpartition(":")[2])
+        _, gone = await asyncio.open_connection("127.0.0.1", port)
+        form = b"username=u&password=p"
+        gone.write(
+            b"POST /api/login HTTP/1.1\r\nHost: x\r\n"
+            b"Content-Type: application/x-www-form-urlencoded\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(form), form)
+        )
+        await asyncio.sleep(0.1)
+        gone.close()
+        await asyncio.sleep(0.1)
+        platform.release()
+        await asyncio.gather(*pages)
+        await asyncio.sleep(0.1)
+        assert platform.counters.calls["authenticate"] == 0
