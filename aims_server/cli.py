@@ -4,7 +4,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -50,9 +50,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _read(environ: Mapping[str, str]) -> tuple[Settings, Path | None]:
+    try:
+        directory = Path.cwd()
+    except OSError as error:
+        fault = f"the working directory cannot be read: {error.strerror}"
+        raise SettingsError((fault,)) from None
+    return load_settings(directory, environ)
+
+
 def _load() -> Settings:
-    settings, _ = load_settings(Path.cwd(), os.environ)
-    return settings
+    return _read(os.environ)[0]
 
 
 def _serve() -> int:
@@ -60,7 +68,7 @@ def _serve() -> int:
 
 
 def _check() -> int:
-    settings, source = load_settings(Path.cwd(), os.environ)
+    settings, source = _read(os.environ)
     print(f"# read from {source or 'the environment alone, there is no .env here'}")
     for name, value in effective(settings):
         print(f"{name}={value}")
@@ -77,8 +85,7 @@ def _demo() -> int:
             environ = {**os.environ, "EXTERNAL_API_BASE": platform.base_url}
 
             def load() -> Settings:
-                settings, _ = load_settings(Path.cwd(), environ)
-                return settings
+                return _read(environ)[0]
 
             return _run(load(), load, platform.explain)
     except DemoUnavailable as error:

@@ -28,7 +28,7 @@ class Child(msgspec.Struct, eq=False):
     """A living worker; moments are those of the roster's clock, silence in seconds.
 
     ``slot`` belongs to no other living one. ``rank`` belongs to no other serving one of
-    its generation, and those of one generation have 0, 1, 2 and so on.
+    its generation; when a roll is through, the ranks are 0, 1, 2 and so on.
     """
 
     slot: int

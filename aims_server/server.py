@@ -20,7 +20,8 @@ from .systemd import Notifier, inherited_sockets
 
 __all__ = ["ServerError", "serve"]
 
-_BACKLOG: Final = 1024
+# The kernel cuts it down to net.core.somaxconn.
+_BACKLOG: Final = 4096
 
 
 class ServerError(Exception):
@@ -41,7 +42,7 @@ def serve(
     leaving worker would take the connections queued on its own socket along.
     Raises :class:`ServerError`.
     """
-    sockets = inherited_sockets(environ) or _bound(settings)
+    sockets = _inherited(environ) or _bound(settings)
     _raise_file_limit()
     with _metrics_directory(environ) as directory:
         supervisor = Supervisor(
@@ -52,6 +53,16 @@ def serve(
         gc.collect()
         gc.freeze()
         return supervisor.run()
+
+
+def _inherited(environ: Mapping[str, str]) -> list[socket.socket]:
+    try:
+        return inherited_sockets(environ)
+    except OSError as error:
+        raise ServerError(
+            f"LISTEN_FDS={environ['LISTEN_FDS']}: not all are listening sockets"
+            f" ({error.strerror})"
+        ) from None
 
 
 def _bound(settings: Settings) -> list[socket.socket]:
@@ -77,6 +88,8 @@ def _metrics_directory(environ: Mapping[str, str]) -> Iterator[str]:
     given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     try:
         directory = Path(given or tempfile.mkdtemp(prefix="aims-server-"))
+        with tempfile.TemporaryFile(dir=directory):
+            pass  # it can be written to
         for old in directory.glob("*.db"):
             old.unlink()
     except OSError as error:

@@ -2,6 +2,7 @@
 (sd_listen_fds(3), sd_notify(3)). Silent where there is no systemd.
 """
 
+import errno
 import os
 import socket
 import time
@@ -14,7 +15,10 @@ _FIRST_FD: Final = 3
 
 
 def inherited_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
-    """The listening sockets handed over by systemd; empty without socket activation."""
+    """The listening sockets handed over by systemd; empty without socket activation.
+
+    Raises OSError if something else was handed over.
+    """
     if environ.get("LISTEN_PID") != str(os.getpid()):
         return []
     count = environ.get("LISTEN_FDS", "")
@@ -23,6 +27,8 @@ def inherited_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
         for fd in range(_FIRST_FD, _FIRST_FD + (int(count) if count.isdigit() else 0))
     ]
     for inherited in sockets:
+        if not inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         inherited.setblocking(False)
         inherited.set_inheritable(False)
     return sockets
@@ -37,8 +43,7 @@ class Notifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         usec = environ.get("WATCHDOG_USEC", "")
         ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        #: Seconds within which systemd wants to hear from us, or None.
-        self.watchdog_seconds = int(usec) / 1e6 if ours and usec.isdigit() else None
+        self._watched = ours and usec.isdigit()
 
     def ready(self, status: str) -> None:
         """Requests are served."""
@@ -54,8 +59,9 @@ class Notifier:
         self._send("STOPPING=1\nSTATUS=Draining")
 
     def alive(self) -> None:
-        """Feed the watchdog."""
-        self._send("WATCHDOG=1")
+        """Feed the watchdog, if there is one."""
+        if self._watched:
+            self._send("WATCHDOG=1")
 
     def _send(self, message: str) -> None:
         if not self._address:
