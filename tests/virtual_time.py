@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import selectors
+import warnings
 
 
 class Clock:
@@ -55,6 +56,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def virtual_loop(clock):
     """Lend a loop to one test; it must leave no task and no unread error behind."""
     loop = VirtualLoop(clock)
+    # Whose loop was current gets its place back, or nobody would ever close it.
+    before = _current_loop()
     asyncio.set_event_loop(loop)
     gc.freeze()  # so that the collection below looks at this test's objects only
     try:
@@ -63,10 +66,19 @@ def virtual_loop(clock):
         gc.collect()
     finally:
         gc.unfreeze()
-        asyncio.set_event_loop(None)
+        asyncio.set_event_loop(before)
         loop.close()
     assert not left
     assert not loop.complaints
+
+
+def _current_loop():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # there may be none
+        try:
+            return asyncio.get_event_loop()
+        except RuntimeError:
+            return None
 
 
 async def settle():
