@@ -67,6 +67,8 @@ class Client:
     ) -> None:
         self.reader = reader
         self.writer = writer
+        assert isinstance(writer.transport, asyncio.Transport)
+        self.transport = writer.transport
 
     @classmethod
     async def connect(cls, house: House) -> "Client":
@@ -125,11 +127,11 @@ async def test_an_answer_under_way_is_the_last(house):
 async def test_no_connection_ends_without_a_word(house):
     """An answer begun before that is followed by one that says so."""
     client = await Client.connect(house)
-    client.writer.transport.pause_reading()
+    client.transport.pause_reading()
     client.send("/big")
     await asyncio.sleep(0.1)
     house.listener.last_answers()
-    client.writer.transport.resume_reading()
+    client.transport.resume_reading()
     assert "Connection: close" not in await client.answer()
     assert "Connection: close" in await client.ask()
     assert await client.ended()
@@ -186,14 +188,14 @@ async def test_work_in_flight_is_waited_for(house):
 async def test_an_answer_is_sent_to_its_end(house):
     """A client that reads slowly gets every byte of what was answered."""
     client = await Client.connect(house)
-    client.writer.transport.pause_reading()
+    client.transport.pause_reading()
     client.send("/big")
     await asyncio.sleep(0.1)
     house.listener.last_answers()
     emptied = asyncio.ensure_future(house.listener.emptied())
     await asyncio.sleep(0.1)
     assert not emptied.done()
-    client.writer.transport.resume_reading()
+    client.transport.resume_reading()
     await client.answer()
     assert await client.ended()
     await emptied
@@ -258,12 +260,12 @@ async def test_pipelined_requests_cost_no_answer(house):
     """The last answer is whole though requests behind it are left unread."""
     client = await Client.connect(house)
     house.listener.last_answers()
-    client.writer.transport.pause_reading()
+    client.transport.pause_reading()
     client.send("/big")
     for _ in range(20_000):  # more than the server reads ahead
         client.send("/")
     await asyncio.sleep(0.1)
-    client.writer.transport.resume_reading()
+    client.transport.resume_reading()
     assert "Connection: close" in await client.answer()
     assert await client.ended()
 

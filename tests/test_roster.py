@@ -25,10 +25,12 @@ class House:
 
     @property
     def starting(self) -> list[Child]:
+        """Those that do not serve yet."""
         return [c for c in self.roster.serving if c.ready_at is None]
 
     @property
     def leaving(self) -> list[Child]:
+        """Those told to go, which live still."""
         return [c for c in self.roster.children if c.leaving]
 
     def act(self) -> int:
@@ -43,6 +45,7 @@ class House:
         return steps
 
     def make_ready(self) -> None:
+        """All births succeed."""
         for child in self.starting:
             self.roster.heard(child, ready=True)
 
