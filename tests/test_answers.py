@@ -198,7 +198,7 @@ def test_server_timing_tells_the_parts_that_there_were(cache, upstream, told):
 async def test_the_size_is_what_memory_it_holds(body):
     """The store counts in bytes: what it is told is never less, nor a quarter more."""
     kept = []
-    number = 200
+    number = 60
     bodies = [body + b" %d" % n for n in range(number)]
     await make_answer(bodies[0])
     gc.collect()
