@@ -66,7 +66,12 @@ class RequestLimits:
         decision = self._student.take(session.key)
         if decision.allowed and session.verified and session.student_id is not None:
             shared = self._student.take(str(session.student_id))
-            if not shared.allowed or shared.remaining < decision.remaining:
+            if not shared.allowed:
+                # A refused request uses up nothing, or the wait it is told of would
+                # not be the true one.
+                self._student.give_back(session.key)
+                return Quota("student", shared)
+            if shared.remaining < decision.remaining:
                 decision = shared
         return Quota("student", decision)
 

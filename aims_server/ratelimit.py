@@ -134,16 +134,25 @@ class RateLimiter:
 
     def take(self, key: bytes | str) -> Decision:
         """Take one token of `key` if there is one."""
-        if isinstance(key, str):
-            # A user name out of JSON may hold a lone surrogate, and is a key even so.
-            key = key.encode("utf-8", "surrogatepass")
-        hashed = self._hash.copy()
-        hashed.update(key)
         ahead = self._table.charge(
-            hashed.digest(), self._cost, self._ceiling, self._clock_ns
+            self._hashed(key), self._cost, self._ceiling, self._clock_ns
         )
         spare = self._ceiling - ahead
         if spare < 0:
             until_full = (ahead - self._cost) / _SECOND
             return Decision(False, self._limit, 0, -spare / _SECOND, until_full)
         return Decision(True, self._limit, spare // self._cost, 0.0, ahead / _SECOND)
+
+    def give_back(self, key: bytes | str) -> None:
+        """Undo one successful take of `key`."""
+        self._table.charge(
+            self._hashed(key), -self._cost, self._ceiling, self._clock_ns
+        )
+
+    def _hashed(self, key: bytes | str) -> bytes:
+        if isinstance(key, str):
+            # A user name out of JSON may hold a lone surrogate, and is a key even so.
+            key = key.encode("utf-8", "surrogatepass")
+        hashed = self._hash.copy()
+        hashed.update(key)
+        return hashed.digest()

@@ -126,6 +126,18 @@ def test_a_refused_token_uses_up_nothing_of_its_student(limits):
     assert many(lambda: limits.by_session(other)) == STUDENT
 
 
+def test_a_refused_student_uses_up_nothing_of_the_token(limits, clock):
+    """With two tokens that are hammered alike, the told wait is the true one."""
+    sessions = [session_of(5, name, verified=True) for name in "ab"]
+    for _ in range(10):
+        for session in sessions:
+            limits.by_session(session)
+    refused = limits.by_session(sessions[0])
+    assert not refused.decision.allowed
+    clock.advance(refused.decision.retry_after)
+    assert limits.by_session(sessions[0]).decision.allowed
+
+
 def test_a_session_is_told_the_scarcer_of_its_two_quotas(limits):
     """What is left is what is left of both."""
     for _ in range(4):
