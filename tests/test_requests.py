@@ -279,11 +279,16 @@ def test_hostile_json_costs_little():
         b'{"token":"a","x":' + b"[" * 65_000,
         b'{"token":"a","x":[' + b'{"":' * 16_000,
     ]
-    for body in bodies:
+
+    def cost(body):
         began = time.process_time()
         with contextlib.suppress(InvalidRequest):
             json_object(body, JSON, TokenRequest)
-        assert time.process_time() - began < 0.1
+        return time.process_time() - began
+
+    for body in bodies:
+        # The best of three: one may meet the garbage of all the tests before.
+        assert min(cost(body) for _ in range(3)) < 0.1
 
 
 @given(
