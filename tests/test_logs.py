@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aims_server import logs
+from aims_server.lines import UNPRINTABLE
 from aims_server.logs import AccessLog, configure_logging, current_request_id
+from aims_server.scrubbing import scrub
 
 TOKEN = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJpZCI6NTkwMDAwMX0.c2lnbmF0dXJl-_Q"
 FORGED = '{"time":"2025-01-01T00:00:00.000Z","level":"error","message":"forged"}'
@@ -90,9 +92,6 @@ def objects(lines):
     parsed = [json.loads(line) for line in lines]
     assert all(isinstance(entry, dict) for entry in parsed)
     return parsed
-
-
-# -- the form ---------------------------------------------------------------------
 
 
 def test_a_line_is_an_object_of_time_level_logger_and_message(written):
@@ -244,9 +243,6 @@ def test_loggers_that_tell_too_much_are_held_back(written, level, name, least):
     assert logging.getLogger(name).getEffectiveLevel() == least
 
 
-# -- forging ----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("form", ["json", "text"])
 @pytest.mark.parametrize("nasty", NASTY.values(), ids=NASTY)
 def test_no_field_of_a_record_can_forge_a_line(written, form, nasty):
@@ -285,7 +281,7 @@ def check_lines(lines, form):
         assert all(entry["message"] != "forged" for entry in objects(lines))
     for line in lines:
         text = line.decode()
-        assert not logs._UNPRINTABLE.search(text)
+        assert not UNPRINTABLE.search(text)
         assert text.startswith("{" if form == "json" else "20")
 
 
@@ -298,10 +294,8 @@ def test_any_message_comes_back_as_it_was(message):
     line = stream.getvalue()
     assert line.splitlines() == [line[:-1]]
     sayable = message.encode(errors="backslashreplace").decode()
-    assert json.loads(line)["message"] == logs._scrub(sayable)
+    assert json.loads(line)["message"] == scrub(sayable)
 
-
-# -- secrets ----------------------------------------------------------------------
 
 SECRET = "s3cr3t-canary"
 TELLING = {
@@ -369,9 +363,6 @@ def test_what_is_no_secret_stays(written):
     assert [entry["message"] for entry in objects(lines())] == harmless
 
 
-# -- whatever is logged -----------------------------------------------------------
-
-
 class Unspeakable:
     """Something that fails when it is shown."""
 
@@ -420,9 +411,6 @@ def test_extra_fields_may_be_of_any_type(written, form):
         assert entry["big"] == 2**80
         assert entry["nan"] is None
         assert (entry["path"], entry["set"], entry["bytes"]) == ("no", [1], "\\xff\n")
-
-
-# -- access lines -----------------------------------------------------------------
 
 
 def test_an_access_line_tells_route_status_times_and_outcome(written):
@@ -496,9 +484,6 @@ def test_a_long_path_is_cut():
     AccessLog().write(**{**FIELDS, "path": "/" + "\n" * 60_000})
     assert len(stream.getvalue()) < 8192
     assert json.loads(stream.getvalue())["path"] == "/" + "\n" * 511
-
-
-# -- streams that fail --------------------------------------------------------------
 
 
 def tell_twice():
