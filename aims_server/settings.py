@@ -1,4 +1,4 @@
-"""The settings: one table of variables that parses, checks, explains and masks.
+"""The settings: one table of variables, read from a mapping and checked as a whole.
 
 Each field of `Settings` carries its variable's name, meaning and kind; whatever else
 speaks about settings (the example file, the README, `aims-server check`) is made from
@@ -8,12 +8,11 @@ An empty value means the default, so that ``METRICS_TOKEN=`` in a file is no fau
 """
 
 import os
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from . import dotfile
@@ -25,15 +24,16 @@ from .kinds import (
     ORIGIN,
     ORIGINS,
     TOKEN,
-    Kind,
     Network,
     one_of,
     seconds,
     whole,
 )
+from .variables import declared, setting
 
-MASK = "***"
-RATE = whole(1, 1_000_000)
+__all__ = ["VARIABLES", "Settings", "SettingsError", "effective", "load_settings"]
+
+_RATE: Final = whole(1, 1_000_000)
 
 
 class SettingsError(Exception):
@@ -44,142 +44,121 @@ class SettingsError(Exception):
         self.faults = faults
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """One line of the table: a variable and the field that it fills."""
-
-    field: str
-    name: str
-    default: str
-    kind: Kind[Any]
-    meaning: str
-    secret: bool
-
-
-def _setting(
-    name: str, default: str, kind: Kind[Any], meaning: str, *, secret: bool = False
-) -> Any:
-    row = {"name": name, "default": default, "kind": kind, "meaning": meaning}
-    return field(
-        default=kind.parse(default), repr=not secret, metadata=row | {"secret": secret}
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Every setting, parsed; the defaults are those of a fresh checkout."""
 
-    host: str = _setting("HOST", "127.0.0.1", HOST, "Address to listen on.")
-    port: int = _setting(
+    host: str = setting("HOST", "127.0.0.1", HOST, "Address to listen on.")
+    port: int = setting(
         "PORT", "3001", whole(0, 65535), "Port to listen on; 0 takes any free one."
     )
-    external_api_base: str = _setting(
+    external_api_base: str = setting(
         "EXTERNAL_API_BASE",
         "https://abes.platform.simplifii.com/api/v1",
         BASE_URL,
         "The college's platform.",
     )
-    external_api_origin: str = _setting(
+    external_api_origin: str = setting(
         "EXTERNAL_API_ORIGIN",
         "https://abes.web.simplifii.com",
         ORIGIN,
         "Origin and Referer of the login call.",
     )
-    cors_origins: tuple[str, ...] = _setting(
+    cors_origins: tuple[str, ...] = setting(
         "CORS_ORIGIN",
         "http://localhost:3000",
         ORIGINS,
         "Web pages whose scripts may call this service.",
     )
-    rate_limit_per_minute: int = _setting(
+    rate_limit_per_minute: int = setting(
         "RATE_LIMIT_PER_MINUTE",
         "100",
-        RATE,
+        _RATE,
         "Requests of one student, for the whole service on this machine.",
     )
-    rate_limit_per_address_per_minute: int = _setting(
+    rate_limit_per_address_per_minute: int = setting(
         "RATE_LIMIT_PER_ADDRESS_PER_MINUTE",
         "3000",
-        RATE,
+        _RATE,
         "Requests of one client address; a campus shares one.",
     )
-    login_limit_per_minute: int = _setting(
-        "LOGIN_LIMIT_PER_MINUTE", "10", RATE, "Logins of one user name."
+    login_limit_per_minute: int = setting(
+        "LOGIN_LIMIT_PER_MINUTE", "10", _RATE, "Logins of one user name."
     )
-    request_timeout_seconds: float = _setting(
+    request_timeout_seconds: float = setting(
         "REQUEST_TIMEOUT_SECONDS",
         "10",
         seconds(0.1, 300),
         "Deadline of one request: queue, retries and all.",
     )
-    max_concurrent_requests: int = _setting(
+    max_concurrent_requests: int = setting(
         "MAX_CONCURRENT_REQUESTS",
         "100",
         whole(1, 10_000),
         "Calls to the platform in flight, whole machine.",
     )
-    workers: int = _setting(
+    workers: int = setting(
         "WORKERS", "0", whole(0, 256), "Processes; 0 starts one per CPU."
     )
-    cache_ttl_seconds: float = _setting(
+    cache_ttl_seconds: float = setting(
         "CACHE_TTL_SECONDS",
         "300",
         seconds(0, 86_400),
         "How long a kept answer is fresh.",
     )
-    cache_stale_seconds: float = _setting(
+    cache_stale_seconds: float = setting(
         "CACHE_STALE_SECONDS",
         "1800",
         seconds(0, 604_800),
         "How long it may then be served old, while a refresh runs or fails.",
     )
-    cache_refresh_floor_seconds: float = _setting(
+    cache_refresh_floor_seconds: float = setting(
         "CACHE_REFRESH_FLOOR_SECONDS",
         "30",
         seconds(0, 86_400),
         "A no-cache request refreshes an answer that is older than this.",
     )
-    cache_max_mb: int = _setting(
+    cache_max_mb: int = setting(
         "CACHE_MAX_MB",
         "64",
         whole(1, 65_536),
         "Megabytes of answers kept per worker; the least recently used leave.",
     )
-    prefetch_on_login: bool = _setting(
+    prefetch_on_login: bool = setting(
         "PREFETCH_ON_LOGIN",
         "true",
         FLAG,
         "A login that succeeds warms the student's answers in the background.",
     )
-    trusted_proxies: tuple[Network, ...] = _setting(
+    trusted_proxies: tuple[Network, ...] = setting(
         "TRUSTED_PROXIES", "", NETWORKS, "Proxies whose X-Forwarded-For is believed."
     )
-    metrics_token: str | None = _setting(
+    metrics_token: str | None = setting(
         "METRICS_TOKEN",
         "",
         TOKEN,
         "Bearer token that /metrics asks for; empty asks for none.",
         secret=True,
     )
-    log_level: str = _setting(
+    log_level: str = setting(
         "LOG_LEVEL",
         "info",
         one_of("debug", "info", "warning", "error"),
         "The least severe message that is logged.",
     )
-    log_format: str = _setting(
+    log_format: str = setting(
         "LOG_FORMAT",
         "auto",
         one_of("auto", "json", "text"),
         "Form of a log line; auto is text on a terminal and json elsewhere.",
     )
-    drain_delay_seconds: float = _setting(
+    drain_delay_seconds: float = setting(
         "DRAIN_DELAY_SECONDS",
         "2",
         seconds(0, 600),
         "On SIGTERM: how long to go on accepting while /health says 503.",
     )
-    shutdown_grace_seconds: float = _setting(
+    shutdown_grace_seconds: float = setting(
         "SHUTDOWN_GRACE_SECONDS",
         "15",
         seconds(0, 3_600),
@@ -197,9 +176,9 @@ class Settings:
         for variable in VARIABLES:
             text = mapping.get(variable.name, "")
             try:
-                values[variable.field] = _parse(variable, text)
+                values[variable.field] = variable.parse(text)
             except ValueError:
-                faults.append(_fault(variable, text))
+                faults.append(variable.fault(text))
         faults += _disagreements(values)
         if faults:
             raise SettingsError(tuple(faults))
@@ -216,9 +195,7 @@ class Settings:
         return tuple(_doubts(self))
 
 
-VARIABLES: tuple[Variable, ...] = tuple(
-    Variable(field=row.name, **row.metadata) for row in fields(Settings)
-)
+VARIABLES: Final = declared(Settings)
 
 
 def load_settings(
@@ -249,20 +226,7 @@ def load_settings(
 
 def effective(settings: Settings) -> list[tuple[str, str]]:
     """Give each variable's name and value as it would be written, secrets masked."""
-    return [
-        (row.name, _written(row, getattr(settings, row.field))) for row in VARIABLES
-    ]
-
-
-def _parse(variable: Variable, text: str) -> object:
-    if not text.isprintable():  # control characters and undecodable bytes
-        raise ValueError(text)
-    return variable.kind.parse(text.strip() or variable.default)
-
-
-def _fault(variable: Variable, text: str) -> str:
-    shown = MASK if variable.secret else ascii(_without_credentials(text)[:80])
-    return f"{variable.name}={shown}: must be {variable.kind.allowed}"
+    return [(row.name, row.written(getattr(settings, row.field))) for row in VARIABLES]
 
 
 def _disagreements(values: Mapping[str, Any]) -> Iterator[str]:
@@ -304,24 +268,3 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost" or host.lower().endswith(".localhost")
-
-
-def _written(variable: Variable, value: object) -> str:
-    match value:
-        case None:
-            return ""
-        case _ if variable.secret:
-            return MASK
-        case bool():
-            return str(value).lower()
-        case float():
-            return str(value).removesuffix(".0")
-        case tuple():
-            return ",".join(map(str, value))
-    return _without_credentials(str(value))
-
-
-def _without_credentials(text: str) -> str:
-    """Mask whatever of an address could be a secret: user, password, what follows ?."""
-    named = re.sub(r"(?s)^([A-Za-z]+://)?.*@", rf"\1{MASK}@", text)
-    return re.sub(r"(?s)([?#]).*", rf"\1{MASK}", named)

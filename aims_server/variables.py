@@ -1,0 +1,73 @@
+"""One variable of the settings: declared as a field, parsed, complained of, shown."""
+
+import re
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
+
+from .kinds import Kind
+
+__all__ = ["Variable", "declared", "setting"]
+
+_MASK: Final = "***"
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One line of the table: a variable and the field that it fills."""
+
+    field: str
+    name: str
+    default: str
+    kind: Kind[Any]
+    meaning: str
+    secret: bool
+
+    def parse(self, text: str) -> object:
+        """Read the field's value; an empty text means the default.
+
+        Raises ValueError for anything but what the kind allows.
+        """
+        if not text.isprintable():  # control characters and undecodable bytes
+            raise ValueError(text)
+        return self.kind.parse(text.strip() or self.default)
+
+    def fault(self, text: str) -> str:
+        """Say in one line what `text` should have been."""
+        shown = _MASK if self.secret else ascii(_without_credentials(text)[:80])
+        return f"{self.name}={shown}: must be {self.kind.allowed}"
+
+    def written(self, value: object) -> str:
+        """Give `value` as it would be written in a file, masked if it is a secret."""
+        match value:
+            case None:
+                return ""
+            case _ if self.secret:
+                return _MASK
+            case bool():
+                return str(value).lower()
+            case float():
+                return str(value).removesuffix(".0")
+            case tuple():
+                return ",".join(map(str, value))
+        return _without_credentials(str(value))
+
+
+def setting(
+    name: str, default: str, kind: Kind[Any], meaning: str, *, secret: bool = False
+) -> Any:
+    """Declare the field of a dataclass that a variable fills."""
+    row = {"name": name, "default": default, "kind": kind, "meaning": meaning}
+    return field(
+        default=kind.parse(default), repr=not secret, metadata=row | {"secret": secret}
+    )
+
+
+def declared(table: type) -> tuple[Variable, ...]:
+    """Give the variables of a dataclass whose fields are all made by `setting`."""
+    return tuple(Variable(field=row.name, **row.metadata) for row in fields(table))
+
+
+def _without_credentials(text: str) -> str:
+    """Mask whatever of an address could be a secret: user, password, what follows ?."""
+    named = re.sub(r"(?s)^([A-Za-z]+://)?.*@", rf"\1{_MASK}@", text)
+    return re.sub(r"(?s)([?#]).*", rf"\1{_MASK}", named)
