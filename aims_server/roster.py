@@ -13,7 +13,7 @@ __all__ = ["Child", "Roster"]
 
 # A worker that ends by itself this soon after it began to serve has failed to start.
 YOUNG_SECONDS: Final = 0.5
-FAILED_STARTS: Final = 8
+FAILED_STARTS: Final = 6
 # How long one may be silent before it serves, and then.
 START_SECONDS: Final = 20.0
 HUNG_SECONDS: Final = 15.0

@@ -144,7 +144,7 @@ class Supervisor:
             for fault in error.faults:
                 _log.error("Settings not changed: %s", fault)
             if self._announced:
-                self._notifier.ready("Serving; the settings on disk are wrong")
+                self._notifier.ready("Serving; the settings are wrong")
             return
         self._settings = settings
         configure_logging(settings.log_level, settings.log_format)

@@ -180,7 +180,7 @@ def test_failing_starts_are_tried_ever_more_slowly(house: House):
         house.now += pause
     assert house.roster.failing
     assert not house.roster.barren
-    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0, 2.0])
+    assert pauses == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 2.0])
 
 
 def test_a_death_right_after_the_start_is_a_failed_start():

@@ -10,19 +10,26 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import pytest
 
 PATIENCE_SECONDS = 20.0
+COMMAND = (sys.executable, "-m", "aims_server")
 
 
 class Service:
     """``python -m aims_server`` in a directory of its own, logging into a file."""
 
-    def __init__(self, directory: Path, variables: dict[str, str]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        variables: dict[str, str],
+        command: Sequence[str] = COMMAND,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
         self.directory = directory
         self.log_path = directory / "service.log"
         environ = {
@@ -33,7 +40,8 @@ class Service:
         }
         self._log: IO[bytes] = self.log_path.open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "aims_server"],
+            command,
+            pass_fds=pass_fds,
             cwd=directory,
             env={**environ, "PORT": "0", "LOG_FORMAT": "json", **variables},
             stdout=self._log,
@@ -81,6 +89,36 @@ class Service:
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in path.read_text().split()]
 
+    def wait_for_workers(self, number: int, but: Sequence[int] = ()) -> list[int]:
+        """Wait until there are so many workers and none of those named."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end:
+            workers = self.workers()
+            if len(workers) == number and not set(workers) & set(but):
+                return workers
+            time.sleep(0.01)
+        raise AssertionError(f"workers {self.workers()}:\n{self.log}")
+
+    def open_files(self, pid: int) -> list[str]:
+        """What a process of the service has open, as the kernel calls it."""
+        names = []
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                names.append(os.readlink(entry))
+        return names
+
+    def client_ports(self, pid: int) -> set[int]:
+        """The ports of the clients that a worker has accepted."""
+        mine = {name[8:-1] for name in self.open_files(pid) if name[:7] == "socket:"}
+        table = Path("/proc/net/tcp").read_text().splitlines()[1:]
+        rows = (row.split() for row in table)
+        return {int(row[2][-4:], 16) for row in rows if row[9] in mine} - {0}
+
+    def figures(self, start: str) -> list[float]:
+        """The values of the series on /metrics that start so."""
+        lines = self.get("/metrics")[1].decode().splitlines()
+        return [float(line.split()[-1]) for line in lines if line.startswith(start)]
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the parent."""
         self.process.send_signal(number)
@@ -102,9 +140,13 @@ def _start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """Start services with given variables; all are ended after the test."""
     started: list[Service] = []
 
-    def start(**variables: str) -> Service:
+    def start(
+        command: Sequence[str] = COMMAND,
+        pass_fds: Sequence[int] = (),
+        **variables: str,
+    ) -> Service:
         directory = Path(tempfile.mkdtemp(dir=tmp_path))
-        service = Service(directory, variables)
+        service = Service(directory, variables, command, pass_fds)
         started.append(service)
         return service
 
@@ -150,9 +192,39 @@ class Platform:
             pipe.close()
 
 
-@pytest.fixture(name="platform")
-def _platform() -> Iterator[Platform]:
-    """A simulated platform that answers in 0.2 s."""
-    platform = Platform("--delay", "0.2", "--students", "200")
+@pytest.fixture(scope="session", name="platform_process")
+def _platform_process() -> Iterator[Platform]:
+    platform = Platform("--students", "200")
     yield platform
     platform.close()
+
+
+@pytest.fixture(name="platform")
+def _platform(platform_process: Platform) -> Platform:
+    """A simulated platform that answers in 0.2 s."""
+    platform_process.turn(clear="*", release="*", faults={"*": {"delay": 0.2}})
+    platform_process.turn(reset=True)
+    return platform_process
+
+
+@pytest.fixture(name="busy")
+def _busy(start: Callable[..., Service], platform: Platform) -> Callable[..., Service]:
+    """Start services that ask the platform for every answer and limit nobody."""
+
+    def busy(**variables: str) -> Service:
+        service = start(
+            **{
+                "EXTERNAL_API_BASE": platform.url,
+                "WORKERS": "2",
+                "CACHE_TTL_SECONDS": "0",
+                "CACHE_STALE_SECONDS": "0",
+                "CACHE_REFRESH_FLOOR_SECONDS": "0",
+                "RATE_LIMIT_PER_MINUTE": "1000000",
+                "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "1000000",
+                "DRAIN_DELAY_SECONDS": "0.5",
+                **variables,
+            }
+        )
+        return service.wait_until_serving()
+
+    return busy

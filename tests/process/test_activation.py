@@ -1,0 +1,127 @@
+"""Socket activation: the port is not ours, so that nobody is ever refused there."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from threading import Thread
+
+import pytest
+
+from .crowd import connected, read_answer
+
+pytestmark = pytest.mark.process
+
+PER_SECOND = 300
+# systemd's part: the socket is number 3, and the process is told that it is meant.
+HAND_OVER = 'exec 3<&"$1"; shift; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+
+
+class SteadyClients:
+    """So many fresh connections a second, each with one request, come what may."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.answers: list[int] = []
+        self.failures: list[str] = []
+        self._address = address
+        self._stop = False
+        self._thread = Thread(target=lambda: asyncio.run(self._run()))
+
+    def __enter__(self) -> "SteadyClients":
+        """Begin."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait until the last has its answer."""
+        self._stop = True
+        self._thread.join()
+
+    async def _run(self) -> None:
+        began = time.monotonic()
+        async with asyncio.TaskGroup() as clients:
+            number = 0
+            while not self._stop:
+                while number < (time.monotonic() - began) * PER_SECOND:
+                    clients.create_task(self._ask())
+                    number += 1
+                await asyncio.sleep(0.005)
+
+    async def _ask(self) -> None:
+        try:
+            async with asyncio.timeout(20), connected(*self._address) as (ours, theirs):
+                theirs.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+                self.answers.append((await read_answer(ours))[0])
+        except (OSError, EOFError, TimeoutError) as failure:
+            self.failures.append(repr(failure))
+
+
+def test_systemd_hands_over_the_socket(start):
+    """systemd's own program listens; its first client is our first request."""
+    program = shutil.which("systemd-socket-activate")
+    if program is None:
+        pytest.skip("systemd-socket-activate is not installed; .ci/run installs it")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    variables = [f"--setenv={name}" for name in ("WORKERS=2", "LOG_FORMAT=json")]
+    service = start(
+        command=[
+            *(program, f"--listen=127.0.0.1:{port}", *variables),
+            *(sys.executable, "-m", "aims_server"),
+        ]
+    )
+    service.wait_for_log("Listening on")
+    service.url = f"http://127.0.0.1:{port}"
+    assert service.get("/health")[0] == 200
+    service.wait_for_log(f"Serving on 127.0.0.1:{port}")
+    service.signal(signal.SIGINT)
+    assert service.wait() == 0
+
+
+def test_stop_and_start_refuse_no_connection(start):
+    """300 new connections a second: those of the gap wait, all are answered."""
+    with socket.create_server(("127.0.0.1", 0), backlog=4096) as held:
+        number = str(held.fileno())
+        command = ["bash", "-c", HAND_OVER, "bash", number]
+        options = {
+            "command": [*command, sys.executable, "-m", "aims_server"],
+            "pass_fds": [held.fileno()],
+            "WORKERS": "2",
+            "DRAIN_DELAY_SECONDS": "0.5",
+            "LOG_LEVEL": "info",
+        }
+        service = start(**options).wait_until_serving()
+        with SteadyClients(held.getsockname()) as clients:
+            time.sleep(0.5)
+            service.signal(signal.SIGTERM)
+            assert service.wait() == 0
+            at_the_end = len(clients.answers)
+            start(**options).wait_until_serving()
+            time.sleep(0.5)
+    assert clients.failures == []
+    assert set(clients.answers) == {200}
+    assert len(clients.answers) - at_the_end > PER_SECOND / 2
+
+
+@pytest.mark.parametrize("kind", ["file", "client"])
+def test_what_is_no_listening_socket_is_one_clear_line(start, tmp_path, kind):
+    """Handed over by mistake: said, with exit status 1 and no traceback."""
+    file = (
+        os.open(tmp_path, os.O_RDONLY) if kind == "file" else socket.socket().detach()
+    )
+    try:
+        service = start(
+            command=[
+                *("bash", "-c", HAND_OVER, "bash", str(file)),
+                *(sys.executable, "-m", "aims_server"),
+            ],
+            pass_fds=[file],
+        )
+        assert service.wait() == 1
+    finally:
+        os.close(file)
+    assert "LISTEN_FDS=1: not all are listening sockets" in service.log
+    assert "Traceback" not in service.log

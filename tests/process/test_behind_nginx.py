@@ -1,0 +1,43 @@
+"""The service behind a real nginx with our file, through rolls and a stop."""
+
+import signal
+import subprocess
+
+import pytest
+
+from ..operations.balancing import nginx_command, nginx_file
+from ..operations.programs import free_port, wait_for_port
+from .crowd import Crowd
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture(name="front")
+def _front(busy, tmp_path):
+    """A service, and the address of the nginx before it."""
+    service = busy(TRUSTED_PROXIES="127.0.0.1/32")
+    port = free_port()
+    path = nginx_file(tmp_path, port, int(service.url.rpartition(":")[2]))
+    with subprocess.Popen(
+        nginx_command(path), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as nginx:
+        wait_for_port(port, nginx)
+        yield service, f"http://127.0.0.1:{port}"
+        nginx.terminate()
+
+
+def test_rolls_and_a_stop_cost_no_request(front):
+    """20 clients of nginx see 200 and nothing else until health says otherwise."""
+    service, url = front
+    with Crowd(url, 20, balanced=True) as crowd:
+        for _ in range(3):
+            seen = len(service.log)
+            service.signal(signal.SIGHUP)
+            service.wait_for_log("Serving on", after=seen)
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+    assert crowd.losses == []
+    assert set(crowd.statuses) == {200}
+    assert len(crowd.answers) > 60
+    served = [status for _, status in crowd.health]
+    assert set(served[: served.index(503)]) == {200}

@@ -1,0 +1,169 @@
+"""Workers and parents that die: what is lost, what is not, and what is left over."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from aims_server.roster import FAILED_STARTS
+
+from .crowd import Crowd
+
+pytestmark = pytest.mark.process
+
+KILLS = 6
+# A worker counts an answer a moment after it was sent; killed in between it does not.
+MOMENT = 0.02
+SECOND_TO_BE_HUNG = """
+import sys
+from aims_server import cli, roster
+roster.HUNG_SECONDS = 1.6
+sys.exit(cli.main([]))
+"""
+
+
+def alive(pid: int) -> bool:
+    """Whether the process lives; a zombie does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def wait_until_gone(pids: list[int], seconds: float) -> None:
+    """Wait for the end of all of them."""
+    end = time.monotonic() + seconds
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_killed_workers_lose_only_what_they_worked_on(busy):
+    """kill -9 again and again under 40 clients: health stays, and the counts agree."""
+    service = busy()
+    mourned, blamed, doubtful = 0, set(), 0
+    with Crowd(service.url, 40) as crowd:
+        for _ in range(KILLS):
+            time.sleep(0.7)
+            victim = service.workers()[0]
+            ports = service.client_ports(victim)
+            os.kill(victim, signal.SIGKILL)
+            killed = time.monotonic()
+            service.wait_for_workers(2, but=[victim])
+            mourned += 1
+            blamed |= {(port, mourned) for port in ports}
+            doubtful += sum(
+                abs(answer.at - killed) < MOMENT and answer.port in ports
+                for answer in crowd.answers
+            )
+        time.sleep(0.3)
+    lost = {loss.port for loss in crowd.losses}
+    assert lost <= {port for port, _ in blamed}
+    assert 0 < len(crowd.losses) <= len(blamed)
+    assert set(crowd.statuses) == {200}
+    assert crowd.longest_silence < 0.5
+    assert service.log.count("died (SIGKILL)") == KILLS
+    counted = sum(service.figures('aims_requests_total{method="GET",route="quiz"'))
+    assert len(crowd.answers) - doubtful <= counted <= len(crowd.answers)
+    assert service.figures("aims_requests_in_progress") == [1]  # this very scrape
+    service.signal(signal.SIGTERM)
+    assert service.wait() == 0
+
+
+def test_workers_do_not_outlive_their_parent(start, tmp_path):
+    """kill -9 of the parent: they are gone within 2 s, and their files with them."""
+    service = start(WORKERS="2", TMPDIR=str(tmp_path)).wait_until_serving()
+    workers = service.workers()
+    assert list(tmp_path.glob("aims-server-*/*.db"))
+    service.process.kill()
+    service.wait()
+    wait_until_gone(workers, 2)
+    assert not list(tmp_path.glob("aims-server-*"))
+    assert "Traceback" not in service.log
+
+
+def test_a_hung_worker_is_replaced(start):
+    """Its loop stands still: it is killed, and another takes its place."""
+    service = start(
+        command=[sys.executable, "-c", SECOND_TO_BE_HUNG], WORKERS="2"
+    ).wait_until_serving()
+    hung, other = service.workers()
+    os.kill(hung, signal.SIGSTOP)
+    assert other in service.wait_for_workers(2, but=[hung])
+    service.wait_for_log("is silent; killing it")
+    assert service.log.count("is silent") == 1
+
+
+def test_a_crash_loop_ends(start, tmp_path):
+    """Workers that cannot start: some tries, then a clear line and exit status 1."""
+    files = tmp_path / "figures"
+    files.mkdir()
+    service = start(WORKERS="2", RUNTIME_DIRECTORY=str(files)).wait_until_serving()
+    files.rename(tmp_path / "hidden")
+    time.sleep(0.6)  # else these count as failed starts themselves
+    for worker in service.workers():
+        os.kill(worker, signal.SIGKILL)
+    assert service.wait() == 1
+    assert "No worker can be started; giving up" in service.log
+    failed = service.log.count("(exit status 1)")
+    assert FAILED_STARTS <= failed <= FAILED_STARTS + 1
+
+
+def test_nothing_is_left_over(start, tmp_path):
+    """Deaths and rolls leave no zombie, no open file, no metric file; the end none."""
+    service = start(
+        WORKERS="2", DRAIN_DELAY_SECONDS="0", TMPDIR=str(tmp_path)
+    ).wait_until_serving()
+    parent = service.process.pid
+
+    def held() -> tuple[int, int]:
+        files = list(tmp_path.glob("aims-server-*/*"))
+        return len(service.open_files(parent)), len(files)
+
+    before = held()
+    for _ in range(4):
+        time.sleep(0.6)  # or it would be a failed start
+        victim = service.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        service.wait_for_workers(2, but=[victim])
+    seen = len(service.log)
+    service.signal(signal.SIGHUP)
+    service.wait_for_log("Serving on", after=seen)
+    service.wait_for_workers(2)
+    files, figures = held()
+    assert files == before[0]
+    # A roll has one more slot in use; its counts stay for the next to have it.
+    assert figures <= before[1] * 2
+    assert all(alive(worker) for worker in service.workers())
+    assert sorted(map(len, map(service.open_files, service.workers())))[1] < 40
+    service.signal(signal.SIGTERM)
+    assert service.wait() == 0
+    assert not list(tmp_path.glob("aims-server-*"))
+
+
+def test_the_parent_has_neither_loop_nor_connection(busy):
+    """No epoll, no thread, no socket but those it listens on and its workers' lines."""
+    service = busy()
+    with Crowd(service.url, 4):
+        parent = service.process.pid
+        names = service.open_files(parent)
+        assert len(os.listdir(f"/proc/{parent}/task")) == 1
+        workers = [service.open_files(pid) for pid in service.workers()]
+        assert not [n for n in names if "eventpoll" in n or "eventfd" in n]
+        assert all(any("eventpoll" in n for n in names) for names in workers)
+        listening, wakeups, lines = 1, 2, 2
+        sockets = [n for n in names if n.startswith("socket:")]
+        assert len(sockets) == listening + wakeups + lines
+        assert service.client_ports(parent) == set()
+
+
+def test_a_missing_place_for_figures_is_one_clear_line(start, tmp_path):
+    """Nowhere to keep metric files: told before anybody is served."""
+    service = start(RUNTIME_DIRECTORY=str(tmp_path / "nowhere"))
+    assert service.wait() == 1
+    assert "cannot keep metric files" in service.log.splitlines()[-1]
+    assert "Traceback" not in service.log

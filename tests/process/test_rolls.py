@@ -1,0 +1,118 @@
+"""SIGHUP to the real command: new settings, new workers, and nobody notices."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from .crowd import Crowd
+
+pytestmark = pytest.mark.process
+
+
+def roll(service) -> list[int]:
+    """Replace all workers and wait until it is done; the new ones."""
+    before, seen = service.workers(), len(service.log)
+    service.signal(signal.SIGHUP)
+    service.wait_for_log("Serving on", after=seen)
+    return [pid for pid in service.workers() if pid not in before]
+
+
+def test_ten_rolls_cost_no_request(busy):
+    """40 clients at work notice nothing, neither then nor at the end by SIGTERM."""
+    service = busy()
+    seen = set(service.workers())
+    with Crowd(service.url, 40) as crowd:
+        for _ in range(10):
+            new = roll(service)
+            assert len(new) == 2
+            assert not seen & set(new)
+            seen |= set(new)
+        service.wait_for_workers(2)
+        assert service.figures("aims_worker_generation{") == [10, 10]
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+    assert crowd.losses == []
+    assert set(crowd.statuses) == {200}
+    served = [status for _, status in crowd.health]
+    assert set(served[: served.index(503)]) == {200}
+
+
+def test_new_settings_hold_without_a_restart(start):
+    """What .env says now, the number of workers included; HOST and PORT must wait."""
+    service = start(CORS_ORIGIN="https://one.example").wait_until_serving()
+    written = service.directory / ".env"
+    for workers in (3, 1, 2):
+        written.write_text(f"WORKERS={workers}\nDRAIN_DELAY_SECONDS=0\nMETRICS_TOKEN=t")
+        roll(service)
+        service.wait_for_workers(workers)
+        assert service.get("/metrics")[0] == 401
+        assert service.get("/metrics", "t")[0] == 200
+    assert "HOST and PORT" not in service.log
+    written.write_text("WORKERS=2\nHOST=127.0.0.2\n")
+    roll(service)
+    assert service.log.count("HOST and PORT stay as they are until a restart") == 1
+    assert service.get("/health")[0] == 200
+
+
+def test_broken_settings_change_nothing(start):
+    """The old workers stay, and each fault is a line in the log."""
+    service = start(WORKERS="2", DRAIN_DELAY_SECONDS="0").wait_until_serving()
+    workers = service.workers()
+    written = service.directory / ".env"
+    written.write_text("RATE_LIMIT_PER_MINUTE=many\nCACHE_MAX_MB=-1\nnonsense\n")
+    service.signal(signal.SIGHUP)
+    service.wait_for_log("CACHE_MAX_MB")
+    time.sleep(0.3)
+    faults = [
+        line for line in service.log.splitlines() if "Settings not changed" in line
+    ]
+    assert len(faults) == 3
+    assert service.workers() == workers
+    assert service.get("/health")[0] == 200
+    written.unlink()
+    assert len(roll(service)) == 2
+
+
+def test_a_lost_directory_changes_nothing(start):
+    """Settings that cannot be looked for are a fault like any other."""
+    service = start(WORKERS="1").wait_until_serving()
+    workers = service.workers()
+    service.log_path.rename(service.directory.parent / "service.log")
+    service.log_path = service.directory.parent / "service.log"
+    service.directory.rmdir()
+    service.signal(signal.SIGHUP)
+    service.wait_for_log("Settings not changed")
+    assert service.workers() == workers
+    assert service.get("/health")[0] == 200
+
+
+def test_workers_that_cannot_start_do_not_replace_others(start, tmp_path):
+    """The roll is called off, the old ones go on, and the service says so."""
+    files = tmp_path / "figures"
+    files.mkdir()
+    service = start(WORKERS="2", RUNTIME_DIRECTORY=str(files)).wait_until_serving()
+    workers = service.workers()
+    hidden = files.rename(tmp_path / "hidden")
+    service.signal(signal.SIGHUP)
+    service.wait_for_log("New workers cannot be started; going on with these")
+    service.wait_for_workers(2)
+    assert service.workers() == workers
+    assert service.get("/health")[0] == 200
+    hidden.rename(files)
+    assert len(roll(service)) == 2
+
+
+def test_a_worker_told_to_end_is_replaced_first(busy):
+    """SIGTERM to one worker costs no request and no health."""
+    service = busy()
+    told, other = service.workers()
+    with Crowd(service.url, 10) as crowd:
+        os.kill(told, signal.SIGTERM)
+        workers = service.wait_for_workers(2, but=[told])
+        time.sleep(0.3)
+    assert other in workers
+    assert crowd.losses == []
+    assert set(crowd.statuses) == {200}
+    assert {status for _, status in crowd.health} == {200}

@@ -1,0 +1,145 @@
+"""SIGTERM and SIGINT to the real command: who is still served, and when it is over."""
+
+import asyncio
+import signal
+import time
+
+import pytest
+
+from .crowd import Crowd, probe, read_answer, tokens
+
+pytestmark = pytest.mark.process
+
+
+class Kept:
+    """A kept connection to the service; closed on both sides when ``ended``."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def open(cls, service) -> "Kept":
+        """Connect."""
+        host, port = service.url.removeprefix("http://").split(":")
+        return cls(*await asyncio.open_connection(host, int(port)))
+
+    def send(self, path: str, token: str = "") -> None:
+        """Ask."""
+        bearer = f"Authorization: Bearer {token}\r\n" if token else ""
+        self.writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n{bearer}\r\n".encode())
+
+    async def answer(self) -> tuple[int, bool]:
+        """Status, and whether the connection ends with it."""
+        return await asyncio.wait_for(read_answer(self.reader), 20)
+
+    async def ended(self) -> bool:
+        """Wait for the end; whether it came without another byte or a reset."""
+        rest = await asyncio.wait_for(self.reader.read(), 20)
+        self.writer.close()
+        await self.writer.wait_closed()
+        return rest == b""
+
+
+def test_sigterm_drains(busy, platform):
+    """All that api.md and P22 and P23 promise of a stop, in one."""
+    service = busy(DRAIN_DELAY_SECONDS="1.5")
+    (token,) = tokens(1)
+    platform.turn(faults={"*": {"delay": 2.5}})
+
+    async def visit() -> None:
+        host, port = service.url.removeprefix("http://").split(":")
+        idle, kept, working = [await Kept.open(service) for _ in range(3)]
+        for connection in (idle, kept):
+            connection.send("/health")
+            assert await connection.answer() == (200, False)
+        working.send("/api/quiz", token)
+        await asyncio.sleep(0.2)
+
+        service.signal(signal.SIGTERM)
+        began = time.monotonic()
+        while await probe(host, int(port)) == 200:
+            assert time.monotonic() - began < 0.5
+        await asyncio.sleep(0.5)
+        fresh = await Kept.open(service)
+        fresh.send("/api/attendance")
+        assert await fresh.answer() == (401, True)
+        assert await fresh.ended()
+        kept.send("/health/live")
+        assert await kept.answer() == (200, True)
+        assert await kept.ended()
+        assert await idle.ended()
+        assert time.monotonic() - began > 1.4
+        with pytest.raises(ConnectionRefusedError):
+            await Kept.open(service)
+        assert await working.answer() == (200, True)
+        assert await working.ended()
+        assert time.monotonic() - began < 5
+
+    asyncio.run(visit())
+    assert service.wait(2) == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_sigterm_costs_no_request(busy, workers):
+    """40 clients at work: each request is answered, with 200."""
+    service = busy(WORKERS=workers)
+    with Crowd(service.url, 40) as crowd:
+        time.sleep(0.5)
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+    assert crowd.losses == []
+    assert set(crowd.statuses) == {200}
+    assert len(crowd.answers) >= 120
+
+
+def test_sigterm_twice_stops_at_once(busy, platform):
+    """The second does not wait for anything, and the status says so."""
+    service = busy(DRAIN_DELAY_SECONDS="30")
+    service.signal(signal.SIGTERM)
+    service.wait_for_log("Stopping")
+    service.signal(signal.SIGTERM)
+    assert service.wait(2) == 1
+
+
+def test_sigint_drains_without_the_delay(busy, platform):
+    """Work in flight is finished; nobody waits for a balancer."""
+    service = busy(DRAIN_DELAY_SECONDS="30")
+    (token,) = tokens(1)
+
+    async def visit() -> None:
+        working = await Kept.open(service)
+        working.send("/api/quiz", token)
+        await asyncio.sleep(0.1)
+        service.signal(signal.SIGINT)
+        assert await working.answer() == (200, True)
+        assert await working.ended()
+
+    asyncio.run(visit())
+    assert service.wait(3) == 0
+
+
+def test_the_grace_period_ends(busy, platform):
+    """What hangs is cut off then, told in the log, and the exit is clean."""
+    service = busy(
+        DRAIN_DELAY_SECONDS="0",
+        SHUTDOWN_GRACE_SECONDS="0.5",
+        REQUEST_TIMEOUT_SECONDS="30",
+    )
+    platform.turn(hold="*")
+    (token,) = tokens(1)
+
+    async def visit() -> None:
+        hanging = await Kept.open(service)
+        hanging.send("/api/quiz", token)
+        await asyncio.sleep(0.2)
+        service.signal(signal.SIGTERM)
+        assert await hanging.ended()
+
+    began = time.monotonic()
+    asyncio.run(visit())
+    assert service.wait() == 0
+    assert 0.5 < time.monotonic() - began < 5
+    assert service.log.count("cut off") == 1

@@ -1,0 +1,80 @@
+"""What the real command tells systemd, over a datagram socket as systemd has it."""
+
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.process
+
+
+class Systemd:
+    """systemd's end of the conversation."""
+
+    def __init__(self, ours: socket.socket, name: str) -> None:
+        self._ours = ours
+        self.variables = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "2000000"}
+
+    def next_but(self, skipped: str = "WATCHDOG=1") -> str:
+        """The next message that is another one."""
+        while (message := self._ours.recv(4096).decode()) == skipped:
+            pass
+        return message
+
+    def drain(self) -> list[str]:
+        """All that was said and not yet heard."""
+        self._ours.setblocking(False)
+        messages = []
+        try:
+            while True:
+                messages.append(self._ours.recv(4096).decode())
+        except BlockingIOError:
+            self._ours.settimeout(15)
+        return messages
+
+
+@pytest.fixture(name="systemd")
+def _systemd(tmp_path: Path) -> Iterator[Systemd]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours:
+        ours.bind(str(tmp_path / "notify"))
+        ours.settimeout(15)
+        yield Systemd(ours, str(tmp_path / "notify"))
+
+
+def test_it_tells_each_state_once(start, systemd):
+    """Ready when all workers serve, reloading until they do again, stopping."""
+    service = start(WORKERS="2", DRAIN_DELAY_SECONDS="0", **systemd.variables)
+    assert systemd.next_but() == "READY=1\nSTATUS=Serving with 2 workers"
+    assert len(service.wait_until_serving().workers()) == 2
+    service.signal(signal.SIGHUP)
+    assert systemd.next_but().startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert systemd.next_but() == "READY=1\nSTATUS=Serving with 2 workers"
+    (service.directory / ".env").write_text("CACHE_MAX_MB=x")
+    service.signal(signal.SIGHUP)
+    assert systemd.next_but().startswith("RELOADING=1\n")
+    assert systemd.next_but() == "READY=1\nSTATUS=Serving; the settings are wrong"
+    service.signal(signal.SIGTERM)
+    assert systemd.next_but().startswith("STOPPING=1\n")
+    assert service.wait() == 0
+    assert set(systemd.drain()) <= {"WATCHDOG=1"}
+
+
+def test_the_watchdog_starves_with_the_parent(start, systemd):
+    """It is fed while the parent watches its workers, and not by a parent that hangs.
+
+    A hung worker is no case for systemd: the parent replaces it, and the others serve.
+    """
+    service = start(WORKERS="1", **systemd.variables).wait_until_serving()
+    systemd.drain()
+    time.sleep(1.2)
+    assert systemd.drain().count("WATCHDOG=1") >= 2
+    service.signal(signal.SIGSTOP)
+    time.sleep(0.1)
+    systemd.drain()
+    time.sleep(1.0)
+    assert systemd.drain() == []
+    service.signal(signal.SIGCONT)
+    assert service.get("/health")[0] == 200
