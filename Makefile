@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint format openapi clean
+.PHONY: help demo test coverage lint format bench profile openapi clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,17 @@ openapi: .venv/dev.stamp  ## openapi.json, the form that is served, from openapi
 		document = yaml.safe_load(written.read_text("utf-8")); \
 		compact = json.dumps(document, ensure_ascii=False, separators=(",", ":")); \
 		written.with_suffix(".json").write_text(compact + "\n", "utf-8")'
+
+.venv/bench.stamp: .venv/dev.stamp
+	@echo "Installing what the service is measured against into .venv ..." >&2
+	@$(PIP) --editable '.[bench]'
+	@touch $@
+
+bench: .venv/bench.stamp  ## how fast it is beside others; ONLY=name for one part
+	@$(BIN)/python -m bench $(ONLY)
+
+profile: .venv/bench.stamp  ## a flame graph of a worker; ONLY=quiz, all-attendance or cold
+	@$(BIN)/python -m bench.profile $(or $(ONLY),quiz)
 
 clean:  ## remove everything that was made
 	@rm -rf .venv build dist htmlcov *.egg-info .coverage .coverage.* \

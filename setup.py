@@ -49,6 +49,15 @@ setup(
         "offapi>=0.1.4,<0.2",  # Swagger UI's files for /docs; its code is not imported
     ],
     extras_require={
+        "fast": ["uvloop>=0.22"],  # the workers run on it when it is there
+        "bench": [
+            "aiohttp",
+            "fastapi",
+            "httpx",
+            "py-spy",
+            "uvicorn[standard]",
+            "uvloop>=0.22",
+        ],
         "dev": [
             "pytest>=9.2,<10",  # pytest 10 drops the hook style of pytest-tornado
             "pytest-tornado==0.8.1",

@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import date
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -111,6 +112,7 @@ def _last_word(card: Card) -> str:
     return words[-1] if words else ""
 
 
+@lru_cache(2048)  # a term's dates are the same for all students
 def _iso_day(text: str) -> str | None:
     # fromisoformat would also take "20250901" and weeks, which nobody has seen sent.
     if text[4:5] != "-" or text[7:8] != "-" or text[10:11] not in ("", " ", "T"):
@@ -134,8 +136,13 @@ def _spelled_day(text: str) -> str | None:
 
 
 def _tally(cards: list[Card]) -> tuple[int, int, int]:
-    marks = [card.state.strip().lower() for card in cards]
+    marks = [_mark(card.state) for card in cards]
     return marks.count("present"), marks.count("absent"), marks.count("leave")
+
+
+@lru_cache(256)
+def _mark(state: str) -> str:
+    return state.strip().lower()
 
 
 def _day(day: str, cards: list[Card]) -> Day:

@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import socket
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -66,7 +67,18 @@ def run(
     channel: socket.socket,
 ) -> None:
     """Serve until told to end; the whole of a forked process after its set-up."""
-    asyncio.run(_serve(settings, machine, place, sockets, channel))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(settings, machine, place, sockets, channel))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Uvloop where it is installed (the extra ``fast``), else asyncio's own loop."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 async def _serve(

@@ -1,0 +1,1 @@
+"""What the service is measured against, each in its own recommended production form."""
