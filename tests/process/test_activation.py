@@ -66,7 +66,7 @@ def test_systemd_hands_over_the_socket(start):
         pytest.skip("systemd-socket-activate is not installed; .ci/run installs it")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    variables = [f"--setenv={name}" for name in ("WORKERS=2", "LOG_FORMAT=json")]
+    variables = ["--setenv=WORKERS=2", "--setenv=PYTHONPATH"]
     service = start(
         command=[
             *(program, f"--listen=127.0.0.1:{port}", *variables),
