@@ -22,8 +22,10 @@ __all__ = [
 ]
 
 _COMPRESS_FROM: Final = 860  # under one packet there is nothing to win
-_COMPRESS_OFF_LOOP_FROM: Final = 64 * 1024  # zlib takes about 1 ms for this much
-_GZIP_LEVEL: Final = 6
+_COMPRESS_OFF_LOOP_FROM: Final = 512 * 1024  # zlib takes 1 or 2 ms for this much
+# On pages of attendance 3 packs eleven to one in a quarter of the time that 6 takes
+# for fourteen to one.
+_GZIP_LEVEL: Final = 3
 STUDENT_VARY: Final = "Authorization, Origin, Accept-Encoding"
 
 

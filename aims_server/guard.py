@@ -4,7 +4,7 @@ the platform's own requests for a pause, in that order and in one place.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Protocol, TypeVar
 
 from .breaker import CircuitBreaker, CircuitOpen, Permit, State
@@ -78,7 +78,7 @@ class Guard:
         self._clock = clock
         self._sleep = sleep
         self._paused_until: dict[str, float] = {}
-        self._running: set[asyncio.Future[Any]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
 
     @property
     def state(self) -> str:
@@ -137,10 +137,17 @@ class Guard:
         # A hung connection must leave time for a second try, a slow platform must
         # not lose every first one: half of what is left, then half of that.
         timeout = remaining / 2 if number < tries else remaining
-        call = asyncio.ensure_future(self._observed(endpoint, attempt, permit, timeout))
-        self._running.add(call)
-        call.add_done_callback(self._ended)
-        # Whoever waits may leave; the slot is free only when curl is done with it.
+        made = self._observed(endpoint, attempt, permit, timeout)
+        # What may be repeated is shared, and awaited by a flight that nobody can
+        # cancel; what may not has an asker of its own.
+        return await (made if tries > 1 else self._to_its_end(made))
+
+    async def _to_its_end(self, made: Coroutine[Any, Any, Result]) -> Result:
+        """Await a call whose asker may leave: its slot is free only when curl is done
+        with it.
+        """
+        call = asyncio.ensure_future(made)
+        call.add_done_callback(_looked_at)
         await asyncio.wait([call])
         return call.result()
 
@@ -159,11 +166,6 @@ class Guard:
             self._slots.release(None)
             raise
 
-    def _ended(self, call: "asyncio.Future[Any]") -> None:
-        self._running.discard(call)
-        if not call.cancelled():
-            call.exception()  # looked at, for a call nobody waits for any more
-
     async def _observed(
         self,
         endpoint: str,
@@ -173,6 +175,9 @@ class Guard:
     ) -> Result:
         began = self._clock()
         outcome = InternalError.code  # unless it ends in a way that is foreseen
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
         try:
             result = await attempt(allowed)
         except ApiError as fault:
@@ -188,6 +193,7 @@ class Guard:
             return result
         finally:
             seconds = self._clock() - began
+            self._running.discard(task)
             permit.ignore()  # only the first verdict counts
             self._slots.release(seconds)
             self._observer.call_finished(endpoint, outcome, seconds)
@@ -228,3 +234,9 @@ class Guard:
 
 def _asked(fault: ApiError) -> float:
     return fault.retry_after or 0.0
+
+
+def _looked_at(call: "asyncio.Future[Any]") -> None:
+    """Ask for the outcome of a call that nobody may be waiting for any more."""
+    if not call.cancelled():
+        call.exception()

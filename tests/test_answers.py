@@ -23,7 +23,7 @@ SMALL = b'{"a":1}'
 PAGE = json.dumps(
     [{"course": f"Course {n}", "present": n} for n in range(100)]
 ).encode()
-LARGE = PAGE * 30
+LARGE = PAGE * 300
 
 
 @pytest.fixture(name="page")
@@ -86,7 +86,7 @@ def test_the_forms_have_tags_of_their_own(page):
 
 @pytest.mark.gen_test
 async def test_only_large_answers_leave_the_loop():
-    """A thread costs more than it saves below 64 KiB; above, the loop must not wait."""
+    """A thread costs more than it saves below 512 KiB; above, the loop must not wait."""
     before = threading.enumerate()
     await make_answer(PAGE)
     assert threading.enumerate() == before

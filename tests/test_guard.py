@@ -308,7 +308,7 @@ async def test_who_leaves_the_line_leaves_no_slot_behind(narrow):
 
 async def test_a_slot_is_held_until_the_call_ends(narrow):
     """Though the asker has left: curl is still at it, and the platform too."""
-    asker = asyncio.create_task(narrow.call())
+    asker = asyncio.create_task(narrow.call(repeatable=False))
     await settle()
     asker.cancel()
     await asyncio.wait([asker])
@@ -322,7 +322,7 @@ async def test_a_slot_is_held_until_the_call_ends(narrow):
 async def test_an_error_nobody_waits_for_is_no_complaint(bench, io_loop):
     """No "exception was never retrieved" when an asker left before its call failed."""
     bench.platform.script = [UpstreamError(), LookupError()]
-    askers = [asyncio.create_task(bench.call()) for _ in range(2)]
+    askers = [asyncio.create_task(bench.call(repeatable=False)) for _ in range(2)]
     await settle()
     for asker in askers:
         asker.cancel()
