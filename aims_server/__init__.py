@@ -1,28 +1,38 @@
 """A fast, careful backend in front of a college's attendance platform.
 
-The map of the package; higher may import lower, never the reverse::
+The map of the package in call order; higher may import lower, never the reverse::
 
     cli           the commands: serve, demo, check
-    server        the parent process: sockets, fork, supervision
+    server        the process before its first fork: sockets, limits, directories
+    supervisor    the parent's watch over its workers, told to systemd
+    family        the workers as their parent has them: forked, spoken with, reaped
     worker        one worker's life: serve, drain, exit
     app           the composition root and the route table
-    handlers/     Tornado adapters: base, api (students), ops (operators)
+    listener, connection           accepting clients, and one client's connection
+    handlers/     Tornado adapters: door (before any handler), fastlane (kept pages),
+                  base, api (students), ops (operators), docs (OpenAPI)
     service       the use cases: what a student may ask for
     readthrough   freshness (HIT, MISS, STALE, PENDING) over cache and flights
     upstream      the typed client of the platform
     guard         breaker, retries and slots round one call
     transport     curl: one call, one reply or one error
 
-    figures       pure figures over the models
-    answers       ready bytes: body, gzip, ETag, headers
-    cors, requests                 policies over plain values
-    metrics, logs                  what operators see
-    cache, singleflight, slots, breaker, retry, ratelimit, deadline
+    figures, days                  pure figures over the models; one subject's days
+    answers, openapi               ready bytes: a student's answer, our own description
+    limits, cors, requests, sessions
+                  policies over plain values: how often, from where, what, who
+    metrics       what is counted: labels (the words), series, ledger (the files of all
+                  workers), overview (the JSON form)
+    logs          what is told: lines (the form), scrubbing (no secrets)
+    cache, singleflight, slots, breaker, retry, ratelimit, pacing, deadline
                   mechanisms: they know no HTTP and nothing of us
-    models, sessions, errors, settings
-                  the words everybody speaks
-    kinds, dotfile                 what settings are read with
+    roster, lifecycle              who serves and who leaves; whether work is taken
+    models, wire                   what the platform tells; how it writes it
+    errors                         every failure that a client can be told
+    settings      one table of variables, made of kinds, read from the dotfile
     demo/         a simulated platform for `aims-server demo` and the tests
 """
+
+__all__ = ["__version__"]
 
 __version__ = "0.1.0"

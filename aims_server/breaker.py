@@ -1,16 +1,16 @@
 """Owns the judgement whether calls to one far side are worth making; makes none."""
 
-from __future__ import annotations
-
 import enum
 import random as _random
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
-from aims_server.deadline import Clock
+from .deadline import Clock
+
+__all__ = ["CircuitBreaker", "CircuitOpen", "Permit", "State"]
 
 _TICKS: Final = 10
 _PROBES_TAKEN_RETRY_AFTER: Final = 1.0  # seconds; their outcome is near but unknown
@@ -41,7 +41,7 @@ class Permit:
 
     __slots__ = ("_breaker", "_era")
 
-    def __init__(self, breaker: CircuitBreaker, era: int) -> None:
+    def __init__(self, breaker: "CircuitBreaker", era: int) -> None:
         self._breaker: CircuitBreaker | None = breaker
         self._era = era
 
@@ -62,7 +62,7 @@ class Permit:
         if breaker is not None:
             breaker._settle(self._era, failed, seconds)
 
-    def __enter__(self) -> Permit:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_details: object) -> None:
@@ -81,7 +81,7 @@ class _Tally:
         self.failed += failed
         self.slow += slow
 
-    def subtract(self, other: _Tally) -> None:
+    def subtract(self, other: "_Tally") -> None:
         self.calls -= other.calls
         self.failed -= other.failed
         self.slow -= other.slow

@@ -1,7 +1,5 @@
 """Owns what is kept in memory: bounded in bytes and in time, indexed by owner."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
@@ -9,6 +7,8 @@ from typing import Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from cachetools import TLRUCache
+
+__all__ = ["ENTRY_OVERHEAD", "Entry", "Lease", "MemoryStore", "Store"]
 
 V = TypeVar("V")
 

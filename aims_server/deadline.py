@@ -1,9 +1,9 @@
 """Owns the moment by which a piece of work must have ended; knows no loop."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
+
+__all__ = ["Clock", "Deadline"]
 
 Clock = Callable[[], float]
 
@@ -35,11 +35,11 @@ class Deadline:
         """Seconds left, never below 0."""
         return max(0.0, self._at - self._clock())
 
-    def extend(self, other: Deadline) -> None:
+    def extend(self, other: "Deadline") -> None:
         """Move to the moment of `other` if that is the later one."""
         self._at = max(self._at, other._at)
 
-    def copy(self) -> Deadline:
+    def copy(self) -> "Deadline":
         """Another deadline at the same moment, to be extended on its own."""
         twin = Deadline(0.0, self._clock)
         twin._at = self._at

@@ -5,6 +5,8 @@ from pathlib import Path
 
 from dotenv.parser import parse_stream
 
+__all__ = ["read"]
+
 
 def read(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     """Give the assignments of a file and one line for every fault in it.

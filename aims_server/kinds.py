@@ -10,6 +10,22 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+__all__ = [
+    "BASE_URL",
+    "FLAG",
+    "HOST",
+    "NETWORKS",
+    "ORIGIN",
+    "ORIGINS",
+    "TOKEN",
+    "Kind",
+    "Network",
+    "list_of",
+    "one_of",
+    "seconds",
+    "whole",
+]
+
 T = TypeVar("T")
 Network = IPv4Network | IPv6Network
 

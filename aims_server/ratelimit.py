@@ -4,8 +4,6 @@ Knows keys and numbers only. A bucket is one time stamp, so nothing is refilled 
 timer: GCRA, the "virtual scheduling" form of ITU-T I.371, is the exact token bucket.
 """
 
-from __future__ import annotations
-
 import fcntl
 import mmap
 import os
@@ -15,6 +13,8 @@ import weakref
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final, NamedTuple
+
+__all__ = ["BucketTable", "ClockNs", "Decision", "RateLimiter"]
 
 ClockNs = Callable[[], int]
 

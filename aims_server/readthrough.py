@@ -1,16 +1,16 @@
 """Owns freshness: whether a kept entry answers, and when its key is filled anew."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from enum import StrEnum
 from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
-from aims_server.cache import Entry, Store
-from aims_server.deadline import Clock, Deadline
-from aims_server.singleflight import SingleFlight
+from .cache import Entry, Store
+from .deadline import Clock, Deadline
+from .singleflight import SingleFlight
+
+__all__ = ["Fill", "Outcome", "ReadThrough", "Served", "WrongOwner"]
 
 V = TypeVar("V")
 

@@ -25,6 +25,7 @@ __all__ = [
     "client_address",
     "form_object",
     "json_object",
+    "query_object",
     "request_id",
     "wants_fresh",
 ]

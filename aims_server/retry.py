@@ -1,7 +1,5 @@
 """Owns how often and how soon a failed call may be made again; makes none itself."""
 
-from __future__ import annotations
-
 import random as _random
 import time
 from collections import deque
@@ -9,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from aims_server.deadline import Clock
+from .deadline import Clock
+
+__all__ = ["RetryBudget", "full_jitter"]
 
 _TICKS: Final = 10
 

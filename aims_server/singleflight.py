@@ -1,13 +1,13 @@
 """Owns the work in flight: one task per missing key, shared by all who ask for it."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Generator
 from typing import Generic, TypeVar
 
-from aims_server.deadline import Clock, Deadline
+from .deadline import Clock, Deadline
+
+__all__ = ["FlightCancelled", "SingleFlight", "Start"]
 
 V = TypeVar("V")
 

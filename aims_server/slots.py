@@ -1,7 +1,5 @@
 """Owns the line for a limited number of places; knows flows, not what they want."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import time
@@ -9,7 +7,9 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Final
 
-from aims_server.deadline import Clock, Deadline
+from .deadline import Clock, Deadline
+
+__all__ = ["SlotRefused", "Slots"]
 
 _LEARNING: Final = 0.1  # weight of the newest call: about the last twenty matter
 _FADING_SECONDS: Final = 30.0  # half-life of what was learnt, when nothing new comes

@@ -15,7 +15,7 @@ from tornado.httputil import HTTPHeaders, HTTPInputError
 
 from .errors import UpstreamDropped, UpstreamError, UpstreamTimeout
 
-__all__ = ["Reply", "Transport"]
+__all__ = ["MAX_BODY_BYTES", "Reply", "Transport"]
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 _CONNECT_SECONDS: Final = 5.0

@@ -10,6 +10,30 @@ from typing import Annotated, Final, Generic, TypeAlias, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+__all__ = [
+    "LOGIN",
+    "QUIZZES",
+    "RECORDS",
+    "ROWS",
+    "BadShape",
+    "Envelope",
+    "Failure",
+    "Login",
+    "Naming",
+    "Quiz",
+    "Record",
+    "Response",
+    "Row",
+    "Scalar",
+    "Summary",
+    "decode",
+    "label",
+    "percent",
+    "percent_of",
+    "refuses_token",
+    "whole",
+]
+
 _LARGEST: Final = 2**53 - 1  # the largest whole number a browser's JSON keeps exact
 
 # Numbers come as text and text as numbers, so either is taken for either.

@@ -11,6 +11,7 @@
     counters   what was asked, how much at once
     platform   all of it, to start, steer and stop
     command    the same as a process of its own
+    launch     that process, started and ended by `aims-server demo`
 
 Nothing here is a real person, token or PIN.
 """

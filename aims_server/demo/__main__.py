@@ -2,7 +2,7 @@
 
 import sys
 
-from aims_server.demo.command import run_platform
+from .command import run_platform
 
 if __name__ == "__main__":
     sys.exit(run_platform())

@@ -2,6 +2,21 @@
 
 from typing import NamedTuple
 
+__all__ = [
+    "DEPARTMENTS",
+    "FIRST_NAMES",
+    "FORMER_COURSE",
+    "LAB_PERIODS",
+    "LAST_NAMES",
+    "LECTURE_PERIODS",
+    "PERIODS",
+    "SECTIONS",
+    "TEACHERS",
+    "Clock",
+    "Subject",
+    "subject",
+]
+
 Clock = tuple[int, int]
 
 PERIODS: tuple[tuple[Clock, Clock], ...] = (

@@ -12,8 +12,8 @@ from hashlib import blake2b
 from random import Random
 from typing import Any
 
-from aims_server.demo import tokens
-from aims_server.demo.catalogue import (
+from . import tokens
+from .catalogue import (
     DEPARTMENTS,
     FIRST_NAMES,
     LAST_NAMES,
@@ -22,9 +22,11 @@ from aims_server.demo.catalogue import (
     Subject,
     subject,
 )
-from aims_server.demo.records import card_rows, course_rows
-from aims_server.demo.switches import ASSUMED, Switches
-from aims_server.demo.timetable import Lesson, Timetable
+from .records import card_rows, course_rows
+from .switches import ASSUMED, Switches
+from .timetable import Lesson, Timetable
+
+__all__ = ["College", "Course", "Student"]
 
 COHORTS = len(DEPARTMENTS) * len(SECTIONS)
 FIRST_STUDENT_ID = 5_900_001

@@ -11,8 +11,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
-from aims_server.demo.college import College
-from aims_server.demo.platform import SimulatedPlatform
+from .college import College
+from .platform import SimulatedPlatform
+
+__all__ = ["run_platform"]
 
 INDIA = timedelta(hours=5, minutes=30)
 PARENT_CHECK_SECONDS = 0.5

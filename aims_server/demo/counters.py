@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+__all__ = ["Counters"]
+
 
 class Counters:
     """Counts of calls by endpoint, in flight now and at most, and connections.

@@ -6,9 +6,11 @@ from typing import NamedTuple
 import msgspec
 from cachetools import LRUCache
 
-from aims_server.demo import pages, records
-from aims_server.demo.college import College, Student
-from aims_server.demo.switches import ASSUMED, Switches
+from . import pages, records
+from .college import College, Student
+from .switches import ASSUMED, Switches
+
+__all__ = ["CardQuery", "Desk", "Reply"]
 
 KEPT_BYTES = 32_000_000
 KNOWN_TOKENS = 4096

@@ -5,6 +5,8 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+__all__ = ["ENDPOINTS", "EVERYWHERE", "Endpoint", "Fault", "Faults", "Kind"]
+
 Endpoint = Literal[
     "authenticate",
     "course_files",

@@ -2,7 +2,9 @@
 
 import asyncio
 
-from aims_server.demo.faults import EVERYWHERE
+from .faults import EVERYWHERE
+
+__all__ = ["Gate"]
 
 
 class Gate:

@@ -1,7 +1,5 @@
 """HTTP of the simulated platform: read a call, wait, answer or misbehave."""
 
-from __future__ import annotations
-
 import asyncio
 import gzip
 import ipaddress
@@ -12,13 +10,15 @@ import msgspec
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
-from aims_server.demo.desk import CardQuery, Reply
-from aims_server.demo.faults import Endpoint, Fault
-from aims_server.demo.misdeeds import misbehave
-from aims_server.demo.wrong_answers import EMPTY, spoil
+from .desk import CardQuery, Reply
+from .faults import Endpoint, Fault
+from .misdeeds import misbehave
+from .wrong_answers import EMPTY, spoil
 
 if TYPE_CHECKING:
-    from aims_server.demo.platform import SimulatedPlatform
+    from .platform import SimulatedPlatform
+
+__all__ = ["ROUTES"]
 
 JSON = "application/json"
 
@@ -26,7 +26,7 @@ JSON = "application/json"
 class PlatformHandler(RequestHandler):
     """One call: counted while it lasts, delayed, and perhaps gone wrong."""
 
-    def initialize(self, platform: SimulatedPlatform) -> None:
+    def initialize(self, platform: "SimulatedPlatform") -> None:
         """Take the platform that the call is for."""
         self.platform = platform
         self.desk = platform.desk

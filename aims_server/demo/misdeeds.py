@@ -10,8 +10,10 @@ from http.client import responses
 
 from tornado.iostream import IOStream
 
-from aims_server.demo.desk import Reply
-from aims_server.demo.faults import Fault, Kind
+from .desk import Reply
+from .faults import Fault, Kind
+
+__all__ = ["bomb", "misbehave"]
 
 MEGABYTE = 1_000_000
 _GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"

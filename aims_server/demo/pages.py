@@ -6,8 +6,10 @@ from random import Random
 from typing import Any
 from urllib.parse import urlencode
 
-from aims_server.demo.catalogue import FORMER_COURSE, PERIODS
-from aims_server.demo.college import College, Course, Student
+from .catalogue import FORMER_COURSE, PERIODS
+from .college import College, Course, Student
+
+__all__ = ["login", "quizzes", "roll_number", "schedule"]
 
 BATCH = 2027
 

@@ -12,12 +12,14 @@ from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from aims_server.demo.college import College
-from aims_server.demo.counters import Counters
-from aims_server.demo.desk import Desk
-from aims_server.demo.faults import EVERYWHERE, Faults
-from aims_server.demo.gate import Gate
-from aims_server.demo.handlers import ROUTES
+from .college import College
+from .counters import Counters
+from .desk import Desk
+from .faults import EVERYWHERE, Faults
+from .gate import Gate
+from .handlers import ROUTES
+
+__all__ = ["SimulatedPlatform"]
 
 LARGEST_REQUEST = 1_000_000
 

@@ -1,15 +1,22 @@
 """Rows in the platform's own shapes: course files and cards (upstream.md 2.2, 2.3)."""
 
-from __future__ import annotations
-
 from collections import Counter
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from aims_server.demo.switches import Switches
+from .switches import Switches
 
 if TYPE_CHECKING:
-    from aims_server.demo.college import College, Course, Student
+    from .college import College, Course, Student
+
+__all__ = [
+    "attendance_summary",
+    "bare_course_rows",
+    "card_rows",
+    "course_rows",
+    "percent",
+    "selected_card_rows",
+]
 
 UNREADABLE: tuple[tuple[str | None, str | None], ...] = (
     ("", ""),
@@ -22,7 +29,7 @@ UNREADABLE: tuple[tuple[str | None, str | None], ...] = (
 
 
 def course_rows(
-    college: College, student: Student, switches: Switches
+    college: "College", student: "Student", switches: Switches
 ) -> list[dict[str, Any]]:
     """Return one row per course with its attendance, then the Total row."""
     rows = []
@@ -41,7 +48,7 @@ def course_rows(
 
 
 def bare_course_rows(
-    college: College, student: Student, switches: Switches
+    college: "College", student: "Student", switches: Switches
 ) -> list[dict[str, Any]]:
     """Return one row per course, as without `embed_attendance_summary`."""
     return [
@@ -49,7 +56,9 @@ def bare_course_rows(
     ]
 
 
-def _course_row(student: Student, course: Course, switches: Switches) -> dict[str, Any]:
+def _course_row(
+    student: "Student", course: "Course", switches: Switches
+) -> dict[str, Any]:
     number = _id_form(switches)
     row = {
         "id": number(course.cf_id),
@@ -103,7 +112,7 @@ def percent(present: int, total: int, switches: Switches) -> str | float | None:
 
 
 def card_rows(
-    college: College, student: Student, course: Course, switches: Switches
+    college: "College", student: "Student", course: "Course", switches: Switches
 ) -> list[dict[str, Any]]:
     """Return one record per lesson of the course, oldest first."""
     number = _id_form(switches)
@@ -135,7 +144,7 @@ def card_rows(
 
 
 def selected_card_rows(
-    college: College, student: Student, switches: Switches, cf_id: int | None
+    college: "College", student: "Student", switches: Switches, cf_id: int | None
 ) -> list[dict[str, Any]]:
     """Return the records of one course, or of all (None), the oldest lesson first."""
     if cf_id is not None:

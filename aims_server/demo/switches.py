@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+__all__ = ["ASSUMED", "BadToken", "Switches"]
+
 BadToken = Literal["401", "403", "200", "400"]
 
 

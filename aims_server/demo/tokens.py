@@ -5,6 +5,8 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import msgspec
 
+__all__ = ["ISSUER", "LIFE_SECONDS", "Claims", "sign", "verify"]
+
 LIFE_SECONDS = 60_480_000
 """700 days, as all five tokens that were seen (upstream.md 4)."""
 

@@ -4,8 +4,10 @@ import re
 from collections.abc import Callable
 from zlib import crc32
 
-from aims_server.demo.desk import Reply
-from aims_server.demo.faults import Fault, Kind
+from .desk import Reply
+from .faults import Fault, Kind
+
+__all__ = ["EMPTY", "spoil"]
 
 DEPTH = 100_000
 
