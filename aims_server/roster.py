@@ -9,7 +9,14 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["Child", "Roster"]
+__all__ = [
+    "FAILED_STARTS",
+    "HUNG_SECONDS",
+    "START_SECONDS",
+    "YOUNG_SECONDS",
+    "Child",
+    "Roster",
+]
 
 # A worker that ends by itself this soon after it began to serve has failed to start.
 YOUNG_SECONDS: Final = 0.5

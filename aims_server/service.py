@@ -31,7 +31,14 @@ from .sessions import Caller, Session
 from .singleflight import FlightCancelled
 from .upstream import LoginAnswer, UpstreamClient
 
-__all__ = ["AimsService", "Lifetimes"]
+__all__ = [
+    "ALL_ATTENDANCE",
+    "ATTENDANCE",
+    "QUIZ",
+    "AimsService",
+    "Lifetimes",
+    "LookupObserver",
+]
 
 Kept = TypeVar("Kept")
 # So many take about half a millisecond; fifteen such lists may come in one turn.
