@@ -86,7 +86,7 @@ def test_the_forms_have_tags_of_their_own(page):
 
 @pytest.mark.gen_test
 async def test_only_large_answers_leave_the_loop():
-    """A thread costs more than it saves below 512 KiB; above, the loop must not wait."""
+    """A thread costs more than it saves below 512 KiB; above, no loop may wait."""
     before = threading.enumerate()
     await make_answer(PAGE)
     assert threading.enumerate() == before
