@@ -136,6 +136,38 @@ class Crowd:
             await asyncio.sleep(0.02)
 
 
+class Kept:
+    """A kept connection to the service; closed on both sides when ``ended``."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def open(cls, url: str) -> Self:
+        """Connect."""
+        host, port = url.removeprefix("http://").split(":")
+        return cls(*await asyncio.open_connection(host, int(port)))
+
+    def send(self, path: str, token: str = "") -> None:
+        """Ask."""
+        bearer = f"Authorization: Bearer {token}\r\n" if token else ""
+        self.writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n{bearer}\r\n".encode())
+
+    async def answer(self) -> tuple[int, bool]:
+        """Status, and whether the connection ends with it."""
+        return await asyncio.wait_for(read_answer(self.reader), 20)
+
+    async def ended(self) -> bool:
+        """Wait for the end; whether it came without another byte or a reset."""
+        rest = await asyncio.wait_for(self.reader.read(), 20)
+        self.writer.close()
+        await self.writer.wait_closed()
+        return rest == b""
+
+
 @contextlib.asynccontextmanager
 async def connected(
     host: str, port: int

@@ -1,12 +1,13 @@
 """SIGHUP to the real command: new settings, new workers, and nobody notices."""
 
+import asyncio
 import os
 import signal
 import time
 
 import pytest
 
-from .crowd import Crowd
+from .crowd import Crowd, Kept
 
 pytestmark = pytest.mark.process
 
@@ -37,6 +38,25 @@ def test_ten_rolls_cost_no_request(busy):
     assert set(crowd.statuses) == {200}
     served = [status for _, status in crowd.health]
     assert set(served[: served.index(503)]) == {200}
+
+
+def test_a_roll_is_no_ill_health(start):
+    """A balancer that keeps its connection is told to close it, not to go away."""
+    service = start(WORKERS="2", DRAIN_DELAY_SECONDS="5").wait_until_serving()
+
+    async def visit() -> None:
+        probes = [await Kept.open(service.url) for _ in range(8)]
+        for probe in probes:
+            probe.send("/health")
+            assert await probe.answer() == (200, False)
+        await asyncio.to_thread(roll, service)
+        for probe in probes:
+            probe.send("/health")
+            assert await probe.answer() == (200, True)
+            assert await probe.ended()
+
+    asyncio.run(visit())
+    service.wait_for_workers(2)  # sooner than the delay, with nobody left to serve
 
 
 def test_new_settings_hold_without_a_restart(start):
