@@ -12,6 +12,7 @@ The map of the package in call order; higher may import lower, never the reverse
     handlers/     Tornado adapters: door (before any handler), fastlane (kept pages),
                   base, api (students), ops (operators), docs (OpenAPI)
     service       the use cases: what a student may ask for
+    keeping       what is kept for a session, and for how long
     readthrough   freshness (HIT, MISS, STALE, PENDING) over cache and flights
     upstream      the typed client of the platform
     guard         breaker, retries and slots round one call

@@ -23,6 +23,7 @@ from .handlers import api, docs, ops
 from .handlers.base import BaseHandler, Desk
 from .handlers.door import FrontDoor
 from .handlers.fastlane import FastLane
+from .keeping import Keeper, Lifetimes
 from .lifecycle import Lifecycle
 from .limits import RequestLimits
 from .logs import AccessLog
@@ -30,7 +31,7 @@ from .metrics import Metrics
 from .ratelimit import BucketTable, RateLimiter
 from .readthrough import ReadThrough
 from .retry import RetryBudget
-from .service import AimsService, Lifetimes
+from .service import AimsService
 from .sessions import SessionReader
 from .settings import Settings
 from .singleflight import FlightCancelled, SingleFlight
@@ -126,8 +127,7 @@ def build(
     )
     answers: _Through[Answer] = _Through(store, settings, clock)
     course_files: _Through[bytes] = _Through(store, settings, clock)
-    service = AimsService(
-        upstream,
+    keeper = Keeper(
         answers.read_through,
         course_files.read_through,
         Lifetimes(
@@ -136,6 +136,12 @@ def build(
             floor=settings.cache_refresh_floor_seconds,
         ),
         metrics,
+        clock=clock,
+        wall=wall,
+    )
+    service = AimsService(
+        upstream,
+        keeper,
         request_seconds=settings.request_timeout_seconds,
         prefetch_on_login=settings.prefetch_on_login,
         clock=clock,

@@ -1,100 +1,52 @@
-"""The use cases: what a student can ask for, from which calls it is gathered, and how
-long the answer may be kept. Knows no HTTP.
+"""The use cases: what a student can ask for, and from which calls it is gathered.
+Knows no HTTP.
 """
 
 import asyncio
-import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final
 
 import msgspec
 
 from . import figures
 from .answers import Answer, make_answer
 from .cache import Entry
-from .deadline import Deadline
-from .errors import (
-    ApiError,
-    Forbidden,
-    TokenRefused,
-    Unauthorized,
-    UpstreamError,
-    UpstreamTimeout,
-    UpstreamUnavailable,
-)
+from .deadline import Clock, Deadline
+from .errors import ApiError, Forbidden, UpstreamError, UpstreamTimeout
+from .keeping import Keeper
 from .models import Course, CourseFiles, pack_course_files, unpack_course_files
 from .pacing import Turns
-from .readthrough import Outcome, ReadThrough, Served, WrongOwner
+from .readthrough import Served
 from .sessions import Caller, Session
-from .singleflight import FlightCancelled
 from .upstream import LoginAnswer, UpstreamClient
 
-__all__ = [
-    "ALL_ATTENDANCE",
-    "ATTENDANCE",
-    "QUIZ",
-    "AimsService",
-    "Lifetimes",
-    "LookupObserver",
-]
-
-Kept = TypeVar("Kept")
-# So many take about half a millisecond; fifteen such lists may come in one turn.
-_MANY_RECORDS: Final = 250
-
-Fill = Callable[[Deadline], Awaitable[Entry[Answer]]]
+__all__ = ["ALL_ATTENDANCE", "ATTENDANCE", "QUIZ", "AimsService"]
 
 ATTENDANCE: Final = "attendance"
 ALL_ATTENDANCE: Final = "all-attendance"
 QUIZ: Final = "quiz"
 _COURSE_FILES: Final = "course-files"
-
-
-class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
-    """How long answers live, in seconds: ``fresh``, then ``stale`` more while the
-    platform is asked again; a fresh one on demand no sooner than ``floor``.
-    """
-
-    fresh: float
-    stale: float
-    floor: float
-    incomplete: float = 15.0
-
-
-class LookupObserver(Protocol):
-    """Who is told how each resource was come by: metrics, in production."""
-
-    def lookup(self, resource: str, outcome: str) -> None:
-        """``outcome`` is one of HIT, MISS, STALE and PENDING."""
+# So many take about half a millisecond; fifteen such lists may come in one turn.
+_MANY_RECORDS: Final = 250
 
 
 class AimsService:
-    """Answers for one worker's students.
-
-    ``answers`` and ``course_files`` share a store, so that a refused token takes
-    everything kept for it along. ``clock`` is monotonic seconds, ``wall`` Unix time.
-    """
+    """Answers for one worker's students; ``wall`` is Unix time."""
 
     def __init__(
         self,
         upstream: UpstreamClient,
-        answers: ReadThrough[Answer],
-        course_files: ReadThrough[bytes],
-        lifetimes: Lifetimes,
-        observer: LookupObserver,
+        keeper: Keeper,
         *,
         request_seconds: float,
         prefetch_on_login: bool = True,
-        clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
+        clock: Clock = time.monotonic,
+        wall: Clock = time.time,
     ) -> None:
+        self.keeper = keeper
         self._upstream = upstream
-        self._answers = answers
-        self._course_files = course_files
-        self._lifetimes = lifetimes
-        self._observer = observer
         self._request_seconds = request_seconds
         self._prefetch_on_login = prefetch_on_login
         self._clock = clock
@@ -120,40 +72,40 @@ class AimsService:
         if not self._prefetch_on_login:
             return
         for ask in (self.attendance, self.all_attendance, self.quiz):
-            self._in_background(
-                ask(caller, Deadline(self._request_seconds, self._clock))
-            )
+            deadline = Deadline(self._request_seconds, self._clock)
+            self._in_background(ask(caller, deadline))
 
     async def attendance(
         self, caller: Caller, deadline: Deadline, *, fresh: bool = False
     ) -> Served[Answer]:
         """The summary per course (``api.md`` 2.1), from the course files alone."""
-        max_age = self._max_age(fresh)
+        session = caller.session
 
         async def fill(within: Deadline) -> Entry[Answer]:
-            files, made_at = await self._files(caller, within, max_age)
-            body = msgspec.json.encode(figures.attendance(files))
-            return self._entry(caller.session, await make_answer(body), made_at)
+            files, made_at = await self._files(caller, within, fresh=fresh)
+            answer = await make_answer(msgspec.json.encode(figures.attendance(files)))
+            return self.keeper.new_answer(session, answer, made_at=made_at)
 
-        return await self._serve(ATTENDANCE, caller, fill, deadline, max_age)
+        return await self.keeper.answer(
+            ATTENDANCE, session, fill, deadline, fresh=fresh
+        )
 
     async def all_attendance(
         self, caller: Caller, deadline: Deadline, *, fresh: bool = False
     ) -> Served[Answer]:
         """Every subject, day by day (``api.md`` 2.2), in two round trips."""
-        max_age = self._max_age(fresh)
+        session = caller.session
 
         async def fill(within: Deadline) -> Entry[Answer]:
-            files, _ = await self._files(caller, within, max_age)
+            files, _ = await self._files(caller, within, fresh=fresh)
             days = await self._every_subject(caller, files, within)
-            made_at = self._clock()
             page = figures.all_attendance(files, days, self._timestamp())
             answer = await make_answer(msgspec.json.encode(page))
-            if page.incomplete:
-                return self._short_lived(caller.session, answer, made_at)
-            return self._entry(caller.session, answer, made_at)
+            return self.keeper.new_answer(session, answer, complete=not page.incomplete)
 
-        return await self._serve(ALL_ATTENDANCE, caller, fill, deadline, max_age)
+        return await self.keeper.answer(
+            ALL_ATTENDANCE, session, fill, deadline, fresh=fresh
+        )
 
     async def subject_attendance(
         self,
@@ -169,51 +121,37 @@ class AimsService:
 
         Raises :class:`Forbidden` for any student but the token's own.
         """
-        own = caller.session.student_id
+        session = caller.session
+        own = session.student_id
         if own is None:
-            files, _ = await self._files(caller, deadline, None)
+            files, _ = await self._files(caller, deadline, fresh=False)
             own = files.student_id
         if student_id != own:
             raise Forbidden
 
         async def fill(within: Deadline) -> Entry[Answer]:
             days = await self._subject(caller, student_id, cf_id, within)
-            made_at = self._clock()
             page = figures.subject_attendance(
                 subject, student_id, cf_id, days, self._timestamp()
             )
             answer = await make_answer(msgspec.json.encode(page))
-            return self._entry(caller.session, answer, made_at)
+            return self.keeper.new_answer(session, answer)
 
         resource = f"subject/{cf_id}/{subject}"
-        return await self._serve(resource, caller, fill, deadline, self._max_age(fresh))
+        return await self.keeper.answer(resource, session, fill, deadline, fresh=fresh)
 
     async def quiz(
         self, caller: Caller, deadline: Deadline, *, fresh: bool = False
     ) -> Served[Answer]:
         """The platform's evaluated quizzes, unchanged."""
+        session = caller.session
 
         async def fill(within: Deadline) -> Entry[Answer]:
             body = await self._upstream.quizzes(caller.token, within)
-            caller.session.verified = True
-            made_at = self._clock()
-            return self._entry(caller.session, await make_answer(body), made_at)
-
-        return await self._serve(QUIZ, caller, fill, deadline, self._max_age(fresh))
-
-    def kept(self, session: Session, resource: str, now: float) -> Entry[Answer] | None:
-        """The fresh answer at hand, without waiting; None says nothing of why.
-
-        Tells no observer: whoever serves it does.
-        """
-        entry = self._answers.peek(session.resource_key(resource), session.owner, now)
-        if entry is not None:
             session.verified = True
-        return entry
+            return self.keeper.new_answer(session, await make_answer(body))
 
-    def too_old(self, entry: Entry[Answer], now: float) -> bool:
-        """Whether a client that asks for a fresh answer gets a new one for this."""
-        return now - entry.made_at > self._lifetimes.floor
+        return await self.keeper.answer(QUIZ, session, fill, deadline, fresh=fresh)
 
     async def close(self) -> None:
         """Give up background work."""
@@ -221,20 +159,8 @@ class AimsService:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
 
-    async def _serve(
-        self,
-        resource: str,
-        caller: Caller,
-        fill: Fill,
-        deadline: Deadline,
-        max_age: float | None,
-    ) -> Served[Answer]:
-        return await self._read(
-            self._answers, resource, caller.session, fill, deadline, max_age
-        )
-
     async def _files(
-        self, caller: Caller, deadline: Deadline, max_age: float | None
+        self, caller: Caller, deadline: Deadline, *, fresh: bool
     ) -> tuple[CourseFiles, float]:
         """The course files and when they were had: one call, shared by every page."""
         session = caller.session
@@ -242,22 +168,10 @@ class AimsService:
         async def fill(within: Deadline) -> Entry[bytes]:
             files = await self._upstream.course_files(caller.token, within)
             _claim(session, files)
-            packed = pack_course_files(files)
-            now = self._clock()
-            fresh_until = min(now + self._lifetimes.fresh, self._token_end(session))
-            return Entry(
-                value=packed,
-                size=sys.getsizeof(packed),
-                owner=session.owner,
-                made_at=now,
-                fresh_until=fresh_until,
-                # Only ever an ingredient: an old page may be served, but never one
-                # that looks new and is made of old parts.
-                servable_until=fresh_until,
-            )
+            return self.keeper.new_ingredient(session, pack_course_files(files))
 
-        served = await self._read(
-            self._course_files, _COURSE_FILES, session, fill, deadline, max_age
+        served = await self.keeper.ingredient(
+            _COURSE_FILES, session, fill, deadline, fresh=fresh
         )
         return unpack_course_files(served.entry.value), served.entry.made_at
 
@@ -289,88 +203,6 @@ class AimsService:
         if len(cards) < _MANY_RECORDS:
             return figures.subject_days(cards)
         return await self._turns.run(lambda: figures.subject_days(cards))
-
-    async def _read(
-        self,
-        through: ReadThrough[Kept],
-        resource: str,
-        session: Session,
-        fill: Callable[[Deadline], Awaitable[Entry[Kept]]],
-        deadline: Deadline,
-        max_age: float | None,
-    ) -> Served[Kept]:
-        """One resource of one session, kept or filled, or one of our errors."""
-
-        async def vouched(within: Deadline) -> Entry[Kept]:
-            try:
-                return await fill(within)
-            except TokenRefused:
-                if session.verified:
-                    raise
-                # Nothing was ever kept for this token, and a made-up one that names a
-                # student must not have that student's answers dropped.
-                raise Unauthorized(TokenRefused.sentence) from None
-
-        outcome = Outcome.MISS
-        try:
-            served = await through.get(
-                session.resource_key(resource),
-                session.owner,
-                vouched,
-                deadline,
-                max_age=max_age,
-            )
-            outcome = served.outcome
-        except TimeoutError:
-            raise UpstreamTimeout from None
-        except FlightCancelled:
-            raise UpstreamUnavailable from None
-        except WrongOwner:
-            raise UpstreamError from None
-        finally:
-            self._observer.lookup(resource.partition("/")[0], outcome.value)
-        # Whatever is kept under this token's key was once given to this token.
-        session.verified = True
-        return served
-
-    def _entry(self, session: Session, answer: Answer, made_at: float) -> Entry[Answer]:
-        fresh_until = made_at + self._lifetimes.fresh
-        return self._kept(
-            session, answer, made_at, fresh_until, fresh_until + self._lifetimes.stale
-        )
-
-    def _short_lived(
-        self, session: Session, answer: Answer, made_at: float
-    ) -> Entry[Answer]:
-        end = made_at + self._lifetimes.incomplete
-        return self._kept(session, answer, made_at, end, end)
-
-    def _kept(
-        self,
-        session: Session,
-        answer: Answer,
-        made_at: float,
-        fresh_until: float,
-        servable_until: float,
-    ) -> Entry[Answer]:
-        end = self._token_end(session)
-        return Entry(
-            value=answer,
-            size=answer.size,
-            owner=session.owner,
-            made_at=made_at,
-            fresh_until=min(fresh_until, end),
-            servable_until=min(servable_until, end),
-        )
-
-    def _token_end(self, session: Session) -> float:
-        """When the token ends by its own claim, on the monotonic clock."""
-        if session.expires_at is None:
-            return float("inf")
-        return self._clock() + session.expires_at - self._wall()
-
-    def _max_age(self, fresh: bool) -> float | None:
-        return self._lifetimes.floor if fresh else None
 
     def _timestamp(self) -> str:
         now = datetime.fromtimestamp(self._wall(), UTC)

@@ -78,15 +78,15 @@ class FastLane:
         """Answer the request if its page is at hand; False if it was declined."""
         began = time.perf_counter()
         desk = self._desk
+        keeper = desk.service.keeper
         path = start_line.path
         resource = _PAGES[path]
         try:
             session = desk.sessions.read(bearer_token(headers.get("Authorization")))
             now = desk.clock()
-            entry = desk.service.kept(session, resource, now)
+            entry = keeper.at_hand(resource, session, now)
             if entry is None or (
-                wants_fresh(headers.get("Cache-Control"))
-                and desk.service.too_old(entry, now)
+                wants_fresh(headers.get("Cache-Control")) and keeper.too_old(entry, now)
             ):
                 return False
             address = client_address(
