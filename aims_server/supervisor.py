@@ -72,6 +72,8 @@ class Supervisor:
             self._kill_the_hung()
             self._notifier.alive()
             self._wait()
+        # A signal after this (the demo's platform ends too) has nobody to wake.
+        signal.set_wakeup_fd(-1)
         return self._status
 
     def _wait(self) -> None:

@@ -87,10 +87,11 @@ def test_demo_works_as_printed(tmp_path):
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "PORT": "0"},
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
     )
     assert demo.stdout is not None
+    assert demo.stderr is not None
     try:
         printed = ""
         while "Ctrl-C" not in printed:
@@ -115,4 +116,6 @@ def test_demo_works_as_printed(tmp_path):
     finally:
         demo.send_signal(signal.SIGINT)
         assert demo.wait(20) == 0
+        assert "Traceback" not in demo.stderr.read()
         demo.stdout.close()
+        demo.stderr.close()
