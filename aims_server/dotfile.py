@@ -3,8 +3,6 @@
 from io import StringIO
 from pathlib import Path
 
-from dotenv.parser import parse_stream
-
 __all__ = ["read"]
 
 
@@ -23,6 +21,9 @@ def read(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
         return {}, (f"{path}: cannot be read: {error.strerror}",)
     except UnicodeDecodeError:
         return {}, (f"{path}: must be text in UTF-8",)
+    # Late: a service that is told all by its environment starts sooner without it.
+    from dotenv.parser import parse_stream
+
     written = {}
     faults = []
     for line in parse_stream(StringIO(text)):

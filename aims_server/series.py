@@ -2,9 +2,9 @@
 none but the listed ones ever added.
 """
 
-import platform
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from importlib.metadata import version
+from functools import cached_property
 from itertools import product
 from typing import Any, Final, Generic, TypeVar
 
@@ -99,10 +99,14 @@ class Families:
 class Build:
     """What runs: one series, the same in all workers, so it needs no file."""
 
-    def __init__(self) -> None:
-        self._labels = {
+    @cached_property
+    def _labels(self) -> dict[str, str]:
+        # Late: it takes longer to import than the first scrape takes to wait for it.
+        from importlib.metadata import version
+
+        return {
             "version": __version__,
-            "python": platform.python_version(),
+            "python": sys.version.split()[0],
             "tornado": version("tornado"),
         }
 
