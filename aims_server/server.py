@@ -50,8 +50,8 @@ def serve(
         )
         # What exists now lives for ever: keep the collector, and with it the copying
         # of shared pages, away from it.
-        gc.collect()
         gc.freeze()
+        gc.enable()
         return supervisor.run()
 
 
