@@ -38,7 +38,7 @@ coverage: .venv/dev.stamp  ## all tests, and the lines that none of them ran
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-lint: .venv/dev.stamp  ## every check but the tests; changes nothing
+lint: .venv/bench.stamp  ## every check but the tests; changes nothing
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -64,7 +64,7 @@ openapi: .venv/dev.stamp  ## openapi.json, the form that is served, from openapi
 bench: .venv/bench.stamp  ## how fast it is beside others; ONLY=name for one part
 	@$(BIN)/python -m bench $(ONLY)
 
-profile: .venv/bench.stamp  ## a flame graph of a worker; ONLY=quiz, all-attendance or cold
+profile: .venv/bench.stamp  ## a flame graph of a worker; ONLY=quiz, all-attendance, health, cold
 	@$(BIN)/python -m bench.profile $(or $(ONLY),quiz)
 
 clean:  ## remove everything that was made

@@ -1,50 +1,88 @@
-"""``python -m bench [NAME ...]``: run benchmarks, print the table, write RESULTS.rst.
+"""``python -m bench [--quick] [NAME ...]``: run benchmarks, print what they found.
 
-Without names all are run, and only then the file is written.
+Without names all are run, and then bench/RESULTS.rst is written too.
 """
 
+import argparse
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from . import cold, footprint, kept
-from .report import Row, machine, table, write_results
+from .cold import calls, trips
+from .crowds import crowd, one_student
+from .footprint import growth, memory, start
+from .held import held
+from .kept import kept
+from .posts import posts
+from .report import Row, Section, write_results, written
+from .turns import Pace
 
-BENCHMARKS: dict[str, Callable[[], Iterator[Row]]] = {
-    "kept": kept.kept,
-    "framework": kept.posts_and_probes,
-    "trips": cold.page_beside_two_trips,
-    "bare-client": cold.page_beside_a_bare_client,
-    "crowd": cold.crowd,
-    "one-student": cold.one_student,
-    "start": footprint.start,
-    "memory": footprint.memory,
-    "growth": footprint.growth,
+BENCHMARKS: dict[str, Callable[[Pace], Iterator[Row]]] = {
+    "kept": kept,
+    "posts": posts,
+    "trips": trips,
+    "calls": calls,
+    "crowd": crowd,
+    "one-student": one_student,
+    "start": start,
+    "memory": memory,
+    "growth": growth,
+    "held": held,
 }
 RESULTS = Path(__file__).with_name("RESULTS.rst")
 
 
-def main(names: list[str]) -> int:
+def main() -> int:
     """Run what is named, or all; the exit status."""
-    unknown = [name for name in names if name not in BENCHMARKS]
+    options = _parser().parse_args()
+    unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
-        print(f"no such benchmark: {', '.join(unknown)}", file=sys.stderr)
-        for name, benchmark in BENCHMARKS.items():
-            print(f"  {name:12} {(benchmark.__doc__ or '').splitlines()[0]}")
+        print(f"no such benchmark: {', '.join(unknown)}\n{_list()}", file=sys.stderr)
         return 2
-    rows: list[Row] = []
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    pace = Pace(rounds=1) if options.quick else Pace()
     began = time.monotonic()
-    for name in names or BENCHMARKS:
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        for row in BENCHMARKS[name]():
-            print("  " + " | ".join(row.cells()), file=sys.stderr, flush=True)
-            rows.append(row)
-    print(f"\n{machine()}\n\n{table(rows)}\n\n{time.monotonic() - began:.0f} s")
-    if not names:
-        write_results(RESULTS, rows)
+    sections = [_run(name, pace) for name in options.names or BENCHMARKS]
+    print(f"\n{written(sections)}\n\nTook {time.monotonic() - began:.0f} s.")
+    if not options.names and not options.quick:
+        write_results(RESULTS, sections)
     return 0
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="How the service stands beside what one would use instead.",
+        epilog=_list(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", help="all if none is given")
+    parser.add_argument("--quick", action="store_true", help="one round; no file")
+    return parser
+
+
+def _list() -> str:
+    return "\n".join(
+        f"  {name:12} {' '.join((benchmark.__doc__ or '').split())}"
+        for name, benchmark in BENCHMARKS.items()
+    )
+
+
+def _run(name: str, pace: Pace) -> Section:
+    """One benchmark, each row told as soon as it is had."""
+    benchmark = BENCHMARKS[name]
+    began = time.monotonic()
+    print(f"{name} ...", file=sys.stderr, flush=True)
+    rows = []
+    for row in benchmark(pace):
+        print("  " + " | ".join(row.cells()), file=sys.stderr, flush=True)
+        rows.append(row)
+    print(f"  {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    return Section(name, " ".join((benchmark.__doc__ or "").split()), rows)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -1,116 +1,76 @@
-"""Kept answers: the service beside a bare Tornado handler that writes the same bytes,
-and beside FastAPI and aiohttp services that do the same job.
-"""
+"""Kept pages: what nearly every request of a day is."""
 
 import contextlib
-import tempfile
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
-from .load import Rate, drive, median
-from .processes import Platform, free_port, peer, platform, service
+from . import processes
+from .load import Request
+from .processes import Platform
 from .report import Row
+from .turns import Pace, beside, warm
 
-ROUNDS = 3
-SECONDS = 2.0
-
-
-def kept() -> Iterator[Row]:
-    """Cached GET of two pages, identity and gzip, 100 and 1000 connections."""
-    with platform() as source:
-        for workers in (1, 2):
-            yield from _pages(source, workers)
+PAGES = ("quiz", "all-attendance")
+ENCODINGS = ("identity", "gzip")
+CONNECTIONS = (100, 1000)
+WORKERS = (1, 2)
 
 
-def posts_and_probes() -> Iterator[Row]:
-    """/health, and a kept page through the web framework, beside a bare handler."""
-    with platform() as source, service(source.url, 1) as (ours, _):
-        token = source.token(1)
-        for path, headers in (
-            ("/health", {}),
-            ("/api/attendance?", _bearer(token)),
-        ):
-            drive(ours + path, 10, 0.5, headers)
-            body = _body(ours + path, headers)
-            with _bare(body, 1) as bare:
-                yield _beside(f"GET {path}", (ours + path, bare), 100, headers)
+def kept(pace: Pace) -> Iterator[Row]:
+    """GET of a kept page, in answers a second. The bare Tornado handler writes the
+    same bytes on Tornado's default loop and does nothing else; FastAPI and aiohttp, on
+    uvloop, keep pages by token in both encodings. Ours runs on uvloop where the extra
+    ``fast`` is installed, and once more on asyncio's own loop. The clients share the
+    CPUs with the servers.
+    """
+    with processes.platform() as source:
+        token = source.newcomers(1)[0]
+        requests = [_request(page, kind, token) for page in PAGES for kind in ENCODINGS]
+        for workers in WORKERS:
+            yield from _with(source, workers, requests, pace)
 
 
-def _pages(source: Platform, workers: int) -> Iterator[Row]:
-    with service(source.url, workers) as (ours, _), _peers(source, workers) as peers:
-        for page in ("quiz", "all-attendance"):
-            for encoding in ("identity", "gzip"):
-                headers = {**_bearer(source.token(1)), "Accept-Encoding": encoding}
-                url = f"{ours}/api/{page}"
-                for other in (ours, *peers.values()):
-                    drive(f"{other}/api/{page}", 10, 0.5, headers)  # every worker's
-                with _bare(_body(url, headers), workers) as bare:
-                    what = f"kept {page}, {encoding}, {workers} worker(s)"
-                    goal = "1.0" if workers == 2 else ""
-                    yield _beside(
-                        f"{what}: bare Tornado", (url, bare), 100, headers, goal
-                    )
-                    if encoding == "identity":
-                        yield _beside(
-                            f"{what}, 1000 connections", (url, bare), 1000, headers
-                        )
-                for name, other in peers.items():
-                    pair = (url, f"{other}/api/{page}")
-                    goal = "2.0" if (workers, name) == (2, "FastAPI") else ""
-                    yield _beside(f"{what}: {name}", pair, 100, headers, goal)
+def _with(
+    source: Platform, workers: int, requests: list[Request], pace: Pace
+) -> Iterator[Row]:
+    with contextlib.ExitStack() as running:
+        start = running.enter_context
+        ours = start(processes.service(source, workers))
+        bodies = [processes.fetch(ours.url, request) for request in requests]
+        bare = start(processes.bare_tornado(source, workers, *bodies))
+        others = [
+            start(processes.fastapi(source, workers)),
+            start(processes.aiohttp(source, workers)),
+        ]
+        plain = start(processes.service(source, workers, fast=False))
+        for server in (ours, *others, plain):
+            warm(server, *requests[:1], *requests[len(ENCODINGS) :])
+        warm(bare, Request("/0"))
+        for number, request in enumerate(requests):
+            ready = Request(f"/{number}", request.headers)
+            for connections in CONNECTIONS:
+                sides = [(ours, request), (bare, ready)]
+                sides += [(other, request) for other in others]
+                if connections == CONNECTIONS[0]:
+                    sides.append((plain, request))
+                yield from beside(
+                    f"{_name(request, len(bodies[number]))}, {workers} worker"
+                    f"{'s' * (workers > 1)}, {connections} connections",
+                    sides,
+                    connections,
+                    pace,
+                    goals=_GOALS.get((workers, connections), {}),
+                )
 
 
-def _beside(
-    what: str,
-    urls: tuple[str, str],
-    connections: int,
-    headers: dict[str, str],
-    goal: str = "",
-) -> Row:
-    """Rounds in turn, so that what else the machine does falls on both."""
-    rates: tuple[list[Rate], list[Rate]] = ([], [])
-    for _ in range(ROUNDS):
-        for url, found in zip(urls, rates, strict=True):
-            found.append(drive(url, connections, SECONDS, headers))
-    ours, other = (median(rate.per_second for rate in found) for found in rates)
-    ratio = median(a.per_second / b.per_second for a, b in zip(*rates, strict=True))
-    failed = sum(rate.failed for rate in rates[0])
-    note = f", {failed} failed" if failed else ""
-    return Row(what, f"{ours:.0f}/s{note}", f"{other:.0f}/s", ratio, goal)
+# By workers and connections, then by peer: the least ratio.
+_GOALS = {(2, 100): {"bare Tornado": 1.0, "FastAPI": 2.0}}
 
 
-def _bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
+def _request(page: str, encoding: str, token: str) -> Request:
+    headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": encoding}
+    return Request(f"/api/{page}", headers)
 
 
-def _body(url: str, headers: dict[str, str]) -> bytes:
-    request = urllib.request.Request(url, headers=headers)
-    with urllib.request.urlopen(request) as answer:
-        body: bytes = answer.read()
-    return body
-
-
-@contextlib.contextmanager
-def _bare(body: bytes, workers: int) -> Iterator[str]:
-    port = free_port()
-    with tempfile.NamedTemporaryFile() as file:
-        Path(file.name).write_bytes(body)
-        command = ["bench.peers.bare_tornado", str(port), str(workers), file.name]
-        with peer(command, port) as url:
-            yield f"{url}/bytes"
-
-
-@contextlib.contextmanager
-def _peers(source: Platform, workers: int) -> Iterator[dict[str, str]]:
-    """FastAPI under uvicorn and aiohttp, each with as many workers."""
-    fast, aio = free_port(), free_port()
-    uvicorn = [
-        *("uvicorn", "bench.peers.fastapi_service:app", "--port", str(fast)),
-        *("--workers", str(workers), "--loop", "uvloop", "--http", "httptools"),
-        *("--no-access-log", "--log-level", "error"),
-    ]
-    aiohttp = ["bench.peers.aiohttp_service", str(aio), str(workers)]
-    base = {"EXTERNAL_API_BASE": source.url}
-    with peer(uvicorn, fast, **base) as a, peer(aiohttp, aio, **base) as b:
-        yield {"FastAPI": a, "aiohttp": b}
+def _name(request: Request, size: int) -> str:
+    page = request.path.rpartition("/")[2]
+    return f"{page}, {request.headers['Accept-Encoding']} ({size / 1000:.1f} kB)"

@@ -1,19 +1,41 @@
 """Load on a server: wrk where it is installed, aiohttp's client where it is not; and
-single askers for cold pages.
+single askers for pages that are asked for once.
 """
 
 import asyncio
+import json
 import re
 import shutil
 import statistics
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import aiohttp
+import uvloop
 
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+PATIENCE_SECONDS = 30
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked: a path, headers, and for a POST a body."""
+
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+
+    @property
+    def method(self) -> str:
+        """GET, or POST where there is a body."""
+        return "GET" if self.body is None else "POST"
 
 
 @dataclass(frozen=True)
@@ -27,97 +49,129 @@ class Rate:
     failed: int
 
 
-def drive(url: str, connections: int, seconds: float, headers: dict[str, str]) -> Rate:
-    """Ask one address again and again on this many kept connections."""
+def drive(base: str, request: Request, connections: int, seconds: int) -> Rate:
+    """Make one request again and again on this many kept connections."""
     if shutil.which("wrk"):
-        return _wrk(url, connections, seconds, headers)
-    return asyncio.run(_loop(url, connections, seconds, headers))
+        return _wrk(base, request, connections, seconds)
+    return run(_loop(base, request, connections, seconds))
 
 
-def _wrk(url: str, connections: int, seconds: float, headers: dict[str, str]) -> Rate:
-    sent = [part for name in headers for part in ("-H", f"{name}: {headers[name]}")]
-    run = subprocess.run(
-        [
-            *("wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency"),
-            *("--timeout", "20s", *sent, url),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    text = run.stdout
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a client on the fastest loop there is: it shares the CPUs with the server."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def _wrk(base: str, request: Request, connections: int, seconds: int) -> Rate:
+    options = [f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "--latency"]
+    for name, value in request.headers.items():
+        options += ["-H", f"{name}: {value}"]
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        if request.body is not None:
+            body = json.dumps(request.body.decode("latin-1"))
+            script.write(f'wrk.method = "POST"\nwrk.body = {body}\n')
+            script.flush()
+            options += ["-s", script.name]
+        done = subprocess.run(
+            ["wrk", "-t1", *options, base + request.path],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    return read_wrk(done.stdout)
+
+
+def read_wrk(text: str) -> Rate:
+    """What wrk's report says; raises ValueError for anything else."""
     rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
+    if rate is None or p99 is None:
+        raise ValueError(f"no report of wrk:\n{text}")
     wrong = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
     lost = re.search(r"connect (\d+), read (\d+), write (\d+), timeout (\d+)", text)
     failed = int(wrong[1]) if wrong else 0
     failed += sum(map(int, lost.groups())) if lost else 0
-    assert rate is not None
-    return Rate(float(rate[1]), float(p99[1]) * UNITS[p99[2]] if p99 else 0.0, failed)
+    return Rate(float(rate[1]), float(p99[1]) * UNITS[p99[2]], failed)
 
 
-async def _loop(
-    url: str, connections: int, seconds: float, headers: dict[str, str]
-) -> Rate:
+async def _loop(base: str, request: Request, connections: int, seconds: int) -> Rate:
     times: list[float] = []
     failed = 0
     end = time.perf_counter() + seconds
 
-    async def one(session: aiohttp.ClientSession) -> None:
+    async def again_and_again(session: aiohttp.ClientSession) -> None:
         nonlocal failed
         while time.perf_counter() < end:
             began = time.perf_counter()
-            try:
-                async with session.get(url, headers=headers) as answer:
-                    await answer.read()
-                    failed += answer.status >= 300
-            except aiohttp.ClientError:
-                failed += 1
+            failure = await _failure(session, base, request)
+            failed += bool(failure)
             times.append(time.perf_counter() - began)
 
     async with _session() as session:
-        await asyncio.gather(*(one(session) for _ in range(connections)))
+        await asyncio.gather(*(again_and_again(session) for _ in range(connections)))
     return Rate(len(times) / seconds, percentile(times, 0.99), failed)
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What each of some single requests took, in seconds, and how many failed."""
+    """What each of some single requests took, and all together, in seconds, and what
+    went wrong, how often.
+    """
 
     seconds: list[float]
     whole: float
-    failed: int
+    failures: Counter[str]
 
 
-def ask(url: str, requests: Iterable[tuple[str, str]], at_once: int = 1) -> Answers:
-    """Ask for ``(path, token)`` pairs, so many at once."""
-    return asyncio.run(_ask(url, list(requests), at_once))
+def ask(base: str, requests: Iterable[Request], at_once: int = 1) -> Answers:
+    """Make every request once, so many at a time; raises RuntimeError if one fails."""
+    answers = try_asking(base, requests, at_once)
+    if answers.failures:
+        raise RuntimeError(f"requests failed at {base}: {answers.failures}")
+    return answers
 
 
-async def _ask(url: str, requests: list[tuple[str, str]], at_once: int) -> Answers:
+def try_asking(base: str, requests: Iterable[Request], at_once: int = 1) -> Answers:
+    """Make every request once, so many at a time; some may fail."""
+    return run(_ask(base, list(requests), at_once))
+
+
+async def _ask(base: str, requests: list[Request], at_once: int) -> Answers:
     gate = asyncio.Semaphore(at_once)
-    failed = 0
+    failures: Counter[str] = Counter()
 
-    async def one(session: aiohttp.ClientSession, path: str, token: str) -> float:
-        nonlocal failed
+    async def one(session: aiohttp.ClientSession, request: Request) -> float:
         async with gate:
             began = time.perf_counter()
-            headers = {"Authorization": f"Bearer {token}"}
-            async with session.get(url + path, headers=headers) as answer:
-                await answer.read()
-                failed += answer.status != 200
+            failures[await _failure(session, base, request)] += 1
             return time.perf_counter() - began
 
     async with _session() as session:
         began = time.perf_counter()
-        seconds = await asyncio.gather(*(one(session, *each) for each in requests))
-        return Answers(list(seconds), time.perf_counter() - began, failed)
+        seconds = await asyncio.gather(*(one(session, each) for each in requests))
+        del failures[""]
+        return Answers(list(seconds), time.perf_counter() - began, failures)
+
+
+async def _failure(session: aiohttp.ClientSession, base: str, request: Request) -> str:
+    """What went wrong; nothing if it was answered with a 200."""
+    try:
+        async with session.request(
+            request.method,
+            base + request.path,
+            headers=request.headers,
+            data=request.body,
+        ) as answer:
+            await answer.read()
+            return "" if answer.status == 200 else str(answer.status)
+    except (aiohttp.ClientError, TimeoutError) as fault:
+        return repr(fault)
 
 
 def _session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),
-        timeout=aiohttp.ClientTimeout(60),
+        timeout=aiohttp.ClientTimeout(PATIENCE_SECONDS),
         auto_decompress=False,
     )
 

@@ -1,27 +1,26 @@
-"""Starting what is measured, each in processes of its own, and asking the kernel what
-they cost.
-"""
+"""Starting what is measured, each in processes of its own."""
 
 import contextlib
 import json
 import os
-import re
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from aims_server.demo.college import College
+from .kernel import family, free_port
+from .load import Request
+from .probe import Held
+from .standin import API, college
 
+HERE = Path(__file__).parent
 PATIENCE_SECONDS = 30.0
 # Every feature on; the limits high enough that the load is served and not refused.
 FEATURES = {
-    "PORT": "0",
     "LOG_FORMAT": "json",
     "LOG_LEVEL": "info",
     "RATE_LIMIT_PER_MINUTE": "1000000",
@@ -32,148 +31,191 @@ FEATURES = {
 
 
 class Platform:
-    """The simulated platform; ``college`` is the same college, to make tokens of."""
+    """The stand-in for the platform, and tokens of its students."""
 
-    def __init__(self, url: str, control: str, college: College) -> None:
-        self.url = url
-        self._control = control
-        self.college = college
+    def __init__(self, url: str, subjects: int, records: int | None) -> None:
+        self._url = url
+        self.base = url + API
+        self.college = college(subjects, records)
+        self._students = 0
 
-    def token(self, number: int, serial: int = 0) -> str:
-        """A token of the student of this number."""
-        return self.college.token(self.college.student(number), serial=serial)
-
-    def reset(self) -> None:
-        """Set its counters back."""
-        request = urllib.request.Request(
-            self._control, b'{"reset": true}', method="PUT"
-        )
-        urllib.request.urlopen(request).close()
+    def newcomers(self, number: int) -> list[str]:
+        """Tokens of so many students whom nobody has seen yet."""
+        first, self._students = self._students, self._students + number
+        tokens = range(first, self._students)
+        return [self.college.token(self.college.student(n)) for n in tokens]
 
     def calls(self) -> int:
-        """Calls since the last reset."""
-        with urllib.request.urlopen(self._control) as answer:
-            return sum(json.load(answer)["counters"]["calls"].values())
+        """Calls since this was last asked."""
+        told = json.loads(fetch(self._url, Request("/calls")))
+        return int(told["calls"])
 
 
 @contextlib.contextmanager
 def platform(
-    delay: float = 0.0, students: int = 3000, subjects: int = 15, records: int = 0
+    delay: float = 0.0, subjects: int = 15, records: int | None = None
 ) -> Iterator[Platform]:
     """A platform that takes ``delay`` seconds a call."""
-    options = ["--delay", str(delay), "--students", str(students)]
-    options += ["--subjects", str(subjects)]
-    if records:
+    options = ["--delay", str(delay), "--subjects", str(subjects)]
+    if records is not None:
         options += ["--records", str(records)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "aims_server.demo", *options],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    ready = json.loads(process.stdout.readline())
-    college = College(students, subjects, records_per_subject=records or None)
-    try:
-        yield Platform(ready["url"], ready["control"], college)
-    finally:
-        process.kill()
-        process.wait()
+    command = [sys.executable, "-m", "bench.standin", *options]
+    with subprocess.Popen(command, cwd=HERE.parent, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            ready = json.loads(process.stdout.readline())
+            yield Platform(ready["url"], subjects, records)
+        finally:
+            process.kill()
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that answers: where, the process its family descends from, and how long
+    it took from its command to its first 200.
+    """
+
+    name: str
+    url: str
+    pid: int
+    seconds: float
+
+    def workers(self) -> list[int]:
+        """The processes that descend from it, or itself alone."""
+        return family(self.pid)[1:] or [self.pid]
 
 
 @contextlib.contextmanager
-def service(base: str, workers: int = 1, **variables: str) -> Iterator[tuple[str, int]]:
-    """Our service: its address and its parent's process id."""
+def service(
+    platform: Platform,
+    workers: int = 1,
+    *,
+    fast: bool = True,
+    held: Held | None = None,
+    **variables: str,
+) -> Iterator[Server]:
+    """Our service; on asyncio's own loop if not ``fast``, timed if ``held``."""
     with tempfile.TemporaryDirectory() as directory:
-        log = Path(directory, "log")
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "aims_server"],
-                cwd=directory,
-                env={
-                    "PATH": os.environ["PATH"],
-                    "PYTHONPATH": os.getcwd(),
-                    "EXTERNAL_API_BASE": base,
-                    "WORKERS": str(workers),
-                    **FEATURES,
-                    **variables,
-                },
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        if not fast or held is not None:
+            # The first directory that is looked into: an import of it fails.
+            Path(directory, "uvloop.py").write_text("raise ImportError\n")
+        environ = {
+            "PATH": os.environ["PATH"],
+            "WORKERS": str(workers),
+            "EXTERNAL_API_BASE": platform.base,
+            **FEATURES,
+            **(held.variables if held else {}),
+            **variables,
+        }
+        port = free_port()
+        with _running(
+            "ours" if fast else "ours, asyncio",
+            ["-m", "aims_server"],
+            port,
+            cwd=directory,
+            env={**environ, "PORT": str(port)},
+        ) as server:
+            # The first 200 may have come from the first worker alone.
+            _until(lambda: len(family(server.pid)) > workers)
+            yield server
+
+
+@contextlib.contextmanager
+def bare_tornado(platform: Platform, workers: int, *bodies: bytes) -> Iterator[Server]:
+    """A handler that writes ready bytes: the n-th body under ``/n``."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as directory:
+        for number, body in enumerate(bodies):
+            Path(directory, str(number)).write_bytes(body)
+        options = [str(port), str(workers), directory]
+        with _peer("bare Tornado", "bare_tornado", options, port, platform) as server:
+            yield server
+
+
+@contextlib.contextmanager
+def fastapi(platform: Platform, workers: int) -> Iterator[Server]:
+    """FastAPI, httpx and cachetools under uvicorn."""
+    port = free_port()
+    options = [str(port), str(workers)]
+    with _peer("FastAPI", "fastapi_service", options, port, platform) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def aiohttp(platform: Platform, workers: int) -> Iterator[Server]:
+    """The aiohttp library on both sides, and cachetools."""
+    port = free_port()
+    options = [str(port), str(workers)]
+    with _peer("aiohttp", "aiohttp_service", options, port, platform) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _peer(
+    name: str, module: str, options: list[str], port: int, platform: Platform
+) -> Iterator[Server]:
+    with _running(
+        name,
+        ["-m", f"bench.peers.{module}", *options],
+        port,
+        cwd=str(HERE.parent),
+        env={**os.environ, "EXTERNAL_API_BASE": platform.base},
+    ) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _running(
+    name: str, arguments: list[str], port: int, *, cwd: str, env: dict[str, str]
+) -> Iterator[Server]:
+    """A Python program from its start; entered when /health gets its first 200."""
+    url = f"http://127.0.0.1:{port}"
+    with tempfile.TemporaryFile() as log:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=cwd,
+            env=env,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         try:
-            yield _address(process, log), process.pid
+            if not _until(lambda: _healthy(url), process):
+                log.seek(0)
+                raise RuntimeError(f"{name} did not start:\n{log.read().decode()}")
+            yield Server(name, url, process.pid, time.perf_counter() - began)
         finally:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
             process.wait()
 
 
-def _address(process: "subprocess.Popen[bytes]", log: Path) -> str:
+def _until(
+    done: Callable[[], bool], process: "subprocess.Popen[bytes] | None" = None
+) -> bool:
+    """Wait for it; False if it takes too long, or the process has ended."""
     end = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        match = re.search(r"Serving on ([\d.]+:\d+)", log.read_text())
-        if match:
-            return f"http://{match[1]}"
-        time.sleep(0.002)
-    raise RuntimeError(f"the service did not start:\n{log.read_text()}")
+    while not done():
+        if time.monotonic() > end or (process and process.poll() is not None):
+            return False
+        time.sleep(0.001)
+    return True
 
 
-@contextlib.contextmanager
-def peer(command: list[str], port: int, **variables: str) -> Iterator[str]:
-    """Another server, started by its own command."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command],
-        env={**os.environ, **variables},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+def _healthy(url: str) -> bool:
     try:
-        _wait_for(port)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 9)
-        process.wait()
+        fetch(url, Request("/health"))
+    except OSError:
+        return False
+    return True
 
 
-def _wait_for(port: int) -> None:
-    end = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        time.sleep(0.02)
-    raise RuntimeError(f"nothing listens on {port}")
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-    return port
-
-
-def family(pid: int) -> list[int]:
-    """A process and all that descend from it."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(one for child in children for one in family(int(child)))]
-
-
-def pss_megabytes(pid: int) -> float:
-    """Proportional set size of a whole family: shared pages counted once."""
-    total = 0
-    for one in family(pid):
-        rollup = Path(f"/proc/{one}/smaps_rollup").read_text()
-        match = re.search(r"^Pss:\s+(\d+) kB", rollup, re.M)
-        total += int(match[1]) if match else 0
-    return total / 1024
-
-
-def figures(url: str) -> dict[str, Any]:
-    """The service's own figures."""
-    request = urllib.request.Request(
-        f"{url}/metrics", headers={"Accept": "application/json"}
+def fetch(url: str, request: Request) -> bytes:
+    """The body of one answer, on a connection of its own."""
+    asked = urllib.request.Request(
+        url + request.path, request.body, dict(request.headers)
     )
-    with urllib.request.urlopen(request) as answer:
-        summary: dict[str, Any] = json.load(answer)
-    return summary
+    with urllib.request.urlopen(asked, timeout=PATIENCE_SECONDS) as answer:
+        body: bytes = answer.read()
+    return body

@@ -1,57 +1,95 @@
-"""``python -m bench.profile [quiz|all-attendance|cold]``: a flame graph of a worker.
+"""``python -m bench.profile [NAME] [SECONDS]``: a flame graph of a worker under load.
 
-py-spy looks into the running process, which the kernel lets root and a process's own
-parent do (ptrace); the picture is ``profile-<name>.svg`` in the working directory.
+py-spy looks into the running process, which the kernel lets root do, and others where
+``kernel.yama.ptrace_scope`` is 0. The picture is ``profile-NAME.svg`` in the working
+directory; where the worker's own time goes is printed.
 """
 
 import subprocess
 import sys
+import tempfile
 import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 
-from .load import ask, drive
-from .processes import Platform, family, platform, service
+from . import processes
+from .cold import pages
+from .load import Request, ask, drive
+from .processes import Platform
 
-SECONDS = 10
-LOADS = ("quiz", "all-attendance", "cold")
+RATE = 250
+SHOWN = 25
 
 
-def main(name: str) -> int:
+def _kept(page: str) -> Callable[[Platform, str, int], object]:
+    def load(source: Platform, url: str, seconds: int) -> object:
+        headers = {"Authorization": f"Bearer {source.newcomers(1)[0]}"}
+        return drive(url, Request(f"/api/{page}", headers), 100, seconds)
+
+    return load
+
+
+def _cold(source: Platform, url: str, seconds: int) -> object:
+    return ask(url, pages(source.newcomers(400 * seconds)), at_once=10)
+
+
+LOADS: dict[str, Callable[[Platform, str, int], object]] = {
+    "quiz": _kept("quiz"),
+    "all-attendance": _kept("all-attendance"),
+    "health": lambda _, url, seconds: drive(url, Request("/health"), 100, seconds),
+    "cold": _cold,
+}
+
+
+def main(name: str = "quiz", seconds: str = "10") -> int:
     """Put a worker under load and draw it; the exit status."""
-    if name not in LOADS:
-        print(f"no such load: {name}; there are {', '.join(LOADS)}", file=sys.stderr)
+    if name not in LOADS or not seconds.isdecimal():
+        print(f"usage: bench.profile [{'|'.join(LOADS)}] [SECONDS]", file=sys.stderr)
         return 2
     picture = f"profile-{name}.svg"
-    with platform() as source, service(source.url, 1) as (url, pid):
-        load = threading.Thread(target=_load, args=(name, source, url), daemon=True)
-        load.start()
-        worker = family(pid)[1]
-        drawn = subprocess.run(
-            [
-                *(
-                    f"{sys.prefix}/bin/py-spy",
-                    "record",
-                    "--pid",
-                    str(worker),
-                    "--output",
-                    picture,
-                ),
-                *("--duration", str(SECONDS), "--rate", "200"),
-            ],
-            check=False,
+    with processes.platform() as source, processes.service(source) as ours:
+        load = threading.Thread(
+            target=LOADS[name], args=(source, ours.url, 2 * int(seconds) + 5)
         )
-    if drawn.returncode == 0:
-        print(picture)
-    return drawn.returncode
+        load.daemon = True
+        load.start()
+        worker = ours.workers()[0]
+        with tempfile.NamedTemporaryFile() as raw:
+            status = _record(worker, "flamegraph", picture, seconds)
+            status = status or _record(worker, "raw", raw.name, seconds)
+            if status == 0:
+                print(f"{picture}\n{own_time(Path(raw.name).read_text())}")
+    return status
 
 
-def _load(name: str, source: Platform, url: str) -> None:
-    if name == "cold":
-        pages = [("/api/all-attendance", source.token(n)) for n in range(3000)]
-        ask(url, pages, at_once=8)
-        return
-    headers = {"Authorization": f"Bearer {source.token(1)}"}
-    drive(f"{url}/api/{name}", 100, SECONDS + 2, headers)
+def _record(pid: int, form: str, path: str, seconds: str) -> int:
+    command = [f"{sys.prefix}/bin/py-spy", "record", "--pid", str(pid)]
+    command += ["--format", form, "--output", path]
+    command += ["--duration", seconds, "--rate", str(RATE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(done.stderr, file=sys.stderr)
+    return done.returncode
+
+
+def own_time(stacks: str) -> str:
+    """The functions at the tip of most stacks, with their share of all samples.
+
+    ``stacks`` has a line for each: frames from the outside in, ``;`` between them,
+    and a count.
+    """
+    tips: Counter[str] = Counter()
+    for line in stacks.splitlines():
+        frames, _, count = line.rpartition(" ")
+        # py-spy names lines too; what counts here is the function.
+        tip = frames.rpartition(";")[2].rpartition(":")[0]
+        tips[f"{tip})" if "(" in tip else frames.rpartition(";")[2]] += int(count)
+    whole = max(tips.total(), 1)
+    return "\n".join(
+        f"{100 * count / whole:5.1f} %  {tip}" for tip, count in tips.most_common(SHOWN)
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else "quiz"))
+    sys.exit(main(*sys.argv[1:]))

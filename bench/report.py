@@ -1,8 +1,8 @@
-"""The figures of a run: lines for the terminal, a table for RESULTS.rst."""
+"""The figures of a run: a line as each is had, the tables, and RESULTS.rst."""
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -11,13 +11,38 @@ from pathlib import Path
 PACKAGES = (
     "tornado",
     "pycurl",
+    "msgspec",
     "uvloop",
     "fastapi",
     "uvicorn",
+    "httptools",
     "httpx",
     "aiohttp",
+    "cachetools",
 )
 MARKER = ".. figures of the last run"
+HEADINGS = ("what", "ours", "beside", "ratio", "goal")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A bound on a figure, and whether it was kept."""
+
+    bound: str
+    met: bool
+
+    def __str__(self) -> str:
+        return f"{self.bound}: {'met' if self.met else 'MISSED'}"
+
+
+def at_least(least: float, found: float) -> Goal:
+    """For a ratio that should be large."""
+    return Goal(f"at least {least:g}", found >= least)
+
+
+def at_most(most: float, found: float, unit: str = "") -> Goal:
+    """For a figure that should be small."""
+    return Goal(f"at most {most:g}{unit}", found <= most)
 
 
 @dataclass(frozen=True)
@@ -28,15 +53,21 @@ class Row:
     ours: str
     other: str = ""
     ratio: float | None = None
-    goal: str = ""
+    goal: Goal | None = None
 
     def cells(self) -> tuple[str, ...]:
         """As texts, in the order of the table's columns."""
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
-        return (self.what, self.ours, self.other, ratio, self.goal)
+        return (self.what, self.ours, self.other, ratio, str(self.goal or ""))
 
 
-HEADINGS = ("what", "ours", "beside", "ratio", "goal")
+@dataclass(frozen=True)
+class Section:
+    """The rows of one benchmark, under its name and what it shows."""
+
+    name: str
+    shows: str
+    rows: Sequence[Row]
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -45,7 +76,6 @@ def table(rows: Iterable[Row]) -> str:
     widths = [max(len(line[n]) for line in cells) for n in range(len(HEADINGS))]
     rule = "  ".join("=" * width for width in widths)
     lines = [
-        # An empty first cell would read as the line before, continued.
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         for line in cells
     ]
@@ -53,22 +83,45 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def machine() -> str:
-    """Where and with what the figures were taken."""
-    cpus = len(os.sched_getaffinity(0))
+    """Where, when and with what the figures were taken."""
     versions = []
     for package in PACKAGES:
         try:
             versions.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             versions.append(f"no {package}")
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return (
-        f"{now}; {cpus} CPUs, {platform.machine()}, Linux {platform.release()}, "
-        f"Python {platform.python_version()}; {', '.join(versions)}."
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {len(os.sched_getaffinity(0))} CPUs "
+        f"({_processor()}), Linux {platform.release()}, Python "
+        f"{platform.python_version()}; {', '.join(versions)}."
     )
 
 
-def write_results(path: Path, rows: Iterable[Row]) -> None:
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def written(sections: Iterable[Section]) -> str:
+    """What a run has to say: the goals first, then all figures."""
+    sections = list(sections)
+    goals = [row for section in sections for row in section.rows if row.goal]
+    parts = [machine()]
+    if goals:
+        parts += [_heading("Goals"), table(goals)]
+    for section in sections:
+        parts += [_heading(section.name), section.shows, table(section.rows)]
+    return "\n\n".join(parts)
+
+
+def _heading(text: str) -> str:
+    return f"{text}\n{'-' * len(text)}"
+
+
+def write_results(path: Path, sections: Iterable[Section]) -> None:
     """Put the figures into the file, below its marker; what stands above remains."""
     kept = path.read_text().partition(MARKER)[0] if path.exists() else ""
-    path.write_text(f"{kept}{MARKER}\n\n{machine()}\n\n{table(rows)}\n")
+    figures = "Figures of the last run\n=======================\n\n"
+    path.write_text(f"{kept}{MARKER}\n\n{figures}{written(sections)}\n")

@@ -1,1 +1,3 @@
-"""What the service is measured against, each in its own recommended production form."""
+"""What the service is measured beside, each as its own documentation runs it in
+production. They have no limiter, metrics, request ids, deadlines or access log.
+"""

@@ -1,127 +1,94 @@
 """The same job in aiohttp, server and client; cachetools for the answers.
-
-``python -m bench.peers.aiohttp_service PORT WORKERS``: one process a worker under
-uvloop on one inherited socket, no access log. Like the FastAPI peer it has no limiter,
-metrics or request ids.
+``PORT WORKERS``: one process a worker with ``web.run_app`` under uvloop, on one
+inherited socket.
 """
 
-import asyncio
-import json
 import os
+import socket
 import sys
-from typing import Any
+from collections.abc import AsyncIterator
 
 import aiohttp
 import uvloop
 from aiohttp import web
-from cachetools import TTLCache
 from tornado.netutil import bind_sockets
 
-BASE = os.environ["EXTERNAL_API_BASE"]
+from bench.peers.job import BASE, CALLS, Body, Pages
 
-kept: TTLCache[tuple[str, str], bytes] = TTLCache(10_000, 300)
-running: dict[tuple[str, str], "asyncio.Task[bytes]"] = {}
-client: aiohttp.ClientSession
-
-
-async def fetch(path: str, authorization: str) -> Any:
-    """One call to the platform, as JSON."""
-    return json.loads(await fetch_bytes(path, authorization))
+CLIENT = web.AppKey("client", aiohttp.ClientSession)
+PAGES = web.AppKey("pages", Pages)
 
 
-async def fetch_bytes(path: str, authorization: str) -> bytes:
-    """One call to the platform."""
-    headers = {"Authorization": authorization}
-    async with client.get(BASE + path, headers=headers) as answer:
-        answer.raise_for_status()
-        return await answer.read()
+async def health(_: web.Request) -> web.Response:
+    """Whether it lives."""
+    return web.json_response({"status": "healthy"})
 
 
-async def quizzes(authorization: str) -> bytes:
-    """The quizzes' bytes."""
-    return await fetch_bytes("/custom/myEvaluatedQuizzes", authorization)
-
-
-async def all_attendance(authorization: str) -> bytes:
-    """Every subject's records, gathered side by side."""
-    files = await fetch(
-        "/custom/getCFMappedWithStudentID?embed_attendance_summary=1", authorization
-    )
-    rows = [row for row in files["response"]["data"] if "id" in row]
-    records = await asyncio.gather(
-        *(
-            fetch(
-                "/cards?type=Attendance&sort_by=%2Bdatetime1"
-                f"&equalto___fk_student={row['student_id']}"
-                f"&equalto___cf_id={row['id']}",
-                authorization,
-            )
-            for row in rows
+async def login(request: web.Request) -> web.Response:
+    """A login, passed on."""
+    credentials = await request.json()
+    client = request.app[CLIENT]
+    async with client.post(f"{BASE}/admin/authenticate", data=credentials) as answer:
+        body = await answer.read()
+        return web.Response(
+            status=answer.status, body=body, content_type="application/json"
         )
-    )
-    subjects: dict[str, Any] = {}
-    for row, answer in zip(rows, records, strict=True):
-        days: dict[str, list[Any]] = {}
-        for card in answer["response"]["data"]:
-            days.setdefault(card["start_time"][:10], []).append(card)
-        subjects[row["cdata"]["course_name"]] = [
-            {
-                "date": date,
-                "present": sum(card["state"] == "Present" for card in cards),
-                "details": [
-                    {
-                        "time": card["start_time"],
-                        "status": card["state"],
-                        "formatted": card["date_formatted"],
-                    }
-                    for card in cards
-                ],
-            }
-            for date, cards in sorted(days.items())
-        ]
-    return json.dumps(subjects, separators=(",", ":")).encode()
 
 
-GATHER = {"quiz": quizzes, "all-attendance": all_attendance}
+async def attendance(request: web.Request) -> web.Response:
+    """The summary."""
+    token = (await request.json())["token"]
+    body = await request.app[PAGES].get("attendance", f"Bearer {token}")
+    return _answer(request, body)
 
 
 async def page(request: web.Request) -> web.Response:
-    """One page, kept for five minutes and asked for once at a time."""
+    """One page."""
     authorization = request.headers["Authorization"]
-    key = (request.match_info["page"], authorization)
-    body = kept.get(key)
-    if body is None:
-        task = running.get(key)
-        if task is None:
-            task = running[key] = asyncio.create_task(GATHER[key[0]](authorization))
-            task.add_done_callback(lambda _: running.pop(key, None))
-        body = kept[key] = await asyncio.shield(task)
-    answer = web.Response(body=body, content_type="application/json")
-    answer.enable_compression()
-    return answer
+    body = await request.app[PAGES].get(request.match_info["page"], authorization)
+    return _answer(request, body)
 
 
-async def serve(sockets: list[Any]) -> None:
-    """Serve on the sockets for ever."""
-    global client
-    client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=100))
-    app = web.Application()
-    app.router.add_get("/api/{page}", page)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    for sock in sockets:
-        await web.SockSite(runner, sock, backlog=1024).start()
-    await asyncio.Event().wait()
+def _answer(request: web.Request, body: Body) -> web.Response:
+    content, headers = body.encoded(request.headers.get("Accept-Encoding", ""))
+    return web.Response(body=content, headers=headers, content_type="application/json")
+
+
+async def calling(app: web.Application) -> AsyncIterator[None]:
+    """The client, as long as the application runs."""
+    limit = aiohttp.TCPConnector(limit=CALLS)
+    timeout = aiohttp.ClientTimeout(60)
+    async with aiohttp.ClientSession(connector=limit, timeout=timeout) as client:
+
+        async def fetch(path: str, authorization: str) -> bytes:
+            headers = {"Authorization": authorization}
+            async with client.get(BASE + path, headers=headers) as answer:
+                answer.raise_for_status()
+                return await answer.read()
+
+        app[CLIENT], app[PAGES] = client, Pages(fetch)
+        yield
 
 
 def main() -> None:
     """Bind, fork, serve."""
     port, workers = int(sys.argv[1]), int(sys.argv[2])
-    sockets = bind_sockets(port, "127.0.0.1", backlog=1024)
+    sockets: list[socket.socket] = bind_sockets(port, "127.0.0.1", backlog=1024)
     for _ in range(workers - 1):
         if os.fork() == 0:
             break
-    uvloop.run(serve(sockets))
+    app = web.Application()
+    app.add_routes(
+        [
+            web.get("/health", health),
+            web.post("/api/login", login),
+            web.post("/api/attendance", attendance),
+            web.get("/api/{page}", page),
+        ]
+    )
+    app.cleanup_ctx.append(calling)
+    loop = uvloop.new_event_loop()
+    web.run_app(app, sock=sockets, loop=loop, access_log=None, print=None)
 
 
 if __name__ == "__main__":

@@ -1,96 +1,96 @@
-"""The same job in FastAPI: httpx for the platform, cachetools for the answers.
-
-Run as ``uvicorn bench.peers.fastapi_service:app --workers N --no-access-log`` with
-uvloop and httptools, as uvicorn's deployment page recommends. It gathers, caches by the
-whole token and coalesces; it has no limiter, metrics, request ids or access log.
+"""The same job in FastAPI under uvicorn, httpx for the platform, cachetools for the
+answers. ``PORT WORKERS``: uvicorn with as many workers, uvloop and httptools.
 """
 
-import asyncio
-import json
-import os
-from typing import Any
+import sys
+from typing import Annotated
 
 import httpx
-from cachetools import TTLCache
+import uvicorn
 from fastapi import FastAPI, Header, Response
-from fastapi.middleware.gzip import GZipMiddleware
+from pydantic import BaseModel
 
-BASE = os.environ["EXTERNAL_API_BASE"]
+from bench.peers.job import BASE, CALLS, Body, Pages
 
 app = FastAPI()
-app.add_middleware(GZipMiddleware, minimum_size=860)
-client = httpx.AsyncClient(limits=httpx.Limits(max_connections=100), timeout=10)
-kept: TTLCache[tuple[str, str], bytes] = TTLCache(10_000, 300)
-running: dict[tuple[str, str], "asyncio.Task[bytes]"] = {}
+client = httpx.AsyncClient(limits=httpx.Limits(max_connections=CALLS), timeout=60)
 
 
-async def fetch(path: str, authorization: str) -> Any:
-    """One call to the platform, as JSON."""
+async def fetch(path: str, authorization: str) -> bytes:
+    """One call to the platform."""
     answer = await client.get(BASE + path, headers={"Authorization": authorization})
-    answer.raise_for_status()
-    return answer.json()
-
-
-async def quizzes(authorization: str) -> bytes:
-    """The quizzes' bytes."""
-    headers = {"Authorization": authorization}
-    answer = await client.get(f"{BASE}/custom/myEvaluatedQuizzes", headers=headers)
     answer.raise_for_status()
     return answer.content
 
 
-async def all_attendance(authorization: str) -> bytes:
-    """Every subject's records, gathered side by side."""
-    files = await fetch(
-        "/custom/getCFMappedWithStudentID?embed_attendance_summary=1", authorization
-    )
-    rows = [row for row in files["response"]["data"] if "id" in row]
-    records = await asyncio.gather(
-        *(
-            fetch(
-                "/cards?type=Attendance&sort_by=%2Bdatetime1"
-                f"&equalto___fk_student={row['student_id']}"
-                f"&equalto___cf_id={row['id']}",
-                authorization,
-            )
-            for row in rows
-        )
-    )
-    subjects: dict[str, Any] = {}
-    for row, answer in zip(rows, records, strict=True):
-        days: dict[str, list[Any]] = {}
-        for card in answer["response"]["data"]:
-            days.setdefault(card["start_time"][:10], []).append(card)
-        subjects[row["cdata"]["course_name"]] = [
-            {
-                "date": date,
-                "present": sum(card["state"] == "Present" for card in cards),
-                "details": [
-                    {
-                        "time": card["start_time"],
-                        "status": card["state"],
-                        "formatted": card["date_formatted"],
-                    }
-                    for card in cards
-                ],
-            }
-            for date, cards in sorted(days.items())
-        ]
-    return json.dumps(subjects, separators=(",", ":")).encode()
+pages = Pages(fetch)
 
 
-GATHER = {"quiz": quizzes, "all-attendance": all_attendance}
+class Token(BaseModel):
+    """The body of POST /api/attendance."""
+
+    token: str
+
+
+class Credentials(BaseModel):
+    """The body of POST /api/login."""
+
+    username: str
+    password: str
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    """Whether it lives."""
+    return {"status": "healthy"}
+
+
+@app.post("/api/login")
+async def login(credentials: Credentials) -> Response:
+    """A login, passed on."""
+    answer = await client.post(
+        f"{BASE}/admin/authenticate", data=credentials.model_dump()
+    )
+    return Response(answer.content, answer.status_code, media_type="application/json")
+
+
+@app.post("/api/attendance")
+async def attendance(
+    token: Token, accept_encoding: Annotated[str, Header()] = ""
+) -> Response:
+    """The summary."""
+    return _answer(
+        await pages.get("attendance", f"Bearer {token.token}"), accept_encoding
+    )
 
 
 @app.get("/api/{page}")
-async def page(page: str, authorization: str = Header()) -> Response:
-    """One page, kept for five minutes and asked for once at a time."""
-    key = (page, authorization)
-    body = kept.get(key)
-    if body is None:
-        task = running.get(key)
-        if task is None:
-            task = running[key] = asyncio.create_task(GATHER[page](authorization))
-            task.add_done_callback(lambda _: running.pop(key, None))
-        body = kept[key] = await asyncio.shield(task)
-    return Response(body, media_type="application/json")
+async def page(
+    page: str,
+    authorization: Annotated[str, Header()],
+    accept_encoding: Annotated[str, Header()] = "",
+) -> Response:
+    """One page."""
+    return _answer(await pages.get(page, authorization), accept_encoding)
+
+
+def _answer(body: Body, accepted: str) -> Response:
+    content, headers = body.encoded(accepted)
+    return Response(content, headers=headers, media_type="application/json")
+
+
+def main() -> None:
+    """Run under uvicorn, as its deployment page says."""
+    uvicorn.run(
+        "bench.peers.fastapi_service:app",
+        port=int(sys.argv[1]),
+        workers=int(sys.argv[2]),
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="error",
+    )
+
+
+if __name__ == "__main__":
+    main()

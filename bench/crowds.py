@@ -1,0 +1,72 @@
+"""Many at once, from nothing: a thousand students, and one student a thousand times."""
+
+from collections.abc import Iterator
+
+from . import processes
+from .cold import pages
+from .load import Answers, Request, ask, percentile, try_asking
+from .processes import Platform, Server
+from .report import Row
+from .turns import Pace
+
+STUDENTS = 1000
+CALL_SECONDS = 0.02
+
+
+def crowd(_: Pace) -> Iterator[Row]:
+    """1000 students at once ask for their page of 15 subjects, 20 ms a call, two
+    workers; once with time enough for all (so do the peers have it), once with the
+    settings as they come, which turn away who could not be served in ten seconds.
+    """
+    with processes.platform(CALL_SECONDS) as source:
+        servers = {
+            "time enough": processes.service(source, 2, REQUEST_TIMEOUT_SECONDS="120"),
+            "as it comes": processes.service(source, 2),
+            "FastAPI": processes.fastapi(source, 2),
+            "aiohttp": processes.aiohttp(source, 2),
+        }
+        for name, starting in servers.items():
+            with starting as server:
+                ask(server.url, pages(source.newcomers(48)), at_once=24)
+                told = _told(server, source, pages(source.newcomers(STUDENTS)))
+            yield _row(f"1000 students at once: {name}", told, name in _PEERS)
+
+
+def one_student(_: Pace) -> Iterator[Row]:
+    """One student's page of 15 subjects is asked for 1000 times at once, 20 ms a call,
+    two workers: 16 calls are needed, and no worker knows what the other does.
+    """
+    with processes.platform(CALL_SECONDS) as source:
+        servers = {
+            "ours": processes.service(source, 2),
+            "FastAPI": processes.fastapi(source, 2),
+            "aiohttp": processes.aiohttp(source, 2),
+        }
+        for name, starting in servers.items():
+            with starting as server:
+                ask(server.url, pages(source.newcomers(48)), at_once=24)
+                told = _told(server, source, pages(source.newcomers(1)) * 1000)
+            yield _row(f"one student 1000 times: {name}", told, name in _PEERS)
+
+
+_PEERS = ("FastAPI", "aiohttp")
+
+
+def _told(server: Server, source: Platform, requests: list[Request]) -> str:
+    source.calls()
+    answers = try_asking(server.url, requests, at_once=len(requests))
+    return f"{_rate(answers)}, {source.calls()} calls"
+
+
+def _rate(answers: Answers) -> str:
+    failed = answers.failures.total()
+    served = len(answers.seconds) - failed
+    told = (
+        f"{served / answers.whole:.0f} pages/s, "
+        f"p99 {percentile(answers.seconds, 0.99):.2f} s"
+    )
+    return f"{told}, {failed} failed" if failed else told
+
+
+def _row(what: str, told: str, is_peer: bool) -> Row:
+    return Row(what, "", told) if is_peer else Row(what, told)
