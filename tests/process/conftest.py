@@ -114,9 +114,9 @@ class Service:
         rows = (row.split() for row in table)
         return {int(row[2][-4:], 16) for row in rows if row[9] in mine} - {0}
 
-    def figures(self, start: str) -> list[float]:
+    def figures(self, start: str, token: str | None = None) -> list[float]:
         """The values of the series on /metrics that start so."""
-        lines = self.get("/metrics")[1].decode().splitlines()
+        lines = self.get("/metrics", token)[1].decode().splitlines()
         return [float(line.split()[-1]) for line in lines if line.startswith(start)]
 
     def signal(self, number: signal.Signals) -> None:

@@ -1,16 +1,28 @@
 """The service behind a real nginx with our file, through rolls and a stop."""
 
+import re
 import signal
 import subprocess
 import time
 
 import pytest
 
+from aims_server.listener import ARRIVAL_SECONDS
+
 from ..operations.balancing import nginx_command, nginx_file
-from ..operations.programs import free_port, wait_for_port
+from ..operations.programs import CONF, free_port, wait_for_port
 from .crowd import Crowd
 
 pytestmark = pytest.mark.process
+
+NGINX = (CONF / "nginx.conf").read_text()
+
+
+def test_nginx_is_the_first_to_close():
+    """It drops idle connections to us before we do, so it never asks on a dead one."""
+    (block,) = re.findall(r"upstream aims_server \{(.*?)\n    \}", NGINX, re.DOTALL)
+    (seconds,) = re.findall(r"^ +keepalive_timeout (\d+)s;", block, re.MULTILINE)
+    assert int(seconds) < ARRIVAL_SECONDS
 
 
 @pytest.fixture(name="front")

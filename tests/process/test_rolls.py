@@ -68,7 +68,8 @@ def test_new_settings_hold_without_a_restart(start):
         roll(service)
         service.wait_for_workers(workers)
         assert service.get("/metrics")[0] == 401
-        assert service.get("/metrics", "t")[0] == 200
+        limits = service.figures("aims_upstream_slots_limit", token="t")
+        assert limits == [100]  # shared out to the last call, whatever the number
     assert "HOST and PORT" not in service.log
     written.write_text("WORKERS=2\nHOST=127.0.0.2\n")
     roll(service)
