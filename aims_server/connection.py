@@ -148,12 +148,14 @@ class Connection(HTTP1ServerConnection):
 
 def _unread(stream: IOStream) -> bool:
     """Whether the client has sent more than was made use of."""
+    if stream.closed():
+        return False
     if stream._read_buffer_size:  # Tornado has no other word for it
         return True
     try:
         return bool(stream.socket.recv(1, socket.MSG_PEEK))
     except OSError:
-        return False  # nothing there, or nobody
+        return False  # nothing there, or a reset
 
 
 async def hang_up(stream: IOStream) -> None:

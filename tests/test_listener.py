@@ -271,6 +271,21 @@ async def test_pipelined_requests_cost_no_answer(house):
 
 
 @pytest.mark.gen_test
+async def test_a_client_that_went_is_no_failure(house, access_lines):
+    """Its last answer has nowhere to go, and nothing is said of it."""
+    client = await Client.connect(house)
+    client.send("/slow")
+    await asyncio.sleep(0.05)
+    house.listener.last_answers()
+    client.transport.abort()
+    await asyncio.sleep(0.05)
+    house.gate.set()
+    await asyncio.wait_for(house.listener.emptied(), 1)
+    await asyncio.sleep(0.05)
+    assert access_lines.getvalue() == ""
+
+
+@pytest.mark.gen_test
 async def test_workers_share_a_burst(house):
     """Of connections that come at once, no listener takes nearly all."""
     other = house.another_listener()

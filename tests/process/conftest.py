@@ -48,6 +48,8 @@ class Service:
             stderr=subprocess.STDOUT,
         )
         self.url = ""
+        #: Whether faults of our own are part of the test, such as a full disk.
+        self.may_fail = False
 
     def wait_until_serving(self) -> "Service":
         """Wait for the line that names the address."""
@@ -153,6 +155,8 @@ def _start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     yield start
     for service in started:
         service.close()
+    logs = [service.log for service in started if not service.may_fail]
+    assert not [log for log in logs if "Traceback" in log]
 
 
 class Platform:

@@ -114,6 +114,7 @@ def test_workers_that_cannot_start_do_not_replace_others(start, tmp_path):
     files = tmp_path / "figures"
     files.mkdir()
     service = start(WORKERS="2", RUNTIME_DIRECTORY=str(files)).wait_until_serving()
+    service.may_fail = True
     workers = service.workers()
     hidden = files.rename(tmp_path / "hidden")
     service.signal(signal.SIGHUP)
