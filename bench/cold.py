@@ -83,7 +83,10 @@ def calls(pace: Pace) -> Iterator[Row]:
 def pages(tokens: list[str]) -> list[Request]:
     """The page of all subjects, for each of these."""
     return [
-        Request("/api/all-attendance", {"Authorization": f"Bearer {token}"})
+        Request(
+            "/api/all-attendance",
+            {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"},
+        )
         for token in tokens
     ]
 

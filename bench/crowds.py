@@ -59,13 +59,14 @@ def _told(server: Server, source: Platform, requests: list[Request]) -> str:
 
 
 def _rate(answers: Answers) -> str:
-    failed = answers.failures.total()
-    served = len(answers.seconds) - failed
+    failures = answers.failures
+    served = len(answers.seconds) - failures.total()
     told = (
         f"{served / answers.whole:.0f} pages/s, "
         f"p99 {percentile(answers.seconds, 0.99):.2f} s"
     )
-    return f"{told}, {failed} failed" if failed else told
+    wrong = ", ".join(f"{count} {what}" for what, count in failures.items())
+    return f"{told}; {wrong}" if wrong else told
 
 
 def _row(what: str, told: str, is_peer: bool) -> Row:

@@ -20,6 +20,7 @@ import uvloop
 
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 PATIENCE_SECONDS = 30
+INCOMPLETE = b'"incomplete":["'  # a page of ours that lacks a subject
 
 Result = TypeVar("Result")
 
@@ -154,7 +155,7 @@ async def _ask(base: str, requests: list[Request], at_once: int) -> Answers:
 
 
 async def _failure(session: aiohttp.ClientSession, base: str, request: Request) -> str:
-    """What went wrong; nothing if it was answered with a 200."""
+    """What went wrong; nothing if it was answered with a 200, and in full."""
     try:
         async with session.request(
             request.method,
@@ -162,10 +163,11 @@ async def _failure(session: aiohttp.ClientSession, base: str, request: Request) 
             headers=request.headers,
             data=request.body,
         ) as answer:
-            await answer.read()
-            return "" if answer.status == 200 else str(answer.status)
+            if answer.status != 200:
+                return str(answer.status)
+            return "incomplete" if INCOMPLETE in await answer.read() else ""
     except (aiohttp.ClientError, TimeoutError) as fault:
-        return repr(fault)
+        return type(fault).__name__
 
 
 def _session() -> aiohttp.ClientSession:
