@@ -7,6 +7,7 @@ silence means a hung loop; downwards one byte that says how to end.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import resource
@@ -34,6 +35,9 @@ LEAVE: Final = b"L"  # it was told to end by somebody else than its parent
 _BEAT: Final = b"."
 _BEAT_SECONDS: Final = 1.0
 _LAG_SECONDS: Final = 0.1
+# A full collection walks through everything that is kept, 30 to 86 ms under load, and
+# was never seen to find anything: let it come a thousand times more seldom.
+_GC_THRESHOLDS: Final = (10_000, 20, 1000)
 _SPARE_FILES: Final = 64
 _MOST_CONNECTIONS: Final = 10_000
 
@@ -67,6 +71,7 @@ def run(
     channel: socket.socket,
 ) -> None:
     """Serve until told to end; the whole of a forked process after its set-up."""
+    gc.set_threshold(*_GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(settings, machine, place, sockets, channel))
 
