@@ -8,10 +8,10 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from itertools import pairwise
 from threading import Thread
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from aims_server.demo.college import College
 
@@ -166,6 +166,15 @@ class Kept:
         self.writer.close()
         await self.writer.wait_closed()
         return rest == b""
+
+
+def run(visit: Coroutine[Any, Any, None]) -> None:
+    """Run it in a loop of its own.
+
+    asyncio.run() would drop the loop that pytest-tornado has made the thread's own.
+    """
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(visit)
 
 
 @contextlib.asynccontextmanager

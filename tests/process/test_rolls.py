@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from .crowd import Crowd, Kept
+from .crowd import Crowd, Kept, run
 
 pytestmark = pytest.mark.process
 
@@ -55,7 +55,7 @@ def test_a_roll_is_no_ill_health(start):
             assert await probe.answer() == (200, True)
             assert await probe.ended()
 
-    asyncio.run(visit())
+    run(visit())
     service.wait_for_workers(2)  # sooner than the delay, with nobody left to serve
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from .crowd import Crowd, Kept, probe, tokens
+from .crowd import Crowd, Kept, probe, run, tokens
 
 pytestmark = pytest.mark.process
 
@@ -47,7 +47,7 @@ def test_sigterm_drains(busy, platform):
         assert await working.ended()
         assert time.monotonic() - began < 5
 
-    asyncio.run(visit())
+    run(visit())
     assert service.wait(2) == 0
 
 
@@ -86,7 +86,7 @@ def test_sigint_drains_without_the_delay(busy, platform):
         assert await working.answer() == (200, True)
         assert await working.ended()
 
-    asyncio.run(visit())
+    run(visit())
     assert service.wait(3) == 0
 
 
@@ -108,7 +108,7 @@ def test_the_grace_period_ends(busy, platform):
         assert await hanging.ended()
 
     began = time.monotonic()
-    asyncio.run(visit())
+    run(visit())
     assert service.wait() == 0
     assert 0.5 < time.monotonic() - began < 5
     assert service.log.count("cut off") == 1
