@@ -158,6 +158,15 @@ class BaseHandler(RequestHandler):
                 self.request.request_time(), self.cache_outcome, self.upstream_seconds
             )
             self.set_header("Server-Timing", timing)
+        if not self._finished:
+            # Before the client can know of it: sending wakes the client, often on this
+            # CPU, and a worker killed just then would not have counted what it served.
+            self.desk.metrics.request_finished(
+                self.route,
+                self.request.method or "",
+                self.get_status(),
+                self.request.request_time(),
+            )
         return super().finish(chunk)
 
     def compute_etag(self) -> None:
@@ -188,18 +197,14 @@ class BaseHandler(RequestHandler):
             _log.error("Unexpected failure in %s", self.route, exc_info=value)
 
     def on_finish(self) -> None:
-        """One access line and one sample for every request, whatever its end."""
-        desk, request = self.desk, self.request
-        seconds = request.request_time()
-        status = self.get_status()
-        method = request.method or ""
-        desk.metrics.request_finished(self.route, method, status, seconds)
-        desk.access_log.write(
+        """One access line for every request, whatever its end."""
+        request = self.request
+        self.desk.access_log.write(
             route=self.route,
-            method=method,
+            method=request.method or "",
             path=request.path,
-            status=status,
-            seconds=seconds,
+            status=self.get_status(),
+            seconds=request.request_time(),
             request_id=self.request_id,
             address=self.address,
             cache=self.cache_outcome,

@@ -111,11 +111,12 @@ class FastLane:
             ("Date", self._today()),
             ("Server-Timing", server_timing(time.perf_counter() - began, "HIT")),
         )
-        _send(connection, status, variant, common)
         seconds = time.perf_counter() - began
+        # Before the client can know of it (see BaseHandler.finish).
         desk.metrics.request_started()
         desk.metrics.lookup(resource, "HIT")
         desk.metrics.request_finished(resource, "GET", status, seconds)
+        _send(connection, status, variant, common)
         desk.access_log.write(
             route=resource,
             method="GET",
