@@ -50,7 +50,7 @@ class Metrics:
         else:
             ledger = Ledger(directory)
             ledger.open_slot(worker)
-            # The library takes the directory from nowhere else.
+            # Written, not read: the library takes the directory from nowhere else.
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory  # noqa: TID251
             make = Families(values.MultiProcessValue(lambda: worker), None)
             self._exposed.register(ledger)

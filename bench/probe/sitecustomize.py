@@ -46,7 +46,8 @@ def install(path: str) -> None:
         step(self)
         note(STEP, perf_counter() - wall, thread_time() - cpu)
 
-    # The probe replaces what both own; there is no other way in.
+    # The probe replaces methods of both, which mypy rightly calls an assignment to a
+    # method; there is no other way in.
     selectors.EpollSelector.select = select  # type: ignore[assignment,method-assign]
     events.Handle._run = run  # type: ignore[method-assign]
 
