@@ -62,6 +62,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     """One worker's objects, for whoever runs it."""
 
     front: FrontDoor
+    lane: FastLane
     lifecycle: Lifecycle
     metrics: Metrics
     store: MemoryStore[Any]
@@ -160,9 +161,8 @@ def build(
         clock=clock,
     )
     return Worker(
-        front=FrontDoor(
-            make_application(desk, settings.metrics_token or ""), FastLane(desk)
-        ),
+        front=FrontDoor(make_application(desk, settings.metrics_token or "")),
+        lane=FastLane(desk),
         lifecycle=desk.lifecycle,
         metrics=metrics,
         store=store,

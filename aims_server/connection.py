@@ -1,5 +1,5 @@
-"""One client's connection: how its messages are framed, whether it is idle, and how it
-ends so that nothing sent is lost.
+"""One client's connection: each request goes to the fast lane or, byte for byte, to
+Tornado; and how it ends so that nothing sent is lost.
 """
 
 import asyncio
@@ -7,13 +7,11 @@ import logging
 import re
 import socket
 import time
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, cast
 
-from tornado.http1connection import (
-    HTTP1Connection,
-    HTTP1ConnectionParameters,
-    HTTP1ServerConnection,
-)
+import msgspec
+from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
 from tornado.httputil import (
     HTTPHeaders,
     HTTPInputError,
@@ -22,15 +20,30 @@ from tornado.httputil import (
 )
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
-__all__ = ["Connection", "Peer", "hang_up"]
+from .stream import Stream
+
+__all__ = ["LINGER_SECONDS", "Connection", "Lane", "Peer", "Terms"]
 
 _log = logging.getLogger(__name__)
 
 # Who connects means to ask something: so long a new connection is not idle.
 _FIRST_REQUEST_SECONDS: Final = 1.0
-_LINGER_SECONDS: Final = 1.0
-_CHUNK_BYTES: Final = 64 * 1024
+LINGER_SECONDS: Final = 1.0
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+
+
+class Lane(Protocol):
+    """Answers at once what can be answered without waiting."""
+
+    def answer(
+        self, request: bytes, peer: str, *, last: bool
+    ) -> tuple[Sequence[bytes], bool] | None:
+        """The parts of the answer to one whole request, and whether the connection ends
+        with it; or None: let Tornado judge it.
+
+        ``peer`` is the socket's other end; ``last`` says that the connection is to end,
+        whatever the client would like.
+        """
 
 
 class Peer:
@@ -38,13 +51,25 @@ class Peer:
 
     protocol = "http"
 
-    def __init__(self, stream: IOStream, address: tuple[Any, ...]) -> None:
-        inet = stream.socket.family in (socket.AF_INET, socket.AF_INET6)
+    def __init__(self, family: int, address: Any) -> None:
+        inet = family in (socket.AF_INET, socket.AF_INET6)
         self.address = address
         self.remote_ip = str(address[0]) if inet and address else "0.0.0.0"
 
     def __str__(self) -> str:
         return self.remote_ip
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What a listener asks of all its connections.
+
+    ``arrival_seconds`` is how long a header block may take to arrive, and a kept
+    connection to begin with the next one.
+    """
+
+    params: HTTP1ConnectionParameters
+    lane: Lane | None
+    arrival_seconds: float
 
 
 class _Message(HTTP1Connection):
@@ -59,16 +84,18 @@ class _Message(HTTP1Connection):
             raise HTTPInputError("Bare LF in a header block")
         return super()._parse_headers(data)
 
-    @property
-    def closes(self) -> bool:
-        return self._disconnect_on_finish
-
     def close_after_answer(self) -> None:
         if self._response_start_line is None and not self._write_finished:
             # Tornado's own mark: it adds the header, and closes when all is sent.
             self._disconnect_on_finish = True
             if self._request_headers is not None:
                 self._request_headers["Connection"] = "close"
+
+    def client_left(self) -> None:
+        """Tell whoever works for this client alone; the answer is sent all the same."""
+        callback, self._close_callback = self._close_callback, None
+        if callback is not None:
+            callback()
 
     def _can_keep_alive(
         self, start_line: RequestStartLine, headers: HTTPHeaders
@@ -79,37 +106,88 @@ class _Message(HTTP1Connection):
             headers["Connection"] = "close"
         return kept
 
-    def _finish_request(self, future: "asyncio.Future[None] | None") -> None:
-        if self._disconnect_on_finish and _unread(self.stream):
-            # A pipelined request: closing on it would reset the connection, and the
-            # answer with it.
-            self._clear_callbacks()
-            hanging_up = asyncio.ensure_future(hang_up(self.stream))
-            hanging_up.add_done_callback(super()._finish_request)
-            return
-        super()._finish_request(future)
 
+class Connection(asyncio.Protocol):
+    """Serves one client, a request at a time, from its accepted socket on.
 
-class Connection(HTTP1ServerConnection):
-    """As Tornado's, with our messages; knows whether it is idle."""
+    Between requests the lane has the first look at what arrives. What it declines goes
+    to Tornado's parser as it came, with all that follows until nothing of it is left.
+    """
 
+    _transport: asyncio.Transport
+    _stream: Stream
     _message: _Message | None = None
+    _serving: "asyncio.Task[None] | None" = None
+    _made = False
+    _leaving = False
 
     def __init__(
-        self, stream: IOStream, params: HTTP1ConnectionParameters, context: Peer
+        self,
+        server: HTTPServerConnectionDelegate,
+        terms: Terms,
+        connected: socket.socket,
+        address: Any,
     ) -> None:
-        super().__init__(stream, params, context)
-        self._expected_until = time.monotonic() + _FIRST_REQUEST_SECONDS
+        self._server = server
+        self._terms = terms
+        self._socket = connected
+        self._peer = Peer(connected.family, address)
+        now = time.monotonic()
+        self._expected_until = now + _FIRST_REQUEST_SECONDS
+        self._due = now + terms.arrival_seconds
+
+    # -- what the transport calls -----------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to serve."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._stream = Stream(self._transport, self._hang_up)
+        self._made = True
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a request, or let Tornado have it."""
+        if self._leaving:
+            return
+        if self._serving is None:
+            if self._answered(data):
+                return
+            self._serving = asyncio.create_task(self._serve())
+        self._stream.feed(data)
+
+    def eof_received(self) -> bool:
+        """Answer what was asked before the end, then end too."""
+        if self._leaving or self._serving is None:
+            return False
+        self._stream.feed_eof()
+        if self._message is not None:
+            self._message.client_left()
+        return True
+
+    def pause_writing(self) -> None:
+        """The client does not read as fast as it asks."""
+        self._stream.fall_behind()
+
+    def resume_writing(self) -> None:
+        """It has read most of it."""
+        self._stream.catch_up()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """Let go of everything."""
+        self._stream.lost()
+        self._server.on_close(self)
+
+    # -- what the listener asks -------------------------------------------
 
     @property
     def idle(self) -> bool:
-        """Whether no request is under way, has begun to come, or is expected."""
+        """Whether no request is under way, has begun to come, or is expected, and every
+        answer is sent.
+        """
         return (
-            self._message is not None
-            and not self._message.arrived
-            and self.stream.reading()  # or a request is on its way to the message
-            and not _unread(self.stream)
-            and time.monotonic() > self._expected_until
+            time.monotonic() > self._expected_until
+            and self._serving is None
+            and not self._transport.get_write_buffer_size()
+            and not _waits(self._socket)
         )
 
     def close_after_answer(self) -> None:
@@ -117,55 +195,94 @@ class Connection(HTTP1ServerConnection):
         if self._message is not None and self._message.arrived:
             self._message.close_after_answer()
 
-    async def _server_request_loop(
-        self, delegate: HTTPServerConnectionDelegate
-    ) -> None:
-        # Tornado 6.6.1's loop, but for the class of the message.
-        try:
-            while True:
-                message = _Message(self.stream, False, self.params, self.context)
-                self._message = message
-                request = delegate.start_request(self, message)
-                try:
-                    kept = await message.read_response(request)
-                except (
-                    StreamClosedError,
-                    UnsatisfiableReadError,
-                    asyncio.CancelledError,
-                ):
-                    return
-                except Exception:  # noqa: BLE001 - one connection's end, told and shut
-                    _log.exception("Unexpected failure of a connection")
-                    message.close()
-                    return
-                if not kept:
-                    return
-                self._expected_until = 0.0
-                await asyncio.sleep(0)
-        finally:
-            delegate.on_close(self)
+    def close_if_overdue(self, now: float) -> None:
+        """End if what should have arrived by ``now`` (monotonic seconds) has not."""
+        if now < self._due or (self._message is not None and self._message.arrived):
+            return
+        if self._transport.get_write_buffer_size():
+            self._await_request()  # the client is still reading
+        else:
+            self.close()
 
+    def close(self) -> None:
+        """End as soon as what was written is sent."""
+        self._stream.close()
 
-def _unread(stream: IOStream) -> bool:
-    """Whether the client has sent more than was made use of."""
-    if stream.closed():
-        return False
-    if stream._read_buffer_size:  # Tornado has no other word for it
+    def abort(self) -> None:
+        """End now, whatever is under way."""
+        if self._made:
+            self._transport.abort()
+
+    # -- a request --------------------------------------------------------
+
+    def _answered(self, data: bytes) -> bool:
+        """Whether the lane has answered all that there is."""
+        terms = self._terms
+        if terms.lane is None or self._stream.behind:
+            return False
+        answer = terms.lane.answer(
+            data, self._peer.remote_ip, last=terms.params.no_keep_alive
+        )
+        if answer is None:
+            return False
+        parts, last = answer
+        self._transport.writelines(parts)
+        self._expected_until = 0.0
+        self._await_request()
+        if last:
+            self.close()
         return True
+
+    async def _serve(self) -> None:
+        """Let Tornado read and answer all that has arrived, then return to the lane."""
+        stream = self._stream
+        try:
+            while await self._serve_one() and not stream.closed():
+                if not stream.unread and not stream.ended:
+                    self._expected_until = 0.0
+                    self._await_request()
+                    self._serving = None
+                    return
+        except (StreamClosedError, UnsatisfiableReadError, asyncio.CancelledError):
+            pass
+        except Exception:  # noqa: BLE001 - one connection's end, told and shut
+            _log.exception("Unexpected failure of a connection")
+        finally:
+            self._message = None
+        stream.close()
+
+    async def _serve_one(self) -> bool:
+        """Whether the connection is kept after it."""
+        self._await_request()
+        message = self._message = _Message(
+            cast(IOStream, self._stream), False, self._terms.params, self._peer
+        )
+        return await message.read_response(self._server.start_request(self, message))
+
+    def _await_request(self) -> None:
+        self._due = time.monotonic() + self._terms.arrival_seconds
+
+    # -- the end ----------------------------------------------------------
+
+    def _hang_up(self) -> None:
+        """Close without a reset: say so first, and let the client read and go.
+
+        To close while something it sent is unread would reset the connection, and take
+        along what was not read of the answer.
+        """
+        self._leaving = True
+        transport = self._transport
+        if not (self._stream.unread or _waits(self._socket)):
+            transport.close()
+        elif not transport.is_closing():
+            transport.resume_reading()
+            transport.write_eof()
+            asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.abort)
+
+
+def _waits(connected: socket.socket) -> bool:
+    """Whether something has come that the event loop has not read yet."""
     try:
-        return bool(stream.socket.recv(1, socket.MSG_PEEK))
+        return bool(connected.recv(1, socket.MSG_PEEK))
     except OSError:
         return False  # nothing there, or a reset
-
-
-async def hang_up(stream: IOStream) -> None:
-    """Close without a reset: say so first, and let the client read and go."""
-    try:
-        stream.socket.shutdown(socket.SHUT_WR)
-        async with asyncio.timeout(_LINGER_SECONDS):
-            while True:
-                await stream.read_bytes(_CHUNK_BYTES, partial=True)
-    except (StreamClosedError, UnsatisfiableReadError, TimeoutError, OSError):
-        pass  # the client has gone or will not: closing is all that is left
-    finally:
-        stream.close()

@@ -103,6 +103,7 @@ async def _serve(
     )
     listener = Listener(
         worker.front,
+        lane=worker.lane,
         max_connections=_connections(place),
         on_refused=lambda: metrics.limited("connections"),
     )

@@ -132,7 +132,9 @@ def http_server(
     io_loop: IOLoop, _unused_port: Any, worker: Worker
 ) -> Iterator[HTTPServer]:
     """The service's own server in place of pytest-tornado's plain one."""
-    listener = Listener(worker.front, max_connections=2000, on_refused=bool)
+    listener = Listener(
+        worker.front, lane=worker.lane, max_connections=2000, on_refused=bool
+    )
     listener.add_socket(_unused_port[0])
     yield listener
     listener.stop()

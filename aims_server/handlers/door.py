@@ -3,7 +3,7 @@ bodies that still lets the client read its 413.
 """
 
 from collections.abc import Awaitable
-from typing import Final, cast
+from typing import Final
 
 from tornado.httputil import (
     HTTPConnection,
@@ -16,7 +16,6 @@ from tornado.httputil import (
 )
 
 from ..requests import MAX_BODY_BYTES
-from .fastlane import Connection, FastLane
 
 __all__ = ["DISCARD_BYTES", "FrontDoor"]
 
@@ -26,43 +25,23 @@ DISCARD_BYTES: Final = 64 * 1024 * 1024
 
 
 class FrontDoor(HTTPServerConnectionDelegate):
-    """Passes on only what is well framed: to the fast lane what it takes, to the
-    application all else.
-    """
+    """Passes on to the application only what is well framed."""
 
-    def __init__(
-        self, application: HTTPServerConnectionDelegate, lane: FastLane
-    ) -> None:
+    def __init__(self, application: HTTPServerConnectionDelegate) -> None:
         self._application = application
-        self._lane = lane
 
     def start_request(
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
         """Begin to read one message."""
-        return _Message(self._application, self._lane, server_conn, request_conn)
-
-    def on_close(self, server_conn: object) -> None:
-        """Pass on that a connection is gone."""
-        self._application.on_close(server_conn)
+        return _Message(self._application.start_request(server_conn, request_conn))
 
 
 class _Message(HTTPMessageDelegate):
     """One request on its way in."""
 
-    def __init__(
-        self,
-        application: HTTPServerConnectionDelegate,
-        lane: FastLane,
-        server_conn: object,
-        request_conn: HTTPConnection,
-    ) -> None:
-        self._application = application
-        self._lane = lane
-        self._server_conn = server_conn
-        self._request_conn = request_conn
-        self._connection = cast(Connection, request_conn)
-        self._inner: HTTPMessageDelegate | None = None
+    def __init__(self, inner: HTTPMessageDelegate) -> None:
+        self._inner = inner
         self._received = 0
 
     def headers_received(
@@ -75,37 +54,16 @@ class _Message(HTTPMessageDelegate):
             raise HTTPInputError("More than one Content-Length")
         if "Transfer-Encoding" in headers and start_line.version == "HTTP/1.0":
             raise HTTPInputError("Transfer-Encoding in HTTP/1.0")
-        if self._lane.takes(start_line, headers):
-            # To be answered when it is whole: an answer before that closes the
-            # connection.
-            self._head = (start_line, headers)
-            return None
-        return self._enter(start_line, headers)
+        return self._inner.headers_received(start_line, headers)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        if self._inner is None or self._received > MAX_BODY_BYTES:
+        if self._received > MAX_BODY_BYTES:
             return None
         self._received += len(chunk)
         return self._inner.data_received(chunk)
 
     def finish(self) -> None:
-        if self._inner is None:
-            start_line, headers = self._head
-            if self._lane.serve(self._connection, start_line, headers):
-                return
-            self._enter(start_line, headers)
-        assert self._inner is not None
         self._inner.finish()
 
     def on_connection_close(self) -> None:
-        if self._inner is not None:
-            self._inner.on_connection_close()
-
-    def _enter(
-        self, start_line: RequestStartLine, headers: HTTPHeaders
-    ) -> Awaitable[None] | None:
-        """Go the usual way, through the application."""
-        self._inner = self._application.start_request(
-            self._server_conn, self._request_conn
-        )
-        return self._inner.headers_received(start_line, headers)
+        self._inner.on_connection_close()

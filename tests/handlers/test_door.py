@@ -215,7 +215,7 @@ class TestSlowness:
     def http_server(self, io_loop, _unused_port, worker):
         """A server that waits half a second only and cuts slow clients soon."""
         listener = Listener(
-            worker.front, max_connections=2000, on_refused=bool,
+            worker.front, lane=worker.lane, max_connections=2000, on_refused=bool,
             arrival_seconds=0.5,
         )  # fmt: skip
         listener.add_socket(_unused_port[0])
@@ -266,7 +266,9 @@ class TestCrowd:
     @pytest.fixture
     def http_server(self, io_loop, _unused_port, worker):
         """A server that takes 20 connections."""
-        listener = Listener(worker.front, max_connections=20, on_refused=bool)
+        listener = Listener(
+            worker.front, lane=worker.lane, max_connections=20, on_refused=bool
+        )
         listener.add_socket(_unused_port[0])
         yield listener
         listener.stop()
