@@ -10,12 +10,14 @@ from typing import Final
 import msgspec
 
 from .cache import Entry
+from .cors import HeaderPairs
 from .requests import accepts_gzip
 
 __all__ = [
     "Answer",
     "Variant",
     "freshness_headers",
+    "header_lines",
     "make_answer",
     "matches",
     "server_timing",
@@ -30,11 +32,19 @@ STUDENT_VARY: Final = "Authorization, Origin, Accept-Encoding"
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """One encoding of an answer: its bytes and the headers that never change."""
+    """One encoding of an answer: its bytes and the headers that never change, as pairs
+    and as they stand in a header block.
+    """
 
     body: bytes
     etag: str
-    headers: tuple[tuple[str, str], ...]
+    headers: HeaderPairs
+    block: str
+
+    @property
+    def unchanged_block(self) -> str:
+        """Of these headers, those of a 304."""
+        return header_lines((("ETag", self.etag), ("Vary", STUDENT_VARY)))
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -56,8 +66,8 @@ class Answer(msgspec.Struct, frozen=True):
         return self.plain
 
 
-# A Struct, its headers and their strings: 500 and some (tests/test_answers.py).
-_VARIANT_BYTES: Final = 600
+# A Struct, its headers twice and their strings: 700 and some (tests/test_answers.py).
+_VARIANT_BYTES: Final = 800
 
 
 def matches(if_none_match: str | None, variant: Variant) -> bool:
@@ -73,14 +83,14 @@ def matches(if_none_match: str | None, variant: Variant) -> bool:
 async def make_answer(body: bytes) -> Answer:
     """The answer for these JSON bytes; large ones are compressed off the loop."""
     digest = hashlib.blake2b(body, digest_size=12).hexdigest()
-    plain = _variant(body, f'W/"{digest}"', ())
+    plain = _variant(body, f'W/"{digest}"')
     if len(body) < _COMPRESS_FROM:
         return Answer(plain, None)
     if len(body) < _COMPRESS_OFF_LOOP_FROM:
         packed = _compressed(body)
     else:
         packed = await asyncio.to_thread(_compressed, body)
-    encoding = (("Content-Encoding", "gzip"),)
+    encoding = ("Content-Encoding", "gzip")
     return Answer(plain, _variant(packed, f'W/"{digest}-gzip"', encoding))
 
 
@@ -88,7 +98,7 @@ def _compressed(body: bytes) -> bytes:
     return gzip.compress(body, _GZIP_LEVEL, mtime=0)
 
 
-def _variant(body: bytes, etag: str, encoding: tuple[tuple[str, str], ...]) -> Variant:
+def _variant(body: bytes, etag: str, *encoding: tuple[str, str]) -> Variant:
     headers = (
         ("Content-Type", "application/json; charset=utf-8"),
         ("Content-Length", str(len(body))),
@@ -96,12 +106,15 @@ def _variant(body: bytes, etag: str, encoding: tuple[tuple[str, str], ...]) -> V
         ("Vary", STUDENT_VARY),
         *encoding,
     )
-    return Variant(body, etag, headers)
+    return Variant(body, etag, headers, header_lines(headers))
 
 
-def freshness_headers(
-    entry: Entry[Answer], outcome: str, now: float
-) -> tuple[tuple[str, str], ...]:
+def header_lines(headers: HeaderPairs) -> str:
+    """Headers as they stand in a header block."""
+    return "".join([f"{name}: {value}\r\n" for name, value in headers])
+
+
+def freshness_headers(entry: Entry[Answer], outcome: str, now: float) -> HeaderPairs:
     """``X-Cache``, ``Age`` and ``Cache-Control`` of an answer served at ``now``
     (monotonic seconds): how old it is, and for how long it may be used again.
     """

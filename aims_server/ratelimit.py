@@ -11,20 +11,40 @@ import struct
 import time
 import weakref
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-__all__ = ["BucketTable", "ClockNs", "Decision", "RateLimiter"]
+__all__ = ["Bucket", "BucketTable", "ClockNs", "Decision", "RateLimiter"]
 
 ClockNs = Callable[[], int]
 
 _WAYS: Final = 8
 _KEY_BYTES: Final = 16
-_SET: Final = struct.Struct("=" + f"{_KEY_BYTES}s" * _WAYS + f"{_WAYS}q")
-_STAMP: Final = struct.Struct("=q")
+_KEYS: Final = struct.Struct(f"{_KEY_BYTES}s" * _WAYS)
+_STAMP_BYTES: Final = 8
+_SET_BYTES: Final = _WAYS * (_KEY_BYTES + _STAMP_BYTES)
 _KEY_PREFIX: Final = struct.Struct("=Q")
+_REMEMBERED_BUCKETS: Final = 16384
 _SECOND: Final = 1_000_000_000
 _MINUTE: Final = 60 * _SECOND
+
+
+class Bucket:
+    """One key's place in a table: its set, and the slot where it was seen last."""
+
+    __slots__ = ("first_stamp", "key", "key_at", "number", "stamp_at")
+
+    def __init__(self, key: bytes, number: int) -> None:
+        self.key = key
+        self.number = number
+        self.first_stamp = (number * _SET_BYTES + _WAYS * _KEY_BYTES) // _STAMP_BYTES
+        self.point_at(0)
+
+    def point_at(self, way: int) -> None:
+        """Have it be in this slot of its set."""
+        self.key_at = self.number * _SET_BYTES + way * _KEY_BYTES
+        self.stamp_at = self.first_stamp + way
 
 
 class BucketTable:
@@ -45,44 +65,55 @@ class BucketTable:
     def __init__(self, slots: int = 65536) -> None:
         """Reserve `slots` slots, rounded up to whole sets of eight."""
         self._sets = max(1, -(-slots // _WAYS))
-        self._memory = mmap.mmap(-1, self._sets * _SET.size)
+        self._memory = mmap.mmap(-1, self._sets * _SET_BYTES)
+        self._stamps = memoryview(self._memory).cast("q")
         self._lock_file = os.memfd_create("rate-limits")
         weakref.finalize(self, os.close, self._lock_file)
 
     def __len__(self) -> int:
         return self._sets * _WAYS
 
-    def charge(self, key: bytes, cost: int, ceiling: int, clock_ns: ClockNs) -> int:
-        """Move the stamp of `key` on by `cost` ns, not past `ceiling` ns ahead of now.
+    def bucket(self, key: bytes) -> Bucket:
+        """Where the stamp of `key` belongs; `key` is 16 uniformly distributed bytes."""
+        return Bucket(key, _KEY_PREFIX.unpack_from(key)[0] % self._sets)
+
+    def charge(self, bucket: Bucket, cost: int, ceiling: int, clock_ns: ClockNs) -> int:
+        """Move a bucket's stamp on by `cost` ns, not past `ceiling` ns ahead of now.
 
         Returns how far ahead of now the stamp is after the charge; if that is more than
-        `ceiling`, the charge was not made. `key` is 16 uniformly distributed bytes.
+        `ceiling`, the charge was not made.
         """
-        number = _KEY_PREFIX.unpack_from(key)[0] % self._sets
-        start = number * _SET.size
-        fcntl.lockf(self._lock_file, fcntl.LOCK_EX, 1, number)
+        fcntl.lockf(self._lock_file, fcntl.LOCK_EX, 1, bucket.number)
         try:
             now = clock_ns()  # under the lock: a reading from before it may be old
-            row = _SET.unpack_from(self._memory, start)
-            stamps = row[_WAYS:]
-            known = key in row
-            if known:
-                way = row.index(key)
-                ahead = max(stamps[way] - now, 0) + cost
-            else:
-                way = stamps.index(min(stamps))
-                ahead = cost
+            known = self._find(bucket)
+            at = bucket.stamp_at
+            ahead = max(self._stamps[at] - now, 0) + cost if known else cost
             if ahead <= ceiling:
                 # The stamp goes first: killed between the two, a worker leaves the old
                 # key charged for one call of the new one, and nothing worse.
-                at = start + _WAYS * _KEY_BYTES + way * _STAMP.size
-                _STAMP.pack_into(self._memory, at, now + ahead)
+                self._stamps[at] = now + ahead
                 if not known:
-                    at = start + way * _KEY_BYTES
-                    self._memory[at : at + _KEY_BYTES] = key
+                    self._memory[bucket.key_at : bucket.key_at + _KEY_BYTES] = (
+                        bucket.key
+                    )
         finally:
-            fcntl.lockf(self._lock_file, fcntl.LOCK_UN, 1, number)
-        return int(ahead)
+            fcntl.lockf(self._lock_file, fcntl.LOCK_UN, 1, bucket.number)
+        return ahead
+
+    def _find(self, bucket: Bucket) -> bool:
+        """Point the bucket at its slot; False if that is another key's, to be taken."""
+        key_at = bucket.key_at
+        if self._memory[key_at : key_at + _KEY_BYTES] == bucket.key:
+            return True  # where it was the last time
+        keys = _KEYS.unpack_from(self._memory, bucket.number * _SET_BYTES)
+        if bucket.key in keys:
+            bucket.point_at(keys.index(bucket.key))
+            return True
+        first = bucket.first_stamp
+        stamps = self._stamps[first : first + _WAYS].tolist()
+        bucket.point_at(stamps.index(min(stamps)))
+        return False
 
 
 class Decision(NamedTuple):
@@ -131,11 +162,13 @@ class RateLimiter:
         self._ceiling = self._cost * per_minute
         self._clock_ns = clock_ns
         self._hash = blake2b(name.encode() + b"\0", digest_size=_KEY_BYTES, key=secret)
+        # To hash a key takes longer than to look it up; memory is bounded by the number
+        self._bucket = lru_cache(_REMEMBERED_BUCKETS)(self._hashed)
 
     def take(self, key: bytes | str) -> Decision:
         """Take one token of `key` if there is one."""
         ahead = self._table.charge(
-            self._hashed(key), self._cost, self._ceiling, self._clock_ns
+            self._bucket(key), self._cost, self._ceiling, self._clock_ns
         )
         spare = self._ceiling - ahead
         if spare < 0:
@@ -146,13 +179,13 @@ class RateLimiter:
     def give_back(self, key: bytes | str) -> None:
         """Undo one successful take of `key`."""
         self._table.charge(
-            self._hashed(key), -self._cost, self._ceiling, self._clock_ns
+            self._bucket(key), -self._cost, self._ceiling, self._clock_ns
         )
 
-    def _hashed(self, key: bytes | str) -> bytes:
+    def _hashed(self, key: bytes | str) -> Bucket:
         if isinstance(key, str):
             # A user name out of JSON may hold a lone surrogate, and is a key even so.
             key = key.encode("utf-8", "surrogatepass")
         hashed = self._hash.copy()
         hashed.update(key)
-        return hashed.digest()
+        return self._table.bucket(hashed.digest())

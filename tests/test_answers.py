@@ -119,7 +119,7 @@ def test_a_tag_among_others_matches(page):
 @given(st.none() | st.text(max_size=40))
 def test_nothing_else_matches(condition):
     """A condition that does not name the tag never yields a 304."""
-    variant = Variant(b"{}", 'W/"0123456789abcdef01234567"', ())
+    variant = Variant(b"{}", 'W/"0123456789abcdef01234567"', (), "")
     if "*" not in (condition or ""):
         assert not matches(condition, variant)
 

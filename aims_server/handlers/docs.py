@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from .. import openapi
-from ..answers import Answer, Variant, matches
+from ..answers import Answer, Variant, header_lines, matches
 from ..errors import NotFound
 from .base import BaseHandler
 
@@ -97,7 +97,7 @@ def _answer(path: str) -> Answer:
             ("Referrer-Policy", "no-referrer"),
             *encoding,
         )
-        return Variant(body, etag, headers)
+        return Variant(body, etag, headers, header_lines(headers))
 
     return Answer(
         variant(body, f'W/"{digest}"'),

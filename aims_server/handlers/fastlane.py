@@ -8,7 +8,7 @@ from typing import Final
 
 from tornado.httputil import format_timestamp
 
-from ..answers import Variant, freshness_headers, matches, server_timing
+from ..answers import freshness_headers, header_lines, matches, server_timing
 from ..errors import ApiError
 from ..heads import plain_get
 from ..requests import client_address, request_id, wants_fresh
@@ -24,6 +24,9 @@ _PAGES: Final = {
     "/api/all-attendance": ALL_ATTENDANCE,
     "/api/quiz": QUIZ,
 }
+_OK: Final = "HTTP/1.1 200 OK\r\n"
+_NOT_MODIFIED: Final = "HTTP/1.1 304 Not Modified\r\n"
+_CLOSE: Final = "Connection: close\r\n"
 
 
 class FastLane:
@@ -36,7 +39,8 @@ class FastLane:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._date = (0, "")
+        self._second = 0
+        self._end = ""
 
     def answer(
         self, request: bytes, peer: str, *, last: bool
@@ -75,19 +79,27 @@ class FastLane:
         except ApiError:
             return None
         variant = entry.value.variant(headers.get("accept-encoding"))
-        status = 304 if matches(headers.get("if-none-match"), variant) else 200
+        unchanged = matches(headers.get("if-none-match"), variant)
         identity = request_id(headers.get("x-request-id"))
-        common = (
-            *freshness_headers(entry, "HIT", now),
-            *quota.headers(),
-            *desk.cors.headers(headers.get("origin")),
-            ("X-Request-Id", identity),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Date", self._today()),
-            ("Server-Timing", server_timing(time.perf_counter() - began, "HIT")),
-        )
+        last = last or headers.get("connection") == "close"
         seconds = time.perf_counter() - began
+        block = (
+            (_NOT_MODIFIED if unchanged else _OK)
+            + (variant.unchanged_block if unchanged else variant.block)
+            + header_lines(
+                (
+                    *freshness_headers(entry, "HIT", now),
+                    *quota.headers(),
+                    *desk.cors.headers(headers.get("origin")),
+                    ("X-Request-Id", identity),
+                    ("Server-Timing", server_timing(seconds, "HIT")),
+                )
+            )
+            + (_CLOSE if last else "")
+            + self._common()
+        ).encode("latin-1")
         # Before the client can know of it (see BaseHandler.finish).
+        status = 304 if unchanged else 200
         desk.metrics.request_started()
         desk.metrics.lookup(resource, "HIT")
         desk.metrics.request_finished(resource, "GET", status, seconds)
@@ -101,35 +113,15 @@ class FastLane:
             address=address,
             cache="HIT",
         )
-        last = last or headers.get("connection") == "close"
-        return _parts(status, variant, common, last=last), last
+        return ((block,) if unchanged else (block, variant.body)), last
 
-    def _today(self) -> str:
-        """The ``Date`` header, put into words once a second."""
+    def _common(self) -> str:
+        """What ends every header block, put into words once a second."""
         second = int(time.time())
-        if second != self._date[0]:
-            self._date = (second, format_timestamp(second))
-        return self._date[1]
-
-
-_STATUS_LINES: Final = {
-    200: b"HTTP/1.1 200 OK\r\n",
-    304: b"HTTP/1.1 304 Not Modified\r\n",
-}
-
-
-def _parts(
-    status: int,
-    variant: Variant,
-    headers: tuple[tuple[str, str], ...],
-    *,
-    last: bool,
-) -> Sequence[bytes]:
-    own = variant.headers
-    if status == 304:
-        own = tuple(pair for pair in own if pair[0] in ("ETag", "Vary"))
-    lines = [f"{name}: {value}\r\n" for name, value in (*own, *headers)]
-    if last:
-        lines.append("Connection: close\r\n")
-    head = _STATUS_LINES[status] + "".join(lines).encode("latin-1") + b"\r\n"
-    return (head, variant.body) if status == 200 else (head,)
+        if second != self._second:
+            self._second = second
+            self._end = (
+                "X-Content-Type-Options: nosniff\r\n"
+                f"Date: {format_timestamp(second)}\r\n\r\n"
+            )
+        return self._end
