@@ -23,9 +23,9 @@ The map of the package in call order; higher may import lower, never the reverse
     limits, cors, requests, sessions
                   policies over plain values: how often, from where, what, who
     metrics       what is counted: labels (the words), series, ledger (the files of all
-                  workers), overview (the JSON form)
+                  workers), exposition (the text form), overview (the JSON form)
     logs          what is told: lines (the form), scrubbing (no secrets)
-    cache, singleflight, slots, breaker, retry, ratelimit, pacing, deadline
+    cache, singleflight, slots, breaker, retry, ratelimit, pacing, cells, deadline
                   mechanisms: they know no HTTP and nothing of us
     roster, lifecycle              who serves and who leaves; whether work is taken
     models, wire                   what the platform tells; how it writes it

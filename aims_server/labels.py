@@ -12,6 +12,7 @@ __all__ = [
     "LOOKUPS",
     "METHODS",
     "OUTCOMES",
+    "PAGES",
     "RESOURCES",
     "ROUTES",
     "STATUSES",
@@ -56,6 +57,7 @@ STATUS_WORDS: Final = frozenset(
     {*map(str, STATUSES), "1xx", "2xx", "3xx", "4xx", "5xx"}
 )
 RESOURCES: Final = ("attendance", "all-attendance", "subject", "quiz", "course-files")
+PAGES: Final = ("attendance", "all-attendance", "quiz")  # both routes and resources
 LOOKUPS: Final = ("HIT", "MISS", "STALE", "PENDING")
 ENDPOINTS: Final = ("login", "course_files", "cards", "quizzes")
 OUTCOMES: Final = (

@@ -9,18 +9,13 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
-from prometheus_client import (
-    CollectorRegistry,
-    disable_created_metrics,
-    generate_latest,
-    values,
-)
 
 from . import labels
+from .exposition import expose
 from .labels import DOCUMENTED
 from .ledger import Ledger
 from .overview import summarize
-from .series import Build, Families
+from .series import Families
 
 __all__ = ["Metrics"]
 
@@ -42,19 +37,8 @@ class Metrics:
     def __init__(
         self, *, worker: int = 0, generation: int = 0, directory: str | None = None
     ) -> None:
-        disable_created_metrics()  # a gauge beside every counter: twice the series
-        self._exposed = CollectorRegistry()
-        self._exposed.register(Build())
-        if directory is None:
-            make = Families(values.MutexValue, self._exposed)
-        else:
-            ledger = Ledger(directory)
-            ledger.open_slot(worker)
-            # Written, not read: the library takes the directory from nowhere else.
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory  # noqa: TID251
-            make = Families(values.MultiProcessValue(lambda: worker), None)
-            self._exposed.register(ledger)
-        self._values = make.value_class
+        self._ledger = Ledger(directory)
+        make = Families(self._ledger.open_slot(worker))
         self._evictions_seen = 0
         self._cpu_seen = 0.0
         self._make_flows(make)
@@ -80,8 +64,8 @@ class Metrics:
             {"route": labels.ROUTES},
         )
         # Bound once, found by what a handler has at hand: this is the hot path.
-        self._bound = {
-            (*where, status): self._find(*where, str(status))
+        self._answered = {
+            (*where, status): self._answer(*where, status)
             for where, statuses in DOCUMENTED.items()
             for status in statuses
         }
@@ -90,6 +74,11 @@ class Metrics:
             "How resources were come by.",
             {"resource": labels.RESOURCES, "outcome": labels.LOOKUPS},
         )
+        self._kept = {
+            (page, status): self._kept_answer(page, status)
+            for page in labels.PAGES
+            for status in (200, 304)
+        }
         self._joined = make.counters(
             "coalesced_waiters_total", "Lookups that joined a call in flight."
         )
@@ -151,22 +140,40 @@ class Metrics:
     ) -> None:
         """A request was answered, ``seconds`` after it was read."""
         self._in_progress.dec()
-        bound = self._bound.get((route, method, status))
-        if bound is None:
-            bound = self._find(
-                route,
-                method if method in labels.METHODS else "OTHER",
-                str(status) if status in labels.STATUSES else f"{status // 100}xx",
-            )
-        count, observe = bound
+        count, observe = self._answered.get((route, method, status)) or self._answer(
+            route, method, status
+        )
         count()
         observe(seconds)
 
-    def _find(
-        self, route: str, method: str, status: str
+    def kept_answered(self, resource: str, status: int, seconds: float) -> None:
+        """A kept page was answered the moment it was asked for, under way at no time.
+
+        What ``request_started``, ``lookup`` and ``request_finished`` count for a GET of
+        the route of that name, in half a microsecond.
+        """
+        hit, count, observe = self._kept.get((resource, status)) or self._kept_answer(
+            resource, status
+        )
+        hit()
+        count()
+        observe(seconds)
+
+    def _answer(
+        self, route: str, method: str, status: int
     ) -> tuple[Callable[[], None], Callable[[float], None]]:
-        counter = self._requests.of(route, method, status)
+        counter = self._requests.of(
+            route,
+            method if method in labels.METHODS else "OTHER",
+            str(status) if status in labels.STATUSES else f"{status // 100}xx",
+        )
         return counter.inc, self._durations.of(route).observe
+
+    def _kept_answer(
+        self, resource: str, status: int
+    ) -> tuple[Callable[[], None], Callable[[], None], Callable[[float], None]]:
+        hit = self._lookups.of(resource, "HIT").inc
+        return hit, *self._answer(resource, "GET", status)
 
     def lookup(self, resource: str, outcome: str) -> None:
         """A resource was asked for; ``outcome`` is HIT, MISS, STALE or PENDING."""
@@ -225,7 +232,7 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All workers' figures as Prometheus text, format 0.0.4."""
-        return generate_latest(self._exposed)
+        return expose(self._ledger.collect())
 
     def summary(self) -> bytes:
         """All workers' figures as JSON, for people and small scripts.
@@ -234,12 +241,11 @@ class Metrics:
         are estimated from the histogram's buckets, as PromQL's ``histogram_quantile``
         does, so they are no finer than those; null before the first request.
         """
-        return msgspec.json.encode(summarize(self._exposed.collect()))
+        return msgspec.json.encode(summarize(self._ledger.collect()))
 
     def close(self) -> None:
         """Let go of the files; nothing can be recorded after this."""
-        if self._values is not values.MutexValue:
-            self._values.close_all_files()
+        self._ledger.close()
 
     @staticmethod
     def retire(directory: str, slot: int) -> None:

@@ -1,68 +1,125 @@
 """Families of metrics, each with all of its series bound before their first event and
 none but the listed ones ever added.
+
+A worker counts here, in a single thread and without a lock; prometheus_client, whose
+form the numbers have, is asked only when somebody wants to read them.
 """
 
-import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cached_property
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import product
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-# Any part of prometheus_client imports all of it: 36 ms and 2 MB (http.server, wsgiref)
-# beside Tornado, paid once, in the parent.
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    Metric,
-    values,
-)
+import msgspec
 
-from . import __version__
+from .cells import Cell, Cells
 
-__all__ = ["Build", "Families", "Series", "Words"]
+__all__ = ["Counter", "Families", "Gauge", "Histogram", "Series", "Words"]
 
-Recorder = TypeVar("Recorder", Counter, Histogram)
 Words = Mapping[str, Collection[str]]
 
 _UNLABELLED: Final[Words] = {}
 
 
-class Series(Generic[Recorder]):
-    """A family's series, each there before its first event, and no more than listed."""
+class Counter:
+    """A number that only grows."""
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+
+    def inc(self, amount: float = 1.0) -> None:
+        """Count ``amount`` more; never a negative one."""
+        self._cell[0] += amount
+
+
+class Gauge:
+    """A level."""
+
+    __slots__ = ("_cell",)
+
+    def __init__(self, cell: Cell) -> None:
+        self._cell = cell
+
+    def inc(self) -> None:
+        """One more."""
+        self._cell[0] += 1.0
+
+    def dec(self) -> None:
+        """One less."""
+        self._cell[0] -= 1.0
+
+    def set(self, level: float) -> None:
+        """Note where it stands."""
+        self._cell[0] = level
+
+
+class Histogram:
+    """How many amounts lay up to each bound, and their sum.
+
+    ``buckets`` are one more than the ``bounds``, which ascend; each counts its own.
+    """
+
+    __slots__ = ("_bounds", "_buckets", "_sum")
 
     def __init__(
-        self, family: Recorder, words: Words, known: Iterable[tuple[str, ...]] | None
+        self, bounds: Sequence[float], total: Cell, buckets: Sequence[Cell]
     ) -> None:
-        self._family: Recorder = family
+        self._bounds = bounds
+        self._sum = total
+        self._buckets = buckets
+
+    def observe(self, amount: float) -> None:
+        """Count one amount."""
+        self._sum[0] += amount
+        self._buckets[bisect_left(self._bounds, amount)][0] += 1.0
+
+
+Recorder = TypeVar("Recorder", Counter, Histogram)
+
+
+class Series(Generic[Recorder]):
+    """A family's series, each there before its first event, and no more than listed.
+
+    ``bind`` makes the series of given labels; ``known`` names those to begin with, all
+    there can be if not given.
+    """
+
+    def __init__(
+        self,
+        bind: Callable[[Mapping[str, str]], Recorder],
+        words: Words,
+        known: Iterable[tuple[str, ...]] | None = None,
+    ) -> None:
+        self._bind: Callable[[Mapping[str, str]], Recorder] = bind
         self._words = words
-        self._value_class = values.ValueClass
-        self._children: dict[tuple[str, ...], Recorder] = {
-            labels: family.labels(*labels) if labels else family
-            for labels in known or product(*words.values())
-        }
+        self._bound: dict[tuple[str, ...], Recorder] = {}
+        for labels in known or product(*words.values()):
+            self._add(labels)
 
     def of(self, *labels: str) -> Recorder:
         """The series of these labels; of "other" in place of a word not listed."""
-        return self._children.get(labels) or self._strange(labels)
+        return self._bound.get(labels) or self._strange(labels)
 
     def _strange(self, labels: tuple[str, ...]) -> Recorder:
-        values.ValueClass = self._value_class
-        mapped = (
+        mapped = tuple(
             label if label in listed else "other"
             for label, listed in zip(labels, self._words.values(), strict=True)
         )
-        child: Recorder = self._family.labels(*mapped)
-        return child
+        return self._bound.get(mapped) or self._add(mapped)
+
+    def _add(self, labels: tuple[str, ...]) -> Recorder:
+        series = self._bind(dict(zip(self._words, labels, strict=True)))
+        self._bound[labels] = series
+        return series
 
 
 class Families:
-    """Makes families whose values are of one class, with all their listed series."""
+    """Makes families whose numbers lie in ``cells``, one for each kind of metric."""
 
-    def __init__(self, value_class: Any, registry: CollectorRegistry | None) -> None:
-        self.value_class = values.ValueClass = value_class
-        self._registry = registry
+    def __init__(self, cells: Mapping[str, Cells]) -> None:
+        self._cells = cells
 
     def counters(
         self,
@@ -71,47 +128,40 @@ class Families:
         words: Words = _UNLABELLED,
         known: Iterable[tuple[str, ...]] | None = None,
     ) -> Series[Counter]:
-        """``known`` names the series to begin with, all there can be if not given."""
-        family = Counter(f"aims_{name}", text, words, registry=self._registry)
-        return Series(family, words, known)
+        """``name`` ends in _total; ``known`` as in :class:`Series`."""
+        cell = self._cells["counter"].cell
+        family, full = f"aims_{name.removesuffix('_total')}", f"aims_{name}"
+
+        def bind(labels: Mapping[str, str]) -> Counter:
+            return Counter(cell(_key(family, full, labels, text)))
+
+        return Series(bind, words, known)
 
     def histograms(
-        self, name: str, text: str, buckets: Sequence[float], words: Words = _UNLABELLED
+        self, name: str, text: str, bounds: Sequence[float], words: Words = _UNLABELLED
     ) -> Series[Histogram]:
-        """``buckets`` are upper bounds, ascending, in the family's unit."""
-        family = Histogram(
-            f"aims_{name}", text, words, registry=self._registry, buckets=buckets
-        )
-        return Series(family, words, None)
+        """``bounds`` are upper bounds of buckets, ascending, in the family's unit."""
+        cell = self._cells["histogram"].cell
+        family = f"aims_{name}"
+        shown = [*(repr(float(bound)) for bound in bounds), "+Inf"]
+
+        def bind(labels: Mapping[str, str]) -> Histogram:
+            total = cell(_key(family, f"{family}_sum", labels, text))
+            buckets = [
+                cell(_key(family, f"{family}_bucket", {**labels, "le": le}, text))
+                for le in shown
+            ]
+            return Histogram(bounds, total, buckets)
+
+        return Series(bind, words)
 
     def gauge(self, name: str, text: str, worker: str | None = None) -> Gauge:
         """A level: one figure, added up over the workers, or one for each worker."""
-        family = Gauge(
-            f"aims_{name}",
-            text,
-            [] if worker is None else ["worker"],
-            registry=self._registry,
-            multiprocess_mode="livesum",
-        )
-        return family if worker is None else family.labels(worker)
+        labels = {} if worker is None else {"worker": worker}
+        family = f"aims_{name}"
+        return Gauge(self._cells["gauge"].cell(_key(family, family, labels, text)))
 
 
-class Build:
-    """What runs: one series, the same in all workers, so it needs no file."""
-
-    @cached_property
-    def _labels(self) -> dict[str, str]:
-        # Late: it takes longer to import than the first scrape takes to wait for it.
-        from importlib.metadata import version
-
-        return {
-            "version": __version__,
-            "python": sys.version.split()[0],
-            "tornado": version("tornado"),
-        }
-
-    def collect(self) -> list[Metric]:
-        """The one family."""
-        build = Metric("aims_build_info", "What runs.", "gauge")
-        build.add_sample("aims_build_info", self._labels, 1)
-        return [build]
+def _key(family: str, name: str, labels: Mapping[str, str], text: str) -> bytes:
+    """What the library calls a value in a file."""
+    return msgspec.json.encode((family, name, labels, text))

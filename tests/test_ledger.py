@@ -4,6 +4,8 @@ import os
 import signal
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from aims_server.metrics import Metrics
 
@@ -48,6 +50,24 @@ def test_workers_are_added_up(make_metrics):
     assert samples['aims_request_duration_seconds_count{route="quiz"}'] == 3
     assert samples["aims_upstream_slots_limit"] == 75
     assert {f'aims_breaker_state{{worker="{n}"}}' for n in range(3)} < set(samples)
+
+
+def test_the_library_reads_the_files_as_we_do(make_metrics, tmp_path):
+    """Its own collector finds our figures under the names and labels that we tell."""
+    for worker in range(2):
+        metrics = make_metrics(worker)
+        metrics.request_started()
+        metrics.kept_answered("quiz", 200, 0.003)
+        metrics.limited("new")
+        metrics.sample(**LEVELS)
+    ours = read(metrics)
+    build = {series for series in ours if series.startswith("aims_build_info")}
+    library = MultiProcessCollector(CollectorRegistry(), path=str(tmp_path))
+    text = generate_latest(library).decode()
+    theirs = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
+    assert {series: float(value) for series, value in theirs.items()} == {
+        series: value for series, value in ours.items() if series not in build
+    }
 
 
 def test_words_met_late_are_counted_in_their_own_slot(make_metrics, tmp_path):

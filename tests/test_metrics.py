@@ -7,10 +7,14 @@ import shutil
 import subprocess
 import sys
 from itertools import product
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aims_server import labels
+from aims_server.metrics import Metrics
 
 from .counted import LEVELS, read, requests
 
@@ -107,6 +111,34 @@ def test_events_are_counted_under_their_labels(make_metrics, in_files):
     assert {name: samples[name] for name in moved} == moved
 
 
+@pytest.mark.parametrize("in_files", [True, False])
+@settings(max_examples=30)
+@given(
+    answers=st.lists(
+        st.tuples(
+            st.sampled_from([*labels.PAGES, "new-page"]),
+            st.sampled_from([200, 304, 418]),
+            st.floats(0, 20) | st.sampled_from([0.001, 0.0025, 1, 10]),
+        ),
+        max_size=20,
+    )
+)
+def test_a_kept_answer_counts_as_the_three_calls_do(in_files, answers):
+    """``kept_answered`` moves the series of a hit that was begun and finished."""
+    with TemporaryDirectory() as one, TemporaryDirectory() as other:
+        at_once = Metrics(directory=one if in_files else None)
+        in_steps = Metrics(directory=other if in_files else None)
+        for resource, status, seconds in answers:
+            at_once.kept_answered(resource, status, seconds)
+            in_steps.request_started()
+            in_steps.lookup(resource, "HIT")
+            in_steps.request_finished(resource, "GET", status, seconds)
+        start = 'aims_worker_start_time_seconds{worker="0"}'
+        assert {**read(at_once), start: 0} == {**read(in_steps), start: 0}
+        at_once.close()
+        in_steps.close()
+
+
 def test_evictions_are_counted_from_the_stores_own_count(make_metrics):
     """The store tells how many in all; the counter moves by what is new."""
     metrics = make_metrics()
@@ -187,12 +219,13 @@ def test_both_ways_of_keeping_tell_the_same_families(make_metrics):
     assert types(make_metrics()) == types(make_metrics(directory=None))
 
 
-def test_importing_touches_no_files(tmp_path):
-    """The parent may import it whatever the environment says."""
-    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-    subprocess.run(
-        [sys.executable, "-c", "import aims_server.metrics"],
-        env=environment,
-        check=True,
+def test_the_library_is_imported_by_the_first_scrape(make_metrics):
+    """Neither a start nor a count waits for it."""
+    program = (
+        "import sys; from aims_server.server import serve;"
+        "from aims_server.metrics import Metrics;"
+        "metrics = Metrics(); metrics.limited('login');"
+        "assert 'prometheus_client' not in sys.modules; metrics.exposition();"
+        "assert 'prometheus_client' in sys.modules"
     )
-    assert not list(tmp_path.iterdir())
+    subprocess.run([sys.executable, "-c", program], check=True)
