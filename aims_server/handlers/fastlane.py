@@ -100,9 +100,7 @@ class FastLane:
         ).encode("latin-1")
         # Before the client can know of it (see BaseHandler.finish).
         status = 304 if unchanged else 200
-        desk.metrics.request_started()
-        desk.metrics.lookup(resource, "HIT")
-        desk.metrics.request_finished(resource, "GET", status, seconds)
+        desk.metrics.kept_answered(resource, status, seconds)
         desk.access_log.write(
             route=resource,
             method="GET",
