@@ -9,8 +9,9 @@ The map of the package in call order; higher may import lower, never the reverse
     worker        one worker's life: serve, drain, exit
     app           the composition root and the route table
     listener, connection           accepting clients, and one client's connection
-    handlers/     Tornado adapters: door (before any handler), fastlane (kept pages),
-                  base, api (students), ops (operators), docs (OpenAPI)
+    handlers/     fastlane (kept pages, at once), and behind Tornado's parser: door
+                  (before any handler), base, api (students), ops (operators), docs
+    stream        what Tornado's parser reads of a connection, and writes to it
     service       the use cases: what a student may ask for
     keeping       what is kept for a session, and for how long
     readthrough   freshness (HIT, MISS, STALE, PENDING) over cache and flights
@@ -20,13 +21,13 @@ The map of the package in call order; higher may import lower, never the reverse
 
     figures, days                  pure figures over the models; one subject's days
     answers, openapi               ready bytes: a student's answer, our own description
-    limits, cors, requests, sessions
+    limits, cors, heads, requests, sessions
                   policies over plain values: how often, from where, what, who
     metrics       what is counted: labels (the words), series, ledger (the files of all
                   workers), exposition (the text form), overview (the JSON form)
     logs          what is told: lines (the form), scrubbing (no secrets)
-    cache, singleflight, slots, breaker, retry, ratelimit, pacing, cells, deadline
-                  mechanisms: they know no HTTP and nothing of us
+    cache, singleflight, slots, breaker, retry, ratelimit, pacing, cells, mutex,
+    deadline      mechanisms: they know no HTTP and nothing of us
     roster, lifecycle              who serves and who leaves; whether work is taken
     models, wire                   what the platform tells; how it writes it
     errors                         every failure that a client can be told

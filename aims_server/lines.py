@@ -6,6 +6,7 @@ import os
 import re
 import time
 from functools import lru_cache
+from select import PIPE_BUF
 from typing import Any, Final, TextIO
 
 import msgspec
@@ -32,13 +33,16 @@ class Lines:
     """A stream of lines; writing to it fails in silence, for no request's sake.
 
     A line goes out in one system call, so that the lines of several workers on one
-    stream do not mix.
+    stream do not mix. Several lines may go out in one, if together they are no longer
+    than what a pipe takes in one piece.
     """
 
     def __init__(self, stream: TextIO, *, as_text: bool) -> None:
         self._stream = stream
         self._form = _text if as_text else _json
         self._torn = False
+        self._held: list[bytes] = []
+        self._held_bytes = 0
         try:
             stream.flush()
             self._file: int | None = stream.fileno()
@@ -47,18 +51,36 @@ class Lines:
 
     def write(self, fields: Fields, doubtful: str | None = None) -> None:
         """Write one line; ``doubtful`` is what may hold a secret, if not all of it."""
+        self.hold(fields, doubtful)
+        self.flush()
+
+    def hold(self, fields: Fields, doubtful: str | None = None) -> bool:
+        """Keep one line for the next flush; whether it is the first to wait for it."""
         line = self._form(fields, doubtful)
+        if self._held_bytes + len(line) > PIPE_BUF:
+            self.flush()
+        self._held.append(line)
+        self._held_bytes += len(line)
+        return len(self._held) == 1
+
+    def flush(self) -> None:
+        """Write what is held."""
+        lines = b"".join(self._held)
+        self._held.clear()
+        self._held_bytes = 0
+        if not lines:
+            return
         if self._torn:
-            line = b"\n" + line
+            lines = b"\n" + lines
         written = 0
         try:
             if self._stream.closed:
                 return  # by now its number may be another file's
             if self._file is None:
-                self._stream.write(line.decode())
+                self._stream.write(lines.decode())
                 return
-            while written < len(line):
-                written += os.write(self._file, line[written:])
+            while written < len(lines):
+                written += os.write(self._file, lines[written:])
             self._torn = False
         except (OSError, ValueError):
             # A closed pipe, a full disk. The next line must not continue this one.

@@ -8,6 +8,7 @@ import logging
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final, TextIO
 
@@ -50,10 +51,13 @@ def configure_logging(level: str, format: str, stream: TextIO | None = None) -> 
 class AccessLog:
     """Writes one line for each request, where ``configure_logging`` said before.
 
-    Without that it writes nothing.
+    Without that it writes nothing. ``soon`` has a function called in a moment, such as
+    the event loop's ``call_soon``: lines may wait for it, and then share a system call,
+    which takes longer than to make a line. Without it each line is written at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, soon: Callable[[Callable[[], None]], object] | None = None):
+        self._soon = soon
         self._lines = next(
             (
                 handler.lines
@@ -111,7 +115,16 @@ class AccessLog:
             fields["code"] = code
         # All that a client has a say in; to search the whole line takes longer than all
         # the rest.
-        self._lines.write(fields, f"{method} {path} {request_id}")
+        doubtful = f"{method} {path} {request_id}"
+        if self._soon is None:
+            self._lines.write(fields, doubtful)
+        elif self._lines.hold(fields, doubtful):
+            self._soon(self._lines.flush)
+
+    def flush(self) -> None:
+        """Write the lines that wait."""
+        if self._lines is not None:
+            self._lines.flush()
 
 
 class _LineHandler(logging.Handler):

@@ -4,16 +4,15 @@ Knows keys and numbers only. A bucket is one time stamp, so nothing is refilled 
 timer: GCRA, the "virtual scheduling" form of ITU-T I.371, is the exact token bucket.
 """
 
-import fcntl
 import mmap
-import os
 import struct
 import time
-import weakref
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
+
+from .mutex import Mutexes
 
 __all__ = ["Bucket", "BucketTable", "ClockNs", "Decision", "RateLimiter"]
 
@@ -25,6 +24,7 @@ _KEYS: Final = struct.Struct(f"{_KEY_BYTES}s" * _WAYS)
 _STAMP_BYTES: Final = 8
 _SET_BYTES: Final = _WAYS * (_KEY_BYTES + _STAMP_BYTES)
 _KEY_PREFIX: Final = struct.Struct("=Q")
+_LOCKS: Final = 256
 _REMEMBERED_BUCKETS: Final = 16384
 _SECOND: Final = 1_000_000_000
 _MINUTE: Final = 60 * _SECOND
@@ -33,11 +33,12 @@ _MINUTE: Final = 60 * _SECOND
 class Bucket:
     """One key's place in a table: its set, and the slot where it was seen last."""
 
-    __slots__ = ("first_stamp", "key", "key_at", "number", "stamp_at")
+    __slots__ = ("first_stamp", "key", "key_at", "lock", "number", "stamp_at")
 
     def __init__(self, key: bytes, number: int) -> None:
         self.key = key
         self.number = number
+        self.lock = number % _LOCKS
         self.first_stamp = (number * _SET_BYTES + _WAYS * _KEY_BYTES) // _STAMP_BYTES
         self.point_at(0)
 
@@ -50,16 +51,14 @@ class Bucket:
 class BucketTable:
     """A bounded table of time stamps, in memory that survives a fork as one.
 
-    Make it before the fork: memory and lock file are inherited. A key lives in one of
+    Make it before the fork: memory and locks are inherited. A key lives in one of
     the eight slots of its set. A new key takes the slot with the oldest stamp: an idle
     one if there is any, else that of the key nearest to idle, which loses least by
     being forgotten; a flood of new keys thus pushes out itself, not the exhausted key.
     The table never grows: 24 bytes a slot.
 
-    The lock is a POSIX record lock on one byte per set. The kernel drops it when its
-    owner dies, even by SIGKILL, whereas a semaphore would stay taken for ever. Such a
-    lock belongs to a process: it excludes other workers but not another thread of the
-    same one, so a worker must charge from one thread only, the event loop's.
+    A set is locked while a stamp of it moves, with one of 256 locks that a worker's
+    death sets free.
     """
 
     def __init__(self, slots: int = 65536) -> None:
@@ -67,8 +66,7 @@ class BucketTable:
         self._sets = max(1, -(-slots // _WAYS))
         self._memory = mmap.mmap(-1, self._sets * _SET_BYTES)
         self._stamps = memoryview(self._memory).cast("q")
-        self._lock_file = os.memfd_create("rate-limits")
-        weakref.finalize(self, os.close, self._lock_file)
+        self._locks = Mutexes(_LOCKS)
 
     def __len__(self) -> int:
         return self._sets * _WAYS
@@ -83,7 +81,7 @@ class BucketTable:
         Returns how far ahead of now the stamp is after the charge; if that is more than
         `ceiling`, the charge was not made.
         """
-        fcntl.lockf(self._lock_file, fcntl.LOCK_EX, 1, bucket.number)
+        self._locks.acquire(bucket.lock)
         try:
             now = clock_ns()  # under the lock: a reading from before it may be old
             known = self._find(bucket)
@@ -98,7 +96,7 @@ class BucketTable:
                         bucket.key
                     )
         finally:
-            fcntl.lockf(self._lock_file, fcntl.LOCK_UN, 1, bucket.number)
+            self._locks.release(bucket.lock)
         return ahead
 
     def _find(self, bucket: Bucket) -> bool:

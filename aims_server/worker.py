@@ -98,8 +98,9 @@ async def _serve(
         generation=place.generation,
         directory=place.metrics_directory,
     )
+    access_log = AccessLog(asyncio.get_running_loop().call_soon)
     worker = build(
-        settings, machine, metrics=metrics, access_log=AccessLog(), calls=place.calls
+        settings, machine, metrics=metrics, access_log=access_log, calls=place.calls
     )
     listener = Listener(
         worker.front,
@@ -120,6 +121,7 @@ async def _serve(
         chore.cancel()
     await asyncio.gather(*chores, return_exceptions=True)
     await worker.close()
+    access_log.flush()
 
 
 def _connections(place: Place) -> int:

@@ -221,15 +221,6 @@ def test_the_table_never_grows():
     assert len(table._memory) == 1008 * 24
 
 
-def test_the_table_gives_its_file_back():
-    """No descriptor is left when a table is gone."""
-    before = len(os.listdir("/proc/self/fd"))
-    table = BucketTable(8)
-    assert len(os.listdir("/proc/self/fd")) > before
-    del table
-    assert len(os.listdir("/proc/self/fd")) == before
-
-
 @pytest.mark.parametrize(
     ("per_minute", "secret"), [(0, SECRET), (-1, SECRET), (1, b""), (1, b"x" * 65)]
 )
