@@ -42,9 +42,9 @@ class Variant(msgspec.Struct, frozen=True):
     block: str
 
     @property
-    def unchanged_block(self) -> str:
+    def unchanged_headers(self) -> HeaderPairs:
         """Of these headers, those of a 304."""
-        return header_lines((("ETag", self.etag), ("Vary", STUDENT_VARY)))
+        return (("ETag", self.etag), ("Vary", STUDENT_VARY))
 
 
 class Answer(msgspec.Struct, frozen=True):

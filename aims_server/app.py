@@ -26,6 +26,7 @@ from .handlers.fastlane import FastLane
 from .keeping import Keeper, Lifetimes
 from .lifecycle import Lifecycle
 from .limits import RequestLimits
+from .loads import Loads
 from .logs import AccessLog
 from .metrics import Metrics
 from .ratelimit import BucketTable, RateLimiter
@@ -56,6 +57,7 @@ class Machine:
     def __init__(self) -> None:
         self.secret = secrets.token_bytes(32)
         self.buckets = BucketTable()
+        self.connections = Loads()
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):

@@ -75,6 +75,18 @@ class RequestLimits:
                 decision = shared
         return Quota("student", decision)
 
+    def by_both(self, address: str, session: Session) -> Quota | None:
+        """Count a request against both, or, if either refuses it, against neither."""
+        quota = self.by_session(session)
+        if not quota.decision.allowed:
+            return None
+        if self._address.take(address).allowed:
+            return quota
+        self._student.give_back(session.key)
+        if session.verified and session.student_id is not None:
+            self._student.give_back(str(session.student_id))
+        return None
+
     def by_user_name(self, user_name: str) -> Quota:
         """Count a login against its user name, whatever its case and blanks."""
         return Quota("login", self._login.take(user_name.strip().lower()))

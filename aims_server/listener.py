@@ -17,6 +17,7 @@ from tornado.ioloop import IOLoop
 from .connection import LINGER_SECONDS, Connection, Lane, Terms
 from .errors import Overloaded, error_body
 from .handlers.door import DISCARD_BYTES
+from .loads import Load
 from .requests import request_id
 
 __all__ = ["Listener"]
@@ -30,6 +31,8 @@ _MAX_HEADER_BYTES: Final = 32 * 1024
 _CHUNK_BYTES: Final = 64 * 1024
 _LOOKS: Final = 20  # in that time: who is late is late by a twentieth of it at most
 _MOST_REFUSALS: Final = 32
+_MOST_EXCESS: Final = 2
+_DEFER_SECONDS: Final = 0.002
 _PAUSE_SECONDS: Final = 0.5
 _POLL_SECONDS: Final = 0.01
 
@@ -38,7 +41,8 @@ class Listener(HTTPServer):
     """Serves what stands behind ``front`` on at most ``max_connections`` connections.
 
     ``lane`` is asked first, with the bytes of each request. One connection more is told
-    503 and closed; ``on_refused`` is called for each.
+    503 and closed; ``on_refused`` is called for each. ``load`` tells how many there are
+    to other listeners on the same sockets, and how many those have.
     """
 
     def initialize(  # type: ignore[override]  # Tornado's Configurable: own arguments
@@ -48,6 +52,7 @@ class Listener(HTTPServer):
         max_connections: int,
         on_refused: Callable[[], object],
         lane: Lane | None = None,
+        load: Load | None = None,
         arrival_seconds: float = ARRIVAL_SECONDS,
     ) -> None:
         """Take the constructor's arguments (Tornado's Configurable calls this)."""
@@ -62,6 +67,7 @@ class Listener(HTTPServer):
         self._terms = Terms(self.conn_params, lane, arrival_seconds)
         self._max_connections = max_connections
         self._on_refused = on_refused
+        self._load = load
         self._open: set[Connection] = set()
         self._refusing: set[socket.socket] = set()
         self._tasks: set[asyncio.Task[object]] = set()  # a loop holds them weakly
@@ -70,6 +76,7 @@ class Listener(HTTPServer):
         """Accept connections on these, which other workers listen on as well."""
         if not self._sockets:
             self._look_for_overdue()
+        self._tell_load()
         for listening in sockets:
             self._sockets[listening.fileno()] = listening
             self._handlers[listening.fileno()] = functools.partial(
@@ -93,7 +100,23 @@ class Listener(HTTPServer):
             IOLoop.current().add_handler(listening, self._accept_some, IOLoop.READ)
 
     def _accept_some(self, listening: socket.socket, _: int) -> None:
-        """Accept few at a time, or the first worker to wake would take them all."""
+        """Accept a few connections, unless others have fewer: they get the first go.
+
+        The kernel wakes everybody, and who is awake already would take nearly all.
+        """
+        if self._load is not None and self._load.excess > _MOST_EXCESS:
+            IOLoop.current().remove_handler(listening)
+            IOLoop.current().call_later(_DEFER_SECONDS, self._insist, listening)
+        else:
+            self._accept_few(listening)
+
+    def _insist(self, listening: socket.socket) -> None:
+        """Accept those whom nobody else has taken."""
+        if not self._stopped:
+            self._accept_few(listening)
+            self._attend(listening)
+
+    def _accept_few(self, listening: socket.socket) -> None:
         for _ in range(1 + len(self._open) // 8):
             if not self._accept(listening):
                 return
@@ -124,6 +147,7 @@ class Listener(HTTPServer):
         """Have the event loop read from an accepted socket."""
         connection = Connection(self, self._terms, connected, address)
         self._open.add(connection)
+        self._tell_load()
         self._begin(self._connect(connection, connected))
 
     async def _connect(self, connection: Connection, connected: socket.socket) -> None:
@@ -172,6 +196,17 @@ class Listener(HTTPServer):
     def on_close(self, server_conn: object) -> None:
         """Forget a connection that has ended."""
         self._open.discard(cast(Connection, server_conn))
+        self._tell_load()
+
+    def stop(self) -> None:
+        """Accept nobody any more."""
+        super().stop()
+        if self._load is not None:
+            self._load.leave()
+
+    def _tell_load(self) -> None:
+        if self._load is not None and not self._stopped:
+            self._load.tell(len(self._open))
 
     def last_answers(self) -> None:
         """From now on every answer says ``Connection: close`` and means it."""

@@ -105,6 +105,7 @@ async def _serve(
     listener = Listener(
         worker.front,
         lane=worker.lane,
+        load=machine.connections.of(place.slot),
         max_connections=_connections(place),
         on_refused=lambda: metrics.limited("connections"),
     )

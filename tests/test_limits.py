@@ -201,3 +201,34 @@ def test_a_refused_request_is_told_the_wait(limits, clock):
         assert rest
         assert caught.value.headers() == [("Retry-After", rest.group(1))]
         assert int(rest.group(1)) >= max(1, quota.decision.retry_after)
+
+
+# A page at hand: both buckets or neither.
+
+
+def test_a_page_at_hand_counts_for_both(limits):
+    """The student's quota is told; the address's is one less as well."""
+    session = session_of(1, "a", verified=True)
+    quota = limits.by_both("10.0.0.1", session)
+    assert quota is not None
+    assert quota.decision.remaining == STUDENT - 1
+    assert limits.by_address("10.0.0.1").decision.remaining == ADDRESS - 2
+
+
+def test_a_student_who_is_refused_costs_the_address_nothing(limits):
+    """It is refused once more on the usual way, and counted there."""
+    session = session_of(1, "a", verified=True)
+    while limits.by_both("10.0.0.1", session):
+        pass
+    assert limits.by_address("10.0.0.1").decision.remaining == ADDRESS - STUDENT - 1
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_an_address_that_is_refused_costs_the_student_nothing(limits, verified):
+    """Neither the token's bucket nor the student's."""
+    for number in range(ADDRESS):
+        assert limits.by_both("10.0.0.1", session_of(100 + number, str(number),
+                                                     verified=True))  # fmt: skip
+    session = session_of(1, "a", verified=verified)
+    assert limits.by_both("10.0.0.1", session) is None
+    assert limits.by_session(session).decision.remaining == STUDENT - 1

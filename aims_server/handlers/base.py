@@ -126,18 +126,18 @@ class BaseHandler(RequestHandler):
             self.upstream_seconds = time.monotonic() - began
         headers = self.request.headers
         variant = served.entry.value.variant(headers.get("Accept-Encoding"))
-        for name, value in variant.headers:
-            self.set_header(name, value)
-        for name, value in freshness_headers(
-            served.entry, served.outcome.value, self.desk.clock()
-        ):
-            self.set_header(name, value)
-        if self.request.method == "GET" and matches(
+        unchanged = self.request.method == "GET" and matches(
             headers.get("If-None-Match"), variant
+        )
+        for name, value in (
+            *(variant.unchanged_headers if unchanged else variant.headers),
+            *freshness_headers(served.entry, self.cache_outcome, self.desk.clock()),
         ):
+            self.set_header(name, value)
+        if unchanged:
             self.set_status(304)
-            return
-        self.write(variant.body)
+        else:
+            self.write(variant.body)
 
     # -- the way out ------------------------------------------------------
 

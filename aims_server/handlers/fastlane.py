@@ -8,12 +8,20 @@ from typing import Final
 
 from tornado.httputil import format_timestamp
 
-from ..answers import freshness_headers, header_lines, matches, server_timing
+from ..answers import (
+    Answer,
+    Variant,
+    freshness_headers,
+    header_lines,
+    matches,
+    server_timing,
+)
+from ..cache import Entry
 from ..errors import ApiError
 from ..heads import plain_get
 from ..requests import client_address, request_id, wants_fresh
 from ..service import ALL_ATTENDANCE, ATTENDANCE, QUIZ
-from ..sessions import bearer_token
+from ..sessions import Session, bearer_token
 from .base import Desk
 
 __all__ = ["FastLane"]
@@ -60,46 +68,34 @@ class FastLane:
         if resource is None:
             return None
         desk = self._desk
-        keeper = desk.service.keeper
-        try:
-            session = desk.sessions.read(bearer_token(headers.get("authorization")))
-            now = desk.clock()
-            entry = keeper.at_hand(resource, session, now)
-            if entry is None or (
-                wants_fresh(headers.get("cache-control")) and keeper.too_old(entry, now)
-            ):
-                return None
-            forwarded = headers.get("x-forwarded-for")
-            address = client_address(
-                peer, [forwarded] if forwarded else (), desk.trusted_proxies
-            )
-            desk.limits.by_address(address).check()
-            quota = desk.limits.by_session(session)
-            quota.check()
-        except ApiError:
+        now = desk.clock()
+        found = self._find(resource, headers, now)
+        if found is None:
+            return None
+        session, entry = found
+        forwarded = headers.get("x-forwarded-for")
+        address = client_address(
+            peer, [forwarded] if forwarded else (), desk.trusted_proxies
+        )
+        quota = desk.limits.by_both(address, session)
+        if quota is None:
             return None
         variant = entry.value.variant(headers.get("accept-encoding"))
-        unchanged = matches(headers.get("if-none-match"), variant)
+        status = 304 if matches(headers.get("if-none-match"), variant) else 200
         identity = request_id(headers.get("x-request-id"))
         last = last or headers.get("connection") == "close"
         seconds = time.perf_counter() - began
-        block = (
-            (_NOT_MODIFIED if unchanged else _OK)
-            + (variant.unchanged_block if unchanged else variant.block)
-            + header_lines(
-                (
-                    *freshness_headers(entry, "HIT", now),
-                    *quota.headers(),
-                    *desk.cors.headers(headers.get("origin")),
-                    ("X-Request-Id", identity),
-                    ("Server-Timing", server_timing(seconds, "HIT")),
-                )
+        varying = header_lines(
+            (
+                *freshness_headers(entry, "HIT", now),
+                *quota.headers(),
+                *desk.cors.headers(headers.get("origin")),
+                ("X-Request-Id", identity),
+                ("Server-Timing", server_timing(seconds, "HIT")),
             )
-            + (_CLOSE if last else "")
-            + self._common()
-        ).encode("latin-1")
+        )
+        parts = self._parts(status, variant, varying, last=last)
         # Before the client can know of it (see BaseHandler.finish).
-        status = 304 if unchanged else 200
         desk.metrics.kept_answered(resource, status, seconds)
         desk.access_log.write(
             route=resource,
@@ -111,7 +107,40 @@ class FastLane:
             address=address,
             cache="HIT",
         )
-        return ((block,) if unchanged else (block, variant.body)), last
+        return parts, last
+
+    def _find(
+        self, resource: str, headers: dict[str, str], now: float
+    ) -> tuple[Session, Entry[Answer]] | None:
+        """Who asks, and the answer that is kept for him and fresh enough."""
+        desk = self._desk
+        keeper = desk.service.keeper
+        try:
+            session = desk.sessions.read(bearer_token(headers.get("authorization")))
+        except ApiError:
+            return None
+        entry = keeper.at_hand(resource, session, now)
+        if entry is None or (
+            wants_fresh(headers.get("cache-control")) and keeper.too_old(entry, now)
+        ):
+            return None
+        return session, entry
+
+    def _parts(
+        self, status: int, variant: Variant, varying: str, *, last: bool
+    ) -> Sequence[bytes]:
+        """The answer from its status line to its end."""
+        close = _CLOSE if last else ""
+        if status == 304:
+            head = (
+                _NOT_MODIFIED
+                + header_lines(variant.unchanged_headers)
+                + varying
+                + close
+            )
+            return ((head + self._common()).encode("latin-1"),)
+        head = _OK + variant.block + varying + close
+        return ((head + self._common()).encode("latin-1"), variant.body)
 
     def _common(self) -> str:
         """What ends every header block, put into words once a second."""

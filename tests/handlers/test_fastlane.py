@@ -1,0 +1,276 @@
+"""Kept pages by the fast lane: what it answers is what a handler would have said."""
+
+import asyncio
+import gzip
+import json
+import re
+from typing import NamedTuple
+
+import pytest
+
+PAGES = ["/api/attendance", "/api/all-attendance", "/api/quiz"]
+# A header that the lane leaves to Tornado, which makes nothing of it.
+THE_LONG_WAY = {"Content-Length": "0"}
+# What differs from one answer to the next, whoever gives it.
+OF_THE_MOMENT = {"x-request-id", "date", "server-timing", "ratelimit"}
+
+
+class Answer(NamedTuple):
+    """What a client is told."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def lasting(self):
+        """Status, body and the headers that two like answers have in common."""
+        headers = {k: v for k, v in self.headers.items() if k not in OF_THE_MOMENT}
+        return self.status, headers, self.body
+
+
+class Browser:
+    """One kept connection."""
+
+    def __init__(self, reader, writer):
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def open(cls, port):
+        """Connect."""
+        return cls(*await asyncio.open_connection("127.0.0.1", port, limit=2**22))
+
+    async def ask(self, path, token, headers=None):
+        """One GET and its answer."""
+        self.send(path, token, headers)
+        return await self.read()
+
+    def send(self, path, token, headers=None):
+        """One GET in one piece."""
+        sent = {"Host": "x", "Authorization": f"Bearer {token}", **(headers or {})}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+        self.writer.write(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
+
+    async def read(self):
+        """The next answer."""
+        async with asyncio.timeout(5):
+            head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+            first, *lines = head.strip().split("\r\n")
+            pairs = (line.split(": ", 1) for line in lines)
+            headers = {name.lower(): value for name, value in pairs}
+            status = int(first.split()[1])
+            length = 0 if status == 304 else int(headers["content-length"])
+            return Answer(status, headers, await self.reader.readexactly(length))
+
+
+@pytest.fixture(name="browser")
+def _browser(io_loop, http_server, http_port):
+    browser = io_loop.run_sync(lambda: Browser.open(http_port))
+    yield browser
+    browser.writer.close()
+
+
+@pytest.fixture(name="taken")
+def _taken(worker, monkeypatch):
+    """How many answers the lane has given."""
+    taken = []
+    answer = worker.lane.answer
+
+    def watched(request, peer, *, last):
+        found = answer(request, peer, last=last)
+        if found is not None:
+            taken.append(request)
+        return found
+
+    monkeypatch.setattr(worker.lane, "answer", watched)
+    return taken
+
+
+def forms(etag):
+    """Headers that change an answer, each by itself."""
+    return [
+        {},
+        {"Accept-Encoding": "gzip, deflate, br"},
+        {"Accept-Encoding": "identity"},
+        {"Accept-Encoding": "gzip;q=0"},
+        {"If-None-Match": etag},
+        {"If-None-Match": "*"},
+        {"If-None-Match": 'W/"of another time"'},
+        {"Origin": "http://localhost:3000"},
+        {"Origin": "http://evil.example"},
+        {"X-Request-Id": "mine.1"},
+        {"X-Request-Id": "not mine"},
+        {"Cache-Control": "no-cache"},
+        {"Connection": "keep-alive"},
+    ]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", PAGES)
+async def test_both_ways_say_the_same(browser, token, path, taken):
+    """Status, headers and body are a handler's, whatever form is asked for."""
+    first = await browser.ask(path, token)
+    assert first.headers["x-cache"] == "MISS"
+    for form in forms(first.headers["etag"]):
+        before = len(taken)
+        short = await browser.ask(path, token, form)
+        assert len(taken) == before + 1, form
+        long = await browser.ask(path, token, {**form, **THE_LONG_WAY})
+        assert len(taken) == before + 1
+        assert short.lasting == long.lasting, form
+        assert short.headers.keys() == long.headers.keys()
+        assert short.headers["x-cache"] == "HIT"
+
+
+@pytest.mark.gen_test
+async def test_both_ways_write_the_same_line(browser, token, access_lines):
+    """The log does not tell which way an answer took."""
+    await browser.ask("/api/quiz", token)
+    access_lines.truncate(0)
+    access_lines.seek(0)
+    named = {"X-Request-Id": "r-1"}
+    await browser.ask("/api/quiz", token, named)
+    await browser.ask("/api/quiz", token, {**named, **THE_LONG_WAY})
+    await asyncio.sleep(0.02)
+    short, long = (json.loads(line) for line in access_lines.getvalue().splitlines())
+    for line in (short, long):
+        assert 0 <= line.pop("seconds") < 1
+        del line["time"]
+    assert short == long
+    assert short["requestId"] == "r-1"
+
+
+@pytest.mark.gen_test
+async def test_both_ways_count_the_same(browser, token, worker):
+    """Requests, lookups and times, to the last one."""
+    await browser.ask("/api/quiz", token)
+
+    async def counted(headers):
+        before = json.loads(worker.metrics.summary())
+        for _ in range(5):
+            await browser.ask("/api/quiz", token, headers)
+        after = json.loads(worker.metrics.summary())
+        return (
+            after["requests"]["total"] - before["requests"]["total"],
+            after["cache"]["hit"] - before["cache"]["hit"],
+        )
+
+    assert await counted({}) == await counted(THE_LONG_WAY) == (5, 5)
+
+
+@pytest.mark.gen_test
+async def test_gzip_is_the_same_page(browser, token):
+    """Unpacked, it is what everybody else gets."""
+    await browser.ask("/api/all-attendance", token)
+    plain = await browser.ask("/api/all-attendance", token)
+    packed = await browser.ask(
+        "/api/all-attendance", token, {"Accept-Encoding": "gzip"}
+    )
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+
+
+@pytest.mark.gen_test
+async def test_the_quota_goes_down_by_one(browser, token):
+    """By either way, once for each answer."""
+    left = []
+    for headers in ({}, {}, THE_LONG_WAY, {}):
+        answer = await browser.ask("/api/quiz", token, headers)
+        left.append(int(re.findall(r"r=(\d+)", answer.headers["ratelimit"])[0]))
+    assert left == [99, 98, 97, 96]
+
+
+@pytest.mark.gen_test
+async def test_what_is_not_at_hand_goes_the_usual_way(browser, token, clock, taken):
+    """A first page, a stale one, a refresh past the floor, any failure."""
+    assert (await browser.ask("/api/quiz", token)).headers["x-cache"] == "MISS"
+    clock.advance(31)
+    refresh = await browser.ask("/api/quiz", token, {"Cache-Control": "no-cache"})
+    assert refresh.headers["x-cache"] == "MISS"
+    clock.advance(301)
+    assert (await browser.ask("/api/quiz", token)).headers["x-cache"] == "STALE"
+    assert (await browser.ask("/api/quiz", "not-a-token")).status == 401
+    assert (await browser.ask("/api/quiz", "no token")).status == 401
+    assert (await browser.ask("/api/nothing", token)).status == 404
+    assert (await browser.ask("/health", token)).status == 200
+    assert taken == []
+
+
+@pytest.mark.gen_test
+async def test_who_ends_the_connection_is_answered_first(browser, token, taken):
+    """The answer says that it is the last, and it is."""
+    await browser.ask("/api/quiz", token)
+    answer = await browser.ask("/api/quiz", token, {"Connection": "close"})
+    assert answer.headers["connection"] == "close"
+    assert await browser.reader.read() == b""
+    assert len(taken) == 1
+
+
+@pytest.mark.gen_test
+async def test_in_a_drain_the_lane_says_goodbye_too(browser, token, http_server, taken):
+    """The next kept page is the connection's last answer."""
+    await browser.ask("/api/quiz", token)
+    http_server.last_answers()
+    answer = await browser.ask("/api/quiz", token)
+    assert answer.headers["connection"] == "close"
+    assert await browser.reader.read() == b""
+    assert len(taken) == 1
+
+
+@pytest.mark.gen_test
+async def test_ways_may_change_within_a_connection(browser, token):
+    """Answers come in the order of their requests, whoever gives them."""
+    await browser.ask("/api/quiz", token)
+    for round_ in range(3):
+        for number, headers in enumerate(({}, THE_LONG_WAY, {}, {})):
+            name = f"{round_}-{number}"
+            answer = await browser.ask(
+                "/api/quiz", token, {**headers, "X-Request-Id": name}
+            )
+            assert answer.headers["x-request-id"] == name
+
+
+@pytest.mark.gen_test
+async def test_pipelined_requests_keep_their_order(browser, token):
+    """Also when a page at hand is asked for behind one that is not."""
+    await browser.ask("/api/quiz", token)
+    paths = ["/api/quiz", "/api/all-attendance", "/api/quiz", "/health", "/api/quiz"]
+    for number, path in enumerate(paths):
+        browser.send(path, token, {"X-Request-Id": f"n{number}"})
+        await asyncio.sleep(0.001 * number)
+    told = [(await browser.read()).headers["x-request-id"] for _ in paths]
+    assert told == ["n0", "n1", "n2", "n3", "n4"]
+
+
+@pytest.mark.gen_test
+async def test_a_head_in_pieces_is_answered(browser, token):
+    """However the network cuts it."""
+    whole = await browser.ask("/api/quiz", token)
+    request = f"GET /api/quiz HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n"
+    for at in (1, 30, len(request) - 1):
+        browser.writer.write(request[:at].encode())
+        await asyncio.sleep(0.01)
+        browser.writer.write(f"{request[at:]}\r\n".encode())
+        assert (await browser.read()).body == whole.body
+
+
+class TestLimits:
+    """A student who asks too often."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {
+            "RATE_LIMIT_PER_MINUTE": "5",
+            "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "20",
+        }
+
+    @pytest.mark.gen_test
+    async def test_a_refusal_is_counted_once(self, browser, token, college):
+        """Against the address; by the time it is full, the student was told why."""
+        statuses = [(await browser.ask("/api/quiz", token)).status for _ in range(20)]
+        assert statuses == [200] * 5 + [429] * 15
+        other = college.token(college.student(1))
+        refused = await browser.ask("/api/quiz", other)
+        assert refused.status == 429
+        assert '"address"' in refused.headers["ratelimit"]

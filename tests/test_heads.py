@@ -1,0 +1,150 @@
+"""The plain reading of a request's head, held against the full parser's."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tornado.httputil import HTTPHeaders, parse_request_start_line
+
+from aims_server.heads import plain_get
+
+from .handlers.test_door import REFUSED_FRAMING
+
+PLAIN = (
+    b"GET /api/quiz HTTP/1.1\r\n"
+    b"Host: aims.example:3001\r\n"
+    b"Authorization: Bearer a.b-c\r\n"
+    b"accept-encoding:gzip, br \t\r\n"
+    b"X-Empty:\r\n\r\n"
+)
+
+names = st.from_regex(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,12}", fullmatch=True)
+values = st.from_regex(r"[!-~]([\t -~]{0,20}[!-~])?|", fullmatch=True)
+others = st.dictionaries(names.map(str.lower), values, max_size=6).filter(
+    lambda headers: headers.keys().isdisjoint(
+        {"host", "connection", "content-length", "transfer-encoding", "expect"}
+        | {"upgrade", "trailer"}
+    )
+)
+# One change to a head that was sound.
+changes = st.tuples(
+    st.integers(0, len(PLAIN)),
+    st.integers(0, 3),
+    st.one_of(
+        st.binary(max_size=3),
+        st.sampled_from(
+            [
+                *(b"\r", b"\n", b"\r\n", b"\0", b" ", b"\t", b":", b"\r\n ", b"\xe9"),
+                *(b"\r\n\r\n", b"\r\nHost: b", b"?a=b", b"\r\nContent-Length: 1"),
+            ]
+        ),
+    ),
+)
+
+
+def lines(headers: dict[str, str]) -> bytes:
+    """A header block."""
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+
+
+def full_parse(request: bytes) -> tuple[str, dict[str, str]]:
+    """What Tornado makes of the same bytes; a head that is not one raises."""
+    head, end, rest = request.partition(b"\r\n\r\n")
+    assert end
+    assert not rest
+    assert not re.search(rb"(?<!\r)\n", head)
+    first, _, block = head.decode("latin-1").partition("\r\n")
+    start = parse_request_start_line(first)
+    assert (start.method, start.version) == ("GET", "HTTP/1.1")
+    parsed = list(HTTPHeaders.parse(block).get_all())
+    headers = {name.lower(): value for name, value in parsed}
+    assert len(headers) == len(parsed)
+    return start.path, headers
+
+
+def test_a_plain_head_is_read():
+    """Path and headers, names in lower case, blanks round the values gone."""
+    assert plain_get(PLAIN) == (
+        "/api/quiz",
+        {
+            "host": "aims.example:3001",
+            "authorization": "Bearer a.b-c",
+            "accept-encoding": "gzip, br",
+            "x-empty": "",
+        },
+    )
+
+
+@given(others)
+def test_whatever_headers_come_along(headers):
+    """Every sound head is read, and as the full parser does."""
+    request = b"GET /api/quiz HTTP/1.1\r\nHost: x\r\n" + lines(headers) + b"\r\n"
+    read = plain_get(request)
+    assert read is not None
+    assert read == full_parse(request)
+
+
+@given(changes)
+def test_nothing_is_read_that_the_full_parser_refuses(change):
+    """Whatever a byte more or less does to a head, both read the same or this none."""
+    at, removed, inserted = change
+    request = PLAIN[:at] + inserted + PLAIN[at + removed :]
+    read = plain_get(request)
+    if read is not None:
+        assert read == full_parse(request)
+
+
+@pytest.mark.parametrize("case", REFUSED_FRAMING)
+def test_no_bad_framing_is_read(case):
+    """What the door refuses is left to the door."""
+    assert plain_get(REFUSED_FRAMING[case]) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Content-Length: 0", "Transfer-Encoding: chunked", "Expect: 100-continue",
+        "Upgrade: websocket", "Connection: upgrade", "Connection: close, keep-alive",
+        "Host: y", "Host : y", "A: 1\r\na: 2", "Authorization: Bearer \xe9",
+        "A: b\r\n c", "A", ": b", "A: \x7f", "A b: c", "A: " + 9000 * "x",
+    ],
+)  # fmt: skip
+def test_more_than_plain_is_left_alone(line):
+    """A body, an upgrade, a header that comes twice, an odd character: not read."""
+    request = f"GET /api/quiz HTTP/1.1\r\nHost: x\r\n{line}\r\n\r\n".encode()
+    assert plain_get(request) is None
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "POST /api/quiz HTTP/1.1", "HEAD /api/quiz HTTP/1.1", "get /api/quiz HTTP/1.1",
+        "GET /api/quiz HTTP/1.0", "GET /api/quiz?a=b HTTP/1.1", "GET /a%70i HTTP/1.1",
+        "GET http://x/api/quiz HTTP/1.1", "GET  /api/quiz HTTP/1.1", "GET /api/quiz",
+        "GET /api/quiz HTTP/1.1 ", "\r\nGET /api/quiz HTTP/1.1",
+    ],
+)  # fmt: skip
+def test_other_requests_are_left_alone(first):
+    """Any method, version or target but the plainest."""
+    assert plain_get(f"{first}\r\nHost: x\r\n\r\n".encode()) is None
+
+
+@pytest.mark.parametrize("host", ["", "a b", "a,b", "a/b", "user@x"])
+def test_an_odd_host_is_left_alone(host):
+    """One host and an ordinary one."""
+    assert plain_get(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()) is None
+
+
+def test_a_part_is_left_alone():
+    """No head that is not whole, and none with anything behind it."""
+    assert not any(plain_get(PLAIN[:end]) for end in range(len(PLAIN)))
+    assert plain_get(PLAIN + b"G") is None
+    assert plain_get(PLAIN + PLAIN) is None
+
+
+@pytest.mark.parametrize("option", ["close", "keep-alive", "Keep-Alive"])
+def test_the_two_ordinary_options_are_read(option):
+    """A connection that is kept, and one that is not."""
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: %s\r\n\r\n" % option.encode()
+    assert plain_get(head) == ("/", {"host": "x", "connection": option})
