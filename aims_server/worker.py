@@ -19,12 +19,20 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import tornado.platform.asyncio  # noqa: F401 - or each worker would, after the fork
 
 from .app import Machine, Worker, build
 from .listener import Listener
 from .logs import AccessLog
 from .metrics import Metrics
 from .settings import Settings
+
+try:
+    import uvloop
+except ImportError:  # it comes with the extra ``fast``
+    _new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+else:
+    _new_loop = uvloop.new_event_loop
 
 __all__ = ["LEAVE", "READY", "Ending", "Place", "run"]
 
@@ -72,18 +80,8 @@ def run(
 ) -> None:
     """Serve until told to end; the whole of a forked process after its set-up."""
     gc.set_threshold(*_GC_THRESHOLDS)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=_new_loop) as runner:
         runner.run(_serve(settings, machine, place, sockets, channel))
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Uvloop where it is installed (the extra ``fast``), else asyncio's own loop."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
 
 
 async def _serve(

@@ -119,3 +119,16 @@ def test_demo_works_as_printed(tmp_path):
         assert "Traceback" not in demo.stderr.read()
         demo.stdout.close()
         demo.stderr.close()
+
+
+def test_a_worker_loads_no_library_of_its_own(start):
+    """All that it runs on is there before the fork: loaded once, shared by all."""
+
+    def libraries(pid: int) -> set[str]:
+        maps = Path(f"/proc/{pid}/maps").read_text()
+        return set(re.findall(r"\S+\.so\S*", maps))
+
+    service = start(WORKERS="2").wait_until_serving()
+    assert service.get("/health")[0] == 200
+    shared = libraries(service.process.pid)
+    assert [libraries(pid) - shared for pid in service.workers()] == [set(), set()]
