@@ -5,8 +5,9 @@ import random as _random
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Self
+
+from msgspec import Struct
 
 from .deadline import Clock
 
@@ -69,8 +70,7 @@ class Permit:
         self.ignore()
 
 
-@dataclass(slots=True)
-class _Tally:
+class _Tally(Struct):
     tick: int = 0
     calls: int = 0
     failed: int = 0

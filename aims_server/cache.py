@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from cachetools import TLRUCache
+from msgspec import Struct
 
 __all__ = ["ENTRY_OVERHEAD", "Entry", "Lease", "MemoryStore", "Store"]
 
@@ -20,8 +20,7 @@ V = TypeVar("V")
 ENTRY_OVERHEAD = 1250
 
 
-@dataclass(frozen=True, slots=True)
-class Entry(Generic[V]):
+class Entry(Struct, Generic[V], frozen=True):
     """A kept value: `size` in bytes with all that the value holds on to, moments
     on the monotonic clock.
 

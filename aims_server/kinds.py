@@ -5,10 +5,11 @@ Every parser raises ValueError for anything but what its words allow.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
+
+from msgspec import Struct
 
 __all__ = [
     "BASE_URL",
@@ -33,8 +34,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 
 
-@dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
+class Kind(Struct, Generic[T], frozen=True):
     """What a variable may hold: in words, and as its parser."""
 
     allowed: str

@@ -4,8 +4,9 @@ import random as _random
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from .deadline import Clock
 
@@ -31,8 +32,7 @@ def full_jitter(
     return random() * min(cap, base * 2.0**doublings)
 
 
-@dataclass(slots=True)
-class _Tick:
+class _Tick(Struct):
     number: int
     tries: int = 0
     retries: int = 0

@@ -1,8 +1,10 @@
 """One variable of the settings: declared as a field, parsed, complained of, shown."""
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from typing import Any, Final
+
+from msgspec import Struct
 
 from .kinds import Kind
 
@@ -11,8 +13,7 @@ __all__ = ["Variable", "declared", "setting"]
 _MASK: Final = "***"
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(Struct, frozen=True):
     """One line of the table: a variable and the field that it fills."""
 
     field: str
