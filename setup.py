@@ -78,5 +78,5 @@ setup(
             "pre-commit",
         ],
     },
-    entry_points={"console_scripts": ["aims-server = aims_server.cli:main"]},
+    entry_points={"console_scripts": ["aims-server = aims_server.__main__:main"]},
 )

@@ -1,7 +1,5 @@
 """The commands: serve, check, demo."""
 
-import argparse
-import gc
 import logging
 import os
 import sys
@@ -19,9 +17,9 @@ EXIT_CONFIG: Final = 78  # sysexits.h EX_CONFIG
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status."""
-    arguments = _parser().parse_args(argv)
+    command = _command(sys.argv[1:] if argv is None else argv)
     try:
-        return {"serve": _serve, "check": _check, "demo": _demo}[arguments.command]()
+        return {"serve": _serve, "check": _check, "demo": _demo}[command]()
     except SettingsError as error:
         for fault in error.faults:
             print(f"aims-server: {fault}", file=sys.stderr)
@@ -30,7 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _command(arguments: Sequence[str]) -> str:
+    if not arguments:
+        return "serve"
+    # Late: a service that is told nothing starts sooner without it.
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="aims-server",
         description="Attendance and quizzes of a college's students, kept at hand.",
@@ -48,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     ):
         commands.add_parser(name, help=what, description=f"{what.capitalize()}.")
     parser.set_defaults(command="serve")
-    return parser
+    command: str = parser.parse_args(arguments).command
+    return command
 
 
 def _read(environ: Mapping[str, str]) -> tuple[Settings, Path | None]:
@@ -99,9 +103,6 @@ def _run(
     load: Callable[[], Settings],
     on_serving: Callable[[str], object] = lambda _: None,
 ) -> int:
-    # What is imported stays. To look for garbage meanwhile takes a third of the time;
-    # serve() lets the collector work again.
-    gc.disable()
     # Only now: `check` and `--version` need neither curl nor Tornado.
     from .logs import configure_logging
     from .server import ServerError, serve
