@@ -11,14 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
+from prometheus_client import Metric
 
 from .cells import Cells, read_cells
-
-if TYPE_CHECKING:
-    from prometheus_client import Metric
 
 __all__ = ["Ledger"]
 
@@ -60,11 +58,8 @@ class Ledger:
             cells.close()
         self._open = {}
 
-    def collect(self) -> Iterable["Metric"]:
+    def collect(self) -> Iterable[Metric]:
         """The families in the order in which they were made."""
-        # Late, as everywhere: whoever counts does without the library.
-        from prometheus_client import Metric
-
         families: dict[str, Metric] = {}
         for kind in _KINDS:
             reached: defaultdict[tuple[str, ...], float] = defaultdict(float)

@@ -4,18 +4,17 @@ from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from prometheus_client import Metric
+from prometheus_client.samples import Sample
 
 from .labels import BREAKER_STATES, STUDENT_ROUTES
-
-if TYPE_CHECKING:
-    from prometheus_client import Metric
-    from prometheus_client.samples import Sample
 
 __all__ = ["summarize"]
 
 
-def summarize(families: Iterable["Metric"]) -> dict[str, Any]:
+def summarize(families: Iterable[Metric]) -> dict[str, Any]:
     """The object of api.md 1; latencies in seconds, null before the first request."""
     samples: defaultdict[str, list[Sample]] = defaultdict(list)
     for sample in (sample for family in families for sample in family.samples):
