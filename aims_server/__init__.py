@@ -27,7 +27,7 @@ The map of the package in call order; higher may import lower, never the reverse
                   workers), exposition (the text form), overview (the JSON form)
     logs          what is told: lines (the form), scrubbing (no secrets)
     cache, singleflight, slots, breaker, retry, ratelimit, pacing, cells, mutex,
-    deadline      mechanisms: they know no HTTP and nothing of us
+    loads, deadline                mechanisms: they know no HTTP and nothing of us
     roster, lifecycle              who serves and who leaves; whether work is taken
     models, wire                   what the platform tells; how it writes it
     errors                         every failure that a client can be told
