@@ -7,7 +7,7 @@ import logging
 import re
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, cast
 
 import msgspec
@@ -22,7 +22,7 @@ from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
 from .stream import Stream
 
-__all__ = ["LINGER_SECONDS", "Connection", "Lane", "Peer", "Terms"]
+__all__ = ["LINGER_SECONDS", "Connection", "Lane", "Outbox", "Peer", "Terms"]
 
 _log = logging.getLogger(__name__)
 
@@ -60,8 +60,35 @@ class Peer:
         return self.remote_ip
 
 
+class Outbox:
+    """The answers that the lane gives in one turn of the event loop, on their way out
+    together at its end.
+
+    Each wakes its client. Sent one by one they would have client and server take turns
+    at the CPU, which took a fifth of the time of a kept page under load.
+    """
+
+    def __init__(self, soon: Callable[[Callable[[], None]], object]) -> None:
+        """``soon`` has a function called before the loop looks for events again."""
+        self._soon = soon
+        self._waiting: list[tuple[asyncio.Transport, Sequence[bytes]]] = []
+
+    def post(self, transport: asyncio.Transport, parts: Sequence[bytes]) -> None:
+        """Send these in a moment."""
+        if not self._waiting:
+            self._soon(self.send)
+        self._waiting.append((transport, parts))
+
+    def send(self) -> None:
+        """Send all that waits."""
+        waiting, self._waiting = self._waiting, []
+        for transport, parts in waiting:
+            if not transport.is_closing():
+                transport.writelines(parts)
+
+
 class Terms(msgspec.Struct, frozen=True):
-    """What a listener asks of all its connections.
+    """What a listener's connections have in common.
 
     ``arrival_seconds`` is how long a header block may take to arrive, and a kept
     connection to begin with the next one.
@@ -69,6 +96,7 @@ class Terms(msgspec.Struct, frozen=True):
 
     params: HTTP1ConnectionParameters
     lane: Lane | None
+    outbox: Outbox
     arrival_seconds: float
 
 
@@ -156,6 +184,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Answer what was asked before the end, then end too."""
+        self._terms.outbox.send()
         if self._leaving or self._serving is None:
             return False
         self._stream.feed_eof()
@@ -226,7 +255,7 @@ class Connection(asyncio.Protocol):
         if answer is None:
             return False
         parts, last = answer
-        self._transport.writelines(parts)
+        terms.outbox.post(self._transport, parts)
         self._expected_until = 0.0
         self._await_request()
         if last:
@@ -271,6 +300,7 @@ class Connection(asyncio.Protocol):
         along what was not read of the answer.
         """
         self._leaving = True
+        self._terms.outbox.send()
         transport = self._transport
         if not (self._stream.unread or _waits(self._socket)):
             transport.close()

@@ -14,7 +14,7 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.ioloop import IOLoop
 
-from .connection import LINGER_SECONDS, Connection, Lane, Terms
+from .connection import LINGER_SECONDS, Connection, Lane, Outbox, Terms
 from .errors import Overloaded, error_body
 from .handlers.door import DISCARD_BYTES
 from .loads import Load
@@ -64,7 +64,8 @@ class Listener(HTTPServer):
             chunk_size=_CHUNK_BYTES,
         )
         self.conn_params.header_timeout = None  # see _look_for_overdue
-        self._terms = Terms(self.conn_params, lane, arrival_seconds)
+        outbox = Outbox(lambda send: IOLoop.current().add_callback(send))
+        self._terms = Terms(self.conn_params, lane, outbox, arrival_seconds)
         self._max_connections = max_connections
         self._on_refused = on_refused
         self._load = load
