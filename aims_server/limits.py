@@ -80,7 +80,7 @@ class RequestLimits:
         quota = self.by_session(session)
         if not quota.decision.allowed:
             return None
-        if self._address.take(address).allowed:
+        if self._address.admits(address):
             return quota
         self._student.give_back(session.key)
         if session.verified and session.student_id is not None:

@@ -84,7 +84,9 @@ class BucketTable:
         self._locks.acquire(bucket.lock)
         try:
             now = clock_ns()  # under the lock: a reading from before it may be old
-            known = self._find(bucket)
+            key_at = bucket.key_at
+            seen = self._memory[key_at : key_at + _KEY_BYTES]
+            known = seen == bucket.key or self._find(bucket)
             at = bucket.stamp_at
             ahead = max(self._stamps[at] - now, 0) + cost if known else cost
             if ahead <= ceiling:
@@ -101,9 +103,6 @@ class BucketTable:
 
     def _find(self, bucket: Bucket) -> bool:
         """Point the bucket at its slot; False if that is another key's, to be taken."""
-        key_at = bucket.key_at
-        if self._memory[key_at : key_at + _KEY_BYTES] == bucket.key:
-            return True  # where it was the last time
         keys = _KEYS.unpack_from(self._memory, bucket.number * _SET_BYTES)
         if bucket.key in keys:
             bucket.point_at(keys.index(bucket.key))
@@ -173,6 +172,12 @@ class RateLimiter:
             until_full = (ahead - self._cost) / _SECOND
             return Decision(False, self._limit, 0, -spare / _SECOND, until_full)
         return Decision(True, self._limit, spare // self._cost, 0.0, ahead / _SECOND)
+
+    def admits(self, key: bytes | str) -> bool:
+        """Take one token of `key`, for who need not know more than whether it was."""
+        return self._ceiling >= self._table.charge(
+            self._bucket(key), self._cost, self._ceiling, self._clock_ns
+        )
 
     def give_back(self, key: bytes | str) -> None:
         """Undo one successful take of `key`."""
