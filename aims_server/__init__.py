@@ -17,7 +17,7 @@ The map of the package in call order; higher may import lower, never the reverse
     readthrough   freshness (HIT, MISS, STALE, PENDING) over cache and flights
     upstream      the typed client of the platform
     guard         breaker, retries and slots round one call
-    transport     curl: one call, one reply or one error
+    transport, pool                curl: one call, one reply or one error; its handles
 
     figures, days                  pure figures over the models; one subject's days
     answers, openapi               ready bytes: a student's answer, our own description

@@ -553,4 +553,4 @@ async def test_an_error_says_nothing_of_the_call(transport, raw):
     with pytest.raises(UpstreamError) as caught:
         await transport.fetch("GET", f"{raw.url}?{CANARY}", headers={}, seconds=1.0)
     assert CANARY not in str(caught.value)
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None
