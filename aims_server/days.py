@@ -4,8 +4,7 @@ Pure, and in the contract's words: a day here is an entry of `daily` in `api.md`
 """
 
 import re
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import date
 from functools import lru_cache
 from typing import Final
@@ -65,79 +64,62 @@ def subject_days(cards: Iterable[Card]) -> SubjectDays:
     word of its `date_formatted` (dd/Mon/yyyy); in no day if neither can be read.
     """
     by_day = _by_day(cards)
-    undated = by_day.pop(None, [])
-    days = [_day(day, by_day[day]) for day in sorted(filter(None, by_day))]
-    present, absent, leave = _tally(undated)
-    return SubjectDays(
-        total_present=present + sum(day.present for day in days),
-        total_absent=absent + sum(day.absent for day in days),
-        total_leave=leave + sum(day.leave for day in days),
-        total_records=len(undated) + sum(len(day.details) for day in days),
-        daily=Raw(msgspec.json.encode(days)),
-    )
+    days = [_day(day, by_day[day]) for day in sorted(by_day)]
+    present = absent = leave = records = 0
+    for day in days:
+        present += day.present
+        absent += day.absent
+        leave += day.leave
+        records += len(day.details)
+    if days and not days[0].date:
+        del days[0]  # the records of no day
+    daily = Raw(msgspec.json.encode(days))
+    return SubjectDays(present, absent, leave, records, daily)
 
 
-def _by_day(cards: Iterable[Card]) -> dict[str | None, list[Card]]:
-    """Part the records by their day, "YYYY-MM-DD", None where it cannot be read.
+def _by_day(cards: Iterable[Card]) -> dict[str, list[Card]]:
+    """Part the records by their day, "YYYY-MM-DD", "" where it cannot be read.
 
     A day is the wall-clock date as the platform wrote it, in no zone, never shifted.
     """
-    by_day: defaultdict[str | None, list[Card]] = defaultdict(list)
-    unread: list[Card] = []
-    # Thousands of records share some hundred dates: each is read once.
-    for text, group in _grouped(cards, _start).items():
-        day = _iso_day(text)
-        (by_day[day] if day else unread).extend(group)
-    for text, group in _grouped(unread, _last_word).items():
-        by_day[_spelled_day(text)].extend(group)
+    by_day: dict[str, list[Card]] = {}
+    for card in cards:
+        # A date, and the character behind that says whether it ends there.
+        day = _iso_day(card.start_time.strip()[:11]) or _spelled_day(card)
+        if day in by_day:
+            by_day[day].append(card)
+        else:
+            by_day[day] = [card]
     return by_day
 
 
-def _grouped(
-    cards: Iterable[Card], text: Callable[[Card], str]
-) -> dict[str, list[Card]]:
-    groups: defaultdict[str, list[Card]] = defaultdict(list)
-    for card in cards:
-        groups[text(card)].append(card)
-    return groups
-
-
-def _start(card: Card) -> str:
-    # A date, and the character behind that says whether it ends there.
-    return card.start_time.strip()[:11]
-
-
-def _last_word(card: Card) -> str:
-    words = card.date_formatted.rsplit(maxsplit=1)
-    return words[-1] if words else ""
-
-
 @lru_cache(2048)  # a term's dates are the same for all students
-def _iso_day(text: str) -> str | None:
+def _iso_day(text: str) -> str:
     # fromisoformat would also take "20250901" and weeks, which nobody has seen sent.
     if text[4:5] != "-" or text[7:8] != "-" or text[10:11] not in ("", " ", "T"):
-        return None
+        return ""
     try:
         return date.fromisoformat(text[:10]).isoformat()
     except ValueError:
-        return None
+        return ""
 
 
-def _spelled_day(text: str) -> str | None:
-    match = _SPELLED.fullmatch(text)
+def _spelled_day(card: Card) -> str:
+    words = card.date_formatted.rsplit(maxsplit=1)
+    return _spelled(words[-1][:12]) if words else ""  # dd/Mon/yyyy, and what is more
+
+
+@lru_cache(2048)
+def _spelled(word: str) -> str:
+    match = _SPELLED.fullmatch(word)
     if not match:
-        return None
+        return ""
     day, month, year = match.groups()
     try:
         number = 1 + _MONTH_NAMES.index(month.lower())
         return date(int(year), number, int(day)).isoformat()
     except ValueError:
-        return None
-
-
-def _tally(cards: list[Card]) -> tuple[int, int, int]:
-    marks = [_mark(card.state) for card in cards]
-    return marks.count("present"), marks.count("absent"), marks.count("leave")
+        return ""
 
 
 @lru_cache(256)
@@ -146,6 +128,19 @@ def _mark(state: str) -> str:
 
 
 def _day(day: str, cards: list[Card]) -> Day:
-    details = [Detail(c.start_time, c.state, c.date_formatted) for c in cards]
-    details.sort()
-    return Day(day, *_tally(cards), details)
+    # One loop, though it does two things: most days have one class, and a page has
+    # hundreds of days.
+    present = absent = leave = 0
+    details: list[Detail] = []
+    for card in cards:
+        details.append(Detail(card.start_time, card.state, card.date_formatted))
+        mark = _mark(card.state)
+        if mark == "present":
+            present += 1
+        elif mark == "absent":
+            absent += 1
+        elif mark == "leave":
+            leave += 1
+    if len(details) > 1:
+        details.sort()
+    return Day(day, present, absent, leave, details)
