@@ -218,18 +218,26 @@ class CurlPool(CurlAsyncHTTPClient):
     def _handle_socket(
         self, event: int, fd: int, multi: pycurl.CurlMulti, data: Any | None
     ) -> None:
-        """Curl wants a socket watched otherwise than before."""
-        if self._fds.pop(fd, None):
-            # Curl may have closed it without a word, and opened another of its number.
-            with contextlib.suppress(OSError):
-                self._sockets.unregister(fd)
-        if event in _INTEREST:
-            self._sockets.register(fd, _INTEREST[event])
-            self._fds[fd] = event
+        """Curl wants a socket watched otherwise than before.
+
+        It does so twice a call. One that it needs no more stays where it is, as most
+        are needed again by the next page; a closed one leaves by itself.
+        """
+        interest = _INTEREST.get(event, 0)
+        self._fds[fd] = interest
+        if interest:
+            try:
+                self._sockets.modify(fd, interest)
+            except FileNotFoundError:  # a new one, of a number that may be an old one's
+                self._sockets.register(fd, interest)
 
     def _act(self) -> None:
         """Some sockets are ready: let curl read and write."""
         for fd, events in self._sockets.poll(0, _EVENTS_AT_ONCE):
+            if not self._fds[fd]:  # hung up while idle: curl finds that out in its time
+                with contextlib.suppress(OSError):
+                    self._sockets.unregister(fd)
+                continue
             action = pycurl.CSELECT_IN if events & ~select.EPOLLOUT else 0
             if events & ~select.EPOLLIN:
                 action |= pycurl.CSELECT_OUT

@@ -164,6 +164,26 @@ async def test_a_socket_that_takes_a_closed_ones_number_is_heard(pool, far):
         far.hang_up()
 
 
+async def test_a_socket_that_is_hung_up_while_idle_wakes_nobody(far):
+    """Once, to be forgotten; not in each turn of the loop from then on."""
+    turns: list[int] = []
+
+    class Counted(CurlPool):
+        def _act(self):
+            turns.append(len(turns))
+            super()._act()
+
+    pool = Counted(force_instance=True, max_clients=1, max_body_size=1000)
+    await pool.call(request(far))
+    turns.clear()
+    far.hang_up()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert len(turns) == 1
+    assert await pool.call(request(far)) == Reply(200, b"{}", None)
+    pool.close()
+
+
 async def test_a_name_is_looked_up(pool, far):
     """Curl does so in a thread, which wakes the loop through a socket of curl's own."""
     reply = await pool.call(request(far, host="localhost"))
