@@ -50,6 +50,9 @@ class Request(msgspec.Struct, frozen=True):
     seconds: float
     connect_seconds: float
 
+    def __repr__(self) -> str:
+        return "<Request>"  # url, headers and body are a student's, or secret
+
 
 class Reply(msgspec.Struct, frozen=True):
     """What the platform answered, whatever its status."""

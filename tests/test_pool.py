@@ -146,6 +146,12 @@ async def test_a_call_that_cannot_be_put_into_words_costs_no_handle(pool, far):
     assert await pool.call(request(far)) == Reply(200, b"{}", None)
 
 
+async def test_a_request_shows_nothing_of_itself(far):
+    """Whatever prints one, a debugger's log or a failed task's, prints no secret."""
+    shown = repr(request(far, "/secret", body=b"secret", Authorization="secret"))
+    assert "secret" not in shown
+
+
 async def test_tornados_own_way_in_is_shut(pool, far):
     """Calls that go by it would wait for ever."""
     with pytest.raises(NotImplementedError):
