@@ -3,6 +3,7 @@ errors.
 """
 
 import os
+from functools import cached_property
 from typing import Final
 
 import pycurl
@@ -28,8 +29,13 @@ class Transport:
     def __init__(self, handles: int, user_agent: str) -> None:
         self._owner = os.getpid()
         self._user_agent = user_agent
-        self._pool = CurlPool(
-            force_instance=True, max_clients=handles, max_body_size=MAX_BODY_BYTES
+        self._handles = handles
+
+    @cached_property
+    def _pool(self) -> CurlPool:
+        # With the first call: curl takes 3 ms to begin, which a start would wait for.
+        return CurlPool(
+            force_instance=True, max_clients=self._handles, max_body_size=MAX_BODY_BYTES
         )
 
     async def fetch(
@@ -68,7 +74,8 @@ class Transport:
 
     def close(self) -> None:
         """Drop every connection; calls under way never end, so cancel them before."""
-        self._pool.close()
+        if "_pool" in vars(self):
+            self._pool.close()
 
 
 _E_TOO_LARGE: Final = 100  # pycurl has no name for it
