@@ -255,6 +255,38 @@ async def test_a_head_in_pieces_is_answered(browser, token):
         assert (await browser.read()).body == whole.body
 
 
+@pytest.mark.gen_test
+@pytest.mark.parametrize("headers", [{}, THE_LONG_WAY])
+async def test_who_sends_no_more_is_answered(browser, token, headers):
+    """A client may shut its side behind its request."""
+    whole = await browser.ask("/api/quiz", token)
+    browser.send("/api/quiz", token, headers)
+    browser.writer.write_eof()
+    assert (await browser.read()).body == whole.body
+    assert await browser.reader.read() == b""
+
+
+class TestSlowReaders:
+    """A client that asks and does not read."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {"RATE_LIMIT_PER_MINUTE": "10000"}
+
+    @pytest.mark.gen_test(timeout=20)
+    async def test_the_lane_does_not_pile_up_answers(self, browser, token, taken):
+        """Who is behind is left to Tornado, which waits; nothing is lost by it."""
+        await browser.ask("/api/all-attendance", token)
+        browser.writer.transport.pause_reading()
+        for _ in range(400):  # 25 MB, several times what the sockets hold
+            browser.send("/api/all-attendance", token)
+            await asyncio.sleep(0.001)
+        assert 10 < len(taken) < 300
+        browser.writer.transport.resume_reading()
+        for _ in range(400):
+            assert (await browser.read()).status == 200
+
+
 class TestLimits:
     """A student who asks too often."""
 
