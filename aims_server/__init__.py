@@ -11,7 +11,8 @@ The map of the package in call order; higher may import lower, never the reverse
     listener, connection           accepting clients, and one client's connection
     handlers/     fastlane (kept pages, at once), and behind Tornado's parser: door
                   (before any handler), base, api (students), ops (operators), docs
-    stream        what Tornado's parser reads of a connection, and writes to it
+    stream, message                a connection's bytes, and one request on it, as
+                  Tornado's parser has them
     service       the use cases: what a student may ask for
     keeping       what is kept for a session, and for how long
     readthrough   freshness (HIT, MISS, STALE, PENDING) over cache and flights
@@ -27,7 +28,7 @@ The map of the package in call order; higher may import lower, never the reverse
                   workers), exposition (the text form), overview (the JSON form)
     logs          what is told: lines (the form), scrubbing (no secrets)
     cache, singleflight, slots, breaker, retry, ratelimit, pacing, cells, mutex,
-    loads, deadline                mechanisms: they know no HTTP and nothing of us
+    loads, outbox, deadline        mechanisms: they know no HTTP and nothing of us
     roster, lifecycle              who serves and who leaves; whether work is taken
     models, wire                   what the platform tells; how it writes it
     errors                         every failure that a client can be told

@@ -4,33 +4,27 @@ Tornado; and how it ends so that nothing sent is lost.
 
 import asyncio
 import logging
-import re
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Protocol, cast
 
 import msgspec
-from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
-from tornado.httputil import (
-    HTTPHeaders,
-    HTTPInputError,
-    HTTPServerConnectionDelegate,
-    RequestStartLine,
-)
+from tornado.http1connection import HTTP1ConnectionParameters
+from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
+from .message import Message, Peer
+from .outbox import Outbox
 from .stream import Stream
 
-__all__ = ["LINGER_SECONDS", "Connection", "Lane", "Outbox", "Peer", "Terms"]
+__all__ = ["LINGER_SECONDS", "Connection", "Lane", "Terms"]
 
 _log = logging.getLogger(__name__)
 
 # Who connects means to ask something: so long a new connection is not idle.
 _FIRST_REQUEST_SECONDS: Final = 1.0
 LINGER_SECONDS: Final = 1.0
-_MOST_AT_ONCE: Final = 64  # answers, at some 10 us each: the loop has more to do
-_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 
 
 class Lane(Protocol):
@@ -47,49 +41,6 @@ class Lane(Protocol):
         """
 
 
-class Peer:
-    """What Tornado wants to know of a connection's other end."""
-
-    protocol = "http"
-
-    def __init__(self, family: int, address: Any) -> None:
-        inet = family in (socket.AF_INET, socket.AF_INET6)
-        self.address = address
-        self.remote_ip = str(address[0]) if inet and address else "0.0.0.0"
-
-    def __str__(self) -> str:
-        return self.remote_ip
-
-
-class Outbox:
-    """The answers that the lane gives in one turn of the event loop, on their way out
-    together at its end.
-
-    Each wakes its client. Sent one by one they would have client and server take turns
-    at the CPU, which took a fifth of the time of a kept page under load.
-    """
-
-    def __init__(self, soon: Callable[[Callable[[], None]], object]) -> None:
-        """``soon`` has a function called before the loop looks for events again."""
-        self._soon = soon
-        self._waiting: list[tuple[asyncio.Transport, Sequence[bytes]]] = []
-
-    def post(self, transport: asyncio.Transport, parts: Sequence[bytes]) -> None:
-        """Send these in a moment."""
-        if not self._waiting:
-            self._soon(self.send)
-        self._waiting.append((transport, parts))
-        if len(self._waiting) >= _MOST_AT_ONCE:
-            self.send()
-
-    def send(self) -> None:
-        """Send all that waits."""
-        waiting, self._waiting = self._waiting, []
-        for transport, parts in waiting:
-            if not transport.is_closing():
-                transport.writelines(parts)
-
-
 class Terms(msgspec.Struct, frozen=True):
     """What a listener's connections have in common.
 
@@ -103,41 +54,6 @@ class Terms(msgspec.Struct, frozen=True):
     arrival_seconds: float
 
 
-class _Message(HTTP1Connection):
-    """One request and its answer, with CRLF for line ends and nothing else."""
-
-    arrived = False
-
-    def _parse_headers(self, data: bytes) -> tuple[str, HTTPHeaders]:
-        self.arrived = True
-        if _BARE_LF.search(data):
-            # A proxy that reads lines otherwise would see other requests than we do.
-            raise HTTPInputError("Bare LF in a header block")
-        return super()._parse_headers(data)
-
-    def close_after_answer(self) -> None:
-        if self._response_start_line is None and not self._write_finished:
-            # Tornado's own mark: it adds the header, and closes when all is sent.
-            self._disconnect_on_finish = True
-            if self._request_headers is not None:
-                self._request_headers["Connection"] = "close"
-
-    def client_left(self) -> None:
-        """Tell whoever works for this client alone; the answer is sent all the same."""
-        callback, self._close_callback = self._close_callback, None
-        if callback is not None:
-            callback()
-
-    def _can_keep_alive(
-        self, start_line: RequestStartLine, headers: HTTPHeaders
-    ) -> bool:
-        kept = super()._can_keep_alive(start_line, headers)
-        if not kept:
-            # Else Tornado would tell a client of HTTP/1.0 that the connection is kept.
-            headers["Connection"] = "close"
-        return kept
-
-
 class Connection(asyncio.Protocol):
     """Serves one client, a request at a time, from its accepted socket on.
 
@@ -147,7 +63,7 @@ class Connection(asyncio.Protocol):
 
     _transport: asyncio.Transport
     _stream: Stream
-    _message: _Message | None = None
+    _message: Message | None = None
     _serving: "asyncio.Task[None] | None" = None
     _made = False
     _leaving = False
@@ -286,7 +202,7 @@ class Connection(asyncio.Protocol):
     async def _serve_one(self) -> bool:
         """Whether the connection is kept after it."""
         self._await_request()
-        message = self._message = _Message(
+        message = self._message = Message(
             cast(IOStream, self._stream), False, self._terms.params, self._peer
         )
         return await message.read_response(self._server.start_request(self, message))

@@ -14,10 +14,11 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.ioloop import IOLoop
 
-from .connection import LINGER_SECONDS, Connection, Lane, Outbox, Terms
+from .connection import LINGER_SECONDS, Connection, Lane, Terms
 from .errors import Overloaded, error_body
 from .handlers.door import DISCARD_BYTES
 from .loads import Load
+from .outbox import Outbox
 from .requests import request_id
 
 __all__ = ["Listener"]

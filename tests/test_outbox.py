@@ -1,11 +1,11 @@
-"""A connection's own parts: what goes out together, and how clients may part."""
+"""What goes out together, over real transports."""
 
 import asyncio
 import socket
 
 import pytest
 
-from aims_server.connection import Outbox
+from aims_server.outbox import Outbox
 
 
 class Wire:
