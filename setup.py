@@ -66,6 +66,7 @@ setup(
             "coverage>=7.10",
             "schemathesis",
             "pyyaml",
+            "uvloop>=0.22",  # for tests on both loops
             "docutils",
             "types-docutils",
             "ruff",

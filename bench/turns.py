@@ -40,7 +40,7 @@ def beside(
     """
     for server, request in sides:
         ask(server.url, [request] * 20, at_once=10)
-    # A goal is judged by more rounds: one that some other program disturbs decides less.
+    # A goal is judged by more rounds: one that is disturbed decides less.
     number = 2 * pace.rounds - 1 if goals else pace.rounds
     rounds = [
         [

@@ -4,6 +4,7 @@ Both are real servers on free ports in the test's own loop. pytest-tornado is us
 through `io_loop`, `http_server`, `base_url` and the `gen_test` mark only.
 """
 
+import asyncio
 import io
 import json
 import logging
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
@@ -24,6 +26,25 @@ from aims_server.listener import Listener
 from aims_server.logs import AccessLog, configure_logging
 from aims_server.metrics import Metrics
 from aims_server.settings import Settings
+
+LOOPS = {
+    "asyncio": asyncio.DefaultEventLoopPolicy,
+    "uvloop": uvloop.EventLoopPolicy,  # the extra "fast", which the workers run on
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked ``both_loops`` on each loop that a worker may have."""
+    if metafunc.definition.get_closest_marker("both_loops"):
+        metafunc.fixturenames.insert(0, "loop_policy")
+        metafunc.parametrize("loop_policy", LOOPS, indirect=True)
+
+
+@pytest.fixture(name="loop_policy")
+def _loop_policy(request: pytest.FixtureRequest) -> Iterator[None]:
+    asyncio.set_event_loop_policy(LOOPS[request.param]())
+    yield
+    asyncio.set_event_loop_policy(None)
 
 
 @pytest.fixture(scope="session", name="college")

@@ -4,6 +4,7 @@ import asyncio
 import resource
 import socket
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 from tornado.ioloop import IOLoop
@@ -11,6 +12,8 @@ from tornado.web import Application, RequestHandler
 
 from aims_server import connection
 from aims_server.listener import Listener
+
+pytestmark = pytest.mark.both_loops
 
 BIG = b"x" * 20_000_000
 
@@ -67,8 +70,7 @@ class Client:
     ) -> None:
         self.reader = reader
         self.writer = writer
-        assert isinstance(writer.transport, asyncio.Transport)
-        self.transport = writer.transport
+        self.transport = cast(asyncio.Transport, writer.transport)
 
     @classmethod
     async def connect(cls, house: House) -> "Client":

@@ -7,6 +7,8 @@ import pytest
 
 from aims_server.outbox import Outbox
 
+pytestmark = pytest.mark.both_loops
+
 
 class Wire:
     """One transport of the event loop and the socket at its other end."""

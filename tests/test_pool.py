@@ -14,6 +14,8 @@ import pytest
 
 from aims_server.pool import CurlPool, Reply, Request
 
+pytestmark = pytest.mark.both_loops
+
 pytestmark = pytest.mark.gen_test
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"

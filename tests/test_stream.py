@@ -8,6 +8,8 @@ from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 
 from aims_server.stream import Stream
 
+pytestmark = pytest.mark.both_loops
+
 
 class End(asyncio.Protocol):
     """The server's end: all it is told goes to the stream."""

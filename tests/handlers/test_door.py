@@ -10,6 +10,8 @@ import pytest
 
 from aims_server.listener import Listener
 
+pytestmark = pytest.mark.both_loops
+
 HOST = b"Host: x\r\n"
 POST = b"POST /api/login HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
 LOGIN = b'{"username": "u", "password": 1}'

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
+pytestmark = pytest.mark.both_loops
+
 PAGES = ["/api/attendance", "/api/all-attendance", "/api/quiz"]
 # A header that the lane leaves to Tornado, which makes nothing of it.
 THE_LONG_WAY = {"Content-Length": "0"}
