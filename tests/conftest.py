@@ -27,24 +27,28 @@ from aims_server.logs import AccessLog, configure_logging
 from aims_server.metrics import Metrics
 from aims_server.settings import Settings
 
-LOOPS = {
-    "asyncio": asyncio.DefaultEventLoopPolicy,
-    "uvloop": uvloop.EventLoopPolicy,  # the extra "fast", which the workers run on
-}
-
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is marked ``both_loops`` on each loop that a worker may have."""
     if metafunc.definition.get_closest_marker("both_loops"):
-        metafunc.fixturenames.insert(0, "loop_policy")
-        metafunc.parametrize("loop_policy", LOOPS, indirect=True)
+        if "loop_policy" not in metafunc.fixturenames:
+            metafunc.fixturenames.insert(0, "loop_policy")
+        metafunc.parametrize("loop_policy", ["asyncio", "uvloop"], indirect=True)
 
 
 @pytest.fixture(name="loop_policy")
 def _loop_policy(request: pytest.FixtureRequest) -> Iterator[None]:
-    asyncio.set_event_loop_policy(LOOPS[request.param]())
+    before = asyncio.get_event_loop_policy()
+    if getattr(request, "param", "asyncio") == "uvloop":  # the extra "fast"
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     yield
-    asyncio.set_event_loop_policy(None)
+    asyncio.set_event_loop_policy(before)
+
+
+@pytest.fixture
+def io_loop(loop_policy: None, io_loop: IOLoop) -> IOLoop:
+    """The loop of pytest-tornado, of the kind that is asked for."""
+    return io_loop
 
 
 @pytest.fixture(scope="session", name="college")
