@@ -22,7 +22,7 @@ The map of the package in call order; higher may import lower, never the reverse
 
     figures, days                  pure figures over the models; one subject's days
     answers, openapi               ready bytes: a student's answer, our own description
-    limits, cors, heads, requests, sessions
+    limits, cors, plain, requests, sessions
                   policies over plain values: how often, from where, what, who
     metrics       what is counted: labels (the words), series, ledger (the files of all
                   workers), exposition (the text form), overview (the JSON form)

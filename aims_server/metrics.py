@@ -75,9 +75,9 @@ class Metrics:
             {"resource": labels.RESOURCES, "outcome": labels.LOOKUPS},
         )
         self._kept = {
-            (page, status): self._kept_answer(page, status)
+            (page, method, status): self._kept_answer(page, method, status)
             for page in labels.PAGES
-            for status in (200, 304)
+            for method, status in (("GET", 200), ("GET", 304), ("POST", 200))
         }
         self._joined = make.counters(
             "coalesced_waiters_total", "Lookups that joined a call in flight."
@@ -146,15 +146,16 @@ class Metrics:
         count()
         observe(seconds)
 
-    def kept_answered(self, resource: str, status: int, seconds: float) -> None:
+    def kept_answered(
+        self, resource: str, method: str, status: int, seconds: float
+    ) -> None:
         """A kept page was answered the moment it was asked for, under way at no time.
 
-        What ``request_started``, ``lookup`` and ``request_finished`` count for a GET of
-        the route of that name, in half a microsecond.
+        What ``request_started``, ``lookup`` and ``request_finished`` count for the
+        route of that name, in half a microsecond.
         """
-        hit, count, observe = self._kept.get((resource, status)) or self._kept_answer(
-            resource, status
-        )
+        answer = (resource, method, status)
+        hit, count, observe = self._kept.get(answer) or self._kept_answer(*answer)
         hit()
         count()
         observe(seconds)
@@ -170,10 +171,10 @@ class Metrics:
         return counter.inc, self._durations.of(route).observe
 
     def _kept_answer(
-        self, resource: str, status: int
+        self, resource: str, method: str, status: int
     ) -> tuple[Callable[[], None], Callable[[], None], Callable[[float], None]]:
         hit = self._lookups.of(resource, "HIT").inc
-        return hit, *self._answer(resource, "GET", status)
+        return hit, *self._answer(resource, method, status)
 
     def lookup(self, resource: str, outcome: str) -> None:
         """A resource was asked for; ``outcome`` is HIT, MISS, STALE or PENDING."""

@@ -101,6 +101,7 @@ def service(
             Path(directory, "uvloop.py").write_text("raise ImportError\n")
         environ = {
             "PATH": os.environ["PATH"],
+            "TMPDIR": directory,  # it is killed, and could not clean up
             "WORKERS": str(workers),
             "EXTERNAL_API_BASE": platform.base,
             **FEATURES,

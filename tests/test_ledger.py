@@ -57,7 +57,7 @@ def test_the_library_reads_the_files_as_we_do(make_metrics, tmp_path):
     for worker in range(2):
         metrics = make_metrics(worker)
         metrics.request_started()
-        metrics.kept_answered("quiz", 200, 0.003)
+        metrics.kept_answered("quiz", "GET", 200, 0.003)
         metrics.limited("new")
         metrics.sample(**LEVELS)
     ours = read(metrics)

@@ -129,7 +129,7 @@ def test_a_kept_answer_counts_as_the_three_calls_do(in_files, answers):
         at_once = Metrics(directory=one if in_files else None)
         in_steps = Metrics(directory=other if in_files else None)
         for resource, status, seconds in answers:
-            at_once.kept_answered(resource, status, seconds)
+            at_once.kept_answered(resource, "GET", status, seconds)
             in_steps.request_started()
             in_steps.lookup(resource, "HIT")
             in_steps.request_finished(resource, "GET", status, seconds)

@@ -18,19 +18,27 @@ from ..answers import (
 )
 from ..cache import Entry
 from ..errors import ApiError
-from ..heads import plain_get
-from ..requests import client_address, request_id, wants_fresh
+from ..plain import plain_request
+from ..requests import (
+    TokenRequest,
+    check_body,
+    client_address,
+    json_object,
+    request_id,
+    wants_fresh,
+)
 from ..service import ALL_ATTENDANCE, ATTENDANCE, QUIZ
-from ..sessions import Session, bearer_token
+from ..sessions import Session, bearer_token, checked_body_token
 from .base import Desk
 
 __all__ = ["FastLane"]
 
-# Paths of pages, with what each is called in the cache, the metrics and the log.
+# Pages, with what each is called in the cache, the metrics and the log.
 _PAGES: Final = {
-    "/api/attendance": ATTENDANCE,
-    "/api/all-attendance": ALL_ATTENDANCE,
-    "/api/quiz": QUIZ,
+    ("GET", "/api/attendance"): ATTENDANCE,
+    ("POST", "/api/attendance"): ATTENDANCE,
+    ("GET", "/api/all-attendance"): ALL_ATTENDANCE,
+    ("GET", "/api/quiz"): QUIZ,
 }
 _OK: Final = "HTTP/1.1 200 OK\r\n"
 _NOT_MODIFIED: Final = "HTTP/1.1 304 Not Modified\r\n"
@@ -60,19 +68,27 @@ class FastLane:
         connection is to end, whatever the client would like.
         """
         began = time.perf_counter()
-        head = plain_get(request)
-        if head is None:
+        plain = plain_request(request)
+        if plain is None:
             return None
-        path, headers = head
-        resource = _PAGES.get(path)
+        method, path, headers, body = plain
+        resource = _PAGES.get((method, path))
         if resource is None:
             return None
         desk = self._desk
         now = desk.clock()
-        found = self._find(resource, headers, now)
-        if found is None:
+        try:
+            token = (
+                bearer_token(headers.get("authorization"))
+                if method == "GET"
+                else _body_token(headers, body)
+            )
+        except ApiError:
             return None
-        session, entry = found
+        session = desk.sessions.read(token)
+        entry = self._find(resource, session, headers.get("cache-control"), now)
+        if entry is None:
+            return None
         forwarded = headers.get("x-forwarded-for")
         address = client_address(
             peer, [forwarded] if forwarded else (), desk.trusted_proxies
@@ -81,7 +97,8 @@ class FastLane:
         if quota is None:
             return None
         variant = entry.value.variant(headers.get("accept-encoding"))
-        status = 304 if matches(headers.get("if-none-match"), variant) else 200
+        known = method == "GET" and matches(headers.get("if-none-match"), variant)
+        status = 304 if known else 200
         identity = request_id(headers.get("x-request-id"))
         last = last or headers.get("connection") == "close"
         seconds = time.perf_counter() - began
@@ -96,10 +113,10 @@ class FastLane:
         )
         parts = self._parts(status, variant, varying, last=last)
         # Before the client can know of it (see BaseHandler.finish).
-        desk.metrics.kept_answered(resource, status, seconds)
+        desk.metrics.kept_answered(resource, method, status, seconds)
         desk.access_log.write(
             route=resource,
-            method="GET",
+            method=method,
             path=path,
             status=status,
             seconds=seconds,
@@ -110,21 +127,18 @@ class FastLane:
         return parts, last
 
     def _find(
-        self, resource: str, headers: dict[str, str], now: float
-    ) -> tuple[Session, Entry[Answer]] | None:
-        """Who asks, and the answer that is kept for him and fresh enough."""
-        desk = self._desk
-        keeper = desk.service.keeper
-        try:
-            session = desk.sessions.read(bearer_token(headers.get("authorization")))
-        except ApiError:
-            return None
+        self, resource: str, session: Session, cache_control: str | None, now: float
+    ) -> Entry[Answer] | None:
+        """The answer that is kept for this session, if it is fresh enough."""
+        keeper = self._desk.service.keeper
         entry = keeper.at_hand(resource, session, now)
-        if entry is None or (
-            wants_fresh(headers.get("cache-control")) and keeper.too_old(entry, now)
+        if (
+            entry is not None
+            and wants_fresh(cache_control)
+            and keeper.too_old(entry, now)
         ):
             return None
-        return session, entry
+        return entry
 
     def _parts(
         self, status: int, variant: Variant, varying: str, *, last: bool
@@ -152,3 +166,10 @@ class FastLane:
                 f"Date: {format_timestamp(second)}\r\n\r\n"
             )
         return self._end
+
+
+def _body_token(headers: dict[str, str], body: bytes) -> str:
+    """The token of ``POST /api/attendance``, read as its handler does."""
+    check_body(body, headers.get("content-encoding"))
+    request = json_object(body, headers.get("content-type"), TokenRequest)
+    return checked_body_token(request.token)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.both_loops
 
 PAGES = ["/api/attendance", "/api/all-attendance", "/api/quiz"]
 # A header that the lane leaves to Tornado, which makes nothing of it.
-THE_LONG_WAY = {"Content-Length": "0"}
+THE_LONG_WAY = {"Trailer": "none"}
 # What differs from one answer to the next, whoever gives it.
 OF_THE_MOMENT = {"x-request-id", "date", "server-timing", "ratelimit"}
 
@@ -50,9 +50,21 @@ class Browser:
 
     def send(self, path, token, headers=None):
         """One GET in one piece."""
-        sent = {"Host": "x", "Authorization": f"Bearer {token}", **(headers or {})}
+        self._write("GET", path, {"Authorization": f"Bearer {token}"}, headers, "")
+
+    async def post(self, body, headers=None):
+        """The summary asked for in the old way, and its answer."""
+        framing = {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+        }
+        self._write("POST", "/api/attendance", framing, headers, body)
+        return await self.read()
+
+    def _write(self, method, path, own, headers, body):
+        sent = {"Host": "x", **own, **(headers or {})}
         lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
-        self.writer.write(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
+        self.writer.write(f"{method} {path} HTTP/1.1\r\n{lines}\r\n{body}".encode())
 
     async def read(self):
         """The next answer."""
@@ -126,6 +138,44 @@ async def test_both_ways_say_the_same(browser, token, path, taken):
 
 
 @pytest.mark.gen_test
+async def test_both_ways_say_the_same_to_a_post(browser, token, taken):
+    """The token in the body: the same page, and no 304."""
+    body = json.dumps({"token": token})
+    first = await browser.post(body)
+    assert first.headers["x-cache"] == "MISS"
+    for form in forms(first.headers["etag"]):
+        before = len(taken)
+        short = await browser.post(body, form)
+        assert len(taken) == before + 1, form
+        long = await browser.post(body, {**form, **THE_LONG_WAY})
+        assert len(taken) == before + 1
+        assert short.lasting == long.lasting, form
+        assert (short.status, short.headers["x-cache"]) == (200, "HIT")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        ("{", {}, 400),
+        ("[]", {}, 400),
+        ('{"token": 1}', {}, 400),
+        ('{"token": "a b"}', {}, 400),
+        ('{"token": "TOKEN"}', {"Content-Type": "text/plain"}, 415),
+        ('{"token": "TOKEN"}', {"Content-Encoding": "gzip"}, 415),
+    ],
+)
+async def test_a_faulty_post_is_left_to_its_handler(
+    browser, token, taken, body, headers, status
+):
+    """Which says what is wrong; the page at hand does not go out."""
+    await browser.post(json.dumps({"token": token}))
+    answer = await browser.post(body.replace("TOKEN", token), headers)
+    assert answer.status == status
+    assert taken == []
+
+
+@pytest.mark.gen_test
 async def test_both_ways_write_the_same_line(browser, token, access_lines):
     """The log does not tell which way an answer took."""
     await browser.ask("/api/quiz", token)
@@ -159,6 +209,15 @@ async def test_both_ways_count_the_same(browser, token, worker):
         )
 
     assert await counted({}) == await counted(THE_LONG_WAY) == (5, 5)
+
+
+@pytest.mark.gen_test
+async def test_a_post_is_counted_as_one(browser, token, worker):
+    """Under its own method."""
+    for _ in range(3):
+        await browser.post(json.dumps({"token": token}))
+    series = 'aims_requests_total{method="POST",route="attendance",status="200"} 3.0'
+    assert series in worker.metrics.exposition().decode()
 
 
 @pytest.mark.gen_test
