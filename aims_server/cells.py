@@ -9,6 +9,7 @@ and eight bytes for a time that nobody here notes.
 import mmap
 import os
 import struct
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -36,6 +37,7 @@ class Cells:
 
     def __init__(self, path: Path | None = None) -> None:
         self._file = _memory() if path is None else _opened(path)
+        self._close_file = weakref.finalize(self, os.close, self._file)
         self._map()
         self._used = _LENGTH.unpack_from(self._mapped)[0] or _START
         self._cells = {
@@ -60,7 +62,7 @@ class Cells:
             cell.release()
         self._doubles.release()
         self._mapped.close()
-        os.close(self._file)
+        self._close_file()
 
     def _map(self) -> None:
         self._mapped = mmap.mmap(self._file, 0)

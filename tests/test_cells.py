@@ -95,3 +95,14 @@ def test_a_number_is_never_seen_half_written(path):
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     assert seen == numbers
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_cells_that_are_gone_hold_no_file(path, in_file):
+    """Closed or only forgotten."""
+    before = len(os.listdir("/proc/self/fd"))
+    cells = Cells(path if in_file else None)
+    cells.cell(b"key")[0] = 1.0
+    assert len(os.listdir("/proc/self/fd")) > before
+    del cells
+    assert len(os.listdir("/proc/self/fd")) == before
