@@ -161,7 +161,7 @@ class CurlPool(CurlAsyncHTTPClient):
             try:
                 self._prepare(curl, call)
                 self._multi.add_handle(curl)
-            except Exception as fault:  # noqa: BLE001  # his whose call it is
+            except Exception as fault:  # noqa: BLE001 - it is for who called
                 self._give_back(curl)
                 if not call.outcome.done():
                     call.outcome.set_exception(fault)

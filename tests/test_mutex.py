@@ -8,22 +8,7 @@ import pytest
 
 from aims_server.mutex import Mutexes
 
-
-def fork(work):
-    """Run `work` in a child, which leaves with 0, or with 1 if it raised."""
-    pid = os.fork()
-    if pid:
-        return pid
-    signal.alarm(20)  # a child that hangs is a failed test, not a hung one
-    try:
-        work()
-    finally:
-        os._exit(1)
-
-
-def exit_status(pid):
-    """Wait for a child; negative is the signal that ended it."""
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+from .children import exit_status, fork
 
 
 def test_only_one_holds_a_lock():
@@ -38,7 +23,6 @@ def test_only_one_holds_a_lock():
             os.sched_yield()
             count[0] = seen + 1
             mutexes.release(1)
-        os._exit(0)
 
     children = [fork(increment) for _ in range(4)]
     assert [exit_status(pid) for pid in children] == [0] * 4
@@ -70,7 +54,6 @@ def test_the_dead_hold_nothing(deaths):
     def take_and_give_back():
         mutexes.acquire(0)
         mutexes.release(0)
-        os._exit(0)
 
     assert exit_status(fork(take_and_give_back)) == 0
     mutexes.acquire(0)

@@ -3,13 +3,14 @@
 import os
 import select
 import signal
-import traceback
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aims_server.ratelimit import BucketTable, RateLimiter
+
+from .children import exit_status, fork
 
 SECRET = b"a secret made at start"
 MINUTE_NS = 60 * 10**9
@@ -228,25 +229,6 @@ def test_a_wrong_rate_or_secret_is_refused(per_minute, secret):
     """Neither a rate below 1 nor an empty or overlong secret makes a limiter."""
     with pytest.raises(ValueError, match=r"must|key"):
         RateLimiter(BucketTable(8), name="n", per_minute=per_minute, secret=secret)
-
-
-def fork(work):
-    """Run `work` in a child, which leaves with 0, or with 1 if it raised."""
-    pid = os.fork()
-    if pid:
-        return pid
-    signal.alarm(20)  # a child that hangs is a failed test, not a hung one
-    try:
-        work()
-    except BaseException:  # noqa: BLE001 - nothing may run on into pytest's copy
-        traceback.print_exc()
-        os._exit(1)
-    os._exit(0)
-
-
-def exit_status(pid):
-    """Wait for a child; negative is the signal that ended it."""
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def test_four_processes_share_one_bucket_exactly():

@@ -1,0 +1,24 @@
+"""Processes that a test forks off, and how they ended."""
+
+import os
+import signal
+import traceback
+
+
+def fork(work):
+    """Run `work` in a child, which leaves with 0, or with 1 if it raised."""
+    pid = os.fork()
+    if pid:
+        return pid
+    signal.alarm(20)  # a child that hangs is a failed test, not a hung one
+    try:
+        work()
+    except BaseException:  # noqa: BLE001 - nothing may run on into pytest's copy
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def exit_status(pid):
+    """Wait for a child; negative is the signal that ended it."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
