@@ -64,8 +64,9 @@ class RequestLimits:
     def by_session(self, session: Session) -> Quota:
         """Count a request against its token and its student."""
         decision = self._student.take(session.key)
-        if decision.allowed and session.verified and session.student_id is not None:
-            shared = self._student.take(str(session.student_id))
+        student = _vouched_for(session)
+        if decision.allowed and student is not None:
+            shared = self._student.take(student)
             if not shared.allowed:
                 # A refused request uses up nothing, or the wait it is told of would
                 # not be the true one.
@@ -83,10 +84,16 @@ class RequestLimits:
         if self._address.admits(address):
             return quota
         self._student.give_back(session.key)
-        if session.verified and session.student_id is not None:
-            self._student.give_back(str(session.student_id))
+        student = _vouched_for(session)
+        if student is not None:
+            self._student.give_back(student)
         return None
 
     def by_user_name(self, user_name: str) -> Quota:
         """Count a login against its user name, whatever its case and blanks."""
         return Quota("login", self._login.take(user_name.strip().lower()))
+
+
+def _vouched_for(session: Session) -> str | None:
+    """The student whose bucket a session shares, once the platform has answered it."""
+    return str(session.student_id) if session.verified and session.student_id else None

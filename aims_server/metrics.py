@@ -6,6 +6,7 @@ A worker counts in files of its own (`ledger`); whoever is asked tells the sum o
 import os
 import time
 from collections.abc import Callable
+from itertools import product
 from typing import Final
 
 import msgspec
@@ -76,8 +77,9 @@ class Metrics:
         )
         self._kept = {
             (page, method, status): self._kept_answer(page, method, status)
-            for page in labels.PAGES
-            for method, status in (("GET", 200), ("GET", 304), ("POST", 200))
+            for page, method in product(labels.PAGES, ("GET", "POST"))
+            for status in (200, 304)
+            if status in DOCUMENTED[page, method]
         }
         self._joined = make.counters(
             "coalesced_waiters_total", "Lookups that joined a call in flight."

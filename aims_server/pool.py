@@ -150,8 +150,8 @@ class CurlPool(CurlAsyncHTTPClient):
         self._sockets.close()
 
     def fetch_impl(self, *_: object) -> NoReturn:
-        """Tornado's own way in; `call` is ours."""
-        raise NotImplementedError
+        """Tornado's own way in, which would pass by what `_prepare` sees to."""
+        raise TypeError("a CurlPool makes calls by call() alone")
 
     def _process_queue(self) -> None:
         """Give free handles to those who wait."""

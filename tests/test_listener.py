@@ -12,6 +12,7 @@ from tornado.web import Application, RequestHandler
 
 from aims_server import connection
 from aims_server.listener import Listener
+from aims_server.loads import Load, Loads
 
 pytestmark = pytest.mark.both_loops
 
@@ -42,14 +43,17 @@ class House:
         self.address = self.socket.getsockname()
         self.listener = self.another_listener()
 
-    def another_listener(self) -> Listener:
+    def another_listener(
+        self, listening: socket.socket | None = None, load: Load | None = None
+    ) -> Listener:
         """One more worker's, so to speak."""
         listener = Listener(
             Application([(".*", Page, {"gate": self.gate})], log_function=bool),
             max_connections=1000,
             on_refused=bool,
+            load=load,
         )
-        listener.add_sockets([self.socket.dup()])
+        listener.add_sockets([(listening or self.socket).dup()])
         return listener
 
 
@@ -299,6 +303,43 @@ async def test_workers_share_a_burst(house):
     for client in clients:
         client.close()
     await other.close_all_connections()
+
+
+@pytest.mark.gen_test
+async def test_who_has_more_leaves_the_next_to_the_other(house):
+    """With their loads known, two listeners share a burst nearly evenly."""
+    loads, lone = Loads(), socket.create_server(("127.0.0.1", 0), backlog=200)
+    lone.setblocking(False)
+    both = [house.another_listener(lone, loads.of(slot)) for slot in (0, 1)]
+    clients = [socket.create_connection(lone.getsockname()) for _ in range(100)]
+    await asyncio.sleep(0.2)
+    shares = [each.connections for each in both]
+    assert sum(shares) == 100
+    assert min(shares) > 40
+    for client in clients:
+        client.close()
+    for each in both:
+        each.stop()
+        await each.close_all_connections()
+    lone.close()
+
+
+@pytest.mark.gen_test
+async def test_nobody_is_left_to_one_who_does_not_come(house):
+    """A listener that hangs with few connections gets a moment, then the other acts."""
+    loads, lone = Loads(), socket.create_server(("127.0.0.1", 0), backlog=200)
+    lone.setblocking(False)
+    loads.of(1).tell(0)
+    listener = house.another_listener(lone, loads.of(0))
+    clients = [socket.create_connection(lone.getsockname()) for _ in range(100)]
+    await asyncio.sleep(0.5)
+    assert listener.connections == 100
+    for client in clients:
+        client.close()
+    listener.stop()
+    await listener.close_all_connections()
+    assert loads.of(1).excess == 0
+    lone.close()
 
 
 @pytest.mark.gen_test

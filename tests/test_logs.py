@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import select
 import subprocess
 import sys
 import warnings
@@ -559,3 +560,34 @@ def test_lines_of_several_processes_do_not_mix(tmp_path):
         ]
         assert [process.wait() for process in running] == [0, 0]
     assert len(objects(path.read_bytes().split(b"\n")[:-1])) == 1200
+
+
+# Lines that wait for the end of a turn.
+
+
+def test_lines_that_wait_go_out_together_and_in_order(written):
+    """One call in a moment was asked for; a record made meanwhile does not overtake."""
+    lines, due = written(), []
+    access = AccessLog(due.append)
+    for number in range(3):
+        access.write(**{**FIELDS, "request_id": f"r{number}"})
+    assert lines() == []
+    assert len(due) == 1
+    logging.getLogger("x").warning("meanwhile")
+    told = objects(lines())
+    assert [line.get("requestId") for line in told] == ["r0", "r1", "r2", None]
+    due.pop()()
+    assert len(lines()) == 4
+
+
+def test_no_more_lines_wait_than_a_pipe_takes_in_one_piece(written):
+    """The others go out before, so that no write can be torn by another worker's."""
+    lines = written()
+    access = AccessLog([].append)
+    for _ in range(100):
+        access.write(**FIELDS)
+    sent = lines()
+    length = len(sent[0]) + 1
+    assert 0 < (100 - len(sent)) * length <= select.PIPE_BUF
+    access.flush()
+    assert len(lines()) == 100

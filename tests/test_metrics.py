@@ -229,3 +229,11 @@ def test_a_scrape_imports_nothing():
         "assert set(sys.modules) == before, set(sys.modules) - before"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_no_series_is_there_that_can_never_count(make_metrics):
+    """A page that takes no POST has none answered with 200, not even a zero."""
+    text = make_metrics().exposition().decode()
+    assert 'method="POST",route="attendance",status="200"' in text
+    for page in ("quiz", "all-attendance"):
+        assert f'method="POST",route="{page}",status="200"' not in text

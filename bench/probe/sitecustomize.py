@@ -48,8 +48,8 @@ def install(path: str) -> None:
 
     # The probe replaces methods of both, which mypy rightly calls an assignment to a
     # method; there is no other way in.
-    selectors.EpollSelector.select = select  # type: ignore[assignment,method-assign]
-    events.Handle._run = run  # type: ignore[method-assign]
+    selectors.EpollSelector.select = select  # type: ignore[assignment,method-assign]  # see above
+    events.Handle._run = run  # type: ignore[method-assign]  # see above
 
 
 if "HELD_FILE" in os.environ:
