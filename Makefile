@@ -51,7 +51,7 @@ format: .venv/dev.stamp  ## put the code in form
 
 openapi: .venv/dev.stamp  ## openapi.json, the form that is served, from openapi.yaml
 	@$(BIN)/python -c 'import json, pathlib, yaml; \
-		written = pathlib.Path("aims_server/openapi.yaml"); \
+		written = pathlib.Path("aims_server/web/openapi.yaml"); \
 		document = yaml.safe_load(written.read_text("utf-8")); \
 		compact = json.dumps(document, ensure_ascii=False, separators=(",", ":")); \
 		written.with_suffix(".json").write_text(compact + "\n", "utf-8")'

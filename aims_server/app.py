@@ -12,33 +12,33 @@ import msgspec
 from tornado.web import Application, RequestHandler
 
 from . import __version__
-from .answers import Answer
-from .breaker import CircuitBreaker
-from .cache import Entry, MemoryStore
-from .cors import CorsPolicy
+from .cache import (
+    AnswerCache,
+    Entry,
+    FlightCancelled,
+    Lifetimes,
+    MemoryStore,
+    ReadThrough,
+    SingleFlight,
+)
+from .config import Settings
 from .deadline import Clock, Deadline
 from .errors import ApiError, TokenRefused
-from .guard import Guard
-from .handlers import api, docs, ops
-from .handlers.base import BaseHandler, Desk
-from .handlers.door import FrontDoor
-from .handlers.fastlane import FastLane
-from .keeping import Keeper, Lifetimes
-from .lifecycle import Lifecycle
-from .limits import RequestLimits
-from .loads import Loads
+from .handlers import BaseHandler, FastPath, HandlerContext, Lifecycle, api, docs, ops
+from .http_server import ConnectionCounts, FramingGuard
 from .logs import AccessLog
 from .metrics import Metrics
 from .ratelimit import BucketTable, RateLimiter
-from .readthrough import ReadThrough
-from .retry import RetryBudget
 from .service import AimsService
-from .sessions import SessionReader
-from .settings import Settings
-from .singleflight import FlightCancelled, SingleFlight
-from .slots import Slots
-from .transport import Transport
-from .upstream import UpstreamClient
+from .upstream import (
+    Bulkhead,
+    CircuitBreaker,
+    ResiliencePolicy,
+    RetryBudget,
+    Transport,
+    UpstreamClient,
+)
+from .web import Answer, CorsPolicy, RequestLimits, SessionReader
 
 __all__ = ["Machine", "Worker", "build"]
 
@@ -57,18 +57,18 @@ class Machine:
     def __init__(self) -> None:
         self.secret = secrets.token_bytes(32)
         self.buckets = BucketTable()
-        self.connections = Loads()
+        self.connections = ConnectionCounts()
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
     """One worker's objects, for whoever runs it."""
 
-    front: FrontDoor
-    lane: FastLane
+    front: FramingGuard
+    lane: FastPath
     lifecycle: Lifecycle
     metrics: Metrics
     store: MemoryStore[Any]
-    slots: Slots
+    slots: Bulkhead
     calls: int
     service: AimsService
     sessions: SessionReader
@@ -110,7 +110,7 @@ def build(
     ``clock`` is monotonic seconds and ``wall`` Unix time.
     """
     share = calls or settings.max_concurrent_requests
-    slots = Slots(share)
+    slots = Bulkhead(share)
     breaker = CircuitBreaker(
         # A page takes two round trips: slower than this, none can be had in time.
         slow_seconds=settings.request_timeout_seconds / 2,
@@ -121,7 +121,7 @@ def build(
     transport = Transport(share + _SPARE_HANDLES, f"aims_server/{__version__}")
     upstream = UpstreamClient(
         transport,
-        Guard(slots, breaker, RetryBudget(), metrics, random=random.random),
+        ResiliencePolicy(slots, breaker, RetryBudget(), metrics, random=random.random),
         settings.external_api_base,
         settings.external_api_origin,
     )
@@ -130,7 +130,7 @@ def build(
     )
     answers: _Through[Answer] = _Through(store, settings, clock)
     course_files: _Through[bytes] = _Through(store, settings, clock)
-    keeper = Keeper(
+    answer_cache = AnswerCache(
         answers.read_through,
         course_files.read_through,
         Lifetimes(
@@ -144,13 +144,13 @@ def build(
     )
     service = AimsService(
         upstream,
-        keeper,
+        answer_cache,
         request_seconds=settings.request_timeout_seconds,
         prefetch_on_login=settings.prefetch_on_login,
         clock=clock,
         wall=wall,
     )
-    desk = Desk(
+    context = HandlerContext(
         service=service,
         sessions=SessionReader(machine.secret),
         limits=_limits(settings, machine),
@@ -163,23 +163,23 @@ def build(
         clock=clock,
     )
     return Worker(
-        front=FrontDoor(make_application(desk, settings.metrics_token or "")),
-        lane=FastLane(desk),
-        lifecycle=desk.lifecycle,
+        front=FramingGuard(make_application(context, settings.metrics_token or "")),
+        lane=FastPath(context),
+        lifecycle=context.lifecycle,
         metrics=metrics,
         store=store,
         slots=slots,
         calls=share,
         service=service,
-        sessions=desk.sessions,
+        sessions=context.sessions,
         flights=(answers.flights, course_files.flights),
         upstream=upstream,
     )
 
 
-def make_application(desk: Desk, metrics_token: str) -> Application:
+def make_application(context: HandlerContext, metrics_token: str) -> Application:
     """The route table."""
-    common = {"desk": desk}
+    common = {"context": context}
     routes: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
         (r"/api/login", api.LoginHandler, common),
         (r"/api/attendance", api.AttendanceHandler, common),

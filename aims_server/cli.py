@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from . import __version__
-from .settings import Settings, SettingsError, effective, load_settings
+from .config import (
+    Settings,
+    SettingsError,
+    effective,
+    load_settings,
+)
 
 __all__ = ["main"]
 
@@ -105,7 +110,7 @@ def _run(
 ) -> int:
     # Only now: `check` and `--version` need neither curl nor Tornado.
     from .logs import configure_logging
-    from .server import ServerError, serve
+    from .process import ServerError, serve
 
     configure_logging(settings.log_level, settings.log_format)
     for warning in settings.warnings():

@@ -10,17 +10,25 @@ from typing import Any, Final
 
 import msgspec
 
-from . import figures
-from .answers import Answer, make_answer
-from .cache import Entry
+from .cache import AnswerCache, Entry, Served
 from .deadline import Clock, Deadline
-from .errors import ApiError, Forbidden, UpstreamError, UpstreamTimeout
-from .keeping import Keeper
-from .models import Course, CourseFiles, pack_course_files, unpack_course_files
-from .pacing import Turns
-from .readthrough import Served
-from .sessions import Caller, Session
-from .upstream import LoginAnswer, UpstreamClient
+from .domain import attendance as figures
+from .errors import (
+    ApiError,
+    Forbidden,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from .upstream import (
+    Course,
+    CourseFiles,
+    LoginAnswer,
+    SerialExecutor,
+    UpstreamClient,
+    pack_course_files,
+    unpack_course_files,
+)
+from .web import Answer, Caller, Session, make_answer
 
 __all__ = ["ALL_ATTENDANCE", "ATTENDANCE", "QUIZ", "AimsService"]
 
@@ -38,20 +46,20 @@ class AimsService:
     def __init__(
         self,
         upstream: UpstreamClient,
-        keeper: Keeper,
+        answer_cache: AnswerCache,
         *,
         request_seconds: float,
         prefetch_on_login: bool = True,
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
     ) -> None:
-        self.keeper = keeper
+        self.answer_cache = answer_cache
         self._upstream = upstream
         self._request_seconds = request_seconds
         self._prefetch_on_login = prefetch_on_login
         self._clock = clock
         self._wall = wall
-        self._turns = Turns()
+        self._turns = SerialExecutor()
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -84,9 +92,9 @@ class AimsService:
         async def fill(within: Deadline) -> Entry[Answer]:
             files, made_at = await self._files(caller, within, fresh=fresh)
             answer = await make_answer(msgspec.json.encode(figures.attendance(files)))
-            return self.keeper.new_answer(session, answer, made_at=made_at)
+            return self.answer_cache.new_answer(session, answer, made_at=made_at)
 
-        return await self.keeper.answer(
+        return await self.answer_cache.answer(
             ATTENDANCE, session, fill, deadline, fresh=fresh
         )
 
@@ -101,9 +109,11 @@ class AimsService:
             days = await self._every_subject(caller, files, within)
             page = figures.all_attendance(files, days, self._timestamp())
             answer = await make_answer(msgspec.json.encode(page))
-            return self.keeper.new_answer(session, answer, complete=not page.incomplete)
+            return self.answer_cache.new_answer(
+                session, answer, complete=not page.incomplete
+            )
 
-        return await self.keeper.answer(
+        return await self.answer_cache.answer(
             ALL_ATTENDANCE, session, fill, deadline, fresh=fresh
         )
 
@@ -135,10 +145,12 @@ class AimsService:
                 subject, student_id, cf_id, days, self._timestamp()
             )
             answer = await make_answer(msgspec.json.encode(page))
-            return self.keeper.new_answer(session, answer)
+            return self.answer_cache.new_answer(session, answer)
 
         resource = f"subject/{cf_id}/{subject}"
-        return await self.keeper.answer(resource, session, fill, deadline, fresh=fresh)
+        return await self.answer_cache.answer(
+            resource, session, fill, deadline, fresh=fresh
+        )
 
     async def quiz(
         self, caller: Caller, deadline: Deadline, *, fresh: bool = False
@@ -149,9 +161,11 @@ class AimsService:
         async def fill(within: Deadline) -> Entry[Answer]:
             body = await self._upstream.quizzes(caller.token, within)
             session.verified = True
-            return self.keeper.new_answer(session, await make_answer(body))
+            return self.answer_cache.new_answer(session, await make_answer(body))
 
-        return await self.keeper.answer(QUIZ, session, fill, deadline, fresh=fresh)
+        return await self.answer_cache.answer(
+            QUIZ, session, fill, deadline, fresh=fresh
+        )
 
     async def close(self) -> None:
         """Give up background work."""
@@ -168,9 +182,9 @@ class AimsService:
         async def fill(within: Deadline) -> Entry[bytes]:
             files = await self._upstream.course_files(caller.token, within)
             _claim(session, files)
-            return self.keeper.new_ingredient(session, pack_course_files(files))
+            return self.answer_cache.new_intermediate(session, pack_course_files(files))
 
-        served = await self.keeper.ingredient(
+        served = await self.answer_cache.intermediate(
             _COURSE_FILES, session, fill, deadline, fresh=fresh
         )
         return unpack_course_files(served.entry.value), served.entry.made_at

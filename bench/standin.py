@@ -20,8 +20,13 @@ from urllib.parse import parse_qs
 import msgspec
 import uvloop
 
-from aims_server.demo.college import COHORTS, FIRST_STUDENT_ID, MOST_STUDENTS, College
-from aims_server.demo.desk import CardQuery, Desk, Reply
+from aims_server.demo.backend import Backend, CardQuery, Reply
+from aims_server.demo.college import (
+    COHORTS,
+    FIRST_STUDENT_ID,
+    MOST_STUDENTS,
+    College,
+)
 
 API = "/api/v1"
 CF_ID = re.compile(r"equalto___cf_id=(\d+)")
@@ -37,7 +42,7 @@ class Answers:
 
     def __init__(self, students: College) -> None:
         self.college = students
-        self._desk = Desk(students)
+        self._desk = Backend(students)
         self._kept: dict[tuple[int, str], bytes] = {}
         self._firsts = [
             students.token(students.student(cohort)) for cohort in range(COHORTS)
@@ -72,14 +77,16 @@ class Answers:
         """A section's answer, as its first student gets it."""
         known = self._kept.get((cohort, what))
         if known is None:
-            desk, token = self._desk, self._firsts[cohort]
+            backend, token = self._desk, self._firsts[cohort]
             name, _, course = what.partition("/")
             if name == "cards":
-                reply = desk.cards(token, CardQuery(cf_id=course, sort_by="datetime1"))
+                reply = backend.cards(
+                    token, CardQuery(cf_id=course, sort_by="datetime1")
+                )
             elif name == "course_files":
-                reply = desk.course_files(token, embed=True)
+                reply = backend.course_files(token, embed=True)
             else:
-                reply = desk.quizzes(token)
+                reply = backend.quizzes(token)
             known = self._kept[cohort, what] = _http(reply)
         return known
 

@@ -20,12 +20,12 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 
 from aims_server.app import Machine, Worker, build
+from aims_server.config.settings import Settings
 from aims_server.demo.college import College, Student
 from aims_server.demo.platform import SimulatedPlatform
-from aims_server.listener import Listener
-from aims_server.logs import AccessLog, configure_logging
-from aims_server.metrics import Metrics
-from aims_server.settings import Settings
+from aims_server.http_server.listener import Listener
+from aims_server.logs.handlers import AccessLog, configure_logging
+from aims_server.metrics.recorder import Metrics
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -156,7 +156,7 @@ def _worker(
 def http_server(
     io_loop: IOLoop, _unused_port: Any, worker: Worker
 ) -> Iterator[HTTPServer]:
-    """The service's own server in place of pytest-tornado's plain one."""
+    """The service's own server in spec of pytest-tornado's plain one."""
     listener = Listener(
         worker.front, lane=worker.lane, max_connections=2000, on_refused=bool
     )

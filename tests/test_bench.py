@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("aiohttp", reason="the extra `bench` is not installed")
 
-from aims_server.demo.desk import CardQuery, Desk
+from aims_server.demo.backend import Backend, CardQuery
 from bench.load import Rate, Request, ask, percentile, read_wrk, try_asking
 from bench.profile import own_time
 from bench.report import (
@@ -105,24 +105,24 @@ def test_the_stand_in_answers_as_the_simulated_platform_does(answers):
     """The first student of a section gets the very bytes of the simulated platform."""
     student = answers.college.student(7)
     token = answers.college.token(student)
-    desk, bearer = Desk(answers.college), f"Bearer {token}"
+    backend, bearer = Backend(answers.college), f"Bearer {token}"
     course = answers.college.courses(student)[1]
     files = f"{API}/custom/getCFMappedWithStudentID?embed_attendance_summary=1"
     cards = f"{API}/cards?equalto___fk_student={student.id}"
     cards += f"&equalto___cf_id={course.cf_id}"
     assert (
         _body(answers.answer(files, bearer, b""))
-        == desk.course_files(token, embed=True).body
+        == backend.course_files(token, embed=True).body
     )
     assert (
         _body(answers.answer(cards, bearer, b""))
-        == desk.cards(
+        == backend.cards(
             token, CardQuery(cf_id=str(course.cf_id), sort_by="datetime1")
         ).body
     )
     assert (
         _body(answers.answer(f"{API}/custom/myEvaluatedQuizzes", bearer, b""))
-        == desk.quizzes(token).body
+        == backend.quizzes(token).body
     )
 
 

@@ -11,11 +11,11 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application, HTTPError, RequestHandler
 
 from aims_server.app import Machine, build
+from aims_server.config.settings import Settings
 from aims_server.deadline import Deadline
 from aims_server.errors import ApiError
-from aims_server.logs import AccessLog
-from aims_server.metrics import Metrics
-from aims_server.settings import Settings
+from aims_server.logs.handlers import AccessLog
+from aims_server.metrics.recorder import Metrics
 
 STUDENTS = 500
 ANSWERS = 100_000

@@ -8,8 +8,8 @@ import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
 
-from aims_server import openapi
-from aims_server.settings import VARIABLES
+from aims_server.config.settings import VARIABLES
+from aims_server.web import openapi
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.rst").read_text("utf-8")
@@ -50,7 +50,7 @@ def test_every_endpoint_is_named(readme):
     """The table and the document have the same paths."""
     shown = section(readme, "Endpoints").astext()
     named = set(re.findall(r"(?<!\S)/[a-z/.-]*[a-z]\b", shown))
-    assert named == set(json.loads(openapi.load())["paths"])
+    assert named == set(json.loads(openapi.load_openapi())["paths"])
 
 
 def test_the_two_commands_come_first():

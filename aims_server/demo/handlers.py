@@ -10,9 +10,9 @@ import msgspec
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
-from .desk import CardQuery, Reply
+from .backend import CardQuery, Reply
 from .faults import Endpoint, Fault
-from .misdeeds import misbehave
+from .socket_faults import misbehave
 from .wrong_answers import EMPTY, spoil
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class PlatformHandler(RequestHandler):
     def initialize(self, platform: "SimulatedPlatform") -> None:
         """Take the platform that the call is for."""
         self.platform = platform
-        self.desk = platform.desk
+        self.backend = platform.backend
         self._endpoint: Endpoint | None = None
         self._gone = False
         self._task: asyncio.Task[Any] | None = None
@@ -97,7 +97,7 @@ class PlatformHandler(RequestHandler):
             self.set_header(name, value)
         body = reply.body
         accepted = self.request.headers.get("Accept-Encoding", "")
-        if self.desk.switches.gzip and "gzip" in accepted:
+        if self.backend.switches.gzip and "gzip" in accepted:
             self.set_header("Content-Encoding", "gzip")
             body = gzip.compress(body, 1)
         self.finish(body)
@@ -129,7 +129,7 @@ class Authenticate(PlatformHandler):
         username, password = str(fields.get("username")), str(fields.get("password"))
         origin = self.request.headers.get("Origin", "")
         await self.serve(
-            "authenticate", lambda: self.desk.log_in(username, password, origin)
+            "authenticate", lambda: self.backend.log_in(username, password, origin)
         )
 
 
@@ -140,7 +140,7 @@ class CourseFiles(PlatformHandler):
         """Return the token's courses."""
         embed = self.get_query_argument("embed_attendance_summary", "") == "1"
         await self.serve(
-            "course_files", lambda: self.desk.course_files(self.bearer, embed=embed)
+            "course_files", lambda: self.backend.course_files(self.bearer, embed=embed)
         )
 
 
@@ -162,12 +162,12 @@ class Cards(PlatformHandler):
             start_time=asked("like___start_time"),
             sort_by=asked("sort_by"),
         )
-        await self.serve("cards", lambda: self.desk.cards(token, query))
+        await self.serve("cards", lambda: self.backend.cards(token, query))
 
     async def patch(self) -> None:
         """Set a PIN or change a password."""
         wish = self.posted()
-        await self.serve("patch_cards", lambda: self.desk.act(self.bearer, wish))
+        await self.serve("patch_cards", lambda: self.backend.act(self.bearer, wish))
 
 
 class Quizzes(PlatformHandler):
@@ -175,7 +175,7 @@ class Quizzes(PlatformHandler):
 
     async def get(self) -> None:
         """Return the token's evaluated quizzes."""
-        await self.serve("quizzes", lambda: self.desk.quizzes(self.bearer))
+        await self.serve("quizzes", lambda: self.backend.quizzes(self.bearer))
 
 
 class Schedule(PlatformHandler):
@@ -183,7 +183,7 @@ class Schedule(PlatformHandler):
 
     async def get(self) -> None:
         """Return the month's timetable."""
-        await self.serve("schedule", lambda: self.desk.schedule(self.bearer))
+        await self.serve("schedule", lambda: self.backend.schedule(self.bearer))
 
 
 class ForgotPassword(PlatformHandler):
@@ -192,7 +192,9 @@ class ForgotPassword(PlatformHandler):
     async def patch(self) -> None:
         """Pretend to send a link."""
         username = str(self.posted().get("username"))
-        await self.serve("forgot_password", lambda: self.desk.forgot_password(username))
+        await self.serve(
+            "forgot_password", lambda: self.backend.forgot_password(username)
+        )
 
 
 class Elsewhere(PlatformHandler):

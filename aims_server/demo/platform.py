@@ -12,9 +12,9 @@ from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
+from .backend import Backend
 from .college import College
 from .counters import Counters
-from .desk import Desk
 from .faults import EVERYWHERE, Faults
 from .gate import Gate
 from .handlers import ROUTES
@@ -44,8 +44,8 @@ class SimulatedPlatform:
     ) -> None:
         """Build it; raises msgspec.ValidationError for an unknown switch."""
         self.college = college or College()
-        self.desk = Desk(self.college)
-        self.desk.switch(**switches)
+        self.backend = Backend(self.college)
+        self.backend.switch(**switches)
         self.faults = Faults(seed)
         self.gate = Gate()
         self.counters = Counters()
@@ -99,11 +99,11 @@ class SimulatedPlatform:
 
     def switch(self, **changes: Any) -> None:
         """Change some switches (fields of Switches) from now on."""
-        self.desk.switch(**changes)
+        self.backend.switch(**changes)
 
     def revoke(self, token: str) -> None:
         """Let a token count as bad from now on."""
-        self.desk.revoke(token)
+        self.backend.revoke(token)
 
     async def until(self, seen: Callable[[Counters], bool]) -> None:
         """Wait until the counters are so; put a time-out round it."""
@@ -145,7 +145,7 @@ class SimulatedPlatform:
         return {
             "counters": self.counters.as_dict(),
             "faults": self.faults.as_dict(),
-            "switches": self.desk.switches,
+            "switches": self.backend.switches,
             "held": self.gate.held,
         }
 

@@ -6,7 +6,12 @@ from functools import cached_property, lru_cache
 from random import Random
 from typing import NamedTuple
 
-from .catalogue import LAB_PERIODS, LECTURE_PERIODS, PERIODS, Clock
+from .catalogue import (
+    LAB_PERIODS,
+    LECTURE_PERIODS,
+    PERIODS,
+    Clock,
+)
 
 __all__ = ["Lesson", "Timetable", "lesson"]
 

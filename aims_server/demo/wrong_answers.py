@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from zlib import crc32
 
-from .desk import Reply
+from .backend import Reply
 from .faults import Fault, Kind
 
 __all__ = ["EMPTY", "spoil"]

@@ -1,1 +1,16 @@
-"""Tornado adapters: read the request's plain values, await one use case, write."""
+"""Tornado adapters: read the request's plain values, await one use case, write.
+
+`FastPath` answers kept pages from the raw request; `api`, `ops` and `docs` are what
+Tornado routes to, over `BaseHandler`.
+"""
+
+from .base import BaseHandler, HandlerContext
+from .fast_path import FastPath
+from .lifecycle import Lifecycle
+
+__all__ = [
+    "BaseHandler",
+    "FastPath",
+    "HandlerContext",
+    "Lifecycle",
+]

@@ -4,17 +4,19 @@ import asyncio
 import time
 from typing import ClassVar, Final
 
-from ..requests import (
+from ..upstream import LoginAnswer
+from ..web import (
+    Caller,
     LoginRequest,
     SubjectRequest,
     TokenRequest,
+    bearer_token,
+    checked_body_token,
     form_object,
     json_object,
     query_object,
     wants_fresh,
 )
-from ..sessions import Caller, bearer_token, checked_body_token
-from ..upstream import LoginAnswer
 from .base import BaseHandler
 
 __all__ = [
@@ -56,7 +58,7 @@ class LoginHandler(BaseHandler):
         request = form_object(
             self.request.body, self.request.headers.get("Content-Type"), LoginRequest
         )
-        self.quota = self.desk.limits.by_user_name(request.username)
+        self.quota = self.context.limits.by_user_name(request.username)
         self.quota.check()
         began = time.monotonic()
         self._call = asyncio.ensure_future(
@@ -70,7 +72,7 @@ class LoginHandler(BaseHandler):
         self.upstream_seconds = time.monotonic() - began
         self.send_json(answer.status, answer.body)
         if answer.token is not None:
-            self.service.prefetch(self.desk.sessions.caller(answer.token))
+            self.service.prefetch(self.context.sessions.caller(answer.token))
 
     def on_connection_close(self) -> None:
         """Leave the line: nobody else waits for this answer, unlike for a page."""

@@ -13,8 +13,7 @@ import msgspec
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler
 
-from ..answers import Answer, freshness_headers, matches, server_timing
-from ..cors import CorsPolicy
+from ..cache import Served, freshness_headers
 from ..deadline import Clock, Deadline
 from ..errors import (
     ApiError,
@@ -25,21 +24,30 @@ from ..errors import (
     RateLimited,
     error_body,
 )
-from ..lifecycle import Lifecycle
-from ..limits import Quota, RequestLimits
 from ..logs import AccessLog, current_request_id
 from ..metrics import Metrics
-from ..readthrough import Served
-from ..requests import check_body, client_address, request_id
 from ..service import AimsService
-from ..sessions import Caller, SessionReader
+from ..web import (
+    Answer,
+    Caller,
+    CorsPolicy,
+    Quota,
+    RequestLimits,
+    SessionReader,
+    check_body,
+    client_address,
+    matches,
+    request_id,
+    server_timing,
+)
+from .lifecycle import Lifecycle
 
-__all__ = ["BaseHandler", "Desk"]
+__all__ = ["BaseHandler", "HandlerContext"]
 
 _log = logging.getLogger(__name__)
 
 
-class Desk(msgspec.Struct, frozen=True, kw_only=True):
+class HandlerContext(msgspec.Struct, frozen=True, kw_only=True):
     """The collaborators of every handler, made once by the composition root."""
 
     service: AimsService
@@ -64,14 +72,14 @@ class BaseHandler(RequestHandler):
     limited: ClassVar[bool] = True
     methods: ClassVar[tuple[str, ...]] = ()
 
-    def initialize(self, desk: Desk) -> None:
+    def initialize(self, context: HandlerContext) -> None:
         """Begin to count here: for a 405 Tornado never calls ``prepare``."""
-        self.desk = desk
-        self.service = desk.service
+        self.context = context
+        self.service = context.service
         self.request_id = request_id(self.request.headers.get("X-Request-Id"))
         current_request_id.set(self.request_id)
-        self.address = _address(self.request, desk)
-        self.deadline = Deadline(desk.request_seconds, desk.clock)
+        self.address = _address(self.request, context)
+        self.deadline = Deadline(context.request_seconds, context.clock)
         self.quota: Quota | None = None
         self.cache_outcome: str | None = None
         self.upstream_seconds: float | None = None
@@ -79,12 +87,12 @@ class BaseHandler(RequestHandler):
         # Bodies are read by requests.py: Tornado's own parsing would answer a broken
         # form before any policy is asked, in words of its own.
         self.request._parse_body = _nothing  # type: ignore[method-assign]  # see above
-        desk.metrics.request_started()
+        context.metrics.request_started()
 
     def prepare(self) -> None:
         """Apply the policies that hold for every endpoint."""
         if self.limited:
-            self.quota = self.desk.limits.by_address(self.address)
+            self.quota = self.context.limits.by_address(self.address)
             self.quota.check()
         headers = self.request.headers
         check_body(self.request.body, headers.get("Content-Encoding"))
@@ -97,7 +105,7 @@ class BaseHandler(RequestHandler):
     def options(self) -> None:
         """Answer a CORS preflight; a stranger's gets no permission."""
         origin = self.request.headers.get("Origin")
-        for name, value in self.desk.cors.preflight(origin, self.methods):
+        for name, value in self.context.cors.preflight(origin, self.methods):
             self.set_header(name, value)
         self.set_header("Allow", ", ".join((*self.methods, "OPTIONS")))
         self.clear_header("Content-Type")
@@ -107,8 +115,8 @@ class BaseHandler(RequestHandler):
 
     def admitted(self, token: str) -> Caller:
         """The caller behind a well-formed token, counted against its quota."""
-        caller = self.desk.sessions.caller(token)
-        self.quota = self.desk.limits.by_session(caller.session)
+        caller = self.context.sessions.caller(token)
+        self.quota = self.context.limits.by_session(caller.session)
         self.quota.check()
         return caller
 
@@ -131,7 +139,7 @@ class BaseHandler(RequestHandler):
         )
         for name, value in (
             *(variant.unchanged_headers if unchanged else variant.headers),
-            *freshness_headers(served.entry, self.cache_outcome, self.desk.clock()),
+            *freshness_headers(served.entry, self.cache_outcome, self.context.clock()),
         ):
             self.set_header(name, value)
         if unchanged:
@@ -146,7 +154,9 @@ class BaseHandler(RequestHandler):
     ) -> "object":
         """Add what every answer carries, success and failure alike."""
         self.set_header("X-Request-Id", self.request_id)
-        for name, value in self.desk.cors.headers(self.request.headers.get("Origin")):
+        for name, value in self.context.cors.headers(
+            self.request.headers.get("Origin")
+        ):
             self.set_header(name, value)
         if "Vary" not in self._headers:
             self.set_header("Vary", "Origin")
@@ -161,7 +171,7 @@ class BaseHandler(RequestHandler):
         if not self._finished:
             # Before the client can know of it: sending wakes the client, often on this
             # CPU, and a worker killed just then would not have counted what it served.
-            self.desk.metrics.request_finished(
+            self.context.metrics.request_finished(
                 self.route,
                 self.request.method or "",
                 self.get_status(),
@@ -180,7 +190,7 @@ class BaseHandler(RequestHandler):
         failure = self._failure(exc_info[1] if isinstance(exc_info, tuple) else None)
         self.error_code = failure.code
         if isinstance(failure, RateLimited):
-            self.desk.metrics.limited(failure.kind)
+            self.context.metrics.limited(failure.kind)
         for name, value in failure.headers():
             self.set_header(name, value)
         self.send_json(failure.status, error_body(failure, self.request_id))
@@ -199,7 +209,7 @@ class BaseHandler(RequestHandler):
     def on_finish(self) -> None:
         """One access line for every request, whatever its end."""
         request = self.request
-        self.desk.access_log.write(
+        self.context.access_log.write(
             route=self.route,
             method=request.method or "",
             path=request.path,
@@ -230,9 +240,9 @@ def _nothing() -> None:
     """Leave the body as it is."""
 
 
-def _address(request: HTTPServerRequest, desk: Desk) -> str:
+def _address(request: HTTPServerRequest, context: HandlerContext) -> str:
     return client_address(
         request.remote_ip or "",
         request.headers.get_list("X-Forwarded-For"),
-        desk.trusted_proxies,
+        context.trusted_proxies,
     )

@@ -13,9 +13,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from .. import openapi
-from ..answers import Answer, Variant, header_lines, matches
 from ..errors import NotFound
+from ..web import (
+    Answer,
+    Variant,
+    header_lines,
+    load_openapi,
+    matches,
+)
 from .base import BaseHandler
 
 __all__ = ["DocsHandler", "OpenApiHandler"]
@@ -68,7 +73,7 @@ def _swagger_ui(name: str) -> bytes:
 
 # By path: the media type, and how to come by the bytes.
 _FILES: Final[dict[str, tuple[str, Callable[[], bytes]]]] = {
-    "/openapi.json": ("application/json", openapi.load),
+    "/openapi.json": ("application/json", load_openapi),
     "/docs": ("text/html", lambda: _PAGE),
     "/docs/page.js": ("text/javascript", lambda: _SCRIPT),
     "/docs/swagger-ui.js": (

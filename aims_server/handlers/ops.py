@@ -8,7 +8,7 @@ import msgspec
 
 from .. import __version__
 from ..errors import NotFound, Unauthorized
-from .base import BaseHandler, Desk
+from .base import BaseHandler, HandlerContext
 
 __all__ = ["HealthHandler", "LiveHandler", "MetricsHandler", "NotFoundHandler"]
 
@@ -40,7 +40,7 @@ class HealthHandler(BaseHandler):
 
     def get(self) -> None:
         """200 while requests are taken, 503 while stopping."""
-        lifecycle = self.desk.lifecycle
+        lifecycle = self.context.lifecycle
         if lifecycle.draining and self.ready_only:
             self.send_json(503, b'{"status":"draining"}')
             return
@@ -70,9 +70,9 @@ class MetricsHandler(BaseHandler):
     limited = False
     methods = ("GET",)
 
-    def initialize(self, desk: Desk, token: str = "") -> None:
+    def initialize(self, context: HandlerContext, token: str = "") -> None:
         """``token`` guards the figures; empty lets everybody read them."""
-        super().initialize(desk)
+        super().initialize(context)
         self._token = token
 
     def get(self) -> None:
@@ -86,11 +86,11 @@ class MetricsHandler(BaseHandler):
             ):
                 raise Unauthorized
         if "application/json" in self.request.headers.get("Accept", ""):
-            self.send_json(200, self.desk.metrics.summary())
+            self.send_json(200, self.context.metrics.summary())
             return
         self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
-        self.write(self.desk.metrics.exposition())
+        self.write(self.context.metrics.exposition())
 
 
 class NotFoundHandler(BaseHandler):

@@ -12,7 +12,7 @@ import yaml
 from tornado.httpclient import HTTPResponse
 
 import aims_server
-from aims_server import openapi
+from aims_server.web import openapi
 
 WRITTEN = yaml.safe_load(openapi.DOCUMENT.with_suffix(".yaml").read_text("utf-8"))
 FILES = ["/openapi.json", "/docs", "/docs/swagger-ui.js", "/docs/swagger-ui.css"]
@@ -60,7 +60,7 @@ def check(answer: HTTPResponse, path: str, method: str = "GET") -> None:
 
 def test_the_served_form_is_the_written_one():
     """openapi.json says what openapi.yaml says; if not, run `make openapi`."""
-    assert json.loads(openapi.load()) == WRITTEN
+    assert json.loads(openapi.load_openapi()) == WRITTEN
 
 
 def test_the_document_is_of_this_version():

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from aims_server.settings import VARIABLES, Settings
+from aims_server.config.settings import VARIABLES, Settings
 
 from .programs import ROOT, mebibytes, unit
 

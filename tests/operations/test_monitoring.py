@@ -10,8 +10,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from aims_server.metrics import Metrics
-from aims_server.settings import VARIABLES
+from aims_server.config.settings import VARIABLES
+from aims_server.metrics.recorder import Metrics
 
 from .programs import CONF, ROOT, accepted_by, mebibytes, unit
 

@@ -4,7 +4,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from aims_server.settings import Settings
+from aims_server.config.settings import Settings
 
 from .programs import ROOT, accepted_by, unit
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from aims_server.listener import ARRIVAL_SECONDS
+from aims_server.http_server.listener import ARRIVAL_SECONDS
 
 from ..operations.balancing import nginx_command, nginx_file
 from ..operations.programs import CONF, free_port, wait_for_port

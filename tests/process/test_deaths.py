@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aims_server.roster import FAILED_STARTS
+from aims_server.process.rollout import FAILED_STARTS
 
 from .crowd import Crowd
 
@@ -19,8 +19,9 @@ KILLS = 6
 MOMENT = 0.02
 SECOND_TO_BE_HUNG = """
 import sys
-from aims_server import cli, roster
-roster.HUNG_SECONDS = 1.6
+from aims_server import cli
+from aims_server.process import rollout
+rollout.HUNG_SECONDS = 1.6
 sys.exit(cli.main([]))
 """
 
@@ -45,7 +46,7 @@ def wait_until_gone(pids: list[int], seconds: float) -> None:
 def test_killed_workers_lose_only_what_they_worked_on(busy):
     """kill -9 again and again under 40 clients: health stays, and the counts agree."""
     service = busy()
-    mourned, blamed, doubtful = 0, set(), 0
+    mourned, blamed, untrusted = 0, set(), 0
     with Crowd(service.url, 40) as crowd:
         for _ in range(KILLS):
             time.sleep(0.7)
@@ -56,7 +57,7 @@ def test_killed_workers_lose_only_what_they_worked_on(busy):
             service.wait_for_workers(2, but=[victim])
             mourned += 1
             blamed |= {(port, mourned) for port in ports}
-            doubtful += sum(
+            untrusted += sum(
                 abs(answer.at - killed) < MOMENT and answer.port in ports
                 for answer in crowd.answers
             )
@@ -71,7 +72,7 @@ def test_killed_workers_lose_only_what_they_worked_on(busy):
         assert time.monotonic() - killed < 10
     counted = sum(service.figures('aims_requests_total{method="GET",route="quiz"'))
     known = len(crowd.answers)
-    assert known - doubtful <= counted <= known + len(crowd.losses)
+    assert known - untrusted <= counted <= known + len(crowd.losses)
     service.signal(signal.SIGTERM)
     assert service.wait() == 0
 
@@ -101,7 +102,7 @@ def test_a_hung_sibling_keeps_nobody_alive(start):
 
 
 def test_a_hung_worker_is_replaced(start):
-    """Its loop stands still: it is killed, and another takes its place."""
+    """Its loop stands still: it is killed, and another takes its spec."""
     service = start(
         command=[sys.executable, "-c", SECOND_TO_BE_HUNG], WORKERS="2"
     ).wait_until_serving()

@@ -1,0 +1,219 @@
+"""Owns what is kept in memory: bounded in bytes and in time, indexed by owner."""
+
+import time
+from collections.abc import Callable, Hashable, Iterable
+from typing import Generic, Protocol, TypeVar
+from weakref import WeakValueDictionary
+
+from cachetools import TLRUCache
+from msgspec import Struct
+
+__all__ = ["ENTRY_OVERHEAD", "Entry", "Generation", "MemoryStore", "Store"]
+
+V = TypeVar("V")
+
+# What keeping one entry costs beside its value and the characters of its key, in bytes:
+# the Entry with its four numbers, an owner that nobody else holds, and its places in
+# the three tables of TLRUCache, in the heap (one live item, one that has left but is
+# not yet swept) and in the index. CPython 3.11 needs 600 to 1240, by how full the
+# tables just are (tests/test_cache.py measures it).
+ENTRY_OVERHEAD = 1250
+
+
+class Entry(Struct, Generic[V], frozen=True):
+    """A kept value: `size` in bytes with all that the value holds on to, moments
+    on the monotonic clock.
+
+    It is fresh until `fresh_until`, may be served old until `servable_until`, and is
+    gone from then on. Several askers are given the same one: keep bytes or frozen
+    values in it.
+    """
+
+    value: V
+    size: int
+    owner: Hashable
+    made_at: float
+    fresh_until: float
+    servable_until: float
+
+
+class Generation:
+    """The right to keep what is being made for one owner; a drop of his voids it."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Store(Protocol[V]):
+    """What read-through needs of a place where entries are kept."""
+
+    def get(self, key: bytes) -> Entry[V] | None:
+        """The entry of this key while it is servable; counts as a use of it."""
+
+    def generation(self, owner: Hashable) -> Generation:
+        """Take before an entry is made; given to `put`, it keeps out what was begun
+        before the owner's entries were dropped.
+        """
+
+    def put(
+        self, key: bytes, entry: Entry[V], generation: Generation | None = None
+    ) -> bool:
+        """Keep this entry in place of an older one.
+
+        False if it cannot be kept (too large, or no longer servable), and then the
+        older one is gone too; or if its owner's generation is another by now, and
+        then nothing has changed.
+        """
+
+    def drop_owner(self, owner: Hashable) -> int:
+        """Drop all that is kept for this owner and void its generation; return how
+        many entries that were.
+        """
+
+    def expire(self) -> int:
+        """Drop what is no longer servable; how many entries that were."""
+
+    def __len__(self) -> int:
+        """How many entries are kept."""
+
+    @property
+    def size(self) -> int:
+        """Bytes kept, overhead included."""
+
+    @property
+    def evictions(self) -> int:
+        """How many servable entries had to leave for want of room."""
+
+
+# An entry with its whole cost in bytes: what TLRUCache asks the size of has no key.
+_Kept = tuple[Entry[V], int]
+
+
+class _Entries(TLRUCache[bytes, _Kept[V], float]):
+    """A TLRUCache that tells of entries it found expired.
+
+    Nearly every one of its methods may expire entries on the way, so the index
+    can only be exact if expiry itself tells.
+    """
+
+    def __init__(
+        self,
+        maxsize: int,
+        clock: Callable[[], float],
+        expired: Callable[[Iterable[tuple[bytes, _Kept[V]]]], None],
+    ) -> None:
+        super().__init__(
+            maxsize,
+            ttu=lambda key, kept, now: kept[0].servable_until,
+            timer=clock,
+            getsizeof=lambda kept: kept[1],
+        )
+        self._expired = expired
+
+    def expire(self, time: float | None = None) -> list[tuple[bytes, _Kept[V]]]:
+        gone = super().expire(time)
+        if gone:
+            self._expired(gone)
+        return gone
+
+
+class MemoryStore(Generic[V]):
+    """A Store of at most `max_bytes` in this process; the least recently used leave.
+
+    Expired entries leave when anything is put or dropped. For a store without
+    traffic, call `expire` from time to time.
+    """
+
+    def __init__(
+        self, max_bytes: int, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._entries: _Entries[V] = _Entries(max_bytes, clock, self._unindex)
+        self._keys_of: dict[Hashable, set[bytes]] = {}
+        # Whoever makes an entry holds its generation; the last one to go frees it.
+        self._generations: WeakValueDictionary[Hashable, Generation] = (
+            WeakValueDictionary()
+        )
+        self._evictions = 0
+
+    def get(self, key: bytes) -> Entry[V] | None:
+        """The entry of this key while it is servable; counts as a use of it."""
+        # Not .get(): it freezes the clock and looks twice, at three times the cost
+        try:
+            return self._entries[key][0]
+        except KeyError:
+            return None
+
+    def generation(self, owner: Hashable) -> Generation:
+        """Take before an entry is made; given to `put`, it keeps out what was begun
+        before the owner's entries were dropped.
+        """
+        return self._generations.setdefault(owner, Generation())
+
+    def put(
+        self, key: bytes, entry: Entry[V], generation: Generation | None = None
+    ) -> bool:
+        """Keep this entry in place of an older one.
+
+        False if it cannot be kept (too large, or no longer servable), and then the
+        older one is gone too; or if its owner's generation is another by now, and
+        then nothing has changed.
+        """
+        if (
+            generation is not None
+            and self._generations.get(entry.owner) is not generation
+        ):
+            return False
+        entries = self._entries
+        # The key twice: an item that left keeps its own in the heap until it is swept
+        cost = entry.size + ENTRY_OVERHEAD + 2 * len(key)
+        with entries.timer as now:
+            entries.expire(now)
+            older = entries.pop(key, None)
+            if older is not None:
+                self._unindex([(key, older)])
+            if cost > entries.maxsize or now >= entry.servable_until:
+                return False
+            while entries.currsize + cost > entries.maxsize:
+                self._unindex([entries.popitem()])
+                self._evictions += 1
+            entries[key] = (entry, cost)
+            self._keys_of.setdefault(entry.owner, set()).add(key)
+        return True
+
+    def drop_owner(self, owner: Hashable) -> int:
+        """Drop all that is kept for this owner and void its generation; return how
+        many entries that were.
+        """
+        self._generations.pop(owner, None)
+        entries = self._entries
+        # With the clock standing still no entry expires between being found and being
+        # deleted; TLRUCache raises KeyError when it deletes an expired one.
+        with entries.timer as now:
+            entries.expire(now)
+            keys = self._keys_of.pop(owner, set())
+            for key in keys:
+                del entries[key]
+        return len(keys)
+
+    def expire(self) -> int:
+        """Drop what is no longer servable; how many entries that were."""
+        return len(self._entries.expire())
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def size(self) -> int:
+        """Bytes kept, overhead included."""
+        return int(self._entries.currsize)
+
+    @property
+    def evictions(self) -> int:
+        """How many servable entries had to leave for want of room."""
+        return self._evictions
+
+    def _unindex(self, gone: Iterable[tuple[bytes, _Kept[V]]]) -> None:
+        for key, (entry, _) in gone:
+            keys = self._keys_of[entry.owner]
+            keys.remove(key)
+            if not keys:
+                del self._keys_of[entry.owner]

@@ -1,0 +1,10 @@
+"""Settings: one table of variables, read from the environment and `.env`, checked."""
+
+from .settings import Settings, SettingsError, effective, load_settings
+
+__all__ = [
+    "Settings",
+    "SettingsError",
+    "effective",
+    "load_settings",
+]

@@ -1,0 +1,149 @@
+"""The parsers of value that a setting can be of: in words, and as parsers.
+
+Every parser raises ValueError for anything but what its words allow.
+"""
+
+import re
+from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Generic, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+from msgspec import Struct
+
+__all__ = [
+    "BASE_URL",
+    "FLAG",
+    "HOST",
+    "NETWORKS",
+    "ORIGIN",
+    "ORIGINS",
+    "TOKEN",
+    "Network",
+    "Parser",
+    "list_of",
+    "one_of",
+    "seconds",
+    "whole",
+]
+
+T = TypeVar("T")
+Network = IPv4Network | IPv6Network
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+
+
+class Parser(Struct, Generic[T], frozen=True):
+    """What a variable may hold: in words, and as its parser."""
+
+    allowed: str
+    parse: Callable[[str], T]
+
+
+def whole(least: int, most: int) -> Parser[int]:
+    """Whole numbers of plain digits, both bounds included."""
+
+    def parse(text: str) -> int:
+        # int() alone would also take "1_0", "+1" and digits of other scripts.
+        if re.fullmatch(r"[0-9]{1,9}", text) and least <= int(text) <= most:
+            return int(text)
+        raise ValueError(text)
+
+    return Parser(f"a whole number from {least} to {most}", parse)
+
+
+def seconds(least: float, most: float) -> Parser[float]:
+    """Plain decimal numbers of seconds, both bounds included."""
+
+    def parse(text: str) -> float:
+        number = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text)
+        if number and least <= float(text) <= most:
+            return float(text)
+        raise ValueError(text)
+
+    return Parser(f"seconds, a number from {least:g} to {most:g}", parse)
+
+
+def one_of(*words: str) -> Parser[str]:
+    """One of a few lower-case words, in whatever case it is written."""
+
+    def parse(text: str) -> str:
+        return words[words.index(text.lower())]
+
+    return Parser(f"one of {', '.join(words)}", parse)
+
+
+def list_of(parser: Parser[T], plural: str) -> Parser[tuple[T, ...]]:
+    """Values with commas between them, each kept once; an empty text is none."""
+
+    def parse(text: str) -> tuple[T, ...]:
+        items = [item.strip() for item in text.split(",")] if text else []
+        return tuple(dict.fromkeys(parser.parse(item) for item in items))
+
+    return Parser(f"{plural}, comma-separated", parse)
+
+
+def _flag(text: str) -> bool:
+    return bool(("false", "true").index(text.lower()))
+
+
+def _host(text: str) -> str:
+    try:
+        ip_address(text)
+    except ValueError:
+        labels = text.split(".")
+        named = all(LABEL.fullmatch(label) for label in labels)
+        # A last label of digits is a mistyped address, never a name.
+        if not named or labels[-1].isdigit() or len(text) > 253:
+            raise
+    return text
+
+
+def _split(text: str) -> SplitResult:
+    url = urlsplit(text)
+    plain = re.fullmatch(r"[A-Za-z0-9\[\]:/._~!$&'()*+,;=%-]+", text)
+    if not plain or url.scheme not in DEFAULT_PORTS or url.netloc.endswith(":"):
+        raise ValueError(text)
+    _host(url.hostname or "")
+    if url.port == 0:
+        raise ValueError(text)
+    return url
+
+
+def _origin_of(url: SplitResult) -> str:
+    """Give scheme, host and port as browsers write them in `Origin`."""
+    host = f"[{url.hostname}]" if ":" in str(url.hostname) else url.hostname
+    usual = url.port in (None, DEFAULT_PORTS[url.scheme])
+    return f"{url.scheme}://{host}" + ("" if usual else f":{url.port}")
+
+
+def _base_url(text: str) -> str:
+    url = _split(text)
+    return _origin_of(url) + url.path.rstrip("/")
+
+
+def _origin(text: str) -> str:
+    url = _split(text)
+    if url.path:
+        raise ValueError(text)
+    return _origin_of(url)
+
+
+def _token(text: str) -> str | None:
+    if not re.fullmatch(r"[A-Za-z0-9._~+/=-]{0,4096}", text):
+        raise ValueError(text)
+    return text or None
+
+
+HOST = Parser("an IP address or a host name", _host)
+BASE_URL = Parser(
+    "an http or https URL without user name, password, query or fragment", _base_url
+)
+ORIGIN = Parser("an origin: http or https://host[:port], nothing after it", _origin)
+ORIGINS = list_of(ORIGIN, "origins, each http or https://host[:port] with no path")
+NETWORKS = list_of(
+    Parser("an address or a CIDR block", ip_network), "addresses or CIDR blocks"
+)
+FLAG = Parser("true or false", _flag)
+TOKEN = Parser("up to 4096 letters, digits or any of - . _ ~ + / =", _token)

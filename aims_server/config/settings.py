@@ -1,0 +1,270 @@
+"""The settings: one table of variables, read from a mapping and checked as a whole.
+
+Each field of `Settings` carries its variable's name, meaning and parser; whatever else
+speaks about settings (the example file, the README, `aims-server check`) is made from
+that table or tested against it.
+
+An empty value means the default, so that ``METRICS_TOKEN=`` in a file is no fault.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+from . import dotenv as dotenv
+from .parsers import (
+    BASE_URL,
+    FLAG,
+    HOST,
+    NETWORKS,
+    ORIGIN,
+    ORIGINS,
+    TOKEN,
+    Network,
+    one_of,
+    seconds,
+    whole,
+)
+from .variables import setting, variables_of
+
+__all__ = ["VARIABLES", "Settings", "SettingsError", "effective", "load_settings"]
+
+_RATE: Final = whole(1, 1_000_000)
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; `faults` has one line for every reason."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting, parsed; the defaults are those of a fresh checkout."""
+
+    host: str = setting("HOST", "127.0.0.1", HOST, "Address to listen on.")
+    port: int = setting(
+        "PORT", "3001", whole(0, 65535), "Port to listen on; 0 takes any free one."
+    )
+    external_api_base: str = setting(
+        "EXTERNAL_API_BASE",
+        "https://abes.platform.simplifii.com/api/v1",
+        BASE_URL,
+        "The college's platform.",
+    )
+    external_api_origin: str = setting(
+        "EXTERNAL_API_ORIGIN",
+        "https://abes.web.simplifii.com",
+        ORIGIN,
+        "Origin and Referer of the login call.",
+    )
+    cors_origins: tuple[str, ...] = setting(
+        "CORS_ORIGIN",
+        "http://localhost:3000",
+        ORIGINS,
+        "Web pages whose scripts may call this service.",
+    )
+    rate_limit_per_minute: int = setting(
+        "RATE_LIMIT_PER_MINUTE",
+        "100",
+        _RATE,
+        "Requests of one student, for the whole service on this machine.",
+    )
+    rate_limit_per_address_per_minute: int = setting(
+        "RATE_LIMIT_PER_ADDRESS_PER_MINUTE",
+        "3000",
+        _RATE,
+        "Requests of one client address; a campus shares one.",
+    )
+    login_limit_per_minute: int = setting(
+        "LOGIN_LIMIT_PER_MINUTE", "10", _RATE, "Logins of one user name."
+    )
+    request_timeout_seconds: float = setting(
+        "REQUEST_TIMEOUT_SECONDS",
+        "10",
+        seconds(0.1, 300),
+        "Deadline of one request: queue, retries and all.",
+    )
+    max_concurrent_requests: int = setting(
+        "MAX_CONCURRENT_REQUESTS",
+        "100",
+        whole(1, 10_000),
+        "Calls to the platform in flight, whole machine.",
+    )
+    workers: int = setting(
+        "WORKERS", "0", whole(0, 256), "Processes; 0 starts one per CPU."
+    )
+    cache_ttl_seconds: float = setting(
+        "CACHE_TTL_SECONDS",
+        "300",
+        seconds(0, 86_400),
+        "How long a kept answer is fresh.",
+    )
+    cache_stale_seconds: float = setting(
+        "CACHE_STALE_SECONDS",
+        "1800",
+        seconds(0, 604_800),
+        "How long it may then be served old, while a refresh runs or fails.",
+    )
+    cache_refresh_floor_seconds: float = setting(
+        "CACHE_REFRESH_FLOOR_SECONDS",
+        "30",
+        seconds(0, 86_400),
+        "A no-cache request refreshes an answer that is older than this.",
+    )
+    cache_max_mb: int = setting(
+        "CACHE_MAX_MB",
+        "64",
+        whole(1, 65_536),
+        "Megabytes of answers kept per worker; the least recently used leave.",
+    )
+    prefetch_on_login: bool = setting(
+        "PREFETCH_ON_LOGIN",
+        "true",
+        FLAG,
+        "A login that succeeds warms the student's answers in the background.",
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        "TRUSTED_PROXIES", "", NETWORKS, "Proxies whose X-Forwarded-For is believed."
+    )
+    metrics_token: str | None = setting(
+        "METRICS_TOKEN",
+        "",
+        TOKEN,
+        "Bearer token that /metrics asks for; empty asks for none.",
+        secret=True,
+    )
+    log_level: str = setting(
+        "LOG_LEVEL",
+        "info",
+        one_of("debug", "info", "warning", "error"),
+        "The least severe message that is logged.",
+    )
+    log_format: str = setting(
+        "LOG_FORMAT",
+        "auto",
+        one_of("auto", "json", "text"),
+        "Form of a log line; auto is text on a terminal and json elsewhere.",
+    )
+    drain_delay_seconds: float = setting(
+        "DRAIN_DELAY_SECONDS",
+        "2",
+        seconds(0, 600),
+        "On SIGTERM: how long to go on accepting while /health says 503.",
+    )
+    shutdown_grace_seconds: float = setting(
+        "SHUTDOWN_GRACE_SECONDS",
+        "15",
+        seconds(0, 3_600),
+        "After DRAIN_DELAY_SECONDS: how long to wait for work in flight.",
+    )
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, str]) -> Self:
+        """Parse and check every variable; other names are left alone.
+
+        Raises `SettingsError` with all faults at once.
+        """
+        values: dict[str, Any] = {}
+        faults = []
+        for variable in VARIABLES:
+            text = mapping.get(variable.name, "")
+            try:
+                values[variable.field] = variable.parse(text)
+            except ValueError:
+                faults.append(variable.fault(text))
+        faults += _disagreements(values)
+        if faults:
+            raise SettingsError(tuple(faults))
+        return cls(**values)
+
+    @property
+    def effective_workers(self) -> int:
+        """Processes to start: each must own at least one call to the platform."""
+        wanted = self.workers or len(os.sched_getaffinity(0))
+        return min(wanted, self.max_concurrent_requests)
+
+    def warnings(self) -> tuple[str, ...]:
+        """Say what is allowed but hardly meant, one sentence each."""
+        return tuple(_doubts(self))
+
+
+VARIABLES: Final = variables_of(Settings)
+
+
+def load_settings(
+    directory: Path, environ: Mapping[str, str]
+) -> tuple[Settings, Path | None]:
+    """Read the ``.env`` of this very directory, if there is one; `environ` wins.
+
+    A variable that `environ` sets wins even when it is empty: it then means the
+    default. Gives the settings and the file that was read, if any. Raises
+    `SettingsError` with the faults of both.
+    """
+    path = directory.absolute() / ".env"
+    written: dict[str, str] = {}
+    faults: tuple[str, ...] = ()
+    source: Path | None = path
+    try:
+        written, faults = dotenv.read(path)
+    except FileNotFoundError:
+        source = None
+    try:
+        settings = Settings.from_mapping({**written, **environ})
+    except SettingsError as error:
+        raise SettingsError((*faults, *error.faults)) from None
+    if faults:
+        raise SettingsError(faults)
+    return settings, source
+
+
+def effective(settings: Settings) -> list[tuple[str, str]]:
+    """Give each variable's name and value as it would be written, secrets masked."""
+    return [(row.name, row.format(getattr(settings, row.field))) for row in VARIABLES]
+
+
+def _disagreements(values: Mapping[str, Any]) -> Iterator[str]:
+    """Check what variables say together, as far as each is right by itself."""
+    workers = values.get("workers", 0)
+    calls = values.get("max_concurrent_requests", workers)
+    if workers > calls:
+        yield (
+            f"WORKERS='{workers}': must be at most MAX_CONCURRENT_REQUESTS, which is"
+            f" {calls}, since each worker needs a call of its own"
+        )
+
+
+def _doubts(settings: Settings) -> Iterator[str]:
+    base = urlsplit(settings.external_api_base)
+    if base.scheme == "http" and not _is_loopback(base.hostname or ""):
+        yield (
+            f"EXTERNAL_API_BASE: passwords and tokens go to {base.hostname} over"
+            " plain http"
+        )
+    if settings.metrics_token is None and not _is_loopback(settings.host):
+        yield f"METRICS_TOKEN: unset, so whoever reaches {settings.host} reads /metrics"
+    if any(network.prefixlen == 0 for network in settings.trusted_proxies):
+        yield "TRUSTED_PROXIES: every client may choose the address it is known by"
+    if settings.cache_refresh_floor_seconds > settings.cache_ttl_seconds:
+        yield (
+            "CACHE_REFRESH_FLOOR_SECONDS: above CACHE_TTL_SECONDS, so no-cache asks"
+            " for less than an ordinary request"
+        )
+    if settings.shutdown_grace_seconds < settings.request_timeout_seconds:
+        yield (
+            "SHUTDOWN_GRACE_SECONDS: below REQUEST_TIMEOUT_SECONDS, so a stop may cut"
+            " requests short"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost" or host.lower().endswith(".localhost")

@@ -1,0 +1,76 @@
+"""One variable of the settings: declared as a field, parsed, complained of, shown."""
+
+import re
+from dataclasses import field, fields
+from typing import Any, Final
+
+from msgspec import Struct
+
+from .parsers import Parser
+
+__all__ = ["Variable", "setting", "variables_of"]
+
+_MASK: Final = "***"
+
+
+class Variable(Struct, frozen=True):
+    """One line of the table: a variable and the field that it fills."""
+
+    field: str
+    name: str
+    default: str
+    parser: Parser[Any]
+    meaning: str
+    secret: bool
+
+    def parse(self, text: str) -> object:
+        """Read the field's value; an empty text means the default.
+
+        Raises ValueError for anything but what the parser allows.
+        """
+        if not text.isprintable():  # control characters and undecodable bytes
+            raise ValueError(text)
+        return self.parser.parse(text.strip() or self.default)
+
+    def fault(self, text: str) -> str:
+        """Say in one line what `text` should have been."""
+        shown = _MASK if self.secret else ascii(_without_credentials(text)[:80])
+        return f"{self.name}={shown}: must be {self.parser.allowed}"
+
+    def format(self, value: object) -> str:
+        """Give `value` as it would be written in a file, masked if it is a secret."""
+        match value:
+            case None:
+                return ""
+            case _ if self.secret:
+                return _MASK
+            case bool():
+                return str(value).lower()
+            case float():
+                return str(value).removesuffix(".0")
+            case tuple():
+                return ",".join(map(str, value))
+        return _without_credentials(str(value))
+
+
+def setting(
+    name: str, default: str, parser: Parser[Any], meaning: str, *, secret: bool = False
+) -> Any:
+    """Declare the field of a dataclass that a variable fills."""
+    row = {"name": name, "default": default, "parser": parser, "meaning": meaning}
+    return field(
+        default=parser.parse(default),
+        repr=not secret,
+        metadata=row | {"secret": secret},
+    )
+
+
+def variables_of(table: type) -> tuple[Variable, ...]:
+    """Give the variables of a dataclass whose fields are all made by `setting`."""
+    return tuple(Variable(field=row.name, **row.metadata) for row in fields(table))
+
+
+def _without_credentials(text: str) -> str:
+    """Mask whatever of an address could be a secret: user, password, what follows ?."""
+    named = re.sub(r"(?s)^([A-Za-z]+://)?.*@", rf"\1{_MASK}@", text)
+    return re.sub(r"(?s)([?#]).*", rf"\1{_MASK}", named)

@@ -1,0 +1,222 @@
+"""What the platform answers to each call, as plain values: no sockets, no faults."""
+
+import time
+from typing import NamedTuple
+
+import msgspec
+from cachetools import LRUCache
+
+from . import pages, records
+from .college import College, Student
+from .switches import ASSUMED, Switches
+
+__all__ = ["Backend", "CardQuery", "Reply"]
+
+KEPT_BYTES = 32_000_000
+KNOWN_TOKENS = 4096
+
+
+class Reply(NamedTuple):
+    """A status, a body, and headers beside Content-Type (JSON unless given)."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class CardQuery(NamedTuple):
+    """The filters of /cards that are obeyed (upstream.md 2.3)."""
+
+    fk_student: str = ""
+    cf_id: str = ""
+    start_time: str = ""
+    sort_by: str = ""
+
+
+class Backend:
+    """Accounts, tokens and records of a college; bodies are encoded once and kept."""
+
+    def __init__(self, college: College, switches: Switches = ASSUMED) -> None:
+        """Open with every student's first password and PIN."""
+        self.college = college
+        self._kept: LRUCache[object, bytes] = LRUCache(KEPT_BYTES, getsizeof=len)
+        self._known: LRUCache[str, tuple[Student, int]] = LRUCache(KNOWN_TOKENS)
+        self._revoked: set[str] = set()
+        self._passwords: dict[int, str] = {}
+        self._pins: dict[int, str] = {}
+        self._logins = 0
+        self.switches = switches
+
+    def switch(self, **changes: object) -> None:
+        """Change some switches; raises msgspec.ValidationError for an unknown one."""
+        merged = msgspec.structs.asdict(self.switches) | changes
+        self.switches = msgspec.convert(merged, Switches)
+        self._kept.clear()
+
+    def revoke(self, token: str) -> None:
+        """Let a token count as bad from now on."""
+        self._revoked.add(token)
+
+    def log_in(self, username: str, password: str, origin: str) -> Reply:
+        """Answer a login; the case of the user name does not matter."""
+        required = self.switches.required_origin
+        if required is not None and origin != required:
+            return _message(403, 0, "Origin is not allowed")
+        student = self.college.by_username(username)
+        if student is None or password != self._password(student):
+            return self._wrong_password()
+        self._logins += 1
+        token = self.college.token(student, serial=self._logins)
+        body = pages.login(student, token, self._pin(student))
+        return Reply(200, msgspec.json.encode(body))
+
+    def course_files(self, token: str, *, embed: bool) -> Reply:
+        """Answer with the course files, with attendance and Total row if `embed`."""
+        student = self._student(token)
+        if student is None:
+            return self._bad_token(token)
+        key = ("course_files", student.index, embed)
+        body = self._kept.get(key)
+        if body is None:
+            rows: list[dict[str, object]]
+            if embed:
+                rows = self.college.course_files(student, self.switches)
+            else:
+                rows = records.bare_course_rows(self.college, student, self.switches)
+            body = self._keep(key, rows)
+        return Reply(200, body)
+
+    def cards(self, token: str, query: CardQuery) -> Reply:
+        """Answer with the attendance records that the query asks for.
+
+        Without `fk_student` they are the token's own student's; an `fk_student` that
+        is nobody's id, such as an admission number, matches nothing.
+        """
+        asker = self._student(token)
+        if asker is None:
+            return self._bad_token(token)
+        student: Student | None = asker
+        if query.fk_student and query.fk_student != str(asker.id):
+            student = self.college.by_id(_number(query.fk_student))
+        if student is None:
+            return Reply(200, _envelope([]))
+        if student != asker and not self.switches.read_others:
+            return _message(403, 0, "You are not authorised to see these records")
+        key = (student.index, query._replace(fk_student=""))
+        body = self._kept.get(key)
+        if body is None:
+            cf_id = _number(query.cf_id) if query.cf_id else None
+            rows = records.selected_card_rows(
+                self.college, student, self.switches, cf_id
+            )
+            body = self._keep(key, _filtered(rows, query))
+        return Reply(200, body)
+
+    def quizzes(self, token: str) -> Reply:
+        """Answer with the evaluated quizzes; their links carry this very token."""
+        student = self._student(token)
+        if student is None:
+            return self._bad_token(token)
+        rows = pages.quizzes(self.college, student, token, self._pin(student))
+        return Reply(200, _envelope(rows))
+
+    def schedule(self, token: str) -> Reply:
+        """Answer with the timetable of the current month."""
+        student = self._student(token)
+        if student is None:
+            return self._bad_token(token)
+        key = ("schedule", student.index)
+        body = self._kept.get(key)
+        if body is None:
+            body = self._keep(key, pages.schedule(self.college, student))
+        return Reply(200, body)
+
+    def act(self, token: str, wish: dict[str, object]) -> Reply:
+        """Set a PIN or change a password (PATCH /cards)."""
+        student = self._student(token)
+        if student is None:
+            return self._bad_token(token)
+        if wish.get("card_unique_code") != student.username:
+            return _message(403, 0, "You are not authorised")
+        match wish:
+            case {"action": "SetPin", "pin": str(pin)} if _is_pin(pin):
+                self._pins[student.index] = pin
+                return _message(200, 1, "PIN updated successfully")
+            case {
+                "action": "ChangePassword",
+                "current_password": str(current),
+                "password": str(wanted),
+            } if current == self._password(student) and wanted:
+                self._passwords[student.index] = wanted
+                return _message(200, 1, "Password updated successfully")
+        return _message(400, 0, "The request could not be carried out")
+
+    def forgot_password(self, username: str) -> Reply:
+        """Answer as if a link to a new password had been sent."""
+        if self.college.by_username(username) is None:
+            return _message(404, 0, "No such user")
+        return _message(200, 1, "Reset link sent successfully")
+
+    def _student(self, token: str) -> Student | None:
+        known = self._known.get(token)
+        if known is None:
+            claims = self.college.claims(token)
+            student = self.college.by_id(claims.sub) if claims else None
+            if claims is None or student is None:
+                return None
+            known = self._known[token] = (student, claims.exp)
+        student, expiry = known
+        return None if token in self._revoked or expiry <= time.time() else student
+
+    def _keep(self, key: object, rows: object) -> bytes:
+        body = _envelope(rows)
+        if len(body) <= KEPT_BYTES:
+            self._kept[key] = body
+        return body
+
+    def _password(self, student: Student) -> str:
+        return self._passwords.get(student.index, student.password)
+
+    def _pin(self, student: Student) -> str:
+        return self._pins.get(student.index, student.pin)
+
+    def _wrong_password(self) -> Reply:
+        status = self.switches.wrong_password_status
+        body = self.switches.wrong_password_body
+        if body is not None:
+            return Reply(status, body.encode())
+        return _message(status, 0, self.switches.wrong_password_msg)
+
+    def _bad_token(self, token: str) -> Reply:
+        style = self.switches.bad_token
+        if style == "400":
+            return Reply(400, b'{"error":"token_invalid"}')
+        text = "Token is invalid" if token else "Token not provided"
+        return _message(int(style), 0, text)
+
+
+def _filtered(rows: list[dict[str, object]], query: CardQuery) -> object:
+    # A literal "+" of the URL has become a blank by now, and still means ascending.
+    if query.start_time:
+        rows = [row for row in rows if query.start_time in str(row["start_time"])]
+    field = query.sort_by.lstrip("+- ")
+    if field != "datetime1":
+        return rows[::-1]
+    descending = query.sort_by.startswith("-")
+    return sorted(rows, key=lambda row: str(row["end_time"]), reverse=descending)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 16 else 0
+
+
+def _is_pin(text: str) -> bool:
+    return len(text) == 4 and text.isdecimal()
+
+
+def _envelope(rows: object) -> bytes:
+    return b'{"msg":"","response":{"data":' + msgspec.json.encode(rows) + b"}}"
+
+
+def _message(code: int, status: int, text: str) -> Reply:
+    return Reply(code, msgspec.json.encode({"status": status, "msg": text}))

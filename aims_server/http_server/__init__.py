@@ -1,0 +1,15 @@
+"""Clients' connections: accept, frame, parse and drain HTTP/1.1.
+
+`Listener` is Tornado's HTTPServer over `Connection`, an asyncio.Protocol that tries the
+fast path first and hands every other byte to Tornado's own parser.
+"""
+
+from .connection_counts import ConnectionCounts
+from .framing import FramingGuard
+from .listener import Listener
+
+__all__ = [
+    "ConnectionCounts",
+    "FramingGuard",
+    "Listener",
+]

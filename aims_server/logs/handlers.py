@@ -1,0 +1,175 @@
+"""What is told in the log: the records of ``logging``, and one line for each request.
+
+The request that a record belongs to is known from a context variable. Access lines do
+without ``logging``, whose records cost too much to make one for every request.
+"""
+
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Final, TextIO
+
+from .format import (
+    ACCESS,
+    Fields,
+    LineWriter,
+    timestamp,
+)
+from .redaction import SCALARS, redact
+
+__all__ = ["AccessLog", "configure_logging", "current_request_id"]
+
+current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
+
+_LONGEST_PATH: Final = 512  # an access line then fits a pipe's atomic write
+_LEAST_LEVELS: Final = {
+    "asyncio": logging.WARNING,  # DEBUG tells of selectors and slow callbacks
+    "hpack": logging.WARNING,  # DEBUG tells every header of HTTP/2
+    "tornado.curl_httpclient": logging.INFO,  # DEBUG tells URLs, headers and tokens
+}
+_STANDARD: Final = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+
+
+def configure_logging(level: str, format: str, stream: TextIO | None = None) -> None:
+    """Send what is logged from now on to ``stream``, stderr if not given.
+
+    ``level`` is a name as ``LOG_LEVEL`` takes it; ``format`` is "json", "text", or
+    "auto" for text on a terminal and JSON elsewhere. May be called again.
+    """
+    stream = stream or sys.stderr
+    as_text = format == "text" or (format == "auto" and stream.isatty())
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if isinstance(handler, _LineHandler):
+            root.removeHandler(handler)
+    root.addHandler(_LineHandler(LineWriter(stream, as_text=as_text)))
+    least = logging.getLevelNamesMapping()[level.upper()]
+    root.setLevel(least)
+    for name, its_least in _LEAST_LEVELS.items():
+        logging.getLogger(name).setLevel(max(least, its_least))
+    logging.captureWarnings(True)
+
+
+class AccessLog:
+    """Writes one line for each request, where ``configure_logging`` said before.
+
+    Without that it writes nothing. ``soon`` has a function called in a moment, such as
+    the event loop's ``call_soon``: lines may wait for it, and then share a system call,
+    which takes longer than to make a line. Without it each line is written at once.
+    """
+
+    def __init__(self, soon: Callable[[Callable[[], None]], object] | None = None):
+        self._soon = soon
+        self._lines = next(
+            (
+                handler.lines
+                for handler in logging.getLogger().handlers
+                if isinstance(handler, _LineHandler)
+            ),
+            None,
+        )
+        self._least = logging.getLogger(ACCESS).getEffectiveLevel()
+
+    def write(
+        self,
+        *,
+        route: str,
+        method: str,
+        path: str,
+        status: int,
+        seconds: float,
+        request_id: str,
+        address: str,
+        cache: str | None = None,
+        upstream_seconds: float | None = None,
+        code: str | None = None,
+        quiet: bool = False,
+    ) -> None:
+        """Tell of one answer; ``path`` is without the query.
+
+        ``code`` is that of the error body, ``quiet`` ones show at DEBUG only, and those
+        with a status from 500 on at WARNING.
+        """
+        level = logging.INFO if status < 500 else logging.WARNING
+        if quiet:
+            level = logging.DEBUG
+        if level < self._least or self._lines is None:
+            return
+        path = path[:_LONGEST_PATH]
+        fields: Fields = {
+            "time": timestamp(time.time()),
+            "level": logging.getLevelName(level).lower(),
+            "logger": ACCESS,
+            "message": f"{method} {path} {status}",
+            "requestId": request_id,
+            "route": route,
+            "method": method,
+            "path": path,
+            "status": status,
+            "seconds": round(seconds, 6),
+            "address": address,
+        }
+        if cache is not None:
+            fields["cache"] = cache
+        if upstream_seconds is not None:
+            fields["upstreamSeconds"] = round(upstream_seconds, 6)
+        if code is not None:
+            fields["code"] = code
+        # All that a client has a say in; to search the whole line takes longer than all
+        # the rest.
+        untrusted = f"{method} {path} {request_id}"
+        if self._soon is None:
+            self._lines.write(fields, untrusted)
+        elif self._lines.hold(fields, untrusted):
+            self._soon(self._lines.flush)
+
+    def flush(self) -> None:
+        """Write the lines that wait."""
+        if self._lines is not None:
+            self._lines.flush()
+
+
+class _LineHandler(logging.Handler):
+    """Turns what ``logging`` hands over into lines."""
+
+    def __init__(self, lines: LineWriter) -> None:
+        super().__init__()
+        self.lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line, whatever the record holds."""
+        try:
+            self.lines.write(_fields(record))
+        except Exception:  # noqa: BLE001 - arguments run code of any kind when shown
+            fields = _head(record, "A log record could not be put into words")
+            fields["where"] = f"{record.filename}:{record.lineno}"
+            self.lines.write(fields)
+
+
+def _fields(record: logging.LogRecord) -> Fields:
+    fields = _head(record, record.getMessage())
+    request_id = current_request_id.get()
+    if request_id:
+        fields["requestId"] = request_id
+    for name, value in vars(record).items():
+        if name not in _STANDARD:
+            scalar = type(value) in SCALARS
+            fields.setdefault(name, value if scalar else redact(value))
+    # Without the frames' locals, which hold tokens.
+    if record.exc_info and record.exc_info[0] is not None:
+        fields["traceback"] = "".join(traceback.format_exception(*record.exc_info))
+    elif record.stack_info:
+        fields["traceback"] = record.stack_info
+    return fields
+
+
+def _head(record: logging.LogRecord, message: str) -> Fields:
+    return {
+        "time": timestamp(record.created),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "message": message,
+    }

@@ -1,0 +1,10 @@
+"""Counters, gauges and histograms added up over all workers, in Prometheus' forms.
+
+`Metrics` is what the others call; only this package knows prometheus_client.
+"""
+
+from .recorder import Metrics
+
+__all__ = [
+    "Metrics",
+]

@@ -1,0 +1,259 @@
+"""Owns the figures an operator sees: what is counted, when, and under which name.
+
+A worker counts in files of its own (`ledger`); whoever is asked tells the sum over all.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from itertools import product
+from typing import Final
+
+import msgspec
+
+from . import labels
+from .exposition import expose
+from .instruments import Families
+from .json_summary import summarize
+from .labels import DOCUMENTED
+from .multiprocess import MultiprocessFiles
+
+__all__ = ["Metrics"]
+
+_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_CALL_BUCKETS: Final = (0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 2, 5, 10)
+_LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+class Metrics:
+    """One worker's share of the figures, and the sum over all workers.
+
+    ``worker`` is a slot that no other living process has, or both would overwrite what
+    the other counted. ``directory`` is shared by the workers of one run; None keeps the
+    figures in this process alone. Make it after the fork. A label's word that is not
+    listed is counted as "other" (a status by its class), never added.
+    """
+
+    def __init__(
+        self, *, worker: int = 0, generation: int = 0, directory: str | None = None
+    ) -> None:
+        self._ledger = MultiprocessFiles(directory)
+        make = Families(self._ledger.open_slot(worker))
+        self._evictions_seen = 0
+        self._cpu_seen = 0.0
+        self._make_flows(make)
+        self._make_levels(make, str(worker))
+        self._start_time.set(time.time())
+        self._generation.set(generation)
+
+    def _make_flows(self, make: Families) -> None:
+        self._requests = make.counters(
+            "requests_total",
+            "Requests answered.",
+            {
+                "route": labels.ROUTES,
+                "method": labels.METHODS,
+                "status": labels.STATUS_WORDS,
+            },
+            [(*where, str(s)) for where, some in DOCUMENTED.items() for s in some],
+        )
+        self._durations = make.histograms(
+            "request_duration_seconds",
+            "Time from reading a request to the end of its answer.",
+            _BUCKETS,
+            {"route": labels.ROUTES},
+        )
+        # Bound once, found by what a handler has at hand: this is the hot path.
+        self._answered = {
+            (*where, status): self._answer(*where, status)
+            for where, statuses in DOCUMENTED.items()
+            for status in statuses
+        }
+        self._lookups = make.counters(
+            "cache_lookups_total",
+            "How resources were come by.",
+            {"resource": labels.RESOURCES, "outcome": labels.LOOKUPS},
+        )
+        self._kept = {
+            (page, method, status): self._kept_answer(page, method, status)
+            for page, method in product(labels.PAGES, ("GET", "POST"))
+            for status in (200, 304)
+            if status in DOCUMENTED[page, method]
+        }
+        self._joined = make.counters(
+            "coalesced_waiters_total", "Lookups that joined a call in flight."
+        )
+        self._calls = make.counters(
+            "upstream_calls_total",
+            "Calls to the platform.",
+            {"endpoint": labels.ENDPOINTS, "outcome": labels.OUTCOMES},
+        )
+        self._call_durations = make.histograms(
+            "upstream_duration_seconds",
+            "Time of one call to the platform.",
+            _CALL_BUCKETS,
+            {"endpoint": labels.ENDPOINTS},
+        )
+        self._retries = make.counters(
+            "upstream_retries_total",
+            "Calls made again.",
+            {"endpoint": labels.ENDPOINTS},
+        )
+        self._limited = make.counters(
+            "limited_requests_total",
+            "Requests refused by a limit.",
+            {"kind": labels.LIMITS},
+        )
+        self._lags = make.histograms(
+            "loop_lag_seconds", "Time by which the event loop was late.", _LAG_BUCKETS
+        )
+        self._evictions = make.counters(
+            "cache_evictions_total", "Answers that had to leave for others."
+        )
+
+    def _make_levels(self, make: Families, worker: str) -> None:
+        self._in_progress = make.gauge("requests_in_progress", "Requests under way.")
+        self._entries = make.gauge("cache_entries", "Answers kept.")
+        self._bytes = make.gauge("cache_bytes", "Size of the answers kept.")
+        self._in_use = make.gauge("upstream_slots_in_use", "Calls under way.")
+        self._waiting = make.gauge("upstream_slots_waiting", "Calls waiting in line.")
+        self._limit = make.gauge("upstream_slots_limit", "Calls allowed at once.")
+        self._breaker = make.gauge(
+            "breaker_state", "Circuit: 0 closed, 1 half-open, 2 open.", worker
+        )
+        self._resident = make.gauge("worker_resident_bytes", "Memory in use.", worker)
+        self._start_time = make.gauge(
+            "worker_start_time_seconds", "Start of the worker, Unix time.", worker
+        )
+        self._generation = make.gauge(
+            "worker_generation", "Reloads of the settings before its start.", worker
+        )
+        self._cpu = make.counters(
+            "worker_cpu_seconds_total", "Processor time used.", {"worker": (worker,)}
+        ).of(worker)
+
+    def request_started(self) -> None:
+        """A request was read; ``request_finished`` follows, whatever happens."""
+        self._in_progress.inc()
+
+    def request_finished(
+        self, route: str, method: str, status: int, seconds: float
+    ) -> None:
+        """A request was answered, ``seconds`` after it was read."""
+        self._in_progress.dec()
+        count, observe = self._answered.get((route, method, status)) or self._answer(
+            route, method, status
+        )
+        count()
+        observe(seconds)
+
+    def kept_answered(
+        self, resource: str, method: str, status: int, seconds: float
+    ) -> None:
+        """A kept page was answered the moment it was asked for, under way at no time.
+
+        What ``request_started``, ``lookup`` and ``request_finished`` count for the
+        route of that name, in half a microsecond.
+        """
+        answer = (resource, method, status)
+        hit, count, observe = self._kept.get(answer) or self._kept_answer(*answer)
+        hit()
+        count()
+        observe(seconds)
+
+    def _answer(
+        self, route: str, method: str, status: int
+    ) -> tuple[Callable[[], None], Callable[[float], None]]:
+        counter = self._requests.of(
+            route,
+            method if method in labels.METHODS else "OTHER",
+            str(status) if status in labels.STATUSES else f"{status // 100}xx",
+        )
+        return counter.inc, self._durations.of(route).observe
+
+    def _kept_answer(
+        self, resource: str, method: str, status: int
+    ) -> tuple[Callable[[], None], Callable[[], None], Callable[[float], None]]:
+        hit = self._lookups.of(resource, "HIT").inc
+        return hit, *self._answer(resource, method, status)
+
+    def lookup(self, resource: str, outcome: str) -> None:
+        """A resource was asked for; ``outcome`` is HIT, MISS, STALE or PENDING."""
+        self._lookups.of(resource, outcome).inc()
+        if outcome == "PENDING":
+            self._joined.of().inc()
+
+    def call_finished(self, endpoint: str, outcome: str, seconds: float) -> None:
+        """A call to the platform ended: "ok", "cancelled" or an error's code."""
+        self._calls.of(endpoint, outcome).inc()
+        self._call_durations.of(endpoint).observe(seconds)
+
+    def call_repeated(self, endpoint: str) -> None:
+        """A call to the platform is made once more."""
+        self._retries.of(endpoint).inc()
+
+    def limited(self, kind: str) -> None:
+        """The limit named ``kind`` refused a request, or a connection."""
+        self._limited.of(kind).inc()
+
+    def breaker_changed(self, state: str) -> None:
+        """The circuit is "closed", "half-open" or "open" from now on."""
+        self._breaker.set(labels.BREAKER_STATES.index(state))
+
+    def loop_lagged(self, seconds: float) -> None:
+        """The event loop came back ``seconds`` later than asked."""
+        self._lags.of().observe(seconds)
+
+    def sample(
+        self,
+        *,
+        entries: int,
+        bytes: int,
+        evictions: int,
+        slots_in_use: int,
+        slots_waiting: int,
+        slots_limit: int,
+    ) -> None:
+        """Take down how things stand in this worker; to be called once a second.
+
+        ``evictions`` is the store's own count since the worker began.
+        """
+        self._entries.set(entries)
+        self._bytes.set(bytes)
+        self._in_use.set(slots_in_use)
+        self._waiting.set(slots_waiting)
+        self._limit.set(slots_limit)
+        self._evictions.of().inc(evictions - self._evictions_seen)
+        self._evictions_seen = evictions
+        with open("/proc/self/statm", "rb") as statm:
+            self._resident.set(int(statm.read().split()[1]) * _PAGE_BYTES)
+        used = os.times()
+        cpu = used.user + used.system
+        self._cpu.inc(cpu - self._cpu_seen)
+        self._cpu_seen = cpu
+
+    def exposition(self) -> bytes:
+        """All workers' figures as Prometheus text, format 0.0.4."""
+        return expose(self._ledger.collect())
+
+    def summary(self) -> bytes:
+        """All workers' figures as JSON, for people and small scripts.
+
+        Times are in seconds. Latency is that of the students' endpoints; its quantiles
+        are estimated from the histogram's buckets, as PromQL's ``histogram_quantile``
+        does, so they are no finer than those; null before the first request.
+        """
+        return msgspec.json.encode(summarize(self._ledger.collect()))
+
+    def close(self) -> None:
+        """Let go of the files; nothing can be recorded after this."""
+        self._ledger.close()
+
+    @staticmethod
+    def retire(directory: str, slot: int) -> None:
+        """Forget how things stood in a process that has ended; its counts remain.
+
+        For the parent, before the slot is given away again or left empty.
+        """
+        MultiprocessFiles(directory).retire(slot)

@@ -1,0 +1,104 @@
+"""The serving process before its first fork: sockets, limits of the system, the
+directory of the metric files; then the supervisor takes over.
+"""
+
+import contextlib
+import gc
+import resource
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from tornado.netutil import bind_sockets
+
+from ..config import Settings
+from .supervisor import Supervisor
+from .systemd import Notifier, inherited_sockets
+
+__all__ = ["ServerError", "serve"]
+
+# The kernel cuts it down to net.core.somaxconn.
+_BACKLOG: Final = 4096
+
+
+class ServerError(Exception):
+    """The service cannot start; the message is one line for the operator."""
+
+
+def serve(
+    settings: Settings,
+    load: Callable[[], Settings],
+    environ: Mapping[str, str],
+    on_serving: Callable[[str], object],
+) -> int:
+    """Serve until told to stop; the exit status.
+
+    ``load`` reads the settings again for SIGHUP; ``on_serving`` is given the address
+    once requests are answered there. One listening socket is bound here,
+    or taken over from systemd, and inherited by every worker: with SO_REUSEPORT a
+    leaving worker would take the connections queued on its own socket along.
+    Raises :class:`ServerError`.
+    """
+    sockets = _inherited(environ) or _bound(settings)
+    _raise_file_limit()
+    with _metrics_directory(environ) as directory:
+        supervisor = Supervisor(
+            settings, load, sockets, directory, Notifier(environ), on_serving
+        )
+        # What exists now lives for ever: keep the collector, and with it the copying
+        # of shared pages, away from it.
+        gc.freeze()
+        gc.enable()
+        return supervisor.run()
+
+
+def _inherited(environ: Mapping[str, str]) -> list[socket.socket]:
+    try:
+        return inherited_sockets(environ)
+    except OSError as error:
+        raise ServerError(
+            f"LISTEN_FDS={environ['LISTEN_FDS']}: not all are listening sockets"
+            f" ({error.strerror})"
+        ) from None
+
+
+def _bound(settings: Settings) -> list[socket.socket]:
+    try:
+        return bind_sockets(settings.port, settings.host, backlog=_BACKLOG)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "not an address"
+        raise ServerError(
+            f"cannot listen on {settings.host} port {settings.port}: {reason}"
+        ) from None
+
+
+def _raise_file_limit() -> None:
+    """Each connection is an open file; take all the system allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+@contextlib.contextmanager
+def _metrics_directory(environ: Mapping[str, str]) -> Iterator[str]:
+    """An empty directory for this run's metric files; systemd's when it made one."""
+    given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    try:
+        directory = Path(given or tempfile.mkdtemp(prefix="aims-server-"))
+        with tempfile.TemporaryFile(dir=directory):
+            pass  # it can be written to
+        for old in directory.glob("*.db"):
+            old.unlink()
+    except OSError as error:
+        raise ServerError(
+            f"cannot keep metric files in {given or tempfile.gettempdir()}: "
+            f"{error.strerror}"
+        ) from None
+    try:
+        yield str(directory)
+    finally:
+        if not given:
+            shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,232 @@
+"""The parent's watch over its workers: it forks, waits, and passes on what it is told.
+
+It touches no event loop and no curl: a curl handle or a loop that crosses a fork
+belongs to two processes and serves neither.
+"""
+
+import logging
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Final
+
+from ..config import Settings, SettingsError
+from ..logs import configure_logging
+from .rollout import Child, Rollout
+from .systemd import Notifier
+from .worker import LEAVE, READY, ExitMode
+from .workers import CAUGHT, WorkerPool
+
+__all__ = ["Supervisor"]
+
+_log = logging.getLogger(__name__)
+
+_TICK_SECONDS: Final = 0.5
+_STRAGGLER_SECONDS: Final = 2.0
+
+
+class Supervisor:
+    """Keeps as many workers serving as the settings say.
+
+    ``load`` reads the settings again for SIGHUP and raises SettingsError;
+    ``directory`` is where the workers keep their metric files; ``on_serving`` is given
+    the address whenever all workers serve, at first and after a roll.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        load: Callable[[], Settings],
+        sockets: list[socket.socket],
+        directory: str,
+        notifier: Notifier,
+        on_serving: Callable[[str], object],
+    ) -> None:
+        self._settings = self._proven = settings
+        self._place = (settings.host, settings.port)
+        self._load = load
+        self._sockets = sockets
+        self._notifier = notifier
+        self._on_serving = on_serving
+        self._wakeups, self._wake = socket.socketpair()
+        self._family = WorkerPool(sockets, directory, (self._wakeups, self._wake))
+        self._roster = Rollout(settings.effective_workers)
+        self._announced = False
+        self._stop_by: float | None = None
+        self._status = 0
+
+    def run(self) -> int:
+        """Serve until told to stop; the exit status."""
+        self._catch_signals()
+        while self._stop_by is None or self._roster.children:
+            self._take_signals()
+            for child, words in self._family.messages():
+                self._on_message(child, words)
+            for child, status in self._family.reap():
+                self._on_exit(child, status)
+            if self._stop_by is None:
+                self._replace()
+                self._announce()
+            self._kill_the_hung()
+            self._notifier.alive()
+            self._wait()
+        # A signal after this (the demo's platform ends too) has nobody to wake.
+        signal.set_wakeup_fd(-1)
+        return self._status
+
+    def _wait(self) -> None:
+        """Sleep until a signal, a worker's word, or the time of the next birth."""
+        if self._stop_by is not None and not self._roster.children:
+            return
+        poll = select.poll()
+        for file in (self._wakeups, *self._family.channels()):
+            poll.register(file, select.POLLIN)
+        seconds = _TICK_SECONDS
+        birth = self._roster.seconds_to_spawn
+        if birth is not None and self._stop_by is None:
+            seconds = min(seconds, birth)
+        poll.poll(1000 * seconds)
+
+    # -- signals ----------------------------------------------------------
+
+    def _catch_signals(self) -> None:
+        for end in (self._wakeups, self._wake):
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        for number in CAUGHT:
+            # The wake-up carries the number; the handler only has to be there.
+            signal.signal(number, lambda *_: None)
+
+    def _take_signals(self) -> None:
+        try:
+            numbers = self._wakeups.recv(64)
+        except BlockingIOError:
+            return
+        for number in numbers:
+            if number == signal.SIGHUP:
+                self._reload()
+            elif number in (signal.SIGTERM, signal.SIGINT):
+                self._stop(
+                    ExitMode.STOP if number == signal.SIGTERM else ExitMode.STOP_NOW
+                )
+
+    def _stop(self, mode: ExitMode) -> None:
+        if self._stop_by is not None:
+            self._stop_now("Stopping at once")
+            return
+        _log.info("Stopping")
+        self._notifier.stopping()
+        settings = self._settings
+        self._stop_by = (
+            time.monotonic()
+            + settings.drain_delay_seconds
+            + settings.shutdown_grace_seconds
+            + _STRAGGLER_SECONDS
+        )
+        for listening in self._sockets:
+            # The workers have theirs; an open one here would let clients queue up
+            # where nobody will come for them.
+            listening.close()
+        for child in self._roster.children:
+            self._family.request_exit(child, mode)
+
+    def _stop_now(self, why: str) -> None:
+        _log.warning("%s", why)
+        self._status = 1
+        for child in self._roster.children:
+            self._family.kill(child)
+
+    def _reload(self) -> None:
+        if self._stop_by is not None:
+            return
+        self._notifier.reloading()
+        try:
+            settings = self._load()
+        except SettingsError as error:
+            for fault in error.faults:
+                _log.error("Settings not changed: %s", fault)
+            if self._announced:
+                self._notifier.ready("Serving; the settings are wrong")
+            return
+        self._settings = settings
+        configure_logging(settings.log_level, settings.log_format)
+        for warning in settings.warnings():
+            _log.warning("%s", warning)
+        if (settings.host, settings.port) != self._place:
+            _log.warning("HOST and PORT stay as they are until a restart")
+        self._announced = False
+        self._roster.roll(settings.effective_workers)
+        _log.info("Replacing the workers one by one")
+
+    # -- births and replacements ------------------------------------------
+
+    def _replace(self) -> None:
+        """Take the steps that are due: births first, then who may leave for them."""
+        rollout = self._roster
+        if rollout.failing:
+            self._give_up()
+            return
+        while rollout.seconds_to_spawn == 0:
+            child = rollout.enter()
+            try:
+                self._family.spawn(child, self._settings)
+            except OSError as error:
+                _log.error("A worker cannot be started: %s", error.strerror)
+                rollout.ended(child)
+        while (leaver := rollout.next_to_leave()) is not None:
+            self._family.request_exit(leaver, ExitMode.RETIRE)
+
+    def _give_up(self) -> None:
+        """Go on with those who serve, if there are any."""
+        if self._roster.none_ready:
+            _log.critical("No worker can be started; giving up")
+            self._stop(ExitMode.STOP_NOW)
+            self._status = 1
+            return
+        _log.critical("New workers cannot be started; going on with these")
+        self._settings = self._proven
+        self._roster.end_roll(self._settings.effective_workers)
+
+    def _announce(self) -> None:
+        if self._announced or not self._roster.converged:
+            return
+        self._announced = True
+        self._proven = self._settings
+        addresses = ", ".join(_address(s) for s in self._sockets)
+        _log.info("Serving on %s with %d workers", addresses, self._roster.wanted)
+        self._on_serving(addresses)
+        self._notifier.ready(f"Serving with {self._roster.wanted} workers")
+
+    # -- lives and ends ---------------------------------------------------
+
+    def _on_message(self, child: Child, words: bytes) -> None:
+        self._roster.heard(child, ready=READY in words)
+        if LEAVE in words and self._stop_by is None:
+            _log.info("Replacing worker %d, as it was told to end", child.slot)
+            self._roster.replace(child)
+
+    def _on_exit(self, child: Child, status: int) -> None:
+        self._roster.ended(child)
+        if not child.leaving:
+            _log.error("Worker %d died (%s)", child.slot, _cause(status))
+        elif status:
+            _log.warning("Worker %d ended badly (%s)", child.slot, _cause(status))
+
+    def _kill_the_hung(self) -> None:
+        for child in self._roster.unresponsive():
+            _log.error("Worker %d is silent; killing it", child.slot)
+            self._family.kill(child)
+        if self._stop_by is not None and time.monotonic() > self._stop_by:
+            self._stop_by += _STRAGGLER_SECONDS
+            self._stop_now("Some workers do not end in time; killing them")
+
+
+def _address(listening: socket.socket) -> str:
+    name = listening.getsockname()
+    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
+
+
+def _cause(status: int) -> str:
+    return signal.Signals(-status).name if status < 0 else f"exit status {status}"

@@ -1,0 +1,102 @@
+"""One HTTP call to the platform over a pool of curl handles: a Reply, or one of our
+errors.
+"""
+
+import os
+from functools import cached_property
+from typing import Final
+
+import pycurl
+
+from ..errors import UpstreamDropped, UpstreamError, UpstreamTimeout
+from .curl_pool import CurlPool, Reply, Request
+
+__all__ = ["MAX_BODY_BYTES", "Reply", "Transport"]
+
+MAX_BODY_BYTES: Final = 8 * 1024 * 1024
+_CONNECT_SECONDS: Final = 5.0
+_SHORTEST_SECONDS: Final = 0.001  # curl reads 0 as "no limit"
+
+
+class Transport:
+    """The curl pool of one worker.
+
+    Made after the fork, in the worker that uses it: a curl handle that crosses a fork
+    hands one process the other's answers. ``handles`` should be at least the number
+    of calls ever made at once, because the pool's own line knows no deadline.
+    """
+
+    def __init__(self, handles: int, user_agent: str) -> None:
+        self._owner = os.getpid()
+        self._user_agent = user_agent
+        self._handles = handles
+
+    @cached_property
+    def _pool(self) -> CurlPool:
+        # With the first call: curl takes 3 ms to begin, which a start would wait for.
+        return CurlPool(
+            force_instance=True, max_clients=self._handles, max_body_size=MAX_BODY_BYTES
+        )
+
+    async def fetch(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: dict[str, str],
+        seconds: float,
+        body: bytes | None = None,
+    ) -> Reply:
+        """Make one call within ``seconds``, connecting included: GET, or POST with its
+        ``body``.
+
+        Raises :class:`UpstreamTimeout`, :class:`UpstreamDropped` when the connection
+        could not be made or broke, :class:`UpstreamError` for an answer that is no
+        HTTP, larger than 8 MB unpacked, or badly compressed.
+        """
+        if os.getpid() != self._owner:
+            raise RuntimeError("a curl pool must not cross a fork")
+        if method != ("GET" if body is None else "POST"):
+            raise ValueError(f"{method} {'without' if body is None else 'with'} a body")
+        seconds = max(seconds, _SHORTEST_SECONDS)
+        outcome = await self._pool.call(
+            Request(
+                url,
+                {"User-Agent": self._user_agent, **headers},
+                body,
+                seconds,
+                min(seconds, _CONNECT_SECONDS),
+            )
+        )
+        if isinstance(outcome, int):
+            raise _translated(outcome)
+        return outcome
+
+    def close(self) -> None:
+        """Drop every connection; calls under way never end, so cancel them before."""
+        if "_pool" in vars(self):
+            self._pool.close()
+
+
+_E_TOO_LARGE: Final = 100  # pycurl has no name for it
+_UNUSABLE: Final = frozenset(
+    {
+        pycurl.E_WRITE_ERROR,  # our own refusal: oversized body, malformed header
+        pycurl.E_FTP_WEIRD_SERVER_REPLY,  # of old for any server that makes no sense
+        pycurl.E_BAD_CONTENT_ENCODING,
+        pycurl.E_UNSUPPORTED_PROTOCOL,
+        pycurl.E_HTTP2,
+        _E_TOO_LARGE,
+    }
+)
+
+
+def _translated(errno: int) -> UpstreamError:
+    """Curl's errors, told apart by number (libcurl-errors(3)), never by text: the
+    text may quote the URL or a header.
+    """
+    if errno == pycurl.E_OPERATION_TIMEDOUT:
+        return UpstreamTimeout()
+    if errno in _UNUSABLE:
+        return UpstreamError()
+    return UpstreamDropped()

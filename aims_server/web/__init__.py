@@ -1,0 +1,70 @@
+"""HTTP's plain values: what a request says and how an answer is represented.
+
+Policies over plain values that know neither Tornado nor the cache.
+"""
+
+from .cors import CorsPolicy, HeaderPairs
+from .openapi import load_openapi
+from .quotas import Quota, RequestLimits
+from .representation import (
+    Answer,
+    Variant,
+    header_lines,
+    make_answer,
+    matches,
+    server_timing,
+)
+from .request_parsing import (
+    MAX_BODY_BYTES,
+    LoginRequest,
+    SubjectRequest,
+    TokenRequest,
+    check_body,
+    client_address,
+    form_object,
+    json_object,
+    query_object,
+    request_id,
+    wants_fresh,
+)
+from .sessions import (
+    Caller,
+    Session,
+    SessionReader,
+    bearer_token,
+    checked_body_token,
+    is_token,
+)
+from .simple_request import parse_simple_request
+
+__all__ = [
+    "MAX_BODY_BYTES",
+    "Answer",
+    "Caller",
+    "CorsPolicy",
+    "HeaderPairs",
+    "LoginRequest",
+    "Quota",
+    "RequestLimits",
+    "Session",
+    "SessionReader",
+    "SubjectRequest",
+    "TokenRequest",
+    "Variant",
+    "bearer_token",
+    "check_body",
+    "checked_body_token",
+    "client_address",
+    "form_object",
+    "header_lines",
+    "is_token",
+    "json_object",
+    "load_openapi",
+    "make_answer",
+    "matches",
+    "parse_simple_request",
+    "query_object",
+    "request_id",
+    "server_timing",
+    "wants_fresh",
+]

@@ -1,0 +1,251 @@
+"""Reading what a client sent, from plain values: ids, addresses, bodies, conditions.
+
+Nothing here knows a web framework; a value that cannot be accepted raises one of
+:mod:`aims_server.errors`.
+"""
+
+import ipaddress
+import random
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, Final, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from ..errors import InvalidRequest, TooLarge, UnsupportedMediaType
+
+__all__ = [
+    "MAX_BODY_BYTES",
+    "LoginRequest",
+    "SubjectRequest",
+    "TokenRequest",
+    "accepts_gzip",
+    "check_body",
+    "client_address",
+    "form_object",
+    "json_object",
+    "query_object",
+    "request_id",
+    "wants_fresh",
+]
+
+MAX_BODY_BYTES: Final = 64 * 1024
+_MAX_FIELD: Final = 512
+_MAX_DEPTH: Final = 32
+_TOO_DEEP: Final = "The request's body is nested too deep."
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_WEIGHT: Final = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
+_JSON_TYPES: Final = frozenset({"", "application/json", "text/json"})
+_FORM_TYPE: Final = "application/x-www-form-urlencoded"
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class LoginRequest(msgspec.Struct):
+    """``POST /api/login``."""
+
+    username: str
+    password: str
+
+
+class TokenRequest(msgspec.Struct):
+    """``POST /api/attendance``."""
+
+    token: str
+
+
+class SubjectRequest(msgspec.Struct, rename="camel"):
+    """``/api/subject-attendance``; ids may be numbers or their decimal text, because
+    both are met in the old frontend.
+    """
+
+    subject: str
+    student_id: int | float | str
+    cf_id: int | float | str
+    token: str | None = None
+
+    def ids(self) -> tuple[int, int]:
+        """``(student id, course-file id)``; raises :class:`InvalidRequest`."""
+        return (
+            _whole_number("studentId", self.student_id),
+            _whole_number("cfId", self.cf_id),
+        )
+
+
+Shape = TypeVar("Shape", bound=msgspec.Struct)
+
+
+def request_id(offered: str | None) -> str:
+    """The client's request id if it is well formed, else a new one."""
+    if offered is not None and _REQUEST_ID.fullmatch(offered):
+        return offered
+    return f"{random.getrandbits(64):016x}"  # a name, not a secret
+
+
+def client_address(
+    peer: str, forwarded_for: Sequence[str], trusted: Sequence[Network]
+) -> str:
+    """The address that a request is counted against.
+
+    It is the socket's peer, unless that is a trusted proxy: then the right-most
+    address of ``X-Forwarded-For`` that is not itself a trusted proxy. What stands to
+    the left of it was written by the client and proves nothing.
+    """
+    if not trusted:
+        return peer
+    nearest = peer
+    for hop in _way_back(peer, forwarded_for):
+        address = _parsed(hop)
+        if address is None:
+            return nearest
+        nearest = str(address)
+        if not any(address in network for network in trusted):
+            return nearest
+    return nearest
+
+
+def check_body(body: bytes, content_encoding: str | None) -> None:
+    """Raise for a body that is too large, or compressed (never unpacked here)."""
+    if len(body) > MAX_BODY_BYTES:
+        raise TooLarge
+    if content_encoding and content_encoding.strip().lower() != "identity":
+        raise UnsupportedMediaType("A compressed request body is not read here.")
+
+
+def json_object(body: bytes, content_type: str | None, shape: type[Shape]) -> Shape:
+    """The JSON object of a body as ``shape``; raises :class:`InvalidRequest` or
+    :class:`UnsupportedMediaType`.
+    """
+    if _media_type(content_type) not in _JSON_TYPES:
+        raise UnsupportedMediaType("The request's body must be JSON.")
+    return _decoded(body, shape)
+
+
+def form_object(body: bytes, content_type: str | None, shape: type[Shape]) -> Shape:
+    """Like :func:`json_object`, for endpoints that take urlencoded forms as well."""
+    if _media_type(content_type) != _FORM_TYPE:
+        return json_object(body, content_type, shape)
+    try:
+        pairs = parse_qsl(
+            body.decode(), keep_blank_values=True, errors="strict", max_num_fields=16
+        )
+    except ValueError as fault:
+        raise InvalidRequest("The form is not well formed.") from fault
+    return query_object(dict(pairs), shape)
+
+
+def query_object(fields: dict[str, Any], shape: type[Shape]) -> Shape:
+    """Named fields as ``shape``; raises :class:`InvalidRequest`."""
+    try:
+        return _checked(msgspec.convert(fields, shape))
+    except msgspec.ValidationError as fault:
+        # msgspec names fields and types, never values: safe to repeat.
+        raise InvalidRequest(f"The request does not fit: {fault}.") from fault
+
+
+@lru_cache(64)  # a client always sends the same, and there are few kinds of clients
+def accepts_gzip(accept_encoding: str | None) -> bool:
+    """Whether the client takes gzip, and likes it no less than the plain form
+    (RFC 9110 12.5.3; ``q=0`` is a refusal).
+    """
+    if not accept_encoding:
+        return False
+    weights: dict[str, float] = {}
+    for element in accept_encoding.lower().split(","):
+        coding, _, parameter = element.partition(";")
+        weights[coding.strip()] = _weight(parameter.strip())
+    others = weights.get("*", 0.0)
+    gzip = weights.get("gzip", weights.get("x-gzip", others))
+    return 0 < gzip >= weights.get("identity", 0.0)
+
+
+def wants_fresh(cache_control: str | None) -> bool:
+    """Whether the client asked for a fresh answer (``Cache-Control: no-cache``)."""
+    if not cache_control:
+        return False
+    directives = {part.strip().lower() for part in cache_control.split(",")}
+    return not directives.isdisjoint({"no-cache", "max-age=0"})
+
+
+def _decoded(body: bytes, shape: type[Shape]) -> Shape:
+    try:
+        # Not into the shape at once: fields it does not know would be skipped without
+        # a look, and a body that is no valid JSON or no UTF-8 must not pass.
+        body.decode()
+        whole = msgspec.json.decode(body)
+    except RecursionError:
+        raise InvalidRequest(_TOO_DEEP) from None
+    except ValueError as fault:
+        raise InvalidRequest("The request's body is not valid JSON.") from fault
+    if not isinstance(whole, dict):
+        raise InvalidRequest("The request's body must be a JSON object.")
+    if _is_deeper(whole, _MAX_DEPTH):
+        raise InvalidRequest(_TOO_DEEP)
+    return query_object(whole, shape)
+
+
+def _is_deeper(value: dict[str, Any], levels: int) -> bool:
+    row: list[Any] = [value]
+    for _ in range(levels):
+        row = [
+            inner
+            for outer in row
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not row:
+            return False
+    return True
+
+
+def _checked(request: Shape) -> Shape:
+    """Bound every text field, and refuse control characters outright."""
+    for name in request.__struct_fields__:
+        text = getattr(request, name)
+        limit = 4096 if name == "token" else _MAX_FIELD
+        if isinstance(text, str) and (
+            len(text) > limit or any(c < " " or c == "\x7f" for c in text)
+        ):
+            raise InvalidRequest(f"The field {name} is too long or not printable.")
+    return request
+
+
+def _whole_number(name: str, value: float | str) -> int:
+    if isinstance(value, str):
+        whole = value.isascii() and value.isdigit() and len(value) < 19
+    else:
+        whole = value == int(value)  # to JSON, 5.0 is a whole number too
+    number = int(value) if whole else 0
+    if not 0 < number < 10**18:
+        raise InvalidRequest(f"The field {name} must be a whole number.")
+    return number
+
+
+def _media_type(content_type: str | None) -> str:
+    return (content_type or "").partition(";")[0].strip().lower()
+
+
+def _weight(parameter: str) -> float:
+    if not parameter:
+        return 1.0
+    match = _WEIGHT.fullmatch(parameter)
+    return float(match.group(1)) if match else 0.0
+
+
+def _way_back(peer: str, forwarded_for: Sequence[str]) -> Iterator[str]:
+    """The addresses a request came through, the nearest first."""
+    yield peer
+    for line in reversed(forwarded_for):
+        yield from map(str.strip, reversed(line.split(",")))
+
+
+def _parsed(text: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    # A socket for both families gives IPv4 peers in IPv6 clothes.
+    return getattr(address, "ipv4_mapped", None) or address

@@ -1,0 +1,428 @@
+"""Settings: the table of the contract, every fault at once, and no secret shown."""
+
+import os
+import re
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from aims_server.config.settings import (
+    VARIABLES,
+    Settings,
+    SettingsError,
+    effective,
+    load_settings,
+)
+
+EXAMPLE = Path(__file__).parents[2] / "conf" / "aims-server.env.example"
+
+# The table of the contract (api.md 4), by hand.
+CONTRACT = {
+    "HOST": "127.0.0.1",
+    "PORT": "3001",
+    "EXTERNAL_API_BASE": "https://abes.platform.simplifii.com/api/v1",
+    "EXTERNAL_API_ORIGIN": "https://abes.web.simplifii.com",
+    "CORS_ORIGIN": "http://localhost:3000",
+    "RATE_LIMIT_PER_MINUTE": "100",
+    "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "3000",
+    "LOGIN_LIMIT_PER_MINUTE": "10",
+    "REQUEST_TIMEOUT_SECONDS": "10",
+    "MAX_CONCURRENT_REQUESTS": "100",
+    "WORKERS": "0",
+    "CACHE_TTL_SECONDS": "300",
+    "CACHE_STALE_SECONDS": "1800",
+    "CACHE_REFRESH_FLOOR_SECONDS": "30",
+    "CACHE_MAX_MB": "64",
+    "PREFETCH_ON_LOGIN": "true",
+    "TRUSTED_PROXIES": "",
+    "METRICS_TOKEN": "",
+    "LOG_LEVEL": "info",
+    "LOG_FORMAT": "auto",
+    "DRAIN_DELAY_SECONDS": "2",
+    "SHUTDOWN_GRACE_SECONDS": "15",
+}
+
+BROKEN = [
+    ("HOST", "127.0.0.999"),
+    ("HOST", "-host"),
+    ("HOST", "two words"),
+    ("HOST", "[::1]"),
+    ("PORT", "65536"),
+    ("PORT", "-1"),
+    ("PORT", "http"),
+    ("PORT", "3001.0"),
+    ("PORT", "3_001"),
+    ("PORT", "٣٠٠١"),
+    ("EXTERNAL_API_BASE", "abes.platform.simplifii.com/api/v1"),
+    ("EXTERNAL_API_BASE", "ftp://platform.test/api"),
+    ("EXTERNAL_API_BASE", "https:///api/v1"),
+    ("EXTERNAL_API_BASE", "https://platform.test/api?x=1"),
+    ("EXTERNAL_API_BASE", "https://platform.test/api#part"),
+    ("EXTERNAL_API_BASE", "https://user@platform.test/api"),
+    ("EXTERNAL_API_BASE", "https://platform.test:0/api"),
+    ("EXTERNAL_API_BASE", "https://platform.test:99999/api"),
+    ("EXTERNAL_API_BASE", "https://platform.test:/api"),
+    ("EXTERNAL_API_BASE", "https://[::1/api"),
+    ("EXTERNAL_API_BASE", "https://platform.test/a b"),
+    ("EXTERNAL_API_BASE", "https://platform.test\\@other.test/"),
+    ("EXTERNAL_API_ORIGIN", "https://web.test/login"),
+    ("EXTERNAL_API_ORIGIN", "https://web.test/"),
+    ("CORS_ORIGIN", "*"),
+    ("CORS_ORIGIN", "null"),
+    ("CORS_ORIGIN", "https://*.test"),
+    ("CORS_ORIGIN", "https://one.test,,https://two.test"),
+    ("CORS_ORIGIN", "https://one.test https://two.test"),
+    ("CORS_ORIGIN", "https://one.test/path"),
+    ("RATE_LIMIT_PER_MINUTE", "0"),
+    ("RATE_LIMIT_PER_ADDRESS_PER_MINUTE", "1e3"),
+    ("LOGIN_LIMIT_PER_MINUTE", "99999999999999999999"),
+    ("REQUEST_TIMEOUT_SECONDS", "0"),
+    ("REQUEST_TIMEOUT_SECONDS", "nan"),
+    ("REQUEST_TIMEOUT_SECONDS", "inf"),
+    ("REQUEST_TIMEOUT_SECONDS", "10s"),
+    ("MAX_CONCURRENT_REQUESTS", "0"),
+    ("WORKERS", "-2"),
+    ("CACHE_TTL_SECONDS", "-0.1"),
+    ("CACHE_STALE_SECONDS", "1,800"),
+    ("CACHE_REFRESH_FLOOR_SECONDS", "."),
+    ("CACHE_MAX_MB", "64MB"),
+    ("PREFETCH_ON_LOGIN", "maybe"),
+    ("TRUSTED_PROXIES", "10.0.0.0/33"),
+    ("TRUSTED_PROXIES", "10.0.0.1/8"),
+    ("TRUSTED_PROXIES", "proxy.test"),
+    ("METRICS_TOKEN", "two words"),
+    ("METRICS_TOKEN", "x" * 4097),
+    ("LOG_LEVEL", "verbose"),
+    ("LOG_FORMAT", "xml"),
+    ("DRAIN_DELAY_SECONDS", "-1"),
+    ("SHUTDOWN_GRACE_SECONDS", "3601"),
+    ("HOST", "127.0.0.1\n"),
+    ("LOG_LEVEL", "info\x1b[0m"),
+    ("CORS_ORIGIN", "https://one.test\x00"),
+    ("HOST", "plat\udce9.test"),
+]
+
+
+def faults_of(**mapping: str) -> tuple[str, ...]:
+    """Give what from_mapping finds wrong with these variables."""
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_mapping(mapping)
+    return caught.value.faults
+
+
+def found(load, *arguments) -> tuple[str, ...]:
+    """Give the faults that loading settings finds, none if it succeeds."""
+    try:
+        load(*arguments)
+    except SettingsError as error:
+        return error.faults
+    return ()
+
+
+def test_the_defaults_are_those_of_the_contract():
+    """Every variable of the contract is there, with its default, and no other."""
+    assert {row.name: row.default for row in VARIABLES} == CONTRACT
+
+
+def test_effective_writes_the_defaults_as_the_contract_does():
+    """What `check` prints of untouched settings is the table itself."""
+    assert dict(effective(Settings())) == CONTRACT
+
+
+def test_an_empty_mapping_gives_the_defaults():
+    """Nothing set is the same as every default."""
+    assert Settings.from_mapping({}) == Settings()
+
+
+def test_an_empty_value_means_the_default():
+    """A variable set to nothing, or to blanks, is not a fault."""
+    assert Settings.from_mapping(dict.fromkeys(CONTRACT, " ")) == Settings()
+
+
+def test_values_are_parsed():
+    """Each parser of value arrives as its own type."""
+    settings = Settings.from_mapping(
+        {
+            "HOST": "::1",
+            "PORT": "0",
+            "EXTERNAL_API_BASE": "http://Platform.test:8080/api/v1/",
+            "CORS_ORIGIN": "https://One.test:443, http://[::1]:5173,https://one.test",
+            "REQUEST_TIMEOUT_SECONDS": "2.5",
+            "PREFETCH_ON_LOGIN": "False",
+            "TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7,2001:db8::/32",
+            "METRICS_TOKEN": "s3cret",
+            "LOG_LEVEL": "DEBUG",
+        }
+    )
+    assert (settings.host, settings.port) == ("::1", 0)
+    assert settings.external_api_base == "http://platform.test:8080/api/v1"
+    assert settings.cors_origins == ("https://one.test", "http://[::1]:5173")
+    assert settings.request_timeout_seconds == 2.5
+    assert settings.prefetch_on_login is False
+    assert settings.trusted_proxies == (
+        ip_network("10.0.0.0/8"),
+        ip_network("192.0.2.7/32"),
+        ip_network("2001:db8::/32"),
+    )
+    assert settings.metrics_token == "s3cret"
+    assert settings.log_level == "debug"
+
+
+@pytest.mark.parametrize(("name", "value"), BROKEN)
+def test_a_broken_value_is_one_fault(name, value):
+    """A fault is one line that names the variable and what is allowed."""
+    (fault,) = faults_of(**{name: value})
+    allowed = next(row.parser.allowed for row in VARIABLES if row.name == name)
+    assert fault.startswith(f"{name}=")
+    assert fault.endswith(f": must be {allowed}")
+    assert fault.isprintable()
+
+
+def test_a_fault_shows_the_value():
+    """Who reads the fault sees what was written."""
+    assert faults_of(PORT="70000") == (
+        "PORT='70000': must be a whole number from 0 to 65535",
+    )
+
+
+def test_all_faults_come_at_once():
+    """One start shows every fault, in the order of the table."""
+    broken = dict(BROKEN)
+    found = [fault.split("=")[0] for fault in faults_of(**broken)]
+    assert found == [name for name in CONTRACT if name in broken]
+
+
+def test_more_workers_than_calls_is_a_fault():
+    """Each worker needs at least one of the platform calls."""
+    (fault,) = faults_of(WORKERS="8", MAX_CONCURRENT_REQUESTS="4")
+    assert fault.startswith("WORKERS='8': must be at most MAX_CONCURRENT_REQUESTS")
+
+
+def test_a_disagreement_is_judged_on_good_values_only():
+    """A broken value brings its own fault and none by comparison."""
+    assert len(faults_of(WORKERS="200", MAX_CONCURRENT_REQUESTS="lots")) == 1
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://user:canary@platform.test/api",
+        "https://user:c//canary@platform.test",
+        "user:canary@platform.test",
+        "https://one.test,https://user:canary@two.test",
+        "https://user:x\ncanary@platform.test",
+        "https://platform.test/?token=canary",
+        "https://platform.test/#canary",
+    ],
+)
+@pytest.mark.parametrize("name", ["EXTERNAL_API_BASE", "CORS_ORIGIN"])
+def test_a_fault_hides_the_secret_of_an_address(name, address):
+    """What stands before @ or after ? in a broken address is masked."""
+    (fault,) = faults_of(**{name: address})
+    shown = fault.split(": must be")[0]
+    assert "***" in shown
+    assert "canary" not in shown
+    assert "user" not in shown
+
+
+def test_a_fault_hides_a_secret_variable():
+    """A broken METRICS_TOKEN is named and not shown."""
+    (fault,) = faults_of(METRICS_TOKEN="canary with blanks")
+    assert fault.startswith("METRICS_TOKEN=***: must be")
+
+
+def test_effective_and_repr_hide_the_metrics_token():
+    """No way of printing settings prints a secret."""
+    settings = Settings.from_mapping({"METRICS_TOKEN": "canary"})
+    assert dict(effective(settings))["METRICS_TOKEN"] == "***"
+    assert "canary" not in repr(settings)
+
+
+def test_effective_hides_credentials_in_an_address():
+    """Even settings made past the parser do not show a user name and password."""
+    settings = Settings(external_api_base="https://user:canary@platform.test/api")
+    shown = dict(effective(settings))["EXTERNAL_API_BASE"]
+    assert shown == "https://***@platform.test/api"
+
+
+def test_effective_can_be_read_back():
+    """What `check` prints of secret-free settings gives the same settings again."""
+    settings = Settings.from_mapping(
+        {
+            "CORS_ORIGIN": "https://one.test,https://two.test",
+            "TRUSTED_PROXIES": "10.0.0.0/8,2001:db8::/32",
+            "CACHE_TTL_SECONDS": "0.25",
+            "PREFETCH_ON_LOGIN": "false",
+        }
+    )
+    assert Settings.from_mapping(dict(effective(settings))) == settings
+
+
+def test_the_settings_are_frozen():
+    """No module can change a setting for the others."""
+    with pytest.raises(AttributeError):
+        Settings().port = 1  # type: ignore[misc]  # that it fails is the test
+
+
+def test_plain_http_off_loopback_is_warned_about():
+    """Tokens over plain http are worth a word, on loopback they are not."""
+    far = Settings.from_mapping({"EXTERNAL_API_BASE": "http://platform.test/api"})
+    (warning,) = far.warnings()
+    assert "plain http" in warning
+    for near in ("http://127.0.0.1:9/api", "http://localhost:9", "http://[::1]:9"):
+        assert not Settings.from_mapping({"EXTERNAL_API_BASE": near}).warnings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "mapping"),
+    [
+        ("METRICS_TOKEN", {"HOST": "0.0.0.0"}),
+        ("TRUSTED_PROXIES", {"TRUSTED_PROXIES": "10.0.0.0/8,::/0"}),
+        ("CACHE_REFRESH_FLOOR_SECONDS", {"CACHE_TTL_SECONDS": "29"}),
+        ("SHUTDOWN_GRACE_SECONDS", {"SHUTDOWN_GRACE_SECONDS": "9"}),
+    ],
+)
+def test_what_is_hardly_meant_is_warned_about(variable, mapping):
+    """A untrusted setting starts all the same and is named in a warning."""
+    (warning,) = Settings.from_mapping(mapping).warnings()
+    assert warning.startswith(f"{variable}: ")
+
+
+def test_the_defaults_give_no_warning():
+    """A fresh checkout starts without a word."""
+    assert Settings().warnings() == ()
+
+
+def test_workers_zero_is_one_per_cpu():
+    """WORKERS=0 asks for the CPUs that this process may use."""
+    assert Settings().effective_workers == len(os.sched_getaffinity(0))
+    assert Settings(workers=7).effective_workers == 7
+
+
+def test_workers_never_outnumber_the_calls():
+    """On a machine with many CPUs a small call limit also limits the workers."""
+    settings = Settings.from_mapping({"MAX_CONCURRENT_REQUESTS": "1"})
+    assert settings.effective_workers == 1
+
+
+def test_the_file_is_read_from_the_directory(tmp_path):
+    """The `.env` of the given directory counts, and which one it was is told."""
+    (tmp_path / ".env").write_text("PORT=4000\nexport LOG_LEVEL='debug' # why\n")
+    settings, source = load_settings(tmp_path, {})
+    assert (settings.port, settings.log_level) == (4000, "debug")
+    assert source == tmp_path / ".env"
+
+
+def test_parent_directories_are_not_searched(tmp_path):
+    """A `.env` further up is somebody else's."""
+    (tmp_path / ".env").write_text("PORT=4000\n")
+    (tmp_path / "sub").mkdir()
+    assert load_settings(tmp_path / "sub", {}) == (Settings(), None)
+
+
+def test_the_environment_wins(tmp_path):
+    """A variable set in both places has the environment's value."""
+    (tmp_path / ".env").write_text("PORT=4000\nWORKERS=2\n")
+    settings, _ = load_settings(tmp_path, {"PORT": "5000", "HOME": "/"})
+    assert (settings.port, settings.workers) == (5000, 2)
+
+
+def test_an_empty_environment_variable_wins_too(tmp_path):
+    """Set to nothing, the environment brings the default back."""
+    (tmp_path / ".env").write_text("PORT=4000\n")
+    settings, _ = load_settings(tmp_path, {"PORT": ""})
+    assert settings.port == 3001
+
+
+def test_nothing_is_expanded_in_the_file(tmp_path):
+    """`${NAME}` is text: it can never mean two things."""
+    (tmp_path / ".env").write_text("LOG_LEVEL=debug\nHOST=${LOG_LEVEL}\n")
+    with pytest.raises(SettingsError, match=r"HOST='\$\{LOG_LEVEL\}'"):
+        load_settings(tmp_path, {"LOG_LEVEL": "info"})
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
+    """A file saved by an editor that marks UTF-8 is read like any other."""
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfPORT=4000\r\n")
+    assert load_settings(tmp_path, {})[0].port == 4000
+
+
+def test_a_file_that_is_no_text_is_a_fault(tmp_path):
+    """Bytes that are not UTF-8 stop the start in one line."""
+    (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path, {})
+    assert caught.value.faults == (f"{tmp_path / '.env'}: must be text in UTF-8",)
+
+
+def test_a_file_that_cannot_be_read_is_a_fault(tmp_path):
+    """A directory in the file's place stops the start in one line."""
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(SettingsError, match=r"\.env: cannot be read: Is a directory"):
+        load_settings(tmp_path, {})
+
+
+def test_a_broken_line_is_a_fault_without_its_text(tmp_path):
+    """A line that is no assignment is named by number, since it may hold a secret."""
+    (tmp_path / ".env").write_text("PORT=0\nMETRICS_TOKEN 'canary\nWORKERS\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path, {})
+    assert [fault.split(": ")[1] for fault in caught.value.faults] == [
+        "line 2",
+        "line 3",
+    ]
+    assert "canary" not in str(caught.value)
+
+
+def test_faults_of_file_and_values_come_together(tmp_path):
+    """A broken line does not hide a broken value, in the file or the environment."""
+    (tmp_path / ".env").write_text("PORT=none\n=\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path, {"WORKERS": "many"})
+    assert [fault.split("=")[0] for fault in caught.value.faults][1:] == [
+        "PORT",
+        "WORKERS",
+    ]
+
+
+@given(content=st.binary(max_size=200))
+@hypothesis_settings(deadline=None, max_examples=200)
+def test_no_file_gives_anything_but_settings_or_faults(tmp_path_factory, content):
+    """Whatever the file holds, there is no traceback."""
+    directory = tmp_path_factory.mktemp("any", numbered=True)
+    (directory / ".env").write_bytes(content)
+    assert all("\n" not in fault for fault in found(load_settings, directory, {}))
+
+
+@given(value=st.text(max_size=80), name=st.sampled_from(list(CONTRACT)))
+@hypothesis_settings(deadline=None)
+def test_no_value_gives_anything_but_settings_or_one_fault(name, value):
+    """Whatever a variable holds, it is taken, or refused in one printable line."""
+    faults = found(Settings.from_mapping, {name: value})
+    assert len(faults) <= 1
+    assert all(fault.isprintable() for fault in faults)
+
+
+def test_the_example_file_is_the_table():
+    """Each variable stands there with its meaning, what is allowed, and its default."""
+    blocks = EXAMPLE.read_text(encoding="utf-8").split("\n\n")[1:]
+    assert [block.rstrip() for block in blocks] == [
+        f"# {row.meaning}\n# Allowed: {row.parser.allowed}.\n{row.name}={row.default}"
+        for row in VARIABLES
+    ]
+
+
+def test_the_example_file_gives_the_defaults():
+    """Copied as it is, the example changes nothing."""
+    assert dotenv_values(EXAMPLE, interpolate=False) == CONTRACT
+
+
+def test_the_example_file_means_the_same_to_systemd():
+    """No assignment has a sign that dotenv and EnvironmentFile= read differently."""
+    for line in EXAMPLE.read_text(encoding="utf-8").splitlines():
+        assert re.fullmatch(r"|#.*|[A-Z_]+=[A-Za-z0-9:/.,_-]*", line), line

@@ -1,0 +1,262 @@
+"""The three pages: the contract's keys, sums that are true, and no subject lost."""
+
+import json
+import time
+from itertools import product
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aims_server.domain import attendance as figures
+from aims_server.domain.attendance import SubjectDays, subject_days, subject_keys
+from aims_server.upstream.models import (
+    Card,
+    Counts,
+    Course,
+    CourseFiles,
+)
+
+CACHED_AT = "2025-09-01T10:00:00Z"
+COUNTS = Counts(present=31, absent=8, leave=1, exempt=0, total=40, percent="77.5%")
+WEB = Course(cf_id=7300002, code="BCS502", name="Web Technology", counts=COUNTS)
+TOTAL = Counts(present=464, absent=120, leave=16, exempt=0, total=600, percent="77.33%")
+CLASS = Card(
+    state="Present",
+    start_time="2025-09-01 08:50:00",
+    date_formatted="08:50AM - 09:40AM 01/Sep/2025",
+)
+
+
+def files_of(*courses, total=None, student_id=5900001):
+    """Course files of these courses and an invented student."""
+    return CourseFiles(courses, total, student_id, "2027", "C", "IT")
+
+
+def keys_of(*courses):
+    """The keys of courses given as (name, code, id)."""
+    return subject_keys(Course(cf, code, name, COUNTS) for name, code, cf in courses)
+
+
+def page_of(files, days):
+    """The all-subjects page as a client reads it."""
+    page = figures.all_attendance(files, days, CACHED_AT)
+    return json.loads(msgspec.json.encode(page))
+
+
+def test_the_summary_page_reads_as_the_contract_has_it():
+    """The bytes are those of api.md 2.1, key by key."""
+    page = figures.attendance(files_of(WEB, total=TOTAL))
+    assert msgspec.json.encode(page) == (
+        b'{"dailyAttendance":[{"course":"Web Technology","courseCode":"BCS502",'
+        b'"present":31,"total":40,"percent":"77.5%"}],'
+        b'"totalPresent":464,"totalClasses":600,"overallPercentage":"77.33%",'
+        b'"batch":"2027","section":"C","branch":"IT","studentId":5900001}'
+    )
+
+
+def test_the_all_subjects_page_reads_as_the_contract_has_it():
+    """The bytes are those of api.md 2.2, key by key."""
+    days = {WEB.cf_id: subject_days([CLASS])}
+    page = figures.all_attendance(files_of(WEB, total=TOTAL), days, CACHED_AT)
+    assert msgspec.json.encode(page) == (
+        b'{"studentId":5900001,"totalPresentAllSubjects":1,'
+        b'"totalAbsentAllSubjects":0,"totalLeaveAllSubjects":0,'
+        b'"subjects":{"Web Technology":{"courseCode":"BCS502","cfId":7300002,'
+        b'"totalPresent":1,"totalAbsent":0,"totalLeave":0,'
+        b'"daily":[{"date":"2025-09-01","present":1,"absent":0,"leave":0,'
+        b'"details":[{"time":"2025-09-01 08:50:00","status":"Present",'
+        b'"formatted":"08:50AM - 09:40AM 01/Sep/2025"}]}]}},'
+        b'"courseCodeMap":{"BCS502":"Web Technology"},'
+        b'"cachedAt":"2025-09-01T10:00:00Z","incomplete":[]}'
+    )
+
+
+def test_the_one_subject_page_reads_as_the_contract_has_it():
+    """The bytes are those of api.md 2.3, key by key."""
+    days = subject_days([CLASS, Card("Exempt", "", "")])
+    page = figures.subject_attendance("Web", 5900001, 7300002, days, CACHED_AT)
+    assert msgspec.json.encode(page) == (
+        b'{"subject":"Web","studentId":5900001,"cfId":7300002,'
+        b'"totalPresent":1,"totalAbsent":0,"totalLeave":0,"totalRecords":2,'
+        b'"dailyAttendance":[{"date":"2025-09-01","present":1,"absent":0,"leave":0,'
+        b'"details":[{"time":"2025-09-01 08:50:00","status":"Present",'
+        b'"formatted":"08:50AM - 09:40AM 01/Sep/2025"}]}],'
+        b'"fetchedAt":"2025-09-01T10:00:00Z"}'
+    )
+
+
+def test_without_a_total_row_the_totals_are_summed():
+    """The overall percentage is then worded as the platform would."""
+    lab = Course(2, "BCS551", "Lab", Counts(1, 1, 0, 0, 2, "50%"))
+    page = figures.attendance(files_of(WEB, lab))
+    assert (page.total_present, page.total_classes) == (32, 42)
+    assert page.overall_percentage == "76.19%"
+
+
+def test_a_percentage_the_platform_leaves_out_is_computed():
+    """Of no classes it is 0%; the platform's own text is never touched."""
+    files = files_of(
+        Course(1, "A", "A", Counts(0, 0, 0, 0, 0, None)),
+        Course(2, "B", "B", Counts(2, 1, 0, 0, 3, None)),
+        Course(3, "C", "C", Counts(2, 1, 0, 0, 3, "NaN%")),
+        total=Counts(4, 2, 0, 0, 6, None),
+    )
+    page = figures.attendance(files)
+    assert [c.percent for c in page.daily_attendance] == ["0%", "66.67%", "NaN%"]
+    assert page.overall_percentage == "66.67%"
+
+
+def test_a_student_the_platform_did_not_name_is_null():
+    """No number is invented for `studentId`."""
+    files = files_of(WEB, student_id=None)
+    assert figures.attendance(files).student_id is None
+    assert page_of(files, {})["studentId"] is None
+
+
+def test_a_subject_that_could_not_be_had_carries_the_summarys_counts():
+    """Its days are empty, its name stands in `incomplete`, the others are whole."""
+    lab = Course(2, "BCS551", "Lab", Counts(1, 2, 3, 0, 6, None))
+    page = page_of(files_of(WEB, lab), {WEB.cf_id: subject_days([CLASS]), 2: None})
+    assert page["incomplete"] == ["Lab"]
+    assert page["subjects"]["Lab"] == {
+        "courseCode": "BCS551",
+        "cfId": 2,
+        "totalPresent": 1,
+        "totalAbsent": 2,
+        "totalLeave": 3,
+        "daily": [],
+    }
+    assert page["totalPresentAllSubjects"] == 2
+
+
+def test_a_subject_without_records_is_not_incomplete():
+    """No class yet is an answer, and it wins over the summary's counts."""
+    page = page_of(files_of(WEB), {WEB.cf_id: subject_days([])})
+    assert page["incomplete"] == []
+    assert page["subjects"]["Web Technology"]["totalPresent"] == 0
+
+
+def test_incomplete_holds_the_key_that_a_double_name_got():
+    """A client finds every incomplete subject in `subjects` under that text."""
+    other = Course(2, "BCS552", "Web Technology", COUNTS)
+    page = page_of(files_of(WEB, other), {WEB.cf_id: subject_days([])})
+    assert page["incomplete"] == ["Web Technology (BCS552)"]
+
+
+def test_a_code_leads_to_the_first_subject_that_bears_it():
+    """Two groups of one course share a code; a blank code leads nowhere."""
+    group = Course(2, "BCS502", "Web Technology", COUNTS)
+    page = page_of(files_of(WEB, group, Course(3, "", "Library", COUNTS)), {})
+    assert page["courseCodeMap"] == {"BCS502": "Web Technology"}
+
+
+@pytest.mark.parametrize(
+    ("courses", "keys"),
+    [
+        (
+            [("Maths", "BCS501", 1), ("Maths", "BCS551", 2), ("Maths", "BCS501", 3)],
+            ("Maths", "Maths (BCS551)", "Maths (BCS501)"),
+        ),
+        (
+            [("Lab", "B", 1), ("Lab", "B", 2), ("Lab", "B", 3)],
+            ("Lab", "Lab (B)", "Lab (B, 3)"),
+        ),
+        (
+            [("Lab", "B", 1), ("Lab (B)", "C", 2), ("Lab", "B", 3)],
+            ("Lab", "Lab (B)", "Lab (B, 3)"),
+        ),
+        (
+            [("Lab", "B", 1), ("Lab", "B", 2), ("Lab (B)", "C", 3)],
+            ("Lab", "Lab (B)", "Lab (B) (C)"),
+        ),
+        (
+            [("Lab", "B", 1)] * 4,
+            ("Lab", "Lab (B)", "Lab (B, 1)", "Lab (B, 1, 2)"),
+        ),
+        ([("Lab", "", 1), ("Lab", "", 2)], ("Lab", "Lab (2)")),
+    ],
+)
+def test_equal_names_get_keys_of_their_own(courses, keys):
+    """Name, then Name (CODE), then Name (CODE, cfId), then a number behind."""
+    assert keys_of(*courses) == keys
+
+
+def test_course_files_of_one_id_count_once_each():
+    """A row sent twice stands twice, as in the platform's own Total row."""
+    page = page_of(files_of(WEB, WEB), {WEB.cf_id: subject_days([CLASS])})
+    assert list(page["subjects"]) == ["Web Technology", "Web Technology (BCS502)"]
+    assert page["totalPresentAllSubjects"] == 2
+
+
+spiteful_parts = ["M", "M (A)", "M (A, 1)", "M (A, 1, 2)", "M (1)", "M (A) (A)"]
+names = st.sampled_from(spiteful_parts) | st.text(max_size=3)
+codes = st.sampled_from(["A", "", "A, 1", "1", "B"]) | st.text(max_size=2)
+numbers = st.integers(0, 2**53 - 1)
+counts = st.builds(
+    Counts, numbers, numbers, numbers, numbers, numbers, st.none() | st.just("80%")
+)
+courses = st.lists(
+    st.builds(Course, st.integers(0, 3), codes, names, counts), min_size=1, max_size=12
+)
+some_days = st.builds(
+    SubjectDays, numbers, numbers, numbers, numbers, st.just(msgspec.Raw(b"[]"))
+)
+
+
+@settings(deadline=None, max_examples=100)
+@given(courses)
+def test_no_subject_is_lost_whatever_the_names(listed):
+    """As many different keys as courses, each beginning with its course's name."""
+    keys = subject_keys(listed)
+    assert len(set(keys)) == len(listed)
+    assert all(key.startswith(c.name) for key, c in zip(keys, listed, strict=True))
+
+
+def test_no_subject_is_lost_among_all_pairs_of_spiteful_names():
+    """Every name against every code and id at once still gives every key once."""
+    listed = [
+        (name, code, cf_id)
+        for name, code, cf_id in product(spiteful_parts, ["A", "", "A, 1"], [1, 2])
+    ]
+    assert len(set(keys_of(*listed, *listed))) == 2 * len(listed)
+
+
+@settings(deadline=None, max_examples=80)
+@given(courses, st.dictionaries(st.integers(0, 3), st.none() | some_days))
+def test_the_pages_totals_are_the_sums_over_its_subjects(listed, days):
+    """Whatever came and whatever failed, the totals are what a reader would add up."""
+    page = page_of(files_of(*listed), days)
+    subjects = page["subjects"]
+    assert len(subjects) == len(listed)
+    for mark in ("Present", "Absent", "Leave"):
+        parts = sum(subject[f"total{mark}"] for subject in subjects.values())
+        assert page[f"total{mark}AllSubjects"] == parts
+    missing = {k for k, s in subjects.items() if days.get(s["cfId"]) is None}
+    assert set(page["incomplete"]) == missing
+    assert set(page["courseCodeMap"].values()) <= set(subjects)
+
+
+@settings(deadline=None, max_examples=50)
+@given(courses)
+def test_summed_totals_are_the_sums_over_the_courses(listed):
+    """Without a Total row the summary adds up, every course listed in order."""
+    page = json.loads(msgspec.json.encode(figures.attendance(files_of(*listed))))
+    entries = page["dailyAttendance"]
+    assert [entry["course"] for entry in entries] == [course.name for course in listed]
+    assert page["totalPresent"] == sum(entry["present"] for entry in entries)
+    assert page["totalClasses"] == sum(entry["total"] for entry in entries)
+
+
+def test_a_full_page_is_put_together_within_five_milliseconds():
+    """Fifteen subjects of four hundred records each: their days are only copied."""
+    days = subject_days([CLASS] * 400)
+    listed = [Course(n, f"C{n}", f"Course {n}", COUNTS) for n in range(15)]
+    files, every = files_of(*listed), dict.fromkeys(range(15), days)
+    times = []
+    for _ in range(5):
+        begun = time.thread_time()
+        msgspec.json.encode(figures.all_attendance(files, every, CACHED_AT))
+        times.append(time.thread_time() - begun)
+    assert min(times) < 0.005

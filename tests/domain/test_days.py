@@ -1,0 +1,272 @@
+"""One subject's records counted: in total, and on the right day or on none."""
+
+import json
+import time
+from collections import Counter
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aims_server.domain.days import (
+    Day,
+    Detail,
+    SubjectDays,
+    subject_days,
+)
+from aims_server.upstream.models import Card
+
+
+def days_of(*cards):
+    """The days that come of the records, decoded from their ready JSON."""
+    return msgspec.json.decode(subject_days(cards).daily, type=list[Day])
+
+
+def day_of(start_time, date_formatted=""):
+    """The one day a record falls on, None if on none."""
+    days = days_of(Card("Present", start_time, date_formatted))
+    return days[0].date if days else None
+
+
+@pytest.mark.parametrize(
+    "start_time",
+    [
+        "2025-09-01 08:50:00",
+        "2025-09-01T08:50:00",
+        "2025-09-01T23:30:00Z",
+        "2025-09-01T00:10:00+05:30",
+        "2025-09-01 23:59:59.999 IST",
+        "2025-09-01 99:99:99",
+        " 2025-09-01 08:50:00 ",
+        "2025-09-01",
+    ],
+)
+def test_the_day_is_the_date_as_written(start_time):
+    """Blank or T, any zone text, any hour: the wall-clock date is never shifted."""
+    assert day_of(start_time) == "2025-09-01"
+
+
+def test_the_day_does_not_depend_on_the_servers_zone(monkeypatch):
+    """A class just after midnight in India stays on its day on a server far west."""
+    monkeypatch.setenv("TZ", "America/Los_Angeles")
+    time.tzset()
+    try:
+        assert day_of("2025-09-01 00:10:00") == "2025-09-01"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+UNREADABLE_STARTS = [
+    "",
+    "08:50",
+    "0000-00-00 00:00:00",
+    "2025-02-31 08:50:00",
+    "2025-13-01 08:50:00",
+    "2025-9-1 08:50:00",
+    "20250901T085000",
+    "2025-W36-1",
+    "2025-09-011",
+    "01-09-2025 08:50",
+    "\u0662\u0660\u0662\u0665-09-01 08:50",
+    "x" * 100_000,
+]
+
+
+@pytest.mark.parametrize("start_time", UNREADABLE_STARTS)
+def test_an_unreadable_start_leaves_the_day_to_the_wording(start_time):
+    """`date_formatted` speaks where `start_time` is absent, broken or impossible."""
+    wording = "08:50AM - 09:40AM 09/Jun/2025"
+    assert day_of(start_time, wording) == "2025-06-09"
+    assert day_of(start_time) is None
+
+
+def test_the_start_is_believed_before_the_wording():
+    """Two readable dates: that of `start_time` is the day."""
+    assert day_of("2025-09-01 08:50:00", "08:50AM 02/Sep/2025") == "2025-09-01"
+
+
+@pytest.mark.parametrize(
+    ("wording", "day"),
+    [
+        ("08:50AM - 09:40AM 01/Sep/2025", "2025-09-01"),
+        ("08:50AM -  09:40AM   01/sep/2025  ", "2025-09-01"),
+        ("29/FEB/2024", "2024-02-29"),
+        ("1/Dec/2025", "2025-12-01"),
+        ("01/Sep/2025 08:50AM", None),
+        ("29/Feb/2025", None),
+        ("31/Feb/2025", None),
+        ("00/Jan/2025", None),
+        ("01/Mai/2025", None),
+        ("01/09/2025", None),
+        ("2025-09-01", None),
+        ("01/Sep/25", None),
+        ("01/Sep/2025x", None),
+        ("01/Sep/0000", None),
+        ("\u0660\u0661/Sep/2025", None),
+        (" ", None),
+        ("", None),
+    ],
+)
+def test_the_wording_is_read_from_its_last_word(wording, day):
+    """dd/Mon/yyyy in English, in any case; impossible and other dates are none."""
+    assert day_of("", wording) == day
+
+
+def test_every_month_is_known_whatever_the_locale():
+    """The twelve English abbreviations stand for the twelve months."""
+    names = "JanFebMarAprMayJunJulAugSepOctNovDec"
+    read = [day_of("", f"15/{names[at : at + 3]}/2025") for at in range(0, 36, 3)]
+    assert read == [f"2025-{number:02}-15" for number in range(1, 13)]
+
+
+def test_a_day_reads_as_the_contract_has_it():
+    """Keys, their order and the texts as sent, as api.md 2.2 shows."""
+    wording = "08:50AM - 09:40AM 01/Sep/2025"
+    days = subject_days([Card("Present", "2025-09-01 08:50:00", wording)])
+    assert bytes(days.daily) == (
+        b'[{"date":"2025-09-01","present":1,"absent":0,"leave":0,"details":'
+        b'[{"time":"2025-09-01 08:50:00","status":"Present",'
+        b'"formatted":"08:50AM - 09:40AM 01/Sep/2025"}]}]'
+    )
+
+
+def test_an_unknown_state_stands_in_the_details_alone():
+    """Exempt is no absence; it counts as a record and in none of the three."""
+    states = ("Exempt", "Absent", "", "Present", "Adjusted", "Leave")
+    days = subject_days([Card(state, "2025-09-01 08:50:00", "") for state in states])
+    assert (days.total_present, days.total_absent, days.total_leave) == (1, 1, 1)
+    assert days.total_records == 6
+    (day,) = msgspec.json.decode(days.daily, type=list[Day])
+    assert (day.present, day.absent, day.leave) == (1, 1, 1)
+    assert sorted(detail.status for detail in day.details) == sorted(states)
+
+
+def test_a_state_is_known_in_any_case_and_with_blanks():
+    """ "present " is Present, and is passed on as it was sent."""
+    days = days_of(Card("present ", "2025-09-01", ""), Card("LEAVE", "2025-09-01", ""))
+    assert (days[0].present, days[0].leave) == (1, 1)
+    assert [detail.status for detail in days[0].details] == ["LEAVE", "present "]
+
+
+def test_a_record_without_a_day_counts_in_the_totals_only():
+    """Nothing is ever put on today or on a neighbour's day."""
+    days = subject_days([Card("Present", "soon", "x"), Card("Absent", "", "")])
+    assert days == SubjectDays(1, 1, 0, 2, msgspec.Raw(b"[]"))
+
+
+def test_no_records_give_zeros_and_no_days():
+    """A course whose classes have not begun."""
+    assert subject_days([]) == SubjectDays(0, 0, 0, 0, msgspec.Raw(b"[]"))
+
+
+def test_days_ascend_and_the_hours_of_a_day_too():
+    """The page reads from the term's first class to its last."""
+    starts = (
+        "2025-10-01 08:50",
+        "2025-09-02 10:30",
+        "2025-09-02 08:50",
+        "2024-12-31 9",
+    )
+    days = days_of(*(Card("Present", start, "") for start in starts))
+    assert [day.date for day in days] == ["2024-12-31", "2025-09-02", "2025-10-01"]
+    assert [detail.time[11:] for detail in days[1].details] == ["08:50", "10:30"]
+
+
+def test_both_ways_to_a_date_lead_to_one_day():
+    """Records dated by start and by wording share the day's entry."""
+    days = days_of(Card("Leave", "", "01/Sep/2025"), Card("Absent", "2025-09-01 9", ""))
+    assert [(day.date, day.absent, day.leave) for day in days] == [("2025-09-01", 1, 1)]
+
+
+states = st.sampled_from(["Present", "Absent", "Leave", "Exempt", " absent", ""])
+few_dates = st.dates().map(str) | st.sampled_from(["2025-09-01", "2025-09-02"])
+starts = st.builds("{}{}{}".format, few_dates, st.sampled_from(" T"), st.text())
+starts |= st.sampled_from(UNREADABLE_STARTS[:-1]) | st.text(max_size=12)
+wordings = few_dates.map(lambda day: f"08:50AM - 09:40AM {day[8:]}/Sep/{day[:4]}")
+wordings |= st.sampled_from(["31/Feb/2025", ""]) | st.text(max_size=12)
+cards = st.builds(Card, states | st.text(max_size=8), starts, wordings)
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.lists(cards, max_size=30))
+def test_totals_are_the_sums_of_the_parts(records):
+    """Days and the records without one add up to the totals, state by state."""
+    counted = subject_days(records)
+    days = msgspec.json.decode(counted.daily, type=list[Day])
+    undated = [card.state for card in records if not days_of(card)]
+    marks = Counter(state.strip().lower() for state in undated)
+    assert counted.total_present == marks["present"] + sum(d.present for d in days)
+    assert counted.total_absent == marks["absent"] + sum(d.absent for d in days)
+    assert counted.total_leave == marks["leave"] + sum(d.leave for d in days)
+    assert counted.total_records == len(records)
+
+
+@settings(deadline=None, max_examples=80)
+@given(st.lists(cards, max_size=30))
+def test_no_record_is_lost_or_counted_twice(records):
+    """The details of all days are exactly the records that have a day."""
+    details = Counter(
+        (day.date, detail.time, detail.status, detail.formatted)
+        for day in days_of(*records)
+        for detail in day.details
+    )
+    expected = Counter(
+        (day.date, card.start_time, card.state, card.date_formatted)
+        for card in records
+        for day in days_of(card)
+    )
+    assert details == expected
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(cards, max_size=30))
+def test_days_ascend_without_a_double_and_count_their_details(records):
+    """Each day once, in order, and its counts are those of its own details."""
+    days = days_of(*records)
+    dates = [day.date for day in days]
+    assert dates == sorted(set(dates))
+    for day in days:
+        marks = Counter(detail.status.strip().lower() for detail in day.details)
+        counts = (day.present, day.absent, day.leave)
+        assert counts == (marks["present"], marks["absent"], marks["leave"])
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(cards, max_size=12).flatmap(
+        lambda c: st.tuples(st.just(c), st.permutations(c))
+    )
+)
+def test_the_order_of_the_records_does_not_matter(orders):
+    """However the platform sorts, the answer is the same to the byte."""
+    one, other = orders
+    assert subject_days(one) == subject_days(other)
+
+
+def test_four_thousand_records_are_counted_within_ten_milliseconds():
+    """The event loop is not held longer, however full a course is."""
+    records = [
+        Card(
+            ("Present", "Absent", "Leave")[number % 3],
+            f"2025-{1 + number % 12:02}-{1 + number % 28:02} {number % 24:02}:50:00",
+            "08:50AM - 09:40AM 01/Sep/2025",
+        )
+        for number in range(4000)
+    ]
+    times = []
+    for _ in range(5):
+        begun = time.thread_time()
+        subject_days(records)
+        times.append(time.thread_time() - begun)
+    assert min(times) < 0.010
+
+
+def test_details_are_sound_json_whatever_the_texts():
+    """Quotes, NUL and line separators of the platform's do not break the page."""
+    odd = 'a"b\\\0\u2028</script>'
+    days = subject_days([Card(odd, "2025-09-01", odd)])
+    assert json.loads(bytes(days.daily))[0]["details"] == [
+        msgspec.to_builtins(Detail("2025-09-01", odd, odd))
+    ]

@@ -1,0 +1,296 @@
+"""The door over raw sockets: framing, slowness, sizes, and a corpus of bad input.
+
+The framing cases are those of reliability.md 2.7 [M14], frozen.
+"""
+
+import asyncio
+import json
+
+import pytest
+
+from aims_server.http_server.listener import Listener
+
+pytestmark = pytest.mark.both_loops
+
+HOST = b"Host: x\r\n"
+POST = b"POST /api/login HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
+LOGIN = b'{"username": "u", "password": 1}'
+
+REFUSED_FRAMING = {
+    "content-length and transfer-encoding": POST
+    + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "unequal content-lengths": POST
+    + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+    "equal content-lengths": POST + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+    "content-length list": POST + b"Content-Length: 2, 2\r\n\r\n{}",
+    "signed content-length": POST + b"Content-Length: +2\r\n\r\n{}",
+    "underscored content-length": POST + b"Content-Length: 1_0\r\n\r\n{}",
+    "negative content-length": POST + b"Content-Length: -1\r\n\r\n{}",
+    "hexadecimal content-length": POST + b"Content-Length: 0x2\r\n\r\n{}",
+    "blank content-length": POST + b"Content-Length: \r\n\r\n{}",
+    "transfer-encoding twice": POST
+    + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "xchunked": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "gzip, chunked": POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "identity": POST + b"Transfer-Encoding: identity\r\n\r\n",
+    "transfer-encoding in HTTP/1.0": POST.replace(b"1.1", b"1.0")
+    + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "space before colon": b"GET /health HTTP/1.1\r\nHost : x\r\n\r\n",
+    "chunk size 0x1": POST + b"Transfer-Encoding: chunked\r\n\r\n0x1\r\na\r\n0\r\n\r\n",
+    "signed chunk size": POST
+    + b"Transfer-Encoding: chunked\r\n\r\n+1\r\na\r\n0\r\n\r\n",
+    "LF in a chunk extension": POST
+    + b"Transfer-Encoding: chunked\r\n\r\n1;a\nb\r\na\r\n0\r\n\r\n",
+    "chunk without its end": POST
+    + b"Transfer-Encoding: chunked\r\n\r\n1\r\nab0\r\n\r\n",
+    "bare CR": b"GET /health HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n",
+    "NUL": b"GET /health HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n",
+    "NUL in the path": b"GET /hea\0lth HTTP/1.1\r\nHost: x\r\n\r\n",
+    "folded line": b"GET /health HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n",
+    "two hosts": b"GET /health HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+    "no host": b"GET /health HTTP/1.1\r\n\r\n",
+    "bad host": b"GET /health HTTP/1.1\r\nHost: a b\r\n\r\n",
+    "HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "LF for CRLF": b"GET /health HTTP/1.1\nHost: x\n\n",
+    "one LF among CRLF": b"GET /health HTTP/1.1\r\nHost: x\nA: b\r\n\r\n",
+    "no version": b"GET /health\r\nHost: x\r\n\r\n",
+    "bad version": b"GET /health HTTP/1.x\r\nHost: x\r\n\r\n",
+    "HTTP/3.0": b"GET /health HTTP/3.0\r\nHost: x\r\n\r\n",
+    "no method": b" /health HTTP/1.1\r\nHost: x\r\n\r\n",
+    "binary": bytes(range(256)) + b"\r\n\r\n",
+    "TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    "header without a name": b"GET /health HTTP/1.1\r\nHost: x\r\n: b\r\n\r\n",
+    "header without a colon": b"GET /health HTTP/1.1\r\nHost: x\r\nabc\r\n\r\n",
+    "control character in a value": b"GET / HTTP/1.1\r\nHost: x\r\nA: \x07\r\n\r\n",
+    "70 KB header": b"GET /health HTTP/1.1\r\nHost: x\r\nA: "
+    + b"a" * 70_000
+    + b"\r\n\r\n",
+    "5000 headers": b"GET /health HTTP/1.1\r\nHost: x\r\n"
+    + b"".join(b"A%d: b\r\n" % n for n in range(5000))
+    + b"\r\n",
+    "100 KB path": b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    "1001 arguments": b"GET /api/subject-attendance?"
+    + b"&".join(b"a%d=" % n for n in range(1001))
+    + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+BAD_BODIES = [
+    b"", b" ", b"{", b"}", b"[]", b"[[]]", b"1", b"-", b"nul", b"null", b"true", b'""',
+    b'"', b"{'a': 1}", b'{"username"}', b'{"username":}', b'{"username": "u",}',
+    b'{"username": "u"}', b'{"password": "p"}', b'{"username": "u", "password": 1}',
+    b'{"username": [], "password": "p"}', b'{"username": {}, "password": "p"}',
+    b'{"username": null, "password": null}', b'{"username": true, "password": "p"}',
+    b'{"username": "u", "password": NaN}', b'{"username": "u", "password": Infinity}',
+    b'{"username": 1e999, "password": "p"}', b'{"username": "\\ud800", "password": 1}',
+    b'{"username": "\\x", "password": "p"}', b'{"username": "\n", "password": "p"}',
+    b'{"username": "a\\u0000b", "password": "p"}', b'\xef\xbb\xbf{"username": "u"}',
+    b'{"username": "a\\r\\nb", "password": "p"}', b'{"username": "\xc3\x28"}',
+    b"\xff\xfe{\x00}\x00", b"\x1f\x8b\x08\x00", b"[" * 5000, b'{"a":' * 5000,
+    b"[" * 100 + b"]" * 100, b'{"username": "' + b"a" * 5000 + b'", "password": "p"}',
+    b'{"username": ' + b"9" * 5000 + b', "password": "p"}', b"/**/{}", b"{}{}", b"{} x",
+    b"username=u&password=p", b"<xml/>", b"--x\r\n\r\n", b"%00", b"\0", b"\0" * 100,
+]  # fmt: skip
+
+BAD_TOKENS = [
+    b"", b" ", b"Bearer", b"Bearer ", b"bearer\t", b"Basic dTpw", b"Bearer \x80",
+    b"Bearer a b", b"Bearer a,b", b"Bearer <a>", b"Bearer a\\b", b"Bearer 'a'",
+    b"Bearer {}", b"Bearer a;b", b"Bearer a:b", b"Bearer a@b", b"Bearer a%20b",
+    b"Bearer a&b", b"Bearer a?b", b"Bearer a#b", b"Bearer a!b", b"Bearer a$b",
+    b"Bearer a(b)", b"Bearer a*b", b"Bearer a|b", b"Bearer a^b", b"Bearer \xc3\xa9",
+    b"Bearer " + b"a" * 4097, b"Bearer " + b"a" * 20_000, b"BearerX a", b"Token a",
+    b"Bearer Bearer a", b'Bearer "a"', b"Bearer [a]", b"Bearer `a`", b"Digest a=b",
+]  # fmt: skip
+
+BAD_TARGETS = [
+    b"/", b"//", b"//evil.example/api/quiz", b"/api/quiz/..", b"/../etc/passwd",
+    b"/%2e%2e/", b"/%00", b"/%ff", b"/%", b"/%zz", b"/api/quiz%20", b"/api/quiz;a",
+    b"/api//quiz", b"/API/QUIZ", b"*", b"http://evil.example/", b"evil.example:443",
+    b"/api/\xc3\xa9", b"/?a=%ff", b"/.env", b"/metrics/", b"/health/x", b"/docs/../x",
+    b"/api/subject-attendance?subject=%ff&studentId=1&cfId=1",
+    b"/api/subject-attendance?subject=a&studentId=a&cfId=1",
+    b"/api/subject-attendance?subject=a&studentId=1&cfId=1e9",
+    b"/api/subject-attendance?subject[]=a",
+]  # fmt: skip
+
+
+def corpus() -> list[bytes]:
+    """Every bad input as bytes on the wire; none of them is a valid request."""
+    inputs = list(REFUSED_FRAMING.values())
+    for body in BAD_BODIES:
+        inputs.append(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    for token in BAD_TOKENS:
+        inputs.append(b"GET /api/quiz HTTP/1.1\r\n" + HOST)
+        inputs[-1] += b"Authorization: " + token + b"\r\n\r\n"
+    for target in BAD_TARGETS:
+        inputs.append(b"GET " + target + b" HTTP/1.1\r\n" + HOST + b"\r\n")
+    return inputs
+
+
+async def exchange(port: int, sent: bytes, *, wait: float = 10) -> bytes:
+    """All that comes back until the server closes, after our end is shut."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(sent)
+        writer.write_eof()
+        async with asyncio.timeout(wait):
+            return await reader.read()
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
+
+
+@pytest.fixture(name="port")
+def _port(http_server, http_port):
+    return http_port
+
+
+@pytest.fixture(name="variables")
+def _variables():
+    return {"RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000"}
+
+
+def status_of(answer: bytes) -> int | None:
+    """The status of an answer, None for a connection closed without one."""
+    return int(answer.split(b" ", 2)[1]) if answer else None
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("case", REFUSED_FRAMING)
+async def test_framing_is_strict(port, case):
+    """Each of these is a 400 or a closed connection, never an answer to a request."""
+    assert status_of(await exchange(port, REFUSED_FRAMING[case])) in (400, None)
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_corpus_of_bad_input(port, platform, capfd, access_lines):
+    """150 and more bad inputs: a 4xx or a closed connection each, and no traceback."""
+    inputs = corpus()
+    assert len(inputs) >= 150
+    for sent in inputs:
+        status = status_of(await exchange(port, sent))
+        assert status is None or 400 <= status < 500, sent[:200]
+    assert platform.counters.total == 0
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.gen_test
+async def test_no_second_request_is_smuggled(port):
+    """What follows a refused request on its connection is not answered."""
+    smuggled = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    for case in ("content-length and transfer-encoding", "equal content-lengths"):
+        answer = await exchange(port, REFUSED_FRAMING[case] + smuggled)
+        assert b"healthy" not in answer
+
+
+@pytest.mark.gen_test
+async def test_pipelined_requests_are_answered_in_order(port):
+    """Two well-formed requests in one packet get two answers."""
+    one = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    two = b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    answer = await exchange(port, one + two)
+    assert answer.index(b"healthy") < answer.index(b"not_found")
+
+
+@pytest.mark.gen_test
+async def test_a_body_past_the_bound_can_read_its_413(port):
+    """The whole body is taken off the wire, so that the answer is not reset."""
+    body = b"x" * 2_000_000
+    head = POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    answer = await exchange(port, head + body)
+    assert status_of(answer) == 413
+    assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["code"] == "too_large"
+
+
+@pytest.mark.gen_test
+async def test_a_chunked_body_past_the_bound_is_a_413(port):
+    """The bound holds without a Content-Length."""
+    chunk = b"10000\r\n" + b"x" * 65_536 + b"\r\n"
+    sent = POST + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk * 3
+    assert status_of(await exchange(port, sent + b"0\r\n\r\n")) == 413
+
+
+class TestSlowness:
+    """Clients that take their time."""
+
+    @pytest.fixture
+    def http_server(self, io_loop, _unused_port, worker):
+        """A server that waits half a second only and cuts slow clients soon."""
+        listener = Listener(
+            worker.front, lane=worker.lane, max_connections=2000, on_refused=bool,
+            arrival_seconds=0.5,
+        )  # fmt: skip
+        listener.add_socket(_unused_port[0])
+        yield listener
+        listener.stop()
+        io_loop.run_sync(listener.close_all_connections)
+
+    @pytest.mark.gen_test(timeout=20)
+    async def test_half_sent_requests_are_closed(self, port, front):
+        """300 of them are cut after their time, and others do not notice."""
+        halves = [
+            b"",
+            b"GET /hea",
+            b"GET /health HTTP/1.1\r\nHost: x\r\n",
+            POST + b"Content-Length: 10\r\n\r\n{",
+        ]
+        writers = []
+        readers = []
+        for number in range(300):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(halves[number % len(halves)])
+            readers.append(reader)
+            writers.append(writer)
+        assert (await front.ask("/health")).code == 200
+        async with asyncio.timeout(5):
+            leftovers = await asyncio.gather(*(reader.read() for reader in readers))
+        assert set(leftovers) == {b""}
+        for writer in writers:
+            writer.close()
+
+    @pytest.mark.gen_test(timeout=20)
+    async def test_a_trickle_does_not_extend_the_time(self, port):
+        """A byte now and then is no arrival."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        trickle = asyncio.create_task(_trickle(writer))
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
+        trickle.cancel()
+        assert loop.time() - began < 2
+        writer.close()
+
+
+class TestCrowd:
+    """More connections than the server takes."""
+
+    @pytest.fixture
+    def http_server(self, io_loop, _unused_port, worker):
+        """A server that takes 20 connections."""
+        listener = Listener(
+            worker.front, lane=worker.lane, max_connections=20, on_refused=bool
+        )
+        listener.add_socket(_unused_port[0])
+        yield listener
+        listener.stop()
+        io_loop.run_sync(listener.close_all_connections)
+
+    @pytest.mark.gen_test(timeout=20)
+    async def test_one_connection_too_many_is_told_so(self, port):
+        """Past the cap a connection gets a 503 in JSON and is closed."""
+        kept = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]
+        await asyncio.sleep(0.05)
+        answer = await exchange(port, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        for _, writer in kept:
+            writer.close()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert status_of(answer) == 503
+        assert b"Retry-After: 1" in head
+        assert json.loads(body)["code"] == "overloaded"
+
+
+async def _trickle(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b"G")
+        await asyncio.sleep(0.1)

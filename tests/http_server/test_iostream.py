@@ -1,0 +1,200 @@
+"""The stream that Tornado's parser reads, over a real socket pair."""
+
+import asyncio
+import socket
+
+import pytest
+from tornado.iostream import StreamClosedError, UnsatisfiableReadError
+
+from aims_server.http_server.iostream import Stream
+
+pytestmark = pytest.mark.both_loops
+
+
+class End(asyncio.Protocol):
+    """The server's end: all it is told goes to the stream."""
+
+    def connection_made(self, transport):
+        """Make the stream."""
+        self.stream = Stream(transport, transport.close)
+
+    def data_received(self, data):
+        """Feed it."""
+        self.stream.feed(data)
+
+    def eof_received(self):
+        """Half-close."""
+        self.stream.feed_eof()
+        return True
+
+    def pause_writing(self):
+        """Too much is unsent."""
+        self.stream.pause_writing()
+
+    def resume_writing(self):
+        """Most is sent."""
+        self.stream.resume_writing()
+
+    def connection_lost(self, exc):
+        """Over."""
+        self.stream.lost()
+
+
+class Pair:
+    """A stream and the socket at its other end."""
+
+    def __init__(self, stream, client):
+        self.stream = stream
+        self.client = client
+
+    @classmethod
+    async def make(cls):
+        """Connect both ends."""
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        _, end = await loop.connect_accepted_socket(End, ours)
+        theirs.setblocking(False)
+        return cls(end.stream, theirs)
+
+    async def end(self):
+        """Close both ends."""
+        self.client.close()
+        self.stream.close()
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture(name="pair")
+def _pair(io_loop):
+    pair = io_loop.run_sync(Pair.make)
+    yield pair
+    io_loop.run_sync(pair.end)
+
+
+async def within(awaitable, seconds=2):
+    """Its result, soon."""
+    return await asyncio.wait_for(awaitable, seconds)
+
+
+@pytest.mark.gen_test
+async def test_a_read_waits_for_its_bytes(pair):
+    """Up to the match and no further, in however many pieces they come."""
+    reading = pair.stream.read_until_regex(b"\r?\n\r?\n", max_bytes=100)
+    pair.client.send(b"head\r")
+    await asyncio.sleep(0.02)
+    assert not reading.done()
+    pair.client.send(b"\n\r\nbody")
+    assert await within(reading) == b"head\r\n\r\n"
+    assert pair.stream.unread == 4
+
+
+@pytest.mark.gen_test
+async def test_a_read_of_what_is_there_is_done_at_once(pair):
+    """Without a turn of the loop."""
+    pair.client.send(b"5\r\nabcde")
+    await asyncio.sleep(0.02)
+    assert pair.stream.read_until(b"\r\n", max_bytes=64).result() == b"5\r\n"
+    assert pair.stream.read_bytes(3).result() == b"abc"
+    assert pair.stream.read_bytes(10, partial=True).result() == b"de"
+    assert pair.stream.unread == 0
+
+
+@pytest.mark.gen_test
+async def test_so_many_bytes_are_so_many(pair):
+    """Without ``partial`` fewer are not enough."""
+    pair.client.send(b"ab")
+    reading = pair.stream.read_bytes(3)
+    await asyncio.sleep(0.02)
+    assert not reading.done()
+    pair.client.send(b"cd")
+    assert await within(reading) == b"abc"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("sent", [b"x" * 65, b"x" * 64 + b"\r\n"])
+async def test_a_bound_is_kept(pair, sent):
+    """What is looked for must be within it, found or not."""
+    pair.client.send(sent)
+    with pytest.raises(UnsatisfiableReadError):
+        await within(pair.stream.read_until(b"\r\n", max_bytes=64))
+
+
+@pytest.mark.gen_test
+async def test_after_the_end_what_came_can_be_read(pair):
+    """A client that has shut its side is served what it sent, then no more."""
+    pair.client.send(b"last")
+    pair.client.shutdown(socket.SHUT_WR)
+    await asyncio.sleep(0.02)
+    assert pair.stream.ended
+    assert not pair.stream.closed()
+    assert await within(pair.stream.read_bytes(4)) == b"last"
+    with pytest.raises(StreamClosedError):
+        await within(pair.stream.read_bytes(1))
+
+
+@pytest.mark.gen_test
+async def test_a_waiting_read_ends_with_the_connection(pair):
+    """And whoever asked to be told is told."""
+    told = []
+    pair.stream.set_close_callback(lambda: told.append(1))
+    reading = pair.stream.read_bytes(1)
+    pair.client.close()
+    with pytest.raises(StreamClosedError):
+        await within(reading)
+    pair.stream.close()
+    assert told == [1]
+    assert pair.stream.closed()
+
+
+@pytest.mark.gen_test
+async def test_a_slow_reader_is_waited_for(pair):
+    """A write of more than the sockets hold is done when the client has read."""
+    writing = pair.stream.write(b"x" * 8_000_000)
+    await asyncio.sleep(0.02)
+    assert pair.stream.behind
+    assert not writing.done()
+    loop = asyncio.get_running_loop()
+    received = 0
+    while received < 8_000_000:
+        received += len(await within(loop.sock_recv(pair.client, 2**20)))
+    await within(writing)
+    assert not pair.stream.behind
+    assert pair.stream.write(b"y").done()
+
+
+@pytest.mark.gen_test
+async def test_a_write_to_nobody_fails(pair):
+    """The one that waits and the one that comes after."""
+    waiting = pair.stream.write(b"x" * 8_000_000)
+    pair.client.close()
+    with pytest.raises(StreamClosedError):
+        await within(waiting)
+    with pytest.raises(StreamClosedError):
+        await within(pair.stream.write(b"x"))
+
+
+@pytest.mark.gen_test
+async def test_a_flood_is_dammed(pair):
+    """Of what nobody reads only so much is taken; reading lets the rest come."""
+    sent, whole = 0, 4_000_000
+    for _ in range(100):
+        await asyncio.sleep(0.001)
+        try:
+            sent += pair.client.send(b"x" * (whole - sent))
+        except BlockingIOError:
+            continue
+    assert sent < whole
+    assert pair.stream.unread < 1_000_000
+    loop = asyncio.get_running_loop()
+    rest = asyncio.create_task(loop.sock_sendall(pair.client, b"x" * (whole - sent)))
+    taken = 0
+    while taken < whole:
+        taken += len(await within(pair.stream.read_bytes(65536, partial=True)))
+    await within(rest)
+
+
+@pytest.mark.gen_test
+async def test_one_read_at_a_time(pair):
+    """A second one is a mistake of ours, and told."""
+    pair.stream.read_bytes(1)
+    with pytest.raises(RuntimeError):
+        pair.stream.read_bytes(1)

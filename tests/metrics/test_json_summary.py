@@ -1,0 +1,62 @@
+"""The JSON form of the figures."""
+
+import json
+
+import pytest
+
+from ..counted import LEVELS
+
+
+def test_the_summary_adds_up_all_workers(make_metrics):
+    """The JSON form tells requests, errors, latency, cache, calls and memory."""
+    for worker in range(2):
+        metrics = make_metrics(worker)
+        for status in (200, 200, 401, 503):
+            metrics.request_started()
+            metrics.request_finished("quiz", "GET", status, 0.2)
+        metrics.request_started()
+        metrics.lookup("quiz", "HIT")
+        metrics.lookup("attendance", "MISS")
+        metrics.call_finished("quizzes", "ok", 0.2)
+        metrics.call_repeated("quizzes")
+        metrics.breaker_changed("open")
+        metrics.limited("address")
+        metrics.sample(**LEVELS)
+    told = json.loads(metrics.summary())
+    assert told["requests"]["total"] == 8
+    assert told["requests"]["byRoute"]["quiz"] == 8
+    assert (told["requests"]["inProgress"], told["requests"]["limited"]) == (2, 2)
+    assert told["errors"] == {"client": 2, "server": 2}
+    assert told["cache"] == {
+        "hit": 2,
+        "miss": 2,
+        "stale": 0,
+        "pending": 0,
+        "entries": 6,
+        "bytes": 8192,
+        "evictions": 0,
+    }
+    assert told["upstream"]["calls"]["ok"] == 2
+    assert told["upstream"]["retries"] == 2
+    assert set(told["workers"]) == {"0", "1"}
+    assert told["workers"]["1"]["residentBytes"] > 5e6
+    assert told["workers"]["1"]["breaker"] == "open"
+
+
+def test_quantiles_are_estimated_within_their_bucket(make_metrics):
+    """Latency of the students' endpoints alone, linear between two bounds."""
+    metrics = make_metrics()
+    assert json.loads(metrics.summary())["latencySeconds"] == {
+        "p50": None,
+        "p90": None,
+        "p99": None,
+    }
+    for seconds, times in ((0.2, 80), (0.4, 10), (60.0, 10)):
+        for _ in range(times):
+            metrics.request_finished("attendance", "GET", 200, seconds)
+    for _ in range(1000):
+        metrics.request_finished("health", "GET", 200, 0.0001)
+    quantiles = json.loads(metrics.summary())["latencySeconds"]
+    assert quantiles["p50"] == pytest.approx(0.1 + 0.15 * 50 / 80)
+    assert quantiles["p90"] == pytest.approx(0.5)
+    assert quantiles["p99"] == 10  # beyond the last bound nothing is known

@@ -1,0 +1,275 @@
+"""Rate limits on a clock that the test moves, and in real processes."""
+
+import os
+import select
+import signal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aims_server.ratelimit.limiter import BucketTable, RateLimiter
+
+from ..children import exit_status, fork
+
+SECRET = b"a secret made at start"
+MINUTE_NS = 60 * 10**9
+
+
+class ClockNs:
+    """Nanoseconds that pass only when told."""
+
+    def __init__(self, now=10**12):
+        self.now = now
+
+    def __call__(self):
+        """The time, as a limiter reads it."""
+        return self.now
+
+
+class PlainBucket:
+    """The token bucket of the textbook: a level that rises with time."""
+
+    def __init__(self, per_minute):
+        self.cost = -(-MINUTE_NS // per_minute)
+        self.full = self.level = per_minute * self.cost
+
+    def pass_time(self, ns):
+        """Let the level rise."""
+        self.level = min(self.full, self.level + ns)
+
+    def take(self):
+        """Take one token if there is a whole one."""
+        if self.level < self.cost:
+            return False
+        self.level -= self.cost
+        return True
+
+
+def limiter(clock, per_minute, *, table=None, name="student"):
+    """A limiter under the common secret, by default in a table of its own."""
+    return RateLimiter(
+        table if table is not None else BucketTable(64),
+        name=name,
+        per_minute=per_minute,
+        secret=SECRET,
+        clock_ns=clock,
+    )
+
+
+def nanoseconds(seconds):
+    """The whole nanoseconds that a time in seconds was made from."""
+    return round(seconds * 1e9)
+
+
+def gaps(per_minute):
+    """Silences between takes, from none to longer than a bucket needs to fill."""
+    cost = MINUTE_NS // per_minute
+    return st.lists(
+        st.one_of(
+            st.just(0),
+            st.integers(0, 2 * cost),
+            st.sampled_from([cost - 1, cost, cost + 1]),
+            st.integers(0, 2 * MINUTE_NS),
+        ),
+        max_size=60,
+    )
+
+
+arrivals = st.integers(1, 20).flatmap(lambda n: st.tuples(st.just(n), gaps(n)))
+
+
+@settings(deadline=None)
+@given(arrivals)
+def test_no_window_passes_more_than_burst_and_rate(pattern):
+    """In no window of t seconds do more than n + n/60 * t takes pass."""
+    per_minute, silences = pattern
+    clock = ClockNs()
+    limit = limiter(clock, per_minute)
+    passed = []
+    for silence in silences:
+        clock.now += silence
+        if limit.take("k").allowed:
+            passed.append(clock.now)
+    for i, first in enumerate(passed):
+        for count, last in enumerate(passed[i:], start=1):
+            assert (count - per_minute) * MINUTE_NS <= (last - first) * per_minute
+
+
+@settings(deadline=None)
+@given(arrivals)
+def test_every_answer_is_that_of_a_plain_token_bucket(pattern):
+    """Allowed, remaining, retry_after and reset_after agree with a rising level."""
+    per_minute, silences = pattern
+    clock, bucket = ClockNs(), PlainBucket(per_minute)
+    limit = limiter(clock, per_minute)
+    for silence in silences:
+        clock.now += silence
+        bucket.pass_time(silence)
+        answer = limit.take("k")
+        assert answer.allowed == bucket.take()
+        assert answer.limit == per_minute
+        assert answer.remaining == bucket.level // bucket.cost
+        assert nanoseconds(answer.reset_after) == bucket.full - bucket.level
+        missing = 0 if answer.allowed else bucket.cost - bucket.level
+        assert nanoseconds(answer.retry_after) == missing
+
+
+@settings(deadline=None)
+@given(st.integers(1, 400), st.integers(0, MINUTE_NS))
+def test_refused_until_exactly_retry_after(per_minute, silence):
+    """One nanosecond before retry_after a take is refused, at retry_after allowed."""
+    clock = ClockNs()
+    limit = limiter(clock, per_minute)
+    while limit.take("k").allowed:
+        pass
+    clock.now += silence
+    while (answer := limit.take("k")).allowed:
+        pass
+    clock.now += nanoseconds(answer.retry_after) - 1
+    assert not limit.take("k").allowed
+    clock.now += 1
+    assert limit.take("k").allowed
+
+
+def test_a_minute_of_greed_gets_the_burst_and_one_refill():
+    """Asking every millisecond for a minute yields 2n, to within one take."""
+    clock = ClockNs()
+    limit = limiter(clock, 100)
+    passed = 0
+    for _ in range(60_000):
+        passed += limit.take("k").allowed
+        clock.now += 10**6
+    assert passed in (199, 200)
+
+
+def test_keys_have_buckets_of_their_own():
+    """An exhausted key leaves another key untouched."""
+    limit = limiter(ClockNs(), 3)
+    assert [limit.take("a").allowed for _ in range(4)] == [True, True, True, False]
+    assert limit.take("b").remaining == 2
+
+
+def test_limiters_of_different_name_share_a_table_not_buckets():
+    """The same key under two names is two buckets, with two rates."""
+    table, clock = BucketTable(64), ClockNs()
+    students = limiter(clock, 1, table=table, name="student")
+    logins = limiter(clock, 5, table=table, name="login")
+    assert students.take("k").allowed
+    assert not students.take("k").allowed
+    assert logins.take("k").remaining == 4
+
+
+def test_text_and_its_utf8_are_one_key():
+    """A key may come as str or as bytes; a lone surrogate is a key too."""
+    limit = limiter(ClockNs(), 10)
+    limit.take("näme")
+    assert limit.take("näme".encode()).remaining == 8
+    assert limit.take("\ud800").remaining == 9
+
+
+def test_keys_are_not_in_memory():
+    """The table holds keyed hashes, never a key."""
+    table = BucketTable(64)
+    limiter(ClockNs(), 10, table=table).take("2023B15canary")
+    assert b"canary" not in bytes(table._memory)
+
+
+def test_a_full_set_forgets_the_key_nearest_to_idle():
+    """New keys push out the least charged; the exhausted key stays refused."""
+    table, clock = BucketTable(8), ClockNs()
+    limit = limiter(clock, 100, table=table)
+    for charged in range(1, 9):
+        for _ in range(charged * 10):
+            limit.take(f"key {charged}")
+    limit.take("newcomer")
+    assert limit.take("key 8").remaining == 19
+    assert limit.take("key 2").remaining == 79
+    assert limit.take("key 1").remaining == 99
+
+
+def test_a_flood_of_new_keys_does_not_free_an_exhausted_one():
+    """Ten thousand made-up keys later, the exhausted key is still refused."""
+    table, clock = BucketTable(64), ClockNs()
+    limit = limiter(clock, 10, table=table)
+    for _ in range(10):
+        limit.take("greedy")
+    for number in range(10_000):
+        limit.take(str(number))
+    assert not limit.take("greedy").allowed
+
+
+def test_an_idle_key_makes_room():
+    """The slot of a key whose bucket is full again is taken before any other."""
+    table, clock = BucketTable(8), ClockNs()
+    limit = limiter(clock, 10, table=table)
+    limit.take("idle soon")
+    clock.now += MINUTE_NS
+    for number in range(8):
+        assert limit.take(str(number)).remaining == 9
+    for number in range(8):
+        assert limit.take(str(number)).remaining == 8
+
+
+def test_the_table_never_grows():
+    """Its size is that of its slots, 24 bytes each, whatever is charged."""
+    table = BucketTable(1001)
+    assert len(table) == 1008
+    limit = limiter(ClockNs(), 10, table=table)
+    for number in range(5000):
+        limit.take(str(number))
+    assert len(table) == 1008
+    assert len(table._memory) == 1008 * 24
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "secret"), [(0, SECRET), (-1, SECRET), (1, b""), (1, b"x" * 65)]
+)
+def test_a_wrong_rate_or_secret_is_refused(per_minute, secret):
+    """Neither a rate below 1 nor an empty or overlong secret makes a limiter."""
+    with pytest.raises(ValueError, match=r"must|key"):
+        RateLimiter(BucketTable(8), name="n", per_minute=per_minute, secret=secret)
+
+
+def test_four_processes_share_one_bucket_exactly():
+    """Of 4 x 500 simultaneous takes of one key exactly n pass."""
+    limit = limiter(ClockNs(), 700)
+    reading, writing = os.pipe()
+
+    def take_many():
+        passed = sum(limit.take("k").allowed for _ in range(500))
+        os.write(writing, passed.to_bytes(2, "big"))
+
+    children = [fork(take_many) for _ in range(4)]
+    assert [exit_status(pid) for pid in children] == [0] * 4
+    shares = [int.from_bytes(os.read(reading, 2), "big") for _ in children]
+    os.close(reading)
+    os.close(writing)
+    assert sum(shares) == 700
+    assert not limit.take("k").allowed
+
+
+def test_a_worker_killed_under_the_lock_stalls_nobody():
+    """While it lives its set is locked; SIGKILL unlocks it at once."""
+    table = BucketTable(8)
+    reading, writing = os.pipe()
+
+    def stand_still():
+        os.write(writing, b"locked")
+        signal.pause()
+
+    def take():
+        assert limiter(ClockNs(), 10, table=table).take("k").remaining == 9
+        os.write(writing, b"took")
+
+    holder = fork(lambda: limiter(stand_still, 10, table=table).take("k"))
+    assert os.read(reading, 16) == b"locked"
+    waiter = fork(take)
+    assert not select.select([reading], [], [], 0.1)[0]
+    os.kill(holder, signal.SIGKILL)
+    assert select.select([reading], [], [], 5)[0]
+    assert os.read(reading, 16) == b"took"
+    assert exit_status(waiter) == 0
+    assert exit_status(holder) == -signal.SIGKILL
+    os.close(reading)
+    os.close(writing)

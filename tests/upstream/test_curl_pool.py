@@ -1,0 +1,262 @@
+"""The pool of curl handles by itself, against real sockets: what one call leaves behind
+for the next, and how time is kept. What calls come to is in test_transport.
+"""
+
+import asyncio
+import contextlib
+import gc
+import socket
+import time
+import weakref
+
+import pycurl
+import pytest
+
+from aims_server.upstream.curl_pool import CurlPool, Reply, Request
+
+pytestmark = pytest.mark.both_loops
+
+pytestmark = pytest.mark.gen_test
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+TIMED_OUT = pycurl.E_OPERATION_TIMEDOUT
+SECRETS = (b"secret", b"X-Own", b"POST", b"Content-")
+
+
+class Listener:
+    """A far side that keeps its connections, remembers each request, and answers those
+    whose path it knows; of any other it only hears, until told to answer.
+    """
+
+    def __init__(self):
+        self.says = {b"/": OK}
+        self.heard: list[bytes] = []
+        self._writers: list[asyncio.StreamWriter] = []
+        self._news = asyncio.Condition()
+
+    async def start(self):
+        """Listen on a free port."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self):
+        """Close the port and every connection."""
+        self._server.close()
+        self.hang_up()
+        await self._server.wait_closed()
+
+    async def has_heard(self, number):
+        """Wait for so many requests."""
+        async with self._news, asyncio.timeout(5):
+            await self._news.wait_for(lambda: len(self.heard) >= number)
+
+    def answer_all(self):
+        """Answer once on every connection."""
+        for writer in self._writers:
+            writer.write(OK)
+
+    def hang_up(self):
+        """Close every connection."""
+        while self._writers:
+            self._writers.pop().close()
+
+    async def _serve(self, reader, writer):
+        self._writers.append(writer)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                body = await reader.readexactly(6 if head.startswith(b"POST") else 0)
+                async with self._news:
+                    self.heard.append(head + body)
+                    self._news.notify_all()
+                says = self.says.get(head.split(b" ")[1])
+                if says is not None:
+                    writer.write(says)
+        writer.close()
+
+
+@pytest.fixture(name="far")
+def _far(io_loop):
+    far = Listener()
+    io_loop.run_sync(far.start)
+    yield far
+    io_loop.run_sync(far.stop)
+
+
+async def make_pool(handles: int) -> CurlPool:
+    """A pool on the running loop."""
+    return CurlPool(force_instance=True, max_clients=handles, max_body_size=1000)
+
+
+@pytest.fixture(name="pool")
+def _pool(io_loop, far):
+    """A pool of one handle: every call has that of the call before."""
+    pool = io_loop.run_sync(lambda: make_pool(1))
+    yield pool
+    pool.close()
+
+
+def request(far, path="/", *, seconds=5.0, host="127.0.0.1", body=None, **headers):
+    """A call of the far side."""
+    url = f"http://{host}:{far.port}{path}"
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Request(url, headers, body, seconds, seconds)
+
+
+# What a call leaves behind.
+
+
+async def test_nothing_of_a_call_is_in_the_next_one(pool, far):
+    """Neither header nor body nor method stays on the handle."""
+    await pool.call(request(far, body=b"secret", X_Own="secret"))
+    reply = await pool.call(request(far))
+    first, second = far.heard
+    assert all(secret in first for secret in SECRETS)
+    assert not any(secret in second for secret in SECRETS)
+    assert reply == Reply(200, b"{}", None)
+
+
+async def test_nothing_of_an_answer_is_in_the_next_one(pool, far):
+    """Neither body nor header, of an answer that failed midway either."""
+    far.says[b"/long"] = (
+        b"HTTP/1.1 200 OK\r\nRetry-After: 7\r\nContent-Length: 2000\r\n\r\n"
+        + b"x" * 2000
+    )
+    assert await pool.call(request(far, "/long")) == pycurl.E_WRITE_ERROR
+    assert await pool.call(request(far)) == Reply(200, b"{}", None)
+
+
+async def test_an_interim_answers_headers_are_not_the_answers(pool, far):
+    """What a 103 says before the answer is no part of it."""
+    far.says[b"/hint"] = b"HTTP/1.1 103 Early\r\nRetry-After: 7\r\n\r\n" + OK
+    assert await pool.call(request(far, "/hint")) == Reply(200, b"{}", None)
+
+
+async def test_a_header_with_a_line_break_is_refused(pool, far):
+    """It would be two headers; and the next call has its handle."""
+    for value in ("a\r\nX: b", "a\nb", "a\rb"):
+        with pytest.raises(ValueError, match="'Own'"):
+            pool.call(request(far, Own=value))
+    assert await pool.call(request(far)) == Reply(200, b"{}", None)
+    assert len(far.heard) == 1
+
+
+async def test_a_call_that_cannot_be_put_into_words_costs_no_handle(pool, far):
+    """A header in no alphabet of HTTP's fails its own call alone."""
+    with pytest.raises(UnicodeEncodeError):
+        await pool.call(request(far, Own="\N{SNOWMAN}"))
+    assert await pool.call(request(far)) == Reply(200, b"{}", None)
+
+
+async def test_a_request_shows_nothing_of_itself(far):
+    """Whatever prints one, a debugger's log or a failed task's, prints no secret."""
+    shown = repr(request(far, "/secret", body=b"secret", Authorization="secret"))
+    assert "secret" not in shown
+
+
+async def test_tornados_own_way_in_is_shut(pool, far):
+    """Calls that go by it would wait for ever."""
+    with pytest.raises(TypeError, match="call"):
+        pool.fetch(f"http://127.0.0.1:{far.port}/")
+
+
+# Sockets.
+
+
+async def test_a_socket_that_takes_a_closed_ones_number_is_heard(pool, far):
+    """The far side hangs up between calls, so that each opens a new connection, most
+    likely under the number of the one before.
+    """
+    for _ in range(5):
+        assert await pool.call(request(far)) == Reply(200, b"{}", None)
+        far.hang_up()
+
+
+async def test_a_socket_that_is_hung_up_while_idle_wakes_nobody(far):
+    """Once, to be forgotten; not in each turn of the loop from then on."""
+    turns: list[int] = []
+
+    class Counted(CurlPool):
+        def _act(self):
+            turns.append(len(turns))
+            super()._act()
+
+    pool = Counted(force_instance=True, max_clients=1, max_body_size=1000)
+    await pool.call(request(far))
+    turns.clear()
+    far.hang_up()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert len(turns) == 1
+    assert await pool.call(request(far)) == Reply(200, b"{}", None)
+    pool.close()
+
+
+async def test_a_name_is_looked_up(pool, far):
+    """Curl does so in a thread, which wakes the loop through a socket of curl's own."""
+    reply = await pool.call(request(far, host="localhost"))
+    assert reply == Reply(200, b"{}", None)
+
+
+async def test_more_answers_at_once_than_are_read_in_a_turn_are_all_read(far):
+    """Those that are left over come in the next turns."""
+    pool = await make_pool(50)
+    calls = [pool.call(request(far, "/never")) for _ in range(50)]
+    await far.has_heard(50)
+    far.answer_all()
+    async with asyncio.timeout(5):
+        replies = await asyncio.gather(*calls)
+    pool.close()
+    assert replies == [Reply(200, b"{}", None)] * 50
+
+
+# Time.
+
+
+async def test_a_later_call_may_end_earlier(far):
+    """The timer set for a patient call gives way to an impatient one."""
+    pool = await make_pool(2)
+    patient = pool.call(request(far, "/never", seconds=60.0))
+    began = time.monotonic()
+    assert await pool.call(request(far, "/never", seconds=0.2)) == TIMED_OUT
+    assert 0.15 < time.monotonic() - began < 0.6
+    assert not patient.done()
+    pool.close()
+
+
+async def test_a_call_ends_in_time_after_one_that_was_answered(far):
+    """The timer that it has left rings too early, and is set anew."""
+    pool = await make_pool(2)
+    began = time.monotonic()
+    slow = pool.call(request(far, "/never", seconds=0.4))
+    await pool.call(request(far, seconds=0.1))
+    assert await slow == TIMED_OUT
+    assert 0.35 < time.monotonic() - began < 0.8
+    pool.close()
+
+
+async def test_connecting_has_a_limit_of_its_own(pool):
+    """A far side that never accepts is given up long before the call's time is over."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        with socket.create_connection(full.getsockname()), socket.socket() as second:
+            second.setblocking(False)
+            second.connect_ex(full.getsockname())
+            url = f"http://127.0.0.1:{full.getsockname()[1]}/"
+            async with asyncio.timeout(5):
+                outcome = await pool.call(Request(url, {}, None, 60.0, 0.2))
+            assert outcome == TIMED_OUT
+
+
+async def test_a_closed_pool_is_forgotten(far):
+    """With a call under way too: no timer and no socket holds it."""
+    pool = await make_pool(2)
+    await pool.call(request(far))
+    pool.call(request(far, "/never"))
+    await far.has_heard(2)
+    pool.close()
+    gone = weakref.ref(pool)
+    del pool
+    gc.collect()
+    assert gone() is None

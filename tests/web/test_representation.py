@@ -1,0 +1,218 @@
+"""An answer as ready bytes: its two forms, their tags, and how fresh it says it is."""
+
+import gc
+import gzip
+import json
+import threading
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aims_server.cache.freshness import freshness_headers
+from aims_server.cache.store import Entry
+from aims_server.web.representation import (
+    Variant,
+    make_answer,
+    matches,
+    server_timing,
+)
+
+SMALL = b'{"a":1}'
+PAGE = json.dumps(
+    [{"course": f"Course {n}", "present": n} for n in range(100)]
+).encode()
+LARGE = PAGE * 300
+
+
+@pytest.fixture(name="page")
+def _page(io_loop):
+    return io_loop.run_sync(lambda: make_answer(PAGE))
+
+
+@pytest.mark.gen_test
+async def test_a_small_answer_has_one_form():
+    """Under a packet's worth, gzip would win nothing."""
+    answer = await make_answer(SMALL)
+    assert answer.packed is None
+    assert answer.variant("gzip") is answer.plain
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("body", [SMALL, PAGE, LARGE])
+async def test_both_forms_are_the_same_answer(body):
+    """Unpacked, the packed form is the plain one; each says its own length."""
+    answer = await make_answer(body)
+    for variant in (answer.plain, answer.packed or answer.plain):
+        headers = dict(variant.headers)
+        packed = headers.get("Content-Encoding") == "gzip"
+        assert (gzip.decompress(variant.body) if packed else variant.body) == body
+        assert headers["Content-Length"] == str(len(variant.body))
+        assert headers["Content-Type"] == "application/json; charset=utf-8"
+        assert headers["ETag"] == variant.etag
+
+
+def test_gzip_is_for_who_takes_it(page):
+    """Everybody else gets the plain form."""
+    assert page.variant("gzip, deflate") is page.packed
+    assert len(page.packed.body) < len(PAGE) / 2
+    for accepted in (None, "", "br", "gzip;q=0"):
+        assert page.variant(accepted) is page.plain
+
+
+def test_every_form_may_be_mixed_up_by_no_cache(page):
+    """Whose answer it is, for which origin, in which encoding."""
+    for variant in (page.plain, page.packed):
+        vary = {name.strip() for name in dict(variant.headers)["Vary"].split(",")}
+        assert vary == {"Authorization", "Origin", "Accept-Encoding"}
+
+
+@pytest.mark.gen_test
+async def test_equal_bytes_have_equal_tags():
+    """So a restart, or another worker, still answers 304."""
+    one, other = await make_answer(PAGE), await make_answer(PAGE)
+    assert one == other
+    assert (await make_answer(PAGE + b" ")).plain.etag != one.plain.etag
+
+
+def test_the_forms_have_tags_of_their_own(page):
+    """RFC 9110 8.8.3: a tag names one encoding; ours are weak ones."""
+    assert page.plain.etag != page.packed.etag
+    for variant in (page.plain, page.packed):
+        assert variant.etag.startswith('W/"')
+        assert variant.etag.endswith('"')
+
+
+@pytest.mark.gen_test
+async def test_only_large_answers_leave_the_loop():
+    """A thread costs more than it saves below 512 KiB; above, no loop may wait."""
+    # As sets: a thread of an earlier test's loop may end at any moment.
+    before = {*threading.enumerate()}
+    await make_answer(PAGE)
+    assert {*threading.enumerate()} <= before
+    await make_answer(LARGE)
+    assert {*threading.enumerate()} - before
+
+
+# Conditions.
+
+
+def test_the_tag_matches_itself_only(page):
+    """A client that holds the plain form has not got the packed one."""
+    assert matches(page.plain.etag, page.plain)
+    assert not matches(page.plain.etag, page.packed)
+    assert not matches(page.packed.etag, page.plain)
+
+
+def test_matching_is_weak(page):
+    """RFC 9110 13.1.2: `W/` does not count, proxies take it off or put it on."""
+    assert matches(page.plain.etag.removeprefix("W/"), page.plain)
+
+
+def test_a_tag_among_others_matches(page):
+    """And so does the star."""
+    assert matches(f'"a", W/"b",{page.plain.etag}', page.plain)
+    assert matches("*", page.plain)
+
+
+@given(st.none() | st.text(max_size=40))
+def test_nothing_else_matches(condition):
+    """A condition that does not name the tag never yields a 304."""
+    variant = Variant(b"{}", 'W/"0123456789abcdef01234567"', (), "")
+    if "*" not in (condition or ""):
+        assert not matches(condition, variant)
+
+
+@pytest.mark.parametrize("condition", ['W/"', '"', "W/", ",", '""', 'W/""'])
+def test_a_broken_condition_matches_nothing(page, condition):
+    """It is not for us to guess what was meant."""
+    assert not matches(condition, page.plain)
+
+
+# Freshness.
+
+
+def headers_at(now: float, *, fresh_until=1300.0, servable_until=3100.0):
+    """The headers at a moment of an answer that was made at 1000."""
+    # What is kept plays no part here, so nothing is: hence the type that is ignored.
+    entry = Entry(None, 0, "owner", 1000.0, fresh_until, servable_until)
+    return dict(freshness_headers(entry, "HIT", now))  # type: ignore[arg-type]  # see above
+
+
+@pytest.mark.parametrize(
+    ("now", "age", "cache_control"),
+    [
+        (1000.0, "0", "private, max-age=300, stale-while-revalidate=1800"),
+        (1000.9, "0", "private, max-age=299, stale-while-revalidate=1800"),
+        (1299.0, "299", "private, max-age=1, stale-while-revalidate=1800"),
+        (1300.0, "300", "private, max-age=0, stale-while-revalidate=1800"),
+        (2000.0, "1000", "private, max-age=0, stale-while-revalidate=1100"),
+        (3100.0, "2100", "private, max-age=0, stale-while-revalidate=0"),
+        (9999.0, "8999", "private, max-age=0, stale-while-revalidate=0"),
+    ],
+)
+def test_freshness_runs_out_with_time(now, age, cache_control):
+    """What is left of the fresh time, then of the stale time, and how old it is."""
+    headers = headers_at(now)
+    assert headers == {"X-Cache": "HIT", "Age": age, "Cache-Control": cache_control}
+
+
+def test_a_dying_token_shortens_both_times():
+    """No browser may use an answer beyond the token's own end."""
+    headers = headers_at(1000.0, fresh_until=1010.0, servable_until=1010.0)
+    assert headers["Cache-Control"] == "private, max-age=10, stale-while-revalidate=0"
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1e6))
+def test_a_browser_never_keeps_longer_than_we_do(now, fresh, stale):
+    """Fresh time is rounded down, all in whole seconds, nothing negative."""
+    end = 1000.0 + fresh
+    headers = headers_at(now, fresh_until=end, servable_until=end + stale)
+    numbers = [int(text) for text in (
+        headers["Age"],
+        headers["Cache-Control"].split("max-age=")[1].split(",")[0],
+        headers["Cache-Control"].split("revalidate=")[1],
+    )]  # fmt: skip
+    assert min(numbers) >= 0
+    assert numbers[1] <= max(0.0, end - now)
+    assert numbers[2] <= stale + 1
+
+
+@pytest.mark.parametrize(
+    ("cache", "upstream", "told"),
+    [
+        (None, None, "total;dur=1500.0"),
+        ("HIT", None, 'cache;desc="HIT", total;dur=1500.0'),
+        ("MISS", 1.2346, 'cache;desc="MISS", upstream;dur=1234.6, total;dur=1500.0'),
+    ],
+)
+def test_server_timing_tells_the_parts_that_there_were(cache, upstream, told):
+    """The cache's, the platform's and the whole, in milliseconds."""
+    assert server_timing(1.5, cache, upstream) == told
+
+
+# Memory.
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("body", [SMALL, PAGE, LARGE])
+async def test_the_size_is_what_memory_it_holds(body):
+    """The store counts in bytes: what it is told is never less, nor a quarter more."""
+    kept = []
+    number = 60
+    bodies = [body + b" %d" % n for n in range(number)]
+    await make_answer(bodies[0])
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for each in bodies:
+            kept.append(await make_answer(bytes(bytearray(each))))
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    held = (after - before) / number
+    told = sum(answer.size for answer in kept) / number
+    assert held < told < held * 1.25

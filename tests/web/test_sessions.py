@@ -1,0 +1,259 @@
+"""Who is asking: tokens told apart, their claims read and never trusted too far."""
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aims_server.demo.college import College
+from aims_server.errors import InvalidRequest, Unauthorized
+from aims_server.web.sessions import (
+    SessionReader,
+    bearer_token,
+    checked_body_token,
+    is_token,
+)
+
+SECRET = b"s" * 32
+TOKENS = st.from_regex(r"[A-Za-z0-9\-._~+/=]{1,200}", fullmatch=True)
+
+
+def made_up(claims: object) -> str:
+    """A token with these claims (or bytes in their place), as anybody can write one."""
+    payload = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
+    middle = base64.urlsafe_b64encode(payload).decode().rstrip("=")
+    return f"eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.{middle}.c2lnbmF0dXJl"
+
+
+def repr_of(value: object) -> str:
+    """A name for a parameter that fits on a line."""
+    return repr(value)[:30]
+
+
+@pytest.fixture(name="reader")
+def _reader() -> SessionReader:
+    return SessionReader(SECRET)
+
+
+# What a token is.
+
+
+@given(TOKENS)
+def test_every_token_of_the_alphabet_is_one(token):
+    """JWTs and opaque tokens alike."""
+    assert is_token(token)
+    assert bearer_token(f"Bearer {token}") == token
+    assert checked_body_token(token) == token
+
+
+@given(st.text(max_size=50))
+def test_a_token_is_safe_in_a_header(text):
+    """What passes has no blank, no control character, nothing but ASCII."""
+    if is_token(text):
+        assert text.isascii()
+        assert text.isprintable()
+        assert " " not in text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x" * 4097, "a b", "a\n", "a\r\nX: y", "ä", "a;b", 'a"b', "a\0", "a,b"]
+)
+def test_anything_else_is_no_token(text):
+    """It is 401 in the header and 400 in the body."""
+    assert not is_token(text)
+    with pytest.raises(Unauthorized):
+        bearer_token(f"Bearer {text}")
+    with pytest.raises(InvalidRequest):
+        checked_body_token(text)
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
+@pytest.mark.parametrize("blanks", [" ", "   "])
+def test_the_scheme_has_no_case(scheme, blanks):
+    """RFC 9110 11.1; blanks around the token are no part of it."""
+    assert bearer_token(f"{scheme}{blanks}abc ") == "abc"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "Bearer", "Bearer ", "Basic abc", "abc", "Bearer: abc", "Bearer\tabc",
+     " Bearer abc", "Bearer abc, Bearer abc"],
+)  # fmt: skip
+def test_another_header_is_none(header):
+    """No scheme, another one, no token, several."""
+    with pytest.raises(Unauthorized):
+        bearer_token(header)
+
+
+@pytest.mark.parametrize("value", [None, 5, b"abc", ["abc"], {"token": "abc"}])
+def test_a_body_token_is_text(value):
+    """JSON may bring anything."""
+    with pytest.raises(InvalidRequest):
+        checked_body_token(value)
+
+
+# Whose a token is.
+
+
+def test_tokens_that_begin_or_end_alike_are_not_the_same(reader):
+    """The platform's tokens share their first ~36 characters; a peer keyed its cache
+    by the first ten and showed students each other's attendance.
+    """
+    college = College(students=200)
+    tokens = [college.token(college.student(index)) for index in range(200)]
+    assert len({token[:36] for token in tokens}) == 1
+    tokens += [token[:-1] for token in tokens] + [token[1:] for token in tokens]
+    keys = {reader.read(token).key for token in tokens}
+    assert len(keys) == len(tokens)
+
+
+@given(TOKENS, TOKENS)
+def test_a_session_is_the_whole_token(one, other):
+    """Equal tokens, equal keys; different tokens, different keys."""
+    reader = SessionReader(SECRET)
+    same = reader.read(one).key == reader.read(other).key
+    assert same == (one == other)
+
+
+@given(TOKENS, st.sampled_from(["attendance", "quiz", "subject/7/DBMS ü"]))
+def test_a_cache_key_shows_nothing_of_the_token(token, resource):
+    """Neither a readable piece of it, nor a hash that anybody else could compute."""
+    key = SessionReader(SECRET).read(token).resource_key(resource)
+    assert SessionReader(b"another").read(token).resource_key(resource) != key
+    assert len(key) == 32 + len(resource.encode())
+
+
+def test_keys_of_two_resources_differ(reader):
+    """One student's pages are kept apart."""
+    session = reader.read("abc")
+    names = ["attendance", "all-attendance", "quiz", "subject/1/x", "subject/11/x", ""]
+    assert len({session.resource_key(name) for name in names}) == len(names)
+
+
+def test_readers_of_one_secret_agree():
+    """All workers count a student under the same key."""
+    one, other = SessionReader(SECRET), SessionReader(SECRET)
+    assert one.read("abc").key == other.read("abc").key
+
+
+def test_a_long_secret_is_no_fault():
+    """The hash takes 64 bytes of key; more are cut off."""
+    assert SessionReader(b"s" * 100).read("abc").key
+
+
+def test_a_remembered_token_is_the_same_session(reader):
+    """What the platform has vouched for stays vouched for."""
+    reader.read("abc").verified = True
+    assert reader.caller("abc").session.verified
+    assert not reader.caller("abd").session.verified
+
+
+def test_a_caller_carries_its_token(reader):
+    """For as long as a request lasts; the session has no place for it."""
+    caller = reader.caller("abc")
+    assert caller.token == "abc"
+    assert not any(getattr(caller.session, name) == "abc" for name in
+                   type(caller.session).__slots__)  # fmt: skip
+
+
+def test_the_memory_of_sessions_is_bounded(reader):
+    """A flood of made-up tokens pushes out sessions, it does not pile them up."""
+    first = reader.read("first")
+    for number in range(20_000):
+        reader.read(f"flood-{number}")
+    assert reader.read("first") is not first
+    assert reader.read("first").key == first.key
+
+
+# Claims.
+
+
+def test_the_platforms_claims_are_read(reader):
+    """Its own tokens name their student and their end."""
+    college = College(students=1)
+    student = college.student(0)
+    session = reader.read(college.token(student, life=100, issued=1_000_000))
+    assert session.student_id == session.owner == student.id
+    assert session.expires_at == 1_000_100
+    assert not session.verified
+
+
+@pytest.mark.parametrize(("sub", "found"), [(5900001, 5900001), ("5900001", 5900001)])
+def test_a_student_is_named_by_number_or_its_text(reader, sub, found):
+    """PHP writes either."""
+    assert reader.read(made_up({"sub": sub})).student_id == found
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {},
+        {"sub": None, "exp": None},
+        {"sub": "x"},
+        {"sub": ""},
+        {"sub": "-5"},
+        {"sub": "²"},
+        {"sub": "9" * 19},
+        {"sub": 0},
+        {"sub": -5},
+        {"sub": 10**18},
+        {"sub": 10**2000},
+        {"sub": True},
+        {"sub": [5]},
+        {"sub": 5.5},
+        [],
+        "x",
+        b"",
+        b"\xff\xff",
+        b"{",
+        b'{"sub":' + b"[" * 2000,
+        b'{"x":' + b"[" * 2000,
+    ],
+    ids=repr_of,
+)
+def test_a_token_without_a_readable_student_is_its_own_owner(reader, claims):
+    """Such a token works; it shares nothing with any other."""
+    session = reader.read(made_up(claims))
+    assert session.student_id is None
+    assert session.owner == session.key
+
+
+@pytest.mark.parametrize("end", [-1, 0, 5, 1.5, 1_700_000_000, 2**53])
+def test_an_end_is_read(reader, end):
+    """Unix seconds, whole or not."""
+    assert reader.read(made_up({"sub": 5, "exp": end})).expires_at == end
+
+
+@pytest.mark.parametrize(
+    "end", ["soon", "5", 2**54, 10**400, 1e300, True, [5], {"a": 1}], ids=repr_of
+)
+def test_an_unreadable_end_is_none(reader, end):
+    """Numbers that no clock can be compared with included."""
+    session = reader.read(made_up({"sub": 5, "exp": end}))
+    assert session.expires_at is None
+
+
+@pytest.mark.parametrize(
+    "token", ["a", "a.b", "a.b.c.d", "..", "a..c", "a.=.c", "===="]
+)
+def test_a_token_that_is_no_jwt_claims_nothing(reader, token):
+    """Opaque tokens are the platform's own affair."""
+    session = reader.read(token)
+    assert (session.student_id, session.expires_at) == (None, None)
+
+
+def test_a_jwt_has_three_parts(reader):
+    """Anything with more or fewer is read by nobody as one."""
+    token = made_up({"sub": 5})
+    for other in (token + ".x", "x." + token, token.rpartition(".")[0]):
+        assert reader.read(other).student_id is None
+
+
+@given(TOKENS | st.binary(max_size=100).map(made_up))
+def test_no_token_breaks_the_reader(token):
+    """Whatever a token is made of, it is a session with claims in their bounds."""
+    session = SessionReader(SECRET).read(token)
+    assert session.student_id is None or 0 < session.student_id < 10**18
+    assert session.expires_at is None or session.expires_at <= 2**53
