@@ -15,7 +15,7 @@ __all__ = ["summarize"]
 
 
 def summarize(families: Iterable[Metric]) -> dict[str, Any]:
-    """The object of api.md 1; latencies in seconds, null before the first request."""
+    """Latencies are in seconds, and null before the first request."""
     samples: defaultdict[str, list[Sample]] = defaultdict(list)
     for sample in (sample for family in families for sample in family.samples):
         samples[sample.name.removeprefix("aims_")].append(sample)

@@ -133,7 +133,7 @@ def _connections(spec: WorkerSpec) -> int:
 async def _drain(
     mode: ExitMode, settings: Settings, listener: Listener, worker: Worker
 ) -> None:
-    """Take no request away from anybody, in the order that api.md 4 gives."""
+    """Drain without losing a request, in the order of docs/reliability.rst P22."""
     listener.last_answers()
     patience = 0.0
     if mode is ExitMode.RETIRE:

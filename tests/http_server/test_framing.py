@@ -1,6 +1,6 @@
 """The door over raw sockets: framing, slowness, sizes, and a corpus of bad input.
 
-The framing cases are those of reliability.md 2.7 [M14], frozen.
+The framing cases are those of docs/reliability.rst P30, frozen.
 """
 
 import asyncio
