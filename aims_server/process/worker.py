@@ -103,8 +103,8 @@ async def _serve(
     )
     listener = Listener(
         worker.front,
-        lane=worker.lane,
-        load=machine.connections.of(spec.slot),
+        fast_path=worker.lane,
+        connection_count=machine.connections.of(spec.slot),
         max_connections=_connections(spec),
         on_refused=lambda: metrics.limited("connections"),
     )
@@ -134,7 +134,7 @@ async def _drain(
     mode: ExitMode, settings: Settings, listener: Listener, worker: Worker
 ) -> None:
     """Take no request away from anybody, in the order that api.md 4 gives."""
-    listener.last_answers()
+    listener.disable_keep_alive()
     patience = 0.0
     if mode is ExitMode.RETIRE:
         # The service is as healthy as ever. Kept connections end with their next
@@ -145,11 +145,11 @@ async def _drain(
         worker.lifecycle.start_draining()
         if mode is ExitMode.STOP:
             await asyncio.sleep(settings.drain_delay_seconds)
-        listener.accept_waiting()
+        listener.accept_backlog()
         listener.stop()
     try:
         async with asyncio.timeout(patience + settings.shutdown_grace_seconds):
-            await listener.emptied(patience)
+            await listener.drained(patience)
     except TimeoutError:
         _log.warning("The grace period is over; requests under way are cut off")
         await listener.close_all_connections()

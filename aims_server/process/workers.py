@@ -140,7 +140,7 @@ class WorkerPool:
             if child is None:
                 continue  # of some other house: the demo's platform, a container's
             self._channels.pop(pid).close()
-            self._machine.connections.of(child.slot).leave()
+            self._machine.connections.of(child.slot).withdraw()
             with contextlib.suppress(OSError):
                 Metrics.retire(self._directory, child.slot)
             yield child, os.waitstatus_to_exitcode(status)
