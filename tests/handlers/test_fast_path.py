@@ -269,7 +269,7 @@ async def test_who_ends_the_connection_is_answered_first(browser, token, taken):
 
 
 @pytest.mark.gen_test
-async def test_in_a_drain_the_lane_says_goodbye_too(browser, token, http_server, taken):
+async def test_in_a_drain_the_fast_path_closes_too(browser, token, http_server, taken):
     """The next kept page is the connection's last answer."""
     await browser.ask("/api/quiz", token)
     http_server.disable_keep_alive()
@@ -335,7 +335,7 @@ class TestSlowReaders:
         return {"RATE_LIMIT_PER_MINUTE": "10000"}
 
     @pytest.mark.gen_test(timeout=20)
-    async def test_the_lane_does_not_pile_up_answers(self, browser, token, taken):
+    async def test_the_fast_path_does_not_pile_up_answers(self, browser, token, taken):
         """Who is behind is left to Tornado, which waits; nothing is lost by it."""
         await browser.ask("/api/all-attendance", token)
         browser.writer.transport.pause_reading()

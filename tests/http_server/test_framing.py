@@ -224,7 +224,7 @@ class TestSlowness:
 
     @pytest.mark.gen_test(timeout=20)
     async def test_half_sent_requests_are_closed(self, port, front):
-        """300 of them are closed after the time-out; another client is served meanwhile."""
+        """300 of them are closed after the time-out; another client is served."""
         halves = [
             b"",
             b"GET /hea",
