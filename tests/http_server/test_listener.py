@@ -331,7 +331,7 @@ async def test_counts_make_the_shares_even(server):
 
 @pytest.mark.gen_test
 async def test_a_hung_listener_delays_nobody(server):
-    """One that hangs with few connections is waited for once, then the other accepts."""
+    """One that hangs with few connections is waited for once only."""
     counts, lone = (
         ConnectionCounts(),
         socket.create_server(("127.0.0.1", 0), backlog=200),
