@@ -183,7 +183,7 @@ def _check_health(reply: Reply) -> None:
 
 def _pause(reply: Reply) -> float | None:
     """The seconds of ``Retry-After``; its date form is not known from the platform."""
-    seconds = whole_number((reply.retry_after or "").strip())
+    seconds = whole_number((reply.retry_after or "").strip(), digits=100)
     return None if seconds is None else min(float(seconds), _LONGEST_PAUSE)
 
 
