@@ -64,7 +64,7 @@ def check(answer: HTTPResponse, path: str, method: str = "GET") -> None:
         return
     media = said["content"][answer.headers["Content-Type"].partition(";")[0]]
     text = answer.body.decode()
-    body = json.loads(text) if text[0] == "{" else text
+    body: Any = json.loads(text) if text[0] == "{" else text
     assert fits(media["schema"], body), text
     assert media["schema"] != ERROR or body["code"] in codes(media), text
 
