@@ -18,7 +18,7 @@ from aims_server.upstream.curl_pool import CurlPool, Reply, Request
 pytestmark = [pytest.mark.both_loops, pytest.mark.gen_test]
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-ANOTHERS = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
+STRAY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
 IDLE_TOO_LONG = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
 TIMED_OUT = pycurl.E_OPERATION_TIMEDOUT
 SECRETS = (b"secret", b"X-Own", b"POST", b"Content-")
@@ -183,7 +183,7 @@ async def test_tornados_own_way_in_is_shut(pool, far):
 
 @pytest.mark.parametrize(
     "stray",
-    [ANOTHERS, IDLE_TOO_LONG, b"\r\n", b"garbage", b"H", ANOTHERS[:-1]],
+    [STRAY, IDLE_TOO_LONG, b"\r\n", b"garbage", b"H", STRAY[:-1]],
     ids=["answer", "408", "crlf", "garbage", "byte", "part"],
 )
 async def test_what_arrives_between_calls_is_no_answer(pool, far, stray):
@@ -200,7 +200,7 @@ async def test_what_arrives_between_calls_is_no_answer(pool, far, stray):
 async def test_what_arrives_between_calls_costs_a_post_nothing(pool, far):
     """It has a new connection at any rate."""
     await pool.call(request(far))
-    far.send_all(ANOTHERS)
+    far.send_all(STRAY)
     reply = await pool.call(request(far, body=b"secret"))
     assert reply == Reply(200, b"{}", None)
     assert len(far.heard) == 2
@@ -211,7 +211,7 @@ async def test_what_comes_with_an_answer_is_no_answer(far, length):
     """In the same segment as its end; a long one is read in several pieces."""
     pool = CurlPool(force_instance=True, max_clients=1, max_body_size=length)
     own = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + b"x" * length
-    far.says[b"/twice"] = own + ANOTHERS
+    far.says[b"/twice"] = own + STRAY
     for _ in range(3):
         assert await pool.call(request(far, "/twice")) == Reply(
             200, b"x" * length, None
@@ -241,7 +241,7 @@ async def test_an_answer_that_precedes_its_request_is_none(pool):
         loop.add_reader(kept, arrived.set)
         await arrived.wait()
         loop.remove_reader(kept)
-        await loop.sock_sendall(kept, ANOTHERS)
+        await loop.sock_sendall(kept, STRAY)
         new, _ = await loop.sock_accept(listening)
         await loop.sock_sendall(new, OK)
         assert await call == Reply(200, b"{}", None)
@@ -276,7 +276,7 @@ async def test_connections_can_be_abandoned(far):
     held = pool.call(request(far, "/held"))
     await far.has_heard(3)
     pool.abandon_connections()
-    far.send_all(ANOTHERS)
+    far.send_all(STRAY)
     assert await held == Reply(200, b"{}", None)
     assert await pool.call(request(far)) == Reply(200, b"{}", None)
     assert len(far.heard) == 5
