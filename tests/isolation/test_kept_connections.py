@@ -70,6 +70,7 @@ class ErraticPlatform(asyncio.Protocol):
     """
 
     strays = 0
+    open = 0
 
     def __init__(self, draw: random.Random) -> None:
         self._draw = draw
@@ -78,6 +79,11 @@ class ErraticPlatform(asyncio.Protocol):
         """Learn where to answer."""
         self._transport = transport
         self._socket = transport.get_extra_info("socket").fileno()
+        ErraticPlatform.open += 1
+
+    def connection_lost(self, _) -> None:
+        """Count it out."""
+        ErraticPlatform.open -= 1
 
     def data_received(self, data: bytes) -> None:
         """Answer a request, which is a single segment."""
@@ -125,6 +131,8 @@ async def test_no_answer_is_crossed_by_what_comes_unasked():
 
     await asyncio.gather(*(visit(f"student-{n}") for n in range(STUDENTS)))
     transport.close()
+    while ErraticPlatform.open:
+        await asyncio.sleep(0)
     server.close()
     await server.wait_closed()
     assert crossed == 0
