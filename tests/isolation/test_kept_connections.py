@@ -71,6 +71,7 @@ class ErraticPlatform(asyncio.Protocol):
 
     strays = 0
     open = 0
+    all_closed: asyncio.Event
 
     def __init__(self, draw: random.Random) -> None:
         self._draw = draw
@@ -80,10 +81,13 @@ class ErraticPlatform(asyncio.Protocol):
         self._transport = transport
         self._socket = transport.get_extra_info("socket").fileno()
         ErraticPlatform.open += 1
+        ErraticPlatform.all_closed.clear()
 
     def connection_lost(self, _) -> None:
         """Count it out."""
         ErraticPlatform.open -= 1
+        if not ErraticPlatform.open:
+            ErraticPlatform.all_closed.set()
 
     def data_received(self, data: bytes) -> None:
         """Answer a request, which is a single segment."""
@@ -114,6 +118,7 @@ async def test_no_answer_is_crossed_by_what_comes_unasked():
     answer's copy, a part of it, a 408, a line or a byte: each student has the own one.
     """
     draw = random.Random(41)
+    ErraticPlatform.all_closed = asyncio.Event()
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: ErraticPlatform(draw), "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
@@ -131,8 +136,7 @@ async def test_no_answer_is_crossed_by_what_comes_unasked():
 
     await asyncio.gather(*(visit(f"student-{n}") for n in range(STUDENTS)))
     transport.close()
-    while ErraticPlatform.open:
-        await asyncio.sleep(0)
+    await ErraticPlatform.all_closed.wait()
     server.close()
     await server.wait_closed()
     assert crossed == 0
