@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,12 @@ from aims_server.demo.platform import SimulatedPlatform
 from aims_server.http_server.listener import Listener
 from aims_server.logs.handlers import AccessLog, configure_logging
 from aims_server.metrics.recorder import Metrics
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Look for examples in the package's docstrings, not in the tests' helpers."""
+    name = collection_path.name
+    return True if name.endswith(".py") and not name.startswith("test_") else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
