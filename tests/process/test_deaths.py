@@ -176,7 +176,7 @@ def test_the_parent_has_neither_loop_nor_connection(busy):
 
 
 def test_no_directory_is_needed(start):
-    """P47: no place to write, and counts survive a worker and its replacement."""
+    """No place to write, and counts outlive a worker (docs/reliability.rst P47)."""
     nowhere = {"TMPDIR": "/nowhere", "RUNTIME_DIRECTORY": "/nowhere"}
     service = start(WORKERS="1", **nowhere).wait_until_serving()
     (victim,) = service.workers()
