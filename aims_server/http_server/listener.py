@@ -25,8 +25,8 @@ __all__ = ["Listener"]
 
 _log = logging.getLogger(__name__)
 
-# For a header block, a body and the next request on a kept connection: each has to
-# arrive whole within this many seconds, however slowly its bytes come.
+# A request has to arrive whole within this many seconds, however slowly its bytes come,
+# the next one on a kept connection has to begin, and some of an answer to be read.
 ARRIVAL_SECONDS: Final = 10.0
 _MAX_HEADER_BYTES: Final = 32 * 1024
 _CHUNK_BYTES: Final = 64 * 1024
@@ -55,19 +55,19 @@ class Listener(HTTPServer):
         fast_path: Responder | None = None,
         connection_count: ConnectionCount | None = None,
         arrival_seconds: float = ARRIVAL_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take the constructor's arguments (Tornado's Configurable calls this)."""
         super().initialize(
             application,
-            body_timeout=arrival_seconds,
             max_header_size=_MAX_HEADER_BYTES,
             max_body_size=DISCARD_BYTES,
             chunk_size=_CHUNK_BYTES,
         )
-        self.conn_params.header_timeout = None  # see _sweep_timeouts
+        self.conn_params.header_timeout = None  # see close_timed_out
         write_batch = WriteBatch(lambda flush: IOLoop.current().add_callback(flush))
         self._options = ConnectionOptions(
-            self.conn_params, fast_path, write_batch, arrival_seconds
+            self.conn_params, fast_path, write_batch, arrival_seconds, clock
         )
         self._max_connections = max_connections
         self._on_refused = on_refused
@@ -246,13 +246,16 @@ class Listener(HTTPServer):
                 connection.abort()
             await asyncio.sleep(0)
 
-    def _sweep_timeouts(self) -> None:
+    def close_timed_out(self) -> None:
         """Close connections past their time-out, all in one sweep: a timer for each
         would be set and cancelled with every request.
         """
-        now = time.monotonic()
+        now = self._options.clock()
         for connection in list(self._open):
             connection.close_if_timed_out(now)
+
+    def _sweep_timeouts(self) -> None:
+        self.close_timed_out()
         if self._open or not self._stopped:
             IOLoop.current().call_later(
                 self._options.arrival_seconds / _SWEEPS_PER_TIMEOUT,

@@ -4,10 +4,18 @@ stricter line ends and our own ways for a connection to end.
 
 import re
 import socket
+from asyncio import Future
 from typing import Any, Final
 
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPInputError,
+    RequestStartLine,
+    ResponseStartLine,
+)
+
+from .iostream import PIECE_BYTES
 
 __all__ = ["Message", "Peer"]
 
@@ -37,12 +45,29 @@ class Message(HTTP1Connection):
 
     head_received = False
 
+    @property
+    def received(self) -> bool:
+        """Whether the whole request is there, with its body."""
+        return self._read_finished
+
     def _parse_headers(self, data: bytes) -> tuple[str, HTTPHeaders]:
         self.head_received = True
         if _BARE_LF.search(data):
             # A proxy that splits lines otherwise would see other requests than we do.
             raise HTTPInputError("Bare LF in a header block")
         return super()._parse_headers(data)
+
+    def write_headers(
+        self,
+        start_line: RequestStartLine | ResponseStartLine,
+        headers: HTTPHeaders,
+        chunk: bytes | None = None,
+    ) -> "Future[None]":
+        """Begin the answer; a large body goes apart, since Tornado would copy it."""
+        if chunk is None or len(chunk) <= PIECE_BYTES:
+            return super().write_headers(start_line, headers, chunk)
+        super().write_headers(start_line, headers)
+        return self.write(chunk)
 
     def close_after_answer(self) -> None:
         """End the connection with this answer, unless its head is written already."""
