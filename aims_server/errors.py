@@ -52,7 +52,7 @@ __all__ = [
 
 
 class ApiError(Exception):
-    """A failure with a place in the contract (``api.md`` 2.4).
+    """A failure with a place in the contract (docs/contract.rst 2.4).
 
     ``retry_after`` is in seconds, or None when waiting would not help.
     """
@@ -216,8 +216,8 @@ class _ErrorBody(msgspec.Struct, rename="camel"):
 
 
 def error_body(failure: ApiError, request_id: str) -> bytes:
-    """The JSON of ``api.md`` 2.4; ``error`` and ``message`` say the same sentence,
-    because frontends written for the old backends read one or the other.
+    """The JSON of docs/contract.rst 2.4; ``error`` and ``message`` say the same
+    sentence, because frontends written for the old backends read one or the other.
     """
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return msgspec.json.encode(

@@ -86,7 +86,7 @@ class AimsService:
     async def attendance(
         self, caller: Caller, deadline: Deadline, *, fresh: bool = False
     ) -> Served[Answer]:
-        """The summary per course (``api.md`` 2.1), from the course files alone."""
+        """The summary per course (docs/contract.rst 2.1): the course files alone."""
         session = caller.session
 
         async def fill(within: Deadline) -> Entry[Answer]:
@@ -101,7 +101,7 @@ class AimsService:
     async def all_attendance(
         self, caller: Caller, deadline: Deadline, *, fresh: bool = False
     ) -> Served[Answer]:
-        """Every subject, day by day (``api.md`` 2.2), in two round trips."""
+        """Every subject, day by day (docs/contract.rst 2.2), in two round trips."""
         session = caller.session
 
         async def fill(within: Deadline) -> Entry[Answer]:
@@ -127,7 +127,7 @@ class AimsService:
         *,
         fresh: bool = False,
     ) -> Served[Answer]:
-        """One subject, day by day (``api.md`` 2.3).
+        """One subject, day by day (docs/contract.rst 2.3).
 
         Raises :class:`Forbidden` for any student but the token's own.
         """

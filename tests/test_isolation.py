@@ -1,4 +1,4 @@
-"""P9: whatever happens, nobody is ever given another student's answer."""
+"""docs/reliability.rst P9: nobody is ever given another student's answer."""
 
 import asyncio
 import json

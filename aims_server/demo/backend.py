@@ -25,7 +25,7 @@ class Reply(NamedTuple):
 
 
 class CardQuery(NamedTuple):
-    """The filters of /cards that are obeyed (upstream.md 2.3)."""
+    """The filters of /cards that are obeyed (docs/platform.rst 2.3)."""
 
     fk_student: str = ""
     cf_id: str = ""

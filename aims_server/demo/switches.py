@@ -10,7 +10,7 @@ BadToken = Literal["401", "403", "200", "400"]
 
 
 class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every value is an assumption; upstream.md 9 says which facts are missing."""
+    """Every value is an assumption: see what is not known in docs/platform.rst 9."""
 
     wrong_password_status: int = 401
     wrong_password_msg: str = "Invalid username or password"

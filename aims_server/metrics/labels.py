@@ -31,7 +31,7 @@ ROUTES: Final = (*STUDENT_ROUTES, "health", "metrics", "openapi", "docs", "not-f
 METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS", "OTHER")
 _READ: Final = (200, 304, 401, 429, 500, 502, 503, 504)
 _POSTED: Final = (200, 400, 401, 413, 415, 429, 500, 502, 503, 504)
-# What api.md 1 and 2.4 let each endpoint answer.
+# What docs/contract.rst 1 and 2.4 let each endpoint answer.
 DOCUMENTED: Final[Mapping[tuple[str, str], Collection[int]]] = {
     **dict.fromkeys(product(STUDENT_ROUTES, ["OPTIONS"]), (204, 429)),
     **dict.fromkeys(product(ROUTES, ["OTHER"]), (405,)),

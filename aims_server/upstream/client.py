@@ -1,5 +1,5 @@
 """The platform as typed calls: what is asked, how its answers are read, and which of
-our errors stands for each thing that can go wrong (facts: ``upstream.md``).
+our errors stands for each thing that can go wrong (facts: docs/platform.rst).
 """
 
 from collections.abc import Callable
