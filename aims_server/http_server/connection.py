@@ -7,7 +7,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, cast
+from typing import Final, Protocol, cast
 
 import msgspec
 from tornado.http1connection import HTTP1ConnectionParameters
@@ -76,12 +76,12 @@ class Connection(asyncio.Protocol):
         server: HTTPServerConnectionDelegate,
         options: ConnectionOptions,
         connected: socket.socket,
-        address: Any,
+        peer: Peer,
     ) -> None:
         self._server = server
         self._options = options
         self._socket = connected
-        self._peer = Peer(connected.family, address)
+        self.peer = peer
         now = options.clock()
         self._busy_until = now + _FIRST_REQUEST_SECONDS
         self._timeout_at = now + options.arrival_seconds
@@ -162,7 +162,7 @@ class Connection(asyncio.Protocol):
         elif self._closing:
             self._abort_after_linger(now)
         elif now >= self._timeout_at and not (self._message and self._message.received):
-            self.close()
+            self.abort()  # nothing is unsent
 
     def _abort_if_stalled(self, sent: int, now: float) -> None:
         """Abort if the kernel took none of what is owed since it was last counted."""
@@ -196,7 +196,7 @@ class Connection(asyncio.Protocol):
         if options.fast_path is None or self._stream.writing_paused:
             return False
         answer = options.fast_path.answer(
-            data, self._peer.remote_ip, last=options.params.no_keep_alive
+            data, self.peer.remote_ip, last=options.params.no_keep_alive
         )
         if answer is None:
             return False
@@ -244,7 +244,7 @@ class Connection(asyncio.Protocol):
         await self._stream.writable()
         self._await_request()
         message = self._message = Message(
-            cast(IOStream, self._stream), False, self._options.params, self._peer
+            cast(IOStream, self._stream), False, self._options.params, self.peer
         )
         return await message.read_response(self._server.start_request(self, message))
 

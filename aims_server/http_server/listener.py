@@ -16,9 +16,11 @@ from tornado.ioloop import IOLoop
 
 from ..errors import Overloaded, error_body
 from ..web import request_id
+from .address_limit import AddressLimit
 from .connection import LINGER_SECONDS, Connection, ConnectionOptions, Responder
 from .connection_counts import ConnectionCount
 from .framing import DISCARD_BYTES
+from .message import Peer
 from .write_batch import WriteBatch
 
 __all__ = ["Listener"]
@@ -42,8 +44,9 @@ class Listener(HTTPServer):
     """Serves ``application`` on at most ``max_connections`` connections.
 
     ``fast_path`` gets the bytes of each request first. A connection past the bound is
-    answered 503 and closed; ``on_refused`` is called for each. ``connection_count`` is
-    compared with those of other listeners on the same sockets.
+    answered 503 and closed, as is one past ``address_limit``; ``on_refused`` is called
+    for each. ``connection_count`` is compared with those of other listeners on the same
+    sockets.
     """
 
     def initialize(  # type: ignore[override]  # Tornado's Configurable: own arguments
@@ -54,6 +57,7 @@ class Listener(HTTPServer):
         on_refused: Callable[[], object],
         fast_path: Responder | None = None,
         connection_count: ConnectionCount | None = None,
+        address_limit: AddressLimit | None = None,
         arrival_seconds: float = ARRIVAL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -72,6 +76,7 @@ class Listener(HTTPServer):
         self._max_connections = max_connections
         self._on_refused = on_refused
         self._connection_count = connection_count
+        self._address_limit = address_limit
         self._open: set[Connection] = set()
         self._refusing: set[socket.socket] = set()
         self._tasks: set[asyncio.Task[object]] = set()  # a loop holds them weakly
@@ -143,16 +148,19 @@ class Listener(HTTPServer):
             IOLoop.current().call_later(_ACCEPT_ERROR_SECONDS, self._watch, listening)
             return False
         connected.setblocking(False)
-        if len(self._open) < self._max_connections:
-            self._serve(connected, address)
+        peer = Peer.of(connected, address)
+        if len(self._open) < self._max_connections and (
+            self._address_limit is None or self._address_limit.try_take(peer)
+        ):
+            self._serve(connected, peer)
         else:
             self._on_refused()
             self._refuse(connected)
         return True
 
-    def _serve(self, connected: socket.socket, address: Any) -> None:
+    def _serve(self, connected: socket.socket, peer: Peer) -> None:
         """Have the event loop read from an accepted socket."""
-        connection = Connection(self, self._options, connected, address)
+        connection = Connection(self, self._options, connected, peer)
         self._open.add(connection)
         self._publish_count()
         self._start_task(self._connect(connection, connected))
@@ -167,8 +175,13 @@ class Listener(HTTPServer):
 
     def on_close(self, server_conn: object) -> None:
         """Forget a connection that has ended."""
-        self._open.discard(cast(Connection, server_conn))
+        connection = cast(Connection, server_conn)
+        if connection not in self._open:
+            return
+        self._open.discard(connection)
         self._publish_count()
+        if self._address_limit is not None:
+            self._address_limit.release(connection.peer)
 
     def _publish_count(self) -> None:
         if self._connection_count is not None and not self._stopped:

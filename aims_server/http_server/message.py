@@ -15,6 +15,7 @@ from tornado.httputil import (
     ResponseStartLine,
 )
 
+from ..web import UNIX_PEER
 from .iostream import PIECE_BYTES
 
 __all__ = ["Message", "Peer"]
@@ -25,16 +26,25 @@ _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 class Peer:
     """The other end of a connection, in the form that Tornado expects.
 
-    >>> str(Peer(socket.AF_INET, ("203.0.113.7", 50000)))
+    >>> str(Peer("203.0.113.7", same_machine=False))
     '203.0.113.7'
     """
 
     protocol = "http"
 
-    def __init__(self, family: int, address: Any) -> None:
-        inet = family in (socket.AF_INET, socket.AF_INET6)
-        self.address = address
-        self.remote_ip = str(address[0]) if inet and address else "0.0.0.0"
+    def __init__(self, remote_ip: str, *, same_machine: bool) -> None:
+        self.remote_ip = remote_ip
+        self.same_machine = same_machine
+
+    @classmethod
+    def of(cls, connected: socket.socket, address: Any) -> "Peer":
+        """That of an accepted socket and the address that came with it."""
+        if connected.family == socket.AF_UNIX:
+            return cls(UNIX_PEER, same_machine=True)
+        remote_ip, own = str(address[0]), connected.getsockname()[0]
+        return cls(
+            remote_ip, same_machine=remote_ip == own or remote_ip.startswith("127.")
+        )
 
     def __str__(self) -> str:
         return self.remote_ip

@@ -3,6 +3,7 @@
 Policies over plain values that know neither Tornado nor the cache.
 """
 
+from .client_address import UNIX_PEER, TrustedProxy, client_address, is_trusted
 from .cors import CorsPolicy, HeaderPairs
 from .openapi import load_openapi
 from .quotas import Quota, RequestLimits
@@ -20,7 +21,6 @@ from .request_parsing import (
     SubjectRequest,
     TokenRequest,
     check_body,
-    client_address,
     form_object,
     json_object,
     query_object,
@@ -39,6 +39,7 @@ from .simple_request import parse_simple_request
 
 __all__ = [
     "MAX_BODY_BYTES",
+    "UNIX_PEER",
     "Answer",
     "Caller",
     "CorsPolicy",
@@ -50,6 +51,7 @@ __all__ = [
     "SessionReader",
     "SubjectRequest",
     "TokenRequest",
+    "TrustedProxy",
     "Variant",
     "bearer_token",
     "check_body",
@@ -58,6 +60,7 @@ __all__ = [
     "form_object",
     "header_lines",
     "is_token",
+    "is_trusted",
     "json_object",
     "load_openapi",
     "make_answer",
