@@ -68,6 +68,7 @@ class Connection(asyncio.Protocol):
     _message: Message | None = None
     _serving: "asyncio.Task[None] | None" = None
     _connected = False
+    _half_closed = False
     _closing = False
     _linger_until = 0.0
 
@@ -103,18 +104,19 @@ class Connection(asyncio.Protocol):
         if self._serving is None:
             if self._answer_fast(data):
                 return
-            self._serving = asyncio.create_task(self._serve())
+            self._serving = asyncio.create_task(self._serve(self._stream))
         self._stream.feed(data)
 
     def eof_received(self) -> bool:
         """Answer the requests received before a half-close, then close."""
         self._options.write_batch.flush()
+        self._half_closed = True
         if self._closing:
             return self._stream.unwritten
         if self._serving is None:
             if not self._stream.unwritten:
                 return False
-            self._serving = asyncio.create_task(self._serve())
+            self._serving = asyncio.create_task(self._serve(self._stream))
         self._stream.feed_eof()
         if self._message is not None:
             self._message.client_half_closed()
@@ -132,6 +134,10 @@ class Connection(asyncio.Protocol):
         """Fail what waits on the stream, and tell the listener."""
         self._stream.connection_lost()
         self._server.on_close(self)
+        # Reference cycles, which would stay until the collector's next full run.
+        del self._stream, self._transport
+        self._serving = self._message = None
+        self._connected = False
 
     # -- for the listener -------------------------------------------------
 
@@ -162,7 +168,7 @@ class Connection(asyncio.Protocol):
         elif self._closing:
             self._abort_after_linger(now)
         elif now >= self._timeout_at and not (self._message and self._message.received):
-            self.abort()  # nothing is unsent
+            self.close()
 
     def _abort_if_stalled(self, sent: int, now: float) -> None:
         """Abort if the kernel took none of what is owed since it was last counted."""
@@ -217,11 +223,10 @@ class Connection(asyncio.Protocol):
             self._stream.written += size
             self._options.write_batch.add(self._transport, parts)
 
-    async def _serve(self) -> None:
+    async def _serve(self, stream: Stream) -> None:
         """Let Tornado read and answer all that has arrived."""
-        stream = self._stream
         try:
-            while await self._serve_one() and not stream.closed():
+            while await self._serve_one(stream) and not stream.closed():
                 if not stream.unread and not stream.at_eof:
                     self._busy_until = 0.0
                     self._await_request()
@@ -235,16 +240,16 @@ class Connection(asyncio.Protocol):
             self._message = None
         stream.close()
 
-    async def _serve_one(self) -> bool:
+    async def _serve_one(self, stream: Stream) -> bool:
         """Serve one request; whether the connection is kept after it.
 
         None is read while much of earlier answers is unsent: with the fast path's same
         rule, the transport holds at most 192 KiB for a client (see `Stream`).
         """
-        await self._stream.writable()
+        await stream.writable()
         self._await_request()
         message = self._message = Message(
-            cast(IOStream, self._stream), False, self._options.params, self.peer
+            cast(IOStream, stream), False, self._options.params, self.peer
         )
         return await message.read_response(self._server.start_request(self, message))
 
@@ -262,7 +267,8 @@ class Connection(asyncio.Protocol):
         self._closing = True
         self._options.write_batch.flush()
         transport = self._transport
-        if not (self._stream.unread or _has_unread(self._socket)):
+        unread = self._stream.unread or _has_unread(self._socket)
+        if self._half_closed or not unread:
             transport.close()
         elif not transport.is_closing():
             transport.resume_reading()

@@ -31,6 +31,8 @@ PIECE_BYTES: Final = 128 * 1024
 
 _Find = Callable[[bytearray], int]
 
+_TOO_FAR: Final = "What is looked for is not within the bound"
+
 
 class Stream:
     r"""A buffer of what was received, and the way to the transport for what is written.
@@ -139,7 +141,7 @@ class Stream:
             nonlocal searched
             match = search(received, max(0, searched - _OVERLAP_BYTES))
             searched = len(received)
-            return _within(max_bytes, match.end() if match else 0, len(received))
+            return _bounded(match.end() if match else 0, len(received), max_bytes)
 
         return self._read(find)
 
@@ -151,7 +153,7 @@ class Stream:
         def find(received: bytearray) -> int:
             at = received.find(delimiter) + 1
             end = at + len(delimiter) - 1 if at else 0
-            return _within(max_bytes, end, len(received))
+            return _bounded(end, len(received), max_bytes)
 
         return self._read(find)
 
@@ -239,24 +241,19 @@ class Stream:
         reading, find = self._reading, self._find
         if reading is None or find is None:
             return
-        fault: Exception = StreamClosedError()
-        end = 0
-        if not self._closed:
-            try:
-                end = find(self._received)
-            except UnsatisfiableReadError as too_long:
-                fault = too_long
-            else:
-                if not end and not self._at_eof:
-                    return
+        end = 0 if self._closed else find(self._received)
+        if end == 0 and not self._at_eof:
+            return
         self._reading = None
-        taken = self._take(end)
+        taken = self._take(end) if end > 0 else b""
         if reading.done():
             return  # cancelled
-        if end:
+        if taken:
             reading.set_result(taken)
         else:
-            reading.set_exception(fault)
+            reading.set_exception(
+                StreamClosedError() if end == 0 else UnsatisfiableReadError(_TOO_FAR)
+            )
             reading.exception()  # marks it retrieved: the reader may be gone
 
     def _take(self, end: int) -> bytes:
@@ -272,8 +269,12 @@ class Stream:
         return taken
 
 
-def _within(max_bytes: int | None, end: int, available: int) -> int:
-    """``end`` (0: not found yet); raises where it is, or would be, past the bound."""
+def _bounded(end: int, available: int, max_bytes: int | None) -> int:
+    """``end``, 0 for not found yet; -1 if it is, or would be, past the bound.
+
+    No exception is raised where it is noticed: its traceback would hold the frame that
+    holds it, a cycle for each malformed request.
+    """
     if max_bytes is not None and (end or available) > max_bytes:
-        raise UnsatisfiableReadError("Nothing to be found within the bound")
+        return -1
     return end
