@@ -20,6 +20,9 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     bad_token: BadToken = "401"
     """401 and 403 in JSON; 200 with ``{"status":0,…}``; 400 with ``{"error":…}``."""
 
+    answers_for: int | None = None
+    """The student (by id) whose data every good token is given, whoever it names."""
+
     required_origin: str | None = None
     """The `Origin` without which authenticate answers 403."""
 
