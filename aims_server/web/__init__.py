@@ -3,9 +3,9 @@
 Policies over plain values that know neither Tornado nor the cache.
 """
 
-from .client_address import UNIX_PEER, TrustedProxy, client_address, is_trusted
 from .cors import CorsPolicy, HeaderPairs
 from .openapi import documented_statuses, load_openapi
+from .proxies import UNIX_PEER, TrustedProxy, client_address, is_trusted
 from .quotas import Quota, RequestLimits
 from .representation import (
     Answer,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from aims_server.web.client_address import client_address, is_trusted
+from aims_server.web.proxies import client_address, is_trusted
 
 ADDRESSES = st.ip_addresses().map(str)
 PROXIES = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
