@@ -16,6 +16,7 @@ from .domain import attendance as figures
 from .errors import (
     ApiError,
     Forbidden,
+    TokenRefused,
     UpstreamError,
     UpstreamTimeout,
 )
@@ -49,6 +50,7 @@ class AimsService:
         answer_cache: AnswerCache,
         *,
         request_seconds: float,
+        target_percent: int = 75,
         prefetch_on_login: bool = True,
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
@@ -56,6 +58,7 @@ class AimsService:
         self.answer_cache = answer_cache
         self._upstream = upstream
         self._request_seconds = request_seconds
+        self._target = target_percent
         self._prefetch_on_login = prefetch_on_login
         self._clock = clock
         self._wall = wall
@@ -91,7 +94,7 @@ class AimsService:
 
         async def fill(within: Deadline) -> Entry[Answer]:
             files, made_at = await self._files(caller, within, fresh=fresh)
-            answer = await make_answer(msgspec.json.encode(figures.attendance(files)))
+            answer = await make_answer(msgspec.json.encode(figures.attendance(files, self._target)))
             return self.answer_cache.new_answer(session, answer, made_at=made_at)
 
         return await self.answer_cache.answer(
@@ -107,10 +110,14 @@ class AimsService:
         async def fill(within: Deadline) -> Entry[Answer]:
             files, _ = await self._files(caller, within, fresh=fresh)
             days = await self._every_subject(caller, files, within)
-            page = figures.all_attendance(files, days, self._timestamp())
+            page = figures.all_attendance(
+                files, days, self._timestamp(), self._target, self._upstream.note_cards
+            )
             answer = await make_answer(msgspec.json.encode(page))
+            # What the platform has answered is kept as long as any answer; what it
+            # has not is soon asked for again.
             return self.answer_cache.new_answer(
-                session, answer, complete=not page.incomplete
+                session, answer, complete=None not in days.values()
             )
 
         return await self.answer_cache.answer(
@@ -159,9 +166,10 @@ class AimsService:
         session = caller.session
 
         async def fill(within: Deadline) -> Entry[Answer]:
-            body = await self._upstream.quizzes(caller.token, within)
+            quizzes = await self._upstream.quizzes(caller.token, within)
             session.verified = True
-            return self.answer_cache.new_answer(session, await make_answer(body))
+            answer = await make_answer(quizzes.body)
+            return self.answer_cache.new_answer(session, answer)
 
         return await self.answer_cache.answer(
             QUIZ, session, fill, deadline, fresh=fresh
@@ -192,15 +200,17 @@ class AimsService:
     async def _every_subject(
         self, caller: Caller, files: CourseFiles, deadline: Deadline
     ) -> dict[int, figures.SubjectDays | None]:
+        if not files.courses:
+            return {}
         student_id = files.student_id or caller.session.student_id
         if student_id is None:
             raise UpstreamError
-        failures: list[UpstreamError] = []
+        failures: list[ApiError] = []
 
         async def days_of(course: Course) -> figures.SubjectDays | None:
             try:
                 return await self._subject(caller, student_id, course.cf_id, deadline)
-            except UpstreamError as failure:
+            except (UpstreamError, TokenRefused) as failure:
                 failures.append(failure)
                 return None
 
@@ -212,11 +222,18 @@ class AimsService:
     async def _subject(
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
     ) -> figures.SubjectDays:
-        cards = await self._upstream.cards(caller.token, student_id, cf_id, deadline)
+        had = await self._upstream.cards(caller.token, student_id, cf_id, deadline)
+        if had.student_id not in (None, student_id):
+            raise UpstreamError
         caller.session.verified = True
-        if len(cards) < _MANY_RECORDS:
-            return figures.subject_days(cards)
-        return await self._turns.run(lambda: figures.subject_days(cards))
+        note = self._upstream.note_cards
+
+        def counted() -> figures.SubjectDays:
+            return figures.subject_days(had.cards, note, complete=had.complete)
+
+        if len(had.cards) < _MANY_RECORDS:
+            return counted()
+        return await self._turns.run(counted)
 
     def _timestamp(self) -> str:
         now = datetime.fromtimestamp(self._wall(), UTC)
@@ -244,7 +261,7 @@ def _claim(session: Session, files: CourseFiles) -> None:
     session.verified = True
 
 
-def _worst(failures: list[UpstreamError]) -> UpstreamError:
+def _worst(failures: list[ApiError]) -> ApiError:
     """What to tell when no subject could be had: a timeout if there was one."""
     for failure in failures:
         if isinstance(failure, UpstreamTimeout):

@@ -33,6 +33,7 @@ _INTEREST: Final = {
 _LINE: Final = re.compile(
     rb"(?P<status>HTTP/.*)"
     rb"|(?i:Retry-After):(?P<pause>[\t -~\x80-\xff]*)"
+    rb"|(?i:Location):(?P<location>[\t -~\x80-\xff]*)"
     rb"|[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*"
     rb"|",
     re.DOTALL,
@@ -60,12 +61,20 @@ class Reply(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     retry_after: str | None
+    location: str | None = None
 
 
 class _Call:
     """A call on its way, and what has come of its answer."""
 
-    __slots__ = ("_body", "_most", "_retry_after", "outcome", "request")
+    __slots__ = (
+        "_body",
+        "_location",
+        "_most",
+        "_retry_after",
+        "outcome",
+        "request",
+    )
 
     def __init__(
         self, request: Request, outcome: "asyncio.Future[Reply | int]", most: int
@@ -75,6 +84,7 @@ class _Call:
         self._most = most
         self._body = BytesIO()
         self._retry_after: str | None = None
+        self._location: str | None = None
 
     # Curl's callbacks. An exception in one would be printed to stderr by pycurl, past
     # any logging; taking less than what was offered fails the call as cleanly.
@@ -85,7 +95,9 @@ class _Call:
         if match is None:
             return 0
         if match.lastgroup == "status":  # the one before was of an interim answer
-            self._retry_after = None
+            self._retry_after = self._location = None
+        elif match.lastgroup == "location":
+            self._location = match["location"].decode("latin-1").strip()
         elif match.lastgroup == "pause":
             self._retry_after = match["pause"].decode("latin-1").strip()
         return None
@@ -98,7 +110,7 @@ class _Call:
 
     def end(self, status: int) -> None:
         """The answer is whole."""
-        reply = Reply(status, self._body.getvalue(), self._retry_after)
+        reply = Reply(status, self._body.getvalue(), self._retry_after, self._location)
         self.settle(reply)
 
     def settle(self, outcome: Reply | int) -> None:
