@@ -1,8 +1,8 @@
 """The settings: one table of variables, read from a mapping and checked as a whole.
 
 Each field of `Settings` carries its variable's name, meaning and parser; whatever else
-speaks about settings (the example file, the README, `aims-server check`) is made from
-that table or tested against it.
+speaks about settings (the example file, docs/operations.rst, `aims-server check`) is
+made from that table or tested against it.
 
 An empty value means the default, so that ``METRICS_TOKEN=`` in a file is no fault.
 """
@@ -130,6 +130,12 @@ class Settings:
         FLAG,
         "A login that succeeds warms the student's answers in the background.",
     )
+    attendance_target_percent: int = setting(
+        "ATTENDANCE_TARGET_PERCENT",
+        "75",
+        whole(1, 100),
+        "Share of classes that the planner's figures aim at.",
+    )
     trusted_proxies: tuple[Network, ...] = setting(
         "TRUSTED_PROXIES", "", NETWORKS, "Proxies whose X-Forwarded-For is believed."
     )
@@ -179,7 +185,7 @@ class Settings:
                 values[variable.field] = variable.parse(text)
             except ValueError:
                 faults.append(variable.fault(text))
-        faults += _disagreements(values)
+        faults += _conflicts(values)
         if faults:
             raise SettingsError(tuple(faults))
         return cls(**values)
@@ -191,8 +197,8 @@ class Settings:
         return min(wanted, self.max_concurrent_requests)
 
     def warnings(self) -> tuple[str, ...]:
-        """Say what is allowed but hardly meant, one sentence each."""
-        return tuple(_doubts(self))
+        """What is allowed but probably not intended, one sentence each."""
+        return tuple(_warnings(self))
 
 
 VARIABLES: Final = variables_of(Settings)
@@ -225,12 +231,12 @@ def load_settings(
 
 
 def effective(settings: Settings) -> list[tuple[str, str]]:
-    """Give each variable's name and value as it would be written, secrets masked."""
+    """Each variable's name and value as it would be written, secrets masked."""
     return [(row.name, row.format(getattr(settings, row.field))) for row in VARIABLES]
 
 
-def _disagreements(values: Mapping[str, Any]) -> Iterator[str]:
-    """Check what variables say together, as far as each is right by itself."""
+def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
+    """Faults of variables that are valid alone but not together."""
     workers = values.get("workers", 0)
     calls = values.get("max_concurrent_requests", workers)
     if workers > calls:
@@ -240,7 +246,7 @@ def _disagreements(values: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _doubts(settings: Settings) -> Iterator[str]:
+def _warnings(settings: Settings) -> Iterator[str]:
     base = urlsplit(settings.external_api_base)
     if base.scheme == "http" and not _is_loopback(base.hostname or ""):
         yield (

@@ -1,4 +1,4 @@
-"""Reading what a client sent, from plain values: ids, addresses, bodies, conditions.
+"""Reads what a client sent, from plain values: ids, addresses, bodies, conditions.
 
 Nothing here knows a web framework; a value that cannot be accepted raises one of
 :mod:`aims_server.errors`.
@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from ..errors import InvalidRequest, TooLarge, UnsupportedMediaType
+from ..text import whole_number
 
 __all__ = [
     "MAX_BODY_BYTES",
@@ -70,8 +71,8 @@ class SubjectRequest(msgspec.Struct, rename="camel"):
     def ids(self) -> tuple[int, int]:
         """``(student id, course-file id)``; raises :class:`InvalidRequest`."""
         return (
-            _whole_number("studentId", self.student_id),
-            _whole_number("cfId", self.cf_id),
+            _id("studentId", self.student_id),
+            _id("cfId", self.cf_id),
         )
 
 
@@ -93,11 +94,15 @@ def client_address(
     It is the socket's peer, unless that is a trusted proxy: then the right-most
     address of ``X-Forwarded-For`` that is not itself a trusted proxy. What stands to
     the left of it was written by the client and proves nothing.
+
+    >>> trusted = [ipaddress.ip_network("10.0.0.0/8")]
+    >>> client_address("10.0.0.1", ["192.0.2.9, 203.0.113.7"], trusted)
+    '203.0.113.7'
     """
     if not trusted:
         return peer
     nearest = peer
-    for hop in _way_back(peer, forwarded_for):
+    for hop in _hops(peer, forwarded_for):
         address = _parsed(hop)
         if address is None:
             return nearest
@@ -146,9 +151,9 @@ def query_object(fields: dict[str, Any], shape: type[Shape]) -> Shape:
         raise InvalidRequest(f"The request does not fit: {fault}.") from fault
 
 
-@lru_cache(64)  # a client always sends the same, and there are few kinds of clients
+@lru_cache(64)  # browsers send one of a few values
 def accepts_gzip(accept_encoding: str | None) -> bool:
-    """Whether the client takes gzip, and likes it no less than the plain form
+    """Whether gzip is acceptable and preferred to the plain form, or equal to it
     (RFC 9110 12.5.3; ``q=0`` is a refusal).
     """
     if not accept_encoding:
@@ -172,8 +177,8 @@ def wants_fresh(cache_control: str | None) -> bool:
 
 def _decoded(body: bytes, shape: type[Shape]) -> Shape:
     try:
-        # Not into the shape at once: fields it does not know would be skipped without
-        # a look, and a body that is no valid JSON or no UTF-8 must not pass.
+        # Not into the shape at once: msgspec skips unknown fields without validating
+        # them, and a body that is no valid JSON or no UTF-8 must not pass.
         body.decode()
         whole = msgspec.json.decode(body)
     except RecursionError:
@@ -188,15 +193,15 @@ def _decoded(body: bytes, shape: type[Shape]) -> Shape:
 
 
 def _is_deeper(value: dict[str, Any], levels: int) -> bool:
-    row: list[Any] = [value]
+    level: list[Any] = [value]
     for _ in range(levels):
-        row = [
+        level = [
             inner
-            for outer in row
+            for outer in level
             for inner in (outer.values() if isinstance(outer, dict) else outer)
             if isinstance(inner, dict | list)
         ]
-        if not row:
+        if not level:
             return False
     return True
 
@@ -213,13 +218,12 @@ def _checked(request: Shape) -> Shape:
     return request
 
 
-def _whole_number(name: str, value: float | str) -> int:
+def _id(name: str, value: float | str) -> int:
     if isinstance(value, str):
-        whole = value.isascii() and value.isdigit() and len(value) < 19
+        number = whole_number(value)
     else:
-        whole = value == int(value)  # to JSON, 5.0 is a whole number too
-    number = int(value) if whole else 0
-    if not 0 < number < 10**18:
+        number = int(value) if value == int(value) else None  # in JSON 5.0 is 5
+    if number is None or not 0 < number < 10**18:
         raise InvalidRequest(f"The field {name} must be a whole number.")
     return number
 
@@ -235,8 +239,8 @@ def _weight(parameter: str) -> float:
     return float(match.group(1)) if match else 0.0
 
 
-def _way_back(peer: str, forwarded_for: Sequence[str]) -> Iterator[str]:
-    """The addresses a request came through, the nearest first."""
+def _hops(peer: str, forwarded_for: Sequence[str]) -> Iterator[str]:
+    """The addresses that a request came through, the nearest first."""
     yield peer
     for line in reversed(forwarded_for):
         yield from map(str.strip, reversed(line.split(",")))
@@ -247,5 +251,5 @@ def _parsed(text: str) -> Address | None:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    # A socket for both families gives IPv4 peers in IPv6 clothes.
+    # A dual-stack socket gives IPv4 peers as IPv4-mapped IPv6 addresses.
     return getattr(address, "ipv4_mapped", None) or address
