@@ -153,7 +153,9 @@ class AimsService:
         files, made_at = await self._files(caller, deadline, fresh=fresh)
         page = figures.attendance(files, self._target)
         answer = await make_answer(msgspec.json.encode(page))
-        return self.answer_cache.new_answer(caller.session, answer, made_at=made_at)
+        return self.answer_cache.new_answer(
+            caller.session, answer, made_at=made_at, complete=bool(files.courses)
+        )
 
     async def _all_attendance(
         self, caller: Caller, deadline: Deadline, fresh: bool
@@ -166,10 +168,9 @@ class AimsService:
         )
         answer = await make_answer(msgspec.json.encode(page))
         # What the platform has answered, whatever it is, is kept as any answer; what it
-        # has not is soon asked for again.
-        return self.answer_cache.new_answer(
-            caller.session, answer, complete=None not in days.values()
-        )
+        # has not is soon asked for again, and so is a student without any course.
+        complete = bool(files.courses) and None not in days.values()
+        return self.answer_cache.new_answer(caller.session, answer, complete=complete)
 
     async def _quiz(self, caller: Caller, deadline: Deadline, _: bool) -> Entry[Answer]:
         """The platform's evaluated quizzes, unchanged."""

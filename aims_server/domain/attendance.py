@@ -248,6 +248,7 @@ def _subject(
     course: Course, days: SubjectDays | None, target: int, *, believed: bool
 ) -> Subject:
     counts = course.counts
+    totals: tuple[Number, Number, Number]
     if days is not None and (believed or counts is None):
         totals = days.total_present, days.total_absent, days.total_leave
     else:

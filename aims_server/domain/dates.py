@@ -13,8 +13,14 @@ from typing import Final, NamedTuple
 __all__ = ["When", "when", "when_started"]
 
 
+_NO_TIME: Final = 24 * 60
+
+
 class When(NamedTuple):
-    """A day, "YYYY-MM-DD", and minutes since midnight; "" and -1 where unknown."""
+    """A day, "YYYY-MM-DD", "" where unknown, and the minute of the day.
+
+    An unknown minute is 24 * 60: what has no time comes last.
+    """
 
     day: str
     minute: int
@@ -65,7 +71,7 @@ def when_started(start_time: str) -> When | None:
     """Return day and time of a `start_time` that needs no other text, else None."""
     start = " ".join(start_time.split())
     found = When(_day(start), _minute(start))
-    sure = found.day and found.minute > 0 and not _ZONE.search(start)
+    sure = found.day and 0 < found.minute < _NO_TIME and not _ZONE.search(start)
     return found if sure else None
 
 
@@ -88,9 +94,11 @@ def when(start_time: str, date_formatted: str) -> When:
         day = of_start or of_words
     else:
         day = of_words or (of_start if zone["zone"] in _INDIA else "")
-    minute = -1 if zone else _minute(start)
-    if minute <= 0:  # midnight is what a date without a time was turned into
-        minute = max(minute, _minute(worded))
+    minute = _NO_TIME if zone else _minute(start)
+    if minute == 0:  # midnight is what a date without a time was turned into
+        minute = _minute(worded) % _NO_TIME
+    elif minute == _NO_TIME:
+        minute = _minute(worded)
     return When(day, minute)
 
 
@@ -114,13 +122,13 @@ def _date(found: re.Match[str]) -> date:
 
 
 def _minute(text: str) -> int:
-    """Return the minute of the day of a text's first time, -1 if it has none."""
+    """Return the minute of the day of a text's first time."""
     found = _TIME.search(text)
     if found is None:
-        return -1
+        return _NO_TIME
     hour, minute = int(found["hour"]), int(found["minute"])
     if found["half"]:
         if not 1 <= hour <= 12:
-            return -1
+            return _NO_TIME
         hour = hour % 12 + (12 if found["half"].lower() == "pm" else 0)
-    return 60 * hour + minute if hour < 24 and minute < 60 else -1
+    return 60 * hour + minute if hour < 24 and minute < 60 else _NO_TIME

@@ -117,10 +117,10 @@ def _sorted_by_day(cards: Sequence[Card]) -> list[tuple[str, list[Card]]]:
     ]
 
 
-def _place(card: Card) -> tuple[str, bool, int, str, str, str, str]:
+def _place(card: Card) -> tuple[str, int, str, str, str, str]:
     day, minute = when(card.start_time, card.date_formatted)
     texts = card.start_time, card.state, card.date_formatted, card.faculty_name
-    return (day, minute < 0, minute, *texts)  # those without a time come last
+    return (day, minute, *texts)
 
 
 def _day(day: str, cards: list[Card], note: Note) -> Day:

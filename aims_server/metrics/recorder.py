@@ -203,7 +203,7 @@ class Metrics:
         self._retries.labels(endpoint).inc()
 
     def upstream_oddity(self, endpoint: str, kind: str) -> None:
-        """A part of an answer of the platform could not be read; see labels.ODDITIES."""
+        """A part of an answer of the platform could not be read (labels.ODDITIES)."""
         self._oddities.labels(endpoint, kind).inc()
 
     def limited(self, kind: str) -> None:

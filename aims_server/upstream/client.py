@@ -19,7 +19,7 @@ from ..errors import (
 )
 from ..text import whole_number
 from ..web import is_token
-from . import models
+from . import messages, models
 from .oddities import Note, Oddities
 from .resilience import ResiliencePolicy
 from .serial_executor import SerialExecutor
@@ -170,7 +170,6 @@ class UpstreamClient:
         decode: Callable[[bytes, Note], Decoded],
         deadline: Deadline,
     ) -> Decoded:
-        note = self._oddities.of(endpoint)
         # The header works for /cards too; clients that put the token into the query
         # there leave it in every log and proxy on the way.
         headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
@@ -181,12 +180,13 @@ class UpstreamClient:
                 "GET", url, headers=headers, seconds=seconds
             )
             body = _checked_body(reply)
-            try:
-                if len(body) < _LARGE_BODY:
-                    return decode(body, note)
-                return await self._turns.run(lambda: decode(body, note))
-            except models.BadShape as fault:
-                raise UpstreamError from fault
+            with self._oddities.noting(endpoint) as note:
+                try:
+                    if len(body) < _LARGE_BODY:
+                        return decode(body, note)
+                    return await self._turns.run(lambda: decode(body, note))
+                except models.BadShape as fault:
+                    raise UpstreamError from fault
 
         return await self._guard.call(endpoint, attempt, deadline)
 
@@ -194,16 +194,16 @@ class UpstreamClient:
 def _checked_body(reply: Reply) -> bytes:
     """The body of an answer that may be decoded; raises for every other."""
     status, body = reply.status, reply.body
-    if len(body) < _LARGEST_REFUSAL and models.refuses_token(status, body):
+    if len(body) < _LARGEST_REFUSAL and messages.refuses_token(status, body):
         raise TokenRefused
     if 200 <= status < 300:
         return body
     _check_health(reply)
-    if status == 404 and models.text_of(body) is not None:
+    if status == 404 and messages.says_nothing_there(body):
         return models.NO_ROWS
     if 400 <= status < 500:
         raise UpstreamRejected
-    if models.leads_to_login(reply.location):
+    if messages.leads_to_login(reply.location):
         raise TokenRefused
     raise UpstreamError  # a redirect, or something that is no final status
 

@@ -13,8 +13,8 @@ from msgspec import Meta, Struct
 
 from . import wire
 from .fields import Number, Scalar, name, number, percent, sum_of, whole
+from .messages import speaks_of_account, text_of
 from .oddities import Note, ignore
-from .refusals import leads_to_login, refuses_token, speaks_of_account, text_of
 from .wire import BadShape
 
 __all__ = [
@@ -31,13 +31,10 @@ __all__ = [
     "decode_cards",
     "decode_course_files",
     "decode_quizzes",
-    "leads_to_login",
     "merge_pages",
     "more_follows",
     "pack_course_files",
     "read_login",
-    "refuses_token",
-    "text_of",
     "unpack_course_files",
 ]
 
@@ -352,7 +349,7 @@ def _has_blank_mark(cards: Sequence[Card | wire.Record]) -> bool:
     """Whether a plain list has a mark of blanks, for which `status` may speak."""
     if not cards or not isinstance(cards[0], Card):
         return False
-    return not all(map(str.strip, {card.state for card in cards}))
+    return not all({(card.state or "").strip() for card in cards})
 
 
 def _card(record: wire.Record, note: Note) -> Card | None:

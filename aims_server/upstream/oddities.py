@@ -6,7 +6,8 @@ are a student's.
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, Protocol, TypeAlias
 
 __all__ = ["Note", "Oddities", "OddityObserver", "ignore"]
@@ -47,6 +48,15 @@ class Oddities:
         self._clock = clock
         self._quiet_until: dict[tuple[str, str], float] = {}
         self._unlogged: dict[tuple[str, str], int] = {}
+
+    @contextmanager
+    def noting(self, endpoint: str) -> Iterator[Note]:
+        """Give a `Note` for one answer; one that fails altogether has no oddity."""
+        notes: list[tuple[str, str]] = []
+        yield lambda kind, shape: notes.append((kind, shape))
+        note = self.of(endpoint)
+        for kind, shape in notes:
+            note(kind, shape)
 
     def of(self, endpoint: str) -> Note:
         """Return the `Note` of one endpoint."""

@@ -1,4 +1,4 @@
-"""Which answers of the platform mean that it does not accept the token or the login.
+"""What the platform's messages mean: a refused token, an account, nothing there.
 
 The platform's wording is not known. What stands here are the words of its framework
 (tymon/jwt-auth for Laravel, firebase/php-jwt) and of platforms of its kind, English
@@ -11,7 +11,13 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-__all__ = ["leads_to_login", "refuses_token", "speaks_of_account", "text_of"]
+__all__ = [
+    "leads_to_login",
+    "refuses_token",
+    "says_nothing_there",
+    "speaks_of_account",
+    "text_of",
+]
 
 _LONGEST_TEXT: Final = 200
 
@@ -61,6 +67,16 @@ _PROGRAM: Final = re.compile(
     re.IGNORECASE,
 )
 _LONGEST_ACCOUNT_TEXT: Final = 120
+
+_THINGS: Final = (
+    r"(?:records?|data|rows?|courses?|course files?|subjects?|attendances?|classes"
+    r"|class|quiz|quizzes|cards?|results?|schedules?|timetables?|entries)"
+)
+_NOTHING: Final = re.compile(
+    rf"\bno (?:\w+ ){{0,3}}?{_THINGS}\b|\bnothing (?:was )?found\b"
+    rf"|\b{_THINGS} (?:was |were |is |are )?(?:not found|not available|empty)\b",
+    re.IGNORECASE,
+)
 
 
 class _Answer(Struct, frozen=True):
@@ -116,6 +132,18 @@ def text_of(body: bytes) -> str | None:
     """Return what a JSON answer says in words, None if it says nothing."""
     answer = _read(body)
     return None if answer is None else next(iter(_texts(answer)), None)
+
+
+def says_nothing_there(body: bytes) -> bool:
+    """Whether a 404 tells of an empty list rather than of a wrong address.
+
+    >>> says_nothing_there(b'{"msg":"No records found"}')
+    True
+    >>> says_nothing_there(b'{"message":"Not Found"}')
+    False
+    """
+    answer = _read(body)
+    return answer is not None and any(map(_NOTHING.search, _texts(answer)))
 
 
 def speaks_of_account(text: str) -> bool:
