@@ -20,6 +20,7 @@ from .errors import (
     UpstreamTimeout,
 )
 from .upstream import (
+    CallerKey,
     Course,
     CourseFiles,
     LoginAnswer,
@@ -64,14 +65,21 @@ class AimsService:
 
     @property
     def upstream_state(self) -> str:
-        """Whether the platform is being asked: "closed", "open" or "half-open"."""
+        """Whether the platform is being asked: "closed", "half-open" or "open"."""
         return self._upstream.state
 
+    @property
+    def endpoint_states(self) -> dict[str, str]:
+        """The same for each of the platform's endpoints; the above is the worst."""
+        return self._upstream.endpoint_states
+
     async def log_in(
-        self, username: str, password: str, deadline: Deadline
+        self, username: str, password: str, address: str, deadline: Deadline
     ) -> LoginAnswer:
         """The platform's answer to a login; never kept, never repeated."""
-        return await self._upstream.log_in(username, password, deadline)
+        return await self._upstream.log_in(
+            username, password, CallerKey.address(address), deadline
+        )
 
     def prefetch(self, caller: Caller) -> None:
         """Begin to gather the three pages a student opens after a login, if this
@@ -159,7 +167,7 @@ class AimsService:
         session = caller.session
 
         async def fill(within: Deadline) -> Entry[Answer]:
-            body = await self._upstream.quizzes(caller.token, within)
+            body = await self._upstream.quizzes(caller.token, _key(caller), within)
             session.verified = True
             return self.answer_cache.new_answer(session, await make_answer(body))
 
@@ -180,7 +188,9 @@ class AimsService:
         session = caller.session
 
         async def fill(within: Deadline) -> Entry[bytes]:
-            files = await self._upstream.course_files(caller.token, within)
+            files = await self._upstream.course_files(
+                caller.token, _key(caller), within
+            )
             _claim(session, files)
             return self.answer_cache.new_intermediate(session, pack_course_files(files))
 
@@ -212,7 +222,9 @@ class AimsService:
     async def _subject(
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
     ) -> figures.SubjectDays:
-        cards = await self._upstream.cards(caller.token, student_id, cf_id, deadline)
+        cards = await self._upstream.cards(
+            caller.token, _key(caller), student_id, cf_id, deadline
+        )
         caller.session.verified = True
         if len(cards) < _MANY_RECORDS:
             return figures.subject_days(cards)
@@ -233,6 +245,14 @@ class AimsService:
         task = asyncio.create_task(run())
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _key(caller: Caller) -> CallerKey:
+    """What the platform's side knows the caller by, as things stand now."""
+    session = caller.session
+    if session.verified and session.student_id is not None:
+        return CallerKey.student(session.student_id)
+    return CallerKey.address(caller.address)
 
 
 def _claim(session: Session, files: CourseFiles) -> None:

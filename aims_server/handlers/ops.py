@@ -15,6 +15,7 @@ __all__ = ["HealthHandler", "LiveHandler", "MetricsHandler", "NotFoundHandler"]
 
 class _UpstreamHealth(msgspec.Struct):
     state: str
+    endpoints: dict[str, str]
 
 
 class _Health(msgspec.Struct, rename="camel"):
@@ -49,7 +50,9 @@ class HealthHandler(BaseHandler):
             timestamp=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             version=__version__,
             uptime_seconds=int(lifecycle.uptime_seconds),
-            upstream=_UpstreamHealth(self.service.upstream_state),
+            upstream=_UpstreamHealth(
+                self.service.upstream_state, self.service.endpoint_states
+            ),
         )
         self.send_json(200, msgspec.json.encode(health))
 

@@ -210,6 +210,8 @@ class CurlPool(CurlAsyncHTTPClient):
         self._multi.remove_handle(curl)
         if curl_error is None:
             call.end(curl.getinfo(pycurl.HTTP_CODE))
+        elif curl_error == pycurl.E_OPERATION_TIMEDOUT and _never_connected(curl, call):
+            call.settle(pycurl.E_COULDNT_CONNECT)
         else:
             call.settle(curl_error)
         self._give_back(curl)
@@ -273,3 +275,9 @@ class CurlPool(CurlAsyncHTTPClient):
             self._handle_timeout()
         elif self._due < inf:
             self._set_timer()
+
+
+def _never_connected(curl: pycurl.Curl, call: _Call) -> bool:
+    """Whether a time-out was that of connecting, and not the call's own."""
+    connected = curl.getinfo(pycurl.PRETRANSFER_TIME) > 0
+    return not connected and call.request.connect_seconds < call.request.seconds

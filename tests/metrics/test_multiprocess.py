@@ -49,7 +49,9 @@ def test_workers_are_added_up(make_metrics):
     assert samples['aims_requests_total{method="GET",route="quiz",status="200"}'] == 3
     assert samples['aims_request_duration_seconds_count{route="quiz"}'] == 3
     assert samples["aims_upstream_slots_limit"] == 75
-    assert {f'aims_breaker_state{{worker="{n}"}}' for n in range(3)} < set(samples)
+    assert {f'aims_worker_resident_bytes{{worker="{n}"}}' for n in range(3)} < set(
+        samples
+    )
 
 
 def test_the_library_reads_the_files_as_we_do(make_metrics, tmp_path):
