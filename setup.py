@@ -65,9 +65,14 @@ setup(
             "hypothesis",
             "coverage>=7.10",
             "schemathesis",
+            "openapi-spec-validator",
+            "openapi-python-client",  # its clients are generated and used by a test
             "pyyaml",
             "uvloop>=0.22",  # for tests on both loops
             "docutils",
+            "sphinx>=9",
+            "furo",
+            "grimp",  # the map of docs/architecture.rst; import-linter stands on it
             "types-docutils",
             "ruff",
             "mypy>=2",

@@ -27,13 +27,15 @@ from .errors import ApiError, TokenRefused
 from .handlers import BaseHandler, FastPath, HandlerContext, Lifecycle, api, docs, ops
 from .http_server import ConnectionCounts, FramingGuard
 from .logs import AccessLog
-from .metrics import Metrics
+from .metrics import Metrics, MetricsMemory
+from .pages import LOGIN, PAGES
 from .ratelimit import BucketTable, RateLimiter
 from .service import AimsService
 from .upstream import (
     ENDPOINTS,
     Bulkhead,
     EndpointBreakers,
+    Oddities,
     ResiliencePolicy,
     RetryBudget,
     Transport,
@@ -59,6 +61,7 @@ class Machine:
         self.secret = secrets.token_bytes(32)
         self.buckets = BucketTable()
         self.connections = ConnectionCounts()
+        self.metrics = MetricsMemory()
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +125,7 @@ def build(
         ResiliencePolicy(slots, breakers, RetryBudget(), metrics, random=random.random),
         settings.external_api_base,
         settings.external_api_origin,
+        Oddities(metrics, clock),
     )
     store: MemoryStore[Any] = MemoryStore(
         settings.cache_max_mb * _MEGABYTE, clock=clock
@@ -144,6 +148,7 @@ def build(
         upstream,
         answer_cache,
         request_seconds=settings.request_timeout_seconds,
+        target_percent=settings.attendance_target_percent,
         prefetch_on_login=settings.prefetch_on_login,
         clock=clock,
         wall=wall,
@@ -179,11 +184,11 @@ def make_application(context: HandlerContext, metrics_token: str) -> Application
     """The route table."""
     common = {"context": context}
     routes: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
-        (r"/api/login", api.LoginHandler, common),
-        (r"/api/attendance", api.AttendanceHandler, common),
-        (r"/api/all-attendance", api.AllAttendanceHandler, common),
-        (r"/api/subject-attendance", api.SubjectAttendanceHandler, common),
-        (r"/api/quiz", api.QuizHandler, common),
+        (LOGIN.path, api.LoginHandler, common),
+        *(
+            (page.path, api.page_handler(page), {**common, "page": page})
+            for page in PAGES
+        ),
         (r"/health(?:/ready)?", ops.HealthHandler, common),
         (r"/health/live", ops.LiveHandler, common),
         (r"/metrics", ops.MetricsHandler, {**common, "token": metrics_token}),
@@ -192,7 +197,7 @@ def make_application(context: HandlerContext, metrics_token: str) -> Application
     ]
     return Application(
         routes,
-        default_handler_class=ops.NotFoundHandler,
+        default_handler_class=BaseHandler,
         default_handler_args=common,
         log_function=_handlers_log,
     )

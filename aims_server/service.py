@@ -4,8 +4,7 @@ Knows no HTTP.
 
 import asyncio
 import time
-from collections.abc import Coroutine
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 import msgspec
@@ -16,9 +15,12 @@ from .domain import attendance as figures
 from .errors import (
     ApiError,
     Forbidden,
+    TokenRefused,
     UpstreamError,
     UpstreamTimeout,
 )
+from .pages import ALL_ATTENDANCE, ATTENDANCE, PAGES, QUIZ, SUBJECT_ATTENDANCE, Page
+from .text import utc_timestamp
 from .upstream import (
     CallerKey,
     Course,
@@ -29,13 +31,12 @@ from .upstream import (
     pack_course_files,
     unpack_course_files,
 )
-from .web import Answer, Caller, Session, make_answer
+from .web import Answer, Caller, make_answer
 
-__all__ = ["ALL_ATTENDANCE", "ATTENDANCE", "QUIZ", "AimsService"]
+__all__ = ["AimsService"]
 
-ATTENDANCE: Final = "attendance"
-ALL_ATTENDANCE: Final = "all-attendance"
-QUIZ: Final = "quiz"
+_Loader = Callable[[Caller, Deadline, bool], Awaitable[Entry[Answer]]]
+
 _COURSE_FILES: Final = "course-files"
 # So many take about half a millisecond; fifteen such lists may come in one turn.
 _MANY_RECORDS: Final = 250
@@ -50,6 +51,7 @@ class AimsService:
         answer_cache: AnswerCache,
         *,
         request_seconds: float,
+        target_percent: int = 75,
         prefetch_on_login: bool = True,
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
@@ -57,10 +59,16 @@ class AimsService:
         self.answer_cache = answer_cache
         self._upstream = upstream
         self._request_seconds = request_seconds
+        self._target = target_percent
         self._prefetch_on_login = prefetch_on_login
         self._clock = clock
         self._wall = wall
         self._turns = SerialExecutor()
+        self._loaders: dict[str, _Loader] = {
+            ATTENDANCE.name: self._attendance,
+            ALL_ATTENDANCE.name: self._all_attendance,
+            QUIZ.name: self._quiz,
+        }
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -82,47 +90,27 @@ class AimsService:
         )
 
     def prefetch(self, caller: Caller) -> None:
-        """Begin to gather the three pages a student opens after a login, if this
-        service does so at all; returns at once.
+        """Begin to gather the pages that a student opens after a login, if this service
+        does so at all; returns at once.
         """
         if not self._prefetch_on_login:
             return
-        for ask in (self.attendance, self.all_attendance, self.quiz):
-            deadline = Deadline(self._request_seconds, self._clock)
-            self._in_background(ask(caller, deadline))
+        for page in PAGES:
+            if page.prefetched:
+                deadline = Deadline(self._request_seconds, self._clock)
+                self._in_background(self.page(page, caller, deadline))
 
-    async def attendance(
-        self, caller: Caller, deadline: Deadline, *, fresh: bool = False
+    async def page(
+        self, page: Page, caller: Caller, deadline: Deadline, *, fresh: bool = False
     ) -> Served[Answer]:
-        """The summary per course (``api.md`` 2.1), from the course files alone."""
-        session = caller.session
-
-        async def fill(within: Deadline) -> Entry[Answer]:
-            files, made_at = await self._files(caller, within, fresh=fresh)
-            answer = await make_answer(msgspec.json.encode(figures.attendance(files)))
-            return self.answer_cache.new_answer(session, answer, made_at=made_at)
-
+        """A page without parameters; with ``fresh`` a kept one only if it is new."""
+        load = self._loaders[page.name]
         return await self.answer_cache.answer(
-            ATTENDANCE, session, fill, deadline, fresh=fresh
-        )
-
-    async def all_attendance(
-        self, caller: Caller, deadline: Deadline, *, fresh: bool = False
-    ) -> Served[Answer]:
-        """Every subject, day by day (``api.md`` 2.2), in two round trips."""
-        session = caller.session
-
-        async def fill(within: Deadline) -> Entry[Answer]:
-            files, _ = await self._files(caller, within, fresh=fresh)
-            days = await self._every_subject(caller, files, within)
-            page = figures.all_attendance(files, days, self._timestamp())
-            answer = await make_answer(msgspec.json.encode(page))
-            return self.answer_cache.new_answer(
-                session, answer, complete=not page.incomplete
-            )
-
-        return await self.answer_cache.answer(
-            ALL_ATTENDANCE, session, fill, deadline, fresh=fresh
+            page.resource,
+            caller.session,
+            lambda within: load(caller, within, fresh),
+            deadline,
+            fresh=fresh,
         )
 
     async def subject_attendance(
@@ -135,7 +123,7 @@ class AimsService:
         *,
         fresh: bool = False,
     ) -> Served[Answer]:
-        """One subject, day by day (``api.md`` 2.3).
+        """One subject, day by day (docs/contract.rst 2.3).
 
         Raises :class:`Forbidden` for any student but the token's own.
         """
@@ -155,24 +143,9 @@ class AimsService:
             answer = await make_answer(msgspec.json.encode(page))
             return self.answer_cache.new_answer(session, answer)
 
-        resource = f"subject/{cf_id}/{subject}"
+        resource = f"{SUBJECT_ATTENDANCE.resource}/{cf_id}/{subject}"
         return await self.answer_cache.answer(
             resource, session, fill, deadline, fresh=fresh
-        )
-
-    async def quiz(
-        self, caller: Caller, deadline: Deadline, *, fresh: bool = False
-    ) -> Served[Answer]:
-        """The platform's evaluated quizzes, unchanged."""
-        session = caller.session
-
-        async def fill(within: Deadline) -> Entry[Answer]:
-            body = await self._upstream.quizzes(caller.token, _key(caller), within)
-            session.verified = True
-            return self.answer_cache.new_answer(session, await make_answer(body))
-
-        return await self.answer_cache.answer(
-            QUIZ, session, fill, deadline, fresh=fresh
         )
 
     async def close(self) -> None:
@@ -180,6 +153,39 @@ class AimsService:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+
+    async def _attendance(
+        self, caller: Caller, deadline: Deadline, fresh: bool
+    ) -> Entry[Answer]:
+        """The summary per course, from the course files alone."""
+        files, made_at = await self._files(caller, deadline, fresh=fresh)
+        page = figures.attendance(files, self._target)
+        answer = await make_answer(msgspec.json.encode(page))
+        return self.answer_cache.new_answer(
+            caller.session, answer, made_at=made_at, complete=bool(files.courses)
+        )
+
+    async def _all_attendance(
+        self, caller: Caller, deadline: Deadline, fresh: bool
+    ) -> Entry[Answer]:
+        """Every subject, day by day, in two round trips."""
+        files, _ = await self._files(caller, deadline, fresh=fresh)
+        days = await self._every_subject(caller, files, deadline)
+        page = figures.all_attendance(
+            files, days, self._timestamp(), self._target, self._upstream.note_cards
+        )
+        answer = await make_answer(msgspec.json.encode(page))
+        # What the platform has answered, whatever it is, is kept as any answer; what it
+        # has not is soon asked for again, and so is a student without any course.
+        complete = bool(files.courses) and None not in days.values()
+        return self.answer_cache.new_answer(caller.session, answer, complete=complete)
+
+    async def _quiz(self, caller: Caller, deadline: Deadline, _: bool) -> Entry[Answer]:
+        """The platform's evaluated quizzes, unchanged."""
+        quizzes = await self._upstream.quizzes(caller.token, _key(caller), deadline)
+        caller.session.verify(None)
+        answer = await make_answer(quizzes.body)
+        return self.answer_cache.new_answer(caller.session, answer)
 
     async def _files(
         self, caller: Caller, deadline: Deadline, *, fresh: bool
@@ -191,7 +197,7 @@ class AimsService:
             files = await self._upstream.course_files(
                 caller.token, _key(caller), within
             )
-            _claim(session, files)
+            session.verify(files.student_id)
             return self.answer_cache.new_intermediate(session, pack_course_files(files))
 
         served = await self.answer_cache.intermediate(
@@ -202,16 +208,18 @@ class AimsService:
     async def _every_subject(
         self, caller: Caller, files: CourseFiles, deadline: Deadline
     ) -> dict[int, figures.SubjectDays | None]:
+        if not files.courses:
+            return {}
         student_id = files.student_id or caller.session.student_id
         if student_id is None:
             raise UpstreamError
-        failures: list[UpstreamError] = []
+        failures: list[ApiError] = []
 
         async def days_of(course: Course) -> figures.SubjectDays | None:
             try:
                 return await self._subject(caller, student_id, course.cf_id, deadline)
-            except UpstreamError as failure:
-                failures.append(failure)
+            except (UpstreamError, TokenRefused) as failure:
+                failures.append(failure)  # one subject's refusal logs nobody out
                 return None
 
         days = await asyncio.gather(*map(days_of, files.courses))
@@ -222,17 +230,23 @@ class AimsService:
     async def _subject(
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
     ) -> figures.SubjectDays:
-        cards = await self._upstream.cards(
+        had = await self._upstream.cards(
             caller.token, _key(caller), student_id, cf_id, deadline
         )
-        caller.session.verified = True
-        if len(cards) < _MANY_RECORDS:
-            return figures.subject_days(cards)
-        return await self._turns.run(lambda: figures.subject_days(cards))
+        if had.student_id not in (None, student_id):
+            raise UpstreamError
+        caller.session.verify(student_id)
+
+        def counted() -> figures.SubjectDays:
+            note = self._upstream.note_cards
+            return figures.subject_days(had.cards, note, complete=had.complete)
+
+        if len(had.cards) < _MANY_RECORDS:
+            return counted()
+        return await self._turns.run(counted)
 
     def _timestamp(self) -> str:
-        now = datetime.fromtimestamp(self._wall(), UTC)
-        return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return utc_timestamp(int(self._wall()))
 
     def _in_background(self, work: Coroutine[Any, Any, Served[Answer]]) -> None:
         async def run() -> None:
@@ -255,16 +269,7 @@ def _key(caller: Caller) -> CallerKey:
     return CallerKey.address(caller.address)
 
 
-def _claim(session: Session, files: CourseFiles) -> None:
-    """Hold the platform to the token: its answer must be about the token's student."""
-    if session.student_id is None:
-        session.student_id = files.student_id
-    elif files.student_id not in (None, session.student_id):
-        raise UpstreamError
-    session.verified = True
-
-
-def _worst(failures: list[UpstreamError]) -> UpstreamError:
+def _worst(failures: list[ApiError]) -> ApiError:
     """What to tell when no subject could be had: a timeout if there was one."""
     for failure in failures:
         if isinstance(failure, UpstreamTimeout):

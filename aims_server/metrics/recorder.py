@@ -1,22 +1,21 @@
 """Owns the figures an operator sees: what is counted, when, and under which name.
 
-A worker counts in files of its own (`multiprocess`); a scrape adds up all of them.
+A worker counts in its part of the shared memory (`collector`); a scrape adds up all.
 """
 
 import os
 import time
 from collections.abc import Callable
-from itertools import product
 from typing import Final
 
 import msgspec
 
 from . import labels
+from .collector import MetricsMemory
 from .exposition import expose
 from .instruments import Instruments
 from .json_summary import summarize
 from .labels import DOCUMENTED
-from .multiprocess import MultiprocessFiles
 
 __all__ = ["Metrics"]
 
@@ -30,16 +29,20 @@ class Metrics:
     """One worker's share of the figures, and the sum over all workers.
 
     ``worker`` is a number that no other living worker has, or both would overwrite each
-    other's counts. ``directory`` is shared by the workers of one run; None keeps the
-    figures in this process alone. Make it after the fork. A label's word that is not
-    listed is counted as "other" (a status by its class), never added.
+    other's counts. ``memory`` is shared by the workers; without it the metrics are this
+    process's alone. Make it after the fork. A label value that is not listed is counted
+    as "other" (a status by its class), never added.
     """
 
     def __init__(
-        self, *, worker: int = 0, generation: int = 0, directory: str | None = None
+        self,
+        *,
+        worker: int = 0,
+        generation: int = 0,
+        memory: MetricsMemory | None = None,
     ) -> None:
-        self._files = MultiprocessFiles(directory)
-        make = Instruments(self._files.open(worker))
+        self._memory = memory or MetricsMemory(workers=worker + 1)
+        make = Instruments(self._memory.open(worker))
         self._evictions_seen = 0
         self._cpu_seen = 0.0
         self._make_flows(make)
@@ -54,7 +57,7 @@ class Metrics:
             {
                 "route": labels.ROUTES,
                 "method": labels.METHODS,
-                "status": labels.STATUS_WORDS,
+                "status": labels.STATUS_VALUES,
             },
             [(*where, str(s)) for where, some in DOCUMENTED.items() for s in some],
         )
@@ -76,10 +79,11 @@ class Metrics:
             {"resource": labels.RESOURCES, "outcome": labels.LOOKUPS},
         )
         self._kept = {
-            (page, method, status): self._kept_answer(page, method, status)
-            for page, method in product(labels.PAGES, ("GET", "POST"))
+            (page.name, method, status): self._kept_answer(page.name, method, status)
+            for page in labels.FAST_PAGES
+            for method in page.methods
             for status in (200, 304)
-            if status in DOCUMENTED[page, method]
+            if status in DOCUMENTED[page.name, method]
         }
         self._joined = make.counters(
             "coalesced_waiters_total", "Lookups that joined a call in flight."
@@ -87,18 +91,27 @@ class Metrics:
         self._calls = make.counters(
             "upstream_calls_total",
             "Calls to the platform.",
-            {"endpoint": labels.ENDPOINTS, "outcome": labels.OUTCOMES},
+            {"endpoint": labels.UPSTREAM_ENDPOINTS, "outcome": labels.OUTCOMES},
         )
         self._call_durations = make.histograms(
             "upstream_duration_seconds",
             "Time of one call to the platform.",
             _CALL_BUCKETS,
-            {"endpoint": labels.ENDPOINTS},
+            {"endpoint": labels.UPSTREAM_ENDPOINTS},
         )
         self._retries = make.counters(
             "upstream_retries_total",
             "Calls made again.",
-            {"endpoint": labels.ENDPOINTS},
+            {"endpoint": labels.UPSTREAM_ENDPOINTS},
+        )
+        self._oddities = make.counters(
+            "upstream_oddities_total",
+            "Parts of the platform's answers that could not be read as they should.",
+            {
+                "endpoint": labels.UPSTREAM_ENDPOINTS,
+                "kind": sorted({kind for _, kind in labels.ODDITIES}),
+            },
+            labels.ODDITIES,
         )
         self._limited = make.counters(
             "limited_requests_total",
@@ -126,7 +139,7 @@ class Metrics:
                 endpoint=endpoint,
                 worker=worker,
             )
-            for endpoint in labels.ENDPOINTS
+            for endpoint in labels.UPSTREAM_ENDPOINTS
         }
         self._resident = make.gauge(
             "worker_resident_bytes", "Memory in use.", worker=worker
@@ -205,6 +218,10 @@ class Metrics:
         """A call to the platform is made once more."""
         self._retries.labels(endpoint).inc()
 
+    def upstream_oddity(self, endpoint: str, kind: str) -> None:
+        """A part of an answer of the platform could not be read (labels.ODDITIES)."""
+        self._oddities.labels(endpoint, kind).inc()
+
     def limited(self, kind: str) -> None:
         """The limit named ``kind`` refused a request, or a connection."""
         self._limited.labels(kind).inc()
@@ -247,7 +264,7 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All workers' figures as Prometheus text, format 0.0.4."""
-        return expose(self._files.collect())
+        return expose(self._memory.collect())
 
     def summary(self) -> bytes:
         """All workers' figures as JSON, for people and small scripts.
@@ -256,16 +273,4 @@ class Metrics:
         are estimated from the histogram's buckets, as PromQL's ``histogram_quantile``
         does, so they are no finer than those; null before the first request.
         """
-        return msgspec.json.encode(summarize(self._files.collect()))
-
-    def close(self) -> None:
-        """Let go of the files; nothing can be recorded after this."""
-        self._files.close()
-
-    @staticmethod
-    def retire(directory: str, worker: int) -> None:
-        """Drop the gauges of a worker that has ended; its counters stay.
-
-        For the parent, before the number is given to another worker or left unused.
-        """
-        MultiprocessFiles(directory).retire(worker)
+        return msgspec.json.encode(summarize(self._memory.collect()))

@@ -15,7 +15,6 @@ import signal
 import socket
 from collections.abc import Callable
 from enum import Enum
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -23,9 +22,10 @@ import tornado.platform.asyncio  # noqa: F401 - or each worker would, after the 
 
 from ..app import Machine, Worker, build
 from ..config import Settings
-from ..http_server import Listener
+from ..http_server import AddressLimit, Listener
 from ..logs import AccessLog
 from ..metrics import Metrics
+from ..web import is_trusted
 
 try:
     import uvloop
@@ -62,14 +62,13 @@ class ExitMode(Enum):
 class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What one worker is given.
 
-    ``number`` names its metric files and is that of no other living worker; ``calls``
-    is its share of the calls to the platform.
+    ``number`` is that of no other living worker; ``calls`` is its share of the calls
+    to the platform.
     """
 
     number: int
     generation: int
     calls: int
-    metrics_directory: str
 
 
 def run(
@@ -95,20 +94,29 @@ async def _serve(
     metrics = Metrics(
         worker=spec.number,
         generation=spec.generation,
-        directory=spec.metrics_directory,
+        memory=machine.metrics,
     )
     access_log = AccessLog(asyncio.get_running_loop().call_soon)
     worker = build(
         settings, machine, metrics=metrics, access_log=access_log, calls=spec.calls
     )
+    places = _connections(spec)
     listener = Listener(
         worker.front,
         fast_path=worker.lane,
         connection_count=machine.connections.of(spec.number),
-        max_connections=_connections(spec),
+        max_connections=places,
+        address_limit=AddressLimit(
+            settings.connections_per_address or places // 2,
+            # A proxy brings many clients; one on this machine need not be named.
+            exempt=lambda peer: (
+                peer.same_machine
+                or is_trusted(peer.remote_ip, settings.trusted_proxies)
+            ),
+        ),
         on_refused=lambda: metrics.limited("connections"),
     )
-    mode = _exit_mode(channel, spec)
+    mode = _exit_mode(channel)
     listener.add_sockets(sockets)
     _send(channel, READY)
     background = [
@@ -133,7 +141,7 @@ def _connections(spec: WorkerSpec) -> int:
 async def _drain(
     mode: ExitMode, settings: Settings, listener: Listener, worker: Worker
 ) -> None:
-    """End without losing a request, in the order of docs/contract.rst 4."""
+    """End without losing a request, in the order of docs/reliability.rst P22."""
     listener.disable_keep_alive()
     idle_seconds = 0.0
     if mode is ExitMode.RETIRE:
@@ -155,7 +163,7 @@ async def _drain(
         await listener.close_all_connections()
 
 
-def _exit_mode(channel: socket.socket, spec: WorkerSpec) -> "asyncio.Future[ExitMode]":
+def _exit_mode(channel: socket.socket) -> "asyncio.Future[ExitMode]":
     """Resolve when the parent says so; without a parent, exit at once."""
     loop = asyncio.get_running_loop()
     mode: asyncio.Future[ExitMode] = loop.create_future()
@@ -166,8 +174,7 @@ def _exit_mode(channel: socket.socket, spec: WorkerSpec) -> "asyncio.Future[Exit
         except OSError:
             message = b""
         if not message:
-            # The parent is dead: nobody restarts, drains or cleans up after us.
-            _remove_metric_files(spec.metrics_directory)
+            # The parent is dead: nobody restarts or drains us.
             os._exit(1)
         if not mode.done():
             mode.set_result(ExitMode(message))
@@ -177,14 +184,6 @@ def _exit_mode(channel: socket.socket, spec: WorkerSpec) -> "asyncio.Future[Exit
     # The parent starts a successor first, or is stopping and says how itself.
     loop.add_signal_handler(signal.SIGTERM, _send, channel, LEAVE)
     return mode
-
-
-def _remove_metric_files(directory: str) -> None:
-    """Clean up in place of the parent; a directory that systemd made stays."""
-    with contextlib.suppress(OSError):
-        for path in Path(directory).glob("*.db"):
-            path.unlink(missing_ok=True)
-        Path(directory).rmdir()
 
 
 def _send(channel: socket.socket, message: bytes) -> None:

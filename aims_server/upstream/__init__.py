@@ -8,14 +8,19 @@ from .bulkhead import Bulkhead
 from .callers import CallerKey
 from .client import ENDPOINTS, LoginAnswer, UpstreamClient
 from .endpoint_breakers import EndpointBreakers
+from .fields import Number, exact, name, sum_of
 from .models import (
     Card,
+    Cards,
+    Counts,
     Course,
     CourseFiles,
+    Quizzes,
     pack_course_files,
-    percent_of,
     unpack_course_files,
 )
+from .oddities import Note, Oddities
+from .oddities import ignore as ignore_oddity
 from .resilience import ResiliencePolicy
 from .retry import RetryBudget
 from .serial_executor import SerialExecutor
@@ -26,16 +31,25 @@ __all__ = [
     "Bulkhead",
     "CallerKey",
     "Card",
+    "Cards",
+    "Counts",
     "Course",
     "CourseFiles",
     "EndpointBreakers",
     "LoginAnswer",
+    "Note",
+    "Number",
+    "Oddities",
+    "Quizzes",
     "ResiliencePolicy",
     "RetryBudget",
     "SerialExecutor",
     "Transport",
     "UpstreamClient",
+    "exact",
+    "ignore_oddity",
+    "name",
     "pack_course_files",
-    "percent_of",
+    "sum_of",
     "unpack_course_files",
 ]

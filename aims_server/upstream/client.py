@@ -2,7 +2,7 @@
 our errors stands for each thing that can go wrong (facts: docs/platform.rst).
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
@@ -17,10 +17,12 @@ from ..errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
+from ..text import whole_number
 from ..web import is_token
-from . import models
+from . import messages, models
 from .callers import CallerKey
 from .circuit_breaker import State
+from .oddities import Note, Oddities
 from .recovery_probe import RecoveryProbe
 from .resilience import ResiliencePolicy
 from .serial_executor import SerialExecutor
@@ -40,6 +42,8 @@ _PROBE_SECONDS: Final = 10.0
 _LONGEST_PAUSE: Final = 120.0  # seconds; a longer Retry-After is not believed
 _DEFAULT_PAUSE: Final = 1.0  # seconds, for a 429 that names no time
 
+_MOST_PAGES: Final = 10
+_LARGEST_REFUSAL: Final = 4096  # bytes; a larger body has rows, or is a page of HTML
 _LARGE_BODY: Final = 128 * 1024  # bytes, for which decoding takes half a millisecond
 
 Decoded = TypeVar("Decoded")
@@ -47,12 +51,16 @@ Decoded = TypeVar("Decoded")
 
 class LoginAnswer(msgspec.Struct, frozen=True):
     """The platform's answer to a login, to be passed on: status, its own JSON bytes,
-    and the token when there is one that we can serve.
+    and the token when there is one that we can serve. ``text`` is what the platform
+    says in words; the other two are whose login it is, where the answer says so.
     """
 
     status: int
     body: bytes
     token: str | None
+    text: str | None = None
+    student_id: int | None = None
+    admission_number: str | None = None
 
 
 class UpstreamClient:
@@ -63,9 +71,18 @@ class UpstreamClient:
     """
 
     def __init__(
-        self, transport: Transport, guard: ResiliencePolicy, base_url: str, origin: str
+        self,
+        transport: Transport,
+        guard: ResiliencePolicy,
+        base_url: str,
+        origin: str,
+        oddities: Oddities,
     ) -> None:
         self._transport = transport
+        self._oddities = oddities
+        self.note_cards = oddities.of("cards")
+        """Notes what is odd about records beside their summary."""
+
         self._guard = guard
         self._base = base_url
         self._turns = SerialExecutor()
@@ -139,21 +156,43 @@ class UpstreamClient:
         student_id: int,
         cf_id: int,
         deadline: Deadline,
-    ) -> tuple[models.Card, ...]:
-        """GET /cards: the attendance records of one student in one course file."""
-        return await self._get(
-            "cards",
+    ) -> models.Cards:
+        """GET /cards: the attendance records of one student in one course file.
+
+        All pages of them, up to ten: the answer says whether there are more.
+        """
+        query = (
             "?type=Attendance&sort_by=%2Bdatetime1"
-            f"&equalto___fk_student={student_id}&equalto___cf_id={cf_id}",
-            token,
-            caller,
-            models.decode_cards,
-            deadline,
+            f"&equalto___fk_student={student_id}&equalto___cf_id={cf_id}"
         )
 
-    async def quizzes(self, token: str, caller: CallerKey, deadline: Deadline) -> bytes:
-        """GET /custom/myEvaluatedQuizzes: checked, and passed on unchanged."""
-        return await self._get("quizzes", "", token, caller, _checked_quizzes, deadline)
+        def page(suffix: str) -> Awaitable[models.CardsPage]:
+            return self._get(
+                "cards", query + suffix, token, caller, models.decode_cards, deadline
+            )
+
+        pages = [await page("")]
+        complete = True
+        while models.more_follows(pages) and complete:
+            try:
+                pages.append(await page(f"&page={len(pages) + 1}"))
+            except UpstreamError:
+                complete = False
+            if len(pages) == _MOST_PAGES:
+                complete = complete and not models.more_follows(pages)
+                break
+        try:
+            return models.merge_pages(pages, self.note_cards, complete=complete)
+        except models.BadShape as fault:
+            raise UpstreamError from fault
+
+    async def quizzes(
+        self, token: str, caller: CallerKey, deadline: Deadline
+    ) -> models.Quizzes:
+        """GET /custom/myEvaluatedQuizzes, to be passed on unchanged."""
+        return await self._get(
+            "quizzes", "", token, caller, models.decode_quizzes, deadline
+        )
 
     async def _ask_without_token(self, endpoint: str) -> None:
         """GET an endpoint as nobody; any answer but a fault of the platform will do."""
@@ -171,7 +210,7 @@ class UpstreamClient:
         query: str,
         token: str,
         caller: CallerKey,
-        decode: Callable[[bytes], Decoded],
+        decode: Callable[[bytes, Note], Decoded],
         deadline: Deadline,
     ) -> Decoded:
         # The header works for /cards too; clients that put the token into the query
@@ -183,34 +222,32 @@ class UpstreamClient:
             reply = await self._transport.fetch(
                 "GET", url, headers=headers, seconds=seconds
             )
-            _check_status(reply)
-            try:
-                if len(reply.body) < _LARGE_BODY:
-                    return decode(reply.body)
-                return await self._turns.run(lambda: decode(reply.body))
-            except models.BadShape as fault:
-                if models.refuses_token(reply.body):
-                    raise TokenRefused from None
-                raise UpstreamError from fault
+            body = _checked_body(reply)
+            with self._oddities.noting(endpoint) as note:
+                try:
+                    if len(body) < _LARGE_BODY:
+                        return decode(body, note)
+                    return await self._turns.run(lambda: decode(body, note))
+                except models.BadShape as fault:
+                    raise UpstreamError from fault
 
         return await self._guard.call(endpoint, caller, attempt, deadline)
 
 
-def _checked_quizzes(body: bytes) -> bytes:
-    models.check_quizzes(body)
-    return body
-
-
-def _check_status(reply: Reply) -> None:
-    """Raise unless the reply is a 2xx."""
-    status = reply.status
-    if 200 <= status < 300:
-        return
-    if status in (401, 403) or (status == 400 and models.refuses_token(reply.body)):
+def _checked_body(reply: Reply) -> bytes:
+    """The body of an answer that may be decoded; raises for every other."""
+    status, body = reply.status, reply.body
+    if len(body) < _LARGEST_REFUSAL and messages.refuses_token(status, body):
         raise TokenRefused
+    if 200 <= status < 300:
+        return body
     _check_health(reply)
+    if status == 404 and messages.says_nothing_there(body):
+        return models.NO_ROWS
     if 400 <= status < 500:
         raise UpstreamRejected
+    if messages.leads_to_login(reply.location):
+        raise TokenRefused
     raise UpstreamError  # a redirect, or something that is no final status
 
 
@@ -226,22 +263,29 @@ def _check_health(reply: Reply) -> None:
 
 def _pause(reply: Reply) -> float | None:
     """The seconds of ``Retry-After``; its date form is not known from the platform."""
-    text = (reply.retry_after or "").strip()
-    if not (text.isascii() and text.isdigit()):
-        return None
-    return min(float(text), _LONGEST_PAUSE)
+    seconds = whole_number((reply.retry_after or "").strip(), digits=100)
+    return None if seconds is None else min(float(seconds), _LONGEST_PAUSE)
 
 
 def _login_answer(reply: Reply) -> LoginAnswer:
-    _check_health(reply)
-    if reply.status // 100 not in (2, 4):
+    if reply.status != 500:
+        _check_health(reply)
+    if reply.status // 100 not in (2, 4, 5):
         raise UpstreamError
     try:
-        token = models.login_token(reply.body)
+        said = models.read_login(reply.body)
     except models.BadShape as fault:
+        _check_health(reply)
         raise UpstreamError from fault
+    whose = said.text, said.student_id, said.admission_number
+    if reply.status >= 500:
+        # The company's own app takes any 200 to 500 for an answer with a message.
+        if not said.refuses:
+            raise UpstreamFault
+        return LoginAnswer(401, reply.body, None, *whose)
     if reply.status >= 400:
-        return LoginAnswer(reply.status, reply.body, None)
-    if token is None:
-        return LoginAnswer(401, reply.body, None)
-    return LoginAnswer(200, reply.body, token if is_token(token) else None)
+        return LoginAnswer(reply.status, reply.body, None, *whose)
+    if said.token is None:
+        return LoginAnswer(401, reply.body, None, *whose)
+    token = said.token if is_token(said.token) else None
+    return LoginAnswer(200, reply.body, token, *whose)

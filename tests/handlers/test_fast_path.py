@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import pytest
 
+from aims_server import pages
+
 pytestmark = pytest.mark.both_loops
 
-PAGES = ["/api/attendance", "/api/all-attendance", "/api/quiz"]
+PAGES = [page.path for page in pages.PAGES if page.fast]
 # A header that the fast path leaves to Tornado, which ignores it.
 SLOW_PATH = {"Trailer": "none"}
 # What differs from one answer to the next, whoever gives it.
@@ -346,6 +348,27 @@ class TestSlowReaders:
         browser.writer.transport.resume_reading()
         for _ in range(400):
             assert (await browser.read()).status == 200
+
+
+class TestSplits:
+    """One request in two packets."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {"RATE_LIMIT_PER_MINUTE": "10000"}
+
+    @pytest.mark.gen_test(timeout=30)
+    async def test_a_request_may_be_split_anywhere(self, browser, token):
+        """Between any two of its bytes, on one connection: always the same answer."""
+        whole = await browser.ask("/api/quiz", token)
+        lines = ("GET /api/quiz HTTP/1.1", "Host: x", f"Authorization: Bearer {token}")
+        request = "".join(f"{line}\r\n" for line in (*lines, "")).encode()
+        for at in range(1, len(request)):
+            browser.writer.write(request[:at])
+            await asyncio.sleep(0.0005)
+            browser.writer.write(request[at:])
+            answer = await browser.read()
+            assert (answer.status, answer.body) == (200, whole.body), at
 
 
 class TestLimits:
