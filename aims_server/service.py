@@ -3,16 +3,24 @@ Knows no HTTP.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from .cache import AnswerCache, Entry, Served
 from .deadline import Clock, Deadline
 from .domain import attendance as figures
-from .errors import ApiError, Forbidden, UpstreamError, UpstreamTimeout
+from .errors import (
+    ApiError,
+    Forbidden,
+    NotFound,
+    UpstreamError,
+    UpstreamTimeout,
+    WrongStudent,
+)
 from .pages import ALL_ATTENDANCE, ATTENDANCE, PAGES, QUIZ, SUBJECT_ATTENDANCE, Page
 from .text import utc_timestamp
 from .upstream import (
@@ -24,9 +32,11 @@ from .upstream import (
     pack_course_files,
     unpack_course_files,
 )
-from .web import Answer, Caller, make_answer
+from .web import Answer, Caller, Session, make_answer
 
 __all__ = ["AimsService"]
+
+_log = logging.getLogger(__name__)
 
 _Loader = Callable[[Caller, Deadline, bool], Awaitable[Entry[Answer]]]
 
@@ -35,8 +45,27 @@ _COURSE_FILES: Final = "course-files"
 _MANY_RECORDS: Final = 250
 
 
+class _SubjectRecords(msgspec.Struct, array_like=True):
+    """One subject as it is kept: when it was had, and its counted days."""
+
+    fetched_at: str
+    days: figures.SubjectDays
+
+
+class _HadFiles(NamedTuple):
+    """Course files and when they were had; ``old`` ones should have been newer."""
+
+    files: CourseFiles
+    made_at: float
+    old: bool
+
+
 class AimsService:
-    """Answers for one worker's students; ``wall`` is Unix time."""
+    """Answers for one worker's students; ``wall`` is Unix time.
+
+    ``on_wrong_student`` is called with the endpoint whenever the platform's answer
+    names another student than the asker, who then gets nothing.
+    """
 
     def __init__(
         self,
@@ -45,6 +74,7 @@ class AimsService:
         *,
         request_seconds: float,
         prefetch_on_login: bool = True,
+        on_wrong_student: Callable[[str], object] = bool,
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
     ) -> None:
@@ -52,6 +82,7 @@ class AimsService:
         self._upstream = upstream
         self._request_seconds = request_seconds
         self._prefetch_on_login = prefetch_on_login
+        self._on_wrong_student = on_wrong_student
         self._clock = clock
         self._wall = wall
         self._turns = SerialExecutor()
@@ -73,10 +104,19 @@ class AimsService:
         """The platform's answer to a login; never kept, never repeated."""
         return await self._upstream.log_in(username, password, deadline)
 
-    def prefetch(self, caller: Caller) -> None:
-        """Begin to gather the pages that a student opens after a login, if this service
-        does so at all; returns at once.
+    def logged_in(self, caller: Caller, answer: LoginAnswer) -> None:
+        """Note whom a login's answer names, and begin to gather the pages that a student
+        opens after it, if this service does so at all; returns at once.
         """
+        try:
+            self._confirm(
+                caller.session,
+                "login",
+                student_id=answer.student_id,
+                admission_number=answer.admission_number,
+            )
+        except WrongStudent:
+            return  # the student has the answer; the token is as good as its next one
         if not self._prefetch_on_login:
             return
         for page in PAGES:
@@ -107,29 +147,37 @@ class AimsService:
         *,
         fresh: bool = False,
     ) -> Served[Answer]:
-        """One subject, day by day (docs/contract.rst 2.3).
+        """One subject, day by day (docs/contract.rst 2.3), under the name ``subject``.
 
-        Raises :class:`Forbidden` for any student but the token's own.
+        Raises :class:`Forbidden` for any student but the token's own, and
+        :class:`NotFound` for a course file that is not the student's. What is kept is
+        one entry a course file, whatever it is called.
         """
         session = caller.session
-        own = session.student_id
-        if own is None:
-            files, _ = await self._files(caller, deadline, fresh=False)
-            own = files.student_id
-        if student_id != own:
+        if session.student_id not in (None, student_id):
             raise Forbidden
+        files = (await self._files(caller, deadline, fresh=False)).files
+        if student_id != (files.student_id or session.student_id):
+            raise Forbidden
+        if all(course.cf_id != cf_id for course in files.courses):
+            raise NotFound("This course is not among the student's.")
 
-        async def fill(within: Deadline) -> Entry[Answer]:
+        async def fill(within: Deadline) -> Entry[bytes]:
             days = await self._subject(caller, student_id, cf_id, within)
-            page = figures.subject_attendance(
-                subject, student_id, cf_id, days, self._timestamp()
-            )
-            answer = await make_answer(msgspec.json.encode(page))
-            return self.answer_cache.new_answer(session, answer)
+            kept = msgspec.json.encode(_SubjectRecords(self._timestamp(), days))
+            return self.answer_cache.new_part(session, kept)
 
-        resource = f"{SUBJECT_ATTENDANCE.resource}/{cf_id}/{subject}"
-        return await self.answer_cache.answer(
+        resource = f"{SUBJECT_ATTENDANCE.resource}/{cf_id}"
+        served = await self.answer_cache.part(
             resource, session, fill, deadline, fresh=fresh
+        )
+        kept = msgspec.json.decode(served.entry.value, type=_SubjectRecords)
+        page = figures.subject_attendance(
+            subject, student_id, cf_id, kept.days, kept.fetched_at
+        )
+        body = msgspec.json.encode(page)
+        return served.replace(
+            await make_answer(body, f'"fetchedAt":"{kept.fetched_at}"')
         )
 
     async def close(self) -> None:
@@ -142,43 +190,78 @@ class AimsService:
         self, caller: Caller, deadline: Deadline, fresh: bool
     ) -> Entry[Answer]:
         """The summary per course, from the course files alone."""
-        files, made_at = await self._files(caller, deadline, fresh=fresh)
-        answer = await make_answer(msgspec.json.encode(figures.attendance(files)))
-        return self.answer_cache.new_answer(caller.session, answer, made_at=made_at)
+        had = await self._files(caller, deadline, fresh=fresh)
+        self._check_not_emptied(ATTENDANCE.resource, caller.session, had.files)
+        page = figures.attendance(had.files)
+        return self.answer_cache.new_answer(
+            caller.session,
+            await make_answer(msgspec.json.encode(page)),
+            made_at=had.made_at,
+            old=had.old,
+            complete=bool(had.files.courses),
+        )
 
     async def _all_attendance(
         self, caller: Caller, deadline: Deadline, fresh: bool
     ) -> Entry[Answer]:
         """Every subject, day by day, in two round trips."""
-        files, _ = await self._files(caller, deadline, fresh=fresh)
-        days = await self._every_subject(caller, files, deadline)
-        page = figures.all_attendance(files, days, self._timestamp())
-        answer = await make_answer(msgspec.json.encode(page))
+        had = await self._files(caller, deadline, fresh=fresh)
+        self._check_not_emptied(ALL_ATTENDANCE.resource, caller.session, had.files)
+        days = await self._every_subject(caller, had.files, deadline)
+        page = figures.all_attendance(had.files, days, self._timestamp())
+        body = msgspec.json.encode(page)
         return self.answer_cache.new_answer(
-            caller.session, answer, complete=not page.incomplete
+            caller.session,
+            await make_answer(body, f'"cachedAt":"{page.cached_at}"'),
+            made_at=had.made_at if had.old else None,
+            old=had.old,
+            complete=bool(had.files.courses) and not page.incomplete,
         )
 
     async def _quiz(self, caller: Caller, deadline: Deadline, _: bool) -> Entry[Answer]:
         """The platform's evaluated quizzes, unchanged."""
         body = await self._upstream.quizzes(caller.token, deadline)
-        caller.session.verify(None)
         return self.answer_cache.new_answer(caller.session, await make_answer(body))
 
     async def _files(
         self, caller: Caller, deadline: Deadline, *, fresh: bool
-    ) -> tuple[CourseFiles, float]:
-        """The course files and when they were had: one call, shared by every page."""
+    ) -> "_HadFiles":
+        """The course files: one call, shared by every page. Kept ones that are past
+        their time will do only if no others can be had.
+        """
         session = caller.session
 
         async def fill(within: Deadline) -> Entry[bytes]:
             files = await self._upstream.course_files(caller.token, within)
-            session.verify(files.student_id)
-            return self.answer_cache.new_intermediate(session, pack_course_files(files))
+            self._confirm(session, "course_files", student_id=files.student_id)
+            self._check_not_emptied(_COURSE_FILES, session, files)
+            return self.answer_cache.new_part(
+                session, pack_course_files(files), complete=bool(files.courses)
+            )
 
-        served = await self.answer_cache.intermediate(
-            _COURSE_FILES, session, fill, deadline, fresh=fresh
+        served = await self.answer_cache.part(
+            _COURSE_FILES, session, fill, deadline, fresh=fresh, old_at_once=False
         )
-        return unpack_course_files(served.entry.value), served.entry.made_at
+        entry = served.entry
+        return _HadFiles(
+            unpack_course_files(entry.value), entry.made_at, served.outcome == "STALE"
+        )
+
+    def _confirm(self, session: Session, endpoint: str, **named: Any) -> None:
+        """Compare whom an answer names with the asker (see :meth:`Session.confirm`)."""
+        try:
+            session.confirm(**named)
+        except WrongStudent:
+            _log.error("The platform answered %s for another student", endpoint)
+            self._on_wrong_student(endpoint)
+            raise
+
+    def _check_not_emptied(
+        self, resource: str, session: Session, files: CourseFiles
+    ) -> None:
+        """Course files without a course never take the place of what had some."""
+        if not files.courses and self.answer_cache.has_kept(resource, session):
+            raise UpstreamError
 
     async def _every_subject(
         self, caller: Caller, files: CourseFiles, deadline: Deadline
@@ -191,12 +274,14 @@ class AimsService:
         async def days_of(course: Course) -> figures.SubjectDays | None:
             try:
                 return await self._subject(caller, student_id, course.cf_id, deadline)
+            except WrongStudent:
+                raise
             except UpstreamError as failure:
                 failures.append(failure)
                 return None
 
         days = await asyncio.gather(*map(days_of, files.courses))
-        if len(failures) == len(days):
+        if failures and len(failures) == len(days):
             raise _worst(failures)
         return {c.cf_id: d for c, d in zip(files.courses, days, strict=True)}
 
@@ -204,7 +289,6 @@ class AimsService:
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
     ) -> figures.SubjectDays:
         cards = await self._upstream.cards(caller.token, student_id, cf_id, deadline)
-        caller.session.verify(student_id)
         if len(cards) < _MANY_RECORDS:
             return figures.subject_days(cards)
         return await self._turns.run(lambda: figures.subject_days(cards))

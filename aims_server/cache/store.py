@@ -25,8 +25,9 @@ class Entry(Struct, Generic[V], frozen=True):
     on the monotonic clock.
 
     It is fresh until `fresh_until`, may be served old until `servable_until`, and is
-    gone from then on. Several askers are given the same one: keep bytes or frozen
-    values in it.
+    gone from then on. An `old` one was made of a part that should have been newer, and
+    was never fresh. Several askers are given the same one: keep bytes or frozen values
+    in it.
     """
 
     value: V
@@ -35,10 +36,13 @@ class Entry(Struct, Generic[V], frozen=True):
     made_at: float
     fresh_until: float
     servable_until: float
+    old: bool = False
 
 
 class Generation:
-    """The right to keep what is being made for one owner; a drop of his voids it."""
+    """The right to keep what is being made for one owner; a drop of its entries voids
+    it.
+    """
 
     __slots__ = ("__weakref__",)
 

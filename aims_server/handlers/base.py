@@ -34,6 +34,7 @@ from ..web import (
     RequestLimits,
     Response,
     SessionReader,
+    address_key,
     check_body,
     client_address,
     common_headers,
@@ -122,8 +123,8 @@ class BaseHandler(RequestHandler):
 
     def admitted(self, token: str) -> Caller:
         """The caller behind a well-formed token, counted against its quota."""
-        caller = self.context.sessions.caller(token)
-        self.quota = self.context.limits.by_session(caller.session)
+        caller = self.context.sessions.caller(token, address_key(self.address))
+        self.quota = self.context.limits.by_session(caller.session, self.address)
         self.quota.check()
         return caller
 

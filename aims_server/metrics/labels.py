@@ -62,5 +62,5 @@ OUTCOMES: Final = (
     "upstream_timeout",
     "upstream_unavailable",
 )
-LIMITS: Final = ("student", "address", "login", "connections")
+LIMITS: Final = ("student", "address", "login", "login-failures", "connections")
 BREAKER_STATES: Final = ("closed", "half-open", "open")  # the number shown is the index

@@ -100,6 +100,11 @@ class Metrics:
             "Calls made again.",
             {"endpoint": labels.UPSTREAM_ENDPOINTS},
         )
+        self._wrong_students = make.counters(
+            "upstream_wrong_students_total",
+            "Answers of the platform that named another student than the asker.",
+            {"endpoint": labels.UPSTREAM_ENDPOINTS},
+        )
         self._limited = make.counters(
             "limited_requests_total",
             "Requests refused by a limit.",
@@ -192,6 +197,10 @@ class Metrics:
     def call_repeated(self, endpoint: str) -> None:
         """A call to the platform is made once more."""
         self._retries.labels(endpoint).inc()
+
+    def wrong_student(self, endpoint: str) -> None:
+        """An answer of the platform named another student than the one who asked."""
+        self._wrong_students.labels(endpoint).inc()
 
     def limited(self, kind: str) -> None:
         """The limit named ``kind`` refused a request, or a connection."""

@@ -4,6 +4,7 @@ Policies over plain values that know neither Tornado nor the cache.
 """
 
 from .cors import CorsPolicy, HeaderPairs
+from .limit_keys import address_key, user_name_key
 from .openapi import documented_statuses, load_openapi
 from .quotas import Quota, RequestLimits
 from .representation import (
@@ -61,6 +62,7 @@ __all__ = [
     "SubjectRequest",
     "TokenRequest",
     "Variant",
+    "address_key",
     "bearer_token",
     "check_body",
     "checked_body_token",
@@ -83,5 +85,6 @@ __all__ = [
     "query_object",
     "request_id",
     "server_timing",
+    "user_name_key",
     "wants_fresh",
 ]
