@@ -65,6 +65,8 @@ setup(
             "hypothesis",
             "coverage>=7.10",
             "schemathesis",
+            "openapi-spec-validator",
+            "openapi-python-client",  # its clients are generated and used by a test
             "pyyaml",
             "uvloop>=0.22",  # for tests on both loops
             "docutils",

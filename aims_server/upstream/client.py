@@ -36,12 +36,16 @@ Decoded = TypeVar("Decoded")
 
 class LoginAnswer(msgspec.Struct, frozen=True):
     """The platform's answer to a login, to be passed on: status, its own JSON bytes,
-    and the token when there is one that we can serve.
+    and the token when there is one that we can serve. ``text`` is what the platform
+    says in words; the other two are whose login it is, where the answer says so.
     """
 
     status: int
     body: bytes
     token: str | None
+    text: str | None = None
+    student_id: int | None = None
+    admission_number: str | None = None
 
 
 class UpstreamClient:
