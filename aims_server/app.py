@@ -27,7 +27,7 @@ from .errors import ApiError, TokenRefused
 from .handlers import BaseHandler, FastPath, HandlerContext, Lifecycle, api, docs, ops
 from .http_server import ConnectionCounts, FramingGuard
 from .logs import AccessLog
-from .metrics import Metrics
+from .metrics import Metrics, MetricsMemory
 from .pages import LOGIN, PAGES
 from .ratelimit import BucketTable, RateLimiter
 from .service import AimsService
@@ -59,6 +59,7 @@ class Machine:
         self.secret = secrets.token_bytes(32)
         self.buckets = BucketTable()
         self.connections = ConnectionCounts()
+        self.metrics = MetricsMemory()
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
