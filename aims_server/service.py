@@ -105,8 +105,8 @@ class AimsService:
         return await self._upstream.log_in(username, password, deadline)
 
     def logged_in(self, caller: Caller, answer: LoginAnswer) -> None:
-        """Note whom a login's answer names, and begin to gather the pages that a student
-        opens after it, if this service does so at all; returns at once.
+        """Note whom a login's answer names, and begin to gather the pages that follow
+        it, if this service does so at all; returns at once.
         """
         try:
             self._confirm(

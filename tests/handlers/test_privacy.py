@@ -26,3 +26,73 @@ async def test_another_students_course_files_are_never_served(
     platform.switch(answers_for=None)
     again = await front.ask(page.path, college.token(other))
     assert (again.body, again.headers["X-Cache"]) == (bystander.body, "HIT")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("page", [pages.ATTENDANCE, pages.ALL_ATTENDANCE])
+async def test_the_operator_is_told_of_a_wrong_student(
+    front, platform, college, token, worker, access_lines, page
+):
+    """One error in the log, without a number or a name, and a count."""
+    other = college.student(7)
+    platform.switch(answers_for=other.id)
+    await front.ask(page.path, token)
+    lines = [json.loads(line) for line in access_lines.getvalue().splitlines()]
+    (told,) = [line for line in lines if line["level"] == "error"]
+    assert "another student" in told["message"]
+    assert str(other.id) not in json.dumps(told)
+    counted = worker.metrics.exposition().decode()
+    series = 'aims_upstream_wrong_students_total{endpoint="course_files"} 1.0'
+    assert series in counted
+
+
+@pytest.mark.gen_test
+async def test_a_refused_token_takes_all_that_was_kept_for_it(
+    front, platform, token, worker, clock
+):
+    """Also when its session has fallen out of memory meanwhile."""
+    for page in (pages.ATTENDANCE, pages.QUIZ):
+        assert (await front.ask(page.path, token)).code == 200
+    worker.sessions.read(token).refuse()  # as if forgotten: no standing any more
+    platform.revoke(token)
+    clock.advance(40)
+    fresh = {"Cache-Control": "no-cache"}
+    assert (await front.ask(pages.QUIZ.path, token, headers=fresh)).code == 401
+    assert len(worker.store) == 0
+    assert (await front.ask(pages.ATTENDANCE.path, token)).code == 401
+
+
+class TestSubjects:
+    """Records of one course file."""
+
+    @staticmethod
+    def path(student_id: int, cf_id: int, subject: str = "Any") -> str:
+        """Where they are asked for."""
+        query = f"subject={subject}&studentId={student_id}&cfId={cf_id}"
+        return f"{pages.SUBJECT_ATTENDANCE.path}?{query}"
+
+    @pytest.mark.gen_test
+    async def test_only_the_students_own_course_files_are_asked_for(
+        self, front, platform, student, token
+    ):
+        """404 for any other, and no call for its records."""
+        for number in range(7):
+            answer = await front.ask(self.path(student.id, 1 + number), token)
+            assert answer.code == 404
+            assert json.loads(answer.body)["code"] == "not_found"
+        assert platform.counters.calls == {"course_files": 1}
+
+    @pytest.mark.gen_test
+    async def test_what_is_kept_is_one_entry_a_course_file(
+        self, front, college, platform, student, token, worker
+    ):
+        """Whatever it is called; each answer bears the name that it was asked by."""
+        cf_id = college.courses(student)[0].cf_id
+        await front.ask(self.path(student.id, cf_id), token)
+        entries, size = len(worker.store), worker.store.size
+        for number in range(30):
+            answer = await front.ask(self.path(student.id, cf_id, f"N{number}"), token)
+            assert answer.headers["X-Cache"] == "HIT"
+            assert json.loads(answer.body)["subject"] == f"N{number}"
+        assert (len(worker.store), worker.store.size) == (entries, size)
+        assert platform.counters.calls["cards"] == 1
