@@ -6,6 +6,7 @@ Policies over plain values that know neither Tornado nor the cache.
 from .cors import CorsPolicy, HeaderPairs
 from .limit_keys import address_key, user_name_key
 from .openapi import documented_statuses, load_openapi
+from .proxies import UNIX_PEER, TrustedProxy, client_address, is_trusted
 from .quotas import Quota, RequestLimits
 from .representation import (
     Answer,
@@ -22,7 +23,6 @@ from .request_parsing import (
     SubjectRequest,
     TokenRequest,
     check_body,
-    client_address,
     form_object,
     json_object,
     query_object,
@@ -49,6 +49,7 @@ from .simple_request import parse_simple_request
 
 __all__ = [
     "MAX_BODY_BYTES",
+    "UNIX_PEER",
     "Answer",
     "Caller",
     "CorsPolicy",
@@ -61,6 +62,7 @@ __all__ = [
     "SessionReader",
     "SubjectRequest",
     "TokenRequest",
+    "TrustedProxy",
     "Variant",
     "address_key",
     "bearer_token",
@@ -75,6 +77,7 @@ __all__ = [
     "form_object",
     "header_lines",
     "is_token",
+    "is_trusted",
     "json_object",
     "json_response",
     "load_openapi",
