@@ -6,7 +6,7 @@
     ├── InvalidRequest 400          ├── TooLarge 413
     ├── Unauthorized 401            ├── UnsupportedMediaType 415
     │   └── TokenRefused 401        ├── RateLimited 429          (retry_after)
-    ├── LoginRefused (its own)      │
+    ├── LoginRefused 401 (or 4xx)   │
     ├── Forbidden 403               ├── InternalError 500
     ├── NotFound 404                └── UpstreamError 502
     └── MethodNotAllowed 405            ├── WrongStudent 502
@@ -115,6 +115,7 @@ class LoginRefused(ApiError):
     any that are for a student.
     """
 
+    status, code = 401, "unauthorized"
     sentence = "The attendance platform refuses this login."
 
     def __init__(self, status: int, words: str | None) -> None:
