@@ -17,6 +17,7 @@ from .errors import (
     ApiError,
     Forbidden,
     NotFound,
+    TokenRefused,
     UpstreamError,
     UpstreamTimeout,
     WrongStudent,
@@ -73,6 +74,7 @@ class AimsService:
         answer_cache: AnswerCache,
         *,
         request_seconds: float,
+        target_percent: int = 75,
         prefetch_on_login: bool = True,
         on_wrong_student: Callable[[str], object] = bool,
         clock: Clock = time.monotonic,
@@ -81,6 +83,7 @@ class AimsService:
         self.answer_cache = answer_cache
         self._upstream = upstream
         self._request_seconds = request_seconds
+        self._target = target_percent
         self._prefetch_on_login = prefetch_on_login
         self._on_wrong_student = on_wrong_student
         self._clock = clock
@@ -192,7 +195,7 @@ class AimsService:
         """The summary per course, from the course files alone."""
         had = await self._files(caller, deadline, fresh=fresh)
         self._check_not_emptied(ATTENDANCE.resource, caller.session, had.files)
-        page = figures.attendance(had.files)
+        page = figures.attendance(had.files, self._target)
         return self.answer_cache.new_answer(
             caller.session,
             await make_answer(msgspec.json.encode(page)),
@@ -208,20 +211,28 @@ class AimsService:
         had = await self._files(caller, deadline, fresh=fresh)
         self._check_not_emptied(ALL_ATTENDANCE.resource, caller.session, had.files)
         days = await self._every_subject(caller, had.files, deadline)
-        page = figures.all_attendance(had.files, days, self._timestamp())
+        page = figures.all_attendance(
+            had.files, days, self._timestamp(), self._target, self._upstream.note_cards
+        )
         body = msgspec.json.encode(page)
         return self.answer_cache.new_answer(
             caller.session,
             await make_answer(body, f'"cachedAt":"{page.cached_at}"'),
             made_at=had.made_at if had.old else None,
             old=had.old,
-            complete=bool(had.files.courses) and not page.incomplete,
+            # What the platform has answered, whatever it is, is kept as any answer;
+            # what it has not is soon asked for again, and so is who has no course.
+            complete=bool(had.files.courses) and None not in days.values(),
         )
 
     async def _quiz(self, caller: Caller, deadline: Deadline, _: bool) -> Entry[Answer]:
         """The platform's evaluated quizzes, unchanged."""
-        body = await self._upstream.quizzes(caller.token, deadline)
-        return self.answer_cache.new_answer(caller.session, await make_answer(body))
+        quizzes = await self._upstream.quizzes(caller.token, deadline)
+        self._confirm(
+            caller.session, "quizzes", admission_number=quizzes.admission_number
+        )
+        answer = await make_answer(quizzes.body)
+        return self.answer_cache.new_answer(caller.session, answer)
 
     async def _files(
         self, caller: Caller, deadline: Deadline, *, fresh: bool
@@ -266,18 +277,20 @@ class AimsService:
     async def _every_subject(
         self, caller: Caller, files: CourseFiles, deadline: Deadline
     ) -> dict[int, figures.SubjectDays | None]:
+        if not files.courses:
+            return {}
         student_id = files.student_id or caller.session.student_id
         if student_id is None:
             raise UpstreamError
-        failures: list[UpstreamError] = []
+        failures: list[ApiError] = []
 
         async def days_of(course: Course) -> figures.SubjectDays | None:
             try:
                 return await self._subject(caller, student_id, course.cf_id, deadline)
             except WrongStudent:
                 raise
-            except UpstreamError as failure:
-                failures.append(failure)
+            except (UpstreamError, TokenRefused) as failure:
+                failures.append(failure)  # one subject's refusal logs nobody out
                 return None
 
         days = await asyncio.gather(*map(days_of, files.courses))
@@ -288,10 +301,16 @@ class AimsService:
     async def _subject(
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
     ) -> figures.SubjectDays:
-        cards = await self._upstream.cards(caller.token, student_id, cf_id, deadline)
-        if len(cards) < _MANY_RECORDS:
-            return figures.subject_days(cards)
-        return await self._turns.run(lambda: figures.subject_days(cards))
+        had = await self._upstream.cards(caller.token, student_id, cf_id, deadline)
+        self._confirm(caller.session, "cards", student_id=had.student_id)
+
+        def counted() -> figures.SubjectDays:
+            note = self._upstream.note_cards
+            return figures.subject_days(had.cards, note, complete=had.complete)
+
+        if len(had.cards) < _MANY_RECORDS:
+            return counted()
+        return await self._turns.run(counted)
 
     def _timestamp(self) -> str:
         return utc_timestamp(int(self._wall()))
@@ -309,7 +328,7 @@ class AimsService:
         task.add_done_callback(self._background.discard)
 
 
-def _worst(failures: list[UpstreamError]) -> UpstreamError:
+def _worst(failures: list[ApiError]) -> ApiError:
     """What to tell when no subject could be had: a timeout if there was one."""
     for failure in failures:
         if isinstance(failure, UpstreamTimeout):

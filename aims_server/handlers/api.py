@@ -75,7 +75,7 @@ class LoginHandler(BaseHandler):
 
     def _send_refusal(self, answer: LoginAnswer) -> None:
         """The platform's own fields, and ours beside them."""
-        refusal = LoginRefused(answer.status, answer.text)
+        refusal = LoginRefused(answer.text, status=answer.status)
         self.error_code = refusal.code
         self.send(error_response(refusal, self.request_id, beside=answer.body))
 

@@ -109,6 +109,15 @@ class Metrics:
             "Answers of the platform that named another student than the asker.",
             {"endpoint": labels.UPSTREAM_ENDPOINTS},
         )
+        self._oddities = make.counters(
+            "upstream_oddities_total",
+            "Parts of the platform's answers that could not be read as they should.",
+            {
+                "endpoint": labels.UPSTREAM_ENDPOINTS,
+                "kind": sorted({kind for _, kind in labels.ODDITIES}),
+            },
+            labels.ODDITIES,
+        )
         self._limited = make.counters(
             "limited_requests_total",
             "Requests refused by a limit.",
@@ -205,6 +214,10 @@ class Metrics:
     def wrong_student(self, endpoint: str) -> None:
         """An answer of the platform named another student than the one who asked."""
         self._wrong_students.labels(endpoint).inc()
+
+    def upstream_oddity(self, endpoint: str, kind: str) -> None:
+        """A part of an answer of the platform could not be read (labels.ODDITIES)."""
+        self._oddities.labels(endpoint, kind).inc()
 
     def limited(self, kind: str) -> None:
         """The limit named ``kind`` refused a request, or a connection."""
