@@ -80,6 +80,15 @@ class RequestLimits:
         """Count a request against its student, or against whom its token claims."""
         return _take(self._session_charge(session, address))
 
+    def named(self, session: Session, address: str, quota: Quota) -> Quota:
+        """Move the count of a request from what its token claims to the student,
+        whom the platform's answer to it has named meanwhile.
+        """
+        if session.verified_student is None:
+            return quota
+        self._student.give_back(_claim_key(session, address))
+        return self.by_session(session, address)
+
     def by_both(self, address: str, session: Session) -> Quota | None:
         """Count a request against both, or, if either refuses it, against neither."""
         quota = _take(

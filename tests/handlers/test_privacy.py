@@ -29,6 +29,82 @@ async def test_another_students_course_files_are_never_served(
 
 
 @pytest.mark.gen_test
+async def test_another_students_quizzes_are_never_served(
+    front, platform, college, student, worker
+):
+    """The admission number is known from the login."""
+    token = await front.log_in(student)
+    platform.switch(answers_for=college.student(7).id)
+    assert (await front.ask("/api/quiz", token)).code == 502
+    assert len(worker.store) == 0
+
+
+@pytest.mark.gen_test
+async def test_quizzes_are_compared_with_earlier_ones(
+    front, platform, college, token, clock
+):
+    """The first that name somebody decide; the kept ones stay, told as old."""
+    first = await front.ask("/api/quiz", token)
+    platform.switch(answers_for=college.student(7).id)
+    clock.advance(40)
+    fresh = {"Cache-Control": "no-cache"}
+    again = await front.ask("/api/quiz", token, headers=fresh)
+    assert (again.headers["X-Cache"], again.body) == ("STALE", first.body)
+
+
+@pytest.mark.gen_test
+async def test_another_students_records_are_never_served(
+    front, platform, college, student, token, worker
+):
+    """One record that names another spoils the whole page: whose are the rest?"""
+    await front.ask("/api/attendance", token)
+    entries = len(worker.store)
+    platform.switch(students_in_records=True, records_for=college.student(7).id)
+    assert (await front.ask("/api/all-attendance", token)).code == 502
+    cf_id = college.courses(student)[0].cf_id
+    query = f"subject=Any&studentId={student.id}&cfId={cf_id}"
+    assert (await front.ask(f"/api/subject-attendance?{query}", token)).code == 502
+    assert len(worker.store) == entries
+    series = 'aims_upstream_wrong_students_total{endpoint="cards"}'
+    assert f"{series} 0.0" not in worker.metrics.exposition().decode()
+
+
+@pytest.mark.gen_test
+async def test_records_may_name_their_student(front, platform, token):
+    """As some do; the page is the same."""
+    platform.switch(students_in_records=True)
+    page = await front.ask("/api/all-attendance", token)
+    assert (page.code, json.loads(page.body)["incomplete"]) == (200, [])
+
+
+@pytest.mark.gen_test
+async def test_an_empty_list_of_quizzes_gives_no_standing(
+    front, platform, token, worker
+):
+    """It names nobody; quizzes that name the student do, and so does a login."""
+    platform.faults.set("quizzes", kind="empty")
+    assert (await front.ask("/api/quiz", token)).code == 200
+    assert not worker.sessions.read(token).verified
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/api/quiz", "/api/attendance"])
+async def test_an_answer_that_names_the_student_gives_standing(
+    front, token, worker, path
+):
+    """From the first one on."""
+    assert (await front.ask(path, token)).code == 200
+    assert worker.sessions.read(token).verified
+
+
+@pytest.mark.gen_test
+async def test_a_login_gives_standing(front, student, worker):
+    """To its own token."""
+    token = await front.log_in(student)
+    assert worker.sessions.read(token).verified_student == student.id
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize("page", [pages.ATTENDANCE, pages.ALL_ATTENDANCE])
 async def test_the_operator_is_told_of_a_wrong_student(
     front, platform, college, token, worker, access_lines, page
