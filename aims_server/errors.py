@@ -11,6 +11,7 @@
     ├── NotFound 404                └── UpstreamError 502
     └── MethodNotAllowed 405            ├── WrongStudent 502
                                         ├── UpstreamDropped 502
+                                        │   └── UpstreamUnreachable 502
                                         ├── UpstreamFault 502       (5xx)
                                         ├── UpstreamRejected 502    (other 4xx)
                                         ├── Overloaded 503          (retry_after)
@@ -52,6 +53,7 @@ __all__ = [
     "UpstreamRejected",
     "UpstreamTimeout",
     "UpstreamUnavailable",
+    "UpstreamUnreachable",
     "WrongStudent",
     "error_body",
     "retry_after_header",
@@ -197,9 +199,15 @@ class UpstreamError(ApiError):
 
 
 class UpstreamDropped(UpstreamError):
-    """The platform could not be reached or broke the connection off."""
+    """The platform broke the connection off."""
 
     sentence = "The connection to the attendance platform was lost."
+
+
+class UpstreamUnreachable(UpstreamDropped):
+    """No connection to the platform could be made, TLS included."""
+
+    sentence = "The attendance platform cannot be reached."
 
 
 class UpstreamFault(UpstreamError):

@@ -25,6 +25,7 @@ from .errors import (
 from .pages import ALL_ATTENDANCE, ATTENDANCE, PAGES, QUIZ, SUBJECT_ATTENDANCE, Page
 from .text import utc_timestamp
 from .upstream import (
+    CallerKey,
     Course,
     CourseFiles,
     LoginAnswer,
@@ -98,14 +99,21 @@ class AimsService:
 
     @property
     def upstream_state(self) -> str:
-        """Whether the platform is being asked: "closed", "open" or "half-open"."""
+        """Whether the platform is being asked: "closed", "half-open" or "open"."""
         return self._upstream.state
 
+    @property
+    def endpoint_states(self) -> dict[str, str]:
+        """The same for each of the platform's endpoints; the above is the worst."""
+        return self._upstream.endpoint_states
+
     async def log_in(
-        self, username: str, password: str, deadline: Deadline
+        self, username: str, password: str, address: str, deadline: Deadline
     ) -> LoginAnswer:
         """The platform's answer to a login; never kept, never repeated."""
-        return await self._upstream.log_in(username, password, deadline)
+        return await self._upstream.log_in(
+            username, password, CallerKey.address(address), deadline
+        )
 
     def logged_in(self, caller: Caller, answer: LoginAnswer) -> None:
         """Note whom a login's answer names, and begin to gather the pages that follow
@@ -227,7 +235,7 @@ class AimsService:
 
     async def _quiz(self, caller: Caller, deadline: Deadline, _: bool) -> Entry[Answer]:
         """The platform's evaluated quizzes, unchanged."""
-        quizzes = await self._upstream.quizzes(caller.token, deadline)
+        quizzes = await self._upstream.quizzes(caller.token, _key(caller), deadline)
         self._confirm(
             caller.session, "quizzes", admission_number=quizzes.admission_number
         )
@@ -243,7 +251,9 @@ class AimsService:
         session = caller.session
 
         async def fill(within: Deadline) -> Entry[bytes]:
-            files = await self._upstream.course_files(caller.token, within)
+            files = await self._upstream.course_files(
+                caller.token, _key(caller), within
+            )
             self._confirm(session, "course_files", student_id=files.student_id)
             self._check_not_emptied(_COURSE_FILES, session, files)
             return self.answer_cache.new_part(
@@ -301,7 +311,9 @@ class AimsService:
     async def _subject(
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
     ) -> figures.SubjectDays:
-        had = await self._upstream.cards(caller.token, student_id, cf_id, deadline)
+        had = await self._upstream.cards(
+            caller.token, _key(caller), student_id, cf_id, deadline
+        )
         self._confirm(caller.session, "cards", student_id=had.student_id)
 
         def counted() -> figures.SubjectDays:
@@ -326,6 +338,14 @@ class AimsService:
         task = asyncio.create_task(run())
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _key(caller: Caller) -> CallerKey:
+    """What the platform's side knows the caller by, as things stand now."""
+    student_id = caller.session.verified_student
+    if student_id is not None:
+        return CallerKey.student(student_id)
+    return CallerKey.address(caller.address)
 
 
 def _worst(failures: list[ApiError]) -> ApiError:

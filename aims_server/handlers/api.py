@@ -51,7 +51,12 @@ class LoginHandler(BaseHandler):
         self.quota.check()
         began = time.monotonic()
         self._call = asyncio.ensure_future(
-            self.service.log_in(user_name, request.password, self.deadline)
+            self.service.log_in(
+                user_name,
+                request.password,
+                address_key(self.address),
+                self.deadline,
+            )
         )
         await asyncio.wait({self._call})
         if self._call.cancelled():
