@@ -10,6 +10,7 @@ down; what a package offers to the others stands in its `__init__`::
     handlers      requests: a fast path for kept pages, Tornado handlers for the rest
     service       the use cases: what a student may ask for
     domain        figures worked out of what the platform tells; pure
+    store         a Valkey or Redis server that several machines share
     upstream      calls to the platform: decoding, breaker, retries, bulkhead, curl
     cache         kept answers: store, single flight, freshness
     web           HTTP's plain values: requests, representations, sessions, quotas
@@ -20,6 +21,7 @@ down; what a package offers to the others stands in its `__init__`::
     errors        every failure that a client can be told
     deadline      the time until which a request is answered
     mutex         locks in memory that the workers share
+    store_address where the store is
     demo          a simulated platform for `aims-server demo` and the tests
 """
 
