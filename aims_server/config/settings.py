@@ -1,8 +1,8 @@
 """The settings: one table of variables, read from a mapping and checked as a whole.
 
 Each field of `Settings` carries its variable's name, meaning and parser; whatever else
-speaks about settings (the example file, the README, `aims-server check`) is made from
-that table or tested against it.
+speaks about settings (the example file, docs/operations.rst, `aims-server check`) is
+made from that table or tested against it.
 
 An empty value means the default, so that ``METRICS_TOKEN=`` in a file is no fault.
 """
@@ -20,11 +20,11 @@ from .parsers import (
     BASE_URL,
     FLAG,
     HOST,
-    NETWORKS,
     ORIGIN,
     ORIGINS,
+    PROXIES,
     TOKEN,
-    Network,
+    Proxy,
     one_of,
     seconds,
     whole,
@@ -130,8 +130,14 @@ class Settings:
         FLAG,
         "A login that succeeds warms the student's answers in the background.",
     )
-    trusted_proxies: tuple[Network, ...] = setting(
-        "TRUSTED_PROXIES", "", NETWORKS, "Proxies whose X-Forwarded-For is believed."
+    connections_per_address: int = setting(
+        "CONNECTIONS_PER_ADDRESS",
+        "0",
+        whole(0, 10_000),
+        "Connections of one client address to a worker; 0 is half of its places.",
+    )
+    trusted_proxies: tuple[Proxy, ...] = setting(
+        "TRUSTED_PROXIES", "", PROXIES, "Proxies whose X-Forwarded-For is believed."
     )
     metrics_token: str | None = setting(
         "METRICS_TOKEN",
@@ -179,7 +185,7 @@ class Settings:
                 values[variable.field] = variable.parse(text)
             except ValueError:
                 faults.append(variable.fault(text))
-        faults += _disagreements(values)
+        faults += _conflicts(values)
         if faults:
             raise SettingsError(tuple(faults))
         return cls(**values)
@@ -191,8 +197,8 @@ class Settings:
         return min(wanted, self.max_concurrent_requests)
 
     def warnings(self) -> tuple[str, ...]:
-        """Say what is allowed but hardly meant, one sentence each."""
-        return tuple(_doubts(self))
+        """What is allowed but probably not intended, one sentence each."""
+        return tuple(_warnings(self))
 
 
 VARIABLES: Final = variables_of(Settings)
@@ -225,12 +231,12 @@ def load_settings(
 
 
 def effective(settings: Settings) -> list[tuple[str, str]]:
-    """Give each variable's name and value as it would be written, secrets masked."""
+    """Each variable's name and value as it would be written, secrets masked."""
     return [(row.name, row.format(getattr(settings, row.field))) for row in VARIABLES]
 
 
-def _disagreements(values: Mapping[str, Any]) -> Iterator[str]:
-    """Check what variables say together, as far as each is right by itself."""
+def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
+    """Faults of variables that are valid alone but not together."""
     workers = values.get("workers", 0)
     calls = values.get("max_concurrent_requests", workers)
     if workers > calls:
@@ -240,7 +246,7 @@ def _disagreements(values: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _doubts(settings: Settings) -> Iterator[str]:
+def _warnings(settings: Settings) -> Iterator[str]:
     base = urlsplit(settings.external_api_base)
     if base.scheme == "http" and not _is_loopback(base.hostname or ""):
         yield (
@@ -249,7 +255,9 @@ def _doubts(settings: Settings) -> Iterator[str]:
         )
     if settings.metrics_token is None and not _is_loopback(settings.host):
         yield f"METRICS_TOKEN: unset, so whoever reaches {settings.host} reads /metrics"
-    if any(network.prefixlen == 0 for network in settings.trusted_proxies):
+    if any(
+        proxy != "unix" and not proxy.prefixlen for proxy in settings.trusted_proxies
+    ):
         yield "TRUSTED_PROXIES: every client may choose the address it is known by"
     if settings.cache_refresh_floor_seconds > settings.cache_ttl_seconds:
         yield (

@@ -4,15 +4,17 @@ Policies over plain values that know neither Tornado nor the cache.
 """
 
 from .cors import CorsPolicy, HeaderPairs
-from .openapi import load_openapi
+from .openapi import documented_statuses, load_openapi
+from .proxies import UNIX_PEER, TrustedProxy, client_address, is_trusted
 from .quotas import Quota, RequestLimits
 from .representation import (
     Answer,
     Variant,
+    digest_of,
     header_lines,
     make_answer,
-    matches,
-    server_timing,
+    make_variant,
+    negotiate,
 )
 from .request_parsing import (
     MAX_BODY_BYTES,
@@ -20,12 +22,19 @@ from .request_parsing import (
     SubjectRequest,
     TokenRequest,
     check_body,
-    client_address,
     form_object,
     json_object,
     query_object,
     request_id,
     wants_fresh,
+)
+from .response import (
+    Response,
+    closing_message,
+    common_headers,
+    error_response,
+    json_response,
+    server_timing,
 )
 from .sessions import (
     Caller,
@@ -39,6 +48,7 @@ from .simple_request import parse_simple_request
 
 __all__ = [
     "MAX_BODY_BYTES",
+    "UNIX_PEER",
     "Answer",
     "Caller",
     "CorsPolicy",
@@ -46,22 +56,32 @@ __all__ = [
     "LoginRequest",
     "Quota",
     "RequestLimits",
+    "Response",
     "Session",
     "SessionReader",
     "SubjectRequest",
     "TokenRequest",
+    "TrustedProxy",
     "Variant",
     "bearer_token",
     "check_body",
     "checked_body_token",
     "client_address",
+    "closing_message",
+    "common_headers",
+    "digest_of",
+    "documented_statuses",
+    "error_response",
     "form_object",
     "header_lines",
     "is_token",
+    "is_trusted",
     "json_object",
+    "json_response",
     "load_openapi",
     "make_answer",
-    "matches",
+    "make_variant",
+    "negotiate",
     "parse_simple_request",
     "query_object",
     "request_id",

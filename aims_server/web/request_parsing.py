@@ -1,13 +1,11 @@
-"""Reading what a client sent, from plain values: ids, addresses, bodies, conditions.
+"""Reads what a client sent, from plain values: ids, bodies, conditions.
 
 Nothing here knows a web framework; a value that cannot be accepted raises one of
 :mod:`aims_server.errors`.
 """
 
-import ipaddress
 import random
 import re
-from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
@@ -15,6 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from ..errors import InvalidRequest, TooLarge, UnsupportedMediaType
+from ..text import whole_number
 
 __all__ = [
     "MAX_BODY_BYTES",
@@ -23,7 +22,6 @@ __all__ = [
     "TokenRequest",
     "accepts_gzip",
     "check_body",
-    "client_address",
     "form_object",
     "json_object",
     "query_object",
@@ -39,9 +37,6 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _WEIGHT: Final = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 _JSON_TYPES: Final = frozenset({"", "application/json", "text/json"})
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class LoginRequest(msgspec.Struct):
@@ -70,8 +65,8 @@ class SubjectRequest(msgspec.Struct, rename="camel"):
     def ids(self) -> tuple[int, int]:
         """``(student id, course-file id)``; raises :class:`InvalidRequest`."""
         return (
-            _whole_number("studentId", self.student_id),
-            _whole_number("cfId", self.cf_id),
+            _id("studentId", self.student_id),
+            _id("cfId", self.cf_id),
         )
 
 
@@ -83,28 +78,6 @@ def request_id(offered: str | None) -> str:
     if offered is not None and _REQUEST_ID.fullmatch(offered):
         return offered
     return f"{random.getrandbits(64):016x}"  # a name, not a secret
-
-
-def client_address(
-    peer: str, forwarded_for: Sequence[str], trusted: Sequence[Network]
-) -> str:
-    """The address that a request is counted against.
-
-    It is the socket's peer, unless that is a trusted proxy: then the right-most
-    address of ``X-Forwarded-For`` that is not itself a trusted proxy. What stands to
-    the left of it was written by the client and proves nothing.
-    """
-    if not trusted:
-        return peer
-    nearest = peer
-    for hop in _way_back(peer, forwarded_for):
-        address = _parsed(hop)
-        if address is None:
-            return nearest
-        nearest = str(address)
-        if not any(address in network for network in trusted):
-            return nearest
-    return nearest
 
 
 def check_body(body: bytes, content_encoding: str | None) -> None:
@@ -146,9 +119,9 @@ def query_object(fields: dict[str, Any], shape: type[Shape]) -> Shape:
         raise InvalidRequest(f"The request does not fit: {fault}.") from fault
 
 
-@lru_cache(64)  # a client always sends the same, and there are few kinds of clients
+@lru_cache(64)  # browsers send one of a few values
 def accepts_gzip(accept_encoding: str | None) -> bool:
-    """Whether the client takes gzip, and likes it no less than the plain form
+    """Whether gzip is acceptable and preferred to the plain form, or equal to it
     (RFC 9110 12.5.3; ``q=0`` is a refusal).
     """
     if not accept_encoding:
@@ -172,8 +145,8 @@ def wants_fresh(cache_control: str | None) -> bool:
 
 def _decoded(body: bytes, shape: type[Shape]) -> Shape:
     try:
-        # Not into the shape at once: fields it does not know would be skipped without
-        # a look, and a body that is no valid JSON or no UTF-8 must not pass.
+        # Not into the shape at once: msgspec skips unknown fields without validating
+        # them, and a body that is no valid JSON or no UTF-8 must not pass.
         body.decode()
         whole = msgspec.json.decode(body)
     except RecursionError:
@@ -188,15 +161,15 @@ def _decoded(body: bytes, shape: type[Shape]) -> Shape:
 
 
 def _is_deeper(value: dict[str, Any], levels: int) -> bool:
-    row: list[Any] = [value]
+    level: list[Any] = [value]
     for _ in range(levels):
-        row = [
+        level = [
             inner
-            for outer in row
+            for outer in level
             for inner in (outer.values() if isinstance(outer, dict) else outer)
             if isinstance(inner, dict | list)
         ]
-        if not row:
+        if not level:
             return False
     return True
 
@@ -213,13 +186,12 @@ def _checked(request: Shape) -> Shape:
     return request
 
 
-def _whole_number(name: str, value: float | str) -> int:
+def _id(name: str, value: float | str) -> int:
     if isinstance(value, str):
-        whole = value.isascii() and value.isdigit() and len(value) < 19
+        number = whole_number(value)
     else:
-        whole = value == int(value)  # to JSON, 5.0 is a whole number too
-    number = int(value) if whole else 0
-    if not 0 < number < 10**18:
+        number = int(value) if value == int(value) else None  # in JSON 5.0 is 5
+    if number is None or not 0 < number < 10**18:
         raise InvalidRequest(f"The field {name} must be a whole number.")
     return number
 
@@ -233,19 +205,3 @@ def _weight(parameter: str) -> float:
         return 1.0
     match = _WEIGHT.fullmatch(parameter)
     return float(match.group(1)) if match else 0.0
-
-
-def _way_back(peer: str, forwarded_for: Sequence[str]) -> Iterator[str]:
-    """The addresses a request came through, the nearest first."""
-    yield peer
-    for line in reversed(forwarded_for):
-        yield from map(str.strip, reversed(line.split(",")))
-
-
-def _parsed(text: str) -> Address | None:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    # A socket for both families gives IPv4 peers in IPv6 clothes.
-    return getattr(address, "ipv4_mapped", None) or address
