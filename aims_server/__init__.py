@@ -22,7 +22,7 @@ down; what a package offers to the others stands in its `__init__`::
     pages         the table of addresses that all lists are made from
     deadline      the time until which a request is answered
     mutex         locks in memory that the workers share
-    store_address where the store is
+    store_url     where the store is
     text          time stamps and whole numbers as text
     demo          a simulated platform for `aims-server demo` and the tests
 """

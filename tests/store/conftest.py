@@ -14,7 +14,7 @@ from aims_server.store.invalidation import (
 )
 from aims_server.store.pages import StorePages
 from aims_server.store.sealing import Secrets
-from aims_server.store_address import StoreAddress
+from aims_server.store_url import StoreAddress
 
 from .server import StoreServer
 

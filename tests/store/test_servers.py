@@ -7,7 +7,7 @@ import pytest
 
 from aims_server.store.connection import Connection, StoreError, open_client
 from aims_server.store.scripts import TAKE
-from aims_server.store_address import StoreAddress
+from aims_server.store_url import StoreAddress
 
 from .server import REDIS, StoreServer, certificate, free_port
 from .test_connection import connected
