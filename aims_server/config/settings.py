@@ -18,11 +18,13 @@ from urllib.parse import urlsplit
 from . import dotenv as dotenv
 from .parsers import (
     BASE_URL,
+    CA_FILE,
     FLAG,
     HOST,
     NETWORKS,
     ORIGIN,
     ORIGINS,
+    PROXY,
     TOKEN,
     Network,
     one_of,
@@ -129,6 +131,18 @@ class Settings:
         "true",
         FLAG,
         "A login that succeeds warms the student's answers in the background.",
+    )
+    external_api_proxy: str = setting(
+        "EXTERNAL_API_PROXY",
+        "",
+        PROXY,
+        "Proxy for calls to the platform; if empty, none, whatever http_proxy says.",
+    )
+    external_api_ca_file: str = setting(
+        "EXTERNAL_API_CA_FILE",
+        "",
+        CA_FILE,
+        "Certificate authorities to trust for it beside the system's (PEM).",
     )
     trusted_proxies: tuple[Network, ...] = setting(
         "TRUSTED_PROXIES", "", NETWORKS, "Proxies whose X-Forwarded-For is believed."

@@ -7,6 +7,7 @@ circuit breaker and retries round each call; `Transport` makes it with curl.
 from .bulkhead import Bulkhead
 from .circuit_breaker import CircuitBreaker
 from .client import LoginAnswer, UpstreamClient
+from .failure_log import FailureLog
 from .models import (
     Card,
     Course,
@@ -26,6 +27,7 @@ __all__ = [
     "CircuitBreaker",
     "Course",
     "CourseFiles",
+    "FailureLog",
     "LoginAnswer",
     "ResiliencePolicy",
     "RetryBudget",

@@ -17,9 +17,9 @@ from ..errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
-from ..text import whole_number
 from ..web import is_token
 from . import models
+from .failure_log import FailureLog
 from .resilience import ResiliencePolicy
 from .serial_executor import SerialExecutor
 from .transport import Reply, Transport
@@ -52,12 +52,18 @@ class UpstreamClient:
     """
 
     def __init__(
-        self, transport: Transport, guard: ResiliencePolicy, base_url: str, origin: str
+        self,
+        transport: Transport,
+        guard: ResiliencePolicy,
+        base_url: str,
+        origin: str,
+        failures: FailureLog | None = None,
     ) -> None:
         self._transport = transport
         self._guard = guard
         self._base = base_url
         self._turns = SerialExecutor()
+        self._failures = failures or FailureLog(base_url)
         self._login_headers = {
             "Accept": "application/json",
             "Content-Type": "application/x-www-form-urlencoded",
@@ -92,7 +98,8 @@ class UpstreamClient:
             )
             return _login_answer(reply)
 
-        return await self._guard.call("login", attempt, deadline, repeatable=False)
+        watched = self._failures.watched("login", attempt)
+        return await self._guard.call("login", watched, deadline, repeatable=False)
 
     async def course_files(self, token: str, deadline: Deadline) -> models.CourseFiles:
         """GET /custom/getCFMappedWithStudentID with the attendance summary."""
@@ -150,7 +157,8 @@ class UpstreamClient:
                     raise TokenRefused from None
                 raise UpstreamError from fault
 
-        return await self._guard.call(endpoint, attempt, deadline)
+        watched = self._failures.watched(endpoint, attempt)
+        return await self._guard.call(endpoint, watched, deadline)
 
 
 def _checked_quizzes(body: bytes) -> bytes:
@@ -182,9 +190,8 @@ def _check_health(reply: Reply) -> None:
 
 
 def _pause(reply: Reply) -> float | None:
-    """The seconds of ``Retry-After``; its date form is not known from the platform."""
-    seconds = whole_number((reply.retry_after or "").strip(), digits=100)
-    return None if seconds is None else min(float(seconds), _LONGEST_PAUSE)
+    seconds = reply.retry_after
+    return None if seconds is None else min(seconds, _LONGEST_PAUSE)
 
 
 def _login_answer(reply: Reply) -> LoginAnswer:

@@ -9,7 +9,8 @@ from typing import Final
 import pycurl
 
 from ..errors import UpstreamDropped, UpstreamError, UpstreamTimeout
-from .curl_pool import CurlPool, Reply, Request
+from .certificates import TrustedAuthorities
+from .curl_pool import CurlFailure, CurlPool, Reply, Request
 
 __all__ = ["MAX_BODY_BYTES", "Reply", "Transport"]
 
@@ -23,19 +24,29 @@ class Transport:
 
     Made after the fork, in the worker that uses it: a curl handle that crosses a fork
     hands one process the other's answers. ``handles`` should be at least the number
-    of calls ever made at once, because the pool's own line knows no deadline.
+    of calls ever made at once, because the pool's own line knows no deadline. Without
+    ``proxy`` none is used, whatever the environment says; ``ca_file`` holds certificate
+    authorities to be trusted beside the system's.
     """
 
-    def __init__(self, handles: int, user_agent: str) -> None:
+    def __init__(
+        self, handles: int, user_agent: str, *, proxy: str = "", ca_file: str = ""
+    ) -> None:
         self._owner = os.getpid()
         self._user_agent = user_agent
         self._handles = handles
+        self._proxy = proxy
+        self._authorities = TrustedAuthorities(ca_file) if ca_file else None
 
     @cached_property
     def _pool(self) -> CurlPool:
         # With the first call: curl takes 3 ms to begin, which a start would wait for.
         return CurlPool(
-            force_instance=True, max_clients=self._handles, max_body_size=MAX_BODY_BYTES
+            force_instance=True,
+            max_clients=self._handles,
+            max_body_size=MAX_BODY_BYTES,
+            proxy=self._proxy,
+            ca_file=self._authorities.path if self._authorities else "",
         )
 
     async def fetch(
@@ -68,8 +79,8 @@ class Transport:
                 min(seconds, _CONNECT_SECONDS),
             )
         )
-        if isinstance(outcome, int):
-            raise _translated(outcome)
+        if isinstance(outcome, CurlFailure):
+            raise _error_of(outcome)
         return outcome
 
     def abandon_connections(self) -> None:
@@ -83,6 +94,8 @@ class Transport:
         """Drop every connection; calls under way never end, so cancel them before."""
         if "_pool" in vars(self):
             self._pool.close()
+        if self._authorities is not None:
+            self._authorities.close()
 
 
 _E_TOO_LARGE: Final = 100  # pycurl has no name for it
@@ -98,12 +111,14 @@ _UNUSABLE: Final = frozenset(
 )
 
 
-def _translated(errno: int) -> UpstreamError:
-    """Curl's errors, told apart by number (libcurl-errors(3)), never by text: the
-    text may quote the URL or a header.
-    """
-    if errno == pycurl.E_OPERATION_TIMEDOUT:
-        return UpstreamTimeout()
-    if errno in _UNUSABLE:
-        return UpstreamError()
-    return UpstreamDropped()
+def _error_of(failure: CurlFailure) -> UpstreamError:
+    """Our error, told by curl's number, never by its text, with the cause."""
+    error: UpstreamError
+    if failure.error == pycurl.E_OPERATION_TIMEDOUT:
+        error = UpstreamTimeout()
+    elif failure.error in _UNUSABLE:
+        error = UpstreamError()
+    else:
+        error = UpstreamDropped()
+    error.cause = failure.cause
+    return error
