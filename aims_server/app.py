@@ -35,6 +35,7 @@ from .upstream import (
     Bulkhead,
     CircuitBreaker,
     FailureLog,
+    Oddities,
     ResiliencePolicy,
     RetryBudget,
     Transport,
@@ -135,6 +136,7 @@ def build(
         ResiliencePolicy(slots, breaker, RetryBudget(), metrics, random=random.random),
         settings.external_api_base,
         settings.external_api_origin,
+        Oddities(metrics, clock),
         FailureLog(settings.external_api_base, events, clock=clock),
     )
     store: MemoryStore[Any] = MemoryStore(
@@ -158,6 +160,7 @@ def build(
         upstream,
         answer_cache,
         request_seconds=settings.request_timeout_seconds,
+        target_percent=settings.attendance_target_percent,
         prefetch_on_login=settings.prefetch_on_login,
         clock=clock,
         wall=wall,

@@ -7,7 +7,7 @@ import re
 import ssl
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
@@ -17,13 +17,13 @@ __all__ = [
     "CA_FILE",
     "FLAG",
     "HOST",
-    "NETWORKS",
     "ORIGIN",
     "ORIGINS",
-    "PROXY",
+    "PROXIES",
+    "PROXY_URL",
     "TOKEN",
-    "Network",
     "Parser",
+    "Proxy",
     "list_of",
     "one_of",
     "seconds",
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Network = IPv4Network | IPv6Network
+Proxy = IPv4Network | IPv6Network | Literal["unix"]
 
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -92,6 +92,10 @@ def list_of(parser: Parser[T], plural: str) -> Parser[tuple[T, ...]]:
     return Parser(f"{plural}, comma-separated", parse)
 
 
+def _proxy(text: str) -> Proxy:
+    return "unix" if text == "unix" else ip_network(text)
+
+
 def _flag(text: str) -> bool:
     return bool(("false", "true").index(text.lower()))
 
@@ -138,7 +142,7 @@ def _origin(text: str) -> str:
     return _origin_of(url)
 
 
-def _proxy(text: str) -> str:
+def _proxy_url(text: str) -> str:
     if text:
         url = urlsplit(text)
         if url.scheme not in PROXY_SCHEMES or not url.port or url.path not in ("", "/"):
@@ -168,12 +172,14 @@ BASE_URL = Parser(
 )
 ORIGIN = Parser("an origin: http or https://host[:port], nothing after it", _origin)
 ORIGINS = list_of(ORIGIN, "origins, each http or https://host[:port] with no path")
-NETWORKS = list_of(
-    Parser("an address or a CIDR block", ip_network), "addresses or CIDR blocks"
+PROXIES = list_of(
+    Parser("an address, a CIDR block or unix", _proxy),
+    'addresses, CIDR blocks or "unix" for peers on a Unix socket',
 )
 FLAG = Parser("true or false", _flag)
-PROXY = Parser(
-    "http, https, socks5 or socks5h://host:port, with user:password@ if need be", _proxy
+PROXY_URL = Parser(
+    "http, https, socks5 or socks5h://host:port, with user:password@ if need be",
+    _proxy_url,
 )
 CA_FILE = Parser("a file of certificates in PEM form", _ca_file)
 TOKEN = Parser("up to 4096 letters, digits or any of - . _ ~ + / =", _token)

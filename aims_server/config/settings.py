@@ -21,12 +21,12 @@ from .parsers import (
     CA_FILE,
     FLAG,
     HOST,
-    NETWORKS,
     ORIGIN,
     ORIGINS,
-    PROXY,
+    PROXIES,
+    PROXY_URL,
     TOKEN,
-    Network,
+    Proxy,
     one_of,
     seconds,
     whole,
@@ -132,10 +132,16 @@ class Settings:
         FLAG,
         "A login that succeeds warms the student's answers in the background.",
     )
+    attendance_target_percent: int = setting(
+        "ATTENDANCE_TARGET_PERCENT",
+        "75",
+        whole(1, 100),
+        "Share of classes that the planner's figures aim at.",
+    )
     external_api_proxy: str = setting(
         "EXTERNAL_API_PROXY",
         "",
-        PROXY,
+        PROXY_URL,
         "Proxy for calls to the platform; if empty, none, whatever http_proxy says.",
     )
     external_api_ca_file: str = setting(
@@ -144,8 +150,14 @@ class Settings:
         CA_FILE,
         "Certificate authorities to trust for it beside the system's (PEM).",
     )
-    trusted_proxies: tuple[Network, ...] = setting(
-        "TRUSTED_PROXIES", "", NETWORKS, "Proxies whose X-Forwarded-For is believed."
+    connections_per_address: int = setting(
+        "CONNECTIONS_PER_ADDRESS",
+        "0",
+        whole(0, 10_000),
+        "Connections of one client address to a worker; 0 is half of its places.",
+    )
+    trusted_proxies: tuple[Proxy, ...] = setting(
+        "TRUSTED_PROXIES", "", PROXIES, "Proxies whose X-Forwarded-For is believed."
     )
     metrics_token: str | None = setting(
         "METRICS_TOKEN",
@@ -263,7 +275,9 @@ def _warnings(settings: Settings) -> Iterator[str]:
         )
     if settings.metrics_token is None and not _is_loopback(settings.host):
         yield f"METRICS_TOKEN: unset, so whoever reaches {settings.host} reads /metrics"
-    if any(network.prefixlen == 0 for network in settings.trusted_proxies):
+    if any(
+        proxy != "unix" and not proxy.prefixlen for proxy in settings.trusted_proxies
+    ):
         yield "TRUSTED_PROXIES: every client may choose the address it is known by"
     if settings.cache_refresh_floor_seconds > settings.cache_ttl_seconds:
         yield (

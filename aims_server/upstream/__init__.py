@@ -8,14 +8,19 @@ from .bulkhead import Bulkhead
 from .circuit_breaker import CircuitBreaker
 from .client import LoginAnswer, UpstreamClient
 from .failure_log import FailureLog
+from .fields import Number, exact, name, sum_of
 from .models import (
     Card,
+    Cards,
+    Counts,
     Course,
     CourseFiles,
+    Quizzes,
     pack_course_files,
-    percent_of,
     unpack_course_files,
 )
+from .oddities import Note, Oddities
+from .oddities import ignore as ignore_oddity
 from .resilience import ResiliencePolicy
 from .retry import RetryBudget
 from .serial_executor import SerialExecutor
@@ -24,17 +29,26 @@ from .transport import Transport
 __all__ = [
     "Bulkhead",
     "Card",
+    "Cards",
     "CircuitBreaker",
+    "Counts",
     "Course",
     "CourseFiles",
     "FailureLog",
     "LoginAnswer",
+    "Note",
+    "Number",
+    "Oddities",
+    "Quizzes",
     "ResiliencePolicy",
     "RetryBudget",
     "SerialExecutor",
     "Transport",
     "UpstreamClient",
+    "exact",
+    "ignore_oddity",
+    "name",
     "pack_course_files",
-    "percent_of",
+    "sum_of",
     "unpack_course_files",
 ]
