@@ -8,7 +8,12 @@ from typing import Final
 
 import pycurl
 
-from ..errors import UpstreamDropped, UpstreamError, UpstreamTimeout
+from ..errors import (
+    UpstreamDropped,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from .certificates import TrustedAuthorities
 from .curl_pool import CurlFailure, CurlPool, Reply, Request
 
@@ -61,8 +66,9 @@ class Transport:
         """Make one call within ``seconds``, connecting included: GET, or POST with its
         ``body``.
 
-        Raises :class:`UpstreamTimeout`, :class:`UpstreamDropped` when the connection
-        could not be made or broke, :class:`UpstreamError` for an answer that is no
+        Raises :class:`UpstreamTimeout`, :class:`UpstreamUnreachable` when no connection
+        could be made (in 5 s, if there are as many), :class:`UpstreamDropped` when it
+        broke, :class:`UpstreamError` for an answer that is no
         HTTP, larger than 8 MB unpacked, or badly compressed.
         """
         if os.getpid() != self._owner:
@@ -80,7 +86,7 @@ class Transport:
             )
         )
         if isinstance(outcome, CurlFailure):
-            raise _error_of(outcome)
+            raise _error_of(outcome, seconds)
         return outcome
 
     def abandon_connections(self) -> None:
@@ -109,13 +115,34 @@ _UNUSABLE: Final = frozenset(
         _E_TOO_LARGE,
     }
 )
+_NO_CONNECTION: Final = frozenset(
+    {
+        "name_not_found",
+        "proxy_name_not_found",
+        "proxy",
+        "refused",
+        "unreachable",
+        "certificate",
+        "certificate_authorities",
+        "tls",
+        "dropped_while_connecting",
+    }
+)
+_NO_CONNECTION_IN_TIME: Final = frozenset(
+    {"timeout_name", "timeout_connect", "timeout_tls"}
+)
 
 
-def _error_of(failure: CurlFailure) -> UpstreamError:
-    """Our error, told by curl's number, never by its text, with the cause."""
+def _error_of(failure: CurlFailure, seconds: float) -> UpstreamError:
+    """Our error for a call that had so many seconds, with its cause."""
+    kind = failure.cause.kind
     error: UpstreamError
-    if failure.error == pycurl.E_OPERATION_TIMEDOUT:
-        error = UpstreamTimeout()
+    if kind in _NO_CONNECTION:
+        error = UpstreamUnreachable()
+    elif failure.error == pycurl.E_OPERATION_TIMEDOUT:
+        # In less time than we give to connecting, a far side that is there may be late.
+        waited = kind in _NO_CONNECTION_IN_TIME and seconds > _CONNECT_SECONDS
+        error = UpstreamUnreachable() if waited else UpstreamTimeout()
     elif failure.error in _UNUSABLE:
         error = UpstreamError()
     else:
