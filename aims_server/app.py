@@ -141,10 +141,10 @@ def build(
         settings.cache_max_mb * _MEGABYTE, clock=clock
     )
     answers: _Through[Answer] = _Through(store, settings, clock)
-    course_files: _Through[bytes] = _Through(store, settings, clock)
+    parts: _Through[bytes] = _Through(store, settings, clock)
     answer_cache = AnswerCache(
         answers.read_through,
-        course_files.read_through,
+        parts.read_through,
         Lifetimes(
             fresh=settings.cache_ttl_seconds,
             stale=settings.cache_stale_seconds,
@@ -160,6 +160,7 @@ def build(
         request_seconds=settings.request_timeout_seconds,
         target_percent=settings.attendance_target_percent,
         prefetch_on_login=settings.prefetch_on_login,
+        on_wrong_student=metrics.wrong_student,
         clock=clock,
         wall=wall,
     )
@@ -185,7 +186,7 @@ def build(
         calls=share,
         service=service,
         sessions=context.sessions,
-        flights=(answers.flights, course_files.flights),
+        flights=(answers.flights, parts.flights),
         upstream=upstream,
         events=events,
     )
@@ -252,6 +253,9 @@ def _limits(settings: Settings, machine: Machine) -> RequestLimits:
         student=limiter("student", settings.rate_limit_per_minute),
         address=limiter("address", settings.rate_limit_per_address_per_minute),
         login=limiter("login", settings.login_limit_per_minute),
+        login_failures=limiter(
+            "login-failures", settings.login_failures_per_address_per_minute
+        ),
     )
 
 
