@@ -34,6 +34,7 @@ from .text import utc_timestamp
 
 __all__ = [
     "ApiError",
+    "FailureCause",
     "Forbidden",
     "InternalError",
     "InvalidRequest",
@@ -191,9 +192,19 @@ class RateLimited(ApiError):
         self.kind = kind
 
 
+class FailureCause(msgspec.Struct, frozen=True):
+    """Why a call to the platform failed, fit for a log line: nothing of a URL, a header
+    or a body. ``kind`` is one of a few words, ``detail`` may be any.
+    """
+
+    kind: str
+    detail: str = ""
+
+
 class UpstreamError(ApiError):
     """The platform answered something unusable."""
 
+    cause: FailureCause | None = None
     status, code = 502, "upstream_error"
     sentence = "The attendance platform gave an unusable answer."
 
