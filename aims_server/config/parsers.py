@@ -14,7 +14,7 @@ from msgspec import Struct
 __all__ = [
     "BASE_URL",
     "FLAG",
-    "HOST",
+    "HOSTS",
     "NETWORKS",
     "ORIGIN",
     "ORIGINS",
@@ -140,7 +140,10 @@ def _token(text: str) -> str | None:
     return text or None
 
 
-HOST = Parser("an IP address or a host name", _host)
+HOSTS = list_of(
+    Parser("an IP address or a host name", _host),
+    "IP addresses or host names",
+)
 BASE_URL = Parser(
     "an http or https URL without user name, password, query or fragment", _base_url
 )
