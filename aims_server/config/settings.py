@@ -20,11 +20,11 @@ from .parsers import (
     BASE_URL,
     FLAG,
     HOSTS,
-    NETWORKS,
     ORIGIN,
     ORIGINS,
+    PROXIES,
     TOKEN,
-    Network,
+    Proxy,
     one_of,
     seconds,
     whole,
@@ -139,8 +139,20 @@ class Settings:
         FLAG,
         "A login that succeeds warms the student's answers in the background.",
     )
-    trusted_proxies: tuple[Network, ...] = setting(
-        "TRUSTED_PROXIES", "", NETWORKS, "Proxies whose X-Forwarded-For is believed."
+    attendance_target_percent: int = setting(
+        "ATTENDANCE_TARGET_PERCENT",
+        "75",
+        whole(1, 100),
+        "Share of classes that the planner's figures aim at.",
+    )
+    connections_per_address: int = setting(
+        "CONNECTIONS_PER_ADDRESS",
+        "0",
+        whole(0, 10_000),
+        "Connections of one client address to a worker; 0 is half of its places.",
+    )
+    trusted_proxies: tuple[Proxy, ...] = setting(
+        "TRUSTED_PROXIES", "", PROXIES, "Proxies whose X-Forwarded-For is believed."
     )
     metrics_token: str | None = setting(
         "METRICS_TOKEN",
@@ -280,7 +292,9 @@ def _warnings(settings: Settings) -> Iterator[str]:
     public = [host for host in settings.hosts if not _is_loopback(host)]
     if settings.metrics_token is None and public:
         yield f"METRICS_TOKEN: unset, so whoever reaches {public[0]} reads /metrics"
-    if any(network.prefixlen == 0 for network in settings.trusted_proxies):
+    if any(
+        proxy != "unix" and not proxy.prefixlen for proxy in settings.trusted_proxies
+    ):
         yield "TRUSTED_PROXIES: every client may choose the address it is known by"
     if settings.cache_refresh_floor_seconds > settings.cache_ttl_seconds:
         yield (

@@ -21,6 +21,7 @@ EVERYWHERE = "*"
 
 Kind = Literal[
     "status",
+    "body",
     "html",
     "broken_json",
     "truncated_json",
@@ -48,6 +49,10 @@ Kind = Literal[
     "endless",
     "gzip_bomb",
     "bad_gzip",
+    "answer_twice",
+    "stray_408",
+    "stray_crlf",
+    "stray_garbage",
 ]
 
 
@@ -73,6 +78,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     status: int = 0
     """Status of "status" (0: 503), "html" and the broken bodies (0: 200)."""
 
+    body: str = "{}"
+    """What "body" answers, with status 200 unless another is named."""
+
     retry_after: str | None = None
     """`Retry-After` of "status" and "rate_limited", seconds or a date."""
 
@@ -80,7 +88,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Where "redirect" leads; None: to this platform by another name."""
 
     interval: float = 1.0
-    """Seconds between two bytes of "trickle"."""
+    """Seconds between two bytes of "trickle", and from an answer to what follows it."""
 
     megabytes: int = 200
     """Size of "gzip_bomb" unpacked and of "large"."""
