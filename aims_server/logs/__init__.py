@@ -7,9 +7,11 @@ from .handlers import (
     discard_buffered,
     flush_log,
 )
+from .rate_limited import RateLimitedLog
 
 __all__ = [
     "AccessLog",
+    "RateLimitedLog",
     "configure_logging",
     "current_request_id",
     "discard_buffered",
