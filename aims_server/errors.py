@@ -141,6 +141,20 @@ class TooLarge(ApiError):
     sentence = "The request's body is too large."
 
 
+class TargetTooLong(TooLarge):
+    """The request's target passes 8 KiB."""
+
+    status = 414
+    sentence = "The request's address is too long."
+
+
+class HeadTooLarge(TooLarge):
+    """The request's head passes 32 KiB."""
+
+    status = 431
+    sentence = "The request's header is too large."
+
+
 class UnsupportedMediaType(ApiError):
     """A body in a form that the endpoint does not read."""
 
