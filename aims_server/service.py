@@ -12,10 +12,17 @@ import msgspec
 from .cache import AnswerCache, Entry, Served
 from .deadline import Clock, Deadline
 from .domain import attendance as figures
-from .errors import ApiError, Forbidden, UpstreamError, UpstreamTimeout
+from .errors import (
+    ApiError,
+    Forbidden,
+    TokenRefused,
+    UpstreamError,
+    UpstreamTimeout,
+)
 from .pages import ALL_ATTENDANCE, ATTENDANCE, PAGES, QUIZ, SUBJECT_ATTENDANCE, Page
 from .text import utc_timestamp
 from .upstream import (
+    CallerKey,
     Course,
     CourseFiles,
     LoginAnswer,
@@ -44,6 +51,7 @@ class AimsService:
         answer_cache: AnswerCache,
         *,
         request_seconds: float,
+        target_percent: int = 75,
         prefetch_on_login: bool = True,
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
@@ -51,6 +59,7 @@ class AimsService:
         self.answer_cache = answer_cache
         self._upstream = upstream
         self._request_seconds = request_seconds
+        self._target = target_percent
         self._prefetch_on_login = prefetch_on_login
         self._clock = clock
         self._wall = wall
@@ -64,14 +73,21 @@ class AimsService:
 
     @property
     def upstream_state(self) -> str:
-        """Whether the platform is being asked: "closed", "open" or "half-open"."""
+        """Whether the platform is being asked: "closed", "half-open" or "open"."""
         return self._upstream.state
 
+    @property
+    def endpoint_states(self) -> dict[str, str]:
+        """The same for each of the platform's endpoints; the above is the worst."""
+        return self._upstream.endpoint_states
+
     async def log_in(
-        self, username: str, password: str, deadline: Deadline
+        self, username: str, password: str, address: str, deadline: Deadline
     ) -> LoginAnswer:
         """The platform's answer to a login; never kept, never repeated."""
-        return await self._upstream.log_in(username, password, deadline)
+        return await self._upstream.log_in(
+            username, password, CallerKey.address(address), deadline
+        )
 
     def prefetch(self, caller: Caller) -> None:
         """Begin to gather the pages that a student opens after a login, if this service
@@ -143,8 +159,11 @@ class AimsService:
     ) -> Entry[Answer]:
         """The summary per course, from the course files alone."""
         files, made_at = await self._files(caller, deadline, fresh=fresh)
-        answer = await make_answer(msgspec.json.encode(figures.attendance(files)))
-        return self.answer_cache.new_answer(caller.session, answer, made_at=made_at)
+        page = figures.attendance(files, self._target)
+        answer = await make_answer(msgspec.json.encode(page))
+        return self.answer_cache.new_answer(
+            caller.session, answer, made_at=made_at, complete=bool(files.courses)
+        )
 
     async def _all_attendance(
         self, caller: Caller, deadline: Deadline, fresh: bool
@@ -152,17 +171,21 @@ class AimsService:
         """Every subject, day by day, in two round trips."""
         files, _ = await self._files(caller, deadline, fresh=fresh)
         days = await self._every_subject(caller, files, deadline)
-        page = figures.all_attendance(files, days, self._timestamp())
-        answer = await make_answer(msgspec.json.encode(page))
-        return self.answer_cache.new_answer(
-            caller.session, answer, complete=not page.incomplete
+        page = figures.all_attendance(
+            files, days, self._timestamp(), self._target, self._upstream.note_cards
         )
+        answer = await make_answer(msgspec.json.encode(page))
+        # What the platform has answered, whatever it is, is kept as any answer; what it
+        # has not is soon asked for again, and so is a student without any course.
+        complete = bool(files.courses) and None not in days.values()
+        return self.answer_cache.new_answer(caller.session, answer, complete=complete)
 
     async def _quiz(self, caller: Caller, deadline: Deadline, _: bool) -> Entry[Answer]:
         """The platform's evaluated quizzes, unchanged."""
-        body = await self._upstream.quizzes(caller.token, deadline)
+        quizzes = await self._upstream.quizzes(caller.token, _key(caller), deadline)
         caller.session.verify(None)
-        return self.answer_cache.new_answer(caller.session, await make_answer(body))
+        answer = await make_answer(quizzes.body)
+        return self.answer_cache.new_answer(caller.session, answer)
 
     async def _files(
         self, caller: Caller, deadline: Deadline, *, fresh: bool
@@ -171,7 +194,9 @@ class AimsService:
         session = caller.session
 
         async def fill(within: Deadline) -> Entry[bytes]:
-            files = await self._upstream.course_files(caller.token, within)
+            files = await self._upstream.course_files(
+                caller.token, _key(caller), within
+            )
             session.verify(files.student_id)
             return self.answer_cache.new_intermediate(session, pack_course_files(files))
 
@@ -183,16 +208,18 @@ class AimsService:
     async def _every_subject(
         self, caller: Caller, files: CourseFiles, deadline: Deadline
     ) -> dict[int, figures.SubjectDays | None]:
+        if not files.courses:
+            return {}
         student_id = files.student_id or caller.session.student_id
         if student_id is None:
             raise UpstreamError
-        failures: list[UpstreamError] = []
+        failures: list[ApiError] = []
 
         async def days_of(course: Course) -> figures.SubjectDays | None:
             try:
                 return await self._subject(caller, student_id, course.cf_id, deadline)
-            except UpstreamError as failure:
-                failures.append(failure)
+            except (UpstreamError, TokenRefused) as failure:
+                failures.append(failure)  # one subject's refusal logs nobody out
                 return None
 
         days = await asyncio.gather(*map(days_of, files.courses))
@@ -203,11 +230,20 @@ class AimsService:
     async def _subject(
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
     ) -> figures.SubjectDays:
-        cards = await self._upstream.cards(caller.token, student_id, cf_id, deadline)
+        had = await self._upstream.cards(
+            caller.token, _key(caller), student_id, cf_id, deadline
+        )
+        if had.student_id not in (None, student_id):
+            raise UpstreamError
         caller.session.verify(student_id)
-        if len(cards) < _MANY_RECORDS:
-            return figures.subject_days(cards)
-        return await self._turns.run(lambda: figures.subject_days(cards))
+
+        def counted() -> figures.SubjectDays:
+            note = self._upstream.note_cards
+            return figures.subject_days(had.cards, note, complete=had.complete)
+
+        if len(had.cards) < _MANY_RECORDS:
+            return counted()
+        return await self._turns.run(counted)
 
     def _timestamp(self) -> str:
         return utc_timestamp(int(self._wall()))
@@ -225,7 +261,15 @@ class AimsService:
         task.add_done_callback(self._background.discard)
 
 
-def _worst(failures: list[UpstreamError]) -> UpstreamError:
+def _key(caller: Caller) -> CallerKey:
+    """What the platform's side knows the caller by, as things stand now."""
+    session = caller.session
+    if session.verified and session.student_id is not None:
+        return CallerKey.student(session.student_id)
+    return CallerKey.address(caller.address)
+
+
+def _worst(failures: list[ApiError]) -> ApiError:
     """What to tell when no subject could be had: a timeout if there was one."""
     for failure in failures:
         if isinstance(failure, UpstreamTimeout):

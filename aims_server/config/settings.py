@@ -130,6 +130,12 @@ class Settings:
         FLAG,
         "A login that succeeds warms the student's answers in the background.",
     )
+    attendance_target_percent: int = setting(
+        "ATTENDANCE_TARGET_PERCENT",
+        "75",
+        whole(1, 100),
+        "Share of classes that the planner's figures aim at.",
+    )
     connections_per_address: int = setting(
         "CONNECTIONS_PER_ADDRESS",
         "0",

@@ -1,38 +1,55 @@
 """The platform: typed calls, what its answers mean, and how carefully they are made.
 
-`UpstreamClient` decodes (`models` over `wire`); `ResiliencePolicy` puts bulkhead,
-circuit breaker and retries round each call; `Transport` makes it with curl.
+`UpstreamClient` decodes (`models` over `wire`); `ResiliencePolicy` puts pauses,
+circuit breakers, bulkhead and retries round each call; `Transport` makes it with curl.
 """
 
 from .bulkhead import Bulkhead
-from .circuit_breaker import CircuitBreaker
-from .client import LoginAnswer, UpstreamClient
+from .callers import CallerKey
+from .client import ENDPOINTS, LoginAnswer, UpstreamClient
+from .endpoint_breakers import EndpointBreakers
+from .fields import Number, exact, name, sum_of
 from .models import (
     Card,
+    Cards,
+    Counts,
     Course,
     CourseFiles,
+    Quizzes,
     pack_course_files,
-    percent_of,
     unpack_course_files,
 )
+from .oddities import Note, Oddities
+from .oddities import ignore as ignore_oddity
 from .resilience import ResiliencePolicy
 from .retry import RetryBudget
 from .serial_executor import SerialExecutor
 from .transport import Transport
 
 __all__ = [
+    "ENDPOINTS",
     "Bulkhead",
+    "CallerKey",
     "Card",
-    "CircuitBreaker",
+    "Cards",
+    "Counts",
     "Course",
     "CourseFiles",
+    "EndpointBreakers",
     "LoginAnswer",
+    "Note",
+    "Number",
+    "Oddities",
+    "Quizzes",
     "ResiliencePolicy",
     "RetryBudget",
     "SerialExecutor",
     "Transport",
     "UpstreamClient",
+    "exact",
+    "ignore_oddity",
+    "name",
     "pack_course_files",
-    "percent_of",
+    "sum_of",
     "unpack_course_files",
 ]
