@@ -4,11 +4,13 @@
 
     ApiError
     ├── InvalidRequest 400          ├── TooLarge 413
-    ├── Unauthorized 401            ├── UnsupportedMediaType 415
-    │   └── TokenRefused 401        ├── RateLimited 429          (retry_after)
-    ├── Forbidden 403               ├── InternalError 500
-    ├── NotFound 404                └── UpstreamError 502
-    └── MethodNotAllowed 405            ├── UpstreamDropped 502
+    ├── Unauthorized 401            │   ├── TargetTooLong 414
+    │   └── TokenRefused 401        │   └── HeadTooLarge 431
+    ├── Forbidden 403               ├── UnsupportedMediaType 415
+    ├── NotFound 404                ├── RateLimited 429          (retry_after)
+    └── MethodNotAllowed 405        ├── InternalError 500
+                                    └── UpstreamError 502
+                                        ├── UpstreamDropped 502
                                         │   └── UpstreamUnreachable 502
                                         ├── UpstreamFault 502       (5xx)
                                         ├── UpstreamRejected 502    (other 4xx)
@@ -32,12 +34,14 @@ from .text import utc_timestamp
 __all__ = [
     "ApiError",
     "Forbidden",
+    "HeadTooLarge",
     "InternalError",
     "InvalidRequest",
     "MethodNotAllowed",
     "NotFound",
     "Overloaded",
     "RateLimited",
+    "TargetTooLong",
     "TokenRefused",
     "TooLarge",
     "Unauthorized",
