@@ -144,7 +144,7 @@ def build(
         ResiliencePolicy(slots, breakers, RetryBudget(), metrics, random=random.random),
         settings.external_api_base,
         settings.external_api_origin,
-        Oddities(metrics, clock),
+        Oddities(metrics, events),
         FailureLog(settings.external_api_base, events, clock=clock),
     )
     store: MemoryStore[Any] = MemoryStore(
