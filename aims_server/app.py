@@ -32,8 +32,9 @@ from .pages import LOGIN, PAGES
 from .ratelimit import BucketTable, RateLimiter
 from .service import AimsService
 from .upstream import (
+    ENDPOINTS,
     Bulkhead,
-    CircuitBreaker,
+    EndpointBreakers,
     Oddities,
     ResiliencePolicy,
     RetryBudget,
@@ -114,17 +115,14 @@ def build(
     """
     share = calls or settings.max_concurrent_requests
     slots = Bulkhead(share)
-    breaker = CircuitBreaker(
-        # A page takes two round trips: slower than this, none can be had in time.
-        slow_seconds=settings.request_timeout_seconds / 2,
-        # With the probes that follow, students are served within 30 s of its return.
-        max_open_seconds=28.0,
-        on_change=lambda state: metrics.breaker_changed(state.value),
+    breakers = EndpointBreakers(ENDPOINTS)
+    breakers.subscribe(
+        lambda endpoint, state: metrics.breaker_changed(endpoint, state.value)
     )
     transport = Transport(share + _SPARE_HANDLES, f"aims_server/{__version__}")
     upstream = UpstreamClient(
         transport,
-        ResiliencePolicy(slots, breaker, RetryBudget(), metrics, random=random.random),
+        ResiliencePolicy(slots, breakers, RetryBudget(), metrics, random=random.random),
         settings.external_api_base,
         settings.external_api_origin,
         Oddities(metrics, clock),

@@ -9,6 +9,7 @@
     ├── Forbidden 403               ├── InternalError 500
     ├── NotFound 404                └── UpstreamError 502
     └── MethodNotAllowed 405            ├── UpstreamDropped 502
+                                        │   └── UpstreamUnreachable 502
                                         ├── UpstreamFault 502       (5xx)
                                         ├── UpstreamRejected 502    (other 4xx)
                                         ├── Overloaded 503          (retry_after)
@@ -48,6 +49,7 @@ __all__ = [
     "UpstreamRejected",
     "UpstreamTimeout",
     "UpstreamUnavailable",
+    "UpstreamUnreachable",
     "error_body",
     "retry_after_header",
 ]
@@ -167,9 +169,15 @@ class UpstreamError(ApiError):
 
 
 class UpstreamDropped(UpstreamError):
-    """The platform could not be reached or broke the connection off."""
+    """The platform broke the connection off."""
 
     sentence = "The connection to the attendance platform was lost."
+
+
+class UpstreamUnreachable(UpstreamDropped):
+    """No connection to the platform could be made, TLS included."""
+
+    sentence = "The attendance platform cannot be reached."
 
 
 class UpstreamFault(UpstreamError):

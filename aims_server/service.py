@@ -22,6 +22,7 @@ from .errors import (
 from .pages import ALL_ATTENDANCE, ATTENDANCE, PAGES, QUIZ, SUBJECT_ATTENDANCE, Page
 from .text import utc_timestamp
 from .upstream import (
+    CallerKey,
     Course,
     CourseFiles,
     LoginAnswer,
@@ -72,14 +73,21 @@ class AimsService:
 
     @property
     def upstream_state(self) -> str:
-        """Whether the platform is being asked: "closed", "open" or "half-open"."""
+        """Whether the platform is being asked: "closed", "half-open" or "open"."""
         return self._upstream.state
 
+    @property
+    def endpoint_states(self) -> dict[str, str]:
+        """The same for each of the platform's endpoints; the above is the worst."""
+        return self._upstream.endpoint_states
+
     async def log_in(
-        self, username: str, password: str, deadline: Deadline
+        self, username: str, password: str, address: str, deadline: Deadline
     ) -> LoginAnswer:
         """The platform's answer to a login; never kept, never repeated."""
-        return await self._upstream.log_in(username, password, deadline)
+        return await self._upstream.log_in(
+            username, password, CallerKey.address(address), deadline
+        )
 
     def prefetch(self, caller: Caller) -> None:
         """Begin to gather the pages that a student opens after a login, if this service
@@ -174,7 +182,7 @@ class AimsService:
 
     async def _quiz(self, caller: Caller, deadline: Deadline, _: bool) -> Entry[Answer]:
         """The platform's evaluated quizzes, unchanged."""
-        quizzes = await self._upstream.quizzes(caller.token, deadline)
+        quizzes = await self._upstream.quizzes(caller.token, _key(caller), deadline)
         caller.session.verify(None)
         answer = await make_answer(quizzes.body)
         return self.answer_cache.new_answer(caller.session, answer)
@@ -186,7 +194,9 @@ class AimsService:
         session = caller.session
 
         async def fill(within: Deadline) -> Entry[bytes]:
-            files = await self._upstream.course_files(caller.token, within)
+            files = await self._upstream.course_files(
+                caller.token, _key(caller), within
+            )
             session.verify(files.student_id)
             return self.answer_cache.new_intermediate(session, pack_course_files(files))
 
@@ -220,7 +230,9 @@ class AimsService:
     async def _subject(
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
     ) -> figures.SubjectDays:
-        had = await self._upstream.cards(caller.token, student_id, cf_id, deadline)
+        had = await self._upstream.cards(
+            caller.token, _key(caller), student_id, cf_id, deadline
+        )
         if had.student_id not in (None, student_id):
             raise UpstreamError
         caller.session.verify(student_id)
@@ -247,6 +259,14 @@ class AimsService:
         task = asyncio.create_task(run())
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _key(caller: Caller) -> CallerKey:
+    """What the platform's side knows the caller by, as things stand now."""
+    session = caller.session
+    if session.verified and session.student_id is not None:
+        return CallerKey.student(session.student_id)
+    return CallerKey.address(caller.address)
 
 
 def _worst(failures: list[ApiError]) -> ApiError:

@@ -46,7 +46,9 @@ class LoginHandler(BaseHandler):
         self.quota.check()
         began = time.monotonic()
         self._call = asyncio.ensure_future(
-            self.service.log_in(request.username, request.password, self.deadline)
+            self.service.log_in(
+                request.username, request.password, self.address, self.deadline
+            )
         )
         await asyncio.wait({self._call})
         if self._call.cancelled():
@@ -56,7 +58,9 @@ class LoginHandler(BaseHandler):
         self.upstream_seconds = time.monotonic() - began
         self.send(json_response(answer.status, answer.body))
         if answer.token is not None:
-            self.service.prefetch(self.context.sessions.caller(answer.token))
+            self.service.prefetch(
+                self.context.sessions.caller(answer.token, self.address)
+            )
 
     def on_connection_close(self) -> None:
         """Leave the line: nobody else waits for this answer, unlike for a page."""

@@ -122,7 +122,7 @@ class BaseHandler(RequestHandler):
 
     def admitted(self, token: str) -> Caller:
         """The caller behind a well-formed token, counted against its quota."""
-        caller = self.context.sessions.caller(token)
+        caller = self.context.sessions.caller(token, self.address)
         self.quota = self.context.limits.by_session(caller.session)
         self.quota.check()
         return caller

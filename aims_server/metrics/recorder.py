@@ -132,15 +132,27 @@ class Metrics:
         self._in_use = make.gauge("upstream_slots_in_use", "Calls under way.")
         self._waiting = make.gauge("upstream_slots_waiting", "Calls waiting in line.")
         self._limit = make.gauge("upstream_slots_limit", "Calls allowed at once.")
-        self._breaker = make.gauge(
-            "breaker_state", "Circuit: 0 closed, 1 half-open, 2 open.", worker
+        self._breakers = {
+            endpoint: make.gauge(
+                "breaker_state",
+                "Circuit breaker of an endpoint: 0 closed, 1 half-open, 2 open.",
+                endpoint=endpoint,
+                worker=worker,
+            )
+            for endpoint in labels.UPSTREAM_ENDPOINTS
+        }
+        self._resident = make.gauge(
+            "worker_resident_bytes", "Memory in use.", worker=worker
         )
-        self._resident = make.gauge("worker_resident_bytes", "Memory in use.", worker)
         self._start_time = make.gauge(
-            "worker_start_time_seconds", "Start of the worker, Unix time.", worker
+            "worker_start_time_seconds",
+            "Start of the worker, Unix time.",
+            worker=worker,
         )
         self._generation = make.gauge(
-            "worker_generation", "Reloads of the settings before its start.", worker
+            "worker_generation",
+            "Reloads of the settings before its start.",
+            worker=worker,
         )
         self._cpu = make.counters(
             "worker_cpu_seconds_total", "Processor time used.", {"worker": (worker,)}
@@ -214,9 +226,9 @@ class Metrics:
         """The limit named ``kind`` refused a request, or a connection."""
         self._limited.labels(kind).inc()
 
-    def breaker_changed(self, state: str) -> None:
-        """The circuit is "closed", "half-open" or "open" from now on."""
-        self._breaker.set(labels.BREAKER_STATES.index(state))
+    def breaker_changed(self, endpoint: str, state: str) -> None:
+        """The endpoint's circuit is "closed", "half-open" or "open" from now on."""
+        self._breakers[endpoint].set(labels.BREAKER_STATES.index(state))
 
     def loop_lagged(self, seconds: float) -> None:
         """The event loop came back ``seconds`` later than asked."""

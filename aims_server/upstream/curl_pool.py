@@ -159,6 +159,8 @@ class CurlPool(CurlAsyncHTTPClient):
         if transfer.must_restart(curl_error, status):
             transfer.restart()
             self._waiting.appendleft(transfer)  # Tornado looks at the queue after this
+        elif _could_not_connect(curl, curl_error, transfer):
+            transfer.settle(pycurl.E_COULDNT_CONNECT)
         elif curl_error is not None:
             transfer.settle(curl_error)
         else:
@@ -230,3 +232,15 @@ class CurlPool(CurlAsyncHTTPClient):
             self._handle_timeout()
         elif self._timeout_at < inf:
             self._start_timer()
+
+
+def _could_not_connect(
+    curl: pycurl.Curl, curl_error: int | None, transfer: Transfer
+) -> bool:
+    """Whether a time-out was that of connecting, and not the call's own."""
+    request = transfer.request
+    return (
+        curl_error == pycurl.E_OPERATION_TIMEDOUT
+        and request.connect_seconds < request.seconds
+        and curl.getinfo(pycurl.PRETRANSFER_TIME) == 0
+    )

@@ -8,7 +8,12 @@ from typing import Final
 
 import pycurl
 
-from ..errors import UpstreamDropped, UpstreamError, UpstreamTimeout
+from ..errors import (
+    UpstreamDropped,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from .curl_pool import CurlPool, Reply, Request
 
 __all__ = ["MAX_BODY_BYTES", "Reply", "Transport"]
@@ -50,8 +55,9 @@ class Transport:
         """Make one call within ``seconds``, connecting included: GET, or POST with its
         ``body``.
 
-        Raises :class:`UpstreamTimeout`, :class:`UpstreamDropped` when the connection
-        could not be made or broke, :class:`UpstreamError` for an answer that is no
+        Raises :class:`UpstreamTimeout`, :class:`UpstreamUnreachable` when no connection
+        could be made (in 5 s, if there are as many), :class:`UpstreamDropped` when it
+        broke, :class:`UpstreamError` for an answer that is no
         HTTP, larger than 8 MB unpacked, or badly compressed.
         """
         if os.getpid() != self._owner:
@@ -96,6 +102,20 @@ _UNUSABLE: Final = frozenset(
         _E_TOO_LARGE,
     }
 )
+_NO_CONNECTION: Final = frozenset(
+    {
+        pycurl.E_COULDNT_RESOLVE_PROXY,
+        pycurl.E_COULDNT_RESOLVE_HOST,
+        pycurl.E_COULDNT_CONNECT,
+        pycurl.E_INTERFACE_FAILED,
+        pycurl.E_SSL_CONNECT_ERROR,
+        pycurl.E_SSL_CERTPROBLEM,
+        pycurl.E_SSL_CIPHER,
+        pycurl.E_SSL_CACERT,  # the peer's certificate is not trusted
+        pycurl.E_SSL_CACERT_BADFILE,
+        pycurl.E_SSL_ISSUER_ERROR,
+    }
+)
 
 
 def _translated(errno: int) -> UpstreamError:
@@ -106,4 +126,4 @@ def _translated(errno: int) -> UpstreamError:
         return UpstreamTimeout()
     if errno in _UNUSABLE:
         return UpstreamError()
-    return UpstreamDropped()
+    return UpstreamUnreachable() if errno in _NO_CONNECTION else UpstreamDropped()

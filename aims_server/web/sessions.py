@@ -74,13 +74,16 @@ class Session:
 
 
 class Caller:
-    """A session together with its token, for as long as one request lasts."""
+    """A session together with its token and the address it is used from, for as long
+    as one request lasts.
+    """
 
-    __slots__ = ("session", "token")
+    __slots__ = ("address", "session", "token")
 
-    def __init__(self, session: Session, token: str) -> None:
+    def __init__(self, session: Session, token: str, address: str) -> None:
         self.session = session
         self.token = token
+        self.address = address
 
 
 class _Claims(msgspec.Struct):
@@ -102,9 +105,9 @@ class SessionReader:
         self._secret = secret[:64]
         self._known: LRUCache[bytes, Session] = LRUCache(_REMEMBERED_SESSIONS)
 
-    def caller(self, token: str) -> Caller:
+    def caller(self, token: str, address: str) -> Caller:
         """The caller behind a token that has passed :func:`bearer_token`."""
-        return Caller(self.read(token), token)
+        return Caller(self.read(token), token, address)
 
     def read(self, token: str) -> Session:
         """The session of a token, the same object while it is remembered."""

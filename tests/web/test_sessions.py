@@ -146,13 +146,13 @@ def test_a_long_secret_is_no_fault():
 def test_a_remembered_token_is_the_same_session(reader):
     """What the platform has vouched for stays vouched for."""
     reader.read("abc").verify(None)
-    assert reader.caller("abc").session.verified
-    assert not reader.caller("abd").session.verified
+    assert reader.caller("abc", "192.0.2.1").session.verified
+    assert not reader.caller("abd", "192.0.2.1").session.verified
 
 
 def test_a_caller_carries_its_token(reader):
     """For as long as a request lasts; the session has no place for it."""
-    caller = reader.caller("abc")
+    caller = reader.caller("abc", "192.0.2.1")
     assert caller.token == "abc"
     assert not any(getattr(caller.session, name) == "abc" for name in
                    type(caller.session).__slots__)  # fmt: skip
