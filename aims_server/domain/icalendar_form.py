@@ -4,7 +4,7 @@ The package `icalendar` folds lines, escapes texts and describes the zone. It ta
 0.1 s to import and 40 ms to write a month, so whoever calls this does so off the loop.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
@@ -43,7 +43,10 @@ def _event(page: Timetable, day: TimetableDay, slot: TimetableSlot) -> "Event":
     zone = ZoneInfo(_INDIA)
     event = Event()
     event.add("UID", _uid(day, slot))
-    event.add("DTSTAMP", datetime.fromisoformat(page.cached_at))
+    # When the month began, not when it was asked for: a table that has not changed is
+    # written in the same bytes.
+    month = datetime.fromisoformat(f"{page.month}-01T00:00:00")
+    event.add("DTSTAMP", month.replace(tzinfo=zone).astimezone(UTC))
     for name, clock in (("DTSTART", slot.start), ("DTEND", slot.end)):
         moment = datetime.fromisoformat(f"{day.date}T{clock}:00")
         event.add(name, moment.replace(tzinfo=zone))

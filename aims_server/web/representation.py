@@ -33,6 +33,7 @@ _GZIP_LEVEL: Final = 3
 _OF_THE_BODY: Final = frozenset({"Content-Type", "Content-Length", "Content-Encoding"})
 # Made once: thousands of kept answers hold them.
 _STUDENT_LASTING: Final = (("Vary", "Authorization, Origin, Accept-Encoding"),)
+_BY_ACCEPT: Final = (("Vary", "Authorization, Origin, Accept-Encoding, Accept"),)
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -99,10 +100,20 @@ def matches(if_none_match: str | None, variant: Variant) -> bool:
     return "*" in offered or variant.etag.removeprefix("W/") in offered
 
 
-async def make_answer(body: bytes) -> Answer:
-    """The answer for these JSON bytes; large ones are compressed off the loop."""
+async def make_answer(
+    body: bytes,
+    *,
+    content_type: tuple[str, str] = JSON_TYPE,
+    by_accept: bool = False,
+) -> Answer:
+    """The answer for these bytes; large ones are compressed off the loop.
+
+    ``by_accept`` says that ``Accept`` may ask for the same in another form.
+    """
+    lasting = _BY_ACCEPT if by_accept else _STUDENT_LASTING
     if len(body) < _COMPRESS_FROM:
-        return Answer(_student_variant(body, digest_of(body)), None)
+        variant = make_variant(body, digest_of(body), content_type, lasting)
+        return Answer(variant, None)
     if len(body) < _COMPRESS_OFF_LOOP_FROM:
         packed = _compressed(body)
     else:
@@ -110,7 +121,8 @@ async def make_answer(body: bytes) -> Answer:
     # Of the packed form: it says the same in a tenth of the bytes.
     digest = digest_of(packed)
     return Answer(
-        _student_variant(body, digest), _student_variant(packed, digest, packed=True)
+        make_variant(body, digest, content_type, lasting),
+        make_variant(packed, digest, content_type, lasting, packed=True),
     )
 
 
@@ -145,10 +157,6 @@ def digest_of(form: bytes) -> str:
 def header_lines(headers: HeaderPairs) -> str:
     """Headers as they stand in a header block."""
     return "".join([f"{name}: {value}\r\n" for name, value in headers])
-
-
-def _student_variant(body: bytes, digest: str, *, packed: bool = False) -> Variant:
-    return make_variant(body, digest, JSON_TYPE, _STUDENT_LASTING, packed=packed)
 
 
 def _compressed(body: bytes) -> bytes:

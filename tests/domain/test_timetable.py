@@ -209,7 +209,7 @@ def test_the_calendar_is_as_rfc_5545_has_it():
     assert b"\n" not in written.replace(b"\r\n", b"")
     assert b"BEGIN:VTIMEZONE\r\nTZID:Asia/Kolkata\r\n" in written
     assert b"DTSTART;TZID=Asia/Kolkata:20250901T085000\r\n" in written
-    assert b"DTSTAMP:20250901T100000Z\r\n" in written
+    assert b"DTSTAMP:20250831T183000Z\r\n" in written
     held, cancelled = events_of(written)
     assert held["SUMMARY"] == long.course
     assert held["DESCRIPTION"] == "BCS503\nSection C\nR SAMPLE"
