@@ -18,11 +18,13 @@ from urllib.parse import urlsplit
 from . import dotenv as dotenv
 from .parsers import (
     BASE_URL,
+    CA_FILE,
     FLAG,
     HOST,
     ORIGIN,
     ORIGINS,
     PROXIES,
+    PROXY_URL,
     TOKEN,
     Proxy,
     one_of,
@@ -83,7 +85,16 @@ class Settings:
         "Requests of one client address; a campus shares one.",
     )
     login_limit_per_minute: int = setting(
-        "LOGIN_LIMIT_PER_MINUTE", "10", _RATE, "Logins of one user name."
+        "LOGIN_LIMIT_PER_MINUTE",
+        "10",
+        _RATE,
+        "Logins of one user name, all spellings of one account together.",
+    )
+    login_failures_per_address_per_minute: int = setting(
+        "LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE",
+        "300",
+        _RATE,
+        "Refused logins of one client address; past it every login is refused.",
     )
     request_timeout_seconds: float = setting(
         "REQUEST_TIMEOUT_SECONDS",
@@ -135,6 +146,18 @@ class Settings:
         "75",
         whole(1, 100),
         "Share of classes that the planner's figures aim at.",
+    )
+    external_api_proxy: str = setting(
+        "EXTERNAL_API_PROXY",
+        "",
+        PROXY_URL,
+        "Proxy for calls to the platform; if empty, none, whatever http_proxy says.",
+    )
+    external_api_ca_file: str = setting(
+        "EXTERNAL_API_CA_FILE",
+        "",
+        CA_FILE,
+        "Certificate authorities to trust for it beside the system's (PEM).",
     )
     connections_per_address: int = setting(
         "CONNECTIONS_PER_ADDRESS",

@@ -82,5 +82,5 @@ ODDITIES: Final = (
     ("quizzes", "encoding"),
     *product(("timetable",), (*_ODD_ANYWHERE, "name", "cell")),
 )
-LIMITS: Final = ("student", "address", "login", "connections")
+LIMITS: Final = ("student", "address", "login", "login-failures", "connections")
 BREAKER_STATES: Final = ("closed", "half-open", "open")  # the number shown is the index
