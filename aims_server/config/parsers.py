@@ -16,7 +16,7 @@ __all__ = [
     "BASE_URL",
     "CA_FILE",
     "FLAG",
-    "HOST",
+    "HOSTS",
     "ORIGIN",
     "ORIGINS",
     "PROXIES",
@@ -166,7 +166,10 @@ def _token(text: str) -> str | None:
     return text or None
 
 
-HOST = Parser("an IP address or a host name", _host)
+HOSTS = list_of(
+    Parser("an IP address or a host name", _host),
+    "IP addresses or host names",
+)
 BASE_URL = Parser(
     "an http or https URL without user name, password, query or fragment", _base_url
 )

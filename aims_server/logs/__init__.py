@@ -1,6 +1,12 @@
 """Log lines, JSON or text: unforgeable, bounded, and free of secrets."""
 
-from .handlers import AccessLog, configure_logging, current_request_id
+from .handlers import (
+    AccessLog,
+    configure_logging,
+    current_request_id,
+    discard_buffered,
+    flush_log,
+)
 from .rate_limited import RateLimitedLog
 
 __all__ = [
@@ -8,4 +14,6 @@ __all__ = [
     "RateLimitedLog",
     "configure_logging",
     "current_request_id",
+    "discard_buffered",
+    "flush_log",
 ]
