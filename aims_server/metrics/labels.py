@@ -65,6 +65,7 @@ UPSTREAM_ENDPOINTS: Final = (
 OUTCOMES: Final = (
     "ok",
     "cancelled",
+    "rate_limited",
     "unauthorized",
     "upstream_error",
     "upstream_timeout",
@@ -83,5 +84,12 @@ ODDITIES: Final = (
     ("quizzes", "encoding"),
     *product(("timetable",), (*_ODD_ANYWHERE, "name", "cell")),
 )
-LIMITS: Final = ("student", "address", "login", "login-failures", "connections")
+LIMITS: Final = (
+    "student",
+    "address",
+    "login",
+    "login-failures",
+    "connections",
+    "platform",  # its own limit, for a login
+)
 BREAKER_STATES: Final = ("closed", "half-open", "open")  # the number shown is the index
