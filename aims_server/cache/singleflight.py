@@ -77,7 +77,7 @@ class SingleFlight(Generic[V]):
         self,
         *,
         failure_memory: float = 1.0,
-        max_failures: int = 1024,
+        max_failures: int = 256,
         grace: float = 0.1,
         clock: Clock = time.monotonic,
     ) -> None:
