@@ -33,6 +33,7 @@ from .ratelimit import BucketTable, RateLimiter
 from .service import AimsService
 from .upstream import (
     ENDPOINTS,
+    Admission,
     Bulkhead,
     EndpointBreakers,
     Oddities,
@@ -122,7 +123,13 @@ def build(
     transport = Transport(share + _SPARE_HANDLES, f"aims_server/{__version__}")
     upstream = UpstreamClient(
         transport,
-        ResiliencePolicy(slots, breakers, RetryBudget(), metrics, random=random.random),
+        ResiliencePolicy(
+            Admission(slots, breakers),
+            metrics,
+            retries=RetryBudget(),
+            hedges=RetryBudget(share=0.1, floor=10.0),
+            random=random.random,
+        ),
         settings.external_api_base,
         settings.external_api_origin,
         Oddities(metrics, clock),

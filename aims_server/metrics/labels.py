@@ -14,6 +14,7 @@ __all__ = [
     "BREAKER_STATES",
     "DOCUMENTED",
     "FAST_PAGES",
+    "HEDGE_ENDS",
     "LIMITS",
     "LOOKUPS",
     "METHODS",
@@ -55,6 +56,7 @@ STATUS_VALUES: Final = frozenset(
 RESOURCES: Final = (*(page.resource for page in PAGES), "course-files")
 FAST_PAGES: Final = tuple(page for page in PAGES if page.fast)
 LOOKUPS: Final = ("HIT", "MISS", "STALE", "PENDING")
+HEDGE_ENDS: Final = ("started", "won")
 UPSTREAM_ENDPOINTS: Final = ("login", "course_files", "cards", "quizzes")
 OUTCOMES: Final = (
     "ok",

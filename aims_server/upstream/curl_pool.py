@@ -59,7 +59,8 @@ class CurlPool(CurlAsyncHTTPClient):
         super().initialize(*args, **options)
 
     def call(self, request: Request) -> "asyncio.Future[Reply | int]":
-        """The reply, or the number of curl's error (libcurl-errors(3)).
+        """The reply, or the number of curl's error (libcurl-errors(3)). Cancelling it
+        ends the transfer, and an HTTP/1 connection with it.
 
         Raises ValueError for a header that cannot be sent as it is.
         """
@@ -68,6 +69,8 @@ class CurlPool(CurlAsyncHTTPClient):
                 raise ValueError(f"a line break in the header {name!r}")
         outcome = self._loop.create_future()
         transfer = Transfer(request, outcome, self.max_body_size, self._kept)
+        transfer.fresh |= request.apart and self._kept.multiplexed
+        outcome.add_done_callback(lambda _: self._on_outcome(transfer))
         self._waiting.append(transfer)
         self._process_queue()
         return outcome
@@ -159,7 +162,7 @@ class CurlPool(CurlAsyncHTTPClient):
         if transfer.must_restart(curl_error, status):
             transfer.restart()
             self._waiting.appendleft(transfer)  # Tornado looks at the queue after this
-        elif _could_not_connect(curl, curl_error, transfer):
+        elif transfer.could_not_connect(curl_error):
             transfer.settle(pycurl.E_COULDNT_CONNECT)
         elif curl_error is not None:
             transfer.settle(curl_error)
@@ -170,6 +173,20 @@ class CurlPool(CurlAsyncHTTPClient):
                 transfer.keep_connection(fd, multiplexed=multiplexed)
             transfer.finish(status)
         self._release(curl)
+
+    def _on_outcome(self, transfer: Transfer) -> None:
+        """Nobody waits any more: if that is because the call was given up, end it."""
+        if not transfer.outcome.cancelled() or self._closed:
+            return
+        if transfer in self._waiting:
+            self._waiting.remove(transfer)
+        for curl, each in self._transfers.items():
+            if each is transfer:
+                del self._transfers[curl]
+                self._multi.remove_handle(curl)
+                self._release(curl)
+                self._process_queue()
+                break
 
     def _release(self, curl: pycurl.Curl) -> None:
         curl.reset()  # no header, body or answer of one student stays for the next
@@ -232,15 +249,3 @@ class CurlPool(CurlAsyncHTTPClient):
             self._handle_timeout()
         elif self._timeout_at < inf:
             self._start_timer()
-
-
-def _could_not_connect(
-    curl: pycurl.Curl, curl_error: int | None, transfer: Transfer
-) -> bool:
-    """Whether a time-out was that of connecting, and not the call's own."""
-    request = transfer.request
-    return (
-        curl_error == pycurl.E_OPERATION_TIMEDOUT
-        and request.connect_seconds < request.seconds
-        and curl.getinfo(pycurl.PRETRANSFER_TIME) == 0
-    )

@@ -29,7 +29,8 @@ _HEADER_LINE: Final = re.compile(
 
 class Request(msgspec.Struct, frozen=True):
     """One call: a POST if there is a body. ``seconds`` count from when it gets a
-    handle, ``connect_seconds`` are those of them until a connection must be there.
+    handle, ``connect_seconds`` are those of them until a connection must be there. It
+    shares none that carries another call if it is to be ``apart``.
     """
 
     url: str
@@ -37,6 +38,7 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes | None
     seconds: float
     connect_seconds: float
+    apart: bool = False
 
     def __repr__(self) -> str:
         return "<Request>"  # url, headers and body are a student's, or secret
@@ -151,6 +153,15 @@ class Transfer:
         if error is None:
             return self._abandoned or status == _REQUEST_TIMEOUT
         return not self._status_seen and error != pycurl.E_OPERATION_TIMEDOUT
+
+    def could_not_connect(self, error: int | None) -> bool:
+        """Whether a time-out was that of connecting, and not the call's own."""
+        request = self.request
+        return (
+            error == pycurl.E_OPERATION_TIMEDOUT
+            and self._connection is None
+            and request.connect_seconds < request.seconds
+        )
 
     def abandon_connection(self) -> None:
         """Whatever may still come on the kept connection, it is not this answer."""
