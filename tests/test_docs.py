@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +41,24 @@ def promises() -> list[int]:
     """The numbers of the promises that docs/reliability.rst makes."""
     text = (DOCS / "reliability.rst").read_text("utf-8")
     return [int(number) for number in re.findall(r"^\*\*P(\d+)\.", text, re.MULTILINE)]
+
+
+def test_the_pages_build_without_a_warning(tmp_path):
+    """As `make docs` builds them: every cross-reference leads somewhere."""
+    build = subprocess.run(
+        [
+            *(sys.executable, "-m", "sphinx", "-n", "-W", "--keep-going", "-q"),
+            *("-d", str(tmp_path / "doctrees"), str(DOCS), str(tmp_path / "pages")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (build.returncode, build.stderr) == (0, "")
+    assert {path.stem for path in (tmp_path / "pages").glob("*.html")} >= {
+        page.stem for page in pages()
+    }
 
 
 def test_no_reference_leaves_the_repository():

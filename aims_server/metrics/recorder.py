@@ -44,6 +44,7 @@ class Metrics:
         self._memory = memory or MetricsMemory(workers=worker + 1)
         make = Instruments(self._memory.open(worker))
         self._evictions_seen = 0
+        self._lost_seen = 0
         self._cpu_seen = 0.0
         self._make_flows(make)
         self._make_levels(make, str(worker))
@@ -104,6 +105,11 @@ class Metrics:
             "Calls made again.",
             {"endpoint": labels.UPSTREAM_ENDPOINTS},
         )
+        self._wrong_students = make.counters(
+            "upstream_wrong_students_total",
+            "Answers of the platform that named another student than the asker.",
+            {"endpoint": labels.UPSTREAM_ENDPOINTS},
+        )
         self._oddities = make.counters(
             "upstream_oddities_total",
             "Parts of the platform's answers that could not be read as they should.",
@@ -125,6 +131,9 @@ class Metrics:
         )
         self._lags = make.histograms(
             "loop_lag_seconds", "Time by which the event loop was late.", _LAG_BUCKETS
+        )
+        self._log_lines_lost = make.counters(
+            "log_lines_lost_total", "Log lines that could not be written."
         )
         self._evictions = make.counters(
             "cache_evictions_total", "Answers that had to leave for others."
@@ -223,6 +232,10 @@ class Metrics:
         """A call to the platform is made once more."""
         self._retries.labels(endpoint).inc()
 
+    def wrong_student(self, endpoint: str) -> None:
+        """An answer of the platform named another student than the one who asked."""
+        self._wrong_students.labels(endpoint).inc()
+
     def upstream_oddity(self, endpoint: str, kind: str) -> None:
         """A part of an answer of the platform could not be read (labels.ODDITIES)."""
         self._oddities.labels(endpoint, kind).inc()
@@ -242,6 +255,11 @@ class Metrics:
     def loop_lagged(self, seconds: float) -> None:
         """The event loop came back ``seconds`` later than asked."""
         self._lags.labels().observe(seconds)
+
+    def log_lines_lost(self, total: int) -> None:
+        """``total`` lines of the log were lost since the worker began."""
+        self._log_lines_lost.labels().inc(total - self._lost_seen)
+        self._lost_seen = total
 
     def sample(
         self,

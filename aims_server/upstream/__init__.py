@@ -10,6 +10,7 @@ from .bulkhead import Bulkhead
 from .callers import CallerKey
 from .client import ENDPOINTS, LoginAnswer, UpstreamClient
 from .endpoint_breakers import EndpointBreakers
+from .failure_log import FailureLog
 from .fields import Number, exact, name, sum_of
 from .models import (
     Card,
@@ -39,6 +40,7 @@ __all__ = [
     "Course",
     "CourseFiles",
     "EndpointBreakers",
+    "FailureLog",
     "LoginAnswer",
     "Note",
     "Number",

@@ -17,11 +17,11 @@ from ..errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
-from ..text import whole_number
 from ..web import is_token
 from . import messages, models
 from .callers import CallerKey
 from .circuit_breaker import State
+from .failure_log import FailureLog
 from .oddities import Note, Oddities
 from .recovery_probe import RecoveryProbe
 from .resilience import ResiliencePolicy
@@ -77,6 +77,7 @@ class UpstreamClient:
         base_url: str,
         origin: str,
         oddities: Oddities,
+        failures: FailureLog | None = None,
     ) -> None:
         self._transport = transport
         self._oddities = oddities
@@ -86,6 +87,7 @@ class UpstreamClient:
         self._guard = guard
         self._base = base_url
         self._turns = SerialExecutor()
+        self._failures = failures or FailureLog(base_url)
         self._probe = RecoveryProbe(guard.breakers, self._ask_without_token)
         guard.breakers.subscribe(self._breaker_changed)
         self._login_headers = {
@@ -132,8 +134,9 @@ class UpstreamClient:
             )
             return _login_answer(reply)
 
+        watched = self._failures.watched("login", attempt)
         return await self._guard.call(
-            "login", caller, attempt, deadline, repeatable=False
+            "login", caller, watched, deadline, repeatable=False
         )
 
     async def course_files(
@@ -231,7 +234,8 @@ class UpstreamClient:
                 except models.BadShape as fault:
                     raise UpstreamError from fault
 
-        return await self._guard.call(endpoint, caller, attempt, deadline)
+        watched = self._failures.watched(endpoint, attempt)
+        return await self._guard.call(endpoint, caller, watched, deadline)
 
 
 def _checked_body(reply: Reply) -> bytes:
@@ -262,9 +266,8 @@ def _check_health(reply: Reply) -> None:
 
 
 def _pause(reply: Reply) -> float | None:
-    """The seconds of ``Retry-After``; its date form is not known from the platform."""
-    seconds = whole_number((reply.retry_after or "").strip(), digits=100)
-    return None if seconds is None else min(float(seconds), _LONGEST_PAUSE)
+    seconds = reply.retry_after
+    return None if seconds is None else min(seconds, _LONGEST_PAUSE)
 
 
 def _login_answer(reply: Reply) -> LoginAnswer:
