@@ -5,6 +5,8 @@ the lists in tests read this table. The statuses of each row are those that the 
 description gives its ``path`` (``web.documented_statuses``).
 """
 
+from functools import cache
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -41,6 +43,17 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     methods: tuple[str, ...] = ("GET",)
     limited: bool = True
     quiet: bool = False
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The methods that are answered: HEAD wherever GET is, and OPTIONS."""
+        return _allowed(self.methods)
+
+
+@cache
+def _allowed(methods: tuple[str, ...]) -> tuple[str, ...]:
+    with_head = [("GET", "HEAD") if each == "GET" else (each,) for each in methods]
+    return (*dict.fromkeys(chain.from_iterable(with_head)), "OPTIONS")
 
 
 class Page(Endpoint, frozen=True, kw_only=True):

@@ -33,7 +33,7 @@ __all__ = ["FastPath"]
 
 # Found by method and path.
 _PAGES: Final = {
-    (method, page.path): page for page in PAGES if page.fast for method in page.methods
+    (method, page.path): page for page in PAGES if page.fast for method in page.allowed
 }
 _OK: Final = "HTTP/1.1 200 OK\r\n"
 _NOT_MODIFIED: Final = "HTTP/1.1 304 Not Modified\r\n"
@@ -74,9 +74,9 @@ class FastPath:
         now = context.clock()
         try:
             token = (
-                bearer_token(headers.get("authorization"))
-                if method == "GET"
-                else _body_token(headers, body)
+                _body_token(headers, body)
+                if method == "POST"
+                else bearer_token(headers.get("authorization"))
             )
         except ApiError:
             return None
@@ -115,6 +115,8 @@ class FastPath:
             )
         )
         parts = self._parts(status, variant, varying, last=last)
+        if method == "HEAD":
+            parts = parts[:1]
         # Before the client can know of it (see BaseHandler.finish).
         context.metrics.kept_answered(page.name, method, status, seconds)
         context.access_log.write(

@@ -45,7 +45,8 @@ def _documented() -> Iterator[tuple[tuple[str, str], Collection[int]]]:
         for method in {"GET", "POST"}.difference(endpoint.methods):
             yield (endpoint.name, method), (405,)
     for method in METHODS:
-        yield (NOT_FOUND.name, method), (404,)
+        yield (NOT_FOUND.name, method), (204,) if method == "OPTIONS" else (404,)
+    yield (NOT_FOUND.name, "OTHER"), (404, 414, 431)
 
 
 DOCUMENTED: Final[Mapping[tuple[str, str], Collection[int]]] = dict(_documented())

@@ -10,6 +10,7 @@ import msgspec
 
 from ..deadline import Deadline
 from ..errors import (
+    FailureCause,
     TokenRefused,
     UpstreamBusy,
     UpstreamError,
@@ -252,17 +253,24 @@ def _checked_body(reply: Reply) -> bytes:
         raise UpstreamRejected
     if messages.leads_to_login(reply.location):
         raise TokenRefused
-    raise UpstreamError  # a redirect, or something that is no final status
+    # A redirect, or something that is no final status.
+    raise _with_status(UpstreamError(), reply)
 
 
 def _check_health(reply: Reply) -> None:
     """Raise for statuses that speak of the platform rather than of the request."""
     if reply.status == 429:
-        raise UpstreamUnavailable(retry_after=_pause(reply) or _DEFAULT_PAUSE)
+        pause = _pause(reply) or _DEFAULT_PAUSE
+        raise _with_status(UpstreamUnavailable(retry_after=pause), reply)
     if reply.status == 503:
-        raise UpstreamBusy(retry_after=_pause(reply))
+        raise _with_status(UpstreamBusy(retry_after=_pause(reply)), reply)
     if reply.status >= 500:
-        raise UpstreamFault
+        raise _with_status(UpstreamFault(), reply)
+
+
+def _with_status(error: UpstreamError, reply: Reply) -> UpstreamError:
+    error.cause = FailureCause(f"status_{reply.status}")
+    return error
 
 
 def _pause(reply: Reply) -> float | None:
@@ -274,7 +282,7 @@ def _login_answer(reply: Reply) -> LoginAnswer:
     if reply.status != 500:
         _check_health(reply)
     if reply.status // 100 not in (2, 4, 5):
-        raise UpstreamError
+        raise _with_status(UpstreamError(), reply)
     try:
         said = models.read_login(reply.body)
     except models.BadShape as fault:
@@ -284,7 +292,7 @@ def _login_answer(reply: Reply) -> LoginAnswer:
     if reply.status >= 500:
         # The company's own app takes any 200 to 500 for an answer with a message.
         if not said.refuses:
-            raise UpstreamFault
+            raise _with_status(UpstreamFault(), reply)
         return LoginAnswer(401, reply.body, None, *whose)
     if reply.status >= 400:
         return LoginAnswer(reply.status, reply.body, None, *whose)

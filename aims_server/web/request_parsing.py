@@ -24,6 +24,7 @@ __all__ = [
     "check_body",
     "form_object",
     "json_object",
+    "quality",
     "query_object",
     "request_id",
     "wants_fresh",
@@ -152,6 +153,30 @@ def accepts_gzip(accept_encoding: str | None) -> bool:
     others = weights.get("*", 0.0)
     gzip = weights.get("gzip", weights.get("x-gzip", others))
     return 0 < gzip >= weights.get("identity", 0.0)
+
+
+@lru_cache(64)  # browsers send one of a few values
+def quality(accept: str | None, media_type: str) -> float:
+    """The weight that ``Accept`` gives a media type, by the most precise range that has
+    it (RFC 9110 12.5.1); without the header it is 1.
+
+    >>> quality("application/json;q=0, text/*", "text/plain")
+    1.0
+    >>> quality("application/json;q=0, text/*", "application/json")
+    0.0
+    """
+    if accept is None:
+        return 1.0
+    ranges = {"*/*": 0.0}
+    for element in accept.lower().split(","):
+        name, *parameters = map(str.strip, element.split(";"))
+        weights = [each for each in parameters if each.startswith("q=")]
+        if len(parameters) == len(weights):  # a range with parameters is another type
+            ranges[name] = _weight(weights[0]) if weights else 1.0
+    for candidate in (media_type, f"{media_type.partition('/')[0]}/*"):
+        if candidate in ranges:
+            return ranges[candidate]
+    return ranges["*/*"]
 
 
 def wants_fresh(cache_control: str | None) -> bool:

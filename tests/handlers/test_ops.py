@@ -80,7 +80,8 @@ async def test_preflight(front, platform):
     )
     assert answer.code == 204
     assert answer.headers["Access-Control-Allow-Origin"] == FRONTEND
-    assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST"
+    allowed = answer.headers["Access-Control-Allow-Methods"]
+    assert allowed == "GET, HEAD, POST, OPTIONS"
     assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
     assert platform.counters.total == 0
 
