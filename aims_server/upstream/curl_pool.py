@@ -95,6 +95,8 @@ class CurlPool(CurlAsyncHTTPClient):
 
     def close(self) -> None:
         """Drop every connection; outcomes that are waited for never come."""
+        self._transfers.clear()  # nor is one given up any more
+        self._waiting.clear()
         super().close()
         # Not before: closing handles in use, curl tells of sockets and time once more.
         if self._timer is not None:
@@ -191,7 +193,7 @@ class CurlPool(CurlAsyncHTTPClient):
 
     def _on_outcome(self, transfer: Transfer) -> None:
         """Nobody waits any more: if that is because the call was given up, end it."""
-        if not transfer.outcome.cancelled() or self._closed:
+        if not transfer.outcome.cancelled():
             return
         if transfer in self._waiting:
             self._waiting.remove(transfer)
