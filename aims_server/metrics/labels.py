@@ -62,6 +62,7 @@ UPSTREAM_ENDPOINTS: Final = ("login", "course_files", "cards", "quizzes")
 OUTCOMES: Final = (
     "ok",
     "cancelled",
+    "rate_limited",
     "unauthorized",
     "upstream_error",
     "upstream_timeout",
@@ -79,5 +80,12 @@ ODDITIES: Final = (
     ),
     ("quizzes", "encoding"),
 )
-LIMITS: Final = ("student", "address", "login", "login-failures", "connections")
+LIMITS: Final = (
+    "student",
+    "address",
+    "login",
+    "login-failures",
+    "connections",
+    "platform",  # its own limit, for a login
+)
 BREAKER_STATES: Final = ("closed", "half-open", "open")  # the number shown is the index

@@ -11,6 +11,7 @@ import msgspec
 from ..deadline import Deadline
 from ..errors import (
     FailureCause,
+    RateLimited,
     TokenRefused,
     UpstreamBusy,
     UpstreamError,
@@ -278,9 +279,18 @@ def _pause(reply: Reply) -> float | None:
     return None if seconds is None else min(seconds, _LONGEST_PAUSE)
 
 
-def _login_answer(reply: Reply) -> LoginAnswer:
+def _check_login_health(reply: Reply) -> None:
+    """The like for logins: a 429 is about the account, so that others of the same
+    address may go on, and a 500 may be a refusal.
+    """
+    if reply.status == 429:
+        raise RateLimited("platform", _pause(reply) or _DEFAULT_PAUSE)
     if reply.status != 500:
         _check_health(reply)
+
+
+def _login_answer(reply: Reply) -> LoginAnswer:
+    _check_login_health(reply)
     if reply.status // 100 not in (2, 4, 5):
         raise _with_status(UpstreamError(), reply)
     try:

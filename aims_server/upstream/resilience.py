@@ -13,6 +13,7 @@ from ..deadline import Deadline
 from ..errors import (
     ApiError,
     InternalError,
+    RateLimited,
     TokenRefused,
     UpstreamDropped,
     UpstreamFault,
@@ -38,7 +39,7 @@ _WORTH_REPEATING: Final = (UpstreamDropped, UpstreamFault, UpstreamUnavailable)
 # What says nothing of how another call fares that is made at the same time.
 _INCONCLUSIVE: Final = (*_WORTH_REPEATING, UpstreamTimeout)
 # Answers about this student or this request, which say nothing of the endpoint.
-_NO_VERDICT: Final = (TokenRefused, UpstreamRejected)
+_NO_VERDICT: Final = (TokenRefused, UpstreamRejected, RateLimited)
 
 
 class Attempt(Protocol[Made]):
