@@ -217,8 +217,11 @@ class Supervisor:
 
     def _on_exit(self, child: Child, status: int) -> None:
         self._rollout.on_exit(child)
+        lived = time.monotonic() - child.spawned_at
         if not child.leaving:
-            _log.error("Worker %d died (%s)", child.number, _cause(status))
+            _log.error(
+                "Worker %d died (%s) after %.0f s", child.number, _cause(status), lived
+            )
         elif status:
             _log.warning("Worker %d ended badly (%s)", child.number, _cause(status))
 
