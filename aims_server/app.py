@@ -24,7 +24,16 @@ from .cache import (
 from .config import Settings
 from .deadline import Clock, Deadline
 from .errors import ApiError, TokenRefused
-from .handlers import BaseHandler, FastPath, HandlerContext, Lifecycle, api, docs, ops
+from .handlers import (
+    BaseHandler,
+    FastPath,
+    HandlerContext,
+    Lifecycle,
+    Rejections,
+    api,
+    docs,
+    ops,
+)
 from .http_server import ConnectionCounts, FramingGuard
 from .logs import AccessLog, IncidentLog, RateLimitedLog
 from .metrics import Metrics, MetricsMemory
@@ -70,6 +79,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
     front: FramingGuard
     lane: FastPath
+    rejections: Rejections
     lifecycle: Lifecycle
     metrics: Metrics
     store: MemoryStore[Any]
@@ -146,7 +156,7 @@ def build(
         ResiliencePolicy(slots, breakers, RetryBudget(), metrics, random=random.random),
         settings.external_api_base,
         settings.external_api_origin,
-        Oddities(metrics, clock),
+        Oddities(metrics, events),
         FailureLog(settings.external_api_base, events, clock=clock),
     )
     store: MemoryStore[Any] = MemoryStore(
@@ -192,6 +202,7 @@ def build(
     return Worker(
         front=FramingGuard(make_application(context, settings.metrics_token or "")),
         lane=FastPath(context),
+        rejections=Rejections(context),
         lifecycle=context.lifecycle,
         metrics=metrics,
         store=store,
