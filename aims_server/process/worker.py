@@ -104,6 +104,11 @@ async def _serve(
         settings, machine, metrics=metrics, access_log=access_log, calls=spec.calls
     )
     places = max_connections(spec.calls)
+
+    def on_refused() -> None:
+        metrics.limited("connections")
+        worker.incidents.limited("connections")
+
     listener = Listener(
         worker.front,
         on_rejected=worker.rejections.record,
@@ -118,7 +123,7 @@ async def _serve(
                 or is_trusted(peer.remote_ip, settings.trusted_proxies)
             ),
         ),
-        on_refused=lambda: metrics.limited("connections"),
+        on_refused=on_refused,
     )
     mode = _exit_mode(channel)
     listener.add_sockets(sockets)
