@@ -56,12 +56,15 @@ _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 class LoginRequest(msgspec.Struct):
     """``POST /api/login``; some frontends send a user name of digits as a number."""
 
-    username: str | int
+    username: str | int | float
     password: str
 
     def user_name(self) -> str:
         """The user name as it is sent on; raises :class:`InvalidRequest` for none."""
-        name = str(self.username).strip()
+        name = self.username
+        if isinstance(name, float) and name.is_integer():
+            name = int(name)  # in JSON 7.0 is the number 7
+        name = str(name).strip()
         if not name:
             raise InvalidRequest(_SENTENCES["username"])
         return name
