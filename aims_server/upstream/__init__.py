@@ -1,9 +1,11 @@
 """The platform: typed calls, what its answers mean, and how carefully they are made.
 
-`UpstreamClient` decodes (`models` over `wire`); `ResiliencePolicy` puts pauses,
-circuit breakers, bulkhead and retries round each call; `Transport` makes it with curl.
+`UpstreamClient` decodes (`models` over `wire`); `ResiliencePolicy` puts retries and
+hedges round each call, and `Admission` pauses, circuit breakers and slots before it;
+`Transport` makes it with curl.
 """
 
+from .admission import Admission
 from .bulkhead import Bulkhead
 from .callers import CallerKey
 from .client import ENDPOINTS, LoginAnswer, UpstreamClient
@@ -30,6 +32,7 @@ from .transport import Transport
 
 __all__ = [
     "ENDPOINTS",
+    "Admission",
     "Bulkhead",
     "CallerKey",
     "Card",
