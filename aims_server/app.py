@@ -52,7 +52,7 @@ from .upstream import (
     Transport,
     UpstreamClient,
 )
-from .web import Answer, CorsPolicy, RequestLimits, SessionReader
+from .web import Answer, CorsPolicy, RequestLimits, SessionReader, VerifiedKeys
 
 __all__ = ["Machine", "Worker", "build"]
 
@@ -71,6 +71,7 @@ class Machine:
     def __init__(self) -> None:
         self.secret = secrets.token_bytes(32)
         self.buckets = BucketTable()
+        self.verified = VerifiedKeys()
         self.connections = ConnectionCounts()
         self.metrics = MetricsMemory()
 
@@ -195,7 +196,7 @@ def build(
     )
     context = HandlerContext(
         service=service,
-        sessions=SessionReader(machine.secret),
+        sessions=SessionReader(machine.secret, machine.verified),
         limits=_limits(settings, machine),
         cors=CorsPolicy(settings.cors_origins),
         lifecycle=Lifecycle(),
