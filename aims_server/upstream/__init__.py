@@ -1,9 +1,11 @@
 """The platform: typed calls, what its answers mean, and how carefully they are made.
 
-`UpstreamClient` decodes (`answers`); `ResiliencePolicy` puts pauses,
-circuit breakers, bulkhead and retries round each call; `Transport` makes it with curl.
+`UpstreamClient` decodes (`answers`); `ResiliencePolicy` puts retries and hedges round
+each call, and `Admission` pauses, circuit breakers and slots before it; `Transport`
+makes it with curl.
 """
 
+from .admission import Admission
 from .answers import (
     Card,
     Cards,
@@ -37,6 +39,7 @@ from .verdicts import LoginAnswer
 
 __all__ = [
     "ENDPOINTS",
+    "Admission",
     "Bulkhead",
     "CallerKey",
     "Card",

@@ -112,7 +112,7 @@ class UpstreamClient:
         """POST /admin/authenticate, once: a login is never repeated."""
         form = urlencode({"username": username, "password": password}).encode()
 
-        async def attempt(seconds: float) -> LoginAnswer:
+        async def attempt(seconds: float, *, apart: bool) -> LoginAnswer:
             reply = await self._transport.fetch(
                 "POST",
                 self._base + _PATHS["login"],
@@ -215,9 +215,9 @@ class UpstreamClient:
         headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
         url = self._base + _PATHS[endpoint] + query
 
-        async def attempt(seconds: float) -> Decoded:
+        async def attempt(seconds: float, *, apart: bool) -> Decoded:
             reply = await self._transport.fetch(
-                "GET", url, headers=headers, seconds=seconds
+                "GET", url, headers=headers, seconds=seconds, apart=apart
             )
             body = checked_body(reply)
             with self._oddities.noting(endpoint) as note:
