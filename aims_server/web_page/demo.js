@@ -1,0 +1,68 @@
+/**
+ * The demo's corner: log in as an invented student, make the platform slow, ill and well,
+ * and see how the service answered. Only `aims-server demo` has it.
+ */
+
+import { h, render } from "./dom.js";
+
+/** Show the corner under the page and keep it true to the state. */
+export async function demoCorner(store, actions) {
+  const corner = h("aside", { class: "demo", "aria-label": "Demo" });
+  document.body.append(corner);
+  let demo = await (await fetch("demo")).json();
+
+  async function choose(mood) {
+    demo = await (await fetch("demo", { method: "POST", body: JSON.stringify({ mood }) })).json();
+    show(store.get());
+  }
+
+  async function enter({ username, password }) {
+    if (store.get().signedIn) actions.signOut();
+    await actions.signIn(username, password);
+  }
+
+  function show({ answers }) {
+    render(
+      corner,
+      h("h2", {}, "Demo"),
+      h(
+        "p",
+        { role: "group", "aria-label": "Log in as an invented student" },
+        ...demo.students.map((student) =>
+          h(
+            "button",
+            { id: `as-${student.username}`, type: "button", onclick: () => enter(student) },
+            h("strong", {}, student.name),
+            h("small", {}, student.standing),
+          ),
+        ),
+      ),
+      h(
+        "p",
+        { role: "group", "aria-label": "The platform" },
+        ...demo.moods.map(({ name, what }) =>
+          h(
+            "button",
+            {
+              id: `mood-${name}`, type: "button", title: what,
+              "aria-pressed": String(name === demo.mood), onclick: () => choose(name),
+            },
+            name[0].toUpperCase() + name.slice(1),
+          ),
+        ),
+      ),
+      h("p", { class: "note" }, demo.moods.find(({ name }) => name === demo.mood)?.what ?? ""),
+      h("dl", { id: "last-answers" }, ...Object.entries(answers).flatMap(lastAnswer)),
+    );
+  }
+
+  store.subscribe(show);
+  show(store.get());
+}
+
+function lastAnswer([name, { cache, age, ms }]) {
+  return [
+    h("dt", {}, name),
+    h("dd", {}, h("strong", {}, cache), ` ${ms} ms`, age ? `, ${age} s old` : ""),
+  ];
+}
