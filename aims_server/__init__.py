@@ -19,6 +19,7 @@ down; what a package offers to the others stands in its `__init__`::
     config        settings
     errors        every failure that a client can be told
     deadline      the time until which a request is answered
+    mutex         locks in memory that the workers share
     demo          a simulated platform for `aims-server demo` and the tests
 """
 

@@ -21,12 +21,8 @@ import msgspec
 import uvloop
 
 from aims_server.demo.backend import Backend, CardQuery, Reply
-from aims_server.demo.college import (
-    COHORTS,
-    FIRST_STUDENT_ID,
-    MOST_STUDENTS,
-    College,
-)
+from aims_server.demo.college import College
+from aims_server.demo.enrolment import COHORTS, FIRST_STUDENT_ID, MOST_STUDENTS
 
 API = "/api/v1"
 CF_ID = re.compile(r"equalto___cf_id=(\d+)")

@@ -1,6 +1,6 @@
-"""The parsers of value that a setting can be of: in words, and as parsers.
+"""Parsers of settings' values, each with a sentence on what it allows.
 
-Every parser raises ValueError for anything but what its words allow.
+Every parser raises ValueError for anything else.
 """
 
 import re
@@ -35,7 +35,11 @@ LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 
 
 class Parser(Struct, Generic[T], frozen=True):
-    """What a variable may hold: in words, and as its parser."""
+    """What a variable may hold: as a sentence, and as a function.
+
+    >>> whole(1, 9).allowed, whole(1, 9).parse("7")
+    ('a whole number from 1 to 9', 7)
+    """
 
     allowed: str
     parse: Callable[[str], T]

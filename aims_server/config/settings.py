@@ -179,7 +179,7 @@ class Settings:
                 values[variable.field] = variable.parse(text)
             except ValueError:
                 faults.append(variable.fault(text))
-        faults += _disagreements(values)
+        faults += _conflicts(values)
         if faults:
             raise SettingsError(tuple(faults))
         return cls(**values)
@@ -191,8 +191,8 @@ class Settings:
         return min(wanted, self.max_concurrent_requests)
 
     def warnings(self) -> tuple[str, ...]:
-        """Say what is allowed but hardly meant, one sentence each."""
-        return tuple(_doubts(self))
+        """What is allowed but probably not intended, one sentence each."""
+        return tuple(_warnings(self))
 
 
 VARIABLES: Final = variables_of(Settings)
@@ -225,12 +225,12 @@ def load_settings(
 
 
 def effective(settings: Settings) -> list[tuple[str, str]]:
-    """Give each variable's name and value as it would be written, secrets masked."""
+    """Each variable's name and value as it would be written, secrets masked."""
     return [(row.name, row.format(getattr(settings, row.field))) for row in VARIABLES]
 
 
-def _disagreements(values: Mapping[str, Any]) -> Iterator[str]:
-    """Check what variables say together, as far as each is right by itself."""
+def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
+    """Faults of variables that are valid alone but not together."""
     workers = values.get("workers", 0)
     calls = values.get("max_concurrent_requests", workers)
     if workers > calls:
@@ -240,7 +240,7 @@ def _disagreements(values: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _doubts(settings: Settings) -> Iterator[str]:
+def _warnings(settings: Settings) -> Iterator[str]:
     base = urlsplit(settings.external_api_base)
     if base.scheme == "http" and not _is_loopback(base.hostname or ""):
         yield (

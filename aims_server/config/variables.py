@@ -1,4 +1,4 @@
-"""One variable of the settings: declared as a field, parsed, complained of, shown."""
+"""One variable of the settings: declared as a dataclass field, parsed, formatted."""
 
 import re
 from dataclasses import field, fields
@@ -24,7 +24,7 @@ class Variable(Struct, frozen=True):
     secret: bool
 
     def parse(self, text: str) -> object:
-        """Read the field's value; an empty text means the default.
+        """Parse the field's value; an empty text means the default.
 
         Raises ValueError for anything but what the parser allows.
         """
@@ -33,12 +33,12 @@ class Variable(Struct, frozen=True):
         return self.parser.parse(text.strip() or self.default)
 
     def fault(self, text: str) -> str:
-        """Say in one line what `text` should have been."""
+        """One line that says what `text` should have been."""
         shown = _MASK if self.secret else ascii(_without_credentials(text)[:80])
         return f"{self.name}={shown}: must be {self.parser.allowed}"
 
     def format(self, value: object) -> str:
-        """Give `value` as it would be written in a file, masked if it is a secret."""
+        """`value` as it would be written in a file; masked if it is a secret."""
         match value:
             case None:
                 return ""
@@ -56,7 +56,7 @@ class Variable(Struct, frozen=True):
 def setting(
     name: str, default: str, parser: Parser[Any], meaning: str, *, secret: bool = False
 ) -> Any:
-    """Declare the field of a dataclass that a variable fills."""
+    """Declare the dataclass field of a variable."""
     row = {"name": name, "default": default, "parser": parser, "meaning": meaning}
     return field(
         default=parser.parse(default),
@@ -66,11 +66,11 @@ def setting(
 
 
 def variables_of(table: type) -> tuple[Variable, ...]:
-    """Give the variables of a dataclass whose fields are all made by `setting`."""
+    """The variables of a dataclass whose fields are all made by `setting`."""
     return tuple(Variable(field=row.name, **row.metadata) for row in fields(table))
 
 
 def _without_credentials(text: str) -> str:
-    """Mask whatever of an address could be a secret: user, password, what follows ?."""
+    """Mask what could be a secret in a URL: user, password, and all after ? or #."""
     named = re.sub(r"(?s)^([A-Za-z]+://)?.*@", rf"\1{_MASK}@", text)
     return re.sub(r"(?s)([?#]).*", rf"\1{_MASK}", named)

@@ -4,17 +4,19 @@ The map::
 
     command        the platform as a process of its own
     launch         that process, started and ended by `aims-server demo`
-    platform       all of it, to start, steer and stop
+    platform       all of it behind a port, to start and stop
     handlers       HTTP in and out
-    gate           answers held until told
+    simulation     its state, and every control over it
+    gate           answers held back until released
     counters       what was asked, how much at once
     socket_faults  what goes wrong on the socket
     wrong_answers  sound HTTP, wrong content
     faults         what goes wrong, and how often
     backend        what each call is answered
-    records        course files and cards in the platform's shapes
     pages          quizzes and the month's table in the platform's shapes
-    college        students and their marks
+    college        the college as the platform knows it: rows and tokens
+    records        course files and cards in the platform's shapes
+    enrolment      students, their courses and marks
     timetable      when classes are held
     tokens         the JWT of a login
     switches       what is not known of the platform, to choose

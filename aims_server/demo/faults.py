@@ -111,7 +111,7 @@ class Faults:
             elif knobs.keys() & {"kind", "count"}:
                 self._left[place] = fault.count
 
-    def heal(self, endpoint: str = EVERYWHERE) -> None:
+    def clear_faults(self, endpoint: str = EVERYWHERE) -> None:
         """Let nothing go wrong any more; delays stay."""
         for place in _places(endpoint):
             was = self._knobs[place]

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import ipaddress
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from tornado.iostream import StreamClosedError
@@ -12,11 +12,9 @@ from tornado.web import HTTPError, RequestHandler
 
 from .backend import CardQuery, Reply
 from .faults import Endpoint, Fault
+from .simulation import Simulation
 from .socket_faults import misbehave
 from .wrong_answers import EMPTY, spoil
-
-if TYPE_CHECKING:
-    from .platform import SimulatedPlatform
 
 __all__ = ["ROUTES"]
 
@@ -26,10 +24,10 @@ JSON = "application/json"
 class PlatformHandler(RequestHandler):
     """One call: counted while it lasts, delayed, and perhaps gone wrong."""
 
-    def initialize(self, platform: "SimulatedPlatform") -> None:
+    def initialize(self, simulation: Simulation) -> None:
         """Take the platform that the call is for."""
-        self.platform = platform
-        self.backend = platform.backend
+        self.simulation = simulation
+        self.backend = simulation.backend
         self._endpoint: Endpoint | None = None
         self._gone = False
         self._task: asyncio.Task[Any] | None = None
@@ -53,15 +51,15 @@ class PlatformHandler(RequestHandler):
         """Count, hold and delay the call, then answer it or do what a fault says."""
         self._task = asyncio.current_task()
         self._endpoint = endpoint
-        platform = self.platform
-        platform.last[endpoint] = self.request
-        platform.counters.enter(endpoint)
+        simulation = self.simulation
+        simulation.last[endpoint] = self.request
+        simulation.counters.enter(endpoint)
         try:
-            await platform.gate.passed(endpoint)
-            delay = platform.faults.delay(endpoint)
+            await simulation.gate.passed(endpoint)
+            delay = simulation.faults.delay(endpoint)
             if delay:
                 await asyncio.sleep(delay)
-            fault = platform.faults.next(endpoint, self.request.uri or "")
+            fault = simulation.faults.next(endpoint, self.request.uri or "")
             reply = answer()
             await self._deliver(reply, fault)
         except asyncio.CancelledError:
@@ -75,16 +73,16 @@ class PlatformHandler(RequestHandler):
 
     def _leave(self) -> None:
         if self._endpoint is not None:
-            self.platform.counters.leave(self._endpoint)
+            self.simulation.counters.leave(self._endpoint)
             self._endpoint = None
 
     async def _deliver(self, reply: Reply, fault: Fault | None) -> None:
         if fault is not None:
-            wrong = spoil(reply, fault, self.platform.elsewhere)
+            wrong = spoil(reply, fault, self.simulation.elsewhere)
             if wrong is None:
                 stream = self.detach()
                 stream.set_close_callback(self.on_connection_close)
-                with self.platform.loose(stream):
+                with self.simulation.loose(stream):
                     await misbehave(stream, reply, fault)
                 return
             reply = wrong
@@ -154,7 +152,7 @@ class Cards(PlatformHandler):
             return self.get_query_argument(name, "", strip=False)
 
         if asked("token"):
-            self.platform.counters.query_tokens += 1
+            self.simulation.counters.query_tokens += 1
         token = self.bearer or asked("token")
         query = CardQuery(
             fk_student=asked("equalto___fk_student"),
@@ -202,7 +200,7 @@ class Elsewhere(PlatformHandler):
 
     async def get(self) -> None:
         """Count the visit."""
-        self.platform.counters.calls["elsewhere"] += 1
+        self.simulation.counters.calls["elsewhere"] += 1
         self.send(Reply(200, EMPTY))
 
     post = get
@@ -218,13 +216,13 @@ class Control(PlatformHandler):
 
     async def get(self) -> None:
         """Return counters and knobs."""
-        self.send(Reply(200, msgspec.json.encode(self.platform.as_dict())))
+        self.send(Reply(200, msgspec.json.encode(self.simulation.as_dict())))
 
     async def put(self) -> None:
-        """Turn knobs (see SimulatedPlatform.turn) and return what is so then."""
+        """Turn knobs (see Simulation.turn) and return what is so then."""
         # JSON whatever it calls itself, so that a plain `curl -X PUT -d` will do.
         try:
-            self.platform.turn(msgspec.json.decode(self.request.body))
+            self.simulation.turn(msgspec.json.decode(self.request.body))
         except (ValueError, TypeError) as exc:
             self.send(Reply(400, msgspec.json.encode({"msg": str(exc)})))
         else:

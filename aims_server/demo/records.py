@@ -2,12 +2,10 @@
 
 from collections import Counter
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .enrolment import Course, Enrolment, Student
 from .switches import Switches
-
-if TYPE_CHECKING:
-    from .college import College, Course, Student
 
 __all__ = [
     "attendance_summary",
@@ -29,14 +27,14 @@ UNREADABLE: tuple[tuple[str | None, str | None], ...] = (
 
 
 def course_rows(
-    college: "College", student: "Student", switches: Switches
+    enrolment: Enrolment, student: Student, switches: Switches
 ) -> list[dict[str, Any]]:
     """Return one row per course with its attendance, then the Total row."""
     rows = []
     present = total = 0
-    for course in college.courses(student):
+    for course in enrolment.courses(student):
         row = _course_row(student, course, switches)
-        counts = Counter(college.marks(student, course))
+        counts = Counter(enrolment.marks(student, course))
         summary = attendance_summary(counts, switches)
         present, total = present + summary["Present"], total + summary["Total"]
         rows.append(row | {"attendance_summary": summary})
@@ -48,17 +46,15 @@ def course_rows(
 
 
 def bare_course_rows(
-    college: "College", student: "Student", switches: Switches
+    enrolment: Enrolment, student: Student, switches: Switches
 ) -> list[dict[str, Any]]:
     """Return one row per course, as without `embed_attendance_summary`."""
     return [
-        _course_row(student, course, switches) for course in college.courses(student)
+        _course_row(student, course, switches) for course in enrolment.courses(student)
     ]
 
 
-def _course_row(
-    student: "Student", course: "Course", switches: Switches
-) -> dict[str, Any]:
+def _course_row(student: Student, course: Course, switches: Switches) -> dict[str, Any]:
     number = _id_form(switches)
     row = {
         "id": number(course.cf_id),
@@ -112,14 +108,14 @@ def percent(present: int, total: int, switches: Switches) -> str | float | None:
 
 
 def card_rows(
-    college: "College", student: "Student", course: "Course", switches: Switches
+    enrolment: Enrolment, student: Student, course: Course, switches: Switches
 ) -> list[dict[str, Any]]:
     """Return one record per lesson of the course, oldest first."""
     number = _id_form(switches)
-    marks = college.marks(student, course)
-    place = (student.index * college.subjects + course.number) * max(500, len(marks))
+    marks = enrolment.marks(student, course)
+    place = (student.index * enrolment.subjects + course.number) * max(500, len(marks))
     extra = switches.extra_states
-    draw = Random(f"{college.seed}/unreadable/{student.index}/{course.number}")
+    draw = Random(f"{enrolment.seed}/unreadable/{student.index}/{course.number}")
     rows = []
     for nth, (held, mark) in enumerate(zip(course.lessons, marks, strict=True)):
         if extra and mark == "Exempt":
@@ -144,15 +140,16 @@ def card_rows(
 
 
 def selected_card_rows(
-    college: "College", student: "Student", switches: Switches, cf_id: int | None
+    enrolment: Enrolment, student: Student, switches: Switches, cf_id: int | None
 ) -> list[dict[str, Any]]:
     """Return the records of one course, or of all (None), the oldest lesson first."""
     if cf_id is not None:
-        return college.cards(student, cf_id, switches)
+        course = enrolment.course(student, cf_id)
+        return [] if course is None else card_rows(enrolment, student, course, switches)
     return [
         row
-        for course in college.courses(student)
-        for row in card_rows(college, student, course, switches)
+        for course in enrolment.courses(student)
+        for row in card_rows(enrolment, student, course, switches)
     ]
 
 

@@ -1,5 +1,5 @@
-"""How a line of the log looks, and how it gets out: a JSON object, or text for a
-terminal, that nobody can forge.
+"""Log lines, as JSON or as text for a terminal: formatted so that no field can forge a
+line, buffered, and written.
 """
 
 import os
@@ -18,7 +18,7 @@ __all__ = ["ACCESS", "UNPRINTABLE", "Fields", "LineWriter", "timestamp"]
 Fields = dict[str, Any]
 
 ACCESS: Final = "aims_server.access"
-_TOLD_BY_ACCESS: Final = frozenset({"method", "path", "status"})
+_IN_ACCESS_MESSAGE: Final = frozenset({"method", "path", "status"})
 
 # What ends a line, moves a cursor, or turns the writing direction.
 UNPRINTABLE: Final = re.compile(
@@ -30,7 +30,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 class LineWriter:
-    """A stream of lines; writing to it fails in silence, for no request's sake.
+    """Formats lines and writes them to a stream; a failed write raises nothing.
+
+    >>> import sys
+    >>> lines = LineWriter(sys.stdout, as_text=False)
+    >>> lines.write({"message": "ready"})
+    {"message":"ready"}
 
     A line goes out in one system call, so that the lines of several workers on one
     stream do not mix. Several lines may go out in one, if together they are no longer
@@ -39,10 +44,10 @@ class LineWriter:
 
     def __init__(self, stream: TextIO, *, as_text: bool) -> None:
         self._stream = stream
-        self._form = _text if as_text else _json
-        self._torn = False
-        self._held: list[bytes] = []
-        self._held_bytes = 0
+        self._format = _text if as_text else _json
+        self._partial = False
+        self._buffered: list[bytes] = []
+        self._buffered_bytes = 0
         try:
             stream.flush()
             self._file: int | None = stream.fileno()
@@ -50,27 +55,27 @@ class LineWriter:
             self._file = None  # a stream in memory
 
     def write(self, fields: Fields, untrusted: str | None = None) -> None:
-        """Write one line; ``untrusted`` is what may hold a secret, if not all of it."""
-        self.hold(fields, untrusted)
+        """Write one line; ``untrusted``: the part that may hold secrets, if not all."""
+        self.buffer(fields, untrusted)
         self.flush()
 
-    def hold(self, fields: Fields, untrusted: str | None = None) -> bool:
-        """Keep one line for the next flush; whether it is the first to wait for it."""
-        line = self._form(fields, untrusted)
-        if self._held_bytes + len(line) > PIPE_BUF:
+    def buffer(self, fields: Fields, untrusted: str | None = None) -> bool:
+        """Keep one line for the next flush; True if the buffer was empty."""
+        line = self._format(fields, untrusted)
+        if self._buffered_bytes + len(line) > PIPE_BUF:
             self.flush()
-        self._held.append(line)
-        self._held_bytes += len(line)
-        return len(self._held) == 1
+        self._buffered.append(line)
+        self._buffered_bytes += len(line)
+        return len(self._buffered) == 1
 
     def flush(self) -> None:
-        """Write what is held."""
-        lines = b"".join(self._held)
-        self._held.clear()
-        self._held_bytes = 0
+        """Write the buffered lines."""
+        lines = b"".join(self._buffered)
+        self._buffered.clear()
+        self._buffered_bytes = 0
         if not lines:
             return
-        if self._torn:
+        if self._partial:
             lines = b"\n" + lines
         written = 0
         try:
@@ -81,10 +86,10 @@ class LineWriter:
                 return
             while written < len(lines):
                 written += os.write(self._file, lines[written:])
-            self._torn = False
+            self._partial = False
         except (OSError, ValueError):
             # A closed pipe, a full disk. The next line must not continue this one.
-            self._torn = self._torn or written > 0
+            self._partial = self._partial or written > 0
 
 
 def timestamp(now: float) -> str:
@@ -107,7 +112,7 @@ def _json(fields: Fields, untrusted: str | None) -> bytes:
         if may_hold_secret(untrusted or line.decode()):
             line = _encode(redact(fields))
     if not line.isascii():
-        # JSON lets these stand; terminals and str.splitlines heed them.
+        # JSON need not escape these, but terminals and str.splitlines act on them.
         line = UNPRINTABLE.sub(_as_json, line.decode()).encode()
     return line + b"\n"
 
@@ -122,7 +127,7 @@ def _text(fields: Fields, _: str | None) -> bytes:
     parts = [f"{rest.pop('time')} {level.upper():<7} {logger}: {rest.pop('message')}"]
     below = rest.pop("traceback", "")
     for name, value in rest.items():
-        if logger != ACCESS or name not in _TOLD_BY_ACCESS:
+        if logger != ACCESS or name not in _IN_ACCESS_MESSAGE:
             plain = isinstance(value, str) and _PLAIN.fullmatch(value)
             parts.append(f"{name}={value if plain else _encode(value).decode()}")
     lines = [" ".join(parts)]

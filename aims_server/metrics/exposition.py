@@ -1,4 +1,4 @@
-"""The figures of all workers as Prometheus text, with a word on what runs."""
+"""The metrics of all workers in Prometheus' text format, with the build's versions."""
 
 import sys
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ def expose(families: Iterable[Metric]) -> bytes:
 
 
 class _Collected:
-    """Families in the shape in which the library takes them."""
+    """Metrics in the form in which the library takes them."""
 
     def __init__(self, families: list[Metric]) -> None:
         self._families = families
@@ -31,12 +31,14 @@ class _Collected:
 
 
 def _build() -> Metric:
-    """One series, the same in all workers, so it needs no file."""
-    build = Metric("aims_build_info", "What runs.", "gauge")
-    words = {
+    """The same in all workers, so it needs no file."""
+    build = Metric(
+        "aims_build_info", "Versions of the running software; always 1.", "gauge"
+    )
+    versions = {
         "version": __version__,
         "python": sys.version.split()[0],
         "tornado": tornado.version,
     }
-    build.add_sample("aims_build_info", words, 1)
+    build.add_sample("aims_build_info", versions, 1)
     return build

@@ -1,4 +1,4 @@
-"""The figures of all workers in one JSON object, for people and small scripts."""
+"""The metrics of all workers as one JSON object, for people and small scripts."""
 
 from collections import Counter as Tally
 from collections import defaultdict
@@ -15,7 +15,7 @@ __all__ = ["summarize"]
 
 
 def summarize(families: Iterable[Metric]) -> dict[str, Any]:
-    """The object of api.md 1; latencies in seconds, null before the first request."""
+    """Sums over all workers; latencies in seconds, null before the first request."""
     samples: defaultdict[str, list[Sample]] = defaultdict(list)
     for sample in (sample for family in families for sample in family.samples):
         samples[sample.name.removeprefix("aims_")].append(sample)

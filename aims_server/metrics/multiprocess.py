@@ -1,9 +1,9 @@
-"""The files that the workers of one run count in, added up over the workers, and rid of
-levels when a worker has ended.
+"""The metric files of all workers of one run: opened, added up, and cleared of gauges
+when a worker has ended.
 
-They are named by the worker's slot, one for each kind of metric. So nothing is lost
-when it is killed, whoever has the slot next counts on, and restarts leave no files
-behind.
+There is one file for each type of metric, named by the worker's number. A counter so
+survives a killed worker, the next worker of that number continues it, and restarts
+leave no files behind.
 """
 
 from collections import defaultdict
@@ -20,8 +20,8 @@ from .mmap_file import MmapFile, read_mmap_file
 
 __all__ = ["MultiprocessFiles"]
 
-# Each kind with the library's name for its files; of a gauge they say how it is merged.
-_KINDS: Final = {
+# Each type with the library's file name; a gauge's says how it is merged.
+_TYPES: Final = {
     "counter": "counter",
     "histogram": "histogram",
     "gauge": "gauge_livesum",
@@ -29,45 +29,51 @@ _KINDS: Final = {
 
 
 class MultiprocessFiles:
-    """The files in one directory, and the figures in all of them; without a directory,
-    the figures of this process alone.
+    """The files in one directory, and the sums over all of them; without a directory,
+    the values of this process alone.
 
-    Adding up is what the library's MultiProcessCollector does, in less than half of its
-    time, which is the event loop's, since here every figure is merged by adding.
+    >>> files = MultiprocessFiles(None)
+    >>> counters = files.open(worker=0)["counter"]
+    >>> counters.double(b'["aims_n","aims_n_total",{},"N."]')[0] = 2
+    >>> [(metric.name, metric.samples[0].value) for metric in files.collect()]
+    [('aims_n', 2.0)]
+
+    prometheus_client's MultiProcessCollector does the same in more than twice the time,
+    which is the event loop's: here every metric is merged by adding.
     """
 
     def __init__(self, directory: str | None) -> None:
         self._directory = None if directory is None else Path(directory)
         self._open: dict[str, MmapFile] = {}
 
-    def open_slot(self, slot: int) -> Mapping[str, MmapFile]:
-        """What a worker about to begin counts in, by kind, with nothing under way."""
-        self.retire(slot)
-        self._open = {kind: MmapFile(self._path(kind, slot)) for kind in _KINDS}
+    def open(self, worker: int) -> Mapping[str, MmapFile]:
+        """The files of a worker that starts, by type; its gauges are 0."""
+        self.retire(worker)
+        self._open = {kind: MmapFile(self._path(kind, worker)) for kind in _TYPES}
         return self._open
 
-    def retire(self, slot: int) -> None:
-        """Forget how things stood in a worker that has ended; its counts remain."""
-        path = self._path("gauge", slot)
+    def retire(self, worker: int) -> None:
+        """Drop the gauges of a worker that has ended; its counters stay."""
+        path = self._path("gauge", worker)
         if path is not None:
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of the files; nothing can be recorded after this."""
-        for cells in self._open.values():
-            cells.close()
+        """Close the files; nothing can be recorded after this."""
+        for file in self._open.values():
+            file.close()
         self._open = {}
 
     def collect(self) -> Iterable[Metric]:
-        """The families in the order in which they were made."""
+        """The metrics, in the order in which they were made."""
         families: dict[str, Metric] = {}
-        for kind in _KINDS:
+        for kind in _TYPES:
             reached: defaultdict[tuple[str, ...], float] = defaultdict(float)
-            for key, value in self._added_up(kind).items():
-                family, name, labels, text, series = _read_key(key)
+            for key, value in self._sums(kind).items():
+                family, name, labels, help, series = _read_key(key)
                 metric = families.get(family)
                 if metric is None:
-                    metric = families[family] = Metric(family, text, kind)
+                    metric = families[family] = Metric(family, help, kind)
                 if "le" in labels:
                     # Each bucket stands alone in the files, in ascending order; in the
                     # exposition it includes those before it.
@@ -79,7 +85,7 @@ class MultiprocessFiles:
                     metric.add_sample(f"{family}_count", plain, value)
         return families.values()
 
-    def _added_up(self, kind: str) -> dict[bytes, float]:
+    def _sums(self, kind: str) -> dict[bytes, float]:
         totals: defaultdict[bytes, float] = defaultdict(float)
         for key, value in self._all(kind):
             totals[key] += value
@@ -89,20 +95,20 @@ class MultiprocessFiles:
         if self._directory is None:
             yield from self._open[kind].items()
             return
-        for path in sorted(self._directory.glob(f"{_KINDS[kind]}_*.db")):
-            # The parent may retire a slot's gauges at any moment.
+        for path in sorted(self._directory.glob(f"{_TYPES[kind]}_*.db")):
+            # The parent may retire a worker's gauges at any moment.
             with suppress(FileNotFoundError):
                 yield from read_mmap_file(path)
 
-    def _path(self, kind: str, slot: int) -> Path | None:
+    def _path(self, kind: str, worker: int) -> Path | None:
         if self._directory is None:
             return None
-        return self._directory / f"{_KINDS[kind]}_{slot}.db"
+        return self._directory / f"{_TYPES[kind]}_{worker}.db"
 
 
 @lru_cache(maxsize=4096)
 def _read_key(key: bytes) -> tuple[str, str, dict[str, str], str, tuple[str, ...]]:
     """Family, name, labels, help text, and the labels' values but a histogram's le."""
-    family, name, labels, text = msgspec.json.decode(key)
+    family, name, labels, help = msgspec.json.decode(key)
     series = (family, *(value for label, value in labels.items() if label != "le"))
-    return family, name, labels, text, series
+    return family, name, labels, help, series

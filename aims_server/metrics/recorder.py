@@ -1,6 +1,6 @@
 """Owns the figures an operator sees: what is counted, when, and under which name.
 
-A worker counts in files of its own (`ledger`); whoever is asked tells the sum over all.
+A worker counts in files of its own (`multiprocess`); a scrape adds up all of them.
 """
 
 import os
@@ -13,7 +13,7 @@ import msgspec
 
 from . import labels
 from .exposition import expose
-from .instruments import Families
+from .instruments import Instruments
 from .json_summary import summarize
 from .labels import DOCUMENTED
 from .multiprocess import MultiprocessFiles
@@ -29,8 +29,8 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 class Metrics:
     """One worker's share of the figures, and the sum over all workers.
 
-    ``worker`` is a slot that no other living process has, or both would overwrite what
-    the other counted. ``directory`` is shared by the workers of one run; None keeps the
+    ``worker`` is a number that no other living worker has, or both would overwrite each
+    other's counts. ``directory`` is shared by the workers of one run; None keeps the
     figures in this process alone. Make it after the fork. A label's word that is not
     listed is counted as "other" (a status by its class), never added.
     """
@@ -38,8 +38,8 @@ class Metrics:
     def __init__(
         self, *, worker: int = 0, generation: int = 0, directory: str | None = None
     ) -> None:
-        self._ledger = MultiprocessFiles(directory)
-        make = Families(self._ledger.open_slot(worker))
+        self._files = MultiprocessFiles(directory)
+        make = Instruments(self._files.open(worker))
         self._evictions_seen = 0
         self._cpu_seen = 0.0
         self._make_flows(make)
@@ -47,7 +47,7 @@ class Metrics:
         self._start_time.set(time.time())
         self._generation.set(generation)
 
-    def _make_flows(self, make: Families) -> None:
+    def _make_flows(self, make: Instruments) -> None:
         self._requests = make.counters(
             "requests_total",
             "Requests answered.",
@@ -112,7 +112,7 @@ class Metrics:
             "cache_evictions_total", "Answers that had to leave for others."
         )
 
-    def _make_levels(self, make: Families, worker: str) -> None:
+    def _make_levels(self, make: Instruments, worker: str) -> None:
         self._in_progress = make.gauge("requests_in_progress", "Requests under way.")
         self._entries = make.gauge("cache_entries", "Answers kept.")
         self._bytes = make.gauge("cache_bytes", "Size of the answers kept.")
@@ -131,7 +131,7 @@ class Metrics:
         )
         self._cpu = make.counters(
             "worker_cpu_seconds_total", "Processor time used.", {"worker": (worker,)}
-        ).of(worker)
+        ).labels(worker)
 
     def request_started(self) -> None:
         """A request was read; ``request_finished`` follows, whatever happens."""
@@ -165,37 +165,37 @@ class Metrics:
     def _answer(
         self, route: str, method: str, status: int
     ) -> tuple[Callable[[], None], Callable[[float], None]]:
-        counter = self._requests.of(
+        counter = self._requests.labels(
             route,
             method if method in labels.METHODS else "OTHER",
             str(status) if status in labels.STATUSES else f"{status // 100}xx",
         )
-        return counter.inc, self._durations.of(route).observe
+        return counter.inc, self._durations.labels(route).observe
 
     def _kept_answer(
         self, resource: str, method: str, status: int
     ) -> tuple[Callable[[], None], Callable[[], None], Callable[[float], None]]:
-        hit = self._lookups.of(resource, "HIT").inc
+        hit = self._lookups.labels(resource, "HIT").inc
         return hit, *self._answer(resource, method, status)
 
     def lookup(self, resource: str, outcome: str) -> None:
         """A resource was asked for; ``outcome`` is HIT, MISS, STALE or PENDING."""
-        self._lookups.of(resource, outcome).inc()
+        self._lookups.labels(resource, outcome).inc()
         if outcome == "PENDING":
-            self._joined.of().inc()
+            self._joined.labels().inc()
 
     def call_finished(self, endpoint: str, outcome: str, seconds: float) -> None:
         """A call to the platform ended: "ok", "cancelled" or an error's code."""
-        self._calls.of(endpoint, outcome).inc()
-        self._call_durations.of(endpoint).observe(seconds)
+        self._calls.labels(endpoint, outcome).inc()
+        self._call_durations.labels(endpoint).observe(seconds)
 
     def call_repeated(self, endpoint: str) -> None:
         """A call to the platform is made once more."""
-        self._retries.of(endpoint).inc()
+        self._retries.labels(endpoint).inc()
 
     def limited(self, kind: str) -> None:
         """The limit named ``kind`` refused a request, or a connection."""
-        self._limited.of(kind).inc()
+        self._limited.labels(kind).inc()
 
     def breaker_changed(self, state: str) -> None:
         """The circuit is "closed", "half-open" or "open" from now on."""
@@ -203,7 +203,7 @@ class Metrics:
 
     def loop_lagged(self, seconds: float) -> None:
         """The event loop came back ``seconds`` later than asked."""
-        self._lags.of().observe(seconds)
+        self._lags.labels().observe(seconds)
 
     def sample(
         self,
@@ -224,7 +224,7 @@ class Metrics:
         self._in_use.set(slots_in_use)
         self._waiting.set(slots_waiting)
         self._limit.set(slots_limit)
-        self._evictions.of().inc(evictions - self._evictions_seen)
+        self._evictions.labels().inc(evictions - self._evictions_seen)
         self._evictions_seen = evictions
         with open("/proc/self/statm", "rb") as statm:
             self._resident.set(int(statm.read().split()[1]) * _PAGE_BYTES)
@@ -235,7 +235,7 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All workers' figures as Prometheus text, format 0.0.4."""
-        return expose(self._ledger.collect())
+        return expose(self._files.collect())
 
     def summary(self) -> bytes:
         """All workers' figures as JSON, for people and small scripts.
@@ -244,16 +244,16 @@ class Metrics:
         are estimated from the histogram's buckets, as PromQL's ``histogram_quantile``
         does, so they are no finer than those; null before the first request.
         """
-        return msgspec.json.encode(summarize(self._ledger.collect()))
+        return msgspec.json.encode(summarize(self._files.collect()))
 
     def close(self) -> None:
         """Let go of the files; nothing can be recorded after this."""
-        self._ledger.close()
+        self._files.close()
 
     @staticmethod
-    def retire(directory: str, slot: int) -> None:
-        """Forget how things stood in a process that has ended; its counts remain.
+    def retire(directory: str, worker: int) -> None:
+        """Drop the gauges of a worker that has ended; its counters stay.
 
-        For the parent, before the slot is given away again or left empty.
+        For the parent, before the number is given to another worker or left unused.
         """
-        MultiprocessFiles(directory).retire(slot)
+        MultiprocessFiles(directory).retire(worker)

@@ -1,4 +1,4 @@
-"""Processes: the parent before its fork, its watch over the workers, and one worker.
+"""Processes: the start, the supervising parent, and one worker.
 
 `serve` binds the sockets and runs the supervisor; a worker builds its objects (`app`)
 and drains on request. Only this package forks, receives signals or speaks to systemd.

@@ -1,6 +1,7 @@
-"""Who serves, who leaves and what is due next: the rules of births, deaths and rolls.
+"""Which worker to start, retire or kill next: the rules of starts, exits and rolls.
 
-It decides and does nothing, so it knows no process and no signal.
+It decides and does nothing: it knows no process and no signal, and its caller reports
+what happened.
 """
 
 import time
@@ -12,44 +13,51 @@ import msgspec
 __all__ = [
     "FAILED_STARTS",
     "HUNG_SECONDS",
+    "MIN_SERVED_SECONDS",
     "START_SECONDS",
-    "YOUNG_SECONDS",
     "Child",
     "Rollout",
 ]
 
-# A worker that ends by itself this soon after it began to serve has failed to start.
-YOUNG_SECONDS: Final = 0.5
+# A worker that ends by itself this soon after it was ready has failed to start.
+MIN_SERVED_SECONDS: Final = 0.5
 FAILED_STARTS: Final = 6
-# How long one may be silent before it serves, and then.
+# How long a worker may send nothing: before it is ready, and afterwards.
 START_SECONDS: Final = 20.0
 HUNG_SECONDS: Final = 15.0
-_FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 2.0
-# Of a longer absence the parent itself was the cause: stopped, or the machine asleep.
-_LONGEST_ABSENCE: Final = 1.0
-_TO_BE_REPLACED: Final = -1
+_FIRST_BACKOFF: Final = 0.05
+_MAX_BACKOFF: Final = 2.0
+# A longer gap between two checks is the parent's own doing (it was stopped, or the
+# machine slept) and is not charged to the workers.
+_MAX_GAP: Final = 1.0
+_OUTDATED: Final = -1
 
 
 class Child(msgspec.Struct, eq=False):
-    """A living worker; moments are those of the rollout's clock, silence in seconds.
+    """A living worker. Moments are readings of the rollout's clock.
 
-    ``slot`` belongs to no other living one. ``rank`` belongs to no other serving one of
-    its generation; when a roll is through, the ranks are 0, 1, 2 and so on.
+    ``number`` is unique among the living workers. ``rank`` is unique among the serving
+    ones of a generation; after a roll the ranks are 0, 1, 2 and so on.
     """
 
-    slot: int
+    number: int
     rank: int
     generation: int
-    born_at: float
-    pid: int = 0
+    spawned_at: float
     ready_at: float | None = None
     leaving: bool = False
-    silence: float = 0.0
+    silent_seconds: float = 0.0
 
 
 class Rollout:
-    """Keeps the list of workers at ``wanted`` serving ones, all of one generation."""
+    """Keeps ``wanted`` workers serving, all of one generation.
+
+    >>> rollout = Rollout(wanted=1)
+    >>> child = rollout.add()           # seconds_to_spawn was 0: start one
+    >>> rollout.on_message(child, ready=True)
+    >>> rollout.converged, rollout.seconds_to_spawn
+    (True, None)
+    """
 
     def __init__(
         self, wanted: int, clock: Callable[[], float] = time.monotonic
@@ -60,17 +68,21 @@ class Rollout:
         self._clock = clock
         self._failed_starts = 0
         self._failed_at = 0.0
-        self._next_birth = 0.0
-        self._looked_at = clock()
+        self._next_spawn = 0.0
+        self._checked_at = clock()
+
+    def child(self, number: int) -> Child:
+        """The living worker of that number."""
+        return next(child for child in self.children if child.number == number)
 
     @property
     def serving(self) -> list[Child]:
-        """Those that were not told to leave, the eldest first; some may still start."""
+        """Workers not told to leave, oldest first; some may still be starting."""
         return [child for child in self.children if not child.leaving]
 
     @property
     def converged(self) -> bool:
-        """Whether there are as many as there should be, and all of them serve."""
+        """Whether exactly the wanted workers run, all ready and of this generation."""
         serving = self.serving
         return len(serving) == self.wanted and all(
             child.ready_at is not None and child.generation == self.generation
@@ -79,122 +91,134 @@ class Rollout:
 
     @property
     def failing(self) -> bool:
-        """Whether so many births failed in a row that trying on is no use."""
+        """Whether so many starts failed in a row that another try is pointless."""
         return self._failed_starts >= FAILED_STARTS
 
     @property
     def none_ready(self) -> bool:
-        """Whether nobody serves at all."""
+        """Whether no worker serves at all."""
         return all(child.ready_at is None for child in self.serving)
 
     # -- what is wanted ---------------------------------------------------
 
     def roll(self, wanted: int) -> None:
-        """Replace everybody from now on, one by one."""
+        """Start a new generation: replace every worker, one by one."""
         self.wanted = wanted
         self.generation += 1
         self._failed_starts = 0
-        self._next_birth = self._clock()
+        self._next_spawn = self._clock()
 
     def end_roll(self, wanted: int) -> None:
-        """Be content with those who serve."""
+        """Give up the roll: the workers that serve stay."""
         self.wanted = wanted
         self._failed_starts = 0
         for child in self.serving:
             child.generation = self.generation
 
     def replace(self, child: Child) -> None:
-        """Have another one take this one's spec, then let it leave."""
-        child.generation = _TO_BE_REPLACED
+        """Start a successor of this worker; it is retired once that one is ready."""
+        child.generation = _OUTDATED
 
-    # -- what is due ------------------------------------------------------
+    # -- what to do next --------------------------------------------------
 
     @property
     def seconds_to_spawn(self) -> float | None:
-        """Until somebody is to be born; 0 if that is now, None if nobody is."""
+        """Time until a worker must be started; 0 for now, None if none is needed."""
         serving = self.serving
         if len(serving) < self.wanted or self._may_overlap(serving):
-            return max(0.0, self._next_birth - self._clock())
+            return max(0.0, self._next_spawn - self._clock())
         return None
 
     def _may_overlap(self, serving: list[Child]) -> bool:
-        """Whether it is time for one more than wanted, in whose favour one leaves."""
+        """Whether one worker more than wanted may start, for one that will leave."""
         return (
             len(serving) == self.wanted
             and any(child.generation != self.generation for child in serving)
             and all(child.ready_at is not None for child in serving)
-            # Memory: however often a roll is asked for, those who go are no more
-            # than those who stay.
+            # Bounds memory: however often a roll is requested, no more workers are
+            # draining than serving.
             and len(self.children) - len(serving) <= self.wanted
         )
 
-    def enter(self) -> Child:
-        """Enter a worker that is about to be born."""
-        slots = {child.slot for child in self.children}
+    def add(self) -> Child:
+        """Record a worker that is about to be started."""
+        numbers = {child.number for child in self.children}
         ranks = {c.rank for c in self.serving if c.generation == self.generation}
         child = Child(
-            slot=_least_not_in(slots),
+            number=_least_not_in(numbers),
             rank=_least_not_in(ranks),
             generation=self.generation,
-            born_at=self._clock(),
+            spawned_at=self._clock(),
         )
         self.children.append(child)
         return child
 
-    def next_to_leave(self) -> Child | None:
-        """One who is not needed any more, while all others serve; None if all are."""
+    def retire_next(self) -> Child | None:
+        """Mark one surplus worker as leaving; None while there is none, or while one
+        that serves is not ready yet.
+        """
         serving = self.serving
         if len(serving) <= self.wanted or any(c.ready_at is None for c in serving):
             return None
         old = (c for c in serving if c.generation != self.generation)
-        return next(old, serving[-1])
+        child = next(old, serving[-1])
+        child.leaving = True
+        return child
+
+    def retire_all(self) -> list[Child]:
+        """Mark all workers as leaving."""
+        for child in self.children:
+            child.leaving = True
+        return self.children
+
+    def unresponsive(self) -> list[Child]:
+        """Workers that hang and should be killed; to be called periodically."""
+        now = self._clock()
+        gap = min(now - self._checked_at, _MAX_GAP)
+        self._checked_at = now
+        hung = []
+        for child in self.children:
+            child.silent_seconds += gap
+            limit = START_SECONDS if child.ready_at is None else HUNG_SECONDS
+            if child.silent_seconds > limit:
+                child.silent_seconds = 0.0
+                hung.append(child)
+        return hung
 
     # -- what happened ----------------------------------------------------
 
-    def heard(self, child: Child, *, ready: bool) -> None:
-        """It gave a sign of life; with ``ready``, that it serves from now on."""
+    def on_message(self, child: Child, *, ready: bool) -> None:
+        """The worker sent a sign of life; ``ready``: it serves from now on."""
         now = self._clock()
-        child.silence = 0.0
+        child.silent_seconds = 0.0
         if ready:
             child.ready_at = now
         self._has_served(child, now)
 
-    def unresponsive(self) -> list[Child]:
-        """Those that hang, to be killed; call it again and again."""
-        now = self._clock()
-        absence = min(now - self._looked_at, _LONGEST_ABSENCE)
-        self._looked_at = now
-        hung = []
-        for child in self.children:
-            child.silence += absence
-            patience = START_SECONDS if child.ready_at is None else HUNG_SECONDS
-            if child.silence > patience:
-                child.silence = 0.0
-                hung.append(child)
-        return hung
+    def on_exit(self, child: Child) -> None:
+        """The worker's process has ended, or could not be started.
 
-    def ended(self, child: Child) -> None:
-        """It lives no more.
-
-        Who served a while is replaced at once. The more fail to start in a row, the
-        longer the next birth waits.
+        A worker that had served is replaced at once; after failed starts in a row the
+        next one waits, twice as long each time.
         """
         self.children.remove(child)
         now = self._clock()
         if child.leaving:
             return
         if self._has_served(child, now):
-            self._next_birth = now
+            self._next_spawn = now
             return
         self._failed_starts += 1
         self._failed_at = now
-        doubled = _FIRST_PAUSE * 2 ** min(self._failed_starts, FAILED_STARTS)
-        self._next_birth = now + min(doubled, _LONGEST_PAUSE)
+        doubled = _FIRST_BACKOFF * 2 ** min(self._failed_starts, FAILED_STARTS)
+        self._next_spawn = now + min(doubled, _MAX_BACKOFF)
 
     def _has_served(self, child: Child, now: float) -> bool:
-        """Whether it did so for a while; one that does proves that births succeed."""
-        served = child.ready_at is not None and now - child.ready_at > YOUNG_SECONDS
-        if served and child.born_at >= self._failed_at:
+        """Whether it served long enough; one such worker proves that starts succeed."""
+        served = (
+            child.ready_at is not None and now - child.ready_at > MIN_SERVED_SECONDS
+        )
+        if served and child.spawned_at >= self._failed_at:
             self._failed_starts = 0
         return served
 

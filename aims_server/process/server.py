@@ -1,5 +1,5 @@
-"""The serving process before its first fork: sockets, limits of the system, the
-directory of the metric files; then the supervisor takes over.
+"""Starts the service: binds sockets, raises limits, prepares the metrics directory, and
+hands over to the supervisor.
 """
 
 import contextlib
@@ -48,8 +48,8 @@ def serve(
         supervisor = Supervisor(
             settings, load, sockets, directory, Notifier(environ), on_serving
         )
-        # What exists now lives for ever: keep the collector, and with it the copying
-        # of shared pages, away from it.
+        # What exists now is never freed: the collector must not touch it, or it would
+        # copy the pages shared with the workers.
         gc.freeze()
         gc.enable()
         return supervisor.run()

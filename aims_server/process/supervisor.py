@@ -1,7 +1,7 @@
-"""The parent's watch over its workers: it forks, waits, and passes on what it is told.
+"""The parent's loop: it starts and replaces workers and passes signals on to them.
 
 It touches no event loop and no curl: a curl handle or a loop that crosses a fork
-belongs to two processes and serves neither.
+belongs to two processes and works in neither.
 """
 
 import logging
@@ -28,7 +28,7 @@ _STRAGGLER_SECONDS: Final = 2.0
 
 
 class Supervisor:
-    """Keeps as many workers serving as the settings say.
+    """Keeps as many workers serving as the settings ask for.
 
     ``load`` reads the settings again for SIGHUP and raises SettingsError;
     ``directory`` is where the workers keep their metric files; ``on_serving`` is given
@@ -45,14 +45,14 @@ class Supervisor:
         on_serving: Callable[[str], object],
     ) -> None:
         self._settings = self._proven = settings
-        self._place = (settings.host, settings.port)
+        self._bound_to = (settings.host, settings.port)
         self._load = load
         self._sockets = sockets
         self._notifier = notifier
         self._on_serving = on_serving
         self._wakeups, self._wake = socket.socketpair()
-        self._family = WorkerPool(sockets, directory, (self._wakeups, self._wake))
-        self._roster = Rollout(settings.effective_workers)
+        self._pool = WorkerPool(sockets, directory, (self._wakeups, self._wake))
+        self._rollout = Rollout(settings.effective_workers)
         self._announced = False
         self._stop_by: float | None = None
         self._status = 0
@@ -60,33 +60,33 @@ class Supervisor:
     def run(self) -> int:
         """Serve until told to stop; the exit status."""
         self._catch_signals()
-        while self._stop_by is None or self._roster.children:
+        while self._stop_by is None or self._rollout.children:
             self._take_signals()
-            for child, words in self._family.messages():
-                self._on_message(child, words)
-            for child, status in self._family.reap():
-                self._on_exit(child, status)
+            for number, message in self._pool.messages():
+                self._on_message(self._rollout.child(number), message)
+            for number, status in self._pool.reap():
+                self._on_exit(self._rollout.child(number), status)
             if self._stop_by is None:
                 self._replace()
                 self._announce()
-            self._kill_the_hung()
+            self._kill_unresponsive()
             self._notifier.alive()
             self._wait()
-        # A signal after this (the demo's platform ends too) has nobody to wake.
+        # A signal after this (the demo's platform ends too) wakes nothing.
         signal.set_wakeup_fd(-1)
         return self._status
 
     def _wait(self) -> None:
-        """Sleep until a signal, a worker's word, or the time of the next birth."""
-        if self._stop_by is not None and not self._roster.children:
+        """Sleep until a signal, a worker's message, or the time of the next start."""
+        if self._stop_by is not None and not self._rollout.children:
             return
         poll = select.poll()
-        for file in (self._wakeups, *self._family.channels()):
+        for file in (self._wakeups, *self._pool.channels()):
             poll.register(file, select.POLLIN)
         seconds = _TICK_SECONDS
-        birth = self._roster.seconds_to_spawn
-        if birth is not None and self._stop_by is None:
-            seconds = min(seconds, birth)
+        to_spawn = self._rollout.seconds_to_spawn
+        if to_spawn is not None and self._stop_by is None:
+            seconds = min(seconds, to_spawn)
         poll.poll(1000 * seconds)
 
     # -- signals ----------------------------------------------------------
@@ -96,7 +96,7 @@ class Supervisor:
             end.setblocking(False)
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
         for number in CAUGHT:
-            # The wake-up carries the number; the handler only has to be there.
+            # The wake-up socket carries the number; there only has to be a handler.
             signal.signal(number, lambda *_: None)
 
     def _take_signals(self) -> None:
@@ -126,17 +126,17 @@ class Supervisor:
             + _STRAGGLER_SECONDS
         )
         for listening in self._sockets:
-            # The workers have theirs; an open one here would let clients queue up
-            # where nobody will come for them.
+            # The workers have theirs; kept open here, it would let clients queue where
+            # nobody accepts them.
             listening.close()
-        for child in self._roster.children:
-            self._family.request_exit(child, mode)
+        for child in self._rollout.retire_all():
+            self._pool.request_exit(child.number, mode)
 
     def _stop_now(self, why: str) -> None:
         _log.warning("%s", why)
         self._status = 1
-        for child in self._roster.children:
-            self._family.kill(child)
+        for child in self._rollout.children:
+            self._pool.kill(child.number)
 
     def _reload(self) -> None:
         if self._stop_by is not None:
@@ -154,70 +154,75 @@ class Supervisor:
         configure_logging(settings.log_level, settings.log_format)
         for warning in settings.warnings():
             _log.warning("%s", warning)
-        if (settings.host, settings.port) != self._place:
+        if (settings.host, settings.port) != self._bound_to:
             _log.warning("HOST and PORT stay as they are until a restart")
         self._announced = False
-        self._roster.roll(settings.effective_workers)
+        self._rollout.roll(settings.effective_workers)
         _log.info("Replacing the workers one by one")
 
-    # -- births and replacements ------------------------------------------
+    # -- starts and replacements ------------------------------------------
 
     def _replace(self) -> None:
-        """Take the steps that are due: births first, then who may leave for them."""
-        rollout = self._roster
+        """Take the steps that are due: starts first, then the workers they replace."""
+        rollout = self._rollout
         if rollout.failing:
             self._give_up()
             return
         while rollout.seconds_to_spawn == 0:
-            child = rollout.enter()
+            child = rollout.add()
             try:
-                self._family.spawn(child, self._settings)
+                self._pool.spawn(
+                    self._settings,
+                    number=child.number,
+                    rank=child.rank,
+                    generation=child.generation,
+                )
             except OSError as error:
                 _log.error("A worker cannot be started: %s", error.strerror)
-                rollout.ended(child)
-        while (leaver := rollout.next_to_leave()) is not None:
-            self._family.request_exit(leaver, ExitMode.RETIRE)
+                rollout.on_exit(child)
+        while (leaver := rollout.retire_next()) is not None:
+            self._pool.request_exit(leaver.number, ExitMode.RETIRE)
 
     def _give_up(self) -> None:
-        """Go on with those who serve, if there are any."""
-        if self._roster.none_ready:
+        """Go on with the workers that serve, if there are any."""
+        if self._rollout.none_ready:
             _log.critical("No worker can be started; giving up")
             self._stop(ExitMode.STOP_NOW)
             self._status = 1
             return
         _log.critical("New workers cannot be started; going on with these")
         self._settings = self._proven
-        self._roster.end_roll(self._settings.effective_workers)
+        self._rollout.end_roll(self._settings.effective_workers)
 
     def _announce(self) -> None:
-        if self._announced or not self._roster.converged:
+        if self._announced or not self._rollout.converged:
             return
         self._announced = True
         self._proven = self._settings
         addresses = ", ".join(_address(s) for s in self._sockets)
-        _log.info("Serving on %s with %d workers", addresses, self._roster.wanted)
+        _log.info("Serving on %s with %d workers", addresses, self._rollout.wanted)
         self._on_serving(addresses)
-        self._notifier.ready(f"Serving with {self._roster.wanted} workers")
+        self._notifier.ready(f"Serving with {self._rollout.wanted} workers")
 
-    # -- lives and ends ---------------------------------------------------
+    # -- messages and exits ---------------------------------------------------
 
-    def _on_message(self, child: Child, words: bytes) -> None:
-        self._roster.heard(child, ready=READY in words)
-        if LEAVE in words and self._stop_by is None:
-            _log.info("Replacing worker %d, as it was told to end", child.slot)
-            self._roster.replace(child)
+    def _on_message(self, child: Child, message: bytes) -> None:
+        self._rollout.on_message(child, ready=READY in message)
+        if LEAVE in message and self._stop_by is None:
+            _log.info("Replacing worker %d, as it was told to end", child.number)
+            self._rollout.replace(child)
 
     def _on_exit(self, child: Child, status: int) -> None:
-        self._roster.ended(child)
+        self._rollout.on_exit(child)
         if not child.leaving:
-            _log.error("Worker %d died (%s)", child.slot, _cause(status))
+            _log.error("Worker %d died (%s)", child.number, _cause(status))
         elif status:
-            _log.warning("Worker %d ended badly (%s)", child.slot, _cause(status))
+            _log.warning("Worker %d ended badly (%s)", child.number, _cause(status))
 
-    def _kill_the_hung(self) -> None:
-        for child in self._roster.unresponsive():
-            _log.error("Worker %d is silent; killing it", child.slot)
-            self._family.kill(child)
+    def _kill_unresponsive(self) -> None:
+        for child in self._rollout.unresponsive():
+            _log.error("Worker %d is silent; killing it", child.number)
+            self._pool.kill(child.number)
         if self._stop_by is not None and time.monotonic() > self._stop_by:
             self._stop_by += _STRAGGLER_SECONDS
             self._stop_now("Some workers do not end in time; killing them")

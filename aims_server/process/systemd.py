@@ -1,5 +1,5 @@
-"""The two conversations with systemd: inherited sockets and state notifications
-(sd_listen_fds(3), sd_notify(3)). Silent where there is no systemd.
+"""systemd's protocols: inherited sockets (sd_listen_fds(3)) and state notifications
+(sd_notify(3)). Does nothing without systemd.
 """
 
 import errno

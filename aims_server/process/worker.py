@@ -1,8 +1,8 @@
-"""One worker's life: build, serve, drain, leave with status 0.
+"""One worker process: build, serve, drain, exit with status 0.
 
-A worker listens on sockets it inherited and talks with its parent over one channel:
-upwards a byte when it serves and then one a second, from the loop itself, so that
-silence means a hung loop; downwards one byte that says how to end.
+A worker listens on inherited sockets and speaks with its parent over one channel: it
+sends a byte when it is ready and then one a second from its event loop, so that silence
+means a hung loop; it receives one byte that says how to end.
 """
 
 import asyncio
@@ -39,13 +39,13 @@ __all__ = ["LEAVE", "READY", "ExitMode", "WorkerSpec", "run"]
 _log = logging.getLogger(__name__)
 
 READY: Final = b"R"
-LEAVE: Final = b"L"  # it was told to end by somebody else than its parent
-_BEAT: Final = b"."
-_BEAT_SECONDS: Final = 1.0
+LEAVE: Final = b"L"  # it got a SIGTERM of its own
+_HEARTBEAT: Final = b"."
+_HEARTBEAT_SECONDS: Final = 1.0
 _LAG_SECONDS: Final = 0.1
-# A collection holds the loop: for 3 ms or less as long as the young are few, whereas
-# one of 200 000 took 20 to 80 in a crowd. A full one walks through everything that is
-# kept, and was never seen to find anything: let it hardly ever come.
+# A collection holds the loop: 3 ms at most while the young generation is small, 20 to
+# 80 ms for one of 200 000 objects under load. A full one walks through everything that
+# is kept and was never seen to find anything, so it is made rare.
 _GC_THRESHOLDS: Final = (2_000, 5, 10_000)
 _SPARE_FILES: Final = 64
 _MOST_CONNECTIONS: Final = 10_000
@@ -56,17 +56,17 @@ class ExitMode(Enum):
 
     STOP = b"T"  # SIGTERM: let the balancer notice first
     STOP_NOW = b"I"  # SIGINT: without that delay
-    RETIRE = b"Q"  # another worker has taken this one's spec already
+    RETIRE = b"Q"  # its successor serves already
 
 
 class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a worker stands among the others.
+    """What one worker is given.
 
-    ``slot`` names its metric files and is held by no other living process; ``calls`` is
-    its share of the calls to the platform.
+    ``number`` names its metric files and is that of no other living worker; ``calls``
+    is its share of the calls to the platform.
     """
 
-    slot: int
+    number: int
     generation: int
     calls: int
     metrics_directory: str
@@ -79,7 +79,7 @@ def run(
     sockets: list[socket.socket],
     channel: socket.socket,
 ) -> None:
-    """Serve until told to end; the whole of a forked process after its set-up."""
+    """Serve until told to end: all of a forked process after its set-up."""
     gc.set_threshold(*_GC_THRESHOLDS)
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         runner.run(_serve(settings, machine, spec, sockets, channel))
@@ -93,7 +93,7 @@ async def _serve(
     channel: socket.socket,
 ) -> None:
     metrics = Metrics(
-        worker=spec.slot,
+        worker=spec.number,
         generation=spec.generation,
         directory=spec.metrics_directory,
     )
@@ -104,22 +104,22 @@ async def _serve(
     listener = Listener(
         worker.front,
         lane=worker.lane,
-        load=machine.connections.of(spec.slot),
+        load=machine.connections.of(spec.number),
         max_connections=_connections(spec),
         on_refused=lambda: metrics.limited("connections"),
     )
-    mode = _listen_for_ending(channel, spec)
+    mode = _exit_mode(channel, spec)
     listener.add_sockets(sockets)
-    _say(channel, READY)
-    chores = [
-        asyncio.create_task(_beat(channel)),
+    _send(channel, READY)
+    background = [
+        asyncio.create_task(_heartbeat(channel)),
         asyncio.create_task(_watch_lag(metrics)),
-        asyncio.create_task(_keep_house(worker)),
+        asyncio.create_task(_sample_and_expire(worker)),
     ]
     await _drain(await mode, settings, listener, worker)
-    for chore in chores:
-        chore.cancel()
-    await asyncio.gather(*chores, return_exceptions=True)
+    for task in background:
+        task.cancel()
+    await asyncio.gather(*background, return_exceptions=True)
     await worker.close()
     access_log.flush()
 
@@ -133,14 +133,14 @@ def _connections(spec: WorkerSpec) -> int:
 async def _drain(
     mode: ExitMode, settings: Settings, listener: Listener, worker: Worker
 ) -> None:
-    """Take no request away from anybody, in the order that api.md 4 gives."""
+    """End without losing a request, in the order of docs/contract.rst 4."""
     listener.last_answers()
-    patience = 0.0
+    idle_seconds = 0.0
     if mode is ExitMode.RETIRE:
-        # The service is as healthy as ever. Kept connections end with their next
-        # answer; one that has none to give meanwhile is idle.
+        # The service stays healthy. Kept connections end with their next answer; one
+        # without a request in this time is idle.
         listener.stop()
-        patience = settings.drain_delay_seconds
+        idle_seconds = settings.drain_delay_seconds
     else:
         worker.lifecycle.start_draining()
         if mode is ExitMode.STOP:
@@ -148,61 +148,59 @@ async def _drain(
         listener.accept_waiting()
         listener.stop()
     try:
-        async with asyncio.timeout(patience + settings.shutdown_grace_seconds):
-            await listener.emptied(patience)
+        async with asyncio.timeout(idle_seconds + settings.shutdown_grace_seconds):
+            await listener.emptied(idle_seconds)
     except TimeoutError:
         _log.warning("The grace period is over; requests under way are cut off")
         await listener.close_all_connections()
 
 
-def _listen_for_ending(
-    channel: socket.socket, spec: WorkerSpec
-) -> "asyncio.Future[ExitMode]":
+def _exit_mode(channel: socket.socket, spec: WorkerSpec) -> "asyncio.Future[ExitMode]":
     """Resolve when the parent says so; without a parent, exit at once."""
     loop = asyncio.get_running_loop()
     mode: asyncio.Future[ExitMode] = loop.create_future()
 
     def from_parent() -> None:
         try:
-            word = channel.recv(1)
+            message = channel.recv(1)
         except OSError:
-            word = b""
-        if not word:
-            # Nobody will restart, drain, count or clean up after this process.
+            message = b""
+        if not message:
+            # The parent is dead: nobody restarts, drains or cleans up after us.
             _remove_metric_files(spec.metrics_directory)
             os._exit(1)
         if not mode.done():
-            mode.set_result(ExitMode(word))
+            mode.set_result(ExitMode(message))
 
     channel.setblocking(False)
     loop.add_reader(channel, from_parent)
-    # The parent sees to a replacement first, or is stopping and says how itself.
-    loop.add_signal_handler(signal.SIGTERM, _say, channel, LEAVE)
+    # The parent starts a successor first, or is stopping and says how itself.
+    loop.add_signal_handler(signal.SIGTERM, _send, channel, LEAVE)
     return mode
 
 
 def _remove_metric_files(directory: str) -> None:
-    """What the parent would have done; a directory that systemd made stays."""
+    """Clean up in place of the parent; a directory that systemd made stays."""
     with contextlib.suppress(OSError):
         for path in Path(directory).glob("*.db"):
             path.unlink(missing_ok=True)
         Path(directory).rmdir()
 
 
-def _say(channel: socket.socket, word: bytes) -> None:
-    # A parent too busy to read has been told often enough; a dead one hears nothing.
+def _send(channel: socket.socket, message: bytes) -> None:
+    # A full channel holds messages enough; a dead parent needs none.
     with contextlib.suppress(OSError):
-        channel.send(word)
+        channel.send(message)
 
 
-async def _beat(channel: socket.socket) -> None:
+async def _heartbeat(channel: socket.socket) -> None:
     while True:
-        await asyncio.sleep(_BEAT_SECONDS)
-        _say(channel, _BEAT)
+        await asyncio.sleep(_HEARTBEAT_SECONDS)
+        _send(channel, _HEARTBEAT)
 
 
 async def _watch_lag(metrics: Metrics) -> None:
-    """Measure by how much a sleep overruns: the time something held the loop."""
+    """Measure by how much a sleep overruns: how long something blocked the loop."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + _LAG_SECONDS
@@ -210,8 +208,8 @@ async def _watch_lag(metrics: Metrics) -> None:
         metrics.loop_lagged(max(0.0, loop.time() - due))
 
 
-async def _keep_house(worker: Worker) -> None:
-    """Once a second: let expired answers go without traffic, and take a sample."""
+async def _sample_and_expire(worker: Worker) -> None:
+    """Once a second: sample the gauges, and drop expired answers without traffic."""
     while True:
         worker.sample()
         await asyncio.sleep(1.0)

@@ -8,26 +8,33 @@ import socket
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NoReturn
 
+import msgspec
+
 from ..app import Machine
 from ..config import Settings
 from ..logs import configure_logging
 from ..metrics import Metrics
 from . import worker
-from .rollout import Child
 from .worker import ExitMode, WorkerSpec
 
 __all__ = ["CAUGHT", "WorkerPool"]
 
 _log = logging.getLogger(__name__)
 
-#: What the parent acts upon, and a worker must not inherit its handlers of.
+#: Signals that the parent acts upon; a worker must not inherit their handlers.
 CAUGHT: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+class _Process(msgspec.Struct, frozen=True):
+    number: int
+    channel: socket.socket
 
 
 class WorkerPool:
     """Forks workers that serve ``sockets`` and keep metric files in ``directory``.
 
-    ``private`` are open files of the parent that no worker may hold on to.
+    A worker is known by the number of its spec. ``private`` are open files of the
+    parent that no worker may keep.
     """
 
     def __init__(
@@ -40,22 +47,27 @@ class WorkerPool:
         self._directory = directory
         self._private = private
         self._machine = Machine()
-        self._children: dict[int, Child] = {}
-        self._channels: dict[int, socket.socket] = {}
+        self._processes: dict[int, _Process] = {}
 
     def channels(self) -> list[socket.socket]:
-        """What to wait for: readable when somebody has something to say."""
-        return [c for c in self._channels.values() if c.fileno() >= 0]
+        """What to poll: readable when a worker has sent a message."""
+        channels = (process.channel for process in self._processes.values())
+        return [channel for channel in channels if channel.fileno() >= 0]
 
-    def spawn(self, child: Child, settings: Settings) -> None:
-        """Start the process of ``child``; raises OSError if the system refuses."""
+    def spawn(
+        self, settings: Settings, *, number: int, rank: int, generation: int
+    ) -> None:
+        """Start a worker; ``rank`` decides who has one call more of an uneven share.
+
+        Raises OSError if the system refuses.
+        """
         share, rest = divmod(
             settings.max_concurrent_requests, settings.effective_workers
         )
         spec = WorkerSpec(
-            slot=child.slot,
-            generation=child.generation,
-            calls=share + (child.rank < rest),
+            number=number,
+            generation=generation,
+            calls=share + (rank < rest),
             metrics_directory=self._directory,
         )
         ours, theirs = socket.socketpair()
@@ -63,8 +75,8 @@ class WorkerPool:
         # A signal between the fork and the worker's own handlers would wake us up.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
         try:
-            child.pid = os.fork()
-            if child.pid == 0:
+            pid = os.fork()
+            if pid == 0:
                 ours.close()
                 self._become_worker(settings, spec, theirs, blocked)
         except OSError:
@@ -73,8 +85,7 @@ class WorkerPool:
         finally:
             theirs.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        self._children[child.pid] = child
-        self._channels[child.pid] = ours
+        self._processes[pid] = _Process(number, ours)
 
     def _become_worker(
         self,
@@ -93,42 +104,46 @@ class WorkerPool:
                 signal.signal(number, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
             # A sibling's channel held open would hide the parent's death from it.
-            for file in (*self._private, *self._channels.values()):
+            siblings = (process.channel for process in self._processes.values())
+            for file in (*self._private, *siblings):
                 file.close()
             configure_logging(settings.log_level, settings.log_format)
             worker.run(settings, self._machine, spec, self._sockets, channel)
             status = 0
-        except Exception:  # noqa: BLE001 - the last frame of a process, which tells
-            _log.exception("Worker %d failed", spec.slot)
+        except Exception:  # noqa: BLE001 - the last frame of a process, which logs it
+            _log.exception("Worker %d failed", spec.number)
         finally:
             os._exit(status)
 
-    def request_exit(self, child: Child, mode: ExitMode) -> None:
-        """Say how to leave; the dead do not mind."""
-        child.leaving = True
-        with contextlib.suppress(OSError):
-            self._channels[child.pid].send(mode.value)
+    def request_exit(self, number: int, mode: ExitMode) -> None:
+        """Tell the worker how to leave; one that has ended already does not mind."""
+        for process in self._processes.values():
+            if process.number == number:
+                with contextlib.suppress(OSError):
+                    process.channel.send(mode.value)
 
-    def kill(self, child: Child) -> None:
-        """End it this instant."""
-        os.kill(child.pid, signal.SIGKILL)
+    def kill(self, number: int) -> None:
+        """End it at once (SIGKILL)."""
+        for pid, process in self._processes.items():
+            if process.number == number:
+                os.kill(pid, signal.SIGKILL)
 
-    def messages(self) -> Iterator[tuple[Child, bytes]]:
-        """What the workers have said since."""
-        for pid, channel in self._channels.items():
+    def messages(self) -> Iterator[tuple[int, bytes]]:
+        """What the workers have sent since the last call, by their numbers."""
+        for process in self._processes.values():
             try:
-                words = channel.recv(4096)
+                message = process.channel.recv(4096)
             except BlockingIOError:
                 continue
             except OSError:
-                words = b""
-            if words:
-                yield self._children[pid], words
+                message = b""
+            if message:
+                yield process.number, message
             else:
-                channel.close()  # its end; to wait for it would return at once
+                process.channel.close()  # at its end, poll() would return at once
 
-    def reap(self) -> Iterator[tuple[Child, int]]:
-        """The dead, with their exit status; negative, the signal that killed them."""
+    def reap(self) -> Iterator[tuple[int, int]]:
+        """Numbers of ended workers with their exit status; negative: the signal."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -136,11 +151,11 @@ class WorkerPool:
                 return
             if pid == 0:
                 return
-            child = self._children.pop(pid, None)
-            if child is None:
-                continue  # of some other house: the demo's platform, a container's
-            self._channels.pop(pid).close()
-            self._machine.connections.of(child.slot).leave()
+            process = self._processes.pop(pid, None)
+            if process is None:
+                continue  # no worker: the demo's platform, an orphan in a container
+            process.channel.close()
+            self._machine.connections.of(process.number).leave()
             with contextlib.suppress(OSError):
-                Metrics.retire(self._directory, child.slot)
-            yield child, os.waitstatus_to_exitcode(status)
+                Metrics.retire(self._directory, process.number)
+            yield process.number, os.waitstatus_to_exitcode(status)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from .mutex import Mutexes
+from ..mutex import Mutexes
 
 __all__ = ["Bucket", "BucketTable", "ClockNs", "Decision", "RateLimiter"]
 

@@ -77,10 +77,10 @@ def test_jitter_spreads_the_delay():
 
 
 def test_heal_keeps_the_delay():
-    """heal() ends the trouble only, clear() everything."""
+    """clear_faults() ends the faults only, clear() everything."""
     faults = Faults()
     faults.set("cards", kind="reset", delay=0.3, share=0.5)
-    faults.heal()
+    faults.clear_faults()
     assert went_wrong(faults) == 0
     assert faults.delay("cards") == 0.3
     faults.clear("cards")

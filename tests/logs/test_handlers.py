@@ -63,7 +63,7 @@ def fail(message):
 def restored():
     """Logging as it was before the test."""
     root = logging.getLogger()
-    loggers = [root, *(logging.getLogger(name) for name in logs._LEAST_LEVELS)]
+    loggers = [root, *(logging.getLogger(name) for name in logs._MIN_LEVELS)]
     levels = [(logger, logger.level) for logger in loggers]
     handlers = root.handlers[:]
     yield

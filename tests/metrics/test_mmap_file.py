@@ -1,4 +1,4 @@
-"""Numbers in mapped files: what is written, read, gone on with and let go of."""
+"""Doubles in mapped files: written, read, continued and closed."""
 
 import math
 import os
@@ -22,17 +22,17 @@ def _path(tmp_path):
 @settings(max_examples=50)
 @given(st.lists(NUMBERS, min_size=1, max_size=4))
 def test_a_file_is_read_as_it_was_written_life_after_life(tmp_path_factory, lives):
-    """We and the library read the last number of each key, in the order of coming."""
-    path = tmp_path_factory.mktemp("cells") / "counter_0.db"
+    """We and the library read the last number of each key, in the order of addition."""
+    path = tmp_path_factory.mktemp("file") / "counter_0.db"
     written = {}
     for numbers in lives:
-        cells = MmapFile(path)
+        file = MmapFile(path)
         for key, number in numbers.items():
-            cells.cell(key.encode())[0] = written[key] = number
-        assert [(key.decode(), number) for key, number in cells.items()] == list(
+            file.double(key.encode())[0] = written[key] = number
+        assert [(key.decode(), number) for key, number in file.items()] == list(
             written.items()
         )
-        cells.close()
+        file.close()
     assert [(key.decode(), n) for key, n in read_mmap_file(path)] == list(
         written.items()
     )
@@ -41,42 +41,42 @@ def test_a_file_is_read_as_it_was_written_life_after_life(tmp_path_factory, live
 
 
 @pytest.mark.parametrize("in_file", [True, False])
-def test_cells_outlive_the_growth_of_their_file(path, in_file):
+def test_doubles_outlive_the_growth_of_their_file(path, in_file):
     """What was bound before the file had to grow is still counted in."""
-    cells = MmapFile(path if in_file else None)
-    first = cells.cell(b"first")
-    bound = [cells.cell(b"%01000d" % number) for number in range(1000)]
+    file = MmapFile(path if in_file else None)
+    first = file.double(b"first")
+    bound = [file.double(b"%01000d" % number) for number in range(1000)]
     first[0] += 1
-    for number, cell in enumerate(bound):
-        cell[0] += number
+    for number, double in enumerate(bound):
+        double[0] += number
     expected = [1, *range(1000)]
-    assert [number for _, number in cells.items()] == expected
+    assert [number for _, number in file.items()] == expected
     if in_file:
         assert path.stat().st_size > 1000 * 1000
         assert [number for _, number in read_mmap_file(path)] == expected
-        assert MmapFile(path).cell(b"first")[0] == 1
-    cells.close()
+        assert MmapFile(path).double(b"first")[0] == 1
+    file.close()
 
 
-def test_a_key_has_one_cell(path):
+def test_a_key_has_one_double(path):
     """Who asks for a key again counts in the same number."""
-    cells = MmapFile(path)
-    cells.cell(b"key")[0] += 1
-    cells.cell(b"key")[0] += 1
+    file = MmapFile(path)
+    file.double(b"key")[0] += 1
+    file.double(b"key")[0] += 1
     assert list(read_mmap_file(path)) == [(b"key", 2)]
-    cells.close()
+    file.close()
 
 
 @pytest.mark.parametrize("in_file", [True, False])
-def test_closing_lets_go_of_file_and_cells(path, in_file):
-    """No open file is left behind, and a cell takes no more."""
+def test_closing_releases_file_and_doubles(path, in_file):
+    """No open file is left behind, and a double cannot be written to."""
     before = os.listdir("/proc/self/fd")
-    cells = MmapFile(path if in_file else None)
-    cell = cells.cell(b"key")
-    cells.close()
+    file = MmapFile(path if in_file else None)
+    double = file.double(b"key")
+    file.close()
     assert os.listdir("/proc/self/fd") == before
     with pytest.raises(ValueError, match="released"):
-        cell[0] += 1
+        double[0] += 1
 
 
 @pytest.mark.process
@@ -84,13 +84,13 @@ def test_a_number_is_never_seen_half_written(path):
     """While another process writes, a reader finds one of its numbers, and no zero."""
     # Their bytes differ throughout, so half of each would be a third number.
     numbers = {math.pi, -1 / 3}
-    MmapFile(path).cell(b"key")[0] = math.pi
+    MmapFile(path).double(b"key")[0] = math.pi
     pid = os.fork()
     if pid == 0:
-        cell = MmapFile(path).cell(b"key")
+        double = MmapFile(path).double(b"key")
         while True:  # until killed
-            cell[0] = -1 / 3
-            cell[0] = math.pi
+            double[0] = -1 / 3
+            double[0] = math.pi
     try:
         seen = {n for _ in range(20_000) for _, n in read_mmap_file(path)}
     finally:
@@ -100,11 +100,11 @@ def test_a_number_is_never_seen_half_written(path):
 
 
 @pytest.mark.parametrize("in_file", [True, False])
-def test_cells_that_are_gone_hold_no_file(path, in_file):
+def test_a_forgotten_file_is_closed(path, in_file):
     """Closed or only forgotten."""
     before = len(os.listdir("/proc/self/fd"))
-    cells = MmapFile(path if in_file else None)
-    cells.cell(b"key")[0] = 1.0
+    file = MmapFile(path if in_file else None)
+    file.double(b"key")[0] = 1.0
     assert len(os.listdir("/proc/self/fd")) > before
-    del cells
+    del file
     assert len(os.listdir("/proc/self/fd")) == before

@@ -70,8 +70,8 @@ def test_the_library_reads_the_files_as_we_do(make_metrics, tmp_path):
     }
 
 
-def test_words_met_late_are_counted_in_their_own_slot(make_metrics, tmp_path):
-    """An unlisted word goes to the files of the worker that met it."""
+def test_values_met_late_are_counted_in_the_workers_own_file(make_metrics, tmp_path):
+    """An unlisted label value goes to the files of the worker that met it."""
     first, second = make_metrics(0), make_metrics(1)
     first.limited("new")
     second.limited("new")
@@ -83,8 +83,8 @@ def test_words_met_late_are_counted_in_their_own_slot(make_metrics, tmp_path):
 
 
 @pytest.mark.process
-def test_counts_survive_kill_9_and_go_on_in_the_slot(make_metrics, tmp_path):
-    """Ten lives end by SIGKILL in two slots, and not one answer is missing."""
+def test_counts_survive_kill_9_and_are_continued(make_metrics, tmp_path):
+    """Ten workers of two numbers end by SIGKILL, and not one answer is missing."""
     for life in range(10):
         in_child(lambda life=life: serve(tmp_path, life % 2, 100 + life))
     samples = read(make_metrics(worker=2))
@@ -95,8 +95,8 @@ def test_counts_survive_kill_9_and_go_on_in_the_slot(make_metrics, tmp_path):
 
 
 @pytest.mark.process
-def test_a_newcomer_has_nothing_under_way(make_metrics, tmp_path):
-    """What a killed worker left under way or full is not its successor's."""
+def test_a_new_worker_has_nothing_under_way(make_metrics, tmp_path):
+    """The gauges of a killed worker are not its successor's."""
     in_child(lambda: serve(tmp_path, 0, 1))
     samples = read(make_metrics(worker=0))
     assert samples["aims_requests_in_progress"] == 0
@@ -105,13 +105,13 @@ def test_a_newcomer_has_nothing_under_way(make_metrics, tmp_path):
 
 
 @pytest.mark.process
-def test_a_retired_slot_keeps_its_counts_and_no_levels(make_metrics, tmp_path):
-    """The parent makes a slot that stays empty read 0, and loses no count."""
+def test_a_retired_number_keeps_its_counts_and_no_gauges(make_metrics, tmp_path):
+    """After the parent retires it, its gauges are gone and no count is lost."""
     in_child(lambda: serve(tmp_path, 1, 5))
     metrics = make_metrics(worker=0)
     assert read(metrics)["aims_requests_in_progress"] == 2
     Metrics.retire(str(tmp_path), 1)
-    Metrics.retire(str(tmp_path), 1)  # twice, or for a slot never used: no matter
+    Metrics.retire(str(tmp_path), 1)  # twice, or for a number never used: no matter
     samples = read(metrics)
     assert samples["aims_requests_in_progress"] == 0
     assert samples["aims_cache_entries"] == 0
@@ -121,7 +121,7 @@ def test_a_retired_slot_keeps_its_counts_and_no_levels(make_metrics, tmp_path):
 
 @pytest.mark.process
 def test_restarts_leave_no_files_behind(tmp_path):
-    """Three files a slot of one size, after one life as after twenty."""
+    """Three files a worker of one size, after one life as after twenty."""
     in_child(lambda: serve(tmp_path, 0, 1))
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert len(sizes) == 3
@@ -132,17 +132,17 @@ def test_restarts_leave_no_files_behind(tmp_path):
 
 @pytest.mark.process
 def test_scrapes_bear_workers_that_come_and_go(make_metrics, tmp_path):
-    """Reading never fails on the files of a slot that is being born or retired."""
+    """Reading never fails on the files of a worker that starts or is retired."""
     metrics = make_metrics(worker=0)
     pid = os.fork()
     if pid == 0:
         while True:  # until killed
             Metrics(worker=1, directory=str(tmp_path)).close()
-            for slot in [*range(2, 30), 1] * 4:
-                gauges = tmp_path / f"gauge_livesum_{slot}.db"
+            for number in [*range(2, 30), 1] * 4:
+                gauges = tmp_path / f"gauge_livesum_{number}.db"
                 if not gauges.exists():
                     gauges.hardlink_to(tmp_path / "gauge_livesum_0.db")
-                Metrics.retire(str(tmp_path), slot)
+                Metrics.retire(str(tmp_path), number)
             for path in tmp_path.glob("*_1.db"):
                 path.unlink()
     try:

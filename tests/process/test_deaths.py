@@ -46,7 +46,7 @@ def wait_until_gone(pids: list[int], seconds: float) -> None:
 def test_killed_workers_lose_only_what_they_worked_on(busy):
     """kill -9 again and again under 40 clients: health stays, and the counts agree."""
     service = busy()
-    mourned, blamed, untrusted = 0, set(), 0
+    deaths, blamed, untrusted = 0, set(), 0
     with Crowd(service.url, 40) as crowd:
         for _ in range(KILLS):
             time.sleep(0.7)
@@ -55,8 +55,8 @@ def test_killed_workers_lose_only_what_they_worked_on(busy):
             os.kill(victim, signal.SIGKILL)
             killed = time.monotonic()
             service.wait_for_workers(2, but=[victim])
-            mourned += 1
-            blamed |= {(port, mourned) for port in ports}
+            deaths += 1
+            blamed |= {(port, deaths) for port in ports}
             untrusted += sum(
                 abs(answer.at - killed) < MOMENT and answer.port in ports
                 for answer in crowd.answers
@@ -102,7 +102,7 @@ def test_a_hung_sibling_keeps_nobody_alive(start):
 
 
 def test_a_hung_worker_is_replaced(start):
-    """Its loop stands still: it is killed, and another takes its spec."""
+    """Its loop stands still: it is killed and replaced."""
     service = start(
         command=[sys.executable, "-c", SECOND_TO_BE_HUNG], WORKERS="2"
     ).wait_until_serving()
@@ -150,10 +150,10 @@ def test_nothing_is_left_over(start, tmp_path):
     service.signal(signal.SIGHUP)
     service.wait_for_log("Serving on", after=seen)
     service.wait_for_workers(2)
-    files, figures = held()
+    files, metric_files = held()
     assert files == before[0]
-    # A roll has one more slot in use; its counts stay for the next to have it.
-    assert figures <= before[1] * 2
+    # A roll uses one number more; its counts stay for its next worker.
+    assert metric_files <= before[1] * 2
     assert all(alive(worker) for worker in service.workers())
     assert sorted(map(len, map(service.open_files, service.workers())))[1] < 40
     service.signal(signal.SIGTERM)

@@ -1,9 +1,9 @@
-"""Locks that processes share, each in a few bytes of memory made before the fork.
+"""Locks shared by processes, in anonymous memory mapped before the fork.
 
-They are robust mutexes of POSIX threads (pthread_mutexattr_setrobust(3)): when a
-process dies with one in its hands, even by SIGKILL, the kernel gives it to the next,
-whereas a semaphore would stay taken for ever. To take one that is free costs no system
-call, which to take a record lock of a file (fcntl(2)) does.
+They are robust POSIX mutexes (pthread_mutexattr_setrobust(3)): when a process dies
+holding one, even by SIGKILL, the kernel passes it on, whereas a semaphore would stay
+locked for ever. Locking a free one costs no system call, unlike a record lock of a file
+(fcntl(2)). The standard library has neither.
 """
 
 import ctypes
@@ -18,15 +18,20 @@ _PROCESS_SHARED: Final = 1
 _ROBUST: Final = 1
 _LINE_BYTES: Final = 64  # a cache line each; the largest pthread_mutex_t has 48 bytes
 
-# Called with the interpreter's lock held: to give that up and take it back would cost
-# more than the call, and whoever holds a mutex is done with it in a microsecond.
+# Called with the GIL held: releasing and taking it again would cost more than the call,
+# and a mutex is held for a microsecond only.
 _libc = ctypes.PyDLL(None)
 _lock = _libc.pthread_mutex_lock
 _unlock = _libc.pthread_mutex_unlock
 
 
 class Mutexes:
-    """So many locks, counted from 0; taking one again before giving it back hangs."""
+    """``number`` locks, counted from 0; locking one twice deadlocks.
+
+    >>> locks = Mutexes(2)
+    >>> locks.acquire(1)
+    >>> locks.release(1)
+    """
 
     def __init__(self, number: int) -> None:
         memory = mmap.mmap(-1, number * _LINE_BYTES)
@@ -46,16 +51,16 @@ class Mutexes:
         return len(self._mutexes)
 
     def acquire(self, number: int) -> None:
-        """Take a lock, waiting for it; raises OSError if the system has none."""
+        """Lock it, waiting if necessary; raises OSError if the system refuses."""
         code = _lock(self._mutexes[number])
         if code == errno.EOWNERDEAD:
-            # It is ours; what the dead one was about is for the caller to bear.
+            # We hold it; what it guards may be half updated, which callers tolerate.
             code = _libc.pthread_mutex_consistent(self._mutexes[number])
         if code:
             _check(code)
 
     def release(self, number: int) -> None:
-        """Give a lock back."""
+        """Unlock it."""
         _unlock(self._mutexes[number])
 
 

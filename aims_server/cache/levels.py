@@ -1,0 +1,70 @@
+"""The vocabulary of caches that several processes share: pages as bytes with their
+times, what an asker wants, and leases that let one asker at a time fill a key.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+__all__ = ["Found", "Lease", "Owner", "Page", "Taken", "Want", "owner_bytes"]
+
+Owner = int | bytes
+"""Whose page it is: a student's number, or the hash of a token that names none."""
+
+
+class Page(NamedTuple):
+    """A kept page; moments are seconds of this machine's monotonic clock."""
+
+    body: bytes
+    made_at: float
+    fresh_until: float
+    servable_until: float
+
+
+class Found(StrEnum):
+    """What a look-up has found."""
+
+    KEPT = "kept"  # a fresh page of the wanted age
+    OLD = "old"  # one that is no longer fresh, but will do
+    BUSY = "busy"  # another asker holds the lease: look again in a moment
+    NONE = "none"  # nothing that will do; the lease, if any, is the asker's
+
+
+class Want(NamedTuple):
+    """What will do: a page of at most ``max_age`` seconds, if that is given; and one
+    that is no longer fresh only with ``old_ok``.
+    """
+
+    max_age: float | None = None
+    old_ok: bool = True
+
+    def judge(self, page: Page, now: float) -> Found | None:
+        """`KEPT` or `OLD`; None if the page will not do."""
+        if self.max_age is not None and now - page.made_at > self.max_age:
+            return None
+        if now < page.fresh_until:
+            return Found.KEPT
+        return Found.OLD if self.old_ok and now < page.servable_until else None
+
+
+class Lease(NamedTuple):
+    """The right to put one page: ``number`` is the holder's and nobody else's."""
+
+    number: int
+    key: bytes
+    owner: Owner
+    epoch: int
+
+
+class Taken(NamedTuple):
+    """The outcome of a look-up. With `BUSY` and `NONE`, ``page`` is a servable one that
+    would not do, if there was one.
+    """
+
+    found: Found
+    page: Page | None = None
+    lease: Lease | None = None
+
+
+def owner_bytes(owner: Owner) -> bytes:
+    """An owner as bytes, different for different owners: a token's hash has 32."""
+    return owner if isinstance(owner, bytes) else owner.to_bytes(8, "big")

@@ -1,0 +1,115 @@
+"""The state of the simulated platform, and every control that a test has over it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from tornado.httputil import HTTPServerRequest
+from tornado.iostream import IOStream
+
+from .backend import Backend
+from .college import College
+from .counters import Counters
+from .faults import EVERYWHERE, Faults
+from .gate import Gate
+
+__all__ = ["Simulation"]
+
+
+class Simulation:
+    """A college with its backend, faults, gate and counters; it owns no socket.
+
+    ::
+
+        simulation = Simulation(College(students=50), seed=1)
+        simulation.faults.set("cards", kind="status", status=503, share=0.2)
+        simulation.switch(ids_as_text=True)
+        simulation.counters.calls["course_files"]
+    """
+
+    def __init__(self, college: College, seed: int) -> None:
+        self.college = college
+        self.backend = Backend(self.college)
+        self.faults = Faults(seed)
+        self.gate = Gate()
+        self.counters = Counters()
+        self.last: dict[str, HTTPServerRequest] = {}
+        """The latest request of each endpoint."""
+
+        self.elsewhere = ""
+        """Where redirects lead that name no place of their own."""
+
+        self.loose_streams: set[IOStream] = set()
+
+    def hold(self, endpoint: str = EVERYWHERE) -> None:
+        """Keep back the answers to an endpoint's calls until release()."""
+        self.gate.hold(endpoint)
+
+    def release(self, endpoint: str = EVERYWHERE) -> None:
+        """Answer what was held; "*" lifts every hold."""
+        self.gate.release(endpoint)
+
+    def switch(self, **changes: Any) -> None:
+        """Change some switches (fields of Switches) from now on."""
+        self.backend.switch(**changes)
+
+    def revoke(self, token: str) -> None:
+        """Let a token count as bad from now on."""
+        self.backend.revoke(token)
+
+    async def until(self, seen: Callable[[Counters], bool]) -> None:
+        """Wait until the counters are so; put a time-out round it."""
+        await self.counters.until(seen)
+
+    @contextmanager
+    def loose(self, stream: IOStream) -> Iterator[None]:
+        """Own a stream that has been taken from the server, so that stop closes it."""
+        self.loose_streams.add(stream)
+        try:
+            yield
+        finally:
+            self.loose_streams.discard(stream)
+
+    def turn(self, wish: object) -> None:
+        """Do what the body of a PUT to /_control asks for, each part of it optional.
+
+        ``{"reset": true, "clear": "*", "faults": {"cards": {"kind": "hang"}},
+        "switches": {"cf_id": true}, "hold": "cards", "release": "*",
+        "revoke": "<token>"}``. Raises ValueError or TypeError for anything else.
+        """
+        order = msgspec.convert(wish, Order)
+        if order.clear:
+            self.faults.clear(order.clear)
+        for endpoint, knobs in order.faults.items():
+            self.faults.set(endpoint, **knobs)
+        self.switch(**order.switches)
+        if order.revoke:
+            self.revoke(order.revoke)
+        if order.hold:
+            self.hold(order.hold)
+        if order.release:
+            self.release(order.release)
+        if order.reset:
+            self.counters.reset()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return counters, knobs and switches; nothing of a student."""
+        return {
+            "counters": self.counters.as_dict(),
+            "faults": self.faults.as_dict(),
+            "switches": self.backend.switches,
+            "held": self.gate.held,
+        }
+
+
+class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a PUT to /_control; see Simulation.turn."""
+
+    reset: bool = False
+    clear: str = ""
+    faults: dict[str, dict[str, Any]] = {}
+    switches: dict[str, Any] = {}
+    hold: str = ""
+    release: str = ""
+    revoke: str = ""
