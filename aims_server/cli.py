@@ -4,11 +4,13 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from . import __version__
 from .config import (
+    Demo,
     Settings,
     SettingsError,
     effective,
@@ -95,7 +97,9 @@ def _demo() -> int:
             environ = {**os.environ, "EXTERNAL_API_BASE": platform.base_url}
 
             def load() -> Settings:
-                return _read(environ)[0]
+                settings = _read(environ)[0]
+                demo = Demo(tuple(platform.students), platform.control_url)
+                return replace(settings, web_page=True, demo=demo)
 
             return _run(load(), load, platform.explain)
     except DemoUnavailable as error:

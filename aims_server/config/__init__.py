@@ -1,8 +1,9 @@
 """Settings: one table of variables, read from the environment and `.env`, checked."""
 
-from .settings import Settings, SettingsError, effective, load_settings
+from .settings import Demo, Settings, SettingsError, effective, load_settings
 
 __all__ = [
+    "Demo",
     "Settings",
     "SettingsError",
     "effective",

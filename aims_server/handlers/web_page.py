@@ -1,7 +1,5 @@
-"""The student's page: static files as ready bytes, and the demo's corner.
-
-The files stand in ``aims_server/web_page``. They are read and packed once, by the
-parent before it forks, so that a request reads nothing.
+"""The student's page: the files of ``aims_server/web_page`` as ready bytes, read and
+packed when a worker starts, so that a request reads nothing.
 """
 
 import gzip
@@ -104,6 +102,7 @@ class PageHandler(BaseHandler):
         self.files = files
 
     def get(self) -> None:
+        """Write the file of this path, or 304 when the client has it already."""
         answer = self.files.get(self.request.path)
         if answer is None:
             raise NotFound
