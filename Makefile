@@ -38,7 +38,7 @@ coverage: .venv/dev.stamp  ## all tests, and the lines that none of them ran
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-lint: .venv/bench.stamp  ## every check but the tests; changes nothing
+lint: .venv/dev.stamp  ## every check but the tests; changes nothing
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

@@ -1,5 +1,5 @@
-"""How much each process of a family has on its hands, in memory that all of them see,
-so that who has more can leave the next to who has less.
+"""How many connections each worker has open, in memory shared by all of them, so that
+a worker with more leaves the next connection to one with fewer.
 """
 
 import mmap
@@ -7,43 +7,51 @@ from typing import Final
 
 __all__ = ["ConnectionCount", "ConnectionCounts"]
 
-_PLACES: Final = 512  # a process past these is not seen, and defers to nobody
+_SLOTS: Final = 512  # a worker past these is invisible, and defers to nobody
 _ABSENT: Final = 2**62
 _BYTES: Final = 8
 
 
 class ConnectionCount:
-    """One process's own number, and how it stands beside the others'."""
+    """One worker's own count, and how it compares with the others'."""
 
-    def __init__(self, loads: "memoryview[int]", place: int) -> None:
-        self._loads = loads
-        self._place = place
+    def __init__(self, counts: "memoryview[int]", slot: int) -> None:
+        self._counts = counts
+        self._slot = slot
 
-    def tell(self, number: int) -> None:
-        """Have so much; to be told at every change, from the first on."""
-        self._loads[self._place] = number
+    def publish(self, number: int) -> None:
+        """Set the count; to be called at every change, from the first on."""
+        self._counts[self._slot] = number
 
-    def leave(self) -> None:
-        """Be compared with nobody any more."""
-        self._loads[self._place] = _ABSENT
+    def withdraw(self) -> None:
+        """Take no further part in the comparison."""
+        self._counts[self._slot] = _ABSENT
 
     @property
     def excess(self) -> int:
-        """By how much this number is above the least."""
-        return self._loads[self._place] - min(self._loads.tolist())
+        """How far this count is above the smallest."""
+        return self._counts[self._slot] - min(self._counts.tolist())
 
 
 class ConnectionCounts:
-    """The numbers of all processes; make it before the fork."""
+    """The counts of all workers; made before the fork.
+
+    >>> counts = ConnectionCounts()
+    >>> first, second = counts.of(0), counts.of(1)
+    >>> first.publish(5), second.publish(2)
+    (None, None)
+    >>> first.excess, second.excess
+    (3, 0)
+    """
 
     def __init__(self) -> None:
-        memory = mmap.mmap(-1, _PLACES * _BYTES)
-        self._loads = memoryview(memory).cast("q")
-        for place in range(len(self._loads)):
-            self._loads[place] = _ABSENT
+        memory = mmap.mmap(-1, _SLOTS * _BYTES)
+        self._counts = memoryview(memory).cast("q")
+        for slot in range(len(self._counts)):
+            self._counts[slot] = _ABSENT
 
     def of(self, slot: int) -> ConnectionCount:
-        """That of the process with this slot, which no other living one has."""
-        if slot < _PLACES:
-            return ConnectionCount(self._loads, slot)
+        """The count of the worker with this slot, which no other living one has."""
+        if slot < _SLOTS:
+            return ConnectionCount(self._counts, slot)
         return ConnectionCount(memoryview(bytearray(_BYTES)).cast("q"), 0)

@@ -1,5 +1,5 @@
-"""One request and its answer between Tornado's parser and its application, with the
-strictness and the endings that are ours.
+"""One request and its answer between Tornado's parser and its application, with
+stricter line ends and our own ways for a connection to end.
 """
 
 import re
@@ -15,7 +15,11 @@ _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 
 
 class Peer:
-    """What Tornado wants to know of a connection's other end."""
+    """The other end of a connection, in the form that Tornado expects.
+
+    >>> str(Peer(socket.AF_INET, ("203.0.113.7", 50000)))
+    '203.0.113.7'
+    """
 
     protocol = "http"
 
@@ -29,28 +33,27 @@ class Peer:
 
 
 class Message(HTTP1Connection):
-    """One request and its answer, with CRLF for line ends and nothing else."""
+    """One request and its answer; lines of the head end in CRLF and in nothing else."""
 
-    arrived = False
-    """Whether its header block is there."""
+    head_received = False
 
     def _parse_headers(self, data: bytes) -> tuple[str, HTTPHeaders]:
-        self.arrived = True
+        self.head_received = True
         if _BARE_LF.search(data):
-            # A proxy that reads lines otherwise would see other requests than we do.
+            # A proxy that splits lines otherwise would see other requests than we do.
             raise HTTPInputError("Bare LF in a header block")
         return super()._parse_headers(data)
 
     def close_after_answer(self) -> None:
-        """End the connection with this answer, if it can still be told so."""
+        """End the connection with this answer, unless its head is written already."""
         if self._response_start_line is None and not self._write_finished:
-            # Tornado's own mark: it adds the header, and closes when all is sent.
+            # Tornado's own flag: it adds the header, and closes when all is sent.
             self._disconnect_on_finish = True
             if self._request_headers is not None:
                 self._request_headers["Connection"] = "close"
 
-    def client_left(self) -> None:
-        """Tell whoever works for this client alone; the answer is sent all the same."""
+    def client_half_closed(self) -> None:
+        """Tell the handler, which may stop working; its answer is sent all the same."""
         callback, self._close_callback = self._close_callback, None
         if callback is not None:
             callback()

@@ -1,4 +1,4 @@
-"""What is sent at the end of a turn of the event loop, all of it together."""
+"""Collects the answers of one turn of the event loop and writes them at its end."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,32 +6,46 @@ from typing import Final
 
 __all__ = ["WriteBatch"]
 
-_MOST_AT_ONCE: Final = 64  # at some 10 us each: the loop has more to do
+_MAX_WRITES: Final = 64  # at some 10 us each: the loop has more to do
 
 
 class WriteBatch:
-    """Answers on their way out.
+    r"""Answers to be written before the loop waits for events again.
 
-    Each wakes its client. Sent one by one they would have client and server take turns
+    Each write wakes its client. Written one by one, client and server would take turns
     at the CPU, which took a fifth of the time of a kept page under load.
+
+    >>> async def example() -> None:
+    ...     batch = WriteBatch(asyncio.get_running_loop().call_soon)
+    ...     batch.add(transport, (b"HTTP/1.1 204 No Content", b"\r\n\r\n"))
+    ...     batch.add(transport, (b"HTTP/1.1 204 No Content", b"\r\n\r\n"))
+    ...     print("added")
+    >>> class Transport(asyncio.Transport):
+    ...     is_closing = lambda self: False
+    ...     writelines = lambda self, parts: print("written")
+    >>> transport = Transport()
+    >>> asyncio.run(example())
+    added
+    written
+    written
     """
 
-    def __init__(self, soon: Callable[[Callable[[], None]], object]) -> None:
-        """``soon`` has a function called before the loop looks for events again."""
-        self._soon = soon
-        self._waiting: list[tuple[asyncio.Transport, Sequence[bytes]]] = []
+    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        """``call_soon`` schedules a function for the end of this turn of the loop."""
+        self._call_soon = call_soon
+        self._writes: list[tuple[asyncio.Transport, Sequence[bytes]]] = []
 
-    def post(self, transport: asyncio.Transport, parts: Sequence[bytes]) -> None:
-        """Send these in a moment."""
-        if not self._waiting:
-            self._soon(self.send)
-        self._waiting.append((transport, parts))
-        if len(self._waiting) >= _MOST_AT_ONCE:
-            self.send()
+    def add(self, transport: asyncio.Transport, parts: Sequence[bytes]) -> None:
+        """Write these at the end of the turn."""
+        if not self._writes:
+            self._call_soon(self.flush)
+        self._writes.append((transport, parts))
+        if len(self._writes) >= _MAX_WRITES:
+            self.flush()
 
-    def send(self) -> None:
-        """Send all that waits."""
-        waiting, self._waiting = self._waiting, []
-        for transport, parts in waiting:
+    def flush(self) -> None:
+        """Write everything that was added."""
+        writes, self._writes = self._writes, []
+        for transport, parts in writes:
             if not transport.is_closing():
                 transport.writelines(parts)

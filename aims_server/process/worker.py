@@ -103,8 +103,8 @@ async def _serve(
     )
     listener = Listener(
         worker.front,
-        lane=worker.lane,
-        load=machine.connections.of(spec.number),
+        fast_path=worker.lane,
+        connection_count=machine.connections.of(spec.number),
         max_connections=_connections(spec),
         on_refused=lambda: metrics.limited("connections"),
     )
@@ -134,7 +134,7 @@ async def _drain(
     mode: ExitMode, settings: Settings, listener: Listener, worker: Worker
 ) -> None:
     """End without losing a request, in the order of docs/contract.rst 4."""
-    listener.last_answers()
+    listener.disable_keep_alive()
     idle_seconds = 0.0
     if mode is ExitMode.RETIRE:
         # The service stays healthy. Kept connections end with their next answer; one
@@ -145,11 +145,11 @@ async def _drain(
         worker.lifecycle.start_draining()
         if mode is ExitMode.STOP:
             await asyncio.sleep(settings.drain_delay_seconds)
-        listener.accept_waiting()
+        listener.accept_backlog()
         listener.stop()
     try:
         async with asyncio.timeout(idle_seconds + settings.shutdown_grace_seconds):
-            await listener.emptied(idle_seconds)
+            await listener.drained(idle_seconds)
     except TimeoutError:
         _log.warning("The grace period is over; requests under way are cut off")
         await listener.close_all_connections()

@@ -155,7 +155,7 @@ class WorkerPool:
             if process is None:
                 continue  # no worker: the demo's platform, an orphan in a container
             process.channel.close()
-            self._machine.connections.of(process.number).leave()
+            self._machine.connections.of(process.number).withdraw()
             with contextlib.suppress(OSError):
                 Metrics.retire(self._directory, process.number)
             yield process.number, os.waitstatus_to_exitcode(status)

@@ -18,7 +18,13 @@ _PREFLIGHT_SECONDS: Final = "7200"
 
 
 class CorsPolicy:
-    """The headers each origin gets, worked out once.
+    """The headers that each origin gets, made once.
+
+    >>> policy = CorsPolicy(["https://front.example"])
+    >>> policy.headers("https://front.example")[0]
+    ('Access-Control-Allow-Origin', 'https://front.example')
+    >>> policy.headers("https://other.example")
+    ()
 
     No credentials mode: tokens travel in ``Authorization``, never in cookies. Every
     answer says ``Vary: Origin`` (added by the caller), allowed origin or not.
@@ -34,11 +40,11 @@ class CorsPolicy:
         }
 
     def headers(self, origin: str | None) -> HeaderPairs:
-        """What an ordinary answer to this origin carries; empty for strangers."""
+        """What an ordinary answer to this origin carries; none for unlisted origins."""
         return self._allowed.get(origin, ()) if origin else ()
 
     def preflight(self, origin: str | None, methods: Iterable[str]) -> HeaderPairs:
-        """What the answer to an OPTIONS request carries; empty for strangers."""
+        """What the answer to a preflight carries; empty for unlisted origins."""
         allowed = self.headers(origin)
         if not allowed:
             return ()

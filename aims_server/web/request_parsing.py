@@ -1,4 +1,4 @@
-"""Reading what a client sent, from plain values: ids, addresses, bodies, conditions.
+"""Reads what a client sent, from plain values: ids, addresses, bodies, conditions.
 
 Nothing here knows a web framework; a value that cannot be accepted raises one of
 :mod:`aims_server.errors`.
@@ -93,11 +93,15 @@ def client_address(
     It is the socket's peer, unless that is a trusted proxy: then the right-most
     address of ``X-Forwarded-For`` that is not itself a trusted proxy. What stands to
     the left of it was written by the client and proves nothing.
+
+    >>> trusted = [ipaddress.ip_network("10.0.0.0/8")]
+    >>> client_address("10.0.0.1", ["192.0.2.9, 203.0.113.7"], trusted)
+    '203.0.113.7'
     """
     if not trusted:
         return peer
     nearest = peer
-    for hop in _way_back(peer, forwarded_for):
+    for hop in _hops(peer, forwarded_for):
         address = _parsed(hop)
         if address is None:
             return nearest
@@ -146,9 +150,9 @@ def query_object(fields: dict[str, Any], shape: type[Shape]) -> Shape:
         raise InvalidRequest(f"The request does not fit: {fault}.") from fault
 
 
-@lru_cache(64)  # a client always sends the same, and there are few kinds of clients
+@lru_cache(64)  # browsers send one of a few values
 def accepts_gzip(accept_encoding: str | None) -> bool:
-    """Whether the client takes gzip, and likes it no less than the plain form
+    """Whether gzip is acceptable and preferred to the plain form, or equal to it
     (RFC 9110 12.5.3; ``q=0`` is a refusal).
     """
     if not accept_encoding:
@@ -172,8 +176,8 @@ def wants_fresh(cache_control: str | None) -> bool:
 
 def _decoded(body: bytes, shape: type[Shape]) -> Shape:
     try:
-        # Not into the shape at once: fields it does not know would be skipped without
-        # a look, and a body that is no valid JSON or no UTF-8 must not pass.
+        # Not into the shape at once: msgspec skips unknown fields without validating
+        # them, and a body that is no valid JSON or no UTF-8 must not pass.
         body.decode()
         whole = msgspec.json.decode(body)
     except RecursionError:
@@ -188,15 +192,15 @@ def _decoded(body: bytes, shape: type[Shape]) -> Shape:
 
 
 def _is_deeper(value: dict[str, Any], levels: int) -> bool:
-    row: list[Any] = [value]
+    level: list[Any] = [value]
     for _ in range(levels):
-        row = [
+        level = [
             inner
-            for outer in row
+            for outer in level
             for inner in (outer.values() if isinstance(outer, dict) else outer)
             if isinstance(inner, dict | list)
         ]
-        if not row:
+        if not level:
             return False
     return True
 
@@ -235,8 +239,8 @@ def _weight(parameter: str) -> float:
     return float(match.group(1)) if match else 0.0
 
 
-def _way_back(peer: str, forwarded_for: Sequence[str]) -> Iterator[str]:
-    """The addresses a request came through, the nearest first."""
+def _hops(peer: str, forwarded_for: Sequence[str]) -> Iterator[str]:
+    """The addresses that a request came through, the nearest first."""
     yield peer
     for line in reversed(forwarded_for):
         yield from map(str.strip, reversed(line.split(",")))
@@ -247,5 +251,5 @@ def _parsed(text: str) -> Address | None:
         address = ipaddress.ip_address(text)
     except ValueError:
         return None
-    # A socket for both families gives IPv4 peers in IPv6 clothes.
+    # A dual-stack socket gives IPv4 peers as IPv4-mapped IPv6 addresses.
     return getattr(address, "ipv4_mapped", None) or address

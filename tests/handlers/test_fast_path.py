@@ -1,4 +1,4 @@
-"""Kept pages by the fast lane: what it answers is what a handler would have said."""
+"""Kept pages by the fast path: its answers are those of the handlers."""
 
 import asyncio
 import gzip
@@ -11,8 +11,8 @@ import pytest
 pytestmark = pytest.mark.both_loops
 
 PAGES = ["/api/attendance", "/api/all-attendance", "/api/quiz"]
-# A header that the lane leaves to Tornado, which makes nothing of it.
-THE_LONG_WAY = {"Trailer": "none"}
+# A header that the fast path leaves to Tornado, which ignores it.
+SLOW_PATH = {"Trailer": "none"}
 # What differs from one answer to the next, whoever gives it.
 OF_THE_MOMENT = {"x-request-id", "date", "server-timing", "ratelimit"}
 
@@ -87,7 +87,7 @@ def _browser(io_loop, http_server, http_port):
 
 @pytest.fixture(name="taken")
 def _taken(worker, monkeypatch):
-    """How many answers the lane has given."""
+    """The requests that the fast path has answered."""
     taken = []
     answer = worker.lane.answer
 
@@ -130,7 +130,7 @@ async def test_both_ways_say_the_same(browser, token, path, taken):
         before = len(taken)
         short = await browser.ask(path, token, form)
         assert len(taken) == before + 1, form
-        long = await browser.ask(path, token, {**form, **THE_LONG_WAY})
+        long = await browser.ask(path, token, {**form, **SLOW_PATH})
         assert len(taken) == before + 1
         assert short.lasting == long.lasting, form
         assert short.headers.keys() == long.headers.keys()
@@ -147,7 +147,7 @@ async def test_both_ways_say_the_same_to_a_post(browser, token, taken):
         before = len(taken)
         short = await browser.post(body, form)
         assert len(taken) == before + 1, form
-        long = await browser.post(body, {**form, **THE_LONG_WAY})
+        long = await browser.post(body, {**form, **SLOW_PATH})
         assert len(taken) == before + 1
         assert short.lasting == long.lasting, form
         assert (short.status, short.headers["x-cache"]) == (200, "HIT")
@@ -183,7 +183,7 @@ async def test_both_ways_write_the_same_line(browser, token, access_lines):
     access_lines.seek(0)
     named = {"X-Request-Id": "r-1"}
     await browser.ask("/api/quiz", token, named)
-    await browser.ask("/api/quiz", token, {**named, **THE_LONG_WAY})
+    await browser.ask("/api/quiz", token, {**named, **SLOW_PATH})
     await asyncio.sleep(0.02)
     short, long = (json.loads(line) for line in access_lines.getvalue().splitlines())
     for line in (short, long):
@@ -208,7 +208,7 @@ async def test_both_ways_count_the_same(browser, token, worker):
             after["cache"]["hit"] - before["cache"]["hit"],
         )
 
-    assert await counted({}) == await counted(THE_LONG_WAY) == (5, 5)
+    assert await counted({}) == await counted(SLOW_PATH) == (5, 5)
 
 
 @pytest.mark.gen_test
@@ -236,7 +236,7 @@ async def test_gzip_is_the_same_page(browser, token):
 async def test_the_quota_goes_down_by_one(browser, token):
     """By either way, once for each answer."""
     left = []
-    for headers in ({}, {}, THE_LONG_WAY, {}):
+    for headers in ({}, {}, SLOW_PATH, {}):
         answer = await browser.ask("/api/quiz", token, headers)
         left.append(int(re.findall(r"r=(\d+)", answer.headers["ratelimit"])[0]))
     assert left == [99, 98, 97, 96]
@@ -269,10 +269,10 @@ async def test_who_ends_the_connection_is_answered_first(browser, token, taken):
 
 
 @pytest.mark.gen_test
-async def test_in_a_drain_the_lane_says_goodbye_too(browser, token, http_server, taken):
+async def test_in_a_drain_the_fast_path_closes_too(browser, token, http_server, taken):
     """The next kept page is the connection's last answer."""
     await browser.ask("/api/quiz", token)
-    http_server.last_answers()
+    http_server.disable_keep_alive()
     answer = await browser.ask("/api/quiz", token)
     assert answer.headers["connection"] == "close"
     assert await browser.reader.read() == b""
@@ -284,7 +284,7 @@ async def test_ways_may_change_within_a_connection(browser, token):
     """Answers come in the order of their requests, whoever gives them."""
     await browser.ask("/api/quiz", token)
     for round_ in range(3):
-        for number, headers in enumerate(({}, THE_LONG_WAY, {}, {})):
+        for number, headers in enumerate(({}, SLOW_PATH, {}, {})):
             name = f"{round_}-{number}"
             answer = await browser.ask(
                 "/api/quiz", token, {**headers, "X-Request-Id": name}
@@ -317,7 +317,7 @@ async def test_a_head_in_pieces_is_answered(browser, token):
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("headers", [{}, THE_LONG_WAY])
+@pytest.mark.parametrize("headers", [{}, SLOW_PATH])
 async def test_who_sends_no_more_is_answered(browser, token, headers):
     """A client may shut its side behind its request."""
     whole = await browser.ask("/api/quiz", token)
@@ -335,7 +335,7 @@ class TestSlowReaders:
         return {"RATE_LIMIT_PER_MINUTE": "10000"}
 
     @pytest.mark.gen_test(timeout=20)
-    async def test_the_lane_does_not_pile_up_answers(self, browser, token, taken):
+    async def test_the_fast_path_does_not_pile_up_answers(self, browser, token, taken):
         """Who is behind is left to Tornado, which waits; nothing is lost by it."""
         await browser.ask("/api/all-attendance", token)
         browser.writer.transport.pause_reading()

@@ -123,3 +123,20 @@ async def test_health_and_metrics_are_never_limited(front, token):
     assert refused(answers)
     for path in ("/health", "/health/live", "/metrics"):
         assert (await front.ask(path)).code == 200
+
+
+@pytest.mark.gen_test
+async def test_each_refusal_is_counted_under_its_limit(front, token, worker):
+    """Operators see which of the limits refuses, and how often."""
+    login = {"username": "nobody", "password": "x"}
+    for _ in range(7):
+        await front.ask("/api/quiz", token)
+    for _ in range(4):
+        await front.ask("/api/login", method="POST", body=login)
+    while (await front.ask("/api/nowhere")).code != 429:
+        pass
+    exposition = worker.metrics.exposition().decode()
+    counted = dict(
+        re.findall(r'aims_limited_requests_total{kind="(\w+)"} (\d+)', exposition)
+    )
+    assert counted == {"student": "2", "login": "1", "address": "1", "connections": "0"}

@@ -1,48 +1,48 @@
-"""Numbers that processes tell each other."""
+"""Connection counts in memory that processes share."""
 
 import os
 
 from aims_server.http_server.connection_counts import ConnectionCounts
 
 
-def test_the_excess_is_over_the_least():
-    """Of three, each knows by how much it is above the one with least."""
-    loads = ConnectionCounts()
-    three = [loads.of(slot) for slot in (0, 1, 7)]
-    for load, number in zip(three, (5, 2, 9), strict=True):
-        load.tell(number)
-    assert [load.excess for load in three] == [3, 0, 7]
+def test_the_excess_is_over_the_smallest_count():
+    """Each of three workers knows how far it is above the smallest."""
+    counts = ConnectionCounts()
+    three = [counts.of(slot) for slot in (0, 1, 7)]
+    for count, number in zip(three, (5, 2, 9), strict=True):
+        count.publish(number)
+    assert [count.excess for count in three] == [3, 0, 7]
 
 
-def test_who_left_is_not_compared_with():
-    """Nor is who has not come yet."""
-    loads = ConnectionCounts()
-    stays, leaves = loads.of(0), loads.of(1)
-    stays.tell(4)
+def test_a_withdrawn_count_is_ignored():
+    """As is one that was never published."""
+    counts = ConnectionCounts()
+    stays, leaves = counts.of(0), counts.of(1)
+    stays.publish(4)
     assert stays.excess == 0
-    leaves.tell(1)
+    leaves.publish(1)
     assert stays.excess == 3
-    leaves.leave()
+    leaves.withdraw()
     assert stays.excess == 0
 
 
 def test_other_processes_see_it():
-    """What a child tells, its parent reads."""
-    loads = ConnectionCounts()
-    mine = loads.of(0)
-    mine.tell(10)
+    """What a child publishes, its parent reads."""
+    counts = ConnectionCounts()
+    mine = counts.of(0)
+    mine.publish(10)
     pid = os.fork()
     if pid == 0:
-        loads.of(1).tell(3)
+        counts.of(1).publish(3)
         os._exit(0)
     os.waitpid(pid, 0)
     assert mine.excess == 7
 
 
-def test_a_slot_past_the_last_place_stands_alone():
-    """It defers to nobody and is seen by nobody."""
-    loads = ConnectionCounts()
-    near, far = loads.of(0), loads.of(10_000)
-    near.tell(3)
-    far.tell(1)
+def test_a_slot_past_the_last_is_invisible():
+    """It defers to no worker, and none to it."""
+    counts = ConnectionCounts()
+    near, far = counts.of(0), counts.of(10_000)
+    near.publish(3)
+    far.publish(1)
     assert (near.excess, far.excess) == (0, 0)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.both_loops
 
 
 class End(asyncio.Protocol):
-    """The server's end: all it is told goes to the stream."""
+    """The server's end: passes every event to the stream."""
 
     def connection_made(self, transport):
         """Make the stream."""
@@ -28,16 +28,16 @@ class End(asyncio.Protocol):
         return True
 
     def pause_writing(self):
-        """Too much is unsent."""
+        """Above the high-water mark."""
         self.stream.pause_writing()
 
     def resume_writing(self):
-        """Most is sent."""
+        """Below the low-water mark."""
         self.stream.resume_writing()
 
     def connection_lost(self, exc):
-        """Over."""
-        self.stream.lost()
+        """Closed."""
+        self.stream.connection_lost()
 
 
 class Pair:
@@ -71,7 +71,7 @@ def _pair(io_loop):
 
 
 async def within(awaitable, seconds=2):
-    """Its result, soon."""
+    """Its result, within so many seconds."""
     return await asyncio.wait_for(awaitable, seconds)
 
 
@@ -99,8 +99,8 @@ async def test_a_read_of_what_is_there_is_done_at_once(pair):
 
 
 @pytest.mark.gen_test
-async def test_so_many_bytes_are_so_many(pair):
-    """Without ``partial`` fewer are not enough."""
+async def test_read_bytes_waits_for_all_of_them(pair):
+    """Without ``partial``."""
     pair.client.send(b"ab")
     reading = pair.stream.read_bytes(3)
     await asyncio.sleep(0.02)
@@ -111,20 +111,20 @@ async def test_so_many_bytes_are_so_many(pair):
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("sent", [b"x" * 65, b"x" * 64 + b"\r\n"])
-async def test_a_bound_is_kept(pair, sent):
-    """What is looked for must be within it, found or not."""
+async def test_a_match_past_the_bound_fails_the_read(pair, sent):
+    """As does the lack of one within it."""
     pair.client.send(sent)
     with pytest.raises(UnsatisfiableReadError):
         await within(pair.stream.read_until(b"\r\n", max_bytes=64))
 
 
 @pytest.mark.gen_test
-async def test_after_the_end_what_came_can_be_read(pair):
-    """A client that has shut its side is served what it sent, then no more."""
+async def test_after_eof_the_buffer_can_be_read(pair):
+    """Then a read fails."""
     pair.client.send(b"last")
     pair.client.shutdown(socket.SHUT_WR)
     await asyncio.sleep(0.02)
-    assert pair.stream.ended
+    assert pair.stream.at_eof
     assert not pair.stream.closed()
     assert await within(pair.stream.read_bytes(4)) == b"last"
     with pytest.raises(StreamClosedError):
@@ -133,7 +133,7 @@ async def test_after_the_end_what_came_can_be_read(pair):
 
 @pytest.mark.gen_test
 async def test_a_waiting_read_ends_with_the_connection(pair):
-    """And whoever asked to be told is told."""
+    """The close callback is called once."""
     told = []
     pair.stream.set_close_callback(lambda: told.append(1))
     reading = pair.stream.read_bytes(1)
@@ -150,20 +150,20 @@ async def test_a_slow_reader_is_waited_for(pair):
     """A write of more than the sockets hold is done when the client has read."""
     writing = pair.stream.write(b"x" * 8_000_000)
     await asyncio.sleep(0.02)
-    assert pair.stream.behind
+    assert pair.stream.writing_paused
     assert not writing.done()
     loop = asyncio.get_running_loop()
     received = 0
     while received < 8_000_000:
         received += len(await within(loop.sock_recv(pair.client, 2**20)))
     await within(writing)
-    assert not pair.stream.behind
+    assert not pair.stream.writing_paused
     assert pair.stream.write(b"y").done()
 
 
 @pytest.mark.gen_test
-async def test_a_write_to_nobody_fails(pair):
-    """The one that waits and the one that comes after."""
+async def test_writes_fail_when_the_client_is_gone(pair):
+    """The one that waits and the one after it."""
     waiting = pair.stream.write(b"x" * 8_000_000)
     pair.client.close()
     with pytest.raises(StreamClosedError):
@@ -173,8 +173,8 @@ async def test_a_write_to_nobody_fails(pair):
 
 
 @pytest.mark.gen_test
-async def test_a_flood_is_dammed(pair):
-    """Of what nobody reads only so much is taken; reading lets the rest come."""
+async def test_reading_pauses_when_nothing_is_taken(pair):
+    """The buffer is bounded; taking from it resumes reading."""
     sent, whole = 0, 4_000_000
     for _ in range(100):
         await asyncio.sleep(0.001)
@@ -194,7 +194,7 @@ async def test_a_flood_is_dammed(pair):
 
 @pytest.mark.gen_test
 async def test_one_read_at_a_time(pair):
-    """A second one is a mistake of ours, and told."""
+    """A second one raises."""
     pair.stream.read_bytes(1)
     with pytest.raises(RuntimeError):
         pair.stream.read_bytes(1)

@@ -1,4 +1,4 @@
-"""The accepting side over real sockets: how it ends, and whom it takes."""
+"""The listener over real sockets: accepting, sharing connections, draining."""
 
 import asyncio
 import resource
@@ -33,8 +33,8 @@ class Page(RequestHandler):
         self.write(BIG if self.request.path == "/big" else b"answered")
 
 
-class House:
-    """A listener, and what a test needs to know of it."""
+class Server:
+    """A listener and its socket."""
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
@@ -46,26 +46,26 @@ class House:
     def another_listener(
         self,
         listening: socket.socket | None = None,
-        load: ConnectionCount | None = None,
+        count: ConnectionCount | None = None,
     ) -> Listener:
-        """One more worker's, so to speak."""
+        """One more on the same socket, as another worker has."""
         listener = Listener(
             Application([(".*", Page, {"gate": self.gate})], log_function=bool),
             max_connections=1000,
             on_refused=bool,
-            load=load,
+            connection_count=count,
         )
         listener.add_sockets([(listening or self.socket).dup()])
         return listener
 
 
-@pytest.fixture(name="house")
-def _house(io_loop: IOLoop) -> Iterator[House]:
-    house = House()
-    yield house
-    house.listener.stop()
-    io_loop.run_sync(house.listener.close_all_connections)
-    house.socket.close()
+@pytest.fixture(name="server")
+def _server(io_loop: IOLoop) -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.listener.stop()
+    io_loop.run_sync(server.listener.close_all_connections)
+    server.socket.close()
 
 
 class Client:
@@ -79,9 +79,9 @@ class Client:
         self.transport = cast(asyncio.Transport, writer.transport)
 
     @classmethod
-    async def connect(cls, house: House) -> "Client":
+    async def connect(cls, server: Server) -> "Client":
         """A fresh connection, accepted or not."""
-        return cls(*await asyncio.open_connection(*house.address, limit=2**26))
+        return cls(*await asyncio.open_connection(*server.address, limit=2**26))
 
     async def ask(self, path: str = "/", version: str = "1.1") -> str:
         """The head of the answer; the body must be whole."""
@@ -110,35 +110,35 @@ class Client:
 
 
 @pytest.mark.gen_test
-async def test_the_last_answer_says_so(house):
-    """After last_answers a kept connection ends with its next answer."""
-    client = await Client.connect(house)
+async def test_without_keep_alive_the_next_answer_is_the_last(server):
+    """A kept connection ends with its next answer, which says so."""
+    client = await Client.connect(server)
     assert "Connection: close" not in await client.ask()
-    house.listener.last_answers()
+    server.listener.disable_keep_alive()
     assert "Connection: close" in await client.ask()
     assert await client.ended()
 
 
 @pytest.mark.gen_test
-async def test_an_answer_under_way_is_the_last(house):
-    """A request that had arrived before is answered with the same word."""
-    client = await Client.connect(house)
+async def test_an_answer_under_way_becomes_the_last(server):
+    """A request received before is answered with ``Connection: close`` too."""
+    client = await Client.connect(server)
     client.send("/slow")
     await asyncio.sleep(0.05)
-    house.listener.last_answers()
-    house.gate.set()
+    server.listener.disable_keep_alive()
+    server.gate.set()
     assert "Connection: close" in await client.answer()
     assert await client.ended()
 
 
 @pytest.mark.gen_test
-async def test_no_connection_ends_without_a_word(house):
-    """An answer begun before that is followed by one that says so."""
-    client = await Client.connect(house)
+async def test_no_connection_ends_unannounced(server):
+    """An answer whose head was written before is followed by one that says close."""
+    client = await Client.connect(server)
     client.transport.pause_reading()
     client.send("/big")
     await asyncio.sleep(0.1)
-    house.listener.last_answers()
+    server.listener.disable_keep_alive()
     client.transport.resume_reading()
     assert "Connection: close" not in await client.answer()
     assert "Connection: close" in await client.ask()
@@ -146,31 +146,31 @@ async def test_no_connection_ends_without_a_word(house):
 
 
 @pytest.mark.gen_test
-async def test_a_client_of_http_1_0_is_promised_nothing(house):
-    """The connection it asked to keep is not called kept when it ends."""
-    client = await Client.connect(house)
+async def test_a_client_of_http_1_0_is_promised_nothing(server):
+    """No ``Keep-Alive`` is sent on a connection that closes."""
+    client = await Client.connect(server)
     assert "Connection: Keep-Alive" in await client.ask(version="1.0")
-    house.listener.last_answers()
+    server.listener.disable_keep_alive()
     assert "Keep-Alive" not in await client.ask(version="1.0")
     assert await client.ended()
 
 
 @pytest.mark.gen_test
-async def test_idle_connections_are_closed(house):
-    """Emptying ends what has nothing under way."""
-    client = await Client.connect(house)
+async def test_idle_connections_are_closed(server):
+    """Draining closes connections without a request."""
+    client = await Client.connect(server)
     await client.ask()
-    await asyncio.wait_for(house.listener.emptied(), 0.5)
+    await asyncio.wait_for(server.listener.drained(), 0.5)
     assert await client.ended()
 
 
 @pytest.mark.gen_test
-async def test_patience_leaves_idle_connections_a_while(house):
-    """Until then they may ask once more, and end by their last answer."""
-    client = await Client.connect(house)
+async def test_idle_connections_may_be_given_time(server):
+    """Until then they may send one more request, and close with its answer."""
+    client = await Client.connect(server)
     await client.ask()
-    house.listener.last_answers()
-    emptied = asyncio.ensure_future(house.listener.emptied(patience=30))
+    server.listener.disable_keep_alive()
+    emptied = asyncio.ensure_future(server.listener.drained(idle_seconds=30))
     await asyncio.sleep(0.1)
     assert "Connection: close" in await client.ask()
     assert await client.ended()
@@ -178,29 +178,29 @@ async def test_patience_leaves_idle_connections_a_while(house):
 
 
 @pytest.mark.gen_test
-async def test_work_in_flight_is_waited_for(house):
-    """Emptying takes as long as the slowest answer."""
-    client = await Client.connect(house)
+async def test_work_in_flight_is_waited_for(server):
+    """Draining takes as long as the slowest answer."""
+    client = await Client.connect(server)
     client.send("/slow")
     await asyncio.sleep(0.05)
-    emptied = asyncio.ensure_future(house.listener.emptied())
+    emptied = asyncio.ensure_future(server.listener.drained())
     await asyncio.sleep(0.2)
     assert not emptied.done()
-    house.gate.set()
+    server.gate.set()
     await client.answer()
     await emptied
     assert await client.ended()
 
 
 @pytest.mark.gen_test
-async def test_an_answer_is_sent_to_its_end(house):
-    """A client that reads slowly gets every byte of what was answered."""
-    client = await Client.connect(house)
+async def test_an_answer_is_sent_to_its_end(server):
+    """A client that reads slowly receives every byte."""
+    client = await Client.connect(server)
     client.transport.pause_reading()
     client.send("/big")
     await asyncio.sleep(0.1)
-    house.listener.last_answers()
-    emptied = asyncio.ensure_future(house.listener.emptied())
+    server.listener.disable_keep_alive()
+    emptied = asyncio.ensure_future(server.listener.drained())
     await asyncio.sleep(0.1)
     assert not emptied.done()
     client.transport.resume_reading()
@@ -210,13 +210,13 @@ async def test_an_answer_is_sent_to_its_end(house):
 
 
 @pytest.mark.gen_test
-async def test_a_request_that_is_arriving_is_not_idle(house):
-    """Half a header block is the beginning of work."""
-    client = await Client.connect(house)
+async def test_a_request_that_is_arriving_is_not_idle(server):
+    """Half a header block counts as a request."""
+    client = await Client.connect(server)
     await client.ask()
     client.writer.write(b"GET / HTTP/1.1\r\nHo")
     await asyncio.sleep(0.05)
-    emptied = asyncio.ensure_future(house.listener.emptied())
+    emptied = asyncio.ensure_future(server.listener.drained())
     await asyncio.sleep(0.1)
     client.writer.write(b"st: x\r\n\r\n")
     await client.answer()
@@ -225,12 +225,12 @@ async def test_a_request_that_is_arriving_is_not_idle(house):
 
 
 @pytest.mark.gen_test
-async def test_a_new_connection_may_ask(house):
-    """Who connected a moment before the end is served."""
-    client = await Client.connect(house)
-    house.listener.last_answers()
-    house.listener.accept_waiting()
-    emptied = asyncio.ensure_future(house.listener.emptied())
+async def test_a_new_connection_may_ask(server):
+    """A client that connected a moment before the drain is served."""
+    client = await Client.connect(server)
+    server.listener.disable_keep_alive()
+    server.listener.accept_backlog()
+    emptied = asyncio.ensure_future(server.listener.drained())
     await asyncio.sleep(0.2)
     assert "200 OK" in await client.ask()
     await emptied
@@ -238,24 +238,24 @@ async def test_a_new_connection_may_ask(house):
 
 
 @pytest.mark.gen_test
-async def test_a_new_connection_that_is_mute_is_not_waited_for(house, monkeypatch):
-    """It is idle like any other when its moment has passed."""
+async def test_a_new_connection_without_a_request_is_closed(server, monkeypatch):
+    """It counts as idle after its first second."""
     monkeypatch.setattr(connection, "_FIRST_REQUEST_SECONDS", 0.1)
-    client = await Client.connect(house)
+    client = await Client.connect(server)
     await asyncio.sleep(0.05)
-    await asyncio.wait_for(house.listener.emptied(), 1)
+    await asyncio.wait_for(server.listener.drained(), 1)
     assert await client.ended()
 
 
 @pytest.mark.gen_test
-async def test_those_in_the_queue_are_taken_along(house):
-    """Whoever the kernel has accepted is served, though the door closes now."""
+async def test_the_backlog_is_accepted(server):
+    """Connections that the kernel has queued are served before the socket closes."""
     held = socket.create_server(("127.0.0.1", 0))
     held.setblocking(False)
     clients = [socket.create_connection(held.getsockname()) for _ in range(20)]
-    house.listener.add_sockets([held])
-    house.listener.accept_waiting()
-    house.listener.stop()
+    server.listener.add_sockets([held])
+    server.listener.accept_backlog()
+    server.listener.stop()
     for client in clients:
         client.setblocking(False)
         reader, writer = await asyncio.open_connection(sock=client)
@@ -264,10 +264,10 @@ async def test_those_in_the_queue_are_taken_along(house):
 
 
 @pytest.mark.gen_test
-async def test_pipelined_requests_cost_no_answer(house):
-    """The last answer is whole though requests behind it are left unread."""
-    client = await Client.connect(house)
-    house.listener.last_answers()
+async def test_pipelined_requests_cost_no_answer(server):
+    """The last answer arrives whole though requests behind it stay unread."""
+    client = await Client.connect(server)
+    server.listener.disable_keep_alive()
     client.transport.pause_reading()
     client.send("/big")
     for _ in range(20_000):  # more than the server reads ahead
@@ -279,27 +279,27 @@ async def test_pipelined_requests_cost_no_answer(house):
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_went_is_no_failure(house, access_lines):
-    """Its last answer has nowhere to go, and nothing is said of it."""
-    client = await Client.connect(house)
+async def test_a_client_that_went_is_no_failure(server, access_lines):
+    """Its answer is dropped, and nothing is logged."""
+    client = await Client.connect(server)
     client.send("/slow")
     await asyncio.sleep(0.05)
-    house.listener.last_answers()
+    server.listener.disable_keep_alive()
     client.transport.abort()
     await asyncio.sleep(0.05)
-    house.gate.set()
-    await asyncio.wait_for(house.listener.emptied(), 1)
+    server.gate.set()
+    await asyncio.wait_for(server.listener.drained(), 1)
     await asyncio.sleep(0.05)
     assert access_lines.getvalue() == ""
 
 
 @pytest.mark.gen_test
-async def test_workers_share_a_burst(house):
+async def test_workers_share_a_burst(server):
     """Of connections that come at once, no listener takes nearly all."""
-    other = house.another_listener()
-    clients = [socket.create_connection(house.address) for _ in range(100)]
+    other = server.another_listener()
+    clients = [socket.create_connection(server.address) for _ in range(100)]
     await asyncio.sleep(0.2)
-    shares = [each.connections for each in (house.listener, other)]
+    shares = [each.connections for each in (server.listener, other)]
     assert sum(shares) == 100
     assert min(shares) > 25
     for client in clients:
@@ -308,14 +308,14 @@ async def test_workers_share_a_burst(house):
 
 
 @pytest.mark.gen_test
-async def test_who_has_more_leaves_the_next_to_the_other(house):
-    """With their loads known, two listeners share a burst nearly evenly."""
-    loads, lone = (
+async def test_counts_make_the_shares_even(server):
+    """Two listeners that know each other's counts share a burst nearly evenly."""
+    counts, lone = (
         ConnectionCounts(),
         socket.create_server(("127.0.0.1", 0), backlog=200),
     )
     lone.setblocking(False)
-    both = [house.another_listener(lone, loads.of(slot)) for slot in (0, 1)]
+    both = [server.another_listener(lone, counts.of(slot)) for slot in (0, 1)]
     clients = [socket.create_connection(lone.getsockname()) for _ in range(100)]
     await asyncio.sleep(0.2)
     shares = [each.connections for each in both]
@@ -330,15 +330,15 @@ async def test_who_has_more_leaves_the_next_to_the_other(house):
 
 
 @pytest.mark.gen_test
-async def test_nobody_is_left_to_one_who_does_not_come(house):
-    """A listener that hangs with few connections gets a moment, then the other acts."""
-    loads, lone = (
+async def test_a_hung_listener_delays_nobody(server):
+    """One that hangs with few connections is waited for once only."""
+    counts, lone = (
         ConnectionCounts(),
         socket.create_server(("127.0.0.1", 0), backlog=200),
     )
     lone.setblocking(False)
-    loads.of(1).tell(0)
-    listener = house.another_listener(lone, loads.of(0))
+    counts.of(1).publish(0)
+    listener = server.another_listener(lone, counts.of(0))
     clients = [socket.create_connection(lone.getsockname()) for _ in range(100)]
     await asyncio.sleep(0.5)
     assert listener.connections == 100
@@ -346,14 +346,14 @@ async def test_nobody_is_left_to_one_who_does_not_come(house):
         client.close()
     listener.stop()
     await listener.close_all_connections()
-    assert loads.of(1).excess == 0
+    assert counts.of(1).excess == 0
     lone.close()
 
 
 @pytest.mark.gen_test
-async def test_running_out_of_files_is_survived(house, access_lines, monkeypatch):
-    """Connections wait, the loop does not spin, and then they are served."""
-    client = socket.create_connection(house.address)
+async def test_running_out_of_files_is_survived(server, access_lines, monkeypatch):
+    """Connections wait without the loop spinning, and are served afterwards."""
+    client = socket.create_connection(server.address)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno(), limits[1]))
     try:

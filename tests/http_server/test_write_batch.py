@@ -1,4 +1,4 @@
-"""What goes out together, over real transports."""
+"""Answers written together, over real transports."""
 
 import asyncio
 import socket
@@ -28,7 +28,7 @@ class Wire:
 
     @property
     def received(self):
-        """What has arrived and was not looked at yet."""
+        """What has arrived since the last look."""
         try:
             return self.client.recv(65536)
         except BlockingIOError:
@@ -55,38 +55,38 @@ def _due():
 
 
 @pytest.fixture(name="write_batch")
-def _outbox(due):
+def _write_batch(due):
     return WriteBatch(due.append)
 
 
 @pytest.mark.gen_test
-async def test_answers_wait_for_the_end_of_the_turn(wire, write_batch, due):
-    """Then all go out, in order; one call for all of them was asked for."""
-    write_batch.post(wire.transport, (b"a", b"b"))
-    write_batch.post(wire.transport, (b"c",))
+async def test_answers_are_written_at_the_end_of_the_turn(wire, write_batch, due):
+    """In order, and with one scheduled call for all of them."""
+    write_batch.add(wire.transport, (b"a", b"b"))
+    write_batch.add(wire.transport, (b"c",))
     assert wire.received == b""
     assert len(due) == 1
     due.pop()()
     assert wire.received == b"abc"
-    write_batch.post(wire.transport, (b"d",))
+    write_batch.add(wire.transport, (b"d",))
     assert len(due) == 1
 
 
 @pytest.mark.gen_test
 async def test_many_do_not_wait(wire, write_batch):
-    """Sixty-four are sent at once: to send a thousand would hold the loop."""
+    """Sixty-four are written at once: a thousand would hold the loop."""
     for _ in range(63):
-        write_batch.post(wire.transport, (b"x",))
+        write_batch.add(wire.transport, (b"x",))
     assert wire.received == b""
-    write_batch.post(wire.transport, (b"x",))
+    write_batch.add(wire.transport, (b"x",))
     assert wire.received == b"x" * 64
 
 
 @pytest.mark.gen_test
-async def test_to_send_early_sends_nothing_twice(wire, write_batch, due):
-    """What was due finds nothing left."""
-    write_batch.post(wire.transport, (b"a",))
-    write_batch.send()
+async def test_an_early_flush_writes_nothing_twice(wire, write_batch, due):
+    """The scheduled call finds nothing left."""
+    write_batch.add(wire.transport, (b"a",))
+    write_batch.flush()
     assert wire.received == b"a"
     due.pop()()
     assert wire.received == b""
@@ -94,10 +94,10 @@ async def test_to_send_early_sends_nothing_twice(wire, write_batch, due):
 
 @pytest.mark.gen_test
 async def test_a_closed_connection_hinders_no_other(wire, write_batch, due):
-    """Its answer goes nowhere."""
+    """Its answer is dropped."""
     other = await Wire.make()
-    write_batch.post(other.transport, (b"a",))
-    write_batch.post(wire.transport, (b"b",))
+    write_batch.add(other.transport, (b"a",))
+    write_batch.add(wire.transport, (b"b",))
     await other.end()
     due.pop()()
     assert wire.received == b"b"

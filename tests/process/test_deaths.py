@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,12 +36,17 @@ def alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
-def wait_until_gone(pids: list[int], seconds: float) -> None:
-    """Wait for the end of all of them."""
+def wait_until(reached: Callable[[], bool], seconds: float) -> None:
+    """Wait for a state, and give up after so many seconds."""
     end = time.monotonic() + seconds
-    while any(alive(pid) for pid in pids):
+    while not reached():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def wait_until_gone(pids: list[int], seconds: float) -> None:
+    """Wait for the end of all of them."""
+    wait_until(lambda: not any(alive(pid) for pid in pids), seconds)
 
 
 def test_killed_workers_lose_only_what_they_worked_on(busy):
@@ -68,8 +74,8 @@ def test_killed_workers_lose_only_what_they_worked_on(busy):
     assert set(crowd.statuses) == {200}
     assert crowd.longest_silence < 1
     assert service.log.count("died (SIGKILL)") == KILLS
-    while service.figures("aims_requests_in_progress") != [1]:  # this very scrape
-        assert time.monotonic() - killed < 10
+    # One is left: this very scrape.
+    wait_until(lambda: service.figures("aims_requests_in_progress") == [1], 10)
     counted = sum(service.figures('aims_requests_total{method="GET",route="quiz"'))
     known = len(crowd.answers)
     assert known - untrusted <= counted <= known + len(crowd.losses)

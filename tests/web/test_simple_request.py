@@ -1,4 +1,4 @@
-"""The plain reading of a request, held against the full parser's."""
+"""The parser of simple requests, compared with Tornado's."""
 
 import re
 
@@ -118,7 +118,7 @@ def test_nothing_is_read_that_the_full_parser_refuses(sound, change):
 
 @pytest.mark.parametrize("case", REFUSED_FRAMING)
 def test_no_bad_framing_is_read(case):
-    """What the door refuses is left to the door."""
+    """What Tornado's parser refuses is left to it."""
     assert parse_simple_request(REFUSED_FRAMING[case]) is None
 
 

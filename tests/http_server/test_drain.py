@@ -1,0 +1,26 @@
+"""A worker's drain, in this process: every accepted connection gets its answer."""
+
+import asyncio
+import socket
+
+import pytest
+
+from aims_server.process.worker import ExitMode, _drain
+
+
+@pytest.mark.gen_test
+async def test_connections_in_the_backlog_are_served(http_server, settings, worker):
+    """Closing the listening socket would reset those that are not accepted yet."""
+    listening = socket.create_server(("127.0.0.1", 0), backlog=50)
+    listening.setblocking(False)
+    http_server.add_sockets([listening])
+    clients = [socket.create_connection(listening.getsockname()) for _ in range(20)]
+    for client in clients:
+        client.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.setblocking(False)
+    # The event loop has not had a turn since: all of them are in the backlog.
+    await _drain(ExitMode.STOP_NOW, settings, http_server, worker)
+    for client in clients:
+        reader, writer = await asyncio.open_connection(sock=client)
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
+        writer.close()

@@ -1,0 +1,92 @@
+"""The private names of Tornado's that are used: an upgrade without one fails here."""
+
+import ast
+import inspect
+import sys
+
+import pytest
+from tornado.curl_httpclient import CurlAsyncHTTPClient
+from tornado.http1connection import HTTP1Connection
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerRequest
+from tornado.web import RequestHandler
+
+from aims_server import app  # noqa: F401 - imports every module with a subclass
+from aims_server.process import worker  # noqa: F401 - the same
+
+USED = {
+    CurlAsyncHTTPClient: {
+        "_fds",
+        "_finish",
+        "_finish_pending_requests",
+        "_free_list",
+        "_handle_socket",
+        "_handle_timeout",
+        "_multi",
+        "_process_queue",
+        "_set_timeout",
+    },
+    HTTP1Connection: {
+        "_can_keep_alive",
+        "_close_callback",
+        "_disconnect_on_finish",
+        "_parse_headers",
+        "_request_headers",
+        "_response_start_line",
+        "_write_finished",
+    },
+    HTTPServer: {"_handlers", "_sockets", "_stopped"},
+    HTTPServerRequest: {"_parse_body"},
+    RequestHandler: {"_finished", "_headers"},
+}
+
+
+def source(kind: type) -> str:
+    """Everything that a class of Tornado's inherits from Tornado, as text."""
+    return "".join(
+        inspect.getsource(base)
+        for base in kind.__mro__
+        if base.__module__.startswith("tornado.")
+    )
+
+
+def private_names(text: str) -> set[str]:
+    """Names with one leading underscore that are methods, or attributes of ``self``."""
+    names = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute):
+            names.add(node.attr)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            names.add(node.name)
+    return {name for name in names if name[0] == "_" and name[1] != "_"}
+
+
+def our_subclasses(kind: type) -> list[type]:
+    """The classes of the service that inherit from one of Tornado's."""
+    return [
+        found
+        for name, module in sys.modules.items()
+        if name.startswith("aims_server.") and ".demo" not in name
+        for found in vars(module).values()
+        if isinstance(found, type)
+        and issubclass(found, kind)
+        and found.__module__ == name
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, names in USED.items() for name in names]
+)
+def test_tornado_has_it(kind, name):
+    """The name is still a part of the class that we take it from."""
+    assert name in private_names(source(kind))
+
+
+@pytest.mark.parametrize("kind", [each for each in USED if each != HTTPServerRequest])
+def test_none_is_missing_here(kind):
+    """What a subclass shares with Tornado's class, by whatever use, is in the table."""
+    theirs = private_names(source(kind))
+    used = set()
+    for ours in our_subclasses(kind):
+        used |= theirs & private_names(inspect.getsource(ours))
+    assert used - USED[HTTPServerRequest] == USED[kind]
