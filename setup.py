@@ -36,7 +36,15 @@ setup(
     ],
     packages=find_packages(include=["aims_server", "aims_server.*"]),
     package_data={
-        "aims_server": ["py.typed", "**/*.json", "**/*.yaml", "**/*.html"],
+        "aims_server": [
+            "py.typed",
+            "**/*.json",
+            "**/*.yaml",
+            "**/*.html",
+            "**/*.css",
+            "**/*.js",
+            "**/*.svg",
+        ],
     },
     python_requires=">=3.11",  # asyncio.timeout
     install_requires=[

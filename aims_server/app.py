@@ -24,7 +24,17 @@ from .cache import (
 from .config import Settings
 from .deadline import Clock, Deadline
 from .errors import ApiError, TokenRefused
-from .handlers import BaseHandler, FastPath, HandlerContext, Lifecycle, api, docs, ops
+from .handlers import (
+    BaseHandler,
+    FastPath,
+    HandlerContext,
+    Lifecycle,
+    api,
+    demo,
+    docs,
+    ops,
+    web_page,
+)
 from .http_server import ConnectionCounts, FramingGuard
 from .logs import AccessLog
 from .metrics import Metrics
@@ -163,7 +173,7 @@ def build(
         clock=clock,
     )
     return Worker(
-        front=FramingGuard(make_application(context, settings.metrics_token or "")),
+        front=FramingGuard(make_application(context, settings, transport)),
         lane=FastPath(context),
         lifecycle=context.lifecycle,
         metrics=metrics,
@@ -177,7 +187,9 @@ def build(
     )
 
 
-def make_application(context: HandlerContext, metrics_token: str) -> Application:
+def make_application(
+    context: HandlerContext, settings: Settings, transport: Transport
+) -> Application:
     """The route table."""
     common = {"context": context}
     routes: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
@@ -188,10 +200,26 @@ def make_application(context: HandlerContext, metrics_token: str) -> Application
         (r"/api/quiz", api.QuizHandler, common),
         (r"/health(?:/ready)?", ops.HealthHandler, common),
         (r"/health/live", ops.LiveHandler, common),
-        (r"/metrics", ops.MetricsHandler, {**common, "token": metrics_token}),
+        (
+            r"/metrics",
+            ops.MetricsHandler,
+            {**common, "token": settings.metrics_token or ""},
+        ),
         (r"/openapi\.json", docs.OpenApiHandler, common),
         (r"/docs(?:/[a-z.-]+)?", docs.DocsHandler, common),
     ]
+    if settings.web_page:
+        files = web_page.load_page(demo=settings.demo is not None)
+        routes.append(
+            (r"/(?:page/.*)?", web_page.PageHandler, common | {"files": files})
+        )
+    if settings.demo is not None:
+        corner = {
+            "students": settings.demo.students,
+            "control_url": settings.demo.control_url,
+            "transport": transport,
+        }
+        routes.append((r"/demo", demo.DemoHandler, common | corner))
     return Application(
         routes,
         default_handler_class=ops.NotFoundHandler,

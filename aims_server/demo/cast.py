@@ -1,4 +1,4 @@
-"""The students whom a demo offers to log in as: one safe, one at the edge, one short."""
+"""The students whom a demo offers: one safe, one at the edge, one in danger."""
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -30,7 +30,7 @@ def cast(college: College) -> list[dict[str, Any]]:
     """
     students = [college.student(i) for i in range(min(_LOOKED_AT, college.students))]
     percents = {student: _percent(college, student) for student in students}
-    parts = []
+    parts: list[dict[str, Any]] = []
     for part in _PARTS:
         # A college smaller than the cast lets somebody play twice.
         free = [one for one in students if one.username not in _names(parts)]

@@ -26,9 +26,10 @@ def run_platform(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM, SIGINT, the end of a piped stdin or the parent's death.
 
     Prints one line of JSON when it listens: `url`, `control`, `pid`, and three
-    `credentials` of `name`, `standing`, `username` and `password`. Returns the exit status: 0, or 1 with
-    one line on stderr when it cannot listen. With a pipe for stdin SIGINT is left
-    to the parent, who shares the terminal and may have work to drain.
+    `credentials` of `name`, `standing`, `username` and `password`. Returns the exit
+    status: 0, or 1 with one line on stderr when it cannot listen. With a pipe for
+    stdin SIGINT is left to the parent, who shares the terminal and may have work to
+    drain.
     """
     # Known before the line is printed: whoever reads it may be gone a moment later.
     parent = os.getppid()

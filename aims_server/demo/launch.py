@@ -66,7 +66,8 @@ It is the student's page over a simulated platform. Click a student to log in; t
 corner makes the platform slow, ill and well. The API behind it, from another terminal:
 
   TOKEN=$(curl -s {service}/api/login -d 'username={student["username"]}' \\
-    --data-urlencode 'password={student["password"]}' | sed 's/.*"token":"\\([^"]*\\)".*/\\1/')
+    --data-urlencode 'password={student["password"]}' \\
+    | sed 's/.*"token":"\\([^"]*\\)".*/\\1/')
   curl -s {service}/api/attendance -H "Authorization: Bearer $TOKEN"
   curl -si --compressed {service}/api/all-attendance -H "Authorization: Bearer $TOKEN"
   curl -s {service}/health

@@ -12,8 +12,8 @@ class Mood(NamedTuple):
     knobs: dict[str, Any]
 
 
-# Milder than the real days that they stand for, so that a demo is over soon: the platform
-# takes 0.2 to 0.5 s a call on a good day and 10 s on a bad one.
+# Milder than the real days that they stand for, so that a demo is over soon: the
+# platform takes 0.2 to 0.5 s a call on a good day and 10 s on a bad one.
 MOODS: Final = {
     "calm": Mood("Well: it answers in a fifth of a second.", {"delay": 0.2}),
     "slow": Mood("Slow: it takes three seconds for each call.", {"delay": 3.0}),

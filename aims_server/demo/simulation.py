@@ -86,9 +86,10 @@ class Simulation:
     def turn(self, wish: object) -> None:
         """Do what the body of a PUT to /_control asks for, each part of it optional.
 
-        ``{"mood": "slow", "reset": true, "clear": "*", "faults": {"cards": {"kind": "hang"}},
-        "switches": {"cf_id": true}, "hold": "cards", "release": "*",
-        "revoke": "<token>"}``. Raises ValueError or TypeError for anything else.
+        ``{"mood": "slow", "reset": true, "clear": "*",
+        "faults": {"cards": {"kind": "hang"}}, "switches": {"cf_id": true},
+        "hold": "cards", "release": "*", "revoke": "<token>"}``. Raises ValueError or
+        TypeError for anything else.
         """
         order = msgspec.convert(wish, Order)
         if order.mood:

@@ -27,7 +27,7 @@ class DemoHandler(BaseHandler):
     methods = ("GET", "POST")
     limited = False
 
-    def initialize(
+    def initialize(  # type: ignore[override]  # the route's arguments
         self,
         context: HandlerContext,
         students: Sequence[Mapping[str, str]],

@@ -4,9 +4,9 @@ packed when a worker starts, so that a request reads nothing.
 
 import gzip
 import hashlib
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
-from collections.abc import Iterator, Mapping
 from typing import Final
 
 from ..errors import NotFound
@@ -21,7 +21,7 @@ _MEDIA_TYPES: Final = {
     "js": "text/javascript",
     "svg": "image/svg+xml",
 }
-# The page asks nobody but this service, and runs no script that is not one of its files.
+# The page asks nobody but this service and runs no script but its own files.
 _CONTENT_SECURITY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -96,7 +96,9 @@ class PageHandler(BaseHandler):
     methods = ("GET",)
     limited = False
 
-    def initialize(self, context: HandlerContext, files: Mapping[str, Answer]) -> None:
+    def initialize(  # type: ignore[override]  # the route's arguments
+        self, context: HandlerContext, files: Mapping[str, Answer]
+    ) -> None:
         """Take the files beside what every handler takes."""
         super().initialize(context)
         self.files = files
