@@ -5,11 +5,14 @@
 
 import { h, render } from "./dom.js";
 
-/** Show the corner under the page and keep it true to the state. */
+const WIDE = 1000; // px of a window that has room for the corner beside the page
+
+/** Show the corner, which covers a part of the window, and keep it true to the state. */
 export async function demoCorner(store, actions) {
   const corner = h("aside", { class: "demo", "aria-label": "Demo" });
   document.body.append(corner);
   let demo = await (await fetch("demo")).json();
+  let open = !store.get().signedIn || window.innerWidth > WIDE;
 
   async function choose(mood) {
     demo = await (await fetch("demo", { method: "POST", body: JSON.stringify({ mood }) })).json();
@@ -17,6 +20,7 @@ export async function demoCorner(store, actions) {
   }
 
   async function enter({ username, password }) {
+    open = window.innerWidth > WIDE; // on a phone it would hide what there is to see
     if (store.get().signedIn) actions.signOut();
     await actions.signIn(username, password);
   }
@@ -24,35 +28,39 @@ export async function demoCorner(store, actions) {
   function show({ answers }) {
     render(
       corner,
-      h("h2", {}, "Demo"),
       h(
-        "p",
-        { role: "group", "aria-label": "Log in as an invented student" },
-        ...demo.students.map((student) =>
-          h(
-            "button",
-            { id: `as-${student.username}`, type: "button", onclick: () => enter(student) },
-            h("strong", {}, student.name),
-            h("small", {}, student.standing),
-          ),
+        "details",
+        { open, ontoggle: (event) => (open = event.currentTarget.open) },
+        h("summary", { id: "demo" }, `Demo: the platform is ${demo.mood || "as told"}`),
+        h(
+          "p",
+          { role: "group", "aria-label": "Log in as an invented student" },
+          ...demo.students.map(studentButton),
         ),
+        h("p", { role: "group", "aria-label": "The platform" }, ...demo.moods.map(moodButton)),
+        h("p", { class: "note" }, demo.moods.find(({ name }) => name === demo.mood)?.what ?? ""),
+        h("dl", { id: "last-answers" }, ...Object.entries(answers).flatMap(lastAnswer)),
       ),
-      h(
-        "p",
-        { role: "group", "aria-label": "The platform" },
-        ...demo.moods.map(({ name, what }) =>
-          h(
-            "button",
-            {
-              id: `mood-${name}`, type: "button", title: what,
-              "aria-pressed": String(name === demo.mood), onclick: () => choose(name),
-            },
-            name[0].toUpperCase() + name.slice(1),
-          ),
-        ),
-      ),
-      h("p", { class: "note" }, demo.moods.find(({ name }) => name === demo.mood)?.what ?? ""),
-      h("dl", { id: "last-answers" }, ...Object.entries(answers).flatMap(lastAnswer)),
+    );
+  }
+
+  function studentButton(student) {
+    return h(
+      "button",
+      { id: `as-${student.username}`, type: "button", onclick: () => enter(student) },
+      h("strong", {}, student.name),
+      h("small", {}, student.standing),
+    );
+  }
+
+  function moodButton({ name, what }) {
+    return h(
+      "button",
+      {
+        id: `mood-${name}`, type: "button", title: what,
+        "aria-pressed": String(name === demo.mood), onclick: () => choose(name),
+      },
+      name[0].toUpperCase() + name.slice(1),
     );
   }
 

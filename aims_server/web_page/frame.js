@@ -11,7 +11,7 @@ export function frame(model, actions, titles, content) {
     h(
       "header",
       { class: "top" },
-      h("div", { class: "who" }, h("strong", {}, "Attendance"), group(model.summary)),
+      h("div", { class: "who" }, h("h1", {}, "Attendance"), group(model.summary)),
       h(
         "div",
         { class: "buttons" },

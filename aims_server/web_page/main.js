@@ -88,6 +88,7 @@ let shown = null;
 function show(state) {
   if (!state.signedIn) {
     render(app, login(state, actions));
+    document.title = "Attendance";
     shown = "login";
     return;
   }
@@ -96,7 +97,7 @@ function show(state) {
   const titles = Object.fromEntries(Object.entries(VIEWS).map(([name, [t]]) => [name, t]));
   render(app, ...frame(now, actions, titles, view(now, actions)));
   document.title = `${title} · Attendance`;
-  if (shown !== null && shown !== state.view) {
+  if (shown !== null && shown !== state.view) { // a reader hears of the new view
     document.getElementById("main").focus({ preventScroll: true });
     window.scrollTo(0, 0);
   }

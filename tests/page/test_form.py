@@ -60,10 +60,9 @@ def test_the_keyboard_is_enough(visit, demo):
     page.keyboard.press("Enter")
     page.wait_for_selector("#overall")
     visit.settle()
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "skip"
+    assert page.evaluate("document.activeElement.id") == "main"
     while page.evaluate("document.activeElement.id") != "tab-calendar":
-        page.keyboard.press("Tab")
+        page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
     page.wait_for_selector(".day")
     while not page.evaluate("document.activeElement.id").startswith("day-"):
@@ -76,6 +75,18 @@ def test_the_keyboard_is_enough(visit, demo):
     page.keyboard.press("Enter")
     page.wait_for_selector(f"#{second}[aria-pressed=true]")
     assert page.evaluate("document.activeElement.id") == second
+
+
+def test_the_first_stop_leads_past_the_tabs(inside):
+    """A link over everything else goes to the content."""
+    page = inside.page
+    page.reload()
+    page.wait_for_selector("#overall")
+    inside.settle()
+    while page.evaluate("document.activeElement.className") != "skip":
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
 
 
 def test_a_first_visit_takes_at_most_60_kilobytes(inside):

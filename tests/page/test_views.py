@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from aims_server.demo.college import College
 from aims_server.demo.enrolment import Student
 
 
@@ -16,26 +15,15 @@ def student(demo) -> Student:
     return found
 
 
-def counts(college: College, student: Student) -> list[tuple[str, int, int]]:
-    """Name, present and total of each course, in the platform's order."""
-    rows = []
-    for course in college.courses(student):
-        marks = Counter(college.marks(student, course))
-        name = " ".join(course.subject.name.split())
-        rows.append((name, marks["Present"], sum(marks.values())))
-    return rows
-
-
-def test_today_shows_the_overall_figure(inside, demo, student):
+def test_today_shows_the_overall_figure(inside, demo):
     """Percent and counts of all courses together."""
-    rows = counts(demo.college, student)
-    present, total = sum(r[1] for r in rows), sum(r[2] for r in rows)
+    present, total = demo.overall(demo.students[1])
     text = inside.page.inner_text(".overall")
     assert f"{present} of {total} classes attended" in text
     assert f"{100 * present / total:.2f}".rstrip("0").rstrip(".") in text
 
 
-def test_subjects_shows_every_count(inside, demo, student):
+def test_subjects_shows_every_count(inside, demo):
     """One card a course, in the platform's order, with present of total."""
     inside.show("subjects")
     cards = inside.page.locator(".subject").all_inner_texts()
@@ -44,19 +32,19 @@ def test_subjects_shows_every_count(inside, demo, student):
         for card in cards
         if (match := re.search(r"(\d+) of (\d+) class", card))
     ]
-    rows = counts(demo.college, student)
+    rows = demo.counts(demo.students[1])
     assert shown == [(present, total) for _, present, total in rows]
     titles = inside.page.locator(".subject h2").all_inner_texts()
     assert all(t.startswith(r[0]) for t, r in zip(titles, rows, strict=True))
     assert len(set(titles)) == len(titles)
 
 
-def test_subjects_says_what_the_target_allows(inside, demo, student):
+def test_subjects_says_what_the_target_allows(inside, demo):
     """Can miss or must attend, worked out anew here with whole numbers."""
     inside.show("subjects")
     shown = inside.page.locator(".subject .line .advice").all_inner_texts()
     expected = []
-    for _, present, total in counts(demo.college, student):
+    for _, present, total in demo.counts(demo.students[1]):
         if total == 0:
             expected.append("No class counted yet")
             continue
