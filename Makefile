@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE := --config-settings editable_mode=compat --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint format bench profile openapi clean
+.PHONY: help demo test coverage lint format docs bench profile openapi clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -48,6 +48,10 @@ lint: .venv/dev.stamp  ## every check but the tests; changes nothing
 format: .venv/dev.stamp  ## put the code in form
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
+
+docs: .venv/dev.stamp  ## the pages of docs/ as HTML in build/docs
+	@$(BIN)/python -m sphinx -n -W --keep-going -q -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
 
 openapi: .venv/dev.stamp  ## openapi.json, the form that is served, from openapi.yaml
 	@$(BIN)/python -c 'import json, pathlib, yaml; \

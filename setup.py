@@ -76,6 +76,9 @@ setup(
             "pyyaml",
             "uvloop>=0.22",  # for tests on both loops
             "docutils",
+            "sphinx>=9",
+            "furo",
+            "grimp",  # the map of docs/architecture.rst; import-linter stands on it
             "types-docutils",
             "ruff",
             "mypy>=2",

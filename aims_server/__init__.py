@@ -12,14 +12,16 @@ down; what a package offers to the others stands in its `__init__`::
     domain        figures worked out of what the platform tells; pure
     upstream      calls to the platform: decoding, breaker, retries, bulkhead, curl
     cache         kept answers: store, single flight, freshness
+    metrics       counters, gauges and histograms over all workers
     web           HTTP's plain values: requests, representations, sessions, quotas
     ratelimit     token buckets shared by the workers
-    metrics       counters, gauges and histograms over all workers
     logs          log lines
     config        settings
     errors        every failure that a client can be told
+    pages         the table of addresses that all lists are made from
     deadline      the time until which a request is answered
     mutex         locks in memory that the workers share
+    text          time stamps and whole numbers as text
     demo          a simulated platform for `aims-server demo` and the tests
 """
 

@@ -38,6 +38,7 @@ from .handlers import (
 from .http_server import ConnectionCounts, FramingGuard
 from .logs import AccessLog
 from .metrics import Metrics
+from .pages import LOGIN, PAGES
 from .ratelimit import BucketTable, RateLimiter
 from .service import AimsService
 from .upstream import (
@@ -193,11 +194,11 @@ def make_application(
     """The route table."""
     common = {"context": context}
     routes: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
-        (r"/api/login", api.LoginHandler, common),
-        (r"/api/attendance", api.AttendanceHandler, common),
-        (r"/api/all-attendance", api.AllAttendanceHandler, common),
-        (r"/api/subject-attendance", api.SubjectAttendanceHandler, common),
-        (r"/api/quiz", api.QuizHandler, common),
+        (LOGIN.path, api.LoginHandler, common),
+        *(
+            (page.path, api.page_handler(page), {**common, "page": page})
+            for page in PAGES
+        ),
         (r"/health(?:/ready)?", ops.HealthHandler, common),
         (r"/health/live", ops.LiveHandler, common),
         (
@@ -222,7 +223,7 @@ def make_application(
         routes.append((r"/demo", demo.DemoHandler, common | corner))
     return Application(
         routes,
-        default_handler_class=ops.NotFoundHandler,
+        default_handler_class=BaseHandler,
         default_handler_args=common,
         log_function=_handlers_log,
     )

@@ -21,10 +21,12 @@ of the platform's own text ever gets in.
 """
 
 import math
-from datetime import UTC, datetime
+import time
 from typing import ClassVar
 
 import msgspec
+
+from .text import utc_timestamp
 
 __all__ = [
     "ApiError",
@@ -52,7 +54,7 @@ __all__ = [
 
 
 class ApiError(Exception):
-    """A failure with a place in the contract (``api.md`` 2.4).
+    """A failure with a place in the contract (docs/contract.rst 2.4).
 
     ``retry_after`` is in seconds, or None when waiting would not help.
     """
@@ -216,10 +218,10 @@ class _ErrorBody(msgspec.Struct, rename="camel"):
 
 
 def error_body(failure: ApiError, request_id: str) -> bytes:
-    """The JSON of ``api.md`` 2.4; ``error`` and ``message`` say the same sentence,
-    because frontends written for the old backends read one or the other.
+    """The JSON of docs/contract.rst 2.4. ``error`` and ``message`` say the same because
+    frontends written for the old backends read one or the other.
     """
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = utc_timestamp(int(time.time()))
     return msgspec.json.encode(
         _ErrorBody(failure.message, failure.message, failure.code, request_id, now)
     )

@@ -4,8 +4,7 @@ Knows no HTTP.
 
 import asyncio
 import time
-from collections.abc import Coroutine
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 import msgspec
@@ -13,12 +12,9 @@ import msgspec
 from .cache import AnswerCache, Entry, Served
 from .deadline import Clock, Deadline
 from .domain import attendance as figures
-from .errors import (
-    ApiError,
-    Forbidden,
-    UpstreamError,
-    UpstreamTimeout,
-)
+from .errors import ApiError, Forbidden, UpstreamError, UpstreamTimeout
+from .pages import ALL_ATTENDANCE, ATTENDANCE, PAGES, QUIZ, SUBJECT_ATTENDANCE, Page
+from .text import utc_timestamp
 from .upstream import (
     Course,
     CourseFiles,
@@ -28,13 +24,12 @@ from .upstream import (
     pack_course_files,
     unpack_course_files,
 )
-from .web import Answer, Caller, Session, make_answer
+from .web import Answer, Caller, make_answer
 
-__all__ = ["ALL_ATTENDANCE", "ATTENDANCE", "QUIZ", "AimsService"]
+__all__ = ["AimsService"]
 
-ATTENDANCE: Final = "attendance"
-ALL_ATTENDANCE: Final = "all-attendance"
-QUIZ: Final = "quiz"
+_Loader = Callable[[Caller, Deadline, bool], Awaitable[Entry[Answer]]]
+
 _COURSE_FILES: Final = "course-files"
 # So many take about half a millisecond; fifteen such lists may come in one turn.
 _MANY_RECORDS: Final = 250
@@ -60,6 +55,11 @@ class AimsService:
         self._clock = clock
         self._wall = wall
         self._turns = SerialExecutor()
+        self._loaders: dict[str, _Loader] = {
+            ATTENDANCE.name: self._attendance,
+            ALL_ATTENDANCE.name: self._all_attendance,
+            QUIZ.name: self._quiz,
+        }
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -74,47 +74,27 @@ class AimsService:
         return await self._upstream.log_in(username, password, deadline)
 
     def prefetch(self, caller: Caller) -> None:
-        """Begin to gather the three pages a student opens after a login, if this
-        service does so at all; returns at once.
+        """Begin to gather the pages that a student opens after a login, if this service
+        does so at all; returns at once.
         """
         if not self._prefetch_on_login:
             return
-        for ask in (self.attendance, self.all_attendance, self.quiz):
-            deadline = Deadline(self._request_seconds, self._clock)
-            self._in_background(ask(caller, deadline))
+        for page in PAGES:
+            if page.prefetched:
+                deadline = Deadline(self._request_seconds, self._clock)
+                self._in_background(self.page(page, caller, deadline))
 
-    async def attendance(
-        self, caller: Caller, deadline: Deadline, *, fresh: bool = False
+    async def page(
+        self, page: Page, caller: Caller, deadline: Deadline, *, fresh: bool = False
     ) -> Served[Answer]:
-        """The summary per course (``api.md`` 2.1), from the course files alone."""
-        session = caller.session
-
-        async def fill(within: Deadline) -> Entry[Answer]:
-            files, made_at = await self._files(caller, within, fresh=fresh)
-            answer = await make_answer(msgspec.json.encode(figures.attendance(files)))
-            return self.answer_cache.new_answer(session, answer, made_at=made_at)
-
+        """A page without parameters; with ``fresh`` a kept one only if it is new."""
+        load = self._loaders[page.name]
         return await self.answer_cache.answer(
-            ATTENDANCE, session, fill, deadline, fresh=fresh
-        )
-
-    async def all_attendance(
-        self, caller: Caller, deadline: Deadline, *, fresh: bool = False
-    ) -> Served[Answer]:
-        """Every subject, day by day (``api.md`` 2.2), in two round trips."""
-        session = caller.session
-
-        async def fill(within: Deadline) -> Entry[Answer]:
-            files, _ = await self._files(caller, within, fresh=fresh)
-            days = await self._every_subject(caller, files, within)
-            page = figures.all_attendance(files, days, self._timestamp())
-            answer = await make_answer(msgspec.json.encode(page))
-            return self.answer_cache.new_answer(
-                session, answer, complete=not page.incomplete
-            )
-
-        return await self.answer_cache.answer(
-            ALL_ATTENDANCE, session, fill, deadline, fresh=fresh
+            page.resource,
+            caller.session,
+            lambda within: load(caller, within, fresh),
+            deadline,
+            fresh=fresh,
         )
 
     async def subject_attendance(
@@ -127,7 +107,7 @@ class AimsService:
         *,
         fresh: bool = False,
     ) -> Served[Answer]:
-        """One subject, day by day (``api.md`` 2.3).
+        """One subject, day by day (docs/contract.rst 2.3).
 
         Raises :class:`Forbidden` for any student but the token's own.
         """
@@ -147,24 +127,9 @@ class AimsService:
             answer = await make_answer(msgspec.json.encode(page))
             return self.answer_cache.new_answer(session, answer)
 
-        resource = f"subject/{cf_id}/{subject}"
+        resource = f"{SUBJECT_ATTENDANCE.resource}/{cf_id}/{subject}"
         return await self.answer_cache.answer(
             resource, session, fill, deadline, fresh=fresh
-        )
-
-    async def quiz(
-        self, caller: Caller, deadline: Deadline, *, fresh: bool = False
-    ) -> Served[Answer]:
-        """The platform's evaluated quizzes, unchanged."""
-        session = caller.session
-
-        async def fill(within: Deadline) -> Entry[Answer]:
-            body = await self._upstream.quizzes(caller.token, within)
-            session.verified = True
-            return self.answer_cache.new_answer(session, await make_answer(body))
-
-        return await self.answer_cache.answer(
-            QUIZ, session, fill, deadline, fresh=fresh
         )
 
     async def close(self) -> None:
@@ -172,6 +137,32 @@ class AimsService:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
+
+    async def _attendance(
+        self, caller: Caller, deadline: Deadline, fresh: bool
+    ) -> Entry[Answer]:
+        """The summary per course, from the course files alone."""
+        files, made_at = await self._files(caller, deadline, fresh=fresh)
+        answer = await make_answer(msgspec.json.encode(figures.attendance(files)))
+        return self.answer_cache.new_answer(caller.session, answer, made_at=made_at)
+
+    async def _all_attendance(
+        self, caller: Caller, deadline: Deadline, fresh: bool
+    ) -> Entry[Answer]:
+        """Every subject, day by day, in two round trips."""
+        files, _ = await self._files(caller, deadline, fresh=fresh)
+        days = await self._every_subject(caller, files, deadline)
+        page = figures.all_attendance(files, days, self._timestamp())
+        answer = await make_answer(msgspec.json.encode(page))
+        return self.answer_cache.new_answer(
+            caller.session, answer, complete=not page.incomplete
+        )
+
+    async def _quiz(self, caller: Caller, deadline: Deadline, _: bool) -> Entry[Answer]:
+        """The platform's evaluated quizzes, unchanged."""
+        body = await self._upstream.quizzes(caller.token, deadline)
+        caller.session.verify(None)
+        return self.answer_cache.new_answer(caller.session, await make_answer(body))
 
     async def _files(
         self, caller: Caller, deadline: Deadline, *, fresh: bool
@@ -181,7 +172,7 @@ class AimsService:
 
         async def fill(within: Deadline) -> Entry[bytes]:
             files = await self._upstream.course_files(caller.token, within)
-            _claim(session, files)
+            session.verify(files.student_id)
             return self.answer_cache.new_intermediate(session, pack_course_files(files))
 
         served = await self.answer_cache.intermediate(
@@ -213,14 +204,13 @@ class AimsService:
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
     ) -> figures.SubjectDays:
         cards = await self._upstream.cards(caller.token, student_id, cf_id, deadline)
-        caller.session.verified = True
+        caller.session.verify(student_id)
         if len(cards) < _MANY_RECORDS:
             return figures.subject_days(cards)
         return await self._turns.run(lambda: figures.subject_days(cards))
 
     def _timestamp(self) -> str:
-        now = datetime.fromtimestamp(self._wall(), UTC)
-        return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return utc_timestamp(int(self._wall()))
 
     def _in_background(self, work: Coroutine[Any, Any, Served[Answer]]) -> None:
         async def run() -> None:
@@ -233,15 +223,6 @@ class AimsService:
         task = asyncio.create_task(run())
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-def _claim(session: Session, files: CourseFiles) -> None:
-    """Hold the platform to the token: its answer must be about the token's student."""
-    if session.student_id is None:
-        session.student_id = files.student_id
-    elif files.student_id not in (None, session.student_id):
-        raise UpstreamError
-    session.verified = True
 
 
 def _worst(failures: list[UpstreamError]) -> UpstreamError:

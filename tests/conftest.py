@@ -28,6 +28,12 @@ from aims_server.logs.handlers import AccessLog, configure_logging
 from aims_server.metrics.recorder import Metrics
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Look for examples in the package's docstrings, not in the tests' helpers."""
+    name = collection_path.name
+    return True if name.endswith(".py") and not name.startswith("test_") else None
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is marked ``both_loops`` on each loop that a worker may have."""
     if metafunc.definition.get_closest_marker("both_loops"):

@@ -23,7 +23,7 @@ from aims_server.errors import (
     retry_after_header,
 )
 
-CONTRACT = {  # api.md 2.4
+CONTRACT = {  # docs/contract.rst 2.4
     "invalid_request": 400,
     "unauthorized": 401,
     "forbidden": 403,

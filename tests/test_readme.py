@@ -29,23 +29,6 @@ def section(readme: nodes.document, title: str) -> nodes.section:
     return found
 
 
-def rows(part: nodes.section) -> list[tuple[str, ...]]:
-    """The cells of the first table in a section, without its head."""
-    body = next(part.findall(nodes.tbody))
-    return [
-        tuple(entry.astext() for entry in row.findall(nodes.entry))
-        for row in body.findall(nodes.row)
-    ]
-
-
-def test_the_settings_are_the_services_own(readme):
-    """Every variable in order, with its default and its meaning, and no other."""
-    assert rows(section(readme, "Settings")) == [
-        (variable.name, variable.default or "(none)", variable.meaning)
-        for variable in VARIABLES
-    ]
-
-
 def test_every_endpoint_is_named(readme):
     """The table and the document have the same paths."""
     shown = section(readme, "Endpoints").astext()

@@ -69,7 +69,7 @@ class AnswerCache:
         wall: Clock = time.time,
     ) -> None:
         self._answers = answers
-        self._ingredients = intermediates
+        self._intermediates = intermediates
         self._lifetimes = lifetimes
         self._observer = observer
         self._clock = clock
@@ -101,24 +101,22 @@ class AnswerCache:
         fresh: bool,
     ) -> Served[bytes]:
         """The like for what answers are made of."""
-        through = self._ingredients
+        through = self._intermediates
         return await self._read(through, resource, session, fill, deadline, fresh)
 
     def get_fresh(
-        self, resource: str, session: Session, now: float
+        self, resource: str, session: Session, now: float, *, fresh: bool
     ) -> Entry[Answer] | None:
-        """The fresh answer, without waiting; None says nothing of why.
+        """What `answer` would give as a HIT, without waiting; None says nothing of why.
 
         Tells no observer: whoever serves it does.
         """
-        entry = self._answers.peek(session.resource_key(resource), session.owner, now)
+        entry = self._answers.peek(
+            session.resource_key(resource), session.owner, now, self._max_age(fresh)
+        )
         if entry is not None:
-            session.verified = True
+            session.verify(None)
         return entry
-
-    def too_old(self, entry: Entry[Answer], now: float) -> bool:
-        """Whether a client that asks for a fresh answer gets a new one for this."""
-        return now - entry.made_at > self._lifetimes.floor
 
     def new_answer(
         self,
@@ -185,7 +183,7 @@ class AnswerCache:
                 session.owner,
                 vouched,
                 deadline,
-                max_age=self._lifetimes.floor if fresh else None,
+                max_age=self._max_age(fresh),
             )
             outcome = served.outcome
         except TimeoutError:
@@ -197,8 +195,14 @@ class AnswerCache:
         finally:
             self._observer.lookup(resource.partition("/")[0], outcome.value)
         # Whatever is kept under this token's key was once given to this token.
-        session.verified = True
+        session.verify(None)
         return served
+
+    def _max_age(self, fresh: bool) -> float | None:
+        """The floor: how old a kept answer may be for a client that asks for a fresh
+        one.
+        """
+        return self._lifetimes.floor if fresh else None
 
     def _token_end(self, session: Session) -> float:
         """When the token ends by its own claim, on the monotonic clock."""

@@ -78,10 +78,23 @@ class ReadThrough(Generic[V]):
         self._on_refresh_error = on_refresh_error
         self._clock = clock
 
-    def peek(self, key: bytes, owner: Hashable, now: float) -> Entry[V] | None:
-        """The fresh entry at once, counted as a HIT; None counts for nothing."""
+    def peek(
+        self,
+        key: bytes,
+        owner: Hashable,
+        now: float,
+        max_age: float | None = None,
+    ) -> Entry[V] | None:
+        """The entry that `get` would give as a HIT, counted as one; None counts for
+        nothing.
+        """
         entry = self._store.get(key)
-        if entry is None or now >= entry.fresh_until or entry.owner != owner:
+        if (
+            entry is None
+            or now >= entry.fresh_until
+            or entry.owner != owner
+            or not _is_within(max_age, entry, now)
+        ):
             return None
         self._on_lookup(Outcome.HIT)
         return entry
@@ -103,7 +116,7 @@ class ReadThrough(Generic[V]):
         """
         now = self._clock()
         entry = self._find(key, owner, now)
-        if entry is not None and (max_age is None or now - entry.made_at <= max_age):
+        if entry is not None and _is_within(max_age, entry, now):
             if now < entry.fresh_until:
                 return self._served(entry, Outcome.HIT)
             self.refresh(key, owner, fill)
@@ -166,3 +179,7 @@ class ReadThrough(Generic[V]):
     def _served(self, entry: Entry[V], outcome: Outcome) -> Served[V]:
         self._on_lookup(outcome)
         return Served(entry, outcome)
+
+
+def _is_within(max_age: float | None, entry: Entry[V], now: float) -> bool:
+    return max_age is None or now - entry.made_at <= max_age

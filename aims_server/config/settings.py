@@ -1,8 +1,8 @@
 """The settings: one table of variables, read from a mapping and checked as a whole.
 
 Each field of `Settings` carries its variable's name, meaning and parser; whatever else
-speaks about settings (the example file, the README, `aims-server check`) is made from
-that table or tested against it.
+speaks about settings (the example file, docs/operations.rst, `aims-server check`) is
+made from that table or tested against it.
 
 An empty value means the default, so that ``METRICS_TOKEN=`` in a file is no fault.
 """

@@ -39,13 +39,13 @@ class College(Enrolment):
     def course_files(
         self, student: Student, switches: Switches = ASSUMED
     ) -> list[dict[str, Any]]:
-        """Return the rows of upstream.md 2.2 with attendance, Total row and all."""
+        """Return the rows of docs/platform.rst 2.2, with the summary and Total row."""
         return course_rows(self, student, switches)
 
     def cards(
         self, student: Student, cf_id: int, switches: Switches = ASSUMED
     ) -> list[dict[str, Any]]:
-        """Return the student's records of a course (upstream.md 2.3), ascending.
+        """Return the student's records of a course (docs/platform.rst 2.3), ascending.
 
         Their counts are the truth that every total must equal. Empty for a course
         that is not the student's.

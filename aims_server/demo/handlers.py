@@ -119,7 +119,7 @@ class PlatformHandler(RequestHandler):
 
 
 class Authenticate(PlatformHandler):
-    """POST /admin/authenticate (upstream.md 2.1)."""
+    """POST /admin/authenticate (docs/platform.rst 2.1)."""
 
     async def post(self) -> None:
         """Log a student in."""
@@ -132,7 +132,7 @@ class Authenticate(PlatformHandler):
 
 
 class CourseFiles(PlatformHandler):
-    """GET /custom/getCFMappedWithStudentID (upstream.md 2.2)."""
+    """GET /custom/getCFMappedWithStudentID (docs/platform.rst 2.2)."""
 
     async def get(self) -> None:
         """Return the token's courses."""
@@ -143,7 +143,7 @@ class CourseFiles(PlatformHandler):
 
 
 class Cards(PlatformHandler):
-    """GET and PATCH /cards (upstream.md 2.3, 2.6)."""
+    """GET and PATCH /cards (docs/platform.rst 2.3, 2.6)."""
 
     async def get(self) -> None:
         """Return attendance records; the token may stand in the URL."""
@@ -169,7 +169,7 @@ class Cards(PlatformHandler):
 
 
 class Quizzes(PlatformHandler):
-    """GET /custom/myEvaluatedQuizzes (upstream.md 2.4)."""
+    """GET /custom/myEvaluatedQuizzes (docs/platform.rst 2.4)."""
 
     async def get(self) -> None:
         """Return the token's evaluated quizzes."""
@@ -177,7 +177,7 @@ class Quizzes(PlatformHandler):
 
 
 class Schedule(PlatformHandler):
-    """GET /custom/getMyScheduleStudent (upstream.md 2.5)."""
+    """GET /custom/getMyScheduleStudent (docs/platform.rst 2.5)."""
 
     async def get(self) -> None:
         """Return the month's timetable."""
@@ -185,7 +185,7 @@ class Schedule(PlatformHandler):
 
 
 class ForgotPassword(PlatformHandler):
-    """PATCH /forgotpassword (upstream.md 2.7)."""
+    """PATCH /forgotpassword (docs/platform.rst 2.7)."""
 
     async def patch(self) -> None:
         """Pretend to send a link."""

@@ -1,4 +1,4 @@
-"""Login, quizzes and schedule in the platform's shapes (upstream.md 2.1, 2.4, 2.5)."""
+"""Login, quizzes and schedule as the platform sends them (docs/platform.rst 2)."""
 
 from calendar import monthrange
 from datetime import date

@@ -1,4 +1,4 @@
-"""Rows in the platform's own shapes: course files and cards (upstream.md 2.2, 2.3)."""
+"""Course files and cards as the platform sends them (docs/platform.rst 2.2, 2.3)."""
 
 from collections import Counter
 from random import Random

@@ -10,7 +10,7 @@ BadToken = Literal["401", "403", "200", "400"]
 
 
 class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every value is an assumption; upstream.md 9 says which facts are missing."""
+    """Every value is an assumption: see what is not known in docs/platform.rst 9."""
 
     wrong_password_status: int = 401
     wrong_password_msg: str = "Invalid username or password"
@@ -19,6 +19,9 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     bad_token: BadToken = "401"
     """401 and 403 in JSON; 200 with ``{"status":0,…}``; 400 with ``{"error":…}``."""
+
+    answers_for: int | None = None
+    """The student (by id) whose data every good token is given, whoever it names."""
 
     required_origin: str | None = None
     """The `Origin` without which authenticate answers 403."""

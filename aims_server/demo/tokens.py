@@ -8,7 +8,7 @@ import msgspec
 __all__ = ["ISSUER", "LIFE_SECONDS", "Claims", "sign", "verify"]
 
 LIFE_SECONDS = 60_480_000
-"""700 days, as all five tokens that were seen (upstream.md 4)."""
+"""700 days, as all five tokens that were seen (docs/platform.rst 4)."""
 
 ISSUER = "https://platform.example.invalid/api/v1/admin/authenticate"
 

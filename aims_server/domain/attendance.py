@@ -1,6 +1,7 @@
 """A student's figures, computed from the models: pure, and in the contract's words.
 
-The pages are `api.md` 2.1 to 2.3 key by key; `msgspec.json.encode` makes them JSON.
+The pages are docs/contract.rst 2.1 to 2.3, key by key; `msgspec.json.encode` makes them
+JSON.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,7 +39,7 @@ class CourseAttendance(Struct, frozen=True, gc=False, rename="camel"):
 
 
 class Attendance(Struct, frozen=True, gc=False, rename="camel"):
-    """The summary page (`api.md` 2.1)."""
+    """The summary page (docs/contract.rst 2.1)."""
 
     daily_attendance: tuple[CourseAttendance, ...]
     total_present: int
@@ -62,7 +63,7 @@ class Subject(Struct, frozen=True, gc=False, rename="camel"):
 
 
 class AllAttendance(Struct, frozen=True, gc=False, rename="camel"):
-    """The all-subjects page (`api.md` 2.2)."""
+    """The all-subjects page (docs/contract.rst 2.2)."""
 
     student_id: int | None
     total_present_all_subjects: int
@@ -75,7 +76,7 @@ class AllAttendance(Struct, frozen=True, gc=False, rename="camel"):
 
 
 class SubjectAttendance(Struct, frozen=True, gc=False, rename="camel"):
-    """The one-subject page (`api.md` 2.3)."""
+    """The one-subject page (docs/contract.rst 2.3)."""
 
     subject: str
     student_id: int

@@ -1,6 +1,7 @@
 """One subject's records as counted days: which day a record belongs to, and its tally.
 
-Pure, and in the contract's words: a day here is an entry of `daily` in `api.md` 2.2.
+Pure, and in the contract's words: a day here is an entry of `daily` in
+docs/contract.rst 2.2.
 """
 
 import re

@@ -1,9 +1,12 @@
-"""The frontend's endpoints: log in, and the three pages of a student."""
+"""The frontend's endpoints: log in, and the pages of a student."""
 
 import asyncio
 import time
-from typing import ClassVar, Final
+from typing import Final, TypeVar
 
+import msgspec
+
+from ..pages import LOGIN, Page
 from ..upstream import LoginAnswer
 from ..web import (
     Caller,
@@ -14,43 +17,24 @@ from ..web import (
     checked_body_token,
     form_object,
     json_object,
+    json_response,
     query_object,
     wants_fresh,
 )
-from .base import BaseHandler
+from .base import BaseHandler, HandlerContext
 
-__all__ = [
-    "AllAttendanceHandler",
-    "AttendanceHandler",
-    "LoginHandler",
-    "QuizHandler",
-    "SubjectAttendanceHandler",
-]
+__all__ = ["LoginHandler", "PageHandler", "SubjectHandler", "page_handler"]
 
+
+Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 _SUBJECT_FIELDS: Final[tuple[str, ...]] = ("subject", "studentId", "cfId")
-
-
-class _StudentHandler(BaseHandler):
-    """A page of one student, for whoever holds the student's token."""
-
-    methods: ClassVar[tuple[str, ...]] = ("GET",)
-
-    def caller(self) -> Caller:
-        """The bearer of the request's token."""
-        return self.admitted(bearer_token(self.request.headers.get("Authorization")))
-
-    @property
-    def fresh(self) -> bool:
-        """Whether the client will not take a kept answer."""
-        return wants_fresh(self.request.headers.get("Cache-Control"))
 
 
 class LoginHandler(BaseHandler):
     """POST /api/login."""
 
-    route = "login"
-    methods = ("POST",)
+    endpoint = LOGIN
     _call: "asyncio.Future[LoginAnswer] | None" = None
 
     async def post(self) -> None:
@@ -70,7 +54,7 @@ class LoginHandler(BaseHandler):
             return
         answer = self._call.result()
         self.upstream_seconds = time.monotonic() - began
-        self.send_json(answer.status, answer.body)
+        self.send(json_response(answer.status, answer.body))
         if answer.token is not None:
             self.service.prefetch(self.context.sessions.caller(answer.token))
 
@@ -80,55 +64,60 @@ class LoginHandler(BaseHandler):
             self._call.cancel()
 
 
-class AttendanceHandler(_StudentHandler):
-    """GET and POST /api/attendance."""
+class _StudentHandler(BaseHandler):
+    """A page of one student, for whoever holds the student's token."""
 
-    route = "attendance"
-    methods = ("GET", "POST")
+    endpoint: Page
+
+    def initialize(self, context: HandlerContext, page: Page | None = None) -> None:
+        """``page`` is the row of the table that this request is for."""
+        super().initialize(context)
+        if page is not None:
+            self.endpoint = page
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the client will not take a kept answer."""
+        return wants_fresh(self.request.headers.get("Cache-Control"))
+
+    def bearer(self) -> Caller:
+        """The caller by the token in the request's header."""
+        return self.admitted(bearer_token(self.request.headers.get("Authorization")))
+
+    def body_as(self, shape: type[Shape]) -> Shape:
+        """The request's body as an object of this shape."""
+        content_type = self.request.headers.get("Content-Type")
+        return json_object(self.request.body, content_type, shape)
+
+
+class PageHandler(_StudentHandler):
+    """A page without parameters."""
 
     async def get(self) -> None:
-        """The summary for the bearer."""
-        await self._answer(self.caller())
+        """The page for the bearer of the token."""
+        await self._answer(self.bearer())
 
     async def post(self) -> None:
-        """The summary for the token in the body."""
-        request = json_object(
-            self.request.body, self.request.headers.get("Content-Type"), TokenRequest
-        )
-        await self._answer(self.admitted(checked_body_token(request.token)))
+        """The page for the token in the body."""
+        token = self.body_as(TokenRequest).token
+        await self._answer(self.admitted(checked_body_token(token)))
 
     async def _answer(self, caller: Caller) -> None:
         began = time.monotonic()
         self.send_answer(
-            await self.service.attendance(caller, self.deadline, fresh=self.fresh),
+            await self.service.page(
+                self.endpoint, caller, self.deadline, fresh=self.fresh
+            ),
             began,
         )
 
 
-class AllAttendanceHandler(_StudentHandler):
-    """GET /api/all-attendance."""
-
-    route = "all-attendance"
-
-    async def get(self) -> None:
-        """Every subject, day by day."""
-        began = time.monotonic()
-        caller = self.caller()
-        self.send_answer(
-            await self.service.all_attendance(caller, self.deadline, fresh=self.fresh),
-            began,
-        )
-
-
-class SubjectAttendanceHandler(_StudentHandler):
-    """GET and POST /api/subject-attendance."""
-
-    route = "subject-attendance"
-    methods = ("GET", "POST")
+class SubjectHandler(_StudentHandler):
+    """/api/subject-attendance: one subject, named in the query or in the body."""
 
     async def get(self) -> None:
         """One subject, named in the query."""
-        caller = self.caller()
+        caller = self.bearer()
         fields = {
             name: self.get_query_argument(name)
             for name in _SUBJECT_FIELDS
@@ -138,9 +127,7 @@ class SubjectAttendanceHandler(_StudentHandler):
 
     async def post(self) -> None:
         """One subject, named in the body."""
-        request = json_object(
-            self.request.body, self.request.headers.get("Content-Type"), SubjectRequest
-        )
+        request = self.body_as(SubjectRequest)
         await self._answer(self.admitted(checked_body_token(request.token)), request)
 
     async def _answer(self, caller: Caller, request: SubjectRequest) -> None:
@@ -159,15 +146,6 @@ class SubjectAttendanceHandler(_StudentHandler):
         )
 
 
-class QuizHandler(_StudentHandler):
-    """GET /api/quiz."""
-
-    route = "quiz"
-
-    async def get(self) -> None:
-        """The platform's evaluated quizzes, unchanged."""
-        began = time.monotonic()
-        caller = self.caller()
-        self.send_answer(
-            await self.service.quiz(caller, self.deadline, fresh=self.fresh), began
-        )
+def page_handler(page: Page) -> type[_StudentHandler]:
+    """Who answers for a page."""
+    return SubjectHandler if page.parameters else PageHandler

@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import ClassVar
 
 import msgspec
 from tornado.httputil import HTTPServerRequest
@@ -22,10 +21,10 @@ from ..errors import (
     MethodNotAllowed,
     NotFound,
     RateLimited,
-    error_body,
 )
 from ..logs import AccessLog, current_request_id
 from ..metrics import Metrics
+from ..pages import NOT_FOUND, Endpoint
 from ..service import AimsService
 from ..web import (
     Answer,
@@ -33,10 +32,13 @@ from ..web import (
     CorsPolicy,
     Quota,
     RequestLimits,
+    Response,
     SessionReader,
     check_body,
     client_address,
-    matches,
+    common_headers,
+    error_response,
+    negotiate,
     request_id,
     server_timing,
 )
@@ -63,14 +65,11 @@ class HandlerContext(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BaseHandler(RequestHandler):
-    """One request. ``route`` labels it in metrics and logs; a ``quiet`` one is logged
-    at DEBUG only; ``limited`` ones count against the client's address.
+    """One request to an ``endpoint``, its row in the table of pages; of itself this
+    class answers for every path that has none.
     """
 
-    route: ClassVar[str] = "not-found"
-    quiet: ClassVar[bool] = False
-    limited: ClassVar[bool] = True
-    methods: ClassVar[tuple[str, ...]] = ()
+    endpoint: Endpoint = NOT_FOUND
 
     def initialize(self, context: HandlerContext) -> None:
         """Begin to count here: for a 405 Tornado never calls ``prepare``."""
@@ -84,30 +83,38 @@ class BaseHandler(RequestHandler):
         self.cache_outcome: str | None = None
         self.upstream_seconds: float | None = None
         self.error_code: str | None = None
-        # Bodies are read by requests.py: Tornado's own parsing would answer a broken
-        # form before any policy is asked, in words of its own.
+        # Bodies are read by web.request_parsing: Tornado's own parsing would answer a
+        # broken form before any policy is asked, in words of its own.
         self.request._parse_body = _nothing  # type: ignore[method-assign]  # see above
         context.metrics.request_started()
 
     def prepare(self) -> None:
         """Apply the policies that hold for every endpoint."""
-        if self.limited:
+        if self.endpoint.limited:
             self.quota = self.context.limits.by_address(self.address)
             self.quota.check()
         headers = self.request.headers
         check_body(self.request.body, headers.get("Content-Encoding"))
+        if self.endpoint is NOT_FOUND:
+            raise NotFound
+        if self.request.method not in self.allowed:
+            raise MethodNotAllowed(self.allowed)
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The methods of ``Allow``."""
+        return (*self.endpoint.methods, "OPTIONS")
 
     def set_default_headers(self) -> None:
-        """Name no server, allow no sniffing."""
+        """Name no server; ``finish`` adds the others, whatever happens in between."""
         self.clear_header("Server")
-        self.set_header("X-Content-Type-Options", "nosniff")
 
     def options(self) -> None:
         """Answer a CORS preflight; a stranger's gets no permission."""
         origin = self.request.headers.get("Origin")
-        for name, value in self.context.cors.preflight(origin, self.methods):
+        for name, value in self.context.cors.preflight(origin, self.endpoint.methods):
             self.set_header(name, value)
-        self.set_header("Allow", ", ".join((*self.methods, "OPTIONS")))
+        self.set_header("Allow", ", ".join(self.allowed))
         self.clear_header("Content-Type")
         self.set_status(204)
 
@@ -120,32 +127,39 @@ class BaseHandler(RequestHandler):
         self.quota.check()
         return caller
 
-    def send_json(self, status: int, body: bytes) -> None:
-        """Write ready JSON bytes that nobody may keep."""
-        self.set_status(status)
-        self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.set_header("Cache-Control", "no-store")
-        self.write(body)
+    def send(self, response: Response) -> None:
+        """Write an answer as it was composed."""
+        self.set_status(response.status)
+        for name, value in response.headers:
+            self.set_header(name, value)
+        if response.body:
+            self.write(response.body)
+
+    def send_negotiated(self, answer: Answer, *more: tuple[str, str]) -> None:
+        """Write the form of an answer that the request gets, with ``more`` headers; or
+        304 when the client has it already.
+        """
+        asked = self.request.headers
+        status, variant = negotiate(
+            answer,
+            self.request.method or "",
+            asked.get("Accept-Encoding"),
+            asked.get("If-None-Match"),
+        )
+        unchanged = status == 304
+        headers = variant.unchanged_headers if unchanged else variant.headers
+        self.send(
+            Response(status, (*headers, *more), b"" if unchanged else variant.body)
+        )
 
     def send_answer(self, served: Served[Answer], began: float) -> None:
-        """Write a student's answer, or 304 when the client has it already."""
+        """Write a student's answer; ``began`` is when it was asked for."""
         self.cache_outcome = served.outcome.value
         if self.cache_outcome in ("MISS", "PENDING"):
             self.upstream_seconds = time.monotonic() - began
-        headers = self.request.headers
-        variant = served.entry.value.variant(headers.get("Accept-Encoding"))
-        unchanged = self.request.method == "GET" and matches(
-            headers.get("If-None-Match"), variant
-        )
-        for name, value in (
-            *(variant.unchanged_headers if unchanged else variant.headers),
-            *freshness_headers(served.entry, self.cache_outcome, self.context.clock()),
-        ):
-            self.set_header(name, value)
-        if unchanged:
-            self.set_status(304)
-        else:
-            self.write(variant.body)
+        now = self.context.clock()
+        freshness = freshness_headers(served.entry, self.cache_outcome, now)
+        self.send_negotiated(served.entry.value, *freshness)
 
     # -- the way out ------------------------------------------------------
 
@@ -153,26 +167,23 @@ class BaseHandler(RequestHandler):
         self, chunk: bytes | None = None
     ) -> "object":
         """Add what every answer carries, success and failure alike."""
-        self.set_header("X-Request-Id", self.request_id)
-        for name, value in self.context.cors.headers(
-            self.request.headers.get("Origin")
-        ):
+        timing = (
+            server_timing(
+                self.request.request_time(), self.cache_outcome, self.upstream_seconds
+            )
+            if self.endpoint.limited
+            else None
+        )
+        cors = self.context.cors.headers(self.request.headers.get("Origin"))
+        for name, value in common_headers(self.request_id, cors, self.quota, timing):
             self.set_header(name, value)
         if "Vary" not in self._headers:
             self.set_header("Vary", "Origin")
-        if self.quota is not None:
-            for name, value in self.quota.headers():
-                self.set_header(name, value)
-        if self.limited:
-            timing = server_timing(
-                self.request.request_time(), self.cache_outcome, self.upstream_seconds
-            )
-            self.set_header("Server-Timing", timing)
         if not self._finished:
             # Before the client can know of it: sending wakes the client, often on this
             # CPU, and a worker killed just then would not have counted what it served.
             self.context.metrics.request_finished(
-                self.route,
+                self.endpoint.name,
                 self.request.method or "",
                 self.get_status(),
                 self.request.request_time(),
@@ -191,9 +202,7 @@ class BaseHandler(RequestHandler):
         self.error_code = failure.code
         if isinstance(failure, RateLimited):
             self.context.metrics.limited(failure.kind)
-        for name, value in failure.headers():
-            self.set_header(name, value)
-        self.send_json(failure.status, error_body(failure, self.request_id))
+        self.send(error_response(failure, self.request_id))
         self.finish()
 
     def log_exception(
@@ -204,13 +213,13 @@ class BaseHandler(RequestHandler):
     ) -> None:
         """Expected failures have their access line; only our own faults say more."""
         if isinstance(self._failure(value), InternalError):
-            _log.error("Unexpected failure in %s", self.route, exc_info=value)
+            _log.error("Unexpected failure in %s", self.endpoint.name, exc_info=value)
 
     def on_finish(self) -> None:
         """One access line for every request, whatever its end."""
         request = self.request
         self.context.access_log.write(
-            route=self.route,
+            route=self.endpoint.name,
             method=request.method or "",
             path=request.path,
             status=self.get_status(),
@@ -220,7 +229,7 @@ class BaseHandler(RequestHandler):
             cache=self.cache_outcome,
             upstream_seconds=self.upstream_seconds,
             code=self.error_code,
-            quiet=self.quiet,
+            quiet=self.endpoint.quiet,
         )
 
     def _failure(self, fault: BaseException | None) -> ApiError:
@@ -228,7 +237,7 @@ class BaseHandler(RequestHandler):
             return fault
         if isinstance(fault, HTTPError):
             if fault.status_code == 405:
-                return MethodNotAllowed((*self.methods, "OPTIONS"))
+                return MethodNotAllowed(self.allowed)
             if fault.status_code == 404:
                 return NotFound()
             if fault.status_code < 500:

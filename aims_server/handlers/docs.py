@@ -6,7 +6,6 @@ load nothing from anywhere else.
 
 import asyncio
 import gzip
-import hashlib
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
@@ -14,22 +13,23 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import NotFound
-from ..web import (
-    Answer,
-    Variant,
-    header_lines,
-    load_openapi,
-    matches,
-)
+from ..pages import DOCS, OPENAPI
+from ..web import Answer, digest_of, load_openapi, make_variant
 from .base import BaseHandler
 
 __all__ = ["DocsHandler", "OpenApiHandler"]
 
-_VARY: Final = "Origin, Accept-Encoding"
 # Swagger UI draws its icons from data: URLs and asks for no other exception.
 _CONTENT_SECURITY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+_LASTING: Final = (
+    ("Vary", "Origin, Accept-Encoding"),
+    ("Cache-Control", "no-cache"),
+    ("Content-Security-Policy", _CONTENT_SECURITY),
+    ("Referrer-Policy", "no-referrer"),
 )
 
 # All addresses are relative, so that the page works behind a proxy's prefix too.
@@ -89,59 +89,33 @@ def _answer(path: str) -> Answer:
     """One file with its gzip form: read and compressed when it is first asked for."""
     media_type, load = _FILES[path]
     body = load()
-    digest = hashlib.blake2b(body, digest_size=12).hexdigest()
-
-    def variant(body: bytes, etag: str, *encoding: tuple[str, str]) -> Variant:
-        headers = (
-            ("Content-Type", f"{media_type}; charset=utf-8"),
-            ("Content-Length", str(len(body))),
-            ("ETag", etag),
-            ("Vary", _VARY),
-            ("Cache-Control", "no-cache"),
-            ("Content-Security-Policy", _CONTENT_SECURITY),
-            ("Referrer-Policy", "no-referrer"),
-            *encoding,
-        )
-        return Variant(body, etag, headers, header_lines(headers))
-
+    digest = digest_of(body)
+    content_type = ("Content-Type", f"{media_type}; charset=utf-8")
+    packed = gzip.compress(body, mtime=0)
     return Answer(
-        variant(body, f'W/"{digest}"'),
-        variant(
-            gzip.compress(body, mtime=0),
-            f'W/"{digest}-gzip"',
-            ("Content-Encoding", "gzip"),
-        ),
+        make_variant(body, digest, content_type, _LASTING),
+        make_variant(packed, digest, content_type, _LASTING, packed=True),
     )
 
 
 class _FileHandler(BaseHandler):
     """Files that are the same for everybody."""
 
-    methods = ("GET",)
-
     async def get(self) -> None:
         """Write the file of this path, or 304 when the client has it already."""
         if self.request.path not in _FILES:
             raise NotFound
         # In a thread, because the largest takes long to compress.
-        answer = await asyncio.to_thread(_answer, self.request.path)
-        headers = self.request.headers
-        variant = answer.variant(headers.get("Accept-Encoding"))
-        for header, value in variant.headers:
-            self.set_header(header, value)
-        if matches(headers.get("If-None-Match"), variant):
-            self.set_status(304)
-            return
-        self.write(variant.body)
+        self.send_negotiated(await asyncio.to_thread(_answer, self.request.path))
 
 
 class OpenApiHandler(_FileHandler):
     """GET /openapi.json."""
 
-    route = "openapi"
+    endpoint = OPENAPI
 
 
 class DocsHandler(_FileHandler):
     """GET /docs, and under it the files of its page."""
 
-    route = "docs"
+    endpoint = DOCS

@@ -1,5 +1,5 @@
-"""The second front door: a kept, fresh page goes out as ready bytes, past the web
-framework. Same policies, same headers, same line in the log as a handler's answer.
+"""The fast path: a kept, fresh page goes out as ready bytes, past the web framework.
+Same policies, same headers, same line in the log as a handler's answer.
 """
 
 import time
@@ -8,21 +8,20 @@ from typing import Final
 
 from tornado.httputil import format_timestamp
 
-from ..cache import Entry, freshness_headers
+from ..cache import freshness_headers
 from ..errors import ApiError
-from ..service import ALL_ATTENDANCE, ATTENDANCE, QUIZ
+from ..pages import PAGES
 from ..web import (
-    Answer,
-    Session,
     TokenRequest,
     Variant,
     bearer_token,
     check_body,
     checked_body_token,
     client_address,
+    common_headers,
     header_lines,
     json_object,
-    matches,
+    negotiate,
     parse_simple_request,
     request_id,
     server_timing,
@@ -32,12 +31,9 @@ from .base import HandlerContext
 
 __all__ = ["FastPath"]
 
-# Pages, with what each is called in the cache, the metrics and the log.
+# Found by method and path.
 _PAGES: Final = {
-    ("GET", "/api/attendance"): ATTENDANCE,
-    ("POST", "/api/attendance"): ATTENDANCE,
-    ("GET", "/api/all-attendance"): ALL_ATTENDANCE,
-    ("GET", "/api/quiz"): QUIZ,
+    (method, page.path): page for page in PAGES if page.fast for method in page.methods
 }
 _OK: Final = "HTTP/1.1 200 OK\r\n"
 _NOT_MODIFIED: Final = "HTTP/1.1 304 Not Modified\r\n"
@@ -53,7 +49,7 @@ class FastPath:
     """
 
     def __init__(self, context: HandlerContext) -> None:
-        self._desk = context
+        self._context = context
         self._second = 0
         self._end = ""
 
@@ -71,10 +67,10 @@ class FastPath:
         if plain is None:
             return None
         method, path, headers, body = plain
-        resource = _PAGES.get((method, path))
-        if resource is None:
+        page = _PAGES.get((method, path))
+        if page is None:
             return None
-        context = self._desk
+        context = self._context
         now = context.clock()
         try:
             token = (
@@ -85,7 +81,10 @@ class FastPath:
         except ApiError:
             return None
         session = context.sessions.read(token)
-        entry = self._find(resource, session, headers.get("cache-control"), now)
+        fresh = wants_fresh(headers.get("cache-control"))
+        entry = context.service.answer_cache.get_fresh(
+            page.resource, session, now, fresh=fresh
+        )
         if entry is None:
             return None
         forwarded = headers.get("x-forwarded-for")
@@ -95,26 +94,31 @@ class FastPath:
         quota = context.limits.by_both(address, session)
         if quota is None:
             return None
-        variant = entry.value.variant(headers.get("accept-encoding"))
-        known = method == "GET" and matches(headers.get("if-none-match"), variant)
-        status = 304 if known else 200
+        status, variant = negotiate(
+            entry.value,
+            method,
+            headers.get("accept-encoding"),
+            headers.get("if-none-match"),
+        )
         identity = request_id(headers.get("x-request-id"))
         last = last or headers.get("connection") == "close"
         seconds = time.perf_counter() - began
         varying = header_lines(
             (
                 *freshness_headers(entry, "HIT", now),
-                *quota.headers(),
-                *context.cors.headers(headers.get("origin")),
-                ("X-Request-Id", identity),
-                ("Server-Timing", server_timing(seconds, "HIT")),
+                *common_headers(
+                    identity,
+                    context.cors.headers(headers.get("origin")),
+                    quota,
+                    server_timing(seconds, "HIT"),
+                ),
             )
         )
         parts = self._parts(status, variant, varying, last=last)
         # Before the client can know of it (see BaseHandler.finish).
-        context.metrics.kept_answered(resource, method, status, seconds)
+        context.metrics.kept_answered(page.name, method, status, seconds)
         context.access_log.write(
-            route=resource,
+            route=page.name,
             method=method,
             path=path,
             status=status,
@@ -124,20 +128,6 @@ class FastPath:
             cache="HIT",
         )
         return parts, last
-
-    def _find(
-        self, resource: str, session: Session, cache_control: str | None, now: float
-    ) -> Entry[Answer] | None:
-        """The answer that is kept for this session, if it is fresh enough."""
-        answer_cache = self._desk.service.answer_cache
-        entry = answer_cache.get_fresh(resource, session, now)
-        if (
-            entry is not None
-            and wants_fresh(cache_control)
-            and answer_cache.too_old(entry, now)
-        ):
-            return None
-        return entry
 
     def _parts(
         self, status: int, variant: Variant, varying: str, *, last: bool
@@ -160,10 +150,7 @@ class FastPath:
         second = int(time.time())
         if second != self._second:
             self._second = second
-            self._end = (
-                "X-Content-Type-Options: nosniff\r\n"
-                f"Date: {format_timestamp(second)}\r\n\r\n"
-            )
+            self._end = f"Date: {format_timestamp(second)}\r\n\r\n"
         return self._end
 
 

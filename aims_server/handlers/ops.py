@@ -1,16 +1,19 @@
-"""The operators' endpoints: health, metrics, and whatever is not there."""
+"""The operators' endpoints: health and metrics."""
 
 import hmac
-from datetime import UTC, datetime
+import time
 from typing import ClassVar
 
 import msgspec
 
 from .. import __version__
-from ..errors import NotFound, Unauthorized
+from ..errors import Unauthorized
+from ..pages import HEALTH, METRICS
+from ..text import utc_timestamp
+from ..web import json_response
 from .base import BaseHandler, HandlerContext
 
-__all__ = ["HealthHandler", "LiveHandler", "MetricsHandler", "NotFoundHandler"]
+__all__ = ["HealthHandler", "LiveHandler", "MetricsHandler"]
 
 
 class _UpstreamHealth(msgspec.Struct):
@@ -32,26 +35,23 @@ class HealthHandler(BaseHandler):
     balancer's pool, since kept answers are served all the same.
     """
 
-    route = "health"
-    quiet = True
-    limited = False
-    methods = ("GET", "HEAD")
+    endpoint = HEALTH
     ready_only: ClassVar[bool] = True
 
     def get(self) -> None:
         """200 while requests are taken, 503 while stopping."""
         lifecycle = self.context.lifecycle
         if lifecycle.draining and self.ready_only:
-            self.send_json(503, b'{"status":"draining"}')
+            self.send(json_response(503, b'{"status":"draining"}'))
             return
         health = _Health(
             status="healthy",
-            timestamp=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            timestamp=utc_timestamp(int(time.time())),
             version=__version__,
             uptime_seconds=int(lifecycle.uptime_seconds),
             upstream=_UpstreamHealth(self.service.upstream_state),
         )
-        self.send_json(200, msgspec.json.encode(health))
+        self.send(json_response(200, msgspec.json.encode(health)))
 
     head = get
 
@@ -65,10 +65,7 @@ class LiveHandler(HealthHandler):
 class MetricsHandler(BaseHandler):
     """GET /metrics, for Prometheus or as JSON."""
 
-    route = "metrics"
-    quiet = True
-    limited = False
-    methods = ("GET",)
+    endpoint = METRICS
 
     def initialize(self, context: HandlerContext, token: str = "") -> None:
         """``token`` guards the figures; empty lets everybody read them."""
@@ -86,17 +83,8 @@ class MetricsHandler(BaseHandler):
             ):
                 raise Unauthorized
         if "application/json" in self.request.headers.get("Accept", ""):
-            self.send_json(200, self.context.metrics.summary())
+            self.send(json_response(200, self.context.metrics.summary()))
             return
         self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
         self.write(self.context.metrics.exposition())
-
-
-class NotFoundHandler(BaseHandler):
-    """Every path that is not in the route table."""
-
-    def prepare(self) -> None:
-        """Refuse, whatever the method."""
-        super().prepare()
-        raise NotFound

@@ -14,8 +14,8 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.ioloop import IOLoop
 
-from ..errors import Overloaded, error_body
-from ..web import request_id
+from ..errors import Overloaded
+from ..web import closing_message, request_id
 from .connection import LINGER_SECONDS, Connection, ConnectionOptions, Responder
 from .connection_counts import ConnectionCount
 from .framing import DISCARD_BYTES
@@ -185,16 +185,9 @@ class Listener(HTTPServer):
 
     async def _send_overloaded(self, connected: socket.socket) -> None:
         """Answer 503 and close, leaving the client a moment to read it."""
-        body = error_body(Overloaded(), request_id(None))
-        head = (
-            "HTTP/1.1 503 Service Unavailable\r\n"
-            "Content-Type: application/json; charset=utf-8\r\n"
-            f"Content-Length: {len(body)}\r\n"
-            "Retry-After: 1\r\nConnection: close\r\n\r\n"
-        )
         loop = asyncio.get_running_loop()
         try:
-            connected.send(head.encode() + body)
+            connected.send(closing_message(Overloaded(), request_id(None)))
             connected.shutdown(socket.SHUT_WR)
             async with asyncio.timeout(LINGER_SECONDS):
                 # To close with its request unread would reset what was written.

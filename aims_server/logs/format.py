@@ -4,13 +4,12 @@ line, buffered, and written.
 
 import os
 import re
-import time
-from functools import lru_cache
 from select import PIPE_BUF
 from typing import Any, Final, TextIO
 
 import msgspec
 
+from ..text import utc_timestamp
 from .redaction import may_hold_secret, redact
 
 __all__ = ["ACCESS", "UNPRINTABLE", "Fields", "LineWriter", "timestamp"]
@@ -95,12 +94,8 @@ class LineWriter:
 def timestamp(now: float) -> str:
     """RFC 3339, in UTC, to the millisecond."""
     milliseconds = int(now * 1000)
-    return f"{_to_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
-
-
-@lru_cache(maxsize=2)
-def _to_second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    second = utc_timestamp(milliseconds // 1000)
+    return f"{second[:-1]}.{milliseconds % 1000:03d}Z"
 
 
 def _json(fields: Fields, untrusted: str | None) -> bytes:

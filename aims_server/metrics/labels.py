@@ -1,65 +1,59 @@
-"""The words that labels of metrics may hold: a closed list, nothing a client sent."""
+"""The values that labels of metrics may have: a closed list, nothing a client sent.
 
-from collections.abc import Collection, Mapping
-from itertools import product
+What concerns addresses is made from the table of pages and the OpenAPI description.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
+
+from ..pages import ENDPOINTS, NOT_FOUND, PAGES, STUDENT_ENDPOINTS
+from ..web import documented_statuses
 
 __all__ = [
     "BREAKER_STATES",
     "DOCUMENTED",
-    "ENDPOINTS",
+    "FAST_PAGES",
     "LIMITS",
     "LOOKUPS",
     "METHODS",
     "OUTCOMES",
-    "PAGES",
     "RESOURCES",
     "ROUTES",
     "STATUSES",
-    "STATUS_WORDS",
+    "STATUS_VALUES",
     "STUDENT_ROUTES",
+    "UPSTREAM_ENDPOINTS",
 ]
 
-STUDENT_ROUTES: Final = (
-    "login",
-    "attendance",
-    "all-attendance",
-    "subject-attendance",
-    "quiz",
-)
-ROUTES: Final = (*STUDENT_ROUTES, "health", "metrics", "openapi", "docs", "not-found")
+STUDENT_ROUTES: Final = tuple(endpoint.name for endpoint in STUDENT_ENDPOINTS)
+ROUTES: Final = (*(endpoint.name for endpoint in ENDPOINTS), NOT_FOUND.name)
 METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS", "OTHER")
-_READ: Final = (200, 304, 401, 429, 500, 502, 503, 504)
-_POSTED: Final = (200, 400, 401, 413, 415, 429, 500, 502, 503, 504)
-# What api.md 1 and 2.4 let each endpoint answer.
-DOCUMENTED: Final[Mapping[tuple[str, str], Collection[int]]] = {
-    **dict.fromkeys(product(STUDENT_ROUTES, ["OPTIONS"]), (204, 429)),
-    **dict.fromkeys(product(ROUTES, ["OTHER"]), (405,)),
-    ("login", "GET"): (405,),
-    ("login", "POST"): _POSTED,
-    ("attendance", "GET"): _READ,
-    ("attendance", "POST"): _POSTED,
-    ("all-attendance", "GET"): _READ,
-    ("all-attendance", "POST"): (405,),
-    ("subject-attendance", "GET"): (*_READ, 400, 403),
-    ("subject-attendance", "POST"): (*_POSTED, 403),
-    ("quiz", "GET"): _READ,
-    ("quiz", "POST"): (405,),
-    ("health", "GET"): (200, 503),
-    ("health", "HEAD"): (200, 503),
-    ("metrics", "GET"): (200, 401),
-    ("openapi", "GET"): (200, 304),
-    ("docs", "GET"): (200, 304),
-    **dict.fromkeys(product(["not-found"], METHODS), (404,)),
-}
+
+
+def _documented() -> Iterator[tuple[tuple[str, str], Collection[int]]]:
+    """What each route may answer to each method, by the OpenAPI description."""
+    described = documented_statuses()
+    for endpoint in ENDPOINTS:
+        for method in endpoint.methods:
+            yield (endpoint.name, method), described[endpoint.path, method]
+        yield (endpoint.name, "OTHER"), (405,)
+    for endpoint in STUDENT_ENDPOINTS:
+        yield (endpoint.name, "OPTIONS"), (204, 429)
+        for method in {"GET", "POST"}.difference(endpoint.methods):
+            yield (endpoint.name, method), (405,)
+    for method in METHODS:
+        yield (NOT_FOUND.name, method), (404,)
+
+
+DOCUMENTED: Final[Mapping[tuple[str, str], Collection[int]]] = dict(_documented())
 STATUSES: Final = frozenset(s for some in DOCUMENTED.values() for s in some)
-STATUS_WORDS: Final = frozenset(
+STATUS_VALUES: Final = frozenset(
     {*map(str, STATUSES), "1xx", "2xx", "3xx", "4xx", "5xx"}
 )
-RESOURCES: Final = ("attendance", "all-attendance", "subject", "quiz", "course-files")
-PAGES: Final = ("attendance", "all-attendance", "quiz")  # both routes and resources
+RESOURCES: Final = (*(page.resource for page in PAGES), "course-files")
+FAST_PAGES: Final = tuple(page for page in PAGES if page.fast)
 LOOKUPS: Final = ("HIT", "MISS", "STALE", "PENDING")
-ENDPOINTS: Final = ("login", "course_files", "cards", "quizzes")
+UPSTREAM_ENDPOINTS: Final = ("login", "course_files", "cards", "quizzes")
 OUTCOMES: Final = (
     "ok",
     "cancelled",

@@ -6,7 +6,6 @@ A worker counts in files of its own (`multiprocess`); a scrape adds up all of th
 import os
 import time
 from collections.abc import Callable
-from itertools import product
 from typing import Final
 
 import msgspec
@@ -54,7 +53,7 @@ class Metrics:
             {
                 "route": labels.ROUTES,
                 "method": labels.METHODS,
-                "status": labels.STATUS_WORDS,
+                "status": labels.STATUS_VALUES,
             },
             [(*where, str(s)) for where, some in DOCUMENTED.items() for s in some],
         )
@@ -76,10 +75,11 @@ class Metrics:
             {"resource": labels.RESOURCES, "outcome": labels.LOOKUPS},
         )
         self._kept = {
-            (page, method, status): self._kept_answer(page, method, status)
-            for page, method in product(labels.PAGES, ("GET", "POST"))
+            (page.name, method, status): self._kept_answer(page.name, method, status)
+            for page in labels.FAST_PAGES
+            for method in page.methods
             for status in (200, 304)
-            if status in DOCUMENTED[page, method]
+            if status in DOCUMENTED[page.name, method]
         }
         self._joined = make.counters(
             "coalesced_waiters_total", "Lookups that joined a call in flight."
@@ -87,18 +87,18 @@ class Metrics:
         self._calls = make.counters(
             "upstream_calls_total",
             "Calls to the platform.",
-            {"endpoint": labels.ENDPOINTS, "outcome": labels.OUTCOMES},
+            {"endpoint": labels.UPSTREAM_ENDPOINTS, "outcome": labels.OUTCOMES},
         )
         self._call_durations = make.histograms(
             "upstream_duration_seconds",
             "Time of one call to the platform.",
             _CALL_BUCKETS,
-            {"endpoint": labels.ENDPOINTS},
+            {"endpoint": labels.UPSTREAM_ENDPOINTS},
         )
         self._retries = make.counters(
             "upstream_retries_total",
             "Calls made again.",
-            {"endpoint": labels.ENDPOINTS},
+            {"endpoint": labels.UPSTREAM_ENDPOINTS},
         )
         self._limited = make.counters(
             "limited_requests_total",

@@ -133,7 +133,7 @@ def _connections(spec: WorkerSpec) -> int:
 async def _drain(
     mode: ExitMode, settings: Settings, listener: Listener, worker: Worker
 ) -> None:
-    """End without losing a request, in the order of docs/contract.rst 4."""
+    """End without losing a request, in the order of docs/reliability.rst P22."""
     listener.disable_keep_alive()
     idle_seconds = 0.0
     if mode is ExitMode.RETIRE:

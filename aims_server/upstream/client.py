@@ -1,5 +1,5 @@
 """The platform as typed calls: what is asked, how its answers are read, and which of
-our errors stands for each thing that can go wrong (facts: ``upstream.md``).
+our errors stands for each thing that can go wrong (facts: docs/platform.rst).
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from ..errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
+from ..text import whole_number
 from ..web import is_token
 from . import models
 from .resilience import ResiliencePolicy
@@ -182,10 +183,8 @@ def _check_health(reply: Reply) -> None:
 
 def _pause(reply: Reply) -> float | None:
     """The seconds of ``Retry-After``; its date form is not known from the platform."""
-    text = (reply.retry_after or "").strip()
-    if not (text.isascii() and text.isdigit()):
-        return None
-    return min(float(text), _LONGEST_PAUSE)
+    seconds = whole_number((reply.retry_after or "").strip(), digits=100)
+    return None if seconds is None else min(float(seconds), _LONGEST_PAUSE)
 
 
 def _login_answer(reply: Reply) -> LoginAnswer:

@@ -1,7 +1,7 @@
 """The platform's answers as it sends them: its field names, its loose numbers.
 
 Only `models` reads this module. What is decoded here has the known fields with known
-kinds of values; what is unknown is skipped. The facts are `upstream.md` 1 to 3.
+kinds of values; what is unknown is skipped. The facts are docs/platform.rst 1 to 3.
 """
 
 import re

@@ -4,15 +4,16 @@ Policies over plain values that know neither Tornado nor the cache.
 """
 
 from .cors import CorsPolicy, HeaderPairs
-from .openapi import load_openapi
+from .openapi import documented_statuses, load_openapi
 from .quotas import Quota, RequestLimits
 from .representation import (
     Answer,
     Variant,
+    digest_of,
     header_lines,
     make_answer,
-    matches,
-    server_timing,
+    make_variant,
+    negotiate,
 )
 from .request_parsing import (
     MAX_BODY_BYTES,
@@ -26,6 +27,14 @@ from .request_parsing import (
     query_object,
     request_id,
     wants_fresh,
+)
+from .response import (
+    Response,
+    closing_message,
+    common_headers,
+    error_response,
+    json_response,
+    server_timing,
 )
 from .sessions import (
     Caller,
@@ -46,6 +55,7 @@ __all__ = [
     "LoginRequest",
     "Quota",
     "RequestLimits",
+    "Response",
     "Session",
     "SessionReader",
     "SubjectRequest",
@@ -55,13 +65,20 @@ __all__ = [
     "check_body",
     "checked_body_token",
     "client_address",
+    "closing_message",
+    "common_headers",
+    "digest_of",
+    "documented_statuses",
+    "error_response",
     "form_object",
     "header_lines",
     "is_token",
     "json_object",
+    "json_response",
     "load_openapi",
     "make_answer",
-    "matches",
+    "make_variant",
+    "negotiate",
     "parse_simple_request",
     "query_object",
     "request_id",

@@ -1,4 +1,6 @@
-"""A student's answer as ready bytes: JSON, its gzip form made once, and ETags."""
+"""An answer as ready bytes: its JSON or file, its gzip form made once, ETags, and which
+of them a request gets.
+"""
 
 import asyncio
 import gzip
@@ -11,20 +13,26 @@ from .cors import HeaderPairs
 from .request_parsing import accepts_gzip
 
 __all__ = [
+    "JSON_TYPE",
     "Answer",
     "Variant",
+    "digest_of",
     "header_lines",
     "make_answer",
+    "make_variant",
     "matches",
-    "server_timing",
+    "negotiate",
 ]
 
+JSON_TYPE: Final = ("Content-Type", "application/json; charset=utf-8")
 _COMPRESS_FROM: Final = 860  # under one packet there is nothing to win
 _COMPRESS_OFF_LOOP_FROM: Final = 512 * 1024  # zlib takes 1 or 2 ms for this much
 # On pages of attendance 3 packs eleven to one in a quarter of the time that 6 takes
 # for fourteen to one.
 _GZIP_LEVEL: Final = 3
-STUDENT_VARY: Final = "Authorization, Origin, Accept-Encoding"
+_OF_THE_BODY: Final = frozenset({"Content-Type", "Content-Length", "Content-Encoding"})
+# Made once: thousands of kept answers hold them.
+_STUDENT_LASTING: Final = (("Vary", "Authorization, Origin, Accept-Encoding"),)
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -39,8 +47,8 @@ class Variant(msgspec.Struct, frozen=True):
 
     @property
     def unchanged_headers(self) -> HeaderPairs:
-        """Of these headers, those of a 304."""
-        return (("ETag", self.etag), ("Vary", STUDENT_VARY))
+        """Of these headers, those of a 304: what describes the body is left out."""
+        return tuple(pair for pair in self.headers if pair[0] not in _OF_THE_BODY)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -62,8 +70,23 @@ class Answer(msgspec.Struct, frozen=True):
         return self.plain
 
 
-# A Struct, its headers twice and their strings: 700 and some (tests/test_answers.py).
+# A Struct, its headers twice and their strings: 700 and some
+# (tests/web/test_representation.py).
 _VARIANT_BYTES: Final = 800
+
+
+def negotiate(
+    answer: Answer,
+    method: str,
+    accept_encoding: str | None,
+    if_none_match: str | None,
+) -> tuple[int, Variant]:
+    """Status and form for a request: 304 where the client has that form already and
+    asked by GET or HEAD (RFC 9110 13.2.2), else 200.
+    """
+    variant = answer.variant(accept_encoding)
+    known = method in ("GET", "HEAD") and matches(if_none_match, variant)
+    return 304 if known else 200, variant
 
 
 def matches(if_none_match: str | None, variant: Variant) -> bool:
@@ -79,37 +102,44 @@ def matches(if_none_match: str | None, variant: Variant) -> bool:
 async def make_answer(body: bytes) -> Answer:
     """The answer for these JSON bytes; large ones are compressed off the loop."""
     if len(body) < _COMPRESS_FROM:
-        return Answer(_variant(body, f'W/"{_digest(body)}"'), None)
+        return Answer(_student_variant(body, digest_of(body)), None)
     if len(body) < _COMPRESS_OFF_LOOP_FROM:
         packed = _compressed(body)
     else:
         packed = await asyncio.to_thread(_compressed, body)
     # Of the packed form: it says the same in a tenth of the bytes.
-    digest = _digest(packed)
-    encoding = ("Content-Encoding", "gzip")
+    digest = digest_of(packed)
     return Answer(
-        _variant(body, f'W/"{digest}"'),
-        _variant(packed, f'W/"{digest}-gzip"', encoding),
+        _student_variant(body, digest), _student_variant(packed, digest, packed=True)
     )
 
 
-def _digest(form: bytes) -> str:
-    return hashlib.blake2b(form, digest_size=12).hexdigest()
-
-
-def _compressed(body: bytes) -> bytes:
-    return gzip.compress(body, _GZIP_LEVEL, mtime=0)
-
-
-def _variant(body: bytes, etag: str, *encoding: tuple[str, str]) -> Variant:
-    headers = (
-        ("Content-Type", "application/json; charset=utf-8"),
+def make_variant(
+    body: bytes,
+    digest: str,
+    content_type: tuple[str, str],
+    lasting: HeaderPairs,
+    *,
+    packed: bool = False,
+) -> Variant:
+    """One form of a body; ``digest`` is the same for all its forms, their tags are
+    not. ``lasting`` headers are those that a 304 has as well.
+    """
+    etag = f'W/"{digest}-gzip"' if packed else f'W/"{digest}"'
+    headers: HeaderPairs = (
+        content_type,
         ("Content-Length", str(len(body))),
         ("ETag", etag),
-        ("Vary", STUDENT_VARY),
-        *encoding,
+        *lasting,
     )
+    if packed:
+        headers = (*headers, ("Content-Encoding", "gzip"))
     return Variant(body, etag, headers, header_lines(headers))
+
+
+def digest_of(form: bytes) -> str:
+    """What stands in the tags of a body of this form."""
+    return hashlib.blake2b(form, digest_size=12).hexdigest()
 
 
 def header_lines(headers: HeaderPairs) -> str:
@@ -117,15 +147,9 @@ def header_lines(headers: HeaderPairs) -> str:
     return "".join([f"{name}: {value}\r\n" for name, value in headers])
 
 
-def server_timing(
-    total: float, cache: str | None, upstream: float | None = None
-) -> str:
-    """``Server-Timing`` (W3C): the cache's part, the platform's and the whole, taken
-    in seconds and told in milliseconds.
-    """
-    parts = [f"total;dur={total * 1000:.1f}"]
-    if upstream is not None:
-        parts.insert(0, f"upstream;dur={upstream * 1000:.1f}")
-    if cache is not None:
-        parts.insert(0, f'cache;desc="{cache}"')
-    return ", ".join(parts)
+def _student_variant(body: bytes, digest: str, *, packed: bool = False) -> Variant:
+    return make_variant(body, digest, JSON_TYPE, _STUDENT_LASTING, packed=packed)
+
+
+def _compressed(body: bytes) -> bytes:
+    return gzip.compress(body, _GZIP_LEVEL, mtime=0)

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from ..errors import InvalidRequest, TooLarge, UnsupportedMediaType
+from ..text import whole_number
 
 __all__ = [
     "MAX_BODY_BYTES",
@@ -70,8 +71,8 @@ class SubjectRequest(msgspec.Struct, rename="camel"):
     def ids(self) -> tuple[int, int]:
         """``(student id, course-file id)``; raises :class:`InvalidRequest`."""
         return (
-            _whole_number("studentId", self.student_id),
-            _whole_number("cfId", self.cf_id),
+            _id("studentId", self.student_id),
+            _id("cfId", self.cf_id),
         )
 
 
@@ -217,13 +218,12 @@ def _checked(request: Shape) -> Shape:
     return request
 
 
-def _whole_number(name: str, value: float | str) -> int:
+def _id(name: str, value: float | str) -> int:
     if isinstance(value, str):
-        whole = value.isascii() and value.isdigit() and len(value) < 19
+        number = whole_number(value)
     else:
-        whole = value == int(value)  # to JSON, 5.0 is a whole number too
-    number = int(value) if whole else 0
-    if not 0 < number < 10**18:
+        number = int(value) if value == int(value) else None  # in JSON 5.0 is 5
+    if number is None or not 0 < number < 10**18:
         raise InvalidRequest(f"The field {name} must be a whole number.")
     return number
 

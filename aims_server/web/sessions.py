@@ -15,7 +15,8 @@ from typing import Annotated, Final
 import msgspec
 from cachetools import LRUCache
 
-from ..errors import InvalidRequest, Unauthorized
+from ..errors import InvalidRequest, Unauthorized, UpstreamError
+from ..text import whole_number
 
 __all__ = [
     "Caller",
@@ -41,7 +42,7 @@ class Session:
     anything that touches the student's other sessions.
     """
 
-    __slots__ = ("expires_at", "key", "owner", "student_id", "verified")
+    __slots__ = ("_verified", "expires_at", "key", "owner", "student_id")
 
     def __init__(
         self, key: bytes, student_id: int | None, expires_at: float | None
@@ -50,7 +51,22 @@ class Session:
         self.owner: bytes | int = key if student_id is None else student_id
         self.student_id = student_id
         self.expires_at = expires_at
-        self.verified = False
+        self._verified = False
+
+    @property
+    def verified(self) -> bool:
+        """Whether the platform has answered to the token."""
+        return self._verified
+
+    def verify(self, student_id: int | None) -> None:
+        """Note that the platform has answered to the token, about this student if it
+        named one; raises :class:`UpstreamError` if that is another than the token's.
+        """
+        if self.student_id is None:
+            self.student_id = student_id
+        elif student_id not in (None, self.student_id):
+            raise UpstreamError
+        self._verified = True
 
     def resource_key(self, resource: str) -> bytes:
         """Cache key of one resource of this session."""
@@ -139,5 +155,5 @@ def _claims(token: str) -> tuple[int | None, float | None]:
 
 def _student_id(sub: int | str | None) -> int | None:
     if isinstance(sub, str):
-        sub = int(sub) if sub.isascii() and sub.isdigit() and len(sub) < 19 else None
+        sub = whole_number(sub)
     return sub if sub is not None and 0 < sub < 10**18 else None

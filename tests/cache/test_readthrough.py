@@ -1,4 +1,7 @@
-"""Freshness: who is served what, from where, and what a failing fill changes."""
+"""Freshness: who is served what, from where, and what a failing fill changes.
+
+P1 to P11 are promises of docs/reliability.rst.
+"""
 
 import asyncio
 

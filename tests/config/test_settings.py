@@ -21,7 +21,7 @@ from aims_server.config.settings import (
 
 EXAMPLE = Path(__file__).parents[2] / "conf" / "aims-server.env.example"
 
-# The table of the contract (api.md 4), by hand.
+# Every variable with its default, once more by hand: no default changes unnoticed.
 CONTRACT = {
     "HOST": "127.0.0.1",
     "PORT": "3001",

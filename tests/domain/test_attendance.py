@@ -46,7 +46,7 @@ def page_of(files, days):
 
 
 def test_the_summary_page_reads_as_the_contract_has_it():
-    """The bytes are those of api.md 2.1, key by key."""
+    """The bytes are those of docs/contract.rst 2.1, key by key."""
     page = figures.attendance(files_of(WEB, total=TOTAL))
     assert msgspec.json.encode(page) == (
         b'{"dailyAttendance":[{"course":"Web Technology","courseCode":"BCS502",'
@@ -57,7 +57,7 @@ def test_the_summary_page_reads_as_the_contract_has_it():
 
 
 def test_the_all_subjects_page_reads_as_the_contract_has_it():
-    """The bytes are those of api.md 2.2, key by key."""
+    """The bytes are those of docs/contract.rst 2.2, key by key."""
     days = {WEB.cf_id: subject_days([CLASS])}
     page = figures.all_attendance(files_of(WEB, total=TOTAL), days, CACHED_AT)
     assert msgspec.json.encode(page) == (
@@ -74,7 +74,7 @@ def test_the_all_subjects_page_reads_as_the_contract_has_it():
 
 
 def test_the_one_subject_page_reads_as_the_contract_has_it():
-    """The bytes are those of api.md 2.3, key by key."""
+    """The bytes are those of docs/contract.rst 2.3, key by key."""
     days = subject_days([CLASS, Card("Exempt", "", "")])
     page = figures.subject_attendance("Web", 5900001, 7300002, days, CACHED_AT)
     assert msgspec.json.encode(page) == (

@@ -122,7 +122,7 @@ def test_every_month_is_known_whatever_the_locale():
 
 
 def test_a_day_reads_as_the_contract_has_it():
-    """Keys, their order and the texts as sent, as api.md 2.2 shows."""
+    """Keys, their order and the texts as sent, as docs/contract.rst 2.2 shows."""
     wording = "08:50AM - 09:40AM 01/Sep/2025"
     days = subject_days([Card("Present", "2025-09-01 08:50:00", wording)])
     assert bytes(days.daily) == (

@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import pytest
 
+from aims_server import pages
+
 pytestmark = pytest.mark.both_loops
 
-PAGES = ["/api/attendance", "/api/all-attendance", "/api/quiz"]
+PAGES = [page.path for page in pages.PAGES if page.fast]
 # A header that the fast path leaves to Tornado, which ignores it.
 SLOW_PATH = {"Trailer": "none"}
 # What differs from one answer to the next, whoever gives it.

@@ -7,13 +7,15 @@ import re
 
 import pytest
 
+from aims_server import pages
+
 
 @pytest.fixture(name="variables")
 def _variables():
     return {"REQUEST_TIMEOUT_SECONDS": "1.5", "RATE_LIMIT_PER_MINUTE": "100000"}
 
 
-PAGES = ["/api/attendance", "/api/all-attendance", "/api/quiz"]
+PAGES = [page.path for page in pages.PAGES if not page.parameters]
 
 
 def outcomes(answers) -> list[str]:

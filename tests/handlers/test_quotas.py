@@ -140,3 +140,20 @@ async def test_each_refusal_is_counted_under_its_limit(front, token, worker):
         re.findall(r'aims_limited_requests_total{kind="(\w+)"} (\d+)', exposition)
     )
     assert counted == {"student": "2", "login": "1", "address": "1", "connections": "0"}
+
+
+@pytest.mark.gen_test
+async def test_limits_share_no_bucket(front, student, token):
+    """A user name that reads like a student's number or like an address uses up
+    nothing of theirs.
+    """
+    assert (await front.ask("/api/quiz", token)).code == 200
+    for name in (str(student.id), "127.0.0.1"):
+        for _ in range(3):
+            body = {"username": name, "password": "wrong"}
+            await front.ask("/api/login", method="POST", body=body)
+    answer = await front.ask("/api/quiz", token)
+    assert answer.code == 200
+    assert answer.headers["RateLimit"].startswith('"student";r=3')
+    address = await front.ask("/api/nothing")
+    assert address.headers["RateLimit"].startswith('"address";r=51')

@@ -1,4 +1,6 @@
-"""P32: no secret in any output, whatever the log level and whatever goes wrong."""
+"""No secret in any output, whatever the log level and whatever goes wrong
+(docs/reliability.rst P32).
+"""
 
 import json
 import urllib.error

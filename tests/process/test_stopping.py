@@ -12,7 +12,7 @@ pytestmark = pytest.mark.process
 
 
 def test_sigterm_drains(busy, platform):
-    """All that api.md and P22 and P23 promise of a stop, in one."""
+    """All that docs/reliability.rst P22 and P23 promise of a stop, in one."""
     service = busy(DRAIN_DELAY_SECONDS="1.5")
     (token,) = tokens(1)
     platform.turn(faults={"*": {"delay": 2.5}})

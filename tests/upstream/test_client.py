@@ -159,7 +159,7 @@ async def test_no_records_and_no_quizzes_are_answers(student, platform):
 
 
 async def test_no_course_files_are_none(student, platform):
-    """A student without any course is a broken answer (`api.md` 2.4)."""
+    """A student without any course is a broken answer (docs/contract.rst 2.4)."""
     platform.faults.set(kind="empty")
     assert type(await student.fault(student.course_files)) is UpstreamError
 
@@ -176,7 +176,7 @@ async def test_four_thousand_records_are_read():
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 async def test_the_token_travels_in_a_header(student, platform, endpoint):
-    """In a URL it would be in every log and proxy on the way (`api.md` 6)."""
+    """In a URL it would be in every log and proxy on the way (docs/contract.rst 6)."""
     await getattr(student, endpoint)()
     request = platform.last[endpoint]
     assert request.headers["Authorization"] == f"Bearer {student.token}"
@@ -227,7 +227,7 @@ async def test_a_refused_login_is_passed_on(student, platform, status):
 
 
 async def test_a_login_without_a_token_is_a_refusal(student, platform):
-    """200 means a token (`api.md` 1); the body stays what it was."""
+    """200 means a token (docs/contract.rst 1); the body stays what it was."""
     platform.faults.set("authenticate", kind="no_token")
     answer = await student.log_in()
     assert (answer.status, answer.token) == (401, None)

@@ -51,7 +51,7 @@ def body_of(rows):
 
 
 def row(**changes):
-    """A course file as upstream.md 2.2 has it, the given fields changed."""
+    """A course file as docs/platform.rst 2.2 has it, the given fields changed."""
     whole_row = {
         "id": 7300101,
         "cf_code": "18374_7293001_769_962__C",

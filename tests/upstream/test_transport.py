@@ -474,7 +474,7 @@ class Memory:
 @pytest.mark.parametrize("kind", ["gzip_bomb", "endless", "huge_headers"])
 async def test_a_hostile_body_costs_little_memory(ask, platform, kind):
     """300 MB out of 300 KB, a body without end, 2 MB of headers: refused in little
-    time, and the memory is back where it was (P31).
+    time, and the memory is back where it was (docs/reliability.rst P31).
     """
     platform.faults.set("course_files", kind=kind, megabytes=300)
     with pytest.raises(UpstreamError):

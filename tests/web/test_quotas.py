@@ -51,7 +51,8 @@ def _limits(clock) -> RequestLimits:
 def session_of(student_id: int | None, name: str, *, verified: bool) -> Session:
     """A session as the reader makes it, vouched for or not."""
     session = Session(name.encode().ljust(32), student_id, None)
-    session.verified = verified
+    if verified:
+        session.verify(student_id)
     return session
 
 
@@ -112,7 +113,7 @@ def test_a_token_does_not_get_a_second_bucket_by_being_proven(limits):
     """What it used up before counts on."""
     session = session_of(5, "a", verified=False)
     many(lambda: limits.by_session(session))
-    session.verified = True
+    session.verify(5)
     assert many(lambda: limits.by_session(session)) == 0
 
 
@@ -120,7 +121,7 @@ def test_a_refused_token_uses_up_nothing_of_its_student(limits):
     """Whoever goes on asking with one token leaves the others theirs."""
     session = session_of(5, "a", verified=False)
     many(lambda: limits.by_session(session))
-    session.verified = True
+    session.verify(5)
     many(lambda: limits.by_session(session))
     other = session_of(5, "b", verified=True)
     assert many(lambda: limits.by_session(other)) == STUDENT

@@ -12,12 +12,8 @@ from hypothesis import strategies as st
 
 from aims_server.cache.freshness import freshness_headers
 from aims_server.cache.store import Entry
-from aims_server.web.representation import (
-    Variant,
-    make_answer,
-    matches,
-    server_timing,
-)
+from aims_server.web.representation import Variant, make_answer, matches
+from aims_server.web.response import server_timing
 
 SMALL = b'{"a":1}'
 PAGE = json.dumps(

@@ -1,0 +1,96 @@
+"""The table of the service's addresses: one row each, and every list made from it.
+
+The route table, the fast path, OPTIONS and 405, the prefetch, the labels of metrics and
+the lists in tests read this table. The statuses of each row are those that the OpenAPI
+description gives its ``path`` (``web.documented_statuses``).
+"""
+
+from typing import Final
+
+import msgspec
+
+__all__ = [
+    "ALL_ATTENDANCE",
+    "ATTENDANCE",
+    "DOCS",
+    "ENDPOINTS",
+    "HEALTH",
+    "LOGIN",
+    "METRICS",
+    "NOT_FOUND",
+    "OPENAPI",
+    "PAGES",
+    "QUIZ",
+    "STUDENT_ENDPOINTS",
+    "SUBJECT_ATTENDANCE",
+    "Endpoint",
+    "Page",
+]
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """An address and what it takes.
+
+    ``name`` labels it in metrics and logs; ``path`` is its path in the OpenAPI
+    description. ``limited`` requests count against the client's address; those of a
+    ``quiet`` endpoint are logged at DEBUG only.
+    """
+
+    name: str
+    path: str
+    methods: tuple[str, ...] = ("GET",)
+    limited: bool = True
+    quiet: bool = False
+
+
+class Page(Endpoint, frozen=True, kw_only=True):
+    """An answer of one student, kept for the bearer of a token; a POST has the token in
+    its body.
+
+    ``resource`` labels its lookups in the cache. A page that takes ``parameters`` has
+    many answers a student; one without has a single one, which the fast path may send
+    if it is ``fast`` and a login fetches if it is ``prefetched``.
+
+    >>> QUIZ.path, QUIZ.methods, QUIZ.fast
+    ('/api/quiz', ('GET',), True)
+    """
+
+    resource: str
+    parameters: bool = False
+    fast: bool = True
+    prefetched: bool = True
+
+
+def _page(name: str, *methods: str) -> Page:
+    """The row of a page without parameters."""
+    return Page(
+        name=name, path=f"/api/{name}", methods=methods or ("GET",), resource=name
+    )
+
+
+ATTENDANCE: Final = _page("attendance", "GET", "POST")
+ALL_ATTENDANCE: Final = _page("all-attendance")
+SUBJECT_ATTENDANCE: Final = Page(
+    name="subject-attendance",
+    path="/api/subject-attendance",
+    methods=("GET", "POST"),
+    resource="subject",
+    parameters=True,
+    fast=False,
+    prefetched=False,
+)
+QUIZ: Final = _page("quiz")
+PAGES: Final = (ATTENDANCE, ALL_ATTENDANCE, SUBJECT_ATTENDANCE, QUIZ)
+
+LOGIN: Final = Endpoint(name="login", path="/api/login", methods=("POST",))
+STUDENT_ENDPOINTS: Final[tuple[Endpoint, ...]] = (LOGIN, *PAGES)
+
+HEALTH: Final = Endpoint(
+    name="health", path="/health", methods=("GET", "HEAD"), limited=False, quiet=True
+)
+METRICS: Final = Endpoint(name="metrics", path="/metrics", limited=False, quiet=True)
+OPENAPI: Final = Endpoint(name="openapi", path="/openapi.json")
+DOCS: Final = Endpoint(name="docs", path="/docs")
+ENDPOINTS: Final = (*STUDENT_ENDPOINTS, HEALTH, METRICS, OPENAPI, DOCS)
+
+NOT_FOUND: Final = Endpoint(name="not-found", path="", methods=())

@@ -1,0 +1,92 @@
+"""Composes answers: which headers each kind has, whichever path sends it.
+
+Handlers, the fast path and the listener's refusal take their headers from here, so that
+none of them can differ.
+"""
+
+from http import HTTPStatus
+from typing import NamedTuple
+
+from ..errors import ApiError, error_body
+from .cors import HeaderPairs
+from .quotas import Quota
+from .representation import JSON_TYPE, header_lines
+
+__all__ = [
+    "Response",
+    "closing_message",
+    "common_headers",
+    "error_response",
+    "json_response",
+    "server_timing",
+]
+
+
+class Response(NamedTuple):
+    """A whole answer, but for what belongs to its request and its connection."""
+
+    status: int
+    headers: HeaderPairs
+    body: bytes
+
+
+def json_response(status: int, body: bytes) -> Response:
+    """Ready JSON bytes that nobody may keep.
+
+    >>> dict(json_response(200, b"{}").headers)["Cache-Control"]
+    'no-store'
+    """
+    return Response(status, (JSON_TYPE, ("Cache-Control", "no-store")), body)
+
+
+def error_response(failure: ApiError, request_id: str) -> Response:
+    """A failure in the contract's form, and nothing more."""
+    answer = json_response(failure.status, error_body(failure, request_id))
+    return answer._replace(headers=(*answer.headers, *failure.headers()))
+
+
+def common_headers(
+    request_id: str, cors: HeaderPairs, quota: Quota | None, timing: str | None
+) -> HeaderPairs:
+    """What every answer carries, success and failure alike; ``quota`` and ``timing``
+    only where requests are limited.
+    """
+    return (
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Request-Id", request_id),
+        *cors,
+        *(quota.headers() if quota is not None else ()),
+        *((("Server-Timing", timing),) if timing is not None else ()),
+    )
+
+
+def closing_message(failure: ApiError, request_id: str) -> bytes:
+    """The bytes of a whole HTTP/1.1 answer that ends its connection, for a client whose
+    request is not even read.
+    """
+    answer = error_response(failure, request_id)
+    headers = (
+        *answer.headers,
+        *common_headers(request_id, (), None, None),
+        ("Content-Length", str(len(answer.body))),
+        ("Connection", "close"),
+    )
+    line = f"HTTP/1.1 {failure.status} {HTTPStatus(failure.status).phrase}\r\n"
+    return f"{line}{header_lines(headers)}\r\n".encode() + answer.body
+
+
+def server_timing(
+    total: float, cache: str | None, upstream: float | None = None
+) -> str:
+    """``Server-Timing`` (W3C): the cache's part, the platform's and the whole, taken
+    in seconds and told in milliseconds.
+
+    >>> server_timing(0.0123, "MISS", 0.01)
+    'cache;desc="MISS", upstream;dur=10.0, total;dur=12.3'
+    """
+    parts = [f"total;dur={total * 1000:.1f}"]
+    if upstream is not None:
+        parts.insert(0, f"upstream;dur={upstream * 1000:.1f}")
+    if cache is not None:
+        parts.insert(0, f'cache;desc="{cache}"')
+    return ", ".join(parts)

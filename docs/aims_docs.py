@@ -1,0 +1,245 @@
+"""Tables that Sphinx draws out of the code itself, and a check of the built pages.
+
+Directives: ``aims-settings`` (every variable), ``aims-rooms`` (each package with its
+modules), ``aims-imports`` (who imports whom, as a matrix), ``aims-layers`` (the order
+that import-linter holds). What can be drawn is not written by hand.
+"""
+
+import ast
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import ClassVar
+
+import grimp
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+
+import aims_server
+from aims_server.config.settings import VARIABLES
+
+__all__ = [
+    "Imports",
+    "Layers",
+    "Rooms",
+    "SettingsTable",
+    "foreign_resources",
+    "import_counts",
+    "layers",
+    "setup",
+]
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "aims_server"
+
+Cells = Iterable[str]
+
+
+def list_table(
+    head: Cells, rows: Iterable[Cells], widths: str = "auto", stubs: int = 0
+) -> str:
+    """Write a list-table in reStructuredText."""
+    lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {widths}"]
+    lines += [f"   :stub-columns: {stubs}", ""]
+    for row in (head, *rows):
+        for number, cell in enumerate(row):
+            lines.append(f"   {'*' if number == 0 else ' '} - {cell}".rstrip())
+    return "\n".join(lines)
+
+
+class Generated(SphinxDirective):
+    """A directive whose text a program writes."""
+
+    def text(self) -> str:
+        """Give the reStructuredText that stands in the directive's place."""
+        raise NotImplementedError
+
+    def run(self) -> list[nodes.Node]:
+        """Parse that text where the directive stands."""
+        return self.parse_text_to_nodes(self.text(), allow_section_headings=True)
+
+
+class SettingsTable(Generated):
+    """Every variable with its default, its meaning and what it takes."""
+
+    def text(self) -> str:
+        """One row for each variable, in the order of the settings' own table."""
+        rows = (
+            (
+                f"``{variable.name}``",
+                f"``{variable.default}``" if variable.default else "(none)",
+                f"{variable.meaning} Takes {variable.parser.allowed}.",
+            )
+            for variable in VARIABLES
+        )
+        return list_table(("variable", "default", "meaning"), rows, "30 24 46")
+
+
+def purposes() -> dict[str, str]:
+    """Each room of the package with its purpose, as the package's docstring has it."""
+    drawn = re.findall(r"^    (\w+) {2,}(.+)$", aims_server.__doc__ or "", re.MULTILINE)
+    return dict(drawn)
+
+
+def first_sentence(path: Path) -> str:
+    """The first sentence of a module's docstring, on one line."""
+    docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    paragraph = " ".join(docstring.partition("\n\n")[0].split())
+    return re.split(r"(?<=\.) (?=[A-Z`])", paragraph.removesuffix("::"))[0]
+
+
+def modules(room: str) -> Iterator[tuple[str, Path]]:
+    """The modules of a package by name, or the one module that the room is."""
+    folder = PACKAGE / room
+    if not folder.is_dir():
+        yield room, folder.with_suffix(".py")
+        return
+    for path in sorted(folder.rglob("*.py")):
+        if path.name != "__init__.py":
+            yield ".".join(path.relative_to(folder).with_suffix("").parts), path
+
+
+class Rooms(Generated):
+    """Each package with its purpose, and what each of its modules owns."""
+
+    def text(self) -> str:
+        """One heading and one table for each room, in call order."""
+        return "\n\n".join(self._room(*room) for room in purposes().items())
+
+    def _room(self, room: str, purpose: str) -> str:
+        rows = (
+            (f"``{name}``", str(len(path.read_text("utf-8").splitlines())), told)
+            for name, path in modules(room)
+            for told in [first_sentence(path)]
+        )
+        table = list_table(("module", "lines", "owns"), rows, "22 8 70")
+        told = f"{purpose[0].upper()}{purpose[1:]}."
+        return f"{room}\n{'~' * len(room)}\n\n{told}\n\n{table}"
+
+
+def import_counts() -> Counter[tuple[str, str]]:
+    """How many imports lead from one room to another."""
+    graph = grimp.build_graph("aims_server", cache_dir=None)
+    counts: Counter[tuple[str, str]] = Counter()
+    for module in graph.modules:
+        for imported in graph.find_modules_directly_imported_by(module):
+            pair = tuple(([*name.split("."), ""])[1] for name in (module, imported))
+            if all(pair) and pair[0] != pair[1]:
+                counts[pair[0], pair[1]] += 1
+    return counts
+
+
+class Imports(Generated):
+    """Who imports whom: a matrix with the number of imports in each cell."""
+
+    def text(self) -> str:
+        """Rows and columns are the rooms, the highest layer first."""
+        counts = import_counts()
+        rooms = [
+            room for layer in layers() for room in layer if not room.startswith("_")
+        ]
+        rows = (
+            (
+                f"{number} {room}",
+                *(
+                    str(counts[room, other] or "") if room != other else "■"
+                    for other in rooms
+                ),
+            )
+            for number, room in enumerate(rooms, 1)
+        )
+        head = ("imports", *map(str, range(1, len(rooms) + 1)))
+        upwards = sum(
+            counts[low, high]
+            for place, high in enumerate(rooms)
+            for low in rooms[place + 1 :]
+        )
+        total = counts.total()
+        told = f"{total} imports between {len(rooms)} rooms; {upwards} lead upwards."
+        return f"{list_table(head, rows, stubs=1)}\n\n{told}"
+
+
+def layers() -> list[list[str]]:
+    """The layers that import-linter holds, the highest first."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    (contract,) = (
+        contract
+        for contract in settings["tool"]["importlinter"]["contracts"]
+        if contract["id"] == "layers"
+    )
+    return [re.split(r"\s*[|:]\s*", layer) for layer in contract["layers"]]
+
+
+class Layers(Generated):
+    """The layers of the package, one line each."""
+
+    def text(self) -> str:
+        """Each line may import what is below it."""
+        drawn = "\n".join(f"   {' | '.join(layer)}" for layer in layers())
+        return f"::\n\n{drawn}"
+
+
+class _Resources(HTMLParser):
+    """Collects what a browser loads by itself when it shows a page."""
+
+    LOADING: ClassVar = {
+        "script": "src",
+        "link": "href",
+        "img": "src",
+        "iframe": "src",
+        "source": "src",
+        "video": "src",
+        "audio": "src",
+        "object": "data",
+        "embed": "src",
+    }
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note the address that this tag makes a browser load."""
+        address = dict(attrs).get(self.LOADING.get(tag, ""))
+        if address is not None:
+            self.found.append(address)
+
+
+def foreign_resources(folder: Path) -> list[str]:
+    """What the built pages and style sheets would load from another host."""
+    foreign = []
+    for path in sorted(folder.rglob("*")):
+        if path.suffix not in {".html", ".css"}:
+            continue
+        text = path.read_text("utf-8")
+        page = _Resources()
+        page.feed(text if path.suffix == ".html" else "")
+        loaded = page.found + re.findall(r"(?:url\(|@import )[\"']?([^\"')]+)", text)
+        foreign += [
+            f"{path.relative_to(folder)}: {address}"
+            for address in loaded
+            if re.match(r"(?i)(?:https?:)?//", address)
+        ]
+    return foreign
+
+
+def refuse_foreign_resources(app: Sphinx, exception: Exception | None) -> None:
+    """End the build with an error if a page would load something from elsewhere."""
+    if exception is None and (foreign := foreign_resources(Path(app.outdir))):
+        raise ExtensionError("Loaded from another host:\n" + "\n".join(foreign))
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Give Sphinx the directives and the check."""
+    app.add_directive("aims-settings", SettingsTable)
+    app.add_directive("aims-rooms", Rooms)
+    app.add_directive("aims-imports", Imports)
+    app.add_directive("aims-layers", Layers)
+    app.connect("build-finished", refuse_foreign_resources)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

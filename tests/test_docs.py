@@ -1,0 +1,109 @@
+"""The pages of docs/ against the code, and the code's references to them."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aims_docs import foreign_resources  # docs/ is on the path: see pyproject.toml
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+
+TEXTS = {".py", ".rst", ".yml", ".yaml", ".conf", ".cfg", ".service", ".socket", ".env"}
+FOLDERS = ["aims_server", "bench", "conf", "docs", "systemd", "tests"]
+REFERENCE = re.compile(r"docs/([\w-]+)\.rst((?:,? (?:and |to )?P?\d+(?:\.\d+)?)*)")
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Every text that somebody wrote, with its path in the repository."""
+    for path in [
+        *ROOT.glob("*.*"),
+        *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.*")),
+    ]:
+        if path.suffix in TEXTS and path != Path(__file__):
+            yield str(path.relative_to(ROOT)), path.read_text("utf-8")
+
+
+def pages() -> list[Path]:
+    """The pages, by name."""
+    return sorted(DOCS.rglob("*.rst"))
+
+
+def promises() -> list[int]:
+    """The numbers of the promises that docs/reliability.rst makes."""
+    text = (DOCS / "reliability.rst").read_text("utf-8")
+    return [int(number) for number in re.findall(r"^\*\*P(\d+)\.", text, re.MULTILINE)]
+
+
+def test_no_reference_leaves_the_repository():
+    """Facts are looked up in docs/, never in notes that a reader does not have."""
+    notes = re.compile(
+        r"\b(?:api|upstream|reliability|style|layout|store|faults)\.md\b"
+    )
+    assert [name for name, text in texts() if notes.search(text)] == []
+
+
+def test_the_promises_are_numbered_without_a_gap():
+    """A number never changes its meaning, so none is ever left out."""
+    assert promises() == [*range(1, len(promises()) + 1)]
+
+
+def test_a_promise_is_named_with_its_page():
+    """Who reads "P9" in a file finds there where it is explained, and that it is."""
+    for name, text in texts():
+        if name.startswith("docs/"):
+            continue
+        named = {int(number) for number in re.findall(r"\bP([1-9]\d?)\b", text)}
+        assert not named or "docs/reliability.rst" in text, name
+        assert named <= {*promises()}, name
+
+
+def test_every_section_that_is_referred_to_exists():
+    """ "docs/contract.rst 2.2" leads to a heading of that number."""
+    wanted = {
+        (page, number)
+        for _, text in texts()
+        for page, numbers in REFERENCE.findall(text)
+        for number in re.findall(r"\d[\d.]*", numbers)
+        if "P" not in numbers
+    }
+    assert wanted
+    for page, number in sorted(wanted):
+        text = (DOCS / f"{page}.rst").read_text("utf-8")
+        assert re.search(rf"^{re.escape(number)}\.? \w", text, re.MULTILINE), (
+            page,
+            number,
+        )
+
+
+def test_every_page_that_is_referred_to_exists():
+    """No reference leads to a page that is not there."""
+    for name, text in texts():
+        for page, _ in REFERENCE.findall(text):
+            assert (DOCS / f"{page}.rst").exists(), (name, page)
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
+def test_every_file_that_a_page_names_exists(page):
+    """Modules stand under aims_server/, tests under tests/, or the path is whole."""
+    named = re.findall(
+        r"``(\w[\w./-]*\.(?:py|rst|yml|yaml|conf|cfg|json))", page.read_text("utf-8")
+    )
+    for name in named:
+        places = [ROOT / name, ROOT / "aims_server" / name, ROOT / "tests" / name]
+        assert any(place.exists() for place in places), name
+
+
+def test_what_a_page_would_load_from_elsewhere_is_found(tmp_path):
+    """A script, a style sheet and a font of another host are; a link is not."""
+    (tmp_path / "page.html").write_text(
+        '<a href="https://linked.test/"></a><script src="//script.test/a.js"></script>'
+        '<link rel="stylesheet" href="https://style.test/a.css"><img src="here.png">'
+    )
+    (tmp_path / "a.css").write_text('@font-face {src: url("https://font.test/a")}')
+    assert foreign_resources(tmp_path) == [
+        "a.css: https://font.test/a",
+        "page.html: //script.test/a.js",
+        "page.html: https://style.test/a.css",
+    ]
