@@ -1,6 +1,7 @@
 """Tables that Sphinx draws out of the code itself, and a check of the built pages.
 
-Directives: ``aims-settings`` (every variable), ``aims-rooms`` (each package with its
+Directives: ``aims-settings`` (every variable), ``aims-metrics`` (every metric),
+``aims-alerts`` (every rule with its runbook), ``aims-rooms`` (each package with its
 modules), ``aims-imports`` (who imports whom, as a matrix), ``aims-layers`` (the order
 that import-linter holds). What can be drawn is not written by hand.
 """
@@ -12,10 +13,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import grimp
+import yaml
 from docutils import nodes
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
@@ -23,10 +27,13 @@ from sphinx.util.typing import ExtensionMetadata
 
 import aims_server
 from aims_server.config.settings import VARIABLES
+from aims_server.metrics import Metrics
 
 __all__ = [
+    "Alerts",
     "Imports",
     "Layers",
+    "MetricsTable",
     "Rooms",
     "SettingsTable",
     "foreign_resources",
@@ -79,6 +86,44 @@ class SettingsTable(Generated):
             for variable in VARIABLES
         )
         return list_table(("variable", "default", "meaning"), rows, "30 24 46")
+
+
+class MetricsTable(Generated):
+    """Every metric with its type, its labels and its meaning."""
+
+    def text(self) -> str:
+        """One row for each metric, in the order of the exposition."""
+        told = Metrics().exposition().decode()
+        rows = (
+            (f"``{name}``", family.type, labels, family.documentation)
+            for family in text_string_to_metric_families(told)
+            for name, labels in [_named(family)]
+        )
+        return list_table(("metric", "type", "labels", "meaning"), rows, "38 12 18 32")
+
+
+def _named(family: Metric) -> tuple[str, str]:
+    """The name as it is queried, and the labels; a histogram's bounds are no label."""
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+    return name, ", ".join(f"``{label}``" for label in sorted(labels))
+
+
+class Alerts(Generated):
+    """Every alert rule with its severity, what it says, and its runbook."""
+
+    def text(self) -> str:
+        """One definition for each rule, in the order of the file."""
+        written = yaml.safe_load((ROOT / "conf" / "alerts.yml").read_text("utf-8"))
+        rules = [rule for group in written["groups"] for rule in group["rules"]]
+        return "\n\n".join(map(self._rule, rules))
+
+    def _rule(self, rule: dict[str, Any]) -> str:
+        told = rule["annotations"]
+        summary = re.sub(r"\{\{.*?\}\}", "…", told["summary"])
+        runbook = re.sub(r"`([^`]+)`", r"``\1``", told["runbook"])
+        severity = rule["labels"]["severity"]
+        return f"**{rule['alert']}** ({severity})\n   *{summary}*\n\n   {runbook}"
 
 
 def purposes() -> dict[str, str]:
@@ -238,6 +283,8 @@ def refuse_foreign_resources(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Give Sphinx the directives and the check."""
     app.add_directive("aims-settings", SettingsTable)
+    app.add_directive("aims-metrics", MetricsTable)
+    app.add_directive("aims-alerts", Alerts)
     app.add_directive("aims-rooms", Rooms)
     app.add_directive("aims-imports", Imports)
     app.add_directive("aims-layers", Layers)

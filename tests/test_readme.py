@@ -42,6 +42,11 @@ def test_the_two_commands_come_first():
     assert [line.split("#")[0].strip() for line in first] == ["make demo", "make test"]
 
 
+def test_it_stays_short():
+    """Two hundred lines: what it is and how to begin. The rest is in docs/."""
+    assert len(TEXT.splitlines()) <= 200
+
+
 def test_every_make_target_exists():
     """What is to be typed can be typed."""
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
