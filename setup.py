@@ -73,6 +73,8 @@ setup(
             "hypothesis",
             "coverage>=7.10",
             "schemathesis",
+            "playwright",  # drives Debian's Chromium for the student's page
+            "axe-playwright-python",  # axe-core, pinned by the package
             "pyyaml",
             "uvloop>=0.22",  # for tests on both loops
             "docutils",

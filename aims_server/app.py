@@ -38,7 +38,7 @@ from .handlers import (
 from .http_server import ConnectionCounts, FramingGuard
 from .logs import AccessLog
 from .metrics import Metrics
-from .pages import LOGIN, PAGES
+from .pages import DEMO, LOGIN, PAGES
 from .ratelimit import BucketTable, RateLimiter
 from .service import AimsService
 from .upstream import (
@@ -210,17 +210,17 @@ def make_application(
         (r"/docs(?:/[a-z.-]+)?", docs.DocsHandler, common),
     ]
     if settings.web_page:
-        files = web_page.load_page(demo=settings.demo is not None)
-        routes.append(
-            (r"/(?:page/.*)?", web_page.PageHandler, common | {"files": files})
-        )
+        files = {"files": web_page.load_page(demo=settings.demo is not None)}
+        routes.append((r"/(?:page/.*)?", web_page.PageHandler, common | files))
+    else:
+        routes.append((r"/", web_page.DocsRedirect, common))
     if settings.demo is not None:
         corner = {
             "students": settings.demo.students,
             "control_url": settings.demo.control_url,
             "transport": transport,
         }
-        routes.append((r"/demo", demo.DemoHandler, common | corner))
+        routes.append((DEMO.path, demo.DemoHandler, {**common, **corner}))
     return Application(
         routes,
         default_handler_class=BaseHandler,

@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 
 from ..errors import InvalidRequest
+from ..pages import DEMO
 from ..upstream import Transport
+from ..web import json_response
 from .base import BaseHandler, HandlerContext
 
 __all__ = ["DemoHandler"]
@@ -23,9 +25,7 @@ class _Choice(msgspec.Struct):
 class DemoHandler(BaseHandler):
     """GET and POST /demo."""
 
-    route = "page"
-    methods = ("GET", "POST")
-    limited = False
+    endpoint = DEMO
 
     def initialize(  # type: ignore[override]  # the route's arguments
         self,
@@ -61,4 +61,4 @@ class DemoHandler(BaseHandler):
         state: dict[str, Any] = msgspec.json.decode(reply.body)
         moods = [{"name": name, "what": what} for name, what in state["moods"].items()]
         corner = {"students": self._students, "mood": state["mood"], "moods": moods}
-        self.send_json(200, msgspec.json.encode(corner))
+        self.send(json_response(200, msgspec.json.encode(corner)))

@@ -2,32 +2,18 @@
 packed when a worker starts, so that a request reads nothing.
 """
 
-import gzip
 import hashlib
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Final
 
 from ..errors import NotFound
-from ..web import Answer, Variant, header_lines, matches
+from ..pages import WEB_PAGE
+from ..web import Answer
 from .base import BaseHandler, HandlerContext
+from .static_files import IMMUTABLE, make_file
 
-__all__ = ["PageHandler", "load_page"]
-
-_MEDIA_TYPES: Final = {
-    "html": "text/html",
-    "css": "text/css",
-    "js": "text/javascript",
-    "svg": "image/svg+xml",
-}
-# The page asks nobody but this service and runs no script but its own files.
-_CONTENT_SECURITY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-_REVALIDATED: Final = "no-cache"
-_IMMUTABLE: Final = "public, max-age=31536000, immutable"
+__all__ = ["DocsRedirect", "PageHandler", "load_page"]
 
 
 def load_page(*, demo: bool = False) -> Mapping[str, Answer]:
@@ -47,11 +33,8 @@ def load_page(*, demo: bool = False) -> Mapping[str, Answer]:
     if demo:
         document = document.replace(b"<html ", b"<html data-demo ")
     return {
-        "/": _answer("index.html", document, _REVALIDATED),
-        **{
-            f"/{folder}{name}": _answer(name, body, _IMMUTABLE)
-            for name, body in files.items()
-        },
+        "/": make_file("index.html", document),
+        **{f"/{folder}{n}": make_file(n, body, IMMUTABLE) for n, body in files.items()},
     }
 
 
@@ -63,56 +46,31 @@ def _walk(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes]]:
             yield prefix + entry.name, entry.read_bytes()
 
 
-def _answer(name: str, body: bytes, cache_control: str) -> Answer:
-    digest = hashlib.blake2b(body, digest_size=12).hexdigest()
-
-    def variant(body: bytes, etag: str, *encoding: tuple[str, str]) -> Variant:
-        headers = (
-            ("Content-Type", f"{_MEDIA_TYPES[name.rpartition('.')[2]]}; charset=utf-8"),
-            ("Content-Length", str(len(body))),
-            ("ETag", etag),
-            ("Vary", "Origin, Accept-Encoding"),
-            ("Cache-Control", cache_control),
-            ("Content-Security-Policy", _CONTENT_SECURITY),
-            ("Referrer-Policy", "no-referrer"),
-            *encoding,
-        )
-        return Variant(body, etag, headers, header_lines(headers))
-
-    return Answer(
-        variant(body, f'W/"{digest}"'),
-        variant(
-            gzip.compress(body, mtime=0),
-            f'W/"{digest}-gzip"',
-            ("Content-Encoding", "gzip"),
-        ),
-    )
-
-
 class PageHandler(BaseHandler):
     """GET / and the page's files."""
 
-    route = "page"
-    methods = ("GET",)
-    limited = False
+    endpoint = WEB_PAGE
 
     def initialize(  # type: ignore[override]  # the route's arguments
         self, context: HandlerContext, files: Mapping[str, Answer]
     ) -> None:
         """Take the files beside what every handler takes."""
         super().initialize(context)
-        self.files = files
+        self._files = files
 
     def get(self) -> None:
         """Write the file of this path, or 304 when the client has it already."""
-        answer = self.files.get(self.request.path)
+        answer = self._files.get(self.request.path)
         if answer is None:
             raise NotFound
-        headers = self.request.headers
-        variant = answer.variant(headers.get("Accept-Encoding"))
-        for header, value in variant.headers:
-            self.set_header(header, value)
-        if matches(headers.get("If-None-Match"), variant):
-            self.set_status(304)
-            return
-        self.write(variant.body)
+        self.send_negotiated(answer)
+
+
+class DocsRedirect(BaseHandler):
+    """GET / where the page is not served: the way to the description of the API."""
+
+    endpoint = WEB_PAGE
+
+    def get(self) -> None:
+        """Lead to /docs; relative, so that it works behind a proxy's prefix too."""
+        self.redirect("docs")

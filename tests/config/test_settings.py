@@ -39,6 +39,7 @@ CONTRACT = {
     "CACHE_REFRESH_FLOOR_SECONDS": "30",
     "CACHE_MAX_MB": "64",
     "PREFETCH_ON_LOGIN": "true",
+    "WEB_PAGE": "false",
     "TRUSTED_PROXIES": "",
     "METRICS_TOKEN": "",
     "LOG_LEVEL": "info",

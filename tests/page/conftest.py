@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from urllib.request import Request, urlopen
 
 import pytest
@@ -160,8 +160,15 @@ class Visit:
         self.page.wait_for_selector(f"#tab-{view}[aria-current=page]")
 
 
+class MakeVisit(Protocol):
+    """Makes a visit with options of Playwright's new_context."""
+
+    def __call__(self, **options: Any) -> Visit:
+        """Open the page in a profile of its own."""
+
+
 @pytest.fixture
-def visits(browser, demo) -> Iterator[Any]:
+def visits(browser, demo) -> Iterator[MakeVisit]:
     """Makes visits; after the test none of them may have a complaint."""
     made: list[Visit] = []
 
@@ -178,13 +185,13 @@ def visits(browser, demo) -> Iterator[Any]:
 
 
 @pytest.fixture
-def visit(visits) -> Visit:
+def visit(visits: MakeVisit) -> Visit:
     """One visit on a phone."""
     return visits()
 
 
 @pytest.fixture
-def inside(visit, demo) -> Visit:
+def inside(visit: Visit, demo: Demo) -> Visit:
     """A visit that is logged in as the student at the edge, every page loaded."""
     visit.log_in(demo.students[1])
     visit.page.wait_for_selector("#refresh")
