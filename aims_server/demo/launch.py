@@ -70,6 +70,7 @@ corner makes the platform slow, ill and well. The API behind it, from another te
     | sed 's/.*"token":"\\([^"]*\\)".*/\\1/')
   curl -s {service}/api/attendance -H "Authorization: Bearer $TOKEN"
   curl -si --compressed {service}/api/all-attendance -H "Authorization: Bearer $TOKEN"
+  curl -s {service}/api/quiz -H "Authorization: Bearer $TOKEN"
   curl -s {service}/health
 
 The description of the API is at {service}/docs. Ctrl-C stops both.

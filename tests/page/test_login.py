@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 
 def test_a_wrong_password_is_said_in_the_platforms_words(visit, demo):
     """The refusal stands beside the form, what was typed stays, nobody is logged in."""

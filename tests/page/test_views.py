@@ -7,6 +7,8 @@ import pytest
 
 from aims_server.demo.enrolment import Student
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def student(demo) -> Student:

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 
 def test_progress_is_seen_while_a_page_is_gathered(visit, demo):
     """How many subjects of how many are there already."""
