@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE := --config-settings editable_mode=compat --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint format docs bench profile openapi clean
+.PHONY: help screenshots demo test coverage lint format docs bench profile openapi clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -70,6 +70,9 @@ bench: .venv/bench.stamp  ## how fast it is beside others; ONLY=name for one par
 
 profile: .venv/bench.stamp  ## a flame graph of a worker; ONLY=quiz, all-attendance, health, cold
 	@$(BIN)/python -m bench.profile $(or $(ONLY),quiz)
+
+screenshots: .venv/dev.stamp  ## the pictures of the student's page in docs/
+	@$(BIN)/python -m tests.page.screenshots docs/images
 
 clean:  ## remove everything that was made
 	@rm -rf .venv build dist htmlcov *.egg-info .coverage .coverage.* \

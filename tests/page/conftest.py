@@ -1,163 +1,27 @@
-"""`aims-server demo` as a process, and Debian's Chromium to look at its page with."""
+"""The demo and the browser, started once for all tests of the page."""
 
-import json
-import os
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
-from urllib.request import Request, urlopen
 
 import pytest
 
-from aims_server.demo.college import College
-
-# Not in CI: `.ci/run` installs both, and their absence is a fault there.
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="Playwright for Python is not installed"
-)
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--no-sandbox",  # CI is root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-class Demo:
-    """The running demo, its students, and the controls of its platform."""
-
-    def __init__(self, url: str, process: "subprocess.Popen[str]") -> None:
-        self.url = url
-        self.process = process
-        # The same students and records as the process makes from the same seed.
-        today = (datetime.now(UTC) + timedelta(hours=5, minutes=30)).date()
-        self.college = College(3000, 15, 12, None, today, 1)
-        corner = self.get("demo")
-        self.students: list[dict[str, str]] = corner["students"]
-
-    def get(self, path: str) -> Any:
-        """The JSON of a path."""
-        with urlopen(self.url + path, timeout=10) as answer:
-            return json.load(answer)
-
-    def counts(self, student: dict[str, str]) -> list[tuple[str, int, int]]:
-        """Name, present and total of each course, in the platform's order."""
-        found = self.college.by_username(student["username"])
-        assert found is not None
-        rows = []
-        for course in self.college.courses(found):
-            marks = self.college.marks(found, course)
-            name = " ".join(course.subject.name.split())
-            rows.append((name, marks.count("Present"), len(marks)))
-        return rows
-
-    def overall(self, student: dict[str, str]) -> tuple[int, int]:
-        """Present and total of all courses."""
-        rows = self.counts(student)
-        return sum(row[1] for row in rows), sum(row[2] for row in rows)
-
-    def feel(self, mood: str) -> None:
-        """Turn the platform to a mood."""
-        body = json.dumps({"mood": mood}).encode()
-        with urlopen(Request(self.url + "demo", data=body), timeout=10):
-            pass
+from .visiting import CHROMIUM, Demo, Visit, running_browser, running_demo
 
 
 @pytest.fixture(scope="package")
 def demo(tmp_path_factory) -> Iterator[Demo]:
-    """The demo, started once; no refresh is too soon, and no limit is reached."""
-    environ = os.environ | {
-        "PORT": "0",
-        "WORKERS": "1",
-        "CACHE_REFRESH_FLOOR_SECONDS": "0",
-        "RATE_LIMIT_PER_MINUTE": "100000",
-        "LOGIN_LIMIT_PER_MINUTE": "100000",
-        "DRAIN_DELAY_SECONDS": "0",
-        "LOG_LEVEL": "warning",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "aims_server", "demo"],
-        env=environ,
-        cwd=tmp_path_factory.mktemp("demo"),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if match := re.match(r"Open (http\S+)", line):
-            break
-    else:
-        pytest.fail("the demo did not start")
-    yield Demo(match[1], process)
-    process.terminate()
-    process.wait(20)
-    process.stdout.close()
+    """The demo on a simulated platform."""
+    with running_demo(tmp_path_factory.mktemp("demo")) as started:
+        yield started
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
-    """Chromium, started once."""
+    """Chromium, or a word why the tests are skipped."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed (Debian's package chromium)")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-class Visit:
-    """One visit of the page in a browser profile of its own, and what went wrong in it.
-
-    ``complaints`` are messages of the console, script errors, violations of the
-    content security policy, and requests to any host but the demo's.
-    """
-
-    def __init__(self, browser: Any, demo: Demo, **options: Any) -> None:
-        self.demo = demo
-        self.context = browser.new_context(
-            **{"viewport": {"width": 390, "height": 844}, **options}
-        )
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(15_000)
-        self.complaints: list[str] = []
-        self.responses: list[Any] = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self._look_at)
-        self.page.on("response", lambda response: self.responses.append(response))
-        self.page.goto(demo.url)
-
-    def _look_at(self, request: Any) -> None:
-        if not request.url.startswith((self.demo.url, "blob:", "data:")):
-            self.complaints.append(f"asked for {request.url}")
-
-    def forgive_failed_answers(self) -> None:
-        """Drop what Chromium itself says of an answer that is no success."""
-        failed = "Failed to load resource"
-        self.complaints = [c for c in self.complaints if not c.startswith(failed)]
-
-    def log_in(self, student: dict[str, str], password: str | None = None) -> None:
-        """Fill in the form and send it."""
-        self.page.fill("#username", student["username"])
-        self.page.fill("#password", password or student["password"])
-        self.page.click("#sign-in")
-
-    def settle(self) -> None:
-        """Wait until every page that was asked for is there, or has failed."""
-        self.page.wait_for_selector("#refresh:enabled")
-
-    def show(self, view: str) -> None:
-        """Go to a view by its tab."""
-        self.page.click(f"#tab-{view}")
-        self.page.wait_for_selector(f"#tab-{view}[aria-current=page]")
+    with running_browser() as started:
+        yield started
 
 
 class MakeVisit(Protocol):
@@ -194,6 +58,5 @@ def visit(visits: MakeVisit) -> Visit:
 def inside(visit: Visit, demo: Demo) -> Visit:
     """A visit that is logged in as the student at the edge, every page loaded."""
     visit.log_in(demo.students[1])
-    visit.page.wait_for_selector("#refresh")
     visit.settle()
     return visit

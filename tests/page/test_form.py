@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from .visiting import VIEWS
+
 pytestmark = pytest.mark.process
 
 
-VIEWS = ["today", "subjects", "calendar", "quizzes", "timetable"]
 FOLDER = Path(__file__).parents[2] / "aims_server" / "web_page"
 
 
