@@ -22,15 +22,12 @@ FROM ${PYTHON}
 RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     pip install --no-index --no-cache-dir --disable-pip-version-check \
         --root-user-action=ignore --find-links=/wheels aims_server \
-    && pip uninstall --yes --quiet --root-user-action=ignore pip \
-    # Metric files; a tmpfs in production, a plain directory where none is mounted.
-    && install -d -m 0700 -o 10001 -g 10001 /run/aims-server
+    && pip uninstall --yes --quiet --root-user-action=ignore pip
 
 # In a container loopback is nobody's address; who may reach the port is decided where
 # it is published.
 ENV HOST=0.0.0.0 \
     PORT=3001 \
-    RUNTIME_DIRECTORY=/run/aims-server \
     # Nothing is written beside the code: the root is read-only.
     PYTHONDONTWRITEBYTECODE=1 \
     # A log line is out when it is written, also if the next thing is a kill.

@@ -75,6 +75,8 @@ setup(
             "schemathesis",
             "playwright",  # drives Debian's Chromium for the student's page
             "axe-playwright-python",  # axe-core, pinned by the package
+            "openapi-spec-validator",
+            "openapi-python-client",  # its clients are generated and used by a test
             "pyyaml",
             "uvloop>=0.22",  # for tests on both loops
             "docutils",

@@ -37,7 +37,7 @@ from .handlers import (
 )
 from .http_server import ConnectionCounts, FramingGuard
 from .logs import AccessLog
-from .metrics import Metrics
+from .metrics import Metrics, MetricsMemory
 from .pages import DEMO, LOGIN, PAGES
 from .ratelimit import BucketTable, RateLimiter
 from .service import AimsService
@@ -69,6 +69,7 @@ class Machine:
         self.secret = secrets.token_bytes(32)
         self.buckets = BucketTable()
         self.connections = ConnectionCounts()
+        self.metrics = MetricsMemory()
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ import io
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,21 +98,6 @@ def _access_lines() -> Iterator[io.StringIO]:
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.captureWarnings(False)
-
-
-@pytest.fixture
-def make_metrics(tmp_path: Path) -> Iterator[Callable[..., Metrics]]:
-    """Makes Metrics in this process over one directory, and closes them."""
-    made = []
-
-    def make(worker: int = 0, **options: Any) -> Metrics:
-        options.setdefault("directory", str(tmp_path))
-        made.append(Metrics(worker=worker, **options))
-        return made[-1]
-
-    yield make
-    for metrics in made:
-        metrics.close()
 
 
 class Clock:

@@ -48,6 +48,10 @@ Kind = Literal[
     "endless",
     "gzip_bomb",
     "bad_gzip",
+    "answer_twice",
+    "stray_408",
+    "stray_crlf",
+    "stray_garbage",
 ]
 
 
@@ -80,7 +84,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Where "redirect" leads; None: to this platform by another name."""
 
     interval: float = 1.0
-    """Seconds between two bytes of "trickle"."""
+    """Seconds between two bytes of "trickle", and from an answer to what follows it."""
 
     megabytes: int = 200
     """Size of "gzip_bomb" unpacked and of "large"."""

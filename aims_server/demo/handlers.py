@@ -1,4 +1,4 @@
-"""HTTP of the simulated platform: read a call, wait, answer or misbehave."""
+"""HTTP of the simulated platform: read a call, wait, answer or go wrong."""
 
 import asyncio
 import gzip
@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
 from .backend import CardQuery, Reply
 from .faults import Endpoint, Fault
 from .simulation import Simulation
-from .socket_faults import misbehave
+from .socket_faults import break_answer, stray_after, write_unasked
 from .wrong_answers import EMPTY, spoil
 
 __all__ = ["ROUTES"]
@@ -77,16 +78,23 @@ class PlatformHandler(RequestHandler):
             self._endpoint = None
 
     async def _deliver(self, reply: Reply, fault: Fault | None) -> None:
-        if fault is not None:
+        stray = None if fault is None else stray_after(reply, fault)
+        if fault is not None and stray is None:
             wrong = spoil(reply, fault, self.simulation.elsewhere)
             if wrong is None:
                 stream = self.detach()
                 stream.set_close_callback(self.on_connection_close)
                 with self.simulation.loose(stream):
-                    await misbehave(stream, reply, fault)
+                    await break_answer(stream, reply, fault)
                 return
             reply = wrong
         self.send(reply)
+        if fault is not None and stray is not None:
+            connection = self.request.connection
+            assert isinstance(connection, HTTP1Connection)
+            stream = connection.stream
+            loop = asyncio.get_running_loop()
+            loop.call_later(fault.interval, write_unasked, stream, stray)
 
     def send(self, reply: Reply) -> None:
         """Answer as a sound platform would."""

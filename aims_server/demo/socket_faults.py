@@ -1,35 +1,59 @@
-"""Answers that break HTTP or the connection, really done on the bare socket."""
+"""Answers that break HTTP or the connection, really sent over the bare socket, and what
+a platform may say between two calls.
+"""
 
 import asyncio
 import socket
 import struct
 import zlib
+from asyncio import Future
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from functools import cache
 from http.client import responses
 
-from tornado.iostream import IOStream
+from tornado.iostream import IOStream, StreamClosedError
 
 from .backend import Reply
 from .faults import Fault, Kind
 
-__all__ = ["bomb", "misbehave"]
+__all__ = ["bomb", "break_answer", "stray_after", "write_unasked"]
 
 MEGABYTE = 1_000_000
+_STRAYS: dict[Kind | None, bytes] = {
+    "stray_408": b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n",
+    "stray_crlf": b"\r\n",
+    "stray_garbage": b"\x16\x03garbage\r\n\r\n",
+}
 _GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 _JSON = "Content-Type: application/json"
 
 
-async def misbehave(stream: IOStream, reply: Reply, fault: Fault) -> None:
-    """Do to the socket what the fault says; the stream is closed afterwards.
+async def break_answer(stream: IOStream, reply: Reply, fault: Fault) -> None:
+    """Send the answer in the way of the fault; the stream is closed afterwards.
 
     Raises tornado.iostream.StreamClosedError when the caller leaves meanwhile.
     """
     assert fault.kind is not None
     try:
-        await _DEEDS[fault.kind](stream, reply, fault)
+        await _BROKEN_ANSWERS[fault.kind](stream, reply, fault)
     finally:
         stream.close()
+
+
+def stray_after(reply: Reply, fault: Fault) -> bytes | None:
+    """What follows an answer that is sound itself; None for other kinds of faults."""
+    if fault.kind == "answer_twice":
+        return whole(reply)
+    return _STRAYS.get(fault.kind)
+
+
+def write_unasked(stream: IOStream, text: bytes) -> None:
+    """Say something on a connection that may have ended."""
+    if not stream.closed():
+        with suppress(StreamClosedError):
+            # Nobody awaits it, so a failure must count as seen.
+            stream.write(text).add_done_callback(Future.exception)
 
 
 def head(reply: Reply, *headers: str) -> bytes:
@@ -87,7 +111,7 @@ async def _short_body(stream: IOStream, reply: Reply, _: Fault) -> None:
 
 
 async def _close(_: IOStream, __: Reply, ___: Fault) -> None:
-    """Say nothing; that the stream is closed afterwards is the whole deed."""
+    """Say nothing; that the stream is closed afterwards is the whole fault."""
 
 
 async def _bad_header(stream: IOStream, reply: Reply, _: Fault) -> None:
@@ -158,7 +182,7 @@ def _packed_blanks() -> tuple[bytes, bytes]:
     return blanks, packer.compress(blanks) + packer.flush(zlib.Z_FULL_FLUSH)
 
 
-_DEEDS: dict[Kind, Callable[[IOStream, Reply, Fault], Awaitable[None]]] = {
+_BROKEN_ANSWERS: dict[Kind, Callable[[IOStream, Reply, Fault], Awaitable[None]]] = {
     "reset": _reset,
     "reset_midway": _reset_midway,
     "hang": _hang,

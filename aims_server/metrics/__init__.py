@@ -3,8 +3,10 @@
 `Metrics` is what the others call; only this package knows prometheus_client.
 """
 
+from .collector import MetricsMemory
 from .recorder import Metrics
 
 __all__ = [
     "Metrics",
+    "MetricsMemory",
 ]

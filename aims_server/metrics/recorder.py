@@ -1,6 +1,6 @@
 """Owns the figures an operator sees: what is counted, when, and under which name.
 
-A worker counts in files of its own (`multiprocess`); a scrape adds up all of them.
+A worker counts in its part of the shared memory (`collector`); a scrape adds up all.
 """
 
 import os
@@ -11,11 +11,11 @@ from typing import Final
 import msgspec
 
 from . import labels
+from .collector import MetricsMemory
 from .exposition import expose
 from .instruments import Instruments
 from .json_summary import summarize
 from .labels import DOCUMENTED
-from .multiprocess import MultiprocessFiles
 
 __all__ = ["Metrics"]
 
@@ -29,16 +29,20 @@ class Metrics:
     """One worker's share of the figures, and the sum over all workers.
 
     ``worker`` is a number that no other living worker has, or both would overwrite each
-    other's counts. ``directory`` is shared by the workers of one run; None keeps the
-    figures in this process alone. Make it after the fork. A label's word that is not
-    listed is counted as "other" (a status by its class), never added.
+    other's counts. ``memory`` is shared by the workers; without it the metrics are this
+    process's alone. Make it after the fork. A label value that is not listed is counted
+    as "other" (a status by its class), never added.
     """
 
     def __init__(
-        self, *, worker: int = 0, generation: int = 0, directory: str | None = None
+        self,
+        *,
+        worker: int = 0,
+        generation: int = 0,
+        memory: MetricsMemory | None = None,
     ) -> None:
-        self._files = MultiprocessFiles(directory)
-        make = Instruments(self._files.open(worker))
+        self._memory = memory or MetricsMemory(workers=worker + 1)
+        make = Instruments(self._memory.open(worker))
         self._evictions_seen = 0
         self._cpu_seen = 0.0
         self._make_flows(make)
@@ -235,7 +239,7 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All workers' figures as Prometheus text, format 0.0.4."""
-        return expose(self._files.collect())
+        return expose(self._memory.collect())
 
     def summary(self) -> bytes:
         """All workers' figures as JSON, for people and small scripts.
@@ -244,16 +248,4 @@ class Metrics:
         are estimated from the histogram's buckets, as PromQL's ``histogram_quantile``
         does, so they are no finer than those; null before the first request.
         """
-        return msgspec.json.encode(summarize(self._files.collect()))
-
-    def close(self) -> None:
-        """Let go of the files; nothing can be recorded after this."""
-        self._files.close()
-
-    @staticmethod
-    def retire(directory: str, worker: int) -> None:
-        """Drop the gauges of a worker that has ended; its counters stay.
-
-        For the parent, before the number is given to another worker or left unused.
-        """
-        MultiprocessFiles(directory).retire(worker)
+        return msgspec.json.encode(summarize(self._memory.collect()))

@@ -1,15 +1,10 @@
-"""Starts the service: binds sockets, raises limits, prepares the metrics directory, and
-hands over to the supervisor.
-"""
+"""Starts the service: binds sockets, raises limits, hands over to the supervisor."""
 
 import contextlib
 import gc
 import resource
-import shutil
 import socket
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from tornado.netutil import bind_sockets
@@ -44,15 +39,12 @@ def serve(
     """
     sockets = _inherited(environ) or _bound(settings)
     _raise_file_limit()
-    with _metrics_directory(environ) as directory:
-        supervisor = Supervisor(
-            settings, load, sockets, directory, Notifier(environ), on_serving
-        )
-        # What exists now is never freed: the collector must not touch it, or it would
-        # copy the pages shared with the workers.
-        gc.freeze()
-        gc.enable()
-        return supervisor.run()
+    supervisor = Supervisor(settings, load, sockets, Notifier(environ), on_serving)
+    # What exists now is never freed: the collector must not touch it, or it would copy
+    # the pages shared with the workers.
+    gc.freeze()
+    gc.enable()
+    return supervisor.run()
 
 
 def _inherited(environ: Mapping[str, str]) -> list[socket.socket]:
@@ -80,25 +72,3 @@ def _raise_file_limit() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-@contextlib.contextmanager
-def _metrics_directory(environ: Mapping[str, str]) -> Iterator[str]:
-    """An empty directory for this run's metric files; systemd's when it made one."""
-    given = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    try:
-        directory = Path(given or tempfile.mkdtemp(prefix="aims-server-"))
-        with tempfile.TemporaryFile(dir=directory):
-            pass  # it can be written to
-        for old in directory.glob("*.db"):
-            old.unlink()
-    except OSError as error:
-        raise ServerError(
-            f"cannot keep metric files in {given or tempfile.gettempdir()}: "
-            f"{error.strerror}"
-        ) from None
-    try:
-        yield str(directory)
-    finally:
-        if not given:
-            shutil.rmtree(directory, ignore_errors=True)

@@ -31,8 +31,8 @@ class Supervisor:
     """Keeps as many workers serving as the settings ask for.
 
     ``load`` reads the settings again for SIGHUP and raises SettingsError;
-    ``directory`` is where the workers keep their metric files; ``on_serving`` is given
-    the address whenever all workers serve, at first and after a roll.
+    ``on_serving`` is given the address whenever all workers serve, at first and after a
+    roll.
     """
 
     def __init__(
@@ -40,7 +40,6 @@ class Supervisor:
         settings: Settings,
         load: Callable[[], Settings],
         sockets: list[socket.socket],
-        directory: str,
         notifier: Notifier,
         on_serving: Callable[[str], object],
     ) -> None:
@@ -51,7 +50,7 @@ class Supervisor:
         self._notifier = notifier
         self._on_serving = on_serving
         self._wakeups, self._wake = socket.socketpair()
-        self._pool = WorkerPool(sockets, directory, (self._wakeups, self._wake))
+        self._pool = WorkerPool(sockets, (self._wakeups, self._wake))
         self._rollout = Rollout(settings.effective_workers)
         self._announced = False
         self._stop_by: float | None = None

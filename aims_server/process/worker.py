@@ -15,7 +15,6 @@ import signal
 import socket
 from collections.abc import Callable
 from enum import Enum
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -62,14 +61,13 @@ class ExitMode(Enum):
 class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """What one worker is given.
 
-    ``number`` names its metric files and is that of no other living worker; ``calls``
-    is its share of the calls to the platform.
+    ``number`` is that of no other living worker; ``calls`` is its share of the calls
+    to the platform.
     """
 
     number: int
     generation: int
     calls: int
-    metrics_directory: str
 
 
 def run(
@@ -95,7 +93,7 @@ async def _serve(
     metrics = Metrics(
         worker=spec.number,
         generation=spec.generation,
-        directory=spec.metrics_directory,
+        memory=machine.metrics,
     )
     access_log = AccessLog(asyncio.get_running_loop().call_soon)
     worker = build(
@@ -108,7 +106,7 @@ async def _serve(
         max_connections=_connections(spec),
         on_refused=lambda: metrics.limited("connections"),
     )
-    mode = _exit_mode(channel, spec)
+    mode = _exit_mode(channel)
     listener.add_sockets(sockets)
     _send(channel, READY)
     background = [
@@ -155,7 +153,7 @@ async def _drain(
         await listener.close_all_connections()
 
 
-def _exit_mode(channel: socket.socket, spec: WorkerSpec) -> "asyncio.Future[ExitMode]":
+def _exit_mode(channel: socket.socket) -> "asyncio.Future[ExitMode]":
     """Resolve when the parent says so; without a parent, exit at once."""
     loop = asyncio.get_running_loop()
     mode: asyncio.Future[ExitMode] = loop.create_future()
@@ -166,8 +164,7 @@ def _exit_mode(channel: socket.socket, spec: WorkerSpec) -> "asyncio.Future[Exit
         except OSError:
             message = b""
         if not message:
-            # The parent is dead: nobody restarts, drains or cleans up after us.
-            _remove_metric_files(spec.metrics_directory)
+            # The parent is dead: nobody restarts or drains us.
             os._exit(1)
         if not mode.done():
             mode.set_result(ExitMode(message))
@@ -177,14 +174,6 @@ def _exit_mode(channel: socket.socket, spec: WorkerSpec) -> "asyncio.Future[Exit
     # The parent starts a successor first, or is stopping and says how itself.
     loop.add_signal_handler(signal.SIGTERM, _send, channel, LEAVE)
     return mode
-
-
-def _remove_metric_files(directory: str) -> None:
-    """Clean up in place of the parent; a directory that systemd made stays."""
-    with contextlib.suppress(OSError):
-        for path in Path(directory).glob("*.db"):
-            path.unlink(missing_ok=True)
-        Path(directory).rmdir()
 
 
 def _send(channel: socket.socket, message: bytes) -> None:

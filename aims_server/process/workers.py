@@ -13,7 +13,6 @@ import msgspec
 from ..app import Machine
 from ..config import Settings
 from ..logs import configure_logging
-from ..metrics import Metrics
 from . import worker
 from .worker import ExitMode, WorkerSpec
 
@@ -31,20 +30,16 @@ class _Process(msgspec.Struct, frozen=True):
 
 
 class WorkerPool:
-    """Forks workers that serve ``sockets`` and keep metric files in ``directory``.
+    """Forks workers that serve ``sockets``.
 
     A worker is known by the number of its spec. ``private`` are open files of the
     parent that no worker may keep.
     """
 
     def __init__(
-        self,
-        sockets: list[socket.socket],
-        directory: str,
-        private: Sequence[socket.socket],
+        self, sockets: list[socket.socket], private: Sequence[socket.socket]
     ) -> None:
         self._sockets = sockets
-        self._directory = directory
         self._private = private
         self._machine = Machine()
         self._processes: dict[int, _Process] = {}
@@ -68,7 +63,6 @@ class WorkerPool:
             number=number,
             generation=generation,
             calls=share + (rank < rest),
-            metrics_directory=self._directory,
         )
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -156,6 +150,5 @@ class WorkerPool:
                 continue  # no worker: the demo's platform, an orphan in a container
             process.channel.close()
             self._machine.connections.of(process.number).withdraw()
-            with contextlib.suppress(OSError):
-                Metrics.retire(self._directory, process.number)
+            self._machine.metrics.retire(process.number)
             yield process.number, os.waitstatus_to_exitcode(status)

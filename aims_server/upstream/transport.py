@@ -72,6 +72,13 @@ class Transport:
             raise _translated(outcome)
         return outcome
 
+    def abandon_connections(self) -> None:
+        """An answer was another student's: use no present connection again. GETs under
+        way are made anew on their own, as theirs may be off by one as well.
+        """
+        if "_pool" in vars(self):
+            self._pool.abandon_connections()
+
     def close(self) -> None:
         """Drop every connection; calls under way never end, so cancel them before."""
         if "_pool" in vars(self):

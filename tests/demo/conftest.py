@@ -54,14 +54,15 @@ class Caller:
             writer.close()
 
     async def open(
-        self, path: str = COURSE_FILES
+        self, path: str = COURSE_FILES, *, keep_alive: bool = False
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Send a call over a connection of its own and return its two ends."""
         port = int(self.platform.base_url.split(":")[2].split("/")[0])
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(
             f"GET /api/v1{path} HTTP/1.1\r\nHost: x\r\n"
-            f"Authorization: Bearer {self.token}\r\nConnection: close\r\n\r\n".encode()
+            f"Authorization: Bearer {self.token}\r\n"
+            f"Connection: {'keep-alive' if keep_alive else 'close'}\r\n\r\n".encode()
         )
         return reader, writer
 

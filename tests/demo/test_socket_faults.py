@@ -1,5 +1,6 @@
 import asyncio
 import gzip
+import re
 import socket
 import zlib
 from contextlib import suppress
@@ -156,6 +157,28 @@ async def test_close_before_answer_is_an_end(caller, platform):
     """The connection ends without a byte."""
     platform.faults.set(kind="close_before_answer")
     assert await caller.raw() == b""
+
+
+@pytest.mark.parametrize(
+    ("kind", "stray"),
+    [
+        ("answer_twice", b"HTTP/1.1 200 OK"),
+        ("stray_408", b"HTTP/1.1 408 Request Timeout"),
+        ("stray_crlf", b"\r\n"),
+        ("stray_garbage", b"\x16\x03garbage"),
+    ],
+)
+@pytest.mark.gen_test
+async def test_something_follows_an_answer(caller, platform, kind, stray):
+    """The answer is sound, and the connection is open when more comes unasked."""
+    platform.faults.set(kind=kind, interval=0.01)
+    reader, writer = await caller.open(keep_alive=True)
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"Content-Length: (\d+)", head)
+    assert length
+    await reader.readexactly(int(length[1]))
+    assert await reader.readexactly(len(stray)) == stray
+    writer.close()
 
 
 @pytest.mark.gen_test

@@ -9,13 +9,15 @@ from urllib.parse import urlencode
 import jsonschema_rs
 import pytest
 import yaml
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from tornado.httpclient import HTTPResponse
 
 import aims_server
-from aims_server import pages
+from aims_server import errors, pages
 from aims_server.web import openapi
 
 WRITTEN = yaml.safe_load(openapi.DOCUMENT.with_suffix(".yaml").read_text("utf-8"))
+ERROR = {"$ref": "#/components/schemas/Error"}
 FILES = ["/openapi.json", "/docs", "/docs/swagger-ui.js", "/docs/swagger-ui.css"]
 
 
@@ -42,6 +44,12 @@ def resolved(node: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
+def codes(media: dict[str, Any]) -> set[str]:
+    """The codes of an error that the examples of an answer show."""
+    named = [example["value"] for example in media.get("examples", {}).values()]
+    return {body["code"] for body in [*named, media.get("example")] if body}
+
+
 def check(answer: HTTPResponse, path: str, method: str = "GET") -> None:
     """Hold an answer to the document: status, headers and body."""
     listed = WRITTEN["paths"][path][method.lower()]["responses"]
@@ -56,7 +64,9 @@ def check(answer: HTTPResponse, path: str, method: str = "GET") -> None:
         return
     media = said["content"][answer.headers["Content-Type"].partition(";")[0]]
     text = answer.body.decode()
-    assert fits(media["schema"], json.loads(text) if text[0] == "{" else text), text
+    body: Any = json.loads(text) if text[0] == "{" else text
+    assert fits(media["schema"], body), text
+    assert media["schema"] != ERROR or body["code"] in codes(media), text
 
 
 def test_the_served_form_is_the_written_one():
@@ -75,6 +85,10 @@ def test_every_example_fits_its_schema():
         (media["schema"], value) for media, value in each(WRITTEN, "example")
         if "schema" in media
     ] + [
+        (media["schema"], named["value"])
+        for media, examples in each(WRITTEN["components"]["responses"], "examples")
+        for named in examples.values()
+    ] + [
         (schema, value)
         for schema, values in each(WRITTEN["components"]["schemas"], "examples")
         for value in values
@@ -83,13 +97,34 @@ def test_every_example_fits_its_schema():
     assert [value for schema, value in shown if not fits(schema, value)] == []
 
 
+def test_every_answer_of_an_error_shows_each_of_its_codes():
+    """A status has the same codes in the document as in the tree of errors, and each
+    stands in an example of its own, with a sentence that the service says.
+    """
+    ours: dict[str, set[str]] = {}
+    for failure in map(vars(errors).get, errors.__all__):
+        if isinstance(failure, type) and issubclass(failure, errors.ApiError):
+            ours.setdefault(str(failure.status), set()).add(failure.code)
+    for _, listed in each(WRITTEN["paths"], "responses"):
+        for status, answer in listed.items():
+            for media in resolved(answer).get("content", {}).values():
+                if media["schema"] == ERROR:
+                    assert codes(media) == ours[status], status
+
+
+def test_the_document_is_valid():
+    """It is an OpenAPI 3.1 document; `make apilint` asks redocly and spectral."""
+    assert [*OpenAPIV31SpecValidator(WRITTEN).iter_errors()] == []
+
+
 def test_what_the_service_makes_is_closed():
     """Every object is closed, but for requests and the platform's own."""
     schemas = WRITTEN["components"]["schemas"]
     open_ones = {
         name
         for name, schema in schemas.items()
-        if schema.get("type") == "object" and "additionalProperties" not in schema
+        if schema.get("type") == "object"
+        and schema.get("additionalProperties", True) is True
     }
     assert open_ones == {
         "Credentials", "SubjectRequest",

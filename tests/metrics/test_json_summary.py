@@ -4,13 +4,16 @@ import json
 
 import pytest
 
+from aims_server.metrics import Metrics, MetricsMemory
+
 from ..counted import LEVELS
 
 
-def test_the_summary_adds_up_all_workers(make_metrics):
+def test_the_summary_adds_up_all_workers():
     """The JSON form tells requests, errors, latency, cache, calls and memory."""
+    memory = MetricsMemory(workers=2)
     for worker in range(2):
-        metrics = make_metrics(worker)
+        metrics = Metrics(worker=worker, memory=memory)
         for status in (200, 200, 401, 503):
             metrics.request_started()
             metrics.request_finished("quiz", "GET", status, 0.2)
@@ -43,9 +46,9 @@ def test_the_summary_adds_up_all_workers(make_metrics):
     assert told["workers"]["1"]["breaker"] == "open"
 
 
-def test_quantiles_are_estimated_within_their_bucket(make_metrics):
+def test_quantiles_are_estimated_within_their_bucket():
     """Latency of the students' endpoints alone, linear between two bounds."""
-    metrics = make_metrics()
+    metrics = Metrics()
     assert json.loads(metrics.summary())["latencySeconds"] == {
         "p50": None,
         "p90": None,

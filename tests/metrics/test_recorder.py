@@ -1,4 +1,4 @@
-"""Metrics, kept in files and without."""
+"""Metrics: what counts where, and how it is exposed."""
 
 import os
 import random
@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from itertools import product
-from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given, settings
@@ -55,28 +54,22 @@ BEFORE_ANY_EVENT = [
 ]
 
 
-@pytest.mark.parametrize("in_files", [True, False])
-def test_series_exist_before_their_first_event(make_metrics, in_files):
+def test_series_exist_before_their_first_event():
     """All combinations that are documented read 0 in a new worker."""
-    samples = read(make_metrics() if in_files else make_metrics(directory=None))
+    samples = read(Metrics())
     found = {name: samples.get(f"aims_{name}") for name in BEFORE_ANY_EVENT}
     assert found == dict.fromkeys(BEFORE_ANY_EVENT, 0)
 
 
-def test_the_build_is_told(make_metrics):
+def test_the_build_is_told():
     """A scrape says which version of what runs."""
-    (series,) = (s for s in read(make_metrics()) if s.startswith("aims_build_info"))
+    (series,) = (s for s in read(Metrics()) if s.startswith("aims_build_info"))
     assert re.search(r'python="3\.\d+\.\d+",tornado="6\.\S+",version="\d', series)
 
 
-@pytest.mark.parametrize("in_files", [True, False])
-def test_events_are_counted_under_their_labels(make_metrics, in_files):
+def test_events_are_counted_under_their_labels():
     """Each recording method moves its own series."""
-    metrics = (
-        make_metrics(generation=4)
-        if in_files
-        else make_metrics(directory=None, generation=4)
-    )
+    metrics = Metrics(generation=4)
     metrics.request_started()
     metrics.request_started()
     metrics.request_finished("login", "POST", 401, 0.02)
@@ -114,7 +107,6 @@ def test_events_are_counted_under_their_labels(make_metrics, in_files):
     assert {name: samples[name] for name in moved} == moved
 
 
-@pytest.mark.parametrize("in_files", [True, False])
 @settings(max_examples=30)
 @given(
     answers=st.lists(
@@ -126,33 +118,29 @@ def test_events_are_counted_under_their_labels(make_metrics, in_files):
         max_size=20,
     )
 )
-def test_a_kept_answer_counts_as_the_three_calls_do(in_files, answers):
+def test_a_kept_answer_counts_as_the_three_calls_do(answers):
     """``kept_answered`` moves the series of a hit that was begun and finished."""
-    with TemporaryDirectory() as one, TemporaryDirectory() as other:
-        at_once = Metrics(directory=one if in_files else None)
-        in_steps = Metrics(directory=other if in_files else None)
-        for resource, status, seconds in answers:
-            at_once.kept_answered(resource, "GET", status, seconds)
-            in_steps.request_started()
-            in_steps.lookup(resource, "HIT")
-            in_steps.request_finished(resource, "GET", status, seconds)
-        start = 'aims_worker_start_time_seconds{worker="0"}'
-        assert {**read(at_once), start: 0} == {**read(in_steps), start: 0}
-        at_once.close()
-        in_steps.close()
+    at_once, in_steps = Metrics(), Metrics()
+    for resource, status, seconds in answers:
+        at_once.kept_answered(resource, "GET", status, seconds)
+        in_steps.request_started()
+        in_steps.lookup(resource, "HIT")
+        in_steps.request_finished(resource, "GET", status, seconds)
+    start = 'aims_worker_start_time_seconds{worker="0"}'
+    assert {**read(at_once), start: 0} == {**read(in_steps), start: 0}
 
 
-def test_evictions_are_counted_from_the_stores_own_count(make_metrics):
+def test_evictions_are_counted_from_the_stores_own_count():
     """The store tells how many in all; the counter moves by what is new."""
-    metrics = make_metrics()
+    metrics = Metrics()
     for evictions in (0, 7, 7, 9):
         metrics.sample(**{**LEVELS, "evictions": evictions})
     assert read(metrics)["aims_cache_evictions_total"] == 9
 
 
-def test_a_worker_tells_its_memory_processor_time_and_start(make_metrics):
+def test_a_worker_tells_its_memory_processor_time_and_start():
     """The process figures are this process's own."""
-    metrics = make_metrics(worker=2)
+    metrics = Metrics(worker=2)
     metrics.sample(**LEVELS)
     samples = read(metrics)
     assert 5e6 < samples['aims_worker_resident_bytes{worker="2"}'] < 2e9
@@ -162,9 +150,9 @@ def test_a_worker_tells_its_memory_processor_time_and_start(make_metrics):
     assert samples['aims_worker_start_time_seconds{worker="2"}'] > 1.7e9
 
 
-def test_labels_take_no_word_that_is_not_listed(make_metrics):
+def test_labels_take_no_word_that_is_not_listed():
     """Ten thousand made-up words add a bounded number of series."""
-    metrics = make_metrics()
+    metrics = Metrics()
     before = len(read(metrics))
     dice = random.Random(1)
     for number in range(10_000):
@@ -187,21 +175,21 @@ def test_labels_take_no_word_that_is_not_listed(make_metrics):
     assert samples['aims_cache_lookups_total{outcome="other",resource="other"}'] == 1e4
 
 
-def test_a_rare_answer_is_counted_by_method_other_and_its_class(make_metrics):
+def test_a_rare_answer_is_counted_by_method_other_and_its_class():
     """A method nobody takes and a status nobody documents still count."""
-    metrics = make_metrics()
+    metrics = Metrics()
     metrics.request_started()
     metrics.request_finished("login", "BREW", 418, 0.1)
     name = 'aims_requests_total{method="OTHER",route="login",status="4xx"}'
     assert read(metrics)[name] == 1
 
 
-def test_promtool_finds_nothing_to_say(make_metrics):
+def test_promtool_finds_nothing_to_say():
     """Names, types and help texts are as Prometheus wants them."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")
-    metrics = make_metrics()
+    metrics = Metrics()
     metrics.limited("something new")
     check = subprocess.run(
         [promtool, "check", "metrics"],
@@ -210,16 +198,6 @@ def test_promtool_finds_nothing_to_say(make_metrics):
         check=False,
     )
     assert (check.returncode, check.stdout, check.stderr) == (0, b"", b"")
-
-
-def test_both_ways_of_keeping_tell_the_same_families(make_metrics):
-    """One process without files exposes what many with files do."""
-
-    def types(metrics):
-        lines = metrics.exposition().decode().splitlines()
-        return sorted(line for line in lines if line.startswith("#"))
-
-    assert types(make_metrics()) == types(make_metrics(directory=None))
 
 
 def test_a_scrape_imports_nothing():
@@ -234,9 +212,9 @@ def test_a_scrape_imports_nothing():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-def test_no_series_is_there_that_can_never_count(make_metrics):
+def test_no_series_is_there_that_can_never_count():
     """A page that takes no POST has none answered with 200, not even a zero."""
-    text = make_metrics().exposition().decode()
+    text = Metrics().exposition().decode()
     assert 'method="POST",route="attendance",status="200"' in text
     for page in ("quiz", "all-attendance"):
         assert f'method="POST",route="{page}",status="200"' not in text

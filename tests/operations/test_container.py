@@ -153,15 +153,6 @@ def test_every_mounted_file_is_in_the_repository(name: str):
             assert source in COMPOSE["volumes"]
 
 
-def test_the_metric_files_have_a_place_to_write():
-    """The one directory the service writes to is a tmpfs of its own user."""
-    (mount,) = (t for t in SERVICE["tmpfs"] if not t.startswith("/tmp:"))
-    path, _, options = mount.partition(":")
-    user, group = last_stage()["USER"].split(":")
-    assert path == image_environment()["RUNTIME_DIRECTORY"]
-    assert {f"uid={user}", f"gid={group}", "mode=0700"} <= set(options.split(","))
-
-
 def test_containers_get_the_time_that_draining_takes():
     """The engine's KILL never comes into a drain that keeps to the defaults."""
     defaults = Settings.from_mapping({})
@@ -174,7 +165,7 @@ def test_the_settings_of_compose_exist():
     known = {variable.name for variable in VARIABLES}
     from_image = {name for name in image_environment() if not name.startswith("PYTHON")}
     assert set(SERVICE["environment"]) <= known
-    assert from_image - {"RUNTIME_DIRECTORY"} <= known
+    assert from_image <= known
     Settings.from_mapping(
         {name: str(value) for name, value in SERVICE["environment"].items()}
     )

@@ -112,12 +112,6 @@ def test_it_works_under_its_hardening(facts: dict[str, Any]):
     assert facts["page"] == [200, 15]
 
 
-def test_metric_files_are_in_the_runtime_directory(facts: dict[str, Any]):
-    """They are there while it runs and gone after it."""
-    assert set(facts["metric files"]) == {".db"}
-    assert facts["left"] is False
-
-
 def test_a_dead_worker_is_replaced_without_a_restart(facts: dict[str, Any]):
     """systemd does not even notice."""
     assert facts["worker replaced"] is True

@@ -121,9 +121,6 @@ def visit(platform: dict[str, Any]) -> None:
     facts["started"] = shown("ActiveState", "StatusText", "User", "UID", "NRestarts")
     process = Path(f"/proc/{workers()[0]}/status").read_text()
     facts["process"] = dict(line.split(":\t", 1) for line in process.splitlines())
-    facts["metric files"] = sorted(
-        path.suffix for path in Path("/run/aims-server/").iterdir()
-    )
 
     # Real work under all of the hardening: curl, JSON, shared memory, the fan-out.
     login = json.dumps(platform["credentials"][0]).encode()
@@ -168,7 +165,6 @@ def visit(platform: dict[str, Any]) -> None:
     # A stop is clean, and leaves nothing.
     systemctl("stop", SOCKET, SERVICE)
     facts["stopped"] = shown("ActiveState", "Result", "ExecMainStatus")
-    facts["left"] = Path("/run/aims-server").exists()
 
     # Without its socket it binds the port itself.
     systemctl("start", SERVICE)

@@ -18,6 +18,21 @@ import pytest
 
 PATIENCE_SECONDS = 20.0
 COMMAND = (sys.executable, "-m", "aims_server")
+_BREAKABLE = """
+import os, sys
+from aims_server import cli
+from aims_server.process import worker
+
+def run(*arguments, run=worker.run):
+    if os.path.exists("broken"):
+        raise OSError("made up")
+    run(*arguments)
+
+worker.run = run
+sys.exit(cli.main([]))
+"""
+#: The service, whose workers cannot start while there is a file "broken".
+BREAKABLE = (sys.executable, "-c", _BREAKABLE)
 
 
 class Service:

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from .conftest import BREAKABLE
 from .crowd import Crowd, Kept, run
 
 pytestmark = pytest.mark.process
@@ -109,20 +110,19 @@ def test_a_lost_directory_changes_nothing(start):
     assert service.get("/health")[0] == 200
 
 
-def test_workers_that_cannot_start_do_not_replace_others(start, tmp_path):
+def test_workers_that_cannot_start_do_not_replace_others(start):
     """The roll is called off, the old ones go on, and the service says so."""
-    files = tmp_path / "figures"
-    files.mkdir()
-    service = start(WORKERS="2", RUNTIME_DIRECTORY=str(files)).wait_until_serving()
+    service = start(command=BREAKABLE, WORKERS="2").wait_until_serving()
     service.may_fail = True
     workers = service.workers()
-    hidden = files.rename(tmp_path / "hidden")
+    broken = service.directory / "broken"
+    broken.touch()
     service.signal(signal.SIGHUP)
     service.wait_for_log("New workers cannot be started; going on with these")
     service.wait_for_workers(2)
     assert service.workers() == workers
     assert service.get("/health")[0] == 200
-    hidden.rename(files)
+    broken.unlink()
     assert len(roll(service)) == 2
 
 

@@ -5,7 +5,9 @@ for the next, and how time is kept. What calls come to is in test_transport.
 import asyncio
 import contextlib
 import gc
+import os
 import socket
+import struct
 import weakref
 
 import pycurl
@@ -16,18 +18,22 @@ from aims_server.upstream.curl_pool import CurlPool, Reply, Request
 pytestmark = [pytest.mark.both_loops, pytest.mark.gen_test]
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+STRAY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
+IDLE_TOO_LONG = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
 TIMED_OUT = pycurl.E_OPERATION_TIMEDOUT
 SECRETS = (b"secret", b"X-Own", b"POST", b"Content-")
 
 
 class Listener:
     """A far side that keeps its connections, remembers each request, and answers those
-    whose path it knows; of any other it only hears, until told to answer.
+    whose path it knows; of any other it only hears, until told to answer. What it says
+    to a path may be a list: the answers to the requests of one connection in turn.
     """
 
     def __init__(self):
-        self.says = {b"/": OK}
+        self.says: dict[bytes, bytes | list[bytes]] = {b"/": OK}
         self.heard: list[bytes] = []
+        self.connections = 0
         self._writers: list[asyncio.StreamWriter] = []
         self._news = asyncio.Condition()
 
@@ -47,18 +53,30 @@ class Listener:
         async with self._news, asyncio.timeout(5):
             await self._news.wait_for(lambda: len(self.heard) >= number)
 
-    def answer_all(self):
-        """Answer once on every connection."""
+    def send_all(self, text: bytes):
+        """Say something on every connection; it has arrived when this returns."""
         for writer in self._writers:
-            writer.write(OK)
+            if not writer.is_closing():
+                # Past uvloop, which would write at the end of this turn.
+                os.write(writer.get_extra_info("socket").fileno(), text)
 
     def hang_up(self):
         """Close every connection."""
         while self._writers:
             self._writers.pop().close()
 
+    def reset(self):
+        """Break every connection off, without an end."""
+        linger = struct.pack("ii", 1, 0)
+        for writer in self._writers:
+            accepted = writer.get_extra_info("socket")
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.hang_up()
+
     async def _serve(self, reader, writer):
         self._writers.append(writer)
+        self.connections += 1
+        number = 0
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -67,8 +85,11 @@ class Listener:
                     self.heard.append(head + body)
                     self._news.notify_all()
                 says = self.says.get(head.split(b" ")[1])
+                if isinstance(says, list):
+                    says = says[number]
                 if says is not None:
                     writer.write(says)
+                number += 1
         writer.close()
 
 
@@ -157,6 +178,131 @@ async def test_tornados_own_way_in_is_shut(pool, far):
         pool.fetch(f"http://127.0.0.1:{far.port}/")
 
 
+# Connections on which something arrives that nobody asked for.
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [STRAY, IDLE_TOO_LONG, b"\r\n", b"garbage", b"H", STRAY[:-1]],
+    ids=["answer", "408", "crlf", "garbage", "byte", "part"],
+)
+async def test_what_arrives_between_calls_is_no_answer(pool, far, stray):
+    """However soon the next call is made: it has its own answer, on a new connection,
+    and no connection that had something on it is used again.
+    """
+    for number in range(1, 4):
+        assert await pool.call(request(far)) == Reply(200, b"{}", None)
+        assert far.connections == number
+        far.send_all(stray)
+    assert len(far.heard) == 3
+
+
+async def test_what_arrives_between_calls_costs_a_post_nothing(pool, far):
+    """It has a new connection at any rate."""
+    await pool.call(request(far))
+    far.send_all(STRAY)
+    reply = await pool.call(request(far, body=b"secret"))
+    assert reply == Reply(200, b"{}", None)
+    assert len(far.heard) == 2
+
+
+@pytest.mark.parametrize("length", [2, 100_000])
+async def test_what_comes_with_an_answer_is_no_answer(far, length):
+    """In the same segment as its end; a long one is read in several pieces."""
+    pool = CurlPool(force_instance=True, max_clients=1, max_body_size=length)
+    own = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + b"x" * length
+    far.says[b"/twice"] = own + STRAY
+    for _ in range(3):
+        assert await pool.call(request(far, "/twice")) == Reply(
+            200, b"x" * length, None
+        )
+        assert await pool.call(request(far)) == Reply(200, b"{}", None)
+    pool.close()
+
+
+async def test_an_answer_that_precedes_its_request_is_none(pool):
+    """The far side cannot have read what its system has not taken yet: what it says by
+    then is an answer to something else.
+    """
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listening.setblocking(False)
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        call = pool.call(Request(url, {}, None, 5.0, 5.0))
+        kept, _ = await loop.sock_accept(listening)
+        await loop.sock_recv(kept, 4096)
+        await loop.sock_sendall(kept, OK)
+        assert await call == Reply(200, b"{}", None)
+
+        longer_than_the_buffer = {"Long": "x" * 100_000}
+        call = pool.call(Request(url, longer_than_the_buffer, None, 5.0, 5.0))
+        arrived = asyncio.Event()
+        loop.add_reader(kept, arrived.set)
+        await arrived.wait()
+        loop.remove_reader(kept)
+        await loop.sock_sendall(kept, STRAY)
+        new, _ = await loop.sock_accept(listening)
+        await loop.sock_sendall(new, OK)
+        assert await call == Reply(200, b"{}", None)
+        kept.close()
+        new.close()
+
+
+async def test_a_kept_connection_that_breaks_costs_a_get_nothing(far):
+    """Not one of many: curl by itself would try five and give up."""
+    pool = await make_pool(20)
+    for _ in range(3):
+        calls = [pool.call(request(far)) for _ in range(20)]
+        assert await asyncio.gather(*calls) == [Reply(200, b"{}", None)] * 20
+        far.reset()
+    pool.close()
+
+
+@pytest.mark.parametrize("refusal", [IDLE_TOO_LONG, b"\r\n", b"garbage\r\n\r\n"])
+async def test_a_refusal_of_a_kept_connection_costs_a_get_nothing(pool, far, refusal):
+    """The far side closes it just when a call goes out on it."""
+    far.says[b"/once"] = [OK, refusal]
+    assert await pool.call(request(far, "/once")) == Reply(200, b"{}", None)
+    assert await pool.call(request(far, "/once")) == Reply(200, b"{}", None)
+    assert len(far.heard) == 3
+
+
+async def test_connections_can_be_abandoned(far):
+    """Once an answer was wrong, those that follow it may be wrong as well."""
+    pool = await make_pool(2)
+    far.says[b"/held"] = [OK, b""]
+    await asyncio.gather(*(pool.call(request(far, "/held")) for _ in range(2)))
+    held = pool.call(request(far, "/held"))
+    await far.has_heard(3)
+    pool.abandon_connections()
+    far.send_all(STRAY)
+    assert await held == Reply(200, b"{}", None)
+    assert await pool.call(request(far)) == Reply(200, b"{}", None)
+    assert len(far.heard) == 5
+    assert far.connections > 2
+    pool.close()
+
+
+async def test_a_new_connection_is_not_tried_twice(pool, far):
+    """What it says is the platform's word."""
+    far.says[b"/late"] = IDLE_TOO_LONG
+    far.says[b"/bad"] = b"garbage\r\n\r\n"
+    assert (await pool.call(request(far, "/late"))).status == 408
+    far.hang_up()
+    assert isinstance(await pool.call(request(far, "/bad")), int)
+    assert len(far.heard) == 2
+
+
+async def test_a_second_attempt_has_the_time_that_is_left(pool, far):
+    """Together they last no longer than one."""
+    far.says[b"/once"] = [OK, IDLE_TOO_LONG]
+    await pool.call(request(far, "/once"))
+    far.says[b"/once"] = [b"", IDLE_TOO_LONG]  # a new connection hears nothing
+    assert await pool.call(request(far, "/once", seconds=0.2)) == TIMED_OUT
+    assert len(far.heard) == 3
+
+
 # Sockets.
 
 
@@ -174,9 +320,9 @@ async def test_a_socket_that_is_hung_up_while_idle_wakes_nobody(far):
     turns: list[int] = []
 
     class Counted(CurlPool):
-        def _act(self):
+        def _on_events(self):
             turns.append(len(turns))
-            super()._act()
+            super()._on_events()
 
     pool = Counted(force_instance=True, max_clients=1, max_body_size=1000)
     await pool.call(request(far))
@@ -200,7 +346,7 @@ async def test_more_answers_at_once_than_are_read_in_a_turn_are_all_read(far):
     pool = await make_pool(50)
     calls = [pool.call(request(far, "/never")) for _ in range(50)]
     await far.has_heard(50)
-    far.answer_all()
+    far.send_all(OK)
     async with asyncio.timeout(5):
         replies = await asyncio.gather(*calls)
     pool.close()

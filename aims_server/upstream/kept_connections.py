@@ -1,0 +1,94 @@
+"""Idle connections to the platform, and whether one may still carry a call.
+
+HTTP/1.1 has no names for its answers: whatever arrives on a connection is taken for the
+answer to the request sent last. An answer that the platform sends twice, or too late,
+would so become that of the next student.
+"""
+
+import fcntl
+import termios
+from collections.abc import Hashable
+from typing import Final
+
+__all__ = ["KeptConnections", "is_acknowledged", "is_silent"]
+
+_NONE: Final = bytes(4)  # the kernel's int for no byte
+_MULTIPLEXED: Final = -1
+_ABANDONED: Final = -2
+
+
+class KeptConnections:
+    """The sockets of connections that have served a call, by the ends' addresses.
+
+    >>> import socket
+    >>> ours, theirs = socket.socketpair()
+    >>> kept = KeptConnections()
+    >>> kept.add("a", ours.fileno(), multiplexed=False)
+    >>> is_silent(kept.socket_of("a"))
+    True
+    >>> theirs.send(b"HTTP/1.1 408 Request Timeout")
+    28
+    >>> is_silent(kept.socket_of("a"))
+    False
+    >>> kept.socket_of("b") is None
+    True
+    >>> ours.close(), theirs.close()
+    (None, None)
+    """
+
+    def __init__(self) -> None:
+        self._sockets: dict[Hashable, int] = {}
+        self._connections: dict[int, Hashable] = {}
+
+    def socket_of(self, connection: Hashable) -> int | None:
+        """The socket to look at before a call goes out; None for a new connection."""
+        return self._sockets.get(connection)
+
+    def add(self, connection: Hashable, fd: int, *, multiplexed: bool) -> None:
+        """A call has ended well on this connection, whose socket is ``fd``.
+
+        HTTP/2 numbers its answers, and the platform may say something at any time
+        (PING, SETTINGS, GOAWAY): a multiplexed connection passes every check.
+        """
+        known = self._connections.get(fd)
+        if known != connection:
+            # Curl tells of no closed socket; its number comes back for another.
+            self._sockets.pop(known, None)
+            self._connections[fd] = connection
+        self._sockets[connection] = _MULTIPLEXED if multiplexed else fd
+
+    def abandon(self, connection: Hashable) -> None:
+        """Use this one no more: curl still has it, and will close it when it tries."""
+        if connection in self._sockets:
+            self._sockets[connection] = _ABANDONED
+
+    def abandon_all(self) -> None:
+        """Use none of them any more."""
+        self._sockets = dict.fromkeys(self._sockets, _ABANDONED)
+
+
+def is_silent(fd: int) -> bool:
+    """Whether nothing has arrived since the last answer, and the socket is to be used.
+
+    Over TLS the bytes may be none of an answer's (a late session ticket): then a
+    connection is given up for nothing, which costs a handshake.
+    """
+    return fd == _MULTIPLEXED or _queued(fd, termios.FIONREAD) == _NONE
+
+
+def is_acknowledged(fd: int) -> bool:
+    """Whether the far side has received all that was sent.
+
+    Its TCP says so with the first segment of its answer at the latest. What can be
+    read before that is older than the request: it was on its way, or lay in a buffer
+    of TLS, where `is_silent` does not see it.
+    """
+    return fd == _MULTIPLEXED or _queued(fd, termios.TIOCOUTQ) == _NONE
+
+
+def _queued(fd: int, queue: int) -> bytes:
+    """How many bytes the kernel holds for a socket; 0.4 us."""
+    try:
+        return fcntl.ioctl(fd, queue, _NONE)
+    except (OSError, ValueError):  # closed; abandoned
+        return b""

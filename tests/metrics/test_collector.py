@@ -1,0 +1,148 @@
+"""The memory of all workers' metrics, with real processes, killed ones among them."""
+
+import os
+import signal
+
+import pytest
+
+from aims_server.metrics import Metrics, MetricsMemory
+from aims_server.metrics.collector import MAX_WORKERS
+
+from ..counted import LEVELS, read, requests
+
+
+def in_child(work):
+    """Do `work` in a forked process that then dies of SIGKILL."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os.kill(os.getpid(), signal.SIGKILL)
+        finally:
+            os._exit(99)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+
+
+def serve(memory, worker, answers):
+    """A worker's whole life: some requests answered, two left under way."""
+    metrics = Metrics(worker=worker, memory=memory)
+    metrics.sample(**LEVELS)
+    for _ in range(answers):
+        metrics.request_started()
+        metrics.request_finished("quiz", "GET", 200, 0.003)
+    metrics.request_started()
+    metrics.request_started()
+
+
+@pytest.fixture(name="memory")
+def _memory():
+    return MetricsMemory(workers=30)
+
+
+def test_workers_are_added_up(memory):
+    """One scrape tells counts, levels and buckets of all workers."""
+    for worker in range(3):
+        metrics = Metrics(worker=worker, memory=memory)
+        metrics.request_started()
+        metrics.request_finished("quiz", "GET", 200, 0.003)
+        metrics.sample(**LEVELS)
+    samples = read(metrics)
+    assert samples['aims_requests_total{method="GET",route="quiz",status="200"}'] == 3
+    assert samples['aims_request_duration_seconds_count{route="quiz"}'] == 3
+    assert samples["aims_upstream_slots_limit"] == 75
+    assert {f'aims_breaker_state{{worker="{n}"}}' for n in range(3)} < set(samples)
+
+
+def test_values_met_late_are_counted_by_the_worker_that_met_them(memory):
+    """An unlisted label value counts as "other", for all workers together."""
+    first = Metrics(worker=0, memory=memory)
+    second = Metrics(worker=1, memory=memory)
+    first.limited("new")
+    second.limited("new")
+    first.limited("new")
+    assert read(second)['aims_limited_requests_total{kind="other"}'] == 3
+
+
+@pytest.mark.process
+def test_counts_survive_kill_9_and_are_continued(memory):
+    """Ten workers of two numbers end by SIGKILL, and not one answer is missing."""
+    for life in range(10):
+        in_child(lambda life=life: serve(memory, life % 2, 100 + life))
+    samples = read(Metrics(worker=2, memory=memory))
+    assert requests(samples) == sum(100 + life for life in range(10))
+    assert samples['aims_request_duration_seconds_count{route="quiz"}'] == 1045
+    total = samples['aims_request_duration_seconds_sum{route="quiz"}']
+    assert total == pytest.approx(1045 * 0.003)
+
+
+@pytest.mark.process
+def test_a_new_worker_has_nothing_under_way(memory):
+    """The gauges of a killed worker are not its successor's."""
+    in_child(lambda: serve(memory, 0, 1))
+    samples = read(Metrics(worker=0, memory=memory))
+    assert samples["aims_requests_in_progress"] == 0
+    assert samples["aims_cache_entries"] == 0
+    assert requests(samples) == 1
+
+
+@pytest.mark.process
+def test_a_retired_number_keeps_its_counts_and_no_gauges(memory):
+    """After the parent retires it, its gauges are gone and no count is lost."""
+    in_child(lambda: serve(memory, 1, 5))
+    metrics = Metrics(worker=0, memory=memory)
+    assert read(metrics)["aims_requests_in_progress"] == 2
+    memory.retire(1)
+    memory.retire(1)  # twice, or for a number never used: no matter
+    memory.retire(7)
+    samples = read(metrics)
+    assert samples["aims_requests_in_progress"] == 0
+    assert samples["aims_cache_entries"] == 0
+    assert 'aims_worker_resident_bytes{worker="1"}' not in samples
+    assert requests(samples) == 5
+
+
+@pytest.mark.process
+def test_scrapes_bear_workers_that_come_and_go(memory):
+    """Reading never fails on the values of a worker that starts or is retired."""
+    metrics = Metrics(worker=0, memory=memory)
+    pid = os.fork()
+    if pid == 0:
+        while True:  # until killed
+            for number in range(1, 30):
+                Metrics(worker=number, memory=memory).sample(**LEVELS)
+                memory.retire(number)
+    try:
+        counts = {len(metrics.exposition().splitlines()) > 400 for _ in range(100)}
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    assert counts == {True}
+
+
+def test_a_number_beyond_the_memory_serves_all_the_same(memory):
+    """Its own figures are not seen, and nothing else is wrong."""
+    beyond = Metrics(worker=30, memory=memory)
+    beyond.request_started()
+    beyond.request_finished("quiz", "GET", 200, 0.003)
+    memory.retire(30)
+    assert requests(read(beyond)) == 0
+
+
+def test_there_is_room_for_more_metrics_than_there_are():
+    """Every label combination there can be takes at most half of the memory."""
+    memory = MetricsMemory(workers=1)
+    metrics = Metrics(worker=0, memory=memory)
+    for value in ("new", "other"):
+        metrics.request_finished(value, value, 299, 1.0)
+        metrics.lookup(value, value)
+        metrics.call_finished(value, value, 1.0)
+        metrics.call_repeated(value)
+        metrics.limited(value)
+    for kind, values in memory.open(0).items():
+        assert values.free_bytes > len(memory._part(kind, 0)) / 2, kind
+
+
+def test_all_workers_there_may_be_have_room():
+    """WORKERS is 256 at most, and a roll has as many again and one."""
+    assert MAX_WORKERS >= 2 * 256 + 1

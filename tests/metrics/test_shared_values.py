@@ -1,0 +1,84 @@
+"""Doubles in shared memory: written, read by others, continued and cleared."""
+
+import math
+import mmap
+import os
+import signal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aims_server.metrics.shared_values import (
+    SharedValues,
+    clear_values,
+    read_values,
+)
+
+DOUBLES = st.floats(allow_nan=False)
+VALUES = st.dictionaries(st.binary(max_size=40), DOUBLES, max_size=30)
+
+
+@pytest.fixture(name="memory")
+def _memory():
+    return memoryview(mmap.mmap(-1, 64 * 1024))
+
+
+@settings(max_examples=50)
+@given(st.lists(VALUES, min_size=1, max_size=4))
+def test_values_are_read_as_they_were_written_life_after_life(lives):
+    """The last value of each key, in the order of addition."""
+    memory = memoryview(bytearray(64 * 1024))
+    written = {}
+    for values in lives:
+        writer = SharedValues(memory)
+        for key, value in values.items():
+            writer.double(key)[0] = written[key] = value
+        assert list(read_values(memory)) == list(written.items())
+
+
+def test_a_key_has_one_double(memory):
+    """Whoever asks for a key again counts in the same number."""
+    values = SharedValues(memory)
+    values.double(b"key")[0] += 1
+    values.double(b"key")[0] += 1
+    assert list(read_values(memory)) == [(b"key", 2)]
+
+
+def test_cleared_values_are_gone(memory):
+    """The next writer starts from nothing."""
+    SharedValues(memory).double(b"key")[0] = 7
+    clear_values(memory)
+    assert list(read_values(memory)) == []
+    assert SharedValues(memory).double(b"key")[0] == 0
+
+
+def test_what_has_no_room_is_not_kept(memory):
+    """Full memory loses the values that come too late, and no other."""
+    values = SharedValues(memory)
+    values.double(b"first")[0] = 1
+    free = values.free_bytes
+    values.double(b"x" * free)[0] = 2
+    assert list(read_values(memory)) == [(b"first", 1)]
+    values.double(b"second")[0] = 3
+    assert dict(read_values(memory)) == {b"first": 1, b"second": 3}
+
+
+@pytest.mark.process
+def test_a_number_is_never_seen_half_written(memory):
+    """While another process writes, a reader finds one of its numbers, and no zero."""
+    # Their bytes differ throughout, so half of each would be a third number.
+    numbers = {math.pi, -1 / 3}
+    double = SharedValues(memory).double(b"key")
+    double[0] = math.pi
+    pid = os.fork()
+    if pid == 0:
+        while True:  # until killed
+            double[0] = -1 / 3
+            double[0] = math.pi
+    try:
+        seen = {n for _ in range(20_000) for _, n in read_values(memory)}
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    assert seen == numbers
