@@ -10,8 +10,8 @@ EDITABLE := --config-settings editable_mode=compat --editable
 OPENAPI := aims_server/web/openapi.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint format docs screenshots bench profile openapi \
-	apilint clean
+.PHONY: help demo test fuzz coverage lint format docs screenshots bench profile \
+	openapi apilint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,10 @@ demo: .venv/base.stamp  ## a simulated platform and the service beside it, ready
 
 test: .venv/dev.stamp  ## all tests
 	@$(BIN)/python -m pytest
+
+fuzz: .venv/dev.stamp  ## the fast path against Tornado's parser, SECONDS=300 of mutated requests
+	@FUZZ_SECONDS=$(or $(SECONDS),300) FUZZ_SEED=$$(date +%s) \
+		$(BIN)/python -m pytest -s tests/handlers/test_differential.py
 
 coverage: .venv/dev.stamp  ## all tests, and the lines that none of them ran
 	@$(BIN)/coverage erase

@@ -44,6 +44,7 @@ from .service import AimsService
 from .upstream import (
     Bulkhead,
     CircuitBreaker,
+    Oddities,
     ResiliencePolicy,
     RetryBudget,
     Transport,
@@ -136,6 +137,7 @@ def build(
         ResiliencePolicy(slots, breaker, RetryBudget(), metrics, random=random.random),
         settings.external_api_base,
         settings.external_api_origin,
+        Oddities(metrics, clock),
     )
     store: MemoryStore[Any] = MemoryStore(
         settings.cache_max_mb * _MEGABYTE, clock=clock
@@ -158,6 +160,7 @@ def build(
         upstream,
         answer_cache,
         request_seconds=settings.request_timeout_seconds,
+        target_percent=settings.attendance_target_percent,
         prefetch_on_login=settings.prefetch_on_login,
         clock=clock,
         wall=wall,

@@ -12,7 +12,13 @@ import msgspec
 from .cache import AnswerCache, Entry, Served
 from .deadline import Clock, Deadline
 from .domain import attendance as figures
-from .errors import ApiError, Forbidden, UpstreamError, UpstreamTimeout
+from .errors import (
+    ApiError,
+    Forbidden,
+    TokenRefused,
+    UpstreamError,
+    UpstreamTimeout,
+)
 from .pages import ALL_ATTENDANCE, ATTENDANCE, PAGES, QUIZ, SUBJECT_ATTENDANCE, Page
 from .text import utc_timestamp
 from .upstream import (
@@ -44,6 +50,7 @@ class AimsService:
         answer_cache: AnswerCache,
         *,
         request_seconds: float,
+        target_percent: int = 75,
         prefetch_on_login: bool = True,
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
@@ -51,6 +58,7 @@ class AimsService:
         self.answer_cache = answer_cache
         self._upstream = upstream
         self._request_seconds = request_seconds
+        self._target = target_percent
         self._prefetch_on_login = prefetch_on_login
         self._clock = clock
         self._wall = wall
@@ -143,8 +151,11 @@ class AimsService:
     ) -> Entry[Answer]:
         """The summary per course, from the course files alone."""
         files, made_at = await self._files(caller, deadline, fresh=fresh)
-        answer = await make_answer(msgspec.json.encode(figures.attendance(files)))
-        return self.answer_cache.new_answer(caller.session, answer, made_at=made_at)
+        page = figures.attendance(files, self._target)
+        answer = await make_answer(msgspec.json.encode(page))
+        return self.answer_cache.new_answer(
+            caller.session, answer, made_at=made_at, complete=bool(files.courses)
+        )
 
     async def _all_attendance(
         self, caller: Caller, deadline: Deadline, fresh: bool
@@ -152,17 +163,21 @@ class AimsService:
         """Every subject, day by day, in two round trips."""
         files, _ = await self._files(caller, deadline, fresh=fresh)
         days = await self._every_subject(caller, files, deadline)
-        page = figures.all_attendance(files, days, self._timestamp())
-        answer = await make_answer(msgspec.json.encode(page))
-        return self.answer_cache.new_answer(
-            caller.session, answer, complete=not page.incomplete
+        page = figures.all_attendance(
+            files, days, self._timestamp(), self._target, self._upstream.note_cards
         )
+        answer = await make_answer(msgspec.json.encode(page))
+        # What the platform has answered, whatever it is, is kept as any answer; what it
+        # has not is soon asked for again, and so is a student without any course.
+        complete = bool(files.courses) and None not in days.values()
+        return self.answer_cache.new_answer(caller.session, answer, complete=complete)
 
     async def _quiz(self, caller: Caller, deadline: Deadline, _: bool) -> Entry[Answer]:
         """The platform's evaluated quizzes, unchanged."""
-        body = await self._upstream.quizzes(caller.token, deadline)
+        quizzes = await self._upstream.quizzes(caller.token, deadline)
         caller.session.verify(None)
-        return self.answer_cache.new_answer(caller.session, await make_answer(body))
+        answer = await make_answer(quizzes.body)
+        return self.answer_cache.new_answer(caller.session, answer)
 
     async def _files(
         self, caller: Caller, deadline: Deadline, *, fresh: bool
@@ -183,16 +198,18 @@ class AimsService:
     async def _every_subject(
         self, caller: Caller, files: CourseFiles, deadline: Deadline
     ) -> dict[int, figures.SubjectDays | None]:
+        if not files.courses:
+            return {}
         student_id = files.student_id or caller.session.student_id
         if student_id is None:
             raise UpstreamError
-        failures: list[UpstreamError] = []
+        failures: list[ApiError] = []
 
         async def days_of(course: Course) -> figures.SubjectDays | None:
             try:
                 return await self._subject(caller, student_id, course.cf_id, deadline)
-            except UpstreamError as failure:
-                failures.append(failure)
+            except (UpstreamError, TokenRefused) as failure:
+                failures.append(failure)  # one subject's refusal logs nobody out
                 return None
 
         days = await asyncio.gather(*map(days_of, files.courses))
@@ -203,11 +220,18 @@ class AimsService:
     async def _subject(
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
     ) -> figures.SubjectDays:
-        cards = await self._upstream.cards(caller.token, student_id, cf_id, deadline)
+        had = await self._upstream.cards(caller.token, student_id, cf_id, deadline)
+        if had.student_id not in (None, student_id):
+            raise UpstreamError
         caller.session.verify(student_id)
-        if len(cards) < _MANY_RECORDS:
-            return figures.subject_days(cards)
-        return await self._turns.run(lambda: figures.subject_days(cards))
+
+        def counted() -> figures.SubjectDays:
+            note = self._upstream.note_cards
+            return figures.subject_days(had.cards, note, complete=had.complete)
+
+        if len(had.cards) < _MANY_RECORDS:
+            return counted()
+        return await self._turns.run(counted)
 
     def _timestamp(self) -> str:
         return utc_timestamp(int(self._wall()))
@@ -225,7 +249,7 @@ class AimsService:
         task.add_done_callback(self._background.discard)
 
 
-def _worst(failures: list[UpstreamError]) -> UpstreamError:
+def _worst(failures: list[ApiError]) -> ApiError:
     """What to tell when no subject could be had: a timeout if there was one."""
     for failure in failures:
         if isinstance(failure, UpstreamTimeout):

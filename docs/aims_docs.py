@@ -1,7 +1,7 @@
 """Tables that Sphinx draws out of the code itself, and a check of the built pages.
 
 Directives: ``aims-settings`` (every variable), ``aims-metrics`` (every metric),
-``aims-alerts`` (every rule with its runbook), ``aims-rooms`` (each package with its
+``aims-alerts`` (every rule with its runbook), ``aims-packages`` (each package with its
 modules), ``aims-imports`` (who imports whom, as a matrix), ``aims-layers`` (the order
 that import-linter holds). What can be drawn is not written by hand.
 """
@@ -27,15 +27,16 @@ from sphinx.util.typing import ExtensionMetadata
 
 import aims_server
 from aims_server.config.settings import VARIABLES
+from aims_server.config.variables import Variable
 from aims_server.metrics import Metrics
 
 __all__ = [
     "Alerts",
     "Imports",
     "Layers",
-    "MetricsTable",
-    "Rooms",
-    "SettingsTable",
+    "MetricsList",
+    "Packages",
+    "SettingsList",
     "foreign_resources",
     "import_counts",
     "layers",
@@ -68,38 +69,39 @@ class Generated(SphinxDirective):
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
-        """Parse that text where the directive stands."""
+        """Parse that text where the directive stands, whenever the pages are built."""
+        self.env.note_reread()
         return self.parse_text_to_nodes(self.text(), allow_section_headings=True)
 
 
-class SettingsTable(Generated):
+class SettingsList(Generated):
     """Every variable with its default, its meaning and what it takes."""
 
     def text(self) -> str:
-        """One row for each variable, in the order of the settings' own table."""
-        rows = (
-            (
-                f"``{variable.name}``",
-                f"``{variable.default}``" if variable.default else "(none)",
-                f"{variable.meaning} Takes {variable.parser.allowed}.",
-            )
-            for variable in VARIABLES
+        """One definition for each variable, in the order of the settings' own table."""
+        return "\n\n".join(map(self._variable, VARIABLES))
+
+    def _variable(self, variable: Variable) -> str:
+        default = f"``{variable.default}``" if variable.default else "none"
+        takes = variable.parser.allowed.replace("://", r"\://")  # no address, no link
+        return (
+            f"``{variable.name}``\n   {variable.meaning} Takes {takes}.\n"
+            f"   Default: {default}."
         )
-        return list_table(("variable", "default", "meaning"), rows, "30 24 46")
 
 
-class MetricsTable(Generated):
+class MetricsList(Generated):
     """Every metric with its type, its labels and its meaning."""
 
     def text(self) -> str:
-        """One row for each metric, in the order of the exposition."""
+        """One definition for each metric, in the order of the exposition."""
         told = Metrics().exposition().decode()
-        rows = (
-            (f"``{name}``", family.type, labels, family.documentation)
-            for family in text_string_to_metric_families(told)
-            for name, labels in [_named(family)]
-        )
-        return list_table(("metric", "type", "labels", "meaning"), rows, "38 12 18 32")
+        return "\n\n".join(map(self._metric, text_string_to_metric_families(told)))
+
+    def _metric(self, family: Metric) -> str:
+        name, labels = _named(family)
+        by = f" by {labels}" if labels else ""
+        return f"``{name}``\n   {family.documentation} *{family.type.title()}*{by}."
 
 
 def _named(family: Metric) -> tuple[str, str]:
@@ -127,7 +129,7 @@ class Alerts(Generated):
 
 
 def purposes() -> dict[str, str]:
-    """Each room of the package with its purpose, as the package's docstring has it."""
+    """Each part of the package with its purpose, as the package's docstring has it."""
     drawn = re.findall(r"^    (\w+) {2,}(.+)$", aims_server.__doc__ or "", re.MULTILINE)
     return dict(drawn)
 
@@ -139,37 +141,37 @@ def first_sentence(path: Path) -> str:
     return re.split(r"(?<=\.) (?=[A-Z`])", paragraph.removesuffix("::"))[0]
 
 
-def modules(room: str) -> Iterator[tuple[str, Path]]:
-    """The modules of a package by name, or the one module that the room is."""
-    folder = PACKAGE / room
+def modules(part: str) -> Iterator[tuple[str, Path]]:
+    """The modules of a package by name; of a module, itself."""
+    folder = PACKAGE / part
     if not folder.is_dir():
-        yield room, folder.with_suffix(".py")
+        yield part, folder.with_suffix(".py")
         return
     for path in sorted(folder.rglob("*.py")):
         if path.name != "__init__.py":
             yield ".".join(path.relative_to(folder).with_suffix("").parts), path
 
 
-class Rooms(Generated):
+class Packages(Generated):
     """Each package with its purpose, and what each of its modules owns."""
 
     def text(self) -> str:
-        """One heading and one table for each room, in call order."""
-        return "\n\n".join(self._room(*room) for room in purposes().items())
+        """One heading and one table for each part, in call order."""
+        return "\n\n".join(self._part(*part) for part in purposes().items())
 
-    def _room(self, room: str, purpose: str) -> str:
+    def _part(self, part: str, purpose: str) -> str:
         rows = (
             (f"``{name}``", str(len(path.read_text("utf-8").splitlines())), told)
-            for name, path in modules(room)
+            for name, path in modules(part)
             for told in [first_sentence(path)]
         )
         table = list_table(("module", "lines", "owns"), rows, "22 8 70")
         told = f"{purpose[0].upper()}{purpose[1:]}."
-        return f"{room}\n{'~' * len(room)}\n\n{told}\n\n{table}"
+        return f"{part}\n{'~' * len(part)}\n\n{told}\n\n{table}"
 
 
 def import_counts() -> Counter[tuple[str, str]]:
-    """How many imports lead from one room to another."""
+    """How many imports lead from one part of the package to another."""
     graph = grimp.build_graph("aims_server", cache_dir=None)
     counts: Counter[tuple[str, str]] = Counter()
     for module in graph.modules:
@@ -184,29 +186,29 @@ class Imports(Generated):
     """Who imports whom: a matrix with the number of imports in each cell."""
 
     def text(self) -> str:
-        """Rows and columns are the rooms, the highest layer first."""
+        """Rows and columns are the parts of the package, the highest layer first."""
         counts = import_counts()
-        rooms = [
-            room for layer in layers() for room in layer if not room.startswith("_")
+        parts = [
+            part for layer in layers() for part in layer if not part.startswith("_")
         ]
         rows = (
             (
-                f"{number} {room}",
+                f"{number} {part}",
                 *(
-                    str(counts[room, other] or "") if room != other else "■"
-                    for other in rooms
+                    str(counts[part, other] or "") if part != other else "■"
+                    for other in parts
                 ),
             )
-            for number, room in enumerate(rooms, 1)
+            for number, part in enumerate(parts, 1)
         )
-        head = ("imports", *map(str, range(1, len(rooms) + 1)))
+        head = ("imports", *map(str, range(1, len(parts) + 1)))
         upwards = sum(
             counts[low, high]
-            for place, high in enumerate(rooms)
-            for low in rooms[place + 1 :]
+            for place, high in enumerate(parts)
+            for low in parts[place + 1 :]
         )
         total = counts.total()
-        told = f"{total} imports between {len(rooms)} rooms; {upwards} lead upwards."
+        told = f"{total} imports between {len(parts)} parts; {upwards} lead upwards."
         return f"{list_table(head, rows, stubs=1)}\n\n{told}"
 
 
@@ -282,10 +284,10 @@ def refuse_foreign_resources(app: Sphinx, exception: Exception | None) -> None:
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Give Sphinx the directives and the check."""
-    app.add_directive("aims-settings", SettingsTable)
-    app.add_directive("aims-metrics", MetricsTable)
+    app.add_directive("aims-settings", SettingsList)
+    app.add_directive("aims-metrics", MetricsList)
     app.add_directive("aims-alerts", Alerts)
-    app.add_directive("aims-rooms", Rooms)
+    app.add_directive("aims-packages", Packages)
     app.add_directive("aims-imports", Imports)
     app.add_directive("aims-layers", Layers)
     app.connect("build-finished", refuse_foreign_resources)

@@ -31,6 +31,7 @@ USED = {
         "_close_callback",
         "_disconnect_on_finish",
         "_parse_headers",
+        "_read_finished",
         "_request_headers",
         "_response_start_line",
         "_write_finished",

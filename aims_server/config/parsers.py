@@ -6,7 +6,7 @@ Every parser raises ValueError for anything else.
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
@@ -15,12 +15,12 @@ __all__ = [
     "BASE_URL",
     "FLAG",
     "HOST",
-    "NETWORKS",
     "ORIGIN",
     "ORIGINS",
+    "PROXIES",
     "TOKEN",
-    "Network",
     "Parser",
+    "Proxy",
     "list_of",
     "one_of",
     "seconds",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Network = IPv4Network | IPv6Network
+Proxy = IPv4Network | IPv6Network | Literal["unix"]
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
@@ -86,6 +86,10 @@ def list_of(parser: Parser[T], plural: str) -> Parser[tuple[T, ...]]:
         return tuple(dict.fromkeys(parser.parse(item) for item in items))
 
     return Parser(f"{plural}, comma-separated", parse)
+
+
+def _proxy(text: str) -> Proxy:
+    return "unix" if text == "unix" else ip_network(text)
 
 
 def _flag(text: str) -> bool:
@@ -146,8 +150,9 @@ BASE_URL = Parser(
 )
 ORIGIN = Parser("an origin: http or https://host[:port], nothing after it", _origin)
 ORIGINS = list_of(ORIGIN, "origins, each http or https://host[:port] with no path")
-NETWORKS = list_of(
-    Parser("an address or a CIDR block", ip_network), "addresses or CIDR blocks"
+PROXIES = list_of(
+    Parser("an address, a CIDR block or unix", _proxy),
+    'addresses, CIDR blocks or "unix" for peers on a Unix socket',
 )
 FLAG = Parser("true or false", _flag)
 TOKEN = Parser("up to 4096 letters, digits or any of - . _ ~ + / =", _token)

@@ -22,11 +22,11 @@ from .parsers import (
     BASE_URL,
     FLAG,
     HOST,
-    NETWORKS,
     ORIGIN,
     ORIGINS,
+    PROXIES,
     TOKEN,
-    Network,
+    Proxy,
     one_of,
     seconds,
     whole,
@@ -142,14 +142,26 @@ class Settings:
         FLAG,
         "A login that succeeds warms the student's answers in the background.",
     )
+    attendance_target_percent: int = setting(
+        "ATTENDANCE_TARGET_PERCENT",
+        "75",
+        whole(1, 100),
+        "Share of classes that the planner's figures aim at.",
+    )
     web_page: bool = setting(
         "WEB_PAGE",
         "false",
         FLAG,
         "Serve the student's page at /; without it / leads to /docs.",
     )
-    trusted_proxies: tuple[Network, ...] = setting(
-        "TRUSTED_PROXIES", "", NETWORKS, "Proxies whose X-Forwarded-For is believed."
+    connections_per_address: int = setting(
+        "CONNECTIONS_PER_ADDRESS",
+        "0",
+        whole(0, 10_000),
+        "Connections of one client address to a worker; 0 is half of its places.",
+    )
+    trusted_proxies: tuple[Proxy, ...] = setting(
+        "TRUSTED_PROXIES", "", PROXIES, "Proxies whose X-Forwarded-For is believed."
     )
     metrics_token: str | None = setting(
         "METRICS_TOKEN",
@@ -270,7 +282,9 @@ def _warnings(settings: Settings) -> Iterator[str]:
         )
     if settings.metrics_token is None and not _is_loopback(settings.host):
         yield f"METRICS_TOKEN: unset, so whoever reaches {settings.host} reads /metrics"
-    if any(network.prefixlen == 0 for network in settings.trusted_proxies):
+    if any(
+        proxy != "unix" and not proxy.prefixlen for proxy in settings.trusted_proxies
+    ):
         yield "TRUSTED_PROXIES: every client may choose the address it is known by"
     if settings.cache_refresh_floor_seconds > settings.cache_ttl_seconds:
         yield (

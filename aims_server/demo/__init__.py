@@ -21,6 +21,7 @@ The map::
     enrolment      students, their courses and marks
     timetable      when classes are held
     tokens         the JWT of a login
+    shapes         odd rows, made from good ones
     switches       what is not known of the platform, to choose
     catalogue      invented names and courses
 

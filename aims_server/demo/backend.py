@@ -1,7 +1,7 @@
 """What the platform answers to each call, as plain values: no sockets, no faults."""
 
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 from cachetools import LRUCache
@@ -11,6 +11,8 @@ from .college import College, Student
 from .switches import ASSUMED, Switches
 
 __all__ = ["Backend", "CardQuery", "Reply"]
+
+Rows: TypeAlias = list[dict[str, Any]]
 
 KEPT_BYTES = 32_000_000
 KNOWN_TOKENS = 4096
@@ -31,6 +33,7 @@ class CardQuery(NamedTuple):
     cf_id: str = ""
     start_time: str = ""
     sort_by: str = ""
+    page: str = ""
 
 
 class Backend:
@@ -78,7 +81,7 @@ class Backend:
         key = ("course_files", student.index, embed)
         body = self._kept.get(key)
         if body is None:
-            rows: list[dict[str, object]]
+            rows: Rows
             if embed:
                 rows = self.college.course_files(student, self.switches)
             else:
@@ -109,8 +112,19 @@ class Backend:
             rows = records.selected_card_rows(
                 self.college, student, self.switches, cf_id
             )
-            body = self._keep(key, _filtered(rows, query))
+            body = self._keep(key, *self._paged(_filtered(rows, query), query.page))
         return Reply(200, body)
+
+    def _paged(self, rows: Rows, page: str) -> tuple[Rows, dict[str, int]]:
+        """Return one page of the rows, and what the envelope says of the others."""
+        size = self.switches.page_size
+        if size is None:
+            return rows, {}
+        number = max(1, _number(page)) if self.switches.obeys_page else 1
+        last = max(1, -(-len(rows) // size))
+        shown = rows[size * (number - 1) : size * number]
+        about = {"current_page": number, "last_page": last, "total": len(rows)}
+        return shown, about
 
     def quizzes(self, token: str) -> Reply:
         """Answer with the evaluated quizzes; their links carry this very token."""
@@ -171,8 +185,11 @@ class Backend:
         confused = self.switches.answers_for
         return student if confused is None else self.college.by_id(confused)
 
-    def _keep(self, key: object, rows: object) -> bytes:
-        body = _envelope(rows)
+    def _keep(self, key: object, rows: object, about: object = None) -> bytes:
+        body = _envelope(rows, about)
+        if self.switches.latin_1:
+            body = body.decode().encode("latin-1", "replace")
+        body = self.switches.prefix.encode() + body
         if len(body) <= KEPT_BYTES:
             self._kept[key] = body
         return body
@@ -198,7 +215,7 @@ class Backend:
         return _message(int(style), 0, text)
 
 
-def _filtered(rows: list[dict[str, object]], query: CardQuery) -> object:
+def _filtered(rows: Rows, query: CardQuery) -> Rows:
     # A literal "+" of the URL has become a blank by now, and still means ascending.
     if query.start_time:
         rows = [row for row in rows if query.start_time in str(row["start_time"])]
@@ -206,7 +223,11 @@ def _filtered(rows: list[dict[str, object]], query: CardQuery) -> object:
     if field != "datetime1":
         return rows[::-1]
     descending = query.sort_by.startswith("-")
-    return sorted(rows, key=lambda row: str(row["end_time"]), reverse=descending)
+    return sorted(rows, key=_end_time, reverse=descending)
+
+
+def _end_time(row: Any) -> str:
+    return str(row.get("end_time", "")) if isinstance(row, dict) else ""
 
 
 def _number(text: str) -> int:
@@ -217,8 +238,10 @@ def _is_pin(text: str) -> bool:
     return len(text) == 4 and text.isdecimal()
 
 
-def _envelope(rows: object) -> bytes:
-    return b'{"msg":"","response":{"data":' + msgspec.json.encode(rows) + b"}}"
+def _envelope(rows: object, about: object = None) -> bytes:
+    more = msgspec.json.encode(about)[1:-1] + b"," if about else b""
+    data = msgspec.json.encode(rows)
+    return b'{"msg":"","response":{' + more + b'"data":' + data + b"}}"
 
 
 def _message(code: int, status: int, text: str) -> Reply:

@@ -21,6 +21,7 @@ EVERYWHERE = "*"
 
 Kind = Literal[
     "status",
+    "body",
     "html",
     "broken_json",
     "truncated_json",
@@ -76,6 +77,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     status: int = 0
     """Status of "status" (0: 503), "html" and the broken bodies (0: 200)."""
+
+    body: str = "{}"
+    """What "body" answers, with status 200 unless another is named."""
 
     retry_after: str | None = None
     """`Retry-After` of "status" and "rate_limited", seconds or a date."""

@@ -167,6 +167,7 @@ class Cards(PlatformHandler):
             cf_id=asked("equalto___cf_id"),
             start_time=asked("like___start_time"),
             sort_by=asked("sort_by"),
+            page=asked("page"),
         )
         await self.serve("cards", lambda: self.backend.cards(token, query))
 

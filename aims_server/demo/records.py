@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 from .enrolment import Course, Enrolment, Student
+from .shapes import CardShape, CourseShape, shaped
 from .switches import Switches
 
 __all__ = [
@@ -42,7 +43,7 @@ def course_rows(
         overall = {"Percent": percent(present, total, switches)}
         overall |= {"Total": total, "Present": present}
         rows.append({"cdata": {"course_code": "Total"}, "attendance_summary": overall})
-    return rows
+    return shaped(rows, switches.shapes, CourseShape)
 
 
 def bare_course_rows(
@@ -116,7 +117,7 @@ def card_rows(
     place = (student.index * enrolment.subjects + course.number) * max(500, len(marks))
     extra = switches.extra_states
     draw = Random(f"{enrolment.seed}/unreadable/{student.index}/{course.number}")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for nth, (held, mark) in enumerate(zip(course.lessons, marks, strict=True)):
         if extra and mark == "Exempt":
             mark = extra[nth % len(extra)]
@@ -136,7 +137,9 @@ def card_rows(
                 "faculty_name": course.teacher,
             }
         )
-    return rows
+        if switches.students_in_records:
+            rows[-1]["fk_student"] = number(student.id)
+    return shaped(rows, switches.shapes, CardShape)
 
 
 def selected_card_rows(

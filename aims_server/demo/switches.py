@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from .shapes import ShapeName
+
 __all__ = ["ASSUMED", "BadToken", "Switches"]
 
 BadToken = Literal["401", "403", "200", "400"]
@@ -47,6 +49,24 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     total_row: bool = True
     unreadable_dates: float = 0.0
     """Share of the records whose date no one can read."""
+
+    students_in_records: bool = False
+    """Whether a record names its student (`fk_student`)."""
+
+    shapes: tuple[ShapeName, ...] = ()
+    """Odd shapes that rows come in (see `shapes`), one after the other."""
+
+    page_size: int | None = None
+    """Records of a page of /cards; None: all of them, as far as anybody has seen."""
+
+    obeys_page: bool = True
+    """Whether `&page=2` leads to page 2; else every page is the first."""
+
+    prefix: str = ""
+    """What stands before every JSON body: a byte order mark, a warning of PHP's."""
+
+    latin_1: bool = False
+    """Whether texts that are not ASCII come in Latin-1 in spite of JSON."""
 
     gzip: bool = False
     """Whether answers are compressed for clients that accept it."""

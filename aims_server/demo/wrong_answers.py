@@ -23,7 +23,7 @@ WRONG_TYPES = (
     b'{"msg":"","response":{"data":[{"id":{},"student_id":[],"state":7,'
     b'"start_time":[],"cdata":"x","attendance_summary":"none","quiz_link":4}]}}',
     b'{"msg":"","response":null}',
-    b'{"msg":"","response":{"data":null}}',
+    b'{"responseStatus":"Failure","errors":["Invalid URL"]}',
     b"[]",
     b'"ok"',
 )
@@ -84,6 +84,7 @@ def _two_students(body: bytes, _: Fault) -> bytes:
 # fifteen subjects meets several of them and meets the same ones each time.
 _CHANGES: dict[Kind, Callable[[Reply, Fault], Reply]] = {
     "status": _status,
+    "body": _body(lambda _, fault: fault.body.encode()),
     "rate_limited": _rate_limited,
     "html": _html,
     "broken_json": _body(lambda body, _: body[:-1] + b",}"),

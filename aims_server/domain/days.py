@@ -1,29 +1,32 @@
-"""One subject's records as counted days: which day a record belongs to, and its tally.
+"""One subject's records as counted days: the day of each record, and its count.
 
 Pure, and in the contract's words: a day here is an entry of `daily` in
 docs/contract.rst 2.2.
 """
 
-import re
-from collections.abc import Iterable
-from datetime import date
-from functools import lru_cache
-from typing import Final
+from collections.abc import Sequence
+from itertools import groupby
 
 import msgspec
 from msgspec import Raw, Struct
 
-from ..upstream import Card
+from ..upstream import Card, Note, ignore_oddity, name
+from .dates import when, when_started
+from .marks import mark_of
 
 __all__ = ["Day", "Detail", "SubjectDays", "subject_days"]
 
 
-class Detail(Struct, frozen=True, gc=False, order=True):
-    """One class of a day, in the platform's own texts; ordered by them."""
+class Detail(Struct, frozen=True, gc=False, order=True, omit_defaults=True):
+    """One class of a day, in the platform's own texts.
+
+    `faculty` is left out where the platform names nobody.
+    """
 
     time: str
     status: str
     formatted: str
+    faculty: str = ""
 
 
 class Day(Struct, frozen=True, gc=False):
@@ -37,10 +40,12 @@ class Day(Struct, frozen=True, gc=False):
 
 
 class SubjectDays(Struct, frozen=True, gc=False):
-    """The figures of one subject.
+    """The counts of one subject, from its records.
 
     `daily` is the JSON of its `Day`s, ascending: encoded once, when the records
     arrive, so that a page of many subjects is put together by copying.
+    `entered_until` is the last of these days; `complete` is False where the platform
+    has more records than could be had.
     """
 
     total_present: int
@@ -48,24 +53,23 @@ class SubjectDays(Struct, frozen=True, gc=False):
     total_leave: int
     total_records: int
     daily: Raw
+    entered_until: str | None = None
+    complete: bool = True
+
+    @property
+    def total_counted(self) -> int:
+        """How many records count in one of the three."""
+        return self.total_present + self.total_absent + self.total_leave
 
 
-# In English whatever the locale, which is why calendar's names are not taken.
-_MONTH_NAMES: Final = (
-    *("jan", "feb", "mar", "apr", "may", "jun"),
-    *("jul", "aug", "sep", "oct", "nov", "dec"),
-)
-_SPELLED: Final = re.compile(r"([0-9]{1,2})/([A-Za-z]{3})/([0-9]{4})")
-
-
-def subject_days(cards: Iterable[Card]) -> SubjectDays:
+def subject_days(
+    cards: Sequence[Card], note: Note = ignore_oddity, *, complete: bool = True
+) -> SubjectDays:
     """Count one subject's records, in total and day by day, whatever their order.
 
-    A record counts in the totals and in the day of its `start_time`, else of the last
-    word of its `date_formatted` (dd/Mon/yyyy); in no day if neither can be read.
+    A record whose date cannot be read counts in the totals and in no day.
     """
-    by_day = _by_day(cards)
-    days = [_day(day, by_day[day]) for day in sorted(by_day)]
+    days = [_day(day, classes, note) for day, classes in _by_day(cards)]
     present = absent = leave = records = 0
     for day in days:
         present += day.present
@@ -73,75 +77,70 @@ def subject_days(cards: Iterable[Card]) -> SubjectDays:
         leave += day.leave
         records += len(day.details)
     if days and not days[0].date:
-        del days[0]  # the records of no day
+        for _ in days[0].details:
+            note("date", "a record without a date that can be read")
+        del days[0]
     daily = Raw(msgspec.json.encode(days))
-    return SubjectDays(present, absent, leave, records, daily)
+    until = days[-1].date if days else None
+    return SubjectDays(present, absent, leave, records, daily, until, complete)
 
 
-def _by_day(cards: Iterable[Card]) -> dict[str, list[Card]]:
-    """Part the records by their day, "YYYY-MM-DD", "" where it cannot be read.
+def _by_day(cards: Sequence[Card]) -> list[tuple[str, list[Card]]]:
+    """Part the records by their day, and put days and classes into order.
 
-    A day is the wall-clock date as the platform wrote it, in no zone, never shifted.
+    The platform sends them in order, which is seen on the way; only where it did not
+    are they sorted.
     """
-    by_day: dict[str, list[Card]] = {}
+    parted: list[tuple[str, list[Card]]] = []
+    last_day, last_minute = None, -1
     for card in cards:
-        # A date, and the character behind that says whether it ends there.
-        day = _iso_day(card.start_time.strip()[:11]) or _spelled_day(card)
-        if day in by_day:
-            by_day[day].append(card)
+        start = card.start_time
+        day, minute = when_started(start) or when(start, card.date_formatted)
+        if day != last_day:
+            if last_day is not None and day < last_day:
+                return _sorted_by_day(cards)
+            classes = [card]
+            parted.append((day, classes))
+        elif minute <= last_minute:
+            return _sorted_by_day(cards)
         else:
-            by_day[day] = [card]
-    return by_day
+            classes.append(card)
+        last_day, last_minute = day, minute
+    return parted
 
 
-@lru_cache(2048)  # a term's dates are the same for all students
-def _iso_day(text: str) -> str:
-    # fromisoformat would also take "20250901" and weeks, which nobody has seen sent.
-    if text[4:5] != "-" or text[7:8] != "-" or text[10:11] not in ("", " ", "T"):
-        return ""
-    try:
-        return date.fromisoformat(text[:10]).isoformat()
-    except ValueError:
-        return ""
+def _sorted_by_day(cards: Sequence[Card]) -> list[tuple[str, list[Card]]]:
+    ordered = sorted(cards, key=_place)
+    return [
+        (day, list(classes))
+        for day, classes in groupby(ordered, lambda c: _place(c)[0])
+    ]
 
 
-def _spelled_day(card: Card) -> str:
-    words = card.date_formatted.rsplit(maxsplit=1)
-    return _spelled(words[-1][:12]) if words else ""  # dd/Mon/yyyy, and what is more
+def _place(card: Card) -> tuple[str, int, str, str, str, str]:
+    day, minute = when(card.start_time, card.date_formatted)
+    texts = card.start_time, card.state, card.date_formatted, card.faculty_name
+    return (day, minute, *texts)
 
 
-@lru_cache(2048)
-def _spelled(word: str) -> str:
-    match = _SPELLED.fullmatch(word)
-    if not match:
-        return ""
-    day, month, year = match.groups()
-    try:
-        number = 1 + _MONTH_NAMES.index(month.lower())
-        return date(int(year), number, int(day)).isoformat()
-    except ValueError:
-        return ""
-
-
-@lru_cache(256)
-def _mark(state: str) -> str:
-    return state.strip().lower()
-
-
-def _day(day: str, cards: list[Card]) -> Day:
-    # One loop, though it does two things: most days have one class, and a page has
-    # hundreds of days.
+def _day(day: str, cards: list[Card], note: Note) -> Day:
+    # One loop, though it does two things: a page has hundreds of records.
     present = absent = leave = 0
     details: list[Detail] = []
+    teacher = faculty = ""
     for card in cards:
-        details.append(Detail(card.start_time, card.state, card.date_formatted))
-        mark = _mark(card.state)
+        state = card.state
+        if card.faculty_name != teacher:  # a course has one or two
+            teacher = card.faculty_name
+            faculty = name(teacher)
+        details.append(Detail(card.start_time, state, card.date_formatted, faculty))
+        mark = mark_of(state)
         if mark == "present":
             present += 1
         elif mark == "absent":
             absent += 1
         elif mark == "leave":
             leave += 1
-    if len(details) > 1:
-        details.sort()
+        elif not state.strip():
+            note("mark", "a record without a mark")
     return Day(day, present, absent, leave, details)

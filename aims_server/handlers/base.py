@@ -2,7 +2,6 @@
 policies, and turn any failure into the contract's error body.
 """
 
-import ipaddress
 import logging
 import time
 from collections.abc import Sequence
@@ -34,6 +33,7 @@ from ..web import (
     RequestLimits,
     Response,
     SessionReader,
+    TrustedProxy,
     check_body,
     client_address,
     common_headers,
@@ -59,7 +59,7 @@ class HandlerContext(msgspec.Struct, frozen=True, kw_only=True):
     lifecycle: Lifecycle
     metrics: Metrics
     access_log: AccessLog
-    trusted_proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
+    trusted_proxies: Sequence[TrustedProxy]
     request_seconds: float
     clock: Clock
 

@@ -4,11 +4,13 @@
 fast path first and hands every other byte to Tornado's own parser.
 """
 
+from .address_limit import AddressLimit
 from .connection_counts import ConnectionCounts
 from .framing import FramingGuard
 from .listener import Listener
 
 __all__ = [
+    "AddressLimit",
     "ConnectionCounts",
     "FramingGuard",
     "Listener",

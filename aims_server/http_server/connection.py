@@ -6,15 +6,15 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Sequence
-from typing import Any, Final, Protocol, cast
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, cast
 
 import msgspec
 from tornado.http1connection import HTTP1ConnectionParameters
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
-from .iostream import Stream
+from .iostream import PIECE_BYTES, Stream
 from .message import Message, Peer
 from .write_batch import WriteBatch
 
@@ -44,14 +44,16 @@ class Responder(Protocol):
 class ConnectionOptions(msgspec.Struct, frozen=True):
     """What a listener's connections have in common.
 
-    ``arrival_seconds`` is how long a header block may take to arrive, and a kept
-    connection to begin its next request.
+    ``arrival_seconds`` is how long a request may take to arrive whole, a kept
+    connection to begin its next one, and the client to let the kernel take a byte of an
+    answer; ``clock`` gives monotonic seconds.
     """
 
     params: HTTP1ConnectionParameters
     fast_path: Responder | None
     write_batch: WriteBatch
     arrival_seconds: float
+    clock: Callable[[], float] = time.monotonic
 
 
 class Connection(asyncio.Protocol):
@@ -66,22 +68,26 @@ class Connection(asyncio.Protocol):
     _message: Message | None = None
     _serving: "asyncio.Task[None] | None" = None
     _connected = False
+    _half_closed = False
     _closing = False
+    _linger_until = 0.0
 
     def __init__(
         self,
         server: HTTPServerConnectionDelegate,
         options: ConnectionOptions,
         connected: socket.socket,
-        address: Any,
+        peer: Peer,
     ) -> None:
         self._server = server
         self._options = options
         self._socket = connected
-        self._peer = Peer(connected.family, address)
-        now = time.monotonic()
+        self.peer = peer
+        now = options.clock()
         self._busy_until = now + _FIRST_REQUEST_SECONDS
         self._timeout_at = now + options.arrival_seconds
+        self._sent = -1  # bytes that the kernel had taken when they were last counted
+        self._stalled_at = now
 
     # -- asyncio.Protocol -------------------------------------------------
 
@@ -98,14 +104,19 @@ class Connection(asyncio.Protocol):
         if self._serving is None:
             if self._answer_fast(data):
                 return
-            self._serving = asyncio.create_task(self._serve())
+            self._serving = asyncio.create_task(self._serve(self._stream))
         self._stream.feed(data)
 
     def eof_received(self) -> bool:
         """Answer the requests received before a half-close, then close."""
         self._options.write_batch.flush()
-        if self._closing or self._serving is None:
-            return False
+        self._half_closed = True
+        if self._closing:
+            return self._stream.unwritten
+        if self._serving is None:
+            if not self._stream.unwritten:
+                return False
+            self._serving = asyncio.create_task(self._serve(self._stream))
         self._stream.feed_eof()
         if self._message is not None:
             self._message.client_half_closed()
@@ -123,6 +134,10 @@ class Connection(asyncio.Protocol):
         """Fail what waits on the stream, and tell the listener."""
         self._stream.connection_lost()
         self._server.on_close(self)
+        # Reference cycles, which would stay until the collector's next full run.
+        del self._stream, self._transport
+        self._serving = self._message = None
+        self._connected = False
 
     # -- for the listener -------------------------------------------------
 
@@ -132,7 +147,7 @@ class Connection(asyncio.Protocol):
         is sent.
         """
         return (
-            time.monotonic() > self._busy_until
+            self._options.clock() > self._busy_until
             and self._serving is None
             and not self._transport.get_write_buffer_size()
             and not _has_unread(self._socket)
@@ -144,18 +159,34 @@ class Connection(asyncio.Protocol):
             self._message.close_after_answer()
 
     def close_if_timed_out(self, now: float) -> None:
-        """Close if a request should have arrived by ``now`` (monotonic seconds)."""
-        if now < self._timeout_at or (
-            self._message is not None and self._message.head_received
-        ):
+        """Close if the client should have sent or read more by ``now``."""
+        if not self._connected:
             return
-        if self._transport.get_write_buffer_size():
-            self._await_request()  # the client is still reading
-        else:
+        unsent = self._transport.get_write_buffer_size()
+        if unsent:
+            self._abort_if_stalled(self._stream.written - unsent, now)
+        elif self._closing:
+            self._abort_after_linger(now)
+        elif now >= self._timeout_at and not (self._message and self._message.received):
             self.close()
+
+    def _abort_if_stalled(self, sent: int, now: float) -> None:
+        """Abort if the kernel took none of what is owed since it was last counted."""
+        if sent != self._sent:
+            self._sent, self._stalled_at = sent, now
+        elif now - self._stalled_at >= self._options.arrival_seconds:
+            self.abort()
+        self._await_request()  # its time begins when the answer is sent
+
+    def _abort_after_linger(self, now: float) -> None:
+        if not self._linger_until:
+            self._linger_until = now + LINGER_SECONDS
+        elif now >= self._linger_until:
+            self.abort()
 
     def close(self) -> None:
         """Close once everything that was written is sent."""
+        self._closing = True
         self._stream.close()
 
     def abort(self) -> None:
@@ -171,23 +202,31 @@ class Connection(asyncio.Protocol):
         if options.fast_path is None or self._stream.writing_paused:
             return False
         answer = options.fast_path.answer(
-            data, self._peer.remote_ip, last=options.params.no_keep_alive
+            data, self.peer.remote_ip, last=options.params.no_keep_alive
         )
         if answer is None:
             return False
         parts, last = answer
-        options.write_batch.add(self._transport, parts)
+        self._write(parts)
         self._busy_until = 0.0
         self._await_request()
         if last:
             self.close()
         return True
 
-    async def _serve(self) -> None:
+    def _write(self, parts: Sequence[bytes]) -> None:
+        size = sum(map(len, parts))
+        if size > PIECE_BYTES:
+            for part in parts:
+                self._stream.write(part)
+        else:
+            self._stream.written += size
+            self._options.write_batch.add(self._transport, parts)
+
+    async def _serve(self, stream: Stream) -> None:
         """Let Tornado read and answer all that has arrived."""
-        stream = self._stream
         try:
-            while await self._serve_one() and not stream.closed():
+            while await self._serve_one(stream) and not stream.closed():
                 if not stream.unread and not stream.at_eof:
                     self._busy_until = 0.0
                     self._await_request()
@@ -201,16 +240,21 @@ class Connection(asyncio.Protocol):
             self._message = None
         stream.close()
 
-    async def _serve_one(self) -> bool:
-        """Serve one request; whether the connection is kept after it."""
+    async def _serve_one(self, stream: Stream) -> bool:
+        """Serve one request; whether the connection is kept after it.
+
+        None is read while much of earlier answers is unsent: with the fast path's same
+        rule, the transport holds at most 192 KiB for a client (see `Stream`).
+        """
+        await stream.writable()
         self._await_request()
         message = self._message = Message(
-            cast(IOStream, self._stream), False, self._options.params, self._peer
+            cast(IOStream, stream), False, self._options.params, self.peer
         )
         return await message.read_response(self._server.start_request(self, message))
 
     def _await_request(self) -> None:
-        self._timeout_at = time.monotonic() + self._options.arrival_seconds
+        self._timeout_at = self._options.clock() + self._options.arrival_seconds
 
     # -- the end ----------------------------------------------------------
 
@@ -223,12 +267,12 @@ class Connection(asyncio.Protocol):
         self._closing = True
         self._options.write_batch.flush()
         transport = self._transport
-        if not (self._stream.unread or _has_unread(self._socket)):
+        unread = self._stream.unread or _has_unread(self._socket)
+        if self._half_closed or not unread:
             transport.close()
         elif not transport.is_closing():
             transport.resume_reading()
-            transport.write_eof()
-            asyncio.get_running_loop().call_later(LINGER_SECONDS, transport.abort)
+            transport.write_eof()  # after what is unsent; see close_if_timed_out
 
 
 def _has_unread(connected: socket.socket) -> bool:

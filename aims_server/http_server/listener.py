@@ -16,17 +16,19 @@ from tornado.ioloop import IOLoop
 
 from ..errors import Overloaded
 from ..web import closing_message, request_id
+from .address_limit import AddressLimit
 from .connection import LINGER_SECONDS, Connection, ConnectionOptions, Responder
 from .connection_counts import ConnectionCount
 from .framing import DISCARD_BYTES
+from .message import Peer
 from .write_batch import WriteBatch
 
 __all__ = ["Listener"]
 
 _log = logging.getLogger(__name__)
 
-# For a header block, a body and the next request on a kept connection: each has to
-# arrive whole within this many seconds, however slowly its bytes come.
+# A request has to arrive whole within this many seconds, however slowly its bytes come,
+# the next one on a kept connection has to begin, and some of an answer to be read.
 ARRIVAL_SECONDS: Final = 10.0
 _MAX_HEADER_BYTES: Final = 32 * 1024
 _CHUNK_BYTES: Final = 64 * 1024
@@ -42,8 +44,9 @@ class Listener(HTTPServer):
     """Serves ``application`` on at most ``max_connections`` connections.
 
     ``fast_path`` gets the bytes of each request first. A connection past the bound is
-    answered 503 and closed; ``on_refused`` is called for each. ``connection_count`` is
-    compared with those of other listeners on the same sockets.
+    answered 503 and closed, as is one past ``address_limit``; ``on_refused`` is called
+    for each. ``connection_count`` is compared with those of other listeners on the same
+    sockets.
     """
 
     def initialize(  # type: ignore[override]  # Tornado's Configurable: own arguments
@@ -54,24 +57,26 @@ class Listener(HTTPServer):
         on_refused: Callable[[], object],
         fast_path: Responder | None = None,
         connection_count: ConnectionCount | None = None,
+        address_limit: AddressLimit | None = None,
         arrival_seconds: float = ARRIVAL_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take the constructor's arguments (Tornado's Configurable calls this)."""
         super().initialize(
             application,
-            body_timeout=arrival_seconds,
             max_header_size=_MAX_HEADER_BYTES,
             max_body_size=DISCARD_BYTES,
             chunk_size=_CHUNK_BYTES,
         )
-        self.conn_params.header_timeout = None  # see _sweep_timeouts
+        self.conn_params.header_timeout = None  # see close_timed_out
         write_batch = WriteBatch(lambda flush: IOLoop.current().add_callback(flush))
         self._options = ConnectionOptions(
-            self.conn_params, fast_path, write_batch, arrival_seconds
+            self.conn_params, fast_path, write_batch, arrival_seconds, clock
         )
         self._max_connections = max_connections
         self._on_refused = on_refused
         self._connection_count = connection_count
+        self._address_limit = address_limit
         self._open: set[Connection] = set()
         self._refusing: set[socket.socket] = set()
         self._tasks: set[asyncio.Task[object]] = set()  # a loop holds them weakly
@@ -143,16 +148,19 @@ class Listener(HTTPServer):
             IOLoop.current().call_later(_ACCEPT_ERROR_SECONDS, self._watch, listening)
             return False
         connected.setblocking(False)
-        if len(self._open) < self._max_connections:
-            self._serve(connected, address)
+        peer = Peer.of(connected, address)
+        if len(self._open) < self._max_connections and (
+            self._address_limit is None or self._address_limit.try_take(peer)
+        ):
+            self._serve(connected, peer)
         else:
             self._on_refused()
             self._refuse(connected)
         return True
 
-    def _serve(self, connected: socket.socket, address: Any) -> None:
+    def _serve(self, connected: socket.socket, peer: Peer) -> None:
         """Have the event loop read from an accepted socket."""
-        connection = Connection(self, self._options, connected, address)
+        connection = Connection(self, self._options, connected, peer)
         self._open.add(connection)
         self._publish_count()
         self._start_task(self._connect(connection, connected))
@@ -167,8 +175,13 @@ class Listener(HTTPServer):
 
     def on_close(self, server_conn: object) -> None:
         """Forget a connection that has ended."""
-        self._open.discard(cast(Connection, server_conn))
+        connection = cast(Connection, server_conn)
+        if connection not in self._open:
+            return
+        self._open.discard(connection)
         self._publish_count()
+        if self._address_limit is not None:
+            self._address_limit.release(connection.peer)
 
     def _publish_count(self) -> None:
         if self._connection_count is not None and not self._stopped:
@@ -239,13 +252,16 @@ class Listener(HTTPServer):
                 connection.abort()
             await asyncio.sleep(0)
 
-    def _sweep_timeouts(self) -> None:
+    def close_timed_out(self) -> None:
         """Close connections past their time-out, all in one sweep: a timer for each
         would be set and cancelled with every request.
         """
-        now = time.monotonic()
+        now = self._options.clock()
         for connection in list(self._open):
             connection.close_if_timed_out(now)
+
+    def _sweep_timeouts(self) -> None:
+        self.close_timed_out()
         if self._open or not self._stopped:
             IOLoop.current().call_later(
                 self._options.arrival_seconds / _SWEEPS_PER_TIMEOUT,

@@ -4,10 +4,19 @@ stricter line ends and our own ways for a connection to end.
 
 import re
 import socket
+from asyncio import Future
 from typing import Any, Final
 
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPHeaders, HTTPInputError, RequestStartLine
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPInputError,
+    RequestStartLine,
+    ResponseStartLine,
+)
+
+from ..web import UNIX_PEER
+from .iostream import PIECE_BYTES
 
 __all__ = ["Message", "Peer"]
 
@@ -17,16 +26,25 @@ _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 class Peer:
     """The other end of a connection, in the form that Tornado expects.
 
-    >>> str(Peer(socket.AF_INET, ("203.0.113.7", 50000)))
+    >>> str(Peer("203.0.113.7", same_machine=False))
     '203.0.113.7'
     """
 
     protocol = "http"
 
-    def __init__(self, family: int, address: Any) -> None:
-        inet = family in (socket.AF_INET, socket.AF_INET6)
-        self.address = address
-        self.remote_ip = str(address[0]) if inet and address else "0.0.0.0"
+    def __init__(self, remote_ip: str, *, same_machine: bool) -> None:
+        self.remote_ip = remote_ip
+        self.same_machine = same_machine
+
+    @classmethod
+    def of(cls, connected: socket.socket, address: Any) -> "Peer":
+        """That of an accepted socket and the address that came with it."""
+        if connected.family == socket.AF_UNIX:
+            return cls(UNIX_PEER, same_machine=True)
+        remote_ip, own = str(address[0]), connected.getsockname()[0]
+        return cls(
+            remote_ip, same_machine=remote_ip == own or remote_ip.startswith("127.")
+        )
 
     def __str__(self) -> str:
         return self.remote_ip
@@ -37,12 +55,29 @@ class Message(HTTP1Connection):
 
     head_received = False
 
+    @property
+    def received(self) -> bool:
+        """Whether the whole request is there, with its body."""
+        return self._read_finished
+
     def _parse_headers(self, data: bytes) -> tuple[str, HTTPHeaders]:
         self.head_received = True
         if _BARE_LF.search(data):
             # A proxy that splits lines otherwise would see other requests than we do.
             raise HTTPInputError("Bare LF in a header block")
         return super()._parse_headers(data)
+
+    def write_headers(
+        self,
+        start_line: RequestStartLine | ResponseStartLine,
+        headers: HTTPHeaders,
+        chunk: bytes | None = None,
+    ) -> "Future[None]":
+        """Begin the answer; a large body goes apart, since Tornado would copy it."""
+        if chunk is None or len(chunk) <= PIECE_BYTES:
+            return super().write_headers(start_line, headers, chunk)
+        super().write_headers(start_line, headers)
+        return self.write(chunk)
 
     def close_after_answer(self) -> None:
         """End the connection with this answer, unless its head is written already."""

@@ -104,6 +104,15 @@ class Metrics:
             "Calls made again.",
             {"endpoint": labels.UPSTREAM_ENDPOINTS},
         )
+        self._oddities = make.counters(
+            "upstream_oddities_total",
+            "Parts of the platform's answers that could not be read as they should.",
+            {
+                "endpoint": labels.UPSTREAM_ENDPOINTS,
+                "kind": sorted({kind for _, kind in labels.ODDITIES}),
+            },
+            labels.ODDITIES,
+        )
         self._limited = make.counters(
             "limited_requests_total",
             "Requests refused by a limit.",
@@ -196,6 +205,10 @@ class Metrics:
     def call_repeated(self, endpoint: str) -> None:
         """A call to the platform is made once more."""
         self._retries.labels(endpoint).inc()
+
+    def upstream_oddity(self, endpoint: str, kind: str) -> None:
+        """A part of an answer of the platform could not be read (labels.ODDITIES)."""
+        self._oddities.labels(endpoint, kind).inc()
 
     def limited(self, kind: str) -> None:
         """The limit named ``kind`` refused a request, or a connection."""

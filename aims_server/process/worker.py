@@ -22,9 +22,10 @@ import tornado.platform.asyncio  # noqa: F401 - or each worker would, after the 
 
 from ..app import Machine, Worker, build
 from ..config import Settings
-from ..http_server import Listener
+from ..http_server import AddressLimit, Listener
 from ..logs import AccessLog
 from ..metrics import Metrics
+from ..web import is_trusted
 
 try:
     import uvloop
@@ -99,11 +100,20 @@ async def _serve(
     worker = build(
         settings, machine, metrics=metrics, access_log=access_log, calls=spec.calls
     )
+    places = _connections(spec)
     listener = Listener(
         worker.front,
         fast_path=worker.lane,
         connection_count=machine.connections.of(spec.number),
-        max_connections=_connections(spec),
+        max_connections=places,
+        address_limit=AddressLimit(
+            settings.connections_per_address or places // 2,
+            # A proxy brings many clients; one on this machine need not be named.
+            exempt=lambda peer: (
+                peer.same_machine
+                or is_trusted(peer.remote_ip, settings.trusted_proxies)
+            ),
+        ),
         on_refused=lambda: metrics.limited("connections"),
     )
     mode = _exit_mode(channel)

@@ -7,14 +7,19 @@ circuit breaker and retries round each call; `Transport` makes it with curl.
 from .bulkhead import Bulkhead
 from .circuit_breaker import CircuitBreaker
 from .client import LoginAnswer, UpstreamClient
+from .fields import Number, exact, name, sum_of
 from .models import (
     Card,
+    Cards,
+    Counts,
     Course,
     CourseFiles,
+    Quizzes,
     pack_course_files,
-    percent_of,
     unpack_course_files,
 )
+from .oddities import Note, Oddities
+from .oddities import ignore as ignore_oddity
 from .resilience import ResiliencePolicy
 from .retry import RetryBudget
 from .serial_executor import SerialExecutor
@@ -23,16 +28,25 @@ from .transport import Transport
 __all__ = [
     "Bulkhead",
     "Card",
+    "Cards",
     "CircuitBreaker",
+    "Counts",
     "Course",
     "CourseFiles",
     "LoginAnswer",
+    "Note",
+    "Number",
+    "Oddities",
+    "Quizzes",
     "ResiliencePolicy",
     "RetryBudget",
     "SerialExecutor",
     "Transport",
     "UpstreamClient",
+    "exact",
+    "ignore_oddity",
+    "name",
     "pack_course_files",
-    "percent_of",
+    "sum_of",
     "unpack_course_files",
 ]

@@ -2,7 +2,7 @@
 our errors stands for each thing that can go wrong (facts: docs/platform.rst).
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
@@ -19,7 +19,8 @@ from ..errors import (
 )
 from ..text import whole_number
 from ..web import is_token
-from . import models
+from . import messages, models
+from .oddities import Note, Oddities
 from .resilience import ResiliencePolicy
 from .serial_executor import SerialExecutor
 from .transport import Reply, Transport
@@ -29,6 +30,8 @@ __all__ = ["LoginAnswer", "UpstreamClient"]
 _LONGEST_PAUSE: Final = 120.0  # seconds; a longer Retry-After is not believed
 _DEFAULT_PAUSE: Final = 1.0  # seconds, for a 429 that names no time
 
+_MOST_PAGES: Final = 10
+_LARGEST_REFUSAL: Final = 4096  # bytes; a larger body has rows, or is a page of HTML
 _LARGE_BODY: Final = 128 * 1024  # bytes, for which decoding takes half a millisecond
 
 Decoded = TypeVar("Decoded")
@@ -36,12 +39,16 @@ Decoded = TypeVar("Decoded")
 
 class LoginAnswer(msgspec.Struct, frozen=True):
     """The platform's answer to a login, to be passed on: status, its own JSON bytes,
-    and the token when there is one that we can serve.
+    and the token when there is one that we can serve. ``text`` is what the platform
+    says in words; the other two are whose login it is, where the answer says so.
     """
 
     status: int
     body: bytes
     token: str | None
+    text: str | None = None
+    student_id: int | None = None
+    admission_number: str | None = None
 
 
 class UpstreamClient:
@@ -52,9 +59,18 @@ class UpstreamClient:
     """
 
     def __init__(
-        self, transport: Transport, guard: ResiliencePolicy, base_url: str, origin: str
+        self,
+        transport: Transport,
+        guard: ResiliencePolicy,
+        base_url: str,
+        origin: str,
+        oddities: Oddities,
     ) -> None:
         self._transport = transport
+        self._oddities = oddities
+        self.note_cards = oddities.of("cards")
+        """Notes what is odd about records beside their summary."""
+
         self._guard = guard
         self._base = base_url
         self._turns = SerialExecutor()
@@ -106,21 +122,44 @@ class UpstreamClient:
 
     async def cards(
         self, token: str, student_id: int, cf_id: int, deadline: Deadline
-    ) -> tuple[models.Card, ...]:
-        """GET /cards: the attendance records of one student in one course file."""
-        return await self._get(
-            "cards",
+    ) -> models.Cards:
+        """GET /cards: the attendance records of one student in one course file.
+
+        All pages of them, up to ten: the answer says whether there are more.
+        """
+        path = (
             "/cards?type=Attendance&sort_by=%2Bdatetime1"
-            f"&equalto___fk_student={student_id}&equalto___cf_id={cf_id}",
-            token,
-            models.decode_cards,
-            deadline,
+            f"&equalto___fk_student={student_id}&equalto___cf_id={cf_id}"
         )
 
-    async def quizzes(self, token: str, deadline: Deadline) -> bytes:
-        """GET /custom/myEvaluatedQuizzes: checked, and passed on unchanged."""
+        def page(suffix: str) -> Awaitable[models.CardsPage]:
+            return self._get(
+                "cards", path + suffix, token, models.decode_cards, deadline
+            )
+
+        pages = [await page("")]
+        complete = True
+        while models.more_follows(pages) and complete:
+            try:
+                pages.append(await page(f"&page={len(pages) + 1}"))
+            except UpstreamError:
+                complete = False
+            if len(pages) == _MOST_PAGES:
+                complete = complete and not models.more_follows(pages)
+                break
+        try:
+            return models.merge_pages(pages, self.note_cards, complete=complete)
+        except models.BadShape as fault:
+            raise UpstreamError from fault
+
+    async def quizzes(self, token: str, deadline: Deadline) -> models.Quizzes:
+        """GET /custom/myEvaluatedQuizzes, to be passed on unchanged."""
         return await self._get(
-            "quizzes", "/custom/myEvaluatedQuizzes", token, _checked_quizzes, deadline
+            "quizzes",
+            "/custom/myEvaluatedQuizzes",
+            token,
+            models.decode_quizzes,
+            deadline,
         )
 
     async def _get(
@@ -128,7 +167,7 @@ class UpstreamClient:
         endpoint: str,
         path: str,
         token: str,
-        decode: Callable[[bytes], Decoded],
+        decode: Callable[[bytes, Note], Decoded],
         deadline: Deadline,
     ) -> Decoded:
         # The header works for /cards too; clients that put the token into the query
@@ -140,34 +179,32 @@ class UpstreamClient:
             reply = await self._transport.fetch(
                 "GET", url, headers=headers, seconds=seconds
             )
-            _check_status(reply)
-            try:
-                if len(reply.body) < _LARGE_BODY:
-                    return decode(reply.body)
-                return await self._turns.run(lambda: decode(reply.body))
-            except models.BadShape as fault:
-                if models.refuses_token(reply.body):
-                    raise TokenRefused from None
-                raise UpstreamError from fault
+            body = _checked_body(reply)
+            with self._oddities.noting(endpoint) as note:
+                try:
+                    if len(body) < _LARGE_BODY:
+                        return decode(body, note)
+                    return await self._turns.run(lambda: decode(body, note))
+                except models.BadShape as fault:
+                    raise UpstreamError from fault
 
         return await self._guard.call(endpoint, attempt, deadline)
 
 
-def _checked_quizzes(body: bytes) -> bytes:
-    models.check_quizzes(body)
-    return body
-
-
-def _check_status(reply: Reply) -> None:
-    """Raise unless the reply is a 2xx."""
-    status = reply.status
-    if 200 <= status < 300:
-        return
-    if status in (401, 403) or (status == 400 and models.refuses_token(reply.body)):
+def _checked_body(reply: Reply) -> bytes:
+    """The body of an answer that may be decoded; raises for every other."""
+    status, body = reply.status, reply.body
+    if len(body) < _LARGEST_REFUSAL and messages.refuses_token(status, body):
         raise TokenRefused
+    if 200 <= status < 300:
+        return body
     _check_health(reply)
+    if status == 404 and messages.says_nothing_there(body):
+        return models.NO_ROWS
     if 400 <= status < 500:
         raise UpstreamRejected
+    if messages.leads_to_login(reply.location):
+        raise TokenRefused
     raise UpstreamError  # a redirect, or something that is no final status
 
 
@@ -188,15 +225,24 @@ def _pause(reply: Reply) -> float | None:
 
 
 def _login_answer(reply: Reply) -> LoginAnswer:
-    _check_health(reply)
-    if reply.status // 100 not in (2, 4):
+    if reply.status != 500:
+        _check_health(reply)
+    if reply.status // 100 not in (2, 4, 5):
         raise UpstreamError
     try:
-        token = models.login_token(reply.body)
+        said = models.read_login(reply.body)
     except models.BadShape as fault:
+        _check_health(reply)
         raise UpstreamError from fault
+    whose = said.text, said.student_id, said.admission_number
+    if reply.status >= 500:
+        # The company's own app takes any 200 to 500 for an answer with a message.
+        if not said.refuses:
+            raise UpstreamFault
+        return LoginAnswer(401, reply.body, None, *whose)
     if reply.status >= 400:
-        return LoginAnswer(reply.status, reply.body, None)
-    if token is None:
-        return LoginAnswer(401, reply.body, None)
-    return LoginAnswer(200, reply.body, token if is_token(token) else None)
+        return LoginAnswer(reply.status, reply.body, None, *whose)
+    if said.token is None:
+        return LoginAnswer(401, reply.body, None, *whose)
+    token = said.token if is_token(said.token) else None
+    return LoginAnswer(200, reply.body, token, *whose)

@@ -20,6 +20,7 @@ _REQUEST_TIMEOUT: Final = 408  # a server's word when it closes an idle connecti
 _HEADER_LINE: Final = re.compile(
     rb"(?P<status>HTTP/.*)"
     rb"|(?i:Retry-After):(?P<retry_after>[\t -~\x80-\xff]*)"
+    rb"|(?i:Location):(?P<location>[\t -~\x80-\xff]*)"
     rb"|[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*"
     rb"|",
     re.DOTALL,
@@ -47,6 +48,7 @@ class Reply(msgspec.Struct, frozen=True):
     status: int
     body: bytes
     retry_after: str | None
+    location: str | None = None
 
 
 class Transfer:
@@ -67,6 +69,7 @@ class Transfer:
         "_status_seen",
         "deadline",
         "fresh",
+        "location",
         "outcome",
         "request",
         "retry_after",
@@ -95,6 +98,7 @@ class Transfer:
 
     def _clear(self) -> None:
         self.retry_after: str | None = None
+        self.location: str | None = None
         self._body = BytesIO()
         self._abandoned = False
         self._connection: Hashable = None
@@ -123,9 +127,13 @@ class Transfer:
             if fd is not None and not is_acknowledged(fd):
                 return 0
             self._status_seen = True
-            self.retry_after = None  # the status line before was an interim answer's
+            self.retry_after = self.location = (
+                None  # the status line before was an interim answer's
+            )
         elif match.lastgroup == "retry_after":
             self.retry_after = match["retry_after"].decode("latin-1").strip()
+        elif match.lastgroup == "location":
+            self.location = match["location"].decode("latin-1").strip()
         return None
 
     def on_body(self, chunk: bytes) -> int:
@@ -154,7 +162,8 @@ class Transfer:
 
     def finish(self, status: int) -> None:
         """The answer is whole."""
-        self.settle(Reply(status, self._body.getvalue(), self.retry_after))
+        body = self._body.getvalue()
+        self.settle(Reply(status, body, self.retry_after, self.location))
 
     def settle(self, outcome: Reply | int) -> None:
         """Tell whoever waits, if anybody still does."""

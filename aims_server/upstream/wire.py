@@ -1,48 +1,39 @@
-"""The platform's answers as it sends them: its field names, its loose numbers.
+"""The platform's JSON as it sends it: envelope, rows, field names.
 
-Only `models` reads this module. What is decoded here has the known fields with known
-kinds of values; what is unknown is skipped. The facts are docs/platform.rst 1 to 3.
+A sound list is decoded in one go. Where one row breaks its type, the list is read
+again row by row and field by field: what can be read is kept, the rest is noted.
+Only `models` reads this module. The facts are in docs/platform.rst.
 """
 
-import re
-from typing import Annotated, Final, Generic, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final, Generic, TypeVar, get_args
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
+
+from .fields import Scalar, number
+from .oddities import Note
 
 __all__ = [
-    "LOGIN",
-    "QUIZZES",
-    "RECORDS",
-    "ROWS",
     "BadShape",
     "Envelope",
-    "Failure",
     "Login",
+    "LoginStudent",
     "Naming",
     "Quiz",
     "Record",
-    "Response",
     "Row",
-    "Scalar",
+    "Rows",
     "Summary",
-    "decode",
-    "label",
-    "percent",
-    "percent_of",
-    "refuses_token",
-    "whole",
+    "any_object",
+    "loose",
+    "read_rows",
+    "utf8",
 ]
 
-_LARGEST: Final = 2**53 - 1  # the largest whole number a browser's JSON keeps exact
+_BOM: Final = b"\xef\xbb\xbf"
 
-# Numbers come as text and text as numbers, so either is taken for either.
-Scalar: TypeAlias = (
-    Annotated[int, Meta(ge=0, le=_LARGEST)]
-    | Annotated[float, Meta(ge=0, le=_LARGEST)]
-    | str
-    | None
-)
+_T = TypeVar("_T", bound=Struct)
 
 
 class BadShape(ValueError):
@@ -55,10 +46,8 @@ class BadShape(ValueError):
 class Summary(Struct, frozen=True, gc=False):
     """`attendance_summary` of a row."""
 
-    # Required but nullable: a sum over no rows is null, yet a summary without
-    # these keys is not one, and reading it as zeros would be inventing figures.
-    present: Scalar = msgspec.field(name="Present")
-    total: Scalar = msgspec.field(name="Total")
+    present: Scalar = msgspec.field(name="Present", default=None)
+    total: Scalar = msgspec.field(name="Total", default=None)
     absent: Scalar = msgspec.field(name="Absent", default=None)
     leave: Scalar = msgspec.field(name="Leave", default=None)
     exempt: Scalar = msgspec.field(name="Exempt", default=None)
@@ -75,8 +64,8 @@ class Naming(Struct, frozen=True, gc=False):
 class Row(Struct, frozen=True, gc=False):
     """A course file, or the Total row."""
 
-    cdata: Naming
-    attendance_summary: Summary
+    cdata: Naming = Naming()
+    attendance_summary: Summary | None = None
     id: Scalar = None
     student_id: Scalar = None
     batch: Scalar = None
@@ -85,150 +74,193 @@ class Row(Struct, frozen=True, gc=False):
 
 
 class Record(Struct, frozen=True, gc=False):
-    """One class of a course."""
+    """One class of a course, where not every field is as it should be."""
 
+    id: Scalar = None
     state: str | None = None
-    # A database's status flag is a number; it matters only where it is the mark.
-    status: Scalar = None
-    start_time: str | None = None
-    date_formatted: str | None = None
+    # A database's status flag is a number; only text is a mark.
+    status: str | None = None
+    start_time: Scalar = None
+    date_formatted: Scalar = None
+    faculty_name: Scalar = None
+    student_id: Scalar = None
+    fk_student: Scalar = None
 
 
 class Quiz(Struct, frozen=True, gc=False):
-    """One evaluated quiz, only ever checked."""
+    """One evaluated quiz: only whose it is."""
 
-    sl_num: Scalar = None
-    quiz_uc: Scalar = None
-    quiz_link: str | None = None
-    master_course_code: Scalar = None
-    student_name: str | None = None
-    roll_number: Scalar = None
     admission_number: Scalar = None
-    marks_obtained: Scalar = None
-    correct: Scalar = None
-    incorrect: Scalar = None
-    not_attempted: Scalar = None
-    loggedin_at: str | None = None
-    status: Scalar = None
+
+
+class LoginStudent(Struct, frozen=True, gc=False):
+    """`response` of a login: only whose it is."""
+
+    id: Scalar = None
+    username: Scalar = None
 
 
 class Login(Struct, frozen=True):
     """An answer to a login; a token that is no text is simply none."""
 
     token: object = None
-
-
-class Failure(Struct, frozen=True):
-    """An answer that may be a refusal: the texts that clients read it from."""
-
-    msg: object = None
-    message: object = None
-    error: object = None
     response: object = None
 
 
-_T = TypeVar("_T")
+class Paging(Struct, frozen=True):
+    """What a paginator of Laravel's adds, beside the rows or round them."""
+
+    last_page: object = None
+    next_page_url: object = None
+    total: object = None
 
 
-class Response(Struct, Generic[_T], frozen=True):
+class Response(Paging, Generic[_T], frozen=True, kw_only=True):
     """The inner half of the envelope."""
 
     data: list[_T]
 
 
-class Envelope(Struct, Generic[_T], frozen=True):
+class Envelope(Paging, Generic[_T], frozen=True, kw_only=True):
     """What every list of rows comes in."""
 
     response: Response[_T]
 
 
-ROWS: Final = msgspec.json.Decoder(Envelope[Row])
-RECORDS: Final = msgspec.json.Decoder(Envelope[Record])
-QUIZZES: Final = msgspec.json.Decoder(Envelope[Quiz])
-LOGIN: Final = msgspec.json.Decoder(Login)
-_FAILURE: Final = msgspec.json.Decoder(Failure)
+class Rows(Struct, Generic[_T], frozen=True):
+    """A decoded list, and how many pages and rows the answer says that there are.
 
-# The wordings of tymon/jwt-auth, whose tokens these are, and close ones. The bare
-# word "token" would also be in "Unexpected token < in JSON".
-_REFUSAL: Final = re.compile(
-    r"\b(token|session)\b.*\b(expired|invalid|revoked|blacklisted|absent|missing|not)\b"
-    r"|\b(expired|invalid|missing|revoked) (\w+ )?(token|session)\b"
-    r"|\bunauthenticated\b|\bunauthori[sz]ed\b|\buser not found\b",
-    re.IGNORECASE,
-)
+    `pages` and `total` are None where it does not say; `more` is a link to a next one.
+    """
+
+    rows: list[_T]
+    pages: int | None
+    total: int | None
+    more: bool
+    loose: bool
+    """Whether rows had to be read one by one."""
 
 
-def decode(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
-    """Decode all of `body`, whatever it is, or raise BadShape."""
+def read_rows(
+    body: bytes,
+    decoders: Sequence[msgspec.json.Decoder[Any]],
+    kind: type[Any],
+    note: Note,
+) -> Rows[Any]:
+    """Decode a list of rows with the first decoder, of an Envelope, that takes it.
+
+    Where none does, its rows become structs of `kind`, one by one. Null in place of
+    the list, and PHP's empty array in place of what holds it, are an empty list.
+    Raises BadShape where there is no list, or no row of it is an object.
+    """
+    body = utf8(body, note)
+    for decoder in decoders:
+        try:
+            answer = decoder.decode(body)
+        except msgspec.ValidationError:
+            continue
+        except (ValueError, RecursionError):
+            break
+        return _rows(answer.response.data, (answer.response, answer), loose=False)
+    return _read_loosely(any_object(body), kind, note)
+
+
+def any_object(body: bytes) -> dict[str, Any]:
+    """Decode a JSON object of any content; raises BadShape for all else."""
     try:
-        body.decode()  # msgspec does not look into the text of fields it skips
-        return decoder.decode(body)
-    except UnicodeDecodeError as exc:
-        fault = f"not UTF-8 (byte {exc.start})"
-    except RecursionError:
-        fault = "nested too deep"
-    except ValueError as exc:
-        fault = str(exc)
-    # Raised out here so that the cause, which may hold the body, is not kept.
+        answer = msgspec.json.decode(body)
+    except (ValueError, RecursionError) as exc:
+        fault = _described(exc)
+    else:
+        if isinstance(answer, dict):
+            return answer
+        fault = f"a {type(answer).__name__} where an object belongs"
     raise BadShape(fault)
 
 
-def refuses_token(body: bytes) -> bool:
-    """Say whether an answer without rows tells that the token is not accepted.
-
-    The platform's wording is not known: see `_REFUSAL`. Raises nothing.
-    """
+def utf8(body: bytes, note: Note) -> bytes:
+    """Return the body without a byte order mark, what is not UTF-8 as U+FFFD."""
+    if body.startswith(_BOM):
+        note("encoding", "a byte order mark")
+        body = body[len(_BOM) :]
     try:
-        failure = decode(_FAILURE, body)
-    except BadShape:
-        return False
-    response = failure.response
-    if isinstance(response, dict) and isinstance(response.get("data"), list):
-        return False
-    texts = (failure.msg, failure.message, failure.error)
-    return any(
-        isinstance(text, str) and _REFUSAL.search(text[:200].replace("_", " "))
-        for text in texts
-    )
+        body.decode()  # msgspec does not look into the text of fields it skips
+    except UnicodeDecodeError as exc:
+        note("encoding", f"not UTF-8 at byte {exc.start}")
+        return body.decode("utf-8", "replace").encode()
+    return body
 
 
-def whole(value: Scalar) -> int | None:
-    """Return the whole number that was meant, None for null or blank text."""
-    if isinstance(value, str):
-        text = value.strip()
-        if not text:
-            return None
-        if len(text) <= 16 and text.isascii() and text.isdecimal():
-            value = int(text)
-    if value is None or (isinstance(value, int) and value <= _LARGEST):
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    raise BadShape("not a whole number where one belongs")
+def _read_loosely(answer: dict[str, Any], kind: type[Any], note: Note) -> Rows[Any]:
+    response = answer.get("response")
+    if response == []:
+        response = {"data": None}
+    if not isinstance(response, dict) or "data" not in response:
+        raise BadShape("no list of rows")
+    data = [] if response["data"] is None else response["data"]
+    if not isinstance(data, list):
+        raise BadShape(f"a {type(data).__name__} where the rows belong")
+    rows = []
+    for row in data:
+        if isinstance(row, dict):
+            rows.append(loose(row, kind, note))
+        else:
+            note("row", f"a {type(row).__name__} where a row belongs")
+    if data and not rows:
+        raise BadShape("no row is an object")
+    paging = [msgspec.convert(source, Paging) for source in (response, answer)]
+    return _rows(rows, paging, loose=True)
 
 
-def label(value: Scalar) -> str:
-    """Return one line of text: trimmed, every inner white space one blank."""
-    if isinstance(value, float):
-        value = whole(value)
-    return "" if value is None else " ".join(str(value).split())
+def loose(row: dict[str, Any], kind: type[Any], note: Note) -> Any:
+    """Make a struct of those fields that have the right type; all have a default."""
+    try:
+        return msgspec.convert(row, kind)
+    except msgspec.ValidationError:
+        pass
+    known: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        if field.encode_name not in row:
+            continue
+        sent = row[field.encode_name]
+        try:
+            known[field.name] = msgspec.convert(sent, field.type)
+        except msgspec.ValidationError:
+            within = _struct_of(field.type)
+            if within is not None and isinstance(sent, dict):
+                known[field.name] = loose(sent, within, note)
+            elif sent is not None:
+                shape = f"{kind.__name__}.{field.encode_name}: {type(sent).__name__}"
+                note("type", shape)
+    return kind(**known)
 
 
-def percent(value: Scalar) -> str | None:
-    """Return the platform's own text, or its number in the platform's wording."""
-    if isinstance(value, str):
-        return value.strip() or None
-    return None if value is None else _short(f"{value:.2f}")
+def _struct_of(kind: Any) -> type[Any] | None:
+    for option in (kind, *get_args(kind)):
+        if isinstance(option, type) and issubclass(option, Struct):
+            return option
+    return None
 
 
-def percent_of(present: int, total: int) -> str:
-    """Word a share as the platform does: 13 of 19 is "68.42%", 4 of 5 is "80%".
+def _rows(rows: list[Any], paging: Sequence[Paging], *, loose: bool) -> Rows[Any]:
+    pages = total = None
+    more = False
+    for said in paging:
+        if said.last_page is not None:
+            pages = _count(said.last_page)
+        if said.total is not None:
+            total = _count(said.total)
+        if said.next_page_url is not None:
+            more = more or bool(said.next_page_url)
+    return Rows(rows, pages, total, more, loose)
 
-    Rounded half up to two decimals, trailing zeros dropped; of no classes "0%".
-    """
-    hundredths = (20_000 * present + total) // (2 * total) if total else 0
-    return _short(f"{hundredths // 100}.{hundredths % 100:02}")
+
+def _count(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    read = number(value)
+    return read if isinstance(read, int) and read >= 0 else None
 
 
-def _short(decimals: str) -> str:
-    return decimals.rstrip("0").rstrip(".") + "%"
+def _described(exc: Exception) -> str:
+    return "nested too deep" if isinstance(exc, RecursionError) else "not JSON"

@@ -5,6 +5,7 @@ Policies over plain values that know neither Tornado nor the cache.
 
 from .cors import CorsPolicy, HeaderPairs
 from .openapi import documented_statuses, load_openapi
+from .proxies import UNIX_PEER, TrustedProxy, client_address, is_trusted
 from .quotas import Quota, RequestLimits
 from .representation import (
     Answer,
@@ -21,7 +22,6 @@ from .request_parsing import (
     SubjectRequest,
     TokenRequest,
     check_body,
-    client_address,
     form_object,
     json_object,
     query_object,
@@ -48,6 +48,7 @@ from .simple_request import parse_simple_request
 
 __all__ = [
     "MAX_BODY_BYTES",
+    "UNIX_PEER",
     "Answer",
     "Caller",
     "CorsPolicy",
@@ -60,6 +61,7 @@ __all__ = [
     "SessionReader",
     "SubjectRequest",
     "TokenRequest",
+    "TrustedProxy",
     "Variant",
     "bearer_token",
     "check_body",
@@ -73,6 +75,7 @@ __all__ = [
     "form_object",
     "header_lines",
     "is_token",
+    "is_trusted",
     "json_object",
     "json_response",
     "load_openapi",

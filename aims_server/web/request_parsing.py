@@ -1,13 +1,11 @@
-"""Reads what a client sent, from plain values: ids, addresses, bodies, conditions.
+"""Reads what a client sent, from plain values: ids, bodies, conditions.
 
 Nothing here knows a web framework; a value that cannot be accepted raises one of
 :mod:`aims_server.errors`.
 """
 
-import ipaddress
 import random
 import re
-from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
@@ -24,7 +22,6 @@ __all__ = [
     "TokenRequest",
     "accepts_gzip",
     "check_body",
-    "client_address",
     "form_object",
     "json_object",
     "query_object",
@@ -40,9 +37,6 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _WEIGHT: Final = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 _JSON_TYPES: Final = frozenset({"", "application/json", "text/json"})
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class LoginRequest(msgspec.Struct):
@@ -84,32 +78,6 @@ def request_id(offered: str | None) -> str:
     if offered is not None and _REQUEST_ID.fullmatch(offered):
         return offered
     return f"{random.getrandbits(64):016x}"  # a name, not a secret
-
-
-def client_address(
-    peer: str, forwarded_for: Sequence[str], trusted: Sequence[Network]
-) -> str:
-    """The address that a request is counted against.
-
-    It is the socket's peer, unless that is a trusted proxy: then the right-most
-    address of ``X-Forwarded-For`` that is not itself a trusted proxy. What stands to
-    the left of it was written by the client and proves nothing.
-
-    >>> trusted = [ipaddress.ip_network("10.0.0.0/8")]
-    >>> client_address("10.0.0.1", ["192.0.2.9, 203.0.113.7"], trusted)
-    '203.0.113.7'
-    """
-    if not trusted:
-        return peer
-    nearest = peer
-    for hop in _hops(peer, forwarded_for):
-        address = _parsed(hop)
-        if address is None:
-            return nearest
-        nearest = str(address)
-        if not any(address in network for network in trusted):
-            return nearest
-    return nearest
 
 
 def check_body(body: bytes, content_encoding: str | None) -> None:
@@ -237,19 +205,3 @@ def _weight(parameter: str) -> float:
         return 1.0
     match = _WEIGHT.fullmatch(parameter)
     return float(match.group(1)) if match else 0.0
-
-
-def _hops(peer: str, forwarded_for: Sequence[str]) -> Iterator[str]:
-    """The addresses that a request came through, the nearest first."""
-    yield peer
-    for line in reversed(forwarded_for):
-        yield from map(str.strip, reversed(line.split(",")))
-
-
-def _parsed(text: str) -> Address | None:
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    # A dual-stack socket gives IPv4 peers as IPv4-mapped IPv6 addresses.
-    return getattr(address, "ipv4_mapped", None) or address

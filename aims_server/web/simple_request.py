@@ -19,8 +19,11 @@ _HEAD: Final = re.compile(
 )
 # A host name or address with an optional port.
 _HOST: Final = re.compile(r"[A-Za-z0-9.:\[\]-]+")
-# Headers that frame a body otherwise than by its length, or want more than an answer.
-_EXCLUDED: Final = frozenset({"transfer-encoding", "expect", "upgrade", "trailer"})
+# Headers that frame a body otherwise than by its length, code it, or want more than an
+# answer.
+_EXCLUDED: Final = frozenset(
+    {"transfer-encoding", "content-encoding", "expect", "upgrade", "trailer"}
+)
 _CONNECTION: Final = frozenset({"close", "keep-alive", "Keep-Alive"})
 
 

@@ -39,7 +39,9 @@ CONTRACT = {
     "CACHE_REFRESH_FLOOR_SECONDS": "30",
     "CACHE_MAX_MB": "64",
     "PREFETCH_ON_LOGIN": "true",
+    "ATTENDANCE_TARGET_PERCENT": "75",
     "WEB_PAGE": "false",
+    "CONNECTIONS_PER_ADDRESS": "0",
     "TRUSTED_PROXIES": "",
     "METRICS_TOKEN": "",
     "LOG_LEVEL": "info",
@@ -96,6 +98,9 @@ BROKEN = [
     ("TRUSTED_PROXIES", "10.0.0.0/33"),
     ("TRUSTED_PROXIES", "10.0.0.1/8"),
     ("TRUSTED_PROXIES", "proxy.test"),
+    ("TRUSTED_PROXIES", "unix:/run/proxy.sock"),
+    ("CONNECTIONS_PER_ADDRESS", "-1"),
+    ("CONNECTIONS_PER_ADDRESS", "half"),
     ("METRICS_TOKEN", "two words"),
     ("METRICS_TOKEN", "x" * 4097),
     ("LOG_LEVEL", "verbose"),
@@ -155,7 +160,7 @@ def test_values_are_parsed():
             "CORS_ORIGIN": "https://One.test:443, http://[::1]:5173,https://one.test",
             "REQUEST_TIMEOUT_SECONDS": "2.5",
             "PREFETCH_ON_LOGIN": "False",
-            "TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7,2001:db8::/32",
+            "TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7,2001:db8::/32, unix",
             "METRICS_TOKEN": "s3cret",
             "LOG_LEVEL": "DEBUG",
         }
@@ -169,6 +174,7 @@ def test_values_are_parsed():
         ip_network("10.0.0.0/8"),
         ip_network("192.0.2.7/32"),
         ip_network("2001:db8::/32"),
+        "unix",
     )
     assert settings.metrics_token == "s3cret"
     assert settings.log_level == "debug"

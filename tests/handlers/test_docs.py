@@ -127,18 +127,19 @@ def test_what_the_service_makes_is_closed():
         and schema.get("additionalProperties", True) is True
     }
     assert open_ones == {
-        "Credentials", "SubjectRequest",
+        "Credentials", "CredentialsForm", "SubjectRequest",
         "PlatformObject", "PlatformLogin", "PlatformQuizzes", "PlatformQuiz",
     }  # fmt: skip
 
 
 def test_every_field_of_a_closed_object_is_required():
-    """The service leaves no field out."""
+    """The service leaves no field out but a class's teacher, where none is named."""
     for schema, closed in each(
         WRITTEN["components"]["schemas"], "additionalProperties"
     ):
         if closed is False:
-            assert schema["required"] == list(schema["properties"])
+            always = [name for name in schema["properties"] if name != "faculty"]
+            assert schema["required"] == always
 
 
 def test_operation_ids_are_unique():

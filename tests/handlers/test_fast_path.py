@@ -350,6 +350,27 @@ class TestSlowReaders:
             assert (await browser.read()).status == 200
 
 
+class TestSplits:
+    """One request in two packets."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {"RATE_LIMIT_PER_MINUTE": "10000"}
+
+    @pytest.mark.gen_test(timeout=30)
+    async def test_a_request_may_be_split_anywhere(self, browser, token):
+        """Between any two of its bytes, on one connection: always the same answer."""
+        whole = await browser.ask("/api/quiz", token)
+        lines = ("GET /api/quiz HTTP/1.1", "Host: x", f"Authorization: Bearer {token}")
+        request = "".join(f"{line}\r\n" for line in (*lines, "")).encode()
+        for at in range(1, len(request)):
+            browser.writer.write(request[:at])
+            await asyncio.sleep(0.0005)
+            browser.writer.write(request[at:])
+            answer = await browser.read()
+            assert (answer.status, answer.body) == (200, whole.body), at
+
+
 class TestLimits:
     """A student who asks too often."""
 

@@ -239,11 +239,16 @@ async def test_quiz_is_passed_on_unchanged(front, token, platform):
 
 
 @pytest.mark.gen_test
-async def test_an_empty_list_of_courses_is_a_502(front, token, platform):
-    """A student without any course file is the platform's fault, not an empty page."""
+@pytest.mark.parametrize("path", ["/api/attendance", "/api/all-attendance"])
+async def test_an_empty_list_of_courses_is_an_empty_page(front, token, platform, path):
+    """A new student has no course yet; it is asked for again before long."""
     platform.faults.set("course_files", kind="empty")
-    answer = await front.ask("/api/attendance", token)
-    assert answer.code == 502
+    answer = await front.ask(path, token)
+    page = json.loads(answer.body)
+    assert answer.code == 200
+    assert not page.get("dailyAttendance")
+    assert not page.get("subjects")
+    assert answer.headers["Cache-Control"].endswith("stale-while-revalidate=0")
 
 
 @pytest.mark.gen_test

@@ -25,6 +25,7 @@ from aims_server.errors import (
 from aims_server.upstream.bulkhead import Bulkhead
 from aims_server.upstream.circuit_breaker import CircuitBreaker
 from aims_server.upstream.client import UpstreamClient
+from aims_server.upstream.oddities import Oddities
 from aims_server.upstream.resilience import ResiliencePolicy
 from aims_server.upstream.retry import RetryBudget
 from aims_server.upstream.transport import Transport
@@ -44,6 +45,9 @@ class Unobserved:
 
     def call_repeated(self, endpoint):
         """One more is made."""
+
+    def upstream_oddity(self, endpoint, kind):
+        """Something could not be read."""
 
 
 class Student:
@@ -104,7 +108,8 @@ async def client_of(base_url: str) -> UpstreamClient:
     guard = ResiliencePolicy(
         Bulkhead(20), CircuitBreaker(), RetryBudget(), Unobserved(), random=lambda: 0.0
     )
-    return UpstreamClient(Transport(20, "test"), guard, base_url, ORIGIN)
+    oddities = Oddities(Unobserved())
+    return UpstreamClient(Transport(20, "test"), guard, base_url, ORIGIN, oddities)
 
 
 @pytest.fixture(name="client")
@@ -137,7 +142,7 @@ async def test_course_files_are_the_colleges(student):
 async def test_cards_are_the_colleges(student):
     """Record for record, by their states."""
     for course in student.courses[:3]:
-        cards = await student.cards(course.cf_id)
+        cards = (await student.cards(course.cf_id)).cards
         records = student.college.cards(student.student, course.cf_id)
         assert Counter(card.state for card in cards) == Counter(
             record["state"] for record in records
@@ -147,21 +152,79 @@ async def test_cards_are_the_colleges(student):
 async def test_quizzes_are_passed_on_unchanged(student, platform):
     """Byte for byte what the platform sent; it has only been looked at."""
     sent = platform.backend.quizzes(student.token).body
-    assert await student.quizzes() == sent
+    quizzes = await student.quizzes()
+    assert quizzes.body == sent
+    assert quizzes.admission_number == student.student.username
     assert json.loads(sent)["response"]["data"]
 
 
-async def test_no_records_and_no_quizzes_are_answers(student, platform):
-    """A course that has not begun, a term without a quiz."""
-    platform.faults.set(kind="empty")
-    assert await student.cards() == ()
-    assert json.loads(await student.quizzes())["response"]["data"] == []
+EMPTY = {
+    "an empty list": {"kind": "empty"},
+    "null": {"kind": "body", "body": '{"msg":"","response":{"data":null}}'},
+    "an empty array": {"kind": "body", "body": '{"msg":"No record","response":[]}'},
+    "a 404": {"kind": "body", "status": 404, "body": '{"msg":"No records found"}'},
+}
 
 
-async def test_no_course_files_are_none(student, platform):
-    """A student without any course is a broken answer (docs/contract.rst 2.4)."""
-    platform.faults.set(kind="empty")
-    assert type(await student.fault(student.course_files)) is UpstreamError
+@pytest.mark.parametrize("knobs", EMPTY.values(), ids=EMPTY.keys())
+async def test_nothing_there_is_an_answer(student, platform, knobs):
+    """No course yet, a course that has not begun, a term without a quiz."""
+    platform.faults.set(**knobs)
+    assert (await student.course_files()).courses == ()
+    assert (await student.cards()).cards == ()
+    quizzes = json.loads((await student.quizzes()).body)
+    assert not (quizzes["response"] and quizzes["response"]["data"])
+
+
+async def test_a_404_that_speaks_of_no_list_is_a_fault(student, platform):
+    """A wrong address is not an empty one."""
+    platform.faults.set(kind="body", status=404, body='{"message":"Not Found"}')
+    assert type(await student.fault(student.course_files)) is UpstreamRejected
+
+
+async def test_all_pages_of_a_list_are_asked_for(student, platform):
+    """As many records as the platform has, each once."""
+    records = student.college.cards(student.student, student.courses[1].cf_id)
+    platform.switch(page_size=4)
+    cards = await student.cards(student.courses[1].cf_id)
+    assert cards.complete
+    assert [card.id for card in cards.cards] == [record["id"] for record in records]
+    assert platform.counters.calls["cards"] == -(-len(records) // 4)
+    assert platform.last["cards"].arguments["page"][0].decode() == str(
+        platform.counters.calls["cards"]
+    )
+
+
+async def test_ten_pages_are_the_most(student, platform):
+    """What is behind them stays unread, and the list says so."""
+    platform.switch(page_size=1)
+    cards = await student.cards(student.courses[1].cf_id)
+    assert not cards.complete
+    assert len(cards.cards) == platform.counters.calls["cards"] == 10
+
+
+async def test_a_platform_that_knows_no_pages_is_asked_once_more(student, platform):
+    """Page 2 begins like page 1: the list is not complete, and nothing counts twice."""
+    platform.switch(page_size=4, obeys_page=False)
+    cards = await student.cards(student.courses[1].cf_id)
+    assert not cards.complete
+    assert len(cards.cards) == 4
+    assert platform.counters.calls["cards"] == 2
+
+
+async def test_a_page_that_fails_leaves_the_others(student, platform):
+    """What has come is kept, and is known not to be all."""
+    platform.switch(page_size=4)
+    platform.faults.set("cards", kind="html", match="page=3")
+    cards = await student.cards(student.courses[1].cf_id)
+    assert (len(cards.cards), cards.complete) == (8, False)
+
+
+async def test_records_say_whose_they_are(student, platform):
+    """Where the platform names their student."""
+    assert (await student.cards()).student_id is None
+    platform.switch(students_in_records=True)
+    assert (await student.cards()).student_id == student.student.id
 
 
 async def test_four_thousand_records_are_read():
@@ -169,7 +232,7 @@ async def test_four_thousand_records_are_read():
     college = College(students=1, records_per_subject=4000)
     platform = SimulatedPlatform(college)
     client = await client_of(await platform.start())
-    assert len(await Student(client, college).cards()) == 4000
+    assert len((await Student(client, college).cards()).cards) == 4000
     await client.close()
     await platform.stop()
 
@@ -226,6 +289,27 @@ async def test_a_refused_login_is_passed_on(student, platform, status):
     assert answer.token is None
 
 
+@pytest.mark.parametrize(
+    ("text", "status"), [("Account locked", 401), ("Try later", None), ("<b>", None)]
+)
+async def test_a_500_about_the_account_is_a_refusal(student, platform, text, status):
+    """The company's own app shows such a text; any other 500 is a fault."""
+    platform.switch(wrong_password_status=500, wrong_password_msg=text)
+    if status is None:
+        fault = await student.fault(student.log_in, password="wrong")
+        assert type(fault) is UpstreamFault
+    else:
+        answer = await student.log_in(password="wrong")
+        assert (answer.status, answer.text, answer.token) == (status, text, None)
+
+
+async def test_a_login_tells_whose_it_is(student):
+    """By number and by admission number."""
+    answer = await student.log_in()
+    assert answer.student_id == student.student.id
+    assert answer.admission_number == student.student.username
+
+
 async def test_a_login_without_a_token_is_a_refusal(student, platform):
     """200 means a token (docs/contract.rst 1); the body stays what it was."""
     platform.faults.set("authenticate", kind="no_token")
@@ -262,7 +346,6 @@ async def test_a_login_that_leads_elsewhere_is_no_answer(student, platform, stat
         ({"kind": "html", "status": 403}, UpstreamError),
         ({"kind": "broken_json"}, UpstreamError),
         ({"kind": "empty_body"}, UpstreamError),
-        ({"kind": "bad_utf8"}, UpstreamError),
         ({"kind": "reset"}, UpstreamDropped),
         ({"kind": "short_body"}, UpstreamDropped),
     ],
@@ -292,6 +375,43 @@ async def test_a_refused_token_is_told_apart(student, platform, style, endpoint)
     fault = await student.fault(getattr(student, endpoint))
     assert type(fault) is TokenRefused
     assert platform.counters.total == 1
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, '{"status":0,"msg":"Please login again"}'),
+        (200, '{"status":0,"response":"Session expired"}'),
+        (400, '{"error":{"message":"Signature has expired"}}'),
+        (403, '{"message":"Logged in from another device"}'),
+        (419, '{"message":"Session timed out"}'),
+        (440, '{"msg":"Login required"}'),
+        (401, "{}"),
+    ],
+)
+async def test_a_refusal_in_words_is_told_apart(
+    student, platform, status, body, endpoint
+):
+    """In whatever status and field it comes."""
+    platform.faults.set(kind="body", status=status, body=body)
+    assert type(await student.fault(getattr(student, endpoint))) is TokenRefused
+    assert platform.counters.total == 1
+
+
+async def test_a_redirect_to_a_login_page_is_a_refusal(student, platform):
+    """It is not followed either."""
+    platform.faults.set(kind="redirect", location="https://college.invalid/login")
+    assert type(await student.fault(student.quizzes)) is TokenRefused
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 419])
+async def test_a_page_of_html_refuses_no_token(student, platform, status):
+    """A firewall in between knows nothing of tokens."""
+    platform.faults.set(kind="html", status=status)
+    fault = await student.fault(student.course_files)
+    assert isinstance(fault, UpstreamError)
+    assert fault.status == 502
 
 
 @pytest.mark.parametrize(
@@ -331,11 +451,8 @@ async def test_a_redirect_is_no_answer(student, platform, status):
         "html",
         "broken_json",
         "truncated_json",
-        "wrong_types",
         "empty_body",
-        "no_token",
         "nan",
-        "bad_utf8",
         "deep_json",
         "bad_gzip",
         "gzip_bomb",
@@ -348,6 +465,31 @@ async def test_an_unusable_body_is_an_error(student, platform, endpoint, kind):
     platform.faults.set(kind=kind, megabytes=20)
     assert type(await student.fault(getattr(student, endpoint))) is UpstreamError
     assert platform.counters.total == 1
+
+
+@pytest.mark.parametrize("endpoint", ["course_files", "cards"])
+@pytest.mark.parametrize("kind", ["wrong_types", "no_token"])
+async def test_json_that_is_no_list_is_an_error(student, platform, endpoint, kind):
+    """An answer of another kind says nothing of a student's classes."""
+    platform.faults.set(kind=kind)
+    assert type(await student.fault(getattr(student, endpoint))) is UpstreamError
+    assert platform.counters.total == 1
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+async def test_bytes_that_are_not_utf8_cost_no_answer(student, platform, endpoint):
+    """Nor does a byte order mark."""
+    platform.faults.set(kind="bad_utf8")
+    assert await getattr(student, endpoint)()
+    platform.faults.clear_faults()
+    platform.switch(prefix="\ufeff")
+    assert await getattr(student, endpoint)()
+
+
+async def test_a_warning_before_the_json_makes_it_none(student, platform):
+    """What is no JSON stays an error."""
+    platform.switch(prefix="<br />\n<b>Warning</b>: x\n")
+    assert type(await student.fault(student.course_files)) is UpstreamError
 
 
 async def test_rows_of_two_students_are_nobodys(student, platform):

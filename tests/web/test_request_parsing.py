@@ -1,13 +1,12 @@
 """What a client sent, read from plain values: what passes, and how the rest ends."""
 
 import contextlib
-import ipaddress
 import json
 import time
 
 import msgspec
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aims_server.errors import InvalidRequest, TooLarge, UnsupportedMediaType
@@ -18,7 +17,6 @@ from aims_server.web.request_parsing import (
     TokenRequest,
     accepts_gzip,
     check_body,
-    client_address,
     form_object,
     json_object,
     query_object,
@@ -30,9 +28,6 @@ JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 CANARY = "Zanahoria"
 LOGIN = {"username": "2023B1599999", "password": "p&ss=w%rd+"}
-
-ADDRESSES = st.ip_addresses().map(str)
-PROXIES = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
 
 
 def refusal(body, content_type=JSON, shape=LoginRequest) -> str:
@@ -64,76 +59,6 @@ def test_a_request_id_always_fits_the_alphabet(offered):
 def test_a_missing_or_malformed_request_id_is_made_anew(offered):
     """Each such request gets an id of its own."""
     assert len({request_id(offered) for _ in range(100)}) == 100
-
-
-# The client's address.
-
-
-@given(ADDRESSES, st.lists(st.text(max_size=20), max_size=4))
-@settings(max_examples=50)
-def test_without_proxies_only_the_socket_counts(peer, forwarded_for):
-    """A client may write what it likes: its socket's address is what it is."""
-    assert client_address(peer, forwarded_for, []) == peer
-
-
-@given(ADDRESSES, st.lists(ADDRESSES, max_size=4))
-@settings(max_examples=50)
-def test_only_a_trusted_peer_is_believed(peer, forwarded_for):
-    """`X-Forwarded-For` from anybody else changes nothing."""
-    assume(ipaddress.ip_address(peer) not in PROXIES[0])
-    assume(ipaddress.ip_address(peer) not in PROXIES[1])
-    header = [", ".join(forwarded_for)]
-    assert client_address(peer, header, PROXIES) == client_address(peer, [], PROXIES)
-
-
-@given(
-    made_up=st.lists(st.text(st.characters(exclude_categories=["C"]), max_size=20)),
-    client=st.ip_addresses(v=4).filter(lambda address: address not in PROXIES[0]),
-    proxies=st.lists(st.sampled_from(["10.0.0.1", "10.9.8.7", "fd00::1"]), max_size=3),
-    cut=st.integers(0, 5),
-)
-@settings(max_examples=50)
-def test_the_right_most_stranger_is_the_client(made_up, client, proxies, cut):
-    """What stands left of the address that our proxies wrote proves nothing, however
-    the hops are spread over header lines.
-    """
-    hops = [*made_up, str(client), *proxies]
-    lines = [", ".join(hops[:cut]), ", ".join(hops[cut:])]
-    lines = [line for line in lines if line]
-    assert client_address("10.0.0.2", lines, PROXIES) == str(client)
-
-
-@pytest.mark.parametrize(
-    "header", [[], [""], ["unknown"], ["1.2.3.4,"], ["1.2.3.4:80"]]
-)
-def test_a_hop_that_is_no_address_ends_the_search(header):
-    """The last address that was proven stands; nothing is guessed."""
-    assert client_address("10.0.0.1", header, PROXIES) == "10.0.0.1"
-
-
-def test_all_proxies_is_the_farthest_of_them():
-    """A request from within the trusted networks is its first hop's."""
-    header = ["10.0.0.9, 10.0.0.8"]
-    assert client_address("10.0.0.1", header, PROXIES) == "10.0.0.9"
-
-
-def test_an_ipv4_peer_in_ipv6_form_is_the_same_proxy():
-    """A dual-stack socket's spelling of a trusted proxy is trusted too."""
-    header = ["192.0.2.7"]
-    assert client_address("::ffff:10.0.0.1", header, PROXIES) == "192.0.2.7"
-
-
-def test_one_client_has_one_spelling():
-    """Behind a proxy, IPv4 in IPv6 form and long IPv6 forms count as the short one."""
-    spellings = ["192.0.2.7", "::ffff:192.0.2.7", "::FFFF:c000:207"]
-    found = {client_address("10.0.0.1", [each], PROXIES) for each in spellings}
-    assert found == {"192.0.2.7"}
-    assert client_address("10.0.0.1", ["2001:DB8:0::1"], PROXIES) == "2001:db8::1"
-
-
-def test_a_peer_without_address_is_left_as_it_is():
-    """A unix socket's peer has none; that is no reason to believe a header."""
-    assert client_address("", ["192.0.2.7"], PROXIES) == ""
 
 
 # Bodies.

@@ -141,7 +141,8 @@ def test_a_body_is_a_posts():
 @pytest.mark.parametrize(
     "line",
     [
-        "Content-Length: 0", "Transfer-Encoding: chunked", "Expect: 100-continue",
+        "Content-Length: 0", "Content-Encoding: gzip", "Transfer-Encoding: chunked",
+        "Expect: 100-continue",
         "Upgrade: websocket", "Connection: upgrade", "Connection: close, keep-alive",
         "Host: y", "Host : y", "A: 1\r\na: 2", "Authorization: Bearer \xe9",
         "A: b\r\n c", "A", ": b", "A: \x7f", "A b: c", "A: " + 9000 * "x",

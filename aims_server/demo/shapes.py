@@ -1,0 +1,191 @@
+"""Odd shapes of rows, each made from good ones: what broke clients of such platforms.
+
+None was seen of this platform. `Switches.shapes` names those that it sends.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from datetime import date, timedelta
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+__all__ = ["CardShape", "CourseShape", "ShapeName", "shaped"]
+
+Rows: TypeAlias = list[Any]
+Shape: TypeAlias = Callable[[Rows], Rows]
+
+CourseShape = Literal[
+    "counts_gone",
+    "counts_null",
+    "counts_array",
+    "counts_dash",
+    "counts_text",
+    "counts_half",
+    "counts_negative",
+    "naming_array",
+    "nameless",
+    "html_names",
+    "strange_rows",
+    "empty_twin",
+    "total_shouted",
+    "total_first",
+    "no_courses",
+]
+CardShape = Literal[
+    "marks_renamed",
+    "marks_short",
+    "marks_duty_leave",
+    "marks_blank",
+    "records_gone",
+    "records_twice",
+    "records_strange",
+    "dates_dashed",
+    "dates_utc",
+    "dates_sept",
+    "dates_adjusted",
+    "dates_epoch",
+    "dates_worded_only",
+]
+ShapeName = CourseShape | CardShape
+
+
+def shaped(rows: Rows, names: tuple[str, ...], kind: object) -> Rows:
+    """Return the rows in those of the named shapes that are of this kind."""
+    for name in names:
+        if name in get_args(kind):
+            rows = _SHAPES[name](deepcopy(rows))
+    return rows
+
+
+def _first_summary(summary: Any) -> Shape:
+    def shape(rows: Rows) -> Rows:
+        rows[0]["attendance_summary"] = summary
+        return rows
+
+    return shape
+
+
+def _first_counts(change: Callable[[str, int], Any]) -> Shape:
+    """Change the counts of the first course."""
+
+    def shape(rows: Rows) -> Rows:
+        summary = rows[0]["attendance_summary"]
+        for key in ("Present", "Total"):
+            summary[key] = change(key, summary[key])
+        return rows
+
+    return shape
+
+
+def _each(change: Callable[[dict[str, Any]], None]) -> Shape:
+    def shape(rows: Rows) -> Rows:
+        for row in rows:
+            change(row)
+        return rows
+
+    return shape
+
+
+def _negative(rows: Rows) -> Rows:
+    rows[0]["attendance_summary"]["Absent"] = -1
+    return rows
+
+
+def _naming(rows: Rows) -> Rows:
+    rows[0]["cdata"] = []
+    return rows
+
+
+def _nameless(rows: Rows) -> Rows:
+    rows[0]["cdata"]["course_name"] = " "
+    return rows
+
+
+def _html_name(row: dict[str, Any]) -> None:
+    if "course_name" in row["cdata"]:
+        code = row["cdata"]["course_code"]
+        row["cdata"]["course_name"] = f"<b>Signals &amp;\xa0Systems</b> {code}"
+
+
+def _strange(rows: Rows) -> Rows:
+    return [None, *rows[:1], "x", [], {"id": None}, {"cdata": []}, *rows[1:]]
+
+
+def _twin(rows: Rows) -> Rows:
+    twin = deepcopy(rows[0])
+    twin["id"] = 7_299_999
+    twin["attendance_summary"] = {
+        **dict.fromkeys(("Present", "Absent", "Exempt", "Leave", "Total"), 0),
+        "Percent": "NaN%",
+    }
+    return [twin, *rows]
+
+
+def _shout(rows: Rows) -> Rows:
+    rows[-1]["cdata"]["course_code"] = " TOTAL "
+    return rows
+
+
+def _rename_mark(row: dict[str, Any]) -> None:
+    row["attendance_status"] = row.pop("state")
+    del row["status"]
+
+
+def _set_mark(table: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+    def change(row: dict[str, Any]) -> None:
+        row["state"] = row["status"] = table.get(row["state"], row["state"])
+
+    return change
+
+
+def _date_worded(change: Callable[[str], str]) -> Callable[[dict[str, Any]], None]:
+    def shape(row: dict[str, Any]) -> None:
+        row["start_time"] = None
+        row["date_formatted"] = change(row["date_formatted"])
+
+    return shape
+
+
+def _utc(row: dict[str, Any]) -> None:
+    # Midnight of the day in India, which is 18:30 of the day before.
+    before = date.fromisoformat(row["start_time"][:10]) - timedelta(days=1)
+    row["start_time"] = f"{before}T18:30:00.000000Z"
+
+
+def _epoch(rows: Rows) -> Rows:
+    if rows:
+        rows[0]["start_time"] = "1970-01-01 05:30:00"
+    return rows
+
+
+_SHORT: Final = {"Present": "P", "Absent": "A", "Leave": "L"}
+
+_SHAPES: Final[dict[str, Shape]] = {
+    "counts_gone": _first_summary({"Percent": "66.67%"}),
+    "counts_null": _first_summary(None),
+    "counts_array": _first_summary([]),
+    "counts_dash": _first_counts(lambda _, __: "-"),
+    "counts_text": _first_counts(lambda _, count: f"{count}.00"),
+    "counts_half": _first_counts(lambda key, n: n + 0.5 if key == "Present" else n + 1),
+    "counts_negative": _negative,
+    "naming_array": _naming,
+    "nameless": _nameless,
+    "html_names": _each(_html_name),
+    "strange_rows": _strange,
+    "empty_twin": _twin,
+    "total_shouted": _shout,
+    "total_first": lambda rows: [rows[-1], *rows[:-1]],
+    "no_courses": lambda _: [],
+    "marks_renamed": _each(_rename_mark),
+    "marks_short": _each(_set_mark(_SHORT)),
+    "marks_duty_leave": _each(_set_mark({"Leave": "Duty Leave"})),
+    "marks_blank": _each(_set_mark(dict.fromkeys((*_SHORT, "Exempt")))),
+    "records_gone": lambda _: [],
+    "records_twice": lambda rows: [row for row in rows for _ in range(2)],
+    "records_strange": lambda rows: [None, *rows, "x", {}] if rows else rows,
+    "dates_dashed": _each(_date_worded(lambda text: text.replace("/", "-"))),
+    "dates_utc": _each(_utc),
+    "dates_sept": _each(_date_worded(lambda text: text.replace("Sep", "Sept"))),
+    "dates_adjusted": _each(_date_worded(lambda text: f"{text} (Adjusted)")),
+    "dates_epoch": _epoch,
+    "dates_worded_only": lambda rows: _each(_date_worded(str))(rows)[::-1],
+}

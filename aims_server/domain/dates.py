@@ -1,0 +1,134 @@
+"""The dates and times of day in a record's texts, by one small grammar.
+
+A day is the wall-clock date as it is written, in India, and never shifted. Read are
+`2025-09-01`, `01/Sep/2025`, `01-Sep-2025`, `01 Sep 2025`, `01/Sept/2025` and
+`01-09-2025` (day first), with words behind the date passed over.
+"""
+
+import re
+from datetime import date
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+__all__ = ["When", "when", "when_started"]
+
+
+_NO_TIME: Final = 24 * 60
+
+
+class When(NamedTuple):
+    """A day, "YYYY-MM-DD", "" where unknown, and the minute of the day.
+
+    An unknown minute is 24 * 60: what has no time comes last.
+    """
+
+    day: str
+    minute: int
+
+
+# In English whatever the locale, which is why calendar's names are not taken.
+_MONTHS: Final = {
+    name: number
+    for number, name in enumerate(
+        [
+            "jan",
+            "feb",
+            "mar",
+            "apr",
+            "may",
+            "jun",
+            "jul",
+            "aug",
+            "sep",
+            "oct",
+            "nov",
+            "dec",
+        ],
+        start=1,
+    )
+} | {"sept": 9}
+
+_DATE: Final = re.compile(
+    r"(?<![\w/-])"
+    r"(?:(?P<iso>[0-9]{4}-[0-9]{2}-[0-9]{2})(?=[ T]|$)"
+    r"|(?P<day>[0-9]{1,2})(?:(?P<between>[/ -])(?P<month>[A-Za-z]{3,4})(?P=between)"
+    r"|-(?P<number>[0-9]{2})-)(?P<year>[0-9]{4})(?![\w/-]))"
+)
+_TIME: Final = re.compile(
+    r"(?<![0-9:+-])(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::[0-9]{2})?"
+    r"(?:\.[0-9]+)? ?(?P<half>[AaPp][Mm])?(?![0-9])"
+)
+_ZONE: Final = re.compile(
+    r":[0-9]{2}(?:\.[0-9]+)? ?(?P<zone>Z|[+-][0-9]{2}:?[0-9]{2}|[A-Z]{3,4})$"
+)
+_INDIA: Final = frozenset({"+05:30", "+0530", "IST"})
+
+_FIRST_YEAR: Final = 1971  # 0000 and 1970 are a database's and a clock's null
+
+
+@lru_cache(4096)  # a term's dates and hours are the same for all students
+def when_started(start_time: str) -> When | None:
+    """Return day and time of a `start_time` that needs no other text, else None."""
+    start = " ".join(start_time.split())
+    found = When(_day(start), _minute(start))
+    sure = found.day and 0 < found.minute < _NO_TIME and not _ZONE.search(start)
+    return found if sure else None
+
+
+@lru_cache(4096)
+def when(start_time: str, date_formatted: str) -> When:
+    """Return when a class was: by `start_time`, else by `date_formatted`.
+
+    `date_formatted` decides where `start_time` is in a zone. Without it a time in
+    India's own zone is taken as written; another one says nothing of the day. What is
+    found is cached: pass texts of bounded length.
+
+    >>> when("2025-08-31T18:30:00.000000Z", "12:20PM - 01:10PM 01/Sep/2025 (Adjusted)")
+    When(day='2025-09-01', minute=740)
+    """
+    start = " ".join(start_time.split())
+    worded = " ".join(date_formatted.split())
+    zone = _ZONE.search(start)
+    of_start, of_words = _day(start), _day(worded)
+    if zone is None:
+        day = of_start or of_words
+    else:
+        day = of_words or (of_start if zone["zone"] in _INDIA else "")
+    minute = _NO_TIME if zone else _minute(start)
+    if minute == 0:  # midnight is what a date without a time was turned into
+        minute = _minute(worded) % _NO_TIME
+    elif minute == _NO_TIME:
+        minute = _minute(worded)
+    return When(day, minute)
+
+
+def _day(text: str) -> str:
+    """Return the last date of a text that there is in the calendar."""
+    for found in reversed(list(_DATE.finditer(text))):
+        try:
+            day = _date(found)
+        except (KeyError, ValueError):
+            continue
+        if day.year >= _FIRST_YEAR:
+            return day.isoformat()
+    return ""
+
+
+def _date(found: re.Match[str]) -> date:
+    if found["iso"]:
+        return date.fromisoformat(found["iso"])
+    month = _MONTHS[found["month"].lower()] if found["month"] else int(found["number"])
+    return date(int(found["year"]), month, int(found["day"]))
+
+
+def _minute(text: str) -> int:
+    """Return the minute of the day of a text's first time."""
+    found = _TIME.search(text)
+    if found is None:
+        return _NO_TIME
+    hour, minute = int(found["hour"]), int(found["minute"])
+    if found["half"]:
+        if not 1 <= hour <= 12:
+            return _NO_TIME
+        hour = hour % 12 + (12 if found["half"].lower() == "pm" else 0)
+    return 60 * hour + minute if hour < 24 and minute < 60 else _NO_TIME

@@ -1,0 +1,31 @@
+"""The marks of a class by one table: present, absent, leave, or none of the three."""
+
+from functools import lru_cache
+from typing import Final, Literal
+
+__all__ = ["Mark", "mark_of"]
+
+# Plain text, since an Enum's members take three times as long to look up, and a page
+# has hundreds of marks.
+Mark = Literal["present", "absent", "leave", "other"]
+"""What a state counts as; "other" (Exempt, Adjusted) in none of the three."""
+
+_TABLE: Final[dict[str, Mark]] = {
+    "present": "present",
+    "p": "present",
+    "absent": "absent",
+    "a": "absent",
+    "leave": "leave",
+    "l": "leave",
+}
+
+
+@lru_cache(256)
+def mark_of(state: str) -> Mark:
+    """Return the mark of a state, in any case.
+
+    >>> [mark_of(state) for state in ("Present", "a", "Duty Leave", "Exempt")]
+    ['present', 'absent', 'leave', 'other']
+    """
+    words = state.strip().lower()
+    return "leave" if words.endswith(" leave") else _TABLE.get(words, "other")

@@ -1,0 +1,57 @@
+"""Bounds how many connections one client address holds."""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from .message import Peer
+
+__all__ = ["AddressLimit"]
+
+_IPV6_PREFIX: Final = 64  # the least that a provider gives to one customer
+
+
+class AddressLimit:
+    """Counts connections by address, an IPv6 address as its /64.
+
+    >>> limit = AddressLimit(2, exempt=lambda peer: peer.same_machine)
+    >>> client = Peer("203.0.113.7", same_machine=False)
+    >>> [limit.try_take(client) for _ in range(3)]
+    [True, True, False]
+    """
+
+    def __init__(self, most: int, *, exempt: Callable[[Peer], bool]) -> None:
+        """``exempt`` peers, such as proxies, are not counted."""
+        self._most = most
+        self._exempt = exempt
+        self._held: Counter[str] = Counter()
+
+    def try_take(self, peer: Peer) -> bool:
+        """Count one more connection, if the peer's address may have one."""
+        if self._exempt(peer):
+            return True
+        key = _key(peer.remote_ip)
+        if self._held[key] >= self._most:
+            return False
+        self._held[key] += 1
+        return True
+
+    def release(self, peer: Peer) -> None:
+        """Count one connection less: one that ``try_take`` had allowed."""
+        if self._exempt(peer):
+            return
+        key = _key(peer.remote_ip)
+        self._held[key] -= 1
+        if not self._held[key]:
+            del self._held[key]
+
+
+def _key(address: str) -> str:
+    if ":" not in address:
+        return address  # IPv4, or the name that a Unix socket's peer has
+    parsed = ipaddress.IPv6Address(address)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    network = int(parsed) >> (128 - _IPV6_PREFIX)
+    return f"{network:x}::/{_IPV6_PREFIX}"

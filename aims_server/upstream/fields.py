@@ -1,0 +1,139 @@
+"""Readers of single values as the platform sends them: numbers, names, percentages.
+
+Each returns what was meant, or None (a name: "") where nobody could say; none raises.
+"""
+
+import html
+import re
+from collections.abc import Iterable
+from fractions import Fraction
+from functools import lru_cache
+from typing import Annotated, Final, TypeAlias
+
+from msgspec import Meta
+
+__all__ = [
+    "LARGEST",
+    "Number",
+    "Scalar",
+    "exact",
+    "name",
+    "number",
+    "percent",
+    "plain",
+    "sum_of",
+    "whole",
+]
+
+LARGEST: Final = 2**53 - 1  # the largest whole number a browser's JSON keeps exact
+
+# Numbers come as text and text as numbers, so either is taken for either.
+Scalar: TypeAlias = (
+    Annotated[int, Meta(ge=0, le=LARGEST)]
+    | Annotated[float, Meta(ge=0, le=LARGEST)]
+    | str
+    | None
+)
+
+Number: TypeAlias = int | float
+"""A count: whole where it can be; a float only for what was sent with a fraction."""
+
+# Thousands are parted as elsewhere (1,031,000) or as in India (10,31,000).
+_NUMBER: Final = re.compile(
+    r"(?P<whole>[0-9]{1,16}|[0-9]{1,3}(?:,[0-9]{2,3}){0,4},[0-9]{3})"
+    r"(?P<fraction>\.[0-9]{1,6})?"
+)
+_PERCENT: Final = re.compile(r"[0-9]{1,16}(?:\.[0-9]{1,16})?(?P<sign> ?%)?")
+_TAG: Final = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
+_BREAK: Final = re.compile(r"</?(?:br|p|div|li|tr|td)\b[^<>]*>", re.IGNORECASE)
+
+
+def number(value: Scalar) -> Number | None:
+    """Read a count of zero or more; None where there is none.
+
+    >>> [number(text) for text in ("31", "31.00", "1,031", "30.5", 31.0, "-", None)]
+    [31, 31, 1031, 30.5, 31, None, None]
+    """
+    if type(value) is int:
+        return value if value <= LARGEST else None
+    if isinstance(value, str):
+        match = _NUMBER.fullmatch(value.strip())
+        if match is None:
+            return None
+        whole_part = match["whole"].replace(",", "")
+        fraction = (match["fraction"] or "").rstrip("0").rstrip(".")
+        value = float(whole_part + fraction) if fraction else int(whole_part)
+        if value > LARGEST:
+            return None
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def exact(count: Number) -> int | Fraction:
+    """Return the count as it was written, without the error of binary fractions."""
+    return count if isinstance(count, int) else Fraction(repr(count))
+
+
+def plain(count: int | Fraction) -> Number:
+    """Undo `exact`: a whole number where it is one."""
+    if isinstance(count, int) or count.denominator == 1:
+        return int(count)
+    return float(count)
+
+
+def sum_of(counts: Iterable[Number]) -> Number:
+    """Add up counts exactly.
+
+    >>> sum_of([0.1, 0.2, 0.7])
+    1
+    """
+    listed = tuple(counts)
+    rough = sum(listed)
+    return rough if isinstance(rough, int) else plain(sum(map(exact, listed)))
+
+
+def whole(value: Scalar) -> int | None:
+    """Read an identifier: a whole number, None for anything else."""
+    if isinstance(value, str) and "," in value:
+        return None
+    read = number(value)
+    return read if isinstance(read, int) else None
+
+
+@lru_cache(4096)  # courses and teachers are shared by many students
+def _clean(text: str) -> str:
+    if "<" in text:
+        text = _TAG.sub("", _BREAK.sub(" ", text))
+    if "&" in text:
+        text = html.unescape(text)
+    return " ".join(text.split())
+
+
+def name(value: Scalar) -> str:
+    r"""Read one line of text: no tags, entities decoded once, white space one blank.
+
+    >>> name(" Signals &amp;\r\n <b>Systems</b>\xa0Lab ")
+    'Signals & Systems Lab'
+    """
+    if isinstance(value, str):
+        return _clean(value) if len(value) < 1000 else _clean.__wrapped__(value)
+    read = number(value)
+    return "" if read is None else str(read)
+
+
+def percent(value: Scalar) -> str | None:
+    """Read a percentage as text with its sign; None for what is no number ("NaN%").
+
+    >>> [percent(value) for value in ("77.5%", "77.5", 77.5, "NaN%", "", None)]
+    ['77.5%', '77.5%', '77.5%', None, None, None]
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        match = _PERCENT.fullmatch(text)
+        if match is None:
+            return None
+        return text if match["sign"] else text + "%"
+    if value is None:
+        return None
+    return f"{value:.2f}".rstrip("0").rstrip(".") + "%"

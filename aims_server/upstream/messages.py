@@ -1,0 +1,174 @@
+"""What the platform's messages mean: a refused token, an account, nothing there.
+
+The platform's wording is not known. What stands here are the words of its framework
+(tymon/jwt-auth for Laravel, firebase/php-jwt) and of platforms of its kind, English
+only. Each phrase is anchored so that no course's name can be one.
+"""
+
+import re
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+__all__ = [
+    "leads_to_login",
+    "refuses_token",
+    "says_nothing_there",
+    "speaks_of_account",
+    "text_of",
+]
+
+_LONGEST_TEXT: Final = 200
+
+_FILLER: Final = (
+    r"(?:(?:has|have|had|is|was|are|been|being|already|now|just|you|your|to|the) )*"
+)
+_ENDED: Final = (
+    r"(?:expired|invalid(?:ated)?|ended|timed ?out|time ?out|required|revoked"
+    r"|blacklisted|absent|missing|malformed|mismatch"
+    r"|(?:not|no longer) (?:valid|provided|found|present|active|set|accepted)"
+    r"|(?:could|can) ?not be (?:parsed|verified|validated|decoded)"
+    r"|signature could not be verified)"
+)
+_PHRASES: Final = (
+    rf"\b(?:token|session|login)s? {_FILLER}{_ENDED}\b",
+    r"\b(?:expired|invalid|missing|revoked) (?:\w+ )?(?:token|session|login)\b",
+    r"\b(?:log|sign)(?: |-)?in again\b",
+    r"\b(?:logged|signed) ?in (?:from|on|at|with|to) (?:an)?other device\b",
+    r"\b(?:token|session|login)\b.{0,40}\b(?:again|another device)\b",
+    r"\bunauthenticated\b",
+    r"^unauthori[sz]ed(?: access| request)?[.!]?$",
+    r"\bjwt (?:expired|malformed|invalid|must be provided)\b",
+    r"\bsignature (?:has expired|verification failed)\b",
+    r"\bwrong number of segments\b",
+    r"\bnot (?:logged|signed) ?in\b",
+    r"^user not found[.!]?$",
+)
+_REFUSAL: Final = re.compile("|".join(_PHRASES), re.IGNORECASE)
+
+# Without words a 401 alone is a refusal. The others are a refusal with them: 419 and
+# 440 are Laravel's and IIS's for an ended session, 404 jwt-auth's for a lost user.
+_STATUSES_WITH_WORDS: Final = frozenset({400, 403, 404, 419, 440})
+
+_LOGIN_PAGE: Final = re.compile(
+    r"^(?:https?://[^/?#]*)?(?:/[^?#]*)?/(?:log|sign)-?in(?:\.\w+)?/?(?:[?#].*)?$",
+    re.IGNORECASE,
+)
+
+_ACCOUNT: Final = re.compile(
+    r"\b(?:user ?names?|users?|names?|passwords?|credentials?|accounts?|locked"
+    r"|disabled|blocked)\b",
+    re.IGNORECASE,
+)
+_PROGRAM: Final = re.compile(
+    r"SQLSTATE|Exception|Traceback|Stack ?trace|::|->|\.php\b|\bundefined\b"
+    r"|\b(?:select|insert|update) .*\b(?:from|into|set)\b|[<>{}$\\]",
+    re.IGNORECASE,
+)
+_LONGEST_ACCOUNT_TEXT: Final = 120
+
+_THINGS: Final = (
+    r"(?:records?|data|rows?|courses?|course files?|subjects?|attendances?|classes"
+    r"|class|quiz|quizzes|cards?|results?|schedules?|timetables?|entries)"
+)
+_NOTHING: Final = re.compile(
+    rf"\bno (?:\w+ ){{0,3}}?{_THINGS}\b|\bnothing (?:was )?found\b"
+    rf"|\b{_THINGS} (?:was |were |is |are )?(?:not found|not available|empty)\b",
+    re.IGNORECASE,
+)
+
+
+class _Answer(Struct, frozen=True):
+    """The fields that clients of such platforms read a message from."""
+
+    msg: object = None
+    message: object = None
+    error: object = None
+    response: object = None
+
+
+_ANSWER: Final = msgspec.json.Decoder(_Answer)
+
+
+def refuses_token(status: int, body: bytes) -> bool:
+    """Whether an answer of this status, without usable data, refuses the token.
+
+    An HTML page never does, whatever its status. An empty 401 does.
+
+    >>> refuses_token(200, b'{"status":0,"msg":"Please login again"}')
+    True
+    >>> refuses_token(401, b"<html>Request blocked</html>")
+    False
+    """
+    if status == 401 and not body.strip():
+        return True
+    answer = _read(body)
+    if answer is None:
+        return False
+    if status == 401:
+        return True
+    if not (200 <= status < 300 or status in _STATUSES_WITH_WORDS):
+        return False
+    response = answer.response
+    if isinstance(response, dict) and isinstance(response.get("data"), list):
+        return False
+    return any(
+        _REFUSAL.search(" ".join(re.split(r"[\s_]+", text[:_LONGEST_TEXT])))
+        for text in _texts(answer)
+    )
+
+
+def leads_to_login(location: str | None) -> bool:
+    """Whether a redirect goes to a login page.
+
+    >>> leads_to_login("https://college.invalid/login?next=%2Fcards")
+    True
+    """
+    return location is not None and _LOGIN_PAGE.match(location.strip()) is not None
+
+
+def text_of(body: bytes) -> str | None:
+    """Return what a JSON answer says in words, None if it says nothing."""
+    answer = _read(body)
+    return None if answer is None else next(iter(_texts(answer)), None)
+
+
+def says_nothing_there(body: bytes) -> bool:
+    """Whether a 404 tells of an empty list rather than of a wrong address.
+
+    >>> says_nothing_there(b'{"msg":"No records found"}')
+    True
+    >>> says_nothing_there(b'{"message":"Not Found"}')
+    False
+    """
+    answer = _read(body)
+    return answer is not None and any(map(_NOTHING.search, _texts(answer)))
+
+
+def speaks_of_account(text: str) -> bool:
+    """Whether a failed login's text is about the account, not about a program.
+
+    >>> speaks_of_account("Account locked"), speaks_of_account("SQLSTATE[HY000] user")
+    (True, False)
+    """
+    return (
+        len(text) <= _LONGEST_ACCOUNT_TEXT
+        and _ACCOUNT.search(text) is not None
+        and _PROGRAM.search(text) is None
+    )
+
+
+def _read(body: bytes) -> _Answer | None:
+    try:
+        return _ANSWER.decode(body.removeprefix(b"\xef\xbb\xbf"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _texts(answer: _Answer) -> list[str]:
+    error = answer.error
+    if isinstance(error, dict):
+        error = error.get("message")
+    fields = (answer.msg, answer.message, error, answer.response)
+    return [text for text in fields if isinstance(text, str) and text.strip()]

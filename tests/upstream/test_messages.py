@@ -1,0 +1,168 @@
+"""What the platform's messages mean: refusals, accounts, nothing there."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aims_server.upstream import messages
+
+REFUSALS = [
+    "Token is Invalid",
+    "Token is invalid",
+    "Token not provided",
+    "Token has expired",
+    "token_expired",
+    "token_not_provided",
+    "Invalid token",
+    "The token has been blacklisted",
+    "Token could not be parsed from the request.",
+    "Token Signature could not be verified.",
+    "Wrong number of segments",
+    "Unauthenticated.",
+    "Unauthorised access",
+    "user_not_found",
+    "jwt expired",
+    "Signature has expired",
+    "You are not logged in",
+    "Please login again",
+    "Please log in again to continue",
+    "Session expired",
+    "Your session has expired. Please login.",
+    "Session timed out",
+    "Login required",
+    "Logged in from another device",
+    "Your login was used on another device",
+    "Session ended",
+]
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 419, 440])
+@pytest.mark.parametrize("text", REFUSALS)
+def test_a_refusal_is_known_by_its_words(text, status):
+    """A JSON answer without data that says so, in any of these statuses."""
+    body = json.dumps({"status": 0, "msg": text}).encode()
+    assert messages.refuses_token(status, body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"message": "Session expired"},
+        {"error": "Session expired"},
+        {"error": {"message": "Session expired", "code": 7}},
+        {"status": 0, "response": "Session expired"},
+        {"msg": "Session expired", "response": {"data": None}},
+        {"msg": "Session expired", "response": []},
+    ],
+)
+def test_a_refusal_may_stand_in_any_field_of_words(body):
+    """Wherever clients of such platforms read a message."""
+    assert messages.refuses_token(200, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (401, b'{"status":0}'),
+        (401, b"{}"),
+        (401, b""),
+        (401, b'\xef\xbb\xbf{"msg":"x"}'),
+    ],
+)
+def test_a_401_needs_no_words(status, body):
+    """Its number says it, where the answer is JSON or nothing."""
+    assert messages.refuses_token(status, body)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b'{"msg":"","response":{"data":[]}}'),
+        (200, b'{"msg":"Token expired","response":{"data":[]}}'),
+        (200, b'{"msg":"Unexpected token < in JSON at position 0"}'),
+        (200, b'{"msg":"Something went wrong"}'),
+        (200, b'{"msg":{"token":"expired"}}'),
+        (200, b'{"msg":"No records for Token Ring and Session Management"}'),
+        (200, b'{"msg":"No quiz in Login Systems and Expired Patents"}'),
+        (403, b'{"status":0,"msg":"You are not authorised to see these records"}'),
+        (403, b'{"status":0,"msg":"Simulated failure"}'),
+        (500, b'{"msg":"Token expired"}'),
+        (200, b'"token expired"'),
+        (200, b"<html>token expired</html>"),
+        (401, b"<html>Request blocked</html>"),
+        (403, b"<html>Session expired, please login again</html>"),
+        (401, b"Unauthorized"),
+        (200, b'{"msg":"token \xff expired"}'),
+        (200, b""),
+    ],
+)
+def test_other_failures_are_not_taken_for_a_refusal(status, body):
+    """Nobody is logged out by rows, names, HTML, or a fault of the platform's."""
+    assert not messages.refuses_token(status, body)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.sampled_from([200, 400, 401, 403, 500]), st.binary(max_size=64))
+def test_every_bytes_have_an_answer(status, body):
+    """Whatever comes is asked about, so nothing raises."""
+    assert messages.refuses_token(status, body) in (True, False)
+    assert messages.says_nothing_there(body) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("location", "leads"),
+    [
+        ("/login", True),
+        ("https://college.invalid/login?next=/cards", True),
+        ("https://college.invalid/auth/sign-in", True),
+        ("/api/v1/login.php", True),
+        ("https://college.invalid/maintenance", False),
+        ("https://college.invalid/logins-of-today", False),
+        ("https://login.invalid/elsewhere", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_a_redirect_to_a_login_page_is_known(location, leads):
+    """By the last part of its path."""
+    assert messages.leads_to_login(location) is leads
+
+
+@pytest.mark.parametrize(
+    ("text", "speaks"),
+    [
+        ("Account locked", True),
+        ("Invalid username or password", True),
+        ("No such user", True),
+        ("Your account has been disabled", True),
+        ("Simulated failure", False),
+        ("SQLSTATE[HY000]: user unknown", False),
+        ("Exception in UserController", False),
+        ("Call to a member function on user null in /app/User.php", False),
+        ("The password is wrong. " * 6, False),
+        ("", False),
+    ],
+)
+def test_a_message_about_an_account_is_told_from_a_programs(text, speaks):
+    """Only then is a 500 at a login a refusal rather than a fault."""
+    assert messages.speaks_of_account(text) is speaks
+
+
+@pytest.mark.parametrize(
+    ("text", "nothing"),
+    [
+        ("No records found", True),
+        ("No record found", True),
+        ("No attendance data available", True),
+        ("Records not found", True),
+        ("Not Found", False),
+        ("Route not found", False),
+        ("Simulated failure", False),
+    ],
+)
+def test_an_empty_list_in_words_is_told_from_a_wrong_address(text, nothing):
+    """Both come as a 404."""
+    body = json.dumps({"status": 0, "msg": text}).encode()
+    assert messages.says_nothing_there(body) is nothing
