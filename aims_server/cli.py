@@ -1,12 +1,13 @@
 """The commands: serve, check, demo."""
 
+import contextlib
 import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from . import __version__
 from .config import (
@@ -15,11 +16,19 @@ from .config import (
     SettingsError,
     effective,
     load_settings,
+    nearest_variable,
 )
 
 __all__ = ["main"]
 
 EXIT_CONFIG: Final = 78  # sysexits.h EX_CONFIG
+
+
+_COMMANDS: Final = {
+    "serve": "serve requests (the default)",
+    "check": "check the settings and print them, secrets masked",
+    "demo": "serve on a simulated platform, ready to try",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,10 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(arguments: Sequence[str]) -> str:
     if not arguments:
         return "serve"
-    # Late: a service that is told nothing starts sooner without it.
+    # Late: without arguments a service starts sooner without it.
     import argparse
 
-    parser = argparse.ArgumentParser(
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            super().error(_hint(arguments) or message)
+
+    parser = Parser(
         prog="aims-server",
         description="Attendance and quizzes of a college's students, kept at hand.",
         epilog="Settings come from the environment and from .env in the working "
@@ -51,15 +64,28 @@ def _command(arguments: Sequence[str]) -> str:
         "--version", action="version", version=f"%(prog)s {__version__}"
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, what in (
-        ("serve", "serve requests (the default)"),
-        ("check", "check the settings and print them, secrets masked"),
-        ("demo", "serve on a simulated platform, ready to try"),
-    ):
+    for name, what in _COMMANDS.items():
         commands.add_parser(name, help=what, description=f"{what.capitalize()}.")
     parser.set_defaults(command="serve")
     command: str = parser.parse_args(arguments).command
     return command
+
+
+def _hint(arguments: Sequence[str]) -> str | None:
+    """What somebody may have meant whose arguments are not understood."""
+    first = arguments[0]
+    if first.startswith("-"):
+        option = first.partition("=")[0]
+        variable = nearest_variable(option.lstrip("-"))
+        return (
+            f"there is no option {option}; settings are variables of the environment"
+            f" or of .env, so set {variable}"
+        )
+    from difflib import get_close_matches
+
+    if first not in _COMMANDS and (near := get_close_matches(first, _COMMANDS, 1)):
+        return f"there is no command {first!r}; did you mean {near[0]}?"
+    return None
 
 
 def _read(environ: Mapping[str, str]) -> tuple[Settings, Path | None]:
@@ -101,7 +127,11 @@ def _demo() -> int:
                 demo = Demo(tuple(platform.students), platform.control_url)
                 return replace(settings, web_page=True, demo=demo)
 
-            return _run(load(), load, platform.explain)
+            def explain(address: str) -> None:
+                with contextlib.suppress(OSError):  # nobody reads stdout any more
+                    platform.explain(address)
+
+            return _run(load(), load, explain)
     except DemoUnavailable as error:
         print(f"aims-server: {error}", file=sys.stderr)
         return 1
@@ -116,7 +146,11 @@ def _run(
     from .logs import configure_logging
     from .process import ServerError, serve
 
-    configure_logging(settings.log_level, settings.log_format)
+    configure_logging(
+        settings.log_level,
+        settings.log_format,
+        journal_stream=os.environ.get("JOURNAL_STREAM", ""),
+    )
     for warning in settings.warnings():
         logging.getLogger(__name__).warning("%s", warning)
     try:

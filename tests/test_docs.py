@@ -1,14 +1,21 @@
 """The pages of docs/ against the code, and the code's references to them."""
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from aims_docs import foreign_resources  # docs/ is on the path: see pyproject.toml
 
+from aims_server import errors
+from aims_server.web import openapi
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+CONTRACT = (DOCS / "contract.rst").read_text("utf-8")
 
 TEXTS = {".py", ".rst", ".yml", ".yaml", ".conf", ".cfg", ".service", ".socket", ".env"}
 FOLDERS = ["aims_server", "bench", "conf", "docs", "systemd", "tests"]
@@ -34,6 +41,24 @@ def promises() -> list[int]:
     """The numbers of the promises that docs/reliability.rst makes."""
     text = (DOCS / "reliability.rst").read_text("utf-8")
     return [int(number) for number in re.findall(r"^\*\*P(\d+)\.", text, re.MULTILINE)]
+
+
+def test_the_pages_build_without_a_warning(tmp_path):
+    """As `make docs` builds them: every cross-reference leads somewhere."""
+    build = subprocess.run(
+        [
+            *(sys.executable, "-m", "sphinx", "-n", "-W", "--keep-going", "-q"),
+            *("-d", str(tmp_path / "doctrees"), str(DOCS), str(tmp_path / "pages")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (build.returncode, build.stderr) == (0, "")
+    assert {path.stem for path in (tmp_path / "pages").glob("*.html")} >= {
+        page.stem for page in pages()
+    }
 
 
 def test_no_reference_leaves_the_repository():
@@ -93,6 +118,32 @@ def test_every_file_that_a_page_names_exists(page):
     for name in named:
         places = [ROOT / name, ROOT / "aims_server" / name, ROOT / "tests" / name]
         assert any(place.exists() for place in places), name
+
+
+def test_each_promise_names_its_proof():
+    """A test, or the plain word that there is none."""
+    text = (DOCS / "reliability.rst").read_text("utf-8")
+    for promise in re.split(r"^(?=\*\*P\d+\.)", text, flags=re.MULTILINE)[1:]:
+        proof = promise.partition("Proof")[2]
+        assert re.search(r"/?test_\w+\.py|no test", proof), promise
+
+
+def test_the_contract_has_every_error():
+    """Section 2.4 lists the statuses and codes of the tree of errors, and no other."""
+    listed = re.findall(r"^   \* - (\d+)\n     - ``(\w+)``", CONTRACT, re.MULTILINE)
+    tree = {
+        (str(failure.status), failure.code)
+        for failure in map(vars(errors).get, errors.__all__)
+        if isinstance(failure, type) and issubclass(failure, errors.ApiError)
+    }
+    assert {*listed} == tree
+
+
+def test_the_contract_has_every_path():
+    """Section 1 names all that the API description has."""
+    section = CONTRACT.partition("2. Bodies\n")[0]
+    for path in json.loads(openapi.load_openapi())["paths"]:
+        assert re.search(rf"(?:``|[A-Z] ){re.escape(path)}(?![\w/-])", section), path
 
 
 def test_what_a_page_would_load_from_elsewhere_is_found(tmp_path):

@@ -123,7 +123,7 @@ async def test_every_answer_carries_its_askers_own_data(base, refused):
     async def ask_one() -> None:
         nonlocal answered, failed
         number = draw.randrange(STUDENTS)
-        caller = sessions.caller(tokens(number))
+        caller = sessions.caller(tokens(number), "192.0.2.1")
         try:
             served = await service.page(
                 draw.choice(pages), caller, Deadline(5), fresh=draw.random() < 0.01

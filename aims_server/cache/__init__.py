@@ -4,19 +4,31 @@
 """
 
 from .answer_cache import AnswerCache, Lifetimes
+from .epochs import Epochs
 from .freshness import freshness_headers
+from .levels import Found, Lease, Owner, Page, Taken, Want, owner_bytes
 from .readthrough import ReadThrough, Served
+from .shared_memory import SharedMemoryCache
 from .singleflight import FlightCancelled, SingleFlight
 from .store import Entry, MemoryStore
 
 __all__ = [
     "AnswerCache",
     "Entry",
+    "Epochs",
     "FlightCancelled",
+    "Found",
+    "Lease",
     "Lifetimes",
     "MemoryStore",
+    "Owner",
+    "Page",
     "ReadThrough",
     "Served",
+    "SharedMemoryCache",
     "SingleFlight",
+    "Taken",
+    "Want",
     "freshness_headers",
+    "owner_bytes",
 ]

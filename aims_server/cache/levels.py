@@ -47,12 +47,15 @@ class Want(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """The right to put one page: ``number`` is the holder's and nobody else's."""
+    """The right to put one page: ``number`` is the holder's and nobody else's, and
+    ``offset`` seconds are to be added to our clock for that of the page's place.
+    """
 
     number: int
     key: bytes
     owner: Owner
     epoch: int
+    offset: float = 0.0
 
 
 class Taken(NamedTuple):

@@ -1,6 +1,13 @@
 """Settings: one table of variables, read from the environment and `.env`, checked."""
 
-from .settings import Demo, Settings, SettingsError, effective, load_settings
+from .settings import (
+    Demo,
+    Settings,
+    SettingsError,
+    effective,
+    load_settings,
+    nearest_variable,
+)
 
 __all__ = [
     "Demo",
@@ -8,4 +15,5 @@ __all__ = [
     "SettingsError",
     "effective",
     "load_settings",
+    "nearest_variable",
 ]

@@ -20,11 +20,13 @@ from msgspec import Struct
 from . import dotenv as dotenv
 from .parsers import (
     BASE_URL,
+    CA_FILE,
     FLAG,
-    HOST,
+    HOSTS,
     ORIGIN,
     ORIGINS,
     PROXIES,
+    PROXY_URL,
     TOKEN,
     Proxy,
     one_of,
@@ -33,7 +35,14 @@ from .parsers import (
 )
 from .variables import setting, variables_of
 
-__all__ = ["VARIABLES", "Settings", "SettingsError", "effective", "load_settings"]
+__all__ = [
+    "VARIABLES",
+    "Settings",
+    "SettingsError",
+    "effective",
+    "load_settings",
+    "nearest_variable",
+]
 
 _RATE: Final = whole(1, 1_000_000)
 
@@ -60,7 +69,9 @@ class Demo(Struct, frozen=True):
 class Settings:
     """Every setting, parsed; the defaults are those of a fresh checkout."""
 
-    host: str = setting("HOST", "127.0.0.1", HOST, "Address to listen on.")
+    hosts: tuple[str, ...] = setting(
+        "HOST", "127.0.0.1", HOSTS, "Addresses to listen on, one or several."
+    )
     port: int = setting(
         "PORT", "3001", whole(0, 65535), "Port to listen on; 0 takes any free one."
     )
@@ -95,7 +106,16 @@ class Settings:
         "Requests of one client address; a campus shares one.",
     )
     login_limit_per_minute: int = setting(
-        "LOGIN_LIMIT_PER_MINUTE", "10", _RATE, "Logins of one user name."
+        "LOGIN_LIMIT_PER_MINUTE",
+        "10",
+        _RATE,
+        "Logins of one user name, all spellings of one account together.",
+    )
+    login_failures_per_address_per_minute: int = setting(
+        "LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE",
+        "300",
+        _RATE,
+        "Refused logins of one client address; past it every login is refused.",
     )
     request_timeout_seconds: float = setting(
         "REQUEST_TIMEOUT_SECONDS",
@@ -147,6 +167,18 @@ class Settings:
         "75",
         whole(1, 100),
         "Share of classes that the planner's figures aim at.",
+    )
+    external_api_proxy: str = setting(
+        "EXTERNAL_API_PROXY",
+        "",
+        PROXY_URL,
+        "Proxy for calls to the platform; if empty, none, whatever http_proxy says.",
+    )
+    external_api_ca_file: str = setting(
+        "EXTERNAL_API_CA_FILE",
+        "",
+        CA_FILE,
+        "Certificate authorities to trust for it beside the system's (PEM).",
     )
     web_page: bool = setting(
         "WEB_PAGE",
@@ -248,6 +280,7 @@ def load_settings(
         written, faults = dotenv.read(path)
     except FileNotFoundError:
         source = None
+    faults += tuple(_unknown(path, written))
     try:
         settings = Settings.from_mapping({**written, **environ})
     except SettingsError as error:
@@ -255,6 +288,26 @@ def load_settings(
     if faults:
         raise SettingsError(faults)
     return settings, source
+
+
+def nearest_variable(name: str) -> str:
+    """The variable whose name is most like ``name``, which none has.
+
+    >>> nearest_variable("log-levle")
+    'LOG_LEVEL'
+    """
+    from difflib import get_close_matches  # rarely needed, and slow to import
+
+    names = [variable.name for variable in VARIABLES]
+    return get_close_matches(name.upper().replace("-", "_"), names, 1, cutoff=0)[0]
+
+
+def _unknown(path: Path, written: Mapping[str, str]) -> Iterator[str]:
+    known = {variable.name for variable in VARIABLES}
+    for name in written:
+        if name not in known:
+            shown, nearest = ascii(name[:80]), nearest_variable(name[:80])
+            yield f"{path}: {shown}: no such variable; the nearest is {nearest}"
 
 
 def effective(settings: Settings) -> list[tuple[str, str]]:
@@ -280,8 +333,9 @@ def _warnings(settings: Settings) -> Iterator[str]:
             f"EXTERNAL_API_BASE: passwords and tokens go to {base.hostname} over"
             " plain http"
         )
-    if settings.metrics_token is None and not _is_loopback(settings.host):
-        yield f"METRICS_TOKEN: unset, so whoever reaches {settings.host} reads /metrics"
+    public = [host for host in settings.hosts if not _is_loopback(host)]
+    if settings.metrics_token is None and public:
+        yield f"METRICS_TOKEN: unset, so whoever reaches {public[0]} reads /metrics"
     if any(
         proxy != "unix" and not proxy.prefixlen for proxy in settings.trusted_proxies
     ):

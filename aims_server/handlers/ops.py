@@ -18,6 +18,7 @@ __all__ = ["HealthHandler", "LiveHandler", "MetricsHandler"]
 
 class _UpstreamHealth(msgspec.Struct):
     state: str
+    endpoints: dict[str, str]
 
 
 class _Health(msgspec.Struct, rename="camel"):
@@ -49,7 +50,9 @@ class HealthHandler(BaseHandler):
             timestamp=utc_timestamp(int(time.time())),
             version=__version__,
             uptime_seconds=int(lifecycle.uptime_seconds),
-            upstream=_UpstreamHealth(self.service.upstream_state),
+            upstream=_UpstreamHealth(
+                self.service.upstream_state, self.service.endpoint_states
+            ),
         )
         self.send(json_response(200, msgspec.json.encode(health)))
 

@@ -1,9 +1,19 @@
 """Log lines, JSON or text: unforgeable, bounded, and free of secrets."""
 
-from .handlers import AccessLog, configure_logging, current_request_id
+from .handlers import (
+    AccessLog,
+    configure_logging,
+    current_request_id,
+    discard_buffered,
+    flush_log,
+)
+from .rate_limited import RateLimitedLog
 
 __all__ = [
     "AccessLog",
+    "RateLimitedLog",
     "configure_logging",
     "current_request_id",
+    "discard_buffered",
+    "flush_log",
 ]

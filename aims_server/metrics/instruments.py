@@ -166,9 +166,8 @@ class Instruments:
 
         return Labelled(bind, values)
 
-    def gauge(self, name: str, help: str, worker: str | None = None) -> Gauge:
-        """One value, added up over the workers, or one for each worker."""
-        labels = {} if worker is None else {"worker": worker}
+    def gauge(self, name: str, help: str, **labels: str) -> Gauge:
+        """One value, added up over the workers unless a label tells them apart."""
         family = f"aims_{name}"
         return Gauge(self._values["gauge"].double(_key(family, family, labels, help)))
 

@@ -36,7 +36,10 @@ def summarize(families: Iterable[Metric]) -> dict[str, Any]:
     statuses = by("status", "requests_total")
     lookups = by("outcome", "cache_lookups_total")
     cpu = by("worker", "worker_cpu_seconds_total")
-    breaker = by("worker", "breaker_state")
+    breakers: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for sample in samples["breaker_state"]:
+        state = BREAKER_STATES[int(sample.value)]
+        breakers[sample.labels["worker"]][sample.labels["endpoint"]] = state
     return {
         "requests": {
             "total": statuses.total(),
@@ -65,7 +68,8 @@ def summarize(families: Iterable[Metric]) -> dict[str, Any]:
             worker: {
                 "residentBytes": resident,
                 "cpuSeconds": cpu[worker],
-                "breaker": BREAKER_STATES[breaker[worker]],
+                "breaker": max(breakers[worker].values(), key=BREAKER_STATES.index),
+                "breakers": breakers[worker],
             }
             for worker, resident in by("worker", "worker_resident_bytes").items()
         },

@@ -44,6 +44,7 @@ class Metrics:
         self._memory = memory or MetricsMemory(workers=worker + 1)
         make = Instruments(self._memory.open(worker))
         self._evictions_seen = 0
+        self._lost_seen = 0
         self._cpu_seen = 0.0
         self._make_flows(make)
         self._make_levels(make, str(worker))
@@ -104,6 +105,11 @@ class Metrics:
             "Calls made again.",
             {"endpoint": labels.UPSTREAM_ENDPOINTS},
         )
+        self._wrong_students = make.counters(
+            "upstream_wrong_students_total",
+            "Answers of the platform that named another student than the asker.",
+            {"endpoint": labels.UPSTREAM_ENDPOINTS},
+        )
         self._oddities = make.counters(
             "upstream_oddities_total",
             "Parts of the platform's answers that could not be read as they should.",
@@ -121,6 +127,9 @@ class Metrics:
         self._lags = make.histograms(
             "loop_lag_seconds", "Time by which the event loop was late.", _LAG_BUCKETS
         )
+        self._log_lines_lost = make.counters(
+            "log_lines_lost_total", "Log lines that could not be written."
+        )
         self._evictions = make.counters(
             "cache_evictions_total", "Answers that had to leave for others."
         )
@@ -132,15 +141,27 @@ class Metrics:
         self._in_use = make.gauge("upstream_slots_in_use", "Calls under way.")
         self._waiting = make.gauge("upstream_slots_waiting", "Calls waiting in line.")
         self._limit = make.gauge("upstream_slots_limit", "Calls allowed at once.")
-        self._breaker = make.gauge(
-            "breaker_state", "Circuit: 0 closed, 1 half-open, 2 open.", worker
+        self._breakers = {
+            endpoint: make.gauge(
+                "breaker_state",
+                "Circuit breaker of an endpoint: 0 closed, 1 half-open, 2 open.",
+                endpoint=endpoint,
+                worker=worker,
+            )
+            for endpoint in labels.UPSTREAM_ENDPOINTS
+        }
+        self._resident = make.gauge(
+            "worker_resident_bytes", "Memory in use.", worker=worker
         )
-        self._resident = make.gauge("worker_resident_bytes", "Memory in use.", worker)
         self._start_time = make.gauge(
-            "worker_start_time_seconds", "Start of the worker, Unix time.", worker
+            "worker_start_time_seconds",
+            "Start of the worker, Unix time.",
+            worker=worker,
         )
         self._generation = make.gauge(
-            "worker_generation", "Reloads of the settings before its start.", worker
+            "worker_generation",
+            "Reloads of the settings before its start.",
+            worker=worker,
         )
         self._cpu = make.counters(
             "worker_cpu_seconds_total", "Processor time used.", {"worker": (worker,)}
@@ -206,6 +227,10 @@ class Metrics:
         """A call to the platform is made once more."""
         self._retries.labels(endpoint).inc()
 
+    def wrong_student(self, endpoint: str) -> None:
+        """An answer of the platform named another student than the one who asked."""
+        self._wrong_students.labels(endpoint).inc()
+
     def upstream_oddity(self, endpoint: str, kind: str) -> None:
         """A part of an answer of the platform could not be read (labels.ODDITIES)."""
         self._oddities.labels(endpoint, kind).inc()
@@ -214,13 +239,18 @@ class Metrics:
         """The limit named ``kind`` refused a request, or a connection."""
         self._limited.labels(kind).inc()
 
-    def breaker_changed(self, state: str) -> None:
-        """The circuit is "closed", "half-open" or "open" from now on."""
-        self._breaker.set(labels.BREAKER_STATES.index(state))
+    def breaker_changed(self, endpoint: str, state: str) -> None:
+        """The endpoint's circuit is "closed", "half-open" or "open" from now on."""
+        self._breakers[endpoint].set(labels.BREAKER_STATES.index(state))
 
     def loop_lagged(self, seconds: float) -> None:
         """The event loop came back ``seconds`` later than asked."""
         self._lags.labels().observe(seconds)
+
+    def log_lines_lost(self, total: int) -> None:
+        """``total`` lines of the log were lost since the worker began."""
+        self._log_lines_lost.labels().inc(total - self._lost_seen)
+        self._lost_seen = total
 
     def sample(
         self,

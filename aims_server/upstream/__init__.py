@@ -1,12 +1,14 @@
 """The platform: typed calls, what its answers mean, and how carefully they are made.
 
-`UpstreamClient` decodes (`models` over `wire`); `ResiliencePolicy` puts bulkhead,
-circuit breaker and retries round each call; `Transport` makes it with curl.
+`UpstreamClient` decodes (`models` over `wire`); `ResiliencePolicy` puts pauses,
+circuit breakers, bulkhead and retries round each call; `Transport` makes it with curl.
 """
 
 from .bulkhead import Bulkhead
-from .circuit_breaker import CircuitBreaker
-from .client import LoginAnswer, UpstreamClient
+from .callers import CallerKey
+from .client import ENDPOINTS, LoginAnswer, UpstreamClient
+from .endpoint_breakers import EndpointBreakers
+from .failure_log import FailureLog
 from .fields import Number, exact, name, sum_of
 from .models import (
     Card,
@@ -26,13 +28,16 @@ from .serial_executor import SerialExecutor
 from .transport import Transport
 
 __all__ = [
+    "ENDPOINTS",
     "Bulkhead",
+    "CallerKey",
     "Card",
     "Cards",
-    "CircuitBreaker",
     "Counts",
     "Course",
     "CourseFiles",
+    "EndpointBreakers",
+    "FailureLog",
     "LoginAnswer",
     "Note",
     "Number",

@@ -1,21 +1,20 @@
-"""Owns the line for a limited number of places; knows flows, not what they want."""
+"""Owns the line for a limited number of slots, fair between callers; makes no call."""
 
 import asyncio
 import math
 import time
-from collections import OrderedDict
-from collections.abc import Hashable
+from collections import Counter, deque
 from typing import Final
 
 from ..deadline import Clock, Deadline
+from .callers import CallerKey
 
 __all__ = ["Bulkhead", "BulkheadFull"]
 
 _LEARNING: Final = 0.1  # weight of the newest call: about the last twenty matter
 _FADING_SECONDS: Final = 30.0  # half-life of what was learnt, when nothing new comes
 
-_Line = OrderedDict["asyncio.Future[None]", int]
-_Round = OrderedDict["asyncio.Future[None]", Hashable]
+_Turn = asyncio.Future[None]
 
 
 class BulkheadFull(Exception):
@@ -27,14 +26,22 @@ class BulkheadFull(Exception):
 
 
 class Bulkhead:
-    """Lets `size` calls run at once; the others wait in a line, fair between flows.
+    """Lets `size` calls run at once; the others wait in line, fair between callers.
 
-    The line is served in rounds. A call that must wait is put into the round after its
-    flow's last waiting call, or into the next one: every flow has at most one call in
-    a round, in order of arrival. That is round robin, with each call's turn known when
-    it joins, so the calls ahead of it can be counted, not guessed.
+    >>> async def example():
+    ...     slots, student = Bulkhead(2), CallerKey.student(1)
+    ...     await slots.acquire(student, Deadline(1.0))
+    ...     print(slots.in_use, slots.try_acquire(student), slots.try_acquire(student))
+    ...     slots.release(student, 0.2)
+    >>> asyncio.run(example())
+    1 True False
 
-    A waiting call's slot is `ahead + 1` releases away, and `size` slots are released
+    Callers are served in turn, one call each (round robin). A verified student has at
+    most `per_caller` calls under way, even if slots are free; an address likewise
+    while others wait. Unverified callers together hold at most a fifth of the slots
+    while verified students wait.
+
+    A slot `n` turns away is had after `n` releases, and `size` slots are released
     `size` times per call time. The call time is an exponential mean of those told to
     `release`; what it has learnt fades back towards `first_guess`, so that one bad
     spell is not held against calls made long after. While a slot is free nobody is
@@ -42,19 +49,30 @@ class Bulkhead:
     """
 
     def __init__(
-        self, size: int, *, clock: Clock = time.monotonic, first_guess: float = 0.3
+        self,
+        size: int,
+        *,
+        per_caller: int = 32,
+        clock: Clock = time.monotonic,
+        first_guess: float = 0.3,
     ) -> None:
         if size < 1:
             raise ValueError(f"size must be at least 1, not {size}")
         self._size = size
+        self._per_caller = per_caller
+        self._unverified_share = max(1, size // 5)
         self._clock = clock
         self._first_guess = first_guess
         self._learnt = first_guess
         self._learnt_at = clock()
+        self._running: Counter[CallerKey] = Counter()
         self._in_use = 0
-        self._round = 0  # the one being served: no call joins it any more
-        self._rounds: dict[int, _Round] = {}
-        self._lines: dict[Hashable, _Line] = {}
+        self._unverified_in_use = 0
+        self._lines: dict[CallerKey, deque[_Turn]] = {}
+        # Whose turn it is, next first, by standing; students at their limit are in none
+        # of both. The number tells which of two heads joined its ring first.
+        self._rings: dict[bool, dict[CallerKey, int]] = {True: {}, False: {}}
+        self._joined = 0
 
     @property
     def in_use(self) -> int:
@@ -63,8 +81,8 @@ class Bulkhead:
 
     @property
     def waiting(self) -> int:
-        """Calls in the line now."""
-        return sum(map(len, self._rounds.values()))
+        """Calls in line now."""
+        return sum(map(len, self._lines.values()))
 
     @property
     def recent_seconds(self) -> float:
@@ -73,79 +91,141 @@ class Bulkhead:
         trust = math.exp2(-age / _FADING_SECONDS)
         return self._first_guess + trust * (self._learnt - self._first_guess)
 
-    async def acquire(self, flow: Hashable, deadline: Deadline) -> None:
-        """Take a slot, to be given back by `release`, waiting in the line of `flow`.
+    def wait(self, caller: CallerKey, calls: int = 1) -> float:
+        """Seconds until the last of so many calls of this caller, joining the line now,
+        would have its slot, as things stand.
+        """
+        mine = len(self._lines.get(caller, ())) + calls
+        crowded = not caller.verified and bool(self._rings[True])
+        slots = self._unverified_share if crowded else self._size
+        ahead = sum(
+            min(len(line), mine)
+            for other, line in self._lines.items()
+            if other != caller and not (crowded and other.verified)
+        )
+        free = slots - (self._unverified_in_use if crowded else self._in_use)
+        behind = max(0, ahead + mine - max(0, free)) / slots
+        if caller.verified:
+            # However many slots there are, it has these.
+            own = self._running[caller] + mine - self._per_caller
+            behind = max(behind, own / self._per_caller)
+        return behind * self.recent_seconds
+
+    def try_acquire(self, caller: CallerKey) -> bool:
+        """Take a slot if one is free for this caller now, without standing in line."""
+        # While slots are free, all who wait are students at their limit.
+        full = caller.verified and self._running[caller] >= self._per_caller
+        if self._in_use >= self._size or full:
+            return False
+        self._take(caller)
+        return True
+
+    async def acquire(self, caller: CallerKey, deadline: Deadline) -> None:
+        """Take a slot, to be given back by `release`, waiting in the caller's line.
 
         Raises BulkheadFull at once if the call, as things stand, could not end before
-        the deadline; and when the deadline, as last extended, passes in the line.
+        the deadline; and when the deadline, as last extended, passes in line.
         """
-        if self._in_use < self._size and not deadline.expired:
-            self._in_use += 1
+        if not deadline.expired and self.try_acquire(caller):
             return
-        wait = self._wait(flow)
+        wait = self.wait(caller)
         if wait + self.recent_seconds > deadline.remaining():
             raise BulkheadFull(wait)
-        turn = self._join(flow)
+        turn = self._join(caller)
         try:
             while not (turn.done() or deadline.expired):
                 # Asked anew each time, as the deadline may have been extended.
                 await asyncio.wait([turn], timeout=deadline.remaining())
         except BaseException:
             if turn.done():  # cancelled with the slot already in hand
-                self._hand_on()
+                self._give_back(caller)
             else:
-                self._leave(turn, flow)
+                self._leave(caller, turn)
             raise
         if not turn.done():
-            self._leave(turn, flow)
-            raise BulkheadFull(self._wait(flow))
+            self._leave(caller, turn)
+            raise BulkheadFull(self.wait(caller))
 
-    def release(self, seconds: float | None) -> None:
-        """Give a slot back after a call of `seconds`, or None if that teaches nothing.
+    def release(self, caller: CallerKey, seconds: float | None) -> None:
+        """Give this caller's slot back after a call of `seconds`, or None if that
+        teaches nothing.
 
         A call cut off by a time-out took as long as it took: its time must be told.
         """
-        if self._in_use == 0:
+        if not self._running[caller]:
             raise RuntimeError("release without acquire")
         if seconds is not None:
             believed = self.recent_seconds
             self._learnt = believed + _LEARNING * (seconds - believed)
             self._learnt_at = self._clock()
-        self._hand_on()
+        self._give_back(caller)
 
-    def _hand_on(self) -> None:
-        if not self._rounds:
-            self._in_use -= 1
-            return
-        while self._round not in self._rounds:
-            self._round += 1
-        turn, flow = next(iter(self._rounds[self._round].items()))
-        self._leave(turn, flow)
-        turn.set_result(None)
+    def _take(self, caller: CallerKey) -> None:
+        self._running[caller] += 1
+        self._in_use += 1
+        self._unverified_in_use += not caller.verified
 
-    def _wait(self, flow: Hashable) -> float:
-        ahead = sum(
-            len(self._rounds.get(number, ()))
-            for number in range(self._round, self._next_round(flow) + 1)
-        )
-        return (ahead + 1) * self.recent_seconds / self._size
+    def _give_back(self, caller: CallerKey) -> None:
+        self._running[caller] -= 1
+        if not self._running[caller]:
+            del self._running[caller]
+        self._in_use -= 1
+        self._unverified_in_use -= not caller.verified
+        self._queue(caller)
+        self._hand_out()
 
-    def _next_round(self, flow: Hashable) -> int:
-        line = self._lines.get(flow)
-        return 1 + (next(reversed(line.values())) if line else self._round)
+    def _hand_out(self) -> None:
+        """Give free slots to whose turn it is."""
+        while self._in_use < self._size:
+            caller = self._next()
+            if caller is None:
+                return
+            del self._rings[caller.verified][caller]
+            line = self._lines[caller]
+            turn = line.popleft()
+            if not line:
+                del self._lines[caller]
+            self._take(caller)
+            self._queue(caller)
+            turn.set_result(None)
 
-    def _join(self, flow: Hashable) -> asyncio.Future[None]:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        number = self._next_round(flow)
-        self._lines.setdefault(flow, OrderedDict())[turn] = number
-        self._rounds.setdefault(number, OrderedDict())[turn] = flow
+    def _next(self) -> CallerKey | None:
+        """Whose turn it is."""
+        students, addresses = self._rings[True], self._rings[False]
+        student = next(iter(students), None)
+        if student is None:
+            return self._next_address() or next(iter(addresses), None)
+        if self._unverified_in_use >= self._unverified_share:
+            return student
+        address = self._next_address()
+        if address is None or students[student] < addresses[address]:
+            return student
+        return address
+
+    def _next_address(self) -> CallerKey | None:
+        """The next address below its limit."""
+        for address in self._rings[False]:  # few can be at it, so the look is short
+            if self._running[address] < self._per_caller:
+                return address
+        return None
+
+    def _queue(self, caller: CallerKey) -> None:
+        """Put a caller that waits at the end of its ring, unless it has its limit."""
+        ring = self._rings[caller.verified]
+        full = caller.verified and self._running[caller] >= self._per_caller
+        if caller in self._lines and caller not in ring and not full:
+            self._joined += 1
+            ring[caller] = self._joined
+
+    def _join(self, caller: CallerKey) -> _Turn:
+        turn: _Turn = asyncio.get_running_loop().create_future()
+        self._lines.setdefault(caller, deque()).append(turn)
+        self._queue(caller)
         return turn
 
-    def _leave(self, turn: asyncio.Future[None], flow: Hashable) -> None:
-        line = self._lines[flow]
-        number = line.pop(turn)
+    def _leave(self, caller: CallerKey, turn: _Turn) -> None:
+        line = self._lines[caller]
+        line.remove(turn)
         if not line:
-            del self._lines[flow]
-        del self._rounds[number][turn]
-        if not self._rounds[number]:
-            del self._rounds[number]
+            del self._lines[caller]
+            self._rings[caller.verified].pop(caller, None)

@@ -1,19 +1,16 @@
-"""Owns the judgement whether calls to one far side are worth making; makes none."""
+"""Owns the judgement whether calls to one endpoint are worth making; makes none."""
 
 import enum
 import random as _random
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Final, Self
 
-from msgspec import Struct
-
 from ..deadline import Clock
+from .callers import CallerKey
 
 __all__ = ["CircuitBreaker", "CircuitOpen", "Permit", "State"]
 
-_TICKS: Final = 10
 _PROBES_TAKEN_RETRY_AFTER: Final = 1.0  # seconds; their outcome is near but unknown
 
 
@@ -21,8 +18,8 @@ class State(enum.Enum):
     """Whether calls are let through: all, none, or a few probes."""
 
     CLOSED = "closed"
-    OPEN = "open"
     HALF_OPEN = "half-open"
+    OPEN = "open"
 
 
 class CircuitOpen(Exception):
@@ -36,32 +33,35 @@ class CircuitOpen(Exception):
 class Permit:
     """Leave to make one call, given back with the call's outcome.
 
-    Only the first outcome counts, so `ignore` may stand in a `finally`; leaving the
-    permit's `with` block without an outcome ignores the call too.
+    Only the first outcome counts, so `discard` may stand in a `finally`; leaving the
+    permit's `with` block without an outcome discards the call too.
     """
 
-    __slots__ = ("_breaker", "_generation")
+    __slots__ = ("_breaker", "_caller", "_generation")
 
-    def __init__(self, breaker: "CircuitBreaker", generation: int) -> None:
+    def __init__(
+        self, breaker: "CircuitBreaker", caller: CallerKey, generation: int
+    ) -> None:
         self._breaker: CircuitBreaker | None = breaker
+        self._caller = caller
         self._generation = generation
 
-    def success(self, seconds: float) -> None:
-        """The call was answered after `seconds`."""
-        self._settle(failed=False, seconds=seconds)
+    def success(self) -> None:
+        """The endpoint answered."""
+        self._settle(failed=False)
 
-    def failure(self, seconds: float) -> None:
-        """The far side failed the call after `seconds`."""
-        self._settle(failed=True, seconds=seconds)
+    def failure(self) -> None:
+        """The endpoint failed this caller."""
+        self._settle(failed=True)
 
     def discard(self) -> None:
-        """The call says nothing about the far side; a probe's place is free again."""
-        self._settle(failed=None, seconds=0.0)
+        """The call says nothing about the endpoint; a probe's place is free again."""
+        self._settle(failed=None)
 
-    def _settle(self, *, failed: bool | None, seconds: float) -> None:
+    def _settle(self, *, failed: bool | None) -> None:
         breaker, self._breaker = self._breaker, None
         if breaker is not None:
-            breaker._settle(self._generation, failed, seconds)
+            breaker._settle(self._generation, self._caller, failed)
 
     def __enter__(self) -> Self:
         return self
@@ -70,38 +70,30 @@ class Permit:
         self.discard()
 
 
-class _Tally(Struct):
-    tick: int = 0
-    calls: int = 0
-    failed: int = 0
-    slow: int = 0
-
-    def add(self, *, failed: bool, slow: bool) -> None:
-        self.calls += 1
-        self.failed += failed
-        self.slow += slow
-
-    def subtract(self, other: "_Tally") -> None:
-        self.calls -= other.calls
-        self.failed -= other.failed
-        self.slow -= other.slow
-
-
 class CircuitBreaker:
-    """Stops calls to a far side that fails or crawls, and finds out when it is back.
+    """Stops calls to an endpoint that fails everybody, and finds out when it is back.
 
-    Closed, it counts the calls of the last `window` seconds (in tenths) and opens when
-    at least `minimum` of them ended and the share of failures has reached
-    `failure_share`, or the share of those that took `slow_seconds` or more, failed or
-    not, has reached `slow_share`.
+    >>> breaker = CircuitBreaker(students=3)
+    >>> for student in (1, 1, 2, 3):
+    ...     breaker.admit(CallerKey.student(student)).failure()
+    >>> breaker.state
+    <State.OPEN: 'open'>
+
+    Closed, it remembers which callers have failed in the last `window` seconds since
+    any call succeeded, each of them once: a single caller opens nothing, however many
+    of its calls fail. It opens when they are `students` verified ones, or `callers` of
+    any kind while for the whole window nobody's call has succeeded. How long a call
+    took plays no part.
 
     Open, it lets nothing through for `open_seconds`, doubled at each opening in a row
     up to `max_open_seconds`, times a random 0.8-1.0 so that several workers do not
     probe in step. Openings are in a row while it has not stayed closed for
     `max_open_seconds` in between.
 
-    Half-open, it lets `probes` calls through. A failed one opens it again; when all
-    have succeeded it closes, unless their slow share is too large even so.
+    Half-open, it lets `probes` calls through at a time, and closes with the first
+    success. A caller whose probe has failed gets no other one within the window, and
+    the rule above opens it again. While verified students have asked within
+    `verified_first` seconds, only they may probe: made-up tokens prove nothing.
 
     A call counts only in the state it was admitted in: what was under way when the
     breaker changed says nothing new. `on_change` hears of every change of state.
@@ -110,26 +102,24 @@ class CircuitBreaker:
     def __init__(
         self,
         *,
-        window: float = 20.0,
-        minimum: int = 20,
-        failure_share: float = 0.5,
-        slow_share: float = 0.8,
-        slow_seconds: float = 5.0,
+        students: int = 3,
+        callers: int = 20,
+        window: float = 10.0,
         open_seconds: float = 5.0,
-        max_open_seconds: float = 30.0,
+        max_open_seconds: float = 28.0,
         probes: int = 3,
+        verified_first: float = 30.0,
         clock: Clock = time.monotonic,
         random: Callable[[], float] = _random.random,
         on_change: Callable[[State], None] | None = None,
     ) -> None:
-        self._tick_seconds = window / _TICKS
-        self._minimum = minimum
-        self._failure_share = failure_share
-        self._slow_share = slow_share
-        self._slow_seconds = slow_seconds
+        self._students = students
+        self._callers = callers
+        self._window = window
         self._open_seconds = open_seconds
         self._max_open_seconds = max_open_seconds
         self._probes = probes
+        self._verified_first = verified_first
         self._clock = clock
         self._random = random
         self._on_change = on_change
@@ -139,8 +129,10 @@ class CircuitBreaker:
         self._openings_in_a_row = 0
         self._open_until = 0.0
         self._probing = 0
-        self._ticks: deque[_Tally] = deque()
-        self._sum = _Tally()
+        self._verified_asked_at = float("-inf")
+        self._succeeded_at = float("-inf")
+        # When each last failed, the longest ago first. Never more than `callers`.
+        self._failing: dict[CallerKey, float] = {}
 
     @property
     def state(self) -> State:
@@ -149,51 +141,65 @@ class CircuitBreaker:
             self._enter(State.HALF_OPEN)
         return self._state
 
-    def admit(self) -> Permit:
+    def admit(self, caller: CallerKey) -> Permit:
         """Give leave for one call, whose outcome must be told; or raise CircuitOpen."""
         state = self.state
+        if caller.verified:
+            self._verified_asked_at = self._clock()
         if state is State.OPEN:
             raise CircuitOpen(self._open_until - self._clock())
         if state is State.HALF_OPEN:
-            if self._probing + self._sum.calls >= self._probes:
+            if not self._may_probe(caller):
                 raise CircuitOpen(_PROBES_TAKEN_RETRY_AFTER)
             self._probing += 1
-        return Permit(self, self._generation)
+        return Permit(self, caller, self._generation)
 
-    def _settle(self, generation: int, failed: bool | None, seconds: float) -> None:
+    def _may_probe(self, caller: CallerKey) -> bool:
+        now = self._clock()
+        self._forget(now)
+        if self._probing >= self._probes or caller in self._failing:
+            return False
+        return caller.verified or now - self._verified_asked_at >= self._verified_first
+
+    def _settle(self, generation: int, caller: CallerKey, failed: bool | None) -> None:
         if generation != self._generation:
             return
-        half_open = self._state is State.HALF_OPEN
-        if half_open:
+        if self._state is State.HALF_OPEN:
             self._probing -= 1
         if failed is None:
             return
-        slow = seconds >= self._slow_seconds
-        self._sum.add(failed=failed, slow=slow)
-        if half_open:
-            self._judge_probes()
-        else:
-            self._current_tick().add(failed=failed, slow=slow)
-            if self._sum.calls >= self._minimum and self._is_bad():
-                self._open()
-
-    def _judge_probes(self) -> None:
-        all_ended = self._sum.calls == self._probes
-        if self._sum.failed or (all_ended and self._is_bad()):
-            self._open()
-        elif all_ended:
-            self._closed_at = self._clock()
+        if failed:
+            self._count(caller)
+            return
+        self._succeeded_at = self._clock()
+        self._failing.clear()
+        if self._state is State.HALF_OPEN:
+            self._closed_at = self._succeeded_at
             self._enter(State.CLOSED)
 
-    def _is_bad(self) -> bool:
-        calls = self._sum.calls
-        return (
-            self._sum.failed >= self._failure_share * calls
-            or self._sum.slow >= self._slow_share * calls
-        )
-
-    def _open(self) -> None:
+    def _count(self, caller: CallerKey) -> None:
         now = self._clock()
+        self._forget(now)
+        self._failing.pop(caller, None)
+        if len(self._failing) >= self._callers:
+            # Verified ones are too few yet to open it, but two of them count.
+            del self._failing[next(each for each in self._failing if not each.verified)]
+        self._failing[caller] = now
+        students = sum(each.verified for each in self._failing)
+        nobody_served = now - self._succeeded_at >= self._window
+        if students >= self._students or (
+            nobody_served and len(self._failing) >= self._callers
+        ):
+            self._open(now)
+
+    def _forget(self, now: float) -> None:
+        while self._failing:
+            caller, failed_at = next(iter(self._failing.items()))
+            if now - failed_at < self._window:
+                break
+            del self._failing[caller]
+
+    def _open(self, now: float) -> None:
         calm = now - self._closed_at >= self._max_open_seconds
         if self._state is State.CLOSED and calm:
             self._openings_in_a_row = 0
@@ -208,15 +214,6 @@ class CircuitBreaker:
         self._state = state
         self._generation += 1
         self._probing = 0
-        self._ticks.clear()
-        self._sum = _Tally()
+        self._failing.clear()
         if self._on_change is not None:
             self._on_change(state)
-
-    def _current_tick(self) -> _Tally:
-        number = int(self._clock() // self._tick_seconds)
-        while self._ticks and self._ticks[0].tick <= number - _TICKS:
-            self._sum.subtract(self._ticks.popleft())
-        if not self._ticks or self._ticks[-1].tick != number:
-            self._ticks.append(_Tally(number))
-        return self._ticks[-1]

@@ -17,15 +17,27 @@ from ..errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
-from ..text import whole_number
 from ..web import is_token
 from . import messages, models
+from .callers import CallerKey
+from .circuit_breaker import State
+from .failure_log import FailureLog
 from .oddities import Note, Oddities
+from .recovery_probe import RecoveryProbe
 from .resilience import ResiliencePolicy
 from .serial_executor import SerialExecutor
 from .transport import Reply, Transport
 
-__all__ = ["LoginAnswer", "UpstreamClient"]
+__all__ = ["ENDPOINTS", "LoginAnswer", "UpstreamClient"]
+
+_PATHS: Final = {
+    "login": "/admin/authenticate",
+    "course_files": "/custom/getCFMappedWithStudentID",
+    "cards": "/cards",
+    "quizzes": "/custom/myEvaluatedQuizzes",
+}
+ENDPOINTS: Final = tuple(_PATHS)
+_PROBE_SECONDS: Final = 10.0
 
 _LONGEST_PAUSE: Final = 120.0  # seconds; a longer Retry-After is not believed
 _DEFAULT_PAUSE: Final = 1.0  # seconds, for a 429 that names no time
@@ -54,8 +66,8 @@ class LoginAnswer(msgspec.Struct, frozen=True):
 class UpstreamClient:
     """Calls to one platform at ``base_url``.
 
-    Every call takes a deadline that covers its wait for a slot, every try, and the
-    decoding. Raises the upstream half of :mod:`aims_server.errors`.
+    Every call takes who makes it, and a deadline that covers its wait for a slot, every
+    try, and the decoding. Raises the upstream half of :mod:`aims_server.errors`.
     """
 
     def __init__(
@@ -65,6 +77,7 @@ class UpstreamClient:
         base_url: str,
         origin: str,
         oddities: Oddities,
+        failures: FailureLog | None = None,
     ) -> None:
         self._transport = transport
         self._oddities = oddities
@@ -74,6 +87,9 @@ class UpstreamClient:
         self._guard = guard
         self._base = base_url
         self._turns = SerialExecutor()
+        self._failures = failures or FailureLog(base_url)
+        self._probe = RecoveryProbe(guard.breakers, self._ask_without_token)
+        guard.breakers.subscribe(self._breaker_changed)
         self._login_headers = {
             "Accept": "application/json",
             "Content-Type": "application/x-www-form-urlencoded",
@@ -82,18 +98,28 @@ class UpstreamClient:
             "Referer": f"{origin}/",
         }
 
+    def _breaker_changed(self, _: str, state: State) -> None:
+        if state is not State.CLOSED:
+            self._probe.wake()
+
     @property
     def state(self) -> str:
-        """The circuit breaker's state: "closed", "open" or "half-open"."""
-        return self._guard.state
+        """The worst of the endpoints' states: "closed", "half-open" or "open"."""
+        return self._guard.breakers.worst.value
+
+    @property
+    def endpoint_states(self) -> dict[str, str]:
+        """Each endpoint's circuit breaker, in the same words."""
+        return self._guard.breakers.states()
 
     async def close(self) -> None:
         """Give up the calls under way, and the connections."""
+        await self._probe.close()
         await self._guard.close()
         self._transport.close()
 
     async def log_in(
-        self, username: str, password: str, deadline: Deadline
+        self, username: str, password: str, caller: CallerKey, deadline: Deadline
     ) -> LoginAnswer:
         """POST /admin/authenticate, once: a login is never repeated."""
         form = urlencode({"username": username, "password": password}).encode()
@@ -101,40 +127,51 @@ class UpstreamClient:
         async def attempt(seconds: float) -> LoginAnswer:
             reply = await self._transport.fetch(
                 "POST",
-                f"{self._base}/admin/authenticate",
+                self._base + _PATHS["login"],
                 headers=self._login_headers,
                 body=form,
                 seconds=seconds,
             )
             return _login_answer(reply)
 
-        return await self._guard.call("login", attempt, deadline, repeatable=False)
+        watched = self._failures.watched("login", attempt)
+        return await self._guard.call(
+            "login", caller, watched, deadline, repeatable=False
+        )
 
-    async def course_files(self, token: str, deadline: Deadline) -> models.CourseFiles:
+    async def course_files(
+        self, token: str, caller: CallerKey, deadline: Deadline
+    ) -> models.CourseFiles:
         """GET /custom/getCFMappedWithStudentID with the attendance summary."""
         return await self._get(
             "course_files",
-            "/custom/getCFMappedWithStudentID?embed_attendance_summary=1",
+            "?embed_attendance_summary=1",
             token,
+            caller,
             models.decode_course_files,
             deadline,
         )
 
     async def cards(
-        self, token: str, student_id: int, cf_id: int, deadline: Deadline
+        self,
+        token: str,
+        caller: CallerKey,
+        student_id: int,
+        cf_id: int,
+        deadline: Deadline,
     ) -> models.Cards:
         """GET /cards: the attendance records of one student in one course file.
 
         All pages of them, up to ten: the answer says whether there are more.
         """
-        path = (
-            "/cards?type=Attendance&sort_by=%2Bdatetime1"
+        query = (
+            "?type=Attendance&sort_by=%2Bdatetime1"
             f"&equalto___fk_student={student_id}&equalto___cf_id={cf_id}"
         )
 
         def page(suffix: str) -> Awaitable[models.CardsPage]:
             return self._get(
-                "cards", path + suffix, token, models.decode_cards, deadline
+                "cards", query + suffix, token, caller, models.decode_cards, deadline
             )
 
         pages = [await page("")]
@@ -152,28 +189,37 @@ class UpstreamClient:
         except models.BadShape as fault:
             raise UpstreamError from fault
 
-    async def quizzes(self, token: str, deadline: Deadline) -> models.Quizzes:
+    async def quizzes(
+        self, token: str, caller: CallerKey, deadline: Deadline
+    ) -> models.Quizzes:
         """GET /custom/myEvaluatedQuizzes, to be passed on unchanged."""
         return await self._get(
-            "quizzes",
-            "/custom/myEvaluatedQuizzes",
-            token,
-            models.decode_quizzes,
-            deadline,
+            "quizzes", "", token, caller, models.decode_quizzes, deadline
         )
+
+    async def _ask_without_token(self, endpoint: str) -> None:
+        """GET an endpoint as nobody; any answer but a fault of the platform will do."""
+        reply = await self._transport.fetch(
+            "GET",
+            self._base + _PATHS[endpoint],
+            headers={"Accept": "application/json"},
+            seconds=_PROBE_SECONDS,
+        )
+        _check_health(reply)
 
     async def _get(
         self,
         endpoint: str,
-        path: str,
+        query: str,
         token: str,
+        caller: CallerKey,
         decode: Callable[[bytes, Note], Decoded],
         deadline: Deadline,
     ) -> Decoded:
         # The header works for /cards too; clients that put the token into the query
         # there leave it in every log and proxy on the way.
         headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
-        url = self._base + path
+        url = self._base + _PATHS[endpoint] + query
 
         async def attempt(seconds: float) -> Decoded:
             reply = await self._transport.fetch(
@@ -188,7 +234,8 @@ class UpstreamClient:
                 except models.BadShape as fault:
                     raise UpstreamError from fault
 
-        return await self._guard.call(endpoint, attempt, deadline)
+        watched = self._failures.watched(endpoint, attempt)
+        return await self._guard.call(endpoint, caller, watched, deadline)
 
 
 def _checked_body(reply: Reply) -> bytes:
@@ -219,9 +266,8 @@ def _check_health(reply: Reply) -> None:
 
 
 def _pause(reply: Reply) -> float | None:
-    """The seconds of ``Retry-After``; its date form is not known from the platform."""
-    seconds = whole_number((reply.retry_after or "").strip(), digits=100)
-    return None if seconds is None else min(float(seconds), _LONGEST_PAUSE)
+    seconds = reply.retry_after
+    return None if seconds is None else min(seconds, _LONGEST_PAUSE)
 
 
 def _login_answer(reply: Reply) -> LoginAnswer:

@@ -2,11 +2,9 @@
 
 import random as _random
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Hashable
 from typing import Final
-
-from msgspec import Struct
 
 from ..deadline import Clock
 
@@ -19,7 +17,7 @@ def full_jitter(
     attempt: int,
     *,
     base: float = 0.05,
-    cap: float = 1.0,
+    cap: float = 0.5,
     random: Callable[[], float] = _random.random,
 ) -> float:
     """Seconds to wait before retry number `attempt`, counted from 0.
@@ -27,63 +25,84 @@ def full_jitter(
     "Full jitter": uniform between 0 and min(cap, base * 2**attempt), so that calls
     which failed together do not come back together (M. Brooker, "Exponential Backoff
     And Jitter", AWS Architecture Blog, 2015).
+
+    >>> full_jitter(1, random=lambda: 0.5)
+    0.05
     """
     doublings = min(attempt, 64)  # beyond that any cap is met and floats overflow
     return random() * min(cap, base * 2.0**doublings)
 
 
-class _Tick(Struct):
-    number: int
-    tries: int = 0
-    retries: int = 0
+class _Tick:
+    """What was counted in one tenth of the window."""
+
+    __slots__ = ("extra", "number", "tries")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.tries: Counter[Hashable] = Counter()
+        self.extra: Counter[Hashable] = Counter()
 
 
 class RetryBudget:
-    """Lets retries be a share of the recent tries, plus a floor; keeps no queue.
+    """Lets extra calls be a share of the recent first tries, plus a floor.
 
-    In the last `ttl` seconds there may be at most share * tries + min_per_second * ttl
-    retries. It is Finagle's budget
-    (https://finagle.github.io/blog/2016/02/08/retry-budgets) with its defaults: a dead
-    platform sees a fifth more load, not three times the load, while a quiet service
-    may still retry. Time is counted in tenths of `ttl`, so a credit lives 0.9-1.0 ttl.
+    >>> budget = RetryBudget(share=0.25, floor=1)
+    >>> for _ in range(4):
+    ...     budget.record_try("a")
+    >>> [budget.take("a"), budget.take("b"), budget.take("c")]
+    [True, True, False]
+
+    In the last `ttl` seconds there may be at most share * tries + floor of them. A
+    caller has what its own tries have earned and half of the floor (at least one), so
+    that one whose calls fail for reasons of its own leaves the others theirs.
+
+    It is Finagle's budget (https://finagle.github.io/blog/2016/02/08/retry-budgets),
+    with a larger share: when every fifth call fails at random, a quarter more calls
+    mend all of them, while a dead platform sees a third more load, not many times the
+    load. Time is counted in tenths of `ttl`, so a credit lives 0.9-1.0 ttl.
     """
 
     def __init__(
         self,
         *,
-        share: float = 0.2,
-        min_per_second: float = 10.0,
+        share: float = 0.3,
+        floor: float = 16.0,
         ttl: float = 10.0,
         clock: Clock = time.monotonic,
     ) -> None:
         self._share = share
-        self._floor = min_per_second * ttl
+        self._floor = floor
         self._tick_seconds = ttl / _TICKS
         self._clock = clock
         self._ticks: deque[_Tick] = deque()
         self._tries = 0
-        self._retries = 0
+        self._extra = 0
 
-    def record_try(self) -> None:
-        """Count a first try, which is worth `share` of a retry."""
-        self._current().tries += 1
+    def record_try(self, caller: Hashable) -> None:
+        """Count a first try, which is worth `share` of an extra call."""
+        self._current().tries[caller] += 1
         self._tries += 1
 
-    def take(self) -> bool:
-        """Whether one retry may be made now; True counts it as made."""
+    def take(self, caller: Hashable) -> bool:
+        """Whether one extra call may be made now; True counts it as made."""
         tick = self._current()
-        if self._retries + 1 > self._share * self._tries + self._floor:
+        if self._extra + 1 > self._share * self._tries + self._floor:
             return False
-        tick.retries += 1
-        self._retries += 1
+        tries = sum(each.tries[caller] for each in self._ticks)
+        extra = sum(each.extra[caller] for each in self._ticks)
+        if extra + 1 > max(1.0, self._share * tries + self._floor / 2):
+            return False
+        tick.extra[caller] += 1
+        self._extra += 1
         return True
 
     def _current(self) -> _Tick:
         number = int(self._clock() // self._tick_seconds)
         while self._ticks and self._ticks[0].number <= number - _TICKS:
             gone = self._ticks.popleft()
-            self._tries -= gone.tries
-            self._retries -= gone.retries
+            self._tries -= gone.tries.total()
+            self._extra -= gone.extra.total()
         if not self._ticks or self._ticks[-1].number != number:
             self._ticks.append(_Tick(number))
         return self._ticks[-1]

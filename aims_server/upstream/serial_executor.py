@@ -1,6 +1,6 @@
-"""Heavy pieces of work, at most one in a turn of the event loop.
+"""Runs heavy pieces of work, at most one in a turn of the event loop.
 
-A page's fifteen answers may arrive in the same turn; worked up one after the other in
+A page's fifteen answers may arrive in the same turn; decoded one after the other in
 it, they would hold every other student's request for the sum of their times.
 """
 
@@ -14,7 +14,13 @@ Result = TypeVar("Result")
 
 
 class SerialExecutor:
-    """A line for work that takes a millisecond or more."""
+    """Runs pieces of work that take a millisecond or more, one in a turn of the loop.
+
+    >>> async def example():
+    ...     print(await SerialExecutor().run(lambda: sum(range(5))))
+    >>> asyncio.run(example())
+    10
+    """
 
     def __init__(self) -> None:
         self._line = asyncio.Lock()

@@ -68,6 +68,11 @@ async def test_a_refused_token_is_a_401(
     assert len(access_lines.getvalue().splitlines()) == 1
 
 
+@pytest.fixture(name="variables")
+def _variables():
+    return {"REQUEST_TIMEOUT_SECONDS": "1"}  # until then some failures are tried again
+
+
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
     ("kind", "knobs", "status", "code"),
@@ -76,7 +81,7 @@ async def test_a_refused_token_is_a_401(
         ("status", {"status": 502}, 502, "upstream_error"),
         ("status", {"status": 404}, 502, "upstream_error"),
         ("status", {"status": 503}, 503, "upstream_unavailable"),
-        ("rate_limited", {"retry_after": "5"}, 503, "upstream_unavailable"),
+        ("rate_limited", {"retry_after": "50"}, 503, "upstream_unavailable"),
         ("html", {}, 502, "upstream_error"),
         ("html", {"status": 503}, 503, "upstream_unavailable"),
         ("broken_json", {}, 502, "upstream_error"),
@@ -107,7 +112,12 @@ async def test_an_ill_platform(
     assert answer.code == status
     assert code_of(answer) == code
     assert "<" not in answer.body.decode()
-    assert len(access_lines.getvalue().splitlines()) == 1
+    *failures, _ = map(json.loads, access_lines.getvalue().splitlines())
+    assert len(failures) == (knobs != {"status": 404})  # that is the request's fault
+    for failure in failures:
+        assert failure["level"] == "warning"
+        assert failure["endpoint"] == "course_files"
+        assert failure["cause"]
     assert capfd.readouterr().err == ""
 
 

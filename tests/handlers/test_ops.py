@@ -19,7 +19,8 @@ async def test_health(front, platform, path):
     assert list(body) == ["status", "timestamp", "version", "uptimeSeconds", "upstream"]
     assert body["status"] == "healthy"
     assert body["version"] == __version__
-    assert body["upstream"] == {"state": "closed"}
+    endpoints = dict.fromkeys(["login", "course_files", "cards", "quizzes"], "closed")
+    assert body["upstream"] == {"state": "closed", "endpoints": endpoints}
     assert platform.counters.total == 0
 
 

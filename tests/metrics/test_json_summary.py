@@ -22,7 +22,7 @@ def test_the_summary_adds_up_all_workers():
         metrics.lookup("attendance", "MISS")
         metrics.call_finished("quizzes", "ok", 0.2)
         metrics.call_repeated("quizzes")
-        metrics.breaker_changed("open")
+        metrics.breaker_changed("cards", "open")
         metrics.limited("address")
         metrics.sample(**LEVELS)
     told = json.loads(metrics.summary())
@@ -44,6 +44,8 @@ def test_the_summary_adds_up_all_workers():
     assert set(told["workers"]) == {"0", "1"}
     assert told["workers"]["1"]["residentBytes"] > 5e6
     assert told["workers"]["1"]["breaker"] == "open"
+    assert told["workers"]["1"]["breakers"]["cards"] == "open"
+    assert told["workers"]["1"]["breakers"]["login"] == "closed"
 
 
 def test_quantiles_are_estimated_within_their_bucket():

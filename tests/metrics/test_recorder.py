@@ -46,7 +46,10 @@ BEFORE_ANY_EVENT = [
     "upstream_slots_in_use",
     "upstream_slots_waiting",
     "upstream_slots_limit",
-    'breaker_state{worker="0"}',
+    *(
+        f'breaker_state{{endpoint="{endpoint}",worker="0"}}'
+        for endpoint in labels.UPSTREAM_ENDPOINTS
+    ),
     "loop_lag_seconds_count",
     'worker_cpu_seconds_total{worker="0"}',
     'worker_resident_bytes{worker="0"}',
@@ -77,7 +80,7 @@ def test_events_are_counted_under_their_labels():
     metrics.call_finished("cards", "upstream_timeout", 4.0)
     metrics.call_repeated("cards")
     metrics.limited("login")
-    metrics.breaker_changed("half-open")
+    metrics.breaker_changed("cards", "half-open")
     metrics.loop_lagged(0.2)
     metrics.sample(**LEVELS)
     moved = {
@@ -93,7 +96,7 @@ def test_events_are_counted_under_their_labels():
         'aims_upstream_duration_seconds_sum{endpoint="cards"}': 4,
         'aims_upstream_retries_total{endpoint="cards"}': 1,
         'aims_limited_requests_total{kind="login"}': 1,
-        'aims_breaker_state{worker="0"}': 1,
+        'aims_breaker_state{endpoint="cards",worker="0"}': 1,
         'aims_loop_lag_seconds_bucket{le="0.1"}': 0,
         'aims_loop_lag_seconds_bucket{le="0.25"}': 1,
         "aims_cache_entries": 3,

@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections import Counter
+from string import ascii_uppercase
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from aims_server.deadline import Deadline
 from aims_server.upstream.bulkhead import Bulkhead, BulkheadFull
+from aims_server.upstream.callers import CallerKey
 from tests.virtual_time import Clock, VirtualLoop, settle, virtual_loop
 
 pytestmark = pytest.mark.gen_test
@@ -24,6 +27,11 @@ def _io_loop(clock):
     yield from virtual_loop(clock)
 
 
+def caller(name):
+    """A verified student, or an address for a name in capitals."""
+    return CallerKey(name not in list(ascii_uppercase), name)
+
+
 class Line:
     """Callers of some slots, and the order in which they were served."""
 
@@ -32,11 +40,13 @@ class Line:
         self.clock = clock
         self.patience = patience
         self.served: list[str] = []
+        self.holding: list[CallerKey] = []
 
     async def call(self, name):
-        """Stand in line as the flow that is the name's first letter."""
-        await self.slots.acquire(name[0], Deadline(self.patience, self.clock))
+        """Stand in line as the caller that is the name's first letter."""
+        await self.slots.acquire(caller(name[0]), Deadline(self.patience, self.clock))
         self.served.append(name)
+        self.holding.append(caller(name[0]))
 
     async def join(self, *names):
         """Let callers stand in line one after the other."""
@@ -47,16 +57,16 @@ class Line:
         return tasks
 
     async def release(self, times=1, seconds=None):
-        """Give slots back one after the other."""
+        """Give slots back one after the other, those had first first."""
         for _ in range(times):
-            self.slots.release(seconds)
+            self.slots.release(self.holding.pop(0), seconds)
             await settle()
 
 
 async def refused(slots, flow, deadline):
     """The wait named when a call is refused."""
     with pytest.raises(BulkheadFull) as refusal:
-        await slots.acquire(flow, deadline)
+        await slots.acquire(caller(flow), deadline)
     return refusal.value.wait
 
 
@@ -90,13 +100,13 @@ async def test_flows_take_turns(clock):
 
 
 async def test_a_newcomer_waits_one_round(clock):
-    """A flow that joins late comes after those of this round and of the next."""
+    """A caller that joins late is served after each of those before it once."""
     line = Line(Bulkhead(1, clock=clock), clock)
     await line.join("x1", "a1", "a2", "a3", "b1", "b2")
     await line.release()
     await line.join("c1")
     await line.release(5)
-    assert line.served == ["x1", "a1", "b1", "a2", "b2", "c1", "a3"]
+    assert line.served == ["x1", "a1", "b1", "a2", "c1", "b2", "a3"]
 
 
 async def test_a_stream_of_newcomers_starves_nobody(clock):
@@ -118,7 +128,9 @@ async def test_a_hopeless_call_is_refused_at_once(clock):
     began = clock.now
     assert await refused(line.slots, "z", Deadline(5.9, clock)) == 5.0
     assert clock.now == began
-    patient = asyncio.ensure_future(line.slots.acquire("z", Deadline(6.1, clock)))
+    patient = asyncio.ensure_future(
+        line.slots.acquire(caller("z"), Deadline(6.1, clock))
+    )
     await settle()
     assert line.slots.waiting == 10
     await line.release(11)
@@ -137,29 +149,96 @@ async def test_the_wait_counts_only_who_is_served_before(clock):
 
 
 async def test_the_wait_is_told_exactly(clock):
-    """With calls of constant length each is served when it was told it would be."""
+    """With calls of constant length a newcomer is served when it was told it would be,
+    and who waits already no later.
+    """
     slots = Bulkhead(1, clock=clock, first_guess=1.0)
     line = Line(slots, clock)
     source = random.Random(3)
     await line.join("x1", *(source.choice("abc") for _ in range(20)))
-    wait = await refused(slots, "b", Deadline(1.5, clock))
-    asked, last = clock.now, asyncio.ensure_future(line.call("b!"))
+    waits = {name: slots.wait(caller(name)) for name in "bd"}
+    asked, ends = clock.now, dict[str, float]()
+    last = {name: asyncio.ensure_future(line.call(f"{name}!")) for name in "bd"}
     await settle()
-    while not last.done():
+    while line.holding:
         clock.now += 1
         await line.release(seconds=1.0)
-    assert clock.now - asked == pytest.approx(wait)
-    await line.release(slots.waiting)
+        for name, task in last.items():
+            if task.done():
+                ends.setdefault(name, clock.now - asked)
+    assert ends["d"] == pytest.approx(waits["d"])
+    assert waits["b"] - 2 <= ends["b"] <= waits["b"] + 1  # of the newcomer
+
+
+async def test_a_student_has_so_many_slots_and_no_more(clock):
+    """Even if others are free: they are for those who come next."""
+    line = Line(Bulkhead(5, per_caller=3, clock=clock), clock)
+    await line.join("a1", "a2", "a3", "a4", "a5")
+    assert line.served == ["a1", "a2", "a3"]
+    assert not line.slots.try_acquire(caller("a"))
+    await line.join("b1")
+    assert line.served[-1] == "b1"
+    await line.release(2)
+    assert line.served[-2:] == ["a4", "a5"]
+    await line.release(4)
+    assert (line.slots.in_use, line.slots.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize("other", ["B1", "b1"])
+async def test_an_address_has_so_many_slots_while_others_wait(clock, other):
+    """And all of them while nobody does."""
+    line = Line(Bulkhead(5, per_caller=3, clock=clock), clock)
+    await line.join("A1", "A2", "A3", "A4", "A5", "A6", "A7", other)
+    assert line.served == ["A1", "A2", "A3", "A4", "A5"]
+    await line.release()
+    assert line.served[-1] == other
+    await line.release(2)
+    assert line.served[-2:] == ["A6", "A7"]
+    await line.release(5)
+
+
+async def test_strangers_have_a_fifth_while_students_wait(clock):
+    """However many addresses they are, and though they came first."""
+    line = Line(Bulkhead(5, clock=clock), clock)
+    await line.join(*(f"{name}1" for name in "ABCDEFGHIJ"))
+    await line.join(*(f"{name}1" for name in "abcdefgh"))
+    await line.release(5)
+    assert line.served[5:] == ["a1", "b1", "c1", "d1", "F1"]
+    await line.release(4)
+    assert line.served[10:] == ["e1", "f1", "g1", "h1"]
+    await line.release()  # now no student waits
+    assert line.served[14:] == ["G1"]
+    await line.release(8)
+    assert line.slots.in_use == 0
+
+
+async def test_students_wait_as_if_strangers_were_few(clock):
+    """The wait that a stranger is told is that of its share."""
+    line = Line(Bulkhead(5, clock=clock, first_guess=1.0), clock)
+    tasks = await line.join(*(f"{name}1" for name in "abcdefgABCDEF"))
+    assert line.slots.wait(caller("z")) == pytest.approx(9 / 5)
+    assert line.slots.wait(caller("Z")) == pytest.approx(7 - 1)
+    for task in tasks:
+        task.cancel()
+    await settle()
+
+
+async def test_the_wait_of_many_calls_is_that_of_the_last(clock):
+    """Fifteen of them, behind nobody, on five slots of which one is taken."""
+    line = Line(Bulkhead(5, clock=clock, first_guess=1.0), clock)
+    await line.join("x1")
+    assert line.slots.wait(caller("a"), 4) == 0.0
+    assert line.slots.wait(caller("a"), 15) == pytest.approx(11 / 5)
 
 
 async def test_a_free_slot_is_given_however_slow_calls_were(clock):
     """Slow calls alone refuse nobody: without calls nothing could be learnt."""
     slots = Bulkhead(1, clock=clock)
     for _ in range(100):
-        await slots.acquire("a", Deadline(1, clock))
-        slots.release(60.0)
+        await slots.acquire(caller("a"), Deadline(1, clock))
+        slots.release(caller("a"), 60.0)
     assert slots.recent_seconds > 30
-    await slots.acquire("a", Deadline(1, clock))
+    await slots.acquire(caller("a"), Deadline(1, clock))
 
 
 async def test_no_time_left_is_refused_even_if_a_slot_is_free(clock):
@@ -182,8 +261,8 @@ async def test_a_bad_spell_is_unlearnt_by_good_calls(clock):
     """Forty quick calls after a hundred hung ones restore the estimate."""
     slots = Bulkhead(1, clock=clock)
     for seconds in [10.0] * 100 + [0.2] * 40:
-        await slots.acquire("a", Deadline(1, clock))
-        slots.release(seconds)
+        await slots.acquire(caller("a"), Deadline(1, clock))
+        slots.release(caller("a"), seconds)
     assert slots.recent_seconds < 0.4
 
 
@@ -192,8 +271,8 @@ async def test_a_bad_spell_fades_in_silence(clock):
     slots = Bulkhead(1, clock=clock, first_guess=0.5)
     clock.now += 600
     for _ in range(200):
-        await slots.acquire("a", Deadline(1, clock))
-        slots.release(8.5)
+        await slots.acquire(caller("a"), Deadline(1, clock))
+        slots.release(caller("a"), 8.5)
     assert slots.recent_seconds == pytest.approx(8.5, rel=1e-3)
     clock.now += 60
     assert slots.recent_seconds == pytest.approx(2.5, rel=1e-3)
@@ -202,8 +281,8 @@ async def test_a_bad_spell_fades_in_silence(clock):
 async def test_release_without_a_time_teaches_nothing(clock):
     """A call that was never made leaves the estimate as it was."""
     slots = Bulkhead(1, clock=clock)
-    await slots.acquire("a", Deadline(1, clock))
-    slots.release(None)
+    await slots.acquire(caller("a"), Deadline(1, clock))
+    slots.release(caller("a"), None)
     assert slots.recent_seconds == 0.3
 
 
@@ -237,14 +316,14 @@ async def test_a_cancelled_waiter_leaves_the_line(clock):
     await settle()
     assert line.slots.waiting == 2
     await line.release(2)
-    assert line.served == ["x1", "b1", "a2"]
+    assert line.served == ["x1", "a2", "b1"]
 
 
 async def test_a_slot_handed_to_a_cancelled_waiter_is_handed_on(clock):
     """Cancelled between hand-over and waking, it passes the slot to the next."""
     line = Line(Bulkhead(1, clock=clock), clock)
     tasks = await line.join("x1", "a1", "b1")
-    line.slots.release(None)
+    line.slots.release(line.holding.pop(0), None)
     tasks[1].cancel()
     await settle()
     assert line.served == ["x1", "b1"]
@@ -257,7 +336,7 @@ async def test_a_waiter_cancelled_before_the_hand_over_gets_nothing(clock):
     line = Line(Bulkhead(1, clock=clock), clock)
     tasks = await line.join("x1", "a1")
     tasks[1].cancel()
-    line.slots.release(None)
+    line.slots.release(line.holding.pop(0), None)
     await settle()
     assert tasks[1].cancelled()
     assert line.slots.in_use == 0
@@ -266,24 +345,29 @@ async def test_a_waiter_cancelled_before_the_hand_over_gets_nothing(clock):
 async def test_nothing_is_left_of_a_flow_that_has_gone(clock):
     """Neither served nor refused nor cancelled flows leave a line behind."""
     slots = Bulkhead(1, clock=clock)
-    await slots.acquire("x", Deadline(1, clock))
+    await slots.acquire(caller("x"), Deadline(1, clock))
+    holder = caller("x")
     for number in range(50):
-        waiter = asyncio.ensure_future(slots.acquire(number, Deadline(9, clock)))
+        waiter = asyncio.ensure_future(
+            slots.acquire(caller(number), Deadline(9, clock))
+        )
         await settle()
         if number % 2:
             waiter.cancel()
         else:
-            slots.release(None)
+            slots.release(holder, None)
+            holder = caller(number)
         await settle()
     await refused(slots, "late", Deadline(1, clock))
     assert not slots._lines
-    assert not slots._rounds
+    assert not any(slots._rings.values())
+    assert set(slots._running) <= {caller("x"), caller(48)}
 
 
 async def test_release_without_acquire_is_a_fault(clock):
     """A slot given back twice would let too many calls run: it is refused."""
     with pytest.raises(RuntimeError):
-        Bulkhead(1, clock=clock).release(None)
+        Bulkhead(1, clock=clock).release(caller("a"), None)
 
 
 async def test_no_slots_are_no_line(clock):
@@ -292,24 +376,25 @@ async def test_no_slots_are_no_line(clock):
         Bulkhead(0, clock=clock)
 
 
-async def use(slots, flow, patience, seconds, running, clock):
-    """One caller's whole life; `running` notes how many run at once."""
+async def use(slots, who, patience, seconds, running, clock):
+    """One caller's whole life; `running` notes how many run at once, in all and its."""
     try:
-        await slots.acquire(flow, Deadline(patience, clock))
+        await slots.acquire(who, Deadline(patience, clock))
     except BulkheadFull:
         return
-    running[0] += 1
-    running[1] = max(running)
+    running[who] += 1
+    running["peak"] = max(running["peak"], slots.in_use)
+    assert running[who] <= 2 or not who.verified
     try:
         await asyncio.sleep(seconds)
     finally:
-        running[0] -= 1
-        slots.release(seconds)
+        running[who] -= 1
+        slots.release(who, seconds)
 
 
-callers = st.tuples(
+visits = st.tuples(
     st.floats(0, 3),  # silence before it comes
-    st.integers(0, 3),  # flow
+    st.sampled_from("abCD"),
     st.floats(0, 5),  # patience
     st.floats(0, 2),  # time of its call
     st.none() | st.floats(0, 4),  # when it is cancelled
@@ -317,27 +402,30 @@ callers = st.tuples(
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.integers(1, 3), st.lists(callers, max_size=25))
+@given(st.integers(1, 6), st.lists(visits, max_size=25))
 def test_no_slot_is_lost_or_doubled(size, script):
     """Whoever comes, waits, gives up or is cancelled: at the end all slots are free."""
     clock = Clock()
     loop = VirtualLoop(clock)
-    slots, running = Bulkhead(size, clock=clock), [0, 0]
+    slots, running = Bulkhead(size, per_caller=2, clock=clock), Counter[object]()
 
     async def play():
         tasks = []
-        for silence, flow, patience, seconds, leaves in script:
+        for silence, name, patience, seconds, leaves in script:
             await asyncio.sleep(silence)
             task = asyncio.ensure_future(
-                use(slots, flow, patience, seconds, running, clock)
+                use(slots, caller(name), patience, seconds, running, clock)
             )
             if leaves is not None:
                 asyncio.get_running_loop().call_later(leaves, task.cancel)
             tasks.append(task)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        assert not [each for each in done if isinstance(each, AssertionError)]
 
     loop.run_until_complete(play())
     loop.close()
-    assert running[1] <= size
+    assert running["peak"] <= size
     assert (slots.in_use, slots.waiting) == (0, 0)
     assert not slots._lines
+    assert not any(slots._rings.values())
+    assert not slots._running

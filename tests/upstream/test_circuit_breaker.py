@@ -1,4 +1,4 @@
-"""The circuit breaker on a clock that the test moves, and against a plain model."""
+"""The circuit breaker of one endpoint, on a clock that the test moves."""
 
 import pytest
 from hypothesis import settings
@@ -13,8 +13,11 @@ from hypothesis.stateful import (
     rule,
 )
 
+from aims_server.upstream.callers import CallerKey
 from aims_server.upstream.circuit_breaker import CircuitBreaker, CircuitOpen, State
 from tests.virtual_time import Clock
+
+student, address = CallerKey.student, CallerKey.address
 
 
 @pytest.fixture(name="clock")
@@ -24,245 +27,245 @@ def _clock():
 
 @pytest.fixture(name="breaker")
 def _breaker(clock):
-    """Opens at 20 calls of which half failed, or four in five took 2 s."""
-    return CircuitBreaker(slow_seconds=2.0, clock=clock, random=lambda: 1.0)
+    """Opens for three verified students, or twenty callers of any kind."""
+    return CircuitBreaker(clock=clock, random=lambda: 1.0)
 
 
-def fail(breaker, times=1):
-    """End so many calls in failure."""
-    for _ in range(times):
-        breaker.admit().failure(0.1)
+def fail(breaker, *callers):
+    """End one call of each in failure."""
+    for caller in callers:
+        breaker.admit(caller).failure()
 
 
-def succeed(breaker, times=1, seconds=0.1):
-    """End so many calls well."""
-    for _ in range(times):
-        breaker.admit().success(seconds)
+ANYBODY = address("anybody")
 
 
-def refusal(breaker):
-    """The seconds to stay away, from a breaker that lets nothing through."""
+def refusal(breaker, caller=ANYBODY):
+    """The seconds to stay away, from a breaker that lets this caller not through."""
     with pytest.raises(CircuitOpen) as refused:
-        breaker.admit()
+        breaker.admit(caller)
     return refused.value.retry_after
 
 
-def trip(breaker, clock):
+def trip(breaker):
     """Open it by failures, and return for how long it is open."""
-    fail(breaker, 20)
+    fail(breaker, student(1), student(2), student(3))
     return refusal(breaker)
 
 
-def test_half_the_calls_failing_opens_it(breaker):
-    """At the minimum of calls and the share of failures nothing gets through."""
-    succeed(breaker, 10)
-    fail(breaker, 9)
+def test_three_verified_students_failing_open_it(breaker):
+    """The third of them, not the second."""
+    fail(breaker, student(1), student(2))
     assert breaker.state.value == "closed"
-    fail(breaker)
+    fail(breaker, student(3))
     assert breaker.state.value == "open"
     assert refusal(breaker) == 5.0
 
 
-def test_fewer_calls_than_the_minimum_prove_nothing(breaker):
-    """Nineteen failures in a row leave it closed."""
-    fail(breaker, 19)
+@pytest.mark.parametrize("caller", [student(1), address("192.0.2.7")])
+def test_one_caller_opens_nothing(breaker, caller):
+    """However often its calls fail: the trouble may be its own."""
+    fail(breaker, *[caller] * 1000)
     assert breaker.state.value == "closed"
 
 
-def test_less_than_the_share_leaves_it_closed(breaker):
-    """Nine failures in twenty are borne, for as long as they last."""
-    for _ in range(10):
-        succeed(breaker, 11)
-        fail(breaker, 9)
+def test_twenty_callers_of_any_kind_open_it(breaker):
+    """Unverified ones, of whom nobody was answered."""
+    fail(breaker, *map(address, range(19)))
     assert breaker.state.value == "closed"
-
-
-def test_slowness_alone_opens_it(breaker):
-    """Sixteen answers in twenty that took two seconds are as bad as failures."""
-    succeed(breaker, 4)
-    succeed(breaker, 15, seconds=2.0)
-    assert breaker.state.value == "closed"
-    succeed(breaker, seconds=2.0)
+    fail(breaker, address(19))
     assert breaker.state.value == "open"
 
 
-def test_answers_under_the_limit_are_not_slow(breaker):
-    """Any number of calls a moment faster than slow_seconds leaves it closed."""
-    succeed(breaker, 100, seconds=1.999)
+def test_strangers_open_nothing_while_somebody_is_served(breaker, clock):
+    """Any number of unverified ones, for ten seconds after each success."""
+    for _ in range(3):
+        breaker.admit(student(1)).success()
+        fail(breaker, *map(address, range(100)))
+        clock.now += 9.9
+        fail(breaker, *map(address, range(100)))
+        assert breaker.state.value == "closed"
+        assert len(breaker._failing) <= 20
+    clock.now += 0.1
+    fail(breaker, address("one more"))
+    assert breaker.state.value == "open"
+
+
+@pytest.mark.parametrize("happy", [student(9), address("192.0.2.9")])
+def test_a_success_of_anybody_forgets_the_failures(breaker, happy):
+    """The endpoint works, so who failed before has other reasons."""
+    fail(breaker, student(1), student(2))
+    breaker.admit(happy).success()
+    fail(breaker, student(3), student(4))
     assert breaker.state.value == "closed"
 
 
 def test_what_is_older_than_the_window_is_forgotten(breaker, clock):
-    """Nineteen failures and, twenty seconds later, nineteen more do not open it."""
-    fail(breaker, 19)
-    clock.now += 20
-    fail(breaker, 19)
+    """Two failures and, ten seconds later, two more do not open it."""
+    fail(breaker, student(1), student(2))
+    clock.now += 10
+    fail(breaker, student(3), student(4))
     assert breaker.state.value == "closed"
 
 
-def test_ignored_calls_count_as_nothing(breaker):
+def test_a_caller_that_fails_again_is_remembered_from_then(breaker, clock):
+    """Its window begins anew with each failure."""
+    fail(breaker, student(1))
+    clock.now += 9
+    fail(breaker, student(1))
+    clock.now += 9
+    fail(breaker, student(2), student(3))
+    assert breaker.state.value == "open"
+
+
+def test_discarded_calls_count_as_nothing(breaker):
     """A thousand students refused by the platform say nothing about it."""
-    for _ in range(1000):
-        breaker.admit().discard()
-    fail(breaker, 19)
+    for number in range(1000):
+        breaker.admit(student(number)).discard()
+    fail(breaker, student(1), student(2))
     assert breaker.state.value == "closed"
 
 
 def test_open_for_its_time_then_half_open(breaker, clock):
     """Until the named moment all is refused; at it, probes get through."""
-    wait = trip(breaker, clock)
-    clock.now += wait - 1
+    clock.now += trip(breaker) - 1
     assert refusal(breaker) == pytest.approx(1)
     clock.now += 1
     assert breaker.state.value == "half-open"
-    breaker.admit()
+    breaker.admit(student(1))
 
 
-def test_all_probes_succeeding_closes_it(breaker, clock):
-    """Two successes of three leave it half open, the third closes it."""
-    clock.now += trip(breaker, clock)
-    succeed(breaker, 2)
+def test_the_first_success_closes_it(breaker, clock):
+    """Though another caller's probe failed before."""
+    clock.now += trip(breaker)
+    fail(breaker, student(1))
     assert breaker.state.value == "half-open"
-    succeed(breaker)
+    breaker.admit(student(2)).success()
     assert breaker.state.value == "closed"
 
 
-def test_one_failed_probe_opens_it_again(breaker, clock):
-    """Two successes do not outweigh a failure."""
-    clock.now += trip(breaker, clock)
-    succeed(breaker, 2)
-    fail(breaker)
-    assert breaker.state.value == "open"
-
-
-def test_slow_probes_open_it_again(breaker, clock):
-    """A platform that answers every probe slowly is not back."""
-    clock.now += trip(breaker, clock)
-    succeed(breaker, 3, seconds=2.0)
-    assert breaker.state.value == "open"
-
-
-def test_one_slow_probe_is_forgiven(breaker, clock):
-    """The share of slow calls is judged over the probes as over any calls."""
-    clock.now += trip(breaker, clock)
-    succeed(breaker, 1, seconds=2.0)
-    succeed(breaker, 2)
+def test_one_caller_does_not_keep_it_open(breaker, clock):
+    """Its probe fails, and it gets no other one; the next caller's closes it."""
+    clock.now += trip(breaker)
+    fail(breaker, student(1))
+    for _ in range(100):
+        assert refusal(breaker, student(1)) == 1.0
+    breaker.admit(student(2)).success()
     assert breaker.state.value == "closed"
 
 
-def test_probes_far_apart_close_it_too(breaker, clock):
-    """With one call a minute it still closes after three."""
-    clock.now += trip(breaker, clock)
-    for _ in range(3):
-        succeed(breaker)
-        clock.now += 60
+def test_a_lonely_caller_probes_again_after_the_window(breaker, clock):
+    """Or nobody would find out that the endpoint is back."""
+    clock.now += trip(breaker)
+    fail(breaker, student(1))
+    clock.now += 10
+    breaker.admit(student(1)).success()
     assert breaker.state.value == "closed"
+
+
+def test_three_failed_probes_open_it_again(breaker, clock):
+    """The same rule as before, for twice the time."""
+    clock.now += trip(breaker)
+    assert trip(breaker) == 10.0
 
 
 def test_no_more_probes_than_places(breaker, clock):
     """With three probes under way the fourth caller is sent away for a second."""
-    clock.now += trip(breaker, clock)
-    probes = [breaker.admit() for _ in range(3)]
-    assert refusal(breaker) == 1.0
-    probes[0].success(0.1)
-    assert refusal(breaker) == 1.0
-
-
-def test_an_ignored_probe_frees_its_place(breaker, clock):
-    """A probe that says nothing is made again by somebody else."""
-    clock.now += trip(breaker, clock)
-    probes = [breaker.admit() for _ in range(3)]
+    clock.now += trip(breaker)
+    probes = [breaker.admit(student(number)) for number in range(3)]
+    assert refusal(breaker, student(3)) == 1.0
     probes[0].discard()
-    breaker.admit().success(0.1)
-    for probe in probes[1:]:
-        probe.success(0.1)
+    breaker.admit(student(3))
+
+
+def test_made_up_tokens_do_not_probe_before_students(breaker, clock):
+    """While verified students ask, and for thirty seconds after."""
+    clock.now += trip(breaker)
+    assert refusal(breaker, ANYBODY) == 1.0
+    breaker.admit(student(7)).discard()
+    clock.now += 29.9
+    assert refusal(breaker, ANYBODY) == 1.0
+    clock.now += 0.1
+    breaker.admit(ANYBODY).success()
+    assert breaker.state.value == "closed"
+
+
+def test_where_nobody_is_verified_anybody_probes(breaker, clock):
+    """Logins have no verified callers."""
+    fail(breaker, *map(address, range(20)))
+    clock.now += refusal(breaker)
+    breaker.admit(ANYBODY).success()
     assert breaker.state.value == "closed"
 
 
 def test_a_permit_counts_once(breaker):
-    """Only the first outcome counts, so that `ignore` may stand in a finally."""
-    permits = [breaker.admit() for _ in range(19)]
-    for permit in permits * 3:
-        permit.failure(0.1)
-        permit.success(0.1)
+    """Only the first outcome counts, so that `discard` may stand in a finally."""
+    permits = [breaker.admit(student(number)) for number in range(3)]
+    for permit in permits:
+        permit.discard()
+        permit.failure()
     assert breaker.state.value == "closed"
 
 
-def test_leaving_the_block_ignores_the_call(breaker, clock):
+def test_leaving_the_block_discards_the_call(breaker, clock):
     """A cancelled probe gives its place back by itself."""
-    clock.now += trip(breaker, clock)
+    clock.now += trip(breaker)
     for _ in range(10):
-        with pytest.raises(KeyError), breaker.admit():
+        with pytest.raises(KeyError), breaker.admit(student(1)):
             raise KeyError
-    assert breaker.state.value == "half-open"
-    for _ in range(3):
-        with breaker.admit() as permit:
-            permit.success(0.1)
+    with breaker.admit(student(1)) as permit:
+        permit.success()
     assert breaker.state.value == "closed"
 
 
 def test_late_results_of_another_state_count_for_nothing(breaker, clock):
     """Calls admitted before the opening neither close it nor open it again."""
-    late = [breaker.admit() for _ in range(30)]
-    clock.now += trip(breaker, clock)
+    late = [breaker.admit(student(number)) for number in range(12)]
+    clock.now += trip(breaker)
+    for permit in late[:6]:
+        permit.success()
     assert breaker.state.value == "half-open"
-    late[0].failure(9.0)
-    for permit in late[1:10]:
-        permit.success(9.0)
-    assert breaker.state.value == "half-open"
-    succeed(breaker, 3)
-    for permit in late[10:]:
-        permit.failure(9.0)
+    breaker.admit(student(1)).success()
+    for permit in late[6:]:
+        permit.failure()
     assert breaker.state.value == "closed"
 
 
 def test_open_time_doubles_up_to_its_bound(breaker, clock):
-    """Failing probes stretch it: 5, 10, 20, 30, 30 seconds."""
-    waits = [trip(breaker, clock)]
+    """Failing probes stretch it: 5, 10, 20, 28, 28 seconds."""
+    waits = [trip(breaker)]
     for _ in range(4):
         clock.now += waits[-1]
-        fail(breaker)
-        waits.append(refusal(breaker))
-    assert waits == pytest.approx([5, 10, 20, 30, 30])
+        waits.append(trip(breaker))
+    assert waits == pytest.approx([5, 10, 20, 28, 28])
 
 
 def test_open_time_is_spread_below_its_bound(clock):
     """Chance shortens it by up to a fifth, so that workers do not probe in step."""
-    breaker = CircuitBreaker(slow_seconds=2.0, clock=clock, random=lambda: 0.0)
-    waits = [trip(breaker, clock)]
+    breaker = CircuitBreaker(clock=clock, random=lambda: 0.0)
+    waits = [trip(breaker)]
     for _ in range(4):
         clock.now += waits[-1]
-        fail(breaker)
-        waits.append(refusal(breaker))
-    assert waits == pytest.approx([4, 8, 16, 24, 24])
+        waits.append(trip(breaker))
+    assert waits == pytest.approx([4, 8, 16, 22.4, 22.4])
 
 
-def test_a_relapse_goes_on_doubling(breaker, clock):
-    """Opening again soon after closing is one more opening in a row."""
-    clock.now += trip(breaker, clock)
-    succeed(breaker, 3)
-    clock.now += 29
-    assert trip(breaker, clock) == pytest.approx(10)
-
-
-def test_calm_resets_the_doubling(breaker, clock):
-    """After thirty seconds closed, the next opening is a first one."""
-    clock.now += trip(breaker, clock)
-    succeed(breaker, 3)
-    clock.now += 30
-    assert trip(breaker, clock) == pytest.approx(5)
+@pytest.mark.parametrize(("calm", "wait"), [(27, 10), (28, 5)])
+def test_a_relapse_goes_on_doubling_until_there_was_calm(breaker, clock, calm, wait):
+    """Opening soon after closing is one more in a row; later it is a first one."""
+    clock.now += trip(breaker)
+    breaker.admit(student(1)).success()
+    clock.now += calm
+    assert trip(breaker) == pytest.approx(wait)
 
 
 def test_changes_are_told(clock):
     """Every change of state is reported once, in order."""
     told: list[State] = []
-    breaker = CircuitBreaker(
-        slow_seconds=2.0, clock=clock, random=lambda: 1.0, on_change=told.append
-    )
-    clock.now += trip(breaker, clock)
-    fail(breaker)
-    clock.now += refusal(breaker)
-    succeed(breaker, 3)
+    breaker = CircuitBreaker(clock=clock, random=lambda: 1.0, on_change=told.append)
+    clock.now += trip(breaker)
+    clock.now += trip(breaker)
+    breaker.admit(student(1)).success()
     assert told == [
         State.OPEN,
         State.HALF_OPEN,
@@ -272,19 +275,23 @@ def test_changes_are_told(clock):
     ]
 
 
+CALLERS = [*map(student, range(4)), *map(address, range(4))]
+
+
 class PlainModel:
-    """The breaker as its description reads: lists, recounted at every question."""
+    """The breaker as its description reads: a list, recounted at every question."""
 
     def __init__(self, now):
         self.change("closed", now)
         self.closed_at = now
         self.row = 0
+        self.asked = self.served = float("-inf")
 
     def change(self, state, now):
         """Enter a state with nothing counted yet."""
         self.state = state
         self.generation = object()
-        self.calls: list[tuple[float, bool, bool]] = []
+        self.failures: list[tuple[float, CallerKey]] = []
         self.under_way = 0
         self.until = now
 
@@ -294,12 +301,40 @@ class PlainModel:
             self.change("half-open", now)
         return self.state
 
-    def may_enter(self, now):
+    def failing(self, now):
+        """Whose calls failed in the last ten seconds."""
+        return {caller for at, caller in self.failures if now - at < 10}
+
+    def may_enter(self, caller, now):
         """Whether one more call is let through."""
         state = self.look(now)
-        return state == "closed" or (
-            state == "half-open" and self.under_way + len(self.calls) < 2
+        if caller.verified:
+            self.asked = now
+        if state != "half-open":
+            return state == "closed"
+        return (
+            self.under_way < 2
+            and caller not in self.failing(now)
+            and (caller.verified or now - self.asked >= 30)
         )
+
+    def end(self, generation, caller, outcome, now, chance):
+        """A call of that generation ended."""
+        if generation is not self.generation:
+            return
+        self.under_way -= 1
+        if outcome == "success":
+            if self.state == "half-open":
+                self.change("closed", now)
+                self.closed_at = now
+            self.failures.clear()
+            self.served = now
+        elif outcome == "failure":
+            self.failures.append((now, caller))
+            failing = self.failing(now)
+            students = sum(each.verified for each in failing)
+            if students >= 3 or (len(failing) >= 6 and now - self.served >= 10):
+                self.open(now, chance)
 
     def open(self, now, chance):
         """Open for the next time in the row."""
@@ -308,33 +343,6 @@ class PlainModel:
         self.change("open", now)
         self.until = now + min(5 * 2**self.row, 12) * (0.8 + 0.2 * chance)
         self.row += 1
-
-    def end(self, generation, outcome, seconds, now, chance):
-        """A call of that generation ended."""
-        if generation is not self.generation:
-            return
-        self.under_way -= 1
-        if outcome == "discard":
-            return
-        self.calls.append((now // 1, outcome == "failure", seconds >= 2))
-        if self.state == "closed":
-            recent = [call for call in self.calls if call[0] > now // 1 - 10]
-            if len(recent) >= 4 and self.bad(recent):
-                self.open(now, chance)
-        elif outcome == "failure":
-            self.open(now, chance)
-        elif len(self.calls) == 2:
-            if self.bad(self.calls):
-                self.open(now, chance)
-            else:
-                self.change("closed", now)
-                self.closed_at = now
-
-    def bad(self, calls):
-        """Whether these calls are too bad a lot."""
-        failures = sum(failed for _, failed, _ in calls)
-        crawls = sum(slow for _, _, slow in calls)
-        return failures >= 0.5 * len(calls) or crawls >= 0.8 * len(calls)
 
 
 class BreakerMachine(RuleBasedStateMachine):
@@ -347,9 +355,7 @@ class BreakerMachine(RuleBasedStateMachine):
         self.clock = Clock(100.0)
         self.chance = 1.0
         self.breaker = CircuitBreaker(
-            window=10.0,
-            minimum=4,
-            slow_seconds=2.0,
+            callers=6,
             max_open_seconds=12.0,
             probes=2,
             clock=self.clock,
@@ -366,32 +372,32 @@ class BreakerMachine(RuleBasedStateMachine):
         self.clock.now += seconds
         self.chance = chance
 
-    @rule(target=permits, times=st.integers(1, 4))
-    def admit(self, times):
+    @rule(target=permits, callers=st.lists(st.sampled_from(CALLERS), max_size=4))
+    def admit(self, callers):
         """Some calls begin, or are refused, in both alike."""
         begun = []
-        for _ in range(times):
-            if self.model.may_enter(self.clock.now):
+        for caller in callers:
+            if self.model.may_enter(caller, self.clock.now):
                 self.model.under_way += 1
-                begun.append((self.breaker.admit(), self.model.generation))
+                begun.append(
+                    (self.breaker.admit(caller), caller, self.model.generation)
+                )
             else:
-                assert refusal(self.breaker) > 0
+                assert refusal(self.breaker, caller) > 0
         return multiple(*begun)
 
     @rule(
         call=consumes(permits),
-        outcome=st.sampled_from(["success", "failure", "discard"]),
-        seconds=st.sampled_from([0.1, 2.0]),
+        outcome=st.sampled_from(["success", "failure", "failure", "discard"]),
         again=st.booleans(),
     )
-    def end(self, call, outcome, seconds, again):
+    def end(self, call, outcome, again):
         """A call ends, perhaps long after the state it began in; once or twice."""
-        permit, generation = call
-        told = () if outcome == "discard" else (seconds,)
-        getattr(permit, outcome)(*told)
-        self.model.end(generation, outcome, seconds, self.clock.now, self.chance)
+        permit, caller, generation = call
+        getattr(permit, outcome)()
+        self.model.end(generation, caller, outcome, self.clock.now, self.chance)
         if again:
-            permit.failure(9.0)
+            permit.failure()
 
     @precondition(lambda self: self.model.look(self.clock.now) == "open")
     @rule()

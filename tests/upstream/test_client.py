@@ -22,9 +22,12 @@ from aims_server.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from aims_server.metrics import labels
 from aims_server.upstream.bulkhead import Bulkhead
-from aims_server.upstream.circuit_breaker import CircuitBreaker
+from aims_server.upstream.callers import CallerKey
+from aims_server.upstream.client import ENDPOINTS as ALL_ENDPOINTS
 from aims_server.upstream.client import UpstreamClient
+from aims_server.upstream.endpoint_breakers import EndpointBreakers
 from aims_server.upstream.oddities import Oddities
 from aims_server.upstream.resilience import ResiliencePolicy
 from aims_server.upstream.retry import RetryBudget
@@ -51,12 +54,13 @@ class Unobserved:
 
 
 class Student:
-    """Student 0 of the platform, and what they can ask."""
+    """A student of the platform, and what they can ask."""
 
-    def __init__(self, client, college):
+    def __init__(self, client, college, number=0):
         self.client = client
         self.college = college
-        self.student = college.student(0)
+        self.student = college.student(number)
+        self.caller = CallerKey.student(self.student.id)
         self.token = college.token(self.student)
         self.courses = college.courses(self.student)
 
@@ -65,23 +69,26 @@ class Student:
         return await self.client.log_in(
             username or self.student.username,
             password or self.student.password,
+            CallerKey.address("192.0.2.1"),
             Deadline(seconds),
         )
 
     async def course_files(self, seconds=5.0):
         """The course files."""
-        return await self.client.course_files(self.token, Deadline(seconds))
+        return await self.client.course_files(
+            self.token, self.caller, Deadline(seconds)
+        )
 
     async def cards(self, cf_id=None, seconds=5.0):
         """The records of a course, the first where none is named."""
         cf_id = cf_id or self.courses[0].cf_id
         return await self.client.cards(
-            self.token, self.student.id, cf_id, Deadline(seconds)
+            self.token, self.caller, self.student.id, cf_id, Deadline(seconds)
         )
 
     async def quizzes(self, seconds=5.0):
         """The quizzes."""
-        return await self.client.quizzes(self.token, Deadline(seconds))
+        return await self.client.quizzes(self.token, self.caller, Deadline(seconds))
 
     async def fault(self, ask, **more) -> ApiError:
         """The error that a call ends with."""
@@ -106,7 +113,11 @@ def _platform(io_loop, college):
 async def client_of(base_url: str) -> UpstreamClient:
     """A client with all its real parts, which repeats at once what it repeats."""
     guard = ResiliencePolicy(
-        Bulkhead(20), CircuitBreaker(), RetryBudget(), Unobserved(), random=lambda: 0.0
+        Bulkhead(20),
+        EndpointBreakers(ALL_ENDPOINTS),
+        RetryBudget(floor=4),
+        Unobserved(),
+        random=lambda: 0.0,
     )
     oddities = Oddities(Unobserved())
     return UpstreamClient(Transport(20, "test"), guard, base_url, ORIGIN, oddities)
@@ -125,6 +136,11 @@ def _student(client, college) -> Student:
 
 
 ENDPOINTS = ["course_files", "cards", "quizzes"]
+
+
+def test_metrics_know_every_endpoint():
+    """Or its calls would count as another's."""
+    assert labels.UPSTREAM_ENDPOINTS == ALL_ENDPOINTS
 
 
 # What the platform answers.
@@ -432,7 +448,7 @@ async def test_a_page_of_html_refuses_no_token(student, platform, status):
 async def test_a_status_is_an_error(student, platform, status, kind, calls):
     """What is the platform's own failing is asked again, what is not is not."""
     platform.faults.set("quizzes", kind="status", status=status)
-    assert type(await student.fault(student.quizzes)) is kind
+    assert type(await student.fault(student.quizzes, seconds=0.9)) is kind
     assert platform.counters.calls["quizzes"] == calls
 
 
@@ -513,24 +529,28 @@ async def test_a_hung_platform_costs_the_deadline_and_no_more(student, platform,
     assert type(fault) is UpstreamTimeout
 
 
-async def test_one_hung_call_is_mended_by_the_next(student, platform):
-    """Half of the deadline is kept for it."""
-    platform.faults.set("quizzes", kind="hang", count=1)
-    assert await student.quizzes(seconds=0.6)
-    assert platform.counters.calls["quizzes"] == 2
-
-
-async def test_a_dead_platform_is_soon_left_alone(student, platform):
-    """The breaker opens, says so, and no call is made any more."""
-    platform.faults.set(kind="status", status=500)
-    assert student.client.state == "closed"
-    for _ in range(20):
-        await student.fault(student.quizzes)
-    assert student.client.state == "open"
+async def test_a_dead_platform_is_soon_left_alone(client, college, platform):
+    """Once three students got nothing, its breaker says so, and no call is made."""
+    platform.faults.set("quizzes", kind="status", status=500)
+    assert client.state == "closed"
+    for number in range(3):
+        student = Student(client, college, number)
+        assert type(await student.fault(student.quizzes)) is UpstreamFault
+    assert client.state == client.endpoint_states["quizzes"] == "open"
     calls = platform.counters.total
-    fault = await student.fault(student.quizzes)
-    assert type(fault) is UpstreamUnavailable
-    assert platform.counters.total == calls < 30
+    student = Student(client, college, 3)
+    assert type(await student.fault(student.quizzes)) is UpstreamUnavailable
+    assert platform.counters.total == calls <= 3 + 4 + 1
+    assert await student.course_files()
+
+
+async def test_nobody_there_opens_every_endpoint(college):
+    """Tries of one student are enough: it is no student's fault."""
+    client = await client_of("http://127.0.0.1:1")
+    student = Student(client, college)
+    await student.fault(student.quizzes)
+    assert set(client.endpoint_states.values()) == {"open"}
+    await client.close()
 
 
 # Its own wish for a pause.
@@ -555,8 +575,8 @@ async def test_a_dead_platform_is_soon_left_alone(student, platform):
 async def test_a_429_is_obeyed(student, platform, said, seconds):
     """For as long as it says, within reason; for a second where it says nothing."""
     platform.faults.set("quizzes", kind="rate_limited", retry_after=said)
-    assert (await student.fault(student.quizzes)).retry_after == seconds
-    again = await student.fault(student.quizzes)
+    assert (await student.fault(student.quizzes, seconds=0.9)).retry_after == seconds
+    again = await student.fault(student.quizzes, seconds=0.9)
     assert seconds - 1 < (again.retry_after or 0) <= seconds
     assert platform.counters.calls["quizzes"] == 1
     assert await student.cards() is not None

@@ -1,0 +1,167 @@
+"""Owns the judgement whether the store is worth asking, and asks it.
+
+Not the circuit breaker of `upstream`: that one counts by callers and lets some of their
+calls through as probes, whereas here nobody's request may be the probe. A task pings,
+and tells what was held back, before anybody else is let in.
+"""
+
+import asyncio
+import logging
+import random as _random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+from ..deadline import Clock
+from .connection import Connection, Refused, StoreError, end
+
+__all__ = ["State", "StoreClient", "StoreObserver", "StoreUnavailable"]
+
+_log = logging.getLogger(__name__)
+
+_WINDOW_SECONDS: Final = 10.0
+_LAST_CALLS: Final = 20
+_MOST_FAILURES: Final = 10
+_SHORTEST_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 10.0
+
+
+class State(StrEnum):
+    """Whether the store is asked; the words are those of /health."""
+
+    CLOSED = "closed"  # it answers
+    OPEN = "open"  # it does not, and nobody waits for it
+    HALF_OPEN = "half-open"  # it is being tried
+
+
+class StoreUnavailable(Exception):
+    """The store did not answer this call, or is not being asked."""
+
+
+class StoreObserver(Protocol):
+    """Who is told what happens between this worker and the store: metrics."""
+
+    def store_called(self, outcome: str, seconds: float) -> None:
+        """``outcome`` is one of ok, timeout, error and refused."""
+
+    def store_changed(self, state: str) -> None:
+        """One of the words of `State`."""
+
+    def store_unopened(self) -> None:
+        """An entry could not be opened with our secret."""
+
+    def dropped(self, source: str) -> None:
+        """An owner's pages are void: refused ``here`` or ``elsewhere``."""
+
+    def drops_waiting(self, number: int) -> None:
+        """So many drops could not be told yet."""
+
+    def limits_synced(self, keys: int) -> None:
+        """So many limits were added up with the other machines'."""
+
+
+class StoreClient:
+    """Calls with a bound on what an ill store can cost.
+
+    A call that gets no answer in ``patience`` seconds fails, for its caller alone. When
+    ten of the last twenty calls, none older than ten seconds, have failed, no call is
+    made until a ping has been answered and ``before_closing`` has run; pings come after
+    one second, then two, up to ten, each times a random 0.8 to 1.0, so that several
+    workers do not come back in step.
+
+    Make it inside the event loop.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        observer: StoreObserver,
+        *,
+        patience: float,
+        before_closing: Callable[[], Awaitable[None]],
+        clock: Clock = time.monotonic,
+        random: Callable[[], float] = _random.random,
+    ) -> None:
+        self._connection = connection
+        self._observer = observer
+        self._patience = patience
+        self._before_closing = before_closing
+        self._clock = clock
+        self._random = random
+        self._calls: deque[tuple[float, bool]] = deque(maxlen=_LAST_CALLS)
+        self._state = State.CLOSED
+        self._probing: asyncio.Task[None] | None = None
+
+    @property
+    def state(self) -> State:
+        """Whether the store is asked."""
+        return self._state
+
+    async def call(self, *command: Any) -> Any:
+        """The answer to one command, or `StoreUnavailable`."""
+        if self._state is not State.CLOSED:
+            raise StoreUnavailable
+        return await self.call_always(*command)
+
+    async def call_always(self, *command: Any) -> Any:
+        """The same, asking even an ill store: for what is told before it is let in."""
+        started = self._clock()
+        try:
+            answer = await self._connection.call(*command, seconds=self._patience)
+        except Refused as error:
+            # It is well enough to say no.
+            self._told("refused", started, failed=False)
+            raise StoreUnavailable(f"refused: {error}") from None
+        except StoreError as error:
+            late = self._clock() - started >= self._patience
+            self._told("timeout" if late else "error", started, failed=True)
+            raise StoreUnavailable(str(error)) from None
+        self._told("ok", started, failed=False)
+        return answer
+
+    def open(self, reason: str) -> None:
+        """Ask the store nothing more until it has answered a ping."""
+        if self._state is State.CLOSED:
+            _log.warning("The store is not used: %s", reason)
+            self._enter(State.OPEN)
+            self._probing = asyncio.create_task(self._probe_until_well())
+
+    async def close(self) -> None:
+        """End the probing and the connection."""
+        if self._probing is not None:
+            await end(self._probing)
+        await self._connection.close()
+
+    def _told(self, outcome: str, started: float, *, failed: bool) -> None:
+        now = self._clock()
+        self._observer.store_called(outcome, now - started)
+        if self._state is not State.CLOSED:
+            return  # what was under way when it opened says nothing new
+        self._calls.append((now, failed))
+        if failed:
+            recent = now - _WINDOW_SECONDS
+            failures = sum(failed and at >= recent for at, failed in self._calls)
+            if failures >= _MOST_FAILURES:
+                self.open(f"{failures} of its last calls failed")
+
+    async def _probe_until_well(self) -> None:
+        pause = _SHORTEST_PAUSE
+        while self._state is not State.CLOSED:
+            await asyncio.sleep(pause * (0.8 + 0.2 * self._random()))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            self._enter(State.HALF_OPEN)
+            try:
+                await self.call_always("PING")
+                await self._before_closing()
+            except StoreUnavailable:
+                self._enter(State.OPEN)
+            else:
+                self._calls.clear()
+                self._enter(State.CLOSED)
+                _log.info("The store is used again")
+
+    def _enter(self, state: State) -> None:
+        self._state = state
+        self._observer.store_changed(state)

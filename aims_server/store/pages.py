@@ -1,0 +1,181 @@
+"""Owns the pages and leases in the store: a level of sharing over all machines."""
+
+import os
+import re
+import time
+from itertools import count
+from struct import Struct
+from typing import Any, Final
+
+from ..cache import Epochs, Found, Lease, Owner, Page, Taken, Want
+from ..deadline import Clock
+from .client import StoreClient, StoreObserver, StoreUnavailable
+from .invalidation import Invalidations
+from .scripts import END_LEASE, PUT, TAKE, owner_key
+from .sealing import Secrets, Unopened
+
+__all__ = ["StorePages"]
+
+_LARGEST_PAGE: Final = 1024 * 1024
+_ENDS: Final = Struct(">d")
+# What the clocks of two machines may differ by before their pages do not open.
+_CLOCK_SLACK: Final = 60.0
+
+
+class StorePages:
+    """Pages by key and owner, sealed; each look-up is one round trip.
+
+    Whatever ails the store, a look-up answers `NONE` without a lease, and what is put
+    is lost: the asker then fills for its own machine alone.
+
+    A page is sealed together with its key, its owner and its times, and inside with
+    the Unix time at which it ends: a store whose clock is set back prolongs it by a
+    minute at most. ``clock`` is monotonic seconds, ``wall`` Unix time.
+    """
+
+    def __init__(
+        self,
+        client: StoreClient,
+        secrets: Secrets,
+        invalidations: Invalidations,
+        epochs: Epochs,
+        observer: StoreObserver,
+        *,
+        clock: Clock = time.monotonic,
+        wall: Clock = time.time,
+    ) -> None:
+        self._client = client
+        self._secrets = secrets
+        self._invalidations = invalidations
+        self._epochs = epochs
+        self._observer = observer
+        self._clock = clock
+        self._wall = wall
+        self._worker = int.from_bytes(os.urandom(4), "big") << 32
+        self._numbers = count(1)
+
+    async def take(
+        self, key: bytes, owner: Owner, want: Want, *, seconds: float
+    ) -> Taken:
+        """The page, if one is kept that will do; else a lease of so many seconds,
+        unless another machine holds one.
+        """
+        epoch = self._epochs.of(owner)
+        if self._invalidations.is_pending(owner):
+            return Taken(Found.NONE)
+        tag = self._secrets.page_tag(key)
+        number = self._worker | next(self._numbers)
+        asked = self._clock()
+        try:
+            answer = await self._client.call(
+                "EVAL",
+                TAKE,
+                1,
+                owner_key(self._secrets.owner_tag(owner)),
+                tag,
+                "" if want.max_age is None else _milliseconds(want.max_age),
+                "1" if want.old_ok else "0",
+                number,
+                _milliseconds(seconds),
+            )
+            found, now, sealed = _checked(answer)
+        except StoreUnavailable:
+            return Taken(Found.NONE)
+        page = self._open(tag, owner, sealed, asked - now) if sealed else None
+        if found == b"none":
+            lease = Lease(number, tag.encode(), owner, epoch, now - self._clock())
+            return Taken(Found.NONE, page, lease)
+        if page is None and found != b"busy":
+            return Taken(Found.NONE)
+        return Taken(_FOUND[found], page)
+
+    async def put(self, lease: Lease, page: Page) -> bool:
+        """Keep a page, and end the lease; False if the lease was void already, the page
+        is too large, or the store is ill.
+        """
+        if len(page.body) > _LARGEST_PAGE:
+            await self.release(lease)
+            return False
+        if self._epochs.of(lease.owner) != lease.epoch:
+            return False
+        tag = lease.key.decode()
+        times = b"%d %d %d " % tuple(
+            _milliseconds(moment + lease.offset)
+            for moment in (page.made_at, page.fresh_until, page.servable_until)
+        )
+        left = page.servable_until - self._clock()
+        ends = _ENDS.pack(self._wall() + left)
+        sealed = self._secrets.seal_page(
+            lease.owner, tag.encode() + times, ends + page.body
+        )
+        try:
+            kept = await self._client.call(
+                "EVAL",
+                PUT,
+                1,
+                owner_key(self._secrets.owner_tag(lease.owner)),
+                tag,
+                lease.number,
+                times + sealed,
+                max(1, _milliseconds(left)),
+            )
+        except StoreUnavailable:
+            return False
+        return bool(kept == 1)
+
+    async def release(self, lease: Lease) -> None:
+        """End a lease without a page; without effect if it was void already."""
+        try:
+            await self._client.call(
+                "EVAL",
+                END_LEASE,
+                1,
+                owner_key(self._secrets.owner_tag(lease.owner)),
+                lease.key.decode(),
+                lease.number,
+            )
+        except StoreUnavailable:
+            return
+
+    def _open(self, tag: str, owner: Owner, kept: bytes, offset: float) -> Page | None:
+        """The page as it was sealed; ``offset`` takes the store's clock to ours."""
+        made, fresh, servable, sealed = kept.split(b" ", 3)  # as the script has seen
+        place = b"%b%b %b %b " % (tag.encode(), made, fresh, servable)
+        try:
+            opened = self._secrets.open_page(owner, place, sealed)
+        except Unopened:
+            self._observer.store_unopened()
+            return None
+        (ends,) = _ENDS.unpack_from(opened)
+        if self._wall() > ends + _CLOCK_SLACK:
+            self._observer.store_unopened()
+            return None
+        return Page(
+            opened[_ENDS.size :],
+            int(made) / 1000 + offset,
+            int(fresh) / 1000 + offset,
+            int(servable) / 1000 + offset,
+        )
+
+
+_FOUND: Final = {
+    b"kept": Found.KEPT,
+    b"old": Found.OLD,
+    b"busy": Found.BUSY,
+    b"none": Found.NONE,
+    b"refused": Found.NONE,  # it could not write the lease
+}
+_TIMES: Final = re.compile(rb"[0-9]{1,15} [0-9]{1,15} [0-9]{1,15} ")
+
+
+def _checked(answer: Any) -> tuple[bytes, float, bytes | None]:
+    """What the script answers; a store may answer anything."""
+    match answer:
+        case [bytes(found), int(now), (bytes() | None) as page] if found in _FOUND:
+            if page is None or _TIMES.match(page):
+                return found, now / 1000, page
+    raise StoreUnavailable("not the answer of our script")
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(min(seconds, 1e10) * 1000)

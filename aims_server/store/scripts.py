@@ -1,0 +1,130 @@
+"""Owns what is kept in the store and under which names: the Lua that reads and writes
+it. Each script touches one key, so that it is atomic, in a cluster's slot too.
+
+    aims1:{<owner>}   hash    p<page>  made, fresh until, servable until, sealed page
+                              l<page>  number of the lease, its end
+    aims1:r:<limit>   string  when this limit's bucket will be full, in microseconds
+    aims1:drops       stream  refused owners, sealed
+
+Moments are the server's clock in milliseconds (microseconds for limits): the machines'
+clocks are never compared. A hash ends with its last page or lease.
+"""
+
+from typing import Final
+
+__all__ = [
+    "END_LEASE",
+    "INVALIDATIONS",
+    "PUT",
+    "RAISE_LIMITS",
+    "TAKE",
+    "TAKE_TOKEN",
+    "limit_key",
+    "owner_key",
+]
+
+INVALIDATIONS: Final = "aims1:drops"
+
+_NOW: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+
+# KEYS[1] the owner's hash; page, wanted age in ms or '', '1' if an old one will do,
+# number and ms of the lease that is asked for. Gives what was found, now, the page.
+TAKE: Final = (
+    _NOW
+    + """
+local page = redis.call('HGET', KEYS[1], 'p' .. ARGV[1])
+if page then
+    local made, fresh, servable = page:match('^(%d+) (%d+) (%d+) ')
+    if not made or now >= tonumber(servable) then
+        page = false
+    elseif ARGV[2] == '' or now - made <= tonumber(ARGV[2]) then
+        if now < tonumber(fresh) then return {'kept', now, page} end
+        if ARGV[3] == '1' then return {'old', now, page} end
+    end
+end
+local lease = redis.call('HGET', KEYS[1], 'l' .. ARGV[1])
+if lease and now < tonumber(lease:match(' (%d+)$') or 0) then
+    return {'busy', now, page}
+end
+local ends = ARGV[4] .. ' ' .. string.format('%d', now + ARGV[5])
+local kept = redis.pcall('HSET', KEYS[1], 'l' .. ARGV[1], ends)
+if type(kept) == 'table' and kept.err then return {'refused', now, page} end
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[5]) then
+    redis.call('PEXPIRE', KEYS[1], ARGV[5])
+end
+return {'none', now, page}
+"""
+)
+
+# KEYS[1] the owner's hash; page, number of the lease, the page with its times, ms for
+# which it is servable. 1 if it is kept, 0 if the lease was void.
+PUT: Final = """
+local lease = redis.call('HGET', KEYS[1], 'l' .. ARGV[1])
+if not lease or lease:match('^%S+') ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'p' .. ARGV[1], ARGV[3])
+redis.call('HDEL', KEYS[1], 'l' .. ARGV[1])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then
+    redis.call('PEXPIRE', KEYS[1], ARGV[4])
+end
+return 1
+"""
+
+# KEYS[1] the owner's hash; page, number of the lease.
+END_LEASE: Final = """
+local lease = redis.call('HGET', KEYS[1], 'l' .. ARGV[1])
+if lease and lease:match('^%S+') == ARGV[2] then
+    redis.call('HDEL', KEYS[1], 'l' .. ARGV[1])
+end
+"""
+
+_BUCKET: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local function ahead_of(key)
+    return math.max((tonumber(redis.call('GET', key)) or 0) - now, 0)
+end
+local function keep(key, ahead)
+    redis.call('SET', key, string.format('%.0f', now + ahead),
+        'PX', math.ceil(ahead / 1000) + 1)
+end
+"""
+
+# KEYS[1] a limit; microseconds of a token, of the full bucket. How far ahead of now the
+# bucket's stamp is after taking a token; beyond the full bucket none was taken.
+TAKE_TOKEN: Final = (
+    _BUCKET
+    + """
+local ahead = ahead_of(KEYS[1]) + ARGV[1]
+if ahead <= tonumber(ARGV[2]) then keep(KEYS[1], ahead) end
+return ahead
+"""
+)
+
+# KEYS limits; for each of them, microseconds to charge it and those of its full bucket.
+# How far ahead of now each bucket's stamp is after that, never more than full.
+RAISE_LIMITS: Final = (
+    _BUCKET
+    + """
+local answers = {}
+for i, key in ipairs(KEYS) do
+    local charged = math.max(ahead_of(key) + ARGV[2 * i - 1], 0)
+    local ahead = math.min(charged, tonumber(ARGV[2 * i]))
+    if ahead > 0 then keep(key, ahead) end
+    answers[i] = ahead
+end
+return answers
+"""
+)
+
+
+def owner_key(tag: str) -> str:
+    """The key of an owner's hash."""
+    return f"aims1:{{{tag}}}"
+
+
+def limit_key(tag: str) -> str:
+    """The key of a limit's bucket."""
+    return f"aims1:r:{tag}"

@@ -1,0 +1,120 @@
+"""Owns what the store may see: names as keyed hashes, pages and owners sealed."""
+
+import os
+from functools import cached_property
+from hashlib import blake2b
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ..cache import Owner, owner_bytes
+
+__all__ = ["Secrets", "Unopened"]
+
+_NONCE_BYTES: Final = 12
+_TAG_BYTES: Final = 16
+_NUMBER_BYTES: Final = 8
+
+
+class Unopened(Exception):
+    """What the store gave was not sealed with our secret, for this place."""
+
+
+class Secrets:
+    """Keys derived from STORE_SECRET, one for each purpose, and what they do.
+
+    >>> secrets = Secrets(bytes(32))
+    >>> sealed = secrets.seal_page(5900001, b"place and times", b"page")
+    >>> secrets.open_page(5900001, b"place and times", sealed)
+    b'page'
+
+    AES-256-GCM: 6 kB take 2 us to seal and 1.3 to open, where XChaCha20-Poly1305 of
+    PyNaCl takes 30. A key per owner keeps random nonces far from their limit. Raises
+    ValueError for a secret of less than 32 bytes.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        if len(secret) < 32:
+            raise ValueError("the secret must have at least 32 bytes")
+        self._secret = secret
+
+    @cached_property
+    def session(self) -> bytes:
+        """For the keys of sessions and limits, which all machines must agree on."""
+        return self._derive(b"session")
+
+    def owner_tag(self, owner: Owner) -> str:
+        """An owner as the store knows it: 32 hexadecimal digits."""
+        return self._tag(self._index, owner_bytes(owner))
+
+    def page_tag(self, key: bytes) -> str:
+        """A cache key as the store knows it."""
+        return self._tag(self._index, key)
+
+    def rate_tag(self, key: bytes) -> str:
+        """The key of a limit as the store knows it."""
+        return self._tag(self._rate, key)
+
+    def seal_page(self, owner: Owner, place: bytes, page: bytes) -> bytes:
+        """Encrypt a page; it opens only for this owner and with this ``place``, which
+        stands in clear beside it.
+        """
+        return _seal(self._page_key(owner), page, place)
+
+    def open_page(self, owner: Owner, place: bytes, sealed: bytes) -> bytes:
+        """Decrypt a page; raises `Unopened`."""
+        return _open(self._page_key(owner), sealed, place)
+
+    def seal_owner(self, sender: bytes, owner: Owner) -> bytes:
+        """Encrypt an owner for the other machines; ``sender`` has eight bytes."""
+        return _seal(self._invalidations, sender + owner_bytes(owner), b"")
+
+    def open_owner(self, sealed: bytes) -> tuple[bytes, Owner]:
+        """The sender and the owner; raises `Unopened`."""
+        opened = _open(self._invalidations, sealed, b"")
+        sender, owner = opened[:_NUMBER_BYTES], opened[_NUMBER_BYTES:]
+        if len(owner) == _NUMBER_BYTES:
+            return sender, int.from_bytes(owner, "big")
+        return sender, owner
+
+    @cached_property
+    def _index(self) -> bytes:
+        return self._derive(b"index")
+
+    @cached_property
+    def _rate(self) -> bytes:
+        return self._derive(b"rate")
+
+    @cached_property
+    def _pages(self) -> bytes:
+        return self._derive(b"pages")
+
+    @cached_property
+    def _invalidations(self) -> AESGCM:
+        return AESGCM(self._derive(b"refusals"))
+
+    def _page_key(self, owner: Owner) -> AESGCM:
+        hashed = blake2b(owner_bytes(owner), key=self._pages, digest_size=32)
+        return AESGCM(hashed.digest())
+
+    def _derive(self, purpose: bytes) -> bytes:
+        return blake2b(self._secret, digest_size=32, person=b"aims." + purpose).digest()
+
+    @staticmethod
+    def _tag(key: bytes, name: bytes) -> str:
+        return blake2b(name, key=key, digest_size=16).hexdigest()
+
+
+def _seal(key: AESGCM, plain: bytes, place: bytes) -> bytes:
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + key.encrypt(nonce, plain, place)
+
+
+def _open(key: AESGCM, sealed: bytes, place: bytes) -> bytes:
+    if len(sealed) < _NONCE_BYTES + _TAG_BYTES:
+        raise Unopened
+    try:
+        return key.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], place)
+    except InvalidTag:
+        raise Unopened from None

@@ -1,0 +1,135 @@
+"""The circuit breakers of all endpoints of one far side, and of the way there."""
+
+import random as _random
+import time
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from itertools import count
+from typing import Final, Self
+
+from ..deadline import Clock
+from .callers import CallerKey
+from .circuit_breaker import CircuitBreaker, Permit, State
+
+__all__ = ["CallPermit", "EndpointBreakers"]
+
+_SEVERITY: Final = list(State)  # from closed to open
+
+
+class CallPermit:
+    """Leave to make one call, given back with what the call says; only once."""
+
+    __slots__ = ("_connection", "_endpoint")
+
+    def __init__(self, connection: Permit, endpoint: Permit) -> None:
+        self._connection = connection
+        self._endpoint = endpoint
+
+    def success(self) -> None:
+        """The endpoint answered as it should."""
+        self._connection.success()
+        self._endpoint.success()
+
+    def failure(self) -> None:
+        """The far side was reached, and the endpoint failed this caller."""
+        self._connection.success()
+        self._endpoint.failure()
+
+    def answered(self) -> None:
+        """The far side was reached; the endpoint's health is as unknown as before."""
+        self._connection.success()
+        self._endpoint.discard()
+
+    def unreachable(self) -> None:
+        """No connection could be made."""
+        self._connection.failure()
+        self._endpoint.discard()
+
+    def discard(self) -> None:
+        """The call says nothing."""
+        self._connection.discard()
+        self._endpoint.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_details: object) -> None:
+        self.discard()
+
+
+class EndpointBreakers:
+    """One :class:`CircuitBreaker` for each endpoint, and one for connections.
+
+    >>> breakers = EndpointBreakers(["login", "cards"])
+    >>> for student in (1, 2, 3):
+    ...     breakers.admit("cards", CallerKey.student(student)).failure()
+    >>> breakers.states()
+    {'login': 'closed', 'cards': 'open'}
+    >>> for _ in range(3):
+    ...     breakers.admit("login", CallerKey.address("192.0.2.7")).unreachable()
+    >>> breakers.states()
+    {'login': 'open', 'cards': 'open'}
+
+    An endpoint is open while its own breaker is, or that of the connections. The latter
+    opens when three connections in a row could not be made, for whomever: that is
+    nothing a caller could bring about. Any answer of any endpoint closes it.
+
+    Who subscribes is told an endpoint and its state at each change of either.
+    """
+
+    def __init__(
+        self,
+        endpoints: Collection[str],
+        *,
+        clock: Clock = time.monotonic,
+        random: Callable[[], float] = _random.random,
+    ) -> None:
+        self._subscribers: list[Callable[[str, State], object]] = []
+        self._connections = CircuitBreaker(
+            clock=clock, random=random, on_change=lambda _: self._tell(*self._breakers)
+        )
+        self._breakers: Mapping[str, CircuitBreaker] = {
+            endpoint: CircuitBreaker(
+                clock=clock,
+                random=random,
+                on_change=partial(self._endpoint_changed, endpoint),
+            )
+            for endpoint in endpoints
+        }
+        self._faults = count()
+
+    def subscribe(self, on_change: Callable[[str, State], object]) -> None:
+        """Tell ``on_change`` of every change from now on."""
+        self._subscribers.append(on_change)
+
+    @property
+    def worst(self) -> State:
+        """The worst of the endpoints' states."""
+        return max(map(self.state, self._breakers), key=_SEVERITY.index)
+
+    def state(self, endpoint: str) -> State:
+        """The worse of the endpoint's own state and the connections'."""
+        own, way = self._breakers[endpoint].state, self._connections.state
+        return max(own, way, key=_SEVERITY.index)
+
+    def states(self) -> dict[str, str]:
+        """Every endpoint's state, in words."""
+        return {endpoint: self.state(endpoint).value for endpoint in self._breakers}
+
+    def admit(self, endpoint: str, caller: CallerKey) -> CallPermit:
+        """Leave for one call, whose outcome must be told; or raise CircuitOpen."""
+        # Each failed connection is evidence of its own, whoever wanted it.
+        connection = self._connections.admit(CallerKey.student(next(self._faults)))
+        try:
+            return CallPermit(connection, self._breakers[endpoint].admit(caller))
+        except BaseException:
+            connection.discard()
+            raise
+
+    def _endpoint_changed(self, endpoint: str, _: State) -> None:
+        self._tell(endpoint)
+
+    def _tell(self, *endpoints: str) -> None:
+        for endpoint in endpoints:
+            for on_change in self._subscribers:
+                on_change(endpoint, self.state(endpoint))

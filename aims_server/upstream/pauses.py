@@ -1,0 +1,52 @@
+"""Owns the far side's wishes to be left alone for a while: whom they hold for."""
+
+import heapq
+import time
+
+from ..deadline import Clock
+from .callers import CallerKey
+
+__all__ = ["Pauses"]
+
+
+class Pauses:
+    """The pauses that one endpoint has asked for.
+
+    >>> pauses = Pauses(clock=lambda: 0.0)
+    >>> pauses.wish(CallerKey.student(1), 60.0)
+    >>> pauses.left(CallerKey.student(1)), pauses.left(CallerKey.student(2))
+    (60.0, 0.0)
+
+    A wish holds for the caller it was told. The endpoint itself pauses, for everybody,
+    while at least `callers` distinct callers have a pause of their own. At most `limit`
+    callers are remembered; those who were told first are forgotten first.
+    """
+
+    def __init__(
+        self, *, callers: int = 3, limit: int = 1024, clock: Clock = time.monotonic
+    ) -> None:
+        self._callers = callers
+        self._limit = limit
+        self._clock = clock
+        self._until: dict[CallerKey, float] = {}
+        self._all_until = 0.0
+
+    def wish(self, caller: CallerKey, seconds: float) -> None:
+        """Note that this caller was asked to stay away for so long; of several wishes
+        the longest counts.
+        """
+        now = self._clock()
+        until = max(self._until.pop(caller, 0.0), now + seconds)
+        if len(self._until) >= self._limit:
+            self._until = {who: end for who, end in self._until.items() if end > now}
+        while len(self._until) >= self._limit:
+            del self._until[next(iter(self._until))]
+        self._until[caller] = until
+        if len(self._until) >= self._callers:
+            longest = heapq.nlargest(self._callers, self._until.values())
+            self._all_until = max(self._all_until, longest[-1])
+
+    def left(self, caller: CallerKey) -> float:
+        """Seconds for which this caller should make no call; 0.0 if it may."""
+        until = max(self._until.get(caller, 0.0), self._all_until)
+        return max(0.0, until - self._clock())

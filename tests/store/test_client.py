@@ -1,0 +1,199 @@
+"""When the store is asked, and when it is left alone."""
+
+import asyncio
+
+import pytest
+
+from aims_server.store.client import StoreClient, StoreUnavailable
+from aims_server.store.connection import Refused, StoreError
+from tests.virtual_time import Clock, settle, virtual_loop
+
+from .conftest import Observer
+
+
+@pytest.fixture(name="clock")
+def _clock():
+    return Clock()
+
+
+@pytest.fixture
+def io_loop(clock):
+    """A loop whose time is the clock's."""
+    yield from virtual_loop(clock)
+
+
+class Far:
+    """The far side of a client: answers as it is told."""
+
+    def __init__(self):
+        self.calls = []
+        self.error = None
+        self.seconds = 0.0
+
+    async def call(self, *command, seconds):
+        """One call."""
+        self.calls.append(command[0])
+        await asyncio.sleep(min(self.seconds, seconds))
+        if self.seconds >= seconds:
+            raise StoreError("no answer in time")
+        if self.error is not None:
+            raise self.error
+        return b"OK"
+
+    async def close(self):
+        """Nothing is open."""
+
+
+class Held:
+    """What is to be told before the store is used again."""
+
+    def __init__(self):
+        self.told = 0
+        self.error = None
+
+    async def __call__(self):
+        """Tell it."""
+        if self.error is not None:
+            raise self.error
+        self.told += 1
+
+
+@pytest.fixture(name="far")
+def _far():
+    return Far()
+
+
+@pytest.fixture(name="held")
+def _held():
+    return Held()
+
+
+@pytest.fixture(name="observer")
+def _observer():
+    return Observer()
+
+
+@pytest.fixture(name="client")
+def _client(io_loop, clock, far, held, observer):
+    client = StoreClient(
+        far,
+        observer,
+        patience=0.25,
+        before_closing=held,
+        clock=clock,
+        random=lambda: 1.0,
+    )
+    yield client
+    io_loop.run_until_complete(client.close())
+
+
+async def fail(client, times):
+    """Make so many calls, none of which succeeds."""
+    for _ in range(times):
+        with pytest.raises(StoreUnavailable):
+            await client.call("GET")
+
+
+@pytest.mark.gen_test
+async def test_ten_failures_open_it(client, far, observer):
+    """Nine cost their callers something; after the tenth nobody asks any more."""
+    far.error = StoreError("ConnectionError")
+    await fail(client, 9)
+    assert client.state == "closed"
+    await fail(client, 1)
+    assert client.state == "open"
+    await fail(client, 5)
+    assert far.calls == ["GET"] * 10
+    assert observer.calls == ["error"] * 10
+
+
+@pytest.mark.gen_test
+async def test_fewer_failures_than_half_open_nothing(client, far):
+    """Eleven good calls of the last twenty keep it closed."""
+    for n in range(100):
+        far.error = StoreError("reset") if n % 20 < 9 else None
+        if far.error:
+            await fail(client, 1)
+        else:
+            assert await client.call("GET") == b"OK"
+    assert client.state == "closed"
+
+
+@pytest.mark.gen_test
+async def test_old_failures_count_no_more(client, clock, far):
+    """Failures of more than ten seconds ago open nothing."""
+    far.error = StoreError("reset")
+    await fail(client, 9)
+    clock.now += 11
+    await fail(client, 9)
+    assert client.state == "closed"
+
+
+@pytest.mark.gen_test
+async def test_a_slow_store_costs_the_patience(client, clock, far, observer):
+    """Each call waits a quarter of a second, ten of them, then none."""
+    far.seconds = 30.0
+    began = clock.now
+    await fail(client, 30)
+    assert clock.now - began == pytest.approx(2.5)
+    assert observer.calls == ["timeout"] * 10
+
+
+@pytest.mark.gen_test
+async def test_a_store_that_says_no_is_well(client, far, observer):
+    """A refused command is its caller's misfortune and opens nothing."""
+    far.error = Refused("OOM")
+    await fail(client, 30)
+    assert client.state == "closed"
+    assert observer.calls == ["refused"] * 30
+
+
+@pytest.mark.gen_test
+async def test_it_comes_back_by_a_ping(client, far, held, observer):
+    """After a second a ping is sent, then what was held back, then it is used again."""
+    client.open("test")
+    await asyncio.sleep(0.9)
+    assert far.calls == []
+    await asyncio.sleep(0.2)
+    assert (far.calls, held.told, client.state) == (["PING"], 1, "closed")
+    assert observer.states == ["open", "half-open", "closed"]
+    assert await client.call("GET") == b"OK"
+
+
+@pytest.mark.gen_test
+async def test_pings_come_ever_more_seldom(client, clock, far):
+    """After 1, 2, 4, 8 and then every 10 seconds."""
+    far.error = StoreError("ConnectionError")
+    client.open("test")
+    began, seen = clock.now, []
+    while clock.now - began < 40:
+        before = len(far.calls)
+        await asyncio.sleep(0.5)
+        if len(far.calls) > before:
+            seen.append(round(clock.now - began))
+    assert seen == [1, 3, 7, 15, 25, 35]
+
+
+@pytest.mark.gen_test
+async def test_it_stays_open_until_everything_is_told(client, held):
+    """A ping alone lets nobody in."""
+    held.error = StoreUnavailable()
+    client.open("test")
+    await asyncio.sleep(5)
+    assert client.state == "open"
+    held.error = None
+    await asyncio.sleep(5)
+    assert (client.state, held.told) == ("closed", 1)
+
+
+@pytest.mark.gen_test
+async def test_calls_from_before_it_opened_say_nothing(client, far):
+    """What was under way when it opened cannot open it again when it is back."""
+    far.seconds = 30.0
+    calls = [asyncio.create_task(client.call("GET")) for _ in range(20)]
+    await settle()
+    client.open("test")
+    await asyncio.gather(*calls, return_exceptions=True)
+    far.seconds = 0.0
+    await asyncio.sleep(1.5)
+    assert client.state == "closed"

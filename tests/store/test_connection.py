@@ -1,0 +1,173 @@
+"""One connection for all callers: no answer reaches anybody but its own caller."""
+
+import asyncio
+import contextlib
+import random
+
+import pytest
+
+from aims_server.store.connection import Connection, Refused, StoreError, open_client
+from aims_server.store_url import StoreAddress
+
+pytestmark = pytest.mark.gen_test
+
+
+@contextlib.asynccontextmanager
+async def connected(url, **options):
+    """A connection to this server."""
+    connection = Connection(open_client(StoreAddress.parse(url), **options))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def speaking(talk, directory):
+    """A server that answers each connection as `talk` does."""
+    path = directory / "odd.sock"
+    server = await asyncio.start_unix_server(talk, path)
+    try:
+        yield f"unix://{path}"
+    finally:
+        server.close()
+
+
+async def test_an_answer_comes_back(server):
+    """A command and its answer, bytes as they are."""
+    async with connected(server.url) as connection:
+        assert await connection.call("SET", "k", b"\x00\xff", seconds=2)
+        assert await connection.call("GET", "k", seconds=2) == b"\x00\xff"
+
+
+async def test_calls_of_one_turn_go_together(server):
+    """Twenty callers share one connection and each has its own answer."""
+    async with connected(server.url) as connection:
+        calls = [connection.call("ECHO", str(n), seconds=2) for n in range(20)]
+        assert await asyncio.gather(*calls) == [b"%d" % n for n in range(20)]
+        calls = [connection.call("CLIENT", "ID", seconds=2) for _ in range(20)]
+        assert len(set(await asyncio.gather(*calls))) == 1
+
+
+async def test_a_refusal_is_its_callers_alone(server):
+    """An error of one command leaves the others of its turn alone."""
+    async with connected(server.url) as connection:
+        calls = [
+            connection.call("ECHO", "a", seconds=2),
+            connection.call("HGET", "k", seconds=2),
+            connection.call("ECHO", "b", seconds=2),
+        ]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert [answers[0], answers[2]] == [b"a", b"b"]
+        assert isinstance(answers[1], Refused)
+
+
+async def test_cancelled_callers_mix_up_nothing(server):
+    """Of a thousand callers, half of whom leave at random moments, each who stays has
+    its own answer.
+    """
+    chance = random.Random(1)
+    async with connected(server.url) as connection:
+
+        async def ask(n):
+            assert await connection.call("ECHO", str(n), seconds=2) == b"%d" % n
+
+        tasks = []
+        for n in range(1000):
+            tasks.append(asyncio.create_task(ask(n)))
+            if chance.random() < 0.5:
+                asyncio.get_running_loop().call_later(
+                    chance.random() * 0.003, tasks[-1].cancel
+                )
+            if n % 20 == 0:
+                await asyncio.sleep(0)
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(
+            answer is None or isinstance(answer, asyncio.CancelledError)
+            for answer in ended
+        )
+        assert await connection.call("ECHO", "last", seconds=2) == b"last"
+
+
+async def test_nobody_there(tmp_path):
+    """Without a server a call fails at once."""
+    async with connected(f"unix://{tmp_path}/none.sock") as connection:
+        with pytest.raises(StoreError):
+            await connection.call("PING", seconds=2)
+
+
+async def test_a_caller_waits_no_longer_than_it_will(tmp_path):
+    """A server that says nothing costs a caller its own patience, and its late answer
+    reaches nobody else.
+    """
+    late = asyncio.Event()
+
+    async def talk(reader, writer):
+        while command := await reader.read(1 << 16):
+            if b"first" in command:
+                await late.wait()
+                writer.write(b"$5\r\nfirst\r\n")
+            else:
+                writer.write(b"$6\r\nsecond\r\n")
+        writer.close()
+
+    async with speaking(talk, tmp_path) as url, connected(url) as connection:
+        with pytest.raises(StoreError, match="in time"):
+            await connection.call("ECHO", "first", seconds=0.01)
+        second = asyncio.create_task(connection.call("ECHO", "second", seconds=5))
+        await asyncio.sleep(0)
+        late.set()
+        assert await second == b"second"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"garbage\r\n",
+        b"$1000000000\r\nhalf",
+        b"$5\r\nhel",
+        b"*3\r\n:1\r\n",
+        b"$-7\r\n\r\n",
+        b":not a number\r\n",
+        b"$5\r\nhelloXX",
+        b"",
+    ],
+)
+async def test_what_is_no_answer_closes_the_connection(tmp_path, answer):
+    """Garbage, half an answer or none: an error for its caller, and the next call is
+    made on another connection.
+    """
+    connections = []
+
+    async def talk(reader, writer):
+        connections.append(writer)
+        await reader.read(1 << 16)
+        if len(connections) == 1:
+            writer.write(answer)
+            writer.write_eof()
+        else:
+            writer.write(b"$4\r\nwell\r\n")
+        await reader.read(1 << 16)
+        writer.close()
+
+    async with speaking(talk, tmp_path) as url, connected(url) as connection:
+        with contextlib.suppress(StoreError):
+            assert await connection.call("ECHO", "x", seconds=2) != b"well"
+        assert await connection.call("ECHO", "well", seconds=2) == b"well"
+        assert len(connections) == 2
+
+
+async def test_closing_leaves_nobody_waiting(tmp_path):
+    """Callers of a connection that is closed get an error."""
+
+    async def talk(reader, writer):
+        await reader.read()
+        writer.close()
+
+    async with speaking(talk, tmp_path) as url:
+        connection = Connection(open_client(StoreAddress.parse(url)))
+        call = asyncio.create_task(connection.call("PING", seconds=5))
+        await asyncio.sleep(0.01)
+        await connection.close()
+        with pytest.raises(StoreError):
+            await call

@@ -1,0 +1,183 @@
+"""A refusal on one machine voids everything of that owner on all, whatever is cut."""
+
+import asyncio
+
+import pytest
+
+from aims_server.cache import Found
+from aims_server.store.invalidation import SharedCursor
+
+from ..children import exit_status, fork
+from .conftest import Machine
+from .test_pages import ANN, BEN, keep, page, take
+
+pytestmark = pytest.mark.gen_test
+
+
+async def until(condition):
+    """Wait for what must come; the test's own time-out ends a vain wait."""
+    while not condition():  # noqa: ASYNC110 - the other machine has no event to set
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture(name="first")
+def _first(make_machine):
+    return make_machine(follow=True)
+
+
+@pytest.fixture(name="second")
+def _second(make_machine):
+    return make_machine(follow=True)
+
+
+async def known(*machines):
+    """Wait until these follow the stream."""
+    await until(lambda: all(machine.shared.known for machine in machines))
+
+
+async def test_a_refusal_crosses(first, second):
+    """Pages and leases of the owner are gone from the store, and its epoch is another
+    on both machines; another student notices nothing.
+    """
+    await known(first, second)
+    await keep(first, page(), b"a", ANN)
+    await keep(first, page(), b"b", BEN)
+    filling = await take(second, b"a2", ANN)
+    epochs = first.epochs.of(ANN), second.epochs.of(ANN), second.epochs.of(BEN)
+    first.invalidations.add(ANN)
+    assert first.epochs.of(ANN) != epochs[0]
+    await until(lambda: second.epochs.of(ANN) != epochs[1])
+    assert not await second.pages.put(filling.lease, page())
+    assert (await take(second, b"a", ANN)).found is Found.NONE
+    assert (await take(second, b"b", BEN)).found is Found.KEPT
+    assert second.epochs.of(BEN) == epochs[2]
+    assert (first.observer.drops, second.observer.drops) == (["here"], ["elsewhere"])
+
+
+async def test_its_own_refusal_does_not_come_back(first, second):
+    """What is begun after the refusal is not voided by the news of it."""
+    await known(first, second)
+    first.invalidations.add(ANN)
+    await until(lambda: second.observer.drops)
+    after = first.epochs.of(ANN)
+    second.invalidations.add(BEN)
+    await until(lambda: "elsewhere" in first.observer.drops)
+    assert first.epochs.of(ANN) == after
+    assert first.observer.drops == ["here", "elsewhere"]
+
+
+async def test_nothing_is_lost_while_connections_are_cut(first, second, server):
+    """Sixty refusals, with every connection killed again and again: all arrive."""
+    await known(first, second)
+    for n in range(60):
+        first.invalidations.add(1000 + n)
+        if n % 20 == 10:
+            server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await asyncio.sleep(0.002)
+    await until(lambda: all(second.epochs.of(1000 + n) for n in range(60)))
+
+
+async def test_an_emptied_store_is_followed_anew(first, second, server):
+    """After FLUSHALL, and behind a server whose clock was ahead, news still arrive."""
+    await known(first, second)
+    server.ask("XADD", "aims1:drops", "99999999999999-1", "o", "from the future")
+    await until(lambda: second.observer.unopened and first.observer.unopened)
+    server.ask("FLUSHALL")
+    server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    before = second.epochs.of(ANN)
+    first.invalidations.add(ANN)
+    await until(lambda: second.epochs.of(ANN) != before)
+
+
+@pytest.fixture(name="colleague")
+def _colleague(make_machine, first):
+    """Another worker of the first machine."""
+    return make_machine(beside=first)
+
+
+async def test_nothing_of_an_owner_is_taken_before_the_store_is_told(
+    first, colleague, second
+):
+    """While the store does not know of a refusal, no worker of this machine takes
+    anything of that student from it; it is told before it is used again.
+    """
+    await known(first, second)
+    await keep(second, page(), b"a", ANN)
+    await keep(second, page(), b"b", BEN)
+    before = second.epochs.of(ANN)
+    first.client.open("test")
+    first.invalidations.add(ANN)
+    assert (await take(colleague, b"a", ANN)).found is Found.NONE
+    assert (await take(colleague, b"b", BEN)).found is Found.KEPT
+    await until(lambda: first.client.state == "closed")
+    await until(lambda: second.epochs.of(ANN) != before)
+    assert first.observer.waiting == 0
+    taken = await take(colleague, b"a", ANN)
+    assert taken.page is None
+    assert taken.lease is not None
+
+
+@pytest.fixture(name="alone")
+def _alone(make_machine, tmp_path):
+    """A machine that cannot reach the store."""
+    return make_machine(f"unix://{tmp_path}/none.sock", follow=True)
+
+
+async def test_a_failed_telling_closes_the_store(alone):
+    """When a refusal cannot be told, the store is left alone until it has been."""
+    alone.invalidations.add(ANN)
+    await until(lambda: alone.client.state != "closed")
+    assert alone.observer.waiting == 1
+
+
+async def test_before_the_stream_is_found_nothing_is_taken(second, server):
+    """A machine that does not hear of refusals yet serves nothing from the store."""
+    await known(second)
+    await keep(second, page())
+    deaf = Machine(server.url)
+    assert (await take(deaf)).found is Found.NONE
+    deaf.follow()
+    await known(deaf)
+    assert (await take(deaf)).found is Found.KEPT
+    await deaf.close()
+
+
+async def test_refusals_from_before_the_start_void_nothing(first, server):
+    """A machine that starts has nothing to lose, and reads no old news."""
+    sealed = first.secrets.seal_owner(b"12345678", ANN)
+    server.ask("XADD", "aims1:drops", "*", "o", sealed)
+    later = Machine(server.url)
+    later.follow()
+    await known(later)
+    first.invalidations.add(BEN)
+    await until(lambda: later.epochs.of(BEN))
+    assert not later.epochs.of(ANN)
+    await later.close()
+
+
+async def test_pending_refusals_are_bounded(first):
+    """Ten thousand wait; the oldest gives way to one more."""
+    first.client.open("test")
+    for n in range(10_001):
+        first.invalidations.add(n)
+    assert first.observer.waiting <= 10_000
+
+
+def test_one_worker_of_a_machine_applies_an_entry():
+    """What one worker has applied the others pass over, in their own processes."""
+    cursor = SharedCursor()
+    cursor.begin_at((5, 0))
+    applied = []
+    cursor.advance((5, 1), lambda: applied.append(1))
+
+    def other():
+        cursor.advance((5, 1), lambda: applied.append(2))
+        cursor.advance((6, 0), lambda: applied.append(3))
+        assert applied == [1, 3]
+
+    assert exit_status(fork(other)) == 0
+    assert cursor.position == (6, 0)
+    cursor.begin_at((7, 0))
+    assert cursor.position == (6, 0)
+    cursor.begin_at((2, 9))
+    assert cursor.position == (0, 0)

@@ -1,0 +1,290 @@
+"""Pages and leases in a real store, between machines that share nothing else."""
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aims_server.cache import Found, Page, Want
+from aims_server.store.sealing import Secrets, Unopened
+
+ANN, BEN = 5900001, 5900002
+
+pytestmark = pytest.mark.gen_test
+
+
+def page(body=b"page", *, age=0.0, fresh=300.0, servable=2100.0):
+    """A page made so many seconds ago."""
+    made = time.monotonic() - age
+    return Page(body, made, made + fresh, made + servable)
+
+
+async def take(machine, key=b"k", owner=ANN, want=None, *, seconds=5.0):
+    """A look-up with a lease of five seconds."""
+    return await machine.pages.take(key, owner, want or Want(), seconds=seconds)
+
+
+async def keep(machine, kept, key=b"k", owner=ANN):
+    """Fill a key that nobody is filling."""
+    taken = await take(machine, key, owner, Want(max_age=-1))
+    assert taken.found is Found.NONE
+    return await machine.pages.put(taken.lease, kept)
+
+
+@pytest.fixture(name="first")
+def _first(make_machine):
+    return make_machine()
+
+
+@pytest.fixture(name="second")
+def _second(make_machine):
+    return make_machine()
+
+
+async def test_a_page_crosses_machines_whole(first, second):
+    """What one machine put the other finds, with its times to the millisecond."""
+    kept = page(bytes(range(256)) * 30, age=40)
+    assert await keep(first, kept)
+    taken = await take(second)
+    assert taken.found is Found.KEPT
+    assert taken.page.body == kept.body
+    assert taken.page[1:] == pytest.approx(kept[1:], abs=0.25)
+    assert taken.page.fresh_until <= kept.fresh_until + 0.002  # never too long
+    assert (await take(second, b"other")).found is Found.NONE
+
+
+@pytest.mark.parametrize(
+    ("age", "want", "found"),
+    [
+        (5, Want(max_age=30), Found.KEPT),
+        (40, Want(max_age=30), Found.NONE),
+        (299, Want(old_ok=False), Found.KEPT),
+        (301, Want(), Found.OLD),
+        (301, Want(max_age=400), Found.OLD),
+        (301, Want(old_ok=False), Found.NONE),
+    ],
+)
+async def test_what_will_do(first, second, age, want, found):
+    """The wanted age and whether an old page will do decide; what won't do is shown."""
+    await keep(first, page(age=age))
+    taken = await take(second, want=want)
+    assert (taken.found, taken.page.body) == (found, b"page")
+
+
+async def test_one_machine_at_a_time_holds_the_lease(first, second):
+    """The second is told that the key is busy, until the page is there."""
+    taken = await take(first)
+    assert taken.lease is not None
+    assert (await take(second)).found is Found.BUSY
+    assert (await take(second, b"other")).found is Found.NONE
+    assert await first.pages.put(taken.lease, page())
+    assert (await take(second)).found is Found.KEPT
+
+
+async def test_a_released_lease_is_free(first, second):
+    """Who gives up lets the next one try at once, and puts nothing afterwards."""
+    taken = await take(first)
+    await first.pages.release(taken.lease)
+    assert (await take(second)).found is Found.NONE
+    assert not await first.pages.put(taken.lease, page())
+
+
+async def test_a_lease_ends(first, second):
+    """Past its end another has it; the first neither puts nor releases then."""
+    taken = await take(first, seconds=0.001)
+    while (later := await take(second)).found is Found.BUSY:
+        pass
+    assert later.found is Found.NONE
+    assert not await first.pages.put(taken.lease, page())
+    await first.pages.release(taken.lease)
+    assert (await take(first)).found is Found.BUSY
+    assert await second.pages.put(later.lease, page())
+
+
+async def test_an_owner_is_one_key_that_ends(first, server):
+    """All pages and leases of a student are one key, which goes by itself."""
+    await keep(first, page(), b"a")
+    await keep(first, page(servable=4000), b"b")
+    await take(first, b"c")
+    keys = server.ask("KEYS", "aims1:*")
+    assert keys.startswith(b"*1\r\n")
+    ttl = int(server.ask("PTTL", keys.split(b"\r\n")[2])[1:])
+    assert 3_990_000 < ttl <= 4_000_000
+
+
+async def test_a_lease_alone_ends_too(first, server):
+    """A machine that dies while it fills leaves nothing behind."""
+    await take(first, seconds=2.5)
+    key = server.ask("KEYS", "aims1:*").split(b"\r\n")[2]
+    assert 2000 < int(server.ask("PTTL", key)[1:]) <= 2500
+
+
+async def test_the_store_reads_nothing(first, server):
+    """Neither keys nor values hold a name, a number or a word of the page."""
+    await keep(first, page(b'{"studentId":5900001,"name":"Ann Nobody"}'), b"token/quiz")
+    key = server.ask("KEYS", "*").split(b"\r\n")[2]
+    seen = key + server.ask("HGETALL", key)
+    for secret in (b"5900001", b"Nobody", b"quiz", b"token", b"studentId"):
+        assert secret not in seen
+
+
+def hash_of(server):
+    """The only key, its only field and the value of that."""
+    key = server.ask("KEYS", "aims1:*").split(b"\r\n")[2]
+    field = server.ask("HKEYS", key).split(b"\r\n")[2]
+    answer = server.ask("HGET", key, field)
+    return key, field, answer.split(b"\r\n", 1)[1][:-2]
+
+
+async def test_a_page_moved_to_another_student_does_not_open(first, second, server):
+    """What the operator copies to somebody else's key is a miss that is counted."""
+    await keep(first, page(), b"k", ANN)
+    _, field, value = hash_of(server)
+    server.ask("HSET", f"aims1:{{{first.secrets.owner_tag(BEN)}}}", field, value)
+    taken = await take(second, b"k", BEN)
+    assert (taken.found, taken.page, taken.lease) == (Found.NONE, None, None)
+    assert second.observer.unopened == 1
+    assert (await take(second, b"k", ANN)).found is Found.KEPT
+
+
+async def test_a_page_moved_to_another_resource_does_not_open(first, second, server):
+    """The same between two pages of one student."""
+    await keep(first, page(), b"k", ANN)
+    key, _, value = hash_of(server)
+    server.ask("HSET", key, "p" + second.secrets.page_tag(b"k2"), value)
+    assert (await take(second, b"k2")).page is None
+    assert second.observer.unopened == 1
+
+
+async def test_a_prolonged_page_does_not_open(first, second, server):
+    """Times that the operator has changed are found out."""
+    await keep(first, page(), b"k", ANN)
+    key, field, value = hash_of(server)
+    made, _, servable, rest = value.split(b" ", 3)
+    longer = b"%d" % (int(servable) + 10_000)
+    server.ask("HSET", key, field, b" ".join([made, longer, longer, rest]))
+    assert (await take(second)).page is None
+    assert second.observer.unopened == 1
+
+
+async def test_a_store_with_its_clock_set_back_prolongs_nothing(first, second):
+    """Past its end by our own clock a page does not open, whatever the store says."""
+    await keep(first, page(servable=400))
+    second.ahead = 459
+    assert (await take(second)).found is Found.KEPT
+    second.ahead = 461
+    assert (await take(second)).page is None
+    assert second.observer.unopened == 1
+
+
+@pytest.fixture(name="other")
+def _other(make_machine):
+    return make_machine(secret=b"another secret of 32 bytes......")
+
+
+async def test_another_secret_sees_nothing(first, other):
+    """After a change of the secret old pages are not found; they end by themselves."""
+    await keep(first, page())
+    assert (await take(other)).found is Found.NONE
+    assert other.observer.unopened == 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"nonsense",
+        b"1 2 3",
+        b"1 2 99999999999999 ",
+        b"1 2 99999999999999 short",
+        b"x y z " + bytes(40),
+        b"1 99999999999999 99999999999999 " + bytes(60),
+    ],
+)
+async def test_what_is_no_page_is_a_miss(first, server, value):
+    """Whatever stands where a page should, it is not served, and costs no error."""
+    await keep(first, page())
+    key, field, _ = hash_of(server)
+    server.ask("HSET", key, field, value)
+    taken = await take(first)
+    assert (taken.found, taken.page) == (Found.NONE, None)
+
+
+async def test_what_is_no_hash_is_a_miss(first, server):
+    """A key of another type refuses every script; each asker goes on alone."""
+    server.ask("SET", f"aims1:{{{first.secrets.owner_tag(ANN)}}}", "text")
+    taken = await take(first)
+    assert (taken.found, taken.lease) == (Found.NONE, None)
+    assert first.observer.calls == ["refused"]
+
+
+async def test_a_full_store_still_gives_what_it_has(first, second, server):
+    """With noeviction and no memory left, pages are read and none is kept; nobody
+    hears an error.
+    """
+    await keep(first, page())
+    server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    try:
+        assert (await take(second)).found is Found.KEPT
+        taken = await take(second, b"other")
+        assert (taken.found, taken.lease) == (Found.NONE, None)
+        assert second.client.state == "closed"
+    finally:
+        server.ask("CONFIG", "SET", "maxmemory", "0")
+
+
+async def test_too_large_a_page_is_not_kept(first, second):
+    """It would hold up the connection for all others; its lease ends with it."""
+    assert not await keep(first, page(bytes(2_000_000)))
+    assert (await take(second)).found is Found.NONE
+
+
+async def test_a_page_begun_before_a_refusal_is_not_put(first, second):
+    """In a new epoch of the owner the lease is worth nothing."""
+    taken = await take(first)
+    first.epochs.advance(ANN)
+    assert not await first.pages.put(taken.lease, page())
+    assert (await take(second)).found is Found.BUSY
+
+
+def test_the_secret_must_be_long():
+    """Less than 32 bytes can be guessed."""
+    with pytest.raises(ValueError, match="32 bytes"):
+        Secrets(bytes(31))
+
+
+SECRETS = Secrets(bytes(range(32)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    owner=st.one_of(st.integers(1, 2**62), st.binary(min_size=32, max_size=32)),
+    body=st.binary(max_size=200),
+    at=st.integers(0, 10_000),
+    change=st.integers(1, 255),
+)
+def test_one_altered_byte_opens_nothing(owner, body, at, change):
+    """A sealed page opens whole for its owner; with one byte changed it does not."""
+    sealed = SECRETS.seal_page(owner, b"place", body)
+    assert SECRETS.open_page(owner, b"place", sealed) == body
+    broken = bytearray(sealed)
+    broken[at % len(sealed)] ^= change
+    for wrong in (
+        lambda: SECRETS.open_page(owner, b"place", bytes(broken)),
+        lambda: SECRETS.open_page(owner, b"places", sealed),
+        lambda: SECRETS.open_page(7, b"place", sealed),
+        lambda: SECRETS.open_page(owner, b"place", sealed[: at % len(sealed)]),
+    ):
+        with pytest.raises(Unopened):
+            wrong()
+
+
+@given(owner=st.one_of(st.integers(1, 2**62), st.binary(min_size=32, max_size=32)))
+def test_an_owner_comes_back(owner):
+    """Sealed for the other machines, an owner opens as what it was, with its sender."""
+    sealed = SECRETS.seal_owner(b"sender..", owner)
+    assert SECRETS.open_owner(sealed) == (b"sender..", owner)
+    with pytest.raises(Unopened):
+        SECRETS.open_owner(sealed[:-1])
