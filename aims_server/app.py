@@ -29,6 +29,7 @@ from .handlers import (
     FastPath,
     HandlerContext,
     Lifecycle,
+    Rejections,
     api,
     demo,
     docs,
@@ -80,6 +81,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
     front: FramingGuard
     lane: FastPath
+    rejections: Rejections
     lifecycle: Lifecycle
     metrics: Metrics
     store: MemoryStore[Any]
@@ -144,7 +146,7 @@ def build(
         ResiliencePolicy(slots, breakers, RetryBudget(), metrics, random=random.random),
         settings.external_api_base,
         settings.external_api_origin,
-        Oddities(metrics, clock),
+        Oddities(metrics, events),
         FailureLog(settings.external_api_base, events, clock=clock),
     )
     store: MemoryStore[Any] = MemoryStore(
@@ -189,6 +191,7 @@ def build(
     return Worker(
         front=FramingGuard(make_application(context, settings, transport)),
         lane=FastPath(context),
+        rejections=Rejections(context),
         lifecycle=context.lifecycle,
         metrics=metrics,
         store=store,

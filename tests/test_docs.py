@@ -128,6 +128,20 @@ def test_each_promise_names_its_proof():
         assert re.search(r"/?test_\w+\.py|no test", proof), promise
 
 
+def test_each_test_that_proves_a_promise_exists():
+    """Under its file stands a function of that name, its blanks underlined."""
+    text = (DOCS / "reliability.rst").read_text("utf-8")
+    proofs = re.findall(
+        r"^   - ``(\S+\.py)``:((?:\s+\*[^*]+\*;?)+)", text, re.MULTILINE
+    )
+    assert len(proofs) > 100
+    for file, names in proofs:
+        tests = (ROOT / "tests" / file).read_text("utf-8")
+        for name in re.findall(r"\*([^*]+)\*", names):
+            function = f"test_{'_'.join(name.split())}"
+            assert f"def {function}(" in tests, (file, name)
+
+
 def test_the_contract_has_every_error():
     """Section 2.4 lists the statuses and codes of the tree of errors, and no other."""
     listed = re.findall(r"^   \* - (\d+)\n     - ``(\w+)``", CONTRACT, re.MULTILINE)

@@ -98,26 +98,30 @@ class BaseHandler(RequestHandler):
             self.quota.check()
         headers = self.request.headers
         check_body(self.request.body, headers.get("Content-Encoding"))
+        if self.request.method == "OPTIONS":
+            return  # on every path, so that a browser may read the 404 too
         if self.endpoint is NOT_FOUND:
             raise NotFound
-        if self.request.method not in self.allowed:
-            raise MethodNotAllowed(self.allowed)
-
-    @property
-    def allowed(self) -> tuple[str, ...]:
-        """The methods of ``Allow``."""
-        return (*self.endpoint.methods, "OPTIONS")
+        if self.request.method not in self.endpoint.allowed:
+            raise MethodNotAllowed(self.endpoint.allowed)
 
     def set_default_headers(self) -> None:
         """Name no server; ``finish`` adds the others, whatever happens in between."""
         self.clear_header("Server")
 
+    async def head(self) -> None:
+        """Answer as to a GET; Tornado leaves the body out."""
+        answered = self.get()
+        if answered is not None:
+            await answered
+
     def options(self) -> None:
-        """Answer a CORS preflight; a stranger's gets no permission."""
+        """Answer a CORS preflight; an unlisted origin's gets no permission."""
         origin = self.request.headers.get("Origin")
-        for name, value in self.context.cors.preflight(origin, self.endpoint.methods):
+        allowed = self.endpoint.allowed
+        for name, value in self.context.cors.preflight(origin, allowed):
             self.set_header(name, value)
-        self.set_header("Allow", ", ".join(self.allowed))
+        self.set_header("Allow", ", ".join(allowed))
         self.clear_header("Content-Type")
         self.set_status(204)
 
@@ -247,7 +251,7 @@ class BaseHandler(RequestHandler):
             return fault
         if isinstance(fault, HTTPError):
             if fault.status_code == 405:
-                return MethodNotAllowed(self.allowed)
+                return MethodNotAllowed(self.endpoint.allowed)
             if fault.status_code == 404:
                 return NotFound()
             if fault.status_code < 500:

@@ -106,6 +106,7 @@ async def _serve(
     places = max_connections(spec.calls)
     listener = Listener(
         worker.front,
+        on_rejected=worker.rejections.record,
         fast_path=worker.lane,
         connection_count=machine.connections.of(spec.number),
         max_connections=places,

@@ -24,6 +24,7 @@ from .oddities import Note, Oddities
 from .oddities import ignore as ignore_oddity
 from .resilience import ResiliencePolicy
 from .retry import RetryBudget
+from .schedule import Schedule, ScheduleRow, Slot
 from .serial_executor import SerialExecutor
 from .transport import Transport
 
@@ -45,7 +46,10 @@ __all__ = [
     "Quizzes",
     "ResiliencePolicy",
     "RetryBudget",
+    "Schedule",
+    "ScheduleRow",
     "SerialExecutor",
+    "Slot",
     "Transport",
     "UpstreamClient",
     "exact",

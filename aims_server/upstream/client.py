@@ -10,6 +10,8 @@ import msgspec
 
 from ..deadline import Deadline
 from ..errors import (
+    FailureCause,
+    RateLimited,
     TokenRefused,
     UpstreamBusy,
     UpstreamError,
@@ -25,6 +27,7 @@ from .failure_log import FailureLog
 from .oddities import Note, Oddities
 from .recovery_probe import RecoveryProbe
 from .resilience import ResiliencePolicy
+from .schedule import Schedule, decode_schedule
 from .serial_executor import SerialExecutor
 from .transport import Reply, Transport
 
@@ -35,6 +38,7 @@ _PATHS: Final = {
     "course_files": "/custom/getCFMappedWithStudentID",
     "cards": "/cards",
     "quizzes": "/custom/myEvaluatedQuizzes",
+    "timetable": "/custom/getMyScheduleStudent",
 }
 ENDPOINTS: Final = tuple(_PATHS)
 _PROBE_SECONDS: Final = 10.0
@@ -197,6 +201,14 @@ class UpstreamClient:
             "quizzes", "", token, caller, models.decode_quizzes, deadline
         )
 
+    async def schedule(
+        self, token: str, caller: CallerKey, deadline: Deadline
+    ) -> Schedule:
+        """GET /custom/getMyScheduleStudent: the platform's current month."""
+        return await self._get(
+            "timetable", "", token, caller, decode_schedule, deadline
+        )
+
     async def _ask_without_token(self, endpoint: str) -> None:
         """GET an endpoint as nobody; any answer but a fault of the platform will do."""
         reply = await self._transport.fetch(
@@ -252,17 +264,24 @@ def _checked_body(reply: Reply) -> bytes:
         raise UpstreamRejected
     if messages.leads_to_login(reply.location):
         raise TokenRefused
-    raise UpstreamError  # a redirect, or something that is no final status
+    # A redirect, or something that is no final status.
+    raise _with_status(UpstreamError(), reply)
 
 
 def _check_health(reply: Reply) -> None:
     """Raise for statuses that speak of the platform rather than of the request."""
     if reply.status == 429:
-        raise UpstreamUnavailable(retry_after=_pause(reply) or _DEFAULT_PAUSE)
+        pause = _pause(reply) or _DEFAULT_PAUSE
+        raise _with_status(UpstreamUnavailable(retry_after=pause), reply)
     if reply.status == 503:
-        raise UpstreamBusy(retry_after=_pause(reply))
+        raise _with_status(UpstreamBusy(retry_after=_pause(reply)), reply)
     if reply.status >= 500:
-        raise UpstreamFault
+        raise _with_status(UpstreamFault(), reply)
+
+
+def _with_status(error: UpstreamError, reply: Reply) -> UpstreamError:
+    error.cause = FailureCause(f"status_{reply.status}")
+    return error
 
 
 def _pause(reply: Reply) -> float | None:
@@ -270,11 +289,20 @@ def _pause(reply: Reply) -> float | None:
     return None if seconds is None else min(seconds, _LONGEST_PAUSE)
 
 
-def _login_answer(reply: Reply) -> LoginAnswer:
+def _check_login_health(reply: Reply) -> None:
+    """The like for logins: a 429 is about the account, so that others of the same
+    address may go on, and a 500 may be a refusal.
+    """
+    if reply.status == 429:
+        raise RateLimited("platform", _pause(reply) or _DEFAULT_PAUSE)
     if reply.status != 500:
         _check_health(reply)
+
+
+def _login_answer(reply: Reply) -> LoginAnswer:
+    _check_login_health(reply)
     if reply.status // 100 not in (2, 4, 5):
-        raise UpstreamError
+        raise _with_status(UpstreamError(), reply)
     try:
         said = models.read_login(reply.body)
     except models.BadShape as fault:
@@ -284,7 +312,7 @@ def _login_answer(reply: Reply) -> LoginAnswer:
     if reply.status >= 500:
         # The company's own app takes any 200 to 500 for an answer with a message.
         if not said.refuses:
-            raise UpstreamFault
+            raise _with_status(UpstreamFault(), reply)
         return LoginAnswer(401, reply.body, None, *whose)
     if reply.status >= 400:
         return LoginAnswer(reply.status, reply.body, None, *whose)

@@ -163,11 +163,11 @@ async def test_unknown_paths(front, path):
     ("method", "path", "allow"),
     [
         ("GET", "/api/login", "POST, OPTIONS"),
-        ("DELETE", "/api/quiz", "GET, OPTIONS"),
-        ("POST", "/api/all-attendance", "GET, OPTIONS"),
-        ("PUT", "/api/attendance", "GET, POST, OPTIONS"),
+        ("DELETE", "/api/quiz", "GET, HEAD, OPTIONS"),
+        ("POST", "/api/all-attendance", "GET, HEAD, OPTIONS"),
+        ("PUT", "/api/attendance", "GET, HEAD, POST, OPTIONS"),
         ("POST", "/health", "GET, HEAD, OPTIONS"),
-        ("BREW", "/api/quiz", "GET, OPTIONS"),
+        ("BREW", "/api/quiz", "GET, HEAD, OPTIONS"),
     ],
 )
 async def test_wrong_methods(front, method, path, allow):

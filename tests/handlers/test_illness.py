@@ -58,12 +58,9 @@ class TestFailing:
         assert int(answers[-1].headers["Retry-After"]) >= 1
         health = json.loads((await front.ask("/health")).body)
         assert health["upstream"]["state"] == "open"
-        assert health["upstream"]["endpoints"] == {
-            "login": "closed",
-            "course_files": "open",
-            "cards": "closed",
-            "quizzes": "closed",
-        }
+        states = health["upstream"]["endpoints"]
+        assert [name for name in states if states[name] != "closed"] == ["course_files"]
+        assert states["course_files"] == "open"
         other = await front.ask("/api/quiz", college.token(college.student(30)))
         assert other.code == 200
 
