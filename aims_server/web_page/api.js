@@ -68,12 +68,11 @@ export async function calendarFile() {
 }
 
 function askAsStudent(name, fresh, accept) {
-  return ask(`api/${name}`, {
-    // "no-cache" checks the browser's copy with the service; "reload" says in
-    // Cache-Control that the service's own copy will not do either.
-    cache: fresh ? "reload" : "no-cache",
-    headers: { Accept: accept, Authorization: `Bearer ${sessionStorage.getItem(TOKEN)}` },
-  });
+  const headers = { Accept: accept, Authorization: `Bearer ${sessionStorage.getItem(TOKEN)}` };
+  // "no-cache" checks the browser's copy with the service, for which the service's own copy
+  // will do, as the header says; "reload" sends `Cache-Control: no-cache`: neither will do.
+  if (!fresh) headers["Cache-Control"] = "max-age=86400";
+  return ask(`api/${name}`, { cache: fresh ? "reload" : "no-cache", headers });
 }
 
 async function ask(path, options) {

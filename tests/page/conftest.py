@@ -54,9 +54,14 @@ def visit(visits: MakeVisit) -> Visit:
     return visits()
 
 
+@pytest.fixture(scope="package")
+def token(demo: Demo) -> str:
+    """The student at the edge, logged in."""
+    return demo.token(demo.students[1])
+
+
 @pytest.fixture
-def inside(visit: Visit, demo: Demo) -> Visit:
-    """A visit that is logged in as the student at the edge, every page loaded."""
-    visit.log_in(demo.students[1])
-    visit.settle()
+def inside(visit: Visit, token: str) -> Visit:
+    """A visit as the student at the edge, every page loaded."""
+    visit.enter(token)
     return visit

@@ -16,11 +16,13 @@ def test_a_wrong_password_is_said_in_the_platforms_words(visit, demo):
     visit.forgive_failed_answers()
 
 
-def test_the_token_is_in_the_session_storage_and_nowhere_else(inside):
+def test_the_token_is_in_the_session_storage_and_nowhere_else(visit, demo):
     """A tab that is closed leaves no login behind."""
-    assert inside.page.evaluate("Object.keys(sessionStorage)") == ["token"]
-    assert inside.page.evaluate("localStorage.length") == 0
-    assert inside.page.evaluate("document.cookie") == ""
+    visit.log_in(demo.students[1])
+    visit.settle()
+    assert visit.page.evaluate("Object.keys(sessionStorage)") == ["token"]
+    assert visit.page.evaluate("localStorage.length") == 0
+    assert visit.page.evaluate("document.cookie") == ""
 
 
 def test_a_reload_stays_logged_in(inside):

@@ -7,15 +7,6 @@ import pytest
 pytestmark = pytest.mark.process
 
 
-def test_progress_is_seen_while_a_page_is_gathered(visit, demo):
-    """How many subjects of how many are there already."""
-    demo.feel("slow")
-    visit.log_in(demo.students[0])
-    progress = visit.page.locator(".progress")
-    progress.wait_for(state="visible")
-    assert " of 15 subjects" in progress.inner_text()
-
-
 def test_an_ill_platform_is_said_and_what_was_loaded_stays(inside, demo):
     """A refresh that fails keeps the figures and calls them old."""
     before = inside.page.inner_text("#overall")
@@ -97,11 +88,12 @@ def test_a_page_that_lacks_something_names_it(inside):
 def test_the_corner_shows_how_the_service_answered(inside):
     """Asked again, the pages come from memory, and the corner says so."""
     inside.page.reload()
-    inside.page.wait_for_selector("#last-answers >> text=HIT")
+    inside.page.wait_for_selector("#last-answers >> text=HIT", state="attached")
 
 
 def test_the_corner_makes_the_platform_slow_and_well(inside):
     """The chosen mood is marked, and the platform has it."""
+    inside.page.click("#demo")
     inside.page.click("#mood-slow")
     inside.page.wait_for_selector("#mood-slow[aria-pressed=true]")
     assert inside.demo.get("demo")["mood"] == "slow"
