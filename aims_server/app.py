@@ -37,13 +37,14 @@ from .handlers import (
     web_page,
 )
 from .http_server import ConnectionCounts, FramingGuard
-from .logs import AccessLog, RateLimitedLog
+from .logs import AccessLog, IncidentLog, RateLimitedLog
 from .metrics import Metrics, MetricsMemory
 from .pages import DEMO, LOGIN, PAGES
 from .ratelimit import BucketTable, RateLimiter
 from .service import AimsService
 from .upstream import (
     ENDPOINTS,
+    Admission,
     Bulkhead,
     EndpointBreakers,
     FailureLog,
@@ -92,6 +93,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     flights: tuple[SingleFlight[Any], ...]
     upstream: UpstreamClient
     events: RateLimitedLog
+    incidents: IncidentLog
 
     async def close(self) -> None:
         """End background work, then the connections it would use."""
@@ -110,6 +112,13 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
             slots_in_use=self.slots.in_use,
             slots_waiting=self.slots.waiting,
             slots_limit=self.calls,
+        )
+        self.incidents.sampled(
+            evictions=self.store.evictions,
+            entries=len(self.store),
+            bytes=self.store.size,
+            waiting=self.slots.waiting,
+            calls=self.calls,
         )
 
 
@@ -141,9 +150,19 @@ def build(
         ca_file=settings.external_api_ca_file,
     )
     events = RateLimitedLog(_log, clock=clock)
+    incidents = IncidentLog(events)
+    breakers.subscribe(
+        lambda endpoint, state: incidents.circuit_changed(endpoint, state.value)
+    )
     upstream = UpstreamClient(
         transport,
-        ResiliencePolicy(slots, breakers, RetryBudget(), metrics, random=random.random),
+        ResiliencePolicy(
+            Admission(slots, breakers),
+            metrics,
+            retries=RetryBudget(),
+            hedges=RetryBudget(share=0.1, floor=10.0),
+            random=random.random,
+        ),
         settings.external_api_base,
         settings.external_api_origin,
         Oddities(metrics, events),
@@ -184,6 +203,7 @@ def build(
         lifecycle=Lifecycle(),
         metrics=metrics,
         access_log=access_log,
+        incidents=incidents,
         trusted_proxies=settings.trusted_proxies,
         request_seconds=settings.request_timeout_seconds,
         clock=clock,
@@ -202,6 +222,7 @@ def build(
         flights=(answers.flights, parts.flights),
         upstream=upstream,
         events=events,
+        incidents=incidents,
     )
 
 

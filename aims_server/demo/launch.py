@@ -1,4 +1,4 @@
-"""The simulated platform started beside the service, and what to tell the newcomer."""
+"""The simulated platform started beside the service, and what a newcomer is shown."""
 
 import json
 import subprocess

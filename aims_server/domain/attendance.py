@@ -156,7 +156,7 @@ def all_attendance(
 
     A subject whose days are None (or not there), or cannot be believed beside the
     summary, carries the summary's counts and stands in `incomplete`. The totals are
-    the sums over the subjects. A course code that several subjects bear leads to the
+    the sums over the subjects. A course code that several subjects have leads to the
     first of them that has classes.
     """
     subjects: dict[str, Subject] = {}
@@ -201,7 +201,7 @@ def subject_keys(courses: Iterable[Course]) -> tuple[str, ...]:
 
     Each takes the first of these that no course before it has; should all be taken
     (a course-file id sent twice, a course named like another's key) a number follows.
-    A course without a code is told apart by its id alone.
+    A course without a code is distinguished by its id alone.
     """
     keys: dict[str, None] = {}
     for course in courses:
@@ -223,7 +223,7 @@ def _course_attendance(name: str, course: Course, target: int) -> CourseAttendan
 
 
 def _believed(days: SubjectDays | None, counts: Counts | None, note: Note) -> bool:
-    """Whether a subject's records are all there is, as far as the summary tells.
+    """Whether a subject's records are all there is, as far as the summary shows.
 
     A mere difference of the two is believed: what the platform's Total includes is
     not known.

@@ -1,7 +1,7 @@
 """The timetable as iCalendar (RFC 5545): one event a slot, in India's zone.
 
 The package `icalendar` folds lines, escapes texts and describes the zone. It takes
-0.1 s to import and 40 ms to write a month, so whoever calls this does so off the loop.
+0.1 s to import and 40 ms to write a month, so call this off the event loop.
 """
 
 from datetime import UTC, datetime
