@@ -31,13 +31,15 @@ from .handlers import (
     Lifecycle,
     Rejections,
     api,
+    demo,
     docs,
     ops,
+    web_page,
 )
 from .http_server import ConnectionCounts, FramingGuard
 from .logs import AccessLog, IncidentLog, RateLimitedLog
 from .metrics import Metrics, MetricsMemory
-from .pages import LOGIN, PAGES
+from .pages import DEMO, LOGIN, PAGES
 from .ratelimit import BucketTable, RateLimiter
 from .service import AimsService
 from .upstream import (
@@ -52,7 +54,7 @@ from .upstream import (
     Transport,
     UpstreamClient,
 )
-from .web import Answer, CorsPolicy, RequestLimits, SessionReader
+from .web import Answer, CorsPolicy, RequestLimits, SessionReader, VerifiedKeys
 
 __all__ = ["Machine", "Worker", "build"]
 
@@ -71,6 +73,7 @@ class Machine:
     def __init__(self) -> None:
         self.secret = secrets.token_bytes(32)
         self.buckets = BucketTable()
+        self.verified = VerifiedKeys()
         self.connections = ConnectionCounts()
         self.metrics = MetricsMemory()
 
@@ -78,8 +81,8 @@ class Machine:
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
     """One worker's objects, for whoever runs it."""
 
-    front: FramingGuard
-    lane: FastPath
+    delegate: FramingGuard
+    fast_path: FastPath
     rejections: Rejections
     lifecycle: Lifecycle
     metrics: Metrics
@@ -101,7 +104,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
         await self.upstream.close()
 
     def sample(self) -> None:
-        """Tell the metrics how things stand, and the log what has been counted."""
+        """Set the gauges, and write the log lines that were held back."""
         self.events.flush()
         self.metrics.sample(
             entries=len(self.store),
@@ -169,8 +172,8 @@ def build(
     store: MemoryStore[Any] = MemoryStore(
         settings.cache_max_mb * _MEGABYTE, clock=clock
     )
-    answers: _Through[Answer] = _Through(store, settings, clock)
-    parts: _Through[bytes] = _Through(store, settings, clock)
+    answers: _ReadSide[Answer] = _ReadSide(store, settings, clock)
+    parts: _ReadSide[bytes] = _ReadSide(store, settings, clock)
     answer_cache = AnswerCache(
         answers.read_through,
         parts.read_through,
@@ -195,7 +198,7 @@ def build(
     )
     context = HandlerContext(
         service=service,
-        sessions=SessionReader(machine.secret),
+        sessions=SessionReader(machine.secret, machine.verified),
         limits=_limits(settings, machine),
         cors=CorsPolicy(settings.cors_origins),
         lifecycle=Lifecycle(),
@@ -207,8 +210,8 @@ def build(
         clock=clock,
     )
     return Worker(
-        front=FramingGuard(make_application(context, settings.metrics_token or "")),
-        lane=FastPath(context),
+        delegate=FramingGuard(make_application(context, settings, transport)),
+        fast_path=FastPath(context),
         rejections=Rejections(context),
         lifecycle=context.lifecycle,
         metrics=metrics,
@@ -224,7 +227,9 @@ def build(
     )
 
 
-def make_application(context: HandlerContext, metrics_token: str) -> Application:
+def make_application(
+    context: HandlerContext, settings: Settings, transport: Transport
+) -> Application:
     """The route table."""
     common = {"context": context}
     routes: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
@@ -235,10 +240,26 @@ def make_application(context: HandlerContext, metrics_token: str) -> Application
         ),
         (r"/health(?:/ready)?", ops.HealthHandler, common),
         (r"/health/live", ops.LiveHandler, common),
-        (r"/metrics", ops.MetricsHandler, {**common, "token": metrics_token}),
+        (
+            r"/metrics",
+            ops.MetricsHandler,
+            {**common, "token": settings.metrics_token or ""},
+        ),
         (r"/openapi\.json", docs.OpenApiHandler, common),
         (r"/docs(?:/[a-z.-]+)?", docs.DocsHandler, common),
     ]
+    if settings.web_page:
+        files = {"files": web_page.load_page(demo=settings.demo is not None)}
+        routes.append((r"/(?:page/.*)?", web_page.PageHandler, common | files))
+    else:
+        routes.append((r"/", web_page.DocsRedirect, common))
+    if settings.demo is not None:
+        corner = {
+            "students": settings.demo.students,
+            "control_url": settings.demo.control_url,
+            "transport": transport,
+        }
+        routes.append((DEMO.path, demo.DemoHandler, {**common, **corner}))
     return Application(
         routes,
         default_handler_class=BaseHandler,
@@ -247,7 +268,7 @@ def make_application(context: HandlerContext, metrics_token: str) -> Application
     )
 
 
-class _Through(Generic[Kept]):
+class _ReadSide(Generic[Kept]):
     """A read-through over the worker's store, with the flights it runs."""
 
     def __init__(
@@ -259,17 +280,17 @@ class _Through(Generic[Kept]):
             self.flights,
             refresh_deadline=lambda: Deadline(settings.request_timeout_seconds, clock),
             is_refusal=lambda error: isinstance(error, TokenRefused),
-            on_foreign=_tell_of_foreign,
-            on_refresh_error=_tell_of_refresh,
+            on_foreign=_log_foreign_entry,
+            on_refresh_error=_log_refresh_error,
             clock=clock,
         )
 
 
-def _tell_of_foreign() -> None:
+def _log_foreign_entry() -> None:
     _log.error("A kept answer did not belong to its asker; it was not served")
 
 
-def _tell_of_refresh(error: Exception) -> None:
+def _log_refresh_error(error: Exception) -> None:
     """Expected failures show in the metrics of calls; a fault of ours nowhere else."""
     if not isinstance(error, ApiError | TimeoutError | FlightCancelled):
         _log.error("Unexpected failure behind a kept answer", exc_info=error)

@@ -34,7 +34,7 @@ from aims_server.upstream.endpoint_breakers import EndpointBreakers
 from aims_server.upstream.resilience import ResiliencePolicy
 from aims_server.upstream.retry import RetryBudget
 from aims_server.upstream.transport import Transport
-from aims_server.web.sessions import is_token
+from aims_server.web.tokens import is_token
 
 pytestmark = pytest.mark.gen_test
 
