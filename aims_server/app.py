@@ -31,13 +31,15 @@ from .handlers import (
     Lifecycle,
     Rejections,
     api,
+    demo,
     docs,
     ops,
+    web_page,
 )
 from .http_server import ConnectionCounts, FramingGuard
 from .logs import AccessLog, IncidentLog, RateLimitedLog
 from .metrics import Metrics, MetricsMemory
-from .pages import LOGIN, PAGES
+from .pages import DEMO, LOGIN, PAGES
 from .ratelimit import BucketTable, RateLimiter
 from .service import AimsService
 from .upstream import (
@@ -208,7 +210,7 @@ def build(
         clock=clock,
     )
     return Worker(
-        delegate=FramingGuard(make_application(context, settings.metrics_token or "")),
+        delegate=FramingGuard(make_application(context, settings, transport)),
         fast_path=FastPath(context),
         rejections=Rejections(context),
         lifecycle=context.lifecycle,
@@ -225,7 +227,9 @@ def build(
     )
 
 
-def make_application(context: HandlerContext, metrics_token: str) -> Application:
+def make_application(
+    context: HandlerContext, settings: Settings, transport: Transport
+) -> Application:
     """The route table."""
     common = {"context": context}
     routes: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
@@ -236,10 +240,26 @@ def make_application(context: HandlerContext, metrics_token: str) -> Application
         ),
         (r"/health(?:/ready)?", ops.HealthHandler, common),
         (r"/health/live", ops.LiveHandler, common),
-        (r"/metrics", ops.MetricsHandler, {**common, "token": metrics_token}),
+        (
+            r"/metrics",
+            ops.MetricsHandler,
+            {**common, "token": settings.metrics_token or ""},
+        ),
         (r"/openapi\.json", docs.OpenApiHandler, common),
         (r"/docs(?:/[a-z.-]+)?", docs.DocsHandler, common),
     ]
+    if settings.web_page:
+        files = {"files": web_page.load_page(demo=settings.demo is not None)}
+        routes.append((r"/(?:page/.*)?", web_page.PageHandler, common | files))
+    else:
+        routes.append((r"/", web_page.DocsRedirect, common))
+    if settings.demo is not None:
+        corner = {
+            "students": settings.demo.students,
+            "control_url": settings.demo.control_url,
+            "transport": transport,
+        }
+        routes.append((DEMO.path, demo.DemoHandler, {**common, **corner}))
     return Application(
         routes,
         default_handler_class=BaseHandler,

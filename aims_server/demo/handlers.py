@@ -237,6 +237,8 @@ class Control(PlatformHandler):
         else:
             await self.get()
 
+    post = put
+
 
 ROUTES: tuple[tuple[str, type[PlatformHandler]], ...] = (
     ("/api/v1/admin/authenticate", Authenticate),
