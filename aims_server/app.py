@@ -79,7 +79,7 @@ class Machine:
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker's objects, for whoever runs it."""
+    """One worker's objects, for its process."""
 
     delegate: FramingGuard
     fast_path: FastPath

@@ -138,7 +138,7 @@ class MemoryStore(Generic[V]):
     ) -> None:
         self._entries: _Entries[V] = _Entries(max_bytes, clock, self._unindex)
         self._keys_of: dict[Hashable, set[bytes]] = {}
-        # Held by whoever makes an entry, and freed with the last of them.
+        # Held by the fills under way for an owner, and freed with the last of them.
         self._generations: WeakValueDictionary[Hashable, Generation] = (
             WeakValueDictionary()
         )

@@ -7,7 +7,6 @@ The package `icalendar` folds lines, escapes texts and describes the zone. It ta
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo
 
 from .timetable import Timetable, TimetableDay, TimetableSlot
 
@@ -38,6 +37,8 @@ def to_icalendar(page: Timetable) -> bytes:
 
 
 def _event(page: Timetable, day: TimetableDay, slot: TimetableSlot) -> "Event":
+    from zoneinfo import ZoneInfo
+
     from icalendar import Event
 
     zone = ZoneInfo(_INDIA)

@@ -26,10 +26,10 @@ _REMEMBERED_SESSIONS: Final = 16384
 class Session:
     """One token's identity, and whether the token has standing.
 
-    ``key`` is the keyed hash (32 bytes) that stands for the token everywhere past the
-    door; ``student_id`` and ``expires_at`` (Unix seconds) are the token's own claims,
-    None where it makes none that can be read. ``owner`` (32 bytes) is whose answers
-    these are: this token's, of the student that it claims.
+    ``key`` is the keyed hash (32 bytes) that stands for the token in the cache and in
+    what workers share; ``student_id`` and ``expires_at`` (Unix seconds) are the token's
+    own claims, None where it makes none that can be read. ``owner`` (32 bytes) is what
+    its kept answers belong to: this token, of the student that it claims.
 
     A token has standing (``verified``) from the first answer of the platform that names
     its student until the first one that refuses it. Only then does its claim count for
@@ -80,7 +80,7 @@ class Session:
     def confirm(
         self, *, student_id: int | None = None, admission_number: str | None = None
     ) -> None:
-        """Note whom an answer to this token names; this alone gives standing.
+        """Note the student that an answer names; this alone gives standing.
 
         An answer that names nobody changes nothing. Raises :class:`WrongStudent` if it
         names another student than the token, or than an earlier answer.
