@@ -148,6 +148,13 @@ def test_operation_ids_are_unique():
     assert len(names) == len(set(names)) == sum(map(len, WRITTEN["paths"].values()))
 
 
+def test_every_operation_says_which_credential_it_takes():
+    """And in words what it does: redocly and spectral ask for both."""
+    for path, item in WRITTEN["paths"].items():
+        for method, operation in item.items():
+            assert {"security", "description", "summary"} <= {*operation}, (path, method)
+
+
 @pytest.mark.gen_test
 async def test_the_paths_and_methods_are_the_services_own(front):
     """Every path answers OPTIONS with the methods that the document has, and HEAD."""
