@@ -33,6 +33,7 @@ from .handlers import (
     api,
     docs,
     ops,
+    status,
 )
 from .http_server import ConnectionCounts, FramingGuard
 from .logs import AccessLog, IncidentLog, RateLimitedLog
@@ -200,7 +201,7 @@ def build(
         clock=clock,
     )
     return Worker(
-        front=FramingGuard(make_application(context, settings.metrics_token or "")),
+        front=FramingGuard(make_application(context, settings)),
         lane=FastPath(context),
         rejections=Rejections(context),
         lifecycle=context.lifecycle,
@@ -217,9 +218,10 @@ def build(
     )
 
 
-def make_application(context: HandlerContext, metrics_token: str) -> Application:
+def make_application(context: HandlerContext, settings: Settings) -> Application:
     """The route table."""
     common = {"context": context}
+    guarded = {**common, "token": settings.metrics_token or ""}
     routes: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
         (LOGIN.path, api.LoginHandler, common),
         *(
@@ -228,10 +230,12 @@ def make_application(context: HandlerContext, metrics_token: str) -> Application
         ),
         (r"/health(?:/ready)?", ops.HealthHandler, common),
         (r"/health/live", ops.LiveHandler, common),
-        (r"/metrics", ops.MetricsHandler, {**common, "token": metrics_token}),
+        (r"/metrics", ops.MetricsHandler, guarded),
         (r"/openapi\.json", docs.OpenApiHandler, common),
-        (r"/docs(?:/[a-z.-]+)?", docs.DocsHandler, common),
+        (r"/docs(?:/[a-z.-]*)?", docs.DocsHandler, common),
     ]
+    if settings.status_page:
+        routes.append((r"/status(?:/[a-z.]+)?", status.StatusHandler, guarded))
     return Application(
         routes,
         default_handler_class=BaseHandler,

@@ -24,6 +24,7 @@ __all__ = [
     "OPENAPI",
     "PAGES",
     "QUIZ",
+    "STATUS",
     "STUDENT_ENDPOINTS",
     "SUBJECT_ATTENDANCE",
     "TIMETABLE",
@@ -123,6 +124,7 @@ HEALTH: Final = Endpoint(
 METRICS: Final = Endpoint(name="metrics", path="/metrics", limited=False, quiet=True)
 OPENAPI: Final = Endpoint(name="openapi", path="/openapi.json")
 DOCS: Final = Endpoint(name="docs", path="/docs")
-ENDPOINTS: Final = (*STUDENT_ENDPOINTS, HEALTH, METRICS, OPENAPI, DOCS)
+STATUS: Final = Endpoint(name="status", path="/status", limited=False, quiet=True)
+ENDPOINTS: Final = (*STUDENT_ENDPOINTS, HEALTH, METRICS, OPENAPI, DOCS, STATUS)
 
 NOT_FOUND: Final = Endpoint(name="not-found", path="", methods=())

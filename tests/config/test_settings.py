@@ -45,6 +45,7 @@ CONTRACT = {
     "EXTERNAL_API_PROXY": "",
     "EXTERNAL_API_CA_FILE": "",
     "CONNECTIONS_PER_ADDRESS": "0",
+    "STATUS_PAGE": "false",
     "TRUSTED_PROXIES": "",
     "METRICS_TOKEN": "",
     "LOG_LEVEL": "info",
