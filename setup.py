@@ -61,6 +61,7 @@ setup(
             "**/*.html",
             "**/*.css",
             "**/*.js",
+            "**/*.svg",
         ],
     },
     python_requires=">=3.11",  # asyncio.timeout
@@ -95,6 +96,8 @@ setup(
             "hypothesis",
             "coverage>=7.10",
             "schemathesis",
+            "playwright",  # drives Debian's Chromium for the student's page
+            "axe-playwright-python",  # axe-core, pinned by the package
             "openapi-spec-validator",
             "openapi-python-client",  # its clients are generated and used by a test
             "pyyaml",

@@ -31,18 +31,21 @@ from .handlers import (
     Lifecycle,
     Rejections,
     api,
+    demo,
     docs,
     ops,
     status,
+    web_page,
 )
 from .http_server import ConnectionCounts, FramingGuard
 from .logs import AccessLog, IncidentLog, RateLimitedLog
 from .metrics import Metrics, MetricsMemory
-from .pages import LOGIN, PAGES
+from .pages import DEMO, LOGIN, PAGES
 from .ratelimit import BucketTable, RateLimiter
 from .service import AimsService
 from .upstream import (
     ENDPOINTS,
+    Admission,
     Bulkhead,
     EndpointBreakers,
     FailureLog,
@@ -52,7 +55,7 @@ from .upstream import (
     Transport,
     UpstreamClient,
 )
-from .web import Answer, CorsPolicy, RequestLimits, SessionReader
+from .web import Answer, CorsPolicy, RequestLimits, SessionReader, VerifiedKeys
 
 __all__ = ["Machine", "Worker", "build"]
 
@@ -71,15 +74,16 @@ class Machine:
     def __init__(self) -> None:
         self.secret = secrets.token_bytes(32)
         self.buckets = BucketTable()
+        self.verified = VerifiedKeys()
         self.connections = ConnectionCounts()
         self.metrics = MetricsMemory()
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker's objects, for whoever runs it."""
+    """One worker's objects, for its process."""
 
-    front: FramingGuard
-    lane: FastPath
+    delegate: FramingGuard
+    fast_path: FastPath
     rejections: Rejections
     lifecycle: Lifecycle
     metrics: Metrics
@@ -101,7 +105,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
         await self.upstream.close()
 
     def sample(self) -> None:
-        """Tell the metrics how things stand, and the log what has been counted."""
+        """Set the gauges, and write the log lines that were held back."""
         self.events.flush()
         self.metrics.sample(
             entries=len(self.store),
@@ -154,7 +158,13 @@ def build(
     )
     upstream = UpstreamClient(
         transport,
-        ResiliencePolicy(slots, breakers, RetryBudget(), metrics, random=random.random),
+        ResiliencePolicy(
+            Admission(slots, breakers),
+            metrics,
+            retries=RetryBudget(),
+            hedges=RetryBudget(share=0.1, floor=10.0),
+            random=random.random,
+        ),
         settings.external_api_base,
         settings.external_api_origin,
         Oddities(metrics, events),
@@ -163,8 +173,8 @@ def build(
     store: MemoryStore[Any] = MemoryStore(
         settings.cache_max_mb * _MEGABYTE, clock=clock
     )
-    answers: _Through[Answer] = _Through(store, settings, clock)
-    parts: _Through[bytes] = _Through(store, settings, clock)
+    answers: _ReadSide[Answer] = _ReadSide(store, settings, clock)
+    parts: _ReadSide[bytes] = _ReadSide(store, settings, clock)
     answer_cache = AnswerCache(
         answers.read_through,
         parts.read_through,
@@ -189,7 +199,7 @@ def build(
     )
     context = HandlerContext(
         service=service,
-        sessions=SessionReader(machine.secret),
+        sessions=SessionReader(machine.secret, machine.verified),
         limits=_limits(settings, machine),
         cors=CorsPolicy(settings.cors_origins),
         lifecycle=Lifecycle(),
@@ -201,8 +211,8 @@ def build(
         clock=clock,
     )
     return Worker(
-        front=FramingGuard(make_application(context, settings)),
-        lane=FastPath(context),
+        delegate=FramingGuard(make_application(context, settings, transport)),
+        fast_path=FastPath(context),
         rejections=Rejections(context),
         lifecycle=context.lifecycle,
         metrics=metrics,
@@ -218,7 +228,9 @@ def build(
     )
 
 
-def make_application(context: HandlerContext, settings: Settings) -> Application:
+def make_application(
+    context: HandlerContext, settings: Settings, transport: Transport
+) -> Application:
     """The route table."""
     common = {"context": context}
     guarded = {**common, "token": settings.metrics_token or ""}
@@ -236,6 +248,18 @@ def make_application(context: HandlerContext, settings: Settings) -> Application
     ]
     if settings.status_page:
         routes.append((r"/status(?:/[a-z.]+)?", status.StatusHandler, guarded))
+    if settings.web_page:
+        files = {"files": web_page.load_page(demo=settings.demo is not None)}
+        routes.append((r"/(?:page/.*)?", web_page.PageHandler, common | files))
+    else:
+        routes.append((r"/", web_page.DocsRedirect, common))
+    if settings.demo is not None:
+        corner = {
+            "students": settings.demo.students,
+            "control_url": settings.demo.control_url,
+            "transport": transport,
+        }
+        routes.append((DEMO.path, demo.DemoHandler, {**common, **corner}))
     return Application(
         routes,
         default_handler_class=BaseHandler,
@@ -244,7 +268,7 @@ def make_application(context: HandlerContext, settings: Settings) -> Application
     )
 
 
-class _Through(Generic[Kept]):
+class _ReadSide(Generic[Kept]):
     """A read-through over the worker's store, with the flights it runs."""
 
     def __init__(
@@ -256,17 +280,17 @@ class _Through(Generic[Kept]):
             self.flights,
             refresh_deadline=lambda: Deadline(settings.request_timeout_seconds, clock),
             is_refusal=lambda error: isinstance(error, TokenRefused),
-            on_foreign=_tell_of_foreign,
-            on_refresh_error=_tell_of_refresh,
+            on_foreign=_log_foreign_entry,
+            on_refresh_error=_log_refresh_error,
             clock=clock,
         )
 
 
-def _tell_of_foreign() -> None:
+def _log_foreign_entry() -> None:
     _log.error("A kept answer did not belong to its asker; it was not served")
 
 
-def _tell_of_refresh(error: Exception) -> None:
+def _log_refresh_error(error: Exception) -> None:
     """Expected failures show in the metrics of calls; a fault of ours nowhere else."""
     if not isinstance(error, ApiError | TimeoutError | FlightCancelled):
         _log.error("Unexpected failure behind a kept answer", exc_info=error)

@@ -44,6 +44,7 @@ CONTRACT = {
     "ATTENDANCE_TARGET_PERCENT": "75",
     "EXTERNAL_API_PROXY": "",
     "EXTERNAL_API_CA_FILE": "",
+    "WEB_PAGE": "false",
     "CONNECTIONS_PER_ADDRESS": "0",
     "STATUS_PAGE": "false",
     "TRUSTED_PROXIES": "",
