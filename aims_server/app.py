@@ -148,6 +148,8 @@ def build(
             retries=RetryBudget(),
             hedges=RetryBudget(share=0.1, floor=10.0),
             random=random.random,
+            # A page takes two round trips: none can be had of a platform so slow.
+            sick_seconds=settings.gather_timeout_seconds / 2,
         ),
         settings.external_api_base,
         settings.external_api_origin,
@@ -239,11 +241,15 @@ class _Through(Generic[Kept]):
     def __init__(
         self, store: MemoryStore[Any], settings: Settings, clock: Clock
     ) -> None:
-        self.flights: SingleFlight[Entry[Kept]] = SingleFlight(clock=clock)
+        # An asker leaves at its own deadline; the work goes on, and has its own.
+        work_seconds = settings.gather_timeout_seconds
+        self.flights: SingleFlight[Entry[Kept]] = SingleFlight(
+            work_seconds=work_seconds, grace=0.0, clock=clock
+        )
         self.read_through: ReadThrough[Kept] = ReadThrough(
             store,
             self.flights,
-            refresh_deadline=lambda: Deadline(settings.request_timeout_seconds, clock),
+            refresh_deadline=lambda: Deadline(work_seconds, clock),
             is_refusal=lambda error: isinstance(error, TokenRefused),
             on_foreign=_tell_of_foreign,
             on_refresh_error=_tell_of_refresh,
