@@ -35,7 +35,7 @@ from .handlers import (
     ops,
 )
 from .http_server import ConnectionCounts, FramingGuard
-from .logs import AccessLog, RateLimitedLog
+from .logs import AccessLog, IncidentLog, RateLimitedLog
 from .metrics import Metrics, MetricsMemory
 from .pages import LOGIN, PAGES
 from .ratelimit import BucketTable, RateLimiter
@@ -91,6 +91,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     flights: tuple[SingleFlight[Any], ...]
     upstream: UpstreamClient
     events: RateLimitedLog
+    incidents: IncidentLog
 
     async def close(self) -> None:
         """End background work, then the connections it would use."""
@@ -109,6 +110,13 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
             slots_in_use=self.slots.in_use,
             slots_waiting=self.slots.waiting,
             slots_limit=self.calls,
+        )
+        self.incidents.sampled(
+            evictions=self.store.evictions,
+            entries=len(self.store),
+            bytes=self.store.size,
+            waiting=self.slots.waiting,
+            calls=self.calls,
         )
 
 
@@ -140,6 +148,10 @@ def build(
         ca_file=settings.external_api_ca_file,
     )
     events = RateLimitedLog(_log, clock=clock)
+    incidents = IncidentLog(events)
+    breakers.subscribe(
+        lambda endpoint, state: incidents.circuit_changed(endpoint, state.value)
+    )
     upstream = UpstreamClient(
         transport,
         ResiliencePolicy(
@@ -191,6 +203,7 @@ def build(
         lifecycle=Lifecycle(),
         metrics=metrics,
         access_log=access_log,
+        incidents=incidents,
         trusted_proxies=settings.trusted_proxies,
         request_seconds=settings.request_timeout_seconds,
         clock=clock,
@@ -209,6 +222,7 @@ def build(
         flights=(answers.flights, parts.flights),
         upstream=upstream,
         events=events,
+        incidents=incidents,
     )
 
 

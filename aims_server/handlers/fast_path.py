@@ -23,6 +23,7 @@ from ..web import (
     json_object,
     negotiate,
     parse_simple_request,
+    preferred_media,
     request_id,
     server_timing,
     wants_fresh,
@@ -69,6 +70,8 @@ class FastPath:
         method, path, headers, body = plain
         page = _PAGES.get((method, path))
         if page is None:
+            return None
+        if preferred_media(headers.get("accept"), page.other_media) is not None:
             return None
         context = self._context
         now = context.clock()

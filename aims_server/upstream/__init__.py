@@ -26,6 +26,7 @@ from .oddities import Note, Oddities
 from .oddities import ignore as ignore_oddity
 from .resilience import ResiliencePolicy
 from .retry import RetryBudget
+from .schedule import Schedule, ScheduleRow, Slot
 from .serial_executor import SerialExecutor
 from .transport import Transport
 
@@ -48,7 +49,10 @@ __all__ = [
     "Quizzes",
     "ResiliencePolicy",
     "RetryBudget",
+    "Schedule",
+    "ScheduleRow",
     "SerialExecutor",
+    "Slot",
     "Transport",
     "UpstreamClient",
     "exact",

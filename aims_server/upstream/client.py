@@ -27,6 +27,7 @@ from .failure_log import FailureLog
 from .oddities import Note, Oddities
 from .recovery_probe import RecoveryProbe
 from .resilience import ResiliencePolicy
+from .schedule import Schedule, decode_schedule
 from .serial_executor import SerialExecutor
 from .transport import Reply, Transport
 
@@ -37,6 +38,7 @@ _PATHS: Final = {
     "course_files": "/custom/getCFMappedWithStudentID",
     "cards": "/cards",
     "quizzes": "/custom/myEvaluatedQuizzes",
+    "timetable": "/custom/getMyScheduleStudent",
 }
 ENDPOINTS: Final = tuple(_PATHS)
 _PROBE_SECONDS: Final = 10.0
@@ -197,6 +199,14 @@ class UpstreamClient:
         """GET /custom/myEvaluatedQuizzes, to be passed on unchanged."""
         return await self._get(
             "quizzes", "", token, caller, models.decode_quizzes, deadline
+        )
+
+    async def schedule(
+        self, token: str, caller: CallerKey, deadline: Deadline
+    ) -> Schedule:
+        """GET /custom/getMyScheduleStudent: the platform's current month."""
+        return await self._get(
+            "timetable", "", token, caller, decode_schedule, deadline
         )
 
     async def _ask_without_token(self, endpoint: str) -> None:

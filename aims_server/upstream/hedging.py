@@ -40,7 +40,8 @@ class Hedging:
     "the second one's answer"
 
     A call is late when it has taken longer than the endpoint's recent calls do: longer
-    than their 95th percentile, and than twice their median. `another` is then asked for
+    than their 95th percentile, than twice their median, and than `soonest` seconds,
+    below which nobody notices. `another` is then asked for
     one more call; it may give None (no slot is free, the budget is used up), and is
     asked again after as long. A third one follows a second that is late as well.
 
@@ -57,11 +58,13 @@ class Hedging:
         *,
         inconclusive: tuple[type[Exception], ...] = (),
         copies: int = 3,
+        soonest: float = 0.25,
         clock: Clock = time.monotonic,
     ) -> None:
         self.latency = LatencyEstimate()
         self._inconclusive = inconclusive
         self._copies = copies
+        self._soonest = soonest
         self._clock = clock
         self._answers = 0
         self._began: dict[object, float] = {}  # of calls under way, in order
@@ -73,7 +76,8 @@ class Hedging:
             return None
         quantile = self.latency.quantile
         high = min(quantile(_HIGH), _ANSWERED_FACTOR * quantile(_HIGH, answered=True))
-        return max(high, _MEDIANS * quantile(0.5, answered=True))
+        median = quantile(0.5, answered=True)
+        return max(high, _MEDIANS * median, self._soonest)
 
     async def run(
         self,

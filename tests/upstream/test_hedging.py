@@ -38,7 +38,7 @@ class Copies:
         self.script = list(script)
         self.began: list[float] = []
         self.running = 0
-        self.hedging = Hedging(inconclusive=(Unlucky,), clock=clock)
+        self.hedging = Hedging(inconclusive=(Unlucky,), soonest=0.0, clock=clock)
         for _ in range(20 if known else 0):
             self.hedging.latency.observe(known)
 
@@ -65,6 +65,14 @@ class Copies:
 async def test_a_call_in_time_is_alone(clock):
     """Twice the median is not late yet."""
     copies = Copies(clock, (0.2, "first"), (0.1, "second"))
+    assert await copies.run() == "first"
+    assert len(copies.began) == 1
+
+
+async def test_nobody_is_late_in_no_time(clock):
+    """A quarter of a second is soon enough, however quick all the others were."""
+    copies = Copies(clock, (0.24, "first"), (0.1, "second"), known=0.001)
+    copies.hedging._soonest = 0.25
     assert await copies.run() == "first"
     assert len(copies.began) == 1
 
