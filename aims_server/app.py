@@ -189,6 +189,7 @@ def build(
         upstream,
         answer_cache,
         request_seconds=settings.request_timeout_seconds,
+        gather_seconds=settings.gather_timeout_seconds,
         target_percent=settings.attendance_target_percent,
         prefetch_on_login=settings.prefetch_on_login,
         on_wrong_student=metrics.wrong_student,

@@ -20,9 +20,9 @@ class Gathering(Generic[Head, Part]):
 
     >>> gathering = Gathering(began_at=100.0)
     >>> gathering.begin("course files", 2)
-    >>> gathering.add("Mathematics", "records")
+    >>> gathering.add(7300002, "records of the first")
     >>> gathering.parts, gathering.expected
-    ({'Mathematics': 'records'}, 2)
+    ({7300002: 'records of the first'}, 2)
 
     Watchers read it at their own pace: `changed` returns when there is more than they
     have seen. So one that is slow misses steps and holds nobody up.
@@ -32,7 +32,7 @@ class Gathering(Generic[Head, Part]):
         self.began_at = began_at
         self.head: Head | None = None
         self.expected = 0
-        self.parts: dict[object, Part] = {}
+        self.parts: dict[int, Part] = {}
         self.ended = False
         self._version = 0
         self._news = asyncio.Event()
@@ -43,7 +43,7 @@ class Gathering(Generic[Head, Part]):
         self.expected = expected
         self._changed()
 
-    def add(self, key: object, part: Part) -> None:
+    def add(self, key: int, part: Part) -> None:
         """One more part is there, or is known not to come."""
         self.parts[key] = part
         self._changed()
@@ -61,14 +61,12 @@ class Gathering(Generic[Head, Part]):
             await self._news.wait()
         return self._version
 
-    def seconds_left(self, now: float, trips: int, trip_seconds: float | None) -> float:
-        """An estimate of when it is there: it takes so many round trips, each of them
-        `trip_seconds` if that is known, and no less than the present one has taken.
+    def seconds_left(self, now: float, trips: int) -> float:
+        """An estimate of when it is there, if it takes so many round trips and the
+        first, which is not over yet, a fifth longer than so far.
         """
         elapsed = now - self.began_at
-        trips_made = 1 if self.head is not None else 0
-        trip = max(trip_seconds or 0.0, _GUESS * elapsed / (trips_made + 1))
-        return max(0.0, trips * trip - elapsed)
+        return trips * _GUESS * elapsed - elapsed
 
     def _changed(self) -> None:
         self._version += 1

@@ -3,6 +3,7 @@ our errors stands for each thing that can go wrong (facts: docs/platform.rst).
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
@@ -121,6 +122,12 @@ class UpstreamClient:
         await self._probe.close()
         await self._guard.close()
         self._transport.close()
+
+    def reserve(
+        self, caller: CallerKey, calls: int, seconds: float
+    ) -> AbstractContextManager[None]:
+        """Admit a page of so many calls as a whole; see :meth:`Admission.reserve`."""
+        return self._guard.reserve(caller, calls, seconds)
 
     async def log_in(
         self, username: str, password: str, caller: CallerKey, deadline: Deadline
