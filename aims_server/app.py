@@ -31,13 +31,15 @@ from .handlers import (
     Lifecycle,
     Rejections,
     api,
+    demo,
     docs,
     ops,
+    web_page,
 )
 from .http_server import ConnectionCounts, FramingGuard
 from .logs import AccessLog, IncidentLog, RateLimitedLog
 from .metrics import Metrics, MetricsMemory
-from .pages import LOGIN, PAGES
+from .pages import DEMO, LOGIN, PAGES
 from .ratelimit import BucketTable, RateLimiter
 from .service import AimsService
 from .upstream import (
@@ -52,7 +54,7 @@ from .upstream import (
     Transport,
     UpstreamClient,
 )
-from .web import Answer, CorsPolicy, RequestLimits, SessionReader
+from .web import Answer, CorsPolicy, RequestLimits, SessionReader, VerifiedKeys
 
 __all__ = ["Machine", "Worker", "build"]
 
@@ -71,15 +73,16 @@ class Machine:
     def __init__(self) -> None:
         self.secret = secrets.token_bytes(32)
         self.buckets = BucketTable()
+        self.verified = VerifiedKeys()
         self.connections = ConnectionCounts()
         self.metrics = MetricsMemory()
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker's objects, for whoever runs it."""
+    """One worker's objects, for its process."""
 
-    front: FramingGuard
-    lane: FastPath
+    delegate: FramingGuard
+    fast_path: FastPath
     rejections: Rejections
     lifecycle: Lifecycle
     metrics: Metrics
@@ -101,7 +104,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
         await self.upstream.close()
 
     def sample(self) -> None:
-        """Tell the metrics how things stand, and the log what has been counted."""
+        """Set the gauges, and write the log lines that were held back."""
         self.events.flush()
         self.metrics.sample(
             entries=len(self.store),
@@ -171,8 +174,8 @@ def build(
     store: MemoryStore[Any] = MemoryStore(
         settings.cache_max_mb * _MEGABYTE, clock=clock
     )
-    answers: _Through[Answer] = _Through(store, settings, clock)
-    parts: _Through[bytes] = _Through(store, settings, clock)
+    answers: _ReadSide[Answer] = _ReadSide(store, settings, clock)
+    parts: _ReadSide[bytes] = _ReadSide(store, settings, clock)
     answer_cache = AnswerCache(
         answers.read_through,
         parts.read_through,
@@ -198,7 +201,7 @@ def build(
     )
     context = HandlerContext(
         service=service,
-        sessions=SessionReader(machine.secret),
+        sessions=SessionReader(machine.secret, machine.verified),
         limits=_limits(settings, machine),
         cors=CorsPolicy(settings.cors_origins),
         lifecycle=Lifecycle(),
@@ -210,8 +213,8 @@ def build(
         clock=clock,
     )
     return Worker(
-        front=FramingGuard(make_application(context, settings.metrics_token or "")),
-        lane=FastPath(context),
+        delegate=FramingGuard(make_application(context, settings, transport)),
+        fast_path=FastPath(context),
         rejections=Rejections(context),
         lifecycle=context.lifecycle,
         metrics=metrics,
@@ -227,7 +230,9 @@ def build(
     )
 
 
-def make_application(context: HandlerContext, metrics_token: str) -> Application:
+def make_application(
+    context: HandlerContext, settings: Settings, transport: Transport
+) -> Application:
     """The route table."""
     common = {"context": context}
     routes: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
@@ -238,10 +243,26 @@ def make_application(context: HandlerContext, metrics_token: str) -> Application
         ),
         (r"/health(?:/ready)?", ops.HealthHandler, common),
         (r"/health/live", ops.LiveHandler, common),
-        (r"/metrics", ops.MetricsHandler, {**common, "token": metrics_token}),
+        (
+            r"/metrics",
+            ops.MetricsHandler,
+            {**common, "token": settings.metrics_token or ""},
+        ),
         (r"/openapi\.json", docs.OpenApiHandler, common),
         (r"/docs(?:/[a-z.-]+)?", docs.DocsHandler, common),
     ]
+    if settings.web_page:
+        files = {"files": web_page.load_page(demo=settings.demo is not None)}
+        routes.append((r"/(?:page/.*)?", web_page.PageHandler, common | files))
+    else:
+        routes.append((r"/", web_page.DocsRedirect, common))
+    if settings.demo is not None:
+        corner = {
+            "students": settings.demo.students,
+            "control_url": settings.demo.control_url,
+            "transport": transport,
+        }
+        routes.append((DEMO.path, demo.DemoHandler, {**common, **corner}))
     return Application(
         routes,
         default_handler_class=BaseHandler,
@@ -250,7 +271,7 @@ def make_application(context: HandlerContext, metrics_token: str) -> Application
     )
 
 
-class _Through(Generic[Kept]):
+class _ReadSide(Generic[Kept]):
     """A read-through over the worker's store, with the flights it runs."""
 
     def __init__(
@@ -266,17 +287,17 @@ class _Through(Generic[Kept]):
             self.flights,
             refresh_deadline=lambda: Deadline(work_seconds, clock),
             is_refusal=lambda error: isinstance(error, TokenRefused),
-            on_foreign=_tell_of_foreign,
-            on_refresh_error=_tell_of_refresh,
+            on_foreign=_log_foreign_entry,
+            on_refresh_error=_log_refresh_error,
             clock=clock,
         )
 
 
-def _tell_of_foreign() -> None:
+def _log_foreign_entry() -> None:
     _log.error("A kept answer did not belong to its asker; it was not served")
 
 
-def _tell_of_refresh(error: Exception) -> None:
+def _log_refresh_error(error: Exception) -> None:
     """Expected failures show in the metrics of calls; a fault of ours nowhere else."""
     if not isinstance(error, ApiError | TimeoutError | FlightCancelled):
         _log.error("Unexpected failure behind a kept answer", exc_info=error)

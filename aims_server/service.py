@@ -55,6 +55,8 @@ _Loader = Callable[[Caller, Deadline, bool, _Subjects], Awaitable[Entry[Answer]]
 
 _CALENDAR_TYPE: Final = ("Content-Type", "text/calendar; charset=utf-8")
 _COURSE_FILES: Final = "course-files"
+# Of a request's time: calls may become slower while a crowd's pages are gathered.
+_PROMISED_SHARE: Final = 0.7
 _USUAL_CALLS: Final = 16  # of a page with every subject; then as many as the last had
 # So many take about half a millisecond; fifteen such lists may come in one turn.
 _MANY_RECORDS: Final = 250
@@ -136,8 +138,8 @@ class AimsService:
         )
 
     def logged_in(self, caller: Caller, answer: LoginAnswer) -> None:
-        """Note whom a login's answer names, and begin to gather the pages that follow
-        it, if this service does so at all; returns at once.
+        """Note the student that a login's answer names, and begin to gather the pages
+        that follow it, if this service does so at all; returns at once.
         """
         try:
             self._confirm(
@@ -174,8 +176,9 @@ class AimsService:
 
         async def gather(within: Deadline) -> Entry[Answer]:
             calls = self._calls_of_a_page if page is ALL_ATTENDANCE else 1
+            patience = _PROMISED_SHARE * self._request_seconds
             with (
-                self._upstream.reserve(_key(caller), calls, self._request_seconds),
+                self._upstream.reserve(_key(caller), calls, patience),
                 self._gatherings.begin(key, self._clock()) as gathering,
             ):
                 return await load(caller, within, fresh, gathering)
@@ -521,7 +524,7 @@ class AimsService:
             try:
                 await work
             except ApiError:
-                # The page that follows asks again and is told what is wrong.
+                # The student's own request asks again and gets the error.
                 return
 
         task = asyncio.create_task(run())

@@ -154,9 +154,9 @@ def http_server(
 ) -> Iterator[HTTPServer]:
     """The service's own server in spec of pytest-tornado's plain one."""
     listener = Listener(
-        worker.front,
+        worker.delegate,
         on_rejected=worker.rejections.record,
-        fast_path=worker.lane,
+        fast_path=worker.fast_path,
         max_connections=2000,
         on_refused=bool,
     )

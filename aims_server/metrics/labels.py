@@ -82,7 +82,7 @@ ODDITIES: Final = (
         (*_ODD_ANYWHERE, "mark", "date", "duplicate", "pages", "empty", "difference"),
     ),
     ("quizzes", "encoding"),
-    *product(("timetable",), (*_ODD_ANYWHERE, "name", "cell")),
+    *product(("timetable",), ("encoding", "row", "name", "cell")),
 )
 LIMITS: Final = (
     "student",

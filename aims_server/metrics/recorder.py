@@ -68,7 +68,7 @@ class Metrics:
             _BUCKETS,
             {"route": labels.ROUTES},
         )
-        # Bound once, found by what a handler has at hand: this is the hot path.
+        # Bound once, found by route, method and status: this is the hot path.
         self._answered = {
             (*where, status): self._answer(*where, status)
             for where, statuses in DOCUMENTED.items()

@@ -118,9 +118,9 @@ async def _serve(
         worker.incidents.limited("connections")
 
     listener = Listener(
-        worker.front,
+        worker.delegate,
         on_rejected=worker.rejections.record,
-        fast_path=worker.lane,
+        fast_path=worker.fast_path,
         connection_count=machine.connections.of(spec.number),
         max_connections=places,
         address_limit=AddressLimit(

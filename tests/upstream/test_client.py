@@ -25,16 +25,16 @@ from aims_server.errors import (
 )
 from aims_server.metrics import labels
 from aims_server.upstream.admission import Admission
+from aims_server.upstream.answers import Oddities
 from aims_server.upstream.bulkhead import Bulkhead
 from aims_server.upstream.callers import CallerKey
 from aims_server.upstream.client import ENDPOINTS as ALL_ENDPOINTS
 from aims_server.upstream.client import UpstreamClient
 from aims_server.upstream.endpoint_breakers import EndpointBreakers
-from aims_server.upstream.oddities import Oddities
 from aims_server.upstream.resilience import ResiliencePolicy
 from aims_server.upstream.retry import RetryBudget
 from aims_server.upstream.transport import Transport
-from aims_server.web.sessions import is_token
+from aims_server.web.tokens import is_token
 
 pytestmark = pytest.mark.gen_test
 
