@@ -216,6 +216,7 @@ class AimsService:
         self, caller: Caller, deadline: Deadline, fresh: bool
     ) -> Entry[Answer]:
         """Every subject, day by day, in two round trips."""
+        self._upstream.expect_cards()
         had = await self._files(caller, deadline, fresh=fresh)
         self._check_not_emptied(ALL_ATTENDANCE.resource, caller.session, had.files)
         days = await self._every_subject(caller, had.files, deadline)

@@ -17,12 +17,14 @@ from .held import held
 from .kept import kept
 from .posts import posts
 from .report import Row, Section, write_results, written
+from .tls import tls
 from .turns import Pace
 
 BENCHMARKS: dict[str, Callable[[Pace], Iterator[Row]]] = {
     "kept": kept,
     "posts": posts,
     "trips": trips,
+    "tls": tls,
     "calls": calls,
     "crowd": crowd,
     "one-student": one_student,

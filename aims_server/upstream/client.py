@@ -48,6 +48,8 @@ _MOST_PAGES: Final = 10
 _LARGEST_REFUSAL: Final = 4096  # bytes; a larger body has rows, or is a page of HTML
 _LARGE_BODY: Final = 128 * 1024  # bytes, for which decoding takes half a millisecond
 
+_USUAL_COURSES: Final = 15  # of a student; what was seen last is taken later
+
 Decoded = TypeVar("Decoded")
 
 
@@ -90,6 +92,7 @@ class UpstreamClient:
         self._base = base_url
         self._turns = SerialExecutor()
         self._failures = failures or FailureLog(base_url)
+        self._usual_courses = _USUAL_COURSES
         self._probe = RecoveryProbe(guard.breakers, self._ask_without_token)
         guard.breakers.subscribe(self._breaker_changed)
         self._login_headers = {
@@ -141,11 +144,21 @@ class UpstreamClient:
             "login", caller, watched, deadline, repeatable=False
         )
 
+    def prepare(self) -> None:
+        """Begin what the first call would wait for: curl, and a connection."""
+        self._transport.prepare(self._base)
+
+    def expect_cards(self) -> None:
+        """The records of all subjects will be asked for once their list is there: open
+        the connections for it meanwhile.
+        """
+        self._transport.expect(self._base, self._usual_courses)
+
     async def course_files(
         self, token: str, caller: CallerKey, deadline: Deadline
     ) -> models.CourseFiles:
         """GET /custom/getCFMappedWithStudentID with the attendance summary."""
-        return await self._get(
+        files = await self._get(
             "course_files",
             "?embed_attendance_summary=1",
             token,
@@ -153,6 +166,8 @@ class UpstreamClient:
             models.decode_course_files,
             deadline,
         )
+        self._usual_courses = len(files.courses)
+        return files
 
     async def cards(
         self,
