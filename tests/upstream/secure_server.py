@@ -43,6 +43,8 @@ class SecureServer:
         for writer in self._writers:
             writer.transport.abort()
         await self._server.wait_closed()
+        for _ in range(10):  # handshakes that were never ended end now
+            await asyncio.sleep(0)
 
     async def until(self, reached) -> None:
         """Wait until the counts are so."""
