@@ -36,7 +36,15 @@ setup(
     ],
     packages=find_packages(include=["aims_server", "aims_server.*"]),
     package_data={
-        "aims_server": ["py.typed", "**/*.json", "**/*.yaml", "**/*.html"],
+        "aims_server": [
+            "py.typed",
+            "**/*.json",
+            "**/*.yaml",
+            "**/*.html",
+            "**/*.css",
+            "**/*.js",
+            "**/*.svg",
+        ],
     },
     python_requires=">=3.11",  # asyncio.timeout
     install_requires=[
@@ -46,6 +54,7 @@ setup(
         "prometheus-client>=0.26",
         "python-dotenv>=1.2",
         "msgspec>=0.22",
+        "icalendar>=7.3",  # folding, escaping and zones of RFC 5545; imported lazily
         "offapi>=0.1.4,<0.2",  # Swagger UI's files for /docs; its code is not imported
     ],
     extras_require={
@@ -68,6 +77,8 @@ setup(
             "hypothesis",
             "coverage>=7.10",
             "schemathesis",
+            "playwright",  # drives Debian's Chromium for the student's page
+            "axe-playwright-python",  # axe-core, pinned by the package
             "openapi-spec-validator",
             "openapi-python-client",  # its clients are generated and used by a test
             "pyyaml",

@@ -31,17 +31,20 @@ from .handlers import (
     Lifecycle,
     Rejections,
     api,
+    demo,
     docs,
     ops,
+    web_page,
 )
 from .http_server import ConnectionCounts, FramingGuard
-from .logs import AccessLog, RateLimitedLog
+from .logs import AccessLog, IncidentLog, RateLimitedLog
 from .metrics import Metrics, MetricsMemory
-from .pages import LOGIN, PAGES
+from .pages import DEMO, LOGIN, PAGES
 from .ratelimit import BucketTable, RateLimiter
 from .service import AimsService
 from .upstream import (
     ENDPOINTS,
+    Admission,
     Bulkhead,
     EndpointBreakers,
     FailureLog,
@@ -51,7 +54,7 @@ from .upstream import (
     Transport,
     UpstreamClient,
 )
-from .web import Answer, CorsPolicy, RequestLimits, SessionReader
+from .web import Answer, CorsPolicy, RequestLimits, SessionReader, VerifiedKeys
 
 __all__ = ["Machine", "Worker", "build"]
 
@@ -70,15 +73,16 @@ class Machine:
     def __init__(self) -> None:
         self.secret = secrets.token_bytes(32)
         self.buckets = BucketTable()
+        self.verified = VerifiedKeys()
         self.connections = ConnectionCounts()
         self.metrics = MetricsMemory()
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker's objects, for whoever runs it."""
+    """One worker's objects, for its process."""
 
-    front: FramingGuard
-    lane: FastPath
+    delegate: FramingGuard
+    fast_path: FastPath
     rejections: Rejections
     lifecycle: Lifecycle
     metrics: Metrics
@@ -90,6 +94,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     flights: tuple[SingleFlight[Any], ...]
     upstream: UpstreamClient
     events: RateLimitedLog
+    incidents: IncidentLog
 
     async def close(self) -> None:
         """End background work, then the connections it would use."""
@@ -99,7 +104,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
         await self.upstream.close()
 
     def sample(self) -> None:
-        """Tell the metrics how things stand, and the log what has been counted."""
+        """Set the gauges, and write the log lines that were held back."""
         self.events.flush()
         self.metrics.sample(
             entries=len(self.store),
@@ -108,6 +113,13 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
             slots_in_use=self.slots.in_use,
             slots_waiting=self.slots.waiting,
             slots_limit=self.calls,
+        )
+        self.incidents.sampled(
+            evictions=self.store.evictions,
+            entries=len(self.store),
+            bytes=self.store.size,
+            waiting=self.slots.waiting,
+            calls=self.calls,
         )
 
 
@@ -139,9 +151,19 @@ def build(
         ca_file=settings.external_api_ca_file,
     )
     events = RateLimitedLog(_log, clock=clock)
+    incidents = IncidentLog(events)
+    breakers.subscribe(
+        lambda endpoint, state: incidents.circuit_changed(endpoint, state.value)
+    )
     upstream = UpstreamClient(
         transport,
-        ResiliencePolicy(slots, breakers, RetryBudget(), metrics, random=random.random),
+        ResiliencePolicy(
+            Admission(slots, breakers),
+            metrics,
+            retries=RetryBudget(),
+            hedges=RetryBudget(share=0.1, floor=10.0),
+            random=random.random,
+        ),
         settings.external_api_base,
         settings.external_api_origin,
         Oddities(metrics, events),
@@ -150,8 +172,8 @@ def build(
     store: MemoryStore[Any] = MemoryStore(
         settings.cache_max_mb * _MEGABYTE, clock=clock
     )
-    answers: _Through[Answer] = _Through(store, settings, clock)
-    parts: _Through[bytes] = _Through(store, settings, clock)
+    answers: _ReadSide[Answer] = _ReadSide(store, settings, clock)
+    parts: _ReadSide[bytes] = _ReadSide(store, settings, clock)
     answer_cache = AnswerCache(
         answers.read_through,
         parts.read_through,
@@ -176,19 +198,20 @@ def build(
     )
     context = HandlerContext(
         service=service,
-        sessions=SessionReader(machine.secret),
+        sessions=SessionReader(machine.secret, machine.verified),
         limits=_limits(settings, machine),
         cors=CorsPolicy(settings.cors_origins),
         lifecycle=Lifecycle(),
         metrics=metrics,
         access_log=access_log,
+        incidents=incidents,
         trusted_proxies=settings.trusted_proxies,
         request_seconds=settings.request_timeout_seconds,
         clock=clock,
     )
     return Worker(
-        front=FramingGuard(make_application(context, settings.metrics_token or "")),
-        lane=FastPath(context),
+        delegate=FramingGuard(make_application(context, settings, transport)),
+        fast_path=FastPath(context),
         rejections=Rejections(context),
         lifecycle=context.lifecycle,
         metrics=metrics,
@@ -200,10 +223,13 @@ def build(
         flights=(answers.flights, parts.flights),
         upstream=upstream,
         events=events,
+        incidents=incidents,
     )
 
 
-def make_application(context: HandlerContext, metrics_token: str) -> Application:
+def make_application(
+    context: HandlerContext, settings: Settings, transport: Transport
+) -> Application:
     """The route table."""
     common = {"context": context}
     routes: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
@@ -214,10 +240,26 @@ def make_application(context: HandlerContext, metrics_token: str) -> Application
         ),
         (r"/health(?:/ready)?", ops.HealthHandler, common),
         (r"/health/live", ops.LiveHandler, common),
-        (r"/metrics", ops.MetricsHandler, {**common, "token": metrics_token}),
+        (
+            r"/metrics",
+            ops.MetricsHandler,
+            {**common, "token": settings.metrics_token or ""},
+        ),
         (r"/openapi\.json", docs.OpenApiHandler, common),
         (r"/docs(?:/[a-z.-]+)?", docs.DocsHandler, common),
     ]
+    if settings.web_page:
+        files = {"files": web_page.load_page(demo=settings.demo is not None)}
+        routes.append((r"/(?:page/.*)?", web_page.PageHandler, common | files))
+    else:
+        routes.append((r"/", web_page.DocsRedirect, common))
+    if settings.demo is not None:
+        corner = {
+            "students": settings.demo.students,
+            "control_url": settings.demo.control_url,
+            "transport": transport,
+        }
+        routes.append((DEMO.path, demo.DemoHandler, {**common, **corner}))
     return Application(
         routes,
         default_handler_class=BaseHandler,
@@ -226,7 +268,7 @@ def make_application(context: HandlerContext, metrics_token: str) -> Application
     )
 
 
-class _Through(Generic[Kept]):
+class _ReadSide(Generic[Kept]):
     """A read-through over the worker's store, with the flights it runs."""
 
     def __init__(
@@ -238,17 +280,17 @@ class _Through(Generic[Kept]):
             self.flights,
             refresh_deadline=lambda: Deadline(settings.request_timeout_seconds, clock),
             is_refusal=lambda error: isinstance(error, TokenRefused),
-            on_foreign=_tell_of_foreign,
-            on_refresh_error=_tell_of_refresh,
+            on_foreign=_log_foreign_entry,
+            on_refresh_error=_log_refresh_error,
             clock=clock,
         )
 
 
-def _tell_of_foreign() -> None:
+def _log_foreign_entry() -> None:
     _log.error("A kept answer did not belong to its asker; it was not served")
 
 
-def _tell_of_refresh(error: Exception) -> None:
+def _log_refresh_error(error: Exception) -> None:
     """Expected failures show in the metrics of calls; a fault of ours nowhere else."""
     if not isinstance(error, ApiError | TimeoutError | FlightCancelled):
         _log.error("Unexpected failure behind a kept answer", exc_info=error)

@@ -5,11 +5,14 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
 from . import __version__
 from .config import (
+    Demo,
     Settings,
     SettingsError,
     effective,
@@ -31,9 +34,9 @@ _COMMANDS: Final = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status."""
-    command = _command(sys.argv[1:] if argv is None else argv)
+    arguments = sys.argv[1:] if argv is None else argv
     try:
-        return {"serve": _serve, "check": _check, "demo": _demo}[command]()
+        return _chosen(arguments)()
     except SettingsError as error:
         for fault in error.faults:
             print(f"aims-server: {fault}", file=sys.stderr)
@@ -42,9 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _command(arguments: Sequence[str]) -> str:
+def _chosen(arguments: Sequence[str]) -> Callable[[], int]:
+    """The command that the arguments name, ready to run."""
     if not arguments:
-        return "serve"
+        return _serve
     # Late: without arguments a service starts sooner without it.
     import argparse
 
@@ -61,12 +65,22 @@ def _command(arguments: Sequence[str]) -> str:
     parser.add_argument(
         "--version", action="version", version=f"%(prog)s {__version__}"
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, what in _COMMANDS.items():
-        commands.add_parser(name, help=what, description=f"{what.capitalize()}.")
     parser.set_defaults(command="serve")
-    command: str = parser.parse_args(arguments).command
-    return command
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    by_name = {
+        name: commands.add_parser(name, help=what, description=f"{what.capitalize()}.")
+        for name, what in _COMMANDS.items()
+    }
+    by_name["check"].add_argument(
+        "--quiet", action="store_true", help="print faults and warnings only"
+    )
+    options = parser.parse_args(arguments)
+    match options.command:
+        case "check":
+            return partial(_check, quiet=options.quiet)
+        case "demo":
+            return _demo
+    return _serve
 
 
 def _hint(arguments: Sequence[str]) -> str | None:
@@ -103,11 +117,12 @@ def _serve() -> int:
     return _run(_load(), _load)
 
 
-def _check() -> int:
+def _check(*, quiet: bool) -> int:
     settings, source = _read(os.environ)
-    print(f"# read from {source or 'the environment alone, there is no .env here'}")
-    for name, value in effective(settings):
-        print(f"{name}={value}")
+    if not quiet:
+        print(f"# read from {source or 'the environment alone, there is no .env here'}")
+        for name, value in effective(settings):
+            print(f"{name}={value}")
     for warning in settings.warnings():
         print(f"aims-server: warning: {warning}", file=sys.stderr)
     return 0
@@ -121,7 +136,9 @@ def _demo() -> int:
             environ = {**os.environ, "EXTERNAL_API_BASE": platform.base_url}
 
             def load() -> Settings:
-                return _read(environ)[0]
+                settings = _read(environ)[0]
+                demo = Demo(tuple(platform.students), platform.control_url)
+                return replace(settings, web_page=True, demo=demo)
 
             def explain(address: str) -> None:
                 with contextlib.suppress(OSError):  # nobody reads stdout any more

@@ -5,6 +5,7 @@ the lists in tests read this table. The statuses of each row are those that the 
 description gives its ``path`` (``web.documented_statuses``).
 """
 
+from collections.abc import Mapping
 from functools import cache
 from itertools import chain
 from typing import Final
@@ -14,6 +15,7 @@ import msgspec
 __all__ = [
     "ALL_ATTENDANCE",
     "ATTENDANCE",
+    "DEMO",
     "DOCS",
     "ENDPOINTS",
     "HEALTH",
@@ -25,6 +27,8 @@ __all__ = [
     "QUIZ",
     "STUDENT_ENDPOINTS",
     "SUBJECT_ATTENDANCE",
+    "TIMETABLE",
+    "WEB_PAGE",
     "Endpoint",
     "Page",
 ]
@@ -62,7 +66,9 @@ class Page(Endpoint, frozen=True, kw_only=True):
 
     ``resource`` labels its lookups in the cache. A page that takes ``parameters`` has
     many answers a student; one without has a single one, which the fast path may send
-    if it is ``fast`` and a login fetches if it is ``prefetched``.
+    if it is ``fast`` and a login fetches if it is ``prefetched``. ``other_media`` are
+    the media types in which ``Accept`` may ask for it, and the resources that these are
+    kept as; the fast path sends none of them.
 
     >>> QUIZ.path, QUIZ.methods, QUIZ.fast
     ('/api/quiz', ('GET',), True)
@@ -72,12 +78,24 @@ class Page(Endpoint, frozen=True, kw_only=True):
     parameters: bool = False
     fast: bool = True
     prefetched: bool = True
+    other_media: Mapping[str, str] = {}
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """What is kept for this page, in its own form and in the others."""
+        return (self.resource, *self.other_media.values())
 
 
-def _page(name: str, *methods: str) -> Page:
+def _page(
+    name: str, *methods: str, other_media: Mapping[str, str] | None = None
+) -> Page:
     """The row of a page without parameters."""
     return Page(
-        name=name, path=f"/api/{name}", methods=methods or ("GET",), resource=name
+        name=name,
+        path=f"/api/{name}",
+        methods=methods or ("GET",),
+        resource=name,
+        other_media=other_media or {},
     )
 
 
@@ -93,7 +111,10 @@ SUBJECT_ATTENDANCE: Final = Page(
     prefetched=False,
 )
 QUIZ: Final = _page("quiz")
-PAGES: Final = (ATTENDANCE, ALL_ATTENDANCE, SUBJECT_ATTENDANCE, QUIZ)
+TIMETABLE: Final = _page(
+    "timetable", other_media={"text/calendar": "timetable-calendar"}
+)
+PAGES: Final = (ATTENDANCE, ALL_ATTENDANCE, SUBJECT_ATTENDANCE, QUIZ, TIMETABLE)
 
 LOGIN: Final = Endpoint(name="login", path="/api/login", methods=("POST",))
 STUDENT_ENDPOINTS: Final[tuple[Endpoint, ...]] = (LOGIN, *PAGES)
@@ -104,6 +125,12 @@ HEALTH: Final = Endpoint(
 METRICS: Final = Endpoint(name="metrics", path="/metrics", limited=False, quiet=True)
 OPENAPI: Final = Endpoint(name="openapi", path="/openapi.json")
 DOCS: Final = Endpoint(name="docs", path="/docs")
-ENDPOINTS: Final = (*STUDENT_ENDPOINTS, HEALTH, METRICS, OPENAPI, DOCS)
+WEB_PAGE: Final = Endpoint(name="page", path="/", limited=False)
+ENDPOINTS: Final = (*STUDENT_ENDPOINTS, HEALTH, METRICS, OPENAPI, DOCS, WEB_PAGE)
+
+#: Only `aims-server demo` has it; its requests count with the page's.
+DEMO: Final = Endpoint(
+    name="page", path="/demo", methods=("GET", "POST"), limited=False
+)
 
 NOT_FOUND: Final = Endpoint(name="not-found", path="", methods=())

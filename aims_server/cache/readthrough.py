@@ -71,9 +71,9 @@ class ReadThrough(Generic[V]):
     An error that `is_refusal` says yes to drops everything kept for the owner; what
     fills that ran meanwhile bring is given to their waiters but not kept.
 
-    `on_lookup` is told what each lookup found, before any waiting; `on_foreign`, that
-    an entry of another owner was met; `on_refresh_error`, what a background refresh
-    raised, since it may have no other reader.
+    `on_lookup` is called with what each lookup found, before any waiting; `on_foreign`
+    when an entry of another owner was met; `on_refresh_error` with what a background
+    refresh raised, since nobody may be waiting for it.
     """
 
     def __init__(

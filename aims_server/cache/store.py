@@ -93,10 +93,10 @@ _Kept = tuple[Entry[V], int]
 
 
 class _Entries(TLRUCache[bytes, _Kept[V], float]):
-    """A TLRUCache that tells of entries it found expired.
+    """A TLRUCache that reports the entries it expires.
 
-    Nearly every one of its methods may expire entries on the way, so the index
-    can only be exact if expiry itself tells.
+    Nearly every one of its methods may expire entries, so the index of owners is exact
+    only if expiry itself reports them.
     """
 
     def __init__(
@@ -123,6 +123,12 @@ class _Entries(TLRUCache[bytes, _Kept[V], float]):
 class MemoryStore(Generic[V]):
     """A Store of at most `max_bytes` in this process; the least recently used leave.
 
+    >>> store: MemoryStore[bytes] = MemoryStore(10_000, clock=lambda: 0.0)
+    >>> store.put(b"key", Entry(b"page", 4, "owner", 0.0, 300.0, 2100.0))
+    True
+    >>> store.drop_owner("owner"), store.get(b"key")
+    (1, None)
+
     Expired entries leave when anything is put or dropped. For a store without
     traffic, call `expire` from time to time.
     """
@@ -132,7 +138,7 @@ class MemoryStore(Generic[V]):
     ) -> None:
         self._entries: _Entries[V] = _Entries(max_bytes, clock, self._unindex)
         self._keys_of: dict[Hashable, set[bytes]] = {}
-        # Whoever makes an entry holds its generation; the last one to go frees it.
+        # Held by the fills under way for an owner, and freed with the last of them.
         self._generations: WeakValueDictionary[Hashable, Generation] = (
             WeakValueDictionary()
         )

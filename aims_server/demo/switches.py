@@ -40,7 +40,7 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether `Total` counts Leave and Exempt, as the one capture has it."""
 
     extra_states: tuple[str, ...] = ()
-    """Names that records marked Exempt bear in turn, instead of "Exempt"."""
+    """Names that records marked Exempt have in turn, instead of "Exempt"."""
 
     cf_id: bool = False
     """Whether a course file carries `cf_id` beside `id`."""
@@ -58,6 +58,9 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     shapes: tuple[ShapeName, ...] = ()
     """Odd shapes that rows come in (see `shapes`), one after the other."""
+
+    schedule_cells: Literal["divs", "joined", "array"] = "divs"
+    """A cell's slots: an element each, texts run together, or a list of elements."""
 
     page_size: int | None = None
     """Records of a page of /cards; None: all of them, as far as anybody has seen."""

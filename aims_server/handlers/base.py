@@ -20,8 +20,9 @@ from ..errors import (
     MethodNotAllowed,
     NotFound,
     RateLimited,
+    UpstreamError,
 )
-from ..logs import AccessLog, current_request_id
+from ..logs import AccessLog, IncidentLog, current_request_id
 from ..metrics import Metrics
 from ..pages import NOT_FOUND, Endpoint
 from ..service import AimsService
@@ -61,6 +62,7 @@ class HandlerContext(msgspec.Struct, frozen=True, kw_only=True):
     lifecycle: Lifecycle
     metrics: Metrics
     access_log: AccessLog
+    incidents: IncidentLog
     trusted_proxies: Sequence[TrustedProxy]
     request_seconds: float
     clock: Clock
@@ -214,8 +216,12 @@ class BaseHandler(RequestHandler):
         exc_info = kwargs.get("exc_info")
         failure = self._failure(exc_info[1] if isinstance(exc_info, tuple) else None)
         self.error_code = failure.code
+        if isinstance(failure, UpstreamError) and self.upstream_seconds is None:
+            # Nothing else takes a time worth telling from the whole.
+            self.upstream_seconds = self.request.request_time()
         if isinstance(failure, RateLimited):
             self.context.metrics.limited(failure.kind)
+            self.context.incidents.limited(failure.kind, self.address)
         self.send(error_response(failure, self.request_id))
         self.finish()
 

@@ -23,6 +23,7 @@ from ..web import (
     json_object,
     negotiate,
     parse_simple_request,
+    preferred_media,
     request_id,
     server_timing,
     wants_fresh,
@@ -44,7 +45,7 @@ class FastPath:
     """Serves what can be served without waiting, and declines all else.
 
     What it declines takes the usual way and is judged there from the beginning: a
-    failure of any kind, a page not at hand or not fresh, any request that is not of the
+    failure of any kind, a page not kept or not fresh, any request that is not of the
     plainest form.
     """
 
@@ -69,6 +70,8 @@ class FastPath:
         method, path, headers, body = plain
         page = _PAGES.get((method, path))
         if page is None:
+            return None
+        if preferred_media(headers.get("accept"), page.other_media) is not None:
             return None
         context = self._context
         now = context.clock()

@@ -7,10 +7,12 @@ from .handlers import (
     discard_buffered,
     flush_log,
 )
+from .incidents import IncidentLog
 from .rate_limited import RateLimitedLog
 
 __all__ = [
     "AccessLog",
+    "IncidentLog",
     "RateLimitedLog",
     "configure_logging",
     "current_request_id",

@@ -14,6 +14,7 @@ __all__ = [
     "BREAKER_STATES",
     "DOCUMENTED",
     "FAST_PAGES",
+    "HEDGE_ENDS",
     "LIMITS",
     "LOOKUPS",
     "METHODS",
@@ -53,10 +54,14 @@ STATUSES: Final = frozenset(s for some in DOCUMENTED.values() for s in some)
 STATUS_VALUES: Final = frozenset(
     {*map(str, STATUSES), "1xx", "2xx", "3xx", "4xx", "5xx"}
 )
-RESOURCES: Final = (*(page.resource for page in PAGES), "course-files")
+RESOURCES: Final = (
+    *(resource for page in PAGES for resource in page.resources),
+    "course-files",
+)
 FAST_PAGES: Final = tuple(page for page in PAGES if page.fast)
 LOOKUPS: Final = ("HIT", "MISS", "STALE", "PENDING")
-UPSTREAM_ENDPOINTS: Final = ("login", "course_files", "cards", "quizzes")
+HEDGE_ENDS: Final = ("started", "won")
+UPSTREAM_ENDPOINTS: Final = ("login", "course_files", "cards", "quizzes", "timetable")
 OUTCOMES: Final = (
     "ok",
     "cancelled",
@@ -77,6 +82,7 @@ ODDITIES: Final = (
         (*_ODD_ANYWHERE, "mark", "date", "duplicate", "pages", "empty", "difference"),
     ),
     ("quizzes", "encoding"),
+    *product(("timetable",), ("encoding", "row", "name", "cell")),
 )
 LIMITS: Final = (
     "student",

@@ -5,6 +5,7 @@ belongs to two processes and works in neither.
 """
 
 import logging
+import os
 import select
 import signal
 import socket
@@ -46,6 +47,7 @@ class Supervisor:
         self._settings = self._proven = settings
         self._bound_to = (settings.hosts, settings.port)
         self._load = load
+        self._program = _program()
         self._sockets = sockets
         self._notifier = notifier
         self._on_serving = on_serving
@@ -159,6 +161,10 @@ class Supervisor:
             _log.warning("%s", warning)
         if (settings.hosts, settings.port) != self._bound_to:
             _log.warning("HOST and PORT stay as they are until a restart")
+        if _program() != self._program:
+            _log.warning(
+                "Reloaded, but the program has changed on disk: restart to use it"
+            )
         self._announced = False
         self._rollout.roll(settings.effective_workers)
         _log.info("Replacing the workers one by one")
@@ -205,7 +211,10 @@ class Supervisor:
         addresses = ", ".join(_address(s) for s in self._sockets)
         _log.info("Serving on %s with %d workers", addresses, self._rollout.wanted)
         self._on_serving(addresses)
-        self._notifier.ready(f"Serving with {self._rollout.wanted} workers")
+        changed = (
+            "" if _program() == self._program else "; restart to use a new version"
+        )
+        self._notifier.ready(f"Serving with {self._rollout.wanted} workers{changed}")
 
     # -- messages and exits ---------------------------------------------------
 
@@ -217,8 +226,11 @@ class Supervisor:
 
     def _on_exit(self, child: Child, status: int) -> None:
         self._rollout.on_exit(child)
+        lived = time.monotonic() - child.spawned_at
         if not child.leaving:
-            _log.error("Worker %d died (%s)", child.number, _cause(status))
+            _log.error(
+                "Worker %d died (%s) after %.0f s", child.number, _cause(status), lived
+            )
         elif status:
             _log.warning("Worker %d ended badly (%s)", child.number, _cause(status))
 
@@ -229,6 +241,15 @@ class Supervisor:
         if self._stop_by is not None and time.monotonic() > self._stop_by:
             self._stop_by += _STRAGGLER_SECONDS
             self._stop_now("Some workers do not end in time; killing them")
+
+
+def _program() -> tuple[int, ...] | None:
+    """What changes with an installation: the identity of one of the package's files."""
+    try:
+        status = os.stat(__file__)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 def _address(listening: socket.socket) -> str:

@@ -43,7 +43,7 @@ class Bucket:
         self.point_at(0)
 
     def point_at(self, way: int) -> None:
-        """Have it be in this slot of its set."""
+        """Set the slot of its set that it is in."""
         self.key_at = self.number * _SET_BYTES + way * _KEY_BYTES
         self.stamp_at = self.first_stamp + way
 
@@ -130,6 +130,10 @@ class Decision(NamedTuple):
 class RateLimiter:
     """A token bucket per key: capacity `per_minute`, refilled `per_minute`/60 a second.
 
+    >>> limiter = RateLimiter(BucketTable(), name="login", per_minute=2, secret=b"s")
+    >>> [limiter.take("2023B1599999").allowed for _ in range(3)]
+    [True, True, False]
+
     In any span of t seconds a key is allowed at most per_minute * (1 + t/60) takes, by
     all processes that share the table together. The time of a token is rounded up to
     whole nanoseconds, so that the rounding never favours the taker.
@@ -172,12 +176,6 @@ class RateLimiter:
             until_full = (ahead - self._cost) / _SECOND
             return Decision(False, self._limit, 0, -spare / _SECOND, until_full)
         return Decision(True, self._limit, spare // self._cost, 0.0, ahead / _SECOND)
-
-    def try_take(self, key: bytes | str) -> bool:
-        """Take one token of `key`, for who need not know more than whether it was."""
-        return self._ceiling >= self._table.charge(
-            self._bucket(key), self._cost, self._ceiling, self._clock_ns
-        )
 
     def give_back(self, key: bytes | str) -> None:
         """Undo one successful take of `key`."""

@@ -25,6 +25,7 @@ from .request_parsing import (
     check_body,
     form_object,
     json_object,
+    preferred_media,
     quality,
     query_object,
     request_id,
@@ -38,15 +39,10 @@ from .response import (
     json_response,
     server_timing,
 )
-from .sessions import (
-    Caller,
-    Session,
-    SessionReader,
-    bearer_token,
-    checked_body_token,
-    is_token,
-)
+from .sessions import Caller, Session, SessionReader
 from .simple_request import parse_simple_request
+from .tokens import bearer_token, checked_body_token, is_token
+from .verified_keys import VerifiedKeys
 
 __all__ = [
     "MAX_BODY_BYTES",
@@ -65,6 +61,7 @@ __all__ = [
     "TokenRequest",
     "TrustedProxy",
     "Variant",
+    "VerifiedKeys",
     "address_key",
     "bearer_token",
     "check_body",
@@ -86,6 +83,7 @@ __all__ = [
     "make_variant",
     "negotiate",
     "parse_simple_request",
+    "preferred_media",
     "quality",
     "query_object",
     "request_id",

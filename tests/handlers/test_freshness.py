@@ -415,12 +415,13 @@ class TestPrefetch:
             "course_files": 1,
             "cards": len(college.courses(student)),
             "quizzes": 1,
+            "schedule": 1,
         }
 
     @pytest.mark.gen_test
     async def test_a_login_does_not_wait_for_it(self, front, student, platform):
         """The login is answered while the platform still holds the pages."""
-        for endpoint in ("course_files", "quizzes"):
+        for endpoint in ("course_files", "quizzes", "schedule"):
             platform.hold(endpoint)
         assert await front.log_in(student)
         platform.release()

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from aims_server import __version__
+from aims_server.metrics.labels import UPSTREAM_ENDPOINTS
 
 FRONTEND = "http://localhost:3000"
 
@@ -19,7 +20,7 @@ async def test_health(front, platform, path):
     assert list(body) == ["status", "timestamp", "version", "uptimeSeconds", "upstream"]
     assert body["status"] == "healthy"
     assert body["version"] == __version__
-    endpoints = dict.fromkeys(["login", "course_files", "cards", "quizzes"], "closed")
+    endpoints = dict.fromkeys(UPSTREAM_ENDPOINTS, "closed")
     assert body["upstream"] == {"state": "closed", "endpoints": endpoints}
     assert platform.counters.total == 0
 
