@@ -264,6 +264,7 @@ class AimsService:
         self, caller: Caller, deadline: Deadline, fresh: bool, gathering: _Subjects
     ) -> Entry[Answer]:
         """Every subject, day by day, in two round trips."""
+        self._upstream.expect_cards()
         had = await self._files(caller, deadline, fresh=fresh)
         self._check_not_emptied(ALL_ATTENDANCE.resource, caller.session, had.files)
         gathering.begin(had, len(had.files.courses))
