@@ -7,6 +7,7 @@ made from that table or tested against it.
 An empty value means the default, so that ``METRICS_TOKEN=`` in a file is no fault.
 """
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -161,6 +162,12 @@ class Settings:
         "true",
         FLAG,
         "A login that succeeds warms the student's answers in the background.",
+    )
+    gather_timeout_seconds: float = setting(
+        "GATHER_TIMEOUT_SECONDS",
+        "30",
+        seconds(0.1, 600),
+        "How long an answer may be gathered on behind its askers' deadlines.",
     )
     attendance_target_percent: int = setting(
         "ATTENDANCE_TARGET_PERCENT",
@@ -329,6 +336,13 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"WORKERS='{workers}': must be at most MAX_CONCURRENT_REQUESTS, which is"
             f" {calls}, since each worker needs a call of its own"
+        )
+    gather = values.get("gather_timeout_seconds", math.inf)
+    request = values.get("request_timeout_seconds", 0.0)
+    if gather < request:
+        yield (
+            f"GATHER_TIMEOUT_SECONDS='{gather:g}': must be at least"
+            f" REQUEST_TIMEOUT_SECONDS, which is {request:g}"
         )
 
 

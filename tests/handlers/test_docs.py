@@ -328,7 +328,7 @@ class TestAnswers:
     )
     async def test_an_ill_platform(self, front, token, platform, kind, status):
         """What the platform does wrong."""
-        platform.faults.set("quizzes", kind=kind)
+        platform.faults.set("quizzes", kind=kind, retry_after="50")
         answer = await front.ask("/api/quiz", token)
         assert answer.code == status
         check(answer, "/api/quiz")
