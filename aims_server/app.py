@@ -34,6 +34,7 @@ from .handlers import (
     demo,
     docs,
     ops,
+    status,
     web_page,
 )
 from .http_server import ConnectionCounts, FramingGuard
@@ -163,6 +164,8 @@ def build(
             retries=RetryBudget(),
             hedges=RetryBudget(share=0.1, floor=10.0),
             random=random.random,
+            # A page takes two round trips: none can be had of a platform so slow.
+            sick_seconds=settings.gather_timeout_seconds / 2,
         ),
         settings.external_api_base,
         settings.external_api_origin,
@@ -190,6 +193,7 @@ def build(
         upstream,
         answer_cache,
         request_seconds=settings.request_timeout_seconds,
+        gather_seconds=settings.gather_timeout_seconds,
         target_percent=settings.attendance_target_percent,
         prefetch_on_login=settings.prefetch_on_login,
         on_wrong_student=metrics.wrong_student,
@@ -232,6 +236,7 @@ def make_application(
 ) -> Application:
     """The route table."""
     common = {"context": context}
+    guarded = {**common, "token": settings.metrics_token or ""}
     routes: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
         (LOGIN.path, api.LoginHandler, common),
         *(
@@ -240,14 +245,12 @@ def make_application(
         ),
         (r"/health(?:/ready)?", ops.HealthHandler, common),
         (r"/health/live", ops.LiveHandler, common),
-        (
-            r"/metrics",
-            ops.MetricsHandler,
-            {**common, "token": settings.metrics_token or ""},
-        ),
+        (r"/metrics", ops.MetricsHandler, guarded),
         (r"/openapi\.json", docs.OpenApiHandler, common),
-        (r"/docs(?:/[a-z.-]+)?", docs.DocsHandler, common),
+        (r"/docs(?:/[a-z.-]*)?", docs.DocsHandler, common),
     ]
+    if settings.status_page:
+        routes.append((r"/status(?:/[a-z.]+)?", status.StatusHandler, guarded))
     if settings.web_page:
         files = {"files": web_page.load_page(demo=settings.demo is not None)}
         routes.append((r"/(?:page/.*)?", web_page.PageHandler, common | files))
@@ -274,11 +277,15 @@ class _ReadSide(Generic[Kept]):
     def __init__(
         self, store: MemoryStore[Any], settings: Settings, clock: Clock
     ) -> None:
-        self.flights: SingleFlight[Entry[Kept]] = SingleFlight(clock=clock)
+        # An asker leaves at its own deadline; the work goes on, and has its own.
+        work_seconds = settings.gather_timeout_seconds
+        self.flights: SingleFlight[Entry[Kept]] = SingleFlight(
+            work_seconds=work_seconds, grace=0.0, clock=clock
+        )
         self.read_through: ReadThrough[Kept] = ReadThrough(
             store,
             self.flights,
-            refresh_deadline=lambda: Deadline(settings.request_timeout_seconds, clock),
+            refresh_deadline=lambda: Deadline(work_seconds, clock),
             is_refusal=lambda error: isinstance(error, TokenRefused),
             on_foreign=_log_foreign_entry,
             on_refresh_error=_log_refresh_error,
