@@ -5,7 +5,7 @@ import re
 import pytest
 
 from aims_server.errors import RateLimited
-from aims_server.ratelimit.limiter import BucketTable, RateLimiter
+from aims_server.ratelimit import BucketTable, RateLimiter
 from aims_server.web.quotas import RequestLimits
 from aims_server.web.sessions import Session
 
