@@ -131,10 +131,10 @@ def build(
         settings.cache_max_mb * _MEGABYTE, clock=clock
     )
     answers: _Through[Answer] = _Through(store, settings, clock)
-    course_files: _Through[bytes] = _Through(store, settings, clock)
+    parts: _Through[bytes] = _Through(store, settings, clock)
     answer_cache = AnswerCache(
         answers.read_through,
-        course_files.read_through,
+        parts.read_through,
         Lifetimes(
             fresh=settings.cache_ttl_seconds,
             stale=settings.cache_stale_seconds,
@@ -150,6 +150,7 @@ def build(
         request_seconds=settings.request_timeout_seconds,
         target_percent=settings.attendance_target_percent,
         prefetch_on_login=settings.prefetch_on_login,
+        on_wrong_student=metrics.wrong_student,
         clock=clock,
         wall=wall,
     )
@@ -175,7 +176,7 @@ def build(
         calls=share,
         service=service,
         sessions=context.sessions,
-        flights=(answers.flights, course_files.flights),
+        flights=(answers.flights, parts.flights),
         upstream=upstream,
     )
 
@@ -241,6 +242,9 @@ def _limits(settings: Settings, machine: Machine) -> RequestLimits:
         student=limiter("student", settings.rate_limit_per_minute),
         address=limiter("address", settings.rate_limit_per_address_per_minute),
         login=limiter("login", settings.login_limit_per_minute),
+        login_failures=limiter(
+            "login-failures", settings.login_failures_per_address_per_minute
+        ),
     )
 
 

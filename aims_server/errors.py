@@ -6,9 +6,11 @@
     ├── InvalidRequest 400          ├── TooLarge 413
     ├── Unauthorized 401            ├── UnsupportedMediaType 415
     │   └── TokenRefused 401        ├── RateLimited 429          (retry_after)
+    ├── LoginRefused 401 (or 4xx)   │
     ├── Forbidden 403               ├── InternalError 500
     ├── NotFound 404                └── UpstreamError 502
-    └── MethodNotAllowed 405            ├── UpstreamDropped 502
+    └── MethodNotAllowed 405            ├── WrongStudent 502
+                                        ├── UpstreamDropped 502
                                         │   └── UpstreamUnreachable 502
                                         ├── UpstreamFault 502       (5xx)
                                         ├── UpstreamRejected 502    (other 4xx)
@@ -17,8 +19,9 @@
                                         │   └── UpstreamBusy 503    (its 503)
                                         └── UpstreamTimeout 504
 
-A class carries its status, its stable code and a sentence fit for a student; nothing
-of the platform's own text ever gets in.
+A class carries its status, its stable code and a sentence fit for a student. The
+platform's own text gets in with the refusal of a login alone, where it is a field of
+its JSON.
 """
 
 import math
@@ -34,6 +37,7 @@ __all__ = [
     "Forbidden",
     "InternalError",
     "InvalidRequest",
+    "LoginRefused",
     "MethodNotAllowed",
     "NotFound",
     "Overloaded",
@@ -50,6 +54,7 @@ __all__ = [
     "UpstreamTimeout",
     "UpstreamUnavailable",
     "UpstreamUnreachable",
+    "WrongStudent",
     "error_body",
     "retry_after_header",
 ]
@@ -61,8 +66,8 @@ class ApiError(Exception):
     ``retry_after`` is in seconds, or None when waiting would not help.
     """
 
-    status: ClassVar[int] = 500
-    code: ClassVar[str] = "internal_error"
+    status: int = 500
+    code: str = "internal_error"
     sentence: ClassVar[str] = "Something went wrong on our side."
 
     def __init__(
@@ -105,6 +110,31 @@ class TokenRefused(Unauthorized):
     """The platform does not accept the token; what is kept for it must go."""
 
     sentence = "The attendance platform does not accept this token. Log in again."
+
+
+class LoginRefused(ApiError):
+    """The platform refuses a login: its status stays, and its own words where it has
+    any that are for a student.
+    """
+
+    status, code = 401, "unauthorized"
+    sentence = "The attendance platform refuses this login."
+
+    def __init__(
+        self,
+        sentence: str | None = None,
+        *,
+        status: int = 401,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(sentence, retry_after=retry_after)
+        self.status = status
+        self.code = _LOGIN_CODES.get(status, InvalidRequest.code)
+
+    def headers(self) -> list[tuple[str, str]]:
+        """RFC 9110 11.6.1: a 401 names a scheme, here that of the token to be had."""
+        challenge = [("WWW-Authenticate", "Bearer")] if self.status == 401 else []
+        return [*challenge, *super().headers()]
 
 
 class Forbidden(ApiError):
@@ -192,6 +222,10 @@ class UpstreamRejected(UpstreamError):
     """
 
 
+class WrongStudent(UpstreamError):
+    """The platform's answer names another student than the one who asked."""
+
+
 class Overloaded(UpstreamError):
     """No place in the line to the platform before the request's deadline."""
 
@@ -217,6 +251,12 @@ class UpstreamTimeout(UpstreamError):
     sentence = "The attendance platform did not answer in time."
 
 
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LOGIN_CODES = {
+    kind.status: kind.code for kind in (Unauthorized, Forbidden, NotFound, RateLimited)
+}
+
+
 class _ErrorBody(msgspec.Struct, rename="camel"):
     error: str
     message: str
@@ -225,14 +265,20 @@ class _ErrorBody(msgspec.Struct, rename="camel"):
     timestamp: str
 
 
-def error_body(failure: ApiError, request_id: str) -> bytes:
+def error_body(
+    failure: ApiError, request_id: str, *, beside: bytes | None = None
+) -> bytes:
     """The JSON of docs/contract.rst 2.4. ``error`` and ``message`` say the same because
-    frontends written for the old backends read one or the other.
+    frontends written for the old backends read one or the other. It is put ``beside``
+    the fields of a JSON object, if that is given.
     """
     now = utc_timestamp(int(time.time()))
-    return msgspec.json.encode(
+    own = msgspec.json.encode(
         _ErrorBody(failure.message, failure.message, failure.code, request_id, now)
     )
+    if beside is None:
+        return own
+    return msgspec.json.encode(_FIELDS.decode(beside) | _FIELDS.decode(own))
 
 
 def retry_after_header(seconds: float) -> str:

@@ -3,9 +3,10 @@ Knows no HTTP.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -15,9 +16,11 @@ from .domain import attendance as figures
 from .errors import (
     ApiError,
     Forbidden,
+    NotFound,
     TokenRefused,
     UpstreamError,
     UpstreamTimeout,
+    WrongStudent,
 )
 from .pages import ALL_ATTENDANCE, ATTENDANCE, PAGES, QUIZ, SUBJECT_ATTENDANCE, Page
 from .text import utc_timestamp
@@ -31,9 +34,11 @@ from .upstream import (
     pack_course_files,
     unpack_course_files,
 )
-from .web import Answer, Caller, make_answer
+from .web import Answer, Caller, Session, make_answer
 
 __all__ = ["AimsService"]
+
+_log = logging.getLogger(__name__)
 
 _Loader = Callable[[Caller, Deadline, bool], Awaitable[Entry[Answer]]]
 
@@ -42,8 +47,27 @@ _COURSE_FILES: Final = "course-files"
 _MANY_RECORDS: Final = 250
 
 
+class _SubjectRecords(msgspec.Struct, array_like=True):
+    """One subject as it is kept: when it was had, and its counted days."""
+
+    fetched_at: str
+    days: figures.SubjectDays
+
+
+class _HadFiles(NamedTuple):
+    """Course files and when they were had; ``old`` ones should have been newer."""
+
+    files: CourseFiles
+    made_at: float
+    old: bool
+
+
 class AimsService:
-    """Answers for one worker's students; ``wall`` is Unix time."""
+    """Answers for one worker's students; ``wall`` is Unix time.
+
+    ``on_wrong_student`` is called with the endpoint whenever the platform's answer
+    names another student than the asker, who then gets nothing.
+    """
 
     def __init__(
         self,
@@ -53,6 +77,7 @@ class AimsService:
         request_seconds: float,
         target_percent: int = 75,
         prefetch_on_login: bool = True,
+        on_wrong_student: Callable[[str], object] = bool,
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
     ) -> None:
@@ -61,6 +86,7 @@ class AimsService:
         self._request_seconds = request_seconds
         self._target = target_percent
         self._prefetch_on_login = prefetch_on_login
+        self._on_wrong_student = on_wrong_student
         self._clock = clock
         self._wall = wall
         self._turns = SerialExecutor()
@@ -89,10 +115,19 @@ class AimsService:
             username, password, CallerKey.address(address), deadline
         )
 
-    def prefetch(self, caller: Caller) -> None:
-        """Begin to gather the pages that a student opens after a login, if this service
-        does so at all; returns at once.
+    def logged_in(self, caller: Caller, answer: LoginAnswer) -> None:
+        """Note whom a login's answer names, and begin to gather the pages that follow
+        it, if this service does so at all; returns at once.
         """
+        try:
+            self._confirm(
+                caller.session,
+                "login",
+                student_id=answer.student_id,
+                admission_number=answer.admission_number,
+            )
+        except WrongStudent:
+            return  # the student has the answer; the token is as good as its next one
         if not self._prefetch_on_login:
             return
         for page in PAGES:
@@ -123,29 +158,37 @@ class AimsService:
         *,
         fresh: bool = False,
     ) -> Served[Answer]:
-        """One subject, day by day (docs/contract.rst 2.3).
+        """One subject, day by day (docs/contract.rst 2.3), under the name ``subject``.
 
-        Raises :class:`Forbidden` for any student but the token's own.
+        Raises :class:`Forbidden` for any student but the token's own, and
+        :class:`NotFound` for a course file that is not the student's. What is kept is
+        one entry a course file, whatever it is called.
         """
         session = caller.session
-        own = session.student_id
-        if own is None:
-            files, _ = await self._files(caller, deadline, fresh=False)
-            own = files.student_id
-        if student_id != own:
+        if session.student_id not in (None, student_id):
             raise Forbidden
+        files = (await self._files(caller, deadline, fresh=False)).files
+        if student_id != (files.student_id or session.student_id):
+            raise Forbidden
+        if all(course.cf_id != cf_id for course in files.courses):
+            raise NotFound("This course is not among the student's.")
 
-        async def fill(within: Deadline) -> Entry[Answer]:
+        async def fill(within: Deadline) -> Entry[bytes]:
             days = await self._subject(caller, student_id, cf_id, within)
-            page = figures.subject_attendance(
-                subject, student_id, cf_id, days, self._timestamp()
-            )
-            answer = await make_answer(msgspec.json.encode(page))
-            return self.answer_cache.new_answer(session, answer)
+            kept = msgspec.json.encode(_SubjectRecords(self._timestamp(), days))
+            return self.answer_cache.new_part(session, kept)
 
-        resource = f"{SUBJECT_ATTENDANCE.resource}/{cf_id}/{subject}"
-        return await self.answer_cache.answer(
+        resource = f"{SUBJECT_ATTENDANCE.resource}/{cf_id}"
+        served = await self.answer_cache.part(
             resource, session, fill, deadline, fresh=fresh
+        )
+        kept = msgspec.json.decode(served.entry.value, type=_SubjectRecords)
+        page = figures.subject_attendance(
+            subject, student_id, cf_id, kept.days, kept.fetched_at
+        )
+        body = msgspec.json.encode(page)
+        return served.replace(
+            await make_answer(body, f'"fetchedAt":"{kept.fetched_at}"')
         )
 
     async def close(self) -> None:
@@ -158,52 +201,88 @@ class AimsService:
         self, caller: Caller, deadline: Deadline, fresh: bool
     ) -> Entry[Answer]:
         """The summary per course, from the course files alone."""
-        files, made_at = await self._files(caller, deadline, fresh=fresh)
-        page = figures.attendance(files, self._target)
-        answer = await make_answer(msgspec.json.encode(page))
+        had = await self._files(caller, deadline, fresh=fresh)
+        self._check_not_emptied(ATTENDANCE.resource, caller.session, had.files)
+        page = figures.attendance(had.files, self._target)
         return self.answer_cache.new_answer(
-            caller.session, answer, made_at=made_at, complete=bool(files.courses)
+            caller.session,
+            await make_answer(msgspec.json.encode(page)),
+            made_at=had.made_at,
+            old=had.old,
+            complete=bool(had.files.courses),
         )
 
     async def _all_attendance(
         self, caller: Caller, deadline: Deadline, fresh: bool
     ) -> Entry[Answer]:
         """Every subject, day by day, in two round trips."""
-        files, _ = await self._files(caller, deadline, fresh=fresh)
-        days = await self._every_subject(caller, files, deadline)
+        had = await self._files(caller, deadline, fresh=fresh)
+        self._check_not_emptied(ALL_ATTENDANCE.resource, caller.session, had.files)
+        days = await self._every_subject(caller, had.files, deadline)
         page = figures.all_attendance(
-            files, days, self._timestamp(), self._target, self._upstream.note_cards
+            had.files, days, self._timestamp(), self._target, self._upstream.note_cards
         )
-        answer = await make_answer(msgspec.json.encode(page))
-        # What the platform has answered, whatever it is, is kept as any answer; what it
-        # has not is soon asked for again, and so is a student without any course.
-        complete = bool(files.courses) and None not in days.values()
-        return self.answer_cache.new_answer(caller.session, answer, complete=complete)
+        body = msgspec.json.encode(page)
+        return self.answer_cache.new_answer(
+            caller.session,
+            await make_answer(body, f'"cachedAt":"{page.cached_at}"'),
+            made_at=had.made_at if had.old else None,
+            old=had.old,
+            # What the platform has answered, whatever it is, is kept as any answer;
+            # what it has not is soon asked for again, and so is who has no course.
+            complete=bool(had.files.courses) and None not in days.values(),
+        )
 
     async def _quiz(self, caller: Caller, deadline: Deadline, _: bool) -> Entry[Answer]:
         """The platform's evaluated quizzes, unchanged."""
         quizzes = await self._upstream.quizzes(caller.token, _key(caller), deadline)
-        caller.session.verify(None)
+        self._confirm(
+            caller.session, "quizzes", admission_number=quizzes.admission_number
+        )
         answer = await make_answer(quizzes.body)
         return self.answer_cache.new_answer(caller.session, answer)
 
     async def _files(
         self, caller: Caller, deadline: Deadline, *, fresh: bool
-    ) -> tuple[CourseFiles, float]:
-        """The course files and when they were had: one call, shared by every page."""
+    ) -> "_HadFiles":
+        """The course files: one call, shared by every page. Kept ones that are past
+        their time will do only if no others can be had.
+        """
         session = caller.session
 
         async def fill(within: Deadline) -> Entry[bytes]:
             files = await self._upstream.course_files(
                 caller.token, _key(caller), within
             )
-            session.verify(files.student_id)
-            return self.answer_cache.new_intermediate(session, pack_course_files(files))
+            self._confirm(session, "course_files", student_id=files.student_id)
+            self._check_not_emptied(_COURSE_FILES, session, files)
+            return self.answer_cache.new_part(
+                session, pack_course_files(files), complete=bool(files.courses)
+            )
 
-        served = await self.answer_cache.intermediate(
-            _COURSE_FILES, session, fill, deadline, fresh=fresh
+        served = await self.answer_cache.part(
+            _COURSE_FILES, session, fill, deadline, fresh=fresh, old_at_once=False
         )
-        return unpack_course_files(served.entry.value), served.entry.made_at
+        entry = served.entry
+        return _HadFiles(
+            unpack_course_files(entry.value), entry.made_at, served.outcome == "STALE"
+        )
+
+    def _confirm(self, session: Session, endpoint: str, **named: Any) -> None:
+        """Compare whom an answer names with the asker (see :meth:`Session.confirm`)."""
+        try:
+            session.confirm(**named)
+        except WrongStudent:
+            _log.error("The platform answered %s for another student", endpoint)
+            self._on_wrong_student(endpoint)
+            raise
+
+    def _check_not_emptied(
+        self, resource: str, session: Session, files: CourseFiles
+    ) -> None:
+        """Course files without a course never take the place of what had some."""
+        if not files.courses and self.answer_cache.has_kept(resource, session):
+            raise UpstreamError
 
     async def _every_subject(
         self, caller: Caller, files: CourseFiles, deadline: Deadline
@@ -218,12 +297,14 @@ class AimsService:
         async def days_of(course: Course) -> figures.SubjectDays | None:
             try:
                 return await self._subject(caller, student_id, course.cf_id, deadline)
+            except WrongStudent:
+                raise
             except (UpstreamError, TokenRefused) as failure:
                 failures.append(failure)  # one subject's refusal logs nobody out
                 return None
 
         days = await asyncio.gather(*map(days_of, files.courses))
-        if len(failures) == len(days):
+        if failures and len(failures) == len(days):
             raise _worst(failures)
         return {c.cf_id: d for c, d in zip(files.courses, days, strict=True)}
 
@@ -233,9 +314,7 @@ class AimsService:
         had = await self._upstream.cards(
             caller.token, _key(caller), student_id, cf_id, deadline
         )
-        if had.student_id not in (None, student_id):
-            raise UpstreamError
-        caller.session.verify(student_id)
+        self._confirm(caller.session, "cards", student_id=had.student_id)
 
         def counted() -> figures.SubjectDays:
             note = self._upstream.note_cards
@@ -263,9 +342,9 @@ class AimsService:
 
 def _key(caller: Caller) -> CallerKey:
     """What the platform's side knows the caller by, as things stand now."""
-    session = caller.session
-    if session.verified and session.student_id is not None:
-        return CallerKey.student(session.student_id)
+    student_id = caller.session.verified_student
+    if student_id is not None:
+        return CallerKey.student(student_id)
     return CallerKey.address(caller.address)
 
 

@@ -12,7 +12,6 @@ import msgspec
 from ..deadline import Clock, Deadline
 from ..errors import (
     TokenRefused,
-    Unauthorized,
     UpstreamError,
     UpstreamTimeout,
     UpstreamUnavailable,
@@ -52,16 +51,17 @@ class LookupObserver(Protocol):
 
 
 class AnswerCache:
-    """Answers, and the intermediates they are made of, by session and resource.
+    """Answers, and the parts they are made of, by session and resource.
 
-    ``answers`` and ``intermediates`` share a store, so that a refused token takes
-    everything kept for it along. ``clock`` is monotonic seconds, ``wall`` Unix time.
+    ``answers`` and ``parts`` share a store, so that with a refused token goes
+    everything that is kept for it, and nothing else. ``clock`` is monotonic seconds,
+    ``wall`` Unix time.
     """
 
     def __init__(
         self,
         answers: ReadThrough[Answer],
-        intermediates: ReadThrough[bytes],
+        parts: ReadThrough[bytes],
         lifetimes: Lifetimes,
         observer: LookupObserver,
         *,
@@ -69,7 +69,7 @@ class AnswerCache:
         wall: Clock = time.time,
     ) -> None:
         self._answers = answers
-        self._intermediates = intermediates
+        self._parts = parts
         self._lifetimes = lifetimes
         self._observer = observer
         self._clock = clock
@@ -89,9 +89,9 @@ class AnswerCache:
         Raises what ``fill`` raises, and the upstream half of our errors.
         """
         through = self._answers
-        return await self._read(through, resource, session, fill, deadline, fresh)
+        return await self._read(through, resource, session, fill, deadline, fresh, None)
 
-    async def intermediate(
+    async def part(
         self,
         resource: str,
         session: Session,
@@ -99,10 +99,17 @@ class AnswerCache:
         deadline: Deadline,
         *,
         fresh: bool,
+        old_at_once: bool = True,
     ) -> Served[bytes]:
-        """The like for what answers are made of."""
-        through = self._intermediates
-        return await self._read(through, resource, session, fill, deadline, fresh)
+        """The like for what answers are made of. Without ``old_at_once`` an old one is
+        given only if a new one cannot be had: an answer would look new and be made of
+        old parts.
+        """
+        through = self._parts
+        oldest = None if old_at_once else self._lifetimes.fresh
+        return await self._read(
+            through, resource, session, fill, deadline, fresh, oldest
+        )
 
     def get_fresh(
         self, resource: str, session: Session, now: float, *, fresh: bool
@@ -111,12 +118,13 @@ class AnswerCache:
 
         Tells no observer: whoever serves it does.
         """
-        entry = self._answers.peek(
+        return self._answers.peek(
             session.resource_key(resource), session.owner, now, self._max_age(fresh)
         )
-        if entry is not None:
-            session.verify(None)
-        return entry
+
+    def has_kept(self, resource: str, session: Session) -> bool:
+        """Whether something is kept under this name that may be served, old or not."""
+        return self._answers.has(session.resource_key(resource), session.owner)
 
     def new_answer(
         self,
@@ -124,37 +132,46 @@ class AnswerCache:
         answer: Answer,
         *,
         made_at: float | None = None,
+        old: bool = False,
         complete: bool = True,
     ) -> Entry[Answer]:
         """An entry for an answer made at ``made_at`` of the monotonic clock, by default
-        now. An incomplete one is kept for a few seconds and never served old.
+        now. An ``old`` one, made of a part that should have been newer, is not fresh
+        from the start. An incomplete one is kept for a few seconds and never served
+        old.
         """
-        made_at = self._clock() if made_at is None else made_at
+        return self._entry(session, answer, answer.size, made_at, old, complete)
+
+    def new_part(
+        self, session: Session, packed: bytes, *, complete: bool = True
+    ) -> Entry[bytes]:
+        """An entry for what was had now; see :meth:`new_answer`."""
+        size = sys.getsizeof(packed)
+        return self._entry(session, packed, size, None, False, complete)
+
+    def _entry(
+        self,
+        session: Session,
+        value: Kept,
+        size: int,
+        made_at: float | None,
+        old: bool,
+        complete: bool,
+    ) -> Entry[Kept]:
+        now = self._clock()
+        made_at = now if made_at is None else made_at
         lives = self._lifetimes
-        fresh_until = made_at + (lives.fresh if complete else lives.incomplete)
         end = self._token_end(session)
+        fresh_until = made_at + (lives.fresh if complete else lives.incomplete)
+        servable_until = fresh_until + (lives.stale if complete else 0)
         return Entry(
-            value=answer,
-            size=answer.size,
+            value=value,
+            size=size,
             owner=session.owner,
             made_at=made_at,
-            fresh_until=min(fresh_until, end),
-            servable_until=min(fresh_until + (lives.stale if complete else 0), end),
-        )
-
-    def new_intermediate(self, session: Session, packed: bytes) -> Entry[bytes]:
-        """An entry for what was had now. It is never served old: an old page may be,
-        but not one that looks new and is made of old parts.
-        """
-        now = self._clock()
-        end = min(now + self._lifetimes.fresh, self._token_end(session))
-        return Entry(
-            value=packed,
-            size=sys.getsizeof(packed),
-            owner=session.owner,
-            made_at=now,
-            fresh_until=end,
-            servable_until=end,
+            fresh_until=min(now if old else fresh_until, end),
+            servable_until=min(servable_until, end),
+            old=old,
         )
 
     async def _read(
@@ -165,25 +182,23 @@ class AnswerCache:
         fill: Fill[Kept],
         deadline: Deadline,
         fresh: bool,
+        oldest: float | None,
     ) -> Served[Kept]:
-        async def vouched(within: Deadline) -> Entry[Kept]:
+        async def judged(within: Deadline) -> Entry[Kept]:
             try:
                 return await fill(within)
             except TokenRefused:
-                if session.verified:
-                    raise
-                # Nothing was ever kept for this token, and a made-up one that names a
-                # student must not have that student's answers dropped.
-                raise Unauthorized(TokenRefused.sentence) from None
+                session.refuse()
+                raise
 
         outcome = Outcome.MISS
         try:
             served = await through.get(
                 session.resource_key(resource),
                 session.owner,
-                vouched,
+                judged,
                 deadline,
-                max_age=self._max_age(fresh),
+                max_age=self._max_age(fresh) if fresh else oldest,
             )
             outcome = served.outcome
         except TimeoutError:
@@ -194,8 +209,6 @@ class AnswerCache:
             raise UpstreamError from None
         finally:
             self._observer.lookup(resource.partition("/")[0], outcome.value)
-        # Whatever is kept under this token's key was once given to this token.
-        session.verify(None)
         return served
 
     def _max_age(self, fresh: bool) -> float | None:

@@ -13,6 +13,7 @@ from .store import Entry, Store
 __all__ = ["Fill", "Outcome", "ReadThrough", "Served", "WrongOwner"]
 
 V = TypeVar("V")
+W = TypeVar("W")
 
 Fill = Callable[[Deadline], Awaitable[Entry[V]]]
 
@@ -22,7 +23,7 @@ class Outcome(StrEnum):
 
     HIT = "HIT"  # it was kept and fresh
     MISS = "MISS"  # this asker had it filled
-    STALE = "STALE"  # it was kept and old, but servable
+    STALE = "STALE"  # it is old, but servable: it was kept, or made of what was kept
     PENDING = "PENDING"  # another asker was having it filled
 
 
@@ -31,6 +32,22 @@ class Served(NamedTuple, Generic[V]):
 
     entry: Entry[V]
     outcome: Outcome
+
+    def replace(self, value: W) -> "Served[W]":
+        """The same with another value, made of this one."""
+        entry = self.entry
+        return Served(
+            Entry(
+                value=value,
+                size=entry.size,
+                owner=entry.owner,
+                made_at=entry.made_at,
+                fresh_until=entry.fresh_until,
+                servable_until=entry.servable_until,
+                old=entry.old,
+            ),
+            self.outcome,
+        )
 
 
 class WrongOwner(Exception):
@@ -44,17 +61,19 @@ def _unobserved(_: object = None) -> None:
 class ReadThrough(Generic[V]):
     """A store in front of fills, each of which runs once however many ask.
 
-    A fresh entry answers. An old but servable one answers too, and is filled anew
-    behind the asker's back; if that fails, nothing changes. Without one the asker
-    waits for the fill. An entry of another owner is no entry.
+    A fresh entry answers. An old but servable one answers too, and is refreshed in the
+    background; if that fails, nothing changes. Without one the asker waits for the
+    fill. An entry of another owner is no entry::
 
-    An error that `is_refusal` says yes to means that the owner's standing has changed:
-    everything kept for him goes, and what fills that ran meanwhile bring is given to
-    their waiters but not kept.
+        served = await through.get(key, owner, fill, Deadline(10))
+        served.entry.value, served.outcome  # b"...", Outcome.MISS
+
+    An error that `is_refusal` says yes to drops everything kept for the owner; what
+    fills that ran meanwhile bring is given to their waiters but not kept.
 
     `on_lookup` is told what each lookup found, before any waiting; `on_foreign`, that
-    an entry of another owner was met; `on_refresh_error`, what a fill raised that
-    was started behind an asker's back and so may have no other reader.
+    an entry of another owner was met; `on_refresh_error`, what a background refresh
+    raised, since it may have no other reader.
     """
 
     def __init__(
@@ -99,6 +118,10 @@ class ReadThrough(Generic[V]):
         self._on_lookup(Outcome.HIT)
         return entry
 
+    def has(self, key: bytes, owner: Hashable) -> bool:
+        """Whether an entry is kept that may be served, fresh or not."""
+        return self._find(key, owner, self._clock()) is not None
+
     async def get(
         self,
         key: bytes,
@@ -126,7 +149,8 @@ class ReadThrough(Generic[V]):
         outcome = Outcome.PENDING if joined else Outcome.MISS
         self._on_lookup(outcome)
         try:
-            return Served(self._own(await filling, owner), outcome)
+            filled = self._own(await filling, owner)
+            return Served(filled, Outcome.STALE if filled.old else outcome)
         except Exception as error:
             old = self._find(key, owner, self._clock())
             if old is None or self._is_refusal(error):
@@ -157,9 +181,14 @@ class ReadThrough(Generic[V]):
             if self._is_refusal(error):
                 self._store.drop_owner(owner)
             raise
-        if entry.owner == owner:
+        if entry.owner == owner and not self._has_newer(key, entry):
             self._store.put(key, entry, generation)
         return entry
+
+    def _has_newer(self, key: bytes, entry: Entry[V]) -> bool:
+        """Whether an old entry is no better than the one that is kept."""
+        kept = self._store.get(key) if entry.old else None
+        return kept is not None and kept.made_at >= entry.made_at
 
     async def _refreshed(
         self, key: bytes, owner: Hashable, fill: Fill[V], deadline: Deadline

@@ -13,11 +13,11 @@ __all__ = ["ENTRY_OVERHEAD", "Entry", "Generation", "MemoryStore", "Store"]
 V = TypeVar("V")
 
 # What keeping one entry costs beside its value and the characters of its key, in bytes:
-# the Entry with its four numbers, an owner that nobody else holds, and its places in
+# the Entry with its five fields, an owner that nobody else holds, and its places in
 # the three tables of TLRUCache, in the heap (one live item, one that has left but is
-# not yet swept) and in the index. CPython 3.11 needs 600 to 1240, by how full the
-# tables just are (tests/test_cache.py measures it).
-ENTRY_OVERHEAD = 1250
+# not yet swept) and in the index. CPython 3.11 needs 600 to 1250, by how full the
+# tables just are (tests/cache/test_store.py measures it).
+ENTRY_OVERHEAD = 1260
 
 
 class Entry(Struct, Generic[V], frozen=True):
@@ -25,8 +25,9 @@ class Entry(Struct, Generic[V], frozen=True):
     on the monotonic clock.
 
     It is fresh until `fresh_until`, may be served old until `servable_until`, and is
-    gone from then on. Several askers are given the same one: keep bytes or frozen
-    values in it.
+    gone from then on. An `old` one was made of a part that should have been newer, and
+    was never fresh. Several askers are given the same one: keep bytes or frozen values
+    in it.
     """
 
     value: V
@@ -35,10 +36,13 @@ class Entry(Struct, Generic[V], frozen=True):
     made_at: float
     fresh_until: float
     servable_until: float
+    old: bool = False
 
 
 class Generation:
-    """The right to keep what is being made for one owner; a drop of his voids it."""
+    """The right to keep what is being made for one owner; a drop of its entries voids
+    it.
+    """
 
     __slots__ = ("__weakref__",)
 

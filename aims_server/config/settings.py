@@ -83,7 +83,16 @@ class Settings:
         "Requests of one client address; a campus shares one.",
     )
     login_limit_per_minute: int = setting(
-        "LOGIN_LIMIT_PER_MINUTE", "10", _RATE, "Logins of one user name."
+        "LOGIN_LIMIT_PER_MINUTE",
+        "10",
+        _RATE,
+        "Logins of one user name, all spellings of one account together.",
+    )
+    login_failures_per_address_per_minute: int = setting(
+        "LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE",
+        "300",
+        _RATE,
+        "Refused logins of one client address; past it every login is refused.",
     )
     request_timeout_seconds: float = setting(
         "REQUEST_TIMEOUT_SECONDS",

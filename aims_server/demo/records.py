@@ -138,7 +138,7 @@ def card_rows(
             }
         )
         if switches.students_in_records:
-            rows[-1]["fk_student"] = number(student.id)
+            rows[-1]["fk_student"] = number(switches.records_for or student.id)
     return shaped(rows, switches.shapes, CardShape)
 
 

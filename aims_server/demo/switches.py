@@ -53,6 +53,9 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     students_in_records: bool = False
     """Whether a record names its student (`fk_student`)."""
 
+    records_for: int | None = None
+    """The student (by id) whom such records name, whoever asked."""
+
     shapes: tuple[ShapeName, ...] = ()
     """Odd shapes that rows come in (see `shapes`), one after the other."""
 

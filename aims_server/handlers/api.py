@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from ..errors import ApiError, LoginRefused
 from ..pages import LOGIN, Page
 from ..upstream import LoginAnswer
 from ..web import (
@@ -13,8 +14,10 @@ from ..web import (
     LoginRequest,
     SubjectRequest,
     TokenRequest,
+    address_key,
     bearer_token,
     checked_body_token,
+    error_response,
     form_object,
     json_object,
     json_response,
@@ -42,25 +45,44 @@ class LoginHandler(BaseHandler):
         request = form_object(
             self.request.body, self.request.headers.get("Content-Type"), LoginRequest
         )
-        self.quota = self.context.limits.by_user_name(request.username)
+        user_name = request.user_name()
+        limits = self.context.limits
+        self.quota = limits.by_login(user_name, self.address)
         self.quota.check()
         began = time.monotonic()
         self._call = asyncio.ensure_future(
             self.service.log_in(
-                request.username, request.password, self.address, self.deadline
+                user_name,
+                request.password,
+                address_key(self.address),
+                self.deadline,
             )
         )
         await asyncio.wait({self._call})
         if self._call.cancelled():
             self.set_status(499, "Client Closed Request")  # nginx's, for the log only
             return
-        answer = self._call.result()
+        try:
+            answer = self._call.result()
+        except ApiError:
+            limits.login_not_refused(self.address)
+            raise
         self.upstream_seconds = time.monotonic() - began
+        if answer.status != 200:
+            self._send_refusal(answer)
+            return
+        limits.login_not_refused(self.address)
         self.send(json_response(answer.status, answer.body))
         if answer.token is not None:
-            self.service.prefetch(
-                self.context.sessions.caller(answer.token, self.address)
-            )
+            client = address_key(self.address)
+            caller = self.context.sessions.caller(answer.token, client)
+            self.service.logged_in(caller, answer)
+
+    def _send_refusal(self, answer: LoginAnswer) -> None:
+        """The platform's own fields, and ours beside them."""
+        refusal = LoginRefused(answer.text, status=answer.status)
+        self.error_code = refusal.code
+        self.send(error_response(refusal, self.request_id, beside=answer.body))
 
     def on_connection_close(self) -> None:
         """Leave the line: nobody else waits for this answer, unlike for a page."""

@@ -32,8 +32,10 @@ from ..web import (
     Quota,
     RequestLimits,
     Response,
+    Session,
     SessionReader,
     TrustedProxy,
+    address_key,
     check_body,
     client_address,
     common_headers,
@@ -80,6 +82,7 @@ class BaseHandler(RequestHandler):
         self.address = _address(self.request, context)
         self.deadline = Deadline(context.request_seconds, context.clock)
         self.quota: Quota | None = None
+        self.unnamed: Session | None = None
         self.cache_outcome: str | None = None
         self.upstream_seconds: float | None = None
         self.error_code: str | None = None
@@ -122,9 +125,12 @@ class BaseHandler(RequestHandler):
 
     def admitted(self, token: str) -> Caller:
         """The caller behind a well-formed token, counted against its quota."""
-        caller = self.context.sessions.caller(token, self.address)
-        self.quota = self.context.limits.by_session(caller.session)
+        caller = self.context.sessions.caller(token, address_key(self.address))
+        session = caller.session
+        self.quota = self.context.limits.by_session(session, self.address)
         self.quota.check()
+        if session.verified_student is None:
+            self.unnamed = session
         return caller
 
     def send(self, response: Response) -> None:
@@ -154,6 +160,10 @@ class BaseHandler(RequestHandler):
 
     def send_answer(self, served: Served[Answer], began: float) -> None:
         """Write a student's answer; ``began`` is when it was asked for."""
+        if self.unnamed is not None and self.quota is not None:
+            self.quota = self.context.limits.named(
+                self.unnamed, self.address, self.quota
+            )
         self.cache_outcome = served.outcome.value
         if self.cache_outcome in ("MISS", "PENDING"):
             self.upstream_seconds = time.monotonic() - began

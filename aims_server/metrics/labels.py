@@ -76,5 +76,5 @@ ODDITIES: Final = (
     ),
     ("quizzes", "encoding"),
 )
-LIMITS: Final = ("student", "address", "login", "connections")
+LIMITS: Final = ("student", "address", "login", "login-failures", "connections")
 BREAKER_STATES: Final = ("closed", "half-open", "open")  # the number shown is the index

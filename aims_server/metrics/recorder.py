@@ -104,6 +104,11 @@ class Metrics:
             "Calls made again.",
             {"endpoint": labels.UPSTREAM_ENDPOINTS},
         )
+        self._wrong_students = make.counters(
+            "upstream_wrong_students_total",
+            "Answers of the platform that named another student than the asker.",
+            {"endpoint": labels.UPSTREAM_ENDPOINTS},
+        )
         self._oddities = make.counters(
             "upstream_oddities_total",
             "Parts of the platform's answers that could not be read as they should.",
@@ -217,6 +222,10 @@ class Metrics:
     def call_repeated(self, endpoint: str) -> None:
         """A call to the platform is made once more."""
         self._retries.labels(endpoint).inc()
+
+    def wrong_student(self, endpoint: str) -> None:
+        """An answer of the platform named another student than the one who asked."""
+        self._wrong_students.labels(endpoint).inc()
 
     def upstream_oddity(self, endpoint: str, kind: str) -> None:
         """A part of an answer of the platform could not be read (labels.ODDITIES)."""

@@ -4,6 +4,7 @@ Policies over plain values that know neither Tornado nor the cache.
 """
 
 from .cors import CorsPolicy, HeaderPairs
+from .limit_keys import address_key, user_name_key
 from .openapi import documented_statuses, load_openapi
 from .proxies import UNIX_PEER, TrustedProxy, client_address, is_trusted
 from .quotas import Quota, RequestLimits
@@ -63,6 +64,7 @@ __all__ = [
     "TokenRequest",
     "TrustedProxy",
     "Variant",
+    "address_key",
     "bearer_token",
     "check_body",
     "checked_body_token",
@@ -86,5 +88,6 @@ __all__ = [
     "query_object",
     "request_id",
     "server_timing",
+    "user_name_key",
     "wants_fresh",
 ]

@@ -1,14 +1,15 @@
-"""Who may ask how often: the three buckets of the contract as one policy, and the
-quota headers (draft-ietf-httpapi-ratelimit-headers-10) that tell a client.
+"""Who may ask how often: the buckets of the contract as one policy, and the headers
+(draft-ietf-httpapi-ratelimit-headers-10) that tell a client its quota.
 """
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from ..errors import RateLimited
 from ..ratelimit import Decision, RateLimiter
+from .limit_keys import address_key, user_name_key
 from .sessions import Session
 
 __all__ = ["Quota", "RequestLimits"]
@@ -42,58 +43,102 @@ class Quota(msgspec.Struct, frozen=True):
             raise RateLimited(self.kind, self.decision.retry_after)
 
 
+class _Charge(NamedTuple):
+    kind: str
+    limiter: RateLimiter
+    key: str
+
+
 class RequestLimits:
     """The limiters of one worker over the machine's shared table.
 
-    A session is counted twice: by its token, and, once the platform has vouched for
-    the token, by its student. So several logins share one quota, while a made-up
-    token that claims to be somebody uses up nothing of theirs.
+    A request of a student counts against the client's address, and against the student:
+    once the token has standing, whatever the number of his tokens; before, against a
+    bucket that the tokens of one claim from one address share. So several logins share
+    one quota, while a made-up token that claims to be somebody uses up nothing of
+    theirs, and many made-up tokens are no more than one.
     """
 
     def __init__(
-        self, *, student: RateLimiter, address: RateLimiter, login: RateLimiter
+        self,
+        *,
+        student: RateLimiter,
+        address: RateLimiter,
+        login: RateLimiter,
+        login_failures: RateLimiter,
     ) -> None:
         self._student = student
         self._address = address
         self._login = login
+        self._login_failures = login_failures
 
     def by_address(self, address: str) -> Quota:
         """Count a request against its client's address."""
-        return Quota("address", self._address.take(address))
+        return _take(self._address_charge(address))
 
-    def by_session(self, session: Session) -> Quota:
-        """Count a request against its token and its student."""
-        decision = self._student.take(session.key)
-        student = _verified_student(session)
-        if decision.allowed and student is not None:
-            shared = self._student.take(student)
-            if not shared.allowed:
-                # A refused request uses up nothing, or the wait it is told of would
-                # not be the true one.
-                self._student.give_back(session.key)
-                return Quota("student", shared)
-            if shared.remaining < decision.remaining:
-                decision = shared
-        return Quota("student", decision)
+    def by_session(self, session: Session, address: str) -> Quota:
+        """Count a request against its student, or against whom its token claims."""
+        return _take(self._session_charge(session, address))
+
+    def named(self, session: Session, address: str, quota: Quota) -> Quota:
+        """Move the count of a request from what its token claims to the student,
+        whom the platform's answer to it has named meanwhile.
+        """
+        if session.verified_student is None:
+            return quota
+        self._student.give_back(_claim_key(session, address))
+        return self.by_session(session, address)
 
     def by_both(self, address: str, session: Session) -> Quota | None:
         """Count a request against both, or, if either refuses it, against neither."""
-        quota = self.by_session(session)
-        if not quota.decision.allowed:
-            return None
-        if self._address.try_take(address):
-            return quota
-        self._student.give_back(session.key)
-        student = _verified_student(session)
-        if student is not None:
-            self._student.give_back(student)
-        return None
+        quota = _take(
+            self._session_charge(session, address), self._address_charge(address)
+        )
+        return quota if quota.decision.allowed else None
 
-    def by_user_name(self, user_name: str) -> Quota:
-        """Count a login against its user name, whatever its case and blanks."""
-        return Quota("login", self._login.take(user_name.strip().lower()))
+    def by_login(self, user_name: str, address: str) -> Quota:
+        """Count a login against its account and, as one that may fail, against its
+        client's address; :meth:`login_not_refused` takes the second back.
+        """
+        return _take(
+            _Charge("login", self._login, user_name_key(user_name)),
+            self._failure_charge(address),
+        )
+
+    def login_not_refused(self, address: str) -> None:
+        """Undo the second count of :meth:`by_login`."""
+        charge = self._failure_charge(address)
+        charge.limiter.give_back(charge.key)
+
+    def _address_charge(self, address: str) -> _Charge:
+        return _Charge("address", self._address, address_key(address))
+
+    def _failure_charge(self, address: str) -> _Charge:
+        return _Charge("login-failures", self._login_failures, address_key(address))
+
+    def _session_charge(self, session: Session, address: str) -> _Charge:
+        student = session.verified_student
+        key = str(student) if student is not None else _claim_key(session, address)
+        return _Charge("student", self._student, key)
 
 
-def _verified_student(session: Session) -> str | None:
-    """The student whose bucket a session shares, once the platform has answered it."""
-    return str(session.student_id) if session.verified and session.student_id else None
+def _claim_key(session: Session, address: str) -> str:
+    """The bucket of tokens without standing; no student's key has an "@"."""
+    return f"{session.student_id or ''}@{address_key(address)}"
+
+
+def _take(*charges: _Charge) -> Quota:
+    """Charge all of the buckets, or none if one is empty: a refused request uses up
+    nothing, or the wait it is told of would not be the true one. Tells of the first,
+    or of the empty one.
+    """
+    told: Quota | None = None
+    for number, (kind, limiter, key) in enumerate(charges):
+        decision = limiter.take(key)
+        if not decision.allowed:
+            for _, earlier, taken in charges[:number]:
+                earlier.give_back(taken)
+            return Quota(kind, decision)
+        told = told or Quota(kind, decision)
+    assert told is not None
+    return told

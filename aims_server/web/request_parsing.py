@@ -32,6 +32,17 @@ __all__ = [
 MAX_BODY_BYTES: Final = 64 * 1024
 _MAX_FIELD: Final = 512
 _MAX_DEPTH: Final = 32
+# What a field that is missing or of another type is told as: to a student, not by a
+# parser.
+_SENTENCES: Final = {
+    "username": "A user name is needed.",
+    "password": "A password is needed.",
+    "token": "A valid token is needed.",
+    "subject": "The name of a subject is needed.",
+    "studentId": "The number of a student is needed.",
+    "cfId": "The number of a course file is needed.",
+}
+_FIELD_AT_FAULT: Final = re.compile(r"field `(\w+)`|at `\$\.(\w+)`")
 _TOO_DEEP: Final = "The request's body is nested too deep."
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _WEIGHT: Final = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
@@ -40,10 +51,17 @@ _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
 
 class LoginRequest(msgspec.Struct):
-    """``POST /api/login``."""
+    """``POST /api/login``; some frontends send a user name of digits as a number."""
 
-    username: str
+    username: str | int
     password: str
+
+    def user_name(self) -> str:
+        """The user name as it is sent on; raises :class:`InvalidRequest` for none."""
+        name = str(self.username).strip()
+        if not name:
+            raise InvalidRequest(_SENTENCES["username"])
+        return name
 
 
 class TokenRequest(msgspec.Struct):
@@ -115,8 +133,9 @@ def query_object(fields: dict[str, Any], shape: type[Shape]) -> Shape:
     try:
         return _checked(msgspec.convert(fields, shape))
     except msgspec.ValidationError as fault:
-        # msgspec names fields and types, never values: safe to repeat.
-        raise InvalidRequest(f"The request does not fit: {fault}.") from fault
+        found = _FIELD_AT_FAULT.search(str(fault))
+        field = (found[1] or found[2]) if found else ""
+        raise InvalidRequest(_SENTENCES.get(field)) from fault
 
 
 @lru_cache(64)  # browsers send one of a few values
@@ -182,7 +201,10 @@ def _checked(request: Shape) -> Shape:
         if isinstance(text, str) and (
             len(text) > limit or any(c < " " or c == "\x7f" for c in text)
         ):
-            raise InvalidRequest(f"The field {name} is too long or not printable.")
+            raise InvalidRequest(
+                "A text in the request is too long, or holds characters that cannot "
+                "be shown."
+            )
     return request
 
 
@@ -192,7 +214,7 @@ def _id(name: str, value: float | str) -> int:
     else:
         number = int(value) if value == int(value) else None  # in JSON 5.0 is 5
     if number is None or not 0 < number < 10**18:
-        raise InvalidRequest(f"The field {name} must be a whole number.")
+        raise InvalidRequest(_SENTENCES[name])
     return number
 
 

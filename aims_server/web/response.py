@@ -39,9 +39,12 @@ def json_response(status: int, body: bytes) -> Response:
     return Response(status, (JSON_TYPE, ("Cache-Control", "no-store")), body)
 
 
-def error_response(failure: ApiError, request_id: str) -> Response:
-    """A failure in the contract's form, and nothing more."""
-    answer = json_response(failure.status, error_body(failure, request_id))
+def error_response(
+    failure: ApiError, request_id: str, *, beside: bytes | None = None
+) -> Response:
+    """A failure in the contract's form, alone or ``beside`` the fields of an object."""
+    body = error_body(failure, request_id, beside=beside)
+    answer = json_response(failure.status, body)
     return answer._replace(headers=(*answer.headers, *failure.headers()))
 
 

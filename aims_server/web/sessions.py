@@ -10,12 +10,13 @@ import base64
 import binascii
 import hashlib
 import re
+from collections.abc import MutableMapping
 from typing import Annotated, Final
 
 import msgspec
 from cachetools import LRUCache
 
-from ..errors import InvalidRequest, Unauthorized, UpstreamError
+from ..errors import InvalidRequest, Unauthorized, WrongStudent
 from ..text import whole_number
 
 __all__ = [
@@ -32,50 +33,91 @@ _REMEMBERED_SESSIONS: Final = 16384
 
 
 class Session:
-    """One token's identity.
+    """One token's identity, and whether the token has standing.
 
     ``key`` is the keyed hash (32 bytes) that stands for the token everywhere past the
     door; ``student_id`` and ``expires_at`` (Unix seconds) are the token's own claims,
-    None where it makes none that can be read. ``owner`` is whose answers these are:
-    the student, or the token itself where it names none. ``verified`` turns true when
-    the platform has answered to the token: only then does its claim count for
-    anything that touches the student's other sessions.
+    None where it makes none that can be read. ``owner`` (32 bytes) is whose answers
+    these are: this token's, of the student that it claims.
+
+    A token has standing (``verified``) from the first answer of the platform that names
+    its student until the first one that refuses it. Only then does its claim count for
+    anything that the student's other tokens share.
     """
 
-    __slots__ = ("_verified", "expires_at", "key", "owner", "student_id")
+    __slots__ = (
+        "_registry",
+        "_verified",
+        "admission_number",
+        "expires_at",
+        "key",
+        "owner",
+        "student_id",
+    )
 
     def __init__(
-        self, key: bytes, student_id: int | None, expires_at: float | None
+        self,
+        key: bytes,
+        student_id: int | None,
+        expires_at: float | None,
+        registry: "MutableMapping[bytes, Session]",
     ) -> None:
         self.key = key
-        self.owner: bytes | int = key if student_id is None else student_id
+        self.owner = hashlib.blake2b(
+            str(student_id).encode(), key=key, digest_size=32
+        ).digest()
         self.student_id = student_id
+        self.admission_number: str | None = None
         self.expires_at = expires_at
+        self._registry = registry
         self._verified = False
 
     @property
     def verified(self) -> bool:
-        """Whether the platform has answered to the token."""
+        """Whether the token has standing."""
         return self._verified
 
-    def verify(self, student_id: int | None) -> None:
-        """Note that the platform has answered to the token, about this student if it
-        named one; raises :class:`UpstreamError` if that is another than the token's.
-        """
-        if self.student_id is None:
-            self.student_id = student_id
-        elif student_id not in (None, self.student_id):
-            raise UpstreamError
-        self._verified = True
+    @property
+    def verified_student(self) -> int | None:
+        """The student's number, if the token has standing and the number is known."""
+        return self.student_id if self._verified else None
 
     def resource_key(self, resource: str) -> bytes:
         """Cache key of one resource of this session."""
         return self.key + resource.encode()
 
+    def confirm(
+        self, *, student_id: int | None = None, admission_number: str | None = None
+    ) -> None:
+        """Note whom an answer to this token names; this alone gives standing.
+
+        An answer that names nobody changes nothing. Raises :class:`WrongStudent` if it
+        names another student than the token, or than an earlier answer.
+        """
+        if admission_number is not None:
+            admission_number = admission_number.strip().casefold()
+        if _differ(self.student_id, student_id) or _differ(
+            self.admission_number, admission_number
+        ):
+            raise WrongStudent
+        if student_id is None and not admission_number:
+            return
+        self.student_id = self.student_id or student_id
+        self.admission_number = self.admission_number or admission_number
+        self._verified = True
+        self._registry[self.key] = self
+
+    def refuse(self) -> None:
+        """Take the standing back: the platform does not accept the token."""
+        self._verified = False
+        known = self._registry.pop(self.key, None)
+        if known is not None:
+            known._verified = False
+
 
 class Caller:
-    """A session together with its token and the address it is used from, for as long
-    as one request lasts.
+    """A session together with its token and the client's address as limits count it,
+    for as long as one request lasts.
     """
 
     __slots__ = ("address", "session", "token")
@@ -98,26 +140,36 @@ _claims_decoder = msgspec.json.Decoder(_Claims)
 
 class SessionReader:
     """Turns tokens into sessions under one secret, made at start and shared by the
-    workers so that all of them agree on a student's rate-limit key.
+    workers so that all of them agree on a token's key.
+
+    Sessions with standing are remembered, 16 384 of them; of all others nothing is.
+
+    >>> sessions = SessionReader(b"secret")
+    >>> sessions.read("token").confirm(student_id=5900001)
+    >>> sessions.read("token").verified, sessions.read("another").verified
+    (True, False)
     """
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret[:64]
-        self._known: LRUCache[bytes, Session] = LRUCache(_REMEMBERED_SESSIONS)
+        self._verified: LRUCache[bytes, Session] = LRUCache(_REMEMBERED_SESSIONS)
+
+    def __len__(self) -> int:
+        """How many sessions are remembered."""
+        return len(self._verified)
 
     def caller(self, token: str, address: str) -> Caller:
         """The caller behind a token that has passed :func:`bearer_token`."""
         return Caller(self.read(token), token, address)
 
     def read(self, token: str) -> Session:
-        """The session of a token, the same object while it is remembered."""
+        """The session of a token: the remembered one, or one without standing."""
         key = hashlib.blake2b(
             token.encode("ascii"), key=self._secret, digest_size=32
         ).digest()
-        session = self._known.get(key)
+        session = self._verified.get(key)
         if session is None:
-            student_id, expires_at = _claims(token)
-            session = self._known[key] = Session(key, student_id, expires_at)
+            session = Session(key, *_claims(token), self._verified)
         return session
 
 
@@ -138,7 +190,7 @@ def bearer_token(authorization: str | None) -> str:
 def checked_body_token(token: object) -> str:
     """The token of a request body; raises :class:`InvalidRequest`."""
     if not isinstance(token, str) or not is_token(token):
-        raise InvalidRequest("The field token must be a valid token.")
+        raise InvalidRequest("A valid token is needed.")
     return token
 
 
@@ -160,3 +212,7 @@ def _student_id(sub: int | str | None) -> int | None:
     if isinstance(sub, str):
         sub = whole_number(sub)
     return sub if sub is not None and 0 < sub < 10**18 else None
+
+
+def _differ(known: object, named: object) -> bool:
+    return known is not None and named is not None and known != named

@@ -220,6 +220,73 @@ async def test_no_cache_has_a_floor(front, token, platform, clock, path):
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_refresh_that_fails_is_stale(front, token, platform, clock, path):
+    """no-cache and an ill platform: the kept answer, told as old, and kept on."""
+    fresh = {"Cache-Control": "no-cache"}
+    first = await front.ask(path, token)
+    clock.advance(40)
+    platform.faults.set(kind="status", status=500)
+    answer = await front.ask(path, token, headers=fresh)
+    assert (answer.code, answer.headers["X-Cache"]) == (200, "STALE")
+    assert answer.body == first.body
+    assert int(answer.headers["Age"]) >= 40
+    assert outcomes([await front.ask(path, token)]) == ["HIT"]
+
+
+@pytest.mark.gen_test
+async def test_a_page_of_an_old_part_is_stale(front, token, platform, clock):
+    """Course files that should have been newer: the Age is theirs, max-age is 0."""
+    await front.ask("/api/attendance", token)
+    clock.advance(400)
+    platform.faults.set("course_files", kind="status", status=500)
+    page = await front.ask("/api/all-attendance", token)
+    assert (page.code, page.headers["X-Cache"]) == (200, "STALE")
+    assert int(page.headers["Age"]) >= 400
+    assert "max-age=0," in page.headers["Cache-Control"]
+    assert json.loads(page.body)["incomplete"] == []
+    platform.faults.clear()
+    clock.advance(2)  # failures are remembered for a second
+    await front.ask("/api/all-attendance", token)  # old; has it refreshed
+    await platform.until(lambda seen: seen.total and not seen.in_flight)
+    await asyncio.sleep(0.05)
+    again = await front.ask("/api/all-attendance", token)
+    assert (again.headers["X-Cache"], again.headers["Age"]) == ("HIT", "0")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_refresh_that_changes_nothing_is_a_304(
+    front, token, clock, path, platform
+):
+    """The tag leaves out when the page was made."""
+    first = await front.ask(path, token)
+    calls = platform.counters.total
+    clock.advance(40)
+    again = await front.ask(
+        path,
+        token,
+        headers={"Cache-Control": "no-cache", "If-None-Match": first.headers["ETag"]},
+    )
+    assert (again.code, again.headers["X-Cache"]) == (304, "MISS")
+    assert platform.counters.total > calls
+
+
+@pytest.mark.gen_test
+async def test_one_subjects_tag_leaves_its_time_out_too(
+    front, token, clock, student, college
+):
+    """`fetchedAt` is no reason to send it again; another name is."""
+    cf_id = college.courses(student)[0].cf_id
+    path = f"/api/subject-attendance?studentId={student.id}&cfId={cf_id}&subject="
+    first = await front.ask(f"{path}A", token)
+    clock.advance(40)
+    known = {"Cache-Control": "no-cache", "If-None-Match": first.headers["ETag"]}
+    assert (await front.ask(f"{path}A", token, headers=known)).code == 304
+    assert (await front.ask(f"{path}B", token, headers=known)).code == 200
+
+
+@pytest.mark.gen_test
 async def test_etags(front, token):
     """If-None-Match saves the body; each encoding has a tag of its own."""
     plain = await front.ask("/api/all-attendance", token)

@@ -118,7 +118,7 @@ async def test_an_ill_platform_fails_a_login_once(
         (b"null", "application/json", 400, "invalid_request"),
         (b'{"username": "u"}', "application/json", 400, "invalid_request"),
         (
-            b'{"username": 1, "password": "p"}',
+            b'{"username": [1], "password": "p"}',
             "application/json",
             400,
             "invalid_request",

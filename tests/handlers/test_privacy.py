@@ -26,3 +26,149 @@ async def test_another_students_course_files_are_never_served(
     platform.switch(answers_for=None)
     again = await front.ask(page.path, college.token(other))
     assert (again.body, again.headers["X-Cache"]) == (bystander.body, "HIT")
+
+
+@pytest.mark.gen_test
+async def test_another_students_quizzes_are_never_served(
+    front, platform, college, student, worker
+):
+    """The admission number is known from the login."""
+    token = await front.log_in(student)
+    platform.switch(answers_for=college.student(7).id)
+    assert (await front.ask("/api/quiz", token)).code == 502
+    assert len(worker.store) == 0
+
+
+@pytest.mark.gen_test
+async def test_quizzes_are_compared_with_earlier_ones(
+    front, platform, college, token, clock
+):
+    """The first that name somebody decide; the kept ones stay, told as old."""
+    first = await front.ask("/api/quiz", token)
+    platform.switch(answers_for=college.student(7).id)
+    clock.advance(40)
+    fresh = {"Cache-Control": "no-cache"}
+    again = await front.ask("/api/quiz", token, headers=fresh)
+    assert (again.headers["X-Cache"], again.body) == ("STALE", first.body)
+
+
+@pytest.mark.gen_test
+async def test_another_students_records_are_never_served(
+    front, platform, college, student, token, worker
+):
+    """One record that names another spoils the whole page: whose are the rest?"""
+    await front.ask("/api/attendance", token)
+    entries = len(worker.store)
+    platform.switch(students_in_records=True, records_for=college.student(7).id)
+    assert (await front.ask("/api/all-attendance", token)).code == 502
+    cf_id = college.courses(student)[0].cf_id
+    query = f"subject=Any&studentId={student.id}&cfId={cf_id}"
+    assert (await front.ask(f"/api/subject-attendance?{query}", token)).code == 502
+    assert len(worker.store) == entries
+    series = 'aims_upstream_wrong_students_total{endpoint="cards"}'
+    assert f"{series} 0.0" not in worker.metrics.exposition().decode()
+
+
+@pytest.mark.gen_test
+async def test_records_may_name_their_student(front, platform, token):
+    """As some do; the page is the same."""
+    platform.switch(students_in_records=True)
+    page = await front.ask("/api/all-attendance", token)
+    assert (page.code, json.loads(page.body)["incomplete"]) == (200, [])
+
+
+@pytest.mark.gen_test
+async def test_an_empty_list_of_quizzes_gives_no_standing(
+    front, platform, token, worker
+):
+    """It names nobody; quizzes that name the student do, and so does a login."""
+    platform.faults.set("quizzes", kind="empty")
+    assert (await front.ask("/api/quiz", token)).code == 200
+    assert not worker.sessions.read(token).verified
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/api/quiz", "/api/attendance"])
+async def test_an_answer_that_names_the_student_gives_standing(
+    front, token, worker, path
+):
+    """From the first one on."""
+    assert (await front.ask(path, token)).code == 200
+    assert worker.sessions.read(token).verified
+
+
+@pytest.mark.gen_test
+async def test_a_login_gives_standing(front, student, worker):
+    """To its own token."""
+    token = await front.log_in(student)
+    assert worker.sessions.read(token).verified_student == student.id
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("page", [pages.ATTENDANCE, pages.ALL_ATTENDANCE])
+async def test_the_operator_is_told_of_a_wrong_student(
+    front, platform, college, token, worker, access_lines, page
+):
+    """One error in the log, without a number or a name, and a count."""
+    other = college.student(7)
+    platform.switch(answers_for=other.id)
+    await front.ask(page.path, token)
+    lines = [json.loads(line) for line in access_lines.getvalue().splitlines()]
+    (told,) = [line for line in lines if line["level"] == "error"]
+    assert "another student" in told["message"]
+    assert str(other.id) not in json.dumps(told)
+    counted = worker.metrics.exposition().decode()
+    series = 'aims_upstream_wrong_students_total{endpoint="course_files"} 1.0'
+    assert series in counted
+
+
+@pytest.mark.gen_test
+async def test_a_refused_token_takes_all_that_was_kept_for_it(
+    front, platform, token, worker, clock
+):
+    """Also when its session has fallen out of memory meanwhile."""
+    for page in (pages.ATTENDANCE, pages.QUIZ):
+        assert (await front.ask(page.path, token)).code == 200
+    worker.sessions.read(token).refuse()  # as if forgotten: no standing any more
+    platform.revoke(token)
+    clock.advance(40)
+    fresh = {"Cache-Control": "no-cache"}
+    assert (await front.ask(pages.QUIZ.path, token, headers=fresh)).code == 401
+    assert len(worker.store) == 0
+    assert (await front.ask(pages.ATTENDANCE.path, token)).code == 401
+
+
+class TestSubjects:
+    """Records of one course file."""
+
+    @staticmethod
+    def path(student_id: int, cf_id: int, subject: str = "Any") -> str:
+        """Where they are asked for."""
+        query = f"subject={subject}&studentId={student_id}&cfId={cf_id}"
+        return f"{pages.SUBJECT_ATTENDANCE.path}?{query}"
+
+    @pytest.mark.gen_test
+    async def test_only_the_students_own_course_files_are_asked_for(
+        self, front, platform, student, token
+    ):
+        """404 for any other, and no call for its records."""
+        for number in range(7):
+            answer = await front.ask(self.path(student.id, 1 + number), token)
+            assert answer.code == 404
+            assert json.loads(answer.body)["code"] == "not_found"
+        assert platform.counters.calls == {"course_files": 1}
+
+    @pytest.mark.gen_test
+    async def test_what_is_kept_is_one_entry_a_course_file(
+        self, front, college, platform, student, token, worker
+    ):
+        """Whatever it is called; each answer bears the name that it was asked by."""
+        cf_id = college.courses(student)[0].cf_id
+        await front.ask(self.path(student.id, cf_id), token)
+        entries, size = len(worker.store), worker.store.size
+        for number in range(30):
+            answer = await front.ask(self.path(student.id, cf_id, f"N{number}"), token)
+            assert answer.headers["X-Cache"] == "HIT"
+            assert json.loads(answer.body)["subject"] == f"N{number}"
+        assert (len(worker.store), worker.store.size) == (entries, size)
+        assert platform.counters.calls["cards"] == 1

@@ -52,21 +52,65 @@ async def test_what_is_left_is_told(front, token):
 async def test_two_logins_of_a_student_share_one_quota(
     front, college: College, student
 ):
-    """Once the platform has vouched for both tokens, they count as one student."""
+    """Once the platform has named the student of both tokens, they count as one."""
     tokens = [college.token(student, serial=serial) for serial in range(2)]
     for token in tokens:
-        await front.ask("/api/quiz", token)
-    answers = [await front.ask("/api/quiz", token) for token in tokens * 4]
-    # Two quotas of five would let all eight pass; a token's first request, before
-    # the platform has vouched for it, is not counted against its student.
-    assert len(refused(answers)) >= 3
+        assert (await front.ask("/api/attendance", token)).code == 200
+    answers = [await front.ask("/api/attendance", token) for token in tokens * 4]
+    assert len(refused(answers)) == 5
+
+
+@pytest.mark.gen_test
+async def test_many_tokens_of_one_student_at_once_are_one(
+    front, college: College, student, platform
+):
+    """20 tokens that the platform has not yet spoken of have one quota together, and
+    another student of that address has the whole of another's.
+    """
+    platform.hold("course_files")
+    asked = [
+        asyncio.ensure_future(front.ask("/api/attendance", token))
+        for token in (college.token(student, serial=n) for n in range(20))
+    ]
+    await platform.until(lambda seen: seen.now["course_files"] == 5)
+    platform.release()
+    answers = await asyncio.gather(*asked)
+    assert len(refused(answers)) == 15
+    other = await front.ask("/api/attendance", college.token(college.student(1)))
+    assert other.headers["RateLimit"].startswith('"student";r=4')
+
+
+@pytest.mark.gen_test
+async def test_a_refused_token_costs_its_students_other_tokens_nothing(
+    front, college: College, student, platform
+):
+    """70 requests with one that was good once: the other's page is still kept, and the
+    student's quota whole.
+    """
+    old, good = (college.token(student, serial=serial) for serial in range(2))
+    for token in (old, good):
+        assert (await front.ask("/api/attendance", token)).code == 200
+    platform.revoke(old)
+    answers = [await front.ask("/api/quiz", old) for _ in range(30)]
+    assert {answer.code for answer in answers} == {401, 429}
+    kept = await front.ask("/api/attendance", good)
+    assert (kept.code, kept.headers["X-Cache"]) == (200, "HIT")
+
+
+@pytest.mark.gen_test
+async def test_the_refused_leave_no_trace(front, worker):
+    """Neither the platform's refusal of a token nor a limit's is remembered."""
+    for number in range(20):
+        await front.ask("/api/quiz", f"made-up-{number}")
+    assert len(worker.sessions) == len(worker.store) == 0
 
 
 @pytest.mark.gen_test
 async def test_a_made_up_token_uses_up_nothing_of_a_students(
     front, college, student, token
 ):
-    """A forged claim is counted against the forger's token only."""
+    """A forged claim is counted against the forgers of that claim only."""
+    assert (await front.ask("/api/attendance", token)).code == 200
     head, claims, _ = token.split(".")
     forged = f"{head}.{claims}.AAAA"
     answers = [await front.ask("/api/quiz", forged) for _ in range(7)]

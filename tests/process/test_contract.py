@@ -22,6 +22,7 @@ def test_every_answer_is_documented(start, platform):
         RATE_LIMIT_PER_MINUTE="1000000",
         RATE_LIMIT_PER_ADDRESS_PER_MINUTE="1000000",
         LOGIN_LIMIT_PER_MINUTE="1000000",
+        LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE="1000000",
     ).wait_until_serving()
     login = urlencode(platform.credentials[0]).encode()
     with urllib.request.urlopen(f"{service.url}/api/login", login, 20) as answer:

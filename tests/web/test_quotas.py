@@ -1,6 +1,7 @@
 """Who may ask how often: which bucket counts whom, and what the headers say of it."""
 
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -9,7 +10,9 @@ from aims_server.ratelimit import BucketTable, RateLimiter
 from aims_server.web.quotas import RequestLimits
 from aims_server.web.sessions import Session
 
-STUDENT, ADDRESS, LOGIN = 6, 12, 3  # per minute: a token each 10, 5 and 20 seconds
+# Per minute: a token each 10, 5, 20 and 12 seconds.
+STUDENT, ADDRESS, LOGIN, FAILURES = 6, 12, 3, 5
+HERE = "192.0.2.1"
 
 
 class ClockNs:
@@ -45,14 +48,15 @@ def _limits(clock) -> RequestLimits:
         student=limiter("student", STUDENT),
         address=limiter("address", ADDRESS),
         login=limiter("login", LOGIN),
+        login_failures=limiter("login-failures", FAILURES),
     )
 
 
 def session_of(student_id: int | None, name: str, *, verified: bool) -> Session:
-    """A session as the reader makes it, vouched for or not."""
-    session = Session(name.encode().ljust(32), student_id, None)
+    """A session as the reader makes it, with standing or not."""
+    session = Session(name.encode().ljust(32), student_id, None, {})
     if verified:
-        session.verify(student_id)
+        session.confirm(student_id=student_id)
     return session
 
 
@@ -69,110 +73,148 @@ def many(take, number=30) -> int:
 def test_each_kind_has_its_own_bucket(limits):
     """By address, by session and by user name, each with its own capacity."""
     session = session_of(5, "a", verified=True)
-    assert many(lambda: limits.by_address("192.0.2.1")) == ADDRESS
-    assert many(lambda: limits.by_session(session)) == STUDENT
-    assert many(lambda: limits.by_user_name("2023B1599999")) == LOGIN
+    assert many(lambda: limits.by_address(HERE)) == ADDRESS
+    assert many(lambda: limits.by_session(session, HERE)) == STUDENT
+    assert many(lambda: limits.by_login("2023B1599999", HERE)) == LOGIN
 
 
 def test_one_clients_bucket_is_nobody_elses(limits):
     """An exhausted address, session or user name leaves all others full."""
-    many(lambda: limits.by_address("192.0.2.1"))
-    many(lambda: limits.by_session(session_of(5, "a", verified=True)))
-    many(lambda: limits.by_user_name("one"))
+    many(lambda: limits.by_address(HERE))
+    many(lambda: limits.by_session(session_of(5, "a", verified=True), HERE))
+    many(lambda: limits.by_login("one", HERE))
     assert many(lambda: limits.by_address("192.0.2.2")) == ADDRESS
     other = session_of(6, "b", verified=True)
-    assert many(lambda: limits.by_session(other)) == STUDENT
-    assert many(lambda: limits.by_user_name("two")) == LOGIN
+    assert many(lambda: limits.by_session(other, HERE)) == STUDENT
+    assert many(lambda: limits.by_login("two", "192.0.2.2")) == LOGIN
 
 
 def test_several_logins_of_a_student_share_one_quota(limits):
-    """A new token is no new bucket, once the platform has vouched for it."""
+    """A new token is no new bucket, once the platform has named its student."""
     quotas = [
-        limits.by_session(session_of(5, f"token-{number}", verified=True))
+        limits.by_session(session_of(5, f"token-{number}", verified=True), HERE)
         for number in range(30)
     ]
     assert passed(quotas) == STUDENT
 
 
 def test_a_made_up_token_uses_up_nothing_of_the_student_it_names(limits):
-    """Its claim counts for nothing until the platform has vouched for it."""
+    """Its claim counts for nothing without standing."""
     for number in range(30):
-        limits.by_session(session_of(5, f"made-up-{number}", verified=False))
+        limits.by_session(session_of(5, f"made-up-{number}", verified=False), HERE)
     real = session_of(5, "real", verified=True)
-    assert many(lambda: limits.by_session(real)) == STUDENT
+    assert many(lambda: limits.by_session(real, HERE)) == STUDENT
 
 
-def test_an_unproven_token_is_counted_by_itself(limits):
-    """Whatever it claims, and whether it claims anything."""
-    for student_id in (None, 5):
-        session = session_of(student_id, f"unproven-{student_id}", verified=False)
-        assert many(lambda one=session: limits.by_session(one)) == STUDENT
+@pytest.mark.parametrize("student_id", [None, 5])
+def test_tokens_without_standing_share_one_bucket(limits, student_id):
+    """All of one claim from one address; each other claim and address has its own."""
+    quotas = [
+        limits.by_session(session_of(student_id, str(n), verified=False), HERE)
+        for n in range(30)
+    ]
+    assert passed(quotas) == STUDENT
+    for claim, address in ((student_id, "192.0.2.2"), (6, HERE)):
+        other = session_of(claim, "other", verified=False)
+        assert limits.by_session(other, address).decision.remaining == STUDENT - 1
 
 
-def test_a_token_does_not_get_a_second_bucket_by_being_proven(limits):
-    """What it used up before counts on."""
-    session = session_of(5, "a", verified=False)
-    many(lambda: limits.by_session(session))
-    session.verify(5)
-    assert many(lambda: limits.by_session(session)) == 0
-
-
-def test_a_refused_token_uses_up_nothing_of_its_student(limits):
-    """Whoever goes on asking with one token leaves the others theirs."""
-    session = session_of(5, "a", verified=False)
-    many(lambda: limits.by_session(session))
-    session.verify(5)
-    many(lambda: limits.by_session(session))
+def test_a_token_that_lost_its_standing_is_no_longer_its_students(limits):
+    """It uses up nothing of what the student's other tokens have."""
+    session = session_of(5, "a", verified=True)
+    session.refuse()
+    many(lambda: limits.by_session(session, HERE))
     other = session_of(5, "b", verified=True)
-    assert many(lambda: limits.by_session(other)) == STUDENT
+    assert many(lambda: limits.by_session(other, HERE)) == STUDENT
 
 
-def test_a_refused_student_uses_up_nothing_of_the_token(limits, clock):
-    """With two tokens that are hammered alike, the told wait is the true one."""
-    sessions = [session_of(5, name, verified=True) for name in "ab"]
-    for _ in range(10):
-        for session in sessions:
-            limits.by_session(session)
-    refused = limits.by_session(sessions[0])
-    assert not refused.decision.allowed
-    clock.advance(refused.decision.retry_after)
-    assert limits.by_session(sessions[0]).decision.allowed
+@pytest.mark.parametrize(
+    ("address", "same"),
+    [
+        ("2001:db8:0:7::1", True),
+        ("2001:db8:0:7:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:0:8::1", False),
+        ("192.0.2.8", False),
+    ],
+)
+def test_an_ipv6_address_counts_as_its_network(limits, address, same):
+    """The lower half of it is its holder's to choose."""
+    many(lambda: limits.by_address("2001:db8:0:7::2"))
+    assert (many(lambda: limits.by_address(address)) == 0) is same
 
 
-def test_a_session_is_told_the_scarcer_of_its_two_quotas(limits):
-    """What is left is what is left of both."""
-    for _ in range(4):
-        limits.by_session(session_of(5, "one", verified=True))
-    quota = limits.by_session(session_of(5, "other", verified=True))
-    assert quota.decision.remaining == STUDENT - 5
+def test_600_addresses_of_one_network_are_one(limits):
+    """However many of them are used."""
+    quotas = [limits.by_address(f"2001:db8:0:7::{n:x}") for n in range(600)]
+    assert passed(quotas) == ADDRESS
 
 
-@pytest.mark.parametrize("name", ["2023b1599999", " 2023B1599999 ", "2023B1599999"])
-def test_a_user_name_has_no_case_and_no_blanks(limits, name):
-    """Or a password could be tried under many spellings of one name."""
-    many(lambda: limits.by_user_name("2023B1599999"))
-    assert many(lambda: limits.by_user_name(name)) == 0
+def spellings() -> Iterator[str]:
+    """One account in many hands: case, blanks, forms, marks, what does not show."""
+    name = "2023B1599999"
+    yield from (name, name.lower(), f"  {name}\t", name.replace("B", "\uff22"))
+    for start in (0xFF10, 0x660, 0x966):  # digits: full-width, Arabic-Indic, Devanagari
+        yield "".join(chr(start + int(c)) if c.isdigit() else c for c in name)
+    invisible = "\u00ad\u200b\u200d\u2060\ufeff\u3164\u2800\u180e\U000e0041\x00"
+    marks = "\u0301\u0307\u20dd\ufe0f"
+    for character in invisible + marks:
+        for at in range(len(name) + 1):
+            yield name[:at] + character + name[at:]
+
+
+def test_all_spellings_of_a_user_name_are_one(limits):
+    """Or a password could be tried under each of them anew."""
+    names = list(spellings())
+    assert len(set(names)) > 180
+    quotas = [limits.by_login(name, f"192.0.2.{n}") for n, name in enumerate(names)]
+    assert passed(quotas) == LOGIN
+    assert limits.by_login("2023B1599998", HERE).decision.allowed
+
+
+def test_refused_logins_are_counted_by_address(limits):
+    """Whatever the names; past it every login of that address is refused, and of no
+    other.
+    """
+    quotas = [limits.by_login(f"name-{n}", HERE) for n in range(30)]
+    assert passed(quotas) == FAILURES
+    assert quotas[-1].kind == "login-failures"
+    assert limits.by_login("name", "192.0.2.2").decision.allowed
+
+
+def test_a_login_that_is_not_refused_costs_its_address_nothing(limits):
+    """A campus logs in behind one address."""
+    for number in range(30):
+        limits.by_login(f"name-{number}", HERE).check()
+        limits.login_not_refused(HERE)
+
+
+def test_an_address_that_is_refused_costs_the_user_name_nothing(limits):
+    """Its owner may log in from elsewhere."""
+    for number in range(30):
+        limits.by_login(f"name-{number}", HERE)
+    limits.by_login("name", HERE)
+    assert limits.by_login("name", "192.0.2.2").decision.remaining == LOGIN - 1
 
 
 def test_a_refusal_is_over_exactly_when_it_says(limits, clock):
     """A nanosecond before, no; then, yes; and then not at once again."""
     session = session_of(5, "a", verified=True)
-    many(lambda: limits.by_session(session))
-    refused = limits.by_session(session)
+    many(lambda: limits.by_session(session, HERE))
+    refused = limits.by_session(session, HERE)
     with pytest.raises(RateLimited):
         refused.check()
     clock.advance(refused.decision.retry_after - 1e-9)
-    assert not limits.by_session(session).decision.allowed
+    assert not limits.by_session(session, HERE).decision.allowed
     clock.advance(1e-9)
-    limits.by_session(session).check()
-    assert not limits.by_session(session).decision.allowed
+    limits.by_session(session, HERE).check()
+    assert not limits.by_session(session, HERE).decision.allowed
 
 
 def test_a_refusal_names_its_bucket(limits):
     """For the metrics, which count refusals by kind."""
-    many(lambda: limits.by_user_name("a"))
+    many(lambda: limits.by_login("a", HERE))
     with pytest.raises(RateLimited) as caught:
-        limits.by_user_name("a").check()
+        limits.by_login("a", HERE).check()
     assert caught.value.kind == "login"
 
 
@@ -226,10 +268,9 @@ def test_a_student_who_is_refused_costs_the_address_nothing(limits):
 
 @pytest.mark.parametrize("verified", [True, False])
 def test_an_address_that_is_refused_costs_the_student_nothing(limits, verified):
-    """Neither the token's bucket nor the student's."""
-    for number in range(ADDRESS):
-        assert limits.by_both("10.0.0.1", session_of(100 + number, str(number),
-                                                     verified=True))  # fmt: skip
+    """Neither the student's bucket nor that of a token without standing."""
+    many(lambda: limits.by_address("10.0.0.1"))
     session = session_of(1, "a", verified=verified)
     assert limits.by_both("10.0.0.1", session) is None
-    assert limits.by_session(session).decision.remaining == STUDENT - 1
+    quota = limits.by_session(session, "10.0.0.1")
+    assert quota.decision.remaining == STUDENT - 1

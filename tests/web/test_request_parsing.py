@@ -243,9 +243,29 @@ def test_a_refusal_never_repeats_a_value(value):
 
 @pytest.mark.parametrize("field", ["username", "password"])
 def test_a_refusal_names_the_field(field):
-    """Who writes a frontend must see what is wrong."""
+    """In a sentence that a student may be shown."""
+    needed = {"username": "A user name is needed.", "password": "A password is needed."}
     sent = {name: text for name, text in LOGIN.items() if name != field}
-    assert field in refusal(json.dumps(sent).encode())
+    assert refusal(json.dumps(sent).encode()) == needed[field]
+    other = json.dumps({**sent, field: [1]}).encode()
+    assert refusal(other) == needed[field]
+
+
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [("2023B1599999 ", "2023B1599999"), ("\u3000x\u00a0", "x"), (2023, "2023")],
+)
+def test_a_user_name_is_trimmed_text(sent, name):
+    """Some frontends send the blank that a keyboard adds, or a number."""
+    body = json.dumps({**LOGIN, "username": sent}).encode()
+    assert json_object(body, JSON, LoginRequest).user_name() == name
+
+
+@pytest.mark.parametrize("sent", ["", "  ", "\u00a0"])
+def test_an_empty_user_name_is_none(sent):
+    """The platform is not asked for nobody."""
+    with pytest.raises(InvalidRequest, match=r"A user name is needed\."):
+        LoginRequest(sent, "x").user_name()
 
 
 # Ids of a subject.
@@ -305,14 +325,14 @@ def test_an_id_that_passes_is_a_positive_number(number):
 def test_an_id_of_another_type_is_refused(number):
     """JSON's true is not 1."""
     body = json.dumps({"subject": "x", "studentId": number, "cfId": 1}).encode()
-    assert "studentId" in refusal(body, shape=SubjectRequest)
+    assert "number of a student" in refusal(body, shape=SubjectRequest)
 
 
 def test_a_query_is_read_by_the_names_of_the_contract():
     """`studentId` and `cfId`, not our own spelling."""
     fields = {"subject": "x", "studentId": "1", "cfId": "2"}
     assert query_object(fields, SubjectRequest).ids() == (1, 2)
-    with pytest.raises(InvalidRequest, match="studentId"):
+    with pytest.raises(InvalidRequest, match="number of a student"):
         query_object({"subject": "x", "student_id": "1", "cfId": "2"}, SubjectRequest)
 
 
@@ -321,7 +341,7 @@ def test_a_subject_is_at_most_512_characters_of_text():
     fields = {"subject": "x" * 512, "studentId": "1", "cfId": "2"}
     assert query_object(fields, SubjectRequest)
     for subject in ("x" * 513, "a\rb", "a\x7fb"):
-        with pytest.raises(InvalidRequest, match="subject"):
+        with pytest.raises(InvalidRequest, match="too long"):
             query_object({**fields, "subject": subject}, SubjectRequest)
 
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aims_server.demo.college import College
-from aims_server.errors import InvalidRequest, Unauthorized
+from aims_server.errors import InvalidRequest, Unauthorized, WrongStudent
 from aims_server.web.sessions import (
+    Session,
     SessionReader,
     bearer_token,
     checked_body_token,
@@ -143,28 +144,104 @@ def test_a_long_secret_is_no_fault():
     assert SessionReader(b"s" * 100).read("abc").key
 
 
-def test_a_remembered_token_is_the_same_session(reader):
-    """What the platform has vouched for stays vouched for."""
-    reader.read("abc").verify(None)
-    assert reader.caller("abc", "192.0.2.1").session.verified
-    assert not reader.caller("abd", "192.0.2.1").session.verified
-
-
 def test_a_caller_carries_its_token(reader):
     """For as long as a request lasts; the session has no place for it."""
     caller = reader.caller("abc", "192.0.2.1")
-    assert caller.token == "abc"
+    assert (caller.token, caller.address) == ("abc", "192.0.2.1")
     assert not any(getattr(caller.session, name) == "abc" for name in
                    type(caller.session).__slots__)  # fmt: skip
 
 
-def test_the_memory_of_sessions_is_bounded(reader):
-    """A flood of made-up tokens pushes out sessions, it does not pile them up."""
-    first = reader.read("first")
+# Standing.
+
+
+def test_an_answer_that_names_the_student_gives_standing(reader):
+    """To that token alone, for as long as it is remembered."""
+    token, other = made_up({"sub": 5}), made_up({"sub": 5, "exp": 9})
+    reader.read(token).confirm(student_id=5)
+    assert reader.read(token).verified
+    assert reader.read(token).verified_student == 5
+    assert not reader.read(other).verified
+
+
+def test_an_answer_that_names_nobody_gives_none(reader):
+    """An empty list of quizzes would come for any token of any student."""
+    session = reader.read(made_up({"sub": 5}))
+    session.confirm()
+    session.confirm(admission_number=" ")
+    assert not session.verified
+    assert len(reader) == 0
+
+
+def test_the_student_is_learned_from_an_answer(reader):
+    """Where the token makes no claim."""
+    reader.read("opaque").confirm(admission_number="2023B1599999")
+    assert reader.read("opaque").verified_student is None
+    reader.read("opaque").confirm(student_id=5)
+    assert reader.read("opaque").verified_student == 5
+
+
+@pytest.mark.parametrize(
+    ("earlier", "named"),
+    [
+        ({}, {"student_id": 6}),
+        ({"student_id": 5}, {"student_id": 6}),
+        (
+            {"admission_number": "2023B1599999"},
+            {"admission_number": "2023B1599998"},
+        ),
+    ],
+)
+def test_an_answer_about_another_student_is_refused(reader, earlier, named):
+    """Neither the token's claim nor an earlier answer may be contradicted."""
+    session = reader.read(made_up({"sub": 5}))
+    session.confirm(**earlier)
+    with pytest.raises(WrongStudent):
+        session.confirm(**named)
+    assert session.verified is bool(earlier)
+
+
+def test_an_admission_number_has_no_case(reader):
+    """The platform writes it either way."""
+    session = reader.read("opaque")
+    session.confirm(admission_number="2023B1599999")
+    session.confirm(admission_number=" 2023b1599999")
+
+
+def test_a_refusal_takes_standing_back(reader):
+    """At once, from every session of that token, and from no other."""
+    token, other = made_up({"sub": 5}), made_up({"sub": 5, "exp": 9})
+    before = reader.read(token)
+    before.confirm(student_id=5)
+    reader.read(other).confirm(student_id=5)
+    reader.read(token).refuse()
+    assert not before.verified
+    assert not reader.read(token).verified
+    assert reader.read(other).verified
+
+
+def test_a_refusal_reaches_whoever_read_the_token_before(reader):
+    """Two requests at once have a session each until the first answer."""
+    one, other = reader.read("abc"), reader.read("abc")
+    one.confirm(student_id=5)
+    other.refuse()
+    assert not one.verified
+
+
+def test_tokens_without_standing_leave_nothing_behind(reader):
+    """20 000 of them are as none."""
     for number in range(20_000):
-        reader.read(f"flood-{number}")
-    assert reader.read("first") is not first
-    assert reader.read("first").key == first.key
+        reader.read(made_up({"sub": 5, "exp": number}))
+    assert len(reader) == 0
+
+
+def test_the_memory_of_sessions_is_bounded(reader):
+    """The one that was used longest ago goes."""
+    reader.read("first").confirm(student_id=1)
+    for number in range(20_000):
+        reader.read(f"login-{number}").confirm(student_id=1 + number)
+    assert len(reader) == 16_384
+    assert not reader.read("first").verified
 
 
 # Claims.
@@ -175,7 +252,7 @@ def test_the_platforms_claims_are_read(reader):
     college = College(students=1)
     student = college.student(0)
     session = reader.read(college.token(student, life=100, issued=1_000_000))
-    assert session.student_id == session.owner == student.id
+    assert session.student_id == student.id
     assert session.expires_at == 1_000_100
     assert not session.verified
 
@@ -213,11 +290,20 @@ def test_a_student_is_named_by_number_or_its_text(reader, sub, found):
     ],
     ids=repr_of,
 )
-def test_a_token_without_a_readable_student_is_its_own_owner(reader, claims):
+def test_a_token_may_name_no_student(reader, claims):
     """Such a token works; it shares nothing with any other."""
-    session = reader.read(made_up(claims))
-    assert session.student_id is None
-    assert session.owner == session.key
+    assert reader.read(made_up(claims)).student_id is None
+
+
+@given(TOKENS, TOKENS)
+def test_an_owner_is_one_token_of_one_student(one, other):
+    """What is kept for a token belongs to that token alone, and knows the student."""
+    reader = SessionReader(SECRET)
+    same = reader.read(one).owner == reader.read(other).owner
+    assert same == (one == other)
+    session = reader.read(one)
+    claimed = Session(session.key, (session.student_id or 0) + 1, None, {})
+    assert claimed.owner != session.owner
 
 
 @pytest.mark.parametrize("end", [-1, 0, 5, 1.5, 1_700_000_000, 2**53])

@@ -1,0 +1,55 @@
+"""What a limit counts as one: a client's network, and the spellings of a user name."""
+
+import ipaddress
+import unicodedata
+from functools import lru_cache
+from typing import Final
+
+__all__ = ["address_key", "user_name_key"]
+
+_IPV6_PREFIX: Final = (
+    64  # what a provider gives one customer; its end is the customer's
+)
+# Letters and a symbol that show nothing; every other invisible character is a mark, a
+# separator or of a category of its own.
+_BLANK: Final = frozenset("\u115f\u1160\u2800")
+
+
+@lru_cache(4096)  # parsing an address takes 3 µs, and a campus has one
+def address_key(address: str) -> str:
+    """The network that an address is counted with: itself for IPv4, its /64 for IPv6.
+
+    >>> address_key("192.0.2.7"), address_key("2001:db8:0:7:1234::1")
+    ('192.0.2.7', '2001:db8:0:7::')
+    """
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address  # the peer of a Unix socket has none
+    if parsed.version == 4:
+        return address
+    network = ipaddress.ip_network((int(parsed), _IPV6_PREFIX), strict=False)
+    return str(network.network_address)
+
+
+def user_name_key(name: str) -> str:
+    """One key for all spellings that a platform's database could take for one account.
+
+    Compatibility forms, case, marks, the scripts of digits, blanks and whatever does
+    not show make no difference, as in the usual collations of MySQL.
+
+    >>> user_name_key(" \uff12023b1599999\u200b") == user_name_key("2023B\u03011599999")
+    True
+    """
+    decomposed = unicodedata.normalize("NFKD", name).casefold()
+    kept = (
+        character
+        for character in unicodedata.normalize("NFKD", decomposed)
+        if unicodedata.category(character)[0] not in "MCZ" and character not in _BLANK
+    )
+    return "".join(map(_ascii_digit, kept))
+
+
+def _ascii_digit(character: str) -> str:
+    digit = unicodedata.digit(character, None)
+    return character if digit is None else str(digit)
