@@ -5,6 +5,7 @@ what answers where.
 import logging
 import random
 import secrets
+import sys
 import time
 from typing import Any, Final, Generic, TypeVar
 
@@ -14,11 +15,17 @@ from tornado.web import Application, RequestHandler
 from . import __version__
 from .cache import (
     AnswerCache,
-    Entry,
+    Codec,
+    Epochs,
     FlightCancelled,
+    Level,
     Lifetimes,
+    MachinePages,
     MemoryStore,
     ReadThrough,
+    Served,
+    SharedMemoryCache,
+    Sharing,
     SingleFlight,
 )
 from .config import Settings
@@ -41,7 +48,13 @@ from .upstream import (
     Transport,
     UpstreamClient,
 )
-from .web import Answer, CorsPolicy, RequestLimits, SessionReader
+from .web import (
+    CorsPolicy,
+    RequestLimits,
+    SessionReader,
+    pack_answer,
+    unpack_answer,
+)
 
 __all__ = ["Machine", "Worker", "build"]
 
@@ -55,11 +68,23 @@ _SPARE_HANDLES: Final = 4
 
 
 class Machine:
-    """What all workers of one machine share; made once, before any fork."""
+    """What all workers of one machine share; made once, before any fork.
 
-    def __init__(self) -> None:
+    It outlives its workers, and a reload of the settings: ``settings`` are those of the
+    start.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Clock = time.monotonic) -> None:
         self.secret = secrets.token_bytes(32)
         self.buckets = BucketTable()
+        self.epochs = Epochs()
+        self.pages = (
+            SharedMemoryCache(
+                settings.cache_shared_mb * _MEGABYTE, self.epochs, clock=clock
+            )
+            if settings.cache_shared_mb
+            else None
+        )
         self.connections = ConnectionCounts()
         self.metrics = MetricsMemory()
 
@@ -128,10 +153,16 @@ def build(
         Oddities(metrics, clock),
     )
     store: MemoryStore[Any] = MemoryStore(
-        settings.cache_max_mb * _MEGABYTE, clock=clock
+        settings.cache_max_mb * _MEGABYTE, epochs=machine.epochs, clock=clock
     )
-    answers: _Through[Answer] = _Through(store, settings, clock)
-    parts: _Through[bytes] = _Through(store, settings, clock)
+    levels = _levels(machine)
+
+    def through(codec: Codec[Kept]) -> _Through[Kept]:
+        sharing = Sharing(levels, codec, metrics.sharing, clock=clock)
+        return _Through(store, sharing, settings, clock)
+
+    answers = through(_ANSWERS)
+    parts = through(_PARTS)
     answer_cache = AnswerCache(
         answers.read_through,
         parts.read_through,
@@ -208,18 +239,44 @@ class _Through(Generic[Kept]):
     """A read-through over the worker's store, with the flights it runs."""
 
     def __init__(
-        self, store: MemoryStore[Any], settings: Settings, clock: Clock
+        self,
+        store: MemoryStore[Any],
+        sharing: Sharing[Kept],
+        settings: Settings,
+        clock: Clock,
     ) -> None:
-        self.flights: SingleFlight[Entry[Kept]] = SingleFlight(clock=clock)
+        self.flights: SingleFlight[Served[Kept]] = SingleFlight(clock=clock)
         self.read_through: ReadThrough[Kept] = ReadThrough(
             store,
             self.flights,
             refresh_deadline=lambda: Deadline(settings.request_timeout_seconds, clock),
             is_refusal=lambda error: isinstance(error, TokenRefused),
+            loader=sharing,
             on_foreign=_tell_of_foreign,
             on_refresh_error=_tell_of_refresh,
             clock=clock,
         )
+
+
+_ANSWERS: Final = Codec(pack_answer, unpack_answer, lambda answer: answer.size)
+_PARTS: Final = Codec[bytes](bytes, bytes, sys.getsizeof)
+
+
+def _levels(machine: Machine) -> list[Level]:
+    """Where pages are looked for beyond this worker, in this order."""
+    if machine.pages is None:
+        return []
+    return [
+        Level(
+            "machine",
+            MachinePages(machine.pages),
+            # As long as the flight may take: who dies meanwhile is noticed at once.
+            lease_seconds=Deadline.remaining,
+            first_pause=0.005,
+            growth=1.5,
+            longest_pause=0.05,
+        )
+    ]
 
 
 def _tell_of_foreign() -> None:

@@ -151,6 +151,13 @@ class Settings:
         whole(0, 10_000),
         "Connections of one client address to a worker; 0 is half of its places.",
     )
+    cache_shared_mb: int = setting(
+        "CACHE_SHARED_MB",
+        "64",
+        whole(0, 65_536),
+        "Megabytes of answers that the workers share; 0 shares none. Fixed until a"
+        " restart.",
+    )
     trusted_proxies: tuple[Proxy, ...] = setting(
         "TRUSTED_PROXIES", "", PROXIES, "Proxies whose X-Forwarded-For is believed."
     )

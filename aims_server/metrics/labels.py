@@ -14,6 +14,9 @@ __all__ = [
     "BREAKER_STATES",
     "DOCUMENTED",
     "FAST_PAGES",
+    "FOUND",
+    "LEASE_ENDS",
+    "LEVELS",
     "LIMITS",
     "LOOKUPS",
     "METHODS",
@@ -77,4 +80,8 @@ ODDITIES: Final = (
     ("quizzes", "encoding"),
 )
 LIMITS: Final = ("student", "address", "login", "login-failures", "connections")
+# Where pages are shared, what is found there, and how a lease to fill one ends.
+LEVELS: Final = ("machine", "store")
+FOUND: Final = ("kept", "old", "busy", "none")
+LEASE_ENDS: Final = ("kept", "failed", "void")
 BREAKER_STATES: Final = ("closed", "half-open", "open")  # the number shown is the index

@@ -68,7 +68,6 @@ class Bench:
         self.platform = Platform(clock)
         self.store: MemoryStore = MemoryStore(max_bytes, clock=clock)
         self.flights: SingleFlight = SingleFlight(clock=clock, failure_memory=MEMORY)
-        self.lookups: list[Outcome] = []
         self.refresh_errors: list[Exception] = []
         self.foreign: list[None] = []
         self.through: ReadThrough = ReadThrough(
@@ -76,7 +75,6 @@ class Bench:
             self.flights,
             refresh_deadline=lambda: Deadline(10, clock),
             is_refusal=lambda error: isinstance(error, Refused),
-            on_lookup=self.lookups.append,
             on_foreign=lambda: self.foreign.append(None),
             on_refresh_error=self.refresh_errors.append,
             clock=clock,
@@ -450,22 +448,18 @@ async def test_a_refresh_asked_for_beforehand_is_found(bench):
     assert bench.platform.calls == 1
 
 
-async def test_every_lookup_is_counted_once_with_what_it_found(bench):
-    """The tally has one outcome for each asker, hits by peek included."""
-    askers = [bench.ask(), bench.ask()]
-    await settle()
-    bench.platform.answer("page")
-    await asyncio.gather(*askers)
-    await bench.seen()
-    bench.through.peek(b"k", "ann", bench.clock.now)
-    bench.through.peek(b"none", "ann", bench.clock.now)
+async def test_peek_gives_what_would_be_a_hit(bench):
+    """A fresh entry of this owner and age, and nothing else, is had without waiting."""
+    await bench.fetch("page")
+    peek = bench.through.peek
+    assert peek(b"k", "ann", bench.clock.now).value == "page"
+    assert peek(b"k", "ben", bench.clock.now) is None
+    assert peek(b"none", "ann", bench.clock.now) is None
+    bench.clock.now += 5
+    assert peek(b"k", "ann", bench.clock.now, 5.0) is not None
+    assert peek(b"k", "ann", bench.clock.now, 4.9) is None
     bench.clock.now += FRESH
-    bench.through.peek(b"k", "ann", bench.clock.now)
-    await bench.seen()
-    await settle()
-    bench.platform.answer("new")
-    await settle()
-    assert bench.lookups == [MISS, PENDING, HIT, HIT, STALE]
+    assert peek(b"k", "ann", bench.clock.now) is None
 
 
 async def test_closing_tells_the_waiters(bench):
