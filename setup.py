@@ -46,6 +46,7 @@ setup(
         "prometheus-client>=0.26",
         "python-dotenv>=1.2",
         "msgspec>=0.22",
+        "icalendar>=7.3",  # folding, escaping and zones of RFC 5545; imported lazily
         "offapi>=0.1.4,<0.2",  # Swagger UI's files for /docs; its code is not imported
     ],
     extras_require={

@@ -1,19 +1,56 @@
 """The way in: ``aims-server``, or ``python -m aims_server``."""
 
 import gc
+import os
+import signal
 import sys
+from typing import Final
 
 __all__ = ["main"]
+
+_SERVING: Final[tuple[list[str], ...]] = ([], ["serve"], ["demo"])
 
 
 def main() -> int:
     """Run a command; the exit status."""
-    # What is imported stays, so to look for garbage meanwhile is lost time, a tenth of
+    # What is imported stays, so collecting garbage meanwhile is wasted time, a tenth of
     # the start; serve() lets the collector work again.
     gc.disable()
+    _open_standard_streams()
+    if sys.argv[1:2] in _SERVING:
+        _hold_signals()
     from .cli import main as run
 
     return run()
+
+
+def _open_standard_streams() -> None:
+    """Lead those that are closed to /dev/null.
+
+    Otherwise the next file opened, a client's connection perhaps, would be what a
+    library takes for stderr.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+    sys.stdin = sys.stdin or os.fdopen(0, "r", closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
+def _hold_signals() -> None:
+    """Keep signals until there is somebody to act upon them (the supervisor).
+
+    A blocked signal waits in the kernel, even one to process 1, which would lose it.
+    """
+    signal.pthread_sigmask(
+        signal.SIG_BLOCK,
+        {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP},
+    )
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -31,9 +31,18 @@ from .cache import (
 from .config import Settings
 from .deadline import Clock, Deadline
 from .errors import ApiError, TokenRefused
-from .handlers import BaseHandler, FastPath, HandlerContext, Lifecycle, api, docs, ops
+from .handlers import (
+    BaseHandler,
+    FastPath,
+    HandlerContext,
+    Lifecycle,
+    Rejections,
+    api,
+    docs,
+    ops,
+)
 from .http_server import ConnectionCounts, FramingGuard
-from .logs import AccessLog
+from .logs import AccessLog, IncidentLog, RateLimitedLog
 from .metrics import Metrics, MetricsMemory
 from .pages import LOGIN, PAGES
 from .ratelimit import BucketTable, RateLimiter
@@ -42,6 +51,7 @@ from .upstream import (
     ENDPOINTS,
     Bulkhead,
     EndpointBreakers,
+    FailureLog,
     Oddities,
     ResiliencePolicy,
     RetryBudget,
@@ -94,6 +104,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
     front: FramingGuard
     lane: FastPath
+    rejections: Rejections
     lifecycle: Lifecycle
     metrics: Metrics
     store: MemoryStore[Any]
@@ -103,6 +114,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     sessions: SessionReader
     flights: tuple[SingleFlight[Any], ...]
     upstream: UpstreamClient
+    events: RateLimitedLog
+    incidents: IncidentLog
 
     async def close(self) -> None:
         """End background work, then the connections it would use."""
@@ -112,7 +125,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
         await self.upstream.close()
 
     def sample(self) -> None:
-        """Tell the metrics how things stand."""
+        """Tell the metrics how things stand, and the log what has been counted."""
+        self.events.flush()
         self.metrics.sample(
             entries=len(self.store),
             bytes=self.store.size,
@@ -120,6 +134,13 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
             slots_in_use=self.slots.in_use,
             slots_waiting=self.slots.waiting,
             slots_limit=self.calls,
+        )
+        self.incidents.sampled(
+            evictions=self.store.evictions,
+            entries=len(self.store),
+            bytes=self.store.size,
+            waiting=self.slots.waiting,
+            calls=self.calls,
         )
 
 
@@ -144,13 +165,24 @@ def build(
     breakers.subscribe(
         lambda endpoint, state: metrics.breaker_changed(endpoint, state.value)
     )
-    transport = Transport(share + _SPARE_HANDLES, f"aims_server/{__version__}")
+    transport = Transport(
+        share + _SPARE_HANDLES,
+        f"aims_server/{__version__}",
+        proxy=settings.external_api_proxy,
+        ca_file=settings.external_api_ca_file,
+    )
+    events = RateLimitedLog(_log, clock=clock)
+    incidents = IncidentLog(events)
+    breakers.subscribe(
+        lambda endpoint, state: incidents.circuit_changed(endpoint, state.value)
+    )
     upstream = UpstreamClient(
         transport,
         ResiliencePolicy(slots, breakers, RetryBudget(), metrics, random=random.random),
         settings.external_api_base,
         settings.external_api_origin,
-        Oddities(metrics, clock),
+        Oddities(metrics, events),
+        FailureLog(settings.external_api_base, events, clock=clock),
     )
     store: MemoryStore[Any] = MemoryStore(
         settings.cache_max_mb * _MEGABYTE, epochs=machine.epochs, clock=clock
@@ -193,6 +225,7 @@ def build(
         lifecycle=Lifecycle(),
         metrics=metrics,
         access_log=access_log,
+        incidents=incidents,
         trusted_proxies=settings.trusted_proxies,
         request_seconds=settings.request_timeout_seconds,
         clock=clock,
@@ -200,6 +233,7 @@ def build(
     return Worker(
         front=FramingGuard(make_application(context, settings.metrics_token or "")),
         lane=FastPath(context),
+        rejections=Rejections(context),
         lifecycle=context.lifecycle,
         metrics=metrics,
         store=store,
@@ -209,6 +243,8 @@ def build(
         sessions=context.sessions,
         flights=(answers.flights, parts.flights),
         upstream=upstream,
+        events=events,
+        incidents=incidents,
     )
 
 

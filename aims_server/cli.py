@@ -1,11 +1,13 @@
 """The commands: serve, check, demo."""
 
+import contextlib
 import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from . import __version__
 from .config import (
@@ -13,6 +15,7 @@ from .config import (
     SettingsError,
     effective,
     load_settings,
+    nearest_variable,
 )
 
 __all__ = ["main"]
@@ -20,11 +23,18 @@ __all__ = ["main"]
 EXIT_CONFIG: Final = 78  # sysexits.h EX_CONFIG
 
 
+_COMMANDS: Final = {
+    "serve": "serve requests (the default)",
+    "check": "check the settings and print them, secrets masked",
+    "demo": "serve on a simulated platform, ready to try",
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status."""
-    command = _command(sys.argv[1:] if argv is None else argv)
+    arguments = sys.argv[1:] if argv is None else argv
     try:
-        return {"serve": _serve, "check": _check, "demo": _demo}[command]()
+        return _chosen(arguments)()
     except SettingsError as error:
         for fault in error.faults:
             print(f"aims-server: {fault}", file=sys.stderr)
@@ -33,13 +43,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _command(arguments: Sequence[str]) -> str:
+def _chosen(arguments: Sequence[str]) -> Callable[[], int]:
+    """The command that the arguments name, ready to run."""
     if not arguments:
-        return "serve"
-    # Late: a service that is told nothing starts sooner without it.
+        return _serve
+    # Late: without arguments a service starts sooner without it.
     import argparse
 
-    parser = argparse.ArgumentParser(
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            super().error(_hint(arguments) or message)
+
+    parser = Parser(
         prog="aims-server",
         description="Attendance and quizzes of a college's students, kept at hand.",
         epilog="Settings come from the environment and from .env in the working "
@@ -48,16 +63,39 @@ def _command(arguments: Sequence[str]) -> str:
     parser.add_argument(
         "--version", action="version", version=f"%(prog)s {__version__}"
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, what in (
-        ("serve", "serve requests (the default)"),
-        ("check", "check the settings and print them, secrets masked"),
-        ("demo", "serve on a simulated platform, ready to try"),
-    ):
-        commands.add_parser(name, help=what, description=f"{what.capitalize()}.")
     parser.set_defaults(command="serve")
-    command: str = parser.parse_args(arguments).command
-    return command
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    by_name = {
+        name: commands.add_parser(name, help=what, description=f"{what.capitalize()}.")
+        for name, what in _COMMANDS.items()
+    }
+    by_name["check"].add_argument(
+        "--quiet", action="store_true", help="print faults and warnings only"
+    )
+    options = parser.parse_args(arguments)
+    match options.command:
+        case "check":
+            return partial(_check, quiet=options.quiet)
+        case "demo":
+            return _demo
+    return _serve
+
+
+def _hint(arguments: Sequence[str]) -> str | None:
+    """What somebody may have meant whose arguments are not understood."""
+    first = arguments[0]
+    if first.startswith("-"):
+        option = first.partition("=")[0]
+        variable = nearest_variable(option.lstrip("-"))
+        return (
+            f"there is no option {option}; settings are variables of the environment"
+            f" or of .env, so set {variable}"
+        )
+    from difflib import get_close_matches
+
+    if first not in _COMMANDS and (near := get_close_matches(first, _COMMANDS, 1)):
+        return f"there is no command {first!r}; did you mean {near[0]}?"
+    return None
 
 
 def _read(environ: Mapping[str, str]) -> tuple[Settings, Path | None]:
@@ -77,11 +115,12 @@ def _serve() -> int:
     return _run(_load(), _load)
 
 
-def _check() -> int:
+def _check(*, quiet: bool) -> int:
     settings, source = _read(os.environ)
-    print(f"# read from {source or 'the environment alone, there is no .env here'}")
-    for name, value in effective(settings):
-        print(f"{name}={value}")
+    if not quiet:
+        print(f"# read from {source or 'the environment alone, there is no .env here'}")
+        for name, value in effective(settings):
+            print(f"{name}={value}")
     for warning in settings.warnings():
         print(f"aims-server: warning: {warning}", file=sys.stderr)
     return 0
@@ -97,7 +136,11 @@ def _demo() -> int:
             def load() -> Settings:
                 return _read(environ)[0]
 
-            return _run(load(), load, platform.explain)
+            def explain(address: str) -> None:
+                with contextlib.suppress(OSError):  # nobody reads stdout any more
+                    platform.explain(address)
+
+            return _run(load(), load, explain)
     except DemoUnavailable as error:
         print(f"aims-server: {error}", file=sys.stderr)
         return 1
@@ -112,7 +155,11 @@ def _run(
     from .logs import configure_logging
     from .process import ServerError, serve
 
-    configure_logging(settings.log_level, settings.log_format)
+    configure_logging(
+        settings.log_level,
+        settings.log_format,
+        journal_stream=os.environ.get("JOURNAL_STREAM", ""),
+    )
     for warning in settings.warnings():
         logging.getLogger(__name__).warning("%s", warning)
     try:

@@ -4,12 +4,13 @@
 
     ApiError
     ├── InvalidRequest 400          ├── TooLarge 413
-    ├── Unauthorized 401            ├── UnsupportedMediaType 415
-    │   └── TokenRefused 401        ├── RateLimited 429          (retry_after)
-    ├── LoginRefused 401 (or 4xx)   │
-    ├── Forbidden 403               ├── InternalError 500
-    ├── NotFound 404                └── UpstreamError 502
-    └── MethodNotAllowed 405            ├── WrongStudent 502
+    ├── Unauthorized 401            │   ├── TargetTooLong 414
+    │   └── TokenRefused 401        │   └── HeadTooLarge 431
+    ├── LoginRefused 401 (or 4xx)   ├── UnsupportedMediaType 415
+    ├── Forbidden 403               ├── RateLimited 429          (retry_after)
+    ├── NotFound 404                ├── InternalError 500
+    └── MethodNotAllowed 405        └── UpstreamError 502
+                                        ├── WrongStudent 502
                                         ├── UpstreamDropped 502
                                         │   └── UpstreamUnreachable 502
                                         ├── UpstreamFault 502       (5xx)
@@ -34,7 +35,9 @@ from .text import utc_timestamp
 
 __all__ = [
     "ApiError",
+    "FailureCause",
     "Forbidden",
+    "HeadTooLarge",
     "InternalError",
     "InvalidRequest",
     "LoginRefused",
@@ -42,6 +45,7 @@ __all__ = [
     "NotFound",
     "Overloaded",
     "RateLimited",
+    "TargetTooLong",
     "TokenRefused",
     "TooLarge",
     "Unauthorized",
@@ -173,6 +177,20 @@ class TooLarge(ApiError):
     sentence = "The request's body is too large."
 
 
+class TargetTooLong(TooLarge):
+    """The request's target passes 8 KiB."""
+
+    status = 414
+    sentence = "The request's address is too long."
+
+
+class HeadTooLarge(TooLarge):
+    """The request's head passes 32 KiB."""
+
+    status = 431
+    sentence = "The request's header is too large."
+
+
 class UnsupportedMediaType(ApiError):
     """A body in a form that the endpoint does not read."""
 
@@ -191,9 +209,19 @@ class RateLimited(ApiError):
         self.kind = kind
 
 
+class FailureCause(msgspec.Struct, frozen=True):
+    """Why a call to the platform failed, fit for a log line: nothing of a URL, a header
+    or a body. ``kind`` is one of a few words, ``detail`` may be any.
+    """
+
+    kind: str
+    detail: str = ""
+
+
 class UpstreamError(ApiError):
     """The platform answered something unusable."""
 
+    cause: FailureCause | None = None
     status, code = 502, "upstream_error"
     sentence = "The attendance platform gave an unusable answer."
 

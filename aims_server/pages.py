@@ -5,6 +5,9 @@ the lists in tests read this table. The statuses of each row are those that the 
 description gives its ``path`` (``web.documented_statuses``).
 """
 
+from collections.abc import Mapping
+from functools import cache
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -23,6 +26,7 @@ __all__ = [
     "QUIZ",
     "STUDENT_ENDPOINTS",
     "SUBJECT_ATTENDANCE",
+    "TIMETABLE",
     "Endpoint",
     "Page",
 ]
@@ -42,6 +46,17 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     limited: bool = True
     quiet: bool = False
 
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The methods that are answered: HEAD wherever GET is, and OPTIONS."""
+        return _allowed(self.methods)
+
+
+@cache
+def _allowed(methods: tuple[str, ...]) -> tuple[str, ...]:
+    with_head = [("GET", "HEAD") if each == "GET" else (each,) for each in methods]
+    return (*dict.fromkeys(chain.from_iterable(with_head)), "OPTIONS")
+
 
 class Page(Endpoint, frozen=True, kw_only=True):
     """An answer of one student, kept for the bearer of a token; a POST has the token in
@@ -49,7 +64,9 @@ class Page(Endpoint, frozen=True, kw_only=True):
 
     ``resource`` labels its lookups in the cache. A page that takes ``parameters`` has
     many answers a student; one without has a single one, which the fast path may send
-    if it is ``fast`` and a login fetches if it is ``prefetched``.
+    if it is ``fast`` and a login fetches if it is ``prefetched``. ``other_media`` are
+    the media types in which ``Accept`` may ask for it, and the resources that these are
+    kept as; the fast path sends none of them.
 
     >>> QUIZ.path, QUIZ.methods, QUIZ.fast
     ('/api/quiz', ('GET',), True)
@@ -59,12 +76,24 @@ class Page(Endpoint, frozen=True, kw_only=True):
     parameters: bool = False
     fast: bool = True
     prefetched: bool = True
+    other_media: Mapping[str, str] = {}
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """What is kept for this page, in its own form and in the others."""
+        return (self.resource, *self.other_media.values())
 
 
-def _page(name: str, *methods: str) -> Page:
+def _page(
+    name: str, *methods: str, other_media: Mapping[str, str] | None = None
+) -> Page:
     """The row of a page without parameters."""
     return Page(
-        name=name, path=f"/api/{name}", methods=methods or ("GET",), resource=name
+        name=name,
+        path=f"/api/{name}",
+        methods=methods or ("GET",),
+        resource=name,
+        other_media=other_media or {},
     )
 
 
@@ -80,7 +109,10 @@ SUBJECT_ATTENDANCE: Final = Page(
     prefetched=False,
 )
 QUIZ: Final = _page("quiz")
-PAGES: Final = (ATTENDANCE, ALL_ATTENDANCE, SUBJECT_ATTENDANCE, QUIZ)
+TIMETABLE: Final = _page(
+    "timetable", other_media={"text/calendar": "timetable-calendar"}
+)
+PAGES: Final = (ATTENDANCE, ALL_ATTENDANCE, SUBJECT_ATTENDANCE, QUIZ, TIMETABLE)
 
 LOGIN: Final = Endpoint(name="login", path="/api/login", methods=("POST",))
 STUDENT_ENDPOINTS: Final[tuple[Endpoint, ...]] = (LOGIN, *PAGES)

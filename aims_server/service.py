@@ -13,6 +13,8 @@ import msgspec
 from .cache import AnswerCache, Entry, Served
 from .deadline import Clock, Deadline
 from .domain import attendance as figures
+from .domain.icalendar_form import to_icalendar
+from .domain.timetable import Timetable, timetable
 from .errors import (
     ApiError,
     Forbidden,
@@ -22,7 +24,15 @@ from .errors import (
     UpstreamTimeout,
     WrongStudent,
 )
-from .pages import ALL_ATTENDANCE, ATTENDANCE, PAGES, QUIZ, SUBJECT_ATTENDANCE, Page
+from .pages import (
+    ALL_ATTENDANCE,
+    ATTENDANCE,
+    PAGES,
+    QUIZ,
+    SUBJECT_ATTENDANCE,
+    TIMETABLE,
+    Page,
+)
 from .text import utc_timestamp
 from .upstream import (
     CallerKey,
@@ -42,6 +52,7 @@ _log = logging.getLogger(__name__)
 
 _Loader = Callable[[Caller, Deadline, bool], Awaitable[Entry[Answer]]]
 
+_CALENDAR_TYPE: Final = ("Content-Type", "text/calendar; charset=utf-8")
 _COURSE_FILES: Final = "course-files"
 # So many take about half a millisecond; fifteen such lists may come in one turn.
 _MANY_RECORDS: Final = 250
@@ -91,9 +102,11 @@ class AimsService:
         self._wall = wall
         self._turns = SerialExecutor()
         self._loaders: dict[str, _Loader] = {
-            ATTENDANCE.name: self._attendance,
-            ALL_ATTENDANCE.name: self._all_attendance,
-            QUIZ.name: self._quiz,
+            ATTENDANCE.resource: self._attendance,
+            ALL_ATTENDANCE.resource: self._all_attendance,
+            QUIZ.resource: self._quiz,
+            TIMETABLE.resource: self._timetable,
+            TIMETABLE.other_media["text/calendar"]: self._calendar,
         }
         self._background: set[asyncio.Task[None]] = set()
 
@@ -136,12 +149,21 @@ class AimsService:
                 self._in_background(self.page(page, caller, deadline))
 
     async def page(
-        self, page: Page, caller: Caller, deadline: Deadline, *, fresh: bool = False
+        self,
+        page: Page,
+        caller: Caller,
+        deadline: Deadline,
+        *,
+        fresh: bool = False,
+        media: str | None = None,
     ) -> Served[Answer]:
-        """A page without parameters; with ``fresh`` a kept one only if it is new."""
-        load = self._loaders[page.name]
+        """A page without parameters, as JSON or as one of its ``other_media``; with
+        ``fresh`` a kept one only if it is new.
+        """
+        resource = page.resource if media is None else page.other_media[media]
+        load = self._loaders[resource]
         return await self.answer_cache.answer(
-            page.resource,
+            resource,
             caller.session,
             lambda within: load(caller, within, fresh),
             deadline,
@@ -241,6 +263,34 @@ class AimsService:
         )
         answer = await make_answer(quizzes.body)
         return self.answer_cache.new_answer(caller.session, answer)
+
+    async def _timetable(
+        self, caller: Caller, deadline: Deadline, _: bool
+    ) -> Entry[Answer]:
+        """The month's classes, day by day."""
+        schedule = await self._upstream.schedule(caller.token, _key(caller), deadline)
+        page = timetable(schedule, self._timestamp())
+        answer = await make_answer(
+            msgspec.json.encode(page), f'"cachedAt":"{page.cached_at}"', by_accept=True
+        )
+        return self.answer_cache.new_answer(
+            caller.session, answer, complete=bool(schedule.rows)
+        )
+
+    async def _calendar(
+        self, caller: Caller, deadline: Deadline, fresh: bool
+    ) -> Entry[Answer]:
+        """The same as iCalendar, made of the kept page."""
+        served = await self.page(TIMETABLE, caller, deadline, fresh=fresh)
+        page = msgspec.json.decode(served.entry.value.plain.body, type=Timetable)
+        written = await asyncio.to_thread(to_icalendar, page)
+        answer = await make_answer(written, content_type=_CALENDAR_TYPE, by_accept=True)
+        return self.answer_cache.new_answer(
+            caller.session,
+            answer,
+            made_at=served.entry.made_at,
+            complete=bool(page.days),
+        )
 
     async def _files(
         self, caller: Caller, deadline: Deadline, *, fresh: bool

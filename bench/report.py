@@ -72,7 +72,10 @@ class Section:
 
 def table(rows: Iterable[Row]) -> str:
     """The rows as a simple table of reStructuredText."""
-    cells = [HEADINGS, *(row.cells() for row in rows)]
+    cells: list[tuple[str, ...]] = [HEADINGS]
+    for what, *figures in map(Row.cells, rows):
+        # Named again: a row without its first cell would be part of the row above.
+        cells.append((what or cells[-1][0], *figures))
     widths = [max(len(line[n]) for line in cells) for n in range(len(HEADINGS))]
     rule = "  ".join("=" * width for width in widths)
     lines = [

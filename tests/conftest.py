@@ -149,7 +149,11 @@ def http_server(
 ) -> Iterator[HTTPServer]:
     """The service's own server in spec of pytest-tornado's plain one."""
     listener = Listener(
-        worker.front, fast_path=worker.lane, max_connections=2000, on_refused=bool
+        worker.front,
+        on_rejected=worker.rejections.record,
+        fast_path=worker.lane,
+        max_connections=2000,
+        on_refused=bool,
     )
     listener.add_socket(_unused_port[0])
     yield listener

@@ -5,6 +5,8 @@ import json
 import threading
 
 import pytest
+from docutils import nodes
+from docutils.core import publish_doctree
 
 pytest.importorskip("aiohttp", reason="the extra `bench` is not installed")
 
@@ -152,6 +154,17 @@ def test_a_missed_goal_is_told_before_the_figures():
     """What has a goal stands once more at the top, met or not."""
     text = written([Section("start", "How long.", [Row("a", "9", goal=at_most(5, 9))])])
     assert text.index("at most 5: MISSED") < text.index("How long.")
+
+
+def test_each_row_is_a_row_of_the_table():
+    """Also one that says of the same thing how it is beside another."""
+    rows = [Row("a", "9", "x 8"), Row("", "9", "y 7")]
+    document = publish_doctree(written([Section("start", "How long.", rows)]))
+    (body,) = document.findall(nodes.tbody)
+    assert [row.astext().split() for row in body.children] == [
+        ["a", "9", "x", "8"],
+        ["a", "9", "y", "7"],
+    ]
 
 
 def test_a_run_replaces_the_figures_and_keeps_the_words(tmp_path):

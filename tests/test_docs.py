@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +41,24 @@ def promises() -> list[int]:
     """The numbers of the promises that docs/reliability.rst makes."""
     text = (DOCS / "reliability.rst").read_text("utf-8")
     return [int(number) for number in re.findall(r"^\*\*P(\d+)\.", text, re.MULTILINE)]
+
+
+def test_the_pages_build_without_a_warning(tmp_path):
+    """As `make docs` builds them: every cross-reference leads somewhere."""
+    build = subprocess.run(
+        [
+            *(sys.executable, "-m", "sphinx", "-n", "-W", "--keep-going", "-q"),
+            *("-d", str(tmp_path / "doctrees"), str(DOCS), str(tmp_path / "pages")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (build.returncode, build.stderr) == (0, "")
+    assert {path.stem for path in (tmp_path / "pages").glob("*.html")} >= {
+        page.stem for page in pages()
+    }
 
 
 def test_no_reference_leaves_the_repository():
@@ -106,6 +126,20 @@ def test_each_promise_names_its_proof():
     for promise in re.split(r"^(?=\*\*P\d+\.)", text, flags=re.MULTILINE)[1:]:
         proof = promise.partition("Proof")[2]
         assert re.search(r"/?test_\w+\.py|no test", proof), promise
+
+
+def test_each_test_that_proves_a_promise_exists():
+    """Under its file stands a function of that name, its blanks underlined."""
+    text = (DOCS / "reliability.rst").read_text("utf-8")
+    proofs = re.findall(
+        r"^   - ``(\S+\.py)``:((?:\s+\*[^*]+\*;?)+)", text, re.MULTILINE
+    )
+    assert len(proofs) > 100
+    for file, names in proofs:
+        tests = (ROOT / "tests" / file).read_text("utf-8")
+        for name in re.findall(r"\*([^*]+)\*", names):
+            function = f"test_{'_'.join(name.split())}"
+            assert f"def {function}(" in tests, (file, name)
 
 
 def test_the_contract_has_every_error():

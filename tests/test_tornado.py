@@ -29,8 +29,11 @@ USED = {
     HTTP1Connection: {
         "_can_keep_alive",
         "_close_callback",
+        "_deliver_body",
         "_disconnect_on_finish",
+        "_max_body_size",
         "_parse_headers",
+        "_read_chunked_body",
         "_read_finished",
         "_request_headers",
         "_response_start_line",

@@ -1,10 +1,17 @@
 """Settings: one table of variables, read from the environment and `.env`, checked."""
 
-from .settings import Settings, SettingsError, effective, load_settings
+from .settings import (
+    Settings,
+    SettingsError,
+    effective,
+    load_settings,
+    nearest_variable,
+)
 
 __all__ = [
     "Settings",
     "SettingsError",
     "effective",
     "load_settings",
+    "nearest_variable",
 ]

@@ -4,6 +4,7 @@ Every parser raises ValueError for anything else.
 """
 
 import re
+import ssl
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Generic, Literal, TypeVar
@@ -13,11 +14,13 @@ from msgspec import Struct
 
 __all__ = [
     "BASE_URL",
+    "CA_FILE",
     "FLAG",
-    "HOST",
+    "HOSTS",
     "ORIGIN",
     "ORIGINS",
     "PROXIES",
+    "PROXY_URL",
     "TOKEN",
     "Parser",
     "Proxy",
@@ -30,6 +33,7 @@ __all__ = [
 T = TypeVar("T")
 Proxy = IPv4Network | IPv6Network | Literal["unix"]
 
+PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 
@@ -138,13 +142,34 @@ def _origin(text: str) -> str:
     return _origin_of(url)
 
 
+def _proxy_url(text: str) -> str:
+    if text:
+        url = urlsplit(text)
+        if url.scheme not in PROXY_SCHEMES or not url.port or url.path not in ("", "/"):
+            raise ValueError(text)
+        _host(url.hostname or "")
+    return text
+
+
+def _ca_file(text: str) -> str:
+    if text:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=text)
+        except OSError:  # ssl.SSLError is one
+            raise ValueError(text) from None
+    return text
+
+
 def _token(text: str) -> str | None:
     if not re.fullmatch(r"[A-Za-z0-9._~+/=-]{0,4096}", text):
         raise ValueError(text)
     return text or None
 
 
-HOST = Parser("an IP address or a host name", _host)
+HOSTS = list_of(
+    Parser("an IP address or a host name", _host),
+    "IP addresses or host names",
+)
 BASE_URL = Parser(
     "an http or https URL without user name, password, query or fragment", _base_url
 )
@@ -155,4 +180,9 @@ PROXIES = list_of(
     'addresses, CIDR blocks or "unix" for peers on a Unix socket',
 )
 FLAG = Parser("true or false", _flag)
+PROXY_URL = Parser(
+    "http, https, socks5 or socks5h://host:port, with user:password@ if need be",
+    _proxy_url,
+)
+CA_FILE = Parser("a file of certificates in PEM form", _ca_file)
 TOKEN = Parser("up to 4096 letters, digits or any of - . _ ~ + / =", _token)

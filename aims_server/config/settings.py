@@ -18,11 +18,13 @@ from urllib.parse import urlsplit
 from . import dotenv as dotenv
 from .parsers import (
     BASE_URL,
+    CA_FILE,
     FLAG,
-    HOST,
+    HOSTS,
     ORIGIN,
     ORIGINS,
     PROXIES,
+    PROXY_URL,
     TOKEN,
     Proxy,
     one_of,
@@ -31,7 +33,14 @@ from .parsers import (
 )
 from .variables import setting, variables_of
 
-__all__ = ["VARIABLES", "Settings", "SettingsError", "effective", "load_settings"]
+__all__ = [
+    "VARIABLES",
+    "Settings",
+    "SettingsError",
+    "effective",
+    "load_settings",
+    "nearest_variable",
+]
 
 _RATE: Final = whole(1, 1_000_000)
 
@@ -48,7 +57,9 @@ class SettingsError(Exception):
 class Settings:
     """Every setting, parsed; the defaults are those of a fresh checkout."""
 
-    host: str = setting("HOST", "127.0.0.1", HOST, "Address to listen on.")
+    hosts: tuple[str, ...] = setting(
+        "HOST", "127.0.0.1", HOSTS, "Addresses to listen on, one or several."
+    )
     port: int = setting(
         "PORT", "3001", whole(0, 65535), "Port to listen on; 0 takes any free one."
     )
@@ -144,6 +155,18 @@ class Settings:
         "75",
         whole(1, 100),
         "Share of classes that the planner's figures aim at.",
+    )
+    external_api_proxy: str = setting(
+        "EXTERNAL_API_PROXY",
+        "",
+        PROXY_URL,
+        "Proxy for calls to the platform; if empty, none, whatever http_proxy says.",
+    )
+    external_api_ca_file: str = setting(
+        "EXTERNAL_API_CA_FILE",
+        "",
+        CA_FILE,
+        "Certificate authorities to trust for it beside the system's (PEM).",
     )
     connections_per_address: int = setting(
         "CONNECTIONS_PER_ADDRESS",
@@ -243,6 +266,7 @@ def load_settings(
         written, faults = dotenv.read(path)
     except FileNotFoundError:
         source = None
+    faults += tuple(_unknown(path, written))
     try:
         settings = Settings.from_mapping({**written, **environ})
     except SettingsError as error:
@@ -250,6 +274,26 @@ def load_settings(
     if faults:
         raise SettingsError(faults)
     return settings, source
+
+
+def nearest_variable(name: str) -> str:
+    """The variable whose name is most like ``name``, which none has.
+
+    >>> nearest_variable("log-levle")
+    'LOG_LEVEL'
+    """
+    from difflib import get_close_matches  # rarely needed, and slow to import
+
+    names = [variable.name for variable in VARIABLES]
+    return get_close_matches(name.upper().replace("-", "_"), names, 1, cutoff=0)[0]
+
+
+def _unknown(path: Path, written: Mapping[str, str]) -> Iterator[str]:
+    known = {variable.name for variable in VARIABLES}
+    for name in written:
+        if name not in known:
+            shown, nearest = ascii(name[:80]), nearest_variable(name[:80])
+            yield f"{path}: {shown}: no such variable; the nearest is {nearest}"
 
 
 def effective(settings: Settings) -> list[tuple[str, str]]:
@@ -275,8 +319,9 @@ def _warnings(settings: Settings) -> Iterator[str]:
             f"EXTERNAL_API_BASE: passwords and tokens go to {base.hostname} over"
             " plain http"
         )
-    if settings.metrics_token is None and not _is_loopback(settings.host):
-        yield f"METRICS_TOKEN: unset, so whoever reaches {settings.host} reads /metrics"
+    public = [host for host in settings.hosts if not _is_loopback(host)]
+    if settings.metrics_token is None and public:
+        yield f"METRICS_TOKEN: unset, so whoever reaches {public[0]} reads /metrics"
     if any(
         proxy != "unix" and not proxy.prefixlen for proxy in settings.trusted_proxies
     ):

@@ -142,7 +142,7 @@ class Backend:
         key = ("schedule", student.index)
         body = self._kept.get(key)
         if body is None:
-            body = self._keep(key, pages.schedule(self.college, student))
+            body = self._keep(key, pages.schedule(self.college, student, self.switches))
         return Reply(200, body)
 
     def act(self, token: str, wish: dict[str, object]) -> Reply:

@@ -90,6 +90,8 @@ async def _serve(options: argparse.Namespace, parent: int) -> None:
 
 def _stop_event() -> asyncio.Event:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    # Started by `aims-server demo`, it inherits that signals are held back.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     if not _stdin_is_pipe():
         loop.add_signal_handler(signal.SIGINT, stop.set)

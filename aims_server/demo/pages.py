@@ -1,5 +1,6 @@
 """Login, quizzes and schedule as the platform sends them (docs/platform.rst 2)."""
 
+import re
 from calendar import monthrange
 from datetime import date
 from random import Random
@@ -8,6 +9,7 @@ from urllib.parse import urlencode
 
 from .catalogue import FORMER_COURSE, PERIODS
 from .college import College, Course, Student
+from .switches import Switches
 
 __all__ = ["login", "quizzes", "roll_number", "schedule"]
 
@@ -75,7 +77,9 @@ def quizzes(
     return rows
 
 
-def schedule(college: College, student: Student) -> list[dict[str, Any]]:
+def schedule(
+    college: College, student: Student, switches: Switches
+) -> list[dict[str, Any]]:
     """Return the current month as a table: a header row, then a row per course."""
     today = college.timetable.today
     last = monthrange(today.year, today.month)[1]
@@ -94,22 +98,32 @@ def schedule(college: College, student: Student) -> list[dict[str, Any]]:
             del row["name_text"], row["course_name"]
         row |= {"faculty_name": course.teacher, "course_id": 7_293_001 + course.number}
         row |= {"cf_id": course.cf_id}
-        row |= {cell: _slots(college, course, day) for cell, day in days.items()}
+        for cell, day in days.items():
+            row[cell] = _cell(_slots(college, course, day), switches)
         rows.append(row)
     return rows
 
 
-def _slots(college: College, course: Course, day: date) -> str:
+def _cell(slots: list[str], switches: Switches) -> str | list[str]:
+    if switches.schedule_cells == "array":
+        return slots
+    cell = "".join(slots)
+    if switches.schedule_cells == "joined":
+        return re.sub("<[^>]*>", "", cell)
+    return cell
+
+
+def _slots(college: College, course: Course, day: date) -> list[str]:
     # A lab's group G1 shows its two periods as one slot of 100 minutes, as some do.
     spans = [PERIODS[period] for period in course.weekly.get(day.weekday(), ())]
     if course.subject.group == "G1" and spans:
         spans = [(spans[0][0], spans[-1][1])]
     colour = "red" if college.timetable.is_holiday(day) else "green"
-    return "".join(
+    return [
         f"<div style='color:{colour}'>"
         f"{start[0]:02}:{start[1]:02} - {end[0]:02}:{end[1]:02}</div>"
         for start, end in spans
-    )
+    ]
 
 
 def _quiz_link(student: Student, quiz: str, token: str, pin: str) -> str:

@@ -59,6 +59,9 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     shapes: tuple[ShapeName, ...] = ()
     """Odd shapes that rows come in (see `shapes`), one after the other."""
 
+    schedule_cells: Literal["divs", "joined", "array"] = "divs"
+    """A cell's slots: an element each, texts run together, or a list of elements."""
+
     page_size: int | None = None
     """Records of a page of /cards; None: all of them, as far as anybody has seen."""
 

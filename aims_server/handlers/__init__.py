@@ -7,10 +7,12 @@ Tornado routes to, over `BaseHandler`.
 from .base import BaseHandler, HandlerContext
 from .fast_path import FastPath
 from .lifecycle import Lifecycle
+from .rejection import Rejections
 
 __all__ = [
     "BaseHandler",
     "FastPath",
     "HandlerContext",
     "Lifecycle",
+    "Rejections",
 ]

@@ -21,6 +21,7 @@ from ..web import (
     form_object,
     json_object,
     json_response,
+    preferred_media,
     query_object,
     wants_fresh,
 )
@@ -132,7 +133,13 @@ class PageHandler(_StudentHandler):
         began = time.monotonic()
         self.send_answer(
             await self.service.page(
-                self.endpoint, caller, self.deadline, fresh=self.fresh
+                self.endpoint,
+                caller,
+                self.deadline,
+                fresh=self.fresh,
+                media=preferred_media(
+                    self.request.headers.get("Accept"), self.endpoint.other_media
+                ),
             ),
             began,
         )

@@ -20,8 +20,9 @@ from ..errors import (
     MethodNotAllowed,
     NotFound,
     RateLimited,
+    UpstreamError,
 )
-from ..logs import AccessLog, current_request_id
+from ..logs import AccessLog, IncidentLog, current_request_id
 from ..metrics import Metrics
 from ..pages import NOT_FOUND, Endpoint
 from ..service import AimsService
@@ -61,6 +62,7 @@ class HandlerContext(msgspec.Struct, frozen=True, kw_only=True):
     lifecycle: Lifecycle
     metrics: Metrics
     access_log: AccessLog
+    incidents: IncidentLog
     trusted_proxies: Sequence[TrustedProxy]
     request_seconds: float
     clock: Clock
@@ -98,26 +100,30 @@ class BaseHandler(RequestHandler):
             self.quota.check()
         headers = self.request.headers
         check_body(self.request.body, headers.get("Content-Encoding"))
+        if self.request.method == "OPTIONS":
+            return  # on every path, so that a browser may read the 404 too
         if self.endpoint is NOT_FOUND:
             raise NotFound
-        if self.request.method not in self.allowed:
-            raise MethodNotAllowed(self.allowed)
-
-    @property
-    def allowed(self) -> tuple[str, ...]:
-        """The methods of ``Allow``."""
-        return (*self.endpoint.methods, "OPTIONS")
+        if self.request.method not in self.endpoint.allowed:
+            raise MethodNotAllowed(self.endpoint.allowed)
 
     def set_default_headers(self) -> None:
         """Name no server; ``finish`` adds the others, whatever happens in between."""
         self.clear_header("Server")
 
+    async def head(self) -> None:
+        """Answer as to a GET; Tornado leaves the body out."""
+        answered = self.get()
+        if answered is not None:
+            await answered
+
     def options(self) -> None:
-        """Answer a CORS preflight; a stranger's gets no permission."""
+        """Answer a CORS preflight; an unlisted origin's gets no permission."""
         origin = self.request.headers.get("Origin")
-        for name, value in self.context.cors.preflight(origin, self.endpoint.methods):
+        allowed = self.endpoint.allowed
+        for name, value in self.context.cors.preflight(origin, allowed):
             self.set_header(name, value)
-        self.set_header("Allow", ", ".join(self.allowed))
+        self.set_header("Allow", ", ".join(allowed))
         self.clear_header("Content-Type")
         self.set_status(204)
 
@@ -210,8 +216,12 @@ class BaseHandler(RequestHandler):
         exc_info = kwargs.get("exc_info")
         failure = self._failure(exc_info[1] if isinstance(exc_info, tuple) else None)
         self.error_code = failure.code
+        if isinstance(failure, UpstreamError) and self.upstream_seconds is None:
+            # Nothing else takes a time worth telling from the whole.
+            self.upstream_seconds = self.request.request_time()
         if isinstance(failure, RateLimited):
             self.context.metrics.limited(failure.kind)
+            self.context.incidents.limited(failure.kind, self.address)
         self.send(error_response(failure, self.request_id))
         self.finish()
 
@@ -247,7 +257,7 @@ class BaseHandler(RequestHandler):
             return fault
         if isinstance(fault, HTTPError):
             if fault.status_code == 405:
-                return MethodNotAllowed(self.allowed)
+                return MethodNotAllowed(self.endpoint.allowed)
             if fault.status_code == 404:
                 return NotFound()
             if fault.status_code < 500:

@@ -23,6 +23,7 @@ from ..web import (
     json_object,
     negotiate,
     parse_simple_request,
+    preferred_media,
     request_id,
     server_timing,
     wants_fresh,
@@ -33,7 +34,7 @@ __all__ = ["FastPath"]
 
 # Found by method and path.
 _PAGES: Final = {
-    (method, page.path): page for page in PAGES if page.fast for method in page.methods
+    (method, page.path): page for page in PAGES if page.fast for method in page.allowed
 }
 _OK: Final = "HTTP/1.1 200 OK\r\n"
 _NOT_MODIFIED: Final = "HTTP/1.1 304 Not Modified\r\n"
@@ -70,13 +71,15 @@ class FastPath:
         page = _PAGES.get((method, path))
         if page is None:
             return None
+        if preferred_media(headers.get("accept"), page.other_media) is not None:
+            return None
         context = self._context
         now = context.clock()
         try:
             token = (
-                bearer_token(headers.get("authorization"))
-                if method == "GET"
-                else _body_token(headers, body)
+                _body_token(headers, body)
+                if method == "POST"
+                else bearer_token(headers.get("authorization"))
             )
         except ApiError:
             return None
@@ -115,6 +118,8 @@ class FastPath:
             )
         )
         parts = self._parts(status, variant, varying, last=last)
+        if method == "HEAD":
+            parts = parts[:1]
         # Before the client can know of it (see BaseHandler.finish).
         context.metrics.kept_answered(page.name, method, status, seconds)
         context.access_log.write(

@@ -10,7 +10,7 @@ from .. import __version__
 from ..errors import Unauthorized
 from ..pages import HEALTH, METRICS
 from ..text import utc_timestamp
-from ..web import json_response
+from ..web import json_response, quality
 from .base import BaseHandler, HandlerContext
 
 __all__ = ["HealthHandler", "LiveHandler", "MetricsHandler"]
@@ -56,8 +56,6 @@ class HealthHandler(BaseHandler):
         )
         self.send(json_response(200, msgspec.json.encode(health)))
 
-    head = get
-
 
 class LiveHandler(HealthHandler):
     """GET /health/live: 200 while the loop runs."""
@@ -85,7 +83,8 @@ class MetricsHandler(BaseHandler):
                 offered.strip().encode(), self._token.encode()
             ):
                 raise Unauthorized
-        if "application/json" in self.request.headers.get("Accept", ""):
+        accept = self.request.headers.get("Accept")
+        if quality(accept, "application/json") > quality(accept, "text/plain"):
             self.send(json_response(200, self.context.metrics.summary()))
             return
         self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")

@@ -14,8 +14,10 @@ from tornado.http1connection import HTTP1ConnectionParameters
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
+from ..errors import ApiError, HeadTooLarge, TargetTooLong
+from ..web import closing_message, request_id
 from .iostream import PIECE_BYTES, Stream
-from .message import Message, Peer
+from .message import MAX_TARGET_BYTES, Message, Peer
 from .write_batch import WriteBatch
 
 __all__ = ["LINGER_SECONDS", "Connection", "ConnectionOptions", "Responder"]
@@ -46,13 +48,15 @@ class ConnectionOptions(msgspec.Struct, frozen=True):
 
     ``arrival_seconds`` is how long a request may take to arrive whole, a kept
     connection to begin its next one, and the client to let the kernel take a byte of an
-    answer; ``clock`` gives monotonic seconds.
+    answer; ``clock`` gives monotonic seconds. ``on_rejected`` is called with what is
+    wrong with a request that reaches no handler, the peer's address and a request id.
     """
 
     params: HTTP1ConnectionParameters
     fast_path: Responder | None
     write_batch: WriteBatch
     arrival_seconds: float
+    on_rejected: Callable[[ApiError, str, str], object]
     clock: Callable[[], float] = time.monotonic
 
 
@@ -232,8 +236,13 @@ class Connection(asyncio.Protocol):
                     self._await_request()
                     self._serving = None
                     return
-        except (StreamClosedError, UnsatisfiableReadError, asyncio.CancelledError):
+        except (StreamClosedError, asyncio.CancelledError):
             pass
+        except UnsatisfiableReadError:
+            long_target = not stream.has_line(MAX_TARGET_BYTES)
+            self._reject(stream, TargetTooLong() if long_target else HeadTooLarge())
+        except TargetTooLong as failure:
+            self._reject(stream, failure)
         except Exception:  # noqa: BLE001 - ends one connection, logged; serve the others
             _log.exception("Unexpected failure of a connection")
         finally:
@@ -252,6 +261,12 @@ class Connection(asyncio.Protocol):
             cast(IOStream, stream), False, self._options.params, self.peer
         )
         return await message.read_response(self._server.start_request(self, message))
+
+    def _reject(self, stream: Stream, failure: ApiError) -> None:
+        """Answer a request whose head is not even parsed."""
+        identity = request_id(None)
+        self._options.on_rejected(failure, self.peer.remote_ip, identity)
+        stream.write(closing_message(failure, identity))
 
     def _await_request(self) -> None:
         self._timeout_at = self._options.clock() + self._options.arrival_seconds

@@ -1,9 +1,10 @@
-"""Strict message framing, checked before any handler, and a bound on bodies that still
-lets the client read its 413.
+"""Checks and normalises a request's head before any handler sees it: framing, the form
+of its target, expectations, and the size of its body.
 """
 
+import re
 from collections.abc import Awaitable
-from typing import Final
+from typing import Final, cast
 
 from tornado.httputil import (
     HTTPConnection,
@@ -16,12 +17,15 @@ from tornado.httputil import (
 )
 
 from ..web import MAX_BODY_BYTES
+from .message import Message
 
 __all__ = ["DISCARD_BYTES", "FramingGuard"]
 
 # A body past the bound is read and dropped up to here, because closing a connection
-# with unread bytes resets it, and the answer is lost; past this it is cut.
+# with unread bytes resets it, and the answer is lost; past this none of it is read.
 DISCARD_BYTES: Final = 64 * 1024 * 1024
+_OVERSIZED: Final = bytes(MAX_BODY_BYTES + 1)
+_ABSOLUTE: Final = re.compile(r"https?://[^/?#@]+([/?].*)?", re.IGNORECASE)
 
 
 class FramingGuard(HTTPServerConnectionDelegate):
@@ -34,15 +38,20 @@ class FramingGuard(HTTPServerConnectionDelegate):
         self, server_conn: object, request_conn: HTTPConnection
     ) -> HTTPMessageDelegate:
         """Begin to read one request."""
-        return _Request(self._application.start_request(server_conn, request_conn))
+        return _Request(
+            self._application.start_request(server_conn, request_conn),
+            cast(Message, request_conn),
+        )
 
 
 class _Request(HTTPMessageDelegate):
     """One request while it is being read."""
 
-    def __init__(self, application: HTTPMessageDelegate) -> None:
+    def __init__(self, application: HTTPMessageDelegate, message: Message) -> None:
         self._application = application
+        self._message = message
         self._received = 0
+        self._oversized = False
 
     def headers_received(
         self,
@@ -54,7 +63,27 @@ class _Request(HTTPMessageDelegate):
             raise HTTPInputError("More than one Content-Length")
         if "Transfer-Encoding" in headers and start_line.version == "HTTP/1.0":
             raise HTTPInputError("Transfer-Encoding in HTTP/1.0")
-        return self._application.headers_received(start_line, headers)
+        start_line = start_line._replace(path=_path(start_line))
+        accepted = self._application.headers_received(start_line, headers)
+        self._prepare_body(start_line, headers)
+        return accepted
+
+    def _prepare_body(self, start_line: RequestStartLine, headers: HTTPHeaders) -> None:
+        """Ask for the body if the client waits for that, or refuse to read it.
+
+        Done here since Tornado knows one spelling of "100-continue" only, answers it to
+        HTTP/1.0 too, and asks for bodies that are then refused.
+        """
+        waits = start_line.version != "HTTP/1.0" and _expects_continue(headers)
+        headers.pop("Expect", None)
+        length = headers.get("Content-Length", "0")
+        bound = MAX_BODY_BYTES if waits else DISCARD_BYTES
+        if length.isdecimal() and (len(length) > 18 or int(length) > bound):
+            self._oversized = True
+            del headers["Content-Length"]  # so that Tornado reads no body
+            self._message.close_after_answer()
+        elif waits and (length != "0" or "Transfer-Encoding" in headers):
+            self._message.send_continue()
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         if self._received > MAX_BODY_BYTES:
@@ -63,7 +92,33 @@ class _Request(HTTPMessageDelegate):
         return self._application.data_received(chunk)
 
     def finish(self) -> None:
+        if self._oversized:
+            # What the application gets of any body past the bound, and answers 413 to.
+            self._application.data_received(_OVERSIZED)
         self._application.finish()
 
     def on_connection_close(self) -> None:
         self._application.on_connection_close()
+
+
+def _path(start_line: RequestStartLine) -> str:
+    """The target in origin form (RFC 9112 3.2): an absolute form's path and query, or
+    "*" where OPTIONS has it. CONNECT's is left to the application, which answers 405.
+    """
+    method, target, _ = start_line
+    if target.startswith("/") or method == "CONNECT":
+        return target
+    if target == "*" and method == "OPTIONS":
+        return target
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        raise HTTPInputError("The request's target has none of the known forms")
+    rest = absolute[1] or ""
+    if not rest and method == "OPTIONS":
+        return "*"
+    return rest if rest.startswith("/") else f"/{rest}"
+
+
+def _expects_continue(headers: HTTPHeaders) -> bool:
+    members = ",".join(headers.get_list("Expect")).split(",")
+    return any(member.strip().lower() == "100-continue" for member in members)

@@ -123,6 +123,10 @@ class Stream:
         """Whether the transport has yet to be given a part of what was written."""
         return bool(self._unwritten)
 
+    def has_line(self, max_bytes: int) -> bool:
+        """Whether a line ends within so many bytes of what is buffered."""
+        return self._received.find(b"\n", 0, max_bytes) >= 0
+
     @property
     def at_eof(self) -> bool:
         """Whether the client has sent its last byte."""

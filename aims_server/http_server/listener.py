@@ -14,7 +14,7 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.ioloop import IOLoop
 
-from ..errors import Overloaded
+from ..errors import ApiError, Overloaded
 from ..web import closing_message, request_id
 from .address_limit import AddressLimit
 from .connection import LINGER_SECONDS, Connection, ConnectionOptions, Responder
@@ -46,7 +46,8 @@ class Listener(HTTPServer):
     ``fast_path`` gets the bytes of each request first. A connection past the bound is
     answered 503 and closed, as is one past ``address_limit``; ``on_refused`` is called
     for each. ``connection_count`` is compared with those of other listeners on the same
-    sockets.
+    sockets. ``on_rejected`` is told of each request that reaches no handler
+    (`ConnectionOptions`).
     """
 
     def initialize(  # type: ignore[override]  # Tornado's Configurable: own arguments
@@ -55,6 +56,7 @@ class Listener(HTTPServer):
         *,
         max_connections: int,
         on_refused: Callable[[], object],
+        on_rejected: Callable[[ApiError, str, str], object] = lambda *_: None,
         fast_path: Responder | None = None,
         connection_count: ConnectionCount | None = None,
         address_limit: AddressLimit | None = None,
@@ -71,7 +73,12 @@ class Listener(HTTPServer):
         self.conn_params.header_timeout = None  # see close_timed_out
         write_batch = WriteBatch(lambda flush: IOLoop.current().add_callback(flush))
         self._options = ConnectionOptions(
-            self.conn_params, fast_path, write_batch, arrival_seconds, clock
+            self.conn_params,
+            fast_path,
+            write_batch,
+            arrival_seconds,
+            on_rejected,
+            clock,
         )
         self._max_connections = max_connections
         self._on_refused = on_refused

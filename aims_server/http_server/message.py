@@ -1,26 +1,39 @@
-"""One request and its answer between Tornado's parser and its application, with
-stricter line ends and our own ways for a connection to end.
+"""One request and its answer between Tornado's parser and its application, where RFC
+9112 asks for more than Tornado does: line ends, connection options, chunked bodies.
 """
 
+import asyncio
 import re
 import socket
-from asyncio import Future
 from typing import Any, Final
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import (
     HTTPHeaders,
     HTTPInputError,
+    HTTPMessageDelegate,
     RequestStartLine,
     ResponseStartLine,
 )
+from tornado.iostream import UnsatisfiableReadError
 
+from ..errors import TargetTooLong
 from ..web import UNIX_PEER
 from .iostream import PIECE_BYTES
 
-__all__ = ["Message", "Peer"]
+__all__ = ["MAX_TARGET_BYTES", "Message", "Peer"]
 
+MAX_TARGET_BYTES: Final = 8 * 1024
+_MAX_CHUNK_LINE_BYTES: Final = 1024
+_CHUNKS_PER_TURN: Final = 64  # of some 10 us each; then other connections have a turn
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+# The size and, unread, extensions (RFC 9112 7.1).
+_CHUNK_LINE: Final = re.compile(
+    rb"([0-9A-Fa-f]{1,16})(?:[\t ]*;[\t -~\x80-\xff]*)?\r\n"
+)
+_TRAILER_LINE: Final = re.compile(
+    rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*)?\r\n"
+)
 
 
 class Peer:
@@ -65,14 +78,57 @@ class Message(HTTP1Connection):
         if _BARE_LF.search(data):
             # A proxy that splits lines otherwise would see other requests than we do.
             raise HTTPInputError("Bare LF in a header block")
-        return super()._parse_headers(data)
+        start_line, headers = super()._parse_headers(data)
+        _, _, target = start_line.partition(" ")
+        if len(target) - len(" HTTP/1.1") > MAX_TARGET_BYTES:
+            raise TargetTooLong
+        return start_line, headers
+
+    def send_continue(self) -> None:
+        """Tell the client to send the body that it waits with."""
+        self.stream.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    async def _read_chunked_body(self, delegate: HTTPMessageDelegate) -> None:
+        """Read a chunked body, with extensions and trailers, which Tornado refuses."""
+        total = chunks = 0
+        while size := await self._chunk_size():
+            total += size
+            if total > self._max_body_size:
+                raise HTTPInputError("The chunked body is too large")
+            while size:
+                piece = await self.stream.read_bytes(
+                    min(size, self.params.chunk_size), partial=True
+                )
+                size -= len(piece)
+                await self._deliver_body(delegate, piece)
+            if await self.stream.read_bytes(2) != b"\r\n":
+                raise HTTPInputError("A chunk does not end where it should")
+            chunks += 1
+            if chunks % _CHUNKS_PER_TURN == 0:
+                await asyncio.sleep(0)
+        trailers = self.params.max_header_size
+        while (line := await self._line(_TRAILER_LINE, trailers)) != b"\r\n":
+            trailers -= len(line)
+
+    async def _chunk_size(self) -> int:
+        line = await self._line(_CHUNK_LINE, _MAX_CHUNK_LINE_BYTES)
+        return int(line[:-2].partition(b";")[0], 16)
+
+    async def _line(self, form: re.Pattern[bytes], max_bytes: int) -> bytes:
+        try:
+            line = await self.stream.read_until(b"\r\n", max_bytes)
+        except UnsatisfiableReadError:
+            line = b""
+        if not form.fullmatch(line):
+            raise HTTPInputError("A line of the chunked body is malformed")
+        return line
 
     def write_headers(
         self,
         start_line: RequestStartLine | ResponseStartLine,
         headers: HTTPHeaders,
         chunk: bytes | None = None,
-    ) -> "Future[None]":
+    ) -> "asyncio.Future[None]":
         """Begin the answer; a large body goes apart, since Tornado would copy it."""
         if chunk is None or len(chunk) <= PIECE_BYTES:
             return super().write_headers(start_line, headers, chunk)
@@ -96,8 +152,19 @@ class Message(HTTP1Connection):
     def _can_keep_alive(
         self, start_line: RequestStartLine, headers: HTTPHeaders
     ) -> bool:
-        kept = super()._can_keep_alive(start_line, headers)
+        """Whether the connection is kept after this request, by every member of its
+        ``Connection`` (RFC 9112 9.3); Tornado reads a list as one option.
+        """
+        members = ",".join(headers.get_list("Connection")).lower().split(",")
+        options = {member.strip(" \t") for member in members}
+        kept = (
+            not self.params.no_keep_alive
+            and "close" not in options
+            and (start_line.version != "HTTP/1.0" or "keep-alive" in options)
+        )
+        # What Tornado goes by when it tells a client of HTTP/1.0.
         if not kept:
-            # Else Tornado would tell a client of HTTP/1.0 that the connection is kept.
             headers["Connection"] = "close"
+        elif start_line.version == "HTTP/1.0":
+            headers["Connection"] = "keep-alive"
         return kept

@@ -1,9 +1,21 @@
 """Log lines, JSON or text: unforgeable, bounded, and free of secrets."""
 
-from .handlers import AccessLog, configure_logging, current_request_id
+from .handlers import (
+    AccessLog,
+    configure_logging,
+    current_request_id,
+    discard_buffered,
+    flush_log,
+)
+from .incidents import IncidentLog
+from .rate_limited import RateLimitedLog
 
 __all__ = [
     "AccessLog",
+    "IncidentLog",
+    "RateLimitedLog",
     "configure_logging",
     "current_request_id",
+    "discard_buffered",
+    "flush_log",
 ]

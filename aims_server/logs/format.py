@@ -2,14 +2,16 @@
 line, buffered, and written.
 """
 
-import os
 import re
+import time
+from collections.abc import Callable
 from select import PIPE_BUF
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import msgspec
 
 from ..text import utc_timestamp
+from .output import LogOutput
 from .redaction import may_hold_secret, redact
 
 __all__ = ["ACCESS", "UNPRINTABLE", "Fields", "LineWriter", "timestamp"]
@@ -18,6 +20,10 @@ Fields = dict[str, Any]
 
 ACCESS: Final = "aims_server.access"
 _IN_ACCESS_MESSAGE: Final = frozenset({"method", "path", "status"})
+
+_MAX_BUFFERED: Final = 256 * 1024
+# syslog(3)'s numbers.
+_PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 # What ends a line, moves a cursor, or turns the writing direction.
 UNPRINTABLE: Final = re.compile(
@@ -29,29 +35,34 @@ _encode = msgspec.json.Encoder().encode
 
 
 class LineWriter:
-    """Formats lines and writes them to a stream; a failed write raises nothing.
+    """Formats lines and writes them to an output; never waits and raises nothing.
 
     >>> import sys
-    >>> lines = LineWriter(sys.stdout, as_text=False)
+    >>> lines = LineWriter(LogOutput(sys.stdout), as_text=False)
     >>> lines.write({"message": "ready"})
     {"message":"ready"}
 
-    A line goes out in one system call, so that the lines of several workers on one
-    stream do not mix. Several lines may go out in one, if together they are no longer
-    than what a pipe takes in one piece.
+    Lines go out in pieces of at most PIPE_BUF bytes, one system call each, so that the
+    lines of several workers on one pipe do not mix. While the output takes none they
+    are kept, up to a bound; further ones are lost, counted in ``lost``, and told once
+    it takes lines again.
     """
 
-    def __init__(self, stream: TextIO, *, as_text: bool) -> None:
-        self._stream = stream
-        self._format = _text if as_text else _json
-        self._partial = False
-        self._buffered: list[bytes] = []
-        self._buffered_bytes = 0
-        try:
-            stream.flush()
-            self._file: int | None = stream.fileno()
-        except (OSError, ValueError):
-            self._file = None  # a stream in memory
+    def __init__(
+        self,
+        output: LogOutput,
+        *,
+        as_text: bool,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.output = output
+        self.as_text = as_text
+        self.lost = 0
+        self._clock = clock
+        self._told_lost = 0
+        self._failing_since: float | None = None
+        self._flush_due = False
+        self._buffer = bytearray()
 
     def write(self, fields: Fields, untrusted: str | None = None) -> None:
         """Write one line; ``untrusted``: the part that may hold secrets, if not all."""
@@ -59,36 +70,64 @@ class LineWriter:
         self.flush()
 
     def buffer(self, fields: Fields, untrusted: str | None = None) -> bool:
-        """Keep one line for the next flush; True if the buffer was empty."""
-        line = self._format(fields, untrusted)
-        if self._buffered_bytes + len(line) > PIPE_BUF:
+        """Keep one line for the next flush; True if no other is waiting for it."""
+        line = _text(fields) if self.as_text else _json(fields, untrusted)
+        if self.output.is_journal:
+            line = _with_priority(line, fields["level"])
+        if len(self._buffer) + len(line) > PIPE_BUF:
             self.flush()
-        self._buffered.append(line)
-        self._buffered_bytes += len(line)
-        return len(self._buffered) == 1
+        if len(self._buffer) + len(line) > _MAX_BUFFERED:
+            self.lost += 1
+            return False
+        self._buffer += line
+        first, self._flush_due = not self._flush_due, True
+        return first
 
     def flush(self) -> None:
-        """Write the buffered lines."""
-        lines = b"".join(self._buffered)
-        self._buffered.clear()
-        self._buffered_bytes = 0
-        if not lines:
-            return
-        if self._partial:
-            lines = b"\n" + lines
-        written = 0
-        try:
-            if self._stream.closed:
-                return  # by now its number may be another file's
-            if self._file is None:
-                self._stream.write(lines.decode())
+        """Write the buffered lines as far as the output takes them."""
+        self._flush_due = False
+        while self._buffer:
+            end = len(self._buffer)
+            if end > PIPE_BUF:
+                end = self._buffer.rfind(b"\n", 0, PIPE_BUF) + 1 or (
+                    self._buffer.index(b"\n") + 1
+                )
+            try:
+                written = self.output.write(bytes(self._buffer[:end]))
+            except (OSError, ValueError):
+                # A full or closed pipe, a full disk: perhaps not for long.
+                if self._failing_since is None:
+                    self._failing_since = self._clock()
                 return
-            while written < len(lines):
-                written += os.write(self._file, lines[written:])
-            self._partial = False
-        except (OSError, ValueError):
-            # A closed pipe, a full disk. The next line must not continue this one.
-            self._partial = self._partial or written > 0
+            del self._buffer[:written]
+            if self._failing_since is not None and not self._buffer:
+                self._tell_lost(self._failing_since)
+
+    def discard(self) -> None:
+        """Drop the buffered lines: in a forked process they are the parent's."""
+        self._buffer.clear()
+
+    def _tell_lost(self, failing_since: float) -> None:
+        """Buffer one line on what was lost, if anything was."""
+        self._failing_since = None
+        lost, self._told_lost = self.lost - self._told_lost, self.lost
+        if lost:
+            now = self._clock()
+            self.buffer(
+                {
+                    "time": timestamp(now),
+                    "level": "warning",
+                    "logger": __name__,
+                    "message": f"{lost} log lines were lost: the log took none for"
+                    f" {max(0.0, now - failing_since):.0f} s",
+                }
+            )
+
+
+def _with_priority(line: bytes, level: str) -> bytes:
+    """Each line of ``line`` with the prefix of sd-daemon(3)."""
+    prefix = b"<%d>" % _PRIORITIES.get(level, 6)
+    return b"".join(prefix + part for part in line.splitlines(keepends=True))
 
 
 def timestamp(now: float) -> str:
@@ -116,7 +155,7 @@ def _as_json(match: re.Match[str]) -> str:
     return f"\\u{ord(match[0]):04x}"
 
 
-def _text(fields: Fields, _: str | None) -> bytes:
+def _text(fields: Fields) -> bytes:
     rest: Fields = redact(fields)
     level, logger = rest.pop("level"), rest.pop("logger")
     parts = [f"{rest.pop('time')} {level.upper():<7} {logger}: {rest.pop('message')}"]

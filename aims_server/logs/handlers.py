@@ -18,13 +18,22 @@ from .format import (
     LineWriter,
     timestamp,
 )
+from .output import LogOutput
 from .redaction import SCALARS, redact
 
-__all__ = ["AccessLog", "configure_logging", "current_request_id"]
+__all__ = [
+    "AccessLog",
+    "configure_logging",
+    "current_request_id",
+    "discard_buffered",
+    "flush_log",
+]
 
 current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
 
-_LONGEST_PATH: Final = 512  # an access line then fits a pipe's atomic write
+# An access line then fits a pipe's atomic write.
+_LONGEST_PATH: Final = 512
+_LONGEST_METHOD: Final = 32
 _MIN_LEVELS: Final = {
     "asyncio": logging.WARNING,  # DEBUG: selectors and slow callbacks
     "hpack": logging.WARNING,  # DEBUG: every header of HTTP/2
@@ -33,24 +42,63 @@ _MIN_LEVELS: Final = {
 _STANDARD: Final = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 
 
-def configure_logging(level: str, format: str, stream: TextIO | None = None) -> None:
+def configure_logging(
+    level: str,
+    format: str,
+    stream: TextIO | None = None,
+    *,
+    journal_stream: str = "",
+) -> None:
     """Send log records from now on to ``stream``, by default stderr.
 
     ``level`` is a name as ``LOG_LEVEL`` takes it; ``format`` is "json", "text", or
-    "auto" for text on a terminal and JSON elsewhere. May be called again.
+    "auto" for text on a terminal and JSON elsewhere; ``journal_stream`` is systemd's
+    JOURNAL_STREAM. Called again without a stream, it changes level and format only.
     """
-    stream = stream or sys.stderr
-    as_text = format == "text" or (format == "auto" and stream.isatty())
+    lines = _current_lines()
+    if stream is not None or lines is None:
+        output = LogOutput(stream or sys.stderr, journal_stream)
+        lines = _use(LineWriter(output, as_text=False))
+    lines.as_text = format == "text" or (format == "auto" and lines.output.is_terminal)
+    level_number = logging.getLevelNamesMapping()[level.upper()]
+    logging.getLogger().setLevel(level_number)
+    for name, its_min in _MIN_LEVELS.items():
+        logging.getLogger(name).setLevel(max(level_number, its_min))
+    logging.captureWarnings(True)
+
+
+def flush_log() -> None:
+    """Write lines that the output did not take before; to be called now and then."""
+    lines = _current_lines()
+    if lines is not None:
+        lines.flush()
+
+
+def discard_buffered() -> None:
+    """Drop buffered lines: in a forked process they are the parent's."""
+    lines = _current_lines()
+    if lines is not None:
+        lines.discard()
+
+
+def _current_lines() -> LineWriter | None:
+    return next(
+        (
+            handler.lines
+            for handler in logging.getLogger().handlers
+            if isinstance(handler, _LineHandler)
+        ),
+        None,
+    )
+
+
+def _use(lines: LineWriter) -> LineWriter:
     root = logging.getLogger()
     for handler in root.handlers[:]:
         if isinstance(handler, _LineHandler):
             root.removeHandler(handler)
-    root.addHandler(_LineHandler(LineWriter(stream, as_text=as_text)))
-    level_number = logging.getLevelNamesMapping()[level.upper()]
-    root.setLevel(level_number)
-    for name, its_min in _MIN_LEVELS.items():
-        logging.getLogger(name).setLevel(max(level_number, its_min))
-    logging.captureWarnings(True)
+    root.addHandler(_LineHandler(lines))
+    return lines
 
 
 class AccessLog:
@@ -65,14 +113,7 @@ class AccessLog:
 
     def __init__(self, soon: Callable[[Callable[[], None]], object] | None = None):
         self._soon = soon
-        self._lines = next(
-            (
-                handler.lines
-                for handler in logging.getLogger().handlers
-                if isinstance(handler, _LineHandler)
-            ),
-            None,
-        )
+        self._lines = _current_lines()
         self._min_level = logging.getLogger(ACCESS).getEffectiveLevel()
 
     def write(
@@ -100,7 +141,7 @@ class AccessLog:
             level = logging.DEBUG
         if level < self._min_level or self._lines is None:
             return
-        path = path[:_LONGEST_PATH]
+        method, path = method[:_LONGEST_METHOD], path[:_LONGEST_PATH]
         fields: Fields = {
             "time": timestamp(time.time()),
             "level": logging.getLevelName(level).lower(),
@@ -132,6 +173,11 @@ class AccessLog:
         """Write the buffered lines."""
         if self._lines is not None:
             self._lines.flush()
+
+    @property
+    def lost_lines(self) -> int:
+        """Lines of this process that could not be written, records among them."""
+        return 0 if self._lines is None else self._lines.lost
 
 
 class _LineHandler(logging.Handler):

@@ -47,7 +47,8 @@ def _documented() -> Iterator[tuple[tuple[str, str], Collection[int]]]:
         for method in {"GET", "POST"}.difference(endpoint.methods):
             yield (endpoint.name, method), (405,)
     for method in METHODS:
-        yield (NOT_FOUND.name, method), (404,)
+        yield (NOT_FOUND.name, method), (204,) if method == "OPTIONS" else (404,)
+    yield (NOT_FOUND.name, "OTHER"), (404, 414, 431)
 
 
 DOCUMENTED: Final[Mapping[tuple[str, str], Collection[int]]] = dict(_documented())
@@ -55,13 +56,19 @@ STATUSES: Final = frozenset(s for some in DOCUMENTED.values() for s in some)
 STATUS_VALUES: Final = frozenset(
     {*map(str, STATUSES), "1xx", "2xx", "3xx", "4xx", "5xx"}
 )
-RESOURCES: Final = (*(page.resource for page in PAGES), "course-files")
+RESOURCES: Final = (
+    *(resource for page in PAGES for resource in page.resources),
+    "course-files",
+)
 FAST_PAGES: Final = tuple(page for page in PAGES if page.fast)
 LOOKUPS: Final = ("HIT", "MISS", "STALE", "PENDING")
-UPSTREAM_ENDPOINTS: Final = ("login", "course_files", "cards", "quizzes")
+UPSTREAM_ENDPOINTS: Final = (
+    *("login", "course_files", "cards", "quizzes", "timetable"),
+)
 OUTCOMES: Final = (
     "ok",
     "cancelled",
+    "rate_limited",
     "unauthorized",
     "upstream_error",
     "upstream_timeout",
@@ -78,8 +85,16 @@ ODDITIES: Final = (
         (*_ODD_ANYWHERE, "mark", "date", "duplicate", "pages", "empty", "difference"),
     ),
     ("quizzes", "encoding"),
+    *product(("timetable",), (*_ODD_ANYWHERE, "name", "cell")),
 )
-LIMITS: Final = ("student", "address", "login", "login-failures", "connections")
+LIMITS: Final = (
+    "student",
+    "address",
+    "login",
+    "login-failures",
+    "connections",
+    "platform",  # its own limit, for a login
+)
 # Where pages are shared, what is found there, and how a lease to fill one ends.
 LEVELS: Final = ("machine", "store")
 FOUND: Final = ("kept", "old", "busy", "none")

@@ -45,6 +45,7 @@ class Metrics:
         self._memory = memory or MetricsMemory(workers=worker + 1)
         make = Instruments(self._memory.open(worker))
         self._evictions_seen = 0
+        self._lost_seen = 0
         self._cpu_seen = 0.0
         self._make_flows(make)
         self._make_levels(make, str(worker))
@@ -127,6 +128,9 @@ class Metrics:
         )
         self._lags = make.histograms(
             "loop_lag_seconds", "Time by which the event loop was late.", _LAG_BUCKETS
+        )
+        self._log_lines_lost = make.counters(
+            "log_lines_lost_total", "Log lines that could not be written."
         )
         self._evictions = make.counters(
             "cache_evictions_total", "Answers that had to leave for others."
@@ -244,6 +248,11 @@ class Metrics:
     def loop_lagged(self, seconds: float) -> None:
         """The event loop came back ``seconds`` later than asked."""
         self._lags.labels().observe(seconds)
+
+    def log_lines_lost(self, total: int) -> None:
+        """``total`` lines of the log were lost since the worker began."""
+        self._log_lines_lost.labels().inc(total - self._lost_seen)
+        self._lost_seen = total
 
     def sample(
         self,

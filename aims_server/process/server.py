@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import logging
 import resource
 import socket
 from collections.abc import Callable, Mapping
@@ -12,11 +13,15 @@ from tornado.netutil import bind_sockets
 from ..config import Settings
 from .supervisor import Supervisor
 from .systemd import Notifier, inherited_sockets
+from .worker import max_connections
 
 __all__ = ["ServerError", "serve"]
 
+_log = logging.getLogger(__name__)
+
 # The kernel cuts it down to net.core.somaxconn.
 _BACKLOG: Final = 4096
+_FEW_CONNECTIONS: Final = 1000
 
 
 class ServerError(Exception):
@@ -38,7 +43,7 @@ def serve(
     Raises :class:`ServerError`.
     """
     sockets = _inherited(environ) or _bound(settings)
-    _raise_file_limit()
+    _raise_file_limit(settings)
     supervisor = Supervisor(settings, load, sockets, Notifier(environ), on_serving)
     # What exists now is never freed: the collector must not touch it, or it would copy
     # the pages shared with the workers.
@@ -58,17 +63,33 @@ def _inherited(environ: Mapping[str, str]) -> list[socket.socket]:
 
 
 def _bound(settings: Settings) -> list[socket.socket]:
-    try:
-        return bind_sockets(settings.port, settings.host, backlog=_BACKLOG)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "not an address"
-        raise ServerError(
-            f"cannot listen on {settings.host} port {settings.port}: {reason}"
-        ) from None
+    sockets: list[socket.socket] = []
+    port = settings.port
+    for host in settings.hosts:
+        try:
+            sockets += bind_sockets(port, host, backlog=_BACKLOG)
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or "not an address"
+            raise ServerError(
+                f"cannot listen on {host} port {port}: {reason}"
+            ) from None
+        # PORT=0: the free port that the first address got, for all.
+        port = sockets[0].getsockname()[1]
+    return sockets
 
 
-def _raise_file_limit() -> None:
+def _raise_file_limit(settings: Settings) -> None:
     """Each connection is an open file; take all the system allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    calls = -(-settings.max_concurrent_requests // settings.effective_workers)
+    connections = max_connections(calls)
+    if connections < _FEW_CONNECTIONS:
+        _log.warning(
+            "Open files are limited to %d: each worker serves at most %d connections"
+            " at once (raise LimitNOFILE= or `ulimit -n`)",
+            files,
+            connections,
+        )

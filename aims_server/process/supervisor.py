@@ -5,6 +5,7 @@ belongs to two processes and works in neither.
 """
 
 import logging
+import os
 import select
 import signal
 import socket
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..config import Settings, SettingsError
-from ..logs import configure_logging
+from ..logs import configure_logging, flush_log
 from .rollout import Child, Rollout
 from .systemd import Notifier
 from .worker import LEAVE, READY, ExitMode
@@ -44,8 +45,9 @@ class Supervisor:
         on_serving: Callable[[str], object],
     ) -> None:
         self._settings = self._proven = settings
-        self._bound_to = (settings.host, settings.port)
+        self._bound_to = (settings.hosts, settings.port)
         self._load = load
+        self._program = _program()
         self._sockets = sockets
         self._notifier = notifier
         self._on_serving = on_serving
@@ -53,6 +55,7 @@ class Supervisor:
         self._pool = WorkerPool(settings, sockets, (self._wakeups, self._wake))
         self._rollout = Rollout(settings.effective_workers)
         self._announced = False
+        self._has_served = False
         self._stop_by: float | None = None
         self._status = 0
 
@@ -70,6 +73,7 @@ class Supervisor:
                 self._announce()
             self._kill_unresponsive()
             self._notifier.alive()
+            flush_log()
             self._wait()
         # A signal after this (the demo's platform ends too) wakes nothing.
         signal.set_wakeup_fd(-1)
@@ -97,6 +101,8 @@ class Supervisor:
         for number in CAUGHT:
             # The wake-up socket carries the number; there only has to be a handler.
             signal.signal(number, lambda *_: None)
+        # Those sent since the start were held back until now.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, CAUGHT)
 
     def _take_signals(self) -> None:
         try:
@@ -106,10 +112,10 @@ class Supervisor:
         for number in numbers:
             if number == signal.SIGHUP:
                 self._reload()
-            elif number in (signal.SIGTERM, signal.SIGINT):
-                self._stop(
-                    ExitMode.STOP if number == signal.SIGTERM else ExitMode.STOP_NOW
-                )
+            elif number == signal.SIGTERM:
+                self._stop(ExitMode.STOP if self._has_served else ExitMode.STOP_NOW)
+            elif number in (signal.SIGINT, signal.SIGQUIT):
+                self._stop(ExitMode.STOP_NOW)
 
     def _stop(self, mode: ExitMode) -> None:
         if self._stop_by is not None:
@@ -138,8 +144,8 @@ class Supervisor:
             self._pool.kill(child.number)
 
     def _reload(self) -> None:
-        if self._stop_by is not None:
-            return
+        if self._stop_by is not None or not self._has_served:
+            return  # or: the settings have just been read
         self._notifier.reloading()
         try:
             settings = self._load()
@@ -153,8 +159,12 @@ class Supervisor:
         configure_logging(settings.log_level, settings.log_format)
         for warning in settings.warnings():
             _log.warning("%s", warning)
-        if (settings.host, settings.port) != self._bound_to:
+        if (settings.hosts, settings.port) != self._bound_to:
             _log.warning("HOST and PORT stay as they are until a restart")
+        if _program() != self._program:
+            _log.warning(
+                "Reloaded, but the program has changed on disk: restart to use it"
+            )
         self._announced = False
         self._rollout.roll(settings.effective_workers)
         _log.info("Replacing the workers one by one")
@@ -196,12 +206,15 @@ class Supervisor:
     def _announce(self) -> None:
         if self._announced or not self._rollout.converged:
             return
-        self._announced = True
+        self._announced = self._has_served = True
         self._proven = self._settings
         addresses = ", ".join(_address(s) for s in self._sockets)
         _log.info("Serving on %s with %d workers", addresses, self._rollout.wanted)
         self._on_serving(addresses)
-        self._notifier.ready(f"Serving with {self._rollout.wanted} workers")
+        changed = (
+            "" if _program() == self._program else "; restart to use a new version"
+        )
+        self._notifier.ready(f"Serving with {self._rollout.wanted} workers{changed}")
 
     # -- messages and exits ---------------------------------------------------
 
@@ -213,8 +226,11 @@ class Supervisor:
 
     def _on_exit(self, child: Child, status: int) -> None:
         self._rollout.on_exit(child)
+        lived = time.monotonic() - child.spawned_at
         if not child.leaving:
-            _log.error("Worker %d died (%s)", child.number, _cause(status))
+            _log.error(
+                "Worker %d died (%s) after %.0f s", child.number, _cause(status), lived
+            )
         elif status:
             _log.warning("Worker %d ended badly (%s)", child.number, _cause(status))
 
@@ -227,9 +243,21 @@ class Supervisor:
             self._stop_now("Some workers do not end in time; killing them")
 
 
+def _program() -> tuple[int, ...] | None:
+    """What changes with an installation: the identity of one of the package's files."""
+    try:
+        status = os.stat(__file__)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns
+
+
 def _address(listening: socket.socket) -> str:
     name = listening.getsockname()
-    return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
+    if not isinstance(name, tuple):
+        return str(name)
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _cause(status: int) -> str:

@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Callable
 from enum import Enum
 from typing import Final
@@ -34,7 +35,7 @@ except ImportError:  # it comes with the extra ``fast``
 else:
     _new_loop = uvloop.new_event_loop
 
-__all__ = ["LEAVE", "READY", "ExitMode", "WorkerSpec", "run"]
+__all__ = ["LEAVE", "READY", "ExitMode", "WorkerSpec", "max_connections", "run"]
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +48,8 @@ _LAG_SECONDS: Final = 0.1
 # 80 ms for one of 200 000 objects under load. A full one walks through everything that
 # is kept and was never seen to find anything, so it is made rare.
 _GC_THRESHOLDS: Final = (2_000, 5, 10_000)
+_GC_SECONDS: Final = 55.0
+_IDLE_CPU_SECONDS: Final = 0.05
 _SPARE_FILES: Final = 64
 _MOST_CONNECTIONS: Final = 10_000
 
@@ -100,9 +103,15 @@ async def _serve(
     worker = build(
         settings, machine, metrics=metrics, access_log=access_log, calls=spec.calls
     )
-    places = _connections(spec)
+    places = max_connections(spec.calls)
+
+    def on_refused() -> None:
+        metrics.limited("connections")
+        worker.incidents.limited("connections")
+
     listener = Listener(
         worker.front,
+        on_rejected=worker.rejections.record,
         fast_path=worker.lane,
         connection_count=machine.connections.of(spec.number),
         max_connections=places,
@@ -114,7 +123,7 @@ async def _serve(
                 or is_trusted(peer.remote_ip, settings.trusted_proxies)
             ),
         ),
-        on_refused=lambda: metrics.limited("connections"),
+        on_refused=on_refused,
     )
     mode = _exit_mode(channel)
     listener.add_sockets(sockets)
@@ -122,7 +131,8 @@ async def _serve(
     background = [
         asyncio.create_task(_heartbeat(channel)),
         asyncio.create_task(_watch_lag(metrics)),
-        asyncio.create_task(_sample_and_expire(worker)),
+        asyncio.create_task(_sample_and_expire(worker, metrics, access_log)),
+        asyncio.create_task(_collect_garbage_when_idle()),
     ]
     await _drain(await mode, settings, listener, worker)
     for task in background:
@@ -130,12 +140,13 @@ async def _serve(
     await asyncio.gather(*background, return_exceptions=True)
     await worker.close()
     access_log.flush()
+    metrics.log_lines_lost(access_log.lost_lines)
 
 
-def _connections(spec: WorkerSpec) -> int:
-    """How many clients this process has files for, calls to the platform first."""
+def max_connections(calls: int) -> int:
+    """How many clients a worker has files for, beside its calls to the platform."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(16, min(_MOST_CONNECTIONS, files - 2 * spec.calls - _SPARE_FILES))
+    return max(16, min(_MOST_CONNECTIONS, files - 2 * calls - _SPARE_FILES))
 
 
 async def _drain(
@@ -207,9 +218,28 @@ async def _watch_lag(metrics: Metrics) -> None:
         metrics.loop_lagged(max(0.0, loop.time() - due))
 
 
-async def _sample_and_expire(worker: Worker) -> None:
-    """Once a second: sample the gauges, and drop expired answers without traffic."""
+async def _sample_and_expire(
+    worker: Worker, metrics: Metrics, access_log: AccessLog
+) -> None:
+    """Once a second: sample the gauges, and do what otherwise waits for traffic."""
     while True:
         worker.sample()
+        metrics.log_lines_lost(access_log.lost_lines)
         await asyncio.sleep(1.0)
         worker.store.expire()
+        access_log.flush()
+
+
+async def _collect_garbage_when_idle() -> None:
+    """Look for garbage of all ages once a minute, in a second without other work.
+
+    A full collection holds the loop for longer than a request may wait.
+    """
+    collected_at = time.monotonic()
+    while True:
+        used = time.process_time()
+        await asyncio.sleep(1.0)
+        idle = time.process_time() - used < _IDLE_CPU_SECONDS
+        if idle and time.monotonic() - collected_at >= _GC_SECONDS:
+            gc.collect()
+            collected_at = time.monotonic()

@@ -12,7 +12,7 @@ import msgspec
 
 from ..app import Machine
 from ..config import Settings
-from ..logs import configure_logging
+from ..logs import configure_logging, discard_buffered
 from . import worker
 from .worker import ExitMode, WorkerSpec
 
@@ -21,7 +21,10 @@ __all__ = ["CAUGHT", "WorkerPool"]
 _log = logging.getLogger(__name__)
 
 #: Signals that the parent acts upon; a worker must not inherit their handlers.
-CAUGHT: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+CAUGHT: Final = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT),
+    *(signal.SIGHUP, signal.SIGCHLD),
+)
 
 
 class _Process(msgspec.Struct, frozen=True):
@@ -97,13 +100,15 @@ class WorkerPool:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             # A terminal and some supervisors signal the whole group; the parent, who
             # is told as well, knows what its workers should do.
-            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)
+            for number in CAUGHT:
+                if number != signal.SIGCHLD:
+                    signal.signal(number, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
             # A sibling's channel held open would hide the parent's death from it.
             siblings = (process.channel for process in self._processes.values())
             for file in (*self._private, *siblings):
                 file.close()
+            discard_buffered()
             configure_logging(settings.log_level, settings.log_format)
             worker.run(settings, self._machine, spec, self._sockets, channel)
             status = 0

@@ -8,6 +8,7 @@ from .bulkhead import Bulkhead
 from .callers import CallerKey
 from .client import ENDPOINTS, LoginAnswer, UpstreamClient
 from .endpoint_breakers import EndpointBreakers
+from .failure_log import FailureLog
 from .fields import Number, exact, name, sum_of
 from .models import (
     Card,
@@ -23,6 +24,7 @@ from .oddities import Note, Oddities
 from .oddities import ignore as ignore_oddity
 from .resilience import ResiliencePolicy
 from .retry import RetryBudget
+from .schedule import Schedule, ScheduleRow, Slot
 from .serial_executor import SerialExecutor
 from .transport import Transport
 
@@ -36,6 +38,7 @@ __all__ = [
     "Course",
     "CourseFiles",
     "EndpointBreakers",
+    "FailureLog",
     "LoginAnswer",
     "Note",
     "Number",
@@ -43,7 +46,10 @@ __all__ = [
     "Quizzes",
     "ResiliencePolicy",
     "RetryBudget",
+    "Schedule",
+    "ScheduleRow",
     "SerialExecutor",
+    "Slot",
     "Transport",
     "UpstreamClient",
     "exact",

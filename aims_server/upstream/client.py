@@ -10,6 +10,8 @@ import msgspec
 
 from ..deadline import Deadline
 from ..errors import (
+    FailureCause,
+    RateLimited,
     TokenRefused,
     UpstreamBusy,
     UpstreamError,
@@ -17,14 +19,15 @@ from ..errors import (
     UpstreamRejected,
     UpstreamUnavailable,
 )
-from ..text import whole_number
 from ..web import is_token
 from . import messages, models
 from .callers import CallerKey
 from .circuit_breaker import State
+from .failure_log import FailureLog
 from .oddities import Note, Oddities
 from .recovery_probe import RecoveryProbe
 from .resilience import ResiliencePolicy
+from .schedule import Schedule, decode_schedule
 from .serial_executor import SerialExecutor
 from .transport import Reply, Transport
 
@@ -35,6 +38,7 @@ _PATHS: Final = {
     "course_files": "/custom/getCFMappedWithStudentID",
     "cards": "/cards",
     "quizzes": "/custom/myEvaluatedQuizzes",
+    "timetable": "/custom/getMyScheduleStudent",
 }
 ENDPOINTS: Final = tuple(_PATHS)
 _PROBE_SECONDS: Final = 10.0
@@ -77,6 +81,7 @@ class UpstreamClient:
         base_url: str,
         origin: str,
         oddities: Oddities,
+        failures: FailureLog | None = None,
     ) -> None:
         self._transport = transport
         self._oddities = oddities
@@ -86,6 +91,7 @@ class UpstreamClient:
         self._guard = guard
         self._base = base_url
         self._turns = SerialExecutor()
+        self._failures = failures or FailureLog(base_url)
         self._probe = RecoveryProbe(guard.breakers, self._ask_without_token)
         guard.breakers.subscribe(self._breaker_changed)
         self._login_headers = {
@@ -132,8 +138,9 @@ class UpstreamClient:
             )
             return _login_answer(reply)
 
+        watched = self._failures.watched("login", attempt)
         return await self._guard.call(
-            "login", caller, attempt, deadline, repeatable=False
+            "login", caller, watched, deadline, repeatable=False
         )
 
     async def course_files(
@@ -194,6 +201,14 @@ class UpstreamClient:
             "quizzes", "", token, caller, models.decode_quizzes, deadline
         )
 
+    async def schedule(
+        self, token: str, caller: CallerKey, deadline: Deadline
+    ) -> Schedule:
+        """GET /custom/getMyScheduleStudent: the platform's current month."""
+        return await self._get(
+            "timetable", "", token, caller, decode_schedule, deadline
+        )
+
     async def _ask_without_token(self, endpoint: str) -> None:
         """GET an endpoint as nobody; any answer but a fault of the platform will do."""
         reply = await self._transport.fetch(
@@ -231,7 +246,8 @@ class UpstreamClient:
                 except models.BadShape as fault:
                     raise UpstreamError from fault
 
-        return await self._guard.call(endpoint, caller, attempt, deadline)
+        watched = self._failures.watched(endpoint, attempt)
+        return await self._guard.call(endpoint, caller, watched, deadline)
 
 
 def _checked_body(reply: Reply) -> bytes:
@@ -248,30 +264,45 @@ def _checked_body(reply: Reply) -> bytes:
         raise UpstreamRejected
     if messages.leads_to_login(reply.location):
         raise TokenRefused
-    raise UpstreamError  # a redirect, or something that is no final status
+    # A redirect, or something that is no final status.
+    raise _with_status(UpstreamError(), reply)
 
 
 def _check_health(reply: Reply) -> None:
     """Raise for statuses that speak of the platform rather than of the request."""
     if reply.status == 429:
-        raise UpstreamUnavailable(retry_after=_pause(reply) or _DEFAULT_PAUSE)
+        pause = _pause(reply) or _DEFAULT_PAUSE
+        raise _with_status(UpstreamUnavailable(retry_after=pause), reply)
     if reply.status == 503:
-        raise UpstreamBusy(retry_after=_pause(reply))
+        raise _with_status(UpstreamBusy(retry_after=_pause(reply)), reply)
     if reply.status >= 500:
-        raise UpstreamFault
+        raise _with_status(UpstreamFault(), reply)
+
+
+def _with_status(error: UpstreamError, reply: Reply) -> UpstreamError:
+    error.cause = FailureCause(f"status_{reply.status}")
+    return error
 
 
 def _pause(reply: Reply) -> float | None:
-    """The seconds of ``Retry-After``; its date form is not known from the platform."""
-    seconds = whole_number((reply.retry_after or "").strip(), digits=100)
-    return None if seconds is None else min(float(seconds), _LONGEST_PAUSE)
+    seconds = reply.retry_after
+    return None if seconds is None else min(seconds, _LONGEST_PAUSE)
+
+
+def _check_login_health(reply: Reply) -> None:
+    """The like for logins: a 429 is about the account, so that others of the same
+    address may go on, and a 500 may be a refusal.
+    """
+    if reply.status == 429:
+        raise RateLimited("platform", _pause(reply) or _DEFAULT_PAUSE)
+    if reply.status != 500:
+        _check_health(reply)
 
 
 def _login_answer(reply: Reply) -> LoginAnswer:
-    if reply.status != 500:
-        _check_health(reply)
+    _check_login_health(reply)
     if reply.status // 100 not in (2, 4, 5):
-        raise UpstreamError
+        raise _with_status(UpstreamError(), reply)
     try:
         said = models.read_login(reply.body)
     except models.BadShape as fault:
@@ -281,7 +312,7 @@ def _login_answer(reply: Reply) -> LoginAnswer:
     if reply.status >= 500:
         # The company's own app takes any 200 to 500 for an answer with a message.
         if not said.refuses:
-            raise UpstreamFault
+            raise _with_status(UpstreamFault(), reply)
         return LoginAnswer(401, reply.body, None, *whose)
     if reply.status >= 400:
         return LoginAnswer(reply.status, reply.body, None, *whose)

@@ -7,6 +7,7 @@ alike, and take 40. Its handles, its loop over what has ended and its end are ke
 
 import asyncio
 import contextlib
+import logging
 import select
 from collections import deque
 from math import inf
@@ -15,10 +16,13 @@ from typing import Any, Final, NoReturn
 import pycurl
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 
+from .causes import timings
 from .kept_connections import KeptConnections
-from .transfer import Reply, Request, Transfer
+from .transfer import CurlFailure, Reply, Request, Transfer
 
-__all__ = ["CurlPool", "Reply", "Request"]
+__all__ = ["CurlFailure", "CurlPool", "Reply", "Request"]
+
+_log = logging.getLogger(__name__)
 
 _EVENTS_AT_ONCE: Final = 16  # some 15 us each; what is left comes in the next turn
 _EARLY_SECONDS: Final = 0.001  # curl and uvloop count in milliseconds
@@ -39,12 +43,18 @@ class CurlPool(CurlAsyncHTTPClient):
     ...     outcome = await pool.call(request)
     ...     pool.close()
     ...     return outcome
-    >>> asyncio.run(call()) == pycurl.E_COULDNT_CONNECT
-    True
+    >>> asyncio.run(call()).cause.kind
+    'refused'
     """
 
-    def initialize(self, *args: Any, **options: Any) -> None:
-        """What ``AsyncHTTPClient`` has instead of a constructor."""
+    def initialize(
+        self, *args: Any, proxy: str = "", ca_file: str = "", **options: Any
+    ) -> None:
+        """What ``AsyncHTTPClient`` has instead of a constructor. ``ca_file`` replaces
+        the system's certificate authorities.
+        """
+        self._proxy = proxy
+        self._ca_file = ca_file
         self._loop = asyncio.get_running_loop()
         self._transfers: dict[pycurl.Curl, Transfer] = {}
         self._waiting: deque[Transfer] = deque()
@@ -58,8 +68,8 @@ class CurlPool(CurlAsyncHTTPClient):
         self._loop.add_reader(self._epoll.fileno(), self._on_events)
         super().initialize(*args, **options)
 
-    def call(self, request: Request) -> "asyncio.Future[Reply | int]":
-        """The reply, or the number of curl's error (libcurl-errors(3)).
+    def call(self, request: Request) -> "asyncio.Future[Reply | CurlFailure]":
+        """The reply, or why there is none.
 
         Raises ValueError for a header that cannot be sent as it is.
         """
@@ -117,13 +127,16 @@ class CurlPool(CurlAsyncHTTPClient):
         else:
             milliseconds = int(1000 * (transfer.deadline - self._loop.time()))
         headers = [f"{name}: {value}" for name, value in request.headers.items()]
+        headers.append("Accept-Encoding: gzip")  # unpacked by us: see `gzip_body`
         setopt = curl.setopt
         setopt(pycurl.URL, request.url)
         setopt(pycurl.PROTOCOLS, _PROTOCOLS)
         setopt(pycurl.FOLLOWLOCATION, 0)
+        # Set in any case, for else curl asks the environment.
+        setopt(pycurl.PROXY, self._proxy)
+        setopt(pycurl.NOPROXY, "")
         setopt(pycurl.SSL_VERIFYPEER, 1)
         setopt(pycurl.SSL_VERIFYHOST, 2)
-        setopt(pycurl.ENCODING, "gzip,deflate")
         setopt(pycurl.TIMEOUT_MS, max(1, milliseconds))  # 0 would be no limit
         setopt(pycurl.CONNECTTIMEOUT_MS, int(1000 * request.connect_seconds))
         setopt(pycurl.PREREQFUNCTION, transfer.on_connection)
@@ -134,6 +147,8 @@ class CurlPool(CurlAsyncHTTPClient):
         setopt(pycurl.TCP_KEEPALIVE, 1)
         # No PIPEWAIT, though HTTP/2 is offered: where it is not taken, all first calls
         # would wait for the one that was made first to be answered, or to hang.
+        if self._ca_file:
+            setopt(pycurl.CAINFO, self._ca_file)
         if transfer.fresh:
             # Else curl repeats a call by itself when a kept connection is broken. This
             # connection is kept in its turn: it serves the calls that follow a login.
@@ -149,8 +164,8 @@ class CurlPool(CurlAsyncHTTPClient):
         curl_error: int | None = None,
         curl_message: str | None = None,
     ) -> None:
-        """A call has ended. Curl's message may quote URL and headers: it goes no
-        further.
+        """A call has ended. Curl's message may quote URL and headers: only `cause_of`
+        reads it.
         """
         transfer = self._transfers.pop(curl)
         status = curl.getinfo(pycurl.HTTP_CODE)
@@ -159,16 +174,16 @@ class CurlPool(CurlAsyncHTTPClient):
         if transfer.must_restart(curl_error, status):
             transfer.restart()
             self._waiting.appendleft(transfer)  # Tornado looks at the queue after this
-        elif _could_not_connect(curl, curl_error, transfer):
-            transfer.settle(pycurl.E_COULDNT_CONNECT)
         elif curl_error is not None:
-            transfer.settle(curl_error)
+            transfer.fail(curl, curl_error, curl_message or "")
         else:
             if fd >= 0:
                 version = curl.getinfo(pycurl.INFO_HTTP_VERSION)
                 multiplexed = version >= pycurl.CURL_HTTP_VERSION_2_0
                 transfer.keep_connection(fd, multiplexed=multiplexed)
             transfer.finish(status)
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("Call %s: %s", "failed" if curl_error else status, timings(curl))
         self._release(curl)
 
     def _release(self, curl: pycurl.Curl) -> None:
@@ -232,15 +247,3 @@ class CurlPool(CurlAsyncHTTPClient):
             self._handle_timeout()
         elif self._timeout_at < inf:
             self._start_timer()
-
-
-def _could_not_connect(
-    curl: pycurl.Curl, curl_error: int | None, transfer: Transfer
-) -> bool:
-    """Whether a time-out was that of connecting, and not the call's own."""
-    request = transfer.request
-    return (
-        curl_error == pycurl.E_OPERATION_TIMEDOUT
-        and request.connect_seconds < request.seconds
-        and curl.getinfo(pycurl.PRETRANSFER_TIME) == 0
-    )

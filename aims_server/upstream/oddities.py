@@ -5,16 +5,13 @@ are a student's.
 """
 
 import logging
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
+
+from ..logs import RateLimitedLog
 
 __all__ = ["Note", "Oddities", "OddityObserver", "ignore"]
-
-_log = logging.getLogger(__name__)
-
-_QUIET_SECONDS: Final = 60.0
 
 Note: TypeAlias = Callable[[str, str], None]
 """Called with the kind of an oddity and its shape, once for each."""
@@ -32,7 +29,7 @@ class OddityObserver(Protocol):
 
 
 class Oddities:
-    """The oddities of one worker; each kind is logged at most once a minute.
+    """The oddities of one worker; the log tells the first of each kind, then counts.
 
     ::
 
@@ -42,12 +39,10 @@ class Oddities:
     """
 
     def __init__(
-        self, observer: OddityObserver, clock: Callable[[], float] = time.monotonic
+        self, observer: OddityObserver, log: RateLimitedLog | None = None
     ) -> None:
         self._observer = observer
-        self._clock = clock
-        self._quiet_until: dict[tuple[str, str], float] = {}
-        self._unlogged: dict[tuple[str, str], int] = {}
+        self._log = log or RateLimitedLog(logging.getLogger(__name__))
 
     @contextmanager
     def noting(self, endpoint: str) -> Iterator[Note]:
@@ -63,20 +58,10 @@ class Oddities:
 
         def note(kind: str, shape: str) -> None:
             self._observer.upstream_oddity(endpoint, kind)
-            self._log(endpoint, kind, shape)
+            self._log.event(
+                ("oddity", endpoint, kind),
+                logging.WARNING,
+                f"The platform sent an odd answer to {endpoint}: {kind} ({shape})",
+            )
 
         return note
-
-    def _log(self, endpoint: str, kind: str, shape: str) -> None:
-        key, now = (endpoint, kind), self._clock()
-        if now < self._quiet_until.get(key, 0.0):
-            self._unlogged[key] = self._unlogged.get(key, 0) + 1
-            return
-        self._quiet_until[key] = now + _QUIET_SECONDS
-        _log.warning(
-            "The platform sent an odd answer to %s: %s (%s); %d more like it before",
-            endpoint,
-            kind,
-            shape,
-            self._unlogged.pop(key, 0),
-        )

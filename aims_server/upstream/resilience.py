@@ -13,6 +13,7 @@ from ..errors import (
     ApiError,
     InternalError,
     Overloaded,
+    RateLimited,
     TokenRefused,
     UpstreamDropped,
     UpstreamFault,
@@ -36,7 +37,7 @@ Result = TypeVar("Result")
 # all the time that there was.
 _WORTH_REPEATING: Final = (UpstreamDropped, UpstreamFault, UpstreamUnavailable)
 # Answers about this student or this request, which say nothing of the endpoint.
-_NO_VERDICT: Final = (TokenRefused, UpstreamRejected)
+_NO_VERDICT: Final = (TokenRefused, UpstreamRejected, RateLimited)
 
 
 class _Again(Exception):

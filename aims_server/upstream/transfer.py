@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import zlib
 from collections.abc import Hashable
 from io import BytesIO
 from typing import Final
@@ -9,9 +10,13 @@ from typing import Final
 import msgspec
 import pycurl
 
+from ..errors import FailureCause
+from .causes import cause_of
+from .gzip_body import GzipBody
 from .kept_connections import KeptConnections, is_acknowledged, is_silent
+from .retry_after import retry_after_seconds
 
-__all__ = ["Reply", "Request", "Transfer"]
+__all__ = ["CurlFailure", "Reply", "Request", "Transfer"]
 
 _REQUEST_TIMEOUT: Final = 408  # a server's word when it closes an idle connection
 
@@ -19,8 +24,8 @@ _REQUEST_TIMEOUT: Final = 408  # a server's word when it closes an idle connecti
 # itself takes control characters and any name.
 _HEADER_LINE: Final = re.compile(
     rb"(?P<status>HTTP/.*)"
-    rb"|(?i:Retry-After):(?P<retry_after>[\t -~\x80-\xff]*)"
-    rb"|(?i:Location):(?P<location>[\t -~\x80-\xff]*)"
+    rb"|(?i:(?P<name>Retry-After|Date|Location|Content-Encoding))"
+    rb":(?P<value>[\t -~\x80-\xff]*)"
     rb"|[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*"
     rb"|",
     re.DOTALL,
@@ -43,12 +48,19 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What the platform answered, whatever its status."""
+    """What the platform answered, whatever its status; ``retry_after`` in seconds."""
 
     status: int
     body: bytes
-    retry_after: str | None
+    retry_after: float | None = None
     location: str | None = None
+
+
+class CurlFailure(msgspec.Struct, frozen=True):
+    """The number of curl's error (libcurl-errors(3)), and what it is due to."""
+
+    error: int
+    cause: FailureCause
 
 
 class Transfer:
@@ -63,22 +75,23 @@ class Transfer:
         "_abandoned",
         "_body",
         "_connection",
+        "_headers",
         "_kept",
         "_max_body",
+        "_refusal",
         "_reused_socket",
         "_status_seen",
+        "_unpacker",
         "deadline",
         "fresh",
-        "location",
         "outcome",
         "request",
-        "retry_after",
     )
 
     def __init__(
         self,
         request: Request,
-        outcome: "asyncio.Future[Reply | int]",
+        outcome: "asyncio.Future[Reply | CurlFailure]",
         max_body: int,
         kept: KeptConnections,
     ) -> None:
@@ -97,9 +110,10 @@ class Transfer:
         self._clear()
 
     def _clear(self) -> None:
-        self.retry_after: str | None = None
-        self.location: str | None = None
         self._body = BytesIO()
+        self._headers: dict[bytes, bytes] = {}
+        self._unpacker: GzipBody | None = None
+        self._refusal = ""
         self._abandoned = False
         self._connection: Hashable = None
         self._reused_socket: int | None = None
@@ -121,26 +135,42 @@ class Transfer:
         """Look at one line of the head: none of it is taken if it is malformed."""
         match = _HEADER_LINE.fullmatch(line.rstrip())
         if match is None:
-            return 0
+            return self._refuse("malformed_header")
         if match.lastgroup == "status":
             fd = self._reused_socket
             if fd is not None and not is_acknowledged(fd):
-                return 0
+                return self._refuse("unasked")
             self._status_seen = True
-            self.retry_after = self.location = (
-                None  # the status line before was an interim answer's
-            )
-        elif match.lastgroup == "retry_after":
-            self.retry_after = match["retry_after"].decode("latin-1").strip()
-        elif match.lastgroup == "location":
-            self.location = match["location"].decode("latin-1").strip()
+            self._headers = {}  # what was there is an interim answer's
+        elif match.lastgroup == "value":
+            name, value = match["name"].lower(), match["value"].strip()
+            before = self._headers.get(name)
+            self._headers[name] = value if before is None else before + b", " + value
         return None
 
     def on_body(self, chunk: bytes) -> int:
-        """Keep a part of the body, as unpacked; none of it if it becomes too large."""
-        if self._body.tell() + len(chunk) > self._max_body:
-            return 0
-        return self._body.write(chunk)
+        """Unpack and keep a part of the body; none of it if it becomes too large."""
+        room = self._max_body - self._body.tell()
+        if not self._body.tell() and self._unpacker is None:
+            coding = self._headers.get(b"content-encoding", b"identity").lower()
+            if coding in (b"gzip", b"x-gzip"):
+                self._unpacker = GzipBody()
+            elif coding != b"identity":
+                return self._refuse("unknown_encoding")
+        piece = chunk
+        if self._unpacker is not None:
+            try:
+                piece = self._unpacker.unpack(chunk, room)
+            except zlib.error:
+                return self._refuse("bad_gzip")
+        if len(piece) > room:
+            return self._refuse("too_large")
+        self._body.write(piece)
+        return len(chunk)
+
+    def _refuse(self, why: str) -> int:
+        self._refusal = why
+        return 0
 
     # What comes of it.
 
@@ -161,11 +191,36 @@ class Transfer:
         self._kept.add(self._connection, fd, multiplexed=multiplexed)
 
     def finish(self, status: int) -> None:
-        """The answer is whole."""
-        body = self._body.getvalue()
-        self.settle(Reply(status, body, self.retry_after, self.location))
+        """All has come that was announced."""
+        if self._unpacker and not self._unpacker.is_whole:
+            cause = FailureCause("bad_gzip", "it is cut off")
+            self.settle(CurlFailure(pycurl.E_BAD_CONTENT_ENCODING, cause))
+            return
+        location = self._headers.get(b"location")
+        reply = Reply(
+            status,
+            self._body.getvalue(),
+            self._retry_after(),
+            None if location is None else location.decode("latin-1"),
+        )
+        self.settle(reply)
 
-    def settle(self, outcome: Reply | int) -> None:
+    def fail(self, curl: pycurl.Curl, error: int, message: str) -> None:
+        """Curl has given up, for reasons of its own or because of a callback."""
+        if self._refusal:
+            cause = FailureCause(self._refusal)
+        else:
+            sent, answered = self._connection is not None, self._status_seen
+            cause = cause_of(curl, error, message, sent=sent, answered=answered)
+        self.settle(CurlFailure(error, cause))
+
+    def _retry_after(self) -> float | None:
+        text = self._headers.get(b"retry-after")
+        if text is None:
+            return None
+        return retry_after_seconds(text, self._headers.get(b"date"))
+
+    def settle(self, outcome: Reply | CurlFailure) -> None:
         """Tell whoever waits, if anybody still does."""
         if not self.outcome.done():
             self.outcome.set_result(outcome)

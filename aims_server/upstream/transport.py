@@ -14,7 +14,8 @@ from ..errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from .curl_pool import CurlPool, Reply, Request
+from .certificates import TrustedAuthorities
+from .curl_pool import CurlFailure, CurlPool, Reply, Request
 
 __all__ = ["MAX_BODY_BYTES", "Reply", "Transport"]
 
@@ -28,19 +29,29 @@ class Transport:
 
     Made after the fork, in the worker that uses it: a curl handle that crosses a fork
     hands one process the other's answers. ``handles`` should be at least the number
-    of calls ever made at once, because the pool's own line knows no deadline.
+    of calls ever made at once, because the pool's own line knows no deadline. Without
+    ``proxy`` none is used, whatever the environment says; ``ca_file`` holds certificate
+    authorities to be trusted beside the system's.
     """
 
-    def __init__(self, handles: int, user_agent: str) -> None:
+    def __init__(
+        self, handles: int, user_agent: str, *, proxy: str = "", ca_file: str = ""
+    ) -> None:
         self._owner = os.getpid()
         self._user_agent = user_agent
         self._handles = handles
+        self._proxy = proxy
+        self._authorities = TrustedAuthorities(ca_file) if ca_file else None
 
     @cached_property
     def _pool(self) -> CurlPool:
         # With the first call: curl takes 3 ms to begin, which a start would wait for.
         return CurlPool(
-            force_instance=True, max_clients=self._handles, max_body_size=MAX_BODY_BYTES
+            force_instance=True,
+            max_clients=self._handles,
+            max_body_size=MAX_BODY_BYTES,
+            proxy=self._proxy,
+            ca_file=self._authorities.path if self._authorities else "",
         )
 
     async def fetch(
@@ -74,8 +85,8 @@ class Transport:
                 min(seconds, _CONNECT_SECONDS),
             )
         )
-        if isinstance(outcome, int):
-            raise _translated(outcome)
+        if isinstance(outcome, CurlFailure):
+            raise _error_of(outcome, seconds)
         return outcome
 
     def abandon_connections(self) -> None:
@@ -89,6 +100,8 @@ class Transport:
         """Drop every connection; calls under way never end, so cancel them before."""
         if "_pool" in vars(self):
             self._pool.close()
+        if self._authorities is not None:
+            self._authorities.close()
 
 
 _E_TOO_LARGE: Final = 100  # pycurl has no name for it
@@ -104,26 +117,35 @@ _UNUSABLE: Final = frozenset(
 )
 _NO_CONNECTION: Final = frozenset(
     {
-        pycurl.E_COULDNT_RESOLVE_PROXY,
-        pycurl.E_COULDNT_RESOLVE_HOST,
-        pycurl.E_COULDNT_CONNECT,
-        pycurl.E_INTERFACE_FAILED,
-        pycurl.E_SSL_CONNECT_ERROR,
-        pycurl.E_SSL_CERTPROBLEM,
-        pycurl.E_SSL_CIPHER,
-        pycurl.E_SSL_CACERT,  # the peer's certificate is not trusted
-        pycurl.E_SSL_CACERT_BADFILE,
-        pycurl.E_SSL_ISSUER_ERROR,
+        "name_not_found",
+        "proxy_name_not_found",
+        "proxy",
+        "refused",
+        "unreachable",
+        "certificate",
+        "certificate_authorities",
+        "tls",
+        "dropped_while_connecting",
     }
+)
+_NO_CONNECTION_IN_TIME: Final = frozenset(
+    {"timeout_name", "timeout_connect", "timeout_tls"}
 )
 
 
-def _translated(errno: int) -> UpstreamError:
-    """Curl's errors, told apart by number (libcurl-errors(3)), never by text: the
-    text may quote the URL or a header.
-    """
-    if errno == pycurl.E_OPERATION_TIMEDOUT:
-        return UpstreamTimeout()
-    if errno in _UNUSABLE:
-        return UpstreamError()
-    return UpstreamUnreachable() if errno in _NO_CONNECTION else UpstreamDropped()
+def _error_of(failure: CurlFailure, seconds: float) -> UpstreamError:
+    """Our error for a call that had so many seconds, with its cause."""
+    kind = failure.cause.kind
+    error: UpstreamError
+    if kind in _NO_CONNECTION:
+        error = UpstreamUnreachable()
+    elif failure.error == pycurl.E_OPERATION_TIMEDOUT:
+        # In less time than we give to connecting, a far side that is there may be late.
+        waited = kind in _NO_CONNECTION_IN_TIME and seconds > _CONNECT_SECONDS
+        error = UpstreamUnreachable() if waited else UpstreamTimeout()
+    elif failure.error in _UNUSABLE:
+        error = UpstreamError()
+    else:
+        error = UpstreamDropped()
+    error.cause = failure.cause
+    return error

@@ -33,7 +33,7 @@ __all__ = [
 
 _BOM: Final = b"\xef\xbb\xbf"
 
-_T = TypeVar("_T", bound=Struct)
+_T = TypeVar("_T")
 
 
 class BadShape(ValueError):
@@ -213,7 +213,12 @@ def _read_loosely(answer: dict[str, Any], kind: type[Any], note: Note) -> Rows[A
 
 
 def loose(row: dict[str, Any], kind: type[Any], note: Note) -> Any:
-    """Make a struct of those fields that have the right type; all have a default."""
+    """Make a struct of those fields that have the right type; all have a default.
+
+    A `kind` of dict leaves the row as it is.
+    """
+    if kind is dict:
+        return row
     try:
         return msgspec.convert(row, kind)
     except msgspec.ValidationError:

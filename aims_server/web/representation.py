@@ -40,6 +40,7 @@ _BODY_AT: Final = 1 + 2 * _DIGEST_BYTES
 _OF_THE_BODY: Final = frozenset({"Content-Type", "Content-Length", "Content-Encoding"})
 # Made once: thousands of kept answers hold them.
 _STUDENT_LASTING: Final = (("Vary", "Authorization, Origin, Accept-Encoding"),)
+_BY_ACCEPT: Final = (("Vary", "Authorization, Origin, Accept-Encoding, Accept"),)
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -106,21 +107,30 @@ def matches(if_none_match: str | None, variant: Variant) -> bool:
     return "*" in offered or variant.etag.removeprefix("W/") in offered
 
 
-async def make_answer(body: bytes, of_the_moment: str = "") -> Answer:
-    """The answer for these JSON bytes; large ones are compressed off the loop.
+async def make_answer(
+    body: bytes,
+    of_the_moment: str = "",
+    *,
+    content_type: tuple[str, str] = JSON_TYPE,
+    by_accept: bool = False,
+) -> Answer:
+    """The answer for these bytes; large ones are compressed off the loop.
 
     ``of_the_moment`` is the text in it that differs each time it is made. The tags
     leave its last place out: an answer that says the same has the same tags.
+    ``by_accept`` says that ``Accept`` may ask for the same in another form.
     """
+    lasting = _BY_ACCEPT if by_accept else _STUDENT_LASTING
     digest = _digest_without(body, of_the_moment.encode())
     if len(body) < _COMPRESS_FROM:
-        return Answer(_student_variant(body, digest), None)
+        return Answer(make_variant(body, digest, content_type, lasting), None)
     if len(body) < _COMPRESS_OFF_LOOP_FROM:
         packed = _compressed(body)
     else:
         packed = await asyncio.to_thread(_compressed, body)
     return Answer(
-        _student_variant(body, digest), _student_variant(packed, digest, packed=True)
+        make_variant(body, digest, content_type, lasting),
+        make_variant(packed, digest, content_type, lasting, packed=True),
     )
 
 
@@ -192,10 +202,6 @@ def _digest_without(body: bytes, left_out: bytes) -> str:
 def header_lines(headers: HeaderPairs) -> str:
     """Headers as they stand in a header block."""
     return "".join([f"{name}: {value}\r\n" for name, value in headers])
-
-
-def _student_variant(body: bytes, digest: str, *, packed: bool = False) -> Variant:
-    return make_variant(body, digest, JSON_TYPE, _STUDENT_LASTING, packed=packed)
 
 
 def _compressed(body: bytes) -> bytes:

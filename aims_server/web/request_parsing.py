@@ -6,6 +6,7 @@ Nothing here knows a web framework; a value that cannot be accepted raises one o
 
 import random
 import re
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
@@ -24,6 +25,8 @@ __all__ = [
     "check_body",
     "form_object",
     "json_object",
+    "preferred_media",
+    "quality",
     "query_object",
     "request_id",
     "wants_fresh",
@@ -53,12 +56,15 @@ _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 class LoginRequest(msgspec.Struct):
     """``POST /api/login``; some frontends send a user name of digits as a number."""
 
-    username: str | int
+    username: str | int | float
     password: str
 
     def user_name(self) -> str:
         """The user name as it is sent on; raises :class:`InvalidRequest` for none."""
-        name = str(self.username).strip()
+        name = self.username
+        if isinstance(name, float) and name.is_integer():
+            name = int(name)  # in JSON 7.0 is the number 7
+        name = str(name).strip()
         if not name:
             raise InvalidRequest(_SENTENCES["username"])
         return name
@@ -152,6 +158,52 @@ def accepts_gzip(accept_encoding: str | None) -> bool:
     others = weights.get("*", 0.0)
     gzip = weights.get("gzip", weights.get("x-gzip", others))
     return 0 < gzip >= weights.get("identity", 0.0)
+
+
+@lru_cache(64)  # browsers send one of a few values
+def quality(accept: str | None, media_type: str) -> float:
+    """The weight that ``Accept`` gives a media type, by the most precise range that has
+    it (RFC 9110 12.5.1); without the header it is 1.
+
+    >>> quality("application/json;q=0, text/*", "text/plain")
+    1.0
+    >>> quality("application/json;q=0, text/*", "application/json")
+    0.0
+    """
+    if accept is None:
+        return 1.0
+    ranges = {"*/*": 0.0}
+    for element in accept.lower().split(","):
+        name, *parameters = map(str.strip, element.split(";"))
+        weights = [each for each in parameters if each.startswith("q=")]
+        if len(parameters) == len(weights):  # a range with parameters is another type
+            ranges[name] = _weight(weights[0]) if weights else 1.0
+    for candidate in (media_type, f"{media_type.partition('/')[0]}/*"):
+        if candidate in ranges:
+            return ranges[candidate]
+    return ranges["*/*"]
+
+
+def preferred_media(accept: str | None, others: Collection[str]) -> str | None:
+    """Which of these media types ``Accept`` asks for in place of JSON, None for JSON.
+
+    Only one that is named is asked for; of equal weight, before JSON that is not.
+
+    >>> preferred_media("text/calendar, */*;q=0.5", ["text/calendar"])
+    'text/calendar'
+    >>> preferred_media("*/*", ["text/calendar"])
+    """
+    if not accept or not others:
+        return None
+    wanted = accept.lower()
+    named = [media for media in others if media in wanted]
+    best = max(named, key=lambda media: quality(accept, media), default=None)
+    if best is None:
+        return None
+    weight, of_json = quality(accept, best), quality(accept, "application/json")
+    if weight == of_json and "application/json" in wanted:
+        return None
+    return best if 0 < weight >= of_json else None
 
 
 def wants_fresh(cache_control: str | None) -> bool:

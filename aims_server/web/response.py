@@ -4,6 +4,7 @@ Handlers, the fast path and the listener's refusal take their headers from here,
 none of them can differ.
 """
 
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -72,6 +73,7 @@ def closing_message(failure: ApiError, request_id: str) -> bytes:
         *answer.headers,
         *common_headers(request_id, (), None, None),
         ("Content-Length", str(len(answer.body))),
+        ("Date", formatdate(usegmt=True)),
         ("Connection", "close"),
     )
     line = f"HTTP/1.1 {failure.status} {HTTPStatus(failure.status).phrase}\r\n"

@@ -14,7 +14,7 @@ _MAX_BYTES: Final = 8192
 # A token for each name, printable ASCII for each value, CRLF for each end of a line: no
 # folding, no blank before a colon, no bare CR or LF.
 _HEAD: Final = re.compile(
-    rb"(GET|POST) (/[a-z-/]*) HTTP/1\.1\r\n"
+    rb"(GET|HEAD|POST) (/[a-z-/]*) HTTP/1\.1\r\n"
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)+)\r\n"
 )
 # A host name or address with an optional port.
@@ -28,8 +28,8 @@ _CONNECTION: Final = frozenset({"close", "keep-alive", "Keep-Alive"})
 
 
 def parse_simple_request(received: bytes) -> SimpleRequest | None:
-    r"""One whole HTTP/1.1 GET without a body, or POST with one, without a query or a
-    repeated header; None for all else, whether it is valid or not.
+    r"""One whole HTTP/1.1 GET or HEAD without a body, or POST with one, without a query
+    or a repeated header; None for all else, whether it is valid or not.
 
     The connection's only option, if it has any, is "keep-alive" or "close".
 

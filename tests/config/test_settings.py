@@ -2,6 +2,7 @@
 
 import os
 import re
+from io import StringIO
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -41,6 +42,8 @@ CONTRACT = {
     "CACHE_MAX_MB": "64",
     "PREFETCH_ON_LOGIN": "true",
     "ATTENDANCE_TARGET_PERCENT": "75",
+    "EXTERNAL_API_PROXY": "",
+    "EXTERNAL_API_CA_FILE": "",
     "CONNECTIONS_PER_ADDRESS": "0",
     "CACHE_SHARED_MB": "64",
     "TRUSTED_PROXIES": "",
@@ -96,6 +99,12 @@ BROKEN = [
     ("CACHE_REFRESH_FLOOR_SECONDS", "."),
     ("CACHE_MAX_MB", "64MB"),
     ("PREFETCH_ON_LOGIN", "maybe"),
+    ("EXTERNAL_API_PROXY", "proxy.example"),
+    ("EXTERNAL_API_PROXY", "ftp://proxy.example:3128"),
+    ("EXTERNAL_API_PROXY", "http://proxy.example"),
+    ("EXTERNAL_API_PROXY", "http://proxy.example:3128/path"),
+    ("EXTERNAL_API_CA_FILE", "/does/not/exist.pem"),
+    ("EXTERNAL_API_CA_FILE", __file__),
     ("TRUSTED_PROXIES", "10.0.0.0/33"),
     ("TRUSTED_PROXIES", "10.0.0.1/8"),
     ("TRUSTED_PROXIES", "proxy.test"),
@@ -167,7 +176,7 @@ def test_values_are_parsed():
             "LOG_LEVEL": "DEBUG",
         }
     )
-    assert (settings.host, settings.port) == ("::1", 0)
+    assert (settings.hosts, settings.port) == (("::1",), 0)
     assert settings.external_api_base == "http://platform.test:8080/api/v1"
     assert settings.cors_origins == ("https://one.test", "http://[::1]:5173")
     assert settings.request_timeout_seconds == 2.5
@@ -421,17 +430,42 @@ def test_the_example_file_is_the_table():
     """Each variable stands there with its meaning, what is allowed, and its default."""
     blocks = EXAMPLE.read_text(encoding="utf-8").split("\n\n")[1:]
     assert [block.rstrip() for block in blocks] == [
-        f"# {row.meaning}\n# Allowed: {row.parser.allowed}.\n{row.name}={row.default}"
+        f"# {row.meaning}\n# Allowed: {row.parser.allowed}.\n#{row.name}={row.default}"
         for row in VARIABLES
     ]
 
 
-def test_the_example_file_gives_the_defaults():
-    """Copied as it is, the example changes nothing."""
-    assert dotenv_values(EXAMPLE, interpolate=False) == CONTRACT
+def test_the_example_file_sets_nothing_by_itself():
+    """Copied as it is, it changes nothing; a line that is set gives the default."""
+    assert dotenv_values(EXAMPLE, interpolate=False) == {}
+    settable = re.sub("(?m)^#(?=[A-Z_]+=)", "", EXAMPLE.read_text(encoding="utf-8"))
+    assert dotenv_values(stream=StringIO(settable), interpolate=False) == CONTRACT
 
 
 def test_the_example_file_means_the_same_to_systemd():
     """No assignment has a sign that dotenv and EnvironmentFile= read differently."""
     for line in EXAMPLE.read_text(encoding="utf-8").splitlines():
-        assert re.fullmatch(r"|#.*|[A-Z_]+=[A-Za-z0-9:/.,_-]*", line), line
+        assert re.fullmatch(r"|# .*|#|#[A-Z_]+=[A-Za-z0-9:/.,_-]*", line), line
+
+
+@pytest.mark.parametrize(
+    ("written", "nearest"),
+    [("PROT", "PORT"), ("WORKER", "WORKERS"), ("log_level", "LOG_LEVEL")],
+)
+def test_a_misspelt_name_in_a_file_is_a_fault(tmp_path, written, nearest):
+    """It is told with the nearest name that exists, and never with its value."""
+    (tmp_path / ".env").write_text(f"{written}=secret-canary\n")
+    (fault,) = found(load_settings, tmp_path, {})
+    assert fault.endswith(f"'{written}': no such variable; the nearest is {nearest}")
+    assert "canary" not in fault
+
+
+def test_a_strange_name_in_the_environment_is_none_of_our_business(tmp_path):
+    """The environment holds other programs' variables too."""
+    assert found(load_settings, tmp_path, {"PROT": "3002"}) == ()
+
+
+def test_several_addresses_may_be_listened_on():
+    """HOST is a list, each address once."""
+    settings = Settings.from_mapping({"HOST": "127.0.0.1, ::1,127.0.0.1"})
+    assert settings.hosts == ("127.0.0.1", "::1")

@@ -156,6 +156,7 @@ class Mutations:
             (b"GET", b"/api/quiz", [bearer], b""),
             (b"GET", b"/api/all-attendance", [bearer, b"Accept-Encoding: gzip"], b""),
             (b"GET", b"/api/attendance", [bearer, b"If-None-Match: *"], b""),
+            (b"HEAD", b"/api/quiz", [bearer], b""),
             (b"POST", b"/api/attendance", [length, json_type], body),
         ]
 

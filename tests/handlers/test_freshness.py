@@ -254,6 +254,42 @@ async def test_a_page_of_an_old_part_is_stale(front, token, platform, clock):
     assert (again.headers["X-Cache"], again.headers["Age"]) == ("HIT", "0")
 
 
+COURSES = ["/api/attendance", "/api/all-attendance"]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", COURSES)
+async def test_no_courses_are_kept_fifteen_seconds(front, token, platform, clock, path):
+    """A new student's page is empty, and soon asked for again."""
+    platform.faults.set("course_files", kind="empty")
+    assert (await front.ask(path, token)).code == 200
+    clock.advance(14)
+    assert outcomes([await front.ask(path, token)]) == ["HIT"]
+    clock.advance(2)
+    platform.faults.clear()
+    again = await front.ask(path, token)
+    assert again.headers["X-Cache"] == "MISS"
+    assert len(again.body) > 1000
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", COURSES)
+async def test_no_courses_never_replace_some(front, token, platform, clock, path):
+    """The kept page stays, and is told as old."""
+    tag = (await front.ask(path, token)).headers["ETag"]
+    platform.faults.set("course_files", kind="empty")
+    clock.advance(40)
+    fresh = {"Cache-Control": "no-cache"}
+    again = await front.ask(path, token, headers=fresh)
+    assert (again.headers["X-Cache"], again.headers["ETag"]) == ("STALE", tag)
+    clock.advance(300)
+    await front.ask(path, token)
+    await platform.until(lambda seen: not seen.in_flight)
+    await asyncio.sleep(0.05)
+    later = await front.ask(path, token)
+    assert (later.headers["X-Cache"], later.headers["ETag"]) == ("STALE", tag)
+
+
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", PAGES)
 async def test_a_refresh_that_changes_nothing_is_a_304(
@@ -379,12 +415,13 @@ class TestPrefetch:
             "course_files": 1,
             "cards": len(college.courses(student)),
             "quizzes": 1,
+            "schedule": 1,
         }
 
     @pytest.mark.gen_test
     async def test_a_login_does_not_wait_for_it(self, front, student, platform):
         """The login is answered while the platform still holds the pages."""
-        for endpoint in ("course_files", "quizzes"):
+        for endpoint in ("course_files", "quizzes", "schedule"):
             platform.hold(endpoint)
         assert await front.log_in(student)
         platform.release()

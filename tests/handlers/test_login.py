@@ -89,7 +89,6 @@ async def test_success_without_a_token_is_a_401(front, student, platform):
         ("broken_json", {}, 502, "upstream_error"),
         ("status", {"status": 500}, 502, "upstream_error"),
         ("status", {"status": 503}, 503, "upstream_unavailable"),
-        ("rate_limited", {"retry_after": "7"}, 503, "upstream_unavailable"),
         ("reset", {}, 502, "upstream_error"),
         ("redirect", {}, 502, "upstream_error"),
     ],
@@ -105,6 +104,79 @@ async def test_an_ill_platform_fails_a_login_once(
     assert platform.counters.calls["authenticate"] == 1
     waits = {"upstream_unavailable": knobs.get("retry_after", "1")}
     assert answer.headers.get("Retry-After") == waits.get(code)
+
+
+@pytest.mark.gen_test
+async def test_a_limit_of_the_platform_is_one_accounts(
+    front, college: College, student, platform
+):
+    """429 with the platform's wait for the account that was told so; the next login
+    from the same address reaches the platform.
+    """
+    platform.faults.set("authenticate", kind="rate_limited", retry_after="60", count=1)
+    first = await front.ask("/api/login", method="POST", body=credentials(student))
+    assert (first.code, first.headers["Retry-After"]) == (429, "60")
+    assert json.loads(first.body)["code"] == "rate_limited"
+    assert await front.log_in(college.student(1))
+
+
+REFUSALS = [
+    (401, {"status": 0, "msg": "Invalid username or password"}, 401, "unauthorized"),
+    (200, {"status": 0, "msg": "No such user"}, 401, "unauthorized"),
+    (500, {"status": 0, "msg": "Account locked"}, 401, "unauthorized"),
+    (403, {"error": "Not from here"}, 403, "forbidden"),
+    (422, {"message": "The username is odd."}, 422, "invalid_request"),
+    (401, {"status": 0}, 401, "unauthorized"),
+]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("said", "fields", "status", "code"), REFUSALS)
+async def test_a_refusal_has_our_fields_beside_the_platforms(
+    front, student, platform, said, fields, status, code
+):
+    """Frontends written for either read theirs; `error` is the platform's sentence."""
+    platform.switch(
+        wrong_password_status=said, wrong_password_body=json.dumps({**fields, "x": 1})
+    )
+    body = {**credentials(student), "password": "wrong"}
+    answer = await front.ask("/api/login", method="POST", body=body)
+    told = json.loads(answer.body)
+    assert (answer.code, told["code"], told["x"]) == (status, code, 1)
+    words = next((fields[n] for n in ("msg", "message", "error") if n in fields), None)
+    assert (
+        told["error"]
+        == told["message"]
+        == (words or "The attendance platform refuses this login.")
+    )
+    assert told["requestId"] == answer.headers["X-Request-Id"]
+    assert told["timestamp"].endswith("Z")
+    assert told.get("status") == fields.get("status")
+
+
+@pytest.mark.gen_test
+async def test_a_500_of_a_program_is_no_refusal(front, student, platform):
+    """Nor are its words for a student."""
+    text = json.dumps({"msg": "SQLSTATE[42S02]: table users not found"})
+    platform.switch(wrong_password_status=500, wrong_password_body=text)
+    body = {**credentials(student), "password": "wrong"}
+    answer = await front.ask("/api/login", method="POST", body=body)
+    assert answer.code == 502
+    assert "SQLSTATE" not in answer.body.decode()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("name", ["{} ", "  {}\u00a0"])
+async def test_a_user_name_is_sent_trimmed(front, student, name):
+    """Without the blank that a keyboard adds."""
+    body = {**credentials(student), "username": name.format(student.username)}
+    answer = await front.ask(
+        "/api/login",
+        method="POST",
+        body=urlencode(body).encode(),
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert answer.code == 200
 
 
 @pytest.mark.gen_test

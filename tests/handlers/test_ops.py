@@ -5,6 +5,7 @@ import json
 import pytest
 
 from aims_server import __version__
+from aims_server.metrics.labels import UPSTREAM_ENDPOINTS
 
 FRONTEND = "http://localhost:3000"
 
@@ -19,7 +20,7 @@ async def test_health(front, platform, path):
     assert list(body) == ["status", "timestamp", "version", "uptimeSeconds", "upstream"]
     assert body["status"] == "healthy"
     assert body["version"] == __version__
-    endpoints = dict.fromkeys(["login", "course_files", "cards", "quizzes"], "closed")
+    endpoints = dict.fromkeys(UPSTREAM_ENDPOINTS, "closed")
     assert body["upstream"] == {"state": "closed", "endpoints": endpoints}
     assert platform.counters.total == 0
 
@@ -80,7 +81,8 @@ async def test_preflight(front, platform):
     )
     assert answer.code == 204
     assert answer.headers["Access-Control-Allow-Origin"] == FRONTEND
-    assert answer.headers["Access-Control-Allow-Methods"] == "GET, POST"
+    allowed = answer.headers["Access-Control-Allow-Methods"]
+    assert allowed == "GET, HEAD, POST, OPTIONS"
     assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
     assert platform.counters.total == 0
 

@@ -43,6 +43,7 @@ REFUSED_FRAMING = {
     "bare CR": b"GET /health HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n",
     "NUL": b"GET /health HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n",
     "NUL in the path": b"GET /hea\0lth HTTP/1.1\r\nHost: x\r\n\r\n",
+    "space before the first header": b"GET /health HTTP/1.1\r\n Host: x\r\n\r\n",
     "folded line": b"GET /health HTTP/1.1\r\nHost: x\r\nA: b\r\n c\r\n\r\n",
     "two hosts": b"GET /health HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
     "no host": b"GET /health HTTP/1.1\r\n\r\n",
@@ -59,16 +60,34 @@ REFUSED_FRAMING = {
     "header without a name": b"GET /health HTTP/1.1\r\nHost: x\r\n: b\r\n\r\n",
     "header without a colon": b"GET /health HTTP/1.1\r\nHost: x\r\nabc\r\n\r\n",
     "control character in a value": b"GET / HTTP/1.1\r\nHost: x\r\nA: \x07\r\n\r\n",
-    "70 KB header": b"GET /health HTTP/1.1\r\nHost: x\r\nA: "
-    + b"a" * 70_000
-    + b"\r\n\r\n",
-    "5000 headers": b"GET /health HTTP/1.1\r\nHost: x\r\n"
-    + b"".join(b"A%d: b\r\n" % n for n in range(5000))
-    + b"\r\n",
-    "100 KB path": b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
     "1001 arguments": b"GET /api/subject-attendance?"
     + b"&".join(b"a%d=" % n for n in range(1001))
     + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+}
+
+TOO_LARGE = {
+    "70 KB header": (
+        431,
+        b"GET /health HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 70_000 + b"\r\n\r\n",
+    ),
+    "33 KB header that does not end": (
+        431,
+        b"GET /health HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 33_000,
+    ),
+    "5000 headers": (
+        431,
+        b"GET /health HTTP/1.1\r\nHost: x\r\n"
+        + b"".join(b"A%d: b\r\n" % n for n in range(5000))
+        + b"\r\n",
+    ),
+    "9 KB target": (
+        414,
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    ),
+    "100 KB target": (
+        414,
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    ),
 }
 
 BAD_BODIES = [
@@ -112,7 +131,7 @@ BAD_TARGETS = [
 
 def corpus() -> list[bytes]:
     """Every bad input as bytes on the wire; none of them is a valid request."""
-    inputs = list(REFUSED_FRAMING.values())
+    inputs = [*REFUSED_FRAMING.values(), *(sent for _, sent in TOO_LARGE.values())]
     for body in BAD_BODIES:
         inputs.append(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
     for token in BAD_TOKENS:
@@ -157,6 +176,42 @@ def status_of(answer: bytes) -> int | None:
 async def test_framing_is_strict(port, case):
     """Each of these is a 400 or a closed connection, never an answer to a request."""
     assert status_of(await exchange(port, REFUSED_FRAMING[case])) in (400, None)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("case", TOO_LARGE)
+async def test_too_large_a_head_is_told_so(port, case, worker, access_lines):
+    """With a body in JSON, a line in the log and a count; then the connection ends."""
+    status, sent = TOO_LARGE[case]
+    head, _, body = (await exchange(port, sent)).partition(b"\r\n\r\n")
+    assert status_of(head) == status
+    assert b"\r\nConnection: close" in head
+    assert b"\r\nDate: " in head
+    told = json.loads(body)
+    assert told["code"] == "too_large"
+    line = json.loads(access_lines.getvalue())
+    assert (line["status"], line["requestId"]) == (status, told["requestId"])
+    series = (
+        f'aims_requests_total{{method="OTHER",route="not-found",status="{status}"}}'
+    )
+    assert f"{series} 1.0" in worker.metrics.exposition().decode()
+
+
+@pytest.mark.gen_test
+async def test_an_empty_line_before_a_request_is_ignored(port):
+    """Some clients send one behind a body."""
+    sent = b"\r\nGET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    assert status_of(await exchange(port, sent * 2)) == 200
+
+
+@pytest.mark.gen_test
+async def test_the_longest_head_is_read(port):
+    """A target of 8 KiB, a head of nearly 32 KiB."""
+    target = b"/" + b"a" * (8 * 1024 - 1)
+    head = b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n"
+    fill = b"A: " + b"a" * (32 * 1024 - len(head) - 7) + b"\r\n\r\n"
+    assert len(head + fill) == 32 * 1024
+    assert status_of(await exchange(port, head + fill)) == 404
 
 
 @pytest.mark.gen_test(timeout=60)

@@ -139,6 +139,7 @@ def haproxy_file(directory: Path, port: int, service: int) -> Path:
         ("maxconn 8192", "maxconn 256"),
         ("bind :80\n", f"bind 127.0.0.1:{port}\n"),
         ("server one 127.0.0.1:3001", f"server one 127.0.0.1:{service}"),
+        ("restarting 127.0.0.1:3001", f"restarting 127.0.0.1:{service}"),
     )
     path = directory / "haproxy.cfg"
     path.write_text(text)

@@ -35,6 +35,9 @@ mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /opt
 mkdir -p /opt/{python,packages,source,aims-server/bin}
 for to in python packages source; do mount --bind "/mnt/$to" "/opt/$to"; done
+# A copy of the program, so that an upgrade can be played.
+mount -t tmpfs tmpfs /opt/source/aims_server
+cp -r /mnt/source/aims_server/. /opt/source/aims_server/
 mkdir -p /run/out
 mount --bind /mnt/out /run/out
 [[ $prefix == /usr ]] || python=/opt/python/bin/${python##*/}

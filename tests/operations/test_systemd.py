@@ -48,5 +48,5 @@ def test_the_socket_is_where_the_settings_say():
     """With and without the socket unit the service is found at the same address."""
     defaults = Settings.from_mapping({})
     assert unit("aims-server.socket")["ListenStream"] == [
-        f"{defaults.host}:{defaults.port}"
+        f"{defaults.hosts[0]}:{defaults.port}"
     ]

@@ -2,7 +2,6 @@
 
 import json
 import os
-import site
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from .programs import ROOT, program
@@ -69,7 +69,7 @@ def _facts(leaf: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
                 *("bash", "-c", enter, "enter", program("unshare"), *NAMESPACES),
                 *("bash", HERE / "machine.sh", shared),
                 *(Path(sys.executable).name, sys.base_prefix),
-                *(site.getsitepackages()[0], ROOT),
+                *(Path(msgspec.__file__).parents[1], ROOT),
             ],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -154,6 +154,36 @@ def test_it_works_without_its_socket(facts: dict[str, Any]):
     assert facts["alone"] == ["inactive", True]
 
 
+def test_a_wrong_setting_fails_the_reload_and_changes_nothing(facts: dict[str, Any]):
+    """``systemctl reload`` says so, and the workers are the same."""
+    assert facts["wrong reload"] == {
+        "failed": True,
+        "same workers": True,
+        "status": 200,
+    }
+    assert "WORKERS='many': must be" in facts["log"]
+
+
+def test_a_reload_after_an_upgrade_asks_for_a_restart(facts: dict[str, Any]):
+    """It goes on with the old code and says so, in the log and in the status."""
+    assert "restart" in facts["upgraded"]["StatusText"]
+    assert "the program has changed on disk" in facts["log"]
+
+
+def test_a_wrong_setting_under_the_socket_stops_once(facts: dict[str, Any]):
+    """One start, one line; then nobody listens, and the documented way back works."""
+    assert facts["socket stopped"] is True
+    assert facts["asked in vain"] == [0, 0, 0]
+    assert facts["misconfigured with socket"] == {
+        "ActiveState": "failed",
+        "ExecMainStatus": "78",
+        "NRestarts": "0",
+    }
+    assert facts["log"].count("CACHE_MAX_MB='much'") == 1
+    assert "no longer listening. Correct them, then: systemctl start" in facts["log"]
+    assert facts["back"] == ["active", "active", True]
+
+
 def test_a_wrong_setting_ends_the_start_once(facts: dict[str, Any]):
     """Exit status 78 with a line that names the variable; no second try."""
     assert facts["misconfigured"] == {
@@ -161,4 +191,4 @@ def test_a_wrong_setting_ends_the_start_once(facts: dict[str, Any]):
         "ExecMainStatus": "78",
         "NRestarts": "0",
     }
-    assert "PORT" in facts["log"].splitlines()[-1]
+    assert "PORT" in facts["log"].splitlines()[-2]

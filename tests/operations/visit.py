@@ -152,6 +152,29 @@ def visit(platform: dict[str, Any]) -> None:
         "active": until(active),
     }
 
+    # A reload with a wrong setting fails, and changes nothing.
+    Path("/etc/aims-server/.env").write_text("RATE_LIMIT_PER_MINUTE=7\nWORKERS=many\n")
+    ENVIRONMENT.write_text(f"EXTERNAL_API_BASE={platform['url']}\n")
+    before = workers()
+    facts["wrong reload"] = {
+        "failed": "failed" in systemctl("reload", SERVICE),
+        "same workers": workers() == before,
+        "status": status("/health")[0],
+    }
+    Path("/etc/aims-server/.env").write_text("RATE_LIMIT_PER_MINUTE=7\n")
+
+    # A reload after an upgrade says that it is not enough.
+    program = Path("/opt/source/aims_server/process/supervisor.py")
+    upgraded = program.with_suffix(".new")
+    upgraded.write_text(program.read_text())
+    upgraded.rename(program)
+    before = workers()
+    systemctl("reload", SERVICE)
+    until(lambda: len(workers()) == 2 and not set(workers()) & set(before))
+    until(active)
+    facts["upgraded"] = shown("StatusText")
+    ENVIRONMENT.write_text(f"EXTERNAL_API_BASE={platform['url']}\nWORKERS=2\n")
+
     # Restart: connections wait in the socket that systemd holds.
     facts["restart"] = steady_clients(lambda: systemctl("restart", SERVICE))
     facts["restarted"] = parent() != elder
@@ -170,6 +193,26 @@ def visit(platform: dict[str, Any]) -> None:
     systemctl("start", SERVICE)
     facts["alone"] = [shown("ActiveState", unit=SOCKET)["ActiveState"], healthy()]
     systemctl("stop", SERVICE)
+
+    # Under the socket a wrong setting stops once, though clients go on asking.
+    ENVIRONMENT.write_text(f"EXTERNAL_API_BASE={platform['url']}\nCACHE_MAX_MB=much\n")
+    systemctl("start", SOCKET)
+    systemctl("start", SERVICE)
+    facts["socket stopped"] = until(
+        lambda: shown("ActiveState", unit=SOCKET)["ActiveState"] == "inactive"
+    )
+    facts["asked in vain"] = [status("/health")[0] for _ in range(3)]
+    facts["misconfigured with socket"] = shown(
+        "ActiveState", "ExecMainStatus", "NRestarts"
+    )
+    ENVIRONMENT.write_text(f"EXTERNAL_API_BASE={platform['url']}\nWORKERS=2\n")
+    systemctl("start", SOCKET, SERVICE)
+    facts["back"] = [
+        shown("ActiveState", unit=SOCKET)["ActiveState"],
+        shown("ActiveState")["ActiveState"],
+        healthy(),
+    ]
+    systemctl("stop", SOCKET, SERVICE)
 
     # A wrong setting is told once, not tried again.
     ENVIRONMENT.write_text("PORT=many\n")

@@ -54,7 +54,7 @@ class Service:
             or name.startswith("COVERAGE")
         }
         self._log: IO[bytes] = self.log_path.open("wb")
-        self.process = subprocess.Popen(
+        self.process = self.popen(
             command,
             pass_fds=pass_fds,
             cwd=directory,
@@ -65,6 +65,12 @@ class Service:
         self.url = ""
         #: Whether faults of our own are part of the test, such as a full disk.
         self.may_fail = False
+
+    def popen(
+        self, command: Sequence[str], **options: Any
+    ) -> "subprocess.Popen[bytes]":
+        """Start the process."""
+        return subprocess.Popen(command, **options)
 
     def wait_until_serving(self) -> "Service":
         """Wait for the line that names the address."""

@@ -44,6 +44,29 @@ def test_help_everywhere(tmp_path, arguments):
     assert "usage: aims-server" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--port", "3002"], "there is no option --port; settings are variables"),
+        (["--port=3002"], "so set PORT"),
+        (["--workers", "4"], "so set WORKERS"),
+        (["-log-level", "debug"], "so set LOG_LEVEL"),
+        (["sevre"], "there is no command 'sevre'; did you mean serve?"),
+    ],
+)
+def test_what_is_mistyped_gets_a_hint(tmp_path, arguments, hint):
+    """Options that other servers have, and commands that are nearly right."""
+    done = run(*arguments, directory=tmp_path)
+    assert done.returncode == 2
+    assert hint in done.stderr
+
+
+def test_check_may_be_quiet(tmp_path):
+    """Nothing is printed where nothing is wrong."""
+    done = run("check", "--quiet", directory=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_check_prints_the_settings_and_no_secret(tmp_path):
     """check shows what would be used, and where it was read."""
     (tmp_path / ".env").write_text("PORT=4000\nMETRICS_TOKEN=canary-secret\n")

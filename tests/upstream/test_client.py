@@ -13,6 +13,7 @@ from aims_server.demo.college import College
 from aims_server.demo.platform import SimulatedPlatform
 from aims_server.errors import (
     ApiError,
+    RateLimited,
     TokenRefused,
     UpstreamBusy,
     UpstreamDropped,
@@ -356,7 +357,7 @@ async def test_a_login_that_leads_elsewhere_is_no_answer(student, platform, stat
     [
         ({"kind": "status", "status": 500}, UpstreamFault),
         ({"kind": "status", "status": 503}, UpstreamBusy),
-        ({"kind": "rate_limited"}, UpstreamUnavailable),
+        ({"kind": "rate_limited"}, RateLimited),
         ({"kind": "redirect"}, UpstreamError),
         ({"kind": "html"}, UpstreamError),
         ({"kind": "html", "status": 403}, UpstreamError),

@@ -4,8 +4,10 @@ side that breaks every rule.
 
 import asyncio
 import contextlib
+import gzip
 import logging
 import os
+import re
 import socket
 import ssl
 import warnings
@@ -13,12 +15,18 @@ from pathlib import Path
 
 import pytest
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
 from tornado.netutil import bind_sockets
 
 from aims_server.demo.college import College
 from aims_server.demo.platform import SimulatedPlatform
-from aims_server.errors import UpstreamDropped, UpstreamError, UpstreamTimeout
+from aims_server.errors import (
+    FailureCause,
+    UpstreamDropped,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from aims_server.upstream.certificates import SYSTEM_BUNDLES, TrustedAuthorities
 from aims_server.upstream.transport import MAX_BODY_BYTES, Transport
 
 pytestmark = pytest.mark.gen_test
@@ -26,6 +34,7 @@ pytestmark = pytest.mark.gen_test
 COURSE_FILES = "/custom/getCFMappedWithStudentID?embed_attendance_summary=1"
 CERTIFICATE = Path(__file__).parent / "tls" / "self_signed.pem"
 CANARY = "canary-0123456789"
+BEARER = {"Authorization": f"Bearer {CANARY}"}
 
 
 class RawServer:
@@ -141,7 +150,7 @@ def answer(body: bytes, *headers: str, status="200 OK") -> bytes:
 async def test_a_reply_is_status_body_and_retry_after(get):
     """Nothing else of the platform's answer goes any further."""
     reply = await get(answer(b"{}", "Retry-After: 5", status="503 Busy"))
-    assert (reply.status, reply.body, reply.retry_after) == (503, b"{}", "5")
+    assert (reply.status, reply.body, reply.retry_after) == (503, b"{}", 5.0)
     reply = await get(answer(b""))
     assert (reply.status, reply.body, reply.retry_after) == (200, b"", None)
 
@@ -487,23 +496,252 @@ async def test_a_hostile_body_costs_little_memory(ask, platform, kind):
     assert memory.growth < 10
 
 
+# Packed answers.
+
+
+def kind_of(error: UpstreamError) -> str:
+    """Its cause in a word."""
+    return error.cause.kind if error.cause else ""
+
+
+def packed(body: bytes) -> bytes:
+    """An answer whose body is this, said to be gzip."""
+    return answer(body, "Content-Encoding: gzip")
+
+
+async def test_a_packed_answer_may_have_several_members(get):
+    """RFC 1952 allows it; both are the body."""
+    reply = await get(packed(gzip.compress(b'{"a":') + gzip.compress(b"1}")))
+    assert reply.body == b'{"a":1}'
+
+
+async def test_an_empty_body_may_be_called_packed(get):
+    """Servers do so with a 401 or a 204."""
+    assert (await get(packed(b""))).body == b""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        gzip.compress(b'{"a":1}')[:-1],
+        gzip.compress(b'{"a":1}')[:-8],
+        gzip.compress(b'{"a":1}' * 1000)[:-20],
+        gzip.compress(b'{"a":1}')[:5],
+        gzip.compress(b'{"a":1}') + b"{}",
+        gzip.compress(b'{"a":1}') + bytes(8),
+        gzip.compress(b'{"a":1}') + gzip.compress(b'{"b":2}')[:-3],
+        b'{"a":1}',
+    ],
+)
+async def test_a_badly_packed_answer_is_none(get, body):
+    """No part of it is taken for the whole, though its length is the promised one."""
+    with pytest.raises(UpstreamError) as caught:
+        await get(packed(body))
+    assert caught.type is UpstreamError
+    assert kind_of(caught.value) == "bad_gzip"
+
+
+async def test_packed_twice_is_unknown(get):
+    """Two codings, in one line or in two, are nothing that was asked for."""
+    twice = gzip.compress(gzip.compress(b"{}"))
+    for lines in (
+        ["Content-Encoding: gzip, gzip"],
+        ["Content-Encoding: gzip"] * 2,
+        ["Content-Encoding: br"],
+    ):
+        with pytest.raises(UpstreamError) as caught:
+            await get(answer(twice, *lines))
+        assert kind_of(caught.value) == "unknown_encoding"
+
+
+# Ways to the platform.
+
+
+async def test_the_environment_names_no_proxy(get, monkeypatch):
+    """Whoever has set it meant other programs."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert (await get(answer(b"{}"))).body == b"{}"
+
+
+async def test_a_proxy_is_used_when_it_is_set(io_loop, raw, monkeypatch):
+    """For every host, whatever no_proxy says."""
+    monkeypatch.setenv("no_proxy", "*")
+    raw.says = answer(b"{}")
+    transport = Transport(1, "test", proxy=raw.url)
+    url = "http://platform.invalid/path"
+    reply = await transport.fetch("GET", url, headers={}, seconds=5.0)
+    transport.close()
+    assert reply.body == b"{}"
+    assert raw.heard.startswith(b"GET http://platform.invalid/path HTTP/1.1\r\n")
+
+
+async def test_a_proxy_hears_no_token_on_the_way_to_tls(raw):
+    """It is asked for a tunnel, and what the tunnel carries is encrypted."""
+    raw.says = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+    transport = Transport(1, "test", proxy=raw.url)
+    with pytest.raises(UpstreamDropped) as caught:
+        await transport.fetch(
+            "GET", "https://platform.invalid/", headers=BEARER, seconds=5.0
+        )
+    transport.close()
+    assert caught.value.cause == FailureCause("proxy", "it answered 403")
+    assert raw.heard.startswith(b"CONNECT platform.invalid:443 HTTP/1.1\r\n")
+    assert CANARY.encode() not in raw.heard
+
+
 # TLS.
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused(transport):
-    """Names match, the signature is its own: no call is made, no token is sent."""
+@pytest.fixture(name="secure_url")
+def _secure_url(io_loop):
+    """A far side whose certificate is its own."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATE)
     heard: list[HTTPServerRequest] = []
-    server = HTTPServer(heard.append, ssl_options=context)
-    (listening,) = bind_sockets(0, "127.0.0.1")
-    server.add_socket(listening)
-    url = f"https://127.0.0.1:{listening.getsockname()[1]}/"
-    with pytest.raises(UpstreamDropped):
-        await transport.fetch("GET", url, headers={}, seconds=5.0)
+
+    def hear(request: HTTPServerRequest) -> None:
+        heard.append(request)
+        start = ResponseStartLine("HTTP/1.1", 200, "OK")
+        headers = HTTPHeaders({"Content-Length": "2"})
+        assert request.connection
+        request.connection.write_headers(start, headers, b"{}")
+        request.connection.finish()
+
+    async def start() -> HTTPServer:
+        server = HTTPServer(hear, ssl_options=context)
+        server.add_sockets(bind_sockets(0, "127.0.0.1"))
+        return server
+
+    server = io_loop.run_sync(start)
+    port = next(iter(server._sockets.values())).getsockname()[1]
+    yield f"https://127.0.0.1:{port}/"
     server.stop()
-    await server.close_all_connections()
-    assert heard == []
+    io_loop.run_sync(server.close_all_connections)
+    assert all(request.path == "/trusted" for request in heard)
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(transport, secure_url):
+    """Names match, the signature is its own: no call is made, no token is sent; and the
+    cause tells which rule was broken.
+    """
+    with pytest.raises(UpstreamDropped) as caught:
+        await transport.fetch("GET", secure_url, headers={}, seconds=5.0)
+    assert kind_of(caught.value) == "certificate"
+    assert "self-signed certificate" in str(caught.value.cause)
+
+
+async def test_further_authorities_can_be_trusted(secure_url):
+    """From one file, beside the system's; and still for the right name only."""
+    transport = Transport(2, "test", ca_file=str(CERTIFICATE))
+    for _ in range(3):
+        reply = await transport.fetch(
+            "GET", f"{secure_url}trusted", headers={}, seconds=5.0
+        )
+        assert reply.body == b"{}"
+    other_name = secure_url.replace("127.0.0.1", "[::ffff:127.0.0.1]")
+    with pytest.raises(UpstreamDropped):
+        await transport.fetch("GET", other_name, headers={}, seconds=5.0)
+    transport.close()
+
+
+def test_the_systems_authorities_stay():
+    """One file in memory has both."""
+    authorities = TrustedAuthorities(str(CERTIFICATE))
+    bundle = Path(authorities.path).read_bytes()
+    authorities.close()
+    assert CERTIFICATE.read_bytes() in bundle
+    system = [path for path in map(Path, SYSTEM_BUNDLES) if path.exists()]
+    assert all(path.read_bytes() in bundle for path in system[:1])
+
+
+# Causes.
+
+
+async def cause(transport, url: str, seconds=0.3) -> FailureCause:
+    """Why a call fails."""
+    with pytest.raises(UpstreamError) as caught:
+        await transport.fetch("GET", url, headers=BEARER, seconds=seconds)
+    assert caught.value.cause
+    assert CANARY not in repr(caught.value.cause)
+    return caught.value.cause
+
+
+async def test_a_name_that_is_not_found(transport):
+    """The domain "invalid" has none (RFC 6761)."""
+    found = await cause(transport, "http://platform.invalid/", seconds=5.0)
+    assert found.kind in ("name_not_found", "timeout_name")
+
+
+async def test_a_connection_that_is_refused(transport):
+    """Nobody listens there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/"
+    found = await cause(transport, url)
+    assert found == FailureCause("refused", "Connection refused")
+
+
+async def test_a_connection_that_nobody_accepts(transport):
+    """The line of those that wait for it is full."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        with socket.create_connection(address), socket.socket() as second:
+            second.setblocking(False)
+            second.connect_ex(address)
+            found = await cause(transport, f"http://127.0.0.1:{address[1]}/")
+    assert found.kind == "timeout_connect"
+
+
+async def test_a_far_side_that_speaks_no_tls(transport, raw):
+    """It takes the connection and says nothing, or something else."""
+    raw.says = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+    url = raw.url.replace("http:", "https:")
+    assert (await cause(transport, url)).kind == "tls"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
+        assert (await cause(transport, url)).kind == "timeout_tls"
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        ("hang", "timeout_first_byte"),
+        ("hang_midway", "timeout_in_body"),
+        ("reset", "dropped_before_answer"),
+        ("close_before_answer", "dropped_before_answer"),
+        ("reset_midway", "dropped_in_body"),
+        ("short_body", "dropped_in_body"),
+        ("bad_header", "not_http"),
+        ("bad_gzip", "bad_gzip"),
+        ("gzip_bomb", "too_large"),
+    ],
+)
+async def test_an_answer_that_does_not_come_whole(transport, platform, kind, found):
+    """How far it came is told."""
+    platform.faults.set(kind=kind)
+    url = f"{platform.base_url}{COURSE_FILES}"
+    assert (await cause(transport, url)).kind == found
+
+
+async def test_what_is_no_http_is_told(transport, raw):
+    """A firewall's greeting, say."""
+    raw.says = b"SSH-2.0-OpenSSH\r\n\r\n"
+    assert (await cause(transport, raw.url)).kind == "not_http"
+
+
+async def test_debug_tells_the_time_of_each_step(get, raw, caplog):
+    """And nothing else of the call."""
+    caplog.set_level(logging.DEBUG)
+    await get(answer(b"{}"))
+    (record,) = caplog.records
+    pattern = (
+        r"Call 200: new connection, ms: name=[\d.]+ connect=[\d.]+ tls=0\.0"
+        r" first_byte=[\d.]+ total=[\d.]+"
+    )
+    assert re.fullmatch(pattern, record.message)
 
 
 async def test_http2_is_offered(transport, raw):

@@ -253,7 +253,7 @@ def test_a_refusal_names_the_field(field):
 
 @pytest.mark.parametrize(
     ("sent", "name"),
-    [("2023B1599999 ", "2023B1599999"), ("\u3000x\u00a0", "x"), (2023, "2023")],
+    [("2023B1599999 ", "2023B1599999"), ("\u3000x\u00a0", "x"), (7, "7"), (7.0, "7")],
 )
 def test_a_user_name_is_trimmed_text(sent, name):
     """Some frontends send the blank that a keyboard adds, or a number."""

@@ -158,7 +158,7 @@ def test_more_than_plain_is_left_alone(line):
     "first",
     [
         "POST /api/quiz HTTP/1.1", "PUT /api/quiz HTTP/1.1",
-        "HEAD /api/quiz HTTP/1.1", "get /api/quiz HTTP/1.1",
+        "HEADS /api/quiz HTTP/1.1", "get /api/quiz HTTP/1.1",
         "GET /api/quiz HTTP/1.0", "GET /api/quiz?a=b HTTP/1.1", "GET /a%70i HTTP/1.1",
         "GET http://x/api/quiz HTTP/1.1", "GET  /api/quiz HTTP/1.1", "GET /api/quiz",
         "GET /api/quiz HTTP/1.1 ", "\r\nGET /api/quiz HTTP/1.1",

@@ -1,0 +1,93 @@
+"""Log lines for events that may come by the thousand: the first, then counts."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+__all__ = ["RateLimitedLog"]
+
+_MOST_KINDS: Final = 256
+
+
+class _Window(msgspec.Struct):
+    """The time after a line in which events of its kind are only counted."""
+
+    ends: float
+    level: int
+    message: str
+    fields: dict[str, Any]
+    count: int = 0
+
+
+class RateLimitedLog:
+    """Logs the first event of a kind at once, those that follow as a count a minute.
+
+    >>> import sys
+    >>> logger = logging.Logger("doctest")
+    >>> logger.addHandler(logging.StreamHandler(sys.stdout))
+    >>> now = 0.0
+    >>> log = RateLimitedLog(logger, clock=lambda: now)
+    >>> for _ in range(1000):
+    ...     log.event("full", logging.WARNING, "The cache is full")
+    The cache is full
+    >>> now = 60.0
+    >>> log.flush()
+    The cache is full: 999 times more in the last 60 s
+
+    After a minute without an event the next one is a first one again. ``flush`` is to
+    be called every few seconds, or a count waits for the next event of its kind. Kinds
+    must be few; past 256 the oldest is forgotten.
+    """
+
+    def __init__(
+        self,
+        logger: logging.Logger,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        interval: float = 60.0,
+    ) -> None:
+        self._logger = logger
+        self._clock = clock
+        self._interval = interval
+        self._windows: dict[object, _Window] = {}
+
+    def event(self, kind: object, level: int, message: str, **fields: Any) -> None:
+        """Something of this kind has happened; ``fields`` are the line's own."""
+        window = self._windows.get(kind)
+        if window is not None and self._clock() >= window.ends:
+            self._end(kind, window)
+            window = self._windows.get(kind)
+        if window is None:
+            self._logger.log(level, "%s", message, extra=fields)
+            if len(self._windows) == _MOST_KINDS:
+                self._windows.pop(next(iter(self._windows)))
+            ends = self._clock() + self._interval
+            self._windows[kind] = _Window(ends, level, message, fields)
+        else:
+            window.count += 1
+            window.message, window.fields = message, fields  # the latest is told
+
+    def flush(self) -> None:
+        """Tell the counts whose minute is over."""
+        now = self._clock()
+        for kind, window in list(self._windows.items()):
+            if now >= window.ends:
+                self._end(kind, window)
+
+    def _end(self, kind: object, window: _Window) -> None:
+        if not window.count:
+            del self._windows[kind]
+            return
+        self._logger.log(
+            window.level,
+            "%s: %d times more in the last %.0f s",
+            window.message,
+            window.count,
+            self._clock() - window.ends + self._interval,
+            extra=window.fields | {"count": window.count},
+        )
+        window.count = 0
+        window.ends = self._clock() + self._interval

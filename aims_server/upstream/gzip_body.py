@@ -1,0 +1,48 @@
+"""A body packed by gzip, unpacked as it arrives.
+
+Curl could do so, but takes half of a packed body for the whole one, and refuses a
+second member, which RFC 1952 allows.
+"""
+
+import zlib
+from typing import Final
+
+__all__ = ["GzipBody"]
+
+_GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
+
+
+class GzipBody:
+    """One or more gzip members, as chunks of any size.
+
+    >>> import gzip
+    >>> packed = gzip.compress(b"first, ") + gzip.compress(b"second")
+    >>> body = GzipBody()
+    >>> body.unpack(packed[:40], 100) + body.unpack(packed[40:], 100)
+    b'first, second'
+    >>> body.is_whole
+    True
+    """
+
+    def __init__(self) -> None:
+        self._member = zlib.decompressobj(_GZIP_FORMAT)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the last member has ended, its checksum verified."""
+        return self._member.eof
+
+    def unpack(self, chunk: bytes, most: int) -> bytes:
+        """What the chunk adds to the body; more than ``most`` bytes if it is too much.
+
+        Raises zlib.error for what is not gzip, bytes after the last member included.
+        """
+        unpacked = b""
+        while chunk:
+            if self._member.eof:
+                self._member = zlib.decompressobj(_GZIP_FORMAT)
+            unpacked += self._member.decompress(chunk, most + 1 - len(unpacked))
+            if len(unpacked) > most:
+                break
+            chunk = self._member.unused_data
+        return unpacked

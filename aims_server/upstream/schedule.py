@@ -1,0 +1,245 @@
+"""The platform's month table as typed values: HTML in cells, read by an HTML parser.
+
+The parser is the standard library's: it never fails, knows entities and unclosed tags,
+and a cell is a fragment of two or three elements, for which a tree would be too much.
+"""
+
+import re
+from html.parser import HTMLParser
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from . import wire
+from .fields import name, whole
+from .oddities import Note, ignore
+from .wire import BadShape
+
+__all__ = ["Schedule", "ScheduleRow", "Slot", "decode_schedule"]
+
+_MONTHS: Final = (
+    *("jan", "feb", "mar", "apr", "may", "jun"),
+    *("jul", "aug", "sep", "oct", "nov", "dec"),
+)
+_MONTH: Final = re.compile(r"(?P<month>[A-Za-z]{3,9})[ ,/-]+(?P<year>[0-9]{4})")
+# Minutes have two digits, so slots that run together (09:4009:40) come apart.
+_TIME: Final = r"([0-9]{1,2}):([0-9]{2})(?: ?([AaPp][Mm]))?"
+_SLOT: Final = re.compile(rf"{_TIME} ?(?:-|\u2013|\u2014|to) ?{_TIME}")
+_COLOUR: Final = re.compile(r"(?:^|;)\s*color\s*:\s*(#?\w+)", re.IGNORECASE)
+_HELD: Final = {
+    **dict.fromkeys(("green", "#008000"), True),
+    **dict.fromkeys(("red", "#ff0000"), False),
+}
+_CODE: Final = re.compile(r"(?P<code>[A-Z]{2,6}[0-9]{2,4}[A-Z]?)\s+(?P<name>\S.*)")
+_SECTION: Final = re.compile(r"sec(?:tion)?\s*[-:.]?\s*", re.IGNORECASE)
+_PATH_PARTS: Final = 5  # batch / department / code and name / section / teacher
+_LARGEST_CELL: Final = 4096  # characters; a day has eight slots
+_MOST_ROWS: Final = 256
+_DAYS: Final = 31
+
+
+class Slot(Struct, frozen=True, gc=False, order=True):
+    """One class of a cell: minutes since midnight, and what its colour says.
+
+    `held` is None where the colour says nothing.
+    """
+
+    start: int
+    end: int
+    held: bool | None
+
+
+class ScheduleRow(Struct, frozen=True, gc=False):
+    """One course file's month; `slots` by day of the month.
+
+    `readable` is False where a cell has figures that are no slot.
+    """
+
+    course: str
+    code: str
+    section: str
+    faculty: str
+    cf_id: int | None
+    slots: dict[int, tuple[Slot, ...]]
+    readable: bool = True
+
+
+class Schedule(Struct, frozen=True, gc=False):
+    """A month, (year, month) as its header row names it; None without any row."""
+
+    month: tuple[int, int] | None
+    rows: tuple[ScheduleRow, ...]
+
+
+_Row: TypeAlias = dict[str, Any]
+_TABLE: Final = (msgspec.json.Decoder(wire.Envelope[_Row]),)
+
+
+def decode_schedule(body: bytes, note: Note = ignore) -> Schedule:
+    """Decode `/custom/getMyScheduleStudent`: a header row, then a row per course.
+
+    Raises BadShape where no row names the month: its days would have no date.
+    """
+    sent = wire.read_rows(body, _TABLE, dict, note).rows
+    if len(sent) > _MOST_ROWS:
+        raise BadShape(f"{len(sent)} rows in a timetable")
+    month: tuple[int, int] | None = None
+    rows: list[ScheduleRow] = []
+    for row in sent:
+        header = _month(row)
+        if header is not None:
+            month = month or header
+        elif (read := _row(row, note)) is None:
+            note("row", "a row of the timetable without name and id")
+        else:
+            rows.append(read)
+    if sent and month is None:
+        raise BadShape("no row of the timetable names the month")
+    return Schedule(month, tuple(rows))
+
+
+def _month(row: _Row) -> tuple[int, int] | None:
+    found = _MONTH.fullmatch(_label(row, "name"))
+    if found is None:
+        return None
+    month = found["month"].lower()
+    if month[:3] not in _MONTHS:
+        return None
+    return int(found["year"]), 1 + _MONTHS.index(month[:3])
+
+
+def _row(row: _Row, note: Note) -> ScheduleRow | None:
+    cf_id = whole(_scalar(row, "cf_id"))
+    paths = [_label(row, key) for key in ("name_text", "course_name", "name")]
+    named = [text for text in paths if text]
+    if not named and cf_id is None:
+        return None
+    parts = max((text.split("/") for text in named), key=len, default=[""])
+    code, course, section, teacher = _from_path([part.strip() for part in parts])
+    if not course:
+        note("name", "a row of the timetable without a course")
+    slots: dict[int, tuple[Slot, ...]] = {}
+    readable = True
+    for day in range(1, _DAYS + 1):
+        cell = row.get(f"c{day}")
+        if cell is None or cell == "":
+            continue
+        read = _slots(cell)
+        if read is None:
+            note("cell", f"c{day}: {type(cell).__name__}")
+            readable = False
+        elif read:
+            slots[day] = read
+    return ScheduleRow(
+        course=course or code or str(cf_id),
+        code=code,
+        section=section,
+        faculty=_label(row, "faculty_name") or teacher,
+        cf_id=cf_id,
+        slots=slots,
+        readable=readable,
+    )
+
+
+def _from_path(parts: list[str]) -> tuple[str, str, str, str]:
+    """Return code, course, section and teacher of a path, "" for what it has not."""
+    titled = parts[2] if len(parts) >= _PATH_PARTS else "/".join(parts)
+    found = _CODE.fullmatch(titled)
+    code, course = (found["code"], found["name"]) if found else ("", titled)
+    if len(parts) < _PATH_PARTS:
+        return code, course, "", ""
+    return code, course, _SECTION.sub("", parts[3], count=1), parts[-1]
+
+
+def _slots(cell: Any) -> tuple[Slot, ...] | None:
+    """Return the slots of a cell, None where it has figures that are none."""
+    pieces = cell if isinstance(cell, list) else [cell]
+    found: set[Slot] = set()
+    for piece in pieces:
+        if not isinstance(piece, str) or len(piece) > _LARGEST_CELL:
+            return None
+        reader = _CellReader()
+        reader.feed(piece)
+        reader.close()
+        for text, held in reader.pieces():
+            read = _slots_of(text, held)
+            if read is None:
+                return None
+            found.update(read)
+    return tuple(sorted(found, key=lambda slot: (slot.start, slot.end)))
+
+
+def _slots_of(text: str, held: bool | None) -> list[Slot] | None:
+    slots = []
+    for match in _SLOT.finditer(text):
+        start, end = _minute(*match.groups()[:3]), _minute(*match.groups()[3:])
+        if start is None or end is None or end <= start:
+            return None
+        slots.append(Slot(start, end, held))
+    # A word ("Holiday", "-") says that there is no class; a figure that is no time
+    # says something that we do not understand.
+    if not slots and re.search("[0-9]", text):
+        return None
+    return slots
+
+
+def _minute(hour: str, minute: str, half: str | None) -> int | None:
+    hours, minutes = int(hour), int(minute)
+    if half:
+        if not 1 <= hours <= 12:
+            return None
+        hours = hours % 12 + (12 if half.lower() == "pm" else 0)
+    return 60 * hours + minutes if hours < 24 and minutes < 60 else None
+
+
+class _CellReader(HTMLParser):
+    """Collects a cell's texts, each with what the colour of its element says."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self._open: list[tuple[str, bool | None]] = []
+        self._texts: list[tuple[str, bool | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "br":
+            self._texts.append((" ", self._held))
+            return
+        style = dict(attrs).get("style") or ""
+        colour = _COLOUR.search(style)
+        held = _HELD.get(colour[1].lower()) if colour else self._held
+        self._open.append((tag, held))
+
+    def handle_endtag(self, tag: str) -> None:
+        # Up to the element that this ends; an end without a start ends nothing.
+        for at in range(len(self._open) - 1, -1, -1):
+            if self._open[at][0] == tag:
+                del self._open[at:]
+                return
+
+    def handle_data(self, data: str) -> None:
+        self._texts.append((data, self._held))
+
+    @property
+    def _held(self) -> bool | None:
+        return self._open[-1][1] if self._open else None
+
+    def pieces(self) -> list[tuple[str, bool | None]]:
+        """The texts, those of one colour that follow each other put together."""
+        joined: list[tuple[str, bool | None]] = []
+        for text, held in self._texts:
+            if joined and joined[-1][1] is held:
+                joined[-1] = (joined[-1][0] + text, held)
+            else:
+                joined.append((text, held))
+        return [(" ".join(text.split()), held) for text, held in joined]
+
+
+def _label(row: _Row, key: str) -> str:
+    return name(_scalar(row, key))
+
+
+def _scalar(row: _Row, key: str) -> Any:
+    value = row.get(key)
+    usable = isinstance(value, str | int | float) and not isinstance(value, bool)
+    return value if usable else None

@@ -1,0 +1,77 @@
+"""What the service does to protect itself is told with its numbers."""
+
+import io
+import json
+import logging
+
+import pytest
+
+from aims_server.logs import IncidentLog, RateLimitedLog, configure_logging
+
+
+class Told:
+    """An incident log on a clock of its own, and the lines that it wrote."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._stream = io.StringIO()
+        configure_logging("info", "json", self._stream)
+        log = RateLimitedLog(logging.getLogger("test"), clock=lambda: self.now)
+        self.log = IncidentLog(log)
+
+    def lines(self) -> list[dict[str, object]]:
+        """All lines."""
+        return [json.loads(line) for line in self._stream.getvalue().splitlines()]
+
+
+@pytest.fixture(name="told")
+def _told():
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield Told()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+
+
+@pytest.mark.parametrize("kind", ["student", "address", "login", "connections"])
+def test_a_limit_is_told_once_a_minute_with_its_setting(told, kind):
+    """A thousand refusals are one line, then a count."""
+    for _ in range(1000):
+        told.log.limited(kind, "192.0.2.1")
+    told.now = 61.0
+    told.log.limited(kind, "192.0.2.1")
+    first, count, *_ = told.lines()
+    assert first["limit"] == kind
+    assert first["level"] == "warning"
+    assert "LIMIT" in str(first["message"]) or kind == "connections"
+    assert count["count"] == 999
+
+
+def test_each_state_of_a_circuit_is_told_with_its_endpoint(told):
+    """Open, half-open and closed again."""
+    for state in ("open", "half-open", "closed"):
+        told.log.circuit_changed("quizzes", state)
+    assert [(line["state"], line["level"]) for line in told.lines()] == [
+        ("open", "warning"),
+        ("half-open", "warning"),
+        ("closed", "info"),
+    ]
+    assert {line["endpoint"] for line in told.lines()} == {"quizzes"}
+
+
+def test_a_full_cache_and_a_line_are_told_with_their_numbers(told):
+    """Nothing is told while nothing presses."""
+    calm = {"evictions": 7, "entries": 10, "bytes": 2**20, "waiting": 0, "calls": 50}
+    told.log.sampled(**{**calm, "evictions": 0})
+    assert told.lines() == []
+    told.log.sampled(**calm)
+    told.log.sampled(**calm)
+    told.log.sampled(**{**calm, "waiting": 3})
+    cache, line = (str(line["message"]) for line in told.lines())
+    assert cache == (
+        "The cache is full: 7 answers left for others within a second"
+        " (CACHE_MAX_MB; 10 kept in 1.0 MB)"
+    )
+    assert "All 50 calls" in line
+    assert "3 wait" in line

@@ -1,0 +1,217 @@
+"""What is done to the process from outside, and does not stop it (docs/reliability.rst
+P46, P47, P51).
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from .conftest import COMMAND, PATIENCE_SECONDS, Service
+from .crowd import Crowd
+
+pytestmark = pytest.mark.process
+
+
+class Mute(Service):
+    """A service whose stderr is a pipe that nobody reads until told to."""
+
+    def __init__(self, directory, variables, command=COMMAND):
+        self.reader, self._writer = os.pipe()
+        super().__init__(directory, variables, command)
+
+    def popen(self, command, **options):
+        """Start it with the pipe."""
+        options["stderr"] = self._writer
+        options["stdout"] = subprocess.DEVNULL
+        process = super().popen(command, **options)
+        os.close(self._writer)
+        return process
+
+    @property
+    def log(self) -> str:
+        """What the pipe has given so far."""
+        os.set_blocking(self.reader, False)
+        with suppress(BlockingIOError):
+            while more := os.read(self.reader, 65536):
+                with self.log_path.open("ab") as file:
+                    file.write(more)
+        return self.log_path.read_text()
+
+    def close(self):
+        """End it."""
+        super().close()
+        os.close(self.reader)
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    """Wait for it."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def flood(service: Service) -> None:
+    """Have it write more lines than a pipe and the workers' buffers take."""
+    statuses = {service.get(f"/nowhere/{'x' * 400}")[0] for _ in range(1500)}
+    assert statuses == {404}
+
+
+def test_a_log_that_nobody_reads_costs_lines_and_nothing_else(tmp_path, platform):
+    """Requests, replacements, reload and stop go on; the loss is told afterwards."""
+    service = Mute(
+        tmp_path,
+        {"WORKERS": "2", "EXTERNAL_API_BASE": platform.url, "DRAIN_DELAY_SECONDS": "0"},
+    )
+    try:
+        service.wait_until_serving()
+        flood(service)
+        wait_until(lambda: service.figures("aims_log_lines_lost_total") > [0])
+        (victim, _) = service.workers()
+        os.kill(victim, signal.SIGKILL)
+        service.wait_for_workers(2, but=[victim])
+        before = service.workers()
+        service.signal(signal.SIGHUP)
+        wait_until(lambda: not set(service.workers()) & set(before))
+        service.wait_for_workers(2)
+        flood(service)
+        service.wait_for_log(r"[1-9]\d* log lines were lost")
+        service.signal(signal.SIGTERM)
+        assert service.wait() == 0
+    finally:
+        service.close()
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-", "2>/dev/full"])
+def test_streams_may_be_closed_or_full(start, closed):
+    """No file of the service ever gets the number of a standard stream."""
+    port = free_port()
+    service = start(
+        command=["bash", "-c", f"exec {sys.executable} -m aims_server {closed}"],
+        PORT=str(port),
+        WORKERS="1",
+    )
+    service.url = f"http://127.0.0.1:{port}"
+    wait_until(lambda: answers(service))
+    (worker,) = service.workers()
+    for pid in (service.process.pid, worker):
+        streams = [os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)]
+        assert not [name for name in streams if name.startswith("socket:")]
+    service.signal(signal.SIGTERM)
+    assert service.wait() == 0
+
+
+def test_signals_of_every_kind_cost_no_request(busy):
+    """A storm of those that mean nothing, reloads among them, with 20 clients."""
+    service = busy(WORKERS="2")
+    with Crowd(service.url, 20) as crowd:
+        for round_ in range(40):
+            for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+                service.signal(number)
+                with suppress(ProcessLookupError, IndexError):
+                    os.kill(service.workers()[0], number)
+            if round_ % 10 == 0:
+                service.signal(signal.SIGHUP)
+            time.sleep(0.05)
+    assert crowd.losses == []
+    assert set(crowd.statuses) == {200}
+    service.signal(signal.SIGQUIT)
+    assert service.wait() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM])
+def test_a_signal_before_it_serves_does_nothing(start, number):
+    """From its first line on; then it serves, with nothing to replace."""
+    service = start(WORKERS="1")
+    wait_until(lambda: started(service))
+    for _ in range(3):
+        service.signal(number)
+        time.sleep(0.02)
+    service.wait_until_serving()
+    assert "Replacing" not in service.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_told_to_end_before_it_serves_it_does(start, number):
+    """Status 0, whatever it was doing, and without a delay for balancers."""
+    service = start(WORKERS="1", DRAIN_DELAY_SECONDS="30")
+    wait_until(lambda: started(service))
+    service.signal(number)
+    assert service.wait() == 0
+
+
+def test_it_ends_as_process_1_too(start):
+    """The kernel keeps default actions from process 1; ours are none of those."""
+    if os.geteuid() != 0:
+        pytest.skip("a namespace of processes needs root")
+    for delay in (0.05, 0.1, 0.2):
+        service = start(
+            command=["unshare", "--pid", "--fork", "--kill-child", *COMMAND],
+            DRAIN_DELAY_SECONDS="0",
+            WORKERS="1",
+        )
+        wait_until(service.workers)
+        (first,) = service.workers()
+        wait_until(partial(holds_signals, first))
+        time.sleep(delay)
+        os.kill(first, signal.SIGTERM)
+        assert service.wait() == 0
+
+
+def test_both_families_of_addresses_can_be_had(start):
+    """HOST is a list; an IPv6 address is shown as one that works."""
+    service = start(HOST="127.0.0.1,::1", WORKERS="1")
+    match = service.wait_for_log(r"Serving on 127\.0\.0\.1:(\d+), \[::1\]:(\d+)")
+    assert match[1] == match[2]
+    for host in ("127.0.0.1", "[::1]"):
+        service.url = f"http://{host}:{match[1]}"
+        assert service.get("/health")[0] == 200
+
+
+def test_few_files_are_told_at_the_start(start):
+    """A limit that leaves few connections is a warning with what it means."""
+    service = start(
+        command=["bash", "-c", f"ulimit -n 300; exec {sys.executable} -m aims_server"],
+        WORKERS="1",
+    ).wait_until_serving()
+    assert re.search(
+        r"Open files are limited to 300: each worker serves at most \d+ connections",
+        service.log,
+    )
+
+
+def started(service: Service) -> bool:
+    """Whether it has come to its first line, which holds signals back, or further."""
+    return holds_signals(service.process.pid) or "Serving on" in service.log
+
+
+def holds_signals(pid: int) -> bool:
+    """Whether a process holds signals back."""
+    with suppress(OSError):
+        match = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+        return match is not None and int(match[1], 16) & 1 << signal.SIGTERM - 1 != 0
+    return False
+
+
+def answers(service: Service) -> bool:
+    """Whether /health is 200."""
+    try:
+        return service.get("/health")[0] == 200
+    except OSError:
+        return False
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])

@@ -1,0 +1,236 @@
+"""The platform's month table: HTML cells, paths for names, the month of its header."""
+
+import json
+from collections import Counter
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aims_server.upstream.models import NO_ROWS
+from aims_server.upstream.schedule import Schedule, ScheduleRow, Slot, decode_schedule
+from aims_server.upstream.wire import BadShape
+
+HEADER = {"name": "<b>September-2025</b>", "c1": "<b>Mon</b>", "c2": "<b>Tue</b>"}
+PATH = "2027/IT/BCS503 Design and Analysis of Algorithm/Sec - C/R SAMPLE"
+GREEN = "<div style='color:green'>{}</div>"
+RED = "<div style='color:red'>{}</div>"
+ALGORITHM = "Design and Analysis of Algorithm"
+
+
+def decoded(*rows, note=lambda *_: None):
+    """The rows, sent behind a header and decoded."""
+    body = {"msg": "", "response": {"data": [HEADER, *rows]}}
+    return decode_schedule(json.dumps(body).encode(), note)
+
+
+def row(**changes):
+    """A course's row, the given fields changed."""
+    known = {"name_text": PATH, "course_name": PATH, "faculty_name": "R SAMPLE"}
+    return known | {"course_id": 7293001, "cf_id": 7300101} | changes
+
+
+def slots_of(cell):
+    """The slots of a cell as (start, end, held); None where it cannot be read."""
+    (read,) = decoded(row(c1=cell)).rows
+    if not read.readable:
+        return None
+    return [(_clock(s.start), _clock(s.end), s.held) for s in read.slots.get(1, ())]
+
+
+def _clock(minute):
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
+def test_the_documented_row_is_read_field_by_field():
+    """Course, code, section and teacher of the path; slots by day."""
+    cell = GREEN.format("08:50 - 09:40") + GREEN.format("09:40 - 10:30")
+    assert decoded(row(c1=cell, c2="")) == Schedule(
+        (2025, 9),
+        (
+            ScheduleRow(
+                course="Design and Analysis of Algorithm",
+                code="BCS503",
+                section="C",
+                faculty="R SAMPLE",
+                cf_id=7300101,
+                slots={1: (Slot(530, 580, True), Slot(580, 630, True))},
+            ),
+        ),
+    )
+
+
+ONE, TWO = ("08:50", "09:40"), ("09:40", "10:30")
+
+
+@pytest.mark.parametrize(
+    ("cell", "slots"),
+    [
+        ("", []),
+        (None, []),
+        ("-", []),
+        ("Holiday", []),
+        ("<div></div>", []),
+        (GREEN.format("08:50 - 09:40"), [(*ONE, True)]),
+        ("<div style='color:red'>08:50 - 09:40</div>", [(*ONE, False)]),
+        ('<div style="font-size:9px; color: Green;">08:50-09:40</div>', [(*ONE, True)]),
+        ("<div style='background-color:green'>08:50 - 09:40</div>", [(*ONE, None)]),
+        ("<div style='color:blue'>08:50 - 09:40</div>", [(*ONE, None)]),
+        ("08:50 - 09:40", [(*ONE, None)]),
+        ("08:50 - 09:4009:40 - 10:30", [(*ONE, None), (*TWO, None)]),
+        ("08:50 - 09:40<br>09:40 - 10:30", [(*ONE, None), (*TWO, None)]),
+        (
+            GREEN.format("08:50 - 09:4009:40 - 10:30"),
+            [(*ONE, True), (*TWO, True)],
+        ),
+        (
+            GREEN.format("08:50 - 09:40")
+            + "<div style='color:red'>09:40 - 10:30</div>",
+            [(*ONE, True), (*TWO, False)],
+        ),
+        (
+            "<p style='color:green'><span>08:50</span> - <span>09:40</span></p>",
+            [(*ONE, True)],
+        ),
+        ("<div style='color:green'>08:50 - 09:40", [(*ONE, True)]),
+        ("<div>08:50&nbsp;-&nbsp;09:40</div></div>", [(*ONE, None)]),
+        (GREEN.format("08:50 - 09:40 (Room 12, adjusted)"), [(*ONE, True)]),
+        ("08:50 \u2013 10:30", [("08:50", "10:30", None)]),
+        ("8:50 AM - 12:20 PM", [("08:50", "12:20", None)]),
+        (
+            [GREEN.format("08:50 - 09:40"), "09:40 - 10:30"],
+            [(*ONE, True), (*TWO, None)],
+        ),
+        ([], []),
+        (GREEN.format("09:40 - 10:30") + GREEN.format("08:50 - 09:40"), "both"),
+        (GREEN.format("08:50 - 09:40") * 2, [(*ONE, True)]),
+        ("25:00 - 26:00", None),
+        ("09:40 - 08:50", None),
+        ("08:50", None),
+        ("period 3", None),
+        (7, None),
+        ({}, None),
+        ([7], None),
+        ("x" * 5000, None),
+    ],
+)
+def test_a_cell_is_read_in_every_form(cell, slots):
+    """One element a slot, texts run together, lists; a word alone is no class."""
+    expected = [(*ONE, True), (*TWO, True)] if slots == "both" else slots
+    assert slots_of(cell) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "course", "code", "section"),
+    [
+        ({}, ALGORITHM, "BCS503", "C"),
+        ({"name_text": None}, ALGORITHM, "BCS503", "C"),
+        ({"name_text": "<b>2027/IT/BCS054 C&amp;D/Sec-A/X</b>"}, "C&D", "BCS054", "A"),
+        ({"name_text": "Web Lab", "course_name": None}, "Web Lab", "", ""),
+        ({"name_text": "2027/IT/Soft Skills/C/K SAMPLE"}, "Soft Skills", "", "C"),
+        ({"name_text": None, "course_name": None}, "7300101", "", ""),
+    ],
+)
+def test_names_come_from_the_path_or_from_what_there_is(fields, course, code, section):
+    """A path of five parts, a plain name, or the id where there is none."""
+    (read,) = decoded(row(**fields)).rows
+    assert (read.course, read.code, read.section) == (course, code, section)
+
+
+@pytest.mark.parametrize(
+    ("faculty", "shown"),
+    [("K &amp; S", "K & S"), (None, "R SAMPLE"), ([], "R SAMPLE")],
+)
+def test_the_teacher_is_the_fields_else_the_paths(faculty, shown):
+    """The last part of the path stands in."""
+    assert decoded(row(faculty_name=faculty)).rows[0].faculty == shown
+
+
+@pytest.mark.parametrize("odd", [None, "x", [], {}, {"cf_id": []}, {"name": " "}])
+@pytest.mark.parametrize("at", [0, 1])
+def test_an_odd_row_costs_no_other_row_anything(odd, at):
+    """It is left out and noted, wherever it stands."""
+    notes: Counter[str] = Counter()
+    rows = [row(c1="08:50 - 09:40")]
+    plain = decoded(*rows)
+    rows.insert(at, odd)
+    assert decoded(*rows, note=lambda kind, _: notes.update([kind])) == plain
+    assert notes["row"] == 1
+
+
+def test_a_cell_that_cannot_be_read_costs_that_cell():
+    """The row's other days stand, and the row knows."""
+    notes = []
+    (read,) = decoded(
+        row(c1="period 3", c2="08:50 - 09:40"), note=lambda *note: notes.append(note)
+    ).rows
+    assert (read.readable, list(read.slots)) == (False, [2])
+    assert notes == [("cell", "c1: str")]
+
+
+@pytest.mark.parametrize(
+    ("name", "month"),
+    [
+        ("<b>September-2025</b>", (2025, 9)),
+        ("March 2025", (2025, 3)),
+        ("FEB/2024", (2024, 2)),
+        ("<div><b>December</b>-2026</div>", (2026, 12)),
+    ],
+)
+def test_the_header_row_names_the_month(name, month):
+    """In the platform's forms, wherever the row stands."""
+    body = {"response": {"data": [row(), {"name": name, "c1": "Mon"}]}}
+    assert decode_schedule(json.dumps(body).encode()).month == month
+
+
+@pytest.mark.parametrize("name", ["Smarch-2025", "2025-09", "", None, "September-25"])
+def test_a_table_without_a_month_is_refused(name):
+    """Its days would have no date, and today's month is only a guess."""
+    body = {"response": {"data": [{"name": name, "c1": "Mon"}, row()]}}
+    with pytest.raises(BadShape):
+        decode_schedule(json.dumps(body).encode())
+
+
+def test_no_rows_are_an_answer():
+    """Between terms there is no table."""
+    assert decode_schedule(NO_ROWS) == Schedule(None, ())
+
+
+times = st.integers(0, 23 * 60).flatmap(
+    lambda start: st.tuples(st.just(start), st.integers(start + 1, 24 * 60 - 1))
+)
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    st.lists(times, max_size=6),
+    st.sampled_from(["", "<br>", " "]),
+    st.sampled_from([None, "green", "red"]),
+)
+def test_slots_survive_every_writing(spans, between, colour):
+    """Whatever separates them, the same slots are read, in order, each once."""
+    pieces = [f"{_clock(start)} - {_clock(end)}" for start, end in spans]
+    if colour:
+        pieces = [f"<div style='color:{colour}'>{piece}</div>" for piece in pieces]
+    held = {None: None, "green": True, "red": False}[colour]
+    assert slots_of(between.join(pieces)) == [
+        (_clock(start), _clock(end), held) for start, end in sorted(set(spans))
+    ]
+
+
+cells = st.text(max_size=30) | st.none() | st.integers() | st.lists(st.text(max_size=9))
+cells |= st.lists(
+    st.sampled_from(["<div style='color:green'>", "</div>", "08:50", "-", "<", "&"]),
+    max_size=8,
+).map("".join)
+
+
+@settings(deadline=None, max_examples=120)
+@given(st.dictionaries(st.sampled_from(["c1", "c31", "name", "cf_id"]), cells))
+def test_every_row_is_read_or_left_out(fields):
+    """Whatever stands in its cells, the good row beside it is whole."""
+    good = row(c3="08:50 - 09:40")
+    with suppress(BadShape):
+        rows = decoded(fields, good).rows
+        assert decoded(good).rows[0] == rows[-1]
