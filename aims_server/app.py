@@ -187,7 +187,7 @@ def build(
     store: MemoryStore[Any] = MemoryStore(
         settings.cache_max_mb * _MEGABYTE, epochs=machine.epochs, clock=clock
     )
-    levels = _levels(machine)
+    levels = _levels(settings, machine)
 
     def through(codec: Codec[Kept]) -> _Through[Kept]:
         sharing = Sharing(levels, codec, metrics.sharing, clock=clock)
@@ -219,7 +219,7 @@ def build(
     )
     context = HandlerContext(
         service=service,
-        sessions=SessionReader(machine.secret),
+        sessions=SessionReader(machine.secret, machine.epochs.of),
         limits=_limits(settings, machine),
         cors=CorsPolicy(settings.cors_origins),
         lifecycle=Lifecycle(),
@@ -298,10 +298,11 @@ _ANSWERS: Final = Codec(pack_answer, unpack_answer, lambda answer: answer.size)
 _PARTS: Final = Codec[bytes](bytes, bytes, sys.getsizeof)
 
 
-def _levels(machine: Machine) -> list[Level]:
+def _levels(settings: Settings, machine: Machine) -> list[Level]:
     """Where pages are looked for beyond this worker, in this order."""
-    if machine.pages is None:
-        return []
+    lifetime = settings.cache_ttl_seconds + settings.cache_stale_seconds
+    if machine.pages is None or not lifetime:
+        return []  # waiting for a page that is not kept would be waiting in turn
     return [
         Level(
             "machine",

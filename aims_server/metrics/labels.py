@@ -13,6 +13,7 @@ from ..web import documented_statuses
 __all__ = [
     "BREAKER_STATES",
     "DOCUMENTED",
+    "DROP_SOURCES",
     "FAST_PAGES",
     "FOUND",
     "LEASE_ENDS",
@@ -26,6 +27,7 @@ __all__ = [
     "ROUTES",
     "STATUSES",
     "STATUS_VALUES",
+    "STORE_OUTCOMES",
     "STUDENT_ROUTES",
     "UPSTREAM_ENDPOINTS",
 ]
@@ -99,4 +101,6 @@ LIMITS: Final = (
 LEVELS: Final = ("machine", "store")
 FOUND: Final = ("kept", "old", "busy", "none")
 LEASE_ENDS: Final = ("kept", "failed", "void")
+STORE_OUTCOMES: Final = ("ok", "timeout", "error", "refused")
+DROP_SOURCES: Final = ("here", "elsewhere")
 BREAKER_STATES: Final = ("closed", "half-open", "open")  # the number shown is the index

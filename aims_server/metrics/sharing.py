@@ -35,6 +35,35 @@ class SharingMetrics:
             "Bytes of pages put where others find them.",
             {"level": labels.LEVELS},
         )
+        self._calls = make.counters(
+            "store_calls_total",
+            "Calls to the store.",
+            {"outcome": labels.STORE_OUTCOMES},
+        )
+        self._call_durations = make.histograms(
+            "store_call_seconds", "Time of one call to the store.", _CALL_BUCKETS
+        )
+        self._state = make.gauge(
+            "store_state",
+            "Whether the store is used: 0 yes, or there is none, 1 being tried, 2 no.",
+            worker=worker,
+        )
+        self._unopened = make.counters(
+            "store_unopened_total",
+            "Entries of the store that were not sealed by us for where they stood.",
+        )
+        self._drops = make.counters(
+            "drops_total",
+            "Refused tokens whose pages were voided on every machine.",
+            {"from": labels.DROP_SOURCES},
+        )
+        self._drops_waiting = make.gauge(
+            "drops_waiting", "Refused tokens that the store could not be told of yet."
+        )
+        self._synced = make.counters(
+            "limits_synced_keys_total",
+            "Limits that were added up with those of other machines.",
+        )
 
     def shared_lookup(self, level: str, found: str) -> None:
         """A page was looked for on this level."""
@@ -49,3 +78,28 @@ class SharingMetrics:
         self._leases.labels(level, end).inc()
         if size:
             self._bytes.labels(level).inc(size)
+
+    def store_called(self, outcome: str, seconds: float) -> None:
+        """A call to the store ended: ok, timeout, error or refused."""
+        self._calls.labels(outcome).inc()
+        self._call_durations.labels().observe(seconds)
+
+    def store_changed(self, state: str) -> None:
+        """The store is used ("closed"), tried ("half-open") or left alone ("open")."""
+        self._state.set(labels.BREAKER_STATES.index(state))
+
+    def store_unopened(self) -> None:
+        """An entry of the store did not open."""
+        self._unopened.labels().inc()
+
+    def dropped(self, source: str) -> None:
+        """A token was refused here or elsewhere."""
+        self._drops.labels(source).inc()
+
+    def drops_waiting(self, number: int) -> None:
+        """So many refused tokens have not been told to the store."""
+        self._drops_waiting.set(number)
+
+    def limits_synced(self, keys: int) -> None:
+        """So many limits were added up."""
+        self._synced.labels().inc(keys)

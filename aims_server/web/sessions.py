@@ -10,7 +10,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Annotated, Final
 
 import msgspec
@@ -32,6 +32,10 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/=]{1,4096}")
 _REMEMBERED_SESSIONS: Final = 16384
 
 
+def _only_epoch(_: bytes) -> int:
+    return 0
+
+
 class Session:
     """One token's identity, and whether the token has standing.
 
@@ -41,14 +45,16 @@ class Session:
     these are: this token's, of the student that it claims.
 
     A token has standing (``verified``) from the first answer of the platform that names
-    its student until the first one that refuses it. Only then does its claim count for
-    anything that the student's other tokens share.
+    its student until the first one that refuses it, in whatever process: that ends the
+    owner's ``epoch``. Only then does its claim count for anything that the student's
+    other tokens share.
     """
 
     __slots__ = (
         "_registry",
         "_verified",
         "admission_number",
+        "epoch",
         "expires_at",
         "key",
         "owner",
@@ -61,11 +67,13 @@ class Session:
         student_id: int | None,
         expires_at: float | None,
         registry: "MutableMapping[bytes, Session]",
+        epoch_of: Callable[[bytes], int] = _only_epoch,
     ) -> None:
         self.key = key
         self.owner = hashlib.blake2b(
             str(student_id).encode(), key=key, digest_size=32
         ).digest()
+        self.epoch = epoch_of(self.owner)
         self.student_id = student_id
         self.admission_number: str | None = None
         self.expires_at = expires_at
@@ -143,6 +151,7 @@ class SessionReader:
     workers so that all of them agree on a token's key.
 
     Sessions with standing are remembered, 16 384 of them; of all others nothing is.
+    ``epoch_of`` tells of an owner how often it was refused, in all processes.
 
     >>> sessions = SessionReader(b"secret")
     >>> sessions.read("token").confirm(student_id=5900001)
@@ -150,8 +159,11 @@ class SessionReader:
     (True, False)
     """
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(
+        self, secret: bytes, epoch_of: Callable[[bytes], int] = _only_epoch
+    ) -> None:
         self._secret = secret[:64]
+        self._epoch_of = epoch_of
         self._verified: LRUCache[bytes, Session] = LRUCache(_REMEMBERED_SESSIONS)
 
     def __len__(self) -> int:
@@ -168,9 +180,9 @@ class SessionReader:
             token.encode("ascii"), key=self._secret, digest_size=32
         ).digest()
         session = self._verified.get(key)
-        if session is None:
-            session = Session(key, *_claims(token), self._verified)
-        return session
+        if session is not None and session.epoch == self._epoch_of(session.owner):
+            return session
+        return Session(key, *_claims(token), self._verified, self._epoch_of)
 
 
 def is_token(text: str) -> bool:

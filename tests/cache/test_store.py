@@ -224,7 +224,7 @@ def test_a_drop_ends_the_epoch_of_its_owner_only(clock):
 def test_a_drop_elsewhere_voids_what_is_kept_here(clock):
     """With shared epochs another process's drop is enough; neighbours stay."""
     epochs = Epochs()
-    store = MemoryStore(room_for(4), epochs=epochs, clock=clock)
+    store: MemoryStore = MemoryStore(room_for(4), epochs=epochs, clock=clock)
     store.put(b"a", entry(clock))
     store.put(b"b", entry(clock, owner="ben"))
     epochs.advance("ann")
