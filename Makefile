@@ -10,7 +10,8 @@ EDITABLE := --config-settings editable_mode=compat --editable
 OPENAPI := aims_server/web/openapi.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz coverage lint format docs bench profile openapi apilint clean
+.PHONY: help demo test fuzz coverage lint format docs screenshots bench profile \
+	openapi apilint clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -86,6 +87,9 @@ bench: .venv/bench.stamp  ## how fast it is beside others; ONLY=name for one par
 
 profile: .venv/bench.stamp  ## a flame graph of a worker; ONLY=quiz, all-attendance, health, cold
 	@$(BIN)/python -m bench.profile $(or $(ONLY),quiz)
+
+screenshots: .venv/dev.stamp  ## the pictures of the student's page in docs/
+	@$(BIN)/python -m tests.page.screenshots docs/images
 
 clean:  ## remove everything that was made
 	@rm -rf .venv build dist htmlcov *.egg-info .coverage .coverage.* \

@@ -36,7 +36,15 @@ setup(
     ],
     packages=find_packages(include=["aims_server", "aims_server.*"]),
     package_data={
-        "aims_server": ["py.typed", "**/*.json", "**/*.yaml", "**/*.html"],
+        "aims_server": [
+            "py.typed",
+            "**/*.json",
+            "**/*.yaml",
+            "**/*.html",
+            "**/*.css",
+            "**/*.js",
+            "**/*.svg",
+        ],
     },
     python_requires=">=3.11",  # asyncio.timeout
     install_requires=[
@@ -69,6 +77,8 @@ setup(
             "hypothesis",
             "coverage>=7.10",
             "schemathesis",
+            "playwright",  # drives Debian's Chromium for the student's page
+            "axe-playwright-python",  # axe-core, pinned by the package
             "openapi-spec-validator",
             "openapi-python-client",  # its clients are generated and used by a test
             "pyyaml",

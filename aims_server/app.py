@@ -38,17 +38,20 @@ from .handlers import (
     Lifecycle,
     Rejections,
     api,
+    demo,
     docs,
     ops,
+    web_page,
 )
 from .http_server import ConnectionCounts, FramingGuard
 from .logs import AccessLog, IncidentLog, RateLimitedLog
 from .metrics import Metrics, MetricsMemory
-from .pages import LOGIN, PAGES
+from .pages import DEMO, LOGIN, PAGES
 from .ratelimit import BucketTable, RateLimiter
 from .service import AimsService
 from .upstream import (
     ENDPOINTS,
+    Admission,
     Bulkhead,
     EndpointBreakers,
     FailureLog,
@@ -62,6 +65,7 @@ from .web import (
     CorsPolicy,
     RequestLimits,
     SessionReader,
+    VerifiedKeys,
     pack_answer,
     unpack_answer,
 )
@@ -95,15 +99,16 @@ class Machine:
             if settings.cache_shared_mb
             else None
         )
+        self.verified = VerifiedKeys()
         self.connections = ConnectionCounts()
         self.metrics = MetricsMemory()
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker's objects, for whoever runs it."""
+    """One worker's objects, for its process."""
 
-    front: FramingGuard
-    lane: FastPath
+    delegate: FramingGuard
+    fast_path: FastPath
     rejections: Rejections
     lifecycle: Lifecycle
     metrics: Metrics
@@ -125,7 +130,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
         await self.upstream.close()
 
     def sample(self) -> None:
-        """Tell the metrics how things stand, and the log what has been counted."""
+        """Set the gauges, and write the log lines that were held back."""
         self.events.flush()
         self.metrics.sample(
             entries=len(self.store),
@@ -178,7 +183,13 @@ def build(
     )
     upstream = UpstreamClient(
         transport,
-        ResiliencePolicy(slots, breakers, RetryBudget(), metrics, random=random.random),
+        ResiliencePolicy(
+            Admission(slots, breakers),
+            metrics,
+            retries=RetryBudget(),
+            hedges=RetryBudget(share=0.1, floor=10.0),
+            random=random.random,
+        ),
         settings.external_api_base,
         settings.external_api_origin,
         Oddities(metrics, events),
@@ -189,12 +200,12 @@ def build(
     )
     levels = _levels(settings, machine)
 
-    def through(codec: Codec[Kept]) -> _Through[Kept]:
+    def read_side(codec: Codec[Kept]) -> _ReadSide[Kept]:
         sharing = Sharing(levels, codec, metrics.sharing, clock=clock)
-        return _Through(store, sharing, settings, clock)
+        return _ReadSide(store, sharing, settings, clock)
 
-    answers = through(_ANSWERS)
-    parts = through(_PARTS)
+    answers = read_side(_ANSWERS)
+    parts = read_side(_PARTS)
     answer_cache = AnswerCache(
         answers.read_through,
         parts.read_through,
@@ -219,7 +230,7 @@ def build(
     )
     context = HandlerContext(
         service=service,
-        sessions=SessionReader(machine.secret, machine.epochs.of),
+        sessions=SessionReader(machine.secret, machine.verified, machine.epochs.of),
         limits=_limits(settings, machine),
         cors=CorsPolicy(settings.cors_origins),
         lifecycle=Lifecycle(),
@@ -231,8 +242,8 @@ def build(
         clock=clock,
     )
     return Worker(
-        front=FramingGuard(make_application(context, settings.metrics_token or "")),
-        lane=FastPath(context),
+        delegate=FramingGuard(make_application(context, settings, transport)),
+        fast_path=FastPath(context),
         rejections=Rejections(context),
         lifecycle=context.lifecycle,
         metrics=metrics,
@@ -248,7 +259,9 @@ def build(
     )
 
 
-def make_application(context: HandlerContext, metrics_token: str) -> Application:
+def make_application(
+    context: HandlerContext, settings: Settings, transport: Transport
+) -> Application:
     """The route table."""
     common = {"context": context}
     routes: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
@@ -259,10 +272,26 @@ def make_application(context: HandlerContext, metrics_token: str) -> Application
         ),
         (r"/health(?:/ready)?", ops.HealthHandler, common),
         (r"/health/live", ops.LiveHandler, common),
-        (r"/metrics", ops.MetricsHandler, {**common, "token": metrics_token}),
+        (
+            r"/metrics",
+            ops.MetricsHandler,
+            {**common, "token": settings.metrics_token or ""},
+        ),
         (r"/openapi\.json", docs.OpenApiHandler, common),
         (r"/docs(?:/[a-z.-]+)?", docs.DocsHandler, common),
     ]
+    if settings.web_page:
+        files = {"files": web_page.load_page(demo=settings.demo is not None)}
+        routes.append((r"/(?:page/.*)?", web_page.PageHandler, common | files))
+    else:
+        routes.append((r"/", web_page.DocsRedirect, common))
+    if settings.demo is not None:
+        corner = {
+            "students": settings.demo.students,
+            "control_url": settings.demo.control_url,
+            "transport": transport,
+        }
+        routes.append((DEMO.path, demo.DemoHandler, {**common, **corner}))
     return Application(
         routes,
         default_handler_class=BaseHandler,
@@ -271,7 +300,7 @@ def make_application(context: HandlerContext, metrics_token: str) -> Application
     )
 
 
-class _Through(Generic[Kept]):
+class _ReadSide(Generic[Kept]):
     """A read-through over the worker's store, with the flights it runs."""
 
     def __init__(
@@ -288,8 +317,8 @@ class _Through(Generic[Kept]):
             refresh_deadline=lambda: Deadline(settings.request_timeout_seconds, clock),
             is_refusal=lambda error: isinstance(error, TokenRefused),
             loader=sharing,
-            on_foreign=_tell_of_foreign,
-            on_refresh_error=_tell_of_refresh,
+            on_foreign=_log_foreign_entry,
+            on_refresh_error=_log_refresh_error,
             clock=clock,
         )
 
@@ -316,11 +345,11 @@ def _levels(settings: Settings, machine: Machine) -> list[Level]:
     ]
 
 
-def _tell_of_foreign() -> None:
+def _log_foreign_entry() -> None:
     _log.error("A kept answer did not belong to its asker; it was not served")
 
 
-def _tell_of_refresh(error: Exception) -> None:
+def _log_refresh_error(error: Exception) -> None:
     """Expected failures show in the metrics of calls; a fault of ours nowhere else."""
     if not isinstance(error, ApiError | TimeoutError | FlightCancelled):
         _log.error("Unexpected failure behind a kept answer", exc_info=error)

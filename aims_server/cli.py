@@ -5,12 +5,14 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
 from . import __version__
 from .config import (
+    Demo,
     Settings,
     SettingsError,
     effective,
@@ -134,7 +136,9 @@ def _demo() -> int:
             environ = {**os.environ, "EXTERNAL_API_BASE": platform.base_url}
 
             def load() -> Settings:
-                return _read(environ)[0]
+                settings = _read(environ)[0]
+                demo = Demo(tuple(platform.students), platform.control_url)
+                return replace(settings, web_page=True, demo=demo)
 
             def explain(address: str) -> None:
                 with contextlib.suppress(OSError):  # nobody reads stdout any more

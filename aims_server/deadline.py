@@ -11,8 +11,12 @@ Clock = Callable[[], float]
 class Deadline:
     """A moment on a monotonic clock, `seconds` from now, handed down the call chain.
 
-    It only ever moves later (`extend`), so whoever waits in steps may ask again
-    at each step and profits from a more patient asker who joined meanwhile.
+    >>> deadline = Deadline(10, clock=lambda: 5.0)
+    >>> deadline.at, deadline.remaining(), deadline.expired
+    (15.0, 10.0, False)
+
+    It only ever moves later (`extend`), so code that waits in steps reads it again at
+    each step, in case an asker with more time has joined meanwhile.
     """
 
     __slots__ = ("_at", "_clock")

@@ -15,6 +15,7 @@ import msgspec
 __all__ = [
     "ALL_ATTENDANCE",
     "ATTENDANCE",
+    "DEMO",
     "DOCS",
     "ENDPOINTS",
     "HEALTH",
@@ -27,6 +28,7 @@ __all__ = [
     "STUDENT_ENDPOINTS",
     "SUBJECT_ATTENDANCE",
     "TIMETABLE",
+    "WEB_PAGE",
     "Endpoint",
     "Page",
 ]
@@ -123,6 +125,12 @@ HEALTH: Final = Endpoint(
 METRICS: Final = Endpoint(name="metrics", path="/metrics", limited=False, quiet=True)
 OPENAPI: Final = Endpoint(name="openapi", path="/openapi.json")
 DOCS: Final = Endpoint(name="docs", path="/docs")
-ENDPOINTS: Final = (*STUDENT_ENDPOINTS, HEALTH, METRICS, OPENAPI, DOCS)
+WEB_PAGE: Final = Endpoint(name="page", path="/", limited=False)
+ENDPOINTS: Final = (*STUDENT_ENDPOINTS, HEALTH, METRICS, OPENAPI, DOCS, WEB_PAGE)
+
+#: Only `aims-server demo` has it; its requests count with the page's.
+DEMO: Final = Endpoint(
+    name="page", path="/demo", methods=("GET", "POST"), limited=False
+)
 
 NOT_FOUND: Final = Endpoint(name="not-found", path="", methods=())

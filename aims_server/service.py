@@ -129,8 +129,8 @@ class AimsService:
         )
 
     def logged_in(self, caller: Caller, answer: LoginAnswer) -> None:
-        """Note whom a login's answer names, and begin to gather the pages that follow
-        it, if this service does so at all; returns at once.
+        """Note the student that a login's answer names, and begin to gather the pages
+        that follow it, if this service does so at all; returns at once.
         """
         try:
             self._confirm(
@@ -382,7 +382,7 @@ class AimsService:
             try:
                 await work
             except ApiError:
-                # The page that follows asks again and is told what is wrong.
+                # The student's own request asks again and gets the error.
                 return
 
         task = asyncio.create_task(run())
@@ -399,7 +399,7 @@ def _key(caller: Caller) -> CallerKey:
 
 
 def _worst(failures: list[ApiError]) -> ApiError:
-    """What to tell when no subject could be had: a timeout if there was one."""
+    """The error for a page without any subject: a timeout if there was one."""
     for failure in failures:
         if isinstance(failure, UpstreamTimeout):
             return failure

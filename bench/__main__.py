@@ -16,11 +16,15 @@ from .footprint import growth, memory, start
 from .held import held
 from .kept import kept
 from .posts import posts
+from .proxies import proxies
+from .rate import rate
 from .report import Row, Section, write_results, written
 from .turns import Pace
 
 BENCHMARKS: dict[str, Callable[[Pace], Iterator[Row]]] = {
     "kept": kept,
+    "proxies": proxies,
+    "rate": rate,
     "posts": posts,
     "trips": trips,
     "calls": calls,

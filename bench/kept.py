@@ -24,7 +24,9 @@ def kept(pace: Pace) -> Iterator[Row]:
     """
     with processes.platform() as source:
         token = source.newcomers(1)[0]
-        requests = [_request(page, kind, token) for page in PAGES for kind in ENCODINGS]
+        requests = [
+            page_request(page, kind, token) for page in PAGES for kind in ENCODINGS
+        ]
         for workers in WORKERS:
             yield from _with(source, workers, requests, pace)
 
@@ -53,7 +55,7 @@ def _with(
                 if connections == CONNECTIONS[0]:
                     sides.append((plain, request))
                 yield from beside(
-                    f"{_name(request, len(bodies[number]))}, {workers} worker"
+                    f"{page_title(request, len(bodies[number]))}, {workers} worker"
                     f"{'s' * (workers > 1)}, {connections} connections",
                     sides,
                     connections,
@@ -66,11 +68,13 @@ def _with(
 _GOALS = {(2, 100): {"bare Tornado": 1.0, "FastAPI": 2.0}}
 
 
-def _request(page: str, encoding: str, token: str) -> Request:
+def page_request(page: str, encoding: str, token: str) -> Request:
+    """The GET of a page in one encoding."""
     headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": encoding}
     return Request(f"/api/{page}", headers)
 
 
-def _name(request: Request, size: int) -> str:
+def page_title(request: Request, size: int) -> str:
+    """The page, its encoding and its size on the wire."""
     page = request.path.rpartition("/")[2]
     return f"{page}, {request.headers['Accept-Encoding']} ({size / 1000:.1f} kB)"

@@ -205,6 +205,12 @@ def _until(
     return True
 
 
+def wait_until_healthy(url: str) -> None:
+    """Wait for the first 200 of /health; raises RuntimeError if it takes too long."""
+    if not _until(lambda: _healthy(url)):
+        raise RuntimeError(f"{url} does not answer")
+
+
 def _healthy(url: str) -> bool:
     try:
         fetch(url, Request("/health"))

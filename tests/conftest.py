@@ -105,6 +105,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._ahead = 0.0
+        self._wall_off = 0.0
 
     def advance(self, seconds: float) -> None:
         """Let so much time pass at once."""
@@ -116,7 +117,11 @@ class Clock:
 
     def wall(self) -> float:
         """Unix time as the service sees it."""
-        return time.time() + self._ahead
+        return time.time() + self._ahead + self._wall_off
+
+    def set_wall(self, seconds: float) -> None:
+        """Set the wall clock forward, or back; monotonic time takes no notice."""
+        self._wall_off = seconds
 
 
 @pytest.fixture(name="clock")
@@ -149,9 +154,9 @@ def http_server(
 ) -> Iterator[HTTPServer]:
     """The service's own server in spec of pytest-tornado's plain one."""
     listener = Listener(
-        worker.front,
+        worker.delegate,
         on_rejected=worker.rejections.record,
-        fast_path=worker.lane,
+        fast_path=worker.fast_path,
         max_connections=2000,
         on_refused=bool,
     )

@@ -44,7 +44,7 @@ class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LookupObserver(Protocol):
-    """Who is told how each resource was come by: metrics, in production."""
+    """Counts how resources were come by: metrics, in production."""
 
     def lookup(self, resource: str, outcome: str) -> None:
         """``outcome`` is one of HIT, MISS, STALE and PENDING."""
@@ -116,7 +116,7 @@ class AnswerCache:
     ) -> Entry[Answer] | None:
         """What `answer` would give as a HIT, without waiting; None says nothing of why.
 
-        Tells no observer: whoever serves it does.
+        Not counted here: its caller counts the answer.
         """
         entry = self._answers.peek(
             session.resource_key(resource), session.owner, now, self._max_age(fresh)

@@ -108,9 +108,9 @@ class ReadThrough(Generic[V]):
     fills that ran meanwhile bring is given to their waiters but not kept. `on_refusal`
     is told the owner, and how many entries that were.
 
-    `loader` may find an entry elsewhere in place of a fill. `on_foreign` is told that
-    an entry of another owner was met; `on_refresh_error`, what a background refresh
-    raised, since it may have no other reader.
+    `loader` may find an entry elsewhere in place of a fill. `on_foreign` is called when
+    an entry of another owner was met; `on_refresh_error` with what a background refresh
+    raised, since nobody may be waiting for it.
     """
 
     def __init__(

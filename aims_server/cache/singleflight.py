@@ -34,11 +34,11 @@ class _Flight(Generic[V]):
         self.task = asyncio.create_task(_run(start, self.deadline))
 
     def extend(self, deadline: Deadline) -> None:
-        """Go on for as long as this asker would wait.
+        """Extend the work's deadline to this asker's.
 
-        A flight is joined no longer than its most patient asker would have waited
-        from its start: a stuck one costs a second call then, and is not kept
-        attractive by those who keep coming.
+        A flight is joinable until its start plus the longest time that any asker had
+        left. New askers do not prolong this by coming later, so that a hung call is
+        made a second time instead of collecting waiters.
         """
         patience = self.started_at + deadline.remaining()
         self.joinable_until = max(self.joinable_until, patience)
@@ -57,27 +57,37 @@ class _Waiter(Generic[V]):
 
     def __await__(self) -> Generator[object, None, V]:
         task = self._task
-        del self._task  # see the end of _landing
-        return _landing(task, self._deadline, self._grace).__await__()
+        del self._task  # see the end of _outcome
+        return _outcome(task, self._deadline, self._grace).__await__()
 
 
 class SingleFlight(Generic[V]):
     """One task per key, however many ask; all share its value and its error.
 
-    The task belongs to nobody who asked: it goes on when all have left. A failure
-    is remembered for `failure_memory` seconds, during which the key is not started
-    again, and for at most `max_failures` keys. A flight that ran out of its deadline
-    is not: how long its askers could wait tells the next one nothing.
+    >>> async def main() -> None:
+    ...     async def work(deadline: Deadline) -> str:
+    ...         return "made once"
+    ...     flights: SingleFlight[str] = SingleFlight()
+    ...     first, _ = flights.join(b"key", work, Deadline(10))
+    ...     second, joined = flights.join(b"key", work, Deadline(10))
+    ...     print(await first is await second, joined)
+    >>> asyncio.run(main())
+    True True
+
+    The task goes on when all who asked have left. A failure is remembered for
+    `failure_memory` seconds, during which the key is not started again, and for at most
+    `max_failures` keys, since each holds some 50 kB of frames. A flight that ran out of
+    its deadline is not remembered: the next asker may have more time.
 
     A waiter waits until its own deadline and `grace` seconds, so that the error of
-    the work itself, which obeys the same deadline and says more, comes first.
+    the work itself, which has the same deadline and says more, comes first.
     """
 
     def __init__(
         self,
         *,
         failure_memory: float = 1.0,
-        max_failures: int = 1024,
+        max_failures: int = 256,
         grace: float = 0.1,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -87,7 +97,7 @@ class SingleFlight(Generic[V]):
         self._clock = clock
         self._running: dict[bytes, _Flight[V]] = {}
         self._failed: dict[bytes, _Flight[V]] = {}
-        # Also those that a younger flight has replaced; a loop holds tasks only weakly
+        # Also those that a newer flight has replaced; a loop holds tasks only weakly
         self._tasks: set[asyncio.Task[V]] = set()
 
     def __len__(self) -> int:
@@ -137,7 +147,7 @@ class SingleFlight(Generic[V]):
         # Asking for the exception also keeps asyncio from complaining that nobody did
         failed = not task.cancelled() and task.exception() is not None
         if self._running.get(key) is not flight:
-            return  # a younger flight speaks for this key
+            return  # a newer flight has taken its place
         del self._running[key]
         if failed and not flight.deadline.expired:
             self._remember(key, flight)
@@ -160,8 +170,8 @@ async def _run(start: Start[V], deadline: Deadline) -> V:
     return await start(deadline)
 
 
-async def _landing(task: asyncio.Task[V], deadline: Deadline, grace: float) -> V:
-    """Wait for a task that is not ours: leaving it, in whatever way, ends nothing."""
+async def _outcome(task: asyncio.Task[V], deadline: Deadline, grace: float) -> V:
+    """Wait for a shared task, which a waiter that leaves does not end."""
     await asyncio.wait({task}, timeout=deadline.remaining() + grace)
     if not task.done():
         raise TimeoutError("no answer before the deadline")
@@ -171,6 +181,6 @@ async def _landing(task: asyncio.Task[V], deadline: Deadline, grace: float) -> V
         # Sets the shared error's traceback anew for each waiter: it does not grow
         return task.result()
     finally:
-        # The error holds the frames it passes, who must not hold the error: what they
-        # know (tokens, whole bodies) would stay until the collector comes round.
+        # The error holds the frames it passes through, and these must not hold the
+        # error: their locals (tokens, bodies) would stay until the next collection.
         del task

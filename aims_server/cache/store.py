@@ -86,10 +86,10 @@ _Kept = tuple[Entry[V], int, int]
 
 
 class _Entries(TLRUCache[bytes, _Kept[V], float]):
-    """A TLRUCache that tells of entries it found expired.
+    """A TLRUCache that reports the entries it expires.
 
-    Nearly every one of its methods may expire entries on the way, so the index
-    can only be exact if expiry itself tells.
+    Nearly every one of its methods may expire entries, so the index of owners is exact
+    only if expiry itself reports them.
     """
 
     def __init__(
@@ -116,16 +116,15 @@ class _Entries(TLRUCache[bytes, _Kept[V], float]):
 class MemoryStore(Generic[V]):
     """A Store of at most `max_bytes` in this process; the least recently used leave.
 
+    >>> store: MemoryStore[bytes] = MemoryStore(10_000, clock=lambda: 0.0)
+    >>> store.put(b"key", Entry(b"page", 4, "owner", 0.0, 300.0, 2100.0))
+    True
+    >>> store.drop_owner("owner"), store.get(b"key")
+    (1, None)
+
     Expired entries leave when anything is put or dropped. For a store without
     traffic, call `expire` from time to time. With `epochs` that other processes share,
     a drop in any of them voids the owner's entries here too.
-
-    >>> store = MemoryStore(1_000_000)
-    >>> now = time.monotonic()
-    >>> store.put(b"key", Entry(b"page", 4, "ann", now, now + 300, now + 2100))
-    True
-    >>> store.get(b"key").value, store.drop_owner("ann"), store.get(b"key")
-    (b'page', 1, None)
     """
 
     def __init__(

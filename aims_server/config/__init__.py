@@ -1,6 +1,7 @@
 """Settings: one table of variables, read from the environment and `.env`, checked."""
 
 from .settings import (
+    Demo,
     Settings,
     SettingsError,
     effective,
@@ -9,6 +10,7 @@ from .settings import (
 )
 
 __all__ = [
+    "Demo",
     "Settings",
     "SettingsError",
     "effective",

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
+from msgspec import Struct
+
 from . import dotenv as dotenv
 from .parsers import (
     BASE_URL,
@@ -51,6 +53,16 @@ class SettingsError(Exception):
     def __init__(self, faults: tuple[str, ...]) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
+
+
+class Demo(Struct, frozen=True):
+    """What the student's page of a demo offers beside its views."""
+
+    students: tuple[dict[str, str], ...]
+    """Invented ones: ``name``, ``standing``, ``username``, ``password``."""
+
+    control_url: str
+    """Where the simulated platform takes its controls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +180,12 @@ class Settings:
         CA_FILE,
         "Certificate authorities to trust for it beside the system's (PEM).",
     )
+    web_page: bool = setting(
+        "WEB_PAGE",
+        "false",
+        FLAG,
+        "Serve the student's page at /; without it / leads to /docs.",
+    )
     connections_per_address: int = setting(
         "CONNECTIONS_PER_ADDRESS",
         "0",
@@ -215,6 +233,9 @@ class Settings:
         seconds(0, 3_600),
         "After DRAIN_DELAY_SECONDS: how long to wait for work in flight.",
     )
+
+    demo: Demo | None = None
+    """Of no variable: the demo command sets it."""
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, str]) -> Self:

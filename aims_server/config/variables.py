@@ -66,8 +66,9 @@ def setting(
 
 
 def variables_of(table: type) -> tuple[Variable, ...]:
-    """The variables of a dataclass whose fields are all made by `setting`."""
-    return tuple(Variable(field=row.name, **row.metadata) for row in fields(table))
+    """The variables of a dataclass: its fields that are made by `setting`."""
+    rows = [row for row in fields(table) if row.metadata]
+    return tuple(Variable(field=row.name, **row.metadata) for row in rows)
 
 
 def _without_credentials(text: str) -> str:

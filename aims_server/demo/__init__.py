@@ -11,11 +11,13 @@ The map::
     counters       what was asked, how much at once
     socket_faults  what goes wrong on the socket
     wrong_answers  sound HTTP, wrong content
+    moods          sets of faults to choose from by name
     faults         what goes wrong, and how often
     backend        what each call is answered
     pages          quizzes and the month's table in the platform's shapes
     college        the college as the platform knows it: rows and tokens
     records        course files and cards in the platform's shapes
+    cast           the students whom a demo offers
     enrolment      students, their courses and marks
     timetable      when classes are held
     tokens         the JWT of a login

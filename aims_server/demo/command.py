@@ -11,7 +11,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
+from .cast import cast
 from .college import College
+from .moods import MOODS
 from .platform import SimulatedPlatform
 
 __all__ = ["run_platform"]
@@ -23,10 +25,11 @@ PARENT_CHECK_SECONDS = 0.5
 def run_platform(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM, SIGINT, the end of a piped stdin or the parent's death.
 
-    Prints one line of JSON when it listens: `url`, `control`, `pid`, and two
-    `credentials` of `username` and `password`. Returns the exit status: 0, or 1 with
-    one line on stderr when it cannot listen. With a pipe for stdin SIGINT is left
-    to the parent, who shares the terminal and may have work to drain.
+    Prints one line of JSON when it listens: `url`, `control`, `pid`, and three
+    `credentials` of `name`, `standing`, `username` and `password`. Returns the exit
+    status: 0, or 1 with one line on stderr when it cannot listen. With a pipe for
+    stdin SIGINT is left to the parent, who shares the terminal and may have work to
+    drain.
     """
     # Known before the line is printed: whoever reads it may be gone a moment later.
     parent = os.getppid()
@@ -49,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1")
     add("--port", type=int, default=0, help="0 (default) takes a free one")
     add("--delay", type=float, default=0.0, help="seconds before each answer")
+    add("--mood", choices=MOODS, help="instead of delay and jitter")
     add("--jitter", type=float, default=0.0, help="up to so many seconds more")
     add("--students", type=int, default=3000)
     add("--subjects", type=int, default=15)
@@ -70,16 +74,15 @@ async def _serve(options: argparse.Namespace, parent: int) -> None:
     )
     platform = SimulatedPlatform(college, seed=options.seed)
     platform.faults.set(delay=options.delay, jitter=options.jitter)
+    if options.mood:
+        platform.feel(options.mood)
     stop = _stop_event()
     url = await platform.start(options.port, options.host)
-    pair = (college.student(0), college.student(min(1, college.students - 1)))
     ready = {
         "url": url,
         "control": platform.control_url,
         "pid": os.getpid(),
-        "credentials": [
-            {"username": one.username, "password": one.password} for one in pair
-        ],
+        "credentials": cast(college),
     }
     print(msgspec.json.encode(ready).decode(), flush=True)
     orphaned = asyncio.create_task(_parent_gone(parent, stop))

@@ -43,12 +43,12 @@ class Counters:
         self.now[endpoint] += 1
         self.peaks[endpoint] = max(self.peaks[endpoint], self.now[endpoint])
         self.peak = max(self.peak, self.in_flight)
-        self._tell()
+        self._notify()
 
     def leave(self, endpoint: str) -> None:
         """Count a call out again."""
         self.now[endpoint] -= 1
-        self._tell()
+        self._notify()
 
     def reset(self) -> None:
         """Forget the past; what is in flight stays counted."""
@@ -62,7 +62,7 @@ class Counters:
         event = asyncio.Event()
         watcher = (seen, event)
         self._watchers.append(watcher)
-        self._tell()
+        self._notify()
         try:
             await event.wait()
         finally:
@@ -81,7 +81,7 @@ class Counters:
             "queryTokens": self.query_tokens,
         }
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for seen, event in self._watchers:
             if seen(self):
                 event.set()

@@ -95,7 +95,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Faults:
-    """The knobs of all endpoints, and the draw of each call's fate."""
+    """The knobs of all endpoints, and the draw of what each call gets."""
 
     def __init__(self, seed: int = 1) -> None:
         """Start with everything well."""

@@ -1,4 +1,4 @@
-"""A gate that holds answers back until told."""
+"""A gate that holds answers back until they are released."""
 
 import asyncio
 

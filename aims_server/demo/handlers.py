@@ -15,7 +15,7 @@ from .backend import CardQuery, Reply
 from .faults import Endpoint, Fault
 from .simulation import Simulation
 from .socket_faults import break_answer, stray_after, write_unasked
-from .wrong_answers import EMPTY, spoil
+from .wrong_answers import EMPTY, wrong_answer
 
 __all__ = ["ROUTES"]
 
@@ -23,7 +23,7 @@ JSON = "application/json"
 
 
 class PlatformHandler(RequestHandler):
-    """One call: counted while it lasts, delayed, and perhaps gone wrong."""
+    """One call: counted while it lasts, delayed, and answered well or wrongly."""
 
     def initialize(self, simulation: Simulation) -> None:
         """Take the platform that the call is for."""
@@ -80,7 +80,7 @@ class PlatformHandler(RequestHandler):
     async def _deliver(self, reply: Reply, fault: Fault | None) -> None:
         stray = None if fault is None else stray_after(reply, fault)
         if fault is not None and stray is None:
-            wrong = spoil(reply, fault, self.simulation.elsewhere)
+            wrong = wrong_answer(reply, fault, self.simulation.elsewhere)
             if wrong is None:
                 stream = self.detach()
                 stream.set_close_callback(self.on_connection_close)
@@ -219,7 +219,7 @@ class Control(PlatformHandler):
     """Knobs and counters at run time, for this machine only."""
 
     def prepare(self) -> None:
-        """Refuse whoever is not on loopback."""
+        """Refuse clients that are not on loopback."""
         if not ipaddress.ip_address(self.request.remote_ip or "").is_loopback:
             raise HTTPError(403)
 
@@ -236,6 +236,8 @@ class Control(PlatformHandler):
             self.send(Reply(400, msgspec.json.encode({"msg": str(exc)})))
         else:
             await self.get()
+
+    post = put
 
 
 ROUTES: tuple[tuple[str, type[PlatformHandler]], ...] = (

@@ -1,4 +1,4 @@
-"""The simulated platform started beside the service, and what to tell the newcomer."""
+"""The simulated platform started beside the service, and what a newcomer is shown."""
 
 import json
 import subprocess
@@ -7,8 +7,6 @@ from typing import Any, Final, Self
 
 __all__ = ["DemoPlatform", "DemoUnavailable"]
 
-# Within the range that real clients report on a good day.
-_DELAY_SECONDS: Final = "0.2"
 _PATIENCE_SECONDS: Final = 5.0
 
 
@@ -21,15 +19,15 @@ class DemoPlatform:
 
     def __init__(self) -> None:
         self.base_url = ""
-        self._credentials: list[dict[str, str]] = []
-        self._control = ""
+        self.control_url = ""
+        self.students: list[dict[str, str]] = []
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
         """Start it and wait until it listens; raises :class:`DemoUnavailable`."""
         # It ends when the pipe does, so it cannot outlive this process.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "aims_server.demo", "--delay", _DELAY_SECONDS],
+            [sys.executable, "-m", "aims_server.demo", "--mood", "calm"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -40,8 +38,8 @@ class DemoPlatform:
             raise DemoUnavailable("the simulated platform did not start")
         ready: dict[str, Any] = json.loads(line)
         self.base_url = ready["url"]
-        self._control = ready["control"]
-        self._credentials = ready["credentials"]
+        self.control_url = ready["control"]
+        self.students = ready["credentials"]
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -57,32 +55,25 @@ class DemoPlatform:
                 pipe.close()
 
     def explain(self, address: str) -> None:
-        """Print where everything is and calls that work as printed."""
-        first, second = self._credentials
+        """Print the one address to open, and calls that work as printed."""
         service = f"http://{address.split(',')[0]}"
+        student = self.students[0]
         print(
             f"""
-aims_server serves on {service}
-before a simulated platform that takes {_DELAY_SECONDS} s a call. Two of its students:
+Open {service}/
 
-    {first["username"]}  password {first["password"]}
-    {second["username"]}  password {second["password"]}
+It is the student's page over a simulated platform. Click a student to log in; the same
+corner makes the platform slow, ill and well. The API behind it, from another terminal:
 
-Try, in another terminal:
-
-  TOKEN=$(curl -s {service}/api/login -d 'username={first["username"]}' \\
-    -d 'password={first["password"]}' | sed 's/.*"token":"\\([^"]*\\)".*/\\1/')
+  TOKEN=$(curl -s {service}/api/login -d 'username={student["username"]}' \\
+    --data-urlencode 'password={student["password"]}' \\
+    | sed 's/.*"token":"\\([^"]*\\)".*/\\1/')
   curl -s {service}/api/attendance -H "Authorization: Bearer $TOKEN"
   curl -si --compressed {service}/api/all-attendance -H "Authorization: Bearer $TOKEN"
   curl -s {service}/api/quiz -H "Authorization: Bearer $TOKEN"
   curl -s {service}/health
 
-Make the platform ill, and well again:
-
-  curl -s -X PUT {self._control} -d '{{"faults": {{"*": {{"kind": "status"}}}}}}'
-  curl -s -X PUT {self._control} -d '{{"clear": "*"}}'
-
-Ctrl-C stops both.
+The description of the API is at {service}/docs. Ctrl-C stops both.
 """,
             flush=True,
         )

@@ -19,7 +19,7 @@ LARGEST_REQUEST = 1_000_000
 
 
 class SimulatedPlatform(Simulation):
-    """A college behind HTTP, with everything a test wants to see or to spoil.
+    """A college behind HTTP, with everything that a test observes or controls.
 
     ::
 

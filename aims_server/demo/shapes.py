@@ -37,12 +37,14 @@ CardShape = Literal[
     "marks_blank",
     "records_gone",
     "records_twice",
+    "records_corrected",
     "records_strange",
     "dates_dashed",
     "dates_utc",
     "dates_sept",
     "dates_adjusted",
     "dates_epoch",
+    "dates_typed",
     "dates_worded_only",
 ]
 ShapeName = CourseShape | CardShape
@@ -125,6 +127,14 @@ def _shout(rows: Rows) -> Rows:
     return rows
 
 
+def _correct(rows: Rows) -> Rows:
+    """Absent first, leave later: a second record for the slot of the last one."""
+    later = [
+        {**row, "id": 99, "state": "Leave", "status": "Leave"} for row in rows[-1:]
+    ]
+    return rows + later
+
+
 def _rename_mark(row: dict[str, Any]) -> None:
     row["attendance_status"] = row.pop("state")
     del row["status"]
@@ -181,11 +191,13 @@ _SHAPES: Final[dict[str, Shape]] = {
     "marks_blank": _each(_set_mark(dict.fromkeys((*_SHORT, "Exempt")))),
     "records_gone": lambda _: [],
     "records_twice": lambda rows: [row for row in rows for _ in range(2)],
+    "records_corrected": _correct,
     "records_strange": lambda rows: [None, *rows, "x", {}] if rows else rows,
     "dates_dashed": _each(_date_worded(lambda text: text.replace("/", "-"))),
     "dates_utc": _each(_utc),
     "dates_sept": _each(_date_worded(lambda text: text.replace("Sep", "Sept"))),
     "dates_adjusted": _each(_date_worded(lambda text: f"{text} (Adjusted)")),
     "dates_epoch": _epoch,
+    "dates_typed": _each(lambda row: row.update(start_time=[row["start_time"]])),
     "dates_worded_only": lambda rows: _each(_date_worded(str))(rows)[::-1],
 }

@@ -13,6 +13,7 @@ from .college import College
 from .counters import Counters
 from .faults import EVERYWHERE, Faults
 from .gate import Gate
+from .moods import MOODS
 
 __all__ = ["Simulation"]
 
@@ -34,6 +35,9 @@ class Simulation:
         self.faults = Faults(seed)
         self.gate = Gate()
         self.counters = Counters()
+        self.mood = ""
+        """The name of the mood that was last chosen, if any."""
+
         self.last: dict[str, HTTPServerRequest] = {}
         """The latest request of each endpoint."""
 
@@ -71,14 +75,25 @@ class Simulation:
         finally:
             self.loose_streams.discard(stream)
 
+    def feel(self, mood: str) -> None:
+        """Turn all knobs to one of MOODS; raises ValueError for any other."""
+        if mood not in MOODS:
+            raise ValueError(f"no mood {mood!r}; there are {', '.join(MOODS)}")
+        self.faults.clear()
+        self.faults.set(**MOODS[mood].knobs)
+        self.mood = mood
+
     def turn(self, wish: object) -> None:
         """Do what the body of a PUT to /_control asks for, each part of it optional.
 
-        ``{"reset": true, "clear": "*", "faults": {"cards": {"kind": "hang"}},
-        "switches": {"cf_id": true}, "hold": "cards", "release": "*",
-        "revoke": "<token>"}``. Raises ValueError or TypeError for anything else.
+        ``{"mood": "slow", "reset": true, "clear": "*",
+        "faults": {"cards": {"kind": "hang"}}, "switches": {"cf_id": true},
+        "hold": "cards", "release": "*", "revoke": "<token>"}``. Raises ValueError or
+        TypeError for anything else.
         """
         order = msgspec.convert(wish, Order)
+        if order.mood:
+            self.feel(order.mood)
         if order.clear:
             self.faults.clear(order.clear)
         for endpoint, knobs in order.faults.items():
@@ -96,6 +111,8 @@ class Simulation:
     def as_dict(self) -> dict[str, Any]:
         """Return counters, knobs and switches; nothing of a student."""
         return {
+            "mood": self.mood,
+            "moods": {name: mood.what for name, mood in MOODS.items()},
             "counters": self.counters.as_dict(),
             "faults": self.faults.as_dict(),
             "switches": self.backend.switches,
@@ -106,6 +123,7 @@ class Simulation:
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a PUT to /_control; see Simulation.turn."""
 
+    mood: str = ""
     reset: bool = False
     clear: str = ""
     faults: dict[str, dict[str, Any]] = {}

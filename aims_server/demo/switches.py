@@ -40,7 +40,7 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether `Total` counts Leave and Exempt, as the one capture has it."""
 
     extra_states: tuple[str, ...] = ()
-    """Names that records marked Exempt bear in turn, instead of "Exempt"."""
+    """Names that records marked Exempt have in turn, instead of "Exempt"."""
 
     cf_id: bool = False
     """Whether a course file carries `cf_id` beside `id`."""

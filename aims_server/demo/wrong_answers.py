@@ -7,7 +7,7 @@ from zlib import crc32
 from .backend import Reply
 from .faults import Fault, Kind
 
-__all__ = ["EMPTY", "spoil"]
+__all__ = ["EMPTY", "wrong_answer"]
 
 DEPTH = 100_000
 
@@ -31,7 +31,7 @@ WRONG_TYPES = (
 EMPTY = b'{"msg":"","response":{"data":[]}}'
 
 
-def spoil(reply: Reply, fault: Fault, elsewhere: str) -> Reply | None:
+def wrong_answer(reply: Reply, fault: Fault, elsewhere: str) -> Reply | None:
     """Return the wrong answer of a fault; None when its kind needs the bare socket.
 
     `elsewhere` is where a redirect leads that names no place of its own.

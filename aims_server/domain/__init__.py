@@ -1,1 +1,1 @@
-"""Pure figures over what the platform tells: no call, no clock, no HTTP."""
+"""Pages computed from the platform's answers; pure: no call, no clock, no HTTP."""

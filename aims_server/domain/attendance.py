@@ -4,14 +4,14 @@ The pages are docs/contract.rst 2.1 to 2.3 key by key; `msgspec.json.encode` mak
 JSON.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import count
+from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Raw, Struct
 
 from ..upstream import Counts, Course, CourseFiles, Note, Number, ignore_oddity, sum_of
 from .days import SubjectDays, subject_days
+from .names import subject_keys
 from .planner import can_miss, must_attend
 from .shares import percent_of
 
@@ -156,7 +156,7 @@ def all_attendance(
 
     A subject whose days are None (or not there), or cannot be believed beside the
     summary, carries the summary's counts and stands in `incomplete`. The totals are
-    the sums over the subjects. A course code that several subjects bear leads to the
+    the sums over the subjects. A course code that several subjects have leads to the
     first of them that has classes.
     """
     subjects: dict[str, Subject] = {}
@@ -196,19 +196,6 @@ def subject_attendance(
     )
 
 
-def subject_keys(courses: Iterable[Course]) -> tuple[str, ...]:
-    """Name every course differently: `Name`, `Name (CODE)`, `Name (CODE, cfId)`.
-
-    Each takes the first of these that no course before it has; should all be taken
-    (a course-file id sent twice, a course named like another's key) a number follows.
-    A course without a code is told apart by its id alone.
-    """
-    keys: dict[str, None] = {}
-    for course in courses:
-        keys[next(key for key in _names(course) if key not in keys)] = None
-    return tuple(keys)
-
-
 def _course_attendance(name: str, course: Course, target: int) -> CourseAttendance:
     counts = course.counts or _NO_COUNTS
     return CourseAttendance(
@@ -223,7 +210,7 @@ def _course_attendance(name: str, course: Course, target: int) -> CourseAttendan
 
 
 def _believed(days: SubjectDays | None, counts: Counts | None, note: Note) -> bool:
-    """Whether a subject's records are all there is, as far as the summary tells.
+    """Whether a subject's records are all there is, as far as the summary shows.
 
     A mere difference of the two is believed: what the platform's Total includes is
     not known.
@@ -283,13 +270,3 @@ def _course_code_map(subjects: Mapping[str, Subject]) -> dict[str, str]:
 
 def _has_classes(subject: Subject) -> bool:
     return bool(subject.total or subject.entered_until or subject.total_present)
-
-
-def _names(course: Course) -> Iterator[str]:
-    yield course.name
-    if course.code:
-        yield f"{course.name} ({course.code})"
-    unique = ", ".join(filter(None, (course.code, str(course.cf_id))))
-    yield f"{course.name} ({unique})"
-    for number in count(2):
-        yield f"{course.name} ({unique}, {number})"

@@ -1,13 +1,12 @@
 """The timetable as iCalendar (RFC 5545): one event a slot, in India's zone.
 
 The package `icalendar` folds lines, escapes texts and describes the zone. It takes
-0.1 s to import and 40 ms to write a month, so whoever calls this does so off the loop.
+0.1 s to import and 40 ms to write a month, so call this off the event loop.
 """
 
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo
 
 from .timetable import Timetable, TimetableDay, TimetableSlot
 
@@ -38,6 +37,8 @@ def to_icalendar(page: Timetable) -> bytes:
 
 
 def _event(page: Timetable, day: TimetableDay, slot: TimetableSlot) -> "Event":
+    from zoneinfo import ZoneInfo
+
     from icalendar import Event
 
     zone = ZoneInfo(_INDIA)

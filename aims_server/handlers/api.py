@@ -92,7 +92,7 @@ class LoginHandler(BaseHandler):
 
 
 class _StudentHandler(BaseHandler):
-    """A page of one student, for whoever holds the student's token."""
+    """A page of one student, for the bearer of a token."""
 
     endpoint: Page
 

@@ -5,7 +5,6 @@ load nothing from anywhere else.
 """
 
 import asyncio
-import gzip
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
@@ -14,23 +13,14 @@ from typing import Final
 
 from ..errors import NotFound
 from ..pages import DOCS, OPENAPI
-from ..web import Answer, digest_of, load_openapi, make_variant
+from ..web import Answer, load_openapi
 from .base import BaseHandler
+from .static_files import make_file
 
 __all__ = ["DocsHandler", "OpenApiHandler"]
 
-# Swagger UI draws its icons from data: URLs and asks for no other exception.
-_CONTENT_SECURITY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-
-_LASTING: Final = (
-    ("Vary", "Origin, Accept-Encoding"),
-    ("Cache-Control", "no-cache"),
-    ("Content-Security-Policy", _CONTENT_SECURITY),
-    ("Referrer-Policy", "no-referrer"),
-)
+# Swagger UI draws its icons from data: URLs.
+_IMAGES: Final = "'self' data:"
 
 # All addresses are relative, so that the page works behind a proxy's prefix too.
 _PAGE: Final = b"""<!DOCTYPE html>
@@ -71,31 +61,21 @@ def _swagger_ui(name: str) -> bytes:
     return Path(spec.origin).with_name(name).read_bytes()
 
 
-# By path: the media type, and how to come by the bytes.
+# By path: the file's name, and how to come by its bytes.
 _FILES: Final[dict[str, tuple[str, Callable[[], bytes]]]] = {
-    "/openapi.json": ("application/json", load_openapi),
-    "/docs": ("text/html", lambda: _PAGE),
-    "/docs/page.js": ("text/javascript", lambda: _SCRIPT),
-    "/docs/swagger-ui.js": (
-        "text/javascript",
-        lambda: _swagger_ui("swagger_bundle.js"),
-    ),
-    "/docs/swagger-ui.css": ("text/css", lambda: _swagger_ui("swagger_style.css")),
+    "/openapi.json": ("openapi.json", load_openapi),
+    "/docs": ("index.html", lambda: _PAGE),
+    "/docs/page.js": ("page.js", lambda: _SCRIPT),
+    "/docs/swagger-ui.js": ("ui.js", lambda: _swagger_ui("swagger_bundle.js")),
+    "/docs/swagger-ui.css": ("ui.css", lambda: _swagger_ui("swagger_style.css")),
 }
 
 
 @cache
 def _answer(path: str) -> Answer:
-    """One file with its gzip form: read and compressed when it is first asked for."""
-    media_type, load = _FILES[path]
-    body = load()
-    digest = digest_of(body)
-    content_type = ("Content-Type", f"{media_type}; charset=utf-8")
-    packed = gzip.compress(body, mtime=0)
-    return Answer(
-        make_variant(body, digest, content_type, _LASTING),
-        make_variant(packed, digest, content_type, _LASTING, packed=True),
-    )
+    """One file, read and compressed when it is first asked for."""
+    name, load = _FILES[path]
+    return make_file(name, load(), images=_IMAGES)
 
 
 class _FileHandler(BaseHandler):

@@ -45,7 +45,7 @@ class FastPath:
     """Serves what can be served without waiting, and declines all else.
 
     What it declines takes the usual way and is judged there from the beginning: a
-    failure of any kind, a page not at hand or not fresh, any request that is not of the
+    failure of any kind, a page not kept or not fresh, any request that is not of the
     plainest form.
     """
 

@@ -32,8 +32,8 @@ class _Health(msgspec.Struct, rename="camel"):
 class HealthHandler(BaseHandler):
     """GET /health and /health/ready: may a balancer send requests here?
 
-    The platform's state is told, not judged: an ill platform must not empty the
-    balancer's pool, since kept answers are served all the same.
+    The platform's state is shown and changes no status: an ill platform must not empty
+    the balancer's pool, since kept answers are served all the same.
     """
 
     endpoint = HEALTH

@@ -16,6 +16,7 @@ __all__ = [
     "DROP_SOURCES",
     "FAST_PAGES",
     "FOUND",
+    "HEDGE_ENDS",
     "LEASE_ENDS",
     "LEVELS",
     "LIMITS",
@@ -64,9 +65,8 @@ RESOURCES: Final = (
 )
 FAST_PAGES: Final = tuple(page for page in PAGES if page.fast)
 LOOKUPS: Final = ("HIT", "MISS", "STALE", "PENDING")
-UPSTREAM_ENDPOINTS: Final = (
-    *("login", "course_files", "cards", "quizzes", "timetable"),
-)
+HEDGE_ENDS: Final = ("started", "won")
+UPSTREAM_ENDPOINTS: Final = ("login", "course_files", "cards", "quizzes", "timetable")
 OUTCOMES: Final = (
     "ok",
     "cancelled",
@@ -87,7 +87,7 @@ ODDITIES: Final = (
         (*_ODD_ANYWHERE, "mark", "date", "duplicate", "pages", "empty", "difference"),
     ),
     ("quizzes", "encoding"),
-    *product(("timetable",), (*_ODD_ANYWHERE, "name", "cell")),
+    *product(("timetable",), ("encoding", "row", "name", "cell")),
 )
 LIMITS: Final = (
     "student",

@@ -70,7 +70,7 @@ class Metrics:
             _BUCKETS,
             {"route": labels.ROUTES},
         )
-        # Bound once, found by what a handler has at hand: this is the hot path.
+        # Bound once, found by route, method and status: this is the hot path.
         self._answered = {
             (*where, status): self._answer(*where, status)
             for where, statuses in DOCUMENTED.items()
@@ -120,6 +120,11 @@ class Metrics:
                 "kind": sorted({kind for _, kind in labels.ODDITIES}),
             },
             labels.ODDITIES,
+        )
+        self._hedges = make.counters(
+            "upstream_hedges_total",
+            "Calls made beside late ones, and those of them that were answered first.",
+            {"endpoint": labels.UPSTREAM_ENDPOINTS, "end": labels.HEDGE_ENDS},
         )
         self._limited = make.counters(
             "limited_requests_total",
@@ -236,6 +241,10 @@ class Metrics:
     def upstream_oddity(self, endpoint: str, kind: str) -> None:
         """A part of an answer of the platform could not be read (labels.ODDITIES)."""
         self._oddities.labels(endpoint, kind).inc()
+
+    def call_hedged(self, endpoint: str, end: str) -> None:
+        """A late call got another one beside it ("started"), or lost to it ("won")."""
+        self._hedges.labels(endpoint, end).inc()
 
     def limited(self, kind: str) -> None:
         """The limit named ``kind`` refused a request, or a connection."""

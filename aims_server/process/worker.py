@@ -35,7 +35,15 @@ except ImportError:  # it comes with the extra ``fast``
 else:
     _new_loop = uvloop.new_event_loop
 
-__all__ = ["LEAVE", "READY", "ExitMode", "WorkerSpec", "max_connections", "run"]
+__all__ = [
+    "LEAVE",
+    "READY",
+    "ExitMode",
+    "WorkerSpec",
+    "collect_garbage_when_idle",
+    "max_connections",
+    "run",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -110,9 +118,9 @@ async def _serve(
         worker.incidents.limited("connections")
 
     listener = Listener(
-        worker.front,
+        worker.delegate,
         on_rejected=worker.rejections.record,
-        fast_path=worker.lane,
+        fast_path=worker.fast_path,
         connection_count=machine.connections.of(spec.number),
         max_connections=places,
         address_limit=AddressLimit(
@@ -132,7 +140,7 @@ async def _serve(
         asyncio.create_task(_heartbeat(channel)),
         asyncio.create_task(_watch_lag(metrics)),
         asyncio.create_task(_sample_and_expire(worker, metrics, access_log)),
-        asyncio.create_task(_collect_garbage_when_idle()),
+        asyncio.create_task(collect_garbage_when_idle()),
     ]
     await _drain(await mode, settings, listener, worker)
     for task in background:
@@ -230,16 +238,17 @@ async def _sample_and_expire(
         access_log.flush()
 
 
-async def _collect_garbage_when_idle() -> None:
+async def collect_garbage_when_idle() -> None:
     """Look for garbage of all ages once a minute, in a second without other work.
 
     A full collection holds the loop for longer than a request may wait.
     """
-    collected_at = time.monotonic()
+    loop = asyncio.get_running_loop()
+    collected_at = loop.time()
     while True:
         used = time.process_time()
         await asyncio.sleep(1.0)
         idle = time.process_time() - used < _IDLE_CPU_SECONDS
-        if idle and time.monotonic() - collected_at >= _GC_SECONDS:
+        if idle and loop.time() - collected_at >= _GC_SECONDS:
             gc.collect()
-            collected_at = time.monotonic()
+            collected_at = loop.time()

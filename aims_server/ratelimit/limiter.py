@@ -34,6 +34,10 @@ class Decision(NamedTuple):
 class RateLimiter:
     """A token bucket per key: capacity `per_minute`, refilled `per_minute`/60 a second.
 
+    >>> limiter = RateLimiter(BucketTable(), name="login", per_minute=2, secret=b"s")
+    >>> [limiter.take("2023B1599999").allowed for _ in range(3)]
+    [True, True, False]
+
     In any span of t seconds a key is allowed at most per_minute * (1 + t/60) takes, by
     all processes that share the table together. The time of a token is rounded up to
     whole nanoseconds, so that the rounding never favours the taker.

@@ -33,7 +33,7 @@ class Bucket:
         self.point_at(0)
 
     def point_at(self, way: int) -> None:
-        """Have it be in this slot of its set."""
+        """Set the slot of its set that it is in."""
         self.key_at = self.number * _SET_BYTES + way * KEY_BYTES
         self.stamp_at = self.first_stamp + way
 

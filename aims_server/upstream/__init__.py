@@ -1,35 +1,45 @@
 """The platform: typed calls, what its answers mean, and how carefully they are made.
 
-`UpstreamClient` decodes (`models` over `wire`); `ResiliencePolicy` puts pauses,
-circuit breakers, bulkhead and retries round each call; `Transport` makes it with curl.
+`UpstreamClient` decodes (`answers`); `ResiliencePolicy` puts retries and hedges round
+each call, and `Admission` pauses, circuit breakers and slots before it; `Transport`
+makes it with curl.
 """
 
-from .bulkhead import Bulkhead
-from .callers import CallerKey
-from .client import ENDPOINTS, LoginAnswer, UpstreamClient
-from .endpoint_breakers import EndpointBreakers
-from .failure_log import FailureLog
-from .fields import Number, exact, name, sum_of
-from .models import (
+from .admission import Admission
+from .answers import (
     Card,
     Cards,
     Counts,
     Course,
     CourseFiles,
+    Note,
+    Number,
+    Oddities,
     Quizzes,
+    Schedule,
+    ScheduleRow,
+    Slot,
+    exact,
+    ignore_oddity,
+    name,
     pack_course_files,
+    sum_of,
     unpack_course_files,
 )
-from .oddities import Note, Oddities
-from .oddities import ignore as ignore_oddity
+from .bulkhead import Bulkhead
+from .callers import CallerKey
+from .client import ENDPOINTS, UpstreamClient
+from .endpoint_breakers import EndpointBreakers
+from .failure_log import FailureLog
 from .resilience import ResiliencePolicy
 from .retry import RetryBudget
-from .schedule import Schedule, ScheduleRow, Slot
 from .serial_executor import SerialExecutor
 from .transport import Transport
+from .verdicts import LoginAnswer
 
 __all__ = [
     "ENDPOINTS",
+    "Admission",
     "Bulkhead",
     "CallerKey",
     "Card",

@@ -69,7 +69,8 @@ class CurlPool(CurlAsyncHTTPClient):
         super().initialize(*args, **options)
 
     def call(self, request: Request) -> "asyncio.Future[Reply | CurlFailure]":
-        """The reply, or why there is none.
+        """The reply, or why there is none. Cancelling it ends the transfer, and an
+        HTTP/1 connection with it.
 
         Raises ValueError for a header that cannot be sent as it is.
         """
@@ -78,6 +79,8 @@ class CurlPool(CurlAsyncHTTPClient):
                 raise ValueError(f"a line break in the header {name!r}")
         outcome = self._loop.create_future()
         transfer = Transfer(request, outcome, self.max_body_size, self._kept)
+        transfer.fresh |= request.apart and self._kept.multiplexed
+        outcome.add_done_callback(lambda _: self._on_outcome(transfer))
         self._waiting.append(transfer)
         self._process_queue()
         return outcome
@@ -92,6 +95,8 @@ class CurlPool(CurlAsyncHTTPClient):
 
     def close(self) -> None:
         """Drop every connection; outcomes that are waited for never come."""
+        self._transfers.clear()  # nor is one given up any more
+        self._waiting.clear()
         super().close()
         # Not before: closing handles in use, curl tells of sockets and time once more.
         if self._timer is not None:
@@ -185,6 +190,20 @@ class CurlPool(CurlAsyncHTTPClient):
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("Call %s: %s", "failed" if curl_error else status, timings(curl))
         self._release(curl)
+
+    def _on_outcome(self, transfer: Transfer) -> None:
+        """Nobody waits any more: if that is because the call was given up, end it."""
+        if not transfer.outcome.cancelled():
+            return
+        if transfer in self._waiting:
+            self._waiting.remove(transfer)
+        for curl, each in self._transfers.items():
+            if each is transfer:
+                del self._transfers[curl]
+                self._multi.remove_handle(curl)
+                self._release(curl)
+                self._process_queue()
+                break
 
     def _release(self, curl: pycurl.Curl) -> None:
         curl.reset()  # no header, body or answer of one student stays for the next

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from ..errors import FailureCause, UpstreamError, UpstreamRejected
@@ -11,6 +11,7 @@ from ..logs import RateLimitedLog
 
 __all__ = ["FailureLog"]
 
+Options = ParamSpec("Options")
 Result = TypeVar("Result")
 
 
@@ -58,14 +59,16 @@ class FailureLog:
         )
 
     def watched(
-        self, endpoint: str, attempt: Callable[[float], Awaitable[Result]]
-    ) -> Callable[[float], Awaitable[Result]]:
+        self, endpoint: str, attempt: Callable[Options, Awaitable[Result]]
+    ) -> Callable[Options, Awaitable[Result]]:
         """The same attempt, whose failures are recorded."""
 
-        async def watched_attempt(seconds: float) -> Result:
+        async def watched_attempt(
+            *options: Options.args, **more: Options.kwargs
+        ) -> Result:
             began = self._clock()
             try:
-                return await attempt(seconds)
+                return await attempt(*options, **more)
             except UpstreamError as fault:
                 self.record(endpoint, fault, self._clock() - began)
                 raise

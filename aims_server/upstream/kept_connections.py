@@ -40,6 +40,11 @@ class KeptConnections:
         self._sockets: dict[Hashable, int] = {}
         self._connections: dict[int, Hashable] = {}
 
+    @property
+    def multiplexed(self) -> bool:
+        """Whether a new call may be sent on a connection that carries others."""
+        return _MULTIPLEXED in self._sockets.values()
+
     def socket_of(self, connection: Hashable) -> int | None:
         """The socket to look at before a call goes out; None for a new connection."""
         return self._sockets.get(connection)

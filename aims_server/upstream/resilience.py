@@ -1,18 +1,18 @@
-"""What stands between us and the platform at every call: pauses, breakers, slots and
-retries, in that order and in one place.
+"""What is done about calls that fail or are late: retries, hedges, and what breakers
+are told of it all.
 """
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
 from itertools import count
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from ..deadline import Deadline
 from ..errors import (
     ApiError,
     InternalError,
-    Overloaded,
     RateLimited,
     TokenRefused,
     UpstreamDropped,
@@ -22,30 +22,33 @@ from ..errors import (
     UpstreamUnavailable,
     UpstreamUnreachable,
 )
-from .bulkhead import Bulkhead, BulkheadFull
+from .admission import Admission
 from .callers import CallerKey
-from .circuit_breaker import CircuitOpen, State
-from .endpoint_breakers import CallPermit, EndpointBreakers
-from .pauses import Pauses
+from .endpoint_breakers import CallPermit
+from .hedging import Hedging
 from .retry import RetryBudget, full_jitter
 
-__all__ = ["CallObserver", "ResiliencePolicy"]
+__all__ = ["Attempt", "CallObserver", "ResiliencePolicy"]
 
 Result = TypeVar("Result")
+Made = TypeVar("Made", covariant=True)
 
 # What fails fast and may be mended by the next try. A time-out is not: the call had
 # all the time that there was.
 _WORTH_REPEATING: Final = (UpstreamDropped, UpstreamFault, UpstreamUnavailable)
+# What says nothing of how another call fares that is made at the same time.
+_INCONCLUSIVE: Final = (*_WORTH_REPEATING, UpstreamTimeout)
 # Answers about this student or this request, which say nothing of the endpoint.
 _NO_VERDICT: Final = (TokenRefused, UpstreamRejected, RateLimited)
 
 
-class _Again(Exception):
-    """A try failed, and another one is to follow after a pause."""
+class Attempt(Protocol[Made]):
+    """Makes one call."""
 
-    def __init__(self, fault: ApiError, pause: float) -> None:
-        self.fault = fault
-        self.pause = pause
+    def __call__(self, seconds: float, *, apart: bool) -> Awaitable[Made]:
+        """The result of a call of at most ``seconds``; ``apart`` from those under way,
+        which are late: on no connection that carries one of them.
+        """
 
 
 class CallObserver(Protocol):
@@ -57,15 +60,48 @@ class CallObserver(Protocol):
     def call_repeated(self, endpoint: str) -> None:
         """A call is made once more."""
 
+    def call_hedged(self, endpoint: str, end: str) -> None:
+        """A late call got another one beside it ("started"), which was answered first
+        ("won").
+        """
+
+
+class _Call(Generic[Result]):
+    """What is to be had, for whom, and until when."""
+
+    __slots__ = ("attempt", "caller", "deadline", "endpoint", "repeatable")
+
+    def __init__(
+        self,
+        endpoint: str,
+        caller: CallerKey,
+        attempt: Attempt[Result],
+        deadline: Deadline,
+        *,
+        repeatable: bool,
+    ) -> None:
+        self.endpoint = endpoint
+        self.caller = caller
+        self.attempt = attempt
+        self.deadline = deadline
+        self.repeatable = repeatable
+
+
+class _Again(Exception):
+    """A try failed, and another one is to follow after a pause."""
+
+    def __init__(self, fault: ApiError, pause: float) -> None:
+        self.fault = fault
+        self.pause = pause
+
 
 class ResiliencePolicy:
     """Makes calls as carefully as the platform needs.
 
-    A call is refused while its caller or its endpoint has been asked to pause, or its
-    endpoint's breaker is open. It waits for a slot (in its caller's line, refused at
-    once when its deadline cannot be met), and is made again after a failure as long
-    as it is repeatable, the fault is one that a second try can mend, time is left, and
-    the retry budget allows it.
+    A call is made again after a failure as long as it is repeatable, the fault is one
+    that a second try can mend, time is left, and ``retries`` allows it. One that is
+    late gets another one beside it if it is repeatable, a slot is free, and ``hedges``
+    allows it. The breaker is told of a failure only when the caller is.
 
     A time-out counts against the endpoint only if the call had at least
     ``sick_seconds``: a slow platform that answers is not a sick one.
@@ -73,25 +109,28 @@ class ResiliencePolicy:
 
     def __init__(
         self,
-        slots: Bulkhead,
-        breakers: EndpointBreakers,
-        budget: RetryBudget,
+        admission: Admission,
         observer: CallObserver,
         *,
+        retries: RetryBudget,
+        hedges: RetryBudget,
         random: Callable[[], float],
         sick_seconds: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.breakers = breakers
-        self._slots = slots
-        self._budget = budget
+        self.breakers = admission.breakers
+        self._admission = admission
         self._observer = observer
+        self._retries = retries
+        self._hedges = hedges
         self._random = random
         self._sick_seconds = sick_seconds
         self._clock = clock
         self._sleep = sleep
-        self._pauses: dict[str, Pauses] = {}
+        self._hedging: defaultdict[str, Hedging] = defaultdict(
+            lambda: Hedging(inconclusive=_INCONCLUSIVE, clock=clock)
+        )
         self._running: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
@@ -104,25 +143,23 @@ class ResiliencePolicy:
         self,
         endpoint: str,
         caller: CallerKey,
-        attempt: Callable[[float], Awaitable[Result]],
+        attempt: Attempt[Result],
         deadline: Deadline,
         *,
         repeatable: bool = True,
     ) -> Result:
-        """The result of ``attempt(seconds)``, tried again while that may help.
+        """The result of ``attempt``, made again while that may help.
 
-        Raises the error of the last try that was answered, :class:`Overloaded` when no
-        slot can be had in time, :class:`UpstreamUnavailable` while the breaker is open
-        or the platform has asked for a pause, :class:`UpstreamTimeout` when there was
-        no answer before the deadline.
+        Raises the error of the last try that was answered, what
+        :meth:`Admission.enter` raises, :class:`UpstreamTimeout` when there was no
+        answer before the deadline.
         """
+        call = _Call(endpoint, caller, attempt, deadline, repeatable=repeatable)
         answered: ApiError | None = None
         try:
             for number in count(1):
                 try:
-                    return await self._try(
-                        number, endpoint, caller, attempt, deadline, repeatable
-                    )
+                    return await self._try(number, call)
                 except UpstreamTimeout:
                     if answered is None:
                         raise
@@ -131,40 +168,25 @@ class ResiliencePolicy:
                     answered, pause = again.fault, again.pause
                 await self._sleep(pause)
         finally:
-            del answered  # its traceback holds this frame: see `_observed`
+            del answered  # its traceback holds this frame: see `_made`
         raise AssertionError("the last try returns or raises")
 
-    async def _try(
-        self,
-        number: int,
-        endpoint: str,
-        caller: CallerKey,
-        attempt: Callable[[float], Awaitable[Result]],
-        deadline: Deadline,
-        repeatable: bool,
-    ) -> Result:
-        """One try, whose outcome the breaker is told; raises _Again if another one is
-        to follow.
+    async def _try(self, number: int, call: _Call[Result]) -> Result:
+        """One try, hedged, whose outcome the breaker is told; raises _Again if another
+        one is to follow.
         """
-        permit = await self._admission(endpoint, caller, deadline)
+        permit = await self._admission.enter(call.endpoint, call.caller, call.deadline)
         if number == 1:
-            self._budget.record_try(caller)
+            self._retries.record_try(call.caller)
+            self._hedges.record_try(call.caller)
         else:
-            self._observer.call_repeated(endpoint)
-        made = self._observed(endpoint, caller, attempt, deadline.remaining())
+            self._observer.call_repeated(call.endpoint)
         began = self._clock()
         with permit:
             try:
-                # What may be repeated is shared, and awaited by a flight that nobody
-                # can cancel; what may not has an asker of its own.
-                result = await (made if repeatable else self._run_uncancelled(made))
+                result = await self._hedged(call)
             except ApiError as fault:
-                self._note_pause(endpoint, caller, fault)
-                pause = (
-                    self._pause_before_retry(number, fault, caller, deadline)
-                    if repeatable
-                    else None
-                )
+                pause = self._pause_before_retry(number, fault, call)
                 seconds = self._clock() - began
                 self._record_fault(permit, fault, seconds, again=pause is not None)
                 if pause is None:
@@ -172,6 +194,23 @@ class ResiliencePolicy:
                 raise _Again(fault, pause) from None
             permit.success()
             return result
+
+    async def _hedged(self, call: _Call[Result]) -> Result:
+        if not call.repeatable:
+            return await self._run_uncancelled(self._made(call))
+        # What may be repeated is awaited by a flight that nobody can cancel.
+        hedging = self._hedging[call.endpoint]
+        return await hedging.run(self._made(call), lambda: self._hedge(call))
+
+    def _hedge(self, call: _Call[Result]) -> Coroutine[Any, Any, Result] | None:
+        """Another call beside a late one, with its slot; or None."""
+        if not self._admission.try_enter(call.endpoint, call.caller):
+            return None
+        if not self._hedges.take(call.caller):
+            self._admission.leave(call.caller, None)
+            return None
+        self._observer.call_hedged(call.endpoint, "started")
+        return self._made(call, hedge=True)
 
     async def _run_uncancelled(self, made: Coroutine[Any, Any, Result]) -> Result:
         """Await a call whose asker may leave: its slot is free only when curl is done
@@ -183,54 +222,37 @@ class ResiliencePolicy:
             await asyncio.wait([call])
             return call.result()
         finally:
-            del call  # its error's traceback holds this frame: see `_observed`
+            del call  # its error's traceback holds this frame: see `_made`
 
-    async def _admission(
-        self, endpoint: str, caller: CallerKey, deadline: Deadline
-    ) -> CallPermit:
-        """A slot, which the call gives back, and the breaker's leave."""
-        self._check_pause(endpoint, caller)
-        if self.breakers.state(endpoint) is State.OPEN:
-            # No reason to stand in line: this raises, or, if the time to be open has
-            # ended since the line above, gives a probe's place that is not used yet.
-            self._permit(endpoint, caller).discard()
-        await self._enter_line(caller, deadline)
-        try:
-            self._check_pause(endpoint, caller)  # asked for in the meantime
-            return self._permit(endpoint, caller)
-        except BaseException:
-            self._slots.release(caller, None)
-            raise
-
-    async def _observed(
-        self,
-        endpoint: str,
-        caller: CallerKey,
-        attempt: Callable[[float], Awaitable[Result]],
-        seconds: float,
-    ) -> Result:
-        """One try, with its slot in hand, which is free afterwards."""
+    async def _made(self, call: _Call[Result], *, hedge: bool = False) -> Result:
+        """One call, with its slot in hand, which is free afterwards."""
         began = self._clock()
         outcome = InternalError.code  # unless it ends in a way that is foreseen
         self._running.add(_this_task())
         try:
-            result = await attempt(seconds)
+            result = await call.attempt(call.deadline.remaining(), apart=hedge)
         except ApiError as fault:
             outcome = fault.code
+            if isinstance(fault, UpstreamUnavailable) and fault.retry_after:
+                # Before the slot goes to a call that should not be made any more.
+                self._admission.pause(call.endpoint, call.caller, fault.retry_after)
             raise
         except asyncio.CancelledError:
             outcome = "cancelled"
             raise
         else:
             outcome = "ok"
+            self._hedging[call.endpoint].latency.observe(self._clock() - began)
+            if hedge:
+                self._observer.call_hedged(call.endpoint, "won")
             return result
         finally:
             # No local name for the task: a refusal's traceback holds this frame, and
             # the task holds the refusal; a circle only the collector would find.
             self._running.discard(_this_task())
             took = self._clock() - began
-            self._slots.release(caller, took)
-            self._observer.call_finished(endpoint, outcome, took)
+            self._admission.leave(call.caller, took)
+            self._observer.call_finished(call.endpoint, outcome, took)
 
     def _record_fault(
         self, permit: CallPermit, fault: ApiError, seconds: float, *, again: bool
@@ -252,41 +274,17 @@ class ResiliencePolicy:
             permit.failure()
 
     def _pause_before_retry(
-        self, number: int, fault: ApiError, caller: CallerKey, deadline: Deadline
+        self, number: int, fault: ApiError, call: _Call[Result]
     ) -> float | None:
         """Seconds until the next try, or None if there is to be none."""
-        if not isinstance(fault, _WORTH_REPEATING):
+        if not (call.repeatable and isinstance(fault, _WORTH_REPEATING)):
             return None
-        pause = (fault.retry_after or 0.0) + full_jitter(number, random=self._random)
-        if pause >= deadline.remaining() or not self._budget.take(caller):
+        pause = (fault.retry_after or 0.0) + full_jitter(
+            number - 1, random=self._random
+        )
+        if pause >= call.deadline.remaining() or not self._retries.take(call.caller):
             return None
         return pause
-
-    def _note_pause(self, endpoint: str, caller: CallerKey, fault: ApiError) -> None:
-        if isinstance(fault, UpstreamUnavailable) and fault.retry_after is not None:
-            if endpoint not in self._pauses:
-                self._pauses[endpoint] = Pauses(clock=self._clock)
-            self._pauses[endpoint].wish(caller, fault.retry_after)
-
-    def _check_pause(self, endpoint: str, caller: CallerKey) -> None:
-        pauses = self._pauses.get(endpoint)
-        left = pauses.left(caller) if pauses is not None else 0.0
-        if left > 0:
-            raise UpstreamUnavailable(retry_after=left)
-
-    def _permit(self, endpoint: str, caller: CallerKey) -> CallPermit:
-        try:
-            return self.breakers.admit(endpoint, caller)
-        except CircuitOpen as refusal:
-            raise UpstreamUnavailable(retry_after=refusal.retry_after) from None
-
-    async def _enter_line(self, caller: CallerKey, deadline: Deadline) -> None:
-        if deadline.expired:
-            raise UpstreamTimeout
-        try:
-            await self._slots.acquire(caller, deadline)
-        except BulkheadFull as refusal:
-            raise Overloaded(retry_after=refusal.wait) from None
 
 
 def _this_task() -> asyncio.Task[Any]:

@@ -34,7 +34,8 @@ _HEADER_LINE: Final = re.compile(
 
 class Request(msgspec.Struct, frozen=True):
     """One call: a POST if there is a body. ``seconds`` count from when it gets a
-    handle, ``connect_seconds`` are those of them until a connection must be there.
+    handle, ``connect_seconds`` are those of them until a connection must be there. It
+    shares none that carries another call if it is to be ``apart``.
     """
 
     url: str
@@ -42,6 +43,7 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes | None
     seconds: float
     connect_seconds: float
+    apart: bool = False
 
     def __repr__(self) -> str:
         return "<Request>"  # url, headers and body are a student's, or secret

@@ -62,9 +62,11 @@ class Transport:
         headers: dict[str, str],
         seconds: float,
         body: bytes | None = None,
+        apart: bool = False,
     ) -> Reply:
         """Make one call within ``seconds``, connecting included: GET, or POST with its
-        ``body``.
+        ``body``. Cancelled, it takes its connection along. ``apart`` keeps it from the
+        connections that carry other calls now.
 
         Raises :class:`UpstreamTimeout`, :class:`UpstreamUnreachable` when no connection
         could be made (in 5 s, if there are as many), :class:`UpstreamDropped` when it
@@ -83,6 +85,7 @@ class Transport:
                 body,
                 seconds,
                 min(seconds, _CONNECT_SECONDS),
+                apart,
             )
         )
         if isinstance(outcome, CurlFailure):

@@ -41,15 +41,10 @@ from .response import (
     json_response,
     server_timing,
 )
-from .sessions import (
-    Caller,
-    Session,
-    SessionReader,
-    bearer_token,
-    checked_body_token,
-    is_token,
-)
+from .sessions import Caller, Session, SessionReader
 from .simple_request import parse_simple_request
+from .tokens import bearer_token, checked_body_token, is_token
+from .verified_keys import VerifiedKeys
 
 __all__ = [
     "MAX_BODY_BYTES",
@@ -68,6 +63,7 @@ __all__ = [
     "TokenRequest",
     "TrustedProxy",
     "Variant",
+    "VerifiedKeys",
     "address_key",
     "bearer_token",
     "check_body",

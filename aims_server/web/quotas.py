@@ -53,7 +53,7 @@ class RequestLimits:
     """The limiters of one worker over the machine's shared table.
 
     A request of a student counts against the client's address, and against the student:
-    once the token has standing, whatever the number of his tokens; before, against a
+    once the token has standing, whatever the number of their tokens; before, against a
     bucket that the tokens of one claim from one address share. So several logins share
     one quota, while a made-up token that claims to be somebody uses up nothing of
     theirs, and many made-up tokens are no more than one.
@@ -77,12 +77,12 @@ class RequestLimits:
         return _take(self._address_charge(address))
 
     def by_session(self, session: Session, address: str) -> Quota:
-        """Count a request against its student, or against whom its token claims."""
+        """Count a request against its student, or against what its token claims."""
         return _take(self._session_charge(session, address))
 
     def named(self, session: Session, address: str, quota: Quota) -> Quota:
         """Move the count of a request from what its token claims to the student,
-        whom the platform's answer to it has named meanwhile.
+        which the platform's answer to it has named meanwhile.
         """
         if session.verified_student is None:
             return quota
@@ -129,16 +129,16 @@ def _claim_key(session: Session, address: str) -> str:
 
 def _take(*charges: _Charge) -> Quota:
     """Charge all of the buckets, or none if one is empty: a refused request uses up
-    nothing, or the wait it is told of would not be the true one. Tells of the first,
-    or of the empty one.
+    nothing, or its ``Retry-After`` would not be the true one. Returns the quota of the
+    first, or of the empty one.
     """
-    told: Quota | None = None
+    first: Quota | None = None
     for number, (kind, limiter, key) in enumerate(charges):
         decision = limiter.take(key)
         if not decision.allowed:
             for _, earlier, taken in charges[:number]:
                 earlier.give_back(taken)
             return Quota(kind, decision)
-        told = told or Quota(kind, decision)
-    assert told is not None
-    return told
+        first = first or Quota(kind, decision)
+    assert first is not None
+    return first

@@ -84,7 +84,7 @@ def server_timing(
     total: float, cache: str | None, upstream: float | None = None
 ) -> str:
     """``Server-Timing`` (W3C): the cache's part, the platform's and the whole, taken
-    in seconds and told in milliseconds.
+    in seconds and given in milliseconds.
 
     >>> server_timing(0.0123, "MISS", 0.01)
     'cache;desc="MISS", upstream;dur=10.0, total;dur=12.3'

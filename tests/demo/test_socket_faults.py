@@ -12,7 +12,7 @@ import pytest
 from aims_server.demo.backend import Reply
 from aims_server.demo.faults import Fault, Kind
 from aims_server.demo.socket_faults import bomb
-from aims_server.demo.wrong_answers import EMPTY, spoil
+from aims_server.demo.wrong_answers import EMPTY, wrong_answer
 
 from .conftest import COURSE_FILES, json_of
 
@@ -22,7 +22,7 @@ SOUND = Reply(200, b'{"msg":"","response":{"data":[{"id":1,"student_id":5900001}
 
 def spoilt(kind, **knobs):
     """The sound answer as a fault leaves it."""
-    reply = spoil(SOUND, Fault(kind=kind, **knobs), "http://localhost/")
+    reply = wrong_answer(SOUND, Fault(kind=kind, **knobs), "http://localhost/")
     assert reply is not None
     return reply
 
@@ -55,8 +55,8 @@ def test_wrong_types_differ_from_body_to_body():
     shapes = set()
     for number in range(50):
         reply = Reply(200, b"%d" % number)
-        wrong = spoil(reply, Fault(kind="wrong_types"), "")
-        assert wrong == spoil(reply, Fault(kind="wrong_types"), "")
+        wrong = wrong_answer(reply, Fault(kind="wrong_types"), "")
+        assert wrong == wrong_answer(reply, Fault(kind="wrong_types"), "")
         assert wrong is not None
         shapes.add(msgspec.json.encode(msgspec.json.decode(wrong.body)))
     assert len(shapes) > 4

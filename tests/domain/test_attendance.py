@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aims_server.domain import attendance as figures
 from aims_server.domain.attendance import SubjectDays, subject_days, subject_keys
-from aims_server.upstream.models import (
+from aims_server.upstream import (
     Card,
     Counts,
     Course,

@@ -16,7 +16,7 @@ from aims_server.domain.days import (
     subject_days,
 )
 from aims_server.domain.marks import mark_of
-from aims_server.upstream.models import Card
+from aims_server.upstream import Card
 
 
 def days_of(*cards):

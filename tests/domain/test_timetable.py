@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from aims_server.domain.icalendar_form import to_icalendar
 from aims_server.domain.timetable import timetable
-from aims_server.upstream.schedule import Schedule, ScheduleRow, Slot
+from aims_server.upstream import Schedule, ScheduleRow, Slot
 
 CACHED_AT = "2025-09-01T10:00:00Z"
 

@@ -92,10 +92,13 @@ def _worker(io_loop: IOLoop, settings: Settings) -> Iterator[Worker]:
 def _ports(io_loop: IOLoop, worker: Worker) -> Iterator[tuple[int, int]]:
     """Those of two listeners before one worker: with the fast path, and without."""
     ports, listeners = [], []
-    for fast_path in (worker.lane, None):
+    for fast_path in (worker.fast_path, None):
         listening, port = bind_unused_port()
         listener = Listener(
-            worker.front, fast_path=fast_path, max_connections=2000, on_refused=bool
+            worker.delegate,
+            fast_path=fast_path,
+            max_connections=2000,
+            on_refused=bool,
         )
         listener.add_socket(listening)
         listeners.append(listener)
@@ -197,7 +200,7 @@ async def test_both_paths_answer_alike(ports, token, worker):
         head = f"GET /api/{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}"
         assert b" 200 OK" in await exchange(plain, [head.encode() + b"\r\n\r\n"])
     taken = 0
-    answer = worker.lane.answer
+    answer = worker.fast_path.answer
 
     def counted(request, peer, *, last):
         nonlocal taken
@@ -205,7 +208,7 @@ async def test_both_paths_answer_alike(ports, token, worker):
         taken += found is not None
         return found
 
-    worker.lane.answer = counted
+    worker.fast_path.answer = counted
     mutations = Mutations(SEED, token)
     end, number = time.monotonic() + SECONDS, 0
 

@@ -149,7 +149,7 @@ class TestDeadline:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
-    "path", ["/", "/api", "/api/", "/api/attendance/", "/api/Quiz", "/%2e%2e/etc"]
+    "path", ["/page", "/api", "/api/", "/api/attendance/", "/api/Quiz", "/%2e%2e/etc"]
 )
 async def test_unknown_paths(front, path):
     """404 in JSON."""

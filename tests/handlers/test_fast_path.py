@@ -91,7 +91,7 @@ def _browser(io_loop, http_server, http_port):
 def _taken(worker, monkeypatch):
     """The requests that the fast path has answered."""
     taken = []
-    answer = worker.lane.answer
+    answer = worker.fast_path.answer
 
     def watched(request, peer, *, last):
         found = answer(request, peer, last=last)
@@ -99,7 +99,7 @@ def _taken(worker, monkeypatch):
             taken.append(request)
         return found
 
-    monkeypatch.setattr(worker.lane, "answer", watched)
+    monkeypatch.setattr(worker.fast_path, "answer", watched)
     return taken
 
 

@@ -5,13 +5,22 @@ clients of platforms of this kind.
 """
 
 import json
+import re
 from collections import Counter
+from typing import get_args
 
 import pytest
 
 from aims_server.demo.college import College
+from aims_server.demo.shapes import CardShape, CourseShape
+from aims_server.metrics import labels
 
 pytestmark = pytest.mark.gen_test
+
+ODDITY = re.compile(
+    r'aims_upstream_oddities_total\{endpoint="(?P<endpoint>\w+)",kind="(?P<kind>\w+)"\}'
+    r" (?P<count>.+)"
+)
 
 
 async def pages_of(front, token):
@@ -84,6 +93,7 @@ async def test_some_shapes_change_nothing_at_all(front, token, platform, plain, 
         "dates_sept",
         "dates_adjusted",
         "dates_epoch",
+        "dates_typed",
         "dates_worded_only",
     ],
 )
@@ -278,3 +288,27 @@ async def test_odd_answers_are_counted_and_logged_once_a_minute_without_values(
     rows = [line for line in told if "course_files: row" in line]
     assert len(rows) == 2
     assert "14 times more" in rows[1]
+
+
+async def test_every_kind_of_oddity_has_a_label(front, platform, college):
+    """What all shapes together bring is counted under kinds that are listed."""
+    tokens = iter(college.token(college.student(9), serial=n) for n in range(99))
+    for shape in (*get_args(CourseShape), *get_args(CardShape)):
+        platform.switch(shapes=[shape])
+        await front.ask("/api/all-attendance", next(tokens))
+    platform.switch(shapes=[], unreadable_dates=0.5, page_size=9, prefix="\ufeff")
+    await front.ask("/api/all-attendance", next(tokens))
+    platform.switch(obeys_page=False)
+    await front.ask("/api/all-attendance", next(tokens))
+    rows = [{"name": "May-2025"}, {"cf_id": 7, "c3": 5, "course_name": []}, None, {}]
+    body = json.dumps({"response": {"data": rows}})
+    platform.faults.set("schedule", kind="body", body=body)
+    await front.ask("/api/timetable", next(tokens))
+    counted = set()
+    for line in (await front.ask("/metrics")).body.decode().splitlines():
+        match = ODDITY.match(line)
+        if match and float(match["count"]):
+            counted.add((match["endpoint"], match["kind"]))
+    listed = set(labels.ODDITIES)
+    assert counted <= listed
+    assert {kind for _, kind in listed - counted} <= {"encoding"}

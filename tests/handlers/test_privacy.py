@@ -16,7 +16,8 @@ async def test_another_students_course_files_are_never_served(
     the somebody notices nothing.
     """
     other = college.student(7)
-    bystander = await front.ask(page.path, college.token(other))
+    other_token = college.token(other)
+    bystander = await front.ask(page.path, other_token)
     entries = len(worker.store)
     platform.switch(answers_for=other.id)
     refused = await front.ask(page.path, token)
@@ -24,7 +25,7 @@ async def test_another_students_course_files_are_never_served(
     assert json.loads(refused.body)["code"] == "upstream_error"
     assert len(worker.store) == entries
     platform.switch(answers_for=None)
-    again = await front.ask(page.path, college.token(other))
+    again = await front.ask(page.path, other_token)
     assert (again.body, again.headers["X-Cache"]) == (bystander.body, "HIT")
 
 

@@ -269,7 +269,10 @@ class TestSlowness:
     def http_server(self, io_loop, _unused_port, worker):
         """A server that closes slow connections after half a second."""
         listener = Listener(
-            worker.front, fast_path=worker.lane, max_connections=2000, on_refused=bool,
+            worker.delegate,
+            fast_path=worker.fast_path,
+            max_connections=2000,
+            on_refused=bool,
             arrival_seconds=0.5,
         )  # fmt: skip
         listener.add_socket(_unused_port[0])
@@ -318,7 +321,10 @@ class TestCrowd:
     def http_server(self, io_loop, _unused_port, worker):
         """A server that takes 20 connections."""
         listener = Listener(
-            worker.front, fast_path=worker.lane, max_connections=20, on_refused=bool
+            worker.delegate,
+            fast_path=worker.fast_path,
+            max_connections=20,
+            on_refused=bool,
         )
         listener.add_socket(_unused_port[0])
         yield listener

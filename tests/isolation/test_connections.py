@@ -41,8 +41,8 @@ def http_server(
 ) -> Iterator[Listener]:
     """A listener whose clock stands still between the steps of a test."""
     listener = Listener(
-        worker.front,
-        fast_path=worker.lane,
+        worker.delegate,
+        fast_path=worker.fast_path,
         max_connections=2000,
         on_refused=lambda: worker.metrics.limited("connections"),
         address_limit=AddressLimit(places, exempt=lambda peer: False),

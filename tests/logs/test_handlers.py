@@ -20,13 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aims_server.logs import handlers as logs
-from aims_server.logs.format import UNPRINTABLE
+from aims_server.logs.format import UNPRINTABLE, LineWriter
 from aims_server.logs.handlers import (
     AccessLog,
     configure_logging,
     current_request_id,
-    flush_log,
 )
+from aims_server.logs.output import LogOutput
 from aims_server.logs.redaction import redact_text
 
 TOKEN = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJpZCI6NTkwMDAwMX0.c2lnbmF0dXJl-_Q"
@@ -486,6 +486,37 @@ def test_without_configuration_nothing_is_told(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_texts_of_a_record_are_bounded(written):
+    """A line stays short, whatever somebody sends; of a traceback the end is kept."""
+    lines = written()
+    log.info("x" * 100_000, extra={"field": "y" * 100_000})
+    try:
+        fail("v" * 100_000)
+    except ValueError:
+        log.exception("w")
+    assert max(map(len, lines())) < 20_000
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Invalid header name 'canary '",
+        "Invalid header value 'canary\\x01'",
+        "Invalid Host header: 'canary x'",
+        "Only integer Content-Length is allowed: canary",
+        "Multiple unequal Content-Lengths: '1,canary'",
+        "Unsupported Transfer-Encoding canary",
+    ],
+)
+def test_what_stood_in_place_of_a_header_is_not_told(written, said):
+    """Tornado quotes it, and it may be a token."""
+    lines = written()
+    logging.getLogger("tornado.general").info("Malformed HTTP message from x: %s", said)
+    (line,) = lines()
+    assert b"canary" not in line
+    assert b"from x: " + said.split()[0].encode() in line
+
+
 def test_a_long_path_is_cut():
     """A line stays short enough to be written to a pipe in one piece."""
     stream = io.StringIO()
@@ -593,12 +624,12 @@ def test_a_socket_is_never_waited_for():
 def test_a_line_longer_than_a_pipe_takes_arrives_whole(pipe):
     """What was not taken follows when there is room."""
     reader, stream = pipe
-    configure_logging("info", "json", stream)
-    log.error("x" * 200_000)
+    lines = LineWriter(LogOutput(stream), as_text=False)
+    lines.write({"message": "x" * 200_000})
     found = everything(reader)
     assert not found.endswith(b"\n")
     for _ in range(4):
-        flush_log()
+        lines.flush()
         found += everything(reader)
     assert json.loads(found)["message"] == "x" * 200_000
 

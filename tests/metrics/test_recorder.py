@@ -37,6 +37,10 @@ BEFORE_ANY_EVENT = [
         for e in labels.UPSTREAM_ENDPOINTS
     ),
     *(f'upstream_retries_total{{endpoint="{e}"}}' for e in labels.UPSTREAM_ENDPOINTS),
+    *(
+        f'upstream_hedges_total{{end="{end}",endpoint="{e}"}}'
+        for e, end in product(labels.UPSTREAM_ENDPOINTS, labels.HEDGE_ENDS)
+    ),
     *(f'limited_requests_total{{kind="{kind}"}}' for kind in labels.LIMITS),
     "requests_in_progress",
     "cache_entries",

@@ -24,16 +24,17 @@ from aims_server.errors import (
     UpstreamUnavailable,
 )
 from aims_server.metrics import labels
+from aims_server.upstream.admission import Admission
+from aims_server.upstream.answers import Oddities
 from aims_server.upstream.bulkhead import Bulkhead
 from aims_server.upstream.callers import CallerKey
 from aims_server.upstream.client import ENDPOINTS as ALL_ENDPOINTS
 from aims_server.upstream.client import UpstreamClient
 from aims_server.upstream.endpoint_breakers import EndpointBreakers
-from aims_server.upstream.oddities import Oddities
 from aims_server.upstream.resilience import ResiliencePolicy
 from aims_server.upstream.retry import RetryBudget
 from aims_server.upstream.transport import Transport
-from aims_server.web.sessions import is_token
+from aims_server.web.tokens import is_token
 
 pytestmark = pytest.mark.gen_test
 
@@ -49,6 +50,9 @@ class Unobserved:
 
     def call_repeated(self, endpoint):
         """One more is made."""
+
+    def call_hedged(self, endpoint, end):
+        """One more is made beside a late one."""
 
     def upstream_oddity(self, endpoint, kind):
         """Something could not be read."""
@@ -114,10 +118,10 @@ def _platform(io_loop, college):
 async def client_of(base_url: str) -> UpstreamClient:
     """A client with all its real parts, which repeats at once what it repeats."""
     guard = ResiliencePolicy(
-        Bulkhead(20),
-        EndpointBreakers(ALL_ENDPOINTS),
-        RetryBudget(floor=4),
+        Admission(Bulkhead(20), EndpointBreakers(ALL_ENDPOINTS)),
         Unobserved(),
+        retries=RetryBudget(floor=4),
+        hedges=RetryBudget(share=0.1, floor=10),
         random=lambda: 0.0,
     )
     oddities = Oddities(Unobserved())

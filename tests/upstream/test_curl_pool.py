@@ -404,3 +404,42 @@ async def test_a_closed_pool_is_forgotten(far):
     del pool
     gc.collect()
     assert gone() is None
+
+
+# Calls that are given up.
+
+
+async def test_a_call_that_is_given_up_frees_its_handle(pool, far):
+    """At once: its transfer ends, and its connection, on which an answer may come."""
+    hung = pool.call(request(far, "/never"))
+    await far.has_heard(1)
+    waiting = pool.call(request(far))
+    hung.cancel()
+    assert isinstance(await waiting, Reply)
+    assert far.connections == 2
+
+
+async def test_a_call_that_is_given_up_in_line_is_never_made(pool, far):
+    """There was no handle for it yet."""
+    hung = pool.call(request(far, "/never"))
+    waiting = pool.call(request(far, "/not-made"))
+    waiting.cancel()
+    await far.has_heard(1)
+    hung.cancel()
+    await pool.call(request(far, "/"))
+    assert not any(b"/not-made" in heard for heard in far.heard)
+
+
+async def test_giving_up_many_calls_leaves_a_sound_pool(far):
+    """At random moments, and beside calls that go on."""
+    pool = await make_pool(8)
+    for number in range(40):
+        calls = [pool.call(request(far, "/never" if n % 2 else "/")) for n in range(8)]
+        if number % 2:
+            await far.has_heard(len(far.heard) + 1 + number % 8)
+        for call in calls[1::2]:
+            call.cancel()
+        assert all(
+            isinstance(reply, Reply) for reply in await asyncio.gather(*calls[::2])
+        )
+    pool.close()

@@ -8,6 +8,7 @@ import pytest
 
 from aims_server.deadline import Deadline
 from aims_server.errors import TokenRefused, UpstreamFault
+from aims_server.upstream.admission import Admission
 from aims_server.upstream.bulkhead import Bulkhead
 from aims_server.upstream.callers import CallerKey
 from aims_server.upstream.endpoint_breakers import EndpointBreakers
@@ -29,15 +30,15 @@ class Secret(str):
 async def test_a_failed_call_is_gone_at_once(fault, repeatable):
     """Its error, the frames that it passed, and the token that they knew."""
     guard = ResiliencePolicy(
-        Bulkhead(2),
-        EndpointBreakers(["cards"]),
-        RetryBudget(),
+        Admission(Bulkhead(2), EndpointBreakers(["cards"])),
         Told(),
+        retries=RetryBudget(),
+        hedges=RetryBudget(),
         random=lambda: 0.0,
     )
 
     async def ask(token):
-        async def attempt(_):
+        async def attempt(_, *, apart):
             await asyncio.sleep(0)
             raise fault(token)
 

@@ -19,6 +19,7 @@ from aims_server.errors import (
     UpstreamUnavailable,
     UpstreamUnreachable,
 )
+from aims_server.upstream.admission import Admission
 from aims_server.upstream.bulkhead import Bulkhead
 from aims_server.upstream.callers import CallerKey
 from aims_server.upstream.endpoint_breakers import EndpointBreakers
@@ -41,6 +42,7 @@ class Told:
     def __init__(self):
         self.calls: list[tuple[str, str, float]] = []
         self.repeated: list[str] = []
+        self.hedged: list[str] = []
 
     def call_finished(self, endpoint, outcome, seconds):
         """One call ended."""
@@ -49,6 +51,10 @@ class Told:
     def call_repeated(self, endpoint):
         """One more is made."""
         self.repeated.append(endpoint)
+
+    def call_hedged(self, endpoint, end):
+        """A late call and its hedge."""
+        self.hedged.append(end)
 
     @property
     def outcomes(self):
@@ -63,19 +69,23 @@ class Platform:
         self._clock = clock
         self.script: list[object] = []
         self.seconds = 0.1
+        self.slow_once = 0.0
+        self.apart: list[bool] = []
         self.allowed: list[float] = []
         self.at: list[float] = []
         self.busy = self.peak = 0
 
-    async def __call__(self, allowed):
+    async def __call__(self, allowed, *, apart):
         """One call; an exception in the script is raised, anything else returned."""
         self.allowed.append(allowed)
+        self.apart.append(apart)
+        seconds, self.slow_once = self.slow_once or self.seconds, 0.0
         self.at.append(self._clock())
         self.busy += 1
         self.peak = max(self.peak, self.busy)
         try:
-            await asyncio.sleep(min(self.seconds, allowed))
-            if self.seconds > allowed:
+            await asyncio.sleep(min(seconds, allowed))
+            if seconds > allowed:
                 raise UpstreamTimeout
             result = self.script.pop(0) if self.script else "answer"
             if isinstance(result, BaseException):
@@ -119,13 +129,18 @@ class Bench:
         )
         self.budget = RetryBudget(clock=clock, share=0.25, floor=floor)
         self.told = Told()
-        self.guard = ResiliencePolicy(
-            self.slots,
-            self.breakers,
-            self.budget,
+        self.hedges = RetryBudget(clock=clock, share=0.1, floor=10.0)
+        self.guard = self.policy(lambda: 0.5)
+
+    def policy(self, random):
+        """The policy over these parts."""
+        return ResiliencePolicy(
+            Admission(self.slots, self.breakers, clock=self.clock),
             self.told,
-            random=lambda: 0.5,
-            clock=clock,
+            retries=self.budget,
+            hedges=self.hedges,
+            random=random,
+            clock=self.clock,
         )
 
     async def call(
@@ -414,20 +429,13 @@ async def test_tries_are_spread_by_full_jitter(clock, chance):
     together do not come back together.
     """
     bench = Bench(clock)
-    guard = ResiliencePolicy(
-        bench.slots,
-        bench.breakers,
-        bench.budget,
-        bench.told,
-        random=lambda: chance,
-        clock=clock,
-    )
+    guard = bench.policy(lambda: chance)
     bench.platform.seconds = 0.0
     bench.platform.script = [UpstreamFault(), UpstreamFault()]
     await guard.call("cards", ME, bench.platform, Deadline(10.0, clock))
     first, second, third = bench.platform.at
-    assert second - first == pytest.approx(chance * 0.1)
-    assert third - second == pytest.approx(chance * 0.2)
+    assert second - first == pytest.approx(chance * 0.05)
+    assert third - second == pytest.approx(chance * 0.1)
 
 
 async def test_no_slot_is_held_between_tries(narrow):
@@ -447,7 +455,7 @@ async def test_no_try_begins_past_the_deadline(bench):
     """If the pause before it would not leave any time, there is none."""
     bench.platform.seconds = 0.01
     bench.platform.script = [UpstreamFault(), UpstreamFault()]
-    assert isinstance(await bench.outcome(seconds=0.05), UpstreamFault)
+    assert isinstance(await bench.outcome(seconds=0.03), UpstreamFault)
     assert bench.platform.calls == 1
 
 
@@ -483,6 +491,95 @@ async def test_a_second_try_that_is_turned_away_was_none(bench):
     await bench.trip()
     assert isinstance(await asker, UpstreamUnavailable)
     assert bench.told.repeated == []
+
+
+# Hedges.
+
+
+async def knows(bench, endpoint="cards"):
+    """Let the policy learn that calls take 0.1 s."""
+    for _ in range(10):
+        await bench.call(endpoint)
+    bench.told.calls.clear()
+
+
+async def test_a_late_call_gets_another_one_beside_it(bench):
+    """Apart from the first, which is given up when the other is answered."""
+    await knows(bench)
+    bench.platform.slow_once = 99.0
+    began = bench.clock()
+    assert await bench.call() == "answer"
+    assert bench.clock() - began < 0.5
+    assert bench.platform.apart == [*[False] * 11, True]
+    assert bench.told.hedged == ["started", "won"]
+    await settle()
+    assert sorted(bench.told.outcomes) == ["cancelled", "ok"]
+    assert bench.at_rest
+
+
+async def test_a_late_login_waits(bench):
+    """It is never made twice."""
+    await knows(bench, "login")
+    bench.platform.slow_once = 5.0
+    assert await bench.call("login", repeatable=False) == "answer"
+    assert bench.told.hedged == []
+
+
+async def test_a_refusal_of_one_copy_is_final(bench):
+    """Nobody waits for the hung one to be refused as well."""
+    await knows(bench)
+    bench.platform.slow_once = 99.0
+    bench.platform.script = [TokenRefused()]
+    began = bench.clock()
+    assert isinstance(await bench.outcome(seconds=30.0), TokenRefused)
+    assert bench.clock() - began < 0.5
+    await settle()
+    assert bench.at_rest
+
+
+async def test_no_hedge_without_a_free_slot(narrow):
+    """Who waits in line comes first."""
+    await knows(narrow)
+    narrow.platform.slow_once = 5.0
+    assert await narrow.call() == "answer"
+    assert narrow.told.hedged == []
+
+
+async def test_no_hedge_beyond_the_budget(bench):
+    """A platform that answers every other call gets a tenth more of them."""
+    bench.hedges = RetryBudget(clock=bench.clock, share=0.0, floor=0.0)
+    bench.guard = bench.policy(lambda: 0.5)
+    await knows(bench)
+    for caller in range(3):
+        bench.platform.slow_once = 5.0
+        await bench.call(caller=CallerKey.student(caller))
+    assert bench.told.hedged == []
+    assert bench.at_rest
+
+
+async def test_no_hedge_while_the_caller_is_to_pause(bench):
+    """A call under way is waited for, and no other one made."""
+    await knows(bench)
+    bench.platform.slow_once = 5.0
+    late = asyncio.create_task(bench.call())
+    await settle()
+    bench.platform.script = [UpstreamUnavailable(retry_after=60.0)]
+    await bench.outcome(repeatable=False)
+    assert await late == "answer"
+    assert bench.told.hedged == []
+
+
+async def test_closing_ends_all_copies(bench):
+    """The late one and the one beside it."""
+    await knows(bench)
+    bench.platform.seconds = 99.0
+    late = asyncio.create_task(bench.call(seconds=200.0))
+    await asyncio.sleep(1.0)
+    assert bench.platform.busy == 3
+    await bench.guard.close()
+    await asyncio.wait([late])
+    assert late.cancelled()
+    assert bench.at_rest
 
 
 # The breaker.

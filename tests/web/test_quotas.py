@@ -8,7 +8,8 @@ import pytest
 from aims_server.errors import RateLimited
 from aims_server.ratelimit import BucketTable, RateLimiter
 from aims_server.web.quotas import RequestLimits
-from aims_server.web.sessions import Session
+from aims_server.web.sessions import Registry, Session
+from aims_server.web.verified_keys import VerifiedKeys
 
 # Per minute: a token each 10, 5, 20 and 12 seconds.
 STUDENT, ADDRESS, LOGIN, FAILURES = 6, 12, 3, 5
@@ -54,7 +55,9 @@ def _limits(clock) -> RequestLimits:
 
 def session_of(student_id: int | None, name: str, *, verified: bool) -> Session:
     """A session as the reader makes it, with standing or not."""
-    session = Session(name.encode().ljust(32), student_id, None, {})
+    session = Session(
+        name.encode().ljust(32), student_id, None, Registry(VerifiedKeys(8))
+    )
     if verified:
         session.confirm(student_id=student_id)
     return session

@@ -11,14 +11,15 @@ from aims_server.cache import Epochs
 from aims_server.demo.college import College
 from aims_server.errors import InvalidRequest, Unauthorized, WrongStudent
 from aims_server.web.sessions import (
+    Registry,
     Session,
     SessionReader,
-    bearer_token,
-    checked_body_token,
-    is_token,
 )
+from aims_server.web.tokens import bearer_token, checked_body_token, is_token
+from aims_server.web.verified_keys import VerifiedKeys
 
 SECRET = b"s" * 32
+NOWHERE = Registry(VerifiedKeys(8))
 TOKENS = st.from_regex(r"[A-Za-z0-9\-._~+/=]{1,200}", fullmatch=True)
 
 
@@ -229,6 +230,38 @@ def test_a_refusal_reaches_whoever_read_the_token_before(reader):
     assert not one.verified
 
 
+def test_standing_is_every_workers():
+    """What one has learned from the platform, a login for instance, all know; what one
+    is refused, none knows any more that has not learned it by itself.
+    """
+    shared = VerifiedKeys()
+    one, other, third = (SessionReader(SECRET, shared) for _ in range(3))
+    token = made_up({"sub": 5})
+    one.read(token).confirm(student_id=5)
+    assert other.read(token).verified_student == 5
+    other.read(token).refuse()
+    assert not third.read(token).verified
+    assert not other.read(token).verified
+
+
+def test_standing_elsewhere_needs_a_claim():
+    """Who a token without one belongs to is in no hash."""
+    shared = VerifiedKeys()
+    SessionReader(SECRET, shared).read("opaque").confirm(student_id=5)
+    assert not SessionReader(SECRET, shared).read("opaque").verified
+
+
+def test_the_shared_memory_of_standing_forgets_and_never_lies():
+    """A key has its slot until another takes it."""
+    keys = VerifiedKeys(4)
+    many = [bytes([n]) * 32 for n in range(20)]
+    for key in many:
+        keys.add(key)
+    assert [key for key in many if key in keys] == many[-4:]
+    keys.discard(many[0])
+    assert many[-4] in keys
+
+
 def test_tokens_without_standing_leave_nothing_behind(reader):
     """20 000 of them are as none."""
     for number in range(20_000):
@@ -303,7 +336,9 @@ def test_an_owner_is_one_token_of_one_student(one, other):
     same = reader.read(one).owner == reader.read(other).owner
     assert same == (one == other)
     session = reader.read(one)
-    claimed = Session(session.key, (session.student_id or 0) + 1, None, {})
+    claimed = Session(
+        session.key, (session.student_id or 0) + 1, None, Registry(VerifiedKeys(8))
+    )
     assert claimed.owner != session.owner
 
 
@@ -349,7 +384,7 @@ def test_no_token_breaks_the_reader(token):
 def test_a_refusal_elsewhere_ends_standing():
     """When another process has seen the token refused, this one knows it no longer."""
     epochs = Epochs()
-    reader = SessionReader(SECRET, epochs.of)
+    reader = SessionReader(SECRET, epoch_of=epochs.of)
     session = reader.read("token")
     session.confirm(student_id=5900001)
     reader.read("another").confirm(student_id=5900002)

@@ -135,7 +135,7 @@ def text_of(body: bytes) -> str | None:
 
 
 def says_nothing_there(body: bytes) -> bool:
-    """Whether a 404 tells of an empty list rather than of a wrong address.
+    """Whether a 404 means an empty list rather than a wrong address.
 
     >>> says_nothing_there(b'{"msg":"No records found"}')
     True

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aims_server.upstream import messages
+from aims_server.upstream.answers import messages
 
 REFUSALS = [
     "Token is Invalid",

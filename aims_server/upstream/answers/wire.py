@@ -2,20 +2,20 @@
 
 A sound list is decoded in one go. Where one row breaks its type, the list is read
 again row by row and field by field: what can be read is kept, the rest is noted.
-Only `models` reads this module. The facts are in docs/platform.rst.
+Only the decoders read this module. The facts are in docs/platform.rst.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, Generic, TypeVar, get_args
+from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 from msgspec import Struct
 
 from .fields import Scalar, number
+from .json_body import BadShape, any_object, utf8
 from .oddities import Note
 
 __all__ = [
-    "BadShape",
     "Envelope",
     "Login",
     "LoginStudent",
@@ -25,22 +25,11 @@ __all__ = [
     "Row",
     "Rows",
     "Summary",
-    "any_object",
     "loose",
     "read_rows",
-    "utf8",
 ]
 
-_BOM: Final = b"\xef\xbb\xbf"
-
 _T = TypeVar("_T")
-
-
-class BadShape(ValueError):
-    """The platform sent something other than what it is known to send.
-
-    The text says what and where, and quotes no value, so it may be logged.
-    """
 
 
 class Summary(Struct, frozen=True, gc=False):
@@ -165,32 +154,6 @@ def read_rows(
     return _read_loosely(any_object(body), kind, note)
 
 
-def any_object(body: bytes) -> dict[str, Any]:
-    """Decode a JSON object of any content; raises BadShape for all else."""
-    try:
-        answer = msgspec.json.decode(body)
-    except (ValueError, RecursionError) as exc:
-        fault = _described(exc)
-    else:
-        if isinstance(answer, dict):
-            return answer
-        fault = f"a {type(answer).__name__} where an object belongs"
-    raise BadShape(fault)
-
-
-def utf8(body: bytes, note: Note) -> bytes:
-    """Return the body without a byte order mark, what is not UTF-8 as U+FFFD."""
-    if body.startswith(_BOM):
-        note("encoding", "a byte order mark")
-        body = body[len(_BOM) :]
-    try:
-        body.decode()  # msgspec does not look into the text of fields it skips
-    except UnicodeDecodeError as exc:
-        note("encoding", f"not UTF-8 at byte {exc.start}")
-        return body.decode("utf-8", "replace").encode()
-    return body
-
-
 def _read_loosely(answer: dict[str, Any], kind: type[Any], note: Note) -> Rows[Any]:
     response = answer.get("response")
     if response == []:
@@ -265,7 +228,3 @@ def _count(value: object) -> int | None:
         return None
     read = number(value)
     return read if isinstance(read, int) and read >= 0 else None
-
-
-def _described(exc: Exception) -> str:
-    return "nested too deep" if isinstance(exc, RecursionError) else "not JSON"

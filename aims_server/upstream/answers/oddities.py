@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeAlias
 
-from ..logs import RateLimitedLog
+from ...logs import RateLimitedLog
 
 __all__ = ["Note", "Oddities", "OddityObserver", "ignore"]
 
@@ -18,7 +18,7 @@ Note: TypeAlias = Callable[[str, str], None]
 
 
 def ignore(kind: str, shape: str) -> None:
-    """A `Note` for whoever does not want to know."""
+    """A `Note` that does nothing."""
 
 
 class OddityObserver(Protocol):

@@ -8,9 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aims_server.upstream.models import NO_ROWS
-from aims_server.upstream.schedule import Schedule, ScheduleRow, Slot, decode_schedule
-from aims_server.upstream.wire import BadShape
+from aims_server.upstream.answers import (
+    NO_ROWS,
+    BadShape,
+    Schedule,
+    ScheduleRow,
+    Slot,
+    decode_schedule,
+)
 
 HEADER = {"name": "<b>September-2025</b>", "c1": "<b>Mon</b>", "c2": "<b>Tue</b>"}
 PATH = "2027/IT/BCS503 Design and Analysis of Algorithm/Sec - C/R SAMPLE"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aims_server.upstream import fields
+from aims_server.upstream.answers import fields
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from msgspec import Struct
 
 from . import wire
 from .fields import name, whole
+from .json_body import BadShape
 from .oddities import Note, ignore
-from .wire import BadShape
 
 __all__ = ["Schedule", "ScheduleRow", "Slot", "decode_schedule"]
 

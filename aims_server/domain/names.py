@@ -1,0 +1,31 @@
+"""One name for each course file, the same on every page."""
+
+from collections.abc import Iterable, Iterator
+from itertools import count
+
+from ..upstream import Course
+
+__all__ = ["subject_keys"]
+
+
+def subject_keys(courses: Iterable[Course]) -> tuple[str, ...]:
+    """Name every course differently: `Name`, `Name (CODE)`, `Name (CODE, cfId)`.
+
+    Each takes the first of these that no course before it has; should all be taken
+    (a course-file id sent twice, a course named like another's key) a number follows.
+    A course without a code is distinguished by its id alone.
+    """
+    keys: dict[str, None] = {}
+    for course in courses:
+        keys[next(key for key in _names(course) if key not in keys)] = None
+    return tuple(keys)
+
+
+def _names(course: Course) -> Iterator[str]:
+    yield course.name
+    if course.code:
+        yield f"{course.name} ({course.code})"
+    unique = ", ".join(filter(None, (course.code, str(course.cf_id))))
+    yield f"{course.name} ({unique})"
+    for number in count(2):
+        yield f"{course.name} ({unique}, {number})"

@@ -1,0 +1,64 @@
+"""The demo's corner: who can be logged in as, and how the platform feels. Only
+``aims-server demo`` has it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from ..errors import InvalidRequest
+from ..pages import DEMO
+from ..upstream import Transport
+from ..web import json_response
+from .base import BaseHandler, HandlerContext
+
+__all__ = ["DemoHandler"]
+
+_PATIENCE_SECONDS = 5.0  # the simulated platform answers its controls at once
+
+
+class _Choice(msgspec.Struct):
+    mood: str
+
+
+class DemoHandler(BaseHandler):
+    """GET and POST /demo."""
+
+    endpoint = DEMO
+
+    def initialize(  # type: ignore[override]  # the route's arguments
+        self,
+        context: HandlerContext,
+        students: Sequence[Mapping[str, str]],
+        control_url: str,
+        transport: Transport,
+    ) -> None:
+        """Take what the corner shows and controls."""
+        super().initialize(context)
+        self._students = students
+        self._control_url = control_url
+        self._transport = transport
+
+    async def get(self) -> None:
+        """Say who can be logged in as, and how the platform feels."""
+        await self._send("GET", None)
+
+    async def post(self) -> None:
+        """Make the platform feel as the body's ``mood`` says."""
+        try:
+            choice = msgspec.json.decode(self.request.body, type=_Choice)
+        except ValueError:
+            raise InvalidRequest("A mood is needed.") from None
+        await self._send("POST", msgspec.json.encode(choice))
+
+    async def _send(self, method: str, body: bytes | None) -> None:
+        reply = await self._transport.fetch(
+            method, self._control_url, headers={}, seconds=_PATIENCE_SECONDS, body=body
+        )
+        if reply.status != 200:
+            raise InvalidRequest("There is no such mood.")
+        state: dict[str, Any] = msgspec.json.decode(reply.body)
+        moods = [{"name": name, "what": what} for name, what in state["moods"].items()]
+        corner = {"students": self._students, "mood": state["mood"], "moods": moods}
+        self.send(json_response(200, msgspec.json.encode(corner)))

@@ -1,0 +1,76 @@
+"""The student's page: the files of ``aims_server/web_page`` as ready bytes, read and
+packed when a worker starts, so that a request reads nothing.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+from ..errors import NotFound
+from ..pages import WEB_PAGE
+from ..web import Answer
+from .base import BaseHandler, HandlerContext
+from .static_files import IMMUTABLE, make_file
+
+__all__ = ["DocsRedirect", "PageHandler", "load_page"]
+
+
+def load_page(*, demo: bool = False) -> Mapping[str, Answer]:
+    """The page's files by path: ``/``, and the others under ``/page/<digest>/``.
+
+    The digest is of all files together: a module names another by its relative path,
+    and a browser may keep every one of them for ever. ``demo`` marks the document, so
+    that its script shows the demo's corner.
+    """
+    files = dict(_walk(resources.files("aims_server") / "web_page"))
+    document = files.pop("index.html")
+    digest = hashlib.blake2b(digest_size=8)
+    for name, body in sorted(files.items()):
+        digest.update(b"%s\0%d\0%s" % (name.encode(), len(body), body))
+    folder = f"page/{digest.hexdigest()}/"
+    document = document.replace(b'"page/', f'"{folder}'.encode())
+    if demo:
+        document = document.replace(b"<html ", b"<html data-demo ")
+    return {
+        "/": make_file("index.html", document),
+        **{f"/{folder}{n}": make_file(n, body, IMMUTABLE) for n, body in files.items()},
+    }
+
+
+def _walk(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, bytes]]:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _walk(entry, f"{prefix}{entry.name}/")
+        else:
+            yield prefix + entry.name, entry.read_bytes()
+
+
+class PageHandler(BaseHandler):
+    """GET / and the page's files."""
+
+    endpoint = WEB_PAGE
+
+    def initialize(  # type: ignore[override]  # the route's arguments
+        self, context: HandlerContext, files: Mapping[str, Answer]
+    ) -> None:
+        """Take the files beside what every handler takes."""
+        super().initialize(context)
+        self._files = files
+
+    def get(self) -> None:
+        """Write the file of this path, or 304 when the client has it already."""
+        answer = self._files.get(self.request.path)
+        if answer is None:
+            raise NotFound
+        self.send_negotiated(answer)
+
+
+class DocsRedirect(BaseHandler):
+    """GET / where the page is not served: the way to the description of the API."""
+
+    endpoint = WEB_PAGE
+
+    def get(self) -> None:
+        """Lead to /docs; relative, so that it works behind a proxy's prefix too."""
+        self.redirect("docs")

@@ -1,0 +1,108 @@
+"""Whether and when a call may be made: pauses, breakers and slots, in that order."""
+
+import time
+from collections.abc import Callable
+
+from ..deadline import Clock, Deadline
+from ..errors import Overloaded, UpstreamTimeout, UpstreamUnavailable
+from .bulkhead import Bulkhead, BulkheadFull
+from .callers import CallerKey
+from .circuit_breaker import CircuitOpen, State
+from .endpoint_breakers import CallPermit, EndpointBreakers
+from .pauses import Pauses
+
+__all__ = ["Admission"]
+
+
+class Admission:
+    """Lets a call in, with a slot and the breaker's leave, or says why not.
+
+    >>> async def example():
+    ...     admission = Admission(Bulkhead(1), EndpointBreakers(["cards"]))
+    ...     student = CallerKey.student(1)
+    ...     permit = await admission.enter("cards", student, Deadline(5.0))
+    ...     permit.success()
+    ...     admission.leave(student, 0.2)
+    ...     admission.pause("cards", student, 60.0)
+    ...     await admission.enter("cards", student, Deadline(5.0))
+    >>> import asyncio
+    >>> asyncio.run(example())
+    Traceback (most recent call last):
+    ...
+    aims_server.errors.UpstreamUnavailable: The attendance platform is not available ...
+    """
+
+    def __init__(
+        self,
+        slots: Bulkhead,
+        breakers: EndpointBreakers,
+        *,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.breakers = breakers
+        self._slots = slots
+        self._new_pauses: Callable[[], Pauses] = lambda: Pauses(clock=clock)
+        self._pauses: dict[str, Pauses] = {}
+
+    async def enter(
+        self, endpoint: str, caller: CallerKey, deadline: Deadline
+    ) -> CallPermit:
+        """The breaker's leave, and a slot to be given back by :meth:`leave`.
+
+        Raises :class:`UpstreamUnavailable` while the caller or the endpoint has been
+        asked to pause or the breaker is open, :class:`Overloaded` when no slot can be
+        had in time, :class:`UpstreamTimeout` past the deadline.
+        """
+        self._check_pause(endpoint, caller)
+        if self.breakers.state(endpoint) is State.OPEN:
+            # No reason to stand in line: this raises, or, if the time to be open has
+            # ended since the line above, gives a probe's place that is not used yet.
+            self._permit(endpoint, caller).discard()
+        if deadline.expired:
+            raise UpstreamTimeout
+        try:
+            await self._slots.acquire(caller, deadline)
+        except BulkheadFull as refusal:
+            raise Overloaded(retry_after=refusal.wait) from None
+        try:
+            self._check_pause(endpoint, caller)  # asked for in the meantime
+            return self._permit(endpoint, caller)
+        except BaseException:
+            self._slots.release(caller, None)
+            raise
+
+    def try_enter(self, endpoint: str, caller: CallerKey) -> bool:
+        """Take a slot for one more call beside one that is late, if one is free and
+        nothing speaks against it; such a call has no say with the breaker.
+        """
+        return (
+            self.pause_left(endpoint, caller) == 0
+            and self.breakers.state(endpoint) is State.CLOSED
+            and self._slots.try_acquire(caller)
+        )
+
+    def leave(self, caller: CallerKey, seconds: float | None) -> None:
+        """Give a slot back after a call of ``seconds``; None if none was made."""
+        self._slots.release(caller, seconds)
+
+    def pause(self, endpoint: str, caller: CallerKey, seconds: float) -> None:
+        """The platform has told this caller to stay away for so long."""
+        if endpoint not in self._pauses:
+            self._pauses[endpoint] = self._new_pauses()
+        self._pauses[endpoint].wish(caller, seconds)
+
+    def pause_left(self, endpoint: str, caller: CallerKey) -> float:
+        """Seconds for which this caller should not ask this endpoint."""
+        pauses = self._pauses.get(endpoint)
+        return 0.0 if pauses is None else pauses.left(caller)
+
+    def _check_pause(self, endpoint: str, caller: CallerKey) -> None:
+        left = self.pause_left(endpoint, caller)
+        if left > 0:
+            raise UpstreamUnavailable(retry_after=left)
+
+    def _permit(self, endpoint: str, caller: CallerKey) -> CallPermit:
+        try:
+            return self.breakers.admit(endpoint, caller)
+        except CircuitOpen as refusal:
+            raise UpstreamUnavailable(retry_after=refusal.retry_after) from None

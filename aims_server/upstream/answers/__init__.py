@@ -1,0 +1,71 @@
+"""What the platform's answers mean: bodies in, typed values out; no HTTP, no call.
+
+The map, in reading order::
+
+    course_files  cards  account  schedule   a decoder for each kind of answer
+    models        what they leave behind
+    wire          envelopes and rows, as the platform names them
+    json_body     bytes to JSON
+    fields        single values: numbers, names, percentages
+    messages      refusals and the like, by their words
+    oddities      what could not be read, counted and logged
+
+One odd row costs no other row anything; an answer of which nothing can be read is a
+`BadShape`.
+"""
+
+from .account import decode_quizzes, read_login
+from .cards import decode_cards, merge_pages, more_follows
+from .course_files import decode_course_files
+from .fields import Number, exact, name, sum_of
+from .json_body import BadShape
+from .messages import leads_to_login, refuses_token, says_nothing_there
+from .models import (
+    NO_ROWS,
+    Card,
+    Cards,
+    CardsPage,
+    Counts,
+    Course,
+    CourseFiles,
+    Quizzes,
+    pack_course_files,
+    unpack_course_files,
+)
+from .oddities import Note, Oddities
+from .oddities import ignore as ignore_oddity
+from .schedule import Schedule, ScheduleRow, Slot, decode_schedule
+
+__all__ = [
+    "NO_ROWS",
+    "BadShape",
+    "Card",
+    "Cards",
+    "CardsPage",
+    "Counts",
+    "Course",
+    "CourseFiles",
+    "Note",
+    "Number",
+    "Oddities",
+    "Quizzes",
+    "Schedule",
+    "ScheduleRow",
+    "Slot",
+    "decode_cards",
+    "decode_course_files",
+    "decode_quizzes",
+    "decode_schedule",
+    "exact",
+    "ignore_oddity",
+    "leads_to_login",
+    "merge_pages",
+    "more_follows",
+    "name",
+    "pack_course_files",
+    "read_login",
+    "refuses_token",
+    "says_nothing_there",
+    "sum_of",
+    "unpack_course_files",
+]

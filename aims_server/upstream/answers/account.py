@@ -1,0 +1,59 @@
+"""Whose an answer is: logins, and quizzes, which are passed on as they are."""
+
+from typing import Any, Final
+
+import msgspec
+
+from . import wire
+from .fields import name, whole
+from .json_body import BadShape, any_object, utf8
+from .messages import text_of
+from .models import LoginBody, Quizzes
+from .oddities import Note, ignore
+
+__all__ = ["decode_quizzes", "read_login"]
+
+_QUIZZES: Final = msgspec.json.Decoder(wire.Envelope[wire.Quiz])
+_LOGIN: Final = msgspec.json.Decoder(wire.Login)
+
+
+def decode_quizzes(body: bytes, note: Note = ignore) -> Quizzes:
+    """Look at an answer of `/custom/myEvaluatedQuizzes`, which is passed on as it is.
+
+    Only whose it is matters here. Raises BadShape for what is no JSON object, and for
+    the quizzes of two students.
+    """
+    body = utf8(body, note)
+    try:
+        rows: list[Any] = _QUIZZES.decode(body).response.data
+    except (ValueError, RecursionError):
+        rows = _loose_quizzes(any_object(body))
+    owners = {name(row.admission_number).upper() for row in rows} - {""}
+    if len(owners) > 1:
+        raise BadShape("quizzes of more than one student")
+    return Quizzes(body, owners.pop() if owners else None)
+
+
+def read_login(body: bytes) -> LoginBody:
+    """Read an answer to a login; raises BadShape if it is no JSON object."""
+    body = utf8(body, ignore)
+    try:
+        login = _LOGIN.decode(body)
+    except (ValueError, RecursionError):
+        raise BadShape("an answer to a login that is no object") from None
+    token, student = login.token, wire.LoginStudent()
+    if isinstance(login.response, dict):
+        student = wire.loose(login.response, wire.LoginStudent, ignore)
+    return LoginBody(
+        token=token if isinstance(token, str) and token.strip() else None,
+        text=text_of(body),
+        student_id=whole(student.id),
+        admission_number=name(student.username).upper() or None,
+    )
+
+
+def _loose_quizzes(answer: dict[str, Any]) -> list[wire.Quiz]:
+    response = answer.get("response")
+    data = response.get("data") if isinstance(response, dict) else None
+    rows = data if isinstance(data, list) else []
+    return [wire.loose(row, wire.Quiz, ignore) for row in rows if isinstance(row, dict)]

@@ -1,0 +1,136 @@
+"""Attendance records: `/cards?type=Attendance`, page by page.
+
+One odd record costs no other record anything; a list of which no row is a record is a
+`BadShape`.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from . import wire
+from .fields import Scalar, name, whole
+from .json_body import BadShape
+from .models import LONGEST_TIME, Card, Cards, CardsPage, only_student
+from .oddities import Note, ignore
+
+__all__ = ["decode_cards", "merge_pages", "more_follows"]
+
+_CARDS: Final = (
+    msgspec.json.Decoder(wire.Envelope[Card]),
+    msgspec.json.Decoder(wire.Envelope[wire.Record]),
+)
+
+
+def decode_cards(body: bytes, note: Note = ignore) -> CardsPage:
+    """Decode one page of `/cards?type=Attendance`; raises BadShape.
+
+    No records are normal: a course whose classes have not begun.
+    """
+    sent = wire.read_rows(body, _CARDS, wire.Record, note)
+    cards, student_id = sent.rows, None
+    if _has_blank_mark(cards):
+        sent = wire.read_rows(body, _CARDS[1:], wire.Record, note)
+        cards = sent.rows
+    if cards and isinstance(cards[0], wire.Record):
+        student_id = only_student(
+            student for row in cards for student in (row.student_id, row.fk_student)
+        )
+        cards = [card for row in cards if (card := _card(row, note)) is not None]
+        if not cards:
+            raise BadShape("no row is a record")
+    return CardsPage(tuple(cards), student_id, sent.pages, sent.total, sent.more)
+
+
+def more_follows(pages: Sequence[CardsPage]) -> bool:
+    """Whether the platform has a page after these, by what they say.
+
+    A page that is empty, or begins like the first one, is the end of it: the platform
+    does not know of pages, whatever it says.
+    """
+    first, last = pages[0], pages[-1]
+    if not last.cards or _repeats(first, last):
+        return False
+    if first.pages is not None:
+        return len(pages) < first.pages
+    return last.more or (first.total or 0) > sum(len(page.cards) for page in pages)
+
+
+def merge_pages(
+    pages: Sequence[CardsPage], note: Note = ignore, *, complete: bool = True
+) -> Cards:
+    """Put the pages of one course together, each record once.
+
+    Records are the same where their `id` is; of two that differ all the same, the
+    later one stays. Raises BadShape for the records of two students.
+    """
+    first = pages[0]
+    cards = first.cards
+    for page in pages[1:]:
+        if (first.pages is not None and not page.cards) or _repeats(first, page):
+            complete = False
+        else:
+            cards += page.cards
+    if (first.total or 0) > len(cards):
+        complete = False
+    if not complete:
+        note("pages", f"{len(pages)} pages had, more announced")
+    if len({card.id for card in cards}) < len(cards):
+        cards = _distinct(cards, note)
+    return Cards(cards, only_student(page.student_id for page in pages), complete)
+
+
+def _repeats(first: CardsPage, page: CardsPage) -> bool:
+    """Whether a later page begins with the first page's first record."""
+    if page is first or not page.cards:
+        return False
+    one, other = first.cards[0], page.cards[0]
+    return one == other or (one.id == other.id and bool(one.id))
+
+
+def _has_blank_mark(cards: Sequence[Card | wire.Record]) -> bool:
+    """Whether a plain list has a mark of blanks, for which `status` may speak."""
+    if not cards or not isinstance(cards[0], Card):
+        return False
+    return not all({(card.state or "").strip() for card in cards})
+
+
+def _card(record: wire.Record, note: Note) -> Card | None:
+    state = record.state
+    if state is None or not state.strip():
+        state = record.status or ""
+    start_time, date_formatted = _text(record.start_time), _text(record.date_formatted)
+    if not (state.strip() or start_time.strip() or date_formatted.strip()):
+        note("row", "a record with neither mark nor date")
+        return None
+    return Card(
+        state,
+        start_time,
+        date_formatted,
+        name(record.faculty_name),
+        whole(record.id) if isinstance(record.id, float) else record.id,
+    )
+
+
+def _text(value: Scalar) -> str:
+    return "" if value is None else str(value)[:LONGEST_TIME]
+
+
+def _distinct(cards: tuple[Card, ...], note: Note) -> tuple[Card, ...]:
+    by_id: dict[str, Card] = {}
+    others: list[Card] = []
+    for card in cards:
+        key = str(card.id or "").strip()
+        if key in ("", "0"):  # no id, so no two can be known to be the same
+            others.append(card)
+        elif key not in by_id:
+            by_id[key] = card
+        else:
+            note("duplicate", "a record whose id came before")
+            by_id[key] = max(by_id[key], card, key=_sent)
+    return (*by_id.values(), *others)
+
+
+def _sent(card: Card) -> tuple[str, ...]:
+    return card.start_time, card.date_formatted, card.state, card.faculty_name

@@ -1,0 +1,100 @@
+"""Course files: `/custom/getCFMappedWithStudentID` with the attendance summary.
+
+One odd row costs no other row anything; an answer of which no row is a course is a
+`BadShape`.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from . import wire
+from .fields import Scalar, name, number, percent, sum_of, whole
+from .json_body import BadShape
+from .models import Counts, Course, CourseFiles, only_student
+from .oddities import Note, ignore
+
+__all__ = ["decode_course_files"]
+
+_MOST_COURSES: Final = 256  # each costs a call to the platform; 18 are the most seen
+_ROWS: Final = (msgspec.json.Decoder(wire.Envelope[wire.Row]),)
+_NO_COUNTS: Final = wire.Summary()
+
+
+def decode_course_files(body: bytes, note: Note = ignore) -> CourseFiles:
+    """Decode `/custom/getCFMappedWithStudentID?embed_attendance_summary=1`.
+
+    A row of the code "Total" is the Total row, every other row with an id a course.
+    Rows that repeat a course-file id are all kept: the platform's Total counts them
+    too. Raises BadShape, also when no row is a course, or for two students.
+    """
+    rows = wire.read_rows(body, _ROWS, wire.Row, note).rows
+    total = None
+    courses: list[Course] = []
+    for row in rows:
+        if _is_total(row):
+            total = _counts(row.attendance_summary or _NO_COUNTS) or total
+            continue
+        course = _course(row, note)
+        if course is None:
+            note("row", "a course file without an id")
+        else:
+            courses.append(course)
+    if len(courses) > _MOST_COURSES:
+        raise BadShape(f"{len(courses)} course files")
+    if not courses and not all(map(_is_total, rows)):
+        raise BadShape("no row is a course file")
+    return CourseFiles(
+        courses=tuple(courses),
+        total=total,
+        student_id=only_student(row.student_id for row in rows),
+        batch=_first_name(row.batch for row in rows),
+        section=_first_name(row.section for row in rows),
+        branch=_first_name(row.dept for row in rows),
+    )
+
+
+def _is_total(row: wire.Row) -> bool:
+    label = name(row.cdata.course_code)
+    if not label and row.id is None:
+        label = name(row.cdata.course_name)
+    return label.casefold() == "total"
+
+
+def _course(row: wire.Row, note: Note) -> Course | None:
+    cf_id = whole(row.id)
+    if cf_id is None:
+        return None
+    code = name(row.cdata.course_code)
+    # Subjects are keyed by name in the answers, so a course is never without one.
+    called = name(row.cdata.course_name)
+    if not called:
+        called = code or str(cf_id)
+        note("name", "a course file without a name")
+    counts = None if row.attendance_summary is None else _counts(row.attendance_summary)
+    if counts is None:
+        note("counts", "a course file without usable counts")
+    return Course(cf_id, code, called, counts)
+
+
+def _counts(summary: wire.Summary) -> Counts | None:
+    """Read a summary; None without Present, or without Total or what adds up to it."""
+    present, total = number(summary.present), number(summary.total)
+    absent, leave = number(summary.absent), number(summary.leave)
+    exempt = number(summary.exempt)
+    if present is None:
+        return None
+    if total is None:
+        if absent is None:
+            return None
+        total = sum_of((present, absent, leave or 0, exempt or 0))
+    elif absent is None:  # filled from Total, as the platform's own clients do
+        absent = max(0, sum_of((total, -present, -(leave or 0), -(exempt or 0))))
+    return Counts(
+        present, absent, leave or 0, exempt or 0, total, percent(summary.percent)
+    )
+
+
+def _first_name(values: Iterable[Scalar]) -> str:
+    return next(filter(None, map(name, values)), "")

@@ -1,0 +1,163 @@
+"""The platform's answers as typed values; it knows no HTTP.
+
+What the decoders (`course_files`, `cards`, `account`, `schedule`) leave behind has the
+shape that it claims.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from .fields import Number, Scalar, whole
+from .json_body import BadShape
+from .messages import speaks_of_account
+
+__all__ = [
+    "LONGEST_TIME",
+    "NO_ROWS",
+    "Card",
+    "Cards",
+    "CardsPage",
+    "Counts",
+    "Course",
+    "CourseFiles",
+    "LoginBody",
+    "Quizzes",
+    "only_student",
+    "pack_course_files",
+    "unpack_course_files",
+]
+
+NO_ROWS: Final = b'{"msg":"","response":{"data":[]}}'
+"""The platform's own way of saying that there is nothing."""
+
+LONGEST_TIME: Final = 80  # characters; what is derived from a time's text is cached
+
+
+class Counts(Struct, frozen=True, gc=False, array_like=True):
+    """The platform's own count of the classes of one course, or of all of them.
+
+    `percent` is the platform's own text ("68.42%"), None if it gave no number.
+    """
+
+    present: Number
+    absent: Number
+    leave: Number
+    exempt: Number
+    total: Number
+    percent: str | None
+
+
+class Course(Struct, frozen=True, gc=False, array_like=True):
+    """One course file: a course as one student attends it in one group.
+
+    `counts` are None where the platform's cannot be used.
+    """
+
+    cf_id: int
+    code: str
+    name: str
+    counts: Counts | None
+
+
+class CourseFiles(Struct, frozen=True, gc=False, array_like=True):
+    """A student's course files in the platform's order; none for a new student.
+
+    `total` is the platform's Total row, None if it sent no usable one.
+    """
+
+    courses: tuple[Course, ...]
+    total: Counts | None
+    student_id: int | None
+    batch: str
+    section: str
+    branch: str
+
+
+class Card(Struct, frozen=True, gc=False):
+    """One class of one course: mark, time and teacher as sent, "" if absent.
+
+    `state` is the record's `state`, or its `status` where there is no `state`.
+    """
+
+    # What every record of a plain list has. A list in which one of the first three is
+    # missing, or longer than any time is, goes to a slower reader, and so does one that
+    # names students, which most do not.
+    state: Annotated[str, Meta(min_length=1)]
+    start_time: Annotated[str, Meta(max_length=LONGEST_TIME)]
+    date_formatted: Annotated[str, Meta(max_length=LONGEST_TIME)]
+    faculty_name: str = ""
+    id: int | str | None = None
+    student_id: None = None
+    fk_student: None = None
+
+
+class CardsPage(Struct, frozen=True, gc=False):
+    """One page of records; `pages`, `total` and `more` as in `wire.Rows`."""
+
+    cards: tuple[Card, ...]
+    student_id: int | None = None
+    pages: int | None = None
+    total: int | None = None
+    more: bool = False
+
+
+class Cards(Struct, frozen=True, gc=False):
+    """The records of one course, each once.
+
+    `complete` is False where the platform has more that could not be had.
+    """
+
+    cards: tuple[Card, ...]
+    student_id: int | None = None
+    complete: bool = True
+
+
+class Quizzes(Struct, frozen=True, gc=False):
+    """The answer to be passed on, and the admission number it names, if any."""
+
+    body: bytes
+    admission_number: str | None
+
+
+class LoginBody(Struct, frozen=True, gc=False):
+    """What an answer to a login says.
+
+    `token` is None where there is none; `text` is what the platform says in words.
+    """
+
+    token: str | None
+    text: str | None
+    student_id: int | None
+    admission_number: str | None
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the text is about the account, as a refusal with a 500 is."""
+        return self.text is not None and speaks_of_account(self.text)
+
+
+_PACKED: Final = msgspec.msgpack.Decoder(CourseFiles)
+
+
+def only_student(values: Iterable[Scalar]) -> int | None:
+    """Return the one student that these fields name, if any; BadShape for two."""
+    distinct = set(values)
+    if distinct == {None}:
+        return None
+    students = set(map(whole, distinct)) - {None}
+    if len(students) > 1:
+        raise BadShape("rows of more than one student")
+    return students.pop() if students else None
+
+
+def pack_course_files(files: CourseFiles) -> bytes:
+    """Return the course files in a compact form to keep."""
+    return msgspec.msgpack.encode(files)
+
+
+def unpack_course_files(packed: bytes) -> CourseFiles:
+    """Undo `pack_course_files`, whose bytes alone it is for."""
+    return _PACKED.decode(packed)

@@ -1,0 +1,84 @@
+"""Owns what is known of how long calls take: quantiles of the recent ones."""
+
+import math
+from typing import Final
+
+__all__ = ["LatencyEstimate"]
+
+_SHORTEST: Final = 0.001  # seconds; bounds of bins are this times powers of _RATIO
+_RATIO: Final = 1.1  # so a quantile is at most a tenth too large
+_BINS: Final = 120  # up to 93 s
+_TOO_HEAVY: Final = 1e12
+
+
+class LatencyEstimate:
+    """A fading histogram of durations.
+
+    >>> estimate = LatencyEstimate()
+    >>> for number in range(100):
+    ...     estimate.observe(0.2 if number % 10 else 2.0)
+    >>> 0.2 <= estimate.quantile(0.5) <= 0.22, 2.0 <= estimate.quantile(0.95) <= 2.2
+    (True, True)
+
+    A call that was given up unanswered would have taken longer than any quantile of
+    interest: leaving it out would make the others' 95th percentile too small, and more
+    and more calls late. So it is counted as without end.
+
+    Each observation counts `1 - 1/memory` times the one after it, so that about the
+    last `memory` of them matter, however long ago they were made. A histogram with
+    bins in a geometric row is merged, faded and read in constant time, which no
+    exact quantile of a stream can be (DDSketch, Masson et al., VLDB 2019, has the same
+    bins).
+    """
+
+    def __init__(self, *, memory: int = 200) -> None:
+        self._growth = 1 / (1 - 1 / memory)
+        self._weight = 1.0
+        self._bins = [0.0] * _BINS
+        self._answered = 0.0
+        self._unanswered = 0.0
+        self._seen = 0
+
+    @property
+    def seen(self) -> int:
+        """How many calls were answered so far."""
+        return self._seen
+
+    def observe(self, seconds: float) -> None:
+        """Count a call that was answered after so long."""
+        place = math.log(max(seconds, _SHORTEST) / _SHORTEST) / math.log(_RATIO)
+        self._seen += 1
+        self._fade()
+        self._bins[min(int(place), _BINS - 1)] += self._weight
+        self._answered += self._weight
+
+    def give_up(self) -> None:
+        """Count a call that was not answered."""
+        self._fade()
+        self._unanswered += self._weight
+
+    def _fade(self) -> None:
+        self._weight *= self._growth
+        if self._weight > _TOO_HEAVY:
+            self._bins = [weight / _TOO_HEAVY for weight in self._bins]
+            self._answered /= _TOO_HEAVY
+            self._unanswered /= _TOO_HEAVY
+            self._weight /= _TOO_HEAVY
+
+    def quantile(self, share: float, *, answered: bool = False) -> float:
+        """The duration that this share of the recent calls did not exceed, or of those
+        that were `answered`; at most a tenth more. It may be infinite.
+
+        Raises ValueError if none was answered.
+        """
+        if not self._seen:
+            raise ValueError("nothing was observed yet")
+        total = self._answered + (0.0 if answered else self._unanswered)
+        beyond = (1 - share) * total - (0.0 if answered else self._unanswered)
+        if beyond < 0:
+            return math.inf
+        for place in range(_BINS - 1, -1, -1):
+            beyond -= self._bins[place]
+            if beyond < 0:
+                return _SHORTEST * _RATIO ** (place + 1)
+        return _SHORTEST

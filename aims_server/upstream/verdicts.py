@@ -1,0 +1,119 @@
+"""What a reply's status means: a body to decode, or which of our errors."""
+
+from typing import Final
+
+import msgspec
+
+from ..errors import (
+    FailureCause,
+    RateLimited,
+    TokenRefused,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamFault,
+    UpstreamRejected,
+    UpstreamUnavailable,
+)
+from ..web import is_token
+from .answers import (
+    NO_ROWS,
+    BadShape,
+    leads_to_login,
+    read_login,
+    refuses_token,
+    says_nothing_there,
+)
+from .transport import Reply
+
+__all__ = ["LoginAnswer", "check_health", "checked_body", "login_answer"]
+
+_LONGEST_PAUSE: Final = 120.0  # seconds; a longer Retry-After is not believed
+_DEFAULT_PAUSE: Final = 1.0  # seconds, for a 429 that names no time
+_LARGEST_REFUSAL: Final = 4096  # bytes; a larger body has rows, or is a page of HTML
+
+
+class LoginAnswer(msgspec.Struct, frozen=True):
+    """The platform's answer to a login, to be passed on: status, its own JSON bytes,
+    and the token when there is one that we can serve. ``text`` is what the platform
+    says in words; the other two are whose login it is, where the answer says so.
+    """
+
+    status: int
+    body: bytes
+    token: str | None
+    text: str | None = None
+    student_id: int | None = None
+    admission_number: str | None = None
+
+
+def checked_body(reply: Reply) -> bytes:
+    """The body of an answer that may be decoded; raises for every other."""
+    status, body = reply.status, reply.body
+    if len(body) < _LARGEST_REFUSAL and refuses_token(status, body):
+        raise TokenRefused
+    if 200 <= status < 300:
+        return body
+    check_health(reply)
+    if status == 404 and says_nothing_there(body):
+        return NO_ROWS
+    if 400 <= status < 500:
+        raise UpstreamRejected
+    if leads_to_login(reply.location):
+        raise TokenRefused
+    # A redirect, or something that is no final status.
+    raise _with_status(UpstreamError(), reply)
+
+
+def check_health(reply: Reply) -> None:
+    """Raise for statuses that speak of the platform rather than of the request."""
+    if reply.status == 429:
+        pause = _pause(reply) or _DEFAULT_PAUSE
+        raise _with_status(UpstreamUnavailable(retry_after=pause), reply)
+    if reply.status == 503:
+        raise _with_status(UpstreamBusy(retry_after=_pause(reply)), reply)
+    if reply.status >= 500:
+        raise _with_status(UpstreamFault(), reply)
+
+
+def _with_status(error: UpstreamError, reply: Reply) -> UpstreamError:
+    error.cause = FailureCause(f"status_{reply.status}")
+    return error
+
+
+def _pause(reply: Reply) -> float | None:
+    seconds = reply.retry_after
+    return None if seconds is None else min(seconds, _LONGEST_PAUSE)
+
+
+def _check_login_health(reply: Reply) -> None:
+    """The like for logins: a 429 is about the account, so that others of the same
+    address may go on, and a 500 may be a refusal.
+    """
+    if reply.status == 429:
+        raise RateLimited("platform", _pause(reply) or _DEFAULT_PAUSE)
+    if reply.status != 500:
+        check_health(reply)
+
+
+def login_answer(reply: Reply) -> LoginAnswer:
+    """Read the reply to a login; a refusal is an answer, too."""
+    _check_login_health(reply)
+    if reply.status // 100 not in (2, 4, 5):
+        raise _with_status(UpstreamError(), reply)
+    try:
+        said = read_login(reply.body)
+    except BadShape as fault:
+        check_health(reply)
+        raise UpstreamError from fault
+    whose = said.text, said.student_id, said.admission_number
+    if reply.status >= 500:
+        # The company's own app takes any 200 to 500 for an answer with a message.
+        if not said.refuses:
+            raise _with_status(UpstreamFault(), reply)
+        return LoginAnswer(401, reply.body, None, *whose)
+    if reply.status >= 400:
+        return LoginAnswer(reply.status, reply.body, None, *whose)
+    if said.token is None:
+        return LoginAnswer(401, reply.body, None, *whose)
+    token = said.token if is_token(said.token) else None
+    return LoginAnswer(200, reply.body, token, *whose)

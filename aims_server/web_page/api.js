@@ -1,0 +1,118 @@
+/**
+ * The service's API, as a frontend should use it.
+ *
+ * An answer is `{data, cache, age, ms}`: the JSON, `X-Cache`, `Age` in seconds, and how
+ * many milliseconds it took. A failure is a `Problem`.
+ */
+
+const TOKEN = "token"; // of sessionStorage; the token is kept nowhere else
+
+/** A failure, with the contract's `code` ("offline" when the service was not reached). */
+export class Problem extends Error {
+  /** @param {string} code @param {string} sentence @param {number | null} retryAfter seconds */
+  constructor(code, sentence, retryAfter = null) {
+    super(sentence);
+    this.code = code;
+    this.retryAfter = retryAfter;
+  }
+}
+
+export const signedIn = () => sessionStorage.getItem(TOKEN) !== null;
+
+export const signOut = () => sessionStorage.removeItem(TOKEN);
+
+/** Log in and keep the token; the student as the platform describes it. */
+export async function signIn(username, password) {
+  const response = await ask("api/login", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ username, password }),
+  });
+  const body = await response.json();
+  sessionStorage.setItem(TOKEN, body.token ?? body.response?.token);
+  return body.response ?? {};
+}
+
+/**
+ * One of the student's pages. The browser's copy is checked with the service each time
+ * (a 304 costs no body); `fresh` asks for one that is newer than the service's copy.
+ */
+export async function page(name, { fresh = false } = {}) {
+  const began = performance.now();
+  const response = await askAsStudent(name, fresh, "application/json");
+  return answer(await response.json(), response, began);
+}
+
+/**
+ * The page with its progress: `onProgress({done, of, name})` is called as subjects come.
+ * A service that answers with plain JSON is understood as well.
+ */
+export async function pageWithProgress(name, onProgress, { fresh = false } = {}) {
+  const began = performance.now();
+  const response = await askAsStudent(name, fresh, "text/event-stream, application/json;q=0.9");
+  if (!response.headers.get("Content-Type").startsWith("text/event-stream")) {
+    return answer(await response.json(), response, began);
+  }
+  for await (const { event, data } of events(response)) {
+    if (event === "started") onProgress({ done: 0, of: data.subjects, name: "" });
+    else if (event === "subject") onProgress(data);
+    else if (event === "page") return answer(data, response, began);
+    else if (event === "error") throw new Problem(data.code, data.error);
+  }
+  throw new Problem("offline", "The connection ended before the page was there.");
+}
+
+/** The timetable as a file for calendar programs. */
+export async function calendarFile() {
+  return (await askAsStudent("timetable", false, "text/calendar")).blob();
+}
+
+function askAsStudent(name, fresh, accept) {
+  const headers = { Accept: accept, Authorization: `Bearer ${sessionStorage.getItem(TOKEN)}` };
+  // "no-cache" checks the browser's copy with the service, for which the service's own copy
+  // will do, as the header says; "reload" sends `Cache-Control: no-cache`: neither will do.
+  if (!fresh) headers["Cache-Control"] = "max-age=86400";
+  return ask(`api/${name}`, { cache: fresh ? "reload" : "no-cache", headers });
+}
+
+async function ask(path, options) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch {
+    throw new Problem("offline", "The service cannot be reached.");
+  }
+  if (response.ok) return response;
+  const body = await response.json().catch(() => ({}));
+  const wait = Number(response.headers.get("Retry-After"));
+  throw new Problem(body.code ?? "", body.error ?? "", wait || null);
+}
+
+function answer(data, response, began) {
+  const { headers } = response;
+  return {
+    data,
+    cache: headers.get("X-Cache"),
+    age: Number(headers.get("Age")),
+    ms: Math.round(performance.now() - began),
+  };
+}
+
+/** The events of a stream (WHATWG HTML 9.2.6), each with its data read as JSON. */
+async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read().catch(() => ({ done: true }));
+    if (done) return;
+    const blocks = (rest + value.replaceAll("\r\n", "\n")).split("\n\n");
+    rest = blocks.pop();
+    for (const block of blocks) {
+      const lines = block.split("\n");
+      const field = (name) =>
+        lines.filter((l) => l.startsWith(`${name}:`)).map((l) => l.slice(name.length + 1).trim());
+      const data = field("data").join("\n");
+      if (data) yield { event: field("event")[0] ?? "message", data: JSON.parse(data) };
+    }
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * The demo's corner: log in as an invented student, make the platform slow, ill and well,
+ * and see how the service answered. Only `aims-server demo` has it.
+ */
+
+import { h, render } from "./dom.js";
+
+const WIDE = 1000; // px of a window that has room for the corner beside the page
+
+/** Show the corner, which covers a part of the window, and keep it true to the state. */
+export async function demoCorner(store, actions) {
+  const corner = h("aside", { class: "demo", "aria-label": "Demo" });
+  document.body.append(corner);
+  let demo = await (await fetch("demo")).json();
+  let open = !store.get().signedIn || window.innerWidth > WIDE;
+
+  async function choose(mood) {
+    demo = await (await fetch("demo", { method: "POST", body: JSON.stringify({ mood }) })).json();
+    show(store.get());
+  }
+
+  async function enter({ username, password }) {
+    open = window.innerWidth > WIDE; // on a phone it would hide what there is to see
+    if (store.get().signedIn) actions.signOut();
+    await actions.signIn(username, password);
+  }
+
+  function show({ answers }) {
+    render(
+      corner,
+      h(
+        "details",
+        { open, ontoggle: (event) => (open = event.currentTarget.open) },
+        h("summary", { id: "demo" }, `Demo: the platform is ${demo.mood || "as told"}`),
+        h(
+          "p",
+          { role: "group", "aria-label": "Log in as an invented student" },
+          ...demo.students.map(studentButton),
+        ),
+        h("p", { role: "group", "aria-label": "The platform" }, ...demo.moods.map(moodButton)),
+        h("p", { class: "note" }, demo.moods.find(({ name }) => name === demo.mood)?.what ?? ""),
+        h("dl", { id: "last-answers" }, ...Object.entries(answers).flatMap(lastAnswer)),
+      ),
+    );
+  }
+
+  function studentButton(student) {
+    return h(
+      "button",
+      { id: `as-${student.username}`, type: "button", onclick: () => enter(student) },
+      h("strong", {}, student.name),
+      h("small", {}, student.standing),
+    );
+  }
+
+  function moodButton({ name, what }) {
+    return h(
+      "button",
+      {
+        id: `mood-${name}`, type: "button", title: what,
+        "aria-pressed": String(name === demo.mood), onclick: () => choose(name),
+      },
+      name[0].toUpperCase() + name.slice(1),
+    );
+  }
+
+  store.subscribe(show);
+  show(store.get());
+}
+
+function lastAnswer([name, { cache, age, ms }]) {
+  return [
+    h("dt", {}, name),
+    h("dd", {}, h("strong", {}, cache), ` ${ms} ms`, age ? `, ${age} s old` : ""),
+  ];
+}

@@ -1,0 +1,103 @@
+/** Arithmetic over the API's figures: what-if, and the days of all subjects together. */
+
+/** The most classes that can be missed while present/total stays at the target. */
+export function canMiss(present, total, target) {
+  if (total === 0) return null;
+  return Math.max(0, Math.floor((100 * present - target * total) / target));
+}
+
+/** The least number of classes to attend to reach the target; null if none will do. */
+export function mustAttend(present, total, target) {
+  if (total === 0) return null;
+  const lacking = target * total - 100 * present;
+  if (lacking <= 0) return 0;
+  return target === 100 ? null : Math.ceil(lacking / (100 - target));
+}
+
+/** Percent as a number with two decimals at most; 0 of 0 is 0. */
+export function percent(present, total) {
+  return total === 0 ? 0 : Math.round((10000 * present) / total) / 100;
+}
+
+/** "good" at or above the target, "near" less than five points below it, else "low". */
+export function standing(present, total, target) {
+  if (total === 0 || 100 * present >= target * total) return "good";
+  return 100 * present >= (target - 5) * total ? "near" : "low";
+}
+
+/**
+ * The subjects of the two pages as one list, in the platform's order. Until the days have
+ * come (`page` is null) a subject has none.
+ * @returns {{name, code, present, total, percent, canMiss, mustAttend, enteredUntil,
+ *            daily, faculty, incomplete}[]}
+ */
+export function subjects(summary, page) {
+  const missing = new Set((page ?? summary)?.incomplete ?? []);
+  const rows = new Map((summary?.dailyAttendance ?? []).map((row) => [row.course, row]));
+  const names = new Set([...rows.keys(), ...Object.keys(page?.subjects ?? {})]);
+  return [...names].map((name) => {
+    const row = rows.get(name);
+    const days = page?.subjects[name];
+    const known = row ?? {
+      present: days.totalPresent,
+      total: days.total,
+      percent: days.percent,
+      canMiss: days.canMiss,
+      mustAttend: days.mustAttend,
+    };
+    return {
+      name,
+      code: row?.courseCode ?? days.courseCode,
+      present: known.present,
+      total: known.total,
+      percent: known.percent,
+      canMiss: known.canMiss,
+      mustAttend: known.mustAttend,
+      enteredUntil: days?.enteredUntil ?? null,
+      daily: days?.daily ?? [],
+      faculty: days?.daily.at(-1)?.details.at(-1)?.faculty ?? null,
+      incomplete: missing.has(name),
+    };
+  });
+}
+
+/**
+ * All subjects' days by date, ascending:
+ * `{date, present, absent, leave, other, classes: [{time, status, subject, faculty}]}`.
+ */
+export function days(page) {
+  const byDate = new Map();
+  for (const [subject, { daily }] of Object.entries(page?.subjects ?? {})) {
+    for (const day of daily) {
+      const all = byDate.get(day.date) ?? {
+        date: day.date, present: 0, absent: 0, leave: 0, other: 0, classes: [],
+      };
+      all.present += day.present;
+      all.absent += day.absent;
+      all.leave += day.leave;
+      all.other += day.details.length - day.present - day.absent - day.leave;
+      for (const { formatted, status, faculty } of day.details) {
+        all.classes.push({ time: clock(formatted), status, subject, faculty });
+      }
+      byDate.set(day.date, all);
+    }
+  }
+  for (const day of byDate.values()) day.classes.sort((a, b) => (a.time < b.time ? -1 : 1));
+  return [...byDate.values()].sort((a, b) => (a.date < b.date ? -1 : 1));
+}
+
+/** "02:00PM - 02:50PM 07/Sep/2026" as "14:00"; "" where there is no time. */
+export function clock(formatted) {
+  const match = /(\d{1,2}):(\d{2})\s*([AP])M/i.exec(formatted ?? "");
+  if (!match) return "";
+  const hours = (Number(match[1]) % 12) + (match[3].toUpperCase() === "P" ? 12 : 0);
+  return `${String(hours).padStart(2, "0")}:${match[2]}`;
+}
+
+/** The college's date and time of day, wherever this browser is: ["2026-09-07", "14:05"]. */
+export function indiaNow(now = new Date()) {
+  const text = new Intl.DateTimeFormat("sv-SE", {
+    timeZone: "Asia/Kolkata", dateStyle: "short", timeStyle: "short",
+  }).format(now);
+  return text.split(" ");
+}

@@ -1,0 +1,104 @@
+/** What stands round every view: title, freshness, progress, problems and the tabs. */
+
+import { h } from "./dom.js";
+import { NAMES } from "./pages.js";
+import { freshnessWords, problemWords } from "./words.js";
+
+/** The elements of the whole page round `content`. */
+export function frame(model, actions, titles, content) {
+  return [
+    h("a", { class: "skip", href: "#main", onclick: skip }, "Skip to the content"),
+    h(
+      "header",
+      { class: "top" },
+      h("div", { class: "who" }, h("h1", {}, "Attendance"), group(model.summary)),
+      h(
+        "div",
+        { class: "buttons" },
+        h(
+          "button",
+          { id: "refresh", type: "button", onclick: actions.refresh,
+            disabled: model.loading.length > 0 },
+          "Refresh",
+        ),
+        h("button", { id: "sign-out", type: "button", onclick: actions.signOut }, "Log out"),
+      ),
+    ),
+    h(
+      "nav",
+      { "aria-label": "Views" },
+      Object.entries(titles).map(([name, title]) =>
+        h(
+          "a",
+          { id: `tab-${name}`, href: `#${name}`, "aria-current": model.view === name && "page" },
+          title,
+        ),
+      ),
+    ),
+    h("div", { class: "status", role: "status" }, ...status(model, actions)),
+    h("main", { id: "main", tabindex: "-1" }, content),
+  ];
+}
+
+function skip(event) {
+  event.preventDefault(); // the address is the view's
+  document.getElementById("main").focus();
+}
+
+function group(summary) {
+  if (!summary) return null;
+  const parts = [summary.branch, summary.section, summary.batch].filter(Boolean);
+  return h("span", {}, parts.join(" · "));
+}
+
+function status(model, actions) {
+  const { answers, problems, progress, loading } = model;
+  const lines = [];
+  if (progress) {
+    const { done, of } = progress;
+    lines.push(
+      h(
+        "p",
+        { class: "progress" },
+        h("progress", { max: of, value: done, "aria-label": "Subjects gathered" }),
+        `${done} of ${of} subjects`,
+      ),
+    );
+  } else if (loading.length) {
+    lines.push(h("p", {}, "Asking for your pages …"));
+  } else {
+    lines.push(h("p", { class: "fresh" }, freshness(answers)));
+  }
+  const told = new Set();
+  for (const name of NAMES.filter((page) => problems[page])) {
+    const sentence = problemWords(problems[name]);
+    if (told.has(sentence)) continue;
+    told.add(sentence);
+    const kept = answers[name] ? " What you see was loaded earlier." : "";
+    lines.push(
+      h(
+        "p",
+        { class: "problem" },
+        sentence + kept,
+        h("button", { id: "retry", type: "button", onclick: actions.retry }, "Try again"),
+      ),
+    );
+  }
+  const missing = (answers["all-attendance"] ?? answers.attendance)?.data.incomplete ?? [];
+  if (missing.length) {
+    lines.push(
+      h(
+        "p",
+        { class: "missing" },
+        `The platform has not given everything for ${missing.join(", ")}. `,
+        "Their totals may lack classes; the page asks again.",
+      ),
+    );
+  }
+  return lines;
+}
+
+function freshness(answers) {
+  const answer = answers["all-attendance"] ?? answers.attendance;
+  return answer ? freshnessWords(answer, (Date.now() - answer.at) / 1000) : "";
+}

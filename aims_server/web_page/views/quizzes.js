@@ -1,0 +1,69 @@
+/** Quizzes: the evaluated ones, course by course. Their links hold a PIN: not shown. */
+
+import { h } from "../dom.js";
+import { dayWords } from "../words.js";
+
+export function quizzes(model) {
+  const rows = model.quizzes?.response?.data;
+  if (!Array.isArray(rows) || !rows.length) {
+    return h("p", { class: "note" }, model.quizzes ? "No evaluated quizzes." : "");
+  }
+  const names = new Map(model.subjects.map(({ code, name }) => [code, name]));
+  const courses = Map.groupBy
+    ? Map.groupBy(rows, (row) => row.master_course_code)
+    : grouped(rows);
+  return h(
+    "div",
+    { class: "cards" },
+    ...[...courses].map(([code, taken]) => course(names.get(code) ?? code, taken)),
+  );
+}
+
+function grouped(rows) {
+  const courses = new Map();
+  for (const row of rows) {
+    const code = row.master_course_code;
+    courses.set(code, [...(courses.get(code) ?? []), row]);
+  }
+  return courses;
+}
+
+function course(name, taken) {
+  const marks = taken.map((quiz) => quiz.marks_obtained).filter(Number.isFinite);
+  const average = marks.length ? marks.reduce((a, b) => a + b) / marks.length : null;
+  return h(
+    "section",
+    { class: "card" },
+    h("h2", {}, name),
+    average === null
+      ? null
+      : h("p", {}, `Average ${Math.round(10 * average) / 10}, best ${Math.max(...marks)}`),
+    h(
+      "div",
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": `Quizzes of ${name}` },
+      h(
+        "table",
+        { class: "quizzes" },
+        h(
+          "thead",
+          {},
+          h("tr", {}, ...["Quiz", "Day", "Marks", "Right", "Wrong", "Left out"].map((title) =>
+            h("th", { scope: "col" }, title))),
+        ),
+        h("tbody", {}, ...taken.map(quizRow)),
+      ),
+    ),
+  );
+}
+
+function quizRow(quiz) {
+  const day = /^\d{4}-\d{2}-\d{2}/.exec(quiz.loggedin_at ?? "")?.[0];
+  const figures = [quiz.marks_obtained, quiz.correct, quiz.incorrect, quiz.not_attempted];
+  return h(
+    "tr",
+    {},
+    h("th", { scope: "row" }, quiz.quiz_uc ?? "–"),
+    h("td", {}, day ? dayWords(day) : "–"),
+    ...figures.map((figure) => h("td", {}, figure ?? "–")),
+  );
+}

@@ -1,0 +1,46 @@
+/** Timetable: the month's classes by week, today marked, and as a calendar file. */
+
+import { h } from "../dom.js";
+import { dayWords, monthWords, weekdayWords } from "../words.js";
+
+export function timetable(model, { saveCalendar }) {
+  const table = model.timetable;
+  if (!table) return h("p", { class: "note" }, "");
+  const [today] = model.now;
+  return h(
+    "div",
+    {},
+    h(
+      "div",
+      { class: "line" },
+      h("h2", {}, table.month ? monthWords(table.month) : "Timetable"),
+      h("button", { id: "save-calendar", type: "button", onclick: saveCalendar },
+        "Save as calendar file"),
+    ),
+    table.days.length
+      ? h("ol", { class: "cards plain" }, ...table.days.map((day) => dayCard(day, today)))
+      : h("p", { class: "note" }, "No classes are entered for this month."),
+  );
+}
+
+function dayCard({ date, slots }, today) {
+  const isToday = date === today;
+  return h(
+    "li",
+    { class: `card ${isToday ? "today" : ""}`, "aria-current": isToday && "date" },
+    h("h3", {}, `${weekdayWords(date)}, ${dayWords(date)}`, isToday ? h("span", { class: "tag" }, "Today") : null),
+    h(
+      "ol",
+      { class: "lessons" },
+      ...slots.map((slot) =>
+        h(
+          "li",
+          {},
+          h("span", { class: "time" }, `${slot.start} – ${slot.end}`),
+          h("span", { class: "name" }, slot.course, slot.faculty ? h("small", {}, slot.faculty) : null),
+          slot.held === true ? h("span", { class: "mark present" }, "Held") : null,
+        ),
+      ),
+    ),
+  );
+}

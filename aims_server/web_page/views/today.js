@@ -1,0 +1,110 @@
+/** Today: the overall figure, the next class, today's marks, and what needs attention. */
+
+import { h } from "../dom.js";
+import { percent, standing } from "../figures.js";
+import { ring } from "../pictures.js";
+import { advice, classes, dayWords, weekdayWords } from "../words.js";
+
+export function today(model) {
+  const [date, time] = model.now;
+  return h(
+    "div",
+    { class: "cards" },
+    overall(model),
+    h(
+      "section",
+      { class: "card", "aria-labelledby": "today-title" },
+      h("h2", { id: "today-title" }, `${weekdayWords(date)}, ${dayWords(date)}`),
+      ...lessons(model, date, time),
+    ),
+    attention(model),
+  );
+}
+
+function overall({ summary, target }) {
+  if (!summary) return h("section", { class: "card overall skeleton", "aria-hidden": "true" });
+  const { totalPresent: present, totalClasses: total, overallPercentage } = summary;
+  return h(
+    "section",
+    { class: "card overall", "aria-labelledby": "overall-title" },
+    h(
+      "div",
+      { class: "figure" },
+      ring(percent(present, total), target, standing(present, total, target)),
+      h("p", { id: "overall", class: "big" }, overallPercentage),
+    ),
+    h(
+      "div",
+      {},
+      h("h2", { id: "overall-title" }, "Overall"),
+      h("p", {}, `${present} of ${classes(total)} attended`),
+      h("p", { class: "advice" }, advice({ ...summary, total }, target)),
+    ),
+  );
+}
+
+function lessons(model, date, time) {
+  const slots = model.timetable?.days.find((day) => day.date === date)?.slots ?? [];
+  const marks = model.days.find((day) => day.date === date)?.classes ?? [];
+  if (!slots.length && !marks.length) {
+    return [h("p", { class: "note" }, model.timetable ? "No classes today." : "")];
+  }
+  const next = slots.find((slot) => slot.start > time);
+  const rows = slots.map((slot) => {
+    const mark = marks.find(
+      (m) => m.subject.startsWith(slot.course) && m.time >= slot.start && m.time < slot.end,
+    );
+    return lesson(slot.start, slot.end, slot.course, stateOf(slot, next, time), mark?.status);
+  });
+  const taken = new Set(slots.map((slot) => slot.course));
+  for (const mark of marks.filter((m) => ![...taken].some((c) => m.subject.startsWith(c)))) {
+    rows.push(lesson(mark.time, "", mark.subject, "", mark.status));
+  }
+  return [h("ol", { class: "lessons" }, ...rows)];
+}
+
+function stateOf(slot, next, time) {
+  if (slot.start <= time && time < slot.end) return "now";
+  return slot === next ? "next" : "";
+}
+
+function lesson(start, end, course, state, mark) {
+  return h(
+    "li",
+    { class: state || false },
+    h("span", { class: "time" }, end ? `${start} – ${end}` : start),
+    h(
+      "span",
+      { class: "name" },
+      course,
+      state ? h("span", { class: "tag" }, state === "now" ? "Now" : "Next class") : null,
+    ),
+    mark ? h("span", { class: `mark ${mark.toLowerCase().split(" ").at(-1)}` }, mark) : null,
+  );
+}
+
+function attention({ subjects, target }) {
+  const low = subjects.filter((s) => s.total > 0 && standing(s.present, s.total, target) !== "good");
+  if (!subjects.length) return null;
+  return h(
+    "section",
+    { class: "card", "aria-labelledby": "attention-title" },
+    h("h2", { id: "attention-title" }, "Needs attention"),
+    low.length
+      ? h(
+          "ul",
+          { class: "plain" },
+          ...low.map((subject) =>
+            h(
+              "li",
+              {},
+              h("span", { class: "name" }, subject.name),
+              h("span", { class: `percent ${standing(subject.present, subject.total, target)}` },
+                subject.percent),
+              h("span", { class: "advice" }, advice(subject, target)),
+            ),
+          ),
+        )
+      : h("p", { class: "note" }, `Every subject is at ${target} % or above.`),
+  );
+}

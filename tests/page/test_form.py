@@ -1,0 +1,146 @@
+"""How the page is made: access for everybody, every width, and what it loads."""
+
+import re
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from .visiting import VIEWS
+
+pytestmark = pytest.mark.process
+
+
+FOLDER = Path(__file__).parents[2] / "aims_server" / "web_page"
+
+
+def scan(visit) -> list[str]:
+    """What axe-core finds wrong, a line each."""
+    found = Axe().run(visit.page)
+    return [
+        f"{rule['id']}: {node['html'][:120]}"
+        for rule in found.response["violations"]
+        for node in rule["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_in_any_view(visits, demo, theme):
+    """WCAG's testable rules hold in both themes, the login form included."""
+    visit = visits(color_scheme=theme)
+    found = {"login": scan(visit)}
+    visit.log_in(demo.students[1])
+    visit.page.wait_for_selector("#overall")
+    visit.settle()
+    for view in VIEWS:
+        visit.show(view)
+        if view == "subjects":
+            visit.page.locator("summary").first.click()
+        found[view] = scan(visit)
+    assert found == {view: [] for view in found}
+
+
+@pytest.mark.parametrize("width", [320, 768, 1280, 3840])
+def test_nothing_is_wider_than_the_window(visits, token, width):
+    """No view scrolls sideways, from 320 px to 4k."""
+    visit = visits(viewport={"width": width, "height": 900})
+    visit.enter(token)
+    for view in VIEWS:
+        visit.show(view)
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, (
+            view
+        )
+
+
+def test_the_keyboard_is_enough(visit, demo):
+    """Log in, go to the calendar, and open another day, without a pointer."""
+    page = visit.page
+    page.focus("#username")
+    page.keyboard.type(demo.students[1]["username"])
+    page.keyboard.press("Tab")
+    page.keyboard.type(demo.students[1]["password"])
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#overall")
+    visit.settle()
+    assert page.evaluate("document.activeElement.id") == "main"
+    while page.evaluate("document.activeElement.id") != "tab-calendar":
+        page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".day")
+    while not page.evaluate("document.activeElement.id").startswith("day-"):
+        page.keyboard.press("Tab")
+    first = page.evaluate("document.activeElement.id")
+    page.keyboard.press("ArrowRight")
+    second = page.evaluate("document.activeElement.id")
+    assert second.startswith("day-")
+    assert second != first
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"#{second}[aria-pressed=true]")
+    assert page.evaluate("document.activeElement.id") == second
+
+
+def test_the_first_stop_leads_past_the_tabs(inside):
+    """A link over everything else goes to the content."""
+    page = inside.page
+    page.reload()
+    page.wait_for_selector("#overall")
+    inside.settle()
+    while page.evaluate("document.activeElement.className") != "skip":
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_a_first_visit_takes_at_most_60_kilobytes(visit, demo):
+    """Page, log-in and all views' answers, as they come over the wire."""
+    visit.log_in(demo.students[1])
+    visit.settle()
+    sizes = [r.request.sizes() for r in visit.responses]
+    assert (
+        sum(s["responseBodySize"] + s["responseHeadersSize"] for s in sizes) <= 60_000
+    )
+
+
+def test_no_layout_shifts(visits, demo):
+    """What has been drawn stays where it is while the rest comes."""
+    visit = visits()
+    visit.log_in(demo.students[0])
+    visit.page.wait_for_selector("#overall")
+    visit.page.reload()
+    visit.page.wait_for_selector("#overall")
+    visit.settle()
+    shift = visit.page.evaluate(
+        """() => new Promise((done) => {
+            let sum = 0;
+            new PerformanceObserver((list) => {
+                for (const entry of list.getEntries()) sum += entry.value;
+            }).observe({type: "layout-shift", buffered: true});
+            setTimeout(() => done(sum), 200);
+        })"""
+    )
+    assert shift < 0.1  # "good" in Chromium's own terms
+
+
+def test_files_other_than_the_document_may_be_kept_for_ever(visit):
+    """Their address holds the digest of all of them; the document is checked again."""
+    kept = {
+        r.url: r.headers["cache-control"] for r in visit.responses if "page/" in r.url
+    }
+    assert kept
+    assert set(kept.values()) == {"public, max-age=31536000, immutable"}
+    assert visit.responses[0].headers["cache-control"] == "no-cache"
+
+
+def test_every_module_is_loaded_ahead():
+    """The document names each module once, so that none waits for its importer."""
+    text = (FOLDER / "index.html").read_text("utf-8")
+    named = set(re.findall(r'href="page/([\w/]+\.js)"', text)) | {"main.js", "demo.js"}
+    there = {str(p.relative_to(FOLDER)) for p in FOLDER.rglob("*.js")}
+    assert named == there
+
+
+def test_the_content_security_policy_has_no_exception(visit):
+    """No inline script or style, and nobody is asked but this service."""
+    policy = visit.responses[0].headers["content-security-policy"]
+    assert "unsafe" not in policy
+    assert "http" not in policy

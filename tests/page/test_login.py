@@ -1,0 +1,72 @@
+"""Logging in and out in a real browser."""
+
+import pytest
+
+pytestmark = pytest.mark.process
+
+
+def test_a_wrong_password_is_said_in_the_platforms_words(visit, demo):
+    """The refusal stands beside the form, what was typed stays, nobody is logged in."""
+    visit.log_in(demo.students[0], password="wrong")
+    notice = visit.page.locator("#notice")
+    notice.wait_for(state="visible")
+    assert notice.inner_text().strip()
+    assert visit.page.input_value("#username") == demo.students[0]["username"]
+    assert visit.page.evaluate("sessionStorage.length") == 0
+    visit.forgive_failed_answers()
+
+
+def test_the_token_is_in_the_session_storage_and_nowhere_else(visit, demo):
+    """A tab that is closed leaves no login behind."""
+    visit.log_in(demo.students[1])
+    visit.settle()
+    assert visit.page.evaluate("Object.keys(sessionStorage)") == ["token"]
+    assert visit.page.evaluate("localStorage.length") == 0
+    assert visit.page.evaluate("document.cookie") == ""
+
+
+def test_a_reload_stays_logged_in(inside):
+    """The token of the tab is used again."""
+    inside.page.reload()
+    inside.page.wait_for_selector("#overall")
+
+
+def test_logging_out_leaves_nothing_to_see(inside):
+    """The form comes back, and the token and the figures are gone."""
+    inside.page.click("#sign-out")
+    inside.page.wait_for_selector("#sign-in")
+    assert inside.page.evaluate("sessionStorage.length") == 0
+    assert inside.page.locator(".card").count() == 0
+
+
+def test_the_next_student_sees_nothing_of_the_one_before(visit, demo):
+    """Whoever logs in while the pages of another are still under way gets their own."""
+    demo.feel("slow")
+    visit.log_in(demo.students[2])
+    visit.page.wait_for_selector("#sign-out")
+    visit.page.click("#sign-out")
+    demo.feel("calm")
+    visit.log_in(demo.students[0])
+    visit.page.wait_for_selector("#overall")
+    visit.settle()
+    present, total = demo.overall(demo.students[0])
+    assert f"{present} of {total} classes" in visit.page.inner_text(".overall")
+
+
+def test_a_token_that_the_platform_refuses_leads_back_to_the_form(inside, demo):
+    """It says that the login has ended, and asks for it again."""
+    inside.page.evaluate("sessionStorage.setItem('token', 'x.y.z')")
+    inside.page.click("#refresh")
+    notice = inside.page.locator("#notice")
+    notice.wait_for(state="visible")
+    assert "log in again" in notice.inner_text().lower()
+    inside.forgive_failed_answers()
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_one_click_in_the_corner_logs_an_invented_student_in(visit, demo, number):
+    """The demo's corner needs no typing."""
+    student = demo.students[number]
+    visit.page.click(f"#as-{student['username']}")
+    visit.page.wait_for_selector("#overall")
+    visit.settle()

@@ -1,0 +1,168 @@
+"""Every view against the simulated platform's own records."""
+
+import re
+from collections import Counter, defaultdict
+
+import pytest
+
+from aims_server.demo.enrolment import Student
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def student(demo) -> Student:
+    """Whoever `inside` is logged in as."""
+    found: Student = demo.college.by_username(demo.students[1]["username"])
+    return found
+
+
+def test_today_shows_the_overall_figure(inside, demo):
+    """Percent and counts of all courses together."""
+    present, total = demo.overall(demo.students[1])
+    text = inside.page.inner_text(".overall")
+    assert f"{present} of {total} classes attended" in text
+    assert f"{100 * present / total:.2f}".rstrip("0").rstrip(".") in text
+
+
+def test_subjects_shows_every_count(inside, demo):
+    """One card a course, in the platform's order, with present of total."""
+    inside.show("subjects")
+    cards = inside.page.locator(".subject").all_inner_texts()
+    shown = [
+        (int(match[1]), int(match[2]))
+        for card in cards
+        if (match := re.search(r"(\d+) of (\d+) class", card))
+    ]
+    rows = demo.counts(demo.students[1])
+    assert shown == [(present, total) for _, present, total in rows]
+    titles = inside.page.locator(".subject h2").all_inner_texts()
+    assert all(t.startswith(r[0]) for t, r in zip(titles, rows, strict=True))
+    assert len(set(titles)) == len(titles)
+
+
+def test_subjects_says_what_the_target_allows(inside, demo):
+    """Can miss or must attend, worked out anew here with whole numbers."""
+    inside.show("subjects")
+    shown = inside.page.locator(".subject .line .advice").all_inner_texts()
+    expected = []
+    for _, present, total in demo.counts(demo.students[1]):
+        if total == 0:
+            expected.append("No class counted yet")
+            continue
+        spare = 100 * present - 75 * total
+        if spare < 0:
+            expected.append(f"Attend the next {-(spare // 25)} to reach 75 %")
+        elif spare < 75:
+            expected.append("Exactly at 75 %: miss none")
+        else:
+            n = spare // 75
+            expected.append(f"You can miss {n} {'class' if n == 1 else 'classes'}")
+    assert shown == expected
+
+
+def test_what_if_follows_the_slider(inside):
+    """Attending more raises the figure, and the sentence is that of the new figure."""
+    inside.show("subjects")
+    card = inside.page.locator(".subject", has=inside.page.locator("details")).first
+    card.locator("summary").click()
+    before = re.search(r"\((\d+) of (\d+)\)", card.locator(".outcome").inner_text())
+    slider = card.locator("input[type=range]").first
+    slider.focus()
+    for _ in range(3):
+        slider.press("ArrowRight")
+    after = re.search(r"\((\d+) of (\d+)\)", card.locator(".outcome").inner_text())
+    assert before is not None
+    assert after is not None
+    assert (int(after[1]), int(after[2])) == (int(before[1]) + 3, int(before[2]) + 3)
+    assert "next 3 classes" in card.inner_text()
+
+
+def test_calendar_counts_every_day(inside, demo, student):
+    """Each day's button tells how many of its marked classes were attended."""
+    inside.show("calendar")
+    expected: dict[str, Counter[str]] = defaultdict(Counter)
+    for course in demo.college.courses(student):
+        marks = demo.college.marks(student, course)
+        for lesson, mark in zip(course.lessons, marks, strict=True):
+            expected[lesson.day.isoformat()][mark] += 1
+    shown = {}
+    for button in inside.page.locator(".day").all():
+        label = button.get_attribute("aria-label") or ""
+        match = re.search(r"(\d+) of (\d+) attended", label)
+        assert match
+        day = (button.get_attribute("id") or "").removeprefix("day-")
+        shown[day] = (int(match[1]), int(match[2]))
+    assert shown == {
+        day: (marks["Present"], marks["Present"] + marks["Absent"] + marks["Leave"])
+        for day, marks in expected.items()
+    }
+
+
+def test_a_day_of_the_calendar_opens_its_classes(inside, demo, student):
+    """As many as the platform has for that day, in the order of the day."""
+    inside.show("calendar")
+    button = inside.page.locator(".day").nth(3)
+    day = (button.get_attribute("id") or "").removeprefix("day-")
+    button.click()
+    times = inside.page.locator(".split > .card .time").all_inner_texts()
+    held = [
+        lesson
+        for course in demo.college.courses(student)
+        for lesson in course.lessons
+        if lesson.day.isoformat() == day
+    ]
+    assert len(times) == len(held)
+    assert times == sorted(times)
+
+
+def test_quizzes_shows_every_mark(inside, demo, student):
+    """Each evaluated quiz with its marks, and no link that holds a PIN."""
+    inside.show("quizzes")
+    answer = inside.page.evaluate(
+        """async () => (await (await fetch("api/quiz", {headers: {
+            Authorization: `Bearer ${sessionStorage.getItem("token")}`}})).json())"""
+    )
+    sent = answer["response"]["data"]
+    rows = inside.page.locator(".quizzes tbody tr").all_inner_texts()
+    shown = sorted(tuple(row.split("\t")[i].strip() for i in (0, 2)) for row in rows)
+    assert shown == sorted((q["quiz_uc"], str(q["marks_obtained"])) for q in sent)
+    assert inside.page.locator("main a").count() == 0
+    assert student.pin not in inside.page.inner_text("main")
+
+
+def test_timetable_shows_the_months_classes(inside):
+    """Every slot that the API gives stands under its day."""
+    inside.show("timetable")
+    answer = inside.page.evaluate(
+        """async () => (await (await fetch("api/timetable", {headers: {
+            Authorization: `Bearer ${sessionStorage.getItem("token")}`}})).json())"""
+    )
+    slots = [
+        f"{s['start']} \N{EN DASH} {s['end']}"
+        for d in answer["days"]
+        for s in d["slots"]
+    ]
+    assert slots
+    assert inside.page.locator("main .time").all_inner_texts() == slots
+
+
+def test_the_timetable_can_be_saved_for_a_calendar(inside):
+    """The file is iCalendar with an event for each slot."""
+    inside.show("timetable")
+    slots = inside.page.locator("main .time").count()
+    with inside.page.expect_download() as saved:
+        inside.page.click("#save-calendar")
+    text = saved.value.path().read_text("utf-8")
+    assert saved.value.suggested_filename == "timetable.ics"
+    assert text.count("BEGIN:VEVENT") == slots
+
+
+def test_the_address_names_the_view(inside):
+    """A view can be reloaded, and the browser's way back leads to the one before."""
+    inside.show("calendar")
+    inside.page.reload()
+    inside.page.wait_for_selector("#tab-calendar[aria-current=page]")
+    inside.show("quizzes")
+    inside.page.go_back()
+    inside.page.wait_for_selector("#tab-calendar[aria-current=page]")

@@ -1,0 +1,101 @@
+"""The page while the platform is slow, ill or gone, and while the service refuses."""
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.process
+
+
+def test_an_ill_platform_is_said_and_what_was_loaded_stays(inside, demo):
+    """A refresh that fails keeps the figures and calls them old."""
+    before = inside.page.inner_text("#overall")
+    demo.feel("ill")
+    inside.page.click("#refresh")
+    inside.page.wait_for_selector("text=the platform has not given a newer one")
+    assert inside.page.inner_text("#overall") == before
+    inside.forgive_failed_answers()
+
+
+def test_a_login_while_the_platform_is_ill_says_so(visit, demo):
+    """The form stays, with a sentence that is no parser's."""
+    demo.feel("ill")
+    visit.log_in(demo.students[0])
+    notice = visit.page.locator("#notice")
+    notice.wait_for(state="visible")
+    assert "platform" in notice.inner_text()
+    visit.forgive_failed_answers()
+
+
+def test_offline_is_said_and_ends_by_itself(inside):
+    """Figures stay; once the network is back the pages are asked for again."""
+    inside.context.set_offline(True)
+    inside.page.click("#refresh")
+    inside.page.wait_for_selector("text=You seem to be offline")
+    assert inside.page.inner_text("#overall")
+    inside.context.set_offline(False)
+    inside.page.wait_for_selector("text=You seem to be offline", state="detached")
+    inside.forgive_failed_answers()
+
+
+REFUSALS = {
+    (429, "rate_limited"): "many requests in a short time",
+    (503, "overloaded"): "Very many students",
+    (503, "upstream_unavailable"): "does not take requests",
+    (504, "upstream_timeout"): "very slow",
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda r: r[1])
+def test_a_refusal_is_said_with_its_wait(inside, refusal):
+    """What is wrong, and in how many seconds the page asks again."""
+    status, code = refusal
+    body = json.dumps({"error": "x", "message": "x", "code": code})
+    inside.page.route(
+        "**/api/attendance",
+        lambda route: route.fulfill(
+            status=status, headers={"Retry-After": "17"}, body=body
+        ),
+    )
+    inside.page.click("#refresh")
+    problem = inside.page.locator(".status .problem")
+    problem.wait_for(state="visible")
+    assert REFUSALS[refusal] in problem.inner_text()
+    assert "17 s" in problem.inner_text()
+    inside.forgive_failed_answers()
+
+
+def test_a_page_that_lacks_something_names_it(inside):
+    """The subjects in `incomplete` are named above every view."""
+
+    def spoil(route):
+        answer = route.fetch()
+        page = answer.json()
+        page["incomplete"] = [next(iter(page["subjects"]))]
+        route.fulfill(
+            response=answer, json=page, headers={"Content-Type": "application/json"}
+        )
+
+    with inside.page.expect_response("**/api/all-attendance"):
+        inside.page.route("**/api/all-attendance", spoil)
+        inside.page.reload()
+    missing = inside.page.locator(".missing")
+    missing.wait_for(state="visible")
+    assert "has not given everything" in missing.inner_text()
+    inside.page.unroute_all(behavior="wait")
+
+
+def test_the_corner_shows_how_the_service_answered(inside):
+    """Asked again, the pages come from memory, and the corner says so."""
+    inside.page.reload()
+    inside.page.wait_for_selector("#last-answers >> text=HIT", state="attached")
+
+
+def test_the_corner_makes_the_platform_slow_and_well(inside):
+    """The chosen mood is marked, and the platform has it."""
+    inside.page.click("#demo")
+    inside.page.click("#mood-slow")
+    inside.page.wait_for_selector("#mood-slow[aria-pressed=true]")
+    assert inside.demo.get("demo")["mood"] == "slow"
+    inside.page.click("#mood-calm")
+    inside.page.wait_for_selector("#mood-calm[aria-pressed=true]")

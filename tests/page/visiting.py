@@ -1,0 +1,170 @@
+"""A running `aims-server demo`, a browser, and a visit of its page."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+from aims_server.demo.college import College
+
+VIEWS = ["today", "subjects", "calendar", "quizzes", "timetable"]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+_FLAGS = [
+    "--no-sandbox",  # CI is root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# No refresh is too soon, and no limit is reached.
+_SETTINGS = {
+    "PORT": "0",
+    "CACHE_REFRESH_FLOOR_SECONDS": "0",
+    "RATE_LIMIT_PER_MINUTE": "100000",
+    "LOGIN_LIMIT_PER_MINUTE": "100000",
+    "DRAIN_DELAY_SECONDS": "0",
+    "LOG_LEVEL": "warning",
+}
+
+
+class Demo:
+    """The running demo, its students, and the controls of its platform."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        # The same students and records as the process makes from the same seed.
+        today = (datetime.now(UTC) + timedelta(hours=5, minutes=30)).date()
+        self.college = College(3000, 15, 12, None, today, 1)
+        self.students: list[dict[str, str]] = self.get("demo")["students"]
+
+    def get(self, path: str) -> Any:
+        """The JSON of a path."""
+        with urlopen(self.url + path, timeout=10) as answer:
+            return json.load(answer)
+
+    def counts(self, student: dict[str, str]) -> list[tuple[str, int, int]]:
+        """Name, present and total of each course, in the platform's order."""
+        found = self.college.by_username(student["username"])
+        assert found is not None
+        rows = []
+        for course in self.college.courses(found):
+            marks = self.college.marks(found, course)
+            name = " ".join(course.subject.name.split())
+            rows.append((name, marks.count("Present"), len(marks)))
+        return rows
+
+    def overall(self, student: dict[str, str]) -> tuple[int, int]:
+        """Present and total of all courses."""
+        rows = self.counts(student)
+        return sum(row[1] for row in rows), sum(row[2] for row in rows)
+
+    def token(self, student: dict[str, str]) -> str:
+        """A token from a login."""
+        login = {name: student[name] for name in ("username", "password")}
+        body = json.dumps(login).encode()
+        headers = {"Content-Type": "application/json"}
+        request = Request(self.url + "api/login", body, headers)
+        with urlopen(request, timeout=10) as answer:
+            token: str = json.load(answer)["token"]
+        return token
+
+    def feel(self, mood: str) -> None:
+        """Turn the platform to a mood."""
+        body = json.dumps({"mood": mood}).encode()
+        with urlopen(Request(self.url + "demo", data=body), timeout=10):
+            pass
+
+
+@contextmanager
+def running_demo(directory: Path) -> Iterator[Demo]:
+    """`aims-server demo` in a directory without a `.env`."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aims_server", "demo"],
+        env=os.environ | _SETTINGS,
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        try:
+            lines = map(re.compile(r"Open (http\S+)").match, process.stdout)
+            yield Demo(next(match[1] for match in lines if match))
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+@contextmanager
+def running_browser() -> Iterator[Any]:
+    """Debian's Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=_FLAGS)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """One visit of the page in a browser profile of its own, and what went wrong in it.
+
+    ``complaints`` are messages of the console, script errors, violations of the
+    content security policy, and requests to any host but the demo's.
+    """
+
+    def __init__(self, browser: Any, demo: Demo, **options: Any) -> None:
+        self.demo = demo
+        self.context = browser.new_context(
+            **{"viewport": {"width": 390, "height": 844}, **options}
+        )
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(15_000)
+        self.complaints: list[str] = []
+        self.responses: list[Any] = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", self._look_at)
+        self.page.on("response", lambda response: self.responses.append(response))
+        self.page.goto(demo.url)
+
+    def _look_at(self, request: Any) -> None:
+        if not request.url.startswith((self.demo.url, "blob:", "data:")):
+            self.complaints.append(f"asked for {request.url}")
+
+    def forgive_failed_answers(self) -> None:
+        """Drop what Chromium itself says of an answer that is no success."""
+        failed = "Failed to load resource"
+        self.complaints = [c for c in self.complaints if not c.startswith(failed)]
+
+    def log_in(self, student: dict[str, str], password: str | None = None) -> None:
+        """Fill in the form and send it."""
+        self.page.fill("#username", student["username"])
+        self.page.fill("#password", password or student["password"])
+        self.page.click("#sign-in")
+
+    def enter(self, token: str) -> None:
+        """Begin as a tab that has logged in before."""
+        self.page.evaluate("token => sessionStorage.setItem('token', token)", token)
+        self.page.reload()
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until every page that was asked for is there, or has failed."""
+        self.page.wait_for_selector("#overall")
+        self.page.wait_for_selector("#refresh:enabled")
+
+    def show(self, view: str) -> None:
+        """Go to a view by its tab."""
+        self.page.click(f"#tab-{view}")
+        self.page.wait_for_selector(f"#tab-{view}[aria-current=page]")

@@ -1,0 +1,59 @@
+"""What a worker does by itself."""
+
+import asyncio
+import gc
+import time
+import weakref
+
+from aims_server.process.worker import collect_garbage_when_idle
+
+from ..virtual_time import Clock, VirtualLoop
+
+
+class Ring:
+    """Garbage that only a collection finds."""
+
+    def __init__(self) -> None:
+        self.ring = self
+
+
+def seconds_until_collected(busy: range) -> float:
+    """When old garbage goes, in a worker that is busy in these seconds."""
+    clock = Clock()
+    started_at = clock()
+    loop = VirtualLoop(clock)
+    gone_at: list[float] = []
+
+    async def run() -> None:
+        collecting = asyncio.create_task(collect_garbage_when_idle())
+        ring = weakref.finalize(Ring(), lambda: gone_at.append(float(clock())))
+        for second in range(300):
+            if second in busy:
+                end = time.process_time() + 0.06
+                while time.process_time() < end:
+                    pass
+            await asyncio.sleep(1.0)
+            if not ring.alive:
+                break
+        collecting.cancel()
+
+    enabled, thresholds = gc.isenabled(), gc.get_threshold()
+    gc.disable()  # the worker's own thresholds keep old garbage for long
+    try:
+        loop.run_until_complete(run())
+    finally:
+        gc.set_threshold(*thresholds)
+        if enabled:
+            gc.enable()
+        loop.close()
+    return gone_at[0] - float(started_at)
+
+
+def test_garbage_goes_within_a_minute_when_idle():
+    """A full collection comes, though nothing is allocated."""
+    assert 50 <= seconds_until_collected(range(0)) <= 60
+
+
+def test_garbage_waits_while_there_is_work():
+    """A collection holds the loop, so it comes with the first idle second."""
+    assert 65 <= seconds_until_collected(range(50, 65)) <= 70

@@ -1,0 +1,117 @@
+"""Whose an answer is: quizzes passed on, and logins."""
+
+import json
+
+import pytest
+
+from aims_server.upstream.answers import BadShape, Quizzes, decode_quizzes, read_login
+
+from .bodies import body_of, without
+
+QUIZ = {
+    "sl_num": 1,
+    "quiz_uc": "A1B2",
+    "quiz_link": '<a href="https://quiz.invalid/#/quiz-1">View</a>',
+    "master_course_code": "BCS503",
+    "student_name": "ASHA EXAMPLE",
+    "roll_number": None,
+    "admission_number": "2023B1599999",
+    "marks_obtained": 7,
+    "correct": None,
+    "incorrect": "2",
+    "not_attempted": 1,
+    "loggedin_at": "2025-09-03 13:51:31",
+    "status": "Evaluated",
+}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        body_of([QUIZ, QUIZ | {"marks_obtained": -1}]),
+        body_of([QUIZ | {"status": True}]),
+        body_of([QUIZ | {"quiz_link": 5, "loggedin_at": {}}]),
+        body_of([QUIZ, None, "A1B2"]),
+    ],
+)
+def test_quizzes_are_passed_on_whatever_is_in_them(body):
+    """Byte for byte; only whose they are is read."""
+    assert decode_quizzes(body) == Quizzes(body, "2023B1599999")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        body_of([]),
+        body_of(None),
+        body_of([without(QUIZ, "admission_number")]),
+        b'{"msg":"No record found","response":[]}',
+        b"{}",
+    ],
+)
+def test_quizzes_that_name_nobody_are_passed_on_too(body):
+    """No quiz is an answer; it speaks for nobody."""
+    assert decode_quizzes(body) == Quizzes(body, None)
+
+
+def test_quizzes_of_two_students_are_nobodys():
+    """A mix-up at the platform goes no further."""
+    with pytest.raises(BadShape):
+        decode_quizzes(body_of([QUIZ, QUIZ | {"admission_number": "2023B1599998"}]))
+
+
+@pytest.mark.parametrize(
+    ("body", "token"),
+    [
+        (b'{"status":1,"token":"a.b.c","response":{"id":1}}', "a.b.c"),
+        (b'{"status":0,"msg":"Invalid"}', None),
+        (b'{"token":""}', None),
+        (b'{"token":" "}', None),
+        (b'{"token":null}', None),
+        (b'{"token":5}', None),
+        (b'{"token":{"token":"a"}}', None),
+        (b'{"response":{"token":"a"}}', None),
+        (b"{}", None),
+    ],
+)
+def test_the_token_of_a_login_is_its_top_level_text(body, token):
+    """Anything but text at the top level is no token."""
+    assert read_login(body).token == token
+
+
+@pytest.mark.parametrize(
+    ("body", "text", "refuses"),
+    [
+        ({"status": 0, "msg": "Account locked"}, "Account locked", True),
+        ({"message": "Try again"}, "Try again", False),
+        ({"response": "Wrong password"}, "Wrong password", True),
+        ({"msg": ""}, None, False),
+    ],
+)
+def test_a_login_says_what_the_platform_says(body, text, refuses):
+    """In the first field of words; about the account or not."""
+    said = read_login(json.dumps(body).encode())
+    assert (said.text, said.refuses) == (text, refuses)
+
+
+@pytest.mark.parametrize(
+    ("response", "whose"),
+    [
+        ({"id": 5900001, "username": "2023b1599999"}, (5900001, "2023B1599999")),
+        ({"id": [], "username": "2023B1599999"}, (None, "2023B1599999")),
+        ("Wrong password", (None, None)),
+        ([], (None, None)),
+    ],
+)
+def test_a_login_says_whose_it_is(response, whose):
+    """The number and the admission number, where there are any."""
+    body = json.dumps({"token": "a.b.c", "response": response}).encode()
+    said = read_login(body)
+    assert (said.student_id, said.admission_number) == whose
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"a"', b"null", b"5", b"<html>", b""])
+def test_a_login_answer_that_is_no_object_is_refused(body):
+    """There is nothing in it to pass on to a student."""
+    with pytest.raises(BadShape):
+        read_login(body)
