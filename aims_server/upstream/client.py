@@ -219,7 +219,7 @@ class UpstreamClient:
             reply = await self._transport.fetch(
                 "GET", url, headers=headers, seconds=seconds, apart=apart
             )
-            body = checked_body(reply)
+            body = checked_body(reply, of_records=endpoint == "cards")
             with self._oddities.noting(endpoint) as note:
                 try:
                     if len(body) < _LARGE_BODY:
