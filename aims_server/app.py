@@ -41,6 +41,7 @@ from .handlers import (
     demo,
     docs,
     ops,
+    status,
     web_page,
 )
 from .http_server import ConnectionCounts, FramingGuard
@@ -189,6 +190,8 @@ def build(
             retries=RetryBudget(),
             hedges=RetryBudget(share=0.1, floor=10.0),
             random=random.random,
+            # A page takes two round trips: none can be had of a platform so slow.
+            sick_seconds=settings.gather_timeout_seconds / 2,
         ),
         settings.external_api_base,
         settings.external_api_origin,
@@ -222,6 +225,7 @@ def build(
         upstream,
         answer_cache,
         request_seconds=settings.request_timeout_seconds,
+        gather_seconds=settings.gather_timeout_seconds,
         target_percent=settings.attendance_target_percent,
         prefetch_on_login=settings.prefetch_on_login,
         on_wrong_student=metrics.wrong_student,
@@ -264,6 +268,7 @@ def make_application(
 ) -> Application:
     """The route table."""
     common = {"context": context}
+    guarded = {**common, "token": settings.metrics_token or ""}
     routes: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
         (LOGIN.path, api.LoginHandler, common),
         *(
@@ -272,14 +277,12 @@ def make_application(
         ),
         (r"/health(?:/ready)?", ops.HealthHandler, common),
         (r"/health/live", ops.LiveHandler, common),
-        (
-            r"/metrics",
-            ops.MetricsHandler,
-            {**common, "token": settings.metrics_token or ""},
-        ),
+        (r"/metrics", ops.MetricsHandler, guarded),
         (r"/openapi\.json", docs.OpenApiHandler, common),
-        (r"/docs(?:/[a-z.-]+)?", docs.DocsHandler, common),
+        (r"/docs(?:/[a-z.-]*)?", docs.DocsHandler, common),
     ]
+    if settings.status_page:
+        routes.append((r"/status(?:/[a-z.]+)?", status.StatusHandler, guarded))
     if settings.web_page:
         files = {"files": web_page.load_page(demo=settings.demo is not None)}
         routes.append((r"/(?:page/.*)?", web_page.PageHandler, common | files))
@@ -310,11 +313,15 @@ class _ReadSide(Generic[Kept]):
         settings: Settings,
         clock: Clock,
     ) -> None:
-        self.flights: SingleFlight[Served[Kept]] = SingleFlight(clock=clock)
+        # An asker leaves at its own deadline; the work goes on, and has its own.
+        work_seconds = settings.gather_timeout_seconds
+        self.flights: SingleFlight[Served[Kept]] = SingleFlight(
+            work_seconds=work_seconds, grace=0.0, clock=clock
+        )
         self.read_through: ReadThrough[Kept] = ReadThrough(
             store,
             self.flights,
-            refresh_deadline=lambda: Deadline(settings.request_timeout_seconds, clock),
+            refresh_deadline=lambda: Deadline(work_seconds, clock),
             is_refusal=lambda error: isinstance(error, TokenRefused),
             loader=sharing,
             on_foreign=_log_foreign_entry,

@@ -7,7 +7,7 @@ from .answer_cache import AnswerCache, Lifetimes
 from .epochs import Epochs
 from .freshness import freshness_headers
 from .levels import Found, Lease, Owner, Page, Taken, Want, owner_bytes
-from .readthrough import ReadThrough, Served
+from .readthrough import Outcome, ReadThrough, Served
 from .shared_memory import SharedMemoryCache
 from .sharing import Codec, Level, MachinePages, Sharing
 from .singleflight import FlightCancelled, SingleFlight
@@ -25,6 +25,7 @@ __all__ = [
     "Lifetimes",
     "MachinePages",
     "MemoryStore",
+    "Outcome",
     "Owner",
     "Page",
     "ReadThrough",

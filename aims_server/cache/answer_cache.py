@@ -125,9 +125,21 @@ class AnswerCache:
             _confirm(session, entry)
         return entry
 
+    def get_fresh_part(
+        self, resource: str, session: Session, *, fresh: bool
+    ) -> Entry[bytes] | None:
+        """The like for what answers are made of."""
+        key, now = session.resource_key(resource), self._clock()
+        return self._parts.peek(key, session.owner, now, self._max_age(fresh))
+
+    def find_part(self, resource: str, session: Session) -> Entry[bytes] | None:
+        """A part that is kept and may be served, old or not."""
+        return self._parts.find(session.resource_key(resource), session.owner)
+
     def has_kept(self, resource: str, session: Session) -> bool:
         """Whether something is kept under this name that may be served, old or not."""
-        return self._answers.has(session.resource_key(resource), session.owner)
+        key = session.resource_key(resource)
+        return self._answers.find(key, session.owner) is not None
 
     def new_answer(
         self,

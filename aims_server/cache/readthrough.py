@@ -154,9 +154,9 @@ class ReadThrough(Generic[V]):
             return None
         return entry
 
-    def has(self, key: bytes, owner: Owner) -> bool:
-        """Whether an entry is kept that may be served, fresh or not."""
-        return self._find(key, owner, self._clock()) is not None
+    def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
+        """The entry that is kept and may be served, fresh or not."""
+        return self._find(key, owner, self._clock())
 
     async def get(
         self,
