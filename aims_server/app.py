@@ -205,7 +205,7 @@ def build(
         sessions=SessionReader(machine.secret, machine.verified),
         limits=_limits(settings, machine),
         cors=CorsPolicy(settings.cors_origins),
-        lifecycle=Lifecycle(),
+        lifecycle=Lifecycle(clock),
         metrics=metrics,
         access_log=access_log,
         incidents=incidents,

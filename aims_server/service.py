@@ -278,6 +278,7 @@ class AimsService:
         gathering: SubjectsGathering,
     ) -> Entry[Answer]:
         """Every subject, day by day, in two round trips."""
+        self._upstream.expect_cards()
         had = await self._files(caller, deadline, fresh=fresh)
         self._check_not_emptied(ALL_ATTENDANCE.resource, caller.session, had.files)
         gathering.begin(had, len(had.files.courses))

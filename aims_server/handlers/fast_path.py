@@ -1,24 +1,27 @@
-"""The fast path: a kept, fresh page goes out as ready bytes, past the web framework.
-Same policies, same headers, same line in the log as a handler's answer.
+"""The fast path: kept pages, plain refusals and /health go out past the web framework,
+with the policies, the headers and the line in the log of a handler's answer.
 """
 
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
-from tornado.httputil import format_timestamp
-
-from ..cache import freshness_headers
-from ..errors import ApiError
-from ..pages import PAGES
+from ..cache import Entry, freshness_headers
+from ..errors import ApiError, RateLimited, Unauthorized
+from ..pages import HEALTH, PAGES, Endpoint, Page
 from ..web import (
+    Answer,
+    Quota,
+    Response,
+    Session,
+    SimpleRequest,
     TokenRequest,
-    Variant,
     bearer_token,
     check_body,
     checked_body_token,
     client_address,
     common_headers,
+    error_response,
     header_lines,
     json_object,
     negotiate,
@@ -29,6 +32,8 @@ from ..web import (
     wants_fresh,
 )
 from .base import HandlerContext
+from .health import health_response
+from .raw_head import RawHeads
 
 __all__ = ["FastPath"]
 
@@ -36,27 +41,25 @@ __all__ = ["FastPath"]
 _PAGES: Final = {
     (method, page.path): page for page in PAGES if page.fast for method in page.allowed
 }
-_OK: Final = "HTTP/1.1 200 OK\r\n"
-_NOT_MODIFIED: Final = "HTTP/1.1 304 Not Modified\r\n"
-_CLOSE: Final = "Connection: close\r\n"
+_READY_ONLY: Final = {"/health": True, "/health/ready": True, "/health/live": False}
+_VARY: Final = ("Vary", "Origin")
+
+_Parts = tuple[Sequence[bytes], bool]
 
 
 class FastPath:
-    """Serves what can be served without waiting, and declines all else.
+    """Serves what can be served without waiting: pages at hand, refusals of tokens that
+    cannot be any or that ask too often, and /health. It declines all else.
 
-    What it declines takes the usual way and is judged there from the beginning: a
-    failure of any kind, a page not kept or not fresh, any request that is not of the
-    plainest form.
+    What it declines takes the usual way and is judged there from the beginning: a page
+    not at hand or not fresh, a faulty body, any request not of the simplest form.
     """
 
     def __init__(self, context: HandlerContext) -> None:
         self._context = context
-        self._second = 0
-        self._end = ""
+        self._heads = RawHeads()
 
-    def answer(
-        self, request: bytes, peer: str, *, last: bool
-    ) -> tuple[Sequence[bytes], bool] | None:
+    def answer(self, request: bytes, peer: str, *, last: bool) -> _Parts | None:
         """Head and body for the bytes of one request, and whether its connection ends
         with them; or None if it is declined.
 
@@ -67,22 +70,41 @@ class FastPath:
         plain = parse_simple_request(request)
         if plain is None:
             return None
-        method, path, headers, body = plain
+        method, path, headers, _ = plain
         page = _PAGES.get((method, path))
-        if page is None:
+        ready_only = None if page is not None else _READY_ONLY.get(path)
+        if page is None and (ready_only is None or method == "POST"):
             return None
+        asked = _Asked(
+            began,
+            plain,
+            _address(peer, headers, self._context),
+            request_id(headers.get("x-request-id")),
+            last or headers.get("connection") == "close",
+        )
+        if page is not None:
+            return self._page(page, asked)
+        return self._whole(
+            HEALTH, asked, health_response(self._context, ready_only=bool(ready_only))
+        )
+
+    def _page(self, page: Page, asked: "_Asked") -> _Parts | None:
+        """A kept page, or why it is not given."""
+        method, _, headers, body = asked.plain
         if preferred_media(headers.get("accept"), page.other_media) is not None:
             return None
         context = self._context
-        now = context.clock()
         try:
             token = (
                 _body_token(headers, body)
                 if method == "POST"
                 else bearer_token(headers.get("authorization"))
             )
+        except Unauthorized as failure:
+            return self._refusal(page, asked, failure)
         except ApiError:
             return None
+        now = context.clock()
         session = context.sessions.read(token)
         fresh = wants_fresh(headers.get("cache-control"))
         entry = context.service.answer_cache.get_fresh(
@@ -90,36 +112,43 @@ class FastPath:
         )
         if entry is None:
             return None
-        forwarded = headers.get("x-forwarded-for")
-        address = client_address(
-            peer, [forwarded] if forwarded else (), context.trusted_proxies
-        )
-        quota = context.limits.by_both(address, session)
+        quota = context.limits.by_both(asked.address, session)
         if quota is None:
-            return None
+            return self._refusal(page, asked, None, session)
+        return self._kept(page, asked, entry, quota, now)
+
+    def _kept(
+        self,
+        page: Page,
+        asked: "_Asked",
+        entry: Entry[Answer],
+        quota: Quota,
+        now: float,
+    ) -> _Parts:
+        context = self._context
+        method, path, headers, _ = asked.plain
         status, variant = negotiate(
             entry.value,
             method,
             headers.get("accept-encoding"),
             headers.get("if-none-match"),
         )
-        identity = request_id(headers.get("x-request-id"))
-        last = last or headers.get("connection") == "close"
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - asked.began
         varying = header_lines(
             (
                 *freshness_headers(entry, "HIT", now),
                 *common_headers(
-                    identity,
+                    asked.request_id,
                     context.cors.headers(headers.get("origin")),
                     quota,
                     server_timing(seconds, "HIT"),
                 ),
             )
         )
-        parts = self._parts(status, variant, varying, last=last)
-        if method == "HEAD":
-            parts = parts[:1]
+        lasting = (
+            variant.block if status == 200 else header_lines(variant.unchanged_headers)
+        )
+        head = self._heads.make(status, lasting + varying, last=asked.last)
         # Before the client can know of it (see BaseHandler.finish).
         context.metrics.kept_answered(page.name, method, status, seconds)
         context.access_log.write(
@@ -128,35 +157,98 @@ class FastPath:
             path=path,
             status=status,
             seconds=seconds,
-            request_id=identity,
-            address=address,
+            request_id=asked.request_id,
+            address=asked.address,
             cache="HIT",
         )
-        return parts, last
+        if method == "HEAD" or status == 304:
+            return (head,), asked.last
+        return (head, variant.body), asked.last
 
-    def _parts(
-        self, status: int, variant: Variant, varying: str, *, last: bool
-    ) -> Sequence[bytes]:
-        """The answer from its status line to its end."""
-        close = _CLOSE if last else ""
-        if status == 304:
-            head = (
-                _NOT_MODIFIED
-                + header_lines(variant.unchanged_headers)
-                + varying
-                + close
+    def _refusal(
+        self,
+        page: Page,
+        asked: "_Asked",
+        failure: ApiError | None,
+        session: Session | None = None,
+    ) -> _Parts | None:
+        """What a handler says: of the address's limit first, then of the token, then of
+        the limit of its ``session``.
+        """
+        limits = self._context.limits
+        quota = limits.by_address(asked.address)
+        if session is not None and quota.decision.allowed:
+            quota = limits.by_session(session, asked.address)
+        try:
+            quota.check()
+        except RateLimited as refusal:
+            failure = refusal
+            self._context.metrics.limited(refusal.kind)
+        if failure is None:
+            return None  # the bucket was refilled meanwhile
+        response = error_response(failure, asked.request_id)
+        return self._whole(page, asked, response, quota, failure.code)
+
+    def _whole(
+        self,
+        endpoint: Endpoint,
+        asked: "_Asked",
+        response: Response,
+        quota: Quota | None = None,
+        code: str | None = None,
+    ) -> _Parts:
+        """An answer that is composed for this request alone."""
+        context = self._context
+        method, path, headers, _ = asked.plain
+        seconds = time.perf_counter() - asked.began
+        lines = header_lines(
+            (
+                *response.headers,
+                ("Content-Length", str(len(response.body))),
+                _VARY,
+                *common_headers(
+                    asked.request_id,
+                    context.cors.headers(headers.get("origin")),
+                    quota,
+                    server_timing(seconds, None) if endpoint.limited else None,
+                ),
             )
-            return ((head + self._common()).encode("latin-1"),)
-        head = _OK + variant.block + varying + close
-        return ((head + self._common()).encode("latin-1"), variant.body)
+        )
+        head = self._heads.make(response.status, lines, last=asked.last)
+        context.metrics.request_started()
+        context.metrics.request_finished(
+            endpoint.name, method, response.status, seconds
+        )
+        context.access_log.write(
+            route=endpoint.name,
+            method=method,
+            path=path,
+            status=response.status,
+            seconds=seconds,
+            request_id=asked.request_id,
+            address=asked.address,
+            code=code,
+            quiet=endpoint.quiet,
+        )
+        parts = (head,) if method == "HEAD" else (head, response.body)
+        return parts, asked.last
 
-    def _common(self) -> str:
-        """What ends every header block, put into words once a second."""
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            self._end = f"Date: {format_timestamp(second)}\r\n\r\n"
-        return self._end
+
+class _Asked(NamedTuple):
+    """A request of the simplest form, with what every answer to it needs."""
+
+    began: float
+    plain: SimpleRequest
+    address: str
+    request_id: str
+    last: bool
+
+
+def _address(peer: str, headers: dict[str, str], context: HandlerContext) -> str:
+    forwarded = headers.get("x-forwarded-for")
+    return client_address(
+        peer, [forwarded] if forwarded else (), context.trusted_proxies
+    )
 
 
 def _body_token(headers: dict[str, str], body: bytes) -> str:

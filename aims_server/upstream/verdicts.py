@@ -22,6 +22,7 @@ from .answers import (
     read_login,
     refuses_token,
     says_nothing_there,
+    text_of,
 )
 from .transport import Reply
 
@@ -46,15 +47,20 @@ class LoginAnswer(msgspec.Struct, frozen=True):
     admission_number: str | None = None
 
 
-def checked_body(reply: Reply) -> bytes:
-    """The body of an answer that may be decoded; raises for every other."""
+def checked_body(reply: Reply, *, of_records: bool = False) -> bytes:
+    """The body of an answer that may be decoded; raises for every other.
+
+    A 404 that says in words that there is nothing is an empty list. ``of_records``
+    takes one with any JSON text for that: the summary, which was had before, tells
+    whether there should be some.
+    """
     status, body = reply.status, reply.body
     if len(body) < _LARGEST_REFUSAL and refuses_token(status, body):
         raise TokenRefused
     if 200 <= status < 300:
         return body
     check_health(reply)
-    if status == 404 and says_nothing_there(body):
+    if status == 404 and (says_nothing_there(body) or (of_records and text_of(body))):
         return NO_ROWS
     if 400 <= status < 500:
         raise UpstreamRejected

@@ -40,7 +40,7 @@ from .response import (
     server_timing,
 )
 from .sessions import Caller, Session, SessionReader
-from .simple_request import parse_simple_request
+from .simple_request import SimpleRequest, parse_simple_request
 from .tokens import bearer_token, checked_body_token, is_token
 from .verified_keys import VerifiedKeys
 
@@ -57,6 +57,7 @@ __all__ = [
     "Response",
     "Session",
     "SessionReader",
+    "SimpleRequest",
     "SubjectRequest",
     "TokenRequest",
     "TrustedProxy",

@@ -132,6 +132,7 @@ def lasting(answers: bytes) -> list[bytes]:
         name, colon, value = line.partition(b":")
         if name.lower() not in VARYING:
             line = name.lower() + colon + value
+            line = re.sub(rb'"uptimeSeconds":\d+', b"", line)
             lines.append(
                 re.sub(rb'("(?:timestamp|requestId)":")[^"]*', rb"\1", line, flags=re.I)
             )
@@ -160,6 +161,8 @@ class Mutations:
             (b"GET", b"/api/all-attendance", [bearer, b"Accept-Encoding: gzip"], b""),
             (b"GET", b"/api/attendance", [bearer, b"If-None-Match: *"], b""),
             (b"HEAD", b"/api/quiz", [bearer], b""),
+            (b"GET", b"/api/quiz", [b"Authorization: Bearer a b"], b""),
+            (b"GET", b"/health", [], b""),
             (b"POST", b"/api/attendance", [length, json_type], body),
         ]
 

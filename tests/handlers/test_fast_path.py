@@ -254,10 +254,43 @@ async def test_what_is_not_at_hand_goes_the_usual_way(browser, token, clock, tak
     clock.advance(301)
     assert (await browser.ask("/api/quiz", token)).headers["x-cache"] == "STALE"
     assert (await browser.ask("/api/quiz", "not-a-token")).status == 401
-    assert (await browser.ask("/api/quiz", "no token")).status == 401
     assert (await browser.ask("/api/nothing", token)).status == 404
-    assert (await browser.ask("/health", token)).status == 200
+    assert (await browser.ask("/docs", token)).status == 200
     assert taken == []
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", [*PAGES, "/health", "/health/live", "/health/ready"])
+async def test_refusals_and_health_are_a_handlers(
+    browser, path, taken, worker, access_lines
+):
+    """Answer, line in the log and counts of a token that cannot be one, and of /health
+    while it serves and while it stops.
+    """
+    for draining in (False, True):
+        worker.lifecycle.draining = draining
+        told = []
+        for headers in ({}, SLOW_PATH):
+            access_lines.seek(access_lines.truncate(0))
+            answer = await browser.ask(
+                path, "no token", {**headers, "X-Request-Id": "r"}
+            )
+            await asyncio.sleep(0.01)
+            lines = [json.loads(line) for line in access_lines.getvalue().splitlines()]
+            for line in lines:
+                del line["time"], line["seconds"]
+            body = re.sub(rb'"(timestamp":"[^"]+|uptimeSeconds":\d+)', b"", answer.body)
+            told.append((*answer.lasting[:2], body, lines))
+        for _, headers, _, _ in told:
+            headers.pop("content-length")  # of uptimeSeconds
+        assert told[0] == told[1]
+    assert len(taken) == 2
+    counted = re.findall(
+        r'aims_requests_total{method="GET",route="([\w-]+)",status="\d+"} (\d+)',
+        worker.metrics.exposition().decode(),
+    )
+    route = "health" if "health" in path else path.removeprefix("/api/")
+    assert sum(int(number) for each, number in counted if each == route) == 4
 
 
 @pytest.mark.gen_test
@@ -382,9 +415,14 @@ class TestLimits:
         }
 
     @pytest.mark.gen_test
-    async def test_a_refusal_is_counted_once(self, browser, token, college):
+    async def test_a_refusal_is_counted_once(self, browser, token, college, worker):
         """Against the address; by the time it is full, the student was told why."""
-        statuses = [(await browser.ask("/api/quiz", token)).status for _ in range(20)]
+        answers = [await browser.ask("/api/quiz", token) for _ in range(20)]
+        statuses = [answer.status for answer in answers]
+        assert answers[-1].headers["ratelimit"].startswith('"student";r=0;t=')
+        assert int(answers[-1].headers["retry-after"]) >= 1
+        counted = 'aims_limited_requests_total{kind="student"} 15.0'
+        assert counted in worker.metrics.exposition().decode()
         assert statuses == [200] * 5 + [429] * 15
         other = college.token(college.student(1))
         refused = await browser.ask("/api/quiz", other)

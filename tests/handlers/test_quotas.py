@@ -158,7 +158,7 @@ async def test_made_up_forwarding_headers_change_nothing(front):
             for number in range(70)
         )
     )
-    assert len(refused(answers)) in range(8, 11)
+    assert 0 < len(refused(answers)) <= 10  # a bucket of 60, refilled meanwhile
 
 
 @pytest.mark.gen_test

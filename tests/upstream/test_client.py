@@ -203,6 +203,12 @@ async def test_a_404_that_speaks_of_no_list_is_a_fault(student, platform):
     assert type(await student.fault(student.course_files)) is UpstreamRejected
 
 
+async def test_a_404_in_json_is_an_empty_list_of_records(student, platform):
+    """Whatever it says: the summary tells whether there should be records."""
+    platform.faults.set(kind="body", status=404, body='{"message":"Not Found"}')
+    assert (await student.cards()).cards == ()
+
+
 async def test_all_pages_of_a_list_are_asked_for(student, platform):
     """As many records as the platform has, each once."""
     records = student.college.cards(student.student, student.courses[1].cf_id)

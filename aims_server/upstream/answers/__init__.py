@@ -19,7 +19,7 @@ from .cards import decode_cards, merge_pages, more_follows
 from .course_files import decode_course_files
 from .fields import Number, exact, name, sum_of
 from .json_body import BadShape
-from .messages import leads_to_login, refuses_token, says_nothing_there
+from .messages import leads_to_login, refuses_token, says_nothing_there, text_of
 from .models import (
     NO_ROWS,
     Card,
@@ -67,5 +67,6 @@ __all__ = [
     "refuses_token",
     "says_nothing_there",
     "sum_of",
+    "text_of",
     "unpack_course_files",
 ]

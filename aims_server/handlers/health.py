@@ -1,0 +1,44 @@
+"""The answer of /health, the same from its handler and from the fast path."""
+
+import time
+
+import msgspec
+
+from .. import __version__
+from ..text import utc_timestamp
+from ..web import Response, json_response
+from .base import HandlerContext
+
+__all__ = ["health_response"]
+
+
+class _UpstreamHealth(msgspec.Struct):
+    state: str
+    endpoints: dict[str, str]
+
+
+class _Health(msgspec.Struct, rename="camel"):
+    status: str
+    timestamp: str
+    version: str
+    uptime_seconds: int
+    upstream: _UpstreamHealth
+
+
+def health_response(context: HandlerContext, *, ready_only: bool) -> Response:
+    """200 while the loop runs; where ``ready_only``, 503 while stopping.
+
+    The platform's state is told, not judged: an ill platform must not empty the
+    balancer's pool, since kept answers are served all the same.
+    """
+    lifecycle, service = context.lifecycle, context.service
+    if lifecycle.draining and ready_only:
+        return json_response(503, b'{"status":"draining"}')
+    health = _Health(
+        status="healthy",
+        timestamp=utc_timestamp(int(time.time())),
+        version=__version__,
+        uptime_seconds=int(lifecycle.uptime_seconds),
+        upstream=_UpstreamHealth(service.upstream_state, service.endpoint_states),
+    )
+    return json_response(200, msgspec.json.encode(health))
