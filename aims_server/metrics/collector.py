@@ -21,7 +21,7 @@ __all__ = ["MAX_WORKERS", "MetricsMemory"]
 # The most workers are 256 (WORKERS), and twice as many and one live during a roll.
 MAX_WORKERS: Final = 520
 # Twice what the metrics take at most; pages never written to take no memory.
-_BYTES: Final = {"counter": 96 * 1024, "histogram": 128 * 1024, "gauge": 16 * 1024}
+_BYTES: Final = {"counter": 128 * 1024, "histogram": 128 * 1024, "gauge": 16 * 1024}
 _BYTES_PER_WORKER: Final = sum(_BYTES.values())
 # Reserves nothing where the machine counts what is mapped (Python 3.13 knows the flag).
 _FLAGS: Final = mmap.MAP_SHARED | getattr(mmap, "MAP_NORESERVE", 0)
