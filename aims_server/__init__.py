@@ -3,7 +3,7 @@
 The map, in call order. A package or module imports only from those further
 down; what a package offers to the others stands in its `__init__`::
 
-    cli           the commands: serve, demo, check
+    cli           the commands: serve, check, demo, status, files
     process       parent and workers: sockets, forks, signals, systemd
     app           the composition root: one worker's objects, the route table
     http_server   clients' connections: accept, frame, parse, drain

@@ -35,6 +35,7 @@ from .handlers import (
     docs,
     ops,
     progress,
+    status,
     web_page,
 )
 from .http_server import ConnectionCounts, FramingGuard
@@ -236,6 +237,7 @@ def make_application(
 ) -> Application:
     """The route table."""
     common = {"context": context}
+    guarded = {**common, "token": settings.metrics_token or ""}
     routes: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
         (LOGIN.path, api.LoginHandler, common),
         *(
@@ -244,14 +246,12 @@ def make_application(
         ),
         (r"/health(?:/ready)?", ops.HealthHandler, common),
         (r"/health/live", ops.LiveHandler, common),
-        (
-            r"/metrics",
-            ops.MetricsHandler,
-            {**common, "token": settings.metrics_token or ""},
-        ),
+        (r"/metrics", ops.MetricsHandler, guarded),
         (r"/openapi\.json", docs.OpenApiHandler, common),
-        (r"/docs(?:/[a-z.-]+)?", docs.DocsHandler, common),
+        (r"/docs(?:/[a-z.-]*)?", docs.DocsHandler, common),
     ]
+    if settings.status_page:
+        routes.append((r"/status(?:/[a-z.]+)?", status.StatusHandler, guarded))
     if settings.web_page:
         files = {"files": web_page.load_page(demo=settings.demo is not None)}
         routes.append((r"/(?:page/.*)?", web_page.PageHandler, common | files))

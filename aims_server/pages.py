@@ -25,6 +25,7 @@ __all__ = [
     "OPENAPI",
     "PAGES",
     "QUIZ",
+    "STATUS",
     "STUDENT_ENDPOINTS",
     "SUBJECT_ATTENDANCE",
     "TIMETABLE",
@@ -127,8 +128,12 @@ HEALTH: Final = Endpoint(
 METRICS: Final = Endpoint(name="metrics", path="/metrics", limited=False, quiet=True)
 OPENAPI: Final = Endpoint(name="openapi", path="/openapi.json")
 DOCS: Final = Endpoint(name="docs", path="/docs")
+STATUS: Final = Endpoint(name="status", path="/status", limited=False, quiet=True)
 WEB_PAGE: Final = Endpoint(name="page", path="/", limited=False)
-ENDPOINTS: Final = (*STUDENT_ENDPOINTS, HEALTH, METRICS, OPENAPI, DOCS, WEB_PAGE)
+ENDPOINTS: Final = (
+    *(*STUDENT_ENDPOINTS, HEALTH, METRICS),
+    *(OPENAPI, DOCS, STATUS, WEB_PAGE),
+)
 
 #: Only `aims-server demo` has it; its requests count with the page's.
 DEMO: Final = Endpoint(

@@ -199,6 +199,12 @@ class Settings:
         whole(0, 10_000),
         "Connections of one client address to a worker; 0 is half of its places.",
     )
+    status_page: bool = setting(
+        "STATUS_PAGE",
+        "false",
+        FLAG,
+        "Serve the operator's page at /status, behind METRICS_TOKEN.",
+    )
     trusted_proxies: tuple[Proxy, ...] = setting(
         "TRUSTED_PROXIES", "", PROXIES, "Proxies whose X-Forwarded-For is believed."
     )
@@ -349,7 +355,8 @@ def _warnings(settings: Settings) -> Iterator[str]:
         )
     public = [host for host in settings.hosts if not _is_loopback(host)]
     if settings.metrics_token is None and public:
-        yield f"METRICS_TOKEN: unset, so whoever reaches {public[0]} reads /metrics"
+        pages = "/metrics and /status" if settings.status_page else "/metrics"
+        yield f"METRICS_TOKEN: unset, so whoever reaches {public[0]} reads {pages}"
     if any(
         proxy != "unix" and not proxy.prefixlen for proxy in settings.trusted_proxies
     ):

@@ -47,6 +47,7 @@ CONTRACT = {
     "EXTERNAL_API_CA_FILE": "",
     "WEB_PAGE": "false",
     "CONNECTIONS_PER_ADDRESS": "0",
+    "STATUS_PAGE": "false",
     "TRUSTED_PROXIES": "",
     "METRICS_TOKEN": "",
     "LOG_LEVEL": "info",
