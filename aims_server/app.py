@@ -41,6 +41,7 @@ from .handlers import (
     demo,
     docs,
     ops,
+    progress,
     status,
     web_page,
 )
@@ -272,7 +273,7 @@ def make_application(
     routes: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
         (LOGIN.path, api.LoginHandler, common),
         *(
-            (page.path, api.page_handler(page), {**common, "page": page})
+            (page.path, progress.page_handler(page), {**common, "page": page})
             for page in PAGES
         ),
         (r"/health(?:/ready)?", ops.HealthHandler, common),
