@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 PACKAGE = (HERE / "aims_server" / "__init__.py").read_text(encoding="utf-8")
@@ -16,7 +17,24 @@ version = re.search(r'^__version__ = "([^"]+)"$', PACKAGE, re.MULTILINE)
 if version is None:
     raise SystemExit("aims_server/__init__.py states no __version__")
 
+
+class BuildPy(build_py):  # type: ignore[misc]  # setuptools is untyped to mypy
+    """Puts copies of the example configurations into the package (`aims-server files`).
+
+    They stay where operators look for them, and there is one of each.
+    """
+
+    def run(self) -> None:
+        """Build, then copy; an editable installation finds them in the checkout."""
+        super().run()
+        if not self.editable_mode:
+            for folder in ("conf", "systemd"):
+                target = Path(self.build_lib, "aims_server", "files", folder)
+                self.copy_tree(str(HERE / folder), str(target))
+
+
 setup(
+    cmdclass={"build_py": BuildPy},
     name="aims_server",
     version=version[1],
     description="A fast, careful backend in front of a college's attendance platform",
@@ -59,6 +77,7 @@ setup(
     ],
     extras_require={
         "fast": ["uvloop>=0.22"],  # the workers run on it when it is there
+        "status": ["rich>=13"],  # draws `aims-server status --watch`
         # one cache for several machines: the protocol with TLS, ACLs and Sentinel, and
         # an authenticated cipher, which the standard library has not
         "store": ["redis>=8.1", "cryptography>=45"],
@@ -82,6 +101,7 @@ setup(
             "openapi-spec-validator",
             "openapi-python-client",  # its clients are generated and used by a test
             "pyyaml",
+            "rich>=13",
             "uvloop>=0.22",  # for tests on both loops
             "redis>=8.1",  # for tests of the extra "store"
             "cryptography>=45",

@@ -3,12 +3,13 @@
 The map, in call order. A package or module imports only from those further
 down; what a package offers to the others stands in its `__init__`::
 
-    cli           the commands: serve, demo, check
+    cli           the commands: serve, check, demo, status, files
     process       parent and workers: sockets, forks, signals, systemd
     app           the composition root: one worker's objects, the route table
     http_server   clients' connections: accept, frame, parse, drain
     handlers      requests: a fast path for kept pages, Tornado handlers for the rest
     service       the use cases: what a student may ask for
+    gathering     what has arrived so far of an answer that is being gathered
     domain        figures worked out of what the platform tells; pure
     store         a Valkey or Redis server that several machines share
     upstream      calls to the platform: decoding, breaker, retries, bulkhead, curl

@@ -25,6 +25,7 @@ __all__ = [
     "OPENAPI",
     "PAGES",
     "QUIZ",
+    "STATUS",
     "STUDENT_ENDPOINTS",
     "SUBJECT_ATTENDANCE",
     "TIMETABLE",
@@ -83,7 +84,7 @@ class Page(Endpoint, frozen=True, kw_only=True):
     @property
     def resources(self) -> tuple[str, ...]:
         """What is kept for this page, in its own form and in the others."""
-        return (self.resource, *self.other_media.values())
+        return tuple(dict.fromkeys((self.resource, *self.other_media.values())))
 
 
 def _page(
@@ -100,7 +101,9 @@ def _page(
 
 
 ATTENDANCE: Final = _page("attendance", "GET", "POST")
-ALL_ATTENDANCE: Final = _page("all-attendance")
+ALL_ATTENDANCE: Final = _page(
+    "all-attendance", other_media={"text/event-stream": "all-attendance"}
+)
 SUBJECT_ATTENDANCE: Final = Page(
     name="subject-attendance",
     path="/api/subject-attendance",
@@ -125,8 +128,12 @@ HEALTH: Final = Endpoint(
 METRICS: Final = Endpoint(name="metrics", path="/metrics", limited=False, quiet=True)
 OPENAPI: Final = Endpoint(name="openapi", path="/openapi.json")
 DOCS: Final = Endpoint(name="docs", path="/docs")
+STATUS: Final = Endpoint(name="status", path="/status", limited=False, quiet=True)
 WEB_PAGE: Final = Endpoint(name="page", path="/", limited=False)
-ENDPOINTS: Final = (*STUDENT_ENDPOINTS, HEALTH, METRICS, OPENAPI, DOCS, WEB_PAGE)
+ENDPOINTS: Final = (
+    *(*STUDENT_ENDPOINTS, HEALTH, METRICS),
+    *(OPENAPI, DOCS, STATUS, WEB_PAGE),
+)
 
 #: Only `aims-server demo` has it; its requests count with the page's.
 DEMO: Final = Endpoint(

@@ -5,15 +5,16 @@ Knows no HTTP.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Container, Coroutine
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from .cache import AnswerCache, Entry, Served
+from .cache import AnswerCache, Entry, Outcome, Served
 from .deadline import Clock, Deadline
 from .domain import attendance as figures
 from .domain.icalendar_form import to_icalendar
+from .domain.names import subject_keys
 from .domain.timetable import Timetable, timetable
 from .errors import (
     ApiError,
@@ -24,6 +25,7 @@ from .errors import (
     UpstreamTimeout,
     WrongStudent,
 )
+from .gathering import Gathering, Gatherings
 from .pages import (
     ALL_ATTENDANCE,
     ATTENDANCE,
@@ -36,7 +38,6 @@ from .pages import (
 from .text import utc_timestamp
 from .upstream import (
     CallerKey,
-    Course,
     CourseFiles,
     LoginAnswer,
     SerialExecutor,
@@ -46,14 +47,20 @@ from .upstream import (
 )
 from .web import Answer, Caller, Session, make_answer
 
-__all__ = ["AimsService"]
+__all__ = ["AimsService", "SubjectsGathering"]
 
 _log = logging.getLogger(__name__)
 
-_Loader = Callable[[Caller, Deadline, bool], Awaitable[Entry[Answer]]]
+SubjectsGathering = Gathering["_HadFiles", figures.SubjectDays | None]
+_Loader = Callable[
+    [Caller, Deadline, bool, SubjectsGathering], Awaitable[Entry[Answer]]
+]
 
 _CALENDAR_TYPE: Final = ("Content-Type", "text/calendar; charset=utf-8")
 _COURSE_FILES: Final = "course-files"
+# Of a request's time: calls may become slower while a crowd's pages are gathered.
+_PROMISED_SHARE: Final = 0.7
+_USUAL_CALLS: Final = 16  # of a page with every subject; then as many as the last had
 # So many take about half a millisecond; fifteen such lists may come in one turn.
 _MANY_RECORDS: Final = 250
 
@@ -72,6 +79,12 @@ class _HadFiles(NamedTuple):
     made_at: float
     old: bool
 
+    def names(self) -> dict[int, str]:
+        """What each course file's subject is called in the pages."""
+        courses = self.files.courses
+        keys = subject_keys(courses)
+        return {c.cf_id: key for c, key in zip(courses, keys, strict=True)}
+
 
 class AimsService:
     """Answers for one worker's students; ``wall`` is Unix time.
@@ -86,6 +99,7 @@ class AimsService:
         answer_cache: AnswerCache,
         *,
         request_seconds: float,
+        gather_seconds: float,
         target_percent: int = 75,
         prefetch_on_login: bool = True,
         on_wrong_student: Callable[[str], object] = bool,
@@ -95,6 +109,10 @@ class AimsService:
         self.answer_cache = answer_cache
         self._upstream = upstream
         self._request_seconds = request_seconds
+        self._gather_seconds = gather_seconds
+        self._gatherings: Gatherings[_HadFiles, figures.SubjectDays | None]
+        self._gatherings = Gatherings()
+        self._calls_of_a_page = _USUAL_CALLS
         self._target = target_percent
         self._prefetch_on_login = prefetch_on_login
         self._on_wrong_student = on_wrong_student
@@ -162,13 +180,31 @@ class AimsService:
         """
         resource = page.resource if media is None else page.other_media[media]
         load = self._loaders[resource]
-        return await self.answer_cache.answer(
-            resource,
-            caller.session,
-            lambda within: load(caller, within, fresh),
-            deadline,
-            fresh=fresh,
-        )
+        key = caller.session.resource_key(resource)
+        pending = self._gatherings.get(key) is not None
+
+        async def gather(within: Deadline) -> Entry[Answer]:
+            calls = self._calls_of_a_page if page is ALL_ATTENDANCE else 1
+            patience = _PROMISED_SHARE * self._request_seconds
+            with (
+                self._upstream.reserve(_key(caller), calls, patience),
+                self._gatherings.begin(key, self._clock()) as gathering,
+            ):
+                return await load(caller, within, fresh, gathering)
+
+        try:
+            return await self.answer_cache.answer(
+                resource, caller.session, gather, deadline, fresh=fresh
+            )
+        except UpstreamTimeout:
+            if page is not ALL_ATTENDANCE:
+                raise self._too_late(key, trips=1) from None
+        return await self._as_it_stands(caller, pending=pending)
+
+    async def gathering(self, page: Page, caller: Caller) -> SubjectsGathering:
+        """What has arrived so far of a page, as soon as this worker gathers it."""
+        key = caller.session.resource_key(page.resource)
+        return await self._gatherings.begun(key)
 
     async def subject_attendance(
         self,
@@ -200,7 +236,7 @@ class AimsService:
             kept = msgspec.json.encode(_SubjectRecords(self._timestamp(), days))
             return self.answer_cache.new_part(session, kept)
 
-        resource = f"{SUBJECT_ATTENDANCE.resource}/{cf_id}"
+        resource = _subject_resource(cf_id)
         served = await self.answer_cache.part(
             resource, session, fill, deadline, fresh=fresh
         )
@@ -220,7 +256,7 @@ class AimsService:
         await asyncio.gather(*self._background, return_exceptions=True)
 
     async def _attendance(
-        self, caller: Caller, deadline: Deadline, fresh: bool
+        self, caller: Caller, deadline: Deadline, fresh: bool, _: SubjectsGathering
     ) -> Entry[Answer]:
         """The summary per course, from the course files alone."""
         had = await self._files(caller, deadline, fresh=fresh)
@@ -235,27 +271,101 @@ class AimsService:
         )
 
     async def _all_attendance(
-        self, caller: Caller, deadline: Deadline, fresh: bool
+        self,
+        caller: Caller,
+        deadline: Deadline,
+        fresh: bool,
+        gathering: SubjectsGathering,
     ) -> Entry[Answer]:
         """Every subject, day by day, in two round trips."""
+        self._upstream.expect_cards()
         had = await self._files(caller, deadline, fresh=fresh)
         self._check_not_emptied(ALL_ATTENDANCE.resource, caller.session, had.files)
-        days = await self._every_subject(caller, had.files, deadline)
+        gathering.begin(had, len(had.files.courses))
+        self._calls_of_a_page = 1 + len(had.files.courses)
+        kept = self._kept_subjects(caller.session, had.files, fresh=fresh)
+        for cf_id, (days, _) in kept.items():
+            gathering.add(cf_id, days)
+        await self._missing_subjects(caller, had.files, deadline, gathering)
+        complete = None not in gathering.parts.values()
+        if not complete:
+            # Who asks next asks for the others only.
+            await self._keep_subjects(caller.session, gathering, deadline, but=kept)
+        oldest = min((made_at for _, made_at in kept.values()), default=None)
+        return await self._all_attendance_of(
+            caller, had, gathering, made_at=oldest, complete=complete
+        )
+
+    async def _all_attendance_of(
+        self,
+        caller: Caller,
+        had: "_HadFiles",
+        gathering: SubjectsGathering | None,
+        *,
+        made_at: float | None,
+        complete: bool,
+    ) -> Entry[Answer]:
+        """The page made of what is there."""
+        parts = {} if gathering is None else gathering.parts
+        days = {each.cf_id: parts.get(each.cf_id) for each in had.files.courses}
         page = figures.all_attendance(
             had.files, days, self._timestamp(), self._target, self._upstream.note_cards
         )
         body = msgspec.json.encode(page)
         return self.answer_cache.new_answer(
             caller.session,
-            await make_answer(body, f'"cachedAt":"{page.cached_at}"'),
-            made_at=had.made_at if had.old else None,
+            await make_answer(body, f'"cachedAt":"{page.cached_at}"', by_accept=True),
+            made_at=had.made_at if had.old else made_at,
             old=had.old,
             # What the platform has answered, whatever it is, is kept as any answer;
             # what it has not is soon asked for again, and so is who has no course.
-            complete=bool(had.files.courses) and None not in days.values(),
+            complete=complete and bool(had.files.courses),
         )
 
-    async def _quiz(self, caller: Caller, deadline: Deadline, _: bool) -> Entry[Answer]:
+    async def _as_it_stands(self, caller: Caller, *, pending: bool) -> Served[Answer]:
+        """The page at its asker's deadline: what is there, while the rest is gathered
+        on. It is not kept, so that the next asker waits for the whole one.
+
+        Raises :class:`UpstreamTimeout` if not even the course files are there.
+        """
+        session = caller.session
+        key = session.resource_key(ALL_ATTENDANCE.resource)
+        gathering = self._gatherings.get(key)
+        had = None if gathering is None else gathering.head
+        if had is None:
+            packed = self.answer_cache.find_part(_COURSE_FILES, session)
+            if packed is None:
+                raise self._too_late(key, trips=2)
+            had = _HadFiles(
+                unpack_course_files(packed.value),
+                packed.made_at,
+                self._clock() >= packed.fresh_until,
+            )
+        entry = await self._all_attendance_of(
+            caller, had, gathering, made_at=None, complete=False
+        )
+        return Served(
+            msgspec.structs.replace(
+                entry, fresh_until=entry.made_at, servable_until=entry.made_at
+            ),
+            Outcome.PENDING if pending else Outcome.MISS,
+        )
+
+    def _too_late(self, key: bytes, *, trips: int) -> UpstreamTimeout:
+        """The error for an asker whose deadline has passed, with an estimate of when
+        the answer is there.
+        """
+        gathering = self._gatherings.get(key)
+        if gathering is None:
+            return UpstreamTimeout()
+        now = self._clock()
+        left = gathering.began_at + self._gather_seconds - now
+        estimate = gathering.seconds_left(now, trips)
+        return UpstreamTimeout(retry_after=max(0.0, min(estimate, left)))
+
+    async def _quiz(
+        self, caller: Caller, deadline: Deadline, _: bool, __: SubjectsGathering
+    ) -> Entry[Answer]:
         """The platform's evaluated quizzes, unchanged."""
         quizzes = await self._upstream.quizzes(caller.token, _key(caller), deadline)
         self._confirm(
@@ -265,7 +375,7 @@ class AimsService:
         return self.answer_cache.new_answer(caller.session, answer)
 
     async def _timetable(
-        self, caller: Caller, deadline: Deadline, _: bool
+        self, caller: Caller, deadline: Deadline, _: bool, __: SubjectsGathering
     ) -> Entry[Answer]:
         """The month's classes, day by day."""
         schedule = await self._upstream.schedule(caller.token, _key(caller), deadline)
@@ -278,7 +388,7 @@ class AimsService:
         )
 
     async def _calendar(
-        self, caller: Caller, deadline: Deadline, fresh: bool
+        self, caller: Caller, deadline: Deadline, fresh: bool, _: SubjectsGathering
     ) -> Entry[Answer]:
         """The same as iCalendar, made of the kept page."""
         served = await self.page(TIMETABLE, caller, deadline, fresh=fresh)
@@ -334,29 +444,76 @@ class AimsService:
         if not files.courses and self.answer_cache.has_kept(resource, session):
             raise UpstreamError
 
-    async def _every_subject(
-        self, caller: Caller, files: CourseFiles, deadline: Deadline
-    ) -> dict[int, figures.SubjectDays | None]:
-        if not files.courses:
-            return {}
+    def _kept_subjects(
+        self, session: Session, files: CourseFiles, *, fresh: bool
+    ) -> dict[int, tuple[figures.SubjectDays, float]]:
+        """Subjects that are at hand, by course file, with when they were had."""
+        kept = {}
+        for course in files.courses:
+            entry = self.answer_cache.get_fresh_part(
+                _subject_resource(course.cf_id), session, fresh=fresh
+            )
+            if entry is not None:
+                records = msgspec.json.decode(entry.value, type=_SubjectRecords)
+                kept[course.cf_id] = records.days, entry.made_at
+        return kept
+
+    async def _keep_subjects(
+        self,
+        session: Session,
+        gathering: SubjectsGathering,
+        deadline: Deadline,
+        *,
+        but: Container[int],
+    ) -> None:
+        for cf_id, days in gathering.parts.items():
+            if days is None or cf_id in but:
+                continue
+            packed = msgspec.json.encode(_SubjectRecords(self._timestamp(), days))
+
+            async def fill(_: Deadline, packed: bytes = packed) -> Entry[bytes]:
+                return self.answer_cache.new_part(session, packed)
+
+            resource = _subject_resource(cf_id)
+            await self.answer_cache.part(resource, session, fill, deadline, fresh=False)
+
+    async def _missing_subjects(
+        self,
+        caller: Caller,
+        files: CourseFiles,
+        deadline: Deadline,
+        gathering: SubjectsGathering,
+    ) -> None:
+        """Add every subject that is not there yet, None for one that cannot be had.
+
+        Raises :class:`TokenRefused` if all of several are refused: then it is not one
+        of them that is, but the token.
+        """
+        missing = [c.cf_id for c in files.courses if c.cf_id not in gathering.parts]
+        if not missing:
+            return
         student_id = files.student_id or caller.session.student_id
         if student_id is None:
             raise UpstreamError
-        failures: list[ApiError] = []
 
-        async def days_of(course: Course) -> figures.SubjectDays | None:
+        async def add(cf_id: int) -> bool:
+            """Whether it was refused."""
             try:
-                return await self._subject(caller, student_id, course.cf_id, deadline)
+                gathering.add(
+                    cf_id, await self._subject(caller, student_id, cf_id, deadline)
+                )
             except WrongStudent:
                 raise
-            except (UpstreamError, TokenRefused) as failure:
-                failures.append(failure)  # one subject's refusal logs nobody out
-                return None
+            except UpstreamError:
+                gathering.add(cf_id, None)
+            except TokenRefused:
+                gathering.add(cf_id, None)
+                return True
+            return False
 
-        days = await asyncio.gather(*map(days_of, files.courses))
-        if failures and len(failures) == len(days):
-            raise _worst(failures)
-        return {c.cf_id: d for c, d in zip(files.courses, days, strict=True)}
+        refused = await asyncio.gather(*map(add, missing))
+        if len(missing) > 1 and all(refused):
+            raise TokenRefused
 
     async def _subject(
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
@@ -398,9 +555,5 @@ def _key(caller: Caller) -> CallerKey:
     return CallerKey.address(caller.address)
 
 
-def _worst(failures: list[ApiError]) -> ApiError:
-    """The error for a page without any subject: a timeout if there was one."""
-    for failure in failures:
-        if isinstance(failure, UpstreamTimeout):
-            return failure
-    return failures[0]
+def _subject_resource(cf_id: int) -> str:
+    return f"{SUBJECT_ATTENDANCE.resource}/{cf_id}"

@@ -19,6 +19,7 @@ from .posts import posts
 from .proxies import proxies
 from .rate import rate
 from .report import Row, Section, write_results, written
+from .tls import tls
 from .turns import Pace
 
 BENCHMARKS: dict[str, Callable[[Pace], Iterator[Row]]] = {
@@ -27,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[Pace], Iterator[Row]]] = {
     "rate": rate,
     "posts": posts,
     "trips": trips,
+    "tls": tls,
     "calls": calls,
     "crowd": crowd,
     "one-student": one_student,

@@ -118,13 +118,28 @@ class AnswerCache:
 
         Not counted here: its caller counts the answer.
         """
-        return self._answers.peek(
+        entry = self._answers.peek(
             session.resource_key(resource), session.owner, now, self._max_age(fresh)
         )
+        if entry is not None and not session.verified:
+            _confirm(session, entry)
+        return entry
+
+    def get_fresh_part(
+        self, resource: str, session: Session, *, fresh: bool
+    ) -> Entry[bytes] | None:
+        """The like for what answers are made of."""
+        key, now = session.resource_key(resource), self._clock()
+        return self._parts.peek(key, session.owner, now, self._max_age(fresh))
+
+    def find_part(self, resource: str, session: Session) -> Entry[bytes] | None:
+        """A part that is kept and may be served, old or not."""
+        return self._parts.find(session.resource_key(resource), session.owner)
 
     def has_kept(self, resource: str, session: Session) -> bool:
         """Whether something is kept under this name that may be served, old or not."""
-        return self._answers.has(session.resource_key(resource), session.owner)
+        key = session.resource_key(resource)
+        return self._answers.find(key, session.owner) is not None
 
     def new_answer(
         self,
@@ -172,6 +187,7 @@ class AnswerCache:
             fresh_until=min(now if old else fresh_until, end),
             servable_until=min(servable_until, end),
             old=old,
+            student_id=session.verified_student,
         )
 
     async def _read(
@@ -209,6 +225,7 @@ class AnswerCache:
             raise UpstreamError from None
         finally:
             self._observer.lookup(resource.partition("/")[0], outcome.value)
+        _confirm(session, served.entry)
         return served
 
     def _max_age(self, fresh: bool) -> float | None:
@@ -222,3 +239,11 @@ class AnswerCache:
         if session.expires_at is None:
             return float("inf")
         return self._clock() + session.expires_at - self._wall()
+
+
+def _confirm(session: Session, entry: Entry[Kept]) -> None:
+    """Give the token the standing that it had when this was made for it, perhaps in
+    another process.
+    """
+    if entry.student_id is not None:
+        session.confirm(student_id=entry.student_id)

@@ -28,7 +28,7 @@ class _Flight(Generic[V]):
     __slots__ = ("deadline", "joinable_until", "started_at", "task")
 
     def __init__(self, start: Start[V], deadline: Deadline, now: float) -> None:
-        self.deadline = deadline.copy()
+        self.deadline = deadline
         self.started_at = now
         self.joinable_until = deadline.at
         self.task = asyncio.create_task(_run(start, self.deadline))
@@ -74,23 +74,26 @@ class SingleFlight(Generic[V]):
     >>> asyncio.run(main())
     True True
 
-    The task goes on when all who asked have left. A failure is remembered for
+    The task goes on when all who asked have left, for at least `work_seconds` and as
+    long as the most patient of them waits. A failure is remembered for
     `failure_memory` seconds, during which the key is not started again, and for at most
     `max_failures` keys, since each holds some 50 kB of frames. A flight that ran out of
     its deadline is not remembered: the next asker may have more time.
 
     A waiter waits until its own deadline and `grace` seconds, so that the error of
-    the work itself, which has the same deadline and says more, comes first.
+    work that has the same deadline, which says more, comes first.
     """
 
     def __init__(
         self,
         *,
+        work_seconds: float = 0.0,
         failure_memory: float = 1.0,
         max_failures: int = 256,
         grace: float = 0.1,
         clock: Clock = time.monotonic,
     ) -> None:
+        self._work_seconds = work_seconds
         self._failure_memory = failure_memory
         self._max_failures = max_failures
         self._grace = grace
@@ -134,7 +137,9 @@ class SingleFlight(Generic[V]):
     def _launch(
         self, key: bytes, start: Start[V], deadline: Deadline, now: float
     ) -> _Flight[V]:
-        flight = _Flight(start, deadline, now)
+        patience = Deadline(self._work_seconds, self._clock)
+        patience.extend(deadline)
+        flight = _Flight(start, patience, now)
         self._running[key] = flight
         self._tasks.add(flight.task)
         # Not a `finally` in the task: cancelled before its first step, it runs nothing

@@ -7,6 +7,7 @@ made from that table or tested against it.
 An empty value means the default, so that ``METRICS_TOKEN=`` in a file is no fault.
 """
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -162,6 +163,12 @@ class Settings:
         FLAG,
         "A login that succeeds warms the student's answers in the background.",
     )
+    gather_timeout_seconds: float = setting(
+        "GATHER_TIMEOUT_SECONDS",
+        "30",
+        seconds(0.1, 600),
+        "How long an answer may be gathered on behind its askers' deadlines.",
+    )
     attendance_target_percent: int = setting(
         "ATTENDANCE_TARGET_PERCENT",
         "75",
@@ -191,6 +198,19 @@ class Settings:
         "0",
         whole(0, 10_000),
         "Connections of one client address to a worker; 0 is half of its places.",
+    )
+    status_page: bool = setting(
+        "STATUS_PAGE",
+        "false",
+        FLAG,
+        "Serve the operator's page at /status, behind METRICS_TOKEN.",
+    )
+    cache_shared_mb: int = setting(
+        "CACHE_SHARED_MB",
+        "64",
+        whole(0, 65_536),
+        "Megabytes of answers that the workers share; 0 shares none. Fixed until a"
+        " restart.",
     )
     trusted_proxies: tuple[Proxy, ...] = setting(
         "TRUSTED_PROXIES", "", PROXIES, "Proxies whose X-Forwarded-For is believed."
@@ -324,6 +344,13 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
             f"WORKERS='{workers}': must be at most MAX_CONCURRENT_REQUESTS, which is"
             f" {calls}, since each worker needs a call of its own"
         )
+    gather = values.get("gather_timeout_seconds", math.inf)
+    request = values.get("request_timeout_seconds", 0.0)
+    if gather < request:
+        yield (
+            f"GATHER_TIMEOUT_SECONDS='{gather:g}': must be at least"
+            f" REQUEST_TIMEOUT_SECONDS, which is {request:g}"
+        )
 
 
 def _warnings(settings: Settings) -> Iterator[str]:
@@ -335,7 +362,8 @@ def _warnings(settings: Settings) -> Iterator[str]:
         )
     public = [host for host in settings.hosts if not _is_loopback(host)]
     if settings.metrics_token is None and public:
-        yield f"METRICS_TOKEN: unset, so whoever reaches {public[0]} reads /metrics"
+        pages = "/metrics and /status" if settings.status_page else "/metrics"
+        yield f"METRICS_TOKEN: unset, so whoever reaches {public[0]} reads {pages}"
     if any(
         proxy != "unix" and not proxy.prefixlen for proxy in settings.trusted_proxies
     ):

@@ -83,6 +83,9 @@ class _FileHandler(BaseHandler):
 
     async def get(self) -> None:
         """Write the file of this path, or 304 when the client has it already."""
+        if self.request.path == "/docs/":
+            self.redirect("../docs")  # the page's own links are relative to that
+            return
         if self.request.path not in _FILES:
             raise NotFound
         # In a thread, because the largest takes long to compress.

@@ -9,7 +9,7 @@ from ..web import json_response, quality
 from .base import BaseHandler, HandlerContext
 from .health import health_response
 
-__all__ = ["HealthHandler", "LiveHandler", "MetricsHandler"]
+__all__ = ["HealthHandler", "LiveHandler", "MetricsHandler", "TokenHandler"]
 
 
 class HealthHandler(BaseHandler):
@@ -32,26 +32,40 @@ class LiveHandler(HealthHandler):
     ready_only = False
 
 
-class MetricsHandler(BaseHandler):
-    """GET /metrics, for Prometheus or as JSON."""
+class TokenHandler(BaseHandler):
+    """What only the bearer of METRICS_TOKEN may read, if there is one."""
 
-    endpoint = METRICS
+    refusal: ClassVar[type[Unauthorized]] = Unauthorized
 
     def initialize(self, context: HandlerContext, token: str = "") -> None:
         """``token`` guards the figures; empty lets everybody read them."""
         super().initialize(context)
         self._token = token
 
+    def check_token(self) -> None:
+        """Raise ``refusal`` unless the token was offered."""
+        offered = self.offered_token() or ""
+        if self._token and not hmac.compare_digest(
+            offered.encode(), self._token.encode()
+        ):
+            raise self.refusal
+
+    def offered_token(self) -> str | None:
+        """The token that the client sent, if any."""
+        scheme, _, offered = self.request.headers.get("Authorization", "").partition(
+            " "
+        )
+        return offered.strip() if scheme.lower() == "bearer" else None
+
+
+class MetricsHandler(TokenHandler):
+    """GET /metrics, for Prometheus or as JSON."""
+
+    endpoint = METRICS
+
     def get(self) -> None:
         """Every worker's figures, added up."""
-        if self._token:
-            scheme, _, offered = self.request.headers.get(
-                "Authorization", ""
-            ).partition(" ")
-            if scheme.lower() != "bearer" or not hmac.compare_digest(
-                offered.strip().encode(), self._token.encode()
-            ):
-                raise Unauthorized
+        self.check_token()
         accept = self.request.headers.get("Accept")
         if quality(accept, "application/json") > quality(accept, "text/plain"):
             self.send(json_response(200, self.context.metrics.summary()))

@@ -6,6 +6,7 @@ killed worker, and the next worker of that number continues it.
 """
 
 import mmap
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -20,11 +21,13 @@ __all__ = ["MAX_WORKERS", "MetricsMemory"]
 
 # The most workers are 256 (WORKERS), and twice as many and one live during a roll.
 MAX_WORKERS: Final = 520
-# Twice what the metrics take at most; pages never written to take no memory.
-_BYTES: Final = {"counter": 96 * 1024, "histogram": 128 * 1024, "gauge": 16 * 1024}
+# More than all combinations of label values take; pages not written to take none.
+_BYTES: Final = {"counter": 384 * 1024, "histogram": 256 * 1024, "gauge": 32 * 1024}
 _BYTES_PER_WORKER: Final = sum(_BYTES.values())
-# Reserves nothing where the machine counts what is mapped (Python 3.13 knows the flag).
-_FLAGS: Final = mmap.MAP_SHARED | getattr(mmap, "MAP_NORESERVE", 0)
+# Nothing is reserved where the machine counts what is mapped (mmap(2)). Python has the
+# flag since 3.13; on x86 and ARM it is this number.
+_NORESERVE: Final = 0x4000 if os.uname().machine in ("x86_64", "aarch64") else 0
+_FLAGS: Final = mmap.MAP_SHARED | getattr(mmap, "MAP_NORESERVE", _NORESERVE)
 
 
 class MetricsMemory:

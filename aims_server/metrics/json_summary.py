@@ -2,7 +2,7 @@
 
 from collections import Counter as Tally
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from math import inf
 from typing import Any
 
@@ -16,63 +16,115 @@ __all__ = ["summarize"]
 
 def summarize(families: Iterable[Metric]) -> dict[str, Any]:
     """Sums over all workers; latencies in seconds, null before the first request."""
-    samples: defaultdict[str, list[Sample]] = defaultdict(list)
-    for sample in (sample for family in families for sample in family.samples):
-        samples[sample.name.removeprefix("aims_")].append(sample)
-
-    def by(label: str, name: str) -> Tally[str]:
-        sums: Tally[str] = Tally()
-        for sample in samples[name]:
-            sums[sample.labels[label]] += int(sample.value)
-        return sums
-
-    def total(name: str) -> int:
-        return sum(int(sample.value) for sample in samples[name])
-
-    reached: Tally[float] = Tally()
-    for sample in samples["request_duration_seconds_bucket"]:
-        if sample.labels["route"] in STUDENT_ROUTES:
-            reached[float(sample.labels["le"])] += int(sample.value)
-    statuses = by("status", "requests_total")
-    lookups = by("outcome", "cache_lookups_total")
-    cpu = by("worker", "worker_cpu_seconds_total")
-    breakers: defaultdict[str, dict[str, str]] = defaultdict(dict)
-    for sample in samples["breaker_state"]:
-        state = BREAKER_STATES[int(sample.value)]
-        breakers[sample.labels["worker"]][sample.labels["endpoint"]] = state
+    samples = _Samples(families)
+    statuses = samples.by("status", "requests_total")
+    lookups = samples.by("outcome", "cache_lookups_total")
     return {
         "requests": {
             "total": statuses.total(),
-            "inProgress": total("requests_in_progress"),
-            "limited": total("limited_requests_total"),
-            "byRoute": by("route", "requests_total"),
+            "inProgress": samples.total("requests_in_progress"),
+            "limited": samples.total("limited_requests_total"),
+            "limitedBy": samples.by("kind", "limited_requests_total"),
+            "byRoute": samples.by("route", "requests_total"),
         },
         "errors": {
             "client": sum(n for status, n in statuses.items() if status[0] == "4"),
             "server": sum(n for status, n in statuses.items() if status[0] == "5"),
         },
-        "latencySeconds": {f"p{p}": _quantile(p / 100, reached) for p in (50, 90, 99)},
+        "latencySeconds": samples.quantiles(
+            "request_duration_seconds", "route", STUDENT_ROUTES
+        ),
         "cache": {
             **{outcome.lower(): number for outcome, number in lookups.items()},
-            "entries": total("cache_entries"),
-            "bytes": total("cache_bytes"),
-            "evictions": total("cache_evictions_total"),
+            "entries": samples.total("cache_entries"),
+            "bytes": samples.total("cache_bytes"),
+            "evictions": samples.total("cache_evictions_total"),
         },
         "upstream": {
-            "calls": by("outcome", "upstream_calls_total"),
-            "retries": total("upstream_retries_total"),
-            "inUse": total("upstream_slots_in_use"),
-            "waiting": total("upstream_slots_waiting"),
+            "calls": samples.by("outcome", "upstream_calls_total"),
+            "retries": samples.total("upstream_retries_total"),
+            "inUse": samples.total("upstream_slots_in_use"),
+            "waiting": samples.total("upstream_slots_waiting"),
+            "limit": samples.total("upstream_slots_limit"),
+            "endpoints": _endpoints(samples),
         },
-        "workers": {
-            worker: {
-                "residentBytes": resident,
-                "cpuSeconds": cpu[worker],
-                "breaker": max(breakers[worker].values(), key=BREAKER_STATES.index),
-                "breakers": breakers[worker],
-            }
-            for worker, resident in by("worker", "worker_resident_bytes").items()
-        },
+        "loopLagSeconds": samples.quantiles("loop_lag_seconds"),
+        "logLinesLost": samples.total("log_lines_lost_total"),
+        "workers": _workers(samples),
+    }
+
+
+class _Samples:
+    """All samples by the name of their series."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._by_name: defaultdict[str, list[Sample]] = defaultdict(list)
+        for sample in (sample for family in families for sample in family.samples):
+            self._by_name[sample.name.removeprefix("aims_")].append(sample)
+
+    def named(self, name: str) -> list[Sample]:
+        return self._by_name[name]
+
+    def by(self, label: str, name: str) -> Tally[str]:
+        """Sums of a series by the values of a label."""
+        sums: Tally[str] = Tally()
+        for sample in self._by_name[name]:
+            sums[sample.labels[label]] += int(sample.value)
+        return sums
+
+    def total(self, name: str) -> int:
+        return sum(int(sample.value) for sample in self._by_name[name])
+
+    def quantiles(
+        self, name: str, label: str = "", values: Collection[str] = ()
+    ) -> dict[str, float | None]:
+        """Of a histogram, or of its series with one of these values of a label."""
+        reached: Tally[float] = Tally()
+        for sample in self._by_name[f"{name}_bucket"]:
+            if not label or sample.labels[label] in values:
+                reached[float(sample.labels["le"])] += int(sample.value)
+        return {f"p{p}": _quantile(p / 100, reached) for p in (50, 90, 99)}
+
+
+def _endpoints(samples: _Samples) -> dict[str, dict[str, Any]]:
+    """The platform's endpoints; a breaker is the worst of the workers'."""
+    calls: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for sample in samples.named("upstream_calls_total"):
+        calls[sample.labels["endpoint"]][sample.labels["outcome"]] = int(sample.value)
+    worst: Tally[str] = Tally()
+    for sample in samples.named("breaker_state"):
+        endpoint = sample.labels["endpoint"]
+        worst[endpoint] = max(worst[endpoint], int(sample.value))
+    return {
+        endpoint: {
+            "calls": outcomes,
+            "breaker": BREAKER_STATES[worst[endpoint]],
+            "latencySeconds": samples.quantiles(
+                "upstream_duration_seconds", "endpoint", (endpoint,)
+            ),
+        }
+        for endpoint, outcomes in calls.items()
+    }
+
+
+def _workers(samples: _Samples) -> dict[str, dict[str, Any]]:
+    cpu = samples.by("worker", "worker_cpu_seconds_total")
+    started = samples.by("worker", "worker_start_time_seconds")
+    generations = samples.by("worker", "worker_generation")
+    breakers: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for sample in samples.named("breaker_state"):
+        state = BREAKER_STATES[int(sample.value)]
+        breakers[sample.labels["worker"]][sample.labels["endpoint"]] = state
+    return {
+        worker: {
+            "residentBytes": resident,
+            "cpuSeconds": cpu[worker],
+            "startTime": started[worker],
+            "generation": generations[worker],
+            "breaker": max(breakers[worker].values(), key=BREAKER_STATES.index),
+            "breakers": breakers[worker],
+        }
+        for worker, resident in samples.by("worker", "worker_resident_bytes").items()
     }
 
 

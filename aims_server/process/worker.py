@@ -52,6 +52,7 @@ READY: Final = b"R"
 LEAVE: Final = b"L"  # it got a SIGTERM of its own
 _HEARTBEAT: Final = b"."
 _HEARTBEAT_SECONDS: Final = 1.0
+_PREPARE_SECONDS: Final = 0.02  # it takes 10 ms, which no start waits for
 _LAG_SECONDS: Final = 0.1
 _LOG_SECONDS: Final = 0.02  # lines of the access log wait so long for others
 # A collection holds the loop: 3 ms at most while the young generation is small, 20 to
@@ -141,6 +142,7 @@ async def _serve(
     _send(channel, READY)
     background = [
         asyncio.create_task(_heartbeat(channel)),
+        asyncio.create_task(_prepare(worker)),
         asyncio.create_task(_watch_lag(metrics)),
         asyncio.create_task(_sample_and_expire(worker, metrics, access_log)),
         asyncio.create_task(collect_garbage_when_idle()),
@@ -218,6 +220,12 @@ async def _heartbeat(channel: socket.socket) -> None:
     while True:
         await asyncio.sleep(_HEARTBEAT_SECONDS)
         _send(channel, _HEARTBEAT)
+
+
+async def _prepare(worker: Worker) -> None:
+    """Do what the first call to the platform would wait for, once all serve."""
+    await asyncio.sleep(_PREPARE_SECONDS)
+    worker.upstream.prepare()
 
 
 async def _watch_lag(metrics: Metrics) -> None:

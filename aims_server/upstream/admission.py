@@ -1,7 +1,8 @@
 """Whether and when a call may be made: pauses, breakers and slots, in that order."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ..deadline import Clock, Deadline
 from ..errors import Overloaded, UpstreamTimeout, UpstreamUnavailable
@@ -43,6 +44,18 @@ class Admission:
         self._slots = slots
         self._new_pauses: Callable[[], Pauses] = lambda: Pauses(clock=clock)
         self._pauses: dict[str, Pauses] = {}
+
+    @contextmanager
+    def reserve(self, caller: CallerKey, calls: int, seconds: float) -> Iterator[None]:
+        """Admit a page of so many calls as a whole, for as long as the block runs.
+
+        Raises :class:`Overloaded` if they could not all be made in so many seconds.
+        """
+        try:
+            with self._slots.reserve(caller, calls, seconds):
+                yield
+        except BulkheadFull as refusal:
+            raise Overloaded(retry_after=refusal.wait) from None
 
     async def enter(
         self, endpoint: str, caller: CallerKey, deadline: Deadline

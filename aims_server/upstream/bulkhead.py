@@ -4,6 +4,8 @@ import asyncio
 import math
 import time
 from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from ..deadline import Clock, Deadline
@@ -38,8 +40,8 @@ class Bulkhead:
 
     Callers are served in turn, one call each (round robin). A verified student has at
     most `per_caller` calls under way, even if slots are free; an address likewise
-    while others wait. Unverified callers together hold at most a fifth of the slots
-    while verified students wait.
+    while others wait. Unverified callers together have a fifth of the slots while
+    verified students wait, and no more.
 
     A slot `n` turns away is had after `n` releases, and `size` slots are released
     `size` times per call time. The call time is an exponential mean of those told to
@@ -73,6 +75,33 @@ class Bulkhead:
         # of both. The number tells which of two heads joined its ring first.
         self._rings: dict[bool, dict[CallerKey, int]] = {True: {}, False: {}}
         self._joined = 0
+        self._reserved: Counter[int] = Counter()  # pieces of work, by their calls
+
+    @contextmanager
+    def reserve(self, caller: CallerKey, calls: int, seconds: float) -> Iterator[None]:
+        """Admit a piece of work of so many calls as a whole, for as long as the block
+        runs; raise BulkheadFull if they could not all be made in so many seconds.
+
+        Since callers are served in turn, each call of the largest piece admitted waits
+        for one of every other: that is how long the last of them may wait, whoever
+        comes later. While there are slots for all, nobody is refused.
+        """
+        works = self._reserved.total() + 1
+        largest = max(calls, *self._reserved, 1)
+        wait = max(
+            (works * largest - self._size) / self._size * self.recent_seconds,
+            # An unverified caller's first call is answered, and then it is a student.
+            self.wait(caller, calls if caller.verified else 1),
+        )
+        if wait > 0 and wait + self.recent_seconds > seconds:
+            raise BulkheadFull(wait)
+        self._reserved[calls] += 1
+        try:
+            yield
+        finally:
+            self._reserved[calls] -= 1
+            if not self._reserved[calls]:
+                del self._reserved[calls]
 
     @property
     def in_use(self) -> int:
@@ -198,9 +227,12 @@ class Bulkhead:
         if self._unverified_in_use >= self._unverified_share:
             return student
         address = self._next_address()
-        if address is None or students[student] < addresses[address]:
+        if address is None:
             return student
-        return address
+        # Up to their share they come first, or a crowd behind one address would have
+        # one turn among all students; where a fifth is no slot, it is by turns.
+        first = self._unverified_in_use < self._size // 5
+        return address if first or addresses[address] < students[student] else student
 
     def _next_address(self) -> CallerKey | None:
         """The next address below its limit."""

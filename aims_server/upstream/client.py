@@ -3,6 +3,7 @@ docs/platform.rst).
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
@@ -48,6 +49,8 @@ _PROBE_SECONDS: Final = 10.0
 _MOST_PAGES: Final = 10
 _LARGE_BODY: Final = 128 * 1024  # bytes, for which decoding takes half a millisecond
 
+_USUAL_COURSES: Final = 15  # of a student; what was seen last is taken later
+
 Decoded = TypeVar("Decoded")
 
 
@@ -76,6 +79,7 @@ class UpstreamClient:
         self._base = base_url
         self._turns = SerialExecutor()
         self._failures = failures or FailureLog(base_url)
+        self._usual_courses = _USUAL_COURSES
         self._probe = RecoveryProbe(guard.breakers, self._ask_without_token)
         guard.breakers.subscribe(self._breaker_changed)
         self._login_headers = {
@@ -106,6 +110,12 @@ class UpstreamClient:
         await self._guard.close()
         self._transport.close()
 
+    def reserve(
+        self, caller: CallerKey, calls: int, seconds: float
+    ) -> AbstractContextManager[None]:
+        """Admit a page of so many calls as a whole; see :meth:`Admission.reserve`."""
+        return self._guard.reserve(caller, calls, seconds)
+
     async def log_in(
         self, username: str, password: str, caller: CallerKey, deadline: Deadline
     ) -> LoginAnswer:
@@ -127,11 +137,21 @@ class UpstreamClient:
             "login", caller, watched, deadline, repeatable=False
         )
 
+    def prepare(self) -> None:
+        """Begin what the first call would wait for: curl, and a connection."""
+        self._transport.prepare(self._base)
+
+    def expect_cards(self) -> None:
+        """The records of all subjects will be asked for once their list is there: open
+        the connections for it meanwhile.
+        """
+        self._transport.expect(self._base, self._usual_courses)
+
     async def course_files(
         self, token: str, caller: CallerKey, deadline: Deadline
     ) -> CourseFiles:
         """GET /custom/getCFMappedWithStudentID with the attendance summary."""
-        return await self._get(
+        files = await self._get(
             "course_files",
             "?embed_attendance_summary=1",
             token,
@@ -139,6 +159,8 @@ class UpstreamClient:
             decode_course_files,
             deadline,
         )
+        self._usual_courses = len(files.courses)
+        return files
 
     async def cards(
         self,

@@ -18,6 +18,7 @@ from tornado.curl_httpclient import CurlAsyncHTTPClient
 
 from .causes import timings
 from .kept_connections import KeptConnections
+from .preconnections import Preconnections
 from .transfer import CurlFailure, Reply, Request, Transfer
 
 __all__ = ["CurlFailure", "CurlPool", "Reply", "Request"]
@@ -25,6 +26,8 @@ __all__ = ["CurlFailure", "CurlPool", "Reply", "Request"]
 _log = logging.getLogger(__name__)
 
 _EVENTS_AT_ONCE: Final = 16  # some 15 us each; what is left comes in the next turn
+_KEPT_SECONDS: Final = 600  # idle; few servers wait so long, and none is harmed
+_TICKET_SECONDS: Final = 0.1  # a round trip, mostly
 _EARLY_SECONDS: Final = 0.001  # curl and uvloop count in milliseconds
 _PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 _INTEREST: Final = {
@@ -66,7 +69,16 @@ class CurlPool(CurlAsyncHTTPClient):
         # watched and unwatched for every call, which takes a loop ten times as long.
         self._epoll = select.epoll()
         self._loop.add_reader(self._epoll.fileno(), self._on_events)
+        self._expected_origin = ""
+        self._expected_calls = 0
+        self._opening: asyncio.TimerHandle | None = None
+        self._multiplexed: bool | None = None  # not known before the first answer
         super().initialize(*args, **options)
+        # Else curl keeps four for each handle that is busy when a call ends.
+        self._multi.setopt(pycurl.M_MAXCONNECTS, len(self._free_list))
+        self._preconnections = Preconnections(
+            self._loop, self._multi, self._epoll, self._release
+        )
 
     def call(self, request: Request) -> "asyncio.Future[Reply | CurlFailure]":
         """The reply, or why there is none. Cancelling it ends the transfer, and an
@@ -85,6 +97,57 @@ class CurlPool(CurlAsyncHTTPClient):
         self._process_queue()
         return outcome
 
+    def expect(self, url: str, calls: int) -> None:
+        """So many GETs will soon be made at once: open what connections they lack.
+
+        Until it is known that the far side speaks HTTP/1.1, this waits for the next
+        call to have a connection: over HTTP/2 they will all share that one.
+        """
+        if not url.startswith("https:") or self._multiplexed:
+            return
+        self._expected_origin = _origin_of(url)
+        self._expected_calls += calls
+        if self._multiplexed is False:
+            self._open_expected()
+
+    def prepare(self, url: str) -> None:
+        """Open a connection for a call that may come in the next seconds; what curl
+        does only once, such as reading the trusted certificates, is done by then.
+        """
+        if url.startswith("https:"):
+            self._expected_origin = _origin_of(url)
+            self._expected_calls += 1
+            self._open_expected()
+
+    def _watch_expected(self) -> None:
+        """Open them as soon as the call before them has told how its TLS session can be
+        resumed, which halves a handshake's work; not every server does.
+        """
+        if self._opening is not None:
+            self._open_expected()
+        elif any(transfer.is_sent for transfer in self._transfers.values()):
+            self._opening = self._loop.call_later(_TICKET_SECONDS, self._open_expected)
+
+    def _open_expected(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
+        origin, calls = self._expected_origin, self._expected_calls
+        self._expected_calls = 0
+        lacking = calls - self._idle - len(self._preconnections)
+        for _ in range(min(lacking, len(self._free_list))):
+            curl = self._free_list.pop()
+            self._set_connection(curl, f"{origin}/")
+            if self._multiplexed is False:
+                curl.setopt(pycurl.FRESH_CONNECT, 1)  # leave the kept ones alone
+            self._preconnections.open(curl, origin)
+
+    @property
+    def _idle(self) -> int:
+        """Kept connections that no call is using."""
+        busy = sum(transfer.takes_kept for transfer in self._transfers.values())
+        return len(self._kept) - busy
+
     def abandon_connections(self) -> None:
         """Use none of the present connections again, nor what still comes on those that
         had served another call before: one of them has carried a wrong answer.
@@ -99,6 +162,9 @@ class CurlPool(CurlAsyncHTTPClient):
         self._waiting.clear()
         super().close()
         # Not before: closing handles in use, curl tells of sockets and time once more.
+        self._preconnections.close()
+        if self._opening is not None:
+            self._opening.cancel()
         if self._timer is not None:
             self._timer.cancel()
         self._loop.remove_reader(self._epoll.fileno())
@@ -110,11 +176,16 @@ class CurlPool(CurlAsyncHTTPClient):
 
     def _process_queue(self) -> None:
         """Give free handles to waiting transfers."""
-        while self._waiting and self._free_list:
+        while self._waiting and (self._free_list or self._preconnections):
             transfer = self._waiting.popleft()
+            if self._preconnections and self._take_preconnection(transfer):
+                continue
+            if not self._free_list:
+                self._preconnections.give_up_one()
             curl = self._free_list.pop()
             try:
-                self._configure(curl, transfer)
+                self._set_connection(curl, transfer.request.url)
+                self._set_request(curl, transfer)
                 self._multi.add_handle(curl)
             except Exception as fault:  # noqa: BLE001 - it belongs to the caller
                 self._release(curl)
@@ -123,18 +194,31 @@ class CurlPool(CurlAsyncHTTPClient):
             else:
                 self._transfers[curl] = transfer
 
-    def _configure(self, curl: pycurl.Curl, transfer: Transfer) -> None:
-        """All that is not curl's default, on a handle that has been reset."""
-        request = transfer.request
-        if transfer.deadline is None:
-            transfer.deadline = self._loop.time() + request.seconds
-            milliseconds = int(1000 * request.seconds)
-        else:
-            milliseconds = int(1000 * (transfer.deadline - self._loop.time()))
-        headers = [f"{name}: {value}" for name, value in request.headers.items()]
-        headers.append("Accept-Encoding: gzip")  # unpacked by us: see `gzip_body`
+    def _take_preconnection(self, transfer: Transfer) -> bool:
+        """Make a call on a connection that is being opened, if that is the best one."""
+        if transfer.fresh or self._idle > 0:
+            return False
+        claimed = self._preconnections.claim(transfer.request.url)
+        if claimed is None:
+            return False
+        curl, target, seconds = claimed
+        curl.setopt(pycurl.REQUEST_TARGET, target)
+        transfer.preconnected = True
+        self._set_request(curl, transfer, seconds)
+        self._transfers[curl] = transfer
+        # Curl set its alarm when the handle had no request, for much later.
+        self._loop.call_at(transfer.deadline, self._end_in_time, curl, transfer)
+        return True
+
+    def _end_in_time(self, curl: pycurl.Curl, transfer: Transfer) -> None:
+        if self._transfers.get(curl) is transfer:
+            self._finish(curl, pycurl.E_OPERATION_TIMEDOUT)
+            self._process_queue()
+
+    def _set_connection(self, curl: pycurl.Curl, url: str) -> None:
+        """How to connect, on a handle that has been reset."""
         setopt = curl.setopt
-        setopt(pycurl.URL, request.url)
+        setopt(pycurl.URL, url)
         setopt(pycurl.PROTOCOLS, _PROTOCOLS)
         setopt(pycurl.FOLLOWLOCATION, 0)
         # Set in any case, for else curl asks the environment.
@@ -142,11 +226,6 @@ class CurlPool(CurlAsyncHTTPClient):
         setopt(pycurl.NOPROXY, "")
         setopt(pycurl.SSL_VERIFYPEER, 1)
         setopt(pycurl.SSL_VERIFYHOST, 2)
-        setopt(pycurl.TIMEOUT_MS, max(1, milliseconds))  # 0 would be no limit
-        setopt(pycurl.CONNECTTIMEOUT_MS, int(1000 * request.connect_seconds))
-        setopt(pycurl.PREREQFUNCTION, transfer.on_connection)
-        setopt(pycurl.HEADERFUNCTION, transfer.on_header)
-        setopt(pycurl.WRITEFUNCTION, transfer.on_body)
         # Threads come and go (gzip of large answers); never let curl use signals.
         setopt(pycurl.NOSIGNAL, 1)
         setopt(pycurl.TCP_KEEPALIVE, 1)
@@ -154,6 +233,26 @@ class CurlPool(CurlAsyncHTTPClient):
         # would wait for the one that was made first to be answered, or to hang.
         if self._ca_file:
             setopt(pycurl.CAINFO, self._ca_file)
+        setopt(pycurl.MAXAGE_CONN, _KEPT_SECONDS)
+
+    def _set_request(
+        self, curl: pycurl.Curl, transfer: Transfer, under_way: float = 0.0
+    ) -> None:
+        """What to ask, on a handle that may have been under way for some seconds."""
+        request = transfer.request
+        now = self._loop.time()
+        if not transfer.deadline:
+            transfer.deadline = now + request.seconds
+        seconds = under_way + transfer.deadline - now
+        connect_seconds = under_way + request.connect_seconds
+        headers = [f"{name}: {value}" for name, value in request.headers.items()]
+        headers.append("Accept-Encoding: gzip")  # unpacked by us: see `gzip_body`
+        setopt = curl.setopt
+        setopt(pycurl.TIMEOUT_MS, max(1, int(1000 * seconds)))  # 0 would be no limit
+        setopt(pycurl.CONNECTTIMEOUT_MS, int(1000 * connect_seconds))
+        setopt(pycurl.PREREQFUNCTION, transfer.on_connection)
+        setopt(pycurl.HEADERFUNCTION, transfer.on_header)
+        setopt(pycurl.WRITEFUNCTION, transfer.on_body)
         if transfer.fresh:
             # Else curl repeats a call by itself when a kept connection is broken. This
             # connection is kept in its turn: it serves the calls that follow a login.
@@ -172,6 +271,11 @@ class CurlPool(CurlAsyncHTTPClient):
         """A call has ended. Curl's message may quote URL and headers: only `cause_of`
         reads it.
         """
+        if self._preconnections.discard(curl):
+            # It has found a connection that it can share, or none at all.
+            self._multi.remove_handle(curl)
+            self._release(curl)
+            return
         transfer = self._transfers.pop(curl)
         status = curl.getinfo(pycurl.HTTP_CODE)
         fd = curl.getinfo(pycurl.ACTIVESOCKET)  # -1 once the handle has been removed
@@ -184,8 +288,8 @@ class CurlPool(CurlAsyncHTTPClient):
         else:
             if fd >= 0:
                 version = curl.getinfo(pycurl.INFO_HTTP_VERSION)
-                multiplexed = version >= pycurl.CURL_HTTP_VERSION_2_0
-                transfer.keep_connection(fd, multiplexed=multiplexed)
+                self._multiplexed = version >= pycurl.CURL_HTTP_VERSION_2_0
+                transfer.keep_connection(fd, multiplexed=self._multiplexed)
             transfer.finish(status)
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("Call %s: %s", "failed" if curl_error else status, timings(curl))
@@ -219,6 +323,8 @@ class CurlPool(CurlAsyncHTTPClient):
         """
         interest = _INTEREST.get(event, 0)
         self._fds[fd] = interest
+        if event == pycurl.POLL_REMOVE:
+            self._preconnections.forget(fd)
         if interest:
             try:
                 self._epoll.modify(fd, interest)
@@ -233,12 +339,17 @@ class CurlPool(CurlAsyncHTTPClient):
                 # end curl finds by itself. Neither may wake the loop in every turn.
                 with contextlib.suppress(OSError):
                     self._epoll.unregister(fd)
+                self._kept.forget(fd)
+                continue
+            if events & ~select.EPOLLOUT and self._preconnections.withhold(fd):
                 continue
             action = pycurl.CSELECT_IN if events & ~select.EPOLLOUT else 0
             if events & ~select.EPOLLIN:
                 action |= pycurl.CSELECT_OUT
             self._multi.socket_action(fd, action)
         self._finish_pending_requests()
+        if self._expected_calls:
+            self._watch_expected()
 
     def _set_timeout(self, msecs: int) -> None:
         """Curl wants to be called in this time, if not -1, and no more at any other.
@@ -266,3 +377,7 @@ class CurlPool(CurlAsyncHTTPClient):
             self._handle_timeout()
         elif self._timeout_at < inf:
             self._start_timer()
+
+
+def _origin_of(url: str) -> str:
+    return url[: url.index("/", len("https://"))]

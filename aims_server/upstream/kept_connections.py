@@ -62,6 +62,18 @@ class KeptConnections:
             self._connections[fd] = connection
         self._sockets[connection] = _MULTIPLEXED if multiplexed else fd
 
+    def __len__(self) -> int:
+        """Those of HTTP/1.1 that may be used."""
+        return sum(fd >= 0 for fd in self._sockets.values())
+
+    def forget(self, fd: int) -> None:
+        """Something has come on an idle one, or it has ended: it is none to count on.
+        Curl may still try it, and will then be told not to.
+        """
+        connection = self._connections.get(fd)
+        if self._sockets.get(connection) == fd:
+            self.abandon(connection)
+
     def abandon(self, connection: Hashable) -> None:
         """Use this one no more: curl still has it, and will close it when it tries."""
         if connection in self._sockets:

@@ -120,6 +120,7 @@ class ResiliencePolicy:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.breakers = admission.breakers
+        self.reserve = admission.reserve
         self._admission = admission
         self._observer = observer
         self._retries = retries

@@ -87,6 +87,7 @@ class Transfer:
         "deadline",
         "fresh",
         "outcome",
+        "preconnected",
         "request",
     )
 
@@ -100,7 +101,8 @@ class Transfer:
         self.request = request
         self.outcome = outcome
         self.fresh = request.body is not None
-        self.deadline: float | None = None
+        self.deadline = 0.0  # of the loop's clock, once it has a handle
+        self.preconnected = False
         self._max_body = max_body
         self._kept = kept
         self._clear()
@@ -109,6 +111,7 @@ class Transfer:
         """Begin anew, on a new connection."""
         self._kept.abandon(self._connection)
         self.fresh = True
+        self.preconnected = False
         self._clear()
 
     def _clear(self) -> None:
@@ -174,10 +177,24 @@ class Transfer:
         self._refusal = why
         return 0
 
+    @property
+    def takes_kept(self) -> bool:
+        """Whether it has a kept connection, or will get one if there is any."""
+        if self._connection is not None:
+            return self._reused_socket is not None
+        return not (self.fresh or self.preconnected)
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether it has had a connection, and the request has gone out."""
+        return self._connection is not None
+
     # What comes of it.
 
     def must_restart(self, error: int | None, status: int) -> bool:
         """Whether this end speaks of the kept connection rather than of the request."""
+        if self.preconnected and not self.is_sent:
+            return error != pycurl.E_OPERATION_TIMEDOUT
         if self._reused_socket is None:
             return False
         if error is None:
@@ -212,7 +229,7 @@ class Transfer:
         if self._refusal:
             cause = FailureCause(self._refusal)
         else:
-            sent, answered = self._connection is not None, self._status_seen
+            sent, answered = self.is_sent, self._status_seen
             cause = cause_of(curl, error, message, sent=sent, answered=answered)
         self.settle(CurlFailure(error, cause))
 

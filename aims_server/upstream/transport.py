@@ -92,6 +92,14 @@ class Transport:
             raise _error_of(outcome, seconds)
         return outcome
 
+    def prepare(self, url: str) -> None:
+        """Do before the first call to ``url`` what can be done without it."""
+        self._pool.prepare(url)
+
+    def expect(self, url: str, calls: int) -> None:
+        """So many GETs to the host of ``url`` will soon be made at once."""
+        self._pool.expect(url, calls)
+
     def abandon_connections(self) -> None:
         """An answer was another student's: use no present connection again. GETs under
         way are made anew on their own, as theirs may be off by one as well.

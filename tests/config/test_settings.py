@@ -41,11 +41,14 @@ CONTRACT = {
     "CACHE_REFRESH_FLOOR_SECONDS": "30",
     "CACHE_MAX_MB": "64",
     "PREFETCH_ON_LOGIN": "true",
+    "GATHER_TIMEOUT_SECONDS": "30",
     "ATTENDANCE_TARGET_PERCENT": "75",
     "EXTERNAL_API_PROXY": "",
     "EXTERNAL_API_CA_FILE": "",
     "WEB_PAGE": "false",
     "CONNECTIONS_PER_ADDRESS": "0",
+    "STATUS_PAGE": "false",
+    "CACHE_SHARED_MB": "64",
     "TRUSTED_PROXIES": "",
     "METRICS_TOKEN": "",
     "LOG_LEVEL": "info",
@@ -99,6 +102,7 @@ BROKEN = [
     ("CACHE_REFRESH_FLOOR_SECONDS", "."),
     ("CACHE_MAX_MB", "64MB"),
     ("PREFETCH_ON_LOGIN", "maybe"),
+    ("GATHER_TIMEOUT_SECONDS", "0"),
     ("EXTERNAL_API_PROXY", "proxy.example"),
     ("EXTERNAL_API_PROXY", "ftp://proxy.example:3128"),
     ("EXTERNAL_API_PROXY", "http://proxy.example"),
@@ -111,6 +115,7 @@ BROKEN = [
     ("TRUSTED_PROXIES", "unix:/run/proxy.sock"),
     ("CONNECTIONS_PER_ADDRESS", "-1"),
     ("CONNECTIONS_PER_ADDRESS", "half"),
+    ("CACHE_SHARED_MB", "all"),
     ("METRICS_TOKEN", "two words"),
     ("METRICS_TOKEN", "x" * 4097),
     ("LOG_LEVEL", "verbose"),
@@ -218,6 +223,15 @@ def test_more_workers_than_calls_is_a_fault():
     """Each worker needs at least one of the platform calls."""
     (fault,) = faults_of(WORKERS="8", MAX_CONCURRENT_REQUESTS="4")
     assert fault.startswith("WORKERS='8': must be at most MAX_CONCURRENT_REQUESTS")
+
+
+def test_gathering_takes_as_long_as_a_request():
+    """An asker would wait longer than what it waits for."""
+    (fault,) = faults_of(GATHER_TIMEOUT_SECONDS="9")
+    assert fault == (
+        "GATHER_TIMEOUT_SECONDS='9': must be at least REQUEST_TIMEOUT_SECONDS,"
+        " which is 10"
+    )
 
 
 def test_a_disagreement_is_judged_on_good_values_only():

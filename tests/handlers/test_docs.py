@@ -148,14 +148,36 @@ def test_operation_ids_are_unique():
     assert len(names) == len(set(names)) == sum(map(len, WRITTEN["paths"].values()))
 
 
-@pytest.mark.gen_test
-async def test_the_paths_and_methods_are_the_services_own(front):
-    """Every path answers OPTIONS with the methods that the document has, and HEAD."""
+def test_every_operation_says_which_credential_it_takes():
+    """And in words what it does: redocly and spectral ask for both."""
     for path, item in WRITTEN["paths"].items():
-        answer = await front.ask(path, method="OPTIONS")
-        allowed = answer.headers["Allow"].lower().split(", ")
-        head = {"head"} if "get" in item else set()
-        assert {*allowed} == {*item, "options"} | head, path
+        for method, operation in item.items():
+            told = {"security", "description", "summary"}
+            assert told <= {*operation}, (path, method)
+
+
+class TestPaths:
+    """Everything that may be served is."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {"STATUS_PAGE": "true"}
+
+    @pytest.mark.gen_test
+    async def test_the_paths_and_methods_are_the_services_own(self, front):
+        """Every path answers OPTIONS with the methods of the document, and HEAD."""
+        for path, item in WRITTEN["paths"].items():
+            answer = await front.ask(path, method="OPTIONS")
+            allowed = answer.headers["Allow"].lower().split(", ")
+            head = {"head"} if "get" in item else set()
+            assert {*allowed} == {*item, "options"} | head, path
+
+
+@pytest.mark.gen_test
+async def test_a_slash_too_many_leads_back(front):
+    """/docs/ is /docs, also behind a proxy's prefix."""
+    answer = await front.ask("/docs/")
+    assert (answer.code, answer.headers["Location"]) == (302, "../docs")
 
 
 @pytest.mark.gen_test
@@ -212,7 +234,7 @@ async def test_a_browser_is_told_to_load_nothing_from_elsewhere(front, path):
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
-    "name", ["", "docs", "openapi.json", "redoc.js", "..", "../setup.py", "%2e%2e/x.py"]
+    "name", ["docs", "openapi.json", "redoc.js", "..", "../setup.py", "%2e%2e/x.py"]
 )
 async def test_nothing_else_is_served(front, name):
     """A name that the page does not use is not there, whatever the package holds."""
@@ -314,7 +336,7 @@ class TestAnswers:
     )
     async def test_an_ill_platform(self, front, token, platform, kind, status):
         """What the platform does wrong."""
-        platform.faults.set("quizzes", kind=kind)
+        platform.faults.set("quizzes", kind=kind, retry_after="50")
         answer = await front.ask("/api/quiz", token)
         assert answer.code == status
         check(answer, "/api/quiz")

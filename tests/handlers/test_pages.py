@@ -154,12 +154,48 @@ async def test_a_failing_subject_falls_back_to_the_summary(
 
 
 @pytest.mark.gen_test
-async def test_no_subject_at_all_is_a_502(front, token, platform):
-    """A page of which nothing could be had is no page."""
+async def test_no_subject_at_all_is_the_summary(front, token, platform, college):
+    """With the course files in hand the student sees every total."""
     platform.faults.set("cards", kind="html")
     answer = await front.ask("/api/all-attendance", token)
-    assert answer.code == 502
-    assert json.loads(answer.body)["code"] == "upstream_error"
+    page = json.loads(answer.body)
+    summary = json.loads((await front.ask("/api/attendance", token)).body)
+    assert answer.code == 200
+    assert page["incomplete"] == list(page["subjects"])
+    assert page["totalPresentAllSubjects"] == summary["totalPresent"]
+    assert "max-age=14" in answer.headers["Cache-Control"] or (
+        "max-age=15" in answer.headers["Cache-Control"]
+    )
+
+
+@pytest.mark.gen_test
+async def test_a_token_that_every_subject_refuses_is_refused(front, token, platform):
+    """It is not a subject's refusal then; what was kept for the token goes."""
+    await front.ask("/api/attendance", token)
+    platform.faults.set("cards", kind="status", status=401)
+    assert (await front.ask("/api/all-attendance", token)).code == 401
+    platform.faults.set("course_files", kind="status", status=401)
+    assert (await front.ask("/api/attendance", token)).code == 401
+
+
+@pytest.mark.gen_test
+async def test_only_what_is_missing_is_asked_for_again(
+    front, token, platform, clock, college, student
+):
+    """An incomplete page is kept for some seconds, its subjects for longer."""
+    courses = college.courses(student)
+    platform.faults.set("cards", kind="html", match=f"cf_id={courses[3].cf_id}")
+    page = json.loads((await front.ask("/api/all-attendance", token)).body)
+    assert len(page["incomplete"]) == 1
+    platform.faults.clear()
+    clock.advance(16)
+    calls = platform.counters.calls["cards"]
+    answer = await front.ask("/api/all-attendance", token)
+    assert json.loads(answer.body)["incomplete"] == []
+    assert platform.counters.calls["cards"] == calls + 1
+    assert 15 < int(answer.headers["Age"]) < 20  # of the oldest subject
+    again = await front.ask("/api/all-attendance", token)
+    assert again.headers["X-Cache"] == "HIT"
 
 
 @pytest.mark.gen_test

@@ -77,7 +77,11 @@ def test_a_number_is_never_seen_half_written(memory):
             double[0] = -1 / 3
             double[0] = math.pi
     try:
-        seen = {n for _ in range(20_000) for _, n in read_values(memory)}
+        seen: set[float] = set()
+        reads = 0
+        while reads < 20_000 or len(seen) < 2:  # the other may not have begun
+            seen |= {number for _, number in read_values(memory)}
+            reads += 1
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)

@@ -123,6 +123,8 @@ def test_only_what_the_package_is_made_of_is_sent_to_the_engine():
     let_in = {rule[1:].rstrip("/") for rule in rules if rule.startswith("!")}
     assert let_in == {
         "aims_server",
+        "conf",
+        "systemd",
         "LICENSE",
         "README.rst",
         "pyproject.toml",

@@ -1,5 +1,7 @@
 """The commands as a person types them."""
 
+import contextlib
+import json
 import os
 import re
 import signal
@@ -36,7 +38,9 @@ def test_version(tmp_path):
     assert (done.returncode, done.stdout) == (0, f"aims-server {__version__}\n")
 
 
-@pytest.mark.parametrize("arguments", [[], ["serve"], ["check"], ["demo"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["serve"], ["check"], ["demo"], ["status"], ["files"]]
+)
 def test_help_everywhere(tmp_path, arguments):
     """Every command explains itself."""
     done = run(*arguments, "--help", directory=tmp_path)
@@ -155,3 +159,51 @@ def test_a_worker_loads_no_library_of_its_own(start):
     assert service.get("/health")[0] == 200
     shared = libraries(service.process.pid)
     assert [libraries(pid) - shared for pid in service.workers()] == [set(), set()]
+
+
+def test_status_shows_a_running_service(start, tmp_path):
+    """As a table or as JSON; a wrong token is one line."""
+    service = start(WORKERS="2", METRICS_TOKEN="right").wait_until_serving()
+    arguments = ("status", "--url", service.url)
+    shown = run(*arguments, directory=tmp_path, METRICS_TOKEN="right")
+    assert shown.returncode == 0
+    assert "Platform\n  endpoint" in shown.stdout
+    figures = run(*arguments, "--json", directory=tmp_path, METRICS_TOKEN="right")
+    assert set(json.loads(figures.stdout)["workers"]) == {"0", "1"}
+    wrong = run(*arguments, directory=tmp_path, METRICS_TOKEN="wrong")
+    assert wrong.returncode == 1
+    assert wrong.stderr.splitlines() == [
+        f"aims-server: {service.url} answered 401: METRICS_TOKEN is another one"
+    ]
+
+
+def test_status_may_be_watched(start, tmp_path):
+    """It draws until it is interrupted."""
+    service = start(WORKERS="1").wait_until_serving()
+    reader, writer = os.openpty()
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "aims_server",
+            "status",
+            "--watch",
+            "--url",
+            service.url,
+        ],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "TERM": "xterm"},
+        stdin=writer,
+        stdout=writer,
+        stderr=writer,
+    ) as watching:
+        os.close(writer)
+        seen = b""
+        while b"Platform" not in seen:
+            seen += os.read(reader, 65536)
+        watching.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # the terminal ends with its last process
+            while os.read(reader, 65536):
+                pass
+    os.close(reader)
+    assert watching.returncode == 130

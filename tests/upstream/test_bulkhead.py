@@ -1,6 +1,7 @@
 """The line for slots: fair, honest about the wait, and never leaking a slot."""
 
 import asyncio
+import contextlib
 import random
 from collections import Counter
 from string import ascii_uppercase
@@ -429,3 +430,73 @@ def test_no_slot_is_lost_or_doubled(size, script):
     assert not slots._lines
     assert not any(slots._rings.values())
     assert not slots._running
+
+
+# Pieces of many calls.
+
+
+async def test_work_is_admitted_while_slots_are_free_for_all(clock):
+    """However slow the calls are."""
+    slots = Bulkhead(50, clock=clock, first_guess=60.0)
+    with slots.reserve(caller("a"), 16, 1.0), slots.reserve(caller("b"), 16, 1.0):
+        with slots.reserve(caller("c"), 16, 1.0):
+            pass
+        with pytest.raises(BulkheadFull), slots.reserve(caller("d"), 19, 1.0):
+            pass
+
+
+async def test_work_that_is_over_makes_room(clock):
+    """Whatever it ended with."""
+    slots = Bulkhead(16, clock=clock, first_guess=1.0)
+    for _ in range(5):
+        with contextlib.suppress(KeyError), slots.reserve(caller("a"), 16, 1.5):
+            with pytest.raises(BulkheadFull) as refused:
+                slots.reserve(caller("b"), 16, 1.5).__enter__()
+            assert refused.value.wait == pytest.approx(1.0)
+            raise KeyError
+    assert not slots._reserved
+
+
+async def page_of(slots, who, calls, seconds):
+    """One call, and then all the others at once."""
+
+    async def call():
+        await slots.acquire(who, Deadline(1000.0, slots._clock))
+        await asyncio.sleep(seconds)
+        slots.release(who, seconds)
+
+    await call()
+    await asyncio.gather(*(call() for _ in range(calls - 1)))
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.integers(1, 12),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(1, 8)), max_size=40),
+)
+def test_what_is_admitted_is_served_in_time(size, arrivals):
+    """Whoever comes later: its last call has a slot when it was promised one."""
+    clock = Clock()
+    loop = VirtualLoop(clock)
+    slots = Bulkhead(size, clock=clock, first_guess=0.3)
+
+    async def visit(number, calls):
+        began = clock.now
+        try:
+            with slots.reserve(caller(number), calls, 4.0):
+                await page_of(slots, caller(number), calls, 0.3)
+        except BulkheadFull:
+            return
+        # Its two trips beside the wait, of which the first is among the calls.
+        assert clock.now - began <= 4.0 + 2 * 0.3 + 1e-6
+
+    async def play():
+        tasks = []
+        for number, (silence, calls) in enumerate(arrivals):
+            await asyncio.sleep(silence)
+            tasks.append(asyncio.ensure_future(visit(number, calls)))
+        await asyncio.gather(*tasks)
+
+    loop.run_until_complete(play())
+    loop.close()
+    assert slots.in_use == 0

@@ -1,6 +1,7 @@
-"""The commands: serve, check, demo."""
+"""What a person types, and which command it means."""
 
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -10,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NoReturn
 
-from . import __version__
-from .config import (
+from .. import __version__
+from ..config import (
     Demo,
     Settings,
     SettingsError,
@@ -29,6 +30,8 @@ _COMMANDS: Final = {
     "serve": "serve requests (the default)",
     "check": "check the settings and print them, secrets masked",
     "demo": "serve on a simulated platform, ready to try",
+    "status": "show how a running service is",
+    "files": "write the files for systemd, balancers and Prometheus to a directory",
 }
 
 
@@ -74,12 +77,25 @@ def _chosen(arguments: Sequence[str]) -> Callable[[], int]:
     by_name["check"].add_argument(
         "--quiet", action="store_true", help="print faults and warnings only"
     )
+    by_name["status"].add_argument(
+        "--url", help="of the service; by default what HOST and PORT say"
+    )
+    how = by_name["status"].add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="the figures as JSON")
+    how.add_argument("--watch", action="store_true", help="again every second")
+    by_name["files"].add_argument("directory", type=Path, metavar="DIR")
     options = parser.parse_args(arguments)
     match options.command:
         case "check":
             return partial(_check, quiet=options.quiet)
         case "demo":
             return _demo
+        case "status":
+            return partial(
+                _status, options.url, as_json=options.json, again=options.watch
+            )
+        case "files":
+            return partial(_files, options.directory)
     return _serve
 
 
@@ -128,8 +144,45 @@ def _check(*, quiet: bool) -> int:
     return 0
 
 
+def _status(url: str | None, *, as_json: bool, again: bool) -> int:
+    from . import status
+
+    settings = _load()
+    url = (url or status.service_url(settings)).rstrip("/")
+    token = settings.metrics_token
+    try:
+        if as_json:
+            print(json.dumps(status.read_figures(url, token)))
+        elif again:
+            status.watch(url, token)
+        else:
+            reading = next(status.readings(url, token))
+            print(status.as_text(status.describe(*reading)), end="")
+    except status.NoAnswer as error:
+        return _fail(error)
+    except ImportError:
+        return _fail("--watch needs Rich: pip install 'aims_server[status]'")
+    return 0
+
+
+def _files(directory: Path) -> int:
+    from .files import FilesError, write_files
+
+    try:
+        for path in write_files(directory):
+            print(path)
+    except FilesError as error:
+        return _fail(error)
+    return 0
+
+
+def _fail(why: object) -> int:
+    print(f"aims-server: {why}", file=sys.stderr)
+    return 1
+
+
 def _demo() -> int:
-    from .demo.launch import DemoPlatform, DemoUnavailable
+    from ..demo.launch import DemoPlatform, DemoUnavailable
 
     try:
         with DemoPlatform() as platform:
@@ -146,8 +199,7 @@ def _demo() -> int:
 
             return _run(load(), load, explain)
     except DemoUnavailable as error:
-        print(f"aims-server: {error}", file=sys.stderr)
-        return 1
+        return _fail(error)
 
 
 def _run(
@@ -156,8 +208,8 @@ def _run(
     on_serving: Callable[[str], object] = lambda _: None,
 ) -> int:
     # Only now: `check` and `--version` need neither curl nor Tornado.
-    from .logs import configure_logging
-    from .process import ServerError, serve
+    from ..logs import configure_logging
+    from ..process import ServerError, serve
 
     configure_logging(
         settings.log_level,
@@ -169,5 +221,4 @@ def _run(
     try:
         return serve(settings, load, os.environ, on_serving)
     except ServerError as error:
-        print(f"aims-server: {error}", file=sys.stderr)
-        return 1
+        return _fail(error)

@@ -1,0 +1,220 @@
+"""``aims-server status``: a running service's figures in a terminal.
+
+They are read from ``/metrics`` of the service that the settings describe, twice, a
+second apart, so that rates can be told.
+"""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, Final, NamedTuple
+
+from ..config import Settings
+
+__all__ = [
+    "NoAnswer",
+    "Section",
+    "as_text",
+    "describe",
+    "read_figures",
+    "readings",
+    "service_url",
+    "watch",
+]
+
+_PATIENCE_SECONDS: Final = 5.0
+_EVERY_SECONDS: Final = 1.0
+
+Figures = dict[str, Any]
+
+
+class NoAnswer(Exception):
+    """The service gave no figures; the message is one line."""
+
+
+class Section(NamedTuple):
+    """A table: its title, the names of its columns, its rows."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def service_url(settings: Settings) -> str:
+    """Where a service with these settings is reached from this machine."""
+    host = settings.hosts[0]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return (
+        f"http://[{host}]:{settings.port}"
+        if ":" in host
+        else (f"http://{host}:{settings.port}")
+    )
+
+
+def read_figures(url: str, token: str | None) -> Figures:
+    """The figures of all workers; raises :class:`NoAnswer`."""
+    request = urllib.request.Request(
+        f"{url}/metrics", headers={"Accept": "application/json"}
+    )
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    # Whatever http_proxy says: the service is on this machine, or named by --url.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=_PATIENCE_SECONDS) as answer:
+            figures: Figures = json.load(answer)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            hint = ": METRICS_TOKEN is another one" if refusal.code == 401 else ""
+            raise NoAnswer(f"{url} answered {refusal.code}{hint}") from None
+    except (OSError, ValueError) as failure:
+        reason = getattr(failure, "reason", failure)
+        why = getattr(reason, "strerror", None) or str(reason)
+        raise NoAnswer(f"no figures from {url}: {why}") from None
+    if "workers" not in figures:
+        raise NoAnswer(f"{url} is not aims-server")
+    return figures
+
+
+def describe(before: Figures, after: Figures, seconds: float) -> Iterator[Section]:
+    """What a person wants to know; rates are those between the two readings."""
+
+    def rate(of: tuple[str, ...]) -> str:
+        return f"{(_at(after, of) - _at(before, of)) / seconds:.1f}/s"
+
+    requests, cache, upstream = after["requests"], after["cache"], after["upstream"]
+    found = cache["hit"] + cache["stale"] + cache["pending"]
+    looked_up = found + cache["miss"]
+    latency, lag = after["latencySeconds"], after["loopLagSeconds"]
+    yield Section(
+        "Now",
+        ("figure", "value"),
+        [
+            ("requests", rate(("requests", "total"))),
+            ("under way", str(requests["inProgress"])),
+            ("failing (5xx)", rate(("errors", "server"))),
+            ("refused by a limit", rate(("requests", "limited"))),
+            ("latency p50 / p99", f"{_ms(latency['p50'])} / {_ms(latency['p99'])}"),
+            ("found in the cache", f"{found / looked_up:.1%}" if looked_up else "-"),
+            ("kept", f"{cache['entries']} in {_mb(cache['bytes'])}"),
+            ("evicted", str(cache["evictions"])),
+            ("calls under way", f"{upstream['inUse']} of {upstream['limit']}"),
+            ("calls waiting", str(upstream["waiting"])),
+            ("loop lag p99", _ms(lag["p99"])),
+            ("log lines lost", str(after["logLinesLost"])),
+        ],
+    )
+    yield Section(
+        "Platform",
+        ("endpoint", "calls", "failed", "p50", "p99", "circuit"),
+        [
+            (
+                name,
+                str(sum(endpoint["calls"].values())),
+                str(_failed(endpoint["calls"])),
+                _ms(endpoint["latencySeconds"]["p50"]),
+                _ms(endpoint["latencySeconds"]["p99"]),
+                endpoint["breaker"],
+            )
+            for name, endpoint in upstream["endpoints"].items()
+        ],
+    )
+    yield Section(
+        "Workers",
+        ("worker", "memory", "cpu", "up", "reloads", "circuits"),
+        [
+            (
+                name,
+                _mb(worker["residentBytes"]),
+                _cpu(before["workers"].get(name), worker, seconds),
+                str(timedelta(seconds=max(0, int(time.time() - worker["startTime"])))),
+                str(worker["generation"]),
+                worker["breaker"],
+            )
+            for name, worker in after["workers"].items()
+        ],
+    )
+    yield Section(
+        "Refused by a limit",
+        ("limit", "requests"),
+        [(kind, str(number)) for kind, number in requests["limitedBy"].items()],
+    )
+
+
+def as_text(sections: Iterator[Section]) -> str:
+    """Tables of plain text, columns aligned."""
+    lines = []
+    for section in sections:
+        rows = [section.columns, *section.rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines.append(section.title)
+        lines += (
+            "  "
+            + "  ".join(
+                cell.rjust(width) if at else cell.ljust(width)
+                for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def readings(url: str, token: str | None) -> Iterator[tuple[Figures, Figures, float]]:
+    """Two readings and the time between them, again and again."""
+    before, began = read_figures(url, token), time.monotonic()
+    while True:
+        time.sleep(_EVERY_SECONDS)
+        after, now = read_figures(url, token), time.monotonic()
+        yield before, after, now - began
+        before, began = after, now
+
+
+def watch(url: str, token: str | None) -> None:
+    """Draw them anew every second until interrupted; raises ImportError without Rich,
+    which the extra ``status`` brings.
+    """
+    from rich.console import Group
+    from rich.live import Live
+    from rich.table import Table
+
+    def drawn(section: Section) -> Table:
+        table = Table(title=section.title, title_justify="left", expand=True)
+        for at, column in enumerate(section.columns):
+            table.add_column(column, justify="right" if at else "left")
+        for row in section.rows:
+            bad = row[-1] in ("open", "half-open")
+            table.add_row(*row, style="bold red" if bad else None)
+        return table
+
+    with Live(screen=True, auto_refresh=False) as live:
+        for reading in readings(url, token):
+            live.update(Group(*map(drawn, describe(*reading))), refresh=True)
+
+
+def _at(figures: Figures, path: tuple[str, ...]) -> float:
+    value: Any = figures
+    for name in path:
+        value = value[name]
+    return float(value)
+
+
+def _failed(calls: dict[str, int]) -> int:
+    return sum(n for outcome, n in calls.items() if outcome.startswith("upstream_"))
+
+
+def _cpu(before: Figures | None, after: Figures, seconds: float) -> str:
+    if before is None or before["startTime"] != after["startTime"]:
+        return "-"
+    return f"{(after['cpuSeconds'] - before['cpuSeconds']) / seconds:.0%}"
+
+
+def _ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1000:.1f} ms"
+
+
+def _mb(number: float) -> str:
+    return f"{number / 2**20:.1f} MB"

@@ -1,0 +1,82 @@
+"""What `aims-server status` shows."""
+
+import json
+
+import pytest
+
+from aims_server.cli.status import (
+    NoAnswer,
+    as_text,
+    describe,
+    read_figures,
+    service_url,
+)
+from aims_server.config.settings import Settings
+from aims_server.metrics import Metrics, MetricsMemory
+
+from ..counted import LEVELS
+
+
+@pytest.fixture(name="readings")
+def _readings():
+    """Two readings of two workers, ten requests and two failures apart."""
+    memory = MetricsMemory(workers=2)
+    workers = [Metrics(worker=number, memory=memory) for number in range(2)]
+    for metrics in workers:
+        metrics.sample(**LEVELS)
+        metrics.call_finished("quizzes", "ok", 0.2)
+    before = json.loads(workers[0].summary())
+    for number in range(10):
+        workers[number % 2].request_started()
+        status = 504 if number < 2 else 200
+        workers[number % 2].request_finished("quiz", "GET", status, 0.02)
+    workers[1].call_finished("quizzes", "upstream_timeout", 4.0)
+    workers[1].breaker_changed("quizzes", "open")
+    workers[1].limited("login")
+    return before, json.loads(workers[0].summary())
+
+
+def test_it_tells_rates_platform_workers_and_limits(readings):
+    """Each table has what a person looks for first."""
+    before, after = readings
+    sections = {s.title: s for s in describe(before, after, 2.0)}
+    now = {row[0]: row[1] for row in sections["Now"].rows}
+    assert now["requests"] == "5.0/s"
+    assert now["failing (5xx)"] == "1.0/s"
+    assert now["calls under way"] == "4 of 50"
+    platform = {row[0]: row[1:] for row in sections["Platform"].rows}
+    assert platform["quizzes"][:2] == ("3", "1")
+    assert platform["quizzes"][-1] == "open"
+    assert platform["login"][-1] == "closed"
+    assert [row[0] for row in sections["Workers"].rows] == ["0", "1"]
+    assert ("login", "1") in sections["Refused by a limit"].rows
+
+
+def test_tables_are_aligned(readings):
+    """Each row of a table is as wide as its columns."""
+    before, after = readings
+    text = as_text(describe(before, after, 1.0))
+    assert "  endpoint" in text
+    lines = text.split("\n\n")[1].splitlines()[1:]
+    ends = {line.rindex(line.split()[-1]) + len(line.split()[-1]) for line in lines}
+    assert len(ends) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:3001"),
+        ("0.0.0.0", "http://127.0.0.1:3001"),
+        ("::,127.0.0.1", "http://[::1]:3001"),
+        ("10.1.2.3", "http://10.1.2.3:3001"),
+    ],
+)
+def test_the_address_is_that_of_the_settings(host, url):
+    """The first of HOST, or this machine where that means every address."""
+    assert service_url(Settings.from_mapping({"HOST": host})) == url
+
+
+def test_nobody_there_is_one_line():
+    """No traceback, and the address that was asked."""
+    with pytest.raises(NoAnswer, match=r"http://127\.0\.0\.1:1: Connection refused"):
+        read_figures("http://127.0.0.1:1", None)

@@ -1,0 +1,146 @@
+"""At the deadline of a request: what there is, while the rest is gathered on."""
+
+import asyncio
+import json
+
+import pytest
+
+pytestmark = pytest.mark.gen_test(timeout=20)
+
+
+@pytest.fixture(name="variables")
+def _variables():
+    return {"REQUEST_TIMEOUT_SECONDS": "0.6", "GATHER_TIMEOUT_SECONDS": "8"}
+
+
+def incomplete(answer) -> list[str]:
+    """The subjects that an answer lacks."""
+    assert answer.code == 200
+    return list(json.loads(answer.body)["incomplete"])
+
+
+async def test_the_page_is_given_as_it_stands(front, token, platform, college, student):
+    """Every subject but the one that is late, whose summary stands in its place."""
+    course = college.courses(student)[3]
+    platform.faults.set("cards", kind="hang", match=f"cf_id={course.cf_id}")
+    answer = await front.ask("/api/all-attendance", token)
+    (name,) = incomplete(answer)
+    page = json.loads(answer.body)
+    assert page["subjects"][name]["cfId"] == course.cf_id
+    assert page["subjects"][name]["daily"] == []
+    assert page["subjects"][name]["totalPresent"] > 0
+    assert answer.headers["X-Cache"] == "MISS"
+    assert "max-age=0, stale-while-revalidate=0" in answer.headers["Cache-Control"]
+    platform.faults.clear()
+
+
+async def test_gathering_goes_on_and_nothing_is_asked_twice(front, token, platform):
+    """Who asks again gets the whole page, for no further call."""
+    platform.hold("cards")
+    assert len(incomplete(await front.ask("/api/all-attendance", token))) == 15
+    calls = platform.counters.total
+    platform.release()
+    await platform.until(lambda seen: not seen.in_flight)
+    again = await front.ask("/api/all-attendance", token)
+    assert incomplete(again) == []
+    assert platform.counters.total == calls
+
+
+async def test_who_asks_meanwhile_waits_for_the_whole_page(front, token, platform):
+    """PENDING, until its own deadline; the incomplete page is not kept for it."""
+    platform.hold("cards")
+    await front.ask("/api/all-attendance", token)
+    second = asyncio.ensure_future(front.ask("/api/all-attendance", token))
+    await asyncio.sleep(0.2)
+    assert not second.done()
+    platform.release()
+    assert incomplete(await second) == []
+    assert (await second).headers["X-Cache"] == "PENDING"
+
+
+async def test_each_asker_has_its_own_deadline(front, token, platform):
+    """A later one gets what there is by then."""
+    platform.hold("cards")
+    first = await front.ask("/api/all-attendance", token)
+    second = await front.ask("/api/all-attendance", token)
+    assert len(incomplete(first)) == len(incomplete(second)) == 15
+    assert second.headers["X-Cache"] == "PENDING"
+    assert platform.counters.calls["cards"] == 15
+    platform.release()
+
+
+@pytest.mark.parametrize("path", ["attendance", "all-attendance", "quiz"])
+async def test_without_anything_it_is_too_late(front, token, platform, path):
+    """504, which says when to come back; then it is there for no further call."""
+    platform.hold()
+    answer = await front.ask(f"/api/{path}", token)
+    assert answer.code == 504
+    assert json.loads(answer.body)["code"] == "upstream_timeout"
+    assert 1 <= int(answer.headers["Retry-After"]) <= 8
+    platform.release()
+    again = await front.ask(f"/api/{path}", token)
+    assert again.code == 200
+    assert platform.counters.total == {"all-attendance": 16}.get(path, 1)
+
+
+async def test_kept_course_files_make_a_page(front, token, platform):
+    """They are as good as new ones, when there are no others."""
+    await front.ask("/api/attendance", token)
+    platform.hold()
+    assert len(incomplete(await front.ask("/api/all-attendance", token))) == 15
+    platform.release()
+
+
+async def test_the_old_frontend_is_not_kept_asking(front, token, platform):
+    """On 503 it asks again without a pause; with every record out of reach it gets
+    the totals instead, and is content.
+    """
+    platform.faults.set("cards", kind="status", status=503)
+    asked = 0
+    while True:
+        answer = await front.ask("/api/all-attendance", token)
+        asked += 1
+        if answer.code != 503:
+            break
+    assert len(incomplete(answer)) == 15
+    assert asked == 1
+
+
+async def test_closing_waits_for_no_gathering(front, worker, token, platform):
+    """It has no asker any more; its calls are given up."""
+    platform.hold("cards")
+    await front.ask("/api/all-attendance", token)
+    assert platform.counters.now["cards"] == 15
+    async with asyncio.timeout(2):
+        for flights in worker.flights:
+            await flights.close()
+    await platform.until(lambda seen: not seen.in_flight)
+
+
+class TestCrowd:
+    """More students at once than can be served in time."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {
+            "REQUEST_TIMEOUT_SECONDS": "3",
+            "MAX_CONCURRENT_REQUESTS": "20",
+            "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000",
+        }
+
+    async def test_a_page_is_whole_or_refused_whole(self, front, college, platform):
+        """150 cold students, from one address: no page lacks a subject."""
+        platform.faults.set(delay=0.1)
+        tokens = [college.token(college.student(number)) for number in range(150)]
+        answers = await asyncio.gather(
+            *(front.ask("/api/all-attendance", token) for token in tokens)
+        )
+        served = [answer for answer in answers if answer.code == 200]
+        refused = [answer for answer in answers if answer.code != 200]
+        assert len(served) >= 5
+        assert not [answer for answer in served if incomplete(answer)]
+        for answer in refused:
+            assert answer.code == 503
+            assert json.loads(answer.body)["code"] == "overloaded"
+            assert int(answer.headers["Retry-After"]) >= 1
+        assert platform.counters.peak <= 20

@@ -1,0 +1,170 @@
+"""Connections that are opened before there is a request for them, over real TLS."""
+
+import asyncio
+import socket
+
+import pycurl
+import pytest
+
+from aims_server.upstream import preconnections
+from aims_server.upstream.curl_pool import CurlFailure, CurlPool, Reply, Request
+
+from .secure_server import CERTIFICATE, OK, Http2Server, SecureServer
+
+pytestmark = [pytest.mark.both_loops, pytest.mark.gen_test]
+
+ANSWER = Reply(200, b"{}")
+HANDLES = 20
+
+
+@pytest.fixture(name="far")
+def _far(io_loop, request):
+    """A far side that speaks HTTP/1.1, or what the test asks for."""
+    far = getattr(request, "param", SecureServer)()
+    io_loop.run_sync(far.start)
+    yield far
+    io_loop.run_sync(far.stop)
+
+
+@pytest.fixture(name="pool")
+def _pool(io_loop, far):
+    async def make():
+        return CurlPool(
+            force_instance=True,
+            max_clients=HANDLES,
+            max_body_size=1000,
+            ca_file=str(CERTIFICATE),
+        )
+
+    pool = io_loop.run_sync(make)
+    yield pool
+    pool.close()
+
+
+def call(pool, far, *, body=None, seconds=5.0):
+    """A call of the far side."""
+    return pool.call(Request(f"{far.url}path?query", {}, body, seconds, seconds))
+
+
+async def test_a_prepared_connection_serves_the_first_call(pool, far):
+    """It is opened without a request."""
+    pool.prepare(far.url)
+    await far.until(lambda: far.connections == 1)
+    assert await call(pool, far) == ANSWER
+    assert (far.connections, far.heard) == (1, 1)
+
+
+async def test_a_call_that_comes_early_waits_for_the_prepared_connection(pool, far):
+    """The handshake is under way, and no second one begins."""
+    pool.prepare(far.url)
+    assert await call(pool, far) == ANSWER
+    assert (far.connections, far.heard) == (1, 1)
+
+
+async def test_expected_calls_find_their_connections(pool, far):
+    """One is kept from a call before; the others are opened, and none beside them."""
+    await call(pool, far)
+    pool.expect(far.url, 5)
+    await far.until(lambda: far.connections == 5)
+    assert await asyncio.gather(*(call(pool, far) for _ in range(5))) == [ANSWER] * 5
+    assert (far.connections, far.heard) == (5, 6)
+
+
+async def test_before_the_first_answer_a_connection_is_waited_for(pool, far):
+    """It may be one that all calls share."""
+    pool.expect(far.url, 3)
+    assert far.connections == 0
+    assert await call(pool, far) == ANSWER
+    await far.until(lambda: far.connections >= 3)
+    assert await asyncio.gather(*(call(pool, far) for _ in range(3))) == [ANSWER] * 3
+    assert far.connections in (3, 4)  # the first one may have been free by then
+    assert far.heard == 4
+
+
+@pytest.mark.parametrize("far", [Http2Server], indirect=True)
+async def test_over_http2_none_is_opened(pool, far):
+    """All calls share one connection, whether that is known before or not."""
+    for _ in range(3):
+        pool.expect(far.url, 5)
+        assert await call(pool, far) == ANSWER
+        assert (
+            await asyncio.gather(*(call(pool, far) for _ in range(5))) == [ANSWER] * 5
+        )
+    assert (far.connections, far.heard) == (1, 18)
+
+
+@pytest.mark.parametrize("far", [Http2Server], indirect=True)
+async def test_over_http2_a_far_side_may_say_something_between_calls(pool, far):
+    """A ping is no answer, for it has no stream: the connection is used again."""
+    for _ in range(3):
+        assert await call(pool, far) == ANSWER
+        far.ping()
+    assert far.connections == 1
+
+
+async def test_a_connection_that_nobody_claims_is_closed(pool, far, monkeypatch):
+    """After some seconds, by us; and the next call opens its own."""
+    monkeypatch.setattr(preconnections, "_LIFETIME_SECONDS", 0.05)
+    pool.prepare(far.url)
+    await asyncio.sleep(0.1)  # a timer set later than its own
+    assert await call(pool, far) == ANSWER
+    assert (far.connections, far.heard) == (2, 1)
+
+
+@pytest.fixture(name="silent")
+def _silent(pool):
+    """A socket that takes connections, and their URL; nobody there speaks TLS."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setblocking(False)
+        yield listening, f"https://127.0.0.1:{listening.getsockname()[1]}/"
+
+
+async def test_a_broken_preconnection_costs_no_call(pool, silent):
+    """The far side may give up waiting for the end of the handshake: the call that has
+    claimed it tries a new one.
+    """
+    listening, url = silent
+    loop = asyncio.get_running_loop()
+    pool.prepare(url)
+    for _ in range(2):
+        connection, _ = await loop.sock_accept(listening)
+        await loop.sock_recv(connection, 1)
+        connection.close()
+        outcome = pool.call(Request(url, {}, None, 5.0, 5.0))
+    connection, _ = await loop.sock_accept(listening)
+    connection.close()
+    assert isinstance(await outcome, CurlFailure)
+
+
+async def test_a_claimed_preconnection_ends_in_the_calls_time(pool, silent):
+    """Curl had no time limit for it before."""
+    _, url = silent
+    pool.prepare(url)
+    failure = await pool.call(Request(url, {}, None, 0.1, 0.1))
+    assert isinstance(failure, CurlFailure)
+    assert failure.error == pycurl.E_OPERATION_TIMEDOUT
+    assert failure.cause.kind in ("timeout_connect", "timeout_tls")
+
+
+async def test_preconnections_take_no_calls_place(pool, far, silent):
+    """A call that cannot use one, as a login, has its handle."""
+    _, url = silent
+    for _ in range(HANDLES):
+        pool.prepare(url)
+    assert await call(pool, far, body=b"") == ANSWER
+
+
+async def test_nothing_is_opened_without_tls(pool, silent):
+    """There it would save one round trip, and the platform is not spoken to so."""
+    listening, url = silent
+    url = url.replace("https:", "http:")
+    pool.prepare(url)
+    pool.expect(url, 5)
+    call = pool.call(Request(url, {}, None, 5.0, 5.0))
+    loop = asyncio.get_running_loop()
+    connection, _ = await loop.sock_accept(listening)
+    await loop.sock_sendall(connection, OK)
+    assert await call == ANSWER
+    with pytest.raises(BlockingIOError):
+        listening.accept()
+    connection.close()
