@@ -67,6 +67,11 @@ class HandlerContext(msgspec.Struct, frozen=True, kw_only=True):
     request_seconds: float
     clock: Clock
 
+    def record_limited(self, failure: RateLimited, address: str) -> None:
+        """A request from this address was refused by a limit."""
+        self.metrics.limited(failure.kind)
+        self.incidents.limited(failure.kind, address)
+
 
 class BaseHandler(RequestHandler):
     """One request to an ``endpoint``, its row in the table of pages; of itself this
@@ -228,8 +233,7 @@ class BaseHandler(RequestHandler):
             # Nothing else takes a time worth telling from the whole.
             self.upstream_seconds = self.request.request_time()
         if isinstance(failure, RateLimited):
-            self.context.metrics.limited(failure.kind)
-            self.context.incidents.limited(failure.kind, self.address)
+            self.context.record_limited(failure, self.address)
         self.send(error_response(failure, self.request_id))
         self.finish()
 
