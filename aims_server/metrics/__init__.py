@@ -5,8 +5,10 @@
 
 from .collector import MetricsMemory
 from .recorder import Metrics
+from .sharing import SharingMetrics
 
 __all__ = [
     "Metrics",
     "MetricsMemory",
+    "SharingMetrics",
 ]
