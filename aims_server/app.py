@@ -5,6 +5,7 @@ what answers where.
 import logging
 import random
 import secrets
+import sys
 import time
 from typing import Any, Final, Generic, TypeVar
 
@@ -14,11 +15,17 @@ from tornado.web import Application, RequestHandler
 from . import __version__
 from .cache import (
     AnswerCache,
-    Entry,
+    Codec,
+    Epochs,
     FlightCancelled,
+    Level,
     Lifetimes,
+    MachinePages,
     MemoryStore,
     ReadThrough,
+    Served,
+    SharedMemoryCache,
+    Sharing,
     SingleFlight,
 )
 from .config import Settings
@@ -34,6 +41,7 @@ from .handlers import (
     demo,
     docs,
     ops,
+    progress,
     status,
     web_page,
 )
@@ -55,7 +63,14 @@ from .upstream import (
     Transport,
     UpstreamClient,
 )
-from .web import Answer, CorsPolicy, RequestLimits, SessionReader, VerifiedKeys
+from .web import (
+    CorsPolicy,
+    RequestLimits,
+    SessionReader,
+    VerifiedKeys,
+    pack_answer,
+    unpack_answer,
+)
 
 __all__ = ["Machine", "Worker", "build"]
 
@@ -69,11 +84,23 @@ _SPARE_HANDLES: Final = 4
 
 
 class Machine:
-    """What all workers of one machine share; made once, before any fork."""
+    """What all workers of one machine share; made once, before any fork.
 
-    def __init__(self) -> None:
+    It outlives its workers, and a reload of the settings: ``settings`` are those of the
+    start.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Clock = time.monotonic) -> None:
         self.secret = secrets.token_bytes(32)
         self.buckets = BucketTable()
+        self.epochs = Epochs()
+        self.pages = (
+            SharedMemoryCache(
+                settings.cache_shared_mb * _MEGABYTE, self.epochs, clock=clock
+            )
+            if settings.cache_shared_mb
+            else None
+        )
         self.verified = VerifiedKeys()
         self.connections = ConnectionCounts()
         self.metrics = MetricsMemory()
@@ -173,10 +200,16 @@ def build(
         FailureLog(settings.external_api_base, events, clock=clock),
     )
     store: MemoryStore[Any] = MemoryStore(
-        settings.cache_max_mb * _MEGABYTE, clock=clock
+        settings.cache_max_mb * _MEGABYTE, epochs=machine.epochs, clock=clock
     )
-    answers: _ReadSide[Answer] = _ReadSide(store, settings, clock)
-    parts: _ReadSide[bytes] = _ReadSide(store, settings, clock)
+    levels = _levels(settings, machine)
+
+    def read_side(codec: Codec[Kept]) -> _ReadSide[Kept]:
+        sharing = Sharing(levels, codec, metrics.sharing, clock=clock)
+        return _ReadSide(store, sharing, settings, clock)
+
+    answers = read_side(_ANSWERS)
+    parts = read_side(_PARTS)
     answer_cache = AnswerCache(
         answers.read_through,
         parts.read_through,
@@ -202,7 +235,7 @@ def build(
     )
     context = HandlerContext(
         service=service,
-        sessions=SessionReader(machine.secret, machine.verified),
+        sessions=SessionReader(machine.secret, machine.verified, machine.epochs.of),
         limits=_limits(settings, machine),
         cors=CorsPolicy(settings.cors_origins),
         lifecycle=Lifecycle(clock),
@@ -240,7 +273,7 @@ def make_application(
     routes: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
         (LOGIN.path, api.LoginHandler, common),
         *(
-            (page.path, api.page_handler(page), {**common, "page": page})
+            (page.path, progress.page_handler(page), {**common, "page": page})
             for page in PAGES
         ),
         (r"/health(?:/ready)?", ops.HealthHandler, common),
@@ -275,11 +308,15 @@ class _ReadSide(Generic[Kept]):
     """A read-through over the worker's store, with the flights it runs."""
 
     def __init__(
-        self, store: MemoryStore[Any], settings: Settings, clock: Clock
+        self,
+        store: MemoryStore[Any],
+        sharing: Sharing[Kept],
+        settings: Settings,
+        clock: Clock,
     ) -> None:
         # An asker leaves at its own deadline; the work goes on, and has its own.
         work_seconds = settings.gather_timeout_seconds
-        self.flights: SingleFlight[Entry[Kept]] = SingleFlight(
+        self.flights: SingleFlight[Served[Kept]] = SingleFlight(
             work_seconds=work_seconds, grace=0.0, clock=clock
         )
         self.read_through: ReadThrough[Kept] = ReadThrough(
@@ -287,10 +324,33 @@ class _ReadSide(Generic[Kept]):
             self.flights,
             refresh_deadline=lambda: Deadline(work_seconds, clock),
             is_refusal=lambda error: isinstance(error, TokenRefused),
+            loader=sharing,
             on_foreign=_log_foreign_entry,
             on_refresh_error=_log_refresh_error,
             clock=clock,
         )
+
+
+_ANSWERS: Final = Codec(pack_answer, unpack_answer, lambda answer: answer.size)
+_PARTS: Final = Codec[bytes](bytes, bytes, sys.getsizeof)
+
+
+def _levels(settings: Settings, machine: Machine) -> list[Level]:
+    """Where pages are looked for beyond this worker, in this order."""
+    lifetime = settings.cache_ttl_seconds + settings.cache_stale_seconds
+    if machine.pages is None or not lifetime:
+        return []  # waiting for a page that is not kept would be waiting in turn
+    return [
+        Level(
+            "machine",
+            MachinePages(machine.pages),
+            # As long as the flight may take: who dies meanwhile is noticed at once.
+            lease_seconds=Deadline.remaining,
+            first_pause=0.005,
+            growth=1.5,
+            longest_pause=0.05,
+        )
+    ]
 
 
 def _log_foreign_entry() -> None:

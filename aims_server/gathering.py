@@ -34,7 +34,7 @@ class Gathering(Generic[Head, Part]):
         self.expected = 0
         self.parts: dict[int, Part] = {}
         self.ended = False
-        self._version = 0
+        self.version = 0
         self._news = asyncio.Event()
 
     def begin(self, head: Head, expected: int) -> None:
@@ -54,12 +54,12 @@ class Gathering(Generic[Head, Part]):
         self._changed()
 
     async def changed(self, seen: int) -> int:
-        """Wait until there is more than a watcher has seen, who gives the number that
-        this returned last, and 0 at first.
+        """Wait until there is more than a watcher has seen, which gives the `version`
+        that it saw last, and 0 at first; return the present one.
         """
-        while self._version == seen:
+        while self.version == seen:
             await self._news.wait()
-        return self._version
+        return self.version
 
     def seconds_left(self, now: float, trips: int) -> float:
         """An estimate of when it is there, if it takes so many round trips and the
@@ -69,7 +69,7 @@ class Gathering(Generic[Head, Part]):
         return trips * _GUESS * elapsed - elapsed
 
     def _changed(self) -> None:
-        self._version += 1
+        self.version += 1
         self._news.set()
         self._news = asyncio.Event()
 
@@ -79,6 +79,7 @@ class Gatherings(Generic[Head, Part]):
 
     def __init__(self) -> None:
         self._under_way: dict[bytes, Gathering[Head, Part]] = {}
+        self._news = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -87,11 +88,19 @@ class Gatherings(Generic[Head, Part]):
         """The one under way."""
         return self._under_way.get(key)
 
+    async def begun(self, key: bytes) -> Gathering[Head, Part]:
+        """The one under way, as soon as there is one."""
+        while (gathering := self._under_way.get(key)) is None:
+            await self._news.wait()
+        return gathering
+
     @contextmanager
     def begin(self, key: bytes, now: float) -> Iterator[Gathering[Head, Part]]:
         """One that is under way as long as the block runs."""
         gathering: Gathering[Head, Part] = Gathering(now)
         self._under_way[key] = gathering
+        self._news.set()
+        self._news = asyncio.Event()
         try:
             yield gathering
         finally:

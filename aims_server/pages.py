@@ -84,7 +84,7 @@ class Page(Endpoint, frozen=True, kw_only=True):
     @property
     def resources(self) -> tuple[str, ...]:
         """What is kept for this page, in its own form and in the others."""
-        return (self.resource, *self.other_media.values())
+        return tuple(dict.fromkeys((self.resource, *self.other_media.values())))
 
 
 def _page(
@@ -101,7 +101,9 @@ def _page(
 
 
 ATTENDANCE: Final = _page("attendance", "GET", "POST")
-ALL_ATTENDANCE: Final = _page("all-attendance")
+ALL_ATTENDANCE: Final = _page(
+    "all-attendance", other_media={"text/event-stream": "all-attendance"}
+)
 SUBJECT_ATTENDANCE: Final = Page(
     name="subject-attendance",
     path="/api/subject-attendance",

@@ -14,6 +14,7 @@ from .cache import AnswerCache, Entry, Outcome, Served
 from .deadline import Clock, Deadline
 from .domain import attendance as figures
 from .domain.icalendar_form import to_icalendar
+from .domain.names import subject_keys
 from .domain.timetable import Timetable, timetable
 from .errors import (
     ApiError,
@@ -46,12 +47,14 @@ from .upstream import (
 )
 from .web import Answer, Caller, Session, make_answer
 
-__all__ = ["AimsService"]
+__all__ = ["AimsService", "SubjectsGathering"]
 
 _log = logging.getLogger(__name__)
 
-_Subjects = Gathering["_HadFiles", figures.SubjectDays | None]
-_Loader = Callable[[Caller, Deadline, bool, _Subjects], Awaitable[Entry[Answer]]]
+SubjectsGathering = Gathering["_HadFiles", figures.SubjectDays | None]
+_Loader = Callable[
+    [Caller, Deadline, bool, SubjectsGathering], Awaitable[Entry[Answer]]
+]
 
 _CALENDAR_TYPE: Final = ("Content-Type", "text/calendar; charset=utf-8")
 _COURSE_FILES: Final = "course-files"
@@ -75,6 +78,12 @@ class _HadFiles(NamedTuple):
     files: CourseFiles
     made_at: float
     old: bool
+
+    def names(self) -> dict[int, str]:
+        """What each course file's subject is called in the pages."""
+        courses = self.files.courses
+        keys = subject_keys(courses)
+        return {c.cf_id: key for c, key in zip(courses, keys, strict=True)}
 
 
 class AimsService:
@@ -192,9 +201,10 @@ class AimsService:
                 raise self._too_late(key, trips=1) from None
         return await self._as_it_stands(caller, pending=pending)
 
-    def gathering(self, page: Page, caller: Caller) -> _Subjects | None:
-        """What has arrived so far of a page that is being gathered in this worker."""
-        return self._gatherings.get(caller.session.resource_key(page.resource))
+    async def gathering(self, page: Page, caller: Caller) -> SubjectsGathering:
+        """What has arrived so far of a page, as soon as this worker gathers it."""
+        key = caller.session.resource_key(page.resource)
+        return await self._gatherings.begun(key)
 
     async def subject_attendance(
         self,
@@ -246,7 +256,7 @@ class AimsService:
         await asyncio.gather(*self._background, return_exceptions=True)
 
     async def _attendance(
-        self, caller: Caller, deadline: Deadline, fresh: bool, _: _Subjects
+        self, caller: Caller, deadline: Deadline, fresh: bool, _: SubjectsGathering
     ) -> Entry[Answer]:
         """The summary per course, from the course files alone."""
         had = await self._files(caller, deadline, fresh=fresh)
@@ -261,7 +271,11 @@ class AimsService:
         )
 
     async def _all_attendance(
-        self, caller: Caller, deadline: Deadline, fresh: bool, gathering: _Subjects
+        self,
+        caller: Caller,
+        deadline: Deadline,
+        fresh: bool,
+        gathering: SubjectsGathering,
     ) -> Entry[Answer]:
         """Every subject, day by day, in two round trips."""
         self._upstream.expect_cards()
@@ -286,7 +300,7 @@ class AimsService:
         self,
         caller: Caller,
         had: "_HadFiles",
-        gathering: _Subjects | None,
+        gathering: SubjectsGathering | None,
         *,
         made_at: float | None,
         complete: bool,
@@ -300,7 +314,7 @@ class AimsService:
         body = msgspec.json.encode(page)
         return self.answer_cache.new_answer(
             caller.session,
-            await make_answer(body, f'"cachedAt":"{page.cached_at}"'),
+            await make_answer(body, f'"cachedAt":"{page.cached_at}"', by_accept=True),
             made_at=had.made_at if had.old else made_at,
             old=had.old,
             # What the platform has answered, whatever it is, is kept as any answer;
@@ -350,7 +364,7 @@ class AimsService:
         return UpstreamTimeout(retry_after=max(0.0, min(estimate, left)))
 
     async def _quiz(
-        self, caller: Caller, deadline: Deadline, _: bool, __: _Subjects
+        self, caller: Caller, deadline: Deadline, _: bool, __: SubjectsGathering
     ) -> Entry[Answer]:
         """The platform's evaluated quizzes, unchanged."""
         quizzes = await self._upstream.quizzes(caller.token, _key(caller), deadline)
@@ -361,7 +375,7 @@ class AimsService:
         return self.answer_cache.new_answer(caller.session, answer)
 
     async def _timetable(
-        self, caller: Caller, deadline: Deadline, _: bool, __: _Subjects
+        self, caller: Caller, deadline: Deadline, _: bool, __: SubjectsGathering
     ) -> Entry[Answer]:
         """The month's classes, day by day."""
         schedule = await self._upstream.schedule(caller.token, _key(caller), deadline)
@@ -374,7 +388,7 @@ class AimsService:
         )
 
     async def _calendar(
-        self, caller: Caller, deadline: Deadline, fresh: bool, _: _Subjects
+        self, caller: Caller, deadline: Deadline, fresh: bool, _: SubjectsGathering
     ) -> Entry[Answer]:
         """The same as iCalendar, made of the kept page."""
         served = await self.page(TIMETABLE, caller, deadline, fresh=fresh)
@@ -447,7 +461,7 @@ class AimsService:
     async def _keep_subjects(
         self,
         session: Session,
-        gathering: _Subjects,
+        gathering: SubjectsGathering,
         deadline: Deadline,
         *,
         but: Container[int],
@@ -468,7 +482,7 @@ class AimsService:
         caller: Caller,
         files: CourseFiles,
         deadline: Deadline,
-        gathering: _Subjects,
+        gathering: SubjectsGathering,
     ) -> None:
         """Add every subject that is not there yet, None for one that cannot be had.
 

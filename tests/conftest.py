@@ -136,7 +136,7 @@ def _worker(
     async def make() -> Worker:
         return build(
             settings,
-            Machine(),
+            Machine(settings, clock=clock.monotonic),
             metrics=Metrics(),
             access_log=AccessLog(),
             clock=clock.monotonic,

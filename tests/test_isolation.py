@@ -111,7 +111,7 @@ async def test_every_answer_carries_its_askers_own_data(base, refused):
     )
     worker = build(
         settings,
-        Machine(),
+        Machine(settings),
         metrics=Metrics(),
         access_log=AccessLog(),
     )

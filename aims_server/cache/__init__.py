@@ -9,17 +9,21 @@ from .freshness import freshness_headers
 from .levels import Found, Lease, Owner, Page, Taken, Want, owner_bytes
 from .readthrough import Outcome, ReadThrough, Served
 from .shared_memory import SharedMemoryCache
+from .sharing import Codec, Level, MachinePages, Sharing
 from .singleflight import FlightCancelled, SingleFlight
 from .store import Entry, MemoryStore
 
 __all__ = [
     "AnswerCache",
+    "Codec",
     "Entry",
     "Epochs",
     "FlightCancelled",
     "Found",
     "Lease",
+    "Level",
     "Lifetimes",
+    "MachinePages",
     "MemoryStore",
     "Outcome",
     "Owner",
@@ -27,6 +31,7 @@ __all__ = [
     "ReadThrough",
     "Served",
     "SharedMemoryCache",
+    "Sharing",
     "SingleFlight",
     "Taken",
     "Want",

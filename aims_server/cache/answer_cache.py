@@ -118,9 +118,12 @@ class AnswerCache:
 
         Not counted here: its caller counts the answer.
         """
-        return self._answers.peek(
+        entry = self._answers.peek(
             session.resource_key(resource), session.owner, now, self._max_age(fresh)
         )
+        if entry is not None and not session.verified:
+            _confirm(session, entry)
+        return entry
 
     def get_fresh_part(
         self, resource: str, session: Session, *, fresh: bool
@@ -184,6 +187,7 @@ class AnswerCache:
             fresh_until=min(now if old else fresh_until, end),
             servable_until=min(servable_until, end),
             old=old,
+            student_id=session.verified_student,
         )
 
     async def _read(
@@ -221,6 +225,7 @@ class AnswerCache:
             raise UpstreamError from None
         finally:
             self._observer.lookup(resource.partition("/")[0], outcome.value)
+        _confirm(session, served.entry)
         return served
 
     def _max_age(self, fresh: bool) -> float | None:
@@ -234,3 +239,11 @@ class AnswerCache:
         if session.expires_at is None:
             return float("inf")
         return self._clock() + session.expires_at - self._wall()
+
+
+def _confirm(session: Session, entry: Entry[Kept]) -> None:
+    """Give the token the standing that it had when this was made for it, perhaps in
+    another process.
+    """
+    if entry.student_id is not None:
+        session.confirm(student_id=entry.student_id)

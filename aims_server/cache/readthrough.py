@@ -1,16 +1,17 @@
 """Owns freshness: whether a kept entry answers, and when its key is filled anew."""
 
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from functools import partial
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from ..deadline import Clock, Deadline
+from .levels import Owner, Want
 from .singleflight import SingleFlight
 from .store import Entry, Store
 
-__all__ = ["Fill", "Outcome", "ReadThrough", "Served", "WrongOwner"]
+__all__ = ["Fill", "Loader", "Outcome", "ReadThrough", "Served", "WrongOwner"]
 
 V = TypeVar("V")
 W = TypeVar("W")
@@ -50,11 +51,46 @@ class Served(NamedTuple, Generic[V]):
         )
 
 
+class Loader(Protocol[V]):
+    """Where an entry comes from that this process has not: from a fill, or from where
+    other processes have put it.
+    """
+
+    async def load(
+        self,
+        key: bytes,
+        owner: Owner,
+        want: Want,
+        fill: Fill[V],
+        deadline: Deadline,
+        on_old: Callable[[Entry[V]], object],
+    ) -> Served[V]:
+        """The entry, found or filled. One that was found but would not do is given to
+        ``on_old`` before the fill.
+        """
+
+
+class _Filling(Loader[V]):
+    """Every entry comes from its fill."""
+
+    async def load(
+        self,
+        key: bytes,
+        owner: Owner,
+        want: Want,
+        fill: Fill[V],
+        deadline: Deadline,
+        on_old: Callable[[Entry[V]], object],
+    ) -> Served[V]:
+        """Fill."""
+        return Served(await fill(deadline), Outcome.MISS)
+
+
 class WrongOwner(Exception):
     """What was filled belongs to another owner than the asker, who gets nothing."""
 
 
-def _unobserved(_: object = None) -> None:
+def _unobserved(*_: object) -> None:
     """Leave an event to nobody."""
 
 
@@ -69,30 +105,33 @@ class ReadThrough(Generic[V]):
         served.entry.value, served.outcome  # b"...", Outcome.MISS
 
     An error that `is_refusal` says yes to drops everything kept for the owner; what
-    fills that ran meanwhile bring is given to their waiters but not kept.
+    fills that ran meanwhile bring is given to their waiters but not kept. `on_refusal`
+    is told the owner, and how many entries that were.
 
-    `on_lookup` is called with what each lookup found, before any waiting; `on_foreign`
-    when an entry of another owner was met; `on_refresh_error` with what a background
-    refresh raised, since nobody may be waiting for it.
+    `loader` may find an entry elsewhere in place of a fill. `on_foreign` is called when
+    an entry of another owner was met; `on_refresh_error` with what a background refresh
+    raised, since nobody may be waiting for it.
     """
 
     def __init__(
         self,
         store: Store[V],
-        flights: SingleFlight[Entry[V]],
+        flights: SingleFlight[Served[V]],
         *,
         refresh_deadline: Callable[[], Deadline],
         is_refusal: Callable[[BaseException], bool],
-        on_lookup: Callable[[Outcome], object] = _unobserved,
+        loader: Loader[V] | None = None,
+        on_refusal: Callable[[Owner, int], object] = _unobserved,
         on_foreign: Callable[[], object] = _unobserved,
         on_refresh_error: Callable[[Exception], object] = _unobserved,
         clock: Clock = time.monotonic,
     ) -> None:
         self._store = store
         self._flights = flights
+        self._loader: Loader[V] = loader or _Filling()
         self._refresh_deadline = refresh_deadline
         self._is_refusal = is_refusal
-        self._on_lookup = on_lookup
+        self._on_refusal = on_refusal
         self._on_foreign = on_foreign
         self._on_refresh_error = on_refresh_error
         self._clock = clock
@@ -100,13 +139,11 @@ class ReadThrough(Generic[V]):
     def peek(
         self,
         key: bytes,
-        owner: Hashable,
+        owner: Owner,
         now: float,
         max_age: float | None = None,
     ) -> Entry[V] | None:
-        """The entry that `get` would give as a HIT, counted as one; None counts for
-        nothing.
-        """
+        """The entry that `get` would give as a HIT without waiting, if there is one."""
         entry = self._store.get(key)
         if (
             entry is None
@@ -115,17 +152,16 @@ class ReadThrough(Generic[V]):
             or not _is_within(max_age, entry, now)
         ):
             return None
-        self._on_lookup(Outcome.HIT)
         return entry
 
-    def find(self, key: bytes, owner: Hashable) -> Entry[V] | None:
+    def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
         """The entry that is kept and may be served, fresh or not."""
         return self._find(key, owner, self._clock())
 
     async def get(
         self,
         key: bytes,
-        owner: Hashable,
+        owner: Owner,
         fill: Fill[V],
         deadline: Deadline,
         *,
@@ -141,28 +177,45 @@ class ReadThrough(Generic[V]):
         entry = self._find(key, owner, now)
         if entry is not None and _is_within(max_age, entry, now):
             if now < entry.fresh_until:
-                return self._served(entry, Outcome.HIT)
+                return Served(entry, Outcome.HIT)
             self.refresh(key, owner, fill)
-            return self._served(entry, Outcome.STALE)
-        start = partial(self._filled, key, owner, fill)
-        filling, joined = self._flights.join(key, start, deadline)
-        outcome = Outcome.PENDING if joined else Outcome.MISS
-        self._on_lookup(outcome)
+            return Served(entry, Outcome.STALE)
         try:
-            filled = self._own(await filling, owner)
-            return Served(filled, Outcome.STALE if filled.old else outcome)
+            served = await self._join(key, owner, Want(max_age), fill, deadline)
         except Exception as error:
             old = self._find(key, owner, self._clock())
             if old is None or self._is_refusal(error):
                 raise
             return Served(old, Outcome.STALE)
+        if served.outcome is Outcome.STALE and not served.entry.old:
+            self.refresh(key, owner, fill)
+        return served
 
-    def refresh(self, key: bytes, owner: Hashable, fill: Fill[V]) -> None:
+    def refresh(self, key: bytes, owner: Owner, fill: Fill[V]) -> None:
         """Have this key filled with nobody waiting, unless it is being filled."""
         start = partial(self._refreshed, key, owner, fill)
         self._flights.join(key, start, self._refresh_deadline())
 
-    def _find(self, key: bytes, owner: Hashable, now: float) -> Entry[V] | None:
+    async def _join(
+        self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
+    ) -> Served[V]:
+        """What the flight of this key brings. One that was begun for a more modest
+        asker may bring an entry that is too old for this one, who then flies again.
+        """
+        while True:
+            start = partial(self._loaded, key, owner, want, fill)
+            flight, joined = self._flights.join(key, start, deadline)
+            entry, outcome = await flight
+            self._check_owner(entry, owner)
+            if not joined or _is_within(want.max_age, entry, self._clock()):
+                break
+        if entry.old:
+            return Served(entry, Outcome.STALE)
+        if joined and outcome is Outcome.MISS:
+            return Served(entry, Outcome.PENDING)
+        return Served(entry, outcome)
+
+    def _find(self, key: bytes, owner: Owner, now: float) -> Entry[V] | None:
         entry = self._store.get(key)
         if entry is None or now >= entry.servable_until:
             return None
@@ -171,43 +224,44 @@ class ReadThrough(Generic[V]):
             return None
         return entry
 
-    async def _filled(
-        self, key: bytes, owner: Hashable, fill: Fill[V], deadline: Deadline
-    ) -> Entry[V]:
-        generation = self._store.generation(owner)
+    async def _loaded(
+        self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
+    ) -> Served[V]:
+        epoch = self._store.epoch(owner)
+        keep = partial(self._keep, key, owner, epoch)
         try:
-            entry = await fill(deadline)
+            served = await self._loader.load(key, owner, want, fill, deadline, keep)
         except Exception as error:
             if self._is_refusal(error):
-                self._store.drop_owner(owner)
+                self._on_refusal(owner, self._store.drop_owner(owner))
             raise
-        if entry.owner == owner and not self._has_newer(key, entry):
-            self._store.put(key, entry, generation)
-        return entry
+        keep(served.entry)
+        return served
 
-    def _has_newer(self, key: bytes, entry: Entry[V]) -> bool:
-        """Whether an old entry is no better than the one that is kept."""
-        kept = self._store.get(key) if entry.old else None
-        return kept is not None and kept.made_at >= entry.made_at
+    def _keep(self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]) -> None:
+        """Keep an entry of this owner, unless it is no better than the one there is."""
+        kept = self._store.get(key)
+        newer = kept is not None and (
+            kept.made_at > entry.made_at
+            or (entry.old and kept.made_at == entry.made_at)
+        )
+        if entry.owner == owner and not newer:
+            self._store.put(key, entry, epoch)
 
     async def _refreshed(
-        self, key: bytes, owner: Hashable, fill: Fill[V], deadline: Deadline
-    ) -> Entry[V]:
+        self, key: bytes, owner: Owner, fill: Fill[V], deadline: Deadline
+    ) -> Served[V]:
+        want = Want(old_ok=False)
         try:
-            return await self._filled(key, owner, fill, deadline)
+            return await self._loaded(key, owner, want, fill, deadline)
         except Exception as error:
             self._on_refresh_error(error)
             raise
 
-    def _own(self, entry: Entry[V], owner: Hashable) -> Entry[V]:
+    def _check_owner(self, entry: Entry[V], owner: Owner) -> None:
         if entry.owner != owner:
             self._on_foreign()
             raise WrongOwner
-        return entry
-
-    def _served(self, entry: Entry[V], outcome: Outcome) -> Served[V]:
-        self._on_lookup(outcome)
-        return Served(entry, outcome)
 
 
 def _is_within(max_age: float | None, entry: Entry[V], now: float) -> bool:

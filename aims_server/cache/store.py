@@ -3,21 +3,22 @@
 import time
 from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, Protocol, TypeVar
-from weakref import WeakValueDictionary
 
 from cachetools import TLRUCache
 from msgspec import Struct
 
-__all__ = ["ENTRY_OVERHEAD", "Entry", "Generation", "MemoryStore", "Store"]
+from .epochs import Epochs
+
+__all__ = ["ENTRY_OVERHEAD", "Entry", "MemoryStore", "Store"]
 
 V = TypeVar("V")
 
 # What keeping one entry costs beside its value and the characters of its key, in bytes:
-# the Entry with its five fields, an owner that nobody else holds, and its places in
+# the Entry with its eight fields, an owner that nobody else holds, and its places in
 # the three tables of TLRUCache, in the heap (one live item, one that has left but is
-# not yet swept) and in the index. CPython 3.11 needs 600 to 1250, by how full the
+# not yet swept) and in the index. CPython 3.11 needs 600 to 1270, by how full the
 # tables just are (tests/cache/test_store.py measures it).
-ENTRY_OVERHEAD = 1260
+ENTRY_OVERHEAD = 1280
 
 
 class Entry(Struct, Generic[V], frozen=True):
@@ -26,8 +27,8 @@ class Entry(Struct, Generic[V], frozen=True):
 
     It is fresh until `fresh_until`, may be served old until `servable_until`, and is
     gone from then on. An `old` one was made of a part that should have been newer, and
-    was never fresh. Several askers are given the same one: keep bytes or frozen values
-    in it.
+    was never fresh. `student_id` is whom the platform has named to this owner, if it
+    has. Several askers are given the same one: keep bytes or frozen values in it.
     """
 
     value: V
@@ -37,14 +38,7 @@ class Entry(Struct, Generic[V], frozen=True):
     fresh_until: float
     servable_until: float
     old: bool = False
-
-
-class Generation:
-    """The right to keep what is being made for one owner; a drop of its entries voids
-    it.
-    """
-
-    __slots__ = ("__weakref__",)
+    student_id: int | None = None
 
 
 class Store(Protocol[V]):
@@ -53,23 +47,21 @@ class Store(Protocol[V]):
     def get(self, key: bytes) -> Entry[V] | None:
         """The entry of this key while it is servable; counts as a use of it."""
 
-    def generation(self, owner: Hashable) -> Generation:
+    def epoch(self, owner: Hashable) -> int:
         """Take before an entry is made; given to `put`, it keeps out what was begun
         before the owner's entries were dropped.
         """
 
-    def put(
-        self, key: bytes, entry: Entry[V], generation: Generation | None = None
-    ) -> bool:
+    def put(self, key: bytes, entry: Entry[V], epoch: int | None = None) -> bool:
         """Keep this entry in place of an older one.
 
         False if it cannot be kept (too large, or no longer servable), and then the
-        older one is gone too; or if its owner's generation is another by now, and
-        then nothing has changed.
+        older one is gone too; or if its owner's epoch is another by now, and then
+        nothing has changed.
         """
 
     def drop_owner(self, owner: Hashable) -> int:
-        """Drop all that is kept for this owner and void its generation; return how
+        """Drop all that is kept for this owner and begin its next epoch; return how
         many entries that were.
         """
 
@@ -88,8 +80,9 @@ class Store(Protocol[V]):
         """How many servable entries had to leave for want of room."""
 
 
-# An entry with its whole cost in bytes: what TLRUCache asks the size of has no key.
-_Kept = tuple[Entry[V], int]
+# An entry with its whole cost in bytes, since what TLRUCache asks the size of has no
+# key, and the epoch of its owner.
+_Kept = tuple[Entry[V], int, int]
 
 
 class _Entries(TLRUCache[bytes, _Kept[V], float]):
@@ -130,47 +123,46 @@ class MemoryStore(Generic[V]):
     (1, None)
 
     Expired entries leave when anything is put or dropped. For a store without
-    traffic, call `expire` from time to time.
+    traffic, call `expire` from time to time. With `epochs` that other processes share,
+    a drop in any of them voids the owner's entries here too.
     """
 
     def __init__(
-        self, max_bytes: int, *, clock: Callable[[], float] = time.monotonic
+        self,
+        max_bytes: int,
+        *,
+        epochs: Epochs | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._entries: _Entries[V] = _Entries(max_bytes, clock, self._unindex)
         self._keys_of: dict[Hashable, set[bytes]] = {}
-        # Held by the fills under way for an owner, and freed with the last of them.
-        self._generations: WeakValueDictionary[Hashable, Generation] = (
-            WeakValueDictionary()
-        )
+        self._epochs = epochs or Epochs()
         self._evictions = 0
 
     def get(self, key: bytes) -> Entry[V] | None:
         """The entry of this key while it is servable; counts as a use of it."""
         # Not .get(): it freezes the clock and looks twice, at three times the cost
         try:
-            return self._entries[key][0]
+            entry, _, epoch = self._entries[key]
         except KeyError:
             return None
+        return entry if epoch == self._epochs.of(entry.owner) else None
 
-    def generation(self, owner: Hashable) -> Generation:
+    def epoch(self, owner: Hashable) -> int:
         """Take before an entry is made; given to `put`, it keeps out what was begun
         before the owner's entries were dropped.
         """
-        return self._generations.setdefault(owner, Generation())
+        return self._epochs.of(owner)
 
-    def put(
-        self, key: bytes, entry: Entry[V], generation: Generation | None = None
-    ) -> bool:
+    def put(self, key: bytes, entry: Entry[V], epoch: int | None = None) -> bool:
         """Keep this entry in place of an older one.
 
         False if it cannot be kept (too large, or no longer servable), and then the
-        older one is gone too; or if its owner's generation is another by now, and
-        then nothing has changed.
+        older one is gone too; or if its owner's epoch is another by now, and then
+        nothing has changed.
         """
-        if (
-            generation is not None
-            and self._generations.get(entry.owner) is not generation
-        ):
+        current = self._epochs.of(entry.owner)
+        if epoch is not None and epoch != current:
             return False
         entries = self._entries
         # The key twice: an item that left keeps its own in the heap until it is swept
@@ -185,15 +177,15 @@ class MemoryStore(Generic[V]):
             while entries.currsize + cost > entries.maxsize:
                 self._unindex([entries.popitem()])
                 self._evictions += 1
-            entries[key] = (entry, cost)
+            entries[key] = (entry, cost, current)
             self._keys_of.setdefault(entry.owner, set()).add(key)
         return True
 
     def drop_owner(self, owner: Hashable) -> int:
-        """Drop all that is kept for this owner and void its generation; return how
+        """Drop all that is kept for this owner and begin its next epoch; return how
         many entries that were.
         """
-        self._generations.pop(owner, None)
+        self._epochs.advance(owner)
         entries = self._entries
         # With the clock standing still no entry expires between being found and being
         # deleted; TLRUCache raises KeyError when it deletes an expired one.
@@ -222,7 +214,7 @@ class MemoryStore(Generic[V]):
         return self._evictions
 
     def _unindex(self, gone: Iterable[tuple[bytes, _Kept[V]]]) -> None:
-        for key, (entry, _) in gone:
+        for key, (entry, *_) in gone:
             keys = self._keys_of[entry.owner]
             keys.remove(key)
             if not keys:

@@ -205,6 +205,13 @@ class Settings:
         FLAG,
         "Serve the operator's page at /status, behind METRICS_TOKEN.",
     )
+    cache_shared_mb: int = setting(
+        "CACHE_SHARED_MB",
+        "64",
+        whole(0, 65_536),
+        "Megabytes of answers that the workers share; 0 shares none. Fixed until a"
+        " restart.",
+    )
     trusted_proxies: tuple[Proxy, ...] = setting(
         "TRUSTED_PROXIES", "", PROXIES, "Proxies whose X-Forwarded-For is believed."
     )

@@ -27,7 +27,7 @@ from ..web import (
 )
 from .base import BaseHandler, HandlerContext
 
-__all__ = ["LoginHandler", "PageHandler", "SubjectHandler", "page_handler"]
+__all__ = ["LoginHandler", "PageHandler", "SubjectHandler"]
 
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
@@ -177,8 +177,3 @@ class SubjectHandler(_StudentHandler):
             ),
             began,
         )
-
-
-def page_handler(page: Page) -> type[_StudentHandler]:
-    """Who answers for a page."""
-    return SubjectHandler if page.parameters else PageHandler

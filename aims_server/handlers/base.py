@@ -171,6 +171,13 @@ class BaseHandler(RequestHandler):
 
     def send_answer(self, served: Served[Answer], began: float) -> None:
         """Write a student's answer; ``began`` is when it was asked for."""
+        self.note_served(served, began)
+        now = self.context.clock()
+        freshness = freshness_headers(served.entry, served.outcome.value, now)
+        self.send_negotiated(served.entry.value, *freshness)
+
+    def note_served(self, served: Served[Answer], began: float) -> None:
+        """How a student's answer was come by, for the log and the quota."""
         if self.unnamed is not None and self.quota is not None:
             self.quota = self.context.limits.named(
                 self.unnamed, self.address, self.quota
@@ -178,9 +185,6 @@ class BaseHandler(RequestHandler):
         self.cache_outcome = served.outcome.value
         if self.cache_outcome in ("MISS", "PENDING"):
             self.upstream_seconds = time.monotonic() - began
-        now = self.context.clock()
-        freshness = freshness_headers(served.entry, self.cache_outcome, now)
-        self.send_negotiated(served.entry.value, *freshness)
 
     # -- the way out ------------------------------------------------------
 
@@ -188,6 +192,20 @@ class BaseHandler(RequestHandler):
         self, chunk: bytes | None = None
     ) -> "object":
         """Add what every answer carries, success and failure alike."""
+        self.add_common_headers()
+        if not self._finished:
+            # Before the client can know of it: sending wakes the client, often on this
+            # CPU, and a worker killed just then would not have counted what it served.
+            self.context.metrics.request_finished(
+                self.endpoint.name,
+                self.request.method or "",
+                self.get_status(),
+                self.request.request_time(),
+            )
+        return super().finish(chunk)
+
+    def add_common_headers(self) -> None:
+        """Those of every answer; for one that is sent in pieces, before the first."""
         timing = (
             server_timing(
                 self.request.request_time(), self.cache_outcome, self.upstream_seconds
@@ -200,16 +218,6 @@ class BaseHandler(RequestHandler):
             self.set_header(name, value)
         if "Vary" not in self._headers:
             self.set_header("Vary", "Origin")
-        if not self._finished:
-            # Before the client can know of it: sending wakes the client, often on this
-            # CPU, and a worker killed just then would not have counted what it served.
-            self.context.metrics.request_finished(
-                self.endpoint.name,
-                self.request.method or "",
-                self.get_status(),
-                self.request.request_time(),
-            )
-        return super().finish(chunk)
 
     def compute_etag(self) -> None:
         """Leave ETags to the answers that have them; Tornado's would hash each body

@@ -13,8 +13,12 @@ from ..web import documented_statuses
 __all__ = [
     "BREAKER_STATES",
     "DOCUMENTED",
+    "DROP_SOURCES",
     "FAST_PAGES",
+    "FOUND",
     "HEDGE_ENDS",
+    "LEASE_ENDS",
+    "LEVELS",
     "LIMITS",
     "LOOKUPS",
     "METHODS",
@@ -24,6 +28,7 @@ __all__ = [
     "ROUTES",
     "STATUSES",
     "STATUS_VALUES",
+    "STORE_OUTCOMES",
     "STUDENT_ROUTES",
     "UPSTREAM_ENDPOINTS",
 ]
@@ -92,4 +97,10 @@ LIMITS: Final = (
     "connections",
     "platform",  # its own limit, for a login
 )
+# Where pages are shared, what is found there, and how a lease to fill one ends.
+LEVELS: Final = ("machine", "store")
+FOUND: Final = ("kept", "old", "busy", "none")
+LEASE_ENDS: Final = ("kept", "failed", "void")
+STORE_OUTCOMES: Final = ("ok", "timeout", "error", "refused")
+DROP_SOURCES: Final = ("here", "elsewhere")
 BREAKER_STATES: Final = ("closed", "half-open", "open")  # the number shown is the index

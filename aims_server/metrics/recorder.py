@@ -16,6 +16,7 @@ from .exposition import expose
 from .instruments import Instruments
 from .json_summary import summarize
 from .labels import DOCUMENTED
+from .sharing import SharingMetrics
 
 __all__ = ["Metrics"]
 
@@ -48,6 +49,7 @@ class Metrics:
         self._cpu_seen = 0.0
         self._make_flows(make)
         self._make_levels(make, str(worker))
+        self.sharing = SharingMetrics(make, str(worker))
         self._start_time.set(time.time())
         self._generation.set(generation)
 

@@ -52,7 +52,7 @@ class Supervisor:
         self._notifier = notifier
         self._on_serving = on_serving
         self._wakeups, self._wake = socket.socketpair()
-        self._pool = WorkerPool(sockets, (self._wakeups, self._wake))
+        self._pool = WorkerPool(settings, sockets, (self._wakeups, self._wake))
         self._rollout = Rollout(settings.effective_workers)
         self._announced = False
         self._has_served = False

@@ -40,11 +40,14 @@ class WorkerPool:
     """
 
     def __init__(
-        self, sockets: list[socket.socket], private: Sequence[socket.socket]
+        self,
+        settings: Settings,
+        sockets: list[socket.socket],
+        private: Sequence[socket.socket],
     ) -> None:
         self._sockets = sockets
         self._private = private
-        self._machine = Machine()
+        self._machine = Machine(settings)
         self._processes: dict[int, _Process] = {}
 
     def channels(self) -> list[socket.socket]:

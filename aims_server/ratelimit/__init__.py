@@ -3,7 +3,8 @@
 Knows keys and rates; what is limited and what a client is told stands in `web.quotas`.
 """
 
-from .limiter import BucketTable, Decision, RateLimiter
+from .limiter import Decision, RateLimiter
+from .table import BucketTable
 
 __all__ = [
     "BucketTable",

@@ -103,8 +103,8 @@ return ahead
 """
 )
 
-# KEYS limits; for each of them, microseconds to charge it and those of its full bucket.
-# How far ahead of now each bucket's stamp is after that, never more than full.
+# KEYS limits; for each of them, microseconds to charge it and the most that its stamp
+# may be ahead of now. How far ahead each bucket's stamp is after that.
 RAISE_LIMITS: Final = (
     _BUCKET
     + """

@@ -16,6 +16,8 @@ from .representation import (
     make_answer,
     make_variant,
     negotiate,
+    pack_answer,
+    unpack_answer,
 )
 from .request_parsing import (
     MAX_BODY_BYTES,
@@ -83,12 +85,14 @@ __all__ = [
     "make_answer",
     "make_variant",
     "negotiate",
+    "pack_answer",
     "parse_simple_request",
     "preferred_media",
     "quality",
     "query_object",
     "request_id",
     "server_timing",
+    "unpack_answer",
     "user_name_key",
     "wants_fresh",
 ]

@@ -5,6 +5,7 @@ of them a request gets.
 import asyncio
 import gzip
 import hashlib
+import zlib
 from typing import Final
 
 import msgspec
@@ -22,6 +23,8 @@ __all__ = [
     "make_variant",
     "matches",
     "negotiate",
+    "pack_answer",
+    "unpack_answer",
 ]
 
 JSON_TYPE: Final = ("Content-Type", "application/json; charset=utf-8")
@@ -125,6 +128,48 @@ async def make_answer(
         make_variant(body, digest, content_type, lasting),
         make_variant(packed, digest, content_type, lasting, packed=True),
     )
+
+
+class _Packed(msgspec.Struct, frozen=True, array_like=True):
+    digest: str
+    content_type: tuple[str, str]
+    by_accept: bool
+    gzipped: bool
+    body: bytes
+
+
+def pack_answer(answer: Answer) -> bytes:
+    """An answer as bytes, for `unpack_answer`: gzip where that pays."""
+    plain = answer.plain
+    return msgspec.msgpack.encode(
+        _Packed(
+            digest=plain.etag.removeprefix('W/"').removesuffix('"'),
+            content_type=plain.headers[0],
+            by_accept=_BY_ACCEPT[0] in plain.headers,
+            gzipped=answer.packed is not None,
+            body=(answer.packed or plain).body,
+        )
+    )
+
+
+def unpack_answer(packed: bytes) -> Answer:
+    """The answer that was packed, with the same headers; raises ValueError for what
+    `pack_answer` does not give.
+    """
+    had = msgspec.msgpack.decode(packed, type=_Packed)
+    content_type = JSON_TYPE if had.content_type == JSON_TYPE else had.content_type
+    lasting = _BY_ACCEPT if had.by_accept else _STUDENT_LASTING
+
+    def variant(body: bytes, *, packed: bool = False) -> Variant:
+        return make_variant(body, had.digest, content_type, lasting, packed=packed)
+
+    if not had.gzipped:
+        return Answer(variant(had.body), None)
+    try:
+        plain = gzip.decompress(had.body)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError("not a packed answer") from error
+    return Answer(variant(plain), variant(had.body, packed=True))
 
 
 def make_variant(

@@ -5,6 +5,7 @@ student, so only a keyed hash of the *whole* token identifies a session.
 """
 
 import hashlib
+from collections.abc import Callable
 from typing import Final
 
 from cachetools import LRUCache
@@ -23,6 +24,10 @@ __all__ = [
 _REMEMBERED_SESSIONS: Final = 16384
 
 
+def _only_epoch(_: bytes) -> int:
+    return 0
+
+
 class Session:
     """One token's identity, and whether the token has standing.
 
@@ -32,14 +37,16 @@ class Session:
     its kept answers belong to: this token, of the student that it claims.
 
     A token has standing (``verified``) from the first answer of the platform that names
-    its student until the first one that refuses it. Only then does its claim count for
-    anything that the student's other tokens share.
+    its student until the first one that refuses it, in whatever process: that ends the
+    owner's ``epoch``. Only then does its claim count for anything that the student's
+    other tokens share.
     """
 
     __slots__ = (
         "_registry",
         "_verified",
         "admission_number",
+        "epoch",
         "expires_at",
         "key",
         "owner",
@@ -57,6 +64,7 @@ class Session:
         self.owner = hashlib.blake2b(
             str(student_id).encode(), key=key, digest_size=32
         ).digest()
+        self.epoch = registry.epoch_of(self.owner)
         self.student_id = student_id
         self.admission_number: str | None = None
         self.expires_at = expires_at
@@ -122,9 +130,13 @@ class Caller:
 class Registry:
     """The sessions with standing: 16 384 of them in this worker's memory, and the keys
     of more in memory that all workers share. Of all others nothing is kept.
+    ``epoch_of`` gives an owner's epoch.
     """
 
-    def __init__(self, shared: VerifiedKeys) -> None:
+    def __init__(
+        self, shared: VerifiedKeys, epoch_of: Callable[[bytes], int] = _only_epoch
+    ) -> None:
+        self.epoch_of = epoch_of
         self._sessions: LRUCache[bytes, Session] = LRUCache(_REMEMBERED_SESSIONS)
         self._shared = shared
 
@@ -132,8 +144,13 @@ class Registry:
         return len(self._sessions)
 
     def get(self, key: bytes) -> Session | None:
-        """The session of this key that this worker remembers."""
-        return self._sessions.get(key)
+        """The session of this key that this worker remembers, unless it was refused in
+        another process since.
+        """
+        session = self._sessions.get(key)
+        if session is not None and session.epoch != self.epoch_of(session.owner):
+            return None
+        return session
 
     def has_elsewhere(self, key: bytes) -> bool:
         """Whether a worker, this one or another, has given the key standing."""
@@ -154,6 +171,7 @@ class Registry:
 class SessionReader:
     """Turns tokens into sessions under one secret, made at start and shared by the
     workers so that all of them agree on a token's key; ``shared`` is theirs as well.
+    ``epoch_of`` gives an owner's epoch, which a refusal in any of them ends.
 
     >>> sessions = SessionReader(b"secret")
     >>> sessions.read("token").confirm(student_id=5900001)
@@ -161,9 +179,14 @@ class SessionReader:
     (True, False)
     """
 
-    def __init__(self, secret: bytes, shared: VerifiedKeys | None = None) -> None:
+    def __init__(
+        self,
+        secret: bytes,
+        shared: VerifiedKeys | None = None,
+        epoch_of: Callable[[bytes], int] = _only_epoch,
+    ) -> None:
         self._secret = secret[:64]
-        self._registry = Registry(shared or VerifiedKeys(1))
+        self._registry = Registry(shared or VerifiedKeys(1), epoch_of)
 
     def __len__(self) -> int:
         """How many sessions are remembered."""

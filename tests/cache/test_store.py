@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from aims_server.cache.epochs import Epochs
 from aims_server.cache.store import ENTRY_OVERHEAD, Entry, MemoryStore
 from tests.virtual_time import Clock
 
@@ -198,11 +199,11 @@ def traced(action):
 
 
 def test_what_was_begun_before_a_drop_is_not_kept(clock):
-    """A generation taken before a drop keeps its entry out; a later one lets it in."""
+    """An epoch taken before a drop keeps its entry out; a later one lets it in."""
     store = a_store(room_for(4), clock)
-    before = store.generation("ann")
+    before = store.epoch("ann")
     store.drop_owner("ann")
-    after = store.generation("ann")
+    after = store.epoch("ann")
     assert store.put(b"k", entry(clock, "new"), after)
     assert not store.put(b"k", entry(clock, "old"), before)
     kept = store.get(b"k")
@@ -210,22 +211,27 @@ def test_what_was_begun_before_a_drop_is_not_kept(clock):
     assert kept.value == "new"
 
 
-def test_a_drop_voids_the_leases_of_its_owner_only(clock):
-    """All who fill for one owner share a generation; his neighbours' are their own."""
+def test_a_drop_ends_the_epoch_of_its_owner_only(clock):
+    """All who fill for one owner are in one epoch; its neighbours' are their own."""
     store = a_store(room_for(4), clock)
-    leases = [store.generation(owner) for owner in ("ann", "ann", "ben")]
+    epochs = [store.epoch(owner) for owner in ("ann", "ann", "ben")]
     store.drop_owner("ann")
-    assert not store.put(b"a", entry(clock), leases[0])
-    assert not store.put(b"a", entry(clock), leases[1])
-    assert store.put(b"b", entry(clock, owner="ben"), leases[2])
+    assert not store.put(b"a", entry(clock), epochs[0])
+    assert not store.put(b"a", entry(clock), epochs[1])
+    assert store.put(b"b", entry(clock, owner="ben"), epochs[2])
 
 
-def test_a_lease_is_good_for_its_owner_only(clock):
-    """An entry that turns out to be another owner's is not kept."""
-    store = a_store(room_for(4), clock)
-    generation = store.generation("ann")
-    assert not store.put(b"k", entry(clock, owner="ben"), generation)
-    assert store.get(b"k") is None
+def test_a_drop_elsewhere_voids_what_is_kept_here(clock):
+    """With shared epochs another process's drop is enough; neighbours stay."""
+    epochs = Epochs()
+    store: MemoryStore = MemoryStore(room_for(4), epochs=epochs, clock=clock)
+    store.put(b"a", entry(clock))
+    store.put(b"b", entry(clock, owner="ben"))
+    epochs.advance("ann")
+    assert store.get(b"a") is None
+    assert store.get(b"b") is not None
+    assert store.put(b"a", entry(clock))
+    assert store.get(b"a") is not None
 
 
 def test_long_keys_are_counted(clock):

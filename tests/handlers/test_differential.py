@@ -76,7 +76,7 @@ def _worker(io_loop: IOLoop, settings: Settings) -> Iterator[Worker]:
     async def make() -> Worker:
         return build(
             settings,
-            Machine(),
+            Machine(settings, clock=lambda: now),
             metrics=Metrics(),
             access_log=AccessLog(),
             clock=lambda: now,

@@ -148,6 +148,14 @@ def test_operation_ids_are_unique():
     assert len(names) == len(set(names)) == sum(map(len, WRITTEN["paths"].values()))
 
 
+def test_every_operation_says_which_credential_it_takes():
+    """And in words what it does: redocly and spectral ask for both."""
+    for path, item in WRITTEN["paths"].items():
+        for method, operation in item.items():
+            told = {"security", "description", "summary"}
+            assert told <= {*operation}, (path, method)
+
+
 class TestPaths:
     """Everything that may be served is."""
 

@@ -182,8 +182,8 @@ def test_the_dashboard_has_its_rows_in_order():
     """From what students feel down to what it depends on."""
     rows = [panel["title"] for panel in PANELS if panel["type"] == "row"]
     assert rows == [
-        *("Now", "Rate", "Errors", "Latency", "Cache", "Platform", "Breaker"),
-        *("Limits", "Loop lag", "Memory", "Workers"),
+        *("Now", "Rate", "Errors", "Latency", "Cache", "Sharing", "Platform"),
+        *("Breaker", "Limits", "Loop lag", "Memory", "Workers"),
     ]
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aims_server.ratelimit.limiter import BucketTable, RateLimiter
+from aims_server.ratelimit import BucketTable, RateLimiter
 
 from ..children import exit_status, fork
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from aims_server.errors import RateLimited
-from aims_server.ratelimit.limiter import BucketTable, RateLimiter
+from aims_server.ratelimit import BucketTable, RateLimiter
 from aims_server.web.quotas import RequestLimits
 from aims_server.web.sessions import Registry, Session
 from aims_server.web.verified_keys import VerifiedKeys

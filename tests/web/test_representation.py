@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from aims_server.cache.freshness import freshness_headers
 from aims_server.cache.store import Entry
-from aims_server.web.representation import Variant, make_answer, matches
+from aims_server.web.representation import (
+    Variant,
+    make_answer,
+    matches,
+    pack_answer,
+    unpack_answer,
+)
 from aims_server.web.response import server_timing
 
 SMALL = b'{"a":1}'
@@ -212,3 +218,25 @@ async def test_the_size_is_what_memory_it_holds(body):
     held = (after - before) / number
     told = sum(answer.size for answer in kept) / number
     assert held < told < held * 1.25
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("size", [10, 5000])
+@pytest.mark.parametrize(
+    "options", [{}, {"content_type": ("Content-Type", "text/x"), "by_accept": True}]
+)
+async def test_an_answer_is_unpacked_as_it_was_packed(size, options):
+    """Bodies, headers and tags come back, whatever form is kept."""
+    answer = await make_answer(b'{"at":"now","x":"' + b"y" * size + b'"}', **options)
+    assert unpack_answer(pack_answer(answer)) == answer
+
+
+@pytest.mark.gen_test
+async def test_half_an_answer_is_not_unpacked():
+    """What was not packed so raises ValueError and nothing else."""
+    packed = pack_answer(await make_answer(b"y" * 5000))
+    for cut in (0, 1, 20, len(packed) - 1):
+        with pytest.raises(ValueError, match=r"."):
+            unpack_answer(packed[:cut])
+    with pytest.raises(ValueError, match=r"."):
+        unpack_answer(packed.replace(b"\x1f\x8b", b"xx"))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aims_server.cache import Epochs
 from aims_server.demo.college import College
 from aims_server.errors import InvalidRequest, Unauthorized, WrongStudent
 from aims_server.web.sessions import (
@@ -378,3 +379,16 @@ def test_no_token_breaks_the_reader(token):
     session = SessionReader(SECRET).read(token)
     assert session.student_id is None or 0 < session.student_id < 10**18
     assert session.expires_at is None or session.expires_at <= 2**53
+
+
+def test_a_refusal_elsewhere_ends_standing():
+    """When another process has seen the token refused, this one knows it no longer."""
+    epochs = Epochs()
+    reader = SessionReader(SECRET, epoch_of=epochs.of)
+    session = reader.read("token")
+    session.confirm(student_id=5900001)
+    reader.read("another").confirm(student_id=5900002)
+    assert reader.read("token") is session
+    epochs.advance(session.owner)
+    assert not reader.read("token").verified
+    assert reader.read("another").verified

@@ -1,0 +1,230 @@
+"""Owns the order in which a page is looked for beyond this process: in the memory of
+the machine, in the store of all machines, and at last at the platform.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from struct import Struct
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
+
+from ..deadline import Clock, Deadline
+from .levels import Found, Lease, Owner, Page, Taken, Want
+from .readthrough import Fill, Outcome, Served
+from .shared_memory import SharedMemoryCache
+from .store import Entry
+
+__all__ = [
+    "Codec",
+    "Level",
+    "MachinePages",
+    "SharedPages",
+    "Sharing",
+    "SharingObserver",
+]
+
+V = TypeVar("V")
+
+# A version, whether the entry is old, the student whom the platform named, or 0.
+_HEAD: Final = Struct(">BBQ")
+_VERSION: Final = 1
+
+
+class SharedPages(Protocol):
+    """Where pages are shared: of this machine, or of all machines."""
+
+    async def take(
+        self, key: bytes, owner: Owner, want: Want, *, seconds: float
+    ) -> Taken:
+        """The page, if one is kept that will do; else a lease of so many seconds,
+        unless another asker holds one.
+        """
+
+    async def put(self, lease: Lease, page: Page) -> bool:
+        """Keep a page, and end the lease; False if it is not kept."""
+
+    async def release(self, lease: Lease) -> None:
+        """End a lease without a page."""
+
+
+class SharingObserver(Protocol):
+    """Who is told what the levels are good for: metrics, in production."""
+
+    def shared_lookup(self, level: str, found: str) -> None:
+        """``found`` is one of kept, old, busy and none."""
+
+    def shared_wait(self, seconds: float) -> None:
+        """An asker has waited for another's fill."""
+
+    def lease_ended(self, level: str, end: str, size: int) -> None:
+        """``end`` is one of kept, failed and void; ``size`` is of the page put."""
+
+
+class Level(NamedTuple):
+    """One place in the order: its pages, how long a lease of it is for a flight with
+    this deadline, and the pauses between two looks at a busy key, the first and the
+    longest, each ``growth`` times the one before.
+    """
+
+    name: str
+    pages: SharedPages
+    lease_seconds: Callable[[Deadline], float]
+    first_pause: float
+    growth: float
+    longest_pause: float
+
+
+class Codec(NamedTuple, Generic[V]):
+    """How values become bytes and come back, and what they take in memory then;
+    ``unpack`` raises ValueError.
+    """
+
+    pack: Callable[[V], bytes]
+    unpack: Callable[[bytes], V]
+    size: Callable[[V], int]
+
+
+class MachinePages:
+    """The pages in this machine's memory, for whoever awaits them."""
+
+    def __init__(self, cache: SharedMemoryCache) -> None:
+        self._cache = cache
+
+    async def take(
+        self, key: bytes, owner: Owner, want: Want, *, seconds: float
+    ) -> Taken:
+        """Look up; see `SharedMemoryCache.take`."""
+        return self._cache.take(key, owner, want, seconds=seconds)
+
+    async def put(self, lease: Lease, page: Page) -> bool:
+        """Keep; see `SharedMemoryCache.put`."""
+        return self._cache.put(lease, page)
+
+    async def release(self, lease: Lease) -> None:
+        """Give up; see `SharedMemoryCache.release`."""
+        self._cache.release(lease)
+
+
+class Sharing(Generic[V]):
+    """Levels in front of a fill, so that one process at a time runs it for a key.
+
+    A page that is found on a level is put on those before it. While another process
+    fills a key its page is waited for. A level that gives neither a page nor a lease is
+    passed over: at worst a page is gathered more than once.
+    """
+
+    def __init__(
+        self,
+        levels: Sequence[Level],
+        codec: Codec[V],
+        observer: SharingObserver,
+        *,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._levels = levels
+        self._codec = codec
+        self._observer = observer
+        self._clock = clock
+
+    async def load(
+        self,
+        key: bytes,
+        owner: Owner,
+        want: Want,
+        fill: Fill[V],
+        deadline: Deadline,
+        on_old: Callable[[Entry[V]], object],
+    ) -> Served[V]:
+        """The entry, found or filled. One that was found but would not do is given to
+        ``on_old`` before the fill, which may fail.
+
+        Raises what ``fill`` raises, and TimeoutError.
+        """
+
+        async def load_from(depth: int) -> Served[V]:
+            if depth == len(self._levels):
+                return Served(await fill(deadline), Outcome.MISS)
+            level = self._levels[depth]
+            taken, waited = await self._look_up(level, key, owner, want, deadline)
+            entry = self._entry(taken.page, owner)
+            if entry is not None:
+                if taken.found is Found.KEPT:
+                    return Served(entry, Outcome.PENDING if waited else Outcome.HIT)
+                if taken.found is Found.OLD:
+                    return Served(entry, Outcome.STALE)
+                on_old(entry)
+            if taken.lease is None:
+                return await load_from(depth + 1)
+            return await self._holding(level, taken.lease, load_from(depth + 1))
+
+        return await load_from(0)
+
+    async def _look_up(
+        self, level: Level, key: bytes, owner: Owner, want: Want, deadline: Deadline
+    ) -> tuple[Taken, bool]:
+        """What the level has to say once nobody else fills the key; whether that took
+        a wait.
+        """
+        began = self._clock()
+        pause = level.first_pause
+        waited = False
+        while True:
+            taken = await level.pages.take(
+                key, owner, want, seconds=level.lease_seconds(deadline)
+            )
+            if taken.found is not Found.BUSY:
+                break
+            if deadline.expired:
+                raise TimeoutError("another process did not fill this in time")
+            if not waited:
+                self._observer.shared_lookup(level.name, taken.found)
+            waited = True
+            await asyncio.sleep(pause)
+            pause = min(pause * level.growth, level.longest_pause)
+        self._observer.shared_lookup(level.name, taken.found)
+        if waited:
+            self._observer.shared_wait(self._clock() - began)
+        return taken, waited
+
+    async def _holding(
+        self, level: Level, lease: Lease, loading: Awaitable[Served[V]]
+    ) -> Served[V]:
+        """Load while holding a lease, and put what comes."""
+        try:
+            served = await loading
+        except Exception:
+            await level.pages.release(lease)
+            self._observer.lease_ended(level.name, "failed", 0)
+            raise
+        page = self._page(served.entry)
+        if await level.pages.put(lease, page):
+            self._observer.lease_ended(level.name, "kept", len(page.body))
+        else:
+            self._observer.lease_ended(level.name, "void", 0)
+        return served
+
+    def _page(self, entry: Entry[V]) -> Page:
+        head = _HEAD.pack(_VERSION, entry.old, entry.student_id or 0)
+        return Page(
+            head + self._codec.pack(entry.value),
+            entry.made_at,
+            entry.fresh_until,
+            entry.servable_until,
+        )
+
+    def _entry(self, page: Page | None, owner: Owner) -> Entry[V] | None:
+        """The entry that was made a page; None if it was so by another version."""
+        if page is None or page.body[:1] != bytes([_VERSION]):
+            return None
+        _, old, student_id = _HEAD.unpack_from(page.body)
+        value = self._codec.unpack(page.body[_HEAD.size :])
+        return Entry(
+            value=value,
+            size=self._codec.size(value),
+            owner=owner,
+            made_at=page.made_at,
+            fresh_until=page.fresh_until,
+            servable_until=page.servable_until,
+            old=bool(old),
+            student_id=student_id or None,
+        )

@@ -1,0 +1,149 @@
+"""The page of every subject with its making told: an event stream (WHATWG HTML 9.2) for
+clients that read it as it comes.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from ..cache import Served
+from ..errors import ApiError, error_body
+from ..pages import Page
+from ..service import AimsService, SubjectsGathering
+from ..web import Answer, Caller, preferred_media
+from .api import PageHandler, SubjectHandler
+
+__all__ = ["ProgressHandler", "page_handler"]
+
+EVENT_STREAM: Final = "text/event-stream"
+_COMMENT: Final = (
+    b":\n\n"  # keeps proxies from closing a stream that has nothing to say
+)
+_COMMENT_SECONDS: Final = 5.0
+
+
+class ProgressHandler(PageHandler):
+    """A page, or, where ``Accept`` prefers it, the events of its gathering.
+
+    ``started`` once it is known which subjects there are, ``subject`` for each, then
+    ``page`` with the whole answer or ``error`` with the body that a request for it
+    would have had. It joins the gathering that is under way, and leaving it ends
+    nothing. A client that reads slowly is waited for; what has arrived meanwhile is
+    told when it has caught up.
+    """
+
+    async def get(self) -> None:
+        """The page, or the events."""
+        accept = self.request.headers.get("Accept")
+        if preferred_media(accept, [EVENT_STREAM]) is None:
+            await super().get()
+        else:
+            await self._tell(self.bearer())
+
+    async def _tell(self, caller: Caller) -> None:
+        began = time.monotonic()
+        self.set_header("Content-Type", f"{EVENT_STREAM}; charset=utf-8")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Accel-Buffering", "no")  # nginx: pass each event on at once
+        self.set_header("Vary", "Authorization, Origin, Accept")
+        self.add_common_headers()
+        await self.flush()
+        page = asyncio.ensure_future(
+            self.service.page(self.endpoint, caller, self.deadline, fresh=self.fresh)
+        )
+        try:
+            await self._tell_progress(
+                _Events(self.service, self.endpoint, caller), page
+            )
+            self.write(self._last_event(page, began))
+        finally:
+            page.cancel()
+
+    async def _tell_progress(
+        self, events: "_Events", page: "asyncio.Future[Served[Answer]]"
+    ) -> None:
+        """Everything until the page is there, or cannot be had."""
+        quiet_until = time.monotonic() + _COMMENT_SECONDS
+        while not page.done():
+            news = asyncio.ensure_future(events.come())
+            either: list[asyncio.Future[Any]] = [page, news]
+            try:
+                await asyncio.wait(
+                    either,
+                    timeout=max(0.0, quiet_until - time.monotonic()),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            finally:
+                news.cancel()
+            told = b"".join(events.take())
+            if not told and time.monotonic() >= quiet_until:
+                told = _COMMENT
+            if told:
+                self.write(told)
+                await self.flush()  # until the client's connection has taken it
+                quiet_until = time.monotonic() + _COMMENT_SECONDS
+
+    def _last_event(
+        self, page: "asyncio.Future[Served[Answer]]", began: float
+    ) -> bytes:
+        try:
+            served = page.result()
+        except ApiError as failure:
+            self.error_code = failure.code
+            return _event("error", error_body(failure, self.request_id))
+        self.note_served(served, began)
+        return _event("page", served.entry.value.plain.body)
+
+
+class _Events:
+    """What there is to tell one client of a gathering, and what it has been told."""
+
+    def __init__(self, service: AimsService, page: Page, caller: Caller) -> None:
+        self._service = service
+        self._page = page
+        self._caller = caller
+        self._gathering: SubjectsGathering | None = None
+        self._seen = 0
+        self._started = False
+        self._told = 0
+
+    async def come(self) -> None:
+        """Wait until there is more to tell."""
+        if self._gathering is None:
+            self._gathering = await self._service.gathering(self._page, self._caller)
+        if self._gathering.ended:
+            await asyncio.Event().wait()  # for nothing: the page is about to be there
+        await self._gathering.changed(self._seen)
+
+    def take(self) -> Iterator[bytes]:
+        """The events that were not told yet."""
+        gathering = self._gathering
+        if gathering is None:
+            return
+        self._seen = gathering.version
+        if gathering.head is None:
+            return
+        of = gathering.expected
+        if not self._started:
+            self._started = True
+            yield _event("started", msgspec.json.encode({"subjects": of}))
+        names = gathering.head.names()
+        for cf_id in list(gathering.parts)[self._told :]:
+            self._told += 1
+            told = {"name": names[cf_id], "done": self._told, "of": of}
+            yield _event("subject", msgspec.json.encode(told))
+
+
+def _event(kind: str, data: bytes) -> bytes:
+    """One event; ``data`` is JSON and so has no line break."""
+    return b"event: %s\ndata: %s\n\n" % (kind.encode(), data)
+
+
+def page_handler(page: Page) -> type[PageHandler] | type[SubjectHandler]:
+    """Who answers for a page."""
+    if page.parameters:
+        return SubjectHandler
+    return ProgressHandler if EVENT_STREAM in page.other_media else PageHandler

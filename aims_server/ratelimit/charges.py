@@ -1,0 +1,63 @@
+"""Owns what this process has charged to buckets that other machines charge too, until
+it is told to them.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from .table import Bucket
+
+__all__ = ["Charges"]
+
+_SHARE: Final = 8
+
+
+class Charges:
+    """Charges by bucket, in nanoseconds, for whoever adds them up over machines.
+
+    >>> from .table import BucketTable
+    >>> bucket = BucketTable(8).bucket(bytes(16))
+    >>> charges = Charges(ceiling=800)
+    >>> charges.note(bucket, cost=60, ahead=60)
+    >>> charges.collect(10)
+    {}
+    >>> charges.note(bucket, cost=60, ahead=110)
+    >>> list(charges.collect(10).values())
+    [120]
+
+    A bucket is due when what was not told of it, or its stamp, has reached an eighth of
+    ``ceiling``. Judged by the stamp alone, four machines at five requests a second
+    let 300 pass where 199 may: each looks idle to itself.
+    """
+
+    def __init__(self, ceiling: int) -> None:
+        self._due_from = ceiling // _SHARE
+        self._untold: dict[Bucket, int] = {}
+        self._due: dict[Bucket, None] = {}
+
+    def note(self, bucket: Bucket, cost: int, ahead: int) -> None:
+        """A bucket was charged ``cost``, and its stamp is ``ahead`` of now."""
+        untold = self._untold[bucket] = self._untold.get(bucket, 0) + cost
+        if untold >= self._due_from or ahead >= self._due_from:
+            self._due[bucket] = None
+
+    def make_all_due(self) -> None:
+        """Have even the smallest charges told; often enough, it bounds what is noted
+        and makes the sum over machines exact in the long run.
+        """
+        self._due |= dict.fromkeys(self._untold)
+
+    def collect(self, most: int) -> dict[Bucket, int]:
+        """Take out what is due, of at most so many buckets."""
+        collected = {}
+        for bucket in list(self._due)[:most]:
+            del self._due[bucket]
+            charge = self._untold.pop(bucket, 0)
+            if charge:
+                collected[bucket] = charge
+        return collected
+
+    def put_back(self, collected: Mapping[Bucket, int]) -> None:
+        """What could not be told; it is due with the next charge."""
+        for bucket, charge in collected.items():
+            self._untold[bucket] = self._untold.get(bucket, 0) + charge

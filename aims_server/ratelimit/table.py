@@ -1,0 +1,114 @@
+"""Owns the buckets of the rate limits: time stamps in memory that all workers share."""
+
+import mmap
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from ..mutex import Mutexes
+
+__all__ = ["KEY_BYTES", "Bucket", "BucketTable", "ClockNs"]
+
+ClockNs = Callable[[], int]
+
+_WAYS: Final = 8
+KEY_BYTES: Final = 16
+_KEYS: Final = struct.Struct(f"{KEY_BYTES}s" * _WAYS)
+_STAMP_BYTES: Final = 8
+_SET_BYTES: Final = _WAYS * (KEY_BYTES + _STAMP_BYTES)
+_KEY_PREFIX: Final = struct.Struct("=Q")
+_LOCKS: Final = 256
+
+
+class Bucket:
+    """One key's place in a table: its set, and the slot where it was seen last."""
+
+    __slots__ = ("first_stamp", "key", "key_at", "lock", "number", "stamp_at")
+
+    def __init__(self, key: bytes, number: int) -> None:
+        self.key = key
+        self.number = number
+        self.lock = number % _LOCKS
+        self.first_stamp = (number * _SET_BYTES + _WAYS * KEY_BYTES) // _STAMP_BYTES
+        self.point_at(0)
+
+    def point_at(self, way: int) -> None:
+        """Set the slot of its set that it is in."""
+        self.key_at = self.number * _SET_BYTES + way * KEY_BYTES
+        self.stamp_at = self.first_stamp + way
+
+
+class BucketTable:
+    """A bounded table of time stamps, in memory that survives a fork as one.
+
+    Make it before the fork: memory and locks are inherited. A key lives in one of
+    the eight slots of its set. A new key takes the slot with the oldest stamp: an idle
+    one if there is any, else that of the key nearest to idle, which loses least by
+    being forgotten; a flood of new keys thus pushes out itself, not the exhausted key.
+    The table never grows: 24 bytes a slot.
+
+    A set is locked while a stamp of it moves, with one of 256 locks that a worker's
+    death sets free.
+    """
+
+    def __init__(self, slots: int = 65536) -> None:
+        """Reserve `slots` slots, rounded up to whole sets of eight."""
+        self._sets = max(1, -(-slots // _WAYS))
+        self._memory = mmap.mmap(-1, self._sets * _SET_BYTES)
+        self._stamps = memoryview(self._memory).cast("q")
+        self._locks = Mutexes(_LOCKS)
+
+    def __len__(self) -> int:
+        return self._sets * _WAYS
+
+    def bucket(self, key: bytes) -> Bucket:
+        """Where the stamp of `key` belongs; `key` is 16 uniformly distributed bytes."""
+        return Bucket(key, _KEY_PREFIX.unpack_from(key)[0] % self._sets)
+
+    def charge(self, bucket: Bucket, cost: int, ceiling: int, clock_ns: ClockNs) -> int:
+        """Move a bucket's stamp on by `cost` ns, not past `ceiling` ns ahead of now.
+
+        Returns how far ahead of now the stamp is after the charge; if that is more than
+        `ceiling`, the charge was not made.
+        """
+        self._locks.acquire(bucket.lock)
+        try:
+            now = clock_ns()  # under the lock: a reading from before it may be old
+            key_at = bucket.key_at
+            seen = self._memory[key_at : key_at + KEY_BYTES]
+            known = seen == bucket.key or self._find(bucket)
+            at = bucket.stamp_at
+            ahead = max(self._stamps[at] - now, 0) + cost if known else cost
+            if ahead <= ceiling:
+                # The stamp goes first: killed between the two, a worker leaves the old
+                # key charged for one call of the new one, and nothing worse.
+                self._stamps[at] = now + ahead
+                if not known:
+                    self._memory[bucket.key_at : bucket.key_at + KEY_BYTES] = bucket.key
+        finally:
+            self._locks.release(bucket.lock)
+        return ahead
+
+    def raise_to(self, bucket: Bucket, ahead: int, clock_ns: ClockNs) -> None:
+        """Move a bucket's stamp to `ahead` ns from now, unless it is further ahead."""
+        self._locks.acquire(bucket.lock)
+        try:
+            at_key = bucket.key_at
+            seen = self._memory[at_key : at_key + KEY_BYTES]
+            if seen == bucket.key or self._find(bucket):
+                stamp = clock_ns() + ahead
+                if self._stamps[bucket.stamp_at] < stamp:
+                    self._stamps[bucket.stamp_at] = stamp
+        finally:
+            self._locks.release(bucket.lock)
+
+    def _find(self, bucket: Bucket) -> bool:
+        """Point the bucket at its slot; False if that is another key's, to be taken."""
+        keys = _KEYS.unpack_from(self._memory, bucket.number * _SET_BYTES)
+        if bucket.key in keys:
+            bucket.point_at(keys.index(bucket.key))
+            return True
+        first = bucket.first_stamp
+        stamps = self._stamps[first : first + _WAYS].tolist()
+        bucket.point_at(stamps.index(min(stamps)))
+        return False

@@ -1,0 +1,366 @@
+"""Pages that workers and machines share, through real read-throughs on one clock."""
+
+import asyncio
+
+import pytest
+
+from aims_server.cache.epochs import Epochs
+from aims_server.cache.levels import Found, Page, Taken, Want
+from aims_server.cache.readthrough import Outcome, ReadThrough
+from aims_server.cache.shared_memory import SharedMemoryCache
+from aims_server.cache.sharing import Codec, Level, MachinePages, Sharing
+from aims_server.cache.singleflight import FlightCancelled, SingleFlight
+from aims_server.cache.store import Entry, MemoryStore
+from aims_server.deadline import Deadline
+from tests.virtual_time import Clock, settle, virtual_loop
+
+from .test_readthrough import FRESH, Broken, Platform, Refused
+
+pytestmark = pytest.mark.gen_test
+
+HIT, MISS, STALE, PENDING = Outcome
+ANN, BEN = b"a" * 32, b"b" * 32
+TEXT = Codec[str](str.encode, bytes.decode, len)
+
+
+class Observer:
+    """Remembers what it is told."""
+
+    def __init__(self):
+        self.found = []
+        self.waits = []
+        self.ends = []
+
+    def shared_lookup(self, level, found):
+        """Note what was found."""
+        self.found.append((level, str(found)))
+
+    def shared_wait(self, seconds):
+        """Note a wait."""
+        self.waits.append(seconds)
+
+    def lease_ended(self, level, end, size):
+        """Note the end of a lease."""
+        self.ends.append((level, end))
+
+
+class Machine:
+    """Workers that share memory, and perhaps a further level with other machines."""
+
+    def __init__(self, clock, *further):
+        self.clock = clock
+        self.epochs = Epochs()
+        self.memory = SharedMemoryCache(1_000_000, self.epochs, clock=clock)
+        self.levels = [level("machine", self.memory), *further]
+
+    def worker(self):
+        """A worker of this machine."""
+        return Worker(self)
+
+
+def level(name, memory, seconds=Deadline.remaining):
+    """A level over this memory."""
+    return Level(name, MachinePages(memory), seconds, 0.005, 1.5, 0.05)
+
+
+class Worker:
+    """A read-through with a store and flights of its own."""
+
+    def __init__(self, machine):
+        self.clock = machine.clock
+        self.observer = Observer()
+        self.refused: list = []
+        self.store: MemoryStore = MemoryStore(
+            1 << 20, epochs=machine.epochs, clock=self.clock
+        )
+        self.flights: SingleFlight = SingleFlight(clock=self.clock, failure_memory=0.01)
+        self.through: ReadThrough = ReadThrough(
+            self.store,
+            self.flights,
+            refresh_deadline=lambda: Deadline(10, self.clock),
+            is_refusal=lambda error: isinstance(error, Refused),
+            loader=Sharing(machine.levels, TEXT, self.observer, clock=self.clock),
+            on_refusal=lambda owner, dropped: self.refused.append((owner, dropped)),
+            clock=self.clock,
+        )
+
+    def ask(self, platform, key=b"k", owner=ANN, *, seconds=10.0, max_age=None, **made):
+        """One asker, as a task."""
+        return asyncio.create_task(
+            self.through.get(
+                key,
+                owner,
+                platform.fill(owner, **made),
+                Deadline(seconds, self.clock),
+                max_age=max_age,
+            )
+        )
+
+
+class Ill:
+    """A store that does not answer."""
+
+    async def take(self, key, owner, want, *, seconds):
+        """Nothing is had."""
+        return Taken(Found.NONE)
+
+    async def put(self, lease, page):
+        """Nothing is kept."""
+        return False
+
+    async def release(self, lease):
+        """Nothing is held."""
+
+
+@pytest.fixture(name="clock")
+def _clock():
+    return Clock()
+
+
+@pytest.fixture
+def io_loop(clock):
+    """A loop whose time is the clock's."""
+    yield from virtual_loop(clock)
+
+
+@pytest.fixture(name="platform")
+def _platform(clock):
+    return Platform(clock)
+
+
+@pytest.fixture(name="machine")
+def _machine(clock):
+    return Machine(clock)
+
+
+@pytest.fixture(name="workers")
+def _workers(machine):
+    return [machine.worker() for _ in range(3)]
+
+
+async def shown(task):
+    """How an asker came by what."""
+    served = await task
+    return served.outcome, served.entry.value
+
+
+async def answered(platform, task, value):
+    """Have the platform answer the only call, and give what the asker is given."""
+    await settle()
+    platform.answer(value)
+    return await shown(task)
+
+
+async def test_workers_make_one_call(platform, workers):
+    """All workers asked at once: one gathers, the others wait for it; later ones find
+    the page with its true age.
+    """
+    tasks = [worker.ask(platform) for worker in workers for _ in range(5)]
+    await asyncio.sleep(0.4)
+    assert platform.calls == 1
+    platform.answer("page")
+    outcomes = [(await task).outcome for task in tasks]
+    assert outcomes.count(MISS) == 1
+    assert outcomes.count(PENDING) == 14
+    assert {(await task).entry.value for task in tasks} == {"page"}
+    made = (await tasks[0]).entry.made_at
+    assert {(await task).entry.made_at for task in tasks} == {made}
+    assert [len(worker.observer.waits) for worker in workers] == [0, 1, 1]
+
+
+async def test_a_page_is_found_and_kept(platform, workers, clock):
+    """What another worker has gathered is a HIT here, and from then on a HIT of this
+    worker's own memory.
+    """
+    await answered(platform, workers[0].ask(platform), "page")
+    clock.now += 100
+    assert await shown(workers[1].ask(platform)) == (HIT, "page")
+    assert await shown(workers[1].ask(platform)) == (HIT, "page")
+    assert workers[1].observer.found == [("machine", "kept")]
+    assert workers[0].observer.ends == [("machine", "kept")]
+    assert workers[1].through.peek(b"k", ANN, clock.now).made_at == clock.now - 100
+
+
+async def test_an_old_page_is_served_and_refreshed_once(platform, workers, clock):
+    """Old for all: each worker serves it at once, and one of them refreshes it."""
+    await answered(platform, workers[0].ask(platform), "first")
+    clock.now += FRESH + 1
+    for worker in workers:
+        assert await shown(worker.ask(platform)) == (STALE, "first")
+    await asyncio.sleep(0.1)
+    assert platform.calls == 2
+    platform.answer("second")
+    await asyncio.sleep(0.1)
+    for worker in workers:
+        assert await shown(worker.ask(platform)) == (HIT, "second")
+    assert platform.calls == 2
+
+
+async def test_a_refreshed_page_costs_no_second_call(platform, workers, clock):
+    """A worker whose own copy is old finds the one that another has refreshed."""
+    await answered(platform, workers[0].ask(platform), "first")
+    await shown(workers[1].ask(platform))
+    clock.now += FRESH + 1
+    await shown(workers[0].ask(platform))
+    await settle()
+    platform.answer("second")
+    await settle()
+    assert await shown(workers[1].ask(platform)) == (STALE, "first")
+    await settle()
+    assert await shown(workers[1].ask(platform)) == (HIT, "second")
+    assert platform.calls == 2
+
+
+async def test_no_cache_takes_what_anybody_made_within_the_floor(
+    platform, workers, clock
+):
+    """A page of the wanted age will do, whoever made it; an older one will not."""
+    await answered(platform, workers[0].ask(platform), "first")
+    await shown(workers[1].ask(platform))
+    clock.now += 40
+    task = workers[0].ask(platform, max_age=30)
+    assert await answered(platform, task, "second") == (MISS, "second")
+    clock.now += 20
+    assert await shown(workers[1].ask(platform, max_age=30)) == (HIT, "second")
+    assert platform.calls == 2
+
+
+async def test_a_more_demanding_asker_flies_again(platform, workers, clock):
+    """Who wants a new page and joins the flight of one who does not gets a new one."""
+    await answered(platform, workers[0].ask(platform), "first")
+    clock.now += 40
+    modest = workers[1].ask(platform)
+    demanding = workers[1].ask(platform, max_age=30)
+    await settle()
+    platform.answer("second")
+    assert await shown(modest) == (HIT, "first")
+    assert await shown(demanding) == (MISS, "second")
+
+
+async def test_no_cache_that_fails_gives_the_old_page(platform, workers, clock):
+    """Where the platform fails, an old page of another worker will do."""
+    await answered(platform, workers[0].ask(platform), "first")
+    clock.now += 40
+    task = workers[1].ask(platform, max_age=30)
+    assert await answered(platform, task, Broken()) == (STALE, "first")
+
+
+async def test_a_failure_lets_the_next_worker_try(platform, workers):
+    """When a fill fails, those who wait elsewhere do not fail with it."""
+    first = workers[0].ask(platform)
+    second = workers[1].ask(platform)
+    await asyncio.sleep(0.1)
+    platform.answer(Broken())
+    with pytest.raises(Broken):
+        await first
+    await asyncio.sleep(0.1)
+    assert platform.calls == 2
+    platform.answer("page")
+    assert await shown(second) == (MISS, "page")
+    assert workers[0].observer.ends == [("machine", "failed")]
+
+
+async def test_a_refusal_voids_every_workers_copies(platform, workers):
+    """One worker sees the token refused: no worker serves what is kept for it; another
+    owner's pages stay.
+    """
+    await answered(platform, workers[0].ask(platform), "ann")
+    await shown(workers[1].ask(platform))
+    await answered(platform, workers[1].ask(platform, b"b", BEN), "ben")
+    filling = workers[2].ask(platform, b"other")
+    await settle()
+    refused = workers[0].ask(platform, b"more")
+    await settle()
+    platform.held.reverse()
+    platform.answer(Refused())
+    with pytest.raises(Refused):
+        await refused
+    platform.answer("late")
+    assert await shown(filling) == (MISS, "late")
+    assert workers[0].refused == [(ANN, 1)]
+    for worker in workers[1:]:
+        assert worker.through.peek(b"k", ANN, worker.clock.now) is None
+    assert await shown(workers[0].ask(platform, b"b", BEN)) == (HIT, "ben")
+    asked = workers[1].ask(platform, b"other")
+    assert await answered(platform, asked, "new") == (MISS, "new")
+
+
+async def test_waiting_ends_with_the_deadline(platform, workers):
+    """Who waits for a worker that does not come back has its own time, and no more."""
+    stuck = workers[0].ask(platform, seconds=100)
+    await settle()
+    with pytest.raises(TimeoutError):
+        await workers[1].ask(platform, seconds=2)
+    platform.answer("page")
+    await stuck
+
+
+async def test_standing_and_age_come_along(platform, workers, clock):
+    """An entry that is found is as it was filled: whom the platform named, and whether
+    it was made of old parts.
+    """
+    now = clock.now
+
+    async def fill(deadline):
+        return Entry("page", 4, ANN, now - 5, now, now + 60, True, 5900001)
+
+    deadline = Deadline(10, clock)
+    filled = await workers[0].through.get(b"k", ANN, fill, deadline)
+    found = await workers[1].through.get(b"k", ANN, platform.fill(ANN), deadline)
+    assert filled.outcome is found.outcome is STALE
+    assert filled.entry == found.entry
+
+
+async def test_machines_make_one_call(platform, clock):
+    """With a second level over two machines of two workers: still one call, and a page
+    found there is put into the machine's memory.
+    """
+    far = SharedMemoryCache(1_000_000, Epochs(), clock=clock)
+    stores = [level("store", far, lambda deadline: 2.5) for _ in range(2)]
+    machines = [Machine(clock, store) for store in stores]
+    workers = [machine.worker() for machine in machines for _ in range(2)]
+    tasks = [worker.ask(platform) for worker in workers]
+    await asyncio.sleep(0.4)
+    assert platform.calls == 1
+    platform.answer("page")
+    outcomes = [(await task).outcome for task in tasks]
+    assert sorted(outcomes) == [MISS, PENDING, PENDING, PENDING]
+    late = machines[1].worker()
+    assert await shown(late.ask(platform)) == (HIT, "page")
+    assert late.observer.found == [("machine", "kept")]
+
+
+async def test_a_level_without_lease_is_passed_over(platform, clock):
+    """Where a level has neither page nor lease to give, each machine goes on alone."""
+    ill = Level("store", Ill(), Deadline.remaining, 0.01, 1.6, 0.08)
+    workers = [Machine(clock, ill).worker() for _ in range(2)]
+    tasks = [worker.ask(platform) for worker in workers]
+    await settle()
+    assert platform.calls == 2
+    platform.answer("one")
+    platform.answer("two")
+    assert [await shown(task) for task in tasks] == [(MISS, "one"), (MISS, "two")]
+
+
+async def test_a_page_of_another_version_is_no_page(platform, machine, clock):
+    """What another release has put is filled anew."""
+    taken = machine.memory.take(b"k", ANN, Want(), seconds=5)
+    now = clock.now
+    machine.memory.put(taken.lease, Page(b"\x63other form", now, now + 60, now + 60))
+    task = machine.worker().ask(platform)
+    assert await answered(platform, task, "page") == (MISS, "page")
+
+
+async def test_a_cancelled_flight_holds_no_one_up_for_long(platform, workers, clock):
+    """A worker that stops while it fills leaves a lease that ends with its deadline."""
+    stopped = workers[0].ask(platform, seconds=3)
+    await settle()
+    await workers[0].flights.close()
+    with pytest.raises(FlightCancelled):
+        await stopped
+    other = workers[1].ask(platform, seconds=10)
+    await asyncio.sleep(3.2)
+    assert platform.calls == 2
+    platform.held.pop(0)
+    platform.answer("page")
+    assert await shown(other) == (MISS, "page")

@@ -1,0 +1,201 @@
+"""The making of a page told as events, over real sockets."""
+
+import asyncio
+import json
+
+import pytest
+
+pytestmark = pytest.mark.gen_test(timeout=20)
+
+EVENTS = "text/event-stream"
+
+
+class Stream:
+    """A client that reads events as they come."""
+
+    def __init__(self, front, token, *, accept=EVENTS, receive_buffer=None):
+        self._front = front
+        self._token = token
+        self._accept = accept
+        self._limit = receive_buffer or 2**20
+
+    async def __aenter__(self):
+        port = int(self._front.base_url.rpartition(":")[2])
+        self.reader, self.writer = await asyncio.open_connection(
+            "127.0.0.1", port, limit=self._limit
+        )
+        self.writer.write(
+            b"GET /api/all-attendance HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            b"Accept: %s\r\nAuthorization: Bearer %s\r\n\r\n"
+            % (self._accept.encode(), self._token.encode())
+        )
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        self.status = int(head.split(b" ")[1])
+        lines = head.decode().split("\r\n")[1:-2]
+        self.headers = dict(line.lower().split(": ", 1) for line in lines)
+        return self
+
+    async def __aexit__(self, *exc_details):
+        self.writer.close()
+
+    async def chunk(self) -> str:
+        """What came in one piece."""
+        size = int(await self.reader.readline(), 16)
+        piece = await self.reader.readexactly(size + 2)
+        return piece[:-2].decode()
+
+    async def events(self):
+        """The events, comments left out, until the stream ends."""
+        text = ""
+        while piece := await self.chunk():
+            text += piece
+            while "\n\n" in text:
+                event, _, text = text.partition("\n\n")
+                if event != ":":
+                    kind, data = event.split("\n")
+                    yield (
+                        kind.removeprefix("event: "),
+                        json.loads(data.removeprefix("data: ")),
+                    )
+
+
+async def told(front, token) -> list[tuple[str, dict]]:
+    """All events of one stream."""
+    async with Stream(front, token) as stream:
+        assert stream.status == 200
+        return [event async for event in stream.events()]
+
+
+async def test_the_making_of_a_page_is_told(front, token, platform, college, student):
+    """How many subjects there are, each of them as it comes, and then the page."""
+    events = await told(front, token)
+    kinds = [kind for kind, _ in events]
+    page = events[-1][1]
+    assert kinds == ["started", *["subject"] * 15, "page"]
+    assert events[0][1] == {"subjects": 15}
+    subjects = [told for kind, told in events if kind == "subject"]
+    assert [each["done"] for each in subjects] == list(range(1, 16))
+    assert {each["of"] for each in subjects} == {15}
+    assert {each["name"] for each in subjects} == set(page["subjects"])
+    plain = await front.ask("/api/all-attendance", token)
+    assert json.loads(plain.body) == page
+
+
+async def test_a_kept_page_is_told_at_once(front, token, platform):
+    """There is no making of it."""
+    await front.ask("/api/all-attendance", token)
+    calls = platform.counters.total
+    assert [kind for kind, _ in await told(front, token)] == ["page"]
+    assert platform.counters.total == calls
+
+
+async def test_its_headers_are_those_of_a_stream(front, token):
+    """Kept by nobody, passed on at once, with what every answer carries."""
+    async with Stream(front, token) as stream:
+        headers = stream.headers
+        assert headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert headers["cache-control"] == "no-store"
+        assert headers["x-accel-buffering"] == "no"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "accept" in headers["vary"]
+        assert {"x-request-id", "ratelimit", "ratelimit-policy"} <= set(headers)
+        assert [event async for event in stream.events()][-1][0] == "page"
+
+
+async def test_subjects_are_told_as_they_come(front, token, platform):
+    """While others are still under way."""
+    platform.hold("cards")
+    async with Stream(front, token) as stream:
+        events = stream.events()
+        assert await anext(events) == ("started", {"subjects": 15})
+        platform.release()
+        assert (await anext(events))[0] == "subject"
+        assert [kind async for kind, _ in events][-1] == "page"
+
+
+async def test_it_joins_the_gathering_under_way(front, token, platform):
+    """And is told what was there before it came; nothing is asked twice."""
+    platform.hold("cards")
+    plain = asyncio.ensure_future(front.ask("/api/all-attendance", token))
+    await platform.until(lambda seen: seen.now["cards"] == 15)
+    async with Stream(front, token) as stream:
+        events = stream.events()
+        assert (await anext(events))[0] == "started"
+        platform.release()
+        assert [kind async for kind, _ in events][-1] == "page"
+    assert (await plain).code == 200
+    assert platform.counters.total == 16
+
+
+async def test_leaving_ends_nothing(front, token, platform):
+    """The page is gathered for who comes next."""
+    platform.hold("cards")
+    async with Stream(front, token) as stream:
+        assert (await anext(stream.events()))[0] == "started"
+    await asyncio.sleep(0.1)
+    platform.release()
+    assert (await front.ask("/api/all-attendance", token)).code == 200
+    assert platform.counters.total == 16
+
+
+async def test_a_failure_is_an_event(front, token, platform):
+    """With the body that the page's own request would have had."""
+    platform.faults.set("course_files", kind="html")
+    ((kind, body),) = await told(front, token)
+    assert kind == "error"
+    assert body["code"] == "upstream_error"
+    assert set(body) == {"error", "message", "code", "requestId", "timestamp"}
+
+
+@pytest.mark.parametrize(
+    ("accept", "media"),
+    [
+        (EVENTS, EVENTS),
+        (f"{EVENTS}, application/json;q=0.5", EVENTS),
+        (f"application/json, {EVENTS};q=0.5", "application/json"),
+        ("*/*", "application/json"),
+        (f"{EVENTS};q=0", "application/json"),
+    ],
+)
+@pytest.mark.parametrize("kept", [True, False])
+async def test_only_who_prefers_events_gets_them(front, token, accept, media, kept):
+    """Of a kept page too, which the fast path would send as JSON."""
+    if kept:
+        await front.ask("/api/all-attendance", token)
+    answer = await front.ask("/api/all-attendance", token, headers={"Accept": accept})
+    assert answer.code == 200
+    assert answer.headers["Content-Type"].partition(";")[0] == media
+
+
+async def test_without_a_token_there_is_no_stream(front, platform):
+    """A refusal is a refusal."""
+    answer = await front.ask("/api/all-attendance", headers={"Accept": EVENTS})
+    assert answer.code == 401
+    assert json.loads(answer.body)["code"] == "unauthorized"
+
+
+async def test_its_log_line_says_how_it_ended(front, token, platform, access_lines):
+    """As that of any other request."""
+    await told(front, token)
+    platform.faults.set("course_files", kind="html")
+    await told(front, platform.college.token(platform.college.student(7)))
+    lines = [json.loads(line) for line in access_lines.getvalue().splitlines()]
+    well, ill = (line for line in lines if "route" in line)
+    assert (well["status"], well["cache"]) == (200, "MISS")
+    assert (ill["status"], ill["code"]) == (200, "upstream_error")
+
+
+class TestDeadline:
+    """The stream has that of a request."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {"REQUEST_TIMEOUT_SECONDS": "0.6"}
+
+    async def test_at_the_deadline_there_is_what_there_is(self, front, token, platform):
+        """The page as it stands, and gathering goes on."""
+        platform.hold("cards")
+        events = await told(front, token)
+        assert [kind for kind, _ in events] == ["started", "page"]
+        assert len(events[-1][1]["incomplete"]) == 15
+        platform.release()

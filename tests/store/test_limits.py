@@ -1,0 +1,147 @@
+"""Limits over machines: the sum holds, and an ill store stops nobody."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aims_server.ratelimit import BucketTable, RateLimiter
+from aims_server.ratelimit.charges import Charges
+from aims_server.store.limits import SharedLimits
+from tests.virtual_time import Clock
+
+SECRET = b"the same on all machines"
+SECOND = 1_000_000_000
+
+
+def limiter(per_minute=100, *, clock=None, table=None):
+    """The limiter of a machine of its own."""
+    options = {} if clock is None else {"clock_ns": lambda: int(clock.now * SECOND)}
+    return RateLimiter(
+        table or BucketTable(64),
+        name="student",
+        per_minute=per_minute,
+        secret=SECRET,
+        shared=True,
+        **options,
+    )
+
+
+def shared(machine):
+    """The shared limits of a machine."""
+    return SharedLimits(machine.client, machine.secrets, machine.observer)
+
+
+@pytest.fixture(name="two")
+def _two(make_machine):
+    return [shared(make_machine()) for _ in range(2)]
+
+
+@pytest.mark.gen_test
+async def test_one_bucket_for_all_machines(two):
+    """Ten logins of one name pass, whatever machines they come to; the eleventh is told
+    when to come back; another name is free.
+    """
+    limiters = [limiter(10), limiter(10)]
+    decisions = [await two[n % 2].take(limiters[n % 2], "ann") for n in range(11)]
+    assert [d.allowed for d in decisions] == [True] * 10 + [False]
+    assert [d.remaining for d in decisions] == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0]
+    assert 5 < decisions[-1].retry_after <= 6
+    assert (await two[0].take(limiters[0], "ben")).remaining == 9
+
+
+@pytest.mark.gen_test
+async def test_a_refusal_elsewhere_uses_up_nothing_here(two):
+    """What all machines refuse is not charged to this one's bucket."""
+    here, there = limiter(10), limiter(10)
+    for _ in range(10):
+        await two[1].take(there, "ann")
+    for _ in range(20):
+        assert not (await two[0].take(here, "ann")).allowed
+    assert here.take("ann").remaining == 9
+
+
+@pytest.fixture(name="alone")
+def _alone(make_machine, tmp_path):
+    return shared(make_machine(f"unix://{tmp_path}/none.sock"))
+
+
+@pytest.mark.gen_test
+async def test_an_ill_store_leaves_the_machines_own_limit(alone):
+    """Without the store ten pass and the eleventh does not; nothing is lost of what is
+    to be told.
+    """
+    here = limiter(10)
+    decisions = [await alone.take(here, "ann") for _ in range(11)]
+    assert [d.allowed for d in decisions] == [True] * 10 + [False]
+    await alone.sync([here])
+    here.charges.make_all_due()
+    assert sum(here.charges.collect(10).values()) == 10 * here.cost
+
+
+@pytest.mark.gen_test
+async def test_ticks_add_up(two):
+    """What one machine has charged leaves as much less on the other after both have
+    told; and no charge is told twice.
+    """
+    limiters = [limiter(100), limiter(100)]
+    for _ in range(40):
+        assert limiters[0].take("ann").allowed
+    for _ in range(30):
+        assert limiters[1].take("ann").allowed
+    for _ in range(3):
+        for sync, one in zip(two, limiters, strict=True):
+            await sync.sync([one])
+    assert limiters[1].take("ann").remaining in (29, 30)
+    assert limiters[0].take("ann").remaining == 59  # it has nothing new to tell
+    await two[0].sync([limiters[0]])
+    assert limiters[0].take("ann").remaining in (27, 28, 29)
+
+
+class _Model:
+    """The script's arithmetic, on a clock of ours."""
+
+    def __init__(self, clock):
+        self._clock = clock
+        self._stamps = {}
+
+    def tell(self, one):
+        for bucket, charge in one.charges.collect(512).items():
+            now = int(self._clock.now * SECOND)
+            ahead = max(self._stamps.get(bucket.key, 0) - now, 0) + charge
+            ahead = min(ahead, 2 * one.ceiling)
+            self._stamps[bucket.key] = now + ahead
+            one.raise_to(bucket, ahead)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    machines=st.integers(2, 5),
+    rate=st.floats(2.0, 60.0),
+    spread=st.lists(st.integers(0, 4), min_size=10, max_size=40),
+)
+def test_the_sum_holds_over_machines(machines, rate, spread):
+    """In two minutes so many machines admit no more than one would, but for what is
+    untold and what comes within a tick.
+    """
+    clock = Clock()
+    limiters = [limiter(100, clock=clock) for _ in range(machines)]
+    store = _Model(clock)
+    admitted, next_tick, n = 0, clock.now + 0.25, 0
+    start = clock.now
+    while clock.now < start + 120:
+        if clock.now >= next_tick:
+            next_tick += 0.25
+            for one in limiters:
+                store.tell(one)
+        admitted += limiters[spread[n % len(spread)] % machines].take("ann").allowed
+        n += 1
+        clock.now += 1 / rate
+    within_a_tick = rate * 0.25 + machines
+    assert admitted <= 100 + 200 + machines * 100 / 8 + within_a_tick
+
+
+def test_charges_are_noted_only_when_shared():
+    """A limiter that is not shared keeps no book."""
+    alone = RateLimiter(BucketTable(8), name="x", per_minute=5, secret=SECRET)
+    assert alone.charges is None
+    assert isinstance(limiter().charges, Charges)
