@@ -142,7 +142,7 @@ def test_logins_are_limited_over_both(platform, serve, store):
 
 
 def test_nothing_of_a_student_is_in_the_store_or_the_logs(platform, two, store):
-    """A dump of all keys and values, what passes to and fro, and the logs at DEBUG hold
+    """A dump of all keys and values, what is said to it, and the logs at DEBUG hold
     no token, name, number or count.
     """
     crowd = Students(platform, two[0], 6)
