@@ -5,6 +5,12 @@ import json
 
 import pytest
 
+from aims_server.app import build
+from aims_server.deadline import Deadline
+from aims_server.logs import AccessLog
+from aims_server.metrics import Metrics
+from aims_server.pages import ALL_ATTENDANCE
+
 pytestmark = pytest.mark.gen_test(timeout=20)
 
 
@@ -67,6 +73,25 @@ async def test_each_asker_has_its_own_deadline(front, token, platform):
     assert second.headers["X-Cache"] == "PENDING"
     assert platform.counters.calls["cards"] == 15
     platform.release()
+
+
+async def test_another_workers_gathering_gives_what_there_is_too(
+    front, token, platform, settings, machine
+):
+    """An asker of a worker that waits for another's gathering has the totals at its
+    deadline, for no further call.
+    """
+    other = build(settings, machine, metrics=Metrics(), access_log=AccessLog())
+    platform.hold("cards")
+    await front.ask("/api/all-attendance", token)
+    caller = other.sessions.caller(token, "203.0.113.9")
+    served = await other.service.page(ALL_ATTENDANCE, caller, Deadline(0.3))
+    page = json.loads(served.entry.value.plain.body)
+    assert len(page["incomplete"]) == 15
+    assert page["totalPresentAllSubjects"] > 0
+    assert platform.counters.total == 16
+    platform.release()
+    await other.close()
 
 
 @pytest.mark.parametrize("path", ["attendance", "all-attendance", "quiz"])
