@@ -167,7 +167,8 @@ class Settings:
         "GATHER_TIMEOUT_SECONDS",
         "30",
         seconds(0.1, 600),
-        "How long an answer may be gathered on behind its askers' deadlines.",
+        "How long an answer may be gathered on behind its askers' deadlines; unless"
+        " given, at least REQUEST_TIMEOUT_SECONDS.",
     )
     attendance_target_percent: int = setting(
         "ATTENDANCE_TARGET_PERCENT",
@@ -264,6 +265,12 @@ class Settings:
                 values[variable.field] = variable.parse(text)
             except ValueError:
                 faults.append(variable.fault(text))
+        if not mapping.get("GATHER_TIMEOUT_SECONDS") and not faults:
+            # Who only gives requests more time need not know of this.
+            longest = max(
+                values["gather_timeout_seconds"], values["request_timeout_seconds"]
+            )
+            values["gather_timeout_seconds"] = longest
         faults += _conflicts(values)
         if faults:
             raise SettingsError(tuple(faults))

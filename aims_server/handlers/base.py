@@ -67,6 +67,11 @@ class HandlerContext(msgspec.Struct, frozen=True, kw_only=True):
     request_seconds: float
     clock: Clock
 
+    def refused_by_limit(self, kind: str, address: str) -> None:
+        """Count a request that a limit refused, and tell it."""
+        self.metrics.limited(kind)
+        self.incidents.limited(kind, address)
+
 
 class BaseHandler(RequestHandler):
     """One request to an ``endpoint``, its row in the table of pages; of itself this
@@ -228,8 +233,7 @@ class BaseHandler(RequestHandler):
             # Nothing else takes a time worth telling from the whole.
             self.upstream_seconds = self.request.request_time()
         if isinstance(failure, RateLimited):
-            self.context.metrics.limited(failure.kind)
-            self.context.incidents.limited(failure.kind, self.address)
+            self.context.refused_by_limit(failure.kind, self.address)
         self.send(error_response(failure, self.request_id))
         self.finish()
 

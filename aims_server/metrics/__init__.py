@@ -4,9 +4,10 @@
 """
 
 from .collector import MetricsMemory
-from .recorder import Metrics
+from .recorder import Metrics, ParentMetrics
 
 __all__ = [
     "Metrics",
     "MetricsMemory",
+    "ParentMetrics",
 ]

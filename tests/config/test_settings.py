@@ -227,6 +227,8 @@ def test_more_workers_than_calls_is_a_fault():
 
 def test_gathering_takes_as_long_as_a_request():
     """An asker would wait longer than what it waits for."""
+    settings = Settings.from_mapping({"REQUEST_TIMEOUT_SECONDS": "120"})
+    assert settings.gather_timeout_seconds == 120
     (fault,) = faults_of(GATHER_TIMEOUT_SECONDS="9")
     assert fault == (
         "GATHER_TIMEOUT_SECONDS='9': must be at least REQUEST_TIMEOUT_SECONDS,"

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from aims_server.app import build
+from aims_server.app import Machine, build
 from aims_server.deadline import Deadline
-from aims_server.logs import AccessLog
-from aims_server.metrics import Metrics
+from aims_server.logs.handlers import AccessLog
+from aims_server.metrics.recorder import Metrics
 from aims_server.pages import ALL_ATTENDANCE
 
 pytestmark = pytest.mark.gen_test(timeout=20)
@@ -75,25 +75,6 @@ async def test_each_asker_has_its_own_deadline(front, token, platform):
     platform.release()
 
 
-async def test_another_workers_gathering_gives_what_there_is_too(
-    front, token, platform, settings, machine
-):
-    """An asker of a worker that waits for another's gathering has the totals at its
-    deadline, for no further call.
-    """
-    other = build(settings, machine, metrics=Metrics(), access_log=AccessLog())
-    platform.hold("cards")
-    await front.ask("/api/all-attendance", token)
-    caller = other.sessions.caller(token, "203.0.113.9")
-    served = await other.service.page(ALL_ATTENDANCE, caller, Deadline(0.3))
-    page = json.loads(served.entry.value.plain.body)
-    assert len(page["incomplete"]) == 15
-    assert page["totalPresentAllSubjects"] > 0
-    assert platform.counters.total == 16
-    platform.release()
-    await other.close()
-
-
 @pytest.mark.parametrize("path", ["attendance", "all-attendance", "quiz"])
 async def test_without_anything_it_is_too_late(front, token, platform, path):
     """504, which says when to come back; then it is there for no further call."""
@@ -140,6 +121,33 @@ async def test_closing_waits_for_no_gathering(front, worker, token, platform):
         for flights in worker.flights:
             await flights.close()
     await platform.until(lambda seen: not seen.in_flight)
+
+
+async def test_a_page_that_another_worker_gathers(settings, college, platform):
+    """At the deadline of its asker, there is what that one has had: the totals."""
+    machine = Machine(settings)
+    first, second = (
+        build(settings, machine, metrics=Metrics(), access_log=AccessLog())
+        for _ in range(2)
+    )
+    token = college.token(college.student(0))
+
+    async def page_of(worker):
+        caller = worker.sessions.caller(token, "192.0.2.1")
+        return await worker.service.page(ALL_ATTENDANCE, caller, Deadline(0.6))
+
+    platform.hold("cards")
+    asked = asyncio.create_task(page_of(first))
+    await platform.until(lambda seen: seen.now["cards"] == 15)
+    served = await page_of(second)
+    page = json.loads(served.entry.value.plain.body)
+    assert len(page["incomplete"]) == 15
+    assert page["totalPresentAllSubjects"] > 0
+    assert platform.counters.total == 16
+    await asked
+    platform.release()
+    for worker in (first, second):
+        await worker.close()
 
 
 class TestCrowd:
