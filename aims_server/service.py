@@ -333,7 +333,7 @@ class AimsService:
         gathering = self._gatherings.get(key)
         had = None if gathering is None else gathering.head
         if had is None:
-            packed = self.answer_cache.find_part(_COURSE_FILES, session)
+            packed = await self.answer_cache.find_part(_COURSE_FILES, session)
             if packed is None:
                 raise self._too_late(key, trips=2)
             had = _HadFiles(

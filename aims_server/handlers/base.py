@@ -4,7 +4,7 @@ policies, and turn any failure into the contract's error body.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 import msgspec
@@ -66,6 +66,12 @@ class HandlerContext(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: Sequence[TrustedProxy]
     request_seconds: float
     clock: Clock
+    store_state: Callable[[], str]
+
+    def refused_by_limit(self, kind: str, address: str) -> None:
+        """Count a request that a limit refused, and tell it."""
+        self.metrics.limited(kind)
+        self.incidents.limited(kind, address)
 
 
 class BaseHandler(RequestHandler):
@@ -228,8 +234,7 @@ class BaseHandler(RequestHandler):
             # Nothing else takes a time worth telling from the whole.
             self.upstream_seconds = self.request.request_time()
         if isinstance(failure, RateLimited):
-            self.context.metrics.limited(failure.kind)
-            self.context.incidents.limited(failure.kind, self.address)
+            self.context.refused_by_limit(failure.kind, self.address)
         self.send(error_response(failure, self.request_id))
         self.finish()
 

@@ -183,7 +183,7 @@ class FastPath:
             quota.check()
         except RateLimited as refusal:
             failure = refusal
-            self._context.metrics.limited(refusal.kind)
+            self._context.refused_by_limit(refusal.kind, asked.address)
         if failure is None:
             return None  # the bucket was refilled meanwhile
         response = error_response(failure, asked.request_id)

@@ -5,6 +5,7 @@ line, buffered, and written.
 import re
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from select import PIPE_BUF
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from ..text import utc_timestamp
 from .output import LogOutput
 from .redaction import may_hold_secret, redact
 
-__all__ = ["ACCESS", "UNPRINTABLE", "Fields", "LineWriter", "timestamp"]
+__all__ = ["ACCESS", "UNPRINTABLE", "Fields", "LineWriter", "json_line", "timestamp"]
 
 Fields = dict[str, Any]
 
@@ -58,22 +59,34 @@ class LineWriter:
         self.output = output
         self.as_text = as_text
         self.lost = 0
+        self.before_write: Callable[[], object] = lambda: None
+        """Called before each :meth:`write`: lines that wait elsewhere are older."""
         self._clock = clock
         self._told_lost = 0
         self._failing_since: float | None = None
         self._flush_due = False
         self._buffer = bytearray()
 
+    @property
+    def is_plain_json(self) -> bool:
+        """Whether lines are JSON and nothing else, so that they may come formatted."""
+        return not self.as_text and not self.output.is_journal
+
     def write(self, fields: Fields, untrusted: str | None = None) -> None:
         """Write one line; ``untrusted``: the part that may hold secrets, if not all."""
+        self.before_write()
         self.buffer(fields, untrusted)
         self.flush()
 
     def buffer(self, fields: Fields, untrusted: str | None = None) -> bool:
         """Keep one line for the next flush; True if no other is waiting for it."""
-        line = _text(fields) if self.as_text else _json(fields, untrusted)
+        line = _text(fields) if self.as_text else json_line(fields, untrusted)
         if self.output.is_journal:
             line = _with_priority(line, fields["level"])
+        return self.add(line)
+
+    def add(self, line: bytes) -> bool:
+        """Keep a formatted line as :meth:`buffer` does."""
         if len(self._buffer) + len(line) > PIPE_BUF:
             self.flush()
         if len(self._buffer) + len(line) > _MAX_BUFFERED:
@@ -132,12 +145,17 @@ def _with_priority(line: bytes, level: str) -> bytes:
 
 def timestamp(now: float) -> str:
     """RFC 3339, in UTC, to the millisecond."""
-    milliseconds = int(now * 1000)
+    return _timestamp(int(now * 1000))
+
+
+@lru_cache(4)  # under load many lines share a millisecond
+def _timestamp(milliseconds: int) -> str:
     second = utc_timestamp(milliseconds // 1000)
     return f"{second[:-1]}.{milliseconds % 1000:03d}Z"
 
 
-def _json(fields: Fields, untrusted: str | None) -> bytes:
+def json_line(fields: Fields, untrusted: str | None = None) -> bytes:
+    """The fields in JSON; ``untrusted``: the part that may hold secrets, if not all."""
     try:
         line = _encode(fields)
     except (TypeError, ValueError, OverflowError):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final, TextIO
 
+from .access_line import AccessEntry, access_fields, access_line
 from .format import (
     ACCESS,
     Fields,
@@ -33,6 +34,7 @@ __all__ = [
 current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
 
 # An access line then fits a pipe's atomic write.
+_MAX_ENTRIES: Final = 256  # some 0.4 ms of formatting
 _LONGEST_PATH: Final = 512
 _LONGEST_METHOD: Final = 32
 _LONGEST_TEXT: Final = 2048
@@ -113,9 +115,9 @@ def _use(lines: LineWriter) -> LineWriter:
 class AccessLog:
     """Writes one line for each request to the stream of ``configure_logging``.
 
-    Without that it writes nothing. With ``soon``, such as an event loop's
-    ``call_soon``, the lines of one turn of the loop share a system call, which takes
-    longer than to format a line. Without it each line is written at once.
+    Without that it writes nothing. With ``soon``, which has a function called in a
+    moment, all lines until then are formatted together, in half the time that they take
+    between other work, and share system calls. Without it each line is written at once.
 
     >>> AccessLog().flush()
     """
@@ -124,6 +126,9 @@ class AccessLog:
         self._soon = soon
         self._lines = _current_lines()
         self._min_level = logging.getLogger(ACCESS).getEffectiveLevel()
+        self._entries: list[AccessEntry] = []
+        if self._lines is not None and soon is not None:
+            self._lines.before_write = self.flush
 
     def write(
         self,
@@ -150,38 +155,39 @@ class AccessLog:
             level = logging.DEBUG
         if level < self._min_level or self._lines is None:
             return
-        method, path = method[:_LONGEST_METHOD], path[:_LONGEST_PATH]
-        fields: Fields = {
-            "time": timestamp(time.time()),
-            "level": logging.getLevelName(level).lower(),
-            "logger": ACCESS,
-            "message": f"{method} {path} {status}",
-            "requestId": request_id,
-            "route": route,
-            "method": method,
-            "path": path,
-            "status": status,
-            "seconds": round(seconds, 6),
-            "address": address,
-        }
-        if cache is not None:
-            fields["cache"] = cache
-        if upstream_seconds is not None:
-            fields["upstreamSeconds"] = round(upstream_seconds, 6)
-        if code is not None:
-            fields["code"] = code
-        # What a client can choose: searching the whole line for secrets takes longer
-        # than everything else.
-        untrusted = f"{method} {path} {request_id}"
-        if self._soon is None:
-            self._lines.write(fields, untrusted)
-        elif self._lines.buffer(fields, untrusted):
-            self._soon(self._lines.flush)
+        entry = AccessEntry(
+            time.time(),
+            seconds,
+            request_id,
+            address,
+            upstream_seconds,
+            level,
+            route,
+            method[:_LONGEST_METHOD],
+            path[:_LONGEST_PATH],
+            status,
+            cache,
+            code,
+        )
+        self._entries.append(entry)
+        if self._soon is None or len(self._entries) >= _MAX_ENTRIES:
+            self.flush()
+        elif len(self._entries) == 1:
+            self._soon(self.flush)
 
     def flush(self) -> None:
-        """Write the buffered lines."""
-        if self._lines is not None:
-            self._lines.flush()
+        """Write the lines of all answers until now."""
+        lines = self._lines
+        if lines is None:
+            return
+        entries, self._entries = self._entries, []
+        for entry in entries:
+            line = access_line(entry) if lines.is_plain_json else None
+            if line is not None:
+                lines.add(line)
+            else:
+                lines.buffer(*access_fields(entry))
+        lines.flush()
 
     @property
     def lost_lines(self) -> int:

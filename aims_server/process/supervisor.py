@@ -228,6 +228,7 @@ class Supervisor:
         self._rollout.on_exit(child)
         lived = time.monotonic() - child.spawned_at
         if not child.leaving:
+            self._pool.metrics.worker_died()
             _log.error(
                 "Worker %d died (%s) after %.0f s", child.number, _cause(status), lived
             )

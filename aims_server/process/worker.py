@@ -7,6 +7,7 @@ means a hung loop; it receives one byte that says how to end.
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -53,6 +54,7 @@ _HEARTBEAT: Final = b"."
 _HEARTBEAT_SECONDS: Final = 1.0
 _PREPARE_SECONDS: Final = 0.02  # it takes 10 ms, which no start waits for
 _LAG_SECONDS: Final = 0.1
+_LOG_SECONDS: Final = 0.02  # lines of the access log wait so long for others
 # A collection holds the loop: 3 ms at most while the young generation is small, 20 to
 # 80 ms for one of 200 000 objects under load. A full one walks through everything that
 # is kept and was never seen to find anything, so it is made rare.
@@ -108,7 +110,8 @@ async def _serve(
         generation=spec.generation,
         memory=machine.metrics,
     )
-    access_log = AccessLog(asyncio.get_running_loop().call_soon)
+    loop = asyncio.get_running_loop()
+    access_log = AccessLog(functools.partial(loop.call_later, _LOG_SECONDS))
     worker = build(
         settings, machine, metrics=metrics, access_log=access_log, calls=spec.calls
     )
