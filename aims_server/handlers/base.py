@@ -4,7 +4,7 @@ policies, and turn any failure into the contract's error body.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 import msgspec
@@ -66,6 +66,7 @@ class HandlerContext(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: Sequence[TrustedProxy]
     request_seconds: float
     clock: Clock
+    store_state: Callable[[], str]
 
     def refused_by_limit(self, kind: str, address: str) -> None:
         """Count a request that a limit refused, and tell it."""

@@ -5,9 +5,11 @@
 
 from .collector import MetricsMemory
 from .recorder import Metrics, ParentMetrics
+from .sharing import SharingMetrics
 
 __all__ = [
     "Metrics",
     "MetricsMemory",
     "ParentMetrics",
+    "SharingMetrics",
 ]

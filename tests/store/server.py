@@ -66,6 +66,32 @@ class StoreServer:
             with asking.makefile("rb") as answer:
                 return _reply(answer)
 
+    def dump(self):
+        """All keys and values, as it would write them to a disk."""
+        self.ask("SAVE")
+        path = self.directory / "dump.rdb"
+        data = path.read_bytes()
+        path.unlink()
+        return data
+
+    def monitor(self):
+        """Begin to listen to what is said to it; the function returned tells."""
+        listening = socket.socket(socket.AF_UNIX)
+        listening.connect(str(self.socket))
+        listening.sendall(b"*1\r\n$7\r\nMONITOR\r\n")
+        assert listening.recv(5) == b"+OK\r\n"
+
+        def heard():
+            listening.setblocking(False)
+            said = b""
+            with contextlib.suppress(BlockingIOError):
+                while data := listening.recv(1 << 16):
+                    said += data
+            listening.close()
+            return said
+
+        return heard
+
     def freeze(self):
         """Have it stand still, with all its connections open."""
         os.kill(self.pid, signal.SIGSTOP)
