@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from .capacity import capacity
 from .cold import calls, trips
 from .crowds import crowd, one_student
 from .footprint import growth, memory, start
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, Callable[[Pace], Iterator[Row]]] = {
     "start": start,
     "memory": memory,
     "growth": growth,
+    "capacity": capacity,
     "held": held,
     "slowdays": slowdays,
 }
