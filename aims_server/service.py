@@ -367,9 +367,13 @@ class AimsService:
         self, caller: Caller, deadline: Deadline, _: bool, __: SubjectsGathering
     ) -> Entry[Answer]:
         """The platform's evaluated quizzes, unchanged."""
-        quizzes = await self._upstream.quizzes(caller.token, _key(caller), deadline)
-        self._confirm(
-            caller.session, "quizzes", admission_number=quizzes.admission_number
+        quizzes = await self._upstream.quizzes(
+            caller.token,
+            _key(caller),
+            deadline,
+            lambda named: self._confirm(
+                caller.session, "quizzes", admission_number=named.admission_number
+            ),
         )
         answer = await make_answer(quizzes.body)
         return self.answer_cache.new_answer(caller.session, answer)
@@ -412,9 +416,13 @@ class AimsService:
 
         async def fill(within: Deadline) -> Entry[bytes]:
             files = await self._upstream.course_files(
-                caller.token, _key(caller), within
+                caller.token,
+                _key(caller),
+                within,
+                lambda named: self._confirm(
+                    session, "course_files", student_id=named.student_id
+                ),
             )
-            self._confirm(session, "course_files", student_id=files.student_id)
             self._check_not_emptied(_COURSE_FILES, session, files)
             return self.answer_cache.new_part(
                 session, pack_course_files(files), complete=bool(files.courses)
@@ -519,9 +527,15 @@ class AimsService:
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
     ) -> figures.SubjectDays:
         had = await self._upstream.cards(
-            caller.token, _key(caller), student_id, cf_id, deadline
+            caller.token,
+            _key(caller),
+            student_id,
+            cf_id,
+            deadline,
+            lambda named: self._confirm(
+                caller.session, "cards", student_id=named.student_id
+            ),
         )
-        self._confirm(caller.session, "cards", student_id=had.student_id)
 
         def counted() -> figures.SubjectDays:
             note = self._upstream.note_cards
