@@ -102,9 +102,13 @@ class StudentRecords:
 
         async def fill(within: Deadline) -> Entry[bytes]:
             files = await self._upstream.course_files(
-                caller.token, caller_key(caller), within
+                caller.token,
+                caller_key(caller),
+                within,
+                lambda named: self.confirm(
+                    session, "course_files", student_id=named.student_id
+                ),
             )
-            self.confirm(session, "course_files", student_id=files.student_id)
             if not files.courses:
                 self.check_not_emptied(_COURSE_FILES, session)
             return self._cache.new_part(
@@ -135,9 +139,15 @@ class StudentRecords:
     ) -> SubjectDays:
         """The days of one subject, from the platform."""
         had = await self._upstream.cards(
-            caller.token, caller_key(caller), student_id, cf_id, deadline
+            caller.token,
+            caller_key(caller),
+            student_id,
+            cf_id,
+            deadline,
+            lambda named: self.confirm(
+                caller.session, "cards", student_id=named.student_id
+            ),
         )
-        self.confirm(caller.session, "cards", student_id=had.student_id)
 
         def counted() -> SubjectDays:
             note = self._upstream.note_cards
@@ -195,13 +205,14 @@ class StudentRecords:
 
     async def quizzes(self, caller: Caller, deadline: Deadline) -> Quizzes:
         """The evaluated quizzes, from the platform."""
-        quizzes = await self._upstream.quizzes(
-            caller.token, caller_key(caller), deadline
+        return await self._upstream.quizzes(
+            caller.token,
+            caller_key(caller),
+            deadline,
+            lambda named: self.confirm(
+                caller.session, "quizzes", admission_number=named.admission_number
+            ),
         )
-        self.confirm(
-            caller.session, "quizzes", admission_number=quizzes.admission_number
-        )
-        return quizzes
 
     async def schedule(self, caller: Caller, deadline: Deadline) -> Schedule:
         """The month's table, from the platform; it names nobody."""
