@@ -7,7 +7,8 @@ import random
 import secrets
 import sys
 import time
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import msgspec
 from tornado.web import Application, RequestHandler
@@ -22,6 +23,7 @@ from .cache import (
     Lifetimes,
     MachinePages,
     MemoryStore,
+    Owner,
     ReadThrough,
     Served,
     SharedMemoryCache,
@@ -47,7 +49,7 @@ from .handlers import (
 )
 from .http_server import ConnectionCounts, FramingGuard
 from .logs import AccessLog, IncidentLog, RateLimitedLog
-from .metrics import Metrics, MetricsMemory
+from .metrics import Metrics, MetricsMemory, SharingMetrics
 from .pages import DEMO, LOGIN, PAGES
 from .ratelimit import BucketTable, RateLimiter
 from .service import AimsService
@@ -83,6 +85,10 @@ _MEGABYTE: Final = 1024 * 1024
 _SPARE_HANDLES: Final = 4
 
 
+if TYPE_CHECKING:
+    from .store import MachineStore, Store
+
+
 class Machine:
     """What all workers of one machine share; made once, before any fork.
 
@@ -91,7 +97,11 @@ class Machine:
     """
 
     def __init__(self, settings: Settings, *, clock: Clock = time.monotonic) -> None:
-        self.secret = secrets.token_bytes(32)
+        self.store = _machine_store(settings)
+        # Machines that share a store agree on the keys of sessions and limits.
+        self.secret = (
+            self.store.secrets.session if self.store else secrets.token_bytes(32)
+        )
         self.buckets = BucketTable()
         self.epochs = Epochs()
         self.pages = (
@@ -120,6 +130,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     service: AimsService
     sessions: SessionReader
     flights: tuple[SingleFlight[Any], ...]
+    shared: "Store | None"
     upstream: UpstreamClient
     events: RateLimitedLog
     incidents: IncidentLog
@@ -129,6 +140,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
         await self.service.close()
         for flights in self.flights:
             await flights.close()
+        if self.shared is not None:
+            await self.shared.close()
         await self.upstream.close()
 
     def sample(self) -> None:
@@ -202,11 +215,13 @@ def build(
     store: MemoryStore[Any] = MemoryStore(
         settings.cache_max_mb * _MEGABYTE, epochs=machine.epochs, clock=clock
     )
-    levels = _levels(settings, machine)
+    shared = _open_store(settings, machine, metrics.sharing, clock, wall)
+    levels = _levels(settings, machine, shared)
 
     def read_side(codec: Codec[Kept]) -> _ReadSide[Kept]:
         sharing = Sharing(levels, codec, metrics.sharing, clock=clock)
-        return _ReadSide(store, sharing, settings, clock)
+        on_refusal = shared.invalidations.add if shared else _tell_nobody
+        return _ReadSide(store, sharing, settings, clock, on_refusal)
 
     answers = read_side(_ANSWERS)
     parts = read_side(_PARTS)
@@ -236,7 +251,7 @@ def build(
     context = HandlerContext(
         service=service,
         sessions=SessionReader(machine.secret, machine.verified, machine.epochs.of),
-        limits=_limits(settings, machine),
+        limits=_limits(settings, machine, shared),
         cors=CorsPolicy(settings.cors_origins),
         lifecycle=Lifecycle(clock),
         metrics=metrics,
@@ -245,6 +260,7 @@ def build(
         trusted_proxies=settings.trusted_proxies,
         request_seconds=settings.request_timeout_seconds,
         clock=clock,
+        store_state=lambda: shared.state if shared else "off",
     )
     return Worker(
         delegate=FramingGuard(make_application(context, settings, transport)),
@@ -258,6 +274,7 @@ def build(
         service=service,
         sessions=context.sessions,
         flights=(answers.flights, parts.flights),
+        shared=shared,
         upstream=upstream,
         events=events,
         incidents=incidents,
@@ -313,6 +330,7 @@ class _ReadSide(Generic[Kept]):
         sharing: Sharing[Kept],
         settings: Settings,
         clock: Clock,
+        on_refusal: Callable[[Owner, int], object],
     ) -> None:
         # An asker leaves at its own deadline; the work goes on, and has its own.
         work_seconds = settings.gather_timeout_seconds
@@ -325,6 +343,7 @@ class _ReadSide(Generic[Kept]):
             refresh_deadline=lambda: Deadline(work_seconds, clock),
             is_refusal=lambda error: isinstance(error, TokenRefused),
             loader=sharing,
+            on_refusal=on_refusal,
             on_foreign=_log_foreign_entry,
             on_refresh_error=_log_refresh_error,
             clock=clock,
@@ -335,22 +354,80 @@ _ANSWERS: Final = Codec(pack_answer, unpack_answer, lambda answer: answer.size)
 _PARTS: Final = Codec[bytes](bytes, bytes, sys.getsizeof)
 
 
-def _levels(settings: Settings, machine: Machine) -> list[Level]:
+def _lifetime(settings: Settings) -> float:
+    """How many seconds a page may be kept."""
+    return settings.cache_ttl_seconds + settings.cache_stale_seconds
+
+
+def _machine_store(settings: Settings) -> "MachineStore | None":
+    if settings.store_url is None or settings.store_secret is None:
+        return None
+    from .store import MachineStore  # late: without a store a start need not pay 45 ms
+
+    ca_file = settings.store_ca_file or None
+    return MachineStore(settings.store_url, settings.store_secret, ca_file=ca_file)
+
+
+def _open_store(
+    settings: Settings,
+    machine: Machine,
+    observer: SharingMetrics,
+    clock: Clock,
+    wall: Clock,
+) -> "Store | None":
+    if machine.store is None:
+        return None
+    from .store import Store
+
+    return Store(
+        machine.store,
+        machine.epochs,
+        observer,
+        patience=settings.store_timeout_ms / 1000,
+        lifetime=_lifetime(settings),
+        clock=clock,
+        wall=wall,
+    )
+
+
+def _levels(
+    settings: Settings, machine: Machine, shared: "Store | None"
+) -> list[Level]:
     """Where pages are looked for beyond this worker, in this order."""
-    lifetime = settings.cache_ttl_seconds + settings.cache_stale_seconds
-    if machine.pages is None or not lifetime:
-        return []  # waiting for a page that is not kept would be waiting in turn
-    return [
-        Level(
-            "machine",
-            MachinePages(machine.pages),
-            # As long as the flight may take: who dies meanwhile is noticed at once.
-            lease_seconds=Deadline.remaining,
-            first_pause=0.005,
-            growth=1.5,
-            longest_pause=0.05,
+    levels: list[Level] = []
+    if not _lifetime(settings):
+        return levels  # to wait for a page that is not kept would be to wait in turn
+    if machine.pages is not None:
+        levels.append(
+            Level(
+                "machine",
+                MachinePages(machine.pages),
+                # As long as the flight may take: a death is noticed at once.
+                lease_seconds=Deadline.remaining,
+                first_pause=0.005,
+                growth=1.5,
+                longest_pause=0.05,
+            )
         )
-    ]
+    if shared is not None:
+        # A machine that dies, or loses the store, costs those who wait elsewhere so
+        # much; with a lease as long as a request they would run into its deadline.
+        lease_seconds = settings.request_timeout_seconds / 4
+        levels.append(
+            Level(
+                "store",
+                shared.pages,
+                lease_seconds=lambda _: lease_seconds,
+                first_pause=0.01,
+                growth=1.6,
+                longest_pause=0.08,
+            )
+        )
+    return levels
+
+
+def _tell_nobody(owner: Owner, dropped: int) -> None:
+    """Without a store a refusal concerns this machine alone."""
 
 
 def _log_foreign_entry() -> None:
@@ -363,19 +440,35 @@ def _log_refresh_error(error: Exception) -> None:
         _log.error("Unexpected failure behind a kept answer", exc_info=error)
 
 
-def _limits(settings: Settings, machine: Machine) -> RequestLimits:
-    def limiter(name: str, per_minute: int) -> RateLimiter:
+def _limits(
+    settings: Settings, machine: Machine, shared: "Store | None"
+) -> RequestLimits:
+    """The limits of this machine, and with a store of all machines: logins are asked of
+    it one by one, the others are added up.
+    """
+
+    def limiter(name: str, per_minute: int, *, summed: bool = True) -> RateLimiter:
         return RateLimiter(
-            machine.buckets, name=name, per_minute=per_minute, secret=machine.secret
+            machine.buckets,
+            name=name,
+            per_minute=per_minute,
+            secret=machine.secret,
+            shared=summed and shared is not None,
         )
 
+    student = limiter("student", settings.rate_limit_per_minute)
+    address = limiter("address", settings.rate_limit_per_address_per_minute)
+    login_failures = limiter(
+        "login-failures", settings.login_failures_per_address_per_minute
+    )
+    if shared is not None:
+        shared.start([student, address, login_failures])
     return RequestLimits(
-        student=limiter("student", settings.rate_limit_per_minute),
-        address=limiter("address", settings.rate_limit_per_address_per_minute),
-        login=limiter("login", settings.login_limit_per_minute),
-        login_failures=limiter(
-            "login-failures", settings.login_failures_per_address_per_minute
-        ),
+        student=student,
+        address=address,
+        login=limiter("login", settings.login_limit_per_minute, summed=False),
+        login_failures=login_failures,
+        ask_machines=shared.limits.ask if shared else None,
     )
 
 

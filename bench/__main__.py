@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from .capacity import capacity
 from .cold import calls, trips
 from .crowds import crowd, one_student
 from .footprint import growth, memory, start
@@ -19,6 +20,8 @@ from .posts import posts
 from .proxies import proxies
 from .rate import rate
 from .report import Row, Section, write_results, written
+from .sharing import sharing
+from .slowdays import SCENARIOS, scenario, slowdays
 from .tls import tls
 from .turns import Pace
 
@@ -35,7 +38,14 @@ BENCHMARKS: dict[str, Callable[[Pace], Iterator[Row]]] = {
     "start": start,
     "memory": memory,
     "growth": growth,
+    "capacity": capacity,
     "held": held,
+    "slowdays": slowdays,
+    "sharing": sharing,
+}
+# Named alone only: each is a part of one above.
+PARTS: dict[str, Callable[[Pace], Iterator[Row]]] = {
+    f"slowdays:{name}": scenario(name) for name in SCENARIOS
 }
 RESULTS = Path(__file__).with_name("RESULTS.rst")
 
@@ -43,7 +53,7 @@ RESULTS = Path(__file__).with_name("RESULTS.rst")
 def main() -> int:
     """Run what is named, or all; the exit status."""
     options = _parser().parse_args()
-    unknown = [name for name in options.names if name not in BENCHMARKS]
+    unknown = [name for name in options.names if name not in BENCHMARKS | PARTS]
     if unknown:
         print(f"no such benchmark: {', '.join(unknown)}\n{_list()}", file=sys.stderr)
         return 2
@@ -73,13 +83,13 @@ def _parser() -> argparse.ArgumentParser:
 def _list() -> str:
     return "\n".join(
         f"  {name:12} {' '.join((benchmark.__doc__ or '').split())}"
-        for name, benchmark in BENCHMARKS.items()
+        for name, benchmark in (BENCHMARKS | PARTS).items()
     )
 
 
 def _run(name: str, pace: Pace) -> Section:
     """One benchmark, each row told as soon as it is had."""
-    benchmark = BENCHMARKS[name]
+    benchmark = (BENCHMARKS | PARTS)[name]
     began = time.monotonic()
     print(f"{name} ...", file=sys.stderr, flush=True)
     rows = []

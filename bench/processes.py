@@ -8,9 +8,10 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .kernel import family, free_port
 from .load import Request
@@ -54,10 +55,15 @@ class Platform:
 
 @contextlib.contextmanager
 def platform(
-    delay: float = 0.0, subjects: int = 15, records: int | None = None
+    delay: float = 0.0,
+    subjects: int = 15,
+    records: int | None = None,
+    *,
+    faults: Mapping[str, Any] | None = None,
 ) -> Iterator[Platform]:
-    """A platform that takes ``delay`` seconds a call."""
-    options = ["--delay", str(delay), "--subjects", str(subjects)]
+    """A platform that takes ``delay`` seconds a call, or has these ``faults``."""
+    options = ["--subjects", str(subjects)]
+    options += ["--faults", json.dumps(faults or {"delay": delay})]
     if records is not None:
         options += ["--records", str(records)]
     command = [sys.executable, "-m", "bench.standin", *options]

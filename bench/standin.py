@@ -13,7 +13,10 @@ import base64
 import json
 import os
 import re
+import time
 from functools import lru_cache
+from heapq import heappop, heappush
+from math import inf
 from typing import cast
 from urllib.parse import parse_qs
 
@@ -23,6 +26,7 @@ import uvloop
 from aims_server.demo.backend import Backend, CardQuery, Reply
 from aims_server.demo.college import College
 from aims_server.demo.enrolment import COHORTS, FIRST_STUDENT_ID, MOST_STUDENTS
+from aims_server.demo.faults import Faults
 
 API = "/api/v1"
 CF_ID = re.compile(r"equalto___cf_id=(\d+)")
@@ -108,25 +112,49 @@ def _http(reply: Reply) -> bytes:
 
 
 class StandIn:
-    """All connections together: what was asked, and how long an answer takes."""
+    """All connections together: what was asked, how long an answer takes, and what
+    comes in its place.
+    """
 
-    def __init__(self, answers: Answers, delay: float) -> None:
+    def __init__(self, answers: Answers, faults: Faults) -> None:
         self.answers = answers
-        self.delay = delay
+        self.faults = faults
         self.calls = 0
+        self._free_at: list[float] = []  # each place's, where there is room for a few
 
     def __call__(self) -> "Connection":
         """One more connection."""
         return Connection(self)
 
     def reply(self, path: str, authorization: str, body: bytes) -> tuple[float, bytes]:
-        """In how many seconds to answer, and what."""
+        """In how many seconds to answer, and what. Without bytes the connection is
+        broken then; in infinitely many seconds there is no answer.
+        """
         if path == "/calls":
             told = json.dumps({"calls": self.calls}).encode()
             self.calls = 0
             return 0.0, _http(Reply(200, told))
         self.calls += 1
-        return self.delay, self.answers.answer(path, authorization, body)
+        seconds = self._seconds(self.faults.delay("cards"))
+        fault = self.faults.next("cards", path)
+        if fault is None:
+            return seconds, self.answers.answer(path, authorization, body)
+        if fault.kind == "hang":
+            return inf, b""
+        if fault.kind == "reset":
+            return seconds, b""
+        return seconds, _http(Reply(fault.status or 503, b"{}"))
+
+    def _seconds(self, delay: float) -> float:
+        """The delay, after the wait for a place."""
+        room = self.faults.room("cards")
+        if room is None:
+            return delay
+        now = time.monotonic()
+        full = len(self._free_at) == room
+        begins = max(now, heappop(self._free_at)) if full else now
+        heappush(self._free_at, begins + delay)
+        return begins + delay - now
 
 
 class Connection(asyncio.Protocol):
@@ -157,21 +185,27 @@ class Connection(asyncio.Protocol):
         seconds, answer = self._server.reply(
             path, headers.get("authorization", ""), body
         )
+        if seconds == inf:
+            return
         if seconds:
             asyncio.get_running_loop().call_later(seconds, self._write, answer)
         else:
             self._write(answer)
 
     def _write(self, answer: bytes) -> None:
-        if not self._transport.is_closing():
+        if not answer:
+            self._transport.abort()
+        elif not self._transport.is_closing():
             self._transport.write(answer)
 
 
 async def _serve(options: argparse.Namespace) -> None:
     answers = Answers(college(options.subjects, options.records))
+    faults = Faults()
+    faults.set("cards", **json.loads(options.faults))  # every endpoint's, here
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        StandIn(answers, options.delay), "127.0.0.1", 0, backlog=1024
+        StandIn(answers, faults), "127.0.0.1", 0, backlog=1024
     )
     host, port = server.sockets[0].getsockname()
     print(json.dumps({"url": f"http://{host}:{port}", "pid": os.getpid()}), flush=True)
@@ -181,7 +215,7 @@ async def _serve(options: argparse.Namespace) -> None:
 def main() -> None:
     """Serve until killed; prints a line of JSON with its ``url``."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--delay", type=float, default=0.0, help="seconds a call takes")
+    parser.add_argument("--faults", default="{}", help="knobs of `Fault`, as JSON")
     parser.add_argument("--subjects", type=int, default=15)
     parser.add_argument("--records", type=int, help="per subject; else a timetable's")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -158,6 +158,26 @@ class ReadThrough(Generic[V]):
         """The entry that is kept and may be served, fresh or not."""
         return self._find(key, owner, self._clock())
 
+    async def find_anywhere(self, key: bytes, owner: Owner) -> Entry[V] | None:
+        """The same, or one that another process has put where this one looks too.
+        Nothing is filled or waited for.
+        """
+        entry = self.find(key, owner)
+        if entry is not None:
+            return entry
+
+        async def nothing(_: Deadline) -> Entry[V]:
+            raise LookupError
+
+        now = Deadline(0.0, self._clock)
+        try:
+            found = await self._loader.load(
+                key, owner, Want(), nothing, now, on_old=_unobserved
+            )
+        except (LookupError, TimeoutError):
+            return None
+        return found.entry if found.entry.owner == owner else None
+
     async def get(
         self,
         key: bytes,

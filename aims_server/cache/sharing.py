@@ -105,6 +105,17 @@ class MachinePages:
         self._cache.release(lease)
 
 
+class _Ask(NamedTuple, Generic[V]):
+    """What is looked for, level after level; see `Sharing.load`."""
+
+    key: bytes
+    owner: Owner
+    want: Want
+    fill: Fill[V]
+    deadline: Deadline
+    on_old: Callable[[Entry[V]], object]
+
+
 class Sharing(Generic[V]):
     """Levels in front of a fill, so that one process at a time runs it for a key.
 
@@ -140,24 +151,29 @@ class Sharing(Generic[V]):
 
         Raises what ``fill`` raises, and TimeoutError.
         """
+        ask = _Ask(key, owner, want, fill, deadline, on_old)
+        return await self._load_from(0, ask)
 
-        async def load_from(depth: int) -> Served[V]:
-            if depth == len(self._levels):
-                return Served(await fill(deadline), Outcome.MISS)
-            level = self._levels[depth]
-            taken, waited = await self._look_up(level, key, owner, want, deadline)
-            entry = self._entry(taken.page, owner)
-            if entry is not None:
-                if taken.found is Found.KEPT:
-                    return Served(entry, Outcome.PENDING if waited else Outcome.HIT)
-                if taken.found is Found.OLD:
-                    return Served(entry, Outcome.STALE)
-                on_old(entry)
-            if taken.lease is None:
-                return await load_from(depth + 1)
-            return await self._holding(level, taken.lease, load_from(depth + 1))
-
-        return await load_from(0)
+    async def _load_from(self, depth: int, ask: "_Ask[V]") -> Served[V]:
+        # No closure: one that calls itself is a circle, which would keep a refused
+        # token until the collector comes round.
+        if depth == len(self._levels):
+            return Served(await ask.fill(ask.deadline), Outcome.MISS)
+        level = self._levels[depth]
+        taken, waited = await self._look_up(
+            level, ask.key, ask.owner, ask.want, ask.deadline
+        )
+        entry = self._entry(taken.page, ask.owner)
+        if entry is not None:
+            if taken.found is Found.KEPT:
+                return Served(entry, Outcome.PENDING if waited else Outcome.HIT)
+            if taken.found is Found.OLD:
+                return Served(entry, Outcome.STALE)
+            ask.on_old(entry)
+        rest = self._load_from(depth + 1, ask)
+        return await (
+            rest if taken.lease is None else self._holding(level, taken.lease, rest)
+        )
 
     async def _look_up(
         self, level: Level, key: bytes, owner: Owner, want: Want, deadline: Deadline

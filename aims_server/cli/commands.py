@@ -20,6 +20,7 @@ from ..config import (
     load_settings,
     nearest_variable,
 )
+from ..store_url import StoreAddress
 
 __all__ = ["main"]
 
@@ -141,7 +142,25 @@ def _check(*, quiet: bool) -> int:
             print(f"{name}={value}")
     for warning in settings.warnings():
         print(f"aims-server: warning: {warning}", file=sys.stderr)
+    if settings.store_url is not None:
+        _check_store(settings.store_url, settings.store_ca_file, quiet=quiet)
     return 0
+
+
+def _check_store(address: StoreAddress, ca_file: str, *, quiet: bool) -> None:
+    """Look at the store once; an ill one is no fault of the settings."""
+    import asyncio
+
+    from ..store import StoreError, inspect
+
+    try:
+        shown, doubts = asyncio.run(inspect(address, ca_file=ca_file or None))
+    except StoreError as error:
+        shown, doubts = "", [f"it cannot be reached ({error})"]
+    if shown and not quiet:
+        print(f"# the store: {shown}")
+    for doubt in doubts:
+        print(f"aims-server: warning: STORE_URL: {doubt}", file=sys.stderr)
 
 
 def _status(url: str | None, *, as_json: bool, again: bool) -> int:
@@ -186,7 +205,9 @@ def _demo() -> int:
 
     try:
         with DemoPlatform() as platform:
-            environ = {**os.environ, "EXTERNAL_API_BASE": platform.base_url}
+            # One worker, which then tells the progress of every gathering.
+            environ = {"WORKERS": "1", **os.environ}
+            environ["EXTERNAL_API_BASE"] = platform.base_url
 
             def load() -> Settings:
                 settings = _read(environ)[0]

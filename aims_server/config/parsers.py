@@ -3,6 +3,7 @@
 Every parser raises ValueError for anything else.
 """
 
+import base64
 import re
 import ssl
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from typing import Generic, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
+
+from ..store_url import StoreAddress
 
 __all__ = [
     "BASE_URL",
@@ -21,6 +24,8 @@ __all__ = [
     "ORIGINS",
     "PROXIES",
     "PROXY_URL",
+    "SECRET",
+    "STORE",
     "TOKEN",
     "Parser",
     "Proxy",
@@ -166,6 +171,17 @@ def _token(text: str) -> str | None:
     return text or None
 
 
+def _store(text: str) -> StoreAddress | None:
+    return StoreAddress.parse(text) if text else None
+
+
+def _secret(text: str) -> bytes | None:
+    secret = base64.b64decode(text, validate=True)  # binascii.Error is a ValueError
+    if text and len(secret) < 32:
+        raise ValueError("too short")
+    return secret or None
+
+
 HOSTS = list_of(
     Parser("an IP address or a host name", _host),
     "IP addresses or host names",
@@ -185,4 +201,10 @@ PROXY_URL = Parser(
     _proxy_url,
 )
 CA_FILE = Parser("a file of certificates in PEM form", _ca_file)
+STORE = Parser(
+    "redis[s]:// or valkey[s]://user:password@host:port/database, unix:///path, or"
+    " redis[s]+sentinel://host,host,host/name",
+    _store,
+)
+SECRET = Parser("base64 of at least 32 bytes: openssl rand -base64 32", _secret)
 TOKEN = Parser("up to 4096 letters, digits or any of - . _ ~ + / =", _token)

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Self
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from ..store_url import StoreAddress
 from . import dotenv as dotenv
 from .parsers import (
     BASE_URL,
@@ -28,6 +30,8 @@ from .parsers import (
     ORIGINS,
     PROXIES,
     PROXY_URL,
+    SECRET,
+    STORE,
     TOKEN,
     Proxy,
     one_of,
@@ -167,7 +171,8 @@ class Settings:
         "GATHER_TIMEOUT_SECONDS",
         "30",
         seconds(0.1, 600),
-        "How long an answer may be gathered on behind its askers' deadlines.",
+        "How long an answer may be gathered on behind its askers' deadlines; unless"
+        " given, at least REQUEST_TIMEOUT_SECONDS.",
     )
     attendance_target_percent: int = setting(
         "ATTENDANCE_TARGET_PERCENT",
@@ -211,6 +216,31 @@ class Settings:
         whole(0, 65_536),
         "Megabytes of answers that the workers share; 0 shares none. Fixed until a"
         " restart.",
+    )
+    store_url: StoreAddress | None = setting(  # noqa: RUF009 - it is frozen
+        "STORE_URL",
+        "",
+        STORE,
+        "A Valkey or Redis server that several machines share; empty: no store.",
+    )
+    store_secret: bytes | None = setting(
+        "STORE_SECRET",
+        "",
+        SECRET,
+        "Key to all that is kept there, the same on every machine.",
+        secret=True,
+    )
+    store_timeout_ms: int = setting(
+        "STORE_TIMEOUT_MS",
+        "250",
+        whole(20, 2000),
+        "What an answer of the store may take, in milliseconds.",
+    )
+    store_ca_file: str = setting(
+        "STORE_CA_FILE",
+        "",
+        CA_FILE,
+        "Certificate authorities to trust for it in place of the system's (PEM).",
     )
     trusted_proxies: tuple[Proxy, ...] = setting(
         "TRUSTED_PROXIES", "", PROXIES, "Proxies whose X-Forwarded-For is believed."
@@ -264,6 +294,12 @@ class Settings:
                 values[variable.field] = variable.parse(text)
             except ValueError:
                 faults.append(variable.fault(text))
+        if not mapping.get("GATHER_TIMEOUT_SECONDS") and not faults:
+            # Who only gives requests more time need not know of this.
+            longest = max(
+                values["gather_timeout_seconds"], values["request_timeout_seconds"]
+            )
+            values["gather_timeout_seconds"] = longest
         faults += _conflicts(values)
         if faults:
             raise SettingsError(tuple(faults))
@@ -344,6 +380,15 @@ def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
             f"WORKERS='{workers}': must be at most MAX_CONCURRENT_REQUESTS, which is"
             f" {calls}, since each worker needs a call of its own"
         )
+    if values.get("store_url") is not None:
+        if values.get("store_secret", b"") is None:
+            yield "STORE_SECRET: must be set where STORE_URL is"
+        missing = [name for name in ("redis", "cryptography") if not find_spec(name)]
+        if missing:
+            yield (
+                f"STORE_URL: needs {' and '.join(missing)}, which are not installed:"
+                " pip install 'aims_server[store]'"
+            )
     gather = values.get("gather_timeout_seconds", math.inf)
     request = values.get("request_timeout_seconds", 0.0)
     if gather < request:
@@ -360,6 +405,10 @@ def _warnings(settings: Settings) -> Iterator[str]:
             f"EXTERNAL_API_BASE: passwords and tokens go to {base.hostname} over"
             " plain http"
         )
+    store = settings.store_url
+    hosts = [] if store is None or store.tls else [host for host, _ in store.hosts]
+    for host in [host for host in hosts if not _is_loopback(host)][:1]:
+        yield f"STORE_URL: its password goes to {host} without TLS"
     public = [host for host in settings.hosts if not _is_loopback(host)]
     if settings.metrics_token is None and public:
         pages = "/metrics and /status" if settings.status_page else "/metrics"

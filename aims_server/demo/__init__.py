@@ -8,6 +8,7 @@ The map::
     handlers       HTTP in and out
     simulation     its state, and every control over it
     gate           answers held back until released
+    rooms          the places of a platform that answers a few calls at a time
     counters       what was asked, how much at once
     socket_faults  what goes wrong on the socket
     wrong_answers  sound HTTP, wrong content

@@ -1,5 +1,6 @@
 """What goes wrong, and how often: a knob per endpoint, drawn from a seed."""
 
+import math
 from random import Random
 from typing import Any, Literal, get_args
 
@@ -65,6 +66,14 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     jitter: float = 0.0
     """Up to so many seconds more, drawn evenly."""
 
+    sigma: float = 0.0
+    """Spread of the delay: the standard deviation of its logarithm, and ``delay`` is
+    the median. Latencies of real services are about so distributed.
+    """
+
+    room: int | None = None
+    """How many calls are answered at a time, while the others wait; None: all."""
+
     kind: Kind | None = None
     share: float = 1.0
     """Which part of the calls goes wrong, drawn for each."""
@@ -124,7 +133,13 @@ class Faults:
         for place in _places(endpoint):
             was = self._knobs[place]
             self.clear(place)
-            self.set(place, delay=was.delay, jitter=was.jitter)
+            self.set(
+                place,
+                delay=was.delay,
+                jitter=was.jitter,
+                sigma=was.sigma,
+                room=was.room,
+            )
 
     def clear(self, endpoint: str = EVERYWHERE) -> None:
         """Turn all knobs back."""
@@ -135,7 +150,14 @@ class Faults:
     def delay(self, endpoint: Endpoint) -> float:
         """Draw how many seconds the next call waits."""
         knobs = self._knobs[endpoint]
-        return knobs.delay + (self._draw.random() * knobs.jitter if knobs.jitter else 0)
+        delay = knobs.delay
+        if knobs.sigma:
+            delay *= math.exp(self._draw.gauss(0.0, knobs.sigma))
+        return delay + (self._draw.random() * knobs.jitter if knobs.jitter else 0)
+
+    def room(self, endpoint: Endpoint) -> int | None:
+        """How many calls are to be answered at a time; None for any number."""
+        return self._knobs[endpoint].room
 
     def next(self, endpoint: Endpoint, uri: str) -> Fault | None:
         """Draw what goes wrong with the next call, None for nothing."""

@@ -57,9 +57,10 @@ class PlatformHandler(RequestHandler):
         simulation.counters.enter(endpoint)
         try:
             await simulation.gate.passed(endpoint)
-            delay = simulation.faults.delay(endpoint)
-            if delay:
-                await asyncio.sleep(delay)
+            async with simulation.rooms.place(endpoint):
+                delay = simulation.faults.delay(endpoint)
+                if delay:
+                    await asyncio.sleep(delay)
             fault = simulation.faults.next(endpoint, self.request.uri or "")
             reply = answer()
             await self._deliver(reply, fault)

@@ -14,6 +14,7 @@ from .counters import Counters
 from .faults import EVERYWHERE, Faults
 from .gate import Gate
 from .moods import MOODS
+from .rooms import Rooms
 
 __all__ = ["Simulation"]
 
@@ -33,6 +34,7 @@ class Simulation:
         self.college = college
         self.backend = Backend(self.college)
         self.faults = Faults(seed)
+        self.rooms = Rooms(self.faults)
         self.gate = Gate()
         self.counters = Counters()
         self.mood = ""

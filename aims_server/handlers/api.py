@@ -48,7 +48,7 @@ class LoginHandler(BaseHandler):
         )
         user_name = request.user_name()
         limits = self.context.limits
-        self.quota = limits.by_login(user_name, self.address)
+        self.quota = await limits.by_login(user_name, self.address)
         self.quota.check()
         began = time.monotonic()
         self._call = asyncio.ensure_future(

@@ -4,7 +4,7 @@ policies, and turn any failure into the contract's error body.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 import msgspec
@@ -66,11 +66,12 @@ class HandlerContext(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: Sequence[TrustedProxy]
     request_seconds: float
     clock: Clock
+    store_state: Callable[[], str]
 
-    def record_limited(self, failure: RateLimited, address: str) -> None:
-        """A request from this address was refused by a limit."""
-        self.metrics.limited(failure.kind)
-        self.incidents.limited(failure.kind, address)
+    def refused_by_limit(self, kind: str, address: str) -> None:
+        """Count a request that a limit refused, and tell it."""
+        self.metrics.limited(kind)
+        self.incidents.limited(kind, address)
 
 
 class BaseHandler(RequestHandler):
@@ -233,7 +234,7 @@ class BaseHandler(RequestHandler):
             # Nothing else takes a time worth telling from the whole.
             self.upstream_seconds = self.request.request_time()
         if isinstance(failure, RateLimited):
-            self.context.record_limited(failure, self.address)
+            self.context.refused_by_limit(failure.kind, self.address)
         self.send(error_response(failure, self.request_id))
         self.finish()
 

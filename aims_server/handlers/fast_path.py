@@ -179,7 +179,7 @@ class FastPath:
             quota.check()
         except RateLimited as refusal:
             failure = refusal
-            self._context.record_limited(refusal, asked.address)
+            self._context.refused_by_limit(refusal.kind, asked.address)
         if failure is None:
             return None  # the bucket was refilled meanwhile
         response = error_response(failure, asked.request_id)

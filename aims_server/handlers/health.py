@@ -17,18 +17,23 @@ class _UpstreamHealth(msgspec.Struct):
     endpoints: dict[str, str]
 
 
+class _StoreHealth(msgspec.Struct):
+    state: str
+
+
 class _Health(msgspec.Struct, rename="camel"):
     status: str
     timestamp: str
     version: str
     uptime_seconds: int
     upstream: _UpstreamHealth
+    store: _StoreHealth
 
 
 def health_response(context: HandlerContext, *, ready_only: bool) -> Response:
     """200 while the loop runs; where ``ready_only``, 503 while stopping.
 
-    The platform's state is told, not judged: an ill platform must not empty the
+    The states of platform and store are told, not judged: an ill one must not empty the
     balancer's pool, since kept answers are served all the same.
     """
     lifecycle, service = context.lifecycle, context.service
@@ -40,5 +45,6 @@ def health_response(context: HandlerContext, *, ready_only: bool) -> Response:
         version=__version__,
         uptime_seconds=int(lifecycle.uptime_seconds),
         upstream=_UpstreamHealth(service.upstream_state, service.endpoint_states),
+        store=_StoreHealth(context.store_state()),
     )
     return json_response(200, msgspec.json.encode(health))

@@ -4,9 +4,12 @@
 """
 
 from .collector import MetricsMemory
-from .recorder import Metrics
+from .recorder import Metrics, ParentMetrics
+from .sharing import SharingMetrics
 
 __all__ = [
     "Metrics",
     "MetricsMemory",
+    "ParentMetrics",
+    "SharingMetrics",
 ]

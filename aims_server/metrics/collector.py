@@ -19,7 +19,8 @@ from .shared_values import SharedValues, clear_values, read_values
 
 __all__ = ["MAX_WORKERS", "MetricsMemory"]
 
-# The most workers are 256 (WORKERS), and twice as many and one live during a roll.
+# The most workers are 256 (WORKERS), and twice as many and one live during a roll. The
+# last number is the parent's.
 MAX_WORKERS: Final = 520
 # More than all combinations of label values take; pages not written to take none.
 _BYTES: Final = {"counter": 384 * 1024, "histogram": 256 * 1024, "gauge": 32 * 1024}
@@ -65,6 +66,11 @@ class MetricsMemory:
         self.retire(worker)
         self._memory[worker] = True
         return {kind: SharedValues(self._part(kind, worker)) for kind in _BYTES}
+
+    @property
+    def parent(self) -> int:
+        """The number under which the parent counts."""
+        return self._workers - 1
 
     def retire(self, worker: int) -> None:
         """Drop the gauges of a worker that has ended; its counters stay."""

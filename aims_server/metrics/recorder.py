@@ -18,7 +18,7 @@ from .json_summary import summarize
 from .labels import DOCUMENTED
 from .sharing import SharingMetrics
 
-__all__ = ["Metrics"]
+__all__ = ["Metrics", "ParentMetrics"]
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _CALL_BUCKETS: Final = (0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 2, 5, 10)
@@ -303,3 +303,23 @@ class Metrics:
         does, so they are no finer than those; null before the first request.
         """
         return msgspec.json.encode(summarize(self._memory.collect()))
+
+
+class ParentMetrics:
+    """What the parent counts of its workers; they expose it with their own.
+
+    >>> memory = MetricsMemory()
+    >>> ParentMetrics(memory).worker_died()
+    >>> b"aims_worker_deaths_total 1.0" in Metrics(memory=memory).exposition()
+    True
+    """
+
+    def __init__(self, memory: MetricsMemory) -> None:
+        make = Instruments(memory.open(memory.parent))
+        self._deaths = make.counters(
+            "worker_deaths_total", "Workers that died or hung, told to by nobody."
+        ).labels()
+
+    def worker_died(self) -> None:
+        """A worker has ended that nobody told to."""
+        self._deaths.inc()

@@ -13,6 +13,7 @@ import msgspec
 from ..app import Machine
 from ..config import Settings
 from ..logs import configure_logging, discard_buffered
+from ..metrics import ParentMetrics
 from . import worker
 from .worker import ExitMode, WorkerSpec
 
@@ -48,6 +49,7 @@ class WorkerPool:
         self._sockets = sockets
         self._private = private
         self._machine = Machine(settings)
+        self.metrics = ParentMetrics(self._machine.metrics)
         self._processes: dict[int, _Process] = {}
 
     def channels(self) -> list[socket.socket]:

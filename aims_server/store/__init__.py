@@ -4,9 +4,8 @@ limits. It can read none of it, and may be ill or gone at any time.
 Imported only where STORE_URL is set: redis-py and cryptography cost a start 45 ms.
 """
 
-from .client import StoreObserver
-from .invalidation import SharedCursor
-from .pages import StorePages
-from .sealing import Secrets
+from .connection import StoreError
+from .inspection import inspect
+from .store import MachineStore, Store
 
-__all__ = ["Secrets", "SharedCursor", "StoreObserver", "StorePages"]
+__all__ = ["MachineStore", "Store", "StoreError", "inspect"]

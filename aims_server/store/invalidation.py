@@ -132,7 +132,7 @@ class Invalidations:
         self._observer = observer
         self._lifetime = lifetime
         self._clock = clock
-        self._pending: dict[Owner, int] = {}
+        self._pending: dict[Owner, tuple[int, bool]] = {}
         self._numbers = count()
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -152,36 +152,38 @@ class Invalidations:
         """Whether the store's pages of this owner must not be used now."""
         return not self._shared.known or self._shared.is_pending(owner, self._clock())
 
-    def add(self, owner: Owner) -> None:
-        """Have everything of this owner voided, here at once and elsewhere soon."""
-        self._epochs.advance(owner)
+    def add(self, owner: Owner, kept_here: int) -> None:
+        """Have everything of this owner voided in the store and elsewhere soon.
+
+        Elsewhere only if this process has ``kept_here`` any of its pages, or the store
+        has: a made-up token that the platform refuses concerns nobody.
+        """
         self._shared.set_pending(owner, self._clock() + self._lifetime)
-        self._pending[owner] = next(self._numbers)
+        self._pending[owner] = next(self._numbers), bool(kept_here)
         if len(self._pending) > _MOST_PENDING:
             del self._pending[next(iter(self._pending))]
-        self._observer.dropped("here")
         self._observer.drops_waiting(len(self._pending))
         self._wake.set()
 
     async def send(self, client: StoreClient) -> None:
         """Tell the store all that is pending; raises `StoreUnavailable`."""
         while self._pending:
-            some = list(islice(self._pending.items(), _AT_ONCE))
-            commands: list[tuple[Any, ...]] = []
-            for owner, _ in some:
-                sealed = self._secrets.seal_owner(self._shared.machine, owner)
-                commands.append(("UNLINK", owner_key(self._secrets.owner_tag(owner))))
-                commands.append(("XADD", INVALIDATIONS, *_LIMITED, "*", "o", sealed))
-            # Begun in one turn of the loop, they go as one pipeline.
-            answers = await asyncio.gather(
-                *(client.call_always(*command) for command in commands),
-                return_exceptions=True,
+            some = dict(islice(self._pending.items(), _AT_ONCE))
+            keys = [owner_key(self._secrets.owner_tag(owner)) for owner in some]
+            had = await _together(client, [("UNLINK", key) for key in keys])
+            told = [
+                self._secrets.seal_owner(self._shared.machine, owner)
+                for (owner, (_, kept)), removed in zip(some.items(), had, strict=True)
+                if kept or removed
+            ]
+            await _together(
+                client,
+                [("XADD", INVALIDATIONS, *_LIMITED, "*", "o", owner) for owner in told],
             )
-            for answer in answers:
-                if isinstance(answer, BaseException):
-                    raise answer
-            for owner, number in some:
-                if self._pending.get(owner) == number:  # not refused again meanwhile
+            for _ in told:
+                self._observer.dropped("here")
+            for owner, refusal in some.items():
+                if self._pending.get(owner) == refusal:  # not refused again meanwhile
                     del self._pending[owner]
                     self._shared.set_pending(owner, 0.0)
             self._observer.drops_waiting(len(self._pending))
@@ -236,6 +238,18 @@ class Invalidations:
                 self._observer.dropped("elsewhere")
 
         self._shared.advance(entry_id, apply)
+
+
+async def _together(client: StoreClient, commands: list[tuple[Any, ...]]) -> list[Any]:
+    """The answers; begun in one turn of the loop, the calls go as one pipeline."""
+    answers = await asyncio.gather(
+        *(client.call_always(*command) for command in commands),
+        return_exceptions=True,
+    )
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return answers
 
 
 async def _newest(reader: Redis) -> StreamId:

@@ -37,11 +37,10 @@ class SharedLimits:
         self._observer = observer
         self._task: asyncio.Task[None] | None = None
 
-    async def take(self, limiter: RateLimiter, key: str) -> Decision:
-        """Take one token of ``key`` on all machines if there is one."""
-        here = limiter.take(key)
-        if not here.allowed:
-            return here
+    async def ask(self, limiter: RateLimiter, key: str) -> Decision | None:
+        """Take one token of ``key`` on all machines if there is one; None if the store
+        does not say. The limiter of this machine is the caller's to ask.
+        """
         try:
             ahead = await self._client.call(
                 "EVAL",
@@ -52,13 +51,10 @@ class SharedLimits:
                 limiter.ceiling // _NS_PER_US,
             )
         except StoreUnavailable:
-            return here
+            return None
         if not isinstance(ahead, int):
-            return here
-        everywhere = limiter.decide(ahead * _NS_PER_US)
-        if not everywhere.allowed:
-            limiter.give_back(key)  # a refused take uses up nothing
-        return everywhere
+            return None
+        return limiter.decide(ahead * _NS_PER_US)
 
     def start(self, limiters: Sequence[RateLimiter]) -> None:
         """Begin to add up what these limiters charge; they are made with ``shared``."""

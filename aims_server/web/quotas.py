@@ -3,6 +3,7 @@
 """
 
 import math
+from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -49,6 +50,10 @@ class _Charge(NamedTuple):
     key: str
 
 
+#: Takes a token of a key on all machines; None where they cannot be asked.
+AskMachines = Callable[[RateLimiter, str], Awaitable[Decision | None]]
+
+
 class RequestLimits:
     """The limiters of one worker over the machine's shared table.
 
@@ -66,11 +71,13 @@ class RequestLimits:
         address: RateLimiter,
         login: RateLimiter,
         login_failures: RateLimiter,
+        ask_machines: AskMachines | None = None,
     ) -> None:
         self._student = student
         self._address = address
         self._login = login
         self._login_failures = login_failures
+        self._ask_machines = ask_machines
 
     def by_address(self, address: str) -> Quota:
         """Count a request against its client's address."""
@@ -96,14 +103,24 @@ class RequestLimits:
         )
         return quota if quota.decision.allowed else None
 
-    def by_login(self, user_name: str, address: str) -> Quota:
-        """Count a login against its account and, as one that may fail, against its
-        client's address; :meth:`login_not_refused` takes the second back.
+    async def by_login(self, user_name: str, address: str) -> Quota:
+        """Count a login against its account, on all machines if they share limits, and,
+        as one that may fail, against its client's address; :meth:`login_not_refused`
+        takes the second back.
         """
-        return _take(
+        charges = (
             _Charge("login", self._login, user_name_key(user_name)),
             self._failure_charge(address),
         )
+        quota = _take(*charges)
+        if quota.decision.allowed and self._ask_machines is not None:
+            decision = await self._ask_machines(self._login, charges[0].key)
+            if decision is not None and not decision.allowed:
+                for _, limiter, key in charges:
+                    limiter.give_back(key)
+            if decision is not None:
+                return Quota("login", decision)
+        return quota
 
     def login_not_refused(self, address: str) -> None:
         """Undo the second count of :meth:`by_login`."""

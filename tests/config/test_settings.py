@@ -49,6 +49,10 @@ CONTRACT = {
     "CONNECTIONS_PER_ADDRESS": "0",
     "STATUS_PAGE": "false",
     "CACHE_SHARED_MB": "64",
+    "STORE_URL": "",
+    "STORE_SECRET": "",
+    "STORE_TIMEOUT_MS": "250",
+    "STORE_CA_FILE": "",
     "TRUSTED_PROXIES": "",
     "METRICS_TOKEN": "",
     "LOG_LEVEL": "info",
@@ -116,6 +120,12 @@ BROKEN = [
     ("CONNECTIONS_PER_ADDRESS", "-1"),
     ("CONNECTIONS_PER_ADDRESS", "half"),
     ("CACHE_SHARED_MB", "all"),
+    ("STORE_URL", "cache.example:6379"),
+    ("STORE_URL", "http://cache.example"),
+    ("STORE_SECRET", "short"),
+    ("STORE_SECRET", "c2hvcnQ="),
+    ("STORE_TIMEOUT_MS", "19"),
+    ("STORE_CA_FILE", "/nowhere.pem"),
     ("METRICS_TOKEN", "two words"),
     ("METRICS_TOKEN", "x" * 4097),
     ("LOG_LEVEL", "verbose"),
@@ -227,6 +237,8 @@ def test_more_workers_than_calls_is_a_fault():
 
 def test_gathering_takes_as_long_as_a_request():
     """An asker would wait longer than what it waits for."""
+    settings = Settings.from_mapping({"REQUEST_TIMEOUT_SECONDS": "120"})
+    assert settings.gather_timeout_seconds == 120
     (fault,) = faults_of(GATHER_TIMEOUT_SECONDS="9")
     assert fault == (
         "GATHER_TIMEOUT_SECONDS='9': must be at least REQUEST_TIMEOUT_SECONDS,"

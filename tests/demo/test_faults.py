@@ -1,3 +1,6 @@
+import math
+import statistics
+
 import msgspec
 import pytest
 
@@ -98,3 +101,22 @@ def test_unknown_knobs_are_errors(endpoint, knobs):
         faults.set(endpoint, **knobs)
     assert went_wrong(faults) == 0
     assert issubclass(msgspec.ValidationError, ValueError)
+
+
+def test_sigma_spreads_the_delay_by_its_logarithm():
+    """Around the median, with a tail to the slow side."""
+    faults = Faults(seed=5)
+    faults.set("cards", delay=0.2, sigma=0.5)
+    delays = sorted(faults.delay("cards") for _ in range(2000))
+    logarithms = [math.log(delay / 0.2) for delay in delays]
+    assert 0.19 < delays[1000] < 0.21
+    assert 0.47 < statistics.pstdev(logarithms) < 0.53
+
+
+def test_healing_keeps_the_shape_of_the_delay():
+    """It is not a fault."""
+    faults = Faults()
+    faults.set("cards", kind="hang", delay=0.3, sigma=1.2, room=20)
+    faults.clear_faults()
+    fault = faults.as_dict()["cards"]
+    assert (fault.kind, fault.delay, fault.sigma, fault.room) == (None, 0.3, 1.2, 20)

@@ -5,6 +5,12 @@ import json
 
 import pytest
 
+from aims_server.app import Machine, build
+from aims_server.deadline import Deadline
+from aims_server.logs.handlers import AccessLog
+from aims_server.metrics.recorder import Metrics
+from aims_server.pages import ALL_ATTENDANCE
+
 pytestmark = pytest.mark.gen_test(timeout=20)
 
 
@@ -115,6 +121,33 @@ async def test_closing_waits_for_no_gathering(front, worker, token, platform):
         for flights in worker.flights:
             await flights.close()
     await platform.until(lambda seen: not seen.in_flight)
+
+
+async def test_a_page_that_another_worker_gathers(settings, college, platform):
+    """At the deadline of its asker, there is what that one has had: the totals."""
+    machine = Machine(settings)
+    first, second = (
+        build(settings, machine, metrics=Metrics(), access_log=AccessLog())
+        for _ in range(2)
+    )
+    token = college.token(college.student(0))
+
+    async def page_of(worker):
+        caller = worker.sessions.caller(token, "192.0.2.1")
+        return await worker.service.page(ALL_ATTENDANCE, caller, Deadline(0.6))
+
+    platform.hold("cards")
+    asked = asyncio.create_task(page_of(first))
+    await platform.until(lambda seen: seen.now["cards"] == 15)
+    served = await page_of(second)
+    page = json.loads(served.entry.value.plain.body)
+    assert len(page["incomplete"]) == 15
+    assert page["totalPresentAllSubjects"] > 0
+    assert platform.counters.total == 16
+    await asked
+    platform.release()
+    for worker in (first, second):
+        await worker.close()
 
 
 class TestCrowd:

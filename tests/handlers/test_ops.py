@@ -17,7 +17,11 @@ async def test_health(front, platform, path):
     answer = await front.ask(path)
     body = json.loads(answer.body)
     assert answer.code == 200
-    assert list(body) == ["status", "timestamp", "version", "uptimeSeconds", "upstream"]
+    assert list(body) == [
+        *("status", "timestamp", "version", "uptimeSeconds"),
+        *("upstream", "store"),
+    ]
+    assert body["store"] == {"state": "off"}
     assert body["status"] == "healthy"
     assert body["version"] == __version__
     endpoints = dict.fromkeys(UPSTREAM_ENDPOINTS, "closed")

@@ -120,7 +120,7 @@ BAD_TOKENS = [
 BAD_TARGETS = [
     b"//", b"//evil.example/api/quiz", b"/api/quiz/..", b"/../etc/passwd",
     b"/%2e%2e/", b"/%00", b"/%ff", b"/%", b"/%zz", b"/api/quiz%20", b"/api/quiz;a",
-    b"/api//quiz", b"/API/QUIZ", b"*", b"evil.example:443",
+    b"/api//quiz", b"/API/QUIZ", b"*", b"http://evil.example/x", b"evil.example:443",
     b"/api/\xc3\xa9", b"/x?a=%ff", b"/.env", b"/metrics/", b"/health/x", b"/docs/../x",
     b"/api/subject-attendance?subject=%ff&studentId=1&cfId=1",
     b"/api/subject-attendance?subject=a&studentId=a&cfId=1",

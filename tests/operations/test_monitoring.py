@@ -11,7 +11,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from aims_server.config.settings import VARIABLES
-from aims_server.metrics.recorder import Metrics
+from aims_server.metrics import Metrics, MetricsMemory, ParentMetrics
 
 from .programs import CONF, ROOT, accepted_by, mebibytes, unit
 
@@ -42,8 +42,10 @@ DASHBOARD_EXPRESSIONS = list(dashboard_expressions())
 
 @pytest.fixture(name="exposed", scope="module")
 def _exposed() -> list[tuple[str, dict[str, str]]]:
-    """Every series of a worker that has not met a request yet."""
-    text = Metrics(worker=0).exposition().decode()
+    """Every series of a service that has not met a request yet."""
+    memory = MetricsMemory(workers=2)
+    ParentMetrics(memory)
+    text = Metrics(worker=0, memory=memory).exposition().decode()
     return [
         (sample.name, sample.labels)
         for family in text_string_to_metric_families(text)

@@ -253,3 +253,24 @@ def _busy(start: Callable[..., Service], platform: Platform) -> Callable[..., Se
         return service.wait_until_serving()
 
     return busy
+
+
+@pytest.fixture(name="serve")
+def _serve(start: Callable[..., Service], platform: Platform) -> Callable[..., Service]:
+    """Start a service whose answers are kept and whose limits bother nobody."""
+
+    def serve(workers: int, **variables: str) -> Service:
+        service = start(
+            **{
+                "EXTERNAL_API_BASE": platform.url,
+                "WORKERS": str(workers),
+                "PREFETCH_ON_LOGIN": "false",
+                "RATE_LIMIT_PER_MINUTE": "1000000",
+                "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "1000000",
+                "DRAIN_DELAY_SECONDS": "0.2",
+                **variables,
+            }
+        )
+        return service.wait_until_serving()
+
+    return serve

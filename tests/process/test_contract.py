@@ -19,6 +19,8 @@ def test_every_answer_is_documented(start, platform):
     service = start(
         EXTERNAL_API_BASE=platform.url,
         WORKERS="1",
+        WEB_PAGE="true",
+        STATUS_PAGE="true",
         RATE_LIMIT_PER_MINUTE="1000000",
         RATE_LIMIT_PER_ADDRESS_PER_MINUTE="1000000",
         LOGIN_LIMIT_PER_MINUTE="1000000",

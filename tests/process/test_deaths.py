@@ -75,6 +75,7 @@ def test_killed_workers_lose_only_what_they_worked_on(busy):
     assert set(crowd.statuses) == {200}
     assert crowd.longest_silence < 1
     assert service.log.count("died (SIGKILL)") == KILLS
+    assert service.figures("aims_worker_deaths_total") == [KILLS]
     # One is left: this very scrape.
     wait_until(lambda: service.figures("aims_requests_in_progress") == [1], 10)
     counted = sum(service.figures('aims_requests_total{method="GET",route="quiz"'))

@@ -111,6 +111,11 @@ class Machine:
         """Take the stream's place as known, without reading it."""
         self.shared.begin_at((0, 0))
 
+    def refuse(self, owner):
+        """Do what follows a refusal of the platform."""
+        self.epochs.advance(owner)
+        self.invalidations.add(owner, 1)
+
     async def close(self):
         """End its connections."""
         await self.invalidations.close()

@@ -36,14 +36,14 @@ class StoreServer:
         """Its STORE_URL."""
         return f"unix://{self.socket}"
 
-    def start(self):
-        """Start it, and wait until it answers."""
+    def start(self, ready=b"+PONG"):
+        """Start it, and wait until it answers so."""
         with (self.directory / "store.log").open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         self.pid = self._process.pid
         for _ in range(200):
             with contextlib.suppress(OSError, AssertionError):
-                assert self.ask("PING")
+                assert self.ask("PING").startswith(ready)
                 return self
             assert self._process.poll() is None, self.log()
             time.sleep(0.02)
@@ -65,6 +65,32 @@ class StoreServer:
             )
             with asking.makefile("rb") as answer:
                 return _reply(answer)
+
+    def dump(self):
+        """All keys and values, as it would write them to a disk."""
+        self.ask("SAVE")
+        path = self.directory / "dump.rdb"
+        data = path.read_bytes()
+        path.unlink()
+        return data
+
+    def monitor(self):
+        """Begin to listen to what is said to it; the function returned tells."""
+        listening = socket.socket(socket.AF_UNIX)
+        listening.connect(str(self.socket))
+        listening.sendall(b"*1\r\n$7\r\nMONITOR\r\n")
+        assert listening.recv(5) == b"+OK\r\n"
+
+        def heard():
+            listening.setblocking(False)
+            said = b""
+            with contextlib.suppress(BlockingIOError):
+                while data := listening.recv(1 << 16):
+                    said += data
+            listening.close()
+            return said
+
+        return heard
 
     def freeze(self):
         """Have it stand still, with all its connections open."""

@@ -44,7 +44,7 @@ async def test_a_refusal_crosses(first, second):
     await keep(first, page(), b"b", BEN)
     filling = await take(second, b"a2", ANN)
     epochs = first.epochs.of(ANN), second.epochs.of(ANN), second.epochs.of(BEN)
-    first.invalidations.add(ANN)
+    first.refuse(ANN)
     assert first.epochs.of(ANN) != epochs[0]
     await until(lambda: second.epochs.of(ANN) != epochs[1])
     assert not await second.pages.put(filling.lease, page())
@@ -57,10 +57,10 @@ async def test_a_refusal_crosses(first, second):
 async def test_its_own_refusal_does_not_come_back(first, second):
     """What is begun after the refusal is not voided by the news of it."""
     await known(first, second)
-    first.invalidations.add(ANN)
+    first.refuse(ANN)
     await until(lambda: second.observer.drops)
     after = first.epochs.of(ANN)
-    second.invalidations.add(BEN)
+    second.refuse(BEN)
     await until(lambda: "elsewhere" in first.observer.drops)
     assert first.epochs.of(ANN) == after
     assert first.observer.drops == ["here", "elsewhere"]
@@ -70,7 +70,7 @@ async def test_nothing_is_lost_while_connections_are_cut(first, second, server):
     """Sixty refusals, with every connection killed again and again: all arrive."""
     await known(first, second)
     for n in range(60):
-        first.invalidations.add(1000 + n)
+        first.refuse(1000 + n)
         if n % 20 == 10:
             server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         await asyncio.sleep(0.002)
@@ -85,7 +85,7 @@ async def test_an_emptied_store_is_followed_anew(first, second, server):
     server.ask("FLUSHALL")
     server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     before = second.epochs.of(ANN)
-    first.invalidations.add(ANN)
+    first.refuse(ANN)
     await until(lambda: second.epochs.of(ANN) != before)
 
 
@@ -106,7 +106,7 @@ async def test_nothing_of_an_owner_is_taken_before_the_store_is_told(
     await keep(second, page(), b"b", BEN)
     before = second.epochs.of(ANN)
     first.client.open("test")
-    first.invalidations.add(ANN)
+    first.refuse(ANN)
     assert (await take(colleague, b"a", ANN)).found is Found.NONE
     assert (await take(colleague, b"b", BEN)).found is Found.KEPT
     await until(lambda: first.client.state == "closed")
@@ -125,7 +125,7 @@ def _alone(make_machine, tmp_path):
 
 async def test_a_failed_telling_closes_the_store(alone):
     """When a refusal cannot be told, the store is left alone until it has been."""
-    alone.invalidations.add(ANN)
+    alone.refuse(ANN)
     await until(lambda: alone.client.state != "closed")
     assert alone.observer.waiting == 1
 
@@ -149,7 +149,7 @@ async def test_refusals_from_before_the_start_void_nothing(first, server):
     later = Machine(server.url)
     later.follow()
     await known(later)
-    first.invalidations.add(BEN)
+    first.refuse(BEN)
     await until(lambda: later.epochs.of(BEN))
     assert not later.epochs.of(ANN)
     await later.close()
@@ -159,8 +159,20 @@ async def test_pending_refusals_are_bounded(first):
     """Ten thousand wait; the oldest gives way to one more."""
     first.client.open("test")
     for n in range(10_001):
-        first.invalidations.add(n)
+        first.refuse(n)
     assert first.observer.waiting <= 10_000
+
+
+async def test_a_made_up_token_concerns_nobody(first, second, server):
+    """A refused owner of whom nothing is kept, here or in the store, is not told."""
+    await known(first, second)
+    first.invalidations.add(ANN, 0)
+    await until(lambda: not first.invalidations._pending)
+    assert server.ask("XLEN", "aims1:drops") == b":0\r\n"
+    await keep(second, page(), b"k", ANN)
+    before = second.epochs.of(ANN)
+    first.invalidations.add(ANN, 0)
+    await until(lambda: second.epochs.of(ANN) != before)
 
 
 def test_one_worker_of_a_machine_applies_an_entry():

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from aims_server.errors import RateLimited
-from aims_server.ratelimit import BucketTable, RateLimiter
+from aims_server.ratelimit import BucketTable, Decision, RateLimiter
 from aims_server.web.quotas import RequestLimits
 from aims_server.web.sessions import Registry, Session
 from aims_server.web.verified_keys import VerifiedKeys
@@ -53,6 +53,13 @@ def _limits(clock) -> RequestLimits:
     )
 
 
+def log_in(limits, user_name, address):
+    """The quota of a login, which waits for nobody here."""
+    with pytest.raises(StopIteration) as ended:
+        limits.by_login(user_name, address).send(None)
+    return ended.value.value
+
+
 def session_of(student_id: int | None, name: str, *, verified: bool) -> Session:
     """A session as the reader makes it, with standing or not."""
     session = Session(
@@ -78,18 +85,18 @@ def test_each_kind_has_its_own_bucket(limits):
     session = session_of(5, "a", verified=True)
     assert many(lambda: limits.by_address(HERE)) == ADDRESS
     assert many(lambda: limits.by_session(session, HERE)) == STUDENT
-    assert many(lambda: limits.by_login("2023B1599999", HERE)) == LOGIN
+    assert many(lambda: log_in(limits, "2023B1599999", HERE)) == LOGIN
 
 
 def test_one_clients_bucket_is_nobody_elses(limits):
     """An exhausted address, session or user name leaves all others full."""
     many(lambda: limits.by_address(HERE))
     many(lambda: limits.by_session(session_of(5, "a", verified=True), HERE))
-    many(lambda: limits.by_login("one", HERE))
+    many(lambda: log_in(limits, "one", HERE))
     assert many(lambda: limits.by_address("192.0.2.2")) == ADDRESS
     other = session_of(6, "b", verified=True)
     assert many(lambda: limits.by_session(other, HERE)) == STUDENT
-    assert many(lambda: limits.by_login("two", "192.0.2.2")) == LOGIN
+    assert many(lambda: log_in(limits, "two", "192.0.2.2")) == LOGIN
 
 
 def test_several_logins_of_a_student_share_one_quota(limits):
@@ -169,34 +176,34 @@ def test_all_spellings_of_a_user_name_are_one(limits):
     """Or a password could be tried under each of them anew."""
     names = list(spellings())
     assert len(set(names)) > 180
-    quotas = [limits.by_login(name, f"192.0.2.{n}") for n, name in enumerate(names)]
+    quotas = [log_in(limits, name, f"192.0.2.{n}") for n, name in enumerate(names)]
     assert passed(quotas) == LOGIN
-    assert limits.by_login("2023B1599998", HERE).decision.allowed
+    assert log_in(limits, "2023B1599998", HERE).decision.allowed
 
 
 def test_refused_logins_are_counted_by_address(limits):
     """Whatever the names; past it every login of that address is refused, and of no
     other.
     """
-    quotas = [limits.by_login(f"name-{n}", HERE) for n in range(30)]
+    quotas = [log_in(limits, f"name-{n}", HERE) for n in range(30)]
     assert passed(quotas) == FAILURES
     assert quotas[-1].kind == "login-failures"
-    assert limits.by_login("name", "192.0.2.2").decision.allowed
+    assert log_in(limits, "name", "192.0.2.2").decision.allowed
 
 
 def test_a_login_that_is_not_refused_costs_its_address_nothing(limits):
     """A campus logs in behind one address."""
     for number in range(30):
-        limits.by_login(f"name-{number}", HERE).check()
+        log_in(limits, f"name-{number}", HERE).check()
         limits.login_not_refused(HERE)
 
 
 def test_an_address_that_is_refused_costs_the_user_name_nothing(limits):
     """Its owner may log in from elsewhere."""
     for number in range(30):
-        limits.by_login(f"name-{number}", HERE)
-    limits.by_login("name", HERE)
-    assert limits.by_login("name", "192.0.2.2").decision.remaining == LOGIN - 1
+        log_in(limits, f"name-{number}", HERE)
+    log_in(limits, "name", HERE)
+    assert log_in(limits, "name", "192.0.2.2").decision.remaining == LOGIN - 1
 
 
 def test_a_refusal_is_over_exactly_when_it_says(limits, clock):
@@ -215,9 +222,9 @@ def test_a_refusal_is_over_exactly_when_it_says(limits, clock):
 
 def test_a_refusal_names_its_bucket(limits):
     """For the metrics, which count refusals by kind."""
-    many(lambda: limits.by_login("a", HERE))
+    many(lambda: log_in(limits, "a", HERE))
     with pytest.raises(RateLimited) as caught:
-        limits.by_login("a", HERE).check()
+        log_in(limits, "a", HERE).check()
     assert caught.value.kind == "login"
 
 
@@ -277,3 +284,31 @@ def test_an_address_that_is_refused_costs_the_student_nothing(limits, verified):
     assert limits.by_both("10.0.0.1", session) is None
     quota = limits.by_session(session, "10.0.0.1")
     assert quota.decision.remaining == STUDENT - 1
+
+
+def test_a_login_that_other_machines_refuse_uses_up_nothing_here(clock):
+    """What all machines together refuse is refused, and given back on this one; where
+    they cannot be asked, this one's limit alone holds.
+    """
+    said = [None, Decision(False, LOGIN, 0, 7.0, 60.0), Decision(True, LOGIN, 3, 0, 9)]
+
+    async def ask(limiter, key):
+        return said.pop(0)
+
+    table = BucketTable(64)
+
+    def limiter(name):
+        return RateLimiter(
+            table, name=name, per_minute=LOGIN, secret=b"s", clock_ns=clock
+        )
+
+    limits = RequestLimits(
+        **{name: limiter(name) for name in ("student", "address", "login")},
+        login_failures=limiter("failures"),
+        ask_machines=ask,
+    )
+    quotas = [log_in(limits, "ann", HERE) for _ in range(3)]
+    assert [quota.decision.allowed for quota in quotas] == [True, False, True]
+    assert [quota.decision.remaining for quota in quotas] == [LOGIN - 1, 0, 3]
+    said.append(None)
+    assert log_in(limits, "ann", HERE).decision.remaining == LOGIN - 3

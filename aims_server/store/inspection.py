@@ -1,0 +1,70 @@
+"""What an operator should know of a store before students depend on it."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from ..store_url import StoreAddress
+from .connection import Connection, Refused, open_client
+
+__all__ = ["inspect"]
+
+_SECONDS: Final = 2.0
+
+
+async def inspect(
+    address: StoreAddress, *, ca_file: str | None = None
+) -> tuple[str, list[str]]:
+    """What the store is, and a sentence for each thing that is hardly meant so.
+
+    Raises `StoreError` if it cannot be asked at all.
+    """
+    connection = Connection(open_client(address, ca_file=ca_file))
+    try:
+        await connection.call("PING", seconds=_SECONDS)
+        info = await _told(connection, "INFO")
+        kept = [
+            await _told(connection, "CONFIG", "GET", name)
+            for name in ("save", "appendonly")
+        ]
+    finally:
+        await connection.close()
+    if not isinstance(info, dict):
+        return "reached; its user may not ask more (+info)", []
+    name = info.get("server_name", "redis")
+    version = info.get("valkey_version") or info.get("redis_version", "?")
+    policy = info.get("maxmemory_policy", "?")
+    size = info.get("maxmemory_human", "?")
+    return (
+        f"{name} {version}, maxmemory {size}, {policy}",
+        list(_doubts(info, kept)),
+    )
+
+
+def _doubts(info: dict[str, Any], kept: list[Any]) -> Iterator[str]:
+    if not info.get("maxmemory"):
+        yield "maxmemory is not set, so it grows until the system kills it"
+    elif info.get("maxmemory_policy") == "noeviction":
+        yield "maxmemory-policy is noeviction: once full it shares nothing new"
+    saved = [value for answer in kept for value in _values(answer)]
+    if info.get("aof_enabled") or any(value not in ("", "no") for value in saved):
+        yield "it writes to its disk; nothing in it is worth that (save, appendonly)"
+    if info.get("role") != "master":
+        yield "it is a replica and takes no writes"
+
+
+def _values(answer: Any) -> list[str]:
+    """The values of CONFIG GET, in whichever form they come."""
+    if isinstance(answer, dict):
+        return [_text(value) for value in answer.values()]
+    return [_text(value) for value in answer[1::2]] if isinstance(answer, list) else []
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+async def _told(connection: Connection, *command: str) -> Any:
+    try:
+        return await connection.call(*command, seconds=_SECONDS)
+    except Refused:
+        return None

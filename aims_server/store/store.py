@@ -1,0 +1,94 @@
+"""Owns one worker's side of the store, and what its machine shares of it."""
+
+import time
+from collections.abc import Sequence
+
+from ..cache import Epochs
+from ..deadline import Clock
+from ..ratelimit import RateLimiter
+from ..store_url import StoreAddress
+from .client import StoreClient, StoreObserver
+from .connection import Connection, open_client
+from .invalidation import READER_SILENCE_SECONDS, Invalidations, SharedCursor
+from .limits import SharedLimits
+from .pages import StorePages
+from .sealing import Secrets
+
+__all__ = ["MachineStore", "Store"]
+
+
+class MachineStore:
+    """What the workers of a machine share; made before the fork, it opens nothing."""
+
+    def __init__(
+        self, address: StoreAddress, secret: bytes, *, ca_file: str | None = None
+    ) -> None:
+        self.address = address
+        self.ca_file = ca_file
+        self.secrets = Secrets(secret)
+        self.cursor = SharedCursor()
+
+
+class Store:
+    """The pages, limits and invalidations that a worker shares with other machines.
+
+    A call waits ``patience`` seconds at most; a page lives ``lifetime`` seconds at
+    most. Make it inside the event loop, after the fork.
+    """
+
+    def __init__(
+        self,
+        machine: MachineStore,
+        epochs: Epochs,
+        observer: StoreObserver,
+        *,
+        patience: float,
+        lifetime: float,
+        clock: Clock = time.monotonic,
+        wall: Clock = time.time,
+    ) -> None:
+        self._machine = machine
+        secrets = machine.secrets
+        self.invalidations = Invalidations(
+            secrets, epochs, machine.cursor, observer, lifetime=lifetime, clock=clock
+        )
+        self._client = StoreClient(
+            Connection(open_client(machine.address, ca_file=machine.ca_file)),
+            observer,
+            patience=patience,
+            before_closing=lambda: self.invalidations.send(self._client),
+        )
+        self.pages = StorePages(
+            self._client,
+            secrets,
+            self.invalidations,
+            epochs,
+            observer,
+            clock=clock,
+            wall=wall,
+        )
+        self.limits = SharedLimits(self._client, secrets, observer)
+
+    @property
+    def state(self) -> str:
+        """Whether the store is asked: "closed", "open" or "half-open"."""
+        return self._client.state
+
+    def start(self, limiters: Sequence[RateLimiter]) -> None:
+        """Begin to follow other machines, and to add up these limits with theirs."""
+        machine = self._machine
+        self.invalidations.start(
+            self._client,
+            lambda: open_client(
+                machine.address,
+                ca_file=machine.ca_file,
+                silence=READER_SILENCE_SECONDS,
+            ),
+        )
+        self.limits.start(limiters)
+
+    async def close(self) -> None:
+        """End its tasks and connections."""
+        await self.limits.close()
+        await self.invalidations.close()
+        await self._client.close()

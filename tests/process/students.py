@@ -1,0 +1,88 @@
+"""Students of the simulated platform at a service, each request on a connection of its
+own, so that the workers share them.
+"""
+
+import json
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+from aims_server.demo.college import College
+
+PAGES = ("attendance", "all-attendance", "quiz")
+
+
+class Students:
+    """Students of the platform, logged in at a service."""
+
+    def __init__(self, platform, service, students):
+        self.platform = platform
+        self.service = service
+        self.college = College(students=200)  # the platform's
+        self.tokens = [self.log_in(self.college.student(n)) for n in range(students)]
+
+    def log_in(self, student):
+        """The token of one student."""
+        status, body = self._post_login(
+            self.service, student.username, student.password
+        )
+        assert status == 200
+        return json.loads(body)["token"]
+
+    def try_login(self, username, password, service):
+        """The status of a login."""
+        return self._post_login(service, username, password)[0]
+
+    def secrets_of(self, number):
+        """Words that only a student's own page may hold."""
+        student = self.college.student(number)
+        return str(student.id), student.name, student.username, student.password
+
+    def _post_login(self, service, username, password):
+        request = urllib.request.Request(
+            service.url + "/api/login",
+            json.dumps({"username": username, "password": password}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, refusal.read()
+
+    def ask(self, page, token, service=None):
+        """Status and X-Cache of one page on a connection of its own."""
+        request = urllib.request.Request(
+            f"{(service or self.service).url}/api/{page}",
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                answer.read()
+                return answer.status, answer.headers["X-Cache"]
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return refusal.code, None
+
+    def calls(self):
+        """Calls that the platform has had, by endpoint."""
+        return self.platform.counters()["calls"]
+
+
+def everybody(crowd, times=6):
+    """Ask for all pages of all, several times at once; every answer must be one."""
+    asked = [(p, t) for t in crowd.tokens for p in PAGES for _ in range(times)]
+    with ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(lambda one: crowd.ask(*one), asked))
+    assert {status for status, _ in answers} == {200}
+    return [outcome for _, outcome in answers]
+
+
+def until(condition):
+    """Wait for what must come."""
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not come")

@@ -1,0 +1,177 @@
+"""Two services that share a store: one gathering, refusals that cross, and no error
+whatever happens to the store.
+"""
+
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ..store.server import StoreServer
+from .students import PAGES, Students, everybody, until
+
+pytestmark = pytest.mark.process
+
+SECRET = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+
+
+@pytest.fixture(name="store")
+def _store(tmp_path):
+    server = StoreServer(tmp_path).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(name="two")
+def _two(serve, store):
+    """Two services of two workers each."""
+    options = {"STORE_URL": store.url, "STORE_SECRET": SECRET, "LOG_LEVEL": "debug"}
+    services = [serve(2, **options) for _ in range(2)]
+    for service in services:
+        until(lambda service=service: b'"store":{"state":"closed"}' in health(service))
+    return services
+
+
+def health(service):
+    """The body of /health."""
+    return service.get("/health")[1]
+
+
+def at_both(crowd, two, times=4):
+    """All pages of all at both services at once; every answer must be one."""
+    asked = [
+        (page, token, service)
+        for token in crowd.tokens
+        for page in PAGES
+        for service in two
+        for _ in range(times)
+    ]
+    with ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(lambda one: crowd.ask(*one), asked))
+    assert {status for status, _ in answers} == {200}
+    return [outcome for _, outcome in answers]
+
+
+def shares(crowd, two):
+    """Whether one gathering of each page was enough for both."""
+    return at_both(crowd, two).count("MISS") == len(crowd.tokens) * len(PAGES)
+
+
+def test_a_student_is_gathered_once_for_both(platform, two):
+    """Asked at two machines at once, the platform is asked as by one."""
+    crowd = Students(platform, two[0], 4)
+    platform.turn(reset=True)
+    outcomes = at_both(crowd, two)
+    assert crowd.calls()["course_files"] == 4
+    assert crowd.calls()["quizzes"] == 4
+    assert outcomes.count("MISS") == 4 * len(PAGES)
+
+
+def test_a_refusal_crosses(platform, two):
+    """A token that one machine has seen refused is soon refused by the other; a
+    bystander's pages stay.
+    """
+    crowd = Students(platform, two[0], 2)
+    at_both(crowd, two)
+    refused, bystander = crowd.tokens
+    platform.turn(revoke=refused)
+    assert crowd.ask("timetable", refused)[0] == 401
+    until(lambda: crowd.ask("quiz", refused, two[1])[0] == 401)
+    for _ in range(8):
+        assert crowd.ask("attendance", refused, two[1])[0] == 401
+        assert crowd.ask("quiz", bystander, two[1]) == (200, "HIT")
+
+
+def test_a_refusal_while_the_store_is_down_crosses_when_it_is_back(
+    platform, two, store
+):
+    """What the store was not told while it was down it is told before it is used."""
+    crowd = Students(platform, two[0], 2)
+    at_both(crowd, two)
+    refused = crowd.tokens[0]
+    store.freeze()
+    platform.turn(revoke=refused)
+    assert crowd.ask("timetable", refused)[0] == 401
+    assert crowd.ask("quiz", refused, two[1]) == (200, "HIT")  # it cannot know
+    store.thaw()
+    until(lambda: crowd.ask("quiz", refused, two[1])[0] == 401)
+    assert crowd.ask("attendance", refused)[0] == 401
+
+
+@pytest.mark.parametrize("what", ["killed", "frozen", "flushed", "full"])
+def test_an_ill_store_costs_nobody_an_answer(platform, two, store, what):
+    """Killed, frozen, emptied or full: each machine goes on alone, and they share again
+    when it is well.
+    """
+    crowd = Students(platform, two[0], 4)
+    at_both(Students(platform, two[0], 1), two)
+    platform.turn(reset=True)
+    if what == "killed":
+        store.kill()
+    elif what == "frozen":
+        store.freeze()
+    elif what == "flushed":
+        store.ask("FLUSHALL")
+    else:
+        store.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        store.ask("CONFIG", "SET", "maxmemory", "1")
+    at_both(crowd, two)
+    assert crowd.calls()["quizzes"] <= 2 * 4
+    if what == "killed":
+        store.start()
+    elif what == "frozen":
+        store.thaw()
+    elif what == "full":
+        store.ask("CONFIG", "SET", "maxmemory", "0")
+    for service in two:
+        until(lambda service=service: b'"store":{"state":"closed"}' in health(service))
+    until(lambda: store.ask("PING") == b"+PONG\r\n")
+    until(lambda: shares(Students(platform, two[0], 2), two))
+
+
+def test_logins_are_limited_over_both(platform, serve, store):
+    """Ten logins of one name in a minute, whatever machine they come to."""
+    options = {"STORE_URL": store.url, "STORE_SECRET": SECRET}
+    two = [serve(1, **options) for _ in range(2)]
+    crowd = Students(platform, two[0], 0)
+    statuses = [
+        crowd.try_login("nobody", "wrong", two[number % 2]) for number in range(12)
+    ]
+    assert statuses == [401] * 10 + [429] * 2
+
+
+def test_nothing_of_a_student_is_in_the_store_or_the_logs(platform, two, store):
+    """A dump of all keys and values, what is said to it, and the logs at DEBUG hold
+    no token, name, number or count.
+    """
+    crowd = Students(platform, two[0], 6)
+    watch = store.monitor()
+    at_both(crowd, two)
+    platform.turn(revoke=crowd.tokens[0])
+    assert crowd.ask("timetable", crowd.tokens[0])[0] == 401
+    time.sleep(0.5)  # for limits to be added up
+    seen = [watch(), store.dump()]
+    logs = "".join(service.log for service in two)
+    words = set()
+    for token in crowd.tokens[1:]:
+        words |= {token, token.rpartition(".")[2]}
+    for number in range(6):
+        words |= set(crowd.secrets_of(number))
+    assert len(seen[1]) > 5000
+    for word in words:
+        for text in seen:
+            assert word.encode() not in text
+        assert word not in logs
+
+
+def test_a_service_stops_and_reloads_with_a_store(platform, two):
+    """SIGHUP keeps the pages, SIGTERM ends with 0."""
+    crowd = Students(platform, two[0], 2)
+    everybody(crowd, times=1)
+    before = two[0].workers()
+    two[0].signal(signal.SIGHUP)
+    two[0].wait_for_workers(2, but=before)
+    assert set(everybody(crowd)) == {"HIT"}
+    two[0].signal(signal.SIGTERM)
+    assert two[0].wait() == 0
