@@ -288,6 +288,8 @@ class AimsService:
             gathering.add(cf_id, days)
         await self._missing_subjects(caller, had.files, deadline, gathering)
         complete = None not in gathering.parts.values()
+        if gathering.parts and not any(gathering.parts.values()):
+            self._check_not_kept(ALL_ATTENDANCE.resource, caller.session)
         if not complete:
             # Who asks next asks for the others only.
             await self._keep_subjects(caller.session, gathering, deadline, but=kept)
@@ -441,7 +443,14 @@ class AimsService:
         self, resource: str, session: Session, files: CourseFiles
     ) -> None:
         """Course files without a course never take the place of what had some."""
-        if not files.courses and self.answer_cache.has_kept(resource, session):
+        if not files.courses:
+            self._check_not_kept(resource, session)
+
+    def _check_not_kept(self, resource: str, session: Session) -> None:
+        """Raise :class:`UpstreamError` if a page is kept, which is then served as old:
+        an empty one never takes its place.
+        """
+        if self.answer_cache.has_kept(resource, session):
             raise UpstreamError
 
     def _kept_subjects(
