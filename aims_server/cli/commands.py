@@ -205,7 +205,9 @@ def _demo() -> int:
 
     try:
         with DemoPlatform() as platform:
-            environ = {**os.environ, "EXTERNAL_API_BASE": platform.base_url}
+            # One worker, which then tells the progress of every gathering.
+            environ = {"WORKERS": "1", **os.environ}
+            environ["EXTERNAL_API_BASE"] = platform.base_url
 
             def load() -> Settings:
                 settings = _read(environ)[0]

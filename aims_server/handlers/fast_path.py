@@ -25,7 +25,6 @@ from ..web import (
     header_lines,
     json_object,
     negotiate,
-    parse_simple_request,
     preferred_media,
     request_id,
     server_timing,
@@ -59,25 +58,22 @@ class FastPath:
         self._context = context
         self._heads = RawHeads()
 
-    def answer(self, request: bytes, peer: str, *, last: bool) -> _Parts | None:
-        """Head and body for the bytes of one request, and whether its connection ends
-        with them; or None if it is declined.
+    def answer(self, request: SimpleRequest, peer: str, *, last: bool) -> _Parts | None:
+        """Head and body for a request, and whether its connection ends with them; or
+        None if it is declined.
 
         ``peer`` is the address of the socket's other end; ``last`` says that the
         connection is to end, whatever the client would like.
         """
         began = time.perf_counter()
-        plain = parse_simple_request(request)
-        if plain is None:
-            return None
-        method, path, headers, _ = plain
+        method, path, headers, _ = request
         page = _PAGES.get((method, path))
         ready_only = None if page is not None else _READY_ONLY.get(path)
         if page is None and (ready_only is None or method == "POST"):
             return None
         asked = _Asked(
             began,
-            plain,
+            request,
             _address(peer, headers, self._context),
             request_id(headers.get("x-request-id")),
             last or headers.get("connection") == "close",

@@ -15,7 +15,7 @@ from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
 from ..errors import ApiError, HeadTooLarge, TargetTooLong
-from ..web import closing_message, request_id
+from ..web import SimpleRequest, closing_message, parse_simple_request, request_id
 from .iostream import PIECE_BYTES, Stream
 from .message import MAX_TARGET_BYTES, Message, Peer
 from .write_batch import WriteBatch
@@ -29,14 +29,18 @@ _FIRST_REQUEST_SECONDS: Final = 1.0
 LINGER_SECONDS: Final = 1.0
 
 
+_Parsed = tuple[bytes, SimpleRequest]
+"""A request as it came and as it was parsed."""
+
+
 class Responder(Protocol):
     """Answers at once what can be answered without waiting: the fast path."""
 
     def answer(
-        self, request: bytes, peer: str, *, last: bool
+        self, request: SimpleRequest, peer: str, *, last: bool
     ) -> tuple[Sequence[bytes], bool] | None:
-        """The parts of the answer to one whole request, and whether the connection
-        closes after it; or None to leave the request to Tornado.
+        """The parts of the answer to a request, and whether the connection closes after
+        it; or None to leave the request to Tornado.
 
         ``peer`` is the address of the socket's other end; ``last`` says that the
         connection closes after this answer, whatever the client asks for.
@@ -63,8 +67,9 @@ class ConnectionOptions(msgspec.Struct, frozen=True):
 class Connection(asyncio.Protocol):
     """Serves one client, one request at a time, from its accepted socket on.
 
-    Between requests the fast path is tried first. What it declines is fed to Tornado's
-    parser unchanged, with everything after it, until the parser's buffer is empty.
+    Between requests the fast path is tried first, if what arrives is one request of the
+    simplest form. What it declines goes to Tornado as it is parsed; all else is fed to
+    Tornado's parser, with everything after it, until the parser's buffer is empty.
     """
 
     _transport: asyncio.Transport
@@ -98,18 +103,25 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to serve."""
         self._transport = cast(asyncio.Transport, transport)
-        self._stream = Stream(self._transport, self._close_lingering)
+        self._stream = Stream(
+            self._transport, self._options.write_batch, self._close_lingering
+        )
         self._connected = True
 
     def data_received(self, data: bytes) -> None:
-        """Try the fast path, else feed Tornado's parser."""
+        """Try the fast path, else let Tornado serve it."""
         if self._closing:
             return
-        if self._serving is None:
-            if self._answer_fast(data):
-                return
-            self._serving = asyncio.create_task(self._serve(self._stream))
-        self._stream.feed(data)
+        stream = self._stream
+        if self._serving is not None:
+            stream.feed(data)
+            return
+        request = parse_simple_request(data) if self._options.fast_path else None
+        if request is None:
+            self._serving = asyncio.create_task(self._serve(stream))
+            stream.feed(data)
+        elif not self._answer_fast(request):
+            self._serving = asyncio.create_task(self._serve(stream, (data, request)))
 
     def eof_received(self) -> bool:
         """Answer the requests received before a half-close, then close."""
@@ -136,12 +148,12 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         """Fail what waits on the stream, and tell the listener."""
-        self._stream.connection_lost()
+        self._connected = False
         self._server.on_close(self)
+        self._stream.connection_lost()
         # Reference cycles, which would stay until the collector's next full run.
         del self._stream, self._transport
         self._serving = self._message = None
-        self._connected = False
 
     # -- for the listener -------------------------------------------------
 
@@ -200,13 +212,13 @@ class Connection(asyncio.Protocol):
 
     # -- one request ------------------------------------------------------
 
-    def _answer_fast(self, data: bytes) -> bool:
-        """Whether the fast path has answered ``data`` as one whole request."""
+    def _answer_fast(self, request: SimpleRequest) -> bool:
+        """Whether the fast path has answered."""
         options = self._options
         if options.fast_path is None or self._stream.writing_paused:
             return False
         answer = options.fast_path.answer(
-            data, self.peer.remote_ip, last=options.params.no_keep_alive
+            request, self.peer.remote_ip, last=options.params.no_keep_alive
         )
         if answer is None:
             return False
@@ -227,15 +239,18 @@ class Connection(asyncio.Protocol):
             self._stream.written += size
             self._options.write_batch.add(self._transport, parts)
 
-    async def _serve(self, stream: Stream) -> None:
-        """Let Tornado read and answer all that has arrived."""
+    async def _serve(self, stream: Stream, parsed: _Parsed | None = None) -> None:
+        """Let Tornado answer what was ``parsed`` and all that arrives behind it."""
         try:
-            while await self._serve_one(stream) and not stream.closed():
+            kept = await self._serve_one(stream, parsed)
+            while kept and not stream.closed():
                 if not stream.unread and not stream.at_eof:
                     self._busy_until = 0.0
                     self._await_request()
                     self._serving = None
                     return
+                self._options.write_batch.flush()  # so that a pause is known
+                kept = await self._serve_one(stream, self._take_simple(stream))
         except (StreamClosedError, asyncio.CancelledError):
             pass
         except UnsatisfiableReadError:
@@ -249,7 +264,18 @@ class Connection(asyncio.Protocol):
             self._message = None
         stream.close()
 
-    async def _serve_one(self, stream: Stream) -> bool:
+    def _take_simple(self, stream: Stream) -> _Parsed | None:
+        """What has arrived meanwhile, if that is one request of the simplest form."""
+        if self._options.fast_path is None or stream.at_eof:
+            return None
+        data = stream.take_all()
+        request = parse_simple_request(data)
+        if request is not None:
+            return data, request
+        stream.put_back(data)
+        return None
+
+    async def _serve_one(self, stream: Stream, parsed: _Parsed | None = None) -> bool:
         """Serve one request; whether the connection is kept after it.
 
         None is read while much of earlier answers is unsent: with the fast path's same
@@ -257,10 +283,21 @@ class Connection(asyncio.Protocol):
         """
         await stream.writable()
         self._await_request()
-        message = self._message = Message(
+        if parsed is not None:
+            data, request = parsed
+            message = self._new_message(stream)
+            delegate = self._server.start_request(self, message)
+            if await message.serve_parsed(delegate, request):
+                return True
+            stream.put_back(data)  # Tornado's parser has the last word
+        message = self._new_message(stream)
+        return await message.read_response(self._server.start_request(self, message))
+
+    def _new_message(self, stream: Stream) -> Message:
+        self._message = Message(
             cast(IOStream, stream), False, self._options.params, self.peer
         )
-        return await message.read_response(self._server.start_request(self, message))
+        return self._message
 
     def _reject(self, stream: Stream, failure: ApiError) -> None:
         """Answer a request whose head is not even parsed."""

@@ -14,6 +14,8 @@ from typing import Final
 from tornado.ioloop import IOLoop
 from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 
+from .write_batch import WriteBatch
+
 __all__ = ["PIECE_BYTES", "Stream"]
 
 # Past this, reading pauses until the parser has taken some: a client may send its next
@@ -44,7 +46,7 @@ class Stream:
     looks for is not within its bound.
 
     >>> async def example() -> bytes:
-    ...     stream = Stream(asyncio.Transport(), close_transport=lambda: None)
+    ...     stream = Stream(asyncio.Transport(), WriteBatch(print), lambda: None)
     ...     line = stream.read_until(b"\r\n")
     ...     stream.feed(b"GET / HTTP/1.1\r\nHost")
     ...     return await line
@@ -53,12 +55,16 @@ class Stream:
     """
 
     def __init__(
-        self, transport: asyncio.Transport, close_transport: Callable[[], None]
+        self,
+        transport: asyncio.Transport,
+        write_batch: WriteBatch,
+        close_transport: Callable[[], None],
     ) -> None:
         """``close_transport`` ends the connection once all that was written is sent."""
         self.io_loop = IOLoop.current()
         self._loop = asyncio.get_running_loop()
         self._transport = transport
+        self._write_batch = write_batch
         self._close_transport = close_transport
         self._received = bytearray()
         self._at_eof = False
@@ -83,6 +89,14 @@ class Stream:
         if len(self._received) > _MAX_UNREAD_BYTES and not self._reading_paused:
             self._reading_paused = True
             self._transport.pause_reading()
+
+    def take_all(self) -> bytes:
+        """Everything that is buffered."""
+        return self._take(len(self._received))
+
+    def put_back(self, received: bytes) -> None:
+        """Put bytes before all that is buffered."""
+        self._received[:0] = received
 
     def feed_eof(self) -> None:
         """The client has sent its last byte; what is buffered can still be read."""
@@ -223,7 +237,9 @@ class Stream:
                 self._unwritten.appendleft(data[PIECE_BYTES:])
                 data = data[:PIECE_BYTES]
             self.written += len(data)
-            self._transport.write(data)  # may pause writing before it returns
+            self._write_batch.add(self._transport, (data,))
+            if self._unwritten:
+                self._write_batch.flush()  # which may pause writing
         if not self._writing_paused:
             self._complete_writes(None)
             if self._close_when_written:

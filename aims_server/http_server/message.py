@@ -18,7 +18,7 @@ from tornado.httputil import (
 from tornado.iostream import UnsatisfiableReadError
 
 from ..errors import TargetTooLong
-from ..web import UNIX_PEER
+from ..web import UNIX_PEER, SimpleRequest
 from .iostream import PIECE_BYTES
 
 __all__ = ["MAX_TARGET_BYTES", "Message", "Peer"]
@@ -122,6 +122,33 @@ class Message(HTTP1Connection):
         if not form.fullmatch(line):
             raise HTTPInputError("A line of the chunked body is malformed")
         return line
+
+    async def serve_parsed(
+        self, delegate: HTTPMessageDelegate, request: SimpleRequest
+    ) -> bool:
+        """Have a request answered that is parsed already; whether it was accepted.
+
+        What Tornado does behind its parser, which takes a tenth of the time of a page
+        that is not kept.
+        """
+        method, path, fields, body = request
+        headers = HTTPHeaders(fields)
+        start_line = RequestStartLine(method, path, "HTTP/1.1")
+        self._request_start_line, self._request_headers = start_line, headers
+        self._disconnect_on_finish = not self._can_keep_alive(start_line, headers)
+        self.head_received = self._read_finished = True
+        try:
+            delegate.headers_received(start_line, headers)
+            if body:
+                delegate.data_received(body)
+        except HTTPInputError:
+            return False
+        delegate.finish()
+        if not (self._finish_future.done() or self.stream.closed()):
+            self.stream.set_close_callback(self._on_connection_close)
+            await self._finish_future
+        self._clear_callbacks()
+        return True
 
     def write_headers(
         self,

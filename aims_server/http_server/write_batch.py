@@ -6,6 +6,8 @@ from typing import Final
 
 __all__ = ["WriteBatch"]
 
+Bytes = bytes | memoryview
+
 _MAX_WRITES: Final = 64  # at some 10 us each: the loop has more to do
 
 
@@ -33,9 +35,9 @@ class WriteBatch:
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         """``call_soon`` schedules a function for the end of this turn of the loop."""
         self._call_soon = call_soon
-        self._writes: list[tuple[asyncio.Transport, Sequence[bytes]]] = []
+        self._writes: list[tuple[asyncio.Transport, Sequence[Bytes]]] = []
 
-    def add(self, transport: asyncio.Transport, parts: Sequence[bytes]) -> None:
+    def add(self, transport: asyncio.Transport, parts: Sequence[Bytes]) -> None:
         """Write these at the end of the turn."""
         if not self._writes:
             self._call_soon(self.flush)

@@ -10,7 +10,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from ..config import Settings, SettingsError
@@ -46,6 +46,7 @@ class Supervisor:
     ) -> None:
         self._settings = self._proven = settings
         self._bound_to = (settings.hosts, settings.port)
+        self._shared = _shared_by_machine(settings)
         self._load = load
         self._program = _program()
         self._sockets = sockets
@@ -159,15 +160,20 @@ class Supervisor:
         configure_logging(settings.log_level, settings.log_format)
         for warning in settings.warnings():
             _log.warning("%s", warning)
-        if (settings.hosts, settings.port) != self._bound_to:
-            _log.warning("HOST and PORT stay as they are until a restart")
-        if _program() != self._program:
-            _log.warning(
-                "Reloaded, but the program has changed on disk: restart to use it"
-            )
+        for need in self._restart_needs(settings):
+            _log.warning("%s", need)
         self._announced = False
         self._rollout.roll(settings.effective_workers)
         _log.info("Replacing the workers one by one")
+
+    def _restart_needs(self, settings: Settings) -> Iterator[str]:
+        """What a reload cannot change."""
+        if (settings.hosts, settings.port) != self._bound_to:
+            yield "HOST and PORT stay as they are until a restart"
+        if _shared_by_machine(settings) != self._shared:
+            yield "CACHE_SHARED_MB and the store stay as they are until a restart"
+        if _program() != self._program:
+            yield "Reloaded, but the program has changed on disk: restart to use it"
 
     # -- starts and replacements ------------------------------------------
 
@@ -263,3 +269,13 @@ def _address(listening: socket.socket) -> str:
 
 def _cause(status: int) -> str:
     return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+
+
+def _shared_by_machine(settings: Settings) -> tuple[object, ...]:
+    """Settings of what is made before the first fork."""
+    return (
+        settings.cache_shared_mb,
+        settings.store_url,
+        settings.store_secret,
+        settings.store_ca_file,
+    )

@@ -4,11 +4,12 @@ docs/platform.rst).
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 from ..deadline import Deadline
-from ..errors import UpstreamError
+from ..errors import UpstreamError, WrongStudent
 from .answers import (
     BadShape,
     Cards,
@@ -31,7 +32,7 @@ from .failure_log import FailureLog
 from .recovery_probe import RecoveryProbe
 from .resilience import ResiliencePolicy
 from .serial_executor import SerialExecutor
-from .transport import Transport
+from .transport import Reply, Transport
 from .verdicts import LoginAnswer, check_health, checked_body, login_answer
 
 __all__ = ["ENDPOINTS", "UpstreamClient"]
@@ -52,6 +53,13 @@ _LARGE_BODY: Final = 128 * 1024  # bytes, for which decoding takes half a millis
 _USUAL_COURSES: Final = 15  # of a student; what was seen last is taken later
 
 Decoded = TypeVar("Decoded")
+
+Confirm: TypeAlias = Callable[[Decoded], object]
+"""Raises :class:`WrongStudent` for an answer that names another than the asker."""
+
+
+def _anyone(_: object) -> None:
+    """Confirm whatever there is."""
 
 
 class UpstreamClient:
@@ -148,7 +156,11 @@ class UpstreamClient:
         self._transport.expect(self._base, self._usual_courses)
 
     async def course_files(
-        self, token: str, caller: CallerKey, deadline: Deadline
+        self,
+        token: str,
+        caller: CallerKey,
+        deadline: Deadline,
+        confirm: Confirm[CourseFiles] = _anyone,
     ) -> CourseFiles:
         """GET /custom/getCFMappedWithStudentID with the attendance summary."""
         files = await self._get(
@@ -158,6 +170,7 @@ class UpstreamClient:
             caller,
             decode_course_files,
             deadline,
+            confirm,
         )
         self._usual_courses = len(files.courses)
         return files
@@ -169,6 +182,7 @@ class UpstreamClient:
         student_id: int,
         cf_id: int,
         deadline: Deadline,
+        confirm: Confirm[CardsPage] = _anyone,
     ) -> Cards:
         """GET /cards: the attendance records of one student in one course file.
 
@@ -181,7 +195,7 @@ class UpstreamClient:
 
         def page(suffix: str) -> Awaitable[CardsPage]:
             return self._get(
-                "cards", query + suffix, token, caller, decode_cards, deadline
+                "cards", query + suffix, token, caller, decode_cards, deadline, confirm
             )
 
         pages = [await page("")]
@@ -200,10 +214,16 @@ class UpstreamClient:
             raise UpstreamError from fault
 
     async def quizzes(
-        self, token: str, caller: CallerKey, deadline: Deadline
+        self,
+        token: str,
+        caller: CallerKey,
+        deadline: Deadline,
+        confirm: Confirm[Quizzes] = _anyone,
     ) -> Quizzes:
         """GET /custom/myEvaluatedQuizzes, to be passed on unchanged."""
-        return await self._get("quizzes", "", token, caller, decode_quizzes, deadline)
+        return await self._get(
+            "quizzes", "", token, caller, decode_quizzes, deadline, confirm
+        )
 
     async def schedule(
         self, token: str, caller: CallerKey, deadline: Deadline
@@ -231,24 +251,36 @@ class UpstreamClient:
         caller: CallerKey,
         decode: Callable[[bytes, Note], Decoded],
         deadline: Deadline,
+        confirm: Confirm[Decoded] = _anyone,
     ) -> Decoded:
         # The header works for /cards too; clients that put the token into the query
         # there leave it in every log and proxy on the way.
         headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
         url = self._base + _PATHS[endpoint] + query
 
-        async def attempt(seconds: float, *, apart: bool) -> Decoded:
-            reply = await self._transport.fetch(
-                "GET", url, headers=headers, seconds=seconds, apart=apart
-            )
+        async def read(reply: Reply) -> Decoded:
             body = checked_body(reply, of_records=endpoint == "cards")
             with self._oddities.noting(endpoint) as note:
                 try:
                     if len(body) < _LARGE_BODY:
-                        return decode(body, note)
-                    return await self._turns.run(lambda: decode(body, note))
+                        decoded = decode(body, note)
+                    else:
+                        decoded = await self._turns.run(lambda: decode(body, note))
                 except BadShape as fault:
                     raise UpstreamError from fault
+            confirm(decoded)
+            return decoded
+
+        async def attempt(seconds: float, *, apart: bool) -> Decoded:
+            fetch = partial(self._transport.fetch, "GET", url, headers=headers)
+            within = Deadline(seconds)
+            reply = await fetch(seconds=seconds, apart=apart)
+            try:
+                return await read(reply)
+            except WrongStudent:
+                if not self._transport.abandon(reply):
+                    raise
+            return await read(await fetch(seconds=within.remaining(), fresh=True))
 
         watched = self._failures.watched(endpoint, attempt)
         return await self._guard.call(endpoint, caller, watched, deadline)

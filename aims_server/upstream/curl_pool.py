@@ -1,5 +1,5 @@
-"""Tornado's pool of curl handles, with a smaller way of making a call: what is set on
-a handle, what is read of its answer, and how curl is told of time and sockets.
+"""Tornado's pool of curl handles, with a smaller way of making a call: which handle a
+call gets, what becomes of it, and how curl is told of time and sockets.
 
 Tornado's client serves every use of curl, at some 140 us of CPU a call. Ours are all
 alike, and take 40. Its handles, its loop over what has ended and its end are kept.
@@ -10,6 +10,7 @@ import contextlib
 import logging
 import select
 from collections import deque
+from collections.abc import Hashable
 from math import inf
 from typing import Any, Final, NoReturn
 
@@ -17,6 +18,7 @@ import pycurl
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 
 from .causes import timings
+from .curl_options import ConnectionOptions, set_request
 from .kept_connections import KeptConnections
 from .preconnections import Preconnections
 from .transfer import CurlFailure, Reply, Request, Transfer
@@ -26,10 +28,7 @@ __all__ = ["CurlFailure", "CurlPool", "Reply", "Request"]
 _log = logging.getLogger(__name__)
 
 _EVENTS_AT_ONCE: Final = 16  # some 15 us each; what is left comes in the next turn
-_KEPT_SECONDS: Final = 600  # idle; few servers wait so long, and none is harmed
-_TICKET_SECONDS: Final = 0.1  # a round trip, mostly
 _EARLY_SECONDS: Final = 0.001  # curl and uvloop count in milliseconds
-_PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 _INTEREST: Final = {
     pycurl.POLL_IN: select.EPOLLIN,
     pycurl.POLL_OUT: select.EPOLLOUT,
@@ -56,8 +55,7 @@ class CurlPool(CurlAsyncHTTPClient):
         """What ``AsyncHTTPClient`` has instead of a constructor. ``ca_file`` replaces
         the system's certificate authorities.
         """
-        self._proxy = proxy
-        self._ca_file = ca_file
+        self._options = ConnectionOptions(proxy, ca_file)
         self._loop = asyncio.get_running_loop()
         self._transfers: dict[pycurl.Curl, Transfer] = {}
         self._waiting: deque[Transfer] = deque()
@@ -69,16 +67,14 @@ class CurlPool(CurlAsyncHTTPClient):
         # watched and unwatched for every call, which takes a loop ten times as long.
         self._epoll = select.epoll()
         self._loop.add_reader(self._epoll.fileno(), self._on_events)
-        self._expected_origin = ""
-        self._expected_calls = 0
-        self._opening: asyncio.TimerHandle | None = None
-        self._multiplexed: bool | None = None  # not known before the first answer
         super().initialize(*args, **options)
         # Else curl keeps four for each handle that is busy when a call ends.
         self._multi.setopt(pycurl.M_MAXCONNECTS, len(self._free_list))
         self._preconnections = Preconnections(
-            self._loop, self._multi, self._epoll, self._release
+            self, self._loop, self._multi, self._epoll
         )
+        self.prepare = self._preconnections.prepare
+        self.expect = self._preconnections.expect
 
     def call(self, request: Request) -> "asyncio.Future[Reply | CurlFailure]":
         """The reply, or why there is none. Cancelling it ends the transfer, and an
@@ -86,75 +82,21 @@ class CurlPool(CurlAsyncHTTPClient):
 
         Raises ValueError for a header that cannot be sent as it is.
         """
-        for name, value in request.headers.items():
-            if "\r" in name + value or "\n" in name + value:
-                raise ValueError(f"a line break in the header {name!r}")
         outcome = self._loop.create_future()
         transfer = Transfer(request, outcome, self.max_body_size, self._kept)
-        transfer.fresh |= request.apart and self._kept.multiplexed
+        transfer.fresh |= request.apart and bool(self._kept.multiplexed)
         outcome.add_done_callback(lambda _: self._on_outcome(transfer))
         self._waiting.append(transfer)
         self._process_queue()
         return outcome
 
-    def expect(self, url: str, calls: int) -> None:
-        """So many GETs will soon be made at once: open what connections they lack.
-
-        Until it is known that the far side speaks HTTP/1.1, this waits for the next
-        call to have a connection: over HTTP/2 they will all share that one.
+    def abandon(self, connection: Hashable) -> None:
+        """Use a connection no more: it has carried a wrong answer. A call that is under
+        way on it is made anew, as its answer may be the one before.
         """
-        if not url.startswith("https:") or self._multiplexed:
-            return
-        self._expected_origin = _origin_of(url)
-        self._expected_calls += calls
-        if self._multiplexed is False:
-            self._open_expected()
-
-    def prepare(self, url: str) -> None:
-        """Open a connection for a call that may come in the next seconds; what curl
-        does only once, such as reading the trusted certificates, is done by then.
-        """
-        if url.startswith("https:"):
-            self._expected_origin = _origin_of(url)
-            self._expected_calls += 1
-            self._open_expected()
-
-    def _watch_expected(self) -> None:
-        """Open them as soon as the call before them has told how its TLS session can be
-        resumed, which halves a handshake's work; not every server does.
-        """
-        if self._opening is not None:
-            self._open_expected()
-        elif any(transfer.is_sent for transfer in self._transfers.values()):
-            self._opening = self._loop.call_later(_TICKET_SECONDS, self._open_expected)
-
-    def _open_expected(self) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
-            self._opening = None
-        origin, calls = self._expected_origin, self._expected_calls
-        self._expected_calls = 0
-        lacking = calls - self._idle - len(self._preconnections)
-        for _ in range(min(lacking, len(self._free_list))):
-            curl = self._free_list.pop()
-            self._set_connection(curl, f"{origin}/")
-            if self._multiplexed is False:
-                curl.setopt(pycurl.FRESH_CONNECT, 1)  # leave the kept ones alone
-            self._preconnections.open(curl, origin)
-
-    @property
-    def _idle(self) -> int:
-        """Kept connections that no call is using."""
-        busy = sum(transfer.takes_kept for transfer in self._transfers.values())
-        return len(self._kept) - busy
-
-    def abandon_connections(self) -> None:
-        """Use none of the present connections again, nor what still comes on those that
-        had served another call before: one of them has carried a wrong answer.
-        """
-        self._kept.abandon_all()
+        self._kept.abandon(connection)
         for transfer in self._transfers.values():
-            transfer.abandon_connection()
+            transfer.abandon(connection)
 
     def close(self) -> None:
         """Drop every connection; outcomes that are waited for never come."""
@@ -163,15 +105,13 @@ class CurlPool(CurlAsyncHTTPClient):
         super().close()
         # Not before: closing handles in use, curl tells of sockets and time once more.
         self._preconnections.close()
-        if self._opening is not None:
-            self._opening.cancel()
         if self._timer is not None:
             self._timer.cancel()
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
 
     def fetch_impl(self, *_: object) -> NoReturn:
-        """Tornado's own way in, which would bypass what `_configure` sees to."""
+        """Tornado's own way in, which would bypass what is seen to here."""
         raise TypeError("a CurlPool makes calls by call() alone")
 
     def _process_queue(self) -> None:
@@ -181,14 +121,14 @@ class CurlPool(CurlAsyncHTTPClient):
             if self._preconnections and self._take_preconnection(transfer):
                 continue
             if not self._free_list:
-                self._preconnections.give_up_one()
+                self._preconnections.discard_oldest()
             curl = self._free_list.pop()
             try:
-                self._set_connection(curl, transfer.request.url)
-                self._set_request(curl, transfer)
+                self._options.set(curl, transfer.request.url)
+                set_request(curl, transfer, self._loop.time())
                 self._multi.add_handle(curl)
             except Exception as fault:  # noqa: BLE001 - it belongs to the caller
-                self._release(curl)
+                self.release_handle(curl)
                 if not transfer.outcome.done():
                     transfer.outcome.set_exception(fault)
             else:
@@ -196,15 +136,14 @@ class CurlPool(CurlAsyncHTTPClient):
 
     def _take_preconnection(self, transfer: Transfer) -> bool:
         """Make a call on a connection that is being opened, if that is the best one."""
-        if transfer.fresh or self._idle > 0:
+        if transfer.fresh or self.idle_connections > 0:
             return False
         claimed = self._preconnections.claim(transfer.request.url)
         if claimed is None:
             return False
-        curl, target, seconds = claimed
-        curl.setopt(pycurl.REQUEST_TARGET, target)
+        curl, transfer.opened, seconds = claimed
         transfer.preconnected = True
-        self._set_request(curl, transfer, seconds)
+        set_request(curl, transfer, self._loop.time(), seconds)
         self._transfers[curl] = transfer
         # Curl set its alarm when the handle had no request, for much later.
         self._loop.call_at(transfer.deadline, self._end_in_time, curl, transfer)
@@ -214,53 +153,6 @@ class CurlPool(CurlAsyncHTTPClient):
         if self._transfers.get(curl) is transfer:
             self._finish(curl, pycurl.E_OPERATION_TIMEDOUT)
             self._process_queue()
-
-    def _set_connection(self, curl: pycurl.Curl, url: str) -> None:
-        """How to connect, on a handle that has been reset."""
-        setopt = curl.setopt
-        setopt(pycurl.URL, url)
-        setopt(pycurl.PROTOCOLS, _PROTOCOLS)
-        setopt(pycurl.FOLLOWLOCATION, 0)
-        # Set in any case, for else curl asks the environment.
-        setopt(pycurl.PROXY, self._proxy)
-        setopt(pycurl.NOPROXY, "")
-        setopt(pycurl.SSL_VERIFYPEER, 1)
-        setopt(pycurl.SSL_VERIFYHOST, 2)
-        # Threads come and go (gzip of large answers); never let curl use signals.
-        setopt(pycurl.NOSIGNAL, 1)
-        setopt(pycurl.TCP_KEEPALIVE, 1)
-        # No PIPEWAIT, though HTTP/2 is offered: where it is not taken, all first calls
-        # would wait for the one that was made first to be answered, or to hang.
-        if self._ca_file:
-            setopt(pycurl.CAINFO, self._ca_file)
-        setopt(pycurl.MAXAGE_CONN, _KEPT_SECONDS)
-
-    def _set_request(
-        self, curl: pycurl.Curl, transfer: Transfer, under_way: float = 0.0
-    ) -> None:
-        """What to ask, on a handle that may have been under way for some seconds."""
-        request = transfer.request
-        now = self._loop.time()
-        if not transfer.deadline:
-            transfer.deadline = now + request.seconds
-        seconds = under_way + transfer.deadline - now
-        connect_seconds = under_way + request.connect_seconds
-        headers = [f"{name}: {value}" for name, value in request.headers.items()]
-        headers.append("Accept-Encoding: gzip")  # unpacked by us: see `gzip_body`
-        setopt = curl.setopt
-        setopt(pycurl.TIMEOUT_MS, max(1, int(1000 * seconds)))  # 0 would be no limit
-        setopt(pycurl.CONNECTTIMEOUT_MS, int(1000 * connect_seconds))
-        setopt(pycurl.PREREQFUNCTION, transfer.on_connection)
-        setopt(pycurl.HEADERFUNCTION, transfer.on_header)
-        setopt(pycurl.WRITEFUNCTION, transfer.on_body)
-        if transfer.fresh:
-            # Else curl repeats a call by itself when a kept connection is broken. This
-            # connection is kept in its turn: it serves the calls that follow a login.
-            setopt(pycurl.FRESH_CONNECT, 1)
-        if request.body is not None:
-            setopt(pycurl.POSTFIELDS, request.body)
-            headers.append("Expect:")  # no asking whether a large body may be sent
-        setopt(pycurl.HTTPHEADER, [line.encode("latin-1") for line in headers])
 
     def _finish(
         self,
@@ -272,10 +164,7 @@ class CurlPool(CurlAsyncHTTPClient):
         reads it.
         """
         if self._preconnections.discard(curl):
-            # It has found a connection that it can share, or none at all.
-            self._multi.remove_handle(curl)
-            self._release(curl)
-            return
+            return  # it has found a connection that it can share, or none at all
         transfer = self._transfers.pop(curl)
         status = curl.getinfo(pycurl.HTTP_CODE)
         fd = curl.getinfo(pycurl.ACTIVESOCKET)  # -1 once the handle has been removed
@@ -286,14 +175,12 @@ class CurlPool(CurlAsyncHTTPClient):
         elif curl_error is not None:
             transfer.fail(curl, curl_error, curl_message or "")
         else:
-            if fd >= 0:
-                version = curl.getinfo(pycurl.INFO_HTTP_VERSION)
-                self._multiplexed = version >= pycurl.CURL_HTTP_VERSION_2_0
-                transfer.keep_connection(fd, multiplexed=self._multiplexed)
+            if fd < 0:
+                transfer.on_close()
             transfer.finish(status)
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("Call %s: %s", "failed" if curl_error else status, timings(curl))
-        self._release(curl)
+        self.release_handle(curl)
 
     def _on_outcome(self, transfer: Transfer) -> None:
         """Nobody waits any more: if that is because the call was given up, end it."""
@@ -305,11 +192,31 @@ class CurlPool(CurlAsyncHTTPClient):
             if each is transfer:
                 del self._transfers[curl]
                 self._multi.remove_handle(curl)
-                self._release(curl)
+                self.release_handle(curl)
                 self._process_queue()
                 break
 
-    def _release(self, curl: pycurl.Curl) -> None:
+    @property
+    def multiplexed(self) -> bool | None:
+        """Whether the far side speaks HTTP/2; None before its first answer."""
+        return self._kept.multiplexed
+
+    @property
+    def idle_connections(self) -> int:
+        """Kept connections that no call is using."""
+        busy = sum(transfer.takes_kept for transfer in self._transfers.values())
+        return len(self._kept) - busy
+
+    def take_handle(self, url: str) -> pycurl.Curl | None:
+        """A free handle that knows how to connect to a URL."""
+        if not self._free_list:
+            return None
+        curl: pycurl.Curl = self._free_list.pop()
+        self._options.set(curl, url)
+        return curl
+
+    def release_handle(self, curl: pycurl.Curl) -> None:
+        """Have back a handle that is out of curl's hands."""
         curl.reset()  # no header, body or answer of one student stays for the next
         self._free_list.append(curl)
 
@@ -348,8 +255,9 @@ class CurlPool(CurlAsyncHTTPClient):
                 action |= pycurl.CSELECT_OUT
             self._multi.socket_action(fd, action)
         self._finish_pending_requests()
-        if self._expected_calls:
-            self._watch_expected()
+        if self._preconnections.are_expected:
+            is_sent = any(transfer.is_sent for transfer in self._transfers.values())
+            self._preconnections.on_event(is_sent=is_sent)
 
     def _set_timeout(self, msecs: int) -> None:
         """Curl wants to be called in this time, if not -1, and no more at any other.
@@ -377,7 +285,3 @@ class CurlPool(CurlAsyncHTTPClient):
             self._handle_timeout()
         elif self._timeout_at < inf:
             self._start_timer()
-
-
-def _origin_of(url: str) -> str:
-    return url[: url.index("/", len("https://"))]

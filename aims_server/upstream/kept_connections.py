@@ -41,16 +41,18 @@ class KeptConnections:
         self._connections: dict[int, Hashable] = {}
 
     @property
-    def multiplexed(self) -> bool:
-        """Whether a new call may be sent on a connection that carries others."""
-        return _MULTIPLEXED in self._sockets.values()
+    def multiplexed(self) -> bool | None:
+        """Whether a new call may be sent on a connection that carries others; None
+        before anything has been answered.
+        """
+        return _MULTIPLEXED in self._sockets.values() if self._sockets else None
 
     def socket_of(self, connection: Hashable) -> int | None:
         """The socket to look at before a call goes out; None for a new connection."""
         return self._sockets.get(connection)
 
     def add(self, connection: Hashable, fd: int, *, multiplexed: bool) -> None:
-        """A call has ended well on this connection, whose socket is ``fd``.
+        """A call is answered on this new connection, whose socket is ``fd``.
 
         HTTP/2 numbers its answers, and the platform may say something at any time
         (PING, SETTINGS, GOAWAY): a multiplexed connection passes every check.
@@ -78,10 +80,6 @@ class KeptConnections:
         """Use this one no more: curl still has it, and will close it when it tries."""
         if connection in self._sockets:
             self._sockets[connection] = _ABANDONED
-
-    def abandon_all(self) -> None:
-        """Use none of them any more."""
-        self._sockets = dict.fromkeys(self._sockets, _ABANDONED)
 
 
 def is_silent(fd: int) -> bool:

@@ -8,14 +8,32 @@ would have had both.
 
 import asyncio
 import select
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import pycurl
 
-__all__ = ["Preconnections"]
+__all__ = ["Handles", "Preconnections"]
 
 _LIFETIME_SECONDS: Final = 5.0  # servers wait longer for the end of a handshake
+_TICKET_SECONDS: Final = 0.1  # a round trip, mostly
+
+
+class Handles(Protocol):
+    """The pool's handles, as far as they matter here."""
+
+    @property
+    def idle_connections(self) -> int:
+        """Kept connections that no call is using."""
+
+    @property
+    def multiplexed(self) -> bool | None:
+        """Whether the far side speaks HTTP/2; None before its first answer."""
+
+    def take_handle(self, url: str) -> pycurl.Curl | None:
+        """A free handle that knows how to connect to a URL."""
+
+    def release_handle(self, curl: pycurl.Curl) -> None:
+        """Have back a handle that is out of curl's hands."""
 
 
 class _Preconnection:
@@ -23,51 +41,79 @@ class _Preconnection:
 
     __slots__ = ("began", "curl", "expiry", "origin", "withheld")
 
-    def __init__(self, curl: pycurl.Curl, origin: str, began: float) -> None:
+    def __init__(
+        self,
+        curl: pycurl.Curl,
+        origin: str,
+        began: float,
+        expiry: asyncio.TimerHandle,
+    ) -> None:
         self.curl = curl
         self.origin = origin
         self.began = began
+        self.expiry = expiry
         self.withheld: int | None = None
-        self.expiry: asyncio.TimerHandle | None = None
 
 
 class Preconnections:
-    """Handles under way without a request, each claimed by one call or given up.
-
-    ``release`` gets the handles that were given up, out of curl's hands again.
-    """
+    """Handles under way without a request, each claimed by one call or given up."""
 
     def __init__(
         self,
+        handles: Handles,
         loop: asyncio.AbstractEventLoop,
         multi: pycurl.CurlMulti,
         epoll: select.epoll,
-        release: Callable[[pycurl.Curl], None],
     ) -> None:
+        self._handles = handles
         self._loop = loop
         self._multi = multi
         self._epoll = epoll
-        self._release = release
         self._unclaimed: dict[pycurl.Curl, _Preconnection] = {}
         self._by_socket: dict[int, _Preconnection] = {}
+        self._origin = ""
+        self._expected = 0
+        self._opening: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._unclaimed)
 
-    def open(self, curl: pycurl.Curl, origin: str) -> None:
-        """Begin a call on a handle that has all but its request."""
-        begun = _Preconnection(curl, origin, self._loop.time())
+    @property
+    def are_expected(self) -> bool:
+        """Whether some will be opened once a call has its connection."""
+        return self._expected > 0
 
-        def on_socket(fd: int, _: int) -> int:
-            if curl in self._unclaimed:
-                self._by_socket[fd] = begun
-            return pycurl.SOCKOPT_OK
+    def prepare(self, url: str) -> None:
+        """Open a connection for a call that may come in the next seconds; what curl
+        does only once, such as reading the trusted certificates, is done by then.
+        """
+        if url.startswith("https:"):
+            self._origin = _origin_of(url)
+            self._expected += 1
+            self._open_expected()
 
-        curl.setopt(pycurl.SOCKOPTFUNCTION, on_socket)
-        curl.setopt(pycurl.PREREQFUNCTION, _abort)
-        begun.expiry = self._loop.call_later(_LIFETIME_SECONDS, self.give_up, curl)
-        self._unclaimed[curl] = begun
-        self._multi.add_handle(curl)
+    def expect(self, url: str, calls: int) -> None:
+        """So many GETs will soon be made at once: open what connections they lack.
+
+        Until it is known that the far side speaks HTTP/1.1, this waits for the next
+        call to have a connection: over HTTP/2 they will all share that one.
+        """
+        if url.startswith("https:") and not self._handles.multiplexed:
+            self._origin = _origin_of(url)
+            self._expected += calls
+            if self._handles.multiplexed is False:
+                self._open_expected()
+
+    def on_event(self, *, is_sent: bool) -> None:
+        """Something came from the far side; ``is_sent``: a request has gone out.
+
+        A connection's first event after its request tells how the TLS session can be
+        resumed, which halves the work of the next handshakes. Not every server does so.
+        """
+        if self._opening is not None:
+            self._open_expected()
+        elif is_sent:
+            self._opening = self._loop.call_later(_TICKET_SECONDS, self._open_expected)
 
     def withhold(self, fd: int) -> bool:
         """Whether what has come on a socket is to be kept from curl for now."""
@@ -82,47 +128,74 @@ class Preconnections:
         """Curl closes a socket, or has no more use for it."""
         self._by_socket.pop(fd, None)
 
-    def claim(self, url: str) -> tuple[pycurl.Curl, str, float] | None:
-        """A handle on the way to a URL's origin, the rest of the URL, and for how many
-        seconds the handle has been under way; None if there is none.
+    def claim(self, url: str) -> tuple[pycurl.Curl, list[int], float] | None:
+        """A handle that will ask for this URL, the sockets that it has opened so far,
+        and for how many seconds it has been under way; None if there is none.
         """
         for begun in self._unclaimed.values():
             if url.startswith(begun.origin + "/"):
                 break
         else:
             return None
+        opened = [fd for fd, owner in self._by_socket.items() if owner is begun]
         self._remove(begun)
         if begun.withheld is not None:
             self._epoll.register(begun.withheld, select.EPOLLIN)
-        target = url[len(begun.origin) :]
-        return begun.curl, target, self._loop.time() - begun.began
+        # Curl has read the URL long since; this is looked at with the request.
+        begun.curl.setopt(pycurl.REQUEST_TARGET, url[len(begun.origin) :])
+        return begun.curl, opened, self._loop.time() - begun.began
 
     def discard(self, curl: pycurl.Curl) -> bool:
-        """Curl has ended a handle; True if it had no request."""
+        """Take back a handle that had no request; False if it had one."""
         begun = self._unclaimed.get(curl)
-        if begun is not None:
-            self._remove(begun)
-        return begun is not None
+        if begun is None:
+            return False
+        self._remove(begun)
+        self._multi.remove_handle(curl)
+        self._handles.release_handle(curl)
+        return True
 
-    def give_up(self, curl: pycurl.Curl) -> None:
-        """Close a connection that nobody has claimed."""
-        if self.discard(curl):
-            self._multi.remove_handle(curl)
-            self._release(curl)
-
-    def give_up_one(self) -> None:
-        """Close the oldest, as its handle is needed."""
-        self.give_up(next(iter(self._unclaimed)))
+    def discard_oldest(self) -> None:
+        """Close one of them, as its handle is needed."""
+        self.discard(next(iter(self._unclaimed)))
 
     def close(self) -> None:
         """Let no timer hold the pool."""
         for begun in list(self._unclaimed.values()):
             self._remove(begun)
+        if self._opening is not None:
+            self._opening.cancel()
+
+    def _open_expected(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
+        lacking = self._expected - self._handles.idle_connections - len(self)
+        self._expected = 0
+        for _ in range(lacking):
+            curl = self._handles.take_handle(f"{self._origin}/")
+            if curl is None:
+                break
+            self._open(curl, self._origin)
+
+    def _open(self, curl: pycurl.Curl, origin: str) -> None:
+        expiry = self._loop.call_later(_LIFETIME_SECONDS, self.discard, curl)
+        begun = _Preconnection(curl, origin, self._loop.time(), expiry)
+
+        def on_socket(fd: int, _: int) -> int:
+            self._by_socket[fd] = begun
+            return pycurl.SOCKOPT_OK
+
+        curl.setopt(pycurl.SOCKOPTFUNCTION, on_socket)
+        curl.setopt(pycurl.PREREQFUNCTION, _abort)
+        if self._handles.multiplexed is False:
+            curl.setopt(pycurl.FRESH_CONNECT, 1)  # leave the kept ones alone
+        self._unclaimed[curl] = begun
+        self._multi.add_handle(curl)
 
     def _remove(self, begun: _Preconnection) -> None:
         del self._unclaimed[begun.curl]
-        if begun.expiry is not None:
-            begun.expiry.cancel()
+        begun.expiry.cancel()
         for fd in [fd for fd, owner in self._by_socket.items() if owner is begun]:
             del self._by_socket[fd]
 
@@ -130,3 +203,7 @@ class Preconnections:
 def _abort(*_: str | int) -> int:
     """There is a connection and no request: it is one that other calls share."""
     return pycurl.PREREQFUNC_ABORT
+
+
+def _origin_of(url: str) -> str:
+    return url[: url.index("/", len("https://"))]

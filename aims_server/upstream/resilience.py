@@ -21,6 +21,7 @@ from ..errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
     UpstreamUnreachable,
+    WrongStudent,
 )
 from .admission import Admission
 from .callers import CallerKey
@@ -39,7 +40,7 @@ _WORTH_REPEATING: Final = (UpstreamDropped, UpstreamFault, UpstreamUnavailable)
 # What says nothing of how another call fares that is made at the same time.
 _INCONCLUSIVE: Final = (*_WORTH_REPEATING, UpstreamTimeout)
 # Answers about this student or this request, which say nothing of the endpoint.
-_NO_VERDICT: Final = (TokenRefused, UpstreamRejected, RateLimited)
+_NO_VERDICT: Final = (TokenRefused, UpstreamRejected, RateLimited, WrongStudent)
 
 
 class Attempt(Protocol[Made]):

@@ -1,9 +1,13 @@
 """One call on a curl handle: what is asked, and what has come of its answer so far."""
 
 import asyncio
+import contextlib
+import os
 import re
+import socket
 import zlib
 from collections.abc import Hashable
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Final
 
@@ -35,7 +39,8 @@ _HEADER_LINE: Final = re.compile(
 class Request(msgspec.Struct, frozen=True):
     """One call: a POST if there is a body. ``seconds`` count from when it gets a
     handle, ``connect_seconds`` are those of them until a connection must be there. It
-    shares none that carries another call if it is to be ``apart``.
+    shares none that carries another call if it is to be ``apart``, and uses none that
+    was there before if it is to be ``fresh``.
     """
 
     url: str
@@ -44,18 +49,25 @@ class Request(msgspec.Struct, frozen=True):
     seconds: float
     connect_seconds: float
     apart: bool = False
+    fresh: bool = False
 
     def __repr__(self) -> str:
         return "<Request>"  # url, headers and body are a student's, or secret
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """What the platform answered, whatever its status; ``retry_after`` in seconds."""
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the platform answered, whatever its status; ``retry_after`` in seconds.
+
+    ``connection`` is the one of HTTP/1.1 that had served another call before, if it
+    came on such a one: only then may it be the answer to another request.
+    """
 
     status: int
     body: bytes
     retry_after: float | None = None
     location: str | None = None
+    connection: Hashable = field(default=None, compare=False, repr=False)
 
 
 class CurlFailure(msgspec.Struct, frozen=True):
@@ -86,6 +98,8 @@ class Transfer:
         "_unpacker",
         "deadline",
         "fresh",
+        "header_lines",
+        "opened",
         "outcome",
         "preconnected",
         "request",
@@ -99,8 +113,9 @@ class Transfer:
         kept: KeptConnections,
     ) -> None:
         self.request = request
+        self.header_lines = _header_lines(request)
         self.outcome = outcome
-        self.fresh = request.body is not None
+        self.fresh = request.fresh or request.body is not None
         self.deadline = 0.0  # of the loop's clock, once it has a handle
         self.preconnected = False
         self._max_body = max_body
@@ -120,17 +135,25 @@ class Transfer:
         self._unpacker: GzipBody | None = None
         self._refusal = ""
         self._abandoned = False
-        self._connection: Hashable = None
+        self.opened: list[int] = []  # sockets; several where a host has addresses
+        self._connection: tuple[str | int, ...] = ()
         self._reused_socket: int | None = None
         self._status_seen = False
 
     # Curl's callbacks. An exception in one would be printed to stderr by pycurl, past
     # any logging; taking less than what was offered fails the call as cleanly.
 
+    def on_socket(self, fd: int, _: int) -> int:
+        """Curl opens a socket for this call, and connects it."""
+        self.opened.append(fd)
+        return pycurl.SOCKOPT_OK
+
     def on_connection(self, *addresses: str | int) -> int:
         """The request is about to be sent; the addresses name the connection."""
         self._connection = addresses
-        fd = None if self.fresh else self._kept.socket_of(addresses)
+        # Looked up now, and known since its first answer began: curl may give it to
+        # the next call before it has told that the one before has ended.
+        fd = None if self.opened else self._kept.socket_of(addresses)
         self._reused_socket = fd
         if fd is not None and not is_silent(fd):
             return pycurl.PREREQFUNC_ABORT
@@ -145,6 +168,11 @@ class Transfer:
             fd = self._reused_socket
             if fd is not None and not is_acknowledged(fd):
                 return self._refuse("unasked")
+            if self.opened and self._connection and not self._status_seen:
+                multiplexed = line.startswith(b"HTTP/2")
+                self._kept.add(
+                    self._connection, self._own_socket(), multiplexed=multiplexed
+                )
             self._status_seen = True
             self._headers = {}  # what was there is an interim answer's
         elif match.lastgroup == "value":
@@ -173,6 +201,18 @@ class Transfer:
         self._body.write(piece)
         return len(chunk)
 
+    def _own_socket(self) -> int:
+        """That of the opened sockets which has become the connection."""
+        for fd in self.opened[:-1]:
+            # Of a host's addresses, some may have been tried in vain.
+            with (
+                contextlib.suppress(OSError),
+                socket.socket(fileno=os.dup(fd)) as tried,
+            ):
+                if tried.getsockname()[1] == self._connection[3]:
+                    return fd
+        return self.opened[-1]
+
     def _refuse(self, why: str) -> int:
         self._refusal = why
         return 0
@@ -180,14 +220,14 @@ class Transfer:
     @property
     def takes_kept(self) -> bool:
         """Whether it has a kept connection, or will get one if there is any."""
-        if self._connection is not None:
+        if self._connection:
             return self._reused_socket is not None
         return not (self.fresh or self.preconnected)
 
     @property
     def is_sent(self) -> bool:
         """Whether it has had a connection, and the request has gone out."""
-        return self._connection is not None
+        return bool(self._connection)
 
     # What comes of it.
 
@@ -201,13 +241,13 @@ class Transfer:
             return self._abandoned or status == _REQUEST_TIMEOUT
         return not self._status_seen and error != pycurl.E_OPERATION_TIMEDOUT
 
-    def abandon_connection(self) -> None:
-        """Whatever may still come on the kept connection, it is not this answer."""
-        self._abandoned = True
+    def abandon(self, connection: Hashable) -> None:
+        """If this is on that connection, what comes on it is not the answer."""
+        self._abandoned |= self._connection == connection
 
-    def keep_connection(self, fd: int, *, multiplexed: bool) -> None:
-        """The call has ended well, and its connection is open on socket ``fd``."""
-        self._kept.add(self._connection, fd, multiplexed=multiplexed)
+    def on_close(self) -> None:
+        """Curl has closed the connection with the end of the call."""
+        self._kept.abandon(self._connection)
 
     def finish(self, status: int) -> None:
         """All has come that was announced."""
@@ -221,6 +261,7 @@ class Transfer:
             self._body.getvalue(),
             self._retry_after(),
             None if location is None else location.decode("latin-1"),
+            self._connection if (self._reused_socket or -1) >= 0 else None,
         )
         self.settle(reply)
 
@@ -243,3 +284,15 @@ class Transfer:
         """Tell whoever waits, if anybody still does."""
         if not self.outcome.done():
             self.outcome.set_result(outcome)
+
+
+def _header_lines(request: Request) -> list[bytes]:
+    """A request's headers as curl takes them; raises ValueError for what is none."""
+    lines = [f"{name}: {value}" for name, value in request.headers.items()]
+    for line in lines:
+        if "\r" in line or "\n" in line:
+            raise ValueError(f"a line break in the header {line.partition(':')[0]!r}")
+    lines.append("Accept-Encoding: gzip")  # unpacked by us: see `gzip_body`
+    if request.body is not None:
+        lines.append("Expect:")  # no asking whether a large body may be sent
+    return [line.encode("latin-1") for line in lines]

@@ -63,10 +63,11 @@ class Transport:
         seconds: float,
         body: bytes | None = None,
         apart: bool = False,
+        fresh: bool = False,
     ) -> Reply:
         """Make one call within ``seconds``, connecting included: GET, or POST with its
         ``body``. Cancelled, it takes its connection along. ``apart`` keeps it from the
-        connections that carry other calls now.
+        connections that carry other calls now, ``fresh`` from all that there are.
 
         Raises :class:`UpstreamTimeout`, :class:`UpstreamUnreachable` when no connection
         could be made (in 5 s, if there are as many), :class:`UpstreamDropped` when it
@@ -86,6 +87,7 @@ class Transport:
                 seconds,
                 min(seconds, _CONNECT_SECONDS),
                 apart,
+                fresh,
             )
         )
         if isinstance(outcome, CurlFailure):
@@ -100,12 +102,14 @@ class Transport:
         """So many GETs to the host of ``url`` will soon be made at once."""
         self._pool.expect(url, calls)
 
-    def abandon_connections(self) -> None:
-        """An answer was another student's: use no present connection again. GETs under
-        way are made anew on their own, as theirs may be off by one as well.
+    def abandon(self, reply: Reply) -> bool:
+        """Whether a reply that is another's may be so because of its connection, which
+        is not used again then: it is worth asking once more, on a ``fresh`` one.
         """
-        if "_pool" in vars(self):
-            self._pool.abandon_connections()
+        if reply.connection is None:
+            return False
+        self._pool.abandon(reply.connection)
+        return True
 
     def close(self) -> None:
         """Drop every connection; calls under way never end, so cancel them before."""

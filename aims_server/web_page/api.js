@@ -5,6 +5,7 @@
  * many milliseconds it took. A failure is a `Problem`.
  */
 
+const MOMENT_MILLISECONDS = 1000; // sooner, progress would only flash
 const TOKEN = "token"; // of sessionStorage; the token is kept nowhere else
 
 /** A failure, with the contract's `code` ("offline" when the service was not reached). */
@@ -44,22 +45,33 @@ export async function page(name, { fresh = false } = {}) {
 }
 
 /**
- * The page with its progress: `onProgress({done, of, name})` is called as subjects come.
- * A service that answers with plain JSON is understood as well.
+ * The page, and `onProgress({done, of, name})` as its subjects come. The page itself comes
+ * as always, packed and with its headers; when it takes longer than a moment the events of
+ * the same gathering are read beside it, and left when it is there.
  */
-export async function pageWithProgress(name, onProgress, { fresh = false } = {}) {
-  const began = performance.now();
-  const response = await askAsStudent(name, fresh, "text/event-stream, application/json;q=0.9");
-  if (!response.headers.get("Content-Type").startsWith("text/event-stream")) {
-    return answer(await response.json(), response, began);
+export async function pageWithProgress(name, onProgress, options = {}) {
+  const progress = new AbortController();
+  const timer = setTimeout(follow, MOMENT_MILLISECONDS, name, onProgress, options, progress.signal);
+  try {
+    return await page(name, options);
+  } finally {
+    clearTimeout(timer);
+    progress.abort();
   }
-  for await (const { event, data } of events(response)) {
-    if (event === "started") onProgress({ done: 0, of: data.subjects, name: "" });
-    else if (event === "subject") onProgress(data);
-    else if (event === "page") return answer(data, response, began);
-    else if (event === "error") throw new Problem(data.code, data.error);
+}
+
+async function follow(name, onProgress, { fresh = false }, signal) {
+  try {
+    // Past the browser's cache, which lets one request for an address wait for another.
+    const options = { cache: "no-store", signal };
+    const response = await askAsStudent(name, fresh, "text/event-stream", options);
+    for await (const { event, data } of events(response)) {
+      if (event === "started") onProgress({ done: 0, of: data.subjects, name: "" });
+      else if (event === "subject") onProgress(data);
+    }
+  } catch {
+    // Left, or refused: the page says what there is to say.
   }
-  throw new Problem("offline", "The connection ended before the page was there.");
 }
 
 /** The timetable as a file for calendar programs. */
@@ -67,12 +79,12 @@ export async function calendarFile() {
   return (await askAsStudent("timetable", false, "text/calendar")).blob();
 }
 
-function askAsStudent(name, fresh, accept) {
+function askAsStudent(name, fresh, accept, options = {}) {
   const headers = { Accept: accept, Authorization: `Bearer ${sessionStorage.getItem(TOKEN)}` };
   // "no-cache" checks the browser's copy with the service, for which the service's own copy
   // will do, as the header says; "reload" sends `Cache-Control: no-cache`: neither will do.
   if (!fresh) headers["Cache-Control"] = "max-age=86400";
-  return ask(`api/${name}`, { cache: fresh ? "reload" : "no-cache", headers });
+  return ask(`api/${name}`, { cache: fresh ? "reload" : "no-cache", headers, ...options });
 }
 
 async function ask(path, options) {

@@ -8,6 +8,7 @@ import pytest
 from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 
 from aims_server.http_server.iostream import Stream
+from aims_server.http_server.write_batch import WriteBatch
 
 pytestmark = pytest.mark.both_loops
 
@@ -17,7 +18,8 @@ class End(asyncio.Protocol):
 
     def connection_made(self, transport):
         """Make the stream."""
-        self.stream = Stream(transport, transport.close)
+        soon = asyncio.get_running_loop().call_soon
+        self.stream = Stream(transport, WriteBatch(soon), transport.close)
 
     def data_received(self, data):
         """Feed it."""

@@ -19,6 +19,14 @@ pytestmark = pytest.mark.gen_test
 STUDENTS = 200
 ANSWERS = 20_000
 CONNECTIONS = 20
+BUSY = {
+    "CACHE_TTL_SECONDS": "0",
+    "CACHE_STALE_SECONDS": "0",
+    "CACHE_REFRESH_FLOOR_SECONDS": "0",
+    "RATE_LIMIT_PER_MINUTE": "100000",
+    "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000",
+    "MAX_CONCURRENT_REQUESTS": "10",
+}
 
 
 @pytest.fixture(name="variables")
@@ -46,6 +54,32 @@ async def test_an_answer_sent_twice_is_not_the_next_students(front, platform, co
     answer = await front.ask("/api/quiz", college.token(other))
     assert admission_numbers(answer) == {other.username}
     assert answer.headers["X-Cache"] == "HIT"
+
+
+@pytest.mark.gen_test(timeout=60)
+@pytest.mark.parametrize("variables", [BUSY])
+async def test_an_answer_that_comes_during_anothers_call_is_not_taken(
+    front, platform, college
+):
+    """The platform repeats answers while the next call on the connection is under way:
+    whoever would be given one is asked for again, on a new connection.
+    """
+    platform.faults.set(
+        "course_files", kind="answer_twice", share=0.2, interval=0.004, delay=0.002
+    )
+
+    async def visit(number: int) -> None:
+        student = college.student(number)
+        token = college.token(student)
+        for _ in range(30):
+            answer = await front.ask(
+                "/api/attendance", token, headers={"Cache-Control": "no-cache"}
+            )
+            assert answer.code == 200
+            assert json.loads(answer.body)["studentId"] == student.id
+
+    await asyncio.gather(*map(visit, range(20)))
+    assert platform.counters.calls["course_files"] > 20 * 30  # some were made anew
 
 
 @pytest.mark.parametrize("kind", ["stray_408", "stray_crlf", "stray_garbage"])
@@ -113,6 +147,7 @@ class ErraticPlatform(asyncio.Protocol):
             self._transport.write(stray)
 
 
+@pytest.mark.gen_test(timeout=60)
 async def test_no_answer_is_crossed_by_what_comes_unasked():
     """200 students, 20 000 answers over 20 connections, one in five followed by an
     answer's copy, a part of it, a 408, a line or a byte: each student has the own one.

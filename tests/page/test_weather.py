@@ -7,6 +7,15 @@ import pytest
 pytestmark = pytest.mark.process
 
 
+def test_progress_is_seen_while_a_page_is_gathered(visit, demo):
+    """How many subjects of how many are there already."""
+    demo.feel("slow")
+    visit.log_in(demo.students[0])
+    progress = visit.page.locator(".progress")
+    progress.wait_for(state="visible")
+    assert " of 15 subjects" in progress.inner_text()
+
+
 def test_an_ill_platform_is_said_and_what_was_loaded_stays(inside, demo):
     """A refresh that fails keeps the figures and calls them old."""
     before = inside.page.inner_text("#overall")

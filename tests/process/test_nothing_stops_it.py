@@ -196,10 +196,10 @@ def started(service: Service) -> bool:
 
 
 def holds_signals(pid: int) -> bool:
-    """Whether a process holds signals back."""
+    """Whether a process holds SIGHUP back, as nobody else does."""
     with suppress(OSError):
         match = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
-        return match is not None and int(match[1], 16) & 1 << signal.SIGTERM - 1 != 0
+        return match is not None and int(match[1], 16) & 1 << signal.SIGHUP - 1 != 0
     return False
 
 

@@ -72,9 +72,10 @@ def test_new_settings_hold_without_a_restart(start):
         limits = service.figures("aims_upstream_slots_limit", token="t")
         assert limits == [100]  # shared out to the last call, whatever the number
     assert "HOST and PORT" not in service.log
-    written.write_text("WORKERS=2\nHOST=127.0.0.2\n")
+    written.write_text("WORKERS=2\nHOST=127.0.0.2\nCACHE_SHARED_MB=1\n")
     roll(service)
-    assert service.log.count("HOST and PORT stay as they are until a restart") == 1
+    for fixed in ("HOST and PORT", "CACHE_SHARED_MB and the store"):
+        assert service.log.count(f"{fixed} stay as they are until a restart") == 1
     assert service.get("/health")[0] == 200
 
 

@@ -36,14 +36,14 @@ class StoreServer:
         """Its STORE_URL."""
         return f"unix://{self.socket}"
 
-    def start(self):
-        """Start it, and wait until it answers."""
+    def start(self, ready=b"+PONG"):
+        """Start it, and wait until it answers so."""
         with (self.directory / "store.log").open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         self.pid = self._process.pid
         for _ in range(200):
             with contextlib.suppress(OSError, AssertionError):
-                assert self.ask("PING")
+                assert self.ask("PING").startswith(ready)
                 return self
             assert self._process.poll() is None, self.log()
             time.sleep(0.02)

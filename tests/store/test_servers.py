@@ -5,13 +5,27 @@ import contextlib
 
 import pytest
 
-from aims_server.store.connection import Connection, StoreError, open_client
+from aims_server.cache import Found
+from aims_server.ratelimit import BucketTable, RateLimiter
+from aims_server.store import inspect
+from aims_server.store.connection import (
+    Connection,
+    Refused,
+    StoreError,
+    open_client,
+)
+from aims_server.store.limits import SharedLimits
 from aims_server.store.scripts import TAKE
 from aims_server.store_url import StoreAddress
 
+from ..operations.programs import ROOT
+from .conftest import Machine
 from .server import REDIS, StoreServer, certificate, free_port
 from .test_connection import connected
 from .test_invalidation import until
+from .test_pages import ANN, keep, page, take
+
+CONF = ROOT / "conf"
 
 pytestmark = [pytest.mark.gen_test(timeout=20), pytest.mark.process]
 
@@ -114,3 +128,76 @@ async def test_a_failover_is_followed(tmp_path):
             await asyncio.sleep(0.1)
         assert servers[1].ask("GET", "k") == b"$1\r\n2\r\n"
         await connection.close()
+
+
+@pytest.fixture(name="guarded", params=[None, REDIS], ids=["valkey", "redis"])
+def _guarded(tmp_path, request):
+    """A server with the configuration and the user of conf/, on a port."""
+    port = free_port()
+    users = tmp_path / "users.acl"
+    users.write_text((CONF / "valkey-users.acl").read_text())
+    text = (CONF / "valkey.conf").read_text()
+    path = tmp_path / "valkey.conf"
+    path.write_text(
+        text.replace("/etc/valkey/aims-users.acl", str(users)).replace(
+            "port 6379", f"port {port}", 1
+        )
+    )
+    server = StoreServer(tmp_path, binary=request.param, port=port)
+    server._command.insert(1, str(path))
+    server.start(ready=b"-NOAUTH")
+    yield f"redis://aims:change-me@127.0.0.1:{port}"
+    server.kill()
+
+
+@pytest.fixture(name="machine")
+def _machine(io_loop, guarded):
+    async def begin():
+        machine = Machine(guarded)
+        machine.follow()
+        return machine
+
+    machine = io_loop.run_sync(begin)
+    yield machine
+    io_loop.run_sync(machine.close)
+
+
+async def test_the_user_of_conf_may_do_what_we_do_and_no_more(guarded, machine):
+    """Pages, leases, refusals and limits go with conf/valkey-users.acl; other keys and
+    other commands do not.
+    """
+    await until(lambda: machine.shared.known)
+    assert await keep(machine, page())
+    assert (await take(machine)).found is Found.KEPT
+    machine.refuse(ANN)
+    await until(lambda: not machine.invalidations._pending)
+    limits = SharedLimits(machine.client, machine.secrets, machine.observer)
+    one = RateLimiter(BucketTable(8), name="x", per_minute=8, secret=b"x", shared=True)
+    asked = await limits.ask(one, "ann")
+    assert asked is not None
+    assert asked.remaining == 7
+    one.take("ann")
+    await limits.sync([one])
+    assert machine.observer.synced == 1
+    assert set(machine.observer.calls) == {"ok"}
+    async with connected(guarded) as connection:
+        for command in ("KEYS *", "FLUSHALL", "GET other", "MONITOR", "CONFIG SET a b"):
+            with pytest.raises(Refused):
+                await connection.call(*command.split(), seconds=5)
+
+
+async def test_what_check_says_of_a_store(tmp_path, guarded):
+    """What it is, and what is hardly meant so."""
+    shown, doubts = await inspect(StoreAddress.parse(guarded))
+    assert shown.endswith("maxmemory 256.00M, allkeys-lru")
+    assert doubts == []
+    (tmp_path / "careless").mkdir()
+    careless = StoreServer(
+        tmp_path / "careless",
+        *("--save", "60 1", "--maxmemory", "8mb", "--maxmemory-policy", "noeviction"),
+    ).start()
+    _, doubts = await inspect(StoreAddress.parse(careless.url))
+    careless.kill()
+    assert [doubt.split()[0] for doubt in doubts] == ["maxmemory-policy", "it"]
+    with pytest.raises(StoreError):
+        await inspect(StoreAddress.parse(careless.url))

@@ -10,6 +10,7 @@ import socket
 import struct
 import weakref
 
+import msgspec
 import pycurl
 import pytest
 
@@ -273,20 +274,44 @@ async def test_a_refusal_of_a_kept_connection_costs_a_get_nothing(pool, far, ref
     assert len(far.heard) == 3
 
 
-async def test_connections_can_be_abandoned(far):
-    """Once an answer was wrong, those that follow it may be wrong as well."""
-    pool = await make_pool(2)
-    far.says[b"/held"] = [OK, b""]
-    await asyncio.gather(*(pool.call(request(far, "/held")) for _ in range(2)))
+async def test_a_connection_can_be_abandoned(pool, far):
+    """Once an answer was wrong, those that follow it on its connection may be as well:
+    a call that is under way there is made anew.
+    """
+    far.says[b"/held"] = [OK, b"", b""]
+    assert (await pool.call(request(far))).connection is None
+    reply = await pool.call(request(far))
+    assert reply.connection is not None
     held = pool.call(request(far, "/held"))
     await far.has_heard(3)
-    pool.abandon_connections()
+    pool.abandon(reply.connection)
     far.send_all(STRAY)
     assert await held == Reply(200, b"{}")
     assert await pool.call(request(far)) == Reply(200, b"{}")
+    assert far.connections == 2
     assert len(far.heard) == 5
-    assert far.connections > 2
+
+
+async def test_a_connection_is_known_from_its_first_answer_on(far):
+    """Curl may give it to the next call before it tells that the first has ended."""
+    pool = await make_pool(2)
+    first = pool.call(request(far, "/never"))
+    await far.has_heard(1)
+    far.send_all(OK)
+    second = pool.call(request(far))
+    replies = await asyncio.gather(first, second)
+    came_on = [reply.connection for reply in replies if isinstance(reply, Reply)]
+    assert [connection is None for connection in came_on] == [True, False]
+    assert far.connections == 1
     pool.close()
+
+
+async def test_a_fresh_call_uses_no_kept_connection(pool, far):
+    """Where the answer on one of them was wrong."""
+    await pool.call(request(far))
+    fresh = msgspec.structs.replace(request(far), fresh=True)
+    assert (await pool.call(fresh)).connection is None
+    assert far.connections == 2
 
 
 async def test_a_new_connection_is_not_tried_twice(pool, far):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aims_server.gathering import Gathering, Gatherings
+from aims_server.service.gathering import Gathering, Gatherings
 from tests.virtual_time import Clock, VirtualLoop, settle, virtual_loop
 
 pytestmark = pytest.mark.gen_test

@@ -1,0 +1,12 @@
+"""The use cases: what a student may ask for, and how it is gathered. Knows no HTTP.
+
+`AimsService` answers (`use_cases`), with pages made by `PageLoaders` of what
+`StudentRecords` gets from the platform or has kept; a `Gathering` is what has arrived
+of a page so far.
+"""
+
+from .page_loaders import PageLoaders, SubjectsGathering
+from .records import StudentRecords
+from .use_cases import AimsService
+
+__all__ = ["AimsService", "PageLoaders", "StudentRecords", "SubjectsGathering"]

@@ -1,0 +1,239 @@
+"""What the platform tells of a student, asked for or kept: course files, the days of a
+subject, quizzes and the timetable; and whether it is told of the right one.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from ..cache import AnswerCache, Entry, Served
+from ..deadline import Clock, Deadline
+from ..domain.days import SubjectDays, subject_days
+from ..domain.names import subject_keys
+from ..errors import UpstreamError, WrongStudent
+from ..pages import SUBJECT_ATTENDANCE
+from ..text import utc_timestamp
+from ..upstream import (
+    CallerKey,
+    CourseFiles,
+    Quizzes,
+    Schedule,
+    SerialExecutor,
+    UpstreamClient,
+    pack_course_files,
+    unpack_course_files,
+)
+from ..web import Caller, Session
+
+__all__ = ["HadFiles", "HadSubject", "StudentRecords", "caller_key"]
+
+_log = logging.getLogger(__name__)
+
+_COURSE_FILES: Final = "course-files"
+# So many take about half a millisecond; fifteen such lists may come in one turn.
+_MANY_RECORDS: Final = 250
+
+
+class HadFiles(NamedTuple):
+    """Course files and when they were had; ``old`` ones should have been newer."""
+
+    files: CourseFiles
+    made_at: float
+    old: bool
+
+    def names(self) -> dict[int, str]:
+        """What each course file's subject is called in the pages."""
+        courses = self.files.courses
+        keys = subject_keys(courses)
+        return {c.cf_id: key for c, key in zip(courses, keys, strict=True)}
+
+
+class HadSubject(msgspec.Struct, array_like=True):
+    """One subject as it is kept: when it was had, and its counted days."""
+
+    fetched_at: str
+    days: SubjectDays
+
+
+class StudentRecords:
+    """One worker's access to students' records.
+
+    ``on_wrong_student`` is called with the endpoint whenever the platform's answer
+    names another student than the asker, who then gets nothing.
+    """
+
+    def __init__(
+        self,
+        upstream: UpstreamClient,
+        answer_cache: AnswerCache,
+        *,
+        on_wrong_student: Callable[[str], object] = bool,
+        wall: Clock = time.time,
+    ) -> None:
+        self._upstream = upstream
+        self._cache = answer_cache
+        self._on_wrong_student = on_wrong_student
+        self._wall = wall
+        self._turns = SerialExecutor()
+
+    def timestamp(self) -> str:
+        """Now, as answers tell it."""
+        return utc_timestamp(int(self._wall()))
+
+    def confirm(self, session: Session, endpoint: str, **named: Any) -> None:
+        """Compare whom an answer names with the asker (see :meth:`Session.confirm`)."""
+        try:
+            session.confirm(**named)
+        except WrongStudent:
+            _log.error("The platform answered %s for another student", endpoint)
+            self._on_wrong_student(endpoint)
+            raise
+
+    async def course_files(
+        self, caller: Caller, deadline: Deadline, *, fresh: bool
+    ) -> HadFiles:
+        """The course files: one call, shared by every page. Kept ones that are past
+        their time will do only if no others can be had.
+        """
+        session = caller.session
+
+        async def fill(within: Deadline) -> Entry[bytes]:
+            files = await self._upstream.course_files(
+                caller.token,
+                caller_key(caller),
+                within,
+                lambda named: self.confirm(
+                    session, "course_files", student_id=named.student_id
+                ),
+            )
+            if not files.courses:
+                self.check_not_emptied(_COURSE_FILES, session)
+            return self._cache.new_part(
+                session, pack_course_files(files), complete=bool(files.courses)
+            )
+
+        served = await self._cache.part(
+            _COURSE_FILES, session, fill, deadline, fresh=fresh, old_at_once=False
+        )
+        return _had(served.entry, old=served.outcome == "STALE")
+
+    async def course_files_at_hand(
+        self, session: Session, now: float
+    ) -> HadFiles | None:
+        """Those that are kept by any worker, old or not."""
+        entry = await self._cache.find_part(_COURSE_FILES, session)
+        return None if entry is None else _had(entry, old=now >= entry.fresh_until)
+
+    def check_not_emptied(self, resource: str, session: Session) -> None:
+        """A page without a course, or without any course's days, never takes the place
+        of what is kept: raises :class:`UpstreamError`.
+        """
+        if self._cache.has_kept(resource, session):
+            raise UpstreamError
+
+    async def subject(
+        self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
+    ) -> SubjectDays:
+        """The days of one subject, from the platform."""
+        had = await self._upstream.cards(
+            caller.token,
+            caller_key(caller),
+            student_id,
+            cf_id,
+            deadline,
+            lambda named: self.confirm(
+                caller.session, "cards", student_id=named.student_id
+            ),
+        )
+
+        def counted() -> SubjectDays:
+            note = self._upstream.note_cards
+            return subject_days(had.cards, note, complete=had.complete)
+
+        if len(had.cards) < _MANY_RECORDS:
+            return counted()
+        return await self._turns.run(counted)
+
+    async def kept_subject(
+        self,
+        caller: Caller,
+        student_id: int,
+        cf_id: int,
+        deadline: Deadline,
+        *,
+        fresh: bool,
+    ) -> tuple[Served[bytes], HadSubject]:
+        """The same, kept or from the platform, with how it was come by."""
+
+        async def fill(within: Deadline) -> Entry[bytes]:
+            days = await self.subject(caller, student_id, cf_id, within)
+            return self._packed(caller.session, days)
+
+        served = await self._cache.part(
+            _subject(cf_id), caller.session, fill, deadline, fresh=fresh
+        )
+        return served, msgspec.json.decode(served.entry.value, type=HadSubject)
+
+    def subjects_at_hand(
+        self, session: Session, cf_ids: Iterable[int], *, fresh: bool
+    ) -> dict[int, tuple[SubjectDays, float]]:
+        """Those that are kept, by course file, with when they were had."""
+        kept = {}
+        for cf_id in cf_ids:
+            entry = self._cache.get_fresh_part(_subject(cf_id), session, fresh=fresh)
+            if entry is not None:
+                had = msgspec.json.decode(entry.value, type=HadSubject)
+                kept[cf_id] = had.days, entry.made_at
+        return kept
+
+    async def keep_subjects(
+        self, session: Session, subjects: Mapping[int, SubjectDays], deadline: Deadline
+    ) -> None:
+        """Keep what was had, for who asks for the others."""
+        for cf_id, days in subjects.items():
+            entry = self._packed(session, days)
+
+            async def fill(_: Deadline, entry: Entry[bytes] = entry) -> Entry[bytes]:
+                return entry
+
+            await self._cache.part(
+                _subject(cf_id), session, fill, deadline, fresh=False
+            )
+
+    async def quizzes(self, caller: Caller, deadline: Deadline) -> Quizzes:
+        """The evaluated quizzes, from the platform."""
+        return await self._upstream.quizzes(
+            caller.token,
+            caller_key(caller),
+            deadline,
+            lambda named: self.confirm(
+                caller.session, "quizzes", admission_number=named.admission_number
+            ),
+        )
+
+    async def schedule(self, caller: Caller, deadline: Deadline) -> Schedule:
+        """The month's table, from the platform; it names nobody."""
+        return await self._upstream.schedule(caller.token, caller_key(caller), deadline)
+
+    def _packed(self, session: Session, days: SubjectDays) -> Entry[bytes]:
+        packed = msgspec.json.encode(HadSubject(self.timestamp(), days))
+        return self._cache.new_part(session, packed)
+
+
+def caller_key(caller: Caller) -> CallerKey:
+    """What the platform's side knows the caller by, as things stand now."""
+    student_id = caller.session.verified_student
+    if student_id is not None:
+        return CallerKey.student(student_id)
+    return CallerKey.address(caller.address)
+
+
+def _had(entry: Entry[bytes], *, old: bool) -> HadFiles:
+    return HadFiles(unpack_course_files(entry.value), entry.made_at, old)
+
+
+def _subject(cf_id: int) -> str:
+    return f"{SUBJECT_ATTENDANCE.resource}/{cf_id}"

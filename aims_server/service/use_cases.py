@@ -1,0 +1,239 @@
+"""What a student may ask for, and what is given at the deadline of who asks."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import msgspec
+
+from ..cache import AnswerCache, Entry, Outcome, Served
+from ..deadline import Clock, Deadline
+from ..domain.attendance import subject_attendance
+from ..domain.days import SubjectDays
+from ..errors import ApiError, Forbidden, NotFound, UpstreamTimeout, WrongStudent
+from ..pages import ALL_ATTENDANCE, PAGES, TIMETABLE, Page
+from ..upstream import CallerKey, LoginAnswer, UpstreamClient
+from ..web import Answer, Caller, make_answer
+from .gathering import Gatherings
+from .page_loaders import PageLoaders, SubjectsGathering
+from .records import HadFiles, StudentRecords, caller_key
+
+__all__ = ["AimsService"]
+
+# Of a request's time: calls may become slower while a crowd's pages are gathered.
+_PROMISED_SHARE: Final = 0.7
+
+
+class AimsService:
+    """Answers for one worker's students; ``wall`` is Unix time.
+
+    ``on_wrong_student`` is called with the endpoint whenever the platform's answer
+    names another student than the asker, who then gets nothing.
+    """
+
+    def __init__(
+        self,
+        upstream: UpstreamClient,
+        answer_cache: AnswerCache,
+        *,
+        request_seconds: float,
+        gather_seconds: float,
+        target_percent: int = 75,
+        prefetch_on_login: bool = True,
+        on_wrong_student: Callable[[str], object] = bool,
+        clock: Clock = time.monotonic,
+        wall: Clock = time.time,
+    ) -> None:
+        self.answer_cache = answer_cache
+        self._upstream = upstream
+        self._request_seconds = request_seconds
+        self._gather_seconds = gather_seconds
+        self._prefetch_on_login = prefetch_on_login
+        self._clock = clock
+        self._records = StudentRecords(
+            upstream, answer_cache, on_wrong_student=on_wrong_student, wall=wall
+        )
+        self._loaders = PageLoaders(
+            self._records,
+            upstream,
+            answer_cache,
+            lambda caller, deadline, fresh: self.page(
+                TIMETABLE, caller, deadline, fresh=fresh
+            ),
+            target_percent=target_percent,
+        )
+        self._gatherings: Gatherings[HadFiles, SubjectDays | None] = Gatherings()
+        self._background: set[asyncio.Task[None]] = set()
+
+    @property
+    def upstream_state(self) -> str:
+        """Whether the platform is being asked: "closed", "half-open" or "open"."""
+        return self._upstream.state
+
+    @property
+    def endpoint_states(self) -> dict[str, str]:
+        """The same for each of the platform's endpoints; the above is the worst."""
+        return self._upstream.endpoint_states
+
+    async def log_in(
+        self, username: str, password: str, address: str, deadline: Deadline
+    ) -> LoginAnswer:
+        """The platform's answer to a login; never kept, never repeated."""
+        return await self._upstream.log_in(
+            username, password, CallerKey.address(address), deadline
+        )
+
+    def logged_in(self, caller: Caller, answer: LoginAnswer) -> None:
+        """Note the student that a login's answer names, and begin to gather the pages
+        that follow it, if this service does so at all; returns at once.
+        """
+        try:
+            self._records.confirm(
+                caller.session,
+                "login",
+                student_id=answer.student_id,
+                admission_number=answer.admission_number,
+            )
+        except WrongStudent:
+            return  # the student has the answer; the token is as good as its next one
+        if not self._prefetch_on_login:
+            return
+        for page in PAGES:
+            if page.prefetched:
+                deadline = Deadline(self._request_seconds, self._clock)
+                self._in_background(self.page(page, caller, deadline))
+
+    async def page(
+        self,
+        page: Page,
+        caller: Caller,
+        deadline: Deadline,
+        *,
+        fresh: bool = False,
+        media: str | None = None,
+    ) -> Served[Answer]:
+        """A page without parameters, as JSON or as one of its ``other_media``; with
+        ``fresh`` a kept one only if it is new.
+
+        Raises :class:`UpstreamTimeout` at the deadline, with an estimate of when it is
+        there; but of the page with every subject there is what has been had by then.
+        """
+        resource = page.resource if media is None else page.other_media[media]
+        load = self._loaders.of(resource)
+        key = caller.session.resource_key(resource)
+        pending = self._gatherings.get(key) is not None
+
+        async def gather(within: Deadline) -> Entry[Answer]:
+            calls = self._loaders.calls_of(resource)
+            patience = _PROMISED_SHARE * self._request_seconds
+            with (
+                self._upstream.reserve(caller_key(caller), calls, patience),
+                self._gatherings.begin(key, self._clock()) as gathering,
+            ):
+                return await load(caller, within, fresh, gathering)
+
+        try:
+            return await self.answer_cache.answer(
+                resource, caller.session, gather, deadline, fresh=fresh
+            )
+        except UpstreamTimeout:
+            if page is not ALL_ATTENDANCE:
+                raise self._too_late(key, trips=1) from None
+        return await self._as_it_stands(caller, pending=pending)
+
+    async def gathering(self, page: Page, caller: Caller) -> SubjectsGathering:
+        """What has arrived so far of a page, as soon as this worker gathers it."""
+        key = caller.session.resource_key(page.resource)
+        return await self._gatherings.begun(key)
+
+    async def subject_attendance(
+        self,
+        caller: Caller,
+        subject: str,
+        student_id: int,
+        cf_id: int,
+        deadline: Deadline,
+        *,
+        fresh: bool = False,
+    ) -> Served[Answer]:
+        """One subject, day by day (docs/contract.rst 2.3), under the name ``subject``.
+
+        Raises :class:`Forbidden` for any student but the token's own, and
+        :class:`NotFound` for a course file that is not the student's. What is kept is
+        one entry a course file, whatever it is called.
+        """
+        session = caller.session
+        if session.student_id not in (None, student_id):
+            raise Forbidden
+        try:
+            had = await self._records.course_files(caller, deadline, fresh=False)
+            if student_id != (had.files.student_id or session.student_id):
+                raise Forbidden
+            if all(course.cf_id != cf_id for course in had.files.courses):
+                raise NotFound("This course is not among the student's.")
+            served, kept = await self._records.kept_subject(
+                caller, student_id, cf_id, deadline, fresh=fresh
+            )
+        except UpstreamTimeout:
+            # The call under way is thought to take a fifth longer than so far.
+            raise UpstreamTimeout(retry_after=self._request_seconds / 5) from None
+        page = subject_attendance(
+            subject, student_id, cf_id, kept.days, kept.fetched_at
+        )
+        body = msgspec.json.encode(page)
+        return served.replace(
+            await make_answer(body, f'"fetchedAt":"{kept.fetched_at}"')
+        )
+
+    async def close(self) -> None:
+        """Give up background work."""
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    async def _as_it_stands(self, caller: Caller, *, pending: bool) -> Served[Answer]:
+        """The page at its asker's deadline: what is there, while the rest is gathered
+        on. It is not kept, so that the next asker waits for the whole one.
+
+        Raises :class:`UpstreamTimeout` if not even the course files are there.
+        """
+        session = caller.session
+        key = session.resource_key(ALL_ATTENDANCE.resource)
+        gathering = self._gatherings.get(key)
+        had = None if gathering is None else gathering.head
+        if had is None:
+            had = await self._records.course_files_at_hand(session, self._clock())
+        if had is None:
+            raise self._too_late(key, trips=2)
+        entry = await self._loaders.all_attendance_of(caller, had, gathering)
+        return Served(
+            msgspec.structs.replace(
+                entry, fresh_until=entry.made_at, servable_until=entry.made_at
+            ),
+            Outcome.PENDING if pending else Outcome.MISS,
+        )
+
+    def _too_late(self, key: bytes, *, trips: int) -> UpstreamTimeout:
+        """The error for an asker whose deadline has passed, with an estimate of when
+        the answer is there.
+        """
+        gathering = self._gatherings.get(key)
+        if gathering is None:
+            return UpstreamTimeout()
+        now = self._clock()
+        left = gathering.began_at + self._gather_seconds - now
+        estimate = gathering.seconds_left(now, trips)
+        return UpstreamTimeout(retry_after=max(0.0, min(estimate, left)))
+
+    def _in_background(self, work: Coroutine[Any, Any, Served[Answer]]) -> None:
+        async def run() -> None:
+            try:
+                await work
+            except ApiError:
+                # The student's own request asks again and gets the error.
+                return
+
+        task = asyncio.create_task(run())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)

@@ -1,0 +1,65 @@
+"""What is set on a curl handle that has been reset: all that is not curl's default."""
+
+from typing import Final
+
+import msgspec
+import pycurl
+
+from .transfer import Transfer
+
+__all__ = ["ConnectionOptions", "set_request"]
+
+_PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
+_KEPT_SECONDS: Final = 600  # idle; few servers wait so long, and none is harmed
+
+
+class ConnectionOptions(msgspec.Struct, frozen=True):
+    """How to connect. ``ca_file`` takes the place of the system's authorities."""
+
+    proxy: str = ""
+    ca_file: str = ""
+
+    def set(self, curl: pycurl.Curl, url: str) -> None:
+        """Tell a handle where its connection leads, and how it is made and kept."""
+        setopt = curl.setopt
+        setopt(pycurl.URL, url)
+        setopt(pycurl.PROTOCOLS, _PROTOCOLS)
+        setopt(pycurl.FOLLOWLOCATION, 0)
+        # Set in any case, for else curl asks the environment.
+        setopt(pycurl.PROXY, self.proxy)
+        setopt(pycurl.NOPROXY, "")
+        setopt(pycurl.SSL_VERIFYPEER, 1)
+        setopt(pycurl.SSL_VERIFYHOST, 2)
+        if self.ca_file:
+            setopt(pycurl.CAINFO, self.ca_file)
+        # Threads come and go (gzip of large answers); never let curl use signals.
+        setopt(pycurl.NOSIGNAL, 1)
+        setopt(pycurl.TCP_KEEPALIVE, 1)
+        setopt(pycurl.MAXAGE_CONN, _KEPT_SECONDS)
+        # No PIPEWAIT, though HTTP/2 is offered: where it is not taken, all first calls
+        # would wait for the one that was made first to be answered, or to hang.
+
+
+def set_request(
+    curl: pycurl.Curl, transfer: Transfer, now: float, under_way: float = 0.0
+) -> None:
+    """Tell a handle what to ask; it may have been under way for some seconds."""
+    request = transfer.request
+    if not transfer.deadline:
+        transfer.deadline = now + request.seconds
+    seconds = under_way + transfer.deadline - now
+    connect_seconds = under_way + request.connect_seconds
+    setopt = curl.setopt
+    setopt(pycurl.TIMEOUT_MS, max(1, int(1000 * seconds)))  # 0 would be no limit
+    setopt(pycurl.CONNECTTIMEOUT_MS, int(1000 * connect_seconds))
+    setopt(pycurl.SOCKOPTFUNCTION, transfer.on_socket)
+    setopt(pycurl.PREREQFUNCTION, transfer.on_connection)
+    setopt(pycurl.HEADERFUNCTION, transfer.on_header)
+    setopt(pycurl.WRITEFUNCTION, transfer.on_body)
+    if transfer.fresh:
+        # Else curl repeats a call by itself when a kept connection is broken. This
+        # connection is kept in its turn: it serves the calls that follow a login.
+        setopt(pycurl.FRESH_CONNECT, 1)
+    if request.body is not None:
+        setopt(pycurl.POSTFIELDS, request.body)
+    setopt(pycurl.HTTPHEADER, transfer.header_lines)
