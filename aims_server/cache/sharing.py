@@ -212,6 +212,11 @@ class Sharing(Generic[V]):
             await level.pages.release(lease)
             self._observer.lease_ended(level.name, "failed", 0)
             raise
+        if served.entry.owner != lease.owner:
+            # Whose it is must never be taken from the key under which it was filled.
+            await level.pages.release(lease)
+            self._observer.lease_ended(level.name, "failed", 0)
+            return served
         page = self._page(served.entry)
         if await level.pages.put(lease, page):
             self._observer.lease_ended(level.name, "kept", len(page.body))
@@ -229,11 +234,14 @@ class Sharing(Generic[V]):
         )
 
     def _entry(self, page: Page | None, owner: Owner) -> Entry[V] | None:
-        """The entry that was made a page; None if it was so by another version."""
+        """The entry that was made a page; None if another version made it."""
         if page is None or page.body[:1] != bytes([_VERSION]):
             return None
         _, old, student_id = _HEAD.unpack_from(page.body)
-        value = self._codec.unpack(page.body[_HEAD.size :])
+        try:
+            value = self._codec.unpack(page.body[_HEAD.size :])
+        except ValueError:
+            return None
         return Entry(
             value=value,
             size=self._codec.size(value),

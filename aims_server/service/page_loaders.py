@@ -133,6 +133,8 @@ class PageLoaders:
         for cf_id, (days, _) in kept.items():
             gathering.add(cf_id, days)
         await self._add_missing(caller, had, deadline, gathering)
+        if gathering.parts and not any(gathering.parts.values()):
+            self._records.check_not_emptied(ALL_ATTENDANCE.resource, session)
         complete = None not in gathering.parts.values()
         if not complete:
             # Who asks next asks for the others only.

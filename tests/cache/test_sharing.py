@@ -6,7 +6,7 @@ import pytest
 
 from aims_server.cache.epochs import Epochs
 from aims_server.cache.levels import Found, Page, Taken, Want
-from aims_server.cache.readthrough import Outcome, ReadThrough
+from aims_server.cache.readthrough import Outcome, ReadThrough, WrongOwner
 from aims_server.cache.shared_memory import SharedMemoryCache
 from aims_server.cache.sharing import Codec, Level, MachinePages, Sharing
 from aims_server.cache.singleflight import FlightCancelled, SingleFlight
@@ -342,11 +342,12 @@ async def test_a_level_without_lease_is_passed_over(platform, clock):
     assert [await shown(task) for task in tasks] == [(MISS, "one"), (MISS, "two")]
 
 
-async def test_a_page_of_another_version_is_no_page(platform, machine, clock):
+@pytest.mark.parametrize("body", [b"\x63other form", b"\x01" + bytes(9) + b"\xff"])
+async def test_a_page_of_another_version_is_no_page(platform, machine, clock, body):
     """What another release has put is filled anew."""
     taken = machine.memory.take(b"k", ANN, Want(), seconds=5)
     now = clock.now
-    machine.memory.put(taken.lease, Page(b"\x63other form", now, now + 60, now + 60))
+    machine.memory.put(taken.lease, Page(body, now, now + 60, now + 60))
     task = machine.worker().ask(platform)
     assert await answered(platform, task, "page") == (MISS, "page")
 
@@ -364,3 +365,15 @@ async def test_a_cancelled_flight_holds_no_one_up_for_long(platform, workers, cl
     platform.held.pop(0)
     platform.answer("page")
     assert await shown(other) == (MISS, "page")
+
+
+async def test_an_entry_of_another_owner_is_not_shared(platform, workers, clock):
+    """A fill that brings another owner's entry serves nobody, in no worker."""
+
+    async def foreign(deadline):
+        return Entry("ben's", 5, BEN, clock.now, clock.now + 60, clock.now + 60)
+
+    with pytest.raises(WrongOwner):
+        await workers[1].through.get(b"x", ANN, foreign, Deadline(10, clock))
+    task = workers[2].ask(platform, b"x", ANN)
+    assert await answered(platform, task, "ann's") == (MISS, "ann's")

@@ -235,6 +235,21 @@ async def test_a_refresh_that_fails_is_stale(front, token, platform, clock, path
 
 
 @pytest.mark.gen_test
+async def test_no_subject_had_never_replaces_a_page_that_had_them(
+    front, token, platform, clock
+):
+    """Sound course files and failing records: the kept page, told as old."""
+    path = "/api/all-attendance"
+    first = await front.ask(path, token)
+    clock.advance(40)
+    platform.faults.set("cards", kind="status", status=500)
+    again = await front.ask(path, token, headers={"Cache-Control": "no-cache"})
+    assert (again.code, again.headers["X-Cache"]) == (200, "STALE")
+    assert again.body == first.body
+    assert (await front.ask(path, token)).body == first.body
+
+
+@pytest.mark.gen_test
 async def test_a_page_of_an_old_part_is_stale(front, token, platform, clock):
     """Course files that should have been newer: the Age is theirs, max-age is 0."""
     await front.ask("/api/attendance", token)
