@@ -26,6 +26,7 @@ from ..logs import AccessLog, IncidentLog, current_request_id
 from ..metrics import Metrics
 from ..pages import NOT_FOUND, Endpoint
 from ..service import AimsService
+from ..upstream import CallTally, call_tally
 from ..web import (
     Answer,
     Caller,
@@ -87,6 +88,8 @@ class BaseHandler(RequestHandler):
         self.service = context.service
         self.request_id = request_id(self.request.headers.get("X-Request-Id"))
         current_request_id.set(self.request_id)
+        self.tally = CallTally()
+        call_tally.set(self.tally)
         self.address = _address(self.request, context)
         self.deadline = Deadline(context.request_seconds, context.clock)
         self.quota: Quota | None = None
@@ -209,7 +212,10 @@ class BaseHandler(RequestHandler):
         """Those of every answer; for one that is sent in pieces, before the first."""
         timing = (
             server_timing(
-                self.request.request_time(), self.cache_outcome, self.upstream_seconds
+                self.request.request_time(),
+                self.cache_outcome,
+                self.upstream_seconds,
+                self.tally.hedges,
             )
             if self.endpoint.limited
             else None

@@ -34,6 +34,7 @@ from .failure_log import FailureLog
 from .resilience import ResiliencePolicy
 from .retry import RetryBudget
 from .serial_executor import SerialExecutor
+from .tally import CallTally, call_tally
 from .transport import Transport
 from .verdicts import LoginAnswer
 
@@ -41,6 +42,7 @@ __all__ = [
     "ENDPOINTS",
     "Admission",
     "Bulkhead",
+    "CallTally",
     "CallerKey",
     "Card",
     "Cards",
@@ -62,6 +64,7 @@ __all__ = [
     "Slot",
     "Transport",
     "UpstreamClient",
+    "call_tally",
     "exact",
     "ignore_oddity",
     "name",

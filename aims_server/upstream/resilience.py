@@ -28,6 +28,7 @@ from .callers import CallerKey
 from .endpoint_breakers import CallPermit
 from .hedging import Hedging
 from .retry import RetryBudget, full_jitter
+from .tally import call_tally
 
 __all__ = ["Attempt", "CallObserver", "ResiliencePolicy"]
 
@@ -212,6 +213,9 @@ class ResiliencePolicy:
             self._admission.leave(call.caller, None)
             return None
         self._observer.call_hedged(call.endpoint, "started")
+        tally = call_tally.get()
+        if tally is not None:
+            tally.hedges += 1
         return self._made(call, hedge=True)
 
     async def _run_uncancelled(self, made: Coroutine[Any, Any, Result]) -> Result:

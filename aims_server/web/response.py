@@ -81,15 +81,17 @@ def closing_message(failure: ApiError, request_id: str) -> bytes:
 
 
 def server_timing(
-    total: float, cache: str | None, upstream: float | None = None
+    total: float, cache: str | None, upstream: float | None = None, hedges: int = 0
 ) -> str:
     """``Server-Timing`` (W3C): the cache's part, the platform's and the whole, taken
-    in seconds and given in milliseconds.
+    in seconds and given in milliseconds; and how many calls were made beside late ones.
 
     >>> server_timing(0.0123, "MISS", 0.01)
     'cache;desc="MISS", upstream;dur=10.0, total;dur=12.3'
     """
     parts = [f"total;dur={total * 1000:.1f}"]
+    if hedges:
+        parts.insert(0, f'hedges;desc="{hedges}"')
     if upstream is not None:
         parts.insert(0, f"upstream;dur={upstream * 1000:.1f}")
     if cache is not None:

@@ -177,3 +177,22 @@ class TestCrowd:
             assert json.loads(answer.body)["code"] == "overloaded"
             assert int(answer.headers["Retry-After"]) >= 1
         assert platform.counters.peak <= 20
+
+
+class TestHedges:
+    """With the time that requests usually have."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {}
+
+    async def test_a_hedge_is_told_in_the_timing(self, front, college, platform):
+        """How many calls were made beside late ones, for who had them made."""
+        tokens = [college.token(college.student(number)) for number in range(5)]
+        for token in tokens[1:]:
+            plain = await front.ask("/api/quiz", token)
+            assert "hedges" not in plain.headers["Server-Timing"]
+        platform.faults.set("quizzes", kind="hang", count=1)
+        answer = await front.ask("/api/quiz", tokens[0])
+        assert answer.code == 200
+        assert 'hedges;desc="1"' in answer.headers["Server-Timing"]
