@@ -12,7 +12,8 @@ export async function demoCorner(store, actions) {
   const corner = h("aside", { class: "demo", "aria-label": "Demo" });
   document.body.append(corner);
   let demo = await (await fetch("demo")).json();
-  let open = !store.get().signedIn || window.innerWidth > WIDE;
+  let open = true;
+  let signedIn = false;
 
   async function choose(mood) {
     demo = await (await fetch("demo", { method: "POST", body: JSON.stringify({ mood }) })).json();
@@ -20,12 +21,15 @@ export async function demoCorner(store, actions) {
   }
 
   async function enter({ username, password }) {
-    open = window.innerWidth > WIDE; // on a phone it would hide what there is to see
     if (store.get().signedIn) actions.signOut();
     await actions.signIn(username, password);
   }
 
-  function show({ answers }) {
+  function show(state) {
+    const { answers } = state;
+    // On a phone it would hide what there is to see.
+    if (state.signedIn && !signedIn) open = window.innerWidth > WIDE;
+    ({ signedIn } = state);
     render(
       corner,
       h(

@@ -15,6 +15,7 @@ from urllib.request import Request, urlopen
 
 from aims_server.demo.college import College
 
+_FAILED = "Failed to load resource"
 VIEWS = ["today", "subjects", "calendar", "quizzes", "timetable"]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 _FLAGS = [
@@ -131,21 +132,28 @@ class Visit:
         self.page = self.context.new_page()
         self.page.set_default_timeout(15_000)
         self.complaints: list[str] = []
+        self._forgives = False
         self.responses: list[Any] = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda message: self._complain(message.text))
+        self.page.on("pageerror", lambda error: self._complain(str(error)))
         self.page.on("request", self._look_at)
         self.page.on("response", lambda response: self.responses.append(response))
         self.page.goto(demo.url)
 
     def _look_at(self, request: Any) -> None:
         if not request.url.startswith((self.demo.url, "blob:", "data:")):
-            self.complaints.append(f"asked for {request.url}")
+            self._complain(f"asked for {request.url}")
 
     def forgive_failed_answers(self) -> None:
-        """Drop what Chromium itself says of an answer that is no success."""
-        failed = "Failed to load resource"
-        self.complaints = [c for c in self.complaints if not c.startswith(failed)]
+        """Pass over what Chromium itself says of an answer that is no success, also of
+        one that is still to come.
+        """
+        self._forgives = True
+        self.complaints = [c for c in self.complaints if not c.startswith(_FAILED)]
+
+    def _complain(self, text: str) -> None:
+        if not (self._forgives and text.startswith(_FAILED)):
+            self.complaints.append(text)
 
     def log_in(self, student: dict[str, str], password: str | None = None) -> None:
         """Fill in the form and send it."""
