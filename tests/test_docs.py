@@ -129,13 +129,14 @@ def test_each_promise_names_its_proof():
         assert re.search(r"/?test_\w+\.py|no test", proof), promise
 
 
-def test_each_test_that_proves_a_promise_exists():
+@pytest.mark.parametrize(("page", "least"), [("reliability", 100), ("inputs", 60)])
+def test_each_test_that_a_page_names_as_proof_exists(page, least):
     """Under its file stands a function of that name, its blanks underlined."""
-    text = (DOCS / "reliability.rst").read_text("utf-8")
+    text = (DOCS / f"{page}.rst").read_text("utf-8")
     proofs = re.findall(
-        r"^   - ``(\S+\.py)``:((?:\s+\*[^*]+\*;?)+)", text, re.MULTILINE
+        r"^ +(?:- )+``(\S+\.py)``:((?:\s+\*\w[^*]*\*;?)+)", text, re.MULTILINE
     )
-    assert len(proofs) > 100
+    assert len(proofs) >= least
     for file, names in proofs:
         tests = (ROOT / "tests" / file).read_text("utf-8")
         for name in re.findall(r"\*([^*]+)\*", names):

@@ -235,6 +235,20 @@ async def test_a_refresh_that_fails_is_stale(front, token, platform, clock, path
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("status", [403, 500])
+async def test_no_subject_had_leaves_the_totals(front, token, platform, status):
+    """With sound course files the student sees the summary, whatever else fails."""
+    platform.faults.set("cards", kind="status", status=status)
+    answer = await front.ask("/api/all-attendance", token)
+    page = json.loads(answer.body)
+    summary = json.loads((await front.ask("/api/attendance", token)).body)
+    assert answer.code == 200
+    assert sorted(page["incomplete"]) == sorted(page["subjects"])
+    present = sum(course["present"] for course in summary["dailyAttendance"])
+    assert page["totalPresentAllSubjects"] == present > 0
+
+
+@pytest.mark.gen_test
 async def test_no_subject_had_never_replaces_a_page_that_had_them(
     front, token, platform, clock
 ):
