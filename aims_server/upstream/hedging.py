@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from itertools import takewhile
+from math import inf
 from typing import Any, Final, TypeVar
 
 from ..deadline import Clock
@@ -20,7 +21,13 @@ _HIGH: Final = 0.95  # at this quantile, whichever is later
 # Where more calls than that are never answered, the quantile is infinite. Of those that
 # are, a call is late at so many times it; the true one of a heavy tail lies below.
 _ANSWERED_FACTOR: Final = 1.5
+# So many calls of those that were answered meanwhile may be late as exceptions. With
+# less, pages wait longer where one call in twenty hangs; with more, the first calls of
+# all are judged by the quickest of them (simulated: tests/upstream/test_slow_days.py).
+_EXCEPTIONS: Final = 0.2
 _ENOUGH: Final = 3  # answers without which no call is late
+_MANY: Final = 20  # answers without which the longest says more than a quantile
+_FRESH: Final = 8  # answers and losses after which the threshold is worked out anew
 _LOOK_AGAIN: Final = 0.25  # seconds, while there are fewer
 
 
@@ -46,8 +53,8 @@ class Hedging:
     asked again after as long. A third one follows a second that is late as well.
 
     When all calls become slow the quantiles follow, and none is late any more. Until
-    then a late one is left alone unless it is the exception: at most one more is late
-    than were answered since it began.
+    then a late one is left alone unless it is an exception: beside it, no more are late
+    than a fifth of those that were answered since it began.
 
     The first answer wins, and the others are cancelled. So does an error that would not
     be another one's; one of the kinds in `inconclusive` waits for the others.
@@ -67,16 +74,32 @@ class Hedging:
         self._soonest = soonest
         self._clock = clock
         self._answers = 0
+        self._threshold = inf
+        self._threshold_at = 0  # the estimate's count then
         self._began: dict[object, float] = {}  # of calls under way, in order
 
     @property
     def late_after(self) -> float | None:
         """Seconds after which a call is late; None while too little is known."""
-        if self.latency.seen < _ENOUGH:
+        latency = self.latency
+        if latency.answered < _ENOUGH:
             return None
-        quantile = self.latency.quantile
-        high = min(quantile(_HIGH), _ANSWERED_FACTOR * quantile(_HIGH, answered=True))
-        median = quantile(0.5, answered=True)
+        if latency.count >= self._threshold_at + _FRESH or latency.answered < _MANY:
+            # 9 us of a call's 30, were it worked out for each.
+            self._threshold_at = latency.count
+            self._threshold = self._work_out()
+        return self._threshold
+
+    def _work_out(self) -> float:
+        latency = self.latency
+        if latency.answered < _MANY:
+            high = _MEDIANS * latency.quantile(1.0, answered=True)
+        else:
+            high = min(
+                latency.quantile(_HIGH),
+                _ANSWERED_FACTOR * latency.quantile(_HIGH, answered=True),
+            )
+        median = latency.quantile(0.5, answered=True)
         return max(high, _MEDIANS * median, self._soonest)
 
     async def run(
@@ -106,8 +129,8 @@ class Hedging:
                 if done or self._time_left(newest_at) > 0:
                     continue
                 newest_at = self._clock()
-                exceptional = self._late() <= 1 + self._answers - answers
-                extra = another() if exceptional else None
+                exceptions = 1 + _EXCEPTIONS * (self._answers - answers)
+                extra = another() if self._late() <= exceptions else None
                 if extra is not None:
                     calls.add(asyncio.create_task(extra))
                     started += 1

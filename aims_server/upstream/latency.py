@@ -35,34 +35,34 @@ class LatencyEstimate:
         self._growth = 1 / (1 - 1 / memory)
         self._weight = 1.0
         self._bins = [0.0] * _BINS
-        self._answered = 0.0
-        self._unanswered = 0.0
-        self._seen = 0
-
-    @property
-    def seen(self) -> int:
+        self._answered_weight = 0.0
+        self._given_up_weight = 0.0
+        self.answered = 0
         """How many calls were answered so far."""
-        return self._seen
+
+        self.count = 0
+        """How many calls were counted so far."""
 
     def observe(self, seconds: float) -> None:
         """Count a call that was answered after so long."""
         place = math.log(max(seconds, _SHORTEST) / _SHORTEST) / math.log(_RATIO)
-        self._seen += 1
+        self.answered += 1
         self._fade()
         self._bins[min(int(place), _BINS - 1)] += self._weight
-        self._answered += self._weight
+        self._answered_weight += self._weight
 
     def give_up(self) -> None:
         """Count a call that was not answered."""
         self._fade()
-        self._unanswered += self._weight
+        self._given_up_weight += self._weight
 
     def _fade(self) -> None:
+        self.count += 1
         self._weight *= self._growth
         if self._weight > _TOO_HEAVY:
             self._bins = [weight / _TOO_HEAVY for weight in self._bins]
-            self._answered /= _TOO_HEAVY
-            self._unanswered /= _TOO_HEAVY
+            self._answered_weight /= _TOO_HEAVY
+            self._given_up_weight /= _TOO_HEAVY
             self._weight /= _TOO_HEAVY
 
     def quantile(self, share: float, *, answered: bool = False) -> float:
@@ -71,10 +71,10 @@ class LatencyEstimate:
 
         Raises ValueError if none was answered.
         """
-        if not self._seen:
+        if not self.answered:
             raise ValueError("nothing was observed yet")
-        total = self._answered + (0.0 if answered else self._unanswered)
-        beyond = (1 - share) * total - (0.0 if answered else self._unanswered)
+        given_up = 0.0 if answered else self._given_up_weight
+        beyond = (1 - share) * (self._answered_weight + given_up) - given_up
         if beyond < 0:
             return math.inf
         for place in range(_BINS - 1, -1, -1):

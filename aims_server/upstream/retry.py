@@ -67,7 +67,7 @@ class RetryBudget:
         self,
         *,
         share: float = 0.3,
-        floor: float = 12.0,
+        floor: float = 16.0,
         ttl: float = 10.0,
         clock: Clock = time.monotonic,
     ) -> None:

@@ -70,7 +70,7 @@ async def test_a_refused_token_is_a_401(
 
 @pytest.fixture(name="variables")
 def _variables():
-    return {"REQUEST_TIMEOUT_SECONDS": "2"}  # until then some failures are tried again
+    return {"REQUEST_TIMEOUT_SECONDS": "4"}  # until then some failures are tried again
 
 
 @pytest.mark.gen_test
