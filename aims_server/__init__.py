@@ -21,9 +21,7 @@ down; what a package offers to the others stands in its `__init__`::
     errors        every failure that a client can be told
     pages         the table of addresses that all lists are made from
     deadline      the time until which a request is answered
-    mutex         locks in memory that the workers share
-    store_url     where the store is
-    text          time stamps and whole numbers as text
+    primitives    locks for processes, numbers and times as text, store addresses
     demo          a simulated platform for `aims-server demo` and the tests
 """
 

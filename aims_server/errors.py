@@ -31,7 +31,7 @@ from typing import ClassVar
 
 import msgspec
 
-from .text import utc_timestamp
+from .primitives.text import utc_timestamp
 
 __all__ = [
     "ApiError",

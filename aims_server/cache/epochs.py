@@ -6,7 +6,7 @@ import mmap
 from collections.abc import Hashable
 from typing import Final
 
-from ..mutex import Mutexes
+from ..primitives.mutex import Mutexes
 
 __all__ = ["Epochs"]
 

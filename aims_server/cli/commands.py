@@ -20,7 +20,7 @@ from ..config import (
     load_settings,
     nearest_variable,
 )
-from ..store_url import StoreAddress
+from ..primitives.store_url import StoreAddress
 
 __all__ = ["main"]
 

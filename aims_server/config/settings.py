@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from ..store_url import StoreAddress
+from ..primitives.store_url import StoreAddress
 from . import dotenv as dotenv
 from .parsers import (
     BASE_URL,

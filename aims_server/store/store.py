@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from ..cache import Epochs
 from ..deadline import Clock
+from ..primitives.store_url import StoreAddress
 from ..ratelimit import RateLimiter
-from ..store_url import StoreAddress
 from .client import StoreClient, StoreObserver
 from .connection import Connection, open_client
 from .invalidation import READER_SILENCE_SECONDS, Invalidations, SharedCursor

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from aims_server.cache import Epochs
+from aims_server.primitives.store_url import StoreAddress
 from aims_server.store.client import StoreClient
 from aims_server.store.connection import Connection, open_client
 from aims_server.store.invalidation import (
@@ -14,7 +15,6 @@ from aims_server.store.invalidation import (
 )
 from aims_server.store.pages import StorePages
 from aims_server.store.sealing import Secrets
-from aims_server.store_url import StoreAddress
 
 from .server import StoreServer
 

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
+from aims_server.primitives.store_url import StoreAddress
 from aims_server.store.connection import Connection, Refused, StoreError, open_client
-from aims_server.store_url import StoreAddress
 
 pytestmark = pytest.mark.gen_test
 

@@ -6,6 +6,7 @@ import contextlib
 import pytest
 
 from aims_server.cache import Found
+from aims_server.primitives.store_url import StoreAddress
 from aims_server.ratelimit import BucketTable, RateLimiter
 from aims_server.store import inspect
 from aims_server.store.connection import (
@@ -16,7 +17,6 @@ from aims_server.store.connection import (
 )
 from aims_server.store.limits import SharedLimits
 from aims_server.store.scripts import TAKE
-from aims_server.store_url import StoreAddress
 
 from ..operations.programs import ROOT
 from .conftest import Machine

@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
-from aims_server.mutex import Mutexes
+from aims_server.primitives.mutex import Mutexes
 
-from .children import exit_status, fork
+from ..children import exit_status, fork
 
 
 def test_only_one_holds_a_lock():

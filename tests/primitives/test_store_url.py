@@ -2,7 +2,7 @@
 
 import pytest
 
-from aims_server.store_url import StoreAddress
+from aims_server.primitives.store_url import StoreAddress
 
 
 @pytest.mark.parametrize(
