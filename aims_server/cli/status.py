@@ -5,6 +5,7 @@ second apart, so that rates can be told.
 """
 
 import json
+import signal
 import time
 import urllib.error
 import urllib.request
@@ -190,9 +191,18 @@ def watch(url: str, token: str | None) -> None:
             table.add_row(*row, style="bold red" if bad else None)
         return table
 
-    with Live(screen=True, auto_refresh=False) as live:
-        for reading in readings(url, token):
-            live.update(Group(*map(drawn, describe(*reading))), refresh=True)
+    # A KeyboardInterrupt that falls into a destructor or a callback is dropped by
+    # Python (seen once: the program went on). A flag is always looked at.
+    interrupts: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    try:
+        with Live(screen=True, auto_refresh=False) as live:
+            for reading in readings(url, token):
+                if interrupts:
+                    raise KeyboardInterrupt
+                live.update(Group(*map(drawn, describe(*reading))), refresh=True)
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def _at(figures: Figures, path: tuple[str, ...]) -> float:
