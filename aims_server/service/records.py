@@ -70,12 +70,16 @@ class StudentRecords:
         upstream: UpstreamClient,
         answer_cache: AnswerCache,
         *,
+        refresh_seconds: float,
         on_wrong_student: Callable[[str], object] = bool,
+        clock: Clock = time.monotonic,
         wall: Clock = time.time,
     ) -> None:
         self._upstream = upstream
         self._cache = answer_cache
         self._on_wrong_student = on_wrong_student
+        self._refresh_seconds = refresh_seconds
+        self._clock = clock
         self._wall = wall
         self._turns = SerialExecutor()
 
@@ -115,6 +119,10 @@ class StudentRecords:
                 session, pack_course_files(files), complete=bool(files.courses)
             )
 
+        if await self._cache.find_part(_COURSE_FILES, session) is not None:
+            # Old ones will do if newer ones do not come soon.
+            patience = min(self._refresh_seconds, deadline.remaining())
+            deadline = Deadline(patience, self._clock)
         served = await self._cache.part(
             _COURSE_FILES, session, fill, deadline, fresh=fresh, old_at_once=False
         )

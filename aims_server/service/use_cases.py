@@ -52,7 +52,13 @@ class AimsService:
         self._prefetch_on_login = prefetch_on_login
         self._clock = clock
         self._records = StudentRecords(
-            upstream, answer_cache, on_wrong_student=on_wrong_student, wall=wall
+            upstream,
+            answer_cache,
+            # Half of a request's time: the other half is left for what follows.
+            refresh_seconds=request_seconds / 2,
+            on_wrong_student=on_wrong_student,
+            clock=clock,
+            wall=wall,
         )
         self._loaders = PageLoaders(
             self._records,
@@ -207,11 +213,12 @@ class AimsService:
         if had is None:
             raise self._too_late(key, trips=2)
         entry = await self._loaders.all_attendance_of(caller, had, gathering)
+        outcome = Outcome.PENDING if pending else Outcome.MISS
         return Served(
             msgspec.structs.replace(
                 entry, fresh_until=entry.made_at, servable_until=entry.made_at
             ),
-            Outcome.PENDING if pending else Outcome.MISS,
+            Outcome.STALE if had.old else outcome,
         )
 
     def _too_late(self, key: bytes, *, trips: int) -> UpstreamTimeout:
