@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import subprocess
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def proxies(pace: Pace) -> Iterator[Row]:
                 )
 
 
-class _Proxy:
+class _Proxy(ABC):
     """A program that caches in front of a server."""
 
     def __init__(self, name: str, program: str) -> None:
@@ -124,9 +125,9 @@ class _Proxy:
             finally:
                 subprocess.run(["kill", str(pid)], check=False)
 
+    @abstractmethod
     def commands(self, source: str, port: int, folder: Path) -> list[list[str]]:
         """What starts it, and leaves its process id in a file of its name."""
-        raise NotImplementedError
 
 
 class _Nginx(_Proxy):

@@ -19,6 +19,7 @@ from ..config import (
     effective,
     load_settings,
     nearest_variable,
+    warnings_of,
 )
 from ..primitives.store_url import StoreAddress
 
@@ -140,7 +141,7 @@ def _check(*, quiet: bool) -> int:
         print(f"# read from {source or 'the environment alone, there is no .env here'}")
         for name, value in effective(settings):
             print(f"{name}={value}")
-    for warning in settings.warnings():
+    for warning in warnings_of(settings):
         print(f"aims-server: warning: {warning}", file=sys.stderr)
     if settings.store_url is not None:
         _check_store(settings.store_url, settings.store_ca_file, quiet=quiet)
@@ -237,7 +238,7 @@ def _run(
         settings.log_format,
         journal_stream=os.environ.get("JOURNAL_STREAM", ""),
     )
-    for warning in settings.warnings():
+    for warning in warnings_of(settings):
         logging.getLogger(__name__).warning("%s", warning)
     try:
         return serve(settings, load, os.environ, on_serving)

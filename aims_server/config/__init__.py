@@ -1,13 +1,7 @@
 """Settings: one table of variables, read from the environment and `.env`, checked."""
 
-from .settings import (
-    Demo,
-    Settings,
-    SettingsError,
-    effective,
-    load_settings,
-    nearest_variable,
-)
+from .loading import effective, load_settings, nearest_variable, warnings_of
+from .settings import Demo, Settings, SettingsError
 
 __all__ = [
     "Demo",
@@ -16,4 +10,5 @@ __all__ = [
     "effective",
     "load_settings",
     "nearest_variable",
+    "warnings_of",
 ]

@@ -7,20 +7,15 @@ made from that table or tested against it.
 An empty value means the default, so that ``METRICS_TOKEN=`` in a file is no fault.
 """
 
-import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
-from ipaddress import ip_address
-from pathlib import Path
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from ..primitives.store_url import StoreAddress
-from . import dotenv as dotenv
+from .conflicts import conflicts
 from .parsers import (
     BASE_URL,
     CA_FILE,
@@ -44,9 +39,6 @@ __all__ = [
     "VARIABLES",
     "Settings",
     "SettingsError",
-    "effective",
-    "load_settings",
-    "nearest_variable",
 ]
 
 _RATE: Final = whole(1, 1_000_000)
@@ -300,7 +292,7 @@ class Settings:
                 values["gather_timeout_seconds"], values["request_timeout_seconds"]
             )
             values["gather_timeout_seconds"] = longest
-        faults += _conflicts(values)
+        faults += conflicts(values)
         if faults:
             raise SettingsError(tuple(faults))
         return cls(**values)
@@ -311,126 +303,5 @@ class Settings:
         wanted = self.workers or len(os.sched_getaffinity(0))
         return min(wanted, self.max_concurrent_requests)
 
-    def warnings(self) -> tuple[str, ...]:
-        """What is allowed but probably not intended, one sentence each."""
-        return tuple(_warnings(self))
-
 
 VARIABLES: Final = variables_of(Settings)
-
-
-def load_settings(
-    directory: Path, environ: Mapping[str, str]
-) -> tuple[Settings, Path | None]:
-    """Read the ``.env`` of this very directory, if there is one; `environ` wins.
-
-    A variable that `environ` sets wins even when it is empty: it then means the
-    default. Gives the settings and the file that was read, if any. Raises
-    `SettingsError` with the faults of both.
-    """
-    path = directory.absolute() / ".env"
-    written: dict[str, str] = {}
-    faults: tuple[str, ...] = ()
-    source: Path | None = path
-    try:
-        written, faults = dotenv.read(path)
-    except FileNotFoundError:
-        source = None
-    faults += tuple(_unknown(path, written))
-    try:
-        settings = Settings.from_mapping({**written, **environ})
-    except SettingsError as error:
-        raise SettingsError((*faults, *error.faults)) from None
-    if faults:
-        raise SettingsError(faults)
-    return settings, source
-
-
-def nearest_variable(name: str) -> str:
-    """The variable whose name is most like ``name``, which none has.
-
-    >>> nearest_variable("log-levle")
-    'LOG_LEVEL'
-    """
-    from difflib import get_close_matches  # rarely needed, and slow to import
-
-    names = [variable.name for variable in VARIABLES]
-    return get_close_matches(name.upper().replace("-", "_"), names, 1, cutoff=0)[0]
-
-
-def _unknown(path: Path, written: Mapping[str, str]) -> Iterator[str]:
-    known = {variable.name for variable in VARIABLES}
-    for name in written:
-        if name not in known:
-            shown, nearest = ascii(name[:80]), nearest_variable(name[:80])
-            yield f"{path}: {shown}: no such variable; the nearest is {nearest}"
-
-
-def effective(settings: Settings) -> list[tuple[str, str]]:
-    """Each variable's name and value as it would be written, secrets masked."""
-    return [(row.name, row.format(getattr(settings, row.field))) for row in VARIABLES]
-
-
-def _conflicts(values: Mapping[str, Any]) -> Iterator[str]:
-    """Faults of variables that are valid alone but not together."""
-    workers = values.get("workers", 0)
-    calls = values.get("max_concurrent_requests", workers)
-    if workers > calls:
-        yield (
-            f"WORKERS='{workers}': must be at most MAX_CONCURRENT_REQUESTS, which is"
-            f" {calls}, since each worker needs a call of its own"
-        )
-    if values.get("store_url") is not None:
-        if values.get("store_secret", b"") is None:
-            yield "STORE_SECRET: must be set where STORE_URL is"
-        missing = [name for name in ("redis", "cryptography") if not find_spec(name)]
-        if missing:
-            yield (
-                f"STORE_URL: needs {' and '.join(missing)}, which are not installed:"
-                " pip install 'aims_server[store]'"
-            )
-    gather = values.get("gather_timeout_seconds", math.inf)
-    request = values.get("request_timeout_seconds", 0.0)
-    if gather < request:
-        yield (
-            f"GATHER_TIMEOUT_SECONDS='{gather:g}': must be at least"
-            f" REQUEST_TIMEOUT_SECONDS, which is {request:g}"
-        )
-
-
-def _warnings(settings: Settings) -> Iterator[str]:
-    base = urlsplit(settings.external_api_base)
-    if base.scheme == "http" and not _is_loopback(base.hostname or ""):
-        yield (
-            f"EXTERNAL_API_BASE: passwords and tokens go to {base.hostname} over"
-            " plain http"
-        )
-    store = settings.store_url
-    hosts = [] if store is None or store.tls else [host for host, _ in store.hosts]
-    for host in [host for host in hosts if not _is_loopback(host)][:1]:
-        yield f"STORE_URL: its password goes to {host} without TLS"
-    public = [host for host in settings.hosts if not _is_loopback(host)]
-    if settings.metrics_token is None and public:
-        pages = "/metrics and /status" if settings.status_page else "/metrics"
-        yield f"METRICS_TOKEN: unset, so whoever reaches {public[0]} reads {pages}"
-    if any(
-        proxy != "unix" and not proxy.prefixlen for proxy in settings.trusted_proxies
-    ):
-        yield "TRUSTED_PROXIES: every client may choose the address it is known by"
-    if settings.cache_refresh_floor_seconds > settings.cache_ttl_seconds:
-        yield (
-            "CACHE_REFRESH_FLOOR_SECONDS: above CACHE_TTL_SECONDS, so no-cache asks"
-            " for less than an ordinary request"
-        )
-    if settings.shutdown_grace_seconds < settings.request_timeout_seconds:
-        yield (
-            "SHUTDOWN_GRACE_SECONDS: below REQUEST_TIMEOUT_SECONDS, so a stop may cut"
-            " requests short"
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost" or host.lower().endswith(".localhost")

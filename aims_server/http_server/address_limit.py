@@ -1,15 +1,12 @@
 """Bounds how many connections one client address holds."""
 
-import ipaddress
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
 
+from ..web import address_key
 from .message import Peer
 
 __all__ = ["AddressLimit"]
-
-_IPV6_PREFIX: Final = 64  # the least that a provider gives to one customer
 
 
 class AddressLimit:
@@ -31,7 +28,7 @@ class AddressLimit:
         """Count one more connection, if the peer's address may have one."""
         if self._exempt(peer):
             return True
-        key = _key(peer.remote_ip)
+        key = address_key(peer.remote_ip)
         if self._held[key] >= self._most:
             return False
         self._held[key] += 1
@@ -41,17 +38,7 @@ class AddressLimit:
         """Count one connection less: one that ``try_take`` had allowed."""
         if self._exempt(peer):
             return
-        key = _key(peer.remote_ip)
+        key = address_key(peer.remote_ip)
         self._held[key] -= 1
         if not self._held[key]:
             del self._held[key]
-
-
-def _key(address: str) -> str:
-    if ":" not in address:
-        return address  # IPv4, or the name that a Unix socket's peer has
-    parsed = ipaddress.IPv6Address(address)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    network = int(parsed) >> (128 - _IPV6_PREFIX)
-    return f"{network:x}::/{_IPV6_PREFIX}"

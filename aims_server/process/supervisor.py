@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ..config import Settings, SettingsError
+from ..config import Settings, SettingsError, warnings_of
 from ..logs import configure_logging, flush_log
 from .rollout import Child, Rollout
 from .systemd import Notifier
@@ -158,7 +158,7 @@ class Supervisor:
             return
         self._settings = settings
         configure_logging(settings.log_level, settings.log_format)
-        for warning in settings.warnings():
+        for warning in warnings_of(settings):
             _log.warning("%s", warning)
         for need in self._restart_needs(settings):
             _log.warning("%s", need)

@@ -17,7 +17,8 @@ _BLANK: Final = frozenset("\u115f\u1160\u2800")
 
 @lru_cache(4096)  # parsing an address takes 3 µs, and a campus has one
 def address_key(address: str) -> str:
-    """The network that an address is counted with: itself for IPv4, its /64 for IPv6.
+    """The network that an address is counted with: itself for IPv4, also where it is
+    written as IPv6, and its /64 for IPv6.
 
     >>> address_key("192.0.2.7"), address_key("2001:db8:0:7:1234::1")
     ('192.0.2.7', '2001:db8:0:7::')
@@ -26,8 +27,10 @@ def address_key(address: str) -> str:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return address  # the peer of a Unix socket has none
-    if parsed.version == 4:
+    if isinstance(parsed, ipaddress.IPv4Address):
         return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
     network = ipaddress.ip_network((int(parsed), _IPV6_PREFIX), strict=False)
     return str(network.network_address)
 

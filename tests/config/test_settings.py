@@ -12,13 +12,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from aims_server.config.settings import (
-    VARIABLES,
-    Settings,
-    SettingsError,
-    effective,
-    load_settings,
-)
+from aims_server.config.loading import effective, load_settings, warnings_of
+from aims_server.config.settings import VARIABLES, Settings, SettingsError
 
 EXAMPLE = Path(__file__).parents[2] / "conf" / "aims-server.env.example"
 
@@ -315,10 +310,10 @@ def test_the_settings_are_frozen():
 def test_plain_http_off_loopback_is_warned_about():
     """Tokens over plain http are worth a word, on loopback they are not."""
     far = Settings.from_mapping({"EXTERNAL_API_BASE": "http://platform.test/api"})
-    (warning,) = far.warnings()
+    (warning,) = warnings_of(far)
     assert "plain http" in warning
     for near in ("http://127.0.0.1:9/api", "http://localhost:9", "http://[::1]:9"):
-        assert not Settings.from_mapping({"EXTERNAL_API_BASE": near}).warnings()
+        assert not list(warnings_of(Settings.from_mapping({"EXTERNAL_API_BASE": near})))
 
 
 @pytest.mark.parametrize(
@@ -332,13 +327,13 @@ def test_plain_http_off_loopback_is_warned_about():
 )
 def test_what_is_hardly_meant_is_warned_about(variable, mapping):
     """A untrusted setting starts all the same and is named in a warning."""
-    (warning,) = Settings.from_mapping(mapping).warnings()
+    (warning,) = warnings_of(Settings.from_mapping(mapping))
     assert warning.startswith(f"{variable}: ")
 
 
 def test_the_defaults_give_no_warning():
     """A fresh checkout starts without a word."""
-    assert Settings().warnings() == ()
+    assert list(warnings_of(Settings())) == []
 
 
 def test_workers_zero_is_one_per_cpu():

@@ -1,0 +1,146 @@
+"""Where a worker keeps pages and looks for them: its own memory, the machine's, and the
+store that machines share.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from ..cache import (
+    Codec,
+    FlightCancelled,
+    Level,
+    MachinePages,
+    MemoryStore,
+    Owner,
+    ReadThrough,
+    Served,
+    Sharing,
+    SingleFlight,
+)
+from ..config import Settings
+from ..deadline import Clock, Deadline
+from ..errors import ApiError, TokenRefused
+from ..metrics import SharingMetrics
+from ..web import pack_answer, unpack_answer
+from .machine import Machine
+
+if TYPE_CHECKING:
+    from ..store import Store
+
+__all__ = ["ANSWERS", "PARTS", "ReadSide", "ignore_refusal", "levels_of", "open_store"]
+
+_log = logging.getLogger(__name__)
+
+Kept = TypeVar("Kept")
+
+ANSWERS: Final = Codec(pack_answer, unpack_answer, lambda answer: answer.size)
+PARTS: Final = Codec[bytes](bytes, bytes, sys.getsizeof)
+
+
+class ReadSide(Generic[Kept]):
+    """A read-through over the worker's store, with the flights it runs."""
+
+    def __init__(
+        self,
+        store: MemoryStore[Any],
+        sharing: Sharing[Kept],
+        settings: Settings,
+        clock: Clock,
+        on_refusal: Callable[[Owner, int], object],
+    ) -> None:
+        # An asker leaves at its own deadline; the work goes on, and has its own.
+        work_seconds = settings.gather_timeout_seconds
+        self.flights: SingleFlight[Served[Kept]] = SingleFlight(
+            work_seconds=work_seconds, grace=0.0, clock=clock
+        )
+        self.read_through: ReadThrough[Kept] = ReadThrough(
+            store,
+            self.flights,
+            refresh_deadline=lambda: Deadline(work_seconds, clock),
+            is_refusal=lambda error: isinstance(error, TokenRefused),
+            loader=sharing,
+            on_refusal=on_refusal,
+            on_foreign=_log_foreign_entry,
+            on_refresh_error=_log_refresh_error,
+            clock=clock,
+        )
+
+
+def open_store(
+    settings: Settings,
+    machine: Machine,
+    observer: SharingMetrics,
+    clock: Clock,
+    wall: Clock,
+) -> "Store | None":
+    """The store that machines share, if the settings name one."""
+    if machine.store is None:
+        return None
+    from ..store import Store
+
+    return Store(
+        machine.store,
+        machine.epochs,
+        observer,
+        patience=settings.store_timeout_ms / 1000,
+        lifetime=_lifetime(settings),
+        clock=clock,
+        wall=wall,
+    )
+
+
+def levels_of(
+    settings: Settings, machine: Machine, shared: "Store | None"
+) -> list[Level]:
+    """Where pages are looked for beyond this worker, in this order."""
+    levels: list[Level] = []
+    if not _lifetime(settings):
+        return levels  # to wait for a page that is not kept would be to wait in turn
+    if machine.pages is not None:
+        levels.append(
+            Level(
+                "machine",
+                MachinePages(machine.pages),
+                # As long as the flight may take: a death is noticed at once.
+                lease_seconds=Deadline.remaining,
+                first_pause=0.005,
+                growth=1.5,
+                longest_pause=0.05,
+            )
+        )
+    if shared is not None:
+        # A machine that dies, or loses the store, costs those who wait elsewhere so
+        # much; with a lease as long as a request they would run into its deadline.
+        lease_seconds = settings.request_timeout_seconds / 4
+        levels.append(
+            Level(
+                "store",
+                shared.pages,
+                lease_seconds=lambda _: lease_seconds,
+                first_pause=0.01,
+                growth=1.6,
+                longest_pause=0.08,
+            )
+        )
+    return levels
+
+
+def _lifetime(settings: Settings) -> float:
+    """How many seconds a page may be kept."""
+    return settings.cache_ttl_seconds + settings.cache_stale_seconds
+
+
+def ignore_refusal(owner: Owner, dropped: int) -> None:
+    """Without a store a refusal concerns this machine alone."""
+
+
+def _log_foreign_entry() -> None:
+    _log.error("A kept answer did not belong to its asker; it was not served")
+
+
+def _log_refresh_error(error: Exception) -> None:
+    """Expected failures show in the metrics of calls; a fault of ours nowhere else."""
+    if not isinstance(error, ApiError | TimeoutError | FlightCancelled):
+        _log.error("Unexpected failure behind a kept answer", exc_info=error)

@@ -1,0 +1,56 @@
+"""What all workers of one machine share, in memory mapped before the fork."""
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Final
+
+from ..cache import Epochs, SharedMemoryCache
+from ..config import Settings
+from ..deadline import Clock
+from ..http_server import ConnectionCounts
+from ..metrics import MetricsMemory
+from ..ratelimit import BucketTable
+from ..web import VerifiedKeys
+
+if TYPE_CHECKING:
+    from ..store import MachineStore
+
+__all__ = ["MEGABYTE", "Machine"]
+
+MEGABYTE: Final = 1024 * 1024
+
+
+class Machine:
+    """What all workers of one machine share; made once, before any fork.
+
+    It outlives its workers, and a reload of the settings: ``settings`` are those of the
+    start.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Clock = time.monotonic) -> None:
+        self.store = _machine_store(settings)
+        # Machines that share a store agree on the keys of sessions and limits.
+        self.secret = (
+            self.store.secrets.session if self.store else secrets.token_bytes(32)
+        )
+        self.buckets = BucketTable()
+        self.epochs = Epochs()
+        self.pages = (
+            SharedMemoryCache(
+                settings.cache_shared_mb * MEGABYTE, self.epochs, clock=clock
+            )
+            if settings.cache_shared_mb
+            else None
+        )
+        self.verified = VerifiedKeys()
+        self.connections = ConnectionCounts()
+        self.metrics = MetricsMemory()
+
+
+def _machine_store(settings: Settings) -> "MachineStore | None":
+    if settings.store_url is None or settings.store_secret is None:
+        return None
+    from ..store import MachineStore  # late: without a store a start need not pay 45 ms
+
+    ca_file = settings.store_ca_file or None
+    return MachineStore(settings.store_url, settings.store_secret, ca_file=ca_file)

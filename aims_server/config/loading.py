@@ -1,0 +1,102 @@
+"""Reads the settings from the environment and `.env`, shows them, and doubts them."""
+
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from . import dotenv
+from .settings import VARIABLES, Settings, SettingsError
+
+__all__ = ["effective", "load_settings", "nearest_variable", "warnings_of"]
+
+
+def load_settings(
+    directory: Path, environ: Mapping[str, str]
+) -> tuple[Settings, Path | None]:
+    """Read the ``.env`` of this very directory, if there is one; `environ` wins.
+
+    A variable that `environ` sets wins even when it is empty: it then means the
+    default. Gives the settings and the file that was read, if any. Raises
+    `SettingsError` with the faults of both.
+    """
+    path = directory.absolute() / ".env"
+    written: dict[str, str] = {}
+    faults: tuple[str, ...] = ()
+    source: Path | None = path
+    try:
+        written, faults = dotenv.read(path)
+    except FileNotFoundError:
+        source = None
+    faults += tuple(_unknown(path, written))
+    try:
+        settings = Settings.from_mapping({**written, **environ})
+    except SettingsError as error:
+        raise SettingsError((*faults, *error.faults)) from None
+    if faults:
+        raise SettingsError(faults)
+    return settings, source
+
+
+def nearest_variable(name: str) -> str:
+    """The variable whose name is most like ``name``, which none has.
+
+    >>> nearest_variable("log-levle")
+    'LOG_LEVEL'
+    """
+    from difflib import get_close_matches  # rarely needed, and slow to import
+
+    names = [variable.name for variable in VARIABLES]
+    return get_close_matches(name.upper().replace("-", "_"), names, 1, cutoff=0)[0]
+
+
+def _unknown(path: Path, written: Mapping[str, str]) -> Iterator[str]:
+    known = {variable.name for variable in VARIABLES}
+    for name in written:
+        if name not in known:
+            shown, nearest = ascii(name[:80]), nearest_variable(name[:80])
+            yield f"{path}: {shown}: no such variable; the nearest is {nearest}"
+
+
+def effective(settings: Settings) -> list[tuple[str, str]]:
+    """Each variable's name and value as it would be written, secrets masked."""
+    return [(row.name, row.format(getattr(settings, row.field))) for row in VARIABLES]
+
+
+def warnings_of(settings: Settings) -> Iterator[str]:
+    """What is allowed but probably not intended, one sentence each."""
+    base = urlsplit(settings.external_api_base)
+    if base.scheme == "http" and not _is_loopback(base.hostname or ""):
+        yield (
+            f"EXTERNAL_API_BASE: passwords and tokens go to {base.hostname} over"
+            " plain http"
+        )
+    store = settings.store_url
+    hosts = [] if store is None or store.tls else [host for host, _ in store.hosts]
+    for host in [host for host in hosts if not _is_loopback(host)][:1]:
+        yield f"STORE_URL: its password goes to {host} without TLS"
+    public = [host for host in settings.hosts if not _is_loopback(host)]
+    if settings.metrics_token is None and public:
+        pages = "/metrics and /status" if settings.status_page else "/metrics"
+        yield f"METRICS_TOKEN: unset, so whoever reaches {public[0]} reads {pages}"
+    if any(
+        proxy != "unix" and not proxy.prefixlen for proxy in settings.trusted_proxies
+    ):
+        yield "TRUSTED_PROXIES: every client may choose the address it is known by"
+    if settings.cache_refresh_floor_seconds > settings.cache_ttl_seconds:
+        yield (
+            "CACHE_REFRESH_FLOOR_SECONDS: above CACHE_TTL_SECONDS, so no-cache asks"
+            " for less than an ordinary request"
+        )
+    if settings.shutdown_grace_seconds < settings.request_timeout_seconds:
+        yield (
+            "SHUTDOWN_GRACE_SECONDS: below REQUEST_TIMEOUT_SECONDS, so a stop may cut"
+            " requests short"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost" or host.lower().endswith(".localhost")
