@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from ..errors import InvalidRequest, TooLarge, UnsupportedMediaType
-from ..primitives.text import whole_number
+from ..primitives import whole_number
 
 __all__ = [
     "MAX_BODY_BYTES",
