@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ PACKAGES = (
     "cachetools",
 )
 MARKER = ".. figures of the last run"
+HEADING = re.compile(r"^([\w:-]+)\n-+\n", re.MULTILINE)
+"""A section's: its name and the line under it."""
 HEADINGS = ("what", "ours", "beside", "ratio", "goal")
 
 
@@ -123,8 +126,16 @@ def _heading(text: str) -> str:
     return f"{text}\n{'-' * len(text)}"
 
 
-def write_results(path: Path, sections: Iterable[Section]) -> None:
-    """Put the figures into the file, below its marker; what stands above remains."""
-    kept = path.read_text().partition(MARKER)[0] if path.exists() else ""
-    figures = "Figures of the last run\n=======================\n\n"
-    path.write_text(f"{kept}{MARKER}\n\n{figures}{written(sections)}\n")
+def write_results(path: Path, section: Section, order: Sequence[str]) -> None:
+    """Put a section into the file in place of its last figures, below the marker and
+    in ``order``; what stands above remains, and so do the other known sections.
+    """
+    above, _, below = path.read_text().partition(MARKER)
+    _, *parts = HEADING.split(below)
+    texts = dict(zip(parts[::2], parts[1::2], strict=True))
+    texts[section.name] = f"{machine()}\n\n{section.shows}\n\n{table(section.rows)}"
+    figures = "Figures of the last runs\n========================"
+    known = [
+        f"{_heading(name)}\n\n{texts[name].strip()}" for name in order if name in texts
+    ]
+    path.write_text("\n\n".join((f"{above}{MARKER}", figures, *known)) + "\n")
