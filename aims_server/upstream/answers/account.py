@@ -14,7 +14,7 @@ from .oddities import Note, ignore
 __all__ = ["decode_quizzes", "read_login"]
 
 _QUIZZES: Final = msgspec.json.Decoder(wire.Envelope[wire.Quiz])
-_LOGIN: Final = msgspec.json.Decoder(wire.Login)
+_LOGIN: Final = msgspec.json.Decoder(wire.Login, float_hook=float)
 
 
 def decode_quizzes(body: bytes, note: Note = ignore) -> Quizzes:
@@ -45,6 +45,7 @@ def read_login(body: bytes) -> LoginBody:
     if isinstance(login.response, dict):
         student = wire.loose(login.response, wire.LoginStudent, ignore)
     return LoginBody(
+        body=body,
         token=token if isinstance(token, str) and token.strip() else None,
         text=text_of(body),
         student_id=whole(student.id),

@@ -125,9 +125,11 @@ class Quizzes(Struct, frozen=True, gc=False):
 class LoginBody(Struct, frozen=True, gc=False):
     """What an answer to a login says.
 
-    `token` is None where there is none; `text` is what the platform says in words.
+    `body` is the answer as UTF-8 JSON; `token` is None where there is none; `text` is
+    what the platform says in words.
     """
 
+    body: bytes
     token: str | None
     text: str | None
     student_id: int | None
