@@ -1,4 +1,4 @@
-"""The one tree of failures a client can be told about, and the body that tells it.
+"""The one tree of failures that a client can be told about.
 
 ::
 
@@ -26,12 +26,9 @@ its JSON.
 """
 
 import math
-import time
 from typing import ClassVar
 
 import msgspec
-
-from .primitives.text import utc_timestamp
 
 __all__ = [
     "ApiError",
@@ -59,7 +56,6 @@ __all__ = [
     "UpstreamUnavailable",
     "UpstreamUnreachable",
     "WrongStudent",
-    "error_body",
     "retry_after_header",
 ]
 
@@ -279,34 +275,9 @@ class UpstreamTimeout(UpstreamError):
     sentence = "The attendance platform did not answer in time."
 
 
-_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LOGIN_CODES = {
     kind.status: kind.code for kind in (Unauthorized, Forbidden, NotFound, RateLimited)
 }
-
-
-class _ErrorBody(msgspec.Struct, rename="camel"):
-    error: str
-    message: str
-    code: str
-    request_id: str
-    timestamp: str
-
-
-def error_body(
-    failure: ApiError, request_id: str, *, beside: bytes | None = None
-) -> bytes:
-    """The JSON of docs/contract.rst 2.4. ``error`` and ``message`` say the same because
-    frontends written for the old backends read one or the other. It is put ``beside``
-    the fields of a JSON object, if that is given.
-    """
-    now = utc_timestamp(int(time.time()))
-    own = msgspec.json.encode(
-        _ErrorBody(failure.message, failure.message, failure.code, request_id, now)
-    )
-    if beside is None:
-        return own
-    return msgspec.json.encode(_FIELDS.decode(beside) | _FIELDS.decode(own))
 
 
 def retry_after_header(seconds: float) -> str:

@@ -1,6 +1,5 @@
-"""``python -m bench [--quick] [NAME ...]``: run benchmarks, print what they found.
-
-Without names all are run, and then bench/RESULTS.rst is written too.
+"""``python -m bench [--quick] [NAME ...]``: run benchmarks, all without names, print
+what they found and put it into bench/RESULTS.rst, each in place of its last figures.
 """
 
 import argparse
@@ -63,10 +62,12 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     pace = Pace(rounds=1) if options.quick else Pace()
     began = time.monotonic()
-    sections = [_run(name, pace) for name in options.names or BENCHMARKS]
+    sections = []
+    for name in options.names or BENCHMARKS:
+        sections.append(_run(name, pace))
+        if not options.quick:
+            write_results(RESULTS, sections[-1], tuple(BENCHMARKS | PARTS))
     print(f"\n{written(sections)}\n\nTook {time.monotonic() - began:.0f} s.")
-    if not options.names and not options.quick:
-        write_results(RESULTS, sections)
     return 0
 
 

@@ -167,15 +167,57 @@ def test_each_row_is_a_row_of_the_table():
     ]
 
 
+def figures(name, ours):
+    """A section of one row."""
+    return Section(name, "How long.", [Row("a", ours)])
+
+
 def test_a_run_replaces_the_figures_and_keeps_the_words(tmp_path):
     """What is written by hand above the marker stays."""
     path = tmp_path / "RESULTS.rst"
     path.write_text(f"By hand.\n\n{MARKER}\n\nold figures\n")
-    write_results(path, [Section("start", "How long.", [Row("start", "5 ms")])])
+    write_results(path, figures("start", "5 ms"), ["start"])
     text = path.read_text()
     assert text.startswith("By hand.")
     assert "old figures" not in text
     assert "5 ms" in text
+
+
+def test_a_run_of_one_part_keeps_the_figures_of_the_others(tmp_path):
+    """Only its own are replaced, and the order is that of the benchmarks."""
+    path = tmp_path / "RESULTS.rst"
+    path.write_text(f"By hand.\n\n{MARKER}\n")
+    for name, ours in (("calls", "1 ms"), ("slow:tail", "2 ms"), ("calls", "3 ms")):
+        write_results(path, figures(name, ours), ["slow:tail", "calls"])
+    text = path.read_text()
+    assert "1 ms" not in text
+    assert text.index("2 ms") < text.index("calls\n-----\n") < text.index("3 ms")
+
+
+def test_the_goals_of_all_parts_stand_together(tmp_path):
+    """Whichever part was run last: met or missed, with what was found."""
+    path = tmp_path / "RESULTS.rst"
+    path.write_text(f"By hand.\n\n{MARKER}\n")
+    order = ["start", "calls"]
+    row = Row("a start", "9 ms", "x 5 ms", 1.8, at_most(5, 9, " ms"))
+    write_results(path, Section("start", "How long.", [row]), order)
+    row = Row("a call", "1 ms", goal=at_most(2, 1))
+    write_results(path, Section("calls", "How many.", [row]), order)
+    write_results(path, figures("calls:few", "7 ms"), [*order, "calls:few"])
+    goals = path.read_text().partition("Goals\n-----\n\n")[2].partition("\n\n")[0]
+    assert [" ".join(line.split()) for line in goals.splitlines()[3:-1]] == [
+        "a start 9 ms x 5 ms 1.80 at most 5 ms: MISSED",
+        "a call 1 ms at most 2: met",
+    ]
+
+
+def test_the_figures_of_a_benchmark_that_went_are_dropped(tmp_path):
+    """What no command can measure again is not shown."""
+    path = tmp_path / "RESULTS.rst"
+    path.write_text(f"By hand.\n\n{MARKER}\n")
+    write_results(path, figures("old", "1 ms"), ["old"])
+    write_results(path, figures("start", "5 ms"), ["start"])
+    assert "1 ms" not in path.read_text()
 
 
 def test_own_time_is_that_of_the_innermost_function():

@@ -19,9 +19,9 @@ from aims_server.errors import (
     UpstreamBusy,
     UpstreamError,
     UpstreamUnavailable,
-    error_body,
     retry_after_header,
 )
+from aims_server.web import error_body
 
 CONTRACT = {  # docs/contract.rst 2.4
     "invalid_request": 400,

@@ -128,7 +128,7 @@ def build(
     slots = Bulkhead(share)
     breakers = EndpointBreakers(ENDPOINTS)
     breakers.subscribe(
-        lambda endpoint, state: metrics.breaker_changed(endpoint, state.value)
+        lambda endpoint, state: metrics.upstream.breaker_changed(endpoint, state.value)
     )
     transport = Transport(
         share + _SPARE_HANDLES,
@@ -145,7 +145,7 @@ def build(
         transport,
         ResiliencePolicy(
             Admission(slots, breakers),
-            metrics,
+            metrics.upstream,
             retries=RetryBudget(),
             hedges=RetryBudget(share=0.1, floor=10.0),
             random=random.random,
@@ -154,7 +154,7 @@ def build(
         ),
         settings.external_api_base,
         settings.external_api_origin,
-        Oddities(metrics, events),
+        Oddities(metrics.upstream, events),
         FailureLog(settings.external_api_base, events, clock=clock),
     )
     store: MemoryStore[Any] = MemoryStore(
@@ -189,7 +189,7 @@ def build(
         gather_seconds=settings.gather_timeout_seconds,
         target_percent=settings.attendance_target_percent,
         prefetch_on_login=settings.prefetch_on_login,
-        on_wrong_student=metrics.wrong_student,
+        on_wrong_student=metrics.upstream.wrong_student,
         clock=clock,
         wall=wall,
     )

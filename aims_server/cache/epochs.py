@@ -6,7 +6,7 @@ import mmap
 from collections.abc import Hashable
 from typing import Final
 
-from ..primitives.mutex import Mutexes
+from ..primitives import Mutexes
 
 __all__ = ["Epochs"]
 

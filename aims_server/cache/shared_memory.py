@@ -17,7 +17,7 @@ from itertools import count
 from typing import Final, NamedTuple
 
 from ..deadline import Clock
-from ..primitives.mutex import Mutexes
+from ..primitives import Mutexes
 from .epochs import Epochs
 from .levels import Found, Lease, Owner, Page, Taken, Want, owner_bytes
 

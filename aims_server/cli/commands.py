@@ -21,7 +21,7 @@ from ..config import (
     nearest_variable,
     warnings_of,
 )
-from ..primitives.store_url import StoreAddress
+from ..primitives import StoreAddress
 
 __all__ = ["main"]
 

@@ -1,7 +1,9 @@
 """Settings: one table of variables, read from the environment and `.env`, checked."""
 
+from .demo import Demo
+from .faults import SettingsError
 from .loading import effective, load_settings, nearest_variable, warnings_of
-from .settings import Demo, Settings, SettingsError
+from .settings import Settings
 
 __all__ = [
     "Demo",

@@ -6,7 +6,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from . import dotenv
-from .settings import VARIABLES, Settings, SettingsError
+from .faults import SettingsError
+from .settings import VARIABLES, Settings
 
 __all__ = ["effective", "load_settings", "nearest_variable", "warnings_of"]
 

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
-from ..primitives.store_url import StoreAddress
+from ..primitives import StoreAddress
 
 __all__ = [
     "BASE_URL",

@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from msgspec import Struct
-
-from ..primitives.store_url import StoreAddress
-from .conflicts import conflicts
+from ..primitives import StoreAddress
+from .demo import Demo
+from .faults import SettingsError, conflicts
 from .parsers import (
     BASE_URL,
     CA_FILE,
@@ -38,28 +37,9 @@ from .variables import setting, variables_of
 __all__ = [
     "VARIABLES",
     "Settings",
-    "SettingsError",
 ]
 
 _RATE: Final = whole(1, 1_000_000)
-
-
-class SettingsError(Exception):
-    """The settings cannot be used; `faults` has one line for every reason."""
-
-    def __init__(self, faults: tuple[str, ...]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = faults
-
-
-class Demo(Struct, frozen=True):
-    """What the student's page of a demo offers beside its views."""
-
-    students: tuple[dict[str, str], ...]
-    """Invented ones: ``name``, ``standing``, ``username``, ``password``."""
-
-    control_url: str
-    """Where the simulated platform takes its controls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ import time
 import msgspec
 
 from .. import __version__
-from ..primitives.text import utc_timestamp
+from ..primitives import utc_timestamp
 from ..web import Response, json_response
 from .base import HandlerContext
 

@@ -10,10 +10,10 @@ from typing import Any, Final
 import msgspec
 
 from ..cache import Served
-from ..errors import ApiError, error_body
+from ..errors import ApiError
 from ..pages import Page
 from ..service import AimsService, SubjectsGathering
-from ..web import Answer, Caller, preferred_media
+from ..web import Answer, Caller, error_body, preferred_media
 from .api import PageHandler, SubjectHandler
 
 __all__ = ["ProgressHandler", "page_handler"]

@@ -1,5 +1,5 @@
 """One client's connection: each request goes to the fast path or, byte for byte, to
-Tornado; and the connection ends so that nothing written is lost.
+Tornado.
 """
 
 import asyncio
@@ -7,7 +7,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, cast
+from typing import Protocol, cast
 
 import msgspec
 from tornado.http1connection import HTTP1ConnectionParameters
@@ -16,18 +16,14 @@ from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
 from ..errors import ApiError, HeadTooLarge, TargetTooLong
 from ..web import SimpleRequest, closing_message, parse_simple_request, request_id
+from .closing import Timeouts, close_lingering, has_unread
 from .iostream import PIECE_BYTES, Stream
 from .message import MAX_TARGET_BYTES, Message, Peer
 from .write_batch import WriteBatch
 
-__all__ = ["LINGER_SECONDS", "Connection", "ConnectionOptions", "Responder"]
+__all__ = ["Connection", "ConnectionOptions", "Responder"]
 
 _log = logging.getLogger(__name__)
-
-# A client connects because it has a request: so long a new connection is not idle.
-_FIRST_REQUEST_SECONDS: Final = 1.0
-LINGER_SECONDS: Final = 1.0
-
 
 _Parsed = tuple[bytes, SimpleRequest]
 """A request as it came and as it was parsed."""
@@ -79,7 +75,6 @@ class Connection(asyncio.Protocol):
     _connected = False
     _half_closed = False
     _closing = False
-    _linger_until = 0.0
 
     def __init__(
         self,
@@ -92,11 +87,7 @@ class Connection(asyncio.Protocol):
         self._options = options
         self._socket = connected
         self.peer = peer
-        now = options.clock()
-        self._busy_until = now + _FIRST_REQUEST_SECONDS
-        self._timeout_at = now + options.arrival_seconds
-        self._sent = -1  # bytes that the kernel had taken when they were last counted
-        self._stalled_at = now
+        self._timeouts = Timeouts(options.arrival_seconds, options.clock)
 
     # -- asyncio.Protocol -------------------------------------------------
 
@@ -104,7 +95,7 @@ class Connection(asyncio.Protocol):
         """Begin to serve."""
         self._transport = cast(asyncio.Transport, transport)
         self._stream = Stream(
-            self._transport, self._options.write_batch, self._close_lingering
+            self._transport, self._options.write_batch, self._close_transport
         )
         self._connected = True
 
@@ -163,10 +154,10 @@ class Connection(asyncio.Protocol):
         is sent.
         """
         return (
-            self._options.clock() > self._busy_until
+            not self._timeouts.first_request_expected()
             and self._serving is None
             and not self._transport.get_write_buffer_size()
-            and not _has_unread(self._socket)
+            and not has_unread(self._socket)
         )
 
     def close_after_answer(self) -> None:
@@ -178,27 +169,18 @@ class Connection(asyncio.Protocol):
         """Close if the client should have sent or read more by ``now``."""
         if not self._connected:
             return
+        timeouts = self._timeouts
         unsent = self._transport.get_write_buffer_size()
         if unsent:
-            self._abort_if_stalled(self._stream.written - unsent, now)
+            if timeouts.answer_stalled(now, self._stream.written - unsent):
+                self.abort()
         elif self._closing:
-            self._abort_after_linger(now)
-        elif now >= self._timeout_at and not (self._message and self._message.received):
+            if timeouts.linger_over(now):
+                self.abort()
+        elif timeouts.request_overdue(now) and not (
+            self._message is not None and self._message.received
+        ):
             self.close()
-
-    def _abort_if_stalled(self, sent: int, now: float) -> None:
-        """Abort if the kernel took none of what is owed since it was last counted."""
-        if sent != self._sent:
-            self._sent, self._stalled_at = sent, now
-        elif now - self._stalled_at >= self._options.arrival_seconds:
-            self.abort()
-        self._await_request()  # its time begins when the answer is sent
-
-    def _abort_after_linger(self, now: float) -> None:
-        if not self._linger_until:
-            self._linger_until = now + LINGER_SECONDS
-        elif now >= self._linger_until:
-            self.abort()
 
     def close(self) -> None:
         """Close once everything that was written is sent."""
@@ -224,8 +206,7 @@ class Connection(asyncio.Protocol):
             return False
         parts, last = answer
         self._write(parts)
-        self._busy_until = 0.0
-        self._await_request()
+        self._timeouts.request_answered()
         if last:
             self.close()
         return True
@@ -245,8 +226,7 @@ class Connection(asyncio.Protocol):
             kept = await self._serve_one(stream, parsed)
             while kept and not stream.closed():
                 if not stream.unread and not stream.at_eof:
-                    self._busy_until = 0.0
-                    self._await_request()
+                    self._timeouts.request_answered()
                     self._serving = None
                     return
                 self._options.write_batch.flush()  # so that a pause is known
@@ -282,7 +262,7 @@ class Connection(asyncio.Protocol):
         rule, the transport holds at most 192 KiB for a client (see `Stream`).
         """
         await stream.writable()
-        self._await_request()
+        self._timeouts.await_request()
         if parsed is not None:
             data, request = parsed
             message = self._new_message(stream)
@@ -305,31 +285,12 @@ class Connection(asyncio.Protocol):
         self._options.on_rejected(failure, self.peer.remote_ip, identity)
         stream.write(closing_message(failure, identity))
 
-    def _await_request(self) -> None:
-        self._timeout_at = self._options.clock() + self._options.arrival_seconds
-
-    # -- the end ----------------------------------------------------------
-
-    def _close_lingering(self) -> None:
-        """Close without a reset: send FIN, then read on until the client closes.
-
-        To close a socket with unread bytes resets the connection, and the client loses
-        what it had not read of the answer (nginx calls this a lingering close).
-        """
+    def _close_transport(self) -> None:
+        """Close; not before the client does, if it has sent what is not read."""
         self._closing = True
         self._options.write_batch.flush()
-        transport = self._transport
-        unread = self._stream.unread or _has_unread(self._socket)
-        if self._half_closed or not unread:
-            transport.close()
-        elif not transport.is_closing():
-            transport.resume_reading()
-            transport.write_eof()  # after what is unsent; see close_if_timed_out
-
-
-def _has_unread(connected: socket.socket) -> bool:
-    """Whether the kernel holds bytes that the event loop has not read yet."""
-    try:
-        return bool(connected.recv(1, socket.MSG_PEEK))
-    except OSError:
-        return False  # nothing there, or a reset
+        unread = self._stream.unread or has_unread(self._socket)
+        if unread and not self._half_closed:
+            close_lingering(self._transport)
+        else:
+            self._transport.close()

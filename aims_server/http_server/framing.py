@@ -59,7 +59,7 @@ class _Request(HTTPMessageDelegate):
         headers: HTTPHeaders,
     ) -> Awaitable[None] | None:
         assert isinstance(start_line, RequestStartLine)
-        if len(headers.get_list("Content-Length")) > 1:
+        if "," in headers.get("Content-Length", ""):  # in one line or several
             raise HTTPInputError("More than one Content-Length")
         if "Transfer-Encoding" in headers and start_line.version == "HTTP/1.0":
             raise HTTPInputError("Transfer-Encoding in HTTP/1.0")

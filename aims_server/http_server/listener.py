@@ -17,7 +17,8 @@ from tornado.ioloop import IOLoop
 from ..errors import ApiError, Overloaded
 from ..web import closing_message, request_id
 from .address_limit import AddressLimit
-from .connection import LINGER_SECONDS, Connection, ConnectionOptions, Responder
+from .closing import LINGER_SECONDS
+from .connection import Connection, ConnectionOptions, Responder
 from .connection_counts import ConnectionCount
 from .framing import DISCARD_BYTES
 from .message import Peer

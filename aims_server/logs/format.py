@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..primitives.text import utc_timestamp
+from ..primitives import utc_timestamp
 from .output import LogOutput
 from .redaction import may_hold_secret, redact
 

@@ -4,7 +4,8 @@
 """
 
 from .collector import MetricsMemory
-from .recorder import Metrics, ParentMetrics
+from .parent import ParentMetrics
+from .recorder import Metrics
 from .sharing import SharingMetrics
 
 __all__ = [

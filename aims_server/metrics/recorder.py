@@ -17,11 +17,11 @@ from .instruments import Instruments
 from .json_summary import summarize
 from .labels import DOCUMENTED
 from .sharing import SharingMetrics
+from .upstream import UpstreamMetrics
 
-__all__ = ["Metrics", "ParentMetrics"]
+__all__ = ["Metrics"]
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-_CALL_BUCKETS: Final = (0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 2, 5, 10)
 _LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -50,6 +50,7 @@ class Metrics:
         self._make_flows(make)
         self._make_levels(make, str(worker))
         self.sharing = SharingMetrics(make, str(worker))
+        self.upstream = UpstreamMetrics(make, str(worker))
         self._start_time.set(time.time())
         self._generation.set(generation)
 
@@ -91,41 +92,6 @@ class Metrics:
         self._joined = make.counters(
             "coalesced_waiters_total", "Lookups that joined a call in flight."
         )
-        self._calls = make.counters(
-            "upstream_calls_total",
-            "Calls to the platform.",
-            {"endpoint": labels.UPSTREAM_ENDPOINTS, "outcome": labels.OUTCOMES},
-        )
-        self._call_durations = make.histograms(
-            "upstream_duration_seconds",
-            "Time of one call to the platform.",
-            _CALL_BUCKETS,
-            {"endpoint": labels.UPSTREAM_ENDPOINTS},
-        )
-        self._retries = make.counters(
-            "upstream_retries_total",
-            "Calls made again.",
-            {"endpoint": labels.UPSTREAM_ENDPOINTS},
-        )
-        self._wrong_students = make.counters(
-            "upstream_wrong_students_total",
-            "Answers of the platform that named another student than the asker.",
-            {"endpoint": labels.UPSTREAM_ENDPOINTS},
-        )
-        self._oddities = make.counters(
-            "upstream_oddities_total",
-            "Parts of the platform's answers that could not be read as they should.",
-            {
-                "endpoint": labels.UPSTREAM_ENDPOINTS,
-                "kind": sorted({kind for _, kind in labels.ODDITIES}),
-            },
-            labels.ODDITIES,
-        )
-        self._hedges = make.counters(
-            "upstream_hedges_total",
-            "Calls made beside late ones, and those of them that were answered first.",
-            {"endpoint": labels.UPSTREAM_ENDPOINTS, "end": labels.HEDGE_ENDS},
-        )
         self._limited = make.counters(
             "limited_requests_total",
             "Requests refused by a limit.",
@@ -148,15 +114,6 @@ class Metrics:
         self._in_use = make.gauge("upstream_slots_in_use", "Calls under way.")
         self._waiting = make.gauge("upstream_slots_waiting", "Calls waiting in line.")
         self._limit = make.gauge("upstream_slots_limit", "Calls allowed at once.")
-        self._breakers = {
-            endpoint: make.gauge(
-                "breaker_state",
-                "Circuit breaker of an endpoint: 0 closed, 1 half-open, 2 open.",
-                endpoint=endpoint,
-                worker=worker,
-            )
-            for endpoint in labels.UPSTREAM_ENDPOINTS
-        }
         self._resident = make.gauge(
             "worker_resident_bytes", "Memory in use.", worker=worker
         )
@@ -225,34 +182,9 @@ class Metrics:
         if outcome == "PENDING":
             self._joined.labels().inc()
 
-    def call_finished(self, endpoint: str, outcome: str, seconds: float) -> None:
-        """A call to the platform ended: "ok", "cancelled" or an error's code."""
-        self._calls.labels(endpoint, outcome).inc()
-        self._call_durations.labels(endpoint).observe(seconds)
-
-    def call_repeated(self, endpoint: str) -> None:
-        """A call to the platform is made once more."""
-        self._retries.labels(endpoint).inc()
-
-    def wrong_student(self, endpoint: str) -> None:
-        """An answer of the platform named another student than the one who asked."""
-        self._wrong_students.labels(endpoint).inc()
-
-    def upstream_oddity(self, endpoint: str, kind: str) -> None:
-        """A part of an answer of the platform could not be read (labels.ODDITIES)."""
-        self._oddities.labels(endpoint, kind).inc()
-
-    def call_hedged(self, endpoint: str, end: str) -> None:
-        """A late call got another one beside it ("started"), or lost to it ("won")."""
-        self._hedges.labels(endpoint, end).inc()
-
     def limited(self, kind: str) -> None:
         """The limit named ``kind`` refused a request, or a connection."""
         self._limited.labels(kind).inc()
-
-    def breaker_changed(self, endpoint: str, state: str) -> None:
-        """The endpoint's circuit is "closed", "half-open" or "open" from now on."""
-        self._breakers[endpoint].set(labels.BREAKER_STATES.index(state))
 
     def loop_lagged(self, seconds: float) -> None:
         """The event loop came back ``seconds`` later than asked."""
@@ -303,23 +235,3 @@ class Metrics:
         does, so they are no finer than those; null before the first request.
         """
         return msgspec.json.encode(summarize(self._memory.collect()))
-
-
-class ParentMetrics:
-    """What the parent counts of its workers; they expose it with their own.
-
-    >>> memory = MetricsMemory()
-    >>> ParentMetrics(memory).worker_died()
-    >>> b"aims_worker_deaths_total 1.0" in Metrics(memory=memory).exposition()
-    True
-    """
-
-    def __init__(self, memory: MetricsMemory) -> None:
-        make = Instruments(memory.open(memory.parent))
-        self._deaths = make.counters(
-            "worker_deaths_total", "Workers that died or hung, told to by nobody."
-        ).labels()
-
-    def worker_died(self) -> None:
-        """A worker has ended that nobody told to."""
-        self._deaths.inc()

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
-from ..primitives.mutex import Mutexes
+from ..primitives import Mutexes
 
 __all__ = ["KEY_BYTES", "Bucket", "BucketTable", "ClockNs"]
 

@@ -15,7 +15,7 @@ from ..domain.days import SubjectDays, subject_days
 from ..domain.names import subject_keys
 from ..errors import UpstreamError, WrongStudent
 from ..pages import SUBJECT_ATTENDANCE
-from ..primitives.text import utc_timestamp
+from ..primitives import utc_timestamp
 from ..upstream import (
     CallerKey,
     CourseFiles,

@@ -16,7 +16,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from ..primitives.store_url import StoreAddress
+from ..primitives import StoreAddress
 
 __all__ = ["Connection", "Refused", "StoreError", "close_client", "end", "open_client"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from ..primitives.store_url import StoreAddress
+from ..primitives import StoreAddress
 from .connection import Connection, Refused, open_client
 
 __all__ = ["inspect"]

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from ..cache import Epochs, Owner
 from ..deadline import Clock
-from ..primitives.mutex import Mutexes
+from ..primitives import Mutexes
 from .client import State, StoreClient, StoreObserver, StoreUnavailable
 from .connection import close_client, end
 from .scripts import INVALIDATIONS, owner_key

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ..cache import Epochs
 from ..deadline import Clock
-from ..primitives.store_url import StoreAddress
+from ..primitives import StoreAddress
 from ..ratelimit import RateLimiter
 from .client import StoreClient, StoreObserver
 from .connection import Connection, open_client

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from ..errors import InvalidRequest, TooLarge, UnsupportedMediaType
-from ..primitives.text import whole_number
+from ..primitives import whole_number
 
 __all__ = [
     "MAX_BODY_BYTES",
@@ -148,6 +148,9 @@ def query_object(fields: dict[str, Any], shape: type[Shape]) -> Shape:
 def accepts_gzip(accept_encoding: str | None) -> bool:
     """Whether gzip is acceptable and preferred to the plain form, or equal to it
     (RFC 9110 12.5.3; ``q=0`` is a refusal).
+
+    >>> accepts_gzip("br, gzip;q=0.5"), accepts_gzip("gzip;q=0.5, *")
+    (True, False)
     """
     if not accept_encoding:
         return False
@@ -157,7 +160,7 @@ def accepts_gzip(accept_encoding: str | None) -> bool:
         weights[coding.strip()] = _weight(parameter.strip())
     others = weights.get("*", 0.0)
     gzip = weights.get("gzip", weights.get("x-gzip", others))
-    return 0 < gzip >= weights.get("identity", 0.0)
+    return 0 < gzip >= weights.get("identity", others)
 
 
 @lru_cache(64)  # browsers send one of a few values

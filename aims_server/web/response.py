@@ -4,11 +4,15 @@ Handlers, the fast path and the listener's refusal take their headers from here,
 none of them can differ.
 """
 
+import time
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from ..errors import ApiError, error_body
+import msgspec
+
+from ..errors import ApiError
+from ..primitives import utc_timestamp
 from .cors import HeaderPairs
 from .quotas import Quota
 from .representation import JSON_TYPE, header_lines
@@ -17,10 +21,13 @@ __all__ = [
     "Response",
     "closing_message",
     "common_headers",
+    "error_body",
     "error_response",
     "json_response",
     "server_timing",
 ]
+
+_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Response(NamedTuple):
@@ -38,6 +45,30 @@ def json_response(status: int, body: bytes) -> Response:
     'no-store'
     """
     return Response(status, (JSON_TYPE, ("Cache-Control", "no-store")), body)
+
+
+class _ErrorBody(msgspec.Struct, rename="camel"):
+    error: str
+    message: str
+    code: str
+    request_id: str
+    timestamp: str
+
+
+def error_body(
+    failure: ApiError, request_id: str, *, beside: bytes | None = None
+) -> bytes:
+    """The JSON of docs/contract.rst 2.4. ``error`` and ``message`` say the same because
+    frontends written for the old backends read one or the other. It is put ``beside``
+    the fields of a JSON object, if that is given.
+    """
+    now = utc_timestamp(int(time.time()))
+    own = msgspec.json.encode(
+        _ErrorBody(failure.message, failure.message, failure.code, request_id, now)
+    )
+    if beside is None:
+        return own
+    return msgspec.json.encode(_FIELDS.decode(beside) | _FIELDS.decode(own))
 
 
 def error_response(

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import msgspec
 
 from ..errors import InvalidRequest, Unauthorized
-from ..primitives.text import whole_number
+from ..primitives import whole_number
 
 __all__ = ["bearer_token", "checked_body_token", "claims_of", "is_token"]
 

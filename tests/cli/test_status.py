@@ -24,14 +24,14 @@ def _readings():
     workers = [Metrics(worker=number, memory=memory) for number in range(2)]
     for metrics in workers:
         metrics.sample(**LEVELS)
-        metrics.call_finished("quizzes", "ok", 0.2)
+        metrics.upstream.call_finished("quizzes", "ok", 0.2)
     before = json.loads(workers[0].summary())
     for number in range(10):
         workers[number % 2].request_started()
         status = 504 if number < 2 else 200
         workers[number % 2].request_finished("quiz", "GET", status, 0.02)
-    workers[1].call_finished("quizzes", "upstream_timeout", 4.0)
-    workers[1].breaker_changed("quizzes", "open")
+    workers[1].upstream.call_finished("quizzes", "upstream_timeout", 4.0)
+    workers[1].upstream.breaker_changed("quizzes", "open")
     workers[1].limited("login")
     return before, json.loads(workers[0].summary())
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from aims_server.config.faults import SettingsError
 from aims_server.config.loading import effective, load_settings, warnings_of
-from aims_server.config.settings import VARIABLES, Settings, SettingsError
+from aims_server.config.settings import VARIABLES, Settings
 
 EXAMPLE = Path(__file__).parents[2] / "conf" / "aims-server.env.example"
 

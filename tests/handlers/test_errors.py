@@ -149,7 +149,16 @@ class TestDeadline:
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
-    "path", ["/page", "/api", "/api/", "/api/attendance/", "/api/Quiz", "/%2e%2e/etc"]
+    "path",
+    [
+        "/page",
+        "/api",
+        "/api/",
+        "/api/attendance/",
+        "/api/Quiz",
+        "/api/%71uiz",
+        "/%2e%2e/etc",
+    ],
 )
 async def test_unknown_paths(front, path):
     """404 in JSON."""

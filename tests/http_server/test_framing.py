@@ -174,8 +174,11 @@ def status_of(answer: bytes) -> int | None:
 @pytest.mark.gen_test
 @pytest.mark.parametrize("case", REFUSED_FRAMING)
 async def test_framing_is_strict(port, case):
-    """Each of these is a 400 or a closed connection, never an answer to a request."""
-    assert status_of(await exchange(port, REFUSED_FRAMING[case])) in (400, None)
+    """Each of these is a bare 400 or a closed connection, not the answer of a handler
+    that took it for a request and found fault with its body.
+    """
+    answer = await exchange(port, REFUSED_FRAMING[case])
+    assert answer in (b"", b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
 
 @pytest.mark.gen_test

@@ -10,9 +10,10 @@ import pytest
 from tornado.ioloop import IOLoop
 from tornado.web import Application, RequestHandler
 
-from aims_server.http_server import connection
 from aims_server.http_server.connection_counts import ConnectionCount, ConnectionCounts
 from aims_server.http_server.listener import Listener
+
+from ..virtual_time import Clock
 
 pytestmark = pytest.mark.both_loops
 
@@ -38,6 +39,7 @@ class Server:
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
+        self.clock = Clock()
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=200)
         self.socket.setblocking(False)
         self.address = self.socket.getsockname()
@@ -54,6 +56,7 @@ class Server:
             max_connections=1000,
             on_refused=bool,
             connection_count=count,
+            clock=self.clock,
         )
         listener.add_sockets([(listening or self.socket).dup()])
         return listener
@@ -238,12 +241,12 @@ async def test_a_new_connection_may_ask(server):
 
 
 @pytest.mark.gen_test
-async def test_a_new_connection_without_a_request_is_closed(server, monkeypatch):
+async def test_a_new_connection_without_a_request_is_closed(server):
     """It counts as idle after its first second."""
-    monkeypatch.setattr(connection, "_FIRST_REQUEST_SECONDS", 0.1)
     client = await Client.connect(server)
-    await asyncio.sleep(0.05)
-    await asyncio.wait_for(server.listener.drained(), 1)
+    server.listener.accept_backlog()
+    server.clock.now += 1.1
+    await asyncio.wait_for(server.listener.drained(), 5)
     assert await client.ended()
 
 

@@ -144,7 +144,7 @@ def test_there_is_room_for_more_metrics_than_there_are():
     for known, other in product(
         (*labels.UPSTREAM_ENDPOINTS, "new"), (*labels.OUTCOMES, "new")
     ):
-        metrics.call_finished(known, other, 1.0)
+        metrics.upstream.call_finished(known, other, 1.0)
     for kind in (*labels.LIMITS, "new"):
         metrics.limited(kind)
     for kind, values in memory.open(0).items():

@@ -81,10 +81,10 @@ def test_events_are_counted_under_their_labels():
     metrics.request_started()
     metrics.request_finished("login", "POST", 401, 0.02)
     metrics.lookup("quiz", "PENDING")
-    metrics.call_finished("cards", "upstream_timeout", 4.0)
-    metrics.call_repeated("cards")
+    metrics.upstream.call_finished("cards", "upstream_timeout", 4.0)
+    metrics.upstream.call_repeated("cards")
     metrics.limited("login")
-    metrics.breaker_changed("cards", "half-open")
+    metrics.upstream.breaker_changed("cards", "half-open")
     metrics.loop_lagged(0.2)
     metrics.sample(**LEVELS)
     moved = {
@@ -172,8 +172,8 @@ def test_labels_take_no_word_that_is_not_listed():
             0.1,
         )
         metrics.lookup(word, word)
-        metrics.call_finished(word, word, 0.1)
-        metrics.call_repeated(word)
+        metrics.upstream.call_finished(word, word, 0.1)
+        metrics.upstream.call_repeated(word)
         metrics.limited(word)
     samples = read(metrics)
     assert before < len(samples) < 2000

@@ -393,6 +393,7 @@ def test_gzip_is_taken(accepted):
         "gzip;q=2",
         "gzip;level=9",
         "gzip;q=0.5;q=0",
+        "gzip;q=0.5, *",
     ],
 )
 def test_gzip_is_not_taken(accepted):

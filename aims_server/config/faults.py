@@ -1,11 +1,19 @@
-"""Faults of settings that are valid alone but not together."""
+"""Faults of settings: the error that lists them, and conflicts of valid values."""
 
 import math
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
 
-__all__ = ["conflicts"]
+__all__ = ["SettingsError", "conflicts"]
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; `faults` has one line for every reason."""
+
+    def __init__(self, faults: tuple[str, ...]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
 
 
 def conflicts(values: Mapping[str, Any]) -> Iterator[str]:

@@ -1,0 +1,89 @@
+"""How a connection ends: after which time-outs, and without a reset that would lose
+what was written.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Final
+
+__all__ = ["LINGER_SECONDS", "Timeouts", "close_lingering", "has_unread"]
+
+# A client connects because it has a request: so long a new connection is not idle.
+_FIRST_REQUEST_SECONDS: Final = 1.0
+LINGER_SECONDS: Final = 1.0
+
+
+class Timeouts:
+    """What one client may take its time for: to send a request, to read an answer, and
+    to close after the server has. ``clock`` gives monotonic seconds.
+
+    >>> timeouts = Timeouts(10.0, clock=lambda: 5.0)
+    >>> timeouts.request_overdue(14.9), timeouts.request_overdue(15.0)
+    (False, True)
+    """
+
+    def __init__(self, arrival_seconds: float, clock: Callable[[], float]) -> None:
+        """``arrival_seconds`` bounds the arrival of a whole request, and the time for
+        which the kernel need not take a byte of an answer.
+        """
+        self._arrival_seconds = arrival_seconds
+        self._clock = clock
+        now = clock()
+        self._first_request_until = now + _FIRST_REQUEST_SECONDS
+        self._request_due = now + arrival_seconds
+        self._sent = -1  # bytes that the kernel had taken when they were last counted
+        self._stalled_at = now
+        self._linger_until = 0.0
+
+    def await_request(self) -> None:
+        """The next request may take its whole time from now on."""
+        self._request_due = self._clock() + self._arrival_seconds
+
+    def request_answered(self) -> None:
+        """The client has had its first answer, if not more: await the next request."""
+        self._first_request_until = 0.0
+        self.await_request()
+
+    def first_request_expected(self) -> bool:
+        """Whether the connection is so new that its first request is on its way."""
+        return self._clock() <= self._first_request_until
+
+    def request_overdue(self, now: float) -> bool:
+        """Whether the request should have arrived by ``now``."""
+        return now >= self._request_due
+
+    def answer_stalled(self, now: float, sent: int) -> bool:
+        """Whether the kernel, which has taken ``sent`` bytes so far, took none of what
+        is owed to the client for too long. The time of the next request begins when
+        nothing is owed.
+        """
+        self.await_request()
+        if sent != self._sent:
+            self._sent, self._stalled_at = sent, now
+        return now - self._stalled_at >= self._arrival_seconds
+
+    def linger_over(self, now: float) -> bool:
+        """Whether the client has had its time to close, which the first call begins."""
+        self._linger_until = self._linger_until or now + LINGER_SECONDS
+        return now >= self._linger_until
+
+
+def close_lingering(transport: asyncio.Transport) -> None:
+    """Send FIN after what is unsent, and read on until the client closes.
+
+    To close a socket with unread bytes resets the connection, and the client loses what
+    it had not read of the answer (nginx calls this a lingering close). Whoever calls
+    this has to end the connection when `Timeouts.linger_over`.
+    """
+    if not transport.is_closing():
+        transport.resume_reading()
+        transport.write_eof()
+
+
+def has_unread(connected: socket.socket) -> bool:
+    """Whether the kernel holds bytes that the event loop has not read yet."""
+    try:
+        return bool(connected.recv(1, socket.MSG_PEEK))
+    except OSError:
+        return False  # nothing there, or a reset
