@@ -116,10 +116,10 @@ def login_answer(reply: Reply) -> LoginAnswer:
         # The company's own app takes any 200 to 500 for an answer with a message.
         if not said.refuses:
             raise _with_status(UpstreamFault(), reply)
-        return LoginAnswer(401, reply.body, None, *whose)
+        return LoginAnswer(401, said.body, None, *whose)
     if reply.status >= 400:
-        return LoginAnswer(reply.status, reply.body, None, *whose)
+        return LoginAnswer(reply.status, said.body, None, *whose)
     if said.token is None:
-        return LoginAnswer(401, reply.body, None, *whose)
+        return LoginAnswer(401, said.body, None, *whose)
     token = said.token if is_token(said.token) else None
-    return LoginAnswer(200, reply.body, token, *whose)
+    return LoginAnswer(200, said.body, token, *whose)

@@ -236,3 +236,22 @@ async def test_a_compressed_body_is_refused(front, platform):
     )
     assert answer.code == 415
     assert platform.counters.total == 0
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("status", [200, 401])
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        ('\ufeff{"status":0,"msg":"Wrong password"}', "Wrong password"),
+        (r'{"status":0,"msg":"Wrong password \ud83d"}', "Wrong password \ufffd"),
+    ],
+)
+async def test_odd_text_of_a_refusal_is_read(
+    front, student, platform, sent, text, status
+):
+    """A byte order mark or a cut emoji leaves a refusal one, and our answer JSON."""
+    platform.faults.set(kind="body", status=status, body=sent)
+    answer = await front.ask("/api/login", method="POST", body=credentials(student))
+    assert answer.code == 401
+    assert json.loads(answer.body)["error"] == text

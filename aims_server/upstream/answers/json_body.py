@@ -1,5 +1,6 @@
 """A body as JSON: its bytes as UTF-8, an object of any content, an error for others."""
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -9,6 +10,14 @@ from .oddities import Note
 __all__ = ["BadShape", "any_object", "utf8"]
 
 _BOM: Final = b"\xef\xbb\xbf"
+# A pair stands for one character; its halves alone for none, and msgspec refuses them.
+_ESCAPE: Final = re.compile(
+    rb"\\u[Dd][89ABab]..\\u[Dd][C-Fc-f].."
+    rb"|(?P<half>\\u[Dd][89A-Fa-f][0-9A-Fa-f]{2})"
+    rb"|\\."
+)
+# A number that no float can hold is infinite, as in a browser, instead of an error.
+_OBJECT: Final = msgspec.json.Decoder(float_hook=float)
 
 
 class BadShape(ValueError):
@@ -21,7 +30,7 @@ class BadShape(ValueError):
 def any_object(body: bytes) -> dict[str, Any]:
     """Decode a JSON object of any content; raises BadShape for all else."""
     try:
-        answer = msgspec.json.decode(body)
+        answer = _OBJECT.decode(body)
     except (ValueError, RecursionError) as exc:
         fault = _described(exc)
     else:
@@ -32,7 +41,10 @@ def any_object(body: bytes) -> dict[str, Any]:
 
 
 def utf8(body: bytes, note: Note) -> bytes:
-    """Return the body without a byte order mark, what is not UTF-8 as U+FFFD."""
+    """Return the body without a byte order mark, and U+FFFD for what is not UTF-8 and
+    for escaped halves of surrogate pairs, of which RFC 8259 8.2 warns: a text that was
+    cut within an emoji ends in one.
+    """
     if body.startswith(_BOM):
         note("encoding", "a byte order mark")
         body = body[len(_BOM) :]
@@ -40,8 +52,17 @@ def utf8(body: bytes, note: Note) -> bytes:
         body.decode()  # msgspec does not look into the text of fields it skips
     except UnicodeDecodeError as exc:
         note("encoding", f"not UTF-8 at byte {exc.start}")
-        return body.decode("utf-8", "replace").encode()
+        body = body.decode("utf-8", "replace").encode()
+    if b"\\ud" in body or b"\\uD" in body:
+        whole = _ESCAPE.sub(_without_half, body)
+        if whole != body:
+            note("encoding", "half of a surrogate pair")
+        body = whole
     return body
+
+
+def _without_half(escape: re.Match[bytes]) -> bytes:
+    return b"\\ufffd" if escape["half"] else escape[0]
 
 
 def _described(exc: Exception) -> str:

@@ -11,6 +11,9 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from .json_body import utf8
+from .oddities import ignore
+
 __all__ = [
     "leads_to_login",
     "refuses_token",
@@ -88,7 +91,7 @@ class _Answer(Struct, frozen=True):
     response: object = None
 
 
-_ANSWER: Final = msgspec.json.Decoder(_Answer)
+_ANSWER: Final = msgspec.json.Decoder(_Answer, float_hook=float)
 
 
 def refuses_token(status: int, body: bytes) -> bool:
@@ -161,7 +164,7 @@ def speaks_of_account(text: str) -> bool:
 
 def _read(body: bytes) -> _Answer | None:
     try:
-        return _ANSWER.decode(body.removeprefix(b"\xef\xbb\xbf"))
+        return _ANSWER.decode(utf8(body, ignore))
     except (ValueError, RecursionError):
         return None
 

@@ -125,9 +125,11 @@ class Quizzes(Struct, frozen=True, gc=False):
 class LoginBody(Struct, frozen=True, gc=False):
     """What an answer to a login says.
 
-    `token` is None where there is none; `text` is what the platform says in words.
+    `body` is the answer as UTF-8 JSON; `token` is None where there is none; `text` is
+    what the platform says in words.
     """
 
+    body: bytes
     token: str | None
     text: str | None
     student_id: int | None
@@ -143,11 +145,14 @@ _PACKED: Final = msgspec.msgpack.Decoder(CourseFiles)
 
 
 def only_student(values: Iterable[Scalar]) -> int | None:
-    """Return the one student that these fields name, if any; BadShape for two."""
+    """Return the one student that these fields name, if any; BadShape for two.
+
+    0, a database's default, names nobody.
+    """
     distinct = set(values)
     if distinct == {None}:
         return None
-    students = set(map(whole, distinct)) - {None}
+    students = set(map(whole, distinct)) - {None, 0}
     if len(students) > 1:
         raise BadShape("rows of more than one student")
     return students.pop() if students else None
