@@ -21,6 +21,7 @@ from .rate import rate
 from .report import Row, Section, write_results, written
 from .sharing import sharing
 from .slowdays import SCENARIOS, scenario, slowdays
+from .storms import storms
 from .tls import tls
 from .turns import Pace
 
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, Callable[[Pace], Iterator[Row]]] = {
     "held": held,
     "slowdays": slowdays,
     "sharing": sharing,
+    "storms": storms,
 }
 # Named alone only: each is a part of one above.
 PARTS: dict[str, Callable[[Pace], Iterator[Row]]] = {

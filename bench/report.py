@@ -24,6 +24,8 @@ PACKAGES = (
 MARKER = ".. figures of the last run"
 HEADING = re.compile(r"^([\w:-]+)\n-+\n", re.MULTILINE)
 """A section's: its name and the line under it."""
+RULE = re.compile("=+(?:  =+)+")
+"""The lines above and below a table and its head."""
 HEADINGS = ("what", "ours", "beside", "ratio", "goal")
 
 
@@ -75,10 +77,15 @@ class Section:
 
 def table(rows: Iterable[Row]) -> str:
     """The rows as a simple table of reStructuredText."""
-    cells: list[tuple[str, ...]] = [HEADINGS]
+    cells: list[tuple[str, ...]] = []
     for what, *figures in map(Row.cells, rows):
         # Named again: a row without its first cell would be part of the row above.
         cells.append((what or cells[-1][0], *figures))
+    return _table_of(cells)
+
+
+def _table_of(rows: Iterable[Sequence[str]]) -> str:
+    cells = [HEADINGS, *rows]
     widths = [max(len(line[n]) for line in cells) for n in range(len(HEADINGS))]
     rule = "  ".join("=" * width for width in widths)
     lines = [
@@ -126,16 +133,30 @@ def _heading(text: str) -> str:
     return f"{text}\n{'-' * len(text)}"
 
 
+def _with_goal(text: str) -> list[list[str]]:
+    """The rows of the tables in a text that have a goal, as their cells."""
+    rows = []
+    columns: list[slice] = []
+    for line in text.splitlines():
+        if RULE.fullmatch(line):
+            columns = [slice(*column.span()) for column in re.finditer("=+", line)]
+        elif columns and line.endswith((": met", ": MISSED")):
+            rows.append([line[column].strip() for column in columns])
+    return rows
+
+
 def write_results(path: Path, section: Section, order: Sequence[str]) -> None:
     """Put a section into the file in place of its last figures, below the marker and
     in ``order``; what stands above remains, and so do the other known sections.
+    The goals of all of them stand first.
     """
     above, _, below = path.read_text().partition(MARKER)
     _, *parts = HEADING.split(below)
     texts = dict(zip(parts[::2], parts[1::2], strict=True))
     texts[section.name] = f"{machine()}\n\n{section.shows}\n\n{table(section.rows)}"
-    figures = "Figures of the last runs\n========================"
     known = [
         f"{_heading(name)}\n\n{texts[name].strip()}" for name in order if name in texts
     ]
-    path.write_text("\n\n".join((f"{above}{MARKER}", figures, *known)) + "\n")
+    goals = _table_of(row for text in known for row in _with_goal(text))
+    head = ("Figures of the last runs\n========================", _heading("Goals"))
+    path.write_text("\n\n".join((f"{above}{MARKER}", *head, goals, *known)) + "\n")

@@ -194,6 +194,23 @@ def test_a_run_of_one_part_keeps_the_figures_of_the_others(tmp_path):
     assert text.index("2 ms") < text.index("calls\n-----\n") < text.index("3 ms")
 
 
+def test_the_goals_of_all_parts_stand_together(tmp_path):
+    """Whichever part was run last: met or missed, with what was found."""
+    path = tmp_path / "RESULTS.rst"
+    path.write_text(f"By hand.\n\n{MARKER}\n")
+    order = ["start", "calls"]
+    row = Row("a start", "9 ms", "x 5 ms", 1.8, at_most(5, 9, " ms"))
+    write_results(path, Section("start", "How long.", [row]), order)
+    row = Row("a call", "1 ms", goal=at_most(2, 1))
+    write_results(path, Section("calls", "How many.", [row]), order)
+    write_results(path, figures("calls:few", "7 ms"), [*order, "calls:few"])
+    goals = path.read_text().partition("Goals\n-----\n\n")[2].partition("\n\n")[0]
+    assert [" ".join(line.split()) for line in goals.splitlines()[3:-1]] == [
+        "a start 9 ms x 5 ms 1.80 at most 5 ms: MISSED",
+        "a call 1 ms at most 2: met",
+    ]
+
+
 def test_the_figures_of_a_benchmark_that_went_are_dropped(tmp_path):
     """What no command can measure again is not shown."""
     path = tmp_path / "RESULTS.rst"

@@ -196,7 +196,7 @@ def build(
     )
     context = HandlerContext(
         service=service,
-        sessions=SessionReader(machine.secret, machine.verified, machine.epochs.of),
+        sessions=SessionReader(machine.secret, machine.verified, machine.epochs),
         limits=_limits(settings, machine, shared),
         cors=CorsPolicy(settings.cors_origins),
         lifecycle=Lifecycle(clock),

@@ -106,7 +106,7 @@ class ReadThrough(Generic[V]):
 
     An error that `is_refusal` says yes to drops everything kept for the owner; what
     fills that ran meanwhile bring is given to their waiters but not kept. `on_refusal`
-    is told the owner, and how many entries that were.
+    is told the owner, and whether anything was kept for it.
 
     `loader` may find an entry elsewhere in place of a fill. `on_foreign` is called when
     an entry of another owner was met; `on_refresh_error` with what a background refresh
@@ -121,7 +121,7 @@ class ReadThrough(Generic[V]):
         refresh_deadline: Callable[[], Deadline],
         is_refusal: Callable[[BaseException], bool],
         loader: Loader[V] | None = None,
-        on_refusal: Callable[[Owner, int], object] = _unobserved,
+        on_refusal: Callable[[Owner, bool], object] = _unobserved,
         on_foreign: Callable[[], object] = _unobserved,
         on_refresh_error: Callable[[Exception], object] = _unobserved,
         clock: Clock = time.monotonic,

@@ -118,7 +118,7 @@ class SharedMemoryCache:
         """
         tag = self._tag(key)
         while True:
-            epoch = self._epochs.of(owner)
+            epoch = self._epochs.begin(owner)
             record = self._read(tag)
             page = self._open(tag, owner, epoch, record) if record else None
             now = self._clock()
@@ -135,6 +135,8 @@ class SharedMemoryCache:
         """Keep a page, and end the lease; False if the lease was void already, or the
         page is too large.
         """
+        if not self._epochs.keep(lease.epoch):
+            return False
         position = self._reserve(len(page.body))
         if position is None:
             self.release(lease)
@@ -244,7 +246,7 @@ class SharedMemoryCache:
     def _holds(self, at: int, lease: Lease) -> bool:
         """Whether a lease still is the one of this record."""
         number = _LEASE.unpack_from(self._directory, at + _LEASE_AT)[0]
-        return number == lease.number and self._epochs.of(lease.owner) == lease.epoch
+        return number == lease.number and self._epochs.is_current(lease.epoch)
 
     def _end_lease(self, at: int) -> None:
         _LEASE.pack_into(self._directory, at + _LEASE_AT, 0, 0.0, 0)

@@ -2,7 +2,7 @@
 it. Each script touches one key, so that it is atomic, in a cluster's slot too.
 
     aims1:{<owner>}   hash    p<page>  made, fresh until, servable until, sealed page
-                              l<page>  number of the lease, its end
+                              l<page>  machine and number of the lease, its end
     aims1:r:<limit>   string  when this limit's bucket will be full, in microseconds
     aims1:drops       stream  refused owners, sealed
 
@@ -19,6 +19,7 @@ __all__ = [
     "RAISE_LIMITS",
     "TAKE",
     "TAKE_TOKEN",
+    "VOID",
     "limit_key",
     "owner_key",
 ]
@@ -70,6 +71,20 @@ if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then
     redis.call('PEXPIRE', KEYS[1], ARGV[4])
 end
 return 1
+"""
+
+# KEYS[1] the owner's hash; our machine. Deletes it; 1 if that may concern another
+# machine: there were pages, or a lease of one.
+VOID: Final = """
+local fields = redis.pcall('HGETALL', KEYS[1])
+local concerned = fields.err and 1 or 0
+for i = 1, #fields, 2 do
+    local ours = fields[i]:sub(1, 1) == 'l'
+        and fields[i + 1]:sub(1, #ARGV[1]) == ARGV[1]
+    if not ours then concerned = 1 end
+end
+redis.call('UNLINK', KEYS[1])
+return concerned
 """
 
 # KEYS[1] the owner's hash; page, number of the lease.

@@ -9,7 +9,8 @@ from ..primitives import StoreAddress
 from ..ratelimit import RateLimiter
 from .client import StoreClient, StoreObserver
 from .connection import Connection, open_client
-from .invalidation import READER_SILENCE_SECONDS, Invalidations, SharedCursor
+from .cursor import SharedCursor
+from .invalidation import READER_SILENCE_SECONDS, Invalidations
 from .limits import SharedLimits
 from .pages import StorePages
 from .sealing import Secrets

@@ -129,7 +129,7 @@ def test_a_refusal_voids_pages_and_leases_of_one_owner(cache, epochs, clock):
     keep(cache, page(clock), b"a", ANN)
     keep(cache, page(clock), b"b", BEN)
     filling = take(cache, b"a2", ANN)
-    epochs.advance(ANN)
+    epochs.end(ANN)
     assert take(cache, b"a", ANN).found is Found.NONE
     assert take(cache, b"a2", ANN).found is Found.NONE
     assert not cache.put(filling.lease, page(clock))
@@ -328,7 +328,7 @@ class Model(RuleBasedStateMachine):
     @rule(owner=st.sampled_from([ANN, BEN]))
     def refuse(self, owner):
         """Nothing of the owner is left, and no lease of its is worth anything."""
-        self.epochs.advance(owner)
+        self.epochs.end(owner)
         for key in [key for key in self.pages if self.owner(key) == owner]:
             del self.pages[key]
         for key in [key for key in self.leases if self.owner(key) == owner]:

@@ -80,7 +80,7 @@ class Worker:
             refresh_deadline=lambda: Deadline(10, self.clock),
             is_refusal=lambda error: isinstance(error, Refused),
             loader=Sharing(machine.levels, TEXT, self.observer, clock=self.clock),
-            on_refusal=lambda owner, dropped: self.refused.append((owner, dropped)),
+            on_refusal=lambda owner, kept: self.refused.append((owner, kept)),
             clock=self.clock,
         )
 
@@ -277,12 +277,35 @@ async def test_a_refusal_voids_every_workers_copies(platform, workers):
         await refused
     platform.answer("late")
     assert await shown(filling) == (MISS, "late")
-    assert workers[0].refused == [(ANN, 1)]
+    assert workers[0].refused == [(ANN, True)]
     for worker in workers[1:]:
         assert worker.through.peek(b"k", ANN, worker.clock.now) is None
     assert await shown(workers[0].ask(platform, b"b", BEN)) == (HIT, "ben")
     asked = workers[1].ask(platform, b"other")
     assert await answered(platform, asked, "new") == (MISS, "new")
+
+
+async def test_a_flood_of_made_up_tokens_voids_nobodys_pages(platform, workers):
+    """Hundreds of refused owners, all in one place of a table: a bystander there has
+    his page at each worker, without a call.
+    """
+    bystander = 5900001
+    await answered(platform, workers[0].ask(platform, b"b", bystander), "page")
+    for worker in workers:
+        await shown(worker.ask(platform, b"b", bystander))
+    for n in range(1, 300):
+        made_up = bystander + (n << 20)
+        refused = workers[n % 3].ask(platform, b"%d" % made_up, made_up)
+        await settle()
+        platform.answer(Refused())
+        with pytest.raises(Refused):
+            await refused
+    calls = platform.calls
+    for worker in workers:
+        assert await shown(worker.ask(platform, b"b", bystander)) == (HIT, "page")
+        assert worker.through.peek(b"b", bystander, worker.clock.now) is not None
+        assert not any(kept for _, kept in worker.refused)
+    assert platform.calls == calls
 
 
 async def test_waiting_ends_with_the_deadline(platform, workers):

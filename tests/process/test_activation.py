@@ -81,11 +81,11 @@ def test_systemd_hands_over_the_socket(start):
     assert service.wait() == 0
 
 
-def test_stop_and_start_refuse_no_connection(start):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
+def test_stop_and_start_refuse_no_connection(start, number):
     """300 new connections a second: those of the gap wait, all are answered."""
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as held:
-        number = str(held.fileno())
-        command = ["bash", "-c", HAND_OVER, "bash", number]
+        command = ["bash", "-c", HAND_OVER, "bash", str(held.fileno())]
         options = {
             "command": [*command, sys.executable, "-m", "aims_server"],
             "pass_fds": [held.fileno()],
@@ -96,7 +96,7 @@ def test_stop_and_start_refuse_no_connection(start):
         service = start(**options).wait_until_serving()
         with SteadyClients(held.getsockname()) as clients:
             time.sleep(0.5)
-            service.signal(signal.SIGTERM)
+            service.signal(number)
             assert service.wait() == 0
             at_the_end = len(clients.answers)
             start(**options).wait_until_serving()

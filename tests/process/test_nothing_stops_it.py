@@ -129,6 +129,26 @@ def test_signals_of_every_kind_cost_no_request(busy):
     assert service.wait() == 0
 
 
+def test_its_directories_may_be_removed(busy, tmp_path):
+    """The working directory and TMPDIR: a reload is refused, a dead worker replaced."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    service = busy(TMPDIR=str(temporary))
+    temporary.rmdir()
+    service.log_path.rename(tmp_path / "service.log")
+    service.log_path = tmp_path / "service.log"
+    service.directory.rmdir()
+    with Crowd(service.url, 20) as crowd:
+        service.signal(signal.SIGHUP)
+        service.wait_for_log("Settings not changed: the working directory")
+    assert crowd.losses == []
+    assert set(crowd.statuses) == {200}
+    (victim, _) = service.workers()
+    os.kill(victim, signal.SIGKILL)
+    service.wait_for_workers(2, but=[victim])
+    assert service.get("/health")[0] == 200
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM])
 def test_a_signal_before_it_serves_does_nothing(start, number):
     """From its first line on; then it serves, with nothing to replace."""

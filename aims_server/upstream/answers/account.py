@@ -1,5 +1,6 @@
 """Whose an answer is: logins, and quizzes, which are passed on as they are."""
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -28,10 +29,16 @@ def decode_quizzes(body: bytes, note: Note = ignore) -> Quizzes:
         rows: list[Any] = _QUIZZES.decode(body).response.data
     except (ValueError, RecursionError):
         rows = _loose_quizzes(any_object(body))
-    owners = {name(row.admission_number).upper() for row in rows} - {""}
+    owners = {_admission_number(row) for row in rows} - {None}
     if len(owners) > 1:
         raise BadShape("quizzes of more than one student")
     return Quizzes(body, owners.pop() if owners else None)
+
+
+def _admission_number(row: wire.Quiz) -> str | None:
+    """Whose a quiz is; a text without a digit ("-", "NA"), and 0, name nobody."""
+    text = name(row.admission_number).upper()
+    return text if re.search("[1-9]", text) else None
 
 
 def read_login(body: bytes) -> LoginBody:

@@ -145,11 +145,14 @@ _PACKED: Final = msgspec.msgpack.Decoder(CourseFiles)
 
 
 def only_student(values: Iterable[Scalar]) -> int | None:
-    """Return the one student that these fields name, if any; BadShape for two."""
+    """Return the one student that these fields name, if any; BadShape for two.
+
+    0, a database's default, names nobody.
+    """
     distinct = set(values)
     if distinct == {None}:
         return None
-    students = set(map(whole, distinct)) - {None}
+    students = set(map(whole, distinct)) - {None, 0}
     if len(students) > 1:
         raise BadShape("rows of more than one student")
     return students.pop() if students else None

@@ -32,6 +32,7 @@ QUIZ = {
         body_of([QUIZ | {"status": True}]),
         body_of([QUIZ | {"quiz_link": 5, "loggedin_at": {}}]),
         body_of([QUIZ, None, "A1B2"]),
+        body_of([QUIZ, QUIZ | {"admission_number": "-"}]),
     ],
 )
 def test_quizzes_are_passed_on_whatever_is_in_them(body):
@@ -45,6 +46,7 @@ def test_quizzes_are_passed_on_whatever_is_in_them(body):
         body_of([]),
         body_of(None),
         body_of([without(QUIZ, "admission_number")]),
+        body_of([QUIZ | {"admission_number": "NA"}, QUIZ | {"admission_number": 0}]),
         b'{"msg":"No record found","response":[]}',
         b"{}",
     ],
