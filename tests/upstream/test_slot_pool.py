@@ -176,9 +176,12 @@ async def test_pages_admitted_elsewhere_count(clock):
     one, other = (
         Bulkhead(pool, clock=clock, first_guess=1.0) for pool in (first, second)
     )
-    with one.reserve(STUDENT, 10, 2.0), pytest.raises(BulkheadFull):
-        with other.reserve(OTHER, 10, 1.5):
-            pass
+    with (
+        one.reserve(STUDENT, 10, 2.0),
+        pytest.raises(BulkheadFull),
+        other.reserve(OTHER, 10, 1.5),
+    ):
+        pass
     with other.reserve(OTHER, 10, 1.5):
         pass
 
