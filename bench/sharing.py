@@ -83,7 +83,7 @@ def _ill(source: College3000) -> Iterator[Row]:
         what = "3 services x 2 workers, store failing over"
         befall = watched.fail_over  # type: ignore[attr-defined]  # it is a WatchedStore
         yield _gathered(what, source, servers, 3.02, befall)
-        time.sleep(5.0)  # each worker's next ping of the store, and the sentinel
+        time.sleep(8.0)  # each worker's next ping of the store, and the sentinel
         yield _gathered("... and after it", source, servers, 1.02)
 
 
