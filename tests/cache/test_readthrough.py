@@ -107,14 +107,7 @@ class Bench:
         return outcome, entry.value
 
 
-@pytest.fixture(name="clock")
-def _clock():
-    return Clock()
-
-
-@pytest.fixture(name="io_loop")
-def _io_loop(clock):
-    yield from virtual_loop(clock)
+_io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 
 
 @pytest.fixture(name="bench")

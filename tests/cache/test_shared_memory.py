@@ -20,11 +20,6 @@ from ..children import exit_status, fork
 ANN, BEN = 5900001, 5900002
 
 
-@pytest.fixture(name="clock")
-def _clock():
-    return Clock()
-
-
 @pytest.fixture(name="epochs")
 def _epochs():
     return Epochs()

@@ -12,7 +12,7 @@ from aims_server.cache.sharing import Codec, Level, MachinePages, Sharing
 from aims_server.cache.singleflight import FlightCancelled, SingleFlight
 from aims_server.cache.store import Entry, MemoryStore
 from aims_server.deadline import Deadline
-from tests.virtual_time import Clock, settle, virtual_loop
+from tests.virtual_time import settle, virtual_loop
 
 from .test_readthrough import FRESH, Broken, Platform, Refused
 
@@ -112,15 +112,7 @@ class Ill:
         """Nothing is held."""
 
 
-@pytest.fixture(name="clock")
-def _clock():
-    return Clock()
-
-
-@pytest.fixture
-def io_loop(clock):
-    """A loop whose time is the clock's."""
-    yield from virtual_loop(clock)
+_io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 
 
 @pytest.fixture(name="platform")

@@ -17,11 +17,6 @@ from aims_server.cache.store import ENTRY_OVERHEAD, Entry, MemoryStore
 from tests.virtual_time import Clock
 
 
-@pytest.fixture(name="clock")
-def _clock():
-    return Clock()
-
-
 def entry(clock, value="page", *, size=1000, owner="ann", fresh=10.0, servable=60.0):
     """An entry made now."""
     now = clock.now

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from ..operations.programs import CONF, free_port, program, wait_for_port
+from ..operations.programs import CONF, program, wait_for_port
+from ..waiting import free_port
 from .conftest import PATIENCE_SECONDS
 from .crowd import tokens
 

@@ -22,8 +22,9 @@ from aims_server.store.limits import SharedLimits
 from aims_server.store.scripts import TAKE
 
 from ..operations.programs import ROOT
+from ..waiting import free_port
 from .conftest import Machine
-from .server import REDIS, StoreServer, certificate, free_port
+from .server import REDIS, StoreServer, certificate
 from .test_connection import connected
 from .test_invalidation import until
 from .test_pages import ANN, keep, page, take

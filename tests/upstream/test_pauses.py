@@ -11,11 +11,6 @@ from tests.virtual_time import Clock
 student, address = CallerKey.student, CallerKey.address
 
 
-@pytest.fixture(name="clock")
-def _clock():
-    return Clock()
-
-
 @pytest.fixture(name="pauses")
 def _pauses(clock):
     return Pauses(clock=clock)
