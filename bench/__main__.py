@@ -14,6 +14,7 @@ from .cold import calls, trips
 from .crowds import crowd, one_student
 from .footprint import growth, memory, start
 from .held import held
+from .isolation import isolation
 from .kept import kept
 from .posts import posts
 from .proxies import proxies
@@ -46,7 +47,8 @@ BENCHMARKS: dict[str, Callable[[Pace], Iterator[Row]]] = {
 }
 # Named alone only: each is a part of one above.
 PARTS: dict[str, Callable[[Pace], Iterator[Row]]] = {
-    f"slowdays:{name}": scenario(name) for name in SCENARIOS
+    "sharing:isolation": isolation,
+    **{f"slowdays:{name}": scenario(name) for name in SCENARIOS},
 }
 RESULTS = Path(__file__).with_name("RESULTS.rst")
 

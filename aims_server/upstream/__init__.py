@@ -34,6 +34,7 @@ from .failure_log import FailureLog
 from .resilience import ResiliencePolicy
 from .retry import RetryBudget
 from .serial_executor import SerialExecutor
+from .slot_pool import SlotPools
 from .tally import CallTally, call_tally
 from .transport import Transport
 from .verdicts import LoginAnswer
@@ -62,6 +63,7 @@ __all__ = [
     "ScheduleRow",
     "SerialExecutor",
     "Slot",
+    "SlotPools",
     "Transport",
     "UpstreamClient",
     "call_tally",

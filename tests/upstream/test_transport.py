@@ -554,6 +554,14 @@ async def test_packed_twice_is_unknown(get):
         assert kind_of(caught.value) == "unknown_encoding"
 
 
+async def test_no_coding_by_any_name_is_none(get):
+    """An empty list, and "identity", beside another one too, change nothing."""
+    for line in ("Content-Encoding: ", "Content-Encoding: identity"):
+        assert (await get(answer(b"{}", line))).body == b"{}"
+    packed_once = answer(gzip.compress(b"{}"), "Content-Encoding: identity, gzip")
+    assert (await get(packed_once)).body == b"{}"
+
+
 # Ways to the platform.
 
 
