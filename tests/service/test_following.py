@@ -46,7 +46,7 @@ class CountedLog(SharedLog):
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
-        self.uses = Counter()
+        self.uses: Counter[str] = Counter()
 
     def is_followed(self, *args):
         """As it is."""
