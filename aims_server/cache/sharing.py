@@ -3,9 +3,9 @@ the machine, in the store of all machines, and at last at the platform.
 """
 
 import asyncio
+import struct
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from struct import Struct
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from ..deadline import Clock, Deadline
@@ -25,9 +25,11 @@ __all__ = [
 
 V = TypeVar("V")
 
-# A version, whether the entry is old, the student whom the platform named, or 0.
-_HEAD: Final = Struct(">BBQ")
-_VERSION: Final = 1
+# Whether the entry is old, the student whom the platform named, or 0.
+_HEAD: Final = struct.Struct(">BQ")
+# Of the form of pages. It is a part of their keys, so that machines of two releases do
+# not meet each other's; each release gathers a page once.
+_VERSION: Final = b"2"
 
 
 class SharedPages(Protocol):
@@ -151,7 +153,7 @@ class Sharing(Generic[V]):
 
         Raises what ``fill`` raises, and TimeoutError.
         """
-        ask = _Ask(key, owner, want, fill, deadline, on_old)
+        ask = _Ask(_VERSION + key, owner, want, fill, deadline, on_old)
         return await self._load_from(0, ask)
 
     async def _load_from(self, depth: int, ask: "_Ask[V]") -> Served[V]:
@@ -225,7 +227,7 @@ class Sharing(Generic[V]):
         return served
 
     def _page(self, entry: Entry[V]) -> Page:
-        head = _HEAD.pack(_VERSION, entry.old, entry.student_id or 0)
+        head = _HEAD.pack(entry.old, entry.student_id or 0)
         return Page(
             head + self._codec.pack(entry.value),
             entry.made_at,
@@ -234,13 +236,13 @@ class Sharing(Generic[V]):
         )
 
     def _entry(self, page: Page | None, owner: Owner) -> Entry[V] | None:
-        """The entry that was made a page; None if another version made it."""
-        if page is None or page.body[:1] != bytes([_VERSION]):
+        """The entry that was made a page; None if it cannot be read."""
+        if page is None:
             return None
-        _, old, student_id = _HEAD.unpack_from(page.body)
         try:
+            old, student_id = _HEAD.unpack_from(page.body)
             value = self._codec.unpack(page.body[_HEAD.size :])
-        except ValueError:
+        except (ValueError, struct.error):
             return None
         return Entry(
             value=value,
