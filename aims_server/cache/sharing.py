@@ -9,16 +9,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from ..deadline import Clock, Deadline
-from .levels import Found, Lease, Owner, Page, Taken, Want
+from .levels import Found, Lease, Level, Owner, Page, Taken, Want
 from .readthrough import Fill, Outcome, Served
 from .shared_memory import SharedMemoryCache
 from .store import Entry
 
 __all__ = [
     "Codec",
-    "Level",
     "MachinePages",
-    "SharedPages",
     "Sharing",
     "SharingObserver",
 ]
@@ -32,23 +30,6 @@ _HEAD: Final = struct.Struct(">BQ")
 _VERSION: Final = b"2"
 
 
-class SharedPages(Protocol):
-    """Where pages are shared: of this machine, or of all machines."""
-
-    async def take(
-        self, key: bytes, owner: Owner, want: Want, *, seconds: float
-    ) -> Taken:
-        """The page, if one is kept that will do; else a lease of so many seconds,
-        unless another asker holds one.
-        """
-
-    async def put(self, lease: Lease, page: Page) -> bool:
-        """Keep a page, and end the lease; False if it is not kept."""
-
-    async def release(self, lease: Lease) -> None:
-        """End a lease without a page."""
-
-
 class SharingObserver(Protocol):
     """Who is told what the levels are good for: metrics, in production."""
 
@@ -60,20 +41,6 @@ class SharingObserver(Protocol):
 
     def lease_ended(self, level: str, end: str, size: int) -> None:
         """``end`` is one of kept, failed and void; ``size`` is of the page put."""
-
-
-class Level(NamedTuple):
-    """One place in the order: its pages, how long a lease of it is for a flight with
-    this deadline, and the pauses between two looks at a busy key, the first and the
-    longest, each ``growth`` times the one before.
-    """
-
-    name: str
-    pages: SharedPages
-    lease_seconds: Callable[[Deadline], float]
-    first_pause: float
-    growth: float
-    longest_pause: float
 
 
 class Codec(NamedTuple, Generic[V]):

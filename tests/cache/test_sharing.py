@@ -6,10 +6,10 @@ import pytest
 
 from aims_server.cache import sharing
 from aims_server.cache.epochs import Epochs
-from aims_server.cache.levels import Found, Page, Taken, Want
+from aims_server.cache.levels import Found, Level, Page, Taken, Want
 from aims_server.cache.readthrough import Outcome, ReadThrough, WrongOwner
 from aims_server.cache.shared_memory import SharedMemoryCache
-from aims_server.cache.sharing import Codec, Level, MachinePages, Sharing
+from aims_server.cache.sharing import Codec, MachinePages, Sharing
 from aims_server.cache.singleflight import FlightCancelled, SingleFlight
 from aims_server.cache.store import Entry, MemoryStore
 from aims_server.deadline import Deadline
