@@ -31,7 +31,7 @@ _VERSION: Final = b"2"
 
 
 class SharingObserver(Protocol):
-    """Who is told what the levels are good for: metrics, in production."""
+    """Counts what was found on which level: metrics, in production."""
 
     def shared_lookup(self, level: str, found: str) -> None:
         """``found`` is one of kept, old, busy and none."""
@@ -54,7 +54,7 @@ class Codec(NamedTuple, Generic[V]):
 
 
 class MachinePages:
-    """The pages in this machine's memory, for whoever awaits them."""
+    """The pages in this machine's memory, with awaitable methods."""
 
     def __init__(self, cache: SharedMemoryCache) -> None:
         self._cache = cache
@@ -147,9 +147,7 @@ class Sharing(Generic[V]):
     async def _look_up(
         self, level: Level, key: bytes, owner: Owner, want: Want, deadline: Deadline
     ) -> tuple[Taken, bool]:
-        """What the level has to say once nobody else fills the key; whether that took
-        a wait.
-        """
+        """What is on the level, and whether another process's fill was waited for."""
         began = self._clock()
         pause = level.first_pause
         waited = False
