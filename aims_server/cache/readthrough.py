@@ -91,7 +91,7 @@ class WrongOwner(Exception):
 
 
 def _unobserved(*_: object) -> None:
-    """Leave an event to nobody."""
+    """Ignore an event."""
 
 
 class ReadThrough(Generic[V]):
@@ -212,15 +212,15 @@ class ReadThrough(Generic[V]):
         return served
 
     def refresh(self, key: bytes, owner: Owner, fill: Fill[V]) -> None:
-        """Have this key filled with nobody waiting, unless it is being filled."""
+        """Fill this key in the background, unless it is being filled."""
         start = partial(self._refreshed, key, owner, fill)
         self._flights.join(key, start, self._refresh_deadline())
 
     async def _join(
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
     ) -> Served[V]:
-        """What the flight of this key brings. One that was begun for a more modest
-        asker may bring an entry that is too old for this one, who then flies again.
+        """The entry of this key's flight. One that was begun by an asker that takes
+        older entries may bring one that is too old here; then another is begun.
         """
         while True:
             start = partial(self._loaded, key, owner, want, fill)

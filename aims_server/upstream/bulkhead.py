@@ -49,10 +49,10 @@ class Bulkhead:
     verified students wait, and no more.
 
     A slot `n` turns away is had after `n` releases, and each slot is released once per
-    call time. The call time is an exponential mean of those told to
-    `release`; what it has learnt fades back towards `first_guess`, so that one bad
-    spell is not held against calls made long after. While a slot is free nobody is
-    refused, however slow calls were: only calls that are made can teach.
+    call time. The call time is an exponential mean of those passed to `release`; it
+    decays towards `first_guess`, so that a slow minute does not count for long. While a
+    slot is free no call is refused, however slow calls were: only calls that are made
+    can show that they are fast again.
     """
 
     def __init__(

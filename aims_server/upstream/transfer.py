@@ -283,7 +283,7 @@ class Transfer:
         return retry_after_seconds(text, self._headers.get(b"date"))
 
     def settle(self, outcome: Reply | CurlFailure) -> None:
-        """Tell whoever waits, if anybody still does."""
+        """Complete the waiting call, unless it was cancelled."""
         if not self.outcome.done():
             self.outcome.set_result(outcome)
 
