@@ -142,7 +142,7 @@ class SharedMemoryCache:
         return hashed.digest()
 
     def _servable(
-        self, tag: bytes, owner: Owner, epoch: int, record: _Record | None
+        self, tag: bytes, owner: Owner, epoch: int, record: Record | None
     ) -> Page | None:
         """The page that a record points at, unless its time is over."""
         page = self._open(tag, owner, epoch, record) if record else None
