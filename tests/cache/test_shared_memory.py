@@ -272,7 +272,7 @@ def test_an_altered_body_is_no_page(at, byte):
     clock = Clock()
     cache = SharedMemoryCache(100_000, Epochs(), clock=clock)
     keep(cache, page(clock, bytes(4000)))
-    cache._ring[at] ^= byte
+    cache._ring._bodies[at] ^= byte
     assert take(cache).page is None
 
 
