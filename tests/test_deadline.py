@@ -4,18 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aims_server.deadline import Deadline
+from tests.virtual_time import Clock
 
 SECONDS = st.floats(min_value=0, max_value=1e6)
-
-
-class Clock:
-    """Seconds that pass only when told."""
-
-    now = 1000.0
-
-    def __call__(self):
-        """The time."""
-        return self.now
 
 
 def test_remaining_counts_down_to_zero_and_stays():

@@ -48,7 +48,7 @@ class ReadSide(Generic[Kept]):
         sharing: Sharing[Kept],
         settings: Settings,
         clock: Clock,
-        on_refusal: Callable[[Owner, int], object],
+        on_refusal: Callable[[Owner, bool], object],
     ) -> None:
         # An asker leaves at its own deadline; the work goes on, and has its own.
         work_seconds = settings.gather_timeout_seconds
@@ -132,7 +132,7 @@ def _lifetime(settings: Settings) -> float:
     return settings.cache_ttl_seconds + settings.cache_stale_seconds
 
 
-def ignore_refusal(owner: Owner, dropped: int) -> None:
+def ignore_refusal(owner: Owner, kept: bool) -> None:
     """Without a store a refusal concerns this machine alone."""
 
 

@@ -10,6 +10,7 @@ from ..deadline import Clock
 from ..http_server import ConnectionCounts
 from ..metrics import MetricsMemory
 from ..ratelimit import BucketTable
+from ..upstream import SlotPools
 from ..web import VerifiedKeys
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Machine:
         )
         self.verified = VerifiedKeys()
         self.connections = ConnectionCounts()
+        self.slots = SlotPools()
         self.metrics = MetricsMemory()
 
 

@@ -71,7 +71,6 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics
     store: MemoryStore[Any]
     slots: Bulkhead
-    calls: int
     service: AimsService
     sessions: SessionReader
     flights: tuple[SingleFlight[Any], ...]
@@ -98,14 +97,14 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
             evictions=self.store.evictions,
             slots_in_use=self.slots.in_use,
             slots_waiting=self.slots.waiting,
-            slots_limit=self.calls,
+            slots_limit=self.slots.pool.share,
         )
         self.incidents.sampled(
             evictions=self.store.evictions,
             entries=len(self.store),
             bytes=self.store.size,
             waiting=self.slots.waiting,
-            calls=self.calls,
+            calls=self.slots.pool.size,
         )
 
 
@@ -115,23 +114,25 @@ def build(
     *,
     metrics: Metrics,
     access_log: AccessLog,
+    number: int = 0,
     calls: int | None = None,
     clock: Clock = time.monotonic,
     wall: Clock = time.time,
 ) -> Worker:
     """Build a worker, inside its own process: nothing here may cross a fork.
 
-    ``calls`` is this worker's share of MAX_CONCURRENT_REQUESTS, all of it by default;
-    ``clock`` is monotonic seconds and ``wall`` Unix time.
+    ``number`` is that of no other living worker; ``calls`` is this one's share of
+    MAX_CONCURRENT_REQUESTS, all of it by default; ``clock`` is monotonic seconds and
+    ``wall`` Unix time.
     """
-    share = calls or settings.max_concurrent_requests
-    slots = Bulkhead(share)
+    size = settings.max_concurrent_requests
+    slots = Bulkhead(machine.slots.of(number, size=size, share=calls or size))
     breakers = EndpointBreakers(ENDPOINTS)
     breakers.subscribe(
         lambda endpoint, state: metrics.upstream.breaker_changed(endpoint, state.value)
     )
     transport = Transport(
-        share + _SPARE_HANDLES,
+        size + _SPARE_HANDLES,
         f"aims_server/{__version__}",
         proxy=settings.external_api_proxy,
         ca_file=settings.external_api_ca_file,
@@ -195,7 +196,7 @@ def build(
     )
     context = HandlerContext(
         service=service,
-        sessions=SessionReader(machine.secret, machine.verified, machine.epochs.of),
+        sessions=SessionReader(machine.secret, machine.verified, machine.epochs),
         limits=_limits(settings, machine, shared),
         cors=CorsPolicy(settings.cors_origins),
         lifecycle=Lifecycle(clock),
@@ -215,7 +216,6 @@ def build(
         metrics=metrics,
         store=store,
         slots=slots,
-        calls=share,
         service=service,
         sessions=context.sessions,
         flights=(answers.flights, parts.flights),

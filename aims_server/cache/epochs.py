@@ -1,5 +1,5 @@
-"""Owns the owners' epochs: counters in memory that all workers share. What was made
-or begun in an earlier epoch of its owner may no longer be kept or served.
+"""Owns the owners' epochs, in memory that all workers share. What was made or begun in
+an epoch of its owner may be kept and served only while that epoch lasts.
 """
 
 import mmap
@@ -8,43 +8,130 @@ from typing import Final
 
 from ..primitives import Mutexes
 
-__all__ = ["Epochs"]
+__all__ = ["NO_EPOCH", "Epochs"]
 
-# A power of two: the low bits of a hash choose. With so many, 3000 refused tokens in a
-# minute void one in a hundred of everybody else's entries.
-_SLOTS: Final = 262_144
-_MASK: Final = _SLOTS - 1
+NO_EPOCH: Final = 0
+"""The epoch of an owner that has none; it is never current."""
+
+_WAYS: Final = 8
+_RECORD_BITS: Final = 16
+_RECORDS: Final = 1 << _RECORD_BITS
+_SETS: Final = _RECORDS // _WAYS
+_KEPT: Final = 1 << 63
+_TAG_MASK: Final = (1 << 64) - 1
 
 
 class Epochs:
-    """A counter per owner, in a table of fixed size.
+    """The current epoch of each owner, in a table of fixed size.
 
     >>> epochs = Epochs()
-    >>> begun_in = epochs.of(5900001)
-    >>> epochs.advance(5900001)  # the platform has refused this student's token
-    >>> epochs.of(5900001) == begun_in
+    >>> epoch = epochs.begin(5900001)
+    >>> epochs.begin(5900001) == epoch, epochs.is_current(epoch)
+    (True, True)
+    >>> epochs.end(5900001)  # the platform has refused this student's token
     False
+    >>> epochs.is_current(epoch), epochs.begin(5900001) == epoch
+    (False, False)
 
     Make it before the fork: the memory is inherited, and with it the seed of `hash`,
-    so that all workers agree on an owner's slot. Owners whose hashes agree in their
-    low 18 bits share a counter: one's advance then voids the other's entries too, which
-    costs a call and is never wrong.
+    so that all workers agree on an owner's place.
+
+    An epoch is the place of its record in the table and a number that is never used
+    again, so that it ends for ever when the record is ended or is given to another
+    owner. An owner has one of the eight records of its set. A new owner takes a free
+    one, else that of the owner whose epoch was begun or joined longest ago; one for
+    whom nothing is `kept` goes first. So a flood of refused tokens, for which nothing
+    ever was kept, ends nobody else's epoch; and what ends too early costs a call of
+    the platform and is never wrong.
     """
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _SLOTS * 8)
-        self._counters = memoryview(self._memory).cast("Q")
+        self._memory = mmap.mmap(-1, 3 * _RECORDS * 8 + mmap.PAGESIZE)
+        numbers = memoryview(self._memory).cast("Q")
+        self._owners = numbers[:_RECORDS]
+        self._epochs = numbers[_RECORDS : 2 * _RECORDS]
+        # The number of the last use; the highest bit says that something was kept.
+        self._uses = numbers[2 * _RECORDS : 3 * _RECORDS]
+        self._last_number = numbers[3 * _RECORDS :]
         self._lock = Mutexes(1)
 
-    def of(self, owner: Hashable) -> int:
-        """The owner's epoch now."""
-        return self._counters[hash(owner) & _MASK]
+    def is_current(self, epoch: int) -> bool:
+        """Whether this epoch of its owner lasts. Takes no lock."""
+        return epoch != NO_EPOCH and self._epochs[epoch & (_RECORDS - 1)] == epoch
 
-    def advance(self, owner: Hashable) -> None:
-        """Begin a new epoch of this owner, in all workers at once."""
-        slot = hash(owner) & _MASK
+    def of(self, owner: Hashable) -> int:
+        """The owner's epoch now; `NO_EPOCH` if none was begun."""
         self._lock.acquire(0)
         try:
-            self._counters[slot] += 1
+            at = self._find(owner)
+            return NO_EPOCH if at is None else self._epochs[at]
         finally:
             self._lock.release(0)
+
+    def begin(self, owner: Hashable) -> int:
+        """The owner's epoch, begun now if there is none: take it before anything is
+        made for the owner.
+        """
+        self._lock.acquire(0)
+        try:
+            at = self._find(owner)
+            number = self._last_number[0] + 1
+            self._last_number[0] = number
+            if at is not None:
+                self._uses[at] = self._uses[at] & _KEPT | number
+                return self._epochs[at]
+            at = self._make_room(owner)
+            epoch = number << _RECORD_BITS | at
+            # In this order a death in between leaves a record that is free.
+            self._epochs[at] = NO_EPOCH
+            self._owners[at] = hash(owner) & _TAG_MASK
+            self._uses[at] = number
+            self._epochs[at] = epoch
+            return epoch
+        finally:
+            self._lock.release(0)
+
+    def keep(self, epoch: int) -> bool:
+        """Note that something is kept under this epoch; whether it lasts."""
+        at = epoch & (_RECORDS - 1)
+        if not self._uses[at] & _KEPT:
+            self._lock.acquire(0)
+            try:
+                if self.is_current(epoch):
+                    self._uses[at] |= _KEPT
+            finally:
+                self._lock.release(0)
+        return self.is_current(epoch)
+
+    def end(self, owner: Hashable) -> bool:
+        """End the owner's epoch, in all workers at once; whether anything was kept
+        under it by any of them.
+        """
+        self._lock.acquire(0)
+        try:
+            at = self._find(owner)
+            if at is None:
+                return False
+            self._epochs[at] = NO_EPOCH
+            return bool(self._uses[at] & _KEPT)
+        finally:
+            self._lock.release(0)
+
+    def _find(self, owner: Hashable) -> int | None:
+        """The place of the owner's record; the lock is held."""
+        tag = hash(owner) & _TAG_MASK
+        first = tag % _SETS * _WAYS
+        for at in range(first, first + _WAYS):
+            if self._owners[at] == tag and self._epochs[at] != NO_EPOCH:
+                return at
+        return None
+
+    def _make_room(self, owner: Hashable) -> int:
+        """The place for a new record; the lock is held."""
+        first = hash(owner) % _SETS * _WAYS
+
+        def loss(at: int) -> int:
+            """How much would be lost with it; `_KEPT` is the highest bit."""
+            return self._uses[at] if self._epochs[at] != NO_EPOCH else -1
+
+        return min(range(first, first + _WAYS), key=loss)

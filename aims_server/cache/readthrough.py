@@ -91,7 +91,7 @@ class WrongOwner(Exception):
 
 
 def _unobserved(*_: object) -> None:
-    """Leave an event to nobody."""
+    """Ignore an event."""
 
 
 class ReadThrough(Generic[V]):
@@ -106,7 +106,7 @@ class ReadThrough(Generic[V]):
 
     An error that `is_refusal` says yes to drops everything kept for the owner; what
     fills that ran meanwhile bring is given to their waiters but not kept. `on_refusal`
-    is told the owner, and how many entries that were.
+    is told the owner, and whether anything was kept for it.
 
     `loader` may find an entry elsewhere in place of a fill. `on_foreign` is called when
     an entry of another owner was met; `on_refresh_error` with what a background refresh
@@ -121,7 +121,7 @@ class ReadThrough(Generic[V]):
         refresh_deadline: Callable[[], Deadline],
         is_refusal: Callable[[BaseException], bool],
         loader: Loader[V] | None = None,
-        on_refusal: Callable[[Owner, int], object] = _unobserved,
+        on_refusal: Callable[[Owner, bool], object] = _unobserved,
         on_foreign: Callable[[], object] = _unobserved,
         on_refresh_error: Callable[[Exception], object] = _unobserved,
         clock: Clock = time.monotonic,
@@ -212,15 +212,15 @@ class ReadThrough(Generic[V]):
         return served
 
     def refresh(self, key: bytes, owner: Owner, fill: Fill[V]) -> None:
-        """Have this key filled with nobody waiting, unless it is being filled."""
+        """Fill this key in the background, unless it is being filled."""
         start = partial(self._refreshed, key, owner, fill)
         self._flights.join(key, start, self._refresh_deadline())
 
     async def _join(
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
     ) -> Served[V]:
-        """What the flight of this key brings. One that was begun for a more modest
-        asker may bring an entry that is too old for this one, who then flies again.
+        """The entry of this key's flight. One that was begun by an asker that takes
+        older entries may bring one that is too old here; then another is begun.
         """
         while True:
             start = partial(self._loaded, key, owner, want, fill)

@@ -16,9 +16,9 @@ V = TypeVar("V")
 # What keeping one entry costs beside its value and the characters of its key, in bytes:
 # the Entry with its eight fields, an owner that nobody else holds, and its places in
 # the three tables of TLRUCache, in the heap (one live item, one that has left but is
-# not yet swept) and in the index. CPython 3.11 needs 600 to 1270, by how full the
+# not yet swept) and in the index. CPython 3.11 needs 630 to 1300, by how full the
 # tables just are (tests/cache/test_store.py measures it).
-ENTRY_OVERHEAD = 1280
+ENTRY_OVERHEAD = 1312
 
 
 class Entry(Struct, Generic[V], frozen=True):
@@ -60,9 +60,9 @@ class Store(Protocol[V]):
         nothing has changed.
         """
 
-    def drop_owner(self, owner: Hashable) -> int:
-        """Drop all that is kept for this owner and begin its next epoch; return how
-        many entries that were.
+    def drop_owner(self, owner: Hashable) -> bool:
+        """Drop all that is kept for this owner and end its epoch; return whether
+        anything was kept in it, here or by a process that shares the epochs.
         """
 
     def expire(self) -> int:
@@ -120,7 +120,7 @@ class MemoryStore(Generic[V]):
     >>> store.put(b"key", Entry(b"page", 4, "owner", 0.0, 300.0, 2100.0))
     True
     >>> store.drop_owner("owner"), store.get(b"key")
-    (1, None)
+    (True, None)
 
     Expired entries leave when anything is put or dropped. For a store without
     traffic, call `expire` from time to time. With `epochs` that other processes share,
@@ -146,13 +146,13 @@ class MemoryStore(Generic[V]):
             entry, _, epoch = self._entries[key]
         except KeyError:
             return None
-        return entry if epoch == self._epochs.of(entry.owner) else None
+        return entry if self._epochs.is_current(epoch) else None
 
     def epoch(self, owner: Hashable) -> int:
         """Take before an entry is made; given to `put`, it keeps out what was begun
         before the owner's entries were dropped.
         """
-        return self._epochs.of(owner)
+        return self._epochs.begin(owner)
 
     def put(self, key: bytes, entry: Entry[V], epoch: int | None = None) -> bool:
         """Keep this entry in place of an older one.
@@ -161,8 +161,9 @@ class MemoryStore(Generic[V]):
         older one is gone too; or if its owner's epoch is another by now, and then
         nothing has changed.
         """
-        current = self._epochs.of(entry.owner)
-        if epoch is not None and epoch != current:
+        if epoch is None:
+            epoch = self._epochs.begin(entry.owner)
+        if not self._epochs.keep(epoch):
             return False
         entries = self._entries
         # The key twice: an item that left keeps its own in the heap until it is swept
@@ -177,15 +178,15 @@ class MemoryStore(Generic[V]):
             while entries.currsize + cost > entries.maxsize:
                 self._unindex([entries.popitem()])
                 self._evictions += 1
-            entries[key] = (entry, cost, current)
+            entries[key] = (entry, cost, epoch)
             self._keys_of.setdefault(entry.owner, set()).add(key)
         return True
 
-    def drop_owner(self, owner: Hashable) -> int:
-        """Drop all that is kept for this owner and begin its next epoch; return how
-        many entries that were.
+    def drop_owner(self, owner: Hashable) -> bool:
+        """Drop all that is kept for this owner and end its epoch; return whether
+        anything was kept in it, here or by a process that shares the epochs.
         """
-        self._epochs.advance(owner)
+        kept = self._epochs.end(owner)
         entries = self._entries
         # With the clock standing still no entry expires between being found and being
         # deleted; TLRUCache raises KeyError when it deletes an expired one.
@@ -194,7 +195,7 @@ class MemoryStore(Generic[V]):
             keys = self._keys_of.pop(owner, set())
             for key in keys:
                 del entries[key]
-        return len(keys)
+        return kept
 
     def expire(self) -> int:
         """Drop what is no longer servable; how many entries that were."""

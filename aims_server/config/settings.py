@@ -267,7 +267,7 @@ class Settings:
             except ValueError:
                 faults.append(variable.fault(text))
         if not mapping.get("GATHER_TIMEOUT_SECONDS") and not faults:
-            # Who only gives requests more time need not know of this.
+            # REQUEST_TIMEOUT_SECONDS can then be raised alone.
             longest = max(
                 values["gather_timeout_seconds"], values["request_timeout_seconds"]
             )

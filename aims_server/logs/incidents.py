@@ -76,6 +76,6 @@ class IncidentLog:
             self._log.event(
                 "waiting",
                 logging.WARNING,
-                f"All {calls} calls to the platform that this worker may make are under"
-                f" way, and {waiting} wait (MAX_CONCURRENT_REQUESTS)",
+                f"All {calls} calls to the platform that may be made are under way, and"
+                f" {waiting} wait (MAX_CONCURRENT_REQUESTS)",
             )

@@ -19,9 +19,10 @@ class ParentMetrics:
     def __init__(self, memory: MetricsMemory) -> None:
         make = Instruments(memory.open(memory.parent))
         self._deaths = make.counters(
-            "worker_deaths_total", "Workers that died or hung, told to by nobody."
+            "worker_deaths_total",
+            "Workers that died or hung.",
         ).labels()
 
     def worker_died(self) -> None:
-        """A worker has ended that nobody told to."""
+        """A worker has ended without being told to."""
         self._deaths.inc()

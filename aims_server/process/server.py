@@ -84,8 +84,7 @@ def _raise_file_limit(settings: Settings) -> None:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    calls = -(-settings.max_concurrent_requests // settings.effective_workers)
-    connections = max_connections(calls)
+    connections = max_connections(settings.max_concurrent_requests)
     if connections < _FEW_CONNECTIONS:
         _log.warning(
             "Open files are limited to %d: each worker serves at most %d connections"

@@ -113,9 +113,14 @@ async def _serve(
     loop = asyncio.get_running_loop()
     access_log = AccessLog(functools.partial(loop.call_later, _LOG_SECONDS))
     worker = build(
-        settings, machine, metrics=metrics, access_log=access_log, calls=spec.calls
+        settings,
+        machine,
+        metrics=metrics,
+        access_log=access_log,
+        number=spec.number,
+        calls=spec.calls,
     )
-    places = max_connections(spec.calls)
+    places = max_connections(settings.max_concurrent_requests)
 
     def on_refused() -> None:
         metrics.limited("connections")
@@ -157,7 +162,7 @@ async def _serve(
 
 
 def max_connections(calls: int) -> int:
-    """How many clients a worker has files for, beside its calls to the platform."""
+    """How many clients a worker has files for, beside so many calls to the platform."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(16, min(_MOST_CONNECTIONS, files - 2 * calls - _SPARE_FILES))
 

@@ -160,5 +160,6 @@ class WorkerPool:
                 continue  # no worker: the demo's platform, an orphan in a container
             process.channel.close()
             self._machine.connections.of(process.number).withdraw()
+            self._machine.slots.withdraw(process.number)
             self._machine.metrics.retire(process.number)
             yield process.number, os.waitstatus_to_exitcode(status)

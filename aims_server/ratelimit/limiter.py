@@ -90,7 +90,7 @@ class RateLimiter:
         return self.decide(self._charge(key, self._cost))
 
     def try_take(self, key: bytes | str) -> bool:
-        """Take one token of `key`, for who need not know more than whether it was."""
+        """Take one token of `key`; whether there was one."""
         return self._charge(key, self._cost) <= self._ceiling
 
     def give_back(self, key: bytes | str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ..primitives import StoreAddress
-from .connection import Connection, Refused, open_client
+from .connection import Connection, Refused, open_client, tls_context
 
 __all__ = ["inspect"]
 
@@ -18,7 +18,7 @@ async def inspect(
 
     Raises `StoreError` if it cannot be asked at all.
     """
-    connection = Connection(open_client(address, ca_file=ca_file))
+    connection = Connection(open_client(address, tls=tls_context(address, ca_file)))
     try:
         await connection.call("PING", seconds=_SECONDS)
         info = await _told(connection, "INFO")

@@ -6,12 +6,9 @@ invalidations with the reader's connection cut four times none was lost.
 """
 
 import asyncio
-import contextlib
 import logging
-import mmap
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count, islice
 from typing import Any, Final
 
@@ -19,17 +16,16 @@ from redis.asyncio import Redis
 
 from ..cache import Epochs, Owner
 from ..deadline import Clock
-from ..primitives import Mutexes
 from .client import State, StoreClient, StoreObserver, StoreUnavailable
 from .connection import close_client, end
-from .scripts import INVALIDATIONS, owner_key
+from .cursor import SharedCursor, StreamId
+from .scripts import INVALIDATIONS, VOID, owner_key
 from .sealing import Secrets, Unopened
 
-__all__ = ["READER_SILENCE_SECONDS", "Invalidations", "SharedCursor"]
+__all__ = ["READER_SILENCE_SECONDS", "Invalidations"]
 
 _log = logging.getLogger(__name__)
 
-_SLOTS: Final = 65536
 _LIMITED: Final = ("MAXLEN", "~", 4096)
 _AT_ONCE: Final = 100
 _MOST_PENDING: Final = 10_000
@@ -37,72 +33,8 @@ _BLOCK_MS: Final = 2000
 # A server that is well answers within the time it was asked to block.
 READER_SILENCE_SECONDS: Final = 3.0
 _SHORTEST_PAUSE: Final = 0.1
+_WARNED_PAUSE: Final = 0.8  # once, after 0.7 s of pauses
 _LONGEST_PAUSE: Final = 2.0
-
-StreamId = tuple[int, int]
-
-
-class SharedCursor:
-    """What the workers of a machine know together about invalidations: how far the
-    stream has been applied, and whose invalidation the store has not been told yet.
-
-    Make it before the fork.
-    """
-
-    def __init__(self) -> None:
-        self.machine = os.urandom(8)
-        self._memory = mmap.mmap(-1, _SLOTS * 8 + mmap.PAGESIZE)
-        self._pending_until = memoryview(self._memory)[: _SLOTS * 8].cast("d")
-        self._cursor = memoryview(self._memory)[_SLOTS * 8 :].cast("Q")
-        self._lock = Mutexes(1)
-
-    def set_pending(self, owner: Owner, until: float) -> None:
-        """The store may hold pages of this owner that it ought not to, until then; 0
-        once it has been told.
-        """
-        self._pending_until[hash(owner) % _SLOTS] = until
-
-    def is_pending(self, owner: Owner, now: float) -> bool:
-        """Whether the store's pages of this owner must not be used."""
-        return now < self._pending_until[hash(owner) % _SLOTS]
-
-    @property
-    def known(self) -> bool:
-        """Whether this machine follows the stream at all yet."""
-        return bool(self._cursor[2])
-
-    @property
-    def position(self) -> StreamId:
-        """The id that was applied last."""
-        with self._locked():
-            return self._cursor[0], self._cursor[1]
-
-    def begin_at(self, newest: StreamId) -> None:
-        """Begin there if this machine has not begun; begin anew at the start if the
-        stream ends before what was applied already: it is another one, of a server
-        that was emptied, or of a new primary whose clock is behind.
-        """
-        with self._locked():
-            if not self._cursor[2]:
-                self._cursor[0], self._cursor[1] = newest
-                self._cursor[2] = 1
-            elif newest < (self._cursor[0], self._cursor[1]):
-                self._cursor[0], self._cursor[1] = 0, 0
-
-    def advance(self, to: StreamId, apply: Callable[[], object]) -> None:
-        """Apply an entry and move on to it, unless another worker has."""
-        with self._locked():
-            if (self._cursor[0], self._cursor[1]) < to:
-                apply()
-                self._cursor[0], self._cursor[1] = to
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        self._lock.acquire(0)
-        try:
-            yield
-        finally:
-            self._lock.release(0)
 
 
 class Invalidations:
@@ -126,6 +58,7 @@ class Invalidations:
         lifetime: float,
         clock: Clock = time.monotonic,
     ) -> None:
+        self.machine = shared.machine.hex()
         self._secrets = secrets
         self._epochs = epochs
         self._shared = shared
@@ -152,14 +85,22 @@ class Invalidations:
         """Whether the store's pages of this owner must not be used now."""
         return not self._shared.known or self._shared.is_pending(owner, self._clock())
 
-    def add(self, owner: Owner, kept_here: int) -> None:
+    def add(self, owner: Owner, kept: bool) -> None:
         """Have everything of this owner voided in the store and elsewhere soon.
 
-        Elsewhere only if this process has ``kept_here`` any of its pages, or the store
-        has: a made-up token that the platform refuses concerns nobody.
+        Elsewhere only if this machine has ``kept`` any of its pages, the store has, or
+        another machine is filling one: a made-up token that the platform refuses
+        concerns nobody. Those fill half of the places at most, so that any number of
+        them pushes out no token that was good once.
         """
-        self._shared.set_pending(owner, self._clock() + self._lifetime)
-        self._pending[owner] = next(self._numbers), bool(kept_here)
+        now = self._clock()
+        before = self._pending.get(owner)
+        if before is None:
+            self._shared.add_pending(owner, now, until=now + self._lifetime)
+            if not kept and len(self._pending) >= _MOST_PENDING // 2:
+                return
+        kept = kept or (before is not None and before[1])
+        self._pending[owner] = next(self._numbers), kept
         if len(self._pending) > _MOST_PENDING:
             del self._pending[next(iter(self._pending))]
         self._observer.drops_waiting(len(self._pending))
@@ -170,11 +111,19 @@ class Invalidations:
         while self._pending:
             some = dict(islice(self._pending.items(), _AT_ONCE))
             keys = [owner_key(self._secrets.owner_tag(owner)) for owner in some]
-            had = await _together(client, [("UNLINK", key) for key in keys])
+            concerned = await _together(
+                client, [("EVAL", VOID, 1, key, self.machine) for key in keys]
+            )
+            # What is deleted by now could not be asked for again, if this is cut short.
+            for owner, others in zip(some, concerned, strict=True):
+                number, kept = some[owner]
+                some[owner] = number, kept or bool(others)
+                if self._pending.get(owner) == (number, kept):
+                    self._pending[owner] = some[owner]
             told = [
                 self._secrets.seal_owner(self._shared.machine, owner)
-                for (owner, (_, kept)), removed in zip(some.items(), had, strict=True)
-                if kept or removed
+                for owner, (_, kept) in some.items()
+                if kept
             ]
             await _together(
                 client,
@@ -185,7 +134,7 @@ class Invalidations:
             for owner, refusal in some.items():
                 if self._pending.get(owner) == refusal:  # not refused again meanwhile
                     del self._pending[owner]
-                    self._shared.set_pending(owner, 0.0)
+                    self._shared.remove_pending(owner)
             self._observer.drops_waiting(len(self._pending))
 
     async def _send_for_ever(self, client: StoreClient) -> None:
@@ -209,8 +158,10 @@ class Invalidations:
                     await self._read(reader)
                     pause = _SHORTEST_PAUSE
             except Exception as error:  # noqa: BLE001 - a broken answer raises anything
-                _log.debug(
-                    "The stream of invalidations broke: %s", type(error).__name__
+                _log.log(
+                    logging.WARNING if pause == _WARNED_PAUSE else logging.DEBUG,
+                    "Other machines' refusals cannot be heard of: %s",
+                    type(error).__name__,
                 )
             finally:
                 await close_client(reader)
@@ -234,7 +185,7 @@ class Invalidations:
                 self._observer.store_unopened()
                 return
             if sender != self._shared.machine:
-                self._epochs.advance(owner)
+                self._epochs.end(owner)
                 self._observer.dropped("elsewhere")
 
         self._shared.advance(entry_id, apply)

@@ -60,11 +60,12 @@ class StorePages:
         """The page, if one is kept that will do; else a lease of so many seconds,
         unless another machine holds one.
         """
-        epoch = self._epochs.of(owner)
+        epoch = self._epochs.begin(owner)
         if self._invalidations.is_pending(owner):
             return Taken(Found.NONE)
         tag = self._secrets.page_tag(key)
         number = self._worker | next(self._numbers)
+        lease_id = self._lease_id(number)
         asked = self._clock()
         try:
             answer = await self._client.call(
@@ -75,7 +76,7 @@ class StorePages:
                 tag,
                 "" if want.max_age is None else _milliseconds(want.max_age),
                 "1" if want.old_ok else "0",
-                number,
+                lease_id,
                 _milliseconds(seconds),
             )
             found, now, sealed = _checked(answer)
@@ -96,7 +97,7 @@ class StorePages:
         if len(page.body) > _LARGEST_PAGE:
             await self.release(lease)
             return False
-        if self._epochs.of(lease.owner) != lease.epoch:
+        if not self._epochs.keep(lease.epoch):
             return False
         tag = lease.key.decode()
         times = b"%d %d %d " % tuple(
@@ -115,7 +116,7 @@ class StorePages:
                 1,
                 owner_key(self._secrets.owner_tag(lease.owner)),
                 tag,
-                lease.number,
+                self._lease_id(lease.number),
                 times + sealed,
                 max(1, _milliseconds(left)),
             )
@@ -132,10 +133,14 @@ class StorePages:
                 1,
                 owner_key(self._secrets.owner_tag(lease.owner)),
                 lease.key.decode(),
-                lease.number,
+                self._lease_id(lease.number),
             )
         except StoreUnavailable:
             return
+
+    def _lease_id(self, number: int) -> str:
+        """A lease as the store knows it: it begins with our machine."""
+        return f"{self._invalidations.machine}-{number}"
 
     def _open(self, tag: str, owner: Owner, kept: bytes, offset: float) -> Page | None:
         """The page as it was sealed; ``offset`` takes the store's clock to ours."""

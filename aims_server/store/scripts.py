@@ -2,7 +2,7 @@
 it. Each script touches one key, so that it is atomic, in a cluster's slot too.
 
     aims1:{<owner>}   hash    p<page>  made, fresh until, servable until, sealed page
-                              l<page>  number of the lease, its end
+                              l<page>  machine and number of the lease, its end
     aims1:r:<limit>   string  when this limit's bucket will be full, in microseconds
     aims1:drops       stream  refused owners, sealed
 
@@ -19,6 +19,7 @@ __all__ = [
     "RAISE_LIMITS",
     "TAKE",
     "TAKE_TOKEN",
+    "VOID",
     "limit_key",
     "owner_key",
 ]
@@ -72,6 +73,20 @@ end
 return 1
 """
 
+# KEYS[1] the owner's hash; our machine. Deletes it; 1 if that may concern another
+# machine: there were pages, or a lease of one.
+VOID: Final = """
+local fields = redis.pcall('HGETALL', KEYS[1])
+local concerned = fields.err and 1 or 0
+for i = 1, #fields, 2 do
+    local ours = fields[i]:sub(1, 1) == 'l'
+        and fields[i + 1]:sub(1, #ARGV[1]) == ARGV[1]
+    if not ours then concerned = 1 end
+end
+redis.call('UNLINK', KEYS[1])
+return concerned
+"""
+
 # KEYS[1] the owner's hash; page, number of the lease.
 END_LEASE: Final = """
 local lease = redis.call('HGET', KEYS[1], 'l' .. ARGV[1])
@@ -83,8 +98,9 @@ end
 _BUCKET: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local function ahead_of(key)
-    return math.max((tonumber(redis.call('GET', key)) or 0) - now, 0)
+local function ahead_of(key, most)
+    local ahead = (tonumber(redis.pcall('GET', key)) or 0) - now
+    return math.min(math.max(ahead, 0), tonumber(most))
 end
 local function keep(key, ahead)
     redis.call('SET', key, string.format('%.0f', now + ahead),
@@ -92,13 +108,17 @@ local function keep(key, ahead)
 end
 """
 
+# A stamp further ahead than it can be is of another clock: of a primary that was ahead
+# of the one that took over. A value that is no stamp is none.
+
 # KEYS[1] a limit; microseconds of a token, of the full bucket. How far ahead of now the
 # bucket's stamp is after taking a token; beyond the full bucket none was taken.
 TAKE_TOKEN: Final = (
     _BUCKET
     + """
-local ahead = ahead_of(KEYS[1]) + ARGV[1]
-if ahead <= tonumber(ARGV[2]) then keep(KEYS[1], ahead) end
+local before = ahead_of(KEYS[1], ARGV[2])
+local ahead = before + ARGV[1]
+keep(KEYS[1], ahead <= tonumber(ARGV[2]) and ahead or before)
 return ahead
 """
 )
@@ -110,8 +130,9 @@ RAISE_LIMITS: Final = (
     + """
 local answers = {}
 for i, key in ipairs(KEYS) do
-    local charged = math.max(ahead_of(key) + ARGV[2 * i - 1], 0)
-    local ahead = math.min(charged, tonumber(ARGV[2 * i]))
+    local most = tonumber(ARGV[2 * i])
+    local ahead = ahead_of(key, most) + ARGV[2 * i - 1]
+    ahead = math.min(math.max(ahead, 0), most)
     if ahead > 0 then keep(key, ahead) end
     answers[i] = ahead
 end

@@ -8,8 +8,9 @@ from ..deadline import Clock
 from ..primitives import StoreAddress
 from ..ratelimit import RateLimiter
 from .client import StoreClient, StoreObserver
-from .connection import Connection, open_client
-from .invalidation import READER_SILENCE_SECONDS, Invalidations, SharedCursor
+from .connection import Connection, open_client, tls_context
+from .cursor import SharedCursor
+from .invalidation import READER_SILENCE_SECONDS, Invalidations
 from .limits import SharedLimits
 from .pages import StorePages
 from .sealing import Secrets
@@ -24,7 +25,7 @@ class MachineStore:
         self, address: StoreAddress, secret: bytes, *, ca_file: str | None = None
     ) -> None:
         self.address = address
-        self.ca_file = ca_file
+        self.tls = tls_context(address, ca_file)
         self.secrets = Secrets(secret)
         self.cursor = SharedCursor()
 
@@ -53,7 +54,7 @@ class Store:
             secrets, epochs, machine.cursor, observer, lifetime=lifetime, clock=clock
         )
         self._client = StoreClient(
-            Connection(open_client(machine.address, ca_file=machine.ca_file)),
+            Connection(open_client(machine.address, tls=machine.tls)),
             observer,
             patience=patience,
             before_closing=lambda: self.invalidations.send(self._client),
@@ -81,7 +82,7 @@ class Store:
             self._client,
             lambda: open_client(
                 machine.address,
-                ca_file=machine.ca_file,
+                tls=machine.tls,
                 silence=READER_SILENCE_SECONDS,
             ),
         )

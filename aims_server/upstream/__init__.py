@@ -21,6 +21,7 @@ from .answers import (
     Slot,
     exact,
     ignore_oddity,
+    month_number,
     name,
     pack_course_files,
     sum_of,
@@ -34,6 +35,7 @@ from .failure_log import FailureLog
 from .resilience import ResiliencePolicy
 from .retry import RetryBudget
 from .serial_executor import SerialExecutor
+from .slot_pool import SlotPools
 from .tally import CallTally, call_tally
 from .transport import Transport
 from .verdicts import LoginAnswer
@@ -62,11 +64,13 @@ __all__ = [
     "ScheduleRow",
     "SerialExecutor",
     "Slot",
+    "SlotPools",
     "Transport",
     "UpstreamClient",
     "call_tally",
     "exact",
     "ignore_oddity",
+    "month_number",
     "name",
     "pack_course_files",
     "sum_of",

@@ -102,7 +102,7 @@ class Admission:
         """The platform has told this caller to stay away for so long."""
         if endpoint not in self._pauses:
             self._pauses[endpoint] = self._new_pauses()
-        self._pauses[endpoint].wish(caller, seconds)
+        self._pauses[endpoint].add(caller, seconds)
 
     def pause_left(self, endpoint: str, caller: CallerKey) -> float:
         """Seconds for which this caller should not ask this endpoint."""

@@ -1,4 +1,6 @@
-"""Owns the line for a limited number of slots, fair between callers; makes no call."""
+"""Owns a worker's line for a limited number of slots, fair between callers; makes no
+call.
+"""
 
 import asyncio
 import math
@@ -10,11 +12,13 @@ from typing import Final
 
 from ..deadline import Clock, Deadline
 from .callers import CallerKey
+from .slot_pool import SlotPool, SlotPools
 
 __all__ = ["Bulkhead", "BulkheadFull"]
 
 _LEARNING: Final = 0.1  # weight of the newest call: about the last twenty matter
 _FADING_SECONDS: Final = 30.0  # half-life of what was learnt, when nothing new comes
+_LOOK_SECONDS: Final = 0.01  # until slots that other workers have freed are noticed
 
 _Turn = asyncio.Future[None]
 
@@ -28,7 +32,8 @@ class BulkheadFull(Exception):
 
 
 class Bulkhead:
-    """Lets `size` calls run at once; the others wait in line, fair between callers.
+    """Lets as many calls run at once as there are slots, a number or this worker's part
+    of those of a machine; the others wait in line, fair between callers.
 
     >>> async def example():
     ...     slots, student = Bulkhead(2), CallerKey.student(1)
@@ -43,26 +48,30 @@ class Bulkhead:
     while others wait. Unverified callers together have a fifth of the slots while
     verified students wait, and no more.
 
-    A slot `n` turns away is had after `n` releases, and `size` slots are released
-    `size` times per call time. The call time is an exponential mean of those told to
-    `release`; what it has learnt fades back towards `first_guess`, so that one bad
-    spell is not held against calls made long after. While a slot is free nobody is
-    refused, however slow calls were: only calls that are made can teach.
+    A slot `n` turns away is had after `n` releases, and each slot is released once per
+    call time. The call time is an exponential mean of those passed to `release`; it
+    decays towards `first_guess`, so that a slow minute does not count for long. While a
+    slot is free no call is refused, however slow calls were: only calls that are made
+    can show that they are fast again.
     """
 
     def __init__(
         self,
-        size: int,
+        slots: int | SlotPool,
         *,
         per_caller: int = 32,
         clock: Clock = time.monotonic,
         first_guess: float = 0.3,
     ) -> None:
-        if size < 1:
-            raise ValueError(f"size must be at least 1, not {size}")
-        self._size = size
+        if isinstance(slots, int):
+            if slots < 1:
+                raise ValueError(f"there must be at least 1 slot, not {slots}")
+            slots = SlotPools().of(0, size=slots, share=slots)
+        self.pool = slots
+        """The slots that there are; what it has taken and given back is known to it."""
+
         self._per_caller = per_caller
-        self._unverified_share = max(1, size // 5)
+        self._unverified_share = max(1, slots.share // 5)
         self._clock = clock
         self._first_guess = first_guess
         self._learnt = first_guess
@@ -76,6 +85,7 @@ class Bulkhead:
         self._rings: dict[bool, dict[CallerKey, int]] = {True: {}, False: {}}
         self._joined = 0
         self._reserved: Counter[int] = Counter()  # pieces of work, by their calls
+        self._look: asyncio.TimerHandle | None = None
 
     @contextmanager
     def reserve(self, caller: CallerKey, calls: int, seconds: float) -> Iterator[None]:
@@ -86,22 +96,27 @@ class Bulkhead:
         for one of every other: that is how long the last of them may wait, whoever
         comes later. While there are slots for all, nobody is refused.
         """
-        works = self._reserved.total() + 1
+        works = self._reserved.total() + 1 + self.pool.others_works
         largest = max(calls, *self._reserved, 1)
+        size = self.pool.size
         wait = max(
-            (works * largest - self._size) / self._size * self.recent_seconds,
+            (works * largest - size) / size * self.recent_seconds,
             # An unverified caller's first call is answered, and then it is a student.
             self.wait(caller, calls if caller.verified else 1),
         )
         if wait > 0 and wait + self.recent_seconds > seconds:
             raise BulkheadFull(wait)
-        self._reserved[calls] += 1
+        self._count_work(calls, 1)
         try:
             yield
         finally:
-            self._reserved[calls] -= 1
-            if not self._reserved[calls]:
-                del self._reserved[calls]
+            self._count_work(calls, -1)
+
+    def _count_work(self, calls: int, change: int) -> None:
+        self._reserved[calls] += change
+        if not self._reserved[calls]:
+            del self._reserved[calls]
+        self.pool.publish_works(self._reserved.total())
 
     @property
     def in_use(self) -> int:
@@ -126,7 +141,7 @@ class Bulkhead:
         """
         mine = len(self._lines.get(caller, ())) + calls
         crowded = not caller.verified and bool(self._rings[True])
-        slots = self._unverified_share if crowded else self._size
+        slots = self._unverified_share if crowded else self.pool.capacity
         ahead = sum(
             min(len(line), mine)
             for other, line in self._lines.items()
@@ -142,9 +157,13 @@ class Bulkhead:
 
     def try_acquire(self, caller: CallerKey) -> bool:
         """Take a slot if one is free for this caller now, without standing in line."""
-        # While slots are free, all who wait are students at their limit.
+        if self._lines:
+            self._hand_out()
+            if self._next() is not None:
+                return False
+        # All who wait, if any do, are students at their limit.
         full = caller.verified and self._running[caller] >= self._per_caller
-        if self._in_use >= self._size or full:
+        if full or not self.pool.take():
             return False
         self._take(caller)
         return True
@@ -200,15 +219,14 @@ class Bulkhead:
             del self._running[caller]
         self._in_use -= 1
         self._unverified_in_use -= not caller.verified
-        self._queue(caller)
-        self._hand_out()
+        self.pool.give_back()
+        if self._lines:
+            self._queue(caller)
+            self._hand_out()
 
     def _hand_out(self) -> None:
         """Give free slots to whose turn it is."""
-        while self._in_use < self._size:
-            caller = self._next()
-            if caller is None:
-                return
+        while (caller := self._next()) is not None and self.pool.take():
             del self._rings[caller.verified][caller]
             line = self._lines[caller]
             turn = line.popleft()
@@ -217,6 +235,16 @@ class Bulkhead:
             self._take(caller)
             self._queue(caller)
             turn.set_result(None)
+        waits = caller is not None
+        self.pool.publish_waiting(waits)
+        if waits and self._look is None and not self.pool.alone:
+            loop = asyncio.get_running_loop()
+            self._look = loop.call_later(_LOOK_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        """Slots may be free that other workers had, who do not tell."""
+        self._look = None
+        self._hand_out()
 
     def _next(self) -> CallerKey | None:
         """Whose turn it is."""
@@ -231,7 +259,7 @@ class Bulkhead:
             return student
         # Up to their share they come first, or a crowd behind one address would have
         # one turn among all students; where a fifth is no slot, it is by turns.
-        first = self._unverified_in_use < self._size // 5
+        first = self._unverified_in_use < self.pool.share // 5
         return address if first or addresses[address] < students[student] else student
 
     def _next_address(self) -> CallerKey | None:
@@ -253,6 +281,7 @@ class Bulkhead:
         turn: _Turn = asyncio.get_running_loop().create_future()
         self._lines.setdefault(caller, deque()).append(turn)
         self._queue(caller)
+        self._hand_out()  # none is free, which the other workers should know
         return turn
 
     def _leave(self, caller: CallerKey, turn: _Turn) -> None:
@@ -261,3 +290,4 @@ class Bulkhead:
         if not line:
             del self._lines[caller]
             self._rings[caller.verified].pop(caller, None)
+            self._hand_out()

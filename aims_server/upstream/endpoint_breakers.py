@@ -71,10 +71,10 @@ class EndpointBreakers:
     {'login': 'open', 'cards': 'open'}
 
     An endpoint is open while its own breaker is, or that of the connections. The latter
-    opens when three connections in a row could not be made, for whomever: that is
-    nothing a caller could bring about. Any answer of any endpoint closes it.
+    opens when three connections in a row could not be made, whichever callers wanted
+    them: no caller can cause that. Any answer of any endpoint closes it.
 
-    Who subscribes is told an endpoint and its state at each change of either.
+    A subscriber is called with an endpoint and its state at each change of it.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class EndpointBreakers:
     def state(self, endpoint: str) -> State:
         """The worse of the endpoint's own state and the connections'."""
         own, way = self._breakers[endpoint].state, self._connections.state
-        return max(own, way, key=_SEVERITY.index)
+        return own if own is way else max(own, way, key=_SEVERITY.index)
 
     def states(self) -> dict[str, str]:
         """Every endpoint's state, in words."""

@@ -1,4 +1,4 @@
-"""Owns the far side's wishes to be left alone for a while: whom they hold for."""
+"""The pauses that the platform asks for (``Retry-After``), by caller."""
 
 import heapq
 import time
@@ -13,13 +13,13 @@ class Pauses:
     """The pauses that one endpoint has asked for.
 
     >>> pauses = Pauses(clock=lambda: 0.0)
-    >>> pauses.wish(CallerKey.student(1), 60.0)
+    >>> pauses.add(CallerKey.student(1), 60.0)
     >>> pauses.left(CallerKey.student(1)), pauses.left(CallerKey.student(2))
     (60.0, 0.0)
 
-    A wish holds for the caller it was told. The endpoint itself pauses, for everybody,
-    while at least `callers` distinct callers have a pause of their own. At most `limit`
-    callers are remembered; those who were told first are forgotten first.
+    A pause holds for the caller whose call was answered with it. The whole endpoint
+    pauses while at least `callers` distinct callers have a pause of their own. At most
+    `limit` callers are remembered; the oldest are forgotten first.
     """
 
     def __init__(
@@ -31,14 +31,14 @@ class Pauses:
         self._until: dict[CallerKey, float] = {}
         self._all_until = 0.0
 
-    def wish(self, caller: CallerKey, seconds: float) -> None:
-        """Note that this caller was asked to stay away for so long; of several wishes
-        the longest counts.
-        """
+    def add(self, caller: CallerKey, seconds: float) -> None:
+        """Note a pause of this caller; of several the longest counts."""
         now = self._clock()
         until = max(self._until.pop(caller, 0.0), now + seconds)
         if len(self._until) >= self._limit:
-            self._until = {who: end for who, end in self._until.items() if end > now}
+            self._until = {
+                other: end for other, end in self._until.items() if end > now
+            }
         while len(self._until) >= self._limit:
             del self._until[next(iter(self._until))]
         self._until[caller] = until

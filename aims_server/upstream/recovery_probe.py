@@ -1,4 +1,4 @@
-"""Owns the question whether an endpoint is back, asked when nobody else asks it."""
+"""Probes endpoints whose breaker is open while no student calls them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,13 +17,13 @@ _CALLER: Final = CallerKey.student("recovery probe")
 class RecoveryProbe:
     """At most one call in `interval` seconds while a breaker is not closed.
 
-    ``ask(endpoint)`` makes the call, without any student's token. What it proves is
-    that the platform can be reached and that the endpoint's address answers it with
-    something else than a fault of its own: enough to let students try again, who open
-    the breaker once more if they fare worse. An endpoint whose breaker has let
-    students' calls through meanwhile is closed by them, and never asked.
+    ``ask(endpoint)`` makes the call, without any student's token. It proves that the
+    platform can be reached and that the endpoint answers with something else than a
+    fault of its own. That is enough to close the breaker; if students' calls fail all
+    the same, they open it again. An endpoint whose breaker students' calls have closed
+    meanwhile is not probed.
 
-    It runs from the first change that `wake` is told of until all are closed.
+    It runs from `wake` until all breakers are closed.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class RecoveryProbe:
         self._task: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """A breaker is not closed: see to it that somebody asks."""
+        """A breaker is not closed: begin to probe."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Ask no more."""
+        """End, with the probe under way."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

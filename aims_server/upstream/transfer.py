@@ -22,6 +22,7 @@ from .retry_after import retry_after_seconds
 
 __all__ = ["CurlFailure", "Reply", "Request", "Transfer"]
 
+_NONE: Final = (b"", b"identity")  # codings that change nothing
 _REQUEST_TIMEOUT: Final = 408  # a server's word when it closes an idle connection
 
 # A line of an answer's head or trailer (RFC 9110 5.5, 9112 4), or the empty one. Curl
@@ -185,10 +186,11 @@ class Transfer:
         """Unpack and keep a part of the body; none of it if it becomes too large."""
         room = self._max_body - self._body.tell()
         if not self._body.tell() and self._unpacker is None:
-            coding = self._headers.get(b"content-encoding", b"identity").lower()
-            if coding in (b"gzip", b"x-gzip"):
+            codings = self._headers.get(b"content-encoding", b"").lower().split(b",")
+            named = [name for name in map(bytes.strip, codings) if name not in _NONE]
+            if named in ([b"gzip"], [b"x-gzip"]):
                 self._unpacker = GzipBody()
-            elif coding != b"identity":
+            elif named:
                 return self._refuse("unknown_encoding")
         piece = chunk
         if self._unpacker is not None:
@@ -281,7 +283,7 @@ class Transfer:
         return retry_after_seconds(text, self._headers.get(b"date"))
 
     def settle(self, outcome: Reply | CurlFailure) -> None:
-        """Tell whoever waits, if anybody still does."""
+        """Complete the waiting call, unless it was cancelled."""
         if not self.outcome.done():
             self.outcome.set_result(outcome)
 

@@ -5,8 +5,7 @@ student, so only a keyed hash of the *whole* token identifies a session.
 """
 
 import hashlib
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from cachetools import LRUCache
 
@@ -24,8 +23,24 @@ __all__ = [
 _REMEMBERED_SESSIONS: Final = 16384
 
 
-def _only_epoch(_: bytes) -> int:
-    return 0
+class Epochs(Protocol):
+    """What lasts until an owner's token is refused, in whatever process."""
+
+    def of(self, owner: bytes) -> int:
+        """The owner's epoch now, or a number that is never current."""
+
+    def is_current(self, epoch: int) -> bool:
+        """Whether this epoch of its owner lasts."""
+
+
+class _OneEpoch:
+    """Refusals in this process alone."""
+
+    def of(self, _: bytes) -> int:
+        return 1
+
+    def is_current(self, _: int) -> bool:
+        return True
 
 
 class Session:
@@ -64,7 +79,7 @@ class Session:
         self.owner = hashlib.blake2b(
             str(student_id).encode(), key=key, digest_size=32
         ).digest()
-        self.epoch = registry.epoch_of(self.owner)
+        self.epoch = registry.epochs.of(self.owner)
         self.student_id = student_id
         self.admission_number: str | None = None
         self.expires_at = expires_at
@@ -130,13 +145,10 @@ class Caller:
 class Registry:
     """The sessions with standing: 16 384 of them in this worker's memory, and the keys
     of more in memory that all workers share. Of all others nothing is kept.
-    ``epoch_of`` gives an owner's epoch.
     """
 
-    def __init__(
-        self, shared: VerifiedKeys, epoch_of: Callable[[bytes], int] = _only_epoch
-    ) -> None:
-        self.epoch_of = epoch_of
+    def __init__(self, shared: VerifiedKeys, epochs: Epochs | None = None) -> None:
+        self.epochs = epochs or _OneEpoch()
         self._sessions: LRUCache[bytes, Session] = LRUCache(_REMEMBERED_SESSIONS)
         self._shared = shared
 
@@ -148,7 +160,7 @@ class Registry:
         another process since.
         """
         session = self._sessions.get(key)
-        if session is not None and session.epoch != self.epoch_of(session.owner):
+        if session is not None and not self.epochs.is_current(session.epoch):
             return None
         return session
 
@@ -157,7 +169,10 @@ class Registry:
         return key in self._shared
 
     def add(self, session: Session) -> None:
-        """Remember a session that has standing."""
+        """Remember a session that has standing, for as long as its epoch lasts: that
+        in which its token was read, or if there was none then, the one begun since.
+        """
+        session.epoch = session.epoch or self.epochs.of(session.owner)
         self._sessions[session.key] = session
         if session.student_id is not None:
             self._shared.add(session.key)
@@ -170,8 +185,8 @@ class Registry:
 
 class SessionReader:
     """Turns tokens into sessions under one secret, made at start and shared by the
-    workers so that all of them agree on a token's key; ``shared`` is theirs as well.
-    ``epoch_of`` gives an owner's epoch, which a refusal in any of them ends.
+    workers so that all of them agree on a token's key; ``shared`` and ``epochs``, which
+    a refusal in any of them ends, are theirs as well.
 
     >>> sessions = SessionReader(b"secret")
     >>> sessions.read("token").confirm(student_id=5900001)
@@ -183,10 +198,10 @@ class SessionReader:
         self,
         secret: bytes,
         shared: VerifiedKeys | None = None,
-        epoch_of: Callable[[bytes], int] = _only_epoch,
+        epochs: Epochs | None = None,
     ) -> None:
         self._secret = secret[:64]
-        self._registry = Registry(shared or VerifiedKeys(1), epoch_of)
+        self._registry = Registry(shared or VerifiedKeys(1), epochs)
 
     def __len__(self) -> int:
         """How many sessions are remembered."""

@@ -1,33 +1,140 @@
 """Epochs of owners, in memory that processes share."""
 
-from aims_server.cache.epochs import Epochs
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from aims_server.cache.epochs import NO_EPOCH, Epochs
 
 from ..children import exit_status, fork
 
+OWNERS_IN_A_SET = 8
 
-def test_an_advance_is_seen_by_every_process():
-    """What one process begins is the epoch of all, for this owner and no other."""
+
+def same_set(number):
+    """So many owners who contend for one set of records."""
+    return [5900001 + n * (1 << 16) for n in range(number)]
+
+
+def test_an_end_is_seen_by_every_process():
+    """What one process ends is over for all, for this owner and no other."""
     epochs = Epochs()
-    before = epochs.of(5900001), epochs.of(5900002), epochs.of(b"a token's hash")
+    ann, ben, hashed = (epochs.begin(owner) for owner in (1, 2, b"a token's hash"))
 
-    def advance():
-        epochs.advance(5900001)
-        epochs.advance(b"a token's hash")
+    def end():
+        assert epochs.of(1) == ann
+        epochs.end(1)
+        epochs.end(b"a token's hash")
 
-    assert exit_status(fork(advance)) == 0
-    assert epochs.of(5900001) != before[0]
-    assert epochs.of(5900002) == before[1]
-    assert epochs.of(b"a token's hash") != before[2]
+    assert exit_status(fork(end)) == 0
+    current = [epochs.is_current(epoch) for epoch in (ann, ben, hashed)]
+    assert current == [False, True, False]
+    assert (epochs.of(1), epochs.of(2)) == (NO_EPOCH, ben)
 
 
-def test_no_advance_is_lost():
-    """Four processes that advance one owner together leave the sum of their steps."""
+def test_no_epoch_is_given_twice():
+    """Four processes that begin and end one owner's epochs get no two alike."""
     epochs = Epochs()
+    first = epochs.begin("ann")
 
-    def advance():
+    def begin_and_end():
         for _ in range(500):
-            epochs.advance("ann")
+            epochs.end("ann")
+            epochs.begin("ann")
 
-    children = [fork(advance) for _ in range(4)]
+    children = [fork(begin_and_end) for _ in range(4)]
     assert [exit_status(pid) for pid in children] == [0] * 4
-    assert epochs.of("ann") == 2000
+    last = epochs.begin("ann")
+    assert last >> 16 >= (first >> 16) + 2000
+
+
+def test_it_tells_whether_anything_was_kept():
+    """The end of an epoch in which nothing was kept concerns nobody."""
+    epochs = Epochs()
+    assert not epochs.end("nobody")
+    epochs.begin("made up")
+    assert not epochs.end("made up")
+    assert epochs.keep(epochs.begin("ann"))
+    assert epochs.end("ann")
+    epochs.begin("ann")
+    assert not epochs.end("ann")
+
+
+def test_refused_newcomers_end_nobodys_epoch():
+    """Any number of owners who are refused at their first call take the place of none
+    for whom something is kept.
+    """
+    epochs = Epochs()
+    *bystanders, _ = same_set(OWNERS_IN_A_SET)
+    begun = [epochs.begin(owner) for owner in bystanders]
+    assert all(map(epochs.keep, begun))
+    for owner in same_set(1000)[OWNERS_IN_A_SET:]:
+        assert epochs.is_current(epochs.begin(owner))
+        epochs.end(owner)
+    assert all(map(epochs.is_current, begun))
+
+
+def test_those_for_whom_nothing_is_kept_give_way_first():
+    """Owners whose calls fail, without being refused, take one another's places; then
+    goes whose epoch was begun or joined longest ago.
+    """
+    epochs = Epochs()
+    kept, failing = same_set(7), same_set(500)[8:]
+    begun = [epochs.begin(owner) for owner in kept]
+    assert all(map(epochs.keep, begun))
+    for owner in failing:
+        epochs.begin(owner)
+    assert all(map(epochs.is_current, begun))
+    epochs.keep(epochs.begin(failing[-1]))
+    epochs.begin(kept[0])
+    epochs.begin(failing[0])
+    assert [epochs.is_current(epoch) for epoch in begun] == [True, False] + 5 * [True]
+
+
+class Model(RuleBasedStateMachine):
+    """Fifteen owners of one set beside a dictionary: nothing that ended comes back, and
+    no two owners are ever in one epoch.
+    """
+
+    owners = st.sampled_from(same_set(15))
+
+    def __init__(self):
+        super().__init__()
+        self.epochs = Epochs()
+        self.current = {}
+        self.ended = set()
+
+    @rule(owner=owners, keep=st.booleans())
+    def begin(self, owner, keep):
+        """Take the epoch, and perhaps keep something."""
+        epoch = self.epochs.begin(owner)
+        assert epoch not in self.ended
+        before = self.current.get(owner)
+        if before is not None and before != epoch:
+            assert not self.epochs.is_current(before)
+            self.ended.add(before)
+        self.current[owner] = epoch
+        if keep:
+            assert self.epochs.keep(epoch)
+
+    @rule(owner=owners)
+    def refuse(self, owner):
+        """End it."""
+        self.epochs.end(owner)
+        assert self.epochs.of(owner) == NO_EPOCH
+        self.ended.add(self.current.pop(owner, NO_EPOCH))
+
+    @invariant()
+    def what_ended_is_over(self):
+        """No epoch that ended is current, and each that is has one owner."""
+        assert not any(map(self.epochs.is_current, self.ended))
+        epochs = list(self.current.values())
+        assert len(set(epochs)) == len(epochs)
+        lasting = [epoch for epoch in epochs if self.epochs.is_current(epoch)]
+        assert len(lasting) <= OWNERS_IN_A_SET
+
+
+Model.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None
+)
+TestModel = Model.TestCase

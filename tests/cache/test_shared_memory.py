@@ -20,11 +20,6 @@ from ..children import exit_status, fork
 ANN, BEN = 5900001, 5900002
 
 
-@pytest.fixture(name="clock")
-def _clock():
-    return Clock()
-
-
 @pytest.fixture(name="epochs")
 def _epochs():
     return Epochs()
@@ -129,7 +124,7 @@ def test_a_refusal_voids_pages_and_leases_of_one_owner(cache, epochs, clock):
     keep(cache, page(clock), b"a", ANN)
     keep(cache, page(clock), b"b", BEN)
     filling = take(cache, b"a2", ANN)
-    epochs.advance(ANN)
+    epochs.end(ANN)
     assert take(cache, b"a", ANN).found is Found.NONE
     assert take(cache, b"a2", ANN).found is Found.NONE
     assert not cache.put(filling.lease, page(clock))
@@ -277,7 +272,7 @@ def test_an_altered_body_is_no_page(at, byte):
     clock = Clock()
     cache = SharedMemoryCache(100_000, Epochs(), clock=clock)
     keep(cache, page(clock, bytes(4000)))
-    cache._ring[at] ^= byte
+    cache._ring._bodies[at] ^= byte
     assert take(cache).page is None
 
 
@@ -328,7 +323,7 @@ class Model(RuleBasedStateMachine):
     @rule(owner=st.sampled_from([ANN, BEN]))
     def refuse(self, owner):
         """Nothing of the owner is left, and no lease of its is worth anything."""
-        self.epochs.advance(owner)
+        self.epochs.end(owner)
         for key in [key for key in self.pages if self.owner(key) == owner]:
             del self.pages[key]
         for key in [key for key in self.leases if self.owner(key) == owner]:

@@ -4,15 +4,16 @@ import asyncio
 
 import pytest
 
+from aims_server.cache import sharing
 from aims_server.cache.epochs import Epochs
-from aims_server.cache.levels import Found, Page, Taken, Want
+from aims_server.cache.levels import Found, Level, Page, Taken, Want
 from aims_server.cache.readthrough import Outcome, ReadThrough, WrongOwner
 from aims_server.cache.shared_memory import SharedMemoryCache
-from aims_server.cache.sharing import Codec, Level, MachinePages, Sharing
+from aims_server.cache.sharing import Codec, MachinePages, Sharing
 from aims_server.cache.singleflight import FlightCancelled, SingleFlight
 from aims_server.cache.store import Entry, MemoryStore
 from aims_server.deadline import Deadline
-from tests.virtual_time import Clock, settle, virtual_loop
+from tests.virtual_time import settle, virtual_loop
 
 from .test_readthrough import FRESH, Broken, Platform, Refused
 
@@ -80,7 +81,7 @@ class Worker:
             refresh_deadline=lambda: Deadline(10, self.clock),
             is_refusal=lambda error: isinstance(error, Refused),
             loader=Sharing(machine.levels, TEXT, self.observer, clock=self.clock),
-            on_refusal=lambda owner, dropped: self.refused.append((owner, dropped)),
+            on_refusal=lambda owner, kept: self.refused.append((owner, kept)),
             clock=self.clock,
         )
 
@@ -112,15 +113,7 @@ class Ill:
         """Nothing is held."""
 
 
-@pytest.fixture(name="clock")
-def _clock():
-    return Clock()
-
-
-@pytest.fixture
-def io_loop(clock):
-    """A loop whose time is the clock's."""
-    yield from virtual_loop(clock)
+_io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 
 
 @pytest.fixture(name="platform")
@@ -277,12 +270,35 @@ async def test_a_refusal_voids_every_workers_copies(platform, workers):
         await refused
     platform.answer("late")
     assert await shown(filling) == (MISS, "late")
-    assert workers[0].refused == [(ANN, 1)]
+    assert workers[0].refused == [(ANN, True)]
     for worker in workers[1:]:
         assert worker.through.peek(b"k", ANN, worker.clock.now) is None
     assert await shown(workers[0].ask(platform, b"b", BEN)) == (HIT, "ben")
     asked = workers[1].ask(platform, b"other")
     assert await answered(platform, asked, "new") == (MISS, "new")
+
+
+async def test_a_flood_of_made_up_tokens_voids_nobodys_pages(platform, workers):
+    """Hundreds of refused owners, all in one place of a table: a bystander there has
+    his page at each worker, without a call.
+    """
+    bystander = 5900001
+    await answered(platform, workers[0].ask(platform, b"b", bystander), "page")
+    for worker in workers:
+        await shown(worker.ask(platform, b"b", bystander))
+    for n in range(1, 300):
+        made_up = bystander + (n << 20)
+        refused = workers[n % 3].ask(platform, b"%d" % made_up, made_up)
+        await settle()
+        platform.answer(Refused())
+        with pytest.raises(Refused):
+            await refused
+    calls = platform.calls
+    for worker in workers:
+        assert await shown(worker.ask(platform, b"b", bystander)) == (HIT, "page")
+        assert worker.through.peek(b"b", bystander, worker.clock.now) is not None
+        assert not any(kept for _, kept in worker.refused)
+    assert platform.calls == calls
 
 
 async def test_waiting_ends_with_the_deadline(platform, workers):
@@ -342,14 +358,25 @@ async def test_a_level_without_lease_is_passed_over(platform, clock):
     assert [await shown(task) for task in tasks] == [(MISS, "one"), (MISS, "two")]
 
 
-@pytest.mark.parametrize("body", [b"\x63other form", b"\x01" + bytes(9) + b"\xff"])
-async def test_a_page_of_another_version_is_no_page(platform, machine, clock, body):
-    """What another release has put is filled anew."""
-    taken = machine.memory.take(b"k", ANN, Want(), seconds=5)
+@pytest.mark.parametrize("body", [b"short", bytes(9) + b"\xff"])
+async def test_a_page_that_cannot_be_read_is_no_page(platform, machine, clock, body):
+    """It is filled anew."""
+    taken = machine.memory.take(sharing._VERSION + b"k", ANN, Want(), seconds=5)
     now = clock.now
     machine.memory.put(taken.lease, Page(body, now, now + 60, now + 60))
     task = machine.worker().ask(platform)
     assert await answered(platform, task, "page") == (MISS, "page")
+
+
+async def test_two_releases_do_not_meet(platform, machine, monkeypatch):
+    """Machines of two releases fill and find pages each of their own form."""
+    old, new = machine.worker(), machine.worker()
+    assert await answered(platform, old.ask(platform), "old form") == (MISS, "old form")
+    monkeypatch.setattr(sharing, "_VERSION", b"another")
+    assert await answered(platform, new.ask(platform), "new form") == (MISS, "new form")
+    assert await shown(machine.worker().ask(platform)) == (HIT, "new form")
+    monkeypatch.undo()
+    assert await shown(machine.worker().ask(platform)) == (HIT, "old form")
 
 
 async def test_a_cancelled_flight_holds_no_one_up_for_long(platform, workers, clock):

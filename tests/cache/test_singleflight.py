@@ -10,7 +10,7 @@ import pytest
 
 from aims_server.cache.singleflight import FlightCancelled, SingleFlight
 from aims_server.deadline import Deadline
-from tests.virtual_time import Clock, settle, virtual_loop
+from tests.virtual_time import settle, virtual_loop
 
 pytestmark = pytest.mark.gen_test
 
@@ -51,14 +51,7 @@ class Failing:
         raise Broken(self.starts)
 
 
-@pytest.fixture(name="clock")
-def _clock():
-    return Clock()
-
-
-@pytest.fixture(name="io_loop")
-def _io_loop(clock):
-    yield from virtual_loop(clock)
+_io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 
 
 @pytest.fixture(name="flights")

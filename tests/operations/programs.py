@@ -49,13 +49,6 @@ def mebibytes(text: str) -> int:
     return int(text[:-1]) * {"m": 1, "g": 1024}[text[-1].lower()]
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def wait_for_port(port: int, process: "subprocess.Popen[bytes]") -> None:
     """Wait until somebody accepts there; the process ending first is a failure."""
     end = time.monotonic() + 15

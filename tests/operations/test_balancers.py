@@ -10,8 +10,9 @@ from threading import Thread
 
 import pytest
 
+from ..waiting import free_port
 from .balancing import KINDS, Backend, Balancer, nginx_command, nginx_file
-from .programs import CONF, accepted_by, free_port, wait_for_port
+from .programs import CONF, accepted_by, wait_for_port
 
 SPOOFED = {
     "X-Forwarded-For": "203.0.113.9",

@@ -3,7 +3,6 @@ own, so that the workers share them.
 """
 
 import json
-import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
@@ -77,12 +76,3 @@ def everybody(crowd, times=6):
         answers = list(pool.map(lambda one: crowd.ask(*one), asked))
     assert {status for status, _ in answers} == {200}
     return [outcome for _, outcome in answers]
-
-
-def until(condition):
-    """Wait for what must come."""
-    for _ in range(1000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not come")

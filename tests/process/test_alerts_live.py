@@ -25,8 +25,9 @@ import pytest
 
 from aims_server.demo.college import College
 
-from ..operations.programs import CONF, free_port, program, wait_for_port
+from ..operations.programs import CONF, program, wait_for_port
 from ..store.server import StoreServer
+from ..waiting import free_port
 from .conftest import PATIENCE_SECONDS, Platform, Service
 
 pytestmark = pytest.mark.process

@@ -11,7 +11,8 @@ import time
 import pytest
 
 from ..operations.balancing import haproxy_command, haproxy_file
-from ..operations.programs import free_port, wait_for_port
+from ..operations.programs import wait_for_port
+from ..waiting import free_port
 from .test_activation import HAND_OVER, SteadyClients
 
 pytestmark = pytest.mark.process

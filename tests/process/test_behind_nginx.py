@@ -10,7 +10,8 @@ import pytest
 from aims_server.http_server.listener import ARRIVAL_SECONDS
 
 from ..operations.balancing import nginx_command, nginx_file
-from ..operations.programs import CONF, free_port, wait_for_port
+from ..operations.programs import CONF, wait_for_port
+from ..waiting import free_port
 from .crowd import Crowd
 
 pytestmark = pytest.mark.process

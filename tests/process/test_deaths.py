@@ -4,13 +4,13 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from aims_server.process.rollout import FAILED_STARTS
 
+from ..waiting import until
 from .conftest import BREAKABLE
 from .crowd import Crowd
 
@@ -37,17 +37,9 @@ def alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
-def wait_until(reached: Callable[[], bool], seconds: float) -> None:
-    """Wait for a state, and give up after so many seconds."""
-    end = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-def wait_until_gone(pids: list[int], seconds: float) -> None:
+def wait_until_gone(pids: list[int]) -> None:
     """Wait for the end of all of them."""
-    wait_until(lambda: not any(alive(pid) for pid in pids), seconds)
+    until(lambda: not any(alive(pid) for pid in pids))
 
 
 def test_killed_workers_lose_only_what_they_worked_on(busy):
@@ -77,7 +69,7 @@ def test_killed_workers_lose_only_what_they_worked_on(busy):
     assert service.log.count("died (SIGKILL)") == KILLS
     assert service.figures("aims_worker_deaths_total") == [KILLS]
     # One is left: this very scrape.
-    wait_until(lambda: service.figures("aims_requests_in_progress") == [1], 10)
+    until(lambda: service.figures("aims_requests_in_progress") == [1])
     counted = sum(service.figures('aims_requests_total{method="GET",route="quiz"'))
     known = len(crowd.answers)
     assert known - untrusted <= counted <= known + len(crowd.losses)
@@ -91,7 +83,7 @@ def test_workers_do_not_outlive_their_parent(start):
     workers = service.workers()
     service.process.kill()
     service.wait()
-    wait_until_gone(workers, 2)
+    wait_until_gone(workers)
 
 
 def test_a_hung_sibling_keeps_nobody_alive(start):
@@ -102,7 +94,7 @@ def test_a_hung_sibling_keeps_nobody_alive(start):
     service.process.kill()
     service.wait()
     try:
-        wait_until_gone(others, 2)
+        wait_until_gone(others)
     finally:
         os.kill(hung, signal.SIGKILL)
 

@@ -5,11 +5,13 @@ whatever happens to the store.
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
 from ..store.server import StoreServer
-from .students import PAGES, Students, everybody, until
+from ..waiting import until
+from .students import PAGES, Students, everybody
 
 pytestmark = pytest.mark.process
 
@@ -29,13 +31,13 @@ def _two(serve, store):
     options = {"STORE_URL": store.url, "STORE_SECRET": SECRET, "LOG_LEVEL": "debug"}
     services = [serve(2, **options) for _ in range(2)]
     for service in services:
-        until(lambda service=service: b'"store":{"state":"closed"}' in health(service))
+        until(partial(reaches_store, service))
     return services
 
 
-def health(service):
-    """The body of /health."""
-    return service.get("/health")[1]
+def reaches_store(service):
+    """Whether the worker that answers uses the store."""
+    return b'"store":{"state":"closed"}' in service.get("/health")[1]
 
 
 def at_both(crowd, two, times=4):
@@ -125,7 +127,7 @@ def test_an_ill_store_costs_nobody_an_answer(platform, two, store, what):
     elif what == "full":
         store.ask("CONFIG", "SET", "maxmemory", "0")
     for service in two:
-        until(lambda service=service: b'"store":{"state":"closed"}' in health(service))
+        until(partial(reaches_store, service))
     until(lambda: store.ask("PING") == b"+PONG\r\n")
     until(lambda: shares(Students(platform, two[0], 2), two))
 

@@ -5,18 +5,17 @@ P46, P47, P51).
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from .conftest import COMMAND, PATIENCE_SECONDS, Service
+from ..waiting import free_port, until
+from .conftest import COMMAND, Service
 from .crowd import Crowd
 
 pytestmark = pytest.mark.process
@@ -53,14 +52,6 @@ class Mute(Service):
         os.close(self.reader)
 
 
-def wait_until(true: Callable[[], object]) -> None:
-    """Wait for it."""
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def flood(service: Service) -> None:
     """Have it write more lines than a pipe and the workers' buffers take."""
     statuses = {service.get(f"/nowhere/{'x' * 400}")[0] for _ in range(1500)}
@@ -76,13 +67,13 @@ def test_a_log_that_nobody_reads_costs_lines_and_nothing_else(tmp_path, platform
     try:
         service.wait_until_serving()
         flood(service)
-        wait_until(lambda: service.figures("aims_log_lines_lost_total") > [0])
+        until(lambda: service.figures("aims_log_lines_lost_total") > [0])
         (victim, _) = service.workers()
         os.kill(victim, signal.SIGKILL)
         service.wait_for_workers(2, but=[victim])
         before = service.workers()
         service.signal(signal.SIGHUP)
-        wait_until(lambda: not set(service.workers()) & set(before))
+        until(lambda: not set(service.workers()) & set(before))
         service.wait_for_workers(2)
         flood(service)
         service.wait_for_log(r"[1-9]\d* log lines were lost")
@@ -102,7 +93,7 @@ def test_streams_may_be_closed_or_full(start, closed):
         WORKERS="1",
     )
     service.url = f"http://127.0.0.1:{port}"
-    wait_until(lambda: answers(service))
+    until(lambda: answers(service))
     (worker,) = service.workers()
     for pid in (service.process.pid, worker):
         streams = [os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)]
@@ -153,7 +144,7 @@ def test_its_directories_may_be_removed(busy, tmp_path):
 def test_a_signal_before_it_serves_does_nothing(start, number):
     """From its first line on; then it serves, with nothing to replace."""
     service = start(WORKERS="1")
-    wait_until(lambda: started(service))
+    until(lambda: started(service))
     for _ in range(3):
         service.signal(number)
         time.sleep(0.02)
@@ -165,7 +156,7 @@ def test_a_signal_before_it_serves_does_nothing(start, number):
 def test_told_to_end_before_it_serves_it_does(start, number):
     """Status 0, whatever it was doing, and without a delay for balancers."""
     service = start(WORKERS="1", DRAIN_DELAY_SECONDS="30")
-    wait_until(lambda: started(service))
+    until(lambda: started(service))
     service.signal(number)
     assert service.wait() == 0
 
@@ -180,9 +171,9 @@ def test_it_ends_as_process_1_too(start):
             DRAIN_DELAY_SECONDS="0",
             WORKERS="1",
         )
-        wait_until(service.workers)
+        until(service.workers)
         (first,) = service.workers()
-        wait_until(partial(holds_signals, first))
+        until(partial(holds_signals, first))
         time.sleep(delay)
         os.kill(first, signal.SIGTERM)
         assert service.wait() == 0
@@ -229,9 +220,3 @@ def answers(service: Service) -> bool:
         return service.get("/health")[0] == 200
     except OSError:
         return False
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])

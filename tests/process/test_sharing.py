@@ -7,7 +7,8 @@ from itertools import count
 
 import pytest
 
-from .students import PAGES, Students, everybody, until
+from ..waiting import until
+from .students import PAGES, Students, everybody
 
 pytestmark = pytest.mark.process
 

@@ -18,9 +18,7 @@ def _clock():
     return Clock()
 
 
-@pytest.fixture(name="io_loop")
-def _io_loop(clock):
-    yield from virtual_loop(clock)
+_io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 
 
 async def test_a_watcher_waits_for_news(clock):

@@ -8,10 +8,10 @@ from aims_server.cache import Epochs
 from aims_server.primitives.store_url import StoreAddress
 from aims_server.store.client import StoreClient
 from aims_server.store.connection import Connection, open_client
+from aims_server.store.cursor import SharedCursor
 from aims_server.store.invalidation import (
     READER_SILENCE_SECONDS,
     Invalidations,
-    SharedCursor,
 )
 from aims_server.store.pages import StorePages
 from aims_server.store.sealing import Secrets
@@ -113,8 +113,8 @@ class Machine:
 
     def refuse(self, owner):
         """Do what follows a refusal of the platform."""
-        self.epochs.advance(owner)
-        self.invalidations.add(owner, 1)
+        self.epochs.end(owner)
+        self.invalidations.add(owner, kept=True)
 
     async def close(self):
         """End its connections."""

@@ -122,13 +122,6 @@ def _reply(stream):
     return line + (stream.read(size + 2) if line[:1] == b"$" and size >= 0 else b"")
 
 
-def free_port():
-    """A port that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def certificate(directory):
     """A self-signed certificate for 127.0.0.1 and its key, as files."""
     cert, key = Path(directory) / "cert.pem", Path(directory) / "key.pem"

@@ -16,10 +16,7 @@ def _clock():
     return Clock()
 
 
-@pytest.fixture
-def io_loop(clock):
-    """A loop whose time is the clock's."""
-    yield from virtual_loop(clock)
+_io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 
 
 class Far:

@@ -7,15 +7,23 @@ import random
 import pytest
 
 from aims_server.primitives.store_url import StoreAddress
-from aims_server.store.connection import Connection, Refused, StoreError, open_client
+from aims_server.store.connection import (
+    Connection,
+    Refused,
+    StoreError,
+    open_client,
+    tls_context,
+)
 
 pytestmark = pytest.mark.gen_test
 
 
 @contextlib.asynccontextmanager
-async def connected(url, **options):
+async def connected(url, *, ca_file=None):
     """A connection to this server."""
-    connection = Connection(open_client(StoreAddress.parse(url), **options))
+    address = StoreAddress.parse(url)
+    tls = tls_context(address, ca_file)
+    connection = Connection(open_client(address, tls=tls))
     try:
         yield connection
     finally:

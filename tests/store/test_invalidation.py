@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from aims_server.cache import Found
-from aims_server.store.invalidation import SharedCursor
+from aims_server.store.client import StoreUnavailable
+from aims_server.store.cursor import SharedCursor
+from aims_server.store.scripts import owner_key
 
 from ..children import exit_status, fork
 from .conftest import Machine
@@ -43,7 +45,7 @@ async def test_a_refusal_crosses(first, second):
     await keep(first, page(), b"a", ANN)
     await keep(first, page(), b"b", BEN)
     filling = await take(second, b"a2", ANN)
-    epochs = first.epochs.of(ANN), second.epochs.of(ANN), second.epochs.of(BEN)
+    epochs = first.epochs.begin(ANN), second.epochs.begin(ANN), second.epochs.begin(BEN)
     first.refuse(ANN)
     assert first.epochs.of(ANN) != epochs[0]
     await until(lambda: second.epochs.of(ANN) != epochs[1])
@@ -59,7 +61,7 @@ async def test_its_own_refusal_does_not_come_back(first, second):
     await known(first, second)
     first.refuse(ANN)
     await until(lambda: second.observer.drops)
-    after = first.epochs.of(ANN)
+    after = first.epochs.begin(ANN)
     second.refuse(BEN)
     await until(lambda: "elsewhere" in first.observer.drops)
     assert first.epochs.of(ANN) == after
@@ -69,12 +71,13 @@ async def test_its_own_refusal_does_not_come_back(first, second):
 async def test_nothing_is_lost_while_connections_are_cut(first, second, server):
     """Sixty refusals, with every connection killed again and again: all arrive."""
     await known(first, second)
+    epochs = [second.epochs.begin(1000 + n) for n in range(60)]
     for n in range(60):
         first.refuse(1000 + n)
         if n % 20 == 10:
             server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         await asyncio.sleep(0.002)
-    await until(lambda: all(second.epochs.of(1000 + n) for n in range(60)))
+    await until(lambda: not any(map(second.epochs.is_current, epochs)))
 
 
 async def test_an_emptied_store_is_followed_anew(first, second, server):
@@ -84,7 +87,7 @@ async def test_an_emptied_store_is_followed_anew(first, second, server):
     await until(lambda: second.observer.unopened and first.observer.unopened)
     server.ask("FLUSHALL")
     server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-    before = second.epochs.of(ANN)
+    before = second.epochs.begin(ANN)
     first.refuse(ANN)
     await until(lambda: second.epochs.of(ANN) != before)
 
@@ -104,7 +107,7 @@ async def test_nothing_of_an_owner_is_taken_before_the_store_is_told(
     await known(first, second)
     await keep(second, page(), b"a", ANN)
     await keep(second, page(), b"b", BEN)
-    before = second.epochs.of(ANN)
+    before = second.epochs.begin(ANN)
     first.client.open("test")
     first.refuse(ANN)
     assert (await take(colleague, b"a", ANN)).found is Found.NONE
@@ -147,11 +150,12 @@ async def test_refusals_from_before_the_start_void_nothing(first, server):
     sealed = first.secrets.seal_owner(b"12345678", ANN)
     server.ask("XADD", "aims1:drops", "*", "o", sealed)
     later = Machine(server.url)
+    ann, ben = later.epochs.begin(ANN), later.epochs.begin(BEN)
     later.follow()
     await known(later)
     first.refuse(BEN)
-    await until(lambda: later.epochs.of(BEN))
-    assert not later.epochs.of(ANN)
+    await until(lambda: not later.epochs.is_current(ben))
+    assert later.epochs.is_current(ann)
     await later.close()
 
 
@@ -166,12 +170,12 @@ async def test_pending_refusals_are_bounded(first):
 async def test_a_made_up_token_concerns_nobody(first, second, server):
     """A refused owner of whom nothing is kept, here or in the store, is not told."""
     await known(first, second)
-    first.invalidations.add(ANN, 0)
+    first.invalidations.add(ANN, kept=False)
     await until(lambda: not first.invalidations._pending)
     assert server.ask("XLEN", "aims1:drops") == b":0\r\n"
     await keep(second, page(), b"k", ANN)
-    before = second.epochs.of(ANN)
-    first.invalidations.add(ANN, 0)
+    before = second.epochs.begin(ANN)
+    first.invalidations.add(ANN, kept=False)
     await until(lambda: second.epochs.of(ANN) != before)
 
 
@@ -193,3 +197,108 @@ def test_one_worker_of_a_machine_applies_an_entry():
     assert cursor.position == (6, 0)
     cursor.begin_at((2, 9))
     assert cursor.position == (0, 0)
+
+
+async def test_a_made_up_token_under_way_concerns_nobody(first, second, server):
+    """A refusal while this machine still holds a lease is not told, but one while
+    another machine fills a page is.
+    """
+    await known(first, second)
+    await take(first, b"page", ANN)
+    first.invalidations.add(ANN, kept=False)
+    await until(lambda: not first.invalidations._pending)
+    assert server.ask("XLEN", "aims1:drops") == b":0\r\n"
+    await take(second, b"page", BEN)
+    first.invalidations.add(BEN, kept=False)
+    await until(lambda: second.observer.drops)
+    assert second.observer.drops == ["elsewhere"]
+
+
+class CutShort:
+    """A client whose connection is lost after a command or two."""
+
+    def __init__(self, client, allowed):
+        self.client = client
+        self.allowed = allowed
+
+    async def call_always(self, *command):
+        """Fail if no more calls are allowed."""
+        if not self.allowed:
+            raise StoreUnavailable
+        self.allowed -= 1
+        return await self.client.call_always(*command)
+
+
+@pytest.fixture(name="sender")
+def _sender(make_machine):
+    """A machine that sends when it is told to."""
+    return make_machine()
+
+
+async def test_news_cut_short_between_deletion_and_telling_are_told(sender, second):
+    """The pages are deleted and the connection lost: the next attempt still knows that
+    there were pages, and tells the other machine.
+    """
+    await known(second)
+    await keep(second, page(), b"a", ANN)
+    sender.invalidations.add(ANN, kept=False)
+    with pytest.raises(StoreUnavailable):
+        await sender.invalidations.send(CutShort(sender.client, 1))
+    await sender.invalidations.send(sender.client)
+    await until(lambda: second.observer.drops)
+
+
+async def test_a_second_refusal_does_not_make_light_of_the_first(first, second):
+    """A page's flight and its part's are refused one after the other; that nothing is
+    kept by then does not keep the news from other machines.
+    """
+    await known(first, second)
+    first.invalidations.add(ANN, kept=True)
+    first.invalidations.add(ANN, kept=False)
+    await until(lambda: second.observer.drops)
+
+
+async def test_made_up_tokens_push_out_no_real_one(first):
+    """While the store is ill any number of refused tokens that were never good leave
+    those waiting that were.
+    """
+    first.client.open("test")
+    first.invalidations.add(ANN, kept=True)
+    for n in range(20_000):
+        first.invalidations.add(1000 + n, kept=False)
+    assert first.invalidations._pending[ANN][1]
+    assert first.invalidations.is_pending(1000 + 19_999)
+
+
+async def test_a_strangers_value_in_a_students_place_harms_nobody(first, server):
+    """An owner's key that is no hash: its pages are not shared, its refusal deletes it,
+    and other students' refusals are told all the same.
+    """
+    await known(first)
+    key = owner_key(first.secrets.owner_tag(ANN))
+    server.ask("SET", key, "somebody else's")
+    assert (await take(first, b"a", ANN)).found is Found.NONE
+    first.refuse(BEN)
+    first.refuse(ANN)
+    await until(lambda: not first.invalidations._pending)
+    assert first.client.state == "closed"
+    assert server.ask("EXISTS", key) == b":0\r\n"
+
+
+def test_owners_of_one_slot_are_pending_until_the_last_is_told():
+    """What is told about one does not let the store's pages of the other be used; and
+    what a dead worker left behind ends with its time.
+    """
+    cursor = SharedCursor()
+    ann, ben = 7, 7 + 65536
+    cursor.add_pending(ann, 0.0, until=100.0)
+    cursor.add_pending(ben, 50.0, until=150.0)
+    cursor.remove_pending(ben)
+    assert cursor.is_pending(ann, 99.0)
+    cursor.remove_pending(ann)
+    assert not cursor.is_pending(ann, 99.0)
+    cursor.add_pending(ann, 0.0, until=100.0)  # and its worker dies
+    assert not cursor.is_pending(ben, 100.0)
+    cursor.add_pending(ben, 200.0, until=300.0)
+    cursor.remove_pending(ben)
+    assert not cursor.is_pending(ben, 201.0)

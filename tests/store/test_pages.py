@@ -244,7 +244,7 @@ async def test_too_large_a_page_is_not_kept(first, second):
 async def test_a_page_begun_before_a_refusal_is_not_put(first, second):
     """In a new epoch of the owner the lease is worth nothing."""
     taken = await take(first)
-    first.epochs.advance(ANN)
+    first.epochs.end(ANN)
     assert not await first.pages.put(taken.lease, page())
     assert (await take(second)).found is Found.BUSY
 

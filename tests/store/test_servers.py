@@ -13,14 +13,18 @@ from aims_server.store.connection import (
     Connection,
     Refused,
     StoreError,
+    _pools,
+    close_client,
     open_client,
+    tls_context,
 )
 from aims_server.store.limits import SharedLimits
 from aims_server.store.scripts import TAKE
 
 from ..operations.programs import ROOT
+from ..waiting import free_port
 from .conftest import Machine
-from .server import REDIS, StoreServer, certificate, free_port
+from .server import REDIS, StoreServer, certificate
 from .test_connection import connected
 from .test_invalidation import until
 from .test_pages import ANN, keep, page, take
@@ -59,6 +63,26 @@ async def test_an_unknown_certificate_is_refused(tls):
     async with connected(url) as connection:
         with pytest.raises(StoreError):
             await connection.call("ECHO", "x", seconds=5)
+
+
+async def test_only_the_given_authorities_are_trusted(tls):
+    """With STORE_CA_FILE the system's authorities vouch for nobody."""
+    url, ca_file = tls
+    context = tls_context(StoreAddress.parse(url), ca_file)
+    assert context is not None
+    assert context.cert_store_stats()["x509"] == 1
+    assert context.check_hostname
+
+
+@pytest.mark.parametrize("host", ["rediss://h:1", "rediss+sentinel://a,b/main"])
+async def test_one_context_serves_all_connections(tls, host):
+    """None is made while the loop runs, neither for sentinels nor for the server."""
+    address = StoreAddress.parse(host)
+    context = tls_context(address, tls[1])
+    client = open_client(address, tls=context)
+    for pool in _pools(client):
+        assert pool.make_connection().ssl_context.get() is context
+    await close_client(client)
 
 
 @pytest.mark.parametrize("binary", [None, REDIS], ids=["valkey", "redis"])

@@ -18,14 +18,7 @@ from tests.virtual_time import Clock, VirtualLoop, settle, virtual_loop
 pytestmark = pytest.mark.gen_test
 
 
-@pytest.fixture(name="clock")
-def _clock():
-    return Clock()
-
-
-@pytest.fixture(name="io_loop")
-def _io_loop(clock):
-    yield from virtual_loop(clock)
+_io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 
 
 def caller(name):

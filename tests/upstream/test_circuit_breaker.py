@@ -20,11 +20,6 @@ from tests.virtual_time import Clock
 student, address = CallerKey.student, CallerKey.address
 
 
-@pytest.fixture(name="clock")
-def _clock():
-    return Clock()
-
-
 @pytest.fixture(name="breaker")
 def _breaker(clock):
     """Opens for three verified students, or twenty callers of any kind."""

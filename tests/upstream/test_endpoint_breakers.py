@@ -15,11 +15,6 @@ ENDPOINTS = ["login", "cards", "quizzes"]
 student, address = CallerKey.student, CallerKey.address
 
 
-@pytest.fixture(name="clock")
-def _clock():
-    return Clock()
-
-
 @pytest.fixture(name="breakers")
 def _breakers(clock):
     return EndpointBreakers(ENDPOINTS, clock=clock, random=lambda: 1.0)

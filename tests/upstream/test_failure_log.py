@@ -10,12 +10,6 @@ from aims_server.errors import (
 )
 from aims_server.logs import RateLimitedLog
 from aims_server.upstream.failure_log import FailureLog
-from tests.virtual_time import Clock
-
-
-@pytest.fixture(name="clock")
-def _clock():
-    return Clock()
 
 
 @pytest.fixture(name="log")

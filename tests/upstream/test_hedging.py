@@ -20,14 +20,7 @@ class Final(Exception):
     """A failure that every call would share."""
 
 
-@pytest.fixture(name="clock")
-def _clock():
-    return Clock()
-
-
-@pytest.fixture(name="io_loop")
-def _io_loop(clock):
-    yield from virtual_loop(clock)
+_io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 
 
 class Copies:

@@ -11,11 +11,6 @@ from tests.virtual_time import Clock
 student, address = CallerKey.student, CallerKey.address
 
 
-@pytest.fixture(name="clock")
-def _clock():
-    return Clock()
-
-
 @pytest.fixture(name="pauses")
 def _pauses(clock):
     return Pauses(clock=clock)
@@ -23,7 +18,7 @@ def _pauses(clock):
 
 def test_a_pause_holds_for_who_was_told(pauses, clock):
     """For exactly as long, and for nobody else."""
-    pauses.wish(student(1), 5.0)
+    pauses.add(student(1), 5.0)
     assert pauses.left(student(2)) == pauses.left(address(1)) == 0.0
     clock.now += 4.5
     assert pauses.left(student(1)) == 0.5
@@ -33,19 +28,19 @@ def test_a_pause_holds_for_who_was_told(pauses, clock):
 
 def test_the_longest_wish_counts(pauses, clock):
     """Of calls that were under way together."""
-    pauses.wish(student(1), 60.0)
-    pauses.wish(student(1), 1.0)
+    pauses.add(student(1), 60.0)
+    pauses.add(student(1), 1.0)
     clock.now += 30
     assert pauses.left(student(1)) == 30.0
 
 
 def test_three_callers_pause_the_endpoint(pauses, clock):
     """For as long as three of them have to."""
-    pauses.wish(student(1), 60.0)
-    pauses.wish(address("a"), 20.0)
-    pauses.wish(student(1), 60.0)
+    pauses.add(student(1), 60.0)
+    pauses.add(address("a"), 20.0)
+    pauses.add(student(1), 60.0)
     assert pauses.left(student(9)) == 0.0
-    pauses.wish(student(2), 10.0)
+    pauses.add(student(2), 10.0)
     assert pauses.left(student(9)) == 10.0
     clock.now += 10
     assert pauses.left(student(9)) == 0.0
@@ -54,10 +49,10 @@ def test_three_callers_pause_the_endpoint(pauses, clock):
 
 def test_wishes_that_are_over_do_not_count(pauses, clock):
     """Three callers must be told at a time."""
-    pauses.wish(student(1), 5.0)
-    pauses.wish(student(2), 5.0)
+    pauses.add(student(1), 5.0)
+    pauses.add(student(2), 5.0)
     clock.now += 5
-    pauses.wish(student(3), 5.0)
+    pauses.add(student(3), 5.0)
     assert pauses.left(student(9)) == 0.0
 
 
@@ -68,7 +63,7 @@ def test_no_more_is_remembered_than_allowed(script):
     pauses = Pauses(limit=4, clock=clock)
     longest = 0.0
     for number, seconds, silence in script:
-        pauses.wish(student(number), seconds)
+        pauses.add(student(number), seconds)
         longest = max(longest, clock.now + seconds)
         assert len(pauses._until) <= 4
         assert pauses.left(student(number)) <= longest - clock.now + 1e-9

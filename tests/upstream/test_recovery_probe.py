@@ -7,21 +7,14 @@ from aims_server.upstream.callers import CallerKey
 from aims_server.upstream.circuit_breaker import State
 from aims_server.upstream.endpoint_breakers import EndpointBreakers
 from aims_server.upstream.recovery_probe import RecoveryProbe
-from tests.virtual_time import Clock, virtual_loop
+from tests.virtual_time import virtual_loop
 
 pytestmark = pytest.mark.gen_test
 
 student = CallerKey.student
 
 
-@pytest.fixture(name="clock")
-def _clock():
-    return Clock()
-
-
-@pytest.fixture(name="io_loop")
-def _io_loop(clock):
-    yield from virtual_loop(clock)
+_io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 
 
 class Idle:

@@ -25,7 +25,7 @@ from aims_server.upstream.callers import CallerKey
 from aims_server.upstream.endpoint_breakers import EndpointBreakers
 from aims_server.upstream.resilience import ResiliencePolicy
 from aims_server.upstream.retry import RetryBudget
-from tests.virtual_time import Clock, settle, virtual_loop
+from tests.virtual_time import settle, virtual_loop
 
 pytestmark = pytest.mark.gen_test
 
@@ -176,14 +176,7 @@ class Bench:
         return self.slots.in_use == self.slots.waiting == 0
 
 
-@pytest.fixture(name="clock")
-def _clock():
-    return Clock()
-
-
-@pytest.fixture(name="io_loop")
-def _io_loop(clock):
-    yield from virtual_loop(clock)
+_io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 
 
 @pytest.fixture(name="bench")

@@ -384,11 +384,12 @@ def test_no_token_breaks_the_reader(token):
 def test_a_refusal_elsewhere_ends_standing():
     """When another process has seen the token refused, this one knows it no longer."""
     epochs = Epochs()
-    reader = SessionReader(SECRET, epoch_of=epochs.of)
-    session = reader.read("token")
-    session.confirm(student_id=5900001)
-    reader.read("another").confirm(student_id=5900002)
+    reader = SessionReader(SECRET, epochs=epochs)
+    session, other = reader.read("token"), reader.read("another")
+    for student_id, read in enumerate((session, other), start=5900001):
+        epochs.begin(read.owner)  # a page is asked for
+        read.confirm(student_id=student_id)
     assert reader.read("token") is session
-    epochs.advance(session.owner)
+    epochs.end(session.owner)
     assert not reader.read("token").verified
     assert reader.read("another").verified

@@ -1,0 +1,104 @@
+"""Owns what the workers of a machine know together about invalidations: how far the
+stream has been applied, and whose invalidation the store has not been told yet.
+"""
+
+import contextlib
+import mmap
+import os
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from ..cache import Owner
+from ..primitives import Mutexes
+
+__all__ = ["SharedCursor", "StreamId"]
+
+_SLOTS: Final = 65536
+
+StreamId = tuple[int, int]
+
+
+class SharedCursor:
+    """A place in the stream, and pending owners by the low bits of their hash.
+
+    >>> cursor = SharedCursor()
+    >>> cursor.add_pending(5900001, 0.0, until=2100.0)
+    >>> cursor.is_pending(5900001, 10.0), cursor.is_pending(5900002, 10.0)
+    (True, False)
+    >>> cursor.remove_pending(5900001)
+    >>> cursor.is_pending(5900001, 10.0)
+    False
+
+    Make it before the fork. Owners who share a slot are pending together, and until the
+    last of them is removed: that costs calls of the platform and is never wrong.
+    """
+
+    def __init__(self) -> None:
+        self.machine = os.urandom(8)
+        memory = mmap.mmap(-1, 2 * _SLOTS * 8 + mmap.PAGESIZE)
+        self._memory = memoryview(memory)
+        # A worker that dies leaves its owners counted; they are pending until the end.
+        self._pending_until = self._memory[: _SLOTS * 8].cast("d")
+        self._pending_number = self._memory[_SLOTS * 8 : 2 * _SLOTS * 8].cast("Q")
+        self._cursor = self._memory[2 * _SLOTS * 8 :].cast("Q")
+        self._lock = Mutexes(1)
+
+    def add_pending(self, owner: Owner, now: float, *, until: float) -> None:
+        """The store may hold pages of this owner that it ought not to, until then."""
+        slot = hash(owner) % _SLOTS
+        with self._locked():
+            if now >= self._pending_until[slot]:
+                self._pending_number[slot] = 0
+            self._pending_number[slot] += 1
+            self._pending_until[slot] = max(until, self._pending_until[slot])
+
+    def remove_pending(self, owner: Owner) -> None:
+        """The store has been told of one `add_pending`."""
+        slot = hash(owner) % _SLOTS
+        with self._locked():
+            left = max(self._pending_number[slot] - 1, 0)
+            self._pending_number[slot] = left
+            if not left:
+                self._pending_until[slot] = 0.0
+
+    def is_pending(self, owner: Owner, now: float) -> bool:
+        """Whether the store's pages of this owner must not be used."""
+        return now < self._pending_until[hash(owner) % _SLOTS]
+
+    @property
+    def known(self) -> bool:
+        """Whether this machine follows the stream at all yet."""
+        return bool(self._cursor[2])
+
+    @property
+    def position(self) -> StreamId:
+        """The id that was applied last."""
+        with self._locked():
+            return self._cursor[0], self._cursor[1]
+
+    def begin_at(self, newest: StreamId) -> None:
+        """Begin there if this machine has not begun; begin anew at the start if the
+        stream ends before what was applied already: it is another one, of a server
+        that was emptied, or of a new primary whose clock is behind.
+        """
+        with self._locked():
+            if not self._cursor[2]:
+                self._cursor[0], self._cursor[1] = newest
+                self._cursor[2] = 1
+            elif newest < (self._cursor[0], self._cursor[1]):
+                self._cursor[0], self._cursor[1] = 0, 0
+
+    def advance(self, to: StreamId, apply: Callable[[], object]) -> None:
+        """Apply an entry and move on to it, unless another worker has."""
+        with self._locked():
+            if (self._cursor[0], self._cursor[1]) < to:
+                apply()
+                self._cursor[0], self._cursor[1] = to
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._lock.acquire(0)
+        try:
+            yield
+        finally:
+            self._lock.release(0)

@@ -1,0 +1,11 @@
+"""The time of mechanisms that are tested alone."""
+
+import pytest
+
+from tests.virtual_time import Clock
+
+
+@pytest.fixture(name="clock")
+def _clock():
+    """It passes only when a test says so, instead of the running service's."""
+    return Clock()
