@@ -95,6 +95,7 @@ setup(
         "dev": [
             "pytest>=9.2,<10",  # pytest 10 drops the hook style of pytest-tornado
             "pytest-tornado==0.8.1",
+            "pytest-xdist",  # several tests at once
             "setuptools<82",  # 82 drops pkg_resources, which pytest-tornado imports
             "hypothesis",
             "coverage>=7.10",

@@ -8,8 +8,9 @@ import asyncio
 import io
 import json
 import logging
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,36 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Look for examples in the package's docstrings, not in the tests' helpers."""
     name = collection_path.name
     return True if name.endswith(".py") and not name.startswith("test_") else None
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two for each core, up to eight: tests of real processes mostly wait."""
+    return min(8, 2 * len(os.sched_getaffinity(0)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Under ``--dist loadgroup`` the tests of a file stay together, for their fixtures.
+
+    Those that start real processes go one by one, unless they have a group.
+    """
+    for item in items:
+        if any(item.get_closest_marker(name) for name in ("process", "xdist_group")):
+            continue
+        item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[
+    None, pytest.TestReport, pytest.TestReport
+]:
+    """Report what a test logged in UTF-8: xdist cannot send half a surrogate pair."""
+    report = yield
+    report.sections = [
+        (title, text.encode(errors="backslashreplace").decode())
+        for title, text in report.sections
+    ]
+    return report
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

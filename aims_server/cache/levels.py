@@ -2,10 +2,23 @@
 times, what an asker wants, and leases that let one asker at a time fill a key.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-__all__ = ["Found", "Lease", "Owner", "Page", "Taken", "Want", "owner_bytes"]
+from ..deadline import Deadline
+
+__all__ = [
+    "Found",
+    "Lease",
+    "Level",
+    "Owner",
+    "Page",
+    "SharedPages",
+    "Taken",
+    "Want",
+    "owner_bytes",
+]
 
 Owner = int | bytes
 """Whose page it is: a student's number, or the hash of a token that names none."""
@@ -66,6 +79,37 @@ class Taken(NamedTuple):
     found: Found
     page: Page | None = None
     lease: Lease | None = None
+
+
+class SharedPages(Protocol):
+    """Where pages are shared: of this machine, or of all machines."""
+
+    async def take(
+        self, key: bytes, owner: Owner, want: Want, *, seconds: float
+    ) -> Taken:
+        """The page, if one is kept that will do; else a lease of so many seconds,
+        unless another asker holds one.
+        """
+
+    async def put(self, lease: Lease, page: Page) -> bool:
+        """Keep a page, and end the lease; False if it is not kept."""
+
+    async def release(self, lease: Lease) -> None:
+        """End a lease without a page."""
+
+
+class Level(NamedTuple):
+    """One place in the order: its pages, how long a lease of it is for a flight with
+    this deadline, and the pauses between two looks at a busy key, the first and the
+    longest, each ``growth`` times the one before.
+    """
+
+    name: str
+    pages: SharedPages
+    lease_seconds: Callable[[Deadline], float]
+    first_pause: float
+    growth: float
+    longest_pause: float
 
 
 def owner_bytes(owner: Owner) -> bytes:

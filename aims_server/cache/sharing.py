@@ -3,48 +3,31 @@ the machine, in the store of all machines, and at last at the platform.
 """
 
 import asyncio
+import struct
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from struct import Struct
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from ..deadline import Clock, Deadline
-from .levels import Found, Lease, Owner, Page, Taken, Want
+from .levels import Found, Lease, Level, Owner, Page, Taken, Want
 from .readthrough import Fill, Outcome, Served
 from .shared_memory import SharedMemoryCache
 from .store import Entry
 
 __all__ = [
     "Codec",
-    "Level",
     "MachinePages",
-    "SharedPages",
     "Sharing",
     "SharingObserver",
 ]
 
 V = TypeVar("V")
 
-# A version, whether the entry is old, the student whom the platform named, or 0.
-_HEAD: Final = Struct(">BBQ")
-_VERSION: Final = 1
-
-
-class SharedPages(Protocol):
-    """Where pages are shared: of this machine, or of all machines."""
-
-    async def take(
-        self, key: bytes, owner: Owner, want: Want, *, seconds: float
-    ) -> Taken:
-        """The page, if one is kept that will do; else a lease of so many seconds,
-        unless another asker holds one.
-        """
-
-    async def put(self, lease: Lease, page: Page) -> bool:
-        """Keep a page, and end the lease; False if it is not kept."""
-
-    async def release(self, lease: Lease) -> None:
-        """End a lease without a page."""
+# Whether the entry is old, the student whom the platform named, or 0.
+_HEAD: Final = struct.Struct(">BQ")
+# Of the form of pages. It is a part of their keys, so that machines of two releases do
+# not meet each other's; each release gathers a page once.
+_VERSION: Final = b"2"
 
 
 class SharingObserver(Protocol):
@@ -58,20 +41,6 @@ class SharingObserver(Protocol):
 
     def lease_ended(self, level: str, end: str, size: int) -> None:
         """``end`` is one of kept, failed and void; ``size`` is of the page put."""
-
-
-class Level(NamedTuple):
-    """One place in the order: its pages, how long a lease of it is for a flight with
-    this deadline, and the pauses between two looks at a busy key, the first and the
-    longest, each ``growth`` times the one before.
-    """
-
-    name: str
-    pages: SharedPages
-    lease_seconds: Callable[[Deadline], float]
-    first_pause: float
-    growth: float
-    longest_pause: float
 
 
 class Codec(NamedTuple, Generic[V]):
@@ -151,7 +120,7 @@ class Sharing(Generic[V]):
 
         Raises what ``fill`` raises, and TimeoutError.
         """
-        ask = _Ask(key, owner, want, fill, deadline, on_old)
+        ask = _Ask(_VERSION + key, owner, want, fill, deadline, on_old)
         return await self._load_from(0, ask)
 
     async def _load_from(self, depth: int, ask: "_Ask[V]") -> Served[V]:
@@ -223,7 +192,7 @@ class Sharing(Generic[V]):
         return served
 
     def _page(self, entry: Entry[V]) -> Page:
-        head = _HEAD.pack(_VERSION, entry.old, entry.student_id or 0)
+        head = _HEAD.pack(entry.old, entry.student_id or 0)
         return Page(
             head + self._codec.pack(entry.value),
             entry.made_at,
@@ -232,13 +201,13 @@ class Sharing(Generic[V]):
         )
 
     def _entry(self, page: Page | None, owner: Owner) -> Entry[V] | None:
-        """The entry that was made a page; None if another version made it."""
-        if page is None or page.body[:1] != bytes([_VERSION]):
+        """The entry that was made a page; None if it cannot be read."""
+        if page is None:
             return None
-        _, old, student_id = _HEAD.unpack_from(page.body)
         try:
+            old, student_id = _HEAD.unpack_from(page.body)
             value = self._codec.unpack(page.body[_HEAD.size :])
-        except ValueError:
+        except (ValueError, struct.error):
             return None
         return Entry(
             value=value,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from .. import __version__
 from ..config import (
@@ -22,6 +22,9 @@ from ..config import (
     warnings_of,
 )
 from ..primitives import StoreAddress
+
+if TYPE_CHECKING:
+    import argparse
 
 __all__ = ["main"]
 
@@ -54,6 +57,22 @@ def _chosen(arguments: Sequence[str]) -> Callable[[], int]:
     """The command that the arguments name, ready to run."""
     if not arguments:
         return _serve
+    options = _parsed(arguments)
+    match options.command:
+        case "check":
+            return partial(_check, quiet=options.quiet)
+        case "demo":
+            return _demo
+        case "status":
+            return partial(
+                _status, options.url, as_json=options.json, again=options.watch
+            )
+        case "files":
+            return partial(_files, options.directory)
+    return _serve
+
+
+def _parsed(arguments: Sequence[str]) -> "argparse.Namespace":
     # Late: without arguments a service starts sooner without it.
     import argparse
 
@@ -86,19 +105,7 @@ def _chosen(arguments: Sequence[str]) -> Callable[[], int]:
     how.add_argument("--json", action="store_true", help="the figures as JSON")
     how.add_argument("--watch", action="store_true", help="again every second")
     by_name["files"].add_argument("directory", type=Path, metavar="DIR")
-    options = parser.parse_args(arguments)
-    match options.command:
-        case "check":
-            return partial(_check, quiet=options.quiet)
-        case "demo":
-            return _demo
-        case "status":
-            return partial(
-                _status, options.url, as_json=options.json, again=options.watch
-            )
-        case "files":
-            return partial(_files, options.directory)
-    return _serve
+    return parser.parse_args(arguments)
 
 
 def _hint(arguments: Sequence[str]) -> str | None:
@@ -206,9 +213,7 @@ def _demo() -> int:
 
     try:
         with DemoPlatform() as platform:
-            # One worker, which then tells the progress of every gathering.
-            environ = {"WORKERS": "1", **os.environ}
-            environ["EXTERNAL_API_BASE"] = platform.base_url
+            environ = {**os.environ, "EXTERNAL_API_BASE": platform.base_url}
 
             def load() -> Settings:
                 settings = _read(environ)[0]

@@ -82,33 +82,47 @@ def read_figures(url: str, token: str | None) -> Figures:
 
 def describe(before: Figures, after: Figures, seconds: float) -> Iterator[Section]:
     """What a person wants to know; rates are those between the two readings."""
+    yield _now(before, after, seconds)
+    yield _platform(after["upstream"]["endpoints"])
+    yield _workers(before["workers"], after["workers"], seconds)
+    limited = after["requests"]["limitedBy"]
+    yield Section(
+        "Refused by a limit",
+        ("limit", "requests"),
+        [(kind, str(number)) for kind, number in limited.items()],
+    )
 
-    def rate(of: tuple[str, ...]) -> str:
-        return f"{(_at(after, of) - _at(before, of)) / seconds:.1f}/s"
+
+def _now(before: Figures, after: Figures, seconds: float) -> Section:
+    def rate(group: str, name: str) -> str:
+        return f"{(after[group][name] - before[group][name]) / seconds:.1f}/s"
 
     requests, cache, upstream = after["requests"], after["cache"], after["upstream"]
     found = cache["hit"] + cache["stale"] + cache["pending"]
     looked_up = found + cache["miss"]
-    latency, lag = after["latencySeconds"], after["loopLagSeconds"]
-    yield Section(
+    latency = after["latencySeconds"]
+    return Section(
         "Now",
         ("figure", "value"),
         [
-            ("requests", rate(("requests", "total"))),
+            ("requests", rate("requests", "total")),
             ("under way", str(requests["inProgress"])),
-            ("failing (5xx)", rate(("errors", "server"))),
-            ("refused by a limit", rate(("requests", "limited"))),
+            ("failing (5xx)", rate("errors", "server")),
+            ("refused by a limit", rate("requests", "limited")),
             ("latency p50 / p99", f"{_ms(latency['p50'])} / {_ms(latency['p99'])}"),
             ("found in the cache", f"{found / looked_up:.1%}" if looked_up else "-"),
             ("kept", f"{cache['entries']} in {_mb(cache['bytes'])}"),
             ("evicted", str(cache["evictions"])),
             ("calls under way", f"{upstream['inUse']} of {upstream['limit']}"),
             ("calls waiting", str(upstream["waiting"])),
-            ("loop lag p99", _ms(lag["p99"])),
+            ("loop lag p99", _ms(after["loopLagSeconds"]["p99"])),
             ("log lines lost", str(after["logLinesLost"])),
         ],
     )
-    yield Section(
+
+
+def _platform(endpoints: Figures) -> Section:
+    return Section(
         "Platform",
         ("endpoint", "calls", "failed", "p50", "p99", "circuit"),
         [
@@ -120,28 +134,26 @@ def describe(before: Figures, after: Figures, seconds: float) -> Iterator[Sectio
                 _ms(endpoint["latencySeconds"]["p99"]),
                 endpoint["breaker"],
             )
-            for name, endpoint in upstream["endpoints"].items()
+            for name, endpoint in endpoints.items()
         ],
     )
-    yield Section(
+
+
+def _workers(before: Figures, after: Figures, seconds: float) -> Section:
+    return Section(
         "Workers",
         ("worker", "memory", "cpu", "up", "reloads", "circuits"),
         [
             (
                 name,
                 _mb(worker["residentBytes"]),
-                _cpu(before["workers"].get(name), worker, seconds),
+                _cpu(before.get(name), worker, seconds),
                 str(timedelta(seconds=max(0, int(time.time() - worker["startTime"])))),
                 str(worker["generation"]),
                 worker["breaker"],
             )
-            for name, worker in after["workers"].items()
+            for name, worker in after.items()
         ],
-    )
-    yield Section(
-        "Refused by a limit",
-        ("limit", "requests"),
-        [(kind, str(number)) for kind, number in requests["limitedBy"].items()],
     )
 
 
@@ -203,13 +215,6 @@ def watch(url: str, token: str | None) -> None:
                 live.update(Group(*map(drawn, describe(*reading))), refresh=True)
     finally:
         signal.signal(signal.SIGINT, previous)
-
-
-def _at(figures: Figures, path: tuple[str, ...]) -> float:
-    value: Any = figures
-    for name in path:
-        value = value[name]
-    return float(value)
 
 
 def _failed(calls: dict[str, int]) -> int:

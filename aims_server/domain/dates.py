@@ -1,14 +1,16 @@
 """The dates and times of day in a record's texts, by one small grammar.
 
 A day is the wall-clock date as it is written, in India, and never shifted. Read are
-`2025-09-01`, `01/Sep/2025`, `01-Sep-2025`, `01 Sep 2025`, `01/Sept/2025` and
-`01-09-2025` (day first), with words behind the date passed over.
+`2025-09-01`, `01/Sep/2025`, `01-Sep-2025`, `01 Sep 2025` and `01-09-2025` (day first),
+the month by at least three letters of its name, with words behind the date passed over.
 """
 
 import re
 from datetime import date
 from functools import lru_cache
 from typing import Final, NamedTuple
+
+from ..upstream import month_number
 
 __all__ = ["When", "when", "when_started"]
 
@@ -26,32 +28,10 @@ class When(NamedTuple):
     minute: int
 
 
-# In English whatever the locale, which is why calendar's names are not taken.
-_MONTHS: Final = {
-    name: number
-    for number, name in enumerate(
-        [
-            "jan",
-            "feb",
-            "mar",
-            "apr",
-            "may",
-            "jun",
-            "jul",
-            "aug",
-            "sep",
-            "oct",
-            "nov",
-            "dec",
-        ],
-        start=1,
-    )
-} | {"sept": 9}
-
 _DATE: Final = re.compile(
     r"(?<![\w/-])"
     r"(?:(?P<iso>[0-9]{4}-[0-9]{2}-[0-9]{2})(?=[ T]|$)"
-    r"|(?P<day>[0-9]{1,2})(?:(?P<between>[/ -])(?P<month>[A-Za-z]{3,4})(?P=between)"
+    r"|(?P<day>[0-9]{1,2})(?:(?P<between>[/ -])(?P<month>[A-Za-z]{3,9})(?P=between)"
     r"|-(?P<number>[0-9]{2})-)(?P<year>[0-9]{4})(?![\w/-]))"
 )
 _TIME: Final = re.compile(
@@ -107,7 +87,7 @@ def _day(text: str) -> str:
     for found in reversed(list(_DATE.finditer(text))):
         try:
             day = _date(found)
-        except (KeyError, ValueError):
+        except ValueError:
             continue
         if day.year >= _FIRST_YEAR:
             return day.isoformat()
@@ -117,8 +97,9 @@ def _day(text: str) -> str:
 def _date(found: re.Match[str]) -> date:
     if found["iso"]:
         return date.fromisoformat(found["iso"])
-    month = _MONTHS[found["month"].lower()] if found["month"] else int(found["number"])
-    return date(int(found["year"]), month, int(found["day"]))
+    text = found["month"]
+    month = month_number(text) if text else int(found["number"])
+    return date(int(found["year"]), month or 0, int(found["day"]))
 
 
 def _minute(text: str) -> int:

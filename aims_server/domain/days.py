@@ -69,7 +69,8 @@ def subject_days(
 
     A record whose date cannot be read counts in the totals and in no day.
     """
-    days = [_day(day, classes, note) for day, classes in _by_day(cards)]
+    faculties: dict[str, str] = {}
+    days = [_day(day, classes, faculties, note) for day, classes in _by_day(cards)]
     present = absent = leave = records = 0
     for day in days:
         present += day.present
@@ -123,16 +124,16 @@ def _place(card: Card) -> tuple[str, int, str, str, str, str]:
     return (day, minute, *texts)
 
 
-def _day(day: str, cards: list[Card], note: Note) -> Day:
+def _day(day: str, cards: list[Card], faculties: dict[str, str], note: Note) -> Day:
     # One loop, though it does two things: a page has hundreds of records.
     present = absent = leave = 0
     details: list[Detail] = []
-    teacher = faculty = ""
     for card in cards:
         state = card.state
-        if card.faculty_name != teacher:  # a course has one or two
-            teacher = card.faculty_name
-            faculty = name(teacher)
+        teacher = card.faculty_name
+        faculty = faculties.get(teacher)
+        if faculty is None:  # a course has one or two
+            faculty = faculties[teacher] = name(teacher)
         details.append(Detail(card.start_time, state, card.date_formatted, faculty))
         mark = mark_of(state)
         if mark == "present":

@@ -2,7 +2,6 @@
 it is told to them.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
 from .table import Bucket
@@ -48,7 +47,10 @@ class Charges:
         self._due |= dict.fromkeys(self._untold)
 
     def collect(self, most: int) -> dict[Bucket, int]:
-        """Take out what is due, of at most so many buckets."""
+        """Take out what is due, of at most so many buckets. What cannot be told then is
+        lost: told later, it would be charged as if it came then, to a bucket that has
+        filled again.
+        """
         collected = {}
         for bucket in list(self._due)[:most]:
             del self._due[bucket]
@@ -56,8 +58,3 @@ class Charges:
             if charge:
                 collected[bucket] = charge
         return collected
-
-    def put_back(self, collected: Mapping[Bucket, int]) -> None:
-        """What could not be told; it is due with the next charge."""
-        for bucket, charge in collected.items():
-            self._untold[bucket] = self._untold.get(bucket, 0) + charge

@@ -112,13 +112,14 @@ class StoreClient:
             answer = await self._connection.call(*command, seconds=self._patience)
         except Refused as error:
             # It is well enough to say no.
-            self._told("refused", started, failed=False)
+            self._told("refused", started)
             raise StoreUnavailable(f"refused: {error}") from None
         except StoreError as error:
             late = self._clock() - started >= self._patience
-            self._told("timeout" if late else "error", started, failed=True)
+            outcome = "timeout" if late else "error"
+            self._told(outcome, started, failure=str(error))
             raise StoreUnavailable(str(error)) from None
-        self._told("ok", started, failed=False)
+        self._told("ok", started)
         return answer
 
     def open(self, reason: str) -> None:
@@ -134,17 +135,17 @@ class StoreClient:
             await end(self._probing)
         await self._connection.close()
 
-    def _told(self, outcome: str, started: float, *, failed: bool) -> None:
+    def _told(self, outcome: str, started: float, failure: str = "") -> None:
         now = self._clock()
         self._observer.store_called(outcome, now - started)
         if self._state is not State.CLOSED:
             return  # what was under way when it opened says nothing new
-        self._calls.append((now, failed))
-        if failed:
+        self._calls.append((now, bool(failure)))
+        if failure:
             recent = now - _WINDOW_SECONDS
             failures = sum(failed and at >= recent for at, failed in self._calls)
             if failures >= _MOST_FAILURES:
-                self.open(f"{failures} of its last calls failed")
+                self.open(f"{failures} of its last calls failed: {failure}")
 
     async def _probe_until_well(self) -> None:
         pause = _SHORTEST_PAUSE

@@ -33,6 +33,7 @@ _BLOCK_MS: Final = 2000
 # A server that is well answers within the time it was asked to block.
 READER_SILENCE_SECONDS: Final = 3.0
 _SHORTEST_PAUSE: Final = 0.1
+_WARNED_PAUSE: Final = 0.8  # once, after 0.7 s of pauses
 _LONGEST_PAUSE: Final = 2.0
 
 
@@ -113,12 +114,16 @@ class Invalidations:
             concerned = await _together(
                 client, [("EVAL", VOID, 1, key, self.machine) for key in keys]
             )
+            # What is deleted by now could not be asked for again, if this is cut short.
+            for owner, others in zip(some, concerned, strict=True):
+                number, kept = some[owner]
+                some[owner] = number, kept or bool(others)
+                if self._pending.get(owner) == (number, kept):
+                    self._pending[owner] = some[owner]
             told = [
                 self._secrets.seal_owner(self._shared.machine, owner)
-                for (owner, (_, kept)), others in zip(
-                    some.items(), concerned, strict=True
-                )
-                if kept or others
+                for owner, (_, kept) in some.items()
+                if kept
             ]
             await _together(
                 client,
@@ -153,8 +158,10 @@ class Invalidations:
                     await self._read(reader)
                     pause = _SHORTEST_PAUSE
             except Exception as error:  # noqa: BLE001 - a broken answer raises anything
-                _log.debug(
-                    "The stream of invalidations broke: %s", type(error).__name__
+                _log.log(
+                    logging.WARNING if pause == _WARNED_PAUSE else logging.DEBUG,
+                    "Other machines' refusals cannot be heard of: %s",
+                    type(error).__name__,
                 )
             finally:
                 await close_client(reader)

@@ -98,8 +98,9 @@ end
 _BUCKET: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local function ahead_of(key)
-    return math.max((tonumber(redis.call('GET', key)) or 0) - now, 0)
+local function ahead_of(key, most)
+    local ahead = (tonumber(redis.pcall('GET', key)) or 0) - now
+    return math.min(math.max(ahead, 0), tonumber(most))
 end
 local function keep(key, ahead)
     redis.call('SET', key, string.format('%.0f', now + ahead),
@@ -107,13 +108,17 @@ local function keep(key, ahead)
 end
 """
 
+# A stamp further ahead than it can be is of another clock: of a primary that was ahead
+# of the one that took over. A value that is no stamp is none.
+
 # KEYS[1] a limit; microseconds of a token, of the full bucket. How far ahead of now the
 # bucket's stamp is after taking a token; beyond the full bucket none was taken.
 TAKE_TOKEN: Final = (
     _BUCKET
     + """
-local ahead = ahead_of(KEYS[1]) + ARGV[1]
-if ahead <= tonumber(ARGV[2]) then keep(KEYS[1], ahead) end
+local before = ahead_of(KEYS[1], ARGV[2])
+local ahead = before + ARGV[1]
+keep(KEYS[1], ahead <= tonumber(ARGV[2]) and ahead or before)
 return ahead
 """
 )
@@ -125,8 +130,9 @@ RAISE_LIMITS: Final = (
     + """
 local answers = {}
 for i, key in ipairs(KEYS) do
-    local charged = math.max(ahead_of(key) + ARGV[2 * i - 1], 0)
-    local ahead = math.min(charged, tonumber(ARGV[2 * i]))
+    local most = tonumber(ARGV[2 * i])
+    local ahead = ahead_of(key, most) + ARGV[2 * i - 1]
+    ahead = math.min(math.max(ahead, 0), most)
     if ahead > 0 then keep(key, ahead) end
     answers[i] = ahead
 end

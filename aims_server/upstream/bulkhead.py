@@ -220,8 +220,9 @@ class Bulkhead:
         self._in_use -= 1
         self._unverified_in_use -= not caller.verified
         self.pool.give_back()
-        self._queue(caller)
-        self._hand_out()
+        if self._lines:
+            self._queue(caller)
+            self._hand_out()
 
     def _hand_out(self) -> None:
         """Give free slots to whose turn it is."""

@@ -260,14 +260,7 @@ class UpstreamClient:
 
         async def read(reply: Reply) -> Decoded:
             body = checked_body(reply, of_records=endpoint == "cards")
-            with self._oddities.noting(endpoint) as note:
-                try:
-                    if len(body) < _LARGE_BODY:
-                        decoded = decode(body, note)
-                    else:
-                        decoded = await self._turns.run(lambda: decode(body, note))
-                except BadShape as fault:
-                    raise UpstreamError from fault
+            decoded = await self._decoded(endpoint, body, decode)
             confirm(decoded)
             return decoded
 
@@ -284,3 +277,23 @@ class UpstreamClient:
 
         watched = self._failures.watched(endpoint, attempt)
         return await self._guard.call(endpoint, caller, watched, deadline)
+
+    async def _decoded(
+        self, endpoint: str, body: bytes, decode: Callable[[bytes, Note], Decoded]
+    ) -> Decoded:
+        notes: list[tuple[str, str]] = []
+
+        def note(kind: str, shape: str) -> None:
+            notes.append((kind, shape))
+
+        try:
+            if len(body) < _LARGE_BODY:
+                decoded = decode(body, note)
+            else:
+                decoded = await self._turns.run(lambda: decode(body, note))
+        except BadShape as fault:
+            raise UpstreamError from fault
+        # Only now: an answer that fails altogether has no oddity.
+        for each in notes:
+            self._oddities.of(endpoint)(*each)
+        return decoded

@@ -110,7 +110,7 @@ class EndpointBreakers:
     def state(self, endpoint: str) -> State:
         """The worse of the endpoint's own state and the connections'."""
         own, way = self._breakers[endpoint].state, self._connections.state
-        return max(own, way, key=_SEVERITY.index)
+        return own if own is way else max(own, way, key=_SEVERITY.index)
 
     def states(self) -> dict[str, str]:
         """Every endpoint's state, in words."""

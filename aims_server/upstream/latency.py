@@ -7,6 +7,7 @@ __all__ = ["LatencyEstimate"]
 
 _SHORTEST: Final = 0.001  # seconds; bounds of bins are this times powers of _RATIO
 _RATIO: Final = 1.1  # so a quantile is at most a tenth too large
+_LOG_RATIO: Final = math.log(_RATIO)
 _BINS: Final = 120  # up to 93 s
 _TOO_HEAVY: Final = 1e12
 
@@ -45,7 +46,7 @@ class LatencyEstimate:
 
     def observe(self, seconds: float) -> None:
         """Count a call that was answered after so long."""
-        place = math.log(max(seconds, _SHORTEST) / _SHORTEST) / math.log(_RATIO)
+        place = math.log(max(seconds, _SHORTEST) / _SHORTEST) / _LOG_RATIO
         self.answered += 1
         self._fade()
         self._bins[min(int(place), _BINS - 1)] += self._weight

@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
+from aims_server.cache import sharing
 from aims_server.cache.epochs import Epochs
-from aims_server.cache.levels import Found, Page, Taken, Want
+from aims_server.cache.levels import Found, Level, Page, Taken, Want
 from aims_server.cache.readthrough import Outcome, ReadThrough, WrongOwner
 from aims_server.cache.shared_memory import SharedMemoryCache
-from aims_server.cache.sharing import Codec, Level, MachinePages, Sharing
+from aims_server.cache.sharing import Codec, MachinePages, Sharing
 from aims_server.cache.singleflight import FlightCancelled, SingleFlight
 from aims_server.cache.store import Entry, MemoryStore
 from aims_server.deadline import Deadline
@@ -357,14 +358,25 @@ async def test_a_level_without_lease_is_passed_over(platform, clock):
     assert [await shown(task) for task in tasks] == [(MISS, "one"), (MISS, "two")]
 
 
-@pytest.mark.parametrize("body", [b"\x63other form", b"\x01" + bytes(9) + b"\xff"])
-async def test_a_page_of_another_version_is_no_page(platform, machine, clock, body):
-    """What another release has put is filled anew."""
-    taken = machine.memory.take(b"k", ANN, Want(), seconds=5)
+@pytest.mark.parametrize("body", [b"short", bytes(9) + b"\xff"])
+async def test_a_page_that_cannot_be_read_is_no_page(platform, machine, clock, body):
+    """It is filled anew."""
+    taken = machine.memory.take(sharing._VERSION + b"k", ANN, Want(), seconds=5)
     now = clock.now
     machine.memory.put(taken.lease, Page(body, now, now + 60, now + 60))
     task = machine.worker().ask(platform)
     assert await answered(platform, task, "page") == (MISS, "page")
+
+
+async def test_two_releases_do_not_meet(platform, machine, monkeypatch):
+    """Machines of two releases fill and find pages each of their own form."""
+    old, new = machine.worker(), machine.worker()
+    assert await answered(platform, old.ask(platform), "old form") == (MISS, "old form")
+    monkeypatch.setattr(sharing, "_VERSION", b"another")
+    assert await answered(platform, new.ask(platform), "new form") == (MISS, "new form")
+    assert await shown(machine.worker().ask(platform)) == (HIT, "new form")
+    monkeypatch.undo()
+    assert await shown(machine.worker().ask(platform)) == (HIT, "old form")
 
 
 async def test_a_cancelled_flight_holds_no_one_up_for_long(platform, workers, clock):

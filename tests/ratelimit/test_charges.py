@@ -39,14 +39,3 @@ def test_the_small_ones_are_told_at_last():
         noted.note(bucket(n), 1, 1)
     noted.make_all_due()
     assert [len(noted.collect(2)) for _ in range(4)] == [2, 2, 1, 0]
-
-
-def test_what_could_not_be_told_waits():
-    """It is told together with the next charge."""
-    noted = Charges(800)
-    ann = bucket(1)
-    noted.note(ann, 100, 100)
-    noted.put_back(noted.collect(10))
-    assert noted.collect(10) == {}
-    noted.note(ann, 1, 101)
-    assert noted.collect(10) == {ann: 101}

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from aims_server.cache import Found
+from aims_server.store.client import StoreUnavailable
 from aims_server.store.cursor import SharedCursor
 from aims_server.store.scripts import owner_key
 
@@ -211,6 +212,40 @@ async def test_a_made_up_token_under_way_concerns_nobody(first, second, server):
     first.invalidations.add(BEN, kept=False)
     await until(lambda: second.observer.drops)
     assert second.observer.drops == ["elsewhere"]
+
+
+class CutShort:
+    """A client whose connection is lost after a command or two."""
+
+    def __init__(self, client, allowed):
+        self.client = client
+        self.allowed = allowed
+
+    async def call_always(self, *command):
+        """Fail if no more calls are allowed."""
+        if not self.allowed:
+            raise StoreUnavailable
+        self.allowed -= 1
+        return await self.client.call_always(*command)
+
+
+@pytest.fixture(name="sender")
+def _sender(make_machine):
+    """A machine that sends when it is told to."""
+    return make_machine()
+
+
+async def test_news_cut_short_between_deletion_and_telling_are_told(sender, second):
+    """The pages are deleted and the connection lost: the next attempt still knows that
+    there were pages, and tells the other machine.
+    """
+    await known(second)
+    await keep(second, page(), b"a", ANN)
+    sender.invalidations.add(ANN, kept=False)
+    with pytest.raises(StoreUnavailable):
+        await sender.invalidations.send(CutShort(sender.client, 1))
+    await sender.invalidations.send(sender.client)
+    await until(lambda: second.observer.drops)
 
 
 async def test_a_second_refusal_does_not_make_light_of_the_first(first, second):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from aims_server.ratelimit import BucketTable, RateLimiter
 from aims_server.ratelimit.charges import Charges
 from aims_server.store.limits import SharedLimits
+from aims_server.store.scripts import limit_key
 from tests.virtual_time import Clock
 
 SECRET = b"the same on all machines"
@@ -55,15 +56,51 @@ def _alone(make_machine, tmp_path):
 
 
 @pytest.mark.gen_test
-async def test_an_ill_store_says_nothing_and_loses_nothing(alone):
-    """Without the store there is no decision, and what is to be told waits."""
+async def test_an_ill_store_decides_nothing_and_leaves_no_debt(alone):
+    """Without the store there is no decision; what could not be told is not kept for an
+    outage of any length, and billed after it.
+    """
     here = limiter(10)
     assert await alone.ask(here, "ann") is None
     for _ in range(5):
         here.take("ann")
     await alone.sync([here])
     here.charges.make_all_due()
-    assert sum(here.charges.collect(10).values()) == 5 * here.cost
+    assert not here.charges.collect(10)
+
+
+@pytest.fixture(name="machine")
+def _machine(make_machine):
+    return make_machine()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("value", ["9999999999999999", "1e300", "nonsense", "-5", None])
+async def test_a_stamp_that_cannot_be_locks_nobody_out(machine, server, value):
+    """A stamp of a clock that is hours ahead counts as an empty bucket at most, which
+    fills from now on; any other value, a list too, as none.
+    """
+    here = limiter(60_000)
+    key = limit_key(machine.secrets.rate_tag(here.hashed("ann")))
+
+    def ends_within(ms):
+        return -1 != int(server.ask("PTTL", key)[1:]) <= ms
+
+    if value is None:
+        server.ask("LPUSH", key, "x")
+    else:
+        server.ask("SET", key, value)
+    for _ in range(200):
+        decision = await shared(machine).ask(here, "ann")
+        if decision.allowed:
+            break
+    assert decision.allowed
+    assert ends_within(60_001)
+    server.ask("SET", key, value or "x")
+    here.take("ann")
+    here.charges.make_all_due()
+    await shared(machine).sync([here])
+    assert ends_within(120_001)
 
 
 @pytest.mark.gen_test

@@ -520,19 +520,20 @@ async def test_an_empty_body_may_be_called_packed(get):
     assert (await get(packed(b""))).body == b""
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        gzip.compress(b'{"a":1}')[:-1],
-        gzip.compress(b'{"a":1}')[:-8],
-        gzip.compress(b'{"a":1}' * 1000)[:-20],
-        gzip.compress(b'{"a":1}')[:5],
-        gzip.compress(b'{"a":1}') + b"{}",
-        gzip.compress(b'{"a":1}') + bytes(8),
-        gzip.compress(b'{"a":1}') + gzip.compress(b'{"b":2}')[:-3],
-        b'{"a":1}',
-    ],
-)
+BADLY_PACKED = {
+    "its last byte is missing": gzip.compress(b'{"a":1}')[:-1],
+    "its check is missing": gzip.compress(b'{"a":1}')[:-8],
+    "the end of a long one is missing": gzip.compress(b'{"a":1}' * 1000)[:-20],
+    "half a header": gzip.compress(b'{"a":1}')[:5],
+    "text behind it": gzip.compress(b'{"a":1}') + b"{}",
+    "zeros behind it": gzip.compress(b'{"a":1}') + bytes(8),
+    "half a member behind it": gzip.compress(b'{"a":1}')
+    + gzip.compress(b'{"b":2}')[:-3],
+    "not packed": b'{"a":1}',
+}
+
+
+@pytest.mark.parametrize("body", BADLY_PACKED.values(), ids=BADLY_PACKED)
 async def test_a_badly_packed_answer_is_none(get, body):
     """No part of it is taken for the whole, though its length is the promised one."""
     with pytest.raises(UpstreamError) as caught:

@@ -17,7 +17,7 @@ One odd row costs no other row anything; an answer of which nothing can be read 
 from .account import decode_quizzes, read_login
 from .cards import decode_cards, merge_pages, more_follows
 from .course_files import decode_course_files
-from .fields import Number, exact, name, sum_of
+from .fields import Number, exact, month_number, name, sum_of
 from .json_body import BadShape
 from .messages import leads_to_login, refuses_token, says_nothing_there, text_of
 from .models import (
@@ -60,6 +60,7 @@ __all__ = [
     "ignore_oddity",
     "leads_to_login",
     "merge_pages",
+    "month_number",
     "more_follows",
     "name",
     "pack_course_files",

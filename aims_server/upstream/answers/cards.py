@@ -93,7 +93,8 @@ def _has_blank_mark(cards: Sequence[Card | wire.Record]) -> bool:
     """Whether a plain list has a mark of blanks, for which `status` may speak."""
     if not cards or not isinstance(cards[0], Card):
         return False
-    return not all({(card.state or "").strip() for card in cards})
+    marks = {card.state for card in cards}
+    return not all((mark or "").strip() for mark in marks)
 
 
 def _card(record: wire.Record, note: Note) -> Card | None:

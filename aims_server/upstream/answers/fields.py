@@ -17,6 +17,7 @@ __all__ = [
     "Number",
     "Scalar",
     "exact",
+    "month_number",
     "name",
     "number",
     "percent",
@@ -42,6 +43,11 @@ Number: TypeAlias = int | float
 _NUMBER: Final = re.compile(
     r"(?P<whole>[0-9]{1,16}|[0-9]{1,3}(?:,[0-9]{2,3}){0,4},[0-9]{3})"
     r"(?P<fraction>\.[0-9]{1,6})?"
+)
+# In English whatever the locale, which is why calendar's names are not taken.
+_MONTHS: Final = (
+    *("january", "february", "march", "april", "may", "june", "july"),
+    *("august", "september", "october", "november", "december"),
 )
 _PERCENT: Final = re.compile(r"[0-9]{1,16}(?:\.[0-9]{1,16})?(?P<sign> ?%)?")
 _TAG: Final = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
@@ -120,6 +126,17 @@ def name(value: Scalar) -> str:
         return _clean(value) if len(value) < 1000 else _clean.__wrapped__(value)
     read = number(value)
     return "" if read is None else str(read)
+
+
+def month_number(text: str) -> int | None:
+    """Read a month by its English name or at least three letters of it, in any case.
+
+    >>> [month_number(text) for text in ("Sep", "SEPT", "september", "Mai")]
+    [9, 9, 9, None]
+    """
+    wanted = text.lower()
+    numbers = (n for n, month in enumerate(_MONTHS, 1) if month.startswith(wanted))
+    return next(numbers, None) if len(wanted) >= 3 else None
 
 
 def percent(value: Scalar) -> str | None:

@@ -5,8 +5,7 @@ are a student's.
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from ...logs import RateLimitedLog
@@ -43,15 +42,6 @@ class Oddities:
     ) -> None:
         self._observer = observer
         self._log = log or RateLimitedLog(logging.getLogger(__name__))
-
-    @contextmanager
-    def noting(self, endpoint: str) -> Iterator[Note]:
-        """Give a `Note` for one answer; one that fails altogether has no oddity."""
-        notes: list[tuple[str, str]] = []
-        yield lambda kind, shape: notes.append((kind, shape))
-        note = self.of(endpoint)
-        for kind, shape in notes:
-            note(kind, shape)
 
     def of(self, endpoint: str) -> Note:
         """Return the `Note` of one endpoint."""

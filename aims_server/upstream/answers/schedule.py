@@ -12,16 +12,12 @@ import msgspec
 from msgspec import Struct
 
 from . import wire
-from .fields import name, whole
+from .fields import month_number, name, whole
 from .json_body import BadShape
 from .oddities import Note, ignore
 
 __all__ = ["Schedule", "ScheduleRow", "Slot", "decode_schedule"]
 
-_MONTHS: Final = (
-    *("jan", "feb", "mar", "apr", "may", "jun"),
-    *("jul", "aug", "sep", "oct", "nov", "dec"),
-)
 _MONTH: Final = re.compile(r"(?P<month>[A-Za-z]{3,9})[ ,/-]+(?P<year>[0-9]{4})")
 # Minutes have two digits, so slots that run together (09:4009:40) come apart.
 _TIME: Final = r"([0-9]{1,2}):([0-9]{2})(?: ?([AaPp][Mm]))?"
@@ -103,10 +99,8 @@ def _month(row: _Row) -> tuple[int, int] | None:
     found = _MONTH.fullmatch(_label(row, "name"))
     if found is None:
         return None
-    month = found["month"].lower()
-    if month[:3] not in _MONTHS:
-        return None
-    return int(found["year"]), 1 + _MONTHS.index(month[:3])
+    month = month_number(found["month"])
+    return None if month is None else (int(found["year"]), month)
 
 
 def _row(row: _Row, note: Note) -> ScheduleRow | None:
