@@ -168,23 +168,32 @@ def quality(accept: str | None, media_type: str) -> float:
     """The weight that ``Accept`` gives a media type, by the most precise range that has
     it (RFC 9110 12.5.1); without the header it is 1.
 
+    A range with parameters has the type if it has them too, or if they say that it is
+    UTF-8, as all our texts are.
+
     >>> quality("application/json;q=0, text/*", "text/plain")
     1.0
     >>> quality("application/json;q=0, text/*", "application/json")
     0.0
+    >>> quality("text/plain;version=1;q=0.5, text/*;q=0.1", "text/plain;version=2")
+    0.1
     """
     if accept is None:
         return 1.0
-    ranges = {"*/*": 0.0}
-    for element in accept.lower().split(","):
-        name, *parameters = map(str.strip, element.split(";"))
-        weights = [each for each in parameters if each.startswith("q=")]
-        if len(parameters) == len(weights):  # a range with parameters is another type
-            ranges[name] = _weight(weights[0]) if weights else 1.0
-    for candidate in (media_type, f"{media_type.partition('/')[0]}/*"):
-        if candidate in ranges:
-            return ranges[candidate]
-    return ranges["*/*"]
+    name, *own = media_type.split(";")
+    ranges = ("*/*", f"{name.partition('/')[0]}/*", name)
+    found = (-1, 0)
+    weight = 0.0
+    for element in accept.lower().replace('"', "").split(","):
+        offered, *parameters = map(str.strip, element.split(";"))
+        named = [each for each in parameters if not each.startswith("q=")]
+        if offered in ranges and {*named} <= {*own, "charset=utf-8"}:
+            precision = ranges.index(offered), len(named)
+            if precision >= found:
+                found = precision
+                weights = [each for each in parameters if each.startswith("q=")]
+                weight = _weight(weights[0]) if weights else 1.0
+    return weight
 
 
 def preferred_media(accept: str | None, others: Collection[str]) -> str | None:
