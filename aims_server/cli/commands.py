@@ -213,9 +213,7 @@ def _demo() -> int:
 
     try:
         with DemoPlatform() as platform:
-            # One worker, which then tells the progress of every gathering.
-            environ = {"WORKERS": "1", **os.environ}
-            environ["EXTERNAL_API_BASE"] = platform.base_url
+            environ = {**os.environ, "EXTERNAL_API_BASE": platform.base_url}
 
             def load() -> Settings:
                 settings = _read(environ)[0]

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..cache import AnswerCache, Entry, Outcome, Served
+from ..cache import AnswerCache, Entry, Outcome, Served, SharedLog
 from ..deadline import Clock, Deadline
 from ..domain.attendance import subject_attendance
 from ..domain.days import SubjectDays
@@ -15,6 +15,7 @@ from ..errors import ApiError, Forbidden, NotFound, UpstreamTimeout, WrongStuden
 from ..pages import ALL_ATTENDANCE, PAGES, TIMETABLE, Page
 from ..upstream import CallerKey, LoginAnswer, UpstreamClient
 from ..web import Answer, Caller, make_answer
+from .following import SharedGatherings
 from .gathering import Gatherings
 from .page_loaders import PageLoaders, SubjectsGathering
 from .records import HadFiles, StudentRecords, caller_key
@@ -28,6 +29,7 @@ _PROMISED_SHARE: Final = 0.7
 class AimsService:
     """Answers for one worker's students; ``wall`` is Unix time.
 
+    With a ``shared_log`` its askers see what other workers gather for them.
     ``on_wrong_student`` is called with the endpoint whenever the platform's answer
     names another student than the asker, who then gets nothing.
     """
@@ -41,6 +43,7 @@ class AimsService:
         gather_seconds: float,
         target_percent: int = 75,
         prefetch_on_login: bool = True,
+        shared_log: SharedLog | None = None,
         on_wrong_student: Callable[[str], object] = bool,
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
@@ -70,6 +73,7 @@ class AimsService:
             target_percent=target_percent,
         )
         self._gatherings: Gatherings[HadFiles, SubjectDays | None] = Gatherings()
+        self._shared = SharedGatherings(self._gatherings, shared_log)
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -127,29 +131,36 @@ class AimsService:
         """
         resource = page.resource if media is None else page.other_media[media]
         load = self._loaders.of(resource)
-        key = caller.session.resource_key(resource)
-        pending = self._gatherings.get(key) is not None
+        session = caller.session
+        key = session.resource_key(resource)
+        pending = True
 
         async def gather(within: Deadline) -> Entry[Answer]:
+            nonlocal pending
+            pending = False
             calls = self._loaders.calls_of(resource)
             patience = _PROMISED_SHARE * self._request_seconds
             with (
                 self._upstream.reserve(caller_key(caller), calls, patience),
                 self._gatherings.begin(key, self._clock()) as gathering,
+                self._shared.published(session, key, gathering),
             ):
                 return await load(caller, within, fresh, gathering)
 
-        try:
-            return await self.answer_cache.answer(
-                resource, caller.session, gather, deadline, fresh=fresh
-            )
-        except UpstreamTimeout:
-            if page is not ALL_ATTENDANCE:
-                raise self._too_late(key, trips=1) from None
-        return await self._as_it_stands(caller, pending=pending)
+        with self._shared.followed(session, key):
+            try:
+                return await self.answer_cache.answer(
+                    resource, session, gather, deadline, fresh=fresh
+                )
+            except UpstreamTimeout:
+                if page is not ALL_ATTENDANCE:
+                    raise self._too_late(key, trips=1) from None
+            return await self._as_it_stands(caller, pending=pending)
 
     async def gathering(self, page: Page, caller: Caller) -> SubjectsGathering:
-        """What has arrived so far of a page, as soon as this worker gathers it."""
+        """What has arrived so far of a page, as soon as it is gathered by this worker,
+        or by one that this one follows.
+        """
         key = caller.session.resource_key(page.resource)
         return await self._gatherings.begun(key)
 
