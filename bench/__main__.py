@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .capacity import capacity
-from .cold import calls, trips
-from .crowds import crowd, one_student
+from .cold import calls, misses, trips
+from .crowds import crowd, fifty, one_student
 from .footprint import growth, memory, start
 from .held import held
 from .isolation import isolation
@@ -34,6 +34,8 @@ BENCHMARKS: dict[str, Callable[[Pace], Iterator[Row]]] = {
     "trips": trips,
     "tls": tls,
     "calls": calls,
+    "misses": misses,
+    "fifty": fifty,
     "crowd": crowd,
     "one-student": one_student,
     "start": start,

@@ -15,6 +15,7 @@ from .report import Row, at_least, at_most
 from .turns import Pace
 
 TRIP_SECONDS = 0.2
+MISSES_A_ROUND = 1000
 PAGES_A_ROUND = 48  # twice each section, so that the platform has made every body
 
 
@@ -80,11 +81,40 @@ def calls(pace: Pace) -> Iterator[Row]:
                 )
 
 
-def pages(tokens: list[str]) -> list[Request]:
-    """The page of all subjects, for each of these."""
+def misses(pace: Pace) -> Iterator[Row]:
+    """The summary of students whom nobody has seen yet, which takes one call, beside a
+    bare Tornado handler that makes the same call and passes its answer on; one worker,
+    20 at a time.
+    """
+    with (
+        processes.platform() as source,
+        processes.service(source) as ours,
+        processes.bare_tornado(source, 1) as bare,
+    ):
+        rates: dict[str, list[float]] = {}
+        for turn in range(pace.rounds + 1):
+            for server in (ours, bare):
+                requests = pages(source.newcomers(MISSES_A_ROUND), "attendance")
+                seconds = ask(server.url, requests, at_once=20).whole
+                rates.setdefault(server.name, []).append(len(requests) / seconds)
+            if not turn:
+                rates.clear()  # it was to warm up
+    mine, theirs = rates.values()
+    ratio = median(a / b for a, b in zip(mine, theirs, strict=True))
+    yield Row(
+        "GET /api/attendance, a miss",
+        f"{median(mine):.0f}/s",
+        f"bare Tornado {median(theirs):.0f}/s",
+        ratio,
+        at_least(1.0, ratio),
+    )
+
+
+def pages(tokens: list[str], page: str = "all-attendance") -> list[Request]:
+    """A page, for each of these students; by default that of all subjects."""
     return [
         Request(
-            "/api/all-attendance",
+            f"/api/{page}",
             {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"},
         )
         for token in tokens

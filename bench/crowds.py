@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 from . import processes
 from .cold import pages
-from .load import Answers, Request, ask, percentile, try_asking
+from .load import Answers, Request, ask, median, percentile, try_asking
 from .processes import Platform, Server
-from .report import Row
+from .report import Row, at_most
 from .turns import Pace
 
 STUDENTS = 1000
 CALL_SECONDS = 0.02
+SLOTS = 100
 
 
 def crowd(_: Pace) -> Iterator[Row]:
@@ -30,6 +31,29 @@ def crowd(_: Pace) -> Iterator[Row]:
                 ask(server.url, pages(source.newcomers(48)), at_once=24)
                 told = _told(server, source, pages(source.newcomers(STUDENTS)))
             yield _row(f"1000 students at once: {name}", told, name in _PEERS)
+
+
+def fifty(pace: Pace) -> Iterator[Row]:
+    """50 students at once ask for their page of 15 subjects, 20 ms a call, two workers,
+    beside the least that their 800 calls take in 100 slots.
+    """
+    least = 50 * 16 * CALL_SECONDS / SLOTS
+    with (
+        processes.platform(CALL_SECONDS) as source,
+        processes.service(source, 2, MAX_CONCURRENT_REQUESTS=str(SLOTS)) as ours,
+    ):
+        times = [
+            ask(ours.url, pages(source.newcomers(50)), at_once=50).whole
+            for _ in range(pace.rounds + 2)
+        ][2:]  # connections, and bodies of the platform
+    ratio = median(times) / least
+    yield Row(
+        "50 students at once",
+        f"{1000 * median(times):.0f} ms",
+        f"100 slots {1000 * least:.0f} ms",
+        ratio,
+        at_most(1.15, ratio),
+    )
 
 
 def one_student(_: Pace) -> Iterator[Row]:

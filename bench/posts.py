@@ -37,13 +37,13 @@ def posts(pace: Pace) -> Iterator[Row]:
         ]
         for server in (ours, *peers):
             warm(server, summary)
-        for name, request, ready in (
-            ("POST /api/attendance", summary, Request("/0", JSON, summary.body)),
-            ("POST /api/login", login, login),
-            ("GET /health", health, health),
+        for name, request, ready, goals in (
+            ("POST /api/attendance", summary, Request("/0", JSON, summary.body), None),
+            ("POST /api/login", login, login, {"bare Tornado": 1.0}),
+            ("GET /health", health, health, {"FastAPI": 1.0}),
         ):
             sides = [(ours, request), (bare, ready), *((p, request) for p in peers)]
-            yield from beside(name, sides, CONNECTIONS, pace)
+            yield from beside(name, sides, CONNECTIONS, pace, goals)
         eager = start(processes.service(source, 2))
         yield from beside(
             "POST /api/login, prefetch off beside on",

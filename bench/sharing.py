@@ -9,12 +9,14 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 from .isolation import crossed
-from .load import Answers, Request, median, percentile, try_asking
+from .kernel import cpu_seconds
+from .load import Answers, Request, drive, median, percentile, try_asking
 from .machines import (
     College3000,
     SecureStore,
@@ -52,6 +54,7 @@ def sharing(pace: Pace) -> Iterator[Row]:
         yield from _ill(source)
         yield from _refusals(source)
         yield crossed(source, 60_000)
+        yield from _frozen(source)
         yield from _costs(source, pace)
 
 
@@ -170,33 +173,106 @@ def _status(server: Server, page: str, token: str) -> int:
             return refusal.code
 
 
+def _frozen(source: College3000) -> Iterator[Row]:
+    """A student whose page is kept, while newcomers run into a store that stands still
+    for ten seconds.
+    """
+    with machines(source, 2, 2) as (servers, store):
+        ((token, _),) = source.newcomers(1)
+        kept = Request("/api/quiz", {"Authorization": f"Bearer {token}"})
+        for server in servers:
+            try_asking(server.url, [kept] * 50, 10)
+        store.freeze()
+        newcomers = [
+            Request("/api/quiz", {"Authorization": f"Bearer {token}"})
+            for token, _ in source.newcomers(STUDENTS)
+        ]
+        seconds: list[float] = []
+        failures: Counter[str] = Counter()
+        with ThreadPoolExecutor(1) as pool:
+            crowd = pool.submit(try_asking, servers[0].url, newcomers, 5)
+            end = time.monotonic() + 10.0
+            while time.monotonic() < end:
+                answers = try_asking(servers[0].url, [kept])
+                seconds += answers.seconds
+                failures += answers.failures
+                time.sleep(0.02)
+            others = crowd.result()
+        yield Row(
+            "a kept page while the store is frozen for 10 s",
+            f"p99 {1000 * percentile(seconds, 0.99):.0f} ms,"
+            f" longest {1000 * max(seconds):.0f} ms; {failures.total()} errors",
+            f"newcomers {_times([others])}",
+            goal=at_most(0, failures.total() + others.failures.total(), " errors"),
+        )
+
+
 def _costs(source: College3000, pace: Pace) -> Iterator[Row]:
     ((token, _),) = source.newcomers(1)
     page = Request("/api/attendance", {"Authorization": f"Bearer {token}"})
     with contextlib.ExitStack() as running:
-        store = Store(running.enter_context(tempfile.TemporaryDirectory()))
-        running.callback(store.kill)
-        with_it = running.enter_context(service(source, 2, store=store))
-        without = running.enter_context(service(source, 2))
-        sides = [(with_it, page), (_named(without, "without"), page)]
-        for server, request in sides:
-            warm(server, request)
-        yield from beside(
-            "a kept page, with a store", sides, 50, pace, {"without": 0.97}
+        stores: dict[str, Store | None] = {"without": None}
+        for name, kind in (("with a store", Store), ("with one by TLS", SecureStore)):
+            store = kind(running.enter_context(tempfile.TemporaryDirectory()))
+            running.callback(store.kill)
+            stores[name] = store
+        without, with_it, by_tls = (
+            replace(running.enter_context(service(source, 2, store)), name=name)
+            for name, store in stores.items()
         )
-        starts: dict[bool, list[float]] = {True: [], False: []}
-        for _ in range(2 * pace.rounds):
-            for stored in starts:
-                with service(source, 2, store if stored else None) as server:
-                    starts[stored].append(server.seconds)
-    more = 1000 * (median(starts[True]) - median(starts[False]))
-    yield Row(
-        "start with a store",
-        f"{1000 * median(starts[True]):.0f} ms",
-        f"without {1000 * median(starts[False]):.0f} ms",
-        goal=at_most(60, more, " ms more"),
+        for server in (without, with_it, by_tls):
+            warm(server, page)
+        for name, server in (("a store", with_it), ("one by TLS", by_tls)):
+            sides = [(server, page), (without, page)]
+            yield from beside(
+                f"a kept page, with {name}", sides, 50, pace, {"without": 0.97}
+            )
+            yield _cpu(server, without, page, pace)
+        yield from _starts(source, stores, pace)
+
+
+def _cpu(server: Server, without: Server, page: Request, pace: Pace) -> Row:
+    """Processor time of a kept answer, which other load on the machine changes less."""
+    ratios, costs = [], []
+    for _ in range(2 * pace.rounds):
+        ours, other = (_cpu_of(one, page) for one in (server, without))
+        ratios.append(ours / other)
+        costs.append((ours, other))
+    ours, other = (1e6 * median(cost) for cost in zip(*costs, strict=True))
+    ratio = median(ratios)
+    return Row(
+        "... processor time of one",
+        f"{ours:.1f} us",
+        f"without {other:.1f} us",
+        ratio,
+        at_most(1.03, ratio),
     )
 
 
-def _named(server: Server, name: str) -> Server:
-    return Server(name, server.url, server.pid, server.seconds)
+def _cpu_of(server: Server, page: Request) -> float:
+    """Seconds of its workers' processors for one answer."""
+    before = cpu_seconds(server.workers())
+    rate = drive(server.url, page, 50, 1)
+    return (cpu_seconds(server.workers()) - before) / rate.per_second
+
+
+def _starts(
+    source: College3000, stores: Mapping[str, Store | None], pace: Pace
+) -> Iterator[Row]:
+    rounds = []
+    for _ in range(3 * pace.rounds):
+        seconds = {}
+        for name, store in stores.items():
+            with service(source, 2, store) as server:
+                seconds[name] = server.seconds
+        rounds.append(seconds)
+    for name in stores:
+        if name == "without":
+            continue
+        more = 1000 * median(each[name] - each["without"] for each in rounds)
+        yield Row(
+            f"start {name}",
+            f"{1000 * median(each[name] for each in rounds):.0f} ms",
+            f"without {1000 * median(each['without'] for each in rounds):.0f} ms",
+            goal=at_most(60, more, " ms more"),
+        )

@@ -16,6 +16,7 @@ from ..cache import (
     Owner,
     ReadThrough,
     Served,
+    SharedLog,
     Sharing,
     SingleFlight,
 )
@@ -29,7 +30,15 @@ from .machine import Machine
 if TYPE_CHECKING:
     from ..store import Store
 
-__all__ = ["ANSWERS", "PARTS", "ReadSide", "ignore_refusal", "levels_of", "open_store"]
+__all__ = [
+    "ANSWERS",
+    "PARTS",
+    "ReadSide",
+    "ignore_refusal",
+    "levels_of",
+    "open_store",
+    "shared_log_of",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -125,6 +134,19 @@ def levels_of(
             )
         )
     return levels
+
+
+def shared_log_of(
+    settings: Settings, machine: Machine, clock: Clock
+) -> SharedLog | None:
+    """Where workers tell each other what they gather; None where none waits for
+    another's page.
+    """
+    if machine.pages is None or not _lifetime(settings):
+        return None
+    # No longer: who gathers for so long has ended.
+    seconds = settings.gather_timeout_seconds
+    return SharedLog(machine.pages, seconds=seconds, clock=clock)
 
 
 def _lifetime(settings: Settings) -> float:

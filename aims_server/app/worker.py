@@ -44,6 +44,7 @@ from .kept_pages import (
     ignore_refusal,
     levels_of,
     open_store,
+    shared_log_of,
 )
 from .machine import MEGABYTE, Machine
 from .routes import make_application
@@ -189,6 +190,7 @@ def build(
         request_seconds=settings.request_timeout_seconds,
         gather_seconds=settings.gather_timeout_seconds,
         target_percent=settings.attendance_target_percent,
+        shared_log=shared_log_of(settings, machine, clock),
         prefetch_on_login=settings.prefetch_on_login,
         on_wrong_student=metrics.upstream.wrong_student,
         clock=clock,

@@ -8,6 +8,7 @@ from .epochs import Epochs
 from .freshness import freshness_headers
 from .levels import Found, Lease, Level, Owner, Page, Taken, Want, owner_bytes
 from .readthrough import Outcome, ReadThrough, Served
+from .shared_log import SharedLog
 from .shared_memory import SharedMemoryCache
 from .sharing import Codec, MachinePages, Sharing
 from .singleflight import FlightCancelled, SingleFlight
@@ -30,6 +31,7 @@ __all__ = [
     "Page",
     "ReadThrough",
     "Served",
+    "SharedLog",
     "SharedMemoryCache",
     "Sharing",
     "SingleFlight",

@@ -87,6 +87,11 @@ class SharedMemoryCache:
         """How far the ring has turned since it was made, in bytes."""
         return self._ring.bytes_written
 
+    def find(self, key: bytes, owner: Owner) -> Page | None:
+        """The page that is kept, if it may be served."""
+        tag = self._tag(key)
+        return self._servable(tag, owner, self._epochs.of(owner), self._read(tag))
+
     def take(self, key: bytes, owner: Owner, want: Want, *, seconds: float) -> Taken:
         """The page, if one is kept that will do; else a lease of so many seconds,
         unless another asker holds one.
@@ -95,11 +100,8 @@ class SharedMemoryCache:
         while True:
             epoch = self._epochs.begin(owner)
             record = self._read(tag)
-            page = self._open(tag, owner, epoch, record) if record else None
-            now = self._clock()
-            if page is not None and now >= page.servable_until:
-                page = None
-            found = None if page is None else want.judge(page, now)
+            page = self._servable(tag, owner, epoch, record)
+            found = None if page is None else want.judge(page, self._clock())
             if found is not None:
                 return Taken(found, page)
             taken = self._try_lease(tag, owner, epoch, record, seconds)
@@ -138,6 +140,13 @@ class SharedMemoryCache:
         hashed = self._hash_key.copy()
         hashed.update(key)
         return hashed.digest()
+
+    def _servable(
+        self, tag: bytes, owner: Owner, epoch: int, record: Record | None
+    ) -> Page | None:
+        """The page that a record points at, unless its time is over."""
+        page = self._open(tag, owner, epoch, record) if record else None
+        return page if page and self._clock() < page.servable_until else None
 
     # -- directory ---------------------------------------------------------
 

@@ -67,7 +67,8 @@ class MetricsHandler(TokenHandler):
         """Every worker's figures, added up."""
         self.check_token()
         accept = self.request.headers.get("Accept")
-        if quality(accept, "application/json") > quality(accept, "text/plain"):
+        as_text = quality(accept, "text/plain;version=0.0.4")
+        if quality(accept, "application/json") > as_text:
             self.send(json_response(200, self.context.metrics.summary()))
             return
         self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")

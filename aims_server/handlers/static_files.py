@@ -44,6 +44,6 @@ def make_file(
     digest = digest_of(body)
     packed = gzip.compress(body, mtime=0)
     return Answer(
+        make_variant(packed, digest, content_type, lasting, gzipped=True),
         make_variant(body, digest, content_type, lasting),
-        make_variant(packed, digest, content_type, lasting, packed=True),
     )

@@ -1,111 +1,112 @@
-"""Lines of the access log out of what is known of a request.
+"""Lines of the access log out of what is known of requests.
 
-The line in JSON is put together from parts that many lines share, by hand since to
-encode and search all fields of each took 2.8 us of CPU a line; so it takes 1.9.
+Lines in JSON are put together from parts that many of them share, by hand since to
+encode and search all fields of each takes 2.8 us of CPU a line; so it takes 0.55.
 """
 
 import logging
 import re
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from .format import ACCESS, Fields, json_line, timestamp
 
-__all__ = ["AccessEntry", "access_fields", "access_line"]
+__all__ = ["AccessEntry", "access_fields", "access_lines"]
 
 _LEVEL_NAMES: Final = {
     level: logging.getLevelName(level).lower()
     for level in (logging.DEBUG, logging.INFO, logging.WARNING)
 }
-# A request id and an address that need no escapes and, of hexadecimal digits, hold no
-# secret. An id of another form, which a client may have chosen, is encoded in full.
-_HARMLESS: Final = re.compile(r"[0-9a-f-]{1,64} [0-9A-Fa-f.:]{1,45}")
+# What needs no escapes and, of hexadecimal digits, holds no secret. An id of another
+# form, which a client may have chosen, is encoded in full.
+_HARMLESS_IDS: Final = re.compile(r"[0-9a-f-]*")
+_HARMLESS_ADDRESSES: Final = re.compile(r"[0-9A-Fa-f.:]*")
 
 
-class AccessEntry(NamedTuple):
-    """One answer; ``time`` is Unix time, ``level`` a number of ``logging``."""
-
-    time: float
-    seconds: float
-    request_id: str
-    address: str
-    upstream_seconds: float | None
-    level: int
-    route: str
-    method: str
-    path: str
-    status: int
-    cache: str | None
-    code: str | None
+Kind = tuple[int, str, str, str, int, str | None, str | None]
+"""What many answers have in common: the level, a number of ``logging``, route, method,
+path, status, outcome of the cache, code of the error.
+"""
+AccessEntry = tuple[float, float, str, str, float | None, Kind]
+"""One answer: Unix time, seconds it took, request id, address, seconds of the platform.
+A plain tuple, since to make a named one takes 0.2 us more.
+"""
 
 
-def access_line(entry: AccessEntry) -> bytes | None:
-    r"""The entry as a line of JSON; None if a part of it has an unusual form.
+def access_lines(entries: Sequence[AccessEntry]) -> bytes:
+    r"""The entries as lines of JSON.
 
-    >>> entry = AccessEntry(
-    ...     *(1756720800.5, 0.25, "9f86d081", "203.0.113.7", None, logging.INFO),
-    ...     *("quiz", "GET", "/api/quiz", 200, "HIT", None),
-    ... )
-    >>> access_line(entry).decode().partition(',"time"')[2]
+    >>> kind = (logging.INFO, "quiz", "GET", "/api/quiz", 200, "HIT", None)
+    >>> entry = (1756720800.5, 0.25, "9f86d081", "203.0.113.7", None, kind)
+    >>> access_lines([entry]).decode().partition(',"time"')[2]
     ':"2025-09-01T10:00:00.500Z","requestId":"9f86d081","address":"203.0.113.7","seconds":0.250000}\n'
     """
-    now, seconds, request_id, address, upstream_seconds, *common = entry
-    if upstream_seconds is not None or not _HARMLESS.fullmatch(
-        f"{request_id} {address}"
-    ):
-        return None
-    return (
-        f'{_opening(*common)},"time":"{timestamp(now)}","requestId":"{request_id}",'
-        f'"address":"{address}","seconds":{seconds:.6f}}}\n'
-    ).encode()
+    # All at once: a match for each line would be a quarter of the line's time.
+    harmless = _is_harmless(
+        "".join([entry[2] for entry in entries]),
+        "".join([entry[3] for entry in entries]),
+    )
+    lines = []
+    stamped, stamp = -1, ""
+    for entry in entries:
+        now, seconds, request_id, address, upstream_seconds, kind = entry
+        if upstream_seconds is not None or not (
+            harmless or _is_harmless(request_id, address)
+        ):
+            lines.append(json_line(*access_fields(entry)).decode())
+            continue
+        if (milliseconds := int(now * 1000)) != stamped:
+            stamped, stamp = milliseconds, timestamp(now)
+        lines.append(
+            f'{_opening(kind)},"time":"{stamp}","requestId":"{request_id}",'
+            f'"address":"{address}","seconds":{seconds:.6f}}}\n'
+        )
+    return "".join(lines).encode()
+
+
+def _is_harmless(ids: str, addresses: str) -> bool:
+    return bool(
+        _HARMLESS_IDS.fullmatch(ids) and _HARMLESS_ADDRESSES.fullmatch(addresses)
+    )
 
 
 def access_fields(entry: AccessEntry) -> tuple[Fields, str]:
     """The entry's fields, and what of them a client can choose: to search all of them
     for secrets takes longer than everything else.
     """
-    method, path = entry.method, entry.path
-    message = f"{method} {path} {entry.status}"
+    now, seconds, request_id, address, upstream_seconds, kind = entry
+    level, route, method, path, status, cache, code = kind
+    message = f"{method} {path} {status}"
     fields: Fields = {
-        "time": timestamp(entry.time),
-        "level": _LEVEL_NAMES[entry.level],
+        "time": timestamp(now),
+        "level": _LEVEL_NAMES[level],
         "logger": ACCESS,
         "message": message,
-        "requestId": entry.request_id,
-        "route": entry.route,
+        "requestId": request_id,
+        "route": route,
         "method": method,
         "path": path,
-        "status": entry.status,
-        "seconds": round(entry.seconds, 6),
-        "address": entry.address,
+        "status": status,
+        "seconds": round(seconds, 6),
+        "address": address,
     }
-    if entry.cache is not None:
-        fields["cache"] = entry.cache
-    if entry.upstream_seconds is not None:
-        fields["upstreamSeconds"] = round(entry.upstream_seconds, 6)
-    if entry.code is not None:
-        fields["code"] = entry.code
-    return fields, f"{message} {entry.request_id}"
+    if cache is not None:
+        fields["cache"] = cache
+    if upstream_seconds is not None:
+        fields["upstreamSeconds"] = round(upstream_seconds, 6)
+    if code is not None:
+        fields["code"] = code
+    return fields, f"{message} {request_id}"
 
 
 _OWN: Final = ("time", "requestId", "seconds", "address")
 
 
 @lru_cache(256)  # routes, statuses and outcomes are few; of unknown paths the last ones
-def _opening(
-    level: int,
-    route: str,
-    method: str,
-    path: str,
-    status: int,
-    cache: str | None,
-    code: str | None,
-) -> str:
+def _opening(kind: Kind) -> str:
     """What the lines of like requests have in common."""
-    entry = AccessEntry(
-        *(0.0, 0.0, "", "", None, level, route, method, path, status, cache, code)
-    )
-    fields, _ = access_fields(entry)
+    fields, _ = access_fields((0.0, 0.0, "", "", None, kind))
     for name in _OWN:
         del fields[name]
     return json_line(fields).decode().removesuffix("}\n")

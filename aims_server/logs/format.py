@@ -64,7 +64,6 @@ class LineWriter:
         self._clock = clock
         self._told_lost = 0
         self._failing_since: float | None = None
-        self._flush_due = False
         self._buffer = bytearray()
 
     @property
@@ -78,27 +77,26 @@ class LineWriter:
         self.buffer(fields, untrusted)
         self.flush()
 
-    def buffer(self, fields: Fields, untrusted: str | None = None) -> bool:
-        """Keep one line for the next flush; True if no other is waiting for it."""
+    def buffer(self, fields: Fields, untrusted: str | None = None) -> None:
+        """Keep one line for the next flush."""
         line = _text(fields) if self.as_text else json_line(fields, untrusted)
         if self.output.is_journal:
             line = _with_priority(line, fields["level"])
-        return self.add(line)
+        self.add(line)
 
-    def add(self, line: bytes) -> bool:
-        """Keep a formatted line as :meth:`buffer` does."""
-        if len(self._buffer) + len(line) > PIPE_BUF:
+    def add(self, lines: bytes) -> None:
+        """Keep formatted lines for the next flush, as many as there is room for."""
+        if len(self._buffer) + len(lines) > PIPE_BUF:
             self.flush()
-        if len(self._buffer) + len(line) > _MAX_BUFFERED:
-            self.lost += 1
-            return False
-        self._buffer += line
-        first, self._flush_due = not self._flush_due, True
-        return first
+        room = _MAX_BUFFERED - len(self._buffer)
+        if len(lines) > room:
+            kept = lines.rfind(b"\n", 0, max(0, room)) + 1
+            self.lost += lines.count(b"\n", kept)
+            lines = lines[:kept]
+        self._buffer += lines
 
     def flush(self) -> None:
         """Write the buffered lines as far as the output takes them."""
-        self._flush_due = False
         while self._buffer:
             end = len(self._buffer)
             if end > PIPE_BUF:

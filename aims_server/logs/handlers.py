@@ -1,7 +1,7 @@
 """The log's two sources: records of ``logging``, and one access line for each request.
 
 A record's request is known from a context variable. Access lines bypass ``logging``: a
-line takes 3.2 us so, and 10 to 14 through a ``LogRecord``.
+line takes 1.1 us so, and 10 to 14 through a ``LogRecord``.
 """
 
 import logging
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final, TextIO
 
-from .access_line import AccessEntry, access_fields, access_line
+from .access_line import AccessEntry, access_fields, access_lines
 from .format import (
     ACCESS,
     Fields,
@@ -34,7 +34,7 @@ __all__ = [
 current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
 
 # An access line then fits a pipe's atomic write.
-_MAX_ENTRIES: Final = 256  # some 0.4 ms of formatting
+_MAX_ENTRIES: Final = 256  # some 0.2 ms of formatting
 _LONGEST_PATH: Final = 512
 _LONGEST_METHOD: Final = 32
 _LONGEST_TEXT: Final = 2048
@@ -155,21 +155,11 @@ class AccessLog:
             level = logging.DEBUG
         if level < self._min_level or self._lines is None:
             return
-        entry = AccessEntry(
-            time.time(),
-            seconds,
-            request_id,
-            address,
-            upstream_seconds,
-            level,
-            route,
-            method[:_LONGEST_METHOD],
-            path[:_LONGEST_PATH],
-            status,
-            cache,
-            code,
+        method, path = method[:_LONGEST_METHOD], path[:_LONGEST_PATH]
+        kind = (level, route, method, path, status, cache, code)
+        self._entries.append(
+            (time.time(), seconds, request_id, address, upstream_seconds, kind)
         )
-        self._entries.append(entry)
         if self._soon is None or len(self._entries) >= _MAX_ENTRIES:
             self.flush()
         elif len(self._entries) == 1:
@@ -181,11 +171,10 @@ class AccessLog:
         if lines is None:
             return
         entries, self._entries = self._entries, []
-        for entry in entries:
-            line = access_line(entry) if lines.is_plain_json else None
-            if line is not None:
-                lines.add(line)
-            else:
+        if lines.is_plain_json:
+            lines.add(access_lines(entries))
+        else:
+            for entry in entries:
                 lines.buffer(*access_fields(entry))
         lines.flush()
 

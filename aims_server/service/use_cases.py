@@ -3,31 +3,31 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
-from ..cache import AnswerCache, Entry, Outcome, Served
+from ..cache import AnswerCache, Entry, Outcome, Served, SharedLog
 from ..deadline import Clock, Deadline
-from ..domain.attendance import subject_attendance
 from ..domain.days import SubjectDays
-from ..errors import ApiError, Forbidden, NotFound, UpstreamTimeout, WrongStudent
+from ..errors import ApiError, UpstreamTimeout, WrongStudent
 from ..pages import ALL_ATTENDANCE, PAGES, TIMETABLE, Page
 from ..upstream import CallerKey, LoginAnswer, UpstreamClient
-from ..web import Answer, Caller, make_answer
+from ..web import Answer, Caller
+from .admission import PageAdmission
+from .following import SharedGatherings
 from .gathering import Gatherings
 from .page_loaders import PageLoaders, SubjectsGathering
-from .records import HadFiles, StudentRecords, caller_key
+from .records import HadFiles, StudentRecords
+from .subject_page import SubjectPage
 
 __all__ = ["AimsService"]
-
-# Of a request's time: calls may become slower while a crowd's pages are gathered.
-_PROMISED_SHARE: Final = 0.7
 
 
 class AimsService:
     """Answers for one worker's students; ``wall`` is Unix time.
 
+    With a ``shared_log`` its askers see what other workers gather for them.
     ``on_wrong_student`` is called with the endpoint whenever the platform's answer
     names another student than the asker, who then gets nothing.
     """
@@ -41,6 +41,7 @@ class AimsService:
         gather_seconds: float,
         target_percent: int = 75,
         prefetch_on_login: bool = True,
+        shared_log: SharedLog | None = None,
         on_wrong_student: Callable[[str], object] = bool,
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
@@ -60,6 +61,8 @@ class AimsService:
             clock=clock,
             wall=wall,
         )
+        self._admission = PageAdmission(upstream, request_seconds)
+        self._subjects = SubjectPage(self._records, self._admission, request_seconds)
         self._loaders = PageLoaders(
             self._records,
             upstream,
@@ -70,6 +73,7 @@ class AimsService:
             target_percent=target_percent,
         )
         self._gatherings: Gatherings[HadFiles, SubjectDays | None] = Gatherings()
+        self._shared = SharedGatherings(self._gatherings, shared_log)
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -127,29 +131,35 @@ class AimsService:
         """
         resource = page.resource if media is None else page.other_media[media]
         load = self._loaders.of(resource)
-        key = caller.session.resource_key(resource)
-        pending = self._gatherings.get(key) is not None
+        session = caller.session
+        key = session.resource_key(resource)
+        pending = True
 
         async def gather(within: Deadline) -> Entry[Answer]:
-            calls = self._loaders.calls_of(resource)
-            patience = _PROMISED_SHARE * self._request_seconds
+            nonlocal pending
+            pending = False
             with (
-                self._upstream.reserve(caller_key(caller), calls, patience),
+                self._admission.of(caller, self._loaders.calls_of(resource)) as admit,
                 self._gatherings.begin(key, self._clock()) as gathering,
+                self._shared.published(session, key, gathering),
             ):
+                admit()
                 return await load(caller, within, fresh, gathering)
 
-        try:
-            return await self.answer_cache.answer(
-                resource, caller.session, gather, deadline, fresh=fresh
-            )
-        except UpstreamTimeout:
-            if page is not ALL_ATTENDANCE:
-                raise self._too_late(key, trips=1) from None
-        return await self._as_it_stands(caller, pending=pending)
+        with self._shared.followed(session, key):
+            try:
+                return await self.answer_cache.answer(
+                    resource, session, gather, deadline, fresh=fresh
+                )
+            except UpstreamTimeout:
+                if page is not ALL_ATTENDANCE:
+                    raise self._too_late(key, trips=1) from None
+            return await self._as_it_stands(caller, pending=pending)
 
     async def gathering(self, page: Page, caller: Caller) -> SubjectsGathering:
-        """What has arrived so far of a page, as soon as this worker gathers it."""
+        """What has arrived so far of a page, as soon as it is gathered by this worker,
+        or by one that this one follows.
+        """
         key = caller.session.resource_key(page.resource)
         return await self._gatherings.begun(key)
 
@@ -166,30 +176,10 @@ class AimsService:
         """One subject, day by day (docs/contract.rst 2.3), under the name ``subject``.
 
         Raises :class:`Forbidden` for any student but the token's own, and
-        :class:`NotFound` for a course file that is not the student's. What is kept is
-        one entry a course file, whatever it is called.
+        :class:`NotFound` for a course file that is not the student's.
         """
-        session = caller.session
-        if session.student_id not in (None, student_id):
-            raise Forbidden
-        try:
-            had = await self._records.course_files(caller, deadline, fresh=False)
-            if student_id != (had.files.student_id or session.student_id):
-                raise Forbidden
-            if all(course.cf_id != cf_id for course in had.files.courses):
-                raise NotFound("This course is not among the student's.")
-            served, kept = await self._records.kept_subject(
-                caller, student_id, cf_id, deadline, fresh=fresh
-            )
-        except UpstreamTimeout:
-            # The call under way is thought to take a fifth longer than so far.
-            raise UpstreamTimeout(retry_after=self._request_seconds / 5) from None
-        page = subject_attendance(
-            subject, student_id, cf_id, kept.days, kept.fetched_at
-        )
-        body = msgspec.json.encode(page)
-        return served.replace(
-            await make_answer(body, f'"fetchedAt":"{kept.fetched_at}"')
+        return await self._subjects.page(
+            caller, subject, student_id, cf_id, deadline, fresh=fresh
         )
 
     async def close(self) -> None:

@@ -198,12 +198,12 @@ class ResiliencePolicy:
             permit.success()
             return result
 
-    async def _hedged(self, call: _Call[Result]) -> Result:
+    def _hedged(self, call: _Call[Result]) -> Coroutine[Any, Any, Result]:
         if not call.repeatable:
-            return await self._run_uncancelled(self._made(call))
+            return self._run_uncancelled(self._made(call))
         # What may be repeated is awaited by a flight that nobody can cancel.
         hedging = self._hedging[call.endpoint]
-        return await hedging.run(self._made(call), lambda: self._hedge(call))
+        return hedging.run(self._made(call), lambda: self._hedge(call))
 
     def _hedge(self, call: _Call[Result]) -> Coroutine[Any, Any, Result] | None:
         """Another call beside a late one, with its slot; or None."""
@@ -234,7 +234,9 @@ class ResiliencePolicy:
         """One call, with its slot in hand, which is free afterwards."""
         began = self._clock()
         outcome = InternalError.code  # unless it ends in a way that is foreseen
-        self._running.add(_this_task())
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
         try:
             result = await call.attempt(call.deadline.remaining(), apart=hedge)
         except ApiError as fault:
@@ -253,9 +255,10 @@ class ResiliencePolicy:
                 self._observer.call_hedged(call.endpoint, "won")
             return result
         finally:
-            # No local name for the task: a refusal's traceback holds this frame, and
-            # the task holds the refusal; a circle only the collector would find.
-            self._running.discard(_this_task())
+            self._running.discard(task)
+            # A refusal's traceback holds this frame, and the task holds the refusal: a
+            # circle that only the collector would find.
+            del task
             took = self._clock() - began
             self._admission.leave(call.caller, took)
             self._observer.call_finished(call.endpoint, outcome, took)
@@ -291,12 +294,6 @@ class ResiliencePolicy:
         if pause >= call.deadline.remaining() or not self._retries.take(call.caller):
             return None
         return pause
-
-
-def _this_task() -> asyncio.Task[Any]:
-    task = asyncio.current_task()
-    assert task is not None
-    return task
 
 
 def _looked_at(call: "asyncio.Future[Any]") -> None:

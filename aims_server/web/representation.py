@@ -1,5 +1,5 @@
-"""An answer as ready bytes: its JSON or file, its gzip form made once, ETags, and which
-of them a request gets.
+"""An answer as ready bytes: its gzip form is made once and kept, its plain form made
+for whoever asks for that; ETags, and which of the forms a request gets.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from .cors import HeaderPairs
+from .recently_made import RecentlyMade
 from .request_parsing import accepts_gzip
 
 __all__ = [
@@ -33,39 +34,71 @@ _COMPRESS_OFF_LOOP_FROM: Final = 512 * 1024  # zlib takes 1 or 2 ms for this muc
 # On pages of attendance 3 packs eleven to one in a quarter of the time that 6 takes
 # for fourteen to one.
 _GZIP_LEVEL: Final = 3
-_OF_THE_BODY: Final = frozenset({"Content-Type", "Content-Length", "Content-Encoding"})
+_GZIP_MAGIC: Final = b"\x1f\x8b"
 # Made once: thousands of kept answers hold them.
 _STUDENT_LASTING: Final = (("Vary", "Authorization, Origin, Accept-Encoding"),)
 _BY_ACCEPT: Final = (("Vary", "Authorization, Origin, Accept-Encoding, Accept"),)
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """One encoding of an answer: its bytes and the headers that never change, as pairs
-    and as they stand in a header block.
+    """One encoding of an answer: its bytes, and its headers that never change, as they
+    stand in a header block. ``digest`` is the same for all encodings of one answer,
+    their tags are not; ``lasting`` headers are those that a 304 has as well.
     """
 
     body: bytes
-    etag: str
-    headers: HeaderPairs
+    digest: str
+    content_type: tuple[str, str]
+    lasting: HeaderPairs
+    gzipped: bool
     block: str
+
+    @property
+    def etag(self) -> str:
+        """Names these bytes, but for the answer's own time stamp."""
+        return _etag(self.digest, gzipped=self.gzipped)
+
+    @property
+    def headers(self) -> HeaderPairs:
+        """What the block says, as pairs."""
+        length = len(self.body)
+        return _headers(
+            length, self.digest, self.content_type, self.lasting, gzipped=self.gzipped
+        )
 
     @property
     def unchanged_headers(self) -> HeaderPairs:
         """Of these headers, those of a 304: what describes the body is left out."""
-        return tuple(pair for pair in self.headers if pair[0] not in _OF_THE_BODY)
+        return (("ETag", self.etag), *self.lasting)
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """What is kept and sent; ``packed`` is None where gzip would not pay."""
+class Answer(msgspec.Struct, frozen=True, weakref=True):
+    """What is kept and sent. ``packed`` is None where gzip would not pay, and
+    ``kept_plain`` where the plain form is made of the packed one when it is asked for.
+    """
 
-    plain: Variant
     packed: Variant | None
+    kept_plain: Variant | None
 
     @property
     def size(self) -> int:
         """Bytes of memory that this answer holds on to, near enough to be counted."""
-        packed = len(self.packed.body) if self.packed else 0
-        return len(self.plain.body) + packed + _VARIANT_BYTES * (2 if packed else 1)
+        forms = [form for form in (self.packed, self.kept_plain) if form is not None]
+        return sum(len(form.body) + _VARIANT_BYTES for form in forms)
+
+    @property
+    def plain(self) -> Variant:
+        """The form for whoever does not take gzip: 0.1 ms for 64 kB if it is not one of
+        those that were asked for lately.
+        """
+        if self.kept_plain is not None:
+            return self.kept_plain
+        return _made_plain.get(self, _unpacked)
+
+    @property
+    def kept(self) -> Variant:
+        """The form that costs nothing to have."""
+        return self.packed or self.plain
 
     def variant(self, accept_encoding: str | None) -> Variant:
         """The form for this client."""
@@ -74,9 +107,23 @@ class Answer(msgspec.Struct, frozen=True):
         return self.plain
 
 
-# A Struct, its headers twice and their strings: 700 and some
-# (tests/web/test_representation.py).
-_VARIANT_BYTES: Final = 800
+# A Struct, its digest and its block (tests/web/test_representation.py).
+_VARIANT_BYTES: Final = 500
+
+# What a few clients without gzip ask for again and again, beside CACHE_MAX_MB.
+_made_plain: Final[RecentlyMade[Answer, Variant]] = RecentlyMade(
+    2 * 1024 * 1024, lambda variant: len(variant.body) + _VARIANT_BYTES
+)
+
+
+def _unpacked(answer: Answer) -> Variant:
+    packed = answer.kept
+    return make_variant(
+        gzip.decompress(packed.body),
+        packed.digest,
+        packed.content_type,
+        packed.lasting,
+    )
 
 
 def negotiate(
@@ -118,15 +165,15 @@ async def make_answer(
     """
     lasting = _BY_ACCEPT if by_accept else _STUDENT_LASTING
     digest = _digest_without(body, of_the_moment.encode())
+    plain = make_variant(body, digest, content_type, lasting)
     if len(body) < _COMPRESS_FROM:
-        return Answer(make_variant(body, digest, content_type, lasting), None)
-    if len(body) < _COMPRESS_OFF_LOOP_FROM:
-        packed = _compressed(body)
-    else:
-        packed = await asyncio.to_thread(_compressed, body)
+        return Answer(None, plain)
+    large = len(body) >= _COMPRESS_OFF_LOOP_FROM
+    packed = await asyncio.to_thread(_compressed, body) if large else _compressed(body)
     return Answer(
-        make_variant(body, digest, content_type, lasting),
-        make_variant(packed, digest, content_type, lasting, packed=True),
+        make_variant(packed, digest, content_type, lasting, gzipped=True),
+        # To unpack so much would hold the loop for milliseconds.
+        plain if large else None,
     )
 
 
@@ -140,14 +187,14 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True):
 
 def pack_answer(answer: Answer) -> bytes:
     """An answer as bytes, for `unpack_answer`: gzip where that pays."""
-    plain = answer.plain
+    kept = answer.kept
     return msgspec.msgpack.encode(
         _Packed(
-            digest=plain.etag.removeprefix('W/"').removesuffix('"'),
-            content_type=plain.headers[0],
-            by_accept=_BY_ACCEPT[0] in plain.headers,
-            gzipped=answer.packed is not None,
-            body=(answer.packed or plain).body,
+            digest=kept.digest,
+            content_type=kept.content_type,
+            by_accept=_BY_ACCEPT[0] in kept.lasting,
+            gzipped=kept.gzipped,
+            body=kept.body,
         )
     )
 
@@ -159,17 +206,21 @@ def unpack_answer(packed: bytes) -> Answer:
     had = msgspec.msgpack.decode(packed, type=_Packed)
     content_type = JSON_TYPE if had.content_type == JSON_TYPE else had.content_type
     lasting = _BY_ACCEPT if had.by_accept else _STUDENT_LASTING
-
-    def variant(body: bytes, *, packed: bool = False) -> Variant:
-        return make_variant(body, had.digest, content_type, lasting, packed=packed)
-
+    kept = make_variant(
+        had.body, had.digest, content_type, lasting, gzipped=had.gzipped
+    )
     if not had.gzipped:
-        return Answer(variant(had.body), None)
+        return Answer(None, kept)
+    if not had.body.startswith(_GZIP_MAGIC):
+        raise ValueError("not a packed answer")
+    answer = Answer(kept, None)
+    # RFC 1952 2.3.1: the last four bytes are the length of what was packed.
+    if int.from_bytes(had.body[-4:], "little") < _COMPRESS_OFF_LOOP_FROM:
+        return answer
     try:
-        plain = gzip.decompress(had.body)
+        return Answer(kept, _unpacked(answer))
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError("not a packed answer") from error
-    return Answer(variant(plain), variant(had.body, packed=True))
 
 
 def make_variant(
@@ -178,21 +229,29 @@ def make_variant(
     content_type: tuple[str, str],
     lasting: HeaderPairs,
     *,
-    packed: bool = False,
+    gzipped: bool = False,
 ) -> Variant:
-    """One form of a body; ``digest`` is the same for all its forms, their tags are
-    not. ``lasting`` headers are those that a 304 has as well.
-    """
-    etag = f'W/"{digest}-gzip"' if packed else f'W/"{digest}"'
-    headers: HeaderPairs = (
-        content_type,
-        ("Content-Length", str(len(body))),
-        ("ETag", etag),
-        *lasting,
-    )
-    if packed:
-        headers = (*headers, ("Content-Encoding", "gzip"))
-    return Variant(body, etag, headers, header_lines(headers))
+    """One form of a body; see :class:`Variant`."""
+    headers = _headers(len(body), digest, content_type, lasting, gzipped=gzipped)
+    return Variant(body, digest, content_type, lasting, gzipped, header_lines(headers))
+
+
+def _etag(digest: str, *, gzipped: bool) -> str:
+    return f'W/"{digest}-gzip"' if gzipped else f'W/"{digest}"'
+
+
+def _headers(
+    length: int,
+    digest: str,
+    content_type: tuple[str, str],
+    lasting: HeaderPairs,
+    *,
+    gzipped: bool,
+) -> HeaderPairs:
+    described = (content_type, ("Content-Length", str(length)))
+    tagged = (("ETag", _etag(digest, gzipped=gzipped)), *lasting)
+    encoded = (("Content-Encoding", "gzip"),) if gzipped else ()
+    return (*described, *tagged, *encoded)
 
 
 def digest_of(*pieces: bytes | memoryview) -> str:

@@ -50,6 +50,7 @@ _TOO_DEEP: Final = "The request's body is nested too deep."
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _WEIGHT: Final = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 _JSON_TYPES: Final = frozenset({"", "application/json", "text/json"})
+_TRIMMED: Final = frozenset({"username", "subject"})
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
 
@@ -168,23 +169,32 @@ def quality(accept: str | None, media_type: str) -> float:
     """The weight that ``Accept`` gives a media type, by the most precise range that has
     it (RFC 9110 12.5.1); without the header it is 1.
 
+    A range with parameters has the type if it has them too, or if they say that it is
+    UTF-8, as all our texts are.
+
     >>> quality("application/json;q=0, text/*", "text/plain")
     1.0
     >>> quality("application/json;q=0, text/*", "application/json")
     0.0
+    >>> quality("text/plain;version=1;q=0.5, text/*;q=0.1", "text/plain;version=2")
+    0.1
     """
     if accept is None:
         return 1.0
-    ranges = {"*/*": 0.0}
-    for element in accept.lower().split(","):
-        name, *parameters = map(str.strip, element.split(";"))
-        weights = [each for each in parameters if each.startswith("q=")]
-        if len(parameters) == len(weights):  # a range with parameters is another type
-            ranges[name] = _weight(weights[0]) if weights else 1.0
-    for candidate in (media_type, f"{media_type.partition('/')[0]}/*"):
-        if candidate in ranges:
-            return ranges[candidate]
-    return ranges["*/*"]
+    name, *own = media_type.split(";")
+    ranges = ("*/*", f"{name.partition('/')[0]}/*", name)
+    found = (-1, 0)
+    weight = 0.0
+    for element in accept.lower().replace('"', "").split(","):
+        offered, *parameters = map(str.strip, element.split(";"))
+        named = [each for each in parameters if not each.startswith("q=")]
+        if offered in ranges and {*named} <= {*own, "charset=utf-8"}:
+            precision = ranges.index(offered), len(named)
+            if precision >= found:
+                found = precision
+                weights = [each for each in parameters if each.startswith("q=")]
+                weight = _weight(weights[0]) if weights else 1.0
+    return weight
 
 
 def preferred_media(accept: str | None, others: Collection[str]) -> str | None:
@@ -253,6 +263,8 @@ def _checked(request: Shape) -> Shape:
     for name in request.__struct_fields__:
         text = getattr(request, name)
         limit = 4096 if name == "token" else _MAX_FIELD
+        if isinstance(text, str) and name in _TRIMMED:
+            text = text.strip()  # as it is used
         if isinstance(text, str) and (
             len(text) > limit or any(c < " " or c == "\x7f" for c in text)
         ):

@@ -433,6 +433,9 @@ async def test_every_path_answers_a_preflight(connection, path):
         ("text/plain;q=0.4, application/*;q=0.5", True),
         ("application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.1", False),
         ("text/html, application/json;q=0.9, */*;q=0.8", True),
+        ("application/json;q=0.4, text/plain;version=0.0.4;q=0.5", False),
+        ("application/json;q=0.4, text/plain;version=0.0.3;q=0.5", True),
+        ("application/json; charset=UTF-8, text/plain;q=0.5", True),
     ],
 )
 async def test_metrics_are_json_where_accept_prefers_it(

@@ -129,6 +129,7 @@ async def test_the_calendar_is_the_page(front, token):
         ("text/calendar, */*;q=0.1", "text/calendar"),
         ("text/calendar, */*", "text/calendar"),
         ("text/calendar;q=0, */*", "application/json"),
+        ("text/calendar; charset=utf-8", "text/calendar"),
         ("text/html", "application/json"),
     ],
 )

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aims_server.logs import handlers as logs
-from aims_server.logs.access_line import AccessEntry, access_fields, access_line
+from aims_server.logs.access_line import access_fields, access_lines
 from aims_server.logs.format import UNPRINTABLE, LineWriter, json_line
 from aims_server.logs.handlers import (
     AccessLog,
@@ -731,10 +731,11 @@ def test_a_bounded_number_of_lines_waits(written):
 )
 def test_both_ways_to_a_line_tell_the_same(request_id, address, cache, upstream):
     """Put together or encoded as a whole, an entry has the same fields."""
-    entry = AccessEntry(
-        *(1756720800.5, 0.000023, request_id, address, upstream, logging.INFO),
-        *("quiz", "GET", "/api/quiz?token=a", 200, cache, None),
-    )
-    line = access_line(entry)
-    if line is not None:
-        assert json.loads(line) == json.loads(json_line(*access_fields(entry)))
+    kind = (logging.INFO, "quiz", "GET", "/api/quiz?token=a", 200, cache, None)
+    common = (1756720800.5, 0.000023, "9f86", "203.0.113.7", None, kind)
+    entry = (1756720800.501, 0.5, request_id, address, upstream, kind)
+    for entries in ([entry], [common, entry], [entry, common]):
+        encoded = [json_line(*access_fields(each)) for each in entries]
+        assert objects(access_lines(entries).split(b"\n")[:-1]) == [
+            json.loads(line) for line in encoded
+        ]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
@@ -45,6 +46,31 @@ def test_the_death_of_a_worker_costs_one_more_gathering(platform, serve):
     service.may_fail = True
     assert crowd.calls()["quizzes"] <= 2
     assert 200 in ended
+
+
+def test_every_worker_tells_the_steps_of_a_gathering(platform, serve):
+    """Whichever gathers: each of eight streams hears of all fifteen subjects."""
+    service = serve(4)
+    crowd = Students(platform, service, 1)
+    platform.turn(reset=True)
+    platform.turn(faults={"cards": {"delay": 1.0}})
+
+    def events(_):
+        request = urllib.request.Request(
+            service.url + "/api/all-attendance",
+            headers={
+                "Authorization": f"Bearer {crowd.tokens[0]}",
+                "Accept": "text/event-stream",
+            },
+        )
+        with urllib.request.urlopen(request, timeout=30) as stream:
+            lines = stream.read().decode().splitlines()
+        return [line[7:] for line in lines if line.startswith("event: ")]
+
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(events, range(8)))
+    platform.turn(clear="*")
+    assert told == [["started", *["subject"] * 15, "page"]] * 8
 
 
 def ask_again(asked):

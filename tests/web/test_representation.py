@@ -1,5 +1,7 @@
 """An answer as ready bytes: its two forms, their tags, and how fresh it says it is."""
 
+import asyncio
+import contextlib
 import gc
 import gzip
 import json
@@ -13,8 +15,9 @@ from hypothesis import strategies as st
 from aims_server.cache.freshness import freshness_headers
 from aims_server.cache.store import Entry
 from aims_server.web.representation import (
-    Variant,
+    JSON_TYPE,
     make_answer,
+    make_variant,
     matches,
     pack_answer,
     unpack_answer,
@@ -53,6 +56,31 @@ async def test_both_forms_are_the_same_answer(body):
         assert headers["Content-Length"] == str(len(variant.body))
         assert headers["Content-Type"] == "application/json; charset=utf-8"
         assert headers["ETag"] == variant.etag
+
+
+@given(st.text(max_size=200), st.integers(1, 60))
+def test_both_forms_say_the_same(text, times):
+    """Whatever the body and whichever form is kept, here and after a transfer."""
+    body = json.dumps([text] * times).encode()
+    # Not asyncio.run: it would take away the loop that other tests find.
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        answer = loop.run_until_complete(make_answer(body))
+    for each in (answer, unpack_answer(pack_answer(answer))):
+        assert each.plain.body == body
+        assert each.plain.digest == each.kept.digest
+        if each.packed:
+            assert gzip.decompress(each.packed.body) == body
+
+
+def test_a_page_is_kept_in_one_form(page):
+    """The packed one; the plain form is made when it is asked for."""
+    assert page.kept_plain is None
+    assert page.size < len(PAGE)
+
+
+def test_the_plain_form_is_made_once_for_who_asks_again(page):
+    """A few are remembered, as long as their answers are kept."""
+    assert page.plain is page.plain
 
 
 def test_gzip_is_for_who_takes_it(page):
@@ -121,7 +149,7 @@ def test_a_tag_among_others_matches(page):
 @given(st.none() | st.text(max_size=40))
 def test_nothing_else_matches(condition):
     """A condition that does not name the tag never yields a 304."""
-    variant = Variant(b"{}", 'W/"0123456789abcdef01234567"', (), "")
+    variant = make_variant(b"{}", "0123456789abcdef01234567", JSON_TYPE, ())
     if "*" not in (condition or ""):
         assert not matches(condition, variant)
 

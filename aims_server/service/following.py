@@ -1,0 +1,220 @@
+"""Lets an asker see what has arrived of an answer that another worker of this machine
+gathers.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from struct import Struct
+from typing import Final
+
+import msgspec
+
+from ..cache import SharedLog
+from ..domain.days import SubjectDays
+from ..upstream import pack_course_files, unpack_course_files
+from ..web import Session
+from .gathering import Gathering, Gatherings
+from .records import HadFiles
+
+__all__ = ["SharedGatherings"]
+
+SubjectsGathering = Gathering[HadFiles, SubjectDays | None]
+
+_LOOK_SECONDS: Final = 0.15  # what is gathered sooner is not worth following
+
+_BEGUN: Final = b"begun"
+_OVER: Final = b"over"
+_FILES_HEAD: Final = Struct(">d?")  # when they were had; whether they are old
+_PART_HEAD: Final = Struct(">q")  # the course file
+_part_days: Final = msgspec.json.Decoder(SubjectDays | None)
+
+
+class SharedGatherings:
+    """Gatherings of the workers of one machine.
+
+    One that is `published` here is written to the log while another worker follows it;
+    one that is gathered elsewhere is among our own ``gatherings`` while it is
+    `followed`. Without a ``log`` nothing is shared.
+    """
+
+    def __init__(
+        self,
+        gatherings: Gatherings[HadFiles, SubjectDays | None],
+        log: SharedLog | None,
+    ) -> None:
+        self._gatherings = gatherings
+        self._log = log
+        self._followed: dict[bytes, _Followed] = {}
+
+    @contextmanager
+    def published(
+        self, session: Session, key: bytes, gathering: SubjectsGathering
+    ) -> Iterator[None]:
+        """As long as the block runs, tell others what comes, if they want to know."""
+        if self._log is None:
+            yield
+            return
+        published = _Published(self._log, session, key, gathering)
+        try:
+            yield
+        finally:
+            published.end()
+
+    @contextmanager
+    def followed(self, session: Session, key: bytes) -> Iterator[None]:
+        """As long as the block runs, have a gathering of another worker among ours."""
+        if self._log is None:
+            yield
+            return
+        followed = self._followed.get(key)
+        if followed is None:
+            followed = _Followed(self._log, session, key, self._gatherings)
+            self._followed[key] = followed
+        followed.askers += 1
+        try:
+            yield
+        finally:
+            followed.askers -= 1
+            if not followed.askers:
+                del self._followed[key]
+                followed.end()
+
+
+class _Looking:
+    """Looks at something from time to time, in the loop's own time."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(_LOOK_SECONDS, self._on_timer)
+        self._looked = False
+
+    def _on_timer(self) -> None:
+        self._timer = self._loop.call_later(_LOOK_SECONDS, self._on_timer)
+        self._looked = True
+        self.look()
+
+    def look(self) -> None:
+        """Do what is to be done each time."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Look once more, if ever, and no more."""
+        self._timer.cancel()
+        if self._looked:
+            self.look()
+
+
+class _Published(_Looking):
+    """One of our gatherings; its steps are that it has begun, its head, and the parts
+    in the order in which they come.
+    """
+
+    def __init__(
+        self,
+        log: SharedLog,
+        session: Session,
+        key: bytes,
+        gathering: SubjectsGathering,
+    ) -> None:
+        super().__init__()
+        self._log = log
+        self._owner = session.owner
+        self._key = key
+        self._gathering = gathering
+        self._looks = 0
+        self._written = 0
+
+    def look(self) -> None:
+        """Write what is new, if another worker follows."""
+        gathering = self._gathering
+        if not (self._written or self._log.is_followed(self._key, self._owner)):
+            return
+        if not self._written:
+            self._write(_BEGUN)
+        if gathering.head is not None:
+            if self._written == 1:
+                self._write(_pack_head(gathering.head))
+            for part in list(gathering.parts.items())[self._written - 2 :]:
+                self._write(_pack_part(*part))
+
+    def end(self) -> None:
+        """Write the rest, and that who begins to follow now need not read it."""
+        super().end()
+        if self._written:
+            self._written = 0
+            self._write(_OVER)
+
+    def _write(self, step: bytes) -> None:
+        began_at, number = self._gathering.began_at, self._written
+        self._log.write(self._key, self._owner, began_at, number, step)
+        self._written += 1
+
+
+class _Followed(_Looking):
+    """A key that is asked for here; if it is gathered elsewhere, what has arrived."""
+
+    def __init__(
+        self,
+        log: SharedLog,
+        session: Session,
+        key: bytes,
+        gatherings: Gatherings[HadFiles, SubjectDays | None],
+    ) -> None:
+        super().__init__()
+        self.askers = 0
+        self._log = log
+        self._owner = session.owner
+        self._key = key
+        self._gatherings = gatherings
+        self._asked = False
+        self._gathering: SubjectsGathering | None = None
+        self._read = 0
+        self._among_ours = ExitStack()
+
+    def look(self) -> None:
+        """Read what is new, unless it is gathered here."""
+        if self._gatherings.get(self._key) is not self._gathering:
+            return
+        if not self._asked:
+            self._asked = True
+            self._log.follow(self._key, self._owner)
+        while (step := self._log.read(self._key, self._owner, self._read)) is not None:
+            began_at, packed = step
+            if self._gathering is None:
+                if packed == _OVER:
+                    return
+                self._gathering = self._among_ours.enter_context(
+                    self._gatherings.begin(self._key, began_at)
+                )
+            elif began_at != self._gathering.began_at:
+                return  # a step of an earlier one
+            elif self._read == 1:
+                had = _unpack_head(packed)
+                self._gathering.begin(had, len(had.files.courses))
+            else:
+                self._gathering.add(*_unpack_part(packed))
+            self._read += 1
+
+    def end(self) -> None:
+        """Take it from ours."""
+        super().end()
+        self._among_ours.close()
+
+
+def _pack_head(had: HadFiles) -> bytes:
+    return _FILES_HEAD.pack(had.made_at, had.old) + pack_course_files(had.files)
+
+
+def _unpack_head(packed: bytes) -> HadFiles:
+    made_at, old = _FILES_HEAD.unpack_from(packed)
+    return HadFiles(unpack_course_files(packed[_FILES_HEAD.size :]), made_at, old)
+
+
+def _pack_part(cf_id: int, days: SubjectDays | None) -> bytes:
+    return _PART_HEAD.pack(cf_id) + msgspec.json.encode(days)
+
+
+def _unpack_part(packed: bytes) -> tuple[int, SubjectDays | None]:
+    (cf_id,) = _PART_HEAD.unpack_from(packed)
+    return cf_id, _part_days.decode(packed[_PART_HEAD.size :])
