@@ -155,8 +155,8 @@ class Hedging:
 class _Race(Generic[Result]):
     """One call in its caller's task, and those beside it, each in a task of its own.
 
-    Most calls are in time, so the first one gets neither a task nor `asyncio.wait`:
-    together these took 15 of a call's 110 us.
+    Most calls are in time, so the first one gets neither a task nor `asyncio.wait`, with
+    which hedging took 5.7 us of every call and now takes 2.1.
     """
 
     __slots__ = (
