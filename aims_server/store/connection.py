@@ -26,6 +26,7 @@ __all__ = [
     "close_client",
     "end",
     "open_client",
+    "reason_of",
     "tls_context",
 ]
 
@@ -198,7 +199,7 @@ class Connection:
             _fail(calls, "closed")
             raise
         except Exception as error:  # noqa: BLE001 - a broken answer raises anything
-            _fail(calls, type(error).__name__)
+            _fail(calls, reason_of(error))
             # What follows on this connection might be taken for other calls' answers.
             with contextlib.suppress(RedisError, OSError):
                 await self._client.connection_pool.disconnect()
@@ -207,10 +208,9 @@ class Connection:
             if call.answer.done():
                 continue
             if isinstance(answer, ResponseError):
-                word = str(answer).partition(" ")[0]
-                call.answer.set_exception(Refused(word if word.isupper() else ""))
+                call.answer.set_exception(Refused(reason_of(answer)))
             elif isinstance(answer, Exception):
-                call.answer.set_exception(StoreError(type(answer).__name__))
+                call.answer.set_exception(StoreError(reason_of(answer)))
             else:
                 call.answer.set_result(answer)
 
@@ -224,6 +224,15 @@ async def end(*tasks: "asyncio.Task[None]") -> None:
         for task in running:
             task.cancel()
         _, running = await asyncio.wait(running, timeout=0.05)
+
+
+def reason_of(error: Exception) -> str:
+    """What to tell of an error: the server's word for it, or the kind of its cause; no
+    text, which may hold keys.
+    """
+    word = str(error).partition(" ")[0]
+    told = isinstance(error, ResponseError) and word.isalpha() and word.isupper()
+    return word if told else type(error.__context__ or error).__name__
 
 
 def _fail(calls: list[_Call], reason: str) -> None:

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from ..cache import Epochs, Owner
 from ..deadline import Clock
 from .client import State, StoreClient, StoreObserver, StoreUnavailable
-from .connection import close_client, end
+from .connection import close_client, end, reason_of
 from .cursor import SharedCursor, StreamId
 from .scripts import INVALIDATIONS, VOID, owner_key
 from .sealing import Secrets, Unopened
@@ -74,7 +74,7 @@ class Invalidations:
         """Begin to send and to read."""
         self._tasks = [
             asyncio.create_task(self._send_for_ever(client)),
-            asyncio.create_task(self._read_for_ever(open_reader)),
+            asyncio.create_task(self._read_for_ever(client, open_reader)),
         ]
 
     async def close(self) -> None:
@@ -105,6 +105,14 @@ class Invalidations:
             del self._pending[next(iter(self._pending))]
         self._observer.drops_waiting(len(self._pending))
         self._wake.set()
+
+    async def catch_up(self, client: StoreClient) -> None:
+        """What must be done before the store is used again: tell it all that is
+        pending. Raises `StoreUnavailable`, also while the stream was never found.
+        """
+        if not self._shared.known:
+            raise StoreUnavailable
+        await self.send(client)
 
     async def send(self, client: StoreClient) -> None:
         """Tell the store all that is pending; raises `StoreUnavailable`."""
@@ -148,7 +156,9 @@ class Invalidations:
             except StoreUnavailable as error:
                 client.open(f"an invalidation could not be told ({error})")
 
-    async def _read_for_ever(self, open_reader: Callable[[], Redis]) -> None:
+    async def _read_for_ever(
+        self, client: StoreClient, open_reader: Callable[[], Redis]
+    ) -> None:
         pause = _SHORTEST_PAUSE
         while True:
             reader = open_reader()
@@ -158,10 +168,12 @@ class Invalidations:
                     await self._read(reader)
                     pause = _SHORTEST_PAUSE
             except Exception as error:  # noqa: BLE001 - a broken answer raises anything
+                if not self._shared.known:
+                    client.open(f"its stream cannot be read: {reason_of(error)}")
                 _log.log(
                     logging.WARNING if pause == _WARNED_PAUSE else logging.DEBUG,
                     "Other machines' refusals cannot be heard of: %s",
-                    type(error).__name__,
+                    reason_of(error),
                 )
             finally:
                 await close_client(reader)

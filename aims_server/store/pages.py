@@ -5,7 +5,7 @@ import re
 import time
 from itertools import count
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..cache import Epochs, Found, Lease, Owner, Page, Taken, Want
 from ..deadline import Clock
@@ -64,31 +64,40 @@ class StorePages:
         if self._invalidations.is_pending(owner):
             return Taken(Found.NONE)
         tag = self._secrets.page_tag(key)
-        number = self._worker | next(self._numbers)
-        lease_id = self._lease_id(number)
-        asked = self._clock()
         try:
-            answer = await self._client.call(
-                "EVAL",
-                TAKE,
-                1,
-                owner_key(self._secrets.owner_tag(owner)),
-                tag,
-                "" if want.max_age is None else _milliseconds(want.max_age),
-                "1" if want.old_ok else "0",
-                lease_id,
-                _milliseconds(seconds),
-            )
-            found, now, sealed = _checked(answer)
+            answer = await self._ask(tag, owner, epoch, want, seconds)
+            page = self._open(tag, owner, answer)
+            if page is None and answer.found in (Found.KEPT, Found.OLD):
+                # What does not open must not hold its place: put another there.
+                nothing = want._replace(max_age=-1.0)
+                answer = await self._ask(tag, owner, epoch, nothing, seconds)
         except StoreUnavailable:
             return Taken(Found.NONE)
-        page = self._open(tag, owner, sealed, asked - now) if sealed else None
+        found = answer.found if page or answer.found is Found.BUSY else Found.NONE
+        return Taken(found, page, answer.lease)
+
+    async def _ask(
+        self, tag: str, owner: Owner, epoch: int, want: Want, seconds: float
+    ) -> "_Answer":
+        """What the store says; raises `StoreUnavailable`."""
+        number = self._worker | next(self._numbers)
+        asked = self._clock()
+        answer = await self._client.call(
+            "EVAL",
+            TAKE,
+            1,
+            owner_key(self._secrets.owner_tag(owner)),
+            tag,
+            "" if want.max_age is None else _milliseconds(want.max_age),
+            "1" if want.old_ok else "0",
+            self._lease_id(number),
+            _milliseconds(seconds),
+        )
+        found, now, sealed = _checked(answer)
+        lease = None
         if found == b"none":
             lease = Lease(number, tag.encode(), owner, epoch, now - self._clock())
-            return Taken(Found.NONE, page, lease)
-        if page is None and found != b"busy":
-            return Taken(Found.NONE)
-        return Taken(_FOUND[found], page)
+        return _Answer(_FOUND[found], sealed, asked - now, lease)
 
     async def put(self, lease: Lease, page: Page) -> bool:
         """Keep a page, and end the lease; False if the lease was void already, the page
@@ -142,9 +151,13 @@ class StorePages:
         """A lease as the store knows it: it begins with our machine."""
         return f"{self._invalidations.machine}-{number}"
 
-    def _open(self, tag: str, owner: Owner, kept: bytes, offset: float) -> Page | None:
-        """The page as it was sealed; ``offset`` takes the store's clock to ours."""
-        made, fresh, servable, sealed = kept.split(b" ", 3)  # as the script has seen
+    def _open(self, tag: str, owner: Owner, answer: "_Answer") -> Page | None:
+        """The page as it was sealed, if the store has one that opens."""
+        if not answer.sealed:
+            return None
+        # In the form that the script has seen
+        made, fresh, servable, sealed = answer.sealed.split(b" ", 3)
+        offset = answer.offset
         place = b"%b%b %b %b " % (tag.encode(), made, fresh, servable)
         try:
             opened = self._secrets.open_page(owner, place, sealed)
@@ -161,6 +174,15 @@ class StorePages:
             int(fresh) / 1000 + offset,
             int(servable) / 1000 + offset,
         )
+
+
+class _Answer(NamedTuple):
+    """What the store says of a page; ``offset`` takes its clock to ours."""
+
+    found: Found
+    sealed: bytes | None
+    offset: float
+    lease: Lease | None
 
 
 _FOUND: Final = {

@@ -57,7 +57,7 @@ class Store:
             Connection(open_client(machine.address, tls=machine.tls)),
             observer,
             patience=patience,
-            before_closing=lambda: self.invalidations.send(self._client),
+            before_closing=lambda: self.invalidations.catch_up(self._client),
         )
         self.pages = StorePages(
             self._client,

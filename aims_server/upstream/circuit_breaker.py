@@ -1,4 +1,4 @@
-"""Owns the judgement whether calls to one endpoint are worth making; makes none."""
+"""Decides by the outcomes of calls to an endpoint whether more are let through."""
 
 import enum
 import random as _random
@@ -11,6 +11,10 @@ from .callers import CallerKey
 
 __all__ = ["CircuitBreaker", "CircuitOpen", "Permit", "State"]
 
+_STUDENTS: Final = 3
+_WINDOW_SECONDS: Final = 10.0
+_OPEN_SECONDS: Final = 5.0
+_VERIFIED_FIRST_SECONDS: Final = 30.0
 _PROBES_TAKEN_RETRY_AFTER: Final = 1.0  # seconds; their outcome is near but unknown
 
 
@@ -73,53 +77,43 @@ class Permit:
 class CircuitBreaker:
     """Stops calls to an endpoint that fails everybody, and finds out when it is back.
 
-    >>> breaker = CircuitBreaker(students=3)
+    >>> breaker = CircuitBreaker()
     >>> for student in (1, 1, 2, 3):
     ...     breaker.admit(CallerKey.student(student)).failure()
     >>> breaker.state
     <State.OPEN: 'open'>
 
-    Closed, it remembers which callers have failed in the last `window` seconds since
-    any call succeeded, each of them once: a single caller opens nothing, however many
-    of its calls fail. It opens when they are `students` verified ones, or `callers` of
-    any kind while for the whole window nobody's call has succeeded. How long a call
-    took plays no part.
+    Closed, it remembers which callers have failed in the last 10 s since any call
+    succeeded, each of them once: a single caller opens nothing, however many of its
+    calls fail. It opens when they are 3 verified students, or `callers` of any kind
+    while no call has succeeded for 10 s. How long a call took plays no part.
 
-    Open, it lets nothing through for `open_seconds`, doubled at each opening in a row
-    up to `max_open_seconds`, times a random 0.8-1.0 so that several workers do not
-    probe in step. Openings are in a row while it has not stayed closed for
-    `max_open_seconds` in between.
+    Open, it lets nothing through for 5 s, doubled at each opening in a row up to
+    `max_open_seconds`, times a random 0.8-1.0 so that several workers do not probe in
+    step. Openings are in a row while it has not stayed closed for so long in between.
 
     Half-open, it lets `probes` calls through at a time, and closes with the first
-    success. A caller whose probe has failed gets no other one within the window, and
-    the rule above opens it again. While verified students have asked within
-    `verified_first` seconds, only they may probe: made-up tokens prove nothing.
+    success. A caller whose probe has failed gets no other one for 10 s, and the rule
+    above opens it again. While verified students have asked within 30 s, only they may
+    probe: made-up tokens prove nothing.
 
     A call counts only in the state it was admitted in: what was under way when the
-    breaker changed says nothing new. `on_change` hears of every change of state.
+    breaker changed says nothing new. `on_change` is called at every change of state.
     """
 
     def __init__(
         self,
         *,
-        students: int = 3,
         callers: int = 20,
-        window: float = 10.0,
-        open_seconds: float = 5.0,
         max_open_seconds: float = 28.0,
         probes: int = 3,
-        verified_first: float = 30.0,
         clock: Clock = time.monotonic,
         random: Callable[[], float] = _random.random,
         on_change: Callable[[State], None] | None = None,
     ) -> None:
-        self._students = students
         self._callers = callers
-        self._window = window
-        self._open_seconds = open_seconds
         self._max_open_seconds = max_open_seconds
         self._probes = probes
-        self._verified_first = verified_first
         self._clock = clock
         self._random = random
         self._on_change = on_change
@@ -159,7 +153,8 @@ class CircuitBreaker:
         self._forget(now)
         if self._probing >= self._probes or caller in self._failing:
             return False
-        return caller.verified or now - self._verified_asked_at >= self._verified_first
+        asked_ago = now - self._verified_asked_at
+        return caller.verified or asked_ago >= _VERIFIED_FIRST_SECONDS
 
     def _settle(self, generation: int, caller: CallerKey, failed: bool | None) -> None:
         if generation != self._generation:
@@ -186,16 +181,16 @@ class CircuitBreaker:
             del self._failing[next(each for each in self._failing if not each.verified)]
         self._failing[caller] = now
         students = sum(each.verified for each in self._failing)
-        nobody_served = now - self._succeeded_at >= self._window
-        if students >= self._students or (
-            nobody_served and len(self._failing) >= self._callers
+        none_succeeded = now - self._succeeded_at >= _WINDOW_SECONDS
+        if students >= _STUDENTS or (
+            none_succeeded and len(self._failing) >= self._callers
         ):
             self._open(now)
 
     def _forget(self, now: float) -> None:
         while self._failing:
             caller, failed_at = next(iter(self._failing.items()))
-            if now - failed_at < self._window:
+            if now - failed_at < _WINDOW_SECONDS:
                 break
             del self._failing[caller]
 
@@ -204,7 +199,7 @@ class CircuitBreaker:
         if self._state is State.CLOSED and calm:
             self._openings_in_a_row = 0
         longest = min(
-            self._open_seconds * 2.0**self._openings_in_a_row, self._max_open_seconds
+            _OPEN_SECONDS * 2.0**self._openings_in_a_row, self._max_open_seconds
         )
         self._openings_in_a_row = min(self._openings_in_a_row + 1, 64)
         self._open_until = now + longest * (0.8 + 0.2 * self._random())

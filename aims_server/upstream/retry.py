@@ -11,6 +11,7 @@ from ..deadline import Clock
 __all__ = ["RetryBudget", "full_jitter"]
 
 _TICKS: Final = 10
+_TICK_SECONDS: Final = 1.0
 
 
 def full_jitter(
@@ -53,14 +54,14 @@ class RetryBudget:
     >>> [budget.take("a"), budget.take("b"), budget.take("c")]
     [True, True, False]
 
-    In the last `ttl` seconds there may be at most share * tries + floor of them. A
+    In the last 10 s there may be at most share * tries + floor of them. A
     caller has what its own tries have earned and half of the floor (at least one), so
     that one whose calls fail for reasons of its own leaves the others theirs.
 
     It is Finagle's budget (https://finagle.github.io/blog/2016/02/08/retry-budgets),
     with a larger share: when every fifth call fails at random, a quarter more calls
     mend all of them, while a dead platform sees a third more load, not many times the
-    load. Time is counted in tenths of `ttl`, so a credit lives 0.9-1.0 ttl.
+    load. Time is counted in seconds, so a credit lives 9 to 10 of them.
     """
 
     def __init__(
@@ -68,12 +69,10 @@ class RetryBudget:
         *,
         share: float = 0.3,
         floor: float = 16.0,
-        ttl: float = 10.0,
         clock: Clock = time.monotonic,
     ) -> None:
         self._share = share
         self._floor = floor
-        self._tick_seconds = ttl / _TICKS
         self._clock = clock
         self._ticks: deque[_Tick] = deque()
         self._tries = 0
@@ -98,7 +97,7 @@ class RetryBudget:
         return True
 
     def _current(self) -> _Tick:
-        number = int(self._clock() // self._tick_seconds)
+        number = int(self._clock() // _TICK_SECONDS)
         while self._ticks and self._ticks[0].number <= number - _TICKS:
             gone = self._ticks.popleft()
             self._tries -= gone.tries.total()

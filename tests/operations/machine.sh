@@ -62,10 +62,27 @@ cp "$repository"/systemd/aims-server.* /etc/systemd/system/
 mkdir /etc/systemd/system/aims-server.service.d /etc/aims-server
 cat >/etc/systemd/system/aims-server.service.d/test.conf <<END
 [Service]
-# There is no journal here. And nobody waits 20 s in a test.
+# Read by visit.py, before it wants a journal. And nobody waits 20 s in a test.
 StandardOutput=append:/run/out/service.log
 StandardError=inherit
 WatchdogSec=2
+END
+# A journal in memory, for the runbooks; begun when visit.py wants it.
+cat >$units/systemd-journald.service <<END
+[Unit]
+DefaultDependencies=no
+Requires=systemd-journald.socket
+[Service]
+Type=notify
+ExecStart=/usr/lib/systemd/systemd-journald
+END
+cat >$units/systemd-journald.socket <<END
+[Unit]
+DefaultDependencies=no
+[Socket]
+ListenStream=/run/systemd/journal/stdout
+ListenDatagram=/run/systemd/journal/socket
+PassCredentials=yes
 END
 cat >$units/boot.target <<END
 [Unit]

@@ -184,6 +184,40 @@ def test_a_wrong_setting_under_the_socket_stops_once(facts: dict[str, Any]):
     assert facts["back"] == ["active", "active", True]
 
 
+FINDINGS = {
+    "curl -s http://127.0.0.1:3001/health": '"state":"closed"',
+    "systemctl status aims-server": "Serving with 2 workers",
+    "systemctl reload aims-server": "",
+    "systemctl reset-failed aims-server": "",
+    "aims-server check": "EXTERNAL_API_BASE",
+    "aims-server status": "under way",
+    "aims-server --version": "aims-server",
+    "journalctl -u aims-server -n 50": "Serving on 127.0.0.1:3001",
+    "journalctl -u aims-server -p err": "Worker 0 died (SIGKILL)",
+    "journalctl -u aims-server -p warning": "login failed on 127.0.0.1",
+    'journalctl -u aims-server -p err -g "died|silent"': "Worker 0 died (SIGKILL)",
+    'journalctl -u aims-server -p err -g "another student"': "-- No entries --",
+}
+
+
+def test_each_command_of_the_runbooks_finds_what_it_should(facts: dict[str, Any]):
+    """On a service that has lost a worker and had its platform fail."""
+    found = facts["runbook"]
+    by_request = "journalctl -u aims-server -g 9f86d081884c7d65"
+    expected = {**FINDINGS, by_request: facts["runbook's request"]}
+    assert set(found) == set(expected)
+    for command, (status, output) in found.items():
+        assert expected[command] in output, command
+        assert status == 0 or "No entries" in output, command
+
+
+def test_a_priority_leaves_the_rest_out(facts: dict[str, Any]):
+    """-p err shows errors alone: no warning, nothing of a start."""
+    _, output = facts["runbook"]["journalctl -u aims-server -p err"]
+    assert "login failed" not in output
+    assert "Serving on" not in output
+
+
 def test_a_wrong_setting_ends_the_start_once(facts: dict[str, Any]):
     """Exit status 78 with a line that names the variable; no second try."""
     assert facts["misconfigured"] == {

@@ -5,6 +5,7 @@ Run there by systemd; writes its findings as JSON for test_under_systemd.py to j
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,17 @@ URL = "http://127.0.0.1:3001"
 SERVICE = "aims-server.service"
 SOCKET = "aims-server.socket"
 ENVIRONMENT = Path("/etc/aims-server/aims-server.env")
+SOURCE = Path("/opt/source")
+RUNBOOKS = [
+    *(SOURCE / "docs" / name for name in ("operations.rst", "faults-and-logs.rst")),
+    SOURCE / "conf" / "alerts.yml",
+]
+COMMAND = re.compile(
+    r"`((?:curl -s|systemctl (?:status|reload|reset-failed)|journalctl -u|aims-server)"
+    r" [^`]+)`"
+)
+# Commands of the runbooks that are not for a service that runs.
+ELSEWHERE = ("aims-server demo", "aims-server files", "aims-server serve")
 facts: dict[str, Any] = {}
 
 
@@ -220,6 +232,57 @@ def visit(platform: dict[str, Any]) -> None:
     facts["misconfigured"] = shown("ActiveState", "ExecMainStatus", "NRestarts")
 
 
+def runbook(platform: dict[str, Any]) -> None:
+    """A service with a past, and what each command of the runbooks finds there."""
+    systemctl("start", "systemd-journald.socket", "systemd-journald.service")
+    Path("/etc/systemd/system/aims-server.service.d/test.conf").unlink()
+    systemctl("daemon-reload")
+    ENVIRONMENT.write_text(f"EXTERNAL_API_BASE={platform['url']}\nWORKERS=2\n")
+    systemctl("start", SOCKET, SERVICE)
+    victim = workers()[0]
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: len(workers()) == 2 and victim not in workers())
+    turn(platform, {"faults": {"*": {"kind": "status", "status": 500}}})
+    login = json.dumps(platform["credentials"][1]).encode()
+    asked = urllib.request.Request(f"{URL}/api/login", login)
+    asked.add_header("Content-Type", "application/json")
+    try:
+        urllib.request.urlopen(asked, timeout=15)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            request_id = refusal.headers["X-Request-Id"]
+    turn(platform, {"clear": "*"})
+
+    text = " ".join(" ".join(path.read_text().split()) for path in RUNBOOKS)
+    commands = dict.fromkeys(COMMAND.findall(text))
+    found = {}
+    for command in commands:
+        if command.startswith(ELSEWHERE) or "--url" in command:
+            continue
+        script = command.replace("9f86d081884c7d65", request_id)
+        if command.startswith("aims-server"):
+            settings = "cd /etc/aims-server; set -a; . ./aims-server.env; set +a"
+            script = f"{settings}; {script}"
+        done = subprocess.run(
+            ["bash", "-c", f"PATH=/opt/aims-server/bin:$PATH; {script}"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        found[command] = [done.returncode, done.stdout + done.stderr]
+    facts["runbook"] = found
+    facts["runbook's request"] = request_id
+
+
+def turn(platform: dict[str, Any], wishes: dict[str, Any]) -> None:
+    """Turn the platform's knobs."""
+    request = urllib.request.Request(
+        platform["control"], json.dumps(wishes).encode(), method="PUT"
+    )
+    urllib.request.urlopen(request, timeout=15).close()
+
+
 with subprocess.Popen(
     [sys.executable, "-m", "aims_server.demo", "--students", "20"],
     stdin=subprocess.PIPE,
@@ -227,7 +290,9 @@ with subprocess.Popen(
 ) as simulated:
     assert simulated.stdout is not None
     try:
-        visit(json.loads(simulated.stdout.readline()))
+        simulation = json.loads(simulated.stdout.readline())
+        visit(simulation)
+        runbook(simulation)
     finally:
         simulated.kill()
         Path(sys.argv[1]).write_text(json.dumps(facts))

@@ -1,38 +1,61 @@
-"""The alert rules before the real service and a real Prometheus: each is fired by its
-fault, and clears when that is over. Minutes are seconds here; that the rules wait as
-long as they say is for promtool's tests (tests/operations/alerts_test.yml).
+"""The alert rules before the real service and a real Prometheus: none fires at what an
+operator does, each is fired by its fault, and clears when that is over. Minutes are
+seconds here; that the rules wait as long as they say is for promtool's tests
+(tests/operations/alerts_test.yml).
 """
 
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
+from urllib.parse import quote
 
 import pytest
 
+from aims_server.demo.college import College
+
 from ..operations.programs import CONF, program, wait_for_port
+from ..store.server import StoreServer
 from ..waiting import free_port
-from .conftest import PATIENCE_SECONDS
-from .crowd import tokens
+from .conftest import PATIENCE_SECONDS, Platform, Service
 
 pytestmark = pytest.mark.process
 
-WINDOW = "3s"
+WINDOW = "3s"  # for each [5m], [10m], …
+# A restart may keep a scrape or two waiting, which "for: 1m" has to outlast.
+WAITS = {"1m": "2s", "2m": "1s", "5m": "1s", "10m": "1s", "30m": "1s"}
+MEMORY_MAX = "2 * 1024 * 1024 * 1024"
+# systemd's part of a restart: the socket stays, and no scrape is refused.
+COMMAND = (
+    'exec 3<&"$1"; echo WORKERS=2 >.env; LISTEN_PID=$$ LISTEN_FDS=1'
+    f" exec {sys.executable} -m aims_server"
+)
+COLLEGE = College(students=3000)
+PATCHY = {"kind": "close_before_answer", "share": 0.4}
 
 
 class Prometheus:
     """A Prometheus that scrapes one service every half second."""
 
-    def __init__(self, directory: Path, target: str) -> None:
+    def __init__(self, directory: Path, target: str, memory_max: float) -> None:
         rules = (CONF / "alerts.yml").read_text()
+        assert MEMORY_MAX in rules
+        rules = rules.replace(MEMORY_MAX, str(memory_max))
         rules = re.sub(r"\[\d+m\]", f"[{WINDOW}]", rules)
-        (directory / "alerts.yml").write_text(re.sub(r"for: \d+m", "for: 0s", rules))
+        (directory / "alerts.yml").write_text(
+            re.sub(r"for: (\w+)", lambda wait: f"for: {WAITS[wait[1]]}", rules)
+        )
         (directory / "prometheus.yml").write_text(
             "global: {scrape_interval: 500ms, scrape_timeout: 400ms,"
             " evaluation_interval: 500ms}\n"
@@ -57,97 +80,285 @@ class Prometheus:
 
     def wait_until_scraped(self) -> None:
         """Wait for the first figures: only what comes after them is an increase."""
-        url = (
-            f"http://127.0.0.1:{self._port}/api/v1/query?query=aims_worker_deaths_total"
-        )
         end = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < end:
-            with (
-                suppress(urllib.error.HTTPError),  # 503 until it is ready
-                urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer,
-            ):
-                if json.load(answer)["data"]["result"]:
+            with suppress(urllib.error.HTTPError):  # 503 until it is ready
+                if self.query("aims_worker_deaths_total"):
                     return
             time.sleep(0.2)
         raise AssertionError("nothing is scraped")
 
-    def firing(self) -> set[str]:
-        """The names of the alerts that fire now."""
-        url = f"http://127.0.0.1:{self._port}/api/v1/alerts"
+    def query(self, expression: str) -> list[dict[str, str]]:
+        """The labels of what it selects."""
+        url = f"http://127.0.0.1:{self._port}/api/v1/query?query={quote(expression)}"
         with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
-            alerts = json.load(answer)["data"]["alerts"]
-        return {
-            alert["labels"]["alertname"]
-            for alert in alerts
-            if alert["state"] == "firing"
-        }
+            return [found["metric"] for found in json.load(answer)["data"]["result"]]
+
+    def firing(self, within: str = "") -> set[str]:
+        """The names of the alerts that fire now, or did at any time ``within``."""
+        fired = 'ALERTS{alertstate="firing"}'
+        if within:
+            fired = f"max_over_time({fired}[{within}])"
+        return {labels["alertname"] for labels in self.query(fired)}
 
     def wait(
         self,
         true: Callable[[set[str]], object],
-        meanwhile: Callable[[], object] = lambda: time.sleep(0.2),
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
         """Wait until what fires is so."""
         end = time.monotonic() + PATIENCE_SECONDS
         while not true(firing := self.firing()):
             assert time.monotonic() < end, firing
             meanwhile()
+            time.sleep(0.1)
+
+
+class Scene:
+    """A service that may be restarted, its platform, its store and its Prometheus."""
+
+    def __init__(
+        self,
+        start: Callable[..., Service],
+        platform: Platform,
+        store: StoreServer,
+        directory: Path,
+        stack: ExitStack,
+    ) -> None:
+        self._start = start
+        self._stack = stack
+        self.platform = platform
+        self.store = store
+        self.seen: set[str] = set()
+        ids = (COLLEGE.student(n) for n in range(COLLEGE.students))
+        self._strangers = map(COLLEGE.token, ids)
+        self.held = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        self.start()
+        self.keep_others()
+        resident = sum(self.service.figures("aims_worker_resident_bytes"))
+        self.prometheus = Prometheus(
+            directory, "{}:{}".format(*self.held.getsockname()), 2.0 / 0.85 * resident
+        )
+        stack.callback(self.prometheus.process.wait)
+        stack.callback(self.prometheus.process.kill)
+
+    def start(self) -> None:
+        """Start the service."""
+        self.service = self._start(
+            command=["bash", "-c", COMMAND, "bash", str(self.held.fileno())],
+            pass_fds=[self.held.fileno()],
+            EXTERNAL_API_BASE=self.platform.url,
+            STORE_URL=self.store.url,
+            STORE_SECRET="MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+            RATE_LIMIT_PER_MINUTE="1000000",
+            RATE_LIMIT_PER_ADDRESS_PER_MINUTE="1000000",
+            LOGIN_LIMIT_PER_MINUTE="1",
+            MAX_CONCURRENT_REQUESTS="6",
+            DRAIN_DELAY_SECONDS="0.2",
+        ).wait_until_serving()
+
+    def stop(self) -> None:
+        """Stop it."""
+        self.service.signal(signal.SIGTERM)
+        assert self.service.wait() == 0
+
+    def reload(self, workers: int = 2, ttl: int = 300) -> None:
+        """With so many workers, and pages that are fresh for so many seconds."""
+        before = self.service.workers()
+        (self.service.directory / ".env").write_text(
+            f"WORKERS={workers}\nCACHE_TTL_SECONDS={ttl}\n"
+        )
+        self.service.signal(signal.SIGHUP)
+        self.service.wait_for_workers(workers, but=before)
+
+    def keep_others(self) -> None:
+        """Have pages of twelve students kept, and ask for those from now on."""
+        self.kept = [next(self._strangers) for _ in range(12)]
+        self.ask_kept()
+
+    def ask_kept(self) -> None:
+        """Students whose pages are kept."""
+        for token in self.kept:
+            self.service.get("/api/quiz", token)
+
+    def ask_strangers(self) -> None:
+        """Students who were not met before, ten at once."""
+        with ThreadPoolExecutor(10) as pool:
+            for _ in range(10):
+                token = next(self._strangers)
+                pool.submit(self.service.get, "/api/attendance", token)
+
+    def ask_all(self) -> None:
+        """Strangers, and those who are kept for what is not: their calls count."""
+        self.ask_strangers()
+        self.ask_kept()
+        for token in self.kept:
+            self.service.get("/api/attendance", token)
+
+    def fires(self, *alerts: str, meanwhile: Callable[[], object]) -> None:
+        """Wait until these do."""
+        self.prometheus.wait(lambda firing: firing >= set(alerts), meanwhile)
+        self.seen |= set(alerts)
+
+    def clears(self) -> None:
+        """Wait until none does."""
+        self.prometheus.wait(lambda firing: not firing, self.ask_kept)
 
 
 @pytest.fixture(name="scene")
-def _scene(busy, tmp_path: Path) -> Iterator[tuple]:
-    """A service that keeps nothing and has one call at a time, and its Prometheus."""
-    service = busy(
-        RATE_LIMIT_PER_MINUTE="1000000",
-        LOGIN_LIMIT_PER_MINUTE="1",
-        MAX_CONCURRENT_REQUESTS="2",
-        REQUEST_TIMEOUT_SECONDS="1",
-        GATHER_TIMEOUT_SECONDS="1",
-    )
-    prometheus = Prometheus(tmp_path, service.url.removeprefix("http://"))
-    yield service, prometheus
-    prometheus.process.kill()
-    prometheus.process.wait()
+def _scene(start, tmp_path: Path) -> Iterator[Scene]:
+    with ExitStack() as stack:
+        platform = Platform("--students", str(COLLEGE.students))
+        stack.callback(platform.close)
+        store = StoreServer(tmp_path).start()
+        stack.callback(store.kill)
+        yield Scene(start, platform, store, tmp_path, stack)
 
 
-def test_alerts_fire_and_clear(scene, platform):
-    """Deaths, failures, refusals and an absence, one after the other."""
-    service, prometheus = scene
-    platform.turn(faults={"*": {"delay": 0.0}})
-    students = tokens(12)
+class Impostor(BaseHTTPRequestHandler):
+    """What answers at the service's address and is none."""
 
-    def ask() -> None:
-        for token in students:
-            service.get("/api/quiz", token)
+    def do_GET(self) -> None:
+        """A page of metrics without one of ours."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.end_headers()
+        with suppress(OSError):  # a scrape that has waited too long for its turn
+            self.wfile.write(b"up_and_well 1\n")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_alerts_fire_and_clear(scene: Scene):
+    """What an operator does, then one fault after the other: every rule of the file."""
+    by_an_operator(scene)
+    by_ourselves(scene)
+    by_clients(scene)
+    by_the_platform(scene)
+    by_the_store(scene)
+    by_a_slow_platform(scene)
+    scene.clears()
+    by_an_absence(scene)
+    scene.clears()
+    rules = (CONF / "alerts.yml").read_text()
+    assert scene.seen == set(re.findall(r"alert: (\w+)", rules))
+
+
+def by_an_operator(scene: Scene) -> None:
+    """Reloads, a worker told to end, restarts: no alert."""
+    scene.clears()  # of what fired before the first scrape
+    began = time.monotonic()
+    for _ in range(2):
+        scene.reload()
+        scene.ask_kept()
+    (told, _) = scene.service.workers()
+    os.kill(told, signal.SIGTERM)
+    scene.service.wait_for_workers(2, but=[told])
+    for _ in range(2):
+        scene.stop()
+        scene.start()
+        scene.ask_kept()
+    end = time.monotonic() + 2.5  # what is pending would fire
+    while time.monotonic() < end:
+        scene.ask_kept()
+        time.sleep(0.1)
+    # The machine of the tests may be starved itself.
+    assert scene.prometheus.firing(f"{time.monotonic() - began:.0f}s") <= {
+        "AimsLoopLagging"
+    }
+
+
+def by_ourselves(scene: Scene) -> None:
+    """Workers die, hang for a moment, and need too much memory."""
+    for _ in range(3):
+        victim = scene.service.workers()[0]
+        os.kill(victim, signal.SIGKILL)
+        scene.service.wait_for_workers(2, but=[victim])
+    scene.fires("AimsWorkersRestarting", meanwhile=scene.ask_kept)
+
+    def hang() -> None:
+        for worker in scene.service.workers():
+            os.kill(worker, signal.SIGSTOP)
+            time.sleep(0.2)
+            os.kill(worker, signal.SIGCONT)
+
+    scene.fires("AimsLoopLagging", meanwhile=hang)
+    scene.reload(workers=6)
+    scene.fires("AimsMemoryNearLimit", meanwhile=scene.ask_kept)
+    scene.reload()
+
+
+def by_clients(scene: Scene) -> None:
+    """Somebody tries passwords."""
 
     def log_in() -> None:
         for _ in range(20):
             body = b"username=2099B0000000&password=x"
-            request = urllib.request.Request(f"{service.url}/api/login", body)
+            request = urllib.request.Request(f"{scene.service.url}/api/login", body)
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(request, timeout=PATIENCE_SECONDS)
             refused.value.close()
 
-    ask()
-    prometheus.wait(lambda firing: "AimsServerDown" not in firing)
-    assert "AimsWorkersRestarting" not in prometheus.firing()
+    scene.fires("AimsManyLimited", meanwhile=log_in)
 
-    for _ in range(3):
-        victim = service.workers()[0]
-        os.kill(victim, signal.SIGKILL)
-        service.wait_for_workers(2, but=[victim])
-    prometheus.wait(lambda firing: "AimsWorkersRestarting" in firing)
 
-    platform.turn(faults={"*": {"kind": "status", "status": 500}})
-    ill = {"AimsPlatformFailing", "AimsHighErrorRate", "AimsBreakerOpen"}
-    prometheus.wait(lambda firing: firing >= ill, ask)
+def by_the_platform(scene: Scene) -> None:
+    """It mixes students up, drops connections, and fails."""
+    platform = scene.platform
+    scene.reload(ttl=3)
+    scene.keep_others()
+    platform.turn(switches={"answers_for": COLLEGE.student(0).id})
+    scene.fires("AimsWrongStudent", meanwhile=scene.ask_strangers)
+    platform.turn(switches={"answers_for": None}, faults={"*": PATCHY})
+    scene.fires("AimsRetriesHigh", meanwhile=scene.ask_strangers)
+
+    platform.turn(clear="*", faults={"*": {"kind": "status", "status": 500}})
+    scene.fires("AimsStaleShareHigh", meanwhile=scene.ask_kept)
+    scene.fires(
+        *("AimsPlatformFailing", "AimsHighErrorRate", "AimsBreakerOpen"),
+        "AimsCacheHitRatioLow",
+        meanwhile=scene.ask_all,
+    )
     platform.turn(clear="*")
 
-    prometheus.wait(lambda firing: "AimsManyLimited" in firing, log_in)
 
-    gone = {*ill, "AimsWorkersRestarting", "AimsManyLimited"}
-    prometheus.wait(lambda firing: not firing & gone, ask)
+def by_a_slow_platform(scene: Scene) -> None:
+    """Its calls take all slots, and longer than five seconds."""
+    scene.prometheus.wait(lambda firing: "AimsBreakerOpen" not in firing, scene.ask_all)
+    platform = scene.platform
+    platform.turn(hold="*")
+    asking = Thread(target=scene.ask_strangers)
+    asking.start()
+    held_until = time.monotonic() + 5.5  # AimsSlowAnswers: longer than 5 s
+    scene.fires("AimsCallsWaiting", meanwhile=lambda: None)
+    time.sleep(max(0.0, held_until - time.monotonic()))
+    platform.turn(release="*")
+    scene.fires("AimsSlowAnswers", meanwhile=lambda: None)
+    asking.join()
 
-    service.signal(signal.SIGTERM)
-    assert service.wait() == 0
-    prometheus.wait(lambda firing: "AimsServerDown" in firing)
+
+def by_the_store(scene: Scene) -> None:
+    """It is gone, while a token is refused; and somebody else writes into it."""
+    scene.store.kill()
+    scene.platform.turn(revoke=scene.kept[0])
+    scene.service.get("/api/timetable", scene.kept.pop(0))
+    scene.fires("AimsStoreDown", "AimsRefusalsWaiting", meanwhile=scene.ask_kept)
+    scene.store.start()
+    forged = ("XADD", "aims1:drops", "*", "o", "nobody's")
+    scene.fires("AimsStoreStrangeEntries", meanwhile=lambda: scene.store.ask(*forged))
+
+
+def by_an_absence(scene: Scene) -> None:
+    """Nobody answers; then something else does; then it is back."""
+    scene.stop()
+    scene.fires("AimsServerDown", meanwhile=lambda: None)
+    with HTTPServer(scene.held.getsockname(), Impostor, False) as impostor:
+        impostor.socket.close()
+        impostor.socket = scene.held.dup()
+        answering = Thread(target=impostor.serve_forever, args=[0.02])
+        answering.start()
+        scene.fires("AimsNoReadyWorker", meanwhile=lambda: None)
+        impostor.shutdown()
+        answering.join()
+    scene.start()

@@ -87,7 +87,7 @@ class Machine:
             Connection(open_client(self.address)),
             self.observer,
             patience=patience,
-            before_closing=lambda: self.invalidations.send(self.client),
+            before_closing=lambda: self.invalidations.catch_up(self.client),
             random=lambda: 0.0,
         )
         self.ahead = 0.0

@@ -32,6 +32,11 @@ class StoreServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def running(self):
+        """Whether it was started and not ended since."""
+        return self._process is not None
+
+    @property
     def url(self):
         """Its STORE_URL."""
         return f"unix://{self.socket}"

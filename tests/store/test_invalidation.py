@@ -1,6 +1,7 @@
 """A refusal on one machine voids everything of that owner on all, whatever is cut."""
 
 import asyncio
+import re
 
 import pytest
 
@@ -302,3 +303,53 @@ def test_owners_of_one_slot_are_pending_until_the_last_is_told():
     cursor.add_pending(ben, 200.0, until=300.0)
     cursor.remove_pending(ben)
     assert not cursor.is_pending(ben, 201.0)
+
+
+@pytest.fixture(name="misled", params=["user", "rights", "stream"])
+def _misled(make_machine, server, request):
+    """A machine with a wrong password, one whose user may not read the stream, one that
+    finds somebody else's value in its place; and what it says.
+    """
+    rights = ("on", ">good", "~*", "+@all", "-xread", "-xrevrange")
+    server.ask("ACL", "SETUSER", "deaf", *rights)
+    name, reason = {
+        "user": ("deaf:wrong@", "AuthenticationError"),
+        "rights": ("deaf:good@", "NoPermissionError"),
+        "stream": ("", "WRONGTYPE"),
+    }[request.param]
+    if request.param == "stream":
+        server.ask("SET", "aims1:drops", "somebody else's")
+    url = server.url.replace("unix://", f"unix://{name}")
+    return make_machine(url, follow=True), reason
+
+
+async def test_a_store_that_cannot_be_followed_is_not_used(misled, caplog):
+    """It is left alone, from the start and after pings, and the log says why, without
+    user and password.
+    """
+    machine, reason = misled
+    await until(lambda: machine.observer.states.count("open") >= 2)
+    assert (await take(machine)).found is Found.NONE
+    assert "closed" not in machine.observer.states
+    assert reason in caplog.text
+    assert not {"deaf", "good", "wrong"} & set(re.findall(r"\w+", caplog.text))
+
+
+@pytest.fixture(name="early")
+def _early(make_machine, server):
+    """A machine that starts before its store does."""
+    server.kill()
+    machine = make_machine(follow=True)
+    yield machine
+    if not server.running:
+        server.start()
+
+
+async def test_a_store_that_comes_after_the_start_is_used(early, server):
+    """Down at the start, it is used as soon as it answers and is followed."""
+    await until(lambda: early.observer.states)
+    assert early.client.state == "open"
+    server.start()
+    await until(lambda: early.client.state == "closed")
+    assert early.shared.known
+    assert await keep(early, page(), b"a", ANN)
