@@ -112,7 +112,7 @@ _VARIANT_BYTES: Final = 500
 
 # What a few clients without gzip ask for again and again, beside CACHE_MAX_MB.
 _made_plain: Final[RecentlyMade[Answer, Variant]] = RecentlyMade(
-    2 * 1024 * 1024, lambda variant: len(variant.body) + _VARIANT_BYTES
+    1024 * 1024, lambda variant: len(variant.body) + _VARIANT_BYTES
 )
 
 

@@ -250,7 +250,7 @@ def full_cache(bench: Bench) -> tuple[str, str]:
     """More students than the cache has room for."""
     service = bench.serve(CACHE_MAX_MB="1")
     after = len(service.log)
-    for _ in range(60):
+    for _ in range(150):
         service.get("/api/all-attendance", bench.token())
     return bench.told(service, after=after)
 
