@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE := --config-settings editable_mode=compat --editable
 
 # tests/conftest.py says how many, and which tests stay together.
-AT_ONCE := -n auto --dist loadgroup
+AT_ONCE := -n auto
 
 OPENAPI := aims_server/web/openapi.yaml
 

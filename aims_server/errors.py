@@ -195,14 +195,23 @@ class UnsupportedMediaType(ApiError):
 
 
 class RateLimited(ApiError):
-    """A token bucket is empty; ``kind`` names which."""
+    """A token bucket is empty; ``kind`` names which. Where it is the platform's, it may
+    have answered with words of its own, and an object that holds them.
+    """
 
     status, code = 429, "rate_limited"
     sentence = "Too many requests. Wait a moment and try again."
 
-    def __init__(self, kind: str, retry_after: float) -> None:
-        super().__init__(retry_after=retry_after)
+    def __init__(
+        self,
+        kind: str,
+        retry_after: float,
+        sentence: str | None = None,
+        beside: bytes | None = None,
+    ) -> None:
+        super().__init__(sentence, retry_after=retry_after)
         self.kind = kind
+        self.beside = beside
 
 
 class FailureCause(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from aims_server.demo.college import College
 
+from .load import Request, try_asking
 from .machines import CALL_SECONDS, College3000, college, kill_worker, machines
 from .report import Row, at_least, at_most
 from .turns import Pace
@@ -64,7 +65,11 @@ def crossed(source: College3000, number: int) -> Row:
             while not stop.wait(TROUBLE_SECONDS):
                 turn += 1
                 student, serial = turn % STUDENTS, turn // STUDENTS
-                source.turn(revoke=_token(source.college, student, serial, issued))
+                token = _token(source.college, student, serial, issued)
+                source.turn(revoke=token)
+                # A page that nobody keeps: the platform is asked, and refuses.
+                quiz = Request("/api/quiz", {"Authorization": f"Bearer {token}"})
+                try_asking(random.choice(servers).url, [quiz])
                 with contextlib.suppress(IndexError, ProcessLookupError):
                     kill_worker(random.choice(servers), turn % 2)
                 befalls[turn % 3]()

@@ -179,22 +179,16 @@ class WatchedStore(Store):
         self.url = f"redis+sentinel://127.0.0.1:{sentinel}/main"
         self._command = [binary, "--port", primary, *common]
         self._start()
-        self._others = [
-            subprocess.Popen(words, stdout=subprocess.DEVNULL)
-            for words in (
-                [
-                    binary,
-                    "--port",
-                    replica,
-                    *common,
-                    "--replicaof",
-                    "127.0.0.1",
-                    primary,
-                ],
-                [binary, str(configuration), "--sentinel"],
-            )
-        ]
-        time.sleep(2.0)  # the sentinel asks the primary for its replicas meanwhile
+        replica_of = ["--replicaof", "127.0.0.1", primary]
+        self._others = [self._run([binary, "--port", replica, *common, *replica_of])]
+        _until_said(int(primary), "INFO replication", b"connected_slaves:1")
+        # After that: a sentinel looks for replicas at its start, and then after 10 s.
+        self._others.append(self._run([binary, str(configuration), "--sentinel"]))
+        _until_said(int(sentinel), "SENTINEL replicas main", b"slave")
+
+    @staticmethod
+    def _run(command: list[str]) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
     def fail_over(self) -> None:
         """End the primary."""
@@ -206,6 +200,22 @@ class WatchedStore(Store):
         for process in self._others:
             process.kill()
             process.wait()
+
+
+def _until_said(port: int, command: str, word: bytes) -> None:
+    """Wait until the server on this port answers with this word in it."""
+    end = time.monotonic() + 15.0
+    while True:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", port), timeout=1) as asking,
+        ):
+            asking.sendall(f"{command}\r\n".encode())
+            if word in asking.recv(1 << 16):
+                return
+        if time.monotonic() > end:
+            raise RuntimeError(f"{command} says nothing of {word.decode()}")
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager

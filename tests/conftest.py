@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Generator, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ import uvloop
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
+from xdist.scheduler import LoadScopeScheduling
 
 from aims_server.app import Machine, Worker, build
 from aims_server.config.settings import Settings
@@ -27,6 +28,13 @@ from aims_server.demo.platform import SimulatedPlatform
 from aims_server.http_server.listener import Listener
 from aims_server.logs.handlers import AccessLog, configure_logging
 from aims_server.metrics.recorder import Metrics
+
+
+def pytest_configure() -> None:
+    """Without a current loop `asyncio.get_event_loop` would make one of its own, which
+    nobody closes.
+    """
+    asyncio.set_event_loop(None)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
@@ -40,16 +48,29 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(8, 2 * len(os.sched_getaffinity(0)))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under ``--dist loadgroup`` the tests of a file stay together, for their fixtures.
-
-    Those that start real processes go one by one, unless they have a group.
+class Together(LoadScopeScheduling):  # type: ignore[misc]  # untyped to mypy
+    """Which tests one process of pytest-xdist runs in a row, for their fixtures: those
+    of a file; those that share the browser; each test of real processes by itself.
     """
-    for item in items:
-        if any(item.get_closest_marker(name) for name in ("process", "xdist_group")):
-            continue
-        item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = PurePath(nodeid.partition("::")[0])
+        if path.parent == PurePath("tests/page"):
+            return str(path.parent)
+        by_itself = path.parent == PurePath("tests/process")
+        return nodeid if by_itself and path.name != "test_faults.py" else str(path)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """Hand tests out in the order in which they were collected."""
+    config.option.loadscopereorder = False
+    return Together(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, so that no process ends long after the others."""
+    long = ("tests/test_isolation", "tests/operations", "tests/page", "tests/process")
+    items.sort(key=lambda item: not item.nodeid.startswith(long))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -17,6 +17,17 @@ class Clock:
         return self.now
 
 
+class ClockNs(Clock):
+    """Nanoseconds that pass only when told."""
+
+    def __init__(self, now=10**12):
+        super().__init__(now)
+
+    def advance(self, seconds):
+        """Let time pass."""
+        self.now += round(seconds * 10**9)
+
+
 class _JumpingSelector(selectors.SelectSelector):
     """Instead of waiting, moves the clock to the moment of the next timer."""
 

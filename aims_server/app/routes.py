@@ -43,8 +43,8 @@ def make_application(
     if settings.status_page:
         routes.append((r"/status(?:/[a-z.]+)?", status.StatusHandler, guarded))
     if settings.web_page:
-        files = {"files": web_page.load_page(demo=settings.demo is not None)}
-        routes.append((r"/(?:page/.*)?", web_page.PageHandler, common | files))
+        demoed = {"demo": settings.demo is not None}
+        routes.append((r"/(?:page/.*)?", web_page.PageHandler, common | demoed))
     else:
         routes.append((r"/", web_page.DocsRedirect, common))
     if settings.demo is not None:

@@ -44,13 +44,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
-        return _chosen(arguments)()
+        return _written(_chosen(arguments)())
+    except BrokenPipeError:
+        return _written(1)
     except SettingsError as error:
         for fault in error.faults:
             print(f"aims-server: {fault}", file=sys.stderr)
         return EXIT_CONFIG
     except KeyboardInterrupt:
         return 130
+
+
+def _written(status: int) -> int:
+    """Write out what was printed, whose reader may be gone (``| head``): the status."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Or the interpreter would try again at its end, and print a traceback.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            return _fail(f"cannot write the output: {error.strerror}")
+    return status
 
 
 def _chosen(arguments: Sequence[str]) -> Callable[[], int]:

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
+from http.client import HTTPException
 from typing import Any, Final, NamedTuple
 
 from ..config import Settings
@@ -57,21 +58,21 @@ def service_url(settings: Settings) -> str:
 
 def read_figures(url: str, token: str | None) -> Figures:
     """The figures of all workers; raises :class:`NoAnswer`."""
-    request = urllib.request.Request(
-        f"{url}/metrics", headers={"Accept": "application/json"}
-    )
-    if token:
-        request.add_header("Authorization", f"Bearer {token}")
     # Whatever http_proxy says: the service is on this machine, or named by --url.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
+        request = urllib.request.Request(
+            f"{url}/metrics", headers={"Accept": "application/json"}
+        )
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
         with opener.open(request, timeout=_PATIENCE_SECONDS) as answer:
             figures: Figures = json.load(answer)
     except urllib.error.HTTPError as refusal:
         with refusal:
             hint = ": METRICS_TOKEN is another one" if refusal.code == 401 else ""
             raise NoAnswer(f"{url} answered {refusal.code}{hint}") from None
-    except (OSError, ValueError) as failure:
+    except (OSError, ValueError, HTTPException) as failure:
         reason = getattr(failure, "reason", failure)
         why = getattr(reason, "strerror", None) or str(reason)
         raise NoAnswer(f"no figures from {url}: {why}") from None

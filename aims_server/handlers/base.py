@@ -239,9 +239,11 @@ class BaseHandler(RequestHandler):
         if isinstance(failure, UpstreamError) and self.upstream_seconds is None:
             # Nothing else takes a time worth telling from the whole.
             self.upstream_seconds = self.request.request_time()
+        beside = None
         if isinstance(failure, RateLimited):
             self.context.refused_by_limit(failure.kind, self.address)
-        self.send(error_response(failure, self.request_id))
+            beside = failure.beside
+        self.send(error_response(failure, self.request_id, beside=beside))
         self.finish()
 
     def log_exception(

@@ -6,7 +6,7 @@ password of HTTP's Basic scheme too (RFC 7617), with any user name.
 
 import base64
 import binascii
-from importlib import resources
+from pathlib import Path
 from typing import Final
 
 from ..errors import NotFound, Unauthorized
@@ -16,6 +16,7 @@ from .ops import TokenHandler
 
 __all__ = ["StatusHandler"]
 
+_FOLDER: Final = Path(__file__).with_name("status_page")
 _HEADERS: Final = (
     ("Cache-Control", "no-store"),
     (
@@ -59,7 +60,7 @@ class StatusHandler(TokenHandler):
             self.send(json_response(200, self.context.metrics.summary()))
             return
         name, media_type = file
-        body = (resources.files(__package__) / "status_page" / name).read_bytes()
+        body = (_FOLDER / name).read_bytes()
         content_type = ("Content-Type", f"{media_type}; charset=utf-8")
         self.send(Response(200, (content_type, *_HEADERS), body))
 

@@ -22,6 +22,7 @@ _log = logging.getLogger(__name__)
 # The kernel cuts it down to net.core.somaxconn.
 _BACKLOG: Final = 4096
 _FEW_CONNECTIONS: Final = 1000
+_FEWEST_FILES: Final = 80  # a worker's own at rest, and some connections
 
 
 class ServerError(Exception):
@@ -44,7 +45,13 @@ def serve(
     """
     sockets = _inherited(environ) or _bound(settings)
     _raise_file_limit(settings)
-    supervisor = Supervisor(settings, load, sockets, Notifier(environ), on_serving)
+    try:
+        supervisor = Supervisor(settings, load, sockets, Notifier(environ), on_serving)
+    except OSError as error:
+        raise ServerError(
+            f"no memory for what the workers share: {error.strerror}"
+            " (lower CACHE_SHARED_MB, or raise MemoryMax= or `ulimit -v`)"
+        ) from None
     # What exists now is never freed: the collector must not touch it, or it would copy
     # the pages shared with the workers.
     gc.freeze()
@@ -84,6 +91,11 @@ def _raise_file_limit(settings: Settings) -> None:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files < _FEWEST_FILES:
+        raise ServerError(
+            f"open files are limited to {files}, and at least {_FEWEST_FILES} are"
+            " needed (raise LimitNOFILE= or `ulimit -n`)"
+        )
     connections = max_connections(settings.max_concurrent_requests)
     if connections < _FEW_CONNECTIONS:
         _log.warning(

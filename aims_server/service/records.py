@@ -97,14 +97,21 @@ class StudentRecords:
             raise
 
     async def course_files(
-        self, caller: Caller, deadline: Deadline, *, fresh: bool
+        self,
+        caller: Caller,
+        deadline: Deadline,
+        *,
+        fresh: bool,
+        admit: Callable[[], object] = bool,
     ) -> HadFiles:
         """The course files: one call, shared by every page. Kept ones that are past
-        their time will do only if no others can be had.
+        their time will do only if no others can be had. ``admit`` is called before a
+        call is made, and may raise.
         """
         session = caller.session
 
         async def fill(within: Deadline) -> Entry[bytes]:
+            admit()
             files = await self._upstream.course_files(
                 caller.token,
                 caller_key(caller),
@@ -173,10 +180,14 @@ class StudentRecords:
         deadline: Deadline,
         *,
         fresh: bool,
+        admit: Callable[[], object],
     ) -> tuple[Served[bytes], HadSubject]:
-        """The same, kept or from the platform, with how it was come by."""
+        """The same, kept or from the platform, with how it was come by; for ``admit``
+        see :meth:`course_files`.
+        """
 
         async def fill(within: Deadline) -> Entry[bytes]:
+            admit()
             days = await self.subject(caller, student_id, cf_id, within)
             return self._packed(caller.session, days)
 

@@ -3,27 +3,25 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from ..cache import AnswerCache, Entry, Outcome, Served, SharedLog
 from ..deadline import Clock, Deadline
-from ..domain.attendance import subject_attendance
 from ..domain.days import SubjectDays
-from ..errors import ApiError, Forbidden, NotFound, UpstreamTimeout, WrongStudent
+from ..errors import ApiError, UpstreamTimeout, WrongStudent
 from ..pages import ALL_ATTENDANCE, PAGES, TIMETABLE, Page
 from ..upstream import CallerKey, LoginAnswer, UpstreamClient
-from ..web import Answer, Caller, make_answer
+from ..web import Answer, Caller
+from .admission import PageAdmission
 from .following import SharedGatherings
 from .gathering import Gatherings
 from .page_loaders import PageLoaders, SubjectsGathering
-from .records import HadFiles, StudentRecords, caller_key
+from .records import HadFiles, StudentRecords
+from .subject_page import SubjectPage
 
 __all__ = ["AimsService"]
-
-# Of a request's time: calls may become slower while a crowd's pages are gathered.
-_PROMISED_SHARE: Final = 0.7
 
 
 class AimsService:
@@ -63,6 +61,8 @@ class AimsService:
             clock=clock,
             wall=wall,
         )
+        self._admission = PageAdmission(upstream, request_seconds)
+        self._subjects = SubjectPage(self._records, self._admission, request_seconds)
         self._loaders = PageLoaders(
             self._records,
             upstream,
@@ -138,13 +138,12 @@ class AimsService:
         async def gather(within: Deadline) -> Entry[Answer]:
             nonlocal pending
             pending = False
-            calls = self._loaders.calls_of(resource)
-            patience = _PROMISED_SHARE * self._request_seconds
             with (
-                self._upstream.reserve(caller_key(caller), calls, patience),
+                self._admission.of(caller, self._loaders.calls_of(resource)) as admit,
                 self._gatherings.begin(key, self._clock()) as gathering,
                 self._shared.published(session, key, gathering),
             ):
+                admit()
                 return await load(caller, within, fresh, gathering)
 
         with self._shared.followed(session, key):
@@ -177,30 +176,10 @@ class AimsService:
         """One subject, day by day (docs/contract.rst 2.3), under the name ``subject``.
 
         Raises :class:`Forbidden` for any student but the token's own, and
-        :class:`NotFound` for a course file that is not the student's. What is kept is
-        one entry a course file, whatever it is called.
+        :class:`NotFound` for a course file that is not the student's.
         """
-        session = caller.session
-        if session.student_id not in (None, student_id):
-            raise Forbidden
-        try:
-            had = await self._records.course_files(caller, deadline, fresh=False)
-            if student_id != (had.files.student_id or session.student_id):
-                raise Forbidden
-            if all(course.cf_id != cf_id for course in had.files.courses):
-                raise NotFound("This course is not among the student's.")
-            served, kept = await self._records.kept_subject(
-                caller, student_id, cf_id, deadline, fresh=fresh
-            )
-        except UpstreamTimeout:
-            # The call under way is thought to take a fifth longer than so far.
-            raise UpstreamTimeout(retry_after=self._request_seconds / 5) from None
-        page = subject_attendance(
-            subject, student_id, cf_id, kept.days, kept.fetched_at
-        )
-        body = msgspec.json.encode(page)
-        return served.replace(
-            await make_answer(body, f'"fetchedAt":"{kept.fetched_at}"')
+        return await self._subjects.page(
+            caller, subject, student_id, cf_id, deadline, fresh=fresh
         )
 
     async def close(self) -> None:

@@ -18,6 +18,7 @@ __all__ = ["Bulkhead", "BulkheadFull"]
 
 _LEARNING: Final = 0.1  # weight of the newest call: about the last twenty matter
 _FADING_SECONDS: Final = 30.0  # half-life of what was learnt, when nothing new comes
+_LONGEST_WAIT: Final = 60.0  # seconds; who is told more does not come back
 _LOOK_SECONDS: Final = 0.01  # until slots that other workers have freed are noticed
 
 _Turn = asyncio.Future[None]
@@ -85,6 +86,7 @@ class Bulkhead:
         self._rings: dict[bool, dict[CallerKey, int]] = {True: {}, False: {}}
         self._joined = 0
         self._reserved: Counter[int] = Counter()  # pieces of work, by their calls
+        self._returns_until = clock()  # when the last that was refused comes back
         self._look: asyncio.TimerHandle | None = None
 
     @contextmanager
@@ -105,12 +107,22 @@ class Bulkhead:
             self.wait(caller, calls if caller.verified else 1),
         )
         if wait > 0 and wait + self.recent_seconds > seconds:
-            raise BulkheadFull(wait)
+            raise BulkheadFull(self._turn_away(wait, calls))
         self._count_work(calls, 1)
         try:
             yield
         finally:
             self._count_work(calls, -1)
+
+    def _turn_away(self, wait: float, calls: int) -> float:
+        """Seconds after which a piece of work that is refused should come back: when
+        the line is over, and after those that were refused before.
+        """
+        now = self._clock()
+        own = calls / self.pool.capacity * self.recent_seconds
+        end = max(self._returns_until, now + wait) + own
+        self._returns_until = min(end, now + _LONGEST_WAIT)
+        return self._returns_until - now
 
     def _count_work(self, calls: int, change: int) -> None:
         self._reserved[calls] += change

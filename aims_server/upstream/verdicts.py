@@ -96,9 +96,19 @@ def _check_login_health(reply: Reply) -> None:
     address may go on, and a 500 may be a refusal.
     """
     if reply.status == 429:
-        raise RateLimited("platform", _pause(reply) or _DEFAULT_PAUSE)
+        raise _login_limited(reply)
     if reply.status != 500:
         check_health(reply)
+
+
+def _login_limited(reply: Reply) -> RateLimited:
+    """With the platform's own words, if it has any."""
+    pause = _pause(reply) or _DEFAULT_PAUSE
+    try:
+        said = read_login(reply.body)
+    except BadShape:
+        return RateLimited("platform", pause)
+    return RateLimited("platform", pause, said.text, said.body)
 
 
 def login_answer(reply: Reply) -> LoginAnswer:

@@ -50,6 +50,7 @@ _TOO_DEEP: Final = "The request's body is nested too deep."
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _WEIGHT: Final = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 _JSON_TYPES: Final = frozenset({"", "application/json", "text/json"})
+_TRIMMED: Final = frozenset({"username", "subject"})
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
 
@@ -262,6 +263,8 @@ def _checked(request: Shape) -> Shape:
     for name in request.__struct_fields__:
         text = getattr(request, name)
         limit = 4096 if name == "token" else _MAX_FIELD
+        if isinstance(text, str) and name in _TRIMMED:
+            text = text.strip()  # as it is used
         if isinstance(text, str) and (
             len(text) > limit or any(c < " " or c == "\x7f" for c in text)
         ):

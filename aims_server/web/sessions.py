@@ -29,6 +29,9 @@ class Epochs(Protocol):
     def of(self, owner: bytes) -> int:
         """The owner's epoch now, or a number that is never current."""
 
+    def begin(self, owner: bytes) -> int:
+        """The same, begun now if there is none."""
+
     def is_current(self, epoch: int) -> bool:
         """Whether this epoch of its owner lasts."""
 
@@ -38,6 +41,8 @@ class _OneEpoch:
 
     def of(self, _: bytes) -> int:
         return 1
+
+    begin = of
 
     def is_current(self, _: int) -> bool:
         return True
@@ -170,9 +175,10 @@ class Registry:
 
     def add(self, session: Session) -> None:
         """Remember a session that has standing, for as long as its epoch lasts: that
-        in which its token was read, or if there was none then, the one begun since.
+        in which its token was read, or if there was none then, the one begun since. A
+        login names its student before anything else has begun one.
         """
-        session.epoch = session.epoch or self.epochs.of(session.owner)
+        session.epoch = session.epoch or self.epochs.begin(session.owner)
         self._sessions[session.key] = session
         if session.student_id is not None:
             self._shared.add(session.key)

@@ -80,3 +80,12 @@ def test_nobody_there_is_one_line():
     """No traceback, and the address that was asked."""
     with pytest.raises(NoAnswer, match=r"http://127\.0\.0\.1:1: Connection refused"):
         read_figures("http://127.0.0.1:1", None)
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:3001", "http://127.0.0.1:many", "ftp://127.0.0.1", "http://"]
+)
+def test_what_is_no_address_is_said_in_one_line(url):
+    """Whatever --url is given."""
+    with pytest.raises(NoAnswer, match=f"^no figures from {url}: "):
+        read_figures(url, None)

@@ -165,9 +165,9 @@ class TestCrowd:
         }
 
     async def test_a_page_is_whole_or_refused_whole(self, front, college, platform):
-        """150 cold students, from one address: no page lacks a subject."""
+        """80 cold students, from one address: no page lacks a subject."""
         platform.faults.set(delay=0.1)
-        tokens = [college.token(college.student(number)) for number in range(150)]
+        tokens = [college.token(college.student(number)) for number in range(80)]
         answers = await asyncio.gather(
             *(front.ask("/api/all-attendance", token) for token in tokens)
         )

@@ -120,6 +120,32 @@ async def test_a_limit_of_the_platform_is_one_accounts(
     assert await front.log_in(college.student(1))
 
 
+@pytest.mark.gen_test
+async def test_a_limit_of_the_platform_has_its_words(front, platform, student):
+    """Its fields beside ours, as every refusal of a login."""
+    platform.faults.set(
+        "authenticate",
+        kind="body",
+        status=429,
+        body=json.dumps({"status": 0, "msg": "Too many attempts"}),
+    )
+    answer = await front.ask("/api/login", method="POST", body=credentials(student))
+    body = json.loads(answer.body)
+    assert answer.code == 429
+    assert (body["status"], body["msg"]) == (0, "Too many attempts")
+    assert (body["error"], body["code"]) == ("Too many attempts", "rate_limited")
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("name", ["\u00a0{}", "{}\n", "\t{}\u2003\r\n"])
+async def test_a_user_name_is_trimmed_before_it_is_judged(front, student, name):
+    """What a copied name has round it is no fault of it."""
+    body = {**credentials(student), "username": name.format(student.username)}
+    answer = await front.ask("/api/login", method="POST", body=body)
+    assert answer.code == 200
+
+
 REFUSALS = [
     (401, {"status": 0, "msg": "Invalid username or password"}, 401, "unauthorized"),
     (200, {"status": 0, "msg": "No such user"}, 401, "unauthorized"),

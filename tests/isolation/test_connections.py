@@ -158,7 +158,11 @@ async def test_a_client_that_reads_nothing_is_cut(connect, http_server, sweep):
     await mute.send(LARGE * 8)
     bystander = await connect()
     assert await bystander.is_served()
-    await asyncio.sleep(0.2)  # the kernel's buffers fill
+    for _ in range(1000):
+        await asyncio.sleep(0.01)  # the kernel's buffers fill
+        if max(owed(http_server)):
+            break
+    await asyncio.sleep(0.1)
     assert 0 < max(owed(http_server)) <= 192 * 1024
     await sweep(9.0)
     assert http_server.connections == 2

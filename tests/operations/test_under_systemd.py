@@ -14,7 +14,7 @@ import pytest
 
 from .programs import ROOT, program
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("systemd")]
+pytestmark = pytest.mark.process
 
 HERE = Path(__file__).parent
 SYSTEMD = Path("/usr/lib/systemd/systemd")

@@ -8,7 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from .visiting import VIEWS
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("page")]
+pytestmark = pytest.mark.process
 
 
 FOLDER = Path(__file__).parents[2] / "aims_server" / "web_page"

@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("page")]
+pytestmark = pytest.mark.process
 
 
 def test_a_wrong_password_is_said_in_the_platforms_words(visit, demo):

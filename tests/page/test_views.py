@@ -7,7 +7,7 @@ import pytest
 
 from aims_server.demo.enrolment import Student
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("page")]
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("page")]
+pytestmark = pytest.mark.process
 
 
 def test_progress_is_seen_while_a_page_is_gathered(visit, demo):

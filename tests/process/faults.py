@@ -27,7 +27,7 @@ from .conftest import BREAKABLE, COMMAND, PATIENCE_SECONDS, Platform, Service
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "faults-and-logs.rst"
 SELF_SIGNED = ROOT / "tests" / "upstream" / "tls" / "self_signed.pem"
-COLLEGE = College(students=200)
+COLLEGE = College(students=2000)
 BOTH_SOON_HUNG = """
 import sys
 from aims_server import cli
@@ -54,7 +54,7 @@ class Bench:
         self._college_tokens = (
             COLLEGE.token(COLLEGE.student(n)) for n in range(COLLEGE.students)
         )
-        self.platform = Platform("--students", "200")
+        self.platform = Platform("--students", str(COLLEGE.students))
         stack.callback(self.platform.close)
         self._directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
 
@@ -250,8 +250,9 @@ def full_cache(bench: Bench) -> tuple[str, str]:
     """More students than the cache has room for."""
     service = bench.serve(CACHE_MAX_MB="1")
     after = len(service.log)
-    for _ in range(150):
-        service.get("/api/all-attendance", bench.token())
+    while "The cache is full" not in service.log:
+        for _ in range(20):
+            service.get("/api/all-attendance", bench.token())
     return bench.told(service, after=after)
 
 
@@ -369,6 +370,8 @@ FAULTS: dict[str, dict[str, Provoke]] = {
             )
         ),
         "few open files are allowed": at_start(command=shell("ulimit -n 300")),
+        "too few open files are allowed": at_start(command=shell("ulimit -n 40")),
+        "memory is too tightly limited": at_start(command=shell("ulimit -v 200000")),
         "the platform over plain http": at_start(
             EXTERNAL_API_BASE="http://platform.example/api"
         ),

@@ -207,3 +207,59 @@ def test_status_may_be_watched(start, tmp_path):
                 pass
     os.close(reader)
     assert watching.returncode == 130
+
+
+def test_a_reader_that_has_gone_is_no_fault(tmp_path):
+    """``aims-server check | head -0``: no word on stderr, and the same status."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = unread(writer, tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_full_disk_below_the_output_is_one_line(tmp_path):
+    """It is said, and the status is 1."""
+    done = unread(os.open("/dev/full", os.O_WRONLY), tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        b"aims-server: cannot write the output: No space left on device\n"
+    )
+
+
+def unread(output: int, directory: Path) -> "subprocess.CompletedProcess[bytes]":
+    """``aims-server check`` into a file that takes nothing, which is closed then."""
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "aims_server", "check"],
+            cwd=directory,
+            env={"PATH": os.environ["PATH"]},
+            stdout=output,
+            stderr=subprocess.PIPE,
+            timeout=30,
+            check=False,
+        )
+    finally:
+        os.close(output)
+
+
+@pytest.mark.parametrize(
+    ("limit", "told"),
+    [
+        ("-n 40", "open files are limited to 40, and at least 80 are needed"),
+        ("-v 200000", "no memory for what the workers share: Cannot allocate memory"),
+    ],
+)
+def test_limits_that_are_too_low_are_one_line(tmp_path, limit, told):
+    """What is missing and what to raise, with exit status 1."""
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit {limit}; exec {sys.executable} -m aims_server"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "PORT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"aims-server: {told}")
+    assert "Traceback" not in done.stderr

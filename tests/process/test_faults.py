@@ -9,7 +9,7 @@ import pytest
 from . import faults
 from .faults import FAULTS, PAGE, Bench, without_chance
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("faults")]
+pytestmark = pytest.mark.process
 
 ROW = re.compile(r"   \* - (.+)\n     - (\w+)\n     - ``(.+)``\n")
 WRITTEN = {

@@ -39,9 +39,11 @@ def seconds_until_collected(busy: range) -> float:
 
     enabled, thresholds = gc.isenabled(), gc.get_threshold()
     gc.disable()  # the worker's own thresholds keep old garbage for long
+    gc.freeze()  # what earlier tests have left is not looked at
     try:
         loop.run_until_complete(run())
     finally:
+        gc.unfreeze()
         gc.set_threshold(*thresholds)
         if enabled:
             gc.enable()

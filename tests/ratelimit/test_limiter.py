@@ -11,20 +11,10 @@ from hypothesis import strategies as st
 from aims_server.ratelimit import BucketTable, RateLimiter
 
 from ..children import exit_status, fork
+from ..virtual_time import ClockNs
 
 SECRET = b"a secret made at start"
 MINUTE_NS = 60 * 10**9
-
-
-class ClockNs:
-    """Nanoseconds that pass only when told."""
-
-    def __init__(self, now=10**12):
-        self.now = now
-
-    def __call__(self):
-        """The time, as a limiter reads it."""
-        return self.now
 
 
 class PlainBucket:

@@ -11,24 +11,11 @@ from aims_server.web.quotas import RequestLimits
 from aims_server.web.sessions import Registry, Session
 from aims_server.web.verified_keys import VerifiedKeys
 
+from ..virtual_time import ClockNs
+
 # Per minute: a token each 10, 5, 20 and 12 seconds.
 STUDENT, ADDRESS, LOGIN, FAILURES = 6, 12, 3, 5
 HERE = "192.0.2.1"
-
-
-class ClockNs:
-    """Nanoseconds that pass only when told."""
-
-    def __init__(self):
-        self.now = 10**15
-
-    def __call__(self):
-        """The time, as the limiter reads it."""
-        return self.now
-
-    def advance(self, seconds):
-        """Let time pass."""
-        self.now += round(seconds * 10**9)
 
 
 @pytest.fixture(name="clock")

@@ -381,6 +381,13 @@ def test_no_token_breaks_the_reader(token):
     assert session.expires_at is None or session.expires_at <= 2**53
 
 
+def test_a_login_is_remembered_before_any_page_is_asked_for():
+    """With whom it named; the first page is compared with that."""
+    reader = SessionReader(SECRET, epochs=Epochs())
+    reader.read("token").confirm(admission_number="2023B1500000")
+    assert reader.read("token").admission_number == "2023b1500000"
+
+
 def test_a_refusal_elsewhere_ends_standing():
     """When another process has seen the token refused, this one knows it no longer."""
     epochs = Epochs()

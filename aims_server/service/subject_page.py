@@ -1,0 +1,68 @@
+"""The page of one subject, made of what is kept of it or of the platform's records."""
+
+from typing import Final
+
+import msgspec
+
+from ..cache import Served
+from ..deadline import Deadline
+from ..domain.attendance import subject_attendance
+from ..errors import Forbidden, NotFound, UpstreamTimeout
+from ..web import Answer, Caller, make_answer
+from .admission import PageAdmission
+from .records import StudentRecords
+
+__all__ = ["SubjectPage"]
+
+_CALLS: Final = 2  # course files, and the records of one
+
+
+class SubjectPage:
+    """What is kept is one entry a course file, whatever it is called."""
+
+    def __init__(
+        self,
+        records: StudentRecords,
+        admission: PageAdmission,
+        request_seconds: float,
+    ) -> None:
+        self._records = records
+        self._admission = admission
+        self._request_seconds = request_seconds
+
+    async def page(
+        self,
+        caller: Caller,
+        subject: str,
+        student_id: int,
+        cf_id: int,
+        deadline: Deadline,
+        *,
+        fresh: bool,
+    ) -> Served[Answer]:
+        """The page; see :meth:`AimsService.subject_attendance`."""
+        session = caller.session
+        if session.student_id not in (None, student_id):
+            raise Forbidden
+        try:
+            with self._admission.of(caller, _CALLS) as admit:
+                had = await self._records.course_files(
+                    caller, deadline, fresh=False, admit=admit
+                )
+                if student_id != (had.files.student_id or session.student_id):
+                    raise Forbidden
+                if all(course.cf_id != cf_id for course in had.files.courses):
+                    raise NotFound("This course is not among the student's.")
+                served, kept = await self._records.kept_subject(
+                    caller, student_id, cf_id, deadline, fresh=fresh, admit=admit
+                )
+        except UpstreamTimeout:
+            # The call under way is thought to take a fifth longer than so far.
+            raise UpstreamTimeout(retry_after=self._request_seconds / 5) from None
+        page = subject_attendance(
+            subject, student_id, cf_id, kept.days, kept.fetched_at
+        )
+        body = msgspec.json.encode(page)
+        return served.replace(
+            await make_answer(body, f'"fetchedAt":"{kept.fetched_at}"')
+        )
