@@ -195,17 +195,18 @@ class Rollout:
             child.ready_at = now
         self._has_served(child, now)
 
-    def on_exit(self, child: Child) -> None:
+    def on_exit(self, child: Child, *, killed: bool = False) -> None:
         """The worker's process has ended, or could not be started.
 
-        A worker that had served is replaced at once; after failed starts in a row the
+        A worker that had served is replaced at once, as is a ready one that was
+        ``killed``, which says nothing about starts; after failed starts in a row the
         next one waits, twice as long each time.
         """
         self.children.remove(child)
         now = self._clock()
         if child.leaving:
             return
-        if self._has_served(child, now):
+        if self._has_served(child, now) or (killed and child.ready_at is not None):
             self._next_spawn = now
             return
         self._failed_starts += 1

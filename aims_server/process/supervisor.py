@@ -231,7 +231,7 @@ class Supervisor:
             self._rollout.replace(child)
 
     def _on_exit(self, child: Child, status: int) -> None:
-        self._rollout.on_exit(child)
+        self._rollout.on_exit(child, killed=status == -signal.SIGKILL)
         lived = time.monotonic() - child.spawned_at
         if not child.leaving:
             self._pool.metrics.worker_died()

@@ -294,3 +294,25 @@ def test_whatever_happens_it_converges(wanted: int, events: list[int], seed: int
         assert len(set(places)) == len(places)
     pool.converge()
     assert sorted(c.rank for c in rollout.children) == list(range(rollout.wanted))
+
+
+def test_ready_workers_may_be_killed_as_often_as_one_likes(pool: Processes):
+    """SIGKILL as soon as it is ready: the next starts at once, and nobody gives up."""
+    for _ in range(100):
+        pool.converge()
+        pool.rollout.on_exit(pool.rollout.serving[0], killed=True)
+        assert pool.rollout.seconds_to_spawn == 0
+        pool.act()
+        pool.make_ready()
+        pool.rollout.on_exit(pool.rollout.serving[-1], killed=True)
+    assert not pool.rollout.failing
+
+
+def test_a_worker_killed_before_it_is_ready_has_failed_to_start():
+    """As by a memory limit that no start fits into."""
+    pool = Processes(1)
+    for _ in range(FAILED_STARTS):
+        pool.now += 10.0
+        pool.act()
+        pool.rollout.on_exit(pool.starting[0], killed=True)
+    assert pool.rollout.failing

@@ -156,7 +156,7 @@ def test_any_bytes_are_read_or_refused(body):
         b'{"username":"a","password":7}',
         b'{"username":["a"],"password":"b"}',
         b'{"username":"a","password":"b\\u0000"}',
-        b'{"username":"a\\n","password":"b"}',
+        b'{"username":"a\\nb","password":"b"}',
         b'{"username":"' + b"a" * 513 + b'","password":"b"}',
     ],
 )
