@@ -7,9 +7,6 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # A path in .venv instead of an import hook, which costs each start some 15 ms.
 EDITABLE := --config-settings editable_mode=compat --editable
 
-# tests/conftest.py says how many, and which tests stay together.
-AT_ONCE := -n auto
-
 OPENAPI := aims_server/web/openapi.yaml
 
 .DEFAULT_GOAL := help
@@ -36,15 +33,16 @@ demo: .venv/base.stamp  ## a simulated platform and the service beside it, ready
 	@$(BIN)/aims-server demo
 
 test: .venv/dev.stamp  ## all tests
-	@$(BIN)/python -m pytest $(AT_ONCE)
+	@$(BIN)/python -m pytest -n auto  # tests/conftest.py says how many at once
 
 fuzz: .venv/dev.stamp  ## the fast path against Tornado's parser, SECONDS=300 of mutated requests
 	@FUZZ_SECONDS=$(or $(SECONDS),300) FUZZ_SEED=$$(date +%s) \
 		$(BIN)/python -m pytest -s tests/handlers/test_differential.py
 
+# One at a time: what the processes of pytest-xdist run is not measured.
 coverage: .venv/dev.stamp  ## all tests, and the lines that none of them ran
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(AT_ONCE)
+	@$(BIN)/coverage run -m pytest
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

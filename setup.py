@@ -69,6 +69,7 @@ setup(
         "tornado>=6.6.1,<6.7",  # tests/test_tornado.py names its private parts we use
         "pycurl>=7.49",
         "cachetools>=8.0",
+        "prometheus-client>=0.26",
         "python-dotenv>=1.2",
         "msgspec>=0.22",
         "icalendar>=7.3",  # folding, escaping and zones of RFC 5545; imported lazily
@@ -97,7 +98,6 @@ setup(
             "pytest-xdist",  # several tests at once
             "setuptools<82",  # 82 drops pkg_resources, which pytest-tornado imports
             "hypothesis",
-            "prometheus-client>=0.26",  # reads what we expose, for tests and docs
             "coverage>=7.10",
             "schemathesis",
             "playwright",  # drives Debian's Chromium for the student's page

@@ -13,6 +13,9 @@ def read(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     as soon as the environment sets it too. Raises FileNotFoundError; any other
     error is a fault.
     """
+    if path.is_fifo() or path.is_char_device():
+        # A start would wait for it without end, deaf to SIGTERM.
+        return {}, (f"{path}: cannot be read: Not a regular file",)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:

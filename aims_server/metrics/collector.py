@@ -13,8 +13,8 @@ from functools import lru_cache
 from typing import Final
 
 import msgspec
+from prometheus_client import Metric
 
-from .families import Metric
 from .shared_values import SharedValues, clear_values, read_values
 
 __all__ = ["MAX_WORKERS", "MetricsMemory"]

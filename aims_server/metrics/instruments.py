@@ -2,7 +2,7 @@
 the list counts as `other`.
 
 One thread writes, without a lock: an increment takes 0.5 to 0.8 us, where
-prometheus_client's takes 5.8 to 8.9.
+prometheus_client's takes 5.8 to 8.9. That library only writes the exposition.
 """
 
 from bisect import bisect_left

@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterable, Mapping
 from math import inf
 from typing import Any
 
-from .families import Metric, Sample
+from prometheus_client import Metric
+from prometheus_client.samples import Sample
+
 from .labels import BREAKER_STATES, STUDENT_ROUTES
 
 __all__ = ["summarize"]

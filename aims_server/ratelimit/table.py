@@ -41,6 +41,11 @@ class Bucket:
 class BucketTable:
     """A bounded table of time stamps, in memory that survives a fork as one.
 
+    >>> table = BucketTable(8)
+    >>> bucket = table.bucket(bytes(16))
+    >>> [table.charge(bucket, 60, ceiling=100, clock_ns=lambda: 0) for _ in range(2)]
+    [60, 120]
+
     Make it before the fork: memory and locks are inherited. A key lives in one of
     the eight slots of its set. A new key takes the slot with the oldest stamp: an idle
     one if there is any, else that of the key nearest to idle, which loses least by

@@ -75,7 +75,15 @@ class Gathering(Generic[Head, Part]):
 
 
 class Gatherings(Generic[Head, Part]):
-    """Those under way, by key; the latest where there are two."""
+    """Those under way, by key; the latest where there are two.
+
+    >>> gatherings: Gatherings[str, int] = Gatherings()
+    >>> with gatherings.begin(b"key", now=0.0):
+    ...     len(gatherings)
+    1
+    >>> len(gatherings)
+    0
+    """
 
     def __init__(self) -> None:
         self._under_way: dict[bytes, Gathering[Head, Part]] = {}

@@ -134,8 +134,6 @@ class PageLoaders:
         for cf_id, (days, _) in kept.items():
             gathering.add(cf_id, days)
         await self._add_missing(caller, had, deadline, gathering)
-        if gathering.parts and not any(gathering.parts.values()):
-            self._records.check_not_emptied(ALL_ATTENDANCE.resource, session)
         complete = None not in gathering.parts.values()
         if not complete:
             # Who asks next asks for the others only.
@@ -145,6 +143,8 @@ class PageLoaders:
                 if days is not None and cf_id not in kept
             }
             await self._records.keep_subjects(session, new, deadline)
+            # An older page that is whole says more, and says how old it is.
+            self._records.check_not_emptied(ALL_ATTENDANCE.resource, session)
         oldest = min((made_at for _, made_at in kept.values()), default=None)
         return await self.all_attendance_of(
             caller, had, gathering, made_at=oldest, complete=complete

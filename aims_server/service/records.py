@@ -143,7 +143,7 @@ class StudentRecords:
         return None if entry is None else _had(entry, old=now >= entry.fresh_until)
 
     def check_not_emptied(self, resource: str, session: Session) -> None:
-        """A page without a course, or without any course's days, never takes the place
+        """A page without a course, or without some course's days, never takes the place
         of what is kept: raises :class:`UpstreamError`.
         """
         if self._cache.has_kept(resource, session):

@@ -156,7 +156,7 @@ class _Race(Generic[Result]):
     """One call in its caller's task, and those beside it, each in a task of its own.
 
     Most calls are in time, so the first one gets neither a task nor `asyncio.wait`:
-    together these took 15 of a call's 110 us.
+    with these hedging took 5.7 us of each call, without them 2.1.
     """
 
     __slots__ = (

@@ -17,6 +17,11 @@ _CALLER: Final = CallerKey.student("recovery probe")
 class RecoveryProbe:
     """At most one call in `interval` seconds while a breaker is not closed.
 
+    ::
+
+        probe = RecoveryProbe(breakers, ask)
+        breakers.subscribe(lambda endpoint, state: probe.wake())
+
     ``ask(endpoint)`` makes the call, without any student's token. It proves that the
     platform can be reached and that the endpoint answers with something else than a
     fault of its own. That is enough to close the breaker; if students' calls fail all

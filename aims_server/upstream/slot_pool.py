@@ -60,8 +60,9 @@ class SlotPool:
 
     def give_back(self) -> None:
         """Free a slot that was taken here."""
-        with self._counts:
-            self._counts.in_use[self._number] -= 1
+        # Without the lock: nobody else writes this count, and who reads it too early
+        # only finds a slot less.
+        self._counts.in_use[self._number] -= 1
 
     def publish_waiting(self, waiting: bool) -> None:
         """Tell the others whether calls wait here; they matter below its share."""

@@ -406,6 +406,15 @@ def test_a_file_that_cannot_be_read_is_a_fault(tmp_path):
         load_settings(tmp_path, {})
 
 
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_a_file_that_never_ends_is_a_fault(tmp_path, kind):
+    """A pipe or a device in the file's place keeps no start waiting."""
+    path = tmp_path / ".env"
+    os.mkfifo(path) if kind == "fifo" else path.symlink_to("/dev/zero")
+    with pytest.raises(SettingsError, match=r"\.env: cannot be read: Not a regular"):
+        load_settings(tmp_path, {})
+
+
 def test_a_broken_line_is_a_fault_without_its_text(tmp_path):
     """A line that is no assignment is named by number, since it may hold a secret."""
     (tmp_path / ".env").write_text("PORT=0\nMETRICS_TOKEN 'canary\nWORKERS\n")

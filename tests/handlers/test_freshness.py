@@ -283,6 +283,35 @@ async def test_a_page_of_an_old_part_is_stale(front, token, platform, clock):
     assert (again.headers["X-Cache"], again.headers["Age"]) == ("HIT", "0")
 
 
+@pytest.mark.gen_test
+async def test_a_refresh_that_lacks_a_subject_leaves_the_whole_page(
+    front, token, student, college, platform, clock
+):
+    """STALE, with its Age, until the subject comes, which alone is asked for then."""
+    whole = await front.ask("/api/all-attendance", token)
+    clock.advance(400)
+    course = college.courses(student)[3]
+    match = f"cf_id={course.cf_id}"
+    platform.faults.set("cards", kind="html", match=match)
+    await front.ask("/api/all-attendance", token)  # old; has it refreshed
+    await platform.until(lambda seen: seen.calls["cards"] >= 30 and not seen.in_flight)
+    await asyncio.sleep(0.05)
+    again = await front.ask("/api/all-attendance", token)
+    assert (again.headers["X-Cache"], again.body) == ("STALE", whole.body)
+    platform.faults.clear()
+    calls = platform.counters.calls["cards"]
+    clock.advance(2)  # failures are remembered for a second
+    await front.ask("/api/all-attendance", token)
+    await platform.until(
+        lambda seen: seen.calls["cards"] > calls and not seen.in_flight
+    )
+    await asyncio.sleep(0.05)
+    newer = await front.ask("/api/all-attendance", token)
+    assert newer.headers["X-Cache"] == "HIT"
+    assert json.loads(newer.body)["incomplete"] == []
+    assert platform.counters.calls["cards"] == calls + 1
+
+
 COURSES = ["/api/attendance", "/api/all-attendance"]
 
 

@@ -1,6 +1,9 @@
-"""The image and the compose file: no engine runs here, so what they promise is read."""
+"""The image and the compose file: what they promise, as read. ``.ci/image`` builds the
+image and runs it, where a builder is.
+"""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +17,7 @@ import yaml
 
 from aims_server.config.settings import VARIABLES, Settings
 
-from .programs import ROOT, mebibytes, unit
+from .programs import ROOT, mebibytes, program, unit
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yml").read_text())
 SERVICE: dict[str, Any] = COMPOSE["services"]["aims-server"]
@@ -181,3 +184,31 @@ def test_the_unit_and_the_container_have_the_same_limits():
     assert int(service["TasksMax"][0]) == SERVICE["pids_limit"]
     assert int(service["LimitNOFILE"][0]) == SERVICE["ulimits"]["nofile"]
     assert int(service["LimitCORE"][0]) == SERVICE["ulimits"]["core"]
+
+
+@pytest.mark.parametrize(
+    "files", [["compose.yml"], ["compose.yml", "compose.machines.yml"]]
+)
+def test_docker_compose_accepts_its_files(files: list[str]):
+    """``docker compose config`` finds no fault in them."""
+    compose = [program("docker"), "compose"]
+    has = subprocess.run([*compose, "version"], capture_output=True, check=False)
+    if has.returncode:
+        pytest.skip("docker has no compose here")
+    chosen = [word for name in files for word in ("--file", name)]
+    secrets = {"STORE_SECRET": "x", "STORE_PASSWORD": "x"}
+    subprocess.run(
+        [*compose, *chosen, "config", "--quiet"],
+        cwd=ROOT,
+        env={**os.environ, **secrets},
+        check=True,
+    )
+
+
+def test_the_builder_of_the_image_is_a_program_that_bash_reads():
+    """CI runs it, and takes the base that the Dockerfile names."""
+    builder = ROOT / ".ci" / "image"
+    subprocess.run([program("bash"), "-n", builder], check=True)
+    assert os.access(builder, os.X_OK)
+    (base,) = (rest for name, rest in instructions() if name == "ARG")
+    assert f"base={base.removeprefix('PYTHON=')}\n" in builder.read_text()
