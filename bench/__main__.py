@@ -20,6 +20,7 @@ from .posts import posts
 from .proxies import proxies
 from .rate import rate
 from .report import Row, Section, write_results, written
+from .scale import scale
 from .sharing import sharing
 from .slowdays import SCENARIOS, scenario, slowdays
 from .storms import storms
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, Callable[[Pace], Iterator[Row]]] = {
     "start": start,
     "memory": memory,
     "growth": growth,
+    "scale": scale,
     "capacity": capacity,
     "held": held,
     "slowdays": slowdays,

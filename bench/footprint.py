@@ -1,21 +1,30 @@
 """What it costs to be there: start, memory, and how work grows with a page's size."""
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
+
+from aims_server.cache import Epochs, Page, SharedMemoryCache, Want
 
 from . import processes
 from .cold import pages
 from .kernel import cpu_seconds, pss_megabytes
 from .load import Request, ask, median
 from .probe import probing
-from .report import Row, at_most
+from .report import Row, at_least, at_most
 from .turns import Pace
 
 STUDENTS = 3000
 SUBJECTS = (5, 15, 50)
 RECORDS = (40, 400, 4000)
 PAGES = 8
+MANY_STUDENTS = 20_000
+SHARED_BYTES = 256 * 2**20
+# The packed answers of one student, as the demo's college gives them: course files,
+# attendance, quizzes, all-attendance (bytes).
+SIZES = (600, 800, 900, 7300)
+_GZIP = {"Accept-Encoding": "gzip"}
 
 
 def start(pace: Pace) -> Iterator[Row]:
@@ -45,21 +54,24 @@ def start(pace: Pace) -> Iterator[Row]:
 
 def memory(_: Pace) -> Iterator[Row]:
     """PSS of all processes together, two workers: idle after one request to each, and
-    when 3000 students have asked for three pages each (CACHE_MAX_MB at its 64 a
-    worker).
+    when 3000 students have asked for three pages each, as browsers do, packed; and
+    what of that is still kept: a second round asks the platform for nothing.
     """
     with processes.platform() as source:
         with processes.service(source, 2) as ours:
             idle = _idle(ours.pid)
             tokens = source.newcomers(STUDENTS)
             requests = [
-                Request(f"/api/{page}", {"Authorization": f"Bearer {token}"})
+                Request(f"/api/{page}", {"Authorization": f"Bearer {token}", **_GZIP})
                 for token in tokens
                 for page in ("attendance", "all-attendance", "quiz")
             ]
             ask(ours.url, requests, at_once=30)
             time.sleep(1)
             full = pss_megabytes(ours.pid)
+            source.calls()
+            ask(ours.url, requests, at_once=30)
+            again = source.calls()
         with processes.fastapi(source, 2) as fastapi:
             other = _idle(fastapi.pid)
     yield Row(
@@ -71,6 +83,38 @@ def memory(_: Pace) -> Iterator[Row]:
     yield Row(
         f"PSS after {STUDENTS} students x 3 pages",
         f"{full:.0f} MB",
+        f"{again} calls for the same again",
+        goal=at_most(90, full, " MB"),
+    )
+    yield _room()
+
+
+def _room() -> Row:
+    """How many of so many students' pages CACHE_SHARED_MB=256 holds: random bytes in
+    place of pages, since to gather them takes minutes.
+    """
+    pages = SharedMemoryCache(SHARED_BYTES, Epochs())
+    keys = [
+        (f"{student} {part}".encode(), student, size)
+        for student in range(MANY_STUDENTS)
+        for part, size in enumerate(SIZES)
+    ]
+    now = time.monotonic()
+    for key, student, size in keys:
+        taken = pages.take(key, student, Want(), seconds=60.0)
+        assert taken.lease is not None
+        page = Page(os.urandom(size), now, now + 3600, now + 3600)
+        pages.put(taken.lease, page)
+    kept = sum(
+        pages.take(key, student, Want(), seconds=60.0).page is not None
+        for key, student, _ in keys
+    )
+    share = kept / len(keys)
+    return Row(
+        f"pages of {MANY_STUDENTS} students kept in CACHE_SHARED_MB=256",
+        f"{100 * share:.1f} %",
+        f"{pages.bytes_written / 2**20:.0f} MB of bodies",
+        goal=at_least(0.99, share),
     )
 
 
@@ -87,10 +131,11 @@ def growth(_: Pace) -> Iterator[Row]:
     """
     for subjects in SUBJECTS:
         for records in RECORDS:
-            yield _grown(subjects, records)
+            yield grown(subjects, records, bounded=(subjects, records) == (15, 400))
 
 
-def _grown(subjects: int, records: int) -> Row:
+def grown(subjects: int, records: int, *, bounded: bool) -> Row:
+    """The row of one size; ``bounded`` gives it the goal of 10 ms."""
     with contextlib.ExitStack() as running:
         start = running.enter_context
         source = start(processes.platform(subjects=subjects, records=records))
@@ -108,7 +153,6 @@ def _grown(subjects: int, records: int) -> Row:
             cpus.append(turn_cpu)
         cpu = (cpu_seconds(workers) - cpu) / PAGES
     longest = 1000 * max(cpus)
-    bounded = (subjects, records) == (15, 400)
     return Row(
         f"{subjects} subjects x {records} records",
         f"{1000 * cpu:.0f} ms CPU, {1000 * median(times):.0f} ms",

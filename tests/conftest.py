@@ -158,6 +158,11 @@ class Clock:
     def __init__(self) -> None:
         self._ahead = 0.0
         self._wall_off = 0.0
+        self._stopped_at: float | None = None
+
+    def stop(self) -> None:
+        """From now on monotonic time passes only by `advance`."""
+        self._stopped_at = time.monotonic()
 
     def advance(self, seconds: float) -> None:
         """Let so much time pass at once."""
@@ -165,7 +170,8 @@ class Clock:
 
     def monotonic(self) -> float:
         """Seconds of the service's monotonic clock."""
-        return time.monotonic() + self._ahead
+        now = time.monotonic() if self._stopped_at is None else self._stopped_at
+        return now + self._ahead
 
     def wall(self) -> float:
         """Unix time as the service sees it."""

@@ -1,4 +1,4 @@
-"""Owns the layout of the directory of shared pages: sets of eight records, with the
+"""Owns the layout of the directory of shared pages: sets of sixteen records, with the
 keys of a set together in front of them.
 """
 
@@ -18,7 +18,7 @@ __all__ = [
     "record_at",
 ]
 
-WAYS: Final = 8
+WAYS: Final = 16
 KEY_BYTES: Final = 32
 KEYS: Final = struct.Struct(f"{KEY_BYTES}s" * WAYS)
 # Native and aligned: each number is stored by one instruction, which no death can cut.

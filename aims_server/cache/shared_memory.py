@@ -48,7 +48,7 @@ class SharedMemoryCache:
 
     Make it before the fork. It outlives every process that uses it, one by one.
 
-    *Directory.* A key lives in one of the eight records of its set. A new key takes the
+    *Directory.* A key lives in one of the 16 records of its set. A new key takes the
     record whose page ends first and which nobody is filling. A set is locked while a
     record is read or written, with one of 256 locks that a death sets free.
 

@@ -129,9 +129,9 @@ class Settings:
     )
     cache_max_mb: int = setting(
         "CACHE_MAX_MB",
-        "64",
+        "8",
         whole(1, 65_536),
-        "Megabytes of answers kept per worker; the least recently used leave.",
+        "Megabytes of answers each worker keeps ready; the least recently used leave.",
     )
     prefetch_on_login: bool = setting(
         "PREFETCH_ON_LOGIN",

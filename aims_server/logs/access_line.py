@@ -18,6 +18,9 @@ _LEVEL_NAMES: Final = {
     level: logging.getLevelName(level).lower()
     for level in (logging.DEBUG, logging.INFO, logging.WARNING)
 }
+# A line then fits a pipe's atomic write.
+_LONGEST_PATH: Final = 512
+_LONGEST_METHOD: Final = 32
 # What needs no escapes and, of hexadecimal digits, holds no secret. An id of another
 # form, which a client may have chosen, is encoded in full.
 _HARMLESS_IDS: Final = re.compile(r"[0-9a-f-]*")
@@ -77,6 +80,7 @@ def access_fields(entry: AccessEntry) -> tuple[Fields, str]:
     """
     now, seconds, request_id, address, upstream_seconds, kind = entry
     level, route, method, path, status, cache, code = kind
+    method, path = method[:_LONGEST_METHOD], path[:_LONGEST_PATH]
     message = f"{method} {path} {status}"
     fields: Fields = {
         "time": timestamp(now),

@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from select import PIPE_BUF
 from typing import Any, Final
 
 import msgspec
@@ -43,10 +42,10 @@ class LineWriter:
     >>> lines.write({"message": "ready"})
     {"message":"ready"}
 
-    Lines go out in pieces of at most PIPE_BUF bytes, one system call each, so that the
-    lines of several workers on one pipe do not mix. While the output takes none they
-    are kept, up to a bound; further ones are lost, counted in ``lost``, and told once
-    it takes lines again.
+    Lines go out in pieces that the output takes as a whole, one system call each, so
+    that the lines of several workers on one pipe or file do not mix. While the output
+    takes none they are kept, up to a bound; further ones are lost, counted in ``lost``,
+    and told once it takes lines again.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class LineWriter:
 
     def add(self, lines: bytes) -> None:
         """Keep formatted lines for the next flush, as many as there is room for."""
-        if len(self._buffer) + len(lines) > PIPE_BUF:
+        if len(self._buffer) + len(lines) > self.output.piece_bytes:
             self.flush()
         room = _MAX_BUFFERED - len(self._buffer)
         if len(lines) > room:
@@ -99,8 +98,8 @@ class LineWriter:
         """Write the buffered lines as far as the output takes them."""
         while self._buffer:
             end = len(self._buffer)
-            if end > PIPE_BUF:
-                end = self._buffer.rfind(b"\n", 0, PIPE_BUF) + 1 or (
+            if end > (most := self.output.piece_bytes):
+                end = self._buffer.rfind(b"\n", 0, most) + 1 or (
                     self._buffer.index(b"\n") + 1
                 )
             try:

@@ -1,7 +1,7 @@
 """The log's two sources: records of ``logging``, and one access line for each request.
 
 A record's request is known from a context variable. Access lines bypass ``logging``: a
-line takes 1.1 us so, and 10 to 14 through a ``LogRecord``.
+line takes 0.8 us so, and 10 to 14 through a ``LogRecord``.
 """
 
 import logging
@@ -33,10 +33,7 @@ __all__ = [
 
 current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
 
-# An access line then fits a pipe's atomic write.
 _MAX_ENTRIES: Final = 256  # some 0.2 ms of formatting
-_LONGEST_PATH: Final = 512
-_LONGEST_METHOD: Final = 32
 _LONGEST_TEXT: Final = 2048
 _LONGEST_TRACEBACK: Final = 16_384
 # Tornado quotes what a client sent in place of a header: it may be a secret.
@@ -155,7 +152,6 @@ class AccessLog:
             level = logging.DEBUG
         if level < self._min_level or self._lines is None:
             return
-        method, path = method[:_LONGEST_METHOD], path[:_LONGEST_PATH]
         kind = (level, route, method, path, status, cache, code)
         self._entries.append(
             (time.time(), seconds, request_id, address, upstream_seconds, kind)

@@ -68,7 +68,8 @@ class IncidentLog:
         if evicted > 0:
             self._log.event(
                 "evictions",
-                logging.WARNING,
+                # No warning: the memory that the workers share still has them.
+                logging.INFO,
                 f"The cache is full: {evicted} answers left for others within a second"
                 f" (CACHE_MAX_MB; {entries} kept in {bytes / 2**20:.1f} MB)",
             )

@@ -11,10 +11,12 @@ import stat
 import weakref
 from collections.abc import Callable
 from functools import partial
+from select import PIPE_BUF
 from typing import Final, TextIO
 
 __all__ = ["LogOutput"]
 
+_FILE_PIECE_BYTES: Final = 64 * 1024
 _FLAGS: Final = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 Write = Callable[[bytes], int]
@@ -34,6 +36,8 @@ class LogOutput:
     def __init__(self, stream: TextIO, journal_stream: str = "") -> None:
         self.is_terminal = stream.isatty()
         self.is_journal = False
+        # So much goes out as one piece among those of other processes.
+        self.piece_bytes = PIPE_BUF
         try:
             stream.flush()
             descriptor = stream.fileno()
@@ -47,6 +51,8 @@ class LogOutput:
             weakref.finalize(self, connection.close)
             self._write = partial(_send, connection)
             return
+        if stat.S_ISREG(status.st_mode):
+            self.piece_bytes = _FILE_PIECE_BYTES  # the kernel locks a file for a write
         own = _own_descriptor(descriptor, status.st_mode)
         weakref.finalize(self, os.close, own)
         character_device = stat.S_ISCHR(status.st_mode)

@@ -11,6 +11,7 @@ from ..deadline import Deadline
 from ..domain import attendance as figures
 from ..domain.days import SubjectDays
 from ..domain.icalendar_form import to_icalendar
+from ..domain.page_encoding import encode_page
 from ..domain.timetable import Timetable, timetable
 from ..errors import TokenRefused, UpstreamError, WrongStudent
 from ..pages import ALL_ATTENDANCE, ATTENDANCE, QUIZ, TIMETABLE
@@ -90,7 +91,7 @@ class PageLoaders:
             self._target,
             self._upstream.note_cards,
         )
-        body = msgspec.json.encode(page)
+        body = await encode_page(page)
         return self._cache.new_answer(
             caller.session,
             await make_answer(body, f'"cachedAt":"{page.cached_at}"', by_accept=True),

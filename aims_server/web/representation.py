@@ -112,7 +112,7 @@ _VARIANT_BYTES: Final = 500
 
 # What a few clients without gzip ask for again and again, beside CACHE_MAX_MB.
 _made_plain: Final[RecentlyMade[Answer, Variant]] = RecentlyMade(
-    2 * 1024 * 1024, lambda variant: len(variant.body) + _VARIANT_BYTES
+    1024 * 1024, lambda variant: len(variant.body) + _VARIANT_BYTES
 )
 
 
@@ -157,19 +157,27 @@ async def make_answer(
     content_type: tuple[str, str] = JSON_TYPE,
     by_accept: bool = False,
 ) -> Answer:
-    """The answer for these bytes; large ones are compressed off the loop.
+    """The answer for these bytes; large ones are hashed and compressed off the loop,
+    both without the interpreter's lock.
 
     ``of_the_moment`` is the text in it that differs each time it is made. The tags
     leave its last place out: an answer that says the same has the same tags.
     ``by_accept`` says that ``Accept`` may ask for the same in another form.
     """
     lasting = _BY_ACCEPT if by_accept else _STUDENT_LASTING
-    digest = _digest_without(body, of_the_moment.encode())
-    plain = make_variant(body, digest, content_type, lasting)
-    if len(body) < _COMPRESS_FROM:
-        return Answer(None, plain)
+    left_out = of_the_moment.encode()
     large = len(body) >= _COMPRESS_OFF_LOOP_FROM
-    packed = await asyncio.to_thread(_compressed, body) if large else _compressed(body)
+    if large:
+        digest, packed = await asyncio.gather(
+            asyncio.to_thread(_digest_without, body, left_out),
+            asyncio.to_thread(_compressed, body),
+        )
+    else:
+        digest = _digest_without(body, left_out)
+        packed = _compressed(body) if len(body) >= _COMPRESS_FROM else b""
+    plain = make_variant(body, digest, content_type, lasting)
+    if not packed:
+        return Answer(None, plain)
     return Answer(
         make_variant(packed, digest, content_type, lasting, gzipped=True),
         # To unpack so much would hold the loop for milliseconds.

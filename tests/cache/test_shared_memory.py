@@ -160,12 +160,12 @@ def test_old_pages_make_room_for_new_ones(cache, clock):
 
 def test_a_full_directory_gives_leases_that_keep_nothing(epochs, clock):
     """When all records of a set are being filled, one more is filled unshared."""
-    cache = SharedMemoryCache(4096, epochs, clock=clock)  # one set of eight
-    for n in range(8):
+    cache = SharedMemoryCache(4096, epochs, clock=clock)  # one set of sixteen
+    for n in range(16):
         assert take(cache, b"%d" % n).found is Found.NONE
-    ninth = take(cache, b"9")
-    assert ninth.found is Found.NONE
-    assert not cache.put(ninth.lease, page(clock))
+    one_more = take(cache, b"16")
+    assert one_more.found is Found.NONE
+    assert not cache.put(one_more.lease, page(clock))
     assert take(cache, b"0").found is Found.BUSY
 
 
