@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
 from itertools import count
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 from ..deadline import Deadline
 from ..errors import (
@@ -25,15 +25,15 @@ from ..errors import (
 )
 from .admission import Admission
 from .callers import CallerKey
+from .calls import Attempt, Call, CallObserver
 from .endpoint_breakers import CallPermit
 from .hedging import Hedging
 from .retry import RetryBudget, full_jitter
 from .tally import call_tally
 
-__all__ = ["Attempt", "CallObserver", "ResiliencePolicy"]
+__all__ = ["ResiliencePolicy"]
 
 Result = TypeVar("Result")
-Made = TypeVar("Made", covariant=True)
 
 # What fails fast and may be mended by the next try. A time-out is not: the call had
 # all the time that there was.
@@ -42,51 +42,6 @@ _WORTH_REPEATING: Final = (UpstreamDropped, UpstreamFault, UpstreamUnavailable)
 _INCONCLUSIVE: Final = (*_WORTH_REPEATING, UpstreamTimeout)
 # Answers about this student or this request, which say nothing of the endpoint.
 _NO_VERDICT: Final = (TokenRefused, UpstreamRejected, RateLimited, WrongStudent)
-
-
-class Attempt(Protocol[Made]):
-    """Makes one call."""
-
-    def __call__(self, seconds: float, *, apart: bool) -> Awaitable[Made]:
-        """The result of a call of at most ``seconds``; ``apart`` from those under way,
-        which are late: on no connection that carries one of them.
-        """
-
-
-class CallObserver(Protocol):
-    """Who is told of calls: metrics, in production."""
-
-    def call_finished(self, endpoint: str, outcome: str, seconds: float) -> None:
-        """One call to the platform ended; ``outcome`` is "ok" or an error's code."""
-
-    def call_repeated(self, endpoint: str) -> None:
-        """A call is made once more."""
-
-    def call_hedged(self, endpoint: str, end: str) -> None:
-        """A late call got another one beside it ("started"), which was answered first
-        ("won").
-        """
-
-
-class _Call(Generic[Result]):
-    """What is to be had, for whom, and until when."""
-
-    __slots__ = ("attempt", "caller", "deadline", "endpoint", "repeatable")
-
-    def __init__(
-        self,
-        endpoint: str,
-        caller: CallerKey,
-        attempt: Attempt[Result],
-        deadline: Deadline,
-        *,
-        repeatable: bool,
-    ) -> None:
-        self.endpoint = endpoint
-        self.caller = caller
-        self.attempt = attempt
-        self.deadline = deadline
-        self.repeatable = repeatable
 
 
 class _Again(Exception):
@@ -157,7 +112,7 @@ class ResiliencePolicy:
         :meth:`Admission.enter` raises, :class:`UpstreamTimeout` when there was no
         answer before the deadline.
         """
-        call = _Call(endpoint, caller, attempt, deadline, repeatable=repeatable)
+        call = Call(endpoint, caller, attempt, deadline, repeatable=repeatable)
         answered: ApiError | None = None
         try:
             for number in count(1):
@@ -174,7 +129,7 @@ class ResiliencePolicy:
             del answered  # its traceback holds this frame: see `_made`
         raise AssertionError("the last try returns or raises")
 
-    async def _try(self, number: int, call: _Call[Result]) -> Result:
+    async def _try(self, number: int, call: Call[Result]) -> Result:
         """One try, hedged, whose outcome the breaker is told; raises _Again if another
         one is to follow.
         """
@@ -198,14 +153,14 @@ class ResiliencePolicy:
             permit.success()
             return result
 
-    def _hedged(self, call: _Call[Result]) -> Coroutine[Any, Any, Result]:
+    def _hedged(self, call: Call[Result]) -> Coroutine[Any, Any, Result]:
         if not call.repeatable:
             return self._run_uncancelled(self._made(call))
         # What may be repeated is awaited by a flight that nobody can cancel.
         hedging = self._hedging[call.endpoint]
         return hedging.run(self._made(call), lambda: self._hedge(call))
 
-    def _hedge(self, call: _Call[Result]) -> Coroutine[Any, Any, Result] | None:
+    def _hedge(self, call: Call[Result]) -> Coroutine[Any, Any, Result] | None:
         """Another call beside a late one, with its slot; or None."""
         if not self._admission.try_enter(call.endpoint, call.caller):
             return None
@@ -230,7 +185,7 @@ class ResiliencePolicy:
         finally:
             del call  # its error's traceback holds this frame: see `_made`
 
-    async def _made(self, call: _Call[Result], *, hedge: bool = False) -> Result:
+    async def _made(self, call: Call[Result], *, hedge: bool = False) -> Result:
         """One call, with its slot in hand, which is free afterwards."""
         began = self._clock()
         outcome = InternalError.code  # unless it ends in a way that is foreseen
@@ -283,7 +238,7 @@ class ResiliencePolicy:
             permit.failure()
 
     def _pause_before_retry(
-        self, number: int, fault: ApiError, call: _Call[Result]
+        self, number: int, fault: ApiError, call: Call[Result]
     ) -> float | None:
         """Seconds until the next try, or None if there is to be none."""
         if not (call.repeatable and isinstance(fault, _WORTH_REPEATING)):
