@@ -129,7 +129,7 @@ class Settings:
     )
     cache_max_mb: int = setting(
         "CACHE_MAX_MB",
-        "8",
+        "64",
         whole(1, 65_536),
         "Megabytes of answers each worker keeps ready; the least recently used leave.",
     )
