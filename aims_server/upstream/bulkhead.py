@@ -5,13 +5,14 @@ call.
 import asyncio
 import math
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from ..deadline import Clock, Deadline
 from .callers import CallerKey
+from .fair_line import FairLine, Turn
 from .slot_pool import SlotPool, SlotPools
 
 __all__ = ["Bulkhead", "BulkheadFull"]
@@ -20,8 +21,6 @@ _LEARNING: Final = 0.1  # weight of the newest call: about the last twenty matte
 _FADING_SECONDS: Final = 30.0  # half-life of what was learnt, when nothing new comes
 _LONGEST_WAIT: Final = 60.0  # seconds; who is told more does not come back
 _LOOK_SECONDS: Final = 0.01  # until slots that other workers have freed are noticed
-
-_Turn = asyncio.Future[None]
 
 
 class BulkheadFull(Exception):
@@ -44,10 +43,7 @@ class Bulkhead:
     >>> asyncio.run(example())
     1 True False
 
-    Callers are served in turn, one call each (round robin). A verified student has at
-    most `per_caller` calls under way, even if slots are free; an address likewise
-    while others wait. Unverified callers together have a fifth of the slots while
-    verified students wait, and no more.
+    `FairLine` says whose turn it is.
 
     A slot `n` turns away is had after `n` releases, and each slot is released once per
     call time. The call time is an exponential mean of those passed to `release`; it
@@ -71,20 +67,11 @@ class Bulkhead:
         self.pool = slots
         """The slots that there are; what it has taken and given back is known to it."""
 
-        self._per_caller = per_caller
-        self._unverified_share = max(1, slots.share // 5)
+        self._line = FairLine(per_caller, slots.share)
         self._clock = clock
         self._first_guess = first_guess
         self._learnt = first_guess
         self._learnt_at = clock()
-        self._running: Counter[CallerKey] = Counter()
-        self._in_use = 0
-        self._unverified_in_use = 0
-        self._lines: dict[CallerKey, deque[_Turn]] = {}
-        # Whose turn it is, next first, by standing; students at their limit are in none
-        # of both. The number tells which of two heads joined its ring first.
-        self._rings: dict[bool, dict[CallerKey, int]] = {True: {}, False: {}}
-        self._joined = 0
         self._reserved: Counter[int] = Counter()  # pieces of work, by their calls
         self._returns_until = clock()  # when the last that was refused comes back
         self._look: asyncio.TimerHandle | None = None
@@ -133,12 +120,12 @@ class Bulkhead:
     @property
     def in_use(self) -> int:
         """Slots held now."""
-        return self._in_use
+        return self._line.in_use
 
     @property
     def waiting(self) -> int:
         """Calls in line now."""
-        return sum(map(len, self._lines.values()))
+        return self._line.waiting
 
     @property
     def recent_seconds(self) -> float:
@@ -151,33 +138,28 @@ class Bulkhead:
         """Seconds until the last of so many calls of this caller, joining the line now,
         would have its slot, as things stand.
         """
-        mine = len(self._lines.get(caller, ())) + calls
-        crowded = not caller.verified and bool(self._rings[True])
-        slots = self._unverified_share if crowded else self.pool.capacity
-        ahead = sum(
-            min(len(line), mine)
-            for other, line in self._lines.items()
-            if other != caller and not (crowded and other.verified)
+        line = self._line
+        if line.is_outranked(caller):
+            slots, in_use = line.unverified_share, line.unverified_in_use
+        else:
+            slots, in_use = self.pool.capacity, line.in_use
+        ahead = line.ahead(caller, calls) - max(0, slots - in_use)
+        turns = max(
+            max(0, ahead) / slots,
+            # However many slots there are, it has only these.
+            line.above_limit(caller, calls) / line.per_caller,
         )
-        free = slots - (self._unverified_in_use if crowded else self._in_use)
-        behind = max(0, ahead + mine - max(0, free)) / slots
-        if caller.verified:
-            # However many slots there are, it has these.
-            own = self._running[caller] + mine - self._per_caller
-            behind = max(behind, own / self._per_caller)
-        return behind * self.recent_seconds
+        return turns * self.recent_seconds
 
     def try_acquire(self, caller: CallerKey) -> bool:
         """Take a slot if one is free for this caller now, without standing in line."""
-        if self._lines:
+        if self._line:
             self._hand_out()
-            if self._next() is not None:
+            if self._line.next() is not None:
                 return False
-        # All who wait, if any do, are students at their limit.
-        full = caller.verified and self._running[caller] >= self._per_caller
-        if full or not self.pool.take():
+        if self._line.at_limit(caller) or not self.pool.take():
             return False
-        self._take(caller)
+        self._line.take(caller)
         return True
 
     async def acquire(self, caller: CallerKey, deadline: Deadline) -> None:
@@ -191,7 +173,8 @@ class Bulkhead:
         wait = self.wait(caller)
         if wait + self.recent_seconds > deadline.remaining():
             raise BulkheadFull(wait)
-        turn = self._join(caller)
+        turn = self._line.join(caller)
+        self._hand_out()  # none is free, which the other workers should know
         try:
             while not (turn.done() or deadline.expired):
                 # Asked anew each time, as the deadline may have been extended.
@@ -212,7 +195,7 @@ class Bulkhead:
 
         A call cut off by a time-out took as long as it took: its time must be told.
         """
-        if not self._running[caller]:
+        if not self._line.held(caller):
             raise RuntimeError("release without acquire")
         if seconds is not None:
             believed = self.recent_seconds
@@ -220,33 +203,20 @@ class Bulkhead:
             self._learnt_at = self._clock()
         self._give_back(caller)
 
-    def _take(self, caller: CallerKey) -> None:
-        self._running[caller] += 1
-        self._in_use += 1
-        self._unverified_in_use += not caller.verified
-
     def _give_back(self, caller: CallerKey) -> None:
-        self._running[caller] -= 1
-        if not self._running[caller]:
-            del self._running[caller]
-        self._in_use -= 1
-        self._unverified_in_use -= not caller.verified
+        self._line.give_back(caller)
         self.pool.give_back()
-        if self._lines:
-            self._queue(caller)
+        if self._line:
             self._hand_out()
+
+    def _leave(self, caller: CallerKey, turn: Turn) -> None:
+        self._line.leave(caller, turn)
+        self._hand_out()
 
     def _hand_out(self) -> None:
         """Give free slots to whose turn it is."""
-        while (caller := self._next()) is not None and self.pool.take():
-            del self._rings[caller.verified][caller]
-            line = self._lines[caller]
-            turn = line.popleft()
-            if not line:
-                del self._lines[caller]
-            self._take(caller)
-            self._queue(caller)
-            turn.set_result(None)
+        while (caller := self._line.next()) is not None and self.pool.take():
+            self._line.serve(caller)
         waits = caller is not None
         self.pool.publish_waiting(waits)
         if waits and self._look is None and not self.pool.alone:
@@ -257,49 +227,3 @@ class Bulkhead:
         """Slots may be free that other workers had, who do not tell."""
         self._look = None
         self._hand_out()
-
-    def _next(self) -> CallerKey | None:
-        """Whose turn it is."""
-        students, addresses = self._rings[True], self._rings[False]
-        student = next(iter(students), None)
-        if student is None:
-            return self._next_address() or next(iter(addresses), None)
-        if self._unverified_in_use >= self._unverified_share:
-            return student
-        address = self._next_address()
-        if address is None:
-            return student
-        # Up to their share they come first, or a crowd behind one address would have
-        # one turn among all students; where a fifth is no slot, it is by turns.
-        first = self._unverified_in_use < self.pool.share // 5
-        return address if first or addresses[address] < students[student] else student
-
-    def _next_address(self) -> CallerKey | None:
-        """The next address below its limit."""
-        for address in self._rings[False]:  # few can be at it, so the look is short
-            if self._running[address] < self._per_caller:
-                return address
-        return None
-
-    def _queue(self, caller: CallerKey) -> None:
-        """Put a caller that waits at the end of its ring, unless it has its limit."""
-        ring = self._rings[caller.verified]
-        full = caller.verified and self._running[caller] >= self._per_caller
-        if caller in self._lines and caller not in ring and not full:
-            self._joined += 1
-            ring[caller] = self._joined
-
-    def _join(self, caller: CallerKey) -> _Turn:
-        turn: _Turn = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(caller, deque()).append(turn)
-        self._queue(caller)
-        self._hand_out()  # none is free, which the other workers should know
-        return turn
-
-    def _leave(self, caller: CallerKey, turn: _Turn) -> None:
-        line = self._lines[caller]
-        line.remove(turn)
-        if not line:
-            del self._lines[caller]
-            self._rings[caller.verified].pop(caller, None)
-            self._hand_out()

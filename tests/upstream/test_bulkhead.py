@@ -354,9 +354,9 @@ async def test_nothing_is_left_of_a_flow_that_has_gone(clock):
             holder = caller(number)
         await settle()
     await refused(slots, "late", Deadline(1, clock))
-    assert not slots._lines
-    assert not any(slots._rings.values())
-    assert set(slots._running) <= {caller("x"), caller(48)}
+    assert not slots._line._lines
+    assert not any(slots._line._rings.values())
+    assert set(slots._line._held) <= {caller("x"), caller(48)}
 
 
 async def test_release_without_acquire_is_a_fault(clock):
@@ -421,9 +421,9 @@ def test_no_slot_is_lost_or_doubled(size, script):
     loop.close()
     assert running["peak"] <= size
     assert (slots.in_use, slots.waiting) == (0, 0)
-    assert not slots._lines
-    assert not any(slots._rings.values())
-    assert not slots._running
+    assert not slots._line._lines
+    assert not any(slots._line._rings.values())
+    assert not slots._line._held
 
 
 # Pieces of many calls.
