@@ -29,7 +29,9 @@ __all__ = ["SharedMemoryCache"]
 _SIGNED: Final = struct.Struct("=dddQ")
 _DIGEST_BYTES: Final = 16
 _SET_LOCKS: Final = 256
-_BYTES_PER_RECORD: Final = 2048  # the smaller half of the pages, compressed
+# A fraction of what a page takes: sets that are a third full do not overflow. With 2048
+# seven of 1000 pages of 20 000 students were lost, with 1024 none of 80 000.
+_BYTES_PER_RECORD: Final = 1024
 _NUMBER_BITS: Final = 32
 
 
