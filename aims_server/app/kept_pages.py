@@ -117,6 +117,7 @@ def levels_of(
                 first_pause=0.005,
                 growth=1.5,
                 longest_pause=0.05,
+                find=machine.pages.find,
             )
         )
     if shared is not None:

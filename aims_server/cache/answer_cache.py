@@ -132,10 +132,10 @@ class AnswerCache:
         key, now = session.resource_key(resource), self._clock()
         return self._parts.peek(key, session.owner, now, self._max_age(fresh))
 
-    async def find_part(self, resource: str, session: Session) -> Entry[bytes] | None:
+    def find_part(self, resource: str, session: Session) -> Entry[bytes] | None:
         """A part that is kept by any worker and may be served, old or not."""
         key = session.resource_key(resource)
-        return await self._parts.find_anywhere(key, session.owner)
+        return self._parts.find_anywhere(key, session.owner)
 
     def has_kept(self, resource: str, session: Session) -> bool:
         """Whether something is kept under this name that may be served, old or not."""

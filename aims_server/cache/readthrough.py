@@ -69,6 +69,11 @@ class Loader(Protocol[V]):
         ``on_old`` before the fill.
         """
 
+    def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
+        """The owner's entry that may be served, fresh or not, if it is at hand: nothing
+        is filled or waited for.
+        """
+
 
 class _Filling(Loader[V]):
     """Every entry comes from its fill."""
@@ -84,6 +89,10 @@ class _Filling(Loader[V]):
     ) -> Served[V]:
         """Fill."""
         return Served(await fill(deadline), Outcome.MISS)
+
+    def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
+        """Have nothing."""
+        return None
 
 
 class WrongOwner(Exception):
@@ -158,25 +167,9 @@ class ReadThrough(Generic[V]):
         """The entry that is kept and may be served, fresh or not."""
         return self._find(key, owner, self._clock())
 
-    async def find_anywhere(self, key: bytes, owner: Owner) -> Entry[V] | None:
-        """The same, or one that another process has put where this one looks too.
-        Nothing is filled or waited for.
-        """
-        entry = self.find(key, owner)
-        if entry is not None:
-            return entry
-
-        async def nothing(_: Deadline) -> Entry[V]:
-            raise LookupError
-
-        now = Deadline(0.0, self._clock)
-        try:
-            found = await self._loader.load(
-                key, owner, Want(), nothing, now, on_old=_unobserved
-            )
-        except (LookupError, TimeoutError):
-            return None
-        return found.entry if found.entry.owner == owner else None
+    def find_anywhere(self, key: bytes, owner: Owner) -> Entry[V] | None:
+        """The same, or one that another process has put where this one looks too."""
+        return self.find(key, owner) or self._loader.find(key, owner)
 
     async def get(
         self,

@@ -123,6 +123,14 @@ class Sharing(Generic[V]):
         ask = _Ask(_VERSION + key, owner, want, fill, deadline, on_old)
         return await self._load_from(0, ask)
 
+    def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
+        """The entry on the first level that has one at hand, fresh or not."""
+        for level in self._levels:
+            entry = self._entry(level.find(_VERSION + key, owner), owner)
+            if entry is not None:
+                return entry
+        return None
+
     async def _load_from(self, depth: int, ask: "_Ask[V]") -> Served[V]:
         # No closure: one that calls itself is a circle, which would keep a refused
         # token until the collector comes round.

@@ -126,7 +126,7 @@ class StudentRecords:
                 session, pack_course_files(files), complete=bool(files.courses)
             )
 
-        if await self._cache.find_part(_COURSE_FILES, session) is not None:
+        if self._cache.find_part(_COURSE_FILES, session) is not None:
             # Old ones will do if newer ones do not come soon.
             patience = min(self._refresh_seconds, deadline.remaining())
             deadline = Deadline(patience, self._clock)
@@ -135,11 +135,9 @@ class StudentRecords:
         )
         return _had(served.entry, old=served.outcome == "STALE")
 
-    async def course_files_at_hand(
-        self, session: Session, now: float
-    ) -> HadFiles | None:
+    def course_files_at_hand(self, session: Session, now: float) -> HadFiles | None:
         """Those that are kept by any worker, old or not."""
-        entry = await self._cache.find_part(_COURSE_FILES, session)
+        entry = self._cache.find_part(_COURSE_FILES, session)
         return None if entry is None else _had(entry, old=now >= entry.fresh_until)
 
     def check_not_emptied(self, resource: str, session: Session) -> None:

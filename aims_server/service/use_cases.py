@@ -199,7 +199,7 @@ class AimsService:
         gathering = self._gatherings.get(key)
         had = None if gathering is None else gathering.head
         if had is None:
-            had = await self._records.course_files_at_hand(session, self._clock())
+            had = self._records.course_files_at_hand(session, self._clock())
         if had is None:
             raise self._too_late(key, trips=2)
         entry = await self._loaders.all_attendance_of(caller, had, gathering)

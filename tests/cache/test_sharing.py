@@ -61,7 +61,8 @@ class Machine:
 
 def level(name, memory, seconds=Deadline.remaining):
     """A level over this memory."""
-    return Level(name, MachinePages(memory), seconds, 0.005, 1.5, 0.05)
+    pages = MachinePages(memory)
+    return Level(name, pages, seconds, 0.005, 1.5, 0.05, memory.find)
 
 
 class Worker:
@@ -172,6 +173,18 @@ async def test_a_page_is_found_and_kept(platform, workers, clock):
     assert workers[1].observer.found == [("machine", "kept")]
     assert workers[0].observer.ends == [("machine", "kept")]
     assert workers[1].through.peek(b"k", ANN, clock.now).made_at == clock.now - 100
+
+
+async def test_what_another_worker_keeps_is_at_hand(platform, workers):
+    """Without a call, a lease or a wait; for its owner only, and not if it is none."""
+    one, other, _ = workers
+    assert other.through.find_anywhere(b"k", ANN) is None
+    await answered(platform, one.ask(platform), "page")
+    found = other.through.find_anywhere(b"k", ANN)
+    assert found is not None
+    assert found.value == "page"
+    assert other.through.find_anywhere(b"k", BEN) is None
+    assert other.observer.found == []
 
 
 async def test_an_old_page_is_served_and_refreshed_once(platform, workers, clock):
