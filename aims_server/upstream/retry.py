@@ -61,14 +61,16 @@ class RetryBudget:
     It is Finagle's budget (https://finagle.github.io/blog/2016/02/08/retry-budgets),
     with a larger share: when every fifth call fails at random, a quarter more calls
     mend all of them, while a dead platform sees a third more load, not many times the
-    load. Time is counted in seconds, so a credit lives 9 to 10 of them.
+    load. The floor is for chance: the 40 calls that newcomers behind one address make
+    in 10 s need more than 20 such retries once in 180 times, more than 28 once in
+    40 000. Time is counted in seconds, so a credit lives 9 to 10 of them.
     """
 
     def __init__(
         self,
         *,
         share: float = 0.3,
-        floor: float = 16.0,
+        floor: float = 32.0,
         clock: Clock = time.monotonic,
     ) -> None:
         self._share = share
