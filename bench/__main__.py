@@ -15,7 +15,7 @@ from .crowds import crowd, fifty, one_student
 from .footprint import growth, memory, start
 from .held import held
 from .isolation import isolation
-from .kept import kept
+from .kept import access_log, kept
 from .posts import posts
 from .proxies import proxies
 from .rate import rate
@@ -29,6 +29,7 @@ from .turns import Pace
 
 BENCHMARKS: dict[str, Callable[[Pace], Iterator[Row]]] = {
     "kept": kept,
+    "log": access_log,
     "proxies": proxies,
     "rate": rate,
     "posts": posts,

@@ -1,6 +1,7 @@
 """Kept pages: what nearly every request of a day is."""
 
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 
 from . import processes
@@ -62,6 +63,26 @@ def _with(
                     pace,
                     goals=_GOALS.get((workers, connections), {}),
                 )
+
+
+def access_log(pace: Pace) -> Iterator[Row]:
+    """GET of a kept page with the access log at info, the default, beside the same with
+    LOG_LEVEL=warning, which has no line for it; one worker, 100 connections.
+    """
+    with processes.platform() as source, contextlib.ExitStack() as running:
+        token = source.newcomers(1)[0]
+        ours = running.enter_context(processes.service(source))
+        quiet = running.enter_context(processes.service(source, LOG_LEVEL="warning"))
+        without = dataclasses.replace(quiet, name="without")
+        for request in [page_request(page, "gzip", token) for page in PAGES]:
+            size = len(processes.fetch(ours.url, request))
+            yield from beside(
+                page_title(request, size),
+                [(ours, request), (without, request)],
+                CONNECTIONS[0],
+                pace,
+                goals={"without": 0.9},
+            )
 
 
 # By workers and connections, then by peer: the least ratio.

@@ -22,16 +22,18 @@ GOALS = {"gzip": 0.6, "identity": 0.7}
 
 # As nginx's manual tunes a cache: files in memory, kept open, sent by the kernel, a
 # buffered log. Our answers say `private`, which a shared cache has to be told to
-# ignore; the key is what keeps students apart.
+# ignore; the key is what keeps students apart. tcp_nopush pays for small pages (94 000
+# a second in place of 53 000) and holds large ones up until the client acknowledges
+# (2600 in place of 44 000 for 75 kB), so nginx runs with it and without.
 NGINX = """
 worker_processes {workers};
-pid {folder}/nginx.pid;
+pid {folder}/{pid};
 error_log {folder}/error.log;
 events {{ worker_connections 4096; multi_accept on; }}
 http {{
     access_log {folder}/access.log combined buffer=64k flush=1s;
     sendfile on;
-    tcp_nopush on;
+    tcp_nopush {tcp_nopush};
     keepalive_requests 1000000;
     open_file_cache max=10000 inactive=600s;
     open_file_cache_valid 600s;
@@ -80,7 +82,7 @@ def proxies(pace: Pace) -> Iterator[Row]:
         source = start(processes.platform())
         token = source.newcomers(1)[0]
         ours = start(processes.service(source, WORKERS))
-        others = [start(make(ours)) for make in (nginx, varnish) if make.there()]
+        others = [start(make(ours)) for make in PROXIES if make.there()]
         for page in PAGES:
             for encoding in ENCODINGS:
                 request = page_request(page, encoding, token)
@@ -92,7 +94,9 @@ def proxies(pace: Pace) -> Iterator[Row]:
                     [(server, request) for server in (ours, *others)],
                     CONNECTIONS,
                     pace,
-                    goals={"nginx": GOALS[encoding]},
+                    goals=dict.fromkeys(
+                        (each.name for each in NGINXES), GOALS[encoding]
+                    ),
                 )
 
 
@@ -131,8 +135,19 @@ class _Proxy(ABC):
 
 
 class _Nginx(_Proxy):
+    def __init__(self, name: str, program: str, tcp_nopush: str) -> None:
+        super().__init__(name, program)
+        self._tcp_nopush = tcp_nopush
+
     def commands(self, source: str, port: int, folder: Path) -> list[list[str]]:
-        text = NGINX.format(source=source, port=port, folder=folder, workers=WORKERS)
+        text = NGINX.format(
+            source=source,
+            port=port,
+            folder=folder,
+            workers=WORKERS,
+            pid=f"{self.name}.pid",
+            tcp_nopush=self._tcp_nopush,
+        )
         file = folder / "nginx.conf"
         file.write_text(text)
         return [[self._program, "-c", str(file)]]
@@ -153,5 +168,8 @@ class _Varnish(_Proxy):
         ]
 
 
-nginx = _Nginx("nginx", "nginx")
-varnish = _Varnish("varnish", "varnishd")
+NGINXES = (
+    _Nginx("nginx-nopush", "nginx", "on"),
+    _Nginx("nginx", "nginx", "off"),
+)
+PROXIES = (*NGINXES, _Varnish("varnish", "varnishd"))
