@@ -12,6 +12,10 @@ __all__ = ["RetryBudget", "full_jitter"]
 
 _TICKS: Final = 10
 _TICK_SECONDS: Final = 1.0
+# Of few calls chance lets more fail than their share. Where every fifth does, 40 of a
+# caller in 10 s need more than 12 + 8 retries once in 180 times, more than 24 + 8 never
+# in 40 000.
+_OWN: Final = 2.0
 
 
 def full_jitter(
@@ -55,22 +59,20 @@ class RetryBudget:
     [True, True, False]
 
     In the last 10 s there may be at most share * tries + floor of them. A
-    caller has what its own tries have earned and half of the floor (at least one), so
-    that one whose calls fail for reasons of its own leaves the others theirs.
+    caller has twice what its own tries have earned and half of the floor (at least
+    one), so that one whose calls fail for reasons of its own leaves the others theirs.
 
     It is Finagle's budget (https://finagle.github.io/blog/2016/02/08/retry-budgets),
     with a larger share: when every fifth call fails at random, a quarter more calls
     mend all of them, while a dead platform sees a third more load, not many times the
-    load. The floor is for chance: the 40 calls that newcomers behind one address make
-    in 10 s need more than 20 such retries once in 180 times, more than 28 once in
-    40 000. Time is counted in seconds, so a credit lives 9 to 10 of them.
+    load. Time is counted in seconds, so a credit lives 9 to 10 of them.
     """
 
     def __init__(
         self,
         *,
         share: float = 0.3,
-        floor: float = 32.0,
+        floor: float = 16.0,
         clock: Clock = time.monotonic,
     ) -> None:
         self._share = share
@@ -92,7 +94,7 @@ class RetryBudget:
             return False
         tries = sum(each.tries[caller] for each in self._ticks)
         extra = sum(each.extra[caller] for each in self._ticks)
-        if extra + 1 > max(1.0, self._share * tries + self._floor / 2):
+        if extra + 1 > max(1.0, _OWN * self._share * tries + self._floor / 2):
             return False
         tick.extra[caller] += 1
         self._extra += 1
