@@ -3,6 +3,7 @@ gathers.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from struct import Struct
@@ -81,7 +82,7 @@ class SharedGatherings:
                 followed.end()
 
 
-class _Looking:
+class _Looking(ABC):
     """Looks at something from time to time, in the loop's own time."""
 
     def __init__(self) -> None:
@@ -94,9 +95,9 @@ class _Looking:
         self._looked = True
         self.look()
 
+    @abstractmethod
     def look(self) -> None:
         """Do what is to be done each time."""
-        raise NotImplementedError
 
     def end(self) -> None:
         """Look once more, if ever, and no more."""

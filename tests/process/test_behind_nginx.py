@@ -22,8 +22,10 @@ NGINX = (CONF / "nginx.conf").read_text()
 def test_nginx_is_the_first_to_close():
     """It drops idle connections to us before we do, so it never asks on a dead one."""
     (block,) = re.findall(r"upstream aims_server \{(.*?)\n    \}", NGINX, re.DOTALL)
-    (seconds,) = re.findall(r"^ +keepalive_timeout (\d+)s;", block, re.MULTILINE)
-    assert int(seconds) < ARRIVAL_SECONDS
+    (keepalive_timeout,) = re.findall(
+        r"^ +keepalive_timeout (\d+)s;", block, re.MULTILINE
+    )
+    assert int(keepalive_timeout) < ARRIVAL_SECONDS
 
 
 @pytest.fixture(name="front")

@@ -122,15 +122,21 @@ def test_no_order_of_events_gives_too_many_slots_or_loses_one(size, moves):
     assert taken(pools[0]) == size - held.total()
 
 
-@pytest.mark.gen_test
-async def test_a_slot_that_another_worker_frees_is_noticed(clock):
-    """A call that waits has it within 10 ms, though nobody tells."""
-    _, (first, second) = workers(2)
-    busy, needy = (Bulkhead(pool, clock=clock) for pool in (first, second))
+async def crowded(clock):
+    """A worker with both slots of a machine, and another one with a call that waits."""
+    _, pools = workers(2)
+    busy, needy = (Bulkhead(pool, clock=clock) for pool in pools)
     assert busy.try_acquire(STUDENT)
     assert busy.try_acquire(STUDENT)
     waiting = asyncio.ensure_future(needy.acquire(OTHER, Deadline(5.0, clock)))
     await settle()
+    return busy, needy, waiting
+
+
+@pytest.mark.gen_test
+async def test_a_slot_that_another_worker_frees_is_noticed(clock):
+    """A call that waits has it within 10 ms, though nobody tells."""
+    busy, needy, waiting = await crowded(clock)
     busy.release(STUDENT, None)
     assert not busy.try_acquire(STUDENT)
     began = clock.now
@@ -143,12 +149,7 @@ async def test_a_slot_that_another_worker_frees_is_noticed(clock):
 @pytest.mark.gen_test
 async def test_nobody_overtakes_a_line_that_the_free_slots_were_not_seen_by(clock):
     """A slot freed elsewhere goes to the first in line, not to who comes just then."""
-    _, (first, second) = workers(2)
-    busy, needy = (Bulkhead(pool, clock=clock) for pool in (first, second))
-    assert busy.try_acquire(STUDENT)
-    assert busy.try_acquire(STUDENT)
-    waiting = asyncio.ensure_future(needy.acquire(OTHER, Deadline(5.0, clock)))
-    await settle()
+    busy, needy, waiting = await crowded(clock)
     busy.release(STUDENT, None)
     assert not needy.try_acquire(STUDENT)
     await waiting
@@ -157,12 +158,7 @@ async def test_nobody_overtakes_a_line_that_the_free_slots_were_not_seen_by(cloc
 @pytest.mark.gen_test
 async def test_a_wait_that_was_given_up_holds_nobody_back(clock):
     """Once nobody waits there, others take all slots again."""
-    _, (first, second) = workers(2)
-    busy, needy = (Bulkhead(pool, clock=clock) for pool in (first, second))
-    assert busy.try_acquire(STUDENT)
-    assert busy.try_acquire(STUDENT)
-    waiting = asyncio.ensure_future(needy.acquire(OTHER, Deadline(5.0, clock)))
-    await settle()
+    busy, _, waiting = await crowded(clock)
     waiting.cancel()
     await settle()
     busy.release(STUDENT, None)
