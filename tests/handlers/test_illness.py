@@ -76,11 +76,12 @@ class TestFailing:
     ):
         """An open breaker costs those nothing whose answers are kept."""
         await front.ask("/api/attendance", token)
+        clock.advance(400)
+        clock.stop()  # a busy machine would take longer than the breaker is open
         await ask_all(front, college, range(50, 53), "/api/quiz")
         platform.faults.set("course_files", kind="html")
         await ask_all(front, college, range(50, 53))
         calls = platform.counters.total
-        clock.advance(400)
         answer = await front.ask("/api/attendance", token)
         assert (answer.code, answer.headers["X-Cache"]) == (200, "STALE")
         await asyncio.sleep(0.05)
@@ -229,6 +230,6 @@ class TestLimited:
     async def test_a_limit_reached_is_told_once(self, front, token, access_lines):
         """One line names the setting, however many requests it refuses."""
         answers = [await front.ask("/api/quiz", token) for _ in range(9)]
-        assert [answer.code for answer in answers][2:] == [429] * 7
+        assert [answer.code for answer in answers] == [200] + [429] * 8
         text = access_lines.getvalue()
         assert text.count("A request was refused by RATE_LIMIT_PER_MINUTE") == 1
