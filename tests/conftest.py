@@ -60,6 +60,16 @@ class Together(LoadScopeScheduling):  # type: ignore[misc]  # untyped to mypy
         by_itself = path.parent == PurePath("tests/process")
         return nodeid if by_itself and path.name != "test_faults.py" else str(path)
 
+    def remove_node(self, node: Any) -> str | None:
+        """Count the test that ended its process as run: xdist would run it for ever."""
+        units: list[dict[str, bool]] = list(self.assigned_work[node].values())
+        waiting = ((unit, name) for unit in units for name in unit if not unit[name])
+        unit, crashed = next(waiting, ({}, None))
+        if crashed is not None:
+            unit[crashed] = True
+        super().remove_node(node)
+        return crashed
+
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
     """Hand tests out in the order in which they were collected."""
