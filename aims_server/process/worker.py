@@ -11,7 +11,6 @@ import functools
 import gc
 import logging
 import os
-import resource
 import signal
 import socket
 import time
@@ -28,6 +27,7 @@ from ..http_server import AddressLimit, Listener
 from ..logs import AccessLog
 from ..metrics import Metrics
 from ..web import is_trusted
+from .file_limit import max_connections
 
 try:
     import uvloop
@@ -42,7 +42,6 @@ __all__ = [
     "ExitMode",
     "WorkerSpec",
     "collect_garbage_when_idle",
-    "max_connections",
     "run",
 ]
 
@@ -61,8 +60,6 @@ _LOG_SECONDS: Final = 0.02  # lines of the access log wait so long for others
 _GC_THRESHOLDS: Final = (2_000, 5, 10_000)
 _GC_SECONDS: Final = 55.0
 _IDLE_CPU_SECONDS: Final = 0.05
-_SPARE_FILES: Final = 64
-_MOST_CONNECTIONS: Final = 10_000
 
 
 class ExitMode(Enum):
@@ -159,12 +156,6 @@ async def _serve(
     await worker.close()
     access_log.flush()
     metrics.log_lines_lost(access_log.lost_lines)
-
-
-def max_connections(calls: int) -> int:
-    """How many clients a worker has files for, beside so many calls to the platform."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(16, min(_MOST_CONNECTIONS, files - 2 * calls - _SPARE_FILES))
 
 
 async def _drain(
