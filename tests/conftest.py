@@ -61,12 +61,18 @@ class Together(LoadScopeScheduling):  # type: ignore[misc]  # untyped to mypy
         return nodeid if by_itself and path.name != "test_faults.py" else str(path)
 
     def remove_node(self, node: Any) -> str | None:
-        """Count the test that ended its process as run: xdist would run it for ever."""
-        units: list[dict[str, bool]] = list(self.assigned_work[node].values())
-        waiting = ((unit, name) for unit in units for name in unit if not unit[name])
+        """Count the test that ended its process as run: xdist would run it again, and a
+        file without another test would never end.
+        """
+        work: dict[str, dict[str, bool]] = self.assigned_work[node]
+        waiting = (
+            (unit, name) for unit in work.values() for name in unit if not unit[name]
+        )
         unit, crashed = next(waiting, ({}, None))
         if crashed is not None:
             unit[crashed] = True
+        for scope in [scope for scope, unit in work.items() if all(unit.values())]:
+            del work[scope]
         super().remove_node(node)
         return crashed
 
