@@ -138,6 +138,7 @@ class Sweep:
 
 @pytest.fixture(name="sweep")
 def _sweep(http_server: Listener, clock: Clock) -> Sweep:
+    clock.stop()
     return Sweep(http_server, clock)
 
 
