@@ -115,7 +115,7 @@ async def test_a_hedge_that_is_not_to_be_had_is_asked_for_again(clock):
 
 async def test_another_call_is_had_in_its_askers_context(clock):
     """Whoever's call the look was meant for."""
-    asker = contextvars.ContextVar("asker")
+    asker: contextvars.ContextVar[str] = contextvars.ContextVar("asker")
     copies = Copies(clock)
     seen = []
 
