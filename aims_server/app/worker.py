@@ -128,7 +128,7 @@ def build(
     """
     size = settings.max_concurrent_requests
     slots = Bulkhead(machine.slots.of(number, size=size, share=calls or size))
-    breakers = EndpointBreakers(ENDPOINTS)
+    breakers = EndpointBreakers(ENDPOINTS, clock=clock)
     breakers.subscribe(
         lambda endpoint, state: metrics.upstream.breaker_changed(endpoint, state.value)
     )
@@ -146,7 +146,7 @@ def build(
     upstream = UpstreamClient(
         transport,
         ResiliencePolicy(
-            Admission(slots, breakers),
+            Admission(slots, breakers, clock=clock),
             metrics.upstream,
             retries=RetryBudget(),
             hedges=RetryBudget(share=0.1, floor=10.0),

@@ -84,6 +84,8 @@ class BaseHandler(RequestHandler):
 
     def initialize(self, context: HandlerContext) -> None:
         """Begin to count here: for a 405 Tornado never calls ``prepare``."""
+        # Tornado's request_time() is by the wall clock, which may be set meanwhile.
+        self._began = time.monotonic()
         self.context = context
         self.service = context.service
         self.request_id = request_id(self.request.headers.get("X-Request-Id"))
@@ -101,6 +103,11 @@ class BaseHandler(RequestHandler):
         # broken form before any policy is asked, in words of its own.
         self.request._parse_body = _nothing  # type: ignore[method-assign]  # see above
         context.metrics.request_started()
+
+    @property
+    def seconds(self) -> float:
+        """How long this request has taken so far."""
+        return time.monotonic() - self._began
 
     def prepare(self) -> None:
         """Apply the policies that hold for every endpoint."""
@@ -204,7 +211,7 @@ class BaseHandler(RequestHandler):
                 self.endpoint.name,
                 self.request.method or "",
                 self.get_status(),
-                self.request.request_time(),
+                self.seconds,
             )
         return super().finish(chunk)
 
@@ -212,7 +219,7 @@ class BaseHandler(RequestHandler):
         """Those of every answer; for one that is sent in pieces, before the first."""
         timing = (
             server_timing(
-                self.request.request_time(),
+                self.seconds,
                 self.cache_outcome,
                 self.upstream_seconds,
                 self.tally.hedges,
@@ -238,7 +245,7 @@ class BaseHandler(RequestHandler):
         self.error_code = failure.code
         if isinstance(failure, UpstreamError) and self.upstream_seconds is None:
             # Nothing else takes a time worth telling from the whole.
-            self.upstream_seconds = self.request.request_time()
+            self.upstream_seconds = self.seconds
         beside = None
         if isinstance(failure, RateLimited):
             self.context.refused_by_limit(failure.kind, self.address)
@@ -264,7 +271,7 @@ class BaseHandler(RequestHandler):
             method=request.method or "",
             path=request.path,
             status=self.get_status(),
-            seconds=request.request_time(),
+            seconds=self.seconds,
             request_id=self.request_id,
             address=self.address,
             cache=self.cache_outcome,

@@ -15,6 +15,7 @@ from typing import Final
 
 from ..config import Settings, SettingsError, warnings_of
 from ..logs import configure_logging, flush_log
+from .file_limit import lack_of_files, warning_of_files
 from .rollout import Child, Rollout
 from .systemd import Notifier
 from .worker import LEAVE, READY, ExitMode
@@ -150,24 +151,28 @@ class Supervisor:
         self._notifier.reloading()
         try:
             settings = self._load()
+            lack = lack_of_files(settings.max_concurrent_requests)
+            faults: tuple[str, ...] = (lack,) if lack else ()
         except SettingsError as error:
-            for fault in error.faults:
+            faults = error.faults
+        if faults:
+            for fault in faults:
                 _log.error("Settings not changed: %s", fault)
             if self._announced:
                 self._notifier.ready("Serving; the settings are wrong")
             return
         self._settings = settings
         configure_logging(settings.log_level, settings.log_format)
-        for warning in warnings_of(settings):
+        for warning in (*warnings_of(settings), *self._warnings_of_reload(settings)):
             _log.warning("%s", warning)
-        for need in self._restart_needs(settings):
-            _log.warning("%s", need)
         self._announced = False
         self._rollout.roll(settings.effective_workers)
         _log.info("Replacing the workers one by one")
 
-    def _restart_needs(self, settings: Settings) -> Iterator[str]:
-        """What a reload cannot change."""
+    def _warnings_of_reload(self, settings: Settings) -> Iterator[str]:
+        """What a reload cannot change, and what the system leaves too little for."""
+        if warning := warning_of_files(settings.max_concurrent_requests):
+            yield warning
         if (settings.hosts, settings.port) != self._bound_to:
             yield "HOST and PORT stay as they are until a restart"
         if _shared_by_machine(settings) != self._shared:

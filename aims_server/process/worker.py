@@ -11,7 +11,6 @@ import functools
 import gc
 import logging
 import os
-import resource
 import signal
 import socket
 import time
@@ -27,7 +26,9 @@ from ..config import Settings
 from ..http_server import AddressLimit, Listener
 from ..logs import AccessLog
 from ..metrics import Metrics
+from ..upstream import import_curl
 from ..web import is_trusted
+from .file_limit import max_connections
 
 try:
     import uvloop
@@ -42,7 +43,6 @@ __all__ = [
     "ExitMode",
     "WorkerSpec",
     "collect_garbage_when_idle",
-    "max_connections",
     "run",
 ]
 
@@ -52,7 +52,7 @@ READY: Final = b"R"
 LEAVE: Final = b"L"  # it got a SIGTERM of its own
 _HEARTBEAT: Final = b"."
 _HEARTBEAT_SECONDS: Final = 1.0
-_PREPARE_SECONDS: Final = 0.02  # it takes 10 ms, which no start waits for
+_PREPARE_SECONDS: Final = 0.002  # who has been waiting for a worker is answered first
 _LAG_SECONDS: Final = 0.1
 _LOG_SECONDS: Final = 0.02  # lines of the access log wait so long for others
 # A collection holds the loop: 3 ms at most while the young generation is small, 20 to
@@ -61,8 +61,6 @@ _LOG_SECONDS: Final = 0.02  # lines of the access log wait so long for others
 _GC_THRESHOLDS: Final = (2_000, 5, 10_000)
 _GC_SECONDS: Final = 55.0
 _IDLE_CPU_SECONDS: Final = 0.05
-_SPARE_FILES: Final = 64
-_MOST_CONNECTIONS: Final = 10_000
 
 
 class ExitMode(Enum):
@@ -161,12 +159,6 @@ async def _serve(
     metrics.log_lines_lost(access_log.lost_lines)
 
 
-def max_connections(calls: int) -> int:
-    """How many clients a worker has files for, beside so many calls to the platform."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(16, min(_MOST_CONNECTIONS, files - 2 * calls - _SPARE_FILES))
-
-
 async def _drain(
     mode: ExitMode, settings: Settings, listener: Listener, worker: Worker
 ) -> None:
@@ -228,8 +220,10 @@ async def _heartbeat(channel: socket.socket) -> None:
 
 
 async def _prepare(worker: Worker) -> None:
-    """Do what the first call to the platform would wait for, once all serve."""
+    """Do what the first call to the platform would wait for."""
     await asyncio.sleep(_PREPARE_SECONDS)
+    import_curl()  # the parent has not yet where this is its first worker
+    await asyncio.sleep(0)
     worker.upstream.prepare()
 
 

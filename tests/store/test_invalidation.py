@@ -313,8 +313,8 @@ def _misled(make_machine, server, request):
     rights = ("on", ">good", "~*", "+@all", "-xread", "-xrevrange")
     server.ask("ACL", "SETUSER", "deaf", *rights)
     name, reason = {
-        "user": ("deaf:wrong@", "AuthenticationError"),
-        "rights": ("deaf:good@", "NoPermissionError"),
+        "user": ("deaf:wrong@", "its user or password is not accepted"),
+        "rights": ("deaf:good@", "its user may not do this (ACL)"),
         "stream": ("", "WRONGTYPE"),
     }[request.param]
     if request.param == "stream":
@@ -331,6 +331,7 @@ async def test_a_store_that_cannot_be_followed_is_not_used(misled, caplog):
     await until(lambda: machine.observer.states.count("open") >= 2)
     assert (await take(machine)).found is Found.NONE
     assert "closed" not in machine.observer.states
+    assert f"The store at {machine.client.where} is not used: " in caplog.text
     assert reason in caplog.text
     assert not {"deaf", "good", "wrong"} & set(re.findall(r"\w+", caplog.text))
 

@@ -3,6 +3,7 @@
 The map, in reading order::
 
     course_files  cards  account  schedule   a decoder for each kind of answer
+    schedule_cell the HTML in a cell of the month table
     models        what they leave behind
     wire          envelopes and rows, as the platform names them
     json_body     bytes to JSON

@@ -6,11 +6,13 @@ Each returns what was meant, or None (a name: "") where nobody could say; none r
 import html
 import re
 from collections.abc import Iterable
-from fractions import Fraction
 from functools import lru_cache
-from typing import Annotated, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from msgspec import Meta
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 __all__ = [
     "LARGEST",
@@ -50,8 +52,8 @@ _MONTHS: Final = (
     *("august", "september", "october", "november", "december"),
 )
 _PERCENT: Final = re.compile(r"[0-9]{1,16}(?:\.[0-9]{1,16})?(?P<sign> ?%)?")
-_TAG: Final = re.compile(r"<!--.*?-->|</?[A-Za-z][^<>]*>", re.DOTALL)
-_BREAK: Final = re.compile(r"</?(?:br|p|div|li|tr|td)\b[^<>]*>", re.IGNORECASE)
+_TAG: Final = r"(?s:<!--.*?-->|</?[A-Za-z][^<>]*>)"
+_BREAK: Final = r"(?i:</?(?:br|p|div|li|tr|td)\b[^<>]*>)"
 
 
 def number(value: Scalar) -> Number | None:
@@ -76,12 +78,16 @@ def number(value: Scalar) -> Number | None:
     return value
 
 
-def exact(count: Number) -> int | Fraction:
+def exact(count: Number) -> "int | Fraction":
     """Return the count as it was written, without the error of binary fractions."""
-    return count if isinstance(count, int) else Fraction(repr(count))
+    if isinstance(count, int):
+        return count
+    from fractions import Fraction  # late: most counts are whole
+
+    return Fraction(repr(count))
 
 
-def plain(count: int | Fraction) -> Number:
+def plain(count: "int | Fraction") -> Number:
     """Undo `exact`: a whole number where it is one."""
     if isinstance(count, int) or count.denominator == 1:
         return int(count)
@@ -110,7 +116,7 @@ def whole(value: Scalar) -> int | None:
 @lru_cache(4096)  # courses and teachers are shared by many students
 def _clean(text: str) -> str:
     if "<" in text:
-        text = _TAG.sub("", _BREAK.sub(" ", text))
+        text = re.sub(_TAG, "", re.sub(_BREAK, " ", text))
     if "&" in text:
         text = html.unescape(text)
     return " ".join(text.split())
