@@ -151,13 +151,13 @@ def build(
             retries=RetryBudget(),
             hedges=RetryBudget(share=0.1, floor=10.0),
             random=random.random,
+            on_failure=FailureLog(settings.external_api_base, events).record,
             # A page takes two round trips: none can be had of a platform so slow.
             sick_seconds=settings.gather_timeout_seconds / 2,
         ),
         settings.external_api_base,
         settings.external_api_origin,
         Oddities(metrics.upstream, events),
-        FailureLog(settings.external_api_base, events, clock=clock),
     )
     store: MemoryStore[Any] = MemoryStore(
         settings.cache_max_mb * MEGABYTE, epochs=machine.epochs, clock=clock
