@@ -128,7 +128,7 @@ def build(
     """
     size = settings.max_concurrent_requests
     slots = Bulkhead(machine.slots.of(number, size=size, share=calls or size))
-    breakers = EndpointBreakers(ENDPOINTS)
+    breakers = EndpointBreakers(ENDPOINTS, clock=clock)
     breakers.subscribe(
         lambda endpoint, state: metrics.upstream.breaker_changed(endpoint, state.value)
     )
@@ -146,18 +146,18 @@ def build(
     upstream = UpstreamClient(
         transport,
         ResiliencePolicy(
-            Admission(slots, breakers),
+            Admission(slots, breakers, clock=clock),
             metrics.upstream,
             retries=RetryBudget(),
             hedges=RetryBudget(share=0.1, floor=10.0),
             random=random.random,
+            on_failure=FailureLog(settings.external_api_base, events).record,
             # A page takes two round trips: none can be had of a platform so slow.
             sick_seconds=settings.gather_timeout_seconds / 2,
         ),
         settings.external_api_base,
         settings.external_api_origin,
         Oddities(metrics.upstream, events),
-        FailureLog(settings.external_api_base, events, clock=clock),
     )
     store: MemoryStore[Any] = MemoryStore(
         settings.cache_max_mb * MEGABYTE, epochs=machine.epochs, clock=clock

@@ -26,6 +26,7 @@ from ..config import Settings
 from ..http_server import AddressLimit, Listener, Peer
 from ..logs import AccessLog
 from ..metrics import Metrics
+from ..upstream import import_curl
 from ..web import is_trusted
 from .file_limit import max_connections
 
@@ -51,7 +52,7 @@ READY: Final = b"R"
 LEAVE: Final = b"L"  # it got a SIGTERM of its own
 _HEARTBEAT: Final = b"."
 _HEARTBEAT_SECONDS: Final = 1.0
-_PREPARE_SECONDS: Final = 0.02  # it takes 10 ms, which no start waits for
+_PREPARE_SECONDS: Final = 0.002  # who has been waiting for a worker is answered first
 _LAG_SECONDS: Final = 0.1
 _LOG_SECONDS: Final = 0.02  # lines of the access log wait so long for others
 # A collection holds the loop: 3 ms at most while the young generation is small, 20 to
@@ -228,8 +229,10 @@ async def _heartbeat(channel: socket.socket) -> None:
 
 
 async def _prepare(worker: Worker) -> None:
-    """Do what the first call to the platform would wait for, once all serve."""
+    """Do what the first call to the platform would wait for."""
     await asyncio.sleep(_PREPARE_SECONDS)
+    import_curl()  # the parent has not yet where this is its first worker
+    await asyncio.sleep(0)
     worker.upstream.prepare()
 
 

@@ -190,7 +190,7 @@ class TestDeadline:
 
     @pytest.fixture(name="variables")
     def _variables(self):
-        return {"REQUEST_TIMEOUT_SECONDS": "0.6"}
+        return {"REQUEST_TIMEOUT_SECONDS": "1"}
 
     async def test_at_the_deadline_there_is_what_there_is(self, front, token, platform):
         """The page as it stands, and gathering goes on."""

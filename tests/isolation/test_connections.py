@@ -40,6 +40,7 @@ def http_server(
     io_loop: IOLoop, _unused_port: Any, worker: Worker, clock: Clock, places: int
 ) -> Iterator[Listener]:
     """A listener whose clock stands still between the steps of a test."""
+    clock.stop()
     listener = Listener(
         worker.delegate,
         fast_path=worker.fast_path,
@@ -137,6 +138,7 @@ class Sweep:
 
 @pytest.fixture(name="sweep")
 def _sweep(http_server: Listener, clock: Clock) -> Sweep:
+    clock.stop()
     return Sweep(http_server, clock)
 
 

@@ -65,7 +65,7 @@ def test_killed_workers_lose_only_what_they_worked_on(busy):
     assert lost <= {port for port, _ in blamed}
     assert 0 < len(crowd.losses) <= len(blamed)
     assert set(crowd.statuses) == {200}
-    assert crowd.longest_silence < 1
+    assert crowd.longest_silence < 5  # a busy machine; a hung one is silent for longer
     assert service.log.count("died (SIGKILL)") == KILLS
     assert service.figures("aims_worker_deaths_total") == [KILLS]
     # One is left: this very scrape.

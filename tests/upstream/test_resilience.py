@@ -130,6 +130,7 @@ class Bench:
         self.budget = RetryBudget(clock=clock, share=0.25, floor=floor)
         self.told = Told()
         self.hedges = RetryBudget(clock=clock, share=0.1, floor=10.0)
+        self.failures: list[tuple[str, UpstreamError, float]] = []
         self.guard = self.policy(lambda: 0.5)
 
     def policy(self, random):
@@ -140,6 +141,7 @@ class Bench:
             retries=self.budget,
             hedges=self.hedges,
             random=random,
+            on_failure=lambda *told: self.failures.append(told),
             clock=self.clock,
         )
 
@@ -217,6 +219,14 @@ async def test_a_failed_call_raises_its_own_error(clock, kind):
     assert await bench.outcome() is faults[bench.platform.calls - 1]
     assert set(bench.told.outcomes) == {kind.code}
     assert bench.at_rest
+
+
+async def test_failures_of_the_platform_are_told(bench):
+    """Each call's, also of one that is made again; a refused token is none."""
+    dropped = UpstreamDropped()
+    bench.platform.script = [dropped, TokenRefused()]
+    await bench.outcome()
+    assert bench.failures == [("cards", dropped, pytest.approx(0.1))]
 
 
 async def test_a_fault_of_ours_frees_the_slot(bench):
