@@ -122,6 +122,7 @@ class Bench:
         self.budget = RetryBudget(clock=clock, share=0.25, floor=floor)
         self.told = Told()
         self.hedges = RetryBudget(clock=clock, share=0.1, floor=10.0)
+        self.failures: list[tuple[str, UpstreamError, float]] = []
         self.guard = self.policy(lambda: 0.5)
 
     def policy(self, random):
@@ -132,6 +133,7 @@ class Bench:
             retries=self.budget,
             hedges=self.hedges,
             random=random,
+            on_failure=lambda *told: self.failures.append(told),
             clock=self.clock,
         )
 

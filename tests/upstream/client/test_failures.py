@@ -18,8 +18,6 @@ from .conftest import CANARY, ENDPOINTS, Student, client_of
 
 pytestmark = pytest.mark.gen_test
 
-# Failures of the pages.
-
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize("style", ["401", "403", "200", "400"])

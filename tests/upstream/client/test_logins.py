@@ -17,8 +17,6 @@ from .conftest import ORIGIN
 
 pytestmark = pytest.mark.gen_test
 
-# Logins.
-
 
 async def test_a_login_is_passed_on_with_its_token(student):
     """The platform's own answer, status and bytes; the token so that we can go on."""

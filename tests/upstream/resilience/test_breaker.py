@@ -22,8 +22,6 @@ from ..bench import SOMEBODY, Bench, Ticking
 
 pytestmark = pytest.mark.gen_test
 
-# The breaker.
-
 
 async def test_an_open_breaker_answers_at_once(narrow):
     """Without a slot, without a place in line, without a call; with a time to wait."""

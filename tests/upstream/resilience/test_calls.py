@@ -7,6 +7,8 @@ import pytest
 
 from aims_server.errors import (
     Overloaded,
+    TokenRefused,
+    UpstreamDropped,
     UpstreamError,
     UpstreamTimeout,
 )
@@ -16,8 +18,6 @@ from tests.virtual_time import settle
 from ..bench import FINAL, ME, REPEATED, Bench
 
 pytestmark = pytest.mark.gen_test
-
-# One call.
 
 
 async def test_a_call_gives_its_result(bench):
@@ -44,6 +44,14 @@ async def test_a_failed_call_raises_its_own_error(clock, kind):
     assert await bench.outcome() is faults[bench.platform.calls - 1]
     assert set(bench.told.outcomes) == {kind.code}
     assert bench.at_rest
+
+
+async def test_failures_of_the_platform_are_told(bench):
+    """Each call's, also of one that is made again; a refused token is none."""
+    dropped = UpstreamDropped()
+    bench.platform.script = [dropped, TokenRefused()]
+    await bench.outcome()
+    assert bench.failures == [("cards", dropped, pytest.approx(0.1))]
 
 
 async def test_a_fault_of_ours_frees_the_slot(bench):

@@ -14,8 +14,6 @@ from tests.virtual_time import settle
 
 pytestmark = pytest.mark.gen_test
 
-# Hedges.
-
 
 async def knows(bench, endpoint="cards"):
     """Let the policy learn that calls take 0.1 s."""

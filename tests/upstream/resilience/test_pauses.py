@@ -15,8 +15,6 @@ from ..bench import ME, SOMEBODY
 
 pytestmark = pytest.mark.gen_test
 
-# The platform's own wish for a pause.
-
 
 async def test_a_caller_that_was_asked_to_pause_makes_no_call(bench):
     """For exactly as long as was asked; it is told how long."""

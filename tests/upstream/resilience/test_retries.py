@@ -18,8 +18,6 @@ from ..bench import FINAL, ME, REPEATED, Bench
 
 pytestmark = pytest.mark.gen_test
 
-# Retries.
-
 
 @pytest.mark.parametrize("kind", REPEATED)
 async def test_a_fault_that_may_mend_is_tried_again(bench, kind):

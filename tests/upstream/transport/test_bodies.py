@@ -14,8 +14,6 @@ from .far_side import answer, kind_of
 
 pytestmark = pytest.mark.gen_test
 
-# Size.
-
 
 async def test_a_body_may_have_eight_megabytes_and_no_more(get):
     """The bound is exact."""

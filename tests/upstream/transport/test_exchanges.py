@@ -20,8 +20,6 @@ from .far_side import COURSE_FILES, answer
 
 pytestmark = pytest.mark.gen_test
 
-# What is sent, what comes back.
-
 
 async def test_a_reply_is_status_body_and_retry_after(get):
     """Nothing else of the platform's answer goes any further."""

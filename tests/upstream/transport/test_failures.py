@@ -17,8 +17,6 @@ from .far_side import BEARER, CANARY, COURSE_FILES, answer
 
 pytestmark = pytest.mark.gen_test
 
-# Failures.
-
 
 @pytest.mark.parametrize("kind", ["reset", "reset_midway", "short_body", "bad_chunk"])
 async def test_a_broken_connection_is_one_that_dropped(ask, platform, kind):
