@@ -73,10 +73,11 @@ class Admission:
             self._permit(endpoint, caller).discard()
         if deadline.expired:
             raise UpstreamTimeout
-        try:
-            await self._slots.acquire(caller, deadline)
-        except BulkheadFull as refusal:
-            raise Overloaded(retry_after=refusal.wait) from None
+        if not self._slots.try_acquire(caller):
+            try:
+                await self._slots.acquire(caller, deadline)
+            except BulkheadFull as refusal:
+                raise Overloaded(retry_after=refusal.wait) from None
         try:
             self._check_pause(endpoint, caller)  # asked for in the meantime
             return self._permit(endpoint, caller)

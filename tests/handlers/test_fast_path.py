@@ -71,14 +71,13 @@ class Browser:
 
     async def read(self):
         """The next answer."""
-        async with asyncio.timeout(5):
-            head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
-            first, *lines = head.strip().split("\r\n")
-            pairs = (line.split(": ", 1) for line in lines)
-            headers = {name.lower(): value for name, value in pairs}
-            status = int(first.split()[1])
-            length = 0 if status == 304 else int(headers["content-length"])
-            return Answer(status, headers, await self.reader.readexactly(length))
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+        first, *lines = head.strip().split("\r\n")
+        pairs = (line.split(": ", 1) for line in lines)
+        headers = {name.lower(): value for name, value in pairs}
+        status = int(first.split()[1])
+        length = 0 if status == 304 else int(headers["content-length"])
+        return Answer(status, headers, await self.reader.readexactly(length))
 
 
 @pytest.fixture(name="browser")
@@ -189,7 +188,6 @@ async def test_both_ways_write_the_same_line(browser, token, access_lines):
     began = time.perf_counter()
     await browser.ask("/api/quiz", token, named)
     await browser.ask("/api/quiz", token, {**named, **SLOW_PATH})
-    await asyncio.sleep(0.02)
     took = time.perf_counter() - began
     short, long = (json.loads(line) for line in access_lines.getvalue().splitlines())
     for line in (short, long):
@@ -341,7 +339,6 @@ async def test_refusals_and_health_are_a_handlers(
             answer = await browser.ask(
                 path, "no token", {**headers, "X-Request-Id": "r"}
             )
-            await asyncio.sleep(0.01)
             lines = [json.loads(line) for line in access_lines.getvalue().splitlines()]
             for line in lines:
                 del line["time"], line["seconds"]
