@@ -19,9 +19,8 @@ from .api import PageHandler, SubjectHandler
 __all__ = ["ProgressHandler", "page_handler"]
 
 EVENT_STREAM: Final = "text/event-stream"
-_COMMENT: Final = (
-    b":\n\n"  # keeps proxies from closing a stream that has nothing to say
-)
+# Keeps proxies from closing a stream that has nothing to say.
+_COMMENT: Final = b":\n\n"
 _COMMENT_SECONDS: Final = 5.0
 
 
