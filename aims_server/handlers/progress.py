@@ -52,7 +52,9 @@ class ProgressHandler(PageHandler):
         self.set_header("Vary", "Authorization, Origin, Accept")
         self.add_common_headers()
         page = asyncio.ensure_future(
-            self.service.page(self.endpoint, caller, self.deadline, fresh=self.fresh)
+            self.service.page(
+                self.endpoint, caller, self.exchange.deadline, fresh=self.fresh
+            )
         )
         try:
             await self.flush()
@@ -95,9 +97,9 @@ class ProgressHandler(PageHandler):
         try:
             served = page.result()
         except ApiError as failure:
-            self.error_code = failure.code
-            return _event("error", error_body(failure, self.request_id))
-        self.note_served(served, began)
+            self.exchange.error_code = failure.code
+            return _event("error", error_body(failure, self.exchange.request_id))
+        self.exchange.note_served(served, began)
         return _event("page", served.entry.value.plain.body)
 
 
