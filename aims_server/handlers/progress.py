@@ -52,7 +52,9 @@ class ProgressHandler(PageHandler):
         self.add_common_headers()
         await self.flush()
         page = asyncio.ensure_future(
-            self.service.page(self.endpoint, caller, self.deadline, fresh=self.fresh)
+            self.service.page(
+                self.endpoint, caller, self.exchange.deadline, fresh=self.fresh
+            )
         )
         try:
             await self._tell_progress(
@@ -92,9 +94,9 @@ class ProgressHandler(PageHandler):
         try:
             served = page.result()
         except ApiError as failure:
-            self.error_code = failure.code
-            return _event("error", error_body(failure, self.request_id))
-        self.note_served(served, began)
+            self.exchange.error_code = failure.code
+            return _event("error", error_body(failure, self.exchange.request_id))
+        self.exchange.note_served(served, began)
         return _event("page", served.entry.value.plain.body)
 
 

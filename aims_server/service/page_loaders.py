@@ -124,9 +124,9 @@ class PageLoaders:
         gathering: SubjectsGathering,
     ) -> Entry[Answer]:
         """Every subject, day by day, in two round trips."""
-        self._upstream.expect_cards()
         session = caller.session
-        had = await self._files(caller, deadline, fresh, ALL_ATTENDANCE.resource)
+        with self._upstream.expect_cards():
+            had = await self._files(caller, deadline, fresh, ALL_ATTENDANCE.resource)
         cf_ids = [course.cf_id for course in had.files.courses]
         self._calls_of_every_subject = 1 + len(cf_ids)
         gathering.begin(had, len(cf_ids))
