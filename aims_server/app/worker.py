@@ -139,7 +139,7 @@ def build(
         ca_file=settings.external_api_ca_file,
     )
     events = RateLimitedLog(_log, clock=clock)
-    incidents = IncidentLog(events)
+    incidents = IncidentLog(events, _limits_of(settings))
     breakers.subscribe(
         lambda endpoint, state: incidents.circuit_changed(endpoint, state.value)
     )
@@ -258,3 +258,16 @@ def _limits(
         login_failures=login_failures,
         ask_machines=shared.limits.ask if shared else None,
     )
+
+
+def _limits_of(settings: Settings) -> dict[str, str]:
+    """What each limit is set by, for the log."""
+    address_failures = settings.login_failures_per_address_per_minute
+    return {
+        "student": f"RATE_LIMIT_PER_MINUTE={settings.rate_limit_per_minute}",
+        "address": "RATE_LIMIT_PER_ADDRESS_PER_MINUTE="
+        f"{settings.rate_limit_per_address_per_minute}",
+        "login": f"LOGIN_LIMIT_PER_MINUTE={settings.login_limit_per_minute}",
+        "login-failures": f"LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE={address_failures}",
+        "platform": "the platform, which asks it to wait (429)",
+    }

@@ -23,7 +23,7 @@ import tornado.platform.asyncio  # noqa: F401 - or each worker would, after the 
 
 from ..app import Machine, Worker, build
 from ..config import Settings
-from ..http_server import AddressLimit, Listener
+from ..http_server import AddressLimit, Listener, Peer
 from ..logs import AccessLog
 from ..metrics import Metrics
 from ..upstream import import_curl
@@ -120,9 +120,13 @@ async def _serve(
     )
     places = max_connections(settings.max_concurrent_requests)
 
-    def on_refused() -> None:
+    each = settings.connections_per_address or places // 2
+
+    def on_refused(peer: Peer) -> None:
         metrics.limited("connections")
-        worker.incidents.limited("connections")
+        worker.incidents.connection_refused(
+            peer.remote_ip, connections=listener.connections, places=places, each=each
+        )
 
     listener = Listener(
         worker.delegate,
@@ -131,7 +135,7 @@ async def _serve(
         connection_count=machine.connections.of(spec.number),
         max_connections=places,
         address_limit=AddressLimit(
-            settings.connections_per_address or places // 2,
+            each,
             # A proxy brings many clients; one on this machine need not be named.
             exempt=lambda peer: (
                 peer.same_machine
@@ -180,7 +184,12 @@ async def _drain(
         async with asyncio.timeout(idle_seconds + settings.shutdown_grace_seconds):
             await listener.drained(idle_seconds)
     except TimeoutError:
-        _log.warning("The grace period is over; requests under way are cut off")
+        _log.warning(
+            "SHUTDOWN_GRACE_SECONDS (%g s) is over: cutting off the connections (%d)"
+            " with a request under way",
+            settings.shutdown_grace_seconds,
+            listener.connections,
+        )
         await listener.close_all_connections()
 
 

@@ -92,7 +92,11 @@ class StudentRecords:
         try:
             session.confirm(**named)
         except WrongStudent:
-            _log.error("The platform answered %s for another student", endpoint)
+            _log.error(
+                "The platform answered %s for another student: nothing of it is served"
+                " or kept",
+                endpoint,
+            )
             self._on_wrong_student(endpoint)
             raise
 

@@ -247,4 +247,4 @@ class TestLimited:
         answers = [await front.ask("/api/quiz", token) for _ in range(9)]
         assert [answer.code for answer in answers] == [200] + [429] * 8
         text = access_lines.getvalue()
-        assert text.count("A request was refused by RATE_LIMIT_PER_MINUTE") == 1
+        assert text.count("was refused by RATE_LIMIT_PER_MINUTE=") == 1

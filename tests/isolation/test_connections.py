@@ -45,7 +45,7 @@ def http_server(
         worker.delegate,
         fast_path=worker.fast_path,
         max_connections=2000,
-        on_refused=lambda: worker.metrics.limited("connections"),
+        on_refused=lambda _: worker.metrics.limited("connections"),
         address_limit=AddressLimit(places, exempt=lambda peer: False),
         clock=clock.monotonic,
     )
@@ -138,6 +138,7 @@ class Sweep:
 
 @pytest.fixture(name="sweep")
 def _sweep(http_server: Listener, clock: Clock) -> Sweep:
+    clock.stop()
     return Sweep(http_server, clock)
 
 

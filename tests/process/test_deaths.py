@@ -107,7 +107,7 @@ def test_a_hung_worker_is_replaced(start):
     hung, other = service.workers()
     os.kill(hung, signal.SIGSTOP)
     assert other in service.wait_for_workers(2, but=[hung])
-    service.wait_for_log("is silent; killing it")
+    service.wait_for_log("is silent: ")
     assert service.log.count("is silent") == 1
 
 
@@ -120,7 +120,7 @@ def test_a_crash_loop_ends(start):
     for worker in service.workers():
         os.kill(worker, signal.SIGKILL)
     assert service.wait() == 1
-    assert "No worker can be started; giving up" in service.log
+    assert "No worker can be started" in service.log
     failed = service.log.count("(exit status 1)")
     assert FAILED_STARTS <= failed <= FAILED_STARTS + 1
 
