@@ -10,7 +10,7 @@ from datetime import date
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from ..upstream import month_number
+from ..upstream import FIRST_YEAR, month_number
 
 __all__ = ["When", "when", "when_started"]
 
@@ -41,8 +41,6 @@ _TIME: Final = (
 )
 _ZONE: Final = r":[0-9]{2}(?:\.[0-9]+)? ?(?P<zone>Z|[+-][0-9]{2}:?[0-9]{2}|[A-Z]{3,4})$"
 _INDIA: Final = frozenset({"+05:30", "+0530", "IST"})
-
-_FIRST_YEAR: Final = 1971  # 0000 and 1970 are a database's and a clock's null
 
 
 @lru_cache(4096)  # a term's dates and hours are the same for all students
@@ -88,7 +86,7 @@ def _day(text: str) -> str:
             day = _date(found)
         except ValueError:
             continue
-        if day.year >= _FIRST_YEAR:
+        if day.year >= FIRST_YEAR:
             return day.isoformat()
     return ""
 

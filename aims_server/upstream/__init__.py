@@ -7,6 +7,7 @@ makes it with curl.
 
 from .admission import Admission
 from .answers import (
+    FIRST_YEAR,
     Card,
     Cards,
     Counts,
@@ -42,6 +43,7 @@ from .verdicts import LoginAnswer
 
 __all__ = [
     "ENDPOINTS",
+    "FIRST_YEAR",
     "Admission",
     "Bulkhead",
     "CallTally",

@@ -144,11 +144,12 @@ class UpstreamClient:
         """Begin what the first call would wait for: curl, and a connection."""
         self._transport.prepare(self._base)
 
-    def expect_cards(self) -> None:
-        """The records of all subjects will be asked for once their list is there: open
-        the connections for it meanwhile.
+    def expect_cards(self) -> AbstractContextManager[None]:
+        """At its end the records of all subjects will be asked for, their list being
+        there: open the connections for it meanwhile.
         """
-        self._transport.expect(self._base, self._usual_courses)
+        # The one that brings the list serves one of them.
+        return self._transport.expect(self._base, self._usual_courses - 1)
 
     async def course_files(
         self,

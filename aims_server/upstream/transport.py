@@ -3,6 +3,7 @@ errors.
 """
 
 import os
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -102,9 +103,9 @@ class Transport:
         """Do before the first call to ``url`` what can be done without it."""
         self._pool.prepare(url)
 
-    def expect(self, url: str, calls: int) -> None:
-        """So many GETs to the host of ``url`` will soon be made at once."""
-        self._pool.expect(url, calls)
+    def expect(self, url: str, calls: int) -> AbstractContextManager[None]:
+        """So many GETs to the host of ``url`` will be made at once, at its end."""
+        return self._pool.expect(url, calls)
 
     def abandon(self, reply: Reply) -> bool:
         """Whether a reply that is another's may be so because of its connection, which

@@ -7,27 +7,12 @@ import re
 
 import pytest
 
-from aims_server import pages
-
-from ..waiting import eventually
+from .kept import PAGES, outcomes, refreshed
 
 
 @pytest.fixture(name="variables")
 def _variables():
     return {"RATE_LIMIT_PER_MINUTE": "100000"}
-
-
-PAGES = [page.path for page in pages.PAGES if not page.parameters]
-
-
-async def refreshed(worker) -> None:
-    """Wait until nothing is gathered any more."""
-    await eventually(lambda: not any(map(len, worker.flights)))
-
-
-def outcomes(answers) -> list[str]:
-    """How each answer was come by."""
-    return [answer.headers["X-Cache"] for answer in answers]
 
 
 @pytest.mark.gen_test
@@ -463,57 +448,3 @@ async def test_the_first_askers_hangup_hurts_nobody(front, token, platform, base
     answers = await asyncio.gather(*others)
     assert {answer.code for answer in answers} == {200}
     assert platform.counters.calls["quizzes"] == 1
-
-
-class TestPrefetch:
-    """A login warms the pages that follow."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"PREFETCH_ON_LOGIN": "true"}
-
-    @pytest.mark.gen_test
-    async def test_the_page_after_a_login_is_at_hand(
-        self, front, student, platform, college
-    ):
-        """Each page is HIT or PENDING, and nothing is asked twice."""
-        token = await front.log_in(student)
-        answers = await asyncio.gather(*(front.ask(path, token) for path in PAGES))
-        assert set(outcomes(answers)) <= {"HIT", "PENDING"}
-        assert platform.counters.calls == {
-            "authenticate": 1,
-            "course_files": 1,
-            "cards": len(college.courses(student)),
-            "quizzes": 1,
-            "schedule": 1,
-        }
-
-    @pytest.mark.gen_test
-    async def test_a_login_does_not_wait_for_it(self, front, student, platform):
-        """The login is answered while the platform still holds the pages."""
-        for endpoint in ("course_files", "quizzes", "schedule"):
-            platform.hold(endpoint)
-        assert await front.log_in(student)
-        platform.release()
-
-    @pytest.mark.gen_test
-    async def test_it_never_fails_the_login(
-        self, front, student, platform, capfd, worker
-    ):
-        """A platform that then fails leaves the login as it was, and no traceback."""
-        platform.faults.set("course_files", kind="reset")
-        platform.faults.set("quizzes", kind="html")
-        assert await front.log_in(student)
-        await refreshed(worker)
-        assert "Traceback" not in capfd.readouterr().err
-
-    @pytest.mark.gen_test
-    async def test_a_refused_login_fetches_nothing(self, front, student, platform):
-        """Only a token begins a prefetch."""
-        await front.ask(
-            "/api/login",
-            method="POST",
-            body={"username": student.username, "password": "wrong"},
-        )
-        await asyncio.sleep(0.05)
-        assert platform.counters.calls == {"authenticate": 1}

@@ -7,9 +7,10 @@ import msgspec
 from msgspec import Struct
 
 from . import wire
-from .fields import month_number, name, whole
+from .fields import FIRST_YEAR, month_number, name, whole
 from .json_body import BadShape
 from .oddities import Note, ignore
+from .schedule_cell import pieces_of
 
 __all__ = ["Schedule", "ScheduleRow", "Slot", "decode_schedule"]
 
@@ -89,8 +90,8 @@ def _month(row: _Row) -> tuple[int, int] | None:
     found = re.fullmatch(_MONTH, _label(row, "name"))
     if found is None:
         return None
-    month = month_number(found["month"])
-    return None if month is None else (int(found["year"]), month)
+    year, month = int(found["year"]), month_number(found["month"])
+    return (year, month) if month and year >= FIRST_YEAR else None
 
 
 def _row(row: _Row, note: Note) -> ScheduleRow | None:
@@ -138,9 +139,6 @@ def _from_path(parts: list[str]) -> tuple[str, str, str, str]:
 
 def _slots(cell: Any) -> tuple[Slot, ...] | None:
     """Return the slots of a cell, None where it has figures that are none."""
-    # Late: only this page needs an HTML parser, and each start would pay 1 ms for it.
-    from .schedule_cell import pieces_of
-
     pieces = cell if isinstance(cell, list) else [cell]
     found: set[Slot] = set()
     for piece in pieces:
