@@ -1,15 +1,12 @@
-"""The command line: which commands and options there are, and what a mistyped one may
-have meant.
-"""
+"""The command line: which commands and options there are."""
 
 import argparse
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, NoReturn
 
 from .. import __version__
-from ..config import nearest_variable
+from .hints import hint
 
 __all__ = ["parsed"]
 
@@ -29,7 +26,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            super().error(_hint(arguments) or message)
+            super().error(hint(arguments, message, _COMMANDS))
 
     parser = Parser(
         prog="aims-server",
@@ -57,18 +54,3 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     how.add_argument("--watch", action="store_true", help="again every second")
     by_name["files"].add_argument("directory", type=Path, metavar="DIR")
     return parser.parse_args(arguments)
-
-
-def _hint(arguments: Sequence[str]) -> str | None:
-    """What somebody may have meant whose arguments are not understood."""
-    first = arguments[0]
-    if first.startswith("-"):
-        option = first.partition("=")[0]
-        variable = nearest_variable(option.lstrip("-"))
-        return (
-            f"there is no option {option}; settings are variables of the environment"
-            f" or of .env, so set {variable}"
-        )
-    if first not in _COMMANDS and (near := get_close_matches(first, _COMMANDS, 1)):
-        return f"there is no command {first!r}; did you mean {near[0]}?"
-    return None

@@ -15,6 +15,7 @@ from ..config import (
     Demo,
     Settings,
     SettingsError,
+    doubtful_names,
     effective,
     load_settings,
     warnings_of,
@@ -98,7 +99,7 @@ def _check(*, quiet: bool) -> int:
         print(f"# read from {source or 'the environment alone, there is no .env here'}")
         for name, value in effective(settings):
             print(f"{name}={value}")
-    for warning in warnings_of(settings):
+    for warning in (*doubtful_names(os.environ), *warnings_of(settings)):
         print(f"aims-server: warning: {warning}", file=sys.stderr)
     if settings.store_url is not None:
         _check_store(settings.store_url, settings.store_ca_file, quiet=quiet)
@@ -124,10 +125,17 @@ def _check_store(address: StoreAddress, ca_file: str, *, quiet: bool) -> None:
 def _status(url: str | None, *, as_json: bool, again: bool) -> int:
     from . import status
 
-    settings = _load()
-    url = (url or status.service_url(settings)).rstrip("/")
-    token = settings.metrics_token
+    token = os.environ.get("METRICS_TOKEN")
     try:
+        try:
+            settings = _load()
+        except SettingsError:
+            if url is None:
+                raise
+        else:
+            url = url or status.service_url(settings)
+            token = settings.metrics_token
+        url = status.checked_url(url)
         if as_json:
             print(json.dumps(status.read_figures(url, token)))
         elif again:
@@ -193,7 +201,7 @@ def _run(
         settings.log_format,
         journal_stream=os.environ.get("JOURNAL_STREAM", ""),
     )
-    for warning in warnings_of(settings):
+    for warning in (*doubtful_names(os.environ), *warnings_of(settings)):
         logging.getLogger(__name__).warning("%s", warning)
     try:
         return serve(settings, load, os.environ, on_serving)
