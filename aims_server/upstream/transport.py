@@ -5,24 +5,24 @@ errors.
 import os
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+import pycurl
+
+from ..errors import (
+    UpstreamDropped,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from .certificates import TrustedAuthorities
-from .transfer import CurlFailure, Reply, Request
+from .curl_pool import CurlFailure, CurlPool, Reply, Request
 
-if TYPE_CHECKING:
-    from .curl_pool import CurlPool
-
-__all__ = ["MAX_BODY_BYTES", "Reply", "Transport", "import_curl"]
+__all__ = ["MAX_BODY_BYTES", "Reply", "Transport"]
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 _CONNECT_SECONDS: Final = 5.0
 _SHORTEST_SECONDS: Final = 0.001  # curl reads 0 as "no limit"
-
-
-def import_curl() -> None:
-    """Import curl and what knows it, 8 ms; nothing begins, so a fork may follow."""
-    from . import curl_pool, failures  # noqa: F401 - they stay imported
 
 
 class Transport:
@@ -45,10 +45,8 @@ class Transport:
         self._authorities = TrustedAuthorities(ca_file) if ca_file else None
 
     @cached_property
-    def _pool(self) -> "CurlPool":
+    def _pool(self) -> CurlPool:
         # With the first call: curl takes 3 ms to begin, which a start would wait for.
-        from .curl_pool import CurlPool
-
         return CurlPool(
             force_instance=True,
             max_clients=self._handles,
@@ -94,9 +92,7 @@ class Transport:
             )
         )
         if isinstance(outcome, CurlFailure):
-            from .failures import error_of
-
-            raise error_of(outcome, seconds, connect_seconds=_CONNECT_SECONDS)
+            raise _error_of(outcome, seconds)
         return outcome
 
     def prepare(self, url: str) -> None:
@@ -122,3 +118,50 @@ class Transport:
             self._pool.close()
         if self._authorities is not None:
             self._authorities.close()
+
+
+_E_TOO_LARGE: Final = 100  # pycurl has no name for it
+_UNUSABLE: Final = frozenset(
+    {
+        pycurl.E_WRITE_ERROR,  # our own refusal: oversized body, malformed header
+        pycurl.E_FTP_WEIRD_SERVER_REPLY,  # of old for any server that makes no sense
+        pycurl.E_BAD_CONTENT_ENCODING,
+        pycurl.E_UNSUPPORTED_PROTOCOL,
+        pycurl.E_HTTP2,
+        _E_TOO_LARGE,
+    }
+)
+_NO_CONNECTION: Final = frozenset(
+    {
+        "name_not_found",
+        "proxy_name_not_found",
+        "proxy",
+        "refused",
+        "unreachable",
+        "certificate",
+        "certificate_authorities",
+        "tls",
+        "dropped_while_connecting",
+    }
+)
+_NO_CONNECTION_IN_TIME: Final = frozenset(
+    {"timeout_name", "timeout_connect", "timeout_tls"}
+)
+
+
+def _error_of(failure: CurlFailure, seconds: float) -> UpstreamError:
+    """Our error for a call that had so many seconds, with its cause."""
+    kind = failure.cause.kind
+    error: UpstreamError
+    if kind in _NO_CONNECTION:
+        error = UpstreamUnreachable()
+    elif failure.error == pycurl.E_OPERATION_TIMEDOUT:
+        # In less time than we give to connecting, a far side that is there may be late.
+        waited = kind in _NO_CONNECTION_IN_TIME and seconds > _CONNECT_SECONDS
+        error = UpstreamUnreachable() if waited else UpstreamTimeout()
+    elif failure.error in _UNUSABLE:
+        error = UpstreamError()
+    else:
+        error = UpstreamDropped()
+    error.cause = failure.cause
+    return error
