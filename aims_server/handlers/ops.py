@@ -6,7 +6,8 @@ from typing import ClassVar
 from ..errors import Unauthorized
 from ..pages import HEALTH, METRICS
 from ..web import json_response, quality
-from .base import BaseHandler, HandlerContext
+from .base import BaseHandler
+from .context import HandlerContext
 from .health import health_response
 
 __all__ = ["HealthHandler", "LiveHandler", "MetricsHandler", "TokenHandler"]

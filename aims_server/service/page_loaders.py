@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from ..cache import AnswerCache, Entry, Served
+from ..cache import AnswerCache, Entry, Outcome, Served
 from ..deadline import Deadline
 from ..domain import attendance as figures
 from ..domain.days import SubjectDays
@@ -221,6 +221,7 @@ class PageLoaders:
             caller.session,
             answer,
             made_at=served.entry.made_at,
+            old=served.outcome is Outcome.STALE,
             complete=bool(page.days),
         )
 

@@ -7,16 +7,9 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Final
 
-import pycurl
-
-from ..errors import (
-    UpstreamDropped,
-    UpstreamError,
-    UpstreamTimeout,
-    UpstreamUnreachable,
-)
 from .certificates import TrustedAuthorities
 from .curl_pool import CurlFailure, CurlPool, Reply, Request
+from .failures import error_of
 
 __all__ = ["MAX_BODY_BYTES", "Reply", "Transport"]
 
@@ -92,7 +85,7 @@ class Transport:
             )
         )
         if isinstance(outcome, CurlFailure):
-            raise _error_of(outcome, seconds)
+            raise error_of(outcome, seconds, connect_seconds=_CONNECT_SECONDS)
         return outcome
 
     def prepare(self, url: str) -> None:
@@ -118,50 +111,3 @@ class Transport:
             self._pool.close()
         if self._authorities is not None:
             self._authorities.close()
-
-
-_E_TOO_LARGE: Final = 100  # pycurl has no name for it
-_UNUSABLE: Final = frozenset(
-    {
-        pycurl.E_WRITE_ERROR,  # our own refusal: oversized body, malformed header
-        pycurl.E_FTP_WEIRD_SERVER_REPLY,  # of old for any server that makes no sense
-        pycurl.E_BAD_CONTENT_ENCODING,
-        pycurl.E_UNSUPPORTED_PROTOCOL,
-        pycurl.E_HTTP2,
-        _E_TOO_LARGE,
-    }
-)
-_NO_CONNECTION: Final = frozenset(
-    {
-        "name_not_found",
-        "proxy_name_not_found",
-        "proxy",
-        "refused",
-        "unreachable",
-        "certificate",
-        "certificate_authorities",
-        "tls",
-        "dropped_while_connecting",
-    }
-)
-_NO_CONNECTION_IN_TIME: Final = frozenset(
-    {"timeout_name", "timeout_connect", "timeout_tls"}
-)
-
-
-def _error_of(failure: CurlFailure, seconds: float) -> UpstreamError:
-    """Our error for a call that had so many seconds, with its cause."""
-    kind = failure.cause.kind
-    error: UpstreamError
-    if kind in _NO_CONNECTION:
-        error = UpstreamUnreachable()
-    elif failure.error == pycurl.E_OPERATION_TIMEDOUT:
-        # In less time than we give to connecting, a far side that is there may be late.
-        waited = kind in _NO_CONNECTION_IN_TIME and seconds > _CONNECT_SECONDS
-        error = UpstreamUnreachable() if waited else UpstreamTimeout()
-    elif failure.error in _UNUSABLE:
-        error = UpstreamError()
-    else:
-        error = UpstreamDropped()
-    error.cause = failure.cause
-    return error

@@ -1,5 +1,6 @@
 """Settings out of the environment and a file, and what is doubted in them."""
 
+import base64
 import os
 
 import pytest
@@ -30,6 +31,13 @@ def test_plain_http_off_loopback_is_warned_about():
         ("TRUSTED_PROXIES", {"TRUSTED_PROXIES": "10.0.0.0/8,::/0"}),
         ("CACHE_REFRESH_FLOOR_SECONDS", {"CACHE_TTL_SECONDS": "29"}),
         ("SHUTDOWN_GRACE_SECONDS", {"SHUTDOWN_GRACE_SECONDS": "9"}),
+        (
+            "STORE_URL",
+            {
+                "STORE_URL": "redis+sentinel://one.example,two.example/main",
+                "STORE_SECRET": base64.b64encode(bytes(32)).decode(),
+            },
+        ),
     ],
 )
 def test_what_is_hardly_meant_is_warned_about(variable, mapping):
@@ -97,6 +105,13 @@ def test_a_file_that_cannot_be_read_is_a_fault(tmp_path):
     """A directory in the file's place stops the start in one line."""
     (tmp_path / ".env").mkdir()
     with pytest.raises(SettingsError, match=r"\.env: cannot be read: Is a directory"):
+        load_settings(tmp_path, {})
+
+
+def test_a_link_that_leads_nowhere_is_a_fault(tmp_path):
+    """Somebody meant a file, and the service must not start without it."""
+    (tmp_path / ".env").symlink_to(tmp_path / "settings")
+    with pytest.raises(SettingsError, match="it leads to a file that is not there"):
         load_settings(tmp_path, {})
 
 

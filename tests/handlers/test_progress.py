@@ -2,8 +2,12 @@
 
 import asyncio
 import json
+import socket
+import struct
 
 import pytest
+
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.gen_test(timeout=20)
 
@@ -152,6 +156,21 @@ async def test_leaving_ends_nothing(front, token, platform):
     platform.release()
     assert (await front.ask("/api/all-attendance", token)).code == 200
     assert platform.counters.total == 16
+
+
+async def test_leaving_is_no_fault(front, token, platform, access_lines, http_server):
+    """Though there is more to tell: one line in the log, with nginx's status for it."""
+    platform.faults.set("cards", kind="hang", match="7300001")  # so that it goes on
+    platform.hold("cards")
+    async with Stream(front, token) as stream:
+        assert (await anext(stream.events()))[0] == "started"
+        set_linger = stream.writer.get_extra_info("socket").setsockopt
+        set_linger(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await eventually(lambda: not http_server.connections)
+    platform.release()
+    await eventually(lambda: "all-attendance" in access_lines.getvalue())
+    (line,) = map(json.loads, access_lines.getvalue().splitlines())
+    assert (line["level"], line["status"]) == ("info", 499)
 
 
 async def test_a_failure_is_an_event(front, token, platform):

@@ -191,6 +191,18 @@ async def test_each_refusal_is_counted_under_its_limit(front, token, worker):
 
 
 @pytest.mark.gen_test
+async def test_a_limit_of_the_platforms_is_counted_as_its_own(
+    front, student, platform, worker
+):
+    """It told a login to wait, which is none of our limits."""
+    platform.faults.set("authenticate", kind="rate_limited", retry_after="60")
+    body = {"username": student.username, "password": student.password}
+    assert (await front.ask("/api/login", method="POST", body=body)).code == 429
+    counted = 'aims_limited_requests_total{kind="platform"} 1.0'
+    assert counted in worker.metrics.exposition().decode()
+
+
+@pytest.mark.gen_test
 async def test_limits_share_no_bucket(front, student, token):
     """A user name that reads like a student's number or like an address uses up
     nothing of theirs.

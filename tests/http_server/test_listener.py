@@ -54,6 +54,8 @@ class Server:
         self,
         listening: socket.socket | None = None,
         count: ConnectionCount | None = None,
+        *,
+        max_connections: int = 1000,
     ) -> Listener:
         """One more on the same socket, as another worker has."""
         listener = Listener(
@@ -61,7 +63,7 @@ class Server:
                 [(".*", Page, {"asked": self.asked, "gate": self.gate})],
                 log_function=bool,
             ),
-            max_connections=1000,
+            max_connections=max_connections,
             on_refused=bool,
             connection_count=count,
             clock=self.clock,
@@ -337,6 +339,45 @@ async def test_counts_make_the_shares_even(server):
     for client in clients:
         client.close()
     lone.close()
+
+
+@pytest.mark.gen_test
+async def test_who_has_more_leaves_the_next_to_who_has_fewer(server):
+    """A listener whose count is well above the other's accepts none of three."""
+    counts = ConnectionCounts()
+    lone = socket.create_server(("127.0.0.1", 0), backlog=200)
+    lone.setblocking(False)
+    address = lone.getsockname()
+    busy = server.another_listener(lone, counts.of(0))
+    clients = [socket.create_connection(address) for _ in range(10)]
+    await eventually(lambda: busy.connections == 10)
+    idle = server.another_listener(lone, counts.of(1))
+    for number in range(1, 4):
+        clients.append(socket.create_connection(address))
+        await eventually(lambda: busy.connections + idle.connections == len(clients))
+        assert idle.connections == number
+    for client in clients:
+        client.close()
+    lone.close()
+
+
+@pytest.mark.gen_test
+async def test_few_of_a_flood_are_told_that_there_is_no_room(server):
+    """Of 49 connections too many at once 32 get their 503; the others are closed."""
+    held = socket.create_server(("127.0.0.1", 0), backlog=200)
+    held.setblocking(False)
+    full = server.another_listener(held, max_connections=1)
+    clients = [socket.create_connection(held.getsockname()) for _ in range(50)]
+    full.accept_backlog()
+    answers = []
+    for client in clients[1:]:
+        client.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=client)
+        answers.append((await reader.read())[:12])
+        writer.close()
+    assert answers == [b"HTTP/1.1 503"] * 32 + [b""] * 17
+    clients[0].close()
+    held.close()
 
 
 @pytest.mark.gen_test

@@ -246,6 +246,8 @@ def test_extra_fields_may_be_of_any_type(written, form):
     lines = written(form)
     ring: dict[str, object] = {}
     ring["self"] = ring
+    knot: list[object] = []
+    knot.append(knot)
     log.info(
         "x",
         extra={
@@ -254,6 +256,7 @@ def test_extra_fields_may_be_of_any_type(written, form):
             "path": io.UnsupportedOperation("no"),
             "set": {1},
             "ring": ring,
+            "knot": knot,
             "bytes": b"\xff\n",
         },
     )

@@ -83,6 +83,14 @@ def test_each_state_of_a_circuit_is_told_with_its_endpoint(told):
     assert {line["endpoint"] for line in told.lines()} == {"quizzes"}
 
 
+def test_what_left_before_is_not_told_again(told):
+    """The store counts from its start; a cache that is calm since then is not full."""
+    calm = {"evictions": 7, "entries": 10, "bytes": 2**20, "waiting": 0, "calls": 50}
+    for told.now in (0.0, 1.0, 61.0, 122.0):
+        told.log.sampled(**calm)
+    assert len(told.lines()) == 1
+
+
 def test_a_full_cache_and_a_line_are_told_with_their_numbers(told):
     """Nothing is told while nothing presses."""
     calm = {"evictions": 7, "entries": 10, "bytes": 2**20, "waiting": 0, "calls": 50}

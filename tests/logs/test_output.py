@@ -163,6 +163,27 @@ def test_the_journal_is_told_the_priority_of_each_line(written, form, tmp_path):
     assert told()[0][:1] != b"<"
 
 
+def test_a_file_takes_more_at_once_than_a_pipe(pipe, tmp_path):
+    """The kernel locks a file for a write; a pipe keeps 4096 bytes together."""
+    with (tmp_path / "log").open("w") as file:
+        assert LogOutput(file).piece_bytes == 64 * 1024
+    assert LogOutput(pipe[1]).piece_bytes == 4096
+
+
+def test_each_line_that_is_lost_counts(pipe):
+    """Also of many that are given at once, of which some find room."""
+    reader, stream = pipe
+    lines = LineWriter(LogOutput(stream), as_text=False)
+    for _ in range(4):
+        lines.add(b"line\n" * 25_000)
+    kept = 0
+    while more := everything(reader):
+        kept += more.count(b"line\n")
+        lines.flush()
+    assert lines.lost > 0
+    assert kept + lines.lost == 100_000
+
+
 @pytest.mark.process
 def test_lines_of_several_processes_do_not_mix(tmp_path):
     """Workers share one stream, and each line arrives whole."""

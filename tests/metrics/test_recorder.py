@@ -114,6 +114,15 @@ def test_events_are_counted_under_their_labels():
     assert {name: samples[name] for name in moved} == moved
 
 
+def test_a_bound_belongs_to_its_bucket():
+    """Prometheus' ``le`` is less or equal."""
+    metrics = Metrics()
+    metrics.request_finished("quiz", "GET", 200, 0.01)
+    samples = read(metrics)
+    bucket = 'aims_request_duration_seconds_bucket{{le="{}",route="quiz"}}'
+    assert [samples[bucket.format(le)] for le in ("0.005", "0.01")] == [0, 1]
+
+
 @settings(max_examples=30)
 @given(
     answers=st.lists(

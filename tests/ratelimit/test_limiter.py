@@ -150,6 +150,32 @@ def test_limiters_of_different_name_share_a_table_not_buckets():
     assert logins.take("k").remaining == 4
 
 
+def test_what_others_charged_is_added_and_never_subtracted():
+    """A bucket is raised to what all machines know, and is left where it is further."""
+    table = BucketTable(8, clock_ns=ClockNs())
+    limit = limiter_in(table, 10)
+    bucket = table.bucket(limit.hashed("k"))
+    limit.take("k")
+    limit.raise_to(bucket, 4 * limit.cost)
+    assert limit.take("k").remaining == 5
+    limit.raise_to(bucket, limit.cost)
+    assert limit.take("k").remaining == 4
+
+
+def test_only_what_was_taken_is_told_to_others():
+    """A refused take costs nothing here, nor on another machine."""
+    limit = RateLimiter(
+        BucketTable(8, clock_ns=ClockNs()),
+        name="student",
+        per_minute=2,
+        secret=SECRET,
+        shared=True,
+    )
+    assert [limit.take("k").allowed for _ in range(4)] == [True, True, False, False]
+    assert limit.charges is not None
+    assert list(limit.charges.collect(10).values()) == [2 * limit.cost]
+
+
 def test_text_and_its_utf8_are_one_key():
     """A key may come as str or as bytes; a lone surrogate is a key too."""
     limit = limiter(ClockNs(), 10)

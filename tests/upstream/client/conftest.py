@@ -4,7 +4,6 @@ import pytest
 
 from aims_server.deadline import Deadline
 from aims_server.demo.college import College
-from aims_server.demo.platform import SimulatedPlatform
 from aims_server.errors import (
     ApiError,
 )
@@ -89,14 +88,6 @@ class Student:
 @pytest.fixture(scope="module", name="college")
 def _college():
     return College(students=20)
-
-
-@pytest.fixture(name="platform")
-def _platform(io_loop, college):
-    platform = SimulatedPlatform(college)
-    io_loop.run_sync(platform.start)
-    yield platform
-    io_loop.run_sync(platform.stop)
 
 
 async def client_of(base_url: str) -> UpstreamClient:
