@@ -5,7 +5,7 @@ One odd record costs no other record anything; a list of which no row is a recor
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -54,7 +54,9 @@ def more_follows(pages: Sequence[CardsPage]) -> bool:
         return False
     if first.pages is not None:
         return len(pages) < first.pages
-    return last.more or (first.total or 0) > sum(len(page.cards) for page in pages)
+    if first.total is None:
+        return last.more
+    return last.more or first.total > sum(len(page.cards) for page in pages)
 
 
 def merge_pages(
@@ -78,7 +80,7 @@ def merge_pages(
         note("pages", f"{len(pages)} pages had, more announced")
     if len({card.id for card in cards}) < len(cards):
         cards = _distinct(cards, note)
-    return Cards(cards, only_student(page.student_id for page in pages), complete)
+    return Cards(cards, only_student([page.student_id for page in pages]), complete)
 
 
 def _repeats(first: CardsPage, page: CardsPage) -> bool:
@@ -89,12 +91,11 @@ def _repeats(first: CardsPage, page: CardsPage) -> bool:
     return one == other or (one.id == other.id and bool(one.id))
 
 
-def _has_blank_mark(cards: Sequence[Card | wire.Record]) -> bool:
+def _has_blank_mark(cards: Sequence[Any]) -> bool:
     """Whether a plain list has a mark of blanks, for which `status` may speak."""
     if not cards or not isinstance(cards[0], Card):
         return False
-    marks = {card.state for card in cards}
-    return not all((mark or "").strip() for mark in marks)
+    return not all(map(str.strip, {card.state for card in cards}))
 
 
 def _card(record: wire.Record, note: Note) -> Card | None:
