@@ -12,13 +12,15 @@ from ..cache import (
     FlightCancelled,
     Level,
     MachinePages,
-    MemoryStore,
     Owner,
     ReadThrough,
     Served,
     SharedLog,
     Sharing,
     SingleFlight,
+)
+from ..cache import (
+    Store as OwnStore,
 )
 from ..config import Settings
 from ..deadline import Clock, Deadline
@@ -53,7 +55,7 @@ class ReadSide(Generic[Kept]):
 
     def __init__(
         self,
-        store: MemoryStore[Any],
+        store: OwnStore[Any],
         sharing: Sharing[Kept],
         settings: Settings,
         clock: Clock,

@@ -11,8 +11,8 @@ from .. import __version__
 from ..cache import (
     AnswerCache,
     Codec,
+    CopyLimitedStore,
     Lifetimes,
-    MemoryStore,
     Sharing,
     SingleFlight,
 )
@@ -60,6 +60,8 @@ Kept = TypeVar("Kept")
 
 # Calls that outlive their asker keep a handle for a moment longer than their slot.
 _SPARE_HANDLES: Final = 4
+# Of CACHE_MAX_MB, for what the machine's memory holds as well (docs/speed.rst).
+_COPIED_BYTES: Final = 2 * MEGABYTE
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +72,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     rejections: Rejections
     lifecycle: Lifecycle
     metrics: Metrics
-    store: MemoryStore[Any]
+    store: CopyLimitedStore[Any]
     slots: Bulkhead
     service: AimsService
     sessions: SessionReader
@@ -159,8 +161,10 @@ def build(
         Oddities(metrics.upstream, events),
         FailureLog(settings.external_api_base, events, clock=clock),
     )
-    store: MemoryStore[Any] = MemoryStore(
-        settings.cache_max_mb * MEGABYTE, epochs=machine.epochs, clock=clock
+    max_bytes = settings.cache_max_mb * MEGABYTE
+    copied_bytes = min(_COPIED_BYTES, max_bytes // 2)
+    store: CopyLimitedStore[Any] = CopyLimitedStore(
+        max_bytes - copied_bytes, copied_bytes, epochs=machine.epochs, clock=clock
     )
     shared = open_store(settings, machine, metrics.sharing, clock, wall)
     levels = levels_of(settings, machine, shared)

@@ -4,6 +4,7 @@
 """
 
 from .answer_cache import AnswerCache, Lifetimes
+from .copies import CopyLimitedStore
 from .epochs import Epochs
 from .freshness import freshness_headers
 from .levels import Found, Lease, Level, Owner, Page, Taken, Want, owner_bytes
@@ -12,11 +13,12 @@ from .shared_log import SharedLog
 from .shared_memory import SharedMemoryCache
 from .sharing import Codec, MachinePages, Sharing
 from .singleflight import FlightCancelled, SingleFlight
-from .store import Entry, MemoryStore
+from .store import Entry, MemoryStore, Store
 
 __all__ = [
     "AnswerCache",
     "Codec",
+    "CopyLimitedStore",
     "Entry",
     "Epochs",
     "FlightCancelled",
@@ -35,6 +37,7 @@ __all__ = [
     "SharedMemoryCache",
     "Sharing",
     "SingleFlight",
+    "Store",
     "Taken",
     "Want",
     "freshness_headers",

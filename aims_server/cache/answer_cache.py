@@ -135,10 +135,12 @@ class AnswerCache:
     def find_part(self, resource: str, session: Session) -> Entry[bytes] | None:
         """A part that is kept by any worker and may be served, old or not."""
         key = session.resource_key(resource)
-        return self._parts.find_anywhere(key, session.owner)
+        return self._parts.find(key, session.owner)
 
     def has_kept(self, resource: str, session: Session) -> bool:
-        """Whether something is kept under this name that may be served, old or not."""
+        """Whether something is kept by any worker under this name that may be served,
+        old or not.
+        """
         key = session.resource_key(resource)
         return self._answers.find(key, session.owner) is not None
 
