@@ -1,5 +1,6 @@
-"""What a test of other processes waits for, and where they may listen."""
+"""How a test waits for what must come, and where its processes may listen."""
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable
@@ -13,6 +14,14 @@ def until(reached: Callable[[], object]) -> None:
     while not reached():
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.01)
+
+
+async def eventually(reached: Callable[[], object]) -> None:
+    """Wait for what must come, while the loop of this process goes on."""
+    end = time.monotonic() + _PATIENCE_SECONDS
+    while not reached():
+        assert time.monotonic() < end, "it did not come"
+        await asyncio.sleep(0.002)
 
 
 def free_port() -> int:

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ..cache import Epochs, SharedMemoryCache
@@ -25,16 +26,22 @@ class Machine:
     """What all workers of one machine share; made once, before any fork.
 
     It outlives its workers, and a reload of the settings: ``settings`` are those of the
-    start.
+    start. ``clock`` gives monotonic seconds, ``clock_ns`` nanoseconds for the limits.
     """
 
-    def __init__(self, settings: Settings, *, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock = time.monotonic,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         self.store = _machine_store(settings)
         # Machines that share a store agree on the keys of sessions and limits.
         self.secret = (
             self.store.secrets.session if self.store else secrets.token_bytes(32)
         )
-        self.buckets = BucketTable()
+        self.buckets = BucketTable(clock_ns=clock_ns)
         self.epochs = Epochs()
         self.pages = (
             SharedMemoryCache(

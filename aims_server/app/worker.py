@@ -130,7 +130,7 @@ def build(
     """
     size = settings.max_concurrent_requests
     slots = Bulkhead(machine.slots.of(number, size=size, share=calls or size))
-    breakers = EndpointBreakers(ENDPOINTS)
+    breakers = EndpointBreakers(ENDPOINTS, clock=clock)
     breakers.subscribe(
         lambda endpoint, state: metrics.upstream.breaker_changed(endpoint, state.value)
     )
@@ -141,25 +141,25 @@ def build(
         ca_file=settings.external_api_ca_file,
     )
     events = RateLimitedLog(_log, clock=clock)
-    incidents = IncidentLog(events)
+    incidents = IncidentLog(events, _limits_of(settings))
     breakers.subscribe(
         lambda endpoint, state: incidents.circuit_changed(endpoint, state.value)
     )
     upstream = UpstreamClient(
         transport,
         ResiliencePolicy(
-            Admission(slots, breakers),
+            Admission(slots, breakers, clock=clock),
             metrics.upstream,
             retries=RetryBudget(),
             hedges=RetryBudget(share=0.1, floor=10.0),
             random=random.random,
+            on_failure=FailureLog(settings.external_api_base, events).record,
             # A page takes two round trips: none can be had of a platform so slow.
             sick_seconds=settings.gather_timeout_seconds / 2,
         ),
         settings.external_api_base,
         settings.external_api_origin,
         Oddities(metrics.upstream, events),
-        FailureLog(settings.external_api_base, events, clock=clock),
     )
     max_bytes = settings.cache_max_mb * MEGABYTE
     copied_bytes = min(_COPIED_BYTES, max_bytes // 2)
@@ -262,3 +262,16 @@ def _limits(
         login_failures=login_failures,
         ask_machines=shared.limits.ask if shared else None,
     )
+
+
+def _limits_of(settings: Settings) -> dict[str, str]:
+    """What each limit is set by, for the log."""
+    address_failures = settings.login_failures_per_address_per_minute
+    return {
+        "student": f"RATE_LIMIT_PER_MINUTE={settings.rate_limit_per_minute}",
+        "address": "RATE_LIMIT_PER_ADDRESS_PER_MINUTE="
+        f"{settings.rate_limit_per_address_per_minute}",
+        "login": f"LOGIN_LIMIT_PER_MINUTE={settings.login_limit_per_minute}",
+        "login-failures": f"LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE={address_failures}",
+        "platform": "the platform, which asks it to wait (429)",
+    }

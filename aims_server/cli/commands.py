@@ -30,7 +30,6 @@ __all__ = ["main"]
 
 EXIT_CONFIG: Final = 78  # sysexits.h EX_CONFIG
 
-
 _COMMANDS: Final = {
     "serve": "serve requests (the default)",
     "check": "check the settings and print them, secrets masked",

@@ -49,11 +49,8 @@ def service_url(settings: Settings) -> str:
     """Where a service with these settings is reached from this machine."""
     host = settings.hosts[0]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return (
-        f"http://[{host}]:{settings.port}"
-        if ":" in host
-        else (f"http://{host}:{settings.port}")
-    )
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{settings.port}"
 
 
 def read_figures(url: str, token: str | None) -> Figures:

@@ -69,7 +69,9 @@ class Backend:
         if student is None or password != self._password(student):
             return self._wrong_password()
         self._logins += 1
-        token = self.college.token(student, serial=self._logins)
+        token = self.college.token(
+            student, issued=int(time.time()), serial=self._logins
+        )
         body = pages.login(student, token, self._pin(student))
         return Reply(200, msgspec.json.encode(body))
 

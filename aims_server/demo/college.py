@@ -35,6 +35,7 @@ class College(Enrolment):
         """Draw up the term; raises ValueError for more students than user names."""
         super().__init__(students, subjects, weeks, records_per_subject, today, seed)
         self._key = self._digest("token key", 32)
+        self._opened = int(time.time())
 
     def course_files(
         self, student: Student, switches: Switches = ASSUMED
@@ -60,11 +61,12 @@ class College(Enrolment):
         issued: int | None = None,
         serial: int = 0,
     ) -> str:
-        """Return a token of `life` seconds from `issued` (default: now).
+        """Return a token of `life` seconds from `issued`; by default that is when the
+        college was made, so that the same arguments give the same token at any time.
 
         Tokens that differ in nothing but `serial` are two logins of one second.
         """
-        born = int(time.time()) if issued is None else issued
+        born = self._opened if issued is None else issued
         jti = self._digest(f"{student.index}/{born}/{serial}", 8).hex()
         claims = tokens.Claims(student.id, tokens.ISSUER, born, born + life, born, jti)
         return tokens.sign(claims, self._key)

@@ -6,9 +6,12 @@ held and the target t, (P)/(T+m) >= t solves to m <= P/t - T, and (P+k)/(T+k) >=
 k >= (tT - P)/(1 - t).
 """
 
-from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from ..upstream import Number, exact
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 __all__ = ["can_miss", "must_attend"]
 
@@ -46,6 +49,6 @@ def must_attend(present: Number, total: Number, target: int) -> int | None:
     return int(-(reserve // (100 - target)))
 
 
-def _reserve(present: Number, total: Number, target: int) -> int | Fraction:
+def _reserve(present: Number, total: Number, target: int) -> "int | Fraction":
     """A hundred times the classes above the target; negative below it."""
     return 100 * exact(present) - target * exact(total)

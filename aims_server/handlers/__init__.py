@@ -4,7 +4,8 @@
 Tornado routes to, over `BaseHandler`.
 """
 
-from .base import BaseHandler, HandlerContext
+from .base import BaseHandler
+from .context import HandlerContext
 from .fast_path import FastPath
 from .lifecycle import Lifecycle
 from .rejection import Rejections

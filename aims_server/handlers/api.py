@@ -25,7 +25,8 @@ from ..web import (
     query_object,
     wants_fresh,
 )
-from .base import BaseHandler, HandlerContext
+from .base import BaseHandler
+from .context import HandlerContext
 
 __all__ = ["LoginHandler", "PageHandler", "SubjectHandler"]
 
@@ -47,16 +48,16 @@ class LoginHandler(BaseHandler):
             self.request.body, self.request.headers.get("Content-Type"), LoginRequest
         )
         user_name = request.user_name()
-        limits = self.context.limits
-        self.quota = await limits.by_login(user_name, self.address)
-        self.quota.check()
+        exchange, limits = self.exchange, self.context.limits
+        exchange.quota = await limits.by_login(user_name, exchange.address)
+        exchange.quota.check()
         began = time.monotonic()
         self._call = asyncio.ensure_future(
             self.service.log_in(
                 user_name,
                 request.password,
-                address_key(self.address),
-                self.deadline,
+                address_key(exchange.address),
+                exchange.deadline,
             )
         )
         await asyncio.wait({self._call})
@@ -66,24 +67,24 @@ class LoginHandler(BaseHandler):
         try:
             answer = self._call.result()
         except ApiError:
-            limits.login_not_refused(self.address)
+            limits.login_not_refused(exchange.address)
             raise
-        self.upstream_seconds = time.monotonic() - began
+        exchange.upstream_seconds = time.monotonic() - began
         if answer.status != 200:
             self._send_refusal(answer)
             return
-        limits.login_not_refused(self.address)
+        limits.login_not_refused(exchange.address)
         self.send(json_response(answer.status, answer.body))
         if answer.token is not None:
-            client = address_key(self.address)
+            client = address_key(exchange.address)
             caller = self.context.sessions.caller(answer.token, client)
             self.service.logged_in(caller, answer)
 
     def _send_refusal(self, answer: LoginAnswer) -> None:
         """The platform's own fields, and ours beside them."""
         refusal = LoginRefused(answer.text, status=answer.status)
-        self.error_code = refusal.code
-        self.send(error_response(refusal, self.request_id, beside=answer.body))
+        self.exchange.error_code = refusal.code
+        self.send(error_response(refusal, self.exchange.request_id, beside=answer.body))
 
     def on_connection_close(self) -> None:
         """Leave the line: nobody else waits for this answer, unlike for a page."""
@@ -98,9 +99,9 @@ class _StudentHandler(BaseHandler):
 
     def initialize(self, context: HandlerContext, page: Page | None = None) -> None:
         """``page`` is the row of the table that this request is for."""
-        super().initialize(context)
         if page is not None:
             self.endpoint = page
+        super().initialize(context)
 
     @property
     def fresh(self) -> bool:
@@ -109,7 +110,9 @@ class _StudentHandler(BaseHandler):
 
     def bearer(self) -> Caller:
         """The caller by the token in the request's header."""
-        return self.admitted(bearer_token(self.request.headers.get("Authorization")))
+        return self.exchange.admit(
+            bearer_token(self.request.headers.get("Authorization"))
+        )
 
     def body_as(self, shape: type[Shape]) -> Shape:
         """The request's body as an object of this shape."""
@@ -127,7 +130,7 @@ class PageHandler(_StudentHandler):
     async def post(self) -> None:
         """The page for the token in the body."""
         token = self.body_as(TokenRequest).token
-        await self._answer(self.admitted(checked_body_token(token)))
+        await self._answer(self.exchange.admit(checked_body_token(token)))
 
     async def _answer(self, caller: Caller) -> None:
         began = time.monotonic()
@@ -135,7 +138,7 @@ class PageHandler(_StudentHandler):
             await self.service.page(
                 self.endpoint,
                 caller,
-                self.deadline,
+                self.exchange.deadline,
                 fresh=self.fresh,
                 media=preferred_media(
                     self.request.headers.get("Accept"), self.endpoint.other_media
@@ -161,7 +164,9 @@ class SubjectHandler(_StudentHandler):
     async def post(self) -> None:
         """One subject, named in the body."""
         request = self.body_as(SubjectRequest)
-        await self._answer(self.admitted(checked_body_token(request.token)), request)
+        await self._answer(
+            self.exchange.admit(checked_body_token(request.token)), request
+        )
 
     async def _answer(self, caller: Caller, request: SubjectRequest) -> None:
         student_id, cf_id = request.ids()
@@ -172,7 +177,7 @@ class SubjectHandler(_StudentHandler):
                 request.subject.strip(),
                 student_id,
                 cf_id,
-                self.deadline,
+                self.exchange.deadline,
                 fresh=self.fresh,
             ),
             began,

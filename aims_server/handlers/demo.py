@@ -11,7 +11,8 @@ from ..errors import InvalidRequest
 from ..pages import DEMO
 from ..upstream import Transport
 from ..web import json_response
-from .base import BaseHandler, HandlerContext
+from .base import BaseHandler
+from .context import HandlerContext
 
 __all__ = ["DemoHandler"]
 

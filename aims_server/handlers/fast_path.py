@@ -1,27 +1,29 @@
-"""The fast path: kept pages, plain refusals and /health go out past the web framework,
-with the policies, the headers and the line in the log of a handler's answer.
+"""The fast path: pages in simple requests, plain refusals and /health are answered past
+the web framework, with the policies, the headers and the line in the log of a handler's
+answer.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from ..cache import Entry, freshness_headers
-from ..errors import ApiError, RateLimited, Unauthorized
+from ..errors import ApiError, Unauthorized
 from ..pages import HEALTH, PAGES, Endpoint, Page
 from ..web import (
     Answer,
+    Caller,
+    HeaderPairs,
     Quota,
     Response,
-    Session,
     SimpleRequest,
     TokenRequest,
+    Variant,
     bearer_token,
     check_body,
     checked_body_token,
-    client_address,
     common_headers,
-    error_response,
     header_lines,
     json_object,
     negotiate,
@@ -30,7 +32,8 @@ from ..web import (
     server_timing,
     wants_fresh,
 )
-from .base import HandlerContext
+from .context import HandlerContext
+from .exchange import Exchange
 from .health import health_response
 from .raw_head import RawHeads
 
@@ -44,26 +47,29 @@ _READY_ONLY: Final = {"/health": True, "/health/ready": True, "/health/live": Fa
 _VARY: Final = ("Vary", "Origin")
 
 _Parts = tuple[Sequence[bytes], bool]
+"""Head and body of an answer, and whether its connection ends with them."""
 
 
 class FastPath:
-    """Serves what can be served without waiting: pages at hand, refusals of tokens that
-    cannot be any or that ask too often, and /health. It declines all else.
+    """Answers pages and refuses tokens that cannot be any or that ask too often, and
+    answers /health: a page at hand and all else at once, any other page as soon as it
+    is there. It declines all other requests.
 
     What it declines takes the usual way and is judged there from the beginning: a page
-    not at hand or not fresh, a faulty body, any request not of the simplest form.
+    in another form, a faulty body, any request not of the simplest form.
     """
 
     def __init__(self, context: HandlerContext) -> None:
         self._context = context
         self._heads = RawHeads()
 
-    def answer(self, request: SimpleRequest, peer: str, *, last: bool) -> _Parts | None:
-        """Head and body for a request, and whether its connection ends with them; or
-        None if it is declined.
+    def answer(
+        self, request: SimpleRequest, peer: str, *, last: Callable[[], bool]
+    ) -> _Parts | Callable[[], Awaitable[_Parts]] | None:
+        """The answer to a request, or what makes it; None if it is declined.
 
-        ``peer`` is the address of the socket's other end; ``last`` says that the
-        connection is to end, whatever the client would like.
+        ``peer`` is the address of the socket's other end; ``last`` says, when a head is
+        made, whether the connection is to end, whatever the client would like.
         """
         began = time.perf_counter()
         method, path, headers, _ = request
@@ -71,21 +77,25 @@ class FastPath:
         ready_only = None if page is not None else _READY_ONLY.get(path)
         if page is None and (ready_only is None or method == "POST"):
             return None
+        forwarded = headers.get("x-forwarded-for")
         asked = _Asked(
             began,
             request,
-            _address(peer, headers, self._context),
+            self._context.address_of(peer, [forwarded] if forwarded else ()),
             request_id(headers.get("x-request-id")),
-            last or headers.get("connection") == "close",
+            last,
         )
         if page is not None:
             return self._page(page, asked)
-        return self._whole(
-            HEALTH, asked, health_response(self._context, ready_only=bool(ready_only))
-        )
+        response = health_response(self._context, ready_only=bool(ready_only))
+        return self._whole(self._exchange(HEALTH, asked), asked, response)
 
-    def _page(self, page: Page, asked: "_Asked") -> _Parts | None:
-        """A kept page, or why it is not given."""
+    def _page(
+        self, page: Page, asked: "_Asked"
+    ) -> _Parts | Callable[[], Awaitable[_Parts]] | None:
+        """A page, or why it is not given: first the address's limit, then the token,
+        then the limit of its session.
+        """
         method, _, headers, body = asked.plain
         if preferred_media(headers.get("accept"), page.other_media) is not None:
             return None
@@ -97,7 +107,7 @@ class FastPath:
                 else bearer_token(headers.get("authorization"))
             )
         except Unauthorized as failure:
-            return self._refusal(page, asked, failure)
+            return self._refused(page, asked, failure)
         except ApiError:
             return None
         now = context.clock()
@@ -106,12 +116,17 @@ class FastPath:
         entry = context.service.answer_cache.get_fresh(
             page.resource, session, now, fresh=fresh
         )
-        if entry is None:
-            return None
-        quota = context.limits.by_both(asked.address, session)
-        if quota is None:
-            return self._refusal(page, asked, None, session)
-        return self._kept(page, asked, entry, quota, now)
+        if entry is not None:
+            quota = context.limits.by_both(asked.address, session)
+            if quota is not None:
+                return self._kept(page, asked, entry, quota, now)
+        exchange = self._exchange(page, asked)
+        try:
+            exchange.admit_address()
+            caller = exchange.admit(token, session)
+        except ApiError as failure:
+            return self._whole(exchange, asked, exchange.failed(failure))
+        return partial(self._gathered, page, asked, exchange, caller, fresh)
 
     def _kept(
         self,
@@ -121,31 +136,24 @@ class FastPath:
         quota: Quota,
         now: float,
     ) -> _Parts:
+        """A page at hand: what `Exchange` does for others, in half the time."""
         context = self._context
         method, path, headers, _ = asked.plain
-        status, variant = negotiate(
-            entry.value,
-            method,
-            headers.get("accept-encoding"),
-            headers.get("if-none-match"),
+        status, variant = asked.negotiated(entry.value)
+        seconds = asked.seconds()
+        parts = self._variant(
+            asked,
+            status,
+            variant,
+            *freshness_headers(entry, "HIT", now),
+            *common_headers(
+                asked.request_id,
+                context.cors.headers(headers.get("origin")),
+                quota,
+                server_timing(seconds, "HIT"),
+            ),
         )
-        seconds = time.perf_counter() - asked.began
-        varying = header_lines(
-            (
-                *freshness_headers(entry, "HIT", now),
-                *common_headers(
-                    asked.request_id,
-                    context.cors.headers(headers.get("origin")),
-                    quota,
-                    server_timing(seconds, "HIT"),
-                ),
-            )
-        )
-        lasting = (
-            variant.block if status == 200 else header_lines(variant.unchanged_headers)
-        )
-        head = self._heads.make(status, lasting + varying, last=asked.last)
-        # Before the client can know of it (see BaseHandler.finish).
+        # Before the client can know of it (see `Exchange.answering`).
         context.metrics.kept_answered(page.name, method, status, seconds)
         context.access_log.write(
             route=page.name,
@@ -157,77 +165,85 @@ class FastPath:
             address=asked.address,
             cache="HIT",
         )
-        if method == "HEAD" or status == 304:
-            return (head,), asked.last
-        return (head, variant.body), asked.last
+        return parts
 
-    def _refusal(
+    async def _gathered(
         self,
         page: Page,
         asked: "_Asked",
-        failure: ApiError | None,
-        session: Session | None = None,
-    ) -> _Parts | None:
-        """What a handler says: of the address's limit first, then of the token, then of
-        the limit of its ``session``.
-        """
-        limits = self._context.limits
-        quota = limits.by_address(asked.address)
-        if session is not None and quota.decision.allowed:
-            quota = limits.by_session(session, asked.address)
-        try:
-            quota.check()
-        except RateLimited as refusal:
-            failure = refusal
-            self._context.refused_by_limit(refusal.kind, asked.address)
-        if failure is None:
-            return None  # the bucket was refilled meanwhile
-        response = error_response(failure, asked.request_id)
-        return self._whole(page, asked, response, quota, failure.code)
-
-    def _whole(
-        self,
-        endpoint: Endpoint,
-        asked: "_Asked",
-        response: Response,
-        quota: Quota | None = None,
-        code: str | None = None,
+        exchange: Exchange,
+        caller: Caller,
+        fresh: bool,
     ) -> _Parts:
-        """An answer that is composed for this request alone."""
+        """A page that is not at hand, as soon as it is, or why it cannot be had."""
+        exchange.enter()
         context = self._context
-        method, path, headers, _ = asked.plain
-        seconds = time.perf_counter() - asked.began
-        lines = header_lines(
-            (
-                *response.headers,
-                ("Content-Length", str(len(response.body))),
-                _VARY,
-                *common_headers(
-                    asked.request_id,
-                    context.cors.headers(headers.get("origin")),
-                    quota,
-                    server_timing(seconds, None) if endpoint.limited else None,
-                ),
+        began = time.monotonic()
+        try:
+            served = await context.service.page(
+                page, caller, exchange.deadline, fresh=fresh
             )
+            exchange.note_served(served, began)
+            status, variant = asked.negotiated(served.entry.value)
+        except Exception as fault:  # noqa: BLE001 - logged if ours; told as a 500
+            exchange.log_fault(fault)
+            return self._whole(exchange, asked, exchange.failed(fault))
+        freshness = freshness_headers(
+            served.entry, served.outcome.value, context.clock()
         )
-        head = self._heads.make(response.status, lines, last=asked.last)
-        context.metrics.request_started()
-        context.metrics.request_finished(
-            endpoint.name, method, response.status, seconds
+        method, path, headers, _ = asked.plain
+        parts = self._variant(
+            asked,
+            status,
+            variant,
+            *freshness,
+            *exchange.headers(headers.get("origin")),
         )
-        context.access_log.write(
-            route=endpoint.name,
-            method=method,
-            path=path,
-            status=response.status,
-            seconds=seconds,
-            request_id=asked.request_id,
-            address=asked.address,
-            code=code,
-            quiet=endpoint.quiet,
+        exchange.answering(method, status)
+        exchange.answered(method, path, status)
+        return parts
+
+    def _refused(self, page: Page, asked: "_Asked", failure: ApiError) -> _Parts:
+        """A refusal; that of the address's limit comes before any other."""
+        exchange = self._exchange(page, asked)
+        try:
+            exchange.admit_address()
+        except ApiError as earlier:
+            failure = earlier
+        return self._whole(exchange, asked, exchange.failed(failure))
+
+    def _exchange(self, endpoint: Endpoint, asked: "_Asked") -> Exchange:
+        return Exchange(
+            self._context, endpoint, asked.request_id, asked.address, asked.seconds
         )
-        parts = (head,) if method == "HEAD" else (head, response.body)
-        return parts, asked.last
+
+    def _variant(
+        self, asked: "_Asked", status: int, variant: Variant, *varying: tuple[str, str]
+    ) -> _Parts:
+        """The form of a page that a request gets."""
+        lasting = (
+            variant.block if status == 200 else header_lines(variant.unchanged_headers)
+        )
+        last = asked.last()
+        head = self._heads.make(status, lasting + header_lines(varying), last=last)
+        if asked.plain[0] == "HEAD" or status == 304:
+            return (head,), last
+        return (head, variant.body), last
+
+    def _whole(self, exchange: Exchange, asked: "_Asked", response: Response) -> _Parts:
+        """An answer that is composed for this request alone."""
+        method, path, headers, _ = asked.plain
+        lines: HeaderPairs = (
+            *response.headers,
+            ("Content-Length", str(len(response.body))),
+            _VARY,
+            *exchange.headers(headers.get("origin")),
+        )
+        last = asked.last()
+        head = self._heads.make(response.status, header_lines(lines), last=last)
+        exchange.answering(method, response.status)
+        exchange.answered(method, path, response.status)
+        return ((head,) if method == "HEAD" else (head, response.body)), last
 
 
 class _Asked(NamedTuple):
@@ -237,14 +253,25 @@ class _Asked(NamedTuple):
     plain: SimpleRequest
     address: str
     request_id: str
-    last: bool
+    closing: Callable[[], bool]
 
+    def seconds(self) -> float:
+        """How long ago it was read."""
+        return time.perf_counter() - self.began
 
-def _address(peer: str, headers: dict[str, str], context: HandlerContext) -> str:
-    forwarded = headers.get("x-forwarded-for")
-    return client_address(
-        peer, [forwarded] if forwarded else (), context.trusted_proxies
-    )
+    def last(self) -> bool:
+        """Whether the connection ends with the answer."""
+        return self.closing() or self.plain[2].get("connection") == "close"
+
+    def negotiated(self, answer: Answer) -> tuple[int, Variant]:
+        """Status and form of an answer for it."""
+        method, _, headers, _ = self.plain
+        return negotiate(
+            answer,
+            method,
+            headers.get("accept-encoding"),
+            headers.get("if-none-match"),
+        )
 
 
 def _body_token(headers: dict[str, str], body: bytes) -> str:

@@ -7,7 +7,7 @@ import msgspec
 from .. import __version__
 from ..primitives import utc_timestamp
 from ..web import Response, json_response
-from .base import HandlerContext
+from .context import HandlerContext
 
 __all__ = ["health_response"]
 

@@ -6,7 +6,8 @@ from typing import ClassVar
 from ..errors import Unauthorized
 from ..pages import HEALTH, METRICS
 from ..web import json_response, quality
-from .base import BaseHandler, HandlerContext
+from .base import BaseHandler
+from .context import HandlerContext
 from .health import health_response
 
 __all__ = ["HealthHandler", "LiveHandler", "MetricsHandler", "TokenHandler"]
@@ -63,9 +64,10 @@ class MetricsHandler(TokenHandler):
 
     endpoint = METRICS
 
-    def get(self) -> None:
+    async def get(self) -> None:
         """Every worker's figures, added up."""
         self.check_token()
+        await self.context.metrics.prepare()
         accept = self.request.headers.get("Accept")
         as_text = quality(accept, "text/plain;version=0.0.4")
         if quality(accept, "application/json") > as_text:

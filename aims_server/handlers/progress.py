@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
+from tornado.iostream import StreamClosedError
 
 from ..cache import Served
 from ..errors import ApiError
@@ -19,9 +20,8 @@ from .api import PageHandler, SubjectHandler
 __all__ = ["ProgressHandler", "page_handler"]
 
 EVENT_STREAM: Final = "text/event-stream"
-_COMMENT: Final = (
-    b":\n\n"  # keeps proxies from closing a stream that has nothing to say
-)
+# Keeps proxies from closing a stream that has nothing to say.
+_COMMENT: Final = b":\n\n"
 _COMMENT_SECONDS: Final = 5.0
 
 
@@ -50,15 +50,19 @@ class ProgressHandler(PageHandler):
         self.set_header("X-Accel-Buffering", "no")  # nginx: pass each event on at once
         self.set_header("Vary", "Authorization, Origin, Accept")
         self.add_common_headers()
-        await self.flush()
         page = asyncio.ensure_future(
-            self.service.page(self.endpoint, caller, self.deadline, fresh=self.fresh)
+            self.service.page(
+                self.endpoint, caller, self.exchange.deadline, fresh=self.fresh
+            )
         )
         try:
+            await self.flush()
             await self._tell_progress(
                 _Events(self.service, self.endpoint, caller), page
             )
             self.write(self._last_event(page, began))
+        except StreamClosedError:
+            self.set_status(499, "Client Closed Request")  # nginx's, for the log only
         finally:
             page.cancel()
 
@@ -92,9 +96,9 @@ class ProgressHandler(PageHandler):
         try:
             served = page.result()
         except ApiError as failure:
-            self.error_code = failure.code
-            return _event("error", error_body(failure, self.request_id))
-        self.note_served(served, began)
+            self.exchange.error_code = failure.code
+            return _event("error", error_body(failure, self.exchange.request_id))
+        self.exchange.note_served(served, began)
         return _event("page", served.entry.value.plain.body)
 
 

@@ -2,7 +2,7 @@
 
 from ..errors import ApiError
 from ..pages import NOT_FOUND
-from .base import HandlerContext
+from .context import HandlerContext
 
 __all__ = ["Rejections"]
 

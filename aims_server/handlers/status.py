@@ -48,7 +48,7 @@ class StatusHandler(TokenHandler):
     endpoint = STATUS
     refusal = _BasicUnauthorized
 
-    def get(self) -> None:
+    async def get(self) -> None:
         """Write the page, or what it asks for every two seconds."""
         self.check_token()
         file = _FILES.get(self.request.path)
@@ -57,6 +57,7 @@ class StatusHandler(TokenHandler):
         accept = self.request.headers.get("Accept")
         as_json = quality(accept, "application/json") > quality(accept, "text/html")
         if as_json and self.request.path == STATUS.path:
+            await self.context.metrics.prepare()
             self.send(json_response(200, self.context.metrics.summary()))
             return
         name, media_type = file

@@ -11,7 +11,8 @@ from typing import Final
 from ..errors import NotFound
 from ..pages import WEB_PAGE
 from ..web import Answer
-from .base import BaseHandler, HandlerContext
+from .base import BaseHandler
+from .context import HandlerContext
 from .static_files import IMMUTABLE, make_file
 
 __all__ = ["DocsRedirect", "PageHandler", "load_page"]

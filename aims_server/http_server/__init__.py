@@ -8,10 +8,12 @@ from .address_limit import AddressLimit
 from .connection_counts import ConnectionCounts
 from .framing import FramingGuard
 from .listener import Listener
+from .message import Peer
 
 __all__ = [
     "AddressLimit",
     "ConnectionCounts",
     "FramingGuard",
     "Listener",
+    "Peer",
 ]

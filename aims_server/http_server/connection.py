@@ -6,7 +6,8 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Protocol, cast
 
 import msgspec
@@ -27,19 +28,22 @@ _log = logging.getLogger(__name__)
 
 _Parsed = tuple[bytes, SimpleRequest]
 """A request as it came and as it was parsed."""
+_Parts = tuple[Sequence[bytes], bool]
+_MakeParts = Callable[[], Awaitable[_Parts]]
 
 
 class Responder(Protocol):
-    """Answers at once what can be answered without waiting: the fast path."""
+    """Answers what needs nothing of Tornado: the fast path."""
 
     def answer(
-        self, request: SimpleRequest, peer: str, *, last: bool
-    ) -> tuple[Sequence[bytes], bool] | None:
+        self, request: SimpleRequest, peer: str, *, last: Callable[[], bool]
+    ) -> _Parts | _MakeParts | None:
         """The parts of the answer to a request, and whether the connection closes after
-        it; or None to leave the request to Tornado.
+        it; or what makes them, if that has to wait; or None to leave the request to
+        Tornado.
 
-        ``peer`` is the address of the socket's other end; ``last`` says that the
-        connection closes after this answer, whatever the client asks for.
+        ``peer`` is the address of the socket's other end; ``last`` says, when the head
+        is made, whether the connection closes after it whatever the client asks for.
         """
 
 
@@ -66,11 +70,13 @@ class Connection(asyncio.Protocol):
     Between requests the fast path is tried first, if what arrives is one request of the
     simplest form. What it declines goes to Tornado as it is parsed; all else is fed to
     Tornado's parser, with everything after it, until the parser's buffer is empty.
+    While an answer is made, by whichever way, what arrives is kept for later.
     """
 
     _transport: asyncio.Transport
     _stream: Stream
     _message: Message | None = None
+    _making = False
     _serving: "asyncio.Task[None] | None" = None
     _connected = False
     _half_closed = False
@@ -108,11 +114,19 @@ class Connection(asyncio.Protocol):
             stream.feed(data)
             return
         request = parse_simple_request(data) if self._options.fast_path else None
+        answer = None if request is None else self._fast_answer(request)
         if request is None:
-            self._serving = asyncio.create_task(self._serve(stream))
+            self._begin(partial(self._serve_one, stream))
             stream.feed(data)
-        elif not self._answer_fast(request):
-            self._serving = asyncio.create_task(self._serve(stream, (data, request)))
+        elif answer is None:
+            self._begin(partial(self._serve_one, stream, (data, request)))
+        elif isinstance(answer, tuple):
+            if self._write_answer(answer):
+                self._timeouts.request_answered()
+            else:
+                self.close()
+        else:
+            self._begin(partial(self._make_answer, answer))
 
     def eof_received(self) -> bool:
         """Answer the requests received before a half-close, then close."""
@@ -123,7 +137,7 @@ class Connection(asyncio.Protocol):
         if self._serving is None:
             if not self._stream.unwritten:
                 return False
-            self._serving = asyncio.create_task(self._serve(self._stream))
+            self._begin(partial(self._serve_one, self._stream))
         self._stream.feed_eof()
         if self._message is not None:
             self._message.client_half_closed()
@@ -177,10 +191,13 @@ class Connection(asyncio.Protocol):
         elif self._closing:
             if timeouts.linger_over(now):
                 self.abort()
-        elif timeouts.request_overdue(now) and not (
-            self._message is not None and self._message.received
-        ):
+        elif timeouts.request_overdue(now) and not self._received:
             self.close()
+
+    @property
+    def _received(self) -> bool:
+        """Whether the whole request is there that is being answered."""
+        return self._making or (self._message is not None and self._message.received)
 
     def close(self) -> None:
         """Close once everything that was written is sent."""
@@ -194,24 +211,20 @@ class Connection(asyncio.Protocol):
 
     # -- one request ------------------------------------------------------
 
-    def _answer_fast(self, request: SimpleRequest) -> bool:
-        """Whether the fast path has answered."""
+    def _fast_answer(self, request: SimpleRequest) -> _Parts | _MakeParts | None:
         options = self._options
         if options.fast_path is None or self._stream.writing_paused:
-            return False
-        answer = options.fast_path.answer(
-            request, self.peer.remote_ip, last=options.params.no_keep_alive
+            return None
+        return options.fast_path.answer(
+            request, self.peer.remote_ip, last=self._is_last
         )
-        if answer is None:
-            return False
-        parts, last = answer
-        self._write(parts)
-        self._timeouts.request_answered()
-        if last:
-            self.close()
-        return True
 
-    def _write(self, parts: Sequence[bytes]) -> None:
+    def _is_last(self) -> bool:
+        return self._options.params.no_keep_alive
+
+    def _write_answer(self, answer: _Parts) -> bool:
+        """Write an answer of the fast path; whether the connection is kept after it."""
+        parts, last = answer
         size = sum(map(len, parts))
         if size > PIECE_BYTES:
             for part in parts:
@@ -219,11 +232,26 @@ class Connection(asyncio.Protocol):
         else:
             self._stream.written += size
             self._options.write_batch.add(self._transport, parts)
+        return not last
 
-    async def _serve(self, stream: Stream, parsed: _Parsed | None = None) -> None:
-        """Let Tornado answer what was ``parsed`` and all that arrives behind it."""
+    async def _make_answer(self, make: _MakeParts) -> bool:
+        """Write an answer of the fast path when it is there."""
+        self._making = True
+        answer = await make()
+        self._making = False
+        return self._connected and self._write_answer(answer)
+
+    def _begin(self, first: Callable[[], Awaitable[bool]]) -> None:
+        self._serving = asyncio.create_task(self._serve(self._stream, first))
+
+    async def _serve(
+        self, stream: Stream, first: Callable[[], Awaitable[bool]]
+    ) -> None:
+        """Answer one request by ``first``, which tells whether the connection is kept,
+        and let Tornado answer all that has arrived behind it.
+        """
         try:
-            kept = await self._serve_one(stream, parsed)
+            kept = await first()
             while kept and not stream.closed():
                 if not stream.unread and not stream.at_eof:
                     self._timeouts.request_answered()

@@ -56,7 +56,7 @@ class Listener(HTTPServer):
         application: HTTPServerConnectionDelegate,
         *,
         max_connections: int,
-        on_refused: Callable[[], object],
+        on_refused: Callable[[Peer], object],
         on_rejected: Callable[[ApiError, str, str], object] = lambda *_: None,
         fast_path: Responder | None = None,
         connection_count: ConnectionCount | None = None,
@@ -151,7 +151,13 @@ class Listener(HTTPServer):
             return True
         except OSError as error:
             # Out of files or memory: to try again at once would only burn the CPU.
-            _log.warning("Connections cannot be accepted: %s", error.strerror)
+            _log.warning(
+                "Connections cannot be accepted: %s, with %d open; further ones wait,"
+                " and it is tried again every %.1f s",
+                error.strerror,
+                len(self._open),
+                _ACCEPT_ERROR_SECONDS,
+            )
             IOLoop.current().remove_handler(listening)
             IOLoop.current().call_later(_ACCEPT_ERROR_SECONDS, self._watch, listening)
             return False
@@ -162,7 +168,7 @@ class Listener(HTTPServer):
         ):
             self._serve(connected, peer)
         else:
-            self._on_refused()
+            self._on_refused(peer)
             self._refuse(connected)
         return True
 

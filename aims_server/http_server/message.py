@@ -5,7 +5,7 @@
 import asyncio
 import re
 import socket
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import (
@@ -157,10 +157,26 @@ class Message(HTTP1Connection):
         chunk: bytes | None = None,
     ) -> "asyncio.Future[None]":
         """Begin the answer; a large body goes apart, since Tornado would copy it."""
+        if self._ends_with_connection(cast(ResponseStartLine, start_line), headers):
+            self.close_after_answer()
         if chunk is None or len(chunk) <= PIECE_BYTES:
             return super().write_headers(start_line, headers, chunk)
         super().write_headers(start_line, headers)
         return self.write(chunk)
+
+    def _ends_with_connection(
+        self, start_line: ResponseStartLine, headers: HTTPHeaders
+    ) -> bool:
+        """Whether nothing else tells the end of the answer (RFC 9112 6.3): it has no
+        length, and its client reads no chunks.
+        """
+        request = self._request_start_line
+        return (
+            isinstance(request, RequestStartLine)
+            and request.version != "HTTP/1.1"
+            and start_line.code not in (204, 304)
+            and "Content-Length" not in headers
+        )
 
     def close_after_answer(self) -> None:
         """End the connection with this answer, unless its head is written already."""

@@ -3,59 +3,74 @@ line before the platform. Each says what with its numbers, once, then a count a 
 """
 
 import logging
+from collections.abc import Mapping
 from typing import Final
 
 from .rate_limited import RateLimitedLog
 
 __all__ = ["IncidentLog"]
 
-_LIMITS: Final = {
-    "student": "RATE_LIMIT_PER_MINUTE",
-    "address": "RATE_LIMIT_PER_ADDRESS_PER_MINUTE",
-    "login": "LOGIN_LIMIT_PER_MINUTE",
-    "login-failures": "LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE",
-    "connections": "the limit of connections",
+# What a state of the circuit to an endpoint means for students.
+_CIRCUITS: Final = {
+    "open": "it is not called; what is kept is served, all else refused with 503",
+    "half-open": "single calls find out whether it is well",
+    "closed": "it is called again",
 }
 
 
 class IncidentLog:
-    """Tells of incidents through ``log``.
+    """Tells of incidents through ``log``; ``limits`` are by kind what set each.
 
     >>> import sys
     >>> logger = logging.Logger("doctest")
     >>> logger.addHandler(logging.StreamHandler(sys.stdout))
-    >>> IncidentLog(RateLimitedLog(logger)).limited("login", "192.0.2.1")
-    A request was refused by LOGIN_LIMIT_PER_MINUTE
+    >>> limits = {"login": "LOGIN_LIMIT_PER_MINUTE=10"}
+    >>> IncidentLog(RateLimitedLog(logger), limits).limited("login", "192.0.2.1")
+    A request from 192.0.2.1 was refused by LOGIN_LIMIT_PER_MINUTE=10
     """
 
-    def __init__(self, log: RateLimitedLog) -> None:
+    def __init__(self, log: RateLimitedLog, limits: Mapping[str, str]) -> None:
         self._log = log
+        self._limits = limits
         self._evictions = 0
 
-    def limited(self, kind: str, address: str | None = None) -> None:
-        """The limit named ``kind`` refused a request, or a connection."""
-        what = "A connection" if kind == "connections" else "A request"
+    def limited(self, kind: str, address: str) -> None:
+        """The limit named ``kind`` refused a request."""
         self._log.event(
             ("limited", kind),
             logging.WARNING,
-            f"{what} was refused by {_LIMITS.get(kind, kind)}",
+            f"A request from {address} was refused by {self._limits[kind]}",
             limit=kind,
-            **({} if address is None else {"address": address}),
+            address=address,
+        )
+
+    def connection_refused(
+        self, address: str, *, connections: int, places: int, each: int
+    ) -> None:
+        """A worker that holds so many ``connections`` refused one more: it has
+        ``places`` for them, ``each`` address as many of these.
+        """
+        full = connections >= places
+        why = (
+            f"all {places} that a worker has files for are open"
+            if full
+            else f"its address has {each} to this worker (CONNECTIONS_PER_ADDRESS)"
+        )
+        self._log.event(
+            ("connections", full),
+            logging.WARNING,
+            f"A connection from {address} was refused: {why}",
+            limit="connections",
+            address=address,
         )
 
     def circuit_changed(self, endpoint: str, state: str) -> None:
         """The circuit to an endpoint of the platform is in this state from now on."""
         level = logging.INFO if state == "closed" else logging.WARNING
-        meaning = {
-            "open": "no calls are made",
-            "half-open": "single calls probe the platform",
-            "closed": "calls are made again",
-        }
         self._log.event(
             ("circuit", endpoint, state),
             level,
-            f"The circuit to the platform's {endpoint} is {state}:"
-            f" {meaning.get(state, state)}",
+            f"The circuit to the platform's {endpoint} is {state}: {_CIRCUITS[state]}",
             endpoint=endpoint,
             state=state,
         )

@@ -13,17 +13,13 @@ SCALARS: Final = frozenset({str, int, float, bool, type(None)})
 _MAX_DEPTH: Final = 8
 
 _NAME: Final = r"\w*(?:token|password|passwd|secret|authorization)|pin"
-_SECRET_NAME: Final = re.compile(_NAME, re.IGNORECASE)
-_SECRETS: Final = re.compile(
-    rf"""
+_SECRETS: Final = rf"""
       (?-i:eyJ) [\w%.+/=-]{{6,}}
     | (?P<scheme> \bbearer\s+ ) [^\s"',;]+
     | (?P<query> \b(?:{_NAME}) (?:=|%3d) ) [^\s&]+
     | (?P<pair> (?P<quote>["']) (?:{_NAME}) (?P=quote) \s*:\s* )
       (?: b?"(?:[^"\\]|\\.)*"? | b?'(?:[^'\\]|\\.)*'? | [^\s,}}\]]+ )
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
+"""
 _HINTS: Final = re.compile("eyj|bearer|token|passw|pin|secret|authoriz")
 
 
@@ -45,7 +41,7 @@ def redact(value: Any, depth: int = 0) -> Any:
             return {
                 redact_text(str(key)): (
                     "***"
-                    if _SECRET_NAME.fullmatch(str(key)) and item
+                    if re.fullmatch(_NAME, str(key), re.IGNORECASE) and item
                     else redact(item, depth + 1)
                 )
                 for key, item in value.items()
@@ -63,7 +59,7 @@ def redact(value: Any, depth: int = 0) -> Any:
 def redact_text(text: str) -> str:
     """``text`` without secrets and without what UTF-8 cannot encode."""
     text = text.encode(errors="backslashreplace").decode()
-    return _SECRETS.sub(_without_value, text)
+    return re.sub(_SECRETS, _without_value, text, flags=re.IGNORECASE | re.VERBOSE)
 
 
 def _without_value(match: re.Match[str]) -> str:

@@ -4,6 +4,7 @@
 """
 
 from .collector import MetricsMemory
+from .exposition import import_prometheus
 from .parent import ParentMetrics
 from .recorder import Metrics
 from .sharing import SharingMetrics
@@ -13,4 +14,5 @@ __all__ = [
     "MetricsMemory",
     "ParentMetrics",
     "SharingMetrics",
+    "import_prometheus",
 ]

@@ -10,12 +10,14 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
-from prometheus_client import Metric
 
 from .shared_values import SharedValues, clear_values, read_values
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
 
 __all__ = ["MAX_WORKERS", "MetricsMemory"]
 
@@ -77,8 +79,10 @@ class MetricsMemory:
         if worker < self._workers and self._memory[worker]:
             clear_values(self._part("gauge", worker))
 
-    def collect(self) -> Iterable[Metric]:
+    def collect(self) -> "Iterable[Metric]":
         """The metrics added up, in the order in which they were made."""
+        from prometheus_client import Metric
+
         metrics: dict[str, Metric] = {}
         for kind in _BYTES:
             cumulated: defaultdict[tuple[str, ...], float] = defaultdict(float)

@@ -1,37 +1,56 @@
 """The metrics of all workers in Prometheus' text format, with the build's versions."""
 
+import asyncio
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import tornado
 
-# Any part of the library imports all of it, http.server and wsgiref too. The parent
-# pays for it once, some 10 ms: a worker's first scrape would hold the loop for longer,
-# and leave the worker with pages of its own.
-from prometheus_client import Metric, generate_latest
-
 from .. import __version__
 
-__all__ = ["expose"]
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+__all__ = ["expose", "import_prometheus", "prepare"]
 
 
-def expose(families: Iterable[Metric]) -> bytes:
+def import_prometheus() -> None:
+    """Import prometheus_client, 10 ms and 1.7 MB: any part of it imports all of it,
+    http.server and wsgiref too.
+    """
+    import prometheus_client  # noqa: F401 - it stays imported
+
+
+async def prepare() -> None:
+    """Import it, if the parent had not yet done so: in a thread, which lets the event
+    loop have its turn every 5 ms (sys.getswitchinterval).
+    """
+    if "prometheus_client" not in sys.modules:
+        await asyncio.to_thread(import_prometheus)
+
+
+def expose(families: "Iterable[Metric]") -> bytes:
     """The text, format 0.0.4."""
+    from prometheus_client import generate_latest
+
     return generate_latest(_Collected([_build(), *families]))
 
 
 class _Collected:
     """Metrics in the form in which the library takes them."""
 
-    def __init__(self, families: list[Metric]) -> None:
+    def __init__(self, families: "list[Metric]") -> None:
         self._families = families
 
-    def collect(self) -> list[Metric]:
+    def collect(self) -> "list[Metric]":
         return self._families
 
 
-def _build() -> Metric:
+def _build() -> "Metric":
     """The same in all workers, so it needs no file."""
+    from prometheus_client import Metric
+
     build = Metric(
         "aims_build_info", "Versions of the running software; always 1.", "gauge"
     )

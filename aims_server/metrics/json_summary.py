@@ -4,17 +4,18 @@ from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from math import inf
-from typing import Any
-
-from prometheus_client import Metric
-from prometheus_client.samples import Sample
+from typing import TYPE_CHECKING, Any
 
 from .labels import BREAKER_STATES, STUDENT_ROUTES
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+    from prometheus_client.samples import Sample
 
 __all__ = ["summarize"]
 
 
-def summarize(families: Iterable[Metric]) -> dict[str, Any]:
+def summarize(families: "Iterable[Metric]") -> dict[str, Any]:
     """Sums over all workers; latencies in seconds, null before the first request."""
     samples = _Samples(families)
     statuses = samples.by("status", "requests_total")
@@ -57,12 +58,12 @@ def summarize(families: Iterable[Metric]) -> dict[str, Any]:
 class _Samples:
     """All samples by the name of their series."""
 
-    def __init__(self, families: Iterable[Metric]) -> None:
+    def __init__(self, families: "Iterable[Metric]") -> None:
         self._by_name: defaultdict[str, list[Sample]] = defaultdict(list)
         for sample in (sample for family in families for sample in family.samples):
             self._by_name[sample.name.removeprefix("aims_")].append(sample)
 
-    def named(self, name: str) -> list[Sample]:
+    def named(self, name: str) -> "list[Sample]":
         return self._by_name[name]
 
     def by(self, label: str, name: str) -> Tally[str]:

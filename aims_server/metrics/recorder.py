@@ -12,7 +12,7 @@ import msgspec
 
 from . import labels
 from .collector import MetricsMemory
-from .exposition import expose
+from .exposition import expose, prepare
 from .instruments import Instruments
 from .json_summary import summarize
 from .labels import DOCUMENTED
@@ -222,6 +222,10 @@ class Metrics:
         cpu = used.user + used.system
         self._cpu.inc(cpu - self._cpu_seen)
         self._cpu_seen = cpu
+
+    async def prepare(self) -> None:
+        """Do before `exposition` or `summary` what would hold the event loop."""
+        await prepare()
 
     def exposition(self) -> bytes:
         """All workers' figures as Prometheus text, format 0.0.4."""

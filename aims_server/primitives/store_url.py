@@ -10,12 +10,12 @@ __all__ = ["StoreAddress"]
 
 _PORT: Final = 6379
 _SENTINEL_PORT: Final = 26379
-_URL: Final = re.compile(
+_URL: Final = (
     r"(?P<kind>redis|valkey|unix)(?P<tls>s)?(?P<sentinel>\+sentinel)?://"
     r"(?:(?P<user>[^:@/]*)(?::(?P<password>[^@/]*))?@)?"
     r"(?P<hosts>[^/@?#]*)(?P<path>/[^?#]*)?"
 )
-_HOST: Final = re.compile(
+_HOST: Final = (
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9_](?:[A-Za-z0-9._-]*)))"
     r"(?::(?P<port>[0-9]{1,5}))?"
 )
@@ -43,7 +43,7 @@ class StoreAddress(Struct, frozen=True, kw_only=True):
         """Read ``redis[s]://``, ``valkey[s]://``, ``unix://`` or
         ``redis[s]+sentinel://h1,h2,h3/name``; raises ValueError for all else.
         """
-        parts = _URL.fullmatch(url)
+        parts = re.fullmatch(_URL, url)
         if parts is None:
             raise ValueError("not the URL of a store")
         path = parts["path"] or ""
@@ -83,7 +83,7 @@ class StoreAddress(Struct, frozen=True, kw_only=True):
 
 
 def _host(text: str, port: int) -> tuple[str, int]:
-    parts = _HOST.fullmatch(text)
+    parts = re.fullmatch(_HOST, text)
     if parts is None or not 0 < int(parts["port"] or port) < 65536:
         raise ValueError("not a host with an optional port")
     return parts["v6"] or parts["name"], int(parts["port"] or port)

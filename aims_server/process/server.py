@@ -1,9 +1,7 @@
 """Starts the service: binds sockets, raises limits, hands over to the supervisor."""
 
-import contextlib
 import gc
 import logging
-import resource
 import socket
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -11,9 +9,9 @@ from typing import Final
 from tornado.netutil import bind_sockets
 
 from ..config import Settings
+from .file_limit import lack_of_files, raise_file_limit, warning_of_files
 from .supervisor import Supervisor
 from .systemd import Notifier, inherited_sockets
-from .worker import max_connections
 
 __all__ = ["ServerError", "serve"]
 
@@ -21,8 +19,6 @@ _log = logging.getLogger(__name__)
 
 # The kernel cuts it down to net.core.somaxconn.
 _BACKLOG: Final = 4096
-_FEW_CONNECTIONS: Final = 1000
-_FEWEST_FILES: Final = 80  # a worker's own at rest, and some connections
 
 
 class ServerError(Exception):
@@ -44,7 +40,7 @@ def serve(
     Raises :class:`ServerError`.
     """
     sockets = _inherited(environ) or _bound(settings)
-    _raise_file_limit(settings)
+    _check_files(settings.max_concurrent_requests)
     try:
         supervisor = Supervisor(settings, load, sockets, Notifier(environ), on_serving)
     except OSError as error:
@@ -85,22 +81,9 @@ def _bound(settings: Settings) -> list[socket.socket]:
     return sockets
 
 
-def _raise_file_limit(settings: Settings) -> None:
-    """Each connection is an open file; take all the system allows."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files < _FEWEST_FILES:
-        raise ServerError(
-            f"open files are limited to {files}, and at least {_FEWEST_FILES} are"
-            " needed (raise LimitNOFILE= or `ulimit -n`)"
-        )
-    connections = max_connections(settings.max_concurrent_requests)
-    if connections < _FEW_CONNECTIONS:
-        _log.warning(
-            "Open files are limited to %d: each worker serves at most %d connections"
-            " at once (raise LimitNOFILE= or `ulimit -n`)",
-            files,
-            connections,
-        )
+def _check_files(calls: int) -> None:
+    raise_file_limit()
+    if lack := lack_of_files(calls):
+        raise ServerError(lack)
+    if warning := warning_of_files(calls):
+        _log.warning("%s", warning)

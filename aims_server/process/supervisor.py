@@ -15,7 +15,8 @@ from typing import Final
 
 from ..config import Settings, SettingsError, warnings_of
 from ..logs import configure_logging, flush_log
-from .rollout import Child, Rollout
+from .file_limit import lack_of_files, warning_of_files
+from .rollout import FAILED_STARTS, HUNG_SECONDS, START_SECONDS, Child, Rollout
 from .systemd import Notifier
 from .worker import LEAVE, READY, ExitMode
 from .workers import CAUGHT, WorkerPool
@@ -120,7 +121,7 @@ class Supervisor:
 
     def _stop(self, mode: ExitMode) -> None:
         if self._stop_by is not None:
-            self._stop_now("Stopping at once")
+            self._stop_now("Told again to stop, so at once")
             return
         _log.info("Stopping")
         self._notifier.stopping()
@@ -139,7 +140,11 @@ class Supervisor:
             self._pool.request_exit(child.number, mode)
 
     def _stop_now(self, why: str) -> None:
-        _log.warning("%s", why)
+        _log.warning(
+            "%s: killing the workers (%d) with what they are answering",
+            why,
+            len(self._rollout.children),
+        )
         self._status = 1
         for child in self._rollout.children:
             self._pool.kill(child.number)
@@ -150,24 +155,28 @@ class Supervisor:
         self._notifier.reloading()
         try:
             settings = self._load()
+            lack = lack_of_files(settings.max_concurrent_requests)
+            faults: tuple[str, ...] = (lack,) if lack else ()
         except SettingsError as error:
-            for fault in error.faults:
+            faults = error.faults
+        if faults:
+            for fault in faults:
                 _log.error("Settings not changed: %s", fault)
             if self._announced:
                 self._notifier.ready("Serving; the settings are wrong")
             return
         self._settings = settings
         configure_logging(settings.log_level, settings.log_format)
-        for warning in warnings_of(settings):
+        for warning in (*warnings_of(settings), *self._warnings_of_reload(settings)):
             _log.warning("%s", warning)
-        for need in self._restart_needs(settings):
-            _log.warning("%s", need)
         self._announced = False
         self._rollout.roll(settings.effective_workers)
         _log.info("Replacing the workers one by one")
 
-    def _restart_needs(self, settings: Settings) -> Iterator[str]:
-        """What a reload cannot change."""
+    def _warnings_of_reload(self, settings: Settings) -> Iterator[str]:
+        """What a reload cannot change, and what the system leaves too little for."""
+        if warning := warning_of_files(settings.max_concurrent_requests):
+            yield warning
         if (settings.hosts, settings.port) != self._bound_to:
             yield "HOST and PORT stay as they are until a restart"
         if _shared_by_machine(settings) != self._shared:
@@ -193,7 +202,11 @@ class Supervisor:
                     generation=child.generation,
                 )
             except OSError as error:
-                _log.error("A worker cannot be started: %s", error.strerror)
+                _log.error(
+                    "Worker %d cannot be started: %s; it is tried again",
+                    child.number,
+                    error.strerror,
+                )
                 rollout.on_exit(child)
         while (leaver := rollout.retire_next()) is not None:
             self._pool.request_exit(leaver.number, ExitMode.RETIRE)
@@ -201,12 +214,21 @@ class Supervisor:
     def _give_up(self) -> None:
         """Go on with the workers that serve, if there are any."""
         if self._rollout.none_ready:
-            _log.critical("No worker can be started; giving up")
+            _log.critical(
+                "No worker can be started: %d starts in a row have failed, for the"
+                " reasons above. Giving up, with exit status 1",
+                FAILED_STARTS,
+            )
             self._stop(ExitMode.STOP_NOW)
             self._status = 1
             return
-        _log.critical("New workers cannot be started; going on with these")
         self._settings = self._proven
+        _log.critical(
+            "New workers cannot be started: %d starts in a row have failed, for the"
+            " reasons above. Going on with %d that serve and the settings before",
+            FAILED_STARTS,
+            len(self._rollout.serving),
+        )
         self._rollout.end_roll(self._settings.effective_workers)
 
     def _announce(self) -> None:
@@ -215,12 +237,14 @@ class Supervisor:
         self._announced = self._has_served = True
         self._proven = self._settings
         addresses = ", ".join(_address(s) for s in self._sockets)
-        _log.info("Serving on %s with %d workers", addresses, self._rollout.wanted)
+        number = self._rollout.wanted
+        workers = f"{number} worker{'s' * (number > 1)}"
+        _log.info("Serving on %s with %s", addresses, workers)
         self._on_serving(addresses)
         changed = (
             "" if _program() == self._program else "; restart to use a new version"
         )
-        self._notifier.ready(f"Serving with {self._rollout.wanted} workers{changed}")
+        self._notifier.ready(f"Serving with {workers}{changed}")
 
     # -- messages and exits ---------------------------------------------------
 
@@ -236,18 +260,31 @@ class Supervisor:
         if not child.leaving:
             self._pool.metrics.worker_died()
             _log.error(
-                "Worker %d died (%s) after %.0f s", child.number, _cause(status), lived
+                "Worker %d died (%s) after %.0f s, with what it was answering; another"
+                " is started",
+                child.number,
+                _cause(status),
+                lived,
             )
         elif status:
-            _log.warning("Worker %d ended badly (%s)", child.number, _cause(status))
+            _log.warning(
+                "Worker %d ended badly (%s) when it was to leave",
+                child.number,
+                _cause(status),
+            )
 
     def _kill_unresponsive(self) -> None:
         for child in self._rollout.unresponsive():
-            _log.error("Worker %d is silent; killing it", child.number)
+            _log.error(
+                "Worker %d is silent: no sign of life from its event loop for %.0f s;"
+                " killing it",
+                child.number,
+                HUNG_SECONDS if child.ready_at else START_SECONDS,
+            )
             self._pool.kill(child.number)
         if self._stop_by is not None and time.monotonic() > self._stop_by:
             self._stop_by += _STRAGGLER_SECONDS
-            self._stop_now("Some workers do not end in time; killing them")
+            self._stop_now("The time to end is over")
 
 
 def _program() -> tuple[int, ...] | None:

@@ -11,7 +11,6 @@ import functools
 import gc
 import logging
 import os
-import resource
 import signal
 import socket
 import time
@@ -24,10 +23,12 @@ import tornado.platform.asyncio  # noqa: F401 - or each worker would, after the 
 
 from ..app import Machine, Worker, build
 from ..config import Settings
-from ..http_server import AddressLimit, Listener
+from ..http_server import AddressLimit, Listener, Peer
 from ..logs import AccessLog
 from ..metrics import Metrics
+from ..upstream import import_curl
 from ..web import is_trusted
+from .file_limit import max_connections
 
 try:
     import uvloop
@@ -42,7 +43,6 @@ __all__ = [
     "ExitMode",
     "WorkerSpec",
     "collect_garbage_when_idle",
-    "max_connections",
     "run",
 ]
 
@@ -52,7 +52,7 @@ READY: Final = b"R"
 LEAVE: Final = b"L"  # it got a SIGTERM of its own
 _HEARTBEAT: Final = b"."
 _HEARTBEAT_SECONDS: Final = 1.0
-_PREPARE_SECONDS: Final = 0.02  # it takes 10 ms, which no start waits for
+_PREPARE_SECONDS: Final = 0.002  # who has been waiting for a worker is answered first
 _LAG_SECONDS: Final = 0.1
 _LOG_SECONDS: Final = 0.02  # lines of the access log wait so long for others
 # A collection holds the loop: 3 ms at most while the young generation is small, 20 to
@@ -61,8 +61,6 @@ _LOG_SECONDS: Final = 0.02  # lines of the access log wait so long for others
 _GC_THRESHOLDS: Final = (2_000, 5, 10_000)
 _GC_SECONDS: Final = 55.0
 _IDLE_CPU_SECONDS: Final = 0.05
-_SPARE_FILES: Final = 64
-_MOST_CONNECTIONS: Final = 10_000
 
 
 class ExitMode(Enum):
@@ -122,9 +120,13 @@ async def _serve(
     )
     places = max_connections(settings.max_concurrent_requests)
 
-    def on_refused() -> None:
+    each = settings.connections_per_address or places // 2
+
+    def on_refused(peer: Peer) -> None:
         metrics.limited("connections")
-        worker.incidents.limited("connections")
+        worker.incidents.connection_refused(
+            peer.remote_ip, connections=listener.connections, places=places, each=each
+        )
 
     listener = Listener(
         worker.delegate,
@@ -133,7 +135,7 @@ async def _serve(
         connection_count=machine.connections.of(spec.number),
         max_connections=places,
         address_limit=AddressLimit(
-            settings.connections_per_address or places // 2,
+            each,
             # A proxy brings many clients; one on this machine need not be named.
             exempt=lambda peer: (
                 peer.same_machine
@@ -161,12 +163,6 @@ async def _serve(
     metrics.log_lines_lost(access_log.lost_lines)
 
 
-def max_connections(calls: int) -> int:
-    """How many clients a worker has files for, beside so many calls to the platform."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(16, min(_MOST_CONNECTIONS, files - 2 * calls - _SPARE_FILES))
-
-
 async def _drain(
     mode: ExitMode, settings: Settings, listener: Listener, worker: Worker
 ) -> None:
@@ -188,7 +184,12 @@ async def _drain(
         async with asyncio.timeout(idle_seconds + settings.shutdown_grace_seconds):
             await listener.drained(idle_seconds)
     except TimeoutError:
-        _log.warning("The grace period is over; requests under way are cut off")
+        _log.warning(
+            "SHUTDOWN_GRACE_SECONDS (%g s) is over: cutting off the connections (%d)"
+            " with a request under way",
+            settings.shutdown_grace_seconds,
+            listener.connections,
+        )
         await listener.close_all_connections()
 
 
@@ -228,8 +229,10 @@ async def _heartbeat(channel: socket.socket) -> None:
 
 
 async def _prepare(worker: Worker) -> None:
-    """Do what the first call to the platform would wait for, once all serve."""
+    """Do what the first call to the platform would wait for."""
     await asyncio.sleep(_PREPARE_SECONDS)
+    import_curl()  # the parent has not yet where this is its first worker
+    await asyncio.sleep(0)
     worker.upstream.prepare()
 
 

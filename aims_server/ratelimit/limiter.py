@@ -2,13 +2,12 @@
 I.371. Knows keys and numbers only; a bucket is one time stamp, and no timer refills it.
 """
 
-import time
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from .charges import Charges
-from .table import KEY_BYTES, Bucket, BucketTable, ClockNs
+from .table import KEY_BYTES, Bucket, BucketTable
 
 __all__ = ["Decision", "RateLimiter"]
 
@@ -59,7 +58,6 @@ class RateLimiter:
         per_minute: int,
         secret: bytes,
         shared: bool = False,
-        clock_ns: ClockNs = time.monotonic_ns,
     ) -> None:
         if per_minute < 1:
             raise ValueError(f"per_minute must be at least 1, not {per_minute}")
@@ -70,9 +68,8 @@ class RateLimiter:
         self._cost = -(-_MINUTE // per_minute)
         self._ceiling = self._cost * per_minute
         self.charges = Charges(self._ceiling) if shared else None
-        self._clock_ns = clock_ns
         self._hash = blake2b(name.encode() + b"\0", digest_size=KEY_BYTES, key=secret)
-        # To hash a key takes longer than to look it up; memory is bounded by the number
+        # To hash a key takes longer than to look it up.
         self._bucket = lru_cache(_REMEMBERED_BUCKETS)(self._hashed)
 
     @property
@@ -110,7 +107,7 @@ class RateLimiter:
         many ns ahead of now. Beyond an empty bucket that is a debt: what several
         machines let pass between two of their sums is paid back before more passes.
         """
-        self._table.raise_to(bucket, ahead, self._clock_ns)
+        self._table.raise_to(bucket, ahead)
 
     def hashed(self, key: bytes | str) -> bytes:
         """What stands for `key` everywhere, in 16 bytes."""
@@ -118,7 +115,7 @@ class RateLimiter:
 
     def _charge(self, key: bytes | str, cost: int) -> int:
         bucket = self._bucket(key)
-        ahead = self._table.charge(bucket, cost, self._ceiling, self._clock_ns)
+        ahead = self._table.charge(bucket, cost, self._ceiling)
         if self.charges is not None and ahead <= self._ceiling:
             self.charges.note(bucket, cost, ahead)
         return ahead

@@ -2,14 +2,13 @@
 
 import mmap
 import struct
+import time
 from collections.abc import Callable
 from typing import Final
 
 from ..primitives import Mutexes
 
-__all__ = ["KEY_BYTES", "Bucket", "BucketTable", "ClockNs"]
-
-ClockNs = Callable[[], int]
+__all__ = ["KEY_BYTES", "Bucket", "BucketTable"]
 
 _WAYS: Final = 8
 KEY_BYTES: Final = 16
@@ -41,9 +40,9 @@ class Bucket:
 class BucketTable:
     """A bounded table of time stamps, in memory that survives a fork as one.
 
-    >>> table = BucketTable(8)
+    >>> table = BucketTable(8, clock_ns=lambda: 0)
     >>> bucket = table.bucket(bytes(16))
-    >>> [table.charge(bucket, 60, ceiling=100, clock_ns=lambda: 0) for _ in range(2)]
+    >>> [table.charge(bucket, 60, ceiling=100) for _ in range(2)]
     [60, 120]
 
     Make it before the fork: memory and locks are inherited. A key lives in one of
@@ -53,11 +52,15 @@ class BucketTable:
     The table never grows: 24 bytes a slot.
 
     A set is locked while a stamp of it moves, with one of 256 locks that a worker's
-    death sets free.
+    death sets free. ``clock_ns`` gives nanoseconds, monotonic and the same in every
+    process.
     """
 
-    def __init__(self, slots: int = 65536) -> None:
+    def __init__(
+        self, slots: int = 65536, *, clock_ns: Callable[[], int] = time.monotonic_ns
+    ) -> None:
         """Reserve `slots` slots, rounded up to whole sets of eight."""
+        self._clock_ns = clock_ns
         self._sets = max(1, -(-slots // _WAYS))
         self._memory = mmap.mmap(-1, self._sets * _SET_BYTES)
         self._stamps = memoryview(self._memory).cast("q")
@@ -70,7 +73,7 @@ class BucketTable:
         """Where the stamp of `key` belongs; `key` is 16 uniformly distributed bytes."""
         return Bucket(key, _KEY_PREFIX.unpack_from(key)[0] % self._sets)
 
-    def charge(self, bucket: Bucket, cost: int, ceiling: int, clock_ns: ClockNs) -> int:
+    def charge(self, bucket: Bucket, cost: int, ceiling: int) -> int:
         """Move a bucket's stamp on by `cost` ns, not past `ceiling` ns ahead of now.
 
         Returns how far ahead of now the stamp is after the charge; if that is more than
@@ -78,7 +81,7 @@ class BucketTable:
         """
         self._locks.acquire(bucket.lock)
         try:
-            now = clock_ns()  # under the lock: a reading from before it may be old
+            now = self._clock_ns()  # under the lock: one from before may be old
             key_at = bucket.key_at
             seen = self._memory[key_at : key_at + KEY_BYTES]
             known = seen == bucket.key or self._find(bucket)
@@ -94,14 +97,14 @@ class BucketTable:
             self._locks.release(bucket.lock)
         return ahead
 
-    def raise_to(self, bucket: Bucket, ahead: int, clock_ns: ClockNs) -> None:
+    def raise_to(self, bucket: Bucket, ahead: int) -> None:
         """Move a bucket's stamp to `ahead` ns from now, unless it is further ahead."""
         self._locks.acquire(bucket.lock)
         try:
-            at_key = bucket.key_at
-            seen = self._memory[at_key : at_key + KEY_BYTES]
+            key_at = bucket.key_at
+            seen = self._memory[key_at : key_at + KEY_BYTES]
             if seen == bucket.key or self._find(bucket):
-                stamp = clock_ns() + ahead
+                stamp = self._clock_ns() + ahead
                 if self._stamps[bucket.stamp_at] < stamp:
                     self._stamps[bucket.stamp_at] = stamp
         finally:

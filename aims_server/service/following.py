@@ -123,7 +123,6 @@ class _Published(_Looking):
         self._owner = session.owner
         self._key = key
         self._gathering = gathering
-        self._looks = 0
         self._written = 0
 
     def look(self) -> None:

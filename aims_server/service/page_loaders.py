@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from ..cache import AnswerCache, Entry, Served
+from ..cache import AnswerCache, Entry, Outcome, Served
 from ..deadline import Deadline
 from ..domain import attendance as figures
 from ..domain.days import SubjectDays
@@ -124,9 +124,9 @@ class PageLoaders:
         gathering: SubjectsGathering,
     ) -> Entry[Answer]:
         """Every subject, day by day, in two round trips."""
-        self._upstream.expect_cards()
         session = caller.session
-        had = await self._files(caller, deadline, fresh, ALL_ATTENDANCE.resource)
+        with self._upstream.expect_cards():
+            had = await self._files(caller, deadline, fresh, ALL_ATTENDANCE.resource)
         cf_ids = [course.cf_id for course in had.files.courses]
         self._calls_of_every_subject = 1 + len(cf_ids)
         gathering.begin(had, len(cf_ids))
@@ -221,6 +221,7 @@ class PageLoaders:
             caller.session,
             answer,
             made_at=served.entry.made_at,
+            old=served.outcome is Outcome.STALE,
             complete=bool(page.days),
         )
 

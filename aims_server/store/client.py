@@ -79,11 +79,14 @@ class StoreClient:
         connection: Connection,
         observer: StoreObserver,
         *,
+        where: str,
         patience: float,
         before_closing: Callable[[], Awaitable[None]],
         clock: Clock = time.monotonic,
         random: Callable[[], float] = _random.random,
     ) -> None:
+        self.where = where
+        """The store's address as log lines have it, without its password."""
         self._connection = connection
         self._observer = observer
         self._patience = patience
@@ -125,7 +128,14 @@ class StoreClient:
     def open(self, reason: str) -> None:
         """Ask the store nothing more until it has answered a ping."""
         if self._state is State.CLOSED:
-            _log.warning("The store is not used: %s", reason)
+            _log.warning(
+                "The store at %s is not used: %s. This machine gathers pages and counts"
+                " limits alone, and asks it again every %.0f to %.0f s",
+                self.where,
+                reason,
+                _SHORTEST_PAUSE,
+                _LONGEST_PAUSE,
+            )
             self._enter(State.OPEN)
             self._probing = asyncio.create_task(self._probe_until_well())
 
@@ -145,7 +155,9 @@ class StoreClient:
             recent = now - _WINDOW_SECONDS
             failures = sum(failed and at >= recent for at, failed in self._calls)
             if failures >= _MOST_FAILURES:
-                self.open(f"{failures} of its last calls failed: {failure}")
+                self.open(
+                    f"{failures} of its last {len(self._calls)} calls failed: {failure}"
+                )
 
     async def _probe_until_well(self) -> None:
         pause = _SHORTEST_PAUSE
@@ -161,7 +173,7 @@ class StoreClient:
             else:
                 self._calls.clear()
                 self._enter(State.CLOSED)
-                _log.info("The store is used again")
+                _log.info("The store at %s is used again", self.where)
 
     def _enter(self, state: State) -> None:
         self._state = state

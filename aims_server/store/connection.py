@@ -18,6 +18,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from ..primitives import StoreAddress
+from .reasons import reason_of
 
 __all__ = [
     "Connection",
@@ -26,7 +27,6 @@ __all__ = [
     "close_client",
     "end",
     "open_client",
-    "reason_of",
     "tls_context",
 ]
 
@@ -224,15 +224,6 @@ async def end(*tasks: "asyncio.Task[None]") -> None:
         for task in running:
             task.cancel()
         _, running = await asyncio.wait(running, timeout=0.05)
-
-
-def reason_of(error: Exception) -> str:
-    """What to tell of an error: the server's word for it, or the kind of its cause; no
-    text, which may hold keys.
-    """
-    word = str(error).partition(" ")[0]
-    told = isinstance(error, ResponseError) and word.isalpha() and word.isupper()
-    return word if told else type(error.__context__ or error).__name__
 
 
 def _fail(calls: list[_Call], reason: str) -> None:

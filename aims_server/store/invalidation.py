@@ -17,8 +17,9 @@ from redis.asyncio import Redis
 from ..cache import Epochs, Owner
 from ..deadline import Clock
 from .client import State, StoreClient, StoreObserver, StoreUnavailable
-from .connection import close_client, end, reason_of
+from .connection import close_client, end
 from .cursor import SharedCursor, StreamId
+from .reasons import reason_of
 from .scripts import INVALIDATIONS, VOID, owner_key
 from .sealing import Secrets, Unopened
 
@@ -166,15 +167,21 @@ class Invalidations:
                 self._shared.begin_at(await _newest(reader))
                 while True:
                     await self._read(reader)
+                    if pause > _WARNED_PAUSE:
+                        _log.info("Tokens refused on other machines are known again")
                     pause = _SHORTEST_PAUSE
             except Exception as error:  # noqa: BLE001 - a broken answer raises anything
                 if not self._shared.known:
                     client.open(f"its stream cannot be read: {reason_of(error)}")
-                _log.log(
-                    logging.WARNING if pause == _WARNED_PAUSE else logging.DEBUG,
-                    "Other machines' refusals cannot be heard of: %s",
-                    reason_of(error),
-                )
+                if pause == _WARNED_PAUSE:
+                    _log.warning(
+                        "Tokens refused on other machines are not known here: the"
+                        " store at %s cannot be read: %s. They open what is kept here"
+                        " until it expires; tried again every %.0f s",
+                        client.where,
+                        reason_of(error),
+                        _LONGEST_PAUSE,
+                    )
             finally:
                 await close_client(reader)
             await asyncio.sleep(pause)

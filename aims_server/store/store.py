@@ -56,6 +56,7 @@ class Store:
         self._client = StoreClient(
             Connection(open_client(machine.address, tls=machine.tls)),
             observer,
+            where=str(machine.address),
             patience=patience,
             before_closing=lambda: self.invalidations.catch_up(self._client),
         )

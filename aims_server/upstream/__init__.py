@@ -7,6 +7,7 @@ makes it with curl.
 
 from .admission import Admission
 from .answers import (
+    FIRST_YEAR,
     Card,
     Cards,
     Counts,
@@ -37,11 +38,12 @@ from .retry import RetryBudget
 from .serial_executor import SerialExecutor
 from .slot_pool import SlotPools
 from .tally import CallTally, call_tally
-from .transport import Transport
+from .transport import Transport, import_curl
 from .verdicts import LoginAnswer
 
 __all__ = [
     "ENDPOINTS",
+    "FIRST_YEAR",
     "Admission",
     "Bulkhead",
     "CallTally",
@@ -70,6 +72,7 @@ __all__ = [
     "call_tally",
     "exact",
     "ignore_oddity",
+    "import_curl",
     "month_number",
     "name",
     "pack_course_files",

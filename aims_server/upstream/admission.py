@@ -73,10 +73,11 @@ class Admission:
             self._permit(endpoint, caller).discard()
         if deadline.expired:
             raise UpstreamTimeout
-        try:
-            await self._slots.acquire(caller, deadline)
-        except BulkheadFull as refusal:
-            raise Overloaded(retry_after=refusal.wait) from None
+        if not self._slots.try_acquire(caller):
+            try:
+                await self._slots.acquire(caller, deadline)
+            except BulkheadFull as refusal:
+                raise Overloaded(retry_after=refusal.wait) from None
         try:
             self._check_pause(endpoint, caller)  # asked for in the meantime
             return self._permit(endpoint, caller)
@@ -110,9 +111,10 @@ class Admission:
         return 0.0 if pauses is None else pauses.left(caller)
 
     def _check_pause(self, endpoint: str, caller: CallerKey) -> None:
-        left = self.pause_left(endpoint, caller)
-        if left > 0:
-            raise UpstreamUnavailable(retry_after=left)
+        if self._pauses:
+            left = self.pause_left(endpoint, caller)
+            if left > 0:
+                raise UpstreamUnavailable(retry_after=left)
 
     def _permit(self, endpoint: str, caller: CallerKey) -> CallPermit:
         try:

@@ -65,7 +65,7 @@ class Permit:
     def _settle(self, *, failed: bool | None) -> None:
         breaker, self._breaker = self._breaker, None
         if breaker is not None:
-            breaker._settle(self._generation, self._caller, failed)
+            breaker.leave(self._generation, self._caller, failed=failed)
 
     def __enter__(self) -> Self:
         return self
@@ -137,26 +137,24 @@ class CircuitBreaker:
 
     def admit(self, caller: CallerKey) -> Permit:
         """Give leave for one call, whose outcome must be told; or raise CircuitOpen."""
-        state = self.state
+        return Permit(self, caller, self.enter(caller))
+
+    def enter(self, caller: CallerKey) -> int:
+        """The like for who tells the outcome itself, to `leave`, once, together with
+        the number that this gives.
+        """
         if caller.verified:
             self._verified_asked_at = self._clock()
-        if state is State.OPEN:
-            raise CircuitOpen(self._open_until - self._clock())
-        if state is State.HALF_OPEN:
+        if self._state is not State.CLOSED:
+            if self.state is State.OPEN:
+                raise CircuitOpen(self._open_until - self._clock())
             if not self._may_probe(caller):
                 raise CircuitOpen(_PROBES_TAKEN_RETRY_AFTER)
             self._probing += 1
-        return Permit(self, caller, self._generation)
+        return self._generation
 
-    def _may_probe(self, caller: CallerKey) -> bool:
-        now = self._clock()
-        self._forget(now)
-        if self._probing >= self._probes or caller in self._failing:
-            return False
-        asked_ago = now - self._verified_asked_at
-        return caller.verified or asked_ago >= _VERIFIED_FIRST_SECONDS
-
-    def _settle(self, generation: int, caller: CallerKey, failed: bool | None) -> None:
+    def leave(self, generation: int, caller: CallerKey, *, failed: bool | None) -> None:
+        """A call that was let in has ended; ``failed`` is None if that says nothing."""
         if generation != self._generation:
             return
         if self._state is State.HALF_OPEN:
@@ -171,6 +169,14 @@ class CircuitBreaker:
         if self._state is State.HALF_OPEN:
             self._closed_at = self._succeeded_at
             self._enter(State.CLOSED)
+
+    def _may_probe(self, caller: CallerKey) -> bool:
+        now = self._clock()
+        self._forget(now)
+        if self._probing >= self._probes or caller in self._failing:
+            return False
+        asked_ago = now - self._verified_asked_at
+        return caller.verified or asked_ago >= _VERIFIED_FIRST_SECONDS
 
     def _count(self, caller: CallerKey) -> None:
         now = self._clock()

@@ -4,7 +4,6 @@ docs/platform.rst).
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from functools import partial
 from typing import Final, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
@@ -28,7 +27,6 @@ from .answers import (
 )
 from .callers import CallerKey
 from .circuit_breaker import State
-from .failure_log import FailureLog
 from .recovery_probe import RecoveryProbe
 from .resilience import ResiliencePolicy
 from .serial_executor import SerialExecutor
@@ -76,7 +74,6 @@ class UpstreamClient:
         base_url: str,
         origin: str,
         oddities: Oddities,
-        failures: FailureLog | None = None,
     ) -> None:
         self._transport = transport
         self._oddities = oddities
@@ -86,7 +83,6 @@ class UpstreamClient:
         self._guard = guard
         self._base = base_url
         self._turns = SerialExecutor()
-        self._failures = failures or FailureLog(base_url)
         self._usual_courses = _USUAL_COURSES
         self._probe = RecoveryProbe(guard.breakers, self._ask_without_token)
         guard.breakers.subscribe(self._breaker_changed)
@@ -140,20 +136,20 @@ class UpstreamClient:
             )
             return login_answer(reply)
 
-        watched = self._failures.watched("login", attempt)
         return await self._guard.call(
-            "login", caller, watched, deadline, repeatable=False
+            "login", caller, attempt, deadline, repeatable=False
         )
 
     def prepare(self) -> None:
         """Begin what the first call would wait for: curl, and a connection."""
         self._transport.prepare(self._base)
 
-    def expect_cards(self) -> None:
-        """The records of all subjects will be asked for once their list is there: open
-        the connections for it meanwhile.
+    def expect_cards(self) -> AbstractContextManager[None]:
+        """At its end the records of all subjects will be asked for, their list being
+        there: open the connections for it meanwhile.
         """
-        self._transport.expect(self._base, self._usual_courses)
+        # The one that brings the list serves one of them.
+        return self._transport.expect(self._base, self._usual_courses - 1)
 
     async def course_files(
         self,
@@ -258,29 +254,33 @@ class UpstreamClient:
         headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
         url = self._base + _PATHS[endpoint] + query
 
-        async def read(reply: Reply) -> Decoded:
-            body = checked_body(reply, of_records=endpoint == "cards")
-            decoded = await self._decoded(endpoint, body, decode)
-            confirm(decoded)
-            return decoded
-
         async def attempt(seconds: float, *, apart: bool) -> Decoded:
-            fetch = partial(self._transport.fetch, "GET", url, headers=headers)
+            fetch = self._transport.fetch
             within = Deadline(seconds)
-            reply = await fetch(seconds=seconds, apart=apart)
+            reply = await fetch(
+                "GET", url, headers=headers, seconds=seconds, apart=apart
+            )
             try:
-                return await read(reply)
+                return await self._read(endpoint, reply, decode, confirm)
             except WrongStudent:
                 if not self._transport.abandon(reply):
                     raise
-            return await read(await fetch(seconds=within.remaining(), fresh=True))
+            reply = await fetch(
+                "GET", url, headers=headers, seconds=within.remaining(), fresh=True
+            )
+            return await self._read(endpoint, reply, decode, confirm)
 
-        watched = self._failures.watched(endpoint, attempt)
-        return await self._guard.call(endpoint, caller, watched, deadline)
+        return await self._guard.call(endpoint, caller, attempt, deadline)
 
-    async def _decoded(
-        self, endpoint: str, body: bytes, decode: Callable[[bytes, Note], Decoded]
+    async def _read(
+        self,
+        endpoint: str,
+        reply: Reply,
+        decode: Callable[[bytes, Note], Decoded],
+        confirm: Confirm[Decoded],
     ) -> Decoded:
+        """What a reply says, to the one whom it is about."""
+        body = checked_body(reply, of_records=endpoint == "cards")
         notes: list[tuple[str, str]] = []
 
         def note(kind: str, shape: str) -> None:
@@ -296,4 +296,5 @@ class UpstreamClient:
         # Only now: an answer that fails altogether has no oddity.
         for each in notes:
             self._oddities.of(endpoint)(*each)
+        confirm(decoded)
         return decoded

@@ -1,28 +1,34 @@
-"""What is set on a curl handle that has been reset: all that is not curl's default."""
+"""What is set on a curl handle: all that is not curl's default."""
 
 from typing import Final
 
 import msgspec
 import pycurl
 
+from .exchange import Exchange
 from .transfer import Transfer
 
-__all__ = ["ConnectionOptions", "set_request"]
+__all__ = ["LastingOptions", "set_request"]
 
 _PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
 _KEPT_SECONDS: Final = 600  # idle; few servers wait so long, and none is harmed
 
 
-class ConnectionOptions(msgspec.Struct, frozen=True):
-    """How to connect. ``ca_file`` takes the place of the system's authorities."""
+class LastingOptions(msgspec.Struct, frozen=True):
+    """How every call is made. ``ca_file`` takes the place of the system's
+    authorities.
+    """
 
     proxy: str = ""
     ca_file: str = ""
 
-    def set(self, curl: pycurl.Curl, url: str) -> None:
-        """Tell a handle where its connection leads, and how it is made and kept."""
+    def set(self, curl: pycurl.Curl, exchange: Exchange) -> None:
+        """Tell a handle how its connections are made and kept, and whom it calls."""
         setopt = curl.setopt
-        setopt(pycurl.URL, url)
+        setopt(pycurl.SOCKOPTFUNCTION, exchange.on_socket)
+        setopt(pycurl.PREREQFUNCTION, exchange.on_connection)
+        setopt(pycurl.HEADERFUNCTION, exchange.on_header)
+        setopt(pycurl.WRITEFUNCTION, exchange.on_body)
         setopt(pycurl.PROTOCOLS, _PROTOCOLS)
         setopt(pycurl.FOLLOWLOCATION, 0)
         # Set in any case, for else curl asks the environment.
@@ -52,14 +58,10 @@ def set_request(
     setopt = curl.setopt
     setopt(pycurl.TIMEOUT_MS, max(1, int(1000 * seconds)))  # 0 would be no limit
     setopt(pycurl.CONNECTTIMEOUT_MS, int(1000 * connect_seconds))
-    setopt(pycurl.SOCKOPTFUNCTION, transfer.on_socket)
-    setopt(pycurl.PREREQFUNCTION, transfer.on_connection)
-    setopt(pycurl.HEADERFUNCTION, transfer.on_header)
-    setopt(pycurl.WRITEFUNCTION, transfer.on_body)
+    setopt(pycurl.HTTPHEADER, transfer.header_lines)
     if transfer.fresh:
         # Else curl repeats a call by itself when a kept connection is broken. This
         # connection is kept in its turn: it serves the calls that follow a login.
         setopt(pycurl.FRESH_CONNECT, 1)
     if request.body is not None:
         setopt(pycurl.POSTFIELDS, request.body)
-    setopt(pycurl.HTTPHEADER, transfer.header_lines)

@@ -18,7 +18,8 @@ import pycurl
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 
 from .causes import timings
-from .curl_options import ConnectionOptions, set_request
+from .curl_options import LastingOptions, set_request
+from .exchange import Exchange
 from .kept_connections import KeptConnections
 from .preconnections import Preconnections
 from .transfer import CurlFailure, Reply, Request, Transfer
@@ -55,9 +56,10 @@ class CurlPool(CurlAsyncHTTPClient):
         """What ``AsyncHTTPClient`` has instead of a constructor. ``ca_file`` replaces
         the system's certificate authorities.
         """
-        self._options = ConnectionOptions(proxy, ca_file)
+        self._options = LastingOptions(proxy, ca_file)
         self._loop = asyncio.get_running_loop()
-        self._transfers: dict[pycurl.Curl, Transfer] = {}
+        self._exchanges: dict[pycurl.Curl, Exchange] = {}  # of handles that are set
+        self._under_way: dict[pycurl.Curl, Exchange] = {}
         self._waiting: deque[Transfer] = deque()
         self._kept = KeptConnections()
         self._timer: asyncio.Handle | None = None
@@ -82,25 +84,24 @@ class CurlPool(CurlAsyncHTTPClient):
 
         Raises ValueError for a header that cannot be sent as it is.
         """
-        outcome = self._loop.create_future()
-        transfer = Transfer(request, outcome, self.max_body_size, self._kept)
-        transfer.fresh |= request.apart and bool(self._kept.multiplexed)
-        outcome.add_done_callback(lambda _: self._on_outcome(transfer))
+        transfer = Transfer(request, self._loop, self._give_up)
+        if request.apart and self._kept.multiplexed:
+            transfer.fresh = True
         self._waiting.append(transfer)
         self._process_queue()
-        return outcome
+        return transfer
 
     def abandon(self, connection: Hashable) -> None:
         """Use a connection no more: it has carried a wrong answer. A call that is under
         way on it is made anew, as its answer may be the one before.
         """
         self._kept.abandon(connection)
-        for transfer in self._transfers.values():
-            transfer.abandon(connection)
+        for exchange in self._under_way.values():
+            exchange.abandon(connection)
 
     def close(self) -> None:
         """Drop every connection; outcomes that are waited for never come."""
-        self._transfers.clear()  # nor is one given up any more
+        self._under_way.clear()  # nor is one given up any more
         self._waiting.clear()
         super().close()
         # Not before: closing handles in use, curl tells of sockets and time once more.
@@ -124,15 +125,19 @@ class CurlPool(CurlAsyncHTTPClient):
                 self._preconnections.discard_oldest()
             curl = self._free_list.pop()
             try:
-                self._options.set(curl, transfer.request.url)
-                set_request(curl, transfer, self._loop.time())
-                self._multi.add_handle(curl)
+                self._begin(curl, transfer)
             except Exception as fault:  # noqa: BLE001 - it belongs to the caller
                 self.release_handle(curl)
-                if not transfer.outcome.done():
-                    transfer.outcome.set_exception(fault)
-            else:
-                self._transfers[curl] = transfer
+                if not transfer.done():
+                    transfer.set_exception(fault)
+
+    def _begin(self, curl: pycurl.Curl, transfer: Transfer) -> None:
+        """Make a call on a free handle."""
+        exchange = self._set_up(curl, transfer.request.url)
+        set_request(curl, transfer, self._loop.time())
+        exchange.transfer = transfer
+        self._multi.add_handle(curl)
+        self._under_way[curl] = exchange
 
     def _take_preconnection(self, transfer: Transfer) -> bool:
         """Make a call on a connection that is being opened, if that is the best one."""
@@ -141,16 +146,21 @@ class CurlPool(CurlAsyncHTTPClient):
         claimed = self._preconnections.claim(transfer.request.url)
         if claimed is None:
             return False
-        curl, transfer.opened, seconds = claimed
+        curl, opened, seconds = claimed
         transfer.preconnected = True
+        exchange = self._exchanges[curl]
+        exchange.transfer = transfer
+        exchange.opened = opened
+        self._options.set(curl, exchange)
         set_request(curl, transfer, self._loop.time(), seconds)
-        self._transfers[curl] = transfer
+        self._under_way[curl] = exchange
         # Curl set its alarm when the handle had no request, for much later.
         self._loop.call_at(transfer.deadline, self._end_in_time, curl, transfer)
         return True
 
     def _end_in_time(self, curl: pycurl.Curl, transfer: Transfer) -> None:
-        if self._transfers.get(curl) is transfer:
+        exchange = self._under_way.get(curl)
+        if exchange is not None and exchange.transfer is transfer:
             self._finish(curl, pycurl.E_OPERATION_TIMEDOUT)
             self._process_queue()
 
@@ -165,32 +175,33 @@ class CurlPool(CurlAsyncHTTPClient):
         """
         if self._preconnections.discard(curl):
             return  # it has found a connection that it can share, or none at all
-        transfer = self._transfers.pop(curl)
+        exchange = self._under_way.pop(curl)
+        transfer = exchange.transfer
+        assert transfer is not None
         status = curl.getinfo(pycurl.HTTP_CODE)
         fd = curl.getinfo(pycurl.ACTIVESOCKET)  # -1 once the handle has been removed
         self._multi.remove_handle(curl)
-        if transfer.must_restart(curl_error, status):
+        if exchange.must_restart(curl_error, status):
+            exchange.abandon_connection()
             transfer.restart()
             self._waiting.appendleft(transfer)  # Tornado looks at the queue after this
         elif curl_error is not None:
-            transfer.fail(curl, curl_error, curl_message or "")
+            transfer.settle(exchange.failure(curl, curl_error, curl_message or ""))
         else:
             if fd < 0:
-                transfer.on_close()
-            transfer.finish(status)
+                exchange.abandon_connection()
+            transfer.settle(exchange.reply(status))
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("Call %s: %s", "failed" if curl_error else status, timings(curl))
         self.release_handle(curl)
 
-    def _on_outcome(self, transfer: Transfer) -> None:
-        """Nobody waits any more: if that is because the call was given up, end it."""
-        if not transfer.outcome.cancelled():
-            return
+    def _give_up(self, transfer: Transfer) -> None:
+        """Nobody waits for a call any more: end it."""
         if transfer in self._waiting:
             self._waiting.remove(transfer)
-        for curl, each in self._transfers.items():
-            if each is transfer:
-                del self._transfers[curl]
+        for curl, exchange in self._under_way.items():
+            if exchange.transfer is transfer:
+                del self._under_way[curl]
                 self._multi.remove_handle(curl)
                 self.release_handle(curl)
                 self._process_queue()
@@ -204,7 +215,7 @@ class CurlPool(CurlAsyncHTTPClient):
     @property
     def idle_connections(self) -> int:
         """Kept connections that no call is using."""
-        busy = sum(transfer.takes_kept for transfer in self._transfers.values())
+        busy = sum(exchange.takes_kept for exchange in self._under_way.values())
         return len(self._kept) - busy
 
     def take_handle(self, url: str) -> pycurl.Curl | None:
@@ -212,12 +223,29 @@ class CurlPool(CurlAsyncHTTPClient):
         if not self._free_list:
             return None
         curl: pycurl.Curl = self._free_list.pop()
-        self._options.set(curl, url)
+        self._set_up(curl, url)
         return curl
 
+    def _set_up(self, curl: pycurl.Curl, url: str) -> Exchange:
+        """Tell a handle where its connection leads, and the first time all else."""
+        exchange = self._exchanges.get(curl)
+        if exchange is None:
+            exchange = self._exchanges[curl] = Exchange(self.max_body_size, self._kept)
+            self._options.set(curl, exchange)
+        curl.setopt(pycurl.URL, url)
+        return exchange
+
     def release_handle(self, curl: pycurl.Curl) -> None:
-        """Have back a handle that is out of curl's hands."""
-        curl.reset()  # no header, body or answer of one student stays for the next
+        """Have back a handle that is out of curl's hands: no header, body or answer of
+        one student stays for the next.
+        """
+        exchange = self._exchanges.get(curl)
+        if exchange is None or not exchange.is_plain:
+            curl.reset()
+            self._exchanges.pop(curl, None)
+        else:
+            curl.unsetopt(pycurl.HTTPHEADER)
+            exchange.clear()
         self._free_list.append(curl)
 
     def _handle_socket(
@@ -256,7 +284,7 @@ class CurlPool(CurlAsyncHTTPClient):
             self._multi.socket_action(fd, action)
         self._finish_pending_requests()
         if self._preconnections.are_expected:
-            is_sent = any(transfer.is_sent for transfer in self._transfers.values())
+            is_sent = any(exchange.is_sent for exchange in self._under_way.values())
             self._preconnections.on_event(is_sent=is_sent)
 
     def _set_timeout(self, msecs: int) -> None:

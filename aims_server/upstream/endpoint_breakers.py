@@ -4,51 +4,66 @@ import random as _random
 import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from itertools import count
 from typing import Final, Self
 
 from ..deadline import Clock
 from .callers import CallerKey
-from .circuit_breaker import CircuitBreaker, Permit, State
+from .circuit_breaker import CircuitBreaker, State
 
 __all__ = ["CallPermit", "EndpointBreakers"]
 
+_ANYBODY: Final = CallerKey.student("anybody")
 _SEVERITY: Final = list(State)  # from closed to open
 
 
 class CallPermit:
-    """Leave to make one call, given back with what the call says; only once."""
+    """Leave to make one call, given back with what the call says; only the first that
+    is told counts.
+    """
 
-    __slots__ = ("_connection", "_endpoint")
+    __slots__ = ("_caller", "_endpoint", "_number", "_way", "_way_number")
 
-    def __init__(self, connection: Permit, endpoint: Permit) -> None:
-        self._connection = connection
+    def __init__(
+        self, way: CircuitBreaker, endpoint: CircuitBreaker, caller: CallerKey
+    ) -> None:
+        self._way: CircuitBreaker | None = way
         self._endpoint = endpoint
+        self._caller = caller
+        self._way_number = way.enter(_ANYBODY)
+        try:
+            self._number = endpoint.enter(caller)
+        except BaseException:
+            way.leave(self._way_number, _ANYBODY, failed=None)
+            raise
 
     def success(self) -> None:
         """The endpoint answered as it should."""
-        self._connection.success()
-        self._endpoint.success()
+        self._leave(unreachable=False, failed=False)
 
     def failure(self) -> None:
         """The far side was reached, and the endpoint failed this caller."""
-        self._connection.success()
-        self._endpoint.failure()
+        self._leave(unreachable=False, failed=True)
 
     def answered(self) -> None:
         """The far side was reached; the endpoint's health is as unknown as before."""
-        self._connection.success()
-        self._endpoint.discard()
+        self._leave(unreachable=False, failed=None)
 
     def unreachable(self) -> None:
         """No connection could be made."""
-        self._connection.failure()
-        self._endpoint.discard()
+        self._leave(unreachable=True, failed=None)
 
     def discard(self) -> None:
         """The call says nothing."""
-        self._connection.discard()
-        self._endpoint.discard()
+        self._leave(unreachable=None, failed=None)
+
+    def _leave(self, *, unreachable: bool | None, failed: bool | None) -> None:
+        way, self._way = self._way, None
+        if way is None:
+            return
+        # Each failed connection is evidence of its own, whoever wanted it.
+        wanted = CallerKey.student(object()) if unreachable else _ANYBODY
+        way.leave(self._way_number, wanted, failed=unreachable)
+        self._endpoint.leave(self._number, self._caller, failed=failed)
 
     def __enter__(self) -> Self:
         return self
@@ -96,7 +111,6 @@ class EndpointBreakers:
             )
             for endpoint in endpoints
         }
-        self._faults = count()
 
     def subscribe(self, on_change: Callable[[str, State], object]) -> None:
         """Tell ``on_change`` of every change from now on."""
@@ -118,13 +132,7 @@ class EndpointBreakers:
 
     def admit(self, endpoint: str, caller: CallerKey) -> CallPermit:
         """Leave for one call, whose outcome must be told; or raise CircuitOpen."""
-        # Each failed connection is evidence of its own, whoever wanted it.
-        connection = self._connections.admit(CallerKey.student(next(self._faults)))
-        try:
-            return CallPermit(connection, self._breakers[endpoint].admit(caller))
-        except BaseException:
-            connection.discard()
-            raise
+        return CallPermit(self._connections, self._breakers[endpoint], caller)
 
     def _endpoint_changed(self, endpoint: str, _: State) -> None:
         self._tell(endpoint)

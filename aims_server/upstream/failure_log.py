@@ -1,18 +1,12 @@
 """Log lines about calls that failed: which, of what, after how long, on which host."""
 
 import logging
-import time
-from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from ..errors import FailureCause, UpstreamError, UpstreamRejected
 from ..logs import RateLimitedLog
 
 __all__ = ["FailureLog"]
-
-Options = ParamSpec("Options")
-Result = TypeVar("Result")
 
 
 class FailureLog:
@@ -29,16 +23,9 @@ class FailureLog:
     quizzes failed on platform.example after 0.002 s: refused (Connection refused)
     """
 
-    def __init__(
-        self,
-        base_url: str,
-        log: RateLimitedLog | None = None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, base_url: str, log: RateLimitedLog | None = None) -> None:
         self._host = urlsplit(base_url).hostname or ""
         self._log = log or RateLimitedLog(logging.getLogger(__name__))
-        self._clock = clock
 
     def record(self, endpoint: str, fault: UpstreamError, seconds: float) -> None:
         """A call failed after so many seconds."""
@@ -57,23 +44,6 @@ class FailureLog:
             host=self._host,
             seconds=round(seconds, 3),
         )
-
-    def watched(
-        self, endpoint: str, attempt: Callable[Options, Awaitable[Result]]
-    ) -> Callable[Options, Awaitable[Result]]:
-        """The same attempt, whose failures are recorded."""
-
-        async def watched_attempt(
-            *options: Options.args, **more: Options.kwargs
-        ) -> Result:
-            began = self._clock()
-            try:
-                return await attempt(*options, **more)
-            except UpstreamError as fault:
-                self.record(endpoint, fault, self._clock() - began)
-                raise
-
-        return watched_attempt
 
 
 def _cause_of(fault: UpstreamError) -> FailureCause:

@@ -1,7 +1,7 @@
 """Owns who holds slots, who waits for one, and whose turn it is; hands none out."""
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from typing import TypeAlias
 
 from .callers import CallerKey
@@ -41,7 +41,7 @@ class FairLine:
         self.in_use = 0
         self.unverified_in_use = 0
         self._fifth = slots // 5
-        self._held: Counter[CallerKey] = Counter()
+        self._held: dict[CallerKey, int] = {}
         self._lines: dict[CallerKey, deque[Turn]] = {}
         # Whose turn it is, next first, by standing; students at their limit are in none
         # of both. The number tells which of two heads joined its ring first.
@@ -59,23 +59,23 @@ class FairLine:
 
     def held(self, caller: CallerKey) -> int:
         """How many slots this caller has."""
-        return self._held[caller]
+        return self._held.get(caller, 0)
 
     def at_limit(self, caller: CallerKey) -> bool:
         """Whether it is to have no more, even if slots are free."""
-        return caller.verified and self._held[caller] >= self.per_caller
+        return caller.verified and self.held(caller) >= self.per_caller
 
     def take(self, caller: CallerKey) -> None:
         """It has one more slot."""
-        self._held[caller] += 1
+        self._held[caller] = self._held.get(caller, 0) + 1
         self.in_use += 1
         self.unverified_in_use += not caller.verified
 
     def give_back(self, caller: CallerKey) -> None:
         """It has one slot less, of those that it has."""
-        self._held[caller] -= 1
-        if not self._held[caller]:
-            del self._held[caller]
+        left = self._held.pop(caller) - 1
+        if left:
+            self._held[caller] = left
         self.in_use -= 1
         self.unverified_in_use -= not caller.verified
         self._queue(caller)
@@ -143,18 +143,20 @@ class FairLine:
         if not caller.verified:
             return 0
         mine = len(self._lines.get(caller, ())) + calls
-        return max(0, self._held[caller] + mine - self.per_caller)
+        return max(0, self.held(caller) + mine - self.per_caller)
 
     def _next_address(self) -> CallerKey | None:
         """The next address below its limit."""
         for address in self._rings[False]:  # few can be at it, so the look is short
-            if self._held[address] < self.per_caller:
+            if self.held(address) < self.per_caller:
                 return address
         return None
 
     def _queue(self, caller: CallerKey) -> None:
         """Put a caller that waits at the end of its ring, unless it has its limit."""
+        if caller not in self._lines:
+            return
         ring = self._rings[caller.verified]
-        if caller in self._lines and caller not in ring and not self.at_limit(caller):
+        if caller not in ring and not self.at_limit(caller):
             self._joined += 1
             ring[caller] = self._joined

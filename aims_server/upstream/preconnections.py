@@ -7,7 +7,9 @@ would have had both.
 """
 
 import asyncio
+import contextlib
 import select
+from collections.abc import Iterator
 from typing import Final, Protocol
 
 import pycurl
@@ -73,6 +75,7 @@ class Preconnections:
         self._by_socket: dict[int, _Preconnection] = {}
         self._origin = ""
         self._expected = 0
+        self._deferred = False
         self._opening: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -81,7 +84,7 @@ class Preconnections:
     @property
     def are_expected(self) -> bool:
         """Whether some will be opened once a call has its connection."""
-        return self._expected > 0
+        return self._deferred
 
     def prepare(self, url: str) -> None:
         """Open a connection for a call that may come in the next seconds; what curl
@@ -89,20 +92,29 @@ class Preconnections:
         """
         if url.startswith("https:"):
             self._origin = _origin_of(url)
-            self._expected += 1
-            self._open_expected()
+            self._open_lacking(self._expected + 1)
 
-    def expect(self, url: str, calls: int) -> None:
-        """So many GETs will soon be made at once: open what connections they lack.
+    @contextlib.contextmanager
+    def expect(self, url: str, calls: int) -> Iterator[None]:
+        """At the end of this, so many GETs will be made at once: open meanwhile what
+        connections they lack, and those lack that are expected beside them.
 
         Until it is known that the far side speaks HTTP/1.1, this waits for the next
         call to have a connection: over HTTP/2 they will all share that one.
         """
-        if url.startswith("https:") and not self._handles.multiplexed:
-            self._origin = _origin_of(url)
-            self._expected += calls
-            if self._handles.multiplexed is False:
-                self._open_expected()
+        if not url.startswith("https:") or self._handles.multiplexed:
+            yield
+            return
+        self._origin = _origin_of(url)
+        self._expected += calls
+        if self._handles.multiplexed is None:
+            self._deferred = True
+        else:
+            self._open_lacking(self._expected)
+        try:
+            yield
+        finally:
+            self._expected -= calls
 
     def on_event(self, *, is_sent: bool) -> None:
         """Something came from the far side; ``is_sent``: a request has gone out.
@@ -170,9 +182,12 @@ class Preconnections:
         if self._opening is not None:
             self._opening.cancel()
             self._opening = None
-        lacking = self._expected - self._handles.idle_connections - len(self)
-        self._expected = 0
-        for _ in range(lacking):
+        self._deferred = False
+        self._open_lacking(self._expected)
+
+    def _open_lacking(self, calls: int) -> None:
+        """Open as many as there must be for so many calls at once."""
+        for _ in range(calls - self._handles.idle_connections - len(self)):
             curl = self._handles.take_handle(f"{self._origin}/")
             if curl is None:
                 break

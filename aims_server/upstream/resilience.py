@@ -16,6 +16,7 @@ from ..errors import (
     RateLimited,
     TokenRefused,
     UpstreamDropped,
+    UpstreamError,
     UpstreamFault,
     UpstreamRejected,
     UpstreamTimeout,
@@ -44,12 +45,8 @@ _INCONCLUSIVE: Final = (*_WORTH_REPEATING, UpstreamTimeout)
 _NO_VERDICT: Final = (TokenRefused, UpstreamRejected, RateLimited, WrongStudent)
 
 
-class _Again(Exception):
-    """A try failed, and another one is to follow after a pause."""
-
-    def __init__(self, fault: ApiError, pause: float) -> None:
-        self.fault = fault
-        self.pause = pause
+def _ignore(*_: object) -> None:
+    """Tell nobody."""
 
 
 class ResiliencePolicy:
@@ -60,7 +57,8 @@ class ResiliencePolicy:
     late gets another one beside it if it is repeatable, a slot is free, and ``hedges``
     allows it. The breaker is told of a failure only when the caller is.
 
-    A time-out counts against the endpoint only if the call had at least
+    ``on_failure`` is told of each call that fails: endpoint, error and seconds. A
+    time-out counts against the endpoint only if the call had at least
     ``sick_seconds``: a slow platform that answers is not a sick one.
     """
 
@@ -72,6 +70,7 @@ class ResiliencePolicy:
         retries: RetryBudget,
         hedges: RetryBudget,
         random: Callable[[], float],
+        on_failure: Callable[[str, UpstreamError, float], object] = _ignore,
         sick_seconds: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -83,6 +82,7 @@ class ResiliencePolicy:
         self._retries = retries
         self._hedges = hedges
         self._random = random
+        self._on_failure = on_failure
         self._sick_seconds = sick_seconds
         self._clock = clock
         self._sleep = sleep
@@ -116,42 +116,40 @@ class ResiliencePolicy:
         answered: ApiError | None = None
         try:
             for number in count(1):
+                permit = await self._admission.enter(endpoint, caller, deadline)
+                self._count_try(number, call)
+                began = self._clock()
                 try:
-                    return await self._try(number, call)
-                except UpstreamTimeout:
-                    if answered is None:
+                    result = await self._hedged(call)
+                except ApiError as fault:
+                    pause = self._pause_before_retry(number, fault, call)
+                    seconds = self._clock() - began
+                    again = pause is not None
+                    self._record_fault(permit, fault, seconds, again=again)
+                    if pause is None:
                         raise
-                    raise answered from None
-                except _Again as again:
-                    answered, pause = again.fault, again.pause
+                    answered = fault
+                except BaseException:
+                    permit.discard()
+                    raise
+                else:
+                    permit.success()
+                    return result
                 await self._sleep(pause)
+        except UpstreamTimeout:
+            if answered is None:
+                raise
+            raise answered from None
         finally:
             del answered  # its traceback holds this frame: see `_made`
         raise AssertionError("the last try returns or raises")
 
-    async def _try(self, number: int, call: Call[Result]) -> Result:
-        """One try, hedged, whose outcome the breaker is told; raises _Again if another
-        one is to follow.
-        """
-        permit = await self._admission.enter(call.endpoint, call.caller, call.deadline)
-        if number == 1:
+    def _count_try(self, number: int, call: Call[Any]) -> None:
+        if number > 1:
+            self._observer.call_repeated(call.endpoint)
+        else:
             self._retries.record_try(call.caller)
             self._hedges.record_try(call.caller)
-        else:
-            self._observer.call_repeated(call.endpoint)
-        began = self._clock()
-        with permit:
-            try:
-                result = await self._hedged(call)
-            except ApiError as fault:
-                pause = self._pause_before_retry(number, fault, call)
-                seconds = self._clock() - began
-                self._record_fault(permit, fault, seconds, again=pause is not None)
-                if pause is None:
-                    raise
-                raise _Again(fault, pause) from None
-            permit.success()
-            return result
 
     def _hedged(self, call: Call[Result]) -> Coroutine[Any, Any, Result]:
         if not call.repeatable:
@@ -196,6 +194,8 @@ class ResiliencePolicy:
             result = await call.attempt(call.deadline.remaining(), apart=hedge)
         except ApiError as fault:
             outcome = fault.code
+            if isinstance(fault, UpstreamError):
+                self._on_failure(call.endpoint, fault, self._clock() - began)
             if isinstance(fault, UpstreamUnavailable) and fault.retry_after:
                 # Before the slot goes to a call that should not be made any more.
                 self._admission.pause(call.endpoint, call.caller, fault.retry_after)

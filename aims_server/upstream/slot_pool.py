@@ -50,10 +50,11 @@ class SlotPool:
         """Take a slot if one is free for this worker."""
         counts, number = self._counts, self._number
         with counts:
+            taken = sum(counts.in_use[: counts.workers])
             mine = counts.in_use[number]
-            if mine + counts.others_in_use(number) >= self.size:
-                return False
-            if mine >= self.share and counts.others_waiting(number):
+            if taken >= self.size or (
+                mine >= self.share and counts.others_waiting(number)
+            ):
                 return False
             counts.in_use[number] = mine + 1
         return True

@@ -3,25 +3,26 @@ errors.
 """
 
 import os
+from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import pycurl
-
-from ..errors import (
-    UpstreamDropped,
-    UpstreamError,
-    UpstreamTimeout,
-    UpstreamUnreachable,
-)
 from .certificates import TrustedAuthorities
-from .curl_pool import CurlFailure, CurlPool, Reply, Request
+from .transfer import CurlFailure, Reply, Request
 
-__all__ = ["MAX_BODY_BYTES", "Reply", "Transport"]
+if TYPE_CHECKING:
+    from .curl_pool import CurlPool
+
+__all__ = ["MAX_BODY_BYTES", "Reply", "Transport", "import_curl"]
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 _CONNECT_SECONDS: Final = 5.0
 _SHORTEST_SECONDS: Final = 0.001  # curl reads 0 as "no limit"
+
+
+def import_curl() -> None:
+    """Import curl and what knows it, 8 ms; nothing begins, so a fork may follow."""
+    from . import curl_pool, failures  # noqa: F401 - they stay imported
 
 
 class Transport:
@@ -44,8 +45,10 @@ class Transport:
         self._authorities = TrustedAuthorities(ca_file) if ca_file else None
 
     @cached_property
-    def _pool(self) -> CurlPool:
+    def _pool(self) -> "CurlPool":
         # With the first call: curl takes 3 ms to begin, which a start would wait for.
+        from .curl_pool import CurlPool
+
         return CurlPool(
             force_instance=True,
             max_clients=self._handles,
@@ -91,16 +94,18 @@ class Transport:
             )
         )
         if isinstance(outcome, CurlFailure):
-            raise _error_of(outcome, seconds)
+            from .failures import error_of
+
+            raise error_of(outcome, seconds, connect_seconds=_CONNECT_SECONDS)
         return outcome
 
     def prepare(self, url: str) -> None:
         """Do before the first call to ``url`` what can be done without it."""
         self._pool.prepare(url)
 
-    def expect(self, url: str, calls: int) -> None:
-        """So many GETs to the host of ``url`` will soon be made at once."""
-        self._pool.expect(url, calls)
+    def expect(self, url: str, calls: int) -> AbstractContextManager[None]:
+        """So many GETs to the host of ``url`` will be made at once, at its end."""
+        return self._pool.expect(url, calls)
 
     def abandon(self, reply: Reply) -> bool:
         """Whether a reply that is another's may be so because of its connection, which
@@ -117,50 +122,3 @@ class Transport:
             self._pool.close()
         if self._authorities is not None:
             self._authorities.close()
-
-
-_E_TOO_LARGE: Final = 100  # pycurl has no name for it
-_UNUSABLE: Final = frozenset(
-    {
-        pycurl.E_WRITE_ERROR,  # our own refusal: oversized body, malformed header
-        pycurl.E_FTP_WEIRD_SERVER_REPLY,  # of old for any server that makes no sense
-        pycurl.E_BAD_CONTENT_ENCODING,
-        pycurl.E_UNSUPPORTED_PROTOCOL,
-        pycurl.E_HTTP2,
-        _E_TOO_LARGE,
-    }
-)
-_NO_CONNECTION: Final = frozenset(
-    {
-        "name_not_found",
-        "proxy_name_not_found",
-        "proxy",
-        "refused",
-        "unreachable",
-        "certificate",
-        "certificate_authorities",
-        "tls",
-        "dropped_while_connecting",
-    }
-)
-_NO_CONNECTION_IN_TIME: Final = frozenset(
-    {"timeout_name", "timeout_connect", "timeout_tls"}
-)
-
-
-def _error_of(failure: CurlFailure, seconds: float) -> UpstreamError:
-    """Our error for a call that had so many seconds, with its cause."""
-    kind = failure.cause.kind
-    error: UpstreamError
-    if kind in _NO_CONNECTION:
-        error = UpstreamUnreachable()
-    elif failure.error == pycurl.E_OPERATION_TIMEDOUT:
-        # In less time than we give to connecting, a far side that is there may be late.
-        waited = kind in _NO_CONNECTION_IN_TIME and seconds > _CONNECT_SECONDS
-        error = UpstreamUnreachable() if waited else UpstreamTimeout()
-    elif failure.error in _UNUSABLE:
-        error = UpstreamError()
-    else:
-        error = UpstreamDropped()
-    error.cause = failure.cause
-    return error

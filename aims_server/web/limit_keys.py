@@ -7,9 +7,8 @@ from typing import Final
 
 __all__ = ["address_key", "user_name_key"]
 
-_IPV6_PREFIX: Final = (
-    64  # what a provider gives one customer; its end is the customer's
-)
+# What a provider gives one customer, who chooses the rest of an address.
+_IPV6_PREFIX: Final = 64
 # Letters and a symbol that show nothing; every other invisible character is a mark, a
 # separator or of a category of its own.
 _BLANK: Final = frozenset("\u115f\u1160\u2800")

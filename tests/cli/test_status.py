@@ -52,6 +52,16 @@ def test_it_tells_rates_platform_workers_and_limits(readings):
     assert ("login", "1") in sections["Refused by a limit"].rows
 
 
+def test_processor_time_is_that_of_one_process(readings):
+    """Of a worker that was replaced between the readings there is nothing to tell."""
+    before, after = readings
+    for worker in after["workers"].values():
+        worker["cpuSeconds"] += 1
+    after["workers"]["1"]["startTime"] += 60
+    sections = {s.title: s for s in describe(before, after, 2.0)}
+    assert [row[2] for row in sections["Workers"].rows] == ["50%", "-"]
+
+
 def test_tables_are_aligned(readings):
     """Each row of a table is as wide as its columns."""
     before, after = readings

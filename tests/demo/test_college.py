@@ -95,6 +95,15 @@ def test_two_logins_of_one_second_differ():
     assert COLLEGE.student_of(second) == STUDENTS[0]
 
 
+def test_the_same_arguments_give_the_same_token():
+    """Whenever it is asked for: tests ask for a student's token at each request."""
+    college = College()
+    college._opened -= 1
+    assert college.token(STUDENTS[0]) == college.token(
+        STUDENTS[0], issued=college._opened
+    )
+
+
 def test_summaries_equal_the_records():
     """Each course's summary counts exactly its cards."""
     for student in STUDENTS:

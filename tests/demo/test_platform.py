@@ -372,6 +372,23 @@ async def test_connections_are_counted_not_calls(caller, platform):
 
 
 @pytest.mark.gen_test
+async def test_what_is_in_flight_stays_counted(caller, platform):
+    """reset() forgets the past: the peaks are what is in flight now."""
+    platform.hold()
+    writers = [(await caller.open())[1] for _ in range(3)]
+    await platform.until(lambda counters: counters.in_flight == 3)
+    writers.pop().close()
+    await platform.until(lambda counters: counters.in_flight == 2)
+    platform.counters.reset()
+    assert (platform.counters.peak, dict(platform.counters.peaks)) == (
+        2,
+        {"course_files": 2},
+    )
+    for writer in writers:
+        writer.close()
+
+
+@pytest.mark.gen_test
 async def test_last_request_is_kept_for_inspection(caller, platform):
     """Tests can see the headers that a call came with."""
     await log_in(caller, platform.college.student(0))

@@ -287,7 +287,7 @@ async def test_delay_is_waited(caller, platform):
     loop = asyncio.get_running_loop()
     before = loop.time()
     await caller.rows("/cards")
-    assert 0.14 < loop.time() - before < 1.5
+    assert loop.time() - before > 0.14
 
 
 @pytest.mark.gen_test

@@ -2,8 +2,12 @@
 
 import asyncio
 import json
+import socket
+import struct
 
 import pytest
+
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.gen_test(timeout=20)
 
@@ -102,6 +106,22 @@ async def test_its_headers_are_those_of_a_stream(front, token):
         assert [event async for event in stream.events()][-1][0] == "page"
 
 
+@pytest.mark.parametrize("version", ["1.0", "1.2"])
+async def test_a_client_that_reads_no_chunks_sees_the_end(front, token, version):
+    """The connection's end, though the client would keep it."""
+    port = int(front.base_url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        f"GET /api/all-attendance HTTP/{version}\r\nHost: x\r\nAccept: {EVENTS}\r\n"
+        f"Connection: keep-alive\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    )
+    head, _, events = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert b"keep-alive" not in head.lower()
+    assert events.rpartition(b"event: ")[2].startswith(b"page\n")
+    assert events.endswith(b"}\n\n")
+
+
 async def test_subjects_are_told_as_they_come(front, token, platform):
     """While others are still under way."""
     platform.hold("cards")
@@ -136,6 +156,21 @@ async def test_leaving_ends_nothing(front, token, platform):
     platform.release()
     assert (await front.ask("/api/all-attendance", token)).code == 200
     assert platform.counters.total == 16
+
+
+async def test_leaving_is_no_fault(front, token, platform, access_lines, http_server):
+    """Though there is more to tell: one line in the log, with nginx's status for it."""
+    platform.faults.set("cards", kind="hang", match="7300001")  # so that it goes on
+    platform.hold("cards")
+    async with Stream(front, token) as stream:
+        assert (await anext(stream.events()))[0] == "started"
+        set_linger = stream.writer.get_extra_info("socket").setsockopt
+        set_linger(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await eventually(lambda: not http_server.connections)
+    platform.release()
+    await eventually(lambda: "all-attendance" in access_lines.getvalue())
+    (line,) = map(json.loads, access_lines.getvalue().splitlines())
+    assert (line["level"], line["status"]) == ("info", 499)
 
 
 async def test_a_failure_is_an_event(front, token, platform):
@@ -190,7 +225,7 @@ class TestDeadline:
 
     @pytest.fixture(name="variables")
     def _variables(self):
-        return {"REQUEST_TIMEOUT_SECONDS": "0.6"}
+        return {"REQUEST_TIMEOUT_SECONDS": "1"}
 
     async def test_at_the_deadline_there_is_what_there_is(self, front, token, platform):
         """The page as it stands, and gathering goes on."""

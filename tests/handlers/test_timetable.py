@@ -103,6 +103,22 @@ async def test_every_month_is_whole(front, platform, month):
     assert shown(page) == truth(college, student)
 
 
+async def test_a_calendar_of_an_old_table_is_old(front, token, platform, clock):
+    """While the table is asked for again, and where it cannot be had."""
+    clock.stop()
+    await front.ask("/api/timetable", token)
+    clock.advance(400)
+    platform.faults.set("schedule", kind="status", status=500)
+    first = await front.ask("/api/timetable", token, headers=ICALENDAR)
+    fresh = ICALENDAR | {"Cache-Control": "no-cache"}
+    second = await front.ask("/api/timetable", token, headers=fresh)
+    for answer in (first, second):
+        assert answer.headers["X-Cache"] == "STALE"
+        assert answer.headers["Age"] == "400"
+        assert answer.headers["Cache-Control"].startswith("private, max-age=0,")
+
+
+@pytest.mark.gen_test
 async def test_the_calendar_is_the_page(front, token):
     """Read back, event for event; both are kept, each under its own name."""
     page = json.loads((await front.ask(PATH, token)).body)

@@ -317,6 +317,26 @@ class TestSlowness:
         writer.close()
 
 
+@pytest.mark.gen_test(timeout=20)
+async def test_a_body_of_tiny_chunks_leaves_the_loop_to_others(port):
+    """After each 64 of them, whatever has come at once, others have a turn."""
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    chunks = b"1\r\n \r\n" * 12_800
+    request = POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+    task = asyncio.ensure_future(others())
+    answer = await exchange(port, request)
+    task.cancel()
+    assert status_of(answer) == 400
+    assert turns > 12_800 / 64
+
+
 class TestCrowd:
     """More connections than the server takes."""
 

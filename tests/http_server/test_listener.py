@@ -14,6 +14,7 @@ from aims_server.http_server.connection_counts import ConnectionCount, Connectio
 from aims_server.http_server.listener import Listener
 
 from ..virtual_time import Clock
+from ..waiting import eventually
 
 pytestmark = pytest.mark.both_loops
 
@@ -23,12 +24,14 @@ BIG = b"x" * 20_000_000
 class Page(RequestHandler):
     """Answers at once, with much, or when told to."""
 
-    def initialize(self, gate: asyncio.Event) -> None:
-        """Take the event that ``/slow`` waits for."""
+    def initialize(self, asked: list[str], gate: asyncio.Event) -> None:
+        """Take where to note what is asked, and the event that ``/slow`` waits for."""
+        self.asked = asked
         self.gate = gate
 
     async def get(self) -> None:
         """Answer."""
+        self.asked.append(self.request.path)
         if self.request.path == "/slow":
             await self.gate.wait()
         self.write(BIG if self.request.path == "/big" else b"answered")
@@ -38,37 +41,50 @@ class Server:
     """A listener and its socket."""
 
     def __init__(self) -> None:
+        self.asked: list[str] = []
         self.gate = asyncio.Event()
         self.clock = Clock()
         self.socket = socket.create_server(("127.0.0.1", 0), backlog=200)
         self.socket.setblocking(False)
         self.address = self.socket.getsockname()
+        self.listeners: list[Listener] = []
         self.listener = self.another_listener()
 
     def another_listener(
         self,
         listening: socket.socket | None = None,
         count: ConnectionCount | None = None,
+        *,
+        max_connections: int = 1000,
     ) -> Listener:
         """One more on the same socket, as another worker has."""
         listener = Listener(
-            Application([(".*", Page, {"gate": self.gate})], log_function=bool),
-            max_connections=1000,
+            Application(
+                [(".*", Page, {"asked": self.asked, "gate": self.gate})],
+                log_function=bool,
+            ),
+            max_connections=max_connections,
             on_refused=bool,
             connection_count=count,
             clock=self.clock,
         )
         listener.add_sockets([(listening or self.socket).dup()])
+        self.listeners.append(listener)
         return listener
+
+    async def close(self) -> None:
+        """End every listener and its connections, however the test ended."""
+        for listener in self.listeners:
+            listener.stop()
+            await listener.close_all_connections()
+        self.socket.close()
 
 
 @pytest.fixture(name="server")
 def _server(io_loop: IOLoop) -> Iterator[Server]:
     server = Server()
     yield server
-    server.listener.stop()
-    io_loop.run_sync(server.listener.close_all_connections)
-    server.socket.close()
+    io_loop.run_sync(server.close)
 
 
 class Client:
@@ -127,7 +143,7 @@ async def test_an_answer_under_way_becomes_the_last(server):
     """A request received before is answered with ``Connection: close`` too."""
     client = await Client.connect(server)
     client.send("/slow")
-    await asyncio.sleep(0.05)
+    await eventually(lambda: server.asked)
     server.listener.disable_keep_alive()
     server.gate.set()
     assert "Connection: close" in await client.answer()
@@ -140,7 +156,7 @@ async def test_no_connection_ends_unannounced(server):
     client = await Client.connect(server)
     client.transport.pause_reading()
     client.send("/big")
-    await asyncio.sleep(0.1)
+    await eventually(lambda: server.asked)
     server.listener.disable_keep_alive()
     client.transport.resume_reading()
     assert "Connection: close" not in await client.answer()
@@ -163,7 +179,7 @@ async def test_idle_connections_are_closed(server):
     """Draining closes connections without a request."""
     client = await Client.connect(server)
     await client.ask()
-    await asyncio.wait_for(server.listener.drained(), 0.5)
+    await asyncio.wait_for(server.listener.drained(), 4)
     assert await client.ended()
 
 
@@ -177,7 +193,7 @@ async def test_idle_connections_may_be_given_time(server):
     await asyncio.sleep(0.1)
     assert "Connection: close" in await client.ask()
     assert await client.ended()
-    await asyncio.wait_for(emptied, 1)
+    await asyncio.wait_for(emptied, 4)
 
 
 @pytest.mark.gen_test
@@ -185,7 +201,7 @@ async def test_work_in_flight_is_waited_for(server):
     """Draining takes as long as the slowest answer."""
     client = await Client.connect(server)
     client.send("/slow")
-    await asyncio.sleep(0.05)
+    await eventually(lambda: server.asked)
     emptied = asyncio.ensure_future(server.listener.drained())
     await asyncio.sleep(0.2)
     assert not emptied.done()
@@ -201,7 +217,7 @@ async def test_an_answer_is_sent_to_its_end(server):
     client = await Client.connect(server)
     client.transport.pause_reading()
     client.send("/big")
-    await asyncio.sleep(0.1)
+    await eventually(lambda: server.asked)
     server.listener.disable_keep_alive()
     emptied = asyncio.ensure_future(server.listener.drained())
     await asyncio.sleep(0.1)
@@ -286,12 +302,12 @@ async def test_a_client_that_went_is_no_failure(server, access_lines):
     """Its answer is dropped, and nothing is logged."""
     client = await Client.connect(server)
     client.send("/slow")
-    await asyncio.sleep(0.05)
+    await eventually(lambda: server.asked)
     server.listener.disable_keep_alive()
     client.transport.abort()
     await asyncio.sleep(0.05)
     server.gate.set()
-    await asyncio.wait_for(server.listener.drained(), 1)
+    await asyncio.wait_for(server.listener.drained(), 4)
     await asyncio.sleep(0.05)
     assert access_lines.getvalue() == ""
 
@@ -300,14 +316,12 @@ async def test_a_client_that_went_is_no_failure(server, access_lines):
 async def test_workers_share_a_burst(server):
     """Of connections that come at once, no listener takes nearly all."""
     other = server.another_listener()
+    both = (server.listener, other)
     clients = [socket.create_connection(server.address) for _ in range(100)]
-    await asyncio.sleep(0.2)
-    shares = [each.connections for each in (server.listener, other)]
-    assert sum(shares) == 100
-    assert min(shares) > 25
+    await eventually(lambda: sum(each.connections for each in both) == 100)
+    assert min(each.connections for each in both) > 25
     for client in clients:
         client.close()
-    await other.close_all_connections()
 
 
 @pytest.mark.gen_test
@@ -320,16 +334,50 @@ async def test_counts_make_the_shares_even(server):
     lone.setblocking(False)
     both = [server.another_listener(lone, counts.of(slot)) for slot in (0, 1)]
     clients = [socket.create_connection(lone.getsockname()) for _ in range(100)]
-    await asyncio.sleep(0.2)
-    shares = [each.connections for each in both]
-    assert sum(shares) == 100
-    assert min(shares) > 40
+    await eventually(lambda: sum(each.connections for each in both) == 100)
+    assert min(each.connections for each in both) > 40
     for client in clients:
         client.close()
-    for each in both:
-        each.stop()
-        await each.close_all_connections()
     lone.close()
+
+
+@pytest.mark.gen_test
+async def test_who_has_more_leaves_the_next_to_who_has_fewer(server):
+    """A listener whose count is well above the other's accepts none of three."""
+    counts = ConnectionCounts()
+    lone = socket.create_server(("127.0.0.1", 0), backlog=200)
+    lone.setblocking(False)
+    address = lone.getsockname()
+    busy = server.another_listener(lone, counts.of(0))
+    clients = [socket.create_connection(address) for _ in range(10)]
+    await eventually(lambda: busy.connections == 10)
+    idle = server.another_listener(lone, counts.of(1))
+    for number in range(1, 4):
+        clients.append(socket.create_connection(address))
+        await eventually(lambda: busy.connections + idle.connections == len(clients))
+        assert idle.connections == number
+    for client in clients:
+        client.close()
+    lone.close()
+
+
+@pytest.mark.gen_test
+async def test_few_of_a_flood_are_told_that_there_is_no_room(server):
+    """Of 49 connections too many at once 32 get their 503; the others are closed."""
+    held = socket.create_server(("127.0.0.1", 0), backlog=200)
+    held.setblocking(False)
+    full = server.another_listener(held, max_connections=1)
+    clients = [socket.create_connection(held.getsockname()) for _ in range(50)]
+    full.accept_backlog()
+    answers = []
+    for client in clients[1:]:
+        client.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=client)
+        answers.append((await reader.read())[:12])
+        writer.close()
+    assert answers == [b"HTTP/1.1 503"] * 32 + [b""] * 17
+    clients[0].close()
+    held.close()
 
 
 @pytest.mark.gen_test
@@ -343,11 +391,9 @@ async def test_a_hung_listener_delays_nobody(server):
     counts.of(1).publish(0)
     listener = server.another_listener(lone, counts.of(0))
     clients = [socket.create_connection(lone.getsockname()) for _ in range(100)]
-    await asyncio.sleep(0.5)
-    assert listener.connections == 100
+    await eventually(lambda: listener.connections == 100)
     for client in clients:
         client.close()
-    listener.stop()
     await listener.close_all_connections()
     assert counts.of(1).excess == 0
     lone.close()
@@ -360,11 +406,12 @@ async def test_running_out_of_files_is_survived(server, access_lines, monkeypatc
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno(), limits[1]))
     try:
-        await asyncio.sleep(0.2)
+        await eventually(access_lines.getvalue)
+        await asyncio.sleep(0.1)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert access_lines.getvalue().count("Too many open files") == 1
     client.setblocking(False)
     reader, writer = await asyncio.open_connection(sock=client)
-    assert "200 OK" in await asyncio.wait_for(Client(reader, writer).ask(), 3)
+    assert "200 OK" in await asyncio.wait_for(Client(reader, writer).ask(), 4)
     writer.close()

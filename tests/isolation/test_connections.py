@@ -40,11 +40,12 @@ def http_server(
     io_loop: IOLoop, _unused_port: Any, worker: Worker, clock: Clock, places: int
 ) -> Iterator[Listener]:
     """A listener whose clock stands still between the steps of a test."""
+    clock.stop()
     listener = Listener(
         worker.delegate,
         fast_path=worker.fast_path,
         max_connections=2000,
-        on_refused=lambda: worker.metrics.limited("connections"),
+        on_refused=lambda _: worker.metrics.limited("connections"),
         address_limit=AddressLimit(places, exempt=lambda peer: False),
         clock=clock.monotonic,
     )
@@ -137,6 +138,7 @@ class Sweep:
 
 @pytest.fixture(name="sweep")
 def _sweep(http_server: Listener, clock: Clock) -> Sweep:
+    clock.stop()
     return Sweep(http_server, clock)
 
 

@@ -1,106 +1,25 @@
-"""Log lines: their form, their secrets, and streams that fail."""
+"""Records of logging as lines: their form, what cannot be forged, what is held back."""
 
 import asyncio
-import contextlib
 import io
 import json
 import logging
 import os
 import re
-import socket
-import subprocess
-import sys
 import warnings
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aims_server.logs import handlers as logs
-from aims_server.logs.access_line import access_fields, access_lines
-from aims_server.logs.format import UNPRINTABLE, LineWriter, json_line
 from aims_server.logs.handlers import (
     AccessLog,
     configure_logging,
     current_request_id,
 )
-from aims_server.logs.output import LogOutput
 from aims_server.logs.redaction import redact_text
 
-TOKEN = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJpZCI6NTkwMDAwMX0.c2lnbmF0dXJl-_Q"
-FORGED = '{"time":"2025-01-01T00:00:00.000Z","level":"error","message":"forged"}'
-NASTY = {
-    "carriage return": f"a\r{FORGED}",
-    "line feed": f"a\n{FORGED}\nb",
-    "both": f"a\r\n{FORGED}\r\n",
-    "NUL": "a\0b",
-    "encoded": "a%0a%0d%00",
-    "escape sequence": "\x1b[2K\x1b[1A\x1b]0;title\x07",
-    "C1 controls": "\x85\x9b31m\x9d",
-    "line and paragraph separator": f"a\u2028{FORGED}\u2029",
-    "right to left": "\u202egnp.exe\u2066",
-    "quotes": '","level":"error","x":\'\\',
-    "10 KB": "x" * 10_240,
-    "10 KB of line feeds": "\n" * 10_240,
-    "half a surrogate pair": "a\ud800b\udfff",
-    "bytes that were no UTF-8": b"\xff\xfe\n".decode(errors="surrogateescape"),
-    "other script": "उपस्थिति 🎓",
-}
-FIELDS: dict[str, Any] = {
-    "route": "quiz",
-    "method": "GET",
-    "path": "/api/quiz",
-    "status": 200,
-    "seconds": 0.0123456,
-    "request_id": "abc-1",
-    "address": "192.0.2.7",
-}
-log = logging.getLogger("aims_server.test")
-
-
-def fail(message):
-    """Something unexpected."""
-    kept_locally = "local-" + "value"
-    raise ValueError(message) from KeyError(len(kept_locally))
-
-
-@pytest.fixture(autouse=True)
-def restored():
-    """Logging as it was before the test."""
-    root = logging.getLogger()
-    loggers = [root, *(logging.getLogger(name) for name in logs._MIN_LEVELS)]
-    levels = [(logger, logger.level) for logger in loggers]
-    handlers = root.handlers[:]
-    yield
-    logging.captureWarnings(False)
-    root.handlers[:] = handlers
-    for logger, level in levels:
-        logger.setLevel(level)
-
-
-@pytest.fixture
-def written(tmp_path):
-    """Configures logging to a file; then tells its lines as bytes."""
-    path = tmp_path / "log"
-
-    with path.open("w") as stream:
-
-        def configure(form="json", level="debug"):
-            configure_logging(level, form, stream)
-            return lambda: path.read_bytes().split(b"\n")[:-1]
-
-        yield configure
-
-
-def objects(lines):
-    """Each line as the JSON object that it must be, for any way of splitting lines."""
-    text = b"".join(line + b"\n" for line in lines).decode()
-    assert text.splitlines() == [line.decode() for line in lines]
-    parsed = [json.loads(line) for line in lines]
-    assert all(isinstance(entry, dict) for entry in parsed)
-    return parsed
+from .lines import FIELDS, FORGED, NASTY, SECRET, check_lines, fail, log, objects
 
 
 def test_a_line_is_an_object_of_time_level_logger_and_message(written):
@@ -284,16 +203,6 @@ def test_no_field_of_a_request_can_forge_an_access_line(written, form, nasty):
     check_lines(found, form)
 
 
-def check_lines(lines, form):
-    """Nothing but whole lines without any character that moves a cursor."""
-    if form == "json":
-        assert all(entry["message"] != "forged" for entry in objects(lines))
-    for line in lines:
-        text = line.decode()
-        assert not UNPRINTABLE.search(text)
-        assert text.startswith("{" if form == "json" else "20")
-
-
 @given(st.text(st.characters(codec=None), max_size=80))
 def test_any_message_comes_back_as_it_was(message):
     """JSON lines lose nothing that UTF-8 can say and that is no secret."""
@@ -304,72 +213,6 @@ def test_any_message_comes_back_as_it_was(message):
     assert line.splitlines() == [line[:-1]]
     sayable = message.encode(errors="backslashreplace").decode()
     assert json.loads(line)["message"] == redact_text(sayable)
-
-
-SECRET = "s3cr3t-canary"
-TELLING = {
-    "jwt": (TOKEN, TOKEN),
-    "jwt in a path": (f"/api/quiz/{TOKEN}/x", TOKEN),
-    "first part of a jwt": (f"key {TOKEN[:36]}", TOKEN[:36]),
-    "bearer": (f"Authorization: Bearer {SECRET}", SECRET),
-    "bearer in capitals": (f"BEARER   {SECRET}", SECRET),
-    "token in a query": (f"GET /cards?a=1&token={SECRET}&b=2", SECRET),
-    "encoded query": (f"u=%2Fcards%3Ftoken%3D{SECRET}", SECRET),
-    "access token": (f"access_token={SECRET}", SECRET),
-    "pin": (f"?pin={SECRET}", SECRET),
-    "password in a form": (f"username=2023B1510001&password={SECRET}", SECRET),
-    "password with a quote": (f"password=a\"b'{SECRET}", SECRET),
-    "JSON body": (f'{{"username":"x","password":"a \\" {SECRET}"}}', SECRET),
-    "repr of a dict": (f"{{'token': '{SECRET}', 'pin': 1}}", SECRET),
-    "repr of bytes": (f"{{'password': b'{SECRET}'}}", SECRET),
-}
-
-
-@pytest.mark.parametrize("form", ["json", "text"])
-@pytest.mark.parametrize(("told", "secret"), TELLING.values(), ids=TELLING)
-def test_secrets_are_scrubbed_wherever_they_stand(written, form, told, secret):
-    """The last net, at DEBUG: message, argument, extra fields, traceback, access."""
-    lines = written(form)
-    log.debug(told)
-    log.debug("%s", told)
-    log.debug("x", extra={"field": told, "deep": {"list": [told, told.encode()]}})
-    try:
-        fail(told)
-    except ValueError:
-        log.debug("x", exc_info=True)
-    access = AccessLog()
-    for name in ("path", "method", "request_id"):
-        access.write(**{**FIELDS, name: told})
-    text = b"\n".join(lines()).decode()
-    assert secret not in text
-    assert text.count("***") >= 7
-    if form == "json":
-        assert len(objects(lines())) == 7
-
-
-@pytest.mark.parametrize("form", ["json", "text"])
-def test_a_field_named_like_a_secret_is_not_told(written, form):
-    """The name of a field is enough, at any depth."""
-    lines = written(form)
-    log.info("x", extra={"token": SECRET, "body": {"pin": 4821, "username": "u"}})
-    text = b"\n".join(lines()).decode()
-    assert SECRET not in text
-    assert "4821" not in text
-    assert '"username":"u"' in text
-
-
-def test_what_is_no_secret_stays(written):
-    """The net has holes of the right size."""
-    lines = written()
-    harmless = [
-        "the platform refused the token",
-        "mapping: 3, opening=4, shipping=5",
-        "GET /api/quiz?cfId=7300002&subject=Web%20Technology",
-        "pinned to 3 spinning pins",
-    ]
-    for message in harmless:
-        log.info("%s", message)
-    assert [entry["message"] for entry in objects(lines())] == harmless
 
 
 class Unspeakable:
@@ -403,6 +246,8 @@ def test_extra_fields_may_be_of_any_type(written, form):
     lines = written(form)
     ring: dict[str, object] = {}
     ring["self"] = ring
+    knot: list[object] = []
+    knot.append(knot)
     log.info(
         "x",
         extra={
@@ -411,6 +256,7 @@ def test_extra_fields_may_be_of_any_type(written, form):
             "path": io.UnsupportedOperation("no"),
             "set": {1},
             "ring": ring,
+            "knot": knot,
             "bytes": b"\xff\n",
         },
     )
@@ -420,70 +266,6 @@ def test_extra_fields_may_be_of_any_type(written, form):
         assert entry["big"] == 2**80
         assert entry["nan"] is None
         assert (entry["path"], entry["set"], entry["bytes"]) == ("no", [1], "\\xff\n")
-
-
-def test_an_access_line_tells_route_status_times_and_outcome(written):
-    """One object with all of a request's figures."""
-    lines = written()
-    AccessLog().write(
-        **{**FIELDS, "status": 504},
-        cache="MISS",
-        upstream_seconds=0.01,
-        code="upstream_timeout",
-    )
-    (entry,) = objects(lines())
-    assert re.fullmatch(r"20\S+Z", entry.pop("time"))
-    assert entry == {
-        "level": "warning",
-        "logger": "aims_server.access",
-        "message": "GET /api/quiz 504",
-        "requestId": "abc-1",
-        "route": "quiz",
-        "method": "GET",
-        "path": "/api/quiz",
-        "status": 504,
-        "seconds": 0.012346,
-        "address": "192.0.2.7",
-        "cache": "MISS",
-        "upstreamSeconds": 0.01,
-        "code": "upstream_timeout",
-    }
-
-
-def test_an_access_line_as_text_says_nothing_twice(written):
-    """On a terminal the message tells method, path and status, the rest follows."""
-    lines = written("text")
-    AccessLog().write(**FIELDS, cache="HIT")
-    (line,) = lines()
-    assert line.decode().partition(" ")[2] == (
-        "INFO    aims_server.access: GET /api/quiz 200 requestId=abc-1 route=quiz "
-        "seconds=0.012346 address=192.0.2.7 cache=HIT"
-    )
-
-
-@pytest.mark.parametrize(
-    ("level", "told"),
-    [
-        ("debug", [200, 503, 200]),
-        ("info", [200, 503]),
-        ("warning", [503]),
-        ("error", []),
-    ],
-)
-def test_the_level_decides_which_requests_are_told(written, level, told):
-    """Success at INFO, failures of the service at WARNING, quiet ones at DEBUG."""
-    lines = written("json", level)
-    access = AccessLog()
-    access.write(**FIELDS)
-    access.write(**{**FIELDS, "status": 503})
-    access.write(**FIELDS, quiet=True)
-    assert [entry["status"] for entry in objects(lines())] == told
-
-
-def test_without_configuration_nothing_is_told(capfd):
-    """A test's application is silent."""
-    AccessLog().write(**FIELDS)
-    assert capfd.readouterr() == ("", "")
 
 
 def test_texts_of_a_record_are_bounded(written):
@@ -515,227 +297,3 @@ def test_what_stood_in_place_of_a_header_is_not_told(written, said):
     (line,) = lines()
     assert b"canary" not in line
     assert b"from x: " + said.split()[0].encode() in line
-
-
-def test_a_long_path_is_cut():
-    """A line stays short enough to be written to a pipe in one piece."""
-    stream = io.StringIO()
-    configure_logging("info", "json", stream)
-    AccessLog().write(**{**FIELDS, "path": "/" + "\n" * 60_000})
-    assert len(stream.getvalue()) < 8192
-    assert json.loads(stream.getvalue())["path"] == "/" + "\n" * 511
-
-
-def tell_twice():
-    """An access line and a record, as a request writes them."""
-    AccessLog().write(**FIELDS)
-    log.error("x")
-
-
-def test_a_closed_pipe_raises_nothing(capfd):
-    """Nobody reads any more: requests go on."""
-    reader, writer = os.pipe()
-    with open(writer, "w") as stream:
-        configure_logging("info", "json", stream)
-        os.close(reader)
-        tell_twice()
-    assert capfd.readouterr() == ("", "")
-
-
-def test_a_full_disk_raises_nothing(capfd):
-    """/dev/full refuses every byte: requests go on."""
-    with open("/dev/full", "w") as stream:
-        configure_logging("info", "json", stream)
-        tell_twice()
-    assert capfd.readouterr() == ("", "")
-
-
-def test_a_closed_stream_is_never_written_to(tmp_path):
-    """Its number may belong to a client's socket by now."""
-    stream = (tmp_path / "log").open("w")
-    configure_logging("info", "json", stream)
-    number = stream.fileno()
-    stream.close()
-    with (tmp_path / "other").open("w") as other:
-        assert other.fileno() == number
-        tell_twice()
-    assert (tmp_path / "other").read_bytes() == b""
-
-
-@pytest.fixture(name="pipe")
-def _pipe():
-    """A reader that may be waited for, and the stream that leads to it."""
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    with open(writer, "w") as stream:
-        yield reader, stream
-    os.close(reader)
-
-
-def everything(reader):
-    """What is in a pipe."""
-    found = b""
-    with contextlib.suppress(BlockingIOError):
-        while more := os.read(reader, 1_000_000):
-            found += more
-    return found
-
-
-def test_a_full_pipe_costs_lines_and_no_time(pipe):
-    """Lines are kept up to a bound, then lost, counted, and told later."""
-    reader, stream = pipe
-    configure_logging("info", "json", stream)
-    access = AccessLog()
-    for number in range(6000):
-        access.write(**{**FIELDS, "request_id": f"r{number}"})
-    lost = access.lost_lines
-    assert 3000 < lost < 6000
-    found = everything(reader)
-    for _ in range(8):
-        access.flush()
-        found += everything(reader)
-    log.error("written again")
-    found += everything(reader)
-    *kept, told, last = objects(found.split(b"\n")[:-1])
-    assert [line["requestId"] for line in kept] == [f"r{n}" for n in range(6000 - lost)]
-    assert told["message"].startswith(f"{lost} log lines were lost: the log took none")
-    assert last["message"] == "written again"
-    assert access.lost_lines == lost
-
-
-def test_a_full_pipe_leaves_the_streams_own_mode_alone(pipe):
-    """The open file may be the shell's too: it must not begin to refuse writes."""
-    _, stream = pipe
-    configure_logging("info", "json", stream)
-    assert os.get_blocking(stream.fileno())
-
-
-def test_a_socket_is_never_waited_for():
-    """As with a pipe, when the journal at the other end hangs."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs, ours.makefile("w") as stream:
-        configure_logging("info", "json", stream)
-        access = AccessLog()
-        for _ in range(6000):
-            access.write(**FIELDS)
-        assert access.lost_lines > 0
-
-
-def test_a_line_longer_than_a_pipe_takes_arrives_whole(pipe):
-    """What was not taken follows when there is room."""
-    reader, stream = pipe
-    lines = LineWriter(LogOutput(stream), as_text=False)
-    lines.write({"message": "x" * 200_000})
-    found = everything(reader)
-    assert not found.endswith(b"\n")
-    for _ in range(4):
-        lines.flush()
-        found += everything(reader)
-    assert json.loads(found)["message"] == "x" * 200_000
-
-
-def test_replaced_outputs_are_closed(tmp_path):
-    """No descriptor is left behind."""
-    with (tmp_path / "log").open("w") as stream:
-        configure_logging("info", "json", stream)
-        before = len(os.listdir("/proc/self/fd"))
-        for _ in range(3):
-            configure_logging("info", "json", stream)
-        assert len(os.listdir("/proc/self/fd")) == before
-
-
-@pytest.mark.parametrize("form", ["json", "text"])
-def test_the_journal_is_told_the_priority_of_each_line(written, form, tmp_path):
-    """sd-daemon(3)'s prefix, on each line of a traceback too; nowhere else."""
-    path = tmp_path / "journal"
-    with path.open("w") as stream:
-        status = os.fstat(stream.fileno())
-        configure_logging(
-            "debug", form, stream, journal_stream=f"{status.st_dev}:{status.st_ino}"
-        )
-        log.debug("x")
-        log.info("x")
-        log.warning("x")
-        log.critical("x")
-        try:
-            fail("x")
-        except ValueError:
-            log.exception("x")
-    lines = path.read_text().splitlines()
-    assert [line[:3] for line in lines[:4]] == ["<7>", "<6>", "<4>", "<2>"]
-    assert {line[:3] for line in lines[4:]} == {"<3>"}
-    assert len(lines) > 6 or form == "json"
-    told = written(form)
-    log.error("x")
-    assert told()[0][:1] != b"<"
-
-
-@pytest.mark.process
-def test_lines_of_several_processes_do_not_mix(tmp_path):
-    """Workers share one stream, and each line arrives whole."""
-    path = tmp_path / "log"
-    program = (
-        "import sys, logging; from aims_server.logs import *\n"
-        "configure_logging('info', 'json'); access = AccessLog()\n"
-        f"fields = {FIELDS!r}\n"
-        "for n in range(300):\n"
-        "    access.write(**fields, code='x' * 3000); logging.error('y' * 9000)"
-    )
-    with path.open("ab") as stream:
-        running = [
-            subprocess.Popen([sys.executable, "-c", program], stderr=stream)
-            for _ in range(2)
-        ]
-        assert [process.wait() for process in running] == [0, 0]
-    assert len(objects(path.read_bytes().split(b"\n")[:-1])) == 1200
-
-
-# Lines that wait for the end of a turn.
-
-
-def test_lines_that_wait_go_out_together_and_in_order(written):
-    """One call in a moment was asked for; a record made meanwhile does not overtake."""
-    lines = written()
-    due: list[Callable[[], None]] = []
-    access = AccessLog(due.append)
-    for number in range(3):
-        access.write(**{**FIELDS, "request_id": f"r{number}"})
-    assert lines() == []
-    assert len(due) == 1
-    logging.getLogger("x").warning("meanwhile")
-    told = objects(lines())
-    assert [line.get("requestId") for line in told] == ["r0", "r1", "r2", None]
-    due.pop()()  # finds nothing left
-    assert len(lines()) == 4
-
-
-def test_a_bounded_number_of_lines_waits(written):
-    """256 go out at once: to format a thousand would hold the loop."""
-    lines = written()
-    access = AccessLog(lambda _: None)
-    for _ in range(255):
-        access.write(**FIELDS)
-    assert lines() == []
-    for _ in range(45):
-        access.write(**FIELDS)
-    assert len(lines()) == 256
-    access.flush()
-    assert len(lines()) == 300
-
-
-@given(
-    st.sampled_from(["9f86d081884c7d65", "0" * 64, "eyJ", 'a"b', "r\n", "ä"]),
-    st.sampled_from(["203.0.113.7", "2001:db8::1", "unix", "fe80::1%eth0", '"']),
-    st.sampled_from([None, "HIT"]),
-    st.sampled_from([None, 0.5]),
-)
-def test_both_ways_to_a_line_tell_the_same(request_id, address, cache, upstream):
-    """Put together or encoded as a whole, an entry has the same fields."""
-    kind = (logging.INFO, "quiz", "GET", "/api/quiz?token=a", 200, cache, None)
-    common = (1756720800.5, 0.000023, "9f86", "203.0.113.7", None, kind)
-    entry = (1756720800.501, 0.5, request_id, address, upstream, kind)
-    for entries in ([entry], [common, entry], [entry, common]):
-        encoded = [json_line(*access_fields(each)) for each in entries]
-        assert objects(access_lines(entries).split(b"\n")[:-1]) == [
-            json.loads(line) for line in encoded
-        ]

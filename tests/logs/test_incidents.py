@@ -8,6 +8,12 @@ import pytest
 
 from aims_server.logs import IncidentLog, RateLimitedLog, configure_logging
 
+LIMITS = {
+    "student": "RATE_LIMIT_PER_MINUTE=100",
+    "address": "RATE_LIMIT_PER_ADDRESS_PER_MINUTE=3000",
+    "login": "LOGIN_LIMIT_PER_MINUTE=10",
+}
+
 
 class Told:
     """An incident log on a clock of its own, and the lines that it wrote."""
@@ -17,7 +23,7 @@ class Told:
         self._stream = io.StringIO()
         configure_logging("info", "json", self._stream)
         log = RateLimitedLog(logging.getLogger("test"), clock=lambda: self.now)
-        self.log = IncidentLog(log)
+        self.log = IncidentLog(log, LIMITS)
 
     def lines(self) -> list[dict[str, object]]:
         """All lines."""
@@ -34,7 +40,7 @@ def _told():
     logging.captureWarnings(False)
 
 
-@pytest.mark.parametrize("kind", ["student", "address", "login", "connections"])
+@pytest.mark.parametrize("kind", LIMITS)
 def test_a_limit_is_told_once_a_minute_with_its_setting(told, kind):
     """A thousand refusals are one line, then a count."""
     for _ in range(1000):
@@ -44,8 +50,25 @@ def test_a_limit_is_told_once_a_minute_with_its_setting(told, kind):
     first, count, *_ = told.lines()
     assert first["limit"] == kind
     assert first["level"] == "warning"
-    assert "LIMIT" in str(first["message"]) or kind == "connections"
+    assert first["message"] == (
+        f"A request from 192.0.2.1 was refused by {LIMITS[kind]}"
+    )
     assert count["count"] == 999
+
+
+@pytest.mark.parametrize(
+    ("connections", "why"),
+    [(36, "all 36 that a worker has files for are open"), (20, "its address has 18")],
+)
+def test_a_refused_connection_is_told_with_the_bound_that_it_met(
+    told, connections, why
+):
+    """Of the worker as a whole, or of one address."""
+    told.log.connection_refused(
+        "192.0.2.1", connections=connections, places=36, each=18
+    )
+    (line,) = told.lines()
+    assert line["message"].startswith(f"A connection from 192.0.2.1 was refused: {why}")
 
 
 def test_each_state_of_a_circuit_is_told_with_its_endpoint(told):
@@ -58,6 +81,14 @@ def test_each_state_of_a_circuit_is_told_with_its_endpoint(told):
         ("closed", "info"),
     ]
     assert {line["endpoint"] for line in told.lines()} == {"quizzes"}
+
+
+def test_what_left_before_is_not_told_again(told):
+    """The store counts from its start; a cache that is calm since then is not full."""
+    calm = {"evictions": 7, "entries": 10, "bytes": 2**20, "waiting": 0, "calls": 50}
+    for told.now in (0.0, 1.0, 61.0, 122.0):
+        told.log.sampled(**calm)
+    assert len(told.lines()) == 1
 
 
 def test_a_full_cache_and_a_line_are_told_with_their_numbers(told):

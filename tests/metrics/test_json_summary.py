@@ -14,7 +14,7 @@ def test_the_summary_adds_up_all_workers():
     memory = MetricsMemory(workers=2)
     for worker in range(2):
         metrics = Metrics(worker=worker, memory=memory)
-        for status in (200, 200, 401, 503):
+        for status in (200, 304, 401, 503):
             metrics.request_started()
             metrics.request_finished("quiz", "GET", status, 0.2)
         metrics.request_started()

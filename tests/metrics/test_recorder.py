@@ -114,6 +114,15 @@ def test_events_are_counted_under_their_labels():
     assert {name: samples[name] for name in moved} == moved
 
 
+def test_a_bound_belongs_to_its_bucket():
+    """Prometheus' ``le`` is less or equal."""
+    metrics = Metrics()
+    metrics.request_finished("quiz", "GET", 200, 0.01)
+    samples = read(metrics)
+    bucket = 'aims_request_duration_seconds_bucket{{le="{}",route="quiz"}}'
+    assert [samples[bucket.format(le)] for le in ("0.005", "0.01")] == [0, 1]
+
+
 @settings(max_examples=30)
 @given(
     answers=st.lists(
@@ -207,12 +216,13 @@ def test_promtool_finds_nothing_to_say():
     assert (check.returncode, check.stdout, check.stderr) == (0, b"", b"")
 
 
-def test_a_scrape_imports_nothing():
-    """Imports hold the loop: what a scrape needs is there from the start."""
+def test_what_a_scrape_needs_is_imported_apart_from_it():
+    """Imports hold the loop: they are done before, in a thread."""
     program = (
-        "import sys; from aims_server.process.server import serve;"
+        "import asyncio, sys; from aims_server.process.server import serve;"
         "from aims_server.metrics import Metrics;"
-        "metrics = Metrics(); before = set(sys.modules);"
+        "metrics = Metrics(); asyncio.run(metrics.prepare());"
+        "before = set(sys.modules);"
         "metrics.exposition(); metrics.summary();"
         "assert set(sys.modules) == before, set(sys.modules) - before"
     )

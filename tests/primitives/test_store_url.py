@@ -54,6 +54,7 @@ def test_urls(url, parts):
         "redis://a b",
         "redis://h1,h2",
         "unix://",
+        "unix:///",
         "unix://host/path",
         "unixs:///path",
         "redis+sentinel://h1,h2",

@@ -164,7 +164,7 @@ def breaking_start(bench: Bench) -> tuple[str, str]:
     (service.directory / "broken").touch()
     time.sleep(0.6)  # or its death would be a failed start too
     os.kill(service.workers()[0], signal.SIGKILL)
-    match = service.wait_for_log("No worker can be started; giving up")
+    match = service.wait_for_log("No worker can be started")
     return bench.told(service, after=service.log.rindex("{", 0, match.start()))
 
 
@@ -200,7 +200,7 @@ def grace_over(bench: Bench) -> tuple[str, str]:
     asking.start()
     time.sleep(0.3)
     service.signal(signal.SIGTERM)
-    match = service.wait_for_log("The grace period is over")
+    match = service.wait_for_log("SHUTDOWN_GRACE_SECONDS .* is over")
     asking.join()
     bench.platform.turn(release="*")
     return bench.told(service, after=service.log.rindex("{", 0, match.start()))

@@ -65,7 +65,7 @@ def test_killed_workers_lose_only_what_they_worked_on(busy):
     assert lost <= {port for port, _ in blamed}
     assert 0 < len(crowd.losses) <= len(blamed)
     assert set(crowd.statuses) == {200}
-    assert crowd.longest_silence < 1
+    assert crowd.longest_silence < 5  # a busy machine; a hung one is silent for longer
     assert service.log.count("died (SIGKILL)") == KILLS
     assert service.figures("aims_worker_deaths_total") == [KILLS]
     # One is left: this very scrape.
@@ -107,7 +107,7 @@ def test_a_hung_worker_is_replaced(start):
     hung, other = service.workers()
     os.kill(hung, signal.SIGSTOP)
     assert other in service.wait_for_workers(2, but=[hung])
-    service.wait_for_log("is silent; killing it")
+    service.wait_for_log("is silent: ")
     assert service.log.count("is silent") == 1
 
 
@@ -120,7 +120,7 @@ def test_a_crash_loop_ends(start):
     for worker in service.workers():
         os.kill(worker, signal.SIGKILL)
     assert service.wait() == 1
-    assert "No worker can be started; giving up" in service.log
+    assert "No worker can be started" in service.log
     failed = service.log.count("(exit status 1)")
     assert FAILED_STARTS <= failed <= FAILED_STARTS + 1
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from ..waiting import free_port, until
 from .conftest import COMMAND, Service
-from .crowd import Crowd
+from .crowd import Crowd, tokens
 
 pytestmark = pytest.mark.process
 
@@ -191,14 +192,48 @@ def test_both_families_of_addresses_can_be_had(start):
 
 def test_few_files_are_told_at_the_start(start):
     """A limit that leaves few connections is a warning with what it means."""
-    service = start(
-        command=["bash", "-c", f"ulimit -n 300; exec {sys.executable} -m aims_server"],
-        WORKERS="1",
-    ).wait_until_serving()
-    assert re.search(
-        r"Open files are limited to 300: each worker serves at most \d+ connections",
-        service.log,
-    )
+    service = start(command=limited_to(300), WORKERS="1").wait_until_serving()
+    assert "each worker serves at most 36 connections at once" in service.log
+
+
+def test_files_are_enough_for_what_is_promised(start, platform):
+    """With the fewest files that it starts with, all clients are served and all calls
+    made; one file less, and it does not start.
+    """
+    variables = {
+        "EXTERNAL_API_BASE": platform.url,
+        "MAX_CONCURRENT_REQUESTS": "24",
+        "REQUEST_TIMEOUT_SECONDS": "60",
+        "GATHER_TIMEOUT_SECONDS": "60",
+        "WORKERS": "1",
+    }
+    refused = start(command=limited_to(127), **variables)
+    assert refused.wait() == 1
+    needed = int(re.findall(r"and (\d+) are needed", refused.log)[0])
+    service = start(command=limited_to(needed), **variables).wait_until_serving()
+    with ThreadPoolExecutor(16) as pool:  # each page needs 16 calls
+        asked = [
+            pool.submit(service.get, "/api/all-attendance", token)
+            for token in tokens(16)
+        ]
+    assert {answer.result()[0] for answer in asked} == {200}
+    failed = re.findall("failed on|circuit|cannot be accepted", service.log)
+    assert not failed
+
+
+def test_a_reload_needs_files_as_a_start_does(start):
+    """More calls than there are files for are refused, and nothing changes."""
+    service = start(command=limited_to(300), WORKERS="1").wait_until_serving()
+    (service.directory / ".env").write_text("MAX_CONCURRENT_REQUESTS=200\n")
+    before = service.workers()
+    service.signal(signal.SIGHUP)
+    service.wait_for_log("Settings not changed: open files are limited to 300, and 480")
+    assert service.workers() == before
+
+
+def limited_to(files: int) -> list[str]:
+    """The command, with so many open files allowed to each process."""
+    return ["bash", "-c", f"ulimit -n {files}; exec {sys.executable} -m aims_server"]
 
 
 def started(service: Service) -> bool:

@@ -229,9 +229,13 @@ def test_healthy_old_workers_do_not_prove_that_starts_succeed(pool: Processes):
 def test_a_roll_can_be_given_up(pool: Processes):
     """The old workers then count as current."""
     pool.rollout.roll(2)
-    pool.act()
-    pool.rollout.on_exit(pool.starting[0])
+    for _ in range(FAILED_STARTS):
+        pool.now += pool.rollout.seconds_to_spawn or 0
+        pool.act()
+        pool.rollout.on_exit(pool.starting[0])
+    failing = pool.rollout.failing
     pool.rollout.end_roll(2)
+    assert (failing, pool.rollout.failing) == (True, False)
     assert pool.rollout.converged
     assert pool.rollout.seconds_to_spawn is None
 

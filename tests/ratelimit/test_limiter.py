@@ -3,6 +3,7 @@
 import os
 import select
 import signal
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -36,15 +37,14 @@ class PlainBucket:
         return True
 
 
-def limiter(clock, per_minute, *, table=None, name="student"):
-    """A limiter under the common secret, by default in a table of its own."""
-    return RateLimiter(
-        table if table is not None else BucketTable(64),
-        name=name,
-        per_minute=per_minute,
-        secret=SECRET,
-        clock_ns=clock,
-    )
+def limiter(clock, per_minute):
+    """A limiter in a table of its own."""
+    return limiter_in(BucketTable(64, clock_ns=clock), per_minute)
+
+
+def limiter_in(table, per_minute, name="student"):
+    """A limiter under the common secret."""
+    return RateLimiter(table, name=name, per_minute=per_minute, secret=SECRET)
 
 
 def nanoseconds(seconds):
@@ -142,12 +142,38 @@ def test_keys_have_buckets_of_their_own():
 
 def test_limiters_of_different_name_share_a_table_not_buckets():
     """The same key under two names is two buckets, with two rates."""
-    table, clock = BucketTable(64), ClockNs()
-    students = limiter(clock, 1, table=table, name="student")
-    logins = limiter(clock, 5, table=table, name="login")
+    table = BucketTable(64, clock_ns=ClockNs())
+    students = limiter_in(table, 1, "student")
+    logins = limiter_in(table, 5, "login")
     assert students.take("k").allowed
     assert not students.take("k").allowed
     assert logins.take("k").remaining == 4
+
+
+def test_what_others_charged_is_added_and_never_subtracted():
+    """A bucket is raised to what all machines know, and is left where it is further."""
+    table = BucketTable(8, clock_ns=ClockNs())
+    limit = limiter_in(table, 10)
+    bucket = table.bucket(limit.hashed("k"))
+    limit.take("k")
+    limit.raise_to(bucket, 4 * limit.cost)
+    assert limit.take("k").remaining == 5
+    limit.raise_to(bucket, limit.cost)
+    assert limit.take("k").remaining == 4
+
+
+def test_only_what_was_taken_is_told_to_others():
+    """A refused take costs nothing here, nor on another machine."""
+    limit = RateLimiter(
+        BucketTable(8, clock_ns=ClockNs()),
+        name="student",
+        per_minute=2,
+        secret=SECRET,
+        shared=True,
+    )
+    assert [limit.take("k").allowed for _ in range(4)] == [True, True, False, False]
+    assert limit.charges is not None
+    assert list(limit.charges.collect(10).values()) == [2 * limit.cost]
 
 
 def test_text_and_its_utf8_are_one_key():
@@ -161,14 +187,13 @@ def test_text_and_its_utf8_are_one_key():
 def test_keys_are_not_in_memory():
     """The table holds keyed hashes, never a key."""
     table = BucketTable(64)
-    limiter(ClockNs(), 10, table=table).take("2023B15canary")
+    limiter_in(table, 10).take("2023B15canary")
     assert b"canary" not in bytes(table._memory)
 
 
 def test_a_full_set_forgets_the_key_nearest_to_idle():
     """New keys push out the least charged; the exhausted key stays refused."""
-    table, clock = BucketTable(8), ClockNs()
-    limit = limiter(clock, 100, table=table)
+    limit = limiter_in(BucketTable(8, clock_ns=ClockNs()), 100)
     for charged in range(1, 9):
         for _ in range(charged * 10):
             limit.take(f"key {charged}")
@@ -180,8 +205,7 @@ def test_a_full_set_forgets_the_key_nearest_to_idle():
 
 def test_a_flood_of_new_keys_does_not_free_an_exhausted_one():
     """Ten thousand made-up keys later, the exhausted key is still refused."""
-    table, clock = BucketTable(64), ClockNs()
-    limit = limiter(clock, 10, table=table)
+    limit = limiter(ClockNs(), 10)
     for _ in range(10):
         limit.take("greedy")
     for number in range(10_000):
@@ -191,8 +215,8 @@ def test_a_flood_of_new_keys_does_not_free_an_exhausted_one():
 
 def test_an_idle_key_makes_room():
     """The slot of a key whose bucket is full again is taken before any other."""
-    table, clock = BucketTable(8), ClockNs()
-    limit = limiter(clock, 10, table=table)
+    clock = ClockNs()
+    limit = limiter_in(BucketTable(8, clock_ns=clock), 10)
     limit.take("idle soon")
     clock.now += MINUTE_NS
     for number in range(8):
@@ -205,7 +229,7 @@ def test_the_table_never_grows():
     """Its size is that of its slots, 24 bytes each, whatever is charged."""
     table = BucketTable(1001)
     assert len(table) == 1008
-    limit = limiter(ClockNs(), 10, table=table)
+    limit = limiter_in(table, 10)
     for number in range(5000):
         limit.take(str(number))
     assert len(table) == 1008
@@ -241,18 +265,23 @@ def test_four_processes_share_one_bucket_exactly():
 
 def test_a_worker_killed_under_the_lock_stalls_nobody():
     """While it lives its set is locked; SIGKILL unlocks it at once."""
-    table = BucketTable(8)
+    clocks: list[Callable[[], int]] = [ClockNs()]
+    table = BucketTable(8, clock_ns=lambda: clocks[-1]())
     reading, writing = os.pipe()
 
     def stand_still():
         os.write(writing, b"locked")
         signal.pause()
 
+    def hold():
+        clocks.append(stand_still)  # it is read under the lock
+        limiter_in(table, 10).take("k")
+
     def take():
-        assert limiter(ClockNs(), 10, table=table).take("k").remaining == 9
+        assert limiter_in(table, 10).take("k").remaining == 9
         os.write(writing, b"took")
 
-    holder = fork(lambda: limiter(stand_still, 10, table=table).take("k"))
+    holder = fork(hold)
     assert os.read(reading, 16) == b"locked"
     waiter = fork(take)
     assert not select.select([reading], [], [], 0.1)[0]

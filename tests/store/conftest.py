@@ -86,6 +86,7 @@ class Machine:
         self.client = StoreClient(
             Connection(open_client(self.address)),
             self.observer,
+            where=str(self.address),
             patience=patience,
             before_closing=lambda: self.invalidations.catch_up(self.client),
             random=lambda: 0.0,

@@ -75,6 +75,7 @@ def _client(io_loop, clock, far, held, observer):
     client = StoreClient(
         far,
         observer,
+        where="redis://store.example:6379/0",
         patience=0.25,
         before_closing=held,
         clock=clock,
@@ -94,7 +95,7 @@ async def fail(client, times):
 @pytest.mark.gen_test
 async def test_ten_failures_open_it(client, far, observer):
     """Nine cost their callers something; after the tenth nobody asks any more."""
-    far.error = StoreError("ConnectionError")
+    far.error = StoreError("Connection refused")
     await fail(client, 9)
     assert client.state == "closed"
     await fail(client, 1)
@@ -160,7 +161,7 @@ async def test_it_comes_back_by_a_ping(client, far, held, observer):
 @pytest.mark.gen_test
 async def test_pings_come_ever_more_seldom(client, clock, far):
     """After 1, 2, 4, 8 and then every 10 seconds."""
-    far.error = StoreError("ConnectionError")
+    far.error = StoreError("Connection refused")
     client.open("test")
     began, seen = clock.now, []
     while clock.now - began < 40:

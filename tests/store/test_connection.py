@@ -179,3 +179,51 @@ async def test_closing_leaves_nobody_waiting(tmp_path):
         await connection.close()
         with pytest.raises(StoreError):
             await call
+
+
+async def answer_as_a_web_server(_, writer):
+    """What a port may lead to that is not the store's."""
+    writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    writer.close()
+
+
+async def hang_up(reader, writer):
+    """A server at its limit of clients."""
+    await reader.read(1024)
+    writer.close()
+
+
+async def say_nothing(reader, writer):
+    """One that is stopped."""
+    await reader.read()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("talk", "reason"),
+    [
+        (answer_as_a_web_server, "what answers there is no store"),
+        (hang_up, "it closed the connection"),
+        (say_nothing, "no answer in time"),
+    ],
+)
+async def test_what_does_not_answer_is_told_in_words(tmp_path, talk, reason):
+    """The reason of a failed call is for an operator, not the name of a class."""
+    async with speaking(talk, tmp_path) as url, connected(url) as connection:
+        with pytest.raises(StoreError, match=reason):
+            await connection.call("PING", seconds=20)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("redis://127.0.0.1:9", "Connection refused"),
+        ("unix:///nowhere/store.sock", "No such file or directory"),
+        ("redis+sentinel://127.0.0.1:9/aims", "no sentinel answers"),
+    ],
+)
+async def test_what_cannot_be_reached_is_told_in_words(url, reason):
+    """The same where there is no connection."""
+    async with connected(url) as connection:
+        with pytest.raises(StoreError, match=reason):
+            await connection.call("PING", seconds=20)

@@ -11,16 +11,11 @@ from aims_server.store.cursor import SharedCursor
 from aims_server.store.scripts import owner_key
 
 from ..children import exit_status, fork
+from ..waiting import eventually
 from .conftest import Machine
 from .test_pages import ANN, BEN, keep, page, take
 
 pytestmark = pytest.mark.gen_test
-
-
-async def until(condition):
-    """Wait for what must come; the test's own time-out ends a vain wait."""
-    while not condition():  # noqa: ASYNC110 - the other machine has no event to set
-        await asyncio.sleep(0.005)
 
 
 @pytest.fixture(name="first")
@@ -35,7 +30,7 @@ def _second(make_machine):
 
 async def known(*machines):
     """Wait until these follow the stream."""
-    await until(lambda: all(machine.shared.known for machine in machines))
+    await eventually(lambda: all(machine.shared.known for machine in machines))
 
 
 async def test_a_refusal_crosses(first, second):
@@ -49,7 +44,7 @@ async def test_a_refusal_crosses(first, second):
     epochs = first.epochs.begin(ANN), second.epochs.begin(ANN), second.epochs.begin(BEN)
     first.refuse(ANN)
     assert first.epochs.of(ANN) != epochs[0]
-    await until(lambda: second.epochs.of(ANN) != epochs[1])
+    await eventually(lambda: second.epochs.of(ANN) != epochs[1])
     assert not await second.pages.put(filling.lease, page())
     assert (await take(second, b"a", ANN)).found is Found.NONE
     assert (await take(second, b"b", BEN)).found is Found.KEPT
@@ -61,10 +56,10 @@ async def test_its_own_refusal_does_not_come_back(first, second):
     """What is begun after the refusal is not voided by the news of it."""
     await known(first, second)
     first.refuse(ANN)
-    await until(lambda: second.observer.drops)
+    await eventually(lambda: second.observer.drops)
     after = first.epochs.begin(ANN)
     second.refuse(BEN)
-    await until(lambda: "elsewhere" in first.observer.drops)
+    await eventually(lambda: "elsewhere" in first.observer.drops)
     assert first.epochs.of(ANN) == after
     assert first.observer.drops == ["here", "elsewhere"]
 
@@ -78,19 +73,19 @@ async def test_nothing_is_lost_while_connections_are_cut(first, second, server):
         if n % 20 == 10:
             server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         await asyncio.sleep(0.002)
-    await until(lambda: not any(map(second.epochs.is_current, epochs)))
+    await eventually(lambda: not any(map(second.epochs.is_current, epochs)))
 
 
 async def test_an_emptied_store_is_followed_anew(first, second, server):
     """After FLUSHALL, and behind a server whose clock was ahead, news still arrive."""
     await known(first, second)
     server.ask("XADD", "aims1:drops", "99999999999999-1", "o", "from the future")
-    await until(lambda: second.observer.unopened and first.observer.unopened)
+    await eventually(lambda: second.observer.unopened and first.observer.unopened)
     server.ask("FLUSHALL")
     server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     before = second.epochs.begin(ANN)
     first.refuse(ANN)
-    await until(lambda: second.epochs.of(ANN) != before)
+    await eventually(lambda: second.epochs.of(ANN) != before)
 
 
 @pytest.fixture(name="colleague")
@@ -113,8 +108,8 @@ async def test_nothing_of_an_owner_is_taken_before_the_store_is_told(
     first.refuse(ANN)
     assert (await take(colleague, b"a", ANN)).found is Found.NONE
     assert (await take(colleague, b"b", BEN)).found is Found.KEPT
-    await until(lambda: first.client.state == "closed")
-    await until(lambda: second.epochs.of(ANN) != before)
+    await eventually(lambda: first.client.state == "closed")
+    await eventually(lambda: second.epochs.of(ANN) != before)
     assert first.observer.waiting == 0
     taken = await take(colleague, b"a", ANN)
     assert taken.page is None
@@ -130,7 +125,7 @@ def _alone(make_machine, tmp_path):
 async def test_a_failed_telling_closes_the_store(alone):
     """When a refusal cannot be told, the store is left alone until it has been."""
     alone.refuse(ANN)
-    await until(lambda: alone.client.state != "closed")
+    await eventually(lambda: alone.client.state != "closed")
     assert alone.observer.waiting == 1
 
 
@@ -155,7 +150,7 @@ async def test_refusals_from_before_the_start_void_nothing(first, server):
     later.follow()
     await known(later)
     first.refuse(BEN)
-    await until(lambda: not later.epochs.is_current(ben))
+    await eventually(lambda: not later.epochs.is_current(ben))
     assert later.epochs.is_current(ann)
     await later.close()
 
@@ -172,12 +167,12 @@ async def test_a_made_up_token_concerns_nobody(first, second, server):
     """A refused owner of whom nothing is kept, here or in the store, is not told."""
     await known(first, second)
     first.invalidations.add(ANN, kept=False)
-    await until(lambda: not first.invalidations._pending)
+    await eventually(lambda: not first.invalidations._pending)
     assert server.ask("XLEN", "aims1:drops") == b":0\r\n"
     await keep(second, page(), b"k", ANN)
     before = second.epochs.begin(ANN)
     first.invalidations.add(ANN, kept=False)
-    await until(lambda: second.epochs.of(ANN) != before)
+    await eventually(lambda: second.epochs.of(ANN) != before)
 
 
 def test_one_worker_of_a_machine_applies_an_entry():
@@ -207,11 +202,11 @@ async def test_a_made_up_token_under_way_concerns_nobody(first, second, server):
     await known(first, second)
     await take(first, b"page", ANN)
     first.invalidations.add(ANN, kept=False)
-    await until(lambda: not first.invalidations._pending)
+    await eventually(lambda: not first.invalidations._pending)
     assert server.ask("XLEN", "aims1:drops") == b":0\r\n"
     await take(second, b"page", BEN)
     first.invalidations.add(BEN, kept=False)
-    await until(lambda: second.observer.drops)
+    await eventually(lambda: second.observer.drops)
     assert second.observer.drops == ["elsewhere"]
 
 
@@ -246,7 +241,7 @@ async def test_news_cut_short_between_deletion_and_telling_are_told(sender, seco
     with pytest.raises(StoreUnavailable):
         await sender.invalidations.send(CutShort(sender.client, 1))
     await sender.invalidations.send(sender.client)
-    await until(lambda: second.observer.drops)
+    await eventually(lambda: second.observer.drops)
 
 
 async def test_a_second_refusal_does_not_make_light_of_the_first(first, second):
@@ -256,7 +251,7 @@ async def test_a_second_refusal_does_not_make_light_of_the_first(first, second):
     await known(first, second)
     first.invalidations.add(ANN, kept=True)
     first.invalidations.add(ANN, kept=False)
-    await until(lambda: second.observer.drops)
+    await eventually(lambda: second.observer.drops)
 
 
 async def test_made_up_tokens_push_out_no_real_one(first):
@@ -267,6 +262,7 @@ async def test_made_up_tokens_push_out_no_real_one(first):
     first.invalidations.add(ANN, kept=True)
     for n in range(20_000):
         first.invalidations.add(1000 + n, kept=False)
+    first.invalidations.add(BEN, kept=True)
     assert first.invalidations._pending[ANN][1]
     assert first.invalidations.is_pending(1000 + 19_999)
 
@@ -281,7 +277,7 @@ async def test_a_strangers_value_in_a_students_place_harms_nobody(first, server)
     assert (await take(first, b"a", ANN)).found is Found.NONE
     first.refuse(BEN)
     first.refuse(ANN)
-    await until(lambda: not first.invalidations._pending)
+    await eventually(lambda: not first.invalidations._pending)
     assert first.client.state == "closed"
     assert server.ask("EXISTS", key) == b":0\r\n"
 
@@ -313,8 +309,8 @@ def _misled(make_machine, server, request):
     rights = ("on", ">good", "~*", "+@all", "-xread", "-xrevrange")
     server.ask("ACL", "SETUSER", "deaf", *rights)
     name, reason = {
-        "user": ("deaf:wrong@", "AuthenticationError"),
-        "rights": ("deaf:good@", "NoPermissionError"),
+        "user": ("deaf:wrong@", "its user or password is not accepted"),
+        "rights": ("deaf:good@", "its user may not do this (ACL)"),
         "stream": ("", "WRONGTYPE"),
     }[request.param]
     if request.param == "stream":
@@ -328,9 +324,10 @@ async def test_a_store_that_cannot_be_followed_is_not_used(misled, caplog):
     user and password.
     """
     machine, reason = misled
-    await until(lambda: machine.observer.states.count("open") >= 2)
+    await eventually(lambda: machine.observer.states.count("open") >= 2)
     assert (await take(machine)).found is Found.NONE
     assert "closed" not in machine.observer.states
+    assert f"The store at {machine.client.where} is not used: " in caplog.text
     assert reason in caplog.text
     assert not {"deaf", "good", "wrong"} & set(re.findall(r"\w+", caplog.text))
 
@@ -347,9 +344,9 @@ def _early(make_machine, server):
 
 async def test_a_store_that_comes_after_the_start_is_used(early, server):
     """Down at the start, it is used as soon as it answers and is followed."""
-    await until(lambda: early.observer.states)
+    await eventually(lambda: early.observer.states)
     assert early.client.state == "open"
     server.start()
-    await until(lambda: early.client.state == "closed")
+    await eventually(lambda: early.client.state == "closed")
     assert early.shared.known
     assert await keep(early, page(), b"a", ANN)

@@ -113,6 +113,14 @@ async def test_an_owner_is_one_key_that_ends(first, server):
     assert 3_990_000 < ttl <= 4_000_000
 
 
+async def test_a_short_page_ends_no_longer_one(first, server):
+    """What is put last does not decide how long the owner's other pages live."""
+    await keep(first, page(servable=4000), b"a")
+    await keep(first, page(servable=400), b"b")
+    key = server.ask("KEYS", "aims1:*").split(b"\r\n")[2]
+    assert int(server.ask("PTTL", key)[1:]) > 3_900_000
+
+
 async def test_a_lease_alone_ends_too(first, server):
     """A machine that dies while it fills leaves nothing behind."""
     await take(first, seconds=2.5)

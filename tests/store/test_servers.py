@@ -22,11 +22,10 @@ from aims_server.store.limits import SharedLimits
 from aims_server.store.scripts import TAKE
 
 from ..operations.programs import ROOT
-from ..waiting import free_port
+from ..waiting import eventually, free_port
 from .conftest import Machine
 from .server import REDIS, StoreServer, certificate
 from .test_connection import connected
-from .test_invalidation import until
 from .test_pages import ANN, keep, page, take
 
 CONF = ROOT / "conf"
@@ -140,10 +139,11 @@ def watched(tmp_path):
 async def test_a_failover_is_followed(tmp_path):
     """When the primary dies, calls reach the new one as soon as the sentinel knows."""
     with watched(tmp_path) as (url, servers, sentinel):
-        await until(lambda: b"slave" in sentinel.ask("SENTINEL", "replicas", "main"))
+        replicas = ("SENTINEL", "replicas", "main")
+        await eventually(lambda: b"slave" in sentinel.ask(*replicas))
         connection = Connection(open_client(StoreAddress.parse(url)))
         assert await connection.call("SET", "k", "1", seconds=5)
-        await until(lambda: servers[1].ask("GET", "k") == b"$1\r\n1\r\n")
+        await eventually(lambda: servers[1].ask("GET", "k") == b"$1\r\n1\r\n")
         servers[0].kill()
         while True:
             with contextlib.suppress(StoreError):
@@ -190,11 +190,11 @@ async def test_the_user_of_conf_may_do_what_we_do_and_no_more(guarded, machine):
     """Pages, leases, refusals and limits go with conf/valkey-users.acl; other keys and
     other commands do not.
     """
-    await until(lambda: machine.shared.known)
+    await eventually(lambda: machine.shared.known)
     assert await keep(machine, page())
     assert (await take(machine)).found is Found.KEPT
     machine.refuse(ANN)
-    await until(lambda: not machine.invalidations._pending)
+    await eventually(lambda: not machine.invalidations._pending)
     limits = SharedLimits(machine.client, machine.secrets, machine.observer)
     one = RateLimiter(BucketTable(8), name="x", per_minute=8, secret=b"x", shared=True)
     asked = await limits.ask(one, "ann")

@@ -1,5 +1,5 @@
 """The pool of curl handles by itself, against real sockets: what one call leaves behind
-for the next, and how time is kept. What calls come to is in test_transport.
+for the next, and how time is kept. What calls come to is in transport/.
 """
 
 import asyncio

@@ -15,17 +15,7 @@ from aims_server.upstream.failure_log import FailureLog
 @pytest.fixture(name="log")
 def _log(clock):
     events = RateLimitedLog(logging.getLogger("test.failures"), clock=clock)
-    return FailureLog("https://platform.invalid/api/v1", events, clock=clock)
-
-
-def failing(error, clock, seconds=0.25):
-    """A call that fails so after a while."""
-
-    async def attempt(_):
-        clock.now += seconds
-        raise error
-
-    return attempt
+    return FailureLog("https://platform.invalid/api/v1", events)
 
 
 def because(kind, detail="") -> UpstreamDropped:
@@ -35,12 +25,10 @@ def because(kind, detail="") -> UpstreamDropped:
     return error
 
 
-@pytest.mark.gen_test
-async def test_a_failure_is_told_with_all_that_is_known(log, clock, caplog):
+def test_a_failure_is_told_with_all_that_is_known(log, caplog):
     """Endpoint, cause, detail, host and time, in words and as fields."""
     error = because("certificate", "SSL certificate problem: certificate has expired")
-    with pytest.raises(UpstreamDropped):
-        await log.watched("quizzes", failing(error, clock))(5.0)
+    log.record("quizzes", error, 0.25)
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert record.message == (
@@ -69,14 +57,7 @@ def test_an_answer_that_cannot_be_read_is_told(log, caplog):
     assert "unusable_answer (Expected `int`" in caplog.text
 
 
-@pytest.mark.gen_test
-async def test_what_is_no_failure_of_the_platform_is_not_told(log, clock, caplog):
-    """A request that was turned down, an answer."""
-    with pytest.raises(UpstreamRejected):
-        await log.watched("cards", failing(UpstreamRejected(), clock))(5.0)
-
-    async def answered(seconds):
-        return seconds
-
-    assert await log.watched("cards", answered)(5.0) == 5.0
+def test_a_request_that_is_turned_down_is_not_told(log, caplog):
+    """It is no failure of the platform, and its access line says so."""
+    log.record("cards", UpstreamRejected(), 0.1)
     assert not caplog.records

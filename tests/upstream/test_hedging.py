@@ -1,6 +1,7 @@
 """When a late call gets another one beside it, in virtual time."""
 
 import asyncio
+import contextvars
 
 import pytest
 from hypothesis import given, settings
@@ -110,6 +111,26 @@ async def test_a_hedge_that_is_not_to_be_had_is_asked_for_again(clock):
     await asyncio.sleep(1)
     copies.script.append((0.1, 2))
     assert await call == 2
+
+
+async def test_another_call_is_had_in_its_askers_context(clock):
+    """Whoever's call the look was meant for."""
+    asker: contextvars.ContextVar[str] = contextvars.ContextVar("asker")
+    copies = Copies(clock)
+    seen = []
+
+    async def ask(name, after):
+        asker.set(name)
+        await asyncio.sleep(after)
+
+        def another():
+            seen.append(asker.get())
+            return asyncio.sleep(0.1)
+
+        await copies.hedging.run(asyncio.sleep(9), another)
+
+    await asyncio.gather(ask("first", 0.0), ask("second", 0.15))
+    assert seen == ["first", "second"]
 
 
 async def test_a_failure_waits_for_the_others(clock):

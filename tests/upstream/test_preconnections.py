@@ -64,18 +64,38 @@ async def test_a_call_that_comes_early_waits_for_the_prepared_connection(pool, f
 async def test_expected_calls_find_their_connections(pool, far):
     """One is kept from a call before; the others are opened, and none beside them."""
     await call(pool, far)
-    pool.expect(far.url, 5)
-    await far.until(lambda: far.connections == 5)
+    with pool.expect(far.url, 5):
+        await far.until(lambda: far.connections == 5)
     assert await asyncio.gather(*(call(pool, far) for _ in range(5))) == [ANSWER] * 5
     assert (far.connections, far.heard) == (5, 6)
 
 
+async def test_calls_expected_side_by_side_count_on_no_connection_twice(pool, far):
+    """Two pages need as many as both have calls, less the one that is kept."""
+    await call(pool, far)
+    with pool.expect(far.url, 2), pool.expect(far.url, 3):
+        await far.until(lambda: far.connections == 5)
+    assert await asyncio.gather(*(call(pool, far) for _ in range(5))) == [ANSWER] * 5
+    assert (far.connections, far.heard) == (5, 6)
+
+
+async def test_what_was_expected_before_needs_no_connection_any_more(pool, far):
+    """The next calls find those that are kept."""
+    await call(pool, far)
+    with pool.expect(far.url, 3):
+        await far.until(lambda: far.connections == 3)
+    await asyncio.gather(*(call(pool, far) for _ in range(3)))
+    with pool.expect(far.url, 3):
+        await call(pool, far)
+    assert far.connections == 3
+
+
 async def test_before_the_first_answer_a_connection_is_waited_for(pool, far):
     """It may be one that all calls share."""
-    pool.expect(far.url, 3)
-    assert far.connections == 0
-    assert await call(pool, far) == ANSWER
-    await far.until(lambda: far.connections >= 3)
+    with pool.expect(far.url, 3):
+        assert far.connections == 0
+        assert await call(pool, far) == ANSWER
+        await far.until(lambda: far.connections >= 3)
     assert await asyncio.gather(*(call(pool, far) for _ in range(3))) == [ANSWER] * 3
     assert far.connections in (3, 4)  # the first one may have been free by then
     assert far.heard == 4
@@ -85,8 +105,8 @@ async def test_before_the_first_answer_a_connection_is_waited_for(pool, far):
 async def test_over_http2_none_is_opened(pool, far):
     """All calls share one connection, whether that is known before or not."""
     for _ in range(3):
-        pool.expect(far.url, 5)
-        assert await call(pool, far) == ANSWER
+        with pool.expect(far.url, 5):
+            assert await call(pool, far) == ANSWER
         assert (
             await asyncio.gather(*(call(pool, far) for _ in range(5))) == [ANSWER] * 5
         )
@@ -159,12 +179,12 @@ async def test_nothing_is_opened_without_tls(pool, silent):
     listening, url = silent
     url = url.replace("https:", "http:")
     pool.prepare(url)
-    pool.expect(url, 5)
-    call = pool.call(Request(url, {}, None, 5.0, 5.0))
-    loop = asyncio.get_running_loop()
-    connection, _ = await loop.sock_accept(listening)
-    await loop.sock_sendall(connection, OK)
-    assert await call == ANSWER
+    with pool.expect(url, 5):
+        call = pool.call(Request(url, {}, None, 5.0, 5.0))
+        loop = asyncio.get_running_loop()
+        connection, _ = await loop.sock_accept(listening)
+        await loop.sock_sendall(connection, OK)
+        assert await call == ANSWER
     with pytest.raises(BlockingIOError):
         listening.accept()
     connection.close()

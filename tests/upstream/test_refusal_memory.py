@@ -14,7 +14,7 @@ from aims_server.upstream.callers import CallerKey
 from aims_server.upstream.endpoint_breakers import EndpointBreakers
 from aims_server.upstream.resilience import ResiliencePolicy
 from aims_server.upstream.retry import RetryBudget
-from tests.upstream.test_resilience import Told
+from tests.upstream.bench import Told
 
 pytestmark = pytest.mark.gen_test
 

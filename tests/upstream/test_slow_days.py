@@ -5,6 +5,7 @@ second of fifteen calls at once, for some students at a time.
 import asyncio
 import math
 import random
+from statistics import mean
 from typing import NamedTuple
 
 import pytest
@@ -22,7 +23,7 @@ from aims_server.upstream.callers import CallerKey
 from aims_server.upstream.endpoint_breakers import EndpointBreakers
 from aims_server.upstream.resilience import ResiliencePolicy
 from aims_server.upstream.retry import RetryBudget
-from tests.upstream.test_resilience import Told
+from tests.upstream.bench import Told
 from tests.virtual_time import Clock, VirtualLoop
 
 SUBJECTS = 15
@@ -115,7 +116,6 @@ def live(platform, *, students=8, rounds=12):
     )
 
 
-@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(
     ("shape", "whole", "median", "p95", "calls"),
     [
@@ -128,13 +128,13 @@ def live(platform, *, students=8, rounds=12):
     ],
     ids=["calm", "1 % hang", "5 % hang", "heavy tail", "20 % of 503", "10 % resets"],
 )
-def test_a_slow_day_is_hardly_noticed(seed, shape, whole, median, p95, calls):
-    """Against a calm one, at the price of a few calls more."""
-    day = live(Platform(seed, **shape))
-    assert day.whole >= whole
-    assert day.median <= median
-    assert day.p95 <= p95
-    assert day.calls <= calls
+def test_a_slow_day_is_hardly_noticed(shape, whole, median, p95, calls):
+    """Against a calm one, at the price of a few calls more; the mean of four days."""
+    days = [live(Platform(seed, **shape)) for seed in range(4)]
+    assert mean(day.whole for day in days) >= whole
+    assert mean(day.median for day in days) <= median
+    assert mean(day.p95 for day in days) <= p95
+    assert mean(day.calls for day in days) <= calls
 
 
 @pytest.mark.parametrize("seconds", [2.0, 4.0])

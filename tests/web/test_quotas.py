@@ -25,12 +25,10 @@ def _clock() -> ClockNs:
 
 @pytest.fixture(name="limits")
 def _limits(clock) -> RequestLimits:
-    table = BucketTable(1024)
+    table = BucketTable(1024, clock_ns=clock)
 
     def limiter(name, per_minute):
-        return RateLimiter(
-            table, name=name, per_minute=per_minute, secret=b"s", clock_ns=clock
-        )
+        return RateLimiter(table, name=name, per_minute=per_minute, secret=b"s")
 
     return RequestLimits(
         student=limiter("student", STUDENT),
@@ -282,12 +280,10 @@ def test_a_login_that_other_machines_refuse_uses_up_nothing_here(clock):
     async def ask(limiter, key):
         return said.pop(0)
 
-    table = BucketTable(64)
+    table = BucketTable(64, clock_ns=clock)
 
     def limiter(name):
-        return RateLimiter(
-            table, name=name, per_minute=LOGIN, secret=b"s", clock_ns=clock
-        )
+        return RateLimiter(table, name=name, per_minute=LOGIN, secret=b"s")
 
     limits = RequestLimits(
         **{name: limiter(name) for name in ("student", "address", "login")},

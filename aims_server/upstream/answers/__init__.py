@@ -3,6 +3,7 @@
 The map, in reading order::
 
     course_files  cards  account  schedule   a decoder for each kind of answer
+    schedule_cell the HTML in a cell of the month table
     models        what they leave behind
     wire          envelopes and rows, as the platform names them
     json_body     bytes to JSON
@@ -17,7 +18,7 @@ One odd row costs no other row anything; an answer of which nothing can be read 
 from .account import decode_quizzes, read_login
 from .cards import decode_cards, merge_pages, more_follows
 from .course_files import decode_course_files
-from .fields import Number, exact, month_number, name, sum_of
+from .fields import FIRST_YEAR, Number, exact, month_number, name, sum_of
 from .json_body import BadShape
 from .messages import leads_to_login, refuses_token, says_nothing_there, text_of
 from .models import (
@@ -37,6 +38,7 @@ from .oddities import ignore as ignore_oddity
 from .schedule import Schedule, ScheduleRow, Slot, decode_schedule
 
 __all__ = [
+    "FIRST_YEAR",
     "NO_ROWS",
     "BadShape",
     "Card",

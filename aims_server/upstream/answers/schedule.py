@@ -1,34 +1,25 @@
-"""The platform's month table as typed values: HTML in cells, read by an HTML parser.
-
-The parser is the standard library's: it never fails, knows entities and unclosed tags,
-and a cell is a fragment of two or three elements, for which a tree would be too much.
-"""
+"""The platform's month table as typed values: a row per course, a cell per day."""
 
 import re
-from html.parser import HTMLParser
 from typing import Any, Final, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from . import wire
-from .fields import month_number, name, whole
+from .fields import FIRST_YEAR, month_number, name, whole
 from .json_body import BadShape
 from .oddities import Note, ignore
+from .schedule_cell import pieces_of
 
 __all__ = ["Schedule", "ScheduleRow", "Slot", "decode_schedule"]
 
-_MONTH: Final = re.compile(r"(?P<month>[A-Za-z]{3,9})[ ,/-]+(?P<year>[0-9]{4})")
+_MONTH: Final = r"(?P<month>[A-Za-z]{3,9})[ ,/-]+(?P<year>[0-9]{4})"
 # Minutes have two digits, so slots that run together (09:4009:40) come apart.
 _TIME: Final = r"([0-9]{1,2}):([0-9]{2})(?: ?([AaPp][Mm]))?"
-_SLOT: Final = re.compile(rf"{_TIME} ?(?:-|\u2013|\u2014|to) ?{_TIME}")
-_COLOUR: Final = re.compile(r"(?:^|;)\s*color\s*:\s*(#?\w+)", re.IGNORECASE)
-_HELD: Final = {
-    **dict.fromkeys(("green", "#008000"), True),
-    **dict.fromkeys(("red", "#ff0000"), False),
-}
-_CODE: Final = re.compile(r"(?P<code>[A-Z]{2,6}[0-9]{2,4}[A-Z]?)\s+(?P<name>\S.*)")
-_SECTION: Final = re.compile(r"sec(?:tion)?\s*[-:.]?\s*", re.IGNORECASE)
+_SLOT: Final = rf"{_TIME} ?(?:-|\u2013|\u2014|to) ?{_TIME}"
+_CODE: Final = r"(?P<code>[A-Z]{2,6}[0-9]{2,4}[A-Z]?)\s+(?P<name>\S.*)"
+_SECTION: Final = r"(?i:sec(?:tion)?)\s*[-:.]?\s*"
 _PATH_PARTS: Final = 5  # batch / department / code and name / section / teacher
 _LARGEST_CELL: Final = 4096  # characters; a day has eight slots
 _MOST_ROWS: Final = 256
@@ -96,11 +87,11 @@ def decode_schedule(body: bytes, note: Note = ignore) -> Schedule:
 
 
 def _month(row: _Row) -> tuple[int, int] | None:
-    found = _MONTH.fullmatch(_label(row, "name"))
+    found = re.fullmatch(_MONTH, _label(row, "name"))
     if found is None:
         return None
-    month = month_number(found["month"])
-    return None if month is None else (int(found["year"]), month)
+    year, month = int(found["year"]), month_number(found["month"])
+    return (year, month) if month and year >= FIRST_YEAR else None
 
 
 def _row(row: _Row, note: Note) -> ScheduleRow | None:
@@ -139,11 +130,11 @@ def _row(row: _Row, note: Note) -> ScheduleRow | None:
 def _from_path(parts: list[str]) -> tuple[str, str, str, str]:
     """Return code, course, section and teacher of a path, "" for what it has not."""
     titled = parts[2] if len(parts) >= _PATH_PARTS else "/".join(parts)
-    found = _CODE.fullmatch(titled)
+    found = re.fullmatch(_CODE, titled)
     code, course = (found["code"], found["name"]) if found else ("", titled)
     if len(parts) < _PATH_PARTS:
         return code, course, "", ""
-    return code, course, _SECTION.sub("", parts[3], count=1), parts[-1]
+    return code, course, re.sub(_SECTION, "", parts[3], count=1), parts[-1]
 
 
 def _slots(cell: Any) -> tuple[Slot, ...] | None:
@@ -153,10 +144,7 @@ def _slots(cell: Any) -> tuple[Slot, ...] | None:
     for piece in pieces:
         if not isinstance(piece, str) or len(piece) > _LARGEST_CELL:
             return None
-        reader = _CellReader()
-        reader.feed(piece)
-        reader.close()
-        for text, held in reader.pieces():
+        for text, held in pieces_of(piece):
             read = _slots_of(text, held)
             if read is None:
                 return None
@@ -166,7 +154,7 @@ def _slots(cell: Any) -> tuple[Slot, ...] | None:
 
 def _slots_of(text: str, held: bool | None) -> list[Slot] | None:
     slots = []
-    for match in _SLOT.finditer(text):
+    for match in re.finditer(_SLOT, text):
         start, end = _minute(*match.groups()[:3]), _minute(*match.groups()[3:])
         if start is None or end is None or end <= start:
             return None
@@ -185,48 +173,6 @@ def _minute(hour: str, minute: str, half: str | None) -> int | None:
             return None
         hours = hours % 12 + (12 if half.lower() == "pm" else 0)
     return 60 * hours + minutes if hours < 24 and minutes < 60 else None
-
-
-class _CellReader(HTMLParser):
-    """Collects a cell's texts, each with what the colour of its element says."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self._open: list[tuple[str, bool | None]] = []
-        self._texts: list[tuple[str, bool | None]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "br":
-            self._texts.append((" ", self._held))
-            return
-        style = dict(attrs).get("style") or ""
-        colour = _COLOUR.search(style)
-        held = _HELD.get(colour[1].lower()) if colour else self._held
-        self._open.append((tag, held))
-
-    def handle_endtag(self, tag: str) -> None:
-        # Up to the element that this ends; an end without a start ends nothing.
-        for at in range(len(self._open) - 1, -1, -1):
-            if self._open[at][0] == tag:
-                del self._open[at:]
-                return
-
-    def handle_data(self, data: str) -> None:
-        self._texts.append((data, self._held))
-
-    @property
-    def _held(self) -> bool | None:
-        return self._open[-1][1] if self._open else None
-
-    def pieces(self) -> list[tuple[str, bool | None]]:
-        """The texts, those of one colour that follow each other put together."""
-        joined: list[tuple[str, bool | None]] = []
-        for text, held in self._texts:
-            if joined and joined[-1][1] is held:
-                joined[-1] = (joined[-1][0] + text, held)
-            else:
-                joined.append((text, held))
-        return [(" ".join(text.split()), held) for text, held in joined]
 
 
 def _label(row: _Row, key: str) -> str:

@@ -118,6 +118,8 @@ def test_a_percentage_is_the_platforms_text_with_its_sign(sent, shown):
         ("Data<br/>Structures", "Data Structures"),
         ("&nbsp;Soft&nbsp;Skills&nbsp;", "Soft Skills"),
         ("a < b and c > d", "a < b and c > d"),
+        ("Web <!-- old --> Lab <!-- x", "Web Lab"),
+        ("Web " + "<!--" * 500_000, "Web"),
         (2027, "2027"),
         (2027.0, "2027"),
         (None, ""),

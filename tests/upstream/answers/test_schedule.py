@@ -107,6 +107,16 @@ ONE, TWO = ("08:50", "09:40"), ("09:40", "10:30")
             [GREEN.format("08:50 - 09:40"), "09:40 - 10:30"],
             [(*ONE, True), (*TWO, None)],
         ),
+        (["<![x", GREEN.format("08:50 - 09:40")], [(*ONE, True)]),
+        ("<!-- 07:00 - 07:50 --><b>08:50 - 09:40</b>", [(*ONE, None)]),
+        ("08:50 - 09:40<!-- 07:00", [(*ONE, None)]),
+        ("<p title='>' style=color:green>08:50 - 09:40", [(*ONE, None)]),
+        (
+            "<p style=color:green>08:50 - 09:40</P>09:40 - 10:30",
+            [(*ONE, True), (*TWO, None)],
+        ),
+        ("<p style='color&#58;green'>08:50 - 09:40</p>", [(*ONE, True)]),
+        ("a < b 08:50 - 09:40", [(*ONE, None)]),
         ([], []),
         (GREEN.format("09:40 - 10:30") + GREEN.format("08:50 - 09:40"), "both"),
         (GREEN.format("08:50 - 09:40") * 2, [(*ONE, True)]),
@@ -181,6 +191,7 @@ def test_a_cell_that_cannot_be_read_costs_that_cell():
         ("March 2025", (2025, 3)),
         ("FEB/2024", (2024, 2)),
         ("<div><b>December</b>-2026</div>", (2026, 12)),
+        ("December-9999", (9999, 12)),
     ],
 )
 def test_the_header_row_names_the_month(name, month):
@@ -189,7 +200,11 @@ def test_the_header_row_names_the_month(name, month):
     assert decode_schedule(json.dumps(body).encode()).month == month
 
 
-@pytest.mark.parametrize("name", ["Smarch-2025", "2025-09", "", None, "September-25"])
+@pytest.mark.parametrize(
+    "name",
+    ["Smarch-2025", "2025-09", "", None, "September-25", "September-0000",
+     "January-0001", "January-1970"],
+)  # fmt: skip
 def test_a_table_without_a_month_is_refused(name):
     """Its days would have no date, and today's month is only a guess."""
     body = {"response": {"data": [{"name": name, "c1": "Mon"}, row()]}}

@@ -1,0 +1,37 @@
+"""What every way of answering a request works with."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from ..deadline import Clock
+from ..logs import AccessLog, IncidentLog
+from ..metrics import Metrics
+from ..service import AimsService
+from ..web import CorsPolicy, RequestLimits, SessionReader, TrustedProxy, client_address
+from .lifecycle import Lifecycle
+
+__all__ = ["HandlerContext"]
+
+
+class HandlerContext(msgspec.Struct, frozen=True, kw_only=True):
+    """The collaborators of every handler, made once by the composition root."""
+
+    service: AimsService
+    sessions: SessionReader
+    limits: RequestLimits
+    cors: CorsPolicy
+    lifecycle: Lifecycle
+    metrics: Metrics
+    access_log: AccessLog
+    incidents: IncidentLog
+    trusted_proxies: Sequence[TrustedProxy]
+    request_seconds: float
+    clock: Clock
+    store_state: Callable[[], str]
+
+    def address_of(self, peer: str, forwarded_for: Sequence[str]) -> str:
+        """The address that a request counts against, by its socket's ``peer`` and its
+        lines of ``X-Forwarded-For``.
+        """
+        return client_address(peer, forwarded_for, self.trusted_proxies)

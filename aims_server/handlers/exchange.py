@@ -1,0 +1,163 @@
+"""One request and its answer, whichever way it is answered: its limits, its outcome,
+and what headers, metrics and log tell of it. Knows no framework.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from ..cache import Served
+from ..deadline import Deadline
+from ..errors import ApiError, InternalError, RateLimited, UpstreamError
+from ..logs import current_request_id
+from ..pages import Endpoint
+from ..upstream import CallTally, call_tally
+from ..web import (
+    Answer,
+    Caller,
+    HeaderPairs,
+    Quota,
+    Response,
+    Session,
+    address_key,
+    common_headers,
+    error_response,
+    server_timing,
+)
+from .context import HandlerContext
+
+__all__ = ["Exchange"]
+
+_log = logging.getLogger(__name__)
+_FROM_PLATFORM: Final = ("MISS", "PENDING")
+
+
+class Exchange:
+    """A request to an ``endpoint`` from ``address``, being answered since it was made;
+    ``seconds`` gives the time since the request was read.
+
+    Whatever happens, `answering` and then `answered` are to be called.
+    """
+
+    def __init__(
+        self,
+        context: HandlerContext,
+        endpoint: Endpoint,
+        request_id: str,
+        address: str,
+        seconds: Callable[[], float],
+    ) -> None:
+        self.endpoint = endpoint
+        self.request_id = request_id
+        self.address = address
+        self.deadline = Deadline(context.request_seconds, context.clock)
+        self.quota: Quota | None = None
+        self.cache_outcome: str | None = None
+        self.upstream_seconds: float | None = None
+        self.error_code: str | None = None
+        self._context = context
+        self._seconds = seconds
+        self._unnamed: Session | None = None
+        self._tally = CallTally()
+        context.metrics.request_started()
+
+    def enter(self) -> None:
+        """Have what this task does from here on told and counted with the request."""
+        current_request_id.set(self.request_id)
+        call_tally.set(self._tally)
+
+    # -- limits -----------------------------------------------------------
+
+    def admit_address(self) -> None:
+        """Count the request against its address; raises :class:`RateLimited`."""
+        if self.endpoint.limited:
+            self.quota = self._context.limits.by_address(self.address)
+            self.quota.check()
+
+    def admit(self, token: str, session: Session | None = None) -> Caller:
+        """The caller behind a well-formed token, whose ``session`` may have been read,
+        counted against its quota; raises :class:`RateLimited`.
+        """
+        context = self._context
+        session = session or context.sessions.read(token)
+        self.quota = context.limits.by_session(session, self.address)
+        self.quota.check()
+        if session.verified_student is None:
+            self._unnamed = session
+        return Caller(session, token, address_key(self.address))
+
+    # -- outcome ----------------------------------------------------------
+
+    def note_served(self, served: Served[Answer], began: float) -> None:
+        """How a student's answer was come by, for the log and the quota; ``began`` is
+        when it was asked for.
+        """
+        if self._unnamed is not None and self.quota is not None:
+            self.quota = self._context.limits.named(
+                self._unnamed, self.address, self.quota
+            )
+        self.cache_outcome = served.outcome.value
+        if self.cache_outcome in _FROM_PLATFORM:
+            self.upstream_seconds = time.monotonic() - began
+
+    def failed(self, fault: BaseException | None) -> Response:
+        """What went wrong in the contract's form, and nothing more."""
+        failure = fault if isinstance(fault, ApiError) else InternalError()
+        self.error_code = failure.code
+        if isinstance(failure, UpstreamError) and self.upstream_seconds is None:
+            # Nothing else takes a time worth telling from the whole.
+            self.upstream_seconds = self._seconds()
+        beside = None
+        if isinstance(failure, RateLimited):
+            self._context.metrics.limited(failure.kind)
+            self._context.incidents.limited(failure.kind, self.address)
+            beside = failure.beside
+        return error_response(failure, self.request_id, beside=beside)
+
+    def log_fault(self, fault: BaseException | None) -> None:
+        """Expected failures have their access line; only our own faults say more."""
+        if not isinstance(fault, ApiError) or isinstance(fault, InternalError):
+            _log.error("Unexpected failure in %s", self.endpoint.name, exc_info=fault)
+
+    # -- the way out ------------------------------------------------------
+
+    def headers(self, origin: str | None) -> HeaderPairs:
+        """Those that every answer carries, to a request of this ``Origin``."""
+        timing = (
+            server_timing(
+                self._seconds(),
+                self.cache_outcome,
+                self.upstream_seconds,
+                self._tally.hedges,
+            )
+            if self.endpoint.limited
+            else None
+        )
+        cors = self._context.cors.headers(origin)
+        return common_headers(self.request_id, cors, self.quota, timing)
+
+    def answering(self, method: str, status: int) -> None:
+        """Count the answer, before the client can know of it: sending wakes the client,
+        often on this CPU, and a worker killed just then would not have counted what it
+        served.
+        """
+        self._context.metrics.request_finished(
+            self.endpoint.name, method, status, self._seconds()
+        )
+
+    def answered(self, method: str, path: str, status: int) -> None:
+        """Write the request's one access line; ``path`` is without the query."""
+        self._context.access_log.write(
+            route=self.endpoint.name,
+            method=method,
+            path=path,
+            status=status,
+            seconds=self._seconds(),
+            request_id=self.request_id,
+            address=self.address,
+            cache=self.cache_outcome,
+            upstream_seconds=self.upstream_seconds,
+            code=self.error_code,
+            quiet=self.endpoint.quiet,
+        )

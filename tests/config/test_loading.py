@@ -1,0 +1,154 @@
+"""Settings out of the environment and a file, and what is doubted in them."""
+
+import base64
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from aims_server.config.faults import SettingsError
+from aims_server.config.loading import load_settings, warnings_of
+from aims_server.config.settings import Settings
+
+from .outcomes import found
+
+
+def test_plain_http_off_loopback_is_warned_about():
+    """Tokens over plain http are worth a word, on loopback they are not."""
+    far = Settings.from_mapping({"EXTERNAL_API_BASE": "http://platform.test/api"})
+    (warning,) = warnings_of(far)
+    assert "plain http" in warning
+    for near in ("http://127.0.0.1:9/api", "http://localhost:9", "http://[::1]:9"):
+        assert not list(warnings_of(Settings.from_mapping({"EXTERNAL_API_BASE": near})))
+
+
+@pytest.mark.parametrize(
+    ("variable", "mapping"),
+    [
+        ("METRICS_TOKEN", {"HOST": "0.0.0.0"}),
+        ("TRUSTED_PROXIES", {"TRUSTED_PROXIES": "10.0.0.0/8,::/0"}),
+        ("CACHE_REFRESH_FLOOR_SECONDS", {"CACHE_TTL_SECONDS": "29"}),
+        ("SHUTDOWN_GRACE_SECONDS", {"SHUTDOWN_GRACE_SECONDS": "9"}),
+        (
+            "STORE_URL",
+            {
+                "STORE_URL": "redis+sentinel://one.example,two.example/main",
+                "STORE_SECRET": base64.b64encode(bytes(32)).decode(),
+            },
+        ),
+    ],
+)
+def test_what_is_hardly_meant_is_warned_about(variable, mapping):
+    """A untrusted setting starts all the same and is named in a warning."""
+    (warning,) = warnings_of(Settings.from_mapping(mapping))
+    assert warning.startswith(f"{variable}: ")
+
+
+def test_the_defaults_give_no_warning():
+    """A fresh checkout starts without a word."""
+    assert list(warnings_of(Settings())) == []
+
+
+def test_the_file_is_read_from_the_directory(tmp_path):
+    """The `.env` of the given directory counts, and which one it was is told."""
+    (tmp_path / ".env").write_text("PORT=4000\nexport LOG_LEVEL='debug' # why\n")
+    settings, source = load_settings(tmp_path, {})
+    assert (settings.port, settings.log_level) == (4000, "debug")
+    assert source == tmp_path / ".env"
+
+
+def test_parent_directories_are_not_searched(tmp_path):
+    """A `.env` further up is somebody else's."""
+    (tmp_path / ".env").write_text("PORT=4000\n")
+    (tmp_path / "sub").mkdir()
+    assert load_settings(tmp_path / "sub", {}) == (Settings(), None)
+
+
+def test_the_environment_wins(tmp_path):
+    """A variable set in both places has the environment's value."""
+    (tmp_path / ".env").write_text("PORT=4000\nWORKERS=2\n")
+    settings, _ = load_settings(tmp_path, {"PORT": "5000", "HOME": "/"})
+    assert (settings.port, settings.workers) == (5000, 2)
+
+
+def test_an_empty_environment_variable_wins_too(tmp_path):
+    """Set to nothing, the environment brings the default back."""
+    (tmp_path / ".env").write_text("PORT=4000\n")
+    settings, _ = load_settings(tmp_path, {"PORT": ""})
+    assert settings.port == 3001
+
+
+def test_nothing_is_expanded_in_the_file(tmp_path):
+    """`${NAME}` is text: it can never mean two things."""
+    (tmp_path / ".env").write_text("LOG_LEVEL=debug\nHOST=${LOG_LEVEL}\n")
+    with pytest.raises(SettingsError, match=r"HOST='\$\{LOG_LEVEL\}'"):
+        load_settings(tmp_path, {"LOG_LEVEL": "info"})
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
+    """A file saved by an editor that marks UTF-8 is read like any other."""
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfPORT=4000\r\n")
+    assert load_settings(tmp_path, {})[0].port == 4000
+
+
+def test_a_file_that_is_no_text_is_a_fault(tmp_path):
+    """Bytes that are not UTF-8 stop the start in one line."""
+    (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path, {})
+    assert caught.value.faults == (f"{tmp_path / '.env'}: must be text in UTF-8",)
+
+
+def test_a_file_that_cannot_be_read_is_a_fault(tmp_path):
+    """A directory in the file's place stops the start in one line."""
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(SettingsError, match=r"\.env: cannot be read: Is a directory"):
+        load_settings(tmp_path, {})
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_a_file_that_never_ends_is_a_fault(tmp_path, kind):
+    """A pipe or a device in the file's place keeps no start waiting."""
+    path = tmp_path / ".env"
+    os.mkfifo(path) if kind == "fifo" else path.symlink_to("/dev/zero")
+    with pytest.raises(SettingsError, match=r"\.env: cannot be read: Not a regular"):
+        load_settings(tmp_path, {})
+
+
+def test_a_broken_line_is_a_fault_without_its_text(tmp_path):
+    """A line that is no assignment is named by number, since it may hold a secret."""
+    (tmp_path / ".env").write_text("PORT=0\nMETRICS_TOKEN 'canary\nWORKERS\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path, {})
+    assert [fault.split(": ")[1] for fault in caught.value.faults] == [
+        "line 2",
+        "line 3",
+    ]
+    assert "canary" not in str(caught.value)
+
+
+def test_faults_of_file_and_values_come_together(tmp_path):
+    """A broken line does not hide a broken value, in the file or the environment."""
+    (tmp_path / ".env").write_text("PORT=none\n=\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path, {"WORKERS": "many"})
+    assert [fault.split("=")[0] for fault in caught.value.faults][1:] == [
+        "PORT",
+        "WORKERS",
+    ]
+
+
+@given(content=st.binary(max_size=200))
+@hypothesis_settings(deadline=None, max_examples=200)
+def test_no_file_gives_anything_but_settings_or_faults(tmp_path_factory, content):
+    """Whatever the file holds, there is no traceback."""
+    directory = tmp_path_factory.mktemp("any", numbered=True)
+    (directory / ".env").write_bytes(content)
+    assert all("\n" not in fault for fault in found(load_settings, directory, {}))
+
+
+def test_a_strange_name_in_the_environment_is_none_of_our_business(tmp_path):
+    """The environment holds other programs' variables too."""
+    assert found(load_settings, tmp_path, {"PROT": "3002"}) == ()

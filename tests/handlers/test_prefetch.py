@@ -1,0 +1,58 @@
+"""A login warms the pages that follow."""
+
+import asyncio
+
+import pytest
+
+from .kept import PAGES, outcomes, refreshed
+
+
+@pytest.fixture(name="variables")
+def _variables():
+    return {"PREFETCH_ON_LOGIN": "true"}
+
+
+@pytest.mark.gen_test
+async def test_the_page_after_a_login_is_at_hand(front, student, platform, college):
+    """Each page is HIT or PENDING, and nothing is asked twice."""
+    token = await front.log_in(student)
+    answers = await asyncio.gather(*(front.ask(path, token) for path in PAGES))
+    assert set(outcomes(answers)) <= {"HIT", "PENDING"}
+    assert platform.counters.calls == {
+        "authenticate": 1,
+        "course_files": 1,
+        "cards": len(college.courses(student)),
+        "quizzes": 1,
+        "schedule": 1,
+    }
+
+
+@pytest.mark.gen_test
+async def test_a_login_does_not_wait_for_it(front, student, platform):
+    """The login is answered while the platform still holds the pages."""
+    for endpoint in ("course_files", "quizzes", "schedule"):
+        platform.hold(endpoint)
+    assert await front.log_in(student)
+    platform.release()
+
+
+@pytest.mark.gen_test
+async def test_it_never_fails_the_login(front, student, platform, capfd, worker):
+    """A platform that then fails leaves the login as it was, and no traceback."""
+    platform.faults.set("course_files", kind="reset")
+    platform.faults.set("quizzes", kind="html")
+    assert await front.log_in(student)
+    await refreshed(worker)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.gen_test
+async def test_a_refused_login_fetches_nothing(front, student, platform):
+    """Only a token begins a prefetch."""
+    await front.ask(
+        "/api/login",
+        method="POST",
+        body={"username": student.username, "password": "wrong"},
+    )
+    await asyncio.sleep(0.05)
+    assert platform.counters.calls == {"authenticate": 1}

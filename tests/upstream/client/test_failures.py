@@ -1,0 +1,256 @@
+"""Calls that fail: which error, how many tries, which pause; what is quoted of them."""
+
+import asyncio
+
+import pytest
+
+from aims_server.errors import (
+    TokenRefused,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamFault,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+
+from .conftest import CANARY, ENDPOINTS, Student, client_of
+
+pytestmark = pytest.mark.gen_test
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize("style", ["401", "403", "200", "400"])
+async def test_a_refused_token_is_told_apart(student, platform, style, endpoint):
+    """However the platform words it; and it is not asked again."""
+    platform.switch(bad_token=style)
+    platform.revoke(student.token)
+    fault = await student.fault(getattr(student, endpoint))
+    assert type(fault) is TokenRefused
+    assert platform.counters.total == 1
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, '{"status":0,"msg":"Please login again"}'),
+        (200, '{"status":0,"response":"Session expired"}'),
+        (400, '{"error":{"message":"Signature has expired"}}'),
+        (403, '{"message":"Logged in from another device"}'),
+        (419, '{"message":"Session timed out"}'),
+        (440, '{"msg":"Login required"}'),
+        (401, "{}"),
+    ],
+)
+async def test_a_refusal_in_words_is_told_apart(
+    student, platform, status, body, endpoint
+):
+    """In whatever status and field it comes."""
+    platform.faults.set(kind="body", status=status, body=body)
+    assert type(await student.fault(getattr(student, endpoint))) is TokenRefused
+    assert platform.counters.total == 1
+
+
+async def test_a_redirect_to_a_login_page_is_a_refusal(student, platform):
+    """It is not followed either."""
+    platform.faults.set(kind="redirect", location="https://college.invalid/login")
+    assert type(await student.fault(student.quizzes)) is TokenRefused
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 419])
+async def test_a_page_of_html_refuses_no_token(student, platform, status):
+    """A firewall in between knows nothing of tokens."""
+    platform.faults.set(kind="html", status=status)
+    fault = await student.fault(student.course_files)
+    assert isinstance(fault, UpstreamError)
+    assert fault.status == 502
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "calls"),
+    [
+        (400, UpstreamRejected, 1),
+        (404, UpstreamRejected, 1),
+        (410, UpstreamRejected, 1),
+        (418, UpstreamRejected, 1),
+        (429, UpstreamUnavailable, 1),
+        (500, UpstreamFault, 3),
+        (502, UpstreamFault, 3),
+        (503, UpstreamBusy, 3),
+        (504, UpstreamFault, 3),
+        (599, UpstreamFault, 3),
+    ],
+)
+async def test_a_status_is_an_error(student, platform, status, kind, calls):
+    """What is the platform's own failing is asked again, what is not is not."""
+    platform.faults.set("quizzes", kind="status", status=status)
+    assert type(await student.fault(student.quizzes, seconds=0.9)) is kind
+    assert platform.counters.calls["quizzes"] == calls
+
+
+@pytest.mark.parametrize("status", [301, 302, 307])
+async def test_a_redirect_is_no_answer(student, platform, status):
+    """It leads nowhere from here."""
+    platform.faults.set("quizzes", kind="redirect", status=status)
+    assert type(await student.fault(student.quizzes)) is UpstreamError
+    assert platform.counters.total == 1
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "html",
+        "broken_json",
+        "truncated_json",
+        "empty_body",
+        "nan",
+        "deep_json",
+        "bad_gzip",
+        "gzip_bomb",
+        "endless",
+        "bad_header",
+    ],
+)
+async def test_an_unusable_body_is_an_error(student, platform, endpoint, kind):
+    """It is final: the same would come again."""
+    platform.faults.set(kind=kind, megabytes=20)
+    assert type(await student.fault(getattr(student, endpoint))) is UpstreamError
+    assert platform.counters.total == 1
+
+
+@pytest.mark.parametrize("endpoint", ["course_files", "cards"])
+@pytest.mark.parametrize("kind", ["wrong_types", "no_token"])
+async def test_json_that_is_no_list_is_an_error(student, platform, endpoint, kind):
+    """An answer of another kind says nothing of a student's classes."""
+    platform.faults.set(kind=kind)
+    assert type(await student.fault(getattr(student, endpoint))) is UpstreamError
+    assert platform.counters.total == 1
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+async def test_bytes_that_are_not_utf8_cost_no_answer(student, platform, endpoint):
+    """Nor does a byte order mark."""
+    platform.faults.set(kind="bad_utf8")
+    assert await getattr(student, endpoint)()
+    platform.faults.clear_faults()
+    platform.switch(prefix="\ufeff")
+    assert await getattr(student, endpoint)()
+
+
+async def test_a_warning_before_the_json_makes_it_none(student, platform):
+    """What is no JSON stays an error."""
+    platform.switch(prefix="<br />\n<b>Warning</b>: x\n")
+    assert type(await student.fault(student.course_files)) is UpstreamError
+
+
+async def test_rows_of_two_students_are_nobodys(student, platform):
+    """A mix-up at the platform goes no further."""
+    platform.faults.set("course_files", kind="two_students")
+    assert type(await student.fault(student.course_files)) is UpstreamError
+
+
+@pytest.mark.parametrize("kind", ["reset", "close_before_answer", "short_body"])
+async def test_a_dropped_connection_is_tried_again(student, platform, kind):
+    """The second try finds it well."""
+    platform.faults.set("quizzes", kind=kind, count=1)
+    assert await student.quizzes()
+
+
+@pytest.mark.parametrize("kind", ["hang", "hang_midway", "trickle"])
+async def test_a_hung_platform_costs_the_deadline_and_no_more(student, platform, kind):
+    """All tries together end in its time: none of these answers ever comes."""
+    platform.faults.set("quizzes", kind=kind)
+    fault = await student.fault(student.quizzes, seconds=0.3)
+    assert type(fault) is UpstreamTimeout
+
+
+async def test_a_dead_platform_is_soon_left_alone(client, college, platform):
+    """Once three students got nothing, its breaker says so, and no call is made."""
+    platform.faults.set("quizzes", kind="status", status=500)
+    assert client.state == "closed"
+    for number in range(3):
+        student = Student(client, college, number)
+        assert type(await student.fault(student.quizzes)) is UpstreamFault
+    assert client.state == client.endpoint_states["quizzes"] == "open"
+    calls = platform.counters.total
+    student = Student(client, college, 3)
+    assert type(await student.fault(student.quizzes)) is UpstreamUnavailable
+    assert platform.counters.total == calls <= 3 + 4 + 1
+    assert await student.course_files()
+
+
+async def test_nobody_there_opens_every_endpoint(college):
+    """Tries of one student are enough: it is no student's fault."""
+    client = await client_of("http://127.0.0.1:1")
+    student = Student(client, college)
+    await student.fault(student.quizzes)
+    assert set(client.endpoint_states.values()) == {"open"}
+    await client.close()
+
+
+# Its own wish for a pause.
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("5", 5.0),
+        ("0", 1.0),
+        (" 7 ", 7.0),
+        ("120", 120.0),
+        ("86400", 120.0),
+        ("9" * 30, 120.0),
+        ("-5", 1.0),
+        ("1.5", 1.0),
+        ("soon", 1.0),
+        ("²", 1.0),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 1.0),
+    ],
+)
+async def test_a_429_is_obeyed(student, platform, said, seconds):
+    """For as long as it says, within reason; for a second where it says nothing."""
+    platform.faults.set("quizzes", kind="rate_limited", retry_after=said)
+    assert (await student.fault(student.quizzes, seconds=0.9)).retry_after == seconds
+    again = await student.fault(student.quizzes, seconds=0.9)
+    assert again.retry_after == seconds
+    assert platform.counters.calls["quizzes"] == 1
+    assert await student.cards() is not None
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("30", 30.0), (None, None), ("x", None)])
+async def test_a_503_may_name_a_time(student, platform, said, seconds):
+    """Where it names none, our own pauses are as good."""
+    platform.faults.set("quizzes", kind="status", status=503, retry_after=said)
+    fault = await student.fault(student.quizzes)
+    assert type(fault) is UpstreamBusy
+    assert fault.retry_after == seconds
+
+
+# Secrets, and the end.
+
+
+async def test_an_error_quotes_nothing_of_the_answer(student, platform):
+    """Neither it nor its causes: an answer may hold a PIN."""
+    for body in (f"<p>{CANARY}</p>", f'["{CANARY}"]', f'{{"token":{{"{CANARY}":1}}'):
+        platform.switch(wrong_password_status=200, wrong_password_body=body)
+        fault: BaseException | None = await student.fault(
+            student.log_in, password="wrong"
+        )
+        while fault is not None:
+            assert CANARY not in str(fault)
+            fault = fault.__cause__ or fault.__context__
+
+
+async def test_closing_gives_up_what_is_under_way(platform, college):
+    """No call outlives the client, and no asker waits for ever."""
+    client = await client_of(platform.base_url)
+    platform.hold()
+    asker = asyncio.create_task(Student(client, college).quizzes())
+    async with asyncio.timeout(5):
+        await platform.until(lambda counters: counters.in_flight == 1)
+        await client.close()
+        await asyncio.wait([asker])
+        await platform.until(lambda counters: counters.in_flight == 0)
+    assert asker.cancelled()

@@ -1,0 +1,131 @@
+"""Logins: what is passed on, and which are refused."""
+
+import json
+
+import pytest
+
+from aims_server.errors import (
+    RateLimited,
+    UpstreamBusy,
+    UpstreamDropped,
+    UpstreamError,
+    UpstreamFault,
+)
+from aims_server.web.tokens import is_token
+
+from .conftest import ORIGIN
+
+pytestmark = pytest.mark.gen_test
+
+
+async def test_a_login_is_passed_on_with_its_token(student):
+    """The platform's own answer, status and bytes; the token so that we can go on."""
+    answer = await student.log_in()
+    body = json.loads(answer.body)
+    assert answer.status == 200
+    assert answer.token == body["token"]
+    assert body["response"]["id"] == student.student.id
+    assert is_token(answer.token)
+
+
+async def test_a_login_comes_from_the_portal(student, platform):
+    """The platform takes logins of that origin only."""
+    platform.switch(required_origin=ORIGIN)
+    assert (await student.log_in()).status == 200
+    headers = platform.last["authenticate"].headers
+    assert headers["Origin"] == ORIGIN
+    assert headers["Referer"].startswith(ORIGIN)
+    assert "Authorization" not in headers
+
+
+@pytest.mark.parametrize("password", ["p&a=s%s+w ord", "пароль", "a;b#c?d/é", "%00"])
+async def test_a_password_arrives_as_it_was_typed(student, platform, password):
+    """With all that a form must escape."""
+    await student.log_in(password=password)
+    arguments = platform.last["authenticate"].body_arguments
+    assert arguments["password"] == [password.encode()]
+    assert arguments["username"] == [student.student.username.encode()]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+async def test_a_refused_login_is_passed_on(student, platform, status):
+    """Status and body: whatever the platform says to a wrong password."""
+    platform.switch(wrong_password_status=status, wrong_password_msg="Try again")
+    answer = await student.log_in(password="wrong")
+    assert answer.status == status
+    assert json.loads(answer.body)["msg"] == "Try again"
+    assert answer.token is None
+
+
+@pytest.mark.parametrize(
+    ("text", "status"), [("Account locked", 401), ("Try later", None), ("<b>", None)]
+)
+async def test_a_500_about_the_account_is_a_refusal(student, platform, text, status):
+    """The company's own app shows such a text; any other 500 is a fault."""
+    platform.switch(wrong_password_status=500, wrong_password_msg=text)
+    if status is None:
+        fault = await student.fault(student.log_in, password="wrong")
+        assert type(fault) is UpstreamFault
+    else:
+        answer = await student.log_in(password="wrong")
+        assert (answer.status, answer.text, answer.token) == (status, text, None)
+
+
+async def test_a_login_tells_whose_it_is(student):
+    """By number and by admission number."""
+    answer = await student.log_in()
+    assert answer.student_id == student.student.id
+    assert answer.admission_number == student.student.username
+
+
+async def test_a_login_without_a_token_is_a_refusal(student, platform):
+    """200 means a token (docs/contract.rst 1); the body stays what it was."""
+    platform.faults.set("authenticate", kind="no_token")
+    answer = await student.log_in()
+    assert (answer.status, answer.token) == (401, None)
+    assert json.loads(answer.body)["msg"] == "Please try again"
+
+
+async def test_a_token_that_we_cannot_serve_is_passed_on_only(student, platform):
+    """The student may use it elsewhere; no page is fetched with it here."""
+    body = '{"status":1,"token":"not one of ours"}'
+    platform.switch(wrong_password_status=200, wrong_password_body=body)
+    answer = await student.log_in(password="wrong")
+    assert (answer.status, answer.token) == (200, None)
+    assert answer.body.decode() == body
+
+
+@pytest.mark.parametrize("status", [300, 302, 399])
+async def test_a_login_that_leads_elsewhere_is_no_answer(student, platform, status):
+    """Whatever it says beside: a client of ours would follow it with a password."""
+    platform.switch(wrong_password_status=status)
+    fault = await student.fault(student.log_in, password="wrong")
+    assert type(fault) is UpstreamError
+
+
+@pytest.mark.parametrize(
+    ("knobs", "kind"),
+    [
+        ({"kind": "status", "status": 500}, UpstreamFault),
+        ({"kind": "status", "status": 503}, UpstreamBusy),
+        ({"kind": "rate_limited"}, RateLimited),
+        ({"kind": "redirect"}, UpstreamError),
+        ({"kind": "html"}, UpstreamError),
+        ({"kind": "html", "status": 403}, UpstreamError),
+        ({"kind": "broken_json"}, UpstreamError),
+        ({"kind": "empty_body"}, UpstreamError),
+        ({"kind": "reset"}, UpstreamDropped),
+        ({"kind": "short_body"}, UpstreamDropped),
+    ],
+)
+async def test_a_login_that_fails_is_asked_once(student, platform, knobs, kind):
+    """And nothing of the platform's failure is passed on as its answer."""
+    platform.faults.set("authenticate", **knobs)
+    assert type(await student.fault(student.log_in)) is kind
+    assert platform.counters.calls["authenticate"] == 1
+
+
+async def test_a_login_has_the_whole_deadline(student, platform):
+    """No half of it is kept for a second try that never comes."""
+    platform.faults.set("authenticate", delay=0.25)
+    assert (await student.log_in(seconds=0.45)).status == 200

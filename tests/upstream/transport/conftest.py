@@ -1,0 +1,80 @@
+"""A transport, and far sides: raw bytes, and the simulated platform."""
+
+import pytest
+
+from aims_server.demo.college import College
+from aims_server.demo.platform import SimulatedPlatform
+from aims_server.upstream.transport import Transport
+
+from .far_side import COURSE_FILES, RawServer
+
+pytestmark = pytest.mark.gen_test
+
+
+@pytest.fixture(name="transport")
+def _transport(io_loop):
+    async def make():
+        return Transport(20, "aims_server/test")
+
+    transport = io_loop.run_sync(make)
+    yield transport
+    transport.close()
+
+
+@pytest.fixture(name="raw")
+def _raw(io_loop, transport):
+    server = RawServer()
+    io_loop.run_sync(server.start)
+    yield server
+    io_loop.run_sync(server.stop)
+
+
+@pytest.fixture(name="platform")
+def _platform(io_loop):
+    platform = SimulatedPlatform(College(students=5))
+    io_loop.run_sync(platform.start)
+    yield platform
+    io_loop.run_sync(platform.stop)
+
+
+@pytest.fixture(name="ask")
+def _ask(transport, platform):
+    """One GET of student 0's course files."""
+    token = platform.college.token(platform.college.student(0))
+
+    async def ask(seconds=5.0, path=COURSE_FILES):
+        return await transport.fetch(
+            "GET",
+            platform.base_url + path,
+            headers={"Authorization": f"Bearer {token}"},
+            seconds=seconds,
+        )
+
+    return ask
+
+
+@pytest.fixture(name="log_in")
+def _log_in(transport, platform):
+    """One login with a wrong password."""
+
+    async def log_in():
+        return await transport.fetch(
+            "POST",
+            platform.base_url + "/admin/authenticate",
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            body=b"username=a&password=b",
+            seconds=5.0,
+        )
+
+    return log_in
+
+
+@pytest.fixture(name="get")
+def _get(transport, raw):
+    """What becomes of one GET when the far side says these bytes."""
+
+    async def get(says: bytes, seconds=5.0):
+        raw.says = says
+        return await transport.fetch("GET", raw.url, headers={}, seconds=seconds)
+
+    return get

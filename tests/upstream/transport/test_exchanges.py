@@ -1,0 +1,216 @@
+"""One call over curl, against real sockets: what is sent, what comes back, on which
+connection, and in what time."""
+
+import asyncio
+import os
+import socket
+import warnings
+
+import pytest
+
+from aims_server.demo.college import College
+from aims_server.demo.platform import SimulatedPlatform
+from aims_server.errors import (
+    UpstreamDropped,
+    UpstreamTimeout,
+)
+from aims_server.upstream.transport import Transport
+
+from .far_side import COURSE_FILES, answer
+
+pytestmark = pytest.mark.gen_test
+
+
+async def test_a_reply_is_status_body_and_retry_after(get):
+    """Nothing else of the platform's answer goes any further."""
+    reply = await get(answer(b"{}", "Retry-After: 5", status="503 Busy"))
+    assert (reply.status, reply.body, reply.retry_after) == (503, b"{}", 5.0)
+    reply = await get(answer(b""))
+    assert (reply.status, reply.body, reply.retry_after) == (200, b"", None)
+
+
+async def test_a_request_says_who_asks_and_no_more(get, raw):
+    """Our name; none of curl's own extras."""
+    await get(answer(b""))
+    lines = raw.heard.decode().lower().split("\r\n")
+    assert "user-agent: aims_server/test" in lines
+    names = {line.split(":")[0] for line in lines[1:] if line}
+    assert names == {"host", "user-agent", "accept", "accept-encoding"}
+
+
+async def test_a_post_is_sent_whole(transport, raw):
+    """Body, length, and the headers given."""
+    raw.says = answer(b"")
+    await transport.fetch(
+        "POST", raw.url, headers={"X-Own": "1"}, body=b"a=b", seconds=5.0
+    )
+    head, _, body = raw.heard.partition(b"\r\n\r\n")
+    assert body == b"a=b"
+    assert b"Content-Length: 3" in head
+    assert b"X-Own: 1" in head
+    assert b"Expect" not in head
+
+
+async def test_no_cookie_is_kept(get, raw):
+    """What the platform sets for one student must not be sent for the next."""
+    await get(answer(b"", "Set-Cookie: session=abc; Path=/"))
+    await get(answer(b""))
+    assert b"session" not in raw.heard
+
+
+async def test_a_packed_answer_is_unpacked(ask, platform):
+    """gzip on the way changes nothing."""
+    plain = await ask()
+    platform.switch(gzip=True)
+    assert (await ask()).body == plain.body
+
+
+async def test_four_thousand_records_arrive(transport, io_loop):
+    """The largest answer that a platform of this kind was thought to give."""
+    college = College(students=1, records_per_subject=4000)
+    platform = SimulatedPlatform(college)
+    await platform.start()
+    student = college.student(0)
+    cf_id = college.courses(student)[0].cf_id
+    reply = await transport.fetch(
+        "GET",
+        f"{platform.base_url}/cards?type=Attendance&equalto___fk_student={student.id}"
+        f"&equalto___cf_id={cf_id}",
+        headers={"Authorization": f"Bearer {college.token(student)}"},
+        seconds=5.0,
+    )
+    await platform.stop()
+    assert reply.status == 200
+    assert reply.body.count(b'"start_time"') == 4000
+
+
+# Connections.
+
+
+async def test_a_connection_is_kept(ask, platform):
+    """Twenty calls one after the other need one."""
+    for _ in range(20):
+        await ask()
+    assert platform.counters.connections == 1
+
+
+async def test_calls_side_by_side_do_not_wait_for_each_other(ask, platform):
+    """Fifteen are on their way at once, and their connections serve the next ones."""
+    for _ in range(2):
+        platform.hold()
+        calls = [asyncio.create_task(ask()) for _ in range(15)]
+        async with asyncio.timeout(5):
+            await platform.until(lambda counters: counters.in_flight == 15)
+        platform.release()
+        await asyncio.gather(*calls)
+    assert platform.counters.connections <= 15
+
+
+async def test_more_calls_than_handles_wait(platform, io_loop):
+    """Curl's own line is endless and knows no deadline: slots must stand before it."""
+    transport = Transport(2, "test")
+    url = platform.base_url + COURSE_FILES
+    calls = [transport.fetch("GET", url, headers={}, seconds=5.0) for _ in range(10)]
+    replies = await asyncio.gather(*calls)
+    transport.close()
+    assert [reply.status for reply in replies] == [401] * 10
+    assert platform.counters.peak <= 2
+
+
+@pytest.mark.parametrize("kind", ["reset", "close_before_answer"])
+async def test_a_post_is_never_made_twice(log_in, platform, ask, kind):
+    """On a kept connection that breaks, curl would make the call again by itself: a
+    login would be counted twice against its student.
+    """
+    await ask()
+    platform.faults.set("authenticate", kind=kind)
+    with pytest.raises(UpstreamDropped):
+        await log_in()
+    assert platform.counters.calls["authenticate"] == 1
+
+
+async def test_the_connection_of_a_login_serves_the_calls_after_it(
+    log_in, platform, ask
+):
+    """It is a new one, and kept like any other."""
+    await log_in()
+    await ask()
+    assert platform.counters.connections == 1
+
+
+@pytest.mark.parametrize(("method", "body"), [("GET", None), ("POST", b"x")])
+async def test_a_connection_closed_while_idle_costs_no_call(
+    transport, get, raw, method, body
+):
+    """The far side may close what is kept at any moment between two calls."""
+    await get(answer(b""))
+    await raw.hung_up.wait()
+    raw.says = answer(b"{}")
+    reply = await transport.fetch(method, raw.url, headers={}, body=body, seconds=5.0)
+    assert reply.body == b"{}"
+
+
+async def test_a_call_its_asker_left_goes_on_and_harms_nobody(ask, platform):
+    """The pool serves the next ones, each with its own answer."""
+    platform.hold()
+    calls = [asyncio.create_task(ask()) for _ in range(10)]
+    async with asyncio.timeout(5):
+        await platform.until(lambda counters: counters.in_flight == 10)
+    for call in calls:
+        call.cancel()
+    await asyncio.wait(calls)
+    platform.release()
+    replies = await asyncio.gather(*(ask() for _ in range(20)))
+    assert {reply.status for reply in replies} == {200}
+    assert len({reply.body for reply in replies}) == 1
+
+
+async def test_a_pool_does_not_cross_a_fork(transport):
+    """A curl handle used by two processes hands one the other's answers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking at all
+        child = os.fork()
+    if child == 0:
+        fetch = transport.fetch("GET", "http://127.0.0.1:1/", headers={}, seconds=1.0)
+        try:
+            fetch.send(None)
+        except RuntimeError as refusal:
+            os._exit(7 if "fork" in str(refusal) else 1)
+        finally:
+            os._exit(2)
+    _, status = await asyncio.to_thread(os.waitpid, child, 0)
+    assert os.waitstatus_to_exitcode(status) == 7
+
+
+# Time.
+
+
+@pytest.mark.parametrize("kind", ["hang", "hang_midway", "trickle"])
+async def test_a_call_ends_in_its_time(ask, platform, kind):
+    """Whether nothing comes, half of it, or a byte each second, for hours."""
+    platform.faults.set("course_files", kind=kind)
+    with pytest.raises(UpstreamTimeout):
+        await ask(seconds=0.2)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 0.0001])
+async def test_no_time_is_not_endless_time(ask, platform, seconds):
+    """Curl reads 0 as "no limit"."""
+    platform.hold()
+    with pytest.raises(UpstreamTimeout):
+        await ask(seconds=seconds)
+
+
+async def test_connecting_counts_too(transport):
+    """A far side that never accepts is given up in the call's own time."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        with socket.create_connection(address), socket.socket() as second:
+            second.setblocking(False)
+            second.connect_ex(address)
+            with pytest.raises((UpstreamTimeout, UpstreamDropped)):
+                await transport.fetch(
+                    "GET", f"http://127.0.0.1:{address[1]}/", headers={}, seconds=0.3
+                )

@@ -1,0 +1,217 @@
+"""A far side that breaks every rule: which error it is, and the name of its cause."""
+
+import contextlib
+import logging
+import re
+import socket
+
+import pytest
+
+from aims_server.errors import (
+    FailureCause,
+    UpstreamDropped,
+    UpstreamError,
+)
+
+from .far_side import BEARER, CANARY, COURSE_FILES, answer
+
+pytestmark = pytest.mark.gen_test
+
+
+@pytest.mark.parametrize("kind", ["reset", "reset_midway", "short_body", "bad_chunk"])
+async def test_a_broken_connection_is_one_that_dropped(ask, platform, kind):
+    """Worth another try."""
+    platform.faults.set("course_files", kind=kind)
+    with pytest.raises(UpstreamDropped):
+        await ask()
+
+
+async def test_nobody_there_is_a_dropped_connection(transport):
+    """A closed port answers at once."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/"
+    with pytest.raises(UpstreamDropped):
+        await transport.fetch("GET", url, headers={}, seconds=5.0)
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        b"",
+        b"hello\r\n\r\n",
+        b"<html></html>",
+        b"HTTP/1.1\r\n\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\nNo colon here\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX-Zero: a\0b\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n: no name\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX y: z\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX\x7f: z\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX\xff: z\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\x01b\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n folded: first\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+        b"bad trailer\x01\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: x\r\nContent-Length: 1\r\n\r\na",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip, gzip, gzip, gzip, gzip, gzip, gzip"
+        b"\r\nContent-Length: 1\r\n\r\na",
+        b"HTTP/3.0 200 OK\r\n\r\n",
+        b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\nx",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 50,
+        b"\x16\x03\x01\x00\x05hello",
+        b"\xff" * 1000,
+        b"\n" * 1000,
+        b"HTTP/1.1 200 OK\r\nX: " + b"h" * 400_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: h\r\n" * 100_000 + b"\r\n",
+    ],
+    ids=lambda says: repr(says[:60]),
+)
+async def test_what_is_no_http_is_one_of_our_errors(get, capfd, caplog, says):
+    """Without a word on stderr: a fault inside curl's callbacks would be printed there,
+    past any logging.
+    """
+    with contextlib.suppress(UpstreamError):
+        reply = await get(says, seconds=1.0)
+        assert len(reply.body) < 1000  # what can be read as HTTP may be
+    assert capfd.readouterr() == ("", "")
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    "header", [b"No colon here", b"X-Zero: a\0b", b": no name", b"X y: z", b"X\x7f: z"]
+)
+async def test_a_malformed_header_is_an_unusable_answer(get, header):
+    """Not a dropped connection: it would be as malformed at the next try."""
+    head = b"HTTP/1.1 200 OK\r\n" + header + b"\r\nContent-Length: 2\r\n\r\n{}"
+    with pytest.raises(UpstreamError) as caught:
+        await get(head)
+    assert caught.type is UpstreamError
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_is_followed(ask, platform, status):
+    """The token goes to the platform and to nobody that the platform names."""
+    platform.faults.set("course_files", kind="redirect", status=status)
+    reply = await ask()
+    assert reply.status == status
+    assert platform.counters.connections == 1
+    assert platform.counters.total == 1
+
+
+@pytest.mark.parametrize("place", ["file:///etc/passwd", "http://169.254.169.254/"])
+async def test_no_redirect_leads_out_of_http_or_inwards(get, place):
+    """Nor to files and neighbours."""
+    reply = await get(answer(b"", f"Location: {place}", status="302 Found"))
+    assert (reply.status, reply.body) == (302, b"")
+
+
+async def test_only_http_is_spoken(transport):
+    """Whatever address it is given."""
+    with pytest.raises(UpstreamError):
+        await transport.fetch("GET", "file:///etc/passwd", headers={}, seconds=1.0)
+
+
+# Causes.
+
+
+async def cause(transport, url: str, seconds=0.3) -> FailureCause:
+    """Why a call fails."""
+    with pytest.raises(UpstreamError) as caught:
+        await transport.fetch("GET", url, headers=BEARER, seconds=seconds)
+    assert caught.value.cause
+    assert CANARY not in repr(caught.value.cause)
+    return caught.value.cause
+
+
+async def test_a_name_that_is_not_found(transport):
+    """The domain "invalid" has none (RFC 6761)."""
+    found = await cause(transport, "http://platform.invalid/", seconds=5.0)
+    assert found.kind in ("name_not_found", "timeout_name")
+
+
+async def test_a_connection_that_is_refused(transport):
+    """Nobody listens there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/"
+    found = await cause(transport, url)
+    assert found == FailureCause("refused", "Connection refused")
+
+
+async def test_a_connection_that_nobody_accepts(transport):
+    """The line of those that wait for it is full."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        with socket.create_connection(address), socket.socket() as second:
+            second.setblocking(False)
+            second.connect_ex(address)
+            found = await cause(transport, f"http://127.0.0.1:{address[1]}/")
+    assert found.kind == "timeout_connect"
+
+
+async def test_a_far_side_that_speaks_no_tls(transport, raw):
+    """It takes the connection and says nothing, or something else."""
+    raw.says = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+    url = raw.url.replace("http:", "https:")
+    assert (await cause(transport, url)).kind == "tls"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
+        assert (await cause(transport, url)).kind == "timeout_tls"
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        ("hang", "timeout_first_byte"),
+        ("hang_midway", "timeout_in_body"),
+        ("reset", "dropped_before_answer"),
+        ("close_before_answer", "dropped_before_answer"),
+        ("reset_midway", "dropped_in_body"),
+        ("short_body", "dropped_in_body"),
+        ("bad_header", "not_http"),
+        ("bad_gzip", "bad_gzip"),
+        ("gzip_bomb", "too_large"),
+    ],
+)
+async def test_an_answer_that_does_not_come_whole(transport, platform, kind, found):
+    """How far it came is told."""
+    platform.faults.set(kind=kind)
+    url = f"{platform.base_url}{COURSE_FILES}"
+    assert (await cause(transport, url)).kind == found
+
+
+async def test_what_is_no_http_is_told(transport, raw):
+    """A firewall's greeting, say."""
+    raw.says = b"SSH-2.0-OpenSSH\r\n\r\n"
+    assert (await cause(transport, raw.url)).kind == "not_http"
+
+
+async def test_debug_tells_the_time_of_each_step(get, raw, caplog):
+    """And nothing else of the call."""
+    caplog.set_level(logging.DEBUG)
+    await get(answer(b"{}"))
+    (record,) = caplog.records
+    pattern = (
+        r"Call 200: new connection, ms: name=[\d.]+ connect=[\d.]+ tls=0\.0"
+        r" first_byte=[\d.]+ total=[\d.]+"
+    )
+    assert re.fullmatch(pattern, record.message)
+
+
+async def test_http2_is_offered(transport, raw):
+    """By ALPN, with HTTP/1.1 beside it: a page's calls share one connection where the
+    platform can do so.
+    """
+    raw.says = b"\x15\x03\x01\x00\x02\x02\x28"  # alert: handshake failure
+    url = raw.url.replace("http:", "https:")
+    with pytest.raises(UpstreamError):
+        await transport.fetch("GET", url, headers={}, seconds=5.0)
+    assert b"\x02h2\x08http/1.1" in raw.heard

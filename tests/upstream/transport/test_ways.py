@@ -1,0 +1,156 @@
+"""The way to the platform: proxies, TLS, and what is told to nobody on it."""
+
+import contextlib
+import logging
+import ssl
+from pathlib import Path
+
+import pytest
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
+from tornado.netutil import bind_sockets
+
+from aims_server.errors import (
+    FailureCause,
+    UpstreamDropped,
+    UpstreamError,
+)
+from aims_server.upstream.certificates import SYSTEM_BUNDLES, TrustedAuthorities
+from aims_server.upstream.transport import Transport
+
+from .far_side import BEARER, CANARY, answer, kind_of
+
+pytestmark = pytest.mark.gen_test
+
+CERTIFICATE = Path(__file__).parents[1] / "tls" / "self_signed.pem"
+
+
+# Ways to the platform.
+
+
+async def test_the_environment_names_no_proxy(get, monkeypatch):
+    """Whoever has set it meant other programs."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert (await get(answer(b"{}"))).body == b"{}"
+
+
+async def test_a_proxy_is_used_when_it_is_set(io_loop, raw, monkeypatch):
+    """For every host, whatever no_proxy says."""
+    monkeypatch.setenv("no_proxy", "*")
+    raw.says = answer(b"{}")
+    transport = Transport(1, "test", proxy=raw.url)
+    url = "http://platform.invalid/path"
+    reply = await transport.fetch("GET", url, headers={}, seconds=5.0)
+    transport.close()
+    assert reply.body == b"{}"
+    assert raw.heard.startswith(b"GET http://platform.invalid/path HTTP/1.1\r\n")
+
+
+async def test_a_proxy_hears_no_token_on_the_way_to_tls(raw):
+    """It is asked for a tunnel, and what the tunnel carries is encrypted."""
+    raw.says = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+    transport = Transport(1, "test", proxy=raw.url)
+    with pytest.raises(UpstreamDropped) as caught:
+        await transport.fetch(
+            "GET", "https://platform.invalid/", headers=BEARER, seconds=5.0
+        )
+    transport.close()
+    assert caught.value.cause == FailureCause("proxy", "it answered 403")
+    assert raw.heard.startswith(b"CONNECT platform.invalid:443 HTTP/1.1\r\n")
+    assert CANARY.encode() not in raw.heard
+
+
+# TLS.
+
+
+@pytest.fixture(name="secure_url")
+def _secure_url(io_loop):
+    """A far side whose certificate is its own."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    heard: list[HTTPServerRequest] = []
+
+    def hear(request: HTTPServerRequest) -> None:
+        heard.append(request)
+        start = ResponseStartLine("HTTP/1.1", 200, "OK")
+        headers = HTTPHeaders({"Content-Length": "2"})
+        assert request.connection
+        request.connection.write_headers(start, headers, b"{}")
+        request.connection.finish()
+
+    async def start() -> HTTPServer:
+        server = HTTPServer(hear, ssl_options=context)
+        server.add_sockets(bind_sockets(0, "127.0.0.1"))
+        return server
+
+    server = io_loop.run_sync(start)
+    port = next(iter(server._sockets.values())).getsockname()[1]
+    yield f"https://127.0.0.1:{port}/"
+    server.stop()
+    io_loop.run_sync(server.close_all_connections)
+    assert all(request.path == "/trusted" for request in heard)
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(transport, secure_url):
+    """Names match, the signature is its own: no call is made, no token is sent; and the
+    cause tells which rule was broken.
+    """
+    with pytest.raises(UpstreamDropped) as caught:
+        await transport.fetch("GET", secure_url, headers={}, seconds=5.0)
+    assert kind_of(caught.value) == "certificate"
+    assert "self-signed certificate" in str(caught.value.cause)
+
+
+async def test_further_authorities_can_be_trusted(secure_url):
+    """From one file, beside the system's; and still for the right name only."""
+    transport = Transport(2, "test", ca_file=str(CERTIFICATE))
+    for _ in range(3):
+        reply = await transport.fetch(
+            "GET", f"{secure_url}trusted", headers={}, seconds=5.0
+        )
+        assert reply.body == b"{}"
+    other_name = secure_url.replace("127.0.0.1", "[::ffff:127.0.0.1]")
+    with pytest.raises(UpstreamDropped):
+        await transport.fetch("GET", other_name, headers={}, seconds=5.0)
+    transport.close()
+
+
+def test_the_systems_authorities_stay():
+    """One file in memory has both."""
+    authorities = TrustedAuthorities(str(CERTIFICATE))
+    bundle = Path(authorities.path).read_bytes()
+    authorities.close()
+    assert CERTIFICATE.read_bytes() in bundle
+    system = [path for path in map(Path, SYSTEM_BUNDLES) if path.exists()]
+    assert all(path.read_bytes() in bundle for path in system[:1])
+
+
+# Secrets.
+
+
+async def test_no_log_level_shows_the_token(transport, raw, caplog, capfd):
+    """Curl's own log would print each header at DEBUG."""
+    with caplog.at_level(logging.DEBUG):
+        for says in (answer(b"{}"), b"nonsense\r\n\r\n"):
+            raw.says = says
+            with contextlib.suppress(UpstreamError):
+                await transport.fetch(
+                    "POST",
+                    f"{raw.url}?{CANARY}",
+                    headers={"Authorization": f"Bearer {CANARY}"},
+                    body=CANARY.encode(),
+                    seconds=1.0,
+                )
+    printed = capfd.readouterr()
+    assert CANARY in raw.heard.decode()
+    assert CANARY not in caplog.text + printed.out + printed.err
+
+
+async def test_an_error_says_nothing_of_the_call(transport, raw):
+    """Neither its text nor its causes quote the URL, a header or the answer."""
+    raw.says = f"{CANARY}\r\n\r\n".encode()
+    with pytest.raises(UpstreamError) as caught:
+        await transport.fetch("GET", f"{raw.url}?{CANARY}", headers={}, seconds=1.0)
+    assert CANARY not in str(caught.value)
+    assert caught.value.__context__ is None
