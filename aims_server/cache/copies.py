@@ -3,7 +3,7 @@ a small share of its memory, for those that are asked for again and again.
 """
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Final, Generic, TypeVar
 
 from .epochs import Epochs
@@ -56,6 +56,10 @@ class CopyLimitedStore(Generic[V]):
     def get(self, key: bytes) -> Entry[V] | None:
         """The entry of this key while it is servable; counts as a use of it."""
         return self._copies.get(key) or self._sole.get(key)
+
+    def keys_of(self, owner: Hashable) -> Collection[bytes]:
+        """See `Store.keys_of`."""
+        return {*self._sole.keys_of(owner), *self._copies.keys_of(owner)}
 
     def epoch(self, owner: Hashable) -> int:
         """See `Store.epoch`."""

@@ -1,7 +1,7 @@
 """Owns freshness: whether a kept entry answers, and when its key is filled anew."""
 
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Iterable
 from enum import StrEnum
 from functools import partial
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -171,16 +171,30 @@ class ReadThrough(Generic[V]):
             self._keep(key, owner, epoch, found, at_hand=True)
         return found
 
-    def keys_of(self, owner: Owner) -> Collection[bytes]:
-        """The keys under which something is kept here for this owner."""
-        return self._store.keys_of(owner)
-
     def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
         """The entry that is kept and may be served, fresh or not, here or where another
         process has put it.
         """
         kept = self._find(key, owner, self._clock())
         return kept or self._loader.find(key, owner, Want())
+
+    def find_fresh(
+        self, keys: Iterable[bytes], owner: Owner, max_age: float | None = None
+    ) -> dict[bytes, Entry[V]]:
+        """Of these keys the entries that `peek` would give. What is found beyond this
+        process is not kept here, since nobody asks for it again soon.
+        """
+        here = self._store.keys_of(owner)
+        want = Want(max_age, old_ok=False)
+        now = self._clock()
+        found = {}
+        for key in keys:
+            # Mostly none is kept, and to see so in the index takes no look.
+            entry = self.peek(key, owner, now, max_age) if key in here else None
+            entry = entry or self._loader.find(key, owner, want)
+            if entry is not None:
+                found[key] = entry
+        return found
 
     async def get(
         self,

@@ -219,6 +219,8 @@ class MemoryStore(Generic[V]):
 
     def discard(self, key: bytes) -> bool:
         """Drop this entry; whether it was kept and servable."""
+        if key not in self._entries:
+            return False
         with self._entries.timer as now:
             self._entries.expire(now)
             return self._discard(key)

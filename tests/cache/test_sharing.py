@@ -468,3 +468,15 @@ async def test_an_entry_of_another_owner_is_not_shared(platform, workers, clock)
         await workers[1].through.get(b"x", ANN, foreign, Deadline(10, clock))
     task = workers[2].ask(platform, b"x", ANN)
     assert await answered(platform, task, "ann's") == (MISS, "ann's")
+
+
+async def test_parts_that_any_worker_keeps_are_found_together(platform, workers, clock):
+    """Those that are fresh, of this owner: what one page lacked is asked for only."""
+    for key, worker in ((b"1", workers[0]), (b"2", workers[1])):
+        await answered(platform, worker.ask(platform, key), key.decode())
+    through = workers[1].through
+    found = through.find_fresh([b"1", b"2", b"3"], ANN)
+    assert {key: entry.value for key, entry in found.items()} == {b"1": "1", b"2": "2"}
+    assert through.find_fresh([b"1", b"2"], BEN) == {}
+    clock.now += FRESH
+    assert through.find_fresh([b"1", b"2"], ANN) == {}
