@@ -8,11 +8,13 @@ from .exposition import import_prometheus
 from .parent import ParentMetrics
 from .recorder import Metrics
 from .sharing import SharingMetrics
+from .upstream import UpstreamMetrics
 
 __all__ = [
     "Metrics",
     "MetricsMemory",
     "ParentMetrics",
     "SharingMetrics",
+    "UpstreamMetrics",
     "import_prometheus",
 ]
