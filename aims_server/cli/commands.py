@@ -1,4 +1,4 @@
-"""What a person types, and which command it means."""
+"""The commands, one function each, and the exit status of what a person has typed."""
 
 import contextlib
 import json
@@ -9,34 +9,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final
 
-from .. import __version__
 from ..config import (
     Demo,
     Settings,
     SettingsError,
+    doubtful_names,
     effective,
     load_settings,
-    nearest_variable,
     warnings_of,
 )
 from ..primitives import StoreAddress
 
-if TYPE_CHECKING:
-    import argparse
-
 __all__ = ["main"]
 
 EXIT_CONFIG: Final = 78  # sysexits.h EX_CONFIG
-
-_COMMANDS: Final = {
-    "serve": "serve requests (the default)",
-    "check": "check the settings and print them, secrets masked",
-    "demo": "serve on a simulated platform, ready to try",
-    "status": "show how a running service is",
-    "files": "write the files for systemd, balancers and Prometheus to a directory",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,7 +58,10 @@ def _chosen(arguments: Sequence[str]) -> Callable[[], int]:
     """The command that the arguments name, ready to run."""
     if not arguments:
         return _serve
-    options = _parsed(arguments)
+    # Late: without arguments a service starts sooner without argparse.
+    from .arguments import parsed
+
+    options = parsed(arguments)
     match options.command:
         case "check":
             return partial(_check, quiet=options.quiet)
@@ -83,59 +74,6 @@ def _chosen(arguments: Sequence[str]) -> Callable[[], int]:
         case "files":
             return partial(_files, options.directory)
     return _serve
-
-
-def _parsed(arguments: Sequence[str]) -> "argparse.Namespace":
-    # Late: without arguments a service starts sooner without it.
-    import argparse
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            super().error(_hint(arguments) or message)
-
-    parser = Parser(
-        prog="aims-server",
-        description="Attendance and quizzes of a college's students, kept at hand.",
-        epilog="Settings come from the environment and from .env in the working "
-        "directory; the environment wins.",
-    )
-    parser.add_argument(
-        "--version", action="version", version=f"%(prog)s {__version__}"
-    )
-    parser.set_defaults(command="serve")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    by_name = {
-        name: commands.add_parser(name, help=what, description=f"{what.capitalize()}.")
-        for name, what in _COMMANDS.items()
-    }
-    by_name["check"].add_argument(
-        "--quiet", action="store_true", help="print faults and warnings only"
-    )
-    by_name["status"].add_argument(
-        "--url", help="of the service; by default what HOST and PORT say"
-    )
-    how = by_name["status"].add_mutually_exclusive_group()
-    how.add_argument("--json", action="store_true", help="the figures as JSON")
-    how.add_argument("--watch", action="store_true", help="again every second")
-    by_name["files"].add_argument("directory", type=Path, metavar="DIR")
-    return parser.parse_args(arguments)
-
-
-def _hint(arguments: Sequence[str]) -> str | None:
-    """What somebody may have meant whose arguments are not understood."""
-    first = arguments[0]
-    if first.startswith("-"):
-        option = first.partition("=")[0]
-        variable = nearest_variable(option.lstrip("-"))
-        return (
-            f"there is no option {option}; settings are variables of the environment"
-            f" or of .env, so set {variable}"
-        )
-    from difflib import get_close_matches
-
-    if first not in _COMMANDS and (near := get_close_matches(first, _COMMANDS, 1)):
-        return f"there is no command {first!r}; did you mean {near[0]}?"
-    return None
 
 
 def _read(environ: Mapping[str, str]) -> tuple[Settings, Path | None]:
@@ -161,7 +99,7 @@ def _check(*, quiet: bool) -> int:
         print(f"# read from {source or 'the environment alone, there is no .env here'}")
         for name, value in effective(settings):
             print(f"{name}={value}")
-    for warning in warnings_of(settings):
+    for warning in (*doubtful_names(os.environ), *warnings_of(settings)):
         print(f"aims-server: warning: {warning}", file=sys.stderr)
     if settings.store_url is not None:
         _check_store(settings.store_url, settings.store_ca_file, quiet=quiet)
@@ -187,10 +125,17 @@ def _check_store(address: StoreAddress, ca_file: str, *, quiet: bool) -> None:
 def _status(url: str | None, *, as_json: bool, again: bool) -> int:
     from . import status
 
-    settings = _load()
-    url = (url or status.service_url(settings)).rstrip("/")
-    token = settings.metrics_token
+    token = os.environ.get("METRICS_TOKEN")
     try:
+        try:
+            settings = _load()
+        except SettingsError:
+            if url is None:
+                raise
+        else:
+            url = url or status.service_url(settings)
+            token = settings.metrics_token
+        url = status.checked_url(url)
         if as_json:
             print(json.dumps(status.read_figures(url, token)))
         elif again:
@@ -256,7 +201,7 @@ def _run(
         settings.log_format,
         journal_stream=os.environ.get("JOURNAL_STREAM", ""),
     )
-    for warning in warnings_of(settings):
+    for warning in (*doubtful_names(os.environ), *warnings_of(settings)):
         logging.getLogger(__name__).warning("%s", warning)
     try:
         return serve(settings, load, os.environ, on_serving)

@@ -4,7 +4,6 @@
 """
 
 from .collector import MetricsMemory
-from .exposition import import_prometheus
 from .parent import ParentMetrics
 from .recorder import Metrics
 from .sharing import SharingMetrics
@@ -16,5 +15,4 @@ __all__ = [
     "ParentMetrics",
     "SharingMetrics",
     "UpstreamMetrics",
-    "import_prometheus",
 ]
