@@ -13,7 +13,7 @@ from .shared_log import SharedLog
 from .shared_memory import SharedMemoryCache
 from .sharing import Codec, MachinePages, Sharing
 from .singleflight import FlightCancelled, SingleFlight
-from .store import Entry, MemoryStore, Store
+from .store import Entry, MemoryStore
 
 __all__ = [
     "AnswerCache",
@@ -37,7 +37,6 @@ __all__ = [
     "SharedMemoryCache",
     "Sharing",
     "SingleFlight",
-    "Store",
     "Taken",
     "Want",
     "freshness_headers",
