@@ -351,7 +351,10 @@ def elsewhere(base: str, **variables: str) -> Provoke:
 
     def provoke(bench: Bench) -> tuple[str, str]:
         service = bench.serve(
-            EXTERNAL_API_BASE=base, REQUEST_TIMEOUT_SECONDS="2", **variables
+            EXTERNAL_API_BASE=base,
+            REQUEST_TIMEOUT_SECONDS="2",
+            GATHER_TIMEOUT_SECONDS="2",
+            **variables,
         )
         after = len(service.log)
         service.get("/api/quiz", bench.token())
