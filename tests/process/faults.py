@@ -80,7 +80,7 @@ class Bench:
         """Level and text of the first line behind that character which is no access
         line: waits for it.
         """
-        end = time.monotonic() + PATIENCE_SECONDS
+        end = time.monotonic() + 2 * PATIENCE_SECONDS
         while time.monotonic() < end:
             for line in service.log[after:].splitlines():
                 if line.startswith("usage: "):
