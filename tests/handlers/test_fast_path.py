@@ -93,8 +93,8 @@ def _taken(worker, monkeypatch):
     taken = []
     answer = worker.fast_path.answer
 
-    def watched(request, peer, *, last):
-        found = answer(request, peer, last=last)
+    def watched(request, peer, *, params):
+        found = answer(request, peer, params=params)
         if found is not None:
             taken.append(request)
         return found
