@@ -173,9 +173,10 @@ class CurlPool(CurlAsyncHTTPClient):
         """A call has ended. Curl's message may quote URL and headers: only `cause_of`
         reads it.
         """
-        if self._preconnections.discard(curl):
-            return  # it has found a connection that it can share, or none at all
-        exchange = self._under_way.pop(curl)
+        exchange = self._under_way.pop(curl, None)
+        if exchange is None:  # it has found a connection that it can share, or none
+            self._preconnections.discard(curl)
+            return
         transfer = exchange.transfer
         assert transfer is not None
         status = curl.getinfo(pycurl.HTTP_CODE)
