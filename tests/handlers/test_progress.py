@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from aims_server.handlers import progress
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.gen_test(timeout=20)
@@ -131,6 +132,18 @@ async def test_subjects_are_told_as_they_come(front, token, platform):
         platform.release()
         assert (await anext(events))[0] == "subject"
         assert [kind async for kind, _ in events][-1] == "page"
+
+
+async def test_a_comment_is_sent_while_there_is_nothing_to_tell(
+    front, token, platform, monkeypatch
+):
+    """Every five seconds, or a proxy would close the stream as idle."""
+    assert progress._COMMENT_SECONDS == 5
+    monkeypatch.setattr(progress, "_COMMENT_SECONDS", 0.01)
+    platform.hold("course_files")
+    async with Stream(front, token) as stream:
+        assert [await stream.chunk(), await stream.chunk()] == [":\n\n", ":\n\n"]
+        platform.release()
 
 
 async def test_it_joins_the_gathering_under_way(front, token, platform):
