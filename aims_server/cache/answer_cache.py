@@ -4,7 +4,7 @@ lifetimes of their entries, and the rules of a refused or ended token.
 
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -125,12 +125,21 @@ class AnswerCache:
             _confirm(session, entry)
         return entry
 
-    def get_fresh_part(
-        self, resource: str, session: Session, *, fresh: bool
-    ) -> Entry[bytes] | None:
-        """The like for what answers are made of."""
-        key, now = session.resource_key(resource), self._clock()
-        return self._parts.peek(key, session.owner, now, self._max_age(fresh))
+    def get_fresh_parts(
+        self, resources: Iterable[str], session: Session, *, fresh: bool
+    ) -> dict[str, Entry[bytes]]:
+        """The like for what answers are made of: those that there are."""
+        kept = self._parts.keys_of(session.owner)
+        now, max_age = self._clock(), self._max_age(fresh)
+        found = {}
+        for resource in resources:
+            key = session.resource_key(resource)
+            # Mostly none is kept, and to see so in the index takes no look at each.
+            if key in kept:
+                entry = self._parts.peek(key, session.owner, now, max_age)
+                if entry is not None:
+                    found[resource] = entry
+        return found
 
     def find_part(self, resource: str, session: Session) -> Entry[bytes] | None:
         """A part that is kept by any worker and may be served, old or not."""

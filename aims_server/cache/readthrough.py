@@ -1,7 +1,7 @@
 """Owns freshness: whether a kept entry answers, and when its key is filled anew."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from enum import StrEnum
 from functools import partial
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -162,6 +162,10 @@ class ReadThrough(Generic[V]):
         ):
             return None
         return entry
+
+    def keys_of(self, owner: Owner) -> Collection[bytes]:
+        """The keys under which something is kept here for this owner."""
+        return self._store.keys_of(owner)
 
     def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
         """The entry that is kept and may be served, fresh or not."""

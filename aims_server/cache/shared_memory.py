@@ -10,7 +10,6 @@ import os
 import secrets
 import struct
 import time
-from collections.abc import Callable
 from hashlib import blake2b
 from itertools import count
 from typing import Final
@@ -68,13 +67,11 @@ class SharedMemoryCache:
         epochs: Epochs,
         *,
         clock: Clock = time.monotonic,
-        is_running: Callable[[int], bool] | None = None,
     ) -> None:
         self._ring = Ring(max_bytes)
         self._sets = max(1, self._ring.size // _BYTES_PER_RECORD // records.WAYS)
         self._epochs = epochs
         self._clock = clock
-        self._is_running = is_running or _is_running
         self._directory = mmap.mmap(-1, self._sets * records.SET_BYTES)
         self._locks = Mutexes(_SET_LOCKS)
         secret = secrets.token_bytes(32)
@@ -221,7 +218,7 @@ class SharedMemoryCache:
         return at
 
     def _is_leased(self, record: Record, now: float) -> bool:
-        return now < record.lease_end and self._is_running(
+        return now < record.lease_end and _is_running(
             record.lease_number >> _NUMBER_BITS
         )
 

@@ -1,7 +1,7 @@
 """Owns what is kept in memory: bounded in bytes and in time, indexed by owner."""
 
 import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import Generic, Protocol, TypeVar
 
 from cachetools import TLRUCache
@@ -46,6 +46,9 @@ class Store(Protocol[V]):
 
     def get(self, key: bytes) -> Entry[V] | None:
         """The entry of this key while it is servable; counts as a use of it."""
+
+    def keys_of(self, owner: Hashable) -> Collection[bytes]:
+        """The keys of this owner's entries, some of which may have ended."""
 
     def epoch(self, owner: Hashable) -> int:
         """Take before an entry is made; given to `put`, it keeps out what was begun
@@ -147,6 +150,10 @@ class MemoryStore(Generic[V]):
         except KeyError:
             return None
         return entry if self._epochs.is_current(epoch) else None
+
+    def keys_of(self, owner: Hashable) -> Collection[bytes]:
+        """The keys of this owner's entries, some of which may have ended."""
+        return self._keys_of.get(owner, ())
 
     def epoch(self, owner: Hashable) -> int:
         """Take before an entry is made; given to `put`, it keeps out what was begun

@@ -35,7 +35,7 @@ class Gathering(Generic[Head, Part]):
         self.parts: dict[int, Part] = {}
         self.ended = False
         self.version = 0
-        self._news = asyncio.Event()
+        self._news: asyncio.Event | None = None  # while somebody waits
 
     def begin(self, head: Head, expected: int) -> None:
         """The head is there, and so many parts are to follow."""
@@ -58,6 +58,7 @@ class Gathering(Generic[Head, Part]):
         that it saw last, and 0 at first; return the present one.
         """
         while self.version == seen:
+            self._news = self._news or asyncio.Event()
             await self._news.wait()
         return self.version
 
@@ -70,8 +71,9 @@ class Gathering(Generic[Head, Part]):
 
     def _changed(self) -> None:
         self.version += 1
-        self._news.set()
-        self._news = asyncio.Event()
+        if self._news is not None:
+            self._news.set()
+            self._news = None
 
 
 class Gatherings(Generic[Head, Part]):

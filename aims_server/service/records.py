@@ -202,13 +202,15 @@ class StudentRecords:
         self, session: Session, cf_ids: Iterable[int], *, fresh: bool
     ) -> dict[int, tuple[SubjectDays, float]]:
         """Those that are kept, by course file, with when they were had."""
-        kept = {}
-        for cf_id in cf_ids:
-            entry = self._cache.get_fresh_part(_subject(cf_id), session, fresh=fresh)
-            if entry is not None:
-                had = msgspec.json.decode(entry.value, type=HadSubject)
-                kept[cf_id] = had.days, entry.made_at
-        return kept
+        names = {_subject(cf_id): cf_id for cf_id in cf_ids}
+        kept = self._cache.get_fresh_parts(names, session, fresh=fresh)
+        return {
+            names[name]: (
+                msgspec.json.decode(entry.value, type=HadSubject).days,
+                entry.made_at,
+            )
+            for name, entry in kept.items()
+        }
 
     async def keep_subjects(
         self, session: Session, subjects: Mapping[int, SubjectDays], deadline: Deadline

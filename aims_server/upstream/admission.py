@@ -111,9 +111,10 @@ class Admission:
         return 0.0 if pauses is None else pauses.left(caller)
 
     def _check_pause(self, endpoint: str, caller: CallerKey) -> None:
-        left = self.pause_left(endpoint, caller)
-        if left > 0:
-            raise UpstreamUnavailable(retry_after=left)
+        if self._pauses:
+            left = self.pause_left(endpoint, caller)
+            if left > 0:
+                raise UpstreamUnavailable(retry_after=left)
 
     def _permit(self, endpoint: str, caller: CallerKey) -> CallPermit:
         try:

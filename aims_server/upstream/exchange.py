@@ -211,14 +211,13 @@ class Exchange:
         if self._unpacker and not self._unpacker.is_whole:
             cause = FailureCause("bad_gzip", "it is cut off")
             return CurlFailure(pycurl.E_BAD_CONTENT_ENCODING, cause)
+        body = b"".join(self._body)
+        kept = self._connection if (self._reused_socket or -1) >= 0 else None
+        if 200 <= status < 300:
+            return Reply(status, body, connection=kept)
         location = self._header(b"location")
-        return Reply(
-            status,
-            b"".join(self._body),
-            self._retry_after(),
-            None if location is None else location.decode("latin-1"),
-            self._connection if (self._reused_socket or -1) >= 0 else None,
-        )
+        text = None if location is None else location.decode("latin-1")
+        return Reply(status, body, self._retry_after(), text, kept)
 
     def failure(self, curl: pycurl.Curl, error: int, message: str) -> CurlFailure:
         """Curl has given up, for reasons of its own or because of a callback."""

@@ -10,11 +10,11 @@ from ..errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from .causes import E_TOO_LARGE
 from .transfer import CurlFailure
 
 __all__ = ["error_of"]
 
-_E_TOO_LARGE: Final = 100  # pycurl has no name for it
 _UNUSABLE: Final = frozenset(
     {
         pycurl.E_WRITE_ERROR,  # our own refusal: oversized body, malformed header
@@ -22,7 +22,7 @@ _UNUSABLE: Final = frozenset(
         pycurl.E_BAD_CONTENT_ENCODING,
         pycurl.E_UNSUPPORTED_PROTOCOL,
         pycurl.E_HTTP2,
-        _E_TOO_LARGE,
+        E_TOO_LARGE,
     }
 )
 _NO_CONNECTION: Final = frozenset(

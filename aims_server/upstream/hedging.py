@@ -71,8 +71,8 @@ class Hedging:
         clock: Clock = time.monotonic,
     ) -> None:
         self.latency = LatencyEstimate()
-        self.inconclusive = inconclusive
-        self.copies = copies
+        self._inconclusive = inconclusive
+        self._copies = copies
         self._soonest = soonest
         self.clock = clock
         self.ended = 0
@@ -119,7 +119,7 @@ class Hedging:
         try:
             try:
                 return await first
-            except self.inconclusive:
+            except self._inconclusive:
                 if not race.others:
                     raise
                 race.first_failed = asyncio.get_running_loop().create_future()
@@ -151,13 +151,13 @@ class Hedging:
     def _look(self) -> None:
         self._timer, self._look_at = None, inf
         for race in list(self._began):
-            if race.started < self.copies:
+            if race.started < self._copies:
                 race.look()
                 self._look_when_late(race)
 
     def is_conclusive(self, call: asyncio.Task[Any]) -> bool:
         """Whether another call would end no better than this one has."""
-        return call.cancelled() or not isinstance(call.exception(), self.inconclusive)
+        return call.cancelled() or not isinstance(call.exception(), self._inconclusive)
 
     def may_be_hedged(self, ended: int) -> bool:
         """Whether so few calls are late that each is an exception, beside those that

@@ -117,26 +117,24 @@ class ResiliencePolicy:
         try:
             for number in count(1):
                 permit = await self._admission.enter(endpoint, caller, deadline)
-                if number == 1:
-                    self._retries.record_try(caller)
-                    self._hedges.record_try(caller)
-                else:
-                    self._observer.call_repeated(endpoint)
+                self._count_try(number, call)
                 began = self._clock()
-                with permit:
-                    try:
-                        result = await self._hedged(call)
-                    except ApiError as fault:
-                        pause = self._pause_before_retry(number, fault, call)
-                        seconds = self._clock() - began
-                        again = pause is not None
-                        self._record_fault(permit, fault, seconds, again=again)
-                        if pause is None:
-                            raise
-                        answered = fault
-                    else:
-                        permit.success()
-                        return result
+                try:
+                    result = await self._hedged(call)
+                except ApiError as fault:
+                    pause = self._pause_before_retry(number, fault, call)
+                    seconds = self._clock() - began
+                    again = pause is not None
+                    self._record_fault(permit, fault, seconds, again=again)
+                    if pause is None:
+                        raise
+                    answered = fault
+                except BaseException:
+                    permit.discard()
+                    raise
+                else:
+                    permit.success()
+                    return result
                 await self._sleep(pause)
         except UpstreamTimeout:
             if answered is None:
@@ -145,6 +143,13 @@ class ResiliencePolicy:
         finally:
             del answered  # its traceback holds this frame: see `_made`
         raise AssertionError("the last try returns or raises")
+
+    def _count_try(self, number: int, call: Call[Any]) -> None:
+        if number > 1:
+            self._observer.call_repeated(call.endpoint)
+        else:
+            self._retries.record_try(call.caller)
+            self._hedges.record_try(call.caller)
 
     def _hedged(self, call: Call[Result]) -> Coroutine[Any, Any, Result]:
         if not call.repeatable:

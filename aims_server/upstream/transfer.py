@@ -32,7 +32,8 @@ class Request(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the platform answered, whatever its status; ``retry_after`` in seconds.
+    """What the platform answered, whatever its status. ``retry_after`` (seconds) and
+    ``location`` are those of an answer that is no 2xx.
 
     ``connection`` is the one of HTTP/1.1 that had served another call before, if it
     came on such a one: only then may it be the answer to another request.

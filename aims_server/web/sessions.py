@@ -113,6 +113,8 @@ class Session:
         An answer that names nobody changes nothing. Raises :class:`WrongStudent` if it
         names another student than the token, or than an earlier answer.
         """
+        if student_id is None and admission_number is None:
+            return
         if admission_number is not None:
             admission_number = admission_number.strip().casefold()
         if _differ(self.student_id, student_id) or _differ(

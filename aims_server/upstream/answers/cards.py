@@ -5,7 +5,7 @@ One odd record costs no other record anything; a list of which no row is a recor
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -89,12 +89,11 @@ def _repeats(first: CardsPage, page: CardsPage) -> bool:
     return one == other or (one.id == other.id and bool(one.id))
 
 
-def _has_blank_mark(cards: Sequence[Card | wire.Record]) -> bool:
+def _has_blank_mark(cards: Sequence[Any]) -> bool:
     """Whether a plain list has a mark of blanks, for which `status` may speak."""
     if not cards or not isinstance(cards[0], Card):
         return False
-    marks = {card.state for card in cards}
-    return not all((mark or "").strip() for mark in marks)
+    return not all(map(str.strip, {card.state for card in cards}))
 
 
 def _card(record: wire.Record, note: Note) -> Card | None:

@@ -126,8 +126,6 @@ class Rows(Struct, Generic[_T], frozen=True):
     pages: int | None
     total: int | None
     more: bool
-    loose: bool
-    """Whether rows had to be read one by one."""
 
 
 def read_rows(
@@ -150,7 +148,7 @@ def read_rows(
             continue
         except (ValueError, RecursionError):
             break
-        return _rows(answer.response.data, (answer.response, answer), loose=False)
+        return _rows(answer.response.data, (answer.response, answer))
     return _read_loosely(any_object(body), kind, note)
 
 
@@ -172,7 +170,7 @@ def _read_loosely(answer: dict[str, Any], kind: type[Any], note: Note) -> Rows[A
     if data and not rows:
         raise BadShape("no row is an object")
     paging = [msgspec.convert(source, Paging) for source in (response, answer)]
-    return _rows(rows, paging, loose=True)
+    return _rows(rows, paging)
 
 
 def loose(row: dict[str, Any], kind: type[Any], note: Note) -> Any:
@@ -210,7 +208,7 @@ def _struct_of(kind: Any) -> type[Any] | None:
     return None
 
 
-def _rows(rows: list[Any], paging: Sequence[Paging], *, loose: bool) -> Rows[Any]:
+def _rows(rows: list[Any], paging: Sequence[Paging]) -> Rows[Any]:
     pages = total = None
     more = False
     for said in paging:
@@ -220,7 +218,7 @@ def _rows(rows: list[Any], paging: Sequence[Paging], *, loose: bool) -> Rows[Any
             total = _count(said.total)
         if said.next_page_url is not None:
             more = more or bool(said.next_page_url)
-    return Rows(rows, pages, total, more, loose)
+    return Rows(rows, pages, total, more)
 
 
 def _count(value: object) -> int | None:
