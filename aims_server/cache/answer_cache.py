@@ -121,7 +121,7 @@ class AnswerCache:
         entry = self._answers.peek(
             session.resource_key(resource), session.owner, now, self._max_age(fresh)
         )
-        if entry is not None and not session.verified:
+        if entry is not None:
             _confirm(session, entry)
         return entry
 
@@ -260,5 +260,5 @@ def _confirm(session: Session, entry: Entry[Kept]) -> None:
     """Give the token the standing that it had when this was made for it, perhaps in
     another process.
     """
-    if entry.student_id is not None:
+    if entry.student_id not in (None, session.verified_student):
         session.confirm(student_id=entry.student_id)

@@ -16,9 +16,9 @@ from ..config import (
     Demo,
     Settings,
     SettingsError,
+    doubtful_names,
     effective,
     load_settings,
-    nearest_variable,
     warnings_of,
 )
 from ..primitives import StoreAddress
@@ -91,7 +91,9 @@ def _parsed(arguments: Sequence[str]) -> "argparse.Namespace":
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            super().error(_hint(arguments) or message)
+            from .hints import hint
+
+            super().error(hint(arguments, message, _COMMANDS))
 
     parser = Parser(
         prog="aims-server",
@@ -121,23 +123,6 @@ def _parsed(arguments: Sequence[str]) -> "argparse.Namespace":
     return parser.parse_args(arguments)
 
 
-def _hint(arguments: Sequence[str]) -> str | None:
-    """What somebody may have meant whose arguments are not understood."""
-    first = arguments[0]
-    if first.startswith("-"):
-        option = first.partition("=")[0]
-        variable = nearest_variable(option.lstrip("-"))
-        return (
-            f"there is no option {option}; settings are variables of the environment"
-            f" or of .env, so set {variable}"
-        )
-    from difflib import get_close_matches
-
-    if first not in _COMMANDS and (near := get_close_matches(first, _COMMANDS, 1)):
-        return f"there is no command {first!r}; did you mean {near[0]}?"
-    return None
-
-
 def _read(environ: Mapping[str, str]) -> tuple[Settings, Path | None]:
     try:
         directory = Path.cwd()
@@ -161,7 +146,7 @@ def _check(*, quiet: bool) -> int:
         print(f"# read from {source or 'the environment alone, there is no .env here'}")
         for name, value in effective(settings):
             print(f"{name}={value}")
-    for warning in warnings_of(settings):
+    for warning in (*doubtful_names(os.environ), *warnings_of(settings)):
         print(f"aims-server: warning: {warning}", file=sys.stderr)
     if settings.store_url is not None:
         _check_store(settings.store_url, settings.store_ca_file, quiet=quiet)
@@ -187,10 +172,17 @@ def _check_store(address: StoreAddress, ca_file: str, *, quiet: bool) -> None:
 def _status(url: str | None, *, as_json: bool, again: bool) -> int:
     from . import status
 
-    settings = _load()
-    url = (url or status.service_url(settings)).rstrip("/")
-    token = settings.metrics_token
+    token = os.environ.get("METRICS_TOKEN")
     try:
+        try:
+            settings = _load()
+        except SettingsError:
+            if url is None:
+                raise
+        else:
+            url = url or status.service_url(settings)
+            token = settings.metrics_token
+        url = status.checked_url(url)
         if as_json:
             print(json.dumps(status.read_figures(url, token)))
         elif again:
@@ -256,7 +248,7 @@ def _run(
         settings.log_format,
         journal_stream=os.environ.get("JOURNAL_STREAM", ""),
     )
-    for warning in warnings_of(settings):
+    for warning in (*doubtful_names(os.environ), *warnings_of(settings)):
         logging.getLogger(__name__).warning("%s", warning)
     try:
         return serve(settings, load, os.environ, on_serving)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from http.client import HTTPException
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from ..config import Settings
 
@@ -20,6 +21,7 @@ __all__ = [
     "NoAnswer",
     "Section",
     "as_text",
+    "checked_url",
     "describe",
     "read_figures",
     "readings",
@@ -53,6 +55,17 @@ def service_url(settings: Settings) -> str:
     return f"http://{host}:{settings.port}"
 
 
+def checked_url(url: str) -> str:
+    """The URL that somebody typed, whose scheme may be left out; raises
+    :class:`NoAnswer`.
+    """
+    url = (url if "://" in url else f"http://{url}").rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise NoAnswer("--url must be http://host:port")
+    return url
+
+
 def read_figures(url: str, token: str | None) -> Figures:
     """The figures of all workers; raises :class:`NoAnswer`."""
     # Whatever http_proxy says: the service is on this machine, or named by --url.
@@ -72,6 +85,8 @@ def read_figures(url: str, token: str | None) -> Figures:
     except (OSError, ValueError, HTTPException) as failure:
         reason = getattr(failure, "reason", failure)
         why = getattr(reason, "strerror", None) or str(reason)
+        if isinstance(reason, ConnectionRefusedError):
+            why += " (is it running there? HOST and PORT or --url say where it is)"
         raise NoAnswer(f"no figures from {url}: {why}") from None
     if "workers" not in figures:
         raise NoAnswer(f"{url} is not aims-server")

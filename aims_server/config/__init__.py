@@ -2,13 +2,20 @@
 
 from .demo import Demo
 from .faults import SettingsError
-from .loading import effective, load_settings, nearest_variable, warnings_of
+from .loading import (
+    doubtful_names,
+    effective,
+    load_settings,
+    nearest_variable,
+    warnings_of,
+)
 from .settings import Settings
 
 __all__ = [
     "Demo",
     "Settings",
     "SettingsError",
+    "doubtful_names",
     "effective",
     "load_settings",
     "nearest_variable",

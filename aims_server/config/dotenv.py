@@ -13,9 +13,8 @@ def read(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     as soon as the environment sets it too. Raises FileNotFoundError; any other
     error is a fault.
     """
-    if path.is_fifo() or path.is_char_device():
-        # A start would wait for it without end, deaf to SIGTERM.
-        return {}, (f"{path}: cannot be read: Not a regular file",)
+    if hindrance := _hindrance(path):
+        return {}, (f"{path}: cannot be read: {hindrance}",)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
@@ -36,3 +35,13 @@ def read(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
             # Never the line itself: it may hold a secret.
             faults.append(f"{path}: line {line.original.line}: must be NAME=value")
     return values, tuple(faults)
+
+
+def _hindrance(path: Path) -> str | None:
+    """Why a path should not even be opened."""
+    if path.is_fifo() or path.is_char_device():
+        # A start would wait for it without end, deaf to SIGTERM.
+        return "Not a regular file"
+    if path.is_symlink() and not path.exists():
+        return "it leads to a file that is not there"  # but somebody meant one
+    return None

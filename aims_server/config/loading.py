@@ -9,7 +9,13 @@ from . import dotenv
 from .faults import SettingsError
 from .settings import VARIABLES, Settings
 
-__all__ = ["effective", "load_settings", "nearest_variable", "warnings_of"]
+__all__ = [
+    "doubtful_names",
+    "effective",
+    "load_settings",
+    "nearest_variable",
+    "warnings_of",
+]
 
 
 def load_settings(
@@ -39,8 +45,9 @@ def load_settings(
     return settings, source
 
 
-def nearest_variable(name: str) -> str:
-    """The variable whose name is most like ``name``, which none has.
+def nearest_variable(name: str, *, cutoff: float = 0.0) -> str | None:
+    """The variable whose name is most like ``name``, which none has; None if none is
+    so much like it, between 0 and 1.
 
     >>> nearest_variable("log-levle")
     'LOG_LEVEL'
@@ -48,7 +55,32 @@ def nearest_variable(name: str) -> str:
     from difflib import get_close_matches  # rarely needed, and slow to import
 
     names = [variable.name for variable in VARIABLES]
-    return get_close_matches(name.upper().replace("-", "_"), names, 1, cutoff=0)[0]
+    name = name.upper().replace("-", "_")
+    return next(iter(get_close_matches(name, names, 1, cutoff=cutoff)), None)
+
+
+def doubtful_names(environ: Mapping[str, str]) -> Iterator[str]:
+    """One sentence for each name in the environment that is nearly a variable's: with
+    systemd's EnvironmentFile= that is a misspelt setting, but it may be another
+    program's.
+    """
+    known = [variable.name for variable in VARIABLES]
+    for name in environ:
+        if "_" not in name or name in known:
+            continue
+        longer = (full for full in known if full.startswith(f"{name}_"))
+        nearest = next(longer, None) or _alike(name, known)
+        if nearest:
+            yield f"{name}: no such variable; the nearest is {nearest}"
+
+
+def _alike(name: str, known: list[str]) -> str | None:
+    # The first question is cheap, and spares an ordinary start difflib's import.
+    if not any(
+        full[:2] == name[:2] and abs(len(full) - len(name)) < 3 for full in known
+    ):
+        return None
+    return nearest_variable(name, cutoff=0.85)
 
 
 def _unknown(path: Path, written: Mapping[str, str]) -> Iterator[str]:

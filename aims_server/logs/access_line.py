@@ -54,16 +54,19 @@ def access_lines(entries: Sequence[AccessEntry]) -> bytes:
     stamped, stamp = -1, ""
     for entry in entries:
         now, seconds, request_id, address, upstream_seconds, kind = entry
-        if upstream_seconds is not None or not (
-            harmless or _is_harmless(request_id, address)
-        ):
+        if not (harmless or _is_harmless(request_id, address)):
             lines.append(json_line(*access_fields(entry)).decode())
             continue
         if (milliseconds := int(now * 1000)) != stamped:
             stamped, stamp = milliseconds, timestamp(now)
+        upstream = (
+            ""
+            if upstream_seconds is None
+            else f',"upstreamSeconds":{upstream_seconds:.6f}'
+        )
         lines.append(
             f'{_opening(kind)},"time":"{stamp}","requestId":"{request_id}",'
-            f'"address":"{address}","seconds":{seconds:.6f}}}\n'
+            f'"address":"{address}","seconds":{seconds:.6f}{upstream}}}\n'
         )
     return "".join(lines).encode()
 

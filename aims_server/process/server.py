@@ -1,5 +1,6 @@
 """Starts the service: binds sockets, raises limits, hands over to the supervisor."""
 
+import errno
 import gc
 import logging
 import socket
@@ -73,12 +74,24 @@ def _bound(settings: Settings) -> list[socket.socket]:
             sockets += bind_sockets(port, host, backlog=_BACKLOG)
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or "not an address"
+            remedy = _remedy_of(error, others=bool(sockets))
             raise ServerError(
-                f"cannot listen on {host} port {port}: {reason}"
+                f"cannot listen on {host} port {port}: {reason}{remedy}"
             ) from None
         # PORT=0: the free port that the first address got, for all.
         port = sockets[0].getsockname()[1]
     return sockets
+
+
+def _remedy_of(error: Exception, *, others: bool) -> str:
+    """What to look at if an address cannot be listened on; ``others`` already are."""
+    match getattr(error, "errno", None):
+        case errno.EADDRINUSE:
+            twice = "unless HOST names it twice, " if others else ""
+            return f" ({twice}`ss -ltnp` tells who listens there)"
+        case errno.EACCES:
+            return " (below 1024 that takes CAP_NET_BIND_SERVICE)"
+    return ""
 
 
 def _check_files(calls: int) -> None:

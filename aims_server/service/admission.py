@@ -1,7 +1,7 @@
 """Admits the calls of a page as a whole, before the first of them."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Final
 
 from ..upstream import UpstreamClient
@@ -21,12 +21,16 @@ class PageAdmission:
         self._upstream = upstream
         self._seconds = _PROMISED_SHARE * request_seconds
 
+    def at_once(self, caller: Caller, calls: int) -> AbstractContextManager[None]:
+        """Admits so many calls from here on, until the block ends; raises
+        :class:`Overloaded` if they could not all be made in time.
+        """
+        return self._upstream.reserve(caller_key(caller), calls, self._seconds)
+
     @contextmanager
     def of(self, caller: Caller, calls: int) -> Iterator[Callable[[], None]]:
-        """What admits so many calls, until the block ends: to be called before each,
-        since kept answers need none.
-
-        It raises :class:`Overloaded` if they could not all be made in time.
+        """What does so when it is called first: to be called before each call, since
+        kept answers need none.
         """
         admitted = False
         with ExitStack() as reservation:
@@ -34,10 +38,7 @@ class PageAdmission:
             def admit() -> None:
                 nonlocal admitted
                 if not admitted:
-                    key = caller_key(caller)
-                    reservation.enter_context(
-                        self._upstream.reserve(key, calls, self._seconds)
-                    )
+                    reservation.enter_context(self.at_once(caller, calls))
                     admitted = True
 
             yield admit

@@ -4,8 +4,8 @@ gathers.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from struct import Struct
 from typing import Final
 
@@ -48,47 +48,45 @@ class SharedGatherings:
         self._log = log
         self._followed: dict[bytes, _Followed] = {}
 
-    @contextmanager
     def published(
         self, session: Session, key: bytes, gathering: SubjectsGathering
-    ) -> Iterator[None]:
+    ) -> AbstractContextManager[object]:
         """As long as the block runs, tell others what comes, if they want to know."""
         if self._log is None:
-            yield
-            return
-        published = _Published(self._log, session, key, gathering)
-        try:
-            yield
-        finally:
-            published.end()
+            return nullcontext()
+        return _Published(self._log, session, key, gathering)
 
-    @contextmanager
-    def followed(self, session: Session, key: bytes) -> Iterator[None]:
+    def followed(self, session: Session, key: bytes) -> AbstractContextManager[object]:
         """As long as the block runs, have a gathering of another worker among ours."""
         if self._log is None:
-            yield
-            return
+            return nullcontext()
         followed = self._followed.get(key)
         if followed is None:
-            followed = _Followed(self._log, session, key, self._gatherings)
+            followed = _Followed(
+                self._log, session, key, self._gatherings, self._followed.pop
+            )
             self._followed[key] = followed
-        followed.askers += 1
-        try:
-            yield
-        finally:
-            followed.askers -= 1
-            if not followed.askers:
-                del self._followed[key]
-                followed.end()
+        return followed
 
 
 class _Looking(ABC):
-    """Looks at something from time to time, in the loop's own time."""
+    """Looks at something from time to time, in the loop's own time, as long as any of
+    the blocks runs that have entered it.
+    """
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(_LOOK_SECONDS, self._on_timer)
         self._looked = False
+        self._blocks = 0
+
+    def __enter__(self) -> None:
+        self._blocks += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._blocks -= 1
+        if not self._blocks:
+            self.end()
 
     def _on_timer(self) -> None:
         self._timer = self._loop.call_later(_LOOK_SECONDS, self._on_timer)
@@ -160,9 +158,10 @@ class _Followed(_Looking):
         session: Session,
         key: bytes,
         gatherings: Gatherings[HadFiles, SubjectDays | None],
+        on_end: Callable[[bytes], object],
     ) -> None:
         super().__init__()
-        self.askers = 0
+        self._on_end = on_end
         self._log = log
         self._owner = session.owner
         self._key = key
@@ -198,6 +197,7 @@ class _Followed(_Looking):
 
     def end(self) -> None:
         """Take it from ours."""
+        self._on_end(self._key)
         super().end()
         self._among_ours.close()
 

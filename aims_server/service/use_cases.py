@@ -139,11 +139,10 @@ class AimsService:
             nonlocal pending
             pending = False
             with (
-                self._admission.of(caller, self._loaders.calls_of(resource)) as admit,
+                self._admission.at_once(caller, self._loaders.calls_of(resource)),
                 self._gatherings.begin(key, self._clock()) as gathering,
                 self._shared.published(session, key, gathering),
             ):
-                admit()
                 return await load(caller, within, fresh, gathering)
 
         with self._shared.followed(session, key):

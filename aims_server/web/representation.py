@@ -33,11 +33,8 @@ _COMPRESS_OFF_LOOP_FROM: Final = 512 * 1024  # zlib takes 1 or 2 ms for this muc
 # On pages of attendance 3 packs eleven to one in a quarter of the time that 6 takes
 # for fourteen to one.
 _GZIP_LEVEL: Final = 3
-_GZIP_FORMAT: Final = 16  # what zlib adds to the window's bits for gzip's header
+_GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
 _GZIP_MAGIC: Final = b"\x1f\x8b"
-# A window of 8 KiB holds the whole of a small body, which packs to the same size: 9 us
-# for 2 kB in place of 48, most of which is for memory that the kernel has to clear.
-_SMALL_WINDOW_BITS: Final = 13
 # 8 is usual, packs to the same size, and takes a tenth longer amid other work.
 _MEMORY_LEVEL: Final = 7
 # Made once: thousands of kept answers hold them.
@@ -124,7 +121,7 @@ _made_plain: Final[RecentlyMade[Answer, Variant]] = RecentlyMade(
 def _unpacked(answer: Answer) -> Variant:
     packed = answer.kept
     return make_variant(
-        zlib.decompress(packed.body, _GZIP_FORMAT + zlib.MAX_WBITS),
+        zlib.decompress(packed.body, _GZIP_FORMAT),
         packed.digest,
         packed.content_type,
         packed.lasting,
@@ -289,10 +286,5 @@ def header_lines(headers: HeaderPairs) -> str:
 
 
 def _compressed(body: bytes) -> bytes:
-    small = len(body) <= 1 << _SMALL_WINDOW_BITS
-    packer = zlib.compressobj(
-        _GZIP_LEVEL,
-        wbits=_GZIP_FORMAT + (_SMALL_WINDOW_BITS if small else zlib.MAX_WBITS),
-        memLevel=_MEMORY_LEVEL,
-    )
+    packer = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT, memLevel=_MEMORY_LEVEL)
     return packer.compress(body) + packer.flush()

@@ -108,6 +108,13 @@ def test_a_file_that_cannot_be_read_is_a_fault(tmp_path):
         load_settings(tmp_path, {})
 
 
+def test_a_link_that_leads_nowhere_is_a_fault(tmp_path):
+    """Somebody meant a file, and the service must not start without it."""
+    (tmp_path / ".env").symlink_to(tmp_path / "settings")
+    with pytest.raises(SettingsError, match="it leads to a file that is not there"):
+        load_settings(tmp_path, {})
+
+
 @pytest.mark.parametrize("kind", ["fifo", "device"])
 def test_a_file_that_never_ends_is_a_fault(tmp_path, kind):
     """A pipe or a device in the file's place keeps no start waiting."""

@@ -16,12 +16,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
 from aims_server.demo.college import College
 
+from ..waiting import free_port, until
 from .conftest import BREAKABLE, COMMAND, PATIENCE_SECONDS, Platform, Service
 
 ROOT = Path(__file__).parents[2]
@@ -131,6 +133,39 @@ def shell(script: str) -> tuple[str, ...]:
 
 
 # -- while it serves ----------------------------------------------------------
+
+
+def log_unread(bench: Bench) -> tuple[str, str]:
+    """Its log is a pipe that nobody reads until later."""
+    port = free_port()
+    service = bench.start(
+        shell("exec 2> >(until [ -e read ]; do sleep 0.05; done; exec cat)"),
+        PORT=str(port),
+        RATE_LIMIT_PER_ADDRESS_PER_MINUTE="1000000",
+    )
+    service.url = f"http://127.0.0.1:{port}"
+    until(partial(_serves, service))
+    while not sum(service.figures("aims_log_lines_lost_total")):
+        for _ in range(200):
+            service.get(f"/nowhere/{'x' * 400}")
+    (service.directory / "read").touch()
+    match = service.wait_for_log("log lines were lost")
+    return bench.told(service, after=service.log.rindex("{", 0, match.start()))
+
+
+def _serves(service: Service) -> bool:
+    with suppress(OSError):
+        return service.get("/health")[0] == 200
+    return False
+
+
+def reload_in_vain(bench: Bench) -> tuple[str, str]:
+    """A setting has changed that only a restart takes."""
+    service = bench.serve()
+    after = len(service.log)
+    (service.directory / ".env").write_text("CACHE_SHARED_MB=8\n")
+    service.signal(signal.SIGHUP)
+    return bench.told(service, after=after)
 
 
 def killed_worker(bench: Bench) -> tuple[str, str]:
@@ -246,6 +281,17 @@ def limited(requests: int, path: str = "/api/quiz", **variables: str) -> Provoke
     return provoke
 
 
+def many_connections(bench: Bench) -> tuple[str, str]:
+    """More clients than there are files for."""
+    service = bench.serve(shell("ulimit -n 300"))
+    after = len(service.log)
+    host, port = service.url.removeprefix("http://").split(":")
+    with ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(socket.create_connection((host, int(port))))
+        return bench.told(service, after=after)
+
+
 def full_cache(bench: Bench) -> tuple[str, str]:
     """More students than the cache has room for."""
     service = bench.serve(CACHE_MAX_MB="1")
@@ -290,6 +336,16 @@ def ill(path: str = "/api/quiz", **fault: object) -> Provoke:
     return provoke
 
 
+def another_student(bench: Bench) -> tuple[str, str]:
+    """The platform mixes students up."""
+    service = bench.serve()
+    after = len(service.log)
+    bench.platform.turn(switches={"answers_for": COLLEGE.student(1999).id})
+    service.get("/api/attendance", bench.token())
+    bench.platform.turn(switches={"answers_for": None})
+    return bench.told(service, after=after)
+
+
 def elsewhere(base: str, **variables: str) -> Provoke:
     """The platform is looked for at another address."""
 
@@ -330,6 +386,25 @@ def circuit(bench: Bench) -> tuple[str, str]:
     return bench.told(service, after=service.log.rindex("{", 0, match.start()))
 
 
+# -- the store ------------------------------------------------------------------
+
+NO_STORE = {
+    "STORE_URL": "redis://aims:canary@127.0.0.1:9/0",
+    "STORE_SECRET": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+}
+
+
+def store_gone(words: str) -> Provoke:
+    """Nobody listens where the store should be."""
+
+    def provoke(bench: Bench) -> tuple[str, str]:
+        service = bench.start(**NO_STORE)
+        match = service.wait_for_log(words)
+        return bench.told(service, after=service.log.rindex("{", 0, match.start()))
+
+    return provoke
+
+
 @contextmanager
 def _tls_server() -> Iterator[int]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -354,6 +429,7 @@ FAULTS: dict[str, dict[str, Provoke]] = {
     "Before it serves": {
         "a wrong setting": at_start(PORT="many"),
         "a misspelt name in .env": at_start("LOG_LEVLE=debug\n"),
+        "a misspelt name in the environment": at_start(LOG_LEVLE="debug"),
         "a line of .env that is none": at_start("PORT 3002\n"),
         ".env cannot be read": at_start(command=shell("mkdir .env")),
         "an option that does not exist": at_start(command=(*COMMAND, "--port", "3002")),
@@ -378,12 +454,14 @@ FAULTS: dict[str, dict[str, Provoke]] = {
         "/metrics open to everybody": at_start(HOST="0.0.0.0"),
     },
     "The process": {
+        "its log takes no lines for a while": log_unread,
         "a worker is killed, by memory perhaps": killed_worker,
         "a worker hangs": hung_worker,
         "a worker is told to end": worker_told,
         "no worker can start": breaking_start,
         "no new worker can start at a reload": breaking_reload,
         "wrong settings at a reload": wrong_reload,
+        "a setting that a reload cannot change": reload_in_vain,
         "a reload": signalled(signal.SIGHUP),
         "a stop": signalled(signal.SIGTERM),
         "a second SIGTERM": signalled(signal.SIGTERM, signal.SIGTERM),
@@ -391,6 +469,7 @@ FAULTS: dict[str, dict[str, Provoke]] = {
     },
     "Clients and load": {
         "what arrives is no HTTP": malformed,
+        "no connection is left": many_connections,
         "a student asks too often": limited(3, RATE_LIMIT_PER_MINUTE="1"),
         "an address asks too often": limited(
             3, "/nowhere", RATE_LIMIT_PER_ADDRESS_PER_MINUTE="1"
@@ -413,7 +492,12 @@ FAULTS: dict[str, dict[str, Provoke]] = {
         "it leads elsewhere": ill(kind="redirect"),
         "its answer is too large": ill(kind="gzip_bomb"),
         "it answers with a malformed header": ill(kind="bad_header"),
+        "it answers for another student": another_student,
         "it is not called any more": circuit,
+    },
+    "The store": {
+        "it cannot be reached": store_gone("The store at"),
+        "other machines' refusals are not known": store_gone("Tokens refused on"),
     },
 }
 
@@ -434,7 +518,8 @@ def without_chance(line: str) -> str:
     line = re.sub(r"/\S*/(\.env)", r"/etc/aims-server/\1", line)
     line = re.sub(r"port \d{4,5}\b", "port 3001", line)
     line = re.sub(r"(?<=after )\d+(\.\d+)? s", "0.2 s", line)
-    line = re.sub(r"\b\d+ (answers left|kept in)", r"7 \1", line)
+    line = re.sub(r"\b\d+ (answers left|kept in|log lines)", r"7 \1", line)
+    line = re.sub(r"(?<=took none for )\d+ s", "3 s", line)
     return re.sub(r"in \d+\.\d MB", "in 0.9 MB", line)
 
 

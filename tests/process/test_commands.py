@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,8 @@ import pytest
 from aims_server import __version__
 
 pytestmark = pytest.mark.process
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(
@@ -55,7 +58,21 @@ def test_help_everywhere(tmp_path, arguments):
         (["--port=3002"], "so set PORT"),
         (["--workers", "4"], "so set WORKERS"),
         (["-log-level", "debug"], "so set LOG_LEVEL"),
+        (["check", "--port", "3002"], "there is no option --port; settings are"),
+        (["serve", "-p", "3002"], "there is no option -p; settings are variables"),
+        (["--daemon"], "of .env, as `aims-server check` lists them"),
+        (["-v"], "there is no option -v; did you mean --version?"),
+        (["check", "-q"], "there is no option -q; did you mean --quiet?"),
+        (["status", "3002"], "'3002' is one argument too many"),
         (["sevre"], "there is no command 'sevre'; did you mean serve?"),
+        (["start"], "there is no command 'start'; did you mean serve?"),
+        (["run"], "there is no command 'run'; did you mean serve?"),
+        (["configtest"], "there is no command 'configtest'; did you mean check?"),
+        (["help"], "there is no command 'help'; did you mean --help?"),
+        (["restart"], "signals of the running service (systemctl restart)"),
+        (["reload"], "signals of the running service (systemctl reload)"),
+        (["PORT=3002"], "settings stand before the command: PORT=3002 aims-server"),
+        (["frobnicate"], "no command 'frobnicate'; there are serve, check, demo"),
     ],
 )
 def test_what_is_mistyped_gets_a_hint(tmp_path, arguments, hint):
@@ -63,6 +80,79 @@ def test_what_is_mistyped_gets_a_hint(tmp_path, arguments, hint):
     done = run(*arguments, directory=tmp_path)
     assert done.returncode == 2
     assert hint in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("127.0.0.1:9", "no figures from http://127.0.0.1:9: Connection refused"),
+        ("ftp://127.0.0.1", "--url must be http://host:port"),
+        ("http://", "--url must be http://host:port"),
+    ],
+)
+def test_status_understands_an_address_or_says_what_it_needs(tmp_path, url, told):
+    """The scheme may be left out; where nobody listens it says what to look at."""
+    done = run("status", "--url", url, directory=tmp_path)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert ("is it running there?" in done.stderr) == ("refused" in told)
+
+
+def test_status_needs_no_settings_where_it_is_told_the_address(tmp_path):
+    """While a wrong setting is being looked for, the running service can be asked."""
+    done = run("status", "--url", "http://127.0.0.1:9", directory=tmp_path, PORT="x")
+    assert done.returncode == 1
+    assert "Connection refused" in done.stderr
+
+
+def test_a_name_that_is_nearly_a_variable_is_warned_about(tmp_path):
+    """systemd's EnvironmentFile= is the environment, where other names are no fault."""
+    variables = {"LOG_LEVLE": "canary-secret", "CACHE_TTL": "3", "HOSTNAME": "x"}
+    done = run("check", "--quiet", directory=tmp_path, **variables)
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "aims-server: warning: LOG_LEVLE: no such variable; the nearest is LOG_LEVEL",
+        "aims-server: warning: CACHE_TTL: no such variable; the nearest is"
+        " CACHE_TTL_SECONDS",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "told"),
+    [
+        ("127.0.0.1,localhost", "localhost port"),
+        ("0.0.0.0,127.0.0.1", "127.0.0.1 port"),
+    ],
+)
+def test_addresses_that_include_each_other_are_told_so(tmp_path, hosts, told):
+    """The port is taken by the service itself."""
+    done = run(directory=tmp_path, HOST=hosts, PORT="0", METRICS_TOKEN="x")
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert f"cannot listen on {told}" in line
+    assert "(unless HOST names it twice, " in line
+
+
+def test_a_port_that_needs_rights_says_which(tmp_path):
+    """Below net.ipv4.ip_unprivileged_port_start."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("to give up root's rights one has to be root, with setpriv")
+    unprivileged = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+    here = Path("/")  # what nobody may enter
+    done = subprocess.run(
+        [*unprivileged, sys.executable, "-m", "aims_server"],
+        cwd=here,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": "80"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    start = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()
+    if int(start) <= 80:
+        pytest.skip("everybody may listen on port 80 here")
+    assert done.returncode == 1
+    assert "port 80: Permission denied (below" in done.stderr
 
 
 def test_check_may_be_quiet(tmp_path):
@@ -245,7 +335,7 @@ def unread(output: int, directory: Path) -> "subprocess.CompletedProcess[bytes]"
 @pytest.mark.parametrize(
     ("limit", "told"),
     [
-        ("-n 40", "open files are limited to 40, and at least 80 are needed"),
+        ("-n 40", "open files are limited to 40, and 280 are needed"),
         ("-v 200000", "no memory for what the workers share: Cannot allocate memory"),
     ],
 )

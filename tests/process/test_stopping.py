@@ -114,4 +114,4 @@ def test_the_grace_period_ends(busy, platform):
 
     run(visit())
     assert service.wait() == 0
-    assert service.log.count("cut off") == 1
+    assert service.log.count("cutting off") == 1
