@@ -4,7 +4,6 @@
 """
 
 from .collector import MetricsMemory
-from .exposition import import_prometheus
 from .parent import ParentMetrics
 from .recorder import Metrics
 from .sharing import SharingMetrics
@@ -14,5 +13,4 @@ __all__ = [
     "MetricsMemory",
     "ParentMetrics",
     "SharingMetrics",
-    "import_prometheus",
 ]

@@ -1,6 +1,7 @@
 """The metrics of all workers in Prometheus' text format, with the build's versions."""
 
 import asyncio
+import importlib
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -12,22 +13,18 @@ from .. import __version__
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-__all__ = ["expose", "import_prometheus", "prepare"]
-
-
-def import_prometheus() -> None:
-    """Import prometheus_client, 10 ms and 1.7 MB: any part of it imports all of it,
-    http.server and wsgiref too.
-    """
-    import prometheus_client  # noqa: F401 - it stays imported
+__all__ = ["expose", "prepare"]
 
 
 async def prepare() -> None:
-    """Import it, if the parent had not yet done so: in a thread, which lets the event
-    loop have its turn every 5 ms (sys.getswitchinterval).
+    """Import prometheus_client, unless it has been: in a thread, which lets the event
+    loop have its turn every 5 ms (`sys.getswitchinterval`).
+
+    Any part of it imports all of it, http.server and wsgiref too: 10 ms that a start
+    does not wait for, and 2 MB of each worker that is scraped.
     """
     if "prometheus_client" not in sys.modules:
-        await asyncio.to_thread(import_prometheus)
+        await asyncio.to_thread(importlib.import_module, "prometheus_client")
 
 
 def expose(families: "Iterable[Metric]") -> bytes:

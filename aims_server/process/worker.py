@@ -26,7 +26,6 @@ from ..config import Settings
 from ..http_server import AddressLimit, Listener, Peer
 from ..logs import AccessLog
 from ..metrics import Metrics
-from ..upstream import import_curl
 from ..web import is_trusted
 from .file_limit import max_connections
 
@@ -231,8 +230,6 @@ async def _heartbeat(channel: socket.socket) -> None:
 async def _prepare(worker: Worker) -> None:
     """Do what the first call to the platform would wait for."""
     await asyncio.sleep(_PREPARE_SECONDS)
-    import_curl()  # the parent has not yet where this is its first worker
-    await asyncio.sleep(0)
     worker.upstream.prepare()
 
 

@@ -13,8 +13,7 @@ import msgspec
 from ..app import Machine
 from ..config import Settings
 from ..logs import configure_logging, discard_buffered
-from ..metrics import ParentMetrics, import_prometheus
-from ..upstream import import_curl
+from ..metrics import ParentMetrics
 from . import worker
 from .worker import ExitMode, WorkerSpec
 
@@ -89,10 +88,6 @@ class WorkerPool:
             theirs.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         self._processes[pid] = _Process(number, ours)
-        # While the first worker comes up: the others then share these pages, and the
-        # first imports for itself what it turns out to need.
-        import_curl()
-        import_prometheus()
 
     def _become_worker(
         self,

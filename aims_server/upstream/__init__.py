@@ -38,7 +38,7 @@ from .retry import RetryBudget
 from .serial_executor import SerialExecutor
 from .slot_pool import SlotPools
 from .tally import CallTally, call_tally
-from .transport import Transport, import_curl
+from .transport import Transport
 from .verdicts import LoginAnswer
 
 __all__ = [
@@ -72,7 +72,6 @@ __all__ = [
     "call_tally",
     "exact",
     "ignore_oddity",
-    "import_curl",
     "month_number",
     "name",
     "pack_course_files",

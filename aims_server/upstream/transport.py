@@ -5,24 +5,17 @@ errors.
 import os
 from contextlib import AbstractContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from .certificates import TrustedAuthorities
-from .transfer import CurlFailure, Reply, Request
+from .curl_pool import CurlFailure, CurlPool, Reply, Request
+from .failures import error_of
 
-if TYPE_CHECKING:
-    from .curl_pool import CurlPool
-
-__all__ = ["MAX_BODY_BYTES", "Reply", "Transport", "import_curl"]
+__all__ = ["MAX_BODY_BYTES", "Reply", "Transport"]
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 _CONNECT_SECONDS: Final = 5.0
 _SHORTEST_SECONDS: Final = 0.001  # curl reads 0 as "no limit"
-
-
-def import_curl() -> None:
-    """Import curl and what knows it, 8 ms; nothing begins, so a fork may follow."""
-    from . import curl_pool, failures  # noqa: F401 - they stay imported
 
 
 class Transport:
@@ -45,10 +38,8 @@ class Transport:
         self._authorities = TrustedAuthorities(ca_file) if ca_file else None
 
     @cached_property
-    def _pool(self) -> "CurlPool":
+    def _pool(self) -> CurlPool:
         # With the first call: curl takes 3 ms to begin, which a start would wait for.
-        from .curl_pool import CurlPool
-
         return CurlPool(
             force_instance=True,
             max_clients=self._handles,
@@ -94,8 +85,6 @@ class Transport:
             )
         )
         if isinstance(outcome, CurlFailure):
-            from .failures import error_of
-
             raise error_of(outcome, seconds, connect_seconds=_CONNECT_SECONDS)
         return outcome
 
