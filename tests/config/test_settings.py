@@ -205,7 +205,7 @@ def test_values_are_parsed():
         ("::/0", "::/0"),
     ],
 )
-def test_a_proxys_ipv4_address_may_be_written_as_ipv6(written, meant):
+def test_a_proxy_of_ipv4_may_be_written_as_ipv6(written, meant):
     """As a dual-stack socket gives it, and as it then stands in a proxy's log."""
     (proxy,) = Settings.from_mapping({"TRUSTED_PROXIES": written}).trusted_proxies
     assert proxy == ip_network(meant)
