@@ -84,6 +84,11 @@ class Hedging:
         self._look_at = inf
 
     @property
+    def callers(self) -> list[asyncio.Task[Any]]:
+        """The tasks whose calls are under way."""
+        return [race.caller for race in self._began]
+
+    @property
     def late_after(self) -> float | None:
         """Seconds after which a call is late; None while too little is known."""
         latency = self.latency

@@ -89,13 +89,16 @@ class ResiliencePolicy:
         self._hedging: defaultdict[str, Hedging] = defaultdict(
             lambda: Hedging(inconclusive=_INCONCLUSIVE, clock=clock)
         )
-        self._running: set[asyncio.Task[Any]] = set()
+        self._uncancelled: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
         """Give up the calls under way."""
-        for call in self._running:
+        calls = [*self._uncancelled]
+        for hedging in self._hedging.values():
+            calls += hedging.callers
+        for call in calls:
             call.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*calls, return_exceptions=True)
 
     async def call(
         self,
@@ -141,7 +144,9 @@ class ResiliencePolicy:
                 raise
             raise answered from None
         finally:
-            del answered  # its traceback holds this frame: see `_made`
+            # Its traceback holds this frame: a circle that only the collector would
+            # find, with the token that these frames know.
+            del answered
         raise AssertionError("the last try returns or raises")
 
     def _count_try(self, number: int, call: Call[Any]) -> None:
@@ -175,21 +180,24 @@ class ResiliencePolicy:
         """Await a call whose asker may leave: its slot is free only when curl is done
         with it.
         """
-        call = asyncio.ensure_future(made)
-        call.add_done_callback(_looked_at)
+        call = asyncio.create_task(made)
+        self._uncancelled.add(call)
+        call.add_done_callback(self._on_end)
         try:
             await asyncio.wait([call])
             return call.result()
         finally:
-            del call  # its error's traceback holds this frame: see `_made`
+            del call  # as in `call`
+
+    def _on_end(self, call: asyncio.Task[Any]) -> None:
+        self._uncancelled.discard(call)
+        if not call.cancelled():
+            call.exception()  # looked at, though its asker may be gone
 
     async def _made(self, call: Call[Result], *, hedge: bool = False) -> Result:
         """One call, with its slot in hand, which is free afterwards."""
         began = self._clock()
         outcome = InternalError.code  # unless it ends in a way that is foreseen
-        task = asyncio.current_task()
-        assert task is not None
-        self._running.add(task)
         try:
             result = await call.attempt(call.deadline.remaining(), apart=hedge)
         except ApiError as fault:
@@ -210,10 +218,6 @@ class ResiliencePolicy:
                 self._observer.call_hedged(call.endpoint, "won")
             return result
         finally:
-            self._running.discard(task)
-            # A refusal's traceback holds this frame, and the task holds the refusal: a
-            # circle that only the collector would find.
-            del task
             took = self._clock() - began
             self._admission.leave(call.caller, took)
             self._observer.call_finished(call.endpoint, outcome, took)
@@ -249,9 +253,3 @@ class ResiliencePolicy:
         if pause >= call.deadline.remaining() or not self._retries.take(call.caller):
             return None
         return pause
-
-
-def _looked_at(call: "asyncio.Future[Any]") -> None:
-    """Ask for the outcome of a call that nobody may be waiting for any more."""
-    if not call.cancelled():
-        call.exception()

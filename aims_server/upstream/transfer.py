@@ -62,6 +62,15 @@ class Transfer(asyncio.Future["Reply | CurlFailure"]):
     a new one: a login may have been counted by the time that its connection breaks.
     """
 
+    __slots__ = (
+        "_on_cancel",
+        "deadline",
+        "fresh",
+        "header_lines",
+        "preconnected",
+        "request",
+    )
+
     def __init__(
         self,
         request: Request,
@@ -97,10 +106,11 @@ class Transfer(asyncio.Future["Reply | CurlFailure"]):
 def _header_lines(request: Request) -> list[bytes]:
     """A request's headers as curl takes them; raises ValueError for what is none."""
     lines = [f"{name}: {value}" for name, value in request.headers.items()]
-    for line in lines:
-        if "\r" in line or "\n" in line:
-            raise ValueError(f"a line break in the header {line.partition(':')[0]!r}")
     lines.append("Accept-Encoding: gzip")  # unpacked by us: see `gzip_body`
     if request.body is not None:
         lines.append("Expect:")  # no asking whether a large body may be sent
-    return [line.encode("latin-1") for line in lines]
+    text = "\n".join(lines)
+    if "\r" in text or text.count("\n") >= len(lines):
+        broken = next(line for line in lines if "\r" in line or "\n" in line)
+        raise ValueError(f"a line break in the header {broken.partition(':')[0]!r}")
+    return text.encode("latin-1").split(b"\n")

