@@ -41,7 +41,7 @@ Proxy = IPv4Network | IPv6Network | Literal["unix"]
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAPPED_PREFIX = 96  # of ::ffff:0:0/96, IPv4 written as IPv6 (RFC 4291 2.5.5.2)
-LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 
 
 class Parser(Struct, Generic[T], frozen=True):
@@ -118,7 +118,7 @@ def _host(text: str) -> str:
         ip_address(text)
     except ValueError:
         labels = text.split(".")
-        named = all(LABEL.fullmatch(label) for label in labels)
+        named = all(re.fullmatch(LABEL, label) for label in labels)
         # A last label of digits is a mistyped address, never a name.
         if not named or labels[-1].isdigit() or len(text) > 253:
             raise

@@ -63,7 +63,7 @@ class Platform:
 class Bench:
     """A read-through with all its parts, and a tally of what it reports."""
 
-    def __init__(self, clock, max_bytes=1 << 20):
+    def __init__(self, clock, max_bytes=1 << 20, refresh_seconds=10):
         self.clock = clock
         self.platform = Platform(clock)
         self.store: MemoryStore = MemoryStore(max_bytes, clock=clock)
@@ -73,7 +73,7 @@ class Bench:
         self.through: ReadThrough = ReadThrough(
             self.store,
             self.flights,
-            refresh_deadline=lambda: Deadline(10, clock),
+            refresh_deadline=lambda: Deadline(refresh_seconds, clock),
             is_refusal=lambda error: isinstance(error, Refused),
             on_foreign=lambda: self.foreign.append(None),
             on_refresh_error=self.refresh_errors.append,
@@ -479,7 +479,7 @@ class ReadThroughAgainstModel(RuleBasedStateMachine):
         self.clock = Clock()
         self.loop = VirtualLoop(self.clock)
         room = 3 * (1000 + ENTRY_OVERHEAD + 2 * 2)  # one less than there are keys
-        self.bench = Bench(self.clock, room)
+        self.bench = Bench(self.clock, room, refresh_seconds=1e9)
         self.kept = {}  # key -> (value, made_at), least recently used first
         self.waiting = {}  # key of a running flight -> its waiting tasks
         self.dropped = set()  # keys of running flights that may not be kept
