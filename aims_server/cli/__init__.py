@@ -1,6 +1,7 @@
 """The command ``aims-server``: what a person types, and what it prints.
 
-Each command is a module; only this package reads the environment for the settings.
+`arguments` reads the command line, `commands` runs what it names; a long command has a
+module of its own. Only this package reads the environment for the settings.
 """
 
 from .commands import main

@@ -1,4 +1,4 @@
-"""What a person types, and which command it means."""
+"""The commands, one function each, and the exit status of what a person has typed."""
 
 import contextlib
 import json
@@ -6,12 +6,10 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final
 
-from .. import __version__
 from ..config import (
     Demo,
     Settings,
@@ -23,20 +21,9 @@ from ..config import (
 )
 from ..primitives import StoreAddress
 
-if TYPE_CHECKING:
-    import argparse
-
 __all__ = ["main"]
 
 EXIT_CONFIG: Final = 78  # sysexits.h EX_CONFIG
-
-_COMMANDS: Final = {
-    "serve": "serve requests (the default)",
-    "check": "check the settings and print them, secrets masked",
-    "demo": "serve on a simulated platform, ready to try",
-    "status": "show how a running service is",
-    "files": "write the files for systemd, balancers and Prometheus to a directory",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,7 +57,10 @@ def _chosen(arguments: Sequence[str]) -> Callable[[], int]:
     """The command that the arguments name, ready to run."""
     if not arguments:
         return _serve
-    options = _parsed(arguments)
+    # Late: without arguments a service starts sooner without argparse.
+    from .arguments import parsed
+
+    options = parsed(arguments)
     match options.command:
         case "check":
             return partial(_check, quiet=options.quiet)
@@ -83,44 +73,6 @@ def _chosen(arguments: Sequence[str]) -> Callable[[], int]:
         case "files":
             return partial(_files, options.directory)
     return _serve
-
-
-def _parsed(arguments: Sequence[str]) -> "argparse.Namespace":
-    # Late: without arguments a service starts sooner without it.
-    import argparse
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message: str) -> NoReturn:
-            from .hints import hint
-
-            super().error(hint(arguments, message, _COMMANDS))
-
-    parser = Parser(
-        prog="aims-server",
-        description="Attendance and quizzes of a college's students, kept at hand.",
-        epilog="Settings come from the environment and from .env in the working "
-        "directory; the environment wins.",
-    )
-    parser.add_argument(
-        "--version", action="version", version=f"%(prog)s {__version__}"
-    )
-    parser.set_defaults(command="serve")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    by_name = {
-        name: commands.add_parser(name, help=what, description=f"{what.capitalize()}.")
-        for name, what in _COMMANDS.items()
-    }
-    by_name["check"].add_argument(
-        "--quiet", action="store_true", help="print faults and warnings only"
-    )
-    by_name["status"].add_argument(
-        "--url", help="of the service; by default what HOST and PORT say"
-    )
-    how = by_name["status"].add_mutually_exclusive_group()
-    how.add_argument("--json", action="store_true", help="the figures as JSON")
-    how.add_argument("--watch", action="store_true", help="again every second")
-    by_name["files"].add_argument("directory", type=Path, metavar="DIR")
-    return parser.parse_args(arguments)
 
 
 def _read(environ: Mapping[str, str]) -> tuple[Settings, Path | None]:
@@ -214,6 +166,8 @@ def _fail(why: object) -> int:
 
 
 def _demo() -> int:
+    from msgspec.structs import replace
+
     from ..demo.launch import DemoPlatform, DemoUnavailable
 
     try:

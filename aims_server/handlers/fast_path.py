@@ -6,7 +6,7 @@ answer.
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from ..cache import Entry, freshness_headers
 from ..errors import ApiError, Unauthorized
@@ -18,20 +18,15 @@ from ..web import (
     Quota,
     Response,
     SimpleRequest,
-    TokenRequest,
     Variant,
-    bearer_token,
-    check_body,
-    checked_body_token,
     common_headers,
     header_lines,
-    json_object,
-    negotiate,
     preferred_media,
     request_id,
     server_timing,
     wants_fresh,
 )
+from .asked import Asked
 from .context import HandlerContext
 from .exchange import Exchange
 from .health import health_response
@@ -78,7 +73,7 @@ class FastPath:
         if page is None and (ready_only is None or method == "POST"):
             return None
         forwarded = headers.get("x-forwarded-for")
-        asked = _Asked(
+        asked = Asked(
             began,
             request,
             self._context.address_of(peer, [forwarded] if forwarded else ()),
@@ -91,21 +86,17 @@ class FastPath:
         return self._whole(self._exchange(HEALTH, asked), asked, response)
 
     def _page(
-        self, page: Page, asked: "_Asked"
+        self, page: Page, asked: Asked
     ) -> _Parts | Callable[[], Awaitable[_Parts]] | None:
         """A page, or why it is not given: first the address's limit, then the token,
         then the limit of its session.
         """
-        method, _, headers, body = asked.plain
+        headers = asked.plain[2]
         if preferred_media(headers.get("accept"), page.other_media) is not None:
             return None
         context = self._context
         try:
-            token = (
-                _body_token(headers, body)
-                if method == "POST"
-                else bearer_token(headers.get("authorization"))
-            )
+            token = asked.token()
         except Unauthorized as failure:
             return self._refused(page, asked, failure)
         except ApiError:
@@ -131,7 +122,7 @@ class FastPath:
     def _kept(
         self,
         page: Page,
-        asked: "_Asked",
+        asked: Asked,
         entry: Entry[Answer],
         quota: Quota,
         now: float,
@@ -170,7 +161,7 @@ class FastPath:
     async def _gathered(
         self,
         page: Page,
-        asked: "_Asked",
+        asked: Asked,
         exchange: Exchange,
         caller: Caller,
         fresh: bool,
@@ -203,7 +194,7 @@ class FastPath:
         exchange.answered(method, path, status)
         return parts
 
-    def _refused(self, page: Page, asked: "_Asked", failure: ApiError) -> _Parts:
+    def _refused(self, page: Page, asked: Asked, failure: ApiError) -> _Parts:
         """A refusal; that of the address's limit comes before any other."""
         exchange = self._exchange(page, asked)
         try:
@@ -212,13 +203,13 @@ class FastPath:
             failure = earlier
         return self._whole(exchange, asked, exchange.failed(failure))
 
-    def _exchange(self, endpoint: Endpoint, asked: "_Asked") -> Exchange:
+    def _exchange(self, endpoint: Endpoint, asked: Asked) -> Exchange:
         return Exchange(
             self._context, endpoint, asked.request_id, asked.address, asked.seconds
         )
 
     def _variant(
-        self, asked: "_Asked", status: int, variant: Variant, *varying: tuple[str, str]
+        self, asked: Asked, status: int, variant: Variant, *varying: tuple[str, str]
     ) -> _Parts:
         """The form of a page that a request gets."""
         lasting = (
@@ -230,7 +221,7 @@ class FastPath:
             return (head,), last
         return (head, variant.body), last
 
-    def _whole(self, exchange: Exchange, asked: "_Asked", response: Response) -> _Parts:
+    def _whole(self, exchange: Exchange, asked: Asked, response: Response) -> _Parts:
         """An answer that is composed for this request alone."""
         method, path, headers, _ = asked.plain
         lines: HeaderPairs = (
@@ -244,38 +235,3 @@ class FastPath:
         exchange.answering(method, response.status)
         exchange.answered(method, path, response.status)
         return ((head,) if method == "HEAD" else (head, response.body)), last
-
-
-class _Asked(NamedTuple):
-    """A request of the simplest form, with what every answer to it needs."""
-
-    began: float
-    plain: SimpleRequest
-    address: str
-    request_id: str
-    closing: Callable[[], bool]
-
-    def seconds(self) -> float:
-        """How long ago it was read."""
-        return time.perf_counter() - self.began
-
-    def last(self) -> bool:
-        """Whether the connection ends with the answer."""
-        return self.closing() or self.plain[2].get("connection") == "close"
-
-    def negotiated(self, answer: Answer) -> tuple[int, Variant]:
-        """Status and form of an answer for it."""
-        method, _, headers, _ = self.plain
-        return negotiate(
-            answer,
-            method,
-            headers.get("accept-encoding"),
-            headers.get("if-none-match"),
-        )
-
-
-def _body_token(headers: dict[str, str], body: bytes) -> str:
-    """The token of ``POST /api/attendance``, read as its handler does."""
-    check_body(body, headers.get("content-encoding"))
-    request = json_object(body, headers.get("content-type"), TokenRequest)
-    return checked_body_token(request.token)

@@ -117,32 +117,7 @@ async def _serve(
         number=spec.number,
         calls=spec.calls,
     )
-    places = max_connections(settings.max_concurrent_requests)
-
-    each = settings.connections_per_address or places // 2
-
-    def on_refused(peer: Peer) -> None:
-        metrics.limited("connections")
-        worker.incidents.connection_refused(
-            peer.remote_ip, connections=listener.connections, places=places, each=each
-        )
-
-    listener = Listener(
-        worker.delegate,
-        on_rejected=worker.rejections.record,
-        fast_path=worker.fast_path,
-        connection_count=machine.connections.of(spec.number),
-        max_connections=places,
-        address_limit=AddressLimit(
-            each,
-            # A proxy brings many clients; one on this machine need not be named.
-            exempt=lambda peer: (
-                peer.same_machine
-                or is_trusted(peer.remote_ip, settings.trusted_proxies)
-            ),
-        ),
-        on_refused=on_refused,
-    )
+    listener = _listener(settings, machine, worker, spec.number)
     mode = _exit_mode(channel)
     listener.add_sockets(sockets)
     _send(channel, READY)
@@ -160,6 +135,38 @@ async def _serve(
     await worker.close()
     access_log.flush()
     metrics.log_lines_lost(access_log.lost_lines)
+
+
+def _listener(
+    settings: Settings, machine: Machine, worker: Worker, number: int
+) -> Listener:
+    """The accepting side of a worker, with a place for each client that it may have."""
+    places = max_connections(settings.max_concurrent_requests)
+    each = settings.connections_per_address or places // 2
+
+    def on_refused(peer: Peer) -> None:
+        worker.metrics.limited("connections")
+        worker.incidents.connection_refused(
+            peer.remote_ip, connections=listener.connections, places=places, each=each
+        )
+
+    listener = Listener(
+        worker.delegate,
+        on_rejected=worker.rejections.record,
+        fast_path=worker.fast_path,
+        connection_count=machine.connections.of(number),
+        max_connections=places,
+        address_limit=AddressLimit(
+            each,
+            # A proxy brings many clients; one on this machine need not be named.
+            exempt=lambda peer: (
+                peer.same_machine
+                or is_trusted(peer.remote_ip, settings.trusted_proxies)
+            ),
+        ),
+        on_refused=on_refused,
+    )
+    return listener
 
 
 async def _drain(

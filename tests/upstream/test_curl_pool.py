@@ -16,6 +16,8 @@ import pytest
 
 from aims_server.upstream.curl_pool import CurlFailure, CurlPool, Reply, Request
 
+from ..waiting import eventually
+
 pytestmark = [pytest.mark.both_loops, pytest.mark.gen_test]
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -358,6 +360,7 @@ async def test_a_socket_that_is_hung_up_while_idle_wakes_nobody(far):
     await pool.call(request(far))
     turns.clear()
     far.hang_up()
+    await eventually(lambda: turns)
     for _ in range(100):
         await asyncio.sleep(0)
     assert len(turns) == 1
