@@ -131,7 +131,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         "CACHE_MAX_MB",
         "64",
         whole(1, 65_536),
-        "Megabytes of answers each worker keeps ready; the least recently used leave.",
+        "Megabytes of answers each worker keeps at most, 2 of them for copies of what"
+        " CACHE_SHARED_MB holds; the least recently used leave.",
     )
     prefetch_on_login: bool = setting(
         "PREFETCH_ON_LOGIN",

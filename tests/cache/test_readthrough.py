@@ -101,10 +101,10 @@ class Bench:
     async def seen(self, **options):
         """What an asker is given: outcome and value, or the type of the error."""
         try:
-            entry, outcome = await self.ask(**options)
+            served = await self.ask(**options)
         except Exception as error:  # noqa: BLE001  the test asks which one
             return type(error)
-        return outcome, entry.value
+        return served.outcome, served.entry.value
 
 
 _io_loop = pytest.fixture(name="io_loop")(virtual_loop)
@@ -548,13 +548,13 @@ class ReadThroughAgainstModel(RuleBasedStateMachine):
         fill = self.bench.platform.fill(owner)
         deadline = Deadline(1e9, self.clock)
         try:
-            entry, outcome = await self.bench.through.get(
+            served = await self.bench.through.get(
                 key, owner, fill, deadline, max_age=max_age
             )
         except (Broken, Refused) as error:
             return error
-        assert entry.owner == owner
-        return outcome, entry.value
+        assert served.entry.owner == owner
+        return served.outcome, served.entry.value
 
     @precondition(lambda self: self.waiting)
     @rule(which=st.integers(0, 3), how=st.sampled_from(["ok", "ok", Broken, Refused]))
