@@ -209,14 +209,23 @@ def _clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(name="machine")
+def _machine(settings: Settings, clock: Clock) -> Machine:
+    return Machine(settings, clock=clock.monotonic, clock_ns=clock.limiter_ns)
+
+
 @pytest.fixture(name="worker")
 def _worker(
-    io_loop: IOLoop, settings: Settings, access_lines: io.StringIO, clock: Clock
+    io_loop: IOLoop,
+    settings: Settings,
+    machine: Machine,
+    access_lines: io.StringIO,
+    clock: Clock,
 ) -> Iterator[Worker]:
     async def make() -> Worker:
         return build(
             settings,
-            Machine(settings, clock=clock.monotonic, clock_ns=clock.limiter_ns),
+            machine,
             metrics=Metrics(),
             access_log=AccessLog(),
             clock=clock.monotonic,

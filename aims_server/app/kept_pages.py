@@ -4,15 +4,16 @@ store that machines share.
 
 import logging
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..cache import (
+    AnswerCache,
     Codec,
+    CopyLimitedStore,
     FlightCancelled,
     Level,
+    Lifetimes,
     MachinePages,
-    MemoryStore,
     Owner,
     ReadThrough,
     Served,
@@ -23,54 +24,78 @@ from ..cache import (
 from ..config import Settings
 from ..deadline import Clock, Deadline
 from ..errors import ApiError, TokenRefused
-from ..metrics import SharingMetrics
+from ..metrics import Metrics, SharingMetrics
 from ..web import pack_answer, unpack_answer
-from .machine import Machine
+from .machine import MEGABYTE, Machine
 
 if TYPE_CHECKING:
     from ..store import Store
 
-__all__ = [
-    "ANSWERS",
-    "PARTS",
-    "ReadSide",
-    "ignore_refusal",
-    "levels_of",
-    "open_store",
-    "shared_log_of",
-]
+__all__ = ["KeptPages", "open_store", "shared_log_of"]
 
 _log = logging.getLogger(__name__)
 
 Kept = TypeVar("Kept")
 
-ANSWERS: Final = Codec(pack_answer, unpack_answer, lambda answer: answer.size)
-PARTS: Final = Codec[bytes](bytes, bytes, sys.getsizeof)
+_ANSWERS: Final = Codec(pack_answer, unpack_answer, lambda answer: answer.size)
+_PARTS: Final = Codec[bytes](bytes, bytes, sys.getsizeof)
+# Of CACHE_MAX_MB, for what the machine's memory holds as well (docs/speed.rst).
+_COPIED_BYTES: Final = 2 * MEGABYTE
 
 
-class ReadSide(Generic[Kept]):
-    """A read-through over the worker's store, with the flights it runs."""
+class KeptPages:
+    """One worker's kept answers and parts: their store, and the flights that fill it.
+
+    ``shared`` is the store of all machines, if there is one.
+    """
 
     def __init__(
         self,
-        store: MemoryStore[Any],
-        sharing: Sharing[Kept],
         settings: Settings,
+        machine: Machine,
+        shared: "Store | None",
+        metrics: Metrics,
         clock: Clock,
-        on_refusal: Callable[[Owner, bool], object],
+        wall: Clock,
     ) -> None:
-        # An asker leaves at its own deadline; the work goes on, and has its own.
-        work_seconds = settings.gather_timeout_seconds
-        self.flights: SingleFlight[Served[Kept]] = SingleFlight(
-            work_seconds=work_seconds, grace=0.0, clock=clock
+        max_bytes = settings.cache_max_mb * MEGABYTE
+        copied_bytes = min(_COPIED_BYTES, max_bytes // 2)
+        self.store: CopyLimitedStore[Any] = CopyLimitedStore(
+            max_bytes - copied_bytes, copied_bytes, epochs=machine.epochs, clock=clock
         )
-        self.read_through: ReadThrough[Kept] = ReadThrough(
-            store,
-            self.flights,
-            refresh_deadline=lambda: Deadline(work_seconds, clock),
+        # An asker leaves at its own deadline; the work goes on, and has its own.
+        self._work_seconds = settings.gather_timeout_seconds
+        self._levels = _levels_of(settings, machine, shared)
+        self._sharing = metrics.sharing
+        self._on_refusal = shared.invalidations.add if shared else _ignore_refusal
+        self._clock = clock
+        self.flights: list[SingleFlight[Any]] = []
+        self.answer_cache = AnswerCache(
+            self._read_through(_ANSWERS),
+            self._read_through(_PARTS),
+            Lifetimes(
+                fresh=settings.cache_ttl_seconds,
+                stale=settings.cache_stale_seconds,
+                floor=settings.cache_refresh_floor_seconds,
+            ),
+            metrics,
+            clock=clock,
+            wall=wall,
+        )
+
+    def _read_through(self, codec: Codec[Kept]) -> ReadThrough[Kept]:
+        seconds, clock = self._work_seconds, self._clock
+        flights: SingleFlight[Served[Kept]] = SingleFlight(
+            work_seconds=seconds, grace=0.0, clock=clock
+        )
+        self.flights.append(flights)
+        return ReadThrough(
+            self.store,
+            flights,
+            refresh_deadline=lambda: Deadline(seconds, clock),
             is_refusal=lambda error: isinstance(error, TokenRefused),
-            loader=sharing,
-            on_refusal=on_refusal,
+            loader=Sharing(self._levels, codec, self._sharing, clock=clock),
+            on_refusal=self._on_refusal,
             on_foreign=_log_foreign_entry,
             on_refresh_error=_log_refresh_error,
             clock=clock,
@@ -100,7 +125,7 @@ def open_store(
     )
 
 
-def levels_of(
+def _levels_of(
     settings: Settings, machine: Machine, shared: "Store | None"
 ) -> list[Level]:
     """Where pages are looked for beyond this worker, in this order."""
@@ -155,7 +180,7 @@ def _lifetime(settings: Settings) -> float:
     return settings.cache_ttl_seconds + settings.cache_stale_seconds
 
 
-def ignore_refusal(owner: Owner, kept: bool) -> None:
+def _ignore_refusal(owner: Owner, kept: bool) -> None:
     """Without a store a refusal concerns this machine alone."""
 
 

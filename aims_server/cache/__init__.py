@@ -4,6 +4,7 @@
 """
 
 from .answer_cache import AnswerCache, Lifetimes
+from .copies import CopyLimitedStore
 from .epochs import Epochs
 from .freshness import freshness_headers
 from .levels import Found, Lease, Level, Owner, Page, Taken, Want, owner_bytes
@@ -17,6 +18,7 @@ from .store import Entry, MemoryStore
 __all__ = [
     "AnswerCache",
     "Codec",
+    "CopyLimitedStore",
     "Entry",
     "Epochs",
     "FlightCancelled",

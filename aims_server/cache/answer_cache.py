@@ -129,25 +129,19 @@ class AnswerCache:
         self, resources: Iterable[str], session: Session, *, fresh: bool
     ) -> dict[str, Entry[bytes]]:
         """The like for what answers are made of: those that there are."""
-        kept = self._parts.keys_of(session.owner)
-        now, max_age = self._clock(), self._max_age(fresh)
-        found = {}
-        for resource in resources:
-            key = session.resource_key(resource)
-            # Mostly none is kept, and to see so in the index takes no look at each.
-            if key in kept:
-                entry = self._parts.peek(key, session.owner, now, max_age)
-                if entry is not None:
-                    found[resource] = entry
-        return found
+        keys = {session.resource_key(resource): resource for resource in resources}
+        found = self._parts.find_fresh(keys, session.owner, self._max_age(fresh))
+        return {keys[key]: entry for key, entry in found.items()}
 
     def find_part(self, resource: str, session: Session) -> Entry[bytes] | None:
         """A part that is kept by any worker and may be served, old or not."""
         key = session.resource_key(resource)
-        return self._parts.find_anywhere(key, session.owner)
+        return self._parts.find(key, session.owner)
 
     def has_kept(self, resource: str, session: Session) -> bool:
-        """Whether something is kept under this name that may be served, old or not."""
+        """Whether something is kept by any worker under this name that may be served,
+        old or not.
+        """
         key = session.resource_key(resource)
         return self._answers.find(key, session.owner) is not None
 
@@ -187,8 +181,13 @@ class AnswerCache:
         made_at = now if made_at is None else made_at
         lives = self._lifetimes
         end = self._token_end(session)
-        fresh_until = made_at + (lives.fresh if complete else lives.incomplete)
-        servable_until = fresh_until + (lives.stale if complete else 0)
+        fresh_until = made_at + lives.fresh
+        if complete:
+            servable_until = fresh_until + lives.stale
+        else:
+            # However old its oldest part: what is missing was asked for just now.
+            fresh_until = min(fresh_until, now + lives.incomplete)
+            servable_until = fresh_until
         return Entry(
             value=value,
             size=size,

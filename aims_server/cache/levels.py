@@ -98,16 +98,11 @@ class SharedPages(Protocol):
         """End a lease without a page."""
 
 
-def _not_at_hand(_: bytes, __: Owner) -> Page | None:
-    """Find nothing."""
-    return None
-
-
 class Level(NamedTuple):
     """One place in the order: its pages, how long a lease of it is for a flight with
     this deadline, and the pauses between two looks at a busy key, the first and the
     longest, each ``growth`` times the one before. ``find`` looks up what is there
-    without waiting, if that can be.
+    without waiting; None where that cannot be.
     """
 
     name: str
@@ -116,7 +111,7 @@ class Level(NamedTuple):
     first_pause: float
     growth: float
     longest_pause: float
-    find: Callable[[bytes, Owner], Page | None] = _not_at_hand
+    find: Callable[[bytes, Owner], Page | None] | None = None
 
 
 def owner_bytes(owner: Owner) -> bytes:

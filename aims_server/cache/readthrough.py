@@ -1,7 +1,7 @@
 """Owns freshness: whether a kept entry answers, and when its key is filled anew."""
 
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Iterable
 from enum import StrEnum
 from functools import partial
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -29,10 +29,13 @@ class Outcome(StrEnum):
 
 
 class Served(NamedTuple, Generic[V]):
-    """What an asker is given."""
+    """What an asker is given; ``at_hand`` says that the loader finds it again without
+    waiting.
+    """
 
     entry: Entry[V]
     outcome: Outcome
+    at_hand: bool = False
 
     def replace(self, value: W) -> "Served[W]":
         """The same with another value, made of this one."""
@@ -65,13 +68,13 @@ class Loader(Protocol[V]):
         deadline: Deadline,
         on_old: Callable[[Entry[V]], object],
     ) -> Served[V]:
-        """The entry, found or filled. One that was found but would not do is given to
-        ``on_old`` before the fill.
+        """The entry, found or filled. One that was found but would not do, and is not
+        at hand, is given to ``on_old`` before the fill.
         """
 
-    def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
-        """The owner's entry that may be served, fresh or not, if it is at hand: nothing
-        is filled or waited for.
+    def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
+        """The owner's entry that will do, if it is at hand: nothing is filled or waited
+        for.
         """
 
 
@@ -90,7 +93,7 @@ class _Filling(Loader[V]):
         """Fill."""
         return Served(await fill(deadline), Outcome.MISS)
 
-    def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
+    def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
         """Have nothing."""
         return None
 
@@ -155,25 +158,43 @@ class ReadThrough(Generic[V]):
         """The entry that `get` would give as a HIT without waiting, if there is one."""
         entry = self._store.get(key)
         if (
-            entry is None
-            or now >= entry.fresh_until
-            or entry.owner != owner
-            or not _is_within(max_age, entry, now)
+            entry is not None
+            and now < entry.fresh_until
+            and entry.owner == owner
+            and _is_within(max_age, entry, now)
         ):
-            return None
-        return entry
-
-    def keys_of(self, owner: Owner) -> Collection[bytes]:
-        """The keys under which something is kept here for this owner."""
-        return self._store.keys_of(owner)
+            return entry
+        # Before the look: what is found is not kept if it is refused meanwhile.
+        epoch = self._store.epoch_begun(owner)
+        found = self._loader.find(key, owner, Want(max_age, old_ok=False))
+        if found is not None:
+            self._keep(key, owner, epoch, found, at_hand=True)
+        return found
 
     def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
-        """The entry that is kept and may be served, fresh or not."""
-        return self._find(key, owner, self._clock())
+        """The entry that is kept and may be served, fresh or not, here or where another
+        process has put it.
+        """
+        kept = self._find(key, owner, self._clock())
+        return kept or self._loader.find(key, owner, Want())
 
-    def find_anywhere(self, key: bytes, owner: Owner) -> Entry[V] | None:
-        """The same, or one that another process has put where this one looks too."""
-        return self.find(key, owner) or self._loader.find(key, owner)
+    def find_fresh(
+        self, keys: Iterable[bytes], owner: Owner, max_age: float | None = None
+    ) -> dict[bytes, Entry[V]]:
+        """Of these keys the entries that `peek` would give. What is found beyond this
+        process is not kept here, since nobody asks for it again soon.
+        """
+        here = self._store.keys_of(owner)
+        want = Want(max_age, old_ok=False)
+        now = self._clock()
+        found = {}
+        for key in keys:
+            # Mostly none is kept, and to see so in the index takes no look.
+            entry = self.peek(key, owner, now, max_age) if key in here else None
+            entry = entry or self._loader.find(key, owner, want)
+            if entry is not None:
+                found[key] = entry
+        return found
 
     async def get(
         self,
@@ -200,12 +221,14 @@ class ReadThrough(Generic[V]):
         try:
             served = await self._join(key, owner, Want(max_age), fill, deadline)
         except Exception as error:
-            old = self._find(key, owner, self._clock())
+            old = self.find(key, owner)
             if old is None or self._is_refusal(error):
                 raise
             return Served(old, Outcome.STALE)
-        if served.outcome is Outcome.STALE and not served.entry.old:
+        if served.outcome is Outcome.STALE:
             self.refresh(key, owner, fill)
+        elif served.entry.old:  # just made of an old part: not again at once
+            return served._replace(outcome=Outcome.STALE)
         return served
 
     def refresh(self, key: bytes, owner: Owner, fill: Fill[V]) -> None:
@@ -222,15 +245,13 @@ class ReadThrough(Generic[V]):
         while True:
             start = partial(self._loaded, key, owner, want, fill)
             flight, joined = self._flights.join(key, start, deadline)
-            entry, outcome = await flight
+            entry, outcome, at_hand = await flight
             self._check_owner(entry, owner)
             if not joined or _is_within(want.max_age, entry, self._clock()):
                 break
-        if entry.old:
-            return Served(entry, Outcome.STALE)
         if joined and outcome is Outcome.MISS:
-            return Served(entry, Outcome.PENDING)
-        return Served(entry, outcome)
+            outcome = Outcome.PENDING
+        return Served(entry, outcome, at_hand)
 
     def _find(self, key: bytes, owner: Owner, now: float) -> Entry[V] | None:
         entry = self._store.get(key)
@@ -252,18 +273,24 @@ class ReadThrough(Generic[V]):
             if self._is_refusal(error):
                 self._on_refusal(owner, self._store.drop_owner(owner))
             raise
-        keep(served.entry)
+        keep(served.entry, at_hand=served.at_hand)
         return served
 
-    def _keep(self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]) -> None:
+    def _keep(
+        self,
+        key: bytes,
+        owner: Owner,
+        epoch: int,
+        entry: Entry[V],
+        *,
+        at_hand: bool = False,
+    ) -> None:
         """Keep an entry of this owner, unless it is no better than the one there is."""
-        kept = self._store.get(key)
-        newer = kept is not None and (
-            kept.made_at > entry.made_at
-            or (entry.old and kept.made_at == entry.made_at)
-        )
-        if entry.owner == owner and not newer:
-            self._store.put(key, entry, epoch)
+        if entry.owner != owner:
+            return
+        kept = self.find(key, owner) if entry.old else self._store.get(key)
+        if entry.replaces(kept):
+            self._store.put(key, entry, epoch, copied=at_hand)
 
     async def _refreshed(
         self, key: bytes, owner: Owner, fill: Fill[V], deadline: Deadline

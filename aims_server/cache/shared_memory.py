@@ -89,6 +89,10 @@ class SharedMemoryCache:
     def find(self, key: bytes, owner: Owner) -> Page | None:
         """The page that is kept, if it may be served."""
         tag = self._tag(key)
+        # Without the lock: half a key that is just written is none.
+        first = self._set_of(tag) * records.SET_BYTES
+        if self._find(first, tag) is None:
+            return None
         return self._servable(tag, owner, self._epochs.of(owner), self._read(tag))
 
     def take(self, key: bytes, owner: Owner, want: Want, *, seconds: float) -> Taken:
@@ -151,11 +155,13 @@ class SharedMemoryCache:
 
     def _locked(self, tag: bytes) -> "_LockedSet":
         """Hold the lock of a key's set; gives the set's place in the directory."""
-        number = int.from_bytes(tag[:8], "little") % self._sets
-        return _LockedSet(self._locks, number)
+        return _LockedSet(self._locks, self._set_of(tag))
+
+    def _set_of(self, tag: bytes) -> int:
+        return int.from_bytes(tag[:8], "little") % self._sets
 
     def _find(self, first: int, tag: bytes) -> int | None:
-        """Where the record of a key is, in its locked set."""
+        """Where the record of a key is, in the set that begins there."""
         keys = records.KEYS.unpack_from(self._directory, first)
         if tag not in keys:
             return None

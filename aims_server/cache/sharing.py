@@ -115,19 +115,22 @@ class Sharing(Generic[V]):
         deadline: Deadline,
         on_old: Callable[[Entry[V]], object],
     ) -> Served[V]:
-        """The entry, found or filled. One that was found but would not do is given to
-        ``on_old`` before the fill, which may fail.
+        """The entry, found or filled. One that was found but would not do, and is not
+        at hand, is given to ``on_old`` before the fill, which may fail.
 
         Raises what ``fill`` raises, and TimeoutError.
         """
         ask = _Ask(_VERSION + key, owner, want, fill, deadline, on_old)
         return await self._load_from(0, ask)
 
-    def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
-        """The entry on the first level that has one at hand, fresh or not."""
+    def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
+        """The entry of the first level that has one at hand that will do."""
         for level in self._levels:
-            entry = self._entry(level.find(_VERSION + key, owner), owner)
-            if entry is not None:
+            page = level.find(_VERSION + key, owner) if level.find else None
+            found = None if page is None else want.judge(page, self._clock())
+            entry = self._entry(page, owner) if found else None
+            if entry is not None and found is not None:
+                self._observer.shared_lookup(level.name, found)
                 return entry
         return None
 
@@ -142,15 +145,18 @@ class Sharing(Generic[V]):
         )
         entry = self._entry(taken.page, ask.owner)
         if entry is not None:
+            at_hand = level.find is not None
             if taken.found is Found.KEPT:
-                return Served(entry, Outcome.PENDING if waited else Outcome.HIT)
+                outcome = Outcome.PENDING if waited else Outcome.HIT
+                return Served(entry, outcome, at_hand)
             if taken.found is Found.OLD:
-                return Served(entry, Outcome.STALE)
-            ask.on_old(entry)
+                return Served(entry, Outcome.STALE, at_hand)
+            if not at_hand:
+                ask.on_old(entry)
         rest = self._load_from(depth + 1, ask)
-        return await (
-            rest if taken.lease is None else self._holding(level, taken.lease, rest)
-        )
+        if taken.lease is None:
+            return await rest
+        return await self._holding(level, taken.lease, entry, rest)
 
     async def _look_up(
         self, level: Level, key: bytes, owner: Owner, want: Want, deadline: Deadline
@@ -178,25 +184,31 @@ class Sharing(Generic[V]):
         return taken, waited
 
     async def _holding(
-        self, level: Level, lease: Lease, loading: Awaitable[Served[V]]
+        self,
+        level: Level,
+        lease: Lease,
+        kept: Entry[V] | None,
+        loading: Awaitable[Served[V]],
     ) -> Served[V]:
-        """Load while holding a lease, and put what comes."""
+        """Load while holding a lease, and put what comes, unless it is no better than
+        what is kept. Whose it is must never be taken from the key under which it was
+        filled.
+        """
         try:
             served = await loading
         except Exception:
             await level.pages.release(lease)
             self._observer.lease_ended(level.name, "failed", 0)
             raise
-        if served.entry.owner != lease.owner:
-            # Whose it is must never be taken from the key under which it was filled.
+        if served.entry.owner != lease.owner or not served.entry.replaces(kept):
             await level.pages.release(lease)
             self._observer.lease_ended(level.name, "failed", 0)
             return served
         page = self._page(served.entry)
         if await level.pages.put(lease, page):
             self._observer.lease_ended(level.name, "kept", len(page.body))
-        else:
-            self._observer.lease_ended(level.name, "void", 0)
+            return served._replace(at_hand=served.at_hand or level.find is not None)
+        self._observer.lease_ended(level.name, "void", 0)
         return served
 
     def _page(self, entry: Entry[V]) -> Page:

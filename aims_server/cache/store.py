@@ -40,6 +40,14 @@ class Entry(Struct, Generic[V], frozen=True):
     old: bool = False
     student_id: int | None = None
 
+    def replaces(self, kept: "Entry[V] | None") -> bool:
+        """Whether it is to be kept in place of this one, which may be better: newer, or
+        made of the same old part when that was not yet old.
+        """
+        if kept is None or kept.made_at < self.made_at:
+            return True
+        return kept.made_at == self.made_at and not self.old
+
 
 class Store(Protocol[V]):
     """What read-through needs of a place where entries are kept."""
@@ -55,8 +63,19 @@ class Store(Protocol[V]):
         before the owner's entries were dropped.
         """
 
-    def put(self, key: bytes, entry: Entry[V], epoch: int | None = None) -> bool:
-        """Keep this entry in place of an older one.
+    def epoch_begun(self, owner: Hashable) -> int:
+        """The same, but none is begun: without one nothing can be kept."""
+
+    def put(
+        self,
+        key: bytes,
+        entry: Entry[V],
+        epoch: int | None = None,
+        *,
+        copied: bool = False,
+    ) -> bool:
+        """Keep this entry in place of an older one. ``copied`` says that another place
+        keeps it too and gives it for little.
 
         False if it cannot be kept (too large, or no longer servable), and then the
         older one is gone too; or if its owner's epoch is another by now, and then
@@ -161,8 +180,19 @@ class MemoryStore(Generic[V]):
         """
         return self._epochs.begin(owner)
 
-    def put(self, key: bytes, entry: Entry[V], epoch: int | None = None) -> bool:
-        """Keep this entry in place of an older one.
+    def epoch_begun(self, owner: Hashable) -> int:
+        """The same, but none is begun: without one nothing can be kept."""
+        return self._epochs.of(owner)
+
+    def put(
+        self,
+        key: bytes,
+        entry: Entry[V],
+        epoch: int | None = None,
+        *,
+        copied: bool = False,
+    ) -> bool:
+        """Keep this entry in place of an older one, whether it is ``copied`` or not.
 
         False if it cannot be kept (too large, or no longer servable), and then the
         older one is gone too; or if its owner's epoch is another by now, and then
@@ -177,9 +207,7 @@ class MemoryStore(Generic[V]):
         cost = entry.size + ENTRY_OVERHEAD + 2 * len(key)
         with entries.timer as now:
             entries.expire(now)
-            older = entries.pop(key, None)
-            if older is not None:
-                self._unindex([(key, older)])
+            self._discard(key)
             if cost > entries.maxsize or now >= entry.servable_until:
                 return False
             while entries.currsize + cost > entries.maxsize:
@@ -188,6 +216,14 @@ class MemoryStore(Generic[V]):
             entries[key] = (entry, cost, epoch)
             self._keys_of.setdefault(entry.owner, set()).add(key)
         return True
+
+    def discard(self, key: bytes) -> bool:
+        """Drop this entry; whether it was kept and servable."""
+        if key not in self._entries:
+            return False
+        with self._entries.timer as now:
+            self._entries.expire(now)
+            return self._discard(key)
 
     def drop_owner(self, owner: Hashable) -> bool:
         """Drop all that is kept for this owner and end its epoch; return whether
@@ -220,6 +256,13 @@ class MemoryStore(Generic[V]):
     def evictions(self) -> int:
         """How many servable entries had to leave for want of room."""
         return self._evictions
+
+    def _discard(self, key: bytes) -> bool:
+        """Drop an entry; the clock stands still and nothing is expired."""
+        older = self._entries.pop(key, None)
+        if older is not None:
+            self._unindex([(key, older)])
+        return older is not None
 
     def _unindex(self, gone: Iterable[tuple[bytes, _Kept[V]]]) -> None:
         for key, (entry, *_) in gone:

@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -167,6 +166,8 @@ def _fail(why: object) -> int:
 
 
 def _demo() -> int:
+    from msgspec.structs import replace
+
     from ..demo.launch import DemoPlatform, DemoUnavailable
 
     try:

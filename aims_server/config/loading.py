@@ -71,7 +71,7 @@ def doubtful_names(environ: Mapping[str, str]) -> Iterator[str]:
         longer = (full for full in known if full.startswith(f"{name}_"))
         nearest = next(longer, None) or _alike(name, known)
         if nearest:
-            yield f"{name}: no such variable; the nearest is {nearest}"
+            yield f"{name[:80]!a}: no such variable; the nearest is {nearest}"
 
 
 def _alike(name: str, known: list[str]) -> str | None:

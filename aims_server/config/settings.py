@@ -9,8 +9,9 @@ An empty value means the default, so that ``METRICS_TOKEN=`` in a file is no fau
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Self
+
+from msgspec import Struct
 
 from ..primitives import StoreAddress
 from .demo import Demo
@@ -42,8 +43,7 @@ __all__ = [
 _RATE: Final = whole(1, 1_000_000)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """Every setting, parsed; the defaults are those of a fresh checkout."""
 
     hosts: tuple[str, ...] = setting(
@@ -131,7 +131,8 @@ class Settings:
         "CACHE_MAX_MB",
         "64",
         whole(1, 65_536),
-        "Megabytes of answers each worker keeps ready; the least recently used leave.",
+        "Megabytes of answers each worker keeps at most, 2 of them for copies of what"
+        " CACHE_SHARED_MB holds; the least recently used leave.",
     )
     prefetch_on_login: bool = setting(
         "PREFETCH_ON_LOGIN",
@@ -189,7 +190,7 @@ class Settings:
         "Megabytes of answers that the workers share; 0 shares none. Fixed until a"
         " restart.",
     )
-    store_url: StoreAddress | None = setting(  # noqa: RUF009 - it is frozen
+    store_url: StoreAddress | None = setting(
         "STORE_URL",
         "",
         STORE,
@@ -276,6 +277,12 @@ class Settings:
         if faults:
             raise SettingsError(tuple(faults))
         return cls(**values)
+
+    def __repr__(self) -> str:
+        shown = (
+            f"{row.name}={row.format(getattr(self, row.field))}" for row in VARIABLES
+        )
+        return f"<Settings {' '.join(shown)}>"
 
     @property
     def effective_workers(self) -> int:

@@ -1,10 +1,10 @@
-"""One variable of the settings: declared as a dataclass field, parsed, formatted."""
+"""One variable of the settings: declared as a struct's field, parsed, formatted."""
 
 import re
-from dataclasses import field, fields
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import fields, replace
 
 from .parsers import Parser
 
@@ -14,14 +14,18 @@ _MASK: Final = "***"
 
 
 class Variable(Struct, frozen=True):
-    """One line of the table: a variable and the field that it fills."""
+    """One line of the table: a variable, and the field that it fills."""
 
-    field: str
     name: str
     default: str
     parser: Parser[Any]
     meaning: str
     secret: bool
+    field: str = ""
+
+    def __call__(self) -> object:
+        """The default value, as the factory of the field's default."""
+        return self.parser.parse(self.default)
 
     def parse(self, text: str) -> object:
         """Parse the field's value; an empty text means the default.
@@ -56,19 +60,18 @@ class Variable(Struct, frozen=True):
 def setting(
     name: str, default: str, parser: Parser[Any], meaning: str, *, secret: bool = False
 ) -> Any:
-    """Declare the dataclass field of a variable."""
-    row = {"name": name, "default": default, "parser": parser, "meaning": meaning}
-    return field(
-        default=parser.parse(default),
-        repr=not secret,
-        metadata=row | {"secret": secret},
+    """Declare the field of a variable."""
+    return field(default_factory=Variable(name, default, parser, meaning, secret))
+
+
+def variables_of(table: type[Struct]) -> tuple[Variable, ...]:
+    """The variables of a struct: its fields that are made by `setting`."""
+    factories = ((row.name, row.default_factory) for row in fields(table))
+    return tuple(
+        replace(factory, field=name)
+        for name, factory in factories
+        if isinstance(factory, Variable)
     )
-
-
-def variables_of(table: type) -> tuple[Variable, ...]:
-    """The variables of a dataclass: its fields that are made by `setting`."""
-    rows = [row for row in fields(table) if row.metadata]
-    return tuple(Variable(field=row.name, **row.metadata) for row in rows)
 
 
 def _without_credentials(text: str) -> str:

@@ -172,7 +172,7 @@ class SubjectHandler(_StudentHandler):
         student_id, cf_id = request.ids()
         began = time.monotonic()
         self.send_answer(
-            await self.service.subject_attendance(
+            await self.service.subject.page(
                 caller,
                 request.subject.strip(),
                 student_id,

@@ -6,7 +6,9 @@ answer.
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
+
+from tornado.http1connection import HTTP1ConnectionParameters
 
 from ..cache import Entry, freshness_headers
 from ..errors import ApiError, Unauthorized
@@ -18,20 +20,15 @@ from ..web import (
     Quota,
     Response,
     SimpleRequest,
-    TokenRequest,
     Variant,
-    bearer_token,
-    check_body,
-    checked_body_token,
     common_headers,
     header_lines,
-    json_object,
-    negotiate,
     preferred_media,
     request_id,
     server_timing,
     wants_fresh,
 )
+from .asked import Asked
 from .context import HandlerContext
 from .exchange import Exchange
 from .health import health_response
@@ -64,12 +61,12 @@ class FastPath:
         self._heads = RawHeads()
 
     def answer(
-        self, request: SimpleRequest, peer: str, *, last: Callable[[], bool]
+        self, request: SimpleRequest, peer: str, *, params: HTTP1ConnectionParameters
     ) -> _Parts | Callable[[], Awaitable[_Parts]] | None:
         """The answer to a request, or what makes it; None if it is declined.
 
-        ``peer`` is the address of the socket's other end; ``last`` says, when a head is
-        made, whether the connection is to end, whatever the client would like.
+        ``peer`` is the address of the socket's other end; whether its connection is
+        kept, the ``params`` say when a head is made.
         """
         began = time.perf_counter()
         method, path, headers, _ = request
@@ -78,12 +75,12 @@ class FastPath:
         if page is None and (ready_only is None or method == "POST"):
             return None
         forwarded = headers.get("x-forwarded-for")
-        asked = _Asked(
+        asked = Asked(
             began,
             request,
             self._context.address_of(peer, [forwarded] if forwarded else ()),
             request_id(headers.get("x-request-id")),
-            last,
+            params,
         )
         if page is not None:
             return self._page(page, asked)
@@ -91,21 +88,17 @@ class FastPath:
         return self._whole(self._exchange(HEALTH, asked), asked, response)
 
     def _page(
-        self, page: Page, asked: "_Asked"
+        self, page: Page, asked: Asked
     ) -> _Parts | Callable[[], Awaitable[_Parts]] | None:
         """A page, or why it is not given: first the address's limit, then the token,
         then the limit of its session.
         """
-        method, _, headers, body = asked.plain
+        headers = asked.plain[2]
         if preferred_media(headers.get("accept"), page.other_media) is not None:
             return None
         context = self._context
         try:
-            token = (
-                _body_token(headers, body)
-                if method == "POST"
-                else bearer_token(headers.get("authorization"))
-            )
+            token = asked.token()
         except Unauthorized as failure:
             return self._refused(page, asked, failure)
         except ApiError:
@@ -131,7 +124,7 @@ class FastPath:
     def _kept(
         self,
         page: Page,
-        asked: "_Asked",
+        asked: Asked,
         entry: Entry[Answer],
         quota: Quota,
         now: float,
@@ -140,11 +133,8 @@ class FastPath:
         context = self._context
         method, path, headers, _ = asked.plain
         status, variant = asked.negotiated(entry.value)
-        seconds = asked.seconds()
-        parts = self._variant(
-            asked,
-            status,
-            variant,
+        seconds = time.perf_counter() - asked.began
+        varying = (
             *freshness_headers(entry, "HIT", now),
             *common_headers(
                 asked.request_id,
@@ -153,6 +143,7 @@ class FastPath:
                 server_timing(seconds, "HIT"),
             ),
         )
+        parts = self._variant(asked, status, variant, varying)
         # Before the client can know of it (see `Exchange.answering`).
         context.metrics.kept_answered(page.name, method, status, seconds)
         context.access_log.write(
@@ -170,7 +161,7 @@ class FastPath:
     async def _gathered(
         self,
         page: Page,
-        asked: "_Asked",
+        asked: Asked,
         exchange: Exchange,
         caller: Caller,
         fresh: bool,
@@ -192,18 +183,13 @@ class FastPath:
             served.entry, served.outcome.value, context.clock()
         )
         method, path, headers, _ = asked.plain
-        parts = self._variant(
-            asked,
-            status,
-            variant,
-            *freshness,
-            *exchange.headers(headers.get("origin")),
-        )
+        varying = (*freshness, *exchange.headers(headers.get("origin")))
+        parts = self._variant(asked, status, variant, varying)
         exchange.answering(method, status)
         exchange.answered(method, path, status)
         return parts
 
-    def _refused(self, page: Page, asked: "_Asked", failure: ApiError) -> _Parts:
+    def _refused(self, page: Page, asked: Asked, failure: ApiError) -> _Parts:
         """A refusal; that of the address's limit comes before any other."""
         exchange = self._exchange(page, asked)
         try:
@@ -212,25 +198,25 @@ class FastPath:
             failure = earlier
         return self._whole(exchange, asked, exchange.failed(failure))
 
-    def _exchange(self, endpoint: Endpoint, asked: "_Asked") -> Exchange:
+    def _exchange(self, endpoint: Endpoint, asked: Asked) -> Exchange:
         return Exchange(
             self._context, endpoint, asked.request_id, asked.address, asked.seconds
         )
 
     def _variant(
-        self, asked: "_Asked", status: int, variant: Variant, *varying: tuple[str, str]
+        self, asked: Asked, status: int, variant: Variant, varying: HeaderPairs
     ) -> _Parts:
         """The form of a page that a request gets."""
         lasting = (
             variant.block if status == 200 else header_lines(variant.unchanged_headers)
         )
-        last = asked.last()
+        last = asked.last
         head = self._heads.make(status, lasting + header_lines(varying), last=last)
         if asked.plain[0] == "HEAD" or status == 304:
             return (head,), last
         return (head, variant.body), last
 
-    def _whole(self, exchange: Exchange, asked: "_Asked", response: Response) -> _Parts:
+    def _whole(self, exchange: Exchange, asked: Asked, response: Response) -> _Parts:
         """An answer that is composed for this request alone."""
         method, path, headers, _ = asked.plain
         lines: HeaderPairs = (
@@ -239,43 +225,8 @@ class FastPath:
             _VARY,
             *exchange.headers(headers.get("origin")),
         )
-        last = asked.last()
+        last = asked.last
         head = self._heads.make(response.status, header_lines(lines), last=last)
         exchange.answering(method, response.status)
         exchange.answered(method, path, response.status)
         return ((head,) if method == "HEAD" else (head, response.body)), last
-
-
-class _Asked(NamedTuple):
-    """A request of the simplest form, with what every answer to it needs."""
-
-    began: float
-    plain: SimpleRequest
-    address: str
-    request_id: str
-    closing: Callable[[], bool]
-
-    def seconds(self) -> float:
-        """How long ago it was read."""
-        return time.perf_counter() - self.began
-
-    def last(self) -> bool:
-        """Whether the connection ends with the answer."""
-        return self.closing() or self.plain[2].get("connection") == "close"
-
-    def negotiated(self, answer: Answer) -> tuple[int, Variant]:
-        """Status and form of an answer for it."""
-        method, _, headers, _ = self.plain
-        return negotiate(
-            answer,
-            method,
-            headers.get("accept-encoding"),
-            headers.get("if-none-match"),
-        )
-
-
-def _body_token(headers: dict[str, str], body: bytes) -> str:
-    """The token of ``POST /api/attendance``, read as its handler does."""
-    check_body(body, headers.get("content-encoding"))
-    request = json_object(body, headers.get("content-type"), TokenRequest)
-    return checked_body_token(request.token)

@@ -5,13 +5,10 @@ Tornado.
 import asyncio
 import logging
 import socket
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Protocol, cast
+from typing import cast
 
-import msgspec
-from tornado.http1connection import HTTP1ConnectionParameters
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
@@ -20,48 +17,14 @@ from ..web import SimpleRequest, closing_message, parse_simple_request, request_
 from .closing import Timeouts, close_lingering, has_unread
 from .iostream import PIECE_BYTES, Stream
 from .message import MAX_TARGET_BYTES, Message, Peer
-from .write_batch import WriteBatch
+from .options import ConnectionOptions, MakeParts, Parts
 
-__all__ = ["Connection", "ConnectionOptions", "Responder"]
+__all__ = ["Connection"]
 
 _log = logging.getLogger(__name__)
 
 _Parsed = tuple[bytes, SimpleRequest]
 """A request as it came and as it was parsed."""
-_Parts = tuple[Sequence[bytes], bool]
-_MakeParts = Callable[[], Awaitable[_Parts]]
-
-
-class Responder(Protocol):
-    """Answers what needs nothing of Tornado: the fast path."""
-
-    def answer(
-        self, request: SimpleRequest, peer: str, *, last: Callable[[], bool]
-    ) -> _Parts | _MakeParts | None:
-        """The parts of the answer to a request, and whether the connection closes after
-        it; or what makes them, if that has to wait; or None to leave the request to
-        Tornado.
-
-        ``peer`` is the address of the socket's other end; ``last`` says, when the head
-        is made, whether the connection closes after it whatever the client asks for.
-        """
-
-
-class ConnectionOptions(msgspec.Struct, frozen=True):
-    """What a listener's connections have in common.
-
-    ``arrival_seconds`` is how long a request may take to arrive whole, a kept
-    connection to begin its next one, and the client to let the kernel take a byte of an
-    answer; ``clock`` gives monotonic seconds. ``on_rejected`` is called with what is
-    wrong with a request that reaches no handler, the peer's address and a request id.
-    """
-
-    params: HTTP1ConnectionParameters
-    fast_path: Responder | None
-    write_batch: WriteBatch
-    arrival_seconds: float
-    on_rejected: Callable[[ApiError, str, str], object]
-    clock: Callable[[], float] = time.monotonic
 
 
 class Connection(asyncio.Protocol):
@@ -211,18 +174,15 @@ class Connection(asyncio.Protocol):
 
     # -- one request ------------------------------------------------------
 
-    def _fast_answer(self, request: SimpleRequest) -> _Parts | _MakeParts | None:
+    def _fast_answer(self, request: SimpleRequest) -> Parts | MakeParts | None:
         options = self._options
         if options.fast_path is None or self._stream.writing_paused:
             return None
         return options.fast_path.answer(
-            request, self.peer.remote_ip, last=self._is_last
+            request, self.peer.remote_ip, params=options.params
         )
 
-    def _is_last(self) -> bool:
-        return self._options.params.no_keep_alive
-
-    def _write_answer(self, answer: _Parts) -> bool:
+    def _write_answer(self, answer: Parts) -> bool:
         """Write an answer of the fast path; whether the connection is kept after it."""
         parts, last = answer
         size = sum(map(len, parts))
@@ -234,7 +194,7 @@ class Connection(asyncio.Protocol):
             self._options.write_batch.add(self._transport, parts)
         return not last
 
-    async def _make_answer(self, make: _MakeParts) -> bool:
+    async def _make_answer(self, make: MakeParts) -> bool:
         """Write an answer of the fast path when it is there."""
         self._making = True
         answer = await make()

@@ -25,7 +25,7 @@ __all__ = ["DISCARD_BYTES", "FramingGuard"]
 # with unread bytes resets it, and the answer is lost; past this none of it is read.
 DISCARD_BYTES: Final = 64 * 1024 * 1024
 _OVERSIZED: Final = bytes(MAX_BODY_BYTES + 1)
-_ABSOLUTE: Final = re.compile(r"https?://[^/?#@]+([/?].*)?", re.IGNORECASE)
+_ABSOLUTE: Final = r"(?i:https?)://[^/?#@]+([/?].*)?"
 
 
 class FramingGuard(HTTPServerConnectionDelegate):
@@ -110,7 +110,7 @@ def _path(start_line: RequestStartLine) -> str:
         return target
     if target == "*" and method == "OPTIONS":
         return target
-    absolute = _ABSOLUTE.fullmatch(target)
+    absolute = re.fullmatch(_ABSOLUTE, target)
     if absolute is None:
         raise HTTPInputError("The request's target has none of the known forms")
     rest = absolute[1] or ""

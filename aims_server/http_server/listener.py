@@ -18,10 +18,11 @@ from ..errors import ApiError, Overloaded
 from ..web import closing_message, request_id
 from .address_limit import AddressLimit
 from .closing import LINGER_SECONDS
-from .connection import Connection, ConnectionOptions, Responder
+from .connection import Connection
 from .connection_counts import ConnectionCount
 from .framing import DISCARD_BYTES
 from .message import Peer
+from .options import ConnectionOptions, Responder
 from .write_batch import WriteBatch
 
 __all__ = ["Listener"]

@@ -28,12 +28,8 @@ _MAX_CHUNK_LINE_BYTES: Final = 1024
 _CHUNKS_PER_TURN: Final = 64  # of some 10 us each; then other connections have a turn
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 # The size and, unread, extensions (RFC 9112 7.1).
-_CHUNK_LINE: Final = re.compile(
-    rb"([0-9A-Fa-f]{1,16})(?:[\t ]*;[\t -~\x80-\xff]*)?\r\n"
-)
-_TRAILER_LINE: Final = re.compile(
-    rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*)?\r\n"
-)
+_CHUNK_LINE: Final = rb"([0-9A-Fa-f]{1,16})(?:[\t ]*;[\t -~\x80-\xff]*)?\r\n"
+_TRAILER_LINE: Final = rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*)?\r\n"
 
 
 class Peer:
@@ -114,12 +110,12 @@ class Message(HTTP1Connection):
         line = await self._line(_CHUNK_LINE, _MAX_CHUNK_LINE_BYTES)
         return int(line[:-2].partition(b";")[0], 16)
 
-    async def _line(self, form: re.Pattern[bytes], max_bytes: int) -> bytes:
+    async def _line(self, form: bytes, max_bytes: int) -> bytes:
         try:
             line = await self.stream.read_until(b"\r\n", max_bytes)
         except UnsatisfiableReadError:
             line = b""
-        if not form.fullmatch(line):
+        if not re.fullmatch(form, line):
             raise HTTPInputError("A line of the chunked body is malformed")
         return line
 

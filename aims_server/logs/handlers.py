@@ -37,10 +37,9 @@ _MAX_ENTRIES: Final = 256  # some 0.2 ms of formatting
 _LONGEST_TEXT: Final = 2048
 _LONGEST_TRACEBACK: Final = 16_384
 # Tornado quotes what a client sent in place of a header: it may be a secret.
-_QUOTED: Final = re.compile(
-    r"(Invalid header (?:name|value)|Invalid Host header|Content-Lengths?(?= is|:)"
-    r"|Unsupported Transfer-Encoding).*",
-    re.DOTALL,
+_QUOTED: Final = (
+    r"(?s)(Invalid header (?:name|value)|Invalid Host header|Content-Lengths?(?= is|:)"
+    r"|Unsupported Transfer-Encoding).*"
 )
 _MIN_LEVELS: Final = {
     "asyncio": logging.WARNING,  # DEBUG: selectors and slow callbacks
@@ -200,7 +199,7 @@ class _LineHandler(logging.Handler):
 def _fields(record: logging.LogRecord) -> Fields:
     message = record.getMessage()
     if record.name == "tornado.general":
-        message = _QUOTED.sub(r"\1", message)
+        message = re.sub(_QUOTED, r"\1", message)
     fields = _head(record, message[:_LONGEST_TEXT])
     request_id = current_request_id.get()
     if request_id:

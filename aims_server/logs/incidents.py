@@ -83,7 +83,7 @@ class IncidentLog:
         if evicted > 0:
             self._log.event(
                 "evictions",
-                # No warning: the memory that the workers share still has them.
+                # No warning: what leaves is gathered again when it is asked for.
                 logging.INFO,
                 f"The cache is full: {evicted} answers left for others within a second"
                 f" (CACHE_MAX_MB; {entries} kept in {bytes / 2**20:.1f} MB)",

@@ -7,10 +7,12 @@ from .collector import MetricsMemory
 from .parent import ParentMetrics
 from .recorder import Metrics
 from .sharing import SharingMetrics
+from .upstream import UpstreamMetrics
 
 __all__ = [
     "Metrics",
     "MetricsMemory",
     "ParentMetrics",
     "SharingMetrics",
+    "UpstreamMetrics",
 ]

@@ -18,7 +18,7 @@ _CALLS: Final = 2  # course files, and the records of one
 
 
 class SubjectPage:
-    """What is kept is one entry a course file, whatever it is called."""
+    """One subject's answers; one entry is kept a course file, whatever its name."""
 
     def __init__(
         self,
@@ -40,7 +40,11 @@ class SubjectPage:
         *,
         fresh: bool,
     ) -> Served[Answer]:
-        """The page; see :meth:`AimsService.subject_attendance`."""
+        """One subject, day by day (docs/contract.rst 2.3), under the name ``subject``.
+
+        Raises :class:`Forbidden` for any student but the token's own, and
+        :class:`NotFound` for a course file that is not the student's.
+        """
         session = caller.session
         if session.student_id not in (None, student_id):
             raise Forbidden

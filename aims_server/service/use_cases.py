@@ -62,7 +62,7 @@ class AimsService:
             wall=wall,
         )
         self._admission = PageAdmission(upstream, request_seconds)
-        self._subjects = SubjectPage(self._records, self._admission, request_seconds)
+        self.subject = SubjectPage(self._records, self._admission, request_seconds)
         self._loaders = PageLoaders(
             self._records,
             upstream,
@@ -161,25 +161,6 @@ class AimsService:
         """
         key = caller.session.resource_key(page.resource)
         return await self._gatherings.begun(key)
-
-    async def subject_attendance(
-        self,
-        caller: Caller,
-        subject: str,
-        student_id: int,
-        cf_id: int,
-        deadline: Deadline,
-        *,
-        fresh: bool = False,
-    ) -> Served[Answer]:
-        """One subject, day by day (docs/contract.rst 2.3), under the name ``subject``.
-
-        Raises :class:`Forbidden` for any student but the token's own, and
-        :class:`NotFound` for a course file that is not the student's.
-        """
-        return await self._subjects.page(
-            caller, subject, student_id, cf_id, deadline, fresh=fresh
-        )
 
     async def close(self) -> None:
         """Give up background work."""

@@ -35,7 +35,7 @@ _KINDS: Final = {
 }
 # Curl's own words are taken where they name a rule, never where they may quote a URL.
 _TELLING: Final = frozenset({"certificate", "certificate_authorities", "tls"})
-_UNSAFE: Final = re.compile(r"[^ -~]|https?://\S*")
+_UNSAFE: Final = r"[^ -~]|https?://\S*"
 _LONGEST_DETAIL: Final = 200
 
 
@@ -66,7 +66,7 @@ def cause_of(
         kind = "dropped_in_body" if answered else "dropped_before_answer"
         if not sent:
             kind = "dropped_while_connecting"
-    detail = _UNSAFE.sub("?", message)[:_LONGEST_DETAIL] if kind in _TELLING else ""
+    detail = re.sub(_UNSAFE, "?", message)[:_LONGEST_DETAIL] if kind in _TELLING else ""
     return FailureCause(kind, detail)
 
 

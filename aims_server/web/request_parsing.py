@@ -45,7 +45,7 @@ _SENTENCES: Final = {
     "studentId": "The number of a student is needed.",
     "cfId": "The number of a course file is needed.",
 }
-_FIELD_AT_FAULT: Final = re.compile(r"field `(\w+)`|at `\$\.(\w+)`")
+_FIELD_AT_FAULT: Final = r"field `(\w+)`|at `\$\.(\w+)`"
 _TOO_DEEP: Final = "The request's body is nested too deep."
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _WEIGHT: Final = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
@@ -140,7 +140,7 @@ def query_object(fields: dict[str, Any], shape: type[Shape]) -> Shape:
     try:
         return _checked(msgspec.convert(fields, shape))
     except msgspec.ValidationError as fault:
-        found = _FIELD_AT_FAULT.search(str(fault))
+        found = re.search(_FIELD_AT_FAULT, str(fault))
         field = (found[1] or found[2]) if found else ""
         raise InvalidRequest(_SENTENCES.get(field)) from fault
 

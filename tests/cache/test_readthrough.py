@@ -63,7 +63,7 @@ class Platform:
 class Bench:
     """A read-through with all its parts, and a tally of what it reports."""
 
-    def __init__(self, clock, max_bytes=1 << 20):
+    def __init__(self, clock, max_bytes=1 << 20, refresh_seconds=10):
         self.clock = clock
         self.platform = Platform(clock)
         self.store: MemoryStore = MemoryStore(max_bytes, clock=clock)
@@ -73,7 +73,7 @@ class Bench:
         self.through: ReadThrough = ReadThrough(
             self.store,
             self.flights,
-            refresh_deadline=lambda: Deadline(10, clock),
+            refresh_deadline=lambda: Deadline(refresh_seconds, clock),
             is_refusal=lambda error: isinstance(error, Refused),
             on_foreign=lambda: self.foreign.append(None),
             on_refresh_error=self.refresh_errors.append,
@@ -101,10 +101,10 @@ class Bench:
     async def seen(self, **options):
         """What an asker is given: outcome and value, or the type of the error."""
         try:
-            entry, outcome = await self.ask(**options)
+            served = await self.ask(**options)
         except Exception as error:  # noqa: BLE001  the test asks which one
             return type(error)
-        return outcome, entry.value
+        return served.outcome, served.entry.value
 
 
 _io_loop = pytest.fixture(name="io_loop")(virtual_loop)
@@ -479,7 +479,7 @@ class ReadThroughAgainstModel(RuleBasedStateMachine):
         self.clock = Clock()
         self.loop = VirtualLoop(self.clock)
         room = 3 * (1000 + ENTRY_OVERHEAD + 2 * 2)  # one less than there are keys
-        self.bench = Bench(self.clock, room)
+        self.bench = Bench(self.clock, room, refresh_seconds=1e9)
         self.kept = {}  # key -> (value, made_at), least recently used first
         self.waiting = {}  # key of a running flight -> its waiting tasks
         self.dropped = set()  # keys of running flights that may not be kept
@@ -548,13 +548,13 @@ class ReadThroughAgainstModel(RuleBasedStateMachine):
         fill = self.bench.platform.fill(owner)
         deadline = Deadline(1e9, self.clock)
         try:
-            entry, outcome = await self.bench.through.get(
+            served = await self.bench.through.get(
                 key, owner, fill, deadline, max_age=max_age
             )
         except (Broken, Refused) as error:
             return error
-        assert entry.owner == owner
-        return outcome, entry.value
+        assert served.entry.owner == owner
+        return served.outcome, served.entry.value
 
     @precondition(lambda self: self.waiting)
     @rule(which=st.integers(0, 3), how=st.sampled_from(["ok", "ok", Broken, Refused]))

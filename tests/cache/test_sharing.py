@@ -175,16 +175,32 @@ async def test_a_page_is_found_and_kept(platform, workers, clock):
     assert workers[1].through.peek(b"k", ANN, clock.now).made_at == clock.now - 100
 
 
+async def test_what_another_worker_keeps_is_a_hit_without_a_flight(platform, workers):
+    """Also one that is not old yet for an asker of this age; no other, and for its
+    owner only.
+    """
+    one, other, _ = workers
+    await answered(platform, one.ask(platform), "page")
+    now = one.clock.now
+    assert other.through.peek(b"k", ANN, now).value == "page"
+    assert other.through.peek(b"k", BEN, now) is None
+    one.clock.now += 40
+    assert other.through.peek(b"k", ANN, one.clock.now, 30.0) is None
+    assert other.through.peek(b"k", ANN, one.clock.now, 50.0).value == "page"
+    one.clock.now += FRESH
+    assert other.through.peek(b"k", ANN, one.clock.now) is None
+
+
 async def test_what_another_worker_keeps_is_at_hand(platform, workers):
     """Without a call, a lease or a wait; for its owner only, and not if it is none."""
     one, other, _ = workers
-    assert other.through.find_anywhere(b"k", ANN) is None
+    assert other.through.find(b"k", ANN) is None
     await answered(platform, one.ask(platform), "page")
-    found = other.through.find_anywhere(b"k", ANN)
+    found = other.through.find(b"k", ANN)
     assert found is not None
     assert found.value == "page"
-    assert other.through.find_anywhere(b"k", BEN) is None
-    assert other.observer.found == []
+    assert other.through.find(b"k", BEN) is None
+    assert other.observer.found == [("machine", "kept")]
 
 
 async def test_an_old_page_is_served_and_refreshed_once(platform, workers, clock):
@@ -338,6 +354,41 @@ async def test_standing_and_age_come_along(platform, workers, clock):
     found = await workers[1].through.get(b"k", ANN, platform.fill(ANN), deadline)
     assert filled.outcome is found.outcome is STALE
     assert filled.entry == found.entry
+    await settle()
+    platform.answer("made of new parts")
+    await settle()
+
+
+async def test_a_page_of_old_parts_displaces_no_better_one(platform, workers, clock):
+    """Made of the same parts when they were not yet old: that one stays for all."""
+    one, other, _ = workers
+    now = clock.now
+    await answered(platform, one.ask(platform), "page")
+    clock.now += 40
+
+    async def fill(deadline):
+        return Entry("page again", 10, ANN, now, clock.now, clock.now + 60, old=True)
+
+    served = await other.through.get(b"k", ANN, fill, Deadline(10, clock), max_age=30)
+    assert (served.outcome, served.entry.value) == (STALE, "page again")
+    for worker in workers:
+        found = worker.through.peek(b"k", ANN, clock.now)
+        assert (found.value, found.made_at) == ("page", now)
+
+
+async def test_a_page_of_old_parts_that_is_found_is_refreshed(platform, workers, clock):
+    """Whoever made it does so only if he is asked again; whoever finds it does."""
+    now = clock.now
+
+    async def fill(deadline):
+        return Entry("old", 3, ANN, now - 5, now, now + 60, old=True)
+
+    await workers[0].through.get(b"k", ANN, fill, Deadline(10, clock))
+    assert await shown(workers[1].ask(platform)) == (STALE, "old")
+    await settle()
+    platform.answer("new")
+    await settle()
+    assert await shown(workers[1].ask(platform)) == (HIT, "new")
 
 
 async def test_machines_make_one_call(platform, clock):
@@ -417,3 +468,15 @@ async def test_an_entry_of_another_owner_is_not_shared(platform, workers, clock)
         await workers[1].through.get(b"x", ANN, foreign, Deadline(10, clock))
     task = workers[2].ask(platform, b"x", ANN)
     assert await answered(platform, task, "ann's") == (MISS, "ann's")
+
+
+async def test_parts_that_any_worker_keeps_are_found_together(platform, workers, clock):
+    """Those that are fresh, of this owner: what one page lacked is asked for only."""
+    for key, worker in ((b"1", workers[0]), (b"2", workers[1])):
+        await answered(platform, worker.ask(platform, key), key.decode())
+    through = workers[1].through
+    found = through.find_fresh([b"1", b"2", b"3"], ANN)
+    assert {key: entry.value for key, entry in found.items()} == {b"1": "1", b"2": "2"}
+    assert through.find_fresh([b"1", b"2"], BEN) == {}
+    clock.now += FRESH
+    assert through.find_fresh([b"1", b"2"], ANN) == {}

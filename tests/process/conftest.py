@@ -16,6 +16,8 @@ from typing import IO, Any
 
 import pytest
 
+from ..waiting import until
+
 PATIENCE_SECONDS = 20.0
 COMMAND = (sys.executable, "-m", "aims_server")
 _BREAKABLE = """
@@ -207,6 +209,10 @@ class Platform:
         with urllib.request.urlopen(self.control, timeout=PATIENCE_SECONDS) as answer:
             counters: dict[str, Any] = json.load(answer)["counters"]
         return counters
+
+    def wait_until_asked(self) -> None:
+        """Wait until a call is under way."""
+        until(lambda: self.counters()["inFlight"])
 
     def close(self) -> None:
         """End it."""

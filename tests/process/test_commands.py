@@ -111,8 +111,8 @@ def test_a_name_that_is_nearly_a_variable_is_warned_about(tmp_path):
     done = run("check", "--quiet", directory=tmp_path, **variables)
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        "aims-server: warning: LOG_LEVLE: no such variable; the nearest is LOG_LEVEL",
-        "aims-server: warning: CACHE_TTL: no such variable; the nearest is"
+        "aims-server: warning: 'LOG_LEVLE': no such variable; the nearest is LOG_LEVEL",
+        "aims-server: warning: 'CACHE_TTL': no such variable; the nearest is"
         " CACHE_TTL_SECONDS",
     ]
 

@@ -1,6 +1,5 @@
 """SIGTERM and SIGINT to the real command: who is still served, and when it is over."""
 
-import asyncio
 import signal
 import time
 
@@ -33,7 +32,7 @@ def test_sigterm_drains(busy, platform):
             connection.send("/health")
             assert await connection.answer() == (200, False)
         working.send("/api/quiz", token)
-        await asyncio.sleep(0.2)
+        platform.wait_until_asked()
 
         service.signal(signal.SIGTERM)
         told = 0  # probes in a row, whichever worker they come to
@@ -86,7 +85,7 @@ def test_sigint_drains_without_the_delay(busy, platform):
     async def visit() -> None:
         working = await Kept.open(service.url)
         working.send("/api/quiz", token)
-        await asyncio.sleep(0.1)
+        platform.wait_until_asked()
         service.signal(signal.SIGINT)
         assert await working.answer() == (200, True)
         assert await working.ended()
@@ -108,7 +107,7 @@ def test_the_grace_period_ends(busy, platform):
     async def visit() -> None:
         hanging = await Kept.open(service.url)
         hanging.send("/api/quiz", token)
-        await asyncio.sleep(0.2)
+        platform.wait_until_asked()
         service.signal(signal.SIGTERM)
         assert await hanging.ended()
 

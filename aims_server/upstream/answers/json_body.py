@@ -11,7 +11,7 @@ __all__ = ["BadShape", "any_object", "utf8"]
 
 _BOM: Final = b"\xef\xbb\xbf"
 # A pair stands for one character; its halves alone for none, and msgspec refuses them.
-_ESCAPE: Final = re.compile(
+_ESCAPE: Final = (
     rb"\\u[Dd][89ABab]..\\u[Dd][C-Fc-f].."
     rb"|(?P<half>\\u[Dd][89A-Fa-f][0-9A-Fa-f]{2})"
     rb"|\\."
@@ -56,7 +56,7 @@ def utf8(body: bytes, note: Note) -> bytes:
             body = body.decode("utf-8", "replace").encode()
     # The search for one byte takes a thirtieth of the time, and most lists have none.
     if b"\\" in body and (b"\\ud" in body or b"\\uD" in body):
-        whole = _ESCAPE.sub(_without_half, body)
+        whole = re.sub(_ESCAPE, _without_half, body)
         if whole != body:
             note("encoding", "half of a surrogate pair")
         body = whole

@@ -1,0 +1,58 @@
+"""The limits of requests, by the settings."""
+
+from typing import TYPE_CHECKING
+
+from ..config import Settings
+from ..ratelimit import RateLimiter
+from ..web import RequestLimits
+from .machine import Machine
+
+if TYPE_CHECKING:
+    from ..store import Store
+
+__all__ = ["limit_settings", "request_limits"]
+
+
+def request_limits(
+    settings: Settings, machine: Machine, shared: "Store | None"
+) -> RequestLimits:
+    """The limits of this machine, and with a store of all machines: logins are asked of
+    it one by one, the others are added up.
+    """
+
+    def limiter(name: str, per_minute: int, *, summed: bool = True) -> RateLimiter:
+        return RateLimiter(
+            machine.buckets,
+            name=name,
+            per_minute=per_minute,
+            secret=machine.secret,
+            shared=summed and shared is not None,
+        )
+
+    student = limiter("student", settings.rate_limit_per_minute)
+    address = limiter("address", settings.rate_limit_per_address_per_minute)
+    login_failures = limiter(
+        "login-failures", settings.login_failures_per_address_per_minute
+    )
+    if shared is not None:
+        shared.start([student, address, login_failures])
+    return RequestLimits(
+        student=student,
+        address=address,
+        login=limiter("login", settings.login_limit_per_minute, summed=False),
+        login_failures=login_failures,
+        ask_machines=shared.limits.ask if shared else None,
+    )
+
+
+def limit_settings(settings: Settings) -> dict[str, str]:
+    """What each limit is set by, for the log."""
+    address_failures = settings.login_failures_per_address_per_minute
+    return {
+        "student": f"RATE_LIMIT_PER_MINUTE={settings.rate_limit_per_minute}",
+        "address": "RATE_LIMIT_PER_ADDRESS_PER_MINUTE="
+        f"{settings.rate_limit_per_address_per_minute}",
+        "login": f"LOGIN_LIMIT_PER_MINUTE={settings.login_limit_per_minute}",
+        "login-failures": f"LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE={address_failures}",
+        "platform": "the platform, which asks it to wait (429)",
+    }

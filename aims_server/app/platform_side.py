@@ -1,0 +1,78 @@
+"""One worker's way to the platform."""
+
+import random
+from typing import Final
+
+import msgspec
+
+from .. import __version__
+from ..config import Settings
+from ..deadline import Clock
+from ..logs import IncidentLog, RateLimitedLog
+from ..metrics import UpstreamMetrics
+from ..upstream import (
+    ENDPOINTS,
+    Admission,
+    Bulkhead,
+    EndpointBreakers,
+    FailureLog,
+    Oddities,
+    ResiliencePolicy,
+    RetryBudget,
+    Transport,
+    UpstreamClient,
+)
+
+__all__ = ["PlatformSide", "make_platform_side"]
+
+# Calls that outlive their asker keep a handle for a moment longer than their slot.
+_SPARE_HANDLES: Final = 4
+
+
+class PlatformSide(msgspec.Struct, frozen=True):
+    """The client with its transport, and the slots that its calls take."""
+
+    client: UpstreamClient
+    transport: Transport
+    slots: Bulkhead
+
+
+def make_platform_side(
+    settings: Settings,
+    slots: Bulkhead,
+    metrics: UpstreamMetrics,
+    events: RateLimitedLog,
+    incidents: IncidentLog,
+    clock: Clock,
+) -> PlatformSide:
+    """Breakers tell ``metrics`` and ``incidents`` of their states."""
+    breakers = EndpointBreakers(ENDPOINTS, clock=clock)
+    breakers.subscribe(
+        lambda endpoint, state: metrics.breaker_changed(endpoint, state.value)
+    )
+    breakers.subscribe(
+        lambda endpoint, state: incidents.circuit_changed(endpoint, state.value)
+    )
+    transport = Transport(
+        settings.max_concurrent_requests + _SPARE_HANDLES,
+        f"aims_server/{__version__}",
+        proxy=settings.external_api_proxy,
+        ca_file=settings.external_api_ca_file,
+    )
+    client = UpstreamClient(
+        transport,
+        ResiliencePolicy(
+            Admission(slots, breakers, clock=clock),
+            metrics,
+            retries=RetryBudget(),
+            hedges=RetryBudget(share=0.1, floor=10.0),
+            random=random.random,
+            on_failure=FailureLog(settings.external_api_base, events).record,
+            # A page takes two round trips: none can be had of a platform so slow.
+            sick_seconds=settings.gather_timeout_seconds / 2,
+        ),
+        settings.external_api_base,
+        settings.external_api_origin,
+        Oddities(metrics, events),
+    )
+    return PlatformSide(client, transport, slots)

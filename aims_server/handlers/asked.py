@@ -1,0 +1,60 @@
+"""A request in its simplest form, with what every answer to it needs."""
+
+import time
+from typing import NamedTuple
+
+from tornado.http1connection import HTTP1ConnectionParameters
+
+from ..web import (
+    Answer,
+    SimpleRequest,
+    TokenRequest,
+    Variant,
+    bearer_token,
+    check_body,
+    checked_body_token,
+    json_object,
+    negotiate,
+)
+
+__all__ = ["Asked"]
+
+
+class Asked(NamedTuple):
+    """One request; ``params`` say whether its connection may be kept."""
+
+    began: float
+    plain: SimpleRequest
+    address: str
+    request_id: str
+    params: HTTP1ConnectionParameters
+
+    def seconds(self) -> float:
+        """How long ago it was read."""
+        return time.perf_counter() - self.began
+
+    @property
+    def last(self) -> bool:
+        """Whether the connection ends with the answer, as things stand now."""
+        return self.params.no_keep_alive or self.plain[2].get("connection") == "close"
+
+    def negotiated(self, answer: Answer) -> tuple[int, Variant]:
+        """Status and form of an answer for it."""
+        method, _, headers, _ = self.plain
+        return negotiate(
+            answer,
+            method,
+            headers.get("accept-encoding"),
+            headers.get("if-none-match"),
+        )
+
+    def token(self) -> str:
+        """The token, read as a page's handler does; raises :class:`Unauthorized` or
+        :class:`InvalidRequest`, or what else is wrong with the body.
+        """
+        method, _, headers, body = self.plain
+        if method != "POST":
+            return bearer_token(headers.get("authorization"))
+        check_body(body, headers.get("content-encoding"))
+        request = json_object(body, headers.get("content-type"), TokenRequest)
+        return checked_body_token(request.token)

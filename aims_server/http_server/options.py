@@ -1,0 +1,50 @@
+"""What the connections of a listener have in common, the fast path among it."""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import msgspec
+from tornado.http1connection import HTTP1ConnectionParameters
+
+from ..errors import ApiError
+from ..web import SimpleRequest
+from .write_batch import WriteBatch
+
+__all__ = ["ConnectionOptions", "MakeParts", "Parts", "Responder"]
+
+Parts = tuple[Sequence[bytes], bool]
+"""The parts of an answer, and whether the connection closes after it."""
+MakeParts = Callable[[], Awaitable[Parts]]
+
+
+class Responder(Protocol):
+    """Answers what needs nothing of Tornado: the fast path."""
+
+    def answer(
+        self, request: SimpleRequest, peer: str, *, params: HTTP1ConnectionParameters
+    ) -> Parts | MakeParts | None:
+        """The parts of the answer to a request, and whether the connection closes after
+        it; or what makes them, if that has to wait; or None to leave the request to
+        Tornado.
+
+        ``peer`` is the address of the socket's other end; whether the connection
+        may be kept, ``params`` say when the head is made.
+        """
+
+
+class ConnectionOptions(msgspec.Struct, frozen=True):
+    """What a listener's connections have in common.
+
+    ``arrival_seconds`` is how long a request may take to arrive whole, a kept
+    connection to begin its next one, and the client to let the kernel take a byte of an
+    answer; ``clock`` gives monotonic seconds. ``on_rejected`` is called with what is
+    wrong with a request that reaches no handler, the peer's address and a request id.
+    """
+
+    params: HTTP1ConnectionParameters
+    fast_path: Responder | None
+    write_batch: WriteBatch
+    arrival_seconds: float
+    on_rejected: Callable[[ApiError, str, str], object]
+    clock: Callable[[], float] = time.monotonic
