@@ -15,6 +15,7 @@ from .answers import (
     CardsPage,
     CourseFiles,
     Note,
+    Notes,
     Oddities,
     Quizzes,
     Schedule,
@@ -77,9 +78,6 @@ class UpstreamClient:
     ) -> None:
         self._transport = transport
         self._oddities = oddities
-        self.note_cards = oddities.of("cards")
-        """Notes what is odd about records beside their summary."""
-
         self._guard = guard
         self._base = base_url
         self._turns = SerialExecutor()
@@ -205,9 +203,16 @@ class UpstreamClient:
                 complete = complete and not more_follows(pages)
                 break
         try:
-            return merge_pages(pages, self.note_cards, complete=complete)
+            notes = self.card_notes()
+            merged = merge_pages(pages, notes, complete=complete)
         except BadShape as fault:
             raise UpstreamError from fault
+        notes.tell()
+        return merged
+
+    def card_notes(self) -> Notes:
+        """What notes what is odd about records, or beside their summary."""
+        return self._oddities.notes("cards")
 
     async def quizzes(
         self,
@@ -281,20 +286,14 @@ class UpstreamClient:
     ) -> Decoded:
         """What a reply says, to the one whom it is about."""
         body = checked_body(reply, of_records=endpoint == "cards")
-        notes: list[tuple[str, str]] = []
-
-        def note(kind: str, shape: str) -> None:
-            notes.append((kind, shape))
-
+        notes = self._oddities.notes(endpoint)
         try:
             if len(body) < _LARGE_BODY:
-                decoded = decode(body, note)
+                decoded = decode(body, notes)
             else:
-                decoded = await self._turns.run(lambda: decode(body, note))
+                decoded = await self._turns.run(lambda: decode(body, notes))
         except BadShape as fault:
             raise UpstreamError from fault
-        # Only now: an answer that fails altogether has no oddity.
-        for each in notes:
-            self._oddities.of(endpoint)(*each)
+        notes.tell()  # only now: an answer that fails altogether has no oddity
         confirm(decoded)
         return decoded
