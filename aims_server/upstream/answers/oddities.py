@@ -5,7 +5,6 @@ are a student's.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
@@ -32,27 +31,32 @@ class Notes:
     """What is odd about one answer: noted in any thread, some hundred thousand times
     at worst, and told all at once.
 
-    >>> notes = Notes(print)
+    >>> notes = Notes("cards", print)
     >>> for _ in range(1000):
     ...     notes("mark", "a record without a mark")
     >>> notes.tell()
-    mark a record without a mark 1000
+    cards mark a record without a mark 1000
     """
 
-    __slots__ = ("_counts", "_tell")
+    __slots__ = ("_counts", "_endpoint", "_told")
 
-    def __init__(self, tell: Callable[[str, str, int], object]) -> None:
-        self._counts: Counter[tuple[str, str]] = Counter()
-        self._tell = tell
+    def __init__(
+        self, endpoint: str, told: Callable[[str, str, str, int], object]
+    ) -> None:
+        # No Counter: a page makes some forty of these, most of which stay empty.
+        self._counts: dict[tuple[str, str], int] = {}
+        self._endpoint = endpoint
+        self._told = told
 
     def __call__(self, kind: str, shape: str) -> None:
         """Note one; a `Note`."""
-        self._counts[kind, shape] += 1
+        self._counts[kind, shape] = self._counts.get((kind, shape), 0) + 1
 
     def tell(self) -> None:
         """Tell what was noted: on the event loop, once the answer has been read."""
-        for (kind, shape), count in self._counts.items():
-            self._tell(kind, shape, count)
+        if self._counts:
+            for (kind, shape), count in self._counts.items():
+                self._told(self._endpoint, kind, shape, count)
 
 
 class Oddities:
@@ -74,14 +78,13 @@ class Oddities:
 
     def notes(self, endpoint: str) -> Notes:
         """Return what notes the oddities of one answer of this endpoint."""
+        return Notes(endpoint, self._tell)
 
-        def tell(kind: str, shape: str, count: int) -> None:
-            self._observer.upstream_oddity(endpoint, kind, count)
-            self._log.event(
-                ("oddity", endpoint, kind),
-                logging.WARNING,
-                f"The platform sent an odd answer to {endpoint}: {kind} ({shape})",
-                times=count,
-            )
-
-        return Notes(tell)
+    def _tell(self, endpoint: str, kind: str, shape: str, count: int) -> None:
+        self._observer.upstream_oddity(endpoint, kind, count)
+        self._log.event(
+            ("oddity", endpoint, kind),
+            logging.WARNING,
+            f"The platform sent an odd answer to {endpoint}: {kind} ({shape})",
+            times=count,
+        )
