@@ -85,7 +85,6 @@ class UpstreamClient:
         self._probe = RecoveryProbe(guard.breakers, self._ask_without_token)
         guard.breakers.subscribe(self._breaker_changed)
         self._login_headers = {
-            "Accept": "application/json",
             "Content-Type": "application/x-www-form-urlencoded",
             # Since early 2025 the platform takes logins from its own portal only.
             "Origin": origin,
@@ -239,7 +238,7 @@ class UpstreamClient:
         reply = await self._transport.fetch(
             "GET",
             self._base + _PATHS[endpoint],
-            headers={"Accept": "application/json"},
+            headers={},
             seconds=_PROBE_SECONDS,
         )
         check_health(reply)
@@ -256,7 +255,7 @@ class UpstreamClient:
     ) -> Decoded:
         # The header works for /cards too; clients that put the token into the query
         # there leave it in every log and proxy on the way.
-        headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
+        headers = {"Authorization": f"Bearer {token}"}
         url = self._base + _PATHS[endpoint] + query
 
         async def attempt(seconds: float, *, apart: bool) -> Decoded:
