@@ -169,7 +169,10 @@ def test_other_requests_are_left_alone(first):
     assert parse_simple_request(f"{first}\r\nHost: x\r\n\r\n".encode()) is None
 
 
-@pytest.mark.parametrize("host", ["", "a b", "a,b", "a/b", "user@x"])
+@pytest.mark.parametrize(
+    "host",
+    ["", "a b", "a,b", "a/b", "user@x", "[::1", "a]", "[a.example]", "a:b", "a:1:2"],
+)
 def test_an_odd_host_is_left_alone(host):
     """One host and an ordinary one."""
     assert (
