@@ -177,8 +177,13 @@ class AnswerCache:
         made_at = now if made_at is None else made_at
         lives = self._lifetimes
         end = self._token_end(session)
-        fresh_until = made_at + (lives.fresh if complete else lives.incomplete)
-        servable_until = fresh_until + (lives.stale if complete else 0)
+        fresh_until = made_at + lives.fresh
+        if complete:
+            servable_until = fresh_until + lives.stale
+        else:
+            # However old its oldest part: what is missing was asked for just now.
+            fresh_until = min(fresh_until, now + lives.incomplete)
+            servable_until = fresh_until
         return Entry(
             value=value,
             size=size,

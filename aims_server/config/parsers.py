@@ -40,6 +40,7 @@ Proxy = IPv4Network | IPv6Network | Literal["unix"]
 
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 DEFAULT_PORTS = {"http": 80, "https": 443}
+MAPPED_PREFIX = 96  # of ::ffff:0:0/96, IPv4 written as IPv6 (RFC 4291 2.5.5.2)
 LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 
 
@@ -98,7 +99,14 @@ def list_of(parser: Parser[T], plural: str) -> Parser[tuple[T, ...]]:
 
 
 def _proxy(text: str) -> Proxy:
-    return "unix" if text == "unix" else ip_network(text)
+    if text == "unix":
+        return "unix"
+    network = ip_network(text)
+    # Peers of a dual-stack socket are looked up as the IPv4 addresses that they are.
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is None or network.prefixlen < MAPPED_PREFIX:
+        return network
+    return IPv4Network((mapped, network.prefixlen - MAPPED_PREFIX))
 
 
 def _flag(text: str) -> bool:

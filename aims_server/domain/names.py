@@ -17,7 +17,10 @@ def subject_keys(courses: Iterable[Course]) -> tuple[str, ...]:
     """
     keys: dict[str, None] = {}
     for course in courses:
-        keys[next(key for key in _names(course) if key not in keys)] = None
+        for key in _names(course):
+            if key not in keys:
+                keys[key] = None
+                break
     return tuple(keys)
 
 

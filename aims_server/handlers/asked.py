@@ -1,8 +1,9 @@
 """A request in its simplest form, with what every answer to it needs."""
 
 import time
-from collections.abc import Callable
 from typing import NamedTuple
+
+from tornado.http1connection import HTTP1ConnectionParameters
 
 from ..web import (
     Answer,
@@ -20,23 +21,22 @@ __all__ = ["Asked"]
 
 
 class Asked(NamedTuple):
-    """One request: ``closing`` says whether the connection is to end with its answer,
-    whatever the client would like.
-    """
+    """One request; ``params`` say whether its connection may be kept."""
 
     began: float
     plain: SimpleRequest
     address: str
     request_id: str
-    closing: Callable[[], bool]
+    params: HTTP1ConnectionParameters
 
     def seconds(self) -> float:
         """How long ago it was read."""
         return time.perf_counter() - self.began
 
+    @property
     def last(self) -> bool:
-        """Whether the connection ends with the answer."""
-        return self.closing() or self.plain[2].get("connection") == "close"
+        """Whether the connection ends with the answer, as things stand now."""
+        return self.params.no_keep_alive or self.plain[2].get("connection") == "close"
 
     def negotiated(self, answer: Answer) -> tuple[int, Variant]:
         """Status and form of an answer for it."""

@@ -40,6 +40,21 @@ class Exchange:
     Whatever happens, `answering` and then `answered` are to be called.
     """
 
+    __slots__ = (
+        "_context",
+        "_seconds",
+        "_tally",
+        "_unnamed",
+        "address",
+        "cache_outcome",
+        "deadline",
+        "endpoint",
+        "error_code",
+        "quota",
+        "request_id",
+        "upstream_seconds",
+    )
+
     def __init__(
         self,
         context: HandlerContext,

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
+from tornado.http1connection import HTTP1ConnectionParameters
+
 from ..cache import Entry, freshness_headers
 from ..errors import ApiError, Unauthorized
 from ..pages import HEALTH, PAGES, Endpoint, Page
@@ -59,12 +61,12 @@ class FastPath:
         self._heads = RawHeads()
 
     def answer(
-        self, request: SimpleRequest, peer: str, *, last: Callable[[], bool]
+        self, request: SimpleRequest, peer: str, *, params: HTTP1ConnectionParameters
     ) -> _Parts | Callable[[], Awaitable[_Parts]] | None:
         """The answer to a request, or what makes it; None if it is declined.
 
-        ``peer`` is the address of the socket's other end; ``last`` says, when a head is
-        made, whether the connection is to end, whatever the client would like.
+        ``peer`` is the address of the socket's other end; whether its connection is
+        kept, the ``params`` say when a head is made.
         """
         began = time.perf_counter()
         method, path, headers, _ = request
@@ -78,7 +80,7 @@ class FastPath:
             request,
             self._context.address_of(peer, [forwarded] if forwarded else ()),
             request_id(headers.get("x-request-id")),
-            last,
+            params,
         )
         if page is not None:
             return self._page(page, asked)
@@ -131,11 +133,8 @@ class FastPath:
         context = self._context
         method, path, headers, _ = asked.plain
         status, variant = asked.negotiated(entry.value)
-        seconds = asked.seconds()
-        parts = self._variant(
-            asked,
-            status,
-            variant,
+        seconds = time.perf_counter() - asked.began
+        varying = (
             *freshness_headers(entry, "HIT", now),
             *common_headers(
                 asked.request_id,
@@ -144,6 +143,7 @@ class FastPath:
                 server_timing(seconds, "HIT"),
             ),
         )
+        parts = self._variant(asked, status, variant, varying)
         # Before the client can know of it (see `Exchange.answering`).
         context.metrics.kept_answered(page.name, method, status, seconds)
         context.access_log.write(
@@ -183,13 +183,8 @@ class FastPath:
             served.entry, served.outcome.value, context.clock()
         )
         method, path, headers, _ = asked.plain
-        parts = self._variant(
-            asked,
-            status,
-            variant,
-            *freshness,
-            *exchange.headers(headers.get("origin")),
-        )
+        varying = (*freshness, *exchange.headers(headers.get("origin")))
+        parts = self._variant(asked, status, variant, varying)
         exchange.answering(method, status)
         exchange.answered(method, path, status)
         return parts
@@ -209,13 +204,13 @@ class FastPath:
         )
 
     def _variant(
-        self, asked: Asked, status: int, variant: Variant, *varying: tuple[str, str]
+        self, asked: Asked, status: int, variant: Variant, varying: HeaderPairs
     ) -> _Parts:
         """The form of a page that a request gets."""
         lasting = (
             variant.block if status == 200 else header_lines(variant.unchanged_headers)
         )
-        last = asked.last()
+        last = asked.last
         head = self._heads.make(status, lasting + header_lines(varying), last=last)
         if asked.plain[0] == "HEAD" or status == 304:
             return (head,), last
@@ -230,7 +225,7 @@ class FastPath:
             _VARY,
             *exchange.headers(headers.get("origin")),
         )
-        last = asked.last()
+        last = asked.last
         head = self._heads.make(response.status, header_lines(lines), last=last)
         exchange.answering(method, response.status)
         exchange.answered(method, path, response.status)

@@ -179,11 +179,8 @@ class Connection(asyncio.Protocol):
         if options.fast_path is None or self._stream.writing_paused:
             return None
         return options.fast_path.answer(
-            request, self.peer.remote_ip, last=self._is_last
+            request, self.peer.remote_ip, params=options.params
         )
-
-    def _is_last(self) -> bool:
-        return self._options.params.no_keep_alive
 
     def _write_answer(self, answer: Parts) -> bool:
         """Write an answer of the fast path; whether the connection is kept after it."""

@@ -22,14 +22,14 @@ class Responder(Protocol):
     """Answers what needs nothing of Tornado: the fast path."""
 
     def answer(
-        self, request: SimpleRequest, peer: str, *, last: Callable[[], bool]
+        self, request: SimpleRequest, peer: str, *, params: HTTP1ConnectionParameters
     ) -> Parts | MakeParts | None:
         """The parts of the answer to a request, and whether the connection closes after
         it; or what makes them, if that has to wait; or None to leave the request to
         Tornado.
 
-        ``peer`` is the address of the socket's other end; ``last`` says, when the head
-        is made, whether the connection closes after it whatever the client asks for.
+        ``peer`` is the address of the socket's other end; whether the connection
+        may be kept, ``params`` say when the head is made.
         """
 
 

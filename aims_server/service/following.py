@@ -190,7 +190,7 @@ class _Followed(_Looking):
                 return  # a step of an earlier one
             elif self._read == 1:
                 had = _unpack_head(packed)
-                self._gathering.begin(had, len(had.files.courses))
+                self._gathering.begin(had, len(had.cf_ids()))
             else:
                 self._gathering.add(*_unpack_part(packed))
             self._read += 1

@@ -127,7 +127,7 @@ class PageLoaders:
         session = caller.session
         with self._upstream.expect_cards():
             had = await self._files(caller, deadline, fresh, ALL_ATTENDANCE.resource)
-        cf_ids = [course.cf_id for course in had.files.courses]
+        cf_ids = had.cf_ids()
         self._calls_of_every_subject = 1 + len(cf_ids)
         gathering.begin(had, len(cf_ids))
         kept = self._records.subjects_at_hand(session, cf_ids, fresh=fresh)
@@ -162,8 +162,7 @@ class PageLoaders:
         Raises :class:`TokenRefused` if all of several are refused: then it is not one
         of them that is, but the token.
         """
-        courses = had.files.courses
-        missing = [c.cf_id for c in courses if c.cf_id not in gathering.parts]
+        missing = [cf_id for cf_id in had.cf_ids() if cf_id not in gathering.parts]
         if not missing:
             return
         student_id = had.files.student_id or caller.session.student_id

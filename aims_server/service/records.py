@@ -44,6 +44,10 @@ class HadFiles(NamedTuple):
     made_at: float
     old: bool
 
+    def cf_ids(self) -> list[int]:
+        """Each course file once, though a platform may list it twice."""
+        return list(dict.fromkeys(course.cf_id for course in self.files.courses))
+
     def names(self) -> dict[int, str]:
         """What each course file's subject is called in the pages."""
         courses = self.files.courses

@@ -4,11 +4,12 @@ docs/platform.rst).
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import urlencode
 
 from ..deadline import Deadline
 from ..errors import UpstreamError, WrongStudent
+from .answer_reader import AnswerReader, Confirm, anyone
 from .answers import (
     BadShape,
     Cards,
@@ -29,9 +30,8 @@ from .callers import CallerKey
 from .circuit_breaker import State
 from .recovery_probe import RecoveryProbe
 from .resilience import ResiliencePolicy
-from .serial_executor import SerialExecutor
-from .transport import Reply, Transport
-from .verdicts import LoginAnswer, check_health, checked_body, login_answer
+from .transport import Transport
+from .verdicts import LoginAnswer, check_health, login_answer
 
 __all__ = ["ENDPOINTS", "UpstreamClient"]
 
@@ -46,18 +46,10 @@ ENDPOINTS: Final = tuple(_PATHS)
 _PROBE_SECONDS: Final = 10.0
 
 _MOST_PAGES: Final = 10
-_LARGE_BODY: Final = 128 * 1024  # bytes, for which decoding takes half a millisecond
 
 _USUAL_COURSES: Final = 15  # of a student; what was seen last is taken later
 
 Decoded = TypeVar("Decoded")
-
-Confirm: TypeAlias = Callable[[Decoded], object]
-"""Raises :class:`WrongStudent` for an answer that names another than the asker."""
-
-
-def _anyone(_: object) -> None:
-    """Confirm whatever there is."""
 
 
 class UpstreamClient:
@@ -76,18 +68,16 @@ class UpstreamClient:
         oddities: Oddities,
     ) -> None:
         self._transport = transport
-        self._oddities = oddities
+        self._reader = AnswerReader(oddities)
         self.note_cards = oddities.of("cards")
         """Notes what is odd about records beside their summary."""
 
         self._guard = guard
         self._base = base_url
-        self._turns = SerialExecutor()
         self._usual_courses = _USUAL_COURSES
         self._probe = RecoveryProbe(guard.breakers, self._ask_without_token)
         guard.breakers.subscribe(self._breaker_changed)
         self._login_headers = {
-            "Accept": "application/json",
             "Content-Type": "application/x-www-form-urlencoded",
             # Since early 2025 the platform takes logins from its own portal only.
             "Origin": origin,
@@ -156,7 +146,7 @@ class UpstreamClient:
         token: str,
         caller: CallerKey,
         deadline: Deadline,
-        confirm: Confirm[CourseFiles] = _anyone,
+        confirm: Confirm[CourseFiles] = anyone,
     ) -> CourseFiles:
         """GET /custom/getCFMappedWithStudentID with the attendance summary."""
         files = await self._get(
@@ -178,7 +168,7 @@ class UpstreamClient:
         student_id: int,
         cf_id: int,
         deadline: Deadline,
-        confirm: Confirm[CardsPage] = _anyone,
+        confirm: Confirm[CardsPage] = anyone,
     ) -> Cards:
         """GET /cards: the attendance records of one student in one course file.
 
@@ -214,7 +204,7 @@ class UpstreamClient:
         token: str,
         caller: CallerKey,
         deadline: Deadline,
-        confirm: Confirm[Quizzes] = _anyone,
+        confirm: Confirm[Quizzes] = anyone,
     ) -> Quizzes:
         """GET /custom/myEvaluatedQuizzes, to be passed on unchanged."""
         return await self._get(
@@ -234,7 +224,7 @@ class UpstreamClient:
         reply = await self._transport.fetch(
             "GET",
             self._base + _PATHS[endpoint],
-            headers={"Accept": "application/json"},
+            headers={},
             seconds=_PROBE_SECONDS,
         )
         check_health(reply)
@@ -247,11 +237,11 @@ class UpstreamClient:
         caller: CallerKey,
         decode: Callable[[bytes, Note], Decoded],
         deadline: Deadline,
-        confirm: Confirm[Decoded] = _anyone,
+        confirm: Confirm[Decoded] = anyone,
     ) -> Decoded:
         # The header works for /cards too; clients that put the token into the query
         # there leave it in every log and proxy on the way.
-        headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
+        headers = {"Authorization": f"Bearer {token}"}
         url = self._base + _PATHS[endpoint] + query
 
         async def attempt(seconds: float, *, apart: bool) -> Decoded:
@@ -261,40 +251,13 @@ class UpstreamClient:
                 "GET", url, headers=headers, seconds=seconds, apart=apart
             )
             try:
-                return await self._read(endpoint, reply, decode, confirm)
+                return await self._reader.read(endpoint, reply, decode, confirm)
             except WrongStudent:
                 if not self._transport.abandon(reply):
                     raise
             reply = await fetch(
                 "GET", url, headers=headers, seconds=within.remaining(), fresh=True
             )
-            return await self._read(endpoint, reply, decode, confirm)
+            return await self._reader.read(endpoint, reply, decode, confirm)
 
         return await self._guard.call(endpoint, caller, attempt, deadline)
-
-    async def _read(
-        self,
-        endpoint: str,
-        reply: Reply,
-        decode: Callable[[bytes, Note], Decoded],
-        confirm: Confirm[Decoded],
-    ) -> Decoded:
-        """What a reply says, to the one whom it is about."""
-        body = checked_body(reply, of_records=endpoint == "cards")
-        notes: list[tuple[str, str]] = []
-
-        def note(kind: str, shape: str) -> None:
-            notes.append((kind, shape))
-
-        try:
-            if len(body) < _LARGE_BODY:
-                decoded = decode(body, note)
-            else:
-                decoded = await self._turns.run(lambda: decode(body, note))
-        except BadShape as fault:
-            raise UpstreamError from fault
-        # Only now: an answer that fails altogether has no oddity.
-        for each in notes:
-            self._oddities.of(endpoint)(*each)
-        confirm(decoded)
-        return decoded

@@ -1,5 +1,5 @@
 """Tornado's pool of curl handles, with a smaller way of making a call: which handle a
-call gets, what becomes of it, and how curl is told of time and sockets.
+call gets, what becomes of it, and how curl is told of sockets.
 
 Tornado's client serves every use of curl, at some 140 us of CPU a call. Ours are all
 alike, and take 40. Its handles, its loop over what has ended and its end are kept.
@@ -10,26 +10,25 @@ import contextlib
 import logging
 import select
 from collections import deque
-from collections.abc import Hashable
-from math import inf
+from collections.abc import Hashable, Mapping
 from typing import Any, Final, NoReturn
 
 import pycurl
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 
 from .causes import timings
+from .curl_alarm import CurlAlarm
 from .curl_options import LastingOptions, set_request
 from .exchange import Exchange
 from .kept_connections import KeptConnections
 from .preconnections import Preconnections
-from .transfer import CurlFailure, Reply, Request, Transfer
+from .transfer import CurlFailure, Reply, Request, Transfer, header_lines
 
 __all__ = ["CurlFailure", "CurlPool", "Reply", "Request"]
 
 _log = logging.getLogger(__name__)
 
 _EVENTS_AT_ONCE: Final = 16  # some 15 us each; what is left comes in the next turn
-_EARLY_SECONDS: Final = 0.001  # curl and uvloop count in milliseconds
 _INTEREST: Final = {
     pycurl.POLL_IN: select.EPOLLIN,
     pycurl.POLL_OUT: select.EPOLLOUT,
@@ -51,20 +50,27 @@ class CurlPool(CurlAsyncHTTPClient):
     """
 
     def initialize(
-        self, *args: Any, proxy: str = "", ca_file: str = "", **options: Any
+        self,
+        *args: Any,
+        headers: Mapping[str, str] | None = None,
+        proxy: str = "",
+        ca_file: str = "",
+        **options: Any,
     ) -> None:
-        """What ``AsyncHTTPClient`` has instead of a constructor. ``ca_file`` replaces
-        the system's certificate authorities.
+        """What ``AsyncHTTPClient`` has instead of a constructor. ``headers`` are sent
+        with every request; ``ca_file`` replaces the system's certificate authorities.
         """
+        self._lasting_lines = (
+            *header_lines(headers or {}),
+            b"Accept-Encoding: gzip",  # unpacked by us: see `gzip_body`
+        )
         self._options = LastingOptions(proxy, ca_file)
         self._loop = asyncio.get_running_loop()
         self._exchanges: dict[pycurl.Curl, Exchange] = {}  # of handles that are set
         self._under_way: dict[pycurl.Curl, Exchange] = {}
         self._waiting: deque[Transfer] = deque()
         self._kept = KeptConnections()
-        self._timer: asyncio.Handle | None = None
-        self._timer_at = 0.0
-        self._timeout_at = inf
+        self._alarm = CurlAlarm(self._loop, self._handle_timeout)
         # All sockets of curl's in one epoll that the loop watches: curl wants each
         # watched and unwatched for every call, which takes a loop ten times as long.
         self._epoll = select.epoll()
@@ -84,7 +90,7 @@ class CurlPool(CurlAsyncHTTPClient):
 
         Raises ValueError for a header that cannot be sent as it is.
         """
-        transfer = Transfer(request, self._loop, self._give_up)
+        transfer = Transfer(request, self._lasting_lines, self._loop, self._give_up)
         if request.apart and self._kept.multiplexed:
             transfer.fresh = True
         self._waiting.append(transfer)
@@ -106,8 +112,7 @@ class CurlPool(CurlAsyncHTTPClient):
         super().close()
         # Not before: closing handles in use, curl tells of sockets and time once more.
         self._preconnections.close()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.cancel()
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
 
@@ -173,9 +178,10 @@ class CurlPool(CurlAsyncHTTPClient):
         """A call has ended. Curl's message may quote URL and headers: only `cause_of`
         reads it.
         """
-        if self._preconnections.discard(curl):
-            return  # it has found a connection that it can share, or none at all
-        exchange = self._under_way.pop(curl)
+        exchange = self._under_way.pop(curl, None)
+        if exchange is None:  # it has found a connection that it can share, or none
+            self._preconnections.discard(curl)
+            return
         transfer = exchange.transfer
         assert transfer is not None
         status = curl.getinfo(pycurl.HTTP_CODE)
@@ -288,28 +294,5 @@ class CurlPool(CurlAsyncHTTPClient):
             self._preconnections.on_event(is_sent=is_sent)
 
     def _set_timeout(self, msecs: int) -> None:
-        """Curl wants to be called in this time, if not -1, and no more at any other.
-
-        It says so about twice a call, and means later each time. So a timer is not made
-        anew for a later moment: when it fires, it is set to the latest one told.
-        """
-        if msecs < 0:
-            self._timeout_at = inf
-            return
-        self._timeout_at = self._loop.time() + msecs / 1000
-        if self._timer is not None and self._timer_at > self._timeout_at:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None:
-            self._start_timer()
-
-    def _start_timer(self) -> None:
-        self._timer_at = self._timeout_at
-        self._timer = self._loop.call_at(self._timeout_at, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        if self._loop.time() + _EARLY_SECONDS >= self._timeout_at:
-            self._handle_timeout()
-        elif self._timeout_at < inf:
-            self._start_timer()
+        """Curl wants to be called in this time, if not -1, and no more at any other."""
+        self._alarm.set(msecs)

@@ -1,14 +1,15 @@
 """Owns what is known of how long calls take: quantiles of the recent ones."""
 
 import math
+from bisect import bisect_right
 from typing import Final
 
 __all__ = ["LatencyEstimate"]
 
 _SHORTEST: Final = 0.001  # seconds; bounds of bins are this times powers of _RATIO
 _RATIO: Final = 1.1  # so a quantile is at most a tenth too large
-_LOG_RATIO: Final = math.log(_RATIO)
 _BINS: Final = 120  # up to 93 s
+_BOUNDS: Final = [_SHORTEST * _RATIO ** (place + 1) for place in range(_BINS)]
 _TOO_HEAVY: Final = 1e12
 
 
@@ -46,10 +47,9 @@ class LatencyEstimate:
 
     def observe(self, seconds: float) -> None:
         """Count a call that was answered after so long."""
-        place = math.log(max(seconds, _SHORTEST) / _SHORTEST) / _LOG_RATIO
         self.answered += 1
         self._fade()
-        self._bins[min(int(place), _BINS - 1)] += self._weight
+        self._bins[bisect_right(_BOUNDS, seconds, hi=_BINS - 1)] += self._weight
         self._answered_weight += self._weight
 
     def give_up(self) -> None:
@@ -81,5 +81,5 @@ class LatencyEstimate:
         for place in range(_BINS - 1, -1, -1):
             beyond -= self._bins[place]
             if beyond < 0:
-                return _SHORTEST * _RATIO ** (place + 1)
+                return _BOUNDS[place]
         return _SHORTEST

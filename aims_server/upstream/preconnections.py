@@ -157,15 +157,11 @@ class Preconnections:
         begun.curl.setopt(pycurl.REQUEST_TARGET, url[len(begun.origin) :])
         return begun.curl, opened, self._loop.time() - begun.began
 
-    def discard(self, curl: pycurl.Curl) -> bool:
-        """Take back a handle that had no request; False if it had one."""
-        begun = self._unclaimed.get(curl)
-        if begun is None:
-            return False
-        self._remove(begun)
+    def discard(self, curl: pycurl.Curl) -> None:
+        """Take back a handle that had no request."""
+        self._remove(self._unclaimed[curl])
         self._multi.remove_handle(curl)
         self._handles.release_handle(curl)
-        return True
 
     def discard_oldest(self) -> None:
         """Close one of them, as its handle is needed."""

@@ -102,10 +102,11 @@ class RetryBudget:
 
     def _current(self) -> _Tick:
         number = int(self._clock() // _TICK_SECONDS)
+        if self._ticks and self._ticks[-1].number == number:
+            return self._ticks[-1]
         while self._ticks and self._ticks[0].number <= number - _TICKS:
             gone = self._ticks.popleft()
             self._tries -= gone.tries.total()
             self._extra -= gone.extra.total()
-        if not self._ticks or self._ticks[-1].number != number:
-            self._ticks.append(_Tick(number))
+        self._ticks.append(_Tick(number))
         return self._ticks[-1]

@@ -1,14 +1,14 @@
 """One call that a pool of curl handles is to make, and its outcome."""
 
 import asyncio
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
 from ..errors import FailureCause
 
-__all__ = ["CurlFailure", "Reply", "Request", "Transfer"]
+__all__ = ["CurlFailure", "Reply", "Request", "Transfer", "header_lines"]
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -54,8 +54,8 @@ class CurlFailure(msgspec.Struct, frozen=True):
 
 
 class Transfer(asyncio.Future["Reply | CurlFailure"]):
-    """A request, and the future of its outcome. ``on_cancel`` is told when nobody waits
-    any more.
+    """A request, and the future of its outcome. ``lasting_lines`` are the headers of
+    all requests; ``on_cancel`` is told when nobody waits any more.
 
     A GET may be made twice: on a kept connection, and, if that turns out to be broken
     or has something on it that nobody asked for, on a new one. A POST is made once, on
@@ -74,12 +74,16 @@ class Transfer(asyncio.Future["Reply | CurlFailure"]):
     def __init__(
         self,
         request: Request,
+        lasting_lines: Sequence[bytes],
         loop: asyncio.AbstractEventLoop,
         on_cancel: "Callable[[Transfer], object]",
     ) -> None:
         super().__init__(loop=loop)
         self.request = request
-        self.header_lines = _header_lines(request)
+        self.header_lines = [*lasting_lines, *header_lines(request.headers)]
+        if request.body is not None:
+            # No asking whether a large body may be sent.
+            self.header_lines.append(b"Expect:")
         self.fresh = request.fresh or request.body is not None
         self.deadline = 0.0  # of the loop's clock, once it has a handle
         self.preconnected = False
@@ -103,14 +107,10 @@ class Transfer(asyncio.Future["Reply | CurlFailure"]):
             self.set_result(outcome)
 
 
-def _header_lines(request: Request) -> list[bytes]:
-    """A request's headers as curl takes them; raises ValueError for what is none."""
-    lines = [f"{name}: {value}" for name, value in request.headers.items()]
-    lines.append("Accept-Encoding: gzip")  # unpacked by us: see `gzip_body`
-    if request.body is not None:
-        lines.append("Expect:")  # no asking whether a large body may be sent
-    text = "\n".join(lines)
-    if "\r" in text or text.count("\n") >= len(lines):
-        broken = next(line for line in lines if "\r" in line or "\n" in line)
-        raise ValueError(f"a line break in the header {broken.partition(':')[0]!r}")
-    return text.encode("latin-1").split(b"\n")
+def header_lines(headers: Mapping[str, str]) -> list[bytes]:
+    """Headers as curl takes them; raises ValueError for what is none."""
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    for line in lines:
+        if "\r" in line or "\n" in line:
+            raise ValueError(f"a line break in the header {line.partition(':')[0]!r}")
+    return [line.encode("latin-1") for line in lines]

@@ -44,6 +44,7 @@ class Transport:
             force_instance=True,
             max_clients=self._handles,
             max_body_size=MAX_BODY_BYTES,
+            headers={"User-Agent": self._user_agent, "Accept": "application/json"},
             proxy=self._proxy,
             ca_file=self._authorities.path if self._authorities else "",
         )
@@ -76,7 +77,7 @@ class Transport:
         outcome = await self._pool.call(
             Request(
                 url,
-                {"User-Agent": self._user_agent, **headers},
+                headers,
                 body,
                 seconds,
                 min(seconds, _CONNECT_SECONDS),

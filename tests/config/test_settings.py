@@ -196,6 +196,21 @@ def test_values_are_parsed():
     assert settings.log_level == "debug"
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:a00:1", "10.0.0.1/32"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::/0", "::/0"),
+    ],
+)
+def test_a_proxy_of_ipv4_may_be_written_as_ipv6(written, meant):
+    """As a dual-stack socket gives it, and as it then stands in a proxy's log."""
+    (proxy,) = Settings.from_mapping({"TRUSTED_PROXIES": written}).trusted_proxies
+    assert proxy == ip_network(meant)
+
+
 @pytest.mark.parametrize(("name", "value"), BROKEN)
 def test_a_broken_value_is_one_fault(name, value):
     """A fault is one line that names the variable and what is allowed."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aims_server.domain.dates import when
+from aims_server.domain.dates import when, when_started
 
 
 def day_of(start_time, date_formatted=""):
@@ -172,3 +172,25 @@ def test_every_text_is_read_as_a_day_or_as_none(start, wording):
     day, minute = when(start, wording)
     assert day == "" or date.fromisoformat(day).year > 1970
     assert 0 <= minute <= 24 * 60
+
+
+SURE = ["2025-09-01 08:50:00", "2025-09-01T23:59", "01-09-2025 00:01"]
+UNSURE = [
+    "2025-09-01 00:00:00",
+    "2025-09-01",
+    "2025-09-01 08:60",
+    "2025-09-01 24:00",
+    "2025-09-01T18:30:00.000000Z",
+    "2025-09-01 08:50:00 IST",
+    "08:50",
+    *UNREADABLE_STARTS,
+]
+
+
+@pytest.mark.parametrize("start_time", [*SURE, *UNSURE])
+def test_a_start_that_is_sure_needs_no_wording(start_time):
+    """Then alone is the wording, which says something else here, left unread."""
+    read = when_started(start_time)
+    assert (read is not None) == (start_time in SURE)
+    if read is not None:
+        assert read == when(start_time, "12:20PM - 01:10PM 02/Sep/2025")

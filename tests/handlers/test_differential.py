@@ -205,9 +205,9 @@ async def test_both_paths_answer_alike(ports, token, worker):
     taken = 0
     answer = worker.fast_path.answer
 
-    def counted(request, peer, *, last):
+    def counted(request, peer, *, params):
         nonlocal taken
-        found = answer(request, peer, last=last)
+        found = answer(request, peer, params=params)
         taken += found is not None
         return found
 

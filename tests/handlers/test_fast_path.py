@@ -5,102 +5,12 @@ import gzip
 import json
 import re
 import time
-from typing import NamedTuple
 
 import pytest
 
-from aims_server import pages
+from .browser import PAGES, SLOW_PATH
 
 pytestmark = pytest.mark.both_loops
-
-PAGES = [page.path for page in pages.PAGES if page.fast]
-# A header that the fast path leaves to Tornado, which ignores it.
-SLOW_PATH = {"Trailer": "none"}
-# What differs from one answer to the next, whoever gives it.
-OF_THE_MOMENT = {"x-request-id", "date", "server-timing", "ratelimit"}
-
-
-class Answer(NamedTuple):
-    """What a client is told."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def lasting(self):
-        """Status, body and the headers that two like answers have in common."""
-        headers = {k: v for k, v in self.headers.items() if k not in OF_THE_MOMENT}
-        return self.status, headers, self.body
-
-
-class Browser:
-    """One kept connection."""
-
-    def __init__(self, reader, writer):
-        self.reader = reader
-        self.writer = writer
-
-    @classmethod
-    async def open(cls, port):
-        """Connect."""
-        return cls(*await asyncio.open_connection("127.0.0.1", port, limit=2**22))
-
-    async def ask(self, path, token, headers=None):
-        """One GET and its answer."""
-        self.send(path, token, headers)
-        return await self.read()
-
-    def send(self, path, token, headers=None):
-        """One GET in one piece."""
-        self._write("GET", path, {"Authorization": f"Bearer {token}"}, headers, "")
-
-    async def post(self, body, headers=None):
-        """The summary asked for in the old way, and its answer."""
-        framing = {
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-        }
-        self._write("POST", "/api/attendance", framing, headers, body)
-        return await self.read()
-
-    def _write(self, method, path, own, headers, body):
-        sent = {"Host": "x", **own, **(headers or {})}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
-        self.writer.write(f"{method} {path} HTTP/1.1\r\n{lines}\r\n{body}".encode())
-
-    async def read(self):
-        """The next answer."""
-        head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
-        first, *lines = head.strip().split("\r\n")
-        pairs = (line.split(": ", 1) for line in lines)
-        headers = {name.lower(): value for name, value in pairs}
-        status = int(first.split()[1])
-        length = 0 if status == 304 else int(headers["content-length"])
-        return Answer(status, headers, await self.reader.readexactly(length))
-
-
-@pytest.fixture(name="browser")
-def _browser(io_loop, http_server, http_port):
-    browser = io_loop.run_sync(lambda: Browser.open(http_port))
-    yield browser
-    browser.writer.close()
-
-
-@pytest.fixture(name="taken")
-def _taken(worker, monkeypatch):
-    """The requests that the fast path has answered."""
-    taken = []
-    answer = worker.fast_path.answer
-
-    def watched(request, peer, *, last):
-        found = answer(request, peer, last=last)
-        if found is not None:
-            taken.append(request)
-        return found
-
-    monkeypatch.setattr(worker.fast_path, "answer", watched)
-    return taken
 
 
 def forms(etag):
@@ -254,73 +164,6 @@ async def test_what_is_no_page_goes_the_usual_way(browser, token, taken):
     calendar = {"Accept": "text/calendar"}
     assert (await browser.ask("/api/timetable", token, calendar)).status == 200
     assert taken == []
-
-
-@pytest.mark.gen_test
-@pytest.mark.parametrize("path", PAGES)
-async def test_both_ways_gather_alike(
-    browser, token, path, taken, worker, clock, access_lines
-):
-    """A page that is asked for anew, then one that is old: status, headers, the line in
-    the log, what is left of the quota, and the counts.
-    """
-    told = []
-    for headers in ({}, SLOW_PATH):
-        clock.advance(6000)  # nothing that is kept may be served any more
-        for outcome, later in (("MISS", 0), ("MISS", 31), ("STALE", 301)):
-            clock.advance(later)
-            fresh = {"Cache-Control": "no-cache"} if outcome == "MISS" else {}
-            access_lines.seek(access_lines.truncate(0))
-            before = json.loads(worker.metrics.summary())["requests"]
-            answer = await browser.ask(
-                path, token, {**headers, **fresh, "X-Request-Id": "r"}
-            )
-            after = json.loads(worker.metrics.summary())["requests"]
-            line = json.loads(access_lines.getvalue())
-            measured = [line.pop(name, None) for name in ("time", "seconds")]
-            platforms = line.pop("upstreamSeconds", None)
-            assert all(measured)
-            assert answer.headers["x-cache"] == line["cache"] == outcome
-            assert (platforms is None) == (outcome == "STALE")
-            assert after["total"] - before["total"] == 1
-            assert after["inProgress"] == 0
-            left, _, _ = answer.headers["ratelimit"].partition(";t=")
-            told.append((*answer.lasting[:2], line, left))
-    for _, headers, _, _ in told:
-        headers.pop("etag")  # some pages tell when they were made
-        headers.pop("content-length")
-    assert told[:3] == told[3:]
-    assert len(taken) == 3
-
-
-@pytest.mark.gen_test
-async def test_both_ways_fail_alike(
-    browser, token, platform, clock, taken, access_lines
-):
-    """A platform that is down, and a token that it refuses."""
-    told = []
-    for refusal in ("down", "refused"):
-        clock.advance(2)  # past the memory of the last failure
-        for headers in ({}, SLOW_PATH):
-            if refusal == "down":
-                platform.faults.set("quizzes", kind="html")
-            else:
-                platform.faults.clear_faults()
-                platform.revoke(token)
-            access_lines.seek(access_lines.truncate(0))
-            answer = await browser.ask(
-                "/api/quiz", token, {**headers, "X-Request-Id": "r"}
-            )
-            line = json.loads(access_lines.getvalue().splitlines()[-1])
-            body = json.loads(answer.body)
-            for name in ("time", "seconds", "upstreamSeconds"):
-                line.pop(name, None)
-            del body["timestamp"]
-            told.append((*answer.lasting[:2], body, line))
-    assert [status for status, *_ in told] == [502, 502, 401, 401]
-    assert told[0] == told[1]
-    assert told[2] == told[3]
-    assert len(taken) == 2
 
 
 @pytest.mark.gen_test

@@ -172,12 +172,49 @@ async def test_a_made_up_token_drops_nobodys_answers(
 async def test_no_entry_outlives_its_token(front, student, college, clock, platform):
     """A kept answer ends with the token's own exp."""
     token = college.token(student, life=120, issued=int(clock.wall()))
-    assert (await front.ask("/api/quiz", token)).code == 200
+    first = await front.ask("/api/quiz", token)
+    (age,) = re.findall(r"max-age=([0-9]+)", first.headers["Cache-Control"])
+    assert int(age) <= 120  # a browser keeps it no longer either
     clock.advance(100)
     assert outcomes([await front.ask("/api/quiz", token)]) == ["HIT"]
     clock.advance(21)
     platform.revoke(token)  # the platform's own clock stands still
     assert (await front.ask("/api/quiz", token)).code == 401
+
+
+@pytest.mark.gen_test
+async def test_a_page_made_of_kept_subjects_is_as_old_as_they_are(
+    front, token, platform, clock, college, student
+):
+    """Only what was missing is asked for, and what was had keeps its age."""
+    clock.stop()
+    course = college.courses(student)[0]
+    platform.faults.set("cards", kind="html", match=f"cf_id={course.cf_id}")
+    await front.ask("/api/all-attendance", token)
+    platform.faults.clear()
+    platform.counters.calls.clear()
+    clock.advance(20)
+    page = await front.ask("/api/all-attendance", token)
+    assert platform.counters.calls["cards"] == 1
+    assert page.headers["Age"] == "20"
+    assert page.headers["Cache-Control"].startswith("private, max-age=280,")
+
+
+@pytest.mark.gen_test
+async def test_the_last_subject_that_is_missing_may_be_refused(
+    front, token, platform, clock, college, student
+):
+    """It is one of several, though it is the only one that was asked for."""
+    clock.stop()
+    course = college.courses(student)[0]
+    of_it = f"cf_id={course.cf_id}"
+    platform.faults.set("cards", kind="html", match=of_it)
+    await front.ask("/api/all-attendance", token)
+    platform.faults.set("cards", kind="status", status=403, match=of_it)
+    clock.advance(20)
+    page = await front.ask("/api/all-attendance", token)
+    assert (page.code, len(json.loads(page.body)["incomplete"])) == (200, 1)
+    assert outcomes([await front.ask("/api/all-attendance", token)]) == ["HIT"]
 
 
 @pytest.mark.gen_test

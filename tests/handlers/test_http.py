@@ -55,7 +55,11 @@ class Connection:
         """Status, headers and body of the next answer to anything but HEAD."""
         status, headers = await self.head()
         length = int(headers.get("content-length", 0))
-        return status, headers, await self._reader.readexactly(length)
+        return status, headers, await self.read(length)
+
+    async def read(self, length):
+        """So many bytes of a body."""
+        return await self._reader.readexactly(length)
 
     async def ask(self, data):
         """Send and read the answer."""
@@ -398,11 +402,37 @@ async def test_a_range_is_ignored(connection, token):
 
 
 @pytest.mark.gen_test
+async def test_a_condition_on_a_post_is_not_evaluated(connection, token):
+    """304 is an answer to GET and HEAD only (RFC 9110 13.1.2), kept or not."""
+    body = json.dumps({"token": token}).encode()
+    lines = (
+        "Content-Type: application/json",
+        "If-None-Match: *",
+        f"Content-Length: {len(body)}",
+    )
+    asked = request("/api/attendance", token, *lines, method="POST") + body
+    assert [(await connection.ask(asked))[0] for _ in range(2)] == [200, 200]
+
+
+@pytest.mark.gen_test
 async def test_a_condition_changes_no_failure(connection):
     """What would not be 200 without it stays what it is."""
     for path, status in (("/nowhere", 404), ("/api/quiz", 401)):
         asked = request(path, "a b", "If-None-Match: *")
         assert (await connection.ask(asked))[0] == status
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "DELETE"])
+@pytest.mark.parametrize("path", ["/api/quiz", "/api/attendance", "/health", "/gone"])
+async def test_every_answer_varies_by_origin(connection, path, method):
+    """With and without one: a shared cache must not give it to another's script."""
+    for lines in ((), ("Origin: http://localhost:3000",)):
+        connection.send(request(path, "a b", *lines, method=method))
+        _, headers = await connection.head()
+        assert "Origin" in headers["vary"].split(", ")
+        if method != "HEAD":
+            await connection.read(int(headers.get("content-length", 0)))
 
 
 @pytest.mark.gen_test

@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from aims_server.handlers import progress
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.gen_test(timeout=20)
@@ -131,6 +132,36 @@ async def test_subjects_are_told_as_they_come(front, token, platform):
         platform.release()
         assert (await anext(events))[0] == "subject"
         assert [kind async for kind, _ in events][-1] == "page"
+
+
+async def test_a_comment_is_sent_while_there_is_nothing_to_tell(
+    front, token, platform, monkeypatch
+):
+    """Every five seconds, or a proxy would close the stream as idle."""
+    assert progress._COMMENT_SECONDS == 5
+    monkeypatch.setattr(progress, "_COMMENT_SECONDS", 0.01)
+    platform.hold("course_files")
+    async with Stream(front, token) as stream:
+        assert [await stream.chunk(), await stream.chunk()] == [":\n\n", ":\n\n"]
+        platform.release()
+
+
+async def test_a_course_file_that_is_listed_twice_is_asked_for_once(
+    front, token, platform, student, college
+):
+    """It stands twice on the page, which is told to its end."""
+    first, second = college.courses(student)[:2]
+    rows = [
+        {"id": cf_id, "student_id": student.id, "cdata": {"course_name": "Web"}}
+        for cf_id in (first.cf_id, second.cf_id, first.cf_id)
+    ]
+    body = json.dumps({"response": {"data": rows}})
+    platform.faults.set("course_files", kind="body", body=body)
+    (_, begun), *subjects, (kind, page) = await told(front, token)
+    assert [event["done"] for _, event in subjects] == [1, 2]
+    assert {event["of"] for _, event in subjects} == {begun["subjects"]} == {2}
+    assert (kind, len(page["subjects"])) == ("page", 3)
+    assert platform.counters.calls["cards"] == 2
 
 
 async def test_it_joins_the_gathering_under_way(front, token, platform):

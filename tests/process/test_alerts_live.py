@@ -27,7 +27,7 @@ from aims_server.demo.college import College
 
 from ..operations.programs import CONF, program, wait_for_port
 from ..store.server import StoreServer
-from ..waiting import free_port
+from ..waiting import free_port, until
 from .conftest import PATIENCE_SECONDS, Platform, Service
 
 pytestmark = pytest.mark.process
@@ -245,10 +245,20 @@ def test_alerts_fire_and_clear(scene: Scene):
     assert scene.seen == set(re.findall(r"alert: (\w+)", rules))
 
 
+# A share of a few seconds' requests, or a wait of seconds, which a starved machine may
+# outlast; promtool's tests have the true minutes. What is counted leaves no doubt.
+BY_MINUTES = {
+    *("AimsServerDown", "AimsNoReadyWorker", "AimsStoreDown", "AimsRefusalsWaiting"),
+    *("AimsLoopLagging", "AimsMemoryNearLimit", "AimsSlowAnswers", "AimsCallsWaiting"),
+    *("AimsCacheHitRatioLow", "AimsStaleShareHigh"),
+}
+
+
 def by_an_operator(scene: Scene) -> None:
-    """Reloads, a worker told to end, restarts: no alert."""
+    """Reloads, a worker told to end, restarts: no alert, and no death is counted."""
     scene.clears()  # of what fired before the first scrape
     began = time.monotonic()
+    deaths = []
     for _ in range(2):
         scene.reload()
         scene.ask_kept()
@@ -256,29 +266,37 @@ def by_an_operator(scene: Scene) -> None:
     os.kill(told, signal.SIGTERM)
     scene.service.wait_for_workers(2, but=[told])
     for _ in range(2):
+        deaths += scene.service.figures("aims_worker_deaths_total")
         scene.stop()
         scene.start()
         scene.ask_kept()
+    deaths += scene.service.figures("aims_worker_deaths_total")
     end = time.monotonic() + 2.5  # what is pending would fire
     while time.monotonic() < end:
         scene.ask_kept()
         time.sleep(0.1)
-    # The machine of the tests may be starved itself.
-    assert scene.prometheus.firing(f"{time.monotonic() - began:.0f}s") <= {
-        "AimsLoopLagging"
-    }
+    assert deaths == [0.0] * 3
+    fired = scene.prometheus.firing(f"{time.monotonic() - began:.0f}s")
+    assert fired <= BY_MINUTES
 
 
 def by_ourselves(scene: Scene) -> None:
     """Workers die, hang for a moment, and need too much memory."""
-    for _ in range(3):
-        victim = scene.service.workers()[0]
-        os.kill(victim, signal.SIGKILL)
-        scene.service.wait_for_workers(2, but=[victim])
-    scene.fires("AimsWorkersRestarting", meanwhile=scene.ask_kept)
+    service = scene.service
+
+    def kill() -> None:
+        """All workers, once they serve: a death before would be a failed start."""
+        until(lambda: len(service.figures("aims_worker_start_time_seconds")) == 2)
+        victims = service.workers()
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+        service.wait_for_workers(2, but=victims)
+
+    scene.fires("AimsWorkersRestarting", meanwhile=kill)
+    scene.ask_kept()
 
     def hang() -> None:
-        for worker in scene.service.workers():
+        for worker in service.workers():
             os.kill(worker, signal.SIGSTOP)
             time.sleep(0.2)
             os.kill(worker, signal.SIGCONT)

@@ -283,7 +283,7 @@ SECRETS = Secrets(bytes(range(32)))
 
 @settings(max_examples=60, deadline=None)
 @given(
-    owner=st.one_of(st.integers(1, 2**62), st.binary(min_size=32, max_size=32)),
+    owner=st.one_of(st.integers(8, 2**62), st.binary(min_size=32, max_size=32)),
     body=st.binary(max_size=200),
     at=st.integers(0, 10_000),
     change=st.integers(1, 255),

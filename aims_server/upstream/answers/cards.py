@@ -4,6 +4,7 @@ One odd record costs no other record anything; a list of which no row is a recor
 `BadShape`.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ def decode_cards(body: bytes, note: Note = ignore) -> CardsPage:
     """
     sent = wire.read_rows(body, _CARDS, wire.Record, note)
     cards, student_id = sent.rows, None
-    if _has_blank_mark(cards):
+    if not _has_plain_marks(cards):
         sent = wire.read_rows(body, _CARDS[1:], wire.Record, note)
         cards = sent.rows
     if cards and isinstance(cards[0], wire.Record):
@@ -91,19 +92,23 @@ def _repeats(first: CardsPage, page: CardsPage) -> bool:
     return one == other or (one.id == other.id and bool(one.id))
 
 
-def _has_blank_mark(cards: Sequence[Any]) -> bool:
-    """Whether a plain list has a mark of blanks, for which `status` may speak."""
+def _has_plain_marks(cards: Sequence[Any]) -> bool:
+    """Whether all marks of a plain list have a text, or `status` may speak for them,
+    and no HTML.
+    """
     if not cards or not isinstance(cards[0], Card):
-        return False
-    return not all(map(str.strip, {card.state for card in cards}))
+        return True
+    marks = {card.state for card in cards}
+    return all(mark.strip() and not re.search("[<&\xa0]", mark) for mark in marks)
 
 
 def _card(record: wire.Record, note: Note) -> Card | None:
     state = record.state
     if state is None or not state.strip():
         state = record.status or ""
+    state = name(state)
     start_time, date_formatted = _text(record.start_time), _text(record.date_formatted)
-    if not (state.strip() or start_time.strip() or date_formatted.strip()):
+    if not (state or start_time.strip() or date_formatted.strip()):
         note("row", "a record with neither mark nor date")
         return None
     return Card(

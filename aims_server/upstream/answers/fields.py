@@ -57,6 +57,7 @@ _PERCENT: Final = re.compile(r"[0-9]{1,16}(?:\.[0-9]{1,16})?(?P<sign> ?%)?")
 # A comment without an end is one up to the text's end, as in browsers: to look for the
 # end anew behind each beginning takes 60 s for 200 kB of them.
 _TAG: Final = r"(?s:<!--.*?(?:-->|\Z)|</?[A-Za-z][^<>]*>)"
+_CONTROL: Final = r"[\x00-\x1f\x7f-\x9f]"  # padding; a calendar may hold none
 _BREAK: Final = r"(?i:</?(?:br|p|div|li|tr|td)\b[^<>]*>)"
 
 
@@ -123,11 +124,12 @@ def _clean(text: str) -> str:
         text = re.sub(_TAG, "", re.sub(_BREAK, " ", text))
     if "&" in text:
         text = html.unescape(text)
-    return " ".join(text.split())
+    return " ".join(re.sub(_CONTROL, " ", text).split())
 
 
 def name(value: Scalar) -> str:
-    r"""Read one line of text: no tags, entities decoded once, white space one blank.
+    r"""Read one line of text: no tags, entities decoded once, white space and
+    control characters one blank.
 
     >>> name(" Signals &amp;\r\n <b>Systems</b>\xa0Lab ")
     'Signals & Systems Lab'

@@ -120,6 +120,8 @@ def test_a_percentage_is_the_platforms_text_with_its_sign(sent, shown):
         ("a < b and c > d", "a < b and c > d"),
         ("Web <!-- old --> Lab <!-- x", "Web Lab"),
         ("Web " + "<!--" * 500_000, "Web"),
+        ("Web\x00\x00", "Web"),
+        ("Web\x08&#7;\x9fLab", "Web Lab"),
         (2027, "2027"),
         (2027.0, "2027"),
         (None, ""),

@@ -1,0 +1,62 @@
+"""What a reply says, to the one whom it is about."""
+
+from collections.abc import Callable
+from typing import Final, TypeAlias, TypeVar
+
+from ..errors import UpstreamError
+from .answers import BadShape, Note, Oddities
+from .serial_executor import SerialExecutor
+from .transport import Reply
+from .verdicts import checked_body
+
+__all__ = ["AnswerReader", "Confirm", "anyone"]
+
+_LARGE_BODY: Final = 128 * 1024  # bytes, for which decoding takes half a millisecond
+
+Decoded = TypeVar("Decoded")
+
+Confirm: TypeAlias = Callable[[Decoded], object]
+"""Raises :class:`WrongStudent` for an answer that names another than the asker."""
+
+
+def anyone(_: object) -> None:
+    """Confirm whatever there is."""
+
+
+class AnswerReader:
+    """Checks, decodes and confirms; counts what is odd in answers that can be used."""
+
+    def __init__(self, oddities: Oddities) -> None:
+        self._oddities = oddities
+        self._turns = SerialExecutor()
+
+    async def read(
+        self,
+        endpoint: str,
+        reply: Reply,
+        decode: Callable[[bytes, Note], Decoded],
+        confirm: Confirm[Decoded],
+    ) -> Decoded:
+        """The decoded body, a large one in a turn of its own.
+
+        Raises what `checked_body` and ``confirm`` raise, and :class:`UpstreamError` for
+        what ``decode`` cannot read.
+        """
+        body = checked_body(reply, of_records=endpoint == "cards")
+        notes: list[tuple[str, str]] = []
+
+        def note(kind: str, shape: str) -> None:
+            notes.append((kind, shape))
+
+        try:
+            if len(body) < _LARGE_BODY:
+                decoded = decode(body, note)
+            else:
+                decoded = await self._turns.run(lambda: decode(body, note))
+        except BadShape as fault:
+            raise UpstreamError from fault
+        # Only now: an answer that fails altogether has no oddity.
+        for each in notes:
+            self._oddities.of(endpoint)(*each)
+        confirm(decoded)
+        return decoded

@@ -1,0 +1,55 @@
+"""The moment at which curl wants to be called, by as few timers as can be."""
+
+import asyncio
+from collections.abc import Callable
+from math import inf
+from typing import Final
+
+__all__ = ["CurlAlarm"]
+
+_EARLY_SECONDS: Final = 0.001  # curl and uvloop count in milliseconds
+
+
+class CurlAlarm:
+    """Calls ``on_time`` at the moment that was set last.
+
+    Curl sets one about twice a call, and means later each time. So a timer is not made
+    anew for a later moment: when it fires, it is set to the latest one told.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, on_time: Callable[[], object]
+    ) -> None:
+        self._loop = loop
+        self._on_time = on_time
+        self._at = inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+
+    def set(self, milliseconds: int) -> None:
+        """Call in so many milliseconds, or not at all if it is -1."""
+        if milliseconds < 0:
+            self._at = inf
+            return
+        self._at = self._loop.time() + milliseconds / 1000
+        if self._timer is not None and self._timer_at > self._at:
+            self.cancel()
+        if self._timer is None:
+            self._start()
+
+    def cancel(self) -> None:
+        """Let no timer hold whom it calls."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _start(self) -> None:
+        self._timer_at = self._at
+        self._timer = self._loop.call_at(self._at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._loop.time() + _EARLY_SECONDS >= self._at:
+            self._on_time()
+        elif self._at < inf:
+            self._start()

@@ -1,0 +1,28 @@
+"""A browser before the service, and what of its requests the fast path takes."""
+
+import pytest
+
+from .browser import Browser
+
+
+@pytest.fixture(name="browser")
+def _browser(io_loop, http_server, http_port):
+    browser = io_loop.run_sync(lambda: Browser.open(http_port))
+    yield browser
+    browser.writer.close()
+
+
+@pytest.fixture(name="taken")
+def _taken(worker, monkeypatch):
+    """The requests that the fast path has answered."""
+    taken = []
+    answer = worker.fast_path.answer
+
+    def watched(request, peer, *, params):
+        found = answer(request, peer, params=params)
+        if found is not None:
+            taken.append(request)
+        return found
+
+    monkeypatch.setattr(worker.fast_path, "answer", watched)
+    return taken
