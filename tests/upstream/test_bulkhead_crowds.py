@@ -117,6 +117,21 @@ async def page_of(slots, who, calls, seconds):
     await asyncio.gather(*(call() for _ in range(calls - 1)))
 
 
+def test_nobody_is_told_to_wait_longer_than_a_minute(clock):
+    """However many were refused before."""
+    slots, waits = Bulkhead(1, clock=clock), []
+    with slots.reserve(caller("a"), 16, 10.0):
+        for number in range(30):
+            with (
+                pytest.raises(BulkheadFull) as refusal,
+                slots.reserve(caller(number), 16, 1.0),
+            ):
+                pass
+            waits.append(refusal.value.wait)
+    assert waits == sorted(waits)
+    assert waits[0] < waits[-1] == 60.0
+
+
 @settings(deadline=None, max_examples=30)
 @given(
     st.integers(1, 12),

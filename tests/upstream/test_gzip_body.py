@@ -54,3 +54,9 @@ def test_a_wrong_checksum_or_length_is_refused(place):
 def test_no_more_is_unpacked_than_was_asked_for():
     """A bomb costs one byte over the bound."""
     assert len(GzipBody().unpack(gzip.compress(bytes(1_000_000)), 100)) == 101
+
+
+def test_a_member_behind_a_full_body_is_not_unpacked():
+    """The first one is one byte too much, the second would be a million."""
+    packed = gzip.compress(b"x" * 51) + gzip.compress(b"y" * 1_000_000)
+    assert len(GzipBody().unpack(packed, 50)) == 51
