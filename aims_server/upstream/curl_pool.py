@@ -157,11 +157,23 @@ class CurlPool(CurlAsyncHTTPClient):
         exchange.transfer = transfer
         exchange.opened = opened
         self._options.set(curl, exchange)
-        set_request(curl, transfer, self._loop.time(), seconds)
+        now = self._loop.time()
+        set_request(curl, transfer, now, seconds)
         self._under_way[curl] = exchange
-        # Curl set its alarm when the handle had no request, for much later.
+        # Curl set its alarms when the handle had no request, for much later.
+        connected_by = now + transfer.request.connect_seconds
+        self._loop.call_at(connected_by, self._look_at_connection, curl, transfer)
         self._loop.call_at(transfer.deadline, self._end_in_time, curl, transfer)
         return True
+
+    def _look_at_connection(self, curl: pycurl.Curl, transfer: Transfer) -> None:
+        """Have curl see that a connection took too long, if it did."""
+        exchange = self._under_way.get(curl)
+        if exchange is None or exchange.transfer is not transfer or exchange.is_sent:
+            return
+        for fd in exchange.opened:
+            self._multi.socket_action(fd, 0)
+        self._finish_pending_requests()
 
     def _end_in_time(self, curl: pycurl.Curl, transfer: Transfer) -> None:
         exchange = self._under_way.get(curl)

@@ -101,6 +101,15 @@ async def test_before_the_first_answer_a_connection_is_waited_for(pool, far):
     assert far.heard == 4
 
 
+async def test_a_handshake_that_hangs_ends_with_the_time_to_connect(pool):
+    """Not with the call's: curl had set no alarm for the one."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
+        pool.prepare(url)
+        answer = await pool.call(Request(url, {}, None, 50.0, 0.3))
+    assert answer.cause.kind == "timeout_tls"
+
+
 @pytest.mark.parametrize("far", [Http2Server], indirect=True)
 async def test_over_http2_none_is_opened(pool, far):
     """All calls share one connection, whether that is known before or not."""
