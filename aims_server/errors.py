@@ -181,7 +181,7 @@ class TargetTooLong(TooLarge):
 
 
 class HeadTooLarge(TooLarge):
-    """The request's head passes 32 KiB."""
+    """The request's head passes 32 KiB or 256 lines."""
 
     status = 431
     sentence = "The request's header is too large."

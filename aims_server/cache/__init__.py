@@ -8,7 +8,8 @@ from .copies import CopyLimitedStore
 from .epochs import Epochs
 from .freshness import freshness_headers
 from .levels import Found, Lease, Level, Owner, Page, Taken, Want, owner_bytes
-from .readthrough import Outcome, ReadThrough, Served
+from .loading import Outcome, Served
+from .readthrough import ReadThrough
 from .shared_log import SharedLog
 from .shared_memory import SharedMemoryCache
 from .sharing import Codec, MachinePages, Sharing

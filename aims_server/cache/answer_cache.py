@@ -17,12 +17,8 @@ from ..errors import (
     UpstreamUnavailable,
 )
 from ..web import Answer, Session
-from .readthrough import (
-    Outcome,
-    ReadThrough,
-    Served,
-    WrongOwner,
-)
+from .loading import Outcome, Served
+from .readthrough import ReadThrough, WrongOwner
 from .singleflight import FlightCancelled
 from .store import Entry
 

@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 WAYS: Final = 16
-KEY_BYTES: Final = 32
+KEY_BYTES: Final = 16
 KEYS: Final = struct.Struct(f"{KEY_BYTES}s" * WAYS)
 # Native and aligned: each number is stored by one instruction, which no death can cut.
 RECORD: Final = struct.Struct("@QQddd16sQdQ")

@@ -10,7 +10,7 @@ from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from ..deadline import Clock, Deadline
 from .levels import Found, Lease, Level, Owner, Page, Taken, Want
-from .readthrough import Fill, Outcome, Served
+from .loading import Fill, Outcome, Served
 from .shared_memory import SharedMemoryCache
 from .store import Entry
 

@@ -1,6 +1,7 @@
 """The commands, one function each, and the exit status of what a person has typed."""
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -24,6 +25,7 @@ from ..primitives import StoreAddress
 __all__ = ["main"]
 
 EXIT_CONFIG: Final = 78  # sysexits.h EX_CONFIG
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _written(_chosen(arguments)())
     except BrokenPipeError:
         return _written(1)
+    except OSError as error:  # an output that is not buffered, as in a container
+        if error.errno not in _FULL or error.filename is not None:
+            raise
+        return _unwritable(error)
     except SettingsError as error:
         for fault in error.faults:
             print(f"aims-server: {fault}", file=sys.stderr)
@@ -46,11 +52,17 @@ def _written(status: int) -> int:
     try:
         sys.stdout.flush()
     except OSError as error:
-        # Or the interpreter would try again at its end, and print a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            return _fail(f"cannot write the output: {error.strerror}")
+        failed = _unwritable(error)
+        return status if isinstance(error, BrokenPipeError) else failed
     return status
+
+
+def _unwritable(error: OSError) -> int:
+    # Or the interpreter would try again at its end, and print a traceback.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        return 1
+    return _fail(f"cannot write the output: {error.strerror}")
 
 
 def _chosen(arguments: Sequence[str]) -> Callable[[], int]:

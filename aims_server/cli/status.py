@@ -80,7 +80,7 @@ def read_figures(url: str, token: str | None) -> Figures:
             figures: Figures = json.load(answer)
     except urllib.error.HTTPError as refusal:
         with refusal:
-            hint = ": METRICS_TOKEN is another one" if refusal.code == 401 else ""
+            hint = _hint_of_refusal(token) if refusal.code == 401 else ""
             raise NoAnswer(f"{url} answered {refusal.code}{hint}") from None
     except (OSError, ValueError, HTTPException) as failure:
         reason = getattr(failure, "reason", failure)
@@ -91,6 +91,10 @@ def read_figures(url: str, token: str | None) -> Figures:
     if "workers" not in figures:
         raise NoAnswer(f"{url} is not aims-server")
     return figures
+
+
+def _hint_of_refusal(token: str | None) -> str:
+    return f": METRICS_TOKEN is {'another one' if token else 'not set here'}"
 
 
 def describe(before: Figures, after: Figures, seconds: float) -> Iterator[Section]:

@@ -12,7 +12,7 @@ from typing import cast
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
-from ..errors import ApiError, HeadTooLarge, TargetTooLong
+from ..errors import ApiError, HeadTooLarge, TargetTooLong, TooLarge
 from ..web import SimpleRequest, closing_message, parse_simple_request, request_id
 from .closing import Timeouts, close_lingering, has_unread
 from .iostream import PIECE_BYTES, Stream
@@ -224,7 +224,7 @@ class Connection(asyncio.Protocol):
         except UnsatisfiableReadError:
             long_target = not stream.has_line(MAX_TARGET_BYTES)
             self._reject(stream, TargetTooLong() if long_target else HeadTooLarge())
-        except TargetTooLong as failure:
+        except TooLarge as failure:
             self._reject(stream, failure)
         except Exception:  # noqa: BLE001 - ends one connection, logged; serve the others
             _log.exception("Unexpected failure of a connection")

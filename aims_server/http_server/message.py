@@ -17,8 +17,8 @@ from tornado.httputil import (
 )
 from tornado.iostream import UnsatisfiableReadError
 
-from ..errors import TargetTooLong
-from ..web import UNIX_PEER, SimpleRequest
+from ..errors import HeadTooLarge, TargetTooLong
+from ..web import MAX_HEAD_LINES, UNIX_PEER, SimpleRequest
 from .iostream import PIECE_BYTES
 
 __all__ = ["MAX_TARGET_BYTES", "Message", "Peer"]
@@ -74,6 +74,8 @@ class Message(HTTP1Connection):
         if _BARE_LF.search(data):
             # A proxy that splits lines otherwise would see other requests than we do.
             raise HTTPInputError("Bare LF in a header block")
+        if data.count(b"\n") > MAX_HEAD_LINES:
+            raise HeadTooLarge
         start_line, headers = super()._parse_headers(data)
         _, _, target = start_line.partition(" ")
         if len(target) - len(" HTTP/1.1") > MAX_TARGET_BYTES:

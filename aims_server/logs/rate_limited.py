@@ -54,8 +54,12 @@ class RateLimitedLog:
         self._interval = interval
         self._windows: dict[object, _Window] = {}
 
-    def event(self, kind: object, level: int, message: str, **fields: Any) -> None:
-        """Something of this kind has happened; ``fields`` are the line's own."""
+    def event(
+        self, kind: object, level: int, message: str, *, times: int = 1, **fields: Any
+    ) -> None:
+        """Something of this kind has happened, so many ``times``; ``fields`` are the
+        line's own.
+        """
         window = self._windows.get(kind)
         if window is not None and self._clock() >= window.ends:
             self._end(kind, window)
@@ -65,9 +69,9 @@ class RateLimitedLog:
             if len(self._windows) == _MOST_KINDS:
                 self._windows.pop(next(iter(self._windows)))
             ends = self._clock() + self._interval
-            self._windows[kind] = _Window(ends, level, message, fields)
+            self._windows[kind] = _Window(ends, level, message, fields, times - 1)
         else:
-            window.count += 1
+            window.count += times
             window.message, window.fields = message, fields  # the latest is told
 
     def flush(self) -> None:

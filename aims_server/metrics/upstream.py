@@ -72,9 +72,9 @@ class UpstreamMetrics:
         """An answer of the platform named another student than the one who asked."""
         self._wrong_students.labels(endpoint).inc()
 
-    def upstream_oddity(self, endpoint: str, kind: str) -> None:
-        """A part of an answer of the platform could not be read (labels.ODDITIES)."""
-        self._oddities.labels(endpoint, kind).inc()
+    def upstream_oddity(self, endpoint: str, kind: str, count: int) -> None:
+        """Parts of an answer of the platform could not be read (labels.ODDITIES)."""
+        self._oddities.labels(endpoint, kind).inc(count)
 
     def call_hedged(self, endpoint: str, end: str) -> None:
         """A late call got another one beside it ("started"), or lost to it ("won")."""

@@ -84,13 +84,15 @@ class PageLoaders:
         """The page of every subject made of what is there."""
         parts = {} if gathering is None else gathering.parts
         days = {each.cf_id: parts.get(each.cf_id) for each in had.files.courses}
+        notes = self._upstream.card_notes()
         page = figures.all_attendance(
             had.files,
             days,
             self._records.timestamp(),
             self._target,
-            self._upstream.note_cards,
+            notes,
         )
+        notes.tell()
         body = await encode_page(page)
         return self._cache.new_answer(
             caller.session,

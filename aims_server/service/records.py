@@ -171,12 +171,15 @@ class StudentRecords:
         )
 
         def counted() -> SubjectDays:
-            note = self._upstream.note_cards
-            return subject_days(had.cards, note, complete=had.complete)
+            return subject_days(had.cards, notes, complete=had.complete)
 
+        notes = self._upstream.card_notes()
         if len(had.cards) < _MANY_RECORDS:
-            return counted()
-        return await self._turns.run(counted)
+            days = counted()
+        else:
+            days = await self._turns.run(counted)
+        notes.tell()
+        return days
 
     async def kept_subject(
         self,

@@ -43,20 +43,14 @@ class AnswerReader:
         what ``decode`` cannot read.
         """
         body = checked_body(reply, of_records=endpoint == "cards")
-        notes: list[tuple[str, str]] = []
-
-        def note(kind: str, shape: str) -> None:
-            notes.append((kind, shape))
-
+        notes = self._oddities.notes(endpoint)
         try:
             if len(body) < _LARGE_BODY:
-                decoded = decode(body, note)
+                decoded = decode(body, notes)
             else:
-                decoded = await self._turns.run(lambda: decode(body, note))
+                decoded = await self._turns.run(lambda: decode(body, notes))
         except BadShape as fault:
             raise UpstreamError from fault
-        # Only now: an answer that fails altogether has no oddity.
-        for each in notes:
-            self._oddities.of(endpoint)(*each)
+        notes.tell()  # only now: an answer that fails altogether has no oddity
         confirm(decoded)
         return decoded

@@ -16,6 +16,7 @@ from .answers import (
     CardsPage,
     CourseFiles,
     Note,
+    Notes,
     Oddities,
     Quizzes,
     Schedule,
@@ -68,10 +69,8 @@ class UpstreamClient:
         oddities: Oddities,
     ) -> None:
         self._transport = transport
+        self._oddities = oddities
         self._reader = AnswerReader(oddities)
-        self.note_cards = oddities.of("cards")
-        """Notes what is odd about records beside their summary."""
-
         self._guard = guard
         self._base = base_url
         self._usual_courses = _USUAL_COURSES
@@ -195,9 +194,16 @@ class UpstreamClient:
                 complete = complete and not more_follows(pages)
                 break
         try:
-            return merge_pages(pages, self.note_cards, complete=complete)
+            notes = self.card_notes()
+            merged = merge_pages(pages, notes, complete=complete)
         except BadShape as fault:
             raise UpstreamError from fault
+        notes.tell()
+        return merged
+
+    def card_notes(self) -> Notes:
+        """What notes what is odd about records, or beside their summary."""
+        return self._oddities.notes("cards")
 
     async def quizzes(
         self,

@@ -30,7 +30,7 @@ __all__ = ["LoginAnswer", "check_health", "checked_body", "login_answer"]
 
 _LONGEST_PAUSE: Final = 120.0  # seconds; a longer Retry-After is not believed
 _DEFAULT_PAUSE: Final = 1.0  # seconds, for a 429 that names no time
-_LARGEST_REFUSAL: Final = 4096  # bytes; a larger body has rows, or is a page of HTML
+_LARGEST_MESSAGE: Final = 4096  # bytes; a larger body has rows, or is a page of HTML
 
 
 class LoginAnswer(msgspec.Struct, frozen=True):
@@ -55,12 +55,17 @@ def checked_body(reply: Reply, *, of_records: bool = False) -> bytes:
     whether there should be some.
     """
     status, body = reply.status, reply.body
-    if len(body) < _LARGEST_REFUSAL and refuses_token(status, body):
+    short = len(body) < _LARGEST_MESSAGE
+    if short and refuses_token(status, body):
         raise TokenRefused
     if 200 <= status < 300:
         return body
     check_health(reply)
-    if status == 404 and (says_nothing_there(body) or (of_records and text_of(body))):
+    if (
+        short
+        and status == 404
+        and (says_nothing_there(body) or (of_records and text_of(body)))
+    ):
         return NO_ROWS
     if 400 <= status < 500:
         raise UpstreamRejected

@@ -43,12 +43,13 @@ from .response import (
     server_timing,
 )
 from .sessions import Caller, Session, SessionReader
-from .simple_request import SimpleRequest, parse_simple_request
+from .simple_request import MAX_HEAD_LINES, SimpleRequest, parse_simple_request
 from .tokens import bearer_token, checked_body_token, is_token
 from .verified_keys import VerifiedKeys
 
 __all__ = [
     "MAX_BODY_BYTES",
+    "MAX_HEAD_LINES",
     "UNIX_PEER",
     "Answer",
     "Caller",

@@ -10,7 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from aims_server.cache.readthrough import Outcome, ReadThrough, WrongOwner
+from aims_server.cache.loading import Outcome
+from aims_server.cache.readthrough import ReadThrough, WrongOwner
 from aims_server.cache.singleflight import FlightCancelled, SingleFlight
 from aims_server.cache.store import ENTRY_OVERHEAD, Entry, MemoryStore
 from aims_server.deadline import Deadline

@@ -7,7 +7,8 @@ import pytest
 from aims_server.cache import sharing
 from aims_server.cache.epochs import Epochs
 from aims_server.cache.levels import Found, Level, Page, Taken, Want
-from aims_server.cache.readthrough import Outcome, ReadThrough, WrongOwner
+from aims_server.cache.loading import Outcome
+from aims_server.cache.readthrough import ReadThrough, WrongOwner
 from aims_server.cache.shared_memory import SharedMemoryCache
 from aims_server.cache.sharing import Codec, MachinePages, Sharing
 from aims_server.cache.singleflight import FlightCancelled, SingleFlight

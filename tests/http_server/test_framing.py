@@ -74,6 +74,12 @@ TOO_LARGE = {
         431,
         b"GET /health HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 33_000,
     ),
+    "300 headers": (
+        431,
+        b"GET /health HTTP/1.1\r\nHost: x\r\n"
+        + b"".join(b"A%d: b\r\n" % n for n in range(300))
+        + b"\r\n",
+    ),
     "5000 headers": (
         431,
         b"GET /health HTTP/1.1\r\nHost: x\r\n"
@@ -209,9 +215,10 @@ async def test_an_empty_line_before_a_request_is_ignored(port):
 
 @pytest.mark.gen_test
 async def test_the_longest_head_is_read(port):
-    """A target of 8 KiB, a head of nearly 32 KiB."""
+    """A target of 8 KiB, a head of nearly 32 KiB, in 256 lines."""
     target = b"/" + b"a" * (8 * 1024 - 1)
     head = b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n"
+    head += b"A: a\r\n" * 252
     fill = b"A: " + b"a" * (32 * 1024 - len(head) - 7) + b"\r\n\r\n"
     assert len(head + fill) == 32 * 1024
     assert status_of(await exchange(port, head + fill)) == 404

@@ -38,6 +38,18 @@ def test_a_count_is_told_each_minute(log, clock, caplog):
     assert caplog.records[1].message == "it happened: 59 times more in the last 60 s"
 
 
+def test_many_at_once_are_counted(log, clock, caplog):
+    """As if they had come one by one."""
+    log.event("a", logging.WARNING, "A", times=3)
+    log.event("a", logging.WARNING, "A", times=1000)
+    clock.now += 60
+    log.flush()
+    assert [line.partition(" in ")[0] for line in caplog.messages] == [
+        "A",
+        "A: 1002 times more",
+    ]
+
+
 def test_nothing_is_told_of_a_quiet_minute(log, clock, caplog):
     """And the next event is a first one."""
     log.event("a", logging.INFO, "it happened")

@@ -195,6 +195,11 @@ class Scene:
         for token in self.kept:
             self.service.get("/api/attendance", token)
 
+    def breakers_closed(self) -> bool:
+        """Whether all are, once they had calls that may close them."""
+        self.ask_all()
+        return not any(self.service.figures("aims_breaker_state"))
+
     def fires(self, *alerts: str, meanwhile: Callable[[], object]) -> None:
         """Wait until these do."""
         self.prometheus.wait(lambda firing: firing >= set(alerts), meanwhile)
@@ -343,7 +348,7 @@ def by_the_platform(scene: Scene) -> None:
 
 def by_a_slow_platform(scene: Scene) -> None:
     """Its calls take all slots, and longer than five seconds."""
-    scene.prometheus.wait(lambda firing: "AimsBreakerOpen" not in firing, scene.ask_all)
+    until(scene.breakers_closed)
     platform = scene.platform
     platform.turn(hold="*")
     asking = Thread(target=scene.ask_strangers)

@@ -265,6 +265,8 @@ def test_status_shows_a_running_service(start, tmp_path):
     assert wrong.stderr.splitlines() == [
         f"aims-server: {service.url} answered 401: METRICS_TOKEN is another one"
     ]
+    without = run(*arguments, directory=tmp_path)
+    assert "answered 401: METRICS_TOKEN is not set here" in without.stderr
 
 
 def test_status_may_be_watched(start, tmp_path):
@@ -307,22 +309,25 @@ def test_a_reader_that_has_gone_is_no_fault(tmp_path):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_a_full_disk_below_the_output_is_one_line(tmp_path):
+@pytest.mark.parametrize("variables", [{}, {"PYTHONUNBUFFERED": "1"}])
+def test_a_full_disk_below_the_output_is_one_line(tmp_path, variables):
     """It is said, and the status is 1."""
-    done = unread(os.open("/dev/full", os.O_WRONLY), tmp_path)
+    done = unread(os.open("/dev/full", os.O_WRONLY), tmp_path, **variables)
     assert done.returncode == 1
     assert done.stderr == (
         b"aims-server: cannot write the output: No space left on device\n"
     )
 
 
-def unread(output: int, directory: Path) -> "subprocess.CompletedProcess[bytes]":
+def unread(
+    output: int, directory: Path, **variables: str
+) -> "subprocess.CompletedProcess[bytes]":
     """``aims-server check`` into a file that takes nothing, which is closed then."""
     try:
         return subprocess.run(
             [sys.executable, "-m", "aims_server", "check"],
             cwd=directory,
-            env={"PATH": os.environ["PATH"]},
+            env={"PATH": os.environ["PATH"], **variables},
             stdout=output,
             stderr=subprocess.PIPE,
             timeout=30,

@@ -33,7 +33,7 @@ from .models import (
     pack_course_files,
     unpack_course_files,
 )
-from .oddities import Note, Oddities
+from .oddities import Note, Notes, Oddities
 from .oddities import ignore as ignore_oddity
 from .schedule import Schedule, ScheduleRow, Slot, decode_schedule
 
@@ -48,6 +48,7 @@ __all__ = [
     "Course",
     "CourseFiles",
     "Note",
+    "Notes",
     "Number",
     "Oddities",
     "Quizzes",

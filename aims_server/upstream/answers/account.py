@@ -15,6 +15,7 @@ from .oddities import Note, ignore
 __all__ = ["decode_quizzes", "read_login"]
 
 _QUIZZES: Final = msgspec.json.Decoder(wire.Envelope[wire.Quiz])
+_LARGEST_LOGIN: Final = 64 * 1024  # some 600 are usual; of 8 MiB the loop had 1 s
 _LOGIN: Final = msgspec.json.Decoder(wire.Login, float_hook=float)
 
 
@@ -42,7 +43,11 @@ def _admission_number(row: wire.Quiz) -> str | None:
 
 
 def read_login(body: bytes) -> LoginBody:
-    """Read an answer to a login; raises BadShape if it is no JSON object."""
+    """Read an answer to a login; raises BadShape if it is no JSON object of at most
+    64 KiB, which is read here and now.
+    """
+    if len(body) > _LARGEST_LOGIN:
+        raise BadShape(f"an answer to a login of {len(body)} bytes")
     body = utf8(body, ignore)
     try:
         login = _LOGIN.decode(body)

@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 
 from ...logs import RateLimitedLog
 
-__all__ = ["Note", "Oddities", "OddityObserver", "ignore"]
+__all__ = ["Note", "Notes", "Oddities", "OddityObserver", "ignore"]
 
 Note: TypeAlias = Callable[[str, str], None]
 """Called with the kind of an oddity and its shape, once for each."""
@@ -23,8 +23,40 @@ def ignore(kind: str, shape: str) -> None:
 class OddityObserver(Protocol):
     """Counts oddities: metrics, in production."""
 
-    def upstream_oddity(self, endpoint: str, kind: str) -> None:
-        """One oddity in an answer of this endpoint."""
+    def upstream_oddity(self, endpoint: str, kind: str, count: int) -> None:
+        """So many oddities in an answer of this endpoint."""
+
+
+class Notes:
+    """What is odd about one answer: noted in any thread, some hundred thousand times
+    at worst, and told all at once.
+
+    >>> notes = Notes("cards", print)
+    >>> for _ in range(1000):
+    ...     notes("mark", "a record without a mark")
+    >>> notes.tell()
+    cards mark a record without a mark 1000
+    """
+
+    __slots__ = ("_counts", "_endpoint", "_told")
+
+    def __init__(
+        self, endpoint: str, told: Callable[[str, str, str, int], object]
+    ) -> None:
+        # No Counter: a page makes some forty of these, most of which stay empty.
+        self._counts: dict[tuple[str, str], int] = {}
+        self._endpoint = endpoint
+        self._told = told
+
+    def __call__(self, kind: str, shape: str) -> None:
+        """Note one; a `Note`."""
+        self._counts[kind, shape] = self._counts.get((kind, shape), 0) + 1
+
+    def tell(self) -> None:
+        """Tell what was noted: on the event loop, once the answer has been read."""
+        if self._counts:
+            for (kind, shape), count in self._counts.items():
+                self._told(self._endpoint, kind, shape, count)
 
 
 class Oddities:
@@ -33,8 +65,9 @@ class Oddities:
     ::
 
         oddities = Oddities(metrics)
-        note = oddities.of("cards")
-        note("mark", "a record without a known mark")
+        notes = oddities.notes("cards")
+        notes("mark", "a record without a known mark")
+        notes.tell()
     """
 
     def __init__(
@@ -43,15 +76,15 @@ class Oddities:
         self._observer = observer
         self._log = log or RateLimitedLog(logging.getLogger(__name__))
 
-    def of(self, endpoint: str) -> Note:
-        """Return the `Note` of one endpoint."""
+    def notes(self, endpoint: str) -> Notes:
+        """Return what notes the oddities of one answer of this endpoint."""
+        return Notes(endpoint, self._tell)
 
-        def note(kind: str, shape: str) -> None:
-            self._observer.upstream_oddity(endpoint, kind)
-            self._log.event(
-                ("oddity", endpoint, kind),
-                logging.WARNING,
-                f"The platform sent an odd answer to {endpoint}: {kind} ({shape})",
-            )
-
-        return note
+    def _tell(self, endpoint: str, kind: str, shape: str, count: int) -> None:
+        self._observer.upstream_oddity(endpoint, kind, count)
+        self._log.event(
+            ("oddity", endpoint, kind),
+            logging.WARNING,
+            f"The platform sent an odd answer to {endpoint}: {kind} ({shape})",
+            times=count,
+        )

@@ -6,7 +6,7 @@ Only the decoders read this module. The facts are in docs/platform.rst.
 """
 
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar, get_args
+from typing import Any, Final, Generic, TypeVar, get_args
 
 import msgspec
 from msgspec import Struct
@@ -30,6 +30,9 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+# A course has some hundred records. As many odd ones as fit into the 8 MiB of an answer
+# took 12 s of the thread that reads every student's long lists.
+_MOST_ROWS: Final = 20_000
 
 
 class Summary(Struct, frozen=True, gc=False):
@@ -138,7 +141,8 @@ def read_rows(
 
     Where none does, its rows become structs of `kind`, one by one. Null in place of
     the list, and PHP's empty array in place of what holds it, are an empty list.
-    Raises BadShape where there is no list, or no row of it is an object.
+    Raises BadShape where there is no list, or too long a one, or no row of it is an
+    object.
     """
     body = utf8(body, note)
     for decoder in decoders:
@@ -148,6 +152,7 @@ def read_rows(
             continue
         except (ValueError, RecursionError):
             break
+        _check_number(answer.response.data)
         return _rows(answer.response.data, (answer.response, answer))
     return _read_loosely(any_object(body), kind, note)
 
@@ -161,6 +166,7 @@ def _read_loosely(answer: dict[str, Any], kind: type[Any], note: Note) -> Rows[A
     data = [] if response["data"] is None else response["data"]
     if not isinstance(data, list):
         raise BadShape(f"a {type(data).__name__} where the rows belong")
+    _check_number(data)
     rows = []
     for row in data:
         if isinstance(row, dict):
@@ -171,6 +177,11 @@ def _read_loosely(answer: dict[str, Any], kind: type[Any], note: Note) -> Rows[A
         raise BadShape("no row is an object")
     paging = [msgspec.convert(source, Paging) for source in (response, answer)]
     return _rows(rows, paging)
+
+
+def _check_number(rows: list[Any]) -> None:
+    if len(rows) > _MOST_ROWS:
+        raise BadShape(f"{len(rows)} rows")
 
 
 def loose(row: dict[str, Any], kind: type[Any], note: Note) -> Any:

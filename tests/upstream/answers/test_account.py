@@ -117,3 +117,10 @@ def test_a_login_answer_that_is_no_object_is_refused(body):
     """There is nothing in it to pass on to a student."""
     with pytest.raises(BadShape):
         read_login(body)
+
+
+def test_a_login_answer_out_of_all_measure_is_refused():
+    """It is read on the event loop, and usually has 600 bytes."""
+    assert read_login(json.dumps({"msg": "x" * 60_000}).encode()).text
+    with pytest.raises(BadShape):
+        read_login(json.dumps({"msg": "x" * 70_000}).encode())

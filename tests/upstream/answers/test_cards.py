@@ -111,6 +111,14 @@ def test_an_odd_field_costs_its_record_that_field_alone(odd):
     assert other == cards_of(GOOD | {"id": 2}).cards[0]
 
 
+@pytest.mark.parametrize("row", [GOOD, {"state": 5, "id": []}, None])
+def test_a_list_out_of_all_measure_is_refused(row):
+    """To read it row by row would hold every other student's up."""
+    assert decode_cards(body_of([GOOD, *[row] * 19_999])).cards
+    with pytest.raises(BadShape):
+        decode_cards(body_of([GOOD, *[row] * 20_000]))
+
+
 @pytest.mark.parametrize("rows", [[1, "two", None], [{}], [{"id": {}, "state": 7}]])
 def test_records_of_which_none_is_one_are_refused(rows):
     """To read them as no classes would be inventing zeros."""

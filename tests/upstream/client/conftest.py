@@ -37,7 +37,7 @@ class Unobserved:
     def call_hedged(self, endpoint, end):
         """One more is made beside a late one."""
 
-    def upstream_oddity(self, endpoint, kind):
+    def upstream_oddity(self, endpoint, kind, count):
         """Something could not be read."""
 
 

@@ -78,6 +78,13 @@ async def test_a_404_that_speaks_of_no_list_is_a_fault(student, platform):
     assert type(await student.fault(student.course_files)) is UpstreamRejected
 
 
+async def test_a_404_of_many_words_is_no_empty_list(student, platform):
+    """A program's trace, say; 8 MiB of words were searched for seconds on the loop."""
+    body = '{"message":"No records found","trace":"%s"}' % ("no " * 2000)
+    platform.faults.set(kind="body", status=404, body=body)
+    assert type(await student.fault(student.cards)) is UpstreamRejected
+
+
 async def test_a_404_in_json_is_an_empty_list_of_records(student, platform):
     """Whatever it says: the summary tells whether there should be records."""
     platform.faults.set(kind="body", status=404, body='{"message":"Not Found"}')

@@ -1,0 +1,97 @@
+"""The vocabulary of reading through a store: how an asker came by an entry, and where
+entries come from that this process has not.
+"""
+
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from ..deadline import Deadline
+from .levels import Owner, Want
+from .store import Entry
+
+__all__ = ["Fill", "Filling", "Loader", "Outcome", "Served"]
+
+V = TypeVar("V")
+W = TypeVar("W")
+
+Fill = Callable[[Deadline], Awaitable[Entry[V]]]
+
+
+class Outcome(StrEnum):
+    """How an asker came by an entry."""
+
+    HIT = "HIT"  # it was kept and fresh
+    MISS = "MISS"  # this asker had it filled
+    STALE = "STALE"  # it is old, but servable: it was kept, or made of what was kept
+    PENDING = "PENDING"  # another asker was having it filled
+
+
+class Served(NamedTuple, Generic[V]):
+    """What an asker is given; ``at_hand`` says that the loader finds it again without
+    waiting.
+    """
+
+    entry: Entry[V]
+    outcome: Outcome
+    at_hand: bool = False
+
+    def replace(self, value: W) -> "Served[W]":
+        """The same with another value, made of this one."""
+        entry = self.entry
+        return Served(
+            Entry(
+                value=value,
+                size=entry.size,
+                owner=entry.owner,
+                made_at=entry.made_at,
+                fresh_until=entry.fresh_until,
+                servable_until=entry.servable_until,
+                old=entry.old,
+            ),
+            self.outcome,
+        )
+
+
+class Loader(Protocol[V]):
+    """Where an entry comes from that this process has not: from a fill, or from where
+    other processes have put it.
+    """
+
+    async def load(
+        self,
+        key: bytes,
+        owner: Owner,
+        want: Want,
+        fill: Fill[V],
+        deadline: Deadline,
+        on_old: Callable[[Entry[V]], object],
+    ) -> Served[V]:
+        """The entry, found or filled. One that was found but would not do, and is not
+        at hand, is given to ``on_old`` before the fill.
+        """
+
+    def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
+        """The owner's entry that will do, if it is at hand: nothing is filled or waited
+        for.
+        """
+
+
+class Filling(Loader[V]):
+    """Every entry comes from its fill."""
+
+    async def load(
+        self,
+        key: bytes,
+        owner: Owner,
+        want: Want,
+        fill: Fill[V],
+        deadline: Deadline,
+        on_old: Callable[[Entry[V]], object],
+    ) -> Served[V]:
+        """Fill."""
+        return Served(await fill(deadline), Outcome.MISS)
+
+    def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
+        """Have nothing."""
+        return None
