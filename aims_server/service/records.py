@@ -128,8 +128,8 @@ class StudentRecords:
                     session, "course_files", student_id=named.student_id
                 ),
             )
-            if not files.courses:
-                self.check_not_emptied(_COURSE_FILES, session)
+            if not files.courses and self._cache.find_part(_COURSE_FILES, session):
+                raise UpstreamError  # none never take the place of some that are kept
             return self._cache.new_part(
                 session, pack_course_files(files), complete=bool(files.courses)
             )

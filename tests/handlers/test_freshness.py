@@ -382,6 +382,21 @@ async def test_no_courses_never_replace_some(
 
 
 @pytest.mark.gen_test
+async def test_the_course_files_known_outlive_an_empty_answer(
+    front, token, platform, college, student, clock
+):
+    """A subject is still the student's, though the platform names none."""
+    await front.ask("/api/all-attendance", token)
+    platform.faults.set("course_files", kind="empty")
+    clock.advance(40)
+    fresh = {"Cache-Control": "no-cache"}
+    await front.ask("/api/all-attendance", token, headers=fresh)
+    cf_id = college.courses(student)[0].cf_id
+    path = f"/api/subject-attendance?studentId={student.id}&cfId={cf_id}&subject="
+    assert (await front.ask(path, token)).code == 200
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize("path", PAGES)
 async def test_a_refresh_that_changes_nothing_is_a_304(
     front, token, clock, path, platform
