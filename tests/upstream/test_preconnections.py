@@ -105,8 +105,11 @@ async def test_a_handshake_that_hangs_ends_with_the_time_to_connect(pool):
     """Not with the call's: curl had set no alarm for the one."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
+        silent.setblocking(False)
         pool.prepare(url)
-        answer = await pool.call(Request(url, {}, None, 50.0, 0.3))
+        connection, _ = await asyncio.get_running_loop().sock_accept(silent)
+        with connection:
+            answer = await pool.call(Request(url, {}, None, 50.0, 0.3))
     assert answer.cause.kind == "timeout_tls"
 
 
