@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 import pycurl
 
-from .exchange import Exchange
+from .handle_state import HandleState
 from .transfer import Transfer
 
 __all__ = ["LastingOptions", "set_request"]
@@ -22,13 +22,13 @@ class LastingOptions(msgspec.Struct, frozen=True):
     proxy: str = ""
     ca_file: str = ""
 
-    def set(self, curl: pycurl.Curl, exchange: Exchange) -> None:
+    def set(self, curl: pycurl.Curl, state: HandleState) -> None:
         """Tell a handle how its connections are made and kept, and whom it calls."""
         setopt = curl.setopt
-        setopt(pycurl.SOCKOPTFUNCTION, exchange.on_socket)
-        setopt(pycurl.PREREQFUNCTION, exchange.on_connection)
-        setopt(pycurl.HEADERFUNCTION, exchange.on_header)
-        setopt(pycurl.WRITEFUNCTION, exchange.on_body)
+        setopt(pycurl.SOCKOPTFUNCTION, state.on_socket)
+        setopt(pycurl.PREREQFUNCTION, state.on_connection)
+        setopt(pycurl.HEADERFUNCTION, state.on_header)
+        setopt(pycurl.WRITEFUNCTION, state.on_body)
         setopt(pycurl.PROTOCOLS, _PROTOCOLS)
         setopt(pycurl.FOLLOWLOCATION, 0)
         # Set in any case, for else curl asks the environment.

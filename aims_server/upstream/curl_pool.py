@@ -19,7 +19,7 @@ from tornado.curl_httpclient import CurlAsyncHTTPClient
 from .causes import timings
 from .curl_alarm import CurlAlarm
 from .curl_options import LastingOptions, set_request
-from .exchange import Exchange
+from .handle_state import HandleState
 from .kept_connections import KeptConnections
 from .preconnections import Preconnections
 from .transfer import CurlFailure, Reply, Request, Transfer, header_lines
@@ -66,8 +66,8 @@ class CurlPool(CurlAsyncHTTPClient):
         )
         self._options = LastingOptions(proxy, ca_file)
         self._loop = asyncio.get_running_loop()
-        self._exchanges: dict[pycurl.Curl, Exchange] = {}  # of handles that are set
-        self._under_way: dict[pycurl.Curl, Exchange] = {}
+        self._states: dict[pycurl.Curl, HandleState] = {}  # of handles that are set
+        self._under_way: dict[pycurl.Curl, HandleState] = {}
         self._waiting: deque[Transfer] = deque()
         self._kept = KeptConnections()
         self._alarm = CurlAlarm(self._loop, self._handle_timeout)
@@ -102,8 +102,8 @@ class CurlPool(CurlAsyncHTTPClient):
         way on it is made anew, as its answer may be the one before.
         """
         self._kept.abandon(connection)
-        for exchange in self._under_way.values():
-            exchange.abandon(connection)
+        for state in self._under_way.values():
+            state.abandon(connection)
 
     def close(self) -> None:
         """Drop every connection; outcomes that are waited for never come."""
@@ -138,11 +138,11 @@ class CurlPool(CurlAsyncHTTPClient):
 
     def _begin(self, curl: pycurl.Curl, transfer: Transfer) -> None:
         """Make a call on a free handle."""
-        exchange = self._set_up(curl, transfer.request.url)
+        state = self._set_up(curl, transfer.request.url)
         set_request(curl, transfer, self._loop.time())
-        exchange.transfer = transfer
+        state.transfer = transfer
         self._multi.add_handle(curl)
-        self._under_way[curl] = exchange
+        self._under_way[curl] = state
 
     def _take_preconnection(self, transfer: Transfer) -> bool:
         """Make a call on a connection that is being opened, if that is the best one."""
@@ -153,13 +153,13 @@ class CurlPool(CurlAsyncHTTPClient):
             return False
         curl, opened, seconds = claimed
         transfer.preconnected = True
-        exchange = self._exchanges[curl]
-        exchange.transfer = transfer
-        exchange.opened = opened
-        self._options.set(curl, exchange)
+        state = self._states[curl]
+        state.transfer = transfer
+        state.opened = opened
+        self._options.set(curl, state)
         now = self._loop.time()
         set_request(curl, transfer, now, seconds)
-        self._under_way[curl] = exchange
+        self._under_way[curl] = state
         # Curl set its alarms when the handle had no request, for much later.
         connected_by = now + transfer.request.connect_seconds
         self._loop.call_at(connected_by, self._look_at_connection, curl, transfer)
@@ -168,16 +168,16 @@ class CurlPool(CurlAsyncHTTPClient):
 
     def _look_at_connection(self, curl: pycurl.Curl, transfer: Transfer) -> None:
         """Have curl see that a connection took too long, if it did."""
-        exchange = self._under_way.get(curl)
-        if exchange is None or exchange.transfer is not transfer or exchange.is_sent:
+        state = self._under_way.get(curl)
+        if state is None or state.transfer is not transfer or state.is_sent:
             return
-        for fd in exchange.opened:
+        for fd in state.opened:
             self._multi.socket_action(fd, 0)
         self._finish_pending_requests()
 
     def _end_in_time(self, curl: pycurl.Curl, transfer: Transfer) -> None:
-        exchange = self._under_way.get(curl)
-        if exchange is not None and exchange.transfer is transfer:
+        state = self._under_way.get(curl)
+        if state is not None and state.transfer is transfer:
             self._finish(curl, pycurl.E_OPERATION_TIMEDOUT)
             self._process_queue()
 
@@ -190,25 +190,25 @@ class CurlPool(CurlAsyncHTTPClient):
         """A call has ended. Curl's message may quote URL and headers: only `cause_of`
         reads it.
         """
-        exchange = self._under_way.pop(curl, None)
-        if exchange is None:  # it has found a connection that it can share, or none
+        state = self._under_way.pop(curl, None)
+        if state is None:  # it has found a connection that it can share, or none
             self._preconnections.discard(curl)
             return
-        transfer = exchange.transfer
+        transfer = state.transfer
         assert transfer is not None
         status = curl.getinfo(pycurl.HTTP_CODE)
         fd = curl.getinfo(pycurl.ACTIVESOCKET)  # -1 once the handle has been removed
         self._multi.remove_handle(curl)
-        if exchange.must_restart(curl_error, status):
-            exchange.abandon_connection()
+        if state.must_restart(curl_error, status):
+            state.abandon_connection()
             transfer.restart()
             self._waiting.appendleft(transfer)  # Tornado looks at the queue after this
         elif curl_error is not None:
-            transfer.settle(exchange.failure(curl, curl_error, curl_message or ""))
+            transfer.settle(state.failure(curl, curl_error, curl_message or ""))
         else:
             if fd < 0:
-                exchange.abandon_connection()
-            transfer.settle(exchange.reply(status))
+                state.abandon_connection()
+            transfer.settle(state.reply(status))
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("Call %s: %s", "failed" if curl_error else status, timings(curl))
         self.release_handle(curl)
@@ -217,8 +217,8 @@ class CurlPool(CurlAsyncHTTPClient):
         """Nobody waits for a call any more: end it."""
         if transfer in self._waiting:
             self._waiting.remove(transfer)
-        for curl, exchange in self._under_way.items():
-            if exchange.transfer is transfer:
+        for curl, state in self._under_way.items():
+            if state.transfer is transfer:
                 del self._under_way[curl]
                 self._multi.remove_handle(curl)
                 self.release_handle(curl)
@@ -233,7 +233,7 @@ class CurlPool(CurlAsyncHTTPClient):
     @property
     def idle_connections(self) -> int:
         """Kept connections that no call is using."""
-        busy = sum(exchange.takes_kept for exchange in self._under_way.values())
+        busy = sum(state.takes_kept for state in self._under_way.values())
         return len(self._kept) - busy
 
     def take_handle(self, url: str) -> pycurl.Curl | None:
@@ -244,26 +244,26 @@ class CurlPool(CurlAsyncHTTPClient):
         self._set_up(curl, url)
         return curl
 
-    def _set_up(self, curl: pycurl.Curl, url: str) -> Exchange:
+    def _set_up(self, curl: pycurl.Curl, url: str) -> HandleState:
         """Tell a handle where its connection leads, and the first time all else."""
-        exchange = self._exchanges.get(curl)
-        if exchange is None:
-            exchange = self._exchanges[curl] = Exchange(self.max_body_size, self._kept)
-            self._options.set(curl, exchange)
+        state = self._states.get(curl)
+        if state is None:
+            state = self._states[curl] = HandleState(self.max_body_size, self._kept)
+            self._options.set(curl, state)
         curl.setopt(pycurl.URL, url)
-        return exchange
+        return state
 
     def release_handle(self, curl: pycurl.Curl) -> None:
         """Have back a handle that is out of curl's hands: no header, body or answer of
         one student stays for the next.
         """
-        exchange = self._exchanges.get(curl)
-        if exchange is None or not exchange.is_plain:
+        state = self._states.get(curl)
+        if state is None or not state.is_plain:
             curl.reset()
-            self._exchanges.pop(curl, None)
+            self._states.pop(curl, None)
         else:
             curl.unsetopt(pycurl.HTTPHEADER)
-            exchange.clear()
+            state.clear()
         self._free_list.append(curl)
 
     def _handle_socket(
@@ -302,7 +302,7 @@ class CurlPool(CurlAsyncHTTPClient):
             self._multi.socket_action(fd, action)
         self._finish_pending_requests()
         if self._preconnections.are_expected:
-            is_sent = any(exchange.is_sent for exchange in self._under_way.values())
+            is_sent = any(state.is_sent for state in self._under_way.values())
             self._preconnections.on_event(is_sent=is_sent)
 
     def _set_timeout(self, msecs: int) -> None:

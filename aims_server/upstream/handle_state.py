@@ -17,7 +17,7 @@ from .kept_connections import KeptConnections, is_acknowledged, is_silent
 from .retry_after import retry_after_seconds
 from .transfer import CurlFailure, Reply, Transfer
 
-__all__ = ["Exchange"]
+__all__ = ["HandleState"]
 
 _NONE: Final = (b"", b"identity")  # codings that change nothing
 _REQUEST_TIMEOUT: Final = 408  # a server's word when it closes an idle connection
@@ -29,7 +29,7 @@ _HEADER_LINES: Final = re.compile(
 )
 
 
-class Exchange:
+class HandleState:
     """What has come so far of a ``transfer``, on a handle that it stays with, call
     after call: for curl to forget its options and be told them again takes 5 us.
     """
