@@ -5,17 +5,16 @@ belongs to two processes and works in neither.
 """
 
 import logging
-import os
 import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
-from ..config import Settings, SettingsError, warnings_of
+from ..config import Settings, SettingsError
 from ..logs import configure_logging, flush_log
-from .file_limit import lack_of_files, warning_of_files
+from .reloading import Reloading
 from .rollout import FAILED_STARTS, HUNG_SECONDS, START_SECONDS, Child, Rollout
 from .systemd import Notifier
 from .worker import LEAVE, READY, ExitMode
@@ -46,10 +45,7 @@ class Supervisor:
         on_serving: Callable[[str], object],
     ) -> None:
         self._settings = self._proven = settings
-        self._bound_to = (settings.hosts, settings.port)
-        self._shared = _shared_by_machine(settings)
-        self._load = load
-        self._program = _program()
+        self._reloading = Reloading(settings, load)
         self._sockets = sockets
         self._notifier = notifier
         self._on_serving = on_serving
@@ -154,35 +150,20 @@ class Supervisor:
             return  # or: the settings have just been read
         self._notifier.reloading()
         try:
-            settings = self._load()
-            lack = lack_of_files(settings.max_concurrent_requests)
-            faults: tuple[str, ...] = (lack,) if lack else ()
+            settings = self._reloading.load()
         except SettingsError as error:
-            faults = error.faults
-        if faults:
-            for fault in faults:
+            for fault in error.faults:
                 _log.error("Settings not changed: %s", fault)
             if self._announced:
                 self._notifier.ready("Serving; the settings are wrong")
             return
         self._settings = settings
         configure_logging(settings.log_level, settings.log_format)
-        for warning in (*warnings_of(settings), *self._warnings_of_reload(settings)):
+        for warning in self._reloading.warnings(settings):
             _log.warning("%s", warning)
         self._announced = False
         self._rollout.roll(settings.effective_workers)
         _log.info("Replacing the workers one by one")
-
-    def _warnings_of_reload(self, settings: Settings) -> Iterator[str]:
-        """What a reload cannot change, and what the system leaves too little for."""
-        if warning := warning_of_files(settings.max_concurrent_requests):
-            yield warning
-        if (settings.hosts, settings.port) != self._bound_to:
-            yield "HOST and PORT stay as they are until a restart"
-        if _shared_by_machine(settings) != self._shared:
-            yield "CACHE_SHARED_MB and the store stay as they are until a restart"
-        if _program() != self._program:
-            yield "Reloaded, but the program has changed on disk: restart to use it"
 
     # -- starts and replacements ------------------------------------------
 
@@ -241,10 +222,9 @@ class Supervisor:
         workers = f"{number} worker{'s' * (number > 1)}"
         _log.info("Serving on %s with %s", addresses, workers)
         self._on_serving(addresses)
-        changed = (
-            "" if _program() == self._program else "; restart to use a new version"
-        )
-        self._notifier.ready(f"Serving with {workers}{changed}")
+        is_new = self._reloading.program_has_changed
+        hint = "; restart to use a new version" if is_new else ""
+        self._notifier.ready(f"Serving with {workers}{hint}")
 
     # -- messages and exits ---------------------------------------------------
 
@@ -287,15 +267,6 @@ class Supervisor:
             self._stop_now("The time to end is over")
 
 
-def _program() -> tuple[int, ...] | None:
-    """What changes with an installation: the identity of one of the package's files."""
-    try:
-        status = os.stat(__file__)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns
-
-
 def _address(listening: socket.socket) -> str:
     name = listening.getsockname()
     if not isinstance(name, tuple):
@@ -306,13 +277,3 @@ def _address(listening: socket.socket) -> str:
 
 def _cause(status: int) -> str:
     return signal.Signals(-status).name if status < 0 else f"exit status {status}"
-
-
-def _shared_by_machine(settings: Settings) -> tuple[object, ...]:
-    """Settings of what is made before the first fork."""
-    return (
-        settings.cache_shared_mb,
-        settings.store_url,
-        settings.store_secret,
-        settings.store_ca_file,
-    )

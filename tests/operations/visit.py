@@ -176,7 +176,7 @@ def visit(platform: dict[str, Any]) -> None:
     Path("/etc/aims-server/.env").write_text("RATE_LIMIT_PER_MINUTE=7\n")
 
     # A reload after an upgrade says that it is not enough.
-    program = Path("/opt/source/aims_server/process/supervisor.py")
+    program = Path("/opt/source/aims_server/process/reloading.py")
     upgraded = program.with_suffix(".new")
     upgraded.write_text(program.read_text())
     upgraded.rename(program)
