@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .capacity import capacity
-from .cold import calls, misses, trips
+from .cold import calls, misses, page_cpu, trips
 from .crowds import crowd, fifty, one_student
 from .footprint import growth, memory, start
 from .held import held
@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[Pace], Iterator[Row]]] = {
     "trips": trips,
     "tls": tls,
     "calls": calls,
+    "page-cpu": page_cpu,
     "misses": misses,
     "fifty": fifty,
     "crowd": crowd,

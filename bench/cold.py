@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 
 from . import processes
+from .kernel import cpu_seconds
 from .load import Request, ask, median
 from .processes import Platform
 from .report import Row, at_least, at_most
@@ -81,6 +82,40 @@ def calls(pace: Pace) -> Iterator[Row]:
                 )
 
 
+def page_cpu(pace: Pace) -> Iterator[Row]:
+    """CPU time of the one worker for a cold page of 15 subjects x 40 records, packed as
+    browsers ask for it, where a call takes no time; the ratio is the peer's by ours.
+    """
+    with (
+        processes.platform(records=40) as source,
+        processes.service(source) as ours,
+        processes.fastapi(source, 1) as fastapi,
+        processes.aiohttp(source, 1) as aiohttp,
+    ):
+        for at_once, name in ((1, "one page after the other"), (10, "10 at a time")):
+            used: dict[str, list[float]] = {}
+            for turn in range(pace.rounds + 3):
+                for server in (ours, fastapi, aiohttp):
+                    requests = pages(source.newcomers(PAGES_A_ROUND), encoding="gzip")
+                    before = cpu_seconds(server.workers())
+                    ask(server.url, requests, at_once)
+                    seconds = cpu_seconds(server.workers()) - before
+                    used.setdefault(server.name, []).append(seconds / len(requests))
+                if not turn:
+                    used.clear()  # it was to warm up
+            mine = used.pop("ours")
+            milliseconds = 1000 * median(mine)
+            for peer, theirs in used.items():
+                ratio = median(b / a for a, b in zip(mine, theirs, strict=True))
+                yield Row(
+                    f"cold page, {name}",
+                    f"{milliseconds:.2f} ms, least {1000 * min(mine):.2f} ms",
+                    f"{peer} {1000 * median(theirs):.2f} ms",
+                    ratio,
+                    at_most(2.2, milliseconds, " ms") if peer == "FastAPI" else None,
+                )
+
+
 def misses(pace: Pace) -> Iterator[Row]:
     """The summary of students whom nobody has seen yet, which takes one call, beside a
     bare Tornado handler that makes the same call and passes its answer on; one worker,
@@ -110,12 +145,14 @@ def misses(pace: Pace) -> Iterator[Row]:
     )
 
 
-def pages(tokens: list[str], page: str = "all-attendance") -> list[Request]:
+def pages(
+    tokens: list[str], page: str = "all-attendance", encoding: str = "identity"
+) -> list[Request]:
     """A page, for each of these students; by default that of all subjects."""
     return [
         Request(
             f"/api/{page}",
-            {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"},
+            {"Authorization": f"Bearer {token}", "Accept-Encoding": encoding},
         )
         for token in tokens
     ]
