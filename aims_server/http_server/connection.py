@@ -131,7 +131,7 @@ class Connection(asyncio.Protocol):
         is sent.
         """
         return (
-            not self._timeouts.first_request_expected()
+            not self._timeouts.request_expected()
             and self._serving is None
             and not self._transport.get_write_buffer_size()
             and not has_unread(self._socket)

@@ -19,6 +19,7 @@ from ..waiting import eventually
 pytestmark = pytest.mark.both_loops
 
 BIG = b"x" * 20_000_000
+SOON = 0.11  # after an answer no further request is expected
 
 
 class Page(RequestHandler):
@@ -179,8 +180,23 @@ async def test_idle_connections_are_closed(server):
     """Draining closes connections without a request."""
     client = await Client.connect(server)
     await client.ask()
+    server.clock.now += SOON
     await asyncio.wait_for(server.listener.drained(), 4)
     assert await client.ended()
+
+
+@pytest.mark.gen_test
+async def test_a_connection_just_answered_may_ask_once_more(server):
+    """Its next request may be on its way: it is answered, and told to be the last."""
+    client = await Client.connect(server)
+    await client.ask()
+    server.listener.disable_keep_alive()
+    emptied = asyncio.ensure_future(server.listener.drained())
+    await asyncio.sleep(0.1)
+    assert not emptied.done()
+    assert "Connection: close" in await client.ask()
+    assert await client.ended()
+    await emptied
 
 
 @pytest.mark.gen_test
@@ -207,6 +223,7 @@ async def test_work_in_flight_is_waited_for(server):
     assert not emptied.done()
     server.gate.set()
     await client.answer()
+    server.clock.now += SOON
     await emptied
     assert await client.ended()
 
@@ -224,6 +241,7 @@ async def test_an_answer_is_sent_to_its_end(server):
     assert not emptied.done()
     client.transport.resume_reading()
     await client.answer()
+    server.clock.now += SOON
     assert await client.ended()
     await emptied
 
@@ -239,6 +257,7 @@ async def test_a_request_that_is_arriving_is_not_idle(server):
     await asyncio.sleep(0.1)
     client.writer.write(b"st: x\r\n\r\n")
     await client.answer()
+    server.clock.now += SOON
     await emptied
     assert await client.ended()
 
