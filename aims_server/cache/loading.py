@@ -4,13 +4,15 @@ entries come from that this process has not.
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar, cast
+
+import msgspec
 
 from ..deadline import Deadline
 from .levels import Owner, Want
 from .store import Entry
 
-__all__ = ["Fill", "Filling", "Loader", "Outcome", "Served"]
+__all__ = ["Ask", "Fill", "Filling", "Loader", "Outcome", "Served"]
 
 V = TypeVar("V")
 W = TypeVar("W")
@@ -38,19 +40,22 @@ class Served(NamedTuple, Generic[V]):
 
     def replace(self, value: W) -> "Served[W]":
         """The same with another value, made of this one."""
-        entry = self.entry
-        return Served(
-            Entry(
-                value=value,
-                size=entry.size,
-                owner=entry.owner,
-                made_at=entry.made_at,
-                fresh_until=entry.fresh_until,
-                servable_until=entry.servable_until,
-                old=entry.old,
-            ),
-            self.outcome,
-        )
+        entry = msgspec.structs.replace(self.entry, value=value)
+        return Served(cast(Entry[W], entry), self.outcome)
+
+
+class Ask(NamedTuple, Generic[V]):
+    """The ``owner``'s entry of a key, which will do if it is as in ``want`` and is else
+    to be made by ``fill``. One that was found but would not do, and is not at hand, is
+    given to ``on_old`` before the fill, which may fail.
+    """
+
+    key: bytes
+    owner: Owner
+    want: Want
+    fill: Fill[V]
+    deadline: Deadline
+    on_old: Callable[[Entry[V]], object]
 
 
 class Loader(Protocol[V]):
@@ -58,18 +63,8 @@ class Loader(Protocol[V]):
     other processes have put it.
     """
 
-    async def load(
-        self,
-        key: bytes,
-        owner: Owner,
-        want: Want,
-        fill: Fill[V],
-        deadline: Deadline,
-        on_old: Callable[[Entry[V]], object],
-    ) -> Served[V]:
-        """The entry, found or filled. One that was found but would not do, and is not
-        at hand, is given to ``on_old`` before the fill.
-        """
+    async def load(self, ask: Ask[V]) -> Served[V]:
+        """The entry, found or filled; raises what the fill raises, and TimeoutError."""
 
     def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
         """The owner's entry that will do, if it is at hand: nothing is filled or waited
@@ -80,17 +75,9 @@ class Loader(Protocol[V]):
 class Filling(Loader[V]):
     """Every entry comes from its fill."""
 
-    async def load(
-        self,
-        key: bytes,
-        owner: Owner,
-        want: Want,
-        fill: Fill[V],
-        deadline: Deadline,
-        on_old: Callable[[Entry[V]], object],
-    ) -> Served[V]:
+    async def load(self, ask: Ask[V]) -> Served[V]:
         """Fill."""
-        return Served(await fill(deadline), Outcome.MISS)
+        return Served(await ask.fill(ask.deadline), Outcome.MISS)
 
     def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
         """Have nothing."""

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from ..deadline import Clock, Deadline
 from .levels import Owner, Want
-from .loading import Fill, Filling, Loader, Outcome, Served
+from .loading import Ask, Fill, Filling, Loader, Outcome, Served
 from .singleflight import SingleFlight
 from .store import Entry, Store
 
@@ -186,7 +186,9 @@ class ReadThrough(Generic[V]):
         epoch = self._store.epoch(owner)
         keep = partial(self._keep, key, owner, epoch)
         try:
-            served = await self._loader.load(key, owner, want, fill, deadline, keep)
+            served = await self._loader.load(
+                Ask(key, owner, want, fill, deadline, keep)
+            )
         except Exception as error:
             if self._is_refusal(error):
                 self._on_refusal(owner, self._store.drop_owner(owner))

@@ -8,9 +8,9 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
-from ..deadline import Clock, Deadline
+from ..deadline import Clock
 from .levels import Found, Lease, Level, Owner, Page, Taken, Want
-from .loading import Fill, Outcome, Served
+from .loading import Ask, Outcome, Served
 from .shared_memory import SharedMemoryCache
 from .store import Entry
 
@@ -74,17 +74,6 @@ class MachinePages:
         self._cache.release(lease)
 
 
-class _Ask(NamedTuple, Generic[V]):
-    """What is looked for, level after level; see `Sharing.load`."""
-
-    key: bytes
-    owner: Owner
-    want: Want
-    fill: Fill[V]
-    deadline: Deadline
-    on_old: Callable[[Entry[V]], object]
-
-
 class Sharing(Generic[V]):
     """Levels in front of a fill, so that one process at a time runs it for a key.
 
@@ -106,21 +95,8 @@ class Sharing(Generic[V]):
         self._observer = observer
         self._clock = clock
 
-    async def load(
-        self,
-        key: bytes,
-        owner: Owner,
-        want: Want,
-        fill: Fill[V],
-        deadline: Deadline,
-        on_old: Callable[[Entry[V]], object],
-    ) -> Served[V]:
-        """The entry, found or filled. One that was found but would not do, and is not
-        at hand, is given to ``on_old`` before the fill, which may fail.
-
-        Raises what ``fill`` raises, and TimeoutError.
-        """
-        ask = _Ask(_VERSION + key, owner, want, fill, deadline, on_old)
+    async def load(self, ask: Ask[V]) -> Served[V]:
+        """The entry, found or filled; see `Loader.load`."""
         return await self._load_from(0, ask)
 
     def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
@@ -134,15 +110,13 @@ class Sharing(Generic[V]):
                 return entry
         return None
 
-    async def _load_from(self, depth: int, ask: "_Ask[V]") -> Served[V]:
+    async def _load_from(self, depth: int, ask: Ask[V]) -> Served[V]:
         # No closure: one that calls itself is a circle, which would keep a refused
         # token until the collector comes round.
         if depth == len(self._levels):
             return Served(await ask.fill(ask.deadline), Outcome.MISS)
         level = self._levels[depth]
-        taken, waited = await self._look_up(
-            level, ask.key, ask.owner, ask.want, ask.deadline
-        )
+        taken, waited = await self._look_up(level, ask)
         entry = self._entry(taken.page, ask.owner)
         if entry is not None:
             at_hand = level.find is not None
@@ -158,16 +132,15 @@ class Sharing(Generic[V]):
             return await rest
         return await self._holding(level, taken.lease, entry, rest)
 
-    async def _look_up(
-        self, level: Level, key: bytes, owner: Owner, want: Want, deadline: Deadline
-    ) -> tuple[Taken, bool]:
+    async def _look_up(self, level: Level, ask: Ask[V]) -> tuple[Taken, bool]:
         """What is on the level, and whether another process's fill was waited for."""
         began = self._clock()
+        key, deadline = _VERSION + ask.key, ask.deadline
         pause = level.first_pause
         waited = False
         while True:
             taken = await level.pages.take(
-                key, owner, want, seconds=level.lease_seconds(deadline)
+                key, ask.owner, ask.want, seconds=level.lease_seconds(deadline)
             )
             if taken.found is not Found.BUSY:
                 break
