@@ -16,7 +16,6 @@ from aims_server.process import worker  # noqa: F401 - the same
 
 USED = {
     CurlAsyncHTTPClient: {
-        "_fds",
         "_finish",
         "_finish_pending_requests",
         "_free_list",

@@ -1,14 +1,12 @@
 """Tornado's pool of curl handles, with a smaller way of making a call: which handle a
-call gets, what becomes of it, and how curl is told of sockets.
+call gets, and what becomes of it.
 
 Tornado's client serves every use of curl, at some 140 us of CPU a call. Ours are all
 alike, and take 40. Its handles, its loop over what has ended and its end are kept.
 """
 
 import asyncio
-import contextlib
 import logging
-import select
 from collections import deque
 from collections.abc import Hashable, Mapping
 from typing import Any, Final, NoReturn
@@ -19,6 +17,7 @@ from tornado.curl_httpclient import CurlAsyncHTTPClient
 from .causes import timings
 from .curl_alarm import CurlAlarm
 from .curl_options import LastingOptions, set_request
+from .curl_sockets import CurlSockets
 from .handle_state import HandleState
 from .kept_connections import KeptConnections
 from .preconnections import Preconnections
@@ -28,12 +27,7 @@ __all__ = ["CurlFailure", "CurlPool", "Reply", "Request"]
 
 _log = logging.getLogger(__name__)
 
-_EVENTS_AT_ONCE: Final = 16  # some 15 us each; what is left comes in the next turn
-_INTEREST: Final = {
-    pycurl.POLL_IN: select.EPOLLIN,
-    pycurl.POLL_OUT: select.EPOLLOUT,
-    pycurl.POLL_INOUT: select.EPOLLIN | select.EPOLLOUT,
-}
+_LOOK_AGAIN_SECONDS: Final = 0.1
 
 
 class CurlPool(CurlAsyncHTTPClient):
@@ -71,15 +65,12 @@ class CurlPool(CurlAsyncHTTPClient):
         self._waiting: deque[Transfer] = deque()
         self._kept = KeptConnections()
         self._alarm = CurlAlarm(self._loop, self._handle_timeout)
-        # All sockets of curl's in one epoll that the loop watches: curl wants each
-        # watched and unwatched for every call, which takes a loop ten times as long.
-        self._epoll = select.epoll()
-        self._loop.add_reader(self._epoll.fileno(), self._on_events)
+        self._sockets = CurlSockets(self._loop, self._on_ready, self._kept.forget)
         super().initialize(*args, **options)
         # Else curl keeps four for each handle that is busy when a call ends.
         self._multi.setopt(pycurl.M_MAXCONNECTS, len(self._free_list))
         self._preconnections = Preconnections(
-            self, self._loop, self._multi, self._epoll
+            self, self._loop, self._multi, self._sockets
         )
         self.prepare = self._preconnections.prepare
         self.expect = self._preconnections.expect
@@ -113,8 +104,7 @@ class CurlPool(CurlAsyncHTTPClient):
         # Not before: closing handles in use, curl tells of sockets and time once more.
         self._preconnections.close()
         self._alarm.cancel()
-        self._loop.remove_reader(self._epoll.fileno())
-        self._epoll.close()
+        self._sockets.close()
 
     def fetch_impl(self, *_: object) -> NoReturn:
         """Tornado's own way in, which would bypass what is seen to here."""
@@ -167,12 +157,17 @@ class CurlPool(CurlAsyncHTTPClient):
         return True
 
     def _look_at_connection(self, curl: pycurl.Curl, transfer: Transfer) -> None:
-        """Have curl see that a connection took too long, if it did."""
+        """Have curl see that a connection took too long, if it did: curl counts from
+        its own first step, which may have come later.
+        """
         state = self._under_way.get(curl)
         if state is None or state.transfer is not transfer or state.is_sent:
             return
         for fd in state.opened:
             self._multi.socket_action(fd, 0)
+        self._loop.call_later(
+            _LOOK_AGAIN_SECONDS, self._look_at_connection, curl, transfer
+        )
         self._finish_pending_requests()
 
     def _end_in_time(self, curl: pycurl.Curl, transfer: Transfer) -> None:
@@ -269,36 +264,16 @@ class CurlPool(CurlAsyncHTTPClient):
     def _handle_socket(
         self, event: int, fd: int, multi: pycurl.CurlMulti, data: Any | None
     ) -> None:
-        """Curl wants a socket watched otherwise than before.
-
-        It does so twice a call. One that it needs no more stays where it is, as most
-        are needed again by the next page; a closed one leaves by itself.
-        """
-        interest = _INTEREST.get(event, 0)
-        self._fds[fd] = interest
+        """Curl wants a socket watched otherwise than before."""
         if event == pycurl.POLL_REMOVE:
             self._preconnections.forget(fd)
-        if interest:
-            try:
-                self._epoll.modify(fd, interest)
-            except FileNotFoundError:  # a new one, of a number that may be an old one's
-                self._epoll.register(fd, interest)
+        self._sockets.watch(fd, event)
 
-    def _on_events(self) -> None:
+    def _on_ready(self) -> None:
         """Some sockets are ready: let curl read and write."""
-        for fd, events in self._epoll.poll(0, _EVENTS_AT_ONCE):
-            if not self._fds[fd]:
-                # Idle. What has come stays unread, which `KeptConnections` will see; an
-                # end curl finds by itself. Neither may wake the loop in every turn.
-                with contextlib.suppress(OSError):
-                    self._epoll.unregister(fd)
-                self._kept.forget(fd)
+        for fd, action in self._sockets.ready():
+            if action & pycurl.CSELECT_IN and self._preconnections.withhold(fd):
                 continue
-            if events & ~select.EPOLLOUT and self._preconnections.withhold(fd):
-                continue
-            action = pycurl.CSELECT_IN if events & ~select.EPOLLOUT else 0
-            if events & ~select.EPOLLIN:
-                action |= pycurl.CSELECT_OUT
             self._multi.socket_action(fd, action)
         self._finish_pending_requests()
         if self._preconnections.are_expected:

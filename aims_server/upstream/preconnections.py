@@ -8,11 +8,12 @@ would have had both.
 
 import asyncio
 import contextlib
-import select
 from collections.abc import Iterator
 from typing import Final, Protocol
 
 import pycurl
+
+from .curl_sockets import CurlSockets
 
 __all__ = ["Handles", "Preconnections"]
 
@@ -65,12 +66,12 @@ class Preconnections:
         handles: Handles,
         loop: asyncio.AbstractEventLoop,
         multi: pycurl.CurlMulti,
-        epoll: select.epoll,
+        sockets: CurlSockets,
     ) -> None:
         self._handles = handles
         self._loop = loop
         self._multi = multi
-        self._epoll = epoll
+        self._sockets = sockets
         self._unclaimed: dict[pycurl.Curl, _Preconnection] = {}
         self._by_socket: dict[int, _Preconnection] = {}
         self._origin = ""
@@ -133,7 +134,7 @@ class Preconnections:
         if begun is None:
             return False
         begun.withheld = fd
-        self._epoll.unregister(fd)
+        self._sockets.pause(fd)
         return True
 
     def forget(self, fd: int) -> None:
@@ -152,7 +153,7 @@ class Preconnections:
         opened = [fd for fd, owner in self._by_socket.items() if owner is begun]
         self._remove(begun)
         if begun.withheld is not None:
-            self._epoll.register(begun.withheld, select.EPOLLIN)
+            self._sockets.resume(begun.withheld)
         # Curl has read the URL long since; this is looked at with the request.
         begun.curl.setopt(pycurl.REQUEST_TARGET, url[len(begun.origin) :])
         return begun.curl, opened, self._loop.time() - begun.began

@@ -352,9 +352,9 @@ async def test_a_socket_that_is_hung_up_while_idle_wakes_nobody(far):
     turns: list[int] = []
 
     class Counted(CurlPool):
-        def _on_events(self):
+        def _on_ready(self):
             turns.append(len(turns))
-            super()._on_events()
+            super()._on_ready()
 
     pool = Counted(force_instance=True, max_clients=1, max_body_size=1000)
     await pool.call(request(far))
