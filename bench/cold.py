@@ -3,15 +3,17 @@ subjects side by side.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 
 from . import processes
 from .kernel import cpu_seconds
 from .load import Request, ask, median
-from .processes import Platform
+from .processes import Platform, Server
 from .report import Row, at_least, at_most
 from .turns import Pace
 
@@ -51,25 +53,27 @@ def calls(pace: Pace) -> Iterator[Row]:
     makes the same calls and throws the answers away; and beside the peers, which make
     pages of them too. In calls a second, one worker.
     """
-    with (
-        processes.platform() as source,
-        processes.service(source) as ours,
-        processes.fastapi(source, 1) as fastapi,
-        processes.aiohttp(source, 1) as aiohttp,
-    ):
+    with contextlib.ExitStack() as running:
+        source = running.enter_context(processes.platform())
+        servers = _gatherers(running, source)
         for at_once, name in ((1, "one page after the other"), (10, "10 at a time")):
-            rates: dict[str, list[float]] = {}
-            for turn in range(pace.rounds + 1):
-                for server in (ours, fastapi, aiohttp):
-                    requests = pages(source.newcomers(PAGES_A_ROUND))
-                    source.calls()
-                    seconds = ask(server.url, requests, at_once).whole
-                    made = source.calls()
-                    rates.setdefault(server.name, []).append(made / seconds)
-                bare = asyncio.run(_bare(source, at_once))
-                rates.setdefault("bare client", []).append(bare)
-                if not turn:
-                    rates.clear()  # it was to warm up
+
+            def rate(server: Server, at_once: int = at_once) -> float:
+                requests = pages(source.newcomers(PAGES_A_ROUND))
+                source.calls()
+                seconds = ask(server.url, requests, at_once).whole
+                return source.calls() / seconds
+
+            def bare(at_once: int = at_once) -> float:
+                return asyncio.run(_bare(source, at_once))
+
+            rates = _in_turns(
+                pace.rounds,
+                {
+                    **{each.name: partial(rate, each) for each in servers},
+                    "bare client": bare,
+                },
+            )
             mine = rates.pop("ours")
             for other in ("bare client", "FastAPI", "aiohttp"):
                 ratio = median(a / b for a, b in zip(mine, rates[other], strict=True))
@@ -86,23 +90,20 @@ def page_cpu(pace: Pace) -> Iterator[Row]:
     """CPU time of the one worker for a cold page of 15 subjects x 40 records, packed as
     browsers ask for it, where a call takes no time; the ratio is the peer's by ours.
     """
-    with (
-        processes.platform(records=40) as source,
-        processes.service(source) as ours,
-        processes.fastapi(source, 1) as fastapi,
-        processes.aiohttp(source, 1) as aiohttp,
-    ):
+    with contextlib.ExitStack() as running:
+        source = running.enter_context(processes.platform(records=40))
+        servers = _gatherers(running, source)
         for at_once, name in ((1, "one page after the other"), (10, "10 at a time")):
-            used: dict[str, list[float]] = {}
-            for turn in range(pace.rounds + 3):
-                for server in (ours, fastapi, aiohttp):
-                    requests = pages(source.newcomers(PAGES_A_ROUND), encoding="gzip")
-                    before = cpu_seconds(server.workers())
-                    ask(server.url, requests, at_once)
-                    seconds = cpu_seconds(server.workers()) - before
-                    used.setdefault(server.name, []).append(seconds / len(requests))
-                if not turn:
-                    used.clear()  # it was to warm up
+
+            def cpu(server: Server, at_once: int = at_once) -> float:
+                requests = pages(source.newcomers(PAGES_A_ROUND), encoding="gzip")
+                before = cpu_seconds(server.workers())
+                ask(server.url, requests, at_once)
+                return (cpu_seconds(server.workers()) - before) / len(requests)
+
+            used = _in_turns(
+                pace.rounds + 2, {each.name: partial(cpu, each) for each in servers}
+            )
             mine = used.pop("ours")
             milliseconds = 1000 * median(mine)
             for peer, theirs in used.items():
@@ -126,14 +127,14 @@ def misses(pace: Pace) -> Iterator[Row]:
         processes.service(source) as ours,
         processes.bare_tornado(source, 1) as bare,
     ):
-        rates: dict[str, list[float]] = {}
-        for turn in range(pace.rounds + 1):
-            for server in (ours, bare):
-                requests = pages(source.newcomers(MISSES_A_ROUND), "attendance")
-                seconds = ask(server.url, requests, at_once=20).whole
-                rates.setdefault(server.name, []).append(len(requests) / seconds)
-            if not turn:
-                rates.clear()  # it was to warm up
+
+        def rate(server: Server) -> float:
+            requests = pages(source.newcomers(MISSES_A_ROUND), "attendance")
+            return len(requests) / ask(server.url, requests, at_once=20).whole
+
+        rates = _in_turns(
+            pace.rounds, {each.name: partial(rate, each) for each in (ours, bare)}
+        )
     mine, theirs = rates.values()
     ratio = median(a / b for a, b in zip(mine, theirs, strict=True))
     yield Row(
@@ -143,6 +144,29 @@ def misses(pace: Pace) -> Iterator[Row]:
         ratio,
         at_least(1.0, ratio),
     )
+
+
+def _gatherers(running: contextlib.ExitStack, source: Platform) -> list[Server]:
+    """Ours and the peers that make pages too, one worker each."""
+    return [
+        running.enter_context(server)
+        for server in (
+            processes.service(source),
+            processes.fastapi(source, 1),
+            processes.aiohttp(source, 1),
+        )
+    ]
+
+
+def _in_turns(
+    rounds: int, sides: Mapping[str, Callable[[], float]]
+) -> dict[str, list[float]]:
+    """The figures of each side, by its name, after one round to warm up."""
+    for measure in sides.values():
+        measure()
+    turns = [[measure() for measure in sides.values()] for _ in range(rounds)]
+    figures = map(list, zip(*turns, strict=True))
+    return dict(zip(sides, figures, strict=True))
 
 
 def pages(

@@ -5,6 +5,7 @@ between the service and the wall clock (CLOCK_REALTIME); monotonic time goes on.
 import json
 import signal
 import socket
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -103,6 +104,7 @@ def test_kept_pages_keep_their_age(clocked, tokens):
     """
     service = clocked.serve(2)
     token = next(tokens)
+    began = time.monotonic()
     assert ask(service, "/api/quiz", token).headers["X-Cache"] == "MISS"
     for offset in JUMPS:
         clocked.set(offset)
@@ -110,7 +112,7 @@ def test_kept_pages_keep_their_age(clocked, tokens):
         for _ in range(4):
             found = ask(service, "/api/quiz", token)
             assert (found.status, found.headers["X-Cache"]) == (200, "HIT")
-            assert int(found.headers["Age"]) < PATIENCE_SECONDS
+            assert int(found.headers["Age"]) <= time.monotonic() - began
         assert service.workers() == before
         service.signal(signal.SIGHUP)
         service.wait_for_workers(2, but=before)
@@ -127,17 +129,19 @@ def test_a_request_takes_as_long_as_it_takes(clocked, platform, tokens, offset):
     platform.turn(hold="*")
     answers: list[Answer] = []
     token = next(tokens)
+    began = time.monotonic()
     asking = Thread(target=lambda: answers.append(ask(service, "/api/quiz", token)))
     asking.start()
     until(lambda: platform.counters()["calls"].get("quizzes"))
     clocked.set(offset)
     platform.turn(release="*")
     asking.join()
+    took = time.monotonic() - began
     assert answers[0].status == 200
     (total,) = service.figures('aims_request_duration_seconds_sum{route="quiz"')
-    assert 0 < total < PATIENCE_SECONDS
+    assert 0 < total < took
     (line,) = access_lines(service)
-    assert 0 < float(str(line["seconds"])) < PATIENCE_SECONDS
+    assert 0 < float(str(line["seconds"])) < took
     began = json.loads(service.log.splitlines()[0])["time"]
     assert (str(line["time"]) > began) == (offset == "+6h")
 
@@ -220,6 +224,7 @@ def test_a_stop_waits_by_the_time_that_passes(clocked, platform, tokens):
     platform.turn(hold="*")
     answers: list[Answer] = []
     token = next(tokens)
+    began = time.monotonic()
     asking = Thread(target=lambda: answers.append(ask(service, "/api/quiz", token)))
     asking.start()
     until(lambda: platform.counters()["calls"].get("quizzes"))
@@ -228,5 +233,6 @@ def test_a_stop_waits_by_the_time_that_passes(clocked, platform, tokens):
     clocked.set("+50h")
     platform.turn(release="*")
     asking.join()
+    took = time.monotonic() - began
     assert answers[0].status == 200
     assert service.wait() == 0

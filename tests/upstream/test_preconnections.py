@@ -108,9 +108,8 @@ async def test_a_handshake_that_hangs_ends_with_the_time_to_connect(pool):
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
         silent.setblocking(False)
         pool.prepare(url)
-        time.sleep(
-            0.02
-        )  # a busy machine: curl takes its first step later than we think
+        # As on a busy machine, curl takes its first step later than it was told to.
+        time.sleep(0.02)  # noqa: ASYNC251 - the loop is to stand still
         connection, _ = await asyncio.get_running_loop().sock_accept(silent)
         with connection:
             answer = await pool.call(Request(url, {}, None, 50.0, 0.3))
