@@ -87,7 +87,7 @@ class LoginHandler(BaseHandler):
         self.send(error_response(refusal, self.exchange.request_id, beside=answer.body))
 
     def on_connection_close(self) -> None:
-        """Leave the line: nobody else waits for this answer, unlike for a page."""
+        """Give up: nobody else waits for this answer, unlike for a page."""
         if self._call is not None:
             self._call.cancel()
 

@@ -22,12 +22,11 @@ import msgspec
 import tornado.platform.asyncio  # noqa: F401 - or each worker would, after the fork
 
 from ..app import Machine, Worker, build
-from ..config import Settings
+from ..config import Settings, max_connections
 from ..http_server import AddressLimit, Listener, Peer
 from ..logs import AccessLog
 from ..metrics import Metrics
 from ..web import is_trusted
-from .file_limit import max_connections
 
 try:
     import uvloop

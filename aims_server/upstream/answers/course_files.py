@@ -1,8 +1,4 @@
-"""Course files: `/custom/getCFMappedWithStudentID` with the attendance summary.
-
-One odd row costs no other row anything; an answer of which no row is a course is a
-`BadShape`.
-"""
+"""Course files: `/custom/getCFMappedWithStudentID` with the attendance summary."""
 
 from collections.abc import Iterable
 from typing import Final
