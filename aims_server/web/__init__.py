@@ -34,12 +34,14 @@ from .request_parsing import (
     wants_fresh,
 )
 from .response import (
+    CLIENT_CLOSED,
     Response,
     closing_message,
     common_headers,
     error_body,
     error_response,
     json_response,
+    reason_phrase,
     server_timing,
 )
 from .sessions import Caller, Session, SessionReader
@@ -48,6 +50,7 @@ from .tokens import bearer_token, checked_body_token, is_token
 from .verified_keys import VerifiedKeys
 
 __all__ = [
+    "CLIENT_CLOSED",
     "MAX_BODY_BYTES",
     "MAX_HEAD_LINES",
     "UNIX_PEER",
@@ -93,6 +96,7 @@ __all__ = [
     "preferred_media",
     "quality",
     "query_object",
+    "reason_phrase",
     "request_id",
     "server_timing",
     "unpack_answer",
