@@ -163,9 +163,11 @@ class BaseHandler(RequestHandler):
         """The contract's error for one of Tornado's, if that blames the client."""
         if not isinstance(fault, HTTPError) or fault.status_code >= 500:
             return fault
+        if self.endpoint is NOT_FOUND or fault.status_code == 404:
+            return NotFound()
         if fault.status_code == 405:
             return MethodNotAllowed(self.endpoint.allowed)
-        return NotFound() if fault.status_code == 404 else InvalidRequest()
+        return InvalidRequest()
 
 
 def _nothing() -> None:

@@ -69,7 +69,7 @@ class Login:
         return json_response(answer.status, answer.body)
 
     def client_left(self) -> None:
-        """Leave the line: nobody else waits for this answer, unlike for a page. What
+        """Give up: nobody else waits for this answer, unlike for a page. What
         has been sent to the platform is awaited there.
         """
         if self._call is not None:

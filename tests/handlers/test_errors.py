@@ -160,10 +160,11 @@ class TestDeadline:
     ],
 )
 async def test_unknown_paths(front, path):
-    """404 in JSON."""
-    answer = await front.ask(path)
-    assert answer.code == 404
-    assert code_of(answer) == "not_found"
+    """404 in JSON, by whatever method."""
+    for method in ("GET", "DELETE", "BREW"):
+        answer = await front.ask(path, method=method)
+        assert answer.code == 404
+        assert code_of(answer) == "not_found"
 
 
 @pytest.mark.gen_test
