@@ -25,7 +25,7 @@ HIT, MISS, STALE, PENDING = Outcome
 
 
 class Broken(Exception):
-    """The platform is ill."""
+    """The platform fails."""
 
 
 class Refused(Exception):
@@ -130,8 +130,8 @@ async def test_a_cold_wave_makes_one_call_and_a_second_wave_none(bench):
     assert bench.platform.calls == 1
 
 
-async def test_a_stuck_fill_stalls_nobody_beyond_his_deadline(bench):
-    """P2: each asker of a fill that never ends leaves at his own deadline."""
+async def test_a_stuck_fill_stalls_nobody_beyond_its_deadline(bench):
+    """P2: each asker of a fill that never ends leaves at its own deadline."""
     start = bench.clock.now
     for seconds in (1, 2, 3):
         assert await bench.seen(seconds=seconds) is TimeoutError
@@ -471,7 +471,7 @@ async def test_max_age_falls_back_to_nothing_too_old(bench):
 
 
 async def test_max_age_never_covers_a_refusal(bench):
-    """A refused owner is told so, whatever was kept for him."""
+    """A refused owner is told so, whatever was kept for it."""
     await bench.fetch("first")
     bench.clock.now += 31
     asker = bench.ask(max_age=30)
@@ -568,7 +568,7 @@ class ReadThroughAgainstModel(RuleBasedStateMachine):
                 del self.failed[key]
 
     def drop_in_model(self, owner):
-        """All of the owner's entries go, and his flights are marked."""
+        """All of the owner's entries go, and its flights are marked."""
         mine = {key for key, whose in OWNER_OF.items() if whose == owner}
         for key in mine:
             self.kept.pop(key, None)
@@ -580,7 +580,7 @@ class ReadThroughAgainstModel(RuleBasedStateMachine):
 
     @rule(key=keys, max_age=st.sampled_from([None, None, 30]))
     def ask(self, key, max_age):
-        """One more asker; he is served at once, or waits as the model says."""
+        """One more asker; it is served at once, or waits as the model says."""
         now = self.clock.now
         owner = OWNER_OF[key]
         old = self.find(key)

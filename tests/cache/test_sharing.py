@@ -332,7 +332,7 @@ async def test_a_refusal_voids_every_workers_copies(platform, workers):
 
 async def test_a_flood_of_made_up_tokens_voids_nobodys_pages(platform, workers):
     """Hundreds of refused owners, all in one place of a table: a bystander there has
-    his page at each worker, without a call.
+    its page at each worker, without a call.
     """
     bystander = 5900001
     await answered(platform, workers[0].ask(platform, b"b", bystander), "page")
@@ -400,7 +400,7 @@ async def test_a_page_of_old_parts_displaces_no_better_one(platform, workers, cl
 
 
 async def test_a_page_of_old_parts_that_is_found_is_refreshed(platform, workers, clock):
-    """Whoever made it does so only if he is asked again; whoever finds it does."""
+    """Whoever made it does so only if it is asked again; whoever finds it does."""
     now = clock.now
 
     async def fill(deadline):

@@ -143,7 +143,7 @@ class TestIllPlatform:
 
     @pytest.mark.gen_test
     @pytest.mark.parametrize(("kind", "knobs"), FAULTS)
-    async def test_an_ill_platform_leaves_the_old_answer_until_the_window_ends(
+    async def test_a_failing_platform_leaves_the_old_answer_until_the_window_ends(
         self, front, token, platform, clock, kind, knobs
     ):
         """Whatever is wrong: 200, STALE, true Age; past the window the error."""
@@ -276,7 +276,7 @@ async def test_no_cache_has_a_floor(front, token, platform, clock, path):
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", PAGES)
 async def test_a_refresh_that_fails_is_stale(front, token, platform, clock, path):
-    """no-cache and an ill platform: the kept answer, told as old, and kept on."""
+    """no-cache and a failing platform: the kept answer, told as old, and kept on."""
     fresh = {"Cache-Control": "no-cache"}
     first = await front.ask(path, token)
     clock.advance(40)
