@@ -159,13 +159,6 @@ class AnswerCache:
         key = session.resource_key(resource)
         return self._parts.find(key, session.owner)
 
-    def has_kept(self, resource: str, session: Session) -> bool:
-        """Whether something is kept by any worker under this name that may be served,
-        old or not.
-        """
-        key = session.resource_key(resource)
-        return self._answers.find(key, session.owner) is not None
-
     def new_answer(
         self,
         session: Session,
@@ -177,8 +170,8 @@ class AnswerCache:
     ) -> Entry[Answer]:
         """An entry for an answer made at ``made_at`` of the monotonic clock, by default
         now. An ``old`` one, made of a part that should have been newer, is not fresh
-        from the start. An incomplete one is kept for a few seconds and never served
-        old.
+        from the start. An incomplete one is kept for a few seconds, never served old,
+        and never in place of a complete one.
         """
         return self._entry(session, answer, answer.size, made_at, old, complete)
 
@@ -217,6 +210,7 @@ class AnswerCache:
             fresh_until=min(now if old else fresh_until, end),
             servable_until=min(servable_until, end),
             old=old,
+            complete=complete,
             student_id=session.verified_student,
         )
 
@@ -230,18 +224,23 @@ class AnswerCache:
         fresh: bool,
         oldest: float | None,
     ) -> Served[Kept]:
+        key, owner = session.resource_key(resource), session.owner
+
         async def judged(within: Deadline) -> Entry[Kept]:
             try:
-                return await fill(within)
+                filled = await fill(within)
             except TokenRefused:
                 session.refuse()
                 raise
+            if not filled.complete and filled.says_less_than(through.find(key, owner)):
+                raise UpstreamError
+            return filled
 
         outcome = Outcome.MISS
         try:
             served = await through.get(
-                session.resource_key(resource),
-                session.owner,
+                key,
+                owner,
                 judged,
                 deadline,
                 max_age=self._max_age(fresh) if fresh else oldest,

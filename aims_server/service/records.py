@@ -14,7 +14,7 @@ from ..cache import AnswerCache, Entry, Outcome, Served
 from ..deadline import Clock, Deadline
 from ..domain.days import SubjectDays, subject_days
 from ..domain.names import subject_keys
-from ..errors import UpstreamError, WrongStudent
+from ..errors import WrongStudent
 from ..pages import SUBJECT_ATTENDANCE
 from ..primitives import utc_timestamp
 from ..upstream import (
@@ -148,8 +148,6 @@ class StudentRecords:
                         session, "course_files", student_id=named.student_id
                     ),
                 )
-            if not files.courses and self._cache.find_part(_COURSE_FILES, session):
-                raise UpstreamError  # none never take the place of some that are kept
             return self._cache.new_part(
                 session, pack_course_files(files), complete=bool(files.courses)
             )
@@ -167,13 +165,6 @@ class StudentRecords:
         """Those that are kept by any worker, old or not."""
         entry = self._cache.find_part(_COURSE_FILES, session)
         return None if entry is None else _had(entry, old=now >= entry.fresh_until)
-
-    def check_not_emptied(self, resource: str, session: Session) -> None:
-        """A page without a course, or without some course's days, never takes the place
-        of what is kept: raises :class:`UpstreamError`.
-        """
-        if self._cache.has_kept(resource, session):
-            raise UpstreamError
 
     async def subject(
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
