@@ -28,13 +28,17 @@ from ..upstream import (
 )
 from ..web import Caller, Session
 
-__all__ = ["HadFiles", "HadSubject", "StudentRecords", "caller_key"]
+__all__ = ["HadFiles", "HadSubject", "KeptSaysMore", "StudentRecords", "caller_key"]
 
 _log = logging.getLogger(__name__)
 
 _COURSE_FILES: Final = "course-files"
 # So many take about half a millisecond; fifteen such lists may come in one turn.
 _MANY_RECORDS: Final = 250
+
+
+class KeptSaysMore(UpstreamError):
+    """What was had is less than what is kept, which is to be served instead."""
 
 
 class HadFiles(NamedTuple):
@@ -150,10 +154,10 @@ class StudentRecords:
 
     def check_not_emptied(self, resource: str, session: Session) -> None:
         """A page without a course, or without some course's days, never takes the place
-        of what is kept: raises :class:`UpstreamError`.
+        of what is kept: raises :class:`KeptSaysMore`.
         """
         if self._cache.has_kept(resource, session):
-            raise UpstreamError
+            raise KeptSaysMore
 
     async def subject(
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline

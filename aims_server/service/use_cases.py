@@ -18,7 +18,7 @@ from .admission import PageAdmission
 from .following import SharedGatherings
 from .gathering import Gatherings
 from .page_loaders import PageLoaders, SubjectsGathering
-from .records import HadFiles, StudentRecords
+from .records import HadFiles, KeptSaysMore, StudentRecords
 from .subject_page import SubjectPage
 
 __all__ = ["AimsService"]
@@ -153,6 +153,9 @@ class AimsService:
             except UpstreamTimeout:
                 if page is not ALL_ATTENDANCE:
                     raise self._too_late(key, trips=1) from None
+            except KeptSaysMore:  # remembered, while what was kept has ended
+                if page is not ALL_ATTENDANCE:
+                    raise
             return await self._as_it_stands(caller, pending=pending)
 
     async def gathering(self, page: Page, caller: Caller) -> SubjectsGathering:
