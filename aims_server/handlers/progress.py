@@ -13,7 +13,7 @@ from tornado.iostream import StreamClosedError
 from ..cache import Served
 from ..pages import Page
 from ..service import AimsService, SubjectsGathering
-from ..web import Answer, Caller, preferred_media
+from ..web import CLIENT_CLOSED, Answer, Caller, preferred_media
 from .api import PageHandler, SubjectHandler
 
 __all__ = ["ProgressHandler", "page_handler"]
@@ -61,7 +61,7 @@ class ProgressHandler(PageHandler):
             )
             self.write(self._last_event(page, began))
         except StreamClosedError:
-            self.set_status(499, "Client Closed Request")  # nginx's, for the log only
+            self.set_status(CLIENT_CLOSED)  # for the log only
         finally:
             page.cancel()
 

@@ -121,7 +121,7 @@ def _variables():
         ("bad_gzip", {}, 502, "upstream_error"),
     ],
 )
-async def test_an_ill_platform(
+async def test_a_failing_platform(
     front, token, platform, kind, knobs, status, code, capfd, access_lines
 ):
     """Every unusable answer has its status and code, one log line, no traceback."""
