@@ -119,7 +119,7 @@ def _check(*, quiet: bool) -> int:
 
 
 def _check_store(address: StoreAddress, ca_file: str, *, quiet: bool) -> None:
-    """Look at the store once; an ill one is no fault of the settings."""
+    """Look at the store once; one that fails is no fault of the settings."""
     import asyncio
 
     from ..store import StoreError, inspect

@@ -147,7 +147,7 @@ def _event(kind: str, data: bytes) -> bytes:
 
 
 def page_handler(page: Page) -> type[PageHandler] | type[SubjectHandler]:
-    """Who answers for a page."""
+    """The handler class of a page."""
     if page.parameters:
         return SubjectHandler
     return ProgressHandler if EVENT_STREAM in page.other_media else PageHandler

@@ -16,8 +16,9 @@ from ..errors import ApiError, HeadTooLarge, TargetTooLong, TooLarge
 from ..web import SimpleRequest, closing_message, parse_simple_request, request_id
 from .closing import Timeouts, close_lingering, has_unread
 from .iostream import PIECE_BYTES, Stream
-from .message import MAX_TARGET_BYTES, Message, Peer
+from .message import MAX_TARGET_BYTES, Message
 from .options import ConnectionOptions, MakeParts, Parts
+from .peer import Peer
 
 __all__ = ["Connection"]
 

@@ -5,8 +5,7 @@
 of a page so far.
 """
 
-from .page_loaders import PageLoaders, SubjectsGathering
-from .records import StudentRecords
+from .following import SubjectsGathering
 from .use_cases import AimsService
 
-__all__ = ["AimsService", "PageLoaders", "StudentRecords", "SubjectsGathering"]
+__all__ = ["AimsService", "SubjectsGathering"]

@@ -9,7 +9,6 @@ import msgspec
 from ..cache import AnswerCache, Entry, Outcome, Served
 from ..deadline import Deadline
 from ..domain import attendance as figures
-from ..domain.days import SubjectDays
 from ..domain.icalendar_form import to_icalendar
 from ..domain.page_encoding import encode_page
 from ..domain.timetable import Timetable, timetable
@@ -17,12 +16,11 @@ from ..errors import TokenRefused, UpstreamError, WrongStudent
 from ..pages import ALL_ATTENDANCE, ATTENDANCE, QUIZ, TIMETABLE
 from ..upstream import UpstreamClient
 from ..web import Answer, Caller, make_answer
-from .gathering import Gathering
+from .following import SubjectsGathering
 from .records import HadFiles, StudentRecords
 
-__all__ = ["PageLoader", "PageLoaders", "SubjectsGathering"]
+__all__ = ["PageLoaders"]
 
-SubjectsGathering = Gathering[HadFiles, SubjectDays | None]
 PageLoader = Callable[
     [Caller, Deadline, bool, SubjectsGathering], Awaitable[Entry[Answer]]
 ]
@@ -61,8 +59,8 @@ class PageLoaders:
         }
 
     def of(self, resource: str) -> PageLoader:
-        """Who makes this resource's entry, within a deadline, of new parts or of kept
-        ones, and tells the gathering what has come of it so far.
+        """The loader of this resource: it makes the entry within a deadline, of new
+        parts or of kept ones, and tells the gathering what has come of it so far.
         """
         return self._by_resource[resource]
 

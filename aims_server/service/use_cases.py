@@ -9,16 +9,14 @@ import msgspec
 
 from ..cache import AnswerCache, Entry, Outcome, Served, SharedLog
 from ..deadline import Clock, Deadline
-from ..domain.days import SubjectDays
 from ..errors import ApiError, UpstreamTimeout, WrongStudent
 from ..pages import ALL_ATTENDANCE, PAGES, TIMETABLE, Page
 from ..upstream import CallerKey, LoginAnswer, UpstreamClient
 from ..web import Answer, Caller
 from .admission import PageAdmission
-from .following import SharedGatherings
-from .gathering import Gatherings
-from .page_loaders import PageLoaders, SubjectsGathering
-from .records import HadFiles, StudentRecords
+from .following import SharedGatherings, SubjectsGathering, SubjectsGatherings
+from .page_loaders import PageLoaders
+from .records import StudentRecords
 from .subject_page import SubjectPage
 
 __all__ = ["AimsService"]
@@ -72,7 +70,7 @@ class AimsService:
             ),
             target_percent=target_percent,
         )
-        self._gatherings: Gatherings[HadFiles, SubjectDays | None] = Gatherings()
+        self._gatherings = SubjectsGatherings()
         self._shared = SharedGatherings(self._gatherings, shared_log)
         self._background: set[asyncio.Task[None]] = set()
 

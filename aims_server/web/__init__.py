@@ -3,8 +3,9 @@
 Policies over plain values that know neither Tornado nor the cache.
 """
 
+from .accept import preferred_media, quality, wants_fresh
 from .cors import CorsPolicy, HeaderPairs
-from .limit_keys import address_key, user_name_key
+from .limit_keys import address_key
 from .openapi import documented_statuses, load_openapi
 from .proxies import UNIX_PEER, TrustedProxy, client_address, is_trusted
 from .quotas import Quota, RequestLimits
@@ -27,11 +28,8 @@ from .request_parsing import (
     check_body,
     form_object,
     json_object,
-    preferred_media,
-    quality,
     query_object,
     request_id,
-    wants_fresh,
 )
 from .response import (
     Response,
@@ -96,6 +94,5 @@ __all__ = [
     "request_id",
     "server_timing",
     "unpack_answer",
-    "user_name_key",
     "wants_fresh",
 ]
