@@ -30,7 +30,7 @@ class SerialExecutor:
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
-        self._line = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """The result of ``work()``, which has one step."""
@@ -38,7 +38,7 @@ class SerialExecutor:
 
     async def run_steps(self, steps: Steps[Result]) -> Result:
         """The result of these steps; between turns the loop does what else it has."""
-        async with self._line:
+        async with self._lock:
             try:
                 while True:
                     end = self._clock() + _SECONDS_AT_ONCE
