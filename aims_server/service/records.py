@@ -28,7 +28,14 @@ from ..upstream import (
 )
 from ..web import Caller, Session
 
-__all__ = ["Admit", "HadFiles", "HadSubject", "StudentRecords", "caller_key"]
+__all__ = [
+    "Admit",
+    "HadFiles",
+    "HadSubject",
+    "KeptSaysMore",
+    "StudentRecords",
+    "caller_key",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +44,10 @@ Admit = Callable[[], AbstractContextManager[object]]
 _COURSE_FILES: Final = "course-files"
 # So many take a tenth of a millisecond; sixteen such lists may come in one turn.
 _MANY_RECORDS: Final = 250
+
+
+class KeptSaysMore(UpstreamError):
+    """What was had is less than what is kept, which is to be served instead."""
 
 
 class HadFiles(NamedTuple):
@@ -168,10 +179,10 @@ class StudentRecords:
 
     def check_not_emptied(self, resource: str, session: Session) -> None:
         """A page without a course, or without some course's days, never takes the place
-        of what is kept: raises :class:`UpstreamError`.
+        of what is kept: raises :class:`KeptSaysMore`.
         """
         if self._cache.has_kept(resource, session):
-            raise UpstreamError
+            raise KeptSaysMore
 
     async def subject(
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
