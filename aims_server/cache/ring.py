@@ -10,6 +10,7 @@ from ..primitives import Mutexes
 __all__ = ["Ring"]
 
 _LARGEST_SHARE: Final = 8  # a record takes at most an eighth of the ring
+_FIRST: Final = 1  # position 0 is none
 
 
 class Ring:
@@ -32,15 +33,16 @@ class Ring:
         self._bytes = mmap.mmap(-1, self.size)
         self._head_memory = mmap.mmap(-1, mmap.PAGESIZE)
         self._head = memoryview(self._head_memory).cast("Q")
+        self._head[0] = _FIRST
         self._lock = Mutexes(1)
 
     @property
     def bytes_written(self) -> int:
         """How far the ring has turned since it was made, in bytes."""
-        return self._head[0]
+        return self._head[0] - _FIRST
 
     def write(self, record: bytes) -> int:
-        """Copy a record into the ring; its position, which is larger than any before
+        """Copy a record into the ring; its position, more than 0 and than any before
         it. Raises ValueError if it is too large.
         """
         if len(record) > self.largest:

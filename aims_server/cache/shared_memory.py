@@ -23,7 +23,6 @@ __all__ = ["SharedMemoryCache"]
 
 _SIGNED: Final = struct.Struct("=dddQ")
 _DIGEST_BYTES: Final = 16
-# In front of a page's body: its length, its three moments and its digest.
 _HEAD: Final = struct.Struct(f"=Iddd{_DIGEST_BYTES}s")
 _LEASE: Final = struct.Struct("=QdQQ")
 # Of a word of the directory: what lies at the position in its higher bits is a lease.
@@ -112,8 +111,7 @@ class SharedMemoryCache:
             if held and held.epoch == epoch and held.lasts(now):
                 return Taken(Found.BUSY, page)
             number = os.getpid() << _NUMBER_BITS | next(self._numbers)
-            record = _LEASE.pack(number, now + seconds, epoch, kept)
-            leased = self._ring.write(record) << _POSITION_BIT | _LEASED
+            leased = self._lease_word(_Held(number, now + seconds, epoch, kept))
             if self._directory.replace(hashed, word, leased):
                 return Taken(Found.NONE, page, Lease(number, hashed, owner, epoch))
 
@@ -125,15 +123,27 @@ class SharedMemoryCache:
         held = self._held(word)
         if held is None or held.number != lease.number:
             return False
-        if not self._epochs.keep(lease.epoch):
+        written = self._write(lease.key, lease.owner, lease.epoch, page)
+        kept = self._directory.replace(lease.key, word, written or held.page)
+        return kept and written is not None
+
+    def keep(self, key: bytes, owner: Owner, epoch: int, page: Page) -> bool:
+        """Keep a page that was made in this epoch of its owner without a lease, unless
+        there is a newer one; False if it is not kept.
+        """
+        hashed = self._hashed(key)
+        written = self._write(hashed, owner, epoch, page)
+        if written is None:
             return False
-        if _HEAD.size + len(page.body) > self._ring.largest:
-            self._directory.replace(lease.key, word, held.page)
-            return False
-        digest = self._digest(lease.key, lease.owner, lease.epoch, page)
-        head = _HEAD.pack(len(page.body), *page[1:], digest)
-        position = self._ring.write(head + page.body)
-        return self._directory.replace(lease.key, word, position << _POSITION_BIT)
+        while True:
+            word = self._directory.find(hashed)
+            held = self._held(word)
+            had = self._head(held.page if held else word)
+            if had is not None and had.made_at > page.made_at:
+                return False
+            new = self._lease_word(held._replace(page=written)) if held else written
+            if self._directory.replace(hashed, word, new):
+                return True
 
     def release(self, lease: Lease) -> None:
         """End a lease without a page; without effect if it was void already."""
@@ -155,25 +165,41 @@ class SharedMemoryCache:
         # Overwritten, as a page may be: whoever held it keeps nothing
         return _Held(*_LEASE.unpack(record)) if record else _VOID
 
+    def _lease_word(self, held: "_Held") -> int:
+        """Write a lease; the word that names it."""
+        return self._ring.write(_LEASE.pack(*held)) << _POSITION_BIT | _LEASED
+
+    def _head(self, word: int) -> "_Head | None":
+        """What stands in front of the page that this word names."""
+        record = self._ring.read(word >> _POSITION_BIT, _HEAD.size) if word else None
+        return _Head(*_HEAD.unpack(record)) if record else None
+
+    def _write(self, hashed: bytes, owner: Owner, epoch: int, page: Page) -> int | None:
+        """Write a page; the word that names it, None if its epoch is over or it is too
+        large.
+        """
+        if _HEAD.size + len(page.body) > self._ring.largest:
+            return None
+        if not self._epochs.keep(epoch):
+            return None
+        digest = self._digest(hashed, owner, epoch, page)
+        head = _HEAD.pack(len(page.body), *page[1:], digest)
+        return self._ring.write(head + page.body) << _POSITION_BIT
+
     def _servable(
         self, hashed: bytes, owner: Owner, epoch: int, word: int
     ) -> Page | None:
-        """The page that a word names, if it is this owner's and its time is not over.
-
-        No page's word is 0: its lease lies before it.
-        """
-        position = word >> _POSITION_BIT
-        head = self._ring.read(position, _HEAD.size) if word else None
+        """The page that a word names, if it is this owner's and not past its time."""
+        head = self._head(word)
         if head is None:
             return None
-        length, made_at, fresh_until, servable_until, digest = _HEAD.unpack(head)
-        body = self._ring.read(position + _HEAD.size, length)
+        body = self._ring.read((word >> _POSITION_BIT) + _HEAD.size, head.length)
         if body is None:
             return None
-        page = Page(body, made_at, fresh_until, servable_until)
-        if self._digest(hashed, owner, epoch, page) != digest:
+        page = Page(body, head.made_at, head.fresh_until, head.servable_until)
+        if self._digest(hashed, owner, epoch, page) != head.digest:
             return None
-        return page if self._clock() < servable_until else None
+        return page if self._clock() < page.servable_until else None
 
     def _digest(self, hashed: bytes, owner: Owner, epoch: int, page: Page) -> bytes:
         signing = self._hash_page.copy()
@@ -184,6 +210,16 @@ class SharedMemoryCache:
         signing.update(owner_bytes(owner))  # 8 or 32 bytes, the body follows
         signing.update(page.body)
         return signing.digest()
+
+
+class _Head(NamedTuple):
+    """What lies in front of a page's body."""
+
+    length: int
+    made_at: float
+    fresh_until: float
+    servable_until: float
+    digest: bytes
 
 
 class _Held(NamedTuple):

@@ -14,6 +14,7 @@ from ..web import (
     Response,
     check_body,
     negotiate,
+    reason_phrase,
     request_id,
 )
 from .context import HandlerContext
@@ -84,7 +85,7 @@ class BaseHandler(RequestHandler):
 
     def send(self, response: Response) -> None:
         """Write an answer as it was composed."""
-        self.set_status(response.status)
+        self.set_status(response.status, reason_phrase(response.status))
         for name, value in response.headers:
             self.set_header(name, value)
         if response.body:

@@ -32,12 +32,14 @@ from .request_parsing import (
     request_id,
 )
 from .response import (
+    CLIENT_CLOSED,
     Response,
     closing_message,
     common_headers,
     error_body,
     error_response,
     json_response,
+    reason_phrase,
     server_timing,
 )
 from .sessions import Caller, Session, SessionReader
@@ -46,6 +48,7 @@ from .tokens import bearer_token, checked_body_token, is_token
 from .verified_keys import VerifiedKeys
 
 __all__ = [
+    "CLIENT_CLOSED",
     "MAX_BODY_BYTES",
     "MAX_HEAD_LINES",
     "UNIX_PEER",
@@ -91,6 +94,7 @@ __all__ = [
     "preferred_media",
     "quality",
     "query_object",
+    "reason_phrase",
     "request_id",
     "server_timing",
     "unpack_answer",
