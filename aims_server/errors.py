@@ -260,7 +260,7 @@ class WrongStudent(UpstreamError):
 
 
 class Overloaded(UpstreamError):
-    """No place in the line to the platform before the request's deadline."""
+    """No slot for a call to the platform before the request's deadline."""
 
     status, code = 503, "overloaded"
     sentence = "Too many students are asking at once. Try again in a moment."

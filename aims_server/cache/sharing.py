@@ -110,6 +110,14 @@ class Sharing(Generic[V]):
                 return entry
         return None
 
+    def keep(self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]) -> bool:
+        """Keep an entry on the first level where `find` finds it again."""
+        for level in self._levels:
+            if level.keep is not None:
+                page = self._page(entry)
+                return level.keep(_VERSION + key, owner, epoch, page)
+        return False
+
     async def _load_from(self, depth: int, ask: Ask[V]) -> Served[V]:
         # No closure: one that calls itself is a circle, which would keep a refused
         # token until the collector comes round.

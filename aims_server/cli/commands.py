@@ -13,12 +13,12 @@ from typing import Final
 
 from ..config import (
     Demo,
+    Loaded,
     Settings,
     SettingsError,
-    doubtful_names,
+    check_file_limit,
     effective,
     load_settings,
-    warnings_of,
 )
 from ..primitives import StoreAddress
 
@@ -87,7 +87,7 @@ def _chosen(arguments: Sequence[str]) -> Callable[[], int]:
     return _serve
 
 
-def _read(environ: Mapping[str, str]) -> tuple[Settings, Path | None]:
+def _read(environ: Mapping[str, str]) -> Loaded:
     try:
         directory = Path.cwd()
     except OSError as error:
@@ -96,21 +96,22 @@ def _read(environ: Mapping[str, str]) -> tuple[Settings, Path | None]:
     return load_settings(directory, environ)
 
 
-def _load() -> Settings:
-    return _read(os.environ)[0]
+def _load() -> Loaded:
+    return _read(os.environ)
 
 
 def _serve() -> int:
-    return _run(_load(), _load)
+    return _run(_load)
 
 
 def _check(*, quiet: bool) -> int:
-    settings, source = _read(os.environ)
+    settings, source, warnings = _load()
+    warnings += check_file_limit(settings.max_concurrent_requests)
     if not quiet:
         print(f"# read from {source or 'the environment alone, there is no .env here'}")
         for name, value in effective(settings):
             print(f"{name}={value}")
-    for warning in (*doubtful_names(os.environ), *warnings_of(settings)):
+    for warning in warnings:
         print(f"aims-server: warning: {warning}", file=sys.stderr)
     if settings.store_url is not None:
         _check_store(settings.store_url, settings.store_ca_file, quiet=quiet)
@@ -118,7 +119,7 @@ def _check(*, quiet: bool) -> int:
 
 
 def _check_store(address: StoreAddress, ca_file: str, *, quiet: bool) -> None:
-    """Look at the store once; an ill one is no fault of the settings."""
+    """Look at the store once; one that fails is no fault of the settings."""
     import asyncio
 
     from ..store import StoreError, inspect
@@ -139,7 +140,7 @@ def _status(url: str | None, *, as_json: bool, again: bool) -> int:
     token = os.environ.get("METRICS_TOKEN")
     try:
         try:
-            settings = _load()
+            settings = _load().settings
         except SettingsError:
             if url is None:
                 raise
@@ -186,37 +187,41 @@ def _demo() -> int:
         with DemoPlatform() as platform:
             environ = {**os.environ, "EXTERNAL_API_BASE": platform.base_url}
 
-            def load() -> Settings:
-                settings = _read(environ)[0]
+            def load() -> Loaded:
+                loaded = _read(environ)
                 demo = Demo(tuple(platform.students), platform.control_url)
-                return replace(settings, web_page=True, demo=demo)
+                settings = replace(loaded.settings, web_page=True, demo=demo)
+                return loaded._replace(settings=settings)
 
             def explain(address: str) -> None:
                 with contextlib.suppress(OSError):  # nobody reads stdout any more
                     platform.explain(address)
 
-            return _run(load(), load, explain)
+            return _run(load, explain)
     except DemoUnavailable as error:
         return _fail(error)
 
 
 def _run(
-    settings: Settings,
-    load: Callable[[], Settings],
+    load: Callable[[], Loaded],
     on_serving: Callable[[str], object] = lambda _: None,
 ) -> int:
     # Only now: `check` and `--version` need neither curl nor Tornado.
     from ..logs import configure_logging
     from ..process import ServerError, serve
 
+    def reload() -> Settings:
+        return load().settings
+
+    settings, _, warnings = load()
     configure_logging(
         settings.log_level,
         settings.log_format,
         journal_stream=os.environ.get("JOURNAL_STREAM", ""),
     )
-    for warning in (*doubtful_names(os.environ), *warnings_of(settings)):
+    for warning in warnings:
         logging.getLogger(__name__).warning("%s", warning)
     try:
-        return serve(settings, load, os.environ, on_serving)
+        return serve(settings, reload, os.environ, on_serving)
     except ServerError as error:
         return _fail(error)

@@ -2,8 +2,9 @@
 
 from .demo import Demo
 from .faults import SettingsError
+from .file_limit import check_file_limit, max_connections
 from .loading import (
-    doubtful_names,
+    Loaded,
     effective,
     load_settings,
     nearest_variable,
@@ -13,11 +14,13 @@ from .settings import Settings
 
 __all__ = [
     "Demo",
+    "Loaded",
     "Settings",
     "SettingsError",
-    "doubtful_names",
+    "check_file_limit",
     "effective",
     "load_settings",
+    "max_connections",
     "nearest_variable",
     "warnings_of",
 ]

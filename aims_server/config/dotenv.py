@@ -1,40 +1,66 @@
 """Parses one ``.env`` file strictly; it does not judge the names in it."""
 
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
-__all__ = ["read"]
+__all__ = ["File", "read"]
 
 
-def read(path: Path) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The assignments of a file, and one line for every fault in it.
+class File(NamedTuple):
+    """The assignments of a file, one line for every fault in it, and one for every name
+    that is set several times.
+    """
+
+    values: dict[str, str]
+    faults: tuple[str, ...] = ()
+    repeated: tuple[str, ...] = ()
+
+
+def read(path: Path) -> File | None:
+    """What a file says; None if there is none. What else hinders reading it is a fault.
 
     A value is taken as it stands: expanding ``${NAME}`` would give one name two values
-    as soon as the environment sets it too. Raises FileNotFoundError; any other
-    error is a fault.
+    as soon as the environment sets it too.
     """
     if hindrance := _hindrance(path):
-        return {}, (f"{path}: cannot be read: {hindrance}",)
+        return File({}, (f"{path}: cannot be read: {hindrance}",))
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        raise
+        return None
     except OSError as error:
-        return {}, (f"{path}: cannot be read: {error.strerror}",)
+        return File({}, (f"{path}: cannot be read: {error.strerror}",))
     except UnicodeDecodeError:
-        return {}, (f"{path}: must be text in UTF-8",)
+        return File({}, (f"{path}: must be text in UTF-8",))
     # Imported only where there is a file: a start without one is some 10 ms sooner.
     from dotenv.parser import parse_stream
 
-    values = {}
+    values: dict[str, str] = {}
+    lines: dict[str, list[int]] = {}
     faults = []
-    for line in parse_stream(StringIO(text)):
-        if line.key is not None and line.value is not None:
-            values[line.key] = line.value
-        elif line.error or line.key is not None:
+    for binding in parse_stream(StringIO(text)):
+        # What the parser has of a binding begins with the blank lines before it.
+        blank = len(binding.original.string) - len(binding.original.string.lstrip())
+        line = binding.original.line + binding.original.string.count("\n", 0, blank)
+        if binding.key is not None and binding.value is not None:
+            values[binding.key] = binding.value
+            lines.setdefault(binding.key, []).append(line)
+        elif binding.error or binding.key is not None:
             # Never the line itself: it may hold a secret.
-            faults.append(f"{path}: line {line.original.line}: must be NAME=value")
-    return values, tuple(faults)
+            faults.append(f"{path}: line {line}: must be NAME=value")
+    return File(values, tuple(faults), tuple(_repeated(path, lines)))
+
+
+def _repeated(path: Path, lines: dict[str, list[int]]) -> Iterator[str]:
+    for name, found in lines.items():
+        *earlier, last = map(str, found)
+        if earlier:
+            yield (
+                f"{path}: {ascii(name)[1:-1]} is set in lines {', '.join(earlier)} and"
+                f" {last}; the last one counts"
+            )
 
 
 def _hindrance(path: Path) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from . import dotenv
@@ -10,7 +11,7 @@ from .faults import SettingsError
 from .settings import VARIABLES, Settings
 
 __all__ = [
-    "doubtful_names",
+    "Loaded",
     "effective",
     "load_settings",
     "nearest_variable",
@@ -18,31 +19,35 @@ __all__ = [
 ]
 
 
-def load_settings(
-    directory: Path, environ: Mapping[str, str]
-) -> tuple[Settings, Path | None]:
+class Loaded(NamedTuple):
+    """Settings, the file that was read if there is one, and a sentence for each thing
+    in them that is allowed but probably not intended.
+    """
+
+    settings: Settings
+    source: Path | None
+    warnings: tuple[str, ...]
+
+
+def load_settings(directory: Path, environ: Mapping[str, str]) -> Loaded:
     """Read the ``.env`` of this very directory, if there is one; `environ` wins.
 
     A variable that `environ` sets wins even when it is empty: it then means the
-    default. Gives the settings and the file that was read, if any. Raises
-    `SettingsError` with the faults of both.
+    default. Raises `SettingsError` with the faults of both.
     """
     path = directory.absolute() / ".env"
-    written: dict[str, str] = {}
-    faults: tuple[str, ...] = ()
-    source: Path | None = path
+    file = dotenv.read(path)
+    values = {} if file is None else file.values
+    faults = [] if file is None else [*file.faults, *_unknown(path, values)]
     try:
-        written, faults = dotenv.read(path)
-    except FileNotFoundError:
-        source = None
-    faults += tuple(_unknown(path, written))
-    try:
-        settings = Settings.from_mapping({**written, **environ})
+        settings = Settings.from_mapping({**values, **environ})
     except SettingsError as error:
         raise SettingsError((*faults, *error.faults)) from None
     if faults:
-        raise SettingsError(faults)
-    return settings, source
+        raise SettingsError(tuple(faults))
+    repeated = () if file is None else file.repeated
+    warnings = (*repeated, *_doubtful_names(environ), *warnings_of(settings))
+    return Loaded(settings, None if file is None else path, warnings)
 
 
 def nearest_variable(name: str, *, cutoff: float = 0.0) -> str | None:
@@ -59,7 +64,7 @@ def nearest_variable(name: str, *, cutoff: float = 0.0) -> str | None:
     return next(iter(get_close_matches(name, names, 1, cutoff=cutoff)), None)
 
 
-def doubtful_names(environ: Mapping[str, str]) -> Iterator[str]:
+def _doubtful_names(environ: Mapping[str, str]) -> Iterator[str]:
     """One sentence for each name in the environment that is nearly a variable's: with
     systemd's EnvironmentFile= that is a misspelt setting, but it may be another
     program's.

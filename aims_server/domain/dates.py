@@ -39,8 +39,11 @@ _TIME: Final = (
     r"(?<![0-9:+-])(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::[0-9]{2})?"
     r"(?:\.[0-9]+)? ?(?P<half>[AaPp][Mm])?(?![0-9])"
 )
-_ZONE: Final = r":[0-9]{2}(?:\.[0-9]+)? ?(?P<zone>Z|[+-][0-9]{2}:?[0-9]{2}|[A-Z]{3,4})$"
-_INDIA: Final = frozenset({"+05:30", "+0530", "IST"})
+_ZONE: Final = (
+    r":[0-9]{2}(?:\.[0-9]+)? ?(?P<zone>[Zz]|(?:UTC|GMT)?[+-][0-9]{1,2}(?::?[0-9]{2})?"
+    r"|[A-Z]{3,4}|[A-Z][a-z]+/[A-Za-z_]+)$"
+)
+_INDIA: Final = frozenset({"+05:30", "+0530", "IST", "Asia/Kolkata"})
 
 
 @lru_cache(4096)  # a term's dates and hours are the same for all students

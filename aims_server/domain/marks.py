@@ -1,5 +1,6 @@
 """The marks of a class by one table: present, absent, leave, or none of the three."""
 
+import re
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -15,9 +16,10 @@ _TABLE: Final[dict[str, Mark]] = {
     "p": "present",
     "absent": "absent",
     "a": "absent",
-    "leave": "leave",
     "l": "leave",
 }
+# "Duty Leave", "MEDICAL_LEAVE" and "HalfLeave", but not "cleave".
+_LEAVE: Final = r"(?i:(?<![a-z])leave)\Z|Leave\Z"
 
 
 @lru_cache(256)
@@ -27,5 +29,7 @@ def mark_of(state: str) -> Mark:
     >>> [mark_of(state) for state in ("Present", "a", "Duty Leave", "Exempt")]
     ['present', 'absent', 'leave', 'other']
     """
-    words = state.strip().lower()
-    return "leave" if words.endswith(" leave") else _TABLE.get(words, "other")
+    words = state.strip()
+    if re.search(_LEAVE, words):
+        return "leave"
+    return _TABLE.get(words.lower(), "other")

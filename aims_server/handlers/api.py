@@ -1,32 +1,25 @@
 """The frontend's endpoints: log in, and the pages of a student."""
 
-import asyncio
 import time
 from typing import Final, TypeVar
 
 import msgspec
 
-from ..errors import ApiError, LoginRefused
 from ..pages import LOGIN, Page
-from ..upstream import LoginAnswer
 from ..web import (
     Caller,
-    LoginRequest,
     SubjectRequest,
     TokenRequest,
-    address_key,
     bearer_token,
     checked_body_token,
-    error_response,
-    form_object,
     json_object,
-    json_response,
     preferred_media,
     query_object,
     wants_fresh,
 )
 from .base import BaseHandler
 from .context import HandlerContext
+from .login import Login
 
 __all__ = ["LoginHandler", "PageHandler", "SubjectHandler"]
 
@@ -40,56 +33,21 @@ class LoginHandler(BaseHandler):
     """POST /api/login."""
 
     endpoint = LOGIN
-    _call: "asyncio.Future[LoginAnswer] | None" = None
+    _login: Login | None = None
 
     async def post(self) -> None:
-        """Pass a login on to the platform, and its answer back."""
-        request = form_object(
-            self.request.body, self.request.headers.get("Content-Type"), LoginRequest
-        )
-        user_name = request.user_name()
-        exchange, limits = self.exchange, self.context.limits
-        exchange.quota = await limits.by_login(user_name, exchange.address)
-        exchange.quota.check()
-        began = time.monotonic()
-        self._call = asyncio.ensure_future(
-            self.service.log_in(
-                user_name,
-                request.password,
-                address_key(exchange.address),
-                exchange.deadline,
+        """The answer of the platform."""
+        self._login = Login(self.context, self.exchange)
+        self.send(
+            await self._login.answer(
+                self.request.body, self.request.headers.get("Content-Type")
             )
         )
-        await asyncio.wait({self._call})
-        if self._call.cancelled():
-            self.set_status(499, "Client Closed Request")  # nginx's, for the log only
-            return
-        try:
-            answer = self._call.result()
-        except ApiError:
-            limits.login_not_refused(exchange.address)
-            raise
-        exchange.upstream_seconds = time.monotonic() - began
-        if answer.status != 200:
-            self._send_refusal(answer)
-            return
-        limits.login_not_refused(exchange.address)
-        self.send(json_response(answer.status, answer.body))
-        if answer.token is not None:
-            client = address_key(exchange.address)
-            caller = self.context.sessions.caller(answer.token, client)
-            self.service.logged_in(caller, answer)
-
-    def _send_refusal(self, answer: LoginAnswer) -> None:
-        """The platform's own fields, and ours beside them."""
-        refusal = LoginRefused(answer.text, status=answer.status)
-        self.exchange.error_code = refusal.code
-        self.send(error_response(refusal, self.exchange.request_id, beside=answer.body))
 
     def on_connection_close(self) -> None:
-        """Leave the line: nobody else waits for this answer, unlike for a page."""
-        if self._call is not None:
-            self._call.cancel()
+        """Wait for the platform no more."""
+        if self._login is not None:
+            self._login.client_left()
 
 
 class _StudentHandler(BaseHandler):

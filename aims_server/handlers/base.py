@@ -14,6 +14,7 @@ from ..web import (
     Response,
     check_body,
     negotiate,
+    reason_phrase,
     request_id,
 )
 from .context import HandlerContext
@@ -84,7 +85,7 @@ class BaseHandler(RequestHandler):
 
     def send(self, response: Response) -> None:
         """Write an answer as it was composed."""
-        self.set_status(response.status)
+        self.set_status(response.status, reason_phrase(response.status))
         for name, value in response.headers:
             self.set_header(name, value)
         if response.body:
@@ -162,9 +163,11 @@ class BaseHandler(RequestHandler):
         """The contract's error for one of Tornado's, if that blames the client."""
         if not isinstance(fault, HTTPError) or fault.status_code >= 500:
             return fault
+        if self.endpoint is NOT_FOUND or fault.status_code == 404:
+            return NotFound()
         if fault.status_code == 405:
             return MethodNotAllowed(self.endpoint.allowed)
-        return NotFound() if fault.status_code == 404 else InvalidRequest()
+        return InvalidRequest()
 
 
 def _nothing() -> None:

@@ -1,6 +1,6 @@
-"""The fast path: pages in simple requests, plain refusals and /health are answered past
-the web framework, with the policies, the headers and the line in the log of a handler's
-answer.
+"""The fast path: pages and logins in simple requests, plain refusals and /health are
+answered past the web framework, with the policies, the headers and the line in the log
+of a handler's answer.
 """
 
 import time
@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
+import msgspec
 from tornado.http1connection import HTTP1ConnectionParameters
 
 from ..cache import Entry, freshness_headers
-from ..errors import ApiError, Unauthorized
-from ..pages import HEALTH, PAGES, Endpoint, Page
+from ..errors import ApiError
+from ..pages import HEALTH, LOGIN, PAGES, Endpoint, Page
 from ..web import (
     Answer,
     Caller,
@@ -32,14 +33,11 @@ from .asked import Asked
 from .context import HandlerContext
 from .exchange import Exchange
 from .health import health_response
+from .login import Login
 from .raw_head import RawHeads
 
 __all__ = ["FastPath"]
 
-# Found by method and path.
-_PAGES: Final = {
-    (method, page.path): page for page in PAGES if page.fast for method in page.allowed
-}
 _READY_ONLY: Final = {"/health": True, "/health/ready": True, "/health/live": False}
 _VARY: Final = ("Vary", "Origin")
 
@@ -47,22 +45,49 @@ _Parts = tuple[Sequence[bytes], bool]
 """Head and body of an answer, and whether its connection ends with them."""
 
 
-class FastPath:
-    """Answers pages and refuses tokens that cannot be any or that ask too often, and
-    answers /health: a page at hand and all else at once, any other page as soon as it
-    is there. It declines all other requests.
+class _Pending(msgspec.Struct, frozen=True):
+    """What makes an answer that has to be waited for, and is told if its client has
+    left. A page is gathered all the same, for whoever asks next.
+    """
 
-    What it declines takes the usual way and is judged there from the beginning: a page
-    in another form, a faulty body, any request not of the simplest form.
+    make: Callable[[], Awaitable[_Parts]]
+    client_left: Callable[[], object] = bool
+
+
+_Answer = _Parts | _Pending | None
+
+
+class FastPath:
+    """Answers pages and logins, or says why not, and answers /health: a page at hand
+    and all refusals of one at once, a login or any other page as soon as it is there.
+
+    It declines all other requests: what has another address, a page in another form,
+    any request not of the simplest form. These take the usual way and are judged there
+    from the beginning.
     """
 
     def __init__(self, context: HandlerContext) -> None:
         self._context = context
         self._heads = RawHeads()
+        # By method and path.
+        self._routes: dict[tuple[str, str], Callable[[Asked], _Answer]] = {
+            ("POST", LOGIN.path): self._login,
+            **{
+                (method, page.path): partial(self._page, page)
+                for page in PAGES
+                if page.fast
+                for method in page.allowed
+            },
+            **{
+                (method, path): partial(self._health, ready_only)
+                for path, ready_only in _READY_ONLY.items()
+                for method in HEALTH.methods
+            },
+        }
 
     def answer(
         self, request: SimpleRequest, peer: str, *, params: HTTP1ConnectionParameters
-    ) -> _Parts | Callable[[], Awaitable[_Parts]] | None:
+    ) -> _Answer:
         """The answer to a request, or what makes it; None if it is declined.
 
         ``peer`` is the address of the socket's other end; whether its connection is
@@ -70,9 +95,8 @@ class FastPath:
         """
         began = time.perf_counter()
         method, path, headers, _ = request
-        page = _PAGES.get((method, path))
-        ready_only = None if page is not None else _READY_ONLY.get(path)
-        if page is None and (ready_only is None or method == "POST"):
+        route = self._routes.get((method, path))
+        if route is None:
             return None
         forwarded = headers.get("x-forwarded-for")
         asked = Asked(
@@ -82,14 +106,34 @@ class FastPath:
             request_id(headers.get("x-request-id")),
             params,
         )
-        if page is not None:
-            return self._page(page, asked)
-        response = health_response(self._context, ready_only=bool(ready_only))
+        return route(asked)
+
+    def _health(self, ready_only: bool, asked: Asked) -> _Parts:
+        response = health_response(self._context, ready_only=ready_only)
         return self._whole(self._exchange(HEALTH, asked), asked, response)
 
-    def _page(
-        self, page: Page, asked: Asked
-    ) -> _Parts | Callable[[], Awaitable[_Parts]] | None:
+    def _login(self, asked: Asked) -> _Pending:
+        exchange = self._exchange(LOGIN, asked)
+        login = Login(self._context, exchange)
+        return _Pending(
+            partial(self._logged_in, asked, exchange, login), login.client_left
+        )
+
+    async def _logged_in(
+        self, asked: Asked, exchange: Exchange, login: Login
+    ) -> _Parts:
+        """What the platform says to a login, or why it was not asked."""
+        exchange.enter()
+        _, _, headers, body = asked.plain
+        try:
+            exchange.admit_address()
+            response = await login.answer(body, headers.get("content-type"))
+        except Exception as fault:  # noqa: BLE001 - logged if ours; told as a 500
+            exchange.log_fault(fault)
+            response = exchange.failed(fault)
+        return self._whole(exchange, asked, response)
+
+    def _page(self, page: Page, asked: Asked) -> _Answer:
         """A page, or why it is not given: first the address's limit, then the token,
         then the limit of its session.
         """
@@ -99,10 +143,8 @@ class FastPath:
         context = self._context
         try:
             token = asked.token()
-        except Unauthorized as failure:
+        except ApiError as failure:
             return self._refused(page, asked, failure)
-        except ApiError:
-            return None
         now = context.clock()
         session = context.sessions.read(token)
         fresh = wants_fresh(headers.get("cache-control"))
@@ -119,7 +161,7 @@ class FastPath:
             caller = exchange.admit(token, session)
         except ApiError as failure:
             return self._whole(exchange, asked, exchange.failed(failure))
-        return partial(self._gathered, page, asked, exchange, caller, fresh)
+        return _Pending(partial(self._gathered, page, asked, exchange, caller, fresh))
 
     def _kept(
         self,

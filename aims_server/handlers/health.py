@@ -33,8 +33,8 @@ class _Health(msgspec.Struct, rename="camel"):
 def health_response(context: HandlerContext, *, ready_only: bool) -> Response:
     """200 while the loop runs; where ``ready_only``, 503 while stopping.
 
-    The states of platform and store are told, not judged: an ill one must not empty the
-    balancer's pool, since kept answers are served all the same.
+    The states of platform and store are shown, not judged: one that fails must not
+    empty the balancer's pool, since kept answers are served all the same.
     """
     lifecycle, service = context.lifecycle, context.service
     if lifecycle.draining and ready_only:

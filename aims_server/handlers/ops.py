@@ -45,18 +45,22 @@ class TokenHandler(BaseHandler):
 
     def check_token(self) -> None:
         """Raise ``refusal`` unless the token was offered."""
-        offered = self.offered_token() or ""
+        offered = self.offered_token(*self._authorization()) or ""
         if self._token and not hmac.compare_digest(
             offered.encode(), self._token.encode()
         ):
             raise self.refusal
 
-    def offered_token(self) -> str | None:
-        """The token that the client sent, if any."""
-        scheme, _, offered = self.request.headers.get("Authorization", "").partition(
-            " "
-        )
-        return offered.strip() if scheme.lower() == "bearer" else None
+    def offered_token(self, scheme: str, credentials: str) -> str | None:
+        """The token in the client's ``Authorization``, if it is of a scheme that has
+        one.
+        """
+        return credentials if scheme == "bearer" else None
+
+    def _authorization(self) -> tuple[str, str]:
+        header = self.request.headers.get("Authorization", "")
+        scheme, _, credentials = header.partition(" ")
+        return scheme.lower(), credentials.strip()
 
 
 class MetricsHandler(TokenHandler):

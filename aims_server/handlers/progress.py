@@ -14,7 +14,7 @@ from ..cache import Served
 from ..errors import ApiError
 from ..pages import Page
 from ..service import AimsService, SubjectsGathering
-from ..web import Answer, Caller, error_body, preferred_media
+from ..web import CLIENT_CLOSED, Answer, Caller, error_body, preferred_media
 from .api import PageHandler, SubjectHandler
 
 __all__ = ["ProgressHandler", "page_handler"]
@@ -62,7 +62,7 @@ class ProgressHandler(PageHandler):
             )
             self.write(self._last_event(page, began))
         except StreamClosedError:
-            self.set_status(499, "Client Closed Request")  # nginx's, for the log only
+            self.set_status(CLIENT_CLOSED)  # for the log only
         finally:
             page.cancel()
 
@@ -147,7 +147,7 @@ def _event(kind: str, data: bytes) -> bytes:
 
 
 def page_handler(page: Page) -> type[PageHandler] | type[SubjectHandler]:
-    """Who answers for a page."""
+    """The handler class of a page."""
     if page.parameters:
         return SubjectHandler
     return ProgressHandler if EVENT_STREAM in page.other_media else PageHandler

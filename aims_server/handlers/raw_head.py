@@ -1,18 +1,19 @@
 """The heads of answers that are written without Tornado."""
 
 import time
-from http import HTTPStatus
-from typing import Final
+from functools import lru_cache
 
 from tornado.httputil import format_timestamp
 
 from ..deadline import Clock
+from ..web import reason_phrase
 
 __all__ = ["RawHeads"]
 
-_STATUS_LINES: Final = {
-    each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n" for each in HTTPStatus
-}
+
+@lru_cache(64)  # a few are nearly all, though the platform may choose any
+def _status_line(status: int) -> str:
+    return f"HTTP/1.1 {status} {reason_phrase(status)}\r\n"
 
 
 class RawHeads:
@@ -36,4 +37,4 @@ class RawHeads:
             self._second = second
             date = f"Date: {format_timestamp(second)}\r\n\r\n"
             self._ends = (date, f"Connection: close\r\n{date}")
-        return f"{_STATUS_LINES[status]}{lines}{self._ends[last]}".encode("latin-1")
+        return f"{_status_line(status)}{lines}{self._ends[last]}".encode("latin-1")

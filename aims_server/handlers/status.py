@@ -65,15 +65,12 @@ class StatusHandler(TokenHandler):
         content_type = ("Content-Type", f"{media_type}; charset=utf-8")
         self.send(Response(200, (content_type, *_HEADERS), body))
 
-    def offered_token(self) -> str | None:
+    def offered_token(self, scheme: str, credentials: str) -> str | None:
         """Of either scheme."""
-        scheme, _, offered = self.request.headers.get("Authorization", "").partition(
-            " "
-        )
-        if scheme.lower() != "basic":
-            return super().offered_token()
+        if scheme != "basic":
+            return super().offered_token(scheme, credentials)
         try:
-            text = base64.b64decode(offered.strip(), validate=True).decode()
+            text = base64.b64decode(credentials, validate=True).decode()
         except (binascii.Error, UnicodeDecodeError):
             return None
         return text.partition(":")[2]

@@ -8,7 +8,7 @@ from .address_limit import AddressLimit
 from .connection_counts import ConnectionCounts
 from .framing import FramingGuard
 from .listener import Listener
-from .message import Peer
+from .peer import Peer
 
 __all__ = [
     "AddressLimit",

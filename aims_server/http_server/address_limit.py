@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from ..web import address_key
-from .message import Peer
+from .peer import Peer
 
 __all__ = ["AddressLimit"]
 

@@ -16,8 +16,9 @@ from ..errors import ApiError, HeadTooLarge, TargetTooLong, TooLarge
 from ..web import SimpleRequest, closing_message, parse_simple_request, request_id
 from .closing import Timeouts, close_lingering, has_unread
 from .iostream import PIECE_BYTES, Stream
-from .message import MAX_TARGET_BYTES, Message, Peer
-from .options import ConnectionOptions, MakeParts, Parts
+from .message import MAX_TARGET_BYTES, Message
+from .options import ConnectionOptions, Parts, PendingParts
+from .peer import Peer
 
 __all__ = ["Connection"]
 
@@ -39,7 +40,7 @@ class Connection(asyncio.Protocol):
     _transport: asyncio.Transport
     _stream: Stream
     _message: Message | None = None
-    _making = False
+    _pending: PendingParts | None = None
     _serving: "asyncio.Task[None] | None" = None
     _connected = False
     _half_closed = False
@@ -89,6 +90,7 @@ class Connection(asyncio.Protocol):
             else:
                 self.close()
         else:
+            self._pending = answer
             self._begin(partial(self._make_answer, answer))
 
     def eof_received(self) -> bool:
@@ -104,6 +106,8 @@ class Connection(asyncio.Protocol):
         self._stream.feed_eof()
         if self._message is not None:
             self._message.client_half_closed()
+        if self._pending is not None:
+            self._pending.client_left()
         return True
 
     def pause_writing(self) -> None:
@@ -119,6 +123,8 @@ class Connection(asyncio.Protocol):
         self._connected = False
         self._server.on_close(self)
         self._stream.connection_lost()
+        if self._pending is not None:
+            self._pending.client_left()
         # Reference cycles, which would stay until the collector's next full run.
         del self._stream, self._transport
         self._serving = self._message = None
@@ -160,7 +166,8 @@ class Connection(asyncio.Protocol):
     @property
     def _received(self) -> bool:
         """Whether the whole request is there that is being answered."""
-        return self._making or (self._message is not None and self._message.received)
+        message = self._message
+        return self._pending is not None or (message is not None and message.received)
 
     def close(self) -> None:
         """Close once everything that was written is sent."""
@@ -174,7 +181,7 @@ class Connection(asyncio.Protocol):
 
     # -- one request ------------------------------------------------------
 
-    def _fast_answer(self, request: SimpleRequest) -> Parts | MakeParts | None:
+    def _fast_answer(self, request: SimpleRequest) -> Parts | PendingParts | None:
         options = self._options
         if options.fast_path is None or self._stream.writing_paused:
             return None
@@ -194,11 +201,10 @@ class Connection(asyncio.Protocol):
             self._options.write_batch.add(self._transport, parts)
         return not last
 
-    async def _make_answer(self, make: MakeParts) -> bool:
+    async def _make_answer(self, pending: PendingParts) -> bool:
         """Write an answer of the fast path when it is there."""
-        self._making = True
-        answer = await make()
-        self._making = False
+        answer = await pending.make()
+        self._pending = None
         return self._connected and self._write_answer(answer)
 
     def _begin(self, first: Callable[[], Awaitable[bool]]) -> None:

@@ -21,8 +21,8 @@ from .closing import LINGER_SECONDS
 from .connection import Connection
 from .connection_counts import ConnectionCount
 from .framing import DISCARD_BYTES
-from .message import Peer
 from .options import ConnectionOptions, Responder
+from .peer import Peer
 from .write_batch import WriteBatch
 
 __all__ = ["Listener"]

@@ -4,8 +4,7 @@
 
 import asyncio
 import re
-import socket
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from tornado.http1connection import HTTP1Connection
 from tornado.httputil import (
@@ -18,10 +17,10 @@ from tornado.httputil import (
 from tornado.iostream import UnsatisfiableReadError
 
 from ..errors import HeadTooLarge, TargetTooLong
-from ..web import MAX_HEAD_LINES, UNIX_PEER, SimpleRequest
+from ..web import MAX_HEAD_LINES, SimpleRequest
 from .iostream import PIECE_BYTES
 
-__all__ = ["MAX_TARGET_BYTES", "Message", "Peer"]
+__all__ = ["MAX_TARGET_BYTES", "Message"]
 
 MAX_TARGET_BYTES: Final = 8 * 1024
 _MAX_CHUNK_LINE_BYTES: Final = 1024
@@ -30,33 +29,6 @@ _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 # The size and, unread, extensions (RFC 9112 7.1).
 _CHUNK_LINE: Final = rb"([0-9A-Fa-f]{1,16})(?:[\t ]*;[\t -~\x80-\xff]*)?\r\n"
 _TRAILER_LINE: Final = rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*)?\r\n"
-
-
-class Peer:
-    """The other end of a connection, in the form that Tornado expects.
-
-    >>> str(Peer("203.0.113.7", same_machine=False))
-    '203.0.113.7'
-    """
-
-    protocol = "http"
-
-    def __init__(self, remote_ip: str, *, same_machine: bool) -> None:
-        self.remote_ip = remote_ip
-        self.same_machine = same_machine
-
-    @classmethod
-    def of(cls, connected: socket.socket, address: Any) -> "Peer":
-        """That of an accepted socket and the address that came with it."""
-        if connected.family == socket.AF_UNIX:
-            return cls(UNIX_PEER, same_machine=True)
-        remote_ip, own = str(address[0]), connected.getsockname()[0]
-        return cls(
-            remote_ip, same_machine=remote_ip == own or remote_ip.startswith("127.")
-        )
-
-    def __str__(self) -> str:
-        return self.remote_ip
 
 
 class Message(HTTP1Connection):

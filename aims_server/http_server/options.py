@@ -11,11 +11,20 @@ from ..errors import ApiError
 from ..web import SimpleRequest
 from .write_batch import WriteBatch
 
-__all__ = ["ConnectionOptions", "MakeParts", "Parts", "Responder"]
+__all__ = ["ConnectionOptions", "Parts", "PendingParts", "Responder"]
 
 Parts = tuple[Sequence[bytes], bool]
 """The parts of an answer, and whether the connection closes after it."""
-MakeParts = Callable[[], Awaitable[Parts]]
+
+
+class PendingParts(Protocol):
+    """An answer that has to be waited for."""
+
+    def make(self) -> Awaitable[Parts]:
+        """The answer as soon as it is there; awaited once, in a task of its own."""
+
+    def client_left(self) -> object:
+        """The client has closed its side of the connection, or it is lost."""
 
 
 class Responder(Protocol):
@@ -23,7 +32,7 @@ class Responder(Protocol):
 
     def answer(
         self, request: SimpleRequest, peer: str, *, params: HTTP1ConnectionParameters
-    ) -> Parts | MakeParts | None:
+    ) -> Parts | PendingParts | None:
         """The parts of the answer to a request, and whether the connection closes after
         it; or what makes them, if that has to wait; or None to leave the request to
         Tornado.

@@ -3,8 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 
-from ..config import Settings, SettingsError, warnings_of
-from .file_limit import lack_of_files, warning_of_files
+from ..config import Settings, check_file_limit, warnings_of
 
 __all__ = ["Reloading"]
 
@@ -19,18 +18,16 @@ class Reloading:
 
     def load(self) -> Settings:
         """The settings as they are now; raises SettingsError, also when the system
-        leaves too little for them.
+        allows too few files for them.
         """
         settings = self._load()
-        if lack := lack_of_files(settings.max_concurrent_requests):
-            raise SettingsError((lack,))
+        check_file_limit(settings.max_concurrent_requests)
         return settings
 
     def warnings(self, settings: Settings) -> Iterator[str]:
         """What is odd about them, and what stays as it was."""
         yield from warnings_of(settings)
-        if warning := warning_of_files(settings.max_concurrent_requests):
-            yield warning
+        yield from check_file_limit(settings.max_concurrent_requests)
         started = self._started
         if (settings.hosts, settings.port) != (started.hosts, started.port):
             yield "HOST and PORT stay as they are until a restart"

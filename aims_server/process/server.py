@@ -1,4 +1,4 @@
-"""Starts the service: binds sockets, raises limits, hands over to the supervisor."""
+"""Starts the service: raises limits, binds sockets, hands over to the supervisor."""
 
 import errno
 import gc
@@ -9,8 +9,7 @@ from typing import Final
 
 from tornado.netutil import bind_sockets
 
-from ..config import Settings
-from .file_limit import lack_of_files, raise_file_limit, warning_of_files
+from ..config import Settings, check_file_limit
 from .supervisor import Supervisor
 from .systemd import Notifier, inherited_sockets
 
@@ -38,10 +37,11 @@ def serve(
     once requests are answered there. One listening socket is bound here,
     or taken over from systemd, and inherited by every worker: with SO_REUSEPORT a
     leaving worker would take the connections queued on its own socket along.
-    Raises :class:`ServerError`.
+    Raises :class:`ServerError`, and SettingsError if the system allows too few files.
     """
+    for warning in check_file_limit(settings.max_concurrent_requests):
+        _log.warning("%s", warning)
     sockets = _inherited(environ) or _bound(settings)
-    _check_files(settings.max_concurrent_requests)
     try:
         supervisor = Supervisor(settings, load, sockets, Notifier(environ), on_serving)
     except OSError as error:
@@ -92,11 +92,3 @@ def _remedy_of(error: Exception, *, others: bool) -> str:
         case errno.EACCES:
             return " (below 1024 that takes CAP_NET_BIND_SERVICE)"
     return ""
-
-
-def _check_files(calls: int) -> None:
-    raise_file_limit()
-    if lack := lack_of_files(calls):
-        raise ServerError(lack)
-    if warning := warning_of_files(calls):
-        _log.warning("%s", warning)

@@ -8,12 +8,10 @@ means a hung loop; it receives one byte that says how to end.
 import asyncio
 import contextlib
 import functools
-import gc
 import logging
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable
 from enum import Enum
 from typing import Final
@@ -22,12 +20,18 @@ import msgspec
 import tornado.platform.asyncio  # noqa: F401 - or each worker would, after the fork
 
 from ..app import Machine, Worker, build
-from ..config import Settings
+from ..config import Settings, max_connections
 from ..http_server import AddressLimit, Listener, Peer
 from ..logs import AccessLog
 from ..metrics import Metrics
 from ..web import is_trusted
-from .file_limit import max_connections
+from .background import (
+    collect_garbage_rarely,
+    collect_garbage_when_idle,
+    prepare,
+    sample_and_expire,
+    watch_lag,
+)
 
 try:
     import uvloop
@@ -41,7 +45,6 @@ __all__ = [
     "READY",
     "ExitMode",
     "WorkerSpec",
-    "collect_garbage_when_idle",
     "run",
 ]
 
@@ -51,15 +54,7 @@ READY: Final = b"R"
 LEAVE: Final = b"L"  # it got a SIGTERM of its own
 _HEARTBEAT: Final = b"."
 _HEARTBEAT_SECONDS: Final = 1.0
-_PREPARE_SECONDS: Final = 0.002  # who has been waiting for a worker is answered first
-_LAG_SECONDS: Final = 0.1
-_LOG_SECONDS: Final = 0.02  # lines of the access log wait so long for others
-# A collection holds the loop: 3 ms at most while the young generation is small, 20 to
-# 80 ms for one of 200 000 objects under load. A full one walks through everything that
-# is kept and was never seen to find anything, so it is made rare.
-_GC_THRESHOLDS: Final = (2_000, 5, 10_000)
-_GC_SECONDS: Final = 55.0
-_IDLE_CPU_SECONDS: Final = 0.05
+_LOG_SECONDS: Final = 0.02  # for which lines of the access log wait for others
 
 
 class ExitMode(Enum):
@@ -90,7 +85,7 @@ def run(
     channel: socket.socket,
 ) -> None:
     """Serve until told to end: all of a forked process after its set-up."""
-    gc.set_threshold(*_GC_THRESHOLDS)
+    collect_garbage_rarely()
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         runner.run(_serve(settings, machine, spec, sockets, channel))
 
@@ -123,9 +118,9 @@ async def _serve(
     _send(channel, READY)
     background = [
         asyncio.create_task(_heartbeat(channel)),
-        asyncio.create_task(_prepare(worker)),
-        asyncio.create_task(_watch_lag(metrics)),
-        asyncio.create_task(_sample_and_expire(worker, metrics, access_log)),
+        asyncio.create_task(prepare(worker)),
+        asyncio.create_task(watch_lag(metrics)),
+        asyncio.create_task(sample_and_expire(worker, access_log)),
         asyncio.create_task(collect_garbage_when_idle()),
     ]
     await _drain(await mode, settings, listener, worker)
@@ -232,46 +227,3 @@ async def _heartbeat(channel: socket.socket) -> None:
     while True:
         await asyncio.sleep(_HEARTBEAT_SECONDS)
         _send(channel, _HEARTBEAT)
-
-
-async def _prepare(worker: Worker) -> None:
-    """Do what the first call to the platform would wait for."""
-    await asyncio.sleep(_PREPARE_SECONDS)
-    worker.upstream.prepare()
-
-
-async def _watch_lag(metrics: Metrics) -> None:
-    """Measure by how much a sleep overruns: how long something blocked the loop."""
-    loop = asyncio.get_running_loop()
-    while True:
-        due = loop.time() + _LAG_SECONDS
-        await asyncio.sleep(_LAG_SECONDS)
-        metrics.loop_lagged(max(0.0, loop.time() - due))
-
-
-async def _sample_and_expire(
-    worker: Worker, metrics: Metrics, access_log: AccessLog
-) -> None:
-    """Once a second: sample the gauges, and do what otherwise waits for traffic."""
-    while True:
-        worker.sample()
-        metrics.log_lines_lost(access_log.lost_lines)
-        await asyncio.sleep(1.0)
-        worker.store.expire()
-        access_log.flush()
-
-
-async def collect_garbage_when_idle() -> None:
-    """Look for garbage of all ages once a minute, in a second without other work.
-
-    A full collection holds the loop for longer than a request may wait.
-    """
-    loop = asyncio.get_running_loop()
-    collected_at = loop.time()
-    while True:
-        used = time.process_time()
-        await asyncio.sleep(1.0)
-        idle = time.process_time() - used < _IDLE_CPU_SECONDS
-        if idle and loop.time() - collected_at >= _GC_SECONDS:
-            gc.collect()
-            collected_at = loop.time()

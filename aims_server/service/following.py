@@ -18,9 +18,12 @@ from ..web import Session
 from .gathering import Gathering, Gatherings
 from .records import HadFiles
 
-__all__ = ["SharedGatherings"]
+__all__ = ["SharedGatherings", "SubjectsGathering", "SubjectsGatherings"]
 
 SubjectsGathering = Gathering[HadFiles, SubjectDays | None]
+"""Course files, and the days of each subject; None for one that cannot be had."""
+
+SubjectsGatherings = Gatherings[HadFiles, SubjectDays | None]
 
 _LOOK_SECONDS: Final = 0.15  # what is gathered sooner is not worth following
 
@@ -41,7 +44,7 @@ class SharedGatherings:
 
     def __init__(
         self,
-        gatherings: Gatherings[HadFiles, SubjectDays | None],
+        gatherings: SubjectsGatherings,
         log: SharedLog | None,
     ) -> None:
         self._gatherings = gatherings
@@ -157,7 +160,7 @@ class _Followed(_Looking):
         log: SharedLog,
         session: Session,
         key: bytes,
-        gatherings: Gatherings[HadFiles, SubjectDays | None],
+        gatherings: SubjectsGatherings,
         on_end: Callable[[bytes], object],
     ) -> None:
         super().__init__()

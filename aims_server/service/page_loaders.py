@@ -9,20 +9,18 @@ import msgspec
 from ..cache import AnswerCache, Entry, Outcome, Served
 from ..deadline import Deadline
 from ..domain import attendance as figures
-from ..domain.days import SubjectDays
 from ..domain.icalendar_form import to_icalendar
 from ..domain.page_encoding import encode_page
 from ..domain.timetable import Timetable, timetable
 from ..errors import TokenRefused, UpstreamError, WrongStudent
-from ..pages import ALL_ATTENDANCE, ATTENDANCE, QUIZ, TIMETABLE
+from ..pages import ALL_ATTENDANCE, QUIZ, TIMETABLE
 from ..upstream import UpstreamClient
 from ..web import Answer, Caller, make_answer
-from .gathering import Gathering
+from .following import SubjectsGathering
 from .records import HadFiles, StudentRecords
 
-__all__ = ["PageLoader", "PageLoaders", "SubjectsGathering"]
+__all__ = ["PageLoaders"]
 
-SubjectsGathering = Gathering[HadFiles, SubjectDays | None]
 PageLoader = Callable[
     [Caller, Deadline, bool, SubjectsGathering], Awaitable[Entry[Answer]]
 ]
@@ -53,7 +51,6 @@ class PageLoaders:
         self._target = target_percent
         self._calls_of_every_subject = _USUAL_CALLS
         self._by_resource: dict[str, PageLoader] = {
-            ATTENDANCE.resource: self._attendance,
             ALL_ATTENDANCE.resource: self._all_attendance,
             QUIZ.resource: self._quiz,
             TIMETABLE.resource: self._timetable,
@@ -61,8 +58,8 @@ class PageLoaders:
         }
 
     def of(self, resource: str) -> PageLoader:
-        """Who makes this resource's entry, within a deadline, of new parts or of kept
-        ones, and tells the gathering what has come of it so far.
+        """The loader of this resource: it makes the entry within a deadline, of new
+        parts or of kept ones, and tells the gathering what has come of it so far.
         """
         return self._by_resource[resource]
 
@@ -102,20 +99,6 @@ class PageLoaders:
             # What the platform has answered, whatever it is, is kept as any answer;
             # what it has not is soon asked for again, and so is who has no course.
             complete=complete and bool(had.files.courses),
-        )
-
-    async def _attendance(
-        self, caller: Caller, deadline: Deadline, fresh: bool, _: SubjectsGathering
-    ) -> Entry[Answer]:
-        """The summary per course, from the course files alone."""
-        had = await self._files(caller, deadline, fresh, ATTENDANCE.resource)
-        page = figures.attendance(had.files, self._target)
-        return self._cache.new_answer(
-            caller.session,
-            await make_answer(msgspec.json.encode(page)),
-            made_at=had.made_at,
-            old=had.old,
-            complete=bool(had.files.courses),
         )
 
     async def _all_attendance(

@@ -5,11 +5,12 @@ subject, quizzes and the timetable; and whether it is told of the right one.
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ..cache import AnswerCache, Entry, Served
+from ..cache import AnswerCache, Entry, Outcome, Served
 from ..deadline import Clock, Deadline
 from ..domain.days import SubjectDays, subject_days
 from ..domain.names import subject_keys
@@ -28,9 +29,11 @@ from ..upstream import (
 )
 from ..web import Caller, Session
 
-__all__ = ["HadFiles", "HadSubject", "StudentRecords", "caller_key"]
+__all__ = ["Admit", "HadFiles", "HadSubject", "StudentRecords", "caller_key"]
 
 _log = logging.getLogger(__name__)
+
+Admit = Callable[[], AbstractContextManager[object]]
 
 _COURSE_FILES: Final = "course-files"
 # So many take about half a millisecond; fifteen such lists may come in one turn.
@@ -110,38 +113,55 @@ class StudentRecords:
         deadline: Deadline,
         *,
         fresh: bool,
-        admit: Callable[[], object] = bool,
+        admit: Admit = nullcontext,
     ) -> HadFiles:
         """The course files: one call, shared by every page. Kept ones that are past
-        their time will do only if no others can be had. ``admit`` is called before a
-        call is made, and may raise.
+        their time will do only if no others can be had. A call is made within
+        ``admit``, which may raise.
+        """
+        served = await self.packed_course_files(
+            caller, deadline, fresh=fresh, admit=admit, old_at_once=False
+        )
+        return _had(served.entry, old=served.outcome is Outcome.STALE)
+
+    async def packed_course_files(
+        self,
+        caller: Caller,
+        deadline: Deadline,
+        *,
+        fresh: bool,
+        admit: Admit,
+        old_at_once: bool,
+    ) -> Served[bytes]:
+        """The same as they are kept; with ``old_at_once`` those that are past their
+        time will do while others are asked for.
         """
         session = caller.session
 
         async def fill(within: Deadline) -> Entry[bytes]:
-            admit()
-            files = await self._upstream.course_files(
-                caller.token,
-                caller_key(caller),
-                within,
-                lambda named: self.confirm(
-                    session, "course_files", student_id=named.student_id
-                ),
-            )
+            with admit():
+                files = await self._upstream.course_files(
+                    caller.token,
+                    caller_key(caller),
+                    within,
+                    lambda named: self.confirm(
+                        session, "course_files", student_id=named.student_id
+                    ),
+                )
             if not files.courses and self._cache.find_part(_COURSE_FILES, session):
                 raise UpstreamError  # none never take the place of some that are kept
             return self._cache.new_part(
                 session, pack_course_files(files), complete=bool(files.courses)
             )
 
-        if self._cache.find_part(_COURSE_FILES, session) is not None:
+        waits = fresh or not old_at_once
+        if waits and self._cache.find_part(_COURSE_FILES, session) is not None:
             # Old ones will do if newer ones do not come soon.
             patience = min(self._refresh_seconds, deadline.remaining())
             deadline = Deadline(patience, self._clock)
-        served = await self._cache.part(
-            _COURSE_FILES, session, fill, deadline, fresh=fresh, old_at_once=False
+        return await self._cache.part(
+            _COURSE_FILES, session, fill, deadline, fresh=fresh, old_at_once=old_at_once
         )
-        return _had(served.entry, old=served.outcome == "STALE")
 
     def course_files_at_hand(self, session: Session, now: float) -> HadFiles | None:
         """Those that are kept by any worker, old or not."""
@@ -189,15 +209,15 @@ class StudentRecords:
         deadline: Deadline,
         *,
         fresh: bool,
-        admit: Callable[[], object],
+        admit: Admit,
     ) -> tuple[Served[bytes], HadSubject]:
         """The same, kept or from the platform, with how it was come by; for ``admit``
         see :meth:`course_files`.
         """
 
         async def fill(within: Deadline) -> Entry[bytes]:
-            admit()
-            days = await self.subject(caller, student_id, cf_id, within)
+            with admit():
+                days = await self.subject(caller, student_id, cf_id, within)
             return self._packed(caller.session, days)
 
         served = await self._cache.part(

@@ -9,17 +9,16 @@ import msgspec
 
 from ..cache import AnswerCache, Entry, Outcome, Served, SharedLog
 from ..deadline import Clock, Deadline
-from ..domain.days import SubjectDays
 from ..errors import ApiError, UpstreamTimeout, WrongStudent
-from ..pages import ALL_ATTENDANCE, PAGES, TIMETABLE, Page
+from ..pages import ALL_ATTENDANCE, ATTENDANCE, PAGES, TIMETABLE, Page
 from ..upstream import CallerKey, LoginAnswer, UpstreamClient
 from ..web import Answer, Caller
 from .admission import PageAdmission
-from .following import SharedGatherings
-from .gathering import Gatherings
-from .page_loaders import PageLoaders, SubjectsGathering
-from .records import HadFiles, StudentRecords
+from .following import SharedGatherings, SubjectsGathering, SubjectsGatherings
+from .page_loaders import PageLoaders
+from .records import StudentRecords
 from .subject_page import SubjectPage
+from .summary_page import SummaryPage
 
 __all__ = ["AimsService"]
 
@@ -63,6 +62,13 @@ class AimsService:
         )
         self._admission = PageAdmission(upstream, request_seconds)
         self.subject = SubjectPage(self._records, self._admission, request_seconds)
+        self._summary = SummaryPage(
+            self._records,
+            self._admission,
+            answer_cache,
+            request_seconds,
+            target_percent,
+        )
         self._loaders = PageLoaders(
             self._records,
             upstream,
@@ -72,7 +78,7 @@ class AimsService:
             ),
             target_percent=target_percent,
         )
-        self._gatherings: Gatherings[HadFiles, SubjectDays | None] = Gatherings()
+        self._gatherings = SubjectsGatherings()
         self._shared = SharedGatherings(self._gatherings, shared_log)
         self._background: set[asyncio.Task[None]] = set()
 
@@ -129,6 +135,8 @@ class AimsService:
         Raises :class:`UpstreamTimeout` at the deadline, with an estimate of when it is
         there; but of the page with every subject there is what has been had by then.
         """
+        if page is ATTENDANCE:
+            return await self._summary.page(caller, deadline, fresh=fresh)
         resource = page.resource if media is None else page.other_media[media]
         load = self._loaders.of(resource)
         session = caller.session

@@ -1,8 +1,8 @@
-"""Owns the judgement whether the store is worth asking, and asks it.
+"""Owns the decision whether the store is called, and calls it.
 
 Not the circuit breaker of `upstream`: that one counts by callers and lets some of their
 calls through as probes, whereas here nobody's request may be the probe. A task pings,
-and tells what was held back, before anybody else is let in.
+and sends what was held back, before any other call is made.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class StoreUnavailable(Exception):
 
 
 class StoreObserver(Protocol):
-    """Who is told what happens between this worker and the store: metrics."""
+    """Observes what happens between this worker and the store: metrics."""
 
     def store_called(self, outcome: str, seconds: float) -> None:
         """``outcome`` is one of ok, timeout, error and refused."""
@@ -63,7 +63,7 @@ class StoreObserver(Protocol):
 
 
 class StoreClient:
-    """Calls with a bound on what an ill store can cost.
+    """Calls with a bound on what a failing store can cost.
 
     A call that gets no answer in ``patience`` seconds fails, for its caller alone. When
     ten of the last twenty calls, none older than ten seconds, have failed, no call is
@@ -109,20 +109,20 @@ class StoreClient:
         return await self.call_always(*command)
 
     async def call_always(self, *command: Any) -> Any:
-        """The same, asking even an ill store: for what is told before it is let in."""
+        """The same, whatever the state: for what is sent before other calls are."""
         started = self._clock()
         try:
             answer = await self._connection.call(*command, seconds=self._patience)
         except Refused as error:
-            # It is well enough to say no.
-            self._told("refused", started)
+            # An answer, though a refusal, is no failure of the store.
+            self._record("refused", started)
             raise StoreUnavailable(f"refused: {error}") from None
         except StoreError as error:
             late = self._clock() - started >= self._patience
             outcome = "timeout" if late else "error"
-            self._told(outcome, started, failure=str(error))
+            self._record(outcome, started, failure=str(error))
             raise StoreUnavailable(str(error)) from None
-        self._told("ok", started)
+        self._record("ok", started)
         return answer
 
     def open(self, reason: str) -> None:
@@ -137,7 +137,7 @@ class StoreClient:
                 _LONGEST_PAUSE,
             )
             self._enter(State.OPEN)
-            self._probing = asyncio.create_task(self._probe_until_well())
+            self._probing = asyncio.create_task(self._probe_until_answered())
 
     async def close(self) -> None:
         """End the probing and the connection."""
@@ -145,7 +145,7 @@ class StoreClient:
             await end(self._probing)
         await self._connection.close()
 
-    def _told(self, outcome: str, started: float, failure: str = "") -> None:
+    def _record(self, outcome: str, started: float, failure: str = "") -> None:
         now = self._clock()
         self._observer.store_called(outcome, now - started)
         if self._state is not State.CLOSED:
@@ -159,7 +159,7 @@ class StoreClient:
                     f"{failures} of its last {len(self._calls)} calls failed: {failure}"
                 )
 
-    async def _probe_until_well(self) -> None:
+    async def _probe_until_answered(self) -> None:
         pause = _SHORTEST_PAUSE
         while self._state is not State.CLOSED:
             await asyncio.sleep(pause * (0.8 + 0.2 * self._random()))

@@ -44,7 +44,7 @@ class Refused(StoreError):
 
 
 def tls_context(address: StoreAddress, ca_file: str | None) -> ssl.SSLContext | None:
-    """Whom to trust by TLS, if the store is asked so: the authorities in ``ca_file``
+    """The authorities to trust if the address asks for TLS: those in ``ca_file``
     alone, or without one the system's.
 
     Made once for all connections. redis-py makes one for each, which takes 17 ms of the

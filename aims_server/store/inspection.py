@@ -21,9 +21,9 @@ async def inspect(
     connection = Connection(open_client(address, tls=tls_context(address, ca_file)))
     try:
         await connection.call("PING", seconds=_SECONDS)
-        info = await _told(connection, "INFO")
+        info = await _answer(connection, "INFO")
         kept = [
-            await _told(connection, "CONFIG", "GET", name)
+            await _answer(connection, "CONFIG", "GET", name)
             for name in ("save", "appendonly")
         ]
     finally:
@@ -63,7 +63,7 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-async def _told(connection: Connection, *command: str) -> Any:
+async def _answer(connection: Connection, *command: str) -> Any:
     try:
         return await connection.call(*command, seconds=_SECONDS)
     except Refused:

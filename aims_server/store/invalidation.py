@@ -31,7 +31,7 @@ _LIMITED: Final = ("MAXLEN", "~", 4096)
 _AT_ONCE: Final = 100
 _MOST_PENDING: Final = 10_000
 _BLOCK_MS: Final = 2000
-# A server that is well answers within the time it was asked to block.
+# A healthy server answers within the time it was asked to block.
 READER_SILENCE_SECONDS: Final = 3.0
 _SHORTEST_PAUSE: Final = 0.1
 _WARNED_PAUSE: Final = 0.8  # once, after 0.7 s of pauses

@@ -26,7 +26,7 @@ _NS_PER_US: Final = 1000
 class SharedLimits:
     """Limiters of this machine, kept in step with the other machines'.
 
-    While the store is ill each machine limits by itself. Make it inside the event loop.
+    While the store fails each machine limits by itself. Make it inside the event loop.
     """
 
     def __init__(

@@ -25,8 +25,8 @@ _CLOCK_SLACK: Final = 60.0
 class StorePages:
     """Pages by key and owner, sealed; each look-up is one round trip.
 
-    Whatever ails the store, a look-up answers `NONE` without a lease, and what is put
-    is lost: the asker then fills for its own machine alone.
+    While the store fails, a look-up answers `NONE` without a lease, and what is put is
+    lost: the asker then fills for its own machine alone.
 
     A page is sealed together with its key, its owner and its times, and inside with
     the Unix time at which it ends: a store whose clock is set back prolongs it by a
@@ -101,7 +101,7 @@ class StorePages:
 
     async def put(self, lease: Lease, page: Page) -> bool:
         """Keep a page, and end the lease; False if the lease was void already, the page
-        is too large, or the store is ill.
+        is too large, or the store does not answer.
         """
         if len(page.body) > _LARGEST_PAGE:
             await self.release(lease)
@@ -155,7 +155,7 @@ class StorePages:
         """The page as it was sealed, if the store has one that opens."""
         if not answer.sealed:
             return None
-        # In the form that the script has seen
+        # In the form that `_checked` has seen.
         made, fresh, servable, sealed = answer.sealed.split(b" ", 3)
         offset = answer.offset
         place = b"%b%b %b %b " % (tag.encode(), made, fresh, servable)

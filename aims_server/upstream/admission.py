@@ -1,7 +1,7 @@
 """Whether and when a call may be made: pauses, breakers and slots, in that order."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..deadline import Clock, Deadline
@@ -16,7 +16,7 @@ __all__ = ["Admission"]
 
 
 class Admission:
-    """Lets a call in, with a slot and the breaker's leave, or says why not.
+    """Admits a call, with a slot and the breaker's permit, or says why not.
 
     >>> async def example():
     ...     admission = Admission(Bulkhead(1), EndpointBreakers(["cards"]))
@@ -42,7 +42,7 @@ class Admission:
     ) -> None:
         self.breakers = breakers
         self._slots = slots
-        self._new_pauses: Callable[[], Pauses] = lambda: Pauses(clock=clock)
+        self._clock = clock
         self._pauses: dict[str, Pauses] = {}
 
     @contextmanager
@@ -60,7 +60,7 @@ class Admission:
     async def enter(
         self, endpoint: str, caller: CallerKey, deadline: Deadline
     ) -> CallPermit:
-        """The breaker's leave, and a slot to be given back by :meth:`leave`.
+        """The breaker's permit, and a slot to be given back by :meth:`leave`.
 
         Raises :class:`UpstreamUnavailable` while the caller or the endpoint has been
         asked to pause or the breaker is open, :class:`Overloaded` when no slot can be
@@ -68,7 +68,7 @@ class Admission:
         """
         self._check_pause(endpoint, caller)
         if deadline.expired or not self._slots.try_acquire(caller):
-            await self._stand_in_line(endpoint, caller, deadline)
+            await self._wait_for_slot(endpoint, caller, deadline)
         try:
             return self._permit(endpoint, caller)
         except BaseException:
@@ -76,8 +76,8 @@ class Admission:
             raise
 
     def try_enter(self, endpoint: str, caller: CallerKey) -> bool:
-        """Take a slot for one more call beside one that is late, if one is free and
-        nothing speaks against it; such a call has no say with the breaker.
+        """Take a slot for a call beside one that is late, unless none is free, the
+        caller is to pause or the breaker is not closed; it needs no permit.
         """
         return (
             self.pause_left(endpoint, caller) == 0
@@ -91,21 +91,20 @@ class Admission:
 
     def pause(self, endpoint: str, caller: CallerKey, seconds: float) -> None:
         """The platform has told this caller to stay away for so long."""
-        if endpoint not in self._pauses:
-            self._pauses[endpoint] = self._new_pauses()
-        self._pauses[endpoint].add(caller, seconds)
+        pauses = self._pauses.setdefault(endpoint, Pauses(clock=self._clock))
+        pauses.add(caller, seconds)
 
     def pause_left(self, endpoint: str, caller: CallerKey) -> float:
         """Seconds for which this caller should not ask this endpoint."""
         pauses = self._pauses.get(endpoint)
         return 0.0 if pauses is None else pauses.left(caller)
 
-    async def _stand_in_line(
+    async def _wait_for_slot(
         self, endpoint: str, caller: CallerKey, deadline: Deadline
     ) -> None:
         if self.breakers.state(endpoint) is State.OPEN:
-            # No reason to stand in line: this raises, or, if the time to be open has
-            # ended since the line above, gives a probe's place that is not used yet.
+            # No reason to wait for a slot: this raises, or, if the breaker has become
+            # half-open just now, takes a probe's place, which is not used yet.
             self._permit(endpoint, caller).discard()
         if deadline.expired:
             raise UpstreamTimeout

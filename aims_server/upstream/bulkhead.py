@@ -1,4 +1,4 @@
-"""Owns a worker's line for a limited number of slots, fair between callers; makes no
+"""Owns a worker's queue for a limited number of slots, fair between callers; makes no
 call.
 """
 
@@ -12,19 +12,19 @@ from typing import Final
 
 from ..deadline import Clock, Deadline
 from .callers import CallerKey
-from .fair_line import FairLine, Turn
+from .fair_queue import FairQueue, Turn
 from .slot_pool import SlotPool, SlotPools
 
 __all__ = ["Bulkhead", "BulkheadFull"]
 
 _LEARNING: Final = 0.1  # weight of the newest call: about the last twenty matter
 _FADING_SECONDS: Final = 30.0  # half-life of what was learnt, when nothing new comes
-_LONGEST_WAIT: Final = 60.0  # seconds; who is told more does not come back
-_LOOK_SECONDS: Final = 0.01  # until slots that other workers have freed are noticed
+_LONGEST_WAIT: Final = 60.0  # seconds; a client told to wait longer does not return
+_LOOK_SECONDS: Final = 0.01  # until a slot that another worker freed is noticed
 
 
 class BulkheadFull(Exception):
-    """The call cannot end before its deadline; `wait` seconds is the line's length."""
+    """The call cannot end before its deadline; a slot is `wait` seconds away."""
 
     def __init__(self, wait: float) -> None:
         super().__init__(f"a slot is about {wait:.2f} s away")
@@ -33,7 +33,7 @@ class BulkheadFull(Exception):
 
 class Bulkhead:
     """Lets as many calls run at once as there are slots, a number or this worker's part
-    of those of a machine; the others wait in line, fair between callers.
+    of those of a machine; the others wait, fair between callers.
 
     >>> async def example():
     ...     slots, student = Bulkhead(2), CallerKey.student(1)
@@ -43,7 +43,7 @@ class Bulkhead:
     >>> asyncio.run(example())
     1 True False
 
-    `FairLine` says whose turn it is.
+    `FairQueue` says whose turn it is.
 
     A slot `n` turns away is had after `n` releases, and each slot is released once per
     call time. The call time is an exponential mean of those passed to `release`; it
@@ -67,43 +67,43 @@ class Bulkhead:
         self.pool = slots
         """The slots that there are; what it has taken and given back is known to it."""
 
-        self._line = FairLine(per_caller, slots.share)
+        self._queue = FairQueue(per_caller, slots.share)
         self._clock = clock
         self._first_guess = first_guess
         self._learnt = first_guess
         self._learnt_at = clock()
-        self._reserved: Counter[int] = Counter()  # pieces of work, by their calls
+        self._reserved: Counter[int] = Counter()  # reservations, by their calls
         self._returns_until = clock()  # when the last that was refused comes back
         self._look: asyncio.TimerHandle | None = None
 
     @contextmanager
     def reserve(self, caller: CallerKey, calls: int, seconds: float) -> Iterator[None]:
-        """Admit a piece of work of so many calls as a whole, for as long as the block
-        runs; raise BulkheadFull if they could not all be made in so many seconds.
+        """Admit so many calls as a whole, for as long as the block runs; raise
+        BulkheadFull if they could not all be made in so many seconds.
 
-        Since callers are served in turn, each call of the largest piece admitted waits
-        for one of every other: that is how long the last of them may wait, whoever
-        comes later. While there are slots for all, nobody is refused.
+        Since callers are served in turn, each call of the largest reservation waits for
+        one of every other: that is how long the last of them may wait, whoever comes
+        later. While there are slots for all, nobody is refused.
         """
-        works = self._reserved.total() + 1 + self.pool.others_works
+        number = self._reserved.total() + 1 + self.pool.others_reservations
         largest = max(calls, *self._reserved, 1)
         size = self.pool.size
         wait = max(
-            (works * largest - size) / size * self.recent_seconds,
+            (number * largest - size) / size * self.recent_seconds,
             # An unverified caller's first call is answered, and then it is a student.
             self.wait(caller, calls if caller.verified else 1),
         )
         if wait > 0 and wait + self.recent_seconds > seconds:
             raise BulkheadFull(self._turn_away(wait, calls))
-        self._count_work(calls, 1)
+        self._count_reservation(calls, 1)
         try:
             yield
         finally:
-            self._count_work(calls, -1)
+            self._count_reservation(calls, -1)
 
     def _turn_away(self, wait: float, calls: int) -> float:
-        """Seconds after which a piece of work that is refused should come back: when
-        the line is over, and after those that were refused before.
+        """Seconds after which a refused reservation should be tried again: when the
+        queue is empty, and after those that were refused before.
         """
         now = self._clock()
         own = calls / self.pool.capacity * self.recent_seconds
@@ -111,21 +111,21 @@ class Bulkhead:
         self._returns_until = min(end, now + _LONGEST_WAIT)
         return self._returns_until - now
 
-    def _count_work(self, calls: int, change: int) -> None:
+    def _count_reservation(self, calls: int, change: int) -> None:
         self._reserved[calls] += change
         if not self._reserved[calls]:
             del self._reserved[calls]
-        self.pool.publish_works(self._reserved.total())
+        self.pool.publish_reservations(self._reserved.total())
 
     @property
     def in_use(self) -> int:
         """Slots held now."""
-        return self._line.in_use
+        return self._queue.in_use
 
     @property
     def waiting(self) -> int:
-        """Calls in line now."""
-        return self._line.waiting
+        """Calls that wait now."""
+        return self._queue.waiting
 
     @property
     def recent_seconds(self) -> float:
@@ -135,45 +135,45 @@ class Bulkhead:
         return self._first_guess + trust * (self._learnt - self._first_guess)
 
     def wait(self, caller: CallerKey, calls: int = 1) -> float:
-        """Seconds until the last of so many calls of this caller, joining the line now,
-        would have its slot, as things stand.
+        """Seconds until the last of so many calls of this caller, if they joined the
+        queue now, would have its slot, as things stand.
         """
-        line = self._line
-        if line.is_outranked(caller):
-            slots, in_use = line.unverified_share, line.unverified_in_use
+        queue = self._queue
+        if queue.is_outranked(caller):
+            slots, in_use = queue.unverified_share, queue.unverified_in_use
         else:
-            slots, in_use = self.pool.capacity, line.in_use
-        ahead = line.ahead(caller, calls) - max(0, slots - in_use)
+            slots, in_use = self.pool.capacity, queue.in_use
+        ahead = queue.ahead(caller, calls) - max(0, slots - in_use)
         turns = max(
             max(0, ahead) / slots,
             # However many slots there are, it has only these.
-            line.above_limit(caller, calls) / line.per_caller,
+            queue.above_limit(caller, calls) / queue.per_caller,
         )
         return turns * self.recent_seconds
 
     def try_acquire(self, caller: CallerKey) -> bool:
-        """Take a slot if one is free for this caller now, without standing in line."""
-        if self._line:
+        """Take a slot if one is free for this caller now, without waiting."""
+        if self._queue:
             self._hand_out()
-            if self._line.next() is not None:
+            if self._queue.next() is not None:
                 return False
-        if self._line.at_limit(caller) or not self.pool.take():
+        if self._queue.at_limit(caller) or not self.pool.take():
             return False
-        self._line.take(caller)
+        self._queue.take(caller)
         return True
 
     async def acquire(self, caller: CallerKey, deadline: Deadline) -> None:
-        """Take a slot, to be given back by `release`, waiting in the caller's line.
+        """Take a slot, to be given back by `release`, waiting in the caller's queue.
 
         Raises BulkheadFull at once if the call, as things stand, could not end before
-        the deadline; and when the deadline, as last extended, passes in line.
+        the deadline; and when the deadline, as last extended, passes meanwhile.
         """
         if not deadline.expired and self.try_acquire(caller):
             return
         wait = self.wait(caller)
         if wait + self.recent_seconds > deadline.remaining():
             raise BulkheadFull(wait)
-        turn = self._line.join(caller)
+        turn = self._queue.join(caller)
         self._hand_out()  # none is free, which the other workers should know
         try:
             while not (turn.done() or deadline.expired):
@@ -195,7 +195,7 @@ class Bulkhead:
 
         A call cut off by a time-out took as long as it took: its time must be told.
         """
-        if not self._line.held(caller):
+        if not self._queue.held(caller):
             raise RuntimeError("release without acquire")
         if seconds is not None:
             believed = self.recent_seconds
@@ -204,19 +204,19 @@ class Bulkhead:
         self._give_back(caller)
 
     def _give_back(self, caller: CallerKey) -> None:
-        self._line.give_back(caller)
+        self._queue.give_back(caller)
         self.pool.give_back()
-        if self._line:
+        if self._queue:
             self._hand_out()
 
     def _leave(self, caller: CallerKey, turn: Turn) -> None:
-        self._line.leave(caller, turn)
+        self._queue.leave(caller, turn)
         self._hand_out()
 
     def _hand_out(self) -> None:
         """Give free slots to whose turn it is."""
-        while (caller := self._line.next()) is not None and self.pool.take():
-            self._line.serve(caller)
+        while (caller := self._queue.next()) is not None and self.pool.take():
+            self._queue.serve(caller)
         waits = caller is not None
         self.pool.publish_waiting(waits)
         if waits and self._look is None and not self.pool.alone:

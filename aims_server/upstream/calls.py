@@ -1,5 +1,5 @@
-"""A call as the resilience policy has it: what makes it, for whom, until when; and who
-is told of it.
+"""A call as the resilience policy has it: what makes it, for whom, until when; and its
+observer.
 """
 
 from collections.abc import Awaitable
@@ -18,13 +18,13 @@ class Attempt(Protocol[Made]):
     """Makes one call."""
 
     def __call__(self, seconds: float, *, apart: bool) -> Awaitable[Made]:
-        """The result of a call of at most ``seconds``; ``apart`` from those under way,
-        which are late: on no connection that carries one of them.
+        """The result of a call of at most ``seconds``. One ``apart`` shares no
+        connection with a call that is under way, since that one is late.
         """
 
 
 class CallObserver(Protocol):
-    """Who is told of calls: metrics, in production."""
+    """Observes calls: metrics, in production."""
 
     def call_finished(self, endpoint: str, outcome: str, seconds: float) -> None:
         """One call to the platform ended; ``outcome`` is "ok" or an error's code."""
@@ -33,13 +33,13 @@ class CallObserver(Protocol):
         """A call is made once more."""
 
     def call_hedged(self, endpoint: str, end: str) -> None:
-        """A late call got another one beside it ("started"), which was answered first
-        ("won").
+        """A late call got another one beside it (``end`` is "started"), or that one was
+        answered first ("won").
         """
 
 
 class Call(Generic[Result]):
-    """What is to be had, for whom, and until when."""
+    """An endpoint to be called, for whom, and until when."""
 
     __slots__ = ("attempt", "caller", "deadline", "endpoint", "repeatable")
 

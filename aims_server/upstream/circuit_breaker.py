@@ -4,12 +4,12 @@ import enum
 import random as _random
 import time
 from collections.abc import Callable
-from typing import Final, Self
+from typing import Final
 
 from ..deadline import Clock
 from .callers import CallerKey
 
-__all__ = ["CircuitBreaker", "CircuitOpen", "Permit", "State"]
+__all__ = ["CircuitBreaker", "CircuitOpen", "State"]
 
 _STUDENTS: Final = 3
 _WINDOW_SECONDS: Final = 10.0
@@ -34,52 +34,12 @@ class CircuitOpen(Exception):
         self.retry_after = retry_after
 
 
-class Permit:
-    """Leave to make one call, given back with the call's outcome.
-
-    Only the first outcome counts, so `discard` may stand in a `finally`; leaving the
-    permit's `with` block without an outcome discards the call too.
-    """
-
-    __slots__ = ("_breaker", "_caller", "_generation")
-
-    def __init__(
-        self, breaker: "CircuitBreaker", caller: CallerKey, generation: int
-    ) -> None:
-        self._breaker: CircuitBreaker | None = breaker
-        self._caller = caller
-        self._generation = generation
-
-    def success(self) -> None:
-        """The endpoint answered."""
-        self._settle(failed=False)
-
-    def failure(self) -> None:
-        """The endpoint failed this caller."""
-        self._settle(failed=True)
-
-    def discard(self) -> None:
-        """The call says nothing about the endpoint; a probe's place is free again."""
-        self._settle(failed=None)
-
-    def _settle(self, *, failed: bool | None) -> None:
-        breaker, self._breaker = self._breaker, None
-        if breaker is not None:
-            breaker.leave(self._generation, self._caller, failed=failed)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_details: object) -> None:
-        self.discard()
-
-
 class CircuitBreaker:
     """Stops calls to an endpoint that fails everybody, and finds out when it is back.
 
     >>> breaker = CircuitBreaker()
-    >>> for student in (1, 1, 2, 3):
-    ...     breaker.admit(CallerKey.student(student)).failure()
+    >>> for student in map(CallerKey.student, (1, 1, 2, 3)):
+    ...     breaker.leave(breaker.enter(student), student, failed=True)
     >>> breaker.state
     <State.OPEN: 'open'>
 
@@ -135,13 +95,9 @@ class CircuitBreaker:
             self._enter(State.HALF_OPEN)
         return self._state
 
-    def admit(self, caller: CallerKey) -> Permit:
-        """Give leave for one call, whose outcome must be told; or raise CircuitOpen."""
-        return Permit(self, caller, self.enter(caller))
-
     def enter(self, caller: CallerKey) -> int:
-        """The like for who tells the outcome itself, to `leave`, once, together with
-        the number that this gives.
+        """Let one call through; its outcome is told to `leave`, once, with the
+        generation that this returns. Raises CircuitOpen.
         """
         if caller.verified:
             self._verified_asked_at = self._clock()
@@ -154,7 +110,7 @@ class CircuitBreaker:
         return self._generation
 
     def leave(self, generation: int, caller: CallerKey, *, failed: bool | None) -> None:
-        """A call that was let in has ended; ``failed`` is None if that says nothing."""
+        """A call has ended; ``failed`` is None if that says nothing of the endpoint."""
         if generation != self._generation:
             return
         if self._state is State.HALF_OPEN:

@@ -63,7 +63,7 @@ class UpstreamClient:
     def __init__(
         self,
         transport: Transport,
-        guard: ResiliencePolicy,
+        policy: ResiliencePolicy,
         base_url: str,
         origin: str,
         oddities: Oddities,
@@ -71,11 +71,11 @@ class UpstreamClient:
         self._transport = transport
         self._oddities = oddities
         self._reader = AnswerReader(oddities)
-        self._guard = guard
+        self._policy = policy
         self._base = base_url
         self._usual_courses = _USUAL_COURSES
-        self._probe = RecoveryProbe(guard.breakers, self._ask_without_token)
-        guard.breakers.subscribe(self._breaker_changed)
+        self._probe = RecoveryProbe(policy.breakers, self._ask_without_token)
+        policy.breakers.subscribe(self._breaker_changed)
         self._login_headers = {
             "Content-Type": "application/x-www-form-urlencoded",
             # Since early 2025 the platform takes logins from its own portal only.
@@ -90,24 +90,24 @@ class UpstreamClient:
     @property
     def state(self) -> str:
         """The worst of the endpoints' states: "closed", "half-open" or "open"."""
-        return self._guard.breakers.worst.value
+        return self._policy.breakers.worst.value
 
     @property
     def endpoint_states(self) -> dict[str, str]:
         """Each endpoint's circuit breaker, in the same words."""
-        return self._guard.breakers.states()
+        return self._policy.breakers.states()
 
     async def close(self) -> None:
         """Give up the calls under way, and the connections."""
         await self._probe.close()
-        await self._guard.close()
+        await self._policy.close()
         self._transport.close()
 
     def reserve(
         self, caller: CallerKey, calls: int, seconds: float
     ) -> AbstractContextManager[None]:
         """Admit a page of so many calls as a whole; see :meth:`Admission.reserve`."""
-        return self._guard.reserve(caller, calls, seconds)
+        return self._policy.reserve(caller, calls, seconds)
 
     async def log_in(
         self, username: str, password: str, caller: CallerKey, deadline: Deadline
@@ -125,7 +125,7 @@ class UpstreamClient:
             )
             return login_answer(reply)
 
-        return await self._guard.call(
+        return await self._policy.call(
             "login", caller, attempt, deadline, repeatable=False
         )
 
@@ -265,4 +265,4 @@ class UpstreamClient:
             )
             return await self._reader.read(endpoint, reply, decode, confirm)
 
-        return self._guard.call(endpoint, caller, attempt, deadline)
+        return self._policy.call(endpoint, caller, attempt, deadline)

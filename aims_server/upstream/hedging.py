@@ -17,20 +17,23 @@ __all__ = ["Hedging"]
 
 Result = TypeVar("Result")
 
-_MEDIANS: Final = 2.0  # a call is late at so many times the median, or
-_HIGH: Final = 0.95  # at this quantile, whichever is later
-# Where more calls than that are never answered, the quantile is infinite. Of those that
-# are, a call is late at so many times it. The more, the longer a heavy tail's pages
-# take: their p95 is 4.7 s with 1.5, 4.1 with this, for 16.7 and 17.2 calls a page.
+# A call is late after this many medians and at this quantile, whichever comes later.
+_MEDIANS: Final = 2.0
+_HIGH: Final = 0.95
+# Where more than a twentieth of the calls are never answered, that quantile is
+# infinite; then a call is late at this many times the quantile of the answered ones.
+# With a heavy tail a page's p95 is 4.7 s at a factor of 1.5 and 4.1 s at this one, for
+# 16.7 and 17.2 calls a page.
 _ANSWERED_FACTOR: Final = 1.25
-# So many calls of those that were answered meanwhile may be late as exceptions. With a
-# fifth, where one call in twenty hangs, a page in eighty lacks a subject; with half,
-# one in four hundred (simulated as in tests/upstream/test_slow_days.py).
+# Late calls are exceptions while they are at most this share of the calls that were
+# answered meanwhile. Where one call in twenty hangs, a page in eighty lacks a subject
+# at a fifth, and one in four hundred at a half (simulated as in
+# tests/upstream/test_slow_days.py).
 _EXCEPTIONS: Final = 0.5
-_ENOUGH: Final = 3  # answers without which no call is late
-_MANY: Final = 20  # answers without which the longest says more than a quantile
-_FRESH: Final = 8  # answers and losses after which the threshold is worked out anew
-_LOOK_AGAIN: Final = 0.25  # seconds, while there are fewer
+_ENOUGH: Final = 3  # with fewer answers no call is late
+_MANY: Final = 20  # with fewer answers the longest says more than a quantile
+_FRESH: Final = 8  # calls after which the threshold is worked out anew
+_LOOK_AGAIN: Final = 0.25  # seconds between two looks while there are too few answers
 
 
 class Hedging:
@@ -48,18 +51,18 @@ class Hedging:
     >>> asyncio.run(example())
     "the second one's answer"
 
-    A call is late when it has taken longer than the endpoint's recent calls do: longer
-    than their 95th percentile, than twice their median, and than `soonest` seconds,
-    below which nobody notices. `another` is then asked for
-    one more call; it may give None (no slot is free, the budget is used up), and is
-    asked again after as long. A third one follows a second that is late as well.
+    A call is late when it has taken longer than the 95th percentile of the endpoint's
+    recent calls, than twice their median, and than `soonest` seconds, below which
+    nobody notices. `another` is then asked for one more call. It may give None (no slot
+    is free, the budget is used up), and is asked again after as long. A third call
+    follows a second that is late as well.
 
     When all calls become slow the quantiles follow, and none is late any more. Until
     then a late one is left alone unless it is an exception: beside it, no more are late
     than half of those that were answered since it began.
 
-    The first answer wins, and the others are cancelled. So does an error that would not
-    be another one's; one of the kinds in `inconclusive` waits for the others.
+    The first answer wins, and the others are cancelled. So does the first error, unless
+    it is `inconclusive`: another call might fare better, and is waited for.
     """
 
     def __init__(

@@ -23,11 +23,11 @@ class SerialExecutor:
     """
 
     def __init__(self) -> None:
-        self._line = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """The result of ``work()``, done in a turn of its own."""
-        async with self._line:
+        async with self._lock:
             result = work()
             await asyncio.sleep(0)
         return result

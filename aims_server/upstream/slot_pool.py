@@ -42,9 +42,9 @@ class SlotPool:
         return max(self.share, self.size - self._counts.others_in_use(self._number))
 
     @property
-    def others_works(self) -> int:
-        """Pieces of work that other workers have admitted; see `publish_works`."""
-        return self._counts.others_works(self._number)
+    def others_reservations(self) -> int:
+        """Reservations that other workers have admitted; see `publish_reservations`."""
+        return self._counts.others_reservations(self._number)
 
     def take(self) -> bool:
         """Take a slot if one is free for this worker."""
@@ -70,9 +70,9 @@ class SlotPool:
         counts, number = self._counts, self._number
         counts.waiting[number] = waiting and counts.in_use[number] < self.share
 
-    def publish_works(self, works: int) -> None:
-        """Tell the others how many pieces of work have been admitted here."""
-        self._counts.works[self._number] = works
+    def publish_reservations(self, number: int) -> None:
+        """Tell the others how many reservations have been admitted here."""
+        self._counts.reservations[self._number] = number
 
 
 class SlotPools:
@@ -118,7 +118,7 @@ class _Counts:
         self._joined = memory[:1]  # no worker has this number, or a higher one
         self.in_use = memory[1 : 1 + most]
         self.waiting = memory[1 + most : 1 + 2 * most]
-        self.works = memory[1 + 2 * most :]
+        self.reservations = memory[1 + 2 * most :]
 
     def __enter__(self) -> None:
         self._lock.acquire(0)
@@ -137,13 +137,13 @@ class _Counts:
 
     def clear(self, number: int) -> None:
         with self:
-            self.in_use[number] = self.waiting[number] = self.works[number] = 0
+            self.in_use[number] = self.waiting[number] = self.reservations[number] = 0
 
     def others_in_use(self, number: int) -> int:
         return sum(self.in_use[: self._joined[0]]) - self.in_use[number]
 
-    def others_works(self, number: int) -> int:
-        return sum(self.works[: self._joined[0]]) - self.works[number]
+    def others_reservations(self, number: int) -> int:
+        return sum(self.reservations[: self._joined[0]]) - self.reservations[number]
 
     def others_waiting(self, number: int) -> bool:
         return sum(self.waiting[: self._joined[0]]) > self.waiting[number]

@@ -97,8 +97,8 @@ def _pause(reply: Reply) -> float | None:
 
 
 def _check_login_health(reply: Reply) -> None:
-    """The like for logins: a 429 is about the account, so that others of the same
-    address may go on, and a 500 may be a refusal.
+    """As `check_health` for logins: a 429 is about the account, so that others of the
+    same address may go on, and a 500 may be a refusal.
     """
     if reply.status == 429:
         raise _login_limited(reply)

@@ -3,8 +3,9 @@
 Policies over plain values that know neither Tornado nor the cache.
 """
 
+from .accept import preferred_media, quality, wants_fresh
 from .cors import CorsPolicy, HeaderPairs
-from .limit_keys import address_key, user_name_key
+from .limit_keys import address_key
 from .openapi import documented_statuses, load_openapi
 from .proxies import UNIX_PEER, TrustedProxy, client_address, is_trusted
 from .quotas import Quota, RequestLimits
@@ -27,19 +28,18 @@ from .request_parsing import (
     check_body,
     form_object,
     json_object,
-    preferred_media,
-    quality,
     query_object,
     request_id,
-    wants_fresh,
 )
 from .response import (
+    CLIENT_CLOSED,
     Response,
     closing_message,
     common_headers,
     error_body,
     error_response,
     json_response,
+    reason_phrase,
     server_timing,
 )
 from .sessions import Caller, Session, SessionReader
@@ -48,6 +48,7 @@ from .tokens import bearer_token, checked_body_token, is_token
 from .verified_keys import VerifiedKeys
 
 __all__ = [
+    "CLIENT_CLOSED",
     "MAX_BODY_BYTES",
     "MAX_HEAD_LINES",
     "UNIX_PEER",
@@ -93,9 +94,9 @@ __all__ = [
     "preferred_media",
     "quality",
     "query_object",
+    "reason_phrase",
     "request_id",
     "server_timing",
     "unpack_answer",
-    "user_name_key",
     "wants_fresh",
 ]

@@ -18,7 +18,7 @@ TrustedProxy = ipaddress.IPv4Network | ipaddress.IPv6Network | Literal["unix"]
 
 # "203.0.113.7:4711", "[2001:db8::1]" and "[2001:db8::1]:4711", as some proxies write.
 _WITH_PORT: Final = re.compile(
-    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+))(?::[0-9]{1,5})?"
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<v4>[0-9.]+))(?::[0-9]{1,5})?"
 )
 
 

@@ -1,5 +1,5 @@
-"""Who may ask how often: the buckets of the contract as one policy, and the headers
-(draft-ietf-httpapi-ratelimit-headers-10) that tell a client its quota.
+"""How often a client may ask: the buckets of the contract as one policy, and the
+headers (draft-ietf-httpapi-ratelimit-headers-10) that tell a client its quota.
 """
 
 import math
@@ -115,10 +115,10 @@ class RequestLimits:
         quota = _take(*charges)
         if quota.decision.allowed and self._ask_machines is not None:
             decision = await self._ask_machines(self._login, charges[0].key)
-            if decision is not None and not decision.allowed:
-                for _, limiter, key in charges:
-                    limiter.give_back(key)
             if decision is not None:
+                if not decision.allowed:
+                    for _, limiter, key in charges:
+                        limiter.give_back(key)
                 return Quota("login", decision)
         return quota
 

@@ -9,9 +9,9 @@ from typing import Final
 
 import msgspec
 
+from .accept import accepts_gzip
 from .cors import HeaderPairs
 from .recently_made import RecentlyMade
-from .request_parsing import accepts_gzip
 
 __all__ = [
     "JSON_TYPE",

@@ -18,14 +18,23 @@ from .quotas import Quota
 from .representation import JSON_TYPE, header_lines
 
 __all__ = [
+    "CLIENT_CLOSED",
     "Response",
     "closing_message",
     "common_headers",
     "error_body",
     "error_response",
     "json_response",
+    "reason_phrase",
     "server_timing",
 ]
+
+CLIENT_CLOSED: Final = 499
+"""nginx's status for a client that has not waited for its answer."""
+
+_REASONS: Final = {each.value: each.phrase for each in HTTPStatus} | {
+    CLIENT_CLOSED: "Client Closed Request"
+}
 
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -45,6 +54,16 @@ def json_response(status: int, body: bytes) -> Response:
     'no-store'
     """
     return Response(status, (JSON_TYPE, ("Cache-Control", "no-store")), body)
+
+
+def reason_phrase(status: int) -> str:
+    """What follows a status in an answer's first line; the platform may have chosen one
+    that nobody has named.
+
+    >>> reason_phrase(404), reason_phrase(419)
+    ('Not Found', 'Unknown')
+    """
+    return _REASONS.get(status, "Unknown")
 
 
 class _ErrorBody(msgspec.Struct, rename="camel"):
@@ -107,7 +126,7 @@ def closing_message(failure: ApiError, request_id: str) -> bytes:
         ("Date", formatdate(usegmt=True)),
         ("Connection", "close"),
     )
-    line = f"HTTP/1.1 {failure.status} {HTTPStatus(failure.status).phrase}\r\n"
+    line = f"HTTP/1.1 {failure.status} {reason_phrase(failure.status)}\r\n"
     return f"{line}{header_lines(headers)}\r\n".encode() + answer.body
 
 

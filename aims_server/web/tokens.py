@@ -7,7 +7,7 @@ a token can do here (its own student, its own end), never widen it.
 import base64
 import binascii
 import re
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 
@@ -20,12 +20,14 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/=]{1,4096}")
 
 
 class _Claims(msgspec.Struct):
-    sub: int | str | None = None
-    # An end past every clock is no end; as a huge whole number it could not even be
-    # compared with one.
-    exp: Annotated[float, msgspec.Meta(le=2**53)] | None = None
+    # Of any type: one that cannot be read takes nothing from the other.
+    sub: object = None
+    exp: object = None
 
 
+# An end past every clock is no end; as a huge whole number it could not even be
+# compared with one.
+_LATEST: Final = 2**53
 _claims_decoder = msgspec.json.Decoder(_Claims)
 
 
@@ -64,10 +66,17 @@ def claims_of(token: str) -> tuple[int | None, float | None]:
         )
     except (binascii.Error, msgspec.MsgspecError, ValueError, RecursionError):
         return None, None
-    return _student_id(claims.sub), claims.exp
+    return _student_id(claims.sub), _end(claims.exp)
 
 
-def _student_id(sub: int | str | None) -> int | None:
-    if isinstance(sub, str):
-        sub = whole_number(sub)
-    return sub if sub is not None and 0 < sub < 10**18 else None
+def _student_id(sub: object) -> int | None:
+    number = whole_number(sub) if isinstance(sub, str) else sub
+    if type(number) is not int:  # nor a bool
+        return None
+    return number if 0 < number < 10**18 else None
+
+
+def _end(exp: object) -> float | None:
+    if type(exp) is not int and type(exp) is not float:
+        return None
+    return float(exp) if exp <= _LATEST else None

@@ -54,7 +54,7 @@ def test_the_defaults_give_no_warning():
 def test_the_file_is_read_from_the_directory(tmp_path):
     """The `.env` of the given directory counts, and which one it was is told."""
     (tmp_path / ".env").write_text("PORT=4000\nexport LOG_LEVEL='debug' # why\n")
-    settings, source = load_settings(tmp_path, {})
+    settings, source, _ = load_settings(tmp_path, {})
     assert (settings.port, settings.log_level) == (4000, "debug")
     assert source == tmp_path / ".env"
 
@@ -63,20 +63,20 @@ def test_parent_directories_are_not_searched(tmp_path):
     """A `.env` further up is somebody else's."""
     (tmp_path / ".env").write_text("PORT=4000\n")
     (tmp_path / "sub").mkdir()
-    assert load_settings(tmp_path / "sub", {}) == (Settings(), None)
+    assert load_settings(tmp_path / "sub", {}) == (Settings(), None, ())
 
 
 def test_the_environment_wins(tmp_path):
     """A variable set in both places has the environment's value."""
     (tmp_path / ".env").write_text("PORT=4000\nWORKERS=2\n")
-    settings, _ = load_settings(tmp_path, {"PORT": "5000", "HOME": "/"})
+    settings = load_settings(tmp_path, {"PORT": "5000", "HOME": "/"}).settings
     assert (settings.port, settings.workers) == (5000, 2)
 
 
 def test_an_empty_environment_variable_wins_too(tmp_path):
     """Set to nothing, the environment brings the default back."""
     (tmp_path / ".env").write_text("PORT=4000\n")
-    settings, _ = load_settings(tmp_path, {"PORT": ""})
+    settings = load_settings(tmp_path, {"PORT": ""}).settings
     assert settings.port == 3001
 
 
@@ -90,7 +90,7 @@ def test_nothing_is_expanded_in_the_file(tmp_path):
 def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
     """A file saved by an editor that marks UTF-8 is read like any other."""
     (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfPORT=4000\r\n")
-    assert load_settings(tmp_path, {})[0].port == 4000
+    assert load_settings(tmp_path, {}).settings.port == 4000
 
 
 def test_a_file_that_is_no_text_is_a_fault(tmp_path):
@@ -134,6 +134,24 @@ def test_a_broken_line_is_a_fault_without_its_text(tmp_path):
         "line 3",
     ]
     assert "canary" not in str(caught.value)
+
+
+def test_a_fault_stands_in_the_line_that_it_names(tmp_path):
+    """Blank lines before it are not part of it."""
+    (tmp_path / ".env").write_text("PORT=0\n\n\nWORKERS\n")
+    with pytest.raises(SettingsError, match="line 4: must be NAME=value"):
+        load_settings(tmp_path, {})
+
+
+def test_a_name_that_is_set_twice_is_warned_about(tmp_path):
+    """The last one counts, as with EnvironmentFile=; the warning names all lines."""
+    text = "PORT=1\n\n# why\nWORKERS=1\nPORT='2'\nexport PORT=3\n"
+    (tmp_path / ".env").write_text(text)
+    loaded = load_settings(tmp_path, {})
+    assert loaded.settings.port == 3
+    assert loaded.warnings == (
+        f"{tmp_path / '.env'}: PORT is set in lines 1, 5 and 6; the last one counts",
+    )
 
 
 def test_faults_of_file_and_values_come_together(tmp_path):

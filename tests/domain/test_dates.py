@@ -67,6 +67,10 @@ def test_an_unreadable_start_leaves_the_day_to_the_wording(start_time):
         "2025-08-31T18:30:00+00:00",
         "2025-08-31T18:30:00+0000",
         "2025-08-31 18:30:00 UTC",
+        "2025-08-31T18:30:00z",
+        "2025-08-31 18:30:00+00",
+        "2025-08-31T18:30:00 UTC+0",
+        "2025-08-31 19:30:00 Europe/London",
     ],
 )
 def test_a_start_in_a_zone_leaves_the_day_to_the_wording(start_time):

@@ -103,7 +103,7 @@ def _variables():
         ("bad_gzip", {}, 502, "upstream_error"),
     ],
 )
-async def test_an_ill_platform(
+async def test_a_failing_platform(
     front, token, platform, kind, knobs, status, code, capfd, access_lines
 ):
     """Every unusable answer has its status and code, one log line, no traceback."""
@@ -160,10 +160,11 @@ class TestDeadline:
     ],
 )
 async def test_unknown_paths(front, path):
-    """404 in JSON."""
-    answer = await front.ask(path)
-    assert answer.code == 404
-    assert code_of(answer) == "not_found"
+    """404 in JSON, by whatever method."""
+    for method in ("GET", "DELETE", "BREW"):
+        answer = await front.ask(path, method=method)
+        assert answer.code == 404
+        assert code_of(answer) == "not_found"
 
 
 @pytest.mark.gen_test

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aims_server.http_server.address_limit import AddressLimit
-from aims_server.http_server.message import Peer
+from aims_server.http_server.peer import Peer
 
 
 def limit(most=2, exempt=()):

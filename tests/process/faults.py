@@ -431,6 +431,7 @@ FAULTS: dict[str, dict[str, Provoke]] = {
         "a misspelt name in .env": at_start("LOG_LEVLE=debug\n"),
         "a misspelt name in the environment": at_start(LOG_LEVLE="debug"),
         "a line of .env that is none": at_start("PORT 3002\n"),
+        "a name twice in .env": at_start("WORKERS=1\n\nWORKERS=2\n"),
         ".env cannot be read": at_start(command=shell("mkdir .env")),
         "an option that does not exist": at_start(command=(*COMMAND, "--port", "3002")),
         "the port is taken": taken_port,

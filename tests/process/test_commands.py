@@ -338,16 +338,22 @@ def unread(
 
 
 @pytest.mark.parametrize(
-    ("limit", "told"),
+    ("limit", "command", "status", "told"),
     [
-        ("-n 40", "open files are limited to 40, and 280 are needed"),
-        ("-v 200000", "no memory for what the workers share: Cannot allocate memory"),
+        *(
+            ("-n 40", command, 78, "open files are limited to 40, and 280 are needed")
+            for command in ("serve", "check")
+        ),
+        ("-v 200000", "serve", 1, "no memory for what the workers share: Cannot alloc"),
     ],
 )
-def test_limits_that_are_too_low_are_one_line(tmp_path, limit, told):
-    """What is missing and what to raise, with exit status 1."""
+def test_limits_that_are_too_low_are_one_line(tmp_path, limit, command, status, told):
+    """What is missing and what to raise; `check` says of files what a start does."""
     done = subprocess.run(
-        ["bash", "-c", f"ulimit {limit}; exec {sys.executable} -m aims_server"],
+        [
+            *("bash", "-c"),
+            f"ulimit {limit}; exec {sys.executable} -m aims_server {command}",
+        ],
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "PORT": "0"},
         capture_output=True,
@@ -355,6 +361,6 @@ def test_limits_that_are_too_low_are_one_line(tmp_path, limit, told):
         timeout=30,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == status
     assert done.stderr.splitlines()[-1].startswith(f"aims-server: {told}")
     assert "Traceback" not in done.stderr

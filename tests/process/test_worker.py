@@ -1,11 +1,11 @@
-"""What a worker does by itself."""
+"""What a worker does beside answering."""
 
 import asyncio
 import gc
 import time
 import weakref
 
-from aims_server.process.worker import collect_garbage_when_idle
+from aims_server.process.background import collect_garbage_when_idle
 
 from ..virtual_time import Clock, VirtualLoop
 

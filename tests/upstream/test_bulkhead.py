@@ -9,7 +9,7 @@ from aims_server.deadline import Deadline
 from aims_server.upstream.bulkhead import Bulkhead
 from tests.virtual_time import settle, virtual_loop
 
-from .line import Line, caller, refused
+from .queueing import Queue, caller, refused
 
 pytestmark = pytest.mark.gen_test
 
@@ -18,77 +18,77 @@ _io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 
 async def test_no_more_than_size_at_once(clock):
     """The third of three callers waits until one of two slots is free."""
-    line = Line(Bulkhead(2, clock=clock), clock)
-    await line.join("a1", "b1", "c1")
-    assert line.served == ["a1", "b1"]
-    assert (line.slots.in_use, line.slots.waiting) == (2, 1)
-    await line.release()
-    assert line.served == ["a1", "b1", "c1"]
-    assert (line.slots.in_use, line.slots.waiting) == (2, 0)
-    await line.release(2)
-    assert line.slots.in_use == 0
+    queue = Queue(Bulkhead(2, clock=clock), clock)
+    await queue.join("a1", "b1", "c1")
+    assert queue.served == ["a1", "b1"]
+    assert (queue.slots.in_use, queue.slots.waiting) == (2, 1)
+    await queue.release()
+    assert queue.served == ["a1", "b1", "c1"]
+    assert (queue.slots.in_use, queue.slots.waiting) == (2, 0)
+    await queue.release(2)
+    assert queue.slots.in_use == 0
 
 
 async def test_one_flow_is_served_in_order(clock):
     """Within a flow it is first come, first served."""
-    line = Line(Bulkhead(1, clock=clock), clock)
-    await line.join("a1", "a2", "a3", "a4")
-    await line.release(3)
-    assert line.served == ["a1", "a2", "a3", "a4"]
+    queue = Queue(Bulkhead(1, clock=clock), clock)
+    await queue.join("a1", "a2", "a3", "a4")
+    await queue.release(3)
+    assert queue.served == ["a1", "a2", "a3", "a4"]
 
 
 async def test_flows_take_turns(clock):
     """A page's many calls let every other flow in between."""
-    line = Line(Bulkhead(1, clock=clock), clock)
-    await line.join("x1", "a1", "a2", "a3", "b1", "b2", "c1")
-    await line.release(6)
-    assert line.served == ["x1", "a1", "b1", "c1", "a2", "b2", "a3"]
+    queue = Queue(Bulkhead(1, clock=clock), clock)
+    await queue.join("x1", "a1", "a2", "a3", "b1", "b2", "c1")
+    await queue.release(6)
+    assert queue.served == ["x1", "a1", "b1", "c1", "a2", "b2", "a3"]
 
 
 async def test_a_newcomer_waits_one_round(clock):
     """A caller that joins late is served after each of those before it once."""
-    line = Line(Bulkhead(1, clock=clock), clock)
-    await line.join("x1", "a1", "a2", "a3", "b1", "b2")
-    await line.release()
-    await line.join("c1")
-    await line.release(5)
-    assert line.served == ["x1", "a1", "b1", "a2", "c1", "b2", "a3"]
+    queue = Queue(Bulkhead(1, clock=clock), clock)
+    await queue.join("x1", "a1", "a2", "a3", "b1", "b2")
+    await queue.release()
+    await queue.join("c1")
+    await queue.release(5)
+    assert queue.served == ["x1", "a1", "b1", "a2", "c1", "b2", "a3"]
 
 
 async def test_a_stream_of_newcomers_starves_nobody(clock):
     """Ever new single calls do not keep a page's second call waiting for ever."""
-    line = Line(Bulkhead(1, clock=clock), clock)
-    await line.join("x1", "a1", "a2")
+    queue = Queue(Bulkhead(1, clock=clock), clock)
+    await queue.join("x1", "a1", "a2")
     for newcomer in "bcdefg":
-        await line.join(f"{newcomer}1", f"{newcomer}2")
-        await line.release()
-    assert "a2" in line.served
-    await line.release(8)
-    assert line.slots.waiting == 0
+        await queue.join(f"{newcomer}1", f"{newcomer}2")
+        await queue.release()
+    assert "a2" in queue.served
+    await queue.release(8)
+    assert queue.slots.waiting == 0
 
 
 async def test_a_hopeless_call_is_refused_at_once(clock):
     """Nine ahead on two slots of 1 s each: 5 s of waiting and 1 s of calling."""
-    line = Line(Bulkhead(2, clock=clock, first_guess=1.0), clock)
-    await line.join("x1", "y1", *(f"{flow}1" for flow in "abcdefghi"))
+    queue = Queue(Bulkhead(2, clock=clock, first_guess=1.0), clock)
+    await queue.join("x1", "y1", *(f"{flow}1" for flow in "abcdefghi"))
     began = clock.now
-    assert await refused(line.slots, "z", Deadline(5.9, clock)) == 5.0
+    assert await refused(queue.slots, "z", Deadline(5.9, clock)) == 5.0
     assert clock.now == began
     patient = asyncio.ensure_future(
-        line.slots.acquire(caller("z"), Deadline(6.1, clock))
+        queue.slots.acquire(caller("z"), Deadline(6.1, clock))
     )
     await settle()
-    assert line.slots.waiting == 10
-    await line.release(11)
+    assert queue.slots.waiting == 10
+    await queue.release(11)
     await patient
 
 
 async def test_the_wait_counts_only_who_is_served_before(clock):
     """Behind a page of 18 calls, a new flow waits for one of them, not for all."""
-    line = Line(Bulkhead(1, clock=clock, first_guess=1.0), clock)
-    tasks = await line.join("x1", *(f"a{number}" for number in range(18)))
-    assert await refused(line.slots, "b", Deadline(2.5, clock)) == 2.0
-    assert await refused(line.slots, "a", Deadline(2.5, clock)) == 19.0
+    queue = Queue(Bulkhead(1, clock=clock, first_guess=1.0), clock)
+    tasks = await queue.join("x1", *(f"a{number}" for number in range(18)))
+    assert await refused(queue.slots, "b", Deadline(2.5, clock)) == 2.0
+    assert await refused(queue.slots, "a", Deadline(2.5, clock)) == 19.0
     for task in tasks:
         task.cancel()
     await settle()
@@ -99,16 +99,16 @@ async def test_the_wait_is_told_exactly(clock):
     and who waits already no later.
     """
     slots = Bulkhead(1, clock=clock, first_guess=1.0)
-    line = Line(slots, clock)
+    queue = Queue(slots, clock)
     source = random.Random(3)
-    await line.join("x1", *(source.choice("abc") for _ in range(20)))
+    await queue.join("x1", *(source.choice("abc") for _ in range(20)))
     waits = {name: slots.wait(caller(name)) for name in "bd"}
     asked, ends = clock.now, dict[str, float]()
-    last = {name: asyncio.ensure_future(line.call(f"{name}!")) for name in "bd"}
+    last = {name: asyncio.ensure_future(queue.call(f"{name}!")) for name in "bd"}
     await settle()
-    while line.holding:
+    while queue.holding:
         clock.now += 1
-        await line.release(seconds=1.0)
+        await queue.release(seconds=1.0)
         for name, task in last.items():
             if task.done():
                 ends.setdefault(name, clock.now - asked)
@@ -118,52 +118,52 @@ async def test_the_wait_is_told_exactly(clock):
 
 async def test_a_student_has_so_many_slots_and_no_more(clock):
     """Even if others are free: they are for those who come next."""
-    line = Line(Bulkhead(5, per_caller=3, clock=clock), clock)
-    await line.join("a1", "a2", "a3", "a4", "a5")
-    assert line.served == ["a1", "a2", "a3"]
-    assert not line.slots.try_acquire(caller("a"))
-    await line.join("b1")
-    assert line.served[-1] == "b1"
-    await line.release(2)
-    assert line.served[-2:] == ["a4", "a5"]
-    await line.release(4)
-    assert (line.slots.in_use, line.slots.waiting) == (0, 0)
+    queue = Queue(Bulkhead(5, per_caller=3, clock=clock), clock)
+    await queue.join("a1", "a2", "a3", "a4", "a5")
+    assert queue.served == ["a1", "a2", "a3"]
+    assert not queue.slots.try_acquire(caller("a"))
+    await queue.join("b1")
+    assert queue.served[-1] == "b1"
+    await queue.release(2)
+    assert queue.served[-2:] == ["a4", "a5"]
+    await queue.release(4)
+    assert (queue.slots.in_use, queue.slots.waiting) == (0, 0)
 
 
 @pytest.mark.parametrize("other", ["B1", "b1"])
 async def test_an_address_has_so_many_slots_while_others_wait(clock, other):
     """And all of them while nobody does."""
-    line = Line(Bulkhead(5, per_caller=3, clock=clock), clock)
-    await line.join("A1", "A2", "A3", "A4", "A5", "A6", "A7", other)
-    assert line.served == ["A1", "A2", "A3", "A4", "A5"]
-    await line.release()
-    assert line.served[-1] == other
-    await line.release(2)
-    assert line.served[-2:] == ["A6", "A7"]
-    await line.release(5)
+    queue = Queue(Bulkhead(5, per_caller=3, clock=clock), clock)
+    await queue.join("A1", "A2", "A3", "A4", "A5", "A6", "A7", other)
+    assert queue.served == ["A1", "A2", "A3", "A4", "A5"]
+    await queue.release()
+    assert queue.served[-1] == other
+    await queue.release(2)
+    assert queue.served[-2:] == ["A6", "A7"]
+    await queue.release(5)
 
 
 async def test_strangers_have_a_fifth_while_students_wait(clock):
     """However many addresses they are, and though they came first."""
-    line = Line(Bulkhead(5, clock=clock), clock)
-    await line.join(*(f"{name}1" for name in "ABCDEFGHIJ"))
-    await line.join(*(f"{name}1" for name in "abcdefgh"))
-    await line.release(5)
-    assert line.served[5:] == ["a1", "b1", "c1", "d1", "F1"]
-    await line.release(4)
-    assert line.served[10:] == ["e1", "f1", "g1", "h1"]
-    await line.release()  # now no student waits
-    assert line.served[14:] == ["G1"]
-    await line.release(8)
-    assert line.slots.in_use == 0
+    queue = Queue(Bulkhead(5, clock=clock), clock)
+    await queue.join(*(f"{name}1" for name in "ABCDEFGHIJ"))
+    await queue.join(*(f"{name}1" for name in "abcdefgh"))
+    await queue.release(5)
+    assert queue.served[5:] == ["a1", "b1", "c1", "d1", "F1"]
+    await queue.release(4)
+    assert queue.served[10:] == ["e1", "f1", "g1", "h1"]
+    await queue.release()  # now no student waits
+    assert queue.served[14:] == ["G1"]
+    await queue.release(8)
+    assert queue.slots.in_use == 0
 
 
 async def test_students_wait_as_if_strangers_were_few(clock):
     """The wait that a stranger is told is that of its share."""
-    line = Line(Bulkhead(5, clock=clock, first_guess=1.0), clock)
-    tasks = await line.join(*(f"{name}1" for name in "abcdefgABCDEF"))
-    assert line.slots.wait(caller("z")) == pytest.approx(9 / 5)
-    assert line.slots.wait(caller("Z")) == pytest.approx(7 - 1)
+    queue = Queue(Bulkhead(5, clock=clock, first_guess=1.0), clock)
+    tasks = await queue.join(*(f"{name}1" for name in "abcdefgABCDEF"))
+    assert queue.slots.wait(caller("z")) == pytest.approx(9 / 5)
+    assert queue.slots.wait(caller("Z")) == pytest.approx(7 - 1)
     for task in tasks:
         task.cancel()
     await settle()
@@ -171,10 +171,10 @@ async def test_students_wait_as_if_strangers_were_few(clock):
 
 async def test_the_wait_of_many_calls_is_that_of_the_last(clock):
     """Fifteen of them, behind nobody, on five slots of which one is taken."""
-    line = Line(Bulkhead(5, clock=clock, first_guess=1.0), clock)
-    await line.join("x1")
-    assert line.slots.wait(caller("a"), 4) == 0.0
-    assert line.slots.wait(caller("a"), 15) == pytest.approx(11 / 5)
+    queue = Queue(Bulkhead(5, clock=clock, first_guess=1.0), clock)
+    await queue.join("x1")
+    assert queue.slots.wait(caller("a"), 4) == 0.0
+    assert queue.slots.wait(caller("a"), 15) == pytest.approx(11 / 5)
 
 
 async def test_a_free_slot_is_given_however_slow_calls_were(clock):
@@ -195,11 +195,11 @@ async def test_no_time_left_is_refused_even_if_a_slot_is_free(clock):
 
 
 async def test_nothing_learnt_refuses_nobody_wrongly(clock):
-    """At a cold start 200 calls in line for 10 slots fit into ten seconds."""
-    line = Line(Bulkhead(10, clock=clock), clock, patience=10.0)
-    tasks = await line.join(*(f"{chr(0x100 + number)}1" for number in range(210)))
-    assert line.slots.waiting == 200
-    await line.release(200)
+    """At a cold start 200 calls that wait for 10 slots fit into ten seconds."""
+    queue = Queue(Bulkhead(10, clock=clock), clock, patience=10.0)
+    tasks = await queue.join(*(f"{chr(0x100 + number)}1" for number in range(210)))
+    assert queue.slots.waiting == 200
+    await queue.release(200)
     await asyncio.gather(*tasks)
 
 
@@ -233,63 +233,63 @@ async def test_release_without_a_time_teaches_nothing(clock):
 
 
 async def test_the_deadline_ends_the_wait(clock):
-    """A call still in line at its deadline is refused then, and leaves the line."""
-    line = Line(Bulkhead(1, clock=clock), clock)
-    await line.join("x1")
+    """A call still in line at its deadline is refused then, and leaves the queue."""
+    queue = Queue(Bulkhead(1, clock=clock), clock)
+    await queue.join("x1")
     began = clock.now
-    await refused(line.slots, "a", Deadline(2.0, clock))
+    await refused(queue.slots, "a", Deadline(2.0, clock))
     assert clock.now - began == pytest.approx(2.0)
-    assert line.slots.waiting == 0
-    await line.release()
-    assert line.slots.in_use == 0
+    assert queue.slots.waiting == 0
+    await queue.release()
+    assert queue.slots.in_use == 0
 
 
 async def test_an_extended_deadline_lengthens_the_wait(clock):
-    """A deadline moved while in line is the one that counts."""
-    line = Line(Bulkhead(1, clock=clock), clock)
-    await line.join("x1")
+    """A deadline moved while it waits is the one that counts."""
+    queue = Queue(Bulkhead(1, clock=clock), clock)
+    await queue.join("x1")
     began, deadline = clock.now, Deadline(2.0, clock)
     asyncio.get_running_loop().call_later(1, deadline.extend, Deadline(5.0, clock))
-    await refused(line.slots, "a", deadline)
+    await refused(queue.slots, "a", deadline)
     assert clock.now - began == pytest.approx(5.0)
 
 
-async def test_a_cancelled_waiter_leaves_the_line(clock):
+async def test_a_cancelled_waiter_leaves_the_queue(clock):
     """Its place is gone at once, and the slot goes to the next."""
-    line = Line(Bulkhead(1, clock=clock), clock)
-    tasks = await line.join("x1", "a1", "b1", "a2")
+    queue = Queue(Bulkhead(1, clock=clock), clock)
+    tasks = await queue.join("x1", "a1", "b1", "a2")
     tasks[1].cancel()
     await settle()
-    assert line.slots.waiting == 2
-    await line.release(2)
-    assert line.served == ["x1", "a2", "b1"]
+    assert queue.slots.waiting == 2
+    await queue.release(2)
+    assert queue.served == ["x1", "a2", "b1"]
 
 
 async def test_a_slot_handed_to_a_cancelled_waiter_is_handed_on(clock):
     """Cancelled between hand-over and waking, it passes the slot to the next."""
-    line = Line(Bulkhead(1, clock=clock), clock)
-    tasks = await line.join("x1", "a1", "b1")
-    line.slots.release(line.holding.pop(0), None)
+    queue = Queue(Bulkhead(1, clock=clock), clock)
+    tasks = await queue.join("x1", "a1", "b1")
+    queue.slots.release(queue.holding.pop(0), None)
     tasks[1].cancel()
     await settle()
-    assert line.served == ["x1", "b1"]
-    await line.release()
-    assert line.slots.in_use == 0
+    assert queue.served == ["x1", "b1"]
+    await queue.release()
+    assert queue.slots.in_use == 0
 
 
 async def test_a_waiter_cancelled_before_the_hand_over_gets_nothing(clock):
     """Cancelled and then handed the slot before it woke, it passes it on too."""
-    line = Line(Bulkhead(1, clock=clock), clock)
-    tasks = await line.join("x1", "a1")
+    queue = Queue(Bulkhead(1, clock=clock), clock)
+    tasks = await queue.join("x1", "a1")
     tasks[1].cancel()
-    line.slots.release(line.holding.pop(0), None)
+    queue.slots.release(queue.holding.pop(0), None)
     await settle()
     assert tasks[1].cancelled()
-    assert line.slots.in_use == 0
+    assert queue.slots.in_use == 0
 
 
 async def test_nothing_is_left_of_a_flow_that_has_gone(clock):
-    """Neither served nor refused nor cancelled flows leave a line behind."""
+    """Neither served nor refused nor cancelled flows leave a queue behind."""
     slots = Bulkhead(1, clock=clock)
     await slots.acquire(caller("x"), Deadline(1, clock))
     holder = caller("x")
@@ -305,9 +305,9 @@ async def test_nothing_is_left_of_a_flow_that_has_gone(clock):
             holder = caller(number)
         await settle()
     await refused(slots, "late", Deadline(1, clock))
-    assert not slots._line._lines
-    assert not any(slots._line._rings.values())
-    assert set(slots._line._held) <= {caller("x"), caller(48)}
+    assert not slots._queue._queues
+    assert not any(slots._queue._rings.values())
+    assert set(slots._queue._held) <= {caller("x"), caller(48)}
 
 
 async def test_release_without_acquire_is_a_fault(clock):

@@ -14,12 +14,12 @@ from aims_server.upstream.bulkhead import Bulkhead, BulkheadFull
 from aims_server.upstream.callers import CallerKey
 from tests.virtual_time import Clock, VirtualLoop
 
-from .line import caller
+from .queueing import caller
 
 pytestmark = pytest.mark.gen_test
 
 
-async def test_no_slots_are_no_line(clock):
+async def test_no_slots_are_no_queue(clock):
     """A size below one could serve nobody."""
     with pytest.raises(ValueError, match="at least 1"):
         Bulkhead(0, clock=clock)
@@ -75,9 +75,9 @@ def test_no_slot_is_lost_or_doubled(size, script):
     loop.close()
     assert running["peak"] <= size
     assert (slots.in_use, slots.waiting) == (0, 0)
-    assert not slots._line._lines
-    assert not any(slots._line._rings.values())
-    assert not slots._line._held
+    assert not slots._queue._queues
+    assert not any(slots._queue._rings.values())
+    assert not slots._queue._held
 
 
 # Pieces of many calls.

@@ -26,10 +26,33 @@ def _breaker(clock):
     return CircuitBreaker(clock=clock, random=lambda: 1.0)
 
 
+class Call:
+    """A call that the breaker lets through, until it ends in one of three ways."""
+
+    def __init__(self, breaker, caller):
+        self._generation = breaker.enter(caller)
+        self._breaker, self._caller = breaker, caller
+
+    def success(self):
+        """The endpoint answered."""
+        self._end(failed=False)
+
+    def failure(self):
+        """The endpoint failed this caller."""
+        self._end(failed=True)
+
+    def discard(self):
+        """The call says nothing about the endpoint."""
+        self._end(failed=None)
+
+    def _end(self, *, failed):
+        self._breaker.leave(self._generation, self._caller, failed=failed)
+
+
 def fail(breaker, *callers):
     """End one call of each in failure."""
     for caller in callers:
-        breaker.admit(caller).failure()
+        Call(breaker, caller).failure()
 
 
 ANYBODY = address("anybody")
@@ -38,7 +61,7 @@ ANYBODY = address("anybody")
 def refusal(breaker, caller=ANYBODY):
     """The seconds to stay away, from a breaker that lets this caller not through."""
     with pytest.raises(CircuitOpen) as refused:
-        breaker.admit(caller)
+        breaker.enter(caller)
     return refused.value.retry_after
 
 
@@ -75,7 +98,7 @@ def test_twenty_callers_of_any_kind_open_it(breaker):
 def test_strangers_open_nothing_while_somebody_is_served(breaker, clock):
     """Any number of unverified ones, for ten seconds after each success."""
     for _ in range(3):
-        breaker.admit(student(1)).success()
+        Call(breaker, student(1)).success()
         fail(breaker, *map(address, range(100)))
         clock.now += 9.9
         fail(breaker, *map(address, range(100)))
@@ -90,7 +113,7 @@ def test_strangers_open_nothing_while_somebody_is_served(breaker, clock):
 def test_a_success_of_anybody_forgets_the_failures(breaker, happy):
     """The endpoint works, so who failed before has other reasons."""
     fail(breaker, student(1), student(2))
-    breaker.admit(happy).success()
+    Call(breaker, happy).success()
     fail(breaker, student(3), student(4))
     assert breaker.state.value == "closed"
 
@@ -116,7 +139,7 @@ def test_a_caller_that_fails_again_is_remembered_from_then(breaker, clock):
 def test_discarded_calls_count_as_nothing(breaker):
     """A thousand students refused by the platform say nothing about it."""
     for number in range(1000):
-        breaker.admit(student(number)).discard()
+        Call(breaker, student(number)).discard()
     fail(breaker, student(1), student(2))
     assert breaker.state.value == "closed"
 
@@ -127,7 +150,7 @@ def test_open_for_its_time_then_half_open(breaker, clock):
     assert refusal(breaker) == pytest.approx(1)
     clock.now += 1
     assert breaker.state.value == "half-open"
-    breaker.admit(student(1))
+    Call(breaker, student(1))
 
 
 def test_the_first_success_closes_it(breaker, clock):
@@ -135,7 +158,7 @@ def test_the_first_success_closes_it(breaker, clock):
     clock.now += trip(breaker)
     fail(breaker, student(1))
     assert breaker.state.value == "half-open"
-    breaker.admit(student(2)).success()
+    Call(breaker, student(2)).success()
     assert breaker.state.value == "closed"
 
 
@@ -145,7 +168,7 @@ def test_one_caller_does_not_keep_it_open(breaker, clock):
     fail(breaker, student(1))
     for _ in range(100):
         assert refusal(breaker, student(1)) == 1.0
-    breaker.admit(student(2)).success()
+    Call(breaker, student(2)).success()
     assert breaker.state.value == "closed"
 
 
@@ -154,7 +177,7 @@ def test_a_lonely_caller_probes_again_after_the_window(breaker, clock):
     clock.now += trip(breaker)
     fail(breaker, student(1))
     clock.now += 10
-    breaker.admit(student(1)).success()
+    Call(breaker, student(1)).success()
     assert breaker.state.value == "closed"
 
 
@@ -167,21 +190,21 @@ def test_three_failed_probes_open_it_again(breaker, clock):
 def test_no_more_probes_than_places(breaker, clock):
     """With three probes under way the fourth caller is sent away for a second."""
     clock.now += trip(breaker)
-    probes = [breaker.admit(student(number)) for number in range(3)]
+    probes = [Call(breaker, student(number)) for number in range(3)]
     assert refusal(breaker, student(3)) == 1.0
     probes[0].discard()
-    breaker.admit(student(3))
+    Call(breaker, student(3))
 
 
 def test_made_up_tokens_do_not_probe_before_students(breaker, clock):
     """While verified students ask, and for thirty seconds after."""
     clock.now += trip(breaker)
     assert refusal(breaker, ANYBODY) == 1.0
-    breaker.admit(student(7)).discard()
+    Call(breaker, student(7)).discard()
     clock.now += 29.9
     assert refusal(breaker, ANYBODY) == 1.0
     clock.now += 0.1
-    breaker.admit(ANYBODY).success()
+    Call(breaker, ANYBODY).success()
     assert breaker.state.value == "closed"
 
 
@@ -189,40 +212,20 @@ def test_where_nobody_is_verified_anybody_probes(breaker, clock):
     """Logins have no verified callers."""
     fail(breaker, *map(address, range(20)))
     clock.now += refusal(breaker)
-    breaker.admit(ANYBODY).success()
-    assert breaker.state.value == "closed"
-
-
-def test_a_permit_counts_once(breaker):
-    """Only the first outcome counts, so that `discard` may stand in a finally."""
-    permits = [breaker.admit(student(number)) for number in range(3)]
-    for permit in permits:
-        permit.discard()
-        permit.failure()
-    assert breaker.state.value == "closed"
-
-
-def test_leaving_the_block_discards_the_call(breaker, clock):
-    """A cancelled probe gives its place back by itself."""
-    clock.now += trip(breaker)
-    for _ in range(10):
-        with pytest.raises(KeyError), breaker.admit(student(1)):
-            raise KeyError
-    with breaker.admit(student(1)) as permit:
-        permit.success()
+    Call(breaker, ANYBODY).success()
     assert breaker.state.value == "closed"
 
 
 def test_late_results_of_another_state_count_for_nothing(breaker, clock):
     """Calls admitted before the opening neither close it nor open it again."""
-    late = [breaker.admit(student(number)) for number in range(12)]
+    late = [Call(breaker, student(number)) for number in range(12)]
     clock.now += trip(breaker)
-    for permit in late[:6]:
-        permit.success()
+    for call in late[:6]:
+        call.success()
     assert breaker.state.value == "half-open"
-    breaker.admit(student(1)).success()
-    for permit in late[6:]:
-        permit.failure()
+    Call(breaker, student(1)).success()
+    for call in late[6:]:
+        call.failure()
     assert breaker.state.value == "closed"
 
 
@@ -249,7 +252,7 @@ def test_open_time_is_spread_below_its_bound(clock):
 def test_a_relapse_goes_on_doubling_until_there_was_calm(breaker, clock, calm, wait):
     """Opening soon after closing is one more in a row; later it is a first one."""
     clock.now += trip(breaker)
-    breaker.admit(student(1)).success()
+    Call(breaker, student(1)).success()
     clock.now += calm
     assert trip(breaker) == pytest.approx(wait)
 
@@ -260,7 +263,7 @@ def test_changes_are_told(clock):
     breaker = CircuitBreaker(clock=clock, random=lambda: 1.0, on_change=told.append)
     clock.now += trip(breaker)
     clock.now += trip(breaker)
-    breaker.admit(student(1)).success()
+    Call(breaker, student(1)).success()
     assert told == [
         State.OPEN,
         State.HALF_OPEN,
@@ -343,7 +346,7 @@ class PlainModel:
 class BreakerMachine(RuleBasedStateMachine):
     """Any script of calls, outcomes and silences, for breaker and model alike."""
 
-    permits = Bundle("permits")
+    calls = Bundle("calls")
 
     def __init__(self):
         super().__init__()
@@ -367,7 +370,7 @@ class BreakerMachine(RuleBasedStateMachine):
         self.clock.now += seconds
         self.chance = chance
 
-    @rule(target=permits, callers=st.lists(st.sampled_from(CALLERS), max_size=4))
+    @rule(target=calls, callers=st.lists(st.sampled_from(CALLERS), max_size=4))
     def admit(self, callers):
         """Some calls begin, or are refused, in both alike."""
         begun = []
@@ -375,24 +378,21 @@ class BreakerMachine(RuleBasedStateMachine):
             if self.model.may_enter(caller, self.clock.now):
                 self.model.under_way += 1
                 begun.append(
-                    (self.breaker.admit(caller), caller, self.model.generation)
+                    (Call(self.breaker, caller), caller, self.model.generation)
                 )
             else:
                 assert refusal(self.breaker, caller) > 0
         return multiple(*begun)
 
     @rule(
-        call=consumes(permits),
+        call=consumes(calls),
         outcome=st.sampled_from(["success", "failure", "failure", "discard"]),
-        again=st.booleans(),
     )
-    def end(self, call, outcome, again):
-        """A call ends, perhaps long after the state it began in; once or twice."""
-        permit, caller, generation = call
-        getattr(permit, outcome)()
+    def end(self, call, outcome):
+        """A call ends, perhaps long after the state it began in."""
+        begun, caller, generation = call
+        getattr(begun, outcome)()
         self.model.end(generation, caller, outcome, self.clock.now, self.chance)
-        if again:
-            permit.failure()
 
     @precondition(lambda self: self.model.look(self.clock.now) == "open")
     @rule()

@@ -66,7 +66,7 @@ def test_one_answer_reopens_the_way_for_all(breakers, clock):
 
 
 def test_a_refused_call_takes_no_probe_of_the_connections(breakers, clock):
-    """An open endpoint costs the others nothing when both are ill."""
+    """An open endpoint costs the others nothing when both fail."""
     for number in range(3):
         breakers.admit("cards", student(number)).failure()
     for _ in range(3):
@@ -78,6 +78,28 @@ def test_a_refused_call_takes_no_probe_of_the_connections(breakers, clock):
     clock.now += 1
     for _ in range(3):
         breakers.admit("login", student(1))
+
+
+def test_a_permit_counts_once(breakers):
+    """Only the first outcome counts, so that `discard` may stand in a finally."""
+    permits = [breakers.admit("cards", student(number)) for number in range(3)]
+    for permit in permits:
+        permit.discard()
+        permit.failure()
+    assert breakers.worst is State.CLOSED
+
+
+def test_leaving_the_block_discards_the_call(breakers, clock):
+    """A cancelled probe gives its place back by itself."""
+    for number in range(3):
+        breakers.admit("cards", student(number)).failure()
+    clock.now += 5
+    for _ in range(10):
+        with pytest.raises(KeyError), breakers.admit("cards", student(1)):
+            raise KeyError
+    with breakers.admit("cards", student(1)) as permit:
+        permit.success()
+    assert breakers.worst is State.CLOSED
 
 
 def test_changes_are_told_by_endpoint(breakers, clock):

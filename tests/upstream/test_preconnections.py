@@ -182,11 +182,12 @@ async def test_a_claimed_preconnection_ends_in_the_calls_time(pool, silent):
 
 
 async def test_preconnections_take_no_calls_place(pool, far, silent):
-    """A call that cannot use one, as a login, has its handle."""
+    """A call that cannot use one, as a login, has the handle of the oldest."""
     _, url = silent
-    for _ in range(HANDLES):
-        pool.prepare(url)
-    assert await call(pool, far, body=b"") == ANSWER
+    with pool.expect(url, HANDLES):
+        pool.prepare(url)  # all that are expected, so far as there are handles
+        assert pool.take_handle(url) is None
+        assert await call(pool, far, body=b"") == ANSWER
 
 
 async def test_nothing_is_opened_without_tls(pool, silent):

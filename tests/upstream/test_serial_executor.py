@@ -45,7 +45,7 @@ async def test_work_is_done_in_the_order_of_asking():
 
 
 async def test_failed_work_holds_nobody_up():
-    """The next in line has its turn all the same."""
+    """The next piece of work has its turn all the same."""
     turns = SerialExecutor()
     results = await asyncio.gather(
         turns.run(lambda: 1 // 0), turns.run(lambda: 7), return_exceptions=True

@@ -75,9 +75,9 @@ def test_the_slots_of_a_dead_worker_are_free():
     pools, (first, second) = workers(10)
     assert taken(second) == 10
     second.publish_waiting(True)
-    second.publish_works(9)
+    second.publish_reservations(9)
     pools.withdraw(1)
-    assert first.others_works == 0
+    assert first.others_reservations == 0
     assert taken(first) == 10
 
 
@@ -147,8 +147,8 @@ async def test_a_slot_that_another_worker_frees_is_noticed(clock):
 
 
 @pytest.mark.gen_test
-async def test_nobody_overtakes_a_line_that_the_free_slots_were_not_seen_by(clock):
-    """A slot freed elsewhere goes to the first in line, not to who comes just then."""
+async def test_a_call_that_comes_later_overtakes_none_that_waits(clock):
+    """A slot that another worker has freed goes to the first that waits."""
     busy, needy, waiting = await crowded(clock)
     busy.release(STUDENT, None)
     assert not needy.try_acquire(STUDENT)

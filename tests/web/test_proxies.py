@@ -87,6 +87,7 @@ def test_a_peer_without_address_is_left_as_it_is():
         ("[2001:DB8:0::1]:4711", "2001:db8::1"),
         ("2001:db8::1", "2001:db8::1"),
         ("[::ffff:203.0.113.7]:80", "203.0.113.7"),
+        ("[fe80::1%eth0]:80", "fe80::1%eth0"),
     ],
 )
 def test_ports_and_brackets_are_read_over(member, address):

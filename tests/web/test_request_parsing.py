@@ -15,13 +15,11 @@ from aims_server.web.request_parsing import (
     LoginRequest,
     SubjectRequest,
     TokenRequest,
-    accepts_gzip,
     check_body,
     form_object,
     json_object,
     query_object,
     request_id,
-    wants_fresh,
 )
 
 JSON = "application/json"
@@ -343,90 +341,3 @@ def test_a_subject_is_at_most_512_characters_of_text():
     for subject in ("x" * 513, "a\rb", "a\x7fb"):
         with pytest.raises(InvalidRequest, match="too long"):
             query_object({**fields, "subject": subject}, SubjectRequest)
-
-
-# Negotiation.
-
-
-@pytest.mark.parametrize(
-    "accepted",
-    [
-        "gzip",
-        "GZIP",
-        "gzip, deflate, br, zstd",
-        "deflate, gzip",
-        "br;q=1.0, gzip;q=0.8, *;q=0.1",
-        "gzip ; q=0.001",
-        "gzip;Q=0.5",
-        "x-gzip",
-        "*",
-        "*;q=0.5",
-        "br, *",
-        "identity;q=0.5, gzip;q=0.5",
-        "identity;q=0, gzip;q=0.1",
-        "gzip;q=1.000",
-    ],
-)
-def test_gzip_is_taken(accepted):
-    """By name, in any case and place, or as one of `*` (RFC 9110 12.5.3)."""
-    assert accepts_gzip(accepted)
-
-
-@pytest.mark.parametrize(
-    "accepted",
-    [
-        None,
-        "",
-        "identity",
-        "br",
-        "gzip;q=0",
-        "gzip;q=0.000",
-        "gzip; q=0, *",
-        "*;q=0",
-        "br, *;q=0",
-        "identity, gzip;q=0.5",
-        "agzip",
-        "gzipp",
-        "gzip-9",
-        "gzip;q=x",
-        "gzip;q=",
-        "gzip;q=2",
-        "gzip;level=9",
-        "gzip;q=0.5;q=0",
-        "gzip;q=0.5, *",
-    ],
-)
-def test_gzip_is_not_taken(accepted):
-    """Not named, refused, liked less than the plain form, or said in no known way."""
-    assert not accepts_gzip(accepted)
-
-
-@given(st.text("gzip*;q=01. ,x-", max_size=40))
-def test_any_accept_encoding_is_read(accepted):
-    """Whatever it says, it says yes or no, and never yes without a word of gzip."""
-    if accepts_gzip(accepted):
-        assert "gzip" in accepted or "*" in accepted
-
-
-@pytest.mark.parametrize(
-    "header", ["gzip" + " " * 60_000 + "x", " ," * 30_000 + "gzip;", "," * 60_000]
-)
-def test_a_long_accept_encoding_costs_little(header):
-    """60 KB of blanks once took minutes in a regular expression."""
-    began = time.process_time()
-    accepts_gzip(header)
-    assert time.process_time() - began < 0.1
-
-
-@pytest.mark.parametrize(
-    "directive", ["no-cache", "No-Cache", "max-age=0", "max-stale=5, no-cache"]
-)
-def test_a_fresh_answer_may_be_asked_for(directive):
-    """Both ways in which browsers reload count."""
-    assert wants_fresh(directive)
-
-
-@pytest.mark.parametrize("directive", [None, "", "max-age=00", "no-store", "no-cachex"])
-def test_other_directives_take_what_is_kept(directive):
-    """Only the two that say so ask for a fresh answer."""
-    assert not wants_fresh(directive)

@@ -1,8 +1,4 @@
-"""Attendance records: `/cards?type=Attendance`, page by page.
-
-One odd record costs no other record anything; a list of which no row is a record is a
-`BadShape`.
-"""
+"""Attendance records: `/cards?type=Attendance`, page by page."""
 
 import re
 from collections.abc import Sequence

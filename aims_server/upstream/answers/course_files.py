@@ -1,8 +1,4 @@
-"""Course files: `/custom/getCFMappedWithStudentID` with the attendance summary.
-
-One odd row costs no other row anything; an answer of which no row is a course is a
-`BadShape`.
-"""
+"""Course files: `/custom/getCFMappedWithStudentID` with the attendance summary."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -64,7 +60,7 @@ def _is_total(row: wire.Row) -> bool:
 
 def _course(row: wire.Row, note: Note) -> Course | None:
     cf_id = whole(row.id)
-    if cf_id is None:
+    if not cf_id:  # 0 is a database's default
         return None
     code = name(row.cdata.course_code)
     # Subjects are keyed by name in the answers, so a course is never without one.

@@ -233,7 +233,7 @@ def _rows(rows: list[Any], paging: Sequence[Paging]) -> Rows[Any]:
 
 
 def _count(value: object) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     read = number(value)
     return read if isinstance(read, int) and read >= 0 else None

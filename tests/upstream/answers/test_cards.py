@@ -178,6 +178,7 @@ PAGES = [[GOOD | {"id": 10 * page + n} for n in range(3)] for page in range(4)]
         ([paged(PAGES[0], last_page=1, total=3)], False),
         ([paged(PAGES[0], last_page=2)], True),
         ([paged(PAGES[0], last_page="2")], True),
+        ([paged(PAGES[0], last_page=2.0)], True),
         ([paged(PAGES[0], total=4)], True),
         ([paged(PAGES[0], total=3)], False),
         ([paged(PAGES[0], next_page_url="/cards?page=2")], True),

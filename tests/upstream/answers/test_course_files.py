@@ -125,6 +125,7 @@ ODD_ROWS = {
     "id text": row(id="x"),
     "id true": row(id=True),
     "id negative": row(id=-1),
+    "id zero": row(id=0),
     "id too large": row(id=2**53),
     "id huge": row(id=10**400),
 }

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.gen_test
 
 
 async def test_an_open_breaker_answers_at_once(narrow):
-    """Without a slot, without a place in line, without a call; with a time to wait."""
+    """Without a slot, without waiting for one, without a call; with a time to wait."""
     await narrow.trip()
     calls = narrow.platform.calls
     await narrow.slots.acquire(SOMEBODY, Deadline(60.0, narrow.clock))

@@ -102,7 +102,7 @@ async def test_never_more_calls_at_once_than_slots(bench):
 
 
 async def test_a_call_that_cannot_be_served_in_time_is_refused_at_once(narrow):
-    """The line's length says so, before the deadline is wasted; with a time to wait."""
+    """The queue says so, before the deadline is wasted; with a time to wait."""
     narrow.platform.seconds = 1.0
     began = narrow.clock()
     async with asyncio.TaskGroup() as tasks:
@@ -117,7 +117,7 @@ async def test_a_call_that_cannot_be_served_in_time_is_refused_at_once(narrow):
 
 
 async def test_waiting_for_a_slot_counts_against_the_deadline(narrow):
-    """What is left after the line is what the call may take."""
+    """What is left after the queue is what the call may take."""
     narrow.platform.seconds = 1.0
     waiting = asyncio.create_task(narrow.call())
     await settle()
@@ -126,7 +126,7 @@ async def test_waiting_for_a_slot_counts_against_the_deadline(narrow):
     assert narrow.platform.allowed[1] == pytest.approx(4.0)
 
 
-async def test_the_calls_of_one_caller_share_a_line(narrow):
+async def test_the_calls_of_one_caller_share_a_queue(narrow):
     """A page of many calls does not hold up another's single one."""
     order = []
 

@@ -57,7 +57,7 @@ async def test_a_refusal_of_one_copy_is_final(bench):
 
 
 async def test_no_hedge_without_a_free_slot(narrow):
-    """Who waits in line comes first."""
+    """A caller that waits comes first."""
     await knows(narrow)
     narrow.platform.slow_once = 5.0
     assert await narrow.call() == "answer"

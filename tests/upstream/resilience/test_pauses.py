@@ -78,7 +78,7 @@ async def test_a_429_is_tried_again_when_it_said(bench):
     assert 1.1 <= second - first <= 1.2
 
 
-async def test_a_pause_opens_no_line(narrow):
+async def test_a_pause_opens_no_queue(narrow):
     """Who is refused because of it takes no slot."""
     narrow.platform.script = [UpstreamUnavailable(retry_after=50.0)]
     await narrow.outcome()

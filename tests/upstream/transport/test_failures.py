@@ -145,7 +145,7 @@ async def test_a_connection_that_is_refused(transport):
 
 
 async def test_a_connection_that_nobody_accepts(transport):
-    """The line of those that wait for it is full."""
+    """The queue of its listening socket is full."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)

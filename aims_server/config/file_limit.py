@@ -4,7 +4,9 @@ import contextlib
 import resource
 from typing import Final
 
-__all__ = ["lack_of_files", "max_connections", "raise_file_limit", "warning_of_files"]
+from .faults import SettingsError
+
+__all__ = ["check_file_limit", "max_connections"]
 
 # A call to the platform has its connection, and while it is hedged a second one.
 _FILES_PER_CALL: Final = 2
@@ -16,11 +18,31 @@ _MOST_CONNECTIONS: Final = 10_000
 _REMEDY: Final = "raise LimitNOFILE= or `ulimit -n`, or lower MAX_CONCURRENT_REQUESTS"
 
 
-def raise_file_limit() -> None:
-    """Take all that the system allows, as each connection is an open file."""
+def check_file_limit(calls: int) -> tuple[str, ...]:
+    """Raise the limit as far as the system allows, as each connection is an open file;
+    a warning if it leaves few connections beside so many calls.
+
+    Raises SettingsError if so many calls cannot be made. Without files a call fails as
+    if the platform could not be reached, and opens every circuit: it is better not to
+    start.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    files, needed = _files(), _files_beside_clients(calls) + _FEWEST_CONNECTIONS
+    if files < needed:
+        fault = (
+            f"open files are limited to {files}, and {needed} are needed for"
+            f" MAX_CONCURRENT_REQUESTS={calls} ({_REMEDY})"
+        )
+        raise SettingsError((fault,))
+    connections = max_connections(calls)
+    if connections >= _FEW_CONNECTIONS:
+        return ()
+    return (
+        f"Open files are limited to {files}: each worker serves at most"
+        f" {connections} connections at once, and refuses others with 503 ({_REMEDY})",
+    )
 
 
 def max_connections(calls: int) -> int:
@@ -28,32 +50,6 @@ def max_connections(calls: int) -> int:
     makes all of the machine's calls while the other workers make none.
     """
     return min(_MOST_CONNECTIONS, _files() - _files_beside_clients(calls))
-
-
-def lack_of_files(calls: int) -> str | None:
-    """Why so many calls cannot be made under the limit, or None.
-
-    Without files a call fails as if the platform could not be reached, and opens every
-    circuit: it is better not to start.
-    """
-    needed = _files_beside_clients(calls) + _FEWEST_CONNECTIONS
-    if _files() >= needed:
-        return None
-    return (
-        f"open files are limited to {_files()}, and {needed} are needed for"
-        f" MAX_CONCURRENT_REQUESTS={calls} ({_REMEDY})"
-    )
-
-
-def warning_of_files(calls: int) -> str | None:
-    """What a limit means that leaves few connections, or None."""
-    connections = max_connections(calls)
-    if connections >= _FEW_CONNECTIONS:
-        return None
-    return (
-        f"Open files are limited to {_files()}: each worker serves at most"
-        f" {connections} connections at once, and refuses others with 503 ({_REMEDY})"
-    )
 
 
 def _files() -> int:

@@ -1,4 +1,4 @@
-"""A line for slots whose places have names."""
+"""A queue for slots, whose callers have names of a letter."""
 
 import asyncio
 from string import ascii_uppercase
@@ -16,7 +16,7 @@ def caller(name):
     return CallerKey(name not in list(ascii_uppercase), name)
 
 
-class Line:
+class Queue:
     """Callers of some slots, and the order in which they were served."""
 
     def __init__(self, slots, clock, patience=1000.0):
@@ -27,13 +27,13 @@ class Line:
         self.holding: list[CallerKey] = []
 
     async def call(self, name):
-        """Stand in line as the caller that is the name's first letter."""
+        """Wait as the caller that is the name's first letter."""
         await self.slots.acquire(caller(name[0]), Deadline(self.patience, self.clock))
         self.served.append(name)
         self.holding.append(caller(name[0]))
 
     async def join(self, *names):
-        """Let callers stand in line one after the other."""
+        """Let callers wait one after the other."""
         tasks = []
         for name in names:
             tasks.append(asyncio.ensure_future(self.call(name)))

@@ -6,21 +6,21 @@ from typing import TypeAlias
 
 from .callers import CallerKey
 
-__all__ = ["FairLine", "Turn"]
+__all__ = ["FairQueue", "Turn"]
 
 Turn: TypeAlias = "asyncio.Future[None]"
 """Done when its call has a slot."""
 
 
-class FairLine:
-    """The holders of slots, and a line for each caller that waits.
+class FairQueue:
+    """The holders of slots, and a queue for each caller that waits.
 
     >>> async def example():
-    ...     line = FairLine(2, slots=100)
+    ...     queue = FairQueue(2, slots=100)
     ...     busy, late = CallerKey.student("busy"), CallerKey.student("late")
-    ...     turns = [line.join(caller) for caller in (busy, busy, busy, late)]
-    ...     while (caller := line.next()) is not None:
-    ...         line.serve(caller)
+    ...     turns = [queue.join(caller) for caller in (busy, busy, busy, late)]
+    ...     while (caller := queue.next()) is not None:
+    ...         queue.serve(caller)
     ...         print(caller.key)
     ...     return [turn.done() for turn in turns]
     >>> asyncio.run(example())
@@ -42,20 +42,20 @@ class FairLine:
         self.unverified_in_use = 0
         self._fifth = slots // 5
         self._held: dict[CallerKey, int] = {}
-        self._lines: dict[CallerKey, deque[Turn]] = {}
-        # Whose turn it is, next first, by standing; students at their limit are in none
-        # of both. The number tells which of two heads joined its ring first.
+        self._queues: dict[CallerKey, deque[Turn]] = {}
+        # Callers that wait, the next first: verified ones and others, without students
+        # at their limit. The number tells which of two heads joined its ring first.
         self._rings: dict[bool, dict[CallerKey, int]] = {True: {}, False: {}}
         self._joined = 0
 
     def __bool__(self) -> bool:
         """Whether anybody waits."""
-        return bool(self._lines)
+        return bool(self._queues)
 
     @property
     def waiting(self) -> int:
-        """Calls in line."""
-        return sum(map(len, self._lines.values()))
+        """Calls that wait."""
+        return sum(map(len, self._queues.values()))
 
     def held(self, caller: CallerKey) -> int:
         """How many slots this caller has."""
@@ -78,34 +78,34 @@ class FairLine:
             self._held[caller] = left
         self.in_use -= 1
         self.unverified_in_use -= not caller.verified
-        self._queue(caller)
+        self._enqueue(caller)
 
     def join(self, caller: CallerKey) -> Turn:
-        """Stand at the end of its line."""
+        """Wait at the end of its queue."""
         turn: Turn = asyncio.get_running_loop().create_future()
-        self._lines.setdefault(caller, deque()).append(turn)
-        self._queue(caller)
+        self._queues.setdefault(caller, deque()).append(turn)
+        self._enqueue(caller)
         return turn
 
     def leave(self, caller: CallerKey, turn: Turn) -> None:
         """Wait no longer."""
-        line = self._lines[caller]
-        line.remove(turn)
-        if not line:
-            del self._lines[caller]
+        queue = self._queues[caller]
+        queue.remove(turn)
+        if not queue:
+            del self._queues[caller]
             self._rings[caller.verified].pop(caller, None)
 
     def serve(self, caller: CallerKey) -> None:
-        """Give the first in this caller's line a slot; the next one is after all
-        others' first.
+        """Give the first of this caller's calls a slot; its next one comes after the
+        first of every other caller.
         """
         del self._rings[caller.verified][caller]
-        line = self._lines[caller]
-        turn = line.popleft()
-        if not line:
-            del self._lines[caller]
+        queue = self._queues[caller]
+        turn = queue.popleft()
+        if not queue:
+            del self._queues[caller]
         self.take(caller)
-        self._queue(caller)
+        self._enqueue(caller)
         turn.set_result(None)
 
     def next(self) -> CallerKey | None:
@@ -130,11 +130,11 @@ class FairLine:
 
     def ahead(self, caller: CallerKey, calls: int) -> int:
         """How many calls are served before so many more of this caller's, and these."""
-        mine = len(self._lines.get(caller, ())) + calls
+        mine = len(self._queues.get(caller, ())) + calls
         outranked = self.is_outranked(caller)
         return mine + sum(
-            min(len(line), mine)
-            for other, line in self._lines.items()
+            min(len(queue), mine)
+            for other, queue in self._queues.items()
             if other != caller and not (outranked and other.verified)
         )
 
@@ -142,19 +142,19 @@ class FairLine:
         """How many of its own calls a student waits for, with so many more of them."""
         if not caller.verified:
             return 0
-        mine = len(self._lines.get(caller, ())) + calls
+        mine = len(self._queues.get(caller, ())) + calls
         return max(0, self.held(caller) + mine - self.per_caller)
 
     def _next_address(self) -> CallerKey | None:
         """The next address below its limit."""
-        for address in self._rings[False]:  # few can be at it, so the look is short
+        for address in self._rings[False]:  # few can be at it, so this ends soon
             if self.held(address) < self.per_caller:
                 return address
         return None
 
-    def _queue(self, caller: CallerKey) -> None:
+    def _enqueue(self, caller: CallerKey) -> None:
         """Put a caller that waits at the end of its ring, unless it has its limit."""
-        if caller not in self._lines:
+        if caller not in self._queues:
             return
         ring = self._rings[caller.verified]
         if caller not in ring and not self.at_limit(caller):

@@ -1,0 +1,82 @@
+"""A login, whichever way its request came: what is judged, asked and answered."""
+
+import asyncio
+import time
+from typing import Final
+
+from ..errors import ApiError, LoginRefused
+from ..upstream import LoginAnswer
+from ..web import (
+    CLIENT_CLOSED,
+    LoginRequest,
+    Response,
+    address_key,
+    error_response,
+    form_object,
+    json_response,
+)
+from .context import HandlerContext
+from .exchange import Exchange
+
+__all__ = ["Login"]
+
+# For the log: its client has left, or at least sends nothing more.
+_LEFT: Final = json_response(CLIENT_CLOSED, b"")
+
+
+class Login:
+    """The login that a request asks for, to be answered once."""
+
+    __slots__ = ("_call", "_context", "_exchange")
+
+    def __init__(self, context: HandlerContext, exchange: Exchange) -> None:
+        self._context = context
+        self._exchange = exchange
+        self._call: asyncio.Timeout | None = None
+
+    async def answer(self, body: bytes, content_type: str | None) -> Response:
+        """Pass a login on to the platform, and its answer back; the pages that follow
+        it are begun. Raises :class:`ApiError` for what is no login, comes too often or
+        was not answered.
+        """
+        request = form_object(body, content_type, LoginRequest)
+        user_name = request.user_name()
+        context, exchange = self._context, self._exchange
+        client = address_key(exchange.address)
+        exchange.quota = await context.limits.by_login(user_name, exchange.address)
+        exchange.quota.check()
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(None) as self._call:
+                answer = await context.service.log_in(
+                    user_name, request.password, client, exchange.deadline
+                )
+        except ApiError:
+            context.limits.login_not_refused(exchange.address)
+            raise
+        except TimeoutError:
+            return _LEFT
+        finally:
+            self._call = None
+        exchange.upstream_seconds = time.monotonic() - began
+        if answer.status != 200:
+            return self._refused(answer)
+        context.limits.login_not_refused(exchange.address)
+        if answer.token is not None:
+            context.service.logged_in(
+                context.sessions.caller(answer.token, client), answer
+            )
+        return json_response(answer.status, answer.body)
+
+    def client_left(self) -> None:
+        """Give up: nobody else waits for this answer, unlike for a page. What
+        has been sent to the platform is awaited there.
+        """
+        if self._call is not None:
+            self._call.reschedule(asyncio.get_running_loop().time())
+
+    def _refused(self, answer: LoginAnswer) -> Response:
+        """The platform's own fields, and ours beside them."""
+        refusal = LoginRefused(answer.text, status=answer.status)
+        self._exchange.error_code = refusal.code
+        return error_response(refusal, self._exchange.request_id, beside=answer.body)
