@@ -4,16 +4,24 @@ Pure, and in the contract's words: a day here is an entry of `daily` in
 docs/contract.rst 2.2.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from typing import Final, TypeAlias
 
 import msgspec
 from msgspec import Raw, Struct
 
+from ..primitives import Steps, finish
 from ..upstream import Card, Note, ignore_oddity, name
 from .dates import when, when_started
 from .marks import mark_of
 
-__all__ = ["Day", "Detail", "SubjectDays", "subject_days"]
+__all__ = ["Day", "Detail", "SubjectDays", "count_days", "subject_days"]
+
+# 0.1 ms; 1 ms where no date of them was seen before.
+_RECORDS_A_STEP: Final = 250
+
+_Place: TypeAlias = tuple[str, int, str, str, str, str]
 
 
 class Detail(Struct, frozen=True, gc=False, order=True, omit_defaults=True):
@@ -68,9 +76,17 @@ def subject_days(
 
     A record whose date cannot be read counts in the totals and in no day.
     """
-    days = _by_day(cards, note)
+    return finish(count_days(cards, note, complete=complete))
+
+
+def count_days(
+    cards: Sequence[Card], note: Note = ignore_oddity, *, complete: bool = True
+) -> Steps[SubjectDays]:
+    """The same in steps of a millisecond at most, and mostly of a tenth."""
+    days = yield from _by_day(cards, note)
     if days is None:
-        days = _by_day(sorted(cards, key=_place), note, is_sorted=True) or []
+        ordered = yield from _sorted(cards)
+        days = (yield from _by_day(ordered, note, is_sorted=True)) or []
     present = absent = leave = records = 0
     for day in days:
         present += day.present
@@ -88,7 +104,7 @@ def subject_days(
 
 def _by_day(  # noqa: C901 - parted it takes 45 us more of a page of 600 records
     cards: Sequence[Card], note: Note, *, is_sorted: bool = False
-) -> list[Day] | None:
+) -> Steps[list[Day] | None]:
     """Put the records into their days; None if they must be sorted before.
 
     The platform sends them in order, which is seen on the way.
@@ -98,33 +114,35 @@ def _by_day(  # noqa: C901 - parted it takes 45 us more of a page of 600 records
     last_teacher = faculty = ""
     present = absent = leave = unmarked = 0
     details: list[Detail] = []
-    for card in cards:
-        start, state, teacher = card.start_time, card.state, card.faculty_name
-        wording = card.date_formatted
-        day, minute = when_started(start) or when(start, wording)
-        if day != last_day:
-            if last_day is not None:
-                if day < last_day:
-                    return None
-                days.append(Day(last_day, present, absent, leave, details))
-                present = absent = leave = 0
-                details = []
-            last_day = day
-        elif minute <= last_minute and not is_sorted:
-            return None
-        last_minute = minute
-        if teacher != last_teacher:  # a course has one or two
-            last_teacher, faculty = teacher, name(teacher)
-        details.append(Detail(start, state, wording, faculty))
-        mark = mark_of(state)
-        if mark == "present":
-            present += 1
-        elif mark == "absent":
-            absent += 1
-        elif mark == "leave":
-            leave += 1
-        elif not state.strip():
-            unmarked += 1
+    for step in _in_steps(cards):
+        for card in step:
+            start, state, teacher = card.start_time, card.state, card.faculty_name
+            wording = card.date_formatted
+            day, minute = when_started(start) or when(start, wording)
+            if day != last_day:
+                if last_day is not None:
+                    if day < last_day:
+                        return None
+                    days.append(Day(last_day, present, absent, leave, details))
+                    present = absent = leave = 0
+                    details = []
+                last_day = day
+            elif minute <= last_minute and not is_sorted:
+                return None
+            last_minute = minute
+            if teacher != last_teacher:  # a course has one or two
+                last_teacher, faculty = teacher, name(teacher)
+            details.append(Detail(start, state, wording, faculty))
+            mark = mark_of(state)
+            if mark == "present":
+                present += 1
+            elif mark == "absent":
+                absent += 1
+            elif mark == "leave":
+                leave += 1
+            elif not state.strip():
+                unmarked += 1
+        yield
     if last_day is not None:
         days.append(Day(last_day, present, absent, leave, details))
     for _ in range(unmarked):
@@ -132,7 +150,21 @@ def _by_day(  # noqa: C901 - parted it takes 45 us more of a page of 600 records
     return days
 
 
-def _place(card: Card) -> tuple[str, int, str, str, str, str]:
+def _sorted(cards: Sequence[Card]) -> Steps[list[Card]]:
+    placed: list[tuple[_Place, Card]] = []
+    for step in _in_steps(cards):
+        placed += [(_place(card), card) for card in step]
+        yield
+    placed.sort(key=itemgetter(0))
+    return [card for _, card in placed]
+
+
+def _in_steps(cards: Sequence[Card]) -> Iterator[Sequence[Card]]:
+    for first in range(0, len(cards), _RECORDS_A_STEP):
+        yield cards[first : first + _RECORDS_A_STEP]
+
+
+def _place(card: Card) -> _Place:
     day, minute = when(card.start_time, card.date_formatted)
     texts = card.start_time, card.state, card.date_formatted, card.faculty_name
     return (day, minute, *texts)
