@@ -16,7 +16,7 @@ from aims_server.cache.store import Entry, MemoryStore
 from aims_server.deadline import Deadline
 from tests.virtual_time import settle, virtual_loop
 
-from .test_readthrough import FRESH, Broken, Platform, Refused
+from .reading import FRESH, Broken, Platform, Refused
 
 pytestmark = pytest.mark.gen_test
 
