@@ -6,6 +6,7 @@ P1 to P11 are promises of docs/reliability.rst.
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from aims_server.cache.readthrough import ReadThrough, WrongOwner
 from aims_server.cache.singleflight import FlightCancelled, SingleFlight
@@ -225,6 +226,67 @@ async def test_a_refusal_through_one_reader_counts_for_all_of_a_store(bench):
     bench.platform.answer("page")
     assert (await asker).entry.value == "page"
     assert len(bench.store) == 0
+
+
+def derived(bench, made, **options):
+    """One asker for an entry made of another, which `made` is to count."""
+
+    async def make(entry):
+        made.append(entry.value)
+        return replace(entry, value=f"made of {entry.value}")
+
+    source = bench.through.get(
+        b"source",
+        b"ann",
+        bench.platform.fill(b"ann"),
+        Deadline(10, bench.clock),
+        **options,
+    )
+    return asyncio.create_task(bench.through.derive(b"k", b"ann", source, make))
+
+
+async def test_what_is_made_of_another_entry_is_made_once(bench):
+    """Of all who wait for the source the first makes it; it is kept from then on."""
+    made: list[str] = []
+    wave = [derived(bench, made) for _ in range(10)]
+    await settle()
+    bench.platform.answer("source")
+    served = await asyncio.gather(*wave)
+    assert [one.outcome for one in served] == [MISS] + [PENDING] * 9
+    assert {one.entry.value for one in served} == {"made of source"}
+    assert made == ["source"]
+    assert bench.through.peek(b"k", b"ann", bench.clock.now) is served[0].entry
+
+
+async def test_what_is_made_of_another_entry_has_its_times(bench):
+    """It is as old as its source, and made anew when that is."""
+    made: list[str] = []
+    await bench.fetch("first", b"source")
+    made_at = bench.clock.now
+    bench.clock.now += 100
+    served = await derived(bench, made)
+    assert (served.outcome, served.entry.made_at) == (HIT, made_at)
+    bench.clock.now += FRESH
+    served = await derived(bench, made)
+    assert (served.outcome, served.entry.value) == (STALE, "made of first")
+    await settle()
+    bench.platform.answer("second")
+    await settle()
+    assert bench.through.peek(b"k", b"ann", bench.clock.now) is None
+    served = await derived(bench, made)
+    assert (served.outcome, served.entry.value) == (HIT, "made of second")
+    assert made == ["first", "second"]
+
+
+async def test_what_is_made_of_a_refused_owners_entry_is_not_kept(bench):
+    """P8: also if the owner has a new epoch by the time it is made."""
+    asker = derived(bench, [])
+    await settle()
+    bench.store.drop_owner(b"ann")
+    bench.store.epoch(b"ann")  # as who asks again begins
+    bench.platform.answer("source")
+    assert (await asker).entry.value == "made of source"
+    assert bench.through.peek(b"k", b"ann", bench.clock.now) is None
 
 
 async def test_an_entry_of_another_owner_is_no_entry(bench):

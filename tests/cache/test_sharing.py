@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from aims_server.cache import sharing
 from aims_server.cache.epochs import Epochs
@@ -61,7 +62,7 @@ class Machine:
 def level(name, memory, seconds=Deadline.remaining):
     """A level over this memory."""
     pages = MachinePages(memory)
-    return Level(name, pages, seconds, 0.005, 1.5, 0.05, memory.find)
+    return Level(name, pages, seconds, 0.005, 1.5, 0.05, memory.find, memory.keep)
 
 
 class Worker:
@@ -142,6 +143,27 @@ async def answered(platform, task, value):
     await settle()
     platform.answer(value)
     return await shown(task)
+
+
+async def test_what_is_made_of_a_shared_page_is_shared(platform, workers):
+    """Made by the worker that asks first, found by all others without waiting."""
+    first, second, _ = workers
+    made = []
+
+    async def make(entry):
+        made.append(entry.value)
+        return replace(entry, value=f"made of {entry.value}")
+
+    def derived(worker):
+        return asyncio.create_task(
+            worker.through.derive(b"d", ANN, worker.ask(platform), make)
+        )
+
+    assert await answered(platform, derived(first), "page") == (MISS, "made of page")
+    entry = second.through.peek(b"d", ANN, second.clock.now)
+    assert entry.value == "made of page"
+    assert await shown(derived(second)) == (HIT, "made of page")
+    assert made == ["page"]
 
 
 async def test_workers_make_one_call(platform, workers):
