@@ -96,7 +96,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "resets-tail": Scenario(
         {"delay": 0.3, "sigma": 1.2, "kind": "reset", "share": 0.01}
     ),
-    "crowded": Scenario({"delay": 0.2, "room": 20}, 10),
+    "crowded": Scenario({"delay": 0.2, "capacity": 20}, 10),
 }
 # What the share of whole pages, of something, and so on should be; see `_goals`.
 _CONSTANT: Final = {"2s": 2.0, "4s": 4.0}

@@ -147,11 +147,11 @@ class StandIn:
 
     def _seconds(self, delay: float) -> float:
         """The delay, after the wait for a place."""
-        room = self.faults.room("cards")
-        if room is None:
+        capacity = self.faults.capacity("cards")
+        if capacity is None:
             return delay
         now = time.monotonic()
-        full = len(self._free_at) == room
+        full = len(self._free_at) == capacity
         begins = max(now, heappop(self._free_at)) if full else now
         heappush(self._free_at, begins + delay)
         return begins + delay - now

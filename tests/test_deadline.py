@@ -39,7 +39,7 @@ def test_extend_takes_the_later_moment(mine, others):
 
 
 def test_a_copy_is_extended_alone():
-    """A flight may outlive its first asker without granting him more time."""
+    """A flight may outlive its first asker without granting it more time."""
     clock = Clock()
     first = Deadline(1, clock)
     flight = first.copy()

@@ -143,6 +143,7 @@ def _levels_of(
                 growth=1.5,
                 longest_pause=0.05,
                 find=machine.pages.find,
+                keep=machine.pages.keep,
             )
         )
     if shared is not None:

@@ -5,7 +5,7 @@ lifetimes of their entries, and the rules of a refused or ended token.
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, cast
 
 import msgspec
 
@@ -106,6 +106,31 @@ class AnswerCache:
         return await self._read(
             through, resource, session, fill, deadline, fresh, oldest
         )
+
+    async def derived(
+        self,
+        resource: str,
+        session: Session,
+        part: Awaitable[Served[bytes]],
+        make: Callable[[bytes], Awaitable[Answer]],
+    ) -> Served[Answer]:
+        """The answer that is made of one part alone, come by as the part was and kept
+        for as long.
+        """
+
+        async def made_of(entry: Entry[bytes]) -> Entry[Answer]:
+            answer = await make(entry.value)
+            made = msgspec.structs.replace(entry, value=answer, size=answer.size)
+            return cast(Entry[Answer], made)
+
+        outcome = Outcome.MISS
+        try:
+            key = session.resource_key(resource)
+            served = await self._answers.derive(key, session.owner, part, made_of)
+            outcome = served.outcome
+        finally:
+            self._observer.lookup(resource, outcome.value)
+        return served
 
     def get_fresh(
         self, resource: str, session: Session, now: float, *, fresh: bool

@@ -101,8 +101,9 @@ class SharedPages(Protocol):
 class Level(NamedTuple):
     """One place in the order: its pages, how long a lease of it is for a flight with
     this deadline, and the pauses between two looks at a busy key, the first and the
-    longest, each ``growth`` times the one before. ``find`` looks up what is there
-    without waiting; None where that cannot be.
+    longest, each ``growth`` times the one before. ``find`` looks up what is there and
+    ``keep`` keeps a page of an epoch, without a lease and without waiting; None where
+    that cannot be.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Level(NamedTuple):
     growth: float
     longest_pause: float
     find: Callable[[bytes, Owner], Page | None] | None = None
+    keep: Callable[[bytes, Owner, int, Page], bool] | None = None
 
 
 def owner_bytes(owner: Owner) -> bytes:

@@ -71,6 +71,9 @@ class Loader(Protocol[V]):
         for.
         """
 
+    def keep(self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]) -> bool:
+        """Have `find` find an entry, from here on; False if it will not."""
+
 
 class Filling(Loader[V]):
     """Every entry comes from its fill."""
@@ -82,3 +85,7 @@ class Filling(Loader[V]):
     def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
         """Have nothing."""
         return None
+
+    def keep(self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]) -> bool:
+        """Keep nothing."""
+        return False

@@ -1,9 +1,9 @@
 """Owns freshness: whether a kept entry answers, and when its key is filled anew."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..deadline import Clock, Deadline
 from .levels import Owner, Want
@@ -14,6 +14,7 @@ from .store import Entry, Store
 __all__ = ["ReadThrough", "WrongOwner"]
 
 V = TypeVar("V")
+W = TypeVar("W")
 
 
 class WrongOwner(Exception):
@@ -149,6 +150,31 @@ class ReadThrough(Generic[V]):
             return served._replace(outcome=Outcome.STALE)
         return served
 
+    async def derive(
+        self,
+        key: bytes,
+        owner: Owner,
+        source: Awaitable[Served[W]],
+        make: Callable[[Entry[W]], Awaitable[Entry[V]]],
+    ) -> Served[V]:
+        """The entry that is made of another one, from which it has its times, come by
+        as that one was. So this one needs no flight, and nobody waits for it: of
+        several who have waited for the source the first makes it.
+
+        Raises what they raise.
+        """
+        # Before the source is asked for: what it brings may be refused meanwhile.
+        epoch = self._store.epoch(owner)
+        entry, outcome, _ = await source
+        self._check_owner(entry, owner)
+        kept = None if outcome is Outcome.MISS else self.find(key, owner)
+        if kept is not None and kept.made_at == entry.made_at:
+            return Served(kept, outcome)
+        made = await make(entry)
+        at_hand = self._loader.keep(key, owner, epoch, made)
+        self._keep(key, owner, epoch, made, at_hand=at_hand)
+        return Served(made, outcome)
+
     def refresh(self, key: bytes, owner: Owner, fill: Fill[V]) -> None:
         """Fill this key in the background, unless it is being filled."""
         start = partial(self._refreshed, key, owner, fill)
@@ -222,7 +248,7 @@ class ReadThrough(Generic[V]):
             self._on_refresh_error(error)
             raise
 
-    def _check_owner(self, entry: Entry[V], owner: Owner) -> None:
+    def _check_owner(self, entry: Entry[Any], owner: Owner) -> None:
         if entry.owner != owner:
             self._on_foreign()
             raise WrongOwner

@@ -115,21 +115,33 @@ class SharedMemoryCache:
         """Keep a page, and end the lease; False if the lease was void already, or the
         page is too large.
         """
-        if not self._epochs.keep(lease.epoch):
-            return False
-        position = self._ring.write(page.body)
-        if position is None:
+        written = self._write(lease.key, lease.owner, lease.epoch, page)
+        if written is None:
             self.release(lease)
             return False
-        digest = self._digest(lease.key, lease.owner, lease.epoch, page)
         with self._locked(lease.key) as first:
             at = self._find(first, lease.key)
             if at is None or not self._holds(at, lease):
                 return False
-            records.PAGE.pack_into(
-                self._directory, at, position, len(page.body), *page[1:], digest
-            )
+            self._directory[at : at + records.PAGE.size] = written
             self._end_lease(at)
+        return True
+
+    def keep(self, key: bytes, owner: Owner, epoch: int, page: Page) -> bool:
+        """Keep a page that was made in this epoch of its owner without a lease, unless
+        there is a newer one; False if it is not kept.
+        """
+        tag = self._tag(key)
+        written = self._write(tag, owner, epoch, page)
+        if written is None:
+            return False
+        with self._locked(tag) as first:
+            at = self._find(first, tag)
+            if at is None:
+                at = self._make_room(first, tag, self._clock())
+            if at is None or self._record(at).made_at > page.made_at:
+                return False
+            self._directory[at : at + records.PAGE.size] = written
         return True
 
     def release(self, lease: Lease) -> None:
@@ -138,6 +150,18 @@ class SharedMemoryCache:
             at = self._find(first, lease.key)
             if at is not None and self._holds(at, lease):
                 self._end_lease(at)
+
+    def _write(self, tag: bytes, owner: Owner, epoch: int, page: Page) -> bytes | None:
+        """Write a body, and give what its record has to say of it; None if its epoch
+        is over or it is too large.
+        """
+        if not self._epochs.keep(epoch):
+            return None
+        position = self._ring.write(page.body)
+        if position is None:
+            return None
+        digest = self._digest(tag, owner, epoch, page)
+        return records.PAGE.pack(position, len(page.body), *page[1:], digest)
 
     def _tag(self, key: bytes) -> bytes:
         hashed = self._hash_key.copy()

@@ -8,17 +8,17 @@ The map::
     handlers       HTTP in and out
     simulation     its state, and every control over it
     gate           answers held back until released
-    rooms          the places of a platform that answers a few calls at a time
+    capacity       how many calls are answered at a time
     counters       what was asked, how much at once
     socket_faults  what goes wrong on the socket
     wrong_answers  sound HTTP, wrong content
-    moods          sets of faults to choose from by name
+    scenarios      sets of faults to choose from by name
     faults         what goes wrong, and how often
     backend        what each call is answered
     pages          quizzes and the month's table in the platform's shapes
     college        the college as the platform knows it: rows and tokens
     records        course files and cards in the platform's shapes
-    cast           the students whom a demo offers
+    samples        the students whom a demo offers
     enrolment      students, their courses and marks
     timetable      when classes are held
     tokens         the JWT of a login

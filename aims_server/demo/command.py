@@ -11,10 +11,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
-from .cast import cast
 from .college import College
-from .moods import MOODS
 from .platform import SimulatedPlatform
+from .samples import sample_students
+from .scenarios import SCENARIOS
 
 __all__ = ["run_platform"]
 
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1")
     add("--port", type=int, default=0, help="0 (default) takes a free one")
     add("--delay", type=float, default=0.0, help="seconds before each answer")
-    add("--mood", choices=MOODS, help="instead of delay and jitter")
+    add("--scenario", choices=SCENARIOS, help="instead of delay and jitter")
     add("--jitter", type=float, default=0.0, help="up to so many seconds more")
     add("--students", type=int, default=3000)
     add("--subjects", type=int, default=15)
@@ -74,15 +74,15 @@ async def _serve(options: argparse.Namespace, parent: int) -> None:
     )
     platform = SimulatedPlatform(college, seed=options.seed)
     platform.faults.set(delay=options.delay, jitter=options.jitter)
-    if options.mood:
-        platform.feel(options.mood)
+    if options.scenario:
+        platform.play(options.scenario)
     stop = _stop_event()
     url = await platform.start(options.port, options.host)
     ready = {
         "url": url,
         "control": platform.control_url,
         "pid": os.getpid(),
-        "credentials": cast(college),
+        "credentials": sample_students(college),
     }
     print(msgspec.json.encode(ready).decode(), flush=True)
     orphaned = asyncio.create_task(_parent_gone(parent, stop))

@@ -71,7 +71,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     the median. Latencies of real services are about so distributed.
     """
 
-    room: int | None = None
+    capacity: int | None = None
     """How many calls are answered at a time, while the others wait; None: all."""
 
     kind: Kind | None = None
@@ -138,7 +138,7 @@ class Faults:
                 delay=was.delay,
                 jitter=was.jitter,
                 sigma=was.sigma,
-                room=was.room,
+                capacity=was.capacity,
             )
 
     def clear(self, endpoint: str = EVERYWHERE) -> None:
@@ -155,9 +155,9 @@ class Faults:
             delay *= math.exp(self._draw.gauss(0.0, knobs.sigma))
         return delay + (self._draw.random() * knobs.jitter if knobs.jitter else 0)
 
-    def room(self, endpoint: Endpoint) -> int | None:
+    def capacity(self, endpoint: Endpoint) -> int | None:
         """How many calls are to be answered at a time; None for any number."""
-        return self._knobs[endpoint].room
+        return self._knobs[endpoint].capacity
 
     def next(self, endpoint: Endpoint, uri: str) -> Fault | None:
         """Draw what goes wrong with the next call, None for nothing."""

@@ -57,7 +57,7 @@ class PlatformHandler(RequestHandler):
         simulation.counters.enter(endpoint)
         try:
             await simulation.gate.passed(endpoint)
-            async with simulation.rooms.place(endpoint):
+            async with simulation.capacity.of(endpoint):
                 delay = simulation.faults.delay(endpoint)
                 if delay:
                     await asyncio.sleep(delay)

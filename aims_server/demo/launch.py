@@ -27,7 +27,7 @@ class DemoPlatform:
         """Start it and wait until it listens; raises :class:`DemoUnavailable`."""
         # It ends when the pipe does, so it cannot outlive this process.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "aims_server.demo", "--mood", "calm"],
+            [sys.executable, "-m", "aims_server.demo", "--scenario", "calm"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -63,7 +63,7 @@ class DemoPlatform:
 Open {service}/
 
 It is the student's page over a simulated platform. Click a student to log in; the same
-corner makes the platform slow, ill and well. The API behind it, from another terminal:
+corner has the platform slow, failing or calm. The API behind it, from another terminal:
 
   TOKEN=$(curl -s {service}/api/login -d 'username={student["username"]}' \\
     --data-urlencode 'password={student["password"]}' \\

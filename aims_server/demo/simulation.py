@@ -9,12 +9,12 @@ from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream
 
 from .backend import Backend
+from .capacity import Capacity
 from .college import College
 from .counters import Counters
 from .faults import EVERYWHERE, Faults
 from .gate import Gate
-from .moods import MOODS
-from .rooms import Rooms
+from .scenarios import SCENARIOS
 
 __all__ = ["Simulation"]
 
@@ -34,11 +34,11 @@ class Simulation:
         self.college = college
         self.backend = Backend(self.college)
         self.faults = Faults(seed)
-        self.rooms = Rooms(self.faults)
+        self.capacity = Capacity(self.faults)
         self.gate = Gate()
         self.counters = Counters()
-        self.mood = ""
-        """The name of the mood that was last chosen, if any."""
+        self.scenario = ""
+        """The name of the one that was last chosen, if any."""
 
         self.last: dict[str, HTTPServerRequest] = {}
         """The latest request of each endpoint."""
@@ -77,25 +77,26 @@ class Simulation:
         finally:
             self.loose_streams.discard(stream)
 
-    def feel(self, mood: str) -> None:
-        """Turn all knobs to one of MOODS; raises ValueError for any other."""
-        if mood not in MOODS:
-            raise ValueError(f"no mood {mood!r}; there are {', '.join(MOODS)}")
+    def play(self, scenario: str) -> None:
+        """Turn all knobs to one of SCENARIOS; raises ValueError for any other."""
+        if scenario not in SCENARIOS:
+            known = ", ".join(SCENARIOS)
+            raise ValueError(f"no scenario {scenario!r}; there are {known}")
         self.faults.clear()
-        self.faults.set(**MOODS[mood].knobs)
-        self.mood = mood
+        self.faults.set(**SCENARIOS[scenario].knobs)
+        self.scenario = scenario
 
     def turn(self, wish: object) -> None:
         """Do what the body of a PUT to /_control asks for, each part of it optional.
 
-        ``{"mood": "slow", "reset": true, "clear": "*",
+        ``{"scenario": "slow", "reset": true, "clear": "*",
         "faults": {"cards": {"kind": "hang"}}, "switches": {"cf_id": true},
         "hold": "cards", "release": "*", "revoke": "<token>"}``. Raises ValueError or
         TypeError for anything else.
         """
         order = msgspec.convert(wish, Order)
-        if order.mood:
-            self.feel(order.mood)
+        if order.scenario:
+            self.play(order.scenario)
         if order.clear:
             self.faults.clear(order.clear)
         for endpoint, knobs in order.faults.items():
@@ -113,8 +114,8 @@ class Simulation:
     def as_dict(self) -> dict[str, Any]:
         """Return counters, knobs and switches; nothing of a student."""
         return {
-            "mood": self.mood,
-            "moods": {name: mood.what for name, mood in MOODS.items()},
+            "scenario": self.scenario,
+            "scenarios": {name: each.what for name, each in SCENARIOS.items()},
             "counters": self.counters.as_dict(),
             "faults": self.faults.as_dict(),
             "switches": self.backend.switches,
@@ -125,7 +126,7 @@ class Simulation:
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The body of a PUT to /_control; see Simulation.turn."""
 
-    mood: str = ""
+    scenario: str = ""
     reset: bool = False
     clear: str = ""
     faults: dict[str, dict[str, Any]] = {}

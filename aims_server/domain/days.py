@@ -4,17 +4,25 @@ Pure, and in the contract's words: a day here is an entry of `daily` in
 docs/contract.rst 2.2.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
+from operator import itemgetter
+from typing import Final, TypeAlias
 
 import msgspec
 from msgspec import Raw, Struct
 
+from ..primitives import Steps, finish
 from ..upstream import Card, Note, ignore_oddity, name
 from .dates import when, when_started
 from .marks import mark_of
 
-__all__ = ["Day", "Detail", "SubjectDays", "subject_days"]
+__all__ = ["Day", "Detail", "SubjectDays", "count_days", "subject_days"]
+
+# 0.1 ms; 1 ms where no date of them was seen before.
+_RECORDS_A_STEP: Final = 250
+
+_Place: TypeAlias = tuple[str, int, str, str, str, str]
 
 
 class Detail(Struct, frozen=True, gc=False, order=True, omit_defaults=True):
@@ -69,14 +77,27 @@ def subject_days(
 
     A record whose date cannot be read counts in the totals and in no day.
     """
+    return finish(count_days(cards, note, complete=complete))
+
+
+def count_days(
+    cards: Sequence[Card], note: Note = ignore_oddity, *, complete: bool = True
+) -> Steps[SubjectDays]:
+    """The same in steps of a millisecond at most, and mostly of a tenth."""
     faculties: dict[str, str] = {}
-    days = [_day(day, classes, faculties, note) for day, classes in _by_day(cards)]
+    days: list[Day] = []
     present = absent = leave = records = 0
-    for day in days:
+    due = _RECORDS_A_STEP
+    for date, classes in (yield from _by_day(cards)):
+        day = _day(date, classes, faculties, note)
+        days.append(day)
         present += day.present
         absent += day.absent
         leave += day.leave
-        records += len(day.details)
+        records += len(classes)
+        if records >= due:
+            due = records + _RECORDS_A_STEP
+            yield
     if days and not days[0].date:
         for _ in days[0].details:
             note("date", "a record without a date that can be read")
@@ -86,7 +107,7 @@ def subject_days(
     return SubjectDays(present, absent, leave, records, daily, until, complete)
 
 
-def _by_day(cards: Sequence[Card]) -> list[tuple[str, list[Card]]]:
+def _by_day(cards: Sequence[Card]) -> Steps[list[tuple[str, list[Card]]]]:
     """Part the records by their day, and put days and classes into order.
 
     The platform sends them in order, which is seen on the way; only where it did not
@@ -94,31 +115,42 @@ def _by_day(cards: Sequence[Card]) -> list[tuple[str, list[Card]]]:
     """
     parted: list[tuple[str, list[Card]]] = []
     last_day, last_minute = None, -1
-    for card in cards:
-        start = card.start_time
-        day, minute = when_started(start) or when(start, card.date_formatted)
-        if day != last_day:
-            if last_day is not None and day < last_day:
-                return _sorted_by_day(cards)
-            classes = [card]
-            parted.append((day, classes))
-        elif minute <= last_minute:
-            return _sorted_by_day(cards)
-        else:
-            classes.append(card)
-        last_day, last_minute = day, minute
+    for step in _in_steps(cards):
+        for card in step:
+            start = card.start_time
+            day, minute = when_started(start) or when(start, card.date_formatted)
+            if day != last_day:
+                if last_day is not None and day < last_day:
+                    return (yield from _sorted_by_day(cards))
+                classes = [card]
+                parted.append((day, classes))
+            elif minute <= last_minute:
+                return (yield from _sorted_by_day(cards))
+            else:
+                classes.append(card)
+            last_day, last_minute = day, minute
+        yield
     return parted
 
 
-def _sorted_by_day(cards: Sequence[Card]) -> list[tuple[str, list[Card]]]:
-    ordered = sorted(cards, key=_place)
+def _sorted_by_day(cards: Sequence[Card]) -> Steps[list[tuple[str, list[Card]]]]:
+    placed: list[tuple[_Place, Card]] = []
+    for step in _in_steps(cards):
+        placed += [(_place(card), card) for card in step]
+        yield
+    placed.sort(key=itemgetter(0))
     return [
-        (day, list(classes))
-        for day, classes in groupby(ordered, lambda c: _place(c)[0])
+        (day, [card for _, card in classes])
+        for day, classes in groupby(placed, lambda each: each[0][0])
     ]
 
 
-def _place(card: Card) -> tuple[str, int, str, str, str, str]:
+def _in_steps(cards: Sequence[Card]) -> Iterator[Sequence[Card]]:
+    for first in range(0, len(cards), _RECORDS_A_STEP):
+        yield cards[first : first + _RECORDS_A_STEP]
+
+
+def _place(card: Card) -> _Place:
     day, minute = when(card.start_time, card.date_formatted)
     texts = card.start_time, card.state, card.date_formatted, card.faculty_name
     return (day, minute, *texts)

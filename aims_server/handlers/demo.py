@@ -1,5 +1,5 @@
-"""The demo's corner: who can be logged in as, and how the platform feels. Only
-``aims-server demo`` has it.
+"""The demo's corner: students to log in as, and scenarios of the platform to choose
+from. Only ``aims-server demo`` has it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ _PATIENCE_SECONDS = 5.0  # the simulated platform answers its controls at once
 
 
 class _Choice(msgspec.Struct):
-    mood: str
+    scenario: str
 
 
 class DemoHandler(BaseHandler):
@@ -42,15 +42,15 @@ class DemoHandler(BaseHandler):
         self._transport = transport
 
     async def get(self) -> None:
-        """Say who can be logged in as, and how the platform feels."""
+        """Give the students to log in as, and the scenarios."""
         await self._send("GET", None)
 
     async def post(self) -> None:
-        """Make the platform feel as the body's ``mood`` says."""
+        """Have the platform play the body's ``scenario``."""
         try:
             choice = msgspec.json.decode(self.request.body, type=_Choice)
         except ValueError:
-            raise InvalidRequest("A mood is needed.") from None
+            raise InvalidRequest("A scenario is needed.") from None
         await self._send("POST", msgspec.json.encode(choice))
 
     async def _send(self, method: str, body: bytes | None) -> None:
@@ -58,8 +58,14 @@ class DemoHandler(BaseHandler):
             method, self._control_url, headers={}, seconds=_PATIENCE_SECONDS, body=body
         )
         if reply.status != 200:
-            raise InvalidRequest("There is no such mood.")
+            raise InvalidRequest("There is no such scenario.")
         state: dict[str, Any] = msgspec.json.decode(reply.body)
-        moods = [{"name": name, "what": what} for name, what in state["moods"].items()]
-        corner = {"students": self._students, "mood": state["mood"], "moods": moods}
+        corner = {
+            "students": self._students,
+            "scenario": state["scenario"],
+            "scenarios": [
+                {"name": name, "what": what}
+                for name, what in state["scenarios"].items()
+            ],
+        }
         self.send(json_response(200, msgspec.json.encode(corner)))

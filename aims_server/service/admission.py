@@ -1,12 +1,17 @@
 """Admits the calls of a page as a whole, before the first of them."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+    nullcontext,
+)
 from typing import Final
 
 from ..upstream import UpstreamClient
 from ..web import Caller
-from .records import caller_key
+from .records import Admit, caller_key
 
 __all__ = ["PageAdmission"]
 
@@ -28,17 +33,18 @@ class PageAdmission:
         return self._upstream.reserve(caller_key(caller), calls, self._seconds)
 
     @contextmanager
-    def of(self, caller: Caller, calls: int) -> Iterator[Callable[[], None]]:
-        """What does so when it is called first: to be called before each call, since
-        kept answers need none.
+    def of(self, caller: Caller, calls: int) -> Iterator[Admit]:
+        """What does so when it is entered first, until this block ends: to be entered
+        for each call, since kept answers need none.
         """
         admitted = False
         with ExitStack() as reservation:
 
-            def admit() -> None:
+            def admit() -> AbstractContextManager[None]:
                 nonlocal admitted
                 if not admitted:
                     reservation.enter_context(self.at_once(caller, calls))
                     admitted = True
+                return nullcontext()
 
             yield admit

@@ -13,7 +13,7 @@ from ..domain.icalendar_form import to_icalendar
 from ..domain.page_encoding import encode_page
 from ..domain.timetable import Timetable, timetable
 from ..errors import TokenRefused, UpstreamError, WrongStudent
-from ..pages import ALL_ATTENDANCE, ATTENDANCE, QUIZ, TIMETABLE
+from ..pages import ALL_ATTENDANCE, QUIZ, TIMETABLE
 from ..upstream import UpstreamClient
 from ..web import Answer, Caller, make_answer
 from .following import SubjectsGathering
@@ -51,7 +51,6 @@ class PageLoaders:
         self._target = target_percent
         self._calls_of_every_subject = _USUAL_CALLS
         self._by_resource: dict[str, PageLoader] = {
-            ATTENDANCE.resource: self._attendance,
             ALL_ATTENDANCE.resource: self._all_attendance,
             QUIZ.resource: self._quiz,
             TIMETABLE.resource: self._timetable,
@@ -100,20 +99,6 @@ class PageLoaders:
             # What the platform has answered, whatever it is, is kept as any answer;
             # what it has not is soon asked for again, and so is who has no course.
             complete=complete and bool(had.files.courses),
-        )
-
-    async def _attendance(
-        self, caller: Caller, deadline: Deadline, fresh: bool, _: SubjectsGathering
-    ) -> Entry[Answer]:
-        """The summary per course, from the course files alone."""
-        had = await self._files(caller, deadline, fresh, ATTENDANCE.resource)
-        page = figures.attendance(had.files, self._target)
-        return self._cache.new_answer(
-            caller.session,
-            await make_answer(msgspec.json.encode(page)),
-            made_at=had.made_at,
-            old=had.old,
-            complete=bool(had.files.courses),
         )
 
     async def _all_attendance(

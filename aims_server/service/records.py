@@ -5,36 +5,49 @@ subject, quizzes and the timetable; and whether it is told of the right one.
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ..cache import AnswerCache, Entry, Served
+from ..cache import AnswerCache, Entry, Outcome, Served
 from ..deadline import Clock, Deadline
-from ..domain.days import SubjectDays, subject_days
+from ..domain.days import SubjectDays, count_days
 from ..domain.names import subject_keys
 from ..errors import UpstreamError, WrongStudent
 from ..pages import SUBJECT_ATTENDANCE
-from ..primitives import utc_timestamp
+from ..primitives import finish, utc_timestamp
 from ..upstream import (
     CallerKey,
     CourseFiles,
     Quizzes,
     Schedule,
-    SerialExecutor,
     UpstreamClient,
     pack_course_files,
     unpack_course_files,
 )
 from ..web import Caller, Session
 
-__all__ = ["HadFiles", "HadSubject", "StudentRecords", "caller_key"]
+__all__ = [
+    "Admit",
+    "HadFiles",
+    "HadSubject",
+    "KeptSaysMore",
+    "StudentRecords",
+    "caller_key",
+]
 
 _log = logging.getLogger(__name__)
 
+Admit = Callable[[], AbstractContextManager[object]]
+
 _COURSE_FILES: Final = "course-files"
-# So many take about half a millisecond; fifteen such lists may come in one turn.
+# So many take a tenth of a millisecond; sixteen such lists may come in one turn.
 _MANY_RECORDS: Final = 250
+
+
+class KeptSaysMore(UpstreamError):
+    """What was had is less than what is kept, which is to be served instead."""
 
 
 class HadFiles(NamedTuple):
@@ -85,7 +98,6 @@ class StudentRecords:
         self._refresh_seconds = refresh_seconds
         self._clock = clock
         self._wall = wall
-        self._turns = SerialExecutor()
 
     def timestamp(self) -> str:
         """Now, as answers tell it."""
@@ -110,38 +122,55 @@ class StudentRecords:
         deadline: Deadline,
         *,
         fresh: bool,
-        admit: Callable[[], object] = bool,
+        admit: Admit = nullcontext,
     ) -> HadFiles:
         """The course files: one call, shared by every page. Kept ones that are past
-        their time will do only if no others can be had. ``admit`` is called before a
-        call is made, and may raise.
+        their time will do only if no others can be had. A call is made within
+        ``admit``, which may raise.
+        """
+        served = await self.packed_course_files(
+            caller, deadline, fresh=fresh, admit=admit, old_at_once=False
+        )
+        return _had(served.entry, old=served.outcome is Outcome.STALE)
+
+    async def packed_course_files(
+        self,
+        caller: Caller,
+        deadline: Deadline,
+        *,
+        fresh: bool,
+        admit: Admit,
+        old_at_once: bool,
+    ) -> Served[bytes]:
+        """The same as they are kept; with ``old_at_once`` those that are past their
+        time will do while others are asked for.
         """
         session = caller.session
 
         async def fill(within: Deadline) -> Entry[bytes]:
-            admit()
-            files = await self._upstream.course_files(
-                caller.token,
-                caller_key(caller),
-                within,
-                lambda named: self.confirm(
-                    session, "course_files", student_id=named.student_id
-                ),
-            )
+            with admit():
+                files = await self._upstream.course_files(
+                    caller.token,
+                    caller_key(caller),
+                    within,
+                    lambda named: self.confirm(
+                        session, "course_files", student_id=named.student_id
+                    ),
+                )
             if not files.courses and self._cache.find_part(_COURSE_FILES, session):
                 raise UpstreamError  # none never take the place of some that are kept
             return self._cache.new_part(
                 session, pack_course_files(files), complete=bool(files.courses)
             )
 
-        if self._cache.find_part(_COURSE_FILES, session) is not None:
+        waits = fresh or not old_at_once
+        if waits and self._cache.find_part(_COURSE_FILES, session) is not None:
             # Old ones will do if newer ones do not come soon.
             patience = min(self._refresh_seconds, deadline.remaining())
             deadline = Deadline(patience, self._clock)
-        served = await self._cache.part(
-            _COURSE_FILES, session, fill, deadline, fresh=fresh, old_at_once=False
+        return await self._cache.part(
+            _COURSE_FILES, session, fill, deadline, fresh=fresh, old_at_once=old_at_once
         )
-        return _had(served.entry, old=served.outcome == "STALE")
 
     def course_files_at_hand(self, session: Session, now: float) -> HadFiles | None:
         """Those that are kept by any worker, old or not."""
@@ -150,10 +179,10 @@ class StudentRecords:
 
     def check_not_emptied(self, resource: str, session: Session) -> None:
         """A page without a course, or without some course's days, never takes the place
-        of what is kept: raises :class:`UpstreamError`.
+        of what is kept: raises :class:`KeptSaysMore`.
         """
         if self._cache.has_kept(resource, session):
-            raise UpstreamError
+            raise KeptSaysMore
 
     async def subject(
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
@@ -170,14 +199,12 @@ class StudentRecords:
             ),
         )
 
-        def counted() -> SubjectDays:
-            return subject_days(had.cards, notes, complete=had.complete)
-
         notes = self._upstream.card_notes()
+        counting = count_days(had.cards, notes, complete=had.complete)
         if len(had.cards) < _MANY_RECORDS:
-            days = counted()
+            days = finish(counting)
         else:
-            days = await self._turns.run(counted)
+            days = await self._upstream.executor.run_steps(counting)
         notes.tell()
         return days
 
@@ -189,15 +216,15 @@ class StudentRecords:
         deadline: Deadline,
         *,
         fresh: bool,
-        admit: Callable[[], object],
+        admit: Admit,
     ) -> tuple[Served[bytes], HadSubject]:
         """The same, kept or from the platform, with how it was come by; for ``admit``
         see :meth:`course_files`.
         """
 
         async def fill(within: Deadline) -> Entry[bytes]:
-            admit()
-            days = await self.subject(caller, student_id, cf_id, within)
+            with admit():
+                days = await self.subject(caller, student_id, cf_id, within)
             return self._packed(caller.session, days)
 
         served = await self._cache.part(

@@ -10,14 +10,15 @@ import msgspec
 from ..cache import AnswerCache, Entry, Outcome, Served, SharedLog
 from ..deadline import Clock, Deadline
 from ..errors import ApiError, UpstreamTimeout, WrongStudent
-from ..pages import ALL_ATTENDANCE, PAGES, TIMETABLE, Page
+from ..pages import ALL_ATTENDANCE, ATTENDANCE, PAGES, TIMETABLE, Page
 from ..upstream import CallerKey, LoginAnswer, UpstreamClient
 from ..web import Answer, Caller
 from .admission import PageAdmission
 from .following import SharedGatherings, SubjectsGathering, SubjectsGatherings
 from .page_loaders import PageLoaders
-from .records import StudentRecords
+from .records import KeptSaysMore, StudentRecords
 from .subject_page import SubjectPage
+from .summary_page import SummaryPage
 
 __all__ = ["AimsService"]
 
@@ -61,6 +62,13 @@ class AimsService:
         )
         self._admission = PageAdmission(upstream, request_seconds)
         self.subject = SubjectPage(self._records, self._admission, request_seconds)
+        self._summary = SummaryPage(
+            self._records,
+            self._admission,
+            answer_cache,
+            request_seconds,
+            target_percent,
+        )
         self._loaders = PageLoaders(
             self._records,
             upstream,
@@ -127,6 +135,8 @@ class AimsService:
         Raises :class:`UpstreamTimeout` at the deadline, with an estimate of when it is
         there; but of the page with every subject there is what has been had by then.
         """
+        if page is ATTENDANCE:
+            return await self._summary.page(caller, deadline, fresh=fresh)
         resource = page.resource if media is None else page.other_media[media]
         load = self._loaders.of(resource)
         session = caller.session
@@ -151,6 +161,9 @@ class AimsService:
             except UpstreamTimeout:
                 if page is not ALL_ATTENDANCE:
                     raise self._too_late(key, trips=1) from None
+            except KeptSaysMore:  # remembered, while what was kept has ended
+                if page is not ALL_ATTENDANCE:
+                    raise
             return await self._as_it_stands(caller, pending=pending)
 
     async def gathering(self, page: Page, caller: Caller) -> SubjectsGathering:

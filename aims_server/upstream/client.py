@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from ..deadline import Deadline
 from ..errors import UpstreamError, WrongStudent
+from ..primitives import SerialExecutor
 from .answer_reader import AnswerReader, Confirm, anyone
 from .answers import (
     BadShape,
@@ -68,9 +69,11 @@ class UpstreamClient:
         origin: str,
         oddities: Oddities,
     ) -> None:
+        self.executor = SerialExecutor()
+        """For heavy work on answers: theirs who ask, as well."""
         self._transport = transport
         self._oddities = oddities
-        self._reader = AnswerReader(oddities)
+        self._reader = AnswerReader(oddities, self.executor)
         self._policy = policy
         self._base = base_url
         self._usual_courses = _USUAL_COURSES

@@ -1,5 +1,5 @@
 /**
- * The demo's corner: log in as an invented student, make the platform slow, ill and well,
+ * The demo's corner: log in as an invented student, choose a scenario of the platform,
  * and see how the service answered. Only `aims-server demo` has it.
  */
 
@@ -15,8 +15,9 @@ export async function demoCorner(store, actions) {
   let open = true;
   let signedIn = false;
 
-  async function choose(mood) {
-    demo = await (await fetch("demo", { method: "POST", body: JSON.stringify({ mood }) })).json();
+  async function choose(scenario) {
+    const body = JSON.stringify({ scenario });
+    demo = await (await fetch("demo", { method: "POST", body })).json();
     show(store.get());
   }
 
@@ -35,14 +36,18 @@ export async function demoCorner(store, actions) {
       h(
         "details",
         { open, ontoggle: (event) => (open = event.currentTarget.open) },
-        h("summary", { id: "demo" }, `Demo: the platform is ${demo.mood || "as told"}`),
+        h("summary", { id: "demo" }, `Demo: the platform is ${demo.scenario || "as told"}`),
         h(
           "p",
           { role: "group", "aria-label": "Log in as an invented student" },
           ...demo.students.map(studentButton),
         ),
-        h("p", { role: "group", "aria-label": "The platform" }, ...demo.moods.map(moodButton)),
-        h("p", { class: "note" }, demo.moods.find(({ name }) => name === demo.mood)?.what ?? ""),
+        h(
+          "p",
+          { role: "group", "aria-label": "The platform" },
+          ...demo.scenarios.map(scenarioButton),
+        ),
+        h("p", { class: "note" }, chosen()?.what ?? ""),
         h("dl", { id: "last-answers" }, ...Object.entries(answers).flatMap(lastAnswer)),
       ),
     );
@@ -57,12 +62,16 @@ export async function demoCorner(store, actions) {
     );
   }
 
-  function moodButton({ name, what }) {
+  function chosen() {
+    return demo.scenarios.find(({ name }) => name === demo.scenario);
+  }
+
+  function scenarioButton({ name, what }) {
     return h(
       "button",
       {
-        id: `mood-${name}`, type: "button", title: what,
-        "aria-pressed": String(name === demo.mood), onclick: () => choose(name),
+        id: `scenario-${name}`, type: "button", title: what,
+        "aria-pressed": String(name === demo.scenario), onclick: () => choose(name),
       },
       name[0].toUpperCase() + name.slice(1),
     );

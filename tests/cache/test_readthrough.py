@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from msgspec.structs import replace
 
 from aims_server.cache.loading import Outcome
 from aims_server.cache.readthrough import ReadThrough, WrongOwner
@@ -24,7 +25,7 @@ HIT, MISS, STALE, PENDING = Outcome
 
 
 class Broken(Exception):
-    """The platform is ill."""
+    """The platform fails."""
 
 
 class Refused(Exception):
@@ -129,8 +130,8 @@ async def test_a_cold_wave_makes_one_call_and_a_second_wave_none(bench):
     assert bench.platform.calls == 1
 
 
-async def test_a_stuck_fill_stalls_nobody_beyond_his_deadline(bench):
-    """P2: each asker of a fill that never ends leaves at his own deadline."""
+async def test_a_stuck_fill_stalls_nobody_beyond_its_deadline(bench):
+    """P2: each asker of a fill that never ends leaves at its own deadline."""
     start = bench.clock.now
     for seconds in (1, 2, 3):
         assert await bench.seen(seconds=seconds) is TimeoutError
@@ -307,6 +308,67 @@ async def test_a_refusal_through_one_reader_counts_for_all_of_a_store(bench):
     assert len(bench.store) == 0
 
 
+def derived(bench, made, **options):
+    """One asker for an entry made of another, which `made` is to count."""
+
+    async def make(entry):
+        made.append(entry.value)
+        return replace(entry, value=f"made of {entry.value}")
+
+    source = bench.through.get(
+        b"source",
+        b"ann",
+        bench.platform.fill(b"ann"),
+        Deadline(10, bench.clock),
+        **options,
+    )
+    return asyncio.create_task(bench.through.derive(b"k", b"ann", source, make))
+
+
+async def test_what_is_made_of_another_entry_is_made_once(bench):
+    """Of all who wait for the source the first makes it; it is kept from then on."""
+    made: list[str] = []
+    wave = [derived(bench, made) for _ in range(10)]
+    await settle()
+    bench.platform.answer("source")
+    served = await asyncio.gather(*wave)
+    assert [one.outcome for one in served] == [MISS] + [PENDING] * 9
+    assert {one.entry.value for one in served} == {"made of source"}
+    assert made == ["source"]
+    assert bench.through.peek(b"k", b"ann", bench.clock.now) is served[0].entry
+
+
+async def test_what_is_made_of_another_entry_has_its_times(bench):
+    """It is as old as its source, and made anew when that is."""
+    made: list[str] = []
+    await bench.fetch("first", b"source")
+    made_at = bench.clock.now
+    bench.clock.now += 100
+    served = await derived(bench, made)
+    assert (served.outcome, served.entry.made_at) == (HIT, made_at)
+    bench.clock.now += FRESH
+    served = await derived(bench, made)
+    assert (served.outcome, served.entry.value) == (STALE, "made of first")
+    await settle()
+    bench.platform.answer("second")
+    await settle()
+    assert bench.through.peek(b"k", b"ann", bench.clock.now) is None
+    served = await derived(bench, made)
+    assert (served.outcome, served.entry.value) == (HIT, "made of second")
+    assert made == ["first", "second"]
+
+
+async def test_what_is_made_of_a_refused_owners_entry_is_not_kept(bench):
+    """P8: also if the owner has a new epoch by the time it is made."""
+    asker = derived(bench, [])
+    await settle()
+    bench.store.drop_owner(b"ann")
+    bench.store.epoch(b"ann")  # as who asks again begins
+    bench.platform.answer("source")
+    assert (await asker).entry.value == "made of source"
+    assert bench.through.peek(b"k", b"ann", bench.clock.now) is None
+
+
 async def test_an_entry_of_another_owner_is_no_entry(bench):
     """P9: under whatever key it lies, it is counted and not served."""
     await bench.fetch("ann's", b"k", b"ann")
@@ -409,7 +471,7 @@ async def test_max_age_falls_back_to_nothing_too_old(bench):
 
 
 async def test_max_age_never_covers_a_refusal(bench):
-    """A refused owner is told so, whatever was kept for him."""
+    """A refused owner is told so, whatever was kept for it."""
     await bench.fetch("first")
     bench.clock.now += 31
     asker = bench.ask(max_age=30)
@@ -506,7 +568,7 @@ class ReadThroughAgainstModel(RuleBasedStateMachine):
                 del self.failed[key]
 
     def drop_in_model(self, owner):
-        """All of the owner's entries go, and his flights are marked."""
+        """All of the owner's entries go, and its flights are marked."""
         mine = {key for key, whose in OWNER_OF.items() if whose == owner}
         for key in mine:
             self.kept.pop(key, None)
@@ -518,7 +580,7 @@ class ReadThroughAgainstModel(RuleBasedStateMachine):
 
     @rule(key=keys, max_age=st.sampled_from([None, None, 30]))
     def ask(self, key, max_age):
-        """One more asker; he is served at once, or waits as the model says."""
+        """One more asker; it is served at once, or waits as the model says."""
         now = self.clock.now
         owner = OWNER_OF[key]
         old = self.find(key)

@@ -105,6 +105,27 @@ def test_a_released_lease_is_free(cache, clock):
     assert not cache.put(first.lease, page(clock))
 
 
+def test_a_page_without_a_lease_is_kept(cache, epochs, clock):
+    """It takes no lease from who holds one, and the place of an older page alone."""
+    older, newer = page(clock, b"older"), page(Clock(clock.now + 1), b"newer")
+    assert cache.keep(b"k", ANN, epochs.begin(ANN), newer)
+    assert not cache.keep(b"k", ANN, epochs.begin(ANN), older)
+    lease = take(cache, want=Want(max_age=-2)).lease
+    assert cache.keep(b"k", ANN, epochs.begin(ANN), newer)
+    assert take(cache, want=Want(max_age=-2)).found is Found.BUSY
+    assert cache.put(lease, older)
+    assert take(cache).page == older
+
+
+def test_a_page_without_a_lease_ends_with_its_epoch(cache, epochs, clock):
+    """What was begun before a refusal is not kept after it."""
+    epoch = epochs.begin(ANN)
+    epochs.end(ANN)
+    epochs.begin(ANN)
+    assert not cache.keep(b"k", ANN, epoch, page(clock))
+    assert cache.find(b"k", ANN) is None
+
+
 def test_a_lease_ends(cache, clock):
     """Past its end another asker has it; the first neither puts nor releases then."""
     first = take(cache, seconds=5)

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from aims_server.cache import sharing
 from aims_server.cache.epochs import Epochs
@@ -63,7 +64,7 @@ class Machine:
 def level(name, memory, seconds=Deadline.remaining):
     """A level over this memory."""
     pages = MachinePages(memory)
-    return Level(name, pages, seconds, 0.005, 1.5, 0.05, memory.find)
+    return Level(name, pages, seconds, 0.005, 1.5, 0.05, memory.find, memory.keep)
 
 
 class Worker:
@@ -144,6 +145,27 @@ async def answered(platform, task, value):
     await settle()
     platform.answer(value)
     return await shown(task)
+
+
+async def test_what_is_made_of_a_shared_page_is_shared(platform, workers):
+    """Made by the worker that asks first, found by all others without waiting."""
+    first, second, _ = workers
+    made = []
+
+    async def make(entry):
+        made.append(entry.value)
+        return replace(entry, value=f"made of {entry.value}")
+
+    def derived(worker):
+        return asyncio.create_task(
+            worker.through.derive(b"d", ANN, worker.ask(platform), make)
+        )
+
+    assert await answered(platform, derived(first), "page") == (MISS, "made of page")
+    entry = second.through.peek(b"d", ANN, second.clock.now)
+    assert entry.value == "made of page"
+    assert await shown(derived(second)) == (HIT, "made of page")
+    assert made == ["page"]
 
 
 async def test_workers_make_one_call(platform, workers):
@@ -310,7 +332,7 @@ async def test_a_refusal_voids_every_workers_copies(platform, workers):
 
 async def test_a_flood_of_made_up_tokens_voids_nobodys_pages(platform, workers):
     """Hundreds of refused owners, all in one place of a table: a bystander there has
-    his page at each worker, without a call.
+    its page at each worker, without a call.
     """
     bystander = 5900001
     await answered(platform, workers[0].ask(platform, b"b", bystander), "page")
@@ -378,7 +400,7 @@ async def test_a_page_of_old_parts_displaces_no_better_one(platform, workers, cl
 
 
 async def test_a_page_of_old_parts_that_is_found_is_refreshed(platform, workers, clock):
-    """Whoever made it does so only if he is asked again; whoever finds it does."""
+    """Whoever made it does so only if it is asked again; whoever finds it does."""
     now = clock.now
 
     async def fill(deadline):

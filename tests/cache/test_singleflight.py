@@ -175,7 +175,7 @@ async def test_joining_between_the_end_and_the_landing_gets_the_value(
 
 
 async def test_waits_until_its_own_deadline_and_a_grace(clock, ask, work):
-    """Each asker leaves at his own time, with TimeoutError; the others stay."""
+    """Each asker leaves at its own time, with TimeoutError; the others stay."""
     start = clock.now
     hasty, patient = ask(work, seconds=2), ask(work, seconds=5)
     with pytest.raises(TimeoutError):
@@ -209,7 +209,7 @@ async def test_a_patient_joiner_extends_the_works_deadline(clock, flights, work)
 
 
 async def test_a_stuck_flight_costs_one_more_call_per_window(clock, ask, work):
-    """Work that never ends stalls nobody beyond his deadline, nor the key for good."""
+    """Work that never ends stalls nobody beyond its deadline, nor the key for good."""
     askers = []
     for _ in range(30):
         askers.append((clock.now, ask(work, seconds=2)))

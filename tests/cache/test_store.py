@@ -140,7 +140,7 @@ def test_replacing_counts_the_size_once(clock):
 
 
 def test_drop_owner_takes_all_of_one_and_none_of_others(clock):
-    """Every entry of the owner goes at once; his neighbours keep theirs."""
+    """Every entry of the owner goes at once; the entries of others stay."""
     store = a_store(room_for(4), clock)
     for key, owner in ((b"1", "ann"), (b"2", "ben"), (b"3", "ann")):
         store.put(key, entry(clock, owner=owner))

@@ -116,7 +116,12 @@ def test_sigma_spreads_the_delay_by_its_logarithm():
 def test_healing_keeps_the_shape_of_the_delay():
     """It is not a fault."""
     faults = Faults()
-    faults.set("cards", kind="hang", delay=0.3, sigma=1.2, room=20)
+    faults.set("cards", kind="hang", delay=0.3, sigma=1.2, capacity=20)
     faults.clear_faults()
     fault = faults.as_dict()["cards"]
-    assert (fault.kind, fault.delay, fault.sigma, fault.room) == (None, 0.3, 1.2, 20)
+    assert (fault.kind, fault.delay, fault.sigma, fault.capacity) == (
+        None,
+        0.3,
+        1.2,
+        20,
+    )

@@ -1,5 +1,7 @@
 """What tests of kept pages ask of them."""
 
+import json
+
 from aims_server import pages
 
 from ..waiting import eventually
@@ -10,6 +12,12 @@ PAGES = [page.path for page in pages.PAGES if not page.parameters]
 async def refreshed(worker) -> None:
     """Wait until nothing is gathered any more."""
     await eventually(lambda: not any(map(len, worker.flights)))
+
+
+def requests_under_way(worker) -> int:
+    """How many are being answered."""
+    requests = json.loads(worker.metrics.summary())["requests"]
+    return int(requests["inProgress"])
 
 
 def outcomes(answers) -> list[str]:

@@ -13,6 +13,7 @@ from aims_server.metrics.recorder import Metrics
 from aims_server.pages import ALL_ATTENDANCE
 
 from ..waiting import eventually
+from .kept import requests_under_way
 
 pytestmark = pytest.mark.gen_test(timeout=20)
 
@@ -26,12 +27,6 @@ def incomplete(answer) -> list[str]:
     """The subjects that an answer lacks."""
     assert answer.code == 200
     return list(json.loads(answer.body)["incomplete"])
-
-
-def requests_under_way(worker) -> int:
-    """How many are being answered."""
-    requests = json.loads(worker.metrics.summary())["requests"]
-    return int(requests["inProgress"])
 
 
 async def test_the_page_is_given_as_it_stands(front, token, platform, college, student):

@@ -334,7 +334,7 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("kind", "status"), [("html", 502), ("rate_limited", 503), ("hang", 504)]
     )
-    async def test_an_ill_platform(self, front, token, platform, kind, status):
+    async def test_a_failing_platform(self, front, token, platform, kind, status):
         """What the platform does wrong."""
         platform.faults.set("quizzes", kind=kind, retry_after="50")
         answer = await front.ask("/api/quiz", token)

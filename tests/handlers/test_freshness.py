@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from .kept import PAGES, outcomes, refreshed
+from ..waiting import eventually
+from .kept import PAGES, outcomes, refreshed, requests_under_way
 
 
 @pytest.fixture(name="variables")
@@ -76,6 +77,25 @@ async def test_two_pages_share_the_course_files(front, token, platform):
 
 
 @pytest.mark.gen_test
+async def test_the_summary_is_as_old_as_the_course_files(
+    front, token, platform, clock, worker
+):
+    """It is come by as they are, which another page may have asked for."""
+    clock.stop()
+    platform.hold("course_files")
+    asked = asyncio.ensure_future(front.ask("/api/all-attendance", token))
+    await platform.until(lambda seen: seen.now["course_files"] == 1)
+    joined = asyncio.ensure_future(front.ask("/api/attendance", token))
+    await eventually(lambda: requests_under_way(worker) == 2)
+    platform.release()
+    assert outcomes([await asked, await joined]) == ["MISS", "PENDING"]
+    clock.advance(100)
+    again = await front.ask("/api/attendance", token)
+    assert (again.headers["X-Cache"], again.headers["Age"]) == ("HIT", "100")
+    assert platform.counters.calls["course_files"] == 1
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize("path", PAGES)
 async def test_an_old_answer_is_served_while_one_refresh_runs(
     front, token, platform, path, clock, worker
@@ -123,7 +143,7 @@ class TestIllPlatform:
 
     @pytest.mark.gen_test
     @pytest.mark.parametrize(("kind", "knobs"), FAULTS)
-    async def test_an_ill_platform_leaves_the_old_answer_until_the_window_ends(
+    async def test_a_failing_platform_leaves_the_old_answer_until_the_window_ends(
         self, front, token, platform, clock, kind, knobs
     ):
         """Whatever is wrong: 200, STALE, true Age; past the window the error."""
@@ -256,7 +276,7 @@ async def test_no_cache_has_a_floor(front, token, platform, clock, path):
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", PAGES)
 async def test_a_refresh_that_fails_is_stale(front, token, platform, clock, path):
-    """no-cache and an ill platform: the kept answer, told as old, and kept on."""
+    """no-cache and a failing platform: the kept answer, told as old, and kept on."""
     fresh = {"Cache-Control": "no-cache"}
     first = await front.ask(path, token)
     clock.advance(40)
@@ -295,6 +315,25 @@ async def test_no_subject_had_never_replaces_a_page_that_had_them(
     assert (again.code, again.headers["X-Cache"]) == (200, "STALE")
     assert again.body == first.body
     assert (await front.ask(path, token)).body == first.body
+
+
+@pytest.mark.gen_test
+async def test_no_subject_had_leaves_the_totals_when_the_kept_page_ends(
+    front, token, platform, clock, worker
+):
+    """A refresh that failed for the sake of a page which has ended since is no 502."""
+    clock.stop()
+    path = "/api/all-attendance"
+    await front.ask(path, token)
+    clock.advance(2099.5)
+    platform.faults.set("cards", kind="status", status=500)
+    assert (await front.ask(path, token)).headers["X-Cache"] == "STALE"
+    await refreshed(worker)
+    clock.advance(0.6)
+    page = await front.ask(path, token)
+    assert page.code == 200
+    told = json.loads(page.body)
+    assert sorted(told["incomplete"]) == sorted(told["subjects"])
 
 
 @pytest.mark.gen_test

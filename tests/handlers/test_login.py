@@ -93,7 +93,7 @@ async def test_success_without_a_token_is_a_401(front, student, platform):
         ("redirect", {}, 502, "upstream_error"),
     ],
 )
-async def test_an_ill_platform_fails_a_login_once(
+async def test_a_failing_platform_fails_a_login_once(
     front, student, platform: SimulatedPlatform, kind, knobs, status, code
 ):
     """Whatever goes wrong, a login is tried once and gets the contract's error."""

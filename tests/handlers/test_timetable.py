@@ -195,7 +195,7 @@ async def test_no_table_is_an_empty_page(front, token, platform):
     ],
 )
 @pytest.mark.parametrize("headers", [{}, ICALENDAR])
-async def test_an_ill_platform(front, token, platform, knobs, status, headers):
+async def test_a_failing_platform(front, token, platform, knobs, status, headers):
     """The contract's error as JSON, whatever form was asked for."""
     platform.faults.set("schedule", **knobs)
     answer = await front.ask(PATH, token, headers=headers)

@@ -40,9 +40,9 @@ def visits(browser, demo) -> Iterator[MakeVisit]:
         made.append(Visit(browser, demo, **options))
         return made[-1]
 
-    demo.feel("calm")
+    demo.play("calm")
     yield visit
-    demo.feel("calm")
+    demo.play("calm")
     for one in made:
         one.context.close()
     assert [one.complaints for one in made] == [[] for _ in made]

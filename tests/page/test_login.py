@@ -41,11 +41,11 @@ def test_logging_out_leaves_nothing_to_see(inside):
 
 def test_the_next_student_sees_nothing_of_the_one_before(visit, demo):
     """Whoever logs in while the pages of another are still under way gets their own."""
-    demo.feel("slow")
+    demo.play("slow")
     visit.log_in(demo.students[2])
     visit.page.wait_for_selector("#sign-out")
     visit.page.click("#sign-out")
-    demo.feel("calm")
+    demo.play("calm")
     visit.log_in(demo.students[0])
     visit.page.wait_for_selector("#overall")
     visit.settle()

@@ -1,4 +1,4 @@
-"""The page while the platform is slow, ill or gone, and while the service refuses."""
+"""The page while the platform is slow or fails, is gone, and while we refuse."""
 
 import json
 
@@ -9,26 +9,26 @@ pytestmark = pytest.mark.process
 
 def test_progress_is_seen_while_a_page_is_gathered(visit, demo):
     """How many subjects of how many are there already."""
-    demo.feel("slow")
+    demo.play("slow")
     visit.log_in(demo.students[0])
     progress = visit.page.locator(".progress")
     progress.wait_for(state="visible")
     assert " of 15 subjects" in progress.inner_text()
 
 
-def test_an_ill_platform_is_said_and_what_was_loaded_stays(inside, demo):
+def test_a_failing_platform_is_said_and_what_was_loaded_stays(inside, demo):
     """A refresh that fails keeps the figures and calls them old."""
     before = inside.page.inner_text("#overall")
-    demo.feel("ill")
+    demo.play("failing")
     inside.page.click("#refresh")
     inside.page.wait_for_selector("text=the platform has not given a newer one")
     assert inside.page.inner_text("#overall") == before
     inside.forgive_failed_answers()
 
 
-def test_a_login_while_the_platform_is_ill_says_so(visit, demo):
+def test_a_login_while_the_platform_fails_says_so(visit, demo):
     """The form stays, with a sentence that is no parser's."""
-    demo.feel("ill")
+    demo.play("failing")
     visit.log_in(demo.students[0])
     notice = visit.page.locator("#notice")
     notice.wait_for(state="visible")
@@ -103,11 +103,11 @@ def test_the_corner_shows_how_the_service_answered(inside):
     inside.page.wait_for_selector("#last-answers >> text=HIT", state="attached")
 
 
-def test_the_corner_makes_the_platform_slow_and_well(inside):
-    """The chosen mood is marked, and the platform has it."""
+def test_the_corner_makes_the_platform_slow_and_calm(inside):
+    """The chosen scenario is marked, and the platform has it."""
     inside.page.click("#demo")
-    inside.page.click("#mood-slow")
-    inside.page.wait_for_selector("#mood-slow[aria-pressed=true]")
-    assert inside.demo.get("demo")["mood"] == "slow"
-    inside.page.click("#mood-calm")
-    inside.page.wait_for_selector("#mood-calm[aria-pressed=true]")
+    inside.page.click("#scenario-slow")
+    inside.page.wait_for_selector("#scenario-slow[aria-pressed=true]")
+    assert inside.demo.get("demo")["scenario"] == "slow"
+    inside.page.click("#scenario-calm")
+    inside.page.wait_for_selector("#scenario-calm[aria-pressed=true]")

@@ -79,9 +79,9 @@ class Demo:
             token: str = json.load(answer)["token"]
         return token
 
-    def feel(self, mood: str) -> None:
-        """Turn the platform to a mood."""
-        body = json.dumps({"mood": mood}).encode()
+    def play(self, scenario: str) -> None:
+        """Have the platform play a scenario."""
+        body = json.dumps({"scenario": scenario}).encode()
         with urlopen(Request(self.url + "demo", data=body), timeout=10):
             pass
 

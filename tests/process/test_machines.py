@@ -102,7 +102,7 @@ def test_a_refusal_while_the_store_is_down_crosses_when_it_is_back(
 
 
 @pytest.mark.parametrize("what", ["killed", "frozen", "flushed", "full"])
-def test_an_ill_store_costs_nobody_an_answer(platform, two, store, what):
+def test_a_failing_store_costs_nobody_an_answer(platform, two, store, what):
     """Killed, frozen, emptied or full: each machine goes on alone, and they share again
     when it is well.
     """

@@ -255,7 +255,7 @@ async def test_a_second_refusal_does_not_make_light_of_the_first(first, second):
 
 
 async def test_made_up_tokens_push_out_no_real_one(first):
-    """While the store is ill any number of refused tokens that were never good leave
+    """While the store fails any number of refused tokens that were never good leave
     those waiting that were.
     """
     first.client.open("test")

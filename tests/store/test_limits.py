@@ -1,4 +1,4 @@
-"""Limits over machines: the sum holds, and an ill store stops nobody."""
+"""Limits over machines: the sum holds, and a failing store stops nobody."""
 
 import pytest
 from hypothesis import given, settings
@@ -59,7 +59,7 @@ def _alone(make_machine, tmp_path):
 
 
 @pytest.mark.gen_test
-async def test_an_ill_store_decides_nothing_and_leaves_no_debt(alone):
+async def test_a_failing_store_decides_nothing_and_leaves_no_debt(alone):
     """Without the store there is no decision; what could not be told is not kept for an
     outage of any length, and billed after it.
     """

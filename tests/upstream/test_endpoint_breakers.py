@@ -66,7 +66,7 @@ def test_one_answer_reopens_the_way_for_all(breakers, clock):
 
 
 def test_a_refused_call_takes_no_probe_of_the_connections(breakers, clock):
-    """An open endpoint costs the others nothing when both are ill."""
+    """An open endpoint costs the others nothing when both fail."""
     for number in range(3):
         breakers.admit("cards", student(number)).failure()
     for _ in range(3):

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from aims_server.demo.capacity import Capacity
 from aims_server.demo.faults import Faults
-from aims_server.demo.moods import MOODS
-from aims_server.demo.rooms import Rooms
+from aims_server.demo.scenarios import SCENARIOS
 from tests.virtual_time import Clock, virtual_loop
 
 pytestmark = pytest.mark.gen_test
@@ -17,11 +17,11 @@ def _io_loop():
     yield from virtual_loop(Clock())
 
 
-async def times(rooms, number):
+async def times(capacity, number):
     """When each of so many calls of a second has been answered."""
 
     async def call():
-        async with rooms.place("cards"):
+        async with capacity.of("cards"):
             await asyncio.sleep(1)
         return clock() - began
 
@@ -30,18 +30,18 @@ async def times(rooms, number):
     return await asyncio.gather(*(call() for _ in range(number)))
 
 
-@pytest.mark.parametrize(("room", "last"), [(None, 1), (5, 1), (2, 3), (1, 5)])
-async def test_the_others_wait(room, last):
+@pytest.mark.parametrize(("number", "last"), [(None, 1), (5, 1), (2, 3), (1, 5)])
+async def test_the_others_wait(number, last):
     """In the order of their coming."""
     faults = Faults()
-    faults.set("cards", room=room)
-    answered = await times(Rooms(faults), 5)
+    faults.set("cards", capacity=number)
+    answered = await times(Capacity(faults), 5)
     assert answered == sorted(answered)
     assert answered[-1] == pytest.approx(last)
 
 
-def test_every_mood_is_a_set_of_knobs():
+def test_every_scenario_is_a_set_of_knobs():
     """That can be turned."""
-    assert {"calm", "slow", "tail", "hanging", "flaky", "crowded"} <= set(MOODS)
-    for mood in MOODS.values():
-        Faults().set(**mood.knobs)
+    assert {"calm", "slow", "tail", "hanging", "flaky", "crowded"} <= set(SCENARIOS)
+    for scenario in SCENARIOS.values():
+        Faults().set(**scenario.knobs)

@@ -1,12 +1,12 @@
-"""How the platform may feel, by name: sets of faults that a person can choose from."""
+"""Days of the platform, by name: sets of faults that a person can choose from."""
 
 from typing import Any, Final, NamedTuple
 
-__all__ = ["MOODS", "Mood"]
+__all__ = ["SCENARIOS", "Scenario"]
 
 
-class Mood(NamedTuple):
-    """A choice: what a person is told of it, and the knobs it turns everywhere."""
+class Scenario(NamedTuple):
+    """What a person is told of it, and the knobs that it turns everywhere."""
 
     what: str
     knobs: dict[str, Any]
@@ -14,26 +14,28 @@ class Mood(NamedTuple):
 
 # Milder than the real days that they stand for, so that a demo is over soon: the
 # platform takes 0.2 to 0.5 s a call on a good day and 10 s on a bad one.
-MOODS: Final = {
-    "calm": Mood(
-        "Well: it answers in about a fifth of a second.", {"delay": 0.2, "sigma": 0.3}
+SCENARIOS: Final = {
+    "calm": Scenario(
+        "Calm: it answers in about a fifth of a second.", {"delay": 0.2, "sigma": 0.3}
     ),
-    "slow": Mood("Slow: it takes three seconds for each call.", {"delay": 3.0}),
-    "tail": Mood(
+    "slow": Scenario("Slow: it takes three seconds for each call.", {"delay": 3.0}),
+    "tail": Scenario(
         "Uneven: most calls take a third of a second, some take many.",
         {"delay": 0.3, "sigma": 1.2},
     ),
-    "hanging": Mood(
+    "hanging": Scenario(
         "Hanging: one call in twenty never ends.",
         {"delay": 0.2, "sigma": 0.3, "kind": "hang", "share": 0.05},
     ),
-    "flaky": Mood(
+    "flaky": Scenario(
         "Flaky: one call in five is answered with an error.",
         {"delay": 0.2, "sigma": 0.3, "kind": "status", "share": 0.2},
     ),
-    "crowded": Mood(
+    "crowded": Scenario(
         "Crowded: it answers twenty calls at a time, the others wait.",
-        {"delay": 0.2, "room": 20},
+        {"delay": 0.2, "capacity": 20},
     ),
-    "ill": Mood("Ill: it answers every call with an error.", {"kind": "status"}),
+    "failing": Scenario(
+        "Failing: it answers every call with an error.", {"kind": "status"}
+    ),
 }
