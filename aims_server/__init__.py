@@ -21,7 +21,7 @@ down; what a package offers to the others stands in its `__init__`::
     errors        every failure that a client can be told
     pages         the table of addresses that all lists are made from
     deadline      the time until which a request is answered
-    primitives    locks for processes, numbers and times as text, store addresses
+    primitives    locks for processes, work in steps, numbers and times as text
     demo          a simulated platform for `aims-server demo` and the tests
 """
 

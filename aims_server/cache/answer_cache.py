@@ -5,7 +5,7 @@ lifetimes of their entries, and the rules of a refused or ended token.
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -44,6 +44,14 @@ class LookupObserver(Protocol):
 
     def lookup(self, resource: str, outcome: str) -> None:
         """``outcome`` is one of HIT, MISS, STALE and PENDING."""
+
+
+class _SaysLess(UpstreamError):
+    """What was filled is incomplete, and what is kept is not."""
+
+    def __init__(self, entry: Entry[Any]) -> None:
+        super().__init__()
+        self.entry = entry
 
 
 class AnswerCache:
@@ -233,7 +241,7 @@ class AnswerCache:
                 session.refuse()
                 raise
             if not filled.complete and filled.says_less_than(through.find(key, owner)):
-                raise UpstreamError
+                raise _SaysLess(filled)
             return filled
 
         outcome = Outcome.MISS
@@ -246,6 +254,8 @@ class AnswerCache:
                 max_age=self._max_age(fresh) if fresh else oldest,
             )
             outcome = served.outcome
+        except _SaysLess as less:  # remembered, while what was kept has ended
+            served = Served(less.entry, outcome)
         except TimeoutError:
             raise UpstreamTimeout from None
         except FlightCancelled:

@@ -4,17 +4,24 @@ Pure, and in the contract's words: a day here is an entry of `daily` in
 docs/contract.rst 2.2.
 """
 
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from typing import Final, TypeAlias
 
 import msgspec
 from msgspec import Raw, Struct
 
+from ..primitives import Steps, finish
 from ..upstream import Card, Note, ignore_oddity, name
 from .dates import when, when_started
 from .marks import mark_of
 
-__all__ = ["Day", "Detail", "SubjectDays", "subject_days"]
+__all__ = ["Day", "Detail", "SubjectDays", "count_days", "subject_days"]
+
+# 0.1 ms; 1 ms where no date of them was seen before.
+_RECORDS_A_STEP: Final = 250
+
+_Place: TypeAlias = tuple[str, int, str, str, str, str]
 
 
 class Detail(Struct, frozen=True, gc=False, order=True, omit_defaults=True):
@@ -69,8 +76,17 @@ def subject_days(
 
     A record whose date cannot be read counts in the totals and in no day.
     """
-    faculties: dict[str, str] = {}
-    days = [_day(day, classes, faculties, note) for day, classes in _by_day(cards)]
+    return finish(count_days(cards, note, complete=complete))
+
+
+def count_days(
+    cards: Sequence[Card], note: Note = ignore_oddity, *, complete: bool = True
+) -> Steps[SubjectDays]:
+    """The same in steps of a millisecond at most, and mostly of a tenth."""
+    days = yield from _by_day(cards, note)
+    if days is None:
+        ordered = yield from _sorted(cards)
+        days = (yield from _by_day(ordered, note, is_sorted=True)) or []
     present = absent = leave = records = 0
     for day in days:
         present += day.present
@@ -86,62 +102,69 @@ def subject_days(
     return SubjectDays(present, absent, leave, records, daily, until, complete)
 
 
-def _by_day(cards: Sequence[Card]) -> list[tuple[str, list[Card]]]:
-    """Part the records by their day, and put days and classes into order.
+def _by_day(  # noqa: C901 - parted it takes 45 us more of a page of 600 records
+    cards: Sequence[Card], note: Note, *, is_sorted: bool = False
+) -> Steps[list[Day] | None]:
+    """Put the records into their days; None if they must be sorted before.
 
-    The platform sends them in order, which is seen on the way; only where it did not
-    are they sorted.
+    The platform sends them in order, which is seen on the way.
     """
-    parted: list[tuple[str, list[Card]]] = []
+    days: list[Day] = []
     last_day, last_minute = None, -1
-    for card in cards:
-        start = card.start_time
-        day, minute = when_started(start) or when(start, card.date_formatted)
-        if day != last_day:
-            if last_day is not None and day < last_day:
-                return _sorted_by_day(cards)
-            classes = [card]
-            parted.append((day, classes))
-        elif minute <= last_minute:
-            return _sorted_by_day(cards)
-        else:
-            classes.append(card)
-        last_day, last_minute = day, minute
-    return parted
+    last_teacher = faculty = ""
+    present = absent = leave = unmarked = 0
+    details: list[Detail] = []
+    for step in _in_steps(cards):
+        for card in step:
+            start, state, teacher = card.start_time, card.state, card.faculty_name
+            wording = card.date_formatted
+            day, minute = when_started(start) or when(start, wording)
+            if day != last_day:
+                if last_day is not None:
+                    if day < last_day:
+                        return None
+                    days.append(Day(last_day, present, absent, leave, details))
+                    present = absent = leave = 0
+                    details = []
+                last_day = day
+            elif minute <= last_minute and not is_sorted:
+                return None
+            last_minute = minute
+            if teacher != last_teacher:  # a course has one or two
+                last_teacher, faculty = teacher, name(teacher)
+            details.append(Detail(start, state, wording, faculty))
+            mark = mark_of(state)
+            if mark == "present":
+                present += 1
+            elif mark == "absent":
+                absent += 1
+            elif mark == "leave":
+                leave += 1
+            elif not state.strip():
+                unmarked += 1
+        yield
+    if last_day is not None:
+        days.append(Day(last_day, present, absent, leave, details))
+    for _ in range(unmarked):
+        note("mark", "a record without a mark")
+    return days
 
 
-def _sorted_by_day(cards: Sequence[Card]) -> list[tuple[str, list[Card]]]:
-    ordered = sorted(cards, key=_place)
-    return [
-        (day, list(classes))
-        for day, classes in groupby(ordered, lambda c: _place(c)[0])
-    ]
+def _sorted(cards: Sequence[Card]) -> Steps[list[Card]]:
+    placed: list[tuple[_Place, Card]] = []
+    for step in _in_steps(cards):
+        placed += [(_place(card), card) for card in step]
+        yield
+    placed.sort(key=itemgetter(0))
+    return [card for _, card in placed]
 
 
-def _place(card: Card) -> tuple[str, int, str, str, str, str]:
+def _in_steps(cards: Sequence[Card]) -> Iterator[Sequence[Card]]:
+    for first in range(0, len(cards), _RECORDS_A_STEP):
+        yield cards[first : first + _RECORDS_A_STEP]
+
+
+def _place(card: Card) -> _Place:
     day, minute = when(card.start_time, card.date_formatted)
     texts = card.start_time, card.state, card.date_formatted, card.faculty_name
     return (day, minute, *texts)
-
-
-def _day(day: str, cards: list[Card], faculties: dict[str, str], note: Note) -> Day:
-    # One loop, though it does two things: a page has hundreds of records.
-    present = absent = leave = 0
-    details: list[Detail] = []
-    for card in cards:
-        state = card.state
-        teacher = card.faculty_name
-        faculty = faculties.get(teacher)
-        if faculty is None:  # a course has one or two
-            faculty = faculties[teacher] = name(teacher)
-        details.append(Detail(card.start_time, state, card.date_formatted, faculty))
-        mark = mark_of(state)
-        if mark == "present":
-            present += 1
-        elif mark == "absent":
-            absent += 1
-        elif mark == "leave":
-            leave += 1
-        elif not state.strip():
-            note("mark", "a record without a mark")
-    return Day(day, present, absent, leave, details)

@@ -11,10 +11,9 @@ import msgspec
 from tornado.iostream import StreamClosedError
 
 from ..cache import Served
-from ..errors import ApiError
 from ..pages import Page
 from ..service import AimsService, SubjectsGathering
-from ..web import CLIENT_CLOSED, Answer, Caller, error_body, preferred_media
+from ..web import CLIENT_CLOSED, Answer, Caller, preferred_media
 from .api import PageHandler, SubjectHandler
 
 __all__ = ["ProgressHandler", "page_handler"]
@@ -95,9 +94,9 @@ class ProgressHandler(PageHandler):
     ) -> bytes:
         try:
             served = page.result()
-        except ApiError as failure:
-            self.exchange.error_code = failure.code
-            return _event("error", error_body(failure, self.exchange.request_id))
+        except Exception as fault:  # noqa: BLE001 - logged if ours; told as an event
+            self.exchange.log_fault(fault)
+            return _event("error", self.exchange.failed(fault).body)
         self.exchange.note_served(served, began)
         return _event("page", served.entry.value.plain.body)
 

@@ -30,6 +30,8 @@ _OVERLAP_BYTES: Final = 3
 # What is written goes to the transport in such pieces, each when writing is not paused.
 # asyncio pauses it at 64 KiB, so the transport never holds more than 192 KiB.
 PIECE_BYTES: Final = 128 * 1024
+# They take a millisecond at most. A client that reads as fast pauses nothing.
+_PIECES_A_TURN: Final = 4
 
 _Find = Callable[[bytearray], int]
 
@@ -230,8 +232,15 @@ class Stream:
         return reading
 
     def _write_pieces(self) -> None:
-        """Give the transport as much as it takes without pausing."""
+        """Give the transport as much as it takes without pausing, a part in each turn
+        of the loop.
+        """
+        pieces = 0
         while self._unwritten and not self._writing_paused:
+            if pieces == _PIECES_A_TURN:
+                self._loop.call_soon(self._write_pieces)
+                return
+            pieces += 1
             data = self._unwritten.popleft()
             if len(data) > PIECE_BYTES:
                 self._unwritten.appendleft(data[PIECE_BYTES:])

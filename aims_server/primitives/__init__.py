@@ -1,9 +1,18 @@
-"""Small values and locks that every layer may use: locks shared by processes, numbers
-and time stamps as text, the address of a store.
+"""Small values and mechanisms that every layer may use: locks shared by processes, work
+in small steps, numbers and time stamps as text, the address of a store.
 """
 
 from .mutex import Mutexes
+from .serial_executor import SerialExecutor, Steps, finish
 from .store_url import StoreAddress
 from .text import utc_timestamp, whole_number
 
-__all__ = ["Mutexes", "StoreAddress", "utc_timestamp", "whole_number"]
+__all__ = [
+    "Mutexes",
+    "SerialExecutor",
+    "Steps",
+    "StoreAddress",
+    "finish",
+    "utc_timestamp",
+    "whole_number",
+]

@@ -35,7 +35,6 @@ from .endpoint_breakers import EndpointBreakers
 from .failure_log import FailureLog
 from .resilience import ResiliencePolicy
 from .retry import RetryBudget
-from .serial_executor import SerialExecutor
 from .slot_pool import SlotPools
 from .tally import CallTally, call_tally
 from .transport import Transport
@@ -64,7 +63,6 @@ __all__ = [
     "RetryBudget",
     "Schedule",
     "ScheduleRow",
-    "SerialExecutor",
     "Slot",
     "SlotPools",
     "Transport",

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Final, TypeAlias, TypeVar
 
 from ..errors import UpstreamError
+from ..primitives import SerialExecutor
 from .answers import BadShape, Note, Oddities
-from .serial_executor import SerialExecutor
 from .transport import Reply
 from .verdicts import checked_body
 
@@ -26,9 +26,9 @@ def anyone(_: object) -> None:
 class AnswerReader:
     """Checks, decodes and confirms; counts what is odd in answers that can be used."""
 
-    def __init__(self, oddities: Oddities) -> None:
+    def __init__(self, oddities: Oddities, executor: SerialExecutor) -> None:
         self._oddities = oddities
-        self._turns = SerialExecutor()
+        self._executor = executor
 
     async def read(
         self,
@@ -48,7 +48,7 @@ class AnswerReader:
             if len(body) < _LARGE_BODY:
                 decoded = decode(body, notes)
             else:
-                decoded = await self._turns.run(lambda: decode(body, notes))
+                decoded = await self._executor.run(lambda: decode(body, notes))
         except BadShape as fault:
             raise UpstreamError from fault
         notes.tell()  # only now: an answer that fails altogether has no oddity

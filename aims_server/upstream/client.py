@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from ..deadline import Deadline
 from ..errors import UpstreamError, WrongStudent
+from ..primitives import SerialExecutor
 from .answer_reader import AnswerReader, Confirm, anyone
 from .answers import (
     BadShape,
@@ -68,9 +69,11 @@ class UpstreamClient:
         origin: str,
         oddities: Oddities,
     ) -> None:
+        self.executor = SerialExecutor()
+        """For heavy work on answers: theirs who ask, as well."""
         self._transport = transport
         self._oddities = oddities
-        self._reader = AnswerReader(oddities)
+        self._reader = AnswerReader(oddities, self.executor)
         self._policy = policy
         self._base = base_url
         self._usual_courses = _USUAL_COURSES
@@ -235,7 +238,7 @@ class UpstreamClient:
         )
         check_health(reply)
 
-    async def _get(
+    def _get(
         self,
         endpoint: str,
         query: str,
@@ -244,7 +247,7 @@ class UpstreamClient:
         decode: Callable[[bytes, Note], Decoded],
         deadline: Deadline,
         confirm: Confirm[Decoded] = anyone,
-    ) -> Decoded:
+    ) -> Awaitable[Decoded]:
         # The header works for /cards too; clients that put the token into the query
         # there leave it in every log and proxy on the way.
         headers = {"Authorization": f"Bearer {token}"}
@@ -252,7 +255,6 @@ class UpstreamClient:
 
         async def attempt(seconds: float, *, apart: bool) -> Decoded:
             fetch = self._transport.fetch
-            within = Deadline(seconds)
             reply = await fetch(
                 "GET", url, headers=headers, seconds=seconds, apart=apart
             )
@@ -262,8 +264,8 @@ class UpstreamClient:
                 if not self._transport.abandon(reply):
                     raise
             reply = await fetch(
-                "GET", url, headers=headers, seconds=within.remaining(), fresh=True
+                "GET", url, headers=headers, seconds=deadline.remaining(), fresh=True
             )
             return await self._reader.read(endpoint, reply, decode, confirm)
 
-        return await self._policy.call(endpoint, caller, attempt, deadline)
+        return self._policy.call(endpoint, caller, attempt, deadline)

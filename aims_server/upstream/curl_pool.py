@@ -271,11 +271,12 @@ class CurlPool(CurlAsyncHTTPClient):
 
     def _on_ready(self) -> None:
         """Some sockets are ready: let curl read and write."""
-        for fd, action in self._sockets.ready():
-            if action & pycurl.CSELECT_IN and self._preconnections.withhold(fd):
-                continue
-            self._multi.socket_action(fd, action)
-        self._finish_pending_requests()
+        for some in self._sockets.ready():
+            for fd, action in some:
+                if action & pycurl.CSELECT_IN and self._preconnections.withhold(fd):
+                    continue
+                self._multi.socket_action(fd, action)
+            self._finish_pending_requests()
         if self._preconnections.are_expected:
             is_sent = any(state.is_sent for state in self._under_way.values())
             self._preconnections.on_event(is_sent=is_sent)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from aims_server.demo.platform import SimulatedPlatform
+from aims_server.domain import attendance
 
 FIELDS = ["error", "message", "code", "requestId", "timestamp"]
 
@@ -66,6 +67,23 @@ async def test_a_refused_token_is_a_401(
     assert answer.code == 401
     assert code_of(answer) == "unauthorized"
     assert len(access_lines.getvalue().splitlines()) == 1
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/api/attendance", "/api/attendance?by=tornado"])
+async def test_a_fault_of_ours_is_a_500(front, token, monkeypatch, caplog, path):
+    """By either way: told in the contract's form, and logged with what it was."""
+    made_up = KeyError("made up")
+
+    def broken(*_: object) -> None:
+        raise made_up
+
+    monkeypatch.setattr(attendance, "attendance", broken)
+    answer = await front.ask(path, token)
+    assert answer.code == 500
+    assert code_of(answer) == "internal_error"
+    assert b"made up" not in answer.body
+    assert made_up in [line.exc_info[1] for line in caplog.records if line.exc_info]
 
 
 @pytest.fixture(name="variables")

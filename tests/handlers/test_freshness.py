@@ -318,6 +318,25 @@ async def test_no_subject_had_never_replaces_a_page_that_had_them(
 
 
 @pytest.mark.gen_test
+async def test_no_subject_had_leaves_the_totals_when_the_kept_page_ends(
+    front, token, platform, clock, worker
+):
+    """A refresh that failed for the sake of a page which has ended since is no 502."""
+    clock.stop()
+    path = "/api/all-attendance"
+    await front.ask(path, token)
+    clock.advance(2099.5)
+    platform.faults.set("cards", kind="status", status=500)
+    assert (await front.ask(path, token)).headers["X-Cache"] == "STALE"
+    await refreshed(worker)
+    clock.advance(0.6)
+    page = await front.ask(path, token)
+    assert page.code == 200
+    told = json.loads(page.body)
+    assert sorted(told["incomplete"]) == sorted(told["subjects"])
+
+
+@pytest.mark.gen_test
 async def test_a_page_of_an_old_part_is_stale(front, token, platform, clock, worker):
     """Course files that should have been newer: the Age is theirs, max-age is 0."""
     clock.stop()

@@ -7,6 +7,7 @@ import struct
 
 import pytest
 
+from aims_server.domain import attendance
 from aims_server.handlers import progress
 from tests.waiting import eventually
 
@@ -211,6 +212,20 @@ async def test_a_failure_is_an_event(front, token, platform):
     assert kind == "error"
     assert body["code"] == "upstream_error"
     assert set(body) == {"error", "message", "code", "requestId", "timestamp"}
+
+
+async def test_a_fault_of_ours_is_an_event(front, token, monkeypatch, caplog):
+    """As it is a 500 elsewhere; the log has what the client is not told."""
+    made_up = KeyError("made up")
+
+    def broken(*_: object, **__: object) -> None:
+        raise made_up
+
+    monkeypatch.setattr(attendance, "all_attendance", broken)
+    kind, body = (await told(front, token))[-1]
+    assert (kind, body["code"]) == ("error", "internal_error")
+    assert "made up" not in body["message"]
+    assert made_up in [line.exc_info[1] for line in caplog.records if line.exc_info]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+from itertools import pairwise
 
 import pytest
 from tornado.iostream import StreamClosedError, UnsatisfiableReadError
@@ -176,6 +177,39 @@ async def test_a_slow_reader_is_waited_for(pair):
     await within(writing)
     assert not pair.stream.writing_paused
     assert pair.stream.write(b"y").done()
+
+
+class FastReader(asyncio.Transport):
+    """A transport whose client has read whatever is written at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.written = 0
+
+    def is_closing(self):
+        """Never."""
+        return False
+
+    def writelines(self, list_of_data):
+        """Count it."""
+        self.written += sum(map(len, list_of_data))
+
+
+@pytest.mark.gen_test
+async def test_a_large_write_leaves_turns_of_the_loop_to_others():
+    """A client that reads as fast as it is written to holds nobody up."""
+    transport = FastReader()
+    soon = asyncio.get_running_loop().call_soon
+    stream = Stream(transport, WriteBatch(soon), lambda: None)
+    written = asyncio.ensure_future(stream.write(bytes(3 * 2**20)))
+    seen = []
+    while not written.done():
+        seen.append(transport.written)
+        await asyncio.sleep(0)
+    most = max(after - before for before, after in pairwise([*seen, 3 * 2**20]))
+    assert most <= 2**20
+    await asyncio.sleep(0)  # the batch is written at the end of a turn
+    assert transport.written == 3 * 2**20
 
 
 @pytest.mark.gen_test

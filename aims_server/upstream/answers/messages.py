@@ -114,7 +114,7 @@ def refuses_token(status: int, body: bytes) -> bool:
     if isinstance(response, dict) and isinstance(response.get("data"), list):
         return False
     return any(
-        _has(_REFUSAL, " ".join(re.split(r"[\s_]+", text[:_LONGEST_TEXT])))
+        _has(_REFUSAL, " ".join(re.split(r"[\s_-]+", text[:_LONGEST_TEXT])))
         for text in _texts(answer)
     )
 

@@ -31,6 +31,8 @@ REFUSALS = [
     "Session expired",
     "Your session has expired. Please login.",
     "Session timed out",
+    "Login Time-out",
+    "session-expired",
     "Login required",
     "Logged in from another device",
     "Your login was used on another device",

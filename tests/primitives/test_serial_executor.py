@@ -1,4 +1,4 @@
-"""Heavy work takes turns, so that nobody waits for the sum of it."""
+"""Heavy work is done in turns, so that nobody waits for the sum of it."""
 
 import asyncio
 from functools import partial
@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from aims_server.upstream.serial_executor import SerialExecutor
+from aims_server.primitives.serial_executor import SerialExecutor
 
 pytestmark = pytest.mark.gen_test
 
@@ -63,3 +63,42 @@ async def test_who_leaves_the_line_holds_nobody_up():
     tasks[1].cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert seen == [0, 2]
+
+
+async def test_long_work_is_interrupted_after_a_millisecond():
+    """Steps follow each other within it; what else the loop has to do comes between."""
+    now = 0.0
+    seen: list[str] = []
+
+    def steps():
+        nonlocal now
+        for _ in range(6):
+            seen.append("step")
+            now += 0.0004
+            yield
+        return len(seen)
+
+    async def others() -> None:
+        while seen.count("step") < 6:
+            seen.append("other")
+            await asyncio.sleep(0)
+
+    executor = SerialExecutor(clock=lambda: now)
+    await asyncio.gather(others(), executor.run_steps(steps()))
+    others_at = [n for n, what in enumerate(seen) if what == "other"]
+    runs = [after - before - 1 for before, after in pairwise([*others_at, len(seen)])]
+    assert runs == [3, 3]
+
+
+async def test_no_other_work_between_two_steps():
+    """What was begun is finished first: its memory is given back the sooner."""
+    seen: list[int] = []
+
+    def steps(number):
+        for _ in range(3):
+            seen.append(number)
+            yield
+
+    executor = SerialExecutor(clock=iter(range(100)).__next__)  # one step a turn
+    await asyncio.gather(*(executor.run_steps(steps(n)) for n in range(2)))
+    assert seen == [0, 0, 0, 1, 1, 1]
