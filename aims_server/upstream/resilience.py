@@ -184,8 +184,7 @@ class ResiliencePolicy:
         self._uncancelled.add(call)
         call.add_done_callback(self._on_end)
         try:
-            await asyncio.wait([call])
-            return call.result()
+            return await asyncio.shield(call)
         finally:
             del call  # as in `call`
 
