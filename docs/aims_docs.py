@@ -1,7 +1,8 @@
 """Tables that Sphinx draws out of the code itself, and a check of the built pages.
 
 Directives: ``aims-settings`` (every variable), ``aims-metrics`` (every metric),
-``aims-alerts`` (every rule with its runbook), ``aims-packages`` (each package with its
+``aims-alerts`` (every rule with its runbook), ``aims-figures`` (what one part of
+``make bench`` measured last), ``aims-packages`` (each package with its
 modules), ``aims-imports`` (who imports whom, as a matrix), ``aims-layers`` (the order
 that import-linter holds). What can be drawn is not written by hand.
 """
@@ -32,6 +33,7 @@ from aims_server.metrics import Metrics
 
 __all__ = [
     "Alerts",
+    "Figures",
     "Imports",
     "Layers",
     "MetricsList",
@@ -72,6 +74,22 @@ class Generated(SphinxDirective):
         """Parse that text where the directive stands, whenever the pages are built."""
         self.env.note_reread()
         return self.parse_text_to_nodes(self.text(), allow_section_headings=True)
+
+
+class Figures(Generated):
+    """What the part of ``make bench`` that is the argument has measured last."""
+
+    required_arguments = 1
+
+    def text(self) -> str:
+        """The section of bench/RESULTS.rst, without its heading."""
+        written = (ROOT / "bench" / "RESULTS.rst").read_text("utf-8")
+        _, *parts = re.split(r"(?m)^(\S.*)\n-+\n", written)
+        figures = dict(zip(parts[::2], parts[1::2], strict=True))
+        try:
+            return figures[self.arguments[0]]
+        except KeyError as missing:
+            raise self.error(f"bench/RESULTS.rst has no part {missing}") from None
 
 
 class SettingsList(Generated):
@@ -287,6 +305,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_directive("aims-settings", SettingsList)
     app.add_directive("aims-metrics", MetricsList)
     app.add_directive("aims-alerts", Alerts)
+    app.add_directive("aims-figures", Figures)
     app.add_directive("aims-packages", Packages)
     app.add_directive("aims-imports", Imports)
     app.add_directive("aims-layers", Layers)

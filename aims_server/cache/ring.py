@@ -1,5 +1,5 @@
-"""Owns the bodies of shared pages: a ring of bytes in memory mapped before the fork, in
-which the oldest are overwritten.
+"""Owns the bytes of shared pages: a ring in memory mapped before the fork, in which the
+oldest are overwritten.
 """
 
 import mmap
@@ -9,58 +9,66 @@ from ..primitives import Mutexes
 
 __all__ = ["Ring"]
 
-_LARGEST_SHARE: Final = 8  # a body takes at most an eighth of the ring
+_LARGEST_SHARE: Final = 8  # a record takes at most an eighth of the ring
+_FIRST: Final = 1  # position 0 is none
 
 
 class Ring:
-    """Bodies of at most ``max_bytes`` together, by the position that each was given.
+    """Records of at most ``max_bytes`` together, by the position that each was given;
+    one has at most ``largest`` bytes.
 
     >>> ring = Ring(1_000_000)
-    >>> position = ring.write(b"body")
-    >>> ring.read(position, 4)
-    b'body'
+    >>> position = ring.write(b"record")
+    >>> ring.read(position, 3), ring.read(position + 3, 3)
+    (b'rec', b'ord')
 
     A writer reserves room under one lock and then copies, with none. What a process
-    reserves that dies is a hole whose position nobody has. A body may be overwritten
+    reserves that dies is a hole whose position nobody has. A record may be overwritten
     while it is read, so whoever reads must be able to tell.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self.size: Final = max(max_bytes, mmap.PAGESIZE)
-        self._bodies = mmap.mmap(-1, self.size)
+        self.largest: Final = self.size // _LARGEST_SHARE
+        self._bytes = mmap.mmap(-1, self.size)
         self._head_memory = mmap.mmap(-1, mmap.PAGESIZE)
         self._head = memoryview(self._head_memory).cast("Q")
+        self._head[0] = _FIRST
         self._lock = Mutexes(1)
 
     @property
     def bytes_written(self) -> int:
         """How far the ring has turned since it was made, in bytes."""
-        return self._head[0]
+        return self._head[0] - _FIRST
 
-    def write(self, body: bytes) -> int | None:
-        """Copy a body into the ring; its position, None if it is too large."""
-        if len(body) > self.size // _LARGEST_SHARE:
-            return None
-        position = self._reserve(len(body))
+    def write(self, record: bytes) -> int:
+        """Copy a record into the ring; its position, more than 0 and than any before
+        it. Raises ValueError if it is too large.
+        """
+        if len(record) > self.largest:
+            raise ValueError("a record may take an eighth of its ring")
+        position = self._reserve(len(record))
         start = position % self.size
-        self._bodies[start : start + len(body)] = body
+        self._bytes[start : start + len(record)] = record
         return position
 
     def read(self, position: int, length: int) -> bytes | None:
-        """What lies there; None if it was overwritten before."""
-        if self._head[0] - position > self.size:
+        """What lies there; None if it was overwritten, or is no record's length."""
+        if length > self.largest:
             return None
         start = position % self.size
-        return self._bodies[start : start + length]
+        read = self._bytes[start : start + length]
+        # A writer claims its room first: what it had not claimed by now was whole
+        return None if self._head[0] - position > self.size else read
 
     def _reserve(self, length: int) -> int:
-        """Claim room for a body; its position counts all bytes ever reserved."""
+        """Claim room for a record; its position counts all bytes ever reserved."""
         self._lock.acquire(0)
         try:
             position = self._head[0]
             left = self.size - position % self.size
             if left < length:
-                position += left  # a body lies in one piece
+                position += left  # a record lies in one piece
             self._head[0] = position + length
         finally:
             self._lock.release(0)

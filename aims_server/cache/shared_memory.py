@@ -1,37 +1,37 @@
-"""Owns the pages that the workers of one machine share: a directory of records and
-leases, in memory mapped before the fork, over a ring of bodies. Knows bytes.
+"""Owns the pages that the workers of one machine share: a directory of pages and
+leases, in memory mapped before the fork, over a ring of records. Knows bytes.
 
 By hand, since an LMDB file on /dev/shm, 0.6 us a read beside 1.7, has no expiry, no
 eviction and no leases, and leaves a file to hide; Redis takes 43-78 us a read.
 """
 
-import mmap
 import os
 import secrets
 import struct
 import time
 from hashlib import blake2b
 from itertools import count
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..deadline import Clock
-from ..primitives import Mutexes
-from . import records
+from .directory import KEY_BYTES, WAYS, Directory
 from .epochs import Epochs
 from .levels import Found, Lease, Owner, Page, Taken, Want, owner_bytes
-from .records import Record
 from .ring import Ring
 
 __all__ = ["SharedMemoryCache"]
 
 _SIGNED: Final = struct.Struct("=dddQ")
 _DIGEST_BYTES: Final = 16
-_SET_LOCKS: Final = 256
+_HEAD: Final = struct.Struct(f"=Iddd{_DIGEST_BYTES}s")
+_LEASE: Final = struct.Struct("=QdQQ")
+# Of a word of the directory: what lies at the position in its higher bits is a lease.
+_LEASED: Final = 1
+_POSITION_BIT: Final = 1
 # A fraction of what a page takes: sets that are a third full do not overflow. With 2048
 # seven of 1000 pages of 20 000 students were lost, with 1024 none of 80 000.
-_BYTES_PER_RECORD: Final = 1024
+_BYTES_PER_SLOT: Final = 1024
 _NUMBER_BITS: Final = 32
-_NO_KEY: Final = bytes(records.KEY_BYTES)  # of a record that was never used
 
 
 class SharedMemoryCache:
@@ -49,13 +49,14 @@ class SharedMemoryCache:
 
     Make it before the fork. It outlives every process that uses it, one by one.
 
-    *Directory.* A key lives in one of the 16 records of its set. A new key takes the
-    record whose page ends first and which nobody is filling. A set is locked while a
-    record is read or written, with one of 256 locks that a death sets free.
+    *Directory.* It says where in the ring a key's page is, or the lease of whoever
+    makes one; a lease says where the page is that was there before it. A step from one
+    to the next replaces that one word, and only if it is still the one that was seen. A
+    new key may take the slot of the one in its set that was written longest ago.
 
-    *Digest.* A record carries a keyed digest over its key, owner, epoch, times and
-    body, checked at each read. A body overwritten while it is read, a record cut short
-    by SIGKILL and an owner whose epoch has advanced are thus one case: no page.
+    *Digest.* A page carries a keyed digest over its key, owner, epoch, times and body,
+    checked at each read. A body overwritten while it is read, a slot that is another
+    key's by now and an owner whose epoch has advanced are thus one case: no page.
 
     *Lease.* The process that holds one, and its end. It is void past its end, when
     that process is gone, and in another epoch of the owner.
@@ -69,15 +70,11 @@ class SharedMemoryCache:
         clock: Clock = time.monotonic,
     ) -> None:
         self._ring = Ring(max_bytes)
-        self._sets = max(1, self._ring.size // _BYTES_PER_RECORD // records.WAYS)
+        self._directory = Directory(max(1, self._ring.size // _BYTES_PER_SLOT // WAYS))
         self._epochs = epochs
         self._clock = clock
-        self._directory = mmap.mmap(-1, self._sets * records.SET_BYTES)
-        self._locks = Mutexes(_SET_LOCKS)
         secret = secrets.token_bytes(32)
-        self._hash_key = blake2b(
-            key=secret, digest_size=records.KEY_BYTES, person=b"key"
-        )
+        self._hash_key = blake2b(key=secret, digest_size=KEY_BYTES, person=b"key")
         self._hash_page = blake2b(key=secret, digest_size=_DIGEST_BYTES, person=b"page")
         self._numbers = count(1)
 
@@ -88,220 +85,159 @@ class SharedMemoryCache:
 
     def find(self, key: bytes, owner: Owner) -> Page | None:
         """The page that is kept, if it may be served."""
-        tag = self._tag(key)
-        # Without the lock: half a key that is just written is none.
-        first = self._set_of(tag) * records.SET_BYTES
-        if self._find(first, tag) is None:
+        hashed = self._hashed(key)
+        word = self._directory.find(hashed)
+        if not word:
             return None
-        return self._servable(tag, owner, self._epochs.of(owner), self._read(tag))
+        held = self._held(word)
+        epoch = self._epochs.of(owner)
+        return self._servable(hashed, owner, epoch, held.page if held else word)
 
     def take(self, key: bytes, owner: Owner, want: Want, *, seconds: float) -> Taken:
         """The page, if one is kept that will do; else a lease of so many seconds,
         unless another asker holds one.
         """
-        tag = self._tag(key)
+        hashed = self._hashed(key)
         while True:
             epoch = self._epochs.begin(owner)
-            record = self._read(tag)
-            page = self._servable(tag, owner, epoch, record)
-            found = None if page is None else want.judge(page, self._clock())
+            word = self._directory.find(hashed)
+            held = self._held(word)
+            kept = held.page if held else word
+            page = self._servable(hashed, owner, epoch, kept)
+            now = self._clock()
+            found = None if page is None else want.judge(page, now)
             if found is not None:
                 return Taken(found, page)
-            taken = self._try_lease(tag, owner, epoch, record, seconds)
-            if taken is not None:
-                return taken._replace(page=page)
+            if held and held.epoch == epoch and held.lasts(now):
+                return Taken(Found.BUSY, page)
+            number = os.getpid() << _NUMBER_BITS | next(self._numbers)
+            leased = self._lease_word(_Held(number, now + seconds, epoch, kept))
+            if self._directory.replace(hashed, word, leased):
+                return Taken(Found.NONE, page, Lease(number, hashed, owner, epoch))
 
     def put(self, lease: Lease, page: Page) -> bool:
         """Keep a page, and end the lease; False if the lease was void already, or the
         page is too large.
         """
-        written = self._write(lease.key, lease.owner, lease.epoch, page)
-        if written is None:
-            self.release(lease)
+        word = self._directory.find(lease.key)
+        held = self._held(word)
+        if held is None or held.number != lease.number:
             return False
-        with self._locked(lease.key) as first:
-            at = self._find(first, lease.key)
-            if at is None or not self._holds(at, lease):
-                return False
-            self._directory[at : at + records.PAGE.size] = written
-            self._end_lease(at)
-        return True
+        written = self._write(lease.key, lease.owner, lease.epoch, page)
+        kept = self._directory.replace(lease.key, word, written or held.page)
+        return kept and written is not None
 
     def keep(self, key: bytes, owner: Owner, epoch: int, page: Page) -> bool:
         """Keep a page that was made in this epoch of its owner without a lease, unless
         there is a newer one; False if it is not kept.
         """
-        tag = self._tag(key)
-        written = self._write(tag, owner, epoch, page)
+        hashed = self._hashed(key)
+        written = self._write(hashed, owner, epoch, page)
         if written is None:
             return False
-        with self._locked(tag) as first:
-            at = self._find(first, tag)
-            if at is None:
-                at = self._make_room(first, tag, self._clock())
-            if at is None or self._record(at).made_at > page.made_at:
+        while True:
+            word = self._directory.find(hashed)
+            held = self._held(word)
+            had = self._head(held.page if held else word)
+            if had is not None and had.made_at > page.made_at:
                 return False
-            self._directory[at : at + records.PAGE.size] = written
-        return True
+            new = self._lease_word(held._replace(page=written)) if held else written
+            if self._directory.replace(hashed, word, new):
+                return True
 
     def release(self, lease: Lease) -> None:
         """End a lease without a page; without effect if it was void already."""
-        with self._locked(lease.key) as first:
-            at = self._find(first, lease.key)
-            if at is not None and self._holds(at, lease):
-                self._end_lease(at)
+        word = self._directory.find(lease.key)
+        held = self._held(word)
+        if held is not None and held.number == lease.number:
+            self._directory.replace(lease.key, word, held.page)
 
-    def _write(self, tag: bytes, owner: Owner, epoch: int, page: Page) -> bytes | None:
-        """Write a body, and give what its record has to say of it; None if its epoch
-        is over or it is too large.
-        """
-        if not self._epochs.keep(epoch):
-            return None
-        position = self._ring.write(page.body)
-        if position is None:
-            return None
-        digest = self._digest(tag, owner, epoch, page)
-        return records.PAGE.pack(position, len(page.body), *page[1:], digest)
-
-    def _tag(self, key: bytes) -> bytes:
+    def _hashed(self, key: bytes) -> bytes:
         hashed = self._hash_key.copy()
         hashed.update(key)
         return hashed.digest()
 
-    def _servable(
-        self, tag: bytes, owner: Owner, epoch: int, record: Record | None
-    ) -> Page | None:
-        """The page that a record points at, unless its time is over."""
-        page = self._open(tag, owner, epoch, record) if record else None
-        return page if page and self._clock() < page.servable_until else None
-
-    # -- directory ---------------------------------------------------------
-
-    def _locked(self, tag: bytes) -> "_LockedSet":
-        """Hold the lock of a key's set; gives the set's place in the directory."""
-        return _LockedSet(self._locks, self._set_of(tag))
-
-    def _set_of(self, tag: bytes) -> int:
-        return int.from_bytes(tag[:8], "little") % self._sets
-
-    def _find(self, first: int, tag: bytes) -> int | None:
-        """Where the record of a key is, in the set that begins there."""
-        keys = records.KEYS.unpack_from(self._directory, first)
-        if tag not in keys:
+    def _held(self, word: int) -> "_Held | None":
+        """The lease that this word of the directory names."""
+        if not word & _LEASED:
             return None
-        return records.record_at(first, keys.index(tag))
+        record = self._ring.read(word >> _POSITION_BIT, _LEASE.size)
+        # Overwritten, as a page may be: whoever held it keeps nothing
+        return _Held(*_LEASE.unpack(record)) if record else _VOID
 
-    def _read(self, tag: bytes) -> Record | None:
-        with self._locked(tag) as first:
-            at = self._find(first, tag)
-            return None if at is None else self._record(at)
+    def _lease_word(self, held: "_Held") -> int:
+        """Write a lease; the word that names it."""
+        return self._ring.write(_LEASE.pack(*held)) << _POSITION_BIT | _LEASED
 
-    def _record(self, at: int) -> Record:
-        return Record._make(records.RECORD.unpack_from(self._directory, at))
+    def _head(self, word: int) -> "_Head | None":
+        """What stands in front of the page that this word names."""
+        record = self._ring.read(word >> _POSITION_BIT, _HEAD.size) if word else None
+        return _Head(*_HEAD.unpack(record)) if record else None
 
-    def _try_lease(
-        self,
-        tag: bytes,
-        owner: Owner,
-        epoch: int,
-        seen: Record | None,
-        seconds: float,
-    ) -> Taken | None:
-        """The lease, or `BUSY`; None if the page is another by now than was seen."""
-        with self._locked(tag) as first:
-            now = self._clock()
-            at = self._find(first, tag)
-            if at is not None:
-                record = self._record(at)
-                if seen is None or record.digest != seen.digest:
-                    return None
-                if record.lease_epoch == epoch and self._is_leased(record, now):
-                    return Taken(Found.BUSY)
-            else:
-                at = self._make_room(first, tag, now)
-            number = os.getpid() << _NUMBER_BITS | next(self._numbers)
-            if at is not None:
-                end = now + seconds
-                records.LEASE.pack_into(
-                    self._directory, at + records.LEASE_AT, number, end, epoch
-                )
-        return Taken(Found.NONE, lease=Lease(number, tag, owner, epoch))
+    def _write(self, hashed: bytes, owner: Owner, epoch: int, page: Page) -> int | None:
+        """Write a page; the word that names it, None if its epoch is over or it is too
+        large.
+        """
+        if _HEAD.size + len(page.body) > self._ring.largest:
+            return None
+        if not self._epochs.keep(epoch):
+            return None
+        digest = self._digest(hashed, owner, epoch, page)
+        head = _HEAD.pack(len(page.body), *page[1:], digest)
+        return self._ring.write(head + page.body) << _POSITION_BIT
 
-    def _make_room(self, first: int, tag: bytes, now: float) -> int | None:
-        """Give a record of this set to a new key; None if all are being filled."""
-        keys = records.KEYS.unpack_from(self._directory, first)
-        if _NO_KEY in keys:
-            way = keys.index(_NO_KEY)
-        else:
-            ends = {}
-            for each in range(records.WAYS):
-                record = self._record(records.record_at(first, each))
-                if not self._is_leased(record, now):
-                    ends[each] = record.servable_until
-            if not ends:
-                return None
-            way = min(ends, key=ends.__getitem__)
-        at = records.record_at(first, way)
-        records.RECORD.pack_into(self._directory, at, 0, 0, 0, 0, 0, b"", 0, 0, 0)
-        key_at = first + way * records.KEY_BYTES
-        self._directory[key_at : key_at + records.KEY_BYTES] = tag
-        return at
-
-    def _is_leased(self, record: Record, now: float) -> bool:
-        return now < record.lease_end and _is_running(
-            record.lease_number >> _NUMBER_BITS
-        )
-
-    def _holds(self, at: int, lease: Lease) -> bool:
-        """Whether a lease still is the one of this record."""
-        number = records.LEASE.unpack_from(self._directory, at + records.LEASE_AT)[0]
-        return number == lease.number and self._epochs.is_current(lease.epoch)
-
-    def _end_lease(self, at: int) -> None:
-        records.LEASE.pack_into(self._directory, at + records.LEASE_AT, 0, 0.0, 0)
-
-    def _open(
-        self, tag: bytes, owner: Owner, epoch: int, record: Record
+    def _servable(
+        self, hashed: bytes, owner: Owner, epoch: int, word: int
     ) -> Page | None:
-        """The page that a record points at, if it is the one that was put there."""
-        position, length, made_at, fresh_until, servable_until, digest, *_ = record
-        body = self._ring.read(position, length)
+        """The page that a word names, if it is this owner's and not past its time."""
+        head = self._head(word)
+        if head is None:
+            return None
+        body = self._ring.read((word >> _POSITION_BIT) + _HEAD.size, head.length)
         if body is None:
             return None
-        page = Page(body, made_at, fresh_until, servable_until)
-        return page if self._digest(tag, owner, epoch, page) == digest else None
+        page = Page(body, head.made_at, head.fresh_until, head.servable_until)
+        if self._digest(hashed, owner, epoch, page) != head.digest:
+            return None
+        return page if self._clock() < page.servable_until else None
 
-    def _digest(self, tag: bytes, owner: Owner, epoch: int, page: Page) -> bytes:
-        hashed = self._hash_page.copy()
-        hashed.update(tag)
-        hashed.update(
+    def _digest(self, hashed: bytes, owner: Owner, epoch: int, page: Page) -> bytes:
+        signing = self._hash_page.copy()
+        signing.update(hashed)
+        signing.update(
             _SIGNED.pack(page.made_at, page.fresh_until, page.servable_until, epoch)
         )
-        hashed.update(owner_bytes(owner))  # 8 or 32 bytes, the body follows
-        hashed.update(page.body)
-        return hashed.digest()
+        signing.update(owner_bytes(owner))  # 8 or 32 bytes, the body follows
+        signing.update(page.body)
+        return signing.digest()
 
 
-class _LockedSet:
-    """Holds the lock of a set, and gives its place in the directory.
+class _Head(NamedTuple):
+    """What lies in front of a page's body."""
 
-    A context manager by hand: a look-up takes two to four, and one of contextlib's
-    takes 1.1 us, this one 0.5.
+    length: int
+    made_at: float
+    fresh_until: float
+    servable_until: float
+    digest: bytes
+
+
+class _Held(NamedTuple):
+    """A lease as it lies in the ring: its end is a moment of the machine's monotonic
+    clock, ``page`` the directory's word for the page before it, 0 for none.
     """
 
-    __slots__ = ("_lock", "_locks", "_number")
+    number: int
+    end: float
+    epoch: int
+    page: int
 
-    def __init__(self, locks: Mutexes, number: int) -> None:
-        self._locks = locks
-        self._number = number
-        self._lock = number % _SET_LOCKS
+    def lasts(self, now: float) -> bool:
+        """Whether its time is not over, and its process runs."""
+        return now < self.end and _is_running(self.number >> _NUMBER_BITS)
 
-    def __enter__(self) -> int:
-        self._locks.acquire(self._lock)
-        return self._number * records.SET_BYTES
 
-    def __exit__(self, *_: object) -> None:
-        self._locks.release(self._lock)
+_VOID: Final = _Held(0, 0.0, 0, 0)
 
 
 def _is_running(pid: int) -> bool:

@@ -67,19 +67,9 @@ class Admission:
         had in time, :class:`UpstreamTimeout` past the deadline.
         """
         self._check_pause(endpoint, caller)
-        if self.breakers.state(endpoint) is State.OPEN:
-            # No reason to wait for a slot: this raises, or, if the breaker has become
-            # half-open just now, takes a probe's place, which is not used yet.
-            self._permit(endpoint, caller).discard()
-        if deadline.expired:
-            raise UpstreamTimeout
-        if not self._slots.try_acquire(caller):
-            try:
-                await self._slots.acquire(caller, deadline)
-            except BulkheadFull as refusal:
-                raise Overloaded(retry_after=refusal.wait) from None
+        if deadline.expired or not self._slots.try_acquire(caller):
+            await self._wait_for_slot(endpoint, caller, deadline)
         try:
-            self._check_pause(endpoint, caller)  # asked for in the meantime
             return self._permit(endpoint, caller)
         except BaseException:
             self._slots.release(caller, None)
@@ -108,6 +98,25 @@ class Admission:
         """Seconds for which this caller should not ask this endpoint."""
         pauses = self._pauses.get(endpoint)
         return 0.0 if pauses is None else pauses.left(caller)
+
+    async def _wait_for_slot(
+        self, endpoint: str, caller: CallerKey, deadline: Deadline
+    ) -> None:
+        if self.breakers.state(endpoint) is State.OPEN:
+            # No reason to wait for a slot: this raises, or, if the breaker has become
+            # half-open just now, takes a probe's place, which is not used yet.
+            self._permit(endpoint, caller).discard()
+        if deadline.expired:
+            raise UpstreamTimeout
+        try:
+            await self._slots.acquire(caller, deadline)
+        except BulkheadFull as refusal:
+            raise Overloaded(retry_after=refusal.wait) from None
+        try:
+            self._check_pause(endpoint, caller)  # asked for in the meantime
+        except UpstreamUnavailable:
+            self._slots.release(caller, None)
+            raise
 
     def _check_pause(self, endpoint: str, caller: CallerKey) -> None:
         if self._pauses:

@@ -238,7 +238,7 @@ class UpstreamClient:
         )
         check_health(reply)
 
-    async def _get(
+    def _get(
         self,
         endpoint: str,
         query: str,
@@ -247,7 +247,7 @@ class UpstreamClient:
         decode: Callable[[bytes, Note], Decoded],
         deadline: Deadline,
         confirm: Confirm[Decoded] = anyone,
-    ) -> Decoded:
+    ) -> Awaitable[Decoded]:
         # The header works for /cards too; clients that put the token into the query
         # there leave it in every log and proxy on the way.
         headers = {"Authorization": f"Bearer {token}"}
@@ -255,7 +255,6 @@ class UpstreamClient:
 
         async def attempt(seconds: float, *, apart: bool) -> Decoded:
             fetch = self._transport.fetch
-            within = Deadline(seconds)
             reply = await fetch(
                 "GET", url, headers=headers, seconds=seconds, apart=apart
             )
@@ -265,8 +264,8 @@ class UpstreamClient:
                 if not self._transport.abandon(reply):
                     raise
             reply = await fetch(
-                "GET", url, headers=headers, seconds=within.remaining(), fresh=True
+                "GET", url, headers=headers, seconds=deadline.remaining(), fresh=True
             )
             return await self._reader.read(endpoint, reply, decode, confirm)
 
-        return await self._policy.call(endpoint, caller, attempt, deadline)
+        return self._policy.call(endpoint, caller, attempt, deadline)

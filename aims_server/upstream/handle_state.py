@@ -123,9 +123,10 @@ class HandleState:
 
     def on_body(self, chunk: bytes) -> int:
         """Unpack and keep a part of the body; none of it if it becomes too large."""
-        if not self._body and self._unpacker is None:
-            codings = (self._header(b"content-encoding") or b"").lower().split(b",")
-            named = [name for name in map(bytes.strip, codings) if name not in _NONE]
+        first = not self._body and self._unpacker is None
+        if first and (coding := self._header(b"content-encoding")):
+            codings = map(bytes.strip, coding.lower().split(b","))
+            named = [name for name in codings if name not in _NONE]
             if named in ([b"gzip"], [b"x-gzip"]):
                 self._unpacker = GzipBody()
             elif named:

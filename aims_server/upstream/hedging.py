@@ -148,6 +148,8 @@ class Hedging:
         """Look at the calls under way when the newest one of this race will be late, if
         not before.
         """
+        if self._look_at <= race.newest_at + self._soonest:
+            return  # before it can be late
         look_at = self._late_at(race.newest_at) or self.clock() + _LOOK_AGAIN
         if look_at < self._look_at:
             if self._timer is not None:

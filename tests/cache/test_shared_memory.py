@@ -179,15 +179,15 @@ def test_old_pages_make_room_for_new_ones(cache, clock):
     )
 
 
-def test_a_full_directory_gives_leases_that_keep_nothing(epochs, clock):
-    """When all records of a set are being filled, one more is filled unshared."""
+def test_a_new_key_takes_the_place_of_the_oldest(epochs, clock):
+    """When all slots of a set are taken, what was written longest ago goes: its page is
+    not kept, and those written later are not disturbed.
+    """
     cache = SharedMemoryCache(4096, epochs, clock=clock)  # one set of sixteen
-    for n in range(16):
-        assert take(cache, b"%d" % n).found is Found.NONE
-    one_more = take(cache, b"16")
-    assert one_more.found is Found.NONE
-    assert not cache.put(one_more.lease, page(clock))
-    assert take(cache, b"0").found is Found.BUSY
+    taken = [take(cache, b"%d" % n) for n in range(17)]
+    assert [each.found for each in taken] == [Found.NONE] * 17
+    assert not cache.put(taken[0].lease, page(clock))
+    assert all(cache.put(each.lease, page(clock)) for each in taken[1:])
 
 
 def test_the_lease_of_a_dead_process_is_free(cache, clock):
@@ -264,37 +264,38 @@ def test_no_death_leaves_a_wrong_page(epochs):
 
 
 @settings(max_examples=150, deadline=None)
-@given(cut=st.integers(0, 8 * 128), owners=st.permutations([ANN, BEN]))
-def test_a_record_cut_short_is_no_page(cut, owners):
+@given(cut=st.integers(0, 16 * 16), owners=st.permutations([ANN, BEN]))
+def test_a_slot_cut_short_is_no_page(cut, owners):
     """Whatever part of a set is still old and the rest new, each reader finds a page of
     its own or none.
     """
     clock = Clock()
-    cache = SharedMemoryCache(4096, Epochs(), clock=clock)  # one set of eight
+    cache = SharedMemoryCache(16_000, Epochs(), clock=clock)  # one set of sixteen
     first, second = owners
     keep(cache, page(clock, b"one"), b"1", first)
-    before = cache._directory[:]
-    for n in range(8):  # the ninth key takes the first one's record
-        clock.now += 1
+    memory = cache._directory._memory
+    before = memory[:]
+    for n in range(16):  # the last of them takes the first one's slot
         keep(cache, page(clock, b"two"), b"2.%d" % n, second)
-    after = cache._directory[:]
-    cache._directory[:] = after[:cut] + before[cut:]
-    found = take(cache, b"1", first).page
+    after = memory[:]
+    memory[:] = after[:cut] + before[cut:]
+    found = cache.find(b"1", first)
     assert found is None or found.body == b"one"
-    for n in range(8):
-        found = take(cache, b"2.%d" % n, second).page
+    for n in range(16):
+        found = cache.find(b"2.%d" % n, second)
         assert found is None or found.body == b"two"
+        assert cache.find(b"2.%d" % n, first) is None
         assert take(cache, b"2.%d" % n, first).page is None
 
 
 @settings(max_examples=60, deadline=None)
-@given(at=st.integers(0, 3999), byte=st.integers(1, 255))
+@given(at=st.integers(1, 4000), byte=st.integers(1, 255))
 def test_an_altered_body_is_no_page(at, byte):
     """One byte of another writer in the body, and there is no page."""
     clock = Clock()
     cache = SharedMemoryCache(100_000, Epochs(), clock=clock)
     keep(cache, page(clock, bytes(4000)))
-    cache._ring._bodies[at] ^= byte
+    cache._ring._bytes[cache.bytes_written + 1 - at] ^= byte
     assert take(cache).page is None
 
 

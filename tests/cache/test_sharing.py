@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from aims_server.cache import sharing
 from aims_server.cache.epochs import Epochs
 from aims_server.cache.levels import Found, Level, Page, Taken, Want
-from aims_server.cache.loading import Outcome
 from aims_server.cache.readthrough import ReadThrough, WrongOwner
 from aims_server.cache.shared_memory import SharedMemoryCache
 from aims_server.cache.sharing import Codec, MachinePages, Sharing
@@ -17,11 +16,10 @@ from aims_server.cache.store import Entry, MemoryStore
 from aims_server.deadline import Deadline
 from tests.virtual_time import settle, virtual_loop
 
-from .test_readthrough import FRESH, Broken, Platform, Refused
+from .reading import FRESH, HIT, MISS, PENDING, STALE, Broken, Platform, Refused
 
 pytestmark = pytest.mark.gen_test
 
-HIT, MISS, STALE, PENDING = Outcome
 ANN, BEN = b"a" * 32, b"b" * 32
 TEXT = Codec[str](str.encode, bytes.decode, len)
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -94,8 +95,12 @@ def _has_plain_marks(cards: Sequence[Any]) -> bool:
     """
     if not cards or not isinstance(cards[0], Card):
         return True
-    marks = {card.state for card in cards}
-    return all(mark.strip() and not re.search("[<&\xa0]", mark) for mark in marks)
+    return all(map(_is_plain, {card.state for card in cards}))
+
+
+@lru_cache(256)
+def _is_plain(mark: str) -> bool:
+    return bool(mark.strip()) and not re.search("[<&\xa0]", mark)
 
 
 def _card(record: wire.Record, note: Note) -> Card | None:

@@ -1,0 +1,85 @@
+"""Owns the directory of shared pages: a word for each key, in a table of fixed size in
+memory mapped before the fork.
+"""
+
+import mmap
+from typing import Final
+
+from ..primitives import Mutexes
+
+__all__ = ["KEY_BYTES", "WAYS", "Directory"]
+
+WAYS: Final = 16
+KEY_BYTES: Final = 16
+_WORD_BYTES: Final = 8
+_WORDS_AT: Final = WAYS * _WORD_BYTES  # a set: its tags, then its words
+_SET_BYTES: Final = 2 * _WORDS_AT
+_LOCKS: Final = 256
+
+
+class Directory:
+    """Numbers below 2**64 by keys of 16 uniformly distributed bytes.
+
+    >>> directory = Directory(sets=1)
+    >>> key = bytes(range(16))
+    >>> directory.find(key), directory.replace(key, 0, 7), directory.find(key)
+    (0, True, 7)
+    >>> directory.replace(key, 0, 8)  # it is no longer 0
+    False
+
+    A key lives in one of the 16 slots of its set, which the first half of it names; the
+    second half is its tag there. A new key takes a free slot, else that of the smallest
+    word: give words that grow, and the oldest goes.
+
+    Looking up takes no lock: tags and words are aligned, so that each is stored and
+    loaded whole, and a slot's word is 0 while its tag changes. What was found may be
+    another key's by the time it is used, so whoever uses it must be able to tell.
+    """
+
+    def __init__(self, sets: int) -> None:
+        self._sets = sets
+        self._memory = mmap.mmap(-1, sets * _SET_BYTES)
+        self._words = memoryview(self._memory).cast("Q")
+        self._locks = Mutexes(_LOCKS)
+
+    def find(self, key: bytes) -> int:
+        """The word of this key; 0 if it has none."""
+        number, tag = self._place(key)
+        at = self._slot(number, tag)
+        return 0 if at is None else self._words[at]
+
+    def replace(self, key: bytes, old: int, new: int) -> bool:
+        """Give a key a new word if it still has the old one; whether it had."""
+        number, tag = self._place(key)
+        lock = number % _LOCKS
+        self._locks.acquire(lock)
+        try:
+            at = self._slot(number, tag)
+            if old != (0 if at is None else self._words[at]):
+                return False
+            if at is None:
+                at = self._make_room(number, tag)
+            self._words[at] = new
+            return True
+        finally:
+            self._locks.release(lock)
+
+    def _place(self, key: bytes) -> tuple[int, bytes]:
+        """The number of a key's set, and its tag there."""
+        return int.from_bytes(key[:8], "little") % self._sets, key[8:]
+
+    def _slot(self, number: int, tag: bytes) -> int | None:
+        """Where the word of this tag is, counted in words."""
+        first = number * _SET_BYTES
+        at = self._memory.find(tag, first, first + _WORDS_AT)
+        # Of two neighbours' halves, once in 2**60 look-ups
+        return None if at < 0 or at % _WORD_BYTES else (at + _WORDS_AT) // _WORD_BYTES
+
+    def _make_room(self, number: int, tag: bytes) -> int:
+        """Give a slot to a new tag, and where its word is; the lock is held."""
+        first = (number * _SET_BYTES + _WORDS_AT) // _WORD_BYTES
+        at = min(range(first, first + WAYS), key=self._words.__getitem__)
+        self._words[at] = 0
+        tag_at = at * _WORD_BYTES - _WORDS_AT
+        self._memory[tag_at : tag_at + _WORD_BYTES] = tag
+        return at
