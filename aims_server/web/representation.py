@@ -31,8 +31,8 @@ __all__ = [
 JSON_TYPE: Final = ("Content-Type", "application/json; charset=utf-8")
 _COMPRESS_FROM: Final = 860  # under one packet there is nothing to win
 _COMPRESS_OFF_LOOP_FROM: Final = 512 * 1024  # this much takes 1 or 2 ms
-# On a page of attendance zlib-ng's 5 takes nine tenths of the time of zlib's 3 and packs
-# twelve to one in place of ten; its 6 takes half as long again for fourteen.
+# On a page of attendance zlib-ng's 5 takes nine tenths of the time of zlib's 3 and
+# packs twelve to one in place of ten; its 6 takes half as long again for fourteen.
 _GZIP_LEVEL: Final = 5
 _GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
 _GZIP_MAGIC: Final = b"\x1f\x8b"
