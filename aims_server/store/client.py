@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from ..deadline import Clock
-from .connection import Connection, Refused, StoreError, end
+from .connection import Connection, Overdue, Refused, StoreError, end
 
 __all__ = ["State", "StoreClient", "StoreObserver", "StoreUnavailable"]
 
@@ -113,6 +113,8 @@ class StoreClient:
         started = self._clock()
         try:
             answer = await self._connection.call(*command, seconds=self._patience)
+        except Overdue as error:
+            raise StoreUnavailable(str(error)) from None
         except Refused as error:
             # An answer, though a refusal, is no failure of the store.
             self._record("refused", started)

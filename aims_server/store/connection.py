@@ -22,6 +22,7 @@ from .reasons import reason_of
 
 __all__ = [
     "Connection",
+    "Overdue",
     "Refused",
     "StoreError",
     "close_client",
@@ -37,6 +38,10 @@ _SILENCE_SECONDS: Final = 1.0
 
 class StoreError(Exception):
     """The server did not answer, or what came was no answer."""
+
+
+class Overdue(StoreError):
+    """The server was not asked, since it owes an answer to others for too long."""
 
 
 class Refused(StoreError):
@@ -152,14 +157,21 @@ class Connection:
     def __init__(self, client: Redis) -> None:
         self._client = client
         self._waiting: list[_Call] = []
+        self._sending = False
+        # For how long somebody has waited in vain for what is being sent.
+        self._overdue = 0.0
         self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._send_for_ever())
 
     async def call(self, *command: Any, seconds: float) -> Any:
         """The server's answer to one command.
 
-        Raises `StoreError` when there is none in so many seconds, `Refused`.
+        Raises `StoreError` when there is none in so many seconds, `Refused`. Behind
+        calls for which somebody has waited as long in vain it does not wait: a page
+        whose parts are looked up one after the other would wait for each of them.
         """
+        if self._overdue >= seconds:
+            raise Overdue("no answer in time to earlier calls")
         answer = asyncio.get_running_loop().create_future()
         self._waiting.append(_Call(command, answer))
         self._wake.set()
@@ -170,6 +182,8 @@ class Connection:
             if not answer.cancel() and not answer.cancelled():
                 answer.exception()
         if answer.cancelled():
+            if self._sending:
+                self._overdue = max(self._overdue, seconds)
             raise StoreError("no answer in time")
         return answer.result()
 
@@ -187,7 +201,11 @@ class Connection:
             calls = [call for call in self._waiting if not call.answer.done()]
             self._waiting = []
             if calls:
-                await self._send(calls)
+                self._sending = True
+                try:
+                    await self._send(calls)
+                finally:
+                    self._sending, self._overdue = False, 0.0
 
     async def _send(self, calls: list[_Call]) -> None:
         pipeline = self._client.pipeline(transaction=False)

@@ -9,6 +9,7 @@ import pytest
 from aims_server.primitives.store_url import StoreAddress
 from aims_server.store.connection import (
     Connection,
+    Overdue,
     Refused,
     StoreError,
     open_client,
@@ -102,6 +103,35 @@ async def test_nobody_there(tmp_path):
     async with connected(f"unix://{tmp_path}/none.sock") as connection:
         with pytest.raises(StoreError):
             await connection.call("PING", seconds=2)
+
+
+async def test_nobody_waits_behind_an_overdue_answer(tmp_path):
+    """What has kept one caller waiting for all its patience keeps no other: answers
+    come in order.
+    """
+    answer = asyncio.Event()
+
+    async def talk(reader, writer):
+        await reader.readuntil(b"$4\r\nPING\r\n")
+        await answer.wait()
+        writer.write(b"+PONG\r\n")
+        while True:
+            await reader.readuntil(b"$4\r\nPING\r\n")
+            writer.write(b"+PONG\r\n")
+
+    async with speaking(talk, tmp_path) as url, connected(url) as connection:
+        with pytest.raises(StoreError):
+            await connection.call("PING", seconds=0.05)
+        behind = asyncio.create_task(connection.call("PING", seconds=0.05))
+        await asyncio.sleep(0)
+        assert behind.done()
+        with pytest.raises(Overdue):
+            await behind
+        more_patient = asyncio.create_task(connection.call("PING", seconds=20))
+        await asyncio.sleep(0)
+        answer.set()
+        assert await more_patient
+        assert await connection.call("PING", seconds=20)
 
 
 async def test_a_caller_waits_no_longer_than_it_will(tmp_path):
