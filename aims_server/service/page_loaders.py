@@ -111,7 +111,7 @@ class PageLoaders:
         """Every subject, day by day, in two round trips."""
         session = caller.session
         with self._upstream.expect_cards():
-            had = await self._files(caller, deadline, fresh, ALL_ATTENDANCE.resource)
+            had = await self._records.course_files(caller, deadline, fresh=fresh)
         cf_ids = had.cf_ids()
         self._calls_of_every_subject = 1 + len(cf_ids)
         gathering.begin(had, len(cf_ids))
@@ -128,8 +128,6 @@ class PageLoaders:
                 if days is not None and cf_id not in kept
             }
             await self._records.keep_subjects(session, new, deadline)
-            # An older page that is whole says more, and says how old it is.
-            self._records.check_not_emptied(ALL_ATTENDANCE.resource, session)
         oldest = min((made_at for _, made_at in kept.values()), default=None)
         return await self.all_attendance_of(
             caller, had, gathering, made_at=oldest, complete=complete
@@ -208,12 +206,3 @@ class PageLoaders:
             old=served.outcome is Outcome.STALE,
             complete=bool(page.days),
         )
-
-    async def _files(
-        self, caller: Caller, deadline: Deadline, fresh: bool, resource: str
-    ) -> HadFiles:
-        """The course files for this page, which they must not empty."""
-        had = await self._records.course_files(caller, deadline, fresh=fresh)
-        if not had.files.courses:
-            self._records.check_not_emptied(resource, caller.session)
-        return had
