@@ -43,6 +43,7 @@ _FIELD_AT_FAULT: Final = r"field `(\w+)`|at `\$\.(\w+)`"
 _TOO_DEEP: Final = "The request's body is nested too deep."
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON_TYPES: Final = frozenset({"", "application/json", "text/json"})
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _TRIMMED: Final = frozenset({"username", "subject"})
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
@@ -177,9 +178,7 @@ def _checked(request: Shape) -> Shape:
         limit = 4096 if name == "token" else _MAX_FIELD
         if isinstance(text, str) and name in _TRIMMED:
             text = text.strip()  # as it is used
-        if isinstance(text, str) and (
-            len(text) > limit or any(c < " " or c == "\x7f" for c in text)
-        ):
+        if isinstance(text, str) and (len(text) > limit or _CONTROL.search(text)):
             raise InvalidRequest(
                 "A text in the request is too long, or holds characters that cannot "
                 "be shown."
