@@ -14,7 +14,7 @@ OPENAPI := aims_server/web/openapi.yaml
 	openapi apilint clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 # What runs the service comes first and alone, so that the demo starts soon.
 .venv/base.stamp: setup.py pyproject.toml

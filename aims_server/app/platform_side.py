@@ -69,7 +69,7 @@ def make_platform_side(
             random=random.random,
             on_failure=FailureLog(settings.external_api_base, events).record,
             # A page takes two round trips: none can be had of a platform so slow.
-            sick_seconds=settings.gather_timeout_seconds / 2,
+            failing_seconds=settings.gather_timeout_seconds / 2,
         ),
         settings.external_api_base,
         settings.external_api_origin,

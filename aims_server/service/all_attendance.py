@@ -1,5 +1,5 @@
 """The page with every subject, day by day: gathered in two round trips, and given as it
-stands at the deadline of who asks.
+stands at the request's deadline.
 """
 
 import asyncio
@@ -111,7 +111,7 @@ class AllAttendancePage:
         await self._add_missing(caller, had, deadline, gathering)
         complete = None not in gathering.parts.values()
         if not complete:
-            # Who asks next asks for the others only.
+            # The next request asks for the others only.
             new = {
                 cf_id: days
                 for cf_id, days in gathering.parts.items()
@@ -180,7 +180,7 @@ class AllAttendancePage:
             self._target,
             notes,
         )
-        notes.tell()
+        notes.report()
         body = await encode_page(page)
         return self._cache.new_answer(
             caller.session,
@@ -188,7 +188,7 @@ class AllAttendancePage:
             made_at=had.made_at if had.old else made_at,
             old=had.old,
             # What the platform has answered, whatever it is, is kept as any answer;
-            # what it has not is soon asked for again, and so is who has no course.
+            # what it has not is asked for again soon, as is a list without a course.
             complete=complete and bool(had.files.courses),
         )
 

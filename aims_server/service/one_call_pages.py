@@ -32,9 +32,9 @@ _CALENDAR_TYPE: Final = ("Content-Type", "text/calendar; charset=utf-8")
 class OneCallPages:
     """The pages by their resource; ``target_percent`` is the attendance to be reached.
 
-    Two are made of what is kept in another form, whose flight serves for them as well:
-    whoever waits for the summary waits for the course files, with all who wait for
-    those, and whoever waits for the calendar waits for the timetable.
+    The summary is made of the course files, the calendar of the timetable: a request
+    for one of them waits for what it is made of, in the same flight as all others that
+    wait for that.
     """
 
     def __init__(

@@ -46,7 +46,10 @@ class CurlSockets:
         any other, no more.
         """
         interest = _INTEREST.get(event, 0)
-        self._interests[fd] = interest
+        before, self._interests[fd] = self._interests.get(fd, 0), interest
+        if not interest and before & select.EPOLLOUT:
+            # An idle one can be written to at any time: that is no event of its own.
+            interest = select.EPOLLIN
         if interest:
             try:
                 self._epoll.modify(fd, interest)

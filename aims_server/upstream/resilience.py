@@ -59,7 +59,7 @@ class ResiliencePolicy:
 
     ``on_failure`` is told of each call that fails: endpoint, error and seconds. A
     time-out counts against the endpoint only if the call had at least
-    ``sick_seconds``: a slow platform that answers is not a sick one.
+    ``failing_seconds``: a slow platform that answers is not a failing one.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ResiliencePolicy:
         hedges: RetryBudget,
         random: Callable[[], float],
         on_failure: Callable[[str, UpstreamError, float], object] = _ignore,
-        sick_seconds: float = 15.0,
+        failing_seconds: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -83,7 +83,7 @@ class ResiliencePolicy:
         self._hedges = hedges
         self._random = random
         self._on_failure = on_failure
-        self._sick_seconds = sick_seconds
+        self._failing_seconds = failing_seconds
         self._clock = clock
         self._sleep = sleep
         self._hedging: defaultdict[str, Hedging] = defaultdict(
@@ -184,8 +184,7 @@ class ResiliencePolicy:
         self._uncancelled.add(call)
         call.add_done_callback(self._on_end)
         try:
-            await asyncio.wait([call])
-            return call.result()
+            return await asyncio.shield(call)
         finally:
             del call  # as in `call`
 
@@ -230,7 +229,7 @@ class ResiliencePolicy:
         """
         if isinstance(fault, UpstreamUnreachable):
             permit.unreachable()
-        elif isinstance(fault, UpstreamTimeout) and seconds < self._sick_seconds:
+        elif isinstance(fault, UpstreamTimeout) and seconds < self._failing_seconds:
             permit.discard()
         elif (
             again

@@ -41,7 +41,7 @@ class LoginAnswer(msgspec.Struct, frozen=True):
 
     status: int
     body: bytes
-    token: str | None
+    token: str | None = None
     text: str | None = None
     student_id: int | None = None
     admission_number: str | None = None
@@ -126,15 +126,20 @@ def login_answer(reply: Reply) -> LoginAnswer:
     except BadShape as fault:
         check_health(reply)
         raise UpstreamError from fault
-    whose = said.text, said.student_id, said.admission_number
     if reply.status >= 500:
         # The company's own app takes any 200 to 500 for an answer with a message.
         if not said.refuses:
             raise _with_status(UpstreamFault(), reply)
-        return LoginAnswer(401, said.body, None, *whose)
+        return LoginAnswer(401, said.body, text=said.text)
     if reply.status >= 400:
-        return LoginAnswer(reply.status, said.body, None, *whose)
+        return LoginAnswer(reply.status, said.body, text=said.text)
     if said.token is None:
-        return LoginAnswer(401, said.body, None, *whose)
+        return LoginAnswer(401, said.body, text=said.text)
     token = said.token if is_token(said.token) else None
-    return LoginAnswer(200, said.body, token, *whose)
+    return LoginAnswer(
+        200,
+        said.body,
+        token,
+        student_id=said.student_id,
+        admission_number=said.admission_number,
+    )

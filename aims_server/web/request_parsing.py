@@ -43,6 +43,7 @@ _FIELD_AT_FAULT: Final = r"field `(\w+)`|at `\$\.(\w+)`"
 _TOO_DEEP: Final = "The request's body is nested too deep."
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON_TYPES: Final = frozenset({"", "application/json", "text/json"})
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _TRIMMED: Final = frozenset({"username", "subject"})
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
@@ -58,10 +59,7 @@ class LoginRequest(msgspec.Struct):
         name = self.username
         if isinstance(name, float) and name.is_integer():
             name = int(name)  # in JSON 7.0 is the number 7
-        name = str(name).strip()
-        if not name:
-            raise InvalidRequest(_SENTENCES["username"])
-        return name
+        return _named("username", str(name))
 
 
 class TokenRequest(msgspec.Struct):
@@ -79,6 +77,10 @@ class SubjectRequest(msgspec.Struct, rename="camel"):
     student_id: int | float | str
     cf_id: int | float | str
     token: str | None = None
+
+    def name(self) -> str:
+        """The subject as it is shown; raises :class:`InvalidRequest` for none."""
+        return _named("subject", self.subject)
 
     def ids(self) -> tuple[int, int]:
         """``(student id, course-file id)``; raises :class:`InvalidRequest`."""
@@ -176,14 +178,19 @@ def _checked(request: Shape) -> Shape:
         limit = 4096 if name == "token" else _MAX_FIELD
         if isinstance(text, str) and name in _TRIMMED:
             text = text.strip()  # as it is used
-        if isinstance(text, str) and (
-            len(text) > limit or any(c < " " or c == "\x7f" for c in text)
-        ):
+        if isinstance(text, str) and (len(text) > limit or _CONTROL.search(text)):
             raise InvalidRequest(
                 "A text in the request is too long, or holds characters that cannot "
                 "be shown."
             )
     return request
+
+
+def _named(field: str, text: str) -> str:
+    text = text.strip()
+    if not text:
+        raise InvalidRequest(_SENTENCES[field])
+    return text
 
 
 def _id(name: str, value: float | str) -> int:

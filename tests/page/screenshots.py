@@ -1,40 +1,44 @@
-"""Pictures of every view for the documentation: ``make screenshots``."""
+"""Pictures of the views that the documentation shows: ``make screenshots``."""
 
+import re
 import sys
-from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from .visiting import VIEWS, Visit, running_browser, running_demo
+from .visiting import Demo, Visit, running_browser, running_demo
 
 SIZES = {"phone": (390, 844), "desktop": (1280, 800)}
-THEMES = ("light", "dark")
+SHOWN = Path(__file__).parents[2] / "docs" / "page.rst"
 
 
 def take(folder: Path) -> None:
-    """Write a PNG file for each view, size and theme."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write a PNG file for each picture in docs/page.rst."""
+    shown = re.findall(r"images/(\w+)-(\w+)-(\w+)\.png", SHOWN.read_text("utf-8"))
     with (
         TemporaryDirectory() as directory,
         running_demo(Path(directory)) as demo,
         running_browser() as browser,
     ):
-        for (size, (width, height)), theme in product(SIZES.items(), THEMES):
-            visit = Visit(
-                browser,
-                demo,
-                viewport={"width": width, "height": height},
-                color_scheme=theme,
-            )
-            visit.page.screenshot(path=folder / f"login-{size}-{theme}.png")
-            visit.log_in(demo.students[1])
-            visit.settle()
-            # The corner is the demo's, not the page's.
-            visit.page.evaluate("document.querySelector('.demo').remove()")
-            for view in VIEWS:
-                visit.show(view)
-                visit.page.screenshot(path=folder / f"{view}-{size}-{theme}.png")
+        for view, size, theme in shown:
+            visit = opened(demo, browser, size, theme)
+            visit.show(view)
+            visit.page.screenshot(path=folder / f"{view}-{size}-{theme}.png")
             visit.context.close()
+
+
+def opened(demo: Demo, browser: object, size: str, theme: str) -> Visit:
+    """The page with a student logged in, and without the demo's corner."""
+    width, height = SIZES[size]
+    visit = Visit(
+        browser,
+        demo,
+        viewport={"width": width, "height": height},
+        color_scheme=theme,
+    )
+    visit.log_in(demo.students[1])
+    visit.settle()
+    visit.page.evaluate("document.querySelector('.demo').remove()")
+    return visit
 
 
 if __name__ == "__main__":

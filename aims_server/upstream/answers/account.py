@@ -8,7 +8,6 @@ import msgspec
 from . import wire
 from .fields import name, whole
 from .json_body import BadShape, any_object, utf8
-from .messages import text_of
 from .models import LoginBody, Quizzes
 from .oddities import Note, ignore
 
@@ -59,7 +58,6 @@ def read_login(body: bytes) -> LoginBody:
     return LoginBody(
         body=body,
         token=token if isinstance(token, str) and token.strip() else None,
-        text=text_of(body),
         student_id=whole(student.id),
         admission_number=name(student.username).upper() or None,
     )

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from .fields import Number, Scalar, whole
 from .json_body import BadShape
-from .messages import speaks_of_account
+from .messages import speaks_of_account, text_of
 
 __all__ = [
     "LONGEST_TIME",
@@ -125,20 +125,24 @@ class Quizzes(Struct, frozen=True, gc=False):
 class LoginBody(Struct, frozen=True, gc=False):
     """What an answer to a login says.
 
-    `body` is the answer as UTF-8 JSON; `token` is None where there is none; `text` is
-    what the platform says in words.
+    `body` is the answer as UTF-8 JSON; `token` is None where there is none.
     """
 
     body: bytes
     token: str | None
-    text: str | None
     student_id: int | None
     admission_number: str | None
 
     @property
+    def text(self) -> str | None:
+        """What the platform says in words, looked for anew: few answers need it."""
+        return text_of(self.body)
+
+    @property
     def refuses(self) -> bool:
         """Whether the text is about the account, as a refusal with a 500 is."""
-        return self.text is not None and speaks_of_account(self.text)
+        text = self.text
+        return text is not None and speaks_of_account(text)
 
 
 _PACKED: Final = msgspec.msgpack.Decoder(CourseFiles)

@@ -22,7 +22,7 @@ def row(**changes):
         "cf_code": "18374_7293001_769_962__C",
         "batch": "2027",
         "section": "C",
-        "faculty_name": "R SHARMA",
+        "faculty_name": "R SAMPLE",
         "dept": "IT",
         "semester": 5,
         "status": "InProgress",
