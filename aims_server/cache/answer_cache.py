@@ -5,7 +5,7 @@ lifetimes of their entries, and the rules of a refused or ended token.
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -44,6 +44,14 @@ class LookupObserver(Protocol):
 
     def lookup(self, resource: str, outcome: str) -> None:
         """``outcome`` is one of HIT, MISS, STALE and PENDING."""
+
+
+class _SaysLess(UpstreamError):
+    """What was filled is incomplete, and what is kept is not."""
+
+    def __init__(self, entry: Entry[Any]) -> None:
+        super().__init__()
+        self.entry = entry
 
 
 class AnswerCache:
@@ -97,9 +105,9 @@ class AnswerCache:
         fresh: bool,
         old_at_once: bool = True,
     ) -> Served[bytes]:
-        """The like for what answers are made of. Without ``old_at_once`` an old one is
-        given only if a new one cannot be had: an answer would look new and be made of
-        old parts.
+        """As `answer`, for what answers are made of. Without ``old_at_once`` an old one
+        is given only if a new one cannot be had: an answer would look new and be made
+        of old parts.
         """
         through = self._parts
         oldest = None if old_at_once else self._lifetimes.fresh
@@ -149,7 +157,7 @@ class AnswerCache:
     def get_fresh_parts(
         self, resources: Iterable[str], session: Session, *, fresh: bool
     ) -> dict[str, Entry[bytes]]:
-        """The like for what answers are made of: those that there are."""
+        """As `get_fresh`, for what answers are made of: those that there are."""
         keys = {session.resource_key(resource): resource for resource in resources}
         found = self._parts.find_fresh(keys, session.owner, self._max_age(fresh))
         return {keys[key]: entry for key, entry in found.items()}
@@ -158,13 +166,6 @@ class AnswerCache:
         """A part that is kept by any worker and may be served, old or not."""
         key = session.resource_key(resource)
         return self._parts.find(key, session.owner)
-
-    def has_kept(self, resource: str, session: Session) -> bool:
-        """Whether something is kept by any worker under this name that may be served,
-        old or not.
-        """
-        key = session.resource_key(resource)
-        return self._answers.find(key, session.owner) is not None
 
     def new_answer(
         self,
@@ -177,8 +178,8 @@ class AnswerCache:
     ) -> Entry[Answer]:
         """An entry for an answer made at ``made_at`` of the monotonic clock, by default
         now. An ``old`` one, made of a part that should have been newer, is not fresh
-        from the start. An incomplete one is kept for a few seconds and never served
-        old.
+        from the start. An incomplete one is kept for a few seconds, never served old,
+        and never in place of a complete one.
         """
         return self._entry(session, answer, answer.size, made_at, old, complete)
 
@@ -217,6 +218,7 @@ class AnswerCache:
             fresh_until=min(now if old else fresh_until, end),
             servable_until=min(servable_until, end),
             old=old,
+            complete=complete,
             student_id=session.verified_student,
         )
 
@@ -230,23 +232,30 @@ class AnswerCache:
         fresh: bool,
         oldest: float | None,
     ) -> Served[Kept]:
+        key, owner = session.resource_key(resource), session.owner
+
         async def judged(within: Deadline) -> Entry[Kept]:
             try:
-                return await fill(within)
+                filled = await fill(within)
             except TokenRefused:
                 session.refuse()
                 raise
+            if not filled.complete and filled.says_less_than(through.find(key, owner)):
+                raise _SaysLess(filled)
+            return filled
 
         outcome = Outcome.MISS
         try:
             served = await through.get(
-                session.resource_key(resource),
-                session.owner,
+                key,
+                owner,
                 judged,
                 deadline,
                 max_age=self._max_age(fresh) if fresh else oldest,
             )
             outcome = served.outcome
+        except _SaysLess as less:  # remembered, while what was kept has ended
+            served = Served(less.entry, outcome)
         except TimeoutError:
             raise UpstreamTimeout from None
         except FlightCancelled:

@@ -167,9 +167,12 @@ class ReadThrough(Generic[V]):
         epoch = self._store.epoch(owner)
         entry, outcome, _ = await source
         self._check_owner(entry, owner)
-        kept = None if outcome is Outcome.MISS else self.find(key, owner)
-        if kept is not None and kept.made_at == entry.made_at:
-            return Served(kept, outcome)
+        if outcome is not Outcome.MISS or not entry.complete:
+            kept = self.find(key, owner)
+            if kept is not None and kept.made_at == entry.made_at:
+                return Served(kept, outcome)
+            if kept is not None and entry.says_less_than(kept):
+                return Served(kept, Outcome.STALE)
         made = await make(entry)
         at_hand = self._loader.keep(key, owner, epoch, made)
         self._keep(key, owner, epoch, made, at_hand=at_hand)

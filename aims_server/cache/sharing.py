@@ -23,11 +23,11 @@ __all__ = [
 
 V = TypeVar("V")
 
-# Whether the entry is old, the student whom the platform named, or 0.
-_HEAD: Final = struct.Struct(">BQ")
+# Whether the entry is old, whether complete; the student whom the platform named, or 0.
+_HEAD: Final = struct.Struct(">??Q")
 # Of the form of pages. It is a part of their keys, so that machines of two releases do
 # not meet each other's; each release gathers a page once.
-_VERSION: Final = b"2"
+_VERSION: Final = b"3"
 
 # Its digest takes half a millisecond, and so does the copy.
 _LARGE_PAGE: Final = 512 * 1024
@@ -198,7 +198,7 @@ class Sharing(Generic[V]):
         return served
 
     def _page(self, entry: Entry[V]) -> Page:
-        head = _HEAD.pack(entry.old, entry.student_id or 0)
+        head = _HEAD.pack(entry.old, entry.complete, entry.student_id or 0)
         return Page(
             head + self._codec.pack(entry.value),
             entry.made_at,
@@ -211,7 +211,7 @@ class Sharing(Generic[V]):
         if page is None:
             return None
         try:
-            old, student_id = _HEAD.unpack_from(page.body)
+            old, complete, student_id = _HEAD.unpack_from(page.body)
             value = self._codec.unpack(page.body[_HEAD.size :])
         except (ValueError, struct.error):
             return None
@@ -222,6 +222,7 @@ class Sharing(Generic[V]):
             made_at=page.made_at,
             fresh_until=page.fresh_until,
             servable_until=page.servable_until,
-            old=bool(old),
+            old=old,
+            complete=complete,
             student_id=student_id or None,
         )

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from cachetools import TLRUCache
 from msgspec import Struct
@@ -14,7 +14,7 @@ __all__ = ["ENTRY_OVERHEAD", "Entry", "MemoryStore", "Store"]
 V = TypeVar("V")
 
 # What keeping one entry costs beside its value and the characters of its key, in bytes:
-# the Entry with its eight fields, an owner that nobody else holds, and its places in
+# the Entry with its nine fields, an owner that nobody else holds, and its places in
 # the three tables of TLRUCache, in the heap (one live item, one that has left but is
 # not yet swept) and in the index. CPython 3.11 needs 630 to 1300, by how full the
 # tables just are (tests/cache/test_store.py measures it).
@@ -27,7 +27,8 @@ class Entry(Struct, Generic[V], frozen=True):
 
     It is fresh until `fresh_until`, may be served old until `servable_until`, and is
     gone from then on. An `old` one was made of a part that should have been newer, and
-    was never fresh. `student_id` is whom the platform has named to this owner, if it
+    was never fresh. One that is not `complete` never takes the place of one that is.
+    `student_id` is whom the platform has named to this owner, if it
     has. Several askers are given the same one: keep bytes or frozen values in it.
     """
 
@@ -38,7 +39,12 @@ class Entry(Struct, Generic[V], frozen=True):
     fresh_until: float
     servable_until: float
     old: bool = False
+    complete: bool = True
     student_id: int | None = None
+
+    def says_less_than(self, kept: "Entry[Any] | None") -> bool:
+        """Whether this one is incomplete and that one, if there is one, is not."""
+        return not self.complete and kept is not None and kept.complete
 
     def replaces(self, kept: "Entry[V] | None") -> bool:
         """Whether it is to be kept in place of this one, which may be better: newer, or

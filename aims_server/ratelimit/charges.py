@@ -12,10 +12,10 @@ _SHARE: Final = 8
 
 
 class Charges:
-    """Charges by bucket, in nanoseconds, for whoever adds them up over machines.
+    """Charges by bucket, in nanoseconds, to be added up over machines.
 
     >>> from .table import BucketTable
-    >>> bucket = BucketTable(8).bucket(bytes(16))
+    >>> bucket = BucketTable(8).bucket(bytes(8))
     >>> charges = Charges(ceiling=800)
     >>> charges.note(bucket, cost=60, ahead=60)
     >>> charges.collect(10)

@@ -110,7 +110,7 @@ class RateLimiter:
         self._table.raise_to(bucket, ahead)
 
     def hashed(self, key: bytes | str) -> bytes:
-        """What stands for `key` everywhere, in 16 bytes."""
+        """What stands for `key` everywhere, in 8 bytes."""
         return self._bucket(key).key
 
     def _charge(self, key: bytes | str, cost: int) -> int:

@@ -11,7 +11,7 @@ from ..primitives import Mutexes
 __all__ = ["KEY_BYTES", "Bucket", "BucketTable"]
 
 _WAYS: Final = 8
-KEY_BYTES: Final = 16
+KEY_BYTES: Final = 8
 _KEYS: Final = struct.Struct(f"{KEY_BYTES}s" * _WAYS)
 _STAMP_BYTES: Final = 8
 _SET_BYTES: Final = _WAYS * (KEY_BYTES + _STAMP_BYTES)
@@ -41,7 +41,7 @@ class BucketTable:
     """A bounded table of time stamps, in memory that survives a fork as one.
 
     >>> table = BucketTable(8, clock_ns=lambda: 0)
-    >>> bucket = table.bucket(bytes(16))
+    >>> bucket = table.bucket(bytes(8))
     >>> [table.charge(bucket, 60, ceiling=100) for _ in range(2)]
     [60, 120]
 
@@ -49,7 +49,7 @@ class BucketTable:
     the eight slots of its set. A new key takes the slot with the oldest stamp: an idle
     one if there is any, else that of the key nearest to idle, which loses least by
     being forgotten; a flood of new keys thus pushes out itself, not the exhausted key.
-    The table never grows: 24 bytes a slot.
+    The table never grows: 16 bytes a slot.
 
     A set is locked while a stamp of it moves, with one of 256 locks that a worker's
     death sets free. ``clock_ns`` gives nanoseconds, monotonic and the same in every
@@ -70,7 +70,7 @@ class BucketTable:
         return self._sets * _WAYS
 
     def bucket(self, key: bytes) -> Bucket:
-        """Where the stamp of `key` belongs; `key` is 16 uniformly distributed bytes."""
+        """Where the stamp of `key` belongs; `key` is 8 uniformly distributed bytes."""
         return Bucket(key, _KEY_PREFIX.unpack_from(key)[0] % self._sets)
 
     def charge(self, bucket: Bucket, cost: int, ceiling: int) -> int:

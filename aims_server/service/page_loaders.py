@@ -89,7 +89,7 @@ class PageLoaders:
             self._target,
             notes,
         )
-        notes.tell()
+        notes.report()
         body = await encode_page(page)
         return self._cache.new_answer(
             caller.session,
@@ -97,7 +97,7 @@ class PageLoaders:
             made_at=had.made_at if had.old else made_at,
             old=had.old,
             # What the platform has answered, whatever it is, is kept as any answer;
-            # what it has not is soon asked for again, and so is who has no course.
+            # what it has not is asked for again soon, as is a list without a course.
             complete=complete and bool(had.files.courses),
         )
 
@@ -111,7 +111,7 @@ class PageLoaders:
         """Every subject, day by day, in two round trips."""
         session = caller.session
         with self._upstream.expect_cards():
-            had = await self._files(caller, deadline, fresh, ALL_ATTENDANCE.resource)
+            had = await self._records.course_files(caller, deadline, fresh=fresh)
         cf_ids = had.cf_ids()
         self._calls_of_every_subject = 1 + len(cf_ids)
         gathering.begin(had, len(cf_ids))
@@ -121,15 +121,13 @@ class PageLoaders:
         await self._add_missing(caller, had, deadline, gathering)
         complete = None not in gathering.parts.values()
         if not complete:
-            # Who asks next asks for the others only.
+            # The next request asks for the others only.
             new = {
                 cf_id: days
                 for cf_id, days in gathering.parts.items()
                 if days is not None and cf_id not in kept
             }
             await self._records.keep_subjects(session, new, deadline)
-            # An older page that is whole says more, and says how old it is.
-            self._records.check_not_emptied(ALL_ATTENDANCE.resource, session)
         oldest = min((made_at for _, made_at in kept.values()), default=None)
         return await self.all_attendance_of(
             caller, had, gathering, made_at=oldest, complete=complete
@@ -208,12 +206,3 @@ class PageLoaders:
             old=served.outcome is Outcome.STALE,
             complete=bool(page.days),
         )
-
-    async def _files(
-        self, caller: Caller, deadline: Deadline, fresh: bool, resource: str
-    ) -> HadFiles:
-        """The course files for this page, which they must not empty."""
-        had = await self._records.course_files(caller, deadline, fresh=fresh)
-        if not had.files.courses:
-            self._records.check_not_emptied(resource, caller.session)
-        return had

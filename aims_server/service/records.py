@@ -14,7 +14,7 @@ from ..cache import AnswerCache, Entry, Outcome, Served
 from ..deadline import Clock, Deadline
 from ..domain.days import SubjectDays, count_days
 from ..domain.names import subject_keys
-from ..errors import UpstreamError, WrongStudent
+from ..errors import WrongStudent
 from ..pages import SUBJECT_ATTENDANCE
 from ..primitives import finish, utc_timestamp
 from ..upstream import (
@@ -32,7 +32,6 @@ __all__ = [
     "Admit",
     "HadFiles",
     "HadSubject",
-    "KeptSaysMore",
     "StudentRecords",
     "caller_key",
 ]
@@ -44,10 +43,6 @@ Admit = Callable[[], AbstractContextManager[object]]
 _COURSE_FILES: Final = "course-files"
 # So many take a tenth of a millisecond; sixteen such lists may come in one turn.
 _MANY_RECORDS: Final = 250
-
-
-class KeptSaysMore(UpstreamError):
-    """What was had is less than what is kept, which is to be served instead."""
 
 
 class HadFiles(NamedTuple):
@@ -157,8 +152,6 @@ class StudentRecords:
                         session, "course_files", student_id=named.student_id
                     ),
                 )
-            if not files.courses and self._cache.find_part(_COURSE_FILES, session):
-                raise UpstreamError  # none never take the place of some that are kept
             return self._cache.new_part(
                 session, pack_course_files(files), complete=bool(files.courses)
             )
@@ -176,13 +169,6 @@ class StudentRecords:
         """Those that are kept by any worker, old or not."""
         entry = self._cache.find_part(_COURSE_FILES, session)
         return None if entry is None else _had(entry, old=now >= entry.fresh_until)
-
-    def check_not_emptied(self, resource: str, session: Session) -> None:
-        """A page without a course, or without some course's days, never takes the place
-        of what is kept: raises :class:`KeptSaysMore`.
-        """
-        if self._cache.has_kept(resource, session):
-            raise KeptSaysMore
 
     async def subject(
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
@@ -205,7 +191,7 @@ class StudentRecords:
             days = finish(counting)
         else:
             days = await self._upstream.executor.run_steps(counting)
-        notes.tell()
+        notes.report()
         return days
 
     async def kept_subject(
@@ -249,7 +235,7 @@ class StudentRecords:
     async def keep_subjects(
         self, session: Session, subjects: Mapping[int, SubjectDays], deadline: Deadline
     ) -> None:
-        """Keep what was had, for who asks for the others."""
+        """Keep what was had, so that the next request asks for the others only."""
         for cf_id, days in subjects.items():
             entry = self._packed(session, days)
 

@@ -1,4 +1,4 @@
-"""What a student may ask for, and what is given at the deadline of who asks."""
+"""What a student may ask for, and what is given at the request's deadline."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from ..web import Answer, Caller
 from .admission import PageAdmission
 from .following import SharedGatherings, SubjectsGathering, SubjectsGatherings
 from .page_loaders import PageLoaders
-from .records import KeptSaysMore, StudentRecords
+from .records import StudentRecords
 from .subject_page import SubjectPage
 from .summary_page import SummaryPage
 
@@ -161,9 +161,6 @@ class AimsService:
             except UpstreamTimeout:
                 if page is not ALL_ATTENDANCE:
                     raise self._too_late(key, trips=1) from None
-            except KeptSaysMore:  # remembered, while what was kept has ended
-                if page is not ALL_ATTENDANCE:
-                    raise
             return await self._as_it_stands(caller, pending=pending)
 
     async def gathering(self, page: Page, caller: Caller) -> SubjectsGathering:

@@ -240,6 +240,6 @@ class Bulkhead:
             self._look = loop.call_later(_LOOK_SECONDS, self._look_again)
 
     def _look_again(self) -> None:
-        """Slots may be free that other workers had, who do not tell."""
+        """Slots may be free that other workers have given back: they send no notice."""
         self._look = None
         self._hand_out()

@@ -1,4 +1,4 @@
-"""Owns who holds slots, who waits for one, and whose turn it is; hands none out."""
+"""Owns which callers hold slots or wait, and whose turn it is; hands none out."""
 
 import asyncio
 from collections import deque

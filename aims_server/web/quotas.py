@@ -98,10 +98,14 @@ class RequestLimits:
 
     def by_both(self, address: str, session: Session) -> Quota | None:
         """Count a request against both, or, if either refuses it, against neither."""
-        quota = _take(
-            self._session_charge(session, address), self._address_charge(address)
-        )
-        return quota if quota.decision.allowed else None
+        kind, limiter, key = self._session_charge(session, address)
+        decision = limiter.take(key)
+        if not decision.allowed:
+            return None
+        if not self._address.try_take(address_key(address)):
+            limiter.give_back(key)
+            return None
+        return Quota(kind, decision)
 
     async def by_login(self, user_name: str, address: str) -> Quota:
         """Count a login against its account, on all machines if they share limits, and,

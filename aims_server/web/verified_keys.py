@@ -6,8 +6,8 @@ from typing import Final
 
 __all__ = ["VerifiedKeys"]
 
-_SLOT: Final = 16
-_NUMBER: Final = struct.Struct("=Q")
+_MARK_BYTES: Final = 8
+_PLACE_AND_MARK: Final = struct.Struct("=Q16xQ")
 
 
 class VerifiedKeys:
@@ -19,30 +19,28 @@ class VerifiedKeys:
     (True, False)
 
     Each key of 32 uniformly distributed bytes has one slot, which it loses to the next
-    key of that slot: the set forgets, and never grows. No lock: a slot that was read
-    while it was written holds half of two keys, which is no third one's but once in
-    2**64 times.
+    key of that slot: the set forgets, and never grows. A slot holds 64 bits of a key
+    and its place the others that count; it is stored and loaded whole, without a lock.
     """
 
     def __init__(self, slots: int = 65536) -> None:
-        self._slots = slots
-        self._memory = mmap.mmap(-1, slots * _SLOT)
+        self._marks = memoryview(mmap.mmap(-1, slots * _MARK_BYTES)).cast("Q")
 
     def add(self, key: bytes) -> None:
         """Remember a key."""
         at, mark = self._place(key)
-        self._memory[at : at + _SLOT] = mark
+        self._marks[at] = mark
 
     def discard(self, key: bytes) -> None:
         """Forget a key."""
         at, mark = self._place(key)
-        if self._memory[at : at + _SLOT] == mark:
-            self._memory[at : at + _SLOT] = bytes(_SLOT)
+        if self._marks[at] == mark:
+            self._marks[at] = 0
 
     def __contains__(self, key: bytes) -> bool:
         at, mark = self._place(key)
-        return self._memory[at : at + _SLOT] == mark
+        return self._marks[at] == mark
 
-    def _place(self, key: bytes) -> tuple[int, bytes]:
-        number: int = _NUMBER.unpack_from(key)[0]
-        return number % self._slots * _SLOT, key[-_SLOT:]
+    def _place(self, key: bytes) -> tuple[int, int]:
+        number, mark = _PLACE_AND_MARK.unpack(key)
+        return number % len(self._marks), mark

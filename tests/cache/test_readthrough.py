@@ -8,6 +8,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
+from aims_server.cache.loading import Served
 from aims_server.cache.readthrough import ReadThrough, WrongOwner
 from aims_server.cache.singleflight import FlightCancelled, SingleFlight
 from aims_server.cache.store import Entry
@@ -276,6 +277,25 @@ async def test_what_is_made_of_another_entry_has_its_times(bench):
     served = await derived(bench, made)
     assert (served.outcome, served.entry.value) == (HIT, "made of second")
     assert made == ["first", "second"]
+
+
+async def test_what_is_made_of_less_replaces_nothing(bench):
+    """Though the source from which the better one was made is kept no more."""
+    made: list[str] = []
+    asker = derived(bench, made)
+    await settle()
+    bench.platform.answer("source")
+    await asker
+    bench.store.discard(b"source")
+    bench.clock.now += FRESH
+    now = bench.clock.now
+
+    async def source():
+        less = Entry("less", 4, b"ann", now, now + 15, now + 15, complete=False)
+        return Served(less, MISS)
+
+    served = await bench.through.derive(b"k", b"ann", source(), None)
+    assert (served.outcome, served.entry.value) == (STALE, "made of source")
 
 
 async def test_what_is_made_of_a_refused_owners_entry_is_not_kept(bench):

@@ -363,12 +363,13 @@ async def test_waiting_ends_with_the_deadline(platform, workers):
 
 async def test_standing_and_age_come_along(platform, workers, clock):
     """An entry that is found is as it was filled: whom the platform named, and whether
-    it was made of old parts.
+    it was made of old parts, or is incomplete.
     """
     now = clock.now
 
     async def fill(deadline):
-        return Entry("page", 4, ANN, now - 5, now, now + 60, True, 5900001)
+        times = now - 5, now, now + 60
+        return Entry("page", 4, ANN, *times, old=True, complete=False, student_id=7)
 
     deadline = Deadline(10, clock)
     filled = await workers[0].through.get(b"k", ANN, fill, deadline)
@@ -443,7 +444,7 @@ async def test_a_level_without_lease_is_passed_over(platform, clock):
     assert [await shown(task) for task in tasks] == [(MISS, "one"), (MISS, "two")]
 
 
-@pytest.mark.parametrize("body", [b"short", bytes(9) + b"\xff"])
+@pytest.mark.parametrize("body", [b"short", bytes(10) + b"\xff"])
 async def test_a_page_that_cannot_be_read_is_no_page(platform, machine, clock, body):
     """It is filled anew."""
     taken = machine.memory.take(sharing._VERSION + b"k", ANN, Want(), seconds=5)

@@ -401,6 +401,28 @@ async def test_no_courses_are_kept_fifteen_seconds(front, token, platform, clock
     assert len(again.body) > 1000
 
 
+class TestLowFloor:
+    """Where a new answer may be had within the time that an incomplete one is kept."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {"CACHE_REFRESH_FLOOR_SECONDS": "1"}
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize("path", COURSES)
+    async def test_no_courses_may_be_asked_for_again(
+        self, front, token, platform, clock, path
+    ):
+        """An empty page takes the place of an empty one, and is as new as it is."""
+        clock.stop()
+        platform.faults.set("course_files", kind="empty")
+        await front.ask(path, token)
+        clock.advance(5)
+        fresh = {"Cache-Control": "no-cache"}
+        again = await front.ask(path, token, headers=fresh)
+        assert (again.headers["X-Cache"], again.headers["Age"]) == ("MISS", "0")
+
+
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", COURSES)
 async def test_no_courses_never_replace_some(
