@@ -1,4 +1,4 @@
-"""What a student may ask for, and what is given at the deadline of who asks."""
+"""What a student may ask for, and what is given at the request's deadline."""
 
 import asyncio
 import time
