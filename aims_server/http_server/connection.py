@@ -4,10 +4,11 @@ Tornado.
 
 import asyncio
 import logging
+import re
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import cast
+from typing import Final, cast
 
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
@@ -29,6 +30,11 @@ from .peer import Peer
 __all__ = ["Connection"]
 
 _log = logging.getLogger(__name__)
+
+# What begins otherwise, as TLS does, is no HTTP: the parser says so when it sees the
+# end of a head, which may never come.
+_BEGINNING: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z\r\n-]"
+_END_OF_HEAD: Final = b"\r\n\r\n"
 
 _Parsed = tuple[bytes, SimpleRequest]
 """A request as it came and as it was parsed."""
@@ -87,7 +93,7 @@ class Connection(asyncio.Protocol):
         answer = None if request is None else self._fast_answer(request)
         if request is None:
             self._begin(partial(self._serve_one, stream))
-            stream.feed(data)
+            stream.feed(data if re.match(_BEGINNING, data) else data + _END_OF_HEAD)
         elif answer is None:
             self._begin(partial(self._serve_one, stream, (data, request)))
         elif isinstance(answer, tuple):
