@@ -7,7 +7,7 @@ down; what a package offers to the others stands in its `__init__`::
     process       parent and workers: sockets, forks, signals, systemd
     app           the composition root: one worker's objects, the route table
     http_server   clients' connections: accept, frame, parse, drain
-    handlers      requests: a fast path for pages, Tornado handlers for the rest
+    handlers      requests: a fast path for pages and logins, Tornado for the rest
     service       the use cases: what a student may ask for
     domain        figures worked out of what the platform tells; pure
     store         a Valkey or Redis server that several machines share

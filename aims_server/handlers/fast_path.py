@@ -4,7 +4,7 @@ of a handler's answer.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
@@ -16,14 +16,11 @@ from ..errors import ApiError
 from ..pages import HEALTH, LOGIN, PAGES, Endpoint, Page
 from ..web import (
     Answer,
+    AnswerParts,
     Caller,
-    HeaderPairs,
     Quota,
-    Response,
     SimpleRequest,
-    Variant,
     common_headers,
-    header_lines,
     preferred_media,
     request_id,
     server_timing,
@@ -34,27 +31,23 @@ from .context import HandlerContext
 from .exchange import Exchange
 from .health import health_response
 from .login import Login
-from .raw_head import RawHeads
+from .raw_answer import RawAnswers
 
 __all__ = ["FastPath"]
 
 _READY_ONLY: Final = {"/health": True, "/health/ready": True, "/health/live": False}
-_VARY: Final = ("Vary", "Origin")
-
-_Parts = tuple[Sequence[bytes], bool]
-"""Head and body of an answer, and whether its connection ends with them."""
 
 
 class _Pending(msgspec.Struct, frozen=True):
-    """What makes an answer that has to be waited for, and is told if its client has
-    left. A page is gathered all the same, for whoever asks next.
+    """What makes an answer that has to be waited for, and what is called if its
+    client leaves. A page is gathered all the same, for the next request.
     """
 
-    make: Callable[[], Awaitable[_Parts]]
+    make: Callable[[], Awaitable[AnswerParts]]
     client_left: Callable[[], object] = bool
 
 
-_Answer = _Parts | _Pending | None
+_Answer = AnswerParts | _Pending | None
 
 
 class FastPath:
@@ -68,7 +61,7 @@ class FastPath:
 
     def __init__(self, context: HandlerContext) -> None:
         self._context = context
-        self._heads = RawHeads()
+        self._answers = RawAnswers()
         # By method and path.
         self._routes: dict[tuple[str, str], Callable[[Asked], _Answer]] = {
             ("POST", LOGIN.path): self._login,
@@ -108,9 +101,9 @@ class FastPath:
         )
         return route(asked)
 
-    def _health(self, ready_only: bool, asked: Asked) -> _Parts:
+    def _health(self, ready_only: bool, asked: Asked) -> AnswerParts:
         response = health_response(self._context, ready_only=ready_only)
-        return self._whole(self._exchange(HEALTH, asked), asked, response)
+        return self._answers.whole(asked, self._exchange(HEALTH, asked), response)
 
     def _login(self, asked: Asked) -> _Pending:
         exchange = self._exchange(LOGIN, asked)
@@ -121,7 +114,7 @@ class FastPath:
 
     async def _logged_in(
         self, asked: Asked, exchange: Exchange, login: Login
-    ) -> _Parts:
+    ) -> AnswerParts:
         """What the platform says to a login, or why it was not asked."""
         exchange.enter()
         _, _, headers, body = asked.plain
@@ -131,7 +124,7 @@ class FastPath:
         except Exception as fault:  # noqa: BLE001 - logged if ours; told as a 500
             exchange.log_fault(fault)
             response = exchange.failed(fault)
-        return self._whole(exchange, asked, response)
+        return self._answers.whole(asked, exchange, response)
 
     def _page(self, page: Page, asked: Asked) -> _Answer:
         """A page, or why it is not given: first the address's limit, then the token,
@@ -160,7 +153,7 @@ class FastPath:
             exchange.admit_address()
             caller = exchange.admit(token, session)
         except ApiError as failure:
-            return self._whole(exchange, asked, exchange.failed(failure))
+            return self._answers.whole(asked, exchange, exchange.failed(failure))
         return _Pending(partial(self._gathered, page, asked, exchange, caller, fresh))
 
     def _kept(
@@ -170,7 +163,7 @@ class FastPath:
         entry: Entry[Answer],
         quota: Quota,
         now: float,
-    ) -> _Parts:
+    ) -> AnswerParts:
         """A page at hand: what `Exchange` does for others, in half the time."""
         context = self._context
         method, path, headers, _ = asked.plain
@@ -185,7 +178,7 @@ class FastPath:
                 server_timing(seconds, "HIT"),
             ),
         )
-        parts = self._variant(asked, status, variant, varying)
+        parts = self._answers.variant(asked, status, variant, varying)
         # Before the client can know of it (see `Exchange.answering`).
         context.metrics.kept_answered(page.name, method, status, seconds)
         context.access_log.write(
@@ -207,7 +200,7 @@ class FastPath:
         exchange: Exchange,
         caller: Caller,
         fresh: bool,
-    ) -> _Parts:
+    ) -> AnswerParts:
         """A page that is not at hand, as soon as it is, or why it cannot be had."""
         exchange.enter()
         context = self._context
@@ -220,55 +213,27 @@ class FastPath:
             status, variant = asked.negotiated(served.entry.value)
         except Exception as fault:  # noqa: BLE001 - logged if ours; told as a 500
             exchange.log_fault(fault)
-            return self._whole(exchange, asked, exchange.failed(fault))
+            return self._answers.whole(asked, exchange, exchange.failed(fault))
         freshness = freshness_headers(
             served.entry, served.outcome.value, context.clock()
         )
         method, path, headers, _ = asked.plain
         varying = (*freshness, *exchange.headers(headers.get("origin")))
-        parts = self._variant(asked, status, variant, varying)
+        parts = self._answers.variant(asked, status, variant, varying)
         exchange.answering(method, status)
         exchange.answered(method, path, status)
         return parts
 
-    def _refused(self, page: Page, asked: Asked, failure: ApiError) -> _Parts:
+    def _refused(self, page: Page, asked: Asked, failure: ApiError) -> AnswerParts:
         """A refusal; that of the address's limit comes before any other."""
         exchange = self._exchange(page, asked)
         try:
             exchange.admit_address()
         except ApiError as earlier:
             failure = earlier
-        return self._whole(exchange, asked, exchange.failed(failure))
+        return self._answers.whole(asked, exchange, exchange.failed(failure))
 
     def _exchange(self, endpoint: Endpoint, asked: Asked) -> Exchange:
         return Exchange(
             self._context, endpoint, asked.request_id, asked.address, asked.seconds
         )
-
-    def _variant(
-        self, asked: Asked, status: int, variant: Variant, varying: HeaderPairs
-    ) -> _Parts:
-        """The form of a page that a request gets."""
-        lasting = (
-            variant.block if status == 200 else header_lines(variant.unchanged_headers)
-        )
-        last = asked.last
-        head = self._heads.make(status, lasting + header_lines(varying), last=last)
-        if asked.plain[0] == "HEAD" or status == 304:
-            return (head,), last
-        return (head, variant.body), last
-
-    def _whole(self, exchange: Exchange, asked: Asked, response: Response) -> _Parts:
-        """An answer that is composed for this request alone."""
-        method, path, headers, _ = asked.plain
-        lines: HeaderPairs = (
-            *response.headers,
-            ("Content-Length", str(len(response.body))),
-            _VARY,
-            *exchange.headers(headers.get("origin")),
-        )
-        last = asked.last
-        head = self._heads.make(response.status, header_lines(lines), last=last)
-        exchange.answering(method, response.status)
-        exchange.answered(method, path, response.status)
-        return ((head,) if method == "HEAD" else (head, response.body)), last

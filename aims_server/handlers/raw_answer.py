@@ -1,0 +1,51 @@
+"""The bytes of answers that are written without Tornado."""
+
+from typing import Final
+
+from ..web import AnswerParts, HeaderPairs, Response, Variant, header_lines
+from .asked import Asked
+from .exchange import Exchange
+from .raw_head import RawHeads
+
+__all__ = ["RawAnswers"]
+
+_VARY: Final = ("Vary", "Origin")
+
+
+class RawAnswers:
+    """Puts answers together, as Tornado would write those of a handler."""
+
+    def __init__(self) -> None:
+        self._heads = RawHeads()
+
+    def variant(
+        self, asked: Asked, status: int, variant: Variant, varying: HeaderPairs
+    ) -> AnswerParts:
+        """The form of a page that a request gets; ``varying`` headers are those that
+        differ from one answer to the next.
+        """
+        lasting = (
+            variant.block if status == 200 else header_lines(variant.unchanged_headers)
+        )
+        last = asked.last
+        head = self._heads.make(status, lasting + header_lines(varying), last=last)
+        if asked.plain[0] == "HEAD" or status == 304:
+            return (head,), last
+        return (head, variant.body), last
+
+    def whole(
+        self, asked: Asked, exchange: Exchange, response: Response
+    ) -> AnswerParts:
+        """An answer that is composed for this request alone, which ends with it."""
+        method, path, headers, _ = asked.plain
+        lines: HeaderPairs = (
+            *response.headers,
+            ("Content-Length", str(len(response.body))),
+            _VARY,
+            *exchange.headers(headers.get("origin")),
+        )
+        last = asked.last
+        head = self._heads.make(response.status, header_lines(lines), last=last)
+        exchange.answering(method, response.status)
+        exchange.answered(method, path, response.status)
+        return ((head,) if method == "HEAD" else (head, response.body)), last
