@@ -171,7 +171,7 @@ def shared_log_of(
     """
     if machine.pages is None or not _lifetime(settings):
         return None
-    # No longer: who gathers for so long has ended.
+    # No longer: a gathering of that age has ended.
     seconds = settings.gather_timeout_seconds
     return SharedLog(machine.pages, seconds=seconds, clock=clock)
 

@@ -1,4 +1,4 @@
-"""Kept answers: per-worker store, single flight, freshness, and who may have them.
+"""Kept answers: per-worker store, single flight, freshness, owners.
 
 `AnswerCache` reads through `ReadThrough` (HIT, MISS, STALE, PENDING) over a `Store`.
 """

@@ -105,9 +105,9 @@ class AnswerCache:
         fresh: bool,
         old_at_once: bool = True,
     ) -> Served[bytes]:
-        """The like for what answers are made of. Without ``old_at_once`` an old one is
-        given only if a new one cannot be had: an answer would look new and be made of
-        old parts.
+        """As `answer`, for what answers are made of. Without ``old_at_once`` an old one
+        is given only if a new one cannot be had: an answer would look new and be made
+        of old parts.
         """
         through = self._parts
         oldest = None if old_at_once else self._lifetimes.fresh
@@ -157,7 +157,7 @@ class AnswerCache:
     def get_fresh_parts(
         self, resources: Iterable[str], session: Session, *, fresh: bool
     ) -> dict[str, Entry[bytes]]:
-        """The like for what answers are made of: those that there are."""
+        """As `get_fresh`, for what answers are made of: those that there are."""
         keys = {session.resource_key(resource): resource for resource in resources}
         found = self._parts.find_fresh(keys, session.owner, self._max_age(fresh))
         return {keys[key]: entry for key, entry in found.items()}

@@ -33,7 +33,7 @@ class Directory:
 
     Looking up takes no lock: tags and words are aligned, so that each is stored and
     loaded whole, and a slot's word is 0 while its tag changes. What was found may be
-    another key's by the time it is used, so whoever uses it must be able to tell.
+    another key's by the time it is used, so its user must be able to tell.
     """
 
     def __init__(self, sets: int) -> None:

@@ -24,7 +24,7 @@ class Ring:
 
     A writer reserves room under one lock and then copies, with none. What a process
     reserves that dies is a hole whose position nobody has. A record may be overwritten
-    while it is read, so whoever reads must be able to tell.
+    while it is read, so a reader must be able to tell.
     """
 
     def __init__(self, max_bytes: int) -> None:

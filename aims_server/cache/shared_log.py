@@ -49,7 +49,7 @@ class SharedLog:
         self._clock = clock
 
     def follow(self, key: bytes, owner: Owner) -> None:
-        """Ask whoever does this work to write its steps."""
+        """Ask the worker that does this work to write its steps."""
         self._put(_mark(key), owner, self._clock(), b"")
 
     def is_followed(self, key: bytes, owner: Owner) -> bool:

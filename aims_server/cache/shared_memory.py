@@ -162,7 +162,7 @@ class SharedMemoryCache:
         if not word & _LEASED:
             return None
         record = self._ring.read(word >> _POSITION_BIT, _LEASE.size)
-        # Overwritten, as a page may be: whoever held it keeps nothing
+        # Overwritten, as a page may be: its holder keeps nothing
         return _Held(*_LEASE.unpack(record)) if record else _VOID
 
     def _lease_word(self, held: "_Held") -> int:

@@ -28,10 +28,10 @@ def run_platform(arguments: Sequence[str] | None = None) -> int:
     Prints one line of JSON when it listens: `url`, `control`, `pid`, and three
     `credentials` of `name`, `standing`, `username` and `password`. Returns the exit
     status: 0, or 1 with one line on stderr when it cannot listen. With a pipe for
-    stdin SIGINT is left to the parent, who shares the terminal and may have work to
+    stdin SIGINT is left to the parent, which shares the terminal and may have work to
     drain.
     """
-    # Known before the line is printed: whoever reads it may be gone a moment later.
+    # Known before the line is printed: its reader may be gone a moment later.
     parent = os.getppid()
     options = _parser().parse_args(arguments)
     try:

@@ -142,7 +142,7 @@ class BaseHandler(RequestHandler):
         """Say what went wrong in the contract's form, and nothing more."""
         exc_info = kwargs.get("exc_info")
         fault = exc_info[1] if isinstance(exc_info, tuple) else None
-        self.send(self.exchange.failed(self._told(fault)))
+        self.send(self.exchange.failed(self._translated(fault)))
         self.finish()
 
     def log_exception(
@@ -152,14 +152,14 @@ class BaseHandler(RequestHandler):
         tb: TracebackType | None,
     ) -> None:
         """Tell a fault of ours, though its answer may have begun."""
-        self.exchange.log_fault(self._told(value))
+        self.exchange.log_fault(self._translated(value))
 
     def on_finish(self) -> None:
         """One access line for every request, whatever its end."""
         request = self.request
         self.exchange.answered(request.method or "", request.path, self.get_status())
 
-    def _told(self, fault: BaseException | None) -> BaseException | None:
+    def _translated(self, fault: BaseException | None) -> BaseException | None:
         """The contract's error for one of Tornado's, if that blames the client."""
         if not isinstance(fault, HTTPError) or fault.status_code >= 500:
             return fault

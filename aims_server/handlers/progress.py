@@ -40,9 +40,9 @@ class ProgressHandler(PageHandler):
         if preferred_media(accept, [EVENT_STREAM]) is None:
             await super().get()
         else:
-            await self._tell(self.bearer())
+            await self._stream(self.bearer())
 
-    async def _tell(self, caller: Caller) -> None:
+    async def _stream(self, caller: Caller) -> None:
         began = time.monotonic()
         self.set_header("Content-Type", f"{EVENT_STREAM}; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
@@ -56,7 +56,7 @@ class ProgressHandler(PageHandler):
         )
         try:
             await self.flush()
-            await self._tell_progress(
+            await self._stream_progress(
                 _Events(self.service, self.endpoint, caller), page
             )
             self.write(self._last_event(page, began))
@@ -65,7 +65,7 @@ class ProgressHandler(PageHandler):
         finally:
             page.cancel()
 
-    async def _tell_progress(
+    async def _stream_progress(
         self, events: "_Events", page: "asyncio.Future[Served[Answer]]"
     ) -> None:
         """Everything until the page is there, or cannot be had."""
@@ -81,11 +81,11 @@ class ProgressHandler(PageHandler):
                 )
             finally:
                 news.cancel()
-            told = b"".join(events.take())
-            if not told and time.monotonic() >= quiet_until:
-                told = _COMMENT
-            if told:
-                self.write(told)
+            sent = b"".join(events.take())
+            if not sent and time.monotonic() >= quiet_until:
+                sent = _COMMENT
+            if sent:
+                self.write(sent)
                 await self.flush()  # until the client's connection has taken it
                 quiet_until = time.monotonic() + _COMMENT_SECONDS
 
@@ -102,7 +102,7 @@ class ProgressHandler(PageHandler):
 
 
 class _Events:
-    """What there is to tell one client of a gathering, and what it has been told."""
+    """The events of a gathering for one client, and which of them it was sent."""
 
     def __init__(self, service: AimsService, page: Page, caller: Caller) -> None:
         self._service = service
@@ -111,10 +111,10 @@ class _Events:
         self._gathering: SubjectsGathering | None = None
         self._seen = 0
         self._started = False
-        self._told = 0
+        self._sent = 0
 
     async def come(self) -> None:
-        """Wait until there is more to tell."""
+        """Wait until there is more to send."""
         if self._gathering is None:
             self._gathering = await self._service.gathering(self._page, self._caller)
         if self._gathering.ended:
@@ -122,7 +122,7 @@ class _Events:
         await self._gathering.changed(self._seen)
 
     def take(self) -> Iterator[bytes]:
-        """The events that were not told yet."""
+        """The events that were not sent yet."""
         gathering = self._gathering
         if gathering is None:
             return
@@ -134,10 +134,10 @@ class _Events:
             self._started = True
             yield _event("started", msgspec.json.encode({"subjects": of}))
         names = gathering.head.names()
-        for cf_id in list(gathering.parts)[self._told :]:
-            self._told += 1
-            told = {"name": names[cf_id], "done": self._told, "of": of}
-            yield _event("subject", msgspec.json.encode(told))
+        for cf_id in list(gathering.parts)[self._sent :]:
+            self._sent += 1
+            progress = {"name": names[cf_id], "done": self._sent, "of": of}
+            yield _event("subject", msgspec.json.encode(progress))
 
 
 def _event(kind: str, data: bytes) -> bytes:

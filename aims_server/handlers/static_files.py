@@ -1,4 +1,4 @@
-"""Files as ready bytes: how a file of ours is represented, whoever serves it."""
+"""Files as ready bytes: how a file of ours is represented, whatever serves it."""
 
 import gzip
 from typing import Final

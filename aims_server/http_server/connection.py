@@ -4,25 +4,37 @@ Tornado.
 
 import asyncio
 import logging
+import re
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import cast
+from typing import Final, cast
 
 from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
 from ..errors import ApiError, HeadTooLarge, TargetTooLong, TooLarge
-from ..web import SimpleRequest, closing_message, parse_simple_request, request_id
+from ..web import (
+    AnswerParts,
+    SimpleRequest,
+    closing_message,
+    parse_simple_request,
+    request_id,
+)
 from .closing import Timeouts, close_lingering, has_unread
 from .iostream import PIECE_BYTES, Stream
 from .message import MAX_TARGET_BYTES, Message
-from .options import ConnectionOptions, Parts, PendingParts
+from .options import ConnectionOptions, PendingParts
 from .peer import Peer
 
 __all__ = ["Connection"]
 
 _log = logging.getLogger(__name__)
+
+# What begins otherwise, as TLS does, is no HTTP: the parser says so when it sees the
+# end of a head, which may never come.
+_BEGINNING: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z\r\n-]"
+_END_OF_HEAD: Final = b"\r\n\r\n"
 
 _Parsed = tuple[bytes, SimpleRequest]
 """A request as it came and as it was parsed."""
@@ -81,7 +93,7 @@ class Connection(asyncio.Protocol):
         answer = None if request is None else self._fast_answer(request)
         if request is None:
             self._begin(partial(self._serve_one, stream))
-            stream.feed(data)
+            stream.feed(data if re.match(_BEGINNING, data) else data + _END_OF_HEAD)
         elif answer is None:
             self._begin(partial(self._serve_one, stream, (data, request)))
         elif isinstance(answer, tuple):
@@ -181,7 +193,7 @@ class Connection(asyncio.Protocol):
 
     # -- one request ------------------------------------------------------
 
-    def _fast_answer(self, request: SimpleRequest) -> Parts | PendingParts | None:
+    def _fast_answer(self, request: SimpleRequest) -> AnswerParts | PendingParts | None:
         options = self._options
         if options.fast_path is None or self._stream.writing_paused:
             return None
@@ -189,7 +201,7 @@ class Connection(asyncio.Protocol):
             request, self.peer.remote_ip, params=options.params
         )
 
-    def _write_answer(self, answer: Parts) -> bool:
+    def _write_answer(self, answer: AnswerParts) -> bool:
         """Write an answer of the fast path; whether the connection is kept after it."""
         parts, last = answer
         size = sum(map(len, parts))

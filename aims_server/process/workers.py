@@ -60,7 +60,7 @@ class WorkerPool:
     def spawn(
         self, settings: Settings, *, number: int, rank: int, generation: int
     ) -> None:
-        """Start a worker; ``rank`` decides who has one call more of an uneven share.
+        """Start a worker; ``rank`` decides which have one call more of an uneven share.
 
         Raises OSError if the system refuses.
         """
@@ -100,8 +100,8 @@ class WorkerPool:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            # A terminal and some supervisors signal the whole group; the parent, who
-            # is told as well, knows what its workers should do.
+            # A terminal and some supervisors signal the whole group; the parent, which
+            # gets the signal as well, knows what its workers should do.
             for number in CAUGHT:
                 if number != signal.SIGCHLD:
                     signal.signal(number, signal.SIG_IGN)

@@ -12,7 +12,7 @@ _SHARE: Final = 8
 
 
 class Charges:
-    """Charges by bucket, in nanoseconds, for whoever adds them up over machines.
+    """Charges by bucket, in nanoseconds, to be added up over machines.
 
     >>> from .table import BucketTable
     >>> bucket = BucketTable(8).bucket(bytes(8))

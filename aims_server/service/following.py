@@ -140,7 +140,7 @@ class _Published(_Looking):
                 self._write(_pack_part(*part))
 
     def end(self) -> None:
-        """Write the rest, and that who begins to follow now need not read it."""
+        """Write the rest, and a mark that nothing more follows."""
         super().end()
         if self._written:
             self._written = 0

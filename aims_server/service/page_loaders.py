@@ -89,7 +89,7 @@ class PageLoaders:
             self._target,
             notes,
         )
-        notes.tell()
+        notes.report()
         body = await encode_page(page)
         return self._cache.new_answer(
             caller.session,
@@ -97,7 +97,7 @@ class PageLoaders:
             made_at=had.made_at if had.old else made_at,
             old=had.old,
             # What the platform has answered, whatever it is, is kept as any answer;
-            # what it has not is soon asked for again, and so is who has no course.
+            # what it has not is asked for again soon, as is a list without a course.
             complete=complete and bool(had.files.courses),
         )
 
@@ -121,7 +121,7 @@ class PageLoaders:
         await self._add_missing(caller, had, deadline, gathering)
         complete = None not in gathering.parts.values()
         if not complete:
-            # Who asks next asks for the others only.
+            # The next request asks for the others only.
             new = {
                 cf_id: days
                 for cf_id, days in gathering.parts.items()

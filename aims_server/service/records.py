@@ -191,7 +191,7 @@ class StudentRecords:
             days = finish(counting)
         else:
             days = await self._upstream.executor.run_steps(counting)
-        notes.tell()
+        notes.report()
         return days
 
     async def kept_subject(
@@ -235,7 +235,7 @@ class StudentRecords:
     async def keep_subjects(
         self, session: Session, subjects: Mapping[int, SubjectDays], deadline: Deadline
     ) -> None:
-        """Keep what was had, for who asks for the others."""
+        """Keep what was had, so that the next request asks for the others only."""
         for cf_id, days in subjects.items():
             entry = self._packed(session, days)
 

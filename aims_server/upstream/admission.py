@@ -109,7 +109,7 @@ class Admission:
         if deadline.expired:
             raise UpstreamTimeout
         try:
-            await self._slots.acquire(caller, deadline)
+            await self._slots.wait_for_turn(caller, deadline)
         except BulkheadFull as refusal:
             raise Overloaded(retry_after=refusal.wait) from None
         try:

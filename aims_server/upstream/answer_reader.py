@@ -1,4 +1,4 @@
-"""What a reply says, to the one whom it is about."""
+"""Reads replies: checks, decodes, and compares the student named with the asker."""
 
 from collections.abc import Callable
 from typing import Final, TypeAlias, TypeVar
@@ -51,6 +51,6 @@ class AnswerReader:
                 decoded = await self._executor.run(lambda: decode(body, notes))
         except BadShape as fault:
             raise UpstreamError from fault
-        notes.tell()  # only now: an answer that fails altogether has no oddity
+        notes.report()  # only now: an answer that fails altogether has no oddity
         confirm(decoded)
         return decoded

@@ -1,4 +1,4 @@
-"""Who makes a call, as breakers, pauses, slots and budgets tell callers apart."""
+"""Callers, as breakers, pauses, slots and budgets tell them apart."""
 
 from collections.abc import Hashable
 from typing import NamedTuple
@@ -28,5 +28,5 @@ class CallerKey(NamedTuple):
 
     @classmethod
     def address(cls, address: Hashable) -> "CallerKey":
-        """Whoever asks from this address."""
+        """All clients of this address."""
         return cls(False, address)

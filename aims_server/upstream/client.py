@@ -57,7 +57,7 @@ Decoded = TypeVar("Decoded")
 class UpstreamClient:
     """Calls to one platform at ``base_url``.
 
-    Every call takes who makes it, and a deadline that covers its wait for a slot, every
+    Every call takes its caller, and a deadline that covers its wait for a slot, every
     try, and the decoding. Raises the upstream half of :mod:`aims_server.errors`.
     """
 
@@ -70,7 +70,7 @@ class UpstreamClient:
         oddities: Oddities,
     ) -> None:
         self.executor = SerialExecutor()
-        """For heavy work on answers: theirs who ask, as well."""
+        """For heavy work on answers, that of the service included: one piece a turn."""
         self._transport = transport
         self._oddities = oddities
         self._reader = AnswerReader(oddities, self.executor)
@@ -201,7 +201,7 @@ class UpstreamClient:
             merged = merge_pages(pages, notes, complete=complete)
         except BadShape as fault:
             raise UpstreamError from fault
-        notes.tell()
+        notes.report()
         return merged
 
     def card_notes(self) -> Notes:

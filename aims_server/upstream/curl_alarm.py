@@ -38,7 +38,7 @@ class CurlAlarm:
             self._start()
 
     def cancel(self) -> None:
-        """Let no timer hold whom it calls."""
+        """Set no timer any more; one would hold the object that it calls."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

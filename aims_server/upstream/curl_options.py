@@ -23,7 +23,7 @@ class LastingOptions(msgspec.Struct, frozen=True):
     ca_file: str = ""
 
     def set(self, curl: pycurl.Curl, state: HandleState) -> None:
-        """Tell a handle how its connections are made and kept, and whom it calls."""
+        """Tell a handle how its connections are made and kept, and its callbacks."""
         setopt = curl.setopt
         setopt(pycurl.SOCKOPTFUNCTION, state.on_socket)
         setopt(pycurl.PREREQFUNCTION, state.on_connection)

@@ -60,7 +60,7 @@ class CallPermit:
         way, self._way = self._way, None
         if way is None:
             return
-        # Each failed connection is evidence of its own, whoever wanted it.
+        # Each failed connection is evidence of its own, whatever its caller.
         wanted = CallerKey.student(object()) if unreachable else _ANYBODY
         way.leave(self._way_number, wanted, failed=unreachable)
         self._endpoint.leave(self._number, self._caller, failed=failed)
@@ -101,7 +101,9 @@ class EndpointBreakers:
     ) -> None:
         self._subscribers: list[Callable[[str, State], object]] = []
         self._connections = CircuitBreaker(
-            clock=clock, random=random, on_change=lambda _: self._tell(*self._breakers)
+            clock=clock,
+            random=random,
+            on_change=lambda _: self._notify(*self._breakers),
         )
         self._breakers: Mapping[str, CircuitBreaker] = {
             endpoint: CircuitBreaker(
@@ -135,9 +137,9 @@ class EndpointBreakers:
         return CallPermit(self._connections, self._breakers[endpoint], caller)
 
     def _endpoint_changed(self, endpoint: str, _: State) -> None:
-        self._tell(endpoint)
+        self._notify(endpoint)
 
-    def _tell(self, *endpoints: str) -> None:
+    def _notify(self, *endpoints: str) -> None:
         for endpoint in endpoints:
             for on_change in self._subscribers:
                 on_change(endpoint, self.state(endpoint))

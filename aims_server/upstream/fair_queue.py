@@ -1,15 +1,33 @@
-"""Owns who holds slots, who waits for one, and whose turn it is; hands none out."""
+"""Owns which callers hold slots or wait, and whose turn it is; hands none out."""
 
 import asyncio
 from collections import deque
-from typing import TypeAlias
+from collections.abc import Callable
+from functools import partial
+from itertools import repeat
 
 from .callers import CallerKey
 
 __all__ = ["FairQueue", "Turn"]
 
-Turn: TypeAlias = "asyncio.Future[None]"
-"""Done when its call has a slot."""
+
+class Turn(asyncio.Future[bool]):
+    """Tells whether its call has a slot; cancelled, it leaves its queue at once. The
+    ``timer``, which the caller sets, limits the wait.
+    """
+
+    timer: asyncio.TimerHandle
+
+    def __init__(self, leave: "Callable[[Turn], object]") -> None:
+        super().__init__(loop=asyncio.get_running_loop())
+        self._leave = leave
+
+    def cancel(self, msg: object = None) -> bool:
+        """Wait no longer."""
+        cancelled = super().cancel(msg)
+        if cancelled:
+            self._leave(self)
+        return cancelled
 
 
 class FairQueue:
@@ -82,7 +100,7 @@ class FairQueue:
 
     def join(self, caller: CallerKey) -> Turn:
         """Wait at the end of its queue."""
-        turn: Turn = asyncio.get_running_loop().create_future()
+        turn = Turn(partial(self.leave, caller))
         self._queues.setdefault(caller, deque()).append(turn)
         self._enqueue(caller)
         return turn
@@ -106,7 +124,7 @@ class FairQueue:
             del self._queues[caller]
         self.take(caller)
         self._enqueue(caller)
-        turn.set_result(None)
+        turn.set_result(True)
 
     def next(self) -> CallerKey | None:
         """Whose turn it is; None while all who wait, if any do, are at their limit."""
@@ -130,13 +148,11 @@ class FairQueue:
 
     def ahead(self, caller: CallerKey, calls: int) -> int:
         """How many calls are served before so many more of this caller's, and these."""
-        mine = len(self._queues.get(caller, ())) + calls
-        outranked = self.is_outranked(caller)
-        return mine + sum(
-            min(len(queue), mine)
-            for other, queue in self._queues.items()
-            if other != caller and not (outranked and other.verified)
-        )
+        waiting = self._queues
+        mine = len(waiting.get(caller, ())) + calls
+        if self.is_outranked(caller):
+            waiting = {each: waiting[each] for each in waiting if not each.verified}
+        return calls + sum(map(min, map(len, waiting.values()), repeat(mine)))
 
     def above_limit(self, caller: CallerKey, calls: int) -> int:
         """How many of its own calls a student waits for, with so many more of them."""

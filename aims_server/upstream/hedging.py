@@ -135,7 +135,7 @@ class Hedging:
             except asyncio.CancelledError:
                 self.latency.give_up()
                 if race.winner is None or race.caller.uncancel():
-                    raise  # it was somebody else who cancelled it
+                    raise  # it was cancelled from outside
             assert race.winner is not None
             return race.winner.result()
         finally:
@@ -231,7 +231,7 @@ class _Race(Generic[Result]):
         if hedging.is_late(self.newest_at):
             self.newest_at = hedging.clock()
             if hedging.may_be_hedged(self._ended_before):
-                # In the context of who asked, whoever's call the timer was set for.
+                # In the context of this call: the timer may be another call's.
                 self._start(self._context.run(self._another))
 
     def _start(self, extra: Coroutine[Any, Any, Result] | None) -> None:

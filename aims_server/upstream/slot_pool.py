@@ -61,8 +61,8 @@ class SlotPool:
 
     def give_back(self) -> None:
         """Free a slot that was taken here."""
-        # Without the lock: nobody else writes this count, and who reads it too early
-        # only finds a slot less.
+        # Without the lock: no other worker writes this count, and one that reads it too
+        # early only finds a slot less.
         self._counts.in_use[self._number] -= 1
 
     def publish_waiting(self, waiting: bool) -> None:

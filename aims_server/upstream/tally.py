@@ -7,7 +7,7 @@ __all__ = ["CallTally", "call_tally"]
 
 
 class CallTally:
-    """Counts for whoever has put it into its context, and for all that it starts.
+    """The counts of one context: of the task that sets it and of all that it starts.
 
     >>> call_tally.set(CallTally()) and None
     >>> call_tally.get().hedges

@@ -1,5 +1,5 @@
 """An answer as ready bytes: its gzip form is made once and kept, its plain form made
-for whoever asks for that; ETags, and which of the forms a request gets.
+for a client that asks for that; ETags, and which of the forms a request gets.
 """
 
 import asyncio
@@ -91,7 +91,7 @@ class Answer(msgspec.Struct, frozen=True, weakref=True):
 
     @property
     def plain(self) -> Variant:
-        """The form for whoever does not take gzip: 30 us for 64 kB if it is not one of
+        """The form for a client without gzip: 30 us for 64 kB if it is not one of
         those that were asked for lately.
         """
         if self.kept_plain is not None:

@@ -1,4 +1,4 @@
-"""Who is asking: a platform token, reduced to what may be kept of it.
+"""Sessions: a platform token, reduced to what may be kept of it.
 
 The platform's tokens are JWTs whose first ~36 characters are the same for every
 student, so only a keyed hash of the *whole* token identifies a session.

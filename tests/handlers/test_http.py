@@ -217,7 +217,13 @@ async def test_options_of_the_server(connection, target):
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
-    "sent", [b"hello\r\n\r\n", b"\x16\x03\x01\r\n\r\n", b"EHLO x\r\n\r\n"]
+    "sent",
+    [
+        b"hello\r\n\r\n",
+        b"\x16\x03\x01\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS, to a port without it
+        b"EHLO x\r\n\r\n",
+    ],
 )
 async def test_what_is_no_http_gets_a_bare_400(connection, sent):
     """No header, no body, and the end."""

@@ -29,34 +29,34 @@ class OddityObserver(Protocol):
 
 class Notes:
     """What is odd about one answer: noted in any thread, some hundred thousand times
-    at worst, and told all at once.
+    at worst, and reported all at once.
 
     >>> notes = Notes("cards", print)
     >>> for _ in range(1000):
     ...     notes("mark", "a record without a mark")
-    >>> notes.tell()
+    >>> notes.report()
     cards mark a record without a mark 1000
     """
 
-    __slots__ = ("_counts", "_endpoint", "_told")
+    __slots__ = ("_counts", "_endpoint", "_report")
 
     def __init__(
-        self, endpoint: str, told: Callable[[str, str, str, int], object]
+        self, endpoint: str, report: Callable[[str, str, str, int], object]
     ) -> None:
         # No Counter: a page makes some forty of these, most of which stay empty.
         self._counts: dict[tuple[str, str], int] = {}
         self._endpoint = endpoint
-        self._told = told
+        self._report = report
 
     def __call__(self, kind: str, shape: str) -> None:
         """Note one; a `Note`."""
         self._counts[kind, shape] = self._counts.get((kind, shape), 0) + 1
 
-    def tell(self) -> None:
-        """Tell what was noted: on the event loop, once the answer has been read."""
+    def report(self) -> None:
+        """Report what was noted: on the event loop, once the answer has been read."""
         if self._counts:
             for (kind, shape), count in self._counts.items():
-                self._told(self._endpoint, kind, shape, count)
+                self._report(self._endpoint, kind, shape, count)
 
 
 class Oddities:
@@ -67,7 +67,7 @@ class Oddities:
         oddities = Oddities(metrics)
         notes = oddities.notes("cards")
         notes("mark", "a record without a known mark")
-        notes.tell()
+        notes.report()
     """
 
     def __init__(
@@ -78,9 +78,9 @@ class Oddities:
 
     def notes(self, endpoint: str) -> Notes:
         """Return what notes the oddities of one answer of this endpoint."""
-        return Notes(endpoint, self._tell)
+        return Notes(endpoint, self._report)
 
-    def _tell(self, endpoint: str, kind: str, shape: str, count: int) -> None:
+    def _report(self, endpoint: str, kind: str, shape: str, count: int) -> None:
         self._observer.upstream_oddity(endpoint, kind, count)
         self._log.event(
             ("oddity", endpoint, kind),

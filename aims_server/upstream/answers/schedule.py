@@ -18,8 +18,8 @@ _MONTH: Final = r"(?P<month>[A-Za-z]{3,9})[ ,/-]+(?P<year>[0-9]{4})"
 # Minutes have two digits, so slots that run together (09:4009:40) come apart.
 _TIME: Final = r"([0-9]{1,2}):([0-9]{2})(?: ?([AaPp][Mm]))?"
 _SLOT: Final = rf"{_TIME} ?(?:-|\u2013|\u2014|to) ?{_TIME}"
-_CODE: Final = r"(?P<code>[A-Z]{2,6}[0-9]{2,4}[A-Z]?)\s+(?P<name>\S.*)"
-_SECTION: Final = r"(?i:sec(?:tion)?)\s*[-:.]?\s*"
+_CODE: Final = r"(?P<code>[A-Z]{2,6}[0-9]{2,4}[A-Z]?)(?:\s+(?P<name>\S.*))?"
+_SECTION: Final = r"(?i:sec(?:tion)?)\b\s*[-:.]?\s*"
 _PATH_PARTS: Final = 5  # batch / department / code and name / section / teacher
 _LARGEST_CELL: Final = 4096  # characters; a day has eight slots
 _MOST_ROWS: Final = 256
@@ -129,12 +129,17 @@ def _row(row: _Row, note: Note) -> ScheduleRow | None:
 
 def _from_path(parts: list[str]) -> tuple[str, str, str, str]:
     """Return code, course, section and teacher of a path, "" for what it has not."""
-    titled = parts[2] if len(parts) >= _PATH_PARTS else "/".join(parts)
+    section, teacher = "", ""
+    if len(parts) >= _PATH_PARTS:
+        # A name may have a "/" of its own ("AI/ML Lab"): it ends before the section.
+        rest = range(3, len(parts) - 1)
+        at = next((i for i in rest if re.match(_SECTION, parts[i])), 3)
+        section, teacher = re.sub(_SECTION, "", parts[at], count=1), parts[-1]
+        parts = parts[2:at]
+    titled = "/".join(parts)
     found = re.fullmatch(_CODE, titled)
-    code, course = (found["code"], found["name"]) if found else ("", titled)
-    if len(parts) < _PATH_PARTS:
-        return code, course, "", ""
-    return code, course, re.sub(_SECTION, "", parts[3], count=1), parts[-1]
+    code, course = (found["code"], found["name"] or "") if found else ("", titled)
+    return code, course, section, teacher
 
 
 def _slots(cell: Any) -> tuple[Slot, ...] | None:
@@ -161,7 +166,7 @@ def _slots_of(text: str, held: bool | None) -> list[Slot] | None:
         slots.append(Slot(start, end, held))
     # A word ("Holiday", "-") says that there is no class; a figure that is no time
     # says something that we do not understand.
-    if not slots and re.search("[0-9]", text):
+    if not slots and re.search(r"\d", text):  # in whatever script
         return None
     return slots
 

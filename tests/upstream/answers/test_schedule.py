@@ -125,6 +125,10 @@ ONE, TWO = ("08:50", "09:40"), ("09:40", "10:30")
         ("09:40 - 09:40", None),
         ("08:50", None),
         ("period 3", None),
+        (
+            "\u0966\u096e:\u096b\u0966 - \u0966\u096f:\u096a\u0966",
+            None,
+        ),  # in Devanagari
         (7, None),
         ({}, None),
         ([7], None),
@@ -143,6 +147,13 @@ def test_a_cell_is_read_in_every_form(cell, slots):
         ({}, ALGORITHM, "BCS503", "C"),
         ({"name_text": None}, ALGORITHM, "BCS503", "C"),
         ({"name_text": "<b>2027/IT/BCS054 C&amp;D/Sec-A/X</b>"}, "C&D", "BCS054", "A"),
+        (
+            {"name_text": "2027/IT/BCS054 AI/ML Lab/Sec - A/X"},
+            "AI/ML Lab",
+            "BCS054",
+            "A",
+        ),
+        ({"name_text": "2027/IT/BCS054/Sec - A/X"}, "BCS054", "BCS054", "A"),
         ({"name_text": "Web Lab", "course_name": None}, "Web Lab", "", ""),
         ({"name_text": "2027/IT/Soft Skills/C/K SAMPLE"}, "Soft Skills", "", "C"),
         ({"name_text": None, "course_name": None}, "7300101", "", ""),
