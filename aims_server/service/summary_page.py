@@ -18,8 +18,8 @@ __all__ = ["SummaryPage"]
 
 
 class SummaryPage:
-    """Whoever waits for this page waits for the course files, with all who wait for
-    those; ``target_percent`` is the attendance to be reached.
+    """Its requests wait for the course files, together with those of other pages;
+    ``target_percent`` is the attendance to be reached.
     """
 
     def __init__(
@@ -27,13 +27,11 @@ class SummaryPage:
         records: StudentRecords,
         admission: PageAdmission,
         answer_cache: AnswerCache,
-        request_seconds: float,
         target_percent: int,
     ) -> None:
         self._records = records
         self._admission = admission
         self._cache = answer_cache
-        self._request_seconds = request_seconds
         self._target = target_percent
 
     async def page(
@@ -52,8 +50,7 @@ class SummaryPage:
                 ATTENDANCE.resource, caller.session, files, self._make
             )
         except UpstreamTimeout:
-            # The call under way is thought to take a fifth longer than so far.
-            raise UpstreamTimeout(retry_after=self._request_seconds / 5) from None
+            raise self._admission.too_late() from None
 
     async def _make(self, packed: bytes) -> Answer:
         page = attendance(unpack_course_files(packed), self._target)

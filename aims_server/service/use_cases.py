@@ -61,12 +61,11 @@ class AimsService:
             wall=wall,
         )
         self._admission = PageAdmission(upstream, request_seconds)
-        self.subject = SubjectPage(self._records, self._admission, request_seconds)
+        self.subject = SubjectPage(self._records, self._admission)
         self._summary = SummaryPage(
             self._records,
             self._admission,
             answer_cache,
-            request_seconds,
             target_percent,
         )
         self._loaders = PageLoaders(
