@@ -16,6 +16,7 @@ from ..errors import ApiError
 from ..pages import HEALTH, LOGIN, PAGES, Endpoint, Page
 from ..web import (
     Answer,
+    AnswerParts,
     Caller,
     Quota,
     SimpleRequest,
@@ -30,7 +31,7 @@ from .context import HandlerContext
 from .exchange import Exchange
 from .health import health_response
 from .login import Login
-from .raw_answer import Parts, RawAnswers
+from .raw_answer import RawAnswers
 
 __all__ = ["FastPath"]
 
@@ -38,15 +39,15 @@ _READY_ONLY: Final = {"/health": True, "/health/ready": True, "/health/live": Fa
 
 
 class _Pending(msgspec.Struct, frozen=True):
-    """What makes an answer that has to be waited for, and is told if its client has
-    left. A page is gathered all the same, for whoever asks next.
+    """What makes an answer that has to be waited for, and what is called if its
+    client leaves. A page is gathered all the same, for the next request.
     """
 
-    make: Callable[[], Awaitable[Parts]]
+    make: Callable[[], Awaitable[AnswerParts]]
     client_left: Callable[[], object] = bool
 
 
-_Answer = Parts | _Pending | None
+_Answer = AnswerParts | _Pending | None
 
 
 class FastPath:
@@ -100,7 +101,7 @@ class FastPath:
         )
         return route(asked)
 
-    def _health(self, ready_only: bool, asked: Asked) -> Parts:
+    def _health(self, ready_only: bool, asked: Asked) -> AnswerParts:
         response = health_response(self._context, ready_only=ready_only)
         return self._answers.whole(asked, self._exchange(HEALTH, asked), response)
 
@@ -111,7 +112,9 @@ class FastPath:
             partial(self._logged_in, asked, exchange, login), login.client_left
         )
 
-    async def _logged_in(self, asked: Asked, exchange: Exchange, login: Login) -> Parts:
+    async def _logged_in(
+        self, asked: Asked, exchange: Exchange, login: Login
+    ) -> AnswerParts:
         """What the platform says to a login, or why it was not asked."""
         exchange.enter()
         _, _, headers, body = asked.plain
@@ -160,7 +163,7 @@ class FastPath:
         entry: Entry[Answer],
         quota: Quota,
         now: float,
-    ) -> Parts:
+    ) -> AnswerParts:
         """A page at hand: what `Exchange` does for others, in half the time."""
         context = self._context
         method, path, headers, _ = asked.plain
@@ -197,7 +200,7 @@ class FastPath:
         exchange: Exchange,
         caller: Caller,
         fresh: bool,
-    ) -> Parts:
+    ) -> AnswerParts:
         """A page that is not at hand, as soon as it is, or why it cannot be had."""
         exchange.enter()
         context = self._context
@@ -221,7 +224,7 @@ class FastPath:
         exchange.answered(method, path, status)
         return parts
 
-    def _refused(self, page: Page, asked: Asked, failure: ApiError) -> Parts:
+    def _refused(self, page: Page, asked: Asked, failure: ApiError) -> AnswerParts:
         """A refusal; that of the address's limit comes before any other."""
         exchange = self._exchange(page, asked)
         try:

@@ -1,17 +1,13 @@
 """The bytes of answers that are written without Tornado."""
 
-from collections.abc import Sequence
 from typing import Final
 
-from ..web import HeaderPairs, Response, Variant, header_lines
+from ..web import AnswerParts, HeaderPairs, Response, Variant, header_lines
 from .asked import Asked
 from .exchange import Exchange
 from .raw_head import RawHeads
 
-__all__ = ["Parts", "RawAnswers"]
-
-Parts = tuple[Sequence[bytes], bool]
-"""Head and body of an answer, and whether its connection ends with them."""
+__all__ = ["RawAnswers"]
 
 _VARY: Final = ("Vary", "Origin")
 
@@ -24,7 +20,7 @@ class RawAnswers:
 
     def variant(
         self, asked: Asked, status: int, variant: Variant, varying: HeaderPairs
-    ) -> Parts:
+    ) -> AnswerParts:
         """The form of a page that a request gets; ``varying`` headers are those that
         differ from one answer to the next.
         """
@@ -37,7 +33,9 @@ class RawAnswers:
             return (head,), last
         return (head, variant.body), last
 
-    def whole(self, asked: Asked, exchange: Exchange, response: Response) -> Parts:
+    def whole(
+        self, asked: Asked, exchange: Exchange, response: Response
+    ) -> AnswerParts:
         """An answer that is composed for this request alone, which ends with it."""
         method, path, headers, _ = asked.plain
         lines: HeaderPairs = (

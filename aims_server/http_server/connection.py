@@ -14,11 +14,17 @@ from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
 from ..errors import ApiError, HeadTooLarge, TargetTooLong, TooLarge
-from ..web import SimpleRequest, closing_message, parse_simple_request, request_id
+from ..web import (
+    AnswerParts,
+    SimpleRequest,
+    closing_message,
+    parse_simple_request,
+    request_id,
+)
 from .closing import Timeouts, close_lingering, has_unread
 from .iostream import PIECE_BYTES, Stream
 from .message import MAX_TARGET_BYTES, Message
-from .options import ConnectionOptions, Parts, PendingParts
+from .options import ConnectionOptions, PendingParts
 from .peer import Peer
 
 __all__ = ["Connection"]
@@ -187,7 +193,7 @@ class Connection(asyncio.Protocol):
 
     # -- one request ------------------------------------------------------
 
-    def _fast_answer(self, request: SimpleRequest) -> Parts | PendingParts | None:
+    def _fast_answer(self, request: SimpleRequest) -> AnswerParts | PendingParts | None:
         options = self._options
         if options.fast_path is None or self._stream.writing_paused:
             return None
@@ -195,7 +201,7 @@ class Connection(asyncio.Protocol):
             request, self.peer.remote_ip, params=options.params
         )
 
-    def _write_answer(self, answer: Parts) -> bool:
+    def _write_answer(self, answer: AnswerParts) -> bool:
         """Write an answer of the fast path; whether the connection is kept after it."""
         parts, last = answer
         size = sum(map(len, parts))

@@ -1,26 +1,23 @@
 """What the connections of a listener have in common, the fast path among it."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import msgspec
 from tornado.http1connection import HTTP1ConnectionParameters
 
 from ..errors import ApiError
-from ..web import SimpleRequest
+from ..web import AnswerParts, SimpleRequest
 from .write_batch import WriteBatch
 
-__all__ = ["ConnectionOptions", "Parts", "PendingParts", "Responder"]
-
-Parts = tuple[Sequence[bytes], bool]
-"""The parts of an answer, and whether the connection closes after it."""
+__all__ = ["ConnectionOptions", "PendingParts", "Responder"]
 
 
 class PendingParts(Protocol):
     """An answer that has to be waited for."""
 
-    def make(self) -> Awaitable[Parts]:
+    def make(self) -> Awaitable[AnswerParts]:
         """The answer as soon as it is there; awaited once, in a task of its own."""
 
     def client_left(self) -> object:
@@ -32,7 +29,7 @@ class Responder(Protocol):
 
     def answer(
         self, request: SimpleRequest, peer: str, *, params: HTTP1ConnectionParameters
-    ) -> Parts | PendingParts | None:
+    ) -> AnswerParts | PendingParts | None:
         """The parts of the answer to a request, and whether the connection closes after
         it; or what makes them, if that has to wait; or None to leave the request to
         Tornado.

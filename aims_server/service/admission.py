@@ -1,4 +1,6 @@
-"""Admits the calls of a page as a whole, before the first of them."""
+"""Admits the calls of a page as a whole, before the first of them, and estimates when a
+page is there that is late.
+"""
 
 from collections.abc import Iterator
 from contextlib import (
@@ -9,6 +11,7 @@ from contextlib import (
 )
 from typing import Final
 
+from ..errors import UpstreamTimeout
 from ..upstream import UpstreamClient
 from ..web import Caller
 from .records import Admit, caller_key
@@ -24,13 +27,20 @@ class PageAdmission:
 
     def __init__(self, upstream: UpstreamClient, request_seconds: float) -> None:
         self._upstream = upstream
-        self._seconds = _PROMISED_SHARE * request_seconds
+        self._request_seconds = request_seconds
 
     def at_once(self, caller: Caller, calls: int) -> AbstractContextManager[None]:
         """Admits so many calls from here on, until the block ends; raises
         :class:`Overloaded` if they could not all be made in time.
         """
-        return self._upstream.reserve(caller_key(caller), calls, self._seconds)
+        seconds = _PROMISED_SHARE * self._request_seconds
+        return self._upstream.reserve(caller_key(caller), calls, seconds)
+
+    def too_late(self) -> UpstreamTimeout:
+        """The error at the deadline of a page that waits for one call, which is thought
+        to take a fifth longer than so far.
+        """
+        return UpstreamTimeout(retry_after=self._request_seconds / 5)
 
     @contextmanager
     def of(self, caller: Caller, calls: int) -> Iterator[Admit]:

@@ -43,13 +43,11 @@ class OneCallPages:
         admission: PageAdmission,
         answer_cache: AnswerCache,
         *,
-        request_seconds: float,
         target_percent: int,
     ) -> None:
         self._records = records
         self._admission = admission
         self._cache = answer_cache
-        self._request_seconds = request_seconds
         self._target = target_percent
         self._by_resource: dict[str, _Give] = {
             ATTENDANCE.resource: self._summary,
@@ -69,8 +67,7 @@ class OneCallPages:
         try:
             return await self._by_resource[resource](caller, deadline, fresh)
         except UpstreamTimeout:
-            # The call under way is thought to take a fifth longer than so far.
-            raise UpstreamTimeout(retry_after=self._request_seconds / 5) from None
+            raise self._admission.too_late() from None
 
     async def _made(
         self,

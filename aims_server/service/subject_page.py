@@ -20,15 +20,9 @@ _CALLS: Final = 2  # course files, and the records of one
 class SubjectPage:
     """One subject's answers; one entry is kept a course file, whatever its name."""
 
-    def __init__(
-        self,
-        records: StudentRecords,
-        admission: PageAdmission,
-        request_seconds: float,
-    ) -> None:
+    def __init__(self, records: StudentRecords, admission: PageAdmission) -> None:
         self._records = records
         self._admission = admission
-        self._request_seconds = request_seconds
 
     async def page(
         self,
@@ -61,8 +55,7 @@ class SubjectPage:
                     caller, student_id, cf_id, deadline, fresh=fresh, admit=admit
                 )
         except UpstreamTimeout:
-            # The call under way is thought to take a fifth longer than so far.
-            raise UpstreamTimeout(retry_after=self._request_seconds / 5) from None
+            raise self._admission.too_late() from None
         page = subject_attendance(
             subject, student_id, cf_id, kept.days, kept.fetched_at
         )

@@ -58,12 +58,11 @@ class AimsService:
             wall=wall,
         )
         admission = PageAdmission(upstream, request_seconds)
-        self.subject = SubjectPage(self._records, admission, request_seconds)
+        self.subject = SubjectPage(self._records, admission)
         self._one_call = OneCallPages(
             self._records,
             admission,
             answer_cache,
-            request_seconds=request_seconds,
             target_percent=target_percent,
         )
         self._all_attendance = AllAttendancePage(

@@ -43,7 +43,12 @@ from .response import (
     server_timing,
 )
 from .sessions import Caller, Session, SessionReader
-from .simple_request import MAX_HEAD_LINES, SimpleRequest, parse_simple_request
+from .simple_request import (
+    MAX_HEAD_LINES,
+    AnswerParts,
+    SimpleRequest,
+    parse_simple_request,
+)
 from .tokens import bearer_token, checked_body_token, is_token
 from .verified_keys import VerifiedKeys
 
@@ -53,6 +58,7 @@ __all__ = [
     "MAX_HEAD_LINES",
     "UNIX_PEER",
     "Answer",
+    "AnswerParts",
     "Caller",
     "CorsPolicy",
     "HeaderPairs",

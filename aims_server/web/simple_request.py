@@ -3,12 +3,16 @@ is left to Tornado's parser, with all its rules.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["MAX_HEAD_LINES", "SimpleRequest", "parse_simple_request"]
+__all__ = ["MAX_HEAD_LINES", "AnswerParts", "SimpleRequest", "parse_simple_request"]
 
 SimpleRequest = tuple[str, str, dict[str, str], bytes]
 """Method, path, headers by their names in lower case, body."""
+
+AnswerParts = tuple[Sequence[bytes], bool]
+"""Head and body of an answer to one, and whether its connection ends with them."""
 
 # Of a request on either way, the empty one included. 4000, which fit into the 32 KiB of
 # a head, would hold the loop for 12 ms.
