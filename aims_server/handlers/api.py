@@ -30,7 +30,7 @@ _SUBJECT_FIELDS: Final[tuple[str, ...]] = ("subject", "studentId", "cfId")
 
 
 class LoginHandler(BaseHandler):
-    """POST /api/login."""
+    """POST /api/login, in a form that the fast path does not take."""
 
     endpoint = LOGIN
     _login: Login | None = None
