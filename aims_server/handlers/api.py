@@ -92,7 +92,7 @@ class PageHandler(_StudentHandler):
 
     async def _answer(self, caller: Caller) -> None:
         began = time.monotonic()
-        self.send_answer(
+        await self.send_answer(
             await self.service.page(
                 self.endpoint,
                 caller,
@@ -130,7 +130,7 @@ class SubjectHandler(_StudentHandler):
         subject = request.name()
         student_id, cf_id = request.ids()
         began = time.monotonic()
-        self.send_answer(
+        await self.send_answer(
             await self.service.subject.page(
                 caller,
                 subject,
