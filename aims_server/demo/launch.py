@@ -55,15 +55,25 @@ class DemoPlatform:
                 pipe.close()
 
     def explain(self, address: str) -> None:
-        """Print the one address to open, and calls that work as printed."""
+        """Print the one address to open, who may log in, and calls that work as
+        printed.
+        """
         service = f"http://{address.split(',')[0]}"
         student = self.students[0]
+        credentials = "\n".join(
+            f"    {one['username']}  {one['password']}  {one['standing']}"
+            for one in self.students
+        )
         print(
             f"""
 Open {service}/
 
 It is the student's page over a simulated platform. Click a student to log in; the same
-corner has the platform slow, failing or calm. The API behind it, from another terminal:
+corner has the platform slow, failing or calm. User names and passwords:
+
+{credentials}
+
+The API behind it, from another terminal:
 
   TOKEN=$(curl -s {service}/api/login -d 'username={student["username"]}' \\
     --data-urlencode 'password={student["password"]}' \\

@@ -1,7 +1,7 @@
 """Tornado adapters: read the request's plain values, await one use case, write.
 
-`FastPath` answers kept pages from the raw request; `api`, `ops` and `docs` are what
-Tornado routes to, over `BaseHandler`.
+`FastPath` answers pages and logins from the raw request; `api`, `ops` and `docs` are
+what Tornado routes to, over `BaseHandler`.
 """
 
 from .base import BaseHandler

@@ -30,7 +30,7 @@ _SUBJECT_FIELDS: Final[tuple[str, ...]] = ("subject", "studentId", "cfId")
 
 
 class LoginHandler(BaseHandler):
-    """POST /api/login."""
+    """POST /api/login, in a form that the fast path does not take."""
 
     endpoint = LOGIN
     _login: Login | None = None
@@ -127,13 +127,12 @@ class SubjectHandler(_StudentHandler):
         )
 
     async def _answer(self, caller: Caller, request: SubjectRequest) -> None:
-        subject = request.name()
         student_id, cf_id = request.ids()
         began = time.monotonic()
         await self.send_answer(
             await self.service.subject.page(
                 caller,
-                subject,
+                request.subject.strip(),
                 student_id,
                 cf_id,
                 self.exchange.deadline,

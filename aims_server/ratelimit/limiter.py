@@ -11,7 +11,7 @@ from .table import KEY_BYTES, Bucket, BucketTable
 
 __all__ = ["Decision", "RateLimiter"]
 
-_REMEMBERED_BUCKETS: Final = 1024  # 350 bytes each, and 1.5 us to hash a key anew
+_REMEMBERED_BUCKETS: Final = 256  # 350 bytes each, and 1.5 us to hash a key anew
 _SECOND: Final = 1_000_000_000
 _MINUTE: Final = 60 * _SECOND
 

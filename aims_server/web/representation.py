@@ -214,7 +214,7 @@ async def make_answer(
 
 class _Packed(msgspec.Struct, frozen=True, array_like=True):
     digest: str
-    content_type: tuple[str, str]
+    content_type: tuple[str, str] | None  # None for JSON's
     by_accept: bool
     gzipped: bool
     body: bytes
@@ -226,7 +226,7 @@ def pack_answer(answer: Answer) -> bytes:
     return msgspec.msgpack.encode(
         _Packed(
             digest=kept.digest,
-            content_type=kept.content_type,
+            content_type=None if kept.content_type == JSON_TYPE else kept.content_type,
             by_accept=_BY_ACCEPT[0] in kept.lasting,
             gzipped=kept.gzipped,
             body=kept.body,
@@ -239,7 +239,7 @@ def unpack_answer(packed: bytes) -> Answer:
     `pack_answer` does not give.
     """
     had = msgspec.msgpack.decode(packed, type=_Packed)
-    content_type = JSON_TYPE if had.content_type == JSON_TYPE else had.content_type
+    content_type = had.content_type or JSON_TYPE
     lasting = _BY_ACCEPT if had.by_accept else _STUDENT_LASTING
     kept = make_variant(
         had.body, had.digest, content_type, lasting, gzipped=had.gzipped

@@ -198,7 +198,9 @@ def test_an_address_that_is_not_ours_is_one_clear_line(tmp_path):
 
 
 def test_demo_works_as_printed(tmp_path):
-    """The demo's own lines, typed into a shell, log in and show attendance."""
+    """The demo's own lines, typed into a shell, log in and show attendance; they offer
+    several students.
+    """
     demo = subprocess.Popen(
         [sys.executable, "-m", "aims_server", "demo"],
         cwd=tmp_path,
@@ -226,6 +228,8 @@ def test_demo_works_as_printed(tmp_path):
             timeout=30,
             check=True,
         )
+        offered = re.findall(r"^    (\d{4}B\d{7})  (\S+)  ", printed, re.MULTILINE)
+        assert len(dict(offered)) >= 2
         assert "dailyAttendance" in shell.stdout
         assert "quiz_link" in shell.stdout
         assert '"status":"healthy"' in shell.stdout
