@@ -21,7 +21,7 @@ from aims_server.errors import (
     UpstreamUnavailable,
     retry_after_header,
 )
-from aims_server.web import error_body
+from aims_server.web.response import error_body
 
 CONTRACT = {  # docs/contract.rst 2.4
     "invalid_request": 400,

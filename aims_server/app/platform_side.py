@@ -70,6 +70,8 @@ def make_platform_side(
             on_failure=FailureLog(settings.external_api_base, events).record,
             # A page takes two round trips: none can be had of a platform so slow.
             failing_seconds=settings.gather_timeout_seconds / 2,
+            background_seconds=settings.gather_timeout_seconds
+            - settings.request_timeout_seconds,
         ),
         settings.external_api_base,
         settings.external_api_origin,

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import Raw, Struct
 
 from ..upstream import Counts, Course, CourseFiles, Note, Number, ignore_oddity, sum_of
-from .days import SubjectDays, subject_days
+from .days import SubjectDays
 from .names import subject_keys
 from .planner import can_miss, must_attend
 from .shares import percent_of
@@ -21,12 +21,9 @@ __all__ = [
     "CourseAttendance",
     "Subject",
     "SubjectAttendance",
-    "SubjectDays",
     "all_attendance",
     "attendance",
     "subject_attendance",
-    "subject_days",
-    "subject_keys",
 ]
 
 

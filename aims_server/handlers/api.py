@@ -92,7 +92,7 @@ class PageHandler(_StudentHandler):
 
     async def _answer(self, caller: Caller) -> None:
         began = time.monotonic()
-        self.send_answer(
+        await self.send_answer(
             await self.service.page(
                 self.endpoint,
                 caller,
@@ -127,13 +127,12 @@ class SubjectHandler(_StudentHandler):
         )
 
     async def _answer(self, caller: Caller, request: SubjectRequest) -> None:
-        subject = request.name()
         student_id, cf_id = request.ids()
         began = time.monotonic()
-        self.send_answer(
+        await self.send_answer(
             await self.service.subject.page(
                 caller,
-                subject,
+                request.subject.strip(),
                 student_id,
                 cf_id,
                 self.exchange.deadline,

@@ -1,8 +1,9 @@
-"""What a worker does beside answering: it measures, lets what is kept expire, and
-collects garbage.
+"""What a worker does beside answering: it measures, lets what is kept expire, collects
+garbage and returns free memory.
 """
 
 import asyncio
+import ctypes
 import gc
 import time
 from typing import Final
@@ -27,6 +28,9 @@ _LAG_SECONDS: Final = 0.1
 _GC_THRESHOLDS: Final = (2_000, 5, 10_000)
 _GC_SECONDS: Final = 55.0
 _IDLE_CPU_SECONDS: Final = 0.05
+# malloc itself returns only what is free at the end of the heap: twelve pages of 15
+# subjects of 4000 records leave 147 MB, 111 after this, in 3 ms. musl has none of it.
+_malloc_trim: Final = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 async def prepare(worker: Worker) -> None:
@@ -60,7 +64,8 @@ def collect_garbage_rarely() -> None:
 
 
 async def collect_garbage_when_idle() -> None:
-    """Look for garbage of all ages once a minute, in a second without other work.
+    """Look for garbage of all ages once a minute, in a second without other work, and
+    return free memory to the system.
 
     A full collection holds the loop for longer than a request may wait.
     """
@@ -72,4 +77,6 @@ async def collect_garbage_when_idle() -> None:
         idle = time.process_time() - used < _IDLE_CPU_SECONDS
         if idle and loop.time() - collected_at >= _GC_SECONDS:
             gc.collect()
+            if _malloc_trim is not None:
+                _malloc_trim(0)
             collected_at = loop.time()

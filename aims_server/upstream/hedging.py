@@ -149,7 +149,7 @@ class Hedging:
         not before.
         """
         if self._look_at <= race.newest_at + self._soonest:
-            return  # before it can be late
+            return  # the next look comes before this call can be late
         look_at = self._late_at(race.newest_at) or self.clock() + _LOOK_AGAIN
         if look_at < self._look_at:
             if self._timer is not None:

@@ -59,7 +59,9 @@ class ResiliencePolicy:
 
     ``on_failure`` is told of each call that fails: endpoint, error and seconds. A
     time-out counts against the endpoint only if the call had at least
-    ``failing_seconds``: a slow platform that answers is not a failing one.
+    ``failing_seconds``: a slow platform that answers is not a failing one. The last
+    ``background_seconds`` of a deadline are past those of who asked, whom a pause that
+    the platform wishes for does not keep waiting until then.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class ResiliencePolicy:
         random: Callable[[], float],
         on_failure: Callable[[str, UpstreamError, float], object] = _ignore,
         failing_seconds: float = 15.0,
+        background_seconds: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -84,6 +87,7 @@ class ResiliencePolicy:
         self._random = random
         self._on_failure = on_failure
         self._failing_seconds = failing_seconds
+        self._background_seconds = background_seconds
         self._clock = clock
         self._sleep = sleep
         self._hedging: defaultdict[str, Hedging] = defaultdict(
@@ -246,9 +250,11 @@ class ResiliencePolicy:
         """Seconds until the next try, or None if there is to be none."""
         if not (call.repeatable and isinstance(fault, _WORTH_REPEATING)):
             return None
-        pause = (fault.retry_after or 0.0) + full_jitter(
-            number - 1, random=self._random
-        )
-        if pause >= call.deadline.remaining() or not self._retries.take(call.caller):
+        pause = full_jitter(number - 1, random=self._random)
+        left = call.deadline.remaining()
+        if fault.retry_after:
+            pause += fault.retry_after
+            left -= self._background_seconds
+        if pause >= left or not self._retries.take(call.caller):
             return None
         return pause

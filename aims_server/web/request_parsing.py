@@ -59,7 +59,10 @@ class LoginRequest(msgspec.Struct):
         name = self.username
         if isinstance(name, float) and name.is_integer():
             name = int(name)  # in JSON 7.0 is the number 7
-        return _named("username", str(name))
+        name = str(name).strip()
+        if not name:
+            raise InvalidRequest(_SENTENCES["username"])
+        return name
 
 
 class TokenRequest(msgspec.Struct):
@@ -77,10 +80,6 @@ class SubjectRequest(msgspec.Struct, rename="camel"):
     student_id: int | float | str
     cf_id: int | float | str
     token: str | None = None
-
-    def name(self) -> str:
-        """The subject as it is shown; raises :class:`InvalidRequest` for none."""
-        return _named("subject", self.subject)
 
     def ids(self) -> tuple[int, int]:
         """``(student id, course-file id)``; raises :class:`InvalidRequest`."""
@@ -184,13 +183,6 @@ def _checked(request: Shape) -> Shape:
                 "be shown."
             )
     return request
-
-
-def _named(field: str, text: str) -> str:
-    text = text.strip()
-    if not text:
-        raise InvalidRequest(_SENTENCES[field])
-    return text
 
 
 def _id(name: str, value: float | str) -> int:

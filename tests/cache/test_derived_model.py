@@ -24,7 +24,7 @@ class DerivedThroughAnyCourse(RuleBasedStateMachine):
         self.clock = Clock()
         self.loop = VirtualLoop(self.clock)
         self.bench = Bench(self.clock, refresh_seconds=1e9)
-        self.made = Counter()
+        self.made: Counter[int] = Counter()
         self.asked = []  # tasks, each with the number of drops before it
         self.calls = 0
         self.dropped_at = [0]  # how many calls had begun at each drop

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aims_server.domain import attendance as figures
-from aims_server.domain.attendance import SubjectDays, subject_days, subject_keys
+from aims_server.domain.days import SubjectDays, subject_days
+from aims_server.domain.names import subject_keys
 from aims_server.upstream import (
     Card,
     Counts,

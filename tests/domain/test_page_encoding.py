@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from aims_server.domain.attendance import all_attendance, subject_days
+from aims_server.domain.attendance import all_attendance
+from aims_server.domain.days import subject_days
 from aims_server.domain.page_encoding import encode_page
 from aims_server.upstream import Card, Counts, Course, CourseFiles
 

@@ -4,7 +4,6 @@ import json
 
 from aims_server import pages
 
-from ..counted import read
 from ..waiting import eventually
 
 PAGES = [page.path for page in pages.PAGES if not page.parameters]
@@ -21,9 +20,11 @@ def requests_under_way(worker) -> int:
     return int(requests["inProgress"])
 
 
-def bytes_kept(worker) -> float:
-    """How much has been put into the machine's memory, leases apart."""
-    return read(worker.metrics)['aims_shared_bytes_total{level="machine"}']
+def pages_shared(worker) -> float:
+    """How many pages and parts were put where every worker finds them."""
+    lines = worker.metrics.exposition().decode().splitlines()
+    kept = [line for line in lines if line.startswith("aims_leases_total{")]
+    return sum(float(line.split()[-1]) for line in kept if 'end="kept"' in line)
 
 
 def outcomes(answers) -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 
 from aims_server import pages
 
-from .kept import bytes_kept
+from .kept import pages_shared
 
 
 @pytest.mark.gen_test
@@ -20,12 +20,13 @@ async def test_another_students_course_files_are_never_served(
     other = college.student(7)
     other_token = college.token(other)
     bystander = await front.ask(page.path, other_token)
-    kept = bytes_kept(worker)
+    kept = pages_shared(worker)
+    assert kept > 0
     platform.switch(answers_for=other.id)
     refused = await front.ask(page.path, token)
     assert refused.code == 502
     assert json.loads(refused.body)["code"] == "upstream_error"
-    assert bytes_kept(worker) == kept
+    assert pages_shared(worker) == kept
     platform.switch(answers_for=None)
     again = await front.ask(page.path, other_token)
     assert (again.body, again.headers["X-Cache"]) == (bystander.body, "HIT")
@@ -38,9 +39,9 @@ async def test_another_students_quizzes_are_never_served(
     """The admission number is known from the login."""
     token = await front.log_in(student)
     platform.switch(answers_for=college.student(7).id)
-    kept = bytes_kept(worker)  # by the prefetch that a login begins
+    kept = pages_shared(worker)  # by the prefetch that a login begins
     assert (await front.ask("/api/quiz", token)).code == 502
-    assert bytes_kept(worker) == kept
+    assert pages_shared(worker) == kept
 
 
 @pytest.mark.gen_test
@@ -62,13 +63,13 @@ async def test_another_students_records_are_never_served(
 ):
     """One record that names another spoils the whole page: whose are the rest?"""
     await front.ask("/api/attendance", token)
-    kept = bytes_kept(worker)
+    kept = pages_shared(worker)
     platform.switch(students_in_records=True, records_for=college.student(7).id)
     assert (await front.ask("/api/all-attendance", token)).code == 502
     cf_id = college.courses(student)[0].cf_id
     query = f"subject=Any&studentId={student.id}&cfId={cf_id}"
     assert (await front.ask(f"/api/subject-attendance?{query}", token)).code == 502
-    assert bytes_kept(worker) == kept
+    assert pages_shared(worker) == kept
     series = 'aims_upstream_wrong_students_total{endpoint="cards"}'
     assert f"{series} 0.0" not in worker.metrics.exposition().decode()
 
@@ -164,15 +165,15 @@ class TestSubjects:
 
     @pytest.mark.gen_test
     async def test_what_is_kept_is_one_entry_a_course_file(
-        self, front, college, platform, student, token, worker
+        self, front, college, platform, student, token, machine
     ):
         """Whatever it is called; each answer bears the name that it was asked by."""
         cf_id = college.courses(student)[0].cf_id
         await front.ask(self.path(student.id, cf_id), token)
-        kept = bytes_kept(worker)
+        kept = machine.pages.bytes_written
         for number in range(30):
             answer = await front.ask(self.path(student.id, cf_id, f"N{number}"), token)
             assert answer.headers["X-Cache"] == "HIT"
             assert json.loads(answer.body)["subject"] == f"N{number}"
-        assert bytes_kept(worker) == kept
+        assert machine.pages.bytes_written == kept
         assert platform.counters.calls["cards"] == 1

@@ -9,7 +9,7 @@ import pytest
 from aims_server.demo.college import College
 from aims_server.metrics import labels
 
-from .kept import bytes_kept
+from .kept import pages_shared
 
 
 @pytest.fixture(name="variables")
@@ -107,7 +107,7 @@ async def test_the_refused_leave_no_trace(front, worker):
     """Neither the platform's refusal of a token nor a limit's is remembered."""
     for number in range(20):
         await front.ask("/api/quiz", f"made-up-{number}")
-    assert len(worker.sessions) == len(worker.store) == bytes_kept(worker) == 0
+    assert len(worker.sessions) == len(worker.store) == pages_shared(worker) == 0
 
 
 @pytest.mark.gen_test

@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import mmap
 import time
 import weakref
+from pathlib import Path
 
 from aims_server.process.background import collect_garbage_when_idle
 
@@ -59,3 +61,25 @@ def test_garbage_goes_within_a_minute_when_idle():
 def test_garbage_waits_while_there_is_work():
     """A collection holds the loop, so it comes with the first idle second."""
     assert 65 <= seconds_until_collected(range(50, 65)) <= 70
+
+
+def resident_bytes() -> int:
+    """How much memory this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+
+def test_free_memory_is_returned_within_a_minute_when_idle():
+    """Also what lies amid memory in use, where a crowd has left it."""
+    loop = VirtualLoop(Clock())
+
+    async def run() -> int:
+        collecting = asyncio.create_task(collect_garbage_when_idle())
+        blocks = [b"x" * 50_000 for _ in range(800)]
+        del blocks[:-1]  # the last one holds what lies before it
+        before = resident_bytes()
+        await asyncio.sleep(60.0)
+        collecting.cancel()
+        return before - resident_bytes()
+
+    assert loop.run_until_complete(run()) > 20_000_000
+    loop.close()

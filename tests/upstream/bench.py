@@ -125,7 +125,7 @@ class Bench:
         self.failures: list[tuple[str, UpstreamError, float]] = []
         self.guard = self.policy(lambda: 0.5)
 
-    def policy(self, random):
+    def policy(self, random, **more):
         """The policy over these parts."""
         return ResiliencePolicy(
             Admission(self.slots, self.breakers, clock=self.clock),
@@ -135,6 +135,7 @@ class Bench:
             random=random,
             on_failure=lambda *told: self.failures.append(told),
             clock=self.clock,
+            **more,
         )
 
     async def call(

@@ -334,14 +334,6 @@ def test_a_query_is_read_by_the_names_of_the_contract():
         query_object({"subject": "x", "student_id": "1", "cfId": "2"}, SubjectRequest)
 
 
-@pytest.mark.parametrize("subject", ["", " ", "\u00a0\t"])
-def test_a_subject_has_a_name(subject):
-    """None is shown under an empty one."""
-    fields = {"subject": subject, "studentId": "1", "cfId": "2"}
-    with pytest.raises(InvalidRequest, match="name of a subject"):
-        query_object(fields, SubjectRequest).name()
-
-
 def test_a_subject_is_at_most_512_characters_of_text():
     """It becomes part of a key and of the answer."""
     fields = {"subject": "x" * 512, "studentId": "1", "cfId": "2"}

@@ -109,6 +109,21 @@ async def test_no_try_begins_past_the_deadline(bench):
     assert bench.platform.calls == 1
 
 
+@pytest.mark.parametrize(
+    ("pause", "calls"), [(9.0, 2), (11.0, 1), (25.0, 1), (31.0, 1)]
+)
+async def test_nobody_waits_for_a_pause_that_outlasts_them(clock, pause, calls):
+    """The call may go on behind its asker, who is told of the pause all the same."""
+    bench = Bench(clock)
+    guard = bench.policy(lambda: 0.5, background_seconds=20.0)
+    bench.platform.script = [UpstreamBusy(retry_after=pause) for _ in range(2)]
+    began = clock()
+    with pytest.raises(UpstreamBusy):
+        await guard.call("cards", ME, bench.platform, Deadline(30.0, clock))
+    assert bench.platform.calls == calls
+    assert clock() - began < 10.0
+
+
 async def test_an_empty_budget_allows_no_repetition(clock):
     """A dead platform sees a quarter more calls, not many times as many."""
     bench = Bench(clock, floor=0.0)

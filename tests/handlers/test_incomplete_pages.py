@@ -1,0 +1,235 @@
+"""Pages that lack a part, or are made of old ones: what is given, kept and replaced."""
+
+import json
+
+import pytest
+
+from .kept import outcomes, refreshed
+
+COURSES = ["/api/attendance", "/api/all-attendance"]
+
+
+@pytest.fixture(name="variables")
+def _variables():
+    return {"RATE_LIMIT_PER_MINUTE": "100000"}
+
+
+@pytest.mark.gen_test
+async def test_a_page_made_of_kept_subjects_is_as_old_as_they_are(
+    front, token, platform, clock, college, student
+):
+    """Only what was missing is asked for, and what was had keeps its age."""
+    clock.stop()
+    course = college.courses(student)[0]
+    platform.faults.set("cards", kind="html", match=f"cf_id={course.cf_id}")
+    await front.ask("/api/all-attendance", token)
+    platform.faults.clear()
+    platform.counters.calls.clear()
+    clock.advance(20)
+    page = await front.ask("/api/all-attendance", token)
+    assert platform.counters.calls["cards"] == 1
+    assert page.headers["Age"] == "20"
+    assert page.headers["Cache-Control"].startswith("private, max-age=280,")
+
+
+@pytest.mark.gen_test
+async def test_the_last_subject_that_is_missing_may_be_refused(
+    front, token, platform, clock, college, student
+):
+    """It is one of several, though it is the only one that was asked for."""
+    clock.stop()
+    course = college.courses(student)[0]
+    of_it = f"cf_id={course.cf_id}"
+    platform.faults.set("cards", kind="html", match=of_it)
+    await front.ask("/api/all-attendance", token)
+    platform.faults.set("cards", kind="status", status=403, match=of_it)
+    clock.advance(20)
+    page = await front.ask("/api/all-attendance", token)
+    assert (page.code, len(json.loads(page.body)["incomplete"])) == (200, 1)
+    assert outcomes([await front.ask("/api/all-attendance", token)]) == ["HIT"]
+
+
+@pytest.mark.gen_test
+async def test_an_incomplete_page_is_kept_fifteen_seconds(
+    front, token, platform, clock, college, student
+):
+    """It is fresh for 15 s and then not served any more."""
+    clock.stop()
+    course = college.courses(student)[0]
+    platform.faults.set("cards", kind="html", match=f"cf_id={course.cf_id}")
+    first = await front.ask("/api/all-attendance", token)
+    assert json.loads(first.body)["incomplete"]
+    assert "stale-while-revalidate=0" in first.headers["Cache-Control"]
+    clock.advance(14)
+    assert outcomes([await front.ask("/api/all-attendance", token)]) == ["HIT"]
+    platform.faults.clear()
+    clock.advance(2)
+    third = await front.ask("/api/all-attendance", token)
+    assert outcomes([third]) == ["MISS"]
+    assert json.loads(third.body)["incomplete"] == []
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("status", [403, 500])
+async def test_no_subject_had_leaves_the_totals(front, token, platform, status):
+    """With sound course files the student sees the summary, whatever else fails."""
+    platform.faults.set("cards", kind="status", status=status)
+    answer = await front.ask("/api/all-attendance", token)
+    page = json.loads(answer.body)
+    summary = json.loads((await front.ask("/api/attendance", token)).body)
+    assert answer.code == 200
+    assert sorted(page["incomplete"]) == sorted(page["subjects"])
+    present = sum(course["present"] for course in summary["dailyAttendance"])
+    assert page["totalPresentAllSubjects"] == present > 0
+
+
+@pytest.mark.gen_test
+async def test_no_subject_had_never_replaces_a_page_that_had_them(
+    front, token, platform, clock
+):
+    """Sound course files and failing records: the kept page, told as old."""
+    path = "/api/all-attendance"
+    first = await front.ask(path, token)
+    clock.advance(40)
+    platform.faults.set("cards", kind="status", status=500)
+    again = await front.ask(path, token, headers={"Cache-Control": "no-cache"})
+    assert (again.code, again.headers["X-Cache"]) == (200, "STALE")
+    assert again.body == first.body
+    assert (await front.ask(path, token)).body == first.body
+
+
+@pytest.mark.gen_test
+async def test_no_subject_had_leaves_the_totals_when_the_kept_page_ends(
+    front, token, platform, clock, worker
+):
+    """A refresh that failed for the sake of a page which has ended since is no 502."""
+    clock.stop()
+    path = "/api/all-attendance"
+    await front.ask(path, token)
+    clock.advance(2099.5)
+    platform.faults.set("cards", kind="status", status=500)
+    assert (await front.ask(path, token)).headers["X-Cache"] == "STALE"
+    await refreshed(worker)
+    clock.advance(0.6)
+    page = await front.ask(path, token)
+    assert page.code == 200
+    told = json.loads(page.body)
+    assert sorted(told["incomplete"]) == sorted(told["subjects"])
+
+
+@pytest.mark.gen_test
+async def test_a_page_of_an_old_part_is_stale(front, token, platform, clock, worker):
+    """Course files that should have been newer: the Age is theirs, max-age is 0."""
+    clock.stop()
+    await front.ask("/api/attendance", token)
+    clock.advance(400)
+    platform.faults.set("course_files", kind="status", status=500)
+    page = await front.ask("/api/all-attendance", token)
+    assert (page.code, page.headers["X-Cache"]) == (200, "STALE")
+    assert int(page.headers["Age"]) >= 400
+    assert "max-age=0," in page.headers["Cache-Control"]
+    assert json.loads(page.body)["incomplete"] == []
+    platform.faults.clear()
+    clock.advance(2)  # failures are remembered for a second
+    await front.ask("/api/all-attendance", token)  # old; has it refreshed
+    await refreshed(worker)
+    assert platform.counters.calls["cards"] == 30
+    again = await front.ask("/api/all-attendance", token)
+    assert (again.headers["X-Cache"], again.headers["Age"]) == ("HIT", "0")
+
+
+@pytest.mark.gen_test
+async def test_a_refresh_that_lacks_a_subject_leaves_the_whole_page(
+    front, token, student, college, platform, clock, worker
+):
+    """STALE, with its Age, until the subject comes, which alone is asked for then."""
+    whole = await front.ask("/api/all-attendance", token)
+    clock.advance(400)
+    course = college.courses(student)[3]
+    match = f"cf_id={course.cf_id}"
+    platform.faults.set("cards", kind="html", match=match)
+    await front.ask("/api/all-attendance", token)  # old; has it refreshed
+    await refreshed(worker)
+    again = await front.ask("/api/all-attendance", token)
+    assert (again.headers["X-Cache"], again.body) == ("STALE", whole.body)
+    platform.faults.clear()
+    calls = platform.counters.calls["cards"]
+    clock.advance(2)  # failures are remembered for a second
+    await front.ask("/api/all-attendance", token)
+    await refreshed(worker)
+    newer = await front.ask("/api/all-attendance", token)
+    assert newer.headers["X-Cache"] == "HIT"
+    assert json.loads(newer.body)["incomplete"] == []
+    assert platform.counters.calls["cards"] == calls + 1
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", COURSES)
+async def test_no_courses_are_kept_fifteen_seconds(front, token, platform, clock, path):
+    """A new student's page is empty, and soon asked for again."""
+    clock.stop()
+    platform.faults.set("course_files", kind="empty")
+    assert (await front.ask(path, token)).code == 200
+    clock.advance(14)
+    assert outcomes([await front.ask(path, token)]) == ["HIT"]
+    clock.advance(2)
+    platform.faults.clear()
+    again = await front.ask(path, token)
+    assert again.headers["X-Cache"] == "MISS"
+    assert len(again.body) > 1000
+
+
+class TestLowFloor:
+    """Where a new answer may be had within the time that an incomplete one is kept."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {"CACHE_REFRESH_FLOOR_SECONDS": "1"}
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize("path", COURSES)
+    async def test_no_courses_may_be_asked_for_again(
+        self, front, token, platform, clock, path
+    ):
+        """An empty page takes the place of an empty one, and is as new as it is."""
+        clock.stop()
+        platform.faults.set("course_files", kind="empty")
+        await front.ask(path, token)
+        clock.advance(5)
+        fresh = {"Cache-Control": "no-cache"}
+        again = await front.ask(path, token, headers=fresh)
+        assert (again.headers["X-Cache"], again.headers["Age"]) == ("MISS", "0")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", COURSES)
+async def test_no_courses_never_replace_some(
+    front, token, platform, clock, path, worker
+):
+    """The kept page stays, and is told as old."""
+    tag = (await front.ask(path, token)).headers["ETag"]
+    platform.faults.set("course_files", kind="empty")
+    clock.advance(40)
+    fresh = {"Cache-Control": "no-cache"}
+    again = await front.ask(path, token, headers=fresh)
+    assert (again.headers["X-Cache"], again.headers["ETag"]) == ("STALE", tag)
+    clock.advance(300)
+    await front.ask(path, token)
+    await refreshed(worker)
+    later = await front.ask(path, token)
+    assert (later.headers["X-Cache"], later.headers["ETag"]) == ("STALE", tag)
+
+
+@pytest.mark.gen_test
+async def test_the_course_files_known_outlive_an_empty_answer(
+    front, token, platform, college, student, clock
+):
+    """A subject is still the student's, though the platform names none."""
+    await front.ask("/api/all-attendance", token)
+    platform.faults.set("course_files", kind="empty")
+    clock.advance(40)
+    fresh = {"Cache-Control": "no-cache"}
+    await front.ask("/api/all-attendance", token, headers=fresh)
+    cf_id = college.courses(student)[0].cf_id
+    path = f"/api/subject-attendance?studentId={student.id}&cfId={cf_id}&subject=x"
+    assert (await front.ask(path, token)).code == 200
