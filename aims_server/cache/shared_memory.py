@@ -119,13 +119,8 @@ class SharedMemoryCache:
         """Keep a page, and end the lease; False if the lease was void already, or the
         page is too large.
         """
-        word = self._directory.find(lease.key)
-        held = self._held(word)
-        if held is None or held.number != lease.number:
-            return False
         written = self._write(lease.key, lease.owner, lease.epoch, page)
-        kept = self._directory.replace(lease.key, word, written or held.page)
-        return kept and written is not None
+        return self._end(lease, written) and written is not None
 
     def keep(self, key: bytes, owner: Owner, epoch: int, page: Page) -> bool:
         """Keep a page that was made in this epoch of its owner without a lease, unless
@@ -147,10 +142,19 @@ class SharedMemoryCache:
 
     def release(self, lease: Lease) -> None:
         """End a lease without a page; without effect if it was void already."""
-        word = self._directory.find(lease.key)
-        held = self._held(word)
-        if held is not None and held.number == lease.number:
-            self._directory.replace(lease.key, word, held.page)
+        self._end(lease, None)
+
+    def _end(self, lease: Lease, page: int | None) -> bool:
+        """End a lease with the page of this word, or with that before it; False if it
+        was void already.
+        """
+        while True:  # `keep` may give the lease a new word meanwhile
+            word = self._directory.find(lease.key)
+            held = self._held(word)
+            if held is None or held.number != lease.number:
+                return False
+            if self._directory.replace(lease.key, word, page or held.page):
+                return True
 
     def _hashed(self, key: bytes) -> bytes:
         hashed = self._hash_key.copy()

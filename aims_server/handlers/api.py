@@ -92,7 +92,7 @@ class PageHandler(_StudentHandler):
 
     async def _answer(self, caller: Caller) -> None:
         began = time.monotonic()
-        self.send_answer(
+        await self.send_answer(
             await self.service.page(
                 self.endpoint,
                 caller,
@@ -129,7 +129,7 @@ class SubjectHandler(_StudentHandler):
     async def _answer(self, caller: Caller, request: SubjectRequest) -> None:
         student_id, cf_id = request.ids()
         began = time.monotonic()
-        self.send_answer(
+        await self.send_answer(
             await self.service.subject.page(
                 caller,
                 request.subject.strip(),

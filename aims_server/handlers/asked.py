@@ -37,13 +37,18 @@ class Asked(NamedTuple):
         """Whether the connection ends with the answer, as things stand now."""
         return self.params.no_keep_alive or self.plain[2].get("connection") == "close"
 
+    @property
+    def accept_encoding(self) -> str | None:
+        """By which the form of an answer is chosen."""
+        return self.plain[2].get("accept-encoding")
+
     def negotiated(self, answer: Answer) -> tuple[int, Variant]:
         """Status and form of an answer for it."""
         method, _, headers, _ = self.plain
         return negotiate(
             answer,
             method,
-            headers.get("accept-encoding"),
+            self.accept_encoding,
             headers.get("if-none-match"),
         )
 

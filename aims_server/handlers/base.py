@@ -108,12 +108,14 @@ class BaseHandler(RequestHandler):
             Response(status, (*headers, *more), b"" if unchanged else variant.body)
         )
 
-    def send_answer(self, served: Served[Answer], began: float) -> None:
+    async def send_answer(self, served: Served[Answer], began: float) -> None:
         """Write a student's answer; ``began`` is when it was asked for."""
+        accepted = self.request.headers.get("Accept-Encoding")
+        answer = await served.entry.value.at_hand(accepted)
         self.exchange.note_served(served, began)
         now = self.context.clock()
         freshness = freshness_headers(served.entry, served.outcome.value, now)
-        self.send_negotiated(served.entry.value, *freshness)
+        self.send_negotiated(answer, *freshness)
 
     # -- the way out ------------------------------------------------------
 

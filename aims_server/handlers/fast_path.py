@@ -144,7 +144,7 @@ class FastPath:
         entry = context.service.answer_cache.get_fresh(
             page.resource, session, now, fresh=fresh
         )
-        if entry is not None:
+        if entry is not None and entry.value.is_at_hand(asked.accept_encoding):
             quota = context.limits.by_both(asked.address, session)
             if quota is not None:
                 return self._kept(page, asked, entry, quota, now)
@@ -210,7 +210,8 @@ class FastPath:
                 page, caller, exchange.deadline, fresh=fresh
             )
             exchange.note_served(served, began)
-            status, variant = asked.negotiated(served.entry.value)
+            answer = await served.entry.value.at_hand(asked.accept_encoding)
+            status, variant = asked.negotiated(answer)
         except Exception as fault:  # noqa: BLE001 - logged if ours; told as a 500
             exchange.log_fault(fault)
             return self._answers.whole(asked, exchange, exchange.failed(fault))

@@ -59,7 +59,7 @@ class ProgressHandler(PageHandler):
             await self._stream_progress(
                 _Events(self.service, self.endpoint, caller), page
             )
-            self.write(self._last_event(page, began))
+            self.write(await self._last_event(page, began))
         except StreamClosedError:
             self.set_status(CLIENT_CLOSED)  # for the log only
         finally:
@@ -89,7 +89,7 @@ class ProgressHandler(PageHandler):
                 await self.flush()  # until the client's connection has taken it
                 quiet_until = time.monotonic() + _COMMENT_SECONDS
 
-    def _last_event(
+    async def _last_event(
         self, page: "asyncio.Future[Served[Answer]]", began: float
     ) -> bytes:
         try:
@@ -98,7 +98,8 @@ class ProgressHandler(PageHandler):
             self.exchange.log_fault(fault)
             return _event("error", self.exchange.failed(fault).body)
         self.exchange.note_served(served, began)
-        return _event("page", served.entry.value.plain.body)
+        answer = await served.entry.value.at_hand(None)
+        return _event("page", answer.plain.body)
 
 
 class _Events:

@@ -20,6 +20,13 @@ def requests_under_way(worker) -> int:
     return int(requests["inProgress"])
 
 
+def pages_shared(worker) -> float:
+    """How many pages and parts were put where every worker finds them."""
+    lines = worker.metrics.exposition().decode().splitlines()
+    kept = [line for line in lines if line.startswith("aims_leases_total{")]
+    return sum(float(line.split()[-1]) for line in kept if 'end="kept"' in line)
+
+
 def outcomes(answers) -> list[str]:
     """How each answer was come by."""
     return [answer.headers["X-Cache"] for answer in answers]
