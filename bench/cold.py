@@ -87,8 +87,8 @@ def calls(pace: Pace) -> Iterator[Row]:
 
 
 def page_cpu(pace: Pace) -> Iterator[Row]:
-    """CPU time of the one worker for a cold page of 15 subjects x 40 records, packed as
-    browsers ask for it, where a call takes no time; the ratio is the peer's by ours.
+    """CPU time of the one worker for a cold page of 15 subjects x 40 records, where
+    a call takes no time; the ratio is the peer's by ours.
     """
     with contextlib.ExitStack() as running:
         source = running.enter_context(processes.platform(records=40))
@@ -96,7 +96,7 @@ def page_cpu(pace: Pace) -> Iterator[Row]:
         for at_once, name in ((1, "one page after the other"), (10, "10 at a time")):
 
             def cpu(server: Server, at_once: int = at_once) -> float:
-                requests = pages(source.newcomers(PAGES_A_ROUND), encoding="gzip")
+                requests = pages(source.newcomers(PAGES_A_ROUND))
                 before = cpu_seconds(server.workers())
                 ask(server.url, requests, at_once)
                 return (cpu_seconds(server.workers()) - before) / len(requests)
@@ -169,14 +169,14 @@ def _in_turns(
     return dict(zip(sides, figures, strict=True))
 
 
-def pages(
-    tokens: list[str], page: str = "all-attendance", encoding: str = "identity"
-) -> list[Request]:
-    """A page, for each of these students; by default that of all subjects."""
+def pages(tokens: list[str], page: str = "all-attendance") -> list[Request]:
+    """A page, for each of these students, packed as browsers ask for it; by default
+    that of all subjects.
+    """
     return [
         Request(
             f"/api/{page}",
-            {"Authorization": f"Bearer {token}", "Accept-Encoding": encoding},
+            {"Authorization": f"Bearer {token}", "Accept-Encoding": "gzip"},
         )
         for token in tokens
     ]

@@ -5,9 +5,10 @@ a worker with more leaves the next connection to one with fewer.
 import mmap
 from typing import Final
 
+from ..primitives import WORKER_NUMBERS
+
 __all__ = ["ConnectionCount", "ConnectionCounts"]
 
-_SLOTS: Final = 512  # a worker past these is invisible, and defers to nobody
 _ABSENT: Final = 2**62
 _BYTES: Final = 8
 
@@ -45,13 +46,15 @@ class ConnectionCounts:
     """
 
     def __init__(self) -> None:
-        memory = mmap.mmap(-1, _SLOTS * _BYTES)
+        memory = mmap.mmap(-1, WORKER_NUMBERS * _BYTES)
         self._counts = memoryview(memory).cast("q")
         for slot in range(len(self._counts)):
             self._counts[slot] = _ABSENT
 
     def of(self, slot: int) -> ConnectionCount:
-        """The count of the worker with this slot, which no other living one has."""
-        if slot < _SLOTS:
+        """The count of the worker with this slot, which no other living one has; past
+        the last slot it is invisible, and defers to none.
+        """
+        if slot < WORKER_NUMBERS:
             return ConnectionCount(self._counts, slot)
         return ConnectionCount(memoryview(bytearray(_BYTES)).cast("q"), 0)

@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from ..primitives import WORKER_NUMBERS
 from .shared_values import SharedValues, clear_values, read_values
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
-__all__ = ["MAX_WORKERS", "MetricsMemory"]
+__all__ = ["MetricsMemory"]
 
-# The most workers are 256 (WORKERS), and twice as many and one live during a roll. The
-# last number is the parent's.
-MAX_WORKERS: Final = 520
 # More than all combinations of label values take; pages not written to take none.
 _BYTES: Final = {"counter": 384 * 1024, "histogram": 256 * 1024, "gauge": 32 * 1024}
 _BYTES_PER_WORKER: Final = sum(_BYTES.values())
@@ -47,7 +45,7 @@ class MetricsMemory:
     which is the event loop's: here every metric is merged by adding.
     """
 
-    def __init__(self, workers: int = MAX_WORKERS) -> None:
+    def __init__(self, workers: int = WORKER_NUMBERS + 1) -> None:
         self._workers = workers
         # One byte a worker says whether it ever ran: to read a page of one that did
         # not would allocate it.
@@ -71,7 +69,7 @@ class MetricsMemory:
 
     @property
     def parent(self) -> int:
-        """The number under which the parent counts."""
+        """The number under which the parent counts: the last."""
         return self._workers - 1
 
     def retire(self, worker: int) -> None:

@@ -5,11 +5,10 @@ before the fork; which worker may take one more.
 import mmap
 from typing import Final
 
-from ..primitives import Mutexes
+from ..primitives import WORKER_NUMBERS, Mutexes
 
 __all__ = ["SlotPool", "SlotPools"]
 
-_WORKERS: Final = 512  # one past these has only its share, and is not counted
 _BYTES: Final = 8
 
 
@@ -91,17 +90,19 @@ class SlotPools:
     """
 
     def __init__(self) -> None:
-        self._counts = _Counts(_WORKERS)
+        self._counts = _Counts(WORKER_NUMBERS)
 
     def of(self, number: int, *, size: int, share: int) -> SlotPool:
-        """The pool of the worker with this number, which no other living one has."""
-        if number < _WORKERS:
+        """The pool of the worker with this number, which no other living one has; past
+        the last number it has only its share, and is not counted.
+        """
+        if number < WORKER_NUMBERS:
             return SlotPool(self._counts, number, size, share)
         return SlotPool(_Counts(1), 0, share, share)
 
     def withdraw(self, number: int) -> None:
         """Free what the worker with this number has taken: it has ended."""
-        if number < _WORKERS:
+        if number < WORKER_NUMBERS:
             self._counts.clear(number)
 
 

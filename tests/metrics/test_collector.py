@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from aims_server.metrics import Metrics, MetricsMemory, labels
-from aims_server.metrics.collector import MAX_WORKERS
+from aims_server.primitives import WORKER_NUMBERS
 
 from ..counted import LEVELS, read, requests
 
@@ -153,4 +153,4 @@ def test_there_is_room_for_more_metrics_than_there_are():
 
 def test_all_workers_there_may_be_have_room():
     """WORKERS is 256 at most, and a roll has as many again and one."""
-    assert MAX_WORKERS >= 2 * 256 + 1
+    assert WORKER_NUMBERS >= 2 * 256 + 1
