@@ -210,10 +210,15 @@ def _run(
     from ..logs import configure_logging
     from ..process import ServerError, serve
 
-    def reload() -> Settings:
-        return load().settings
+    settings, source, warnings = load()
 
-    settings, _, warnings = load()
+    def reload() -> Settings:
+        loaded = load()
+        if source is not None and loaded.source is None:
+            # The defaults would be valid, and are another platform.
+            raise SettingsError((f"{source}: was read at the start, and is gone",))
+        return loaded.settings
+
     configure_logging(
         settings.log_level,
         settings.log_format,

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from .conftest import BREAKABLE
+from .conftest import BREAKABLE, COMMAND
 from .crowd import Crowd, Kept, run
 
 pytestmark = pytest.mark.process
@@ -96,6 +96,18 @@ def test_broken_settings_change_nothing(start):
     assert service.get("/health")[0] == 200
     written.unlink()
     assert len(roll(service)) == 2
+
+
+def test_a_lost_file_changes_nothing(start):
+    """The .env that was read at the start is gone: the defaults are not meant."""
+    shell = 'echo METRICS_TOKEN=kept >.env; exec "$@"'
+    service = start(("sh", "-c", shell, "", *COMMAND)).wait_until_serving()
+    workers = service.workers()
+    (service.directory / ".env").unlink()
+    service.signal(signal.SIGHUP)
+    service.wait_for_log("was read at the start, and is gone")
+    assert service.workers() == workers
+    assert service.get("/metrics")[0] == 401
 
 
 def test_a_lost_directory_changes_nothing(start):
