@@ -119,14 +119,14 @@ class AnswerCache:
         self,
         resource: str,
         session: Session,
-        part: Awaitable[Served[bytes]],
-        make: Callable[[bytes], Awaitable[Answer]],
+        source: Awaitable[Served[Kept]],
+        make: Callable[[Kept], Awaitable[Answer]],
     ) -> Served[Answer]:
-        """The answer that is made of one part alone, come by as the part was and kept
-        for as long.
+        """The answer that is made of one part or answer alone, come by as that was and
+        kept for as long.
         """
 
-        async def made_of(entry: Entry[bytes]) -> Entry[Answer]:
+        async def made_of(entry: Entry[Kept]) -> Entry[Answer]:
             answer = await make(entry.value)
             made = msgspec.structs.replace(entry, value=answer, size=answer.size)
             return cast(Entry[Answer], made)
@@ -134,7 +134,7 @@ class AnswerCache:
         outcome = Outcome.MISS
         try:
             key = session.resource_key(resource)
-            served = await self._answers.derive(key, session.owner, part, made_of)
+            served = await self._answers.derive(key, session.owner, source, made_of)
             outcome = served.outcome
         finally:
             self._observer.lookup(resource, outcome.value)

@@ -4,7 +4,7 @@ a small share of its memory, for those that are asked for again and again.
 
 import time
 from collections.abc import Callable, Collection, Hashable
-from typing import Final, Generic, TypeVar
+from typing import Final, TypeVar
 
 from .epochs import Epochs
 from .store import Entry, MemoryStore
@@ -17,9 +17,9 @@ _LARGEST_SHARE: Final = 8  # a copy takes at most an eighth of the room for copi
 _CANDIDATES: Final = 512  # about as many copies as 2 MB hold
 
 
-class CopyLimitedStore(Generic[V]):
-    """A Store in two parts: of what no other place has at most ``max_bytes``, and of
-    copies, which another place gives again for some microseconds, ``max_copied_bytes``.
+class CopyLimitedStore(MemoryStore[V]):
+    """A MemoryStore of what no other place has, with a small one beside it for copies,
+    which another place gives again for some microseconds.
 
     >>> store: CopyLimitedStore[bytes] = CopyLimitedStore(100_000, 10_000)
     >>> page = Entry(b"page", 4, "owner", 0.0, float("inf"), float("inf"))
@@ -42,10 +42,7 @@ class CopyLimitedStore(Generic[V]):
         epochs: Epochs | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._epochs = epochs or Epochs()
-        self._sole: MemoryStore[V] = MemoryStore(
-            max_bytes, epochs=self._epochs, clock=clock
-        )
+        super().__init__(max_bytes, epochs=epochs, clock=clock)
         self._copies: MemoryStore[V] = MemoryStore(
             max_copied_bytes, epochs=self._epochs, clock=clock
         )
@@ -54,20 +51,12 @@ class CopyLimitedStore(Generic[V]):
         self._candidates: dict[bytes, None] = {}
 
     def get(self, key: bytes) -> Entry[V] | None:
-        """The entry of this key while it is servable; counts as a use of it."""
-        return self._copies.get(key) or self._sole.get(key)
+        """See `Store.get`."""
+        return self._copies.get(key) or super().get(key)
 
     def keys_of(self, owner: Hashable) -> Collection[bytes]:
         """See `Store.keys_of`."""
-        return {*self._sole.keys_of(owner), *self._copies.keys_of(owner)}
-
-    def epoch(self, owner: Hashable) -> int:
-        """See `Store.epoch`."""
-        return self._epochs.begin(owner)
-
-    def epoch_begun(self, owner: Hashable) -> int:
-        """See `Store.epoch_begun`."""
-        return self._epochs.of(owner)
+        return {*super().keys_of(owner), *self._copies.keys_of(owner)}
 
     def put(
         self,
@@ -89,33 +78,33 @@ class CopyLimitedStore(Generic[V]):
             return False
         was_copied = self._copies.discard(key)
         if not copied or entry.size > self._largest_copy:
-            return self._sole.put(key, entry, epoch)
-        self._sole.discard(key)
+            return super().put(key, entry, epoch)
+        super().discard(key)
         again = was_copied or self._is_offered_again(key)
         return again and self._copies.put(key, entry, epoch)
 
+    def discard(self, key: bytes) -> bool:
+        """Drop this entry; whether it was kept and servable."""
+        was_copied = self._copies.discard(key)
+        return super().discard(key) or was_copied
+
     def drop_owner(self, owner: Hashable) -> bool:
         """See `Store.drop_owner`."""
-        kept = self._sole.drop_owner(owner)
+        kept = super().drop_owner(owner)
         self._copies.drop_owner(owner)
         return kept
 
     def expire(self) -> int:
-        """Drop what is no longer servable; how many entries that were."""
-        return self._sole.expire() + self._copies.expire()
+        """See `Store.expire`."""
+        return super().expire() + self._copies.expire()
 
     def __len__(self) -> int:
-        return len(self._sole) + len(self._copies)
+        return super().__len__() + len(self._copies)
 
     @property
     def size(self) -> int:
         """Bytes kept, overhead included."""
-        return self._sole.size + self._copies.size
-
-    @property
-    def evictions(self) -> int:
-        """How many servable entries had to leave that no other place has."""
-        return self._sole.evictions
+        return super().size + self._copies.size
 
     def _is_offered_again(self, key: bytes) -> bool:
         """Whether it was offered lately; if not, it is a candidate from now on."""

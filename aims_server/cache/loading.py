@@ -31,12 +31,14 @@ class Outcome(StrEnum):
 
 class Served(NamedTuple, Generic[V]):
     """What an asker is given; ``at_hand`` says that the loader finds it again without
-    waiting.
+    waiting, ``epoch`` in which of its owner it was asked for: what is made of it may be
+    kept in that one only, in 0 not at all.
     """
 
     entry: Entry[V]
     outcome: Outcome
     at_hand: bool = False
+    epoch: int = 0
 
     def replace(self, value: W) -> "Served[W]":
         """The same with another value, made of this one."""

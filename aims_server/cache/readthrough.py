@@ -131,12 +131,13 @@ class ReadThrough(Generic[V]):
         FlightCancelled when the service stops, WrongOwner.
         """
         now = self._clock()
+        epoch = self._store.epoch_begun(owner)
         entry = self._find(key, owner, now)
         if entry is not None and _is_within(max_age, entry, now):
             if now < entry.fresh_until:
-                return Served(entry, Outcome.HIT)
+                return Served(entry, Outcome.HIT, epoch=epoch)
             self.refresh(key, owner, fill)
-            return Served(entry, Outcome.STALE)
+            return Served(entry, Outcome.STALE, epoch=epoch)
         try:
             served = await self._join(key, owner, Want(max_age), fill, deadline)
         except Exception as error:
@@ -163,9 +164,7 @@ class ReadThrough(Generic[V]):
 
         Raises what they raise.
         """
-        # Before the source is asked for: what it brings may be refused meanwhile.
-        epoch = self._store.epoch(owner)
-        entry, outcome, _ = await source
+        entry, outcome, _, epoch = await source
         self._check_owner(entry, owner)
         if outcome is not Outcome.MISS or not entry.complete:
             kept = self.find(key, owner)
@@ -192,13 +191,13 @@ class ReadThrough(Generic[V]):
         while True:
             start = partial(self._loaded, key, owner, want, fill)
             flight, joined = self._flights.join(key, start, deadline)
-            entry, outcome, at_hand = await flight
-            self._check_owner(entry, owner)
-            if not joined or _is_within(want.max_age, entry, self._clock()):
+            served = await flight
+            self._check_owner(served.entry, owner)
+            if not joined or _is_within(want.max_age, served.entry, self._clock()):
                 break
-        if joined and outcome is Outcome.MISS:
-            outcome = Outcome.PENDING
-        return Served(entry, outcome, at_hand)
+        if joined and served.outcome is Outcome.MISS:
+            return served._replace(outcome=Outcome.PENDING)
+        return served
 
     def _find(self, key: bytes, owner: Owner, now: float) -> Entry[V] | None:
         entry = self._store.get(key)
@@ -223,7 +222,7 @@ class ReadThrough(Generic[V]):
                 self._on_refusal(owner, self._store.drop_owner(owner))
             raise
         keep(served.entry, at_hand=served.at_hand)
-        return served
+        return served._replace(epoch=epoch)
 
     def _keep(
         self,

@@ -42,8 +42,11 @@ class SharingObserver(Protocol):
     def shared_wait(self, seconds: float) -> None:
         """An asker has waited for another's fill."""
 
-    def lease_ended(self, level: str, end: str, size: int) -> None:
-        """``end`` is one of kept, failed and void; ``size`` is of the page put."""
+    def lease_ended(self, level: str, end: str) -> None:
+        """``end`` is one of kept, failed and void."""
+
+    def page_put(self, level: str, size: int) -> None:
+        """A page of so many bytes is kept."""
 
 
 class Codec(NamedTuple, Generic[V]):
@@ -120,7 +123,9 @@ class Sharing(Generic[V]):
         for level in self._levels:
             if level.keep is not None:
                 page = self._page(entry)
-                return level.keep(_VERSION + key, owner, epoch, page)
+                if level.keep(_VERSION + key, owner, epoch, page):
+                    self._observer.page_put(level.name, len(page.body))
+                    return True
         return False
 
     async def _load_from(self, depth: int, ask: Ask[V]) -> Served[V]:
@@ -184,17 +189,18 @@ class Sharing(Generic[V]):
             served = await loading
         except Exception:
             await level.pages.release(lease)
-            self._observer.lease_ended(level.name, "failed", 0)
+            self._observer.lease_ended(level.name, "failed")
             raise
         if served.entry.owner != lease.owner or not served.entry.replaces(kept):
             await level.pages.release(lease)
-            self._observer.lease_ended(level.name, "failed", 0)
+            self._observer.lease_ended(level.name, "failed")
             return served
         page = self._page(served.entry)
         if await level.pages.put(lease, page):
-            self._observer.lease_ended(level.name, "kept", len(page.body))
+            self._observer.lease_ended(level.name, "kept")
+            self._observer.page_put(level.name, len(page.body))
             return served._replace(at_hand=served.at_hand or level.find is not None)
-        self._observer.lease_ended(level.name, "void", 0)
+        self._observer.lease_ended(level.name, "void")
         return served
 
     def _page(self, entry: Entry[V]) -> Page:

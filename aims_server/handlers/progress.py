@@ -56,9 +56,7 @@ class ProgressHandler(PageHandler):
         )
         try:
             await self.flush()
-            await self._stream_progress(
-                _Events(self.service, self.endpoint, caller), page
-            )
+            await self._stream_progress(_Events(self.service, caller), page)
             self.write(await self._last_event(page, began))
         except StreamClosedError:
             self.set_status(CLIENT_CLOSED)  # for the log only
@@ -105,9 +103,8 @@ class ProgressHandler(PageHandler):
 class _Events:
     """The events of a gathering for one client, and which of them it was sent."""
 
-    def __init__(self, service: AimsService, page: Page, caller: Caller) -> None:
+    def __init__(self, service: AimsService, caller: Caller) -> None:
         self._service = service
-        self._page = page
         self._caller = caller
         self._gathering: SubjectsGathering | None = None
         self._seen = 0
@@ -117,7 +114,7 @@ class _Events:
     async def come(self) -> None:
         """Wait until there is more to send."""
         if self._gathering is None:
-            self._gathering = await self._service.gathering(self._page, self._caller)
+            self._gathering = await self._service.gathering(self._caller)
         if self._gathering.ended:
             await asyncio.Event().wait()  # for nothing: the page is about to be there
         await self._gathering.changed(self._seen)

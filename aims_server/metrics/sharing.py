@@ -73,11 +73,13 @@ class SharingMetrics:
         """A page that another process gathers was waited for."""
         self._waits.labels().observe(seconds)
 
-    def lease_ended(self, level: str, end: str, size: int) -> None:
-        """A lease of this level ended, with so many bytes put."""
+    def lease_ended(self, level: str, end: str) -> None:
+        """A lease of this level ended."""
         self._leases.labels(level, end).inc()
-        if size:
-            self._bytes.labels(level).inc(size)
+
+    def page_put(self, level: str, size: int) -> None:
+        """A page of so many bytes was put there."""
+        self._bytes.labels(level).inc(size)
 
     def store_called(self, outcome: str, seconds: float) -> None:
         """A call to the store ended: ok, timeout, error or refused."""

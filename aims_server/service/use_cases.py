@@ -1,24 +1,22 @@
-"""What a student may ask for, and what is given at the request's deadline."""
+"""What a student may ask for, and what a login begins."""
 
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import msgspec
-
-from ..cache import AnswerCache, Entry, Outcome, Served, SharedLog
+from ..cache import AnswerCache, Served, SharedLog
 from ..deadline import Clock, Deadline
-from ..errors import ApiError, UpstreamTimeout, WrongStudent
-from ..pages import ALL_ATTENDANCE, ATTENDANCE, PAGES, TIMETABLE, Page
+from ..errors import ApiError, WrongStudent
+from ..pages import ALL_ATTENDANCE, PAGES, Page
 from ..upstream import CallerKey, LoginAnswer, UpstreamClient
 from ..web import Answer, Caller
 from .admission import PageAdmission
-from .following import SharedGatherings, SubjectsGathering, SubjectsGatherings
-from .page_loaders import PageLoaders
+from .all_attendance import AllAttendancePage
+from .following import SubjectsGathering
+from .one_call_pages import OneCallPages
 from .records import StudentRecords
 from .subject_page import SubjectPage
-from .summary_page import SummaryPage
 
 __all__ = ["AimsService"]
 
@@ -48,7 +46,6 @@ class AimsService:
         self.answer_cache = answer_cache
         self._upstream = upstream
         self._request_seconds = request_seconds
-        self._gather_seconds = gather_seconds
         self._prefetch_on_login = prefetch_on_login
         self._clock = clock
         self._records = StudentRecords(
@@ -60,25 +57,24 @@ class AimsService:
             clock=clock,
             wall=wall,
         )
-        self._admission = PageAdmission(upstream, request_seconds)
-        self.subject = SubjectPage(self._records, self._admission)
-        self._summary = SummaryPage(
+        admission = PageAdmission(upstream, request_seconds)
+        self.subject = SubjectPage(self._records, admission)
+        self._one_call = OneCallPages(
             self._records,
-            self._admission,
+            admission,
             answer_cache,
-            target_percent,
-        )
-        self._loaders = PageLoaders(
-            self._records,
-            upstream,
-            answer_cache,
-            lambda caller, deadline, fresh: self.page(
-                TIMETABLE, caller, deadline, fresh=fresh
-            ),
             target_percent=target_percent,
         )
-        self._gatherings = SubjectsGatherings()
-        self._shared = SharedGatherings(self._gatherings, shared_log)
+        self._all_attendance = AllAttendancePage(
+            self._records,
+            admission,
+            upstream,
+            answer_cache,
+            gather_seconds=gather_seconds,
+            target_percent=target_percent,
+            shared_log=shared_log,
+            clock=clock,
+        )
         self._background: set[asyncio.Task[None]] = set()
 
     @property
@@ -134,81 +130,22 @@ class AimsService:
         Raises :class:`UpstreamTimeout` at the deadline, with an estimate of when it is
         there; but of the page with every subject there is what has been had by then.
         """
-        if page is ATTENDANCE:
-            return await self._summary.page(caller, deadline, fresh=fresh)
+        if page is ALL_ATTENDANCE:
+            return await self._all_attendance.page(caller, deadline, fresh=fresh)
         resource = page.resource if media is None else page.other_media[media]
-        load = self._loaders.of(resource)
-        session = caller.session
-        key = session.resource_key(resource)
-        pending = True
+        return await self._one_call.page(resource, caller, deadline, fresh=fresh)
 
-        async def gather(within: Deadline) -> Entry[Answer]:
-            nonlocal pending
-            pending = False
-            with (
-                self._admission.at_once(caller, self._loaders.calls_of(resource)),
-                self._gatherings.begin(key, self._clock()) as gathering,
-                self._shared.published(session, key, gathering),
-            ):
-                return await load(caller, within, fresh, gathering)
-
-        with self._shared.followed(session, key):
-            try:
-                return await self.answer_cache.answer(
-                    resource, session, gather, deadline, fresh=fresh
-                )
-            except UpstreamTimeout:
-                if page is not ALL_ATTENDANCE:
-                    raise self._too_late(key, trips=1) from None
-            return await self._as_it_stands(caller, pending=pending)
-
-    async def gathering(self, page: Page, caller: Caller) -> SubjectsGathering:
-        """What has arrived so far of a page, as soon as it is gathered by this worker,
-        or by one that this one follows.
+    async def gathering(self, caller: Caller) -> SubjectsGathering:
+        """What has arrived so far of all-attendance, as soon as it is gathered by this
+        worker, or by one that this one follows.
         """
-        key = caller.session.resource_key(page.resource)
-        return await self._gatherings.begun(key)
+        return await self._all_attendance.gathering(caller)
 
     async def close(self) -> None:
         """Give up background work."""
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-
-    async def _as_it_stands(self, caller: Caller, *, pending: bool) -> Served[Answer]:
-        """The page at its asker's deadline: what is there, while the rest is gathered
-        on. It is not kept, so that the next asker waits for the whole one.
-
-        Raises :class:`UpstreamTimeout` if not even the course files are there.
-        """
-        session = caller.session
-        key = session.resource_key(ALL_ATTENDANCE.resource)
-        gathering = self._gatherings.get(key)
-        had = None if gathering is None else gathering.head
-        if had is None:
-            had = self._records.course_files_at_hand(session, self._clock())
-        if had is None:
-            raise self._too_late(key, trips=2)
-        entry = await self._loaders.all_attendance_of(caller, had, gathering)
-        outcome = Outcome.PENDING if pending else Outcome.MISS
-        return Served(
-            msgspec.structs.replace(
-                entry, fresh_until=entry.made_at, servable_until=entry.made_at
-            ),
-            Outcome.STALE if had.old else outcome,
-        )
-
-    def _too_late(self, key: bytes, *, trips: int) -> UpstreamTimeout:
-        """The error for an asker whose deadline has passed, with an estimate of when
-        the answer is there.
-        """
-        gathering = self._gatherings.get(key)
-        if gathering is None:
-            return UpstreamTimeout()
-        now = self._clock()
-        left = gathering.began_at + self._gather_seconds - now
-        estimate = gathering.seconds_left(now, trips)
-        return UpstreamTimeout(retry_after=max(0.0, min(estimate, left)))
 
     def _in_background(self, work: Coroutine[Any, Any, Served[Answer]]) -> None:
         async def run() -> None:

@@ -31,6 +31,7 @@ class Observer:
         self.found = []
         self.waits = []
         self.ends = []
+        self.put = []
 
     def shared_lookup(self, level, found):
         """Note what was found."""
@@ -40,9 +41,13 @@ class Observer:
         """Note a wait."""
         self.waits.append(seconds)
 
-    def lease_ended(self, level, end, size):
+    def lease_ended(self, level, end):
         """Note the end of a lease."""
         self.ends.append((level, end))
+
+    def page_put(self, level, size):
+        """Note a page."""
+        self.put.append((level, size))
 
 
 class Machine:
@@ -164,6 +169,7 @@ async def test_what_is_made_of_a_shared_page_is_shared(platform, workers):
     assert entry.value == "made of page"
     assert await shown(derived(second)) == (HIT, "made of page")
     assert made == ["page"]
+    assert [level for level, _ in first.observer.put] == ["machine"] * 2
 
 
 async def test_workers_make_one_call(platform, workers):
