@@ -133,6 +133,7 @@ async def test_a_large_answer_of_another_process_is_unpacked_in_a_thread():
     assert answer.kept_plain is None
     assert await answer.at_hand("gzip") is answer
     unpacked = await answer.at_hand("identity")
+    assert unpacked.kept_plain is not None
     assert unpacked.kept_plain.body == LARGE
     assert not unpacked.is_large
 
