@@ -144,7 +144,7 @@ class FastPath:
         entry = context.service.answer_cache.get_fresh(
             page.resource, session, now, fresh=fresh
         )
-        if entry is not None and entry.value.is_at_hand(asked.accept_encoding):
+        if entry is not None and not entry.value.is_large:
             quota = context.limits.by_both(asked.address, session)
             if quota is not None:
                 return self._kept(page, asked, entry, quota, now)

@@ -83,6 +83,8 @@ class Answer(msgspec.Struct, frozen=True, weakref=True):
 
     packed: Variant | None
     kept_plain: Variant | None
+    is_large: bool = False
+    """Whether the plain form, which is not kept, takes long to make."""
 
     @property
     def size(self) -> int:
@@ -110,21 +112,11 @@ class Answer(msgspec.Struct, frozen=True, weakref=True):
             return self.packed
         return self.plain
 
-    def is_at_hand(self, accept_encoding: str | None) -> bool:
-        """Whether this client's form is made in less than half a millisecond."""
-        packed = self.packed
-        return (
-            packed is None
-            or self.kept_plain is not None
-            or _unpacked_length(packed.body) < _OFF_LOOP_FROM
-            or accepts_gzip(accept_encoding)
-        )
-
     async def at_hand(self, accept_encoding: str | None) -> "Answer":
         """This answer with the form for this client, a large one unpacked in a thread:
         24 MB take 12 ms, and more where the memory for them is new.
         """
-        if self.is_at_hand(accept_encoding):
+        if not self.is_large or accepts_gzip(accept_encoding):
             return self
         return Answer(self.packed, await asyncio.to_thread(_unpacked, self))
 
@@ -248,7 +240,7 @@ def unpack_answer(packed: bytes) -> Answer:
         return Answer(None, kept)
     if not had.body.startswith(_GZIP_MAGIC):
         raise ValueError("not a packed answer")
-    return Answer(kept, None)
+    return Answer(kept, None, _unpacked_length(had.body) >= _OFF_LOOP_FROM)
 
 
 def make_variant(
