@@ -144,7 +144,7 @@ class ReadThrough(Generic[V]):
             old = self.find(key, owner)
             if old is None or self._is_refusal(error):
                 raise
-            return Served(old, Outcome.STALE)
+            return Served(old, Outcome.STALE, epoch=epoch)
         if served.outcome is Outcome.STALE:
             self.refresh(key, owner, fill)
         elif served.entry.old:  # just made of an old part: not again at once

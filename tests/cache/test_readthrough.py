@@ -279,6 +279,18 @@ async def test_what_is_made_of_another_entry_has_its_times(bench):
     assert made == ["first", "second"]
 
 
+async def test_what_is_made_of_an_entry_that_had_to_do_is_kept(bench):
+    """It was to be newer, which failed: the next asker finds what was made of it."""
+    await bench.fetch("first", b"source")
+    bench.clock.now += 100
+    asker = derived(bench, [], max_age=30)
+    await settle()
+    bench.platform.answer(Broken())
+    served = await asker
+    assert (served.outcome, served.entry.value) == (STALE, "made of first")
+    assert bench.through.peek(b"k", b"ann", bench.clock.now) is served.entry
+
+
 async def test_what_is_made_of_less_replaces_nothing(bench):
     """Though the source from which the better one was made is kept no more."""
     made: list[str] = []
