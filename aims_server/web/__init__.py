@@ -7,12 +7,12 @@ from .accept import preferred_media, quality, wants_fresh
 from .cors import CorsPolicy, HeaderPairs
 from .limit_keys import address_key
 from .openapi import documented_statuses, load_openapi
+from .packing import digest_of
 from .proxies import UNIX_PEER, TrustedProxy, client_address, is_trusted
 from .quotas import Quota, RequestLimits
 from .representation import (
     Answer,
     Variant,
-    digest_of,
     header_lines,
     make_answer,
     make_variant,

@@ -3,22 +3,25 @@ for a client that asks for that; ETags, and which of the forms a request gets.
 """
 
 import asyncio
-import hashlib
-import zlib
 from typing import Final
 
 import msgspec
-from zlib_ng import zlib_ng
 
 from .accept import accepts_gzip
 from .cors import HeaderPairs
+from .packing import (
+    digest_without,
+    digested_and_packed,
+    is_packed,
+    unpacked,
+    unpacked_length,
+)
 from .recently_made import RecentlyMade
 
 __all__ = [
     "JSON_TYPE",
     "Answer",
     "Variant",
-    "digest_of",
     "header_lines",
     "make_answer",
     "make_variant",
@@ -31,14 +34,6 @@ __all__ = [
 JSON_TYPE: Final = ("Content-Type", "application/json; charset=utf-8")
 _COMPRESS_FROM: Final = 860  # under one packet there is nothing to win
 _OFF_LOOP_FROM: Final = 512 * 1024  # to pack so much takes 1 or 2 ms
-# On a page of attendance zlib-ng's 5 takes nine tenths of the time of zlib's 3 and
-# packs twelve to one in place of ten; its 6 takes half as long again for fourteen.
-_GZIP_LEVEL: Final = 5
-_GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
-_DEFLATE_RATIO: Final = 1032  # the most that it packs into one
-_GZIP_MAGIC: Final = b"\x1f\x8b"
-# 8 is usual, packs to the same size, and takes a tenth longer amid other work.
-_MEMORY_LEVEL: Final = 7
 # Made once: thousands of kept answers hold them.
 _STUDENT_LASTING: Final = (("Vary", "Authorization, Origin, Accept-Encoding"),)
 _BY_ACCEPT: Final = (("Vary", "Authorization, Origin, Accept-Encoding, Accept"),)
@@ -132,20 +127,9 @@ _made_plain: Final[RecentlyMade[Answer, Variant]] = RecentlyMade(
 
 def _unpacked(answer: Answer) -> Variant:
     packed = answer.kept
-    # One buffer of the right size, not 16 kB that grow: 27 us in place of 55 for 63 kB,
-    # and no copy of large ones that holds the interpreter's lock.
-    room = min(_unpacked_length(packed.body), _DEFLATE_RATIO * len(packed.body))
     return make_variant(
-        zlib.decompress(packed.body, _GZIP_FORMAT, room),
-        packed.digest,
-        packed.content_type,
-        packed.lasting,
+        unpacked(packed.body), packed.digest, packed.content_type, packed.lasting
     )
-
-
-def _unpacked_length(packed: bytes) -> int:
-    """The last four bytes of a gzip member (RFC 1952 2.3.1), whoever has packed it."""
-    return int.from_bytes(packed[-4:], "little")
 
 
 def negotiate(
@@ -189,14 +173,13 @@ async def make_answer(
     lasting = _BY_ACCEPT if by_accept else _STUDENT_LASTING
     left_out = of_the_moment.encode()
     if len(body) < _COMPRESS_FROM:
-        head, rest = _parted(body, left_out)
-        digest = digest_of(head, rest[len(left_out) :])
+        digest = digest_without(body, left_out)
         return Answer(None, make_variant(body, digest, content_type, lasting))
     large = len(body) >= _OFF_LOOP_FROM
     if large:
-        digest, packed = await asyncio.to_thread(_digested, body, left_out)
+        digest, packed = await asyncio.to_thread(digested_and_packed, body, left_out)
     else:
-        digest, packed = _digested(body, left_out)
+        digest, packed = digested_and_packed(body, left_out)
     return Answer(
         make_variant(packed, digest, content_type, lasting, gzipped=True),
         # To unpack so much would hold the loop for milliseconds.
@@ -238,9 +221,9 @@ def unpack_answer(packed: bytes) -> Answer:
     )
     if not had.gzipped:
         return Answer(None, kept)
-    if not had.body.startswith(_GZIP_MAGIC):
+    if not is_packed(had.body):
         raise ValueError("not a packed answer")
-    return Answer(kept, None, _unpacked_length(had.body) >= _OFF_LOOP_FROM)
+    return Answer(kept, None, unpacked_length(had.body) >= _OFF_LOOP_FROM)
 
 
 def make_variant(
@@ -274,36 +257,6 @@ def _headers(
     return (*described, *tagged, *encoded)
 
 
-def digest_of(*pieces: bytes | memoryview) -> str:
-    """What stands in the tags of a body that consists of these pieces."""
-    hashed = hashlib.blake2b(digest_size=12)
-    for piece in pieces:
-        hashed.update(piece)
-    return hashed.hexdigest()
-
-
-def _parted(body: bytes, left_out: bytes) -> tuple[memoryview, memoryview]:
-    """What stands before the last place of a text, and the rest; all and nothing where
-    it has none.
-    """
-    at = body.rfind(left_out) if left_out else -1
-    view = memoryview(body)
-    return (view, view[:0]) if at < 0 else (view[:at], view[at:])
-
-
 def header_lines(headers: HeaderPairs) -> str:
     """Headers as they stand in a header block."""
     return "".join([f"{name}: {value}\r\n" for name, value in headers])
-
-
-def _digested(body: bytes, left_out: bytes) -> tuple[str, bytes]:
-    """The digest of a body, and the body packed. Most of it is digested as it is packed
-    already, which is a tenth of the bytes: 4 us in place of 55 for 75 kB.
-    """
-    packer = zlib_ng.compressobj(
-        _GZIP_LEVEL, wbits=_GZIP_FORMAT, memLevel=_MEMORY_LEVEL
-    )
-    head, rest = _parted(body, left_out)
-    packed = packer.compress(head) + packer.flush(zlib.Z_SYNC_FLUSH)
-    digest = digest_of(packed, rest[len(left_out) :])
-    return digest, packed + packer.compress(rest) + packer.flush()

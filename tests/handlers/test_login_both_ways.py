@@ -420,7 +420,7 @@ async def test_who_sends_no_more_is_told_alike(
     assert told[0][1]["cache-control"] == "no-store"
 
 
-class TestInLine:
+class TestInQueue:
     """There is one slot, and somebody has it."""
 
     @pytest.fixture(name="variables")
@@ -429,7 +429,7 @@ class TestInLine:
 
     @pytest.mark.gen_test
     @pytest.mark.parametrize("way", WAYS)
-    async def test_who_leaves_the_line_is_never_logged_in(
+    async def test_who_leaves_the_queue_is_never_logged_in(
         self, browser, on_its_way, way, platform, worker, http_port, college
     ):
         """The platform hears nothing of it."""
