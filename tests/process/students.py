@@ -69,10 +69,26 @@ class Students:
         return self.platform.counters()["calls"]
 
 
-def everybody(crowd, times=6):
-    """Ask for all pages of all, several times at once; every answer must be one."""
-    asked = [(p, t) for t in crowd.tokens for p in PAGES for _ in range(times)]
+def everybody(crowd, times=6, services=(None,)):
+    """The page and outcome of each answer: all pages of all students at these services
+    (else at the crowd's own), several times at once. Every answer must be a page.
+    """
+    asked = [
+        (page, token, service)
+        for token in crowd.tokens
+        for page in PAGES
+        for service in services
+        for _ in range(times)
+    ]
     with ThreadPoolExecutor(24) as pool:
         answers = list(pool.map(lambda one: crowd.ask(*one), asked))
     assert {status for status, _ in answers} == {200}
-    return [outcome for _, outcome in answers]
+    return [(page, out) for (page, *_), (_, out) in zip(asked, answers, strict=True)]
+
+
+def gatherings(answers):
+    """How many of these answers say that they were gathered for their asker. A summary
+    says what the course files were that it is made of, a MISS or not by which page of a
+    student came first; so summaries are left out.
+    """
+    return [out for page, out in answers if page != "attendance"].count("MISS")

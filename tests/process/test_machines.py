@@ -4,14 +4,13 @@ whatever happens to the store.
 
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
 
 from ..store.server import StoreServer
 from ..waiting import until
-from .students import PAGES, Students, everybody
+from .students import Students, everybody, gatherings
 
 pytestmark = pytest.mark.process
 
@@ -40,34 +39,19 @@ def reaches_store(service):
     return b'"store":{"state":"closed"}' in service.get("/health")[1]
 
 
-def at_both(crowd, two, times=4):
-    """All pages of all at both services at once; every answer must be one."""
-    asked = [
-        (page, token, service)
-        for token in crowd.tokens
-        for page in PAGES
-        for service in two
-        for _ in range(times)
-    ]
-    with ThreadPoolExecutor(24) as pool:
-        answers = list(pool.map(lambda one: crowd.ask(*one), asked))
-    assert {status for status, _ in answers} == {200}
-    return [outcome for _, outcome in answers]
-
-
 def shares(crowd, two):
     """Whether one gathering of each page was enough for both."""
-    return at_both(crowd, two).count("MISS") == len(crowd.tokens) * len(PAGES)
+    return gatherings(everybody(crowd, 4, two)) == 2 * len(crowd.tokens)
 
 
 def test_a_student_is_gathered_once_for_both(platform, two):
     """Asked at two machines at once, the platform is asked as by one."""
     crowd = Students(platform, two[0], 4)
     platform.turn(reset=True)
-    outcomes = at_both(crowd, two)
+    answers = everybody(crowd, 4, two)
     assert crowd.calls()["course_files"] == 4
     assert crowd.calls()["quizzes"] == 4
-    assert outcomes.count("MISS") == 4 * len(PAGES)
+    assert gatherings(answers) == 4 + 4
 
 
 def test_a_refusal_crosses(platform, two):
@@ -75,7 +59,7 @@ def test_a_refusal_crosses(platform, two):
     bystander's pages stay.
     """
     crowd = Students(platform, two[0], 2)
-    at_both(crowd, two)
+    everybody(crowd, 4, two)
     refused, bystander = crowd.tokens
     platform.turn(revoke=refused)
     assert crowd.ask("timetable", refused)[0] == 401
@@ -90,7 +74,7 @@ def test_a_refusal_while_the_store_is_down_crosses_when_it_is_back(
 ):
     """What the store was not told while it was down it is told before it is used."""
     crowd = Students(platform, two[0], 2)
-    at_both(crowd, two)
+    everybody(crowd, 4, two)
     refused = crowd.tokens[0]
     store.freeze()
     platform.turn(revoke=refused)
@@ -107,7 +91,7 @@ def test_a_failing_store_costs_nobody_an_answer(platform, two, store, what):
     when it is well.
     """
     crowd = Students(platform, two[0], 4)
-    at_both(Students(platform, two[0], 1), two)
+    everybody(Students(platform, two[0], 1), 4, two)
     platform.turn(reset=True)
     if what == "killed":
         store.kill()
@@ -118,7 +102,7 @@ def test_a_failing_store_costs_nobody_an_answer(platform, two, store, what):
     else:
         store.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
         store.ask("CONFIG", "SET", "maxmemory", "1")
-    at_both(crowd, two)
+    everybody(crowd, 4, two)
     assert crowd.calls()["quizzes"] <= 2 * 4
     if what == "killed":
         store.start()
@@ -149,7 +133,7 @@ def test_nothing_of_a_student_is_in_the_store_or_the_logs(platform, two, store):
     """
     crowd = Students(platform, two[0], 6)
     watch = store.monitor()
-    at_both(crowd, two)
+    everybody(crowd, 4, two)
     platform.turn(revoke=crowd.tokens[0])
     assert crowd.ask("timetable", crowd.tokens[0])[0] == 401
     time.sleep(0.5)  # for limits to be added up
@@ -174,6 +158,6 @@ def test_a_service_stops_and_reloads_with_a_store(platform, two):
     before = two[0].workers()
     two[0].signal(signal.SIGHUP)
     two[0].wait_for_workers(2, but=before)
-    assert set(everybody(crowd)) == {"HIT"}
+    assert {outcome for _, outcome in everybody(crowd)} == {"HIT"}
     two[0].signal(signal.SIGTERM)
     assert two[0].wait() == 0
