@@ -28,6 +28,7 @@ from .parsers import (
     SECRET,
     STORE,
     TOKEN,
+    CertificateFile,
     Proxy,
     one_of,
     seconds,
@@ -159,7 +160,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         PROXY_URL,
         "Proxy for calls to the platform; if empty, none, whatever http_proxy says.",
     )
-    external_api_ca_file: str = setting(
+    external_api_ca_file: CertificateFile | None = setting(
         "EXTERNAL_API_CA_FILE",
         "",
         CA_FILE,
@@ -209,7 +210,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         whole(20, 2000),
         "What an answer of the store may take, in milliseconds.",
     )
-    store_ca_file: str = setting(
+    store_ca_file: CertificateFile | None = setting(
         "STORE_CA_FILE",
         "",
         CA_FILE,
