@@ -167,7 +167,7 @@ def test_its_directories_may_be_removed(busy, tmp_path):
 def test_a_signal_before_it_serves_does_nothing(start, number):
     """From its first line on; then it serves, with nothing to replace."""
     service = start(command=WAITING, WORKERS="1")
-    until(lambda: started(service, service.process.pid))
+    until(partial(started, service, service.process.pid))
     service.signal(number)
     until(service.workers)
     for _ in range(3):
@@ -178,11 +178,14 @@ def test_a_signal_before_it_serves_does_nothing(start, number):
     assert "Replacing" not in service.log
 
 
+@pytest.mark.parametrize("forked", [False, True])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
-def test_told_to_end_before_it_serves_it_does(start, number):
+def test_told_to_end_before_it_serves_it_does(start, number, forked):
     """Status 0, whatever it was doing, and without a delay for balancers."""
     service = start(command=WAITING, WORKERS="1", DRAIN_DELAY_SECONDS="300")
-    until(lambda: started(service, service.process.pid))
+    until(partial(started, service, service.process.pid))
+    if forked:
+        until(service.workers)
     service.signal(number)
     (service.directory / "go").touch()
     assert service.wait() == 0
