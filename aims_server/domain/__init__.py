@@ -1,1 +1,26 @@
-"""Pages computed from the platform's answers; pure: no call, no clock, no HTTP."""
+"""The pages, computed from the platform's answers; pure: no call, no clock, no HTTP.
+
+`attendance` and `timetable` make a page each as a struct, of the counted `days` of a
+subject, and by what a `planner` says can be missed; `encode_page` and `to_icalendar`
+write it.
+"""
+
+from .attendance import all_attendance_page, attendance_page, subject_attendance_page
+from .days import SubjectDays, count_days
+from .icalendar_form import to_icalendar
+from .names import subject_keys
+from .page_encoding import encode_page
+from .timetable import Timetable, timetable_page
+
+__all__ = [
+    "SubjectDays",
+    "Timetable",
+    "all_attendance_page",
+    "attendance_page",
+    "count_days",
+    "encode_page",
+    "subject_attendance_page",
+    "subject_keys",
+    "timetable_page",
+    "to_icalendar",
+]

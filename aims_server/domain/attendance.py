@@ -21,9 +21,9 @@ __all__ = [
     "CourseAttendance",
     "Subject",
     "SubjectAttendance",
-    "all_attendance",
-    "attendance",
-    "subject_attendance",
+    "all_attendance_page",
+    "attendance_page",
+    "subject_attendance_page",
 ]
 
 
@@ -107,7 +107,7 @@ _NO_DAYS: Final = Raw(b"[]")
 _NO_COUNTS: Final = Counts(0, 0, 0, 0, 0, None)
 
 
-def attendance(files: CourseFiles, target: int) -> Attendance:
+def attendance_page(files: CourseFiles, target: int) -> Attendance:
     """Sum up every course, in the platform's order and under the names of all pages.
 
     Totals and percentages are the platform's own where it gives them, else summed and
@@ -142,7 +142,7 @@ def attendance(files: CourseFiles, target: int) -> Attendance:
     )
 
 
-def all_attendance(
+def all_attendance_page(
     files: CourseFiles,
     days: Mapping[int, SubjectDays | None],
     cached_at: str,
@@ -176,7 +176,7 @@ def all_attendance(
     )
 
 
-def subject_attendance(
+def subject_attendance_page(
     subject: str, student_id: int, cf_id: int, days: SubjectDays, fetched_at: str
 ) -> SubjectAttendance:
     """Put one subject, under the name it was asked for by, on a page of its own."""

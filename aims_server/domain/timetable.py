@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from ..upstream import Schedule, ScheduleRow, Slot
 
-__all__ = ["Timetable", "TimetableDay", "TimetableSlot", "timetable"]
+__all__ = ["Timetable", "TimetableDay", "TimetableSlot", "timetable_page"]
 
 
 class TimetableSlot(Struct, frozen=True, gc=False, rename="camel"):
@@ -50,7 +50,7 @@ class Timetable(Struct, frozen=True, gc=False, rename="camel"):
     incomplete: tuple[str, ...]
 
 
-def timetable(schedule: Schedule, cached_at: str) -> Timetable:
+def timetable_page(schedule: Schedule, cached_at: str) -> Timetable:
     """Turn the table round: from rows of courses to days of classes.
 
     Touching slots of one course file become one. A row with a cell that cannot be

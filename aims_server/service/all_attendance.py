@@ -10,8 +10,7 @@ import msgspec
 
 from ..cache import AnswerCache, Entry, Outcome, Served, SharedLog
 from ..deadline import Clock, Deadline
-from ..domain import attendance as figures
-from ..domain.page_encoding import encode_page
+from ..domain import all_attendance_page, encode_page
 from ..errors import TokenRefused, UpstreamError, UpstreamTimeout, WrongStudent
 from ..pages import ALL_ATTENDANCE
 from ..upstream import UpstreamClient
@@ -173,7 +172,7 @@ class AllAttendancePage:
         parts = {} if gathering is None else gathering.parts
         days = {each.cf_id: parts.get(each.cf_id) for each in had.files.courses}
         notes = self._upstream.card_notes()
-        page = figures.all_attendance(
+        page = all_attendance_page(
             had.files,
             days,
             self._records.timestamp(),

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from ..cache import SharedLog
-from ..domain.days import SubjectDays
+from ..domain import SubjectDays
 from ..upstream import pack_course_files, unpack_course_files
 from ..web import Session
 from .gathering import Gathering, Gatherings

@@ -11,9 +11,7 @@ import msgspec
 
 from ..cache import AnswerCache, Entry, Served
 from ..deadline import Deadline
-from ..domain import attendance as figures
-from ..domain.icalendar_form import to_icalendar
-from ..domain.timetable import Timetable, timetable
+from ..domain import Timetable, attendance_page, timetable_page, to_icalendar
 from ..errors import UpstreamTimeout
 from ..pages import ATTENDANCE, QUIZ, TIMETABLE
 from ..upstream import unpack_course_files
@@ -103,7 +101,7 @@ class OneCallPages:
         )
 
     async def _make_summary(self, packed: bytes) -> Answer:
-        page = figures.attendance(unpack_course_files(packed), self._target)
+        page = attendance_page(unpack_course_files(packed), self._target)
         return await make_answer(msgspec.json.encode(page))
 
     async def _quiz(
@@ -129,7 +127,7 @@ class OneCallPages:
         self, caller: Caller, deadline: Deadline
     ) -> Entry[Answer]:
         schedule = await self._records.schedule(caller, deadline)
-        page = timetable(schedule, self._records.timestamp())
+        page = timetable_page(schedule, self._records.timestamp())
         answer = await make_answer(
             msgspec.json.encode(page), f'"cachedAt":"{page.cached_at}"', by_accept=True
         )

@@ -12,8 +12,7 @@ import msgspec
 
 from ..cache import AnswerCache, Entry, Outcome, Served
 from ..deadline import Clock, Deadline
-from ..domain.days import SubjectDays, count_days
-from ..domain.names import subject_keys
+from ..domain import SubjectDays, count_days, subject_keys
 from ..errors import WrongStudent
 from ..pages import SUBJECT_ATTENDANCE
 from ..primitives import finish, utc_timestamp

@@ -6,7 +6,7 @@ import msgspec
 
 from ..cache import Served
 from ..deadline import Deadline
-from ..domain.attendance import subject_attendance
+from ..domain import subject_attendance_page
 from ..errors import Forbidden, NotFound, UpstreamTimeout
 from ..web import Answer, Caller, make_answer
 from .admission import PageAdmission
@@ -56,7 +56,7 @@ class SubjectPage:
                 )
         except UpstreamTimeout:
             raise self._admission.too_late() from None
-        page = subject_attendance(
+        page = subject_attendance_page(
             subject, student_id, cf_id, kept.days, kept.fetched_at
         )
         body = msgspec.json.encode(page)

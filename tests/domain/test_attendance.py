@@ -43,13 +43,13 @@ def keys_of(*courses):
 
 def page_of(files, days):
     """The all-subjects page as a client reads it."""
-    page = figures.all_attendance(files, days, CACHED_AT, 75)
+    page = figures.all_attendance_page(files, days, CACHED_AT, 75)
     return json.loads(msgspec.json.encode(page))
 
 
 def test_the_summary_page_reads_as_the_contract_has_it():
     """The bytes are those of docs/contract.rst 2.1, key by key."""
-    page = figures.attendance(files_of(WEB, total=TOTAL), 75)
+    page = figures.attendance_page(files_of(WEB, total=TOTAL), 75)
     assert msgspec.json.encode(page) == (
         b'{"dailyAttendance":[{"course":"Web Technology","courseCode":"BCS502",'
         b'"present":31,"total":40,"percent":"77.5%","canMiss":1,"mustAttend":0}],'
@@ -62,7 +62,7 @@ def test_the_summary_page_reads_as_the_contract_has_it():
 def test_the_all_subjects_page_reads_as_the_contract_has_it():
     """The bytes are those of docs/contract.rst 2.2, key by key."""
     days = {WEB.cf_id: subject_days([CLASS])}
-    page = figures.all_attendance(files_of(WEB, total=TOTAL), days, CACHED_AT, 75)
+    page = figures.all_attendance_page(files_of(WEB, total=TOTAL), days, CACHED_AT, 75)
     assert msgspec.json.encode(page) == (
         b'{"studentId":5900001,"totalPresentAllSubjects":1,'
         b'"totalAbsentAllSubjects":0,"totalLeaveAllSubjects":0,'
@@ -80,7 +80,7 @@ def test_the_all_subjects_page_reads_as_the_contract_has_it():
 def test_the_one_subject_page_reads_as_the_contract_has_it():
     """The bytes are those of docs/contract.rst 2.3, key by key."""
     days = subject_days([CLASS, Card("Exempt", "", "")])
-    page = figures.subject_attendance("Web", 5900001, 7300002, days, CACHED_AT)
+    page = figures.subject_attendance_page("Web", 5900001, 7300002, days, CACHED_AT)
     assert msgspec.json.encode(page) == (
         b'{"subject":"Web","studentId":5900001,"cfId":7300002,'
         b'"totalPresent":1,"totalAbsent":0,"totalLeave":0,"totalRecords":2,'
@@ -94,7 +94,7 @@ def test_the_one_subject_page_reads_as_the_contract_has_it():
 def test_without_a_total_row_the_totals_are_summed():
     """The overall percentage is then worded as the platform would."""
     lab = Course(2, "BCS551", "Lab", Counts(1, 1, 0, 0, 2, "50%"))
-    page = figures.attendance(files_of(WEB, lab), 75)
+    page = figures.attendance_page(files_of(WEB, lab), 75)
     assert (page.total_present, page.total_classes) == (32, 42)
     assert page.overall_percentage == "76.19%"
 
@@ -107,7 +107,7 @@ def test_a_percentage_the_platform_leaves_out_is_computed():
         Course(3, "C", "C", Counts(2, 1, 0, 0, 3, "67%")),
         total=Counts(4, 2, 0, 0, 6, None),
     )
-    page = figures.attendance(files, 75)
+    page = figures.attendance_page(files, 75)
     assert [c.percent for c in page.daily_attendance] == ["0%", "66.67%", "67%"]
     assert page.overall_percentage == "66.67%"
 
@@ -115,7 +115,9 @@ def test_a_percentage_the_platform_leaves_out_is_computed():
 def test_a_course_without_usable_counts_is_shown_as_zeros_and_named():
     """It costs the others nothing; the planner says nothing of it."""
     lab = Course(2, "BCS551", "Lab", None)
-    page = json.loads(msgspec.json.encode(figures.attendance(files_of(WEB, lab), 75)))
+    page = json.loads(
+        msgspec.json.encode(figures.attendance_page(files_of(WEB, lab), 75))
+    )
     assert page["incomplete"] == ["Lab"]
     assert page["dailyAttendance"][1] == {
         "course": "Lab",
@@ -131,7 +133,7 @@ def test_a_course_without_usable_counts_is_shown_as_zeros_and_named():
 
 def test_without_any_course_the_page_is_empty():
     """A new student: no courses, nothing of nothing."""
-    page = figures.attendance(files_of(), 75)
+    page = figures.attendance_page(files_of(), 75)
     assert not page.daily_attendance
     assert not page.incomplete
     assert (page.total_classes, page.overall_percentage) == (0, "0%")
@@ -142,7 +144,7 @@ def test_without_any_course_the_page_is_empty():
 def test_equal_names_are_told_apart_alike_on_both_pages():
     """The old frontend joins the two by the name."""
     other = Course(2, "BCS552", "Web Technology", COUNTS)
-    page = figures.attendance(files_of(WEB, other), 75)
+    page = figures.attendance_page(files_of(WEB, other), 75)
     names = [course.course for course in page.daily_attendance]
     assert names == ["Web Technology", "Web Technology (BCS552)"]
     assert list(page_of(files_of(WEB, other), {})["subjects"]) == names
@@ -151,7 +153,7 @@ def test_equal_names_are_told_apart_alike_on_both_pages():
 def test_half_classes_are_shown_as_they_are():
     """30.5 stays 30.5, and the sums are exact."""
     half = Course(2, "B", "B", Counts(30.5, 9.5, 0, 0, 40, None))
-    page = figures.attendance(files_of(WEB, half), 75)
+    page = figures.attendance_page(files_of(WEB, half), 75)
     assert page.daily_attendance[1].present == 30.5
     assert (page.total_present, page.overall_percentage) == (61.5, "76.88%")
 
@@ -159,7 +161,7 @@ def test_half_classes_are_shown_as_they_are():
 def test_a_student_the_platform_did_not_name_is_null():
     """No number is invented for `studentId`."""
     files = files_of(WEB, student_id=None)
-    assert figures.attendance(files, 75).student_id is None
+    assert figures.attendance_page(files, 75).student_id is None
     assert page_of(files, {})["studentId"] is None
 
 
@@ -207,7 +209,7 @@ def test_zeros_that_the_summary_contradicts_are_not_believed(days, kind):
     """The summary's counts, what days there are, and the name in `incomplete`."""
     notes = []
     files = files_of(WEB)
-    page = figures.all_attendance(
+    page = figures.all_attendance_page(
         files, {WEB.cf_id: days}, CACHED_AT, 75, lambda kind, _: notes.append(kind)
     )
     subject = page.subjects["Web Technology"]
@@ -223,7 +225,7 @@ def test_zeros_that_the_summary_contradicts_are_not_believed(days, kind):
 def test_a_mere_difference_is_shown_as_it_is_and_noted():
     """What the platform's Total includes is not known."""
     notes = []
-    page = figures.all_attendance(
+    page = figures.all_attendance_page(
         files_of(WEB),
         {WEB.cf_id: subject_days([CLASS])},
         CACHED_AT,
@@ -369,7 +371,9 @@ def test_a_page_is_never_emptier_than_its_summary(listed, days):
 @given(courses)
 def test_summed_totals_are_the_sums_over_the_courses(listed):
     """Without a Total row the summary adds up, every course listed in order."""
-    page = json.loads(msgspec.json.encode(figures.attendance(files_of(*listed), 75)))
+    page = json.loads(
+        msgspec.json.encode(figures.attendance_page(files_of(*listed), 75))
+    )
     entries = page["dailyAttendance"]
     assert tuple(entry["course"] for entry in entries) == subject_keys(listed)
     assert page["totalPresent"] == sum(entry["present"] for entry in entries)
@@ -384,6 +388,6 @@ def test_a_full_page_is_put_together_within_five_milliseconds():
     times = []
     for _ in range(5):
         begun = time.thread_time()
-        msgspec.json.encode(figures.all_attendance(files, every, CACHED_AT, 75))
+        msgspec.json.encode(figures.all_attendance_page(files, every, CACHED_AT, 75))
         times.append(time.thread_time() - begun)
     assert min(times) < 0.005

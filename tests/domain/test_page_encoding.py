@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from aims_server.domain.attendance import all_attendance
+from aims_server.domain.attendance import all_attendance_page
 from aims_server.domain.days import subject_days
 from aims_server.domain.page_encoding import encode_page
 from aims_server.upstream import Card, Counts, Course, CourseFiles
@@ -27,5 +27,5 @@ async def test_it_is_what_the_encoder_makes_of_it(subjects, records):
     ]
     days = {n: subject_days(cards) if n % 4 else None for n in range(subjects)}
     files = CourseFiles(courses, None, 5900001, "2027", "C", "IT")
-    page = all_attendance(files, days, "2025-09-01T10:00:00Z", 75)
+    page = all_attendance_page(files, days, "2025-09-01T10:00:00Z", 75)
     assert await encode_page(page) == msgspec.json.encode(page)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aims_server.domain.icalendar_form import to_icalendar
-from aims_server.domain.timetable import timetable
+from aims_server.domain.timetable import timetable_page
 from aims_server.upstream import Schedule, ScheduleRow, Slot
 
 CACHED_AT = "2025-09-01T10:00:00Z"
@@ -31,7 +31,7 @@ def row(slots, **changes):
 
 def page_of(*rows, month=(2025, 9)):
     """The page of these rows."""
-    return timetable(Schedule(month, rows), CACHED_AT)
+    return timetable_page(Schedule(month, rows), CACHED_AT)
 
 
 def shown(page):

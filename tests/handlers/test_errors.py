@@ -5,7 +5,7 @@ import json
 import pytest
 
 from aims_server.demo.platform import SimulatedPlatform
-from aims_server.domain import attendance
+from aims_server.service import one_call_pages
 
 FIELDS = ["error", "message", "code", "requestId", "timestamp"]
 
@@ -78,7 +78,7 @@ async def test_a_fault_of_ours_is_a_500(front, token, monkeypatch, caplog, path)
     def broken(*_: object) -> None:
         raise made_up
 
-    monkeypatch.setattr(attendance, "attendance", broken)
+    monkeypatch.setattr(one_call_pages, "attendance_page", broken)
     answer = await front.ask(path, token)
     assert answer.code == 500
     assert code_of(answer) == "internal_error"

@@ -68,7 +68,7 @@ class Row(Struct, frozen=True, gc=False):
 class Record(Struct, frozen=True, gc=False):
     """One class of a course, where not every field is as it should be."""
 
-    id: Scalar = None
+    id: int | float | str | None = None
     state: str | None = None
     # A database's status flag is a number; only text is a mark.
     status: str | None = None
