@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from .header_lines import HeaderPairs, header_lines
+from .headers import HeaderPairs, header_lines
 
 __all__ = ["CorsPolicy"]
 

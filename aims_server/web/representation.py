@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from .accept import accepts_gzip
-from .header_lines import HeaderPairs, header_lines
+from .headers import HeaderPairs, header_lines
 from .packing import (
     digest_without,
     digested_and_packed,

@@ -13,7 +13,7 @@ import msgspec
 
 from ..errors import ApiError
 from ..primitives import utc_timestamp
-from .header_lines import HeaderPairs, header_lines
+from .headers import HeaderPairs, header_lines
 from .quotas import Quota
 from .representation import JSON_TYPE
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aims_server.web.cors import CorsPolicy
-from aims_server.web.header_lines import header_pairs
+from aims_server.web.headers import header_pairs
 
 OURS = ["http://localhost:3000", "https://aims.example"]
 METHODS = ("GET", "POST")

@@ -7,7 +7,7 @@ import pytest
 
 from aims_server.errors import RateLimited
 from aims_server.ratelimit import BucketTable, Decision, RateLimiter
-from aims_server.web.header_lines import header_pairs
+from aims_server.web.headers import header_pairs
 from aims_server.web.quotas import Quota, RequestLimits
 from aims_server.web.sessions import Registry, Session
 from aims_server.web.verified_keys import VerifiedKeys

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from aims_server.cache.freshness import freshness_lines
 from aims_server.cache.store import Entry
-from aims_server.web.header_lines import header_pairs
+from aims_server.web.headers import header_pairs
 from aims_server.web.representation import (
     JSON_TYPE,
     make_answer,
