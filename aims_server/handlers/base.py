@@ -24,15 +24,25 @@ from .exchange import Exchange
 __all__ = ["BaseHandler"]
 
 
+class _AnyMethod(tuple[str, ...]):
+    """Holds every method."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
 class BaseHandler(RequestHandler):
     """One request to an ``endpoint``, its row in the table of pages; of itself this
     class answers for every path that has none.
     """
 
     endpoint: Endpoint = NOT_FOUND
+    # `prepare` judges them: Tornado refuses one that it does not know before that, and
+    # such requests would be counted against nobody.
+    SUPPORTED_METHODS = _AnyMethod()
 
     def initialize(self, context: HandlerContext) -> None:
-        """Begin to count here: for a 405 Tornado never calls ``prepare``."""
+        """Take the policies of a worker, and begin to count the request."""
         self.context = context
         self.service = context.service
         request = self.request
