@@ -4,7 +4,8 @@ Policies over plain values that know neither Tornado nor the cache.
 """
 
 from .accept import preferred_media, quality, wants_fresh
-from .cors import CorsPolicy, HeaderPairs
+from .cors import CorsPolicy
+from .headers import HeaderPairs, header_lines, header_pairs
 from .limit_keys import address_key
 from .openapi import documented_statuses, load_openapi
 from .packing import digest_of
@@ -13,7 +14,6 @@ from .quotas import Quota, RequestLimits
 from .representation import (
     Answer,
     Variant,
-    header_lines,
     make_answer,
     make_variant,
     negotiate,
@@ -35,7 +35,7 @@ from .response import (
     CLIENT_CLOSED,
     Response,
     closing_message,
-    common_headers,
+    common_lines,
     error_response,
     json_response,
     reason_phrase,
@@ -77,12 +77,13 @@ __all__ = [
     "checked_body_token",
     "client_address",
     "closing_message",
-    "common_headers",
+    "common_lines",
     "digest_of",
     "documented_statuses",
     "error_response",
     "form_object",
     "header_lines",
+    "header_pairs",
     "is_token",
     "is_trusted",
     "json_object",
