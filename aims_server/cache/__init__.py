@@ -6,7 +6,7 @@
 
 from .answer_cache import AnswerCache, Lifetimes
 from .epochs import Epochs
-from .freshness import freshness_headers
+from .freshness import freshness_lines
 from .levels import Found, Lease, Level, Owner, Page, Taken, Want, owner_bytes
 from .loading import Outcome, Served
 from .readthrough import ReadThrough
@@ -39,6 +39,6 @@ __all__ = [
     "SingleFlight",
     "Taken",
     "Want",
-    "freshness_headers",
+    "freshness_lines",
     "owner_bytes",
 ]
