@@ -6,13 +6,14 @@ from types import TracebackType
 
 from tornado.web import HTTPError, RequestHandler
 
-from ..cache import Served, freshness_headers
+from ..cache import Served, freshness_lines
 from ..errors import InvalidRequest, MethodNotAllowed, NotFound
 from ..pages import NOT_FOUND, Endpoint
 from ..web import (
     Answer,
     Response,
     check_body,
+    header_pairs,
     negotiate,
     reason_phrase,
     request_id,
@@ -124,8 +125,8 @@ class BaseHandler(RequestHandler):
         answer = await served.entry.value.at_hand(accepted)
         self.exchange.note_served(served, began)
         now = self.context.clock()
-        freshness = freshness_headers(served.entry, served.outcome.value, now)
-        self.send_negotiated(answer, *freshness)
+        freshness = freshness_lines(served.entry, served.outcome.value, now)
+        self.send_negotiated(answer, *header_pairs(freshness))
 
     # -- the way out ------------------------------------------------------
 
@@ -140,7 +141,8 @@ class BaseHandler(RequestHandler):
 
     def add_common_headers(self) -> None:
         """Those of every answer; for one that is sent in pieces, before the first."""
-        for name, value in self.exchange.headers(self.request.headers.get("Origin")):
+        lines = self.exchange.header_lines(self.request.headers.get("Origin"))
+        for name, value in header_pairs(lines):
             self.set_header(name, value)
         if "Vary" not in self._headers:
             self.set_header("Vary", "Origin")

@@ -37,11 +37,16 @@ BREAKABLE = (sys.executable, "-c", _BREAKABLE)
 
 
 def children(pid: int) -> list[int]:
-    """Process ids of a process's children, the oldest first."""
-    return [
-        int(child)
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    ]
+    """Process ids of a process's children, the oldest first. Each process is asked for
+    its parent, since /proc/PID/task/PID/children passes over some while others end.
+    """
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            _, parent, *rest = stat.read_text().rpartition(") ")[2].split()
+            if int(parent) == pid:
+                found.append((int(rest[17]), int(stat.parent.name)))  # when it started
+    return [child for _, child in sorted(found)]
 
 
 def state(pid: int) -> str:
