@@ -1,10 +1,11 @@
 """The marks of a class by one table: present, absent, leave, or none of the three."""
 
 import re
-from functools import lru_cache
 from typing import Final, Literal
 
-__all__ = ["Mark", "mark_of"]
+from ..primitives import Memo
+
+__all__ = ["MARKS", "Mark", "mark_of"]
 
 # Plain text, since an Enum's members take three times as long to look up, and a page
 # has hundreds of marks.
@@ -22,7 +23,6 @@ _TABLE: Final[dict[str, Mark]] = {
 _LEAVE: Final = r"(?i:(?<![a-z])leave)\Z|Leave\Z"
 
 
-@lru_cache(256)
 def mark_of(state: str) -> Mark:
     """Return the mark of a state, in any case.
 
@@ -33,3 +33,7 @@ def mark_of(state: str) -> Mark:
     if re.search(_LEAVE, words):
         return "leave"
     return _TABLE.get(words.lower(), "other")
+
+
+MARKS: Final = Memo(mark_of, most=256)
+"""The marks of all states, remembered."""
