@@ -7,13 +7,13 @@ import base64
 import re
 import ssl
 from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Generic, Literal, TypeVar
+from ipaddress import ip_address
+from typing import Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
-from ..primitives import StoreAddress
+from ..primitives import StoreAddress, parse_trusted_proxy
 
 __all__ = [
     "BASE_URL",
@@ -28,7 +28,6 @@ __all__ = [
     "STORE",
     "TOKEN",
     "Parser",
-    "Proxy",
     "list_of",
     "one_of",
     "seconds",
@@ -36,11 +35,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Proxy = IPv4Network | IPv6Network | Literal["unix"]
 
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 DEFAULT_PORTS = {"http": 80, "https": 443}
-MAPPED_PREFIX = 96  # of ::ffff:0:0/96, IPv4 written as IPv6 (RFC 4291 2.5.5.2)
 LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 
 
@@ -96,17 +93,6 @@ def list_of(parser: Parser[T], plural: str) -> Parser[tuple[T, ...]]:
         return tuple(dict.fromkeys(parser.parse(item) for item in items))
 
     return Parser(f"{plural}, comma-separated", parse)
-
-
-def _proxy(text: str) -> Proxy:
-    if text == "unix":
-        return "unix"
-    network = ip_network(text)
-    # Peers of a dual-stack socket are looked up as the IPv4 addresses that they are.
-    mapped = getattr(network.network_address, "ipv4_mapped", None)
-    if mapped is None or network.prefixlen < MAPPED_PREFIX:
-        return network
-    return IPv4Network((mapped, network.prefixlen - MAPPED_PREFIX))
 
 
 def _flag(text: str) -> bool:
@@ -200,7 +186,7 @@ BASE_URL = Parser(
 ORIGIN = Parser("an origin: http or https://host[:port], nothing after it", _origin)
 ORIGINS = list_of(ORIGIN, "origins, each http or https://host[:port] with no path")
 PROXIES = list_of(
-    Parser("an address, a CIDR block or unix", _proxy),
+    Parser("an address, a CIDR block or unix", parse_trusted_proxy),
     'addresses, CIDR blocks or "unix" for peers on a Unix socket',
 )
 FLAG = Parser("true or false", _flag)

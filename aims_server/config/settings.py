@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 from msgspec import Struct
 
-from ..primitives import StoreAddress
+from ..primitives import StoreAddress, TrustedProxy
 from .demo import Demo
 from .faults import SettingsError, conflicts
 from .parsers import (
@@ -28,7 +28,6 @@ from .parsers import (
     SECRET,
     STORE,
     TOKEN,
-    Proxy,
     one_of,
     seconds,
     whole,
@@ -215,7 +214,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         CA_FILE,
         "Certificate authorities to trust for it in place of the system's (PEM).",
     )
-    trusted_proxies: tuple[Proxy, ...] = setting(
+    trusted_proxies: tuple[TrustedProxy, ...] = setting(
         "TRUSTED_PROXIES", "", PROXIES, "Proxies whose X-Forwarded-For is believed."
     )
     metrics_token: str | None = setting(

@@ -31,10 +31,10 @@ __all__ = ["Connection"]
 
 _log = logging.getLogger(__name__)
 
-# What begins otherwise, as TLS does, is no HTTP: the parser says so when it sees the
-# end of a head, which may never come.
+# What begins otherwise, as TLS does, is no HTTP, and the end of its head, where the
+# parser would say so, may never come.
 _BEGINNING: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z\r\n-]"
-_END_OF_HEAD: Final = b"\r\n\r\n"
+_BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\n\r\n"  # as Tornado answers
 
 _Parsed = tuple[bytes, SimpleRequest]
 """A request as it came and as it was parsed."""
@@ -92,8 +92,11 @@ class Connection(asyncio.Protocol):
         request = parse_simple_request(data) if self._options.fast_path else None
         answer = None if request is None else self._fast_answer(request)
         if request is None:
-            self._begin(partial(self._serve_one, stream))
-            stream.feed(data if re.match(_BEGINNING, data) else data + _END_OF_HEAD)
+            if re.match(_BEGINNING, data):
+                self._begin(partial(self._serve_one, stream))
+                stream.feed(data)
+            else:
+                self._refuse()
         elif answer is None:
             self._begin(partial(self._serve_one, stream, (data, request)))
         elif isinstance(answer, tuple):
@@ -284,6 +287,12 @@ class Connection(asyncio.Protocol):
             cast(IOStream, stream), False, self._options.params, self.peer
         )
         return self._message
+
+    def _refuse(self) -> None:
+        """Answer what begins no request, and close."""
+        _log.info("Malformed HTTP message from %s: no method", self.peer)
+        self._stream.write(_BAD_REQUEST)
+        self.close()
 
     def _reject(self, stream: Stream, failure: ApiError) -> None:
         """Answer a request whose head is not even parsed."""

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Final
 
+from ..errors import FailureCause
 from .certificates import TrustedAuthorities
-from .curl_pool import CurlFailure, CurlPool, Reply, Request
+from .curl_pool import CurlPool, Reply, Request
 from .failures import error_of
 
 __all__ = ["MAX_BODY_BYTES", "Reply", "Transport"]
@@ -85,7 +86,7 @@ class Transport:
                 fresh,
             )
         )
-        if isinstance(outcome, CurlFailure):
+        if isinstance(outcome, FailureCause):
             raise error_of(outcome, seconds, connect_seconds=_CONNECT_SECONDS)
         return outcome
 

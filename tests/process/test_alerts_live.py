@@ -27,8 +27,8 @@ from aims_server.demo.college import College
 
 from ..operations.programs import CONF, program, wait_for_port
 from ..store.server import StoreServer
-from ..waiting import free_port, until
-from .conftest import PATIENCE_SECONDS, Platform, Service
+from ..waiting import PATIENCE_SECONDS, free_port, until
+from .conftest import Platform, Service
 
 pytestmark = pytest.mark.process
 

@@ -16,8 +16,8 @@ import pytest
 
 from aims_server.demo.college import College
 
-from ..waiting import until
-from .conftest import PATIENCE_SECONDS, Service
+from ..waiting import PATIENCE_SECONDS, until
+from .conftest import Service
 
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 

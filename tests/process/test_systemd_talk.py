@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ..waiting import PATIENCE_SECONDS
+
 pytestmark = pytest.mark.process
 
 
@@ -32,7 +34,7 @@ class Systemd:
             while True:
                 messages.append(self._ours.recv(4096).decode())
         except BlockingIOError:
-            self._ours.settimeout(15)
+            self._ours.settimeout(PATIENCE_SECONDS)
         return messages
 
 
@@ -40,7 +42,7 @@ class Systemd:
 def _systemd(tmp_path: Path) -> Iterator[Systemd]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours:
         ours.bind(str(tmp_path / "notify"))
-        ours.settimeout(15)
+        ours.settimeout(PATIENCE_SECONDS)
         yield Systemd(ours, str(tmp_path / "notify"))
 
 

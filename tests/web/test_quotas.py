@@ -7,7 +7,8 @@ import pytest
 
 from aims_server.errors import RateLimited
 from aims_server.ratelimit import BucketTable, Decision, RateLimiter
-from aims_server.web.quotas import RequestLimits
+from aims_server.web.headers import header_pairs
+from aims_server.web.quotas import Quota, RequestLimits
 from aims_server.web.sessions import Registry, Session
 from aims_server.web.verified_keys import VerifiedKeys
 
@@ -213,15 +214,20 @@ def test_a_refusal_names_its_bucket(limits):
     assert caught.value.kind == "login"
 
 
+def told(quota: Quota) -> dict[str, str]:
+    """The headers of a quota."""
+    return dict(header_pairs(quota.header_lines()))
+
+
 def test_the_headers_tell_policy_and_rest(limits, clock):
     """`q` a window of `w` seconds, `r` left, all of it back in `t` seconds."""
-    headers = [dict(limits.by_address("192.0.2.1").headers()) for _ in range(ADDRESS)]
+    headers = [told(limits.by_address("192.0.2.1")) for _ in range(ADDRESS)]
     assert {each["RateLimit-Policy"] for each in headers} == {'"address";q=12;w=60'}
     assert headers[0]["RateLimit"] == '"address";r=11;t=5'
     assert headers[5]["RateLimit"] == '"address";r=6;t=30'
     assert headers[-1]["RateLimit"] == '"address";r=0;t=60'
     clock.advance(30)
-    later = dict(limits.by_address("192.0.2.1").headers())
+    later = told(limits.by_address("192.0.2.1"))
     assert later["RateLimit"] == '"address";r=5;t=35'
 
 
@@ -233,9 +239,7 @@ def test_a_refused_request_is_told_the_wait(limits, clock):
         quota = limits.by_address("192.0.2.1")
         with pytest.raises(RateLimited) as caught:
             quota.check()
-        rest = re.fullmatch(
-            r'"address";r=0;t=(\d+)', dict(quota.headers())["RateLimit"]
-        )
+        rest = re.fullmatch(r'"address";r=0;t=(\d+)', told(quota)["RateLimit"])
         assert rest
         assert caught.value.headers() == [("Retry-After", rest.group(1))]
         assert int(rest.group(1)) >= max(1, quota.decision.retry_after)
