@@ -1,16 +1,20 @@
 """How a test waits for what must come, and where its processes may listen."""
 
 import asyncio
+import itertools
+import os
+import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-_PATIENCE_SECONDS = 20.0  # of a busy machine; no test takes nearly as long
+#: What only guards against waiting for ever: a busy machine may take long over all.
+PATIENCE_SECONDS = 60.0
 
 
 def until(reached: Callable[[], object]) -> None:
     """Wait for what must come."""
-    end = time.monotonic() + _PATIENCE_SECONDS
+    end = time.monotonic() + PATIENCE_SECONDS
     while not reached():
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.01)
@@ -18,14 +22,30 @@ def until(reached: Callable[[], object]) -> None:
 
 async def eventually(reached: Callable[[], object]) -> None:
     """Wait for what must come, while the loop of this process goes on."""
-    end = time.monotonic() + _PATIENCE_SECONDS
+    end = time.monotonic() + PATIENCE_SECONDS
     while not reached():
         assert time.monotonic() < end, "it did not come"
         await asyncio.sleep(0.002)
 
 
+def _ports() -> Iterator[int]:
+    """Ports below those that Linux gives to who asks for any, and in each process of
+    pytest-xdist others, so that nobody takes one before its program listens there.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 20_000 + worker % 12 * 1000
+    return itertools.cycle(random.sample(range(first, first + 1000), 1000))
+
+
+_PORTS = _ports()
+
+
 def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
+    """A port of loopback for a program that will listen there; nobody else does."""
+    for port in _PORTS:
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
         return port
+    raise AssertionError("unreachable: the ports are a cycle")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from ..cache import (
     AnswerCache,
     Codec,
-    CopyLimitedStore,
     FlightCancelled,
     Level,
     Lifetimes,
     MachinePages,
+    MemoryStore,
     Owner,
     ReadThrough,
     Served,
@@ -60,7 +60,7 @@ class KeptPages:
     ) -> None:
         max_bytes = settings.cache_max_mb * MEGABYTE
         copied_bytes = min(_COPIED_BYTES, max_bytes // 2)
-        self.store: CopyLimitedStore[Any] = CopyLimitedStore(
+        self.store: MemoryStore[Any] = MemoryStore(
             max_bytes - copied_bytes, copied_bytes, epochs=machine.epochs, clock=clock
         )
         # An asker leaves at its own deadline; the work goes on, and has its own.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..cache import CopyLimitedStore, SingleFlight
+from ..cache import MemoryStore, SingleFlight
 from ..config import Settings
 from ..deadline import Clock
 from ..handlers import FastPath, HandlerContext, Lifecycle, Rejections
@@ -38,7 +38,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     rejections: Rejections
     lifecycle: Lifecycle
     metrics: Metrics
-    store: CopyLimitedStore[Any]
+    store: MemoryStore[Any]
     slots: Bulkhead
     service: AimsService
     sessions: SessionReader

@@ -1,12 +1,12 @@
 """Kept answers: per-worker store, single flight, freshness, owners.
 
-`AnswerCache` reads through `ReadThrough` (HIT, MISS, STALE, PENDING) over a `Store`.
+`AnswerCache` reads through `ReadThrough` (HIT, MISS, STALE, PENDING) over a
+`MemoryStore`.
 """
 
 from .answer_cache import AnswerCache, Lifetimes
-from .copies import CopyLimitedStore
 from .epochs import Epochs
-from .freshness import freshness_headers
+from .freshness import freshness_lines
 from .levels import Found, Lease, Level, Owner, Page, Taken, Want, owner_bytes
 from .loading import Outcome, Served
 from .readthrough import ReadThrough
@@ -19,7 +19,6 @@ from .store import Entry, MemoryStore
 __all__ = [
     "AnswerCache",
     "Codec",
-    "CopyLimitedStore",
     "Entry",
     "Epochs",
     "FlightCancelled",
@@ -40,6 +39,6 @@ __all__ = [
     "SingleFlight",
     "Taken",
     "Want",
-    "freshness_headers",
+    "freshness_lines",
     "owner_bytes",
 ]

@@ -1,22 +1,20 @@
 """The headers that say how fresh a kept answer is."""
 
-from ..web import Answer, HeaderPairs
+from ..web import Answer
 from .store import Entry
 
-__all__ = ["freshness_headers"]
+__all__ = ["freshness_lines"]
 
 
-def freshness_headers(entry: Entry[Answer], outcome: str, now: float) -> HeaderPairs:
-    """``X-Cache``, ``Age`` and ``Cache-Control`` of an answer served at ``now``
-    (monotonic seconds): how old it is, and for how long it may be used again.
+def freshness_lines(entry: Entry[Answer], outcome: str, now: float) -> str:
+    """The lines of ``X-Cache``, ``Age`` and ``Cache-Control`` of an answer served at
+    ``now`` (monotonic seconds): how old it is, and for how long it may be used again.
     """
-    fresh_for = max(0, int(entry.fresh_until - now))
-    stale_for = max(0, round(entry.servable_until - max(now, entry.fresh_until)))
+    fresh = entry.fresh_until - now
+    stale = entry.servable_until - (entry.fresh_until if fresh > 0 else now)
     return (
-        ("X-Cache", outcome),
-        ("Age", str(max(0, int(now - entry.made_at)))),
-        (
-            "Cache-Control",
-            f"private, max-age={fresh_for}, stale-while-revalidate={stale_for}",
-        ),
+        f"X-Cache: {outcome}\r\n"
+        f"Age: {max(0, int(now - entry.made_at))}\r\n"
+        f"Cache-Control: private, max-age={max(0, int(fresh))},"
+        f" stale-while-revalidate={max(0, round(stale))}\r\n"
     )

@@ -9,7 +9,7 @@ from ..deadline import Clock, Deadline
 from .levels import Owner, Want
 from .loading import Ask, Fill, Filling, Loader, Outcome, Served
 from .singleflight import SingleFlight
-from .store import Entry, Store
+from .store import Entry, MemoryStore
 
 __all__ = ["ReadThrough", "WrongOwner"]
 
@@ -46,7 +46,7 @@ class ReadThrough(Generic[V]):
 
     def __init__(
         self,
-        store: Store[V],
+        store: MemoryStore[V],
         flights: SingleFlight[Served[V]],
         *,
         refresh_deadline: Callable[[], Deadline],

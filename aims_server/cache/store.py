@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from cachetools import TLRUCache
 from msgspec import Struct
 
+from .copies import RecentOffers
 from .epochs import Epochs
 
-__all__ = ["ENTRY_OVERHEAD", "Entry", "MemoryStore", "Store"]
+__all__ = ["ENTRY_OVERHEAD", "Entry", "MemoryStore"]
 
 V = TypeVar("V")
 
@@ -19,6 +20,7 @@ V = TypeVar("V")
 # not yet swept) and in the index. CPython 3.11 needs 630 to 1300, by how full the
 # tables just are (tests/cache/test_store.py measures it).
 ENTRY_OVERHEAD = 1312
+_LARGEST_SHARE: Final = 8  # a copy takes at most an eighth of the room for copies
 
 
 class Entry(Struct, Generic[V], frozen=True):
@@ -55,66 +57,13 @@ class Entry(Struct, Generic[V], frozen=True):
         return kept.made_at == self.made_at and not self.old
 
 
-class Store(Protocol[V]):
-    """What read-through needs of a place where entries are kept."""
-
-    def get(self, key: bytes) -> Entry[V] | None:
-        """The entry of this key while it is servable; counts as a use of it."""
-
-    def keys_of(self, owner: Hashable) -> Collection[bytes]:
-        """The keys of this owner's entries, some of which may have ended."""
-
-    def epoch(self, owner: Hashable) -> int:
-        """Take before an entry is made; given to `put`, it keeps out what was begun
-        before the owner's entries were dropped.
-        """
-
-    def epoch_begun(self, owner: Hashable) -> int:
-        """The same, but none is begun: without one nothing can be kept."""
-
-    def put(
-        self,
-        key: bytes,
-        entry: Entry[V],
-        epoch: int | None = None,
-        *,
-        copied: bool = False,
-    ) -> bool:
-        """Keep this entry in place of an older one. ``copied`` says that another place
-        keeps it too and gives it for little.
-
-        False if it cannot be kept (too large, or no longer servable), and then the
-        older one is gone too; or if its owner's epoch is another by now, and then
-        nothing has changed.
-        """
-
-    def drop_owner(self, owner: Hashable) -> bool:
-        """Drop all that is kept for this owner and end its epoch; return whether
-        anything was kept in it, here or by a process that shares the epochs.
-        """
-
-    def expire(self) -> int:
-        """Drop what is no longer servable; how many entries that were."""
-
-    def __len__(self) -> int:
-        """How many entries are kept."""
-
-    @property
-    def size(self) -> int:
-        """Bytes kept, overhead included."""
-
-    @property
-    def evictions(self) -> int:
-        """How many servable entries had to leave for want of room."""
-
-
 # An entry with its whole cost in bytes, since what TLRUCache asks the size of has no
 # key, and the epoch of its owner.
 _Kept = tuple[Entry[V], int, int]
 
 
 class _Entries(TLRUCache[bytes, _Kept[V], float]):
-    """A TLRUCache that reports the entries it expires.
+    """A TLRUCache that reports the entries which leave by themselves.
 
     Nearly every one of its methods may expire entries, so the index of owners is exact
     only if expiry itself reports them.
@@ -124,7 +73,7 @@ class _Entries(TLRUCache[bytes, _Kept[V], float]):
         self,
         maxsize: int,
         clock: Callable[[], float],
-        expired: Callable[[Iterable[tuple[bytes, _Kept[V]]]], None],
+        left: Callable[[Iterable[tuple[bytes, _Kept[V]]]], None],
     ) -> None:
         super().__init__(
             maxsize,
@@ -132,23 +81,35 @@ class _Entries(TLRUCache[bytes, _Kept[V], float]):
             timer=clock,
             getsizeof=lambda kept: kept[1],
         )
-        self._expired = expired
+        self._left = left
+        self.evictions = 0
 
     def expire(self, time: float | None = None) -> list[tuple[bytes, _Kept[V]]]:
         gone = super().expire(time)
         if gone:
-            self._expired(gone)
+            self._left(gone)
         return gone
+
+    def make_room(self, cost: int) -> None:
+        """Evict the least recently used, until there is room for so much."""
+        while self.currsize + cost > self.maxsize:
+            self._left([self.popitem()])
+            self.evictions += 1
 
 
 class MemoryStore(Generic[V]):
-    """A Store of at most `max_bytes` in this process; the least recently used leave.
+    """Entries of at most `max_bytes` in this process; the least recently used leave.
 
     >>> store: MemoryStore[bytes] = MemoryStore(10_000, clock=lambda: 0.0)
     >>> store.put(b"key", Entry(b"page", 4, "owner", 0.0, 300.0, 2100.0))
     True
     >>> store.drop_owner("owner"), store.get(b"key")
     (True, None)
+
+    Copies, which another place gives again for some microseconds, share a room of their
+    own of `max_copied_bytes`, and are kept when they are offered a second time within
+    512 offers of others. One of more than an eighth of that room is kept like what no
+    other place has: it takes milliseconds to unpack.
 
     Expired entries leave when anything is put or dropped. For a store without
     traffic, call `expire` from time to time. With `epochs` that other processes share,
@@ -158,22 +119,29 @@ class MemoryStore(Generic[V]):
     def __init__(
         self,
         max_bytes: int,
+        max_copied_bytes: int = 0,
         *,
         epochs: Epochs | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._entries: _Entries[V] = _Entries(max_bytes, clock, self._unindex)
+        # A key is in one of the two at most.
+        self._sole: _Entries[V] = _Entries(max_bytes, clock, self._unindex)
+        self._copies: _Entries[V] = _Entries(max_copied_bytes, clock, self._unindex)
+        self._largest_copy = max_copied_bytes // _LARGEST_SHARE
+        self._offers = RecentOffers()
         self._keys_of: dict[Hashable, set[bytes]] = {}
         self._epochs = epochs or Epochs()
-        self._evictions = 0
 
     def get(self, key: bytes) -> Entry[V] | None:
         """The entry of this key while it is servable; counts as a use of it."""
         # Not .get(): it freezes the clock and looks twice, at three times the cost
         try:
-            entry, _, epoch = self._entries[key]
+            entry, _, epoch = self._copies[key]
         except KeyError:
-            return None
+            try:
+                entry, _, epoch = self._sole[key]
+            except KeyError:
+                return None
         return entry if self._epochs.is_current(epoch) else None
 
     def keys_of(self, owner: Hashable) -> Collection[bytes]:
@@ -198,77 +166,71 @@ class MemoryStore(Generic[V]):
         *,
         copied: bool = False,
     ) -> bool:
-        """Keep this entry in place of an older one, whether it is ``copied`` or not.
+        """Keep this entry in place of an older one; if it is ``copied``, as another
+        place keeps it too, only when it is asked for often enough.
 
-        False if it cannot be kept (too large, or no longer servable), and then the
-        older one is gone too; or if its owner's epoch is another by now, and then
-        nothing has changed.
+        False if it is not kept (too large, or no longer servable, or such a copy), and
+        then the older one is gone too; or if its owner's epoch is another by now, and
+        then nothing has changed.
         """
         if epoch is None:
             epoch = self._epochs.begin(entry.owner)
         if not self._epochs.keep(epoch):
             return False
-        entries = self._entries
+        is_copy = copied and entry.size <= self._largest_copy
+        entries = self._copies if is_copy else self._sole
         # The key twice: an item that left keeps its own in the heap until it is swept
         cost = entry.size + ENTRY_OVERHEAD + 2 * len(key)
-        with entries.timer as now:
-            entries.expire(now)
+        with self._sole.timer, self._copies.timer, entries.timer as now:
+            self.expire()
+            was_copied = key in self._copies
             self._discard(key)
+            if is_copy and not was_copied and not self._offers.is_offered_again(key):
+                return False
             if cost > entries.maxsize or now >= entry.servable_until:
                 return False
-            while entries.currsize + cost > entries.maxsize:
-                self._unindex([entries.popitem()])
-                self._evictions += 1
+            entries.make_room(cost)
             entries[key] = (entry, cost, epoch)
             self._keys_of.setdefault(entry.owner, set()).add(key)
         return True
-
-    def discard(self, key: bytes) -> bool:
-        """Drop this entry; whether it was kept and servable."""
-        if key not in self._entries:
-            return False
-        with self._entries.timer as now:
-            self._entries.expire(now)
-            return self._discard(key)
 
     def drop_owner(self, owner: Hashable) -> bool:
         """Drop all that is kept for this owner and end its epoch; return whether
         anything was kept in it, here or by a process that shares the epochs.
         """
         kept = self._epochs.end(owner)
-        entries = self._entries
-        # With the clock standing still no entry expires between being found and being
+        # With the clocks standing still no entry expires between being found and being
         # deleted; TLRUCache raises KeyError when it deletes an expired one.
-        with entries.timer as now:
-            entries.expire(now)
-            keys = self._keys_of.pop(owner, set())
-            for key in keys:
-                del entries[key]
+        with self._sole.timer, self._copies.timer:
+            self.expire()
+            for key in list(self._keys_of.get(owner, ())):
+                self._discard(key)
         return kept
 
     def expire(self) -> int:
         """Drop what is no longer servable; how many entries that were."""
-        return len(self._entries.expire())
+        return len(self._sole.expire()) + len(self._copies.expire())
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._sole) + len(self._copies)
 
     @property
     def size(self) -> int:
         """Bytes kept, overhead included."""
-        return int(self._entries.currsize)
+        return int(self._sole.currsize + self._copies.currsize)
 
     @property
     def evictions(self) -> int:
-        """How many servable entries had to leave for want of room."""
-        return self._evictions
+        """How many servable entries had to leave for want of room; no copies, as the
+        other place has them.
+        """
+        return self._sole.evictions
 
-    def _discard(self, key: bytes) -> bool:
-        """Drop an entry; the clock stands still and nothing is expired."""
-        older = self._entries.pop(key, None)
-        if older is not None:
-            self._unindex([(key, older)])
-        return older is not None
+    def _discard(self, key: bytes) -> None:
+        """Drop an entry; the clocks stand still and nothing is expired."""
+        for entries in (self._copies, self._sole):
+            if key in entries:
+                self._unindex([(key, entries.pop(key))])
 
     def _unindex(self, gone: Iterable[tuple[bytes, _Kept[V]]]) -> None:
         for key, (entry, *_) in gone:

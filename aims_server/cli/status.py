@@ -31,6 +31,7 @@ __all__ = [
 
 _PATIENCE_SECONDS: Final = 5.0
 _EVERY_SECONDS: Final = 1.0
+_SHOWN: Final = {"requests", "errors", "latencySeconds", "cache", "upstream", "workers"}
 
 Figures = dict[str, Any]
 
@@ -60,8 +61,12 @@ def checked_url(url: str) -> str:
     :class:`NoAnswer`.
     """
     url = (url if "://" in url else f"http://{url}").rstrip("/")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.port != 0
+    except ValueError:  # of a port that is none, or half a pair of brackets
+        known = False
+    if not known or not parts.hostname:
         raise NoAnswer("--url must be http://host:port")
     return url
 
@@ -77,19 +82,19 @@ def read_figures(url: str, token: str | None) -> Figures:
         if token:
             request.add_header("Authorization", f"Bearer {token}")
         with opener.open(request, timeout=_PATIENCE_SECONDS) as answer:
-            figures: Figures = json.load(answer)
+            figures = json.load(answer)
     except urllib.error.HTTPError as refusal:
         with refusal:
             hint = _hint_of_refusal(token) if refusal.code == 401 else ""
             raise NoAnswer(f"{url} answered {refusal.code}{hint}") from None
-    except (OSError, ValueError, HTTPException) as failure:
+    except (OSError, ValueError, HTTPException, RecursionError) as failure:
         reason = getattr(failure, "reason", failure)
         why = getattr(reason, "strerror", None) or str(reason)
         if isinstance(reason, ConnectionRefusedError):
             why += " (is it running there? HOST and PORT or --url say where it is)"
         raise NoAnswer(f"no figures from {url}: {why}") from None
-    if "workers" not in figures:
-        raise NoAnswer(f"{url} is not aims-server")
+    if not isinstance(figures, dict) or not figures.keys() >= _SHOWN:
+        raise NoAnswer(f"{url} is not aims-server, or another version of it")
     return figures
 
 

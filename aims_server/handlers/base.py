@@ -6,13 +6,14 @@ from types import TracebackType
 
 from tornado.web import HTTPError, RequestHandler
 
-from ..cache import Served, freshness_headers
+from ..cache import Served, freshness_lines
 from ..errors import InvalidRequest, MethodNotAllowed, NotFound
 from ..pages import NOT_FOUND, Endpoint
 from ..web import (
     Answer,
     Response,
     check_body,
+    header_pairs,
     negotiate,
     reason_phrase,
     request_id,
@@ -23,15 +24,25 @@ from .exchange import Exchange
 __all__ = ["BaseHandler"]
 
 
+class _AnyMethod(tuple[str, ...]):
+    """Holds every method."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
 class BaseHandler(RequestHandler):
     """One request to an ``endpoint``, its row in the table of pages; of itself this
     class answers for every path that has none.
     """
 
     endpoint: Endpoint = NOT_FOUND
+    # `prepare` judges them: Tornado refuses one that it does not know before that, and
+    # such requests would be counted against nobody.
+    SUPPORTED_METHODS = _AnyMethod()
 
     def initialize(self, context: HandlerContext) -> None:
-        """Begin to count here: for a 405 Tornado never calls ``prepare``."""
+        """Take the policies of a worker, and begin to count the request."""
         self.context = context
         self.service = context.service
         request = self.request
@@ -114,8 +125,8 @@ class BaseHandler(RequestHandler):
         answer = await served.entry.value.at_hand(accepted)
         self.exchange.note_served(served, began)
         now = self.context.clock()
-        freshness = freshness_headers(served.entry, served.outcome.value, now)
-        self.send_negotiated(answer, *freshness)
+        freshness = freshness_lines(served.entry, served.outcome.value, now)
+        self.send_negotiated(answer, *header_pairs(freshness))
 
     # -- the way out ------------------------------------------------------
 
@@ -130,7 +141,8 @@ class BaseHandler(RequestHandler):
 
     def add_common_headers(self) -> None:
         """Those of every answer; for one that is sent in pieces, before the first."""
-        for name, value in self.exchange.headers(self.request.headers.get("Origin")):
+        lines = self.exchange.header_lines(self.request.headers.get("Origin"))
+        for name, value in header_pairs(lines):
             self.set_header(name, value)
         if "Vary" not in self._headers:
             self.set_header("Vary", "Origin")

@@ -16,12 +16,11 @@ from ..upstream import CallTally, call_tally
 from ..web import (
     Answer,
     Caller,
-    HeaderPairs,
     Quota,
     Response,
     Session,
     address_key,
-    common_headers,
+    common_lines,
     error_response,
     server_timing,
 )
@@ -137,8 +136,8 @@ class Exchange:
 
     # -- the way out ------------------------------------------------------
 
-    def headers(self, origin: str | None) -> HeaderPairs:
-        """Those that every answer carries, to a request of this ``Origin``."""
+    def header_lines(self, origin: str | None) -> str:
+        """Of those that every answer carries, to a request of this ``Origin``."""
         timing = (
             server_timing(
                 self._seconds(),
@@ -149,8 +148,8 @@ class Exchange:
             if self.endpoint.limited
             else None
         )
-        cors = self._context.cors.headers(origin)
-        return common_headers(self.request_id, cors, self.quota, timing)
+        cors = self._context.cors.lines(origin)
+        return common_lines(self.request_id, cors, self.quota, timing)
 
     def answering(self, method: str, status: int) -> None:
         """Count the answer, before the client can know of it: sending wakes the client,

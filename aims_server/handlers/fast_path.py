@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from tornado.http1connection import HTTP1ConnectionParameters
 
-from ..cache import Entry, freshness_headers
+from ..cache import Entry, freshness_lines
 from ..errors import ApiError
 from ..pages import HEALTH, LOGIN, PAGES, Endpoint, Page
 from ..web import (
@@ -20,7 +20,7 @@ from ..web import (
     Caller,
     Quota,
     SimpleRequest,
-    common_headers,
+    common_lines,
     preferred_media,
     request_id,
     server_timing,
@@ -169,14 +169,11 @@ class FastPath:
         method, path, headers, _ = asked.plain
         status, variant = asked.negotiated(entry.value)
         seconds = time.perf_counter() - asked.began
-        varying = (
-            *freshness_headers(entry, "HIT", now),
-            *common_headers(
-                asked.request_id,
-                context.cors.headers(headers.get("origin")),
-                quota,
-                server_timing(seconds, "HIT"),
-            ),
+        varying = freshness_lines(entry, "HIT", now) + common_lines(
+            asked.request_id,
+            context.cors.lines(headers.get("origin")),
+            quota,
+            server_timing(seconds, "HIT"),
         )
         parts = self._answers.variant(asked, status, variant, varying)
         # Before the client can know of it (see `Exchange.answering`).
@@ -215,11 +212,9 @@ class FastPath:
         except Exception as fault:  # noqa: BLE001 - logged if ours; told as a 500
             exchange.log_fault(fault)
             return self._answers.whole(asked, exchange, exchange.failed(fault))
-        freshness = freshness_headers(
-            served.entry, served.outcome.value, context.clock()
-        )
+        freshness = freshness_lines(served.entry, served.outcome.value, context.clock())
         method, path, headers, _ = asked.plain
-        varying = (*freshness, *exchange.headers(headers.get("origin")))
+        varying = freshness + exchange.header_lines(headers.get("origin"))
         parts = self._answers.variant(asked, status, variant, varying)
         exchange.answering(method, status)
         exchange.answered(method, path, status)

@@ -2,14 +2,14 @@
 
 from typing import Final
 
-from ..web import AnswerParts, HeaderPairs, Response, Variant, header_lines
+from ..web import AnswerParts, Response, Variant, header_lines
 from .asked import Asked
 from .exchange import Exchange
 from .raw_head import RawHeads
 
 __all__ = ["RawAnswers"]
 
-_VARY: Final = ("Vary", "Origin")
+_VARY: Final = "Vary: Origin\r\n"
 
 
 class RawAnswers:
@@ -19,16 +19,16 @@ class RawAnswers:
         self._heads = RawHeads()
 
     def variant(
-        self, asked: Asked, status: int, variant: Variant, varying: HeaderPairs
+        self, asked: Asked, status: int, variant: Variant, varying: str
     ) -> AnswerParts:
-        """The form of a page that a request gets; ``varying`` headers are those that
-        differ from one answer to the next.
+        """The form of a page that a request gets; ``varying`` are the lines of headers
+        that differ from one answer to the next.
         """
         lasting = (
             variant.block if status == 200 else header_lines(variant.unchanged_headers)
         )
         last = asked.last
-        head = self._heads.make(status, lasting + header_lines(varying), last=last)
+        head = self._heads.make(status, lasting + varying, last=last)
         if asked.plain[0] == "HEAD" or status == 304:
             return (head,), last
         return (head, variant.body), last
@@ -38,14 +38,12 @@ class RawAnswers:
     ) -> AnswerParts:
         """An answer that is composed for this request alone, which ends with it."""
         method, path, headers, _ = asked.plain
-        lines: HeaderPairs = (
-            *response.headers,
-            ("Content-Length", str(len(response.body))),
-            _VARY,
-            *exchange.headers(headers.get("origin")),
+        lines = (
+            f"{header_lines(response.headers)}Content-Length: {len(response.body)}\r\n"
+            f"{_VARY}{exchange.header_lines(headers.get('origin'))}"
         )
         last = asked.last
-        head = self._heads.make(response.status, header_lines(lines), last=last)
+        head = self._heads.make(response.status, lines, last=last)
         exchange.answering(method, response.status)
         exchange.answered(method, path, response.status)
         return ((head,) if method == "HEAD" else (head, response.body)), last

@@ -25,6 +25,8 @@ __all__ = ["DISCARD_BYTES", "FramingGuard"]
 # with unread bytes resets it, and the answer is lost; past this none of it is read.
 DISCARD_BYTES: Final = 64 * 1024 * 1024
 _OVERSIZED: Final = bytes(MAX_BODY_BYTES + 1)
+# Tornado lets only pass what a host's name or address can consist of.
+_HOST_AND_PORT: Final = r"(?:\[[^\[\]]+\]|[^\[\]:]*)(?::[0-9]*)?"
 _ABSOLUTE: Final = r"(?i:https?)://[^/?#@]+([/?].*)?"
 
 
@@ -63,6 +65,8 @@ class _Request(HTTPMessageDelegate):
             raise HTTPInputError("More than one Content-Length")
         if "Transfer-Encoding" in headers and start_line.version == "HTTP/1.0":
             raise HTTPInputError("Transfer-Encoding in HTTP/1.0")
+        if not re.fullmatch(_HOST_AND_PORT, headers.get("Host", "")):
+            raise HTTPInputError("Invalid Host header")
         start_line = start_line._replace(path=_path(start_line))
         accepted = self._application.headers_received(start_line, headers)
         self._prepare_body(start_line, headers)

@@ -11,11 +11,11 @@ import pycurl
 
 from ..errors import FailureCause
 
-__all__ = ["E_TOO_LARGE", "cause_of", "timings"]
+__all__ = ["cause_of", "timings"]
 
 _E_PROXY: Final = 97  # pycurl has no names for these
 _E_HTTP2_STREAM: Final = 92
-E_TOO_LARGE: Final = 100
+_E_TOO_LARGE: Final = 100
 _KINDS: Final = {
     pycurl.E_COULDNT_RESOLVE_HOST: "name_not_found",
     pycurl.E_COULDNT_RESOLVE_PROXY: "proxy_name_not_found",
@@ -29,9 +29,9 @@ _KINDS: Final = {
     pycurl.E_FTP_WEIRD_SERVER_REPLY: "not_http",  # of old for any server, not of FTP
     pycurl.E_UNSUPPORTED_PROTOCOL: "not_http",
     pycurl.E_HTTP2: "http2",
-    _E_HTTP2_STREAM: "http2",
+    _E_HTTP2_STREAM: "http2_stream",
     pycurl.E_BAD_CONTENT_ENCODING: "bad_gzip",
-    E_TOO_LARGE: "too_large",
+    _E_TOO_LARGE: "too_large",
 }
 # Curl's own words are taken where they name a rule, never where they may quote a URL.
 _TELLING: Final = frozenset({"certificate", "certificate_authorities", "tls"})

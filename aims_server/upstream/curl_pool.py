@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn
 import pycurl
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 
+from ..errors import FailureCause
 from .causes import timings
 from .curl_alarm import CurlAlarm
 from .curl_options import LastingOptions, set_request
@@ -21,9 +22,9 @@ from .curl_sockets import CurlSockets
 from .handle_state import HandleState
 from .kept_connections import KeptConnections
 from .preconnections import Preconnections
-from .transfer import CurlFailure, Reply, Request, Transfer, header_lines
+from .transfer import Reply, Request, Transfer, header_lines
 
-__all__ = ["CurlFailure", "CurlPool", "Reply", "Request"]
+__all__ = ["CurlPool", "Reply", "Request"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class CurlPool(CurlAsyncHTTPClient):
     ...     outcome = await pool.call(request)
     ...     pool.close()
     ...     return outcome
-    >>> asyncio.run(call()).cause.kind
+    >>> asyncio.run(call()).kind
     'refused'
     """
 
@@ -78,7 +79,7 @@ class CurlPool(CurlAsyncHTTPClient):
         self.prepare = self._preconnections.prepare
         self.expect = self._preconnections.expect
 
-    def call(self, request: Request) -> "asyncio.Future[Reply | CurlFailure]":
+    def call(self, request: Request) -> "asyncio.Future[Reply | FailureCause]":
         """The reply, or why there is none. Cancelling it ends the transfer, and an
         HTTP/1 connection with it.
 

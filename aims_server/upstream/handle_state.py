@@ -15,7 +15,7 @@ from .causes import cause_of
 from .gzip_body import GzipBody
 from .kept_connections import KeptConnections, is_acknowledged, is_silent
 from .retry_after import retry_after_seconds
-from .transfer import CurlFailure, Reply, Transfer
+from .transfer import Reply, Transfer
 
 __all__ = ["HandleState"]
 
@@ -207,11 +207,10 @@ class HandleState:
         """The connection is broken, or curl has closed it with the end of the call."""
         self._kept.abandon(self._connection)
 
-    def reply(self, status: int) -> Reply | CurlFailure:
+    def reply(self, status: int) -> Reply | FailureCause:
         """All has come that was announced."""
         if self._unpacker and not self._unpacker.is_whole:
-            cause = FailureCause("bad_gzip", "it is cut off")
-            return CurlFailure(pycurl.E_BAD_CONTENT_ENCODING, cause)
+            return FailureCause("bad_gzip", "it is cut off")
         body = b"".join(self._body)
         kept = self._connection if (self._reused_socket or -1) >= 0 else None
         if 200 <= status < 300:
@@ -220,13 +219,12 @@ class HandleState:
         text = None if location is None else location.decode("latin-1")
         return Reply(status, body, self._retry_after(), text, kept)
 
-    def failure(self, curl: pycurl.Curl, error: int, message: str) -> CurlFailure:
+    def failure(self, curl: pycurl.Curl, error: int, message: str) -> FailureCause:
         """Curl has given up, for reasons of its own or because of a callback."""
         if self._refusal:
-            return CurlFailure(error, FailureCause(self._refusal))
+            return FailureCause(self._refusal)
         sent, answered = self.is_sent, self._status_seen
-        cause = cause_of(curl, error, message, sent=sent, answered=answered)
-        return CurlFailure(error, cause)
+        return cause_of(curl, error, message, sent=sent, answered=answered)
 
     def _retry_after(self) -> float | None:
         text = self._header(b"retry-after")

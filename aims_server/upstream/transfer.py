@@ -8,7 +8,7 @@ import msgspec
 
 from ..errors import FailureCause
 
-__all__ = ["CurlFailure", "Reply", "Request", "Transfer", "header_lines"]
+__all__ = ["Reply", "Request", "Transfer", "header_lines"]
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -46,14 +46,7 @@ class Reply:
     connection: Hashable = field(default=None, compare=False, repr=False)
 
 
-class CurlFailure(msgspec.Struct, frozen=True):
-    """The number of curl's error (libcurl-errors(3)), and what it is due to."""
-
-    error: int
-    cause: FailureCause
-
-
-class Transfer(asyncio.Future["Reply | CurlFailure"]):
+class Transfer(asyncio.Future["Reply | FailureCause"]):
     """A request, and the future of its outcome. ``lasting_lines`` are the headers of
     all requests; ``on_cancel`` is told when nobody waits any more.
 
@@ -101,7 +94,7 @@ class Transfer(asyncio.Future["Reply | CurlFailure"]):
         self.fresh = True
         self.preconnected = False
 
-    def settle(self, outcome: Reply | CurlFailure) -> None:
+    def settle(self, outcome: Reply | FailureCause) -> None:
         """Complete the waiting call, unless it was cancelled."""
         if not self.done():
             self.set_result(outcome)

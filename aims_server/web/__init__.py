@@ -4,16 +4,16 @@ Policies over plain values that know neither Tornado nor the cache.
 """
 
 from .accept import preferred_media, quality, wants_fresh
-from .cors import CorsPolicy, HeaderPairs
+from .cors import CorsPolicy
+from .headers import HeaderPairs, header_lines, header_pairs
 from .limit_keys import address_key
 from .openapi import documented_statuses, load_openapi
 from .packing import digest_of
-from .proxies import UNIX_PEER, TrustedProxy, client_address, is_trusted
+from .proxies import client_address, is_trusted
 from .quotas import Quota, RequestLimits
 from .representation import (
     Answer,
     Variant,
-    header_lines,
     make_answer,
     make_variant,
     negotiate,
@@ -35,7 +35,7 @@ from .response import (
     CLIENT_CLOSED,
     Response,
     closing_message,
-    common_headers,
+    common_lines,
     error_response,
     json_response,
     reason_phrase,
@@ -55,7 +55,6 @@ __all__ = [
     "CLIENT_CLOSED",
     "MAX_BODY_BYTES",
     "MAX_HEAD_LINES",
-    "UNIX_PEER",
     "Answer",
     "AnswerParts",
     "Caller",
@@ -70,7 +69,6 @@ __all__ = [
     "SimpleRequest",
     "SubjectRequest",
     "TokenRequest",
-    "TrustedProxy",
     "Variant",
     "VerifiedKeys",
     "address_key",
@@ -79,12 +77,13 @@ __all__ = [
     "checked_body_token",
     "client_address",
     "closing_message",
-    "common_headers",
+    "common_lines",
     "digest_of",
     "documented_statuses",
     "error_response",
     "form_object",
     "header_lines",
+    "header_pairs",
     "is_token",
     "is_trusted",
     "json_object",

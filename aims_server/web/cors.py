@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["CorsPolicy", "HeaderPairs"]
+from .headers import HeaderPairs, header_lines
 
-
-HeaderPairs = tuple[tuple[str, str], ...]
+__all__ = ["CorsPolicy"]
 
 _EXPOSED: Final = (
     "X-Cache, X-Request-Id, RateLimit, RateLimit-Policy, Retry-After, Age, ETag"
@@ -18,35 +17,32 @@ _PREFLIGHT_SECONDS: Final = "7200"
 
 
 class CorsPolicy:
-    """The headers that each origin gets, made once.
+    r"""The headers that each origin gets, made once.
 
     >>> policy = CorsPolicy(["https://front.example"])
-    >>> policy.headers("https://front.example")[0]
-    ('Access-Control-Allow-Origin', 'https://front.example')
-    >>> policy.headers("https://other.example")
-    ()
+    >>> policy.lines("https://front.example").partition("\r\n")[0]
+    'Access-Control-Allow-Origin: https://front.example'
+    >>> policy.lines("https://other.example")
+    ''
 
     No credentials mode: tokens travel in ``Authorization``, never in cookies. Every
     answer says ``Vary: Origin`` (added by the caller), allowed origin or not.
     """
 
     def __init__(self, origins: Iterable[str]) -> None:
-        self._allowed: dict[str, HeaderPairs] = {
-            origin: (
-                ("Access-Control-Allow-Origin", origin),
-                ("Access-Control-Expose-Headers", _EXPOSED),
-            )
-            for origin in origins
+        self._allowed = {origin: _allowing(origin) for origin in origins}
+        self._lines = {
+            o: header_lines(allowing) for o, allowing in self._allowed.items()
         }
 
-    def headers(self, origin: str | None) -> HeaderPairs:
+    def lines(self, origin: str | None) -> str:
         """What an ordinary answer to this origin carries; none for unlisted origins."""
-        return self._allowed.get(origin, ()) if origin else ()
+        return self._lines.get(origin, "") if origin else ""
 
     def preflight(self, origin: str | None, methods: Iterable[str]) -> HeaderPairs:
         """What the answer to a preflight carries; empty for unlisted origins."""
-        allowed = self.headers(origin)
-        if not allowed:
+        allowed = self._allowed.get(origin) if origin else None
+        if allowed is None:
             return ()
         return (
             *allowed,
@@ -54,3 +50,10 @@ class CorsPolicy:
             ("Access-Control-Allow-Headers", _ALLOWED_HEADERS),
             ("Access-Control-Max-Age", _PREFLIGHT_SECONDS),
         )
+
+
+def _allowing(origin: str) -> HeaderPairs:
+    return (
+        ("Access-Control-Allow-Origin", origin),
+        ("Access-Control-Expose-Headers", _EXPOSED),
+    )

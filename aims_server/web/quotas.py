@@ -24,18 +24,15 @@ class Quota(msgspec.Struct, frozen=True):
     kind: str
     decision: Decision
 
-    def headers(self) -> tuple[tuple[str, str], ...]:
+    def header_lines(self) -> str:
         """``RateLimit-Policy`` and ``RateLimit``; ``t`` is when more will be there:
         for a refused request the moment it would pass, else the full bucket.
         """
         limit = self.decision
         wait = limit.reset_after if limit.allowed else limit.retry_after
         return (
-            ("RateLimit-Policy", f'"{self.kind}";q={limit.limit};w={_WINDOW_SECONDS}'),
-            (
-                "RateLimit",
-                f'"{self.kind}";r={limit.remaining};t={math.ceil(wait)}',
-            ),
+            f'RateLimit-Policy: "{self.kind}";q={limit.limit};w={_WINDOW_SECONDS}\r\n'
+            f'RateLimit: "{self.kind}";r={limit.remaining};t={math.ceil(wait)}\r\n'
         )
 
     def check(self) -> None:

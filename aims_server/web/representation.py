@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from .accept import accepts_gzip
-from .cors import HeaderPairs
+from .headers import HeaderPairs, header_lines
 from .packing import (
     digest_without,
     digested_and_packed,
@@ -22,7 +22,6 @@ __all__ = [
     "JSON_TYPE",
     "Answer",
     "Variant",
-    "header_lines",
     "make_answer",
     "make_variant",
     "matches",
@@ -255,8 +254,3 @@ def _headers(
     tagged = (("ETag", _etag(digest, gzipped=gzipped)), *lasting)
     encoded = (("Content-Encoding", "gzip"),) if gzipped else ()
     return (*described, *tagged, *encoded)
-
-
-def header_lines(headers: HeaderPairs) -> str:
-    """Headers as they stand in a header block."""
-    return "".join([f"{name}: {value}\r\n" for name, value in headers])

@@ -13,15 +13,15 @@ import msgspec
 
 from ..errors import ApiError
 from ..primitives import utc_timestamp
-from .cors import HeaderPairs
+from .headers import HeaderPairs, header_lines
 from .quotas import Quota
-from .representation import JSON_TYPE, header_lines
+from .representation import JSON_TYPE
 
 __all__ = [
     "CLIENT_CLOSED",
     "Response",
     "closing_message",
-    "common_headers",
+    "common_lines",
     "error_body",
     "error_response",
     "json_response",
@@ -99,18 +99,18 @@ def error_response(
     return answer._replace(headers=(*answer.headers, *failure.headers()))
 
 
-def common_headers(
-    request_id: str, cors: HeaderPairs, quota: Quota | None, timing: str | None
-) -> HeaderPairs:
-    """What every answer carries, success and failure alike; ``quota`` and ``timing``
-    only where requests are limited.
+def common_lines(
+    request_id: str, cors: str, quota: Quota | None, timing: str | None
+) -> str:
+    """The lines of the headers that every answer carries, success and failure alike,
+    those of ``cors`` among them; ``quota`` and ``timing`` only where requests are
+    limited.
     """
+    limit = "" if quota is None else quota.header_lines()
+    timed = "" if timing is None else f"Server-Timing: {timing}\r\n"
     return (
-        ("X-Content-Type-Options", "nosniff"),
-        ("X-Request-Id", request_id),
-        *cors,
-        *(quota.headers() if quota is not None else ()),
-        *((("Server-Timing", timing),) if timing is not None else ()),
+        "X-Content-Type-Options: nosniff\r\n"
+        f"X-Request-Id: {request_id}\r\n{cors}{limit}{timed}"
     )
 
 
@@ -121,13 +121,13 @@ def closing_message(failure: ApiError, request_id: str) -> bytes:
     answer = error_response(failure, request_id)
     headers = (
         *answer.headers,
-        *common_headers(request_id, (), None, None),
         ("Content-Length", str(len(answer.body))),
         ("Date", formatdate(usegmt=True)),
         ("Connection", "close"),
     )
     line = f"HTTP/1.1 {failure.status} {reason_phrase(failure.status)}\r\n"
-    return f"{line}{header_lines(headers)}\r\n".encode() + answer.body
+    common = common_lines(request_id, "", None, None)
+    return f"{line}{header_lines(headers)}{common}\r\n".encode() + answer.body
 
 
 def server_timing(

@@ -211,7 +211,7 @@ class SessionReader:
         shared: VerifiedKeys | None = None,
         epochs: Epochs | None = None,
     ) -> None:
-        self._secret = secret[:64]
+        self._hash = hashlib.blake2b(key=secret[:64], digest_size=32)
         self._registry = Registry(shared or VerifiedKeys(1), epochs)
 
     def __len__(self) -> int:
@@ -226,9 +226,9 @@ class SessionReader:
         """The session of a token: the remembered one, or a new one, which has standing
         if another worker has given it to the token.
         """
-        key = hashlib.blake2b(
-            token.encode("ascii"), key=self._secret, digest_size=32
-        ).digest()
+        hashed = self._hash.copy()
+        hashed.update(token.encode("ascii"))
+        key = hashed.digest()
         session = self._registry.get(key)
         if session is None:
             session = Session(key, *claims_of(token), self._registry)

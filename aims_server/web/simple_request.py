@@ -19,10 +19,11 @@ AnswerParts = tuple[Sequence[bytes], bool]
 MAX_HEAD_LINES: Final = 256
 _MAX_BYTES: Final = 8192
 # A token for each name, printable ASCII for each value, CRLF for each end of a line: no
-# folding, no blank before a colon, no bare CR or LF.
+# folding, no blank before a colon, no bare CR or LF. Nothing is tried twice: what ends
+# a name, a value or the block cannot be a part of it.
 _HEAD: Final = re.compile(
     rb"(GET|HEAD|POST) (/[a-z-/]*) HTTP/1\.1\r\n"
-    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)+)\r\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~]*+\r\n)++)\r\n"
 )
 # A host name or address with an optional port.
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")

@@ -17,6 +17,7 @@ from ..primitives import whole_number
 __all__ = ["bearer_token", "checked_body_token", "claims_of", "is_token"]
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/=]{1,4096}")
+_BEARER: Final = re.compile(rf"[Bb][Ee][Aa][Rr][Ee][Rr] +({_TOKEN.pattern}) *")
 
 
 class _Claims(msgspec.Struct):
@@ -38,11 +39,10 @@ def is_token(text: str) -> bool:
 
 def bearer_token(authorization: str | None) -> str:
     """The token of an ``Authorization`` header; raises :class:`Unauthorized`."""
-    scheme, _, token = (authorization or "").partition(" ")
-    token = token.strip(" ")
-    if scheme.lower() != "bearer" or not is_token(token):
+    match = _BEARER.fullmatch(authorization or "")
+    if match is None:
         raise Unauthorized
-    return token
+    return match[1]
 
 
 def checked_body_token(token: object) -> str:

@@ -6,8 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from aims_server.cache.copies import CopyLimitedStore
 from aims_server.cache.epochs import Epochs
+from aims_server.cache.store import MemoryStore
 from tests.virtual_time import Clock
 
 from .test_store import cost, entry, room_for
@@ -16,9 +16,9 @@ COPIES = 9  # so that one is smaller than an eighth of the room
 CANDIDATES = 512
 
 
-def a_store(clock, epochs=None) -> CopyLimitedStore:
+def a_store(clock, epochs=None) -> MemoryStore:
     """Room for four of what no other place has, and for nine copies."""
-    return CopyLimitedStore(room_for(4), room_for(COPIES), epochs=epochs, clock=clock)
+    return MemoryStore(room_for(4), room_for(COPIES), epochs=epochs, clock=clock)
 
 
 def value(store, key):

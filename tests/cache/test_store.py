@@ -152,6 +152,9 @@ def test_drop_owner_takes_all_of_one_and_none_of_others(clock):
 
 OPERATIONS = {
     "put": lambda store: store.put(b"0", Entry("page", 1000, "ben", 0, 0, 50)),
+    "copy": lambda store: store.put(
+        b"0", Entry("page", 1000, "ben", 0, 0, 50), copied=True
+    ),
     "drop_owner": lambda store: store.drop_owner("ann"),
     "expire": MemoryStore.expire,
     "size": lambda store: store.size,
@@ -164,9 +167,12 @@ def test_a_clock_that_never_stands_still_does_no_harm(operation):
     """Entries that expire in the middle of an operation neither raise nor linger."""
     for lifetime in range(1, 40):
         ticks = itertools.count()
-        store = a_store(room_for(3), ticks.__next__)
+        store: MemoryStore = MemoryStore(room_for(3), room_for(9), clock=ticks.__next__)
         for index in range(3):
-            store.put(b"%d" % index, Entry("page", 1000, "ann", 0, 0, lifetime + index))
+            page = Entry("page", 1000, "ann", 0, 0, lifetime + index)
+            store.put(b"%d" % index, page)
+            store.put(b"copy %d" % index, page, copied=True)
+            store.put(b"copy %d" % index, page, copied=True)
         operation(store)
         while next(ticks) < 100:
             pass

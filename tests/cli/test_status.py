@@ -1,12 +1,15 @@
 """What `aims-server status` shows."""
 
 import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import pytest
 
 from aims_server.cli.status import (
     NoAnswer,
     as_text,
+    checked_url,
     describe,
     read_figures,
     service_url,
@@ -99,3 +102,36 @@ def test_what_is_no_address_is_said_in_one_line(url):
     """Whatever --url is given."""
     with pytest.raises(NoAnswer, match=f"^no figures from {url}: "):
         read_figures(url, None)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "127.0.0.1:99999", "http://x:many", "x:0", "ftp://x", "/"]
+)
+def test_what_is_typed_wrongly_is_said_in_one_line(url):
+    """Also where Python's own parser raises."""
+    with pytest.raises(NoAnswer, match=r"^--url must be http://host:port$"):
+        checked_url(url)
+
+
+@pytest.mark.parametrize(
+    "body", [b"5", b"null", b"[]", b'"workers"', b'{"workers":{}}', b"[" * 100_000]
+)
+def test_json_of_another_program_is_said_in_one_line(body):
+    """Something else may listen there, or another version."""
+
+    class Another(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Another) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+        answering = Thread(target=server.handle_request)
+        answering.start()
+        with pytest.raises(NoAnswer, match=url):
+            read_figures(url, None)
+        answering.join()

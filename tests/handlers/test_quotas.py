@@ -166,6 +166,16 @@ async def test_made_up_forwarding_headers_change_nothing(front):
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/api/quiz", "/nowhere"])
+async def test_a_method_that_nobody_knows_is_counted(front, path):
+    """Against its address, as every other request."""
+    answers = [await front.ask(path, method="BREW") for _ in range(61)]
+    left = answers[59].headers["RateLimit"]
+    assert left.startswith('"address";r=0;')
+    assert answers[60].code == 429
+
+
+@pytest.mark.gen_test
 async def test_health_and_metrics_are_never_limited(front, token):
     """Probes go on when an address has used up everything."""
     answers = [await front.ask("/api/nothing") for _ in range(62)]

@@ -16,9 +16,8 @@ from typing import IO, Any
 
 import pytest
 
-from ..waiting import until
+from ..waiting import PATIENCE_SECONDS, until
 
-PATIENCE_SECONDS = 20.0
 COMMAND = (sys.executable, "-m", "aims_server")
 _BREAKABLE = """
 import os, sys
@@ -35,6 +34,34 @@ sys.exit(cli.main([]))
 """
 #: The service, whose workers cannot start while there is a file "broken".
 BREAKABLE = (sys.executable, "-c", _BREAKABLE)
+
+
+def children(pid: int) -> list[int]:
+    """Process ids of a process's children, the oldest first. Each process is asked for
+    its parent, since /proc/PID/task/PID/children passes over some while others end.
+    """
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            _, parent, *rest = stat.read_text().rpartition(") ")[2].split()
+            if int(parent) == pid:
+                found.append((int(rest[17]), int(stat.parent.name)))  # when it started
+    return [child for _, child in sorted(found)]
+
+
+def state(pid: int) -> str:
+    """The letter of its state: T is stopped, Z a zombie, X gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+    return stat.rpartition(")")[2].split()[0]
+
+
+def stop(pid: int) -> None:
+    """Have a process do nothing more, as it does once SIGSTOP has reached it."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: state(pid) == "T")
 
 
 class Service:
@@ -111,8 +138,7 @@ class Service:
 
     def workers(self) -> list[int]:
         """Process ids of the living workers."""
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in path.read_text().split()]
+        return children(self.process.pid)
 
     def wait_for_workers(self, number: int, but: Sequence[int] = ()) -> list[int]:
         """Wait until there are so many workers and none of those named."""
@@ -232,8 +258,10 @@ def _platform_process() -> Iterator[Platform]:
 
 @pytest.fixture(name="platform")
 def _platform(platform_process: Platform) -> Platform:
-    """A simulated platform that answers in 0.2 s."""
-    platform_process.turn(clear="*", release="*", faults={"*": {"delay": 0.2}})
+    """A simulated platform that answers in 0.2 s, and that nobody asks any more."""
+    platform_process.turn(clear="*", release="*")
+    until(lambda: not platform_process.counters()["inFlight"])
+    platform_process.turn(faults={"*": {"delay": 0.2}})
     platform_process.turn(reset=True)
     return platform_process
 
@@ -252,7 +280,7 @@ def _busy(start: Callable[..., Service], platform: Platform) -> Callable[..., Se
                 "CACHE_REFRESH_FLOOR_SECONDS": "0",
                 "RATE_LIMIT_PER_MINUTE": "1000000",
                 "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "1000000",
-                "DRAIN_DELAY_SECONDS": "0.5",
+                "DRAIN_DELAY_SECONDS": "2",  # enough for busy clients to notice
                 **variables,
             }
         )

@@ -9,13 +9,13 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
-from itertools import pairwise
+from itertools import takewhile
 from threading import Thread
 from typing import Any, NamedTuple, Self
 
 from aims_server.demo.college import College
 
-PATIENCE_SECONDS = 20.0
+from ..waiting import PATIENCE_SECONDS, until
 
 
 def tokens(number: int) -> list[str]:
@@ -52,7 +52,7 @@ class Crowd:
         self.answers: list[Answer] = []
         self.losses: list[Loss] = []
         self.refused = 0
-        self.health: list[tuple[float, int]] = []
+        self.health: list[int] = []
         host, port = url.removeprefix("http://").split(":")
         self._address = (host, int(port))
         self._tokens = tokens(size)
@@ -64,9 +64,11 @@ class Crowd:
     def __enter__(self) -> Self:
         """Begin, and wait until each has been answered once."""
         self._thread.start()
-        end = time.monotonic() + PATIENCE_SECONDS
-        while len(self.answers) < len(self._tokens) and time.monotonic() < end:
-            time.sleep(0.01)
+        try:
+            self.wait_for_answers(1)
+        except AssertionError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,13 +82,15 @@ class Crowd:
         return Counter(answer.status for answer in self.answers)
 
     @property
-    def longest_silence(self) -> float:
-        """Seconds for which, at the worst, /health did not say 200."""
-        good = [at for at, status in self.health if status == 200]
-        return max(
-            (later - sooner for sooner, later in pairwise(good)),
-            default=PATIENCE_SECONDS,
-        )
+    def health_until_draining(self) -> set[int]:
+        """What /health said before it first said 503, which it must have said."""
+        assert 503 in self.health
+        return set(takewhile(lambda status: status != 503, self.health))
+
+    def wait_for_answers(self, each: int) -> None:
+        """Wait until so many more have come for each student, on the average."""
+        wanted = len(self.answers) + each * len(self._tokens)
+        until(lambda: len(self.answers) >= wanted)
 
     async def _run(self) -> None:
         students = [self._student(token) for token in self._tokens]
@@ -131,7 +135,7 @@ class Crowd:
     async def _prober(self) -> None:
         while not self._stop:
             status = await probe(*self._address)
-            self.health.append((time.monotonic(), status))
+            self.health.append(status)
             self._draining = self._draining or status == 503
             await asyncio.sleep(0.02)
 
@@ -158,11 +162,11 @@ class Kept:
 
     async def answer(self) -> tuple[int, bool]:
         """Status, and whether the connection ends with it."""
-        return await asyncio.wait_for(read_answer(self.reader), 20)
+        return await asyncio.wait_for(read_answer(self.reader), PATIENCE_SECONDS)
 
     async def ended(self) -> bool:
         """Wait for the end; whether it came without another byte or a reset."""
-        rest = await asyncio.wait_for(self.reader.read(), 20)
+        rest = await asyncio.wait_for(self.reader.read(), PATIENCE_SECONDS)
         self.writer.close()
         await self.writer.wait_closed()
         return rest == b""
@@ -206,7 +210,10 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, bool]:
 async def probe(host: str, port: int) -> int:
     """The status of /health on a fresh connection; 0 if there is none."""
     try:
-        async with asyncio.timeout(2), connected(host, port) as (reader, writer):
+        async with (
+            asyncio.timeout(PATIENCE_SECONDS),
+            connected(host, port) as (reader, writer),
+        ):
             writer.write(
                 b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
             )

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aims_server.demo.college import College
 
+from ..waiting import PATIENCE_SECONDS
+
 PAGES = ("attendance", "all-attendance", "quiz")
 
 
@@ -44,7 +46,7 @@ class Students:
             {"Content-Type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
                 return answer.status, answer.read()
         except urllib.error.HTTPError as refusal:
             with refusal:
@@ -57,7 +59,7 @@ class Students:
             headers={"Authorization": f"Bearer {token}"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
                 answer.read()
                 return answer.status, answer.headers["X-Cache"]
         except urllib.error.HTTPError as refusal:

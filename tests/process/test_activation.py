@@ -11,6 +11,7 @@ from threading import Thread
 
 import pytest
 
+from ..waiting import PATIENCE_SECONDS, free_port
 from .crowd import connected, read_answer
 
 pytestmark = pytest.mark.process
@@ -56,7 +57,10 @@ class SteadyClients:
     async def _ask(self) -> None:
         self._under_way += 1
         try:
-            async with asyncio.timeout(20), connected(*self._address) as (ours, theirs):
+            async with (
+                asyncio.timeout(PATIENCE_SECONDS),
+                connected(*self._address) as (ours, theirs),
+            ):
                 theirs.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
                 self.answers.append((await read_answer(ours))[0])
         except (OSError, EOFError, TimeoutError) as failure:
@@ -70,8 +74,7 @@ def test_systemd_hands_over_the_socket(start):
     program = shutil.which("systemd-socket-activate")
     if program is None:
         pytest.skip("systemd-socket-activate is not installed; .ci/run installs it")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     variables = ["--setenv=WORKERS=2", "--setenv=PYTHONPATH"]
     service = start(
         command=[

@@ -15,6 +15,8 @@ import pytest
 
 from aims_server import __version__
 
+from ..waiting import PATIENCE_SECONDS
+
 pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +32,7 @@ def run(
         env={"PATH": os.environ["PATH"], **variables},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
@@ -145,7 +147,7 @@ def test_a_port_that_needs_rights_says_which(tmp_path):
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": "80"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     start = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()
@@ -225,7 +227,7 @@ def test_demo_works_as_printed(tmp_path):
             ["bash", "-ec", calls],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=PATIENCE_SECONDS,
             check=True,
         )
         offered = re.findall(r"^    (\d{4}B\d{7})  (\S+)  ", printed, re.MULTILINE)
@@ -236,7 +238,7 @@ def test_demo_works_as_printed(tmp_path):
         assert "HTTP/1.1 200" in shell.stdout
     finally:
         demo.send_signal(signal.SIGINT)
-        assert demo.wait(20) == 0
+        assert demo.wait(PATIENCE_SECONDS) == 0
         assert "Traceback" not in demo.stderr.read()
         demo.stdout.close()
         demo.stderr.close()
@@ -334,7 +336,7 @@ def unread(
             env={"PATH": os.environ["PATH"], **variables},
             stdout=output,
             stderr=subprocess.PIPE,
-            timeout=30,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
     finally:
@@ -362,7 +364,7 @@ def test_limits_that_are_too_low_are_one_line(tmp_path, limit, command, status, 
         env={"PATH": os.environ["PATH"], "PORT": "0"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == status

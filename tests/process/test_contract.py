@@ -8,6 +8,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from ..waiting import PATIENCE_SECONDS
+
 pytestmark = pytest.mark.process
 
 CASES = "12"  # for each endpoint and phase: well under a minute in all
@@ -27,7 +29,8 @@ def test_every_answer_is_documented(start, platform):
         LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE="1000000",
     ).wait_until_serving()
     login = urlencode(platform.credentials[0]).encode()
-    with urllib.request.urlopen(f"{service.url}/api/login", login, 20) as answer:
+    url = f"{service.url}/api/login"
+    with urllib.request.urlopen(url, login, PATIENCE_SECONDS) as answer:
         token = json.load(answer)["token"]
     run = subprocess.run(
         [
@@ -41,7 +44,7 @@ def test_every_answer_is_documented(start, platform):
         cwd=service.directory,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=5 * PATIENCE_SECONDS,
         check=False,
     )
     assert run.returncode == 0, run.stdout[-6000:]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ..waiting import until
+from ..waiting import PATIENCE_SECONDS, until
 from .conftest import Platform, Service
 from .crowd import Crowd, tokens
 from .test_nothing_stops_it import flood
@@ -142,7 +142,7 @@ def test_files_into_a_full_disk_are_one_line(disk):
         env={"PATH": os.environ["PATH"]},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 1

@@ -15,11 +15,29 @@ from pathlib import Path
 
 import pytest
 
+from ..upstream.secure_server import CERTIFICATE
 from ..waiting import free_port, until
-from .conftest import COMMAND, Service
+from .conftest import COMMAND, Service, children
 from .crowd import Crowd, tokens
 
 pytestmark = pytest.mark.process
+
+
+_WAITING = """
+import os, sys, time
+
+def fork(fork=os.fork):
+    pid = fork()
+    while not pid and not os.path.exists("go"):
+        time.sleep(0.01)
+    return pid
+
+os.fork = fork
+from aims_server.__main__ import main
+sys.exit(main())
+"""
+#: The service, whose workers start when there is a file "go".
+WAITING = (sys.executable, "-c", _WAITING)
 
 
 class Mute(Service):
@@ -63,7 +81,12 @@ def test_a_log_that_nobody_reads_costs_lines_and_nothing_else(tmp_path, platform
     """Requests, replacements, reload and stop go on; the loss is told afterwards."""
     service = Mute(
         tmp_path,
-        {"WORKERS": "2", "EXTERNAL_API_BASE": platform.url, "DRAIN_DELAY_SECONDS": "0"},
+        {
+            "WORKERS": "2",
+            "EXTERNAL_API_BASE": platform.url,
+            "DRAIN_DELAY_SECONDS": "0",
+            "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "1000000",
+        },
     )
     try:
         service.wait_until_serving()
@@ -144,21 +167,28 @@ def test_its_directories_may_be_removed(busy, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM])
 def test_a_signal_before_it_serves_does_nothing(start, number):
     """From its first line on; then it serves, with nothing to replace."""
-    service = start(WORKERS="1")
-    until(lambda: started(service))
+    service = start(command=WAITING, WORKERS="1")
+    until(partial(started, service, service.process.pid))
+    service.signal(number)
+    until(service.workers)
     for _ in range(3):
         service.signal(number)
         time.sleep(0.02)
+    (service.directory / "go").touch()
     service.wait_until_serving()
     assert "Replacing" not in service.log
 
 
+@pytest.mark.parametrize("forked", [False, True])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
-def test_told_to_end_before_it_serves_it_does(start, number):
+def test_told_to_end_before_it_serves_it_does(start, number, forked):
     """Status 0, whatever it was doing, and without a delay for balancers."""
-    service = start(WORKERS="1", DRAIN_DELAY_SECONDS="30")
-    until(lambda: started(service))
+    service = start(command=WAITING, WORKERS="1", DRAIN_DELAY_SECONDS="300")
+    until(partial(started, service, service.process.pid))
+    if forked:
+        until(service.workers)
     service.signal(number)
+    (service.directory / "go").touch()
     assert service.wait() == 0
 
 
@@ -174,7 +204,7 @@ def test_it_ends_as_process_1_too(start):
         )
         until(service.workers)
         (first,) = service.workers()
-        until(partial(holds_signals, first))
+        until(partial(started, service, first))
         time.sleep(delay)
         os.kill(first, signal.SIGTERM)
         assert service.wait() == 0
@@ -236,9 +266,11 @@ def limited_to(files: int) -> list[str]:
     return ["bash", "-c", f"ulimit -n {files}; exec {sys.executable} -m aims_server"]
 
 
-def started(service: Service) -> bool:
-    """Whether it has come to its first line, which holds signals back, or further."""
-    return holds_signals(service.process.pid) or "Serving on" in service.log
+def started(service: Service, pid: int) -> bool:
+    """Whether that process of it has come to its first line, which holds signals back,
+    or further.
+    """
+    return holds_signals(pid) or children(pid) != []
 
 
 def holds_signals(pid: int) -> bool:
@@ -255,3 +287,18 @@ def answers(service: Service) -> bool:
         return service.get("/health")[0] == 200
     except OSError:
         return False
+
+
+def test_its_certificates_may_be_removed(start, tmp_path):
+    """A worker that is started later trusts what was read with the settings."""
+    certificates = tmp_path / "authorities.pem"
+    certificates.write_bytes(CERTIFICATE.read_bytes())
+    service = start(WORKERS="1", EXTERNAL_API_CA_FILE=str(certificates))
+    service.wait_until_serving()
+    certificates.unlink()
+    service.signal(signal.SIGHUP)
+    service.wait_for_log("Settings not changed: EXTERNAL_API_CA_FILE")
+    (victim,) = service.workers()
+    os.kill(victim, signal.SIGKILL)
+    service.wait_for_workers(1, but=[victim])
+    assert service.get("/health")[0] == 200

@@ -10,6 +10,8 @@ import pytest
 
 from aims_server.demo.college import College
 
+from ..waiting import PATIENCE_SECONDS
+
 pytestmark = pytest.mark.process
 
 ILLNESSES = [
@@ -34,7 +36,7 @@ def exchange(url: str, path: str, **options) -> bytes:
     """Body and headers of an answer, as one text to search."""
     request = urllib.request.Request(url + path, **options)
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
             text: bytes = answer.read()
             return str(answer.headers).encode() + text
     except urllib.error.HTTPError as refusal:

@@ -1,7 +1,6 @@
 """SIGTERM and SIGINT to the real command: who is still served, and when it is over."""
 
 import signal
-import time
 
 import pytest
 
@@ -21,9 +20,9 @@ async def is_accepted(url: str) -> bool:
 
 def test_sigterm_drains(busy, platform):
     """All that docs/reliability.rst P22 and P23 promise of a stop, in one."""
-    service = busy(DRAIN_DELAY_SECONDS="2.5")
+    service = busy(DRAIN_DELAY_SECONDS="5")  # for what is asked meanwhile
     (token,) = tokens(1)
-    platform.turn(faults={"*": {"delay": 4.0}})
+    platform.turn(hold="*")
 
     async def visit() -> None:
         host, port = service.url.removeprefix("http://").split(":")
@@ -48,6 +47,7 @@ def test_sigterm_drains(busy, platform):
         assert await idle.ended()
         while await is_accepted(service.url):
             pass  # each worker has its own idea of the moment
+        platform.turn(release="*")
         assert await working.answer() == (200, True)
         assert await working.ended()
 
@@ -60,12 +60,11 @@ def test_sigterm_costs_no_request(busy, workers):
     """40 clients at work: each request is answered, with 200."""
     service = busy(WORKERS=workers)
     with Crowd(service.url, 40) as crowd:
-        time.sleep(0.5)
+        crowd.wait_for_answers(2)
         service.signal(signal.SIGTERM)
         assert service.wait() == 0
     assert crowd.losses == []
     assert set(crowd.statuses) == {200}
-    assert len(crowd.answers) >= 120
 
 
 def test_sigterm_twice_stops_at_once(busy, platform):

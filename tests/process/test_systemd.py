@@ -10,6 +10,8 @@ import pytest
 
 from aims_server.process.systemd import Notifier, inherited_sockets
 
+from ..waiting import PATIENCE_SECONDS
+
 
 @pytest.fixture(name="systemd", params=["path", "abstract"])
 def _systemd(
@@ -19,7 +21,7 @@ def _systemd(
     name = str(tmp_path / "notify") if request.param == "path" else f"@{tmp_path}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ours:
         ours.bind(name.replace("@", "\0"))
-        ours.settimeout(1)
+        ours.settimeout(PATIENCE_SECONDS)
         yield ours, name
 
 

@@ -4,11 +4,11 @@ import asyncio
 import socket
 import time
 
-import pycurl
 import pytest
 
+from aims_server.errors import FailureCause
 from aims_server.upstream import preconnections
-from aims_server.upstream.curl_pool import CurlFailure, CurlPool, Reply, Request
+from aims_server.upstream.curl_pool import CurlPool, Reply, Request
 
 from .secure_server import CERTIFICATE, OK, Http2Server, SecureServer
 
@@ -113,7 +113,7 @@ async def test_a_handshake_that_hangs_ends_with_the_time_to_connect(pool):
         connection, _ = await asyncio.get_running_loop().sock_accept(silent)
         with connection:
             answer = await pool.call(Request(url, {}, None, 50.0, 0.3))
-    assert answer.cause.kind == "timeout_tls"
+    assert answer.kind == "timeout_tls"
 
 
 @pytest.mark.parametrize("far", [Http2Server], indirect=True)
@@ -168,7 +168,7 @@ async def test_a_broken_preconnection_costs_no_call(pool, silent):
         outcome = pool.call(Request(url, {}, None, 5.0, 5.0))
     connection, _ = await loop.sock_accept(listening)
     connection.close()
-    assert isinstance(await outcome, CurlFailure)
+    assert isinstance(await outcome, FailureCause)
 
 
 async def test_a_claimed_preconnection_ends_in_the_calls_time(pool, silent):
@@ -176,9 +176,8 @@ async def test_a_claimed_preconnection_ends_in_the_calls_time(pool, silent):
     _, url = silent
     pool.prepare(url)
     failure = await pool.call(Request(url, {}, None, 0.1, 0.1))
-    assert isinstance(failure, CurlFailure)
-    assert failure.error == pycurl.E_OPERATION_TIMEDOUT
-    assert failure.cause.kind in ("timeout_connect", "timeout_tls")
+    assert isinstance(failure, FailureCause)
+    assert failure.kind in ("timeout_connect", "timeout_tls")
 
 
 async def test_preconnections_take_no_calls_place(pool, far, silent):

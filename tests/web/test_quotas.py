@@ -7,7 +7,9 @@ import pytest
 
 from aims_server.errors import RateLimited
 from aims_server.ratelimit import BucketTable, Decision, RateLimiter
-from aims_server.web.quotas import RequestLimits
+from aims_server.web.headers import header_pairs
+from aims_server.web.limit_keys import user_name_key
+from aims_server.web.quotas import Quota, RequestLimits
 from aims_server.web.sessions import Registry, Session
 from aims_server.web.verified_keys import VerifiedKeys
 
@@ -166,6 +168,12 @@ def test_all_spellings_of_a_user_name_are_one(limits):
     assert log_in(limits, "2023B1599998", HERE).decision.allowed
 
 
+@pytest.mark.parametrize("name", ["ri\u017fhi", "r\u0131\u017fhi", "R\u0130S\u0126I"])
+def test_letters_that_a_database_takes_for_others_are_these(name):
+    """A long s, an i without its dot or with one, letters with a stroke."""
+    assert user_name_key(name) == user_name_key("rishi")
+
+
 def test_refused_logins_are_counted_by_address(limits):
     """Whatever the names; past it every login of that address is refused, and of no
     other.
@@ -213,15 +221,20 @@ def test_a_refusal_names_its_bucket(limits):
     assert caught.value.kind == "login"
 
 
+def told(quota: Quota) -> dict[str, str]:
+    """The headers of a quota."""
+    return dict(header_pairs(quota.header_lines()))
+
+
 def test_the_headers_tell_policy_and_rest(limits, clock):
     """`q` a window of `w` seconds, `r` left, all of it back in `t` seconds."""
-    headers = [dict(limits.by_address("192.0.2.1").headers()) for _ in range(ADDRESS)]
+    headers = [told(limits.by_address("192.0.2.1")) for _ in range(ADDRESS)]
     assert {each["RateLimit-Policy"] for each in headers} == {'"address";q=12;w=60'}
     assert headers[0]["RateLimit"] == '"address";r=11;t=5'
     assert headers[5]["RateLimit"] == '"address";r=6;t=30'
     assert headers[-1]["RateLimit"] == '"address";r=0;t=60'
     clock.advance(30)
-    later = dict(limits.by_address("192.0.2.1").headers())
+    later = told(limits.by_address("192.0.2.1"))
     assert later["RateLimit"] == '"address";r=5;t=35'
 
 
@@ -233,9 +246,7 @@ def test_a_refused_request_is_told_the_wait(limits, clock):
         quota = limits.by_address("192.0.2.1")
         with pytest.raises(RateLimited) as caught:
             quota.check()
-        rest = re.fullmatch(
-            r'"address";r=0;t=(\d+)', dict(quota.headers())["RateLimit"]
-        )
+        rest = re.fullmatch(r'"address";r=0;t=(\d+)', told(quota)["RateLimit"])
         assert rest
         assert caught.value.headers() == [("Retry-After", rest.group(1))]
         assert int(rest.group(1)) >= max(1, quota.decision.retry_after)

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aims_server.cache.freshness import freshness_headers
+from aims_server.cache.freshness import freshness_lines
 from aims_server.cache.store import Entry
+from aims_server.web.headers import header_pairs
 from aims_server.web.representation import (
     JSON_TYPE,
     make_answer,
@@ -186,7 +187,8 @@ def headers_at(now: float, *, fresh_until=1300.0, servable_until=3100.0):
     """The headers at a moment of an answer that was made at 1000."""
     # What is kept plays no part here, so nothing is: hence the type that is ignored.
     entry = Entry(None, 0, "owner", 1000.0, fresh_until, servable_until)
-    return dict(freshness_headers(entry, "HIT", now))  # type: ignore[arg-type]  # see above
+    lines = freshness_lines(entry, "HIT", now)  # type: ignore[arg-type]  # see above
+    return dict(header_pairs(lines))
 
 
 @pytest.mark.parametrize(

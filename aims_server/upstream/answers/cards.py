@@ -90,8 +90,8 @@ def _repeats(first: CardsPage, page: CardsPage) -> bool:
 
 
 def _has_plain_marks(cards: Sequence[Any]) -> bool:
-    """Whether all marks of a plain list have a text, or `status` may speak for them,
-    and no HTML.
+    """Whether all marks of a plain list are shown as they are: they have a text, for
+    which `status` may speak elsewhere, and no HTML.
     """
     if not cards or not isinstance(cards[0], Card):
         return True
@@ -100,14 +100,11 @@ def _has_plain_marks(cards: Sequence[Any]) -> bool:
 
 @lru_cache(256)
 def _is_plain(mark: str) -> bool:
-    return bool(mark.strip()) and not re.search("[<&\xa0]", mark)
+    return bool(mark) and name(mark) == mark
 
 
 def _card(record: wire.Record, note: Note) -> Card | None:
-    state = record.state
-    if state is None or not state.strip():
-        state = record.status or ""
-    state = name(state)
+    state = name(record.state) or name(record.status)
     start_time, date_formatted = _text(record.start_time), _text(record.date_formatted)
     if not (state or start_time.strip() or date_formatted.strip()):
         note("row", "a record with neither mark nor date")
@@ -117,26 +114,36 @@ def _card(record: wire.Record, note: Note) -> Card | None:
         start_time,
         date_formatted,
         name(record.faculty_name),
-        whole(record.id) if isinstance(record.id, float) else record.id,
+        _id(record.id),
     )
 
 
+def _id(value: Scalar) -> int | str | None:
+    """An identifier as a number, whatever it is sent as; None for what identifies
+    nothing: 0, a database's default, and a text without a figure ("-", "NA").
+    """
+    read = value if isinstance(value, int) else whole(value)
+    if read is None and isinstance(value, str) and re.search("[1-9]", value):
+        return value.strip()
+    return read or None
+
+
 def _text(value: Scalar) -> str:
-    return "" if value is None else str(value)[:LONGEST_TIME]
+    text = "" if value is None else str(value)
+    return text if len(text) <= LONGEST_TIME else name(text)[:LONGEST_TIME]
 
 
 def _distinct(cards: tuple[Card, ...], note: Note) -> tuple[Card, ...]:
-    by_id: dict[str, Card] = {}
+    by_id: dict[int | str, Card] = {}
     others: list[Card] = []
     for card in cards:
-        key = str(card.id or "").strip()
-        if key in ("", "0"):  # no id, so no two can be known to be the same
+        if not card.id:  # no two can be known to be the same
             others.append(card)
-        elif key not in by_id:
-            by_id[key] = card
+        elif card.id not in by_id:
+            by_id[card.id] = card
         else:
             note("duplicate", "a record whose id came before")
-            by_id[key] = max(by_id[key], card, key=_sent)
+            by_id[card.id] = max(by_id[card.id], card, key=_sent)
     return (*by_id.values(), *others)
 
 

@@ -57,7 +57,9 @@ _PERCENT: Final = re.compile(r"[0-9]{1,16}(?:\.[0-9]{1,16})?(?P<sign> ?%)?")
 # A comment without an end is one up to the text's end, as in browsers: to look for the
 # end anew behind each beginning takes 60 s for 200 kB of them.
 _TAG: Final = r"(?s:<!--.*?(?:-->|\Z)|</?[A-Za-z][^<>]*>)"
-_CONTROL: Final = r"[\x00-\x1f\x7f-\x9f]"  # padding; a calendar may hold none
+# Padding, of which a calendar may hold none, and what is pasted along unseen: a space
+# of no width, marks of direction, a byte order mark.
+_CONTROL: Final = r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2060\ufeff]"
 _BREAK: Final = r"(?i:</?(?:br|p|div|li|tr|td)\b[^<>]*>)"
 
 

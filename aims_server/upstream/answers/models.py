@@ -36,6 +36,9 @@ NO_ROWS: Final = b'{"msg":"","response":{"data":[]}}'
 LONGEST_TIME: Final = 80  # characters; what is derived from a time's text is cached
 
 
+_KEY: Final = r"^(?=.*[1-9])(?=.*[A-Za-z])[\w-]+$"  # that is no number, as a UUID
+
+
 class Counts(Struct, frozen=True, gc=False, array_like=True):
     """The platform's own count of the classes of one course, or of all of them.
 
@@ -84,12 +87,12 @@ class Card(Struct, frozen=True, gc=False):
 
     # What every record of a plain list has. A list in which one of the first three is
     # missing, or longer than any time is, goes to a slower reader, and so does one that
-    # names students, which most do not.
+    # names students, which most do not, or whose ids are numbers as text.
     state: Annotated[str, Meta(min_length=1)]
     start_time: Annotated[str, Meta(max_length=LONGEST_TIME)]
     date_formatted: Annotated[str, Meta(max_length=LONGEST_TIME)]
     faculty_name: str = ""
-    id: int | str | None = None
+    id: int | Annotated[str, Meta(pattern=_KEY)] | None = None
     student_id: None = None
     fk_student: None = None
 

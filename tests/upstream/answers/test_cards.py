@@ -59,6 +59,9 @@ DATED = {"start_time": "2025-09-01 08:50:00", "date_formatted": ""}
         ({"state": "Duty&nbsp;Leave"}, "Duty Leave"),
         ({"state": "Duty\xa0Leave"}, "Duty Leave"),
         ({"state": "<br>", "date_formatted": ""}, ""),
+        ({"state": "<br>", "status": "Absent"}, "Absent"),
+        ({"state": "&nbsp;", "status": "Absent"}, "Absent"),
+        ({"state": " Present\x00\u200b"}, "Present"),
         ({"state": 5}, ""),
         ({"status": 1}, ""),
         ({"state": ["Present"]}, ""),
@@ -111,6 +114,14 @@ def test_an_odd_field_costs_its_record_that_field_alone(odd):
     assert other == cards_of(GOOD | {"id": 2}).cards[0]
 
 
+def test_a_long_time_is_cut_without_its_tags():
+    """What a style takes up costs no date."""
+    worded = "<td style='color:green;padding:4px'>08:50AM - 09:40AM</td>" * 2
+    sent = {"date_formatted": f"{worded}<b>01/Sep/2025</b>"}
+    (card,) = cards_of(GOOD | sent).cards
+    assert card.date_formatted.endswith("01/Sep/2025")
+
+
 @pytest.mark.parametrize("row", [GOOD, {"state": 5, "id": []}, None])
 def test_a_list_out_of_all_measure_is_refused(row):
     """To read it row by row would hold every other student's up."""
@@ -145,8 +156,23 @@ def test_the_same_record_counts_once():
     one, two = GOOD | {"id": 1}, GOOD | {"id": 2}
     assert len(merged([one, two, one]).cards) == 2
     assert len(merged([GOOD, GOOD]).cards) == 2
-    for nothing in (0, "0", ""):
+    for nothing in (0, "0", "", "-", "NA", " ", 0.0):
         assert len(merged([GOOD | {"id": nothing}] * 3).cards) == 3
+
+
+@pytest.mark.parametrize("same", ["7", " 7 ", "007", "7.0", 7.0])
+def test_a_record_is_the_same_whatever_its_id_is_sent_as(same):
+    """A number and its text are one id, on one page and on two."""
+    one, other = GOOD | {"id": 7}, GOOD | {"id": same}
+    assert len(merged([one, other]).cards) == 1
+    assert len(merged([one, GOOD | {"id": 8}], [GOOD | {"id": 9}, other]).cards) == 3
+
+
+def test_an_id_may_be_any_text():
+    """Equal ones are one record, beside numbers and in an odd list too."""
+    one, other = GOOD | {"id": "rec-1f"}, GOOD | {"id": "rec-2f"}
+    assert len(merged([one, other, one]).cards) == 2
+    assert len(merged([one, other, one, GOOD | {"id": 7}, {"state": 5}]).cards) == 3
 
 
 @settings(deadline=None, max_examples=60)
