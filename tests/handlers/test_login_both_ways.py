@@ -292,6 +292,24 @@ class TestLimits:
         assert (counted["login"], counted["login-failures"]) == ("1", "3")
         assert counted["address"] == "1"
 
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize("way", WAYS)
+    async def test_who_leaves_was_not_refused(
+        self, browser, body, college, way, platform, worker, http_port
+    ):
+        """Impatient clients of a slow platform use up nothing of their address's."""
+        platform.hold()
+        for number in range(1, 6):
+            leaving = await Browser.open(http_port)
+            leaving.send_post(
+                json.dumps(credentials(college.student(number))), way, PATH
+            )
+            await eventually(lambda n=number: platform.counters.total == n)
+            leaving.writer.close()
+        await eventually(lambda: in_progress(worker) == 0)
+        platform.release()
+        assert (await browser.post(body, way, PATH)).status == 200
+
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("size", [8_000, 8_192, 8_193, 65_536, 65_537])
