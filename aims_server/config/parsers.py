@@ -7,13 +7,14 @@ import base64
 import re
 import ssl
 from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Generic, Literal, TypeVar
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
 
-from ..primitives import StoreAddress
+from ..primitives import StoreAddress, parse_trusted_proxy
 
 __all__ = [
     "BASE_URL",
@@ -27,8 +28,8 @@ __all__ = [
     "SECRET",
     "STORE",
     "TOKEN",
+    "CertificateFile",
     "Parser",
-    "Proxy",
     "list_of",
     "one_of",
     "seconds",
@@ -36,11 +37,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Proxy = IPv4Network | IPv6Network | Literal["unix"]
 
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 DEFAULT_PORTS = {"http": 80, "https": 443}
-MAPPED_PREFIX = 96  # of ::ffff:0:0/96, IPv4 written as IPv6 (RFC 4291 2.5.5.2)
 LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 
 
@@ -98,17 +97,6 @@ def list_of(parser: Parser[T], plural: str) -> Parser[tuple[T, ...]]:
     return Parser(f"{plural}, comma-separated", parse)
 
 
-def _proxy(text: str) -> Proxy:
-    if text == "unix":
-        return "unix"
-    network = ip_network(text)
-    # Peers of a dual-stack socket are looked up as the IPv4 addresses that they are.
-    mapped = getattr(network.network_address, "ipv4_mapped", None)
-    if mapped is None or network.prefixlen < MAPPED_PREFIX:
-        return network
-    return IPv4Network((mapped, network.prefixlen - MAPPED_PREFIX))
-
-
 def _flag(text: str) -> bool:
     return bool(("false", "true").index(text.lower()))
 
@@ -164,13 +152,29 @@ def _proxy_url(text: str) -> str:
     return text
 
 
-def _ca_file(text: str) -> str:
-    if text:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=text)
-        except OSError:  # ssl.SSLError is one
-            raise ValueError(text) from None
-    return text
+class CertificateFile(Struct, frozen=True):
+    """A file of certificates in PEM form with its content as it was read: workers that
+    start later do not depend on the file.
+    """
+
+    path: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.path
+
+
+def _ca_file(text: str) -> CertificateFile | None:
+    if not text:
+        return None
+    path = Path(text)
+    try:
+        if not path.is_file():  # a pipe would be waited for without end
+            raise ValueError(text)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=text)
+        return CertificateFile(text, path.read_bytes())
+    except OSError:  # ssl.SSLError is one
+        raise ValueError(text) from None
 
 
 def _token(text: str) -> str | None:
@@ -200,7 +204,7 @@ BASE_URL = Parser(
 ORIGIN = Parser("an origin: http or https://host[:port], nothing after it", _origin)
 ORIGINS = list_of(ORIGIN, "origins, each http or https://host[:port] with no path")
 PROXIES = list_of(
-    Parser("an address, a CIDR block or unix", _proxy),
+    Parser("an address, a CIDR block or unix", parse_trusted_proxy),
     'addresses, CIDR blocks or "unix" for peers on a Unix socket',
 )
 FLAG = Parser("true or false", _flag)

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 
 from msgspec import Struct
 
-from ..primitives import StoreAddress
+from ..primitives import StoreAddress, TrustedProxy
 from .demo import Demo
 from .faults import SettingsError, conflicts
 from .parsers import (
@@ -28,7 +28,7 @@ from .parsers import (
     SECRET,
     STORE,
     TOKEN,
-    Proxy,
+    CertificateFile,
     one_of,
     seconds,
     whole,
@@ -159,7 +159,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         PROXY_URL,
         "Proxy for calls to the platform; if empty, none, whatever http_proxy says.",
     )
-    external_api_ca_file: str = setting(
+    external_api_ca_file: CertificateFile | None = setting(
         "EXTERNAL_API_CA_FILE",
         "",
         CA_FILE,
@@ -209,13 +209,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         whole(20, 2000),
         "What an answer of the store may take, in milliseconds.",
     )
-    store_ca_file: str = setting(
+    store_ca_file: CertificateFile | None = setting(
         "STORE_CA_FILE",
         "",
         CA_FILE,
         "Certificate authorities to trust for it in place of the system's (PEM).",
     )
-    trusted_proxies: tuple[Proxy, ...] = setting(
+    trusted_proxies: tuple[TrustedProxy, ...] = setting(
         "TRUSTED_PROXIES", "", PROXIES, "Proxies whose X-Forwarded-For is believed."
     )
     metrics_token: str | None = setting(

@@ -7,8 +7,9 @@ import msgspec
 from ..deadline import Clock
 from ..logs import AccessLog, IncidentLog
 from ..metrics import Metrics
+from ..primitives import TrustedProxy
 from ..service import AimsService
-from ..web import CorsPolicy, RequestLimits, SessionReader, TrustedProxy, client_address
+from ..web import CorsPolicy, RequestLimits, SessionReader, client_address
 from .lifecycle import Lifecycle
 
 __all__ = ["HandlerContext"]

@@ -22,19 +22,20 @@ from ..web import (
     request_id,
 )
 from .closing import Timeouts, close_lingering, has_unread
-from .iostream import PIECE_BYTES, Stream
+from .iostream import Stream
 from .message import MAX_TARGET_BYTES, Message
 from .options import ConnectionOptions, PendingParts
 from .peer import Peer
+from .write_queue import PIECE_BYTES
 
 __all__ = ["Connection"]
 
 _log = logging.getLogger(__name__)
 
-# What begins otherwise, as TLS does, is no HTTP: the parser says so when it sees the
-# end of a head, which may never come.
+# What begins otherwise, as TLS does, is no HTTP, and the end of its head, where the
+# parser would say so, may never come.
 _BEGINNING: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z\r\n-]"
-_END_OF_HEAD: Final = b"\r\n\r\n"
+_BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\n\r\n"  # as Tornado answers
 
 _Parsed = tuple[bytes, SimpleRequest]
 """A request as it came and as it was parsed."""
@@ -87,13 +88,16 @@ class Connection(asyncio.Protocol):
             return
         stream = self._stream
         if self._serving is not None:
-            stream.feed(data)
+            stream.reads.feed(data)
             return
         request = parse_simple_request(data) if self._options.fast_path else None
         answer = None if request is None else self._fast_answer(request)
         if request is None:
-            self._begin(partial(self._serve_one, stream))
-            stream.feed(data if re.match(_BEGINNING, data) else data + _END_OF_HEAD)
+            if re.match(_BEGINNING, data):
+                self._begin(partial(self._serve_one, stream))
+                stream.reads.feed(data)
+            else:
+                self._refuse()
         elif answer is None:
             self._begin(partial(self._serve_one, stream, (data, request)))
         elif isinstance(answer, tuple):
@@ -110,12 +114,12 @@ class Connection(asyncio.Protocol):
         self._options.write_batch.flush()
         self._half_closed = True
         if self._closing:
-            return self._stream.unwritten
+            return bool(self._stream.writes)
         if self._serving is None:
-            if not self._stream.unwritten:
+            if not self._stream.writes:
                 return False
             self._begin(partial(self._serve_one, self._stream))
-        self._stream.feed_eof()
+        self._stream.reads.feed_eof()
         if self._message is not None:
             self._message.client_half_closed()
         if self._pending is not None:
@@ -124,11 +128,11 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Let the stream's writers wait."""
-        self._stream.pause_writing()
+        self._stream.writes.pause()
 
     def resume_writing(self) -> None:
         """Let the stream's writers go on."""
-        self._stream.resume_writing()
+        self._stream.writes.resume()
 
     def connection_lost(self, _: Exception | None) -> None:
         """Fail what waits on the stream, and tell the listener."""
@@ -167,7 +171,7 @@ class Connection(asyncio.Protocol):
         timeouts = self._timeouts
         unsent = self._transport.get_write_buffer_size()
         if unsent:
-            if timeouts.answer_stalled(now, self._stream.written - unsent):
+            if timeouts.answer_stalled(now, self._stream.writes.given - unsent):
                 self.abort()
         elif self._closing:
             if timeouts.linger_over(now):
@@ -195,7 +199,7 @@ class Connection(asyncio.Protocol):
 
     def _fast_answer(self, request: SimpleRequest) -> AnswerParts | PendingParts | None:
         options = self._options
-        if options.fast_path is None or self._stream.writing_paused:
+        if options.fast_path is None or self._stream.writes.paused:
             return None
         return options.fast_path.answer(
             request, self.peer.remote_ip, params=options.params
@@ -209,7 +213,7 @@ class Connection(asyncio.Protocol):
             for part in parts:
                 self._stream.write(part)
         else:
-            self._stream.written += size
+            self._stream.writes.given += size
             self._options.write_batch.add(self._transport, parts)
         return not last
 
@@ -231,7 +235,7 @@ class Connection(asyncio.Protocol):
         try:
             kept = await first()
             while kept and not stream.closed():
-                if not stream.unread and not stream.at_eof:
+                if not stream.reads and not stream.reads.at_eof:
                     self._timeouts.request_answered()
                     self._serving = None
                     return
@@ -240,7 +244,7 @@ class Connection(asyncio.Protocol):
         except (StreamClosedError, asyncio.CancelledError):
             pass
         except UnsatisfiableReadError:
-            long_target = not stream.has_line(MAX_TARGET_BYTES)
+            long_target = not stream.reads.has_line(MAX_TARGET_BYTES)
             self._reject(stream, TargetTooLong() if long_target else HeadTooLarge())
         except TooLarge as failure:
             self._reject(stream, failure)
@@ -252,22 +256,22 @@ class Connection(asyncio.Protocol):
 
     def _take_simple(self, stream: Stream) -> _Parsed | None:
         """What has arrived meanwhile, if that is one request of the simplest form."""
-        if self._options.fast_path is None or stream.at_eof:
+        if self._options.fast_path is None or stream.reads.at_eof:
             return None
-        data = stream.take_all()
+        data = stream.reads.take_all()
         request = parse_simple_request(data)
         if request is not None:
             return data, request
-        stream.put_back(data)
+        stream.reads.put_back(data)
         return None
 
     async def _serve_one(self, stream: Stream, parsed: _Parsed | None = None) -> bool:
         """Serve one request; whether the connection is kept after it.
 
         None is read while much of earlier answers is unsent: with the fast path's same
-        rule, the transport holds at most 192 KiB for a client (see `Stream`).
+        rule, the transport holds at most 192 KiB for a client (see `WriteQueue`).
         """
-        await stream.writable()
+        await stream.writes.writable()
         self._timeouts.await_request()
         if parsed is not None:
             data, request = parsed
@@ -275,7 +279,7 @@ class Connection(asyncio.Protocol):
             delegate = self._server.start_request(self, message)
             if await message.serve_parsed(delegate, request):
                 return True
-            stream.put_back(data)  # Tornado's parser has the last word
+            stream.reads.put_back(data)  # Tornado's parser has the last word
         message = self._new_message(stream)
         return await message.read_response(self._server.start_request(self, message))
 
@@ -284,6 +288,12 @@ class Connection(asyncio.Protocol):
             cast(IOStream, stream), False, self._options.params, self.peer
         )
         return self._message
+
+    def _refuse(self) -> None:
+        """Answer what begins no request, and close."""
+        _log.info("Malformed HTTP message from %s: no method", self.peer)
+        self._stream.write(_BAD_REQUEST)
+        self.close()
 
     def _reject(self, stream: Stream, failure: ApiError) -> None:
         """Answer a request whose head is not even parsed."""
@@ -295,7 +305,7 @@ class Connection(asyncio.Protocol):
         """Close; not before the client does, if it has sent what is not read."""
         self._closing = True
         self._options.write_batch.flush()
-        unread = self._stream.unread or has_unread(self._socket)
+        unread = self._stream.reads or has_unread(self._socket)
         if unread and not self._half_closed:
             close_lingering(self._transport)
         else:

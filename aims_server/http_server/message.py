@@ -18,7 +18,7 @@ from tornado.iostream import UnsatisfiableReadError
 
 from ..errors import HeadTooLarge, TargetTooLong
 from ..web import MAX_HEAD_LINES, SimpleRequest
-from .iostream import PIECE_BYTES
+from .write_queue import PIECE_BYTES
 
 __all__ = ["MAX_TARGET_BYTES", "Message"]
 

@@ -3,7 +3,7 @@
 import socket
 from typing import Any
 
-from ..web import UNIX_PEER
+from ..primitives import UNIX_PEER
 
 __all__ = ["Peer"]
 

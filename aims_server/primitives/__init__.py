@@ -1,21 +1,27 @@
 """Small values and mechanisms that every layer may use: locks shared by processes, work
-in small steps, numbers and time stamps as text, the address of a store, the workers'
-numbers.
+in small steps, remembered values, numbers and time stamps as text, the address of a
+store, the names of sockets' peers, the workers' numbers.
 """
 
+from .memo import Memo
 from .mutex import Mutexes
+from .peers import UNIX_PEER, TrustedProxy, parse_trusted_proxy
 from .serial_executor import SerialExecutor, Steps, finish
 from .store_url import StoreAddress
 from .text import utc_timestamp, whole_number
 from .worker_numbers import WORKER_NUMBERS
 
 __all__ = [
+    "UNIX_PEER",
     "WORKER_NUMBERS",
+    "Memo",
     "Mutexes",
     "SerialExecutor",
     "Steps",
     "StoreAddress",
+    "TrustedProxy",
     "finish",
+    "parse_trusted_proxy",
     "utc_timestamp",
     "whole_number",
 ]

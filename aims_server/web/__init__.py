@@ -9,7 +9,7 @@ from .headers import HeaderPairs, header_lines, header_pairs
 from .limit_keys import address_key
 from .openapi import documented_statuses, load_openapi
 from .packing import digest_of
-from .proxies import UNIX_PEER, TrustedProxy, client_address, is_trusted
+from .proxies import client_address, is_trusted
 from .quotas import Quota, RequestLimits
 from .representation import (
     Answer,
@@ -55,7 +55,6 @@ __all__ = [
     "CLIENT_CLOSED",
     "MAX_BODY_BYTES",
     "MAX_HEAD_LINES",
-    "UNIX_PEER",
     "Answer",
     "AnswerParts",
     "Caller",
@@ -70,7 +69,6 @@ __all__ = [
     "SimpleRequest",
     "SubjectRequest",
     "TokenRequest",
-    "TrustedProxy",
     "Variant",
     "VerifiedKeys",
     "address_key",

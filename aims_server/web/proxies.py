@@ -5,16 +5,13 @@ trusted proxies forward.
 import ipaddress
 import re
 from collections.abc import Iterator, Sequence
-from typing import Final, Literal
+from typing import Final
 
-__all__ = ["UNIX_PEER", "TrustedProxy", "client_address", "is_trusted"]
+from ..primitives import UNIX_PEER, TrustedProxy
+
+__all__ = ["client_address", "is_trusted"]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-UNIX_PEER: Final = "unix"
-"""What the peer of a Unix socket is called, since it has no address."""
-
-TrustedProxy = ipaddress.IPv4Network | ipaddress.IPv6Network | Literal["unix"]
 
 # "203.0.113.7:4711", "[2001:db8::1]" and "[2001:db8::1]:4711", as some proxies write.
 _WITH_PORT: Final = re.compile(

@@ -165,26 +165,27 @@ class TestCrowd:
     def _variables(self):
         return {
             "REQUEST_TIMEOUT_SECONDS": "10",  # a busy machine stalls for a second
-            "MAX_CONCURRENT_REQUESTS": "20",
+            "MAX_CONCURRENT_REQUESTS": "4",  # so few that the machine waits, not works
             "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000",
         }
 
     async def test_a_page_is_whole_or_refused_whole(self, front, college, platform):
-        """80 cold students, from one address: no page lacks a subject."""
+        """16 cold students, from one address: no page lacks a subject."""
         platform.faults.set(delay=0.3)
-        tokens = [college.token(college.student(number)) for number in range(80)]
+        tokens = [college.token(college.student(number)) for number in range(16)]
         answers = await asyncio.gather(
             *(front.ask("/api/all-attendance", token) for token in tokens)
         )
         served = [answer for answer in answers if answer.code == 200]
         refused = [answer for answer in answers if answer.code != 200]
-        assert len(served) >= 5
+        assert len(served) >= 2
+        assert refused
         assert not [answer for answer in served if incomplete(answer)]
         for answer in refused:
             assert answer.code == 503
             assert json.loads(answer.body)["code"] == "overloaded"
             assert int(answer.headers["Retry-After"]) >= 1
-        assert platform.counters.peak <= 20
+        assert platform.counters.peak <= 4
 
 
 class TestHedges:

@@ -37,11 +37,31 @@ BREAKABLE = (sys.executable, "-c", _BREAKABLE)
 
 
 def children(pid: int) -> list[int]:
-    """Process ids of a process's children, the oldest first."""
-    return [
-        int(child)
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    ]
+    """Process ids of a process's children, the oldest first. Each process is asked for
+    its parent, since /proc/PID/task/PID/children passes over some while others end.
+    """
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            _, parent, *rest = stat.read_text().rpartition(") ")[2].split()
+            if int(parent) == pid:
+                found.append((int(rest[17]), int(stat.parent.name)))  # when it started
+    return [child for _, child in sorted(found)]
+
+
+def state(pid: int) -> str:
+    """The letter of its state: T is stopped, Z a zombie, X gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+    return stat.rpartition(")")[2].split()[0]
+
+
+def stop(pid: int) -> None:
+    """Have a process do nothing more, as it does once SIGSTOP has reached it."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: state(pid) == "T")
 
 
 class Service:
@@ -238,8 +258,10 @@ def _platform_process() -> Iterator[Platform]:
 
 @pytest.fixture(name="platform")
 def _platform(platform_process: Platform) -> Platform:
-    """A simulated platform that answers in 0.2 s."""
-    platform_process.turn(clear="*", release="*", faults={"*": {"delay": 0.2}})
+    """A simulated platform that answers in 0.2 s, and that nobody asks any more."""
+    platform_process.turn(clear="*", release="*")
+    until(lambda: not platform_process.counters()["inFlight"])
+    platform_process.turn(faults={"*": {"delay": 0.2}})
     platform_process.turn(reset=True)
     return platform_process
 
