@@ -298,14 +298,17 @@ class TestLimits:
         self, browser, body, college, way, platform, worker, http_port
     ):
         """Impatient clients of a slow platform use up nothing of their address's."""
+
+        async def leave(number):
+            sent = json.dumps(credentials(college.student(number)))
+            leaving = await Browser.open(http_port)
+            leaving.send_post(sent, way, PATH)
+            await eventually(lambda: platform.counters.total == number)
+            leaving.writer.close()
+
         platform.hold()
         for number in range(1, 6):
-            leaving = await Browser.open(http_port)
-            leaving.send_post(
-                json.dumps(credentials(college.student(number))), way, PATH
-            )
-            await eventually(lambda n=number: platform.counters.total == n)
-            leaving.writer.close()
+            await leave(number)
         await eventually(lambda: in_progress(worker) == 0)
         platform.release()
         assert (await browser.post(body, way, PATH)).status == 200
