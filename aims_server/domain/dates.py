@@ -38,11 +38,11 @@ _DATE: Final = (
 _REMARK: Final = r"\([^()]*\)"
 _CLOCK: Final = (
     r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::[0-9]{2})?"
-    r"(?:[.,][0-9]+)? ?(?P<half>[AaPp][Mm])?"
+    r"(?:[.,][0-9]+)? ?(?P<half>[AaPp]\.?[Mm])?"
 )
 _TIME: Final = rf"(?<![0-9:+-]){_CLOCK}(?![0-9])"
 _ZONE: Final = (
-    rf"(?:{_CLOCK}|T[0-9]{{2}})[ (\[]*"
+    rf"(?:{_CLOCK}|T[0-9]{{2}})[ .(\[]*"
     r"(?P<zone>(?:[Zz]\b|(?:utc|gmt)?[+\u2212-][0-9]|(?i:utc|gmt)\b|[A-Z]{3,5}"
     r"|[A-Z][A-Za-z]+/[A-Z]|(?:[A-Z][a-z]+ )+Time\b).*)$"
 )
@@ -123,5 +123,5 @@ def _minute(text: str) -> int:
     if found["half"]:
         if not 1 <= hour <= 12:
             return _NO_TIME
-        hour = hour % 12 + (12 if found["half"].lower() == "pm" else 0)
+        hour = hour % 12 + (12 if found["half"][0] in "Pp" else 0)
     return 60 * hour + minute if hour < 24 and minute < 60 else _NO_TIME

@@ -135,11 +135,11 @@ class AllAttendancePage:
         of them that is, but the token.
         """
         missing = [cf_id for cf_id in had.cf_ids() if cf_id not in gathering.parts]
-        if not missing:
+        student_id = had.files.student_id
+        if student_id is None:  # whose records could be asked for
+            for cf_id in missing:
+                gathering.add(cf_id, None)
             return
-        student_id = had.files.student_id or caller.session.student_id
-        if student_id is None:
-            raise UpstreamError
 
         async def add(cf_id: int) -> bool:
             """Whether it was refused."""

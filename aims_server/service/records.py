@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from ..cache import AnswerCache, Entry, Outcome, Served
 from ..deadline import Clock, Deadline
@@ -151,6 +152,8 @@ class StudentRecords:
                         session, "course_files", student_id=named.student_id
                     ),
                 )
+            if files.student_id is None:  # the platform does not say whose they are
+                files = replace(files, student_id=session.student_id)
             return self._cache.new_part(
                 session, pack_course_files(files), complete=bool(files.courses)
             )

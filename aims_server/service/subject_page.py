@@ -47,7 +47,7 @@ class SubjectPage:
                 had = await self._records.course_files(
                     caller, deadline, fresh=False, admit=admit
                 )
-                if student_id != (had.files.student_id or session.student_id):
+                if student_id != had.files.student_id:
                     raise Forbidden
                 if all(course.cf_id != cf_id for course in had.files.courses):
                     raise NotFound("This course is not among the student's.")

@@ -244,6 +244,49 @@ async def test_an_ended_session_is_a_401(front, token, platform, page, status, b
     assert (await front.ask(f"/api/{page}", token)).code == 401
 
 
+def nameless(college, student):
+    """A student's course files that do not say whose they are."""
+    rows = [
+        {key: value for key, value in row.items() if key != "student_id"}
+        for row in college.course_files(student)
+    ]
+    return json.dumps({"msg": "", "response": {"data": rows}})
+
+
+async def test_course_files_of_nobody_are_the_askers(
+    front, token, platform, college, student, plain
+):
+    """The token says whose they are, so both pages are those of a good day."""
+    platform.faults.set("course_files", kind="body", body=nameless(college, student))
+    pages = await pages_of(front, token)
+    assert [shown(page) for page in pages] == [shown(page) for page in plain]
+
+
+async def test_totals_need_no_student(front, platform, college, student, plain):
+    """Where neither token nor platform names one, there are no records to ask for."""
+    platform.faults.set("course_files", kind="body", body=nameless(college, student))
+    summary, whole = await pages_of(front, "opaque")
+    assert summary["dailyAttendance"] == plain[0]["dailyAttendance"]
+    assert whole["incomplete"] == list(whole["subjects"]) == list(plain[1]["subjects"])
+    assert whole["totalPresentAllSubjects"] == plain[1]["totalPresentAllSubjects"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"msg":"No record found"}',
+        '{"msg":"No course files found.","response":null}',
+        '{"status":0,"message":"No data available","response":{}}',
+    ],
+)
+async def test_nothing_in_words_is_an_empty_page(front, token, platform, body):
+    """For a new student, with any status; other words without rows stay a 502."""
+    platform.faults.set("course_files", kind="body", body=body)
+    summary, whole = await pages_of(front, token)
+    assert summary["dailyAttendance"] == []
+    assert (whole["subjects"], whole["incomplete"]) == ({}, [])
+
+
 async def test_one_subjects_refusal_logs_nobody_out(
     front, token, platform, college: College, student, plain
 ):

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from .fields import name
 from .json_body import utf8
 from .oddities import ignore
 
@@ -25,25 +26,35 @@ __all__ = [
 _LONGEST_TEXT: Final = 200
 
 _FILLER: Final = (
-    r"(?:(?:has|have|had|is|was|are|been|being|already|now|just|you|your|to|the) )*"
+    r"(?:(?:has|have|had|is|was|are|been|being|already|now|just|you|your|to|the|that"
+    r"|which|provided|supplied|sent|using) )*"
 )
 _ENDED: Final = (
     r"(?:expired|invalid(?:ated)?|ended|timed ?out|time ?out|required|revoked"
-    r"|blacklisted|absent|missing|malformed|mismatch"
-    r"|(?:not|no longer) (?:valid|provided|found|present|active|set|accepted)"
-    r"|(?:could|can) ?not be (?:parsed|verified|validated|decoded)"
+    r"|blacklisted|absent|missing|malformed|mismatch|terminated|closed|destroyed"
+    r"|(?:not|no longer|isn.t) (?:valid|provided|found|present|active|set|accepted)"
+    r"|does not exist|(?:validation|verification|authentication) failed"
+    r"|(?:could|can) ?not be (?:parsed|verified|validated|decoded|empty)"
     r"|signature could not be verified)"
 )
 _PHRASES: Final = (
-    rf"\b(?:token|session|login)s? {_FILLER}{_ENDED}\b",
-    r"\b(?:expired|invalid|missing|revoked) (?:\w+ )?(?:token|session|login)\b",
-    r"\b(?:log|sign)(?: |-)?in again\b",
-    r"\b(?:logged|signed) ?in (?:from|on|at|with|to) (?:an)?other device\b",
+    rf"\b(?:token|session|login|jwt)s? {_FILLER}{_ENDED}\b",
+    r"\b(?:expired|invalid|missing|revoked|timed ?out|ended) (?:\w+ )?"
+    r"(?:token|session|login|jwt)\b",
+    r"^no (?:\w+ )?(?:token|session)(?: (?:provided|found|sent))?[.!]?$",
+    # A student is told to log in only where the login has ended.
+    r"\b(?:log|sign)(?: |-)?in again\b|\bre ?log ?in\b",
+    r"\b(?:please|kindly|must|need to|have to) (?:be )?(?:log|sign)(?:ged|ed)? ?in\b",
+    r"\b(?:log|sign) ?in (?:is )?required\b",
+    r"\b(?:been|are) (?:logged|signed) ?out\b",
+    r"\b(?:logged|signed) ?in (?:from|on|at|with|to) "
+    r"(?:another|(?:an?|some) ?(?:other|different)|other|different) device\b",
     r"\b(?:token|session|login)\b.{0,40}\b(?:again|another device)\b",
     r"\bunauthenticated\b",
-    r"^unauthori[sz]ed(?: access| request)?[.!]?$",
-    r"\bjwt (?:expired|malformed|invalid|must be provided)\b",
-    r"\bsignature (?:has expired|verification failed)\b",
+    r"\bauthentication (?:is )?(?:required|failed)\b|\bfailed to authenticate\b",
+    r"^(?:401 |you are )?unauthori[sz]ed(?: access| request| user)?[.!]?$",
+    r"\bjwt must be provided\b",
+    r"\bsignature (?:has expired|verification failed)\b|^invalid signature[.!]?$",
     r"\bwrong number of segments\b",
     r"\bnot (?:logged|signed) ?in\b",
     r"^user not found[.!]?$",
@@ -56,7 +67,8 @@ _REFUSAL: Final = "|".join(_PHRASES)
 _STATUSES_WITH_WORDS: Final = frozenset({400, 403, 404, 419, 440})
 
 _LOGIN_PAGE: Final = (
-    r"^(?:https?://[^/?#]*)?(?:/[^?#]*)?/(?:log|sign)-?in(?:\.\w+)?/?(?:[?#].*)?$"
+    r"^(?:[^?#]*/)?(?:[^/?#]*#!?/?(?:[\w-]+/)*)?"  # a page in the browser has a "#"
+    r"(?:\w+[_-])?(?:log|sign)[_-]?in(?:\.(?:php|aspx?|jsp|html?))?/?(?:[;?#].*)?$"
 )
 
 _ACCOUNT: Final = (
@@ -114,7 +126,7 @@ def refuses_token(status: int, body: bytes) -> bool:
     if isinstance(response, dict) and isinstance(response.get("data"), list):
         return False
     return any(
-        _has(_REFUSAL, " ".join(re.split(r"[\s_-]+", text[:_LONGEST_TEXT])))
+        _has(_REFUSAL, " ".join(re.split(r"[\s_-]+", name(text[:_LONGEST_TEXT]))))
         for text in _texts(answer)
     )
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from .fields import Scalar, number
 from .json_body import BadShape, any_object, utf8
+from .messages import says_nothing_there
 from .oddities import Note
 
 __all__ = [
@@ -140,7 +141,8 @@ def read_rows(
     """Decode a list of rows with the first decoder, of an Envelope, that takes it.
 
     Where none does, its rows become structs of `kind`, one by one. Null in place of
-    the list, and PHP's empty array in place of what holds it, are an empty list.
+    the list, and PHP's empty array in place of what holds it, are an empty list; so is
+    nothing at all, where words say that there is nothing.
     Raises BadShape where there is no list, or too long a one, or no row of it is an
     object.
     """
@@ -154,12 +156,13 @@ def read_rows(
             break
         _check_number(answer.response.data)
         return _rows(answer.response.data, (answer.response, answer))
-    return _read_loosely(any_object(body), kind, note)
+    return _read_loosely(body, kind, note)
 
 
-def _read_loosely(answer: dict[str, Any], kind: type[Any], note: Note) -> Rows[Any]:
+def _read_loosely(body: bytes, kind: type[Any], note: Note) -> Rows[Any]:
+    answer = any_object(body)
     response = answer.get("response")
-    if response == []:
+    if response == [] or (not response and says_nothing_there(body)):
         response = {"data": None}
     if not isinstance(response, dict) or "data" not in response:
         raise BadShape("no list of rows")
