@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
+from ..waiting import PATIENCE_SECONDS
 from .programs import CONF, program
 
 
@@ -78,7 +79,9 @@ class Balancer:
         headers: dict[str, str] | None = None,
     ) -> Answer:
         """One request on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=PATIENCE_SECONDS
+        )
         try:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()

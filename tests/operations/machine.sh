@@ -65,7 +65,7 @@ cat >/etc/systemd/system/aims-server.service.d/test.conf <<END
 # Read by visit.py, before it wants a journal. And nobody waits 20 s in a test.
 StandardOutput=append:/run/out/service.log
 StandardError=inherit
-WatchdogSec=2
+WatchdogSec=6
 END
 # A journal in memory, for the runbooks; begun when visit.py wants it.
 cat >$units/systemd-journald.service <<END

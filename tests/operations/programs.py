@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ..waiting import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
 
@@ -26,7 +28,7 @@ def accepted_by(name: str, *arguments: str | Path) -> str:
         [program(name), *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     said = done.stdout + done.stderr
@@ -51,10 +53,10 @@ def mebibytes(text: str) -> int:
 
 def wait_for_port(port: int, process: "subprocess.Popen[bytes]") -> None:
     """Wait until somebody accepts there; the process ending first is a failure."""
-    end = time.monotonic() + 15
+    end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end and process.poll() is None:
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS).close()
         except OSError:
             time.sleep(0.02)
         else:

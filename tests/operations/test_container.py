@@ -17,6 +17,7 @@ import yaml
 
 from aims_server.config.settings import VARIABLES, Settings
 
+from ..waiting import PATIENCE_SECONDS
 from .programs import ROOT, mebibytes, program, unit
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yml").read_text())
@@ -111,7 +112,7 @@ def test_the_health_check_asks_the_service(health: Health, status: int, healthy:
     done = subprocess.run(
         [sys.executable, *arguments],
         env=environ,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         check=False,
         capture_output=True,
     )

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from ..waiting import PATIENCE_SECONDS
 from .programs import ROOT, program
 
 pytestmark = pytest.mark.process
@@ -22,7 +23,7 @@ NAMESPACES = [
     *("--fork", "--kill-child", "--pid", "--mount", "--uts", "--ipc", "--net"),
     *("--cgroup", "--propagation", "private"),
 ]
-SECONDS = 120
+SECONDS = 300
 
 
 @pytest.fixture(name="leaf", scope="module")
@@ -50,7 +51,7 @@ def _leaf() -> Iterator[Path]:
     except OSError:
         pytest.skip("cgroups cannot be made here (a container?)")
     yield leaf
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE_SECONDS
     while "populated 1" in (leaf / "cgroup.events").read_text():
         assert time.monotonic() < end, "the machine does not end"
         time.sleep(0.05)

@@ -52,7 +52,7 @@ def shown(*properties: str, unit: str = SERVICE) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines.splitlines())
 
 
-def until(true: Callable[[], object], seconds: float = 15) -> bool:
+def until(true: Callable[[], object], seconds: float = 60) -> bool:
     """Wait for it; whether it came."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -69,7 +69,7 @@ def status(path: str, token: str = "", body: bytes | None = None) -> tuple[int, 
     if token:
         request.add_header("Authorization", f"Bearer {token}")
     try:
-        with urllib.request.urlopen(request, timeout=15) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as refusal:
         with refusal:
@@ -194,7 +194,7 @@ def visit(platform: dict[str, Any]) -> None:
     # A parent that hangs no longer feeds the watchdog.
     elder = parent()
     os.kill(elder, signal.SIGSTOP)
-    facts["watchdog"] = until(lambda: parent() not in (0, elder) and active(), 30)
+    facts["watchdog"] = until(lambda: parent() not in (0, elder) and active())
     facts["watched"] = [shown("NRestarts")["NRestarts"], healthy()]
 
     # A stop is clean, and leaves nothing.
@@ -247,11 +247,18 @@ def runbook(platform: dict[str, Any]) -> None:
     asked = urllib.request.Request(f"{URL}/api/login", login)
     asked.add_header("Content-Type", "application/json")
     try:
-        urllib.request.urlopen(asked, timeout=15)
+        urllib.request.urlopen(asked, timeout=60)
     except urllib.error.HTTPError as refusal:
         with refusal:
             request_id = refusal.headers["X-Request-Id"]
     turn(platform, {"clear": "*"})
+    journal = ("journalctl", "-u", "aims-server", "-o", "cat")
+    until(
+        lambda: (
+            request_id.encode()
+            in subprocess.run(journal, stdout=subprocess.PIPE, check=False).stdout
+        )
+    )
 
     text = " ".join(" ".join(path.read_text().split()) for path in RUNBOOKS)
     commands = dict.fromkeys(COMMAND.findall(text))
@@ -267,7 +274,7 @@ def runbook(platform: dict[str, Any]) -> None:
             ["bash", "-c", f"PATH=/opt/aims-server/bin:$PATH; {script}"],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
         found[command] = [done.returncode, done.stdout + done.stderr]
@@ -280,7 +287,7 @@ def turn(platform: dict[str, Any], wishes: dict[str, Any]) -> None:
     request = urllib.request.Request(
         platform["control"], json.dumps(wishes).encode(), method="PUT"
     )
-    urllib.request.urlopen(request, timeout=15).close()
+    urllib.request.urlopen(request, timeout=60).close()
 
 
 with subprocess.Popen(

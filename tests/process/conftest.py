@@ -49,6 +49,21 @@ def children(pid: int) -> list[int]:
     return [child for _, child in sorted(found)]
 
 
+def state(pid: int) -> str:
+    """The letter of its state: T is stopped, Z a zombie, X gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+    return stat.rpartition(")")[2].split()[0]
+
+
+def stop(pid: int) -> None:
+    """Have a process do nothing more, as it does once SIGSTOP has reached it."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: state(pid) == "T")
+
+
 class Service:
     """``python -m aims_server`` in a directory of its own, logging into a file."""
 
@@ -243,8 +258,10 @@ def _platform_process() -> Iterator[Platform]:
 
 @pytest.fixture(name="platform")
 def _platform(platform_process: Platform) -> Platform:
-    """A simulated platform that answers in 0.2 s."""
-    platform_process.turn(clear="*", release="*", faults={"*": {"delay": 0.2}})
+    """A simulated platform that answers in 0.2 s, and that nobody asks any more."""
+    platform_process.turn(clear="*", release="*")
+    until(lambda: not platform_process.counters()["inFlight"])
+    platform_process.turn(faults={"*": {"delay": 0.2}})
     platform_process.turn(reset=True)
     return platform_process
 

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "faults-and-logs.rst"
 SELF_SIGNED = ROOT / "tests" / "upstream" / "tls" / "self_signed.pem"
 COLLEGE = College(students=2000)
-BOTH_SOON_HUNG = """
+SOON_HUNG = """
 import sys
 from aims_server import cli
 from aims_server.process import rollout
@@ -178,9 +178,12 @@ def killed_worker(bench: Bench) -> tuple[str, str]:
 
 def hung_worker(bench: Bench) -> tuple[str, str]:
     """Its loop stands still."""
-    service = bench.serve((sys.executable, "-c", BOTH_SOON_HUNG))
-    after = len(service.log)
-    os.kill(service.workers()[0], signal.SIGSTOP)
+    service = bench.serve((sys.executable, "-c", SOON_HUNG))
+    # Any is taken for hung soon, perhaps before this one is stopped.
+    after = service.log.index("\n", service.log.index("Serving on")) + 1
+    with suppress(ProcessLookupError):
+        for worker in service.workers():
+            os.kill(worker, signal.SIGSTOP)
     return bench.told(service, after=after)
 
 
@@ -231,9 +234,10 @@ def grace_over(bench: Bench) -> tuple[str, str]:
     """A call hangs while the service stops."""
     service = bench.serve(DRAIN_DELAY_SECONDS="0", SHUTDOWN_GRACE_SECONDS="0.3")
     bench.platform.turn(hold="*")
-    asking = Thread(target=lambda: _ask_in_vain(service, bench.token()))
+    bench.platform.turn(reset=True)
+    asking = Thread(target=_ask_in_vain, args=(service, bench.token()))
     asking.start()
-    time.sleep(0.3)
+    until(lambda: bench.platform.counters()["calls"])
     service.signal(signal.SIGTERM)
     match = service.wait_for_log("SHUTDOWN_GRACE_SECONDS .* is over")
     asking.join()
@@ -322,14 +326,16 @@ def waiting(bench: Bench) -> tuple[str, str]:
 # -- the platform -------------------------------------------------------------
 
 
-def ill(path: str = "/api/quiz", **fault: object) -> Provoke:
-    """The platform does that to one call."""
+def ill(seconds: int = 20, **fault: object) -> Provoke:
+    """The platform does that to one call, which may take so long."""
 
     def provoke(bench: Bench) -> tuple[str, str]:
-        service = bench.serve(REQUEST_TIMEOUT_SECONDS="1", GATHER_TIMEOUT_SECONDS="1")
+        service = bench.serve(
+            REQUEST_TIMEOUT_SECONDS=str(seconds), GATHER_TIMEOUT_SECONDS=str(seconds)
+        )
         after = len(service.log)
         bench.platform.turn(clear="*", faults={"*": fault})
-        service.get(path, bench.token())
+        service.get("/api/quiz", bench.token())
         bench.platform.turn(clear="*")
         return bench.told(service, after=after)
 
@@ -351,7 +357,7 @@ def elsewhere(base: str, **variables: str) -> Provoke:
 
     def provoke(bench: Bench) -> tuple[str, str]:
         service = bench.serve(
-            EXTERNAL_API_BASE=base, REQUEST_TIMEOUT_SECONDS="2", **variables
+            EXTERNAL_API_BASE=base, REQUEST_TIMEOUT_SECONDS="20", **variables
         )
         after = len(service.log)
         service.get("/api/quiz", bench.token())
@@ -483,11 +489,11 @@ FAULTS: dict[str, dict[str, Provoke]] = {
         "nobody listens there": elsewhere("http://127.0.0.1:9/api"),
         "it speaks no TLS": not_tls,
         "a certificate that nobody trusts": wrong_certificate,
-        "it does not answer": ill(kind="hang"),
+        "it does not answer": ill(1, kind="hang"),
         "it breaks the connection off": ill(kind="reset"),
         "it answers with a 500": ill(kind="status", status=500),
         "it answers with a 503": ill(kind="status", status=503),
-        "it asks for a pause (429)": ill(kind="rate_limited", retry_after="1"),
+        "it asks for a pause (429)": ill(3, kind="rate_limited", retry_after="1"),
         "it answers with an HTML page": ill(kind="html"),
         "it answers with broken JSON": ill(kind="broken_json"),
         "it leads elsewhere": ill(kind="redirect"),

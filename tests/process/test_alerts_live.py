@@ -101,14 +101,22 @@ class Prometheus:
             fired = f"max_over_time({fired}[{within}])"
         return {labels["alertname"] for labels in self.query(fired)}
 
-    def wait(
-        self,
-        true: Callable[[set[str]], object],
-        meanwhile: Callable[[], object] = lambda: None,
+    def wait_until_fired(
+        self, alerts: set[str], meanwhile: Callable[[], object]
     ) -> None:
-        """Wait until what fires is so."""
+        """Wait until each of them has fired since now, if not all at once."""
+        began = time.monotonic()
+        while not alerts <= (
+            fired := self.firing(f"{time.monotonic() - began + 1:.0f}s")
+        ):
+            assert time.monotonic() < began + PATIENCE_SECONDS, fired
+            meanwhile()
+            time.sleep(0.1)
+
+    def wait_until_clear(self, meanwhile: Callable[[], object]) -> None:
+        """Wait until nothing fires."""
         end = time.monotonic() + PATIENCE_SECONDS
-        while not true(firing := self.firing()):
+        while firing := self.firing():
             assert time.monotonic() < end, firing
             meanwhile()
             time.sleep(0.1)
@@ -202,12 +210,12 @@ class Scene:
 
     def fires(self, *alerts: str, meanwhile: Callable[[], object]) -> None:
         """Wait until these do."""
-        self.prometheus.wait(lambda firing: firing >= set(alerts), meanwhile)
+        self.prometheus.wait_until_fired(set(alerts), meanwhile)
         self.seen |= set(alerts)
 
     def clears(self) -> None:
         """Wait until none does."""
-        self.prometheus.wait(lambda firing: not firing, self.ask_kept)
+        self.prometheus.wait_until_clear(self.ask_kept)
 
 
 @pytest.fixture(name="scene")
@@ -349,16 +357,16 @@ def by_the_platform(scene: Scene) -> None:
 def by_a_slow_platform(scene: Scene) -> None:
     """Its calls take all slots, and longer than five seconds."""
     until(scene.breakers_closed)
-    platform = scene.platform
-    platform.turn(hold="*")
-    asking = Thread(target=scene.ask_strangers)
-    asking.start()
-    held_until = time.monotonic() + 5.5  # AimsSlowAnswers: longer than 5 s
-    scene.fires("AimsCallsWaiting", meanwhile=lambda: None)
-    time.sleep(max(0.0, held_until - time.monotonic()))
-    platform.turn(release="*")
-    scene.fires("AimsSlowAnswers", meanwhile=lambda: None)
-    asking.join()
+
+    def hold() -> None:
+        scene.platform.turn(hold="*")
+        asking = Thread(target=scene.ask_strangers)
+        asking.start()
+        time.sleep(5.5)  # AimsSlowAnswers: longer than 5 s
+        scene.platform.turn(release="*")
+        asking.join()
+
+    scene.fires("AimsCallsWaiting", "AimsSlowAnswers", meanwhile=hold)
 
 
 def by_the_store(scene: Scene) -> None:

@@ -192,7 +192,7 @@ def test_a_token_ends_by_the_clock(clocked, tokens):
 
 def test_a_pause_of_the_platform_is_counted_from_its_answer(clocked, platform, tokens):
     """It lasts by the time that passes."""
-    service = clocked.serve(REQUEST_TIMEOUT_SECONDS="1", GATHER_TIMEOUT_SECONDS="1")
+    service = clocked.serve()
     clocked.set("+6h")
     platform.turn(faults={"*": {"kind": "rate_limited", "retry_after": "60"}})
     token = next(tokens)
@@ -220,7 +220,7 @@ def test_the_watchdog_is_fed_by_the_time_that_passes(clocked, tmp_path):
 
 def test_a_stop_waits_by_the_time_that_passes(clocked, platform, tokens):
     """What is under way is answered, though the clock passes every grace period."""
-    service = clocked.serve(SHUTDOWN_GRACE_SECONDS="15")
+    service = clocked.serve(SHUTDOWN_GRACE_SECONDS="60")
     platform.turn(hold="*")
     answers: list[Answer] = []
     token = next(tokens)

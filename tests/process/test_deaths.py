@@ -5,14 +5,13 @@ import signal
 import sys
 import time
 from functools import partial
-from pathlib import Path
 
 import pytest
 
 from aims_server.process.rollout import FAILED_STARTS
 
 from ..waiting import until
-from .conftest import BREAKABLE, Service
+from .conftest import BREAKABLE, Service, state, stop
 from .crowd import Crowd
 
 pytestmark = pytest.mark.process
@@ -27,24 +26,9 @@ sys.exit(cli.main([]))
 """
 
 
-def state(pid: int) -> str:
-    """The letter of its state: T is stopped, Z a zombie, X gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return "X"
-    return stat.rpartition(")")[2].split()[0]
-
-
 def alive(pid: int) -> bool:
     """Whether the process lives; a zombie does not."""
     return state(pid) not in ("Z", "X")
-
-
-def stop(pid: int) -> None:
-    """Have a process do nothing more, as it does once SIGSTOP has reached it."""
-    os.kill(pid, signal.SIGSTOP)
-    until(lambda: state(pid) == "T")
 
 
 def all_serve(service: Service) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ..waiting import PATIENCE_SECONDS
+from .conftest import stop
 
 pytestmark = pytest.mark.process
 
@@ -70,11 +71,10 @@ def test_the_watchdog_starves_with_the_parent(start, systemd):
     A hung worker is no case for systemd: the parent replaces it, and the others serve.
     """
     service = start(WORKERS="1", **systemd.variables).wait_until_serving()
-    systemd.drain()
+    assert systemd.next_but().startswith("READY=1\n")
     for _ in range(2):
         assert systemd.next_but("") == "WATCHDOG=1"
-    service.signal(signal.SIGSTOP)
-    time.sleep(0.1)
+    stop(service.process.pid)
     systemd.drain()
     time.sleep(1.0)
     assert systemd.drain() == []
