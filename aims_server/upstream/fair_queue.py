@@ -81,7 +81,7 @@ class FairQueue:
 
     def at_limit(self, caller: CallerKey) -> bool:
         """Whether it is to have no more, even if slots are free."""
-        return caller.verified and self.held(caller) >= self.per_caller
+        return caller.verified and self._held.get(caller, 0) >= self.per_caller
 
     def take(self, caller: CallerKey) -> None:
         """It has one more slot."""
@@ -90,10 +90,12 @@ class FairQueue:
         self.unverified_in_use += not caller.verified
 
     def give_back(self, caller: CallerKey) -> None:
-        """It has one slot less, of those that it has."""
-        left = self._held.pop(caller) - 1
-        if left:
-            self._held[caller] = left
+        """It has one slot less; raises RuntimeError if it had none."""
+        held = self._held.pop(caller, 0)
+        if held > 1:
+            self._held[caller] = held - 1
+        elif not held:
+            raise RuntimeError("a slot given back that was not taken")
         self.in_use -= 1
         self.unverified_in_use -= not caller.verified
         self._enqueue(caller)
