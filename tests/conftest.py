@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 import uvloop
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
@@ -28,6 +30,12 @@ from aims_server.demo.platform import SimulatedPlatform
 from aims_server.http_server.listener import Listener
 from aims_server.logs.handlers import AccessLog, configure_logging
 from aims_server.metrics.recorder import Metrics
+
+# How long an example takes on a busy machine proves nothing.
+hypothesis_settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("busy")
 
 
 def pytest_configure() -> None:
