@@ -151,10 +151,10 @@ def test_an_odd_quiz_costs_no_other_one_anything(visit, token):
     rows = visit.page.locator(".quizzes tbody tr").all_inner_texts()
     shown = [[cell.strip() for cell in row.split("\t")[:3]] for row in rows]
     assert shown == [
-        ["–", "–", "–"],
-        ["NULL", "–", "8"],
-        ["MNTH", "–", "–"],
-        ["1970", "–", "–"],
+        ["\u2013", "\u2013", "\u2013"],
+        ["NULL", "\u2013", "8"],
+        ["MNTH", "\u2013", "\u2013"],
+        ["1970", "\u2013", "\u2013"],
         ["GOOD", "3 September", "7"],
     ]
     assert "Average 7.5, best 8" in visit.page.inner_text("main")
