@@ -9,7 +9,7 @@ class TestClock:
     """A page is kept, then the clock jumps, while monotonic time goes on."""
 
     @pytest.mark.parametrize("hours", [-30, -6, 6, 30])
-    @pytest.mark.gen_test(timeout=30)
+    @pytest.mark.gen_test
     async def test_a_clock_that_is_set_changes_no_answer(
         self, front, token, clock, access_lines, hours
     ):
@@ -26,7 +26,7 @@ class TestClock:
         levels = [json.loads(x)["level"] for x in access_lines.getvalue().splitlines()]
         assert set(levels) == {"info"}
 
-    @pytest.mark.gen_test(timeout=30)
+    @pytest.mark.gen_test
     async def test_a_token_ends_by_the_clock_of_the_wall(self, front, token, clock):
         """Past its own end nothing is kept for it."""
         clock.set_wall(800 * 86_400.0)  # the platform gives tokens for 700 days

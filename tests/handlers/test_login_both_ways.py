@@ -318,7 +318,7 @@ async def test_other_forms_are_left_to_the_handler(browser, body, taken):
     assert taken == []
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_login_may_be_cut_anywhere(browser, body, platform):
     """It is made once, whatever the segments."""
     head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
