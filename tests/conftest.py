@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
+import hypothesis
 import pytest
 import uvloop
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
@@ -28,6 +29,15 @@ from aims_server.demo.platform import SimulatedPlatform
 from aims_server.http_server.listener import Listener
 from aims_server.logs.handlers import AccessLog, configure_logging
 from aims_server.metrics.recorder import Metrics
+
+# How long an example takes depends on what else the machine does.
+hypothesis.settings.register_profile(
+    "busy",
+    hypothesis.settings(),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("busy")
 
 
 def pytest_configure() -> None:

@@ -205,6 +205,7 @@ async def test_no_entry_outlives_its_token(front, student, college, clock, platf
 @pytest.mark.parametrize("path", PAGES)
 async def test_no_cache_has_a_floor(front, token, platform, clock, path):
     """no-cache refreshes what is older than 30 s, and only that."""
+    clock.stop()
     fresh = {"Cache-Control": "no-cache"}
     await front.ask(path, token)
     calls = platform.counters.total

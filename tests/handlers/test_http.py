@@ -345,8 +345,9 @@ async def test_malformed_chunks_end_the_connection(connection, chunks):
 @pytest.mark.parametrize(
     "more", [(), ("Accept-Encoding: gzip",), ("If-None-Match: *",)]
 )
-async def test_head_is_get_without_the_body(connection, token, path, more):
+async def test_head_is_get_without_the_body(connection, token, path, more, clock):
     """The same status and headers, on every path that has GET, kept or not."""
+    clock.stop()
     await connection.ask(request(path, token))
     status, headers, body = await connection.ask(request(path, token, *more))
     connection.send(request(path, token, *more, method="HEAD"))
