@@ -14,9 +14,10 @@ from collections.abc import Generator, Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
-import hypothesis
 import pytest
 import uvloop
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
@@ -30,14 +31,11 @@ from aims_server.http_server.listener import Listener
 from aims_server.logs.handlers import AccessLog, configure_logging
 from aims_server.metrics.recorder import Metrics
 
-# How long an example takes depends on what else the machine does.
-hypothesis.settings.register_profile(
-    "busy",
-    hypothesis.settings(),
-    deadline=None,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+# How long an example takes on a busy machine proves nothing.
+hypothesis_settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-hypothesis.settings.load_profile("busy")
+hypothesis_settings.load_profile("busy")
 
 
 def pytest_configure() -> None:

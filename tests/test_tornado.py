@@ -16,6 +16,8 @@ from aims_server.process import worker  # noqa: F401 - the same
 
 USED = {
     CurlAsyncHTTPClient: {
+        "_curl_create",
+        "_curls",
         "_finish",
         "_finish_pending_requests",
         "_free_list",

@@ -61,5 +61,6 @@ def _machine_store(settings: Settings) -> "MachineStore | None":
         return None
     from ..store import MachineStore  # late: without a store a start need not pay 45 ms
 
-    ca_file = settings.store_ca_file or None
+    file = settings.store_ca_file
+    ca_file = None if file is None else file.path
     return MachineStore(settings.store_url, settings.store_secret, ca_file=ca_file)

@@ -53,11 +53,12 @@ def make_platform_side(
     breakers.subscribe(
         lambda endpoint, state: incidents.circuit_changed(endpoint, state.value)
     )
+    authorities = settings.external_api_ca_file
     transport = Transport(
         settings.max_concurrent_requests + _SPARE_HANDLES,
         f"aims_server/{__version__}",
         proxy=settings.external_api_proxy,
-        ca_file=settings.external_api_ca_file,
+        authorities=b"" if authorities is None else authorities.content,
     )
     client = UpstreamClient(
         transport,

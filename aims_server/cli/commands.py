@@ -114,18 +114,20 @@ def _check(*, quiet: bool) -> int:
     for warning in warnings:
         print(f"aims-server: warning: {warning}", file=sys.stderr)
     if settings.store_url is not None:
-        _check_store(settings.store_url, settings.store_ca_file, quiet=quiet)
+        file = settings.store_ca_file
+        ca_file = None if file is None else file.path
+        _check_store(settings.store_url, ca_file, quiet=quiet)
     return 0
 
 
-def _check_store(address: StoreAddress, ca_file: str, *, quiet: bool) -> None:
+def _check_store(address: StoreAddress, ca_file: str | None, *, quiet: bool) -> None:
     """Look at the store once; one that fails is no fault of the settings."""
     import asyncio
 
     from ..store import StoreError, inspect
 
     try:
-        shown, doubts = asyncio.run(inspect(address, ca_file=ca_file or None))
+        shown, doubts = asyncio.run(inspect(address, ca_file=ca_file))
     except StoreError as error:
         shown, doubts = "", [f"it cannot be reached ({error})"]
     if shown and not quiet:

@@ -117,6 +117,9 @@ def warnings_of(settings: Settings) -> Iterator[str]:
     if settings.metrics_token is None and public:
         pages = "/metrics and /status" if settings.status_page else "/metrics"
         yield f"METRICS_TOKEN: unset, so whoever reaches {public[0]} reads {pages}"
+    elif settings.metrics_token is None and settings.status_page:
+        # The proxies of conf/ keep /metrics to themselves, and not this.
+        yield "METRICS_TOKEN: unset, so whoever a proxy lets through reads /status"
     if any(
         proxy != "unix" and not proxy.prefixlen for proxy in settings.trusted_proxies
     ):

@@ -8,6 +8,7 @@ import re
 import ssl
 from collections.abc import Callable
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -27,6 +28,7 @@ __all__ = [
     "SECRET",
     "STORE",
     "TOKEN",
+    "CertificateFile",
     "Parser",
     "list_of",
     "one_of",
@@ -150,13 +152,29 @@ def _proxy_url(text: str) -> str:
     return text
 
 
-def _ca_file(text: str) -> str:
-    if text:
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=text)
-        except OSError:  # ssl.SSLError is one
-            raise ValueError(text) from None
-    return text
+class CertificateFile(Struct, frozen=True):
+    """A file of certificates in PEM form with its content as it was read: workers that
+    start later do not depend on the file.
+    """
+
+    path: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.path
+
+
+def _ca_file(text: str) -> CertificateFile | None:
+    if not text:
+        return None
+    path = Path(text)
+    try:
+        if not path.is_file():  # a pipe would be waited for without end
+            raise ValueError(text)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=text)
+        return CertificateFile(text, path.read_bytes())
+    except OSError:  # ssl.SSLError is one
+        raise ValueError(text) from None
 
 
 def _token(text: str) -> str | None:

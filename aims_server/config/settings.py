@@ -28,6 +28,7 @@ from .parsers import (
     SECRET,
     STORE,
     TOKEN,
+    CertificateFile,
     one_of,
     seconds,
     whole,
@@ -158,7 +159,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         PROXY_URL,
         "Proxy for calls to the platform; if empty, none, whatever http_proxy says.",
     )
-    external_api_ca_file: str = setting(
+    external_api_ca_file: CertificateFile | None = setting(
         "EXTERNAL_API_CA_FILE",
         "",
         CA_FILE,
@@ -208,7 +209,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         whole(20, 2000),
         "What an answer of the store may take, in milliseconds.",
     )
-    store_ca_file: str = setting(
+    store_ca_file: CertificateFile | None = setting(
         "STORE_CA_FILE",
         "",
         CA_FILE,

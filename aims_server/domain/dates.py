@@ -8,24 +8,23 @@ the month by at least three letters of its name, with words behind the date pass
 import re
 from datetime import date
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
+from ..primitives import Memo
 from ..upstream import FIRST_YEAR, month_number
 
-__all__ = ["When", "when", "when_started"]
+__all__ = ["STARTS", "When", "when", "when_started"]
 
 
 _NO_TIME: Final = 24 * 60
 
 
-class When(NamedTuple):
-    """A day, "YYYY-MM-DD", "" where unknown, and the minute of the day.
+When: TypeAlias = tuple[str, int]
+"""A day, "YYYY-MM-DD", "" where unknown, and the minute of the day.
 
-    An unknown minute is 24 * 60: what has no time comes last.
-    """
-
-    day: str
-    minute: int
+An unknown minute is 24 * 60: what has no time comes last. A named tuple takes 0.04 us
+longer to unpack, 23 us of a page.
+"""
 
 
 # Compiled with the first date: an unread pattern would cost every start 0.2 ms.
@@ -52,13 +51,18 @@ _INDIA: Final = (
 )
 
 
-@lru_cache(4096)  # a term's dates and hours are the same for all students
 def when_started(start_time: str) -> When | None:
     """Return day and time of a `start_time` that needs no other text, else None."""
     start = " ".join(start_time.split())
-    found = When(_day(start), _minute(start))
-    sure = found.day and 0 < found.minute < _NO_TIME and not re.search(_ZONE, start)
-    return found if sure else None
+    day, minute = _day(start), _minute(start)
+    sure = day and 0 < minute < _NO_TIME and not re.search(_ZONE, start)
+    return (day, minute) if sure else None
+
+
+STARTS: Final = Memo(when_started, most=4096)
+"""The same, remembered: a term's dates and hours are those of all students. Look up
+texts of bounded length.
+"""
 
 
 @lru_cache(4096)
@@ -70,7 +74,7 @@ def when(start_time: str, date_formatted: str) -> When:
     found is cached: pass texts of bounded length.
 
     >>> when("2025-08-31T18:30:00.000000Z", "12:20PM - 01:10PM 01/Sep/2025 (Adjusted)")
-    When(day='2025-09-01', minute=740)
+    ('2025-09-01', 740)
     """
     start = " ".join(start_time.split())
     worded = " ".join(date_formatted.split())
@@ -85,7 +89,7 @@ def when(start_time: str, date_formatted: str) -> When:
         minute = _minute(worded) % _NO_TIME
     elif minute == _NO_TIME:
         minute = _minute(worded)
-    return When(day, minute)
+    return day, minute
 
 
 def _day(text: str) -> str:

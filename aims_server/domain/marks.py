@@ -1,9 +1,10 @@
 """The marks of a class by one table: present, absent, leave, or none of the three."""
 
-from functools import lru_cache
 from typing import Final, Literal
 
-__all__ = ["Mark", "mark_of"]
+from ..primitives import Memo
+
+__all__ = ["MARKS", "Mark", "mark_of"]
 
 # Plain text, since an Enum's members take three times as long to look up, and a page
 # has hundreds of marks.
@@ -19,7 +20,6 @@ _TABLE: Final[dict[str, Mark]] = {
 }
 
 
-@lru_cache(256)
 def mark_of(state: str) -> Mark:
     """Return the mark of a state, in any case.
 
@@ -30,3 +30,7 @@ def mark_of(state: str) -> Mark:
     if words.endswith("leave"):  # "Duty Leave", "MEDICALLEAVE"
         return "leave"
     return _TABLE.get(words, "other")
+
+
+MARKS: Final = Memo(mark_of, most=256)
+"""The marks of all states, remembered."""

@@ -5,7 +5,7 @@ of a handler's answer.
 
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 import msgspec
@@ -13,6 +13,7 @@ from tornado.http1connection import HTTP1ConnectionParameters
 
 from ..cache import Entry, freshness_lines
 from ..errors import ApiError
+from ..logs import AccessKind
 from ..pages import HEALTH, LOGIN, PAGES, Endpoint, Page
 from ..web import (
     Answer,
@@ -62,6 +63,8 @@ class FastPath:
     def __init__(self, context: HandlerContext) -> None:
         self._context = context
         self._answers = RawAnswers()
+        # Of pages, methods and statuses there are few.
+        self._records_of = cache(self._make_records)
         # By method and path.
         self._routes: dict[tuple[str, str], Callable[[Asked], _Answer]] = {
             ("POST", LOGIN.path): self._login,
@@ -166,7 +169,7 @@ class FastPath:
     ) -> AnswerParts:
         """A page at hand: what `Exchange` does for others, in half the time."""
         context = self._context
-        method, path, headers, _ = asked.plain
+        method, _, headers, _ = asked.plain
         status, variant = asked.negotiated(entry.value)
         seconds = time.perf_counter() - asked.began
         varying = freshness_lines(entry, "HIT", now) + common_lines(
@@ -176,19 +179,20 @@ class FastPath:
             server_timing(seconds, "HIT"),
         )
         parts = self._answers.variant(asked, status, variant, varying)
-        # Before the client can know of it (see `Exchange.answering`).
-        context.metrics.kept_answered(page.name, method, status, seconds)
-        context.access_log.write(
-            route=page.name,
-            method=method,
-            path=path,
-            status=status,
-            seconds=seconds,
-            request_id=asked.request_id,
-            address=asked.address,
-            cache="HIT",
-        )
+        count, kind = self._records_of(page.name, page.path, method, status)
+        count(seconds)  # before the client can know of it (see `Exchange.answering`)
+        context.access_log.write_of(kind, seconds, asked.request_id, asked.address)
         return parts
+
+    def _make_records(
+        self, route: str, path: str, method: str, status: int
+    ) -> tuple[Callable[[float], None], AccessKind | None]:
+        """What counts kept pages that were so answered, and what their lines share."""
+        log = self._context.access_log
+        return (
+            self._context.metrics.kept_answered(route, method, status),
+            log.kind(route=route, method=method, path=path, status=status, cache="HIT"),
+        )
 
     async def _gathered(
         self,

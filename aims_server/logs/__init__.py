@@ -1,5 +1,6 @@
 """Log lines, JSON or text: unforgeable, bounded, and free of secrets."""
 
+from .access_line import AccessKind
 from .handlers import (
     AccessLog,
     configure_logging,
@@ -11,6 +12,7 @@ from .incidents import IncidentLog
 from .rate_limited import RateLimitedLog
 
 __all__ = [
+    "AccessKind",
     "AccessLog",
     "IncidentLog",
     "RateLimitedLog",

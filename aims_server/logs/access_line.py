@@ -12,7 +12,7 @@ from typing import Final
 
 from .format import ACCESS, Fields, json_line, timestamp
 
-__all__ = ["AccessEntry", "access_fields", "access_lines"]
+__all__ = ["AccessEntry", "AccessKind", "access_fields", "access_lines"]
 
 _LEVEL_NAMES: Final = {
     level: logging.getLevelName(level).lower()
@@ -27,11 +27,11 @@ _HARMLESS_IDS: Final = re.compile(r"[0-9a-f-]*")
 _HARMLESS_ADDRESSES: Final = re.compile(r"[0-9A-Fa-f.:]*")
 
 
-Kind = tuple[int, str, str, str, int, str | None, str | None]
+AccessKind = tuple[int, str, str, str, int, str | None, str | None]
 """What many answers have in common: the level, a number of ``logging``, route, method,
 path, status, outcome of the cache, code of the error.
 """
-AccessEntry = tuple[float, float, str, str, float | None, Kind]
+AccessEntry = tuple[float, float, str, str, float | None, AccessKind]
 """One answer: Unix time, seconds it took, request id, address, seconds of the platform.
 A plain tuple, since to make a named one takes 0.2 us more.
 """
@@ -52,6 +52,8 @@ def access_lines(entries: Sequence[AccessEntry]) -> bytes:
     )
     lines = []
     stamped, stamp = -1, ""
+    opened: AccessKind | None = None
+    opening = ""
     for entry in entries:
         now, seconds, request_id, address, upstream_seconds, kind = entry
         if not (harmless or _is_harmless(request_id, address)):
@@ -59,13 +61,15 @@ def access_lines(entries: Sequence[AccessEntry]) -> bytes:
             continue
         if (milliseconds := int(now * 1000)) != stamped:
             stamped, stamp = milliseconds, timestamp(now)
+        if kind is not opened:
+            opened, opening = kind, _opening(kind)
         upstream = (
             ""
             if upstream_seconds is None
             else f',"upstreamSeconds":{upstream_seconds:.6f}'
         )
         lines.append(
-            f'{_opening(kind)},"time":"{stamp}","requestId":"{request_id}",'
+            f'{opening},"time":"{stamp}","requestId":"{request_id}",'
             f'"address":"{address}","seconds":{seconds:.6f}{upstream}}}\n'
         )
     return "".join(lines).encode()
@@ -111,7 +115,7 @@ _OWN: Final = ("time", "requestId", "seconds", "address")
 
 
 @lru_cache(256)  # routes, statuses and outcomes are few; of unknown paths the last ones
-def _opening(kind: Kind) -> str:
+def _opening(kind: AccessKind) -> str:
     """What the lines of like requests have in common."""
     fields, _ = access_fields((0.0, 0.0, "", "", None, kind))
     for name in _OWN:

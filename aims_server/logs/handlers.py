@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final, TextIO
 
-from .access_line import AccessEntry, access_fields, access_lines
+from .access_line import AccessEntry, AccessKind, access_fields, access_lines
 from .format import (
     ACCESS,
     Fields,
@@ -141,17 +141,44 @@ class AccessLog:
         code: str | None = None,
         quiet: bool = False,
     ) -> None:
-        """Log one answer; ``path`` is without the query.
+        """Log one answer; see `kind` for the others of its fields."""
+        kind = self.kind(route, method, path, status, cache, code, quiet=quiet)
+        self.write_of(kind, seconds, request_id, address, upstream_seconds)
 
-        ``code`` is that of the error body. Quiet answers are logged at DEBUG, those
-        with a status from 500 on at WARNING.
+    def kind(
+        self,
+        route: str,
+        method: str,
+        path: str,
+        status: int,
+        cache: str | None = None,
+        code: str | None = None,
+        *,
+        quiet: bool = False,
+    ) -> AccessKind | None:
+        """What the lines of like answers share, for `write_of`; None if they have none.
+
+        ``path`` is without the query, ``code`` that of the error body. Quiet answers
+        are logged at DEBUG, those with a status from 500 on at WARNING.
         """
         level = logging.INFO if status < 500 else logging.WARNING
         if quiet:
             level = logging.DEBUG
         if level < self._min_level or self._lines is None:
+            return None
+        return level, route, method, path, status, cache, code
+
+    def write_of(
+        self,
+        kind: AccessKind | None,
+        seconds: float,
+        request_id: str,
+        address: str,
+        upstream_seconds: float | None = None,
+    ) -> None:
+        """Log one answer of this kind."""
+        if kind is None:
             return
-        kind = (level, route, method, path, status, cache, code)
         self._entries.append(
             (time.time(), seconds, request_id, address, upstream_seconds, kind)
         )

@@ -7,14 +7,14 @@ killed worker, and the next worker of that number continues it.
 
 import mmap
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import add
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from ..primitives import WORKER_NUMBERS
+from .instruments import Row
 from .shared_values import SharedValues, clear_values, read_values
 
 if TYPE_CHECKING:
@@ -34,10 +34,11 @@ _FLAGS: Final = mmap.MAP_SHARED | getattr(mmap, "MAP_NORESERVE", _NORESERVE)
 class MetricsMemory:
     """The values of the workers 0 to ``workers`` - 1; to be made before the fork.
 
+    >>> from aims_server.metrics.instruments import Instruments
     >>> memory = MetricsMemory(workers=2)
     >>> for worker in range(2):
-    ...     counters = memory.open(worker)["counter"]
-    ...     counters.double(b'["aims_n","aims_n_total",{},"N."]')[0] = 2
+    ...     make = Instruments(memory.open(worker))
+    ...     make.counters("n_total", "N.").labels().inc(2)
     >>> [(metric.name, metric.samples[0].value) for metric in memory.collect()]
     [('aims_n', 4.0)]
 
@@ -83,30 +84,29 @@ class MetricsMemory:
 
         metrics: dict[str, Metric] = {}
         for kind in _BYTES:
-            cumulated: defaultdict[tuple[str, ...], float] = defaultdict(float)
-            for key, value in self._sums(kind).items():
-                family, name, labels, help, series = _read_key(key)
-                metric = metrics.get(family)
+            for key, values in self._sums(kind).items():
+                row = msgspec.json.decode(key, type=Row)
+                metric = metrics.get(row.family)
                 if metric is None:
-                    metric = metrics[family] = Metric(family, help, kind)
-                if "le" in labels:
-                    # Each bucket is stored alone, in ascending order; exposed, it
-                    # includes those before it.
-                    cumulated[series] += value
-                    value = cumulated[series]
-                metric.add_sample(name, labels, value)
-                if labels.get("le") == "+Inf":
-                    plain = {k: v for k, v in labels.items() if k != "le"}
-                    metric.add_sample(f"{family}_count", plain, value)
+                    metric = metrics[row.family] = Metric(row.family, row.help, kind)
+                for number, labels in enumerate(row.series):
+                    begin = number * row.width
+                    _add_series(
+                        metric,
+                        row,
+                        dict(zip(row.labels, labels, strict=True)),
+                        values[begin : begin + row.width],
+                    )
         return metrics.values()
 
-    def _sums(self, kind: str) -> dict[bytes, float]:
-        totals: defaultdict[bytes, float] = defaultdict(float)
-        for key, value in self._all(kind):
-            totals[key] += value
+    def _sums(self, kind: str) -> dict[bytes, Sequence[float]]:
+        totals: dict[bytes, Sequence[float]] = {}
+        for key, values in self._all(kind):
+            others = totals.get(key)
+            totals[key] = tuple(map(add, others, values)) if others else values
         return totals
 
-    def _all(self, kind: str) -> Iterator[tuple[bytes, float]]:
+    def _all(self, kind: str) -> Iterator[tuple[bytes, Sequence[float]]]:
         for worker in range(self._workers):
             if self._memory[worker]:
                 yield from read_values(self._part(kind, worker))
@@ -120,9 +120,16 @@ class MetricsMemory:
         return self._memory[begin : begin + _BYTES[kind]]
 
 
-@lru_cache(maxsize=4096)
-def _read_key(key: bytes) -> tuple[str, str, dict[str, str], str, tuple[str, ...]]:
-    """Family, name, labels, help text, and the labels' values but a histogram's le."""
-    family, name, labels, help = msgspec.json.decode(key)
-    series = (family, *(value for label, value in labels.items() if label != "le"))
-    return family, name, labels, help, series
+def _add_series(
+    metric: "Metric", row: Row, labels: dict[str, str], values: Sequence[float]
+) -> None:
+    """Add the samples of one series; a bucket that is exposed includes those before."""
+    if not row.bounds:
+        metric.add_sample(row.name, labels, values[0])
+        return
+    metric.add_sample(f"{row.name}_sum", labels, values[0])
+    count = 0.0
+    for bound, number in zip(row.bounds, values[1:], strict=True):
+        count += number
+        metric.add_sample(f"{row.name}_bucket", {**labels, "le": bound}, count)
+    metric.add_sample(f"{row.name}_count", labels, count)

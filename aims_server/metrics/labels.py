@@ -14,7 +14,6 @@ __all__ = [
     "BREAKER_STATES",
     "DOCUMENTED",
     "DROP_SOURCES",
-    "FAST_PAGES",
     "FOUND",
     "HEDGE_ENDS",
     "LEASE_ENDS",
@@ -63,7 +62,6 @@ RESOURCES: Final = (
     *(resource for page in PAGES for resource in page.resources),
     "course-files",
 )
-FAST_PAGES: Final = tuple(page for page in PAGES if page.fast)
 LOOKUPS: Final = ("HIT", "MISS", "STALE", "PENDING")
 HEDGE_ENDS: Final = ("started", "won")
 UPSTREAM_ENDPOINTS: Final = ("login", "course_files", "cards", "quizzes", "timetable")

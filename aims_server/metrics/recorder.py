@@ -82,13 +82,6 @@ class Metrics:
             "How resources were come by.",
             {"resource": labels.RESOURCES, "outcome": labels.LOOKUPS},
         )
-        self._kept = {
-            (page.name, method, status): self._kept_answer(page.name, method, status)
-            for page in labels.FAST_PAGES
-            for method in page.methods
-            for status in (200, 304)
-            if status in DOCUMENTED[page.name, method]
-        }
         self._joined = make.counters(
             "coalesced_waiters_total", "Lookups that joined a call in flight."
         )
@@ -147,18 +140,23 @@ class Metrics:
         observe(seconds)
 
     def kept_answered(
-        self, resource: str, method: str, status: int, seconds: float
-    ) -> None:
-        """A kept page was answered the moment it was asked for, under way at no time.
+        self, resource: str, method: str, status: int
+    ) -> Callable[[float], None]:
+        """What is called with the seconds that it took to answer with a kept page the
+        moment it was asked for, under way at no time.
 
-        What ``request_started``, ``lookup`` and ``request_finished`` count for the
-        route of that name, in half a microsecond.
+        It counts what ``request_started``, ``lookup`` and ``request_finished`` do for
+        the route of that name, in half a microsecond.
         """
-        answer = (resource, method, status)
-        hit, count, observe = self._kept.get(answer) or self._kept_answer(*answer)
-        hit()
-        count()
-        observe(seconds)
+        hit = self._lookups.labels(resource, "HIT").inc
+        count, observe = self._answer(resource, method, status)
+
+        def answered(seconds: float) -> None:
+            hit()
+            count()
+            observe(seconds)
+
+        return answered
 
     def _answer(
         self, route: str, method: str, status: int
@@ -169,12 +167,6 @@ class Metrics:
             str(status) if status in labels.STATUSES else f"{status // 100}xx",
         )
         return counter.inc, self._durations.labels(route).observe
-
-    def _kept_answer(
-        self, resource: str, method: str, status: int
-    ) -> tuple[Callable[[], None], Callable[[], None], Callable[[float], None]]:
-        hit = self._lookups.labels(resource, "HIT").inc
-        return hit, *self._answer(resource, method, status)
 
     def lookup(self, resource: str, outcome: str) -> None:
         """A resource was asked for; ``outcome`` is HIT, MISS, STALE or PENDING."""

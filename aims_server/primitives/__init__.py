@@ -1,8 +1,9 @@
 """Small values and mechanisms that every layer may use: locks shared by processes, work
-in small steps, numbers and time stamps as text, the address of a store, the names of
-sockets' peers, the workers' numbers.
+in small steps, remembered values, numbers and time stamps as text, the address of a
+store, the names of sockets' peers, the workers' numbers.
 """
 
+from .memo import Memo
 from .mutex import Mutexes
 from .peers import UNIX_PEER, TrustedProxy, parse_trusted_proxy
 from .serial_executor import SerialExecutor, Steps, finish
@@ -13,6 +14,7 @@ from .worker_numbers import WORKER_NUMBERS
 __all__ = [
     "UNIX_PEER",
     "WORKER_NUMBERS",
+    "Memo",
     "Mutexes",
     "SerialExecutor",
     "Steps",

@@ -15,19 +15,19 @@ SYSTEM_BUNDLES: Final = (
 
 
 class TrustedAuthorities:
-    """The system's bundle and one more PEM file, as one file in memory.
+    """The system's bundle and ``further`` certificates in PEM form, as one file in
+    memory.
 
     Curl takes several authorities from one file only, and remembers what it has read
     from a file, not from a string: reading takes 10 ms, which each new connection would
-    cost. Raises OSError for a file that cannot be read.
+    cost.
     """
 
-    def __init__(self, further: str) -> None:
-        own = Path(further).read_bytes()
+    def __init__(self, further: bytes) -> None:
         system = next(filter(Path.exists, map(Path, SYSTEM_BUNDLES)), None)
         self._fd = os.memfd_create("certificate-authorities")
         with os.fdopen(os.dup(self._fd), "wb") as file:
-            file.write(own + b"\n")
+            file.write(further + b"\n")
             if system is not None:
                 file.write(system.read_bytes())
 

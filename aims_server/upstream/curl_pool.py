@@ -47,6 +47,7 @@ class CurlPool(CurlAsyncHTTPClient):
     def initialize(
         self,
         *args: Any,
+        max_clients: int = 10,
         headers: Mapping[str, str] | None = None,
         proxy: str = "",
         ca_file: str = "",
@@ -67,9 +68,11 @@ class CurlPool(CurlAsyncHTTPClient):
         self._kept = KeptConnections()
         self._alarm = CurlAlarm(self._loop, self._handle_timeout)
         self._sockets = CurlSockets(self._loop, self._on_ready, self._kept.forget)
-        super().initialize(*args, **options)
+        # Handles are made when calls need them: each is 4 kB and 10 us.
+        super().initialize(0, *args, **options)
+        self._max_clients = max_clients
         # Else curl keeps four for each handle that is busy when a call ends.
-        self._multi.setopt(pycurl.M_MAXCONNECTS, len(self._free_list))
+        self._multi.setopt(pycurl.M_MAXCONNECTS, max_clients)
         self._preconnections = Preconnections(
             self, self._loop, self._multi, self._sockets
         )
@@ -113,11 +116,11 @@ class CurlPool(CurlAsyncHTTPClient):
 
     def _process_queue(self) -> None:
         """Give free handles to waiting transfers."""
-        while self._waiting and (self._free_list or self._preconnections):
+        while self._waiting and (self._has_handle() or self._preconnections):
             transfer = self._waiting.popleft()
             if self._preconnections and self._take_preconnection(transfer):
                 continue
-            if not self._free_list:
+            if not self._has_handle():
                 self._preconnections.discard_oldest()
             curl = self._free_list.pop()
             try:
@@ -126,6 +129,13 @@ class CurlPool(CurlAsyncHTTPClient):
                 self.release_handle(curl)
                 if not transfer.done():
                     transfer.set_exception(fault)
+
+    def _has_handle(self) -> bool:
+        """Whether a handle is free, or could be made, and then was."""
+        if not self._free_list and len(self._curls) < self._max_clients:
+            self._curls.append(self._curl_create())  # the list that close() closes
+            self._free_list.append(self._curls[-1])
+        return bool(self._free_list)
 
     def _begin(self, curl: pycurl.Curl, transfer: Transfer) -> None:
         """Make a call on a free handle."""
@@ -234,7 +244,7 @@ class CurlPool(CurlAsyncHTTPClient):
 
     def take_handle(self, url: str) -> pycurl.Curl | None:
         """A free handle that knows how to connect to a URL."""
-        if not self._free_list:
+        if not self._has_handle():
             return None
         curl: pycurl.Curl = self._free_list.pop()
         self._set_up(curl, url)

@@ -19,7 +19,8 @@ from .transfer import Reply, Transfer
 
 __all__ = ["HandleState"]
 
-_NONE: Final = (b"", b"identity")  # codings that change nothing
+# Codings that change nothing; the last two are none, but some programs say so.
+_NONE: Final = (b"", b"identity", b"none", b"utf-8")
 _REQUEST_TIMEOUT: Final = 408  # a server's word when it closes an idle connection
 
 # Lines of an answer's head or trailer (RFC 9110 5.5, 9112 4), and the empty one. Curl

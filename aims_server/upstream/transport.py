@@ -25,18 +25,23 @@ class Transport:
     Made after the fork, in the worker that uses it: a curl handle that crosses a fork
     hands one process the other's answers. ``handles`` should be at least the number
     of calls ever made at once, because the pool's own line knows no deadline. Without
-    ``proxy`` none is used, whatever the environment says; ``ca_file`` holds certificate
-    authorities to be trusted beside the system's.
+    ``proxy`` none is used, whatever the environment says; ``authorities`` are
+    certificates in PEM form to be trusted beside the system's.
     """
 
     def __init__(
-        self, handles: int, user_agent: str, *, proxy: str = "", ca_file: str = ""
+        self,
+        handles: int,
+        user_agent: str,
+        *,
+        proxy: str = "",
+        authorities: bytes = b"",
     ) -> None:
         self._owner = os.getpid()
         self._user_agent = user_agent
         self._handles = handles
         self._proxy = proxy
-        self._authorities = TrustedAuthorities(ca_file) if ca_file else None
+        self._authorities = TrustedAuthorities(authorities) if authorities else None
 
     @cached_property
     def _pool(self) -> CurlPool:

@@ -28,6 +28,7 @@ def test_plain_http_off_loopback_is_warned_about():
     ("variable", "mapping"),
     [
         ("METRICS_TOKEN", {"HOST": "0.0.0.0"}),
+        ("METRICS_TOKEN", {"STATUS_PAGE": "true"}),
         ("TRUSTED_PROXIES", {"TRUSTED_PROXIES": "10.0.0.0/8,::/0"}),
         ("CACHE_REFRESH_FLOOR_SECONDS", {"CACHE_TTL_SECONDS": "29"}),
         ("SHUTDOWN_GRACE_SECONDS", {"SHUTDOWN_GRACE_SECONDS": "9"}),

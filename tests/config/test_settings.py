@@ -196,6 +196,13 @@ def test_values_are_parsed():
     assert settings.log_level == "debug"
 
 
+def test_a_pipe_is_no_file_of_certificates(tmp_path):
+    """To read one would take until somebody writes, if anybody ever does."""
+    os.mkfifo(tmp_path / "authorities.pem")
+    (fault,) = faults_of(EXTERNAL_API_CA_FILE=str(tmp_path / "authorities.pem"))
+    assert fault.endswith("must be a file of certificates in PEM form")
+
+
 @pytest.mark.parametrize(
     ("written", "meant"),
     [

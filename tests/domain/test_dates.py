@@ -11,7 +11,7 @@ from aims_server.domain.dates import when, when_started
 
 def day_of(start_time, date_formatted=""):
     """The day of a record, None if it has none."""
-    return when(start_time, date_formatted).day or None
+    return when(start_time, date_formatted)[0] or None
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_every_month_is_known_whatever_the_locale():
 )
 def test_the_time_of_day_is_read_from_either(start, wording, minute):
     """In 24 hours or 12; midnight is what a date without a time becomes."""
-    assert when(start, wording).minute == minute
+    assert when(start, wording)[1] == minute
 
 
 dates = st.dates(date(1971, 1, 1), date(2100, 12, 31))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from aims_server.metrics import labels
 from aims_server.metrics.recorder import Metrics
+from aims_server.pages import PAGES
 
 from ..counted import LEVELS, read, requests
 
@@ -127,7 +128,7 @@ def test_a_bound_belongs_to_its_bucket():
 @given(
     answers=st.lists(
         st.tuples(
-            st.sampled_from([*(page.name for page in labels.FAST_PAGES), "new-page"]),
+            st.sampled_from([*(page.name for page in PAGES), "new-page"]),
             st.sampled_from([200, 304, 418]),
             st.floats(0, 20) | st.sampled_from([0.001, 0.0025, 1, 10]),
         ),
@@ -138,7 +139,7 @@ def test_a_kept_answer_counts_as_the_three_calls_do(answers):
     """``kept_answered`` moves the series of a hit that was begun and finished."""
     at_once, in_steps = Metrics(), Metrics()
     for resource, status, seconds in answers:
-        at_once.kept_answered(resource, "GET", status, seconds)
+        at_once.kept_answered(resource, "GET", status)(seconds)
         in_steps.request_started()
         in_steps.lookup(resource, "HIT")
         in_steps.request_finished(resource, "GET", status, seconds)

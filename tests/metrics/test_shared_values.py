@@ -16,7 +16,8 @@ from aims_server.metrics.shared_values import (
 )
 
 DOUBLES = st.floats(allow_nan=False)
-VALUES = st.dictionaries(st.binary(max_size=40), DOUBLES, max_size=30)
+ROWS = st.lists(DOUBLES, min_size=1, max_size=5).map(tuple)
+VALUES = st.dictionaries(st.binary(max_size=40), ROWS, max_size=30)
 
 
 @pytest.fixture(name="memory")
@@ -27,42 +28,45 @@ def _memory():
 @settings(max_examples=50)
 @given(st.lists(VALUES, min_size=1, max_size=4))
 def test_values_are_read_as_they_were_written_life_after_life(lives):
-    """The last value of each key, in the order of addition."""
+    """The last values of each key, in the order of addition."""
     memory = memoryview(bytearray(64 * 1024))
     written = {}
     for values in lives:
         writer = SharedValues(memory)
-        for key, value in values.items():
-            writer.double(key)[0] = written[key] = value
+        for key, row in values.items():
+            key += bytes([len(row)])  # which has one length
+            written[key] = row
+            for at, value in enumerate(row):
+                writer.row(key, len(row))[at] = value
         assert list(read_values(memory)) == list(written.items())
 
 
-def test_a_key_has_one_double(memory):
-    """Whoever asks for a key again counts in the same number."""
+def test_a_key_has_one_row(memory):
+    """Whoever asks for a key again counts in the same numbers."""
     values = SharedValues(memory)
-    values.double(b"key")[0] += 1
-    values.double(b"key")[0] += 1
-    assert list(read_values(memory)) == [(b"key", 2)]
+    values.row(b"key", 1)[0] += 1
+    values.row(b"key", 1)[0] += 1
+    assert list(read_values(memory)) == [(b"key", (2,))]
 
 
 def test_cleared_values_are_gone(memory):
     """The next writer starts from nothing."""
-    SharedValues(memory).double(b"key")[0] = 7
+    SharedValues(memory).row(b"key", 1)[0] = 7
     clear_values(memory)
     assert list(read_values(memory)) == []
-    assert SharedValues(memory).double(b"key")[0] == 0
+    assert SharedValues(memory).row(b"key", 1)[0] == 0
 
 
 def test_what_has_no_room_is_not_kept(memory):
     """Full memory loses the values that come too late, and no other."""
     values = SharedValues(memory)
-    values.double(b"first")[0] = 1
-    room = values.free_bytes - 12  # but for the key's length and the double
-    values.double(b"x" * (room + 1))[0] = 2
-    assert list(read_values(memory)) == [(b"first", 1)]
-    values.double(b"x" * room)[0] = 3
-    values.double(b"")[0] = 4
-    assert dict(read_values(memory)) == {b"first": 1, b"x" * room: 3}
+    values.row(b"first", 1)[0] = 1
+    room = values.free_bytes - 16  # but for the two lengths and the double
+    values.row(b"x" * (room + 1), 1)[0] = 2
+    assert list(read_values(memory)) == [(b"first", (1,))]
+    values.row(b"x" * room, 1)[0] = 3
+    values.row(b"", 1)[0] = 4
+    assert dict(read_values(memory)) == {b"first": (1,), b"x" * room: (3,)}
 
 
 @pytest.mark.process
@@ -70,18 +74,18 @@ def test_a_number_is_never_seen_half_written(memory):
     """While another process writes, a reader finds one of its numbers, and no zero."""
     # Their bytes differ throughout, so half of each would be a third number.
     numbers = {math.pi, -1 / 3}
-    double = SharedValues(memory).double(b"key")
-    double[0] = math.pi
+    row = SharedValues(memory).row(b"key", 1)
+    row[0] = math.pi
     pid = os.fork()
     if pid == 0:
         while True:  # until killed
-            double[0] = -1 / 3
-            double[0] = math.pi
+            row[0] = -1 / 3
+            row[0] = math.pi
     try:
         seen: set[float] = set()
         reads = 0
         while reads < 20_000 or len(seen) < 2:  # the other may not have begun
-            seen |= {number for _, number in read_values(memory)}
+            seen |= {number for _, (number,) in read_values(memory)}
             reads += 1
     finally:
         os.kill(pid, signal.SIGKILL)

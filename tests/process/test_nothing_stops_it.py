@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from ..upstream.secure_server import CERTIFICATE
 from ..waiting import free_port, until
 from .conftest import COMMAND, Service, children
 from .crowd import Crowd, tokens
@@ -286,3 +287,18 @@ def answers(service: Service) -> bool:
         return service.get("/health")[0] == 200
     except OSError:
         return False
+
+
+def test_its_certificates_may_be_removed(start, tmp_path):
+    """A worker that is started later trusts what was read with the settings."""
+    certificates = tmp_path / "authorities.pem"
+    certificates.write_bytes(CERTIFICATE.read_bytes())
+    service = start(WORKERS="1", EXTERNAL_API_CA_FILE=str(certificates))
+    service.wait_until_serving()
+    certificates.unlink()
+    service.signal(signal.SIGHUP)
+    service.wait_for_log("Settings not changed: EXTERNAL_API_CA_FILE")
+    (victim,) = service.workers()
+    os.kill(victim, signal.SIGKILL)
+    service.wait_for_workers(1, but=[victim])
+    assert service.get("/health")[0] == 200

@@ -367,6 +367,24 @@ async def test_a_socket_that_is_hung_up_while_idle_wakes_nobody(far):
     pool.close()
 
 
+async def test_handles_are_made_when_calls_need_them(far):
+    """One after the other needs one; at once each its own, as far as there may be."""
+    made: list[int] = []
+
+    class Counted(CurlPool):
+        def _curl_create(self):
+            made.append(len(made))
+            return super()._curl_create()
+
+    pool = Counted(force_instance=True, max_clients=3, max_body_size=1000)
+    for _ in range(2):
+        await pool.call(request(far))
+    assert len(made) == 1
+    await asyncio.gather(*(pool.call(request(far)) for _ in range(5)))
+    assert len(made) == 3
+    pool.close()
+
+
 async def test_a_name_is_looked_up(pool, far):
     """Curl does so in a thread, which wakes the loop through a socket of curl's own."""
     reply = await pool.call(request(far, host="localhost"))

@@ -8,6 +8,7 @@ import pytest
 from aims_server.errors import RateLimited
 from aims_server.ratelimit import BucketTable, Decision, RateLimiter
 from aims_server.web.headers import header_pairs
+from aims_server.web.limit_keys import user_name_key
 from aims_server.web.quotas import Quota, RequestLimits
 from aims_server.web.sessions import Registry, Session
 from aims_server.web.verified_keys import VerifiedKeys
@@ -165,6 +166,12 @@ def test_all_spellings_of_a_user_name_are_one(limits):
     quotas = [log_in(limits, name, f"192.0.2.{n}") for n, name in enumerate(names)]
     assert passed(quotas) == LOGIN
     assert log_in(limits, "2023B1599998", HERE).decision.allowed
+
+
+@pytest.mark.parametrize("name", ["ri\u017fhi", "r\u0131\u017fhi", "R\u0130S\u0126I"])
+def test_letters_that_a_database_takes_for_others_are_these(name):
+    """A long s, an i without its dot or with one, letters with a stroke."""
+    assert user_name_key(name) == user_name_key("rishi")
 
 
 def test_refused_logins_are_counted_by_address(limits):

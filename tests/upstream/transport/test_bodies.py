@@ -119,8 +119,11 @@ async def test_packed_twice_is_unknown(get):
 
 
 async def test_no_coding_by_any_name_is_none(get):
-    """An empty list, and "identity", beside another one too, change nothing."""
-    for line in ("Content-Encoding: ", "Content-Encoding: identity"):
-        assert (await get(answer(b"{}", line))).body == b"{}"
+    """An empty list, and "identity", beside another one too, change nothing; nor does
+    what programs in PHP take for one, to stop buffering or for a charset.
+    """
+    for coding in ("", "identity", "none", "UTF-8"):
+        reply = await get(answer(b"{}", f"Content-Encoding: {coding}"))
+        assert reply.body == b"{}"
     packed_once = answer(gzip.compress(b"{}"), "Content-Encoding: identity, gzip")
     assert (await get(packed_once)).body == b"{}"

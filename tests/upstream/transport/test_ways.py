@@ -104,7 +104,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(transport, secur
 
 async def test_further_authorities_can_be_trusted(secure_url):
     """From one file, beside the system's; and still for the right name only."""
-    transport = Transport(2, "test", ca_file=str(CERTIFICATE))
+    transport = Transport(2, "test", authorities=CERTIFICATE.read_bytes())
     for _ in range(3):
         reply = await transport.fetch(
             "GET", f"{secure_url}trusted", headers={}, seconds=5.0
@@ -118,7 +118,7 @@ async def test_further_authorities_can_be_trusted(secure_url):
 
 def test_the_systems_authorities_stay():
     """One file in memory has both."""
-    authorities = TrustedAuthorities(str(CERTIFICATE))
+    authorities = TrustedAuthorities(CERTIFICATE.read_bytes())
     bundle = Path(authorities.path).read_bytes()
     authorities.close()
     assert CERTIFICATE.read_bytes() in bundle

@@ -1,0 +1,24 @@
+"""What is remembered of a function."""
+
+from aims_server.primitives import Memo
+
+
+def test_a_value_is_worked_out_once():
+    """Looking it up again asks the function no more."""
+    asked: list[str] = []
+
+    def length(text: str) -> int:
+        asked.append(text)
+        return len(text)
+
+    lengths = Memo(length, most=10)
+    assert [lengths["ab"], lengths["ab"]] == [2, 2]
+    assert asked == ["ab"]
+
+
+def test_no_more_than_the_limit_are_remembered():
+    """However many keys are looked up."""
+    upper = Memo(str.upper, most=10)
+    for number in range(25):
+        assert upper[f"a{number}"] == f"A{number}"
+        assert len(upper) <= 10
