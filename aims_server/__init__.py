@@ -5,11 +5,12 @@ down; what a package offers to the others stands in its `__init__`::
 
     cli           the commands: serve, check, demo, status, files
     process       parent and workers: sockets, forks, signals, systemd
+    demo          a simulated platform for `aims-server demo` and the tests
     app           the composition root: one worker's objects, the route table
     http_server   clients' connections: accept, frame, parse, drain
     handlers      requests: a fast path for pages and logins, Tornado for the rest
     service       the use cases: what a student may ask for
-    domain        figures worked out of what the platform tells; pure
+    domain        the pages, computed from what the platform answers; pure
     store         a Valkey or Redis server that several machines share
     upstream      calls to the platform: decoding, breaker, retries, bulkhead, curl
     cache         kept answers: store, single flight, freshness
@@ -21,8 +22,7 @@ down; what a package offers to the others stands in its `__init__`::
     errors        every failure that a client can be told
     pages         the table of addresses that all lists are made from
     deadline      the time until which a request is answered
-    primitives    locks for processes, work in steps, numbers and times as text
-    demo          a simulated platform for `aims-server demo` and the tests
+    primitives    mutexes, an executor of work in steps, values of every layer
 """
 
 __all__ = ["__version__"]

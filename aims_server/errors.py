@@ -120,14 +120,8 @@ class LoginRefused(ApiError):
     status, code = 401, "unauthorized"
     sentence = "The attendance platform refuses this login."
 
-    def __init__(
-        self,
-        sentence: str | None = None,
-        *,
-        status: int = 401,
-        retry_after: float | None = None,
-    ) -> None:
-        super().__init__(sentence, retry_after=retry_after)
+    def __init__(self, sentence: str | None = None, *, status: int = 401) -> None:
+        super().__init__(sentence)
         self.status = status
         self.code = _LOGIN_CODES.get(status, InvalidRequest.code)
 

@@ -163,12 +163,24 @@ def _settings(platform: SimulatedPlatform, variables: dict[str, str]) -> Setting
     )
 
 
+class LogLines(io.StringIO):
+    """What was logged, a JSON object a line."""
+
+    def told(self) -> list[dict[str, Any]]:
+        """All of it, or since it was last forgotten."""
+        return [json.loads(line) for line in self.getvalue().splitlines()]
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.seek(self.truncate(0))
+
+
 @pytest.fixture(name="access_lines")
-def _access_lines() -> Iterator[io.StringIO]:
+def _access_lines() -> Iterator[LogLines]:
     """What the service logs from INFO on, a JSON object a line."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    lines = io.StringIO()
+    lines = LogLines()
     configure_logging("info", "json", lines)
     yield lines
     root.handlers[:] = handlers
@@ -227,7 +239,7 @@ def _worker(
     io_loop: IOLoop,
     settings: Settings,
     machine: Machine,
-    access_lines: io.StringIO,
+    access_lines: LogLines,
     clock: Clock,
 ) -> Iterator[Worker]:
     async def make() -> Worker:

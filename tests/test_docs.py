@@ -134,7 +134,7 @@ def test_each_test_that_a_page_names_as_proof_exists(page, least):
     """Under its file stands a function of that name, its blanks underlined."""
     text = (DOCS / f"{page}.rst").read_text("utf-8")
     proofs = re.findall(
-        r"^ +(?:- )+``(\S+\.py)``:((?:\s+\*\w[^*]*\*;?)+)", text, re.MULTILINE
+        r"^ +(?:- )+``(\S+\.py)``:((?:\s+\*\w[^*]*\*[;,]?)+)", text, re.MULTILINE
     )
     assert len(proofs) >= least
     for file, names in proofs:

@@ -3,17 +3,25 @@
 import importlib
 import pkgutil
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
 import aims_server
 import aims_server.demo
 
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(aims_server.__path__, "aims_server.")
     if not module.ispkg and not module.name.endswith("__main__")
 ]
+
+
+def drawn(package):
+    """The names in the map of a package's docstring, in its order."""
+    return re.findall(r"^    (\w+) {2,}", package.__doc__ or "", re.MULTILINE)
 
 
 def entries(package):
@@ -27,8 +35,21 @@ def test_the_map_is_the_folder(package):
     """The map in a package's docstring has one entry for each of its rooms, and none
     for one that is not there.
     """
-    drawn = re.findall(r"^    (\w+) {2,}", package.__doc__ or "", re.MULTILINE)
-    assert sorted(drawn) == sorted(entries(package))
+    assert sorted(drawn(package)) == sorted(entries(package))
+
+
+def test_the_map_is_in_call_order():
+    """None of its rooms is above one that may import it."""
+    project = tomllib.loads(PROJECT.read_text("utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    (layers,) = [rule["layers"] for rule in contracts if rule["id"] == "layers"]
+    height = {
+        name: number
+        for number, layer in enumerate(layers)
+        for name in layer.split(" | ")
+    }
+    heights = [height[name] for name in drawn(aims_server)]
+    assert heights == sorted(heights)
 
 
 @pytest.mark.parametrize("name", MODULES)

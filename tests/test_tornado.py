@@ -20,7 +20,6 @@ USED = {
         "_curls",
         "_finish",
         "_finish_pending_requests",
-        "_free_list",
         "_handle_socket",
         "_handle_timeout",
         "_multi",

@@ -6,7 +6,6 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import msgspec
@@ -22,7 +21,7 @@ INDIA = timedelta(hours=5, minutes=30)
 PARENT_CHECK_SECONDS = 0.5
 
 
-def run_platform(arguments: Sequence[str] | None = None) -> int:
+def run_platform() -> int:
     """Serve until SIGTERM, SIGINT, the end of a piped stdin or the parent's death.
 
     Prints one line of JSON when it listens: `url`, `control`, `pid`, and three
@@ -33,7 +32,7 @@ def run_platform(arguments: Sequence[str] | None = None) -> int:
     """
     # Known before the line is printed: its reader may be gone a moment later.
     parent = os.getppid()
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args()
     try:
         asyncio.run(_serve(options, parent))
     except (OSError, ValueError) as exc:

@@ -1,31 +1,24 @@
-"""One client's connection: each request goes to the fast path or, byte for byte, to
-Tornado.
-"""
+"""One client's connection: each request goes to the fast path or to Tornado."""
 
 import asyncio
 import logging
 import re
 import socket
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, cast
 
 from tornado.httputil import HTTPServerConnectionDelegate
-from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
-from ..errors import ApiError, HeadTooLarge, TargetTooLong, TooLarge
 from ..web import (
     AnswerParts,
     SimpleRequest,
-    closing_message,
     parse_simple_request,
-    request_id,
 )
 from .closing import Timeouts, close_lingering, has_unread
 from .iostream import Stream
-from .message import MAX_TARGET_BYTES, Message
 from .options import ConnectionOptions, PendingParts
 from .peer import Peer
+from .request_loop import RequestLoop
 from .write_queue import PIECE_BYTES
 
 __all__ = ["Connection"]
@@ -37,24 +30,19 @@ _log = logging.getLogger(__name__)
 _BEGINNING: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z\r\n-]"
 _BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\n\r\n"  # as Tornado answers
 
-_Parsed = tuple[bytes, SimpleRequest]
-"""A request as it came and as it was parsed."""
-
 
 class Connection(asyncio.Protocol):
     """Serves one client, one request at a time, from its accepted socket on.
 
     Between requests the fast path is tried first, if what arrives is one request of the
-    simplest form. What it declines goes to Tornado as it is parsed; all else is fed to
-    Tornado's parser, with everything after it, until the parser's buffer is empty.
-    While an answer is made, by whichever way, what arrives is kept for later.
+    simplest form. What it declines, and all else, is for the `RequestLoop`. While an
+    answer is made, by whichever way, what arrives is kept for later.
     """
 
     _transport: asyncio.Transport
     _stream: Stream
-    _message: Message | None = None
+    _requests: RequestLoop
     _pending: PendingParts | None = None
-    _serving: "asyncio.Task[None] | None" = None
     _connected = False
     _half_closed = False
     _closing = False
@@ -80,26 +68,28 @@ class Connection(asyncio.Protocol):
         self._stream = Stream(
             self._transport, self._options.write_batch, self._close_transport
         )
+        self._requests = RequestLoop(
+            self._server, self._options, self.peer, self._stream, self._timeouts
+        )
         self._connected = True
 
     def data_received(self, data: bytes) -> None:
         """Try the fast path, else let Tornado serve it."""
         if self._closing:
             return
-        stream = self._stream
-        if self._serving is not None:
-            stream.reads.feed(data)
+        if self._requests.running:
+            self._stream.reads.feed(data)
             return
         request = parse_simple_request(data) if self._options.fast_path else None
         answer = None if request is None else self._fast_answer(request)
         if request is None:
             if re.match(_BEGINNING, data):
-                self._begin(partial(self._serve_one, stream))
-                stream.reads.feed(data)
+                self._requests.serve()
+                self._stream.reads.feed(data)
             else:
                 self._refuse()
         elif answer is None:
-            self._begin(partial(self._serve_one, stream, (data, request)))
+            self._requests.serve((data, request))
         elif isinstance(answer, tuple):
             if self._write_answer(answer):
                 self._timeouts.request_answered()
@@ -107,7 +97,7 @@ class Connection(asyncio.Protocol):
                 self.close()
         else:
             self._pending = answer
-            self._begin(partial(self._make_answer, answer))
+            self._requests.serve_after(partial(self._make_answer, answer))
 
     def eof_received(self) -> bool:
         """Answer the requests received before a half-close, then close."""
@@ -115,13 +105,12 @@ class Connection(asyncio.Protocol):
         self._half_closed = True
         if self._closing:
             return bool(self._stream.writes)
-        if self._serving is None:
+        if not self._requests.running:
             if not self._stream.writes:
                 return False
-            self._begin(partial(self._serve_one, self._stream))
+            self._requests.serve()
         self._stream.reads.feed_eof()
-        if self._message is not None:
-            self._message.client_half_closed()
+        self._requests.client_half_closed()
         if self._pending is not None:
             self._pending.client_left()
         return True
@@ -142,8 +131,8 @@ class Connection(asyncio.Protocol):
         if self._pending is not None:
             self._pending.client_left()
         # Reference cycles, which would stay until the collector's next full run.
-        del self._stream, self._transport
-        self._serving = self._message = None
+        self._requests.connection_lost()
+        del self._stream, self._transport, self._requests
 
     # -- for the listener -------------------------------------------------
 
@@ -154,15 +143,14 @@ class Connection(asyncio.Protocol):
         """
         return (
             not self._timeouts.request_expected()
-            and self._serving is None
+            and not self._requests.running
             and not self._transport.get_write_buffer_size()
             and not has_unread(self._socket)
         )
 
     def close_after_answer(self) -> None:
         """End with the answer that is due, if one is, and say so in it."""
-        if self._message is not None and self._message.head_received:
-            self._message.close_after_answer()
+        self._requests.close_after_answer()
 
     def close_if_timed_out(self, now: float) -> None:
         """Close if the client should have sent or read more by ``now``."""
@@ -176,14 +164,13 @@ class Connection(asyncio.Protocol):
         elif self._closing:
             if timeouts.linger_over(now):
                 self.abort()
-        elif timeouts.request_overdue(now) and not self._received:
+        elif timeouts.request_overdue(now) and not self._request_received:
             self.close()
 
     @property
-    def _received(self) -> bool:
+    def _request_received(self) -> bool:
         """Whether the whole request is there that is being answered."""
-        message = self._message
-        return self._pending is not None or (message is not None and message.received)
+        return self._pending is not None or self._requests.request_received
 
     def close(self) -> None:
         """Close once everything that was written is sent."""
@@ -195,7 +182,7 @@ class Connection(asyncio.Protocol):
         if self._connected:
             self._transport.abort()
 
-    # -- one request ------------------------------------------------------
+    # -- the answers that it makes itself ----------------------------------
 
     def _fast_answer(self, request: SimpleRequest) -> AnswerParts | PendingParts | None:
         options = self._options
@@ -223,83 +210,11 @@ class Connection(asyncio.Protocol):
         self._pending = None
         return self._connected and self._write_answer(answer)
 
-    def _begin(self, first: Callable[[], Awaitable[bool]]) -> None:
-        self._serving = asyncio.create_task(self._serve(self._stream, first))
-
-    async def _serve(
-        self, stream: Stream, first: Callable[[], Awaitable[bool]]
-    ) -> None:
-        """Answer one request by ``first``, which tells whether the connection is kept,
-        and let Tornado answer all that has arrived behind it.
-        """
-        try:
-            kept = await first()
-            while kept and not stream.closed():
-                if not stream.reads and not stream.reads.at_eof:
-                    self._timeouts.request_answered()
-                    self._serving = None
-                    return
-                self._options.write_batch.flush()  # so that a pause is known
-                kept = await self._serve_one(stream, self._take_simple(stream))
-        except (StreamClosedError, asyncio.CancelledError):
-            pass
-        except UnsatisfiableReadError:
-            long_target = not stream.reads.has_line(MAX_TARGET_BYTES)
-            self._reject(stream, TargetTooLong() if long_target else HeadTooLarge())
-        except TooLarge as failure:
-            self._reject(stream, failure)
-        except Exception:  # noqa: BLE001 - ends one connection, logged; serve the others
-            _log.exception("Unexpected failure of a connection")
-        finally:
-            self._message = None
-        stream.close()
-
-    def _take_simple(self, stream: Stream) -> _Parsed | None:
-        """What has arrived meanwhile, if that is one request of the simplest form."""
-        if self._options.fast_path is None or stream.reads.at_eof:
-            return None
-        data = stream.reads.take_all()
-        request = parse_simple_request(data)
-        if request is not None:
-            return data, request
-        stream.reads.put_back(data)
-        return None
-
-    async def _serve_one(self, stream: Stream, parsed: _Parsed | None = None) -> bool:
-        """Serve one request; whether the connection is kept after it.
-
-        None is read while much of earlier answers is unsent: with the fast path's same
-        rule, the transport holds at most 192 KiB for a client (see `WriteQueue`).
-        """
-        await stream.writes.writable()
-        self._timeouts.await_request()
-        if parsed is not None:
-            data, request = parsed
-            message = self._new_message(stream)
-            delegate = self._server.start_request(self, message)
-            if await message.serve_parsed(delegate, request):
-                return True
-            stream.reads.put_back(data)  # Tornado's parser has the last word
-        message = self._new_message(stream)
-        return await message.read_response(self._server.start_request(self, message))
-
-    def _new_message(self, stream: Stream) -> Message:
-        self._message = Message(
-            cast(IOStream, stream), False, self._options.params, self.peer
-        )
-        return self._message
-
     def _refuse(self) -> None:
         """Answer what begins no request, and close."""
         _log.info("Malformed HTTP message from %s: no method", self.peer)
         self._stream.write(_BAD_REQUEST)
         self.close()
-
-    def _reject(self, stream: Stream, failure: ApiError) -> None:
-        """Answer a request whose head is not even parsed."""
-        identity = request_id(None)
-        self._options.on_rejected(failure, self.peer.remote_ip, identity)
-        stream.write(closing_message(failure, identity))
 
     def _close_transport(self) -> None:
         """Close; not before the client does, if it has sent what is not read."""

@@ -10,6 +10,7 @@ import msgspec
 __all__ = ["RateLimitedLog"]
 
 _MOST_KINDS: Final = 256
+_INTERVAL_SECONDS: Final = 60.0
 
 
 class _Window(msgspec.Struct):
@@ -47,11 +48,9 @@ class RateLimitedLog:
         logger: logging.Logger,
         *,
         clock: Callable[[], float] = time.monotonic,
-        interval: float = 60.0,
     ) -> None:
         self._logger = logger
         self._clock = clock
-        self._interval = interval
         self._windows: dict[object, _Window] = {}
 
     def event(
@@ -68,7 +67,7 @@ class RateLimitedLog:
             self._logger.log(level, "%s", message, extra=fields)
             if len(self._windows) == _MOST_KINDS:
                 self._windows.pop(next(iter(self._windows)))
-            ends = self._clock() + self._interval
+            ends = self._clock() + _INTERVAL_SECONDS
             self._windows[kind] = _Window(ends, level, message, fields, times - 1)
         else:
             window.count += times
@@ -90,8 +89,8 @@ class RateLimitedLog:
             "%s: %d times more in the last %.0f s",
             window.message,
             window.count,
-            self._clock() - window.ends + self._interval,
+            self._clock() - window.ends + _INTERVAL_SECONDS,
             extra=window.fields | {"count": window.count},
         )
         window.count = 0
-        window.ends = self._clock() + self._interval
+        window.ends = self._clock() + _INTERVAL_SECONDS

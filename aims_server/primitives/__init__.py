@@ -1,6 +1,6 @@
-"""Small values and mechanisms that every layer may use: locks shared by processes, work
-in small steps, remembered values, numbers and time stamps as text, the address of a
-store, the names of sockets' peers, the workers' numbers.
+"""Small values and mechanisms that every layer may use: mutexes shared by processes,
+an executor of work in small steps, remembered values, numbers and time stamps as text,
+the address of a store, the names of sockets' peers, the workers' numbers.
 """
 
 from .memo import Memo

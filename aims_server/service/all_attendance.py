@@ -99,12 +99,18 @@ class AllAttendancePage:
     ) -> Entry[Answer]:
         """Every subject, day by day, in two round trips."""
         session = caller.session
+        known = self._records.course_files_at_hand(session, self._clock()) is not None
         with self._upstream.expect_cards():
             had = await self._records.course_files(caller, deadline, fresh=fresh)
         cf_ids = had.cf_ids()
         self._usual_calls = 1 + len(cf_ids)
         gathering.begin(had, len(cf_ids))
-        kept = self._records.subjects_at_hand(session, cf_ids, fresh=fresh)
+        # Of a student without course files no subject is kept: one look, not fifteen.
+        kept = (
+            self._records.subjects_at_hand(session, cf_ids, fresh=fresh)
+            if known
+            else {}
+        )
         for cf_id, (days, _) in kept.items():
             gathering.add(cf_id, days)
         await self._add_missing(caller, had, deadline, gathering)

@@ -208,17 +208,15 @@ class Bulkhead:
 
     def release(self, caller: CallerKey, seconds: float | None) -> None:
         """Give this caller's slot back after a call of `seconds`, or None if that
-        teaches nothing.
+        teaches nothing. Raises RuntimeError if it has none.
 
         A call cut off by a time-out took as long as it took: its time must be told.
         """
-        if not self._queue.held(caller):
-            raise RuntimeError("release without acquire")
+        self._give_back(caller)
         if seconds is not None:
             believed = self.recent_seconds
             self._learnt = believed + _LEARNING * (seconds - believed)
             self._learnt_at = self._clock()
-        self._give_back(caller)
 
     def _give_back(self, caller: CallerKey) -> None:
         self._queue.give_back(caller)

@@ -1,8 +1,8 @@
-"""Tornado's pool of curl handles, with a smaller way of making a call: which handle a
-call gets, and what becomes of it.
+"""Tornado's client over curl, with a smaller way of making a call: when a call gets a
+handle, and what becomes of it.
 
 Tornado's client serves every use of curl, at some 140 us of CPU a call. Ours are all
-alike, and take 40. Its handles, its loop over what has ended and its end are kept.
+alike, and take 40. Its loop over what has ended and its end are kept.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from .curl_alarm import CurlAlarm
 from .curl_options import LastingOptions, set_request
 from .curl_sockets import CurlSockets
 from .handle_state import HandleState
+from .handles import Handles
 from .kept_connections import KeptConnections
 from .preconnections import Preconnections
 from .transfer import Reply, Request, Transfer, header_lines
@@ -60,24 +61,26 @@ class CurlPool(CurlAsyncHTTPClient):
             *header_lines(headers or {}),
             b"Accept-Encoding: gzip",  # unpacked by us: see `gzip_body`
         )
-        self._options = LastingOptions(proxy, ca_file)
         self._loop = asyncio.get_running_loop()
-        self._states: dict[pycurl.Curl, HandleState] = {}  # of handles that are set
         self._under_way: dict[pycurl.Curl, HandleState] = {}
         self._waiting: deque[Transfer] = deque()
         self._kept = KeptConnections()
         self._alarm = CurlAlarm(self._loop, self._handle_timeout)
         self._sockets = CurlSockets(self._loop, self._on_ready, self._kept.forget)
-        # Handles are made when calls need them: each is 4 kB and 10 us.
         super().initialize(0, *args, **options)
-        self._max_clients = max_clients
         # Else curl keeps four for each handle that is busy when a call ends.
         self._multi.setopt(pycurl.M_MAXCONNECTS, max_clients)
-        self._preconnections = Preconnections(
-            self, self._loop, self._multi, self._sockets
+        self._handles = Handles(
+            self._make_handle,
+            max_clients,
+            self.max_body_size,
+            LastingOptions(proxy, ca_file),
+            self._kept,
         )
-        self.prepare = self._preconnections.prepare
-        self.expect = self._preconnections.expect
+        self.preconnections = Preconnections(
+            self._handles, self._loop, self._multi, self._sockets
+        )
+        """Opens connections for calls that are expected."""
 
     def call(self, request: Request) -> "asyncio.Future[Reply | FailureCause]":
         """The reply, or why there is none. Cancelling it ends the transfer, and an
@@ -106,7 +109,7 @@ class CurlPool(CurlAsyncHTTPClient):
         self._waiting.clear()
         super().close()
         # Not before: closing handles in use, curl tells of sockets and time once more.
-        self._preconnections.close()
+        self.preconnections.close()
         self._alarm.cancel()
         self._sockets.close()
 
@@ -116,48 +119,48 @@ class CurlPool(CurlAsyncHTTPClient):
 
     def _process_queue(self) -> None:
         """Give free handles to waiting transfers."""
-        while self._waiting and (self._has_handle() or self._preconnections):
+        handles, preconnections = self._handles, self.preconnections
+        while self._waiting and (handles.has_free or preconnections):
             transfer = self._waiting.popleft()
-            if self._preconnections and self._take_preconnection(transfer):
+            if preconnections and self._take_preconnection(transfer):
                 continue
-            if not self._has_handle():
-                self._preconnections.discard_oldest()
-            curl = self._free_list.pop()
+            if not handles.has_free:
+                preconnections.discard_oldest()
             try:
-                self._begin(curl, transfer)
+                self._begin(transfer)
             except Exception as fault:  # noqa: BLE001 - it belongs to the caller
-                self.release_handle(curl)
                 if not transfer.done():
                     transfer.set_exception(fault)
 
-    def _has_handle(self) -> bool:
-        """Whether a handle is free, or could be made, and then was."""
-        if not self._free_list and len(self._curls) < self._max_clients:
-            self._curls.append(self._curl_create())  # the list that close() closes
-            self._free_list.append(self._curls[-1])
-        return bool(self._free_list)
+    def _make_handle(self) -> pycurl.Curl:
+        curl: pycurl.Curl = self._curl_create()
+        self._curls.append(curl)  # the list that close() closes
+        return curl
 
-    def _begin(self, curl: pycurl.Curl, transfer: Transfer) -> None:
+    def _begin(self, transfer: Transfer) -> None:
         """Make a call on a free handle."""
-        state = self._set_up(curl, transfer.request.url)
-        set_request(curl, transfer, self._loop.time())
+        curl = self._handles.take(transfer.request.url)
+        try:
+            set_request(curl, transfer, self._loop.time())
+        except Exception:
+            self._handles.release(curl)
+            raise
+        state = self._handles.state(curl)
         state.transfer = transfer
         self._multi.add_handle(curl)
         self._under_way[curl] = state
 
     def _take_preconnection(self, transfer: Transfer) -> bool:
         """Make a call on a connection that is being opened, if that is the best one."""
-        if transfer.fresh or self.idle_connections > 0:
+        if transfer.fresh or self._handles.idle_connections > 0:
             return False
-        claimed = self._preconnections.claim(transfer.request.url)
+        claimed = self.preconnections.claim(transfer.request.url)
         if claimed is None:
             return False
-        curl, opened, seconds = claimed
+        curl, seconds = claimed
         transfer.preconnected = True
-        state = self._states[curl]
+        state = self._handles.state(curl)
         state.transfer = transfer
-        state.opened = opened
-        self._options.set(curl, state)
         now = self._loop.time()
         set_request(curl, transfer, now, seconds)
         self._under_way[curl] = state
@@ -198,7 +201,7 @@ class CurlPool(CurlAsyncHTTPClient):
         """
         state = self._under_way.pop(curl, None)
         if state is None:  # it has found a connection that it can share, or none
-            self._preconnections.discard(curl)
+            self.preconnections.discard(curl)
             return
         transfer = state.transfer
         assert transfer is not None
@@ -217,7 +220,7 @@ class CurlPool(CurlAsyncHTTPClient):
             transfer.settle(state.reply(status))
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("Call %s: %s", "failed" if curl_error else status, timings(curl))
-        self.release_handle(curl)
+        self._handles.release(curl)
 
     def _give_up(self, transfer: Transfer) -> None:
         """Nobody waits for a call any more: end it."""
@@ -227,70 +230,29 @@ class CurlPool(CurlAsyncHTTPClient):
             if state.transfer is transfer:
                 del self._under_way[curl]
                 self._multi.remove_handle(curl)
-                self.release_handle(curl)
+                self._handles.release(curl)
                 self._process_queue()
                 break
-
-    @property
-    def multiplexed(self) -> bool | None:
-        """Whether the far side speaks HTTP/2; None before its first answer."""
-        return self._kept.multiplexed
-
-    @property
-    def idle_connections(self) -> int:
-        """Kept connections that no call is using."""
-        busy = sum(state.takes_kept for state in self._under_way.values())
-        return len(self._kept) - busy
-
-    def take_handle(self, url: str) -> pycurl.Curl | None:
-        """A free handle that knows how to connect to a URL."""
-        if not self._has_handle():
-            return None
-        curl: pycurl.Curl = self._free_list.pop()
-        self._set_up(curl, url)
-        return curl
-
-    def _set_up(self, curl: pycurl.Curl, url: str) -> HandleState:
-        """Tell a handle where its connection leads, and the first time all else."""
-        state = self._states.get(curl)
-        if state is None:
-            state = self._states[curl] = HandleState(self.max_body_size, self._kept)
-            self._options.set(curl, state)
-        curl.setopt(pycurl.URL, url)
-        return state
-
-    def release_handle(self, curl: pycurl.Curl) -> None:
-        """Have back a handle that is out of curl's hands: no header, body or answer of
-        one student stays for the next.
-        """
-        state = self._states.get(curl)
-        if state is None or not state.is_plain:
-            curl.reset()
-            self._states.pop(curl, None)
-        else:
-            curl.unsetopt(pycurl.HTTPHEADER)
-            state.clear()
-        self._free_list.append(curl)
 
     def _handle_socket(
         self, event: int, fd: int, multi: pycurl.CurlMulti, data: Any | None
     ) -> None:
         """Curl wants a socket watched otherwise than before."""
         if event == pycurl.POLL_REMOVE:
-            self._preconnections.forget(fd)
+            self.preconnections.forget(fd)
         self._sockets.watch(fd, event)
 
     def _on_ready(self) -> None:
         """Some sockets are ready: let curl read and write."""
         for some in self._sockets.ready():
             for fd, action in some:
-                if action & pycurl.CSELECT_IN and self._preconnections.withhold(fd):
+                if action & pycurl.CSELECT_IN and self.preconnections.withhold(fd):
                     continue
                 self._multi.socket_action(fd, action)
             self._finish_pending_requests()
-        if self._preconnections.are_expected:
+        if self.preconnections.are_expected:
             is_sent = any(state.is_sent for state in self._under_way.values())
-            self._preconnections.on_event(is_sent=is_sent)
+            self.preconnections.on_event(is_sent=is_sent)
 
     def _set_timeout(self, msecs: int) -> None:
         """Curl wants to be called in this time, if not -1, and no more at any other."""

@@ -30,6 +30,7 @@ _ANSWERED_FACTOR: Final = 1.25
 # at a fifth, and one in four hundred at a half (simulated as in
 # tests/upstream/test_slow_days.py).
 _EXCEPTIONS: Final = 0.5
+_COPIES: Final = 3  # of one call at most, itself included
 _ENOUGH: Final = 3  # with fewer answers no call is late
 _MANY: Final = 20  # with fewer answers the longest says more than a quantile
 _FRESH: Final = 8  # calls after which the threshold is worked out anew
@@ -37,7 +38,7 @@ _LOOK_AGAIN: Final = 0.25  # seconds between two looks while there are too few a
 
 
 class Hedging:
-    """Runs a call, and up to `copies - 1` more beside it when it is late.
+    """Runs a call, and up to two more beside it when it is late.
 
     >>> async def example():
     ...     hedging = Hedging()
@@ -69,13 +70,11 @@ class Hedging:
         self,
         *,
         inconclusive: tuple[type[Exception], ...] = (),
-        copies: int = 3,
         soonest: float = 0.25,
         clock: Clock = time.monotonic,
     ) -> None:
         self.latency = LatencyEstimate()
         self._inconclusive = inconclusive
-        self._copies = copies
         self._soonest = soonest
         self.clock = clock
         self.ended = 0
@@ -161,7 +160,7 @@ class Hedging:
     def _look(self) -> None:
         self._timer, self._look_at = None, inf
         for race in list(self._began):
-            if race.started < self._copies:
+            if race.started < _COPIES:
                 race.look()
                 self._look_when_late(race)
 

@@ -2,11 +2,14 @@
 
 import heapq
 import time
+from typing import Final
 
 from ..deadline import Clock
 from .callers import CallerKey
 
 __all__ = ["Pauses"]
+
+_CALLERS: Final = 3  # that are told to pause, and all are
 
 
 class Pauses:
@@ -18,14 +21,11 @@ class Pauses:
     (60.0, 0.0)
 
     A pause holds for the caller whose call was answered with it. The whole endpoint
-    pauses while at least `callers` distinct callers have a pause of their own. At most
+    pauses while at least three distinct callers have a pause of their own. At most
     `limit` callers are remembered; the oldest are forgotten first.
     """
 
-    def __init__(
-        self, *, callers: int = 3, limit: int = 1024, clock: Clock = time.monotonic
-    ) -> None:
-        self._callers = callers
+    def __init__(self, *, limit: int = 1024, clock: Clock = time.monotonic) -> None:
         self._limit = limit
         self._clock = clock
         self._until: dict[CallerKey, float] = {}
@@ -42,8 +42,8 @@ class Pauses:
         while len(self._until) >= self._limit:
             del self._until[next(iter(self._until))]
         self._until[caller] = until
-        if len(self._until) >= self._callers:
-            longest = heapq.nlargest(self._callers, self._until.values())
+        if len(self._until) >= _CALLERS:
+            longest = heapq.nlargest(_CALLERS, self._until.values())
             self._all_until = max(self._all_until, longest[-1])
 
     def left(self, caller: CallerKey) -> float:

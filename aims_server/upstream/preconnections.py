@@ -9,34 +9,17 @@ would have had both.
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import Final
 
 import pycurl
 
 from .curl_sockets import CurlSockets
+from .handles import Handles
 
-__all__ = ["Handles", "Preconnections"]
+__all__ = ["Preconnections"]
 
 _LIFETIME_SECONDS: Final = 5.0  # servers wait longer for the end of a handshake
 _TICKET_SECONDS: Final = 0.1  # a round trip, mostly
-
-
-class Handles(Protocol):
-    """The pool's handles, as far as they matter here."""
-
-    @property
-    def idle_connections(self) -> int:
-        """Kept connections that no call is using."""
-
-    @property
-    def multiplexed(self) -> bool | None:
-        """Whether the far side speaks HTTP/2; None before its first answer."""
-
-    def take_handle(self, url: str) -> pycurl.Curl | None:
-        """A free handle that knows how to connect to a URL."""
-
-    def release_handle(self, curl: pycurl.Curl) -> None:
-        """Have back a handle that is out of curl's hands."""
 
 
 class _Preconnection:
@@ -141,9 +124,9 @@ class Preconnections:
         """Curl closes a socket, or has no more use for it."""
         self._by_socket.pop(fd, None)
 
-    def claim(self, url: str) -> tuple[pycurl.Curl, list[int], float] | None:
-        """A handle that will ask for this URL, the sockets that it has opened so far,
-        and for how many seconds it has been under way; None if there is none.
+    def claim(self, url: str) -> tuple[pycurl.Curl, float] | None:
+        """A handle that will ask for this URL, and for how many seconds it has been
+        under way; None if there is none.
         """
         for begun in self._unclaimed.values():
             if url.startswith(begun.origin + "/"):
@@ -156,13 +139,15 @@ class Preconnections:
             self._sockets.resume(begun.withheld)
         # Curl has read the URL long since; this is looked at with the request.
         begun.curl.setopt(pycurl.REQUEST_TARGET, url[len(begun.origin) :])
-        return begun.curl, opened, self._loop.time() - begun.began
+        self._handles.restore(begun.curl)
+        self._handles.state(begun.curl).opened = opened
+        return begun.curl, self._loop.time() - begun.began
 
     def discard(self, curl: pycurl.Curl) -> None:
         """Take back a handle that had no request."""
         self._remove(self._unclaimed[curl])
         self._multi.remove_handle(curl)
-        self._handles.release_handle(curl)
+        self._handles.release(curl)
 
     def discard_oldest(self) -> None:
         """Close one of them, as its handle is needed."""
@@ -185,10 +170,9 @@ class Preconnections:
     def _open_lacking(self, calls: int) -> None:
         """Open as many as there must be for so many calls at once."""
         for _ in range(calls - self._handles.idle_connections - len(self)):
-            curl = self._handles.take_handle(f"{self._origin}/")
-            if curl is None:
+            if not self._handles.has_free:
                 break
-            self._open(curl, self._origin)
+            self._open(self._handles.take(f"{self._origin}/"), self._origin)
 
     def _open(self, curl: pycurl.Curl, origin: str) -> None:
         expiry = self._loop.call_later(_LIFETIME_SECONDS, self.discard, curl)

@@ -11,11 +11,12 @@ from .endpoint_breakers import EndpointBreakers
 
 __all__ = ["RecoveryProbe"]
 
+_INTERVAL_SECONDS: Final = 30.0
 _CALLER: Final = CallerKey.student("recovery probe")
 
 
 class RecoveryProbe:
-    """At most one call in `interval` seconds while a breaker is not closed.
+    """At most one call in half a minute while a breaker is not closed.
 
     ::
 
@@ -35,14 +36,9 @@ class RecoveryProbe:
         self,
         breakers: EndpointBreakers,
         ask: Callable[[str], Awaitable[object]],
-        *,
-        interval: float = 30.0,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._breakers = breakers
         self._ask = ask
-        self._interval = interval
-        self._sleep = sleep
         self._task: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
@@ -58,7 +54,7 @@ class RecoveryProbe:
 
     async def _run(self) -> None:
         while self._breakers.worst is not State.CLOSED:
-            await self._sleep(self._interval)
+            await asyncio.sleep(_INTERVAL_SECONDS)
             for endpoint, state in self._breakers.states().items():
                 if state == State.HALF_OPEN.value:
                     await self._probe(endpoint)

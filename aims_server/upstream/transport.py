@@ -97,11 +97,11 @@ class Transport:
 
     def prepare(self, url: str) -> None:
         """Do before the first call to ``url`` what can be done without it."""
-        self._pool.prepare(url)
+        self._pool.preconnections.prepare(url)
 
     def expect(self, url: str, calls: int) -> AbstractContextManager[None]:
         """So many GETs to the host of ``url`` will be made at once, at its end."""
-        return self._pool.expect(url, calls)
+        return self._pool.preconnections.expect(url, calls)
 
     def abandon(self, reply: Reply) -> bool:
         """Whether a reply that is another's may be so because of its connection, which

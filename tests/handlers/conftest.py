@@ -3,6 +3,7 @@
 import pytest
 
 from .browser import Browser
+from .ways import Ways
 
 
 @pytest.fixture(name="browser")
@@ -11,6 +12,11 @@ def _browser(io_loop, http_server, http_port, clock):
     browser = io_loop.run_sync(lambda: Browser.open(http_port))
     yield browser
     browser.writer.close()
+
+
+@pytest.fixture(name="ways")
+def _ways(taken, worker, access_lines):
+    return Ways(taken, worker, access_lines)
 
 
 @pytest.fixture(name="taken")

@@ -66,7 +66,7 @@ async def test_a_refused_token_is_a_401(
     answer = await front.ask(f"/api/{path}", token)
     assert answer.code == 401
     assert code_of(answer) == "unauthorized"
-    assert len(access_lines.getvalue().splitlines()) == 1
+    assert len(access_lines.told()) == 1
 
 
 @pytest.mark.gen_test
@@ -130,7 +130,7 @@ async def test_a_failing_platform(
     assert answer.code == status
     assert code_of(answer) == code
     assert "<" not in answer.body.decode()
-    *failures, _ = map(json.loads, access_lines.getvalue().splitlines())
+    *failures, _ = access_lines.told()
     assert len(failures) == (knobs != {"status": 404})  # that is the request's fault
     for failure in failures:
         assert failure["level"] == "warning"

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from .browser import PAGES, SLOW_PATH, without_time
+from .ways import WAYS
 
 pytestmark = pytest.mark.both_loops
 
@@ -104,14 +105,13 @@ async def test_a_compressed_post_is_left_to_its_handler(browser, token, taken):
 async def test_both_ways_write_the_same_line(browser, token, access_lines):
     """The log does not tell which way an answer took."""
     await browser.ask("/api/quiz", token)
-    access_lines.truncate(0)
-    access_lines.seek(0)
+    access_lines.forget()
     named = {"X-Request-Id": "r-1"}
     began = time.perf_counter()
     await browser.ask("/api/quiz", token, named)
     await browser.ask("/api/quiz", token, {**named, **SLOW_PATH})
     took = time.perf_counter() - began
-    short, long = (json.loads(line) for line in access_lines.getvalue().splitlines())
+    short, long = access_lines.told()
     for line in (short, long):
         assert 0 <= line.pop("seconds") <= took
         del line["time"]
@@ -190,11 +190,11 @@ async def test_refusals_and_health_are_a_handlers(
         worker.lifecycle.draining = draining
         told = []
         for headers in ({}, SLOW_PATH):
-            access_lines.seek(access_lines.truncate(0))
+            access_lines.forget()
             answer = await browser.ask(
                 path, "no token", {**headers, "X-Request-Id": "r"}
             )
-            lines = [json.loads(line) for line in access_lines.getvalue().splitlines()]
+            lines = access_lines.told()
             for line in lines:
                 del line["time"], line["seconds"]
             body = without_time(answer.body)
@@ -270,7 +270,7 @@ async def test_a_head_in_pieces_is_answered(browser, token):
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("headers", [{}, SLOW_PATH])
+@pytest.mark.parametrize("headers", WAYS)
 async def test_who_sends_no_more_is_answered(browser, token, headers):
     """A client may shut its side behind its request."""
     whole = await browser.ask("/api/quiz", token)

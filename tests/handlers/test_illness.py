@@ -228,7 +228,7 @@ async def test_a_failure_tells_its_code_and_its_time(
     """The access line has what the student was told, and the platform's time."""
     platform.faults.set(kind="status", status=404)
     assert (await front.ask("/api/quiz", token)).code == 502
-    lines = [json.loads(line) for line in access_lines.getvalue().splitlines()]
+    lines = access_lines.told()
     (line,) = (line for line in lines if line["logger"] == "aims_server.access")
     assert line["code"] == "upstream_error"
     assert 0 < line["upstreamSeconds"] <= line["seconds"]

@@ -324,9 +324,9 @@ async def test_odd_answers_are_counted_and_logged_once_a_minute_without_values(
     assert counted["row"] == 4 * 5
     assert counted["counts"] == counted["type"] - 4 * 1 == 4
     told = [
-        json.loads(line)["message"]
-        for line in access_lines.getvalue().splitlines()
-        if "odd answer" in line
+        line["message"]
+        for line in access_lines.told()
+        if "odd answer" in line["message"]
     ]
     rows = [line for line in told if "course_files: row" in line]
     assert len(rows) == 2

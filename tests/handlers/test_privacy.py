@@ -118,7 +118,7 @@ async def test_the_operator_is_told_of_a_wrong_student(
     other = college.student(7)
     platform.switch(answers_for=other.id)
     await front.ask(page.path, token)
-    lines = [json.loads(line) for line in access_lines.getvalue().splitlines()]
+    lines = access_lines.told()
     (told,) = [line for line in lines if line["level"] == "error"]
     assert "another student" in told["message"]
     assert str(other.id) not in json.dumps(told)

@@ -201,7 +201,7 @@ async def test_leaving_is_no_fault(front, token, platform, access_lines, http_se
     await eventually(lambda: not http_server.connections)
     platform.release()
     await eventually(lambda: "all-attendance" in access_lines.getvalue())
-    (line,) = map(json.loads, access_lines.getvalue().splitlines())
+    (line,) = access_lines.told()
     assert (line["level"], line["status"]) == ("info", 499)
 
 
@@ -260,7 +260,7 @@ async def test_its_log_line_says_how_it_ended(front, token, platform, access_lin
     await told(front, token)
     platform.faults.set("course_files", kind="html")
     await told(front, platform.college.token(platform.college.student(7)))
-    lines = [json.loads(line) for line in access_lines.getvalue().splitlines()]
+    lines = access_lines.told()
     well, ill = (line for line in lines if "route" in line)
     assert (well["status"], well["cache"]) == (200, "MISS")
     assert (ill["status"], ill["code"]) == (200, "upstream_error")

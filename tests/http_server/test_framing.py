@@ -203,7 +203,7 @@ async def test_too_large_a_head_is_told_so(port, case, worker, access_lines):
     assert b"\r\nDate: " in head
     told = json.loads(body)
     assert told["code"] == "too_large"
-    line = json.loads(access_lines.getvalue())
+    (line,) = access_lines.told()
     assert (line["status"], line["requestId"]) == (status, told["requestId"])
     series = (
         f'aims_requests_total{{method="OTHER",route="not-found",status="{status}"}}'

@@ -6,8 +6,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from . import faults
-from .faults import FAULTS, PAGE, Bench, without_chance
+from .faults import FAULTS
+from .faults.bench import Bench
+from .faults.page import PAGE, without_chance
 
 pytestmark = pytest.mark.process
 
@@ -44,5 +45,5 @@ def test_every_fault_has_its_row():
 def test_it_is_told_as_the_page_says(bench: Bench, group: str, fault: str):
     """`python -m tests.process.faults` writes the page anew."""
     bench.platform.turn(clear="*", release="*")
-    level, line = faults.FAULTS[group][fault](bench)
+    level, line = FAULTS[group][fault](bench)
     assert (level, without_chance(line)) == WRITTEN[fault]

@@ -49,7 +49,7 @@ def call(pool, far, *, body=None, seconds=5.0):
 
 async def test_a_prepared_connection_serves_the_first_call(pool, far):
     """It is opened without a request."""
-    pool.prepare(far.url)
+    pool.preconnections.prepare(far.url)
     await far.until(lambda: far.connections == 1)
     assert await call(pool, far) == ANSWER
     assert (far.connections, far.heard) == (1, 1)
@@ -57,7 +57,7 @@ async def test_a_prepared_connection_serves_the_first_call(pool, far):
 
 async def test_a_call_that_comes_early_waits_for_the_prepared_connection(pool, far):
     """The handshake is under way, and no second one begins."""
-    pool.prepare(far.url)
+    pool.preconnections.prepare(far.url)
     assert await call(pool, far) == ANSWER
     assert (far.connections, far.heard) == (1, 1)
 
@@ -65,7 +65,7 @@ async def test_a_call_that_comes_early_waits_for_the_prepared_connection(pool, f
 async def test_expected_calls_find_their_connections(pool, far):
     """One is kept from a call before; the others are opened, and none beside them."""
     await call(pool, far)
-    with pool.expect(far.url, 5):
+    with pool.preconnections.expect(far.url, 5):
         await far.until(lambda: far.connections == 5)
     assert await asyncio.gather(*(call(pool, far) for _ in range(5))) == [ANSWER] * 5
     assert (far.connections, far.heard) == (5, 6)
@@ -74,7 +74,7 @@ async def test_expected_calls_find_their_connections(pool, far):
 async def test_calls_expected_side_by_side_count_on_no_connection_twice(pool, far):
     """Two pages need as many as both have calls, less the one that is kept."""
     await call(pool, far)
-    with pool.expect(far.url, 2), pool.expect(far.url, 3):
+    with pool.preconnections.expect(far.url, 2), pool.preconnections.expect(far.url, 3):
         await far.until(lambda: far.connections == 5)
     assert await asyncio.gather(*(call(pool, far) for _ in range(5))) == [ANSWER] * 5
     assert (far.connections, far.heard) == (5, 6)
@@ -83,17 +83,17 @@ async def test_calls_expected_side_by_side_count_on_no_connection_twice(pool, fa
 async def test_what_was_expected_before_needs_no_connection_any_more(pool, far):
     """The next calls find those that are kept."""
     await call(pool, far)
-    with pool.expect(far.url, 3):
+    with pool.preconnections.expect(far.url, 3):
         await far.until(lambda: far.connections == 3)
     await asyncio.gather(*(call(pool, far) for _ in range(3)))
-    with pool.expect(far.url, 3):
+    with pool.preconnections.expect(far.url, 3):
         await call(pool, far)
     assert far.connections == 3
 
 
 async def test_before_the_first_answer_a_connection_is_waited_for(pool, far):
     """It may be one that all calls share."""
-    with pool.expect(far.url, 3):
+    with pool.preconnections.expect(far.url, 3):
         assert far.connections == 0
         assert await call(pool, far) == ANSWER
         await far.until(lambda: far.connections >= 3)
@@ -107,7 +107,7 @@ async def test_a_handshake_that_hangs_ends_with_the_time_to_connect(pool):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
         silent.setblocking(False)
-        pool.prepare(url)
+        pool.preconnections.prepare(url)
         # As on a busy machine, curl takes its first step later than it was told to.
         time.sleep(0.02)  # noqa: ASYNC251 - the loop is to stand still
         connection, _ = await asyncio.get_running_loop().sock_accept(silent)
@@ -120,7 +120,7 @@ async def test_a_handshake_that_hangs_ends_with_the_time_to_connect(pool):
 async def test_over_http2_none_is_opened(pool, far):
     """All calls share one connection, whether that is known before or not."""
     for _ in range(3):
-        with pool.expect(far.url, 5):
+        with pool.preconnections.expect(far.url, 5):
             assert await call(pool, far) == ANSWER
         assert (
             await asyncio.gather(*(call(pool, far) for _ in range(5))) == [ANSWER] * 5
@@ -140,7 +140,7 @@ async def test_over_http2_a_far_side_may_say_something_between_calls(pool, far):
 async def test_a_connection_that_nobody_claims_is_closed(pool, far, monkeypatch):
     """After some seconds, by us; and the next call opens its own."""
     monkeypatch.setattr(preconnections, "_LIFETIME_SECONDS", 0.05)
-    pool.prepare(far.url)
+    pool.preconnections.prepare(far.url)
     await asyncio.sleep(0.1)  # a timer set later than its own
     assert await call(pool, far) == ANSWER
     assert (far.connections, far.heard) == (2, 1)
@@ -160,7 +160,7 @@ async def test_a_broken_preconnection_costs_no_call(pool, silent):
     """
     listening, url = silent
     loop = asyncio.get_running_loop()
-    pool.prepare(url)
+    pool.preconnections.prepare(url)
     for _ in range(2):
         connection, _ = await loop.sock_accept(listening)
         await loop.sock_recv(connection, 1)
@@ -174,7 +174,7 @@ async def test_a_broken_preconnection_costs_no_call(pool, silent):
 async def test_a_claimed_preconnection_ends_in_the_calls_time(pool, silent):
     """Curl had no time limit for it before."""
     _, url = silent
-    pool.prepare(url)
+    pool.preconnections.prepare(url)
     failure = await pool.call(Request(url, {}, None, 0.1, 0.1))
     assert isinstance(failure, FailureCause)
     assert failure.kind in ("timeout_connect", "timeout_tls")
@@ -183,9 +183,10 @@ async def test_a_claimed_preconnection_ends_in_the_calls_time(pool, silent):
 async def test_preconnections_take_no_calls_place(pool, far, silent):
     """A call that cannot use one, as a login, has the handle of the oldest."""
     _, url = silent
-    with pool.expect(url, HANDLES):
-        pool.prepare(url)  # all that are expected, so far as there are handles
-        assert pool.take_handle(url) is None
+    with pool.preconnections.expect(url, HANDLES):
+        # All that are expected, so far as there are handles.
+        pool.preconnections.prepare(url)
+        assert not pool._handles.has_free
         assert await call(pool, far, body=b"") == ANSWER
 
 
@@ -193,8 +194,8 @@ async def test_nothing_is_opened_without_tls(pool, silent):
     """There it would save one round trip, and the platform is not spoken to so."""
     listening, url = silent
     url = url.replace("https:", "http:")
-    pool.prepare(url)
-    with pool.expect(url, 5):
+    pool.preconnections.prepare(url)
+    with pool.preconnections.expect(url, 5):
         call = pool.call(Request(url, {}, None, 5.0, 5.0))
         loop = asyncio.get_running_loop()
         connection, _ = await loop.sock_accept(listening)

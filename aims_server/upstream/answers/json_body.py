@@ -54,8 +54,9 @@ def utf8(body: bytes, note: Note) -> bytes:
         except UnicodeDecodeError as exc:
             note("encoding", f"not UTF-8 at byte {exc.start}")
             body = body.decode("utf-8", "replace").encode()
-    # The search for one byte takes a thirtieth of the time, and most lists have none.
-    if b"\\" in body and (b"\\ud" in body or b"\\uD" in body):
+    # The search for one byte takes a twentieth of the expression's time, and many lists
+    # have none; two searches, for either case of the D, take four times as long as it.
+    if b"\\" in body and re.search(rb"\\u[Dd]", body):
         whole = re.sub(_ESCAPE, _without_half, body)
         if whole != body:
             note("encoding", "half of a surrogate pair")

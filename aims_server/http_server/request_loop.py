@@ -1,0 +1,159 @@
+"""The task that answers a connection's requests by Tornado, one after the other."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import cast
+
+from tornado.httputil import HTTPServerConnectionDelegate
+from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
+
+from ..errors import ApiError, HeadTooLarge, TargetTooLong, TooLarge
+from ..web import SimpleRequest, closing_message, parse_simple_request, request_id
+from .closing import Timeouts
+from .iostream import Stream
+from .message import MAX_TARGET_BYTES, Message
+from .options import ConnectionOptions
+from .peer import Peer
+
+__all__ = ["RequestLoop"]
+
+_log = logging.getLogger(__name__)
+
+_Parsed = tuple[bytes, SimpleRequest]
+"""A request as it came and as it was parsed."""
+
+
+class RequestLoop:
+    """Serves what arrives on a stream, until all of it is answered.
+
+    A request of the simplest form goes to Tornado as it is parsed; all else is fed to
+    Tornado's parser, with everything after it, until the parser's buffer is empty.
+    """
+
+    __slots__ = (
+        "_message",
+        "_options",
+        "_peer",
+        "_server",
+        "_stream",
+        "_task",
+        "_timeouts",
+    )
+
+    def __init__(
+        self,
+        server: HTTPServerConnectionDelegate,
+        options: ConnectionOptions,
+        peer: Peer,
+        stream: Stream,
+        timeouts: Timeouts,
+    ) -> None:
+        self._server = server
+        self._options = options
+        self._peer = peer
+        self._stream = stream
+        self._timeouts = timeouts
+        self._task: asyncio.Task[None] | None = None
+        self._message: Message | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether a request is being answered, or awaited in the middle of its head."""
+        return self._task is not None
+
+    @property
+    def request_received(self) -> bool:
+        """Whether the whole request is there that Tornado answers."""
+        return self._message is not None and self._message.received
+
+    def serve(self, parsed: _Parsed | None = None) -> None:
+        """Begin with this request, or with what will be read from the stream."""
+        self.serve_after(partial(self._serve_one, parsed))
+
+    def serve_after(self, first: Callable[[], Awaitable[bool]]) -> None:
+        """Begin with an answer that ``first`` gives; it returns whether the connection
+        is kept.
+        """
+        self._task = asyncio.create_task(self._run(first))
+
+    def close_after_answer(self) -> None:
+        """End with the answer that is due, if one is, and say so in it."""
+        if self._message is not None and self._message.head_received:
+            self._message.close_after_answer()
+
+    def client_half_closed(self) -> None:
+        """Tell the handler that the client has sent its last byte."""
+        if self._message is not None:
+            self._message.client_half_closed()
+
+    def connection_lost(self) -> None:
+        """Let go of the task, which ends by itself, and of its message."""
+        self._task = self._message = None
+
+    async def _run(self, first: Callable[[], Awaitable[bool]]) -> None:
+        stream = self._stream
+        try:
+            kept = await first()
+            while kept and not stream.closed():
+                if not stream.reads and not stream.reads.at_eof:
+                    self._timeouts.request_answered()
+                    self._task = None
+                    return
+                self._options.write_batch.flush()  # so that a pause is known
+                kept = await self._serve_one(self._take_simple())
+        except (StreamClosedError, asyncio.CancelledError):
+            pass
+        except UnsatisfiableReadError:
+            long_target = not stream.reads.has_line(MAX_TARGET_BYTES)
+            self._reject(TargetTooLong() if long_target else HeadTooLarge())
+        except TooLarge as failure:
+            self._reject(failure)
+        except Exception:  # noqa: BLE001 - ends one connection, logged; serve the others
+            _log.exception("Unexpected failure of a connection")
+        finally:
+            self._message = None
+        stream.close()
+
+    def _take_simple(self) -> _Parsed | None:
+        """What has arrived meanwhile, if that is one request of the simplest form."""
+        reads = self._stream.reads
+        if self._options.fast_path is None or reads.at_eof:
+            return None
+        data = reads.take_all()
+        request = parse_simple_request(data)
+        if request is not None:
+            return data, request
+        reads.put_back(data)
+        return None
+
+    async def _serve_one(self, parsed: _Parsed | None) -> bool:
+        """Serve one request; whether the connection is kept after it.
+
+        None is read while much of earlier answers is unsent: with the fast path's same
+        rule, the transport holds at most 192 KiB for a client (see `WriteQueue`).
+        """
+        await self._stream.writes.writable()
+        self._timeouts.await_request()
+        if parsed is not None:
+            data, request = parsed
+            message = self._new_message()
+            delegate = self._server.start_request(self, message)
+            if await message.serve_parsed(delegate, request):
+                return True
+            self._stream.reads.put_back(data)  # Tornado's parser has the last word
+        message = self._new_message()
+        return await message.read_response(self._server.start_request(self, message))
+
+    def _new_message(self) -> Message:
+        self._message = Message(
+            cast(IOStream, self._stream), False, self._options.params, self._peer
+        )
+        return self._message
+
+    def _reject(self, failure: ApiError) -> None:
+        """Answer a request whose head is not even parsed."""
+        identity = request_id(None)
+        self._options.on_rejected(failure, self._peer.remote_ip, identity)
+        self._stream.writes.write(closing_message(failure, identity))

@@ -1,0 +1,111 @@
+"""Workers that share pages, and machines that share a level, on one clock."""
+
+import asyncio
+
+from aims_server.cache.epochs import Epochs
+from aims_server.cache.levels import Level
+from aims_server.cache.readthrough import ReadThrough
+from aims_server.cache.shared_memory import SharedMemoryCache
+from aims_server.cache.sharing import Codec, MachinePages, Sharing
+from aims_server.cache.singleflight import SingleFlight
+from aims_server.cache.store import MemoryStore
+from aims_server.deadline import Deadline
+from tests.virtual_time import settle
+
+from .reading import Refused
+
+ANN, BEN = b"a" * 32, b"b" * 32
+TEXT = Codec[str](str.encode, bytes.decode, len)
+
+
+class Observer:
+    """Remembers what it is told."""
+
+    def __init__(self):
+        self.found = []
+        self.waits = []
+        self.ends = []
+        self.put = []
+
+    def shared_lookup(self, level, found):
+        """Note what was found."""
+        self.found.append((level, str(found)))
+
+    def shared_wait(self, seconds):
+        """Note a wait."""
+        self.waits.append(seconds)
+
+    def lease_ended(self, level, end):
+        """Note the end of a lease."""
+        self.ends.append((level, end))
+
+    def page_put(self, level, size):
+        """Note a page."""
+        self.put.append((level, size))
+
+
+class Machine:
+    """Workers that share memory, and perhaps a further level with other machines."""
+
+    def __init__(self, clock, *further):
+        self.clock = clock
+        self.epochs = Epochs()
+        self.memory = SharedMemoryCache(1_000_000, self.epochs, clock=clock)
+        self.levels = [level("machine", self.memory), *further]
+
+    def worker(self):
+        """A worker of this machine."""
+        return Worker(self)
+
+
+def level(name, memory, seconds=Deadline.remaining):
+    """A level over this memory."""
+    pages = MachinePages(memory)
+    return Level(name, pages, seconds, 0.005, 1.5, 0.05, memory.find, memory.keep)
+
+
+class Worker:
+    """A read-through with a store and flights of its own."""
+
+    def __init__(self, machine):
+        self.clock = machine.clock
+        self.observer = Observer()
+        self.refused: list = []
+        self.store: MemoryStore = MemoryStore(
+            1 << 20, epochs=machine.epochs, clock=self.clock
+        )
+        self.flights: SingleFlight = SingleFlight(clock=self.clock, failure_memory=0.01)
+        self.through: ReadThrough = ReadThrough(
+            self.store,
+            self.flights,
+            refresh_deadline=lambda: Deadline(10, self.clock),
+            is_refusal=lambda error: isinstance(error, Refused),
+            loader=Sharing(machine.levels, TEXT, self.observer, clock=self.clock),
+            on_refusal=lambda owner, kept: self.refused.append((owner, kept)),
+            clock=self.clock,
+        )
+
+    def ask(self, platform, key=b"k", owner=ANN, *, seconds=10.0, max_age=None, **made):
+        """One asker, as a task."""
+        return asyncio.create_task(
+            self.through.get(
+                key,
+                owner,
+                platform.fill(owner, **made),
+                Deadline(seconds, self.clock),
+                max_age=max_age,
+            )
+        )
+
+
+async def shown(task):
+    """How an asker came by what."""
+    served = await task
+    return served.outcome, served.entry.value
+
+
+async def answered(platform, task, value):
+    """Have the platform answer the only call, and give what the asker is given."""
+    await settle()
+    platform.answer(value)
+    return await shown(task)

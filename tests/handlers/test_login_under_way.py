@@ -1,0 +1,227 @@
+"""A login between its first byte and its answer, by the fast path and by its handler:
+cut in pieces, left, waiting in line, in a drain.
+"""
+
+import asyncio
+import json
+import socket
+import struct
+import time
+
+import pytest
+
+from ..waiting import eventually
+from .browser import SLOW_PATH, Browser
+from .kept import requests_under_way
+from .test_login import credentials
+from .ways import WAYS, access_line
+
+pytestmark = pytest.mark.both_loops
+
+PATH = "/api/login"
+
+
+@pytest.fixture(name="body")
+def _body(student):
+    return json.dumps(credentials(student))
+
+
+@pytest.fixture(name="variables")
+def _variables():
+    return {"LOGIN_LIMIT_PER_MINUTE": "1000"}
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_login_may_be_cut_anywhere(browser, body, platform):
+    """It is made once, whatever the segments."""
+    head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+    whole = (head + body).encode()
+    cuts = [*range(1, len(whole), 7), len(head) - 1, len(head), len(head) + 1]
+    for at in cuts:
+        for piece in (whole[:at], whole[at : at + 1], whole[at + 1 :]):
+            browser.writer.write(piece)
+            await asyncio.sleep(0.001)
+        assert (await browser.read()).status == 200, at
+    assert platform.counters.calls["authenticate"] == len(cuts)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("way", WAYS)
+async def test_what_arrives_behind_a_login_waits(browser, body, token, platform, way):
+    """A page, another login and the end of what the client sends: in their order."""
+    browser.send_post(body, {**way, "X-Request-Id": "n0"}, PATH)
+    browser.send("/api/quiz", token, {"X-Request-Id": "n1"})
+    browser.send_post(body, {"X-Request-Id": "n2"}, PATH)
+    browser.send("/health", token, {"X-Request-Id": "n3"})
+    told = [await browser.read() for _ in range(4)]
+    assert [answer.headers["x-request-id"] for answer in told] == [
+        "n0",
+        "n1",
+        "n2",
+        "n3",
+    ]
+    assert {answer.status for answer in told} == {200}
+    assert platform.counters.calls["authenticate"] == 2
+
+
+@pytest.fixture(name="on_its_way")
+def _on_its_way(browser, body, platform):
+    """Send a login, and wait until the platform has it."""
+
+    async def send(way):
+        platform.hold()
+        browser.send_post(body, {**way, "X-Request-Id": "r"}, PATH)
+        await eventually(lambda: platform.counters.total == 1)
+
+    return send
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("way", WAYS)
+async def test_who_leaves_is_not_waited_for(
+    browser, on_its_way, way, platform, worker, http_port, body, access_lines
+):
+    """One line with nginx's status, while the platform still has the login; the slot is
+    free when it has answered, and others notice nothing.
+    """
+    await on_its_way(way)
+    linger = struct.pack("ii", 1, 0)  # a reset
+    own = browser.writer.get_extra_info("socket")
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    browser.writer.close()
+    await eventually(lambda: requests_under_way(worker) == 0)
+    line = access_line(access_lines)
+    assert (line["level"], line["status"], line["route"]) == ("info", 499, "login")
+    assert "code" not in line
+    assert worker.slots.in_use == 1
+    platform.release()
+    other = await Browser.open(http_port)
+    assert (await other.post(body, {}, PATH)).status == 200
+    other.writer.close()
+    await eventually(lambda: worker.slots.in_use == 0)
+
+
+@pytest.mark.gen_test
+async def test_who_sends_no_more_is_told_alike(
+    browser, on_its_way, platform, http_port, access_lines, body
+):
+    """A half-close while the login is on its way."""
+    told = []
+    for way in ({}, SLOW_PATH):
+        platform.counters.reset()
+        asking = await Browser.open(http_port)
+        platform.hold()
+        asking.send_post(body, {**way, "X-Request-Id": "r"}, PATH)
+        await eventually(lambda: platform.counters.total == 1)
+        access_lines.forget()
+        asking.writer.write_eof()
+        answer = await asking.read()
+        assert await asking.reader.read() == b""
+        asking.writer.close()
+        platform.release()
+        told.append((*answer.lasting, access_line(access_lines)))
+    assert told[0] == told[1]
+    assert told[0][0] == 499
+    assert told[0][1]["cache-control"] == "no-store"
+
+
+class TestInQueue:
+    """There is one slot, and somebody has it."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {"MAX_CONCURRENT_REQUESTS": "1"}
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize("way", WAYS)
+    async def test_who_leaves_the_queue_is_never_logged_in(
+        self, browser, on_its_way, way, platform, worker, http_port, college
+    ):
+        """The platform hears nothing of it."""
+        await on_its_way({})
+        other = await Browser.open(http_port)
+        body = json.dumps(credentials(college.student(1)))
+        other.send_post(body, way, PATH)
+        await eventually(lambda: worker.slots.waiting == 1)
+        other.writer.close()
+        await eventually(lambda: worker.slots.waiting == 0)
+        platform.release()
+        assert (await browser.read()).status == 200
+        assert platform.counters.calls["authenticate"] == 1
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_login_in_a_drain_is_its_connections_last(
+    browser, on_its_way, way, platform, http_server
+):
+    """Though the drain began when it had been read."""
+    await on_its_way(way)
+    http_server.disable_keep_alive()
+    platform.release()
+    answer = await browser.read()
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+    assert await browser.reader.read() == b""
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("way", WAYS)
+async def test_no_time_out_ends_a_login(
+    browser, on_its_way, way, platform, http_server
+):
+    """The client has sent its request."""
+    await on_its_way(way)
+    for connection in http_server._open:
+        connection.close_if_timed_out(time.monotonic() + 1000)
+    platform.release()
+    assert (await browser.read()).status == 200
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_last_of_a_connection_says_so(browser, body, way):
+    """Where its client asks for it."""
+    answer = await browser.post(body, {**way, "Connection": "close"}, PATH)
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+    assert await browser.reader.read() == b""
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_fault_of_ours_tells_no_secret(
+    browser, body, way, worker, monkeypatch, access_lines
+):
+    """A 500, a traceback without values, and the next login is served."""
+
+    def fail(*_):
+        raise RuntimeError("of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker.service, "logged_in", fail)
+        answer = await browser.post(body, way, PATH)
+    assert answer.status == 500
+    assert json.loads(answer.body)["code"] == "internal_error"
+    told = access_lines.getvalue()
+    assert "of ours" in told
+    assert json.loads(body)["password"] not in told
+    assert (await browser.post(body, way, PATH)).status == 200
+
+
+class TestPrefetch:
+    """A login warms the pages that follow."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {"PREFETCH_ON_LOGIN": "true"}
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize("way", WAYS)
+    async def test_pages_are_gathered_behind_a_login(
+        self, browser, body, way, platform
+    ):
+        """Nothing is asked twice, and the page is on its way or at hand."""
+        token = json.loads((await browser.post(body, way, PATH)).body)["token"]
+        page = await browser.ask("/api/quiz", token)
+        assert page.headers["x-cache"] in ("HIT", "PENDING")
+        await eventually(lambda: platform.counters.calls["schedule"] == 1)
+        assert platform.counters.calls["quizzes"] == 1

@@ -1,0 +1,81 @@
+"""What clients do wrong, and more than the service can take."""
+
+import socket
+from contextlib import ExitStack
+from threading import Thread
+
+from .bench import Bench, Provoke, ask_in_vain, shell
+
+
+def malformed(bench: Bench) -> tuple[str, str]:
+    """Something else than HTTP arrives."""
+    service = bench.serve()
+    after = len(service.log)
+    address = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((address[0], int(address[1]))) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Key : secret\r\n\r\n")
+        client.recv(1000)
+    return bench.told(service, after=after)
+
+
+def limited(requests: int, path: str = "/api/quiz", **variables: str) -> Provoke:
+    """So many requests of one student."""
+
+    def provoke(bench: Bench) -> tuple[str, str]:
+        service = bench.serve(**variables)
+        after, token = len(service.log), bench.token()
+        for _ in range(requests):
+            service.get(path, token)
+        return bench.told(service, after=after)
+
+    return provoke
+
+
+def many_connections(bench: Bench) -> tuple[str, str]:
+    """More clients than there are files for."""
+    service = bench.serve(shell("ulimit -n 300"))
+    after = len(service.log)
+    host, port = service.url.removeprefix("http://").split(":")
+    with ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(socket.create_connection((host, int(port))))
+        return bench.told(service, after=after)
+
+
+def full_cache(bench: Bench) -> tuple[str, str]:
+    """More students than the cache has room for."""
+    service = bench.serve(CACHE_MAX_MB="1", CACHE_SHARED_MB="0")
+    after = len(service.log)
+    while "The cache is full" not in service.log:
+        for _ in range(20):
+            service.get("/api/all-attendance", bench.token())
+    return bench.told(service, after=after)
+
+
+def waiting(bench: Bench) -> tuple[str, str]:
+    """One call at a time, and the platform takes a second over each."""
+    service = bench.serve(MAX_CONCURRENT_REQUESTS="1", PREFETCH_ON_LOGIN="false")
+    after = len(service.log)
+    bench.platform.turn(faults={"*": {"delay": 1.5}})
+    asking = [
+        Thread(target=ask_in_vain, args=(service, bench.token())) for _ in range(3)
+    ]
+    for each in asking:
+        each.start()
+    told = bench.told(service, after=after)
+    for each in asking:
+        each.join()
+    bench.platform.turn(clear="*")
+    return told
+
+
+FAULTS: dict[str, Provoke] = {
+    "what arrives is no HTTP": malformed,
+    "no connection is left": many_connections,
+    "a student asks too often": limited(3, RATE_LIMIT_PER_MINUTE="1"),
+    "an address asks too often": limited(
+        3, "/nowhere", RATE_LIMIT_PER_ADDRESS_PER_MINUTE="1"
+    ),
+    "the cache is too small": full_cache,
+    "calls wait for a place": waiting,
+}
