@@ -31,12 +31,16 @@ class Charges:
 
     def __init__(self, ceiling: int) -> None:
         self._due_from = ceiling // _SHARE
-        self._untold: dict[Bucket, int] = {}
+        # In the order of their first charge; each knows itself what is untold of it.
+        self._charged: dict[Bucket, None] = {}
         self._due: dict[Bucket, None] = {}
 
     def note(self, bucket: Bucket, cost: int, ahead: int) -> None:
         """A bucket was charged ``cost``, and its stamp is ``ahead`` of now."""
-        untold = self._untold[bucket] = self._untold.get(bucket, 0) + cost
+        untold = bucket.untold
+        if not untold:
+            self._charged[bucket] = None
+        bucket.untold = untold = untold + cost
         if untold >= self._due_from or ahead >= self._due_from:
             self._due[bucket] = None
 
@@ -44,7 +48,7 @@ class Charges:
         """Have even the smallest charges told; often enough, it bounds what is noted
         and makes the sum over machines exact in the long run.
         """
-        self._due |= dict.fromkeys(self._untold)
+        self._due |= self._charged
 
     def collect(self, most: int) -> dict[Bucket, int]:
         """Take out what is due, of at most so many buckets. What cannot be told then is
@@ -54,7 +58,8 @@ class Charges:
         collected = {}
         for bucket in list(self._due)[:most]:
             del self._due[bucket]
-            charge = self._untold.pop(bucket, 0)
+            self._charged.pop(bucket, None)
+            charge, bucket.untold = bucket.untold, 0
             if charge:
                 collected[bucket] = charge
         return collected

@@ -116,8 +116,9 @@ class RateLimiter:
     def _charge(self, key: bytes | str, cost: int) -> int:
         bucket = self._bucket(key)
         ahead = self._table.charge(bucket, cost, self._ceiling)
-        if self.charges is not None and ahead <= self._ceiling:
-            self.charges.note(bucket, cost, ahead)
+        charges = self.charges
+        if charges is not None and ahead <= self._ceiling:
+            charges.note(bucket, cost, ahead)
         return ahead
 
     def _hashed(self, key: bytes | str) -> Bucket:
