@@ -121,6 +121,8 @@ def login_answer(reply: Reply) -> LoginAnswer:
     _check_login_health(reply)
     if reply.status // 100 not in (2, 4, 5):
         raise _with_status(UpstreamError(), reply)
+    if 400 <= reply.status < 500 and not reply.body.strip():
+        return LoginAnswer(reply.status, b"{}")  # the status says it
     try:
         said = read_login(reply.body)
     except BadShape as fault:

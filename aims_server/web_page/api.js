@@ -30,7 +30,7 @@ export async function signIn(username, password) {
     body: JSON.stringify({ username, password }),
   });
   const body = await response.json();
-  sessionStorage.setItem(TOKEN, body.token ?? body.response?.token);
+  sessionStorage.setItem(TOKEN, body.token);
   return body.response ?? {};
 }
 

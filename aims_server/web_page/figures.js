@@ -76,8 +76,8 @@ export function days(page) {
       all.absent += day.absent;
       all.leave += day.leave;
       all.other += day.details.length - day.present - day.absent - day.leave;
-      for (const { formatted, status, faculty } of day.details) {
-        all.classes.push({ time: clock(formatted), status, subject, faculty });
+      for (const { time, formatted, status, faculty } of day.details) {
+        all.classes.push({ time: clock(formatted) || clock(time), status, subject, faculty });
       }
       byDate.set(day.date, all);
     }
@@ -86,12 +86,20 @@ export function days(page) {
   return [...byDate.values()].sort((a, b) => (a.date < b.date ? -1 : 1));
 }
 
-/** "02:00PM - 02:50PM 07/Sep/2026" as "14:00"; "" where there is no time. */
-export function clock(formatted) {
-  const match = /(\d{1,2}):(\d{2})\s*([AP])M/i.exec(formatted ?? "");
+/** "02:00PM - 02:50PM 07/Sep/2026" or "2026-09-07 14:00:00" as "14:00"; "" without a time. */
+export function clock(text) {
+  const match = /(\d{1,2}):(\d{2})(?::\d{2})?\s*(?:([AP])\.?M)?/i.exec(text);
   if (!match) return "";
-  const hours = (Number(match[1]) % 12) + (match[3].toUpperCase() === "P" ? 12 : 0);
-  return `${String(hours).padStart(2, "0")}:${match[2]}`;
+  const [, hour, minute, half] = match;
+  const hours = half ? (Number(hour) % 12) + (half.toUpperCase() === "P" ? 12 : 0) : hour;
+  return `${String(hours).padStart(2, "0")}:${minute}`;
+}
+
+/** What a mark counts as, as the service counts it; for its colour. */
+export function markKind(status) {
+  const words = status.trim().toLowerCase();
+  const short = { p: "present", a: "absent", l: "leave" };
+  return words.endsWith("leave") ? "leave" : (short[words] ?? words.split(" ").at(-1));
 }
 
 /** The college's date and time of day, wherever this browser is: ["2026-09-07", "14:05"]. */

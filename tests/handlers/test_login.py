@@ -271,13 +271,26 @@ async def test_a_compressed_body_is_refused(front, platform):
     [
         ('\ufeff{"status":0,"msg":"Wrong password"}', "Wrong password"),
         (r'{"status":0,"msg":"Wrong password \ud83d"}', "Wrong password \ufffd"),
+        ('{"msg":"<b>Wrong</b> name &amp; password"}', "Wrong name & password"),
+        ('{"msg":"<br>"}', "The attendance platform refuses this login."),
     ],
 )
 async def test_odd_text_of_a_refusal_is_read(
     front, student, platform, sent, text, status
 ):
-    """A byte order mark or a cut emoji leaves a refusal one, and our answer JSON."""
+    """A byte order mark, a cut emoji or HTML leaves a refusal one, told as text."""
     platform.faults.set(kind="body", status=status, body=sent)
     answer = await front.ask("/api/login", method="POST", body=credentials(student))
     assert answer.code == 401
     assert json.loads(answer.body)["error"] == text
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("status", [401, 403, 423])
+async def test_a_refusal_may_say_nothing(front, student, platform, status):
+    """The platform's status is enough, and stays."""
+    platform.faults.set(kind="body", status=status, body=" ")
+    answer = await front.ask("/api/login", method="POST", body=credentials(student))
+    assert answer.code == status
+    refusal = "The attendance platform refuses this login."
+    assert json.loads(answer.body)["message"] == refusal

@@ -131,6 +131,57 @@ def test_quizzes_shows_every_mark(inside, demo, student):
     assert student.pin not in inside.page.inner_text("main")
 
 
+QUIZZES = [
+    None,
+    "x",
+    {},
+    {"quiz_uc": "NULL", "loggedin_at": "0000-00-00 00:00:00", "marks_obtained": "8"},
+    {"quiz_uc": "MNTH", "loggedin_at": "2025-13-45", "correct": {"n": 1}},
+    {"quiz_uc": 1970, "loggedin_at": "1970-01-01 05:30:00", "incorrect": [1]},
+    {"quiz_uc": "GOOD", "loggedin_at": "2025-09-03 13:51:31", "marks_obtained": 7},
+]
+
+
+def test_an_odd_quiz_costs_no_other_one_anything(visit, token):
+    """Quizzes come as the platform sends them, so that anything may stand in them."""
+    answer = {"response": {"data": QUIZZES}}
+    visit.page.route("**/api/quiz", lambda route: route.fulfill(json=answer))
+    visit.enter(token)
+    visit.show("quizzes")
+    rows = visit.page.locator(".quizzes tbody tr").all_inner_texts()
+    shown = [[cell.strip() for cell in row.split("\t")[:3]] for row in rows]
+    assert shown == [
+        ["\u2013", "\u2013", "\u2013"],
+        ["NULL", "\u2013", "8"],
+        ["MNTH", "\u2013", "\u2013"],
+        ["1970", "\u2013", "\u2013"],
+        ["GOOD", "3 September", "7"],
+    ]
+    assert "Average 7.5, best 8" in visit.page.inner_text("main")
+
+
+DETAILS = [
+    {"time": "2025-09-01 10:45:00", "status": "P", "formatted": ""},
+    {"time": "", "status": "DUTY_LEAVE", "formatted": "3:45 p.m. - 4:30 p.m."},
+    {"time": "", "status": "Present", "formatted": ""},
+]
+
+
+def test_the_calendar_reads_marks_and_times_in_every_form(visit, token):
+    """With the colours of the marks that they count as."""
+    day = {"date": "2025-09-01", "present": 2, "absent": 0, "leave": 1}
+    subject = {"daily": [day | {"details": DETAILS}]}
+    page = {"subjects": {"Odd": subject}, "incomplete": []}
+    visit.page.route("**/api/all-attendance", lambda route: route.fulfill(json=page))
+    visit.enter(token)
+    visit.show("calendar")
+    times = visit.page.locator(".card .lessons .time").all_inner_texts()
+    assert times == ["", "10:45", "15:45"]
+    marks = visit.page.locator(".card .lessons .mark")
+    kinds = [marks.nth(n).get_attribute("class") for n in range(3)]
+    assert kinds == ["mark present", "mark present", "mark leave"]
+
+
 def test_timetable_shows_the_months_classes(inside):
     """Every slot that the API gives stands under its day."""
     inside.show("timetable")

@@ -76,7 +76,9 @@ _ACCOUNT: Final = (
     r"|disabled|blocked)\b"
 )
 _PROGRAM: Final = (
-    r"SQLSTATE|Exception|Traceback|Stack ?trace|::|->|\.php\b|\bundefined\b"
+    r"SQLSTATE|Exception|\w+Error\b|Traceback|Stack ?trace|::|->|\.php\b|\bphp_"
+    r"|\b(?:undefined|null|array|object|index|property|properties|column|tables?"
+    r"|database|transaction|deadlock|connection|host(?:name)?|server)\b|'@'"
     r"|\b(?:select|insert|update) .*\b(?:from|into|set)\b|[<>{}$\\]"
 )
 _LONGEST_ACCOUNT_TEXT: Final = 120

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from .fields import Number, Scalar, whole
+from .fields import Number, Scalar, name, whole
 from .json_body import BadShape
 from .messages import speaks_of_account, text_of
 
@@ -138,13 +138,15 @@ class LoginBody(Struct, frozen=True, gc=False):
 
     @property
     def text(self) -> str | None:
-        """What the platform says in words, looked for anew: few answers need it."""
-        return text_of(self.body)
+        """What the platform says in words, without HTML; looked for anew, since few
+        answers need it.
+        """
+        return name(text_of(self.body)) or None
 
     @property
     def refuses(self) -> bool:
         """Whether the text is about the account, as a refusal with a 500 is."""
-        text = self.text
+        text = text_of(self.body)
         return text is not None and speaks_of_account(text)
 
 

@@ -4,8 +4,9 @@ import { h } from "../dom.js";
 import { dayWords } from "../words.js";
 
 export function quizzes(model) {
-  const rows = model.quizzes?.response?.data;
-  if (!Array.isArray(rows) || !rows.length) {
+  const data = model.quizzes?.response?.data; // the platform's own: of any shape
+  const rows = Array.isArray(data) ? data.filter((row) => row instanceof Object) : [];
+  if (!rows.length) {
     return h("p", { class: "note" }, model.quizzes ? "No evaluated quizzes." : "");
   }
   const names = new Map(model.subjects.map(({ code, name }) => [code, name]));
@@ -15,7 +16,7 @@ export function quizzes(model) {
   return h(
     "div",
     { class: "cards" },
-    ...[...courses].map(([code, taken]) => course(names.get(code) ?? code, taken)),
+    ...[...courses].map(([code, taken]) => course(names.get(code) ?? shown(code), taken)),
   );
 }
 
@@ -29,7 +30,7 @@ function grouped(rows) {
 }
 
 function course(name, taken) {
-  const marks = taken.map((quiz) => quiz.marks_obtained).filter(Number.isFinite);
+  const marks = taken.map((quiz) => shown(quiz.marks_obtained)).map(Number).filter(Number.isFinite);
   const average = marks.length ? marks.reduce((a, b) => a + b) / marks.length : null;
   return h(
     "section",
@@ -58,12 +59,15 @@ function course(name, taken) {
 
 function quizRow(quiz) {
   const day = /^\d{4}-\d{2}-\d{2}/.exec(quiz.loggedin_at ?? "")?.[0];
+  const known = day > "1971" && !Number.isNaN(Date.parse(day)); // no null of a database's
   const figures = [quiz.marks_obtained, quiz.correct, quiz.incorrect, quiz.not_attempted];
   return h(
     "tr",
     {},
-    h("th", { scope: "row" }, quiz.quiz_uc ?? "–"),
-    h("td", {}, day ? dayWords(day) : "–"),
-    ...figures.map((figure) => h("td", {}, figure ?? "–")),
+    h("th", { scope: "row" }, shown(quiz.quiz_uc)),
+    h("td", {}, known ? dayWords(day) : "–"),
+    ...figures.map((figure) => h("td", {}, shown(figure))),
   );
 }
+
+const shown = (value) => (["string", "number"].includes(typeof value) && value !== "" ? value : "–");

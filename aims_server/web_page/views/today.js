@@ -1,7 +1,7 @@
 /** Today: the overall figure, the next class, today's marks, and what needs attention. */
 
 import { h } from "../dom.js";
-import { percent, standing } from "../figures.js";
+import { markKind, percent, standing } from "../figures.js";
 import { ring } from "../pictures.js";
 import { advice, classes, dayWords, weekdayWords } from "../words.js";
 
@@ -79,7 +79,7 @@ function lesson(start, end, course, state, mark) {
       course,
       state ? h("span", { class: "tag" }, state === "now" ? "Now" : "Next class") : null,
     ),
-    mark ? h("span", { class: `mark ${mark.toLowerCase().split(" ").at(-1)}` }, mark) : null,
+    mark ? h("span", { class: `mark ${markKind(mark)}` }, mark) : null,
   );
 }
 
