@@ -92,8 +92,10 @@ class AnswerCache:
 
         Raises what ``fill`` raises, and the upstream half of our errors.
         """
-        through = self._answers
-        return await self._read(through, resource, session, fill, deadline, fresh, None)
+        max_age = self._max_age(fresh)
+        return await self._read(
+            self._answers, resource, session, fill, deadline, max_age
+        )
 
     async def part(
         self,
@@ -109,11 +111,10 @@ class AnswerCache:
         is given only if a new one cannot be had: an answer would look new and be made
         of old parts.
         """
-        through = self._parts
-        oldest = None if old_at_once else self._lifetimes.fresh
-        return await self._read(
-            through, resource, session, fill, deadline, fresh, oldest
-        )
+        max_age = self._max_age(fresh)
+        if max_age is None and not old_at_once:
+            max_age = self._lifetimes.fresh
+        return await self._read(self._parts, resource, session, fill, deadline, max_age)
 
     async def derived(
         self,
@@ -229,8 +230,7 @@ class AnswerCache:
         session: Session,
         fill: Fill[Kept],
         deadline: Deadline,
-        fresh: bool,
-        oldest: float | None,
+        max_age: float | None,
     ) -> Served[Kept]:
         key, owner = session.resource_key(resource), session.owner
 
@@ -246,13 +246,7 @@ class AnswerCache:
 
         outcome = Outcome.MISS
         try:
-            served = await through.get(
-                key,
-                owner,
-                judged,
-                deadline,
-                max_age=self._max_age(fresh) if fresh else oldest,
-            )
+            served = await through.get(key, owner, judged, deadline, max_age=max_age)
             outcome = served.outcome
         except _SaysLess as less:  # remembered, while what was kept has ended
             served = Served(less.entry, outcome)

@@ -39,7 +39,7 @@ class TokenHandler(BaseHandler):
     refusal: ClassVar[type[Unauthorized]] = Unauthorized
 
     def initialize(self, context: HandlerContext, token: str = "") -> None:
-        """``token`` guards the figures; empty lets everybody read them."""
+        """``token`` guards the metrics; empty lets everybody read them."""
         super().initialize(context)
         self._token = token
 
@@ -69,7 +69,7 @@ class MetricsHandler(TokenHandler):
     endpoint = METRICS
 
     async def get(self) -> None:
-        """Every worker's figures, added up."""
+        """Every worker's metrics, added up."""
         self.check_token()
         await self.context.metrics.prepare()
         accept = self.request.headers.get("Accept")

@@ -1,4 +1,4 @@
-"""The operator's page: the service's figures with sparklines, drawn by the browser.
+"""The operator's page: the service's metrics with sparklines, drawn by the browser.
 
 A browser sends no Bearer token of its own, so the page takes METRICS_TOKEN as the
 password of HTTP's Basic scheme too (RFC 7617), with any user name.
@@ -43,7 +43,7 @@ class _BasicUnauthorized(Unauthorized):
 
 
 class StatusHandler(TokenHandler):
-    """GET /status and its files; as JSON, the figures of /metrics."""
+    """GET /status and its files; as JSON, what is told by /metrics."""
 
     endpoint = STATUS
     refusal = _BasicUnauthorized

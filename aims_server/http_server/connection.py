@@ -150,7 +150,8 @@ class Connection(asyncio.Protocol):
 
     def close_after_answer(self) -> None:
         """End with the answer that is due, if one is, and say so in it."""
-        self._requests.close_after_answer()
+        if self._connected:
+            self._requests.close_after_answer()
 
     def close_if_timed_out(self, now: float) -> None:
         """Close if the client should have sent or read more by ``now``."""

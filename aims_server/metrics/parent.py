@@ -1,4 +1,4 @@
-"""Owns the figures that the parent process counts."""
+"""Owns the metrics that the parent process counts."""
 
 from .collector import MetricsMemory
 from .instruments import Instruments

@@ -1,4 +1,4 @@
-"""Owns the figures an operator sees: what is counted, when, and under which name.
+"""Owns the metrics an operator sees: what is counted, when, and under which name.
 
 A worker counts in its part of the shared memory (`collector`); a scrape adds up all.
 """
@@ -27,7 +27,7 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Metrics:
-    """One worker's share of the figures, and the sum over all workers.
+    """One worker's share of the metrics, and the sum over all workers.
 
     ``worker`` is a number that no other living worker has, or both would overwrite each
     other's counts. ``memory`` is shared by the workers; without it the metrics are this
@@ -220,11 +220,11 @@ class Metrics:
         await prepare()
 
     def exposition(self) -> bytes:
-        """All workers' figures as Prometheus text, format 0.0.4."""
+        """All workers' metrics as Prometheus text, format 0.0.4."""
         return expose(self._memory.collect())
 
     def summary(self) -> bytes:
-        """All workers' figures as JSON, for people and small scripts.
+        """All workers' metrics as JSON, for people and small scripts.
 
         Times are in seconds. Latency is that of the students' endpoints; its quantiles
         are estimated from the histogram's buckets, as PromQL's ``histogram_quantile``

@@ -1,4 +1,4 @@
-"""Owns the figures of what workers and machines share: pages, leases, the store."""
+"""Owns the metrics of what workers and machines share: pages, leases, the store."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ _CALL_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1)
 
 
 class SharingMetrics:
-    """One worker's share of these figures."""
+    """One worker's share of these metrics."""
 
     def __init__(self, make: Instruments, worker: str) -> None:
         self._lookups = make.counters(

@@ -1,4 +1,4 @@
-"""Owns the figures of the calls to the platform: their ends, repetitions, oddities."""
+"""Owns the metrics of the calls to the platform: their ends, repetitions, oddities."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ _CALL_BUCKETS: Final = (0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 2, 5, 10)
 
 
 class UpstreamMetrics:
-    """One worker's share of these figures."""
+    """One worker's share of these metrics."""
 
     def __init__(self, make: Instruments, worker: str) -> None:
         self._calls = make.counters(
