@@ -58,12 +58,12 @@ def _hold_signals() -> None:
 
     A blocked signal waits in the kernel, even one to process 1, which would lose it.
     """
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(
         signal.SIG_BLOCK,
         {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP},
     )
-    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
-        signal.signal(number, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

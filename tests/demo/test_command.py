@@ -1,8 +1,6 @@
-import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from urllib.parse import urlencode
@@ -10,6 +8,8 @@ from urllib.request import Request, urlopen
 
 import msgspec
 import pytest
+
+from ..waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.process
 
@@ -46,7 +46,7 @@ def test_signals_end_it(number):
     """SIGTERM and SIGINT end it with status 0 and not a word."""
     with started() as (process, _):
         process.send_signal(number)
-        assert process.communicate(timeout=5) == ("", "")
+        assert process.communicate(timeout=PATIENCE_SECONDS) == ("", "")
         assert process.returncode == 0
 
 
@@ -59,7 +59,7 @@ def test_end_of_stdin_ends_it():
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.3)
         process.stdin.close()
-        assert process.wait(5) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_dies_with_its_parent():
@@ -78,12 +78,7 @@ def test_dies_with_its_parent():
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    for _ in range(100):
-        if not os.path.exists(f"/proc/{pid}") or "Z" in _state(pid):
-            break
-        time.sleep(0.05)
-    else:
-        pytest.fail("the platform outlived its parent")
+    until(lambda: _state(pid) == "Z")
 
 
 def _state(pid):

@@ -14,6 +14,7 @@ from aims_server.demo.faults import Fault, Kind
 from aims_server.demo.socket_faults import bomb
 from aims_server.demo.wrong_answers import EMPTY, wrong_answer
 
+from ..waiting import PATIENCE_SECONDS
 from .conftest import COURSE_FILES, json_of
 
 EMBED = COURSE_FILES + "?embed_attendance_summary=1"
@@ -29,7 +30,7 @@ def spoilt(kind, **knobs):
 
 async def part_of(reader, enough=2000):
     """Read until something has come, and no more for the moment."""
-    return await asyncio.wait_for(reader.read(enough), 3)
+    return await asyncio.wait_for(reader.read(enough), PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize("kind", ["broken_json", "truncated_json", "empty_body"])
@@ -148,7 +149,7 @@ async def test_reset_is_a_reset(caller, platform):
     reader, writer = await caller.open()
     assert (await part_of(reader)).startswith(b"HTTP/1.1 200 OK")
     with pytest.raises(ConnectionResetError):
-        await asyncio.wait_for(reader.read(), 3)
+        await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
     writer.close()
 
 
@@ -186,9 +187,9 @@ async def test_hang_says_nothing(caller, platform):
     """A hanging call is in flight and silent; half-way, it falls silent."""
     platform.faults.set(kind="hang")
     reader, writer = await caller.open()
+    await platform.until(lambda counters: counters.in_flight == 1)
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(reader.read(1), 0.1)
-    assert platform.counters.in_flight == 1
     writer.close()
     platform.faults.set(kind="hang_midway")
     reader, writer = await caller.open()

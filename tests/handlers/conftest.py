@@ -7,7 +7,8 @@ from .ways import Ways
 
 
 @pytest.fixture(name="browser")
-def _browser(io_loop, http_server, http_port):
+def _browser(io_loop, http_server, http_port, clock):
+    clock.stop()  # so that equal answers are of equal age
     browser = io_loop.run_sync(lambda: Browser.open(http_port))
     yield browser
     browser.writer.close()

@@ -12,15 +12,15 @@ from aims_server.logs.handlers import AccessLog
 from aims_server.metrics.recorder import Metrics
 from aims_server.pages import ALL_ATTENDANCE
 
-from ..waiting import eventually
+from ..waiting import PATIENCE_SECONDS, eventually
 from .kept import requests_under_way
 
-pytestmark = pytest.mark.gen_test(timeout=20)
+pytestmark = pytest.mark.gen_test
 
 
 @pytest.fixture(name="variables")
 def _variables():
-    return {"REQUEST_TIMEOUT_SECONDS": "1", "GATHER_TIMEOUT_SECONDS": "30"}
+    return {"REQUEST_TIMEOUT_SECONDS": "2", "GATHER_TIMEOUT_SECONDS": "60"}
 
 
 def incomplete(answer) -> list[str]:
@@ -122,7 +122,7 @@ async def test_closing_waits_for_no_gathering(front, worker, token, platform):
     platform.hold("cards")
     await front.ask("/api/all-attendance", token)
     assert platform.counters.now["cards"] == 15
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         for flights in worker.flights:
             await flights.close()
     await platform.until(lambda seen: not seen.in_flight)
@@ -140,7 +140,7 @@ async def test_a_page_that_another_worker_gathers(settings, college, platform, l
 
     async def page_of(worker):
         caller = worker.sessions.caller(token, "192.0.2.1")
-        return await worker.service.page(ALL_ATTENDANCE, caller, Deadline(1.0))
+        return await worker.service.page(ALL_ATTENDANCE, caller, Deadline(2.0))
 
     course = college.courses(college.student(0))[3]
     match = f"cf_id={course.cf_id}" if late == 1 else ""
@@ -164,8 +164,9 @@ class TestCrowd:
     @pytest.fixture(name="variables")
     def _variables(self):
         return {
-            "REQUEST_TIMEOUT_SECONDS": "10",  # a busy machine stalls for a second
-            "MAX_CONCURRENT_REQUESTS": "4",  # so few that the machine waits, not works
+            # Two pages can be made in 7 s, and are in 5: a busy machine has 5 s more.
+            "REQUEST_TIMEOUT_SECONDS": "10",
+            "MAX_CONCURRENT_REQUESTS": "2",
             "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000",
         }
 
@@ -185,7 +186,7 @@ class TestCrowd:
             assert answer.code == 503
             assert json.loads(answer.body)["code"] == "overloaded"
             assert int(answer.headers["Retry-After"]) >= 1
-        assert platform.counters.peak <= 4
+        assert platform.counters.peak <= 2
 
 
 class TestHedges:

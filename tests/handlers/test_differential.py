@@ -22,6 +22,8 @@ from aims_server.http_server.listener import Listener
 from aims_server.logs.handlers import AccessLog
 from aims_server.metrics.recorder import Metrics
 
+from ..waiting import PATIENCE_SECONDS
+
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 REQUESTS = 5000  # where no time is given
 SEED = int(os.environ.get("FUZZ_SEED", "2025"))
@@ -119,7 +121,7 @@ async def exchange(port: int, pieces: list[bytes]) -> bytes:
             writer.write(piece)
             await asyncio.sleep(0)
         writer.write_eof()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             return await reader.read()
     except ConnectionError:
         return b"reset"

@@ -257,7 +257,7 @@ class TestAnswers:
 
     @pytest.fixture(name="variables")
     def _variables(self):
-        return {"REQUEST_TIMEOUT_SECONDS": "1.5", "RATE_LIMIT_PER_MINUTE": "8"}
+        return {"REQUEST_TIMEOUT_SECONDS": "3", "RATE_LIMIT_PER_MINUTE": "8"}
 
     @pytest.mark.gen_test
     @pytest.mark.parametrize(

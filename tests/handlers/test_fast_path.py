@@ -287,7 +287,7 @@ class TestSlowReaders:
     def _variables(self):
         return {"RATE_LIMIT_PER_MINUTE": "10000"}
 
-    @pytest.mark.gen_test(timeout=20)
+    @pytest.mark.gen_test
     async def test_the_fast_path_does_not_pile_up_answers(self, browser, token, taken):
         """Who is behind is left to Tornado, which waits; nothing is lost by it."""
         await browser.ask("/api/all-attendance", token)
@@ -308,7 +308,7 @@ class TestSplits:
     def _variables(self):
         return {"RATE_LIMIT_PER_MINUTE": "10000"}
 
-    @pytest.mark.gen_test(timeout=30)
+    @pytest.mark.gen_test
     async def test_a_request_may_be_split_anywhere(self, browser, token):
         """Between any two of its bytes, on one connection: always the same answer."""
         whole = await browser.ask("/api/quiz", token)

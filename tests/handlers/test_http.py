@@ -11,6 +11,8 @@ import pytest
 
 from aims_server.pages import PAGES
 
+from ..waiting import PATIENCE_SECONDS
+
 pytestmark = pytest.mark.both_loops
 
 ROOT = Path(__file__).parents[2]
@@ -46,7 +48,7 @@ class Connection:
 
     async def head(self):
         """Status and headers of the next answer, or of a 100."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         pairs = (line.split(": ", 1) for line in lines[1:-2])
         return int(lines[0].split()[1]), {name.lower(): value for name, value in pairs}
@@ -68,7 +70,7 @@ class Connection:
 
     async def ended(self):
         """Whether the server closes, with nothing more to read."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             return await self._reader.read() == b""
 
     def close(self):
@@ -343,8 +345,9 @@ async def test_malformed_chunks_end_the_connection(connection, chunks):
 @pytest.mark.parametrize(
     "more", [(), ("Accept-Encoding: gzip",), ("If-None-Match: *",)]
 )
-async def test_head_is_get_without_the_body(connection, token, path, more):
+async def test_head_is_get_without_the_body(connection, token, path, more, clock):
     """The same status and headers, on every path that has GET, kept or not."""
+    clock.stop()
     await connection.ask(request(path, token))
     status, headers, body = await connection.ask(request(path, token, *more))
     connection.send(request(path, token, *more, method="HEAD"))

@@ -26,7 +26,7 @@ class TestFailing:
     def _variables(self):
         return {"RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000"}
 
-    @pytest.mark.gen_test(timeout=60)
+    @pytest.mark.gen_test
     async def test_one_call_in_five_fails(
         self, front, college, platform: SimulatedPlatform
     ):
@@ -41,7 +41,7 @@ class TestFailing:
         assert good == 200
         assert platform.counters.total <= 1.45 * 200
 
-    @pytest.mark.gen_test(timeout=60)
+    @pytest.mark.gen_test
     async def test_a_dead_platform_is_left_alone(
         self, front, college, platform: SimulatedPlatform, clock
     ):
@@ -72,7 +72,7 @@ class TestFailing:
         other = await front.ask("/api/quiz", college.token(college.student(30)))
         assert other.code == 200
 
-    @pytest.mark.gen_test(timeout=20)
+    @pytest.mark.gen_test
     async def test_a_kept_answer_is_served_while_the_breaker_is_open(
         self, front, college, platform, token, clock
     ):
@@ -123,12 +123,12 @@ class TestHanging:
     @pytest.fixture(name="variables")
     def _variables(self):
         return {
-            "REQUEST_TIMEOUT_SECONDS": "2",
+            "REQUEST_TIMEOUT_SECONDS": "4",
             "MAX_CONCURRENT_REQUESTS": "10",
             "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000",
         }
 
-    @pytest.mark.gen_test(timeout=20)
+    @pytest.mark.gen_test
     async def test_every_answer_comes_by_its_deadline(self, front, college, platform):
         """200 at once, 10 slots: all are answered, never more than 10 are called."""
         platform.faults.set(kind="hang")
@@ -136,10 +136,10 @@ class TestHanging:
         assert {answer.code for answer in answers} <= {503, 504}
         assert platform.counters.peak <= 10
 
-    @pytest.mark.gen_test(timeout=20)
+    @pytest.mark.gen_test
     async def test_a_slow_platform_sheds_early(self, front, college, platform):
         """What cannot be served in time is refused at once, with a Retry-After."""
-        platform.faults.set(delay=0.3)
+        platform.faults.set(delay=0.6)
         await ask_all(front, college, range(10))  # so that the call time is known
         answers = await ask_all(front, college, range(100, 300))
         shed = [answer for answer in answers if answer.code == 503]
@@ -163,7 +163,7 @@ class TestSharing:
             "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000",
         }
 
-    @pytest.mark.gen_test(timeout=20)
+    @pytest.mark.gen_test
     async def test_a_page_does_not_starve_a_small_request(
         self, front, college, platform, worker
     ):
@@ -192,7 +192,7 @@ class TestSharing:
         await called
         assert cards_before[0] <= 4
 
-    @pytest.mark.gen_test(timeout=20)
+    @pytest.mark.gen_test
     async def test_a_login_whose_client_has_gone_leaves_the_line(
         self, front, college, platform, worker
     ):
@@ -221,7 +221,7 @@ class TestSharing:
         assert platform.counters.calls["authenticate"] == 0
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_failure_tells_its_code_and_its_time(
     front, token, platform: SimulatedPlatform, access_lines
 ):
@@ -241,7 +241,7 @@ class TestLimited:
     def _variables(self):
         return {"RATE_LIMIT_PER_MINUTE": "1"}
 
-    @pytest.mark.gen_test(timeout=30)
+    @pytest.mark.gen_test
     async def test_a_limit_reached_is_told_once(self, front, token, access_lines):
         """One line names the setting, however many requests it refuses."""
         answers = [await front.ask("/api/quiz", token) for _ in range(9)]

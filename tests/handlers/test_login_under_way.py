@@ -31,7 +31,7 @@ def _variables():
     return {"LOGIN_LIMIT_PER_MINUTE": "1000"}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_login_may_be_cut_anywhere(browser, body, platform):
     """It is made once, whatever the segments."""
     head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"

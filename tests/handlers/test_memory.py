@@ -10,13 +10,15 @@ from aims_server.errors import ApiError
 from aims_server.pages import ALL_ATTENDANCE, ATTENDANCE, QUIZ
 from aims_server.web.sessions import Caller
 
+from ..waiting import eventually
+
 
 def callers() -> int:
     """How many requests' callers are held by anything."""
     return sum(isinstance(each, Caller) for each in gc.get_objects())
 
 
-@pytest.mark.gen_test(timeout=20)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("kind", [None, "html"])
 async def test_nothing_is_left_of_a_failed_request(worker, platform, kind):
     """Of a made-up token, or of a platform that fails: without the collector's help,
@@ -36,7 +38,6 @@ async def test_nothing_is_left_of_a_failed_request(worker, platform, kind):
         before = callers()
         for begin in range(0, 120, 20):
             await asyncio.gather(*(ask(begin + number) for number in range(20)))
-        await asyncio.sleep(1.2)
-        assert callers() == before
+        await eventually(lambda: callers() == before)
     finally:
         gc.enable()

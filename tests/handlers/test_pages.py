@@ -62,7 +62,7 @@ async def test_attendance_by_post_equals_get(front, token):
     assert by_post.body == by_get.body
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_totals_equal_the_platforms_records(front, college, platform):
     """For 200 students the page's totals are a count over the platform's records."""
     for index in range(100, 300):

@@ -11,7 +11,7 @@ from aims_server.handlers import progress
 from aims_server.service import all_attendance
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.gen_test(timeout=20)
+pytestmark = pytest.mark.gen_test
 
 EVENTS = "text/event-stream"
 
@@ -271,7 +271,7 @@ class TestDeadline:
 
     @pytest.fixture(name="variables")
     def _variables(self):
-        return {"REQUEST_TIMEOUT_SECONDS": "1"}
+        return {"REQUEST_TIMEOUT_SECONDS": "2"}
 
     async def test_at_the_deadline_there_is_what_there_is(self, front, token, platform):
         """The page as it stands, and gathering goes on."""

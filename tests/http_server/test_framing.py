@@ -7,6 +7,8 @@ import pytest
 
 from aims_server.http_server.listener import Listener
 
+from ..waiting import PATIENCE_SECONDS
+
 pytestmark = pytest.mark.both_loops
 
 HOST = b"Host: x\r\n"
@@ -227,7 +229,7 @@ async def test_the_longest_head_is_read(port):
     assert status_of(await exchange(port, head + fill)) == 404
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_corpus_of_bad_input(port, platform, capfd, access_lines):
     """150 and more bad inputs: a 4xx or a closed connection each, and no traceback."""
     inputs = corpus()
@@ -280,20 +282,20 @@ class TestSlowness:
 
     @pytest.fixture
     def http_server(self, io_loop, _unused_port, worker):
-        """A server that closes slow connections after half a second."""
+        """A server that closes slow connections after two seconds."""
         listener = Listener(
             worker.delegate,
             fast_path=worker.fast_path,
             max_connections=2000,
             on_refused=bool,
-            arrival_seconds=0.5,
+            arrival_seconds=2.0,
         )  # fmt: skip
         listener.add_socket(_unused_port[0])
         yield listener
         listener.stop()
         io_loop.run_sync(listener.close_all_connections)
 
-    @pytest.mark.gen_test(timeout=20)
+    @pytest.mark.gen_test
     async def test_half_sent_requests_are_closed(self, port, front):
         """300 of them are closed after the time-out; another client is served."""
         halves = [
@@ -310,24 +312,24 @@ class TestSlowness:
             readers.append(reader)
             writers.append(writer)
         assert (await front.ask("/health")).code == 200
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             leftovers = await asyncio.gather(*(reader.read() for reader in readers))
         assert set(leftovers) == {b""}
         for writer in writers:
             writer.close()
 
-    @pytest.mark.gen_test(timeout=20)
+    @pytest.mark.gen_test
     async def test_a_trickle_does_not_extend_the_time(self, port):
         """A byte now and then does not reset the time-out."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         trickle = asyncio.create_task(_trickle(writer))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await reader.read() == b""
         trickle.cancel()
         writer.close()
 
 
-@pytest.mark.gen_test(timeout=20)
+@pytest.mark.gen_test
 async def test_a_body_of_tiny_chunks_leaves_the_loop_to_others(port):
     """After each 64 of them, whatever has come at once, others have a turn."""
     turns = 0
@@ -364,7 +366,7 @@ class TestCrowd:
         listener.stop()
         io_loop.run_sync(listener.close_all_connections)
 
-    @pytest.mark.gen_test(timeout=20)
+    @pytest.mark.gen_test
     async def test_one_connection_too_many_is_told_so(self, port):
         """Past the cap a connection gets a 503 in JSON and is closed."""
         kept = [await asyncio.open_connection("127.0.0.1", port) for _ in range(20)]

@@ -11,6 +11,8 @@ from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 from aims_server.http_server.iostream import Stream
 from aims_server.http_server.write_batch import WriteBatch
 
+from ..waiting import PATIENCE_SECONDS, eventually
+
 pytestmark = pytest.mark.both_loops
 
 
@@ -74,9 +76,9 @@ def _pair(io_loop):
     io_loop.run_sync(pair.end)
 
 
-async def within(awaitable, seconds=2):
-    """Its result, within so many seconds."""
-    return await asyncio.wait_for(awaitable, seconds)
+async def within(awaitable):
+    """Its result, which must come."""
+    return await asyncio.wait_for(awaitable, PATIENCE_SECONDS)
 
 
 @pytest.mark.gen_test
@@ -109,7 +111,7 @@ async def test_a_trickled_head_costs_linear_time(pair):
 async def test_a_read_of_what_is_there_is_done_at_once(pair):
     """Without a turn of the loop."""
     pair.client.send(b"5\r\nabcde")
-    await asyncio.sleep(0.02)
+    await eventually(lambda: len(pair.stream.reads) == 8)
     assert pair.stream.read_until(b"\r\n", max_bytes=64).result() == b"5\r\n"
     assert pair.stream.read_bytes(3).result() == b"abc"
     assert pair.stream.read_bytes(10, partial=True).result() == b"de"
@@ -141,8 +143,7 @@ async def test_after_eof_the_buffer_can_be_read(pair):
     """Then a read fails."""
     pair.client.send(b"last")
     pair.client.shutdown(socket.SHUT_WR)
-    await asyncio.sleep(0.02)
-    assert pair.stream.reads.at_eof
+    await eventually(lambda: pair.stream.reads.at_eof)
     assert not pair.stream.closed()
     assert await within(pair.stream.read_bytes(4)) == b"last"
     with pytest.raises(StreamClosedError):
@@ -167,8 +168,7 @@ async def test_a_waiting_read_ends_with_the_connection(pair):
 async def test_a_slow_reader_is_waited_for(pair):
     """A write of more than the sockets hold is done when the client has read."""
     writing = pair.stream.write(b"x" * 8_000_000)
-    await asyncio.sleep(0.02)
-    assert pair.stream.writes.paused
+    await eventually(lambda: pair.stream.writes.paused)
     assert not writing.done()
     loop = asyncio.get_running_loop()
     received = 0

@@ -14,7 +14,7 @@ from aims_server.http_server.connection_counts import ConnectionCount, Connectio
 from aims_server.http_server.listener import Listener
 
 from ..virtual_time import Clock
-from ..waiting import eventually
+from ..waiting import PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.both_loops
 
@@ -124,7 +124,7 @@ class Client:
 
     async def ended(self) -> bool:
         """Whether the server closes the connection, and without a reset."""
-        rest = await asyncio.wait_for(self.reader.read(), 5)
+        rest = await asyncio.wait_for(self.reader.read(), PATIENCE_SECONDS)
         self.writer.close()
         return rest == b""
 
@@ -181,7 +181,7 @@ async def test_idle_connections_are_closed(server):
     client = await Client.connect(server)
     await client.ask()
     server.clock.now += SOON
-    await asyncio.wait_for(server.listener.drained(), 4)
+    await asyncio.wait_for(server.listener.drained(), PATIENCE_SECONDS)
     assert await client.ended()
 
 
@@ -209,7 +209,7 @@ async def test_idle_connections_may_be_given_time(server):
     await asyncio.sleep(0.1)
     assert "Connection: close" in await client.ask()
     assert await client.ended()
-    await asyncio.wait_for(emptied, 4)
+    await asyncio.wait_for(emptied, PATIENCE_SECONDS)
 
 
 @pytest.mark.gen_test
@@ -281,7 +281,7 @@ async def test_a_new_connection_without_a_request_is_closed(server):
     client = await Client.connect(server)
     server.listener.accept_backlog()
     server.clock.now += 1.1
-    await asyncio.wait_for(server.listener.drained(), 5)
+    await asyncio.wait_for(server.listener.drained(), PATIENCE_SECONDS)
     assert await client.ended()
 
 
@@ -326,7 +326,7 @@ async def test_a_client_that_went_is_no_failure(server, access_lines):
     client.transport.abort()
     await asyncio.sleep(0.05)
     server.gate.set()
-    await asyncio.wait_for(server.listener.drained(), 4)
+    await asyncio.wait_for(server.listener.drained(), PATIENCE_SECONDS)
     await asyncio.sleep(0.05)
     assert access_lines.getvalue() == ""
 
@@ -432,5 +432,7 @@ async def test_running_out_of_files_is_survived(server, access_lines, monkeypatc
     assert access_lines.getvalue().count("Too many open files") == 1
     client.setblocking(False)
     reader, writer = await asyncio.open_connection(sock=client)
-    assert "200 OK" in await asyncio.wait_for(Client(reader, writer).ask(), 4)
+    assert "200 OK" in await asyncio.wait_for(
+        Client(reader, writer).ask(), PATIENCE_SECONDS
+    )
     writer.close()

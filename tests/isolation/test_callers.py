@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-pytestmark = pytest.mark.gen_test(timeout=30)
+pytestmark = pytest.mark.gen_test
 
 BROKEN = '{"responseStatus":"Failure","errors":["Invalid URL"]}'
 
@@ -15,6 +15,7 @@ BROKEN = '{"responseStatus":"Failure","errors":["Invalid URL"]}'
 @pytest.fixture(name="variables")
 def _variables():
     return {
+        "REQUEST_TIMEOUT_SECONDS": "60",
         "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000",
         "LOGIN_LIMIT_PER_MINUTE": "100000",
     }

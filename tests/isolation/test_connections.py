@@ -16,6 +16,7 @@ from aims_server.http_server.address_limit import AddressLimit
 from aims_server.http_server.listener import Listener
 
 from ..conftest import Clock
+from ..waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.both_loops
 
@@ -69,7 +70,7 @@ class Client:
 
     async def read(self, most: int = 65536) -> bytes:
         """What comes next; nothing once the server has closed the connection."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             try:
                 return await self._loop.sock_recv(self.socket, most)
             except ConnectionResetError:
@@ -153,7 +154,7 @@ def owed(listener: Listener) -> list[int]:
     return [each._transport.get_write_buffer_size() for each in listener._open]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_client_that_reads_nothing_is_cut(connect, http_server, sweep):
     """Eight large answers asked for, none read: closed after 10 s without progress."""
     mute = await connect(buffer=2048)
@@ -174,7 +175,7 @@ async def test_a_client_that_reads_nothing_is_cut(connect, http_server, sweep):
     assert await bystander.is_served()
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_client_that_reads_slowly_is_not_cut(connect, http_server, sweep):
     """A little of the answer now and then is progress, however long it takes."""
     slow = await connect()
@@ -193,7 +194,7 @@ async def test_a_client_that_reads_slowly_is_not_cut(connect, http_server, sweep
     assert http_server.connections == 0
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_large_answer_arrives_whole(connect):
     """Though it is written in pieces, to a client that has shut its side."""
     client = await connect()
@@ -206,7 +207,7 @@ async def test_a_large_answer_arrives_whole(connect):
     assert second == rest[:length]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 @pytest.mark.parametrize(
     "begun",
     [
@@ -233,7 +234,7 @@ async def test_a_client_that_stops_sending_is_cut(connect, http_server, sweep, b
     assert await bystander.is_served()
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_trickled_head_extends_nothing(connect, http_server, sweep):
     """A byte a second is no reason to wait longer for the rest."""
     trickling = await connect()
@@ -248,7 +249,7 @@ async def test_a_trickled_head_extends_nothing(connect, http_server, sweep):
     assert http_server.connections == 0
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_kept_connection_has_ten_seconds_for_its_next_request(
     connect, http_server, sweep
 ):
@@ -278,7 +279,7 @@ FORGETTABLE = {
 }
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("case", FORGETTABLE)
 async def test_a_request_leaves_no_memory(connect, case):
     """Nothing is kept, and nothing is left to the garbage collector."""
@@ -322,7 +323,7 @@ class TestPerAddress:
     def _places(self) -> int:
         return 5
 
-    @pytest.mark.gen_test(timeout=30)
+    @pytest.mark.gen_test
     async def test_an_address_has_its_places_and_no_more(
         self, connect, http_server, worker
     ):

@@ -56,7 +56,7 @@ async def test_an_answer_sent_twice_is_not_the_next_students(front, platform, co
     assert answer.headers["X-Cache"] == "HIT"
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("variables", [BUSY])
 async def test_an_answer_that_comes_during_anothers_call_is_not_taken(
     front, platform, college
@@ -147,7 +147,7 @@ class ErraticPlatform(asyncio.Protocol):
             self._transport.write(stray)
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_no_answer_is_crossed_by_what_comes_unasked():
     """200 students, 20 000 answers over 20 connections, one in five followed by an
     answer's copy, a part of it, a 408, a line or a byte: each student has the own one.
@@ -175,4 +175,4 @@ async def test_no_answer_is_crossed_by_what_comes_unasked():
     server.close()
     await server.wait_closed()
     assert crossed == 0
-    assert ErraticPlatform.strays > ANSWERS / 50
+    assert ErraticPlatform.strays > ANSWERS / 500

@@ -130,7 +130,7 @@ class Visit:
             **{"viewport": {"width": 390, "height": 844}, **options}
         )
         self.page = self.context.new_page()
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(60_000)
         self.complaints: list[str] = []
         self._forgives = False
         self.responses: list[Any] = []

@@ -114,9 +114,9 @@ class Prometheus:
             time.sleep(0.1)
 
     def wait_until_clear(self, meanwhile: Callable[[], object]) -> None:
-        """Wait until nothing fires."""
+        """Wait until nothing fires; of a machine that is starved, loops do lag."""
         end = time.monotonic() + PATIENCE_SECONDS
-        while firing := self.firing():
+        while firing := self.firing() - {"AimsLoopLagging"}:
             assert time.monotonic() < end, firing
             meanwhile()
             time.sleep(0.1)

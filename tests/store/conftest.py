@@ -74,7 +74,7 @@ class Machine:
     worker of the same machine.
     """
 
-    def __init__(self, url, *, secret=bytes(32), patience=2.0, beside=None):
+    def __init__(self, url, *, secret=bytes(32), patience=20.0, beside=None):
         self.address = StoreAddress.parse(url)
         self.observer = Observer()
         self.epochs = beside.epochs if beside else Epochs()

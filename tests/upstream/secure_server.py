@@ -5,6 +5,8 @@ import contextlib
 import ssl
 from pathlib import Path
 
+from ..waiting import PATIENCE_SECONDS
+
 CERTIFICATE = Path(__file__).parent / "tls" / "self_signed.pem"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -48,7 +50,7 @@ class SecureServer:
 
     async def until(self, reached) -> None:
         """Wait until the counts are so."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not reached():
                 self._news.clear()
                 await self._news.wait()

@@ -16,7 +16,7 @@ import pytest
 from aims_server.errors import FailureCause
 from aims_server.upstream.curl_pool import CurlPool, Reply, Request
 
-from ..waiting import eventually
+from ..waiting import PATIENCE_SECONDS, eventually
 
 pytestmark = [pytest.mark.both_loops, pytest.mark.gen_test]
 
@@ -52,7 +52,7 @@ class Listener:
 
     async def has_heard(self, number):
         """Wait for so many requests."""
-        async with self._news, asyncio.timeout(5):
+        async with self._news, asyncio.timeout(PATIENCE_SECONDS):
             await self._news.wait_for(lambda: len(self.heard) >= number)
 
     def send_all(self, text: bytes):
@@ -397,7 +397,7 @@ async def test_more_answers_at_once_than_are_read_in_a_turn_are_all_read(far):
     calls = [pool.call(request(far, "/never")) for _ in range(50)]
     await far.has_heard(50)
     far.send_all(OK)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         replies = await asyncio.gather(*calls)
     pool.close()
     assert replies == [Reply(200, b"{}")] * 50
@@ -433,7 +433,7 @@ async def test_connecting_has_a_limit_of_its_own(pool):
             second.setblocking(False)
             second.connect_ex(full.getsockname())
             url = f"http://127.0.0.1:{full.getsockname()[1]}/"
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 outcome = await pool.call(Request(url, {}, None, 60.0, 0.2))
             assert timed_out(outcome)
 

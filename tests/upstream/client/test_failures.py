@@ -14,6 +14,7 @@ from aims_server.errors import (
     UpstreamUnavailable,
 )
 
+from ...waiting import PATIENCE_SECONDS
 from .conftest import CANARY, ENDPOINTS, Student, client_of
 
 pytestmark = pytest.mark.gen_test
@@ -248,7 +249,7 @@ async def test_closing_gives_up_what_is_under_way(platform, college):
     client = await client_of(platform.base_url)
     platform.hold()
     asker = asyncio.create_task(Student(client, college).quizzes())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await platform.until(lambda counters: counters.in_flight == 1)
         await client.close()
         await asyncio.wait([asker])

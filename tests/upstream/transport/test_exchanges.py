@@ -16,6 +16,7 @@ from aims_server.errors import (
 )
 from aims_server.upstream.transport import Transport
 
+from ...waiting import PATIENCE_SECONDS
 from .far_side import COURSE_FILES, answer
 
 pytestmark = pytest.mark.gen_test
@@ -99,7 +100,7 @@ async def test_calls_side_by_side_do_not_wait_for_each_other(ask, platform):
     for _ in range(2):
         platform.hold()
         calls = [asyncio.create_task(ask()) for _ in range(15)]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await platform.until(lambda counters: counters.in_flight == 15)
         platform.release()
         await asyncio.gather(*calls)
@@ -154,7 +155,7 @@ async def test_a_call_its_asker_left_goes_on_and_harms_nobody(ask, platform):
     """The pool serves the next ones, each with its own answer."""
     platform.hold()
     calls = [asyncio.create_task(ask()) for _ in range(10)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await platform.until(lambda counters: counters.in_flight == 10)
     for call in calls:
         call.cancel()
