@@ -259,7 +259,10 @@ class _Race(Generic[Result]):
 
     def end(self) -> None:
         """Give up the others."""
+        loop = asyncio.get_running_loop()
         for call in self.others:
-            call.cancel()
+            # Not now: a task that is cancelled before its first step runs nothing of
+            # its call, which would hold its slot for ever.
+            loop.call_soon(call.cancel)
             self._hedging.latency.give_up()
         self.others.clear()

@@ -176,6 +176,38 @@ async def test_being_cancelled_cancels_all(clock):
     assert copies.running == 0
 
 
+async def test_another_call_that_was_not_begun_ends_as_one_that_was(clock):
+    """The first answer comes in the turn of the loop in which the other is made: what
+    the other holds, a slot, is given back all the same.
+    """
+    hedging = Hedging(soonest=0.0, clock=clock)
+    for _ in range(20):
+        hedging.latency.observe(0.1)
+    first = asyncio.get_running_loop().create_future()
+    given_back = []
+
+    def another():
+        first.set_result("first")
+        return holding(given_back)
+
+    assert await hedging.run(result_of(first), another) == "first"
+    await settle()
+    assert given_back == ["slot"]
+
+
+async def holding(given_back):
+    """A call that holds a slot from before its first step on."""
+    try:
+        await asyncio.sleep(60)
+    finally:
+        given_back.append("slot")
+
+
+async def result_of(future):
+    """Wait for it."""
+    return await future
+
+
 async def test_when_all_are_slow_none_gets_another(clock):
     """At once, though all that is known is that calls take 0.1 s; and then not either,
     since now it is known that they take longer.
