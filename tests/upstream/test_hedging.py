@@ -184,7 +184,7 @@ async def test_another_call_that_was_not_begun_ends_as_one_that_was(clock):
     for _ in range(20):
         hedging.latency.observe(0.1)
     first = asyncio.get_running_loop().create_future()
-    given_back = []
+    given_back: list[str] = []
 
     def another():
         first.set_result("first")
