@@ -97,6 +97,18 @@ def test_the_body_has_the_fields_of_the_contract(kind):
     assert timedelta(0) <= age < timedelta(minutes=1)
 
 
+@pytest.mark.parametrize(
+    ("levels", "kept"), [(0, ["msg"]), (20, ["msg"]), (10_000, [])]
+)
+def test_the_platforms_fields_stand_before_ours(levels, kept):
+    """Unless they are nested so deep that they cannot be read again."""
+    body = b'{"msg":' + b"[" * levels + b"0" + b"]" * levels + b"}"
+    told = json.loads(error_body(ApiError("No."), "id", beside=body))
+    assert list(told) == [
+        *kept, "error", "message", "code", "requestId", "timestamp"
+    ]  # fmt: skip
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30))
 def test_a_body_is_json_whatever_is_said(sentence):
     """Quotes, control characters and other scripts are escaped."""

@@ -49,7 +49,7 @@ class DemoHandler(BaseHandler):
         """Have the platform play the body's ``scenario``."""
         try:
             choice = msgspec.json.decode(self.request.body, type=_Choice)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise InvalidRequest("A scenario is needed.") from None
         await self._send("POST", msgspec.json.encode(choice))
 

@@ -55,6 +55,7 @@ class Login:
             context.limits.login_not_refused(exchange.address)
             raise
         except TimeoutError:
+            context.limits.login_not_refused(exchange.address)
             return _LEFT
         finally:
             self._call = None

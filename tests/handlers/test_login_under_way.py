@@ -125,6 +125,35 @@ async def test_who_sends_no_more_is_told_alike(
     assert told[0][1]["cache-control"] == "no-store"
 
 
+class TestFailures:
+    """Four logins of one address may be refused."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {"LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE": "4"}
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize("way", WAYS)
+    async def test_who_leaves_was_not_refused(
+        self, browser, body, college, way, platform, worker, http_port
+    ):
+        """Impatient clients of a slow platform use up nothing of their address's."""
+
+        async def leave(number):
+            sent = json.dumps(credentials(college.student(number)))
+            leaving = await Browser.open(http_port)
+            leaving.send_post(sent, way, PATH)
+            await eventually(lambda: platform.counters.total == number)
+            leaving.writer.close()
+
+        platform.hold()
+        for number in range(1, 6):
+            await leave(number)
+        await eventually(lambda: requests_under_way(worker) == 0)
+        platform.release()
+        assert (await browser.post(body, way, PATH)).status == 200
+
+
 class TestInQueue:
     """There is one slot, and somebody has it."""
 

@@ -14,9 +14,9 @@ from .schedule_cell import pieces_of
 
 __all__ = ["Schedule", "ScheduleRow", "Slot", "decode_schedule"]
 
-_MONTH: Final = r"(?P<month>[A-Za-z]{3,9})[ ,/-]+(?P<year>[0-9]{4})"
+_MONTH: Final = r"(?P<month>[A-Za-z]{3,9})[ ,/\u2013-]+(?P<year>[0-9]{4})"
 # Minutes have two digits, so slots that run together (09:4009:40) come apart.
-_TIME: Final = r"([0-9]{1,2}):([0-9]{2})(?: ?([AaPp][Mm]))?"
+_TIME: Final = r"([0-9]{1,2}):([0-9]{2})(?::[0-9]{2})?(?: ?([AaPp])\.?[Mm]\.?)?"
 _SLOT: Final = rf"{_TIME} ?(?:-|\u2013|\u2014|to) ?{_TIME}"
 _CODE: Final = r"(?P<code>[A-Z]{2,6}[0-9]{2,4}[A-Z]?)(?:\s+(?P<name>\S.*))?"
 _SECTION: Final = r"(?i:sec(?:tion)?)\b\s*[-:.]?\s*"
@@ -96,12 +96,15 @@ def _month(row: _Row) -> tuple[int, int] | None:
 
 def _row(row: _Row, note: Note) -> ScheduleRow | None:
     cf_id = whole(_scalar(row, "cf_id"))
+    if cf_id is not None and cf_id <= 0:  # a database's default; no two rows share it
+        cf_id = None
     paths = [_label(row, key) for key in ("name_text", "course_name", "name")]
     named = [text for text in paths if text]
     if not named and cf_id is None:
         return None
-    parts = max((text.split("/") for text in named), key=len, default=[""])
-    code, course, section, teacher = _from_path([part.strip() for part in parts])
+    path = max(named, key=lambda text: text.count("/"), default="")
+    parts = [part.strip() for part in path.split("/")]
+    code, course, section, teacher = _from_path(parts)
     if not course:
         note("name", "a row of the timetable without a course")
     slots: dict[int, tuple[Slot, ...]] = {}
@@ -117,7 +120,7 @@ def _row(row: _Row, note: Note) -> ScheduleRow | None:
         elif read:
             slots[day] = read
     return ScheduleRow(
-        course=course or code or str(cf_id),
+        course=course or code or (path if cf_id is None else str(cf_id)),
         code=code,
         section=section,
         faculty=_label(row, "faculty_name") or teacher,
@@ -176,7 +179,7 @@ def _minute(hour: str, minute: str, half: str | None) -> int | None:
     if half:
         if not 1 <= hours <= 12:
             return None
-        hours = hours % 12 + (12 if half.lower() == "pm" else 0)
+        hours = hours % 12 + (12 if half in "Pp" else 0)
     return 60 * hours + minutes if hours < 24 and minutes < 60 else None
 
 

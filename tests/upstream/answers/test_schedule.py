@@ -103,6 +103,8 @@ ONE, TWO = ("08:50", "09:40"), ("09:40", "10:30")
         (GREEN.format("08:50 - 09:40 (Room 12, adjusted)"), [(*ONE, True)]),
         ("08:50 \u2013 10:30", [("08:50", "10:30", None)]),
         ("8:50 AM - 12:20 PM", [("08:50", "12:20", None)]),
+        ("8:50 a.m. - 12:20 p.m.", [("08:50", "12:20", None)]),
+        ("08:50:00 - 09:40:00", [(*ONE, None)]),
         (
             [GREEN.format("08:50 - 09:40"), "09:40 - 10:30"],
             [(*ONE, True), (*TWO, None)],
@@ -157,12 +159,24 @@ def test_a_cell_is_read_in_every_form(cell, slots):
         ({"name_text": "Web Lab", "course_name": None}, "Web Lab", "", ""),
         ({"name_text": "2027/IT/Soft Skills/C/K SAMPLE"}, "Soft Skills", "", "C"),
         ({"name_text": None, "course_name": None}, "7300101", "", ""),
+        (
+            {"name_text": "2027/IT//Sec - C/X", "course_name": None, "cf_id": None},
+            "2027/IT//Sec - C/X",
+            "",
+            "C",
+        ),
     ],
 )
 def test_names_come_from_the_path_or_from_what_there_is(fields, course, code, section):
     """A path of five parts, a plain name, or the id where there is none."""
     (read,) = decoded(row(**fields)).rows
     assert (read.course, read.code, read.section) == (course, code, section)
+
+
+@pytest.mark.parametrize("nothing", [0, -1, "0", None])
+def test_a_default_of_a_database_is_no_course_file(nothing):
+    """Rows that share it would be taken for one course."""
+    assert decoded(row(cf_id=nothing)).rows[0].cf_id is None
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ async def test_nobody_there_is_a_dropped_connection(transport):
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/"
     with pytest.raises(UpstreamDropped):
-        await transport.fetch("GET", url, headers={})
+        await transport.fetch("GET", url, headers={}, seconds=5.0)
 
 
 @pytest.mark.parametrize(
@@ -217,5 +217,5 @@ async def test_http2_is_offered(transport, raw):
     raw.says = b"\x15\x03\x01\x00\x02\x02\x28"  # alert: handshake failure
     url = raw.url.replace("http:", "https:")
     with pytest.raises(UpstreamError):
-        await transport.fetch("GET", url, headers={})
+        await transport.fetch("GET", url, headers={}, seconds=5.0)
     assert b"\x02h2\x08http/1.1" in raw.heard
