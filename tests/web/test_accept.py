@@ -74,9 +74,14 @@ def test_any_accept_encoding_is_read(accepted):
 )
 def test_a_long_accept_encoding_costs_little(header):
     """60 KB of blanks once took minutes in a regular expression."""
-    began = time.process_time()
-    accepts_gzip(header)
-    assert time.process_time() - began < 0.1
+
+    def cost():
+        began = time.process_time()
+        accepts_gzip(header)
+        return time.process_time() - began
+
+    # The best of three: one may meet the garbage of all the tests before.
+    assert min(cost() for _ in range(3)) < 0.1
 
 
 @pytest.mark.parametrize(
