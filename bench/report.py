@@ -119,14 +119,14 @@ def _processor() -> str:
 
 def written(sections: Iterable[Section]) -> str:
     """What a run has to say: the goals first, then all figures."""
-    sections = list(sections)
-    goals = [row for section in sections for row in section.rows if row.goal]
-    parts = [machine()]
-    if goals:
-        parts += [_heading("Goals"), table(goals)]
+    parts = []
+    goals: list[list[str]] = []
     for section in sections:
-        parts += [_heading(section.name), section.shows, table(section.rows)]
-    return "\n\n".join(parts)
+        figures = table(section.rows)
+        parts += [_heading(section.name), section.shows, figures]
+        goals += _with_goal(figures)
+    first = [_heading("Goals"), _table_of(goals)] if goals else []
+    return "\n\n".join([machine(), *first, *parts])
 
 
 def _heading(text: str) -> str:
