@@ -16,7 +16,7 @@ class Memo(dict[Key, Value]):
     >>> squares[12], len(squares)
     (144, 1)
 
-    No more than ``most`` are remembered: where there are so many, all are forgotten. A
+    No more than ``most`` are remembered: the next one has all others forgotten. A
     look-up takes 15 ns; `functools.lru_cache`, which notes the order of its calls,
     takes 45, and a page has over a thousand.
     """
