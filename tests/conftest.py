@@ -30,6 +30,7 @@ from aims_server.demo.platform import SimulatedPlatform
 from aims_server.http_server.listener import Listener
 from aims_server.logs.handlers import AccessLog, configure_logging
 from aims_server.metrics.recorder import Metrics
+from aims_server.upstream import hedging
 
 # How long an example takes on a busy machine proves nothing.
 hypothesis_settings.register_profile(
@@ -234,6 +235,14 @@ def _machine(settings: Settings, clock: Clock) -> Machine:
     return Machine(settings, clock=clock.monotonic, clock_ns=clock.limiter_ns)
 
 
+@pytest.fixture(name="hedges")
+def _hedges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None, so that calls can be counted: on a busy machine some would be late, and get
+    another one beside them. Override to have them.
+    """
+    monkeypatch.setattr(hedging, "_ENOUGH", 10**9)
+
+
 @pytest.fixture(name="worker")
 def _worker(
     io_loop: IOLoop,
@@ -241,6 +250,7 @@ def _worker(
     machine: Machine,
     access_lines: LogLines,
     clock: Clock,
+    hedges: None,
 ) -> Iterator[Worker]:
     async def make() -> Worker:
         return build(

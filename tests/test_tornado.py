@@ -1,9 +1,14 @@
-"""The private names of Tornado's that are used: an upgrade without one fails here."""
+"""What is needed of Tornado and of curl, the private names that are used among it: an
+upgrade without one of them fails here.
+"""
 
 import ast
 import inspect
+import re
 import sys
+from pathlib import Path
 
+import pycurl
 import pytest
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.http1connection import HTTP1Connection
@@ -99,3 +104,16 @@ def test_none_is_missing_here(kind):
     for ours in our_subclasses(kind):
         used |= theirs & private_names(inspect.getsource(ours))
     assert used - USED[HTTPServerRequest] == USED[kind]
+
+
+def test_no_release_with_known_holes_is_let_in():
+    """Before 6.5.9 its client for curl bounded no body (docs/reliability.rst P37)."""
+    setup = Path(__file__).parents[1].joinpath("setup.py").read_text("utf-8")
+    (lowest,) = re.findall(r'"tornado>=(\d+)\.(\d+)\.(\d+),', setup)
+    assert tuple(map(int, lowest)) >= (6, 5, 9)
+
+
+def test_curl_looks_names_up_beside_the_loop():
+    """Its AsynchDNS, without which a slow name server would stop a worker."""
+    asynch_dns = 1 << 7  # CURL_VERSION_ASYNCHDNS of curl.h, which pycurl has not
+    assert pycurl.version_info()[4] & asynch_dns

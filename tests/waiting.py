@@ -7,6 +7,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 #: What only guards against waiting for ever: a busy machine may take long over all.
 PATIENCE_SECONDS = 60.0
@@ -29,11 +30,12 @@ async def eventually(reached: Callable[[], object]) -> None:
 
 
 def _ports() -> Iterator[int]:
-    """Ports below those that Linux gives to who asks for any, and in each process of
-    pytest-xdist others, so that nobody takes one before its program listens there.
+    """Ports below those that the system gives to who asks for any, and in each process
+    of pytest-xdist others, so that nobody takes one before its program listens there.
     """
+    given, _ = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    first = 20_000 + worker % 12 * 1000
+    first = max(2000, int(given) - 12_000) + worker % 12 * 1000
     return itertools.cycle(random.sample(range(first, first + 1000), 1000))
 
 

@@ -60,9 +60,7 @@ def when_started(start_time: str) -> When | None:
 
 
 STARTS: Final = Memo(when_started, most=4096)
-"""The same, remembered: a term's dates and hours are those of all students. Look up
-texts of bounded length.
-"""
+"""The same, remembered: a term's dates and hours are those of all students."""
 
 
 @lru_cache(4096)

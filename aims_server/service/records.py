@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from ..cache import AnswerCache, Entry, Outcome, Served
 from ..deadline import Clock, Deadline
 from ..domain import SubjectDays, count_days, subject_keys
-from ..errors import WrongStudent
+from ..errors import TokenRefused, UpstreamRejected, WrongStudent
 from ..pages import SUBJECT_ATTENDANCE
 from ..primitives import finish, utc_timestamp
 from ..upstream import (
@@ -144,14 +144,7 @@ class StudentRecords:
 
         async def fill(within: Deadline) -> Entry[bytes]:
             with admit():
-                files = await self._upstream.course_files(
-                    caller.token,
-                    caller_key(caller),
-                    within,
-                    lambda named: self.confirm(
-                        session, "course_files", student_id=named.student_id
-                    ),
-                )
+                files = await self._ask_course_files(caller, within)
             if files.student_id is None:  # the platform does not say whose they are
                 files = replace(files, student_id=session.student_id)
             return self._cache.new_part(
@@ -207,12 +200,18 @@ class StudentRecords:
         admit: Admit,
     ) -> tuple[Served[bytes], HadSubject]:
         """The same, kept or from the platform, with how it was come by; for ``admit``
-        see :meth:`course_files`.
+        see :meth:`course_files`. Raises :class:`UpstreamRejected` where this subject
+        alone is refused.
         """
 
         async def fill(within: Deadline) -> Entry[bytes]:
             with admit():
-                days = await self.subject(caller, student_id, cf_id, within)
+                try:
+                    days = await self.subject(caller, student_id, cf_id, within)
+                except TokenRefused:
+                    # Of one subject, unless the list of them is refused as well.
+                    await self._ask_course_files(caller, within)
+                    raise UpstreamRejected from None
             return self._packed(caller.session, days)
 
         served = await self._cache.part(
@@ -262,6 +261,19 @@ class StudentRecords:
     async def schedule(self, caller: Caller, deadline: Deadline) -> Schedule:
         """The month's table, from the platform; it names nobody."""
         return await self._upstream.schedule(caller.token, caller_key(caller), deadline)
+
+    async def _ask_course_files(
+        self, caller: Caller, deadline: Deadline
+    ) -> CourseFiles:
+        session = caller.session
+        return await self._upstream.course_files(
+            caller.token,
+            caller_key(caller),
+            deadline,
+            lambda named: self.confirm(
+                session, "course_files", student_id=named.student_id
+            ),
+        )
 
     def _packed(self, session: Session, days: SubjectDays) -> Entry[bytes]:
         packed = msgspec.json.encode(HadSubject(self.timestamp(), days))

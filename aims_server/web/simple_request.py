@@ -25,8 +25,8 @@ _HEAD: Final = re.compile(
     rb"(GET|HEAD|POST) (/[a-z-/]*) HTTP/1\.1\r\n"
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~]*+\r\n)++)\r\n"
 )
-# A host name or address with an optional port.
-_HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
+# A host name or address with an optional port; names within a machine have a "_" too.
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
 # Headers that frame a body otherwise than by its length, code it, or want more than an
 # answer.
 _EXCLUDED: Final = frozenset(

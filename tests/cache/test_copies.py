@@ -185,4 +185,4 @@ class Model(RuleBasedStateMachine):
 
 
 TestCopyRule = Model.TestCase
-TestCopyRule.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+TestCopyRule.settings = settings(max_examples=30, stateful_step_count=30)

@@ -124,6 +124,6 @@ class DerivedThroughAnyCourse(RuleBasedStateMachine):
 
 
 DerivedThroughAnyCourse.TestCase.settings = settings(
-    max_examples=100, stateful_step_count=30, deadline=None
+    max_examples=100, stateful_step_count=30
 )
 TestDerivedThroughAnyCourse = DerivedThroughAnyCourse.TestCase

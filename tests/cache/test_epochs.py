@@ -134,7 +134,5 @@ class Model(RuleBasedStateMachine):
         assert len(lasting) <= OWNERS_IN_A_SET
 
 
-Model.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None
-)
+Model.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestModel = Model.TestCase

@@ -205,6 +205,6 @@ class ReadThroughAgainstModel(RuleBasedStateMachine):
 
 
 ReadThroughAgainstModel.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None
+    max_examples=40, stateful_step_count=40
 )
 TestReadThroughAgainstModel = ReadThroughAgainstModel.TestCase

@@ -263,7 +263,7 @@ def test_no_death_leaves_a_wrong_page(epochs):
     assert take(cache, b"new").found is Found.NONE
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(cut=st.integers(0, 16 * 16), owners=st.permutations([ANN, BEN]))
 def test_a_slot_cut_short_is_no_page(cut, owners):
     """Whatever part of a set is still old and the rest new, each reader finds a page of
@@ -288,7 +288,7 @@ def test_a_slot_cut_short_is_no_page(cut, owners):
         assert take(cache, b"2.%d" % n, first).page is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(at=st.integers(1, 4000), byte=st.integers(1, 255))
 def test_an_altered_body_is_no_page(at, byte):
     """One byte of another writer in the body, and there is no page."""
@@ -358,7 +358,5 @@ class Model(RuleBasedStateMachine):
         self.clock.now += seconds
 
 
-Model.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=20, deadline=None
-)
+Model.TestCase.settings = settings(max_examples=40, stateful_step_count=20)
 TestModel = Model.TestCase

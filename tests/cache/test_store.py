@@ -373,7 +373,5 @@ class StoreAgainstModel(RuleBasedStateMachine):
         assert (len(self.store), self.store.size) == (0, 0)
 
 
-StoreAgainstModel.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None
-)
+StoreAgainstModel.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 TestStoreAgainstModel = StoreAgainstModel.TestCase

@@ -10,6 +10,8 @@ import pytest
 
 from aims_server.cli.files import FilesError, write_files
 
+from ..waiting import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parents[2]
 EXPECTED = {
     str(path.relative_to(ROOT)): path.read_bytes()
@@ -71,7 +73,7 @@ def test_the_built_package_carries_them(tmp_path):
         cwd=source,
         check=True,
         capture_output=True,
-        timeout=120,
+        timeout=2 * PATIENCE_SECONDS,
     )
     done = subprocess.run(
         [sys.executable, "-m", "aims_server", "files", "written"],
@@ -79,7 +81,7 @@ def test_the_built_package_carries_them(tmp_path):
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(built)},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -167,7 +167,7 @@ def test_faults_of_file_and_values_come_together(tmp_path):
 
 
 @given(content=st.binary(max_size=200))
-@hypothesis_settings(deadline=None, max_examples=200)
+@hypothesis_settings(max_examples=200)
 def test_no_file_gives_anything_but_settings_or_faults(tmp_path_factory, content):
     """Whatever the file holds, there is no traceback."""
     directory = tmp_path_factory.mktemp("any", numbered=True)

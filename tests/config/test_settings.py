@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from aims_server.config.faults import SettingsError
@@ -338,7 +337,6 @@ def test_workers_never_outnumber_the_calls():
 
 
 @given(value=st.text(max_size=80), name=st.sampled_from(list(CONTRACT)))
-@hypothesis_settings(deadline=None)
 def test_no_value_gives_anything_but_settings_or_one_fault(name, value):
     """Whatever a variable holds, it is taken, or refused in one printable line."""
     faults = found(Settings.from_mapping, {name: value})

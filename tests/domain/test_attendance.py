@@ -322,7 +322,7 @@ some_days = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(courses)
 def test_no_subject_is_lost_whatever_the_names(listed):
     """As many different keys as courses, each beginning with its course's name."""
@@ -340,7 +340,7 @@ def test_no_subject_is_lost_among_all_pairs_of_spiteful_names():
     assert len(set(keys_of(*listed, *listed))) == 2 * len(listed)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(courses, st.dictionaries(st.integers(0, 3), st.none() | some_days))
 def test_the_pages_totals_are_the_sums_over_its_subjects(listed, days):
     """Whatever came and whatever failed, the totals are what a reader would add up."""
@@ -355,7 +355,7 @@ def test_the_pages_totals_are_the_sums_over_its_subjects(listed, days):
     assert set(page["courseCodeMap"].values()) <= set(subjects)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(courses, st.dictionaries(st.integers(0, 3), st.none() | some_days))
 def test_a_page_is_never_emptier_than_its_summary(listed, days):
     """A subject of which the summary counts marks never shows none at all."""
@@ -367,7 +367,7 @@ def test_a_page_is_never_emptier_than_its_summary(listed, days):
             assert any(marks)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(courses)
 def test_summed_totals_are_the_sums_over_the_courses(listed):
     """Without a Total row the summary adds up, every course listed in order."""

@@ -177,7 +177,7 @@ dates = st.dates(date(1971, 1, 1), date(2100, 12, 31))
 MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(dates, st.sampled_from("/- "), st.times())
 def test_a_date_survives_every_writing(day, between, time):
     """Whatever form it is written in, the same day and minute are read."""
@@ -191,7 +191,7 @@ def test_a_date_survives_every_writing(day, between, time):
     assert when("", f"{clock} {day:%d-%m-%Y}") == (str(day), minute)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_every_text_is_read_as_a_day_or_as_none(start, wording):
     """Nothing raises, and what is a day is one of the calendar."""

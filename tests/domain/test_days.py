@@ -173,7 +173,7 @@ wordings |= st.sampled_from(["31/Feb/2025", ""]) | st.text(max_size=12)
 cards = st.builds(Card, states | st.text(max_size=8), starts, wordings)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(st.lists(cards, max_size=30))
 def test_totals_are_the_sums_of_the_parts(records):
     """Days and the records without one add up to the totals, state by state."""
@@ -187,7 +187,7 @@ def test_totals_are_the_sums_of_the_parts(records):
     assert counted.total_records == len(records)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(st.lists(cards, max_size=30))
 def test_no_record_is_lost_or_counted_twice(records):
     """The details of all days are exactly the records that have a day."""
@@ -204,7 +204,7 @@ def test_no_record_is_lost_or_counted_twice(records):
     assert details == expected
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(cards, max_size=30))
 def test_days_ascend_without_a_double_and_count_their_details(records):
     """Each day once, in order, and its counts are those of its own details."""
@@ -217,7 +217,7 @@ def test_days_ascend_without_a_double_and_count_their_details(records):
         assert counts == (marks["present"], marks["absent"], marks["leave"])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(cards, max_size=12).flatmap(
         lambda c: st.tuples(st.just(c), st.permutations(c))

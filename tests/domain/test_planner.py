@@ -43,7 +43,7 @@ def reached(present, total, target):
     return Fraction(present) * 100 >= target * Fraction(total)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(counts, counts.filter(bool), targets)
 def test_the_target_holds_with_so_many_missed_and_with_no_more(present, total, target):
     """`canMiss` is the last number with which it does; 0 below the target."""
@@ -56,7 +56,7 @@ def test_the_target_holds_with_so_many_missed_and_with_no_more(present, total, t
         assert miss == 0
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(counts, counts.filter(bool), targets)
 def test_the_target_is_reached_with_so_many_attended_and_no_fewer(
     present, total, target

@@ -138,7 +138,7 @@ def _minute(clock):
     return 60 * int(clock[:2]) + int(clock[3:])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(rows, max_size=4), st.randoms())
 def test_no_class_is_lost_or_made_up_in_whatever_order(listed, random):
     """Days ascend, slots by time; joined or not, the same minutes are taught."""
@@ -179,7 +179,7 @@ def _wall(moment: Any) -> str:
     return f"{moment.dt:%Y-%m-%d %H:%M}"
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(rows, max_size=3))
 def test_the_calendar_read_back_is_the_page(listed):
     """One event a slot, at its time in India, with its course; UIDs are stable."""

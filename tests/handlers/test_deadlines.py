@@ -196,6 +196,10 @@ class TestHedges:
     def _variables(self):
         return {}
 
+    @pytest.fixture(name="hedges")
+    def _hedges(self):
+        """As the service makes them."""
+
     async def test_a_hedge_is_told_in_the_timing(self, front, college, platform):
         """How many calls were made beside late ones, for who had them made."""
         tokens = [college.token(college.student(number)) for number in range(4)]

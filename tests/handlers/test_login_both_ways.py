@@ -5,7 +5,7 @@ import re
 from urllib.parse import urlencode
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .browser import SLOW_PATH
@@ -176,11 +176,7 @@ def test_odd_bodies_are_told_alike(io_loop, alike, platform):
     fault = {"kind": "body", "status": 401, "body": "{}"}
     platform.faults.set("authenticate", **fault)
 
-    @settings(
-        max_examples=60,
-        deadline=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture],
-    )
+    @settings(max_examples=60)
     @given(body=bodies, form=st.booleans())
     def check(body, form):
         asked = platform.counters.calls["authenticate"]

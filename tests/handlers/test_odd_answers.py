@@ -304,6 +304,36 @@ async def test_one_subjects_refusal_logs_nobody_out(
         assert (again.code, again.headers["X-Cache"]) == (200, "HIT")
 
 
+def path_of_subject(college, student):
+    """Where the records of a student's first course are asked for."""
+    cf_id = college.courses(student)[0].cf_id
+    return f"/api/subject-attendance?subject=x&studentId={student.id}&cfId={cf_id}"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refusal_of_the_one_subject_asked_for_logs_nobody_out(
+    front, token, platform, college: College, student, status
+):
+    """The platform gives the course files all the same; the other pages stay."""
+    path = path_of_subject(college, student)
+    refusal = '{"msg":"Session expired"}'
+    platform.faults.set("cards", kind="body", status=status, body=refusal)
+    assert (await front.ask("/api/quiz", token)).code == 200
+    assert (await front.ask(path, token)).code == 502
+    kept = await front.ask("/api/quiz", token)
+    assert (kept.code, kept.headers["X-Cache"]) == (200, "HIT")
+
+
+async def test_a_refused_token_asks_for_one_subject_in_vain(
+    front, token, platform, college: College, student
+):
+    """Though its course files are kept; what is kept goes."""
+    assert (await front.ask("/api/attendance", token)).code == 200
+    platform.revoke(token)
+    assert (await front.ask(path_of_subject(college, student), token)).code == 401
+    assert (await front.ask("/api/attendance", token)).code == 401
+
+
 async def test_odd_answers_are_counted_and_logged_once_a_minute_without_values(
     front, token, platform, college, access_lines, clock
 ):

@@ -193,6 +193,28 @@ async def test_framing_is_strict(port, case):
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("target", [b"/health/live", b"/health/live?x"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        b"",
+        b"AIMS.example",
+        b"aims.example.",
+        b"aims.example:",
+        b"aims_server:3001",
+        b"xn--bcher-kva.example",
+        b"203.0.113.7:3001",
+        b"[2001:db8::1]:3001",
+        b"[fe80::1%25eth0]",
+    ],
+)
+async def test_every_form_of_a_host_is_taken(port, target, host):
+    """Whatever RFC 3986 3.2.2 has; in a simple request and in any other."""
+    sent = b"GET " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"
+    assert status_of(await exchange(port, sent)) == 200
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize("case", TOO_LARGE)
 async def test_too_large_a_head_is_told_so(port, case, worker, access_lines):
     """With a body in JSON, a line in the log and a count; then the connection ends."""

@@ -433,6 +433,8 @@ async def test_a_hung_listener_delays_nobody(server):
 @pytest.mark.gen_test
 async def test_running_out_of_files_is_survived(server, access_lines, monkeypatch):
     """Connections wait without the loop spinning, and are served afterwards."""
+    listening = "aims_server.http_server.listener"
+    monkeypatch.setattr(f"{listening}._ACCEPT_ERROR_SECONDS", 2.0)
     client = socket.create_connection(server.address)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno(), limits[1]))

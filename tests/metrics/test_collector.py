@@ -9,6 +9,7 @@ import pytest
 from aims_server.metrics import Metrics, MetricsMemory, labels
 from aims_server.primitives import WORKER_NUMBERS
 
+from ..children import exit_status, fork
 from ..counted import LEVELS, read, requests
 
 
@@ -108,17 +109,19 @@ def test_a_retired_number_keeps_its_counts_and_no_gauges(memory):
 def test_scrapes_bear_workers_that_come_and_go(memory):
     """Reading never fails on the values of a worker that starts or is retired."""
     metrics = Metrics(worker=0, memory=memory)
-    pid = os.fork()
-    if pid == 0:
+
+    def come_and_go():
         while True:  # until killed
             for number in range(1, 30):
                 Metrics(worker=number, memory=memory).sample(**LEVELS)
                 memory.retire(number)
+
+    pid = fork(come_and_go)
     try:
         counts = {len(metrics.exposition().splitlines()) > 400 for _ in range(100)}
     finally:
         os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        exit_status(pid)
     assert counts == {True}
 
 

@@ -15,6 +15,8 @@ from aims_server.metrics.shared_values import (
     read_values,
 )
 
+from ..children import exit_status, fork
+
 DOUBLES = st.floats(allow_nan=False)
 ROWS = st.lists(DOUBLES, min_size=1, max_size=5).map(tuple)
 VALUES = st.dictionaries(st.binary(max_size=40), ROWS, max_size=30)
@@ -76,11 +78,13 @@ def test_a_number_is_never_seen_half_written(memory):
     numbers = {math.pi, -1 / 3}
     row = SharedValues(memory).row(b"key", 1)
     row[0] = math.pi
-    pid = os.fork()
-    if pid == 0:
-        while True:  # until killed
+
+    def write_until_killed() -> None:
+        while True:
             row[0] = -1 / 3
             row[0] = math.pi
+
+    pid = fork(write_until_killed)
     try:
         seen: set[float] = set()
         reads = 0
@@ -89,5 +93,5 @@ def test_a_number_is_never_seen_half_written(memory):
             reads += 1
     finally:
         os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        exit_status(pid)
     assert seen == numbers

@@ -3,14 +3,13 @@
 import http.client
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
-from ..waiting import PATIENCE_SECONDS, free_port
+from ..waiting import PATIENCE_SECONDS, free_port, until
 from .balancing import KINDS, Backend, Balancer, nginx_command, nginx_file
 from .programs import CONF, accepted_by, wait_for_port
 
@@ -172,7 +171,10 @@ def test_a_draining_service_is_left_in_time(balancer: Balancer, tmp_path: Path):
     """
     assert balancer.ask("/api/quiz").status == 200
     balancer.backend.healthy = False
-    while '"server":"restarting"' not in (tmp_path / "output").read_text():
+
+    def is_left() -> bool:
         assert balancer.ask("/api/quiz").status == 200
-        time.sleep(0.05)
+        return '"server":"restarting"' in (tmp_path / "output").read_text()
+
+    until(is_left)
     assert "check inter 1s fastinter 250ms fall 2" in (CONF / "haproxy.cfg").read_text()

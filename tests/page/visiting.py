@@ -15,6 +15,8 @@ from urllib.request import Request, urlopen
 
 from aims_server.demo.college import College
 
+from ..waiting import PATIENCE_SECONDS
+
 _FAILED = "Failed to load resource"
 VIEWS = ["today", "subjects", "calendar", "quizzes", "timetable"]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -50,7 +52,7 @@ class Demo:
 
     def get(self, path: str) -> Any:
         """The JSON of a path."""
-        with urlopen(self.url + path, timeout=10) as answer:
+        with urlopen(self.url + path, timeout=PATIENCE_SECONDS) as answer:
             return json.load(answer)
 
     def counts(self, student: dict[str, str]) -> list[tuple[str, int, int]]:
@@ -75,15 +77,15 @@ class Demo:
         body = json.dumps(login).encode()
         headers = {"Content-Type": "application/json"}
         request = Request(self.url + "api/login", body, headers)
-        with urlopen(request, timeout=10) as answer:
+        with urlopen(request, timeout=PATIENCE_SECONDS) as answer:
             token: str = json.load(answer)["token"]
         return token
 
     def play(self, scenario: str) -> None:
         """Have the platform play a scenario."""
         body = json.dumps({"scenario": scenario}).encode()
-        with urlopen(Request(self.url + "demo", data=body), timeout=10):
-            pass
+        asked = Request(self.url + "demo", data=body)
+        urlopen(asked, timeout=PATIENCE_SECONDS).close()
 
 
 @contextmanager
@@ -103,7 +105,7 @@ def running_demo(directory: Path) -> Iterator[Demo]:
             yield Demo(next(match[1] for match in lines if match))
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(PATIENCE_SECONDS)
 
 
 @contextmanager
@@ -130,7 +132,7 @@ class Visit:
             **{"viewport": {"width": 390, "height": 844}, **options}
         )
         self.page = self.context.new_page()
-        self.page.set_default_timeout(60_000)
+        self.page.set_default_timeout(PATIENCE_SECONDS * 1000)
         self.complaints: list[str] = []
         self._forgives = False
         self.responses: list[Any] = []

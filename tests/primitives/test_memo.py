@@ -22,3 +22,10 @@ def test_no_more_than_the_limit_are_remembered():
     for number in range(25):
         assert upper[f"a{number}"] == f"A{number}"
         assert len(upper) <= 10
+
+
+def test_a_long_text_is_not_remembered():
+    """Its value is right all the same."""
+    upper = Memo(str.upper, most=10)
+    assert upper["a" * 201] == "A" * 201
+    assert not upper

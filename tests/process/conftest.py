@@ -179,10 +179,14 @@ class Service:
         return self.process.wait(seconds)
 
     def close(self) -> None:
-        """End it, whatever it does."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        self.process.wait()
+        """End it and its workers, whatever they do: a stopped one too, and none asks
+        the platform anything during the next test.
+        """
+        if self.process.poll() is None:
+            for pid in (self.process.pid, *self.workers()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait()
         self._log.close()
 
 

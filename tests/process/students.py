@@ -70,6 +70,15 @@ class Students:
         """Calls that the platform has had, by endpoint."""
         return self.platform.counters()["calls"]
 
+    def gathering_calls(self, endpoint, *others):
+        """How many calls gathered a page, here and at other services: from so many to
+        so many, as on a busy machine some are late and have another one beside them.
+        """
+        series = f'aims_upstream_hedges_total{{end="started",endpoint="{endpoint}"'
+        hedges = [sum(each.figures(series)) for each in (self.service, *others)]
+        calls = self.calls()[endpoint]
+        return range(calls - int(sum(hedges)), calls + 1)
+
 
 def everybody(crowd, times=6, services=(None,)):
     """The page and outcome of each answer: all pages of all students at these services

@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from functools import partial
 
 import pytest
@@ -67,14 +66,14 @@ def test_killed_workers_lose_only_what_they_worked_on(busy):
     until(lambda: service.figures("aims_requests_in_progress") == [1])
     counted = sum(service.figures('aims_requests_total{method="GET",route="quiz"'))
     known = len(crowd.answers)
-    # A worker counts an answer after it was sent; killed in between it does not.
-    assert known - len(cut) <= counted <= known + len(crowd.losses)
+    # A worker counts an answer before it is sent, and may be killed in between.
+    assert known <= counted <= known + len(crowd.losses)
     service.signal(signal.SIGTERM)
     assert service.wait() == 0
 
 
 def test_workers_do_not_outlive_their_parent(start):
-    """kill -9 of the parent: they are gone within 2 s."""
+    """kill -9 of the parent: they end too."""
     service = start(WORKERS="2").wait_until_serving()
     workers = service.workers()
     service.process.kill()
@@ -86,7 +85,7 @@ def test_a_hung_sibling_keeps_nobody_alive(start):
     """It cannot see that the parent is gone, but it does not hide it from others."""
     service = start(WORKERS="3").wait_until_serving()
     *others, hung = service.workers()
-    os.kill(hung, signal.SIGSTOP)
+    stop(hung)
     service.process.kill()
     service.wait()
     try:
@@ -101,7 +100,7 @@ def test_a_hung_worker_is_replaced(start):
         command=[sys.executable, "-c", SECOND_TO_BE_HUNG], WORKERS="2"
     ).wait_until_serving()
     hung, other = service.workers()
-    os.kill(hung, signal.SIGSTOP)
+    stop(hung)
     assert other in service.wait_for_workers(2, but=[hung])
     service.wait_for_log("is silent: ")
     assert service.log.count("is silent") == 1
@@ -112,7 +111,6 @@ def test_a_crash_loop_ends(start):
     service = start(command=BREAKABLE, WORKERS="2").wait_until_serving()
     service.may_fail = True
     (service.directory / "broken").touch()
-    time.sleep(0.6)  # else these count as failed starts themselves
     for worker in service.workers():
         os.kill(worker, signal.SIGKILL)
     assert service.wait() == 1
@@ -132,7 +130,7 @@ def test_nothing_is_left_over(start, tmp_path):
 
     before = len(service.open_files(parent))
     for _ in range(4):
-        time.sleep(0.6)  # or it would be a failed start
+        until(partial(all_serve, service))
         victim = service.workers()[0]
         os.kill(victim, signal.SIGKILL)
         service.wait_for_workers(2, but=[victim])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ..operations.programs import program
 from ..waiting import PATIENCE_SECONDS, until
 from .conftest import Platform, Service
 from .crowd import Crowd, tokens
@@ -46,7 +47,7 @@ class Disk:
 def mount(*arguments: str) -> None:
     """Call mount(8), or skip the test."""
     done = subprocess.run(
-        ["mount", *arguments], capture_output=True, text=True, check=False
+        [program("mount"), *arguments], capture_output=True, text=True, check=False
     )
     if done.returncode:
         pytest.skip(f"mounting needs root and its rights: {done.stderr.strip()}")

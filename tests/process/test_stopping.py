@@ -18,20 +18,17 @@ async def is_accepted(url: str) -> bool:
     return True
 
 
-def test_sigterm_drains(busy, platform):
-    """All that docs/reliability.rst P22 and P23 promise of a stop, in one."""
-    service = busy(DRAIN_DELAY_SECONDS="5")  # for what is asked meanwhile
-    (token,) = tokens(1)
-    platform.turn(hold="*")
+def test_until_the_delay_is_over_all_are_served(busy):
+    """Health says 503 to the balancer; whoever comes all the same is answered, on a
+    fresh connection or a kept one, and told that it is the last time.
+    """
+    service = busy(DRAIN_DELAY_SECONDS="300")
 
     async def visit() -> None:
         host, port = service.url.removeprefix("http://").split(":")
-        idle, kept, working = [await Kept.open(service.url) for _ in range(3)]
-        for connection in (idle, kept):
-            connection.send("/health")
-            assert await connection.answer() == (200, False)
-        working.send("/api/quiz", token)
-        platform.wait_until_asked()
+        kept = await Kept.open(service.url)
+        kept.send("/health")
+        assert await kept.answer() == (200, False)
 
         service.signal(signal.SIGTERM)
         told = 0  # probes in a row, whichever worker they come to
@@ -44,6 +41,24 @@ def test_sigterm_drains(busy, platform):
         kept.send("/health/live")
         assert await kept.answer() == (200, True)
         assert await kept.ended()
+
+    run(visit())
+
+
+def test_after_the_delay_only_work_is_waited_for(busy, platform):
+    """An idle connection ends and no other is accepted, while a page is gathered on."""
+    service = busy(DRAIN_DELAY_SECONDS="0.5")
+    (token,) = tokens(1)
+    platform.turn(hold="*")
+
+    async def visit() -> None:
+        idle, working = [await Kept.open(service.url) for _ in range(2)]
+        idle.send("/health")
+        assert await idle.answer() == (200, False)
+        working.send("/api/quiz", token)
+        platform.wait_until_asked()
+
+        service.signal(signal.SIGTERM)
         assert await idle.ended()
         while await is_accepted(service.url):
             pass  # each worker has its own idea of the moment

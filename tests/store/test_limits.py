@@ -142,7 +142,7 @@ class _Model:
             one.raise_to(bucket, ahead)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     machines=st.integers(2, 5),
     rate=st.floats(2.0, 60.0),

@@ -281,7 +281,7 @@ def test_the_secret_must_be_long():
 SECRETS = Secrets(bytes(range(32)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     owner=st.one_of(st.integers(8, 2**62), st.binary(min_size=32, max_size=32)),
     body=st.binary(max_size=200),

@@ -21,14 +21,15 @@ from aims_server.store.connection import (
 from aims_server.store.limits import SharedLimits
 from aims_server.store.scripts import TAKE
 
-from ..operations.programs import ROOT
+from ..operations.programs import ROOT, program
 from ..waiting import eventually, free_port
 from .conftest import Machine
-from .server import REDIS, StoreServer, certificate
+from .server import StoreServer, certificate
 from .test_connection import connected
 from .test_pages import ANN, keep, page, take
 
 CONF = ROOT / "conf"
+REDIS = "redis-server"
 
 pytestmark = [pytest.mark.gen_test, pytest.mark.process]
 
@@ -43,7 +44,7 @@ def _tls(tmp_path_factory):
         directory,
         *("--tls-port", port, "--tls-cert-file", cert, "--tls-key-file", key),
         *("--tls-auth-clients", "no"),
-        binary=REDIS,
+        name=REDIS,
     ).start()
     yield f"rediss://127.0.0.1:{port}", str(cert)
     server.kill()
@@ -84,10 +85,10 @@ async def test_one_context_serves_all_connections(tls, host):
     await close_client(client)
 
 
-@pytest.mark.parametrize("binary", [None, REDIS], ids=["valkey", "redis"])
-async def test_the_scripts_run_on_both(tmp_path, binary):
+@pytest.mark.parametrize("name", [None, REDIS], ids=["valkey", "redis"])
+async def test_the_scripts_run_on_both(tmp_path, name):
     """Valkey 9 and Redis 7 answer the same to a look-up."""
-    server = StoreServer(tmp_path, binary=binary).start()
+    server = StoreServer(tmp_path, name=name).start()
     try:
         async with connected(server.url) as connection:
             words = ("EVAL", TAKE, 1, "aims1:{x}", "tag", "", "1", 7, 2500)
@@ -110,7 +111,7 @@ def watched(tmp_path):
                 tmp_path / name,
                 *("--repl-diskless-sync-delay", "0", "--bind", "127.0.0.1"),
                 *options,
-                binary=REDIS,
+                name=REDIS,
                 port=port,
             ).start()
         )
@@ -122,9 +123,9 @@ def watched(tmp_path):
         "sentinel down-after-milliseconds main 1500\n"
         "sentinel failover-timeout main 2000\n"
     )
-    sentinel = StoreServer(tmp_path / "sentinel", binary=REDIS, port=ports[2])
+    sentinel = StoreServer(tmp_path / "sentinel", name=REDIS, port=ports[2])
     sentinel._command = [
-        *(REDIS, str(configuration), "--sentinel", "--daemonize", "no"),
+        *(program(REDIS), str(configuration), "--sentinel", "--daemonize", "no"),
         *("--unixsocket", str(sentinel.socket)),
     ]
     sentinel.start()
@@ -167,7 +168,7 @@ def _guarded(tmp_path, request):
             "port 6379", f"port {port}", 1
         )
     )
-    server = StoreServer(tmp_path, binary=request.param, port=port)
+    server = StoreServer(tmp_path, name=request.param, port=port)
     server._command.insert(1, str(path))
     server.start(ready=b"-NOAUTH")
     yield f"redis://aims:change-me@127.0.0.1:{port}"

@@ -50,7 +50,7 @@ visits = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 6), st.lists(visits, max_size=25))
 def test_no_slot_is_lost_or_doubled(size, script):
     """Whoever comes, waits, gives up or is cancelled: at the end all slots are free."""
@@ -132,7 +132,7 @@ def test_nobody_is_told_to_wait_longer_than_a_minute(clock):
     assert waits[0] < waits[-1] == 60.0
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     st.integers(1, 12),
     st.lists(st.tuples(st.floats(0, 1), st.integers(1, 8)), max_size=40),

@@ -117,7 +117,15 @@ def _pool(io_loop, far):
     pool.close()
 
 
-def request(far, path="/", *, seconds=5.0, host="127.0.0.1", body=None, **headers):
+def request(
+    far,
+    path="/",
+    *,
+    seconds=PATIENCE_SECONDS,
+    host="127.0.0.1",
+    body=None,
+    **headers,
+):
     """A call of the far side."""
     url = f"http://{host}:{far.port}{path}"
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -249,14 +257,18 @@ async def test_an_answer_that_precedes_its_request_is_none(pool):
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         listening.setblocking(False)
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-        call = pool.call(Request(url, {}, None, 5.0, 5.0))
+        call = pool.call(Request(url, {}, None, PATIENCE_SECONDS, PATIENCE_SECONDS))
         kept, _ = await loop.sock_accept(listening)
         await loop.sock_recv(kept, 4096)
         await loop.sock_sendall(kept, OK)
         assert await call == Reply(200, b"{}")
 
         longer_than_the_buffer = {"Long": "x" * 100_000}
-        call = pool.call(Request(url, longer_than_the_buffer, None, 5.0, 5.0))
+        call = pool.call(
+            Request(
+                url, longer_than_the_buffer, None, PATIENCE_SECONDS, PATIENCE_SECONDS
+            )
+        )
         arrived = asyncio.Event()
         loop.add_reader(kept, arrived.set)
         await arrived.wait()
@@ -343,7 +355,7 @@ async def test_a_second_attempt_has_the_time_that_is_left(pool, far):
     far.says[b"/once"] = [OK, IDLE_TOO_LONG]
     await pool.call(request(far, "/once"))
     far.says[b"/once"] = [b"", IDLE_TOO_LONG]  # a new connection hears nothing
-    assert timed_out(await pool.call(request(far, "/once", seconds=0.2)))
+    assert timed_out(await pool.call(request(far, "/once", seconds=1.0)))
     assert len(far.heard) == 3
 
 

@@ -156,6 +156,4 @@ class BlastRadius(RuleBasedStateMachine):
 
 
 TestBlastRadius = BlastRadius.TestCase
-TestBlastRadius.settings = settings(
-    deadline=None, max_examples=40, stateful_step_count=40
-)
+TestBlastRadius.settings = settings(max_examples=40, stateful_step_count=40)

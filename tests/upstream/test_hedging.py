@@ -247,7 +247,7 @@ calls = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(calls, st.floats(0, 3) | st.none())
 def test_whatever_the_copies_do_none_is_left(script, leaves):
     """And the result is one of theirs; never more than three are made."""

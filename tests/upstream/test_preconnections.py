@@ -11,6 +11,7 @@ from aims_server.errors import FailureCause
 from aims_server.upstream import preconnections
 from aims_server.upstream.curl_pool import CurlPool, Reply, Request
 
+from ..waiting import PATIENCE_SECONDS, eventually
 from .secure_server import CERTIFICATE, OK, Http2Server, SecureServer
 
 pytestmark = [pytest.mark.both_loops, pytest.mark.gen_test]
@@ -43,7 +44,7 @@ def _pool(io_loop, far):
     pool.close()
 
 
-def call(pool, far, *, body=None, seconds=5.0):
+def call(pool, far, *, body=None, seconds=PATIENCE_SECONDS):
     """A call of the far side."""
     return pool.call(Request(f"{far.url}path?query", {}, body, seconds, seconds))
 
@@ -140,9 +141,10 @@ async def test_over_http2_a_far_side_may_say_something_between_calls(pool, far):
 
 async def test_a_connection_that_nobody_claims_is_closed(pool, far, monkeypatch):
     """After some seconds, by us; and the next call opens its own."""
-    monkeypatch.setattr(preconnections, "_LIFETIME_SECONDS", 0.05)
+    monkeypatch.setattr(preconnections, "_LIFETIME_SECONDS", 0.5)
     pool.preconnections.prepare(far.url)
-    await asyncio.sleep(0.1)  # a timer set later than its own
+    await far.until(lambda: far.connections == 1)
+    await eventually(lambda: not len(pool.preconnections))
     assert await call(pool, far) == ANSWER
     assert (far.connections, far.heard) == (2, 1)
 
@@ -166,7 +168,7 @@ async def test_a_broken_preconnection_costs_no_call(pool, silent):
         connection, _ = await loop.sock_accept(listening)
         await loop.sock_recv(connection, 1)
         connection.close()
-        outcome = pool.call(Request(url, {}, None, 5.0, 5.0))
+        outcome = pool.call(Request(url, {}, None, PATIENCE_SECONDS, PATIENCE_SECONDS))
     connection, _ = await loop.sock_accept(listening)
     connection.close()
     assert isinstance(await outcome, FailureCause)
@@ -211,7 +213,7 @@ async def test_nothing_is_opened_without_tls(pool, silent):
     url = url.replace("https:", "http:")
     pool.preconnections.prepare(url)
     with pool.preconnections.expect(url, 5):
-        call = pool.call(Request(url, {}, None, 5.0, 5.0))
+        call = pool.call(Request(url, {}, None, PATIENCE_SECONDS, PATIENCE_SECONDS))
         loop = asyncio.get_running_loop()
         connection, _ = await loop.sock_accept(listening)
         await loop.sock_sendall(connection, OK)

@@ -4,7 +4,7 @@ import heapq
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aims_server.upstream.retry import RetryBudget, full_jitter
@@ -92,7 +92,6 @@ def test_spent_floor_comes_back():
     assert budget.take("a")
 
 
-@settings(deadline=None)
 @given(
     st.floats(0, 1),
     st.integers(0, 20),

@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aims_server.deadline import Deadline
@@ -90,7 +90,6 @@ def test_the_part_of_a_worker_past_the_last_place_is_its_share():
     assert taken(late) == 3
 
 
-@settings(deadline=None)
 @given(
     size=st.integers(3, 12),
     moves=st.lists(

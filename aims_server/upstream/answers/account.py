@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from . import wire
-from .fields import name, whole
+from .fields import Scalar, name, whole
 from .json_body import BadShape, any_object, utf8
 from .models import LoginBody, Quizzes
 from .oddities import Note, ignore
@@ -29,15 +29,15 @@ def decode_quizzes(body: bytes, note: Note = ignore) -> Quizzes:
         rows: list[Any] = _QUIZZES.decode(body).response.data
     except (ValueError, RecursionError):
         rows = _loose_quizzes(any_object(body))
-    owners = {_admission_number(row) for row in rows} - {None}
+    owners = {_admission_number(row.admission_number) for row in rows} - {None}
     if len(owners) > 1:
         raise BadShape("quizzes of more than one student")
     return Quizzes(body, owners.pop() if owners else None)
 
 
-def _admission_number(row: wire.Quiz) -> str | None:
-    """Whose a quiz is; a text without a digit ("-", "NA"), and 0, name nobody."""
-    text = name(row.admission_number).upper()
+def _admission_number(value: Scalar) -> str | None:
+    """Whose an answer is; a text without a digit ("-", "NA"), and 0, name nobody."""
+    text = name(value).upper()
     return text if re.search("[1-9]", text) else None
 
 
@@ -59,7 +59,7 @@ def read_login(body: bytes) -> LoginBody:
         body=body,
         token=token if isinstance(token, str) and token.strip() else None,
         student_id=whole(student.id),
-        admission_number=name(student.username).upper() or None,
+        admission_number=_admission_number(student.username),
     )
 
 

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
+from ...primitives import Memo
 from . import wire
 from .fields import Scalar, name, whole
 from .json_body import BadShape
@@ -15,6 +15,7 @@ from .oddities import Note, ignore
 
 __all__ = ["decode_cards", "merge_pages", "more_follows"]
 
+_IS_PLAIN: Final = Memo(lambda mark: bool(mark) and name(mark) == mark, most=256)
 _CARDS: Final = (
     msgspec.json.Decoder(wire.Envelope[Card]),
     msgspec.json.Decoder(wire.Envelope[wire.Record]),
@@ -95,12 +96,7 @@ def _has_plain_marks(cards: Sequence[Any]) -> bool:
     """
     if not cards or not isinstance(cards[0], Card):
         return True
-    return all(map(_is_plain, {card.state for card in cards}))
-
-
-@lru_cache(256)
-def _is_plain(mark: str) -> bool:
-    return bool(mark) and name(mark) == mark
+    return all(_IS_PLAIN[mark] for mark in {card.state for card in cards})
 
 
 def _card(record: wire.Record, note: Note) -> Card | None:

@@ -31,27 +31,37 @@ _FILLER: Final = (
 )
 _ENDED: Final = (
     r"(?:expired|invalid(?:ated)?|ended|timed ?out|time ?out|required|revoked"
-    r"|blacklisted|absent|missing|malformed|mismatch|terminated|closed|destroyed"
+    r"|blacklisted|absent|missing|malformed|mismatch"
     r"|(?:not|no longer|isn.t) (?:valid|provided|found|present|active|set|accepted)"
     r"|does not exist|(?:validation|verification|authentication) failed"
     r"|(?:could|can) ?not be (?:parsed|verified|validated|decoded|empty)"
     r"|signature could not be verified)"
 )
+_ELSEWHERE: Final = (
+    r" (?:to|on|at|via|through|using|from)"
+    r"(?: (?:the|our|your|college|university|official|student))*"
+    r" (?:erp|portal|web|website|site|app|lms|dashboard|desktop|browser)\b"
+)
 _PHRASES: Final = (
-    rf"\b(?:token|session|login|jwt)s? {_FILLER}{_ENDED}\b",
+    rf"\b(?:token|session|login|jwt) {_FILLER}{_ENDED}\b",
+    # A login, which may be closed for all, is none of these.
+    rf"\bsession {_FILLER}(?:terminated|closed|destroyed)\b",
     r"\b(?:expired|invalid|missing|revoked|timed ?out|ended) (?:\w+ )?"
     r"(?:token|session|login|jwt)\b",
     r"^no (?:\w+ )?(?:token|session)(?: (?:provided|found|sent))?[.!]?$",
-    # A student is told to log in only where the login has ended.
     r"\b(?:log|sign)(?: |-)?in again\b|\bre ?log ?in\b",
-    r"\b(?:please|kindly|must|need to|have to) (?:be )?(?:log|sign)(?:ged|ed)? ?in\b",
+    # A student is told to log in only where the login has ended, or somewhere else.
+    r"\b(?:please|kindly|must|need to|have to) (?:be )?(?:log|sign)(?:ged|ed)? ?in\b"
+    rf"(?!{_ELSEWHERE})",
     r"\b(?:log|sign) ?in (?:is )?required\b",
-    r"\b(?:been|are) (?:logged|signed) ?out\b",
+    r"\b(?:been|you are|you were) (?:logged|signed) ?out\b",
     r"\b(?:logged|signed) ?in (?:from|on|at|with|to) "
     r"(?:another|(?:an?|some) ?(?:other|different)|other|different) device\b",
-    r"\b(?:token|session|login)\b.{0,40}\b(?:again|another device)\b",
+    r"\b(?:token|session|login)\b.{0,40}\b(?:again(?! later| after)|another device)\b",
     r"\bunauthenticated\b",
-    r"\bauthentication (?:is )?(?:required|failed)\b|\bfailed to authenticate\b",
+    # Not a database's "password authentication failed".
+    r"(?:^|[.:!,;] |\buser )authentication (?:is )?(?:required|failed)\b",
+    r"\bfailed to authenticate\b(?! (?:to|with|against|on)\b)",
     r"^(?:401 |you are )?unauthori[sz]ed(?: access| request| user)?[.!]?$",
     r"\bjwt must be provided\b",
     r"\bsignature (?:has expired|verification failed)\b|^invalid signature[.!]?$",
@@ -61,6 +71,13 @@ _PHRASES: Final = (
 )
 # Patterns of this module, some 0.2 ms each, are compiled when a call has failed.
 _REFUSAL: Final = "|".join(_PHRASES)
+
+# What has a session, or a token, that is not the student's login: a course file names
+# its academic session.
+_OTHERS: Final = (
+    r"\b(?:academic|class|lecture|lab|practical|tutorial|exam|quiz|feedback"
+    r"|registration) sessions?\b|\bunexpected token\b"
+)
 
 # Without words a 401 alone is a refusal. The others are a refusal with them: 419 and
 # 440 are Laravel's and IIS's for an ended session, 404 jwt-auth's for a lost user.
@@ -78,7 +95,8 @@ _ACCOUNT: Final = (
 _PROGRAM: Final = (
     r"SQLSTATE|Exception|\w+Error\b|Traceback|Stack ?trace|::|->|\.php\b|\bphp_"
     r"|\b(?:undefined|null|array|object|index|property|properties|column|tables?"
-    r"|database|transaction|deadlock|connection|host(?:name)?|server)\b|'@'"
+    r"|transaction|deadlock|connection|host(?:name)?|server)\b|'@'"
+    r"|(?<!\bin )(?<!\bour )(?<!\bthe )\bdatabase\b"  # "not found in our database"
     r"|\b(?:select|insert|update) .*\b(?:from|into|set)\b|[<>{}$\\]"
 )
 _LONGEST_ACCOUNT_TEXT: Final = 120
@@ -127,10 +145,7 @@ def refuses_token(status: int, body: bytes) -> bool:
     response = answer.response
     if isinstance(response, dict) and isinstance(response.get("data"), list):
         return False
-    return any(
-        _has(_REFUSAL, " ".join(re.split(r"[\s_-]+", name(text[:_LONGEST_TEXT]))))
-        for text in _texts(answer)
-    )
+    return any(_has(_REFUSAL, _of_login(text)) for text in _texts(answer))
 
 
 def leads_to_login(location: str | None) -> bool:
@@ -171,6 +186,12 @@ def speaks_of_account(text: str) -> bool:
         and _has(_ACCOUNT, text)
         and not _has(_PROGRAM, text)
     )
+
+
+def _of_login(text: str) -> str:
+    """A text's words, one blank between them, without what is not about a login."""
+    words = " ".join(re.split(r"[\s_-]+", name(text[:_LONGEST_TEXT])))
+    return re.sub(_OTHERS, "", words, flags=re.IGNORECASE)
 
 
 def _has(pattern: str, text: str) -> bool:

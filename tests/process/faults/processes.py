@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import time
 from contextlib import suppress
 from functools import partial
 from threading import Thread
@@ -85,7 +84,6 @@ def breaking_start(bench: Bench) -> tuple[str, str]:
     """Workers cannot start, and none is left."""
     service = bench.serve(BREAKABLE)
     (service.directory / "broken").touch()
-    time.sleep(0.6)  # or its death would be a failed start too
     os.kill(service.workers()[0], signal.SIGKILL)
     return bench.told_in(service, "No worker can be started")
 

@@ -175,7 +175,7 @@ def test_an_id_may_be_any_text():
     assert len(merged([one, other, one, GOOD | {"id": 7}, {"state": 5}]).cards) == 3
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.integers(1, 5), max_size=12), st.randoms())
 def test_no_mark_is_counted_twice_in_whatever_order(ids, random):
     """One record for each id, the same ones however they are sent."""

@@ -63,7 +63,7 @@ def test_an_identifier_is_a_whole_number(sent, meant):
     assert fields.whole(sent) == meant
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 10**9), st.integers(0, 99))
 def test_a_number_survives_every_writing(whole, hundredths):
     """Written plainly, with commas or with decimals, it is read back the same."""
@@ -73,7 +73,7 @@ def test_a_number_survives_every_writing(whole, hundredths):
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 10**6).map(lambda n: n / 10), max_size=20), st.randoms())
 def test_sums_are_exact_and_know_no_order(counts, random):
     """As many tenths come out as went in, however they are shuffled."""
@@ -134,7 +134,7 @@ def test_a_name_is_one_clean_line(sent, shown):
     assert fields.name(sent) == shown
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.text(st.characters(exclude_characters="<&"), max_size=40))
 def test_a_clean_name_stays_as_it_is(text):
     """Cleaning twice is cleaning once."""

@@ -128,7 +128,7 @@ mutated_rows = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(
     st.binary(max_size=80)
     | json_values.map(lambda value: json.dumps(value).encode())
@@ -141,7 +141,7 @@ def test_decoding_raises_nothing_but_bad_shape(body):
             assert isinstance(decode(body), promised)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     st.lists(st.integers(1, 9).map(lambda n: row(id=n)), min_size=1, max_size=4),
     mutated_rows | json_values,

@@ -1,6 +1,6 @@
 """The values that are kept: packed and unpacked."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aims_server.upstream.answers import (
@@ -32,7 +32,6 @@ all_files = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(all_files)
 def test_packing_loses_nothing(files):
     """What is kept packed is unpacked equal."""

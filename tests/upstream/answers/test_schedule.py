@@ -248,7 +248,7 @@ times = st.integers(0, 23 * 60).flatmap(
 )
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     st.lists(times, max_size=6),
     st.sampled_from(["", "<br>", " "]),
@@ -272,7 +272,7 @@ cells |= st.lists(
 ).map("".join)
 
 
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 @given(st.dictionaries(st.sampled_from(["c1", "c31", "name", "cf_id"]), cells))
 def test_every_row_is_read_or_left_out(fields):
     """Whatever stands in its cells, the good row beside it is whole."""

@@ -6,6 +6,7 @@ from aims_server.demo.college import College
 from aims_server.demo.platform import SimulatedPlatform
 from aims_server.upstream.transport import Transport
 
+from ...waiting import PATIENCE_SECONDS
 from .far_side import COURSE_FILES, RawServer
 
 pytestmark = pytest.mark.gen_test
@@ -42,7 +43,7 @@ def _ask(transport, platform):
     """One GET of student 0's course files."""
     token = platform.college.token(platform.college.student(0))
 
-    async def ask(seconds=5.0, path=COURSE_FILES):
+    async def ask(seconds=PATIENCE_SECONDS, path=COURSE_FILES):
         return await transport.fetch(
             "GET",
             platform.base_url + path,
@@ -63,7 +64,7 @@ def _log_in(transport, platform):
             platform.base_url + "/admin/authenticate",
             headers={"Content-Type": "application/x-www-form-urlencoded"},
             body=b"username=a&password=b",
-            seconds=5.0,
+            seconds=PATIENCE_SECONDS,
         )
 
     return log_in
@@ -73,7 +74,7 @@ def _log_in(transport, platform):
 def _get(transport, raw):
     """What becomes of one GET when the far side says these bytes."""
 
-    async def get(says: bytes, seconds=5.0):
+    async def get(says: bytes, seconds=PATIENCE_SECONDS):
         raw.says = says
         return await transport.fetch("GET", raw.url, headers={}, seconds=seconds)
 

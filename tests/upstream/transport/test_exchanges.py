@@ -43,7 +43,7 @@ async def test_a_post_is_sent_whole(transport, raw):
     """Body, length, and the headers given."""
     raw.says = answer(b"")
     await transport.fetch(
-        "POST", raw.url, headers={"X-Own": "1"}, body=b"a=b", seconds=5.0
+        "POST", raw.url, headers={"X-Own": "1"}, body=b"a=b", seconds=PATIENCE_SECONDS
     )
     head, _, body = raw.heard.partition(b"\r\n\r\n")
     assert body == b"a=b"
@@ -78,7 +78,7 @@ async def test_four_thousand_records_arrive(transport, io_loop):
         f"{platform.base_url}/cards?type=Attendance&equalto___fk_student={student.id}"
         f"&equalto___cf_id={cf_id}",
         headers={"Authorization": f"Bearer {college.token(student)}"},
-        seconds=5.0,
+        seconds=PATIENCE_SECONDS,
     )
     await platform.stop()
     assert reply.status == 200
@@ -111,7 +111,10 @@ async def test_more_calls_than_handles_wait(platform, io_loop):
     """Curl's own line is endless and knows no deadline: slots must stand before it."""
     transport = Transport(2, "test")
     url = platform.base_url + COURSE_FILES
-    calls = [transport.fetch("GET", url, headers={}, seconds=5.0) for _ in range(10)]
+    calls = [
+        transport.fetch("GET", url, headers={}, seconds=PATIENCE_SECONDS)
+        for _ in range(10)
+    ]
     replies = await asyncio.gather(*calls)
     transport.close()
     assert [reply.status for reply in replies] == [401] * 10
@@ -147,7 +150,9 @@ async def test_a_connection_closed_while_idle_costs_no_call(
     await get(answer(b""))
     await raw.hung_up.wait()
     raw.says = answer(b"{}")
-    reply = await transport.fetch(method, raw.url, headers={}, body=body, seconds=5.0)
+    reply = await transport.fetch(
+        method, raw.url, headers={}, body=body, seconds=PATIENCE_SECONDS
+    )
     assert reply.body == b"{}"
 
 

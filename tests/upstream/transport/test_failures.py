@@ -13,6 +13,7 @@ from aims_server.errors import (
     UpstreamError,
 )
 
+from ...waiting import PATIENCE_SECONDS
 from .far_side import BEARER, CANARY, COURSE_FILES, answer
 
 pytestmark = pytest.mark.gen_test
@@ -31,8 +32,8 @@ async def test_nobody_there_is_a_dropped_connection(transport):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/"
-    with pytest.raises(UpstreamDropped):
-        await transport.fetch("GET", url, headers={}, seconds=5.0)
+        with pytest.raises(UpstreamDropped):
+            await transport.fetch("GET", url, headers={}, seconds=PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ async def test_only_http_is_spoken(transport):
 # Causes.
 
 
-SOON = 0.3  # seconds, of what comes to no end by itself
+SOON = 1.0  # seconds, of what comes to no end by itself
 
 
 async def cause(transport, url: str, seconds=20.0) -> FailureCause:
@@ -143,7 +144,7 @@ async def test_a_connection_that_is_refused(transport):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/"
-    found = await cause(transport, url)
+        found = await cause(transport, url)
     assert found == FailureCause("refused", "Connection refused")
 
 
@@ -217,5 +218,5 @@ async def test_http2_is_offered(transport, raw):
     raw.says = b"\x15\x03\x01\x00\x02\x02\x28"  # alert: handshake failure
     url = raw.url.replace("http:", "https:")
     with pytest.raises(UpstreamError):
-        await transport.fetch("GET", url, headers={}, seconds=5.0)
+        await transport.fetch("GET", url, headers={}, seconds=PATIENCE_SECONDS)
     assert b"\x02h2\x08http/1.1" in raw.heard

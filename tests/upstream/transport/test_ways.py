@@ -18,6 +18,7 @@ from aims_server.errors import (
 from aims_server.upstream.certificates import SYSTEM_BUNDLES, TrustedAuthorities
 from aims_server.upstream.transport import Transport
 
+from ...waiting import PATIENCE_SECONDS
 from .far_side import BEARER, CANARY, answer, kind_of
 
 pytestmark = pytest.mark.gen_test
@@ -41,7 +42,7 @@ async def test_a_proxy_is_used_when_it_is_set(io_loop, raw, monkeypatch):
     raw.says = answer(b"{}")
     transport = Transport(1, "test", proxy=raw.url)
     url = "http://platform.invalid/path"
-    reply = await transport.fetch("GET", url, headers={}, seconds=5.0)
+    reply = await transport.fetch("GET", url, headers={}, seconds=PATIENCE_SECONDS)
     transport.close()
     assert reply.body == b"{}"
     assert raw.heard.startswith(b"GET http://platform.invalid/path HTTP/1.1\r\n")
@@ -97,7 +98,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(transport, secur
     cause tells which rule was broken.
     """
     with pytest.raises(UpstreamDropped) as caught:
-        await transport.fetch("GET", secure_url, headers={}, seconds=5.0)
+        await transport.fetch("GET", secure_url, headers={}, seconds=PATIENCE_SECONDS)
     assert kind_of(caught.value) == "certificate"
     assert "self-signed certificate" in str(caught.value.cause)
 
@@ -107,12 +108,12 @@ async def test_further_authorities_can_be_trusted(secure_url):
     transport = Transport(2, "test", authorities=CERTIFICATE.read_bytes())
     for _ in range(3):
         reply = await transport.fetch(
-            "GET", f"{secure_url}trusted", headers={}, seconds=5.0
+            "GET", f"{secure_url}trusted", headers={}, seconds=PATIENCE_SECONDS
         )
         assert reply.body == b"{}"
     other_name = secure_url.replace("127.0.0.1", "[::ffff:127.0.0.1]")
     with pytest.raises(UpstreamDropped):
-        await transport.fetch("GET", other_name, headers={}, seconds=5.0)
+        await transport.fetch("GET", other_name, headers={}, seconds=PATIENCE_SECONDS)
     transport.close()
 
 
