@@ -1,9 +1,11 @@
 """SIGTERM and SIGINT to the real command: who is still served, and when it is over."""
 
+import asyncio
 import signal
 
 import pytest
 
+from ..waiting import PATIENCE_SECONDS
 from .crowd import Crowd, Kept, probe, run, tokens
 
 pytestmark = pytest.mark.process
@@ -60,8 +62,9 @@ def test_after_the_delay_only_work_is_waited_for(busy, platform):
 
         service.signal(signal.SIGTERM)
         assert await idle.ended()
-        while await is_accepted(service.url):
-            pass  # each worker has its own idea of the moment
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await is_accepted(service.url):
+                pass  # each worker has its own idea of the moment
         platform.turn(release="*")
         assert await working.answer() == (200, True)
         assert await working.ended()

@@ -139,8 +139,8 @@ async def test_over_http2_a_far_side_may_say_something_between_calls(pool, far):
     assert far.connections == 1
 
 
-async def test_a_connection_that_nobody_claims_is_closed(pool, far, monkeypatch):
-    """After some seconds, by us; and the next call opens its own."""
+async def test_a_call_that_comes_too_late_opens_its_own(pool, far, monkeypatch):
+    """What nobody has claimed for some seconds is given up."""
     monkeypatch.setattr(preconnections, "_LIFETIME_SECONDS", 0.5)
     pool.preconnections.prepare(far.url)
     await far.until(lambda: far.connections == 1)
@@ -155,6 +155,19 @@ def _silent(pool):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
         yield listening, f"https://127.0.0.1:{listening.getsockname()[1]}/"
+
+
+async def test_a_connection_that_nobody_claims_is_closed(pool, silent, monkeypatch):
+    """By us: a far side would be angry at connections without a request."""
+    monkeypatch.setattr(preconnections, "_LIFETIME_SECONDS", 0.05)
+    listening, url = silent
+    pool.preconnections.prepare(url)
+    loop = asyncio.get_running_loop()
+    connection, _ = await loop.sock_accept(listening)
+    with connection:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await loop.sock_recv(connection, 65536):
+                pass  # what it begins the handshake with
 
 
 async def test_a_broken_preconnection_costs_no_call(pool, silent):
