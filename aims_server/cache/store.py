@@ -106,10 +106,10 @@ class MemoryStore(Generic[V]):
     >>> store.drop_owner("owner"), store.get(b"key")
     (True, None)
 
-    Copies, which another place gives again for some microseconds, share a room of their
-    own of `max_copied_bytes`, and are kept when they are offered a second time within
-    512 offers of others. One of more than an eighth of that room is kept like what no
-    other place has: it takes milliseconds to unpack.
+    A copy is an entry that another place keeps too, and gives again in microseconds.
+    Copies share a room of their own, of `max_copied_bytes`, and one is kept when it is
+    offered a second time within 512 offers of others. A copy of more than an eighth of
+    that room is kept like any other entry: to unpack it again would take milliseconds.
 
     Expired entries leave when anything is put or dropped. For a store without
     traffic, call `expire` from time to time. With `epochs` that other processes share,
@@ -166,12 +166,12 @@ class MemoryStore(Generic[V]):
         *,
         copied: bool = False,
     ) -> bool:
-        """Keep this entry in place of an older one; if it is ``copied``, as another
-        place keeps it too, only when it is asked for often enough.
+        """Keep this entry in place of an older one. ``copied`` says that another place
+        keeps it too: then only if it is offered often enough.
 
-        False if it is not kept (too large, or no longer servable, or such a copy), and
-        then the older one is gone too; or if its owner's epoch is another by now, and
-        then nothing has changed.
+        False if it is not kept (too large, no longer servable, or a copy that is
+        offered too seldom), and then the older one is gone too; or if its owner's epoch
+        is another by now, and then nothing has changed.
         """
         if epoch is None:
             epoch = self._epochs.begin(entry.owner)

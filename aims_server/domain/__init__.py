@@ -1,8 +1,8 @@
 """The pages, computed from the platform's answers; pure: no call, no clock, no HTTP.
 
-`attendance` and `timetable` make a page each as a struct, of the counted `days` of a
-subject, and by what a `planner` says can be missed; `encode_page` and `to_icalendar`
-write it.
+`attendance` and `timetable` make the pages as structs: `days` counts each subject's
+records, the `planner` says how many classes can be missed. `encode_page` and
+`to_icalendar` turn a page into bytes.
 """
 
 from .attendance import all_attendance_page, attendance_page, subject_attendance_page

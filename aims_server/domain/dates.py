@@ -91,8 +91,8 @@ def when(start_time: str, date_formatted: str) -> When:
 
 
 def _day(text: str) -> str:
-    """Return the last date of a text that there is in the calendar; one in brackets,
-    behind which a change is told, only if there is no other.
+    """Return the last date of a text that the calendar has. One in brackets, where a
+    remark on a change stands, counts only if there is no other.
     """
     return _last_day(re.sub(_REMARK, " ", text)) or _last_day(text)
 

@@ -137,7 +137,7 @@ class Exchange:
     # -- the way out ------------------------------------------------------
 
     def header_lines(self, origin: str | None) -> str:
-        """Of those that every answer carries, to a request of this ``Origin``."""
+        """The headers of every answer, for a request of this ``Origin``, as lines."""
         timing = (
             server_timing(
                 self._seconds(),

@@ -86,8 +86,8 @@ class FastPath:
     ) -> _Answer:
         """The answer to a request, or what makes it; None if it is declined.
 
-        ``peer`` is the address of the socket's other end; whether its connection is
-        kept, the ``params`` say when a head is made.
+        ``peer`` is the address of the socket's other end. ``params`` are read when the
+        head is made: they say whether the connection may be kept.
         """
         began = time.perf_counter()
         method, path, headers, _ = request

@@ -25,8 +25,9 @@ __all__ = ["Connection"]
 
 _log = logging.getLogger(__name__)
 
-# What begins otherwise, as TLS does, is no HTTP, and the end of its head, where the
-# parser would say so, may never come.
+# The first byte of a method, or of an empty line before it. Anything else, such as a
+# TLS handshake, is refused at once: the parser would refuse it only at the end of its
+# head, which may never come.
 _BEGINNING: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z\r\n-]"
 _BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\n\r\n"  # as Tornado answers
 
@@ -142,7 +143,8 @@ class Connection(asyncio.Protocol):
         is sent.
         """
         return (
-            not self._timeouts.request_expected()
+            self._connected
+            and not self._timeouts.request_expected()
             and not self._requests.running
             and not self._transport.get_write_buffer_size()
             and not has_unread(self._socket)

@@ -34,8 +34,8 @@ class Responder(Protocol):
         it; or what makes them, if that has to wait; or None to leave the request to
         Tornado.
 
-        ``peer`` is the address of the socket's other end; whether the connection
-        may be kept, ``params`` say when the head is made.
+        ``peer`` is the address of the socket's other end. ``params`` are read when the
+        head is made: they say whether the connection may be kept.
         """
 
 

@@ -131,8 +131,8 @@ class RequestLoop:
     async def _serve_one(self, parsed: _Parsed | None) -> bool:
         """Serve one request; whether the connection is kept after it.
 
-        None is read while much of earlier answers is unsent: with the fast path's same
-        rule, the transport holds at most 192 KiB for a client (see `WriteQueue`).
+        No request is served while writing is paused. The fast path has the same rule,
+        so the transport holds at most 192 KiB for a client (see `WriteQueue`).
         """
         await self._stream.writes.writable()
         self._timeouts.await_request()

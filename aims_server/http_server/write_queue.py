@@ -14,7 +14,8 @@ __all__ = ["PIECE_BYTES", "WriteQueue"]
 # What is written goes to the transport in such pieces, each when writing is not paused.
 # asyncio pauses it at 64 KiB, so the transport never holds more than 192 KiB.
 PIECE_BYTES: Final = 128 * 1024
-# They take a millisecond at most. A client that reads as fast pauses nothing.
+# Writing to a client that reads as fast as this is never paused, and would hold the
+# event loop; so many pieces take a millisecond at most.
 _PIECES_A_TURN: Final = 4
 
 

@@ -156,7 +156,8 @@ class AccessLog:
         *,
         quiet: bool = False,
     ) -> AccessKind | None:
-        """What the lines of like answers share, for `write_of`; None if they have none.
+        """What the lines of like answers share, for `write_of`; None if the level of
+        the log leaves them out.
 
         ``path`` is without the query, ``code`` that of the error body. Quiet answers
         are logged at DEBUG, those with a status from 500 on at WARNING.

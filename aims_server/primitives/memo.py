@@ -17,7 +17,7 @@ class Memo(dict[str, Value]):
     >>> lengths["Present"], list(lengths)
     (7, ['Present'])
 
-    No more than ``most`` are remembered: where there are so many, all are forgotten;
+    No more than ``most`` are remembered: the next one has all others forgotten;
     and none of a text of over 200 characters, since a platform may send megabytes. A
     look-up takes 15 ns; `functools.lru_cache`, which notes the order of its calls,
     takes 45, and a page has over a thousand.

@@ -31,7 +31,7 @@ class Charges:
 
     def __init__(self, ceiling: int) -> None:
         self._due_from = ceiling // _SHARE
-        # In the order of their first charge; each knows itself what is untold of it.
+        # Those with anything in `Bucket.untold`, in the order of their first charge.
         self._charged: dict[Bucket, None] = {}
         self._due: dict[Bucket, None] = {}
 

@@ -142,7 +142,7 @@ class AllAttendancePage:
         """
         missing = [cf_id for cf_id in had.cf_ids() if cf_id not in gathering.parts]
         student_id = had.files.student_id
-        if student_id is None:  # whose records could be asked for
+        if student_id is None:  # records cannot be asked for without it
             for cf_id in missing:
                 gathering.add(cf_id, None)
             return

@@ -67,7 +67,7 @@ class CurlPool(CurlAsyncHTTPClient):
         self._kept = KeptConnections()
         self._alarm = CurlAlarm(self._loop, self._handle_timeout)
         self._sockets = CurlSockets(self._loop, self._on_ready, self._kept.forget)
-        super().initialize(0, *args, **options)
+        super().initialize(0, *args, **options)  # none of Tornado's own handles
         # Else curl keeps four for each handle that is busy when a call ends.
         self._multi.setopt(pycurl.M_MAXCONNECTS, max_clients)
         self._handles = Handles(
@@ -142,12 +142,12 @@ class CurlPool(CurlAsyncHTTPClient):
         curl = self._handles.take(transfer.request.url)
         try:
             set_request(curl, transfer, self._loop.time())
+            self._multi.add_handle(curl)
         except Exception:
             self._handles.release(curl)
             raise
         state = self._handles.state(curl)
         state.transfer = transfer
-        self._multi.add_handle(curl)
         self._under_way[curl] = state
 
     def _take_preconnection(self, transfer: Transfer) -> bool:

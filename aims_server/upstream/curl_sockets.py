@@ -90,8 +90,9 @@ class CurlSockets:
         self._epoll.unregister(fd)
 
     def resume(self, fd: int) -> None:
-        """Have curl read a socket again."""
-        self._epoll.register(fd, select.EPOLLIN)
+        """Have curl read a socket again, unless it has asked for that by itself."""
+        with contextlib.suppress(FileExistsError):
+            self._epoll.register(fd, select.EPOLLIN)
 
     def close(self) -> None:
         """Watch nothing any more."""

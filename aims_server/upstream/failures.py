@@ -40,10 +40,10 @@ def error_of(
     """Our error for a call that had so many seconds, with its cause; no call has more
     than ``connect_seconds`` for its connection.
     """
-    kind = cause.kind
-    error = _ERRORS.get(kind, UpstreamError)()
-    if kind.startswith("timeout_") and seconds <= connect_seconds:
+    kind = _ERRORS.get(cause.kind, UpstreamError)
+    if cause.kind.startswith("timeout_") and seconds <= connect_seconds:
         # In less time than we give to connecting, a far side that is there may be late.
-        error = UpstreamTimeout()
+        kind = UpstreamTimeout
+    error = kind()
     error.cause = cause
     return error

@@ -19,7 +19,8 @@ from .transfer import Reply, Transfer
 
 __all__ = ["HandleState"]
 
-# Codings that change nothing; the last two are none, but some programs say so.
+# Codings that change nothing. HTTP has no such coding as the last two, which some
+# programs send all the same.
 _NONE: Final = (b"", b"identity", b"none", b"utf-8")
 _REQUEST_TIMEOUT: Final = 408  # a server's word when it closes an idle connection
 

@@ -69,18 +69,21 @@ class Handles:
             self._still_to_make -= 1
         curl = self._free[-1]
         if curl not in self._states:
-            self._states[curl] = HandleState(self._max_body, self._kept)
-            self.restore(curl)
+            state = HandleState(self._max_body, self._kept)
+            self._options.set(curl, state)
+            self._states[curl] = state
         curl.setopt(pycurl.URL, url)
         return self._free.pop()
 
     def restore(self, curl: pycurl.Curl) -> None:
-        """Have the callbacks and options of a call again."""
+        """Set again what all calls have in common, after a preconnection's callbacks
+        have taken its place.
+        """
         self._options.set(curl, self._states[curl])
 
     def release(self, curl: pycurl.Curl) -> None:
-        """Have back a handle that is out of curl's hands: no header, body or answer of
-        one student stays for the next.
+        """Take back a handle that no multi handle has any more: no header, body or
+        answer of one student stays for the next.
         """
         state = self._states[curl]
         if state.is_plain:

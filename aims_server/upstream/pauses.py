@@ -9,7 +9,7 @@ from .callers import CallerKey
 
 __all__ = ["Pauses"]
 
-_CALLERS: Final = 3  # that are told to pause, and all are
+_CALLERS: Final = 3  # when so many are told to pause, all callers are to
 
 
 class Pauses:

@@ -80,8 +80,8 @@ class Preconnections:
 
     @contextlib.contextmanager
     def expect(self, url: str, calls: int) -> Iterator[None]:
-        """At the end of this, so many GETs will be made at once: open meanwhile what
-        connections they lack, and those lack that are expected beside them.
+        """At the end of this, so many GETs will be made at once. Open meanwhile the
+        connections that are lacking for them and for all others that are expected.
 
         Until it is known that the far side speaks HTTP/1.1, this waits for the next
         call to have a connection: over HTTP/2 they will all share that one.
@@ -91,11 +91,11 @@ class Preconnections:
             return
         self._origin = _origin_of(url)
         self._expected += calls
-        if self._handles.multiplexed is None:
-            self._deferred = True
-        else:
-            self._open_lacking(self._expected)
         try:
+            if self._handles.multiplexed is None:
+                self._deferred = True
+            else:
+                self._open_lacking(self._expected)
             yield
         finally:
             self._expected -= calls
@@ -122,7 +122,9 @@ class Preconnections:
 
     def forget(self, fd: int) -> None:
         """Curl closes a socket, or has no more use for it."""
-        self._by_socket.pop(fd, None)
+        begun = self._by_socket.pop(fd, None)
+        if begun is not None and begun.withheld == fd:
+            begun.withheld = None  # the number may soon be another socket's
 
     def claim(self, url: str) -> tuple[pycurl.Curl, float] | None:
         """A handle that will ask for this URL, and for how many seconds it has been

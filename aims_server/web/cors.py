@@ -32,7 +32,7 @@ class CorsPolicy:
     def __init__(self, origins: Iterable[str]) -> None:
         self._allowed = {origin: _allowing(origin) for origin in origins}
         self._lines = {
-            o: header_lines(allowing) for o, allowing in self._allowed.items()
+            origin: header_lines(pairs) for origin, pairs in self._allowed.items()
         }
 
     def lines(self, origin: str | None) -> str:

@@ -286,6 +286,18 @@ async def test_a_new_connection_without_a_request_is_closed(server):
 
 
 @pytest.mark.gen_test
+async def test_a_connection_without_a_transport_is_not_idle(server):
+    """Though it was accepted long ago: the whole process may have stood still since."""
+    client = socket.create_connection(server.address)
+    server.listener.accept_backlog()
+    server.clock.now += 1.1
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await server.listener.drained()  # looks before the loop has had a turn
+    assert client.recv(1) == b""
+    client.close()
+
+
+@pytest.mark.gen_test
 async def test_the_backlog_is_accepted(server):
     """Connections that the kernel has queued are served before the socket closes."""
     held = socket.create_server(("127.0.0.1", 0))

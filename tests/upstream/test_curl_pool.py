@@ -11,6 +11,7 @@ import struct
 import weakref
 
 import msgspec
+import pycurl
 import pytest
 
 from aims_server.errors import FailureCause
@@ -178,6 +179,18 @@ async def test_a_call_that_cannot_be_put_into_words_costs_no_handle(pool, far):
     """A header in no alphabet of HTTP's fails its own call alone."""
     with pytest.raises(UnicodeEncodeError):
         await pool.call(request(far, Own="\N{SNOWMAN}"))
+    assert await pool.call(request(far)) == Reply(200, b"{}")
+
+
+async def test_a_call_that_curl_does_not_take_costs_no_handle(pool, far):
+    """It fails alone, and the next call has its handle."""
+    await pool.call(request(far))
+    (curl,) = pool._curls
+    elsewhere = pycurl.CurlMulti()
+    elsewhere.add_handle(curl)  # curl refuses a handle that another multi has
+    with pytest.raises(pycurl.error):
+        await pool.call(request(far))
+    elsewhere.remove_handle(curl)
     assert await pool.call(request(far)) == Reply(200, b"{}")
 
 

@@ -82,6 +82,15 @@ def test_a_turn_ends_after_a_millisecond(ready):
     assert ready.turn(seconds=0.0002) == ready.fds[4:12]
 
 
+def test_one_that_curl_asks_for_while_it_is_paused_is_resumed_by_that(ready):
+    """Curl does so when an alarm of its own has it look at the socket."""
+    fd = ready.fds[0]
+    ready.sockets.pause(fd)
+    ready.sockets.watch(fd, pycurl.POLL_IN)
+    ready.sockets.resume(fd)
+    assert fd in {*ready.turn(seconds=0.0), *ready.turn(seconds=0.0)}
+
+
 def test_every_socket_has_its_turn(ready):
     """Those that are always ready do not keep it from the others."""
     told = {fd for _ in range(5) for fd in ready.turn(seconds=0.001)}

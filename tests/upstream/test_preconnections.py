@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 
+import pycurl
 import pytest
 
 from aims_server.errors import FailureCause
@@ -184,6 +185,20 @@ async def test_a_broken_preconnection_costs_no_call(pool, silent):
     connection, _ = await loop.sock_accept(listening)
     connection.close()
     assert isinstance(await outcome, FailureCause)
+
+
+async def test_an_address_that_refuses_costs_no_call(pool, far):
+    """Curl goes on to the host's next address by an alarm of its own, and closes the
+    socket of which it was not told that its end has come.
+    """
+    port = far.url.rpartition(":")[2].strip("/")
+    url = f"https://localhost:{port}/path?query"
+    curl = pool._handles.take(url)
+    curl.setopt(pycurl.RESOLVE, [f"localhost:{port}:[::1],127.0.0.1"])
+    pool._handles._free.append(curl)
+    pool.preconnections.prepare(url)
+    await far.until(lambda: far.connections == 1)
+    assert await pool.call(Request(url, {}, None, 5.0, 5.0)) == ANSWER
 
 
 async def test_a_claimed_preconnection_ends_in_the_calls_time(pool, silent):

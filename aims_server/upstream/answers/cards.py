@@ -91,8 +91,8 @@ def _repeats(first: CardsPage, page: CardsPage) -> bool:
 
 
 def _has_plain_marks(cards: Sequence[Any]) -> bool:
-    """Whether all marks of a plain list are shown as they are: they have a text, for
-    which `status` may speak elsewhere, and no HTML.
+    """Whether every mark of a plain list can be shown as it is: text without HTML. An
+    empty one may have its text in `status`, which a plain list does not read.
     """
     if not cards or not isinstance(cards[0], Card):
         return True

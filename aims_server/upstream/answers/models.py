@@ -35,8 +35,8 @@ NO_ROWS: Final = b'{"msg":"","response":{"data":[]}}'
 
 LONGEST_TIME: Final = 80  # characters; what is derived from a time's text is cached
 
-
-_KEY: Final = r"^(?=.*[1-9])(?=.*[A-Za-z])[\w-]+$"  # that is no number, as a UUID
+# An identifier that is text and not a number written as text: a UUID, for example.
+_KEY: Final = r"^(?=.*[1-9])(?=.*[A-Za-z])[\w-]+$"
 
 
 class Counts(Struct, frozen=True, gc=False, array_like=True):

@@ -96,7 +96,7 @@ def _month(row: _Row) -> tuple[int, int] | None:
 
 def _row(row: _Row, note: Note) -> ScheduleRow | None:
     cf_id = whole(_scalar(row, "cf_id"))
-    if cf_id is not None and cf_id <= 0:  # a database's default; no two rows share it
+    if cf_id is not None and cf_id <= 0:  # a database's default, of many course files
         cf_id = None
     paths = [_label(row, key) for key in ("name_text", "course_name", "name")]
     named = [text for text in paths if text]
