@@ -58,7 +58,7 @@ class BaseHandler(RequestHandler):
         self.exchange.enter()
         # Bodies are read by web.request_parsing: Tornado's own parsing would answer a
         # broken form before any policy is asked, in words of its own.
-        request._parse_body = _nothing  # type: ignore[method-assign]  # see above
+        request._parse_body = _nothing  # type: ignore[method-assign]  # no option for it
 
     def prepare(self) -> None:
         """Apply the policies that hold for every endpoint."""

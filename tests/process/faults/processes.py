@@ -45,9 +45,13 @@ def _serves(service: Service) -> bool:
 
 def reload_in_vain(bench: Bench) -> tuple[str, str]:
     """A setting has changed that only a restart takes."""
+    return _reload(bench, "CACHE_SHARED_MB=8\n")
+
+
+def _reload(bench: Bench, settings: str) -> tuple[str, str]:
     service = bench.serve()
     after = len(service.log)
-    (service.directory / ".env").write_text("CACHE_SHARED_MB=8\n")
+    (service.directory / ".env").write_text(settings)
     service.signal(signal.SIGHUP)
     return bench.told(service, after=after)
 
@@ -73,11 +77,7 @@ def hung_worker(bench: Bench) -> tuple[str, str]:
 
 def wrong_reload(bench: Bench) -> tuple[str, str]:
     """A setting is wrong when HUP comes."""
-    service = bench.serve()
-    after = len(service.log)
-    (service.directory / ".env").write_text("CACHE_MAX_MB=much\n")
-    service.signal(signal.SIGHUP)
-    return bench.told(service, after=after)
+    return _reload(bench, "CACHE_MAX_MB=much\n")
 
 
 def breaking_start(bench: Bench) -> tuple[str, str]:
