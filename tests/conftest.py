@@ -8,6 +8,7 @@ import asyncio
 import io
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Generator, Iterator
@@ -198,8 +199,10 @@ class Clock:
         self._stopped_at: float | None = None
 
     def stop(self) -> None:
-        """From now on monotonic time passes only by `advance`."""
-        self._stopped_at = time.monotonic()
+        """From now on monotonic time passes only by `advance`. It stands at a full
+        second: sums of fractions are rounded otherwise beyond each power of two.
+        """
+        self._stopped_at = float(math.ceil(time.monotonic()))
 
     def advance(self, seconds: float) -> None:
         """Let so much time pass at once."""
