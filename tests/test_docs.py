@@ -66,7 +66,7 @@ def test_the_pages_build_without_a_warning(tmp_path):
 
 @pytest.mark.parametrize("page", sorted(ROOT.glob("*.rst")), ids=lambda page: page.stem)
 def test_a_page_beside_them_is_whole(page):
-    """A merge of two changes may leave lines above the title, or a list that is none."""
+    """A merge may leave lines above the title, or a list that is none."""
     read = publish_doctree(page.read_text("utf-8"), settings_overrides=STRICT)
     assert read["title"]
 
