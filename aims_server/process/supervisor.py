@@ -18,7 +18,6 @@ from .reloading import Reloading
 from .rollout import (
     FAILED_STARTS,
     HUNG_SECONDS,
-    RETRY_SECONDS,
     START_SECONDS,
     Child,
     Rollout,
