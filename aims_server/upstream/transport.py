@@ -55,7 +55,6 @@ class Transport:
 
     async def fetch(
         self,
-        method: str,
         url: str,
         *,
         headers: dict[str, str],
@@ -64,7 +63,7 @@ class Transport:
         apart: bool = False,
         fresh: bool = False,
     ) -> Reply:
-        """Make one call within ``seconds``, connecting included: GET, or POST with its
+        """Make one call within ``seconds``, connecting included: GET, or POST of a
         ``body``. Cancelled, it takes its connection along. ``apart`` keeps it from the
         connections that carry other calls now, ``fresh`` from all that there are.
 
@@ -75,8 +74,6 @@ class Transport:
         """
         if os.getpid() != self._owner:
             raise RuntimeError("a curl pool must not cross a fork")
-        if method != ("GET" if body is None else "POST"):
-            raise ValueError(f"{method} {'without' if body is None else 'with'} a body")
         outcome = await self._pool.call(
             Request(url, headers, body, seconds, _CONNECT_SECONDS, apart, fresh)
         )
