@@ -11,12 +11,12 @@ from typing import Final, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from ..primitives import Steps, finish
-from ..upstream import Card, Note, ignore_oddity, name
+from ..primitives import Steps
+from ..upstream import Card, Note, name
 from .dates import STARTS, when
 from .marks import MARKS
 
-__all__ = ["Day", "Detail", "SubjectDays", "count_days", "subject_days"]
+__all__ = ["Day", "Detail", "SubjectDays", "count_days"]
 
 # 0.1 ms; 1 ms where no date of them was seen before.
 _RECORDS_A_STEP: Final = 250
@@ -69,20 +69,14 @@ class SubjectDays(Struct, frozen=True, gc=False):
         return self.total_present + self.total_absent + self.total_leave
 
 
-def subject_days(
-    cards: Sequence[Card], note: Note = ignore_oddity, *, complete: bool = True
-) -> SubjectDays:
-    """Count one subject's records, in total and day by day, whatever their order.
+def count_days(
+    cards: Sequence[Card], note: Note, *, complete: bool
+) -> Steps[SubjectDays]:
+    """Count one subject's records, in total and day by day, whatever their order; in
+    steps of a millisecond at most, and mostly of a tenth.
 
     A record whose date cannot be read counts in the totals and in no day.
     """
-    return finish(count_days(cards, note, complete=complete))
-
-
-def count_days(
-    cards: Sequence[Card], note: Note = ignore_oddity, *, complete: bool = True
-) -> Steps[SubjectDays]:
-    """The same in steps of a millisecond at most, and mostly of a tenth."""
     days = yield from _by_day(cards, note)
     if days is None:
         ordered = yield from _sorted(cards)
