@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from aims_docs import foreign_resources  # docs/ is on the path: see pyproject.toml
+from docutils.core import publish_doctree
 
 from aims_server import errors
 from aims_server.config.settings import VARIABLES
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 CONTRACT = (DOCS / "contract.rst").read_text("utf-8")
 
+STRICT = {"halt_level": 2}  # whatever docutils would warn of is an error
 TEXTS = {".py", ".rst", ".yml", ".yaml", ".conf", ".cfg", ".service", ".socket", ".env"}
 FOLDERS = ["aims_server", "bench", "conf", "docs", "systemd", "tests"]
 REFERENCE = re.compile(r"docs/([\w-]+)\.rst((?:,? (?:and |to )?P?\d+(?:\.\d+)?)*)")
@@ -60,6 +62,13 @@ def test_the_pages_build_without_a_warning(tmp_path):
     assert {path.stem for path in (tmp_path / "pages").glob("*.html")} >= {
         page.stem for page in pages()
     }
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("*.rst")), ids=lambda page: page.stem)
+def test_a_page_beside_them_is_whole(page):
+    """A merge may leave lines above the title, or a list that is none."""
+    read = publish_doctree(page.read_text("utf-8"), settings_overrides=STRICT)
+    assert read["title"]
 
 
 def test_no_reference_leaves_the_repository():
