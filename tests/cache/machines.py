@@ -2,7 +2,6 @@
 
 import asyncio
 
-from aims_server.cache.epochs import Epochs
 from aims_server.cache.levels import Level
 from aims_server.cache.readthrough import ReadThrough
 from aims_server.cache.shared_memory import SharedMemoryCache
@@ -10,6 +9,7 @@ from aims_server.cache.sharing import Codec, MachinePages, Sharing
 from aims_server.cache.singleflight import SingleFlight
 from aims_server.cache.store import MemoryStore
 from aims_server.deadline import Deadline
+from aims_server.primitives.epochs import Epochs
 from tests.virtual_time import settle
 
 from .reading import Refused

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from aims_server.cache.epochs import Epochs
 from aims_server.cache.shared_memory import SharedMemoryCache
 from aims_server.cache.store import Entry
 from aims_server.deadline import Deadline
+from aims_server.primitives.epochs import Epochs
 from tests.virtual_time import settle, virtual_loop
 
 from .machines import ANN, BEN, Machine, answered, level, shown
