@@ -87,6 +87,16 @@ async def test_what_another_worker_keeps_is_a_hit_without_a_flight(platform, wor
     assert other.through.peek(b"k", ANN, one.clock.now) is None
 
 
+async def test_what_is_looked_for_again_is_copied(platform, clock):
+    """The third look finds it in this worker's own memory."""
+    machine = Machine(clock)
+    one, other = machine.worker(), machine.worker(copied_bytes=1 << 16)
+    await answered(platform, one.ask(platform), "page")
+    for _ in range(3):
+        assert other.through.peek(b"k", ANN, clock.now).value == "page"
+    assert other.observer.found == [("machine", "kept")] * 2
+
+
 async def test_what_another_worker_keeps_is_at_hand(platform, workers):
     """Without a call, a lease or a wait; for its owner only, and not if it is none."""
     one, other, _ = workers
