@@ -57,8 +57,8 @@ class Session:
     A token has standing (``verified``) from the first answer of the platform that names
     its student until the first one that refuses it, in whatever process: that ends the
     owner's ``epoch``. Only then does its claim count for anything that the student's
-    other tokens share. ``admission_hash`` stands for the admission number that was named
-    with it, in whatever process; 0 if none was.
+    other tokens share. ``admission_hash`` stands for the admission number that was
+    named with it, in whatever process; 0 if none was.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""Which tokens have standing, and whose they are, as all workers of a machine know it."""
+"""Which tokens have standing, and whose they are, as all workers of a machine know."""
 
 import mmap
 import struct
