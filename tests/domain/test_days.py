@@ -90,6 +90,9 @@ def test_no_records_give_zeros_and_no_days():
         ("DutyLeave", (0, 0, 1)),
         ("Leaves", (0, 0, 0)),
         ("MEDICALLEAVE", (0, 0, 1)),
+        ("\uff30\uff32\uff25\uff33\uff25\uff2e\uff34", (1, 0, 0)),  # of full width
+        ("Pre\u00adsent\u200d", (1, 0, 0)),  # a soft hyphen, a joiner
+        ("\u202aAbsent\u202c", (0, 1, 0)),  # within marks of direction
         ("Leave due", (0, 0, 0)),
         ("Exempt", (0, 0, 0)),
         ("", (0, 0, 0)),
