@@ -25,8 +25,8 @@ _SIGNED: Final = struct.Struct("=dddQ")
 _DIGEST_BYTES: Final = 16
 _HEAD: Final = struct.Struct(f"=Iddd{_DIGEST_BYTES}s")
 _LEASE: Final = struct.Struct("=QdQQ")
-# Of a word of the directory: its other bits are the position of a page, else of a lease.
-# So words of leases are the smaller ones, which go first where a set is full.
+# Of a word of the directory that names a page; its other bits are the position. Words
+# of leases are thus the smaller ones, and go first where a set is full.
 _PAGE: Final = 1 << 63
 _POSITION: Final = _PAGE - 1
 # A fraction of what a page takes: sets that are a third full do not overflow. With 2048

@@ -191,7 +191,7 @@ def test_a_new_key_takes_the_place_of_the_oldest(epochs, clock):
 
 
 def test_a_flood_of_leases_costs_no_page(epochs, clock):
-    """However many tokens are made up, each of which takes a lease and gives it back."""
+    """However many tokens are made up: each takes a lease and gives it back."""
     cache = SharedMemoryCache(4096, epochs, clock=clock)  # one set of sixteen
     keep(cache, page(clock))
     for n in range(1000):
