@@ -163,7 +163,7 @@ class HandleState:
 
     def _values(self, name: bytes) -> list[bytes]:
         """The values of a header, line by line."""
-        if name not in self._head.lower():
+        if self._head.lower().find(name) < 0:
             return []  # as mostly
         values: list[bytes] = re.findall(rb"(?im)^%b:(.*)$" % name, self._head)
         return [value.strip() for value in values]
