@@ -1,6 +1,7 @@
 """Settings: one table of variables, read from the environment and `.env`, checked."""
 
 from .demo import Demo
+from .doubts import warnings_of
 from .faults import SettingsError
 from .file_limit import check_file_limit, max_connections
 from .loading import (
@@ -8,7 +9,6 @@ from .loading import (
     effective,
     load_settings,
     nearest_variable,
-    warnings_of,
 )
 from .settings import Settings
 

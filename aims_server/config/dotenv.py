@@ -1,6 +1,5 @@
 """Parses one ``.env`` file strictly; it does not judge the names in it."""
 
-from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
@@ -9,13 +8,13 @@ __all__ = ["File", "read"]
 
 
 class File(NamedTuple):
-    """The assignments of a file, one line for every fault in it, and one for every name
-    that is set several times.
+    """The assignments of a file, the numbers of each one's lines, and a sentence for
+    every fault in it.
     """
 
     values: dict[str, str]
+    lines: dict[str, list[int]]
     faults: tuple[str, ...] = ()
-    repeated: tuple[str, ...] = ()
 
 
 def read(path: Path) -> File | None:
@@ -25,15 +24,15 @@ def read(path: Path) -> File | None:
     as soon as the environment sets it too.
     """
     if hindrance := _hindrance(path):
-        return File({}, (f"{path}: cannot be read: {hindrance}",))
+        return File({}, {}, (f"{path}: cannot be read: {hindrance}",))
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         return None
     except OSError as error:
-        return File({}, (f"{path}: cannot be read: {error.strerror}",))
+        return File({}, {}, (f"{path}: cannot be read: {error.strerror}",))
     except UnicodeDecodeError:
-        return File({}, (f"{path}: must be text in UTF-8",))
+        return File({}, {}, (f"{path}: must be text in UTF-8",))
     # Imported only where there is a file: a start without one is some 10 ms sooner.
     from dotenv.parser import parse_stream
 
@@ -50,17 +49,7 @@ def read(path: Path) -> File | None:
         elif binding.error or binding.key is not None:
             # Never the line itself: it may hold a secret.
             faults.append(f"{path}: line {line}: must be NAME=value")
-    return File(values, tuple(faults), tuple(_repeated(path, lines)))
-
-
-def _repeated(path: Path, lines: dict[str, list[int]]) -> Iterator[str]:
-    for name, found in lines.items():
-        *earlier, last = map(str, found)
-        if earlier:
-            yield (
-                f"{path}: {ascii(name)[1:-1]} is set in lines {', '.join(earlier)} and"
-                f" {last}; the last one counts"
-            )
+    return File(values, lines, tuple(faults))
 
 
 def _hindrance(path: Path) -> str | None:

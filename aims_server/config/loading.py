@@ -1,12 +1,11 @@
-"""Reads the settings from the environment and `.env`, shows them, and doubts them."""
+"""Reads the settings from the environment and `.env`, and shows them."""
 
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from . import dotenv
+from .doubts import warnings_of
 from .faults import SettingsError
 from .settings import VARIABLES, Settings
 
@@ -15,7 +14,6 @@ __all__ = [
     "effective",
     "load_settings",
     "nearest_variable",
-    "warnings_of",
 ]
 
 
@@ -36,18 +34,21 @@ def load_settings(directory: Path, environ: Mapping[str, str]) -> Loaded:
     default. Raises `SettingsError` with the faults of both.
     """
     path = directory.absolute() / ".env"
-    file = dotenv.read(path)
-    values = {} if file is None else file.values
-    faults = [] if file is None else [*file.faults, *_unknown(path, values)]
+    found = dotenv.read(path)
+    file = found or dotenv.File({}, {})
+    faults = [*file.faults, *_unknown(path, file.lines)]
     try:
-        settings = Settings.from_mapping({**values, **environ})
+        settings = Settings.from_mapping({**file.values, **environ})
     except SettingsError as error:
         raise SettingsError((*faults, *error.faults)) from None
     if faults:
         raise SettingsError(tuple(faults))
-    repeated = () if file is None else file.repeated
-    warnings = (*repeated, *_doubtful_names(environ), *warnings_of(settings))
-    return Loaded(settings, None if file is None else path, warnings)
+    warnings = (
+        *_repeated(path, file.lines),
+        *_doubtful_names(environ),
+        *warnings_of(settings),
+    )
+    return Loaded(settings, path if found else None, warnings)
 
 
 def nearest_variable(name: str, *, cutoff: float = 0.0) -> str | None:
@@ -88,56 +89,40 @@ def _alike(name: str, known: list[str]) -> str | None:
     return nearest_variable(name, cutoff=0.85)
 
 
-def _unknown(path: Path, written: Mapping[str, str]) -> Iterator[str]:
+def _unknown(path: Path, lines: Mapping[str, list[int]]) -> Iterator[str]:
     known = {variable.name for variable in VARIABLES}
-    for name in written:
-        if name not in known:
+    for name, (line, *_) in lines.items():
+        if name in known:
+            continue
+        if _may_be_secret(name):
+            yield (
+                f"{path}: line {line}: no such variable (its name is not shown, since"
+                " it may be part of a secret that is broken into lines)"
+            )
+        else:
             shown, nearest = ascii(name[:80]), nearest_variable(name[:80])
             yield f"{path}: {shown}: no such variable; the nearest is {nearest}"
+
+
+def _may_be_secret(name: str) -> bool:
+    """Whether it looks like base64, which ends with the sign of an assignment."""
+    return (
+        len(name) > 8
+        and name not in (name.upper(), name.lower())
+        and nearest_variable(name[:80], cutoff=0.6) is None
+    )
+
+
+def _repeated(path: Path, lines: Mapping[str, list[int]]) -> Iterator[str]:
+    for name, found in lines.items():
+        *earlier, last = map(str, found)
+        if earlier:
+            yield (
+                f"{path}: {ascii(name)[1:-1]} is set in lines {', '.join(earlier)} and"
+                f" {last}; the last one counts"
+            )
 
 
 def effective(settings: Settings) -> list[tuple[str, str]]:
     """Each variable's name and value as it would be written, secrets masked."""
     return [(row.name, row.format(getattr(settings, row.field))) for row in VARIABLES]
-
-
-def warnings_of(settings: Settings) -> Iterator[str]:
-    """What is allowed but probably not intended, one sentence each."""
-    base = urlsplit(settings.external_api_base)
-    if base.scheme == "http" and not _is_loopback(base.hostname or ""):
-        yield (
-            f"EXTERNAL_API_BASE: passwords and tokens go to {base.hostname} over"
-            " plain http"
-        )
-    store = settings.store_url
-    hosts = [] if store is None or store.tls else [host for host, _ in store.hosts]
-    for host in [host for host in hosts if not _is_loopback(host)][:1]:
-        yield f"STORE_URL: its password goes to {host} without TLS"
-    public = [host for host in settings.hosts if not _is_loopback(host)]
-    if settings.metrics_token is None and public:
-        pages = "/metrics and /status" if settings.status_page else "/metrics"
-        yield f"METRICS_TOKEN: unset, so whoever reaches {public[0]} reads {pages}"
-    elif settings.metrics_token is None and settings.status_page:
-        # The proxies of conf/ keep /metrics to themselves, and not this.
-        yield "METRICS_TOKEN: unset, so whoever a proxy lets through reads /status"
-    if any(
-        proxy != "unix" and not proxy.prefixlen for proxy in settings.trusted_proxies
-    ):
-        yield "TRUSTED_PROXIES: every client may choose the address it is known by"
-    if settings.cache_refresh_floor_seconds > settings.cache_ttl_seconds:
-        yield (
-            "CACHE_REFRESH_FLOOR_SECONDS: above CACHE_TTL_SECONDS, so no-cache asks"
-            " for less than an ordinary request"
-        )
-    if settings.shutdown_grace_seconds < settings.request_timeout_seconds:
-        yield (
-            "SHUTDOWN_GRACE_SECONDS: below REQUEST_TIMEOUT_SECONDS, so a stop may cut"
-            " requests short"
-        )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost" or host.lower().endswith(".localhost")

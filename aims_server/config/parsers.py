@@ -53,6 +53,10 @@ class Parser(Struct, Generic[T], frozen=True):
     allowed: str
     parse: Callable[[str], T]
 
+    def wrong_part(self, text: str) -> str:
+        """What of a text that it does not allow should be shown: all of it."""
+        return text
+
 
 def whole(least: int, most: int) -> Parser[int]:
     """Whole numbers of plain digits, both bounds included."""
@@ -87,6 +91,21 @@ def one_of(*words: str) -> Parser[str]:
     return Parser(f"one of {', '.join(words)}", parse)
 
 
+class ListParser(Parser[tuple[T, ...]], frozen=True):
+    """One for values with commas between them."""
+
+    item: Parser[T]
+
+    def wrong_part(self, text: str) -> str:
+        """The first item that is wrong, unless it is empty: then all of them."""
+        for item in text.split(","):
+            try:
+                self.item.parse(item.strip())
+            except ValueError:
+                return item.strip() or text
+        return text
+
+
 def list_of(parser: Parser[T], plural: str) -> Parser[tuple[T, ...]]:
     """Values with commas between them, each kept once; an empty text is none."""
 
@@ -94,7 +113,7 @@ def list_of(parser: Parser[T], plural: str) -> Parser[tuple[T, ...]]:
         items = [item.strip() for item in text.split(",")] if text else []
         return tuple(dict.fromkeys(parser.parse(item) for item in items))
 
-    return Parser(f"{plural}, comma-separated", parse)
+    return ListParser(f"{plural}, comma-separated", parse, parser)
 
 
 def _flag(text: str) -> bool:
@@ -146,7 +165,10 @@ def _origin(text: str) -> str:
 def _proxy_url(text: str) -> str:
     if text:
         url = urlsplit(text)
-        if url.scheme not in PROXY_SCHEMES or not url.port or url.path not in ("", "/"):
+        plain = re.fullmatch(r"[!-~]+", text) and not url.query and not url.fragment
+        if not plain or not url.port or url.path not in ("", "/"):
+            raise ValueError(text)
+        if url.scheme not in PROXY_SCHEMES:
             raise ValueError(text)
         _host(url.hostname or "")
     return text

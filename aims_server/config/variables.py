@@ -38,7 +38,8 @@ class Variable(Struct, frozen=True):
 
     def fault(self, text: str) -> str:
         """One line that says what `text` should have been."""
-        shown = _MASK if self.secret else ascii(_without_credentials(text)[:80])
+        wrong = self.parser.wrong_part(text)
+        shown = _MASK if self.secret else ascii(_without_credentials(wrong)[:80])
         return f"{self.name}={shown}: must be {self.parser.allowed}"
 
     def format(self, value: object) -> str:
@@ -75,6 +76,13 @@ def variables_of(table: type[Struct]) -> tuple[Variable, ...]:
 
 
 def _without_credentials(text: str) -> str:
-    """Mask what could be a secret in a URL: user, password, and all after ? or #."""
-    named = re.sub(r"(?s)^([A-Za-z]+://)?.*@", rf"\1{_MASK}@", text)
+    """Mask what could be a secret in a URL: user, password, and all after ? or #; also
+    a password whose host is missing, which stands where a port should.
+    """
+    named = re.sub(r"(?s)^([A-Za-z0-9+]+://)?.*@", rf"\1{_MASK}@", text)
+    named = re.sub(
+        r"(?s)^((?:[A-Za-z0-9+]+://)?[\w.-]+:)(?!//|[0-9]*(?:[/?#,]|$)).*",
+        rf"\1{_MASK}",
+        named,
+    )
     return re.sub(r"(?s)([?#]).*", rf"\1{_MASK}", named)

@@ -43,7 +43,7 @@ class DemoHandler(BaseHandler):
 
     async def get(self) -> None:
         """Give the students to log in as, and the scenarios."""
-        await self._send("GET", None)
+        await self._send(None)
 
     async def post(self) -> None:
         """Have the platform play the body's ``scenario``."""
@@ -51,11 +51,11 @@ class DemoHandler(BaseHandler):
             choice = msgspec.json.decode(self.request.body, type=_Choice)
         except (ValueError, RecursionError):
             raise InvalidRequest("A scenario is needed.") from None
-        await self._send("POST", msgspec.json.encode(choice))
+        await self._send(msgspec.json.encode(choice))
 
-    async def _send(self, method: str, body: bytes | None) -> None:
+    async def _send(self, choice: bytes | None) -> None:
         reply = await self._transport.fetch(
-            method, self._control_url, headers={}, seconds=_PATIENCE_SECONDS, body=body
+            self._control_url, headers={}, seconds=_PATIENCE_SECONDS, body=choice
         )
         if reply.status != 200:
             raise InvalidRequest("There is no such scenario.")

@@ -14,6 +14,7 @@ __all__ = [
     "FAILED_STARTS",
     "HUNG_SECONDS",
     "MIN_SERVED_SECONDS",
+    "RETRY_SECONDS",
     "START_SECONDS",
     "Child",
     "Rollout",
@@ -27,6 +28,8 @@ START_SECONDS: Final = 20.0
 HUNG_SECONDS: Final = 15.0
 _FIRST_BACKOFF: Final = 0.05
 _MAX_BACKOFF: Final = 2.0
+# Between starts that have failed before, while others serve.
+RETRY_SECONDS: Final = 30.0
 # A longer gap between two checks is the parent's own doing (it was stopped, or the
 # machine slept) and is not charged to the workers.
 _MAX_GAP: Final = 1.0
@@ -108,11 +111,15 @@ class Rollout:
         self._failed_starts = 0
         self._next_spawn = self._clock()
 
-    def end_roll(self, wanted: int) -> None:
-        """Give up the roll: the workers that serve stay."""
+    def give_up(self, wanted: int) -> None:
+        """The workers that serve stay. One that is missing is tried after a long pause,
+        and if that fails too, `failing` holds at once.
+        """
         self.wanted = wanted
-        self._failed_starts = 0
-        for child in self.serving:
+        serving = self.serving
+        self._failed_starts = FAILED_STARTS - 1 if len(serving) < wanted else 0
+        self._next_spawn = self._clock() + RETRY_SECONDS
+        for child in serving:
             child.generation = self.generation
 
     def replace(self, child: Child) -> None:
@@ -208,6 +215,8 @@ class Rollout:
             return
         if self._has_served(child, now) or (killed and child.ready_at is not None):
             self._next_spawn = now
+            if self.none_ready:
+                self._failed_starts = 0  # before the end, starts have all their tries
             return
         self._failed_starts += 1
         self._failed_at = now

@@ -13,9 +13,15 @@ from collections.abc import Callable
 from typing import Final
 
 from ..config import Settings, SettingsError
-from ..logs import configure_logging, flush_log
+from ..logs import RateLimitedLog, configure_logging, flush_log
 from .reloading import Reloading
-from .rollout import FAILED_STARTS, HUNG_SECONDS, START_SECONDS, Child, Rollout
+from .rollout import (
+    FAILED_STARTS,
+    HUNG_SECONDS,
+    START_SECONDS,
+    Child,
+    Rollout,
+)
 from .systemd import Notifier
 from .worker import LEAVE, READY, ExitMode
 from .workers import CAUGHT, WorkerPool
@@ -52,6 +58,7 @@ class Supervisor:
         self._wakeups, self._wake = socket.socketpair()
         self._pool = WorkerPool(settings, sockets, (self._wakeups, self._wake))
         self._rollout = Rollout(settings.effective_workers)
+        self._failures = RateLimitedLog(_log)
         self._announced = False
         self._has_served = False
         self._stop_by: float | None = None
@@ -71,6 +78,7 @@ class Supervisor:
                 self._announce()
             self._kill_unresponsive()
             self._notifier.alive()
+            self._failures.flush()
             flush_log()
             self._wait()
         # A signal after this (the demo's platform ends too) wakes nothing.
@@ -154,8 +162,7 @@ class Supervisor:
         except SettingsError as error:
             for fault in error.faults:
                 _log.error("Settings not changed: %s", fault)
-            if self._announced:
-                self._notifier.ready("Serving; the settings are wrong")
+            self._notifier.ready("Serving; the settings are wrong")
             return
         self._settings = settings
         configure_logging(settings.log_level, settings.log_format)
@@ -183,10 +190,10 @@ class Supervisor:
                     generation=child.generation,
                 )
             except OSError as error:
-                _log.error(
-                    "Worker %d cannot be started: %s; it is tried again",
-                    child.number,
-                    error.strerror,
+                self._failures.event(
+                    "fork",
+                    logging.ERROR,
+                    f"A worker cannot be started: {error.strerror}; it is tried again",
                 )
                 rollout.on_exit(child)
         while (leaver := rollout.retire_next()) is not None:
@@ -204,13 +211,18 @@ class Supervisor:
             self._status = 1
             return
         self._settings = self._proven
-        _log.critical(
-            "New workers cannot be started: %d starts in a row have failed, for the"
-            " reasons above. Going on with %d that serve and the settings before",
-            FAILED_STARTS,
-            len(self._rollout.serving),
+        self._rollout.give_up(self._settings.effective_workers)
+        self._failures.event(
+            "starts",
+            logging.CRITICAL,
+            f"New workers cannot be started: {FAILED_STARTS} starts in a row have"
+            " failed, for the reasons above. Going on with"
+            f" {len(self._rollout.serving)} that serve and the settings before",
         )
-        self._rollout.end_roll(self._settings.effective_workers)
+        self._has_served = True
+        if not self._rollout.converged:
+            self._announced = False
+            self._notifier.ready("Serving with fewer workers: others cannot be started")
 
     def _announce(self) -> None:
         if self._announced or not self._rollout.converged:

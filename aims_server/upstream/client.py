@@ -120,7 +120,6 @@ class UpstreamClient:
 
         async def attempt(seconds: float, *, apart: bool) -> LoginAnswer:
             reply = await self._transport.fetch(
-                "POST",
                 self._base + _PATHS["login"],
                 headers=self._login_headers,
                 body=form,
@@ -231,7 +230,6 @@ class UpstreamClient:
     async def _ask_without_token(self, endpoint: str) -> None:
         """GET an endpoint as nobody; any answer but a fault of the platform will do."""
         reply = await self._transport.fetch(
-            "GET",
             self._base + _PATHS[endpoint],
             headers={},
             seconds=_PROBE_SECONDS,
@@ -255,16 +253,14 @@ class UpstreamClient:
 
         async def attempt(seconds: float, *, apart: bool) -> Decoded:
             fetch = self._transport.fetch
-            reply = await fetch(
-                "GET", url, headers=headers, seconds=seconds, apart=apart
-            )
+            reply = await fetch(url, headers=headers, seconds=seconds, apart=apart)
             try:
                 return await self._reader.read(endpoint, reply, decode, confirm)
             except WrongStudent:
                 if not self._transport.abandon(reply):
                     raise
             reply = await fetch(
-                "GET", url, headers=headers, seconds=deadline.remaining(), fresh=True
+                url, headers=headers, seconds=deadline.remaining(), fresh=True
             )
             return await self._reader.read(endpoint, reply, decode, confirm)
 

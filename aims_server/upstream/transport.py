@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Final
 
-from ..errors import FailureCause
 from .certificates import TrustedAuthorities
 from .curl_pool import CurlPool, Reply, Request
 from .failures import error_of
@@ -16,7 +15,6 @@ __all__ = ["MAX_BODY_BYTES", "Reply", "Transport"]
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 _CONNECT_SECONDS: Final = 5.0
-_SHORTEST_SECONDS: Final = 0.001  # curl reads 0 as "no limit"
 
 
 class Transport:
@@ -57,7 +55,6 @@ class Transport:
 
     async def fetch(
         self,
-        method: str,
         url: str,
         *,
         headers: dict[str, str],
@@ -66,7 +63,7 @@ class Transport:
         apart: bool = False,
         fresh: bool = False,
     ) -> Reply:
-        """Make one call within ``seconds``, connecting included: GET, or POST with its
+        """Make one call within ``seconds``, connecting included: GET, or POST of a
         ``body``. Cancelled, it takes its connection along. ``apart`` keeps it from the
         connections that carry other calls now, ``fresh`` from all that there are.
 
@@ -77,23 +74,12 @@ class Transport:
         """
         if os.getpid() != self._owner:
             raise RuntimeError("a curl pool must not cross a fork")
-        if method != ("GET" if body is None else "POST"):
-            raise ValueError(f"{method} {'without' if body is None else 'with'} a body")
-        seconds = max(seconds, _SHORTEST_SECONDS)
         outcome = await self._pool.call(
-            Request(
-                url,
-                headers,
-                body,
-                seconds,
-                min(seconds, _CONNECT_SECONDS),
-                apart,
-                fresh,
-            )
+            Request(url, headers, body, seconds, _CONNECT_SECONDS, apart, fresh)
         )
-        if isinstance(outcome, FailureCause):
-            raise error_of(outcome, seconds, connect_seconds=_CONNECT_SECONDS)
-        return outcome
+        if isinstance(outcome, Reply):
+            return outcome
+        raise error_of(outcome, seconds, connect_seconds=_CONNECT_SECONDS)
 
     def prepare(self, url: str) -> None:
         """Do before the first call to ``url`` what can be done without it."""

@@ -3,16 +3,21 @@
 import base64
 import os
 
+import certifi
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from aims_server.config.doubts import warnings_of
 from aims_server.config.faults import SettingsError
-from aims_server.config.loading import load_settings, warnings_of
+from aims_server.config.loading import load_settings
 from aims_server.config.settings import Settings
 
 from .outcomes import found
+
+SECRET = base64.b64encode(bytes(32)).decode()
+CA_FILE = certifi.where()
 
 
 def test_plain_http_off_loopback_is_warned_about():
@@ -36,13 +41,32 @@ def test_plain_http_off_loopback_is_warned_about():
             "STORE_URL",
             {
                 "STORE_URL": "redis+sentinel://one.example,two.example/main",
-                "STORE_SECRET": base64.b64encode(bytes(32)).decode(),
+                "STORE_SECRET": SECRET,
             },
         ),
+        ("STORE_SECRET", {"STORE_SECRET": SECRET}),
+        ("STORE_CA_FILE", {"STORE_CA_FILE": CA_FILE}),
+        (
+            "STORE_CA_FILE",
+            {
+                "STORE_URL": "redis://127.0.0.1",
+                "STORE_SECRET": SECRET,
+                "STORE_CA_FILE": CA_FILE,
+            },
+        ),
+        (
+            "EXTERNAL_API_CA_FILE",
+            {
+                "EXTERNAL_API_BASE": "http://127.0.0.1:9",
+                "EXTERNAL_API_CA_FILE": CA_FILE,
+            },
+        ),
+        ("EXTERNAL_API_BASE", {"EXTERNAL_API_BASE": "http://localhost:3001/api"}),
+        ("RATE_LIMIT_PER_MINUTE", {"RATE_LIMIT_PER_MINUTE": "3001"}),
     ],
 )
 def test_what_is_hardly_meant_is_warned_about(variable, mapping):
-    """A untrusted setting starts all the same and is named in a warning."""
+    """A doubtful setting starts all the same and is named in a warning."""
     (warning,) = warnings_of(Settings.from_mapping(mapping))
     assert warning.startswith(f"{variable}: ")
 
@@ -164,6 +188,15 @@ def test_faults_of_file_and_values_come_together(tmp_path):
         "PORT",
         "WORKERS",
     ]
+
+
+@pytest.mark.parametrize("rest", ["dkVyeVNlY3JldENhbmFyeQ==", "x9/QkNhbmFyeQ+z="])
+def test_a_secret_of_two_lines_is_a_fault_without_its_text(tmp_path, rest):
+    """The second line of base64 reads as an assignment, whose name is secret."""
+    (tmp_path / ".env").write_text(f"METRICS_TOKEN={'a' * 64}\n{rest}\n")
+    (fault,) = found(load_settings, tmp_path, {})
+    assert fault.startswith(f"{tmp_path / '.env'}: line 2: no such variable (")
+    assert rest.rstrip("=") not in fault
 
 
 @given(content=st.binary(max_size=200))

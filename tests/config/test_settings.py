@@ -110,6 +110,9 @@ BROKEN = [
     ("EXTERNAL_API_PROXY", "ftp://proxy.example:3128"),
     ("EXTERNAL_API_PROXY", "http://proxy.example"),
     ("EXTERNAL_API_PROXY", "http://proxy.example:3128/path"),
+    ("EXTERNAL_API_PROXY", "http://proxy.example:3128?x"),
+    ("EXTERNAL_API_PROXY", "http://proxy.example:3128#x"),
+    ("EXTERNAL_API_PROXY", "http://user:two words@proxy.example:3128"),
     ("EXTERNAL_API_CA_FILE", "/does/not/exist.pem"),
     ("EXTERNAL_API_CA_FILE", __file__),
     ("TRUSTED_PROXIES", "10.0.0.0/33"),
@@ -283,6 +286,33 @@ def test_a_fault_hides_the_secret_of_an_address(name, address):
     assert "***" in shown
     assert "canary" not in shown
     assert "user" not in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "shown"),
+    [
+        ("STORE_URL", "canary:canary", "canary:***"),
+        ("STORE_URL", "redis:canary", "redis:***"),
+        ("EXTERNAL_API_PROXY", "socks5h://me:canary", "socks5h://me:***"),
+        ("EXTERNAL_API_PROXY", "http://me:0canary/x", "http://me:***"),
+        ("EXTERNAL_API_BASE", "ftp://h:80/x", "ftp://h:80/x"),
+        ("STORE_URL", "redis://one:1,two:2", "redis://one:1,two:2"),
+        ("HOST", "::zz", "::zz"),
+    ],
+)
+def test_a_fault_hides_what_stands_for_a_port(name, written, shown):
+    """Without a host the password of an address stands where a port should."""
+    (fault,) = faults_of(**{name: written})
+    assert fault.startswith(f"{name}={shown!r}: must be ")
+
+
+def test_a_fault_shows_the_item_of_a_list():
+    """Of many items the wrong one is shown, which might be far behind."""
+    good = ",".join(f"https://site-{n}.example.org" for n in range(20))
+    (fault,) = faults_of(CORS_ORIGIN=f"{good}, https://odd.example.org/,null")
+    assert fault.startswith("CORS_ORIGIN='https://odd.example.org/': must be origins")
+    (fault,) = faults_of(HOST="127.0.0.1,")
+    assert fault.startswith("HOST='127.0.0.1,': must be ")
 
 
 def test_a_fault_hides_a_secret_variable():

@@ -26,10 +26,11 @@ from aims_server.domain.shares import percent_of
         (41, 40, 75, 14, 0),
         (1, 100, 1, 0, 0),
         (2, 100, 1, 100, 0),
+        (2, 3, 67, 0, 1),
     ],
 )
 def test_the_planners_figures(present, total, target, miss, attend):
-    """As worked out by hand, the edges and half classes included."""
+    """By hand: at the edges, by half a class, by a hundredth of one."""
     assert can_miss(present, total, target) == miss
     assert must_attend(present, total, target) == attend
 

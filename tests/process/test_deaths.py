@@ -23,6 +23,21 @@ from aims_server.process import rollout
 rollout.HUNG_SECONDS = 5.0
 sys.exit(cli.main([]))
 """
+UNFORKABLE = """
+import os, sys
+from aims_server import cli
+from aims_server.process import rollout
+
+def fork(fork=os.fork):
+    if os.path.exists("broken"):
+        open("tried", "a").write(".")
+        raise BlockingIOError(11, os.strerror(11))
+    return fork()
+
+os.fork = fork
+rollout.RETRY_SECONDS = 0.1
+sys.exit(cli.main([]))
+"""
 
 
 def alive(pid: int) -> bool:
@@ -117,6 +132,28 @@ def test_a_crash_loop_ends(start):
     assert "No worker can be started" in service.log
     failed = service.log.count("(exit status 1)")
     assert FAILED_STARTS <= failed <= FAILED_STARTS + 1
+
+
+def test_a_worker_that_cannot_be_forked_is_told_once(start):
+    """The others serve on, a try now and then, and a line when all serve again."""
+    command = [sys.executable, "-c", UNFORKABLE]
+    service = start(command=command, WORKERS="2").wait_until_serving()
+    service.may_fail = True
+    until(partial(all_serve, service))
+    broken = service.directory / "broken"
+    broken.touch()
+    victim, other = service.workers()
+    os.kill(victim, signal.SIGKILL)
+    service.wait_for_log("Going on with 1 that serve")
+    tried = service.directory / "tried"
+    until(lambda: tried.stat().st_size >= FAILED_STARTS + 5)
+    assert service.workers() == [other]
+    told = [line for line in service.log.splitlines() if "cannot be started: " in line]
+    assert len([line for line in told if "times more" not in line]) == 2
+    seen = len(service.log)
+    broken.unlink()
+    service.wait_for_log("Serving on .* with 2 workers", after=seen)
+    assert other in service.wait_for_workers(2, but=[victim])
 
 
 def test_nothing_is_left_over(start, tmp_path):

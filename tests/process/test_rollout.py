@@ -10,6 +10,7 @@ from aims_server.process.rollout import (
     FAILED_STARTS,
     HUNG_SECONDS,
     MIN_SERVED_SECONDS,
+    RETRY_SECONDS,
     START_SECONDS,
     Child,
     Rollout,
@@ -226,18 +227,57 @@ def test_healthy_old_workers_do_not_prove_that_starts_succeed(pool: Processes):
     assert pool.rollout.failing
 
 
-def test_a_roll_can_be_given_up(pool: Processes):
-    """The old workers then count as current."""
-    pool.rollout.roll(2)
-    for _ in range(FAILED_STARTS):
+def fail_to_start(pool: Processes) -> None:
+    """Every start ends at once, until another try is pointless."""
+    while not pool.rollout.failing:
         pool.now += pool.rollout.seconds_to_spawn or 0
         pool.act()
         pool.rollout.on_exit(pool.starting[0])
-    failing = pool.rollout.failing
-    pool.rollout.end_roll(2)
-    assert (failing, pool.rollout.failing) == (True, False)
+
+
+def test_a_roll_can_be_given_up(pool: Processes):
+    """The old workers then count as current."""
+    pool.rollout.roll(2)
+    fail_to_start(pool)
+    pool.rollout.give_up(2)
+    assert not pool.rollout.failing
     assert pool.rollout.converged
     assert pool.rollout.seconds_to_spawn is None
+
+
+def test_a_missing_worker_is_tried_now_and_then(pool: Processes):
+    """One try after each long pause while others serve, until one serves again."""
+    pool.rollout.on_exit(pool.rollout.children[0])
+    fail_to_start(pool)
+    for _ in range(3):
+        pool.rollout.give_up(2)
+        assert pool.rollout.seconds_to_spawn == RETRY_SECONDS
+        pool.now += RETRY_SECONDS
+        assert pool.act() == 1
+        pool.rollout.on_exit(pool.starting[0])
+        assert pool.rollout.failing
+    pool.rollout.give_up(2)
+    pool.now += RETRY_SECONDS
+    pool.converge()
+    for child in pool.rollout.children:
+        pool.rollout.on_message(child, ready=False)
+    pool.rollout.on_exit(pool.rollout.children[0])
+    pool.act()
+    pool.rollout.on_exit(pool.starting[0])
+    assert not pool.rollout.failing
+
+
+def test_before_the_end_starts_have_all_their_tries(pool: Processes):
+    """The last worker that served dies while another was given up for a while."""
+    pool.rollout.on_exit(pool.rollout.children[0])
+    fail_to_start(pool)
+    pool.rollout.give_up(2)
+    pool.rollout.on_exit(pool.rollout.children[0])
+    for _ in range(FAILED_STARTS - 1):
+        pool.now += pool.rollout.seconds_to_spawn or 0
+        pool.act()
+        pool.rollout.on_exit(pool.starting[0])
+        assert not pool.rollout.failing
 
 
 def test_a_silent_worker_is_found(pool: Processes):

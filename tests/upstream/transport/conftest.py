@@ -45,7 +45,6 @@ def _ask(transport, platform):
 
     async def ask(seconds=PATIENCE_SECONDS, path=COURSE_FILES):
         return await transport.fetch(
-            "GET",
             platform.base_url + path,
             headers={"Authorization": f"Bearer {token}"},
             seconds=seconds,
@@ -60,7 +59,6 @@ def _log_in(transport, platform):
 
     async def log_in():
         return await transport.fetch(
-            "POST",
             platform.base_url + "/admin/authenticate",
             headers={"Content-Type": "application/x-www-form-urlencoded"},
             body=b"username=a&password=b",
@@ -76,6 +74,6 @@ def _get(transport, raw):
 
     async def get(says: bytes, seconds=PATIENCE_SECONDS):
         raw.says = says
-        return await transport.fetch("GET", raw.url, headers={}, seconds=seconds)
+        return await transport.fetch(raw.url, headers={}, seconds=seconds)
 
     return get

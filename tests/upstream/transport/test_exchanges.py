@@ -43,7 +43,7 @@ async def test_a_post_is_sent_whole(transport, raw):
     """Body, length, and the headers given."""
     raw.says = answer(b"")
     await transport.fetch(
-        "POST", raw.url, headers={"X-Own": "1"}, body=b"a=b", seconds=PATIENCE_SECONDS
+        raw.url, headers={"X-Own": "1"}, body=b"a=b", seconds=PATIENCE_SECONDS
     )
     head, _, body = raw.heard.partition(b"\r\n\r\n")
     assert body == b"a=b"
@@ -74,7 +74,6 @@ async def test_four_thousand_records_arrive(transport, io_loop):
     student = college.student(0)
     cf_id = college.courses(student)[0].cf_id
     reply = await transport.fetch(
-        "GET",
         f"{platform.base_url}/cards?type=Attendance&equalto___fk_student={student.id}"
         f"&equalto___cf_id={cf_id}",
         headers={"Authorization": f"Bearer {college.token(student)}"},
@@ -112,8 +111,7 @@ async def test_more_calls_than_handles_wait(platform, io_loop):
     transport = Transport(2, "test")
     url = platform.base_url + COURSE_FILES
     calls = [
-        transport.fetch("GET", url, headers={}, seconds=PATIENCE_SECONDS)
-        for _ in range(10)
+        transport.fetch(url, headers={}, seconds=PATIENCE_SECONDS) for _ in range(10)
     ]
     replies = await asyncio.gather(*calls)
     transport.close()
@@ -142,16 +140,14 @@ async def test_the_connection_of_a_login_serves_the_calls_after_it(
     assert platform.counters.connections == 1
 
 
-@pytest.mark.parametrize(("method", "body"), [("GET", None), ("POST", b"x")])
-async def test_a_connection_closed_while_idle_costs_no_call(
-    transport, get, raw, method, body
-):
+@pytest.mark.parametrize("body", [None, b"x"])
+async def test_a_connection_closed_while_idle_costs_no_call(transport, get, raw, body):
     """The far side may close what is kept at any moment between two calls."""
     await get(answer(b""))
     await raw.hung_up.wait()
     raw.says = answer(b"{}")
     reply = await transport.fetch(
-        method, raw.url, headers={}, body=body, seconds=PATIENCE_SECONDS
+        raw.url, headers={}, body=body, seconds=PATIENCE_SECONDS
     )
     assert reply.body == b"{}"
 
@@ -177,7 +173,7 @@ async def test_a_pool_does_not_cross_a_fork(transport):
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking at all
         child = os.fork()
     if child == 0:
-        fetch = transport.fetch("GET", "http://127.0.0.1:1/", headers={}, seconds=1.0)
+        fetch = transport.fetch("http://127.0.0.1:1/", headers={}, seconds=1.0)
         try:
             fetch.send(None)
         except RuntimeError as refusal:
@@ -218,5 +214,5 @@ async def test_connecting_counts_too(transport):
             second.connect_ex(address)
             with pytest.raises((UpstreamTimeout, UpstreamDropped)):
                 await transport.fetch(
-                    "GET", f"http://127.0.0.1:{address[1]}/", headers={}, seconds=0.3
+                    f"http://127.0.0.1:{address[1]}/", headers={}, seconds=0.3
                 )

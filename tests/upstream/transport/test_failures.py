@@ -33,7 +33,7 @@ async def test_nobody_there_is_a_dropped_connection(transport):
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/"
         with pytest.raises(UpstreamDropped):
-            await transport.fetch("GET", url, headers={}, seconds=PATIENCE_SECONDS)
+            await transport.fetch(url, headers={}, seconds=PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ async def test_no_redirect_leads_out_of_http_or_inwards(get, place):
 async def test_only_http_is_spoken(transport):
     """Whatever address it is given."""
     with pytest.raises(UpstreamError):
-        await transport.fetch("GET", "file:///etc/passwd", headers={}, seconds=1.0)
+        await transport.fetch("file:///etc/passwd", headers={}, seconds=1.0)
 
 
 # Causes.
@@ -127,7 +127,7 @@ SOON = 1.0  # seconds, of what comes to no end by itself
 async def cause(transport, url: str, seconds=20.0) -> FailureCause:
     """Why a call fails."""
     with pytest.raises(UpstreamError) as caught:
-        await transport.fetch("GET", url, headers=BEARER, seconds=seconds)
+        await transport.fetch(url, headers=BEARER, seconds=seconds)
     assert caught.value.cause
     assert CANARY not in repr(caught.value.cause)
     return caught.value.cause
@@ -218,5 +218,5 @@ async def test_http2_is_offered(transport, raw):
     raw.says = b"\x15\x03\x01\x00\x02\x02\x28"  # alert: handshake failure
     url = raw.url.replace("http:", "https:")
     with pytest.raises(UpstreamError):
-        await transport.fetch("GET", url, headers={}, seconds=PATIENCE_SECONDS)
+        await transport.fetch(url, headers={}, seconds=PATIENCE_SECONDS)
     assert b"\x02h2\x08http/1.1" in raw.heard

@@ -42,7 +42,7 @@ async def test_a_proxy_is_used_when_it_is_set(io_loop, raw, monkeypatch):
     raw.says = answer(b"{}")
     transport = Transport(1, "test", proxy=raw.url)
     url = "http://platform.invalid/path"
-    reply = await transport.fetch("GET", url, headers={}, seconds=PATIENCE_SECONDS)
+    reply = await transport.fetch(url, headers={}, seconds=PATIENCE_SECONDS)
     transport.close()
     assert reply.body == b"{}"
     assert raw.heard.startswith(b"GET http://platform.invalid/path HTTP/1.1\r\n")
@@ -53,9 +53,7 @@ async def test_a_proxy_hears_no_token_on_the_way_to_tls(raw):
     raw.says = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
     transport = Transport(1, "test", proxy=raw.url)
     with pytest.raises(UpstreamDropped) as caught:
-        await transport.fetch(
-            "GET", "https://platform.invalid/", headers=BEARER, seconds=5.0
-        )
+        await transport.fetch("https://platform.invalid/", headers=BEARER, seconds=5.0)
     transport.close()
     assert caught.value.cause == FailureCause("proxy", "it answered 403")
     assert raw.heard.startswith(b"CONNECT platform.invalid:443 HTTP/1.1\r\n")
@@ -98,7 +96,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(transport, secur
     cause tells which rule was broken.
     """
     with pytest.raises(UpstreamDropped) as caught:
-        await transport.fetch("GET", secure_url, headers={}, seconds=PATIENCE_SECONDS)
+        await transport.fetch(secure_url, headers={}, seconds=PATIENCE_SECONDS)
     assert kind_of(caught.value) == "certificate"
     assert "self-signed certificate" in str(caught.value.cause)
 
@@ -108,12 +106,12 @@ async def test_further_authorities_can_be_trusted(secure_url):
     transport = Transport(2, "test", authorities=CERTIFICATE.read_bytes())
     for _ in range(3):
         reply = await transport.fetch(
-            "GET", f"{secure_url}trusted", headers={}, seconds=PATIENCE_SECONDS
+            f"{secure_url}trusted", headers={}, seconds=PATIENCE_SECONDS
         )
         assert reply.body == b"{}"
     other_name = secure_url.replace("127.0.0.1", "[::ffff:127.0.0.1]")
     with pytest.raises(UpstreamDropped):
-        await transport.fetch("GET", other_name, headers={}, seconds=PATIENCE_SECONDS)
+        await transport.fetch(other_name, headers={}, seconds=PATIENCE_SECONDS)
     transport.close()
 
 
@@ -137,7 +135,6 @@ async def test_no_log_level_shows_the_token(transport, raw, caplog, capfd):
             raw.says = says
             with contextlib.suppress(UpstreamError):
                 await transport.fetch(
-                    "POST",
                     f"{raw.url}?{CANARY}",
                     headers={"Authorization": f"Bearer {CANARY}"},
                     body=CANARY.encode(),
@@ -152,6 +149,6 @@ async def test_an_error_says_nothing_of_the_call(transport, raw):
     """Neither its text nor its causes quote the URL, a header or the answer."""
     raw.says = f"{CANARY}\r\n\r\n".encode()
     with pytest.raises(UpstreamError) as caught:
-        await transport.fetch("GET", f"{raw.url}?{CANARY}", headers={}, seconds=1.0)
+        await transport.fetch(f"{raw.url}?{CANARY}", headers={}, seconds=1.0)
     assert CANARY not in str(caught.value)
     assert caught.value.__context__ is None
