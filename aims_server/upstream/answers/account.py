@@ -21,8 +21,8 @@ _LOGIN: Final = msgspec.json.Decoder(wire.Login, float_hook=float)
 def decode_quizzes(body: bytes, note: Note = ignore) -> Quizzes:
     """Look at an answer of `/custom/myEvaluatedQuizzes`, which is passed on as it is.
 
-    Only whose it is matters here. Raises BadShape for what is no JSON object, and for
-    the quizzes of two students.
+    Only whose it is matters here. Raises BadShape for what is no JSON object, for too
+    long a list, and for the quizzes of two students.
     """
     body = utf8(body, note)
     try:
@@ -64,7 +64,6 @@ def read_login(body: bytes) -> LoginBody:
 
 
 def _loose_quizzes(answer: dict[str, Any]) -> list[wire.Quiz]:
-    response = answer.get("response")
-    data = response.get("data") if isinstance(response, dict) else None
+    data, _ = wire.find_rows(answer)
     rows = data if isinstance(data, list) else []
     return [wire.loose(row, wire.Quiz, ignore) for row in rows if isinstance(row, dict)]
