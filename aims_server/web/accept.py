@@ -7,6 +7,7 @@ from typing import Final
 
 __all__ = ["accepts_gzip", "preferred_media", "quality", "wants_fresh"]
 
+_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.?)*"?')
 _WEIGHT: Final = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
@@ -50,7 +51,7 @@ def quality(accept: str | None, media_type: str) -> float:
     ranges = ("*/*", f"{name.partition('/')[0]}/*", name)
     found = (-1, 0)
     weight = 0.0
-    for element in accept.lower().replace('"', "").split(","):
+    for element in _QUOTED.sub(_unquoted, accept.lower()).split(","):
         offered, *parameters = map(str.strip, element.split(";"))
         named = [each for each in parameters if not each.startswith("q=")]
         if offered in ranges and {*named} <= {*own, "charset=utf-8"}:
@@ -90,6 +91,11 @@ def wants_fresh(cache_control: str | None) -> bool:
         return False
     directives = {part.strip().lower() for part in cache_control.split(",")}
     return not directives.isdisjoint({"no-cache", "max-age=0"})
+
+
+def _unquoted(quoted: re.Match[str]) -> str:
+    """A quoted text, without what would end a parameter or an element."""
+    return re.sub('[",;]', "", quoted[0])
 
 
 def _weight(parameter: str) -> float:

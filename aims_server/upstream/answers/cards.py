@@ -96,7 +96,7 @@ def _has_plain_marks(cards: Sequence[Any]) -> bool:
     """
     if not cards or not isinstance(cards[0], Card):
         return True
-    return all(_IS_PLAIN[mark] for mark in {card.state for card in cards})
+    return all(map(_IS_PLAIN.__getitem__, {card.state for card in cards}))
 
 
 def _has_plain_times(body: bytes, cards: Sequence[Any]) -> bool:
