@@ -255,12 +255,15 @@ class Supervisor:
         lived = time.monotonic() - child.spawned_at
         if not child.leaving:
             self._pool.metrics.worker_died()
+            lost = (
+                "with what it was answering" if child.ready_at else "before it served"
+            )
             _log.error(
-                "Worker %d died (%s) after %.0f s, with what it was answering; another"
-                " is started",
+                "Worker %d died (%s) after %.0f s, %s; another is started",
                 child.number,
                 _cause(status),
                 lived,
+                lost,
             )
         elif status:
             _log.warning(
