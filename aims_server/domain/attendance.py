@@ -166,9 +166,9 @@ def all_attendance_page(
         subjects[key] = _subject(course, had, target, believed=believed)
     return AllAttendance(
         student_id=files.student_id,
-        total_present_all_subjects=sum_of(s.total_present for s in subjects.values()),
-        total_absent_all_subjects=sum_of(s.total_absent for s in subjects.values()),
-        total_leave_all_subjects=sum_of(s.total_leave for s in subjects.values()),
+        total_present_all_subjects=sum_of([s.total_present for s in subjects.values()]),
+        total_absent_all_subjects=sum_of([s.total_absent for s in subjects.values()]),
+        total_leave_all_subjects=sum_of([s.total_leave for s in subjects.values()]),
         subjects=subjects,
         course_code_map=_course_code_map(subjects),
         cached_at=cached_at,

@@ -17,6 +17,7 @@ __all__ = ["STARTS", "When", "when", "when_started"]
 
 
 _NO_TIME: Final = 24 * 60
+_HALF_A_DAY: Final = 12 * 60
 
 
 When: TypeAlias = tuple[str, int]
@@ -30,16 +31,21 @@ longer to unpack, 23 us of a page.
 # Compiled with the first date: an unread pattern would cost every start 0.2 ms.
 _DATE: Final = (
     r"(?<![\w/-])"
-    r"(?:(?P<iso>[0-9]{4}-[0-9]{2}-[0-9]{2})(?=T|[^\w/+-]|$)"
+    r"(?:(?P<iso>[0-9]{4}-[0-9]{2}-[0-9]{2})(?=[Tt]|[^\w/+-]|$)"
     r"|(?P<day>[0-9]{1,2})(?:(?P<between>[/ -])(?P<month>[A-Za-z]{3,9})(?P=between)"
     r"|-(?P<number>[0-9]{2})-)(?P<year>[0-9]{4})(?![\w/-]))"
 )
-_REMARK: Final = r"\([^()]*\)"
+_REMARK: Final = (
+    r"\([^()]*\)|\[[^][]*\]|\{[^{}]*\}" rf"|\b(?i:from|instead of):? ?{_DATE}"
+)
+# Without a colon (3.45 PM, 3 PM) only what names its half of the day is a time.
 _CLOCK: Final = (
-    r"(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::[0-9]{2})?"
-    r"(?:[.,][0-9]+)? ?(?P<half>[AaPp]\.?[Mm])?"
+    r"(?P<hour>[0-9]{1,2})(?::(?P<minute>[0-9]{2})(?::[0-9]{2})?(?:[.,][0-9]+)?"
+    r"(?: ?(?P<half>[AaPp])\.?[Mm])?"
+    r"|(?:\.(?P<dotted>[0-9]{2}))? ?(?P<marked>[AaPp])\.?[Mm]\b)"
 )
 _TIME: Final = rf"(?<![0-9:+-]){_CLOCK}(?![0-9])"
+_UNTIL: Final = rf" ?(?:-|\u2013|to) ?{_CLOCK}"
 _ZONE: Final = (
     rf"(?:{_CLOCK}|T[0-9]{{2}})[ .(\[]*"
     r"(?P<zone>(?:[Zz]\b|(?:utc|gmt)?[+\u2212-][0-9]|(?i:utc|gmt)\b|[A-Z]{3,5}"
@@ -91,8 +97,8 @@ def when(start_time: str, date_formatted: str) -> When:
 
 
 def _day(text: str) -> str:
-    """Return the last date of a text that the calendar has. One in brackets, where a
-    remark on a change stands, counts only if there is no other.
+    """Return the last date of a text that the calendar has. One of a remark on a
+    change, in brackets or behind "from", counts only if there is no other.
     """
     return _last_day(re.sub(_REMARK, " ", text)) or _last_day(text)
 
@@ -121,9 +127,23 @@ def _minute(text: str) -> int:
     found = re.search(_TIME, text)
     if found is None:
         return _NO_TIME
-    hour, minute = int(found["hour"]), int(found["minute"])
-    if found["half"]:
+    begin = _minute_of(found)
+    until = None if _half(found) else re.match(_UNTIL, text[found.end() :])
+    if until and _half(until):  # "3:45 - 4:30PM"
+        later = begin + _HALF_A_DAY
+        return later if later <= _minute_of(until) < _NO_TIME else begin
+    return begin
+
+
+def _minute_of(clock: re.Match[str]) -> int:
+    hour, minute = int(clock["hour"]), int(clock["minute"] or clock["dotted"] or 0)
+    half = _half(clock)
+    if half:
         if not 1 <= hour <= 12:
             return _NO_TIME
-        hour = hour % 12 + (12 if found["half"][0] in "Pp" else 0)
+        hour = hour % 12 + (12 if half in "Pp" else 0)
     return 60 * hour + minute if hour < 24 and minute < 60 else _NO_TIME
+
+
+def _half(clock: re.Match[str]) -> str | None:
+    return clock["half"] or clock["marked"]

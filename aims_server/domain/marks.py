@@ -1,5 +1,6 @@
 """The marks of a class by one table: present, absent, leave, or none of the three."""
 
+import unicodedata
 from typing import Final, Literal
 
 from ..primitives import Memo
@@ -21,12 +22,14 @@ _TABLE: Final[dict[str, Mark]] = {
 
 
 def mark_of(state: str) -> Mark:
-    """Return the mark of a state, in any case.
+    """Return the mark of a state, in any case and in every form of its letters.
 
     >>> [mark_of(state) for state in ("Present", "a", "Duty Leave", "Exempt")]
     ['present', 'absent', 'leave', 'other']
     """
-    words = state.strip().lower()
+    letters = unicodedata.normalize("NFKC", state)
+    seen = "".join(c for c in letters if unicodedata.category(c) != "Cf")
+    words = seen.strip().lower()
     if words.endswith("leave"):  # "Duty Leave", "MEDICALLEAVE"
         return "leave"
     return _TABLE.get(words, "other")

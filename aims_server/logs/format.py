@@ -38,7 +38,7 @@ class LineWriter:
     """Formats lines and writes them to an output; never waits and raises nothing.
 
     >>> import sys
-    >>> lines = LineWriter(LogOutput(sys.stdout), as_text=False)
+    >>> lines = LineWriter(LogOutput(sys.stdout))
     >>> lines.write({"message": "ready"})
     {"message":"ready"}
 
@@ -48,19 +48,12 @@ class LineWriter:
     and told once it takes lines again.
     """
 
-    def __init__(
-        self,
-        output: LogOutput,
-        *,
-        as_text: bool,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, output: LogOutput) -> None:
         self.output = output
-        self.as_text = as_text
+        self.as_text = False
         self.lost = 0
         self.before_write: Callable[[], object] = lambda: None
         """Called before each :meth:`write`: lines that wait elsewhere are older."""
-        self._clock = clock
         self._told_lost = 0
         self._failing_since: float | None = None
         self._buffer = bytearray()
@@ -107,7 +100,7 @@ class LineWriter:
             except (OSError, ValueError):
                 # A full or closed pipe, a full disk: perhaps not for long.
                 if self._failing_since is None:
-                    self._failing_since = self._clock()
+                    self._failing_since = time.time()
                 return
             del self._buffer[:written]
             if self._failing_since is not None and not self._buffer:
@@ -122,7 +115,7 @@ class LineWriter:
         self._failing_since = None
         lost, self._told_lost = self.lost - self._told_lost, self.lost
         if lost:
-            now = self._clock()
+            now = time.time()
             self.buffer(
                 {
                     "time": timestamp(now),

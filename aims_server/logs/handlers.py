@@ -65,7 +65,7 @@ def configure_logging(
     lines = _current_lines()
     if stream is not None or lines is None:
         output = LogOutput(stream or sys.stderr, journal_stream)
-        lines = _use(LineWriter(output, as_text=False))
+        lines = _use(LineWriter(output))
     lines.as_text = format == "text" or (format == "auto" and lines.output.is_terminal)
     level_number = logging.getLevelNamesMapping()[level.upper()]
     logging.getLogger().setLevel(level_number)

@@ -122,10 +122,11 @@ class CurlPool(CurlAsyncHTTPClient):
         handles, preconnections = self._handles, self.preconnections
         while self._waiting and (handles.has_free or preconnections):
             transfer = self._waiting.popleft()
-            if preconnections and self._take_preconnection(transfer):
-                continue
-            if not handles.has_free:
-                preconnections.discard_oldest()
+            if preconnections:
+                if self._take_preconnection(transfer):
+                    continue
+                if not handles.has_free:
+                    preconnections.discard_oldest()
             try:
                 self._begin(transfer)
             except Exception as fault:  # noqa: BLE001 - it belongs to the caller

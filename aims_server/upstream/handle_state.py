@@ -163,7 +163,7 @@ class HandleState:
 
     def _header(self, name: bytes) -> bytes | None:
         """The values of a header, joined by commas (RFC 9110 5.3); None without one."""
-        if name not in self._head.lower():
+        if self._head.lower().find(name) < 0:
             return None  # as mostly
         values = re.findall(rb"(?im)^%b:(.*)$" % name, self._head)
         return b", ".join(map(bytes.strip, values)) if values else None

@@ -140,7 +140,8 @@ class Hedging:
         finally:
             self.ended += 1
             del self._began[race]
-            race.end()
+            if race.others:
+                race.give_up_others()
             del race  # it holds this task; an error's traceback holds this frame
 
     def _look_when_late(self, race: "_Race[Any]") -> None:
@@ -257,8 +258,8 @@ class _Race(Generic[Result]):
             if not self.first_failed.done():
                 self.first_failed.set_result(None)
 
-    def end(self) -> None:
-        """Give up the others."""
+    def give_up_others(self) -> None:
+        """End the calls that are still under way beside the first."""
         loop = asyncio.get_running_loop()
         for call in self.others:
             # Not now: a task that is cancelled before its first step runs nothing of

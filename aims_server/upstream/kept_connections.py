@@ -13,6 +13,8 @@ from typing import Final
 __all__ = ["KeptConnections", "is_acknowledged", "is_silent"]
 
 _NONE: Final = bytes(4)  # the kernel's int for no byte
+# To write to: given bytes, `fcntl.ioctl` raises and drops two exceptions, 0.3 us more.
+_answer: Final = bytearray(_NONE)
 _MULTIPLEXED: Final = -1
 _ABANDONED: Final = -2
 
@@ -88,7 +90,7 @@ def is_silent(fd: int) -> bool:
     Over TLS the bytes may be none of an answer's (a late session ticket): then a
     connection is given up for nothing, which costs a handshake.
     """
-    return fd == _MULTIPLEXED or _queued(fd, termios.FIONREAD) == _NONE
+    return fd == _MULTIPLEXED or _is_empty(fd, termios.FIONREAD)
 
 
 def is_acknowledged(fd: int) -> bool:
@@ -98,12 +100,13 @@ def is_acknowledged(fd: int) -> bool:
     read before that is older than the request: it was on its way, or lay in a buffer
     of TLS, where `is_silent` does not see it.
     """
-    return fd == _MULTIPLEXED or _queued(fd, termios.TIOCOUTQ) == _NONE
+    return fd == _MULTIPLEXED or _is_empty(fd, termios.TIOCOUTQ)
 
 
-def _queued(fd: int, queue: int) -> bytes:
-    """How many bytes the kernel holds for a socket; 0.4 us."""
+def _is_empty(fd: int, queue: int) -> bool:
+    """Whether the kernel holds no byte for a socket; 0.4 us."""
     try:
-        return fcntl.ioctl(fd, queue, _NONE)
+        fcntl.ioctl(fd, queue, _answer)
     except (OSError, ValueError):  # closed; abandoned
-        return b""
+        return False
+    return _answer == _NONE

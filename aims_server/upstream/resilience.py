@@ -5,7 +5,7 @@ are told of it all.
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, Final, TypeVar
 
@@ -76,7 +76,6 @@ class ResiliencePolicy:
         failing_seconds: float = 15.0,
         background_seconds: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.breakers = admission.breakers
         self.reserve = admission.reserve
@@ -89,7 +88,6 @@ class ResiliencePolicy:
         self._failing_seconds = failing_seconds
         self._background_seconds = background_seconds
         self._clock = clock
-        self._sleep = sleep
         self._hedging: defaultdict[str, Hedging] = defaultdict(
             lambda: Hedging(inconclusive=_INCONCLUSIVE, clock=clock)
         )
@@ -142,7 +140,7 @@ class ResiliencePolicy:
                 else:
                     permit.success()
                     return result
-                await self._sleep(pause)
+                await asyncio.sleep(pause)
         except UpstreamTimeout:
             if answered is None:
                 raise

@@ -102,8 +102,10 @@ class Transfer(asyncio.Future["Reply | FailureCause"]):
 
 def header_lines(headers: Mapping[str, str]) -> list[bytes]:
     """Headers as curl takes them; raises ValueError for what is none."""
-    lines = [f"{name}: {value}" for name, value in headers.items()]
-    for line in lines:
+    lines: list[bytes] = []
+    for name, value in headers.items():
+        line = f"{name}: {value}"
         if "\r" in line or "\n" in line:
-            raise ValueError(f"a line break in the header {line.partition(':')[0]!r}")
-    return [line.encode("latin-1") for line in lines]
+            raise ValueError(f"a line break in the header {name!r}")
+        lines.append(line.encode("latin-1"))
+    return lines

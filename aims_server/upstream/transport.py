@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Final
 
-from ..errors import FailureCause
 from .certificates import TrustedAuthorities
 from .curl_pool import CurlPool, Reply, Request
 from .failures import error_of
@@ -16,7 +15,6 @@ __all__ = ["MAX_BODY_BYTES", "Reply", "Transport"]
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 _CONNECT_SECONDS: Final = 5.0
-_SHORTEST_SECONDS: Final = 0.001  # curl reads 0 as "no limit"
 
 
 class Transport:
@@ -76,21 +74,12 @@ class Transport:
         """
         if os.getpid() != self._owner:
             raise RuntimeError("a curl pool must not cross a fork")
-        seconds = max(seconds, _SHORTEST_SECONDS)
         outcome = await self._pool.call(
-            Request(
-                url,
-                headers,
-                body,
-                seconds,
-                min(seconds, _CONNECT_SECONDS),
-                apart,
-                fresh,
-            )
+            Request(url, headers, body, seconds, _CONNECT_SECONDS, apart, fresh)
         )
-        if isinstance(outcome, FailureCause):
-            raise error_of(outcome, seconds, connect_seconds=_CONNECT_SECONDS)
-        return outcome
+        if isinstance(outcome, Reply):
+            return outcome
+        raise error_of(outcome, seconds, connect_seconds=_CONNECT_SECONDS)
 
     def prepare(self, url: str) -> None:
         """Do before the first call to ``url`` what can be done without it."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aims_server.domain import attendance as figures
-from aims_server.domain.days import SubjectDays, subject_days
+from aims_server.domain.days import SubjectDays
 from aims_server.domain.names import subject_keys
 from aims_server.upstream import (
     Card,
@@ -18,6 +18,8 @@ from aims_server.upstream import (
     Course,
     CourseFiles,
 )
+
+from .counting import subject_days
 
 CACHED_AT = "2025-09-01T10:00:00Z"
 COUNTS = Counts(present=31, absent=8, leave=1, exempt=0, total=40, percent="77.5%")

@@ -4,9 +4,10 @@ import msgspec
 import pytest
 
 from aims_server.domain.attendance import all_attendance_page
-from aims_server.domain.days import subject_days
 from aims_server.domain.page_encoding import encode_page
 from aims_server.upstream import Card, Counts, Course, CourseFiles
+
+from .counting import subject_days
 
 COUNTS = Counts(present=31, absent=8, leave=1, exempt=0, total=40, percent="77.5%")
 NAMES = ("Web", "\x00", '"', "\u2028", "Networks")

@@ -80,9 +80,20 @@ async def test_each_asker_has_its_own_deadline(front, token, platform):
     platform.release()
 
 
-@pytest.mark.parametrize("path", ["attendance", "all-attendance", "quiz"])
-async def test_without_anything_it_is_too_late(front, token, platform, path):
+@pytest.mark.parametrize(
+    ("path", "calls"),
+    [
+        ("attendance", 1),
+        ("quiz", 1),
+        ("subject-attendance?subject=x&studentId={}&cfId={}", 2),
+        ("all-attendance", 16),
+    ],
+)
+async def test_without_anything_it_is_too_late(
+    front, token, platform, college, student, path, calls
+):
     """504, which says when to come back; then it is there for no further call."""
+    path = path.format(student.id, college.courses(student)[0].cf_id)
     platform.hold()
     answer = await front.ask(f"/api/{path}", token)
     assert answer.code == 504
@@ -91,7 +102,7 @@ async def test_without_anything_it_is_too_late(front, token, platform, path):
     platform.release()
     again = await front.ask(f"/api/{path}", token)
     assert again.code == 200
-    assert platform.counters.total == {"all-attendance": 16}.get(path, 1)
+    assert platform.counters.total == calls
 
 
 async def test_kept_course_files_make_a_page(front, token, platform):

@@ -241,6 +241,20 @@ async def test_another_students_record_is_refused_before_any_call(
 
 
 @pytest.mark.gen_test
+async def test_a_token_that_names_nobody_opens_its_own_students_records_only(
+    front, college, student, platform
+):
+    """The course files say whose it is, and no record of another is asked for."""
+    rows = college.course_files(student)
+    body = json.dumps({"response": {"data": rows}})
+    platform.faults.set("course_files", kind="body", body=body)
+    query = f"subject=x&studentId={student.id + 1}&cfId={rows[0]['id']}"
+    answer = await front.ask(f"/api/subject-attendance?{query}", "opaque")
+    assert answer.code == 403
+    assert platform.counters.calls == {"course_files": 1}
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize(
     "query",
     [

@@ -117,7 +117,7 @@ def test_a_socket_is_never_waited_for():
 def test_a_line_longer_than_a_pipe_takes_arrives_whole(pipe):
     """What was not taken follows when there is room."""
     reader, stream = pipe
-    lines = LineWriter(LogOutput(stream), as_text=False)
+    lines = LineWriter(LogOutput(stream))
     lines.write({"message": "x" * 200_000})
     found = everything(reader)
     assert not found.endswith(b"\n")
@@ -173,7 +173,7 @@ def test_a_file_takes_more_at_once_than_a_pipe(pipe, tmp_path):
 def test_each_line_that_is_lost_counts(pipe):
     """Also of many that are given at once, of which some find room."""
     reader, stream = pipe
-    lines = LineWriter(LogOutput(stream), as_text=False)
+    lines = LineWriter(LogOutput(stream))
     for _ in range(4):
         lines.add(b"line\n" * 25_000)
     kept = 0

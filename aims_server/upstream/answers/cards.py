@@ -29,7 +29,7 @@ def decode_cards(body: bytes, note: Note = ignore) -> CardsPage:
     """
     sent = wire.read_rows(body, _CARDS, wire.Record, note)
     cards, student_id = sent.rows, None
-    if not _has_plain_marks(cards):
+    if not (_has_plain_marks(cards) and _has_plain_times(body, cards)):
         sent = wire.read_rows(body, _CARDS[1:], wire.Record, note)
         cards = sent.rows
     if cards and isinstance(cards[0], wire.Record):
@@ -96,7 +96,19 @@ def _has_plain_marks(cards: Sequence[Any]) -> bool:
     """
     if not cards or not isinstance(cards[0], Card):
         return True
-    return all(_IS_PLAIN[mark] for mark in {card.state for card in cards})
+    return all(map(_IS_PLAIN.__getitem__, {card.state for card in cards}))
+
+
+def _has_plain_times(body: bytes, cards: Sequence[Any]) -> bool:
+    """Whether no time of a plain list has HTML; a body without any is not searched."""
+    if b"<" not in body and b"&" not in body:
+        return True
+    return not any(isinstance(card, Card) and _has_html(card) for card in cards)
+
+
+def _has_html(card: Card) -> bool:
+    times = card.start_time + card.date_formatted
+    return "<" in times or "&" in times
 
 
 def _card(record: wire.Record, note: Note) -> Card | None:
@@ -126,7 +138,8 @@ def _id(value: Scalar) -> int | str | None:
 
 def _text(value: Scalar) -> str:
     text = "" if value is None else str(value)
-    return text if len(text) <= LONGEST_TIME else name(text)[:LONGEST_TIME]
+    plain = len(text) <= LONGEST_TIME and "<" not in text and "&" not in text
+    return text if plain else name(text)[:LONGEST_TIME]
 
 
 def _distinct(cards: tuple[Card, ...], note: Note) -> tuple[Card, ...]:

@@ -10,6 +10,7 @@ from .oddities import Note
 __all__ = ["BadShape", "any_object", "utf8"]
 
 _BOM: Final = b"\xef\xbb\xbf"
+_BACKSLASH: Final = ord("\\")
 # A pair stands for one character; its halves alone for none, and msgspec refuses them.
 _ESCAPE: Final = (
     rb"\\u[Dd][89ABab]..\\u[Dd][C-Fc-f].."
@@ -56,7 +57,7 @@ def utf8(body: bytes, note: Note) -> bytes:
             body = body.decode("utf-8", "replace").encode()
     # The search for one byte takes a twentieth of the expression's time, and many lists
     # have none; two searches, for either case of the D, take four times as long as it.
-    if b"\\" in body and re.search(rb"\\u[Dd]", body):
+    if _BACKSLASH in body and re.search(rb"\\u[Dd]", body):
         whole = re.sub(_ESCAPE, _without_half, body)
         if whole != body:
             note("encoding", "half of a surrogate pair")

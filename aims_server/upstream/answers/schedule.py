@@ -14,7 +14,7 @@ from .schedule_cell import pieces_of
 
 __all__ = ["Schedule", "ScheduleRow", "Slot", "decode_schedule"]
 
-_MONTH: Final = r"(?P<month>[A-Za-z]{3,9})[ ,/\u2013-]+(?P<year>[0-9]{4})"
+_MONTH: Final = r"\b(?P<month>[A-Za-z]{3,9})[ ,/\u2013-]+(?P<year>[0-9]{4})(?!\w)"
 # Minutes have two digits, so slots that run together (09:4009:40) come apart.
 _TIME: Final = r"([0-9]{1,2}):([0-9]{2})(?::[0-9]{2})?(?: ?([AaPp])\.?[Mm]\.?)?"
 _SLOT: Final = rf"{_TIME} ?(?:-|\u2013|\u2014|to) ?{_TIME}"
@@ -24,6 +24,7 @@ _PATH_PARTS: Final = 5  # batch / department / code and name / section / teacher
 _LARGEST_CELL: Final = 4096  # characters; a day has eight slots
 _MOST_ROWS: Final = 256
 _DAYS: Final = 31
+_HALF_A_DAY: Final = 12 * 60  # minutes; no class lasts as long
 
 
 class Slot(Struct, frozen=True, gc=False, order=True):
@@ -87,11 +88,14 @@ def decode_schedule(body: bytes, note: Note = ignore) -> Schedule:
 
 
 def _month(row: _Row) -> tuple[int, int] | None:
-    found = re.fullmatch(_MONTH, _label(row, "name"))
-    if found is None:
-        return None
-    year, month = int(found["year"]), month_number(found["month"])
-    return (year, month) if month and year >= FIRST_YEAR else None
+    """The month that a row is called, or names among other words if it is no course."""
+    label = _label(row, "name")
+    is_course = any(map(row.get, ("cf_id", "course_name", "name_text")))
+    for found in re.finditer(_MONTH, label):
+        year, month = int(found["year"]), month_number(found["month"])
+        if month and year >= FIRST_YEAR and (found[0] == label or not is_course):
+            return year, month
+    return None
 
 
 def _row(row: _Row, note: Note) -> ScheduleRow | None:
@@ -166,6 +170,9 @@ def _slots_of(text: str, held: bool | None) -> list[Slot] | None:
         start, end = _minute(*match.groups()[:3]), _minute(*match.groups()[3:])
         if start is None or end is None or end <= start:
             return None
+        # "1:00 - 1:50 PM"
+        if match[6] and not match[3] and end - start >= _HALF_A_DAY:
+            start += _HALF_A_DAY
         slots.append(Slot(start, end, held))
     # A word ("Holiday", "-") says that there is no class; a figure that is no time
     # says something that we do not understand.

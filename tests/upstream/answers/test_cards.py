@@ -122,6 +122,27 @@ def test_a_long_time_is_cut_without_its_tags():
     assert card.date_formatted.endswith("01/Sep/2025")
 
 
+@pytest.mark.parametrize("field", ["start_time", "date_formatted"])
+@pytest.mark.parametrize(
+    ("sent", "shown"),
+    [
+        ("<b>01/Sep/2025</b>", "01/Sep/2025"),
+        ("08:50AM&nbsp;-&nbsp;09:40AM 01/Sep/2025", "08:50AM - 09:40AM 01/Sep/2025"),
+        ("08:50AM -  09:40AM 01/Sep/2025 ", "08:50AM -  09:40AM 01/Sep/2025 "),
+    ],
+)
+def test_a_time_is_shown_without_html(field, sent, shown):
+    """As every name and mark is; what is plain stays as it was sent."""
+    (card,) = cards_of(GOOD | {field: sent}).cards
+    assert getattr(card, field) == shown
+
+
+def test_html_elsewhere_in_an_answer_changes_nothing():
+    """Neither in a list without records nor beside a record's own fields."""
+    assert decode_cards(b'{"msg":"<p>","response":{"data":[]}}').cards == ()
+    assert cards_of(GOOD | {"room": "<b>12</b>"}) == cards_of(GOOD)
+
+
 @pytest.mark.parametrize("row", [GOOD, {"state": 5, "id": []}, None])
 def test_a_list_out_of_all_measure_is_refused(row):
     """To read it row by row would hold every other student's up."""

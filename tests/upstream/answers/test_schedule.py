@@ -104,6 +104,8 @@ ONE, TWO = ("08:50", "09:40"), ("09:40", "10:30")
         ("08:50 \u2013 10:30", [("08:50", "10:30", None)]),
         ("8:50 AM - 12:20 PM", [("08:50", "12:20", None)]),
         ("8:50 a.m. - 12:20 p.m.", [("08:50", "12:20", None)]),
+        ("1:00 - 1:50 PM", [("13:00", "13:50", None)]),
+        ("11:30 - 12:20 PM", [("11:30", "12:20", None)]),
         ("08:50:00 - 09:40:00", [(*ONE, None)]),
         (
             [GREEN.format("08:50 - 09:40"), "09:40 - 10:30"],
@@ -218,6 +220,8 @@ def test_a_cell_that_cannot_be_read_costs_that_cell():
         ("FEB/2024", (2024, 2)),
         ("<div><b>December</b>-2026</div>", (2026, 12)),
         ("December-9999", (9999, 12)),
+        ("Timetable of September-2025 (Odd Semester)", (2025, 9)),
+        ("Academic Session 2025-26, September 2025", (2025, 9)),
     ],
 )
 def test_the_header_row_names_the_month(name, month):
@@ -229,13 +233,23 @@ def test_the_header_row_names_the_month(name, month):
 @pytest.mark.parametrize(
     "name",
     ["Smarch-2025", "2025-09", "", None, "September-25", "September-0000",
-     "January-0001", "January-1970"],
+     "Decisions-2025", "January-0001", "January-1970"],
 )  # fmt: skip
 def test_a_table_without_a_month_is_refused(name):
     """Its days would have no date, and today's month is only a guess."""
     body = {"response": {"data": [{"name": name, "c1": "Mon"}, row()]}}
     with pytest.raises(BadShape):
         decode_schedule(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize("told_by", ["cf_id", "course_name", "name_text"])
+def test_a_course_that_names_a_month_is_no_header(told_by):
+    """Its classes would be lost without a word."""
+    named = {"name": "Workshop of May 2025", told_by: "7300101", "c1": "08:50 - 09:40"}
+    header = {"name": "September-2025", "c1": "Mon"}
+    for rows in ([header, named], [named, header]):
+        read = decode_schedule(json.dumps({"response": {"data": rows}}).encode())
+        assert (read.month, list(read.rows[0].slots)) == ((2025, 9), [1])
 
 
 def test_no_rows_are_an_answer():
