@@ -106,6 +106,7 @@ def open_store(
     settings: Settings,
     machine: Machine,
     observer: SharingMetrics,
+    log: RateLimitedLog,
     clock: Clock,
     wall: Clock,
 ) -> "Store | None":
@@ -122,6 +123,7 @@ def open_store(
         lifetime=_lifetime(settings),
         clock=clock,
         wall=wall,
+        log=log,
     )
 
 

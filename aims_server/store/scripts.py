@@ -32,7 +32,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
 # KEYS[1] the owner's hash; page, wanted age in ms or '', '1' if an old one will do,
-# number and ms of the lease that is asked for. Gives what was found, now, the page.
+# number and ms of the lease that is asked for. Gives what was found, now, the page, and
+# why a lease could not be written.
 TAKE: Final = (
     _NOW
     + """
@@ -52,7 +53,9 @@ if lease and now < tonumber(lease:match(' (%d+)$') or 0) then
 end
 local ends = ARGV[4] .. ' ' .. string.format('%d', now + ARGV[5])
 local kept = redis.pcall('HSET', KEYS[1], 'l' .. ARGV[1], ends)
-if type(kept) == 'table' and kept.err then return {'refused', now, page} end
+if type(kept) == 'table' and kept.err then
+    return {'refused', now, page, kept.err}
+end
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[5]) then
     redis.call('PEXPIRE', KEYS[1], ARGV[5])
 end
