@@ -24,6 +24,7 @@ from ..cache import (
 from ..config import Settings
 from ..deadline import Clock, Deadline
 from ..errors import ApiError, TokenRefused
+from ..logs import RateLimitedLog
 from ..metrics import Metrics, SharingMetrics
 from ..web import pack_answer, unpack_answer
 from .machine import MEGABYTE, Machine

@@ -201,7 +201,9 @@ _TIMES: Final = re.compile(rb"[0-9]{1,15} [0-9]{1,15} [0-9]{1,15} ")
 def _checked(answer: Any) -> tuple[bytes, float, bytes | None, str]:
     """What the script answers; a store may answer anything."""
     match answer:
-        case [bytes(found), int(now), (bytes() | None) as page, *why] if found in _FOUND:
+        case [bytes(found), int(now), (bytes() | None) as page, *why] if (
+            found in _FOUND
+        ):
             if page is None or _TIMES.match(page):
                 return found, now / 1000, page, _reason(why)
     raise StoreUnavailable("not the answer of our script")

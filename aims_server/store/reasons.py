@@ -1,6 +1,7 @@
 """Says in an operator's words why the store did not answer."""
 
 import os
+import re
 import socket
 import ssl
 from typing import Final
@@ -19,19 +20,23 @@ from redis.exceptions import (
 
 __all__ = ["reason_in", "reason_of"]
 
+_FORBIDDEN: Final = "its user may not do this (conf/valkey-users.acl has its rights)"
 _READ_ONLY: Final = "it is a replica and takes no writes"
 _FULL: Final = "it is full and may forget nothing (maxmemory-policy)"
 _REASONS: Final[dict[type[Exception], str]] = {
     AuthenticationError: "its user or password is not accepted",
     MasterNotFoundError: "no sentinel answers that knows the primary",
     InvalidResponse: "what answers there is no store",
-    NoPermissionError: "its user may not do this (ACL)",
+    NoPermissionError: _FORBIDDEN,
     ReadOnlyError: _READ_ONLY,
     OutOfMemoryError: _FULL,
     BusyLoadingError: "it is reading its data",
     TimeoutError: "no answer in time",
 }
 # What begins an error that no class of redis-py stands for, or that a script gives.
+_FORBIDDEN_IN_SCRIPT: Final = (
+    "(ERR )?(ACL failure in script|The user executing the script can't)"
+)
 _WORDS: Final = {
     "DB": "it has no database of that number",
     "READONLY": _READ_ONLY,
@@ -47,6 +52,8 @@ def reason_of(error: Exception) -> str:
     'it is a replica and takes no writes'
     """
     word = str(error).partition(" ")[0]
+    if re.match(_FORBIDDEN_IN_SCRIPT, str(error)):
+        return _FORBIDDEN
     if isinstance(error, ResponseError) and word.isalpha() and word.isupper():
         return _WORDS.get(word, word)
     cause = error.__context__ or error  # redis-py's own hides the system's

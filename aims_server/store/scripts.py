@@ -5,6 +5,7 @@ it. Each script touches one key, so that it is atomic, in a cluster's slot too.
                               l<page>  machine and number of the lease, its end
     aims1:r:<limit>   string  when this limit's bucket will be full, in microseconds
     aims1:drops       stream  refused owners, sealed
+    aims1:probe               only while `aims-server check` looks at the store
 
 Moments are the server's clock in milliseconds (microseconds for limits): the machines'
 clocks are never compared. A hash ends with its last page or lease.
@@ -15,6 +16,8 @@ from typing import Final
 __all__ = [
     "END_LEASE",
     "INVALIDATIONS",
+    "PROBE",
+    "PROBE_KEY",
     "PUT",
     "RAISE_LIMITS",
     "TAKE",
@@ -25,6 +28,7 @@ __all__ = [
 ]
 
 INVALIDATIONS: Final = "aims1:drops"
+PROBE_KEY: Final = "aims1:probe"
 
 _NOW: Final = """
 local time = redis.call('TIME')
@@ -142,6 +146,23 @@ end
 return answers
 """
 )
+
+# KEYS[1] a key of its own: does to it whatever the other scripts and the stream need.
+PROBE: Final = """
+local key = KEYS[1]
+redis.call('SET', key, redis.call('TIME')[1], 'PX', 1000)
+redis.call('GET', key)
+redis.call('UNLINK', key)
+redis.call('HSET', key, 'f', 'v')
+redis.call('HGET', key, 'f')
+redis.call('HGETALL', key)
+redis.call('PEXPIRE', key, 1000)
+redis.call('PTTL', key)
+redis.call('HDEL', key, 'f')
+redis.call('XADD', key, '*', 'f', 'v')
+redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)
+redis.call('UNLINK', key)
+"""
 
 
 def owner_key(tag: str) -> str:
