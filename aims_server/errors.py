@@ -7,9 +7,10 @@
     ├── Unauthorized 401            │   ├── TargetTooLong 414
     │   └── TokenRefused 401        │   └── HeadTooLarge 431
     ├── LoginRefused 401 (or 4xx)   ├── UnsupportedMediaType 415
-    ├── Forbidden 403               ├── RateLimited 429          (retry_after)
-    ├── NotFound 404                ├── InternalError 500
-    └── MethodNotAllowed 405        └── UpstreamError 502
+    ├── Forbidden 403               │   └── UnsupportedCoding 415
+    ├── NotFound 404                ├── RateLimited 429          (retry_after)
+    └── MethodNotAllowed 405        ├── InternalError 500
+                                    └── UpstreamError 502
                                         ├── WrongStudent 502
                                         ├── UpstreamDropped 502
                                         │   └── UpstreamUnreachable 502
@@ -46,6 +47,7 @@ __all__ = [
     "TokenRefused",
     "TooLarge",
     "Unauthorized",
+    "UnsupportedCoding",
     "UnsupportedMediaType",
     "UpstreamBusy",
     "UpstreamDropped",
@@ -186,6 +188,16 @@ class UnsupportedMediaType(ApiError):
 
     status, code = 415, "unsupported_media_type"
     sentence = "The request's body is of a type that is not read here."
+
+
+class UnsupportedCoding(UnsupportedMediaType):
+    """A compressed body."""
+
+    sentence = "A compressed request body is not read here."
+
+    def headers(self) -> list[tuple[str, str]]:
+        """RFC 9110 15.5.16: a 415 for its coding names those that are read."""
+        return [("Accept-Encoding", "identity"), *super().headers()]
 
 
 class RateLimited(ApiError):

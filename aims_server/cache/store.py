@@ -7,8 +7,8 @@ from typing import Any, Final, Generic, TypeVar
 from cachetools import TLRUCache
 from msgspec import Struct
 
+from ..primitives import NO_EPOCH, Epochs
 from .copies import RecentOffers
-from .epochs import NO_EPOCH, Epochs
 
 __all__ = ["ENTRY_OVERHEAD", "Entry", "MemoryStore"]
 

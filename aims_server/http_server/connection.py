@@ -88,7 +88,7 @@ class Connection(asyncio.Protocol):
                 self._requests.serve()
                 self._stream.reads.feed(data)
             else:
-                self._refuse()
+                self._requests.serve_after(self._refuse)
         elif answer is None:
             self._requests.serve((data, request))
         elif isinstance(answer, tuple):
@@ -213,17 +213,20 @@ class Connection(asyncio.Protocol):
         self._pending = None
         return self._connected and self._write_answer(answer)
 
-    def _refuse(self) -> None:
-        """Answer what begins no request, and close."""
+    async def _refuse(self) -> bool:
+        """Answer what begins no request, after which the connection is not kept."""
         _log.info("Malformed HTTP message from %s: no method", self.peer)
-        self._stream.write(_BAD_REQUEST)
-        self.close()
+        await self._stream.write(_BAD_REQUEST)
+        return False
 
     def _close_transport(self) -> None:
-        """Close; not before the client does, if it has sent what is not read."""
+        """Close; not before the client does, if it may be sending a request's rest, or
+        has sent what is not read.
+        """
         self._closing = True
         self._options.write_batch.flush()
-        unread = self._stream.reads or has_unread(self._socket)
+        arriving = self._requests.running and not self._request_received
+        unread = arriving or self._stream.reads or has_unread(self._socket)
         if unread and not self._half_closed:
             close_lingering(self._transport)
         else:

@@ -25,9 +25,12 @@ __all__ = ["DISCARD_BYTES", "FramingGuard"]
 # with unread bytes resets it, and the answer is lost; past this none of it is read.
 DISCARD_BYTES: Final = 64 * 1024 * 1024
 _OVERSIZED: Final = bytes(MAX_BODY_BYTES + 1)
-# Tornado lets only pass what a host's name or address can consist of.
-_HOST_AND_PORT: Final = r"(?:\[[^\[\]]+\]|[^\[\]:]*)(?::[0-9]*)?"
-_ABSOLUTE: Final = r"(?i:https?)://[^/?#@]+([/?].*)?"
+# Whatever RFC 3986 3.2.2 has, with an optional port.
+_HOST: Final = (
+    r"(?:\[[0-9A-Za-z:.%_~-]+\]"
+    r"|(?:[0-9A-Za-z._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
+)
+_ABSOLUTE: Final = rf"(?i:https?)://(?=[^:/?])(?:{_HOST})([/?].*)?"
 
 
 class FramingGuard(HTTPServerConnectionDelegate):
@@ -65,7 +68,7 @@ class _Request(HTTPMessageDelegate):
             raise HTTPInputError("More than one Content-Length")
         if "Transfer-Encoding" in headers and start_line.version == "HTTP/1.0":
             raise HTTPInputError("Transfer-Encoding in HTTP/1.0")
-        if not re.fullmatch(_HOST_AND_PORT, headers.get("Host", "")):
+        if not re.fullmatch(_HOST, headers.get("Host", "")):
             raise HTTPInputError("Invalid Host header")
         start_line = start_line._replace(path=_path(start_line))
         accepted = self._application.headers_received(start_line, headers)
@@ -80,13 +83,13 @@ class _Request(HTTPMessageDelegate):
         """
         waits = start_line.version != "HTTP/1.0" and _expects_continue(headers)
         headers.pop("Expect", None)
-        length = headers.get("Content-Length", "0")
+        length = headers.get("Content-Length", "").lstrip("0")
         bound = MAX_BODY_BYTES if waits else DISCARD_BYTES
         if length.isdecimal() and (len(length) > 18 or int(length) > bound):
             self._oversized = True
             del headers["Content-Length"]  # so that Tornado reads no body
-            self._message.close_after_answer()
-        elif waits and (length != "0" or "Transfer-Encoding" in headers):
+            self._message.refuse_body()
+        elif waits and (length or "Transfer-Encoding" in headers):
             self._message.send_continue()
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:

@@ -16,8 +16,9 @@ from tornado.httputil import (
 )
 from tornado.iostream import UnsatisfiableReadError
 
-from ..errors import HeadTooLarge, TargetTooLong
+from ..errors import HeadTooLarge, TargetTooLong, TooLarge
 from ..web import MAX_HEAD_LINES, SimpleRequest
+from .iostream import Stream
 from .write_queue import PIECE_BYTES
 
 __all__ = ["MAX_TARGET_BYTES", "Message"]
@@ -25,7 +26,9 @@ __all__ = ["MAX_TARGET_BYTES", "Message"]
 MAX_TARGET_BYTES: Final = 8 * 1024
 _MAX_CHUNK_LINE_BYTES: Final = 1024
 _CHUNKS_PER_TURN: Final = 64  # of some 10 us each; then other connections have a turn
-_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
+_BARE_CR_OR_LF: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+# To be read as the highest that is known (RFC 9110 2.5).
+_LATER_VERSION: Final = r"HTTP/1\.[2-9]\Z"
 # The size and, unread, extensions (RFC 9112 7.1).
 _CHUNK_LINE: Final = rb"([0-9A-Fa-f]{1,16})(?:[\t ]*;[\t -~\x80-\xff]*)?\r\n"
 _TRAILER_LINE: Final = rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*)?\r\n"
@@ -35,24 +38,30 @@ class Message(HTTP1Connection):
     """One request and its answer; lines of the head end in CRLF and in nothing else."""
 
     head_received = False
+    _body_refused = False
 
     @property
     def received(self) -> bool:
         """Whether the whole request is there, with its body."""
-        return self._read_finished
+        return self._read_finished and not self._body_refused
 
     def _parse_headers(self, data: bytes) -> tuple[str, HTTPHeaders]:
         self.head_received = True
-        if _BARE_LF.search(data):
+        if _BARE_CR_OR_LF.search(data):
             # A proxy that splits lines otherwise would see other requests than we do.
-            raise HTTPInputError("Bare LF in a header block")
+            raise HTTPInputError("Bare CR or LF in a head")
         if data.count(b"\n") > MAX_HEAD_LINES:
-            raise HeadTooLarge
+            raise self._unread(data, HeadTooLarge())
         start_line, headers = super()._parse_headers(data)
         _, _, target = start_line.partition(" ")
         if len(target) - len(" HTTP/1.1") > MAX_TARGET_BYTES:
-            raise TargetTooLong
-        return start_line, headers
+            raise self._unread(data, TargetTooLong())
+        return re.sub(_LATER_VERSION, "HTTP/1.1", start_line), headers
+
+    def _unread(self, data: bytes, failure: TooLarge) -> TooLarge:
+        """The failure, with the head put back for whoever has to answer it."""
+        cast(Stream, self.stream).reads.put_back(data)
+        return failure
 
     def send_continue(self) -> None:
         """Tell the client to send the body that it waits with."""
@@ -147,6 +156,11 @@ class Message(HTTP1Connection):
             and start_line.code not in (204, 304)
             and "Content-Length" not in headers
         )
+
+    def refuse_body(self) -> None:
+        """Read no body, though the client may send one, and end with the answer."""
+        self._body_refused = True
+        self.close_after_answer()
 
     def close_after_answer(self) -> None:
         """End the connection with this answer, unless its head is written already."""

@@ -156,4 +156,7 @@ class RequestLoop:
         """Answer a request whose head is not even parsed."""
         identity = request_id(None)
         self._options.on_rejected(failure, self._peer.remote_ip, identity)
-        self._stream.writes.write(closing_message(failure, identity))
+        message = closing_message(failure, identity)
+        if self._stream.reads.starts_with(b"HEAD "):
+            message = message.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+        self._stream.writes.write(message)

@@ -3,6 +3,7 @@ for a client that asks for that; ETags, and which of the forms a request gets.
 """
 
 import asyncio
+import re
 from typing import Final
 
 import msgspec
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 JSON_TYPE: Final = ("Content-Type", "application/json; charset=utf-8")
+_TAG: Final = re.compile(r'"[!#-~\x80-\xff]*"')
 _COMPRESS_FROM: Final = 860  # under one packet there is nothing to win
 _OFF_LOOP_FROM: Final = 512 * 1024  # to pack so much takes 1 or 2 ms
 # Made once: thousands of kept answers hold them.
@@ -151,8 +153,10 @@ def matches(if_none_match: str | None, variant: Variant) -> bool:
         return False
     if if_none_match == variant.etag:
         return True
-    offered = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    return "*" in offered or variant.etag.removeprefix("W/") in offered
+    if if_none_match == "*":
+        return True
+    # Not split at commas: a tag may have some.
+    return variant.etag.removeprefix("W/") in _TAG.findall(if_none_match)
 
 
 async def make_answer(

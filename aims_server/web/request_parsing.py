@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from ..errors import InvalidRequest, TooLarge, UnsupportedMediaType
+from ..errors import InvalidRequest, TooLarge, UnsupportedCoding, UnsupportedMediaType
 from ..primitives import whole_number
 
 __all__ = [
@@ -104,7 +104,7 @@ def check_body(body: bytes, content_encoding: str | None) -> None:
     if len(body) > MAX_BODY_BYTES:
         raise TooLarge
     if content_encoding and content_encoding.strip().lower() != "identity":
-        raise UnsupportedMediaType("A compressed request body is not read here.")
+        raise UnsupportedCoding
 
 
 def json_object(body: bytes, content_type: str | None, shape: type[Shape]) -> Shape:

@@ -50,7 +50,8 @@ LINES = [
     b"HEAD", b"OPTIONS", b"PUT", b"get", b"G\tET", b"HTTP/1.0", b"HTTP/1.2",
     b"HTTP/2.0", b"http/1.1", b"/api/quiz?", b"/api/quiz?a=b", b"/api/quiz/",
     b"/api//quiz", b"*", b"/api/%71uiz", b"http://x/api/quiz", b"HTTP://x:80/api/quiz",
-    b"x:443", b"https://y/api/quiz?a", b"/api/quiz#a", b"/health", b"/docs", b"/",
+    b"x:443", b"https://y/api/quiz?a", b"http://x:y/api/quiz", b"http://x,y/api/quiz",
+    b"/api/quiz#a", b"/health", b"/docs", b"/",
 ]  # fmt: skip
 BYTES = [
     b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\0", b" ", b"\t", b":", b",", b"\xff", b"0",

@@ -166,6 +166,18 @@ async def test_http_1_0_is_kept_only_if_it_asks(connection, value, kept):
         assert await connection.ended()
 
 
+@pytest.mark.gen_test
+@pytest.mark.parametrize("version", ["1.2", "1.9"])
+async def test_a_later_minor_version_is_1_1(connection, version):
+    """It needs a Host, is kept, and told of the end, as HTTP/1.1 is."""
+    head = f"GET /health/live HTTP/{version}\r\nHost: x\r\n"
+    _, headers, _ = await connection.ask(f"{head}\r\n".encode())
+    assert "connection" not in headers
+    _, headers, _ = await connection.ask(f"{head}Connection: close\r\n\r\n".encode())
+    assert headers["connection"] == "close"
+    assert await connection.ended()
+
+
 # Targets.
 
 
@@ -195,10 +207,12 @@ async def test_an_absolute_target_leads_to_a_kept_page(connection, token):
 @pytest.mark.parametrize(
     "target",
     ["http://", "http:///health", "http://user@x/health", "ftp://x/health", "health",
-     "x:443", "*", "?a=b", "http:/health"],
+     "x:443", "*", "?a=b", "http:/health", "http://x:y/health", "http://x:80:80/health",
+     "http://::1/health", "http://[::1/health", "http://:80/health", "http://x,y/health",
+     "http://%/health", "http://x\\y/health"],
 )  # fmt: skip
 async def test_other_targets_are_malformed(connection, target):
-    """No path, no host, another scheme: a bare 400, and the end."""
+    """No path, no valid host, another scheme: a bare 400, and the end."""
     status, headers, _ = await connection.ask(
         f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     )
@@ -267,7 +281,7 @@ async def test_a_body_to_be_refused_is_not_asked_for(connection, front):
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("length", [b"67108865", b"9" * 30])
+@pytest.mark.parametrize("length", [b"67108865", b"0" * 30 + b"67108865", b"9" * 30])
 async def test_a_body_past_all_bounds_is_not_read(connection, length):
     """413 at once, though the client did not ask first."""
     connection.send(LOGIN + b"Content-Length: " + length + b"\r\n\r\n{")
@@ -289,6 +303,15 @@ async def test_no_100_where_none_belongs(connection, head):
     connection.send(head + b"Expect: 100-continue\r\n\r\n{}")
     status, _ = await connection.head()
     assert status in (200, 400)
+
+
+@pytest.mark.gen_test
+async def test_zeros_before_a_length_count_for_nothing(connection):
+    """However many (RFC 9110 8.6 sets no bound)."""
+    status, _, body = await connection.ask(
+        LOGIN + b"Content-Length: %030d\r\n\r\n{}" % 2
+    )
+    assert (status, json.loads(body)["code"]) == (400, "invalid_request")
 
 
 # Chunked bodies.

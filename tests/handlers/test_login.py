@@ -261,6 +261,7 @@ async def test_a_compressed_body_is_refused(front, platform):
         headers={"Content-Encoding": "gzip"},
     )
     assert answer.code == 415
+    assert answer.headers["Accept-Encoding"] == "identity"
     assert platform.counters.total == 0
 
 

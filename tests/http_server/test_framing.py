@@ -7,7 +7,8 @@ import pytest
 
 from aims_server.http_server.listener import Listener
 
-from ..waiting import PATIENCE_SECONDS
+from ..virtual_time import Clock
+from ..waiting import PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.both_loops
 
@@ -43,6 +44,10 @@ REFUSED_FRAMING = {
     "chunk without its end": POST
     + b"Transfer-Encoding: chunked\r\n\r\n1\r\nab0\r\n\r\n",
     "bare CR": b"GET /health HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n",
+    "bare CR before a request": b"\rGET /health HTTP/1.1\r\nHost: x\r\n\r\n",
+    "CR behind an empty line": b"\r\n\rGET /health HTTP/1.1\r\nHost: x\r\n\r\n",
+    "CR before the first CRLF": b"GET /health HTTP/1.1\r\r\nHost: x\r\n\r\n",
+    "HTTP/1.2 without a host": b"GET /health HTTP/1.2\r\n\r\n",
     "NUL": b"GET /health HTTP/1.1\r\nHost: x\r\nA: b\0c\r\n\r\n",
     "NUL in the path": b"GET /hea\0lth HTTP/1.1\r\nHost: x\r\n\r\n",
     "space before the first header": b"GET /health HTTP/1.1\r\n Host: x\r\n\r\n",
@@ -234,6 +239,16 @@ async def test_too_large_a_head_is_told_so(port, case, worker, access_lines):
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("case", TOO_LARGE)
+async def test_too_large_a_head_of_head_gets_no_body(port, case):
+    """An answer to HEAD has none, whatever is wrong with it."""
+    status, sent = TOO_LARGE[case]
+    answer = await exchange(port, sent.replace(b"GET", b"HEAD", 1))
+    assert status_of(answer) == status
+    assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.gen_test
 async def test_an_empty_line_before_a_request_is_ignored(port):
     """Some clients send one behind a body."""
     sent = b"\r\nGET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -369,6 +384,57 @@ async def test_a_body_of_tiny_chunks_leaves_the_loop_to_others(port):
     task.cancel()
     assert status_of(answer) == 400
     assert turns > 12_800 / 64
+
+
+class TestRefusal:
+    """A client that is refused while it sends."""
+
+    @pytest.fixture
+    def http_server(self, io_loop, _unused_port, worker):
+        """A server for which no time passes: what it waits for has to come."""
+        listener = Listener(
+            worker.delegate,
+            fast_path=worker.fast_path,
+            max_connections=2000,
+            on_refused=bool,
+            clock=Clock(),
+        )
+        listener.add_socket(_unused_port[0])
+        yield listener
+        listener.stop()
+        io_loop.run_sync(listener.close_all_connections)
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize(
+        ("front", "status"),
+        [
+            (b"(", 400),
+            (POST + b"Content-Length: x\r\n\r\n", 400),
+            (POST + b"Transfer-Encoding: chunked\r\n\r\nx\r\n", 400),
+            (b"GET /" + b"a" * 40_000, 414),
+            (POST + b"Expect: 100-continue\r\nContent-Length: 70000\r\n\r\n", 413),
+        ],
+    )
+    async def test_the_rest_may_still_be_sent(self, port, http_server, front, status):
+        """To close at once would reset the connection, and the refusal be lost."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(front)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert status_of(await reader.read()) == status
+        assert http_server.connections == 1
+        writer.write(b"a" * 70_000)
+        writer.close()
+        await eventually(lambda: not http_server.connections)
+
+    @pytest.mark.gen_test
+    async def test_who_was_answered_is_closed_at_once(self, port, http_server):
+        """Nothing can be on its way from who wanted the connection to end."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert status_of(await reader.read()) == 404
+        assert http_server.connections == 0
+        writer.close()
 
 
 class TestCrowd:

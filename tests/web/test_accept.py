@@ -1,4 +1,4 @@
-"""What a client's headers ask for: a coding, a fresh answer."""
+"""What a client's headers ask for: a coding, a media type, a fresh answer."""
 
 import time
 
@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aims_server.web.accept import accepts_gzip, wants_fresh
+from aims_server.web.accept import (
+    accepts_gzip,
+    preferred_media,
+    quality,
+    wants_fresh,
+)
 
 
 @pytest.mark.parametrize(
@@ -96,3 +101,28 @@ def test_a_fresh_answer_may_be_asked_for(directive):
 def test_other_directives_take_what_is_kept(directive):
     """Only the two that say so ask for a fresh answer."""
     assert not wants_fresh(directive)
+
+
+def test_a_long_accept_is_not_read_to_its_end():
+    """Nobody's is so long; to read 32 KiB of commas takes 18 ms."""
+    assert quality(f"text/plain;q=0.5{',' * 30_000}", "text/plain") == 0.5
+    assert quality(f"{',' * 30_000}text/plain", "text/plain") == 0.0
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        'a/b;c="x, text/calendar"',
+        'a/b;c="x\\", text/calendar"',
+        'a/b;c="x, text/calendar',
+    ],
+)
+def test_what_is_quoted_is_no_media_range(accept):
+    """A parameter's quoted text may hold commas (RFC 9110 5.6.6)."""
+    assert preferred_media(accept, ["text/calendar"]) is None
+
+
+def test_a_quoted_charset_is_the_charset():
+    """RFC 9110 8.3.2."""
+    accept = 'text/calendar; charset="UTF-8"'
+    assert preferred_media(accept, ["text/calendar"]) == "text/calendar"

@@ -166,6 +166,17 @@ def test_a_tag_among_others_matches(page):
     assert matches("*", page.plain)
 
 
+@pytest.mark.parametrize("condition", ['"a,*,b"', "W/*", '"a", *', '"*"'])
+def test_only_a_lone_star_is_the_star(page, condition):
+    """A tag may hold commas and stars (RFC 9110 8.8.3)."""
+    assert not matches(condition, page.plain)
+
+
+def test_a_tag_with_commas_hides_none(page):
+    """What stands beside it is read."""
+    assert matches(f'"a,b", {page.plain.etag}', page.plain)
+
+
 @given(st.none() | st.text(max_size=40))
 def test_nothing_else_matches(condition):
     """A condition that does not name the tag never yields a 304."""
