@@ -14,8 +14,8 @@ from itertools import count
 from typing import Final, NamedTuple
 
 from ..deadline import Clock
+from ..primitives import Epochs
 from .directory import KEY_BYTES, WAYS, Directory
-from .epochs import Epochs
 from .levels import Found, Lease, Owner, Page, Taken, Want, owner_bytes
 from .ring import Ring
 
@@ -25,9 +25,10 @@ _SIGNED: Final = struct.Struct("=dddQ")
 _DIGEST_BYTES: Final = 16
 _HEAD: Final = struct.Struct(f"=Iddd{_DIGEST_BYTES}s")
 _LEASE: Final = struct.Struct("=QdQQ")
-# Of a word of the directory: what lies at the position in its higher bits is a lease.
-_LEASED: Final = 1
-_POSITION_BIT: Final = 1
+# Of a word of the directory that names a page; its other bits are the position. Words
+# of leases are thus the smaller ones, and go first where a set is full.
+_PAGE: Final = 1 << 63
+_POSITION: Final = _PAGE - 1
 # A fraction of what a page takes: sets that are a third full do not overflow. With 2048
 # seven of 1000 pages of 20 000 students were lost, with 1024 none of 80 000.
 _BYTES_PER_SLOT: Final = 1024
@@ -59,7 +60,8 @@ class SharedMemoryCache:
     key's by now and an owner whose epoch has advanced are thus one case: no page.
 
     *Lease.* The process that holds one, and its end. It is void past its end, when
-    that process is gone, and in another epoch of the owner.
+    that process is gone, and in another epoch of the owner. Leases have a ring of their
+    own: a flood of made-up tokens, each of which takes some, turns no page's.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class SharedMemoryCache:
         clock: Clock = time.monotonic,
     ) -> None:
         self._ring = Ring(max_bytes)
-        self._directory = Directory(max(1, self._ring.size // _BYTES_PER_SLOT // WAYS))
+        sets = max(1, self._ring.size // _BYTES_PER_SLOT // WAYS)
+        self._directory = Directory(sets)
+        self._leases = Ring(sets * WAYS * _LEASE.size)
         self._epochs = epochs
         self._clock = clock
         secret = secrets.token_bytes(32)
@@ -163,19 +167,19 @@ class SharedMemoryCache:
 
     def _held(self, word: int) -> "_Held | None":
         """The lease that this word of the directory names."""
-        if not word & _LEASED:
+        if not word or word & _PAGE:
             return None
-        record = self._ring.read(word >> _POSITION_BIT, _LEASE.size)
+        record = self._leases.read(word, _LEASE.size)
         # Overwritten, as a page may be: its holder keeps nothing
         return _Held(*_LEASE.unpack(record)) if record else _VOID
 
     def _lease_word(self, held: "_Held") -> int:
         """Write a lease; the word that names it."""
-        return self._ring.write(_LEASE.pack(*held)) << _POSITION_BIT | _LEASED
+        return self._leases.write(_LEASE.pack(*held))
 
     def _head(self, word: int) -> "_Head | None":
         """What stands in front of the page that this word names."""
-        record = self._ring.read(word >> _POSITION_BIT, _HEAD.size) if word else None
+        record = self._ring.read(word & _POSITION, _HEAD.size) if word else None
         return _Head(*_HEAD.unpack(record)) if record else None
 
     def _write(self, hashed: bytes, owner: Owner, epoch: int, page: Page) -> int | None:
@@ -188,7 +192,7 @@ class SharedMemoryCache:
             return None
         digest = self._digest(hashed, owner, epoch, page)
         head = _HEAD.pack(len(page.body), *page[1:], digest)
-        return self._ring.write(head + page.body) << _POSITION_BIT
+        return self._ring.write(head + page.body) | _PAGE
 
     def _servable(
         self, hashed: bytes, owner: Owner, epoch: int, word: int
@@ -197,7 +201,7 @@ class SharedMemoryCache:
         head = self._head(word)
         if head is None:
             return None
-        body = self._ring.read((word >> _POSITION_BIT) + _HEAD.size, head.length)
+        body = self._ring.read((word & _POSITION) + _HEAD.size, head.length)
         if body is None:
             return None
         page = Page(body, head.made_at, head.fresh_until, head.servable_until)

@@ -44,11 +44,14 @@ class TokenHandler(BaseHandler):
         self._token = token
 
     def check_token(self) -> None:
-        """Raise ``refusal`` unless the token was offered."""
+        """Raise ``refusal`` unless the token was offered, and :class:`RateLimited` for
+        an address that guesses too often.
+        """
         offered = self.offered_token(*self._authorization()) or ""
         if self._token and not hmac.compare_digest(
             offered.encode(), self._token.encode()
         ):
+            self.exchange.count_guess()
             raise self.refusal
 
     def offered_token(self, scheme: str, credentials: str) -> str | None:

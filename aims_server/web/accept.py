@@ -7,6 +7,8 @@ from typing import Final
 
 __all__ = ["accepts_gzip", "preferred_media", "quality", "wants_fresh"]
 
+# Of a browser's 150 characters. 32 KiB of commas would hold the loop for 18 ms.
+_MOST_OF_ACCEPT: Final = 2048
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.?)*"?')
 _WEIGHT: Final = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
@@ -36,7 +38,7 @@ def quality(accept: str | None, media_type: str) -> float:
     it (RFC 9110 12.5.1); without the header it is 1.
 
     A range with parameters has the type if it has them too, or if they say that it is
-    UTF-8, as all our texts are.
+    UTF-8, as all our texts are. What stands past the first 2048 characters is not read.
 
     >>> quality("application/json;q=0, text/*", "text/plain")
     1.0
@@ -51,7 +53,8 @@ def quality(accept: str | None, media_type: str) -> float:
     ranges = ("*/*", f"{name.partition('/')[0]}/*", name)
     found = (-1, 0)
     weight = 0.0
-    for element in _QUOTED.sub(_unquoted, accept.lower()).split(","):
+    read = accept[:_MOST_OF_ACCEPT].lower()
+    for element in _QUOTED.sub(_unquoted, read).split(","):
         offered, *parameters = map(str.strip, element.split(";"))
         named = [each for each in parameters if not each.startswith("q=")]
         if offered in ranges and {*named} <= {*own, "charset=utf-8"}:

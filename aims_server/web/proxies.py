@@ -72,7 +72,10 @@ def _hops(peer: str, forwarded_for: Sequence[str]) -> Iterator[str]:
 def _parsed(text: str) -> Address | None:
     match = _WITH_PORT.fullmatch(text)
     try:
-        address = ipaddress.ip_address(match["v6"] or match["v4"] if match else text)
+        address = ipaddress.ip_address(
+            # Without a zone, which may be of any length and names a link elsewhere
+            (match["v6"] or match["v4"] if match else text).partition("%")[0]
+        )
     except ValueError:
         return None
     # A dual-stack socket gives IPv4 peers as IPv4-mapped IPv6 addresses.

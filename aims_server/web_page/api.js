@@ -1,20 +1,26 @@
 /**
  * The service's API, as a frontend should use it.
  *
- * An answer is `{data, cache, age, ms}`: the JSON, `X-Cache`, `Age` in seconds, and how
- * many milliseconds it took. A failure is a `Problem`.
+ * An answer is `{data, cache, age, ms, ahead}`: the JSON, `X-Cache`, `Age` in seconds, how
+ * many milliseconds it took, and by how many the service's clock is ahead of the device's.
+ * A failure is a `Problem`.
  */
 
 const MOMENT_MILLISECONDS = 1000; // sooner, progress would only flash
+const LONGEST_ANSWER_MILLISECONDS = 60_000; // a network that is gone may never say so
 const TOKEN = "token"; // of sessionStorage; the token is kept nowhere else
 
-/** A failure, with the contract's `code` ("offline" when the service was not reached). */
+/**
+ * A failure, with the contract's `code`; "offline" when the service was not reached, and
+ * "foreign" when what answered was not the service (the login page of a campus network).
+ */
 export class Problem extends Error {
   /** @param {string} code @param {string} sentence @param {number | null} retryAfter seconds */
-  constructor(code, sentence, retryAfter = null) {
+  constructor(code, sentence = "", retryAfter = null) {
     super(sentence);
     this.code = code;
     this.retryAfter = retryAfter;
+    this.at = Date.now();
   }
 }
 
@@ -29,7 +35,7 @@ export async function signIn(username, password) {
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ username, password }),
   });
-  const body = await response.json();
+  const body = await json(response);
   sessionStorage.setItem(TOKEN, body.token);
   return body.response ?? {};
 }
@@ -41,7 +47,7 @@ export async function signIn(username, password) {
 export async function page(name, { fresh = false } = {}) {
   const began = performance.now();
   const response = await askAsStudent(name, fresh, "application/json");
-  return answer(await response.json(), response, began);
+  return answer(await json(response), response, began);
 }
 
 /**
@@ -90,14 +96,24 @@ function askAsStudent(name, fresh, accept, options = {}) {
 async function ask(path, options) {
   let response;
   try {
-    response = await fetch(path, options);
+    response = await fetch(path, {
+      signal: AbortSignal.timeout(LONGEST_ANSWER_MILLISECONDS), ...options,
+    });
   } catch {
-    throw new Problem("offline", "The service cannot be reached.");
+    throw new Problem("offline");
   }
   if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
   const wait = Number(response.headers.get("Retry-After"));
   throw new Problem(body.code ?? "", body.error ?? "", wait || null);
+}
+
+async function json(response) {
+  try {
+    return await response.json();
+  } catch (fault) {
+    throw new Problem(fault instanceof SyntaxError ? "foreign" : "offline");
+  }
 }
 
 function answer(data, response, began) {
@@ -107,6 +123,7 @@ function answer(data, response, began) {
     cache: headers.get("X-Cache"),
     age: Number(headers.get("Age")),
     ms: Math.round(performance.now() - began),
+    ahead: Date.parse(headers.get("Date")) - Date.now(),
   };
 }
 

@@ -12,8 +12,7 @@ export async function demoCorner(store, actions) {
   const corner = h("aside", { class: "demo", "aria-label": "Demo" });
   document.body.append(corner);
   let demo = await (await fetch("demo")).json();
-  let open = true;
-  let signedIn = false;
+  let signedIn = null;
 
   async function choose(scenario) {
     const body = JSON.stringify({ scenario });
@@ -27,15 +26,11 @@ export async function demoCorner(store, actions) {
   }
 
   function show(state) {
-    const { answers } = state;
-    // On a phone it would hide what there is to see.
-    if (state.signedIn && !signedIn) open = window.innerWidth > WIDE;
-    ({ signedIn } = state);
     render(
       corner,
       h(
         "details",
-        { open, ontoggle: (event) => (open = event.currentTarget.open) },
+        {},
         h("summary", { id: "demo" }, `Demo: the platform is ${demo.scenario || "as told"}`),
         h(
           "p",
@@ -48,9 +43,13 @@ export async function demoCorner(store, actions) {
           ...demo.scenarios.map(scenarioButton),
         ),
         h("p", { class: "note" }, chosen()?.what ?? ""),
-        h("dl", { id: "last-answers" }, ...Object.entries(answers).flatMap(lastAnswer)),
+        h("dl", { id: "last-answers" }, ...Object.entries(state.answers).flatMap(lastAnswer)),
       ),
     );
+    if (signedIn === state.signedIn) return;
+    ({ signedIn } = state);
+    // On a phone it would hide what there is to see.
+    corner.firstChild.open = !signedIn || window.innerWidth > WIDE;
   }
 
   function studentButton(student) {

@@ -34,10 +34,11 @@ export function standing(present, total, target) {
 export function subjects(summary, page) {
   const missing = new Set((page ?? summary)?.incomplete ?? []);
   const rows = new Map((summary?.dailyAttendance ?? []).map((row) => [row.course, row]));
-  const names = new Set([...rows.keys(), ...Object.keys(page?.subjects ?? {})]);
+  const records = new Map(Object.entries(page?.subjects ?? {}));
+  const names = new Set([...rows.keys(), ...records.keys()]);
   return [...names].map((name) => {
     const row = rows.get(name);
-    const days = page?.subjects[name];
+    const days = records.get(name);
     const known = row ?? {
       present: days.totalPresent,
       total: days.total,
@@ -63,11 +64,11 @@ export function subjects(summary, page) {
 
 /**
  * All subjects' days by date, ascending:
- * `{date, present, absent, leave, other, classes: [{time, status, subject, faculty}]}`.
+ * `{date, present, absent, leave, other, classes: [{time, status, subject, cfId, faculty}]}`.
  */
 export function days(page) {
   const byDate = new Map();
-  for (const [subject, { daily }] of Object.entries(page?.subjects ?? {})) {
+  for (const [subject, { cfId, daily }] of Object.entries(page?.subjects ?? {})) {
     for (const day of daily) {
       const all = byDate.get(day.date) ?? {
         date: day.date, present: 0, absent: 0, leave: 0, other: 0, classes: [],
@@ -77,7 +78,7 @@ export function days(page) {
       all.leave += day.leave;
       all.other += day.details.length - day.present - day.absent - day.leave;
       for (const { time, formatted, status, faculty } of day.details) {
-        all.classes.push({ time: clock(formatted) || clock(time), status, subject, faculty });
+        all.classes.push({ time: clock(formatted) || clock(time), status, subject, cfId, faculty });
       }
       byDate.set(day.date, all);
     }

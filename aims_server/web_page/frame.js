@@ -1,8 +1,8 @@
 /** What stands round every view: title, freshness, progress, problems and the tabs. */
 
-import { h } from "./dom.js";
+import { h, named } from "./dom.js";
 import { NAMES } from "./pages.js";
-import { freshnessWords, problemWords } from "./words.js";
+import { freshnessWords, problemWords, waitWords } from "./words.js";
 
 /** The elements of the whole page round `content`. */
 export function frame(model, actions, titles, content) {
@@ -18,7 +18,7 @@ export function frame(model, actions, titles, content) {
         h(
           "button",
           { id: "refresh", type: "button", onclick: actions.refresh,
-            disabled: model.loading.length > 0 },
+            "aria-disabled": model.loading.length > 0 && "true" },
           "Refresh",
         ),
         h("button", { id: "sign-out", type: "button", onclick: actions.signOut }, "Log out"),
@@ -35,7 +35,12 @@ export function frame(model, actions, titles, content) {
         ),
       ),
     ),
-    h("div", { class: "status", role: "status" }, ...status(model, actions)),
+    h(
+      "section",
+      { class: "status", "aria-label": "How fresh this is" },
+      h("p", { class: "fresh" }, model.loading.length ? "" : freshness(model.answers)),
+      h("div", { role: "status", "aria-atomic": "false" }, ...status(model, actions)),
+    ),
     h("main", { id: "main", tabindex: "-1" }, content),
   ];
 }
@@ -60,14 +65,12 @@ function status(model, actions) {
       h(
         "p",
         { class: "progress" },
-        h("progress", { max: of, value: done, "aria-label": "Subjects gathered" }),
+        h("progress", { max: of, value: done, "aria-label": "Subjects loaded" }),
         `${done} of ${of} subjects`,
       ),
     );
   } else if (loading.length) {
-    lines.push(h("p", {}, "Asking for your pages …"));
-  } else {
-    lines.push(h("p", { class: "fresh" }, freshness(answers)));
+    lines.push(h("p", {}, "Loading …"));
   }
   const told = new Set();
   for (const name of NAMES.filter((page) => problems[page])) {
@@ -80,7 +83,9 @@ function status(model, actions) {
         "p",
         { class: "problem" },
         sentence + kept,
-        h("button", { id: "retry", type: "button", onclick: actions.retry }, "Try again"),
+        h("span", { "aria-live": "off" }, waitWords(problems[name])), // counts down
+        told.size === 1 && // one does for all
+          h("button", { id: "retry", type: "button", onclick: actions.retry }, "Try again"),
       ),
     );
   }
@@ -90,8 +95,13 @@ function status(model, actions) {
       h(
         "p",
         { class: "missing" },
-        `The platform has not given everything for ${missing.join(", ")}. `,
-        "Their totals may lack classes; the page asks again.",
+        h(
+          "span",
+          {},
+          "The college's platform did not send everything for ",
+          ...missing.flatMap((name, n) => [n ? ", " : "", named(name)]),
+          ". Some classes may be missing here.",
+        ),
       ),
     );
   }

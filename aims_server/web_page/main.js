@@ -9,9 +9,10 @@ import { createStore } from "./store.js";
 import { calendar } from "./views/calendar.js";
 import { login } from "./views/login.js";
 import { quizzes } from "./views/quizzes.js";
-import { subjectList } from "./views/subjects.js";
+import { NO_PLAN, subjectList } from "./views/subjects.js";
 import { timetable } from "./views/timetable.js";
 import { today } from "./views/today.js";
+import { secondsLeft } from "./words.js";
 
 const VIEWS = {
   today: ["Today", today],
@@ -20,7 +21,8 @@ const VIEWS = {
   quizzes: ["Quizzes", quizzes],
   timetable: ["Timetable", timetable],
 };
-const TICK_MILLISECONDS = 20_000; // ages and "now" of the timetable
+const TICK_MILLISECONDS = 1000;
+const TICKS_OF_AN_AGE = 20; // that of the pages and "now" of the timetable; a wait has each
 
 const viewOf = (hash) => (hash.slice(1) in VIEWS ? hash.slice(1) : "today");
 
@@ -34,11 +36,14 @@ const store = createStore({
   loading: [],
   progress: null,
   day: null, // chosen in the calendar
+  plans: new Map(), // of what-if, by subject: {attend, miss}
 });
 const pages = createPages(store);
+const tabs = new BroadcastChannel("logged-out"); // a copied tab has the same login
 
 const actions = {
   async signIn(username, password) {
+    if (store.get().signingIn) return;
     store.set({ signingIn: true, notice: null });
     try {
       await signIn(username, password);
@@ -50,10 +55,20 @@ const actions = {
       store.set({ signingIn: false });
     }
   },
-  signOut: () => pages.end(null),
-  refresh: () => pages.loadAll({ fresh: true }),
+  signOut() {
+    const studentId = store.get().answers.attendance?.data.studentId;
+    if (studentId) tabs.postMessage(studentId);
+    pages.end(null);
+  },
+  refresh() {
+    if (!store.get().loading.length) pages.loadAll({ fresh: true });
+  },
   retry: () => pages.loadAll(),
   chooseDay: (day) => store.set({ day }),
+  plan(subject, change) {
+    const plans = new Map(store.get().plans);
+    store.set({ plans: plans.set(subject, { ...(plans.get(subject) ?? NO_PLAN), ...change }) });
+  },
   async saveCalendar() {
     try {
       const address = URL.createObjectURL(await calendarFile());
@@ -78,7 +93,8 @@ function model(state) {
     days: days(page),
     quizzes: data("quiz"),
     timetable: data("timetable"),
-    now: indiaNow(),
+    // The device's clock may be wrong: the service's counts.
+    now: indiaNow(new Date(Date.now() + (state.answers.attendance?.ahead || 0))),
   };
 }
 
@@ -86,27 +102,41 @@ const app = document.getElementById("app");
 let shown = null;
 
 function show(state) {
-  if (!state.signedIn) {
+  const focused = app.contains(document.activeElement);
+  const showing = state.signedIn ? state.view : "login";
+  if (state.signedIn) {
+    const now = model(state);
+    const [title, view] = VIEWS[state.view];
+    const titles = Object.fromEntries(Object.entries(VIEWS).map(([name, [t]]) => [name, t]));
+    render(app, ...frame(now, actions, titles, view(now, actions)));
+    document.title = `${title} · Attendance`;
+  } else {
     render(app, login(state, actions));
     document.title = "Attendance";
-    shown = "login";
-    return;
   }
-  const now = model(state);
-  const [title, view] = VIEWS[state.view];
-  const titles = Object.fromEntries(Object.entries(VIEWS).map(([name, [t]]) => [name, t]));
-  render(app, ...frame(now, actions, titles, view(now, actions)));
-  document.title = `${title} · Attendance`;
-  if (shown !== null && shown !== state.view) { // a reader hears of the new view
+  const turned = shown !== null && shown !== showing; // a screen reader hears of the new view
+  if (turned || (focused && !app.contains(document.activeElement))) {
     document.getElementById("main").focus({ preventScroll: true });
-    window.scrollTo(0, 0);
   }
-  shown = state.view;
+  if (turned) {
+    window.scrollTo(0, 0);
+    if (showing === "timetable") app.querySelector(".today")?.scrollIntoView();
+  }
+  shown = showing;
 }
 
 store.subscribe(show);
 window.addEventListener("hashchange", () => store.set({ view: viewOf(location.hash) }));
-setInterval(() => store.set({}), TICK_MILLISECONDS);
+tabs.addEventListener("message", ({ data: studentId }) => {
+  if (store.get().answers.attendance?.data.studentId === studentId) pages.end(null);
+});
+let ticks = 0;
+setInterval(() => {
+  ticks += 1;
+  const { problems, notice } = store.get();
+  const waits = [...Object.values(problems), notice].some((p) => p && secondsLeft(p) > 0);
+  if (waits || ticks % TICKS_OF_AN_AGE === 0) store.set({});
+}, TICK_MILLISECONDS);
 show(store.get());
 if (store.get().signedIn) pages.loadAll();
 if ("demo" in document.documentElement.dataset) {

@@ -6,16 +6,17 @@ export const NAMES = ["attendance", "all-attendance", "timetable", "quiz"];
 
 const STALE_RETRY_SECONDS = 3; // the refresh behind a stale answer takes two round trips
 const INCOMPLETE_RETRY_SECONDS = 16; // the service keeps an incomplete page for 15 s
-const LONGEST_WAIT_SECONDS = 60;
+const LONGEST_WAIT_SECONDS = 600; // what is told to wait longer, the student asks for again
 const MOST_RETRIES = 5; // in a row, for each page; then the student decides
 
 /**
  * What loads pages into `store`: `answers` and `problems` by page, `loading` as a list of
- * names, and `progress` of the gathering.
+ * names, and `progress` of the gathering. A problem's `again` tells whether it is asked for
+ * again without the student.
  */
 export function createPages(store) {
   let session = 0; // an answer to an earlier login is not shown to the next one
-  let timers = [];
+  const timers = new Map();
   const retries = new Map();
 
   function put(field, name, value) {
@@ -28,22 +29,25 @@ export function createPages(store) {
     store.set({ loading: is ? [...others, name] : others });
   }
 
+  /** Have a page asked for again; whether that will be. */
   function again(name, seconds) {
     const made = retries.get(name) ?? 0;
-    if (made >= MOST_RETRIES) return;
+    if (made >= MOST_RETRIES || seconds > LONGEST_WAIT_SECONDS) return false;
     retries.set(name, made + 1);
-    const wait = Math.min(seconds, LONGEST_WAIT_SECONDS) * 1000;
-    timers.push(setTimeout(() => load(name), wait));
+    clearTimeout(timers.get(name));
+    timers.set(name, setTimeout(load, 1000 * seconds, name));
+    return true;
   }
 
   function end(notice) {
     session += 1;
     timers.forEach(clearTimeout);
-    timers = [];
+    timers.clear();
     retries.clear();
     signOut();
     store.set({
       signedIn: false, notice, answers: {}, problems: {}, loading: [], progress: null,
+      day: null, plans: new Map(),
     });
   }
 
@@ -67,10 +71,10 @@ export function createPages(store) {
       else retries.delete(name);
     } catch (fault) {
       if (!current()) return;
-      const problem = fault instanceof Problem ? fault : new Problem("", String(fault));
+      const problem = fault instanceof Problem ? fault : new Problem("foreign");
       if (problem.code === "unauthorized") return end(problem);
+      problem.again = problem.retryAfter !== null && again(name, problem.retryAfter);
       put("problems", name, problem);
-      if (problem.retryAfter) again(name, problem.retryAfter);
     } finally {
       if (current()) {
         setLoading(name, false);

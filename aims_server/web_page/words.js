@@ -27,37 +27,43 @@ export function duration(seconds) {
 /** What a subject allows or asks for. */
 export function advice({ canMiss, mustAttend, total }, target) {
   if (total === 0 || (canMiss === null && mustAttend === null)) return "No class counted yet";
-  if (mustAttend === null) return `${target} % cannot be reached any more`;
-  if (mustAttend > 0) return `Attend the next ${mustAttend} to reach ${target} %`;
-  return canMiss > 0 ? `You can miss ${classes(canMiss)}` : `Exactly at ${target} %: miss none`;
+  if (mustAttend === null) return `${target}% can no longer be reached`;
+  if (mustAttend === 1) return `Attend the next class to reach ${target}%`;
+  if (mustAttend > 1) return `Attend the next ${mustAttend} classes to reach ${target}%`;
+  if (canMiss === 0) return `Miss none: one more would take you below ${target}%`;
+  return `You can miss ${classes(canMiss)} and stay at ${target}%`;
 }
 
 const PROBLEMS = {
   offline: "You seem to be offline, or the service cannot be reached.",
+  foreign: "Something else answered in place of the service. Does this network ask for a login?",
   unauthorized: "Your login has ended. Please log in again.",
   forbidden: "This record belongs to another student.",
-  rate_limited: "That were many requests in a short time.",
-  overloaded: "Very many students are asking at this moment.",
-  upstream_error: "The college's platform answered with something that cannot be read.",
-  upstream_unavailable: "The college's platform does not take requests at the moment.",
-  upstream_timeout: "The college's platform is very slow at the moment.",
+  rate_limited: "There were too many requests in a short time.",
+  overloaded: "Very many students are asking right now.",
+  upstream_error: "The college's platform does not work properly right now.",
+  upstream_unavailable: "The college's platform is not available right now.",
+  upstream_timeout: "The college's platform is very slow right now.",
 };
 
-/** A failure in words, with the wait where there is one. */
-export function problemWords(problem) {
-  const sentence = PROBLEMS[problem.code] ?? (problem.message || "Something went wrong here.");
-  return problem.retryAfter
-    ? `${sentence} The page asks again in ${duration(problem.retryAfter)}.`
-    : sentence;
+/** A failure in words. */
+export const problemWords = ({ code, message }) =>
+  PROBLEMS[code] ?? (message || "The service cannot answer right now.");
+
+/** How many seconds are left of the wait that a failure asks for; 0 without one. */
+export const secondsLeft = ({ at, retryAfter }, now = Date.now()) =>
+  Math.max(0, Math.ceil(retryAfter - (now - at) / 1000));
+
+/** The wait that a failure asks for, in words. */
+export function waitWords(problem) {
+  const left = secondsLeft(problem);
+  if (left === 0) return "";
+  return `${problem.again ? "Trying again" : "Please try again"} in ${duration(left)}.`;
 }
 
-/** How old an answer is and where it came from. */
-export function freshnessWords({ cache, age, ms }, secondsSince) {
+/** How old an answer is, and whether there could be a newer one. */
+export function freshnessWords({ cache, age }, secondsSince) {
   const old = age + secondsSince;
-  if (cache === "STALE") {
-    return `From ${duration(old)} ago: the platform has not given a newer one yet.`;
-  }
-  if (cache === "HIT") return `From memory, ${duration(old)} old.`;
-  const took = ms < 1000 ? `${ms} ms` : `${(ms / 1000).toFixed(1)} s`;
-  return old < 10 ? `Gathered just now, in ${took}.` : `Gathered ${duration(old)} ago.`;
+  const updated = old < 10 ? "Updated just now." : `Updated ${duration(old)} ago.`;
+  return cache === "STALE" ? `${updated} The college's platform has sent nothing newer yet.` : updated;
 }

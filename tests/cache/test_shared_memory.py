@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from aims_server.cache.epochs import Epochs
 from aims_server.cache.levels import Found, Page, Want
 from aims_server.cache.shared_memory import SharedMemoryCache
+from aims_server.primitives.epochs import Epochs
 from tests.virtual_time import Clock
 
 from ..children import exit_status, fork
@@ -188,6 +188,24 @@ def test_a_new_key_takes_the_place_of_the_oldest(epochs, clock):
     assert [each.found for each in taken] == [Found.NONE] * 17
     assert not cache.put(taken[0].lease, page(clock))
     assert all(cache.put(each.lease, page(clock)) for each in taken[1:])
+
+
+def test_a_flood_of_leases_costs_no_page(epochs, clock):
+    """However many tokens are made up: each takes a lease and gives it back."""
+    cache = SharedMemoryCache(4096, epochs, clock=clock)  # one set of sixteen
+    keep(cache, page(clock))
+    for n in range(1000):
+        cache.release(take(cache, b"%d" % n, n).lease)
+    assert cache.find(b"k", ANN) == page(clock)
+
+
+def test_leases_go_before_pages_in_a_full_set(epochs, clock):
+    """As many as are held at once: the pages of others stay."""
+    cache = SharedMemoryCache(4096, epochs, clock=clock)  # one set of sixteen
+    keep(cache, page(clock))
+    for n in range(1000):
+        assert take(cache, b"%d" % n, n).found is Found.NONE
+    assert cache.find(b"k", ANN) == page(clock)
 
 
 def test_the_lease_of_a_dead_process_is_free(cache, clock):

@@ -23,6 +23,30 @@ async def test_it_is_not_there_unless_it_is_on(front, path):
     assert (await front.ask(path)).code == 404
 
 
+class TestGuessing:
+    """An address that may ask the API three times a minute."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {
+            "STATUS_PAGE": "true",
+            "METRICS_TOKEN": METRICS_TOKEN,
+            "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "3",
+        }
+
+    @pytest.mark.parametrize("path", ["/metrics", "/status"])
+    @pytest.mark.gen_test
+    async def test_guesses_are_limited(self, front, path):
+        """Each counts against its address; whoever has the token is served on."""
+
+        async def ask(token):
+            headers = {"Authorization": f"Bearer {token}"}
+            return (await front.ask(path, headers=headers)).code
+
+        assert [await ask("x") for _ in range(4)] == [401, 401, 401, 429]
+        assert [await ask(METRICS_TOKEN) for _ in range(4)] == [200] * 4
+
+
 class TestOn:
     """STATUS_PAGE, with a METRICS_TOKEN."""
 

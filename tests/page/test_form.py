@@ -52,6 +52,38 @@ def test_nothing_is_wider_than_the_window(visits, token, width):
         )
 
 
+def test_every_tab_and_name_has_room_on_a_small_phone(visits, token):
+    """At 320 px no tab is out of sight, and no word of a subject is broken."""
+    visit = visits(viewport={"width": 320, "height": 700})
+    visit.enter(token)
+    tabs = [tab.bounding_box() for tab in visit.page.locator("nav a").all()]
+    assert all(tab["x"] >= 0 and tab["x"] + tab["width"] <= 320 for tab in tabs)
+    visit.show("timetable")
+    names = [n.bounding_box() for n in visit.page.locator(".lessons .name").all()]
+    assert min(name["width"] for name in names) > 200
+
+
+def test_a_refresh_leaves_every_element_in_its_place(inside):
+    """The focus, what is selected or scrolled, and what a screen reader listens to."""
+    page = inside.page
+    elements = "[...document.querySelectorAll('[role=status], h2, .card, #refresh')]"
+    page.evaluate(f"window.before = {elements}")
+    page.focus("#refresh")
+    with page.expect_response("**/api/all-attendance"):
+        page.keyboard.press("Enter")
+    inside.settle()
+    assert page.evaluate(f"{elements}.every((e, n) => e === window.before[n])")
+    assert page.evaluate("document.activeElement.id") == "refresh"
+
+
+def test_paper_has_the_figures_alone(inside):
+    """Buttons and tabs are not printed."""
+    inside.page.emulate_media(media="print")
+    assert inside.page.locator("#overall").is_visible()
+    assert not inside.page.locator("nav").is_visible()
+    assert not inside.page.locator("#refresh").is_visible()
+
+
 def test_the_keyboard_is_enough(visit, demo):
     """Log in, go to the calendar, and open another day, without a pointer."""
     page = visit.page

@@ -39,6 +39,60 @@ def test_logging_out_leaves_nothing_to_see(inside):
     assert inside.page.locator(".card").count() == 0
 
 
+def test_nothing_typed_or_chosen_outlives_the_login(visit, demo):
+    """Neither user name nor password stand in the form for who comes next."""
+    visit.log_in(demo.students[1])
+    visit.settle()
+    visit.show("subjects")
+    visit.page.locator("summary", has_text="What if").first.click()
+    slider = visit.page.locator("input[type=range]").first
+    slider.press("End")
+    assert slider.input_value() == "30"
+    visit.page.click("#sign-out")
+    assert visit.page.input_value("#username") == ""
+    assert visit.page.input_value("#password") == ""
+    visit.log_in(demo.students[1])
+    visit.page.locator("summary", has_text="What if").first.click()
+    assert slider.input_value() == "0"
+
+
+def test_logging_out_holds_for_copies_of_the_tab(visits, inside, token):
+    """A copied tab has the login too, and would go on showing the figures."""
+    copy = inside.context.new_page()
+    copy.goto(inside.demo.url)
+    copy.evaluate("token => sessionStorage.setItem('token', token)", token)
+    copy.reload()
+    copy.wait_for_selector("#overall")
+    inside.page.click("#sign-out")
+    copy.wait_for_selector("#sign-in")
+    assert copy.evaluate("sessionStorage.length") == 0
+
+
+REFUSED_LOGINS = {
+    429: "Please try again in 17 s.",
+    200: "Something else answered in place of the service.",
+}
+
+
+@pytest.mark.parametrize("status", REFUSED_LOGINS)
+def test_a_login_that_fails_says_what_to_do(visit, demo, status):
+    """Nobody is told to wait for the page, nor of a parser's trouble."""
+    visit.page.clock.set_fixed_time(0)
+    body = '{"code": "rate_limited"}' if status == 429 else "<html>Log in here</html>"
+    visit.page.route(
+        "**/api/login",
+        lambda route: route.fulfill(
+            status=status, headers={"Retry-After": "17"}, body=body
+        ),
+    )
+    visit.log_in(demo.students[1])
+    notice = visit.page.locator("#notice")
+    notice.wait_for(state="visible")
+    assert REFUSED_LOGINS[status] in notice.inner_text()
+    assert visit.page.evaluate("document.activeElement.id") == "sign-in"
+    visit.forgive_failed_answers()
+
+
 def test_the_next_student_sees_nothing_of_the_one_before(visit, demo):
     """Whoever logs in while the pages of another are still under way gets their own."""
     demo.play("slow")

@@ -2,6 +2,8 @@
 
 import re
 from collections import Counter, defaultdict
+from datetime import timedelta, timezone
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -23,6 +25,53 @@ def test_today_shows_the_overall_figure(inside, demo):
     text = inside.page.inner_text(".overall")
     assert f"{present} of {total} classes attended" in text
     assert f"{100 * present / total:.2f}".rstrip("0").rstrip(".") in text
+
+
+def test_today_is_the_services_today(visits, token):
+    """The college's day, whatever the clock and the zone of the device are."""
+    visit = visits(timezone_id="America/Los_Angeles")
+    visit.page.clock.set_fixed_time(0)
+    with visit.page.expect_response("**/api/attendance") as answered:
+        visit.enter(token)
+    sent = parsedate_to_datetime(answered.value.headers["date"])
+    day = sent.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    assert f"{day:%A}, {day.day} {day:%B}" == visit.page.inner_text("#today-title")
+
+
+NOON = "2025-09-01T12:00:00+05:30"
+MARKS = {"Maths": ("08:50", "Present"), "Maths Lab": ("14:00", "Absent")}
+
+
+def test_today_shows_marks_of_classes_outside_the_timetable(visit, token):
+    """Also of a subject whose name begins as another's."""
+    slot = {"start": "08:50", "end": "09:40", "course": "Maths", "faculty": ""}
+    month = {"month": "2025-09", "days": [{"date": NOON[:10], "slots": [slot]}]}
+    day = {"date": NOON[:10], "present": 1, "absent": 0, "leave": 0}
+    subjects = {
+        name: {
+            "daily": [
+                day | {"details": [{"formatted": "", "time": time, "status": mark}]}
+            ]
+        }
+        for name, (time, mark) in MARKS.items()
+    }
+    answers = {
+        "attendance": {"totalPresent": 1, "totalClasses": 1, "overallPercentage": "1%"},
+        "all-attendance": {"subjects": subjects, "incomplete": []},
+        "timetable": month,
+        "quiz": {},
+    }
+    visit.page.clock.set_fixed_time(NOON)
+    visit.page.route(
+        "**/api/*",
+        lambda route: route.fulfill(json=answers[route.request.url.split("/")[-1]]),
+    )
+    visit.enter(token)
+    rows = visit.page.locator(".lessons li").all_inner_texts()
+    assert [" ".join(row.split()) for row in rows] == [
+        "08:50 \N{EN DASH} 09:40 Maths Present",
+        "14:00 Maths Lab Absent",
+    ]
 
 
 def test_subjects_shows_every_count(inside, demo):
@@ -52,12 +101,15 @@ def test_subjects_says_what_the_target_allows(inside, demo):
             continue
         spare = 100 * present - 75 * total
         if spare < 0:
-            expected.append(f"Attend the next {-(spare // 25)} to reach 75 %")
+            n = -(spare // 25)
+            next_ones = "class" if n == 1 else f"{n} classes"
+            expected.append(f"Attend the next {next_ones} to reach 75%")
         elif spare < 75:
-            expected.append("Exactly at 75 %: miss none")
+            expected.append("Miss none: one more would take you below 75%")
         else:
             n = spare // 75
-            expected.append(f"You can miss {n} {'class' if n == 1 else 'classes'}")
+            many = "class" if n == 1 else "classes"
+            expected.append(f"You can miss {n} {many} and stay at 75%")
     assert shown == expected
 
 

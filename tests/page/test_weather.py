@@ -21,7 +21,7 @@ def test_a_failing_platform_is_said_and_what_was_loaded_stays(inside, demo):
     before = inside.page.inner_text("#overall")
     demo.play("failing")
     inside.page.click("#refresh")
-    inside.page.wait_for_selector("text=the platform has not given a newer one")
+    inside.page.wait_for_selector("text=has sent nothing newer yet")
     assert inside.page.inner_text("#overall") == before
     inside.forgive_failed_answers()
 
@@ -48,17 +48,18 @@ def test_offline_is_said_and_ends_by_itself(inside):
 
 
 REFUSALS = {
-    (429, "rate_limited"): "many requests in a short time",
+    (429, "rate_limited"): "too many requests in a short time",
     (503, "overloaded"): "Very many students",
-    (503, "upstream_unavailable"): "does not take requests",
+    (503, "upstream_unavailable"): "is not available",
     (504, "upstream_timeout"): "very slow",
 }
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda r: r[1])
 def test_a_refusal_is_said_with_its_wait(inside, refusal):
-    """What is wrong, and in how many seconds the page asks again."""
+    """What is wrong, and in how many seconds the page asks again, counted down."""
     status, code = refusal
+    inside.page.clock.set_fixed_time(0)
     body = json.dumps({"error": "x", "message": "x", "code": code})
     inside.page.route(
         "**/api/attendance",
@@ -70,8 +71,40 @@ def test_a_refusal_is_said_with_its_wait(inside, refusal):
     problem = inside.page.locator(".status .problem")
     problem.wait_for(state="visible")
     assert REFUSALS[refusal] in problem.inner_text()
-    assert "17 s" in problem.inner_text()
+    assert "Trying again in 17 s" in problem.inner_text()
+    inside.page.clock.set_fixed_time(5)
+    inside.page.wait_for_selector("text=Trying again in 12 s")
     inside.forgive_failed_answers()
+
+
+@pytest.mark.parametrize("seconds", ["3600", "99999999999"])
+def test_a_long_wait_is_left_to_the_student(inside, seconds):
+    """Nobody asks sooner than the service said, or waits for an hour unseen."""
+    asked = []
+
+    def refuse(route):
+        asked.append(route)
+        route.fulfill(status=429, headers={"Retry-After": seconds}, body="{}")
+
+    inside.page.route("**/api/attendance", refuse)
+    inside.page.click("#refresh")
+    inside.page.wait_for_selector("text=Please try again in")
+    inside.page.click("#retry")
+    inside.page.wait_for_selector("text=Please try again in")
+    assert len(asked) <= 2
+    inside.forgive_failed_answers()
+
+
+def test_what_is_no_answer_of_the_service_is_said(inside):
+    """The login page of a campus network, which answers 200 to everything."""
+    inside.page.route(
+        "**/api/*", lambda route: route.fulfill(body="<html>Hello</html>")
+    )
+    inside.page.click("#refresh")
+    problem = inside.page.locator(".status .problem")
+    problem.wait_for(state="visible")
+    assert "Something else answered" in problem.inner_text()
+    assert "What you see was loaded earlier." in problem.inner_text()
 
 
 def test_a_page_that_lacks_something_names_it(inside):
@@ -94,7 +127,7 @@ def test_a_page_that_lacks_something_names_it(inside):
         inside.page.reload()
     missing = inside.page.locator(".missing")
     missing.wait_for(state="visible")
-    assert "has not given everything" in missing.inner_text()
+    assert "did not send everything" in missing.inner_text()
     inside.page.unroute_all(behavior="wait")
 
 

@@ -172,7 +172,7 @@ class Visit:
     def settle(self) -> None:
         """Wait until every page that was asked for is there, or has failed."""
         self.page.wait_for_selector("#overall")
-        self.page.wait_for_selector("#refresh:enabled")
+        self.page.wait_for_selector("#refresh:not([aria-disabled])")
 
     def show(self, view: str) -> None:
         """Go to a view by its tab."""

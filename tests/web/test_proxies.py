@@ -87,11 +87,14 @@ def test_a_peer_without_address_is_left_as_it_is():
         ("[2001:DB8:0::1]:4711", "2001:db8::1"),
         ("2001:db8::1", "2001:db8::1"),
         ("[::ffff:203.0.113.7]:80", "203.0.113.7"),
-        ("[fe80::1%eth0]:80", "fe80::1%eth0"),
+        ("[fe80::1%eth0]:80", "fe80::1"),
+        (f"fe80::1%{'z' * 7000}", "fe80::1"),
     ],
 )
 def test_ports_and_brackets_are_read_over(member, address):
-    """Some proxies write them (RFC 7239 6 has the form); they are no part of it."""
+    """Some proxies write them (RFC 7239 6 has the form); they are no part of it, nor is
+    the zone of a link elsewhere, which may be of any length.
+    """
     assert client_address("10.0.0.1", [member], PROXIES) == address
     hops = [f"192.0.2.9, {member}, 10.0.0.2:80, [fd00::3]:80"]
     assert client_address("10.0.0.1", hops, PROXIES) == address

@@ -84,6 +84,9 @@ class Quiz(Struct, frozen=True, gc=False):
     """One evaluated quiz: only whose it is."""
 
     admission_number: Scalar = None
+    # Named by the rows of the other lists, of which one may come in its place.
+    student_id: Scalar = None
+    fk_student: Scalar = None
 
 
 class LoginStudent(Struct, frozen=True, gc=False):

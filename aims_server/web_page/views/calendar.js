@@ -1,6 +1,6 @@
 /** Calendar: a heat map of all subjects' days; a day opens its classes. */
 
-import { h } from "../dom.js";
+import { h, named } from "../dom.js";
 import { markKind } from "../figures.js";
 import { dayTile } from "../pictures.js";
 import { classes, dayWords, monthWords, weekdayWords } from "../words.js";
@@ -104,7 +104,7 @@ function dayCard(day) {
           "li",
           {},
           h("span", { class: "time" }, time),
-          h("span", { class: "name" }, subject, faculty ? h("small", {}, faculty) : null),
+          h("span", { class: "name" }, named(subject), faculty ? h("small", {}, faculty) : null),
           h("span", { class: `mark ${markKind(status)}` }, status),
         ),
       ),

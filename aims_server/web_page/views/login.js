@@ -1,7 +1,7 @@
 /** The login form, and why it is shown. */
 
 import { h } from "../dom.js";
-import { problemWords } from "../words.js";
+import { problemWords, waitWords } from "../words.js";
 
 export function login({ notice, signingIn }, { signIn }) {
   function submit(event) {
@@ -11,7 +11,7 @@ export function login({ notice, signingIn }, { signIn }) {
   }
   return h(
     "main",
-    { class: "login" },
+    { id: "main", class: "login", tabindex: "-1" },
     h("h1", {}, "Attendance"),
     h("p", { class: "lead" }, "How many classes you were in, and how many you may miss."),
     h(
@@ -19,23 +19,26 @@ export function login({ notice, signingIn }, { signIn }) {
       { onsubmit: submit },
       field("username", "User name", "text", "username"),
       field("password", "Password", "password", "current-password"),
-      h("p", { id: "notice", class: "problem", role: "alert", hidden: !notice }, words(notice)),
+      h(
+        "p",
+        { id: "notice", class: "problem", role: "alert", "aria-atomic": "false", hidden: !notice },
+        words(notice),
+        h("span", { "aria-live": "off" }, notice ? waitWords(notice) : ""), // counts down
+      ),
       h(
         "button",
-        { id: "sign-in", type: "submit", class: "primary", disabled: signingIn },
+        { id: "sign-in", type: "submit", class: "primary", "aria-disabled": signingIn && "true" },
         signingIn ? "Logging in …" : "Log in",
       ),
     ),
     h(
       "p",
       { class: "note" },
-      "The password goes to your college's platform and is kept nowhere. ",
-      "Closing this tab ends the login here.",
+      "Your password goes to your college's platform and is kept nowhere. ",
+      "On a shared device, log out when you are done.",
     ),
   );
 }
-
-const typed = {}; // the form is drawn anew when a login fails; what was typed stays
 
 function field(name, label, type, autocomplete) {
   return h(
@@ -44,10 +47,7 @@ function field(name, label, type, autocomplete) {
     label,
     h("input", {
       id: name, name, type, autocomplete, required: true, autocapitalize: "none",
-      spellcheck: "false", value: typed[name] ?? "",
-      oninput: (event) => {
-        typed[name] = event.currentTarget.value;
-      },
+      spellcheck: "false",
     }),
   );
 }

@@ -1,6 +1,6 @@
 /** Quizzes: the evaluated ones, course by course. Their links hold a PIN: not shown. */
 
-import { h } from "../dom.js";
+import { h, named } from "../dom.js";
 import { dayWords } from "../words.js";
 
 export function quizzes(model) {
@@ -35,7 +35,7 @@ function course(name, taken) {
   return h(
     "section",
     { class: "card" },
-    h("h2", {}, name),
+    h("h2", {}, named(name)),
     average === null
       ? null
       : h("p", {}, `Average ${Math.round(10 * average) / 10}, best ${Math.max(...marks)}`),

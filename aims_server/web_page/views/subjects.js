@@ -1,28 +1,26 @@
 /** Subjects: each against the target, what it allows, and what would be if. */
 
-import { h } from "../dom.js";
+import { h, named } from "../dom.js";
 import { canMiss, mustAttend, percent, standing } from "../figures.js";
 import { bar } from "../pictures.js";
 import { advice, classes, dayWords } from "../words.js";
 
 const MOST = 30; // classes that a slider goes to
+export const NO_PLAN = { attend: 0, miss: 0 };
 
-const plans = new Map(); // by subject: {attend, miss, open}
-
-export function subjectList(model) {
+export function subjectList(model, { plan }) {
   if (!model.subjects.length) {
     return h("p", { class: "note" }, model.summary ? "No courses yet." : "");
   }
   return h(
     "ul",
     { class: "cards subjects" },
-    ...model.subjects.map((subject) => card(subject, model.target)),
+    ...model.subjects.map((subject) => card(subject, model, plan)),
   );
 }
 
-function card(subject, target) {
+function card(subject, { target, plans }, plan) {
   const { name, code, present, total } = subject;
-  if (!plans.has(name)) plans.set(name, { attend: 0, miss: 0, open: false });
   const kind = standing(present, total, target);
   return h(
     "li",
@@ -30,7 +28,7 @@ function card(subject, target) {
     h(
       "div",
       { class: "line" },
-      h("h2", {}, name),
+      h("h2", {}, named(name)),
       h("span", { class: `percent ${kind}` }, subject.percent),
     ),
     bar(percent(present, total), target, kind),
@@ -41,7 +39,7 @@ function card(subject, target) {
       h("span", { class: "advice" }, advice(subject, target)),
     ),
     h("p", { class: "note" }, details(subject, code)),
-    total > 0 ? planner(subject, target, plans.get(name)) : null,
+    total > 0 ? planner(subject, target, plans.get(name) ?? NO_PLAN, plan) : null,
   );
 }
 
@@ -49,49 +47,37 @@ function details({ enteredUntil, faculty, incomplete }, code) {
   return [
     code,
     faculty,
-    enteredUntil && `entered until ${dayWords(enteredUntil)}`,
-    incomplete && "not everything could be had",
+    enteredUntil && `last class entered: ${dayWords(enteredUntil)}`,
+    incomplete && "some classes may be missing",
   ].filter(Boolean).join(" · ");
 }
 
-/** Two sliders and what they come to. They draw themselves: `plan` outlives a drawing. */
-function planner(subject, target, plan) {
-  const id = `plan-${subject.code}-${subject.name}`.replace(/[^\w-]+/g, "-");
-  const outcome = h("p", { class: "outcome", role: "status" });
-  const slider = (what, label) => {
-    const text = h("span");
-    const show = () => {
-      text.textContent = `${label} the next ${classes(plan[what])}`;
-      outcome.replaceChildren(...foreseen(subject, target, plan));
-    };
-    const oninput = (event) => {
-      plan[what] = Number(event.currentTarget.value);
-      show();
-    };
-    show();
-    return h(
+/** Two sliders and what they come to. */
+function planner(subject, target, planned, plan) {
+  const slider = (what, label) =>
+    h(
       "label",
       {},
-      text,
+      `${label} the next ${classes(planned[what])}`,
       h("input", {
-        id: `${id}-${what}`, type: "range", min: 0, max: MOST, value: plan[what], oninput,
+        type: "range", min: 0, max: MOST, value: planned[what],
         "aria-label": `${subject.name}: ${label.toLowerCase()} the next classes`,
+        oninput: (event) => plan(subject.name, { [what]: Number(event.currentTarget.value) }),
       }),
     );
-  };
   return h(
     "details",
-    { open: plan.open, ontoggle: (event) => (plan.open = event.currentTarget.open) },
-    h("summary", { id }, "What if …", h("span", { class: "unseen" }, ` for ${subject.name}`)),
+    {},
+    h("summary", {}, "What if …", h("span", { class: "unseen" }, ` for ${subject.name}`)),
     slider("attend", "Attend"),
     slider("miss", "Miss"),
-    outcome,
+    h("p", { class: "outcome", role: "status" }, ...foreseen(subject, target, planned)),
   );
 }
 
-function foreseen(subject, target, plan) {
-  const present = subject.present + plan.attend;
-  const total = subject.total + plan.attend + plan.miss;
+function foreseen(subject, target, planned) {
+  const present = subject.present + planned.attend;
+  const total = subject.total + planned.attend + planned.miss;
   const figures = {
     total,
     canMiss: canMiss(present, total, target),
@@ -100,7 +86,7 @@ function foreseen(subject, target, plan) {
   const share = h(
     "strong",
     { class: `percent ${standing(present, total, target)}` },
-    `${percent(present, total)} %`,
+    `${percent(present, total)}%`,
   );
   return [share, ` (${present} of ${total}). ${advice(figures, target)}.`];
 }

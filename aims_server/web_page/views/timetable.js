@@ -1,6 +1,6 @@
 /** Timetable: the month's classes by week, today marked, and as a calendar file. */
 
-import { h } from "../dom.js";
+import { h, named } from "../dom.js";
 import { dayWords, monthWords, weekdayWords } from "../words.js";
 
 export function timetable(model, { saveCalendar }) {
@@ -9,7 +9,7 @@ export function timetable(model, { saveCalendar }) {
   const [today] = model.now;
   return h(
     "div",
-    {},
+    { class: "stack" },
     h(
       "div",
       { class: "line" },
@@ -37,7 +37,7 @@ function dayCard({ date, slots }, today) {
           "li",
           {},
           h("span", { class: "time" }, `${slot.start} – ${slot.end}`),
-          h("span", { class: "name" }, slot.course, slot.faculty ? h("small", {}, slot.faculty) : null),
+          h("span", { class: "name" }, named(slot.course), slot.faculty ? h("small", {}, slot.faculty) : null),
           slot.held === true ? h("span", { class: "mark present" }, "Held") : null,
         ),
       ),

@@ -1,6 +1,6 @@
 /** Today: the overall figure, the next class, today's marks, and what needs attention. */
 
-import { h } from "../dom.js";
+import { h, named } from "../dom.js";
 import { markKind, percent, standing } from "../figures.js";
 import { ring } from "../pictures.js";
 import { advice, classes, dayWords, weekdayWords } from "../words.js";
@@ -50,17 +50,21 @@ function lessons(model, date, time) {
     return [h("p", { class: "note" }, model.timetable ? "No classes today." : "")];
   }
   const next = slots.find((slot) => slot.start > time);
+  const rest = new Set(marks);
   const rows = slots.map((slot) => {
-    const mark = marks.find(
-      (m) => m.subject.startsWith(slot.course) && m.time >= slot.start && m.time < slot.end,
-    );
-    return lesson(slot.start, slot.end, slot.course, stateOf(slot, next, time), mark?.status);
+    const found = marks.filter((mark) => isOf(mark, slot));
+    found.forEach((mark) => rest.delete(mark));
+    // A slot may be several classes, each with its mark.
+    const mark = [...new Set(found.map(({ status }) => status))].join(", ");
+    return lesson(slot.start, slot.end, slot.course, stateOf(slot, next, time), mark);
   });
-  const taken = new Set(slots.map((slot) => slot.course));
-  for (const mark of marks.filter((m) => ![...taken].some((c) => m.subject.startsWith(c)))) {
-    rows.push(lesson(mark.time, "", mark.subject, "", mark.status));
-  }
+  rows.push(...[...rest].map((mark) => lesson(mark.time, "", mark.subject, "", mark.status)));
   return [h("ol", { class: "lessons" }, ...rows)];
+}
+
+function isOf(mark, { start, end, course, cfId }) {
+  const same = cfId ? mark.cfId === cfId : mark.subject === course || mark.subject.startsWith(`${course} (`);
+  return same && mark.time >= start && mark.time < end;
 }
 
 function stateOf(slot, next, time) {
@@ -76,7 +80,7 @@ function lesson(start, end, course, state, mark) {
     h(
       "span",
       { class: "name" },
-      course,
+      named(course),
       state ? h("span", { class: "tag" }, state === "now" ? "Now" : "Next class") : null,
     ),
     mark ? h("span", { class: `mark ${markKind(mark)}` }, mark) : null,
@@ -98,13 +102,13 @@ function attention({ subjects, target }) {
             h(
               "li",
               {},
-              h("span", { class: "name" }, subject.name),
+              h("span", { class: "name" }, named(subject.name)),
               h("span", { class: `percent ${standing(subject.present, subject.total, target)}` },
                 subject.percent),
               h("span", { class: "advice" }, advice(subject, target)),
             ),
           ),
         )
-      : h("p", { class: "note" }, `Every subject is at ${target} % or above.`),
+      : h("p", { class: "note" }, `Every subject is at ${target}% or above.`),
   );
 }
