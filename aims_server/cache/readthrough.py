@@ -75,13 +75,8 @@ class ReadThrough(Generic[V]):
         max_age: float | None = None,
     ) -> Entry[V] | None:
         """The entry that `get` would give as a HIT without waiting, if there is one."""
-        entry = self._store.get(key)
-        if (
-            entry is not None
-            and now < entry.fresh_until
-            and entry.owner == owner
-            and _is_within(max_age, entry, now)
-        ):
+        entry = self._fresh_here(key, owner, now, max_age)
+        if entry is not None:
             return entry
         # Before the look: what is found is not kept if it is refused meanwhile.
         epoch = self._store.epoch_begun(owner)
@@ -109,7 +104,7 @@ class ReadThrough(Generic[V]):
         found = {}
         for key in keys:
             # Mostly none is kept, and to see so in the index takes no look.
-            entry = self.peek(key, owner, now, max_age) if key in here else None
+            entry = self._fresh_here(key, owner, now, max_age) if key in here else None
             entry = entry or self._loader.find(key, owner, want)
             if entry is not None:
                 found[key] = entry
@@ -198,6 +193,20 @@ class ReadThrough(Generic[V]):
         if joined and served.outcome is Outcome.MISS:
             return served._replace(outcome=Outcome.PENDING)
         return served
+
+    def _fresh_here(
+        self, key: bytes, owner: Owner, now: float, max_age: float | None
+    ) -> Entry[V] | None:
+        """The entry that this process keeps, if it is fresh and of the wanted age."""
+        entry = self._store.get(key)
+        if (
+            entry is not None
+            and now < entry.fresh_until
+            and entry.owner == owner
+            and _is_within(max_age, entry, now)
+        ):
+            return entry
+        return None
 
     def _find(self, key: bytes, owner: Owner, now: float) -> Entry[V] | None:
         entry = self._store.get(key)

@@ -7,8 +7,8 @@ from typing import Any, Final, Generic, TypeVar
 from cachetools import TLRUCache
 from msgspec import Struct
 
+from ..primitives import Epochs
 from .copies import RecentOffers
-from .epochs import Epochs
 
 __all__ = ["ENTRY_OVERHEAD", "Entry", "MemoryStore"]
 

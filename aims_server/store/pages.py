@@ -7,8 +7,9 @@ from itertools import count
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
-from ..cache import Epochs, Found, Lease, Owner, Page, Taken, Want
+from ..cache import Found, Lease, Owner, Page, Taken, Want
 from ..deadline import Clock
+from ..primitives import Epochs
 from .client import StoreClient, StoreObserver, StoreUnavailable
 from .invalidation import Invalidations
 from .scripts import END_LEASE, PUT, TAKE, owner_key

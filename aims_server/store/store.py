@@ -3,9 +3,8 @@
 import time
 from collections.abc import Sequence
 
-from ..cache import Epochs
 from ..deadline import Clock
-from ..primitives import StoreAddress
+from ..primitives import Epochs, StoreAddress
 from ..ratelimit import RateLimiter
 from .client import StoreClient, StoreObserver
 from .connection import Connection, open_client, tls_context

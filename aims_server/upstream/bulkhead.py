@@ -86,7 +86,7 @@ class Bulkhead:
         later. While there are slots for all, nobody is refused.
         """
         number = self._reserved.total() + 1 + self.pool.others_reservations
-        largest = max(calls, *self._reserved, 1)
+        largest = max([calls, *self._reserved])
         size = self.pool.size
         wait = max(
             (number * largest - size) / size * self.recent_seconds,

@@ -472,6 +472,25 @@ async def test_peek_gives_what_would_be_a_hit(bench):
     assert peek(b"k", b"ann", bench.clock.now) is None
 
 
+async def test_what_is_fresh_of_several_is_had_together(bench):
+    """Those of this owner and age alone, without waiting."""
+    await bench.fetch("old", b"1")
+    bench.clock.now += 5
+    await bench.fetch("new", b"2")
+    await bench.fetch("ben's", b"3", b"ben")
+    keys = [b"1", b"2", b"3", b"none"]
+
+    def found(owner, max_age=None):
+        fresh = bench.through.find_fresh(keys, owner, max_age)
+        return [entry.value for entry in fresh.values()]
+
+    assert found(b"ann") == ["old", "new"]
+    assert found(b"ann", 4.9) == ["new"]
+    assert found(b"ben") == ["ben's"]
+    bench.clock.now += FRESH - 5
+    assert found(b"ann") == ["new"]
+
+
 async def test_closing_tells_the_waiters(bench):
     """Askers who wait while the service stops get an error, not a cancellation."""
     asker = bench.ask()

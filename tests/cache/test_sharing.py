@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from aims_server.cache.epochs import Epochs
 from aims_server.cache.shared_memory import SharedMemoryCache
 from aims_server.cache.store import Entry
 from aims_server.deadline import Deadline
+from aims_server.primitives.epochs import Epochs
 from tests.virtual_time import settle, virtual_loop
 
 from .machines import ANN, BEN, Machine, answered, level, shown
@@ -85,6 +85,16 @@ async def test_what_another_worker_keeps_is_a_hit_without_a_flight(platform, wor
     assert other.through.peek(b"k", ANN, one.clock.now, 50.0).value == "page"
     one.clock.now += FRESH
     assert other.through.peek(b"k", ANN, one.clock.now) is None
+
+
+async def test_what_is_looked_for_again_is_copied(platform, clock):
+    """The third look finds it in this worker's own memory."""
+    machine = Machine(clock)
+    one, other = machine.worker(), machine.worker(copied_bytes=1 << 16)
+    await answered(platform, one.ask(platform), "page")
+    for _ in range(3):
+        assert other.through.peek(b"k", ANN, clock.now).value == "page"
+    assert other.observer.found == [("machine", "kept")] * 2
 
 
 async def test_what_another_worker_keeps_is_at_hand(platform, workers):
