@@ -114,7 +114,9 @@ class OneCallPages:
     async def _make_quiz(self, caller: Caller, deadline: Deadline) -> Entry[Answer]:
         quizzes = await self._records.quizzes(caller, deadline)
         answer = await make_answer(quizzes.body)
-        return self._cache.new_answer(caller.session, answer)
+        return self._cache.new_answer(
+            caller.session, answer, complete=not quizzes.is_empty
+        )
 
     async def _timetable(
         self, caller: Caller, deadline: Deadline, fresh: bool

@@ -254,7 +254,10 @@ class StudentRecords:
             caller_key(caller),
             deadline,
             lambda named: self.confirm(
-                caller.session, "quizzes", admission_number=named.admission_number
+                caller.session,
+                "quizzes",
+                student_id=named.student_id,
+                admission_number=named.admission_number,
             ),
         )
 

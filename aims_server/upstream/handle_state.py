@@ -126,8 +126,8 @@ class HandleState:
     def on_body(self, chunk: bytes) -> int:
         """Unpack and keep a part of the body; none of it if it becomes too large."""
         first = not self._body and self._unpacker is None
-        if first and (coding := self._header(b"content-encoding")):
-            codings = map(bytes.strip, coding.lower().split(b","))
+        if first and (values := self._values(b"content-encoding")):
+            codings = map(bytes.strip, b",".join(values).lower().split(b","))
             named = [name for name in codings if name not in _NONE]
             if named in ([b"gzip"], [b"x-gzip"]):
                 self._unpacker = GzipBody()
@@ -161,12 +161,12 @@ class HandleState:
         self._refusal = why
         return 0
 
-    def _header(self, name: bytes) -> bytes | None:
-        """The values of a header, joined by commas (RFC 9110 5.3); None without one."""
+    def _values(self, name: bytes) -> list[bytes]:
+        """The values of a header, line by line."""
         if self._head.lower().find(name) < 0:
-            return None  # as mostly
-        values = re.findall(rb"(?im)^%b:(.*)$" % name, self._head)
-        return b", ".join(map(bytes.strip, values)) if values else None
+            return []  # as mostly
+        values: list[bytes] = re.findall(rb"(?im)^%b:(.*)$" % name, self._head)
+        return [value.strip() for value in values]
 
     @property
     def is_plain(self) -> bool:
@@ -217,7 +217,7 @@ class HandleState:
         kept = self._connection if (self._reused_socket or -1) >= 0 else None
         if 200 <= status < 300:
             return Reply(status, body, connection=kept)
-        location = self._header(b"location")
+        location = next(iter(self._values(b"location")), None)
         text = None if location is None else location.decode("latin-1")
         return Reply(status, body, self._retry_after(), text, kept)
 
@@ -229,5 +229,7 @@ class HandleState:
         return cause_of(curl, error, message, sent=sent, answered=answered)
 
     def _retry_after(self) -> float | None:
-        text = self._header(b"retry-after")
-        return retry_after_seconds(text, self._header(b"date")) if text else None
+        # From each program on the way one, perhaps: the nearest to the platform's own
+        # words comes first.
+        texts, dates = self._values(b"retry-after"), self._values(b"date")
+        return retry_after_seconds(texts[0], *dates[:1]) if texts else None

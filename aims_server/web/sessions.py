@@ -5,9 +5,10 @@ student, so only a keyed hash of the *whole* token identifies a session.
 """
 
 import hashlib
-from typing import Final, Protocol
+from typing import Final
 
 from ..errors import WrongStudent
+from ..primitives import Epochs
 from .tokens import claims_of
 from .verified_keys import VerifiedKeys
 
@@ -21,31 +22,6 @@ __all__ = [
 _REMEMBERED_SESSIONS: Final = 16384
 
 
-class Epochs(Protocol):
-    """What lasts until an owner's token is refused, in whatever process."""
-
-    def of(self, owner: bytes) -> int:
-        """The owner's epoch now, or a number that is never current."""
-
-    def begin(self, owner: bytes) -> int:
-        """The same, begun now if there is none."""
-
-    def is_current(self, epoch: int) -> bool:
-        """Whether this epoch of its owner lasts."""
-
-
-class _OneEpoch:
-    """Refusals in this process alone."""
-
-    def of(self, _: bytes) -> int:
-        return 1
-
-    begin = of
-
-    def is_current(self, _: int) -> bool:
-        return True
-
-
 class Session:
     """One token's identity, and whether the token has standing.
 
@@ -57,13 +33,14 @@ class Session:
     A token has standing (``verified``) from the first answer of the platform that names
     its student until the first one that refuses it, in whatever process: that ends the
     owner's ``epoch``. Only then does its claim count for anything that the student's
-    other tokens share.
+    other tokens share. ``admission_hash`` stands for the admission number that was
+    named with it, in whatever process; 0 if none was.
     """
 
     __slots__ = (
         "_registry",
         "_verified",
-        "admission_number",
+        "admission_hash",
         "epoch",
         "expires_at",
         "key",
@@ -84,7 +61,7 @@ class Session:
         ).digest()
         self.epoch = registry.epochs.of(self.owner)
         self.student_id = student_id
-        self.admission_number: str | None = None
+        self.admission_hash = 0
         self.expires_at = expires_at
         self._registry = registry
         self._verified = False
@@ -113,16 +90,14 @@ class Session:
         """
         if student_id is None and admission_number is None:
             return
-        if admission_number is not None:
-            admission_number = admission_number.strip().casefold()
-        if _differ(self.student_id, student_id) or _differ(
-            self.admission_number, admission_number
-        ):
+        named = _hash_of(admission_number or "", self.key)
+        known = self.admission_hash or self._registry.admission_hash(self.key) or 0
+        if _differ(self.student_id, student_id) or _differ(known, named):
             raise WrongStudent
-        if student_id is None and not admission_number:
+        if student_id is None and not named:
             return
         self.student_id = self.student_id or student_id
-        self.admission_number = self.admission_number or admission_number
+        self.admission_hash = known or named
         self._verified = True
         self._registry.add(self)
 
@@ -152,8 +127,8 @@ class Registry:
     of more in memory that all workers share. Of all others nothing is kept.
     """
 
-    def __init__(self, shared: VerifiedKeys, epochs: Epochs | None = None) -> None:
-        self.epochs = epochs or _OneEpoch()
+    def __init__(self, shared: VerifiedKeys, epochs: Epochs) -> None:
+        self.epochs = epochs
         # In the order of their last use: half the memory and time of an LRUCache.
         self._sessions: dict[bytes, Session] = {}
         self._shared = shared
@@ -171,9 +146,9 @@ class Registry:
         self._sessions[key] = session
         return session if self.epochs.is_current(session.epoch) else None
 
-    def has_elsewhere(self, key: bytes) -> bool:
-        """Whether a worker, this one or another, has given the key standing."""
-        return key in self._shared
+    def admission_hash(self, key: bytes) -> int | None:
+        """That of a key to which a worker, this one or another, has given standing."""
+        return self._shared.get(key)
 
     def add(self, session: Session) -> None:
         """Remember a session that has standing, for as long as its epoch lasts: that
@@ -186,7 +161,7 @@ class Registry:
         if len(self._sessions) > _REMEMBERED_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
         if session.student_id is not None:
-            self._shared.add(session.key)
+            self._shared.add(session.key, session.admission_hash)
 
     def discard(self, key: bytes) -> Session | None:
         """Forget a session, which is returned if this worker remembered it."""
@@ -212,7 +187,7 @@ class SessionReader:
         epochs: Epochs | None = None,
     ) -> None:
         self._hash = hashlib.blake2b(key=secret[:64], digest_size=32)
-        self._registry = Registry(shared or VerifiedKeys(1), epochs)
+        self._registry = Registry(shared or VerifiedKeys(1), epochs or Epochs())
 
     def __len__(self) -> int:
         """How many sessions are remembered."""
@@ -232,10 +207,19 @@ class SessionReader:
         session = self._registry.get(key)
         if session is None:
             session = Session(key, *claims_of(token), self._registry)
-            if session.student_id is not None and self._registry.has_elsewhere(key):
+            elsewhere = self._registry.admission_hash(key) is not None
+            if session.student_id is not None and elsewhere:
                 session.confirm(student_id=session.student_id)
         return session
 
 
-def _differ(known: object, named: object) -> bool:
-    return known is not None and named is not None and known != named
+def _differ(known: int | None, named: int | None) -> bool:
+    """Whether both are there, 0 being none, and not the same."""
+    return bool(known and named) and known != named
+
+
+def _hash_of(admission_number: str, key: bytes) -> int:
+    """24 bits that are not 0; 0 of a blank."""
+    text = admission_number.strip().casefold().encode()
+    digest = hashlib.blake2b(text, key=key, digest_size=3).digest()
+    return int.from_bytes(digest, "big") or 1 if text else 0

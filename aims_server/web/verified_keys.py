@@ -1,4 +1,4 @@
-"""Which tokens have standing, as all workers of a machine know it."""
+"""Which tokens have standing, and whose they are, as all workers of a machine know."""
 
 import mmap
 import struct
@@ -6,41 +6,45 @@ from typing import Final
 
 __all__ = ["VerifiedKeys"]
 
-_MARK_BYTES: Final = 8
+_SLOT_BYTES: Final = 8
 _PLACE_AND_MARK: Final = struct.Struct("=Q16xQ")
+_NUMBER: Final = (1 << 24) - 1
 
 
 class VerifiedKeys:
-    """A set of hashes in memory that the workers share; make it before the fork.
+    """A map from hashes to numbers of 24 bits, in memory that the workers share; make
+    it before the fork.
 
     >>> keys = VerifiedKeys()
-    >>> keys.add(b"k" * 32)
-    >>> b"k" * 32 in keys, b"x" * 32 in keys
-    (True, False)
+    >>> keys.add(b"k" * 32, 7)
+    >>> keys.get(b"k" * 32), keys.get(b"x" * 32)
+    (7, None)
 
     Each key of 32 uniformly distributed bytes has one slot, which it loses to the next
-    key of that slot: the set forgets, and never grows. A slot holds 64 bits of a key
-    and its place the others that count; it is stored and loaded whole, without a lock.
+    key of that slot: the map forgets, and never grows. A slot holds 40 bits of a key,
+    its place the others that count, and its number: one word, which is stored and
+    loaded whole, without a lock.
     """
 
     def __init__(self, slots: int = 65536) -> None:
-        self._marks = memoryview(mmap.mmap(-1, slots * _MARK_BYTES)).cast("Q")
+        self._slots = memoryview(mmap.mmap(-1, slots * _SLOT_BYTES)).cast("Q")
 
-    def add(self, key: bytes) -> None:
-        """Remember a key."""
+    def add(self, key: bytes, number: int = 0) -> None:
+        """Remember a key with its number."""
         at, mark = self._place(key)
-        self._marks[at] = mark
+        self._slots[at] = mark | number
 
     def discard(self, key: bytes) -> None:
         """Forget a key."""
-        at, mark = self._place(key)
-        if self._marks[at] == mark:
-            self._marks[at] = 0
+        if self.get(key) is not None:
+            self._slots[self._place(key)[0]] = 0
 
-    def __contains__(self, key: bytes) -> bool:
+    def get(self, key: bytes) -> int | None:
+        """The number of a key, None if it is not remembered."""
         at, mark = self._place(key)
-        return self._marks[at] == mark
+        slot = self._slots[at]
+        return slot & _NUMBER if slot & ~_NUMBER == mark else None
 
     def _place(self, key: bytes) -> tuple[int, int]:
         number, mark = _PLACE_AND_MARK.unpack(key)
-        return number % len(self._marks), mark
+        return number % len(self._slots), mark & ~_NUMBER

@@ -221,6 +221,41 @@ async def test_no_courses_never_replace_some(
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"msg":"","response":{"data":[]}}',
+        '{"status":0,"msg":"Something went wrong"}',
+        '{"responseStatus":"Failure","errors":["Invalid URL"]}',
+    ],
+)
+async def test_an_answer_without_quizzes_never_replaces_some(
+    front, token, platform, clock, worker, body
+):
+    """It is passed on to whoever has none; for others the kept ones go on as old."""
+    kept = await front.ask("/api/quiz", token)
+    platform.faults.set("quizzes", kind="body", body=body)
+    clock.advance(400)
+    await front.ask("/api/quiz", token)
+    await refreshed(worker)
+    later = await front.ask("/api/quiz", token)
+    assert (later.headers["X-Cache"], later.body) == ("STALE", kept.body)
+
+
+@pytest.mark.gen_test
+async def test_no_quiz_is_kept_fifteen_seconds(front, token, platform, clock):
+    """It is soon asked for again."""
+    clock.stop()
+    platform.faults.set("quizzes", kind="empty")
+    first = await front.ask("/api/quiz", token)
+    assert first.headers["Cache-Control"].startswith("private, max-age=15")
+    platform.faults.clear()
+    clock.advance(15)
+    again = await front.ask("/api/quiz", token)
+    assert (again.code, again.headers["X-Cache"]) == (200, "MISS")
+
+
+@pytest.mark.gen_test
 async def test_the_course_files_known_outlive_an_empty_answer(
     front, token, platform, college, student, clock
 ):

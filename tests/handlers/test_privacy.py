@@ -58,6 +58,15 @@ async def test_quizzes_are_compared_with_earlier_ones(
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("field", ["student_id", "fk_student"])
+async def test_another_students_lists_are_no_quizzes(front, platform, token, field):
+    """Nothing compares their admission number, as they have none."""
+    body = f'{{"msg":"","response":{{"data":[{{"id":1,"{field}":1}}]}}}}'
+    platform.faults.set("quizzes", kind="body", body=body)
+    assert (await front.ask("/api/quiz", token)).code == 502
+
+
+@pytest.mark.gen_test
 async def test_another_students_records_are_never_served(
     front, platform, college, student, token, worker
 ):

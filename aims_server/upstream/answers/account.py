@@ -8,7 +8,7 @@ import msgspec
 from . import wire
 from .fields import Scalar, name, whole
 from .json_body import BadShape, any_object, utf8
-from .models import LoginBody, Quizzes
+from .models import LoginBody, Quizzes, only_student
 from .oddities import Note, ignore
 
 __all__ = ["decode_quizzes", "read_login"]
@@ -21,18 +21,24 @@ _LOGIN: Final = msgspec.json.Decoder(wire.Login, float_hook=float)
 def decode_quizzes(body: bytes, note: Note = ignore) -> Quizzes:
     """Look at an answer of `/custom/myEvaluatedQuizzes`, which is passed on as it is.
 
-    Only whose it is matters here. Raises BadShape for what is no JSON object, and for
-    the quizzes of two students.
+    Only whose it is matters here. Raises BadShape for what is no JSON object, for an
+    answer to a login, for too long a list, and for the quizzes of two students.
     """
     body = utf8(body, note)
     try:
         rows: list[Any] = _QUIZZES.decode(body).response.data
     except (ValueError, RecursionError):
         rows = _loose_quizzes(any_object(body))
-    owners = {_admission_number(row.admission_number) for row in rows} - {None}
-    if len(owners) > 1:
+    numbers = {_admission_number(row.admission_number) for row in rows} - {None}
+    if len(numbers) > 1:
         raise BadShape("quizzes of more than one student")
-    return Quizzes(body, owners.pop() if owners else None)
+    named = (value for row in rows for value in (row.student_id, row.fk_student))
+    return Quizzes(
+        body,
+        admission_number=numbers.pop() if numbers else None,
+        student_id=only_student(named),
+        is_empty=not rows,
+    )
 
 
 def _admission_number(value: Scalar) -> str | None:
@@ -64,7 +70,8 @@ def read_login(body: bytes) -> LoginBody:
 
 
 def _loose_quizzes(answer: dict[str, Any]) -> list[wire.Quiz]:
-    response = answer.get("response")
-    data = response.get("data") if isinstance(response, dict) else None
+    if "token" in answer:
+        raise BadShape("an answer to a login")
+    data, _ = wire.find_rows(answer)
     rows = data if isinstance(data, list) else []
     return [wire.loose(row, wire.Quiz, ignore) for row in rows if isinstance(row, dict)]

@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 _LONGEST_TEXT: Final = 200
+_MOST_ERRORS: Final = 10
 
 _FILLER: Final = (
     r"(?:(?:has|have|had|is|was|are|been|being|already|now|just|you|your|to|the|that"
@@ -117,7 +118,9 @@ class _Answer(Struct, frozen=True):
     msg: object = None
     message: object = None
     error: object = None
+    errors: object = None
     response: object = None
+    status: object = None
 
 
 _ANSWER: Final = msgspec.json.Decoder(_Answer, float_hook=float)
@@ -145,7 +148,9 @@ def refuses_token(status: int, body: bytes) -> bool:
     response = answer.response
     if isinstance(response, dict) and isinstance(response.get("data"), list):
         return False
-    return any(_has(_REFUSAL, _of_login(text)) for text in _texts(answer))
+    # A middleware of many projects with tymon/jwt-auth says all it has to say there.
+    texts = [*_texts(answer), *_words(answer.status)]
+    return any(_has(_REFUSAL, _of_login(text)) for text in texts)
 
 
 def leads_to_login(location: str | None) -> bool:
@@ -206,8 +211,18 @@ def _read(body: bytes) -> _Answer | None:
 
 
 def _texts(answer: _Answer) -> list[str]:
-    error = answer.error
-    if isinstance(error, dict):
-        error = error.get("message")
-    fields = (answer.msg, answer.message, error, answer.response)
-    return [text for text in fields if isinstance(text, str) and text.strip()]
+    fields = (answer.msg, answer.message, answer.error, answer.errors, answer.response)
+    return [text for field in fields for text in _words(field)]
+
+
+def _words(field: object) -> list[str]:
+    """The texts of a field that is one, a list of them, or holds one as its message."""
+    items = field[:_MOST_ERRORS] if isinstance(field, list) else [field]
+    texts = []
+    for item in items:
+        text = item
+        if isinstance(item, dict):
+            text = item.get("message") or item.get("msg")
+        if isinstance(text, str) and text.strip():
+            texts.append(text)
+    return texts

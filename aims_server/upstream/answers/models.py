@@ -119,10 +119,14 @@ class Cards(Struct, frozen=True, gc=False):
 
 
 class Quizzes(Struct, frozen=True, gc=False):
-    """The answer to be passed on, and the admission number it names, if any."""
+    """The answer to be passed on, the admission number and the student that it names,
+    if any, and whether there is any quiz in it.
+    """
 
     body: bytes
-    admission_number: str | None
+    admission_number: str | None = None
+    student_id: int | None = None
+    is_empty: bool = False
 
 
 class LoginBody(Struct, frozen=True, gc=False):

@@ -43,17 +43,60 @@ def test_quizzes_are_passed_on_whatever_is_in_them(body):
 @pytest.mark.parametrize(
     "body",
     [
-        body_of([]),
-        body_of(None),
         body_of([without(QUIZ, "admission_number")]),
         body_of([QUIZ | {"admission_number": "NA"}, QUIZ | {"admission_number": 0}]),
-        b'{"msg":"No record found","response":[]}',
-        b"{}",
     ],
 )
 def test_quizzes_that_name_nobody_are_passed_on_too(body):
-    """No quiz is an answer; it speaks for nobody."""
-    assert decode_quizzes(body) == Quizzes(body, None)
+    """They speak for nobody."""
+    assert decode_quizzes(body) == Quizzes(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        body_of([]),
+        body_of(None),
+        b'{"msg":"No record found","response":[]}',
+        b'{"responseStatus":"Failure","errors":["Invalid URL"]}',
+        b"{}",
+    ],
+)
+def test_no_quiz_is_an_answer(body):
+    """It is passed on, and is known to have none."""
+    assert decode_quizzes(body) == Quizzes(body, is_empty=True)
+
+
+@pytest.mark.parametrize("field", ["student_id", "fk_student"])
+@pytest.mark.parametrize("value", [5900001, "5900001"])
+def test_what_names_a_student_otherwise_is_whose_it_is(field, value):
+    """The rows of other lists do, which may come in place of quizzes."""
+    assert decode_quizzes(body_of([{field: value}])).student_id == 5900001
+    with pytest.raises(BadShape):
+        decode_quizzes(body_of([{field: value}, {field: 5900002}]))
+
+
+def test_an_answer_to_a_login_is_no_quiz():
+    """Its token would be passed on, and its PIN."""
+    with pytest.raises(BadShape):
+        decode_quizzes(b'{"status":1,"token":"a.b.c","response":{"id":5900001}}')
+
+
+@pytest.mark.parametrize(
+    "response",
+    [{"data": {"0": QUIZ, "3": QUIZ}}, [QUIZ], {"data": {"data": [QUIZ]}}],
+)
+def test_quizzes_are_somebodys_wherever_their_list_stands(response):
+    """An unusual envelope hides no other student's quizzes."""
+    body = json.dumps({"msg": "", "response": response}).encode()
+    assert decode_quizzes(body) == Quizzes(body, "2023B1599999")
+
+
+def test_a_list_of_quizzes_out_of_all_measure_is_refused():
+    """Odd ones are read one by one, while others' long answers wait."""
+    assert decode_quizzes(body_of([None, *[QUIZ] * 19_999]))
+    with pytest.raises(BadShape):
+        decode_quizzes(body_of([None, *[QUIZ] * 20_000]))
 
 
 def test_quizzes_of_two_students_are_nobodys():

@@ -76,6 +76,12 @@ def test_a_refusal_is_known_by_its_words(text, status):
         {"status": 0, "response": "Session expired"},
         {"msg": "Session expired", "response": {"data": None}},
         {"msg": "Session expired", "response": []},
+        {"responseStatus": "Failure", "errors": ["Session expired"]},
+        {"errors": [{"code": 7}, {"message": "Session expired"}]},
+        {"msg": "", "response": {"msg": "Session expired"}},
+        {"msg": ["Session expired"]},
+        {"status": "Token is Expired"},
+        {"status": "Authorization Token not found"},
     ],
 )
 def test_a_refusal_may_stand_in_any_field_of_words(body):

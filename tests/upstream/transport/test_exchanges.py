@@ -30,6 +30,13 @@ async def test_a_reply_is_status_body_and_retry_after(get):
     assert (reply.status, reply.body, reply.retry_after) == (200, b"", None)
 
 
+@pytest.mark.parametrize("second", ["5", "9", "Wed, 25 Nov 2026 10:00:00 GMT", "soon"])
+async def test_a_wish_said_twice_is_the_first(get, second):
+    """A program between the platform and us adds its own, or the same once more."""
+    says = answer(b"", "Retry-After: 5", f"Retry-After: {second}", status="503 Busy")
+    assert (await get(says)).retry_after == 5.0
+
+
 async def test_a_request_says_who_asks_and_no_more(get, raw):
     """Our name; none of curl's own extras."""
     await get(answer(b""))
