@@ -22,7 +22,7 @@ down; what a package offers to the others stands in its `__init__`::
     errors        every failure that a client can be told
     pages         the table of addresses that all lists are made from
     deadline      the time until which a request is answered
-    primitives    mutexes, an executor of work in steps, values of every layer
+    primitives    mutexes, epochs, an executor of work in steps, values of every layer
 """
 
 __all__ = ["__version__"]

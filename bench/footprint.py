@@ -5,7 +5,8 @@ import os
 import time
 from collections.abc import Iterator
 
-from aims_server.cache import Epochs, Page, SharedMemoryCache, Want
+from aims_server.cache import Page, SharedMemoryCache, Want
+from aims_server.primitives import Epochs
 
 from . import processes
 from .cold import pages

@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from ..cache import Epochs, SharedMemoryCache
+from ..cache import SharedMemoryCache
 from ..config import Settings
 from ..deadline import Clock
 from ..http_server import ConnectionCounts
 from ..metrics import MetricsMemory
+from ..primitives import Epochs
 from ..ratelimit import BucketTable
 from ..upstream import SlotPools
 from ..web import VerifiedKeys

@@ -5,7 +5,6 @@
 """
 
 from .answer_cache import AnswerCache, Lifetimes
-from .epochs import Epochs
 from .freshness import freshness_lines
 from .levels import Found, Lease, Level, Owner, Page, Taken, Want, owner_bytes
 from .loading import Outcome, Served
@@ -20,7 +19,6 @@ __all__ = [
     "AnswerCache",
     "Codec",
     "Entry",
-    "Epochs",
     "FlightCancelled",
     "Found",
     "Lease",

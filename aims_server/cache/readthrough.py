@@ -75,13 +75,8 @@ class ReadThrough(Generic[V]):
         max_age: float | None = None,
     ) -> Entry[V] | None:
         """The entry that `get` would give as a HIT without waiting, if there is one."""
-        entry = self._store.get(key)
-        if (
-            entry is not None
-            and now < entry.fresh_until
-            and entry.owner == owner
-            and _is_within(max_age, entry, now)
-        ):
+        entry = self._fresh_here(key, owner, now, max_age)
+        if entry is not None:
             return entry
         # Before the look: what is found is not kept if it is refused meanwhile.
         epoch = self._store.epoch_begun(owner)
@@ -94,7 +89,7 @@ class ReadThrough(Generic[V]):
         """The entry that is kept and may be served, fresh or not, here or where another
         process has put it.
         """
-        kept = self._find(key, owner, self._clock())
+        kept = self._find(key, owner)
         return kept or self._loader.find(key, owner, Want())
 
     def find_fresh(
@@ -109,7 +104,7 @@ class ReadThrough(Generic[V]):
         found = {}
         for key in keys:
             # Mostly none is kept, and to see so in the index takes no look.
-            entry = self.peek(key, owner, now, max_age) if key in here else None
+            entry = self._fresh_here(key, owner, now, max_age) if key in here else None
             entry = entry or self._loader.find(key, owner, want)
             if entry is not None:
                 found[key] = entry
@@ -132,7 +127,7 @@ class ReadThrough(Generic[V]):
         """
         now = self._clock()
         epoch = self._store.epoch_begun(owner)
-        entry = self._find(key, owner, now)
+        entry = self._find(key, owner)
         if entry is not None and _is_within(max_age, entry, now):
             if now < entry.fresh_until:
                 return Served(entry, Outcome.HIT, epoch=epoch)
@@ -199,11 +194,23 @@ class ReadThrough(Generic[V]):
             return served._replace(outcome=Outcome.PENDING)
         return served
 
-    def _find(self, key: bytes, owner: Owner, now: float) -> Entry[V] | None:
+    def _fresh_here(
+        self, key: bytes, owner: Owner, now: float, max_age: float | None
+    ) -> Entry[V] | None:
+        """The entry that this process keeps, if it is fresh and of the wanted age."""
         entry = self._store.get(key)
-        if entry is None or now >= entry.servable_until:
-            return None
-        if entry.owner != owner:
+        if (
+            entry is not None
+            and now < entry.fresh_until
+            and entry.owner == owner
+            and _is_within(max_age, entry, now)
+        ):
+            return entry
+        return None
+
+    def _find(self, key: bytes, owner: Owner) -> Entry[V] | None:
+        entry = self._store.get(key)
+        if entry is not None and entry.owner != owner:
             self._on_foreign()
             return None
         return entry

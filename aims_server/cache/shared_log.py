@@ -18,7 +18,7 @@ _ANY_AGE_IS_TOO_OLD: Final = Want(max_age=-1.0)  # a step is written, whatever i
 class SharedLog:
     """The steps of works, by key; kept for ``seconds`` from the beginning of each.
 
-    >>> from aims_server.cache import Epochs
+    >>> from aims_server.primitives import Epochs
     >>> log = SharedLog(SharedMemoryCache(1_000_000, Epochs()), seconds=30.0)
     >>> log.is_followed(b"key", 5900001)
     False

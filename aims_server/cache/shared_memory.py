@@ -14,8 +14,8 @@ from itertools import count
 from typing import Final, NamedTuple
 
 from ..deadline import Clock
+from ..primitives import Epochs
 from .directory import KEY_BYTES, WAYS, Directory
-from .epochs import Epochs
 from .levels import Found, Lease, Owner, Page, Taken, Want, owner_bytes
 from .ring import Ring
 

@@ -156,7 +156,7 @@ class BaseHandler(RequestHandler):
         """Say what went wrong in the contract's form, and nothing more."""
         exc_info = kwargs.get("exc_info")
         fault = exc_info[1] if isinstance(exc_info, tuple) else None
-        self.send(self.exchange.failed(self._translated(fault)))
+        self.send(self.exchange.failed(_translated(fault)))
         self.finish()
 
     def log_exception(
@@ -166,22 +166,19 @@ class BaseHandler(RequestHandler):
         tb: TracebackType | None,
     ) -> None:
         """Tell a fault of ours, though its answer may have begun."""
-        self.exchange.log_fault(self._translated(value))
+        self.exchange.log_fault(_translated(value))
 
     def on_finish(self) -> None:
         """One access line for every request, whatever its end."""
         request = self.request
         self.exchange.answered(request.method or "", request.path, self.get_status())
 
-    def _translated(self, fault: BaseException | None) -> BaseException | None:
-        """The contract's error for one of Tornado's, if that blames the client."""
-        if not isinstance(fault, HTTPError) or fault.status_code >= 500:
-            return fault
-        if self.endpoint is NOT_FOUND or fault.status_code == 404:
-            return NotFound()
-        if fault.status_code == 405:
-            return MethodNotAllowed(self.endpoint.allowed)
+
+def _translated(fault: BaseException | None) -> BaseException | None:
+    """The contract's error for Tornado's own, of a query that is not UTF-8."""
+    if isinstance(fault, HTTPError) and fault.status_code == 400:
         return InvalidRequest()
+    return fault
 
 
 def _nothing() -> None:

@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
             if self._write_answer(answer):
                 self._timeouts.request_answered()
             else:
-                self.close()
+                self._stream.close()
         else:
             self._pending = answer
             self._requests.serve_after(partial(self._make_answer, answer))
@@ -140,10 +140,11 @@ class Connection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Whether no request is being served, arriving or expected, and every answer
-        is sent.
+        is sent and not the last.
         """
         return (
             self._connected
+            and not self._closing
             and not self._timeouts.request_expected()
             and not self._requests.running
             and not self._transport.get_write_buffer_size()
@@ -167,18 +168,23 @@ class Connection(asyncio.Protocol):
         elif self._closing:
             if timeouts.linger_over(now):
                 self.abort()
-        elif timeouts.request_overdue(now) and not self._request_received:
+        elif timeouts.request_overdue(now) and not self._answering:
             self.close()
 
     @property
-    def _request_received(self) -> bool:
-        """Whether the whole request is there that is being answered."""
-        return self._pending is not None or self._requests.request_received
+    def _answering(self) -> bool:
+        """Whether a whole request is being answered, or its answer written."""
+        return (
+            self._pending is not None
+            or self._requests.request_received
+            or bool(self._stream.writes)
+        )
 
     def close(self) -> None:
-        """Close once everything that was written is sent."""
+        """Close now: the client is owed nothing, and has not sent a whole request."""
         self._closing = True
-        self._stream.close()
+        self._stream.connection_lost()
+        self._transport.close()
 
     def abort(self) -> None:
         """Close now, whatever is being served."""
@@ -220,14 +226,12 @@ class Connection(asyncio.Protocol):
         return False
 
     def _close_transport(self) -> None:
-        """Close; not before the client does, if it may be sending a request's rest, or
-        has sent what is not read.
+        """Close behind the last answer; not before the client does, which may be
+        sending the rest of its request, or the next.
         """
         self._closing = True
         self._options.write_batch.flush()
-        arriving = self._requests.running and not self._request_received
-        unread = arriving or self._stream.reads or has_unread(self._socket)
-        if unread and not self._half_closed:
-            close_lingering(self._transport)
-        else:
+        if self._half_closed:
             self._transport.close()
+        else:
+            close_lingering(self._transport)

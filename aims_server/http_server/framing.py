@@ -88,7 +88,7 @@ class _Request(HTTPMessageDelegate):
         if length.isdecimal() and (len(length) > 18 or int(length) > bound):
             self._oversized = True
             del headers["Content-Length"]  # so that Tornado reads no body
-            self._message.refuse_body()
+            self._message.close_after_answer()
         elif waits and (length or "Transfer-Encoding" in headers):
             self._message.send_continue()
 

@@ -38,12 +38,11 @@ class Message(HTTP1Connection):
     """One request and its answer; lines of the head end in CRLF and in nothing else."""
 
     head_received = False
-    _body_refused = False
 
     @property
     def received(self) -> bool:
         """Whether the whole request is there, with its body."""
-        return self._read_finished and not self._body_refused
+        return self._read_finished
 
     def _parse_headers(self, data: bytes) -> tuple[str, HTTPHeaders]:
         self.head_received = True
@@ -156,11 +155,6 @@ class Message(HTTP1Connection):
             and start_line.code not in (204, 304)
             and "Content-Length" not in headers
         )
-
-    def refuse_body(self) -> None:
-        """Read no body, though the client may send one, and end with the answer."""
-        self._body_refused = True
-        self.close_after_answer()
 
     def close_after_answer(self) -> None:
         """End the connection with this answer, unless its head is written already."""

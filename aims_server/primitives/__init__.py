@@ -1,8 +1,10 @@
 """Small values and mechanisms that every layer may use: mutexes shared by processes,
-an executor of work in small steps, remembered values, numbers and time stamps as text,
-the address of a store, the names of sockets' peers, the workers' numbers.
+what lasts until a token is refused in any of them, an executor of work in small steps,
+remembered values, numbers and time stamps as text, the address of a store, the names of
+sockets' peers, the workers' numbers.
 """
 
+from .epochs import NO_EPOCH, Epochs
 from .memo import Memo
 from .mutex import Mutexes
 from .peers import UNIX_PEER, TrustedProxy, parse_trusted_proxy
@@ -12,8 +14,10 @@ from .text import utc_timestamp, whole_number
 from .worker_numbers import WORKER_NUMBERS
 
 __all__ = [
+    "NO_EPOCH",
     "UNIX_PEER",
     "WORKER_NUMBERS",
+    "Epochs",
     "Memo",
     "Mutexes",
     "SerialExecutor",

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from ..cache import Epochs, Owner
+from ..cache import Owner
 from ..deadline import Clock
+from ..primitives import Epochs
 from .client import State, StoreClient, StoreObserver, StoreUnavailable
 from .connection import close_client, end
 from .cursor import SharedCursor, StreamId

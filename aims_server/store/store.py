@@ -3,9 +3,9 @@
 import time
 from collections.abc import Sequence
 
-from ..cache import Epochs
 from ..deadline import Clock
-from ..primitives import StoreAddress
+from ..logs import RateLimitedLog
+from ..primitives import Epochs, StoreAddress
 from ..ratelimit import RateLimiter
 from .client import StoreClient, StoreObserver
 from .connection import Connection, open_client, tls_context
@@ -47,6 +47,7 @@ class Store:
         lifetime: float,
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
+        log: RateLimitedLog | None = None,
     ) -> None:
         self._machine = machine
         secrets = machine.secrets
@@ -59,6 +60,7 @@ class Store:
             where=str(machine.address),
             patience=patience,
             before_closing=lambda: self.invalidations.catch_up(self._client),
+            log=log,
         )
         self.pages = StorePages(
             self._client,

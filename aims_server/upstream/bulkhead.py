@@ -92,7 +92,7 @@ class Bulkhead:
         later. While there are slots for all, nobody is refused.
         """
         number = self._reserved.total() + 1 + self.pool.others_reservations
-        largest = max(calls, *self._reserved, 1)
+        largest = max([calls, *self._reserved])
         size = self.pool.size
         wait = max(
             (number * largest - size) / size * self.recent_seconds,
@@ -151,7 +151,7 @@ class Bulkhead:
             slots, in_use = self.pool.capacity, queue.in_use
         ahead = queue.ahead(caller, calls) - max(0, slots - in_use)
         turns = max(
-            max(0, ahead) / slots,
+            ahead / slots,
             # However many slots there are, it has only these.
             queue.above_limit(caller, calls) / queue.per_caller,
         )

@@ -5,9 +5,10 @@ student, so only a keyed hash of the *whole* token identifies a session.
 """
 
 import hashlib
-from typing import Final, Protocol
+from typing import Final
 
 from ..errors import WrongStudent
+from ..primitives import Epochs
 from .tokens import claims_of
 from .verified_keys import VerifiedKeys
 
@@ -19,31 +20,6 @@ __all__ = [
 ]
 
 _REMEMBERED_SESSIONS: Final = 16384
-
-
-class Epochs(Protocol):
-    """What lasts until an owner's token is refused, in whatever process."""
-
-    def of(self, owner: bytes) -> int:
-        """The owner's epoch now, or a number that is never current."""
-
-    def begin(self, owner: bytes) -> int:
-        """The same, begun now if there is none."""
-
-    def is_current(self, epoch: int) -> bool:
-        """Whether this epoch of its owner lasts."""
-
-
-class _OneEpoch:
-    """Refusals in this process alone."""
-
-    def of(self, _: bytes) -> int:
-        return 1
-
-    begin = of
-
-    def is_current(self, _: int) -> bool:
-        return True
 
 
 class Session:
@@ -151,8 +127,8 @@ class Registry:
     of more in memory that all workers share. Of all others nothing is kept.
     """
 
-    def __init__(self, shared: VerifiedKeys, epochs: Epochs | None = None) -> None:
-        self.epochs = epochs or _OneEpoch()
+    def __init__(self, shared: VerifiedKeys, epochs: Epochs) -> None:
+        self.epochs = epochs
         # In the order of their last use: half the memory and time of an LRUCache.
         self._sessions: dict[bytes, Session] = {}
         self._shared = shared
@@ -211,7 +187,7 @@ class SessionReader:
         epochs: Epochs | None = None,
     ) -> None:
         self._hash = hashlib.blake2b(key=secret[:64], digest_size=32)
-        self._registry = Registry(shared or VerifiedKeys(1), epochs)
+        self._registry = Registry(shared or VerifiedKeys(1), epochs or Epochs())
 
     def __len__(self) -> int:
         """How many sessions are remembered."""

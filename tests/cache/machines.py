@@ -2,7 +2,6 @@
 
 import asyncio
 
-from aims_server.cache.epochs import Epochs
 from aims_server.cache.levels import Level
 from aims_server.cache.readthrough import ReadThrough
 from aims_server.cache.shared_memory import SharedMemoryCache
@@ -10,6 +9,7 @@ from aims_server.cache.sharing import Codec, MachinePages, Sharing
 from aims_server.cache.singleflight import SingleFlight
 from aims_server.cache.store import MemoryStore
 from aims_server.deadline import Deadline
+from aims_server.primitives.epochs import Epochs
 from tests.virtual_time import settle
 
 from .reading import Refused
@@ -53,9 +53,11 @@ class Machine:
         self.memory = SharedMemoryCache(1_000_000, self.epochs, clock=clock)
         self.levels = [level("machine", self.memory), *further]
 
-    def worker(self):
-        """A worker of this machine."""
-        return Worker(self)
+    def worker(self, copied_bytes=0):
+        """A worker of this machine, with so much room for copies of what that has; in
+        none they are kept like any other entry.
+        """
+        return Worker(self, copied_bytes)
 
 
 def level(name, memory, seconds=Deadline.remaining):
@@ -67,12 +69,12 @@ def level(name, memory, seconds=Deadline.remaining):
 class Worker:
     """A read-through with a store and flights of its own."""
 
-    def __init__(self, machine):
+    def __init__(self, machine, copied_bytes):
         self.clock = machine.clock
         self.observer = Observer()
         self.refused: list = []
         self.store: MemoryStore = MemoryStore(
-            1 << 20, epochs=machine.epochs, clock=self.clock
+            1 << 20, copied_bytes, epochs=machine.epochs, clock=self.clock
         )
         self.flights: SingleFlight = SingleFlight(clock=self.clock, failure_memory=0.01)
         self.through: ReadThrough = ReadThrough(

@@ -6,8 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from aims_server.cache.epochs import Epochs
 from aims_server.cache.store import MemoryStore
+from aims_server.primitives.epochs import Epochs
 from tests.virtual_time import Clock
 
 from .test_store import cost, entry, room_for

@@ -4,9 +4,9 @@ one is written between the other's look at the directory and its step there.
 
 import pytest
 
-from aims_server.cache.epochs import Epochs
 from aims_server.cache.levels import Found, Page, Want
 from aims_server.cache.shared_memory import SharedMemoryCache
+from aims_server.primitives.epochs import Epochs
 
 ANN = 5900001
 TO_BE_FILLED = Want(max_age=-1)

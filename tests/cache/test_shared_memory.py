@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from aims_server.cache.epochs import Epochs
 from aims_server.cache.levels import Found, Page, Want
 from aims_server.cache.shared_memory import SharedMemoryCache
+from aims_server.primitives.epochs import Epochs
 from tests.virtual_time import Clock
 
 from ..children import exit_status, fork

@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from aims_server.cache.epochs import Epochs
 from aims_server.cache.store import ENTRY_OVERHEAD, Entry, MemoryStore
+from aims_server.primitives.epochs import Epochs
 from tests.virtual_time import Clock
 
 

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.both_loops
 
 HOST = b"Host: x\r\n"
 POST = b"POST /api/login HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
+LAST = b"GET /api/nowhere HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
 LOGIN = b'{"username": "u", "password": 1}'
 
 REFUSED_FRAMING = {
@@ -386,8 +387,8 @@ async def test_a_body_of_tiny_chunks_leaves_the_loop_to_others(port):
     assert turns > 12_800 / 64
 
 
-class TestRefusal:
-    """A client that is refused while it sends."""
+class TestLastAnswer:
+    """A client that sends on while its last answer is on its way."""
 
     @pytest.fixture
     def http_server(self, io_loop, _unused_port, worker):
@@ -413,10 +414,12 @@ class TestRefusal:
             (POST + b"Transfer-Encoding: chunked\r\n\r\nx\r\n", 400),
             (b"GET /" + b"a" * 40_000, 414),
             (POST + b"Expect: 100-continue\r\nContent-Length: 70000\r\n\r\n", 413),
+            (LAST, 404),
+            (LAST.replace(b"nowhere", b"quiz"), 401),
         ],
     )
     async def test_the_rest_may_still_be_sent(self, port, http_server, front, status):
-        """To close at once would reset the connection, and the refusal be lost."""
+        """To close at once would reset the connection, and the answer be lost."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(front)
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -425,16 +428,6 @@ class TestRefusal:
         writer.write(b"a" * 70_000)
         writer.close()
         await eventually(lambda: not http_server.connections)
-
-    @pytest.mark.gen_test
-    async def test_who_was_answered_is_closed_at_once(self, port, http_server):
-        """Nothing can be on its way from who wanted the connection to end."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            assert status_of(await reader.read()) == 404
-        assert http_server.connections == 0
-        writer.close()
 
 
 class TestCrowd:

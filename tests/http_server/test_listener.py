@@ -271,8 +271,8 @@ async def test_a_new_connection_may_ask(server):
     emptied = asyncio.ensure_future(server.listener.drained())
     await asyncio.sleep(0.2)
     assert "200 OK" in await client.ask()
-    await emptied
     assert await client.ended()
+    await emptied
 
 
 @pytest.mark.gen_test

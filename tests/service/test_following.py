@@ -7,9 +7,10 @@ from contextlib import ExitStack
 import msgspec
 import pytest
 
-from aims_server.cache import Epochs, SharedLog, SharedMemoryCache
+from aims_server.cache import SharedLog, SharedMemoryCache
 from aims_server.demo.college import College
 from aims_server.domain.days import SubjectDays
+from aims_server.primitives import Epochs
 from aims_server.service.following import SharedGatherings
 from aims_server.service.gathering import Gatherings
 from aims_server.service.records import HadFiles

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from aims_server.cache import Epochs
+from aims_server.primitives import Epochs
 from aims_server.primitives.store_url import StoreAddress
 from aims_server.store.client import StoreClient
 from aims_server.store.connection import Connection, open_client

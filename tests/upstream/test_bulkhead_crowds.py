@@ -14,7 +14,7 @@ from aims_server.upstream.bulkhead import Bulkhead, BulkheadFull
 from aims_server.upstream.callers import CallerKey
 from tests.virtual_time import Clock, VirtualLoop
 
-from .queueing import caller
+from .queueing import Queue, caller
 
 pytestmark = pytest.mark.gen_test
 
@@ -103,6 +103,28 @@ async def test_work_that_is_over_makes_room(clock):
             assert refused.value.wait >= 1.0
             raise KeyError
     assert not slots._reserved
+
+
+async def test_work_waits_for_calls_that_need_no_admission(clock):
+    """Logins are in the same queue."""
+    slots = Bulkhead(2, clock=clock, first_guess=1.0)
+    calls = await Queue(slots, clock).join(*(f"A{number}" for number in range(6)))
+    with pytest.raises(BulkheadFull), slots.reserve(caller("a"), 2, 2.0):
+        pass  # four turns of two slots, and then its last call
+    with slots.reserve(caller("a"), 2, 3.0):
+        pass
+    for call in calls[2:]:
+        call.cancel()
+
+
+async def test_of_a_strangers_work_the_first_call_has_to_wait(clock):
+    """When that is answered, the others are a student's."""
+    slots = Bulkhead(4, clock=clock, first_guess=1.0)
+    await Queue(slots, clock).join(*(f"a{number}" for number in range(4)))
+    with slots.reserve(caller("B"), 16, 4.0):  # 16 of 4 slots, with none before them
+        pass
+    with pytest.raises(BulkheadFull), slots.reserve(caller("b"), 16, 4.0):
+        pass
 
 
 async def page_of(slots, who, calls, seconds):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from aims_server.errors import RateLimited
+from aims_server.primitives import Epochs
 from aims_server.ratelimit import BucketTable, Decision, RateLimiter
 from aims_server.web.headers import header_pairs
 from aims_server.web.limit_keys import user_name_key
@@ -50,7 +51,7 @@ def log_in(limits, user_name, address):
 def session_of(student_id: int | None, name: str, *, verified: bool) -> Session:
     """A session as the reader makes it, with standing or not."""
     session = Session(
-        name.encode().ljust(32), student_id, None, Registry(VerifiedKeys(8))
+        name.encode().ljust(32), student_id, None, Registry(VerifiedKeys(8), Epochs())
     )
     if verified:
         session.confirm(student_id=student_id)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aims_server.cache import Epochs
 from aims_server.demo.college import College
 from aims_server.errors import InvalidRequest, Unauthorized, WrongStudent
+from aims_server.primitives import Epochs
 from aims_server.web.sessions import (
     Registry,
     Session,
@@ -19,7 +19,7 @@ from aims_server.web.tokens import bearer_token, checked_body_token, is_token
 from aims_server.web.verified_keys import VerifiedKeys
 
 SECRET = b"s" * 32
-NOWHERE = Registry(VerifiedKeys(8))
+NOWHERE = Registry(VerifiedKeys(8), Epochs())
 TOKENS = st.from_regex(r"[A-Za-z0-9\-._~+/=]{1,200}", fullmatch=True)
 
 
@@ -354,9 +354,7 @@ def test_an_owner_is_one_token_of_one_student(one, other):
     same = reader.read(one).owner == reader.read(other).owner
     assert same == (one == other)
     session = reader.read(one)
-    claimed = Session(
-        session.key, (session.student_id or 0) + 1, None, Registry(VerifiedKeys(8))
-    )
+    claimed = Session(session.key, (session.student_id or 0) + 1, None, NOWHERE)
     assert claimed.owner != session.owner
 
 

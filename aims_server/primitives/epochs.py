@@ -6,7 +6,7 @@ import mmap
 from collections.abc import Hashable
 from typing import Final
 
-from ..primitives import Mutexes
+from .mutex import Mutexes
 
 __all__ = ["NO_EPOCH", "Epochs"]
 
