@@ -55,6 +55,21 @@ def test_any_answer_shows_that_the_way_is_open(breakers, told):
     assert breakers.worst is State.CLOSED
 
 
+def test_a_call_that_its_endpoint_refuses_is_no_probe_of_the_way(breakers, clock):
+    """Who asks for another endpoint may probe it."""
+    for seconds in (5, 0):  # it is open for twice as long the second time
+        for number in range(3):
+            breakers.admit("cards", student(number)).failure()
+        clock.now += seconds
+    for _ in range(3):
+        breakers.admit("login", student(1)).unreachable()
+    clock.now += 5
+    for _ in range(3):
+        with pytest.raises(CircuitOpen):
+            breakers.admit("cards", student(4))
+    breakers.admit("login", student(1)).success()
+
+
 def test_one_answer_reopens_the_way_for_all(breakers, clock):
     """After the time to be open, of whatever endpoint."""
     for _ in range(3):
