@@ -58,7 +58,10 @@ def _hold_signals() -> None:
 
     A blocked signal waits in the kernel, even one to process 1, which would lose it.
     """
-    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+    for number in (
+        *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM),
+        *(signal.SIGTTIN, signal.SIGTTOU),  # more or fewer workers to gunicorn
+    ):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(
         signal.SIG_BLOCK,

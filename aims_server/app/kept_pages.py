@@ -24,6 +24,7 @@ from ..cache import (
 from ..config import Settings
 from ..deadline import Clock, Deadline
 from ..errors import ApiError, TokenRefused
+from ..logs import RateLimitedLog
 from ..metrics import Metrics, SharingMetrics
 from ..web import pack_answer, unpack_answer
 from .machine import MEGABYTE, Machine
@@ -112,6 +113,7 @@ def open_store(
     settings: Settings,
     machine: Machine,
     observer: SharingMetrics,
+    log: RateLimitedLog,
     clock: Clock,
     wall: Clock,
 ) -> "Store | None":
@@ -128,6 +130,7 @@ def open_store(
         lifetime=_lifetime(settings),
         clock=clock,
         wall=wall,
+        log=log,
     )
 
 

@@ -105,7 +105,7 @@ def build(
         incidents,
         clock,
     )
-    shared = open_store(settings, machine, metrics.sharing, clock, wall)
+    shared = open_store(settings, machine, metrics.sharing, events, clock, wall)
     kept = KeptPages(settings, machine, shared, metrics, clock, wall)
     service = AimsService(
         platform.client,

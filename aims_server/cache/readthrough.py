@@ -89,7 +89,7 @@ class ReadThrough(Generic[V]):
         """The entry that is kept and may be served, fresh or not, here or where another
         process has put it.
         """
-        kept = self._find(key, owner, self._clock())
+        kept = self._find(key, owner)
         return kept or self._loader.find(key, owner, Want())
 
     def find_fresh(
@@ -127,7 +127,7 @@ class ReadThrough(Generic[V]):
         """
         now = self._clock()
         epoch = self._store.epoch_begun(owner)
-        entry = self._find(key, owner, now)
+        entry = self._find(key, owner)
         if entry is not None and _is_within(max_age, entry, now):
             if now < entry.fresh_until:
                 return Served(entry, Outcome.HIT, epoch=epoch)
@@ -208,11 +208,9 @@ class ReadThrough(Generic[V]):
             return entry
         return None
 
-    def _find(self, key: bytes, owner: Owner, now: float) -> Entry[V] | None:
+    def _find(self, key: bytes, owner: Owner) -> Entry[V] | None:
         entry = self._store.get(key)
-        if entry is None or now >= entry.servable_until:
-            return None
-        if entry.owner != owner:
+        if entry is not None and entry.owner != owner:
             self._on_foreign()
             return None
         return entry

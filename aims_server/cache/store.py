@@ -7,7 +7,7 @@ from typing import Any, Final, Generic, TypeVar
 from cachetools import TLRUCache
 from msgspec import Struct
 
-from ..primitives import Epochs
+from ..primitives import NO_EPOCH, Epochs
 from .copies import RecentOffers
 
 __all__ = ["ENTRY_OVERHEAD", "Entry", "MemoryStore"]
@@ -60,10 +60,14 @@ class Entry(Struct, Generic[V], frozen=True):
 # An entry with its whole cost in bytes, since what TLRUCache asks the size of has no
 # key, and the epoch of its owner.
 _Kept = tuple[Entry[V], int, int]
+_NOTHING: Final[_Kept[Any]] = (Entry(None, 0, None, 0.0, 0.0, 0.0), 0, NO_EPOCH)
 
 
 class _Entries(TLRUCache[bytes, _Kept[V], float]):
     """A TLRUCache that reports the entries which leave by themselves.
+
+    A key that it has not it gives `_NOTHING`, since most look-ups miss: a KeyError is
+    raised twice on its way through TLRUCache.
 
     Nearly every one of its methods may expire entries, so the index of owners is exact
     only if expiry itself reports them.
@@ -89,6 +93,9 @@ class _Entries(TLRUCache[bytes, _Kept[V], float]):
         if gone:
             self._left(gone)
         return gone
+
+    def __missing__(self, key: bytes) -> _Kept[V]:
+        return _NOTHING
 
     def make_room(self, cost: int) -> None:
         """Evict the least recently used, until there is room for so much."""
@@ -135,13 +142,10 @@ class MemoryStore(Generic[V]):
     def get(self, key: bytes) -> Entry[V] | None:
         """The entry of this key while it is servable; counts as a use of it."""
         # Not .get(): it freezes the clock and looks twice, at three times the cost
-        try:
-            entry, _, epoch = self._copies[key]
-        except KeyError:
-            try:
-                entry, _, epoch = self._sole[key]
-            except KeyError:
-                return None
+        kept = self._copies[key]
+        if kept is _NOTHING:
+            kept = self._sole[key]
+        entry, _, epoch = kept
         return entry if self._epochs.is_current(epoch) else None
 
     def keys_of(self, owner: Hashable) -> Collection[bytes]:

@@ -74,7 +74,12 @@ def _without_effect(settings: Settings) -> Iterator[str]:
         ):
             if value is not None:
                 yield f"{name}: has no effect without STORE_URL"
-    elif settings.store_ca_file is not None and not store.tls:
+    elif store.user and not store.password:
+        yield (
+            "STORE_URL: its user has no password and is not told (a password alone is"
+            " written redis://:password@host)"
+        )
+    if store is not None and settings.store_ca_file is not None and not store.tls:
         yield "STORE_CA_FILE: has no effect, since STORE_URL is not rediss://"
     is_http = settings.external_api_base.startswith("http:")
     if settings.external_api_ca_file is not None and is_http:

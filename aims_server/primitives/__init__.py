@@ -4,7 +4,7 @@ remembered values, numbers and time stamps as text, the address of a store, the 
 sockets' peers, the workers' numbers.
 """
 
-from .epochs import Epochs
+from .epochs import NO_EPOCH, Epochs
 from .memo import Memo
 from .mutex import Mutexes
 from .peers import UNIX_PEER, TrustedProxy, parse_trusted_proxy
@@ -14,6 +14,7 @@ from .text import utc_timestamp, whole_number
 from .worker_numbers import WORKER_NUMBERS
 
 __all__ = [
+    "NO_EPOCH",
     "UNIX_PEER",
     "WORKER_NUMBERS",
     "Epochs",

@@ -4,6 +4,7 @@ It touches no event loop and no curl: a curl handle or a loop that crosses a for
 belongs to two processes and works in neither.
 """
 
+import errno
 import logging
 import select
 import signal
@@ -190,10 +191,13 @@ class Supervisor:
                     generation=child.generation,
                 )
             except OSError as error:
+                many = error.errno == errno.EAGAIN
+                remedy = " (raise TasksMax= or `ulimit -u`)" if many else ""
                 self._failures.event(
                     "fork",
                     logging.ERROR,
-                    f"A worker cannot be started: {error.strerror}; it is tried again",
+                    f"A worker cannot be started: {error.strerror}{remedy}; it is tried"
+                    " again",
                 )
                 rollout.on_exit(child)
         while (leaver := rollout.retire_next()) is not None:
@@ -251,12 +255,15 @@ class Supervisor:
         lived = time.monotonic() - child.spawned_at
         if not child.leaving:
             self._pool.metrics.worker_died()
+            lost = (
+                "with what it was answering" if child.ready_at else "before it served"
+            )
             _log.error(
-                "Worker %d died (%s) after %.0f s, with what it was answering; another"
-                " is started",
+                "Worker %d died (%s) after %.0f s, %s; another is started",
                 child.number,
                 _cause(status),
                 lived,
+                lost,
             )
         elif status:
             _log.warning(

@@ -30,6 +30,7 @@ from .background import (
     collect_garbage_when_idle,
     prepare,
     sample_and_expire,
+    started_threads,
     watch_lag,
 )
 
@@ -84,7 +85,10 @@ def run(
     sockets: list[socket.socket],
     channel: socket.socket,
 ) -> None:
-    """Serve until told to end: all of a forked process after its set-up."""
+    """Serve until told to end: all of a forked process after its set-up.
+
+    Raises NoThreads if the system refuses it a thread.
+    """
     collect_garbage_rarely()
     with asyncio.Runner(loop_factory=_new_loop) as runner:
         runner.run(_serve(settings, machine, spec, sockets, channel))
@@ -103,6 +107,8 @@ async def _serve(
         memory=machine.metrics,
     )
     loop = asyncio.get_running_loop()
+    threads = started_threads()
+    loop.set_default_executor(threads)
     access_log = AccessLog(functools.partial(loop.call_later, _LOG_SECONDS))
     worker = build(
         settings,
@@ -128,6 +134,7 @@ async def _serve(
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
     await worker.close()
+    threads.shutdown()  # asyncio does it by one thread more, which may be refused
     access_log.flush()
     metrics.log_lines_lost(access_log.lost_lines)
 

@@ -15,6 +15,7 @@ from ..config import Settings
 from ..logs import configure_logging, discard_buffered
 from ..metrics import ParentMetrics
 from . import worker
+from .background import NoThreads
 from .worker import ExitMode, WorkerSpec
 
 __all__ = ["CAUGHT", "WorkerPool"]
@@ -114,6 +115,8 @@ class WorkerPool:
             configure_logging(settings.log_level, settings.log_format)
             worker.run(settings, self._machine, spec, self._sockets, channel)
             status = 0
+        except NoThreads as error:
+            _log.error("Worker %d cannot start: %s", spec.number, error)
         except Exception:  # noqa: BLE001 - the last frame of a process, which logs it
             _log.exception("Worker %d failed", spec.number)
         finally:

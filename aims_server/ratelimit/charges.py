@@ -2,64 +2,66 @@
 it is told to them.
 """
 
+from itertools import islice
 from typing import Final
-
-from .table import Bucket
 
 __all__ = ["Charges"]
 
 _SHARE: Final = 8
+_MOST_NOTED: Final = 16384  # 130 bytes each
 
 
 class Charges:
-    """Charges by bucket, in nanoseconds, to be added up over machines.
+    """Charges in nanoseconds by the key of a bucket, to be added up over machines.
 
-    >>> from .table import BucketTable
-    >>> bucket = BucketTable(8).bucket(bytes(8))
     >>> charges = Charges(ceiling=800)
-    >>> charges.note(bucket, cost=60, ahead=60)
+    >>> charges.note(b"bucket-1", cost=60, ahead=60)
     >>> charges.collect(10)
     {}
-    >>> charges.note(bucket, cost=60, ahead=110)
-    >>> list(charges.collect(10).values())
-    [120]
+    >>> charges.note(b"bucket-1", cost=60, ahead=110)
+    >>> charges.collect(10)
+    {b'bucket-1': 120}
 
     A bucket is due when what was not told of it, or its stamp, has reached an eighth of
     ``ceiling``. Judged by the stamp alone, four machines at five requests a second
     let 300 pass where 199 may: each looks idle to itself.
+
+    Past 16 384 buckets the one noted longest ago is forgotten, mostly with less than
+    an eighth untold, so that no flood of clients fills the memory.
     """
 
     def __init__(self, ceiling: int) -> None:
         self._due_from = ceiling // _SHARE
-        # Those with anything in `Bucket.untold`, in the order of their first charge.
-        self._charged: dict[Bucket, None] = {}
-        self._due: dict[Bucket, None] = {}
+        # In the order of their first charge.
+        self._untold: dict[bytes, int] = {}
+        self._due: dict[bytes, None] = {}
 
-    def note(self, bucket: Bucket, cost: int, ahead: int) -> None:
+    def note(self, key: bytes, cost: int, ahead: int) -> None:
         """A bucket was charged ``cost``, and its stamp is ``ahead`` of now."""
-        untold = bucket.untold
-        if not untold:
-            self._charged[bucket] = None
-        bucket.untold = untold = untold + cost
+        untold = self._untold.get(key)
+        if untold is None:
+            untold = 0
+            if len(self._untold) == _MOST_NOTED:
+                self._take_out(next(iter(self._untold)))
+        self._untold[key] = untold = untold + cost
         if untold >= self._due_from or ahead >= self._due_from:
-            self._due[bucket] = None
+            self._due[key] = None
 
     def make_all_due(self) -> None:
-        """Have even the smallest charges told; often enough, it bounds what is noted
-        and makes the sum over machines exact in the long run.
+        """Have even the smallest charges told; often enough, it makes the sum over
+        machines exact in the long run.
         """
-        self._due |= self._charged
+        self._due |= dict.fromkeys(self._untold)
 
-    def collect(self, most: int) -> dict[Bucket, int]:
+    def collect(self, most: int) -> dict[bytes, int]:
         """Take out what is due, of at most so many buckets. What cannot be told then is
         lost: told later, it would be charged as if it came then, to a bucket that has
         filled again.
         """
-        collected = {}
-        for bucket in list(self._due)[:most]:
-            del self._due[bucket]
-            self._charged.pop(bucket, None)
-            charge, bucket.untold = bucket.untold, 0
-            if charge:
-                collected[bucket] = charge
-        return collected
+        due = list(islice(self._due, most))
+        collected = {key: self._take_out(key) for key in due}
+        return {key: charge for key, charge in collected.items() if charge}
+
+    def _take_out(self, key: bytes) -> int:
+        self._due.pop(key, None)
+        return self._untold.pop(key)

@@ -102,12 +102,13 @@ class RateLimiter:
             return Decision(False, self._limit, 0, -spare / _SECOND, until_full)
         return Decision(True, self._limit, spare // self._cost, 0.0, ahead / _SECOND)
 
-    def raise_to(self, bucket: Bucket, ahead: int) -> None:
-        """Take over what all machines have charged a bucket: its stamp is at least so
-        many ns ahead of now. Beyond an empty bucket that is a debt: what several
-        machines let pass between two of their sums is paid back before more passes.
+    def raise_to(self, hashed: bytes, ahead: int) -> None:
+        """Take over what all machines have charged the bucket of a `hashed` key: its
+        stamp is at least so many ns ahead of now. Beyond an empty bucket that is a
+        debt: what several machines let pass between two of their sums is paid back
+        before more passes.
         """
-        self._table.raise_to(bucket, ahead)
+        self._table.raise_to(self._table.bucket(hashed), ahead)
 
     def hashed(self, key: bytes | str) -> bytes:
         """What stands for `key` everywhere, in 8 bytes."""
@@ -118,7 +119,7 @@ class RateLimiter:
         ahead = self._table.charge(bucket, cost, self._ceiling)
         charges = self.charges
         if charges is not None and ahead <= self._ceiling:
-            charges.note(bucket, cost, ahead)
+            charges.note(bucket.key, cost, ahead)
         return ahead
 
     def _hashed(self, key: bytes | str) -> Bucket:

@@ -20,16 +20,13 @@ _LOCKS: Final = 256
 
 
 class Bucket:
-    """One key's place in a table: its set, and the slot where it was seen last; and how
-    many of its nanoseconds other machines have not been told (`Charges`).
-    """
+    """One key's place in a table: its set, and the slot where it was seen last."""
 
-    __slots__ = ("first_stamp", "key", "key_at", "lock", "number", "stamp_at", "untold")
+    __slots__ = ("first_stamp", "key", "key_at", "lock", "number", "stamp_at")
 
     def __init__(self, key: bytes, number: int) -> None:
         self.key = key
         self.number = number
-        self.untold = 0
         self.lock = number % _LOCKS
         self.first_stamp = (number * _SET_BYTES + _WAYS * KEY_BYTES) // _STAMP_BYTES
         self.point_at(0)

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from ..deadline import Clock
+from ..logs import RateLimitedLog
 from .connection import Connection, Overdue, Refused, StoreError, end
 
 __all__ = ["State", "StoreClient", "StoreObserver", "StoreUnavailable"]
@@ -84,6 +85,7 @@ class StoreClient:
         before_closing: Callable[[], Awaitable[None]],
         clock: Clock = time.monotonic,
         random: Callable[[], float] = _random.random,
+        log: RateLimitedLog | None = None,
     ) -> None:
         self.where = where
         """The store's address as log lines have it, without its password."""
@@ -93,6 +95,7 @@ class StoreClient:
         self._before_closing = before_closing
         self._clock = clock
         self._random = random
+        self._log = log or RateLimitedLog(_log)
         self._calls: deque[tuple[float, bool]] = deque(maxlen=_LAST_CALLS)
         self._state = State.CLOSED
         self._probing: asyncio.Task[None] | None = None
@@ -118,6 +121,7 @@ class StoreClient:
         except Refused as error:
             # An answer, though a refusal, is no failure of the store.
             self._record("refused", started)
+            self.tell_refusal(str(error))
             raise StoreUnavailable(f"refused: {error}") from None
         except StoreError as error:
             late = self._clock() - started >= self._patience
@@ -126,6 +130,17 @@ class StoreClient:
             raise StoreUnavailable(str(error)) from None
         self._record("ok", started)
         return answer
+
+    def tell_refusal(self, reason: str) -> None:
+        """Log that the store has refused a command: it may do so for days, while all
+        else about it is well.
+        """
+        self._log.event(
+            ("store refuses", reason),
+            logging.WARNING,
+            f"The store at {self.where} refuses a command: {reason}. What it cannot do"
+            " this machine does alone",
+        )
 
     def open(self, reason: str) -> None:
         """Ask the store nothing more until it has answered a ping."""

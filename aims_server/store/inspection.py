@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from ..primitives import StoreAddress
 from .connection import Connection, Refused, open_client, tls_context
+from .scripts import INVALIDATIONS, PROBE, PROBE_KEY
 
 __all__ = ["inspect"]
 
@@ -14,13 +15,15 @@ _SECONDS: Final = 2.0
 async def inspect(
     address: StoreAddress, *, ca_file: str | None = None
 ) -> tuple[str, list[str]]:
-    """What the store is, and a sentence for each thing that is hardly meant so.
+    """What the store is, and a sentence for each thing that is hardly meant so; what
+    the service does there is tried.
 
     Raises `StoreError` if it cannot be asked at all.
     """
     connection = Connection(open_client(address, tls=tls_context(address, ca_file)))
     try:
         await connection.call("PING", seconds=_SECONDS)
+        refused = await _refusals(connection)
         info = await _answer(connection, "INFO")
         kept = [
             await _answer(connection, "CONFIG", "GET", name)
@@ -29,15 +32,25 @@ async def inspect(
     finally:
         await connection.close()
     if not isinstance(info, dict):
-        return "reached; its user may not ask more (+info)", []
+        return "reached; its user may not ask more (+info)", refused
     name = info.get("server_name", "redis")
     version = info.get("valkey_version") or info.get("redis_version", "?")
     policy = info.get("maxmemory_policy", "?")
     size = info.get("maxmemory_human", "?")
     return (
         f"{name} {version}, maxmemory {size}, {policy}",
-        list(_doubts(info, kept)),
+        [*refused, *_doubts(info, kept)],
     )
+
+
+async def _refusals(connection: Connection) -> list[str]:
+    newest = (INVALIDATIONS, "+", "-", "COUNT", 1)
+    for command in (("XREVRANGE", *newest), ("EVAL", PROBE, 1, PROBE_KEY)):
+        try:
+            await connection.call(*command, seconds=_SECONDS)
+        except Refused as error:
+            return [f"it refuses what the service does there: {error}"]
+    return []
 
 
 def _doubts(info: dict[str, Any], kept: list[Any]) -> Iterator[str]:
@@ -48,8 +61,6 @@ def _doubts(info: dict[str, Any], kept: list[Any]) -> Iterator[str]:
     saved = [value for answer in kept for value in _values(answer)]
     if info.get("aof_enabled") or any(value not in ("", "no") for value in saved):
         yield "it writes to its disk; nothing in it is worth that (save, appendonly)"
-    if info.get("role") != "master":
-        yield "it is a replica and takes no writes"
 
 
 def _values(answer: Any) -> list[str]:

@@ -84,7 +84,7 @@ class SharedLimits:
         charges = limiter.charges
         if charges is None or not (due := charges.collect(_MOST_KEYS)):
             return
-        keys = [limit_key(self._secrets.rate_tag(bucket.key)) for bucket in due]
+        keys = [limit_key(self._secrets.rate_tag(hashed)) for hashed in due]
         furthest = _MOST_DEBT * limiter.ceiling // _NS_PER_US
         numbers: list[Any] = []
         for charge in due.values():
@@ -97,7 +97,7 @@ class SharedLimits:
             return  # each machine judges what it sees
         if not isinstance(answers, list) or len(answers) != len(due):
             return
-        for bucket, ahead in zip(due, answers, strict=True):
+        for hashed, ahead in zip(due, answers, strict=True):
             if isinstance(ahead, int):
-                limiter.raise_to(bucket, ahead * _NS_PER_US)
+                limiter.raise_to(hashed, ahead * _NS_PER_US)
         self._observer.limits_synced(len(due))

@@ -12,6 +12,7 @@ from ..deadline import Clock
 from ..primitives import Epochs
 from .client import StoreClient, StoreObserver, StoreUnavailable
 from .invalidation import Invalidations
+from .reasons import reason_in
 from .scripts import END_LEASE, PUT, TAKE, owner_key
 from .sealing import Secrets, Unopened
 
@@ -94,7 +95,9 @@ class StorePages:
             self._lease_id(number),
             _milliseconds(seconds),
         )
-        found, now, sealed = _checked(answer)
+        found, now, sealed, why_not = _checked(answer)
+        if found == b"refused":
+            self._client.tell_refusal(why_not)
         lease = None
         if found == b"none":
             lease = Lease(number, tag.encode(), owner, epoch, now - self._clock())
@@ -196,13 +199,22 @@ _FOUND: Final = {
 _TIMES: Final = re.compile(rb"[0-9]{1,15} [0-9]{1,15} [0-9]{1,15} ")
 
 
-def _checked(answer: Any) -> tuple[bytes, float, bytes | None]:
+def _checked(answer: Any) -> tuple[bytes, float, bytes | None, str]:
     """What the script answers; a store may answer anything."""
     match answer:
-        case [bytes(found), int(now), (bytes() | None) as page] if found in _FOUND:
+        case [bytes(found), int(now), (bytes() | None) as page, *why] if (
+            found in _FOUND
+        ):
             if page is None or _TIMES.match(page):
-                return found, now / 1000, page
+                return found, now / 1000, page, _reason(why)
     raise StoreUnavailable("not the answer of our script")
+
+
+def _reason(why: list[Any]) -> str:
+    match why:
+        case [bytes(text)]:
+            return reason_in(text)
+    return ""
 
 
 def _milliseconds(seconds: float) -> int:

@@ -1,6 +1,7 @@
 """Says in an operator's words why the store did not answer."""
 
 import os
+import re
 import socket
 import ssl
 from typing import Final
@@ -8,20 +9,38 @@ from typing import Final
 from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import (
     AuthenticationError,
+    BusyLoadingError,
     ConnectionError,
     InvalidResponse,
     NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
     ResponseError,
 )
 
-__all__ = ["reason_of"]
+__all__ = ["reason_in", "reason_of"]
 
+_FORBIDDEN: Final = "its user may not do this (conf/valkey-users.acl has its rights)"
+_READ_ONLY: Final = "it is a replica and takes no writes"
+_FULL: Final = "it is full and may forget nothing (maxmemory-policy)"
 _REASONS: Final[dict[type[Exception], str]] = {
     AuthenticationError: "its user or password is not accepted",
     MasterNotFoundError: "no sentinel answers that knows the primary",
     InvalidResponse: "what answers there is no store",
-    NoPermissionError: "its user may not do this (ACL)",
+    NoPermissionError: _FORBIDDEN,
+    ReadOnlyError: _READ_ONLY,
+    OutOfMemoryError: _FULL,
+    BusyLoadingError: "it is reading its data",
     TimeoutError: "no answer in time",
+}
+# What begins an error that no class of redis-py stands for, or that a script gives.
+_FORBIDDEN_IN_SCRIPT: Final = (
+    "(ERR )?(ACL failure in script|The user executing the script can't)"
+)
+_WORDS: Final = {
+    "DB": "it has no database of that number",
+    "READONLY": _READ_ONLY,
+    "OOM": _FULL,
 }
 
 
@@ -29,12 +48,14 @@ def reason_of(error: Exception) -> str:
     """What to tell of an error: the server's word for it, or its cause as the system
     names it; no text of the server's, which may hold keys.
 
-    >>> reason_of(ResponseError("OOM command not allowed when used memory > maxmemory"))
-    'OOM'
+    >>> reason_of(ResponseError("READONLY You can't write against a read only replica"))
+    'it is a replica and takes no writes'
     """
     word = str(error).partition(" ")[0]
+    if re.match(_FORBIDDEN_IN_SCRIPT, str(error)):
+        return _FORBIDDEN
     if isinstance(error, ResponseError) and word.isalpha() and word.isupper():
-        return "it has no database of that number" if word == "DB" else word
+        return _WORDS.get(word, word)
     cause = error.__context__ or error  # redis-py's own hides the system's
     for kind, reason in _REASONS.items():
         if isinstance(error, kind) or isinstance(cause, kind):
@@ -44,6 +65,11 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, ConnectionError):
         return "it closed the connection"
     return type(cause).__name__
+
+
+def reason_in(text: bytes) -> str:
+    """The same for the text of an error that a script passes on."""
+    return reason_of(ResponseError(text.decode(errors="replace")))
 
 
 def _words_of(cause: OSError) -> str:

@@ -5,6 +5,7 @@ it. Each script touches one key, so that it is atomic, in a cluster's slot too.
                               l<page>  machine and number of the lease, its end
     aims1:r:<limit>   string  when this limit's bucket will be full, in microseconds
     aims1:drops       stream  refused owners, sealed
+    aims1:probe               only while `aims-server check` looks at the store
 
 Moments are the server's clock in milliseconds (microseconds for limits): the machines'
 clocks are never compared. A hash ends with its last page or lease.
@@ -15,6 +16,8 @@ from typing import Final
 __all__ = [
     "END_LEASE",
     "INVALIDATIONS",
+    "PROBE",
+    "PROBE_KEY",
     "PUT",
     "RAISE_LIMITS",
     "TAKE",
@@ -25,6 +28,7 @@ __all__ = [
 ]
 
 INVALIDATIONS: Final = "aims1:drops"
+PROBE_KEY: Final = "aims1:probe"
 
 _NOW: Final = """
 local time = redis.call('TIME')
@@ -32,7 +36,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
 # KEYS[1] the owner's hash; page, wanted age in ms or '', '1' if an old one will do,
-# number and ms of the lease that is asked for. Gives what was found, now, the page.
+# number and ms of the lease that is asked for. Gives what was found, now, the page, and
+# why a lease could not be written.
 TAKE: Final = (
     _NOW
     + """
@@ -52,7 +57,9 @@ if lease and now < tonumber(lease:match(' (%d+)$') or 0) then
 end
 local ends = ARGV[4] .. ' ' .. string.format('%d', now + ARGV[5])
 local kept = redis.pcall('HSET', KEYS[1], 'l' .. ARGV[1], ends)
-if type(kept) == 'table' and kept.err then return {'refused', now, page} end
+if type(kept) == 'table' and kept.err then
+    return {'refused', now, page, kept.err}
+end
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[5]) then
     redis.call('PEXPIRE', KEYS[1], ARGV[5])
 end
@@ -139,6 +146,23 @@ end
 return answers
 """
 )
+
+# KEYS[1] a key of its own: does to it whatever the other scripts and the stream need.
+PROBE: Final = """
+local key = KEYS[1]
+redis.call('SET', key, redis.call('TIME')[1], 'PX', 1000)
+redis.call('GET', key)
+redis.call('UNLINK', key)
+redis.call('HSET', key, 'f', 'v')
+redis.call('HGET', key, 'f')
+redis.call('HGETALL', key)
+redis.call('PEXPIRE', key, 1000)
+redis.call('PTTL', key)
+redis.call('HDEL', key, 'f')
+redis.call('XADD', key, '*', 'f', 'v')
+redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)
+redis.call('UNLINK', key)
+"""
 
 
 def owner_key(tag: str) -> str:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 from ..deadline import Clock
+from ..logs import RateLimitedLog
 from ..primitives import Epochs, StoreAddress
 from ..ratelimit import RateLimiter
 from .client import StoreClient, StoreObserver
@@ -46,6 +47,7 @@ class Store:
         lifetime: float,
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
+        log: RateLimitedLog | None = None,
     ) -> None:
         self._machine = machine
         secrets = machine.secrets
@@ -58,6 +60,7 @@ class Store:
             where=str(machine.address),
             patience=patience,
             before_closing=lambda: self.invalidations.catch_up(self._client),
+            log=log,
         )
         self.pages = StorePages(
             self._client,

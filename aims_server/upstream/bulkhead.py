@@ -145,7 +145,7 @@ class Bulkhead:
             slots, in_use = self.pool.capacity, queue.in_use
         ahead = queue.ahead(caller, calls) - max(0, slots - in_use)
         turns = max(
-            max(0, ahead) / slots,
+            ahead / slots,
             # However many slots there are, it has only these.
             queue.above_limit(caller, calls) / queue.per_caller,
         )

@@ -80,7 +80,7 @@ const actions = {
   },
 };
 
-/** The state together with what every view works out of it. */
+/** The state together with what the views work out of it; each costs who asks for it. */
 function model(state) {
   const data = (name) => state.answers[name]?.data ?? null;
   const summary = data("attendance");
@@ -89,8 +89,12 @@ function model(state) {
     ...state,
     summary,
     target: summary?.target ?? 75,
-    subjects: subjects(summary, page),
-    days: days(page),
+    get subjects() {
+      return subjects(summary, page);
+    },
+    get days() {
+      return days(page);
+    },
     quizzes: data("quiz"),
     timetable: data("timetable"),
     // The device's clock may be wrong: the service's counts.

@@ -229,8 +229,8 @@ async def test_a_refusal_through_one_reader_counts_for_all_of_a_store(bench):
     assert len(bench.store) == 0
 
 
-def derived(bench, made, **options):
-    """One asker for an entry made of another, which `made` is to count."""
+def derived(bench, made, owner=b"ann", **options):
+    """One asker for an entry made of this owner's, which `made` is to count."""
 
     async def make(entry):
         made.append(entry.value)
@@ -238,8 +238,8 @@ def derived(bench, made, **options):
 
     source = bench.through.get(
         b"source",
-        b"ann",
-        bench.platform.fill(b"ann"),
+        owner,
+        bench.platform.fill(owner),
         Deadline(10, bench.clock),
         **options,
     )
@@ -289,6 +289,15 @@ async def test_what_is_made_of_an_entry_that_had_to_do_is_kept(bench):
     served = await asker
     assert (served.outcome, served.entry.value) == (STALE, "made of first")
     assert bench.through.peek(b"k", b"ann", bench.clock.now) is served.entry
+
+
+async def test_nothing_is_made_of_another_owners_entry(bench):
+    """P9: whoever asks for it gets nothing."""
+    made: list[str] = []
+    await bench.fetch("ben's", b"source", b"ben")
+    with pytest.raises(WrongOwner):
+        await derived(bench, made, owner=b"ben")
+    assert (made, len(bench.foreign)) == ([], 1)
 
 
 async def test_what_is_made_of_less_replaces_nothing(bench):

@@ -5,7 +5,9 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
+from aims_server.cache.levels import Page, Want
 from aims_server.cache.shared_memory import SharedMemoryCache
+from aims_server.cache.sharing import MachinePages
 from aims_server.cache.store import Entry
 from aims_server.deadline import Deadline
 from aims_server.primitives.epochs import Epochs
@@ -85,6 +87,27 @@ async def test_what_another_worker_keeps_is_a_hit_without_a_flight(platform, wor
     assert other.through.peek(b"k", ANN, one.clock.now, 50.0).value == "page"
     one.clock.now += FRESH
     assert other.through.peek(b"k", ANN, one.clock.now) is None
+
+
+async def test_who_joins_a_look_at_a_kept_page_has_a_hit(platform, workers):
+    """Nobody gathers it."""
+    await answered(platform, workers[0].ask(platform), "page")
+    tasks = [workers[1].ask(platform) for _ in range(2)]
+    assert [await shown(task) for task in tasks] == [(HIT, "page")] * 2
+    assert workers[1].observer.found == [("machine", "kept")]
+
+
+@pytest.mark.parametrize(("size", "others_first"), [(1 << 10, False), (1 << 20, True)])
+async def test_a_large_page_is_put_in_a_turn_of_its_own(clock, size, others_first):
+    """What is due runs before it."""
+    pages = MachinePages(SharedMemoryCache(16 << 20, Epochs(), clock=clock))
+    taken = await pages.take(b"k", ANN, Want(), seconds=5.0)
+    order: list[str] = []
+    asyncio.get_running_loop().call_soon(order.append, "others")
+    page = Page(bytes(size), clock.now, clock.now + 1, clock.now + 2)
+    assert taken.lease is not None
+    assert await pages.put(taken.lease, page)
+    assert bool(order) is others_first
 
 
 async def test_what_is_looked_for_again_is_copied(platform, clock):

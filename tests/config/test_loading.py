@@ -44,6 +44,10 @@ def test_plain_http_off_loopback_is_warned_about():
                 "STORE_SECRET": SECRET,
             },
         ),
+        (
+            "STORE_URL",
+            {"STORE_URL": "redis://password@127.0.0.1", "STORE_SECRET": SECRET},
+        ),
         ("STORE_SECRET", {"STORE_SECRET": SECRET}),
         ("STORE_CA_FILE", {"STORE_CA_FILE": CA_FILE}),
         (

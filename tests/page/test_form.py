@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -40,16 +41,73 @@ def test_axe_finds_nothing_in_any_view(visits, demo, theme):
     assert found == {view: [] for view in found}
 
 
-@pytest.mark.parametrize("width", [320, 768, 1280, 3840])
-def test_nothing_is_wider_than_the_window(visits, token, width):
-    """No view scrolls sideways, from 320 px to 4k."""
+@pytest.mark.parametrize(
+    ("width", "text"),
+    [(320, "100%"), (320, "200%"), (768, "100%"), (1280, "200%"), (3840, "100%")],
+)
+def test_nothing_is_wider_than_the_window(visits, token, width, text):
+    """No view scrolls sideways, from 320 px to 4k, also with twice the size of text."""
     visit = visits(viewport={"width": width, "height": 900})
     visit.enter(token)
+    visit.page.evaluate("size => document.documentElement.style.fontSize = size", text)
     for view in VIEWS:
         visit.show(view)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, (
             view
         )
+
+
+LONG = "W" * 120
+RECORD = {"formatted": "", "time": "08:50", "status": LONG, "faculty": LONG}
+LONG_PAGES: dict[str, Any] = {
+    "attendance": {
+        "dailyAttendance": [
+            {
+                "course": LONG,
+                "courseCode": LONG,
+                "present": 1,
+                "total": 2,
+                "percent": "50%",
+                "mustAttend": 1,
+            }
+        ],
+        "totalPresent": 1,
+        "totalClasses": 2,
+        "overallPercentage": "50%",
+        "branch": LONG,
+    },
+    "all-attendance": {
+        "subjects": {
+            LONG: {"daily": [{"date": "2025-09-01", "present": 1, "details": [RECORD]}]}
+        },
+        "incomplete": [LONG],
+    },
+    "timetable": {
+        "month": "2025-09",
+        "days": [
+            {
+                "date": "2025-09-01",
+                "slots": [
+                    {"start": "08:50", "end": "09:40", "course": LONG, "faculty": LONG}
+                ],
+            }
+        ],
+    },
+    "quiz": {"response": {"data": [{"quiz_uc": LONG, "master_course_code": LONG}]}},
+}
+
+
+def test_a_long_name_widens_nothing(visits, token):
+    """Subjects, teachers, marks and quizzes of 120 letters without a gap, at 320 px."""
+    visit = visits(viewport={"width": 320, "height": 900})
+    visit.page.route(
+        "**/api/*",
+        lambda route: route.fulfill(json=LONG_PAGES[route.request.url.split("/")[-1]]),
+    )
+    visit.enter(token)
+    for view in VIEWS:
+        visit.show(view)
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= 320, view
 
 
 def test_every_tab_and_name_has_room_on_a_small_phone(visits, token):
@@ -58,6 +116,7 @@ def test_every_tab_and_name_has_room_on_a_small_phone(visits, token):
     visit.enter(token)
     tabs = [tab.bounding_box() for tab in visit.page.locator("nav a").all()]
     assert all(tab["x"] >= 0 and tab["x"] + tab["width"] <= 320 for tab in tabs)
+    assert len({tab["y"] for tab in tabs}) == 1
     visit.show("timetable")
     names = [n.bounding_box() for n in visit.page.locator(".lessons .name").all()]
     assert min(name["width"] for name in names) > 200

@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 
 from aims_server.demo.college import College
 
-from ..waiting import PATIENCE_SECONDS
+from ..waiting import PATIENCE_SECONDS, free_port
 
 _FAILED = "Failed to load resource"
 VIEWS = ["today", "subjects", "calendar", "quizzes", "timetable"]
@@ -31,7 +31,6 @@ _FLAGS = [
 ]
 # No refresh is too soon, and no limit is reached.
 _SETTINGS = {
-    "PORT": "0",
     "CACHE_REFRESH_FLOOR_SECONDS": "0",
     "RATE_LIMIT_PER_MINUTE": "100000",
     "LOGIN_LIMIT_PER_MINUTE": "100000",
@@ -45,6 +44,7 @@ class Demo:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.other_origin = url.replace("127.0.0.1", "localhost").removesuffix("/")
         # The same students and records as the process makes from the same seed.
         today = (datetime.now(UTC) + timedelta(hours=5, minutes=30)).date()
         self.college = College(3000, 15, 12, None, today, 1)
@@ -91,9 +91,11 @@ class Demo:
 @contextmanager
 def running_demo(directory: Path) -> Iterator[Demo]:
     """`aims-server demo` in a directory without a `.env`."""
+    port = str(free_port())
+    address = {"PORT": port, "CORS_ORIGIN": f"http://localhost:{port}"}
     process = subprocess.Popen(
         [sys.executable, "-m", "aims_server", "demo"],
-        env=os.environ | _SETTINGS,
+        env=os.environ | _SETTINGS | address,
         cwd=directory,
         stdout=subprocess.PIPE,
         text=True,

@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from aims_server.primitives.epochs import NO_EPOCH, Epochs
+from aims_server.primitives import NO_EPOCH, Epochs
 
 from ..children import exit_status, fork
 

@@ -38,6 +38,16 @@ os.fork = fork
 rollout.RETRY_SECONDS = 0.1
 sys.exit(cli.main([]))
 """
+THREADLESS = """
+import sys, threading
+from aims_server import cli
+
+def start(thread):
+    raise RuntimeError("can't start new thread")
+
+threading.Thread.start = start
+sys.exit(cli.main([]))
+"""
 
 
 def alive(pid: int) -> bool:
@@ -154,6 +164,13 @@ def test_a_worker_that_cannot_be_forked_is_told_once(start):
     broken.unlink()
     service.wait_for_log("Serving on .* with 2 workers", after=seen)
     assert other in service.wait_for_workers(2, but=[victim])
+
+
+def test_a_worker_without_threads_does_not_serve(start):
+    """Where the system refuses threads a start fails, and not the odd page later."""
+    service = start(command=[sys.executable, "-c", THREADLESS], WORKERS="1")
+    assert service.wait() == 1
+    assert "Worker 0 cannot start: can't start new thread (raise Tasks" in service.log
 
 
 def test_nothing_is_left_over(start, tmp_path):

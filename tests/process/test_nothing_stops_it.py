@@ -23,6 +23,11 @@ from .crowd import Crowd, tokens
 
 pytestmark = pytest.mark.process
 
+MEANINGLESS = (
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM),
+    *(signal.SIGTTIN, signal.SIGTTOU),
+)
+
 
 _WAITING = """
 import os, sys, time
@@ -132,7 +137,7 @@ def test_signals_of_every_kind_cost_no_request(busy):
     service = busy(WORKERS="2")
     with Crowd(service.url, 20) as crowd:
         for round_ in range(40):
-            for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+            for number in MEANINGLESS:
                 service.signal(number)
                 with suppress(ProcessLookupError, IndexError):
                     os.kill(service.workers()[0], number)
@@ -165,7 +170,7 @@ def test_its_directories_may_be_removed(busy, tmp_path):
     assert service.get("/health")[0] == 200
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGALRM])
+@pytest.mark.parametrize("number", [signal.SIGHUP, *MEANINGLESS])
 def test_a_signal_before_it_serves_does_nothing(start, number):
     """From its first line on; then it serves, with nothing to replace."""
     service = start(command=WAITING, WORKERS="1")

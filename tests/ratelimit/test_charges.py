@@ -2,15 +2,13 @@
 
 import pytest
 
-from aims_server.ratelimit import BucketTable
+from aims_server.ratelimit import BucketTable, RateLimiter
 from aims_server.ratelimit.charges import Charges
-
-TABLE = BucketTable(8)
 
 
 def bucket(n):
-    """One of several buckets."""
-    return TABLE.bucket(bytes([n] * 16))
+    """The key of one of several buckets."""
+    return n.to_bytes(8, "big")
 
 
 @pytest.mark.parametrize(
@@ -39,3 +37,31 @@ def test_the_small_ones_are_told_at_last():
         noted.note(bucket(n), 1, 1)
     noted.make_all_due()
     assert [len(noted.collect(2)) for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_a_bucket_is_noted_once_however_many_there_are():
+    """Between two requests of a student hundreds of others may ask."""
+    limit = RateLimiter(
+        BucketTable(clock_ns=lambda: 0),
+        name="student",
+        per_minute=100,
+        secret=b"s",
+        shared=True,
+    )
+    for _ in range(3):
+        for n in range(300):
+            limit.take(str(n))
+    assert limit.charges is not None
+    limit.charges.make_all_due()
+    assert list(limit.charges.collect(1000).values()) == [3 * limit.cost] * 300
+
+
+def test_what_is_noted_is_bounded():
+    """A flood of clients has those forgotten that were noted longest ago."""
+    noted = Charges(800)
+    for n in range(20_000):
+        noted.note(bucket(n), 1, 1 + 100 * (n == 19_999))
+    assert noted.collect(2) == {bucket(19_999): 1}
+    noted.make_all_due()
+    told = noted.collect(20_000)
+    assert list(told) == [bucket(n) for n in range(20_000 - 16_384, 19_999)]

@@ -152,11 +152,11 @@ def test_what_others_charged_is_added_and_never_subtracted():
     """A bucket is raised to what all machines know, and is left where it is further."""
     table = BucketTable(8, clock_ns=ClockNs())
     limit = limiter_in(table, 10)
-    bucket = table.bucket(limit.hashed("k"))
+    hashed = limit.hashed("k")
     limit.take("k")
-    limit.raise_to(bucket, 4 * limit.cost)
+    limit.raise_to(hashed, 4 * limit.cost)
     assert limit.take("k").remaining == 5
-    limit.raise_to(bucket, limit.cost)
+    limit.raise_to(hashed, limit.cost)
     assert limit.take("k").remaining == 4
 
 

@@ -147,6 +147,17 @@ async def test_a_store_that_says_no_is_well(client, far, observer):
 
 
 @pytest.mark.gen_test
+async def test_what_it_refuses_is_told_once_for_each_reason(client, far, caplog):
+    """It may refuse for days while nothing else about it is ill."""
+    for reason in ("it is full", "it is full", "it is a replica", "it is full"):
+        far.error = Refused(reason)
+        await fail(client, 1)
+    told = [message for message in caplog.messages if "refuses a command" in message]
+    assert len(told) == 2
+    assert "refuses a command: it is a replica. What" in told[1]
+
+
+@pytest.mark.gen_test
 async def test_it_comes_back_by_a_ping(client, far, held, observer):
     """After a second a ping is sent, then what was held back, then it is used again."""
     client.open("test")

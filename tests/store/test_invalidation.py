@@ -310,7 +310,7 @@ def _misled(make_machine, server, request):
     server.ask("ACL", "SETUSER", "deaf", *rights)
     name, reason = {
         "user": ("deaf:wrong@", "its user or password is not accepted"),
-        "rights": ("deaf:good@", "its user may not do this (ACL)"),
+        "rights": ("deaf:good@", "its user may not do this (conf/valkey-users.acl"),
         "stream": ("", "WRONGTYPE"),
     }[request.param]
     if request.param == "stream":

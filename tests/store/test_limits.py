@@ -134,12 +134,12 @@ class _Model:
         self._stamps = {}
 
     def tell(self, one):
-        for bucket, charge in one.charges.collect(512).items():
+        for hashed, charge in one.charges.collect(512).items():
             now = int(self._clock.now * SECOND)
-            ahead = max(self._stamps.get(bucket.key, 0) - now, 0) + charge
+            ahead = max(self._stamps.get(hashed, 0) - now, 0) + charge
             ahead = min(ahead, 2 * one.ceiling)
-            self._stamps[bucket.key] = now + ahead
-            one.raise_to(bucket, ahead)
+            self._stamps[hashed] = now + ahead
+            one.raise_to(hashed, ahead)
 
 
 @settings(max_examples=40)

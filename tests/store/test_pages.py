@@ -242,9 +242,9 @@ async def test_what_is_no_hash_is_a_miss(first, server):
     assert first.observer.calls == ["refused"]
 
 
-async def test_a_full_store_still_gives_what_it_has(first, second, server):
+async def test_a_full_store_still_gives_what_it_has(first, second, server, caplog):
     """With noeviction and no memory left, pages are read and none is kept; nobody
-    hears an error.
+    hears an error, and the log says why.
     """
     await keep(first, page())
     server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
@@ -254,6 +254,7 @@ async def test_a_full_store_still_gives_what_it_has(first, second, server):
         taken = await take(second, b"other")
         assert (taken.found, taken.lease) == (Found.NONE, None)
         assert second.client.state == "closed"
+        assert "refuses a command: it is full and may forget nothing" in caplog.text
     finally:
         server.ask("CONFIG", "SET", "maxmemory", "0")
 

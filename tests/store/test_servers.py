@@ -226,3 +226,25 @@ async def test_what_check_says_of_a_store(tmp_path, guarded):
     assert [doubt.split()[0] for doubt in doubts] == ["maxmemory-policy", "it"]
     with pytest.raises(StoreError):
         await inspect(StoreAddress.parse(careless.url))
+
+
+@pytest.mark.parametrize(
+    ("rights", "reason"),
+    [
+        ("~aims1:* +ping", "its user may not do this"),
+        ("~aims1:* +ping +eval +xrevrange", "its user may not do this"),
+        ("~other:* +@all", "its user may not do this"),
+        ("~* +@all", "it is a replica and takes no writes"),
+    ],
+)
+async def test_check_tries_what_the_service_does(tmp_path, rights, reason):
+    """A user with too few rights, and a replica, answer a ping."""
+    store = StoreServer(
+        tmp_path,
+        *("--user", "aims", "on", ">good", "resetchannels", *rights.split()),
+        *("--replicaof", "127.0.0.1", "9", "--replica-read-only", "yes"),
+    ).start()
+    url = store.url.replace("://", "://aims:good@")
+    _, doubts = await inspect(StoreAddress.parse(url))
+    store.kill()
+    assert doubts[0].startswith(f"it refuses what the service does there: {reason}")

@@ -177,6 +177,17 @@ async def test_the_wait_of_many_calls_is_that_of_the_last(clock):
     assert queue.slots.wait(caller("a"), 15) == pytest.approx(11 / 5)
 
 
+async def test_a_student_waits_for_calls_of_its_own(clock):
+    """With all its slots in use it waits for those, though others are free."""
+    queue = Queue(Bulkhead(50, per_caller=2, clock=clock, first_guess=1.0), clock)
+    tasks = await queue.join("a1", "a2", "a3", "A1", "A2", "A3")
+    assert queue.slots.wait(caller("a")) == pytest.approx((2 + 2 - 2) / 2)
+    assert queue.slots.wait(caller("a"), 5) == pytest.approx((2 + 6 - 2) / 2)
+    assert queue.slots.wait(caller("A")) == queue.slots.wait(caller("b")) == 0.0
+    tasks[2].cancel()
+    await settle()
+
+
 async def test_a_free_slot_is_given_however_slow_calls_were(clock):
     """Slow calls alone refuse nobody: without calls nothing could be learnt."""
     slots = Bulkhead(1, clock=clock)

@@ -165,6 +165,16 @@ async def test_a_wait_that_was_given_up_holds_nobody_back(clock):
 
 
 @pytest.mark.gen_test
+async def test_a_wait_that_was_too_long_holds_nobody_back(clock):
+    """The same for one that has ended at its deadline."""
+    busy, _, waiting = await crowded(clock)
+    with pytest.raises(BulkheadFull):
+        await waiting
+    busy.release(STUDENT, None)
+    assert busy.try_acquire(STUDENT)
+
+
+@pytest.mark.gen_test
 async def test_pages_admitted_elsewhere_count(clock):
     """What all workers have admitted together must be had in time."""
     _, (first, second) = workers(10)

@@ -22,7 +22,7 @@ def decode_quizzes(body: bytes, note: Note = ignore) -> Quizzes:
     """Look at an answer of `/custom/myEvaluatedQuizzes`, which is passed on as it is.
 
     Only whose it is matters here. Raises BadShape for what is no JSON object, for an
-    answer to a login, and for the quizzes of two students.
+    answer to a login, for too long a list, and for the quizzes of two students.
     """
     body = utf8(body, note)
     try:
@@ -72,7 +72,6 @@ def read_login(body: bytes) -> LoginBody:
 def _loose_quizzes(answer: dict[str, Any]) -> list[wire.Quiz]:
     if "token" in answer:
         raise BadShape("an answer to a login")
-    response = answer.get("response")
-    data = response.get("data") if isinstance(response, dict) else None
+    data, _ = wire.find_rows(answer)
     rows = data if isinstance(data, list) else []
     return [wire.loose(row, wire.Quiz, ignore) for row in rows if isinstance(row, dict)]

@@ -26,6 +26,7 @@ __all__ = [
     "Row",
     "Rows",
     "Summary",
+    "find_rows",
     "loose",
     "read_rows",
 ]
@@ -143,9 +144,8 @@ def read_rows(
 ) -> Rows[Any]:
     """Decode a list of rows with the first decoder, of an Envelope, that takes it.
 
-    Where none does, its rows become structs of `kind`, one by one. Null in place of
-    the list, and PHP's empty array in place of what holds it, are an empty list; so is
-    nothing at all, where words say that there is nothing.
+    Where none does, what `find_rows` finds become structs of `kind`, one by one.
+    Nothing at all is an empty list, where words say that there is nothing.
     Raises BadShape where there is no list, or too long a one, or no row of it is an
     object.
     """
@@ -164,15 +164,11 @@ def read_rows(
 
 def _read_loosely(body: bytes, kind: type[Any], note: Note) -> Rows[Any]:
     answer = any_object(body)
-    response = answer.get("response")
-    if response == [] or (not response and says_nothing_there(body)):
-        response = {"data": None}
-    if not isinstance(response, dict) or "data" not in response:
-        raise BadShape("no list of rows")
-    data = [] if response["data"] is None else response["data"]
+    data, around = find_rows(answer)
+    if not answer.get("response") and says_nothing_there(body):
+        data = []
     if not isinstance(data, list):
         raise BadShape(f"a {type(data).__name__} where the rows belong")
-    _check_number(data)
     rows = []
     for row in data:
         if isinstance(row, dict):
@@ -181,8 +177,27 @@ def _read_loosely(body: bytes, kind: type[Any], note: Note) -> Rows[Any]:
             note("row", f"a {type(row).__name__} where a row belongs")
     if data and not rows:
         raise BadShape("no row is an object")
-    paging = [msgspec.convert(source, Paging) for source in (response, answer)]
-    return _rows(rows, paging)
+    return _rows(rows, [msgspec.convert(part, Paging) for part in reversed(around)])
+
+
+def find_rows(answer: dict[str, Any]) -> tuple[Any, list[dict[str, Any]]]:
+    """Return what stands where the rows belong, a list in a sound answer, and the
+    objects around it. A list may stand for its envelope, a paginator's page for its
+    list, null for an empty one, and an object for one whose numbering has gaps: PHP
+    writes it so. Raises BadShape for too long a list.
+    """
+    around = [answer]
+    inner = answer.get("response", answer.get("data"))
+    while isinstance(inner, dict) and "data" in inner:
+        around.append(inner)
+        inner = inner["data"]
+    if len(around) > 1 and inner in (None, {}):
+        inner = []
+    if isinstance(inner, dict) and inner and all(map(str.isdecimal, inner)):
+        inner = list(inner.values())
+    if isinstance(inner, list):
+        _check_number(inner)
+    return inner, around
 
 
 def _check_number(rows: list[Any]) -> None:

@@ -8,12 +8,13 @@ import { classes, dayWords, monthWords, weekdayWords } from "../words.js";
 const WEEK = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 export function calendar(model, { chooseDay }) {
-  if (!model.days.length) {
+  const { days } = model;
+  if (!days.length) {
     return h("p", { class: "note" }, model.answers["all-attendance"] ? "No days yet." : "");
   }
-  const byDate = new Map(model.days.map((day) => [day.date, day]));
-  const chosen = byDate.get(model.day) ?? model.days.at(-1);
-  const months = [...new Set(model.days.map(({ date }) => date.slice(0, 7)))].reverse();
+  const byDate = new Map(days.map((day) => [day.date, day]));
+  const chosen = byDate.get(model.day) ?? days.at(-1);
+  const months = [...new Set(days.map(({ date }) => date.slice(0, 7)))].reverse();
   return h(
     "div",
     { class: "split" },

@@ -16,7 +16,7 @@ export function quizzes(model) {
   return h(
     "div",
     { class: "cards" },
-    ...[...courses].map(([code, taken]) => course(names.get(code) ?? shown(code), taken)),
+    ...[...courses].map(([code, taken]) => course((code && names.get(code)) || shown(code), taken)),
   );
 }
 

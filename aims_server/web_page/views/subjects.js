@@ -9,13 +9,14 @@ const MOST = 30; // classes that a slider goes to
 export const NO_PLAN = { attend: 0, miss: 0 };
 
 export function subjectList(model, { plan }) {
-  if (!model.subjects.length) {
+  const { subjects } = model;
+  if (!subjects.length) {
     return h("p", { class: "note" }, model.summary ? "No courses yet." : "");
   }
   return h(
     "ul",
     { class: "cards subjects" },
-    ...model.subjects.map((subject) => card(subject, model, plan)),
+    ...subjects.map((subject) => card(subject, model, plan)),
   );
 }
 

@@ -82,6 +82,23 @@ def test_an_answer_to_a_login_is_no_quiz():
         decode_quizzes(b'{"status":1,"token":"a.b.c","response":{"id":5900001}}')
 
 
+@pytest.mark.parametrize(
+    "response",
+    [{"data": {"0": QUIZ, "3": QUIZ}}, [QUIZ], {"data": {"data": [QUIZ]}}],
+)
+def test_quizzes_are_somebodys_wherever_their_list_stands(response):
+    """An unusual envelope hides no other student's quizzes."""
+    body = json.dumps({"msg": "", "response": response}).encode()
+    assert decode_quizzes(body) == Quizzes(body, "2023B1599999")
+
+
+def test_a_list_of_quizzes_out_of_all_measure_is_refused():
+    """Odd ones are read one by one, while others' long answers wait."""
+    assert decode_quizzes(body_of([None, *[QUIZ] * 19_999]))
+    with pytest.raises(BadShape):
+        decode_quizzes(body_of([None, *[QUIZ] * 20_000]))
+
+
 def test_quizzes_of_two_students_are_nobodys():
     """A mix-up at the platform goes no further."""
     with pytest.raises(BadShape):

@@ -1,5 +1,6 @@
 """Course files decoded: what is taken, what is left out, what is refused."""
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -87,12 +88,36 @@ def test_course_files_of_another_shape_are_refused(rows):
         body_of([]),
         body_of([TOTAL_ROW]),
         body_of(None),
+        body_of({}),
         b'{"msg":"No record found","response":[]}',
     ],
 )
 def test_no_course_files_are_an_answer(body):
     """A new student has none: an empty list, null, or PHP's empty array."""
     assert decode_course_files(body).courses == ()
+
+
+ROWS = json.dumps([row(id=7), row(id=9), TOTAL_ROW])
+NUMBERED = json.dumps({"0": row(id=7), "2": row(id=9), "5": TOTAL_ROW})
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        f'{{"data":{NUMBERED}}}',
+        ROWS,
+        NUMBERED,
+        f'{{"data":{{"current_page":1,"data":{ROWS},"last_page":1}}}}',
+        f'{{"data":{{"current_page":1,"data":{NUMBERED},"last_page":1}}}}',
+    ],
+    ids=["numbered", "bare", "bare numbered", "paginator", "paginator numbered"],
+)
+def test_rows_are_found_where_php_and_its_paginator_put_them(response):
+    """A list whose numbering has gaps is written as an object; a page stands around
+    its list, and either in the place of the other.
+    """
+    found = decode_course_files(f'{{"msg":"","response":{response}}}'.encode())
+    assert found == files_of(row(id=7), row(id=9), TOTAL_ROW)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +128,7 @@ def test_no_course_files_are_an_answer(body):
         b'{"msg":"","response":{}}',
         b'{"msg":"","response":{"data":{"0":"x"}}}',
         b'{"msg":"","response":[1,2]}',
+        b'{"msg":"","response":{"data":{"id":7}}}',
         b'{"responseStatus":"Failure","errors":["Invalid URL"]}',
         b'"ok"',
         b"[]",
