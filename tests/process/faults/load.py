@@ -37,8 +37,9 @@ def many_connections(bench: Bench) -> tuple[str, str]:
     after = len(service.log)
     host, port = service.url.removeprefix("http://").split(":")
     with ExitStack() as stack:
-        for _ in range(40):
-            stack.enter_context(socket.create_connection((host, int(port))))
+        while "was refused" not in service.log:
+            for _ in range(40):  # each has its place for a second at least
+                stack.enter_context(socket.create_connection((host, int(port))))
         return bench.told(service, after=after)
 
 
@@ -69,6 +70,20 @@ def waiting(bench: Bench) -> tuple[str, str]:
     return told
 
 
+def overloaded(bench: Bench) -> tuple[str, str]:
+    """A page's calls one after the other, and half a second for all of them."""
+    service = bench.serve(
+        MAX_CONCURRENT_REQUESTS="1",
+        REQUEST_TIMEOUT_SECONDS="0.5",
+        PREFETCH_ON_LOGIN="false",
+    )
+    bench.platform.turn(faults={"*": {"delay": 0.1}})
+    service.get("/api/all-attendance", bench.token())
+    told = bench.told_in(service, "503 overloaded")
+    bench.platform.turn(clear="*")
+    return told
+
+
 FAULTS: dict[str, Provoke] = {
     "what arrives is no HTTP": malformed,
     "no connection is left": many_connections,
@@ -78,4 +93,5 @@ FAULTS: dict[str, Provoke] = {
     ),
     "the cache is too small": full_cache,
     "calls wait for a place": waiting,
+    "the platform is too slow for all who ask": overloaded,
 }
