@@ -25,9 +25,11 @@ from .answers import (
     decode_course_files,
     decode_quizzes,
     decode_schedule,
+    ignore_oddity,
     merge_pages,
     more_follows,
 )
+from .bulkhead import Reservation
 from .callers import CallerKey
 from .circuit_breaker import State
 from .recovery_probe import RecoveryProbe
@@ -108,7 +110,7 @@ class UpstreamClient:
 
     def reserve(
         self, caller: CallerKey, calls: int, seconds: float
-    ) -> AbstractContextManager[None]:
+    ) -> AbstractContextManager[Reservation]:
         """Admit a page of so many calls as a whole; see :meth:`Admission.reserve`."""
         return self._policy.reserve(caller, calls, seconds)
 
@@ -170,10 +172,12 @@ class UpstreamClient:
         cf_id: int,
         deadline: Deadline,
         confirm: Confirm[CardsPage] = anyone,
+        note: Note = ignore_oddity,
     ) -> Cards:
         """GET /cards: the attendance records of one student in one course file.
 
-        All pages of them, up to ten: the answer says whether there are more.
+        All pages of them, up to ten: the answer says whether there are more. ``note``
+        is told what is odd about them together.
         """
         query = (
             "?type=Attendance&sort_by=%2Bdatetime1"
@@ -196,12 +200,9 @@ class UpstreamClient:
                 complete = complete and not more_follows(pages)
                 break
         try:
-            notes = self.card_notes()
-            merged = merge_pages(pages, notes, complete=complete)
+            return merge_pages(pages, note, complete=complete)
         except BadShape as fault:
             raise UpstreamError from fault
-        notes.report()
-        return merged
 
     def card_notes(self) -> Notes:
         """What notes what is odd about records, or beside their summary."""

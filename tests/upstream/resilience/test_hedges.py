@@ -89,7 +89,7 @@ async def test_no_hedge_while_the_caller_is_to_pause(bench):
 
 
 async def test_no_hedge_while_the_breaker_is_not_closed(bench):
-    """The platform is left alone, but for what it has been asked before."""
+    """The endpoint fails others: a call under way is waited for."""
     await knows(bench)
     bench.platform.slow_once = 5.0
     late = asyncio.create_task(bench.call())
@@ -98,6 +98,7 @@ async def test_no_hedge_while_the_breaker_is_not_closed(bench):
         bench.breakers.admit("cards", CallerKey.student(number)).failure()
     assert await late == "answer"
     assert bench.told.hedged == []
+    assert bench.at_rest
 
 
 async def test_closing_ends_all_copies(bench):
