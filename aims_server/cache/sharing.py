@@ -112,8 +112,7 @@ class Sharing(Generic[V]):
         for level in self._levels:
             page = level.find(_VERSION + key, owner) if level.find else None
             found = None if page is None else want.judge(page, self._clock())
-            entry = self._entry(page, owner) if found else None
-            if entry is not None and found is not None:
+            if found and (entry := self._entry(page, owner)) is not None:
                 self._observer.shared_lookup(level.name, found)
                 return entry
         return None

@@ -142,11 +142,18 @@ class Connection(asyncio.Protocol):
         """Whether no request is being served, arriving or expected, and every answer
         is sent and not the last.
         """
+        return self.awaits_client and not self._requests.running
+
+    @property
+    def awaits_client(self) -> bool:
+        """Whether its client has owed a request, or the rest of one, for more than a
+        moment, and is owed nothing.
+        """
         return (
             self._connected
             and not self._closing
             and not self._timeouts.request_expected()
-            and not self._requests.running
+            and not self._answering
             and not self._transport.get_write_buffer_size()
             and not has_unread(self._socket)
         )

@@ -7,7 +7,9 @@ import functools
 import logging
 import socket
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
+from itertools import islice
 from typing import Any, Final, cast
 
 from tornado.httpserver import HTTPServer
@@ -36,6 +38,7 @@ _MAX_HEADER_BYTES: Final = 32 * 1024
 _CHUNK_BYTES: Final = 64 * 1024
 _SWEEPS_PER_TIMEOUT: Final = 20  # connections are closed at most 1/20 of it late
 _MAX_REFUSALS: Final = 32
+_LOOKS_FOR_ROOM: Final = 32  # at connections of 1 us each, for one more
 _MAX_EXCESS: Final = 2
 _DEFER_SECONDS: Final = 0.002
 _ACCEPT_ERROR_SECONDS: Final = 0.5
@@ -45,11 +48,12 @@ _POLL_SECONDS: Final = 0.01
 class Listener(HTTPServer):
     """Serves ``application`` on at most ``max_connections`` connections.
 
-    ``fast_path`` gets the bytes of each request first. A connection past the bound is
-    answered 503 and closed, as is one past ``address_limit``; ``on_refused`` is called
-    for each. ``connection_count`` is compared with those of other listeners on the same
-    sockets. ``on_rejected`` is told of each request that reaches no handler
-    (`ConnectionOptions`).
+    ``fast_path`` gets the bytes of each request first. A connection past the bound
+    takes the place of one whose client has owed a request for more than a moment. If
+    there is none it is answered 503 and closed, as is one past ``address_limit``;
+    ``on_refused`` is called for each of these. ``connection_count`` is compared with
+    those of other listeners on the same sockets. ``on_rejected`` is told of each
+    request that reaches no handler (`ConnectionOptions`).
     """
 
     def initialize(  # type: ignore[override]  # Tornado's Configurable: own arguments
@@ -86,7 +90,8 @@ class Listener(HTTPServer):
         self._on_refused = on_refused
         self._connection_count = connection_count
         self._address_limit = address_limit
-        self._open: set[Connection] = set()
+        # In the order in which they are looked at when a place is needed.
+        self._open: OrderedDict[Connection, None] = OrderedDict()
         self._refusing: set[socket.socket] = set()
         self._tasks: set[asyncio.Task[object]] = set()  # a loop holds them weakly
 
@@ -164,19 +169,43 @@ class Listener(HTTPServer):
             return False
         connected.setblocking(False)
         peer = Peer.of(connected, address)
-        if len(self._open) < self._max_connections and (
-            self._address_limit is None or self._address_limit.try_take(peer)
-        ):
+        if self._take_place(peer):
             self._serve(connected, peer)
         else:
             self._on_refused(peer)
             self._refuse(connected)
         return True
 
+    def _take_place(self, peer: Peer) -> bool:
+        """Whether there is a place for one more of this peer's connections."""
+        limit = self._address_limit
+        if limit is not None and not limit.try_take(peer):
+            return False
+        if len(self._open) < self._max_connections or self._make_room():
+            return True
+        if limit is not None:
+            limit.release(peer)
+        return False
+
+    def _make_room(self) -> bool:
+        """Close a connection that waits for its client; whether one was found.
+
+        Otherwise a few addresses with connections on which they send nothing would
+        refuse everybody else. Those that were accepted first are looked at first, and
+        again after all others.
+        """
+        for connection in list(islice(self._open, _LOOKS_FOR_ROOM)):
+            if connection.awaits_client:
+                connection.abort()
+                self.on_close(connection)
+                return True
+            self._open.move_to_end(connection)
+        return False
+
     def _serve(self, connected: socket.socket, peer: Peer) -> None:
         """Have the event loop read from an accepted socket."""
         connection = Connection(self, self._options, connected, peer)
-        self._open.add(connection)
+        self._open[connection] = None
         self._publish_count()
         self._start_task(self._connect(connection, connected))
 
@@ -193,7 +222,7 @@ class Listener(HTTPServer):
         connection = cast(Connection, server_conn)
         if connection not in self._open:
             return
-        self._open.discard(connection)
+        del self._open[connection]
         self._publish_count()
         if self._address_limit is not None:
             self._address_limit.release(connection.peer)

@@ -19,6 +19,9 @@ __all__ = ["Bulkhead", "BulkheadFull"]
 
 _LEARNING: Final = 0.1  # weight of the newest call: about the last twenty matter
 _FADING_SECONDS: Final = 30.0  # half-life of what was learnt, when nothing new comes
+_OUTDATED_SECONDS: Final = (
+    5.0  # half-life of a call's weight, when newer ones have ended
+)
 _LONGEST_WAIT: Final = 60.0  # seconds; a client told to wait longer does not return
 _LOOK_SECONDS: Final = 0.01  # until a slot that another worker freed is noticed
 
@@ -47,7 +50,9 @@ class Bulkhead:
 
     A slot `n` turns away is had after `n` releases, and each slot is released once per
     call time. The call time is an exponential mean of those passed to `release`; it
-    decays towards `first_guess`, so that a slow minute does not count for long. While a
+    decays towards `first_guess`, so that a slow minute does not count for long. A call
+    tells how it was when it began: one that hung for half a minute counts for little
+    beside those that began and ended meanwhile. While a
     slot is free no call is refused, however slow calls were: only calls that are made
     can show that they are fast again.
     """
@@ -72,6 +77,7 @@ class Bulkhead:
         self._first_guess = first_guess
         self._learnt = first_guess
         self._learnt_at = clock()
+        self._newest = -math.inf  # when the call that began last began, of those learnt
         self._reserved: Counter[int] = Counter()  # reservations, by their calls
         self._returns_until = clock()  # when the last that was refused comes back
         self._look: asyncio.TimerHandle | None = None
@@ -214,9 +220,11 @@ class Bulkhead:
         """
         self._give_back(caller)
         if seconds is not None:
-            believed = self.recent_seconds
-            self._learnt = believed + _LEARNING * (seconds - believed)
-            self._learnt_at = self._clock()
+            believed, now = self.recent_seconds, self._clock()
+            self._newest = max(self._newest, now - seconds)
+            weight = math.exp2((now - seconds - self._newest) / _OUTDATED_SECONDS)
+            self._learnt = believed + _LEARNING * weight * (seconds - believed)
+            self._learnt_at = now
 
     def _give_back(self, caller: CallerKey) -> None:
         self._queue.give_back(caller)

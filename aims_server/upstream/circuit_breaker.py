@@ -43,10 +43,11 @@ class CircuitBreaker:
     >>> breaker.state
     <State.OPEN: 'open'>
 
-    Closed, it remembers which callers have failed in the last 10 s since any call
-    succeeded, each of them once: a single caller opens nothing, however many of its
-    calls fail. It opens when they are 3 verified students, or `callers` of any kind
-    while no call has succeeded for 10 s. How long a call took plays no part.
+    Closed, it remembers which callers have failed in the last 10 s, with calls that
+    began since any call succeeded, each of them once: a single caller opens nothing,
+    however many of its calls fail, nor do calls that were left hanging before the
+    endpoint was well again. It opens when they are 3 verified students, or `callers` of
+    any kind while no call has succeeded for 10 s. How long a call took plays no part.
 
     Open, it lets nothing through for 5 s, doubled at each opening in a row up to
     `max_open_seconds`, times a random 0.8-1.0 so that several workers do not probe in
@@ -78,7 +79,9 @@ class CircuitBreaker:
         self._random = random
         self._on_change = on_change
         self._state = State.CLOSED
-        self._generation = 0
+        self._admitted = 0  # calls so far; each is known by its number
+        self._changed_after = 0  # the last that began before the state changed
+        self._succeeded_after = 0  # the last that began before the last success
         self._closed_at = clock()
         self._openings_in_a_row = 0
         self._open_until = 0.0
@@ -96,8 +99,8 @@ class CircuitBreaker:
         return self._state
 
     def enter(self, caller: CallerKey) -> int:
-        """Let one call through; its outcome is told to `leave`, once, with the
-        generation that this returns. Raises CircuitOpen.
+        """Let one call through; its outcome is told to `leave`, once, with the number
+        that this returns. Raises CircuitOpen.
         """
         if caller.verified:
             self._verified_asked_at = self._clock()
@@ -107,19 +110,22 @@ class CircuitBreaker:
             if not self._may_probe(caller):
                 raise CircuitOpen(_PROBES_TAKEN_RETRY_AFTER)
             self._probing += 1
-        return self._generation
+        self._admitted += 1
+        return self._admitted
 
-    def leave(self, generation: int, caller: CallerKey, *, failed: bool | None) -> None:
+    def leave(self, number: int, caller: CallerKey, *, failed: bool | None) -> None:
         """A call has ended; ``failed`` is None if that says nothing of the endpoint."""
-        if generation != self._generation:
+        if number <= self._changed_after:
             return
         if self._state is State.HALF_OPEN:
             self._probing -= 1
         if failed is None:
             return
         if failed:
-            self._count(caller)
+            if number > self._succeeded_after:
+                self._count(caller)
             return
+        self._succeeded_after = self._admitted
         self._succeeded_at = self._clock()
         self._failing.clear()
         if self._state is State.HALF_OPEN:
@@ -169,7 +175,7 @@ class CircuitBreaker:
 
     def _enter(self, state: State) -> None:
         self._state = state
-        self._generation += 1
+        self._changed_after = self._admitted
         self._probing = 0
         self._failing.clear()
         if self._on_change is not None:

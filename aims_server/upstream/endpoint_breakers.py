@@ -13,6 +13,8 @@ from .circuit_breaker import CircuitBreaker, State
 __all__ = ["CallPermit", "EndpointBreakers"]
 
 _ANYBODY: Final = CallerKey.student("anybody")
+# An endpoint that fails is spared; a connection costs the far side next to nothing.
+_UNREACHABLE_SECONDS: Final = 5.0
 _SEVERITY: Final = list(State)  # from closed to open
 
 
@@ -87,7 +89,8 @@ class EndpointBreakers:
 
     An endpoint is open while its own breaker is, or that of the connections. The latter
     opens when three connections in a row could not be made, whichever callers wanted
-    them: no caller can cause that. Any answer of any endpoint closes it.
+    them: no caller can cause that. Any answer of any endpoint closes it. It is open for
+    5 s at a time, so that a platform that is back is soon noticed.
 
     A subscriber is called with an endpoint and its state at each change of it.
     """
@@ -101,6 +104,7 @@ class EndpointBreakers:
     ) -> None:
         self._subscribers: list[Callable[[str, State], object]] = []
         self._connections = CircuitBreaker(
+            max_open_seconds=_UNREACHABLE_SECONDS,
             clock=clock,
             random=random,
             on_change=lambda _: self._notify(*self._breakers),

@@ -87,18 +87,25 @@ export function days(page) {
   return [...byDate.values()].sort((a, b) => (a.date < b.date ? -1 : 1));
 }
 
-/** "02:00PM - 02:50PM 07/Sep/2026" or "2026-09-07 14:00:00" as "14:00"; "" without a time. */
+const TIME = /(\d{1,2})(?::(\d{2})(?::\d{2})?(?:\s*([AP])\.?M)?|(?:\.(\d{2}))?\s*([AP])\.?M\b)/gi;
+
+/** "02:00PM - 02:50PM 07/Sep/2026", "2:00 - 2:50PM" or "2026-09-07 14:00:00" as "14:00". */
 export function clock(text) {
-  const match = /(\d{1,2}):(\d{2})(?::\d{2})?\s*(?:([AP])\.?M)?/i.exec(text);
-  if (!match) return "";
-  const [, hour, minute, half] = match;
-  const hours = half ? (Number(hour) % 12) + (half.toUpperCase() === "P" ? 12 : 0) : hour;
-  return `${String(hours).padStart(2, "0")}:${minute}`;
+  const [begin, end] = [...text.matchAll(TIME)].map(([, hour, minute, half, dotted, marked]) => {
+    const part = (half ?? marked)?.toUpperCase();
+    const hours = part ? (hour % 12) + (part === "P" ? 12 : 0) : Number(hour);
+    return { part, minutes: 60 * hours + Number(minute ?? dotted ?? 0) };
+  });
+  if (!begin) return "";
+  const later = begin.minutes + 12 * 60;
+  const isLater = !begin.part && end?.part && later <= end.minutes;
+  const minutes = isLater ? later : begin.minutes;
+  return [Math.floor(minutes / 60), minutes % 60].map((n) => String(n).padStart(2, "0")).join(":");
 }
 
 /** What a mark counts as, as the service counts it; for its colour. */
 export function markKind(status) {
-  const words = status.trim().toLowerCase();
+  const words = status.normalize("NFKC").replace(/\p{Cf}/gu, "").trim().toLowerCase();
   const short = { p: "present", a: "absent", l: "leave" };
   return words.endsWith("leave") ? "leave" : (short[words] ?? words.split(" ").at(-1));
 }

@@ -5,7 +5,7 @@ import pytest
 from tests.virtual_time import Clock
 
 from .machines import Machine
-from .reading import Platform
+from .reading import Bench, Platform
 
 
 @pytest.fixture(name="clock")
@@ -17,6 +17,11 @@ def _clock():
 @pytest.fixture(name="platform")
 def _platform(clock):
     return Platform(clock)
+
+
+@pytest.fixture(name="bench")
+def _bench(clock):
+    return Bench(clock)
 
 
 @pytest.fixture(name="machine")

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from aims_server.cache.levels import Page, Want
+from aims_server.cache.levels import Level, Page, Want
 from aims_server.cache.shared_memory import SharedMemoryCache
 from aims_server.cache.sharing import MachinePages
 from aims_server.cache.store import Entry
@@ -14,7 +14,7 @@ from aims_server.primitives.epochs import Epochs
 from tests.virtual_time import settle, virtual_loop
 
 from .machines import ANN, BEN, Machine, answered, level, shown
-from .reading import FRESH, HIT, MISS, PENDING, STALE
+from .reading import FRESH, HIT, MISS, PENDING, STALE, Broken
 
 pytestmark = pytest.mark.gen_test
 
@@ -57,7 +57,10 @@ async def test_workers_make_one_call(platform, workers):
     assert {(await task).entry.value for task in tasks} == {"page"}
     made = (await tasks[0]).entry.made_at
     assert {(await task).entry.made_at for task in tasks} == {made}
-    assert [len(worker.observer.waits) for worker in workers] == [0, 1, 1]
+    assert workers[0].observer.waits == []
+    for worker in workers[1:]:
+        assert worker.observer.waits == [pytest.approx(0.4, abs=0.05)]
+        assert worker.observer.found == [("machine", "busy"), ("machine", "kept")]
 
 
 async def test_a_page_is_found_and_kept(platform, workers, clock):
@@ -113,11 +116,37 @@ async def test_a_large_page_is_put_in_a_turn_of_its_own(clock, size, others_firs
 async def test_what_is_looked_for_again_is_copied(platform, clock):
     """The third look finds it in this worker's own memory."""
     machine = Machine(clock)
-    one, other = machine.worker(), machine.worker(copied_bytes=1 << 16)
+    workers = [machine.worker(copied_bytes=1 << 16) for _ in range(3)]
+    one, other, third = workers
     await answered(platform, one.ask(platform), "page")
     for _ in range(3):
-        assert other.through.peek(b"k", ANN, clock.now).value == "page"
-    assert other.observer.found == [("machine", "kept")] * 2
+        assert await shown(one.ask(platform)) == (HIT, "page")
+        assert await shown(other.ask(platform)) == (HIT, "page")
+        assert third.through.peek(b"k", ANN, clock.now).value == "page"
+    assert one.observer.found == [("machine", "none"), ("machine", "kept")]
+    for worker in (other, third):
+        assert worker.observer.found == [("machine", "kept")] * 2
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_what_is_made_of_a_page_is_copied_alike(platform, clock, shared):
+    """Where the machine has it; else it is kept here at once."""
+    machine = Machine(clock)
+    if not shared:
+        machine.levels = []
+    worker = machine.worker(copied_bytes=1 << 16)
+
+    async def make(entry):
+        return replace(entry, value=f"made of {entry.value}")
+
+    source = worker.ask(platform, b"source")
+    await answered(platform, source, "page")
+    await worker.through.derive(b"k", ANN, source, make)
+    worker.observer.found.clear()
+    for _ in range(3):
+        entry = worker.through.peek(b"k", ANN, clock.now)
+        assert entry.value == "made of page"
+    assert worker.observer.found == [("machine", "kept")] * shared
 
 
 async def test_what_another_worker_keeps_is_at_hand(platform, workers):
@@ -188,15 +217,16 @@ async def test_a_more_demanding_asker_flies_again(platform, workers, clock):
     assert await shown(demanding) == (MISS, "second")
 
 
-async def test_standing_and_age_come_along(platform, workers, clock):
-    """An entry that is found is as it was filled: whom the platform named, and whether
-    it was made of old parts, or is incomplete.
+@pytest.mark.parametrize("named", [7, None])
+async def test_standing_and_age_come_along(platform, workers, clock, named):
+    """An entry that is found is as it was filled: whom the platform named, if anybody,
+    and whether it was made of old parts, or is incomplete.
     """
     now = clock.now
 
     async def fill(deadline):
         times = now - 5, now, now + 60
-        return Entry("page", 4, ANN, *times, old=True, complete=False, student_id=7)
+        return Entry("page", 4, ANN, *times, old=True, complete=False, student_id=named)
 
     deadline = Deadline(10, clock)
     filled = await workers[0].through.get(b"k", ANN, fill, deadline)
@@ -257,6 +287,19 @@ async def test_machines_make_one_call(platform, clock):
     late = machines[1].worker()
     assert await shown(late.ask(platform)) == (HIT, "page")
     assert late.observer.found == [("machine", "kept")]
+
+
+async def test_an_old_page_of_another_machine_will_do_if_no_other_can_be_had(
+    platform, clock
+):
+    """It was too old for the asker, and the platform fails."""
+    far = MachinePages(SharedMemoryCache(1_000_000, Epochs(), clock=clock))
+    store = Level("store", far, Deadline.remaining, 0.01, 1.6, 0.08)
+    one, other = (Machine(clock, store).worker() for _ in range(2))
+    await answered(platform, one.ask(platform), "old")
+    clock.now += 100
+    asker = other.ask(platform, max_age=30)
+    assert await answered(platform, asker, Broken()) == (STALE, "old")
 
 
 async def test_parts_that_any_worker_keeps_are_found_together(platform, workers, clock):

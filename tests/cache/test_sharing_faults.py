@@ -76,6 +76,7 @@ async def test_a_refusal_voids_every_workers_copies(platform, workers):
     platform.answer("late")
     assert await shown(filling) == (MISS, "late")
     assert workers[0].refused == [(ANN, True)]
+    assert workers[2].observer.ends == [("machine", "void")]
     for worker in workers[1:]:
         assert worker.through.peek(b"k", ANN, worker.clock.now) is None
     assert await shown(workers[0].ask(platform, b"b", BEN)) == (HIT, "ben")
@@ -172,5 +173,6 @@ async def test_an_entry_of_another_owner_is_not_shared(platform, workers, clock)
 
     with pytest.raises(WrongOwner):
         await workers[1].through.get(b"x", ANN, foreign, Deadline(10, clock))
+    assert workers[1].observer.ends == [("machine", "failed")]
     task = workers[2].ask(platform, b"x", ANN)
     assert await answered(platform, task, "ann's") == (MISS, "ann's")

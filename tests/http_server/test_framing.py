@@ -441,6 +441,7 @@ class TestCrowd:
             fast_path=worker.fast_path,
             max_connections=20,
             on_refused=bool,
+            clock=lambda: 0.0,  # each has a moment for its request
         )
         listener.add_socket(_unused_port[0])
         yield listener

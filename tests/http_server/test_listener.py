@@ -411,6 +411,74 @@ async def test_few_of_a_flood_are_told_that_there_is_no_room(server):
     held.close()
 
 
+class TestFull:
+    """A listener with three places, which are taken."""
+
+    @pytest.fixture(name="full")
+    def _full(self, server):
+        server.another_listener(max_connections=3)
+        server.listeners.pop(0).stop()
+        return server.listeners[0]
+
+    @pytest.fixture(name="connect")
+    def _connect(self, server):
+        clients = []
+
+        async def connect():
+            clients.append(await Client.connect(server))
+            return clients[-1]
+
+        yield connect
+        for client in clients:
+            client.writer.close()
+
+    async def taken(self, connect, full, sent):
+        """Three clients that have sent this, and it has been read."""
+        clients = [await connect() for _ in range(3)]
+        for client in clients:
+            client.writer.write(sent)
+        await eventually(
+            lambda: [each._requests.running for each in full._open] == [bool(sent)] * 3
+        )
+        return clients
+
+    @pytest.mark.parametrize("sent", [b"", b"GET / HT"])
+    @pytest.mark.gen_test
+    async def test_who_sends_no_request_gives_way(self, server, full, connect, sent):
+        """The first of them to the first newcomer; the others stay."""
+        clients = await self.taken(connect, full, sent)
+        server.clock.now += 1.1
+        newcomer = await connect()
+        assert (await newcomer.ask()).startswith("HTTP/1.1 200")
+        assert await clients[0].ended()
+        assert full.connections == 3
+        clients[1].writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[len(sent) :])
+        assert (await clients[1].answer()).startswith("HTTP/1.1 200")
+
+    @pytest.mark.gen_test
+    async def test_who_has_just_come_keeps_the_place(self, full, connect):
+        """A request may be on its way: the newcomer is refused."""
+        clients = await self.taken(connect, full, b"")
+        newcomer = await connect()
+        assert (await newcomer.answer()).startswith("HTTP/1.1 503")
+        for client in clients:
+            assert (await client.ask()).startswith("HTTP/1.1 200")
+
+    @pytest.mark.gen_test
+    async def test_who_is_being_answered_keeps_the_place(self, server, full, connect):
+        """However long that takes."""
+        clients = await self.taken(
+            connect, full, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
+        await eventually(lambda: len(server.asked) == 3)
+        server.clock.now += 5
+        newcomer = await connect()
+        assert (await newcomer.answer()).startswith("HTTP/1.1 503")
+        server.gate.set()
+        for client in clients:
+            assert (await client.answer()).startswith("HTTP/1.1 200")
+
+
 @pytest.mark.gen_test
 async def test_a_hung_listener_delays_nobody(server):
     """One that hangs with few connections is waited for once only."""

@@ -216,22 +216,26 @@ DETAILS = [
     {"time": "2025-09-01 10:45:00", "status": "P", "formatted": ""},
     {"time": "", "status": "DUTY_LEAVE", "formatted": "3:45 p.m. - 4:30 p.m."},
     {"time": "", "status": "Present", "formatted": ""},
+    {"time": "", "status": "\uff21", "formatted": "9.40 AM"},  # A, of full width
+    {"time": "", "status": "Present", "formatted": "2:50 - 3:40PM 01/Sep/2025"},
 ]
 
 
 def test_the_calendar_reads_marks_and_times_in_every_form(visit, token):
     """With the colours of the marks that they count as."""
-    day = {"date": "2025-09-01", "present": 2, "absent": 0, "leave": 1}
+    day = {"date": "2025-09-01", "present": 3, "absent": 1, "leave": 1}
     subject = {"daily": [day | {"details": DETAILS}]}
     page = {"subjects": {"Odd": subject}, "incomplete": []}
     visit.page.route("**/api/all-attendance", lambda route: route.fulfill(json=page))
     visit.enter(token)
     visit.show("calendar")
     times = visit.page.locator(".card .lessons .time").all_inner_texts()
-    assert times == ["", "10:45", "15:45"]
+    assert times == ["", "09:40", "10:45", "14:50", "15:45"]
     marks = visit.page.locator(".card .lessons .mark")
-    kinds = [marks.nth(n).get_attribute("class") for n in range(3)]
-    assert kinds == ["mark present", "mark present", "mark leave"]
+    kinds = [marks.nth(n).get_attribute("class") for n in range(5)]
+    assert kinds == [
+        f"mark {kind}" for kind in ("present", "absent", "present", "present", "leave")
+    ]
 
 
 def test_timetable_shows_the_months_classes(inside):

@@ -225,6 +225,19 @@ async def test_a_bad_spell_is_unlearnt_by_good_calls(clock):
     assert slots.recent_seconds == pytest.approx(0.2 + 9.8 * 0.9**40, abs=0.001)
 
 
+async def test_calls_that_hung_say_little_when_newer_ones_have_ended(clock):
+    """The platform is well again; five calls a second end at once, and as many of those
+    that it left hanging end with their deadline.
+    """
+    slots = Bulkhead(200, clock=clock)
+    for _ in range(100):
+        for seconds in (0.1, 30.0):
+            await slots.acquire(caller("a"), Deadline(1, clock))
+            slots.release(caller("a"), seconds)
+        clock.now += 0.2
+        assert slots.recent_seconds < 1.0
+
+
 async def test_a_bad_spell_fades_in_silence(clock):
     """Without any call the estimate halves its error every thirty seconds."""
     slots = Bulkhead(1, clock=clock, first_guess=0.5)

@@ -30,7 +30,7 @@ class Call:
     """A call that the breaker lets through, until it ends in one of three ways."""
 
     def __init__(self, breaker, caller):
-        self._generation = breaker.enter(caller)
+        self._number = breaker.enter(caller)
         self._breaker, self._caller = breaker, caller
 
     def success(self):
@@ -46,7 +46,7 @@ class Call:
         self._end(failed=None)
 
     def _end(self, *, failed):
-        self._breaker.leave(self._generation, self._caller, failed=failed)
+        self._breaker.leave(self._number, self._caller, failed=failed)
 
 
 def fail(breaker, *callers):
@@ -116,6 +116,19 @@ def test_a_success_of_anybody_forgets_the_failures(breaker, happy):
     Call(breaker, happy).success()
     fail(breaker, student(3), student(4))
     assert breaker.state.value == "closed"
+
+
+def test_calls_that_began_before_a_success_say_nothing_new(breaker, clock):
+    """The endpoint left them hanging, and is well again when they are given up."""
+    late = [Call(breaker, student(number)) for number in range(30)]
+    clock.now += 20
+    Call(breaker, student(31)).success()
+    clock.now += 10
+    for call in late:
+        call.failure()
+    assert breaker.state.value == "closed"
+    fail(breaker, student(1), student(2), student(3))
+    assert breaker.state.value == "open"
 
 
 def test_what_is_older_than_the_window_is_forgotten(breaker, clock):
@@ -282,7 +295,7 @@ class PlainModel:
     def __init__(self, now):
         self.change("closed", now)
         self.closed_at = now
-        self.row = 0
+        self.row = self.successes = 0
         self.asked = self.served = float("-inf")
 
     def change(self, state, now):
@@ -316,8 +329,9 @@ class PlainModel:
             and (caller.verified or now - self.asked >= 30)
         )
 
-    def end(self, generation, caller, outcome, now, chance):
-        """A call of that generation ended."""
+    def end(self, began, caller, outcome, now, chance):
+        """A call ended that began in that generation, after so many successes."""
+        generation, successes = began
         if generation is not self.generation:
             return
         self.under_way -= 1
@@ -327,7 +341,8 @@ class PlainModel:
                 self.closed_at = now
             self.failures.clear()
             self.served = now
-        elif outcome == "failure":
+            self.successes += 1
+        elif outcome == "failure" and successes == self.successes:
             self.failures.append((now, caller))
             failing = self.failing(now)
             students = sum(each.verified for each in failing)
@@ -377,9 +392,8 @@ class BreakerMachine(RuleBasedStateMachine):
         for caller in callers:
             if self.model.may_enter(caller, self.clock.now):
                 self.model.under_way += 1
-                begun.append(
-                    (Call(self.breaker, caller), caller, self.model.generation)
-                )
+                began = (self.model.generation, self.model.successes)
+                begun.append((Call(self.breaker, caller), caller, began))
             else:
                 assert refusal(self.breaker, caller) > 0
         return multiple(*begun)
@@ -390,9 +404,9 @@ class BreakerMachine(RuleBasedStateMachine):
     )
     def end(self, call, outcome):
         """A call ends, perhaps long after the state it began in."""
-        begun, caller, generation = call
+        begun, caller, began = call
         getattr(begun, outcome)()
-        self.model.end(generation, caller, outcome, self.clock.now, self.chance)
+        self.model.end(began, caller, outcome, self.clock.now, self.chance)
 
     @precondition(lambda self: self.model.look(self.clock.now) == "open")
     @rule()

@@ -65,6 +65,16 @@ def test_one_answer_reopens_the_way_for_all(breakers, clock):
     assert states(breakers) == ["closed"] * 3
 
 
+def test_a_platform_that_is_back_is_noticed_in_five_seconds(breakers, clock):
+    """However long nobody could connect."""
+    for _ in range(20):
+        for _ in range(3):
+            breakers.admit("login", student(1)).unreachable()
+        assert breakers.state("login") is State.OPEN
+        clock.now += 5
+        assert breakers.state("login") is State.HALF_OPEN
+
+
 def test_a_refused_call_takes_no_probe_of_the_connections(breakers, clock):
     """An open endpoint costs the others nothing when both fail."""
     for number in range(3):
