@@ -71,9 +71,13 @@ class KeptPages:
         self._on_refusal = shared.invalidations.add if shared else _ignore_refusal
         self._clock = clock
         self.flights: list[SingleFlight[Any]] = []
+        # What the workers before a reload, and other machines, have kept may have been
+        # made with other settings.
+        platform = settings.external_api_base
+        target = settings.attendance_target_percent
         self.answer_cache = AnswerCache(
-            self._read_through(_ANSWERS),
-            self._read_through(_PARTS),
+            self._read_through(_ANSWERS, f"{platform} {target} "),
+            self._read_through(_PARTS, f"{platform} "),
             Lifetimes(
                 fresh=settings.cache_ttl_seconds,
                 stale=settings.cache_stale_seconds,
@@ -84,7 +88,7 @@ class KeptPages:
             wall=wall,
         )
 
-    def _read_through(self, codec: Codec[Kept]) -> ReadThrough[Kept]:
+    def _read_through(self, codec: Codec[Kept], made_with: str) -> ReadThrough[Kept]:
         seconds, clock = self._work_seconds, self._clock
         flights: SingleFlight[Served[Kept]] = SingleFlight(
             work_seconds=seconds, grace=0.0, clock=clock
@@ -95,7 +99,9 @@ class KeptPages:
             flights,
             refresh_deadline=lambda: Deadline(seconds, clock),
             is_refusal=lambda error: isinstance(error, TokenRefused),
-            loader=Sharing(self._levels, codec, self._sharing, clock=clock),
+            loader=Sharing(
+                self._levels, codec, self._sharing, made_with=made_with, clock=clock
+            ),
             on_refusal=self._on_refusal,
             on_foreign=_log_foreign_entry,
             on_refresh_error=_log_refresh_error,

@@ -63,7 +63,7 @@ def make_platform_side(
     client = UpstreamClient(
         transport,
         ResiliencePolicy(
-            Admission(slots, breakers, clock=clock),
+            Admission(slots, breakers, on_overload=incidents.overloaded, clock=clock),
             metrics,
             retries=RetryBudget(),
             hedges=RetryBudget(share=0.1, floor=10.0),

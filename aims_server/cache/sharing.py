@@ -87,7 +87,8 @@ class Sharing(Generic[V]):
 
     A page that is found on a level is put on those before it. While another process
     fills a key its page is waited for. A level that gives neither a page nor a lease is
-    passed over: at worst a page is gathered more than once.
+    passed over: at worst a page is gathered more than once. ``made_with`` is what pages
+    depend on beside their keys: those made with something else are not met.
     """
 
     def __init__(
@@ -96,11 +97,13 @@ class Sharing(Generic[V]):
         codec: Codec[V],
         observer: SharingObserver,
         *,
+        made_with: str = "",
         clock: Clock = time.monotonic,
     ) -> None:
         self._levels = levels
         self._codec = codec
         self._observer = observer
+        self._prefix = _VERSION + made_with.encode()
         self._clock = clock
 
     async def load(self, ask: Ask[V]) -> Served[V]:
@@ -110,7 +113,7 @@ class Sharing(Generic[V]):
     def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
         """The entry of the first level that has one at hand that will do."""
         for level in self._levels:
-            page = level.find(_VERSION + key, owner) if level.find else None
+            page = level.find(self._prefix + key, owner) if level.find else None
             found = None if page is None else want.judge(page, self._clock())
             if found and (entry := self._entry(page, owner)) is not None:
                 self._observer.shared_lookup(level.name, found)
@@ -122,7 +125,7 @@ class Sharing(Generic[V]):
         for level in self._levels:
             if level.keep is not None:
                 page = self._page(entry)
-                if level.keep(_VERSION + key, owner, epoch, page):
+                if level.keep(self._prefix + key, owner, epoch, page):
                     self._observer.page_put(level.name, len(page.body))
                     return True
         return False
@@ -152,7 +155,7 @@ class Sharing(Generic[V]):
     async def _look_up(self, level: Level, ask: Ask[V]) -> tuple[Taken, bool]:
         """What is on the level, and whether another process's fill was waited for."""
         began = self._clock()
-        key, deadline = _VERSION + ask.key, ask.deadline
+        key, deadline = self._prefix + ask.key, ask.deadline
         pause = level.first_pause
         waited = False
         while True:

@@ -49,6 +49,9 @@ class ProgressHandler(PageHandler):
         self.set_header("X-Accel-Buffering", "no")  # nginx: pass each event on at once
         self.set_header("Vary", "Authorization, Origin, Accept")
         self.add_common_headers()
+        if self.request.method == "HEAD":
+            await self.flush()  # that is all, and the next request need not wait
+            return
         page = asyncio.ensure_future(
             self.service.page(
                 self.endpoint, caller, self.exchange.deadline, fresh=self.fresh

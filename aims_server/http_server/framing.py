@@ -110,7 +110,8 @@ class _Request(HTTPMessageDelegate):
 
 def _path(start_line: RequestStartLine) -> str:
     """The target in origin form (RFC 9112 3.2): an absolute form's path and query, or
-    "*" where OPTIONS has it. CONNECT's is left to the application, which answers 405.
+    "*" where OPTIONS has it. CONNECT's is left to the application, which finds nothing
+    there.
     """
     method, target, _ = start_line
     if target.startswith("/") or method == "CONNECT":

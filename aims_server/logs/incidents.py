@@ -75,6 +75,18 @@ class IncidentLog:
             state=state,
         )
 
+    def overloaded(self, seconds: float) -> None:
+        """A request was refused, since its calls to the platform would end too late at
+        so many ``seconds`` for each.
+        """
+        self._log.event(
+            "overloaded",
+            logging.WARNING,
+            "A request was refused (503 overloaded): at"
+            f" {seconds:.1f} s for a call, the platform would not answer in time"
+            " (REQUEST_TIMEOUT_SECONDS, MAX_CONCURRENT_REQUESTS)",
+        )
+
     def sampled(
         self, *, evictions: int, entries: int, bytes: int, waiting: int, calls: int
     ) -> None:

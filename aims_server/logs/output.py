@@ -4,6 +4,7 @@ A pipe that nobody reads, a stopped terminal or a journal that hangs would other
 hold the event loop, and the parent with its signals.
 """
 
+import fcntl
 import os
 import select
 import socket
@@ -53,6 +54,9 @@ class LogOutput:
             return
         if stat.S_ISREG(status.st_mode):
             self.piece_bytes = _FILE_PIECE_BYTES  # the kernel locks a file for a write
+            # Or what follows logrotate's copytruncate would stand behind a hole.
+            flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+            fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)
         own = _own_descriptor(descriptor, status.st_mode)
         weakref.finalize(self, os.close, own)
         character_device = stat.S_ISCHR(status.st_mode)

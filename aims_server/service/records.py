@@ -169,6 +169,7 @@ class StudentRecords:
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
     ) -> SubjectDays:
         """The days of one subject, from the platform."""
+        notes = self._upstream.card_notes()
         had = await self._upstream.cards(
             caller.token,
             caller_key(caller),
@@ -178,9 +179,8 @@ class StudentRecords:
             lambda named: self.confirm(
                 caller.session, "cards", student_id=named.student_id
             ),
+            notes,
         )
-
-        notes = self._upstream.card_notes()
         counting = count_days(had.cards, notes, complete=had.complete)
         if len(had.cards) < _MANY_RECORDS:
             days = finish(counting)

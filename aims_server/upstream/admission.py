@@ -1,7 +1,7 @@
 """Whether and when a call may be made: pauses, breakers and slots, in that order."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..deadline import Clock, Deadline
@@ -17,6 +17,8 @@ __all__ = ["Admission"]
 
 class Admission:
     """Admits a call, with a slot and the breaker's permit, or says why not.
+    ``on_overload`` is told how many seconds a call is thought to take whenever one
+    would end too late.
 
     >>> async def example():
     ...     admission = Admission(Bulkhead(1), EndpointBreakers(["cards"]))
@@ -38,10 +40,12 @@ class Admission:
         slots: Bulkhead,
         breakers: EndpointBreakers,
         *,
+        on_overload: Callable[[float], object] = lambda _: None,
         clock: Clock = time.monotonic,
     ) -> None:
         self.breakers = breakers
         self._slots = slots
+        self._on_overload = on_overload
         self._clock = clock
         self._pauses: dict[str, Pauses] = {}
 
@@ -55,7 +59,7 @@ class Admission:
             with self._slots.reserve(caller, calls, seconds):
                 yield
         except BulkheadFull as refusal:
-            raise Overloaded(retry_after=refusal.wait) from None
+            raise self._overloaded(refusal) from None
 
     async def enter(
         self, endpoint: str, caller: CallerKey, deadline: Deadline
@@ -111,12 +115,16 @@ class Admission:
         try:
             await self._slots.wait_for_turn(caller, deadline)
         except BulkheadFull as refusal:
-            raise Overloaded(retry_after=refusal.wait) from None
+            raise self._overloaded(refusal) from None
         try:
             self._check_pause(endpoint, caller)  # asked for in the meantime
         except UpstreamUnavailable:
             self._slots.release(caller, None)
             raise
+
+    def _overloaded(self, refusal: BulkheadFull) -> Overloaded:
+        self._on_overload(self._slots.recent_seconds)
+        return Overloaded(retry_after=refusal.wait)
 
     def _check_pause(self, endpoint: str, caller: CallerKey) -> None:
         if self._pauses:

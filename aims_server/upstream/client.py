@@ -25,6 +25,7 @@ from .answers import (
     decode_course_files,
     decode_quizzes,
     decode_schedule,
+    ignore_oddity,
     merge_pages,
     more_follows,
 )
@@ -170,10 +171,12 @@ class UpstreamClient:
         cf_id: int,
         deadline: Deadline,
         confirm: Confirm[CardsPage] = anyone,
+        note: Note = ignore_oddity,
     ) -> Cards:
         """GET /cards: the attendance records of one student in one course file.
 
-        All pages of them, up to ten: the answer says whether there are more.
+        All pages of them, up to ten: the answer says whether there are more. ``note``
+        is told what is odd about them together.
         """
         query = (
             "?type=Attendance&sort_by=%2Bdatetime1"
@@ -196,12 +199,9 @@ class UpstreamClient:
                 complete = complete and not more_follows(pages)
                 break
         try:
-            notes = self.card_notes()
-            merged = merge_pages(pages, notes, complete=complete)
+            return merge_pages(pages, note, complete=complete)
         except BadShape as fault:
             raise UpstreamError from fault
-        notes.report()
-        return merged
 
     def card_notes(self) -> Notes:
         """What notes what is odd about records, or beside their summary."""

@@ -83,6 +83,15 @@ def test_each_state_of_a_circuit_is_told_with_its_endpoint(told):
     assert {line["endpoint"] for line in told.lines()} == {"quizzes"}
 
 
+def test_a_platform_too_slow_for_all_is_told_once_with_its_time(told):
+    """Refusals of this kind come by the hundred."""
+    for seconds in (2.54, 2.6):
+        told.log.overloaded(seconds)
+    (line,) = told.lines()
+    assert "503 overloaded): at 2.5 s for a call" in line["message"]
+    assert line["level"] == "warning"
+
+
 def test_what_left_before_is_not_told_again(told):
     """The store counts from its start; a cache that is calm since then is not full."""
     calm = {"evictions": 7, "entries": 10, "bytes": 2**20, "waiting": 0, "calls": 50}

@@ -55,6 +55,18 @@ def test_a_closed_stream_is_never_written_to(tmp_path):
     assert (tmp_path / "other").read_bytes() == b""
 
 
+def test_a_log_may_be_cut_short(tmp_path):
+    """As by logrotate's copytruncate: what follows stands at the beginning."""
+    path = tmp_path / "log"
+    with path.open("w") as stream:
+        configure_logging("info", "json", stream)
+        log.error("before")
+        os.truncate(path, 0)
+        log.error("after")
+    (line,) = path.read_bytes().splitlines()
+    assert json.loads(line)["message"] == "after"
+
+
 @pytest.fixture(name="pipe")
 def _pipe():
     """A reader that may be waited for, and the stream that leads to it."""

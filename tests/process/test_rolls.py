@@ -9,7 +9,7 @@ import pytest
 
 from ..waiting import until
 from .conftest import BREAKABLE, COMMAND
-from .crowd import Crowd, Kept, run
+from .crowd import Crowd, Kept, run, tokens
 
 pytestmark = pytest.mark.process
 
@@ -77,6 +77,25 @@ def test_new_settings_hold_without_a_restart(start):
     for fixed in ("HOST and PORT", "CACHE_SHARED_MB and the store"):
         assert service.log.count(f"{fixed} stay as they are until a restart") == 1
     assert service.get("/health")[0] == 200
+
+
+def test_a_new_target_holds_for_kept_pages_too(serve):
+    """What is kept outlives a reload, but not figures for another target."""
+    service = serve(1)
+    (token,) = tokens(1)
+    old = service.workers()
+    before = service.get("/api/attendance", token)
+    (service.directory / ".env").write_text("ATTENDANCE_TARGET_PERCENT=99\n")
+    roll(service)
+    service.wait_for_workers(1, but=old)
+    after = service.get("/api/attendance", token)
+    assert (before[0], after[0]) == (200, 200)
+    assert b'"target":75' in before[1]
+    assert b'"target":99' in after[1]
+    files = service.figures(
+        'aims_upstream_calls_total{endpoint="course_files",outcome="ok"'
+    )
+    assert files == [1]
 
 
 def test_broken_settings_change_nothing(start):

@@ -70,6 +70,20 @@ def waiting(bench: Bench) -> tuple[str, str]:
     return told
 
 
+def overloaded(bench: Bench) -> tuple[str, str]:
+    """A page's calls one after the other, and half a second for all of them."""
+    service = bench.serve(
+        MAX_CONCURRENT_REQUESTS="1",
+        REQUEST_TIMEOUT_SECONDS="0.5",
+        PREFETCH_ON_LOGIN="false",
+    )
+    bench.platform.turn(faults={"*": {"delay": 0.1}})
+    service.get("/api/all-attendance", bench.token())
+    told = bench.told_in(service, "503 overloaded")
+    bench.platform.turn(clear="*")
+    return told
+
+
 FAULTS: dict[str, Provoke] = {
     "what arrives is no HTTP": malformed,
     "no connection is left": many_connections,
@@ -79,4 +93,5 @@ FAULTS: dict[str, Provoke] = {
     ),
     "the cache is too small": full_cache,
     "calls wait for a place": waiting,
+    "the platform is too slow for all who ask": overloaded,
 }
