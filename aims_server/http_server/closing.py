@@ -82,9 +82,13 @@ def close_lingering(transport: asyncio.Transport) -> None:
     it had not read of the answer (nginx calls this a lingering close). Whoever calls
     this has to end the connection when `Timeouts.linger_over`.
     """
-    if not transport.is_closing():
-        transport.resume_reading()
+    if transport.is_closing():
+        return
+    transport.resume_reading()
+    try:
         transport.write_eof()
+    except OSError:  # the client has gone, and reset the connection already
+        transport.abort()
 
 
 def has_unread(connected: socket.socket) -> bool:

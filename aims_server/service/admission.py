@@ -12,7 +12,7 @@ from contextlib import (
 from typing import Final
 
 from ..errors import UpstreamTimeout
-from ..upstream import UpstreamClient
+from ..upstream import Reservation, UpstreamClient
 from ..web import Caller
 from .records import Admit, caller_key
 
@@ -29,7 +29,9 @@ class PageAdmission:
         self._upstream = upstream
         self._request_seconds = request_seconds
 
-    def at_once(self, caller: Caller, calls: int) -> AbstractContextManager[None]:
+    def at_once(
+        self, caller: Caller, calls: int
+    ) -> AbstractContextManager[Reservation]:
         """Admits so many calls from here on, until the block ends; raises
         :class:`Overloaded` if they could not all be made in time.
         """

@@ -13,7 +13,7 @@ from ..deadline import Clock, Deadline
 from ..domain import all_attendance_page, encode_page
 from ..errors import TokenRefused, UpstreamError, UpstreamTimeout, WrongStudent
 from ..pages import ALL_ATTENDANCE
-from ..upstream import UpstreamClient
+from ..upstream import Reservation, UpstreamClient
 from ..web import Answer, Caller, make_answer
 from .admission import PageAdmission
 from .following import SharedGatherings, SubjectsGathering, SubjectsGatherings
@@ -70,11 +70,13 @@ class AllAttendancePage:
             nonlocal pending
             pending = False
             with (
-                self._admission.at_once(caller, self._usual_calls),
+                self._admission.at_once(caller, self._usual_calls) as reservation,
                 self._gatherings.begin(key, self._clock()) as gathering,
                 self._shared.published(session, key, gathering),
             ):
-                return await self._gathered(caller, within, fresh, gathering)
+                return await self._gathered(
+                    caller, within, fresh, gathering, reservation
+                )
 
         with self._shared.followed(session, key):
             try:
@@ -96,12 +98,15 @@ class AllAttendancePage:
         deadline: Deadline,
         fresh: bool,
         gathering: SubjectsGathering,
+        reservation: Reservation,
     ) -> Entry[Answer]:
         """Every subject, day by day, in two round trips."""
         session = caller.session
         known = self._records.course_files_at_hand(session, self._clock()) is not None
         with self._upstream.expect_cards():
             had = await self._records.course_files(caller, deadline, fresh=fresh)
+        if session.verified:
+            reservation.verify()
         cf_ids = had.cf_ids()
         self._usual_calls = 1 + len(cf_ids)
         gathering.begin(had, len(cf_ids))

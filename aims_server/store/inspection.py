@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from ..primitives import StoreAddress
 from .connection import Connection, Refused, open_client, tls_context
-from .scripts import INVALIDATIONS, PROBE, PROBE_KEY
+from .scripts import PROBE, PROBE_KEY
 
 __all__ = ["inspect"]
 
@@ -44,7 +44,7 @@ async def inspect(
 
 
 async def _refusals(connection: Connection) -> list[str]:
-    newest = (INVALIDATIONS, "+", "-", "COUNT", 1)
+    newest = (PROBE_KEY, "+", "-", "COUNT", 1)
     for command in (("XREVRANGE", *newest), ("EVAL", PROBE, 1, PROBE_KEY)):
         try:
             await connection.call(*command, seconds=_SECONDS)

@@ -21,7 +21,7 @@ from .client import State, StoreClient, StoreObserver, StoreUnavailable
 from .connection import close_client, end
 from .cursor import SharedCursor, StreamId
 from .reasons import reason_of
-from .scripts import INVALIDATIONS, VOID, owner_key
+from .scripts import VOID, owner_key, stream_key
 from .sealing import Secrets, Unopened
 
 __all__ = ["READER_SILENCE_SECONDS", "Invalidations"]
@@ -62,6 +62,7 @@ class Invalidations:
     ) -> None:
         self.machine = shared.machine.hex()
         self._secrets = secrets
+        self._stream = stream_key(secrets.stream_tag)
         self._epochs = epochs
         self._shared = shared
         self._observer = observer
@@ -137,7 +138,7 @@ class Invalidations:
             ]
             await _together(
                 client,
-                [("XADD", INVALIDATIONS, *_LIMITED, "*", "o", owner) for owner in told],
+                [("XADD", self._stream, *_LIMITED, "*", "o", owner) for owner in told],
             )
             for _ in told:
                 self._observer.dropped("here")
@@ -165,7 +166,7 @@ class Invalidations:
         while True:
             reader = open_reader()
             try:
-                self._shared.begin_at(await _newest(reader))
+                self._shared.begin_at(await self._newest(reader))
                 while True:
                     await self._read(reader)
                     if pause > _WARNED_PAUSE:
@@ -188,10 +189,14 @@ class Invalidations:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
+    async def _newest(self, reader: Redis) -> StreamId:
+        entries: Any = await reader.xrevrange(self._stream, count=1)
+        return _stream_id(entries[0][0]) if entries else (0, 0)
+
     async def _read(self, reader: Redis) -> None:
         time_, number = self._shared.position
         answer: Any = await reader.xread(
-            {INVALIDATIONS: f"{time_}-{number}"}, count=_AT_ONCE, block=_BLOCK_MS
+            {self._stream: f"{time_}-{number}"}, count=_AT_ONCE, block=_BLOCK_MS
         )
         for _, entries in answer or ():
             for entry_id, fields in entries:
@@ -221,11 +226,6 @@ async def _together(client: StoreClient, commands: list[tuple[Any, ...]]) -> lis
         if isinstance(answer, BaseException):
             raise answer
     return answers
-
-
-async def _newest(reader: Redis) -> StreamId:
-    entries: Any = await reader.xrevrange(INVALIDATIONS, count=1)
-    return _stream_id(entries[0][0]) if entries else (0, 0)
 
 
 def _stream_id(text: bytes) -> StreamId:

@@ -4,7 +4,7 @@ it. Each script touches one key, so that it is atomic, in a cluster's slot too.
     aims1:{<owner>}   hash    p<page>  made, fresh until, servable until, sealed page
                               l<page>  machine and number of the lease, its end
     aims1:r:<limit>   string  when this limit's bucket will be full, in microseconds
-    aims1:drops       stream  refused owners, sealed
+    aims1:d:<secret>  stream  refused owners, sealed
     aims1:probe               only while `aims-server check` looks at the store
 
 Moments are the server's clock in milliseconds (microseconds for limits): the machines'
@@ -15,7 +15,6 @@ from typing import Final
 
 __all__ = [
     "END_LEASE",
-    "INVALIDATIONS",
     "PROBE",
     "PROBE_KEY",
     "PUT",
@@ -25,9 +24,9 @@ __all__ = [
     "VOID",
     "limit_key",
     "owner_key",
+    "stream_key",
 ]
 
-INVALIDATIONS: Final = "aims1:drops"
 PROBE_KEY: Final = "aims1:probe"
 
 _NOW: Final = """
@@ -173,3 +172,10 @@ def owner_key(tag: str) -> str:
 def limit_key(tag: str) -> str:
     """The key of a limit's bucket."""
     return f"aims1:r:{tag}"
+
+
+def stream_key(tag: str) -> str:
+    """The key of the refusals of those who have one secret: others that share the
+    server could not open them.
+    """
+    return f"aims1:d:{tag}"

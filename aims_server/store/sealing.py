@@ -44,6 +44,11 @@ class Secrets:
         """For the keys of sessions and limits, which all machines must agree on."""
         return self._derive(b"session")
 
+    @cached_property
+    def stream_tag(self) -> str:
+        """This secret as the store knows it."""
+        return self._tag(self._index, b"stream")
+
     def owner_tag(self, owner: Owner) -> str:
         """An owner as the store knows it: 32 hexadecimal digits."""
         return self._tag(self._index, owner_bytes(owner))

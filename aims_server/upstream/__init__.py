@@ -28,7 +28,7 @@ from .answers import (
     sum_of,
     unpack_course_files,
 )
-from .bulkhead import Bulkhead
+from .bulkhead import Bulkhead, Reservation
 from .callers import CallerKey
 from .client import ENDPOINTS, UpstreamClient
 from .endpoint_breakers import EndpointBreakers
@@ -59,6 +59,7 @@ __all__ = [
     "Number",
     "Oddities",
     "Quizzes",
+    "Reservation",
     "ResiliencePolicy",
     "RetryBudget",
     "Schedule",

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from ..deadline import Clock, Deadline
 from ..errors import Overloaded, UpstreamTimeout, UpstreamUnavailable
-from .bulkhead import Bulkhead, BulkheadFull
+from .bulkhead import Bulkhead, BulkheadFull, Reservation
 from .callers import CallerKey
 from .circuit_breaker import CircuitOpen, State
 from .endpoint_breakers import CallPermit, EndpointBreakers
@@ -50,14 +50,16 @@ class Admission:
         self._pauses: dict[str, Pauses] = {}
 
     @contextmanager
-    def reserve(self, caller: CallerKey, calls: int, seconds: float) -> Iterator[None]:
+    def reserve(
+        self, caller: CallerKey, calls: int, seconds: float
+    ) -> Iterator[Reservation]:
         """Admit a page of so many calls as a whole, for as long as the block runs.
 
         Raises :class:`Overloaded` if they could not all be made in so many seconds.
         """
         try:
-            with self._slots.reserve(caller, calls, seconds):
-                yield
+            with self._slots.reserve(caller, calls, seconds) as reservation:
+                yield reservation
         except BulkheadFull as refusal:
             raise self._overloaded(refusal) from None
 

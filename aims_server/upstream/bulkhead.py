@@ -6,16 +6,16 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from ..deadline import Clock, Deadline
 from .callers import CallerKey
-from .fair_queue import FairQueue, Turn
+from .fair_queue import UNVERIFIED_PART, FairQueue, Turn
 from .slot_pool import SlotPool, SlotPools
 
-__all__ = ["Bulkhead", "BulkheadFull"]
+__all__ = ["Bulkhead", "BulkheadFull", "Reservation"]
 
 _LEARNING: Final = 0.1  # weight of the newest call: about the last twenty matter
 _FADING_SECONDS: Final = 30.0  # half-life of what was learnt, when nothing new comes
@@ -23,6 +23,8 @@ _OUTDATED_SECONDS: Final = (
     5.0  # half-life of a call's weight, when newer ones have ended
 )
 _LONGEST_WAIT: Final = 60.0  # seconds; a client told to wait longer does not return
+_STUDENTS: Final = (True,)
+_STUDENTS_AND_OTHERS: Final = (True, False)
 _LOOK_SECONDS: Final = 0.01  # until a slot that another worker freed is noticed
 
 
@@ -32,6 +34,31 @@ class BulkheadFull(Exception):
     def __init__(self, wait: float) -> None:
         super().__init__(f"a slot is about {wait:.2f} s away")
         self.wait = wait
+
+
+class Reservation:
+    """The calls of a page that were admitted as a whole."""
+
+    __slots__ = ("_calls", "_count", "_verified")
+
+    def __init__(
+        self, count: Callable[[bool, int, int], object], calls: int, verified: bool
+    ) -> None:
+        self._count = count
+        self._calls = calls
+        self._verified = verified
+        count(verified, calls, 1)
+
+    def verify(self) -> None:
+        """Its caller is a student by now: other students wait for its calls too."""
+        if not self._verified:
+            self.end()
+            self._verified = True
+            self._count(True, self._calls, 1)
+
+    def end(self) -> None:
+        """It is over."""
+        self._count(self._verified, self._calls, -1)
 
 
 class Bulkhead:
@@ -78,34 +105,52 @@ class Bulkhead:
         self._learnt = first_guess
         self._learnt_at = clock()
         self._newest = -math.inf  # when the call that began last began, of those learnt
-        self._reserved: Counter[int] = Counter()  # reservations, by their calls
+        # Reservations of verified callers and of others, by their calls.
+        self._reserved: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}
         self._returns_until = clock()  # when the last that was refused comes back
         self._look: asyncio.TimerHandle | None = None
 
     @contextmanager
-    def reserve(self, caller: CallerKey, calls: int, seconds: float) -> Iterator[None]:
+    def reserve(
+        self, caller: CallerKey, calls: int, seconds: float
+    ) -> Iterator[Reservation]:
         """Admit so many calls as a whole, for as long as the block runs; raise
         BulkheadFull if they could not all be made in so many seconds.
 
         Since callers are served in turn, each call of the largest reservation waits for
         one of every other: that is how long the last of them may wait, whoever comes
-        later. While there are slots for all, nobody is refused.
+        later. While there are slots for all, nobody is refused. A student waits for
+        other students' alone if that is sooner: those of others have their share.
         """
-        number = self._reserved.total() + 1 + self.pool.others_reservations
-        largest = max([calls, *self._reserved])
         size = self.pool.size
+        turns = self._turns_of_all(calls, size, _STUDENTS_AND_OTHERS)
+        left = size - max(1, size // UNVERIFIED_PART)
+        if caller.verified and left:
+            turns = min(turns, self._turns_of_all(calls, left, _STUDENTS))
         wait = max(
-            (number * largest - size) / size * self.recent_seconds,
+            turns * self.recent_seconds,
             # An unverified caller's first call is answered, and then it is a student.
             self.wait(caller, calls if caller.verified else 1),
         )
         if wait > 0 and wait + self.recent_seconds > seconds:
             raise BulkheadFull(self._turn_away(wait, calls))
-        self._count_reservation(calls, 1)
+        reservation = Reservation(self._count_reservation, calls, caller.verified)
         try:
-            yield
+            yield reservation
         finally:
-            self._count_reservation(calls, -1)
+            reservation.end()
+
+    def _turns_of_all(self, calls: int, slots: int, whose: tuple[bool, ...]) -> float:
+        """Call times until one more reservation, and all those of these callers, have
+        had their slots, as if each were as large as the largest.
+        """
+        number, largest = 1, calls
+        for verified in whose:
+            reserved = self._reserved[verified]
+            others = self.pool.others_reservations(verified=verified)
+            number += reserved.total() + others
+            largest = max([largest, *reserved])
+        return (number * largest - slots) / slots
 
     def _turn_away(self, wait: float, calls: int) -> float:
         """Seconds after which a refused reservation should be tried again: when the
@@ -117,11 +162,12 @@ class Bulkhead:
         self._returns_until = min(end, now + _LONGEST_WAIT)
         return self._returns_until - now
 
-    def _count_reservation(self, calls: int, change: int) -> None:
-        self._reserved[calls] += change
-        if not self._reserved[calls]:
-            del self._reserved[calls]
-        self.pool.publish_reservations(self._reserved.total())
+    def _count_reservation(self, verified: bool, calls: int, change: int) -> None:
+        reserved = self._reserved[verified]
+        reserved[calls] += change
+        if not reserved[calls]:
+            del reserved[calls]
+        self.pool.publish_reservations(reserved.total(), verified=verified)
 
     @property
     def in_use(self) -> int:
@@ -145,13 +191,18 @@ class Bulkhead:
         queue now, would have its slot, as things stand.
         """
         queue = self._queue
+        slots, in_use = self.pool.capacity, queue.in_use
         if queue.is_outranked(caller):
             slots, in_use = queue.unverified_share, queue.unverified_in_use
-        else:
-            slots, in_use = self.pool.capacity, queue.in_use
-        ahead = queue.ahead(caller, calls) - max(0, slots - in_use)
+        free = max(0, slots - in_use)
+        behind = (queue.ahead(caller, calls) - free) / slots
+        left = slots - queue.unverified_share
+        if caller.verified and left > 0:
+            # Those of others have no more than their share while it waits.
+            free = max(0, min(free, left - queue.students_in_use))
+            behind = min(behind, (queue.students_ahead(caller, calls) - free) / left)
         turns = max(
-            ahead / slots,
+            behind,
             # However many slots there are, it has only these.
             queue.above_limit(caller, calls) / queue.per_caller,
         )

@@ -29,6 +29,7 @@ from .answers import (
     merge_pages,
     more_follows,
 )
+from .bulkhead import Reservation
 from .callers import CallerKey
 from .circuit_breaker import State
 from .recovery_probe import RecoveryProbe
@@ -109,7 +110,7 @@ class UpstreamClient:
 
     def reserve(
         self, caller: CallerKey, calls: int, seconds: float
-    ) -> AbstractContextManager[None]:
+    ) -> AbstractContextManager[Reservation]:
         """Admit a page of so many calls as a whole; see :meth:`Admission.reserve`."""
         return self._policy.reserve(caller, calls, seconds)
 

@@ -4,10 +4,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from .callers import CallerKey
 
-__all__ = ["FairQueue", "Turn"]
+__all__ = ["UNVERIFIED_PART", "FairQueue", "Turn"]
+
+UNVERIFIED_PART: Final = 5
+"""Callers that are not verified have a fifth of the slots while students wait."""
 
 
 class Turn(asyncio.Future[bool]):
@@ -54,10 +58,10 @@ class FairQueue:
 
     def __init__(self, per_caller: int, slots: int) -> None:
         self.per_caller = per_caller
-        self.unverified_share = max(1, slots // 5)
+        self.unverified_share = max(1, slots // UNVERIFIED_PART)
         self.in_use = 0
         self.unverified_in_use = 0
-        self._fifth = slots // 5
+        self._fifth = slots // UNVERIFIED_PART
         self._held: dict[CallerKey, int] = {}
         self._queues: dict[CallerKey, deque[Turn]] = {}
         # How many verified callers, and others, have more than 0, 1, 2... calls that
@@ -162,6 +166,16 @@ class FairQueue:
         if not self.is_outranked(caller):
             ahead += sum(self._longer[True][:mine])
         return ahead
+
+    def students_ahead(self, caller: CallerKey, calls: int) -> int:
+        """Of those that `ahead` counts for a student the students' calls."""
+        mine = len(self._queues.get(caller, ())) + calls
+        return calls + sum(self._longer[True][:mine])
+
+    @property
+    def students_in_use(self) -> int:
+        """How many slots verified callers have."""
+        return self.in_use - self.unverified_in_use
 
     def above_limit(self, caller: CallerKey, calls: int) -> int:
         """How many of its own calls a student waits for, with so many more of them."""

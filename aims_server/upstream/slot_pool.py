@@ -36,14 +36,15 @@ class SlotPool:
     @property
     def capacity(self) -> int:
         """How many slots this worker can count on now: at least its share."""
-        if self._counts.others_waiting(self._number):
+        counts, number = self._counts, self._number
+        if counts.others(counts.waiting, number):
             return self.share
-        return max(self.share, self.size - self._counts.others_in_use(self._number))
+        return max(self.share, self.size - counts.others(counts.in_use, number))
 
-    @property
-    def others_reservations(self) -> int:
+    def others_reservations(self, *, verified: bool) -> int:
         """Reservations that other workers have admitted; see `publish_reservations`."""
-        return self._counts.others_reservations(self._number)
+        counts = self._counts
+        return counts.others(counts.reservations[verified], self._number)
 
     def take(self) -> bool:
         """Take a slot if one is free for this worker."""
@@ -52,7 +53,7 @@ class SlotPool:
             taken = sum(counts.in_use[: counts.workers])
             mine = counts.in_use[number]
             if taken >= self.size or (
-                mine >= self.share and counts.others_waiting(number)
+                mine >= self.share and counts.others(counts.waiting, number)
             ):
                 return False
             counts.in_use[number] = mine + 1
@@ -69,9 +70,11 @@ class SlotPool:
         counts, number = self._counts, self._number
         counts.waiting[number] = waiting and counts.in_use[number] < self.share
 
-    def publish_reservations(self, number: int) -> None:
-        """Tell the others how many reservations have been admitted here."""
-        self._counts.reservations[self._number] = number
+    def publish_reservations(self, number: int, *, verified: bool) -> None:
+        """Tell the others how many reservations of verified, or of other, callers have
+        been admitted here.
+        """
+        self._counts.reservations[verified][self._number] = number
 
 
 class SlotPools:
@@ -115,11 +118,15 @@ class _Counts:
 
     def __init__(self, most: int) -> None:
         self._lock = Mutexes(1)
-        memory = memoryview(mmap.mmap(-1, (1 + 3 * most) * _BYTES)).cast("q")
+        memory = memoryview(mmap.mmap(-1, (1 + 4 * most) * _BYTES)).cast("q")
         self._joined = memory[:1]  # no worker has this number, or a higher one
         self.in_use = memory[1 : 1 + most]
         self.waiting = memory[1 + most : 1 + 2 * most]
-        self.reservations = memory[1 + 2 * most :]
+        # Of verified callers and of others.
+        self.reservations = {
+            True: memory[1 + 2 * most : 1 + 3 * most],
+            False: memory[1 + 3 * most :],
+        }
 
     def __enter__(self) -> None:
         self._lock.acquire(0)
@@ -138,13 +145,8 @@ class _Counts:
 
     def clear(self, number: int) -> None:
         with self:
-            self.in_use[number] = self.waiting[number] = self.reservations[number] = 0
+            for counts in (self.in_use, self.waiting, *self.reservations.values()):
+                counts[number] = 0
 
-    def others_in_use(self, number: int) -> int:
-        return sum(self.in_use[: self._joined[0]]) - self.in_use[number]
-
-    def others_reservations(self, number: int) -> int:
-        return sum(self.reservations[: self._joined[0]]) - self.reservations[number]
-
-    def others_waiting(self, number: int) -> bool:
-        return sum(self.waiting[: self._joined[0]]) > self.waiting[number]
+    def others(self, counts: "memoryview[int]", number: int) -> int:
+        return sum(counts[: self._joined[0]]) - counts[number]

@@ -108,6 +108,27 @@ async def test_its_headers_are_those_of_a_stream(front, token):
         assert [event async for event in stream.events()][-1][0] == "page"
 
 
+async def test_head_asks_for_no_events(front, token, platform):
+    """Its answer ends with the head: what follows on the connection is not held up by a
+    page that takes long, and none is gathered.
+    """
+    platform.faults.set(kind="hang")
+    port = int(front.base_url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        f"HEAD /api/all-attendance HTTP/1.1\r\nHost: x\r\nAccept: {EVENTS}\r\n"
+        f"Authorization: Bearer {token}\r\n\r\n"
+        "GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    )
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert b"200 OK" in head
+    assert b"text/event-stream" in head
+    assert b"Content-Length" not in head
+    assert b"404 Not Found" in await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    assert platform.counters.total == 0
+
+
 async def test_a_client_that_reads_no_chunks_sees_the_end(front, token):
     """The connection's end, though the client would keep it."""
     port = int(front.base_url.rpartition(":")[2])

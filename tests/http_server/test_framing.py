@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 
 import pytest
 
@@ -428,6 +429,23 @@ class TestLastAnswer:
         writer.write(b"a" * 70_000)
         writer.close()
         await eventually(lambda: not http_server.connections)
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize(
+        "sent",
+        [LAST, LAST.replace(b"nowhere", b"quiz"), b"GET / HTTP/1.1\r\nA\r\n\r\n"],
+    )
+    async def test_who_leaves_before_it_is_no_failure(
+        self, port, http_server, access_lines, sent
+    ):
+        """There may be nothing left to close in stages."""
+        client = socket.create_connection(("127.0.0.1", port))
+        client.sendall(sent)
+        client.close()
+        await eventually(access_lines.told)
+        await eventually(lambda: not http_server.connections)
+        await asyncio.sleep(0)
+        assert {line["level"] for line in access_lines.told()} == {"info"}
 
 
 class TestCrowd:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -24,6 +25,8 @@ from urllib.parse import quote
 import pytest
 
 from aims_server.demo.college import College
+from aims_server.store.scripts import stream_key
+from aims_server.store.sealing import Secrets
 
 from ..operations.programs import CONF, program, wait_for_port
 from ..store.server import StoreServer
@@ -32,6 +35,7 @@ from .conftest import Platform, Service
 
 pytestmark = pytest.mark.process
 
+SECRET = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 WINDOW = "3s"  # for each [5m], [10m], …
 # A restart may keep a scrape or two waiting, which "for: 1m" has to outlast.
 WAITS = {"1m": "2s", "2m": "1s", "5m": "1s", "10m": "1s", "30m": "1s"}
@@ -157,7 +161,7 @@ class Scene:
             pass_fds=[self.held.fileno()],
             EXTERNAL_API_BASE=self.platform.url,
             STORE_URL=self.store.url,
-            STORE_SECRET="MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+            STORE_SECRET=SECRET,
             RATE_LIMIT_PER_MINUTE="1000000",
             RATE_LIMIT_PER_ADDRESS_PER_MINUTE="1000000",
             LOGIN_LIMIT_PER_MINUTE="1",
@@ -376,7 +380,8 @@ def by_the_store(scene: Scene) -> None:
     scene.service.get("/api/timetable", scene.kept.pop(0))
     scene.fires("AimsStoreDown", "AimsRefusalsWaiting", meanwhile=scene.ask_kept)
     scene.store.start()
-    forged = ("XADD", "aims1:drops", "*", "o", "nobody's")
+    stream = stream_key(Secrets(b64decode(SECRET)).stream_tag)
+    forged = ("XADD", stream, "*", "o", "nobody's")
     scene.fires("AimsStoreStrangeEntries", meanwhile=lambda: scene.store.ask(*forged))
 
 

@@ -2,13 +2,15 @@
 
 import asyncio
 import re
+from functools import partial
 
 import pytest
 
 from aims_server.cache import Found
 from aims_server.store.client import StoreUnavailable
 from aims_server.store.cursor import SharedCursor
-from aims_server.store.scripts import owner_key
+from aims_server.store.scripts import owner_key, stream_key
+from aims_server.store.sealing import Secrets
 
 from ..children import exit_status, fork
 from ..waiting import eventually
@@ -16,6 +18,8 @@ from .conftest import Machine
 from .test_pages import ANN, BEN, keep, page, take
 
 pytestmark = pytest.mark.gen_test
+
+STREAM = stream_key(Secrets(bytes(32)).stream_tag)
 
 
 @pytest.fixture(name="first")
@@ -52,6 +56,29 @@ async def test_a_refusal_crosses(first, second):
     assert (first.observer.drops, second.observer.drops) == (["here"], ["elsewhere"])
 
 
+@pytest.fixture(name="stranger")
+def _stranger(make_machine):
+    return make_machine(secret=b"x" * 32, follow=True)
+
+
+def all_told(machine):
+    """Whether the store knows all that the machine had to tell."""
+    return not machine.invalidations._pending
+
+
+async def test_who_has_another_secret_is_not_concerned(first, second, stranger):
+    """Two services may share a server, and one whose secret is being replaced: none
+    meets entries that it cannot open, as of somebody who tampers.
+    """
+    await known(first, second, stranger)
+    for machine in (stranger, first):
+        await keep(machine, page(), b"a", ANN)
+        machine.refuse(ANN)
+        await eventually(partial(all_told, machine))
+    await eventually(lambda: second.observer.drops == ["elsewhere"])
+    assert [m.observer.unopened for m in (first, second, stranger)] == [0, 0, 0]
+
+
 async def test_its_own_refusal_does_not_come_back(first, second):
     """What is begun after the refusal is not voided by the news of it."""
     await known(first, second)
@@ -79,7 +106,7 @@ async def test_nothing_is_lost_while_connections_are_cut(first, second, server):
 async def test_an_emptied_store_is_followed_anew(first, second, server):
     """After FLUSHALL, and behind a server whose clock was ahead, news still arrive."""
     await known(first, second)
-    server.ask("XADD", "aims1:drops", "99999999999999-1", "o", "from the future")
+    server.ask("XADD", STREAM, "99999999999999-1", "o", "from the future")
     await eventually(lambda: second.observer.unopened and first.observer.unopened)
     server.ask("FLUSHALL")
     server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
@@ -144,7 +171,7 @@ async def test_before_the_stream_is_found_nothing_is_taken(second, server):
 async def test_refusals_from_before_the_start_void_nothing(first, server):
     """A machine that starts has nothing to lose, and reads no old news."""
     sealed = first.secrets.seal_owner(b"12345678", ANN)
-    server.ask("XADD", "aims1:drops", "*", "o", sealed)
+    server.ask("XADD", STREAM, "*", "o", sealed)
     later = Machine(server.url)
     ann, ben = later.epochs.begin(ANN), later.epochs.begin(BEN)
     later.follow()
@@ -168,7 +195,7 @@ async def test_a_made_up_token_concerns_nobody(first, second, server):
     await known(first, second)
     first.invalidations.add(ANN, kept=False)
     await eventually(lambda: not first.invalidations._pending)
-    assert server.ask("XLEN", "aims1:drops") == b":0\r\n"
+    assert server.ask("XLEN", STREAM) == b":0\r\n"
     await keep(second, page(), b"k", ANN)
     before = second.epochs.begin(ANN)
     first.invalidations.add(ANN, kept=False)
@@ -203,7 +230,7 @@ async def test_a_made_up_token_under_way_concerns_nobody(first, second, server):
     await take(first, b"page", ANN)
     first.invalidations.add(ANN, kept=False)
     await eventually(lambda: not first.invalidations._pending)
-    assert server.ask("XLEN", "aims1:drops") == b":0\r\n"
+    assert server.ask("XLEN", STREAM) == b":0\r\n"
     await take(second, b"page", BEN)
     first.invalidations.add(BEN, kept=False)
     await eventually(lambda: second.observer.drops)
@@ -314,7 +341,7 @@ def _misled(make_machine, server, request):
         "stream": ("", "WRONGTYPE"),
     }[request.param]
     if request.param == "stream":
-        server.ask("SET", "aims1:drops", "somebody else's")
+        server.ask("SET", STREAM, "somebody else's")
     url = server.url.replace("unix://", f"unix://{name}")
     return make_machine(url, follow=True), reason
 

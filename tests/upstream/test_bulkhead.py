@@ -158,11 +158,22 @@ async def test_strangers_have_a_fifth_while_students_wait(clock):
     assert queue.slots.in_use == 0
 
 
+async def test_a_crowd_behind_one_address_has_its_fifth(clock):
+    """Before students that came first: in turn with them it would have one slot."""
+    queue = Queue(Bulkhead(10, clock=clock), clock)
+    await queue.join(*(f"{name}1" for name in "abcdefghij"))
+    await queue.join(*(f"{name}1" for name in "klmnopqrst"), "A1", "A2", "A3")
+    await queue.release(4)
+    assert queue.served[10:] == ["A1", "A2", "k1", "l1"]
+    await queue.release(19)
+    assert queue.slots.in_use == 0
+
+
 async def test_students_wait_as_if_strangers_were_few(clock):
-    """The wait that a stranger is told is that of its share."""
+    """For a fifth of the slots; the wait that a stranger is told is that of this."""
     queue = Queue(Bulkhead(5, clock=clock, first_guess=1.0), clock)
     tasks = await queue.join(*(f"{name}1" for name in "abcdefgABCDEF"))
-    assert queue.slots.wait(caller("z")) == pytest.approx(9 / 5)
+    assert queue.slots.wait(caller("z")) == pytest.approx(3 / 4)
     assert queue.slots.wait(caller("Z")) == pytest.approx(7 - 1)
     for task in tasks:
         task.cancel()

@@ -102,7 +102,7 @@ async def test_work_that_is_over_makes_room(clock):
                 slots.reserve(caller("b"), 16, 1.5).__enter__()
             assert refused.value.wait >= 1.0
             raise KeyError
-    assert not slots._reserved
+    assert not any(slots._reserved.values())
 
 
 async def test_work_waits_for_calls_that_need_no_admission(clock):
@@ -125,6 +125,25 @@ async def test_of_a_strangers_work_the_first_call_has_to_wait(clock):
         pass
     with pytest.raises(BulkheadFull), slots.reserve(caller("b"), 16, 4.0):
         pass
+
+
+async def test_work_of_strangers_keeps_no_student_out(clock):
+    """However much there is: made-up tokens have a fifth of the slots. What turns out
+    to be a student's counts as that.
+    """
+    slots = Bulkhead(100, clock=clock, first_guess=1.0)
+    with contextlib.ExitStack() as work:
+        strangers = [
+            work.enter_context(slots.reserve(caller("A"), 16, 100.0))
+            for _ in range(200)
+        ]
+        with slots.reserve(caller("a"), 16, 2.0):
+            pass
+        for stranger in strangers:
+            stranger.verify()
+        with pytest.raises(BulkheadFull), slots.reserve(caller("a"), 16, 20.0):
+            pass
+    assert not any(slots._reserved.values())
 
 
 async def page_of(slots, who, calls, seconds):

@@ -75,9 +75,9 @@ def test_the_slots_of_a_dead_worker_are_free():
     pools, (first, second) = workers(10)
     assert taken(second) == 10
     second.publish_waiting(True)
-    second.publish_reservations(9)
+    second.publish_reservations(9, verified=True)
     pools.withdraw(1)
-    assert first.others_reservations == 0
+    assert first.others_reservations(verified=True) == 0
     assert taken(first) == 10
 
 

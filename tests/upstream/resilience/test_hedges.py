@@ -88,6 +88,19 @@ async def test_no_hedge_while_the_caller_is_to_pause(bench):
     assert bench.told.hedged == []
 
 
+async def test_no_hedge_while_the_breaker_is_not_closed(bench):
+    """The endpoint fails others: a call under way is waited for."""
+    await knows(bench)
+    bench.platform.slow_once = 5.0
+    late = asyncio.create_task(bench.call())
+    await settle()
+    for number in range(3):
+        bench.breakers.admit("cards", CallerKey.student(number)).failure()
+    assert await late == "answer"
+    assert bench.told.hedged == []
+    assert bench.at_rest
+
+
 async def test_closing_ends_all_copies(bench):
     """The late one and the one beside it."""
     await knows(bench)

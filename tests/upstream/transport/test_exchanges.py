@@ -37,6 +37,13 @@ async def test_a_wish_said_twice_is_the_first(get, second):
     assert (await get(says)).retry_after == 5.0
 
 
+async def test_a_wish_as_a_date_is_read_by_the_answers_own(get):
+    """Neither clock need be right."""
+    ten, later = (f"Wed, 25 Nov 2026 10:0{n}:00 GMT" for n in (0, 1))
+    says = answer(b"", f"Retry-After: {later}", f"Date: {ten}", status="503 Busy")
+    assert (await get(says)).retry_after == 60.0
+
+
 async def test_a_request_says_who_asks_and_no_more(get, raw):
     """Our name; none of curl's own extras."""
     await get(answer(b""))
