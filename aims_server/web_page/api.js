@@ -109,11 +109,11 @@ async function ask(path, options) {
 }
 
 async function json(response) {
-  try {
-    return await response.json();
-  } catch (fault) {
+  const body = await response.json().catch((fault) => {
     throw new Problem(fault instanceof SyntaxError ? "foreign" : "offline");
-  }
+  });
+  if (!(body instanceof Object)) throw new Problem("foreign"); // as null
+  return body;
 }
 
 function answer(data, response, began) {

@@ -7,6 +7,7 @@ export const NAMES = ["attendance", "all-attendance", "timetable", "quiz"];
 const STALE_RETRY_SECONDS = 3; // the refresh behind a stale answer takes two round trips
 const INCOMPLETE_RETRY_SECONDS = 16; // the service keeps an incomplete page for 15 s
 const LONGEST_WAIT_SECONDS = 600; // what is told to wait longer, the student asks for again
+const OLD_SECONDS = 300; // when somebody comes back to the page; the service's usual TTL
 const MOST_RETRIES = 5; // in a row, for each page; then the student decides
 
 /**
@@ -90,6 +91,12 @@ export function createPages(store) {
 
   window.addEventListener("online", () => {
     if (store.get().signedIn) Object.keys(store.get().problems).forEach((name) => load(name));
+  });
+
+  document.addEventListener("visibilitychange", () => {
+    const now = Date.now();
+    const old = Object.values(store.get().answers).some((a) => now - a.at > 1000 * OLD_SECONDS);
+    if (old && document.visibilityState === "visible") loadAll();
   });
 
   return { loadAll, end };

@@ -230,6 +230,23 @@ def test_every_module_is_loaded_ahead():
     assert named == there
 
 
+def test_a_script_that_is_lost_is_said(visit):
+    """One of them does not come over a bad network: no blank page is left."""
+    visit.page.route("**/words.js", lambda route: route.abort())
+    visit.page.reload()
+    notice = visit.page.locator("#app > p")
+    visit.page.evaluate("document.getAnimations().forEach((one) => one.finish())")
+    assert "check your connection" in notice.inner_text()
+    visit.forgive_failed_answers()
+
+
+def test_without_javascript_the_page_says_what_it_needs(visits):
+    """One sentence, and not that of a lost connection."""
+    page = visits(java_script_enabled=False).page
+    assert page.locator("noscript p").is_visible()
+    assert not page.locator(".starting").is_visible()
+
+
 def test_the_content_security_policy_has_no_exception(visit):
     """No inline script or style, and nobody is asked but this service."""
     policy = visit.responses[0].headers["content-security-policy"]

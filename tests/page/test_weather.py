@@ -47,6 +47,15 @@ def test_offline_is_said_and_ends_by_itself(inside):
     inside.forgive_failed_answers()
 
 
+def test_who_comes_back_to_the_page_sees_no_old_one(inside):
+    """A tab that was left for longer than an answer is fresh is loaded again."""
+    opened = inside.page.evaluate("Date.now() / 1000")
+    inside.page.clock.set_fixed_time(opened + 600)
+    with inside.page.expect_response("**/api/attendance"):
+        inside.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    inside.settle()
+
+
 REFUSALS = {
     (429, "rate_limited"): "too many requests in a short time",
     (503, "overloaded"): "Very many students",
@@ -95,11 +104,10 @@ def test_a_long_wait_is_left_to_the_student(inside, seconds):
     inside.forgive_failed_answers()
 
 
-def test_what_is_no_answer_of_the_service_is_said(inside):
+@pytest.mark.parametrize("body", ["<html>Hello</html>", "null"])
+def test_what_is_no_answer_of_the_service_is_said(inside, body):
     """The login page of a campus network, which answers 200 to everything."""
-    inside.page.route(
-        "**/api/*", lambda route: route.fulfill(body="<html>Hello</html>")
-    )
+    inside.page.route("**/api/*", lambda route: route.fulfill(body=body))
     inside.page.click("#refresh")
     problem = inside.page.locator(".status .problem")
     problem.wait_for(state="visible")
