@@ -141,13 +141,14 @@ async def test_a_page_that_cannot_be_read_is_no_page(platform, machine, clock, b
 
 async def test_two_releases_do_not_meet(platform, machine, monkeypatch):
     """Machines of two releases fill and find pages each of their own form."""
-    old, new = machine.worker(), machine.worker()
-    assert await answered(platform, old.ask(platform), "old form") == (MISS, "old form")
+    old = [machine.worker() for _ in range(2)]
     monkeypatch.setattr(sharing, "_VERSION", b"another")
-    assert await answered(platform, new.ask(platform), "new form") == (MISS, "new form")
-    assert await shown(machine.worker().ask(platform)) == (HIT, "new form")
-    monkeypatch.undo()
-    assert await shown(machine.worker().ask(platform)) == (HIT, "old form")
+    new = [machine.worker() for _ in range(2)]
+    for workers, form in ((old, "old form"), (new, "new form")):
+        asker = workers[0].ask(platform)
+        assert await answered(platform, asker, form) == (MISS, form)
+    for workers, form in ((old, "old form"), (new, "new form")):
+        assert await shown(workers[1].ask(platform)) == (HIT, form)
 
 
 async def test_a_cancelled_flight_holds_no_one_up_for_long(platform, workers, clock):
