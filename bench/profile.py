@@ -2,7 +2,8 @@
 
 py-spy looks into the running process, which the kernel lets root do, and others where
 ``kernel.yama.ptrace_scope`` is 0. The picture is ``profile-NAME.svg`` in the working
-directory; where the worker's own time goes is printed.
+directory; where the worker's own time goes is printed, without threads that wait for
+work (in the picture they are what ends in ``_worker``).
 """
 
 import subprocess
@@ -20,6 +21,8 @@ from .processes import Platform
 
 RATE = 250
 SHOWN = 25
+# Of the waits that py-spy leaves out by itself this is none.
+IDLE = "_worker (concurrent/futures/thread.py"
 
 
 def _kept(page: str) -> Callable[[Platform, str, int], object]:
@@ -74,7 +77,8 @@ def _record(pid: int, form: str, path: str, seconds: str) -> int:
 
 
 def own_time(stacks: str) -> str:
-    """The functions at the tip of most stacks, with their share of all samples.
+    """The functions at the tip of most stacks, with their share of the samples in which
+    a thread did not wait for work.
 
     ``stacks`` has a line for each: frames from the outside in, ``;`` between them,
     and a count.
@@ -82,9 +86,12 @@ def own_time(stacks: str) -> str:
     tips: Counter[str] = Counter()
     for line in stacks.splitlines():
         frames, _, count = line.rpartition(" ")
+        last = frames.rpartition(";")[2]
+        if last.startswith(IDLE):
+            continue
         # py-spy names lines too; what counts here is the function.
-        tip = frames.rpartition(";")[2].rpartition(":")[0]
-        tips[f"{tip})" if "(" in tip else frames.rpartition(";")[2]] += int(count)
+        tip = last.rpartition(":")[0]
+        tips[f"{tip})" if "(" in tip else last] += int(count)
     whole = max(tips.total(), 1)
     return "\n".join(
         f"{100 * count / whole:5.1f} %  {tip}" for tip, count in tips.most_common(SHOWN)

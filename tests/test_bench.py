@@ -228,3 +228,10 @@ def test_own_time_is_that_of_the_innermost_function():
     first, second = own_time(stacks).splitlines()
     assert first.split() == ["75.0", "%", "f", "(b.py)"]
     assert second.split() == ["25.0", "%", "run", "(a.py)"]
+
+
+def test_own_time_is_not_that_of_idle_threads():
+    """One that waits for work is in every sample; one that works counts."""
+    pool = "run (threading.py:982);_worker (concurrent/futures/thread.py:81)"
+    stacks = f"{pool} 90\n{pool};f (b.py:2) 10"
+    assert own_time(stacks).split() == ["100.0", "%", "f", "(b.py)"]

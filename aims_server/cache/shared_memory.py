@@ -53,7 +53,8 @@ class SharedMemoryCache:
     *Directory.* It says where in the ring a key's page is, or the lease of whoever
     makes one; a lease says where the page is that was there before it. A step from one
     to the next replaces that one word, and only if it is still the one that was seen. A
-    new key may take the slot of the one in its set that was written longest ago.
+    new key may take the slot of a lease in its set, or of a page if there is none, of
+    what was written longest ago.
 
     *Digest.* A page carries a keyed digest over its key, owner, epoch, times and body,
     checked at each read. A body overwritten while it is read, a slot that is another

@@ -28,11 +28,12 @@ from .answers import (
     sum_of,
     unpack_course_files,
 )
-from .bulkhead import Bulkhead, Reservation
+from .bulkhead import Bulkhead
 from .callers import CallerKey
 from .client import ENDPOINTS, UpstreamClient
 from .endpoint_breakers import EndpointBreakers
 from .failure_log import FailureLog
+from .reservations import Reservation
 from .resilience import ResiliencePolicy
 from .retry import RetryBudget
 from .slot_pool import SlotPools

@@ -6,19 +6,18 @@ from contextlib import contextmanager
 
 from ..deadline import Clock, Deadline
 from ..errors import Overloaded, UpstreamTimeout, UpstreamUnavailable
-from .bulkhead import Bulkhead, BulkheadFull, Reservation
+from .bulkhead import Bulkhead, BulkheadFull
 from .callers import CallerKey
 from .circuit_breaker import CircuitOpen, State
 from .endpoint_breakers import CallPermit, EndpointBreakers
 from .pauses import Pauses
+from .reservations import Reservation
 
 __all__ = ["Admission"]
 
 
 class Admission:
     """Admits a call, with a slot and the breaker's permit, or says why not.
-    ``on_overload`` is told how many seconds a call is thought to take whenever one
-    would end too late.
 
     >>> async def example():
     ...     admission = Admission(Bulkhead(1), EndpointBreakers(["cards"]))
@@ -33,6 +32,9 @@ class Admission:
     Traceback (most recent call last):
     ...
     aims_server.errors.UpstreamUnavailable: The attendance platform is not available ...
+
+    ``on_overload`` is called with the seconds that a call is thought to take whenever
+    one is refused because it would end too late.
     """
 
     def __init__(

@@ -3,28 +3,21 @@ call.
 """
 
 import asyncio
-import math
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from ..deadline import Clock, Deadline
+from .call_time import CallTime
 from .callers import CallerKey
-from .fair_queue import UNVERIFIED_PART, FairQueue, Turn
+from .fair_queue import FairQueue, Turn
+from .reservations import Reservation, Reservations
 from .slot_pool import SlotPool, SlotPools
 
-__all__ = ["Bulkhead", "BulkheadFull", "Reservation"]
+__all__ = ["Bulkhead", "BulkheadFull"]
 
-_LEARNING: Final = 0.1  # weight of the newest call: about the last twenty matter
-_FADING_SECONDS: Final = 30.0  # half-life of what was learnt, when nothing new comes
-_OUTDATED_SECONDS: Final = (
-    5.0  # half-life of a call's weight, when newer ones have ended
-)
 _LONGEST_WAIT: Final = 60.0  # seconds; a client told to wait longer does not return
-_STUDENTS: Final = (True,)
-_STUDENTS_AND_OTHERS: Final = (True, False)
 _LOOK_SECONDS: Final = 0.01  # until a slot that another worker freed is noticed
 
 
@@ -34,31 +27,6 @@ class BulkheadFull(Exception):
     def __init__(self, wait: float) -> None:
         super().__init__(f"a slot is about {wait:.2f} s away")
         self.wait = wait
-
-
-class Reservation:
-    """The calls of a page that were admitted as a whole."""
-
-    __slots__ = ("_calls", "_count", "_verified")
-
-    def __init__(
-        self, count: Callable[[bool, int, int], object], calls: int, verified: bool
-    ) -> None:
-        self._count = count
-        self._calls = calls
-        self._verified = verified
-        count(verified, calls, 1)
-
-    def verify(self) -> None:
-        """Its caller is a student by now: other students wait for its calls too."""
-        if not self._verified:
-            self.end()
-            self._verified = True
-            self._count(True, self._calls, 1)
-
-    def end(self) -> None:
-        """It is over."""
-        self._count(self._verified, self._calls, -1)
 
 
 class Bulkhead:
@@ -76,12 +44,9 @@ class Bulkhead:
     `FairQueue` says whose turn it is.
 
     A slot `n` turns away is had after `n` releases, and each slot is released once per
-    call time. The call time is an exponential mean of those passed to `release`; it
-    decays towards `first_guess`, so that a slow minute does not count for long. A call
-    tells how it was when it began: one that hung for half a minute counts for little
-    beside those that began and ended meanwhile. While a
-    slot is free no call is refused, however slow calls were: only calls that are made
-    can show that they are fast again.
+    call time: that of `CallTime`, which learns from `release` and begins with
+    `first_guess`. While a slot is free no call is refused, however slow calls were:
+    only calls that are made can show that they are fast again.
     """
 
     def __init__(
@@ -101,12 +66,8 @@ class Bulkhead:
 
         self._queue = FairQueue(per_caller, slots.share)
         self._clock = clock
-        self._first_guess = first_guess
-        self._learnt = first_guess
-        self._learnt_at = clock()
-        self._newest = -math.inf  # when the call that began last began, of those learnt
-        # Reservations of verified callers and of others, by their calls.
-        self._reserved: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}
+        self._call_time = CallTime(first_guess, clock=clock)
+        self._reservations = Reservations(self.pool)
         self._returns_until = clock()  # when the last that was refused comes back
         self._look: asyncio.TimerHandle | None = None
 
@@ -115,18 +76,10 @@ class Bulkhead:
         self, caller: CallerKey, calls: int, seconds: float
     ) -> Iterator[Reservation]:
         """Admit so many calls as a whole, for as long as the block runs; raise
-        BulkheadFull if they could not all be made in so many seconds.
-
-        Since callers are served in turn, each call of the largest reservation waits for
-        one of every other: that is how long the last of them may wait, whoever comes
-        later. While there are slots for all, nobody is refused. A student waits for
-        other students' alone if that is sooner: those of others have their share.
+        BulkheadFull if they could not all be made in so many seconds. While there are
+        slots for all, nobody is refused.
         """
-        size = self.pool.size
-        turns = self._turns_of_all(calls, size, _STUDENTS_AND_OTHERS)
-        left = size - max(1, size // UNVERIFIED_PART)
-        if caller.verified and left:
-            turns = min(turns, self._turns_of_all(calls, left, _STUDENTS))
+        turns = self._reservations.turns(calls, verified=caller.verified)
         wait = max(
             turns * self.recent_seconds,
             # An unverified caller's first call is answered, and then it is a student.
@@ -134,23 +87,11 @@ class Bulkhead:
         )
         if wait > 0 and wait + self.recent_seconds > seconds:
             raise BulkheadFull(self._turn_away(wait, calls))
-        reservation = Reservation(self._count_reservation, calls, caller.verified)
+        reservation = self._reservations.add(calls, verified=caller.verified)
         try:
             yield reservation
         finally:
             reservation.end()
-
-    def _turns_of_all(self, calls: int, slots: int, whose: tuple[bool, ...]) -> float:
-        """Call times until one more reservation, and all those of these callers, have
-        had their slots, as if each were as large as the largest.
-        """
-        number, largest = 1, calls
-        for verified in whose:
-            reserved = self._reserved[verified]
-            others = self.pool.others_reservations(verified=verified)
-            number += reserved.total() + others
-            largest = max([largest, *reserved])
-        return (number * largest - slots) / slots
 
     def _turn_away(self, wait: float, calls: int) -> float:
         """Seconds after which a refused reservation should be tried again: when the
@@ -161,13 +102,6 @@ class Bulkhead:
         end = max(self._returns_until, now + wait) + own
         self._returns_until = min(end, now + _LONGEST_WAIT)
         return self._returns_until - now
-
-    def _count_reservation(self, verified: bool, calls: int, change: int) -> None:
-        reserved = self._reserved[verified]
-        reserved[calls] += change
-        if not reserved[calls]:
-            del reserved[calls]
-        self.pool.publish_reservations(reserved.total(), verified=verified)
 
     @property
     def in_use(self) -> int:
@@ -182,9 +116,7 @@ class Bulkhead:
     @property
     def recent_seconds(self) -> float:
         """How long a call is thought to take."""
-        age = self._clock() - self._learnt_at
-        trust = math.exp2(-age / _FADING_SECONDS)
-        return self._first_guess + trust * (self._learnt - self._first_guess)
+        return self._call_time.seconds
 
     def wait(self, caller: CallerKey, calls: int = 1) -> float:
         """Seconds until the last of so many calls of this caller, if they joined the
@@ -193,14 +125,16 @@ class Bulkhead:
         queue = self._queue
         slots, in_use = self.pool.capacity, queue.in_use
         if queue.is_outranked(caller):
-            slots, in_use = queue.unverified_share, queue.unverified_in_use
-        free = max(0, slots - in_use)
-        behind = (queue.ahead(caller, calls) - free) / slots
+            slots = queue.unverified_share
+            # What is in use above these is soon had again if students wait no longer.
+            in_use = min(slots, queue.unverified_in_use)
+        behind = _turns(queue.ahead(caller, calls), slots, in_use)
         left = slots - queue.unverified_share
         if caller.verified and left > 0:
             # Those of others have no more than their share while it waits.
-            free = max(0, min(free, left - queue.students_in_use))
-            behind = min(behind, (queue.students_ahead(caller, calls) - free) / left)
+            taken = max(queue.students_in_use, in_use - queue.unverified_share)
+            ahead = queue.students_ahead(caller, calls)
+            behind = min(behind, _turns(ahead, left, taken))
         turns = max(
             behind,
             # However many slots there are, it has only these.
@@ -271,11 +205,7 @@ class Bulkhead:
         """
         self._give_back(caller)
         if seconds is not None:
-            believed, now = self.recent_seconds, self._clock()
-            self._newest = max(self._newest, now - seconds)
-            weight = math.exp2((now - seconds - self._newest) / _OUTDATED_SECONDS)
-            self._learnt = believed + _LEARNING * weight * (seconds - believed)
-            self._learnt_at = now
+            self._call_time.learn(seconds)
 
     def _give_back(self, caller: CallerKey) -> None:
         self._queue.give_back(caller)
@@ -300,3 +230,13 @@ class Bulkhead:
         """Slots may be free that other workers have given back: they send no notice."""
         self._look = None
         self._hand_out()
+
+
+def _turns(calls: int, slots: int, in_use: int) -> float:
+    """Call times until so many calls have had their slots, if they can count on
+    ``slots``. What is in use beyond these goes to others when it is given back.
+    """
+    if in_use <= slots:
+        return (calls + in_use - slots) / slots
+    # At first as many are given back per call time as are in use, and then `slots`.
+    return max((calls + in_use - slots) / in_use, calls / slots)

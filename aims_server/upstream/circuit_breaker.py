@@ -47,7 +47,7 @@ class CircuitBreaker:
     began since any call succeeded, each of them once: a single caller opens nothing,
     however many of its calls fail, nor do calls that were left hanging before the
     endpoint was well again. It opens when they are 3 verified students, or `callers` of
-    any kind while no call has succeeded for 10 s. How long a call took plays no part.
+    any kind while no call has succeeded for 10 s. An answer is a success, however slow.
 
     Open, it lets nothing through for 5 s, doubled at each opening in a row up to
     `max_open_seconds`, times a random 0.8-1.0 so that several workers do not probe in

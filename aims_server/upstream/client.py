@@ -29,10 +29,10 @@ from .answers import (
     merge_pages,
     more_follows,
 )
-from .bulkhead import Reservation
 from .callers import CallerKey
 from .circuit_breaker import State
 from .recovery_probe import RecoveryProbe
+from .reservations import Reservation
 from .resilience import ResiliencePolicy
 from .transport import Transport
 from .verdicts import LoginAnswer, check_health, login_answer

@@ -8,10 +8,16 @@ from typing import Final
 
 from .callers import CallerKey
 
-__all__ = ["UNVERIFIED_PART", "FairQueue", "Turn"]
+__all__ = ["FairQueue", "Turn", "unverified_share"]
 
-UNVERIFIED_PART: Final = 5
-"""Callers that are not verified have a fifth of the slots while students wait."""
+_UNVERIFIED_PART: Final = 5
+
+
+def unverified_share(slots: int) -> int:
+    """How many of so many slots callers that are not verified have while students wait:
+    a fifth, and at least one.
+    """
+    return max(1, slots // _UNVERIFIED_PART)
 
 
 class Turn(asyncio.Future[bool]):
@@ -58,10 +64,10 @@ class FairQueue:
 
     def __init__(self, per_caller: int, slots: int) -> None:
         self.per_caller = per_caller
-        self.unverified_share = max(1, slots // UNVERIFIED_PART)
+        self.unverified_share = unverified_share(slots)
         self.in_use = 0
         self.unverified_in_use = 0
-        self._fifth = slots // UNVERIFIED_PART
+        self._fifth = slots // _UNVERIFIED_PART
         self._held: dict[CallerKey, int] = {}
         self._queues: dict[CallerKey, deque[Turn]] = {}
         # How many verified callers, and others, have more than 0, 1, 2... calls that
@@ -168,7 +174,7 @@ class FairQueue:
         return ahead
 
     def students_ahead(self, caller: CallerKey, calls: int) -> int:
-        """Of those that `ahead` counts for a student the students' calls."""
+        """The same for a student, counting students' calls alone."""
         mine = len(self._queues.get(caller, ())) + calls
         return calls + sum(self._longer[True][:mine])
 

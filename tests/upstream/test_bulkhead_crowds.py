@@ -102,7 +102,7 @@ async def test_work_that_is_over_makes_room(clock):
                 slots.reserve(caller("b"), 16, 1.5).__enter__()
             assert refused.value.wait >= 1.0
             raise KeyError
-    assert not any(slots._reserved.values())
+    assert not slots._reservations
 
 
 async def test_work_waits_for_calls_that_need_no_admission(clock):
@@ -143,7 +143,7 @@ async def test_work_of_strangers_keeps_no_student_out(clock):
             stranger.verify()
         with pytest.raises(BulkheadFull), slots.reserve(caller("a"), 16, 20.0):
             pass
-    assert not any(slots._reserved.values())
+    assert not slots._reservations
 
 
 async def page_of(slots, who, calls, seconds):

@@ -146,6 +146,26 @@ async def test_a_slot_that_another_worker_frees_is_noticed(clock):
 
 
 @pytest.mark.gen_test
+async def test_a_worker_above_its_share_waits_until_others_have_theirs(clock):
+    """What it has too many of is not its own when it is given back: of four slots two,
+    and the third is the first that it may use again.
+    """
+    _, (crowded, needy) = workers(4)
+    slots = Bulkhead(crowded, clock=clock, first_guess=1.0)
+    for _ in range(4):
+        assert slots.try_acquire(STUDENT)
+    assert slots.wait(OTHER) == pytest.approx(1 / 4)
+    needy.publish_waiting(True)
+    assert slots.wait(OTHER) == pytest.approx(3 / 4)
+    assert slots.wait(OTHER, 3) == pytest.approx(3 / 2)
+    returned = 0
+    while not slots.try_acquire(OTHER):
+        slots.release(STUDENT, None)
+        returned += 1
+    assert returned == 3
+
+
+@pytest.mark.gen_test
 async def test_a_call_that_comes_later_overtakes_none_that_waits(clock):
     """A slot that another worker has freed goes to the first that waits."""
     busy, needy, waiting = await crowded(clock)

@@ -165,7 +165,7 @@ def read_rows(
 def _read_loosely(body: bytes, kind: type[Any], note: Note) -> Rows[Any]:
     answer = any_object(body)
     data, around = find_rows(answer)
-    if not answer.get("response") and says_nothing_there(body):
+    if not data and says_nothing_there(body):
         data = []
     if not isinstance(data, list):
         raise BadShape(f"a {type(data).__name__} where the rows belong")
