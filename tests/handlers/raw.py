@@ -1,4 +1,4 @@
-"""A client of raw bytes, which sends what it likes and reads one answer after another."""
+"""A client of raw bytes, which sends what it likes and reads answer after answer."""
 
 import asyncio
 
