@@ -1,8 +1,9 @@
-"""A browser before the service, and what of its requests the fast path takes."""
+"""Clients before the service, and what of its requests the fast path takes."""
 
 import pytest
 
 from .browser import Browser
+from .raw import Connection
 from .ways import Ways
 
 
@@ -12,6 +13,13 @@ def _browser(io_loop, http_server, http_port, clock):
     browser = io_loop.run_sync(lambda: Browser.open(http_port))
     yield browser
     browser.writer.close()
+
+
+@pytest.fixture(name="connection")
+def _connection(io_loop, http_server, http_port):
+    connection = io_loop.run_sync(lambda: Connection.open(http_port))
+    yield connection
+    connection.close()
 
 
 @pytest.fixture(name="ways")

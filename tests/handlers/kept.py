@@ -1,4 +1,4 @@
-"""What tests of kept pages ask of them."""
+"""What tests of kept pages, and of those under way, ask of them."""
 
 import json
 
@@ -12,6 +12,12 @@ PAGES = [page.path for page in pages.PAGES if not page.parameters]
 async def refreshed(worker) -> None:
     """Wait until nothing is gathered any more."""
     await eventually(lambda: not any(map(len, worker.flights)))
+
+
+async def held(platform, calls=1) -> None:
+    """Hold the platform's answers, and wait until it has so many calls."""
+    platform.hold()
+    await eventually(lambda: platform.counters.total == calls)
 
 
 def requests_under_way(worker) -> int:

@@ -7,7 +7,7 @@ import pytest
 
 from ..waiting import eventually
 from .browser import PAGES, SLOW_PATH, Browser
-from .kept import requests_under_way
+from .kept import held, requests_under_way
 from .ways import WAYS
 
 pytestmark = pytest.mark.both_loops
@@ -58,9 +58,8 @@ async def test_a_page_that_is_gathered_in_a_drain_closes(
     browser, token, platform, http_server, headers
 ):
     """Though the drain began when its request had been read."""
-    platform.hold()
     browser.send("/api/quiz", token, headers)
-    await eventually(lambda: platform.counters.total == 1)
+    await held(platform)
     http_server.disable_keep_alive()
     platform.release()
     answer = await browser.read()
@@ -74,9 +73,8 @@ async def test_who_leaves_has_the_page_gathered(
     browser, token, platform, http_port, worker, headers
 ):
     """The request is counted as answered, and whoever asks again has the page."""
-    platform.hold()
     browser.send("/api/quiz", token, headers)
-    await eventually(lambda: platform.counters.total == 1)
+    await held(platform)
     browser.writer.transport.abort()
     platform.release()
     await eventually(lambda: requests_under_way(worker) == 0)
@@ -90,9 +88,8 @@ async def test_what_arrives_behind_a_page_that_is_gathered_waits(
     browser, token, platform
 ):
     """Also the end of what the client sends."""
-    platform.hold()
     browser.send("/api/quiz", token, {"X-Request-Id": "first"})
-    await eventually(lambda: platform.counters.total == 1)
+    await held(platform)
     browser.send("/health", token, {"X-Request-Id": "second"})
     browser.writer.write_eof()
     platform.release()
@@ -104,9 +101,8 @@ async def test_what_arrives_behind_a_page_that_is_gathered_waits(
 @pytest.mark.gen_test
 async def test_no_time_out_ends_what_is_gathered(browser, token, platform, http_server):
     """The client has sent its request; the page takes as long as its deadline lets."""
-    platform.hold()
     browser.send("/api/quiz", token)
-    await eventually(lambda: platform.counters.total == 1)
+    await held(platform)
     for connection in http_server._open:
         connection.close_if_timed_out(time.monotonic() + 1000)
     platform.release()

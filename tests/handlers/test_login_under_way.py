@@ -12,7 +12,7 @@ import pytest
 
 from ..waiting import eventually
 from .browser import SLOW_PATH, Browser
-from .kept import requests_under_way
+from .kept import held, requests_under_way
 from .test_login import credentials
 from .ways import WAYS, access_line
 
@@ -66,12 +66,11 @@ async def test_what_arrives_behind_a_login_waits(browser, body, token, platform,
 
 @pytest.fixture(name="on_its_way")
 def _on_its_way(browser, body, platform):
-    """Send a login, and wait until the platform has it."""
+    """Have a browser send a login, and wait until the platform has it."""
 
-    async def send(way):
-        platform.hold()
-        browser.send_post(body, {**way, "X-Request-Id": "r"}, PATH)
-        await eventually(lambda: platform.counters.total == 1)
+    async def send(way, asking=browser):
+        asking.send_post(body, {**way, "X-Request-Id": "r"}, PATH)
+        await held(platform)
 
     return send
 
@@ -103,16 +102,14 @@ async def test_who_leaves_is_not_waited_for(
 
 @pytest.mark.gen_test
 async def test_who_sends_no_more_is_told_alike(
-    browser, on_its_way, platform, http_port, access_lines, body
+    on_its_way, platform, http_port, access_lines
 ):
     """A half-close while the login is on its way."""
     told = []
     for way in ({}, SLOW_PATH):
         platform.counters.reset()
         asking = await Browser.open(http_port)
-        platform.hold()
-        asking.send_post(body, {**way, "X-Request-Id": "r"}, PATH)
-        await eventually(lambda: platform.counters.total == 1)
+        await on_its_way(way, asking)
         access_lines.forget()
         asking.writer.write_eof()
         answer = await asking.read()
@@ -143,10 +140,9 @@ class TestFailures:
             sent = json.dumps(credentials(college.student(number)))
             leaving = await Browser.open(http_port)
             leaving.send_post(sent, way, PATH)
-            await eventually(lambda: platform.counters.total == number)
+            await held(platform, number)
             leaving.writer.close()
 
-        platform.hold()
         for number in range(1, 6):
             await leave(number)
         await eventually(lambda: requests_under_way(worker) == 0)

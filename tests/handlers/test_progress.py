@@ -108,7 +108,7 @@ async def test_its_headers_are_those_of_a_stream(front, token):
         assert [event async for event in stream.events()][-1][0] == "page"
 
 
-async def test_head_asks_for_no_events(front, token, platform):
+async def test_head_asks_for_no_events(front, token, platform, worker):
     """Its answer ends with the head: what follows on the connection is not held up by a
     page that takes long, and none is gathered.
     """
@@ -126,6 +126,7 @@ async def test_head_asks_for_no_events(front, token, platform):
     assert b"Content-Length" not in head
     assert b"404 Not Found" in await reader.readuntil(b"\r\n\r\n")
     writer.close()
+    assert not any(map(len, worker.flights))
     assert platform.counters.total == 0
 
 

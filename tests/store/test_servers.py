@@ -245,6 +245,8 @@ async def test_check_tries_what_the_service_does(tmp_path, rights, reason):
         *("--replicaof", "127.0.0.1", "9", "--replica-read-only", "yes"),
     ).start()
     url = store.url.replace("://", "://aims:good@")
-    _, doubts = await inspect(StoreAddress.parse(url))
-    store.kill()
+    try:
+        _, doubts = await inspect(StoreAddress.parse(url))
+    finally:
+        store.kill()
     assert doubts[0].startswith(f"it refuses what the service does there: {reason}")

@@ -1,9 +1,10 @@
 """What clients do wrong, and more than the service can take."""
 
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from threading import Thread
 
+from ...waiting import until
 from .bench import Bench, Provoke, ask_in_vain, shell
 
 
@@ -37,9 +38,20 @@ def many_connections(bench: Bench) -> tuple[str, str]:
     after = len(service.log)
     host, port = service.url.removeprefix("http://").split(":")
     with ExitStack() as stack:
-        while "was refused" not in service.log:
-            for _ in range(40):  # each has its place for a second at least
-                stack.enter_context(socket.create_connection((host, int(port))))
+
+        def refused() -> bool:
+            """Connect some more, each of which has its place for a second at least; the
+            last is answered or refused when the service has met those before it.
+            """
+            for _ in range(20):
+                last = socket.create_connection((host, int(port)))
+                stack.enter_context(last)
+            with suppress(ConnectionError):  # it may be refused before it has asked
+                last.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+                last.recv(1000)
+            return "was refused" in service.log
+
+        until(refused)
         return bench.told(service, after=after)
 
 
@@ -78,7 +90,13 @@ def overloaded(bench: Bench) -> tuple[str, str]:
         PREFETCH_ON_LOGIN="false",
     )
     bench.platform.turn(faults={"*": {"delay": 0.1}})
-    service.get("/api/all-attendance", bench.token())
+
+    def refused() -> bool:
+        """Ask for a page; the first call of a busy machine may take all the time."""
+        service.get("/api/all-attendance", bench.token())
+        return "503 overloaded" in service.log
+
+    until(refused)
     told = bench.told_in(service, "503 overloaded")
     bench.platform.turn(clear="*")
     return told

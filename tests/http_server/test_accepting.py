@@ -1,0 +1,210 @@
+"""The listener over real sockets: whom it accepts, and what it leaves to others."""
+
+import asyncio
+import resource
+import socket
+
+import pytest
+
+from aims_server.http_server.connection_counts import ConnectionCounts
+
+from ..waiting import PATIENCE_SECONDS, eventually
+from .serving import Client
+
+pytestmark = pytest.mark.both_loops
+
+
+@pytest.mark.gen_test
+async def test_the_backlog_is_accepted(server):
+    """Connections that the kernel has queued are served before the socket closes."""
+    held = socket.create_server(("127.0.0.1", 0))
+    held.setblocking(False)
+    clients = [socket.create_connection(held.getsockname()) for _ in range(20)]
+    server.listener.add_sockets([held])
+    server.listener.accept_backlog()
+    server.listener.stop()
+    for client in clients:
+        client.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=client)
+        assert "200 OK" in await Client(reader, writer).ask()
+        writer.close()
+
+
+@pytest.mark.gen_test
+async def test_workers_share_a_burst(server):
+    """Of connections that come at once, no listener takes nearly all."""
+    other = server.another_listener()
+    both = (server.listener, other)
+    clients = [socket.create_connection(server.address) for _ in range(100)]
+    await eventually(lambda: sum(each.connections for each in both) == 100)
+    assert min(each.connections for each in both) > 25
+    for client in clients:
+        client.close()
+
+
+@pytest.mark.gen_test
+async def test_counts_make_the_shares_even(server):
+    """Two listeners that know each other's counts share a burst nearly evenly."""
+    counts, lone = (
+        ConnectionCounts(),
+        socket.create_server(("127.0.0.1", 0), backlog=200),
+    )
+    lone.setblocking(False)
+    both = [server.another_listener(lone, counts.of(slot)) for slot in (0, 1)]
+    clients = [socket.create_connection(lone.getsockname()) for _ in range(100)]
+    await eventually(lambda: sum(each.connections for each in both) == 100)
+    assert min(each.connections for each in both) > 40
+    for client in clients:
+        client.close()
+    lone.close()
+
+
+@pytest.mark.gen_test
+async def test_who_has_more_leaves_the_next_to_who_has_fewer(server):
+    """A listener whose count is well above the other's accepts none of three."""
+    counts = ConnectionCounts()
+    lone = socket.create_server(("127.0.0.1", 0), backlog=200)
+    lone.setblocking(False)
+    address = lone.getsockname()
+    busy = server.another_listener(lone, counts.of(0))
+    clients = [socket.create_connection(address) for _ in range(10)]
+    await eventually(lambda: busy.connections == 10)
+    idle = server.another_listener(lone, counts.of(1))
+    for number in range(1, 4):
+        clients.append(socket.create_connection(address))
+        await eventually(lambda: busy.connections + idle.connections == len(clients))
+        assert idle.connections == number
+    for client in clients:
+        client.close()
+    lone.close()
+
+
+@pytest.mark.gen_test
+async def test_few_of_a_flood_are_told_that_there_is_no_room(server):
+    """Of 49 connections too many at once 32 get their 503; the others are closed."""
+    held = socket.create_server(("127.0.0.1", 0), backlog=200)
+    held.setblocking(False)
+    full = server.another_listener(held, max_connections=1)
+    clients = [socket.create_connection(held.getsockname()) for _ in range(50)]
+    full.accept_backlog()
+    answers = []
+    for client in clients[1:]:
+        client.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=client)
+        answers.append((await reader.read())[:12])
+        writer.close()
+    assert answers == [b"HTTP/1.1 503"] * 32 + [b""] * 17
+    clients[0].close()
+    held.close()
+
+
+class TestFull:
+    """A listener with three places, which are taken."""
+
+    @pytest.fixture(name="full")
+    def _full(self, server):
+        server.another_listener(max_connections=3)
+        server.listeners.pop(0).stop()
+        return server.listeners[0]
+
+    @pytest.fixture(name="connect")
+    def _connect(self, server):
+        clients = []
+
+        async def connect():
+            clients.append(await Client.connect(server))
+            return clients[-1]
+
+        yield connect
+        for client in clients:
+            client.writer.close()
+
+    async def taken(self, connect, full, sent):
+        """Three clients that have sent this, and it has been read."""
+        clients = [await connect() for _ in range(3)]
+        for client in clients:
+            client.writer.write(sent)
+        await eventually(
+            lambda: (
+                [each._requests.running for each in full._open if each._connected]
+                == [bool(sent)] * 3
+            )
+        )
+        return clients
+
+    @pytest.mark.parametrize("sent", [b"", b"GET / HT"])
+    @pytest.mark.gen_test
+    async def test_who_sends_no_request_gives_way(self, server, full, connect, sent):
+        """The first of them to the first newcomer; the others stay."""
+        clients = await self.taken(connect, full, sent)
+        server.clock.now += 1.1
+        newcomer = await connect()
+        assert (await newcomer.ask()).startswith("HTTP/1.1 200")
+        assert await clients[0].ended()
+        assert full.connections == 3
+        clients[1].writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[len(sent) :])
+        assert (await clients[1].answer()).startswith("HTTP/1.1 200")
+
+    @pytest.mark.gen_test
+    async def test_who_has_just_come_keeps_the_place(self, full, connect):
+        """A request may be on its way: the newcomer is refused."""
+        clients = await self.taken(connect, full, b"")
+        newcomer = await connect()
+        assert (await newcomer.answer()).startswith("HTTP/1.1 503")
+        for client in clients:
+            assert (await client.ask()).startswith("HTTP/1.1 200")
+
+    @pytest.mark.gen_test
+    async def test_who_is_being_answered_keeps_the_place(self, server, full, connect):
+        """However long that takes."""
+        clients = await self.taken(
+            connect, full, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+        )
+        await eventually(lambda: len(server.asked) == 3)
+        server.clock.now += 5
+        newcomer = await connect()
+        assert (await newcomer.answer()).startswith("HTTP/1.1 503")
+        server.gate.set()
+        for client in clients:
+            assert (await client.answer()).startswith("HTTP/1.1 200")
+
+
+@pytest.mark.gen_test
+async def test_a_hung_listener_delays_nobody(server):
+    """One that hangs with few connections is waited for once only."""
+    counts, lone = (
+        ConnectionCounts(),
+        socket.create_server(("127.0.0.1", 0), backlog=200),
+    )
+    lone.setblocking(False)
+    counts.of(1).publish(0)
+    listener = server.another_listener(lone, counts.of(0))
+    clients = [socket.create_connection(lone.getsockname()) for _ in range(100)]
+    await eventually(lambda: listener.connections == 100)
+    for client in clients:
+        client.close()
+    await listener.close_all_connections()
+    assert counts.of(1).excess == 0
+    lone.close()
+
+
+@pytest.mark.gen_test
+async def test_running_out_of_files_is_survived(server, access_lines, monkeypatch):
+    """Connections wait without the loop spinning, and are served afterwards."""
+    listening = "aims_server.http_server.listener"
+    monkeypatch.setattr(f"{listening}._ACCEPT_ERROR_SECONDS", 2.0)
+    client = socket.create_connection(server.address)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno(), limits[1]))
+    try:
+        await eventually(access_lines.getvalue)
+        await asyncio.sleep(0.1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert access_lines.getvalue().count("Too many open files") == 1
+    client.setblocking(False)
+    reader, writer = await asyncio.open_connection(sock=client)
+    assert "200 OK" in await asyncio.wait_for(
+        Client(reader, writer).ask(), PATIENCE_SECONDS
+    )
+    writer.close()
