@@ -35,6 +35,7 @@ class Charges:
         # In the order of their first charge.
         self._untold: dict[bytes, int] = {}
         self._due: dict[bytes, None] = {}
+        self._small: dict[bytes, None] = {}  # due when nothing else is
 
     def note(self, key: bytes, cost: int, ahead: int) -> None:
         """A bucket was charged ``cost``, and its stamp is ``ahead`` of now."""
@@ -48,20 +49,23 @@ class Charges:
             self._due[key] = None
 
     def make_all_due(self) -> None:
-        """Have even the smallest charges told; often enough, it makes the sum over
-        machines exact in the long run.
+        """Have even the smallest charges told, after what is due otherwise; often
+        enough, it makes the sum over machines exact in the long run.
         """
-        self._due |= dict.fromkeys(self._untold)
+        self._small |= dict.fromkeys(self._untold)
 
     def collect(self, most: int) -> dict[bytes, int]:
         """Take out what is due, of at most so many buckets. What cannot be told then is
         lost: told later, it would be charged as if it came then, to a bucket that has
         filled again.
         """
-        due = list(islice(self._due, most))
-        collected = {key: self._take_out(key) for key in due}
+        collected: dict[bytes, int] = {}
+        for keys in (self._due, self._small):
+            for key in list(islice(keys, most - len(collected))):
+                collected[key] = self._take_out(key)
         return {key: charge for key, charge in collected.items() if charge}
 
     def _take_out(self, key: bytes) -> int:
         self._due.pop(key, None)
+        self._small.pop(key, None)
         return self._untold.pop(key)

@@ -39,6 +39,17 @@ def test_the_small_ones_are_told_at_last():
     assert [len(noted.collect(2)) for _ in range(4)] == [2, 2, 1, 0]
 
 
+def test_the_small_ones_hold_up_no_other():
+    """Thousands of them take seconds to tell; a bucket that fills is told meanwhile."""
+    noted = Charges(800)
+    for n in range(5):
+        noted.note(bucket(n), 1, 1)
+    noted.make_all_due()
+    noted.note(bucket(3), 1, 200)
+    assert noted.collect(1) == {bucket(3): 2}
+    assert list(noted.collect(10)) == [bucket(n) for n in (0, 1, 2, 4)]
+
+
 def test_a_bucket_is_noted_once_however_many_there_are():
     """Between two requests of a student hundreds of others may ask."""
     limit = RateLimiter(
