@@ -15,7 +15,7 @@ from ..config import Settings
 from ..logs import configure_logging, discard_buffered
 from ..metrics import ParentMetrics
 from . import worker
-from .background import NoThreads
+from .event_loop import NoThreads
 from .worker import ExitMode, WorkerSpec
 
 __all__ = ["CAUGHT", "WorkerPool"]
