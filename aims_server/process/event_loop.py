@@ -13,7 +13,7 @@ __all__ = ["AsyncioLoop", "NoThreads", "new_event_loop", "started_threads"]
 
 
 class NoThreads(Exception):
-    """A worker cannot serve; the message is one line for the operator."""
+    """The system refuses them: a worker cannot serve."""
 
 
 def started_threads(count: int) -> ThreadPoolExecutor:
@@ -27,9 +27,9 @@ def started_threads(count: int) -> ThreadPoolExecutor:
     try:
         for _ in range(count):
             executor.submit(everyone.wait)
-    except RuntimeError as error:
+    except RuntimeError:
         everyone.abort()
-        raise NoThreads(f"{error} (raise TasksMax= or `ulimit -u`)") from None
+        raise NoThreads from None
     everyone.wait()
     return executor
 

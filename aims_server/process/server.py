@@ -10,6 +10,7 @@ from typing import Final
 from tornado.netutil import bind_sockets
 
 from ..config import Settings, check_file_limit
+from .reports import Reports
 from .supervisor import Supervisor
 from .systemd import Notifier, inherited_sockets
 
@@ -43,7 +44,8 @@ def serve(
         _log.warning("%s", warning)
     sockets = _inherited(environ) or _bound(settings)
     try:
-        supervisor = Supervisor(settings, load, sockets, Notifier(environ), on_serving)
+        reports = Reports(Notifier(environ))
+        supervisor = Supervisor(settings, load, sockets, reports, on_serving)
     except OSError as error:
         raise ServerError(
             f"no memory for what the workers share: {error.strerror}"
