@@ -347,7 +347,7 @@ async def test_a_remembered_refusal_is_told_whatever_was_kept_since(bench):
 
 
 async def test_a_refresh_has_its_own_time_however_many_ask_meanwhile(bench, clock):
-    """One that hangs ends with its flight; askers who get the old page prolong nothing."""
+    """One that hangs ends with its flight; those served an old page prolong nothing."""
     await bench.fetch("page")
     bench.clock.now += FRESH
     began = clock.now
