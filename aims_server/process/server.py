@@ -78,7 +78,7 @@ def _bound(settings: Settings) -> list[socket.socket]:
             reason = getattr(error, "strerror", None) or "not an address"
             remedy = _remedy_of(error, others=bool(sockets))
             raise ServerError(
-                f"cannot listen on {host} port {port}: {reason}{remedy}"
+                f"cannot listen on HOST={host}, PORT={port}: {reason}{remedy}"
             ) from None
         # PORT=0: the free port that the first address got, for all.
         port = sockets[0].getsockname()[1]
