@@ -191,7 +191,7 @@ def test_a_taken_port_is_one_clear_line(tmp_path):
         done = run(directory=tmp_path, PORT=str(port))
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert f"port {port}" in done.stderr
+    assert f"PORT={port}: " in done.stderr
 
 
 def test_an_address_that_is_not_ours_is_one_clear_line(tmp_path):
