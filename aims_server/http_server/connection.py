@@ -46,7 +46,6 @@ class Connection(asyncio.Protocol):
     _pending: PendingParts | None = None
     _connected = False
     _half_closed = False
-    _closing = False
 
     def __init__(
         self,
@@ -76,7 +75,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Try the fast path, else let Tornado serve it."""
-        if self._closing:
+        if self._stream.closing:
             return
         if self._requests.running:
             self._stream.reads.feed(data)
@@ -104,12 +103,9 @@ class Connection(asyncio.Protocol):
         """Answer the requests received before a half-close, then close."""
         self._options.write_batch.flush()
         self._half_closed = True
-        if self._closing:
+        if self._stream.closing or not self._requests.running:
+            self._stream.close()
             return bool(self._stream.writes)
-        if not self._requests.running:
-            if not self._stream.writes:
-                return False
-            self._requests.serve()
         self._stream.reads.feed_eof()
         self._requests.client_half_closed()
         if self._pending is not None:
@@ -151,7 +147,7 @@ class Connection(asyncio.Protocol):
         """
         return (
             self._connected
-            and not self._closing
+            and not self._stream.closing
             and not self._timeouts.request_expected()
             and not self._answering
             and not self._transport.get_write_buffer_size()
@@ -169,10 +165,10 @@ class Connection(asyncio.Protocol):
             return
         timeouts = self._timeouts
         unsent = self._transport.get_write_buffer_size()
-        if unsent:
+        if unsent or self._stream.writes:
             if timeouts.answer_stalled(now, self._stream.writes.given - unsent):
                 self.abort()
-        elif self._closing:
+        elif self._stream.closing:
             if timeouts.linger_over(now):
                 self.abort()
         elif timeouts.request_overdue(now) and not self._answering:
@@ -189,7 +185,6 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close now: the client is owed nothing, and has not sent a whole request."""
-        self._closing = True
         self._stream.connection_lost()
         self._transport.close()
 
@@ -236,7 +231,6 @@ class Connection(asyncio.Protocol):
         """Close behind the last answer; not before the client does, which may be
         sending the rest of its request, or the next.
         """
-        self._closing = True
         self._options.write_batch.flush()
         if self._half_closed:
             self._transport.close()

@@ -4,10 +4,12 @@ import asyncio
 import socket
 from typing import cast
 
+from tornado.http1connection import HTTP1ConnectionParameters
 from tornado.web import Application, RequestHandler
 
 from aims_server.http_server.connection_counts import ConnectionCount
 from aims_server.http_server.listener import Listener
+from aims_server.web import AnswerParts, SimpleRequest
 
 from ..virtual_time import Clock
 from ..waiting import PATIENCE_SECONDS
@@ -31,6 +33,25 @@ class Page(RequestHandler):
         self.write(BIG if self.request.path == "/big" else b"answered")
 
 
+class Kept:
+    """A fast path that has ``/kept`` at hand and declines all else."""
+
+    def __init__(self, asked: list[str]) -> None:
+        self._asked = asked
+
+    def answer(
+        self, request: SimpleRequest, peer: str, *, params: HTTP1ConnectionParameters
+    ) -> AnswerParts | None:
+        """Much, at once."""
+        _, path, headers, _ = request
+        if path != "/kept":
+            return None
+        self._asked.append(path)
+        last = headers.get("connection") == "close"
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BIG)
+        return (head, BIG), last
+
+
 class Server:
     """A listener and its socket."""
 
@@ -50,6 +71,7 @@ class Server:
         count: ConnectionCount | None = None,
         *,
         max_connections: int = 1000,
+        fast_path: Kept | None = None,
     ) -> Listener:
         """One more on the same socket, as another worker has."""
         listener = Listener(
@@ -59,6 +81,7 @@ class Server:
             ),
             max_connections=max_connections,
             on_refused=bool,
+            fast_path=fast_path,
             connection_count=count,
             clock=self.clock,
         )

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from ..waiting import PATIENCE_SECONDS, eventually
-from .serving import Client
+from .serving import Client, Kept
 
 pytestmark = pytest.mark.both_loops
 
@@ -194,6 +194,51 @@ async def test_pipelined_requests_cost_no_answer(server):
     client.transport.resume_reading()
     assert "Connection: close" in await client.answer()
     assert await client.ended()
+
+
+class TestLastAnswer:
+    """An answer that says it is the last, to a client that does not read it yet."""
+
+    @pytest.fixture(name="begun")
+    def _begun(self, server):
+        """A client to which such an answer is under way."""
+        server.another_listener(fast_path=Kept(server.asked))
+        server.listeners.pop(0).stop()
+
+        async def begun(path):
+            client = await Client.connect(server)
+            client.transport.pause_reading()
+            client.writer.write(
+                f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+            )
+            await eventually(lambda: server.asked)
+            return client
+
+        return begun
+
+    @pytest.mark.parametrize("path", ["/kept", "/big"])
+    @pytest.mark.gen_test
+    async def test_no_request_behind_it_is_served(self, server, begun, path):
+        """It comes while most of the answer is not sent yet."""
+        client = await begun(path)
+        client.send("/")
+        await asyncio.sleep(0.1)
+        client.transport.resume_reading()
+        assert (await client.answer()).startswith("HTTP/1.1 200")
+        assert await client.ended()
+        assert server.asked == [path]
+
+    @pytest.mark.parametrize("path", ["/kept", "/big"])
+    @pytest.mark.gen_test
+    async def test_who_sends_no_more_gets_it_whole(self, server, begun, path):
+        """A half-close cuts nothing off, and the connection ends behind the answer."""
+        client = await begun(path)
+        client.writer.write_eof()
+        await asyncio.sleep(0.1)
+        client.transport.resume_reading()
+        assert (await client.answer()).startswith("HTTP/1.1 200")
+        await eventually(lambda: not server.listeners[0].connections)
+        assert await client.ended()
 
 
 @pytest.mark.gen_test
