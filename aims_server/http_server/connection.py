@@ -76,6 +76,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Try the fast path, else let Tornado serve it."""
         if self._stream.closing:
+            self._timeouts.more_expected()
             return
         if self._requests.running:
             self._stream.reads.feed(data)
@@ -136,19 +137,18 @@ class Connection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Whether no request is being served, arriving or expected, and every answer
-        is sent and not the last.
+        is sent.
         """
         return self.awaits_client and not self._requests.running
 
     @property
     def awaits_client(self) -> bool:
-        """Whether its client has owed a request, or the rest of one, for more than a
-        moment, and is owed nothing.
+        """Whether its client has owed a request, the rest of one, or its close behind
+        the last answer, for more than a moment, and is owed nothing.
         """
         return (
             self._connected
-            and not self._stream.closing
-            and not self._timeouts.request_expected()
+            and not self._timeouts.active()
             and not self._answering
             and not self._transport.get_write_buffer_size()
             and not has_unread(self._socket)
@@ -232,6 +232,7 @@ class Connection(asyncio.Protocol):
         sending the rest of its request, or the next.
         """
         self._options.write_batch.flush()
+        self._timeouts.more_expected()
         if self._half_closed:
             self._transport.close()
         else:

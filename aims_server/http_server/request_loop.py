@@ -99,7 +99,6 @@ class RequestLoop:
             while kept and not stream.closed():
                 if not stream.reads and not stream.reads.at_eof:
                     self._timeouts.request_answered()
-                    self._task = None
                     return
                 self._options.write_batch.flush()  # so that a pause is known
                 kept = await self._serve_one(self._take_simple())
@@ -113,7 +112,7 @@ class RequestLoop:
         except Exception:  # noqa: BLE001 - ends one connection, logged; serve the others
             _log.exception("Unexpected failure of a connection")
         finally:
-            self._message = None
+            self._task = self._message = None
         stream.close()
 
     def _take_simple(self) -> _Parsed | None:

@@ -112,16 +112,21 @@ class Client:
         """A fresh connection, accepted or not."""
         return cls(*await asyncio.open_connection(*server.address, limit=2**26))
 
-    async def ask(self, path: str = "/", version: str = "1.1") -> str:
+    async def ask(
+        self, path: str = "/", version: str = "1.1", *, last: bool = False
+    ) -> str:
         """The head of the answer; the body must be whole."""
-        self.send(path, version)
+        self.send(path, version, last=last)
         return await self.answer()
 
-    def send(self, path: str = "/", version: str = "1.1") -> None:
+    def send(
+        self, path: str = "/", version: str = "1.1", *, last: bool = False
+    ) -> None:
         """A request, whose answer is awaited later."""
         keep = "Connection: keep-alive\r\n" if version == "1.0" else ""
+        close = "Connection: close\r\n" if last else ""
         self.writer.write(
-            f"GET {path} HTTP/{version}\r\nHost: x\r\n{keep}\r\n".encode()
+            f"GET {path} HTTP/{version}\r\nHost: x\r\n{keep}{close}\r\n".encode()
         )
 
     async def answer(self) -> str:

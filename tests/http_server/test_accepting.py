@@ -145,6 +145,36 @@ class TestFull:
         clients[1].writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[len(sent) :])
         assert (await clients[1].answer()).startswith("HTTP/1.1 200")
 
+    @pytest.fixture(name="answered")
+    def _answered(self, server, full, connect):
+        """Three clients that have had their last answer, and do not close."""
+
+        async def answered():
+            clients = await self.taken(connect, full, b"")
+            for client in clients:
+                assert "Connection: close" in await client.ask(last=True)
+            server.clock.now += 0.11
+            return clients
+
+        return answered
+
+    @pytest.mark.gen_test
+    async def test_who_was_answered_last_gives_way(self, full, connect, answered):
+        """A client that does not close would hold its place for a second and more."""
+        clients = await answered()
+        newcomer = await connect()
+        assert (await newcomer.ask()).startswith("HTTP/1.1 200")
+        assert await clients[0].ended()
+        assert full.connections == 3
+
+    @pytest.mark.gen_test
+    async def test_who_still_sends_behind_it_keeps_the_place(self, connect, answered):
+        """A reset in the middle of that would cost it the answer."""
+        for client in await answered():
+            client.writer.write(b"the rest")
+        newcomer = await connect()
+        assert (await newcomer.answer()).startswith("HTTP/1.1 503")
+
     @pytest.mark.gen_test
     async def test_who_has_just_come_keeps_the_place(self, full, connect):
         """A request may be on its way: the newcomer is refused."""

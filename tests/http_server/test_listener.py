@@ -97,6 +97,31 @@ async def test_idle_connections_may_be_given_time(server):
 
 
 @pytest.mark.gen_test
+async def test_a_connection_behind_its_last_answer_is_idle(server):
+    """Draining waits for no client that could close, and does not."""
+    client = await Client.connect(server)
+    await client.ask(last=True)
+    server.clock.now += SOON
+    await asyncio.wait_for(server.listener.drained(), PATIENCE_SECONDS)
+    assert await client.ended()
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_sends_behind_its_last_answer_is_not_idle(server):
+    """Draining leaves it another moment: a reset would cost it the answer."""
+    client = await Client.connect(server)
+    await client.ask(last=True)
+    server.clock.now += SOON
+    client.send("/more")
+    emptied = asyncio.ensure_future(server.listener.drained())
+    await asyncio.sleep(0.1)
+    assert not emptied.done()
+    server.clock.now += SOON
+    await asyncio.wait_for(emptied, PATIENCE_SECONDS)
+    assert await client.ended()
+
+
+@pytest.mark.gen_test
 async def test_work_in_flight_is_waited_for(server):
     """Draining takes as long as the slowest answer."""
     client = await Client.connect(server)
@@ -208,9 +233,7 @@ class TestLastAnswer:
         async def begun(path):
             client = await Client.connect(server)
             client.transport.pause_reading()
-            client.writer.write(
-                f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
-            )
+            client.send(path, last=True)
             await eventually(lambda: server.asked)
             return client
 
