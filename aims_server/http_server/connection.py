@@ -4,10 +4,9 @@ import asyncio
 import logging
 import re
 import socket
+from collections.abc import Callable
 from functools import partial
 from typing import Final, cast
-
-from tornado.httputil import HTTPServerConnectionDelegate
 
 from ..web import (
     AnswerParts,
@@ -49,15 +48,16 @@ class Connection(asyncio.Protocol):
 
     def __init__(
         self,
-        server: HTTPServerConnectionDelegate,
         options: ConnectionOptions,
         connected: socket.socket,
         peer: Peer,
+        on_closed: "Callable[[Connection], object]",
     ) -> None:
-        self._server = server
+        """``on_closed`` is called when the connection is lost."""
         self._options = options
         self._socket = connected
         self.peer = peer
+        self._on_closed = on_closed
         self._timeouts = Timeouts(options.arrival_seconds, options.clock)
 
     # -- asyncio.Protocol -------------------------------------------------
@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
             self._transport, self._options.write_batch, self._close_transport
         )
         self._requests = RequestLoop(
-            self._server, self._options, self.peer, self._stream, self._timeouts
+            self._options, self.peer, self._stream, self._timeouts
         )
         self._connected = True
 
@@ -124,7 +124,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         """Fail what waits on the stream, and tell the listener."""
         self._connected = False
-        self._server.on_close(self)
+        self._on_closed(self)
         self._stream.connection_lost()
         if self._pending is not None:
             self._pending.client_left()
