@@ -171,7 +171,7 @@ class Connection(asyncio.Protocol):
         elif self._stream.closing:
             if timeouts.linger_over(now):
                 self.abort()
-        elif timeouts.request_overdue(now) and not self._answering:
+        elif timeouts.request_overdue(now) and not (self._answering or self._asking):
             self.close()
 
     @property
@@ -182,6 +182,13 @@ class Connection(asyncio.Protocol):
             or self._requests.request_received
             or bool(self._stream.writes)
         )
+
+    @property
+    def _asking(self) -> bool:
+        """Whether a request has begun to arrive that the event loop has not read yet;
+        it may turn to its timers first.
+        """
+        return not self._requests.running and has_unread(self._socket)
 
     def close(self) -> None:
         """Close now: the client is owed nothing, and has not sent a whole request."""

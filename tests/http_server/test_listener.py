@@ -207,6 +207,20 @@ async def test_a_connection_without_a_transport_is_not_idle(server):
 
 
 @pytest.mark.gen_test
+async def test_a_request_that_waits_unread_is_not_overdue(server):
+    """The whole process may have stood still for longer than its client may wait."""
+    client = socket.create_connection(server.address)
+    client.setblocking(False)
+    for _ in range(2):
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.listener.close_timed_out()  # before the loop has had a turn
+        answer = await asyncio.get_running_loop().sock_recv(client, 1000)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        server.clock.now += 10
+    client.close()
+
+
+@pytest.mark.gen_test
 async def test_pipelined_requests_cost_no_answer(server):
     """The last answer arrives whole though requests behind it stay unread."""
     client = await Client.connect(server)
