@@ -18,7 +18,7 @@ _CALLS: Final = 2  # course files, and the records of one
 
 
 class SubjectPage:
-    """Answers about one subject; what is kept of it serves whatever name it is given."""
+    """Answers about one subject; what is kept of it serves whatever its name is."""
 
     def __init__(self, records: StudentRecords, admission: PageAdmission) -> None:
         self._records = records
