@@ -28,7 +28,8 @@ from aims_server.config.settings import Settings
 from aims_server.demo.college import College, Student
 from aims_server.demo.platform import SimulatedPlatform
 from aims_server.http_server.listener import Listener
-from aims_server.logs.handlers import AccessLog, configure_logging
+from aims_server.logs.access_log import AccessLog
+from aims_server.logs.handlers import configure_logging
 from aims_server.metrics.recorder import Metrics
 from aims_server.upstream import hedging
 

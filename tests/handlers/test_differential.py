@@ -19,7 +19,7 @@ from tornado.testing import bind_unused_port
 from aims_server.app import Machine, Worker, build
 from aims_server.config.settings import Settings
 from aims_server.http_server.listener import Listener
-from aims_server.logs.handlers import AccessLog
+from aims_server.logs.access_log import AccessLog
 from aims_server.metrics.recorder import Metrics
 
 from ..waiting import PATIENCE_SECONDS
