@@ -149,7 +149,7 @@ def _listener(
 
     listener = Listener(
         worker.delegate,
-        on_rejected=worker.rejections.record,
+        reject=worker.rejections.answer,
         fast_path=worker.fast_path,
         connection_count=machine.connections.of(number),
         max_connections=places,
