@@ -127,7 +127,9 @@ def _check_store(address: StoreAddress, ca_file: str | None, *, quiet: bool) -> 
     from ..store import StoreError, inspect
 
     try:
-        shown, doubts = asyncio.run(inspect(address, ca_file=ca_file))
+        # asyncio.run would wait for the store's name, which is perhaps still looked up.
+        with contextlib.closing(asyncio.new_event_loop()) as loop:
+            shown, doubts = loop.run_until_complete(inspect(address, ca_file=ca_file))
     except StoreError as error:
         shown, doubts = "", [f"it cannot be reached ({error})"]
     if shown and not quiet:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(
-    *arguments: str, directory: Path, **variables: str
+    *arguments: str, directory: Path, before: Sequence[str] = (), **variables: str
 ) -> "subprocess.CompletedProcess[str]":
     """Run the command to its end in this directory, with these settings only."""
     return subprocess.run(
-        [sys.executable, "-m", "aims_server", *arguments],
+        [*before, sys.executable, "-m", "aims_server", *arguments],
         cwd=directory,
         env={"PATH": os.environ["PATH"], **variables},
         capture_output=True,
@@ -161,6 +162,14 @@ def test_a_port_that_needs_rights_says_which():
     )
     assert done.returncode == 1
     assert "PORT=80: Permission denied (below" in done.stderr
+
+
+def test_check_waits_for_no_silent_name_server(tmp_path, unresolving):
+    """The store's name is still looked up: systemd would call the reload failed."""
+    secret = {"STORE_URL": "redis://:x@store.example", "STORE_SECRET": "x" * 44}
+    done = run("check", "--quiet", directory=tmp_path, before=unresolving, **secret)
+    assert done.returncode == 0
+    assert "STORE_URL: it cannot be reached (no answer in time)" in done.stderr
 
 
 def test_check_may_be_quiet(tmp_path):
