@@ -14,7 +14,6 @@ from typing import Final
 from ..config import (
     Demo,
     Loaded,
-    Settings,
     SettingsError,
     check_file_limit,
     effective,
@@ -216,12 +215,12 @@ def _run(
 
     settings, source, warnings = load()
 
-    def reload() -> Settings:
+    def reload() -> Loaded:
         loaded = load()
         if source is not None and loaded.source is None:
             # The defaults would be valid, and are another platform.
             raise SettingsError((f"{source}: was read at the start, and is gone",))
-        return loaded.settings
+        return loaded
 
     configure_logging(
         settings.log_level,
