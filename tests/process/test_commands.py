@@ -290,6 +290,18 @@ def test_status_shows_a_running_service(start, tmp_path):
     assert "answered 401: METRICS_TOKEN is not set here" in without.stderr
 
 
+def test_status_says_why_it_is_refused_the_figures(start, tmp_path):
+    """Somebody guesses at METRICS_TOKEN from the same address."""
+    service = start(WORKERS="1", METRICS_TOKEN="right").wait_until_serving()
+    while service.get("/metrics", "wrong")[0] != 429:
+        pass
+    done = run(
+        "status", "--url", service.url, directory=tmp_path, METRICS_TOKEN="right"
+    )
+    assert done.returncode == 1
+    assert "answered 429: too many wrong METRICS_TOKEN from this" in done.stderr
+
+
 def test_status_may_be_watched(start, tmp_path):
     """It draws until it is interrupted."""
     service = start(WORKERS="1").wait_until_serving()
