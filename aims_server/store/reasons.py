@@ -53,7 +53,7 @@ def reason_of(error: Exception) -> str:
 
     >>> reason_of(ResponseError("READONLY You can't write against a read only replica"))
     'it is a replica and takes no writes'
-    >>> reason_of(ResponseError("unknown command 'EVAL', with args beginning with: 'k'"))
+    >>> reason_of(ResponseError("unknown command 'EVAL', with args beginning with"))
     'it has no command of a name that is needed (conf/valkey-users.acl has them)'
     """
     word = str(error).partition(" ")[0]
