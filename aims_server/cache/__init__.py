@@ -6,7 +6,7 @@
 
 from .answer_cache import AnswerCache
 from .freshness import freshness_lines
-from .levels import Found, Lease, Level, Owner, Page, Taken, Want, owner_bytes
+from .levels import Found, Lease, Level, Owner, Page, Taken, Want
 from .lifetimes import Lifetimes
 from .loading import Outcome, Served
 from .readthrough import ReadThrough
@@ -39,5 +39,4 @@ __all__ = [
     "Taken",
     "Want",
     "freshness_lines",
-    "owner_bytes",
 ]

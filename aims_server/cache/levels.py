@@ -17,11 +17,10 @@ __all__ = [
     "SharedPages",
     "Taken",
     "Want",
-    "owner_bytes",
 ]
 
-Owner = int | bytes
-"""Whose page it is: a student's number, or the hash of a token that names none."""
+Owner = bytes
+"""Whose page it is: 32 bytes that stand for a token and the student that it names."""
 
 
 class Page(NamedTuple):
@@ -114,8 +113,3 @@ class Level(NamedTuple):
     longest_pause: float
     find: Callable[[bytes, Owner], Page | None] | None = None
     keep: Callable[[bytes, Owner, int, Page], bool] | None = None
-
-
-def owner_bytes(owner: Owner) -> bytes:
-    """An owner as bytes, different for different owners: a token's hash has 32."""
-    return owner if isinstance(owner, bytes) else owner.to_bytes(8, "big")

@@ -20,16 +20,16 @@ class SharedLog:
 
     >>> from aims_server.primitives import Epochs
     >>> log = SharedLog(SharedMemoryCache(1_000_000, Epochs()), seconds=30.0)
-    >>> log.is_followed(b"key", 5900001)
+    >>> log.is_followed(b"key", b"owner")
     False
-    >>> log.follow(b"key", 5900001)
-    >>> log.is_followed(b"key", 5900001)
+    >>> log.follow(b"key", b"owner")
+    >>> log.is_followed(b"key", b"owner")
     True
     >>> began_at = time.monotonic()
-    >>> log.write(b"key", 5900001, began_at, 0, b"course files")
-    >>> log.read(b"key", 5900001, 0) == (began_at, b"course files")
+    >>> log.write(b"key", b"owner", began_at, 0, b"course files")
+    >>> log.read(b"key", b"owner", 0) == (began_at, b"course files")
     True
-    >>> log.read(b"key", 5900001, 1)
+    >>> log.read(b"key", b"owner", 1)
 
     Only a work that is followed need be written: that none is costs its worker a look
     from time to time. Steps are numbered from 0. Those of an earlier work under the

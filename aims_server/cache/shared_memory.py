@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from ..deadline import Clock
 from ..primitives import Epochs
 from .directory import KEY_BYTES, WAYS, Directory
-from .levels import Found, Lease, Owner, Page, Taken, Want, owner_bytes
+from .levels import Found, Lease, Owner, Page, Taken, Want
 from .ring import Ring
 
 __all__ = ["SharedMemoryCache"]
@@ -39,13 +39,14 @@ class SharedMemoryCache:
     """Pages of at most ``max_bytes`` together; the oldest are overwritten.
 
     >>> cache = SharedMemoryCache(1_000_000, Epochs())
-    >>> taken = cache.take(b"key", 5900001, Want(), seconds=10.0)
-    >>> taken.found.value, cache.take(b"key", 5900001, Want(), seconds=10.0).found.value
+    >>> taken = cache.take(b"key", b"owner", Want(), seconds=10.0)
+    >>> busy = cache.take(b"key", b"owner", Want(), seconds=10.0)
+    >>> taken.found.value, busy.found.value
     ('none', 'busy')
     >>> now = time.monotonic()
     >>> cache.put(taken.lease, Page(b"body", now, now + 300, now + 2100))
     True
-    >>> cache.take(b"key", 5900001, Want(), seconds=10.0).page.body
+    >>> cache.take(b"key", b"owner", Want(), seconds=10.0).page.body
     b'body'
 
     Make it before the fork. It outlives every process that uses it, one by one.
@@ -216,7 +217,7 @@ class SharedMemoryCache:
         signing.update(
             _SIGNED.pack(page.made_at, page.fresh_until, page.servable_until, epoch)
         )
-        signing.update(owner_bytes(owner))  # 8 or 32 bytes, the body follows
+        signing.update(owner)
         signing.update(page.body)
         return signing.digest()
 
