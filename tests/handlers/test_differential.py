@@ -105,7 +105,7 @@ def _ports(io_loop: IOLoop, worker: Worker) -> Iterator[tuple[int, int]]:
             max_connections=2000,
             on_refused=bool,
         )
-        listener.add_socket(listening)
+        listener.add_sockets([listening])
         listeners.append(listener)
         ports.append(port)
     yield ports[0], ports[1]
