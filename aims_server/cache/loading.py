@@ -40,8 +40,8 @@ class Served(NamedTuple, Generic[V]):
     at_hand: bool = False
     epoch: int = 0
 
-    def replace(self, value: W) -> "Served[W]":
-        """The same with another value, made of this one."""
+    def with_value(self, value: W) -> "Served[W]":
+        """The same with another value, which was made of this one."""
         entry = msgspec.structs.replace(self.entry, value=value)
         return Served(cast(Entry[W], entry), self.outcome)
 

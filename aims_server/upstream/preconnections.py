@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import pycurl
+from msgspec import Struct
 
 from .curl_sockets import CurlSockets
 from .handles import Handles
@@ -22,23 +23,14 @@ _LIFETIME_SECONDS: Final = 5.0  # servers wait longer for the end of a handshake
 _TICKET_SECONDS: Final = 0.1  # a round trip, mostly
 
 
-class _Preconnection:
+class _Preconnection(Struct, eq=False):
     """A handle that has no request yet, and the socket that curl may not read."""
 
-    __slots__ = ("began", "curl", "expiry", "origin", "withheld")
-
-    def __init__(
-        self,
-        curl: pycurl.Curl,
-        origin: str,
-        began: float,
-        expiry: asyncio.TimerHandle,
-    ) -> None:
-        self.curl = curl
-        self.origin = origin
-        self.began = began
-        self.expiry = expiry
-        self.withheld: int | None = None
+    curl: pycurl.Curl
+    origin: str
+    began: float
+    expiry: asyncio.TimerHandle
+    withheld: int | None = None
 
 
 class Preconnections:

@@ -116,7 +116,7 @@ class ResiliencePolicy:
         :meth:`Admission.enter` raises, :class:`UpstreamTimeout` when there was no
         answer before the deadline.
         """
-        call = Call(endpoint, caller, attempt, deadline, repeatable=repeatable)
+        call = Call(endpoint, caller, attempt, deadline, repeatable)
         answered: ApiError | None = None
         try:
             number = 0
