@@ -61,9 +61,10 @@ class SharedMemoryCache:
     checked at each read. A body overwritten while it is read, a slot that is another
     key's by now and an owner whose epoch has advanced are thus one case: no page.
 
-    *Lease.* The process that holds one, and its end. It is void past its end, when
-    that process is gone, and in another epoch of the owner. Leases have a ring of their
-    own: a flood of made-up tokens, each of which takes some, turns no page's.
+    *Lease.* A lease names the process that holds it, and its end. It is void past its
+    end, when that process is gone, and in another epoch of the owner. Leases have a
+    ring of their own, so that a flood of made-up tokens, each of which takes some,
+    overwrites no page.
     """
 
     def __init__(
@@ -100,8 +101,8 @@ class SharedMemoryCache:
         return self._servable(hashed, owner, epoch, held.page if held else word)
 
     def take(self, key: bytes, owner: Owner, want: Want, *, seconds: float) -> Taken:
-        """The page, if one is kept that will do; else a lease of so many seconds,
-        unless another asker holds one.
+        """The page, if one is kept that satisfies ``want``; else a lease of so many
+        seconds, unless another asker holds one.
         """
         hashed = self._hashed(key)
         while True:
