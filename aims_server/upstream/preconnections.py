@@ -75,7 +75,7 @@ class Preconnections:
         """At the end of this, so many GETs will be made at once. Open meanwhile the
         connections that are lacking for them and for all others that are expected.
 
-        Until it is known that the far side speaks HTTP/1.1, this waits for the next
+        Until it is known that the server speaks HTTP/1.1, this waits for the next
         call to have a connection: over HTTP/2 they will all share that one.
         """
         if not url.startswith("https:") or self._handles.multiplexed:
@@ -93,7 +93,7 @@ class Preconnections:
             self._expected -= calls
 
     def on_event(self, *, is_sent: bool) -> None:
-        """Something came from the far side; ``is_sent``: a request has gone out.
+        """Something came from the server; ``is_sent``: a request has gone out.
 
         A connection's first event after its request tells how the TLS session can be
         resumed, which halves the work of the next handshakes. Not every server does so.
