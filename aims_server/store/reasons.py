@@ -36,7 +36,7 @@ _REASONS: Final[dict[type[Exception], str]] = {
 # What begins an error that no class of redis-py stands for, or that a script gives.
 _BEGINNINGS: Final = {
     "(ERR )?(ACL failure in script|The user executing the script can't)": _FORBIDDEN,
-    "(ERR )?[Uu]nknown (Redis )?command": (
+    "(?i)(ERR )?unknown (Redis )?command": (
         "it has no command of a name that is needed (conf/valkey-users.acl has them)"
     ),
 }
