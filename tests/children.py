@@ -37,3 +37,18 @@ class Interrupted:
 
     def __setitem__(self, at, value):
         self._memory[at] = value
+
+
+class Deadly:
+    """Memory that a process writes to once, and is killed."""
+
+    def __init__(self, memory):
+        self._memory = memory
+        self.find = getattr(memory, "find", None)
+
+    def __getitem__(self, at):
+        return self._memory[at]
+
+    def __setitem__(self, at, value):
+        self._memory[at] = value
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,12 +1,11 @@
 """The directory of shared pages: what a key finds there, whoever writes beside it."""
 
-import os
 import signal
 from typing import Any
 
 from aims_server.cache.directory import WAYS, Directory
 
-from ..children import Interrupted, exit_status, fork
+from ..children import Deadly, Interrupted, exit_status, fork
 
 
 def key(tag):
@@ -28,19 +27,9 @@ def test_a_death_while_a_slot_changes_hands_leaves_it_free():
     keys = [key(b"number%02d" % n) for n in range(WAYS + 1)]
     for n, each in enumerate(keys[:-1]):
         directory.replace(each, 0, n + 1)
-    memory = directory._memory
-
-    class Last:
-        """Memory that is written to once."""
-
-        find = memory.find
-
-        def __setitem__(self, at, value):
-            memory[at] = value
-            os.kill(os.getpid(), signal.SIGKILL)
 
     def die():
-        directory._memory = Last()
+        directory._memory = Deadly(directory._memory)
         directory.replace(keys[-1], 0, WAYS + 1)
 
     assert exit_status(fork(die)) == -signal.SIGKILL

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import sys
 import time
 
 import pytest
@@ -158,6 +159,14 @@ def test_another_owner_is_given_nothing(cache, clock):
     assert take(cache, b"k", BEN).page is None
 
 
+def test_owners_who_share_an_epoch_are_given_nothing_of_each_other(cache, clock):
+    """As those do whose hashes are equal."""
+    alike = ANN + sys.hash_info.modulus
+    assert hash(alike) == hash(ANN)
+    keep(cache, page(clock), b"k", ANN)
+    assert take(cache, b"k", alike).page is None
+
+
 def test_too_large_a_page_is_not_kept(cache, clock):
     """It would push out all others; its lease ends with it."""
     assert not keep(cache, page(clock, bytes(200_000)))
@@ -177,6 +186,14 @@ def test_old_pages_make_room_for_new_ones(cache, clock):
     assert all(
         got is None or got.body == body for got, body in zip(found, bodies, strict=True)
     )
+
+
+def test_as_many_as_there_is_room_for_are_kept(cache, clock):
+    """However many of them are made at once."""
+    keys = [b"%d" % n for n in range(150)]
+    leases = [take(cache, key).lease for key in keys]
+    assert all(cache.put(lease, page(clock, bytes(6000))) for lease in leases)
+    assert all(cache.find(key, ANN) for key in keys)
 
 
 def test_a_new_key_takes_the_place_of_the_oldest(epochs, clock):
