@@ -15,7 +15,7 @@ def key(tag):
 
 def test_a_tag_of_two_neighbours_halves_is_none():
     """Only a whole one is a key's."""
-    directory = Directory(sets=1)
+    directory = Directory(sets=1, least=min)
     for number, tag in enumerate((b"....half", b"half....")):
         assert directory.replace(key(tag), 0, number + 1)
     assert directory.find(key(b"halfhalf")) == 0
@@ -23,7 +23,7 @@ def test_a_tag_of_two_neighbours_halves_is_none():
 
 def test_a_death_while_a_slot_changes_hands_leaves_it_free():
     """The key that takes it has nothing of the one before."""
-    directory: Any = Directory(sets=1)
+    directory: Any = Directory(sets=1, least=min)
     keys = [key(b"number%02d" % n) for n in range(WAYS + 1)]
     for n, each in enumerate(keys[:-1]):
         directory.replace(each, 0, n + 1)
@@ -38,7 +38,7 @@ def test_a_death_while_a_slot_changes_hands_leaves_it_free():
 
 def test_no_two_processes_replace_one_word():
     """Each takes part in counting: none counts from where another has."""
-    directory: Any = Directory(sets=1)
+    directory: Any = Directory(sets=1, least=min)
     directory._words = Interrupted(directory._words)
     counter = key(b"counting")
 

@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import sys
 import time
 
 import pytest
@@ -162,14 +161,6 @@ def test_another_owner_is_given_nothing(cache, clock):
     """A page is bound to its owner, even under an equal key."""
     keep(cache, page(clock), b"k", ANN)
     assert take(cache, b"k", BEN).page is None
-
-
-def test_owners_who_share_an_epoch_are_given_nothing_of_each_other(cache, clock):
-    """As those do whose hashes are equal."""
-    alike = ANN + sys.hash_info.modulus
-    assert hash(alike) == hash(ANN)
-    keep(cache, page(clock), b"k", ANN)
-    assert take(cache, b"k", alike).page is None
 
 
 def test_too_large_a_page_is_not_kept(cache, clock):
