@@ -239,7 +239,8 @@ async def test_what_is_no_page_is_a_miss(first, server, value):
 @pytest.fixture(name="odd")
 def _odd(io_loop, tmp_path, make_machine):
     """A machine whose store gives one answer to all; the function returned sets it."""
-    path, answers = tmp_path / "odd.sock", []
+    path = tmp_path / "odd.sock"
+    answers: list[bytes] = []
 
     async def talk(reader, writer):
         while await reader.read(1 << 16):
