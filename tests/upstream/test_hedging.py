@@ -27,12 +27,12 @@ _io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 class Copies:
     """Calls by script: each takes its seconds, then returns or raises."""
 
-    def __init__(self, clock, *script, known=0.1):
+    def __init__(self, clock, *script, known=0.1, soonest=0.0):
         self.clock = clock
         self.script = list(script)
         self.began: list[float] = []
         self.running = 0
-        self.hedging = Hedging(inconclusive=(Unlucky,), soonest=0.0, clock=clock)
+        self.hedging = Hedging(inconclusive=(Unlucky,), soonest=soonest, clock=clock)
         for _ in range(20 if known else 0):
             self.hedging.latency.observe(known)
 
@@ -65,8 +65,7 @@ async def test_a_call_in_time_is_alone(clock):
 
 async def test_nobody_is_late_in_no_time(clock):
     """A quarter of a second is soon enough, however quick all the others were."""
-    copies = Copies(clock, (0.24, "first"), (0.1, "second"), known=0.001)
-    copies.hedging._soonest = 0.25
+    copies = Copies(clock, (0.24, "first"), (0.1, "second"), known=0.001, soonest=0.25)
     assert await copies.run() == "first"
     assert len(copies.began) == 1
 
@@ -228,14 +227,14 @@ async def test_one_that_hangs_among_many_gets_another(clock):
 async def test_calls_that_are_given_up_do_not_make_others_late(clock):
     """With one in twenty hanging, calls are late no sooner than without."""
     copies = Copies(clock)
-    before = copies.hedging.late_after or 0.0
+    before = copies.hedging.lateness.late_after or 0.0
     for _ in range(30):
         copies.script = [(99.0, "hung"), (0.1, "won")]
         await copies.run()
         for _ in range(19):
             copies.script = [(0.1, "well")]
             await copies.run()
-    assert 0 < before <= (copies.hedging.late_after or 0.0) <= 1.5 * before
+    assert 0 < before <= (copies.hedging.lateness.late_after or 0.0) <= 1.5 * before
 
 
 calls = st.lists(
