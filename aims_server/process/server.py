@@ -10,7 +10,8 @@ from typing import Final
 
 from tornado.netutil import bind_sockets
 
-from ..config import Settings, check_file_limit
+from ..config import Loaded, Settings, check_file_limit
+from .reports import Reports
 from .supervisor import Supervisor
 from .systemd import Notifier, inherited_sockets
 
@@ -28,7 +29,7 @@ class ServerError(Exception):
 
 def serve(
     settings: Settings,
-    load: Callable[[], Settings],
+    load: Callable[[], Loaded],
     environ: Mapping[str, str],
     on_serving: Callable[[str], object],
 ) -> int:
@@ -44,7 +45,8 @@ def serve(
         _log.warning("%s", warning)
     sockets = _inherited(environ) or _bound(settings)
     try:
-        supervisor = Supervisor(settings, load, sockets, Notifier(environ), on_serving)
+        reports = Reports(Notifier(environ))
+        supervisor = Supervisor(settings, load, sockets, reports, on_serving)
     except OSError as error:
         raise ServerError(
             f"no memory for what the workers share: {error.strerror}"
@@ -79,7 +81,7 @@ def _bound(settings: Settings) -> list[socket.socket]:
             reason = getattr(error, "strerror", None) or "not an address"
             remedy = _remedy_of(error, others=bool(sockets))
             raise ServerError(
-                f"cannot listen on {host} port {port}: {reason}{remedy}"
+                f"cannot listen on HOST={host}, PORT={port}: {reason}{remedy}"
             ) from None
         # PORT=0: the free port that the first address got, for all.
         port = sockets[0].getsockname()[1]

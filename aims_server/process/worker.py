@@ -12,9 +12,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
 from enum import Enum
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 import tornado.platform.asyncio  # noqa: F401 - or each worker would, after the fork
@@ -30,16 +29,9 @@ from .background import (
     collect_garbage_when_idle,
     prepare,
     sample_and_expire,
-    started_threads,
     watch_lag,
 )
-
-try:
-    import uvloop
-except ImportError:  # it comes with the extra ``fast``
-    _new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
-else:
-    _new_loop = uvloop.new_event_loop
+from .event_loop import new_event_loop, started_threads
 
 __all__ = [
     "LEAVE",
@@ -55,6 +47,9 @@ READY: Final = b"R"
 LEAVE: Final = b"L"  # it got a SIGTERM of its own
 _HEARTBEAT: Final = b"."
 _HEARTBEAT_SECONDS: Final = 1.0
+# One that packs a large answer, and one for what is small beside it; a worker has one
+# core. asyncio's own number is that of the cores and four, up to 32.
+_THREADS: Final = 2
 _LOG_SECONDS: Final = 0.02  # for which lines of the access log wait for others
 
 
@@ -84,13 +79,14 @@ def run(
     spec: WorkerSpec,
     sockets: list[socket.socket],
     channel: socket.socket,
-) -> None:
-    """Serve until told to end: all of a forked process after its set-up.
+) -> NoReturn:
+    """Serve until told to end, and exit with status 0: all of a forked process after
+    its set-up.
 
     Raises NoThreads if the system refuses it a thread.
     """
     collect_garbage_rarely()
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_serve(settings, machine, spec, sockets, channel))
 
 
@@ -100,15 +96,14 @@ async def _serve(
     spec: WorkerSpec,
     sockets: list[socket.socket],
     channel: socket.socket,
-) -> None:
+) -> NoReturn:
     metrics = Metrics(
         worker=spec.number,
         generation=spec.generation,
         memory=machine.metrics,
     )
     loop = asyncio.get_running_loop()
-    threads = started_threads()
-    loop.set_default_executor(threads)
+    loop.set_default_executor(started_threads(_THREADS))
     access_log = AccessLog(functools.partial(loop.call_later, _LOG_SECONDS))
     worker = build(
         settings,
@@ -133,10 +128,13 @@ async def _serve(
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
-    await worker.close()
-    threads.shutdown()  # asyncio does it by one thread more, which may be refused
+    await worker.end_work()
     access_log.flush()
     metrics.log_lines_lost(access_log.lost_lines)
+    # Here, before curl and the loop are freed: curl and uvloop would hold the process
+    # until the names that they look up are found, which takes a silent name server 15 s
+    # and more.
+    os._exit(0)
 
 
 def _listener(
@@ -154,7 +152,7 @@ def _listener(
 
     listener = Listener(
         worker.delegate,
-        on_rejected=worker.rejections.record,
+        reject=worker.rejections.answer,
         fast_path=worker.fast_path,
         connection_count=machine.connections.of(number),
         max_connections=places,

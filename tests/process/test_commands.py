@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(
-    *arguments: str, directory: Path, **variables: str
+    *arguments: str, directory: Path, before: Sequence[str] = (), **variables: str
 ) -> "subprocess.CompletedProcess[str]":
     """Run the command to its end in this directory, with these settings only."""
     return subprocess.run(
-        [sys.executable, "-m", "aims_server", *arguments],
+        [*before, sys.executable, "-m", "aims_server", *arguments],
         cwd=directory,
         env={"PATH": os.environ["PATH"], **variables},
         capture_output=True,
@@ -65,6 +66,9 @@ def test_help_everywhere(tmp_path, arguments):
         (["--daemon"], "of .env, as `aims-server check` lists them"),
         (["-v"], "there is no option -v; did you mean --version?"),
         (["check", "-q"], "there is no option -q; did you mean --quiet?"),
+        (["--quiet", "check"], "--quiet is of check: aims-server check --quiet"),
+        (["serve", "--json"], "--json is of status: aims-server status --json"),
+        (["check", "--quit"], "there is no option --quit; did you mean --quiet?"),
         (["status", "3002"], "'3002' is one argument too many"),
         (["sevre"], "there is no command 'sevre'; did you mean serve?"),
         (["start"], "there is no command 'start'; did you mean serve?"),
@@ -122,8 +126,8 @@ def test_a_name_that_is_nearly_a_variable_is_warned_about(tmp_path):
 @pytest.mark.parametrize(
     ("hosts", "told"),
     [
-        ("127.0.0.1,localhost", "localhost port"),
-        ("0.0.0.0,127.0.0.1", "127.0.0.1 port"),
+        ("127.0.0.1,localhost", "HOST=localhost, PORT="),
+        ("0.0.0.0,127.0.0.1", "HOST=127.0.0.1, PORT="),
     ],
 )
 def test_addresses_that_include_each_other_are_told_so(tmp_path, hosts, told):
@@ -135,7 +139,7 @@ def test_addresses_that_include_each_other_are_told_so(tmp_path, hosts, told):
     assert "(unless HOST names it twice, " in line
 
 
-def test_a_port_that_needs_rights_says_which(tmp_path):
+def test_a_port_that_needs_rights_says_which():
     """Below net.ipv4.ip_unprivileged_port_start."""
     if os.geteuid() != 0 or not shutil.which("setpriv"):
         pytest.skip("to give up root's rights one has to be root, with setpriv")
@@ -143,10 +147,13 @@ def test_a_port_that_needs_rights_says_which(tmp_path):
     if int(first) <= 80:
         pytest.skip("everybody may listen on port 80 here")
     unprivileged = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-    here = Path("/")  # what nobody may enter
+    if subprocess.run(
+        [*unprivileged, sys.executable, "-c", ""], check=False
+    ).returncode:
+        pytest.skip(f"others may not run {sys.executable}")
     done = subprocess.run(
         [*unprivileged, sys.executable, "-m", "aims_server"],
-        cwd=here,
+        cwd="/",
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PORT": "80"},
         capture_output=True,
         text=True,
@@ -154,7 +161,15 @@ def test_a_port_that_needs_rights_says_which(tmp_path):
         check=False,
     )
     assert done.returncode == 1
-    assert "port 80: Permission denied (below" in done.stderr
+    assert "PORT=80: Permission denied (below" in done.stderr
+
+
+def test_check_waits_for_no_silent_name_server(tmp_path, unresolving):
+    """The store's name is still looked up: systemd would call the reload failed."""
+    secret = {"STORE_URL": "redis://:x@store.example", "STORE_SECRET": "x" * 44}
+    done = run("check", "--quiet", directory=tmp_path, before=unresolving, **secret)
+    assert done.returncode == 0
+    assert "STORE_URL: it cannot be reached (no answer in time)" in done.stderr
 
 
 def test_check_may_be_quiet(tmp_path):
@@ -188,14 +203,14 @@ def test_a_taken_port_is_one_clear_line(tmp_path):
         done = run(directory=tmp_path, PORT=str(port))
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
-    assert f"port {port}" in done.stderr
+    assert f"PORT={port}: " in done.stderr
 
 
 def test_an_address_that_is_not_ours_is_one_clear_line(tmp_path):
     """Listening on somebody else's address fails in one line."""
     done = run(directory=tmp_path, HOST="203.0.113.7", PORT="0")
     assert done.returncode == 1
-    assert "cannot listen on 203.0.113.7" in done.stderr.splitlines()[-1]
+    assert "cannot listen on HOST=203.0.113.7, PORT=" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 
@@ -273,6 +288,18 @@ def test_status_shows_a_running_service(start, tmp_path):
     ]
     without = run(*arguments, directory=tmp_path)
     assert "answered 401: METRICS_TOKEN is not set here" in without.stderr
+
+
+def test_status_says_why_it_is_refused_the_figures(start, tmp_path):
+    """Somebody guesses at METRICS_TOKEN from the same address."""
+    service = start(WORKERS="1", METRICS_TOKEN="right").wait_until_serving()
+    while service.get("/metrics", "wrong")[0] != 429:
+        pass
+    done = run(
+        "status", "--url", service.url, directory=tmp_path, METRICS_TOKEN="right"
+    )
+    assert done.returncode == 1
+    assert "answered 429: too many wrong METRICS_TOKEN from this" in done.stderr
 
 
 def test_status_may_be_watched(start, tmp_path):

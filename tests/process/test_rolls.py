@@ -79,6 +79,14 @@ def test_new_settings_hold_without_a_restart(start):
     assert service.get("/health")[0] == 200
 
 
+def test_a_reload_warns_as_a_start_does(start):
+    """Of what the file says twice, too."""
+    service = start(WORKERS="1", DRAIN_DELAY_SECONDS="0").wait_until_serving()
+    (service.directory / ".env").write_text("LOG_LEVEL=info\nLOG_LEVEL=debug\n")
+    roll(service)
+    assert "LOG_LEVEL is set in lines 1 and 2; the last one counts" in service.log
+
+
 def test_a_new_target_holds_for_kept_pages_too(serve):
     """What is kept outlives a reload, but not figures for another target."""
     service = serve(1)
@@ -146,7 +154,9 @@ def test_workers_that_cannot_start_do_not_replace_others(start):
     broken = service.directory / "broken"
     broken.touch()
     service.signal(signal.SIGHUP)
-    service.wait_for_log("New workers cannot be started: 6 starts in a row")
+    service.wait_for_log(
+        "cannot be started: 6 starts in a row .* and the settings before"
+    )
     service.wait_for_workers(2)
     assert service.workers() == workers
     assert service.get("/health")[0] == 200
