@@ -102,9 +102,7 @@ class BucketTable:
         """Move a bucket's stamp to `ahead` ns from now, unless it is further ahead."""
         self._locks.acquire(bucket.lock)
         try:
-            key_at = bucket.key_at
-            seen = self._memory[key_at : key_at + KEY_BYTES]
-            if seen == bucket.key or self._find(bucket):
+            if self._find(bucket):
                 stamp = self._clock_ns() + ahead
                 if self._stamps[bucket.stamp_at] < stamp:
                     self._stamps[bucket.stamp_at] = stamp

@@ -1,12 +1,15 @@
 """Epochs of owners, in memory that processes share."""
 
+import signal
+from typing import Any
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from aims_server.primitives import NO_EPOCH, Epochs
 
-from ..children import exit_status, fork
+from ..children import Deadly, exit_status, fork
 
 OWNERS_IN_A_SET = 8
 
@@ -58,6 +61,31 @@ def test_it_tells_whether_anything_was_kept():
     assert epochs.end("ann")
     epochs.begin("ann")
     assert not epochs.end("ann")
+
+
+def test_what_was_begun_before_an_end_is_not_kept():
+    """Nor is it noted as kept in the epoch that has its place."""
+    epochs = Epochs()
+    over = epochs.begin("ann")
+    epochs.end("ann")
+    epochs.begin("ann")
+    assert not epochs.keep(over)
+    assert not epochs.end("ann")
+
+
+def test_a_death_while_a_record_changes_hands_leaves_it_free():
+    """The owner who is given it has nothing of the one before."""
+    epochs: Any = Epochs()
+    *owners, newcomer = same_set(OWNERS_IN_A_SET + 1)
+    begun = [epochs.begin(owner) for owner in owners]
+
+    def die():
+        epochs._owners = Deadly(epochs._owners)
+        epochs.begin(newcomer)
+
+    assert exit_status(fork(die)) == -signal.SIGKILL
+    assert epochs.of(newcomer) == NO_EPOCH
+    assert [epochs.of(owner) for owner in owners] == [NO_EPOCH, *begun[1:]]
 
 
 def test_refused_newcomers_end_nobodys_epoch():
