@@ -26,8 +26,8 @@ class Lateness:
     notices.
 
     >>> lateness = Lateness(soonest=0.25)
-    >>> lateness.late_after is None
-    True
+    >>> lateness.late_after
+    inf
     >>> for _ in range(20):
     ...     lateness.latency.observe(0.5)
     >>> 1.0 <= lateness.late_after <= 1.1
@@ -38,16 +38,16 @@ class Lateness:
         self.latency = LatencyEstimate()
         """To be told of each call that has ended."""
 
-        self.soonest = soonest
+        self._soonest = soonest
         self._threshold = inf
         self._threshold_at = 0  # the estimate's count then
 
     @property
-    def late_after(self) -> float | None:
-        """Seconds after which a call is late; None while too little is known."""
+    def late_after(self) -> float:
+        """Seconds after which a call is late; infinite while too little is known."""
         latency = self.latency
         if latency.answered < _ENOUGH:
-            return None
+            return inf
         if latency.count >= self._threshold_at + _FRESH or latency.answered < _MANY:
             # 9 us of a call's 30, were it worked out for each.
             self._threshold_at = latency.count
@@ -64,4 +64,4 @@ class Lateness:
                 _ANSWERED_FACTOR * latency.quantile(_HIGH, answered=True),
             )
         median = latency.quantile(0.5, answered=True)
-        return max(high, _MEDIANS * median, self.soonest)
+        return max(high, _MEDIANS * median, self._soonest)
