@@ -19,9 +19,10 @@ export function percent(present, total) {
   return total === 0 ? 0 : Math.round((10000 * present) / total) / 100;
 }
 
-/** "good" at or above the target, "near" less than five points below it, else "low". */
+/** "good" at or above the target, "near" less than five points below it, else "low"; "" of 0. */
 export function standing(present, total, target) {
-  if (total === 0 || 100 * present >= target * total) return "good";
+  if (total === 0) return "";
+  if (100 * present >= target * total) return "good";
   return 100 * present >= (target - 5) * total ? "near" : "low";
 }
 

@@ -1,6 +1,6 @@
 /** The page: its state, its views, and what happens at a click. */
 
-import { calendarFile, signIn, signedIn } from "./api.js";
+import { calendarFile, onSignedOut, signIn, signOutCopies, signedIn } from "./api.js";
 import { h, render } from "./dom.js";
 import { days, indiaNow, subjects } from "./figures.js";
 import { frame } from "./frame.js";
@@ -39,7 +39,6 @@ const store = createStore({
   plans: new Map(), // of what-if, by subject: {attend, miss}
 });
 const pages = createPages(store);
-const tabs = new BroadcastChannel("logged-out"); // a copied tab has the same login
 
 const actions = {
   async signIn(username, password) {
@@ -56,8 +55,7 @@ const actions = {
     }
   },
   signOut() {
-    const studentId = store.get().answers.attendance?.data.studentId;
-    if (studentId) tabs.postMessage(studentId);
+    signOutCopies();
     pages.end(null);
   },
   refresh() {
@@ -70,13 +68,11 @@ const actions = {
     store.set({ plans: plans.set(subject, { ...(plans.get(subject) ?? NO_PLAN), ...change }) });
   },
   async saveCalendar() {
-    try {
-      const address = URL.createObjectURL(await calendarFile());
-      h("a", { href: address, download: "timetable.ics" }).click();
-      setTimeout(() => URL.revokeObjectURL(address), 1000);
-    } catch (problem) {
-      store.set({ problems: { ...store.get().problems, timetable: problem } });
-    }
+    const file = await pages.attempt("timetable", calendarFile);
+    if (file === null) return;
+    const address = URL.createObjectURL(file);
+    h("a", { href: address, download: "timetable.ics" }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 1000);
   },
 };
 
@@ -131,9 +127,7 @@ function show(state) {
 
 store.subscribe(show);
 window.addEventListener("hashchange", () => store.set({ view: viewOf(location.hash) }));
-tabs.addEventListener("message", ({ data: studentId }) => {
-  if (store.get().answers.attendance?.data.studentId === studentId) pages.end(null);
-});
+onSignedOut(() => pages.end(null));
 let ticks = 0;
 setInterval(() => {
   ticks += 1;

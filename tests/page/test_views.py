@@ -62,10 +62,7 @@ def test_today_shows_marks_of_classes_outside_the_timetable(visit, token):
         "quiz": {},
     }
     visit.page.clock.set_fixed_time(NOON)
-    visit.page.route(
-        "**/api/*",
-        lambda route: route.fulfill(json=answers[route.request.url.split("/")[-1]]),
-    )
+    visit.serve(answers)
     visit.enter(token)
     rows = visit.page.locator(".lessons li").all_inner_texts()
     assert [" ".join(row.split()) for row in rows] == [
@@ -111,6 +108,40 @@ def test_subjects_says_what_the_target_allows(inside, demo):
             many = "class" if n == 1 else "classes"
             expected.append(f"You can miss {n} {many} and stay at 75%")
     assert shown == expected
+
+
+NOTHING_COUNTED = {
+    "attendance": {
+        "dailyAttendance": [
+            {
+                "course": "Art",
+                "courseCode": "A",
+                "present": 0,
+                "total": 0,
+                "percent": "0%",
+            }
+        ],
+        "totalPresent": 0,
+        "totalClasses": 0,
+        "overallPercentage": "0%",
+    },
+    "all-attendance": {"subjects": {}},
+    "timetable": {"month": "2025-09", "days": []},
+    "quiz": {},
+}
+
+
+@pytest.mark.parametrize("view", ["today", "subjects"])
+def test_a_figure_of_no_class_is_neither_good_nor_bad(visit, token, view):
+    """0 of 0 has no colour of the target's, nor is any subject called at the target."""
+    visit.serve(NOTHING_COUNTED)
+    visit.enter(token)
+    visit.show(view)
+    judged = visit.page.locator("main").locator(".good, .near, .low")
+    assert judged.count() == 0
+    text = visit.page.inner_text("main")
+    assert "No class counted yet" in text
+    assert "75%" not in text
 
 
 def test_what_if_follows_the_slider(inside):

@@ -1,6 +1,8 @@
 """The page while the platform is slow or fails, is gone, and while we refuse."""
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -84,6 +86,66 @@ def test_a_refusal_is_said_with_its_wait(inside, refusal):
     inside.page.clock.set_fixed_time(5)
     inside.page.wait_for_selector("text=Trying again in 12 s")
     inside.forgive_failed_answers()
+
+
+class Refusing:
+    """Refuses a page as often as it is asked for, until it ``gives_in``."""
+
+    def __init__(self, page: Any) -> None:
+        self.asked = 0
+        self.gives_in = False
+        page.route("**/api/attendance", self._answer)
+
+    def _answer(self, route: Any) -> None:
+        self.asked += 1
+        if self.gives_in:
+            route.continue_()
+        else:
+            route.fulfill(status=429, headers={"Retry-After": "500"}, body="{}")
+
+
+@pytest.fixture
+def refusing(inside) -> Iterator[Refusing]:
+    """A service that has refused the refresh of one page for eight minutes."""
+    inside.page.clock.install()
+    inside.page.reload()
+    inside.settle()
+    refused = Refusing(inside.page)
+    inside.refresh()
+    inside.page.wait_for_selector("text=Trying again in 8 min")
+    yield refused
+    inside.forgive_failed_answers()
+
+
+NUDGES = {
+    "online": "window.dispatchEvent(new Event('online'))",
+    "visible": "document.dispatchEvent(new Event('visibilitychange'))",
+}
+
+
+@pytest.mark.parametrize("nudge", NUDGES)
+def test_no_event_cuts_a_told_wait_short(inside, refusing, nudge):
+    """Other pages are asked for when the network or the student is back."""
+    asked = []
+    inside.page.route("**/api/quiz", lambda route: (asked.append(1), route.abort()))
+    inside.page.click("#retry")
+    inside.page.wait_for_selector("text=You seem to be offline")
+    before = refusing.asked
+    inside.page.clock.set_fixed_time(inside.page.evaluate("Date.now() / 1000 + 499"))
+    with inside.page.expect_request("**/api/quiz"):
+        inside.page.evaluate(NUDGES[nudge])
+    inside.page.wait_for_selector("#refresh:not([aria-disabled])")
+    assert refusing.asked == before
+    assert len(asked) == 2
+
+
+def test_who_asks_again_is_not_asked_for_once_more(inside, refusing):
+    """The wait that was under way ends with the student's own request."""
+    refusing.gives_in = True
+    inside.page.click("#retry")
+    inside.page.wait_for_selector(".problem", state="detached")
+    inside.page.clock.fast_forward(501_000)
+    assert refusing.asked == 2
 
 
 @pytest.mark.parametrize("seconds", ["3600", "99999999999"])

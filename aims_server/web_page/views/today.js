@@ -75,7 +75,7 @@ function stateOf(slot, next, time) {
 function lesson(start, end, course, state, mark) {
   return h(
     "li",
-    { class: state || false },
+    { key: `${start} ${course}`, class: state || false },
     h("span", { class: "time" }, end ? `${start} – ${end}` : start),
     h(
       "span",
@@ -88,8 +88,9 @@ function lesson(start, end, course, state, mark) {
 }
 
 function attention({ subjects, target }) {
-  const low = subjects.filter((s) => s.total > 0 && standing(s.present, s.total, target) !== "good");
   if (!subjects.length) return null;
+  const counted = subjects.filter(({ total }) => total > 0);
+  const low = counted.filter((s) => standing(s.present, s.total, target) !== "good");
   return h(
     "section",
     { class: "card", "aria-labelledby": "attention-title" },
@@ -101,7 +102,7 @@ function attention({ subjects, target }) {
           ...low.map((subject) =>
             h(
               "li",
-              {},
+              { key: subject.name },
               h("span", { class: "name" }, named(subject.name)),
               h("span", { class: `percent ${standing(subject.present, subject.total, target)}` },
                 subject.percent),
@@ -109,6 +110,10 @@ function attention({ subjects, target }) {
             ),
           ),
         )
-      : h("p", { class: "note" }, `Every subject is at ${target}% or above.`),
+      : h(
+          "p",
+          { class: "note" },
+          counted.length ? `No subject is below ${target}%.` : "No class counted yet.",
+        ),
   );
 }
