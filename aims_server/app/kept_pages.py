@@ -89,19 +89,18 @@ class KeptPages:
         )
 
     def _read_through(self, codec: Codec[Kept], made_with: str) -> ReadThrough[Kept]:
-        seconds, clock = self._work_seconds, self._clock
+        clock = self._clock
         flights: SingleFlight[Served[Kept]] = SingleFlight(
-            work_seconds=seconds, grace=0.0, clock=clock
+            work_seconds=self._work_seconds, clock=clock
         )
         self.flights.append(flights)
         return ReadThrough(
             self.store,
             flights,
-            refresh_deadline=lambda: Deadline(seconds, clock),
-            is_refusal=lambda error: isinstance(error, TokenRefused),
             loader=Sharing(
                 self._levels, codec, self._sharing, made_with=made_with, clock=clock
             ),
+            is_refusal=lambda error: isinstance(error, TokenRefused),
             on_refusal=self._on_refusal,
             on_foreign=_log_foreign_entry,
             on_refresh_error=_log_refresh_error,

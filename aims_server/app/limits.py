@@ -1,6 +1,6 @@
 """The limits of requests, by the settings."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..config import Settings
 from ..ratelimit import RateLimiter
@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 
 __all__ = ["limit_settings", "request_limits"]
 
+# Somebody who types the token needs a few, and Prometheus with a wrong one four.
+_GUESSES_PER_MINUTE: Final = 10
+
 
 def request_limits(
     settings: Settings, machine: Machine, shared: "Store | None"
 ) -> RequestLimits:
     """The limits of this machine, and with a store of all machines: logins are asked of
-    it one by one, the others are added up.
+    it one by one, the others are added up, and only guesses are each machine's own.
     """
 
     def limiter(name: str, per_minute: int, *, summed: bool = True) -> RateLimiter:
@@ -41,6 +44,7 @@ def request_limits(
         address=address,
         login=limiter("login", settings.login_limit_per_minute, summed=False),
         login_failures=login_failures,
+        guesses=limiter("guesses", _GUESSES_PER_MINUTE, summed=False),
         ask_machines=shared.limits.ask if shared else None,
     )
 
@@ -54,5 +58,6 @@ def limit_settings(settings: Settings) -> dict[str, str]:
         f"{settings.rate_limit_per_address_per_minute}",
         "login": f"LOGIN_LIMIT_PER_MINUTE={settings.login_limit_per_minute}",
         "login-failures": f"LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE={address_failures}",
+        "guesses": f"the limit of {_GUESSES_PER_MINUTE} wrong METRICS_TOKEN a minute",
         "platform": "the platform, which asks it to wait (429)",
     }

@@ -17,15 +17,14 @@ from ..errors import (
     UpstreamUnavailable,
 )
 from ..web import Answer, Session
-from .loading import Outcome, Served
+from .loading import Fill, Outcome, Served
 from .readthrough import ReadThrough, WrongOwner
 from .singleflight import FlightCancelled
 from .store import Entry
 
-__all__ = ["AnswerCache", "Fill", "Lifetimes", "LookupObserver"]
+__all__ = ["AnswerCache", "Lifetimes", "LookupObserver"]
 
 Kept = TypeVar("Kept")
-Fill = Callable[[Deadline], Awaitable[Entry[Kept]]]
 
 
 class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):

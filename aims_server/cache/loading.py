@@ -12,7 +12,7 @@ from ..deadline import Deadline
 from .levels import Owner, Want
 from .store import Entry
 
-__all__ = ["Ask", "Fill", "Filling", "Loader", "Outcome", "Served"]
+__all__ = ["Ask", "Fill", "Loader", "Outcome", "Served"]
 
 V = TypeVar("V")
 W = TypeVar("W")
@@ -75,19 +75,3 @@ class Loader(Protocol[V]):
 
     def keep(self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]) -> bool:
         """Have `find` find an entry, from here on; False if it will not."""
-
-
-class Filling(Loader[V]):
-    """Every entry comes from its fill."""
-
-    async def load(self, ask: Ask[V]) -> Served[V]:
-        """Fill."""
-        return Served(await ask.fill(ask.deadline), Outcome.MISS)
-
-    def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
-        """Have nothing."""
-        return None
-
-    def keep(self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]) -> bool:
-        """Keep nothing."""
-        return False

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from ..deadline import Clock, Deadline
 from .levels import Owner, Want
-from .loading import Ask, Fill, Filling, Loader, Outcome, Served
+from .loading import Ask, Fill, Loader, Outcome, Served
 from .singleflight import SingleFlight
 from .store import Entry, MemoryStore
 
@@ -30,18 +30,32 @@ class ReadThrough(Generic[V]):
 
     A fresh entry answers. An old but servable one answers too, and is refreshed in the
     background; if that fails, nothing changes. Without one the asker waits for the
-    fill. An entry of another owner is no entry::
+    fill. An entry of another owner is no entry.
 
-        served = await through.get(key, owner, fill, Deadline(10))
-        served.entry.value, served.outcome  # b"...", Outcome.MISS
+    >>> from aims_server.cache.sharing import Codec, Sharing
+    >>> async def example():
+    ...     unshared = Sharing((), Codec(bytes, bytes, len), observer=None)
+    ...     through = ReadThrough(
+    ...         MemoryStore(10_000), SingleFlight(), loader=unshared,
+    ...         is_refusal=lambda error: False)
+    ...     async def fill(deadline):
+    ...         now = time.monotonic()
+    ...         return Entry(b"page", 4, "owner", now, now + 300, now + 2100)
+    ...     for _ in range(2):
+    ...         served = await through.get(b"key", "owner", fill, Deadline(10))
+    ...         print(served.entry.value, served.outcome)
+    >>> import asyncio
+    >>> asyncio.run(example())
+    b'page' MISS
+    b'page' HIT
 
     An error that `is_refusal` says yes to drops everything kept for the owner; what
     fills that ran meanwhile bring is given to their waiters but not kept. `on_refusal`
     is told the owner, and whether anything was kept for it.
 
-    `loader` may find an entry elsewhere in place of a fill. `on_foreign` is called when
-    an entry of another owner was met; `on_refresh_error` with what a background refresh
-    raised, since nobody may be waiting for it.
+    `loader` runs the fill, or finds an entry elsewhere in place of it. `on_foreign` is
+    called when an entry of another owner was met; `on_refresh_error` with what a
+    background refresh raised, since nobody may be waiting for it.
     """
 
     def __init__(
@@ -49,9 +63,8 @@ class ReadThrough(Generic[V]):
         store: MemoryStore[V],
         flights: SingleFlight[Served[V]],
         *,
-        refresh_deadline: Callable[[], Deadline],
+        loader: Loader[V],
         is_refusal: Callable[[BaseException], bool],
-        loader: Loader[V] | None = None,
         on_refusal: Callable[[Owner, bool], object] = _unobserved,
         on_foreign: Callable[[], object] = _unobserved,
         on_refresh_error: Callable[[Exception], object] = _unobserved,
@@ -59,8 +72,7 @@ class ReadThrough(Generic[V]):
     ) -> None:
         self._store = store
         self._flights = flights
-        self._loader: Loader[V] = loader or Filling()
-        self._refresh_deadline = refresh_deadline
+        self._loader = loader
         self._is_refusal = is_refusal
         self._on_refusal = on_refusal
         self._on_foreign = on_foreign
@@ -175,7 +187,8 @@ class ReadThrough(Generic[V]):
     def refresh(self, key: bytes, owner: Owner, fill: Fill[V]) -> None:
         """Fill this key in the background, unless it is being filled."""
         start = partial(self._refreshed, key, owner, fill)
-        self._flights.join(key, start, self._refresh_deadline())
+        nobody_waits = Deadline(0.0, self._clock)  # the flight has its `work_seconds`
+        self._flights.join(key, start, nobody_waits)
 
     async def _join(
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline

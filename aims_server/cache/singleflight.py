@@ -48,17 +48,16 @@ class _Flight(Generic[V]):
 class _Waiter(Generic[V]):
     """One asker's share in a flight; awaited once, or never."""
 
-    __slots__ = ("_deadline", "_grace", "_task")
+    __slots__ = ("_deadline", "_task")
 
-    def __init__(self, task: asyncio.Task[V], deadline: Deadline, grace: float) -> None:
+    def __init__(self, task: asyncio.Task[V], deadline: Deadline) -> None:
         self._task = task
         self._deadline = deadline
-        self._grace = grace
 
     def __await__(self) -> Generator[object, None, V]:
         task = self._task
         del self._task  # see the end of _outcome
-        return _outcome(task, self._deadline, self._grace).__await__()
+        return _outcome(task, self._deadline).__await__()
 
 
 class SingleFlight(Generic[V]):
@@ -80,8 +79,7 @@ class SingleFlight(Generic[V]):
     `max_failures` keys, since each holds some 50 kB of frames. A flight that ran out of
     its deadline is not remembered: the next asker may have more time.
 
-    A waiter waits until its own deadline and `grace` seconds, so that the error of
-    work that has the same deadline, which says more, comes first.
+    A waiter leaves at its own deadline.
     """
 
     def __init__(
@@ -90,13 +88,11 @@ class SingleFlight(Generic[V]):
         work_seconds: float = 0.0,
         failure_memory: float = 1.0,
         max_failures: int = 256,
-        grace: float = 0.1,
         clock: Clock = time.monotonic,
     ) -> None:
         self._work_seconds = work_seconds
         self._failure_memory = failure_memory
         self._max_failures = max_failures
-        self._grace = grace
         self._clock = clock
         self._running: dict[bytes, _Flight[V]] = {}
         self._failed: dict[bytes, _Flight[V]] = {}
@@ -124,7 +120,7 @@ class SingleFlight(Generic[V]):
             flight = self._launch(key, start, deadline, now)
         elif not flight.task.done():
             flight.extend(deadline)
-        return _Waiter(flight.task, deadline, self._grace), joined
+        return _Waiter(flight.task, deadline), joined
 
     async def close(self) -> None:
         """Cancel what runs and wait for its end; waiters get FlightCancelled."""
@@ -175,9 +171,9 @@ async def _run(start: Start[V], deadline: Deadline) -> V:
     return await start(deadline)
 
 
-async def _outcome(task: asyncio.Task[V], deadline: Deadline, grace: float) -> V:
+async def _outcome(task: asyncio.Task[V], deadline: Deadline) -> V:
     """Wait for a shared task, which a waiter that leaves does not end."""
-    await asyncio.wait({task}, timeout=deadline.remaining() + grace)
+    await asyncio.wait({task}, timeout=deadline.remaining())
     if not task.done():
         raise TimeoutError("no answer before the deadline")
     if task.cancelled():

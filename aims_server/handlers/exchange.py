@@ -89,12 +89,6 @@ class Exchange:
             self.quota = self._context.limits.by_address(self.address)
             self.quota.check()
 
-    def count_guess(self) -> None:
-        """Count a refused token of an operator's page, which is not limited otherwise,
-        against its address; raises :class:`RateLimited`.
-        """
-        self._context.limits.by_address(self.address).check()
-
     def admit(self, token: str, session: Session | None = None) -> Caller:
         """The caller behind a well-formed token, whose ``session`` may have been read,
         counted against its quota; raises :class:`RateLimited`.

@@ -45,14 +45,19 @@ class TokenHandler(BaseHandler):
 
     def check_token(self) -> None:
         """Raise ``refusal`` unless the token was offered, and :class:`RateLimited` for
-        an address that guesses too often.
+        an address that has guessed too often, whatever it offers.
         """
-        offered = self.offered_token(*self._authorization()) or ""
-        if self._token and not hmac.compare_digest(
-            offered.encode(), self._token.encode()
-        ):
-            self.exchange.count_guess()
+        if not self._token:
+            return
+        offered = self.offered_token(*self._authorization())
+        if not offered:
             raise self.refusal
+        limits, address = self.context.limits, self.exchange.address
+        # Before the comparison, or the right guess would pass after any number.
+        limits.by_guess(address).check()
+        if not hmac.compare_digest(offered.encode(), self._token.encode()):
+            raise self.refusal
+        limits.guess_was_right(address)
 
     def offered_token(self, scheme: str, credentials: str) -> str | None:
         """The token in the client's ``Authorization``, if it is of a scheme that has

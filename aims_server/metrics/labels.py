@@ -92,6 +92,7 @@ LIMITS: Final = (
     "address",
     "login",
     "login-failures",
+    "guesses",
     "connections",
     "platform",  # its own limit, for a login
 )

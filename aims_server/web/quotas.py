@@ -68,12 +68,14 @@ class RequestLimits:
         address: RateLimiter,
         login: RateLimiter,
         login_failures: RateLimiter,
+        guesses: RateLimiter,
         ask_machines: AskMachines | None = None,
     ) -> None:
         self._student = student
         self._address = address
         self._login = login
         self._login_failures = login_failures
+        self._guesses = guesses
         self._ask_machines = ask_machines
 
     def by_address(self, address: str) -> Quota:
@@ -118,21 +120,32 @@ class RequestLimits:
             decision = await self._ask_machines(self._login, charges[0].key)
             if decision is not None:
                 if not decision.allowed:
-                    for _, limiter, key in charges:
-                        limiter.give_back(key)
+                    _give_back(*charges)
                 return Quota("login", decision)
         return quota
 
     def login_not_refused(self, address: str) -> None:
         """Undo the second count of :meth:`by_login`."""
-        charge = self._failure_charge(address)
-        charge.limiter.give_back(charge.key)
+        _give_back(self._failure_charge(address))
+
+    def by_guess(self, address: str) -> Quota:
+        """Count a token of an operator's page, which may be wrong, against the address
+        that offers it; :meth:`guess_was_right` takes that back.
+        """
+        return _take(self._guess_charge(address))
+
+    def guess_was_right(self, address: str) -> None:
+        """Undo the count of :meth:`by_guess`."""
+        _give_back(self._guess_charge(address))
 
     def _address_charge(self, address: str) -> _Charge:
         return _Charge("address", self._address, address_key(address))
 
     def _failure_charge(self, address: str) -> _Charge:
         return _Charge("login-failures", self._login_failures, address_key(address))
+
+    def _guess_charge(self, address: str) -> _Charge:
+        return _Charge("guesses", self._guesses, address_key(address))
 
     def _session_charge(self, session: Session, address: str) -> _Charge:
         student = session.verified_student
@@ -154,9 +167,13 @@ def _take(*charges: _Charge) -> Quota:
     for number, (kind, limiter, key) in enumerate(charges):
         decision = limiter.take(key)
         if not decision.allowed:
-            for _, earlier, taken in charges[:number]:
-                earlier.give_back(taken)
+            _give_back(*charges[:number])
             return Quota(kind, decision)
         first = first or Quota(kind, decision)
     assert first is not None
     return first
+
+
+def _give_back(*charges: _Charge) -> None:
+    for _, limiter, key in charges:
+        limiter.give_back(key)

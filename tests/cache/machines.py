@@ -5,43 +5,17 @@ import asyncio
 from aims_server.cache.levels import Level
 from aims_server.cache.readthrough import ReadThrough
 from aims_server.cache.shared_memory import SharedMemoryCache
-from aims_server.cache.sharing import Codec, MachinePages, Sharing
+from aims_server.cache.sharing import MachinePages, Sharing
 from aims_server.cache.singleflight import SingleFlight
 from aims_server.cache.store import MemoryStore
 from aims_server.deadline import Deadline
 from aims_server.primitives.epochs import Epochs
 from tests.virtual_time import settle
 
-from .reading import Refused
+from .reading import TEXT, Observer, Refused
 
+WORK_SECONDS = 10
 ANN, BEN = b"a" * 32, b"b" * 32
-TEXT = Codec[str](str.encode, bytes.decode, len)
-
-
-class Observer:
-    """Remembers what it is told."""
-
-    def __init__(self):
-        self.found = []
-        self.waits = []
-        self.ends = []
-        self.put = []
-
-    def shared_lookup(self, level, found):
-        """Note what was found."""
-        self.found.append((level, str(found)))
-
-    def shared_wait(self, seconds):
-        """Note a wait."""
-        self.waits.append(seconds)
-
-    def lease_ended(self, level, end):
-        """Note the end of a lease."""
-        self.ends.append((level, end))
-
-    def page_put(self, level, size):
-        """Note a page."""
-        self.put.append((level, size))
 
 
 class Machine:
@@ -76,13 +50,14 @@ class Worker:
         self.store: MemoryStore = MemoryStore(
             1 << 20, copied_bytes, epochs=machine.epochs, clock=self.clock
         )
-        self.flights: SingleFlight = SingleFlight(clock=self.clock, failure_memory=0.01)
+        self.flights: SingleFlight = SingleFlight(
+            work_seconds=WORK_SECONDS, clock=self.clock, failure_memory=0.01
+        )
         self.through: ReadThrough = ReadThrough(
             self.store,
             self.flights,
-            refresh_deadline=lambda: Deadline(10, self.clock),
-            is_refusal=lambda error: isinstance(error, Refused),
             loader=Sharing(machine.levels, TEXT, self.observer, clock=self.clock),
+            is_refusal=lambda error: isinstance(error, Refused),
             on_refusal=lambda owner, kept: self.refused.append((owner, kept)),
             clock=self.clock,
         )

@@ -4,6 +4,7 @@ import asyncio
 
 from aims_server.cache.loading import Outcome
 from aims_server.cache.readthrough import ReadThrough
+from aims_server.cache.sharing import Codec, Sharing
 from aims_server.cache.singleflight import SingleFlight
 from aims_server.cache.store import Entry, MemoryStore
 from aims_server.deadline import Deadline
@@ -11,6 +12,38 @@ from tests.virtual_time import settle
 
 FRESH, SERVABLE, MEMORY = 300, 2100, 1
 HIT, MISS, STALE, PENDING = Outcome
+TEXT = Codec[str](str.encode, bytes.decode, len)
+
+
+class Observer:
+    """Remembers what it is told."""
+
+    def __init__(self):
+        self.found = []
+        self.waits = []
+        self.ends = []
+        self.put = []
+
+    def shared_lookup(self, level, found):
+        """Note what was found."""
+        self.found.append((level, str(found)))
+
+    def shared_wait(self, seconds):
+        """Note a wait."""
+        self.waits.append(seconds)
+
+    def lease_ended(self, level, end):
+        """Note the end of a lease."""
+        self.ends.append((level, end))
+
+    def page_put(self, level, size):
+        """Note a page."""
+        self.put.append((level, size))
+
+
+def unshared(clock):
+    """Where the entries of a worker come from that shares none: from its fills."""
+    return Sharing((), TEXT, Observer(), clock=clock)
 
 
 class Broken(Exception):
@@ -54,17 +87,19 @@ class Platform:
 class Bench:
     """A read-through with all its parts, and a tally of what it reports."""
 
-    def __init__(self, clock, max_bytes=1 << 20, refresh_seconds=10):
+    def __init__(self, clock, max_bytes=1 << 20, work_seconds=10):
         self.clock = clock
         self.platform = Platform(clock)
         self.store: MemoryStore = MemoryStore(max_bytes, clock=clock)
-        self.flights: SingleFlight = SingleFlight(clock=clock, failure_memory=MEMORY)
+        self.flights: SingleFlight = SingleFlight(
+            work_seconds=work_seconds, clock=clock, failure_memory=MEMORY
+        )
         self.refresh_errors: list[Exception] = []
         self.foreign: list[None] = []
         self.through: ReadThrough = ReadThrough(
             self.store,
             self.flights,
-            refresh_deadline=lambda: Deadline(refresh_seconds, clock),
+            loader=unshared(clock),
             is_refusal=lambda error: isinstance(error, Refused),
             on_foreign=lambda: self.foreign.append(None),
             on_refresh_error=self.refresh_errors.append,

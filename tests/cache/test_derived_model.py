@@ -23,7 +23,7 @@ class DerivedThroughAnyCourse(RuleBasedStateMachine):
         super().__init__()
         self.clock = Clock()
         self.loop = VirtualLoop(self.clock)
-        self.bench = Bench(self.clock, refresh_seconds=1e9)
+        self.bench = Bench(self.clock, work_seconds=1e9)
         self.made: Counter[int] = Counter()
         self.asked = []  # tasks, each with the number of drops before it
         self.calls = 0

@@ -38,7 +38,7 @@ class ReadThroughAgainstModel(RuleBasedStateMachine):
         self.clock = Clock()
         self.loop = VirtualLoop(self.clock)
         room = 3 * (1000 + ENTRY_OVERHEAD + 2 * 2)  # one less than there are keys
-        self.bench = Bench(self.clock, room, refresh_seconds=1e9)
+        self.bench = Bench(self.clock, room, work_seconds=1e9)
         self.kept = {}  # key -> (value, made_at), least recently used first
         self.waiting = {}  # key of a running flight -> its waiting tasks
         self.dropped = set()  # keys of running flights that may not be kept

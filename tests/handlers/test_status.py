@@ -34,17 +34,35 @@ class TestGuessing:
             "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "3",
         }
 
-    @pytest.mark.parametrize("path", ["/metrics", "/status"])
-    @pytest.mark.gen_test
-    async def test_guesses_are_limited(self, front, path):
-        """Each counts against its address; whoever has the token is served on."""
-
-        async def ask(token):
-            headers = {"Authorization": f"Bearer {token}"}
+    @pytest.fixture(name="ask")
+    def _ask(self, front):
+        async def ask(path, token):
+            """The status of an answer to somebody with this token."""
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
             return (await front.ask(path, headers=headers)).code
 
-        assert [await ask("x") for _ in range(4)] == [401, 401, 401, 429]
-        assert [await ask(METRICS_TOKEN) for _ in range(4)] == [200] * 4
+        return ask
+
+    @pytest.mark.gen_test
+    async def test_guesses_are_bounded(self, ask):
+        """Past ten a minute, at both pages together, even the right one is refused."""
+        paths = ("/metrics", "/status") * 5
+        assert [await ask(path, "x") for path in paths] == [401] * 10
+        assert await ask("/metrics", METRICS_TOKEN) == 429
+        assert await ask("/status", METRICS_TOKEN) == 429
+
+    @pytest.mark.gen_test
+    async def test_guesses_use_up_nothing_of_the_students(self, ask, token):
+        """A campus shares one address with whoever guesses."""
+        for _ in range(12):
+            await ask("/metrics", "x")
+        assert await ask("/api/quiz", token) == 200
+
+    @pytest.mark.gen_test
+    async def test_the_right_token_is_no_guess(self, ask):
+        """Nor is none at all, which a browser sends before it asks for a password."""
+        for offered, status in (("", 401), (METRICS_TOKEN, 200)):
+            assert [await ask("/status", offered) for _ in range(12)] == [status] * 12
 
 
 class TestOn:

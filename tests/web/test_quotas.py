@@ -16,8 +16,8 @@ from aims_server.web.verified_keys import VerifiedKeys
 
 from ..virtual_time import ClockNs
 
-# Per minute: a token each 10, 5, 20 and 12 seconds.
-STUDENT, ADDRESS, LOGIN, FAILURES = 6, 12, 3, 5
+# Per minute: a token each 10, 5, 20, 12 and 15 seconds.
+STUDENT, ADDRESS, LOGIN, FAILURES, GUESSES = 6, 12, 3, 5, 4
 HERE = "192.0.2.1"
 
 
@@ -38,6 +38,7 @@ def _limits(clock) -> RequestLimits:
         address=limiter("address", ADDRESS),
         login=limiter("login", LOGIN),
         login_failures=limiter("login-failures", FAILURES),
+        guesses=limiter("guesses", GUESSES),
     )
 
 
@@ -192,6 +193,18 @@ def test_a_login_that_is_not_refused_costs_its_address_nothing(limits):
         limits.login_not_refused(HERE)
 
 
+def test_guesses_are_counted_by_address(limits):
+    """And no other's; a right one costs nothing."""
+    for _ in range(30):
+        limits.by_guess(HERE).check()
+        limits.guess_was_right(HERE)
+    quotas = [limits.by_guess(HERE) for _ in range(30)]
+    assert passed(quotas) == GUESSES
+    assert quotas[-1].kind == "guesses"
+    assert limits.by_guess("192.0.2.2").decision.allowed
+    assert limits.by_address(HERE).decision.remaining == ADDRESS - 1
+
+
 def test_an_address_that_is_refused_costs_the_user_name_nothing(limits):
     """Its owner may log in from elsewhere."""
     for number in range(30):
@@ -298,7 +311,7 @@ def test_a_login_that_other_machines_refuse_uses_up_nothing_here(clock):
         return RateLimiter(table, name=name, per_minute=LOGIN, secret=b"s")
 
     limits = RequestLimits(
-        **{name: limiter(name) for name in ("student", "address", "login")},
+        **{name: limiter(name) for name in ("student", "address", "login", "guesses")},
         login_failures=limiter("failures"),
         ask_machines=ask,
     )
