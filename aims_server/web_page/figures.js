@@ -33,7 +33,7 @@ export function standing(present, total, target) {
  *            daily, faculty, incomplete}[]}
  */
 export function subjects(summary, page) {
-  const missing = new Set((page ?? summary)?.incomplete ?? []);
+  const missing = new Set([summary, page].flatMap((answer) => answer?.incomplete ?? []));
   const rows = new Map((summary?.dailyAttendance ?? []).map((row) => [row.course, row]));
   const records = new Map(Object.entries(page?.subjects ?? {}));
   const names = new Set([...rows.keys(), ...records.keys()]);

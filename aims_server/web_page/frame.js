@@ -41,7 +41,11 @@ export function frame(model, actions, titles, content) {
       h("p", { class: "fresh" }, model.loading.length ? "" : freshness(model.answers)),
       h("div", { role: "status", "aria-atomic": "false" }, ...status(model, actions)),
     ),
-    h("main", { id: "main", key: model.view, tabindex: "-1" }, content),
+    h(
+      "main",
+      { id: "main", key: model.view, tabindex: "-1", "aria-label": titles[model.view] },
+      content,
+    ),
   ];
 }
 
@@ -64,7 +68,7 @@ function status(model, actions) {
     lines.push(
       h(
         "p",
-        { key: "progress", class: "progress" },
+        { key: "progress", class: "progress", "aria-live": "off" }, // it changes with each
         h("progress", { max: of, value: done, "aria-label": "Subjects loaded" }),
         `${done} of ${of} subjects`,
       ),
@@ -89,8 +93,8 @@ function status(model, actions) {
       ),
     );
   }
-  const missing = (answers["all-attendance"] ?? answers.attendance)?.data.incomplete ?? [];
-  if (missing.length) {
+  const missing = new Set(Object.values(answers).flatMap(({ data }) => data.incomplete ?? []));
+  if (missing.size) {
     lines.push(
       h(
         "p",
@@ -99,7 +103,7 @@ function status(model, actions) {
           "span",
           {},
           "The college's platform did not send everything for ",
-          ...missing.flatMap((name, n) => [n ? ", " : "", named(name)]),
+          ...[...missing].flatMap((name, n) => [n ? ", " : "", named(name)]),
           ". Some classes may be missing here.",
         ),
       ),

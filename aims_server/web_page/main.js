@@ -93,8 +93,8 @@ function model(state) {
     },
     quizzes: data("quiz"),
     timetable: data("timetable"),
-    // The device's clock may be wrong: the service's counts.
-    now: indiaNow(new Date(Date.now() + (state.answers.attendance?.ahead || 0))),
+    // The device's clock may be wrong: the service's counts, by its last answer.
+    now: indiaNow(new Date(Date.now() + (Object.values(state.answers).at(-1)?.ahead || 0))),
   };
 }
 
@@ -128,6 +128,9 @@ function show(state) {
 store.subscribe(show);
 window.addEventListener("hashchange", () => store.set({ view: viewOf(location.hash) }));
 onSignedOut(() => pages.end(null));
+window.addEventListener("pageshow", ({ persisted }) => {
+  if (persisted) location.reload(); // kept for the way back, with a login that may have ended
+});
 let ticks = 0;
 setInterval(() => {
   ticks += 1;

@@ -119,6 +119,18 @@ def test_every_tab_and_name_has_room_on_a_small_phone(visits, token):
     assert min(name["width"] for name in names) > 200
 
 
+def test_a_view_is_read_out_by_its_name(inside):
+    """Each has the focus when it comes, also by the browser's way back."""
+    focused = "[document.activeElement.tagName, document.activeElement.ariaLabel]"
+    inside.show("subjects")
+    assert inside.page.evaluate(focused) == ["MAIN", "Subjects"]
+    inside.page.evaluate("window.before = document.activeElement")
+    inside.page.go_back()
+    inside.page.wait_for_selector("#tab-today[aria-current=page]")
+    assert inside.page.evaluate(focused) == ["MAIN", "Today"]
+    assert inside.page.evaluate("window.before !== document.activeElement")
+
+
 def test_paper_has_the_figures_alone(inside):
     """Buttons and tabs are not printed."""
     inside.page.emulate_media(media="print")

@@ -88,6 +88,30 @@ def test_logging_out_leaves_another_login_of_the_student(inside, demo):
     assert other.locator("#overall").is_visible()
 
 
+def test_the_way_back_leads_to_no_login_that_has_ended(inside):
+    """A browser may keep the whole page for the way back; it is then loaded again."""
+    inside.page.evaluate("sessionStorage.clear()")
+    inside.page.evaluate(
+        "dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))"
+    )
+    inside.page.wait_for_selector("#sign-in")
+    assert inside.page.locator(".card").count() == 0
+
+
+def test_a_file_that_is_refused_leads_back_to_the_form(inside):
+    """A login that has ended is noticed there too, and its problem is no page's."""
+    refusal = '{"code": "unauthorized", "error": "Log in again."}'
+    inside.show("timetable")
+    inside.page.route(
+        "**/api/timetable", lambda route: route.fulfill(status=401, body=refusal)
+    )
+    inside.page.click("#save-calendar")
+    notice = inside.page.locator("#notice")
+    notice.wait_for(state="visible")
+    assert notice.inner_text() == "Log in again."
+    inside.forgive_failed_answers()
+
+
 REFUSED_LOGINS = {
     429: "Please try again in 17 s.",
     200: "Something else answered in place of the service.",

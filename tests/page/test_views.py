@@ -71,6 +71,28 @@ def test_today_shows_marks_of_classes_outside_the_timetable(visit, token):
     ]
 
 
+def test_another_months_timetable_says_nothing_of_today(visit, token):
+    """A page that is open since last month, or a college between two terms."""
+    visit.serve(NOTHING_COUNTED)
+    visit.enter(token)
+    assert "No classes today" not in visit.page.inner_text("main")
+
+
+def test_the_services_clock_is_that_of_any_page(visits, token):
+    """Also when the page of attendance cannot be had."""
+    visit = visits()
+    visit.page.clock.set_fixed_time(0)
+    visit.page.route("**/api/attendance", lambda route: route.abort())
+    visit.page.evaluate("token => sessionStorage.setItem('token', token)", token)
+    with visit.page.expect_response("**/api/quiz") as answered:
+        visit.page.reload()
+    visit.page.wait_for_selector("#refresh:not([aria-disabled])")
+    sent = parsedate_to_datetime(answered.value.headers["date"])
+    day = sent.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    assert f"{day.day} {day:%B}" in visit.page.inner_text("#today-title")
+    visit.forgive_failed_answers()
+
+
 def test_subjects_shows_every_count(inside, demo):
     """One card a course, in the platform's order, with present of total."""
     inside.show("subjects")

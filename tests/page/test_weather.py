@@ -15,6 +15,7 @@ def test_progress_is_seen_while_a_page_is_gathered(visit, demo):
     visit.log_in(demo.students[0])
     progress = visit.page.locator(".progress")
     progress.wait_for(state="visible")
+    assert progress.get_attribute("aria-live") == "off"  # not read out fifteen times
     assert " of 15 subjects" in progress.inner_text()
 
 
@@ -197,6 +198,21 @@ def test_a_page_that_lacks_something_names_it(inside):
     missing.wait_for(state="visible")
     assert "did not send everything" in missing.inner_text()
     inside.page.unroute_all(behavior="wait")
+
+
+@pytest.mark.parametrize("page", ["attendance", "all-attendance", "timetable"])
+def test_what_any_page_lacks_is_named(visit, token, page):
+    """A course of which a cell of the timetable could not be read, for one."""
+    answers: dict[str, Any] = {
+        "attendance": {"totalPresent": 0, "totalClasses": 0, "overallPercentage": "0%"},
+        "all-attendance": {"subjects": {}},
+        "timetable": {"month": None, "days": []},
+        "quiz": {},
+    }
+    answers[page]["incomplete"] = ["Maths"]
+    visit.serve(answers)
+    visit.enter(token)
+    assert "everything for Maths." in visit.page.inner_text(".missing")
 
 
 def test_the_corner_shows_how_the_service_answered(inside):

@@ -47,7 +47,7 @@ function lessons(model, date, time) {
   const slots = model.timetable?.days.find((day) => day.date === date)?.slots ?? [];
   const marks = model.days.find((day) => day.date === date)?.classes ?? [];
   if (!slots.length && !marks.length) {
-    return [h("p", { class: "note" }, model.timetable ? "No classes today." : "")];
+    return [h("p", { class: "note" }, nothing(model.timetable, date))];
   }
   const next = slots.find((slot) => slot.start > time);
   const rest = new Set(marks);
@@ -60,6 +60,12 @@ function lessons(model, date, time) {
   });
   rows.push(...[...rest].map((mark) => lesson(mark.time, "", mark.subject, "", mark.status)));
   return [h("ol", { class: "lessons" }, ...rows)];
+}
+
+function nothing(timetable, date) {
+  if (!timetable) return "";
+  const known = timetable.month === date.slice(0, 7);
+  return known ? "No classes today." : "There is no timetable for today.";
 }
 
 function isOf(mark, { start, end, course, cfId }) {
