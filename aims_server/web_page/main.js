@@ -22,7 +22,7 @@ const VIEWS = {
   timetable: ["Timetable", timetable],
 };
 const TICK_MILLISECONDS = 1000;
-const TICKS_OF_AN_AGE = 20; // that of the pages and "now" of the timetable; a wait has each
+const AGE_MILLISECONDS = 20_000; // of ages and "now"; the seconds of a wait are each shown
 
 const viewOf = (hash) => (hash.slice(1) in VIEWS ? hash.slice(1) : "today");
 
@@ -131,12 +131,13 @@ onSignedOut(() => pages.end(null));
 window.addEventListener("pageshow", ({ persisted }) => {
   if (persisted) location.reload(); // kept for the way back, with a login that may have ended
 });
-let ticks = 0;
+let period = null;
 setInterval(() => {
-  ticks += 1;
+  const before = period;
+  period = Math.floor(Date.now() / AGE_MILLISECONDS); // no count of ticks: a device may sleep
   const { problems, notice } = store.get();
   const waits = [...Object.values(problems), notice].some((p) => p && secondsLeft(p) > 0);
-  if (waits || ticks % TICKS_OF_AN_AGE === 0) store.set({});
+  if (waits || period !== before) store.set({});
 }, TICK_MILLISECONDS);
 show(store.get());
 if (store.get().signedIn) pages.loadAll();

@@ -71,6 +71,17 @@ def test_today_shows_marks_of_classes_outside_the_timetable(visit, token):
     ]
 
 
+def test_a_device_that_slept_over_midnight_shows_the_new_day(inside):
+    """With the first tick after it, however few there were meanwhile."""
+    inside.page.clock.install()
+    inside.page.reload()
+    inside.settle()
+    before = inside.page.inner_text("#today-title")
+    inside.page.clock.fast_forward(86_400_000)
+    inside.page.wait_for_selector("text=Updated 24 h ago")
+    assert inside.page.inner_text("#today-title") != before
+
+
 def test_another_months_timetable_says_nothing_of_today(visit, token):
     """A page that is open since last month, or a college between two terms."""
     visit.serve(NOTHING_COUNTED)
