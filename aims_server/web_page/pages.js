@@ -53,25 +53,26 @@ export function createPages(store) {
   }
 
   /**
-   * What `ask` gives for a page; null when it fails, which is noted as the page's problem,
-   * and when it comes after the end of the login.
+   * What `ask` gives of a page; null when it fails, which is noted as the page's problem,
+   * and when it comes after the end of the login. `retried`: asked for again by itself.
    */
-  async function attempt(name, ask) {
+  async function attempt(name, ask, { retried = false } = {}) {
     const mine = session;
     try {
       const answer = await ask();
       return mine === session ? answer : null;
     } catch (fault) {
-      if (mine === session) fail(name, fault instanceof Problem ? fault : new Problem("foreign"));
+      const problem = fault instanceof Problem ? fault : new Problem("foreign");
+      if (mine === session) fail(name, problem, retried);
       return null;
     }
   }
 
-  function fail(name, problem) {
+  function fail(name, problem, retried) {
     if (problem.code === "unauthorized") return end(problem);
     const { retryAfter, at } = problem;
     if (retryAfter !== null) notBefore.set(name, at + 1000 * retryAfter);
-    problem.again = retryAfter !== null && again(name, retryAfter);
+    problem.again = retried && retryAfter !== null && again(name, retryAfter);
     put("problems", name, problem);
   }
 
@@ -81,11 +82,11 @@ export function createPages(store) {
     setLoading(name, true);
     const mine = session;
     const progressed = (progress) => mine === session && store.set({ progress });
-    const answer = await attempt(name, () =>
+    const ask = () =>
       name === "all-attendance"
         ? pageWithProgress(name, progressed, { fresh })
-        : page(name, { fresh }),
-    );
+        : page(name, { fresh });
+    const answer = await attempt(name, ask, { retried: true });
     if (mine !== session) return;
     setLoading(name, false);
     if (name === "all-attendance") store.set({ progress: null });

@@ -118,6 +118,21 @@ def refusing(inside) -> Iterator[Refusing]:
     inside.forgive_failed_answers()
 
 
+def test_a_refused_file_is_left_to_the_student(inside):
+    """Nobody is told that the page tries again to save it."""
+    inside.show("timetable")
+    inside.page.clock.set_fixed_time(0)
+    inside.page.route(
+        "**/api/timetable",
+        lambda route: route.fulfill(
+            status=429, headers={"Retry-After": "17"}, body="{}"
+        ),
+    )
+    inside.page.click("#save-calendar")
+    inside.page.wait_for_selector("text=Please try again in 17 s")
+    inside.forgive_failed_answers()
+
+
 NUDGES = {
     "online": "window.dispatchEvent(new Event('online'))",
     "visible": "document.dispatchEvent(new Event('visibilitychange'))",
