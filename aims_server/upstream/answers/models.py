@@ -148,12 +148,29 @@ class LoginBody(Struct, frozen=True, gc=False):
         return name(text_of(self.body)) or None
 
     @property
+    def refusal(self) -> bytes:
+        """The fields that an error may pass on: no token, and nothing nested, in which
+        the PIN is, or what the platform sends back of a login.
+        """
+        try:
+            fields = _FIELDS.decode(self.body)
+        except RecursionError:  # it was read before, but by fewer calls
+            return b"{}"
+        flat = {
+            field: value
+            for field, value in fields.items()
+            if field != "token" and bytes(value)[:1] not in b"[{"
+        }
+        return msgspec.json.encode(flat)
+
+    @property
     def refuses(self) -> bool:
         """Whether the text is about the account, as a refusal with a 500 is."""
         text = text_of(self.body)
         return text is not None and speaks_of_account(text)
 
 
+_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _PACKED: Final = msgspec.msgpack.Decoder(CourseFiles)
 
 
