@@ -20,7 +20,6 @@ import uvloop
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
-from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from xdist.scheduler import LoadScopeScheduling
 
@@ -29,7 +28,8 @@ from aims_server.config.settings import Settings
 from aims_server.demo.college import College, Student
 from aims_server.demo.platform import SimulatedPlatform
 from aims_server.http_server.listener import Listener
-from aims_server.logs.handlers import AccessLog, configure_logging
+from aims_server.logs.access_log import AccessLog
+from aims_server.logs.handlers import configure_logging
 from aims_server.metrics.recorder import Metrics
 from aims_server.upstream import hedging
 
@@ -270,19 +270,28 @@ def _worker(
     io_loop.run_sync(worker.close)
 
 
+@pytest.fixture(name="listener_options")
+def _listener_options() -> dict[str, Any]:
+    """Arguments of the service's listener; override to change some."""
+    return {}
+
+
 @pytest.fixture
 def http_server(
-    io_loop: IOLoop, _unused_port: Any, worker: Worker
-) -> Iterator[HTTPServer]:
-    """The service's own server in spec of pytest-tornado's plain one."""
+    io_loop: IOLoop,
+    _unused_port: Any,
+    worker: Worker,
+    listener_options: dict[str, Any],
+) -> Iterator[Listener]:
+    """The service's own server in place of pytest-tornado's plain one."""
+    options = {"max_connections": 2000, "on_refused": bool, **listener_options}
     listener = Listener(
         worker.delegate,
-        on_rejected=worker.rejections.record,
+        reject=worker.rejections.answer,
         fast_path=worker.fast_path,
-        max_connections=2000,
-        on_refused=bool,
+        **options,
     )
-    listener.add_socket(_unused_port[0])
+    listener.add_sockets([_unused_port[0]])
     yield listener
     listener.stop()
     io_loop.run_sync(listener.close_all_connections)
@@ -338,7 +347,7 @@ class Front:
 
 
 @pytest.fixture(name="front")
-def _front(io_loop: IOLoop, http_server: HTTPServer, base_url: str) -> Iterator[Front]:
+def _front(io_loop: IOLoop, http_server: Listener, base_url: str) -> Iterator[Front]:
     front = Front(base_url.replace("localhost", "127.0.0.1"))
     yield front
     front.close()

@@ -14,7 +14,7 @@ from aims_server.app import Machine, build
 from aims_server.config.settings import Settings
 from aims_server.deadline import Deadline
 from aims_server.errors import ApiError
-from aims_server.logs.handlers import AccessLog
+from aims_server.logs.access_log import AccessLog
 from aims_server.metrics.recorder import Metrics
 from aims_server.pages import PAGES
 

@@ -11,7 +11,13 @@ import yaml
 
 from aims_server import pages
 from aims_server.demo.platform import SimulatedPlatform
-from aims_server.domain import attendance, days, timetable
+from aims_server.domain import (
+    all_attendance,
+    attendance,
+    days,
+    subject_attendance,
+    timetable,
+)
 from aims_server.metrics import labels
 from aims_server.web import openapi
 
@@ -24,9 +30,9 @@ SELECTED_ROUTES = re.compile(r'route\s*(=~|!~|!=|=)\s*"([^"]*)"')
 SCHEMAS: dict[str, type[msgspec.Struct]] = {
     "Attendance": attendance.Attendance,
     "CourseAttendance": attendance.CourseAttendance,
-    "AllAttendance": attendance.AllAttendance,
-    "Subject": attendance.Subject,
-    "SubjectAttendance": attendance.SubjectAttendance,
+    "AllAttendance": all_attendance.AllAttendance,
+    "Subject": all_attendance.Subject,
+    "SubjectAttendance": subject_attendance.SubjectAttendance,
     "Day": days.Day,
     "Class": days.Detail,
     "Timetable": timetable.Timetable,

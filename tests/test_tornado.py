@@ -12,7 +12,6 @@ import pycurl
 import pytest
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.http1connection import HTTP1Connection
-from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.web import RequestHandler
 
@@ -48,7 +47,6 @@ USED = {
         "_response_start_line",
         "_write_finished",
     },
-    HTTPServer: {"_handlers", "_sockets", "_stopped"},
     HTTPServerRequest: {"_parse_body"},
     RequestHandler: {"_finished", "_headers"},
 }

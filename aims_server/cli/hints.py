@@ -16,9 +16,15 @@ _COMMANDS: Final = {
     "version": "--version",
 }
 _OPTIONS: Final = {"-v": "--version", "-V": "--version", "-q": "--quiet"}
+# What each of the others is of.
+_OPTIONS_OF: Final = {
+    "--quiet": "check",
+    **dict.fromkeys(("--url", "--json", "--watch"), "status"),
+}
 _BY_SIGNAL: Final = ("stop", "restart", "reload")
 # As alike as "log-level" and LOG_LEVEL, and unlike "daemon" and DRAIN_DELAY_SECONDS.
 _ALIKE: Final = 0.6
+_NEARLY: Final = 0.8  # "--quit" and --quiet; "--workers" is no --watch
 
 
 def hint(arguments: Sequence[str], message: str, commands: Iterable[str]) -> str:
@@ -41,8 +47,13 @@ def hint(arguments: Sequence[str], message: str, commands: Iterable[str]) -> str
 
 
 def _of_option(option: str) -> str:
-    if option in _OPTIONS:
-        return f"there is no option {option}; did you mean {_OPTIONS[option]}?"
+    if option in _OPTIONS_OF:
+        command = _OPTIONS_OF[option]
+        return f"{option} is of {command}: aims-server {command} {option}"
+    close = get_close_matches(option, _OPTIONS_OF, 1, _NEARLY)
+    meant = _OPTIONS.get(option) or next(iter(close), None)
+    if meant:
+        return f"there is no option {option}; did you mean {meant}?"
     variable = nearest_variable(option.lstrip("-"), cutoff=_ALIKE)
     what = f"so set {variable}" if variable else "as `aims-server check` lists them"
     return (

@@ -1,12 +1,16 @@
 """Doubts: settings that are allowed but probably not intended."""
 
-from collections.abc import Iterator
-from ipaddress import ip_address
+import socket
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from .settings import Settings
 
 __all__ = ["warnings_of"]
+
+Address: TypeAlias = IPv4Address | IPv6Address | str
 
 
 def warnings_of(settings: Settings) -> Iterator[str]:
@@ -44,7 +48,8 @@ def _exposed(settings: Settings) -> Iterator[str]:
 def _contradictory(settings: Settings) -> Iterator[str]:
     """What goes ill with another setting."""
     base = urlsplit(settings.external_api_base)
-    if base.port == settings.port and _is_loopback(base.hostname or ""):
+    port = base.port or {"http": 80, "https": 443}[base.scheme]
+    if port == settings.port and _is_listened_on(base.hostname or "", settings.hosts):
         yield "EXTERNAL_API_BASE: leads to this service itself, by HOST and PORT"
     if settings.cache_refresh_floor_seconds > settings.cache_ttl_seconds:
         yield (
@@ -84,6 +89,42 @@ def _without_effect(settings: Settings) -> Iterator[str]:
     is_http = settings.external_api_base.startswith("http:")
     if settings.external_api_ca_file is not None and is_http:
         yield "EXTERNAL_API_CA_FILE: has no effect, since EXTERNAL_API_BASE is http"
+
+
+def _is_listened_on(host: str, hosts: Iterable[str]) -> bool:
+    """Whether it is one of ``hosts``, or is this machine's and they are all of its."""
+    listened = {address for each in hosts for address in _addresses(each)}
+    return any(
+        address in listened
+        or (
+            not isinstance(address, str)
+            and ip_address("::" if address.version == 6 else "0.0.0.0") in listened
+            and _is_of_this_machine(address)
+        )
+        for address in _addresses(host)
+    )
+
+
+def _addresses(host: str) -> Iterator[Address]:
+    """What is known of it without a look-up: a name stands for itself."""
+    try:
+        yield ip_address(host)
+    except ValueError:
+        if _is_loopback(host):
+            yield from (ip_address("127.0.0.1"), ip_address("::1"))
+        else:
+            yield host.lower()
+
+
+def _is_of_this_machine(address: IPv4Address | IPv6Address) -> bool:
+    """As the system says, which lets a socket have no other one."""
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(address), 0))
+    except OSError:
+        return False
+    return True
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import ipaddress
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from tornado.http1connection import HTTP1Connection
@@ -20,6 +20,7 @@ from .wrong_answers import EMPTY, wrong_answer
 __all__ = ["ROUTES"]
 
 JSON = "application/json"
+_BODILESS: Final = (204, 304)  # Tornado refuses to send these with a body
 
 
 class PlatformHandler(RequestHandler):
@@ -102,12 +103,12 @@ class PlatformHandler(RequestHandler):
         self.set_status(reply.status)
         for name, value in reply.headers:
             self.set_header(name, value)
-        body = reply.body
+        body = b"" if reply.status in _BODILESS else reply.body
         accepted = self.request.headers.get("Accept-Encoding", "")
-        if self.backend.switches.gzip and "gzip" in accepted:
+        if self.backend.switches.gzip and "gzip" in accepted and body:
             self.set_header("Content-Encoding", "gzip")
             body = gzip.compress(body, 1)
-        self.finish(body)
+        self.finish(body or None)
 
     @property
     def bearer(self) -> str:

@@ -1,15 +1,17 @@
 """The pages, computed from the platform's answers; pure: no call, no clock, no HTTP.
 
-`attendance` and `timetable` make the pages as structs: `days` counts each subject's
-records, the `planner` says how many classes can be missed. `encode_page` and
-`to_icalendar` turn a page into bytes.
+A module for each page makes it as a struct; `days` counts each subject's records, the
+`planner` says how many classes can be missed. `encode_page` and `to_icalendar` turn a
+page into bytes.
 """
 
-from .attendance import all_attendance_page, attendance_page, subject_attendance_page
+from .all_attendance import all_attendance_page
+from .attendance import attendance_page
 from .days import SubjectDays, count_days
 from .icalendar_form import to_icalendar
 from .names import subject_keys
 from .page_encoding import encode_page
+from .subject_attendance import subject_attendance_page
 from .timetable import Timetable, timetable_page
 
 __all__ = [

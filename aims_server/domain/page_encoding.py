@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import replace
 
-from .attendance import AllAttendance
+from .all_attendance import AllAttendance
 
 __all__ = ["encode_page"]
 

@@ -13,7 +13,7 @@ __all__ = ["LINGER_SECONDS", "Timeouts", "close_lingering", "has_unread"]
 # the next a round trip after an answer: so long a connection is not idle. Without the
 # second, stopping under twenty such clients lost a request every four times.
 _FIRST_REQUEST_SECONDS: Final = 1.0
-_NEXT_REQUEST_SECONDS: Final = 0.1
+_ROUND_TRIP_SECONDS: Final = 0.1
 LINGER_SECONDS: Final = 1.0
 
 
@@ -33,7 +33,7 @@ class Timeouts:
         self._arrival_seconds = arrival_seconds
         self._clock = clock
         now = clock()
-        self._expected_until = now + _FIRST_REQUEST_SECONDS
+        self._active_until = now + _FIRST_REQUEST_SECONDS
         self._request_due = now + arrival_seconds
         self._sent = -1  # bytes that the kernel had taken when they were last counted
         self._stalled_at = now
@@ -45,15 +45,18 @@ class Timeouts:
 
     def request_answered(self) -> None:
         """The client has had its answer: await the next request."""
-        now = self._clock()
-        self._expected_until = now + _NEXT_REQUEST_SECONDS
-        self._request_due = now + self._arrival_seconds
+        self.await_request()
+        self.more_expected()
 
-    def request_expected(self) -> bool:
-        """Whether the connection, or its last answer, is so new that a request may be
-        on its way.
+    def more_expected(self) -> None:
+        """The client may send more within a round trip."""
+        self._active_until = self._clock() + _ROUND_TRIP_SECONDS
+
+    def active(self) -> bool:
+        """Whether the connection, or the last that was sent on it, is so new that more
+        may be on its way.
         """
-        return self._clock() <= self._expected_until
+        return self._clock() <= self._active_until
 
     def request_overdue(self, now: float) -> bool:
         """Whether the request should have arrived by ``now``."""

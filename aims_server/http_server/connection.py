@@ -4,10 +4,9 @@ import asyncio
 import logging
 import re
 import socket
+from collections.abc import Callable
 from functools import partial
 from typing import Final, cast
-
-from tornado.httputil import HTTPServerConnectionDelegate
 
 from ..web import (
     AnswerParts,
@@ -46,19 +45,19 @@ class Connection(asyncio.Protocol):
     _pending: PendingParts | None = None
     _connected = False
     _half_closed = False
-    _closing = False
 
     def __init__(
         self,
-        server: HTTPServerConnectionDelegate,
         options: ConnectionOptions,
         connected: socket.socket,
         peer: Peer,
+        on_closed: "Callable[[Connection], object]",
     ) -> None:
-        self._server = server
+        """``on_closed`` is called when the connection is lost."""
         self._options = options
         self._socket = connected
         self.peer = peer
+        self._on_closed = on_closed
         self._timeouts = Timeouts(options.arrival_seconds, options.clock)
 
     # -- asyncio.Protocol -------------------------------------------------
@@ -70,13 +69,14 @@ class Connection(asyncio.Protocol):
             self._transport, self._options.write_batch, self._close_transport
         )
         self._requests = RequestLoop(
-            self._server, self._options, self.peer, self._stream, self._timeouts
+            self._options, self.peer, self._stream, self._timeouts
         )
         self._connected = True
 
     def data_received(self, data: bytes) -> None:
         """Try the fast path, else let Tornado serve it."""
-        if self._closing:
+        if self._stream.closing:
+            self._timeouts.more_expected()
             return
         if self._requests.running:
             self._stream.reads.feed(data)
@@ -104,12 +104,9 @@ class Connection(asyncio.Protocol):
         """Answer the requests received before a half-close, then close."""
         self._options.write_batch.flush()
         self._half_closed = True
-        if self._closing:
+        if self._stream.closing or not self._requests.running:
+            self._stream.close()
             return bool(self._stream.writes)
-        if not self._requests.running:
-            if not self._stream.writes:
-                return False
-            self._requests.serve()
         self._stream.reads.feed_eof()
         self._requests.client_half_closed()
         if self._pending is not None:
@@ -127,7 +124,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         """Fail what waits on the stream, and tell the listener."""
         self._connected = False
-        self._server.on_close(self)
+        self._on_closed(self)
         self._stream.connection_lost()
         if self._pending is not None:
             self._pending.client_left()
@@ -140,19 +137,18 @@ class Connection(asyncio.Protocol):
     @property
     def idle(self) -> bool:
         """Whether no request is being served, arriving or expected, and every answer
-        is sent and not the last.
+        is sent.
         """
         return self.awaits_client and not self._requests.running
 
     @property
     def awaits_client(self) -> bool:
-        """Whether its client has owed a request, or the rest of one, for more than a
-        moment, and is owed nothing.
+        """Whether its client has owed a request, the rest of one, or its close behind
+        the last answer, for more than a moment, and is owed nothing.
         """
         return (
             self._connected
-            and not self._closing
-            and not self._timeouts.request_expected()
+            and not self._timeouts.active()
             and not self._answering
             and not self._transport.get_write_buffer_size()
             and not has_unread(self._socket)
@@ -169,13 +165,13 @@ class Connection(asyncio.Protocol):
             return
         timeouts = self._timeouts
         unsent = self._transport.get_write_buffer_size()
-        if unsent:
+        if unsent or self._stream.writes:
             if timeouts.answer_stalled(now, self._stream.writes.given - unsent):
                 self.abort()
-        elif self._closing:
+        elif self._stream.closing:
             if timeouts.linger_over(now):
                 self.abort()
-        elif timeouts.request_overdue(now) and not self._answering:
+        elif timeouts.request_overdue(now) and not (self._answering or self._asking):
             self.close()
 
     @property
@@ -187,9 +183,15 @@ class Connection(asyncio.Protocol):
             or bool(self._stream.writes)
         )
 
+    @property
+    def _asking(self) -> bool:
+        """Whether a request has begun to arrive that the event loop has not read yet;
+        it may turn to its timers first.
+        """
+        return not self._requests.running and has_unread(self._socket)
+
     def close(self) -> None:
         """Close now: the client is owed nothing, and has not sent a whole request."""
-        self._closing = True
         self._stream.connection_lost()
         self._transport.close()
 
@@ -236,8 +238,8 @@ class Connection(asyncio.Protocol):
         """Close behind the last answer; not before the client does, which may be
         sending the rest of its request, or the next.
         """
-        self._closing = True
         self._options.write_batch.flush()
+        self._timeouts.more_expected()
         if self._half_closed:
             self._transport.close()
         else:

@@ -20,6 +20,11 @@ class ConnectionCount:
         self._counts = counts
         self._slot = slot
 
+    @classmethod
+    def alone(cls) -> "ConnectionCount":
+        """A count that is compared with no other."""
+        return cls(memoryview(bytearray(_BYTES)).cast("q"), 0)
+
     def publish(self, number: int) -> None:
         """Set the count; to be called at every change, from the first on."""
         self._counts[self._slot] = number
@@ -57,4 +62,4 @@ class ConnectionCounts:
         """
         if slot < WORKER_NUMBERS:
             return ConnectionCount(self._counts, slot)
-        return ConnectionCount(memoryview(bytearray(_BYTES)).cast("q"), 0)
+        return ConnectionCount.alone()

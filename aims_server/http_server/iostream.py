@@ -41,13 +41,15 @@ class Stream:
         self.reads = ReadBuffer(transport)
         self.writes = WriteQueue(transport, write_batch)
         self._close_transport = close_transport
+        self.closing = False
+        """Whether the last answer is written or given up: nothing more is read."""
         self._closed = False
         self._on_close: Callable[[], None] | None = None
 
     def connection_lost(self) -> None:
         """Fail every waiting read and write."""
         on_close, self._on_close = self._on_close, None
-        self._closed = True
+        self.closing = self._closed = True
         self.reads.close()
         self.writes.close()
         if on_close is not None:
@@ -77,6 +79,7 @@ class Stream:
 
     def close(self) -> None:
         """Send what was written, then end the connection."""
+        self.closing = True
         if self.writes:
             self.writes.when_written(self.close)
         elif not self._closed:

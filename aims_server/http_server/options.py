@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 from tornado.http1connection import HTTP1ConnectionParameters
+from tornado.httputil import HTTPServerConnectionDelegate
 
 from ..errors import ApiError
 from ..web import AnswerParts, SimpleRequest
@@ -44,13 +45,15 @@ class ConnectionOptions(msgspec.Struct, frozen=True):
 
     ``arrival_seconds`` is how long a request may take to arrive whole, a kept
     connection to begin its next one, and the client to let the kernel take a byte of an
-    answer; ``clock`` gives monotonic seconds. ``on_rejected`` is called with what is
-    wrong with a request that reaches no handler, the peer's address and a request id.
+    answer; ``clock`` gives monotonic seconds. ``reject`` makes the whole answer to a
+    request that does not reach ``application``, of what is wrong with it, the peer's
+    address, and what has arrived of it.
     """
 
+    application: HTTPServerConnectionDelegate
     params: HTTP1ConnectionParameters
     fast_path: Responder | None
     write_batch: WriteBatch
     arrival_seconds: float
-    on_rejected: Callable[[ApiError, str, str], object]
+    reject: Callable[[ApiError, str, bytes], bytes]
     clock: Callable[[], float] = time.monotonic

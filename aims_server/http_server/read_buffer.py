@@ -93,10 +93,6 @@ class ReadBuffer:
         """Put bytes before all that is buffered."""
         self._received[:0] = received
 
-    def starts_with(self, prefix: bytes) -> bool:
-        """Whether what is buffered does."""
-        return self._received.startswith(prefix)
-
     def has_line(self, max_bytes: int) -> bool:
         """Whether a line ends within so many bytes of what is buffered."""
         return self._received.find(b"\n", 0, max_bytes) >= 0

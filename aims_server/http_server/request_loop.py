@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
 
-from tornado.httputil import HTTPServerConnectionDelegate
+from tornado.httputil import HTTPMessageDelegate
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
 from ..errors import ApiError, HeadTooLarge, TargetTooLong, TooLarge
-from ..web import SimpleRequest, closing_message, parse_simple_request, request_id
+from ..web import SimpleRequest, parse_simple_request
 from .closing import Timeouts
 from .iostream import Stream
 from .message import MAX_TARGET_BYTES, Message
@@ -36,7 +36,6 @@ class RequestLoop:
         "_message",
         "_options",
         "_peer",
-        "_server",
         "_stream",
         "_task",
         "_timeouts",
@@ -44,13 +43,11 @@ class RequestLoop:
 
     def __init__(
         self,
-        server: HTTPServerConnectionDelegate,
         options: ConnectionOptions,
         peer: Peer,
         stream: Stream,
         timeouts: Timeouts,
     ) -> None:
-        self._server = server
         self._options = options
         self._peer = peer
         self._stream = stream
@@ -99,7 +96,6 @@ class RequestLoop:
             while kept and not stream.closed():
                 if not stream.reads and not stream.reads.at_eof:
                     self._timeouts.request_answered()
-                    self._task = None
                     return
                 self._options.write_batch.flush()  # so that a pause is known
                 kept = await self._serve_one(self._take_simple())
@@ -113,7 +109,7 @@ class RequestLoop:
         except Exception:  # noqa: BLE001 - ends one connection, logged; serve the others
             _log.exception("Unexpected failure of a connection")
         finally:
-            self._message = None
+            self._task = self._message = None
         stream.close()
 
     def _take_simple(self) -> _Parsed | None:
@@ -139,12 +135,15 @@ class RequestLoop:
         if parsed is not None:
             data, request = parsed
             message = self._new_message()
-            delegate = self._server.start_request(self, message)
+            delegate = self._start(message)
             if await message.serve_parsed(delegate, request):
                 return True
             self._stream.reads.put_back(data)  # Tornado's parser has the last word
         message = self._new_message()
-        return await message.read_response(self._server.start_request(self, message))
+        return await message.read_response(self._start(message))
+
+    def _start(self, message: Message) -> HTTPMessageDelegate:
+        return self._options.application.start_request(self, message)
 
     def _new_message(self) -> Message:
         self._message = Message(
@@ -154,9 +153,8 @@ class RequestLoop:
 
     def _reject(self, failure: ApiError) -> None:
         """Answer a request whose head is not even parsed."""
-        identity = request_id(None)
-        self._options.on_rejected(failure, self._peer.remote_ip, identity)
-        message = closing_message(failure, identity)
-        if self._stream.reads.starts_with(b"HEAD "):
-            message = message.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
-        self._stream.writes.write(message)
+        received = self._stream.reads.take_all()
+        answer = self._options.reject(failure, self._peer.remote_ip, received)
+        if received.startswith(b"HEAD "):
+            answer = answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+        self._stream.writes.write(answer)

@@ -1,6 +1,7 @@
 """Collects the answers of one turn of the event loop and writes them at its end."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -9,6 +10,11 @@ __all__ = ["WriteBatch"]
 Bytes = bytes | memoryview
 
 _MAX_WRITES: Final = 64  # at some 10 us each: the loop has more to do
+# CVE-2024-12254: asyncio's own transports do not pause their protocol in writelines, so
+# that the answers to a client that reads nothing would pile up.
+_JOINED: Final = (3, 12) <= sys.version_info < (3, 12, 9) or (
+    (3, 13) <= sys.version_info < (3, 13, 2)
+)
 
 
 class WriteBatch:
@@ -24,7 +30,7 @@ class WriteBatch:
     ...     print("added")
     >>> class Transport(asyncio.Transport):
     ...     is_closing = lambda self: False
-    ...     writelines = lambda self, parts: print("written")
+    ...     write = lambda self, data: print("written")
     >>> transport = Transport()
     >>> asyncio.run(example())
     added
@@ -49,5 +55,9 @@ class WriteBatch:
         """Write everything that was added."""
         writes, self._writes = self._writes, []
         for transport, parts in writes:
-            if not transport.is_closing():
+            if transport.is_closing():
+                continue
+            if _JOINED:
+                transport.write(b"".join(parts))
+            else:
                 transport.writelines(parts)

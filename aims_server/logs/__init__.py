@@ -1,8 +1,8 @@
 """Log lines, JSON or text: unforgeable, bounded, and free of secrets."""
 
 from .access_line import AccessKind
+from .access_log import AccessLog
 from .handlers import (
-    AccessLog,
     configure_logging,
     current_request_id,
     discard_buffered,

@@ -1,31 +1,22 @@
-"""The log's two sources: records of ``logging``, and one access line for each request.
+"""Records of ``logging`` as log lines, and where this process writes its lines.
 
-A record's request is known from a context variable. Access lines bypass ``logging``: a
-line takes 0.8 us so, and 10 to 14 through a ``LogRecord``.
+A record's request is known from a context variable.
 """
 
 import logging
 import re
 import sys
-import time
 import traceback
-from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final, TextIO
 
-from .access_line import AccessEntry, AccessKind, access_fields, access_lines
-from .format import (
-    ACCESS,
-    Fields,
-    LineWriter,
-    timestamp,
-)
+from .format import Fields, LineWriter, timestamp
 from .output import LogOutput
 from .redaction import SCALARS, redact
 
 __all__ = [
-    "AccessLog",
     "configure_logging",
+    "current_lines",
     "current_request_id",
     "discard_buffered",
     "flush_log",
@@ -33,7 +24,6 @@ __all__ = [
 
 current_request_id: ContextVar[str] = ContextVar("current_request_id", default="")
 
-_MAX_ENTRIES: Final = 256  # some 0.2 ms of formatting
 _LONGEST_TEXT: Final = 2048
 _LONGEST_TRACEBACK: Final = 16_384
 # Tornado quotes what a client sent in place of a header: it may be a secret.
@@ -62,7 +52,7 @@ def configure_logging(
     "auto" for text on a terminal and JSON elsewhere; ``journal_stream`` is systemd's
     JOURNAL_STREAM. Called again without a stream, it changes level and format only.
     """
-    lines = _current_lines()
+    lines = current_lines()
     if stream is not None or lines is None:
         output = LogOutput(stream or sys.stderr, journal_stream)
         lines = _use(LineWriter(output))
@@ -76,19 +66,20 @@ def configure_logging(
 
 def flush_log() -> None:
     """Write lines that the output did not take before; to be called now and then."""
-    lines = _current_lines()
+    lines = current_lines()
     if lines is not None:
         lines.flush()
 
 
 def discard_buffered() -> None:
     """Drop buffered lines: in a forked process they are the parent's."""
-    lines = _current_lines()
+    lines = current_lines()
     if lines is not None:
         lines.discard()
 
 
-def _current_lines() -> LineWriter | None:
+def current_lines() -> LineWriter | None:
+    """What ``configure_logging`` has set up; None before it."""
     return next(
         (
             handler.lines
@@ -106,105 +97,6 @@ def _use(lines: LineWriter) -> LineWriter:
             root.removeHandler(handler)
     root.addHandler(_LineHandler(lines))
     return lines
-
-
-class AccessLog:
-    """Writes one line for each request to the stream of ``configure_logging``.
-
-    Without that it writes nothing. With ``soon``, which has a function called in a
-    moment, all lines until then are formatted together, in half the time that they take
-    between other work, and share system calls. Without it each line is written at once.
-
-    >>> AccessLog().flush()
-    """
-
-    def __init__(self, soon: Callable[[Callable[[], None]], object] | None = None):
-        self._soon = soon
-        self._lines = _current_lines()
-        self._min_level = logging.getLogger(ACCESS).getEffectiveLevel()
-        self._entries: list[AccessEntry] = []
-        if self._lines is not None and soon is not None:
-            self._lines.before_write = self.flush
-
-    def write(
-        self,
-        *,
-        route: str,
-        method: str,
-        path: str,
-        status: int,
-        seconds: float,
-        request_id: str,
-        address: str,
-        cache: str | None = None,
-        upstream_seconds: float | None = None,
-        code: str | None = None,
-        quiet: bool = False,
-    ) -> None:
-        """Log one answer; see `kind` for the others of its fields."""
-        kind = self.kind(route, method, path, status, cache, code, quiet=quiet)
-        self.write_of(kind, seconds, request_id, address, upstream_seconds)
-
-    def kind(
-        self,
-        route: str,
-        method: str,
-        path: str,
-        status: int,
-        cache: str | None = None,
-        code: str | None = None,
-        *,
-        quiet: bool = False,
-    ) -> AccessKind | None:
-        """What the lines of like answers share, for `write_of`; None if the level of
-        the log leaves them out.
-
-        ``path`` is without the query, ``code`` that of the error body. Quiet answers
-        are logged at DEBUG, those with a status from 500 on at WARNING.
-        """
-        level = logging.INFO if status < 500 else logging.WARNING
-        if quiet:
-            level = logging.DEBUG
-        if level < self._min_level or self._lines is None:
-            return None
-        return level, route, method, path, status, cache, code
-
-    def write_of(
-        self,
-        kind: AccessKind | None,
-        seconds: float,
-        request_id: str,
-        address: str,
-        upstream_seconds: float | None = None,
-    ) -> None:
-        """Log one answer of this kind."""
-        if kind is None:
-            return
-        self._entries.append(
-            (time.time(), seconds, request_id, address, upstream_seconds, kind)
-        )
-        if self._soon is None or len(self._entries) >= _MAX_ENTRIES:
-            self.flush()
-        elif len(self._entries) == 1:
-            self._soon(self.flush)
-
-    def flush(self) -> None:
-        """Write the lines of all answers until now."""
-        lines = self._lines
-        if lines is None:
-            return
-        entries, self._entries = self._entries, []
-        if lines.is_plain_json:
-            lines.add(access_lines(entries))
-        else:
-            for entry in entries:
-                lines.buffer(*access_fields(entry))
-        lines.flush()
-
-    @property
-    def lost_lines(self) -> int:
-        """Lines of this process that could not be written, records among them."""
-        return 0 if self._lines is None else self._lines.lost
 
 
 class _LineHandler(logging.Handler):

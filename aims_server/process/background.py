@@ -1,13 +1,11 @@
-"""What a worker does beside answering: it has threads for large answers, measures, lets
-what is kept expire, collects garbage and returns free memory.
+"""What a worker does beside answering: it measures, lets what is kept expire, collects
+garbage and returns free memory.
 """
 
 import asyncio
 import ctypes
 import gc
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from ..app import Worker
@@ -15,18 +13,13 @@ from ..logs import AccessLog
 from ..metrics import Metrics
 
 __all__ = [
-    "NoThreads",
     "collect_garbage_rarely",
     "collect_garbage_when_idle",
     "prepare",
     "sample_and_expire",
-    "started_threads",
     "watch_lag",
 ]
 
-# One that packs a large answer, and one for what is small beside it; a worker has one
-# core. asyncio's own number is that of the cores and four, up to 32.
-_THREADS: Final = 2
 _PREPARE_SECONDS: Final = 0.002  # clients that waited for a worker are answered first
 _LAG_SECONDS: Final = 0.1
 # A collection holds the loop: 3 ms at most while the young generation is small, 20 to
@@ -38,28 +31,6 @@ _IDLE_CPU_SECONDS: Final = 0.05
 # malloc itself returns only what is free at the end of the heap: twelve pages of 15
 # subjects of 4000 records leave 147 MB, 111 after this, in 3 ms. musl has none of it.
 _malloc_trim: Final = getattr(ctypes.CDLL(None), "malloc_trim", None)
-
-
-class NoThreads(Exception):
-    """A worker cannot serve; the message is one line for the operator."""
-
-
-def started_threads() -> ThreadPoolExecutor:
-    """The threads of a worker, all of them running: one that the system refuses later
-    would be a failed request.
-
-    Raises :class:`NoThreads` if it refuses one now.
-    """
-    executor = ThreadPoolExecutor(_THREADS, "worker")
-    everyone = threading.Barrier(_THREADS + 1)
-    try:
-        for _ in range(_THREADS):
-            executor.submit(everyone.wait)
-    except RuntimeError as error:
-        everyone.abort()
-        raise NoThreads(f"{error} (raise TasksMax= or `ulimit -u`)") from None
-    everyone.wait()
-    return executor
 
 
 async def prepare(worker: Worker) -> None:

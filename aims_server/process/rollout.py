@@ -67,9 +67,11 @@ class Rollout:
     ) -> None:
         self.wanted = wanted
         self.generation = 0
+        #: In a row, up to now.
+        self.failed_starts = 0
         self.children: list[Child] = []
         self._clock = clock
-        self._failed_starts = 0
+        self._tries = FAILED_STARTS
         self._failed_at = 0.0
         self._next_spawn = 0.0
         self._checked_at = clock()
@@ -95,7 +97,12 @@ class Rollout:
     @property
     def failing(self) -> bool:
         """Whether so many starts failed in a row that another try is pointless."""
-        return self._failed_starts >= FAILED_STARTS
+        return self.failed_starts >= self._tries
+
+    @property
+    def given_up(self) -> bool:
+        """Whether the next start is a try after a long pause."""
+        return self._tries > FAILED_STARTS
 
     @property
     def none_ready(self) -> bool:
@@ -108,7 +115,7 @@ class Rollout:
         """Start a new generation: replace every worker, one by one."""
         self.wanted = wanted
         self.generation += 1
-        self._failed_starts = 0
+        self._forget_failures()
         self._next_spawn = self._clock()
 
     def give_up(self, wanted: int) -> None:
@@ -117,7 +124,10 @@ class Rollout:
         """
         self.wanted = wanted
         serving = self.serving
-        self._failed_starts = FAILED_STARTS - 1 if len(serving) < wanted else 0
+        if len(serving) < wanted:
+            self._tries = self.failed_starts + 1
+        else:
+            self._forget_failures()
         self._next_spawn = self._clock() + RETRY_SECONDS
         for child in serving:
             child.generation = self.generation
@@ -202,8 +212,9 @@ class Rollout:
             child.ready_at = now
         self._has_served(child, now)
 
-    def on_exit(self, child: Child, *, killed: bool = False) -> None:
-        """The worker's process has ended, or could not be started.
+    def on_exit(self, child: Child, *, killed: bool = False) -> bool:
+        """The worker's process has ended, or could not be started; whether that counts
+        as a failed start.
 
         A worker that had served is replaced at once, as is a ready one that was
         ``killed``, which says nothing about starts; after failed starts in a row the
@@ -212,16 +223,17 @@ class Rollout:
         self.children.remove(child)
         now = self._clock()
         if child.leaving:
-            return
+            return False
         if self._has_served(child, now) or (killed and child.ready_at is not None):
             self._next_spawn = now
             if self.none_ready:
-                self._failed_starts = 0  # before the end, starts have all their tries
-            return
-        self._failed_starts += 1
+                self._forget_failures()  # before the end, starts have all their tries
+            return False
+        self.failed_starts += 1
         self._failed_at = now
-        doubled = _FIRST_BACKOFF * 2 ** min(self._failed_starts, FAILED_STARTS)
+        doubled = _FIRST_BACKOFF * 2 ** min(self.failed_starts, FAILED_STARTS)
         self._next_spawn = now + min(doubled, _MAX_BACKOFF)
+        return True
 
     def _has_served(self, child: Child, now: float) -> bool:
         """Whether it served long enough; one such worker proves that starts succeed."""
@@ -229,8 +241,12 @@ class Rollout:
             child.ready_at is not None and now - child.ready_at > MIN_SERVED_SECONDS
         )
         if served and child.spawned_at >= self._failed_at:
-            self._failed_starts = 0
+            self._forget_failures()
         return served
+
+    def _forget_failures(self) -> None:
+        self.failed_starts = 0
+        self._tries = FAILED_STARTS
 
 
 def _least_not_in(taken: Iterable[int]) -> int:

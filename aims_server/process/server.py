@@ -10,6 +10,7 @@ from typing import Final
 from tornado.netutil import bind_sockets
 
 from ..config import Settings, check_file_limit
+from .reports import Reports
 from .supervisor import Supervisor
 from .systemd import Notifier, inherited_sockets
 
@@ -43,7 +44,8 @@ def serve(
         _log.warning("%s", warning)
     sockets = _inherited(environ) or _bound(settings)
     try:
-        supervisor = Supervisor(settings, load, sockets, Notifier(environ), on_serving)
+        reports = Reports(Notifier(environ))
+        supervisor = Supervisor(settings, load, sockets, reports, on_serving)
     except OSError as error:
         raise ServerError(
             f"no memory for what the workers share: {error.strerror}"
@@ -76,7 +78,7 @@ def _bound(settings: Settings) -> list[socket.socket]:
             reason = getattr(error, "strerror", None) or "not an address"
             remedy = _remedy_of(error, others=bool(sockets))
             raise ServerError(
-                f"cannot listen on {host} port {port}: {reason}{remedy}"
+                f"cannot listen on HOST={host}, PORT={port}: {reason}{remedy}"
             ) from None
         # PORT=0: the free port that the first address got, for all.
         port = sockets[0].getsockname()[1]

@@ -4,8 +4,6 @@ It touches no event loop and no curl: a curl handle or a loop that crosses a for
 belongs to two processes and works in neither.
 """
 
-import errno
-import logging
 import select
 import signal
 import socket
@@ -14,22 +12,15 @@ from collections.abc import Callable
 from typing import Final
 
 from ..config import Settings, SettingsError
-from ..logs import RateLimitedLog, configure_logging, flush_log
+from ..logs import configure_logging
 from .reloading import Reloading
-from .rollout import (
-    FAILED_STARTS,
-    HUNG_SECONDS,
-    START_SECONDS,
-    Child,
-    Rollout,
-)
-from .systemd import Notifier
+from .reports import Reports
+from .rollout import HUNG_SECONDS, START_SECONDS, Child, Rollout
+from .signals import SignalQueue
 from .worker import LEAVE, READY, ExitMode
-from .workers import CAUGHT, WorkerPool
+from .workers import WorkerPool
 
 __all__ = ["Supervisor"]
-
-_log = logging.getLogger(__name__)
 
 _TICK_SECONDS: Final = 0.5
 _STRAGGLER_SECONDS: Final = 2.0
@@ -48,18 +39,17 @@ class Supervisor:
         settings: Settings,
         load: Callable[[], Settings],
         sockets: list[socket.socket],
-        notifier: Notifier,
+        reports: Reports,
         on_serving: Callable[[str], object],
     ) -> None:
         self._settings = self._proven = settings
         self._reloading = Reloading(settings, load)
         self._sockets = sockets
-        self._notifier = notifier
+        self._reports = reports
         self._on_serving = on_serving
-        self._wakeups, self._wake = socket.socketpair()
-        self._pool = WorkerPool(settings, sockets, (self._wakeups, self._wake))
+        self._signals = SignalQueue()
+        self._pool = WorkerPool(settings, sockets, self._signals.sockets)
         self._rollout = Rollout(settings.effective_workers)
-        self._failures = RateLimitedLog(_log)
         self._announced = False
         self._has_served = False
         self._stop_by: float | None = None
@@ -67,9 +57,10 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until told to stop; the exit status."""
-        self._catch_signals()
+        self._signals.catch()
         while self._stop_by is None or self._rollout.children:
-            self._take_signals()
+            for signalled in self._signals.taken():
+                self._on_signal(signalled)
             for number, message in self._pool.messages():
                 self._on_message(self._rollout.child(number), message)
             for number, status in self._pool.reap():
@@ -78,12 +69,9 @@ class Supervisor:
                 self._replace()
                 self._announce()
             self._kill_unresponsive()
-            self._notifier.alive()
-            self._failures.flush()
-            flush_log()
+            self._reports.keep_up()
             self._wait()
-        # A signal after this (the demo's platform ends too) wakes nothing.
-        signal.set_wakeup_fd(-1)
+        self._signals.ignore()  # the demo's platform ends after this
         return self._status
 
     def _wait(self) -> None:
@@ -91,8 +79,9 @@ class Supervisor:
         if self._stop_by is not None and not self._rollout.children:
             return
         poll = select.poll()
-        for file in (self._wakeups, *self._pool.channels()):
-            poll.register(file, select.POLLIN)
+        poll.register(self._signals, select.POLLIN)
+        for channel in self._pool.channels():
+            poll.register(channel, select.POLLIN)
         seconds = _TICK_SECONDS
         to_spawn = self._rollout.seconds_to_spawn
         if to_spawn is not None and self._stop_by is None:
@@ -101,35 +90,19 @@ class Supervisor:
 
     # -- signals ----------------------------------------------------------
 
-    def _catch_signals(self) -> None:
-        for end in (self._wakeups, self._wake):
-            end.setblocking(False)
-        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
-        for number in CAUGHT:
-            # The wake-up socket carries the number; there only has to be a handler.
-            signal.signal(number, lambda *_: None)
-        # Those sent since the start were held back until now.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, CAUGHT)
-
-    def _take_signals(self) -> None:
-        try:
-            numbers = self._wakeups.recv(64)
-        except BlockingIOError:
-            return
-        for number in numbers:
-            if number == signal.SIGHUP:
-                self._reload()
-            elif number == signal.SIGTERM:
-                self._stop(ExitMode.STOP if self._has_served else ExitMode.STOP_NOW)
-            elif number in (signal.SIGINT, signal.SIGQUIT):
-                self._stop(ExitMode.STOP_NOW)
+    def _on_signal(self, number: int) -> None:
+        if number == signal.SIGHUP:
+            self._reload()
+        elif number == signal.SIGTERM:
+            self._stop(ExitMode.STOP if self._has_served else ExitMode.STOP_NOW)
+        elif number in (signal.SIGINT, signal.SIGQUIT):
+            self._stop(ExitMode.STOP_NOW)
 
     def _stop(self, mode: ExitMode) -> None:
         if self._stop_by is not None:
             self._stop_now("Told again to stop, so at once")
             return
-        _log.info("Stopping")
-        self._notifier.stopping()
+        self._reports.stopping()
         settings = self._settings
         self._stop_by = (
             time.monotonic()
@@ -145,11 +118,7 @@ class Supervisor:
             self._pool.request_exit(child.number, mode)
 
     def _stop_now(self, why: str) -> None:
-        _log.warning(
-            "%s: killing the workers (%d) with what they are answering",
-            why,
-            len(self._rollout.children),
-        )
+        self._reports.killing(why, len(self._rollout.children))
         self._status = 1
         for child in self._rollout.children:
             self._pool.kill(child.number)
@@ -157,21 +126,17 @@ class Supervisor:
     def _reload(self) -> None:
         if self._stop_by is not None or not self._has_served:
             return  # or: the settings have just been read
-        self._notifier.reloading()
+        self._reports.reloading()
         try:
             settings = self._reloading.load()
         except SettingsError as error:
-            for fault in error.faults:
-                _log.error("Settings not changed: %s", fault)
-            self._notifier.ready("Serving; the settings are wrong")
+            self._reports.not_reloaded(error.faults)
             return
         self._settings = settings
         configure_logging(settings.log_level, settings.log_format)
-        for warning in self._reloading.warnings(settings):
-            _log.warning("%s", warning)
+        self._reports.rolling(self._reloading.warnings(settings))
         self._announced = False
         self._rollout.roll(settings.effective_workers)
-        _log.info("Replacing the workers one by one")
 
     # -- starts and replacements ------------------------------------------
 
@@ -191,42 +156,34 @@ class Supervisor:
                     generation=child.generation,
                 )
             except OSError as error:
-                many = error.errno == errno.EAGAIN
-                remedy = " (raise TasksMax= or `ulimit -u`)" if many else ""
-                self._failures.event(
-                    "fork",
-                    logging.ERROR,
-                    f"A worker cannot be started: {error.strerror}{remedy}; it is tried"
-                    " again",
-                )
                 rollout.on_exit(child)
+                self._reports.not_started(child.number, error)
         while (leaver := rollout.retire_next()) is not None:
             self._pool.request_exit(leaver.number, ExitMode.RETIRE)
 
     def _give_up(self) -> None:
         """Go on with the workers that serve, if there are any."""
-        if self._rollout.none_ready:
-            _log.critical(
-                "No worker can be started: %d starts in a row have failed, for the"
-                " reasons above. Giving up, with exit status 1",
-                FAILED_STARTS,
-            )
+        rollout = self._rollout
+        failed_starts = rollout.failed_starts
+        if rollout.none_ready:
+            self._reports.giving_up(failed_starts)
             self._stop(ExitMode.STOP_NOW)
             self._status = 1
             return
+        was_told = rollout.given_up
+        had_others = self._settings is not self._proven
         self._settings = self._proven
-        self._rollout.give_up(self._settings.effective_workers)
-        self._failures.event(
-            "starts",
-            logging.CRITICAL,
-            f"New workers cannot be started: {FAILED_STARTS} starts in a row have"
-            " failed, for the reasons above. Going on with"
-            f" {len(self._rollout.serving)} that serve and the settings before",
-        )
+        rollout.give_up(self._settings.effective_workers)
         self._has_served = True
-        if not self._rollout.converged:
+        if not rollout.converged:
             self._announced = False
-            self._notifier.ready("Serving with fewer workers: others cannot be started")
+        if not was_told:
+            self._reports.going_on(
+                failed_starts,
+                len(rollout.serving),
+                settings_before=had_others,
+                missing=not rollout.converged,
+            )
 
     def _announce(self) -> None:
         if self._announced or not self._rollout.converged:
@@ -234,51 +191,35 @@ class Supervisor:
         self._announced = self._has_served = True
         self._proven = self._settings
         addresses = ", ".join(_address(s) for s in self._sockets)
-        number = self._rollout.wanted
-        workers = f"{number} worker{'s' * (number > 1)}"
-        _log.info("Serving on %s with %s", addresses, workers)
+        outdated = self._reloading.program_has_changed
+        self._reports.serving(addresses, self._rollout.wanted, outdated=outdated)
         self._on_serving(addresses)
-        is_new = self._reloading.program_has_changed
-        hint = "; restart to use a new version" if is_new else ""
-        self._notifier.ready(f"Serving with {workers}{hint}")
 
     # -- messages and exits ---------------------------------------------------
 
     def _on_message(self, child: Child, message: bytes) -> None:
         self._rollout.on_message(child, ready=READY in message)
         if LEAVE in message and self._stop_by is None:
-            _log.info("Replacing worker %d, as it was told to end", child.number)
+            self._reports.replacing(child.number)
             self._rollout.replace(child)
 
     def _on_exit(self, child: Child, status: int) -> None:
-        self._rollout.on_exit(child, killed=status == -signal.SIGKILL)
-        lived = time.monotonic() - child.spawned_at
-        if not child.leaving:
-            self._pool.metrics.worker_died()
-            lost = (
-                "with what it was answering" if child.ready_at else "before it served"
-            )
-            _log.error(
-                "Worker %d died (%s) after %.0f s, %s; another is started",
-                child.number,
-                _cause(status),
-                lived,
-                lost,
-            )
-        elif status:
-            _log.warning(
-                "Worker %d ended badly (%s) when it was to leave",
-                child.number,
-                _cause(status),
-            )
+        failed = self._rollout.on_exit(child, killed=status == -signal.SIGKILL)
+        if child.leaving:
+            if status:
+                self._reports.ended_badly(child.number, status)
+            return
+        self._pool.metrics.worker_died()
+        if failed:
+            self._reports.not_started(child.number, status)
+        else:
+            seconds = time.monotonic() - child.spawned_at
+            self._reports.died(child.number, status, seconds)
 
     def _kill_unresponsive(self) -> None:
         for child in self._rollout.unresponsive():
-            _log.error(
-                "Worker %d is silent: no sign of life from its event loop for %.0f s;"
-                " killing it",
-                child.number,
-                HUNG_SECONDS if child.ready_at else START_SECONDS,
+            self._reports.silent(
+                child.number, HUNG_SECONDS if child.ready_at else START_SECONDS
             )
             self._pool.kill(child.number)
         if self._stop_by is not None and time.monotonic() > self._stop_by:
@@ -292,7 +233,3 @@ def _address(listening: socket.socket) -> str:
         return str(name)
     host, port = name[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _cause(status: int) -> str:
-    return signal.Signals(-status).name if status < 0 else f"exit status {status}"

@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
@@ -30,16 +29,9 @@ from .background import (
     collect_garbage_when_idle,
     prepare,
     sample_and_expire,
-    started_threads,
     watch_lag,
 )
-
-try:
-    import uvloop
-except ImportError:  # it comes with the extra ``fast``
-    _new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
-else:
-    _new_loop = uvloop.new_event_loop
+from .event_loop import new_event_loop, started_threads
 
 __all__ = [
     "LEAVE",
@@ -55,6 +47,9 @@ READY: Final = b"R"
 LEAVE: Final = b"L"  # it got a SIGTERM of its own
 _HEARTBEAT: Final = b"."
 _HEARTBEAT_SECONDS: Final = 1.0
+# One that packs a large answer, and one for what is small beside it; a worker has one
+# core. asyncio's own number is that of the cores and four, up to 32.
+_THREADS: Final = 2
 _LOG_SECONDS: Final = 0.02  # for which lines of the access log wait for others
 
 
@@ -90,7 +85,7 @@ def run(
     Raises NoThreads if the system refuses it a thread.
     """
     collect_garbage_rarely()
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_serve(settings, machine, spec, sockets, channel))
 
 
@@ -107,7 +102,7 @@ async def _serve(
         memory=machine.metrics,
     )
     loop = asyncio.get_running_loop()
-    threads = started_threads()
+    threads = started_threads(_THREADS)
     loop.set_default_executor(threads)
     access_log = AccessLog(functools.partial(loop.call_later, _LOG_SECONDS))
     worker = build(
@@ -154,7 +149,7 @@ def _listener(
 
     listener = Listener(
         worker.delegate,
-        on_rejected=worker.rejections.record,
+        reject=worker.rejections.answer,
         fast_path=worker.fast_path,
         connection_count=machine.connections.of(number),
         max_connections=places,

@@ -15,18 +15,16 @@ from ..config import Settings
 from ..logs import configure_logging, discard_buffered
 from ..metrics import ParentMetrics
 from . import worker
-from .background import NoThreads
+from .event_loop import NoThreads
+from .signals import CAUGHT
 from .worker import ExitMode, WorkerSpec
 
-__all__ = ["CAUGHT", "WorkerPool"]
+__all__ = ["EXIT_NO_THREADS", "WorkerPool"]
 
 _log = logging.getLogger(__name__)
 
-#: Signals that the parent acts upon; a worker must not inherit their handlers.
-CAUGHT: Final = (
-    *(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT),
-    *(signal.SIGHUP, signal.SIGCHLD),
-)
+#: The exit status of a worker that the system refuses a thread: sysexits.h EX_OSERR.
+EXIT_NO_THREADS: Final = 71
 
 
 class _Process(msgspec.Struct, frozen=True):
@@ -115,8 +113,8 @@ class WorkerPool:
             configure_logging(settings.log_level, settings.log_format)
             worker.run(settings, self._machine, spec, self._sockets, channel)
             status = 0
-        except NoThreads as error:
-            _log.error("Worker %d cannot start: %s", spec.number, error)
+        except NoThreads:
+            status = EXIT_NO_THREADS
         except Exception:  # noqa: BLE001 - the last frame of a process, which logs it
             _log.exception("Worker %d failed", spec.number)
         finally:

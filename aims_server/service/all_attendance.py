@@ -1,5 +1,5 @@
-"""The page with every subject, day by day: gathered in two round trips, and given as it
-stands at the request's deadline.
+"""The page with every subject, day by day: gathered in two round trips; at a request's
+deadline the subjects that have arrived by then.
 """
 
 import asyncio
@@ -17,7 +17,8 @@ from ..upstream import Reservation, UpstreamClient
 from ..web import Answer, Caller, make_answer
 from .admission import PageAdmission
 from .following import SharedGatherings, SubjectsGathering, SubjectsGatherings
-from .records import HadFiles, StudentRecords
+from .records import FetchedFiles, StudentRecords
+from .student_calls import StudentCalls
 
 __all__ = ["AllAttendancePage"]
 
@@ -26,13 +27,16 @@ _USUAL_CALLS: Final = 16
 
 
 class AllAttendancePage:
-    """Gathers the page for one worker's students. With a ``shared_log`` its askers see
-    what other workers gather for them; ``target_percent`` is the attendance to be
-    reached.
+    """Gathers the page for one worker's students.
+
+    A gathering may take ``gather_seconds``, of the monotonic ``clock``. With a
+    ``shared_log`` askers see what other workers of the machine gather for them.
+    ``target_percent`` (1 to 100) is the attendance to be reached.
     """
 
     def __init__(
         self,
+        calls: StudentCalls,
         records: StudentRecords,
         admission: PageAdmission,
         upstream: UpstreamClient,
@@ -43,6 +47,7 @@ class AllAttendancePage:
         shared_log: SharedLog | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
+        self._calls = calls
         self._records = records
         self._admission = admission
         self._upstream = upstream
@@ -57,10 +62,11 @@ class AllAttendancePage:
     async def page(
         self, caller: Caller, deadline: Deadline, *, fresh: bool
     ) -> Served[Answer]:
-        """The page (docs/contract.rst 2.2), or what of it has been had by the deadline.
+        """The page (docs/contract.rst 2.2), with the subjects that have arrived by the
+        deadline.
 
-        Raises :class:`UpstreamTimeout` if that is nothing, with an estimate of when
-        there is more.
+        Raises :class:`UpstreamTimeout` if not even the course files have, with an
+        estimate of when the page is there.
         """
         session = caller.session
         key = session.resource_key(_RESOURCE)
@@ -70,7 +76,7 @@ class AllAttendancePage:
             nonlocal pending
             pending = False
             with (
-                self._admission.at_once(caller, self._usual_calls) as reservation,
+                self._admission.reserve(caller, self._usual_calls) as reservation,
                 self._gatherings.begin(key, self._clock()) as gathering,
                 self._shared.published(session, key, gathering),
             ):
@@ -84,11 +90,11 @@ class AllAttendancePage:
                     _RESOURCE, session, gather, deadline, fresh=fresh
                 )
             except UpstreamTimeout:
-                return await self._as_it_stands(caller, pending=pending)
+                return await self._partial_page(caller, pending=pending)
 
     async def gathering(self, caller: Caller) -> SubjectsGathering:
-        """What has arrived so far, as soon as it is gathered by this worker, or by one
-        that this one follows.
+        """What has arrived so far; waits until this worker, or one that it follows,
+        gathers the page.
         """
         return await self._gatherings.begun(caller.session.resource_key(_RESOURCE))
 
@@ -100,25 +106,23 @@ class AllAttendancePage:
         gathering: SubjectsGathering,
         reservation: Reservation,
     ) -> Entry[Answer]:
-        """Every subject, day by day, in two round trips."""
+        """The page of course files and every subject's days, in two round trips."""
         session = caller.session
-        known = self._records.course_files_at_hand(session, self._clock()) is not None
+        known = self._records.kept_course_files(session) is not None
         with self._upstream.expect_cards():
-            had = await self._records.course_files(caller, deadline, fresh=fresh)
+            fetched = await self._records.course_files(caller, deadline, fresh=fresh)
         if session.verified:
             reservation.verify()
-        cf_ids = had.cf_ids()
+        cf_ids = fetched.cf_ids()
         self._usual_calls = 1 + len(cf_ids)
-        gathering.begin(had, len(cf_ids))
-        # Of a student without course files no subject is kept: one look, not fifteen.
+        gathering.begin(fetched, len(cf_ids))
+        # Without kept course files no subject is kept: one look-up instead of fifteen.
         kept = (
-            self._records.subjects_at_hand(session, cf_ids, fresh=fresh)
-            if known
-            else {}
+            self._records.kept_subjects(session, cf_ids, fresh=fresh) if known else {}
         )
         for cf_id, (days, _) in kept.items():
             gathering.add(cf_id, days)
-        await self._add_missing(caller, had, deadline, gathering)
+        await self._add_missing(caller, fetched, deadline, gathering)
         complete = None not in gathering.parts.values()
         if not complete:
             # The next request asks for the others only.
@@ -129,34 +133,35 @@ class AllAttendancePage:
             }
             await self._records.keep_subjects(session, new, deadline)
         oldest = min((made_at for _, made_at in kept.values()), default=None)
-        return await self._made_of(
-            caller, had, gathering, made_at=oldest, complete=complete
+        return await self._entry(
+            caller, fetched, gathering, made_at=oldest, complete=complete
         )
 
     async def _add_missing(
         self,
         caller: Caller,
-        had: HadFiles,
+        fetched: FetchedFiles,
         deadline: Deadline,
         gathering: SubjectsGathering,
     ) -> None:
-        """Add every subject that is not there yet, None for one that cannot be had.
+        """Add the days of every subject that is not there yet, None for one that cannot
+        be fetched.
 
-        Raises :class:`TokenRefused` if all of several are refused: then it is not one
-        of them that is, but the token.
+        Raises :class:`TokenRefused` if all of several subjects are refused: then the
+        platform refuses the token and not a subject.
         """
-        missing = [cf_id for cf_id in had.cf_ids() if cf_id not in gathering.parts]
-        student_id = had.files.student_id
+        missing = [cf_id for cf_id in fetched.cf_ids() if cf_id not in gathering.parts]
+        student_id = fetched.files.student_id
         if student_id is None:  # records cannot be asked for without it
             for cf_id in missing:
                 gathering.add(cf_id, None)
             return
 
         async def add(cf_id: int) -> bool:
-            """Whether it was refused."""
+            """Add one; whether it was refused."""
             days, refused = None, False
             try:
-                days = await self._records.subject(caller, student_id, cf_id, deadline)
+                days = await self._calls.subject(caller, student_id, cf_id, deadline)
             except WrongStudent:
                 raise
             except UpstreamError:
@@ -170,21 +175,21 @@ class AllAttendancePage:
         if len(missing) > 1 and all(refused):
             raise TokenRefused
 
-    async def _made_of(
+    async def _entry(
         self,
         caller: Caller,
-        had: HadFiles,
+        fetched: FetchedFiles,
         gathering: SubjectsGathering | None,
         *,
         made_at: float | None = None,
         complete: bool = False,
     ) -> Entry[Answer]:
-        """The page of every subject made of what is there."""
+        """An entry for the page of what has been fetched and gathered."""
         parts = {} if gathering is None else gathering.parts
-        days = {each.cf_id: parts.get(each.cf_id) for each in had.files.courses}
+        days = {each.cf_id: parts.get(each.cf_id) for each in fetched.files.courses}
         notes = self._upstream.card_notes()
         page = all_attendance_page(
-            had.files,
+            fetched.files,
             days,
             self._records.timestamp(),
             self._target,
@@ -195,39 +200,39 @@ class AllAttendancePage:
         return self._cache.new_answer(
             caller.session,
             await make_answer(body, f'"cachedAt":"{page.cached_at}"', by_accept=True),
-            made_at=had.made_at if had.old else made_at,
-            old=had.old,
-            # What the platform has answered, whatever it is, is kept as any answer;
-            # what it has not is asked for again soon, as is a list without a course.
-            complete=complete and bool(had.files.courses),
+            made_at=fetched.made_at if fetched.old else made_at,
+            old=fetched.old,
+            # Not only for a few seconds, if the platform has answered every call,
+            # whatever it said; but for a list without a course.
+            complete=complete and bool(fetched.files.courses),
         )
 
-    async def _as_it_stands(self, caller: Caller, *, pending: bool) -> Served[Answer]:
-        """The page at its asker's deadline: what is there, while the rest is gathered
-        on. It is not kept, so that the next asker waits for the whole one.
+    async def _partial_page(self, caller: Caller, *, pending: bool) -> Served[Answer]:
+        """The page of what has arrived by the asker's deadline; the gathering goes on.
+        It is not kept, so that the next asker waits for the whole one.
 
         Raises :class:`UpstreamTimeout` if not even the course files are there.
         """
         session = caller.session
         key = session.resource_key(_RESOURCE)
         gathering = self._gatherings.get(key)
-        had = None if gathering is None else gathering.head
-        if had is None:
-            had = self._records.course_files_at_hand(session, self._clock())
-        if had is None:
+        fetched = None if gathering is None else gathering.head
+        if fetched is None:
+            fetched = self._records.kept_course_files(session)
+        if fetched is None:
             raise self._too_late(key)
-        entry = await self._made_of(caller, had, gathering)
+        entry = await self._entry(caller, fetched, gathering)
         outcome = Outcome.PENDING if pending else Outcome.MISS
         return Served(
             msgspec.structs.replace(
                 entry, fresh_until=entry.made_at, servable_until=entry.made_at
             ),
-            Outcome.STALE if had.old else outcome,
+            Outcome.STALE if fetched.old else outcome,
         )
 
     def _too_late(self, key: bytes) -> UpstreamTimeout:
-        """The error for an asker whose deadline has passed, with an estimate of when
-        the answer is there.
+        """The error at an asker's deadline, with an estimate of when the page is
+        there.
         """
         gathering = self._gatherings.get(key)
         if gathering is None:

@@ -1,4 +1,4 @@
-"""Lets an asker see what has arrived of an answer that another worker of this machine
+"""Lets the workers of one machine see what has arrived of a page that one of them
 gathers.
 """
 
@@ -16,16 +16,16 @@ from ..domain import SubjectDays
 from ..upstream import pack_course_files, unpack_course_files
 from ..web import Session
 from .gathering import Gathering, Gatherings
-from .records import HadFiles
+from .records import FetchedFiles
 
 __all__ = ["SharedGatherings", "SubjectsGathering", "SubjectsGatherings"]
 
-SubjectsGathering = Gathering[HadFiles, SubjectDays | None]
-"""Course files, and the days of each subject; None for one that cannot be had."""
+SubjectsGathering = Gathering[FetchedFiles, SubjectDays | None]
+"""Course files, and the days of each subject; None for one that cannot be fetched."""
 
-SubjectsGatherings = Gatherings[HadFiles, SubjectDays | None]
+SubjectsGatherings = Gatherings[FetchedFiles, SubjectDays | None]
 
-_LOOK_SECONDS: Final = 0.15  # what is gathered sooner is not worth following
+_POLL_SECONDS: Final = 0.15  # what is gathered sooner is not worth following
 
 _BEGUN: Final = b"begun"
 _OVER: Final = b"over"
@@ -35,10 +35,10 @@ _part_days: Final = msgspec.json.Decoder(SubjectDays | None)
 
 
 class SharedGatherings:
-    """Gatherings of the workers of one machine.
+    """Shares gatherings between the workers of one machine.
 
-    One that is `published` here is written to the log while another worker follows it;
-    one that is gathered elsewhere is among our own ``gatherings`` while it is
+    One that is `published` here is written to the ``log`` while another worker follows
+    it. One that another worker publishes is among our ``gatherings`` while it is
     `followed`. Without a ``log`` nothing is shared.
     """
 
@@ -54,13 +54,13 @@ class SharedGatherings:
     def published(
         self, session: Session, key: bytes, gathering: SubjectsGathering
     ) -> AbstractContextManager[object]:
-        """As long as the block runs, tell others what comes, if they want to know."""
+        """Write the gathering to the log while the block runs, if others follow it."""
         if self._log is None:
             return nullcontext()
         return _Published(self._log, session, key, gathering)
 
     def followed(self, session: Session, key: bytes) -> AbstractContextManager[object]:
-        """As long as the block runs, have a gathering of another worker among ours."""
+        """Have what another worker gathers among ours while the block runs."""
         if self._log is None:
             return nullcontext()
         followed = self._followed.get(key)
@@ -72,15 +72,13 @@ class SharedGatherings:
         return followed
 
 
-class _Looking(ABC):
-    """Looks at something from time to time, in the loop's own time, as long as any of
-    the blocks runs that have entered it.
-    """
+class _Polling(ABC):
+    """Calls `poll` every 0.15 s until every block that has entered it has ended."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(_LOOK_SECONDS, self._on_timer)
-        self._looked = False
+        self._timer = self._loop.call_later(_POLL_SECONDS, self._on_timer)
+        self._polled = False
         self._blocks = 0
 
     def __enter__(self) -> None:
@@ -92,24 +90,24 @@ class _Looking(ABC):
             self.end()
 
     def _on_timer(self) -> None:
-        self._timer = self._loop.call_later(_LOOK_SECONDS, self._on_timer)
-        self._looked = True
-        self.look()
+        self._timer = self._loop.call_later(_POLL_SECONDS, self._on_timer)
+        self._polled = True
+        self.poll()
 
     @abstractmethod
-    def look(self) -> None:
-        """Do what is to be done each time."""
+    def poll(self) -> None:
+        """Write or read what is new."""
 
     def end(self) -> None:
-        """Look once more, if ever, and no more."""
+        """Poll no more, and a last time if it ever did."""
         self._timer.cancel()
-        if self._looked:
-            self.look()
+        if self._polled:
+            self.poll()
 
 
-class _Published(_Looking):
-    """One of our gatherings; its steps are that it has begun, its head, and the parts
-    in the order in which they come.
+class _Published(_Polling):
+    """One of our gatherings. Its steps in the log are: begun, the head, each part in
+    the order of arrival, over.
     """
 
     def __init__(
@@ -126,8 +124,8 @@ class _Published(_Looking):
         self._gathering = gathering
         self._written = 0
 
-    def look(self) -> None:
-        """Write what is new, if another worker follows."""
+    def poll(self) -> None:
+        """Write the new steps, if another worker follows."""
         gathering = self._gathering
         if not (self._written or self._log.is_followed(self._key, self._owner)):
             return
@@ -140,7 +138,7 @@ class _Published(_Looking):
                 self._write(_pack_part(*part))
 
     def end(self) -> None:
-        """Write the rest, and a mark that nothing more follows."""
+        """Write the last steps, and that it is over."""
         super().end()
         if self._written:
             self._written = 0
@@ -152,8 +150,8 @@ class _Published(_Looking):
         self._written += 1
 
 
-class _Followed(_Looking):
-    """A key that is asked for here; if it is gathered elsewhere, what has arrived."""
+class _Followed(_Polling):
+    """What has arrived of a key that is asked for here and gathered elsewhere."""
 
     def __init__(
         self,
@@ -174,8 +172,8 @@ class _Followed(_Looking):
         self._read = 0
         self._among_ours = ExitStack()
 
-    def look(self) -> None:
-        """Read what is new, unless it is gathered here."""
+    def poll(self) -> None:
+        """Read the new steps, unless the key is gathered here."""
         if self._gatherings.get(self._key) is not self._gathering:
             return
         if not self._asked:
@@ -192,26 +190,28 @@ class _Followed(_Looking):
             elif began_at != self._gathering.began_at:
                 return  # a step of an earlier one
             elif self._read == 1:
-                had = _unpack_head(packed)
-                self._gathering.begin(had, len(had.cf_ids()))
+                head = _unpack_head(packed)
+                self._gathering.begin(head, len(head.cf_ids()))
             else:
                 self._gathering.add(*_unpack_part(packed))
             self._read += 1
 
     def end(self) -> None:
-        """Take it from ours."""
+        """Remove it from ours."""
         self._on_end(self._key)
         super().end()
         self._among_ours.close()
 
 
-def _pack_head(had: HadFiles) -> bytes:
-    return _FILES_HEAD.pack(had.made_at, had.old) + pack_course_files(had.files)
+def _pack_head(fetched: FetchedFiles) -> bytes:
+    return _FILES_HEAD.pack(fetched.made_at, fetched.old) + pack_course_files(
+        fetched.files
+    )
 
 
-def _unpack_head(packed: bytes) -> HadFiles:
+def _unpack_head(packed: bytes) -> FetchedFiles:
     made_at, old = _FILES_HEAD.unpack_from(packed)
-    return HadFiles(unpack_course_files(packed[_FILES_HEAD.size :]), made_at, old)
+    return FetchedFiles(unpack_course_files(packed[_FILES_HEAD.size :]), made_at, old)
 
 
 def _pack_part(cf_id: int, days: SubjectDays | None) -> bytes:

@@ -18,6 +18,7 @@ from ..upstream import unpack_course_files
 from ..web import Answer, Caller, make_answer
 from .admission import PageAdmission
 from .records import StudentRecords
+from .student_calls import StudentCalls
 
 __all__ = ["OneCallPages"]
 
@@ -37,12 +38,14 @@ class OneCallPages:
 
     def __init__(
         self,
+        calls: StudentCalls,
         records: StudentRecords,
         admission: PageAdmission,
         answer_cache: AnswerCache,
         *,
         target_percent: int,
     ) -> None:
+        self._calls = calls
         self._records = records
         self._admission = admission
         self._cache = answer_cache
@@ -78,7 +81,7 @@ class OneCallPages:
         """The page that is kept as ``make`` makes it."""
 
         async def fill(within: Deadline) -> Entry[Answer]:
-            with self._admission.at_once(caller, 1):
+            with self._admission.reserve(caller, 1):
                 return await make(caller, within)
 
         return await self._cache.answer(
@@ -93,7 +96,7 @@ class OneCallPages:
             caller,
             deadline,
             fresh=fresh,
-            admit=partial(self._admission.at_once, caller, 1),
+            admit=partial(self._admission.reserve, caller, 1),
             old_at_once=True,
         )
         return await self._cache.derived(
@@ -112,7 +115,7 @@ class OneCallPages:
         return await self._made(resource, make, caller, deadline, fresh)
 
     async def _make_quiz(self, caller: Caller, deadline: Deadline) -> Entry[Answer]:
-        quizzes = await self._records.quizzes(caller, deadline)
+        quizzes = await self._calls.quizzes(caller, deadline)
         answer = await make_answer(quizzes.body)
         return self._cache.new_answer(
             caller.session, answer, complete=not quizzes.is_empty
@@ -128,7 +131,7 @@ class OneCallPages:
     async def _make_timetable(
         self, caller: Caller, deadline: Deadline
     ) -> Entry[Answer]:
-        schedule = await self._records.schedule(caller, deadline)
+        schedule = await self._calls.schedule(caller, deadline)
         page = timetable_page(schedule, self._records.timestamp())
         answer = await make_answer(
             msgspec.json.encode(page), f'"cachedAt":"{page.cached_at}"', by_accept=True

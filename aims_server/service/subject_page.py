@@ -18,7 +18,7 @@ _CALLS: Final = 2  # course files, and the records of one
 
 
 class SubjectPage:
-    """One subject's answers; one entry is kept a course file, whatever its name."""
+    """Answers about one subject; what is kept of it serves whatever its name is."""
 
     def __init__(self, records: StudentRecords, admission: PageAdmission) -> None:
         self._records = records
@@ -43,15 +43,15 @@ class SubjectPage:
         if session.student_id not in (None, student_id):
             raise Forbidden
         try:
-            with self._admission.of(caller, _CALLS) as admit:
-                had = await self._records.course_files(
+            with self._admission.reserve_when_needed(caller, _CALLS) as admit:
+                fetched = await self._records.course_files(
                     caller, deadline, fresh=False, admit=admit
                 )
-                if student_id != had.files.student_id:
+                if student_id != fetched.files.student_id:
                     raise Forbidden
-                if all(course.cf_id != cf_id for course in had.files.courses):
+                if all(course.cf_id != cf_id for course in fetched.files.courses):
                     raise NotFound("This course is not among the student's.")
-                served, kept = await self._records.kept_subject(
+                served, kept = await self._records.subject(
                     caller, student_id, cf_id, deadline, fresh=fresh, admit=admit
                 )
         except UpstreamTimeout:

@@ -16,6 +16,7 @@ from .all_attendance import AllAttendancePage
 from .following import SubjectsGathering
 from .one_call_pages import OneCallPages
 from .records import StudentRecords
+from .student_calls import StudentCalls
 from .subject_page import SubjectPage
 
 __all__ = ["AimsService"]
@@ -48,25 +49,27 @@ class AimsService:
         self._request_seconds = request_seconds
         self._prefetch_on_login = prefetch_on_login
         self._clock = clock
-        self._records = StudentRecords(
-            upstream,
+        self._calls = StudentCalls(upstream, on_wrong_student)
+        records = StudentRecords(
+            self._calls,
             answer_cache,
             # Half of a request's time: the other half is left for what follows.
             refresh_seconds=request_seconds / 2,
-            on_wrong_student=on_wrong_student,
             clock=clock,
             wall=wall,
         )
         admission = PageAdmission(upstream, request_seconds)
-        self.subject = SubjectPage(self._records, admission)
+        self.subject = SubjectPage(records, admission)
         self._one_call = OneCallPages(
-            self._records,
+            self._calls,
+            records,
             admission,
             answer_cache,
             target_percent=target_percent,
         )
         self._all_attendance = AllAttendancePage(
-            self._records,
+            self._calls,
+            records,
             admission,
             upstream,
             answer_cache,
@@ -100,7 +103,7 @@ class AimsService:
         that follow it, if this service does so at all; returns at once.
         """
         try:
-            self._records.confirm(
+            self._calls.confirm(
                 caller.session,
                 "login",
                 student_id=answer.student_id,

@@ -1,4 +1,4 @@
-"""Owns one connection to a Valkey or Redis server, shared by all who call in a turn.
+"""Owns one connection to a Valkey or Redis server, on which all calls of a turn go.
 
 redis-py speaks the protocol: TLS, ACL users, Sentinel. Its pool does not fit: with 16
 connections and 50 ms of patience 200 students cost up to three calls each where one
@@ -8,32 +8,15 @@ connection. Here callers never hold the connection.
 
 import asyncio
 import contextlib
-import ssl
-from typing import Any, Final
+from typing import Any, NamedTuple
 
-from redis.asyncio import Redis, SSLConnection
-from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelManagedSSLConnection
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from ..primitives import StoreAddress
 from .reasons import reason_of
+from .redis_clients import close_client
 
-__all__ = [
-    "Connection",
-    "Overdue",
-    "Refused",
-    "StoreError",
-    "close_client",
-    "end",
-    "open_client",
-    "tls_context",
-]
-
-# A server that says nothing for so long is given up together with its connection.
-# redis-py's defaults gave no answer within 100 s from one that was frozen.
-_SILENCE_SECONDS: Final = 1.0
+__all__ = ["Connection", "Overdue", "Refused", "StoreError", "end"]
 
 
 class StoreError(Exception):
@@ -48,107 +31,28 @@ class Refused(StoreError):
     """The server answered that it will not: out of memory, no permission, read only."""
 
 
-def tls_context(address: StoreAddress, ca_file: str | None) -> ssl.SSLContext | None:
-    """The authorities to trust if the address asks for TLS: those in ``ca_file``
-    alone, or without one the system's.
-
-    Made once for all connections. redis-py makes one for each, which takes 17 ms of the
-    event loop since it loads the system's authorities first, and trusts them as well.
-    """
-    return ssl.create_default_context(cafile=ca_file) if address.tls else None
-
-
-class _Prepared(SSLConnection):
-    """A connection by TLS with a context that is made."""
-
-    def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:
-        super().__init__(**options)
-        self.ssl_context.context = context
-
-
-class _PreparedBySentinel(SentinelManagedSSLConnection, _Prepared):
-    """The same to the primary that the sentinels name."""
-
-
-def open_client(
-    address: StoreAddress,
-    *,
-    tls: ssl.SSLContext | None = None,
-    silence: float | None = _SILENCE_SECONDS,
-) -> Redis:
-    """A client of redis-py that connects when it is first used, and never retries.
-
-    ``tls`` is the `tls_context` of this address, and ``silence`` how many seconds the
-    server may let an answer wait.
-    """
-    client = _client(address, silence)
-    if tls is not None:
-        for pool in _pools(client):
-            watched = issubclass(pool.connection_class, SentinelManagedSSLConnection)
-            pool.connection_class = _PreparedBySentinel if watched else _Prepared
-            pool.connection_kwargs["context"] = tls
-    return client
-
-
-def _client(address: StoreAddress, silence: float | None) -> Redis:
-    options: dict[str, Any] = {
-        "db": address.database,
-        "username": address.user,
-        "password": address.password,
-        "protocol": 2,  # no greeting, no pushed messages
-        "driver_info": None,
-        "retry": Retry(NoBackoff(), 0),
-        "socket_connect_timeout": _SILENCE_SECONDS,
-        "socket_timeout": silence,
-    }
-    if address.tls:
-        options["ssl"] = True
-    if address.sentinel is not None:
-        # The sentinels of a site are asked in clear or by TLS as the server is.
-        asking = {
-            name: value
-            for name, value in options.items()
-            if name.startswith(("socket_", "ssl", "retry", "protocol", "driver"))
-        } | {"socket_timeout": _SILENCE_SECONDS}
-        sentinels: Any = Sentinel  # it has no types
-        client: Redis = sentinels(
-            address.hosts, sentinel_kwargs=asking, **options
-        ).master_for(address.sentinel)
-        return client
-    if address.path is not None:
-        return Redis(unix_socket_path=address.path, **options)
-    host, port = address.hosts[0]
-    return Redis(host=host, port=port, **options)
-
-
-async def close_client(client: Redis) -> None:
-    """Close its connections, those to sentinels too."""
-    for pool in _pools(client):
-        with contextlib.suppress(RedisError, OSError):
-            await pool.disconnect()
-
-
-def _pools(client: Redis) -> list[Any]:
-    """The pools of a client, those to sentinels too."""
-    pools = [client.connection_pool]
-    manager = getattr(client.connection_pool, "sentinel_manager", None)
-    if manager is not None:
-        pools += [sentinel.connection_pool for sentinel in manager.sentinels]
-    return pools
-
-
-class _Call:
+class _Call(NamedTuple):
     """A command and its caller's future."""
 
-    __slots__ = ("answer", "command")
-
-    def __init__(self, command: tuple[Any, ...], answer: "asyncio.Future[Any]") -> None:
-        self.command = command
-        self.answer = answer
+    command: tuple[Any, ...]
+    answer: "asyncio.Future[Any]"
 
 
 class Connection:
     """Sends the commands of all callers as one pipeline a turn.
+
+    >>> from ..primitives import StoreAddress
+    >>> from .redis_clients import open_client
+    >>> async def example():
+    ...     nobody = open_client(StoreAddress.parse("redis://127.0.0.1:1"))
+    ...     connection = Connection(nobody)
+    ...     try:
+    ...         await connection.call("PING", seconds=1.0)
+    ...     except StoreError as error:
+    ...         print(error)
+    ...     await connection.close()
+    >>> asyncio.run(example())
+    Connection refused
 
     Make it inside the event loop, after the fork. To cancel a caller, or to let one's
     time run out, cannot spoil the connection: a late answer finds nobody and is gone.

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ..primitives import StoreAddress
-from .connection import Connection, Refused, open_client, tls_context
+from .connection import Connection, Refused
+from .redis_clients import open_client, tls_context
 from .scripts import PROBE, PROBE_KEY
 
 __all__ = ["inspect"]

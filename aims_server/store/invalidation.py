@@ -18,9 +18,10 @@ from ..cache import Owner
 from ..deadline import Clock
 from ..primitives import Epochs
 from .client import State, StoreClient, StoreObserver, StoreUnavailable
-from .connection import close_client, end
+from .connection import end
 from .cursor import SharedCursor, StreamId
 from .reasons import reason_of
+from .redis_clients import close_client
 from .scripts import VOID, owner_key, stream_key
 from .sealing import Secrets, Unopened
 

@@ -8,11 +8,12 @@ from ..logs import RateLimitedLog
 from ..primitives import Epochs, StoreAddress
 from ..ratelimit import RateLimiter
 from .client import StoreClient, StoreObserver
-from .connection import Connection, open_client, tls_context
+from .connection import Connection
 from .cursor import SharedCursor
 from .invalidation import READER_SILENCE_SECONDS, Invalidations
 from .limits import SharedLimits
 from .pages import StorePages
+from .redis_clients import open_client, tls_context
 from .sealing import Secrets
 
 __all__ = ["MachineStore", "Store"]

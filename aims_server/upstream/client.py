@@ -30,7 +30,6 @@ from .answers import (
     more_follows,
 )
 from .callers import CallerKey
-from .circuit_breaker import State
 from .recovery_probe import RecoveryProbe
 from .reservations import Reservation
 from .resilience import ResiliencePolicy
@@ -80,17 +79,12 @@ class UpstreamClient:
         self._base = base_url
         self._usual_courses = _USUAL_COURSES
         self._probe = RecoveryProbe(policy.breakers, self._ask_without_token)
-        policy.breakers.subscribe(self._breaker_changed)
         self._login_headers = {
             "Content-Type": "application/x-www-form-urlencoded",
             # Since early 2025 the platform takes logins from its own portal only.
             "Origin": origin,
             "Referer": f"{origin}/",
         }
-
-    def _breaker_changed(self, _: str, state: State) -> None:
-        if state is not State.CLOSED:
-            self._probe.wake()
 
     @property
     def state(self) -> str:
@@ -190,15 +184,12 @@ class UpstreamClient:
             )
 
         pages = [await page("")]
-        complete = True
-        while more_follows(pages) and complete:
-            try:
+        try:
+            while more_follows(pages) and len(pages) < _MOST_PAGES:
                 pages.append(await page(f"&page={len(pages) + 1}"))
-            except UpstreamError:
-                complete = False
-            if len(pages) == _MOST_PAGES:
-                complete = complete and not more_follows(pages)
-                break
+            complete = not more_follows(pages)
+        except UpstreamError:
+            complete = False
         try:
             return merge_pages(pages, note, complete=complete)
         except BadShape as fault:

@@ -18,10 +18,15 @@ _CALLER: Final = CallerKey.student("recovery probe")
 class RecoveryProbe:
     """At most one call in half a minute while a breaker is not closed.
 
-    ::
-
-        probe = RecoveryProbe(breakers, ask)
-        breakers.subscribe(lambda endpoint, state: probe.wake())
+    >>> async def example():
+    ...     breakers = EndpointBreakers(["cards"])
+    ...     probe = RecoveryProbe(breakers, ask=print)
+    ...     for student in (1, 2, 3):
+    ...         breakers.admit("cards", CallerKey.student(student)).failure()
+    ...     print(probe.is_running)
+    ...     await probe.close()
+    >>> asyncio.run(example())
+    True
 
     ``ask(endpoint)`` makes the call, without any student's token. It proves that the
     platform can be reached and that the endpoint answers with something else than a
@@ -29,7 +34,7 @@ class RecoveryProbe:
     the same, they open it again. An endpoint whose breaker students' calls have closed
     meanwhile is not probed.
 
-    It runs from `wake` until all breakers are closed.
+    It runs from the first change to a state that is not closed until all are closed.
     """
 
     def __init__(
@@ -40,17 +45,22 @@ class RecoveryProbe:
         self._breakers = breakers
         self._ask = ask
         self._task: asyncio.Task[None] | None = None
+        breakers.subscribe(self._on_change)
 
-    def wake(self) -> None:
-        """A breaker is not closed: begin to probe."""
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
+    @property
+    def is_running(self) -> bool:
+        """Whether it probes now."""
+        return self._task is not None and not self._task.done()
 
     async def close(self) -> None:
-        """End, with the probe under way."""
+        """Stop, with the call under way."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def _on_change(self, _: str, state: State) -> None:
+        if state is not State.CLOSED and not self.is_running:
+            self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
         while self._breakers.worst is not State.CLOSED:

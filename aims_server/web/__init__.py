@@ -5,7 +5,7 @@ Policies over plain values that know neither Tornado nor the cache.
 
 from .accept import preferred_media, quality, wants_fresh
 from .cors import CorsPolicy
-from .headers import HeaderPairs, header_lines, header_pairs
+from .headers import HeaderPairs, header_lines, header_pairs, header_values
 from .limit_keys import address_key
 from .openapi import documented_statuses, load_openapi
 from .packing import digest_of
@@ -84,6 +84,7 @@ __all__ = [
     "form_object",
     "header_lines",
     "header_pairs",
+    "header_values",
     "is_token",
     "is_trusted",
     "json_object",

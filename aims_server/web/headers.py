@@ -1,8 +1,9 @@
 """Headers as pairs, and as they stand in a header block."""
 
+import re
 from collections.abc import Iterator
 
-__all__ = ["HeaderPairs", "header_lines", "header_pairs"]
+__all__ = ["HeaderPairs", "header_lines", "header_pairs", "header_values"]
 
 HeaderPairs = tuple[tuple[str, str], ...]
 
@@ -25,3 +26,16 @@ def header_pairs(lines: str) -> Iterator[tuple[str, str]]:
     for line in lines.split("\r\n")[:-1]:
         name, _, value = line.partition(": ")
         yield name, value
+
+
+def header_values(head: bytes, name: str) -> list[str]:
+    r"""The values of a header in a head that nothing has parsed, and that may not be
+    there to its end.
+
+    >>> header_values(b"GET / HTTP/1.1\r\nOrigin: a\r\nHost: b\r\nOrig", "origin")
+    ['a']
+    """
+    end = head.find(b"\r\n\r\n")
+    block = head if end < 0 else head[: end + 2]
+    line = rb"\r\n(?i:%b):([^\r\n]*)(?=\r\n)" % re.escape(name.encode())
+    return [value.decode("latin-1").strip(" \t") for value in re.findall(line, block)]

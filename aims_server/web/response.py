@@ -114,9 +114,10 @@ def common_lines(
     )
 
 
-def closing_message(failure: ApiError, request_id: str) -> bytes:
+def closing_message(failure: ApiError, request_id: str, cors: str = "") -> bytes:
     """The bytes of a whole HTTP/1.1 answer that ends its connection, for a client whose
-    request is not even read.
+    request is not parsed; ``cors`` are the lines of those headers, if its origin is
+    known all the same.
     """
     answer = error_response(failure, request_id)
     headers = (
@@ -124,9 +125,10 @@ def closing_message(failure: ApiError, request_id: str) -> bytes:
         ("Content-Length", str(len(answer.body))),
         ("Date", formatdate(usegmt=True)),
         ("Connection", "close"),
+        ("Vary", "Origin"),
     )
     line = f"HTTP/1.1 {failure.status} {reason_phrase(failure.status)}\r\n"
-    common = common_lines(request_id, "", None, None)
+    common = common_lines(request_id, cors, None, None)
     return f"{line}{header_lines(headers)}{common}\r\n".encode() + answer.body
 
 

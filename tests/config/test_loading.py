@@ -2,6 +2,7 @@
 
 import base64
 import os
+import socket
 
 import certifi
 import pytest
@@ -73,6 +74,42 @@ def test_what_is_hardly_meant_is_warned_about(variable, mapping):
     """A doubtful setting starts all the same and is named in a warning."""
     (warning,) = warnings_of(Settings.from_mapping(mapping))
     assert warning.startswith(f"{variable}: ")
+
+
+def own_address() -> str:
+    """This machine's, as it would be seen by another one. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.2"  # no network: loopback is all there is
+        name: tuple[str, int] = probe.getsockname()
+        return name[0]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "platform", "itself"),
+    [
+        ("127.0.0.1", "localhost:3001", True),
+        ("localhost", "127.0.0.1:3001", True),
+        ("127.0.0.1", "127.0.0.1", False),
+        ("127.0.0.1", "127.0.0.1:3002", False),
+        ("10.0.0.5", "127.0.0.1:3001", False),
+        ("10.0.0.5", "10.0.0.5:3001", True),
+        ("college.example", "College.example:3001", True),
+        ("127.0.0.1,fd00::5", "[fd00:0::5]:3001", True),
+        ("0.0.0.0", "127.0.0.1:3001", True),
+        ("0.0.0.0", f"{own_address()}:3001", True),
+        ("0.0.0.0", "203.0.113.7:3001", False),
+        ("0.0.0.0", "college.example:3001", False),
+        ("0.0.0.0", "[::1]:3001", False),
+    ],
+)
+def test_a_platform_that_is_the_service_itself_is_warned_about(hosts, platform, itself):
+    """By every address that HOST has, and by no other one at the same port."""
+    mapping = {"HOST": hosts, "EXTERNAL_API_BASE": f"http://{platform}/api"}
+    warnings = list(warnings_of(Settings.from_mapping(mapping)))
+    assert any("leads to this service itself" in text for text in warnings) == itself
 
 
 def test_the_defaults_give_no_warning():

@@ -105,6 +105,16 @@ async def test_origin_check_is_a_switch(caller, platform):
     assert answer.code == 200
 
 
+@pytest.mark.parametrize("status", [204, 304])
+@pytest.mark.gen_test
+async def test_a_status_without_a_body_has_none(caller, platform, status):
+    """A fault may name it; the answer is sound HTTP."""
+    platform.faults.set(kind="status", status=status)
+    text = await caller.raw()
+    assert text.startswith(b"HTTP/1.1 %d " % status)
+    assert text.endswith(b"\r\n\r\n")
+
+
 @pytest.mark.gen_test
 async def test_course_files_are_the_colleges(caller, platform):
     """With the parameter: every course with its summary, then the Total row."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aims_server.domain import attendance as figures
+from aims_server import domain as figures
 from aims_server.domain.days import SubjectDays
 from aims_server.domain.names import subject_keys
 from aims_server.upstream import (

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from aims_server.domain.attendance import all_attendance_page
+from aims_server.domain.all_attendance import all_attendance_page
 from aims_server.domain.page_encoding import encode_page
 from aims_server.upstream import Card, Counts, Course, CourseFiles
 

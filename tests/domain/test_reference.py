@@ -15,7 +15,8 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aims_server.domain.attendance import all_attendance_page, attendance_page
+from aims_server.domain.all_attendance import all_attendance_page
+from aims_server.domain.attendance import attendance_page
 from aims_server.upstream import ignore_oddity
 from aims_server.upstream.answers import (
     decode_cards,

@@ -8,7 +8,7 @@ import pytest
 
 from aims_server.app import Machine, build
 from aims_server.deadline import Deadline
-from aims_server.logs.handlers import AccessLog
+from aims_server.logs.access_log import AccessLog
 from aims_server.metrics.recorder import Metrics
 from aims_server.pages import ALL_ATTENDANCE
 

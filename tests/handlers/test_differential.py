@@ -19,7 +19,7 @@ from tornado.testing import bind_unused_port
 from aims_server.app import Machine, Worker, build
 from aims_server.config.settings import Settings
 from aims_server.http_server.listener import Listener
-from aims_server.logs.handlers import AccessLog
+from aims_server.logs.access_log import AccessLog
 from aims_server.metrics.recorder import Metrics
 
 from ..waiting import PATIENCE_SECONDS
@@ -105,7 +105,7 @@ def _ports(io_loop: IOLoop, worker: Worker) -> Iterator[tuple[int, int]]:
             max_connections=2000,
             on_refused=bool,
         )
-        listener.add_socket(listening)
+        listener.add_sockets([listening])
         listeners.append(listener)
         ports.append(port)
     yield ports[0], ports[1]

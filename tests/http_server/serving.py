@@ -4,10 +4,12 @@ import asyncio
 import socket
 from typing import cast
 
+from tornado.http1connection import HTTP1ConnectionParameters
 from tornado.web import Application, RequestHandler
 
 from aims_server.http_server.connection_counts import ConnectionCount
 from aims_server.http_server.listener import Listener
+from aims_server.web import AnswerParts, SimpleRequest
 
 from ..virtual_time import Clock
 from ..waiting import PATIENCE_SECONDS
@@ -31,6 +33,25 @@ class Page(RequestHandler):
         self.write(BIG if self.request.path == "/big" else b"answered")
 
 
+class Kept:
+    """A fast path that has ``/kept`` at hand and declines all else."""
+
+    def __init__(self, asked: list[str]) -> None:
+        self._asked = asked
+
+    def answer(
+        self, request: SimpleRequest, peer: str, *, params: HTTP1ConnectionParameters
+    ) -> AnswerParts | None:
+        """Much, at once."""
+        _, path, headers, _ = request
+        if path != "/kept":
+            return None
+        self._asked.append(path)
+        last = headers.get("connection") == "close"
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BIG)
+        return (head, BIG), last
+
+
 class Server:
     """A listener and its socket."""
 
@@ -50,6 +71,7 @@ class Server:
         count: ConnectionCount | None = None,
         *,
         max_connections: int = 1000,
+        fast_path: Kept | None = None,
     ) -> Listener:
         """One more on the same socket, as another worker has."""
         listener = Listener(
@@ -59,6 +81,7 @@ class Server:
             ),
             max_connections=max_connections,
             on_refused=bool,
+            fast_path=fast_path,
             connection_count=count,
             clock=self.clock,
         )
@@ -89,16 +112,21 @@ class Client:
         """A fresh connection, accepted or not."""
         return cls(*await asyncio.open_connection(*server.address, limit=2**26))
 
-    async def ask(self, path: str = "/", version: str = "1.1") -> str:
+    async def ask(
+        self, path: str = "/", version: str = "1.1", *, last: bool = False
+    ) -> str:
         """The head of the answer; the body must be whole."""
-        self.send(path, version)
+        self.send(path, version, last=last)
         return await self.answer()
 
-    def send(self, path: str = "/", version: str = "1.1") -> None:
+    def send(
+        self, path: str = "/", version: str = "1.1", *, last: bool = False
+    ) -> None:
         """A request, whose answer is awaited later."""
         keep = "Connection: keep-alive\r\n" if version == "1.0" else ""
+        close = "Connection: close\r\n" if last else ""
         self.writer.write(
-            f"GET {path} HTTP/{version}\r\nHost: x\r\n{keep}\r\n".encode()
+            f"GET {path} HTTP/{version}\r\nHost: x\r\n{keep}{close}\r\n".encode()
         )
 
     async def answer(self) -> str:

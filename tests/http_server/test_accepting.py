@@ -14,13 +14,37 @@ from .serving import Client
 pytestmark = pytest.mark.both_loops
 
 
+@pytest.fixture(name="lone")
+def _lone():
+    """A listening socket that no listener accepts on yet."""
+    lone = socket.create_server(("127.0.0.1", 0), backlog=200)
+    lone.setblocking(False)
+    yield lone
+    lone.close()
+
+
+@pytest.fixture(name="connect_to")
+def _connect_to():
+    """Opens so many connections to a listening socket; the test's end closes them."""
+    clients = []
+
+    def connect_to(listening, number):
+        made = [
+            socket.create_connection(listening.getsockname()) for _ in range(number)
+        ]
+        clients.extend(made)
+        return made
+
+    yield connect_to
+    for client in clients:
+        client.close()
+
+
 @pytest.mark.gen_test
-async def test_the_backlog_is_accepted(server):
+async def test_the_backlog_is_accepted(server, lone, connect_to):
     """Connections that the kernel has queued are served before the socket closes."""
-    held = socket.create_server(("127.0.0.1", 0))
-    held.setblocking(False)
-    clients = [socket.create_connection(held.getsockname()) for _ in range(20)]
-    server.listener.add_sockets([held])
+    clients = connect_to(lone, 20)
+    server.listener.add_sockets([lone])
     server.listener.accept_backlog()
     server.listener.stop()
     for client in clients:
@@ -31,61 +55,54 @@ async def test_the_backlog_is_accepted(server):
 
 
 @pytest.mark.gen_test
-async def test_workers_share_a_burst(server):
+async def test_workers_share_a_burst(server, connect_to):
     """Of connections that come at once, no listener takes nearly all."""
-    other = server.another_listener()
-    both = (server.listener, other)
-    clients = [socket.create_connection(server.address) for _ in range(100)]
+    both = (server.listener, server.another_listener())
+    connect_to(server.socket, 100)
     await eventually(lambda: sum(each.connections for each in both) == 100)
     assert min(each.connections for each in both) > 25
-    for client in clients:
-        client.close()
 
 
 @pytest.mark.gen_test
-async def test_counts_make_the_shares_even(server):
+async def test_counts_make_the_shares_even(server, lone, connect_to):
     """Two listeners that know each other's counts share a burst nearly evenly."""
-    counts, lone = (
-        ConnectionCounts(),
-        socket.create_server(("127.0.0.1", 0), backlog=200),
-    )
-    lone.setblocking(False)
+    counts = ConnectionCounts()
     both = [server.another_listener(lone, counts.of(slot)) for slot in (0, 1)]
-    clients = [socket.create_connection(lone.getsockname()) for _ in range(100)]
+    connect_to(lone, 100)
     await eventually(lambda: sum(each.connections for each in both) == 100)
     assert min(each.connections for each in both) > 40
-    for client in clients:
-        client.close()
-    lone.close()
 
 
 @pytest.mark.gen_test
-async def test_who_has_more_leaves_the_next_to_who_has_fewer(server):
+async def test_who_has_more_leaves_the_next_to_who_has_fewer(server, lone, connect_to):
     """A listener whose count is well above the other's accepts none of three."""
     counts = ConnectionCounts()
-    lone = socket.create_server(("127.0.0.1", 0), backlog=200)
-    lone.setblocking(False)
-    address = lone.getsockname()
     busy = server.another_listener(lone, counts.of(0))
-    clients = [socket.create_connection(address) for _ in range(10)]
+    clients = connect_to(lone, 10)
     await eventually(lambda: busy.connections == 10)
     idle = server.another_listener(lone, counts.of(1))
     for number in range(1, 4):
-        clients.append(socket.create_connection(address))
+        clients.extend(connect_to(lone, 1))
         await eventually(lambda: busy.connections + idle.connections == len(clients))
         assert idle.connections == number
-    for client in clients:
-        client.close()
-    lone.close()
 
 
 @pytest.mark.gen_test
-async def test_few_of_a_flood_are_told_that_there_is_no_room(server):
+async def test_a_hung_listener_delays_nobody(server, lone, connect_to):
+    """One that hangs with few connections is waited for once only."""
+    counts = ConnectionCounts()
+    counts.of(1).publish(0)
+    listener = server.another_listener(lone, counts.of(0))
+    connect_to(lone, 100)
+    await eventually(lambda: listener.connections == 100)
+    assert counts.of(1).excess == 0
+
+
+@pytest.mark.gen_test
+async def test_few_of_a_flood_are_told_that_there_is_no_room(server, lone, connect_to):
     """Of 49 connections too many at once 32 get their 503; the others are closed."""
-    held = socket.create_server(("127.0.0.1", 0), backlog=200)
-    held.setblocking(False)
-    full = server.another_listener(held, max_connections=1)
-    clients = [socket.create_connection(held.getsockname()) for _ in range(50)]
+    full = server.another_listener(lone, max_connections=1)
+    clients = connect_to(lone, 50)
     full.accept_backlog()
     answers = []
     for client in clients[1:]:
@@ -94,8 +111,6 @@ async def test_few_of_a_flood_are_told_that_there_is_no_room(server):
         answers.append((await reader.read())[:12])
         writer.close()
     assert answers == [b"HTTP/1.1 503"] * 32 + [b""] * 17
-    clients[0].close()
-    held.close()
 
 
 class TestFull:
@@ -145,6 +160,36 @@ class TestFull:
         clients[1].writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[len(sent) :])
         assert (await clients[1].answer()).startswith("HTTP/1.1 200")
 
+    @pytest.fixture(name="answered")
+    def _answered(self, server, full, connect):
+        """Three clients that have had their last answer, and do not close."""
+
+        async def answered():
+            clients = await self.taken(connect, full, b"")
+            for client in clients:
+                assert "Connection: close" in await client.ask(last=True)
+            server.clock.now += 0.11
+            return clients
+
+        return answered
+
+    @pytest.mark.gen_test
+    async def test_who_was_answered_last_gives_way(self, full, connect, answered):
+        """A client that does not close would hold its place for a second and more."""
+        clients = await answered()
+        newcomer = await connect()
+        assert (await newcomer.ask()).startswith("HTTP/1.1 200")
+        assert await clients[0].ended()
+        assert full.connections == 3
+
+    @pytest.mark.gen_test
+    async def test_who_still_sends_behind_it_keeps_the_place(self, connect, answered):
+        """A reset in the middle of that would cost it the answer."""
+        for client in await answered():
+            client.writer.write(b"the rest")
+        newcomer = await connect()
+        assert (await newcomer.answer()).startswith("HTTP/1.1 503")
+
     @pytest.mark.gen_test
     async def test_who_has_just_come_keeps_the_place(self, full, connect):
         """A request may be on its way: the newcomer is refused."""
@@ -170,29 +215,9 @@ class TestFull:
 
 
 @pytest.mark.gen_test
-async def test_a_hung_listener_delays_nobody(server):
-    """One that hangs with few connections is waited for once only."""
-    counts, lone = (
-        ConnectionCounts(),
-        socket.create_server(("127.0.0.1", 0), backlog=200),
-    )
-    lone.setblocking(False)
-    counts.of(1).publish(0)
-    listener = server.another_listener(lone, counts.of(0))
-    clients = [socket.create_connection(lone.getsockname()) for _ in range(100)]
-    await eventually(lambda: listener.connections == 100)
-    for client in clients:
-        client.close()
-    await listener.close_all_connections()
-    assert counts.of(1).excess == 0
-    lone.close()
-
-
-@pytest.mark.gen_test
 async def test_running_out_of_files_is_survived(server, access_lines, monkeypatch):
     """Connections wait without the loop spinning, and are served afterwards."""
-    listening = "aims_server.http_server.listener"
-    monkeypatch.setattr(f"{listening}._ACCEPT_ERROR_SECONDS", 2.0)
+    monkeypatch.setattr("aims_server.http_server.acceptor._ERROR_SECONDS", 2.0)
     client = socket.create_connection(server.address)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno(), limits[1]))

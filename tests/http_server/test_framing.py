@@ -6,8 +6,6 @@ import socket
 
 import pytest
 
-from aims_server.http_server.listener import Listener
-
 from ..virtual_time import Clock
 from ..waiting import PATIENCE_SECONDS, eventually
 
@@ -240,6 +238,32 @@ async def test_too_large_a_head_is_told_so(port, case, worker, access_lines):
     assert f"{series} 1.0" in worker.metrics.exposition().decode()
 
 
+def with_origin(case: str, origin: str) -> bytes:
+    """A head that is too large, of a page on another origin."""
+    named = f"Host: x\r\nOrigin: {origin}\r\nX-Request-Id: own\r\n"
+    return TOO_LARGE[case][1].replace(HOST, named.encode())
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("case", sorted(TOO_LARGE.keys() - {"100 KB target"}))
+async def test_an_allowed_origin_may_read_that(port, case, settings):
+    """As it may every other error, and finds its own request id in it."""
+    sent = with_origin(case, settings.cors_origins[0])
+    head, _, body = (await exchange(port, sent)).partition(b"\r\n\r\n")
+    allowed = f"\r\nAccess-Control-Allow-Origin: {settings.cors_origins[0]}\r\n"
+    assert allowed.encode() in head
+    assert json.loads(body)["requestId"] == "own"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("case", TOO_LARGE)
+async def test_another_origin_may_not(port, case):
+    """Caches are told that this differs."""
+    head = await exchange(port, with_origin(case, "https://other.example"))
+    assert b"Access-Control" not in head
+    assert b"\r\nVary: Origin\r\n" in head
+
+
 @pytest.mark.gen_test
 @pytest.mark.parametrize("case", TOO_LARGE)
 async def test_too_large_a_head_of_head_gets_no_body(port, case):
@@ -319,20 +343,10 @@ async def test_a_chunked_body_past_the_bound_is_a_413(port):
 class TestSlowness:
     """Clients that send slowly."""
 
-    @pytest.fixture
-    def http_server(self, io_loop, _unused_port, worker):
-        """A server that closes slow connections after two seconds."""
-        listener = Listener(
-            worker.delegate,
-            fast_path=worker.fast_path,
-            max_connections=2000,
-            on_refused=bool,
-            arrival_seconds=2.0,
-        )  # fmt: skip
-        listener.add_socket(_unused_port[0])
-        yield listener
-        listener.stop()
-        io_loop.run_sync(listener.close_all_connections)
+    @pytest.fixture(name="listener_options")
+    def _listener_options(self):
+        """Slow connections are closed after two seconds."""
+        return {"arrival_seconds": 2.0}
 
     @pytest.mark.gen_test
     async def test_half_sent_requests_are_closed(self, port, front):
@@ -391,20 +405,10 @@ async def test_a_body_of_tiny_chunks_leaves_the_loop_to_others(port):
 class TestLastAnswer:
     """A client that sends on while its last answer is on its way."""
 
-    @pytest.fixture
-    def http_server(self, io_loop, _unused_port, worker):
-        """A server for which no time passes: what it waits for has to come."""
-        listener = Listener(
-            worker.delegate,
-            fast_path=worker.fast_path,
-            max_connections=2000,
-            on_refused=bool,
-            clock=Clock(),
-        )
-        listener.add_socket(_unused_port[0])
-        yield listener
-        listener.stop()
-        io_loop.run_sync(listener.close_all_connections)
+    @pytest.fixture(name="listener_options")
+    def _listener_options(self):
+        """No time passes: what a client waits for has to come."""
+        return {"clock": Clock()}
 
     @pytest.mark.gen_test
     @pytest.mark.parametrize(
@@ -451,20 +455,10 @@ class TestLastAnswer:
 class TestCrowd:
     """More connections than the server takes."""
 
-    @pytest.fixture
-    def http_server(self, io_loop, _unused_port, worker):
-        """A server that takes 20 connections."""
-        listener = Listener(
-            worker.delegate,
-            fast_path=worker.fast_path,
-            max_connections=20,
-            on_refused=bool,
-            clock=lambda: 0.0,  # each has a moment for its request
-        )
-        listener.add_socket(_unused_port[0])
-        yield listener
-        listener.stop()
-        io_loop.run_sync(listener.close_all_connections)
+    @pytest.fixture(name="listener_options")
+    def _listener_options(self):
+        """20 connections, each of which has a moment for its request."""
+        return {"max_connections": 20, "clock": Clock()}
 
     @pytest.mark.gen_test
     async def test_one_connection_too_many_is_told_so(self, port):

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from ..waiting import PATIENCE_SECONDS, eventually
-from .serving import Client
+from .serving import Client, Kept
 
 pytestmark = pytest.mark.both_loops
 
@@ -97,6 +97,31 @@ async def test_idle_connections_may_be_given_time(server):
 
 
 @pytest.mark.gen_test
+async def test_a_connection_behind_its_last_answer_is_idle(server):
+    """Draining waits for no client that could close, and does not."""
+    client = await Client.connect(server)
+    await client.ask(last=True)
+    server.clock.now += SOON
+    await asyncio.wait_for(server.listener.drained(), PATIENCE_SECONDS)
+    assert await client.ended()
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_sends_behind_its_last_answer_is_not_idle(server):
+    """Draining leaves it another moment: a reset would cost it the answer."""
+    client = await Client.connect(server)
+    await client.ask(last=True)
+    server.clock.now += SOON
+    client.send("/more")
+    emptied = asyncio.ensure_future(server.listener.drained())
+    await asyncio.sleep(0.1)
+    assert not emptied.done()
+    server.clock.now += SOON
+    await asyncio.wait_for(emptied, PATIENCE_SECONDS)
+    assert await client.ended()
+
+
+@pytest.mark.gen_test
 async def test_work_in_flight_is_waited_for(server):
     """Draining takes as long as the slowest answer."""
     client = await Client.connect(server)
@@ -182,6 +207,20 @@ async def test_a_connection_without_a_transport_is_not_idle(server):
 
 
 @pytest.mark.gen_test
+async def test_a_request_that_waits_unread_is_not_overdue(server):
+    """The whole process may have stood still for longer than its client may wait."""
+    client = socket.create_connection(server.address)
+    client.setblocking(False)
+    for _ in range(2):
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.listener.close_timed_out()  # before the loop has had a turn
+        answer = await asyncio.get_running_loop().sock_recv(client, 1000)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        server.clock.now += 10
+    client.close()
+
+
+@pytest.mark.gen_test
 async def test_pipelined_requests_cost_no_answer(server):
     """The last answer arrives whole though requests behind it stay unread."""
     client = await Client.connect(server)
@@ -194,6 +233,49 @@ async def test_pipelined_requests_cost_no_answer(server):
     client.transport.resume_reading()
     assert "Connection: close" in await client.answer()
     assert await client.ended()
+
+
+class TestLastAnswer:
+    """An answer that says it is the last, to a client that does not read it yet."""
+
+    @pytest.fixture(name="begun")
+    def _begun(self, server):
+        """A client to which such an answer is under way."""
+        server.another_listener(fast_path=Kept(server.asked))
+        server.listeners.pop(0).stop()
+
+        async def begun(path):
+            client = await Client.connect(server)
+            client.transport.pause_reading()
+            client.send(path, last=True)
+            await eventually(lambda: server.asked)
+            return client
+
+        return begun
+
+    @pytest.mark.parametrize("path", ["/kept", "/big"])
+    @pytest.mark.gen_test
+    async def test_no_request_behind_it_is_served(self, server, begun, path):
+        """It comes while most of the answer is not sent yet."""
+        client = await begun(path)
+        client.send("/")
+        await asyncio.sleep(0.1)
+        client.transport.resume_reading()
+        assert (await client.answer()).startswith("HTTP/1.1 200")
+        assert await client.ended()
+        assert server.asked == [path]
+
+    @pytest.mark.parametrize("path", ["/kept", "/big"])
+    @pytest.mark.gen_test
+    async def test_who_sends_no_more_gets_it_whole(self, server, begun, path):
+        """A half-close cuts nothing off, and the connection ends behind the answer."""
+        client = await begun(path)
+        client.writer.write_eof()
+        await asyncio.sleep(0.1)
+        client.transport.resume_reading()
+        assert (await client.answer()).startswith("HTTP/1.1 200")
+        await eventually(lambda: not server.listeners[0].connections)
+        assert await client.ended()
 
 
 @pytest.mark.gen_test

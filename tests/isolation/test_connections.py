@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tornado.ioloop import IOLoop
 
 from aims_server.app import Worker
 from aims_server.http_server.address_limit import AddressLimit
@@ -36,24 +35,15 @@ def _places() -> int:
     return 1000
 
 
-@pytest.fixture
-def http_server(
-    io_loop: IOLoop, _unused_port: Any, worker: Worker, clock: Clock, places: int
-) -> Iterator[Listener]:
-    """A listener whose clock stands still between the steps of a test."""
+@pytest.fixture(name="listener_options")
+def _listener_options(worker: Worker, clock: Clock, places: int) -> dict[str, Any]:
+    """The clock stands still between the steps of a test."""
     clock.stop()
-    listener = Listener(
-        worker.delegate,
-        fast_path=worker.fast_path,
-        max_connections=2000,
-        on_refused=lambda _: worker.metrics.limited("connections"),
-        address_limit=AddressLimit(places, exempt=lambda peer: False),
-        clock=clock.monotonic,
-    )
-    listener.add_socket(_unused_port[0])
-    yield listener
-    listener.stop()
-    io_loop.run_sync(listener.close_all_connections)
+    return {
+        "on_refused": lambda _: worker.metrics.limited("connections"),
+        "address_limit": AddressLimit(places, exempt=lambda peer: False),
+        "clock": clock.monotonic,
+    }
 
 
 class Client:

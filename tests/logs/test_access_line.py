@@ -11,11 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aims_server.logs.access_line import access_fields, access_lines
+from aims_server.logs.access_log import AccessLog
 from aims_server.logs.format import json_line
-from aims_server.logs.handlers import (
-    AccessLog,
-    configure_logging,
-)
+from aims_server.logs.handlers import configure_logging
 
 from .lines import FIELDS, objects
 

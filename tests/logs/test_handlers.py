@@ -12,11 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aims_server.logs.handlers import (
-    AccessLog,
-    configure_logging,
-    current_request_id,
-)
+from aims_server.logs.access_log import AccessLog
+from aims_server.logs.handlers import configure_logging, current_request_id
 from aims_server.logs.redaction import redact_text
 
 from .lines import FIELDS, FORGED, NASTY, SECRET, check_lines, fail, log, objects

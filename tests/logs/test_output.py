@@ -9,11 +9,9 @@ import sys
 
 import pytest
 
+from aims_server.logs.access_log import AccessLog
 from aims_server.logs.format import LineWriter
-from aims_server.logs.handlers import (
-    AccessLog,
-    configure_logging,
-)
+from aims_server.logs.handlers import configure_logging
 from aims_server.logs.output import LogOutput
 
 from .lines import FIELDS, fail, log, objects

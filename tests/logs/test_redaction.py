@@ -2,9 +2,7 @@
 
 import pytest
 
-from aims_server.logs.handlers import (
-    AccessLog,
-)
+from aims_server.logs.access_log import AccessLog
 
 from .lines import FIELDS, SECRET, TOKEN, fail, log, objects
 

@@ -196,7 +196,9 @@ FINDINGS = {
     "journalctl -u aims-server -n 50": "Serving on 127.0.0.1:3001",
     "journalctl -u aims-server -p err": "Worker 0 died (SIGKILL)",
     "journalctl -u aims-server -p warning": "login failed on 127.0.0.1",
-    'journalctl -u aims-server -p err -g "died|silent"': "Worker 0 died (SIGKILL)",
+    'journalctl -u aims-server -p err -g "died|silent|not start"': (
+        "Worker 0 died (SIGKILL)"
+    ),
     'journalctl -u aims-server -p err -g "another student"': "-- No entries --",
 }
 

@@ -140,37 +140,49 @@ def test_a_crash_loop_ends(start):
         os.kill(worker, signal.SIGKILL)
     assert service.wait() == 1
     assert "No worker can be started" in service.log
-    failed = service.log.count("(exit status 1)")
+    failed = service.log.count("Worker 0 failed") + service.log.count("Worker 1 failed")
     assert FAILED_STARTS <= failed <= FAILED_STARTS + 1
 
 
-def test_a_worker_that_cannot_be_forked_is_told_once(start):
-    """The others serve on, a try now and then, and a line when all serve again."""
+@pytest.fixture(name="lacking")
+def _lacking(start):
+    """One worker of two serves, and the system has no process for another."""
     command = [sys.executable, "-c", UNFORKABLE]
     service = start(command=command, WORKERS="2").wait_until_serving()
     service.may_fail = True
     until(partial(all_serve, service))
-    broken = service.directory / "broken"
-    broken.touch()
-    victim, other = service.workers()
-    os.kill(victim, signal.SIGKILL)
-    service.wait_for_log("Going on with 1 that serve")
-    tried = service.directory / "tried"
+    (service.directory / "broken").touch()
+    os.kill(service.workers()[0], signal.SIGKILL)
+    service.wait_for_log("Going on with 1 that serve; a start is tried every")
+    return service
+
+
+def test_a_worker_that_cannot_be_started_is_told_once(lacking):
+    """Why, and what follows; the tries after that are counted by the minute."""
+    tried = lacking.directory / "tried"
     until(lambda: tried.stat().st_size >= FAILED_STARTS + 5)
-    assert service.workers() == [other]
-    told = [line for line in service.log.splitlines() if "cannot be started: " in line]
-    assert len([line for line in told if "times more" not in line]) == 2
-    seen = len(service.log)
-    broken.unlink()
-    service.wait_for_log("Serving on .* with 2 workers", after=seen)
-    assert other in service.wait_for_workers(2, but=[victim])
+    told = [line for line in lacking.log.splitlines() if "times more" not in line]
+    assert len([line for line in told if '"level":"error"' in line]) == 2
+    assert len([line for line in told if '"level":"critical"' in line]) == 1
+    assert "Worker 0 could not start: Resource temporarily unav" in lacking.log
+    assert "the settings before" not in lacking.log
+
+
+def test_a_worker_that_can_be_started_again_is_told(lacking):
+    """Once all serve."""
+    (other,) = lacking.workers()
+    seen = len(lacking.log)
+    (lacking.directory / "broken").unlink()
+    lacking.wait_for_log("Serving on .* with 2 workers", after=seen)
+    assert other in lacking.wait_for_workers(2)
 
 
 def test_a_worker_without_threads_does_not_serve(start):
     """Where the system refuses threads a start fails, and not the odd page later."""
     service = start(command=[sys.executable, "-c", THREADLESS], WORKERS="1")
     assert service.wait() == 1
-    assert "Worker 0 cannot start: can't start new thread (raise Tasks" in service.log
+    told = "Worker 0 could not start: the system refuses it threads (raise TasksMax="
+    assert service.log.count(told) == 1
 
 
 def test_nothing_is_left_over(start, tmp_path):

@@ -245,6 +245,22 @@ def test_a_roll_can_be_given_up(pool: Processes):
     assert pool.rollout.seconds_to_spawn is None
 
 
+def test_failed_starts_are_counted_truly(pool: Processes):
+    """Also those that were tried after it was given up, until one serves."""
+    pool.rollout.on_exit(pool.rollout.children[0])
+    for failed in range(FAILED_STARTS, FAILED_STARTS + 3):
+        fail_to_start(pool)
+        assert pool.rollout.failed_starts == failed
+        assert pool.rollout.given_up == (failed > FAILED_STARTS)
+        pool.rollout.give_up(2)
+    pool.now += RETRY_SECONDS
+    pool.converge()
+    for child in pool.rollout.children:
+        pool.rollout.on_message(child, ready=False)
+    assert not pool.rollout.given_up
+    assert pool.rollout.failed_starts == 0
+
+
 def test_a_missing_worker_is_tried_now_and_then(pool: Processes):
     """One try after each long pause while others serve, until one serves again."""
     pool.rollout.on_exit(pool.rollout.children[0])

@@ -13,7 +13,7 @@ from aims_server.domain.days import SubjectDays
 from aims_server.primitives import Epochs
 from aims_server.service.following import SharedGatherings
 from aims_server.service.gathering import Gatherings
-from aims_server.service.records import HadFiles
+from aims_server.service.records import FetchedFiles
 from aims_server.upstream import CourseFiles
 from aims_server.web import SessionReader, VerifiedKeys
 from tests.virtual_time import Clock, virtual_loop
@@ -94,7 +94,7 @@ def _sessions(epochs):
 
 def had_files(clock):
     """A head without courses."""
-    return HadFiles(CourseFiles((), None, None, "", "", ""), clock.now, old=True)
+    return FetchedFiles(CourseFiles((), None, None, "", "", ""), clock.now, old=True)
 
 
 def days(number):

@@ -7,13 +7,14 @@ import pytest
 from aims_server.primitives import Epochs
 from aims_server.primitives.store_url import StoreAddress
 from aims_server.store.client import StoreClient
-from aims_server.store.connection import Connection, open_client
+from aims_server.store.connection import Connection
 from aims_server.store.cursor import SharedCursor
 from aims_server.store.invalidation import (
     READER_SILENCE_SECONDS,
     Invalidations,
 )
 from aims_server.store.pages import StorePages
+from aims_server.store.redis_clients import open_client
 from aims_server.store.sealing import Secrets
 
 from .server import StoreServer

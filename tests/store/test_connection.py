@@ -7,14 +7,8 @@ import random
 import pytest
 
 from aims_server.primitives.store_url import StoreAddress
-from aims_server.store.connection import (
-    Connection,
-    Overdue,
-    Refused,
-    StoreError,
-    open_client,
-    tls_context,
-)
+from aims_server.store.connection import Connection, Overdue, Refused, StoreError
+from aims_server.store.redis_clients import open_client, tls_context
 
 pytestmark = pytest.mark.gen_test
 

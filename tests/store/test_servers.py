@@ -9,16 +9,14 @@ from aims_server.cache import Found
 from aims_server.primitives.store_url import StoreAddress
 from aims_server.ratelimit import BucketTable, RateLimiter
 from aims_server.store import inspect
-from aims_server.store.connection import (
-    Connection,
-    Refused,
-    StoreError,
+from aims_server.store.connection import Connection, Refused, StoreError
+from aims_server.store.limits import SharedLimits
+from aims_server.store.redis_clients import (
     _pools,
     close_client,
     open_client,
     tls_context,
 )
-from aims_server.store.limits import SharedLimits
 from aims_server.store.scripts import TAKE
 
 from ..operations.programs import ROOT, program

@@ -30,12 +30,6 @@ class Idle:
             ["login", "cards"], clock=clock, random=lambda: 1.0
         )
         self.probe = RecoveryProbe(self.breakers, self.ask)
-        self.breakers.subscribe(self.wake)
-
-    def wake(self, _, state):
-        """As a client does."""
-        if state is not State.CLOSED:
-            self.probe.wake()
 
     async def ask(self, endpoint):
         """The platform answers, or fails as it was told."""

@@ -5,7 +5,7 @@ The map, in reading order::
     course_files  cards  account  schedule   a decoder for each kind of answer
     schedule_cell the HTML in a cell of the month table
     models        what they leave behind
-    wire          envelopes and rows, as the platform names them
+    rows          lists of rows out of their envelope, the odd ones field by field
     json_body     bytes to JSON
     fields        single values: numbers, names, percentages
     messages      refusals and the like, by their words

@@ -4,18 +4,43 @@ import re
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
-from . import wire
 from .fields import Scalar, name, whole
 from .json_body import BadShape, any_object, utf8
 from .models import LoginBody, Quizzes, only_student
 from .oddities import Note, ignore
+from .rows import Envelope, find_rows, loose
 
 __all__ = ["decode_quizzes", "read_login"]
 
-_QUIZZES: Final = msgspec.json.Decoder(wire.Envelope[wire.Quiz])
+
+class Quiz(Struct, frozen=True, gc=False):
+    """One evaluated quiz: only whose it is."""
+
+    admission_number: Scalar = None
+    # Named by the rows of the other lists, of which one may come in its place.
+    student_id: Scalar = None
+    fk_student: Scalar = None
+
+
+class LoginStudent(Struct, frozen=True, gc=False):
+    """`response` of a login: only whose it is."""
+
+    id: Scalar = None
+    username: Scalar = None
+
+
+class Login(Struct, frozen=True):
+    """An answer to a login; a token that is no text is simply none."""
+
+    token: object = None
+    response: object = None
+
+
+_QUIZZES: Final = msgspec.json.Decoder(Envelope[Quiz])
 _LARGEST_LOGIN: Final = 64 * 1024  # some 600 are usual; of 8 MiB the loop had 1 s
-_LOGIN: Final = msgspec.json.Decoder(wire.Login, float_hook=float)
+_LOGIN: Final = msgspec.json.Decoder(Login, float_hook=float)
 
 
 def decode_quizzes(body: bytes, note: Note = ignore) -> Quizzes:
@@ -58,9 +83,9 @@ def read_login(body: bytes) -> LoginBody:
         login = _LOGIN.decode(body)
     except (ValueError, RecursionError):
         raise BadShape("an answer to a login that is no object") from None
-    token, student = login.token, wire.LoginStudent()
+    token, student = login.token, LoginStudent()
     if isinstance(login.response, dict):
-        student = wire.loose(login.response, wire.LoginStudent, ignore)
+        student = loose(login.response, LoginStudent, ignore)
     return LoginBody(
         body=body,
         token=token if isinstance(token, str) and token.strip() else None,
@@ -69,9 +94,9 @@ def read_login(body: bytes) -> LoginBody:
     )
 
 
-def _loose_quizzes(answer: dict[str, Any]) -> list[wire.Quiz]:
+def _loose_quizzes(answer: dict[str, Any]) -> list[Quiz]:
     if "token" in answer:
         raise BadShape("an answer to a login")
-    data, _ = wire.find_rows(answer)
+    data, _ = find_rows(answer)
     rows = data if isinstance(data, list) else []
-    return [wire.loose(row, wire.Quiz, ignore) for row in rows if isinstance(row, dict)]
+    return [loose(row, Quiz, ignore) for row in rows if isinstance(row, dict)]

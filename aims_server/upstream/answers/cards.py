@@ -5,21 +5,38 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from ...primitives import Memo
-from . import wire
 from .fields import Scalar, name, whole
 from .json_body import BadShape
 from .models import LONGEST_TIME, Card, Cards, CardsPage, only_student
 from .oddities import Note, ignore
+from .rows import Envelope, read_rows
 
 __all__ = ["decode_cards", "merge_pages", "more_follows"]
 
 _IS_PLAIN: Final = Memo(lambda mark: bool(mark) and name(mark) == mark, most=256)
 _MARKUP: Final = b"<&\\"
+
+
+class Record(Struct, frozen=True, gc=False):
+    """One class of a course, where not every field is as it should be."""
+
+    id: int | float | str | None = None
+    state: str | None = None
+    # A database's status flag is a number; only text is a mark.
+    status: str | None = None
+    start_time: Scalar = None
+    date_formatted: Scalar = None
+    faculty_name: Scalar = None
+    student_id: Scalar = None
+    fk_student: Scalar = None
+
+
 _CARDS: Final = (
-    msgspec.json.Decoder(wire.Envelope[Card]),
-    msgspec.json.Decoder(wire.Envelope[wire.Record]),
+    msgspec.json.Decoder(Envelope[Card]),
+    msgspec.json.Decoder(Envelope[Record]),
 )
 
 
@@ -28,13 +45,13 @@ def decode_cards(body: bytes, note: Note = ignore) -> CardsPage:
 
     No records are normal: a course whose classes have not begun.
     """
-    sent = wire.read_rows(body, _CARDS, wire.Record, note)
+    sent = read_rows(body, _CARDS, Record, note)
     cards, student_id = sent.rows, None
     is_plain = bool(cards) and isinstance(cards[0], Card)
     if is_plain and not (_has_plain_marks(cards) and _has_plain_times(body, cards)):
-        sent = wire.read_rows(body, _CARDS[1:], wire.Record, note)
+        sent = read_rows(body, _CARDS[1:], Record, note)
         cards = sent.rows
-    if cards and isinstance(cards[0], wire.Record):
+    if cards and isinstance(cards[0], Record):
         student_id = only_student(
             student for row in cards for student in (row.student_id, row.fk_student)
         )
@@ -109,7 +126,7 @@ def _has_plain_times(body: bytes, cards: Sequence[Card]) -> bool:
     return not ("<" in times or "&" in times)
 
 
-def _card(record: wire.Record, note: Note) -> Card | None:
+def _card(record: Record, note: Note) -> Card | None:
     state = name(record.state) or name(record.status)
     start_time, date_formatted = _text(record.start_time), _text(record.date_formatted)
     if not (state or start_time.strip() or date_formatted.strip()):

@@ -4,18 +4,51 @@ from collections.abc import Iterable
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
-from . import wire
 from .fields import Scalar, name, number, percent, sum_of, whole
 from .json_body import BadShape
 from .models import Counts, Course, CourseFiles, only_student
 from .oddities import Note, ignore
+from .rows import Envelope, read_rows
 
 __all__ = ["decode_course_files"]
 
 _MOST_COURSES: Final = 256  # each costs a call to the platform; 18 are the most seen
-_ROWS: Final = (msgspec.json.Decoder(wire.Envelope[wire.Row]),)
-_NO_COUNTS: Final = wire.Summary()
+
+
+class Summary(Struct, frozen=True, gc=False):
+    """`attendance_summary` of a row."""
+
+    present: Scalar = msgspec.field(name="Present", default=None)
+    total: Scalar = msgspec.field(name="Total", default=None)
+    absent: Scalar = msgspec.field(name="Absent", default=None)
+    leave: Scalar = msgspec.field(name="Leave", default=None)
+    exempt: Scalar = msgspec.field(name="Exempt", default=None)
+    percent: Scalar = msgspec.field(name="Percent", default=None)
+
+
+class Naming(Struct, frozen=True, gc=False):
+    """`cdata` of a row."""
+
+    course_code: Scalar = None
+    course_name: Scalar = None
+
+
+class Row(Struct, frozen=True, gc=False):
+    """A course file, or the Total row."""
+
+    cdata: Naming = Naming()
+    attendance_summary: Summary | None = None
+    id: Scalar = None
+    student_id: Scalar = None
+    batch: Scalar = None
+    section: Scalar = None
+    dept: Scalar = None
+
+
+_ROWS: Final = (msgspec.json.Decoder(Envelope[Row]),)
+_NO_COUNTS: Final = Summary()
 
 
 def decode_course_files(body: bytes, note: Note = ignore) -> CourseFiles:
@@ -25,7 +58,7 @@ def decode_course_files(body: bytes, note: Note = ignore) -> CourseFiles:
     Rows that repeat a course-file id are all kept: the platform's Total counts them
     too. Raises BadShape, also when no row is a course, or for two students.
     """
-    rows = wire.read_rows(body, _ROWS, wire.Row, note).rows
+    rows = read_rows(body, _ROWS, Row, note).rows
     total = None
     courses: list[Course] = []
     for row in rows:
@@ -51,14 +84,14 @@ def decode_course_files(body: bytes, note: Note = ignore) -> CourseFiles:
     )
 
 
-def _is_total(row: wire.Row) -> bool:
+def _is_total(row: Row) -> bool:
     label = name(row.cdata.course_code)
     if not label and row.id is None:
         label = name(row.cdata.course_name)
     return label.casefold() == "total"
 
 
-def _course(row: wire.Row, note: Note) -> Course | None:
+def _course(row: Row, note: Note) -> Course | None:
     cf_id = whole(row.id)
     if not cf_id:  # 0 is a database's default
         return None
@@ -74,7 +107,7 @@ def _course(row: wire.Row, note: Note) -> Course | None:
     return Course(cf_id, code, called, counts)
 
 
-def _counts(summary: wire.Summary) -> Counts | None:
+def _counts(summary: Summary) -> Counts | None:
     """Read a summary; None without Present, or without Total or what adds up to it."""
     present, total = number(summary.present), number(summary.total)
     absent, leave = number(summary.absent), number(summary.leave)

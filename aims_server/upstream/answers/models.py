@@ -98,7 +98,7 @@ class Card(Struct, frozen=True, gc=False):
 
 
 class CardsPage(Struct, frozen=True, gc=False):
-    """One page of records; `pages`, `total` and `more` as in `wire.Rows`."""
+    """One page of records; `pages`, `total` and `more` as in `rows.Rows`."""
 
     cards: tuple[Card, ...]
     student_id: int | None = None

@@ -6,10 +6,10 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from . import wire
 from .fields import FIRST_YEAR, month_number, name, whole
 from .json_body import BadShape
 from .oddities import Note, ignore
+from .rows import Envelope, read_rows
 from .schedule_cell import pieces_of
 
 __all__ = ["Schedule", "ScheduleRow", "Slot", "decode_schedule"]
@@ -61,7 +61,7 @@ class Schedule(Struct, frozen=True, gc=False):
 
 
 _Row: TypeAlias = dict[str, Any]
-_TABLE: Final = (msgspec.json.Decoder(wire.Envelope[_Row]),)
+_TABLE: Final = (msgspec.json.Decoder(Envelope[_Row]),)
 
 
 def decode_schedule(body: bytes, note: Note = ignore) -> Schedule:
@@ -69,7 +69,7 @@ def decode_schedule(body: bytes, note: Note = ignore) -> Schedule:
 
     Raises BadShape where no row names the month: its days would have no date.
     """
-    sent = wire.read_rows(body, _TABLE, dict, note).rows
+    sent = read_rows(body, _TABLE, dict, note).rows
     if len(sent) > _MOST_ROWS:
         raise BadShape(f"{len(sent)} rows in a timetable")
     month: tuple[int, int] | None = None

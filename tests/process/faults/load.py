@@ -109,6 +109,7 @@ FAULTS: dict[str, Provoke] = {
     "an address asks too often": limited(
         3, "/nowhere", RATE_LIMIT_PER_ADDRESS_PER_MINUTE="1"
     ),
+    "METRICS_TOKEN is guessed at": limited(11, "/metrics", METRICS_TOKEN="x"),
     "the cache is too small": full_cache,
     "calls wait for a place": waiting,
     "the platform is too slow for all who ask": overloaded,

@@ -1,8 +1,8 @@
-"""The platform's JSON as it sends it: envelope, rows, field names.
+"""Reads lists of rows out of the envelope that the platform sends them in.
 
 A sound list is decoded in one go. Where one row breaks its type, the list is read
 again row by row and field by field: what can be read is kept, the rest is noted.
-Only the decoders read this module. The facts are in docs/platform.rst.
+The facts are in docs/platform.rst.
 """
 
 from collections.abc import Sequence
@@ -11,97 +11,17 @@ from typing import Any, Final, Generic, TypeVar, get_args
 import msgspec
 from msgspec import Struct
 
-from .fields import Scalar, number
+from .fields import number
 from .json_body import BadShape, any_object, utf8
 from .messages import says_nothing_there
 from .oddities import Note
 
-__all__ = [
-    "Envelope",
-    "Login",
-    "LoginStudent",
-    "Naming",
-    "Quiz",
-    "Record",
-    "Row",
-    "Rows",
-    "Summary",
-    "find_rows",
-    "loose",
-    "read_rows",
-]
+__all__ = ["Envelope", "Rows", "find_rows", "loose", "read_rows"]
 
 _T = TypeVar("_T")
 # A course has some hundred records. As many odd ones as fit into the 8 MiB of an answer
 # took 12 s of the thread that reads every student's long lists.
 _MOST_ROWS: Final = 20_000
-
-
-class Summary(Struct, frozen=True, gc=False):
-    """`attendance_summary` of a row."""
-
-    present: Scalar = msgspec.field(name="Present", default=None)
-    total: Scalar = msgspec.field(name="Total", default=None)
-    absent: Scalar = msgspec.field(name="Absent", default=None)
-    leave: Scalar = msgspec.field(name="Leave", default=None)
-    exempt: Scalar = msgspec.field(name="Exempt", default=None)
-    percent: Scalar = msgspec.field(name="Percent", default=None)
-
-
-class Naming(Struct, frozen=True, gc=False):
-    """`cdata` of a row."""
-
-    course_code: Scalar = None
-    course_name: Scalar = None
-
-
-class Row(Struct, frozen=True, gc=False):
-    """A course file, or the Total row."""
-
-    cdata: Naming = Naming()
-    attendance_summary: Summary | None = None
-    id: Scalar = None
-    student_id: Scalar = None
-    batch: Scalar = None
-    section: Scalar = None
-    dept: Scalar = None
-
-
-class Record(Struct, frozen=True, gc=False):
-    """One class of a course, where not every field is as it should be."""
-
-    id: int | float | str | None = None
-    state: str | None = None
-    # A database's status flag is a number; only text is a mark.
-    status: str | None = None
-    start_time: Scalar = None
-    date_formatted: Scalar = None
-    faculty_name: Scalar = None
-    student_id: Scalar = None
-    fk_student: Scalar = None
-
-
-class Quiz(Struct, frozen=True, gc=False):
-    """One evaluated quiz: only whose it is."""
-
-    admission_number: Scalar = None
-    # Named by the rows of the other lists, of which one may come in its place.
-    student_id: Scalar = None
-    fk_student: Scalar = None
-
-
-class LoginStudent(Struct, frozen=True, gc=False):
-    """`response` of a login: only whose it is."""
-
-    id: Scalar = None
-    username: Scalar = None
-
-
-class Login(Struct, frozen=True):
-    """An answer to a login; a token that is no text is simply none."""
-
-    token: object = None
-    response: object = None
 
 
 class Paging(Struct, frozen=True):

@@ -1,0 +1,118 @@
+"""Accepts connections on sockets that other workers listen on as well."""
+
+import logging
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from tornado.ioloop import IOLoop
+
+from .connection_counts import ConnectionCount
+
+__all__ = ["Acceptor"]
+
+_log = logging.getLogger(__name__)
+
+_MAX_EXCESS: Final = 2
+_DEFER_SECONDS: Final = 0.002
+_ERROR_SECONDS: Final = 0.5
+
+
+class Acceptor:
+    """Calls ``on_accepted`` with each accepted socket and its peer's address.
+
+    A worker with more open connections than another one leaves the next connection to
+    it for a moment, by their ``count``.
+    """
+
+    def __init__(
+        self,
+        on_accepted: Callable[[socket.socket, Any], object],
+        count: ConnectionCount,
+    ) -> None:
+        self._on_accepted = on_accepted
+        self._count = count
+        self._open = 0
+        self._listening: list[socket.socket] = []
+
+    @property
+    def listening(self) -> bool:
+        """Whether there are sockets to accept on."""
+        return bool(self._listening)
+
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept connections on these from now on."""
+        self._count.publish(self._open)
+        for listening in sockets:
+            self._listening.append(listening)
+            self._watch(listening)
+
+    def accept_backlog(self) -> None:
+        """Accept all that the kernel has queued: closing the socket resets them."""
+        for listening in self._listening:
+            while self._accept(listening):
+                pass
+
+    def stop(self) -> None:
+        """Close the sockets, and take no further part in the comparison."""
+        self._count.withdraw()
+        while self._listening:
+            listening = self._listening.pop()
+            IOLoop.current().remove_handler(listening)
+            listening.close()
+
+    def set_open(self, number: int) -> None:
+        """So many of the accepted connections are open; to be told at every change."""
+        self._open = number
+        if self.listening:
+            self._count.publish(number)
+
+    def _watch(self, listening: socket.socket) -> None:
+        if listening in self._listening:
+            IOLoop.current().add_handler(listening, self._on_readable, IOLoop.READ)
+
+    def _on_readable(self, listening: socket.socket, _: int) -> None:
+        """Accept a few connections; defer for a moment if other workers have fewer.
+
+        The kernel wakes all workers, and those already running would accept nearly all.
+        """
+        if self._count.excess > _MAX_EXCESS:
+            IOLoop.current().remove_handler(listening)
+            IOLoop.current().call_later(_DEFER_SECONDS, self._accept_left, listening)
+        else:
+            self._accept_few(listening)
+
+    def _accept_left(self, listening: socket.socket) -> None:
+        """Accept what no other worker took meanwhile."""
+        if listening in self._listening:
+            self._accept_few(listening)
+            self._watch(listening)
+
+    def _accept_few(self, listening: socket.socket) -> None:
+        for _ in range(1 + self._open // 8):
+            if not self._accept(listening):
+                return
+
+    def _accept(self, listening: socket.socket) -> bool:
+        """Accept one connection; whether it makes sense to try another."""
+        try:
+            connected, address = listening.accept()
+        except BlockingIOError:
+            return False  # another worker was faster
+        except ConnectionAbortedError:
+            return True
+        except OSError as error:
+            # Out of files or memory: to try again at once would only burn the CPU.
+            _log.warning(
+                "Connections cannot be accepted: %s, with %d open; further ones wait,"
+                " and it is tried again every %.1f s",
+                error.strerror,
+                self._open,
+                _ERROR_SECONDS,
+            )
+            IOLoop.current().remove_handler(listening)
+            IOLoop.current().call_later(_ERROR_SECONDS, self._watch, listening)
+            return False
+        connected.setblocking(False)
+        self._on_accepted(connected, address)
+        return True

@@ -1,0 +1,116 @@
+"""Owns the access log: one line for each request.
+
+It bypasses ``logging``: a line takes 0.8 us so, and 10 to 14 through a ``LogRecord``.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from .access_line import AccessEntry, AccessKind, access_fields, access_lines
+from .format import ACCESS
+from .handlers import current_lines
+
+__all__ = ["AccessLog"]
+
+_MAX_ENTRIES: Final = 256  # some 0.2 ms of formatting
+
+
+class AccessLog:
+    """Writes one line for each request to the stream of ``configure_logging``.
+
+    Without that it writes nothing. With ``soon``, which has a function called in a
+    moment, all lines until then are formatted together, in half the time that they take
+    between other work, and share system calls. Without it each line is written at once.
+
+    >>> AccessLog().flush()
+    """
+
+    def __init__(self, soon: Callable[[Callable[[], None]], object] | None = None):
+        self._soon = soon
+        self._lines = current_lines()
+        self._min_level = logging.getLogger(ACCESS).getEffectiveLevel()
+        self._entries: list[AccessEntry] = []
+        if self._lines is not None and soon is not None:
+            self._lines.before_write = self.flush
+
+    def write(
+        self,
+        *,
+        route: str,
+        method: str,
+        path: str,
+        status: int,
+        seconds: float,
+        request_id: str,
+        address: str,
+        cache: str | None = None,
+        upstream_seconds: float | None = None,
+        code: str | None = None,
+        quiet: bool = False,
+    ) -> None:
+        """Log one answer; see `kind` for the others of its fields."""
+        kind = self.kind(route, method, path, status, cache, code, quiet=quiet)
+        self.write_of(kind, seconds, request_id, address, upstream_seconds)
+
+    def kind(
+        self,
+        route: str,
+        method: str,
+        path: str,
+        status: int,
+        cache: str | None = None,
+        code: str | None = None,
+        *,
+        quiet: bool = False,
+    ) -> AccessKind | None:
+        """What the lines of like answers share, for `write_of`; None if the level of
+        the log leaves them out.
+
+        ``path`` is without the query, ``code`` that of the error body. Quiet answers
+        are logged at DEBUG, those with a status from 500 on at WARNING.
+        """
+        level = logging.INFO if status < 500 else logging.WARNING
+        if quiet:
+            level = logging.DEBUG
+        if level < self._min_level or self._lines is None:
+            return None
+        return level, route, method, path, status, cache, code
+
+    def write_of(
+        self,
+        kind: AccessKind | None,
+        seconds: float,
+        request_id: str,
+        address: str,
+        upstream_seconds: float | None = None,
+    ) -> None:
+        """Log one answer of this kind."""
+        if kind is None:
+            return
+        self._entries.append(
+            (time.time(), seconds, request_id, address, upstream_seconds, kind)
+        )
+        if self._soon is None or len(self._entries) >= _MAX_ENTRIES:
+            self.flush()
+        elif len(self._entries) == 1:
+            self._soon(self.flush)
+
+    def flush(self) -> None:
+        """Write the lines of all answers until now."""
+        lines = self._lines
+        if lines is None:
+            return
+        entries, self._entries = self._entries, []
+        if lines.is_plain_json:
+            lines.add(access_lines(entries))
+        else:
+            for entry in entries:
+                lines.buffer(*access_fields(entry))
+        lines.flush()
+
+    @property
+    def lost_lines(self) -> int:
+        """Lines of this process that could not be written, records among them."""
+        return 0 if self._lines is None else self._lines.lost

@@ -1,0 +1,142 @@
+"""What the parent tells the operator, in the log and in ``systemctl status``."""
+
+import errno
+import logging
+import signal
+from collections.abc import Iterable
+from typing import Final
+
+from ..logs import RateLimitedLog, flush_log
+from .rollout import RETRY_SECONDS
+from .systemd import Notifier
+from .workers import EXIT_NO_THREADS
+
+__all__ = ["Reports"]
+
+_log = logging.getLogger(__name__)
+
+_MORE_TASKS: Final = "(raise TasksMax= or `ulimit -u`)"
+
+
+class Reports:
+    """One method for each thing that is told."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+        self._repeated = RateLimitedLog(_log)
+
+    def keep_up(self) -> None:
+        """To be called every second: feed the watchdog, write what waits."""
+        self._notifier.alive()
+        self._repeated.flush()
+        flush_log()
+
+    # -- the service ------------------------------------------------------
+
+    def serving(self, addresses: str, wanted: int, *, outdated: bool) -> None:
+        """All ``wanted`` workers serve; ``outdated``: another version is installed."""
+        workers = f"{wanted} worker{'s' * (wanted > 1)}"
+        _log.info("Serving on %s with %s", addresses, workers)
+        hint = "; restart to use a new version" if outdated else ""
+        self._notifier.ready(f"Serving with {workers}{hint}")
+
+    def reloading(self) -> None:
+        """The settings are read again."""
+        self._notifier.reloading()
+
+    def not_reloaded(self, faults: Iterable[str]) -> None:
+        """They are wrong, and change nothing."""
+        for fault in faults:
+            _log.error("Settings not changed: %s", fault)
+        self._notifier.ready("Serving; the settings are wrong")
+
+    def rolling(self, warnings: Iterable[str]) -> None:
+        """They are right; the workers are replaced."""
+        for warning in warnings:
+            _log.warning("%s", warning)
+        _log.info("Replacing the workers one by one")
+
+    def stopping(self) -> None:
+        """No new work is taken."""
+        _log.info("Stopping")
+        self._notifier.stopping()
+
+    def killing(self, why: str, workers: int) -> None:
+        """So many workers are ended at once."""
+        _log.warning(
+            "%s: killing the workers (%d) with what they are answering", why, workers
+        )
+
+    # -- its workers ------------------------------------------------------
+
+    def replacing(self, number: int) -> None:
+        """A worker got a SIGTERM of its own."""
+        _log.info("Replacing worker %d, as it was told to end", number)
+
+    def silent(self, number: int, seconds: float) -> None:
+        """It is killed for that."""
+        _log.error(
+            "Worker %d is silent: no sign of life from its event loop for %.0f s;"
+            " killing it",
+            number,
+            seconds,
+        )
+
+    def died(self, number: int, status: int, seconds: float) -> None:
+        """One that had served for so many ``seconds``."""
+        _log.error(
+            "Worker %d died (%s) after %.0f s, with what it was answering; another is"
+            " started",
+            number,
+            _cause(status),
+            seconds,
+        )
+
+    def ended_badly(self, number: int, status: int) -> None:
+        """One that was to leave."""
+        _log.warning(
+            "Worker %d ended badly (%s) when it was to leave", number, _cause(status)
+        )
+
+    def not_started(self, number: int, why: int | OSError) -> None:
+        """Its process has ended with this status, or could not be made."""
+        reason = _refusal(why) if isinstance(why, OSError) else _cause(why)
+        self._repeated.event(
+            "start", logging.ERROR, f"Worker {number} could not start: {reason}"
+        )
+
+    def giving_up(self, failed_starts: int) -> None:
+        """The service ends: no worker serves, and none can be started."""
+        _log.critical(
+            "No worker can be started: %d starts in a row have failed, for the reasons"
+            " above. Giving up, with exit status 1",
+            failed_starts,
+        )
+
+    def going_on(
+        self, failed_starts: int, serving: int, *, settings_before: bool, missing: bool
+    ) -> None:
+        """Those that serve are kept; ``settings_before``: a roll has failed."""
+        before = " and the settings before" if settings_before else ""
+        again = f"; a start is tried every {RETRY_SECONDS:.0f} s" if missing else ""
+        _log.critical(
+            "New workers cannot be started: %d starts in a row have failed, for the"
+            " reasons above. Going on with %d that serve%s%s",
+            failed_starts,
+            serving,
+            before,
+            again,
+        )
+        if missing:
+            self._notifier.ready("Serving with fewer workers: others cannot be started")
+
+
+def _refusal(error: OSError) -> str:
+    remedy = f" {_MORE_TASKS}" if error.errno == errno.EAGAIN else ""
+    return f"{error.strerror}{remedy}"
+
+
+def _cause(status: int) -> str:
+    if status == EXIT_NO_THREADS:
+        return f"the system refuses it threads {_MORE_TASKS}"
+    return signal.Signals(-status).name if status < 0 else f"exit status {status}"

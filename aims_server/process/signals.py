@@ -1,0 +1,50 @@
+"""The signals that the parent acts upon, brought to it by a socket that it can poll."""
+
+import contextlib
+import signal
+import socket
+from typing import Final
+
+__all__ = ["CAUGHT", "SignalQueue"]
+
+#: A worker must not inherit their handlers.
+CAUGHT: Final = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGQUIT),
+    *(signal.SIGHUP, signal.SIGCHLD),
+)
+
+
+class SignalQueue:
+    """Those that have come since `catch` and were not taken yet.
+
+    >>> queue = SignalQueue()
+    >>> queue.taken()
+    b''
+    """
+
+    def __init__(self) -> None:
+        self._reader, self._writer = self.sockets = socket.socketpair()
+        for end in self.sockets:
+            end.setblocking(False)
+
+    def fileno(self) -> int:
+        """What to poll: readable when there is one."""
+        return self._reader.fileno()
+
+    def catch(self) -> None:
+        """Take them from now on, and those that were held back since the start."""
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        for number in CAUGHT:
+            # The socket carries the number; there only has to be a handler.
+            signal.signal(number, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, CAUGHT)
+
+    def taken(self) -> bytes:
+        """Their numbers, one byte each; from now on they are not there any more."""
+        with contextlib.suppress(BlockingIOError):
+            return self._reader.recv(64)
+        return b""
+
+    def ignore(self) -> None:
+        """Take no more of them; there is nobody left who would poll."""
+        signal.set_wakeup_fd(-1)
