@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Annotated, Final
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .fields import Number, Scalar, name, whole
 from .json_body import BadShape
@@ -129,6 +129,15 @@ class Quizzes(Struct, frozen=True, gc=False):
     is_empty: bool = False
 
 
+class _Refusal(Struct, frozen=True):
+    """What an error passes on of an answer to a login, as it was sent. Among its other
+    fields may be the student, with the PIN, and what the platform was sent.
+    """
+
+    status: msgspec.Raw | UnsetType = UNSET
+    msg: msgspec.Raw | UnsetType = UNSET
+
+
 class LoginBody(Struct, frozen=True, gc=False):
     """What an answer to a login says.
 
@@ -149,19 +158,11 @@ class LoginBody(Struct, frozen=True, gc=False):
 
     @property
     def refusal(self) -> bytes:
-        """The fields that an error may pass on: no token, and nothing nested, in which
-        the PIN is, or what the platform sends back of a login.
-        """
+        """A JSON object of the fields that an error passes on."""
         try:
-            fields = _FIELDS.decode(self.body)
+            return msgspec.json.encode(_REFUSAL.decode(self.body))
         except RecursionError:  # it was read before, but by fewer calls
             return b"{}"
-        flat = {
-            field: value
-            for field, value in fields.items()
-            if field != "token" and bytes(value)[:1] not in b"[{"
-        }
-        return msgspec.json.encode(flat)
 
     @property
     def refuses(self) -> bool:
@@ -170,7 +171,7 @@ class LoginBody(Struct, frozen=True, gc=False):
         return text is not None and speaks_of_account(text)
 
 
-_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_REFUSAL: Final = msgspec.json.Decoder(_Refusal)
 _PACKED: Final = msgspec.msgpack.Decoder(CourseFiles)
 
 
