@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from typing import Final
 
 __all__ = ["main"]
@@ -22,7 +23,13 @@ def main() -> int:
     _import_msgspec()
     from .cli import main as run
 
-    return run()
+    status = run()
+    if threading.active_count() > 1:
+        # A name is still looked up; the interpreter would wait for it, and with it a
+        # `systemctl reload`, which checks the settings.
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def _import_msgspec() -> None:

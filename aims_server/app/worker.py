@@ -50,12 +50,16 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
     async def close(self) -> None:
         """End background work, then the connections it would use."""
+        await self.end_work()
+        await self.upstream.close()
+
+    async def end_work(self) -> None:
+        """End background work: nothing is left half done for other workers."""
         await self.service.close()
         for flights in self.flights:
             await flights.close()
         if self.shared is not None:
             await self.shared.close()
-        await self.upstream.close()
 
     def sample(self) -> None:
         """Set the gauges, and write the log lines that were held back."""

@@ -92,10 +92,7 @@ class ReadThrough(Generic[V]):
             return entry
         # Before the look: what is found is not kept if it is refused meanwhile.
         epoch = self._store.epoch_begun(owner)
-        found = self._loader.find(key, owner, Want(max_age, old_ok=False))
-        if found is not None:
-            self._keep(key, owner, epoch, found, at_hand=True)
-        return found
+        return self._find_beyond(key, owner, epoch, Want(max_age, old_ok=False))
 
     def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
         """The entry that is kept and may be served, fresh or not, here or where another
@@ -139,7 +136,10 @@ class ReadThrough(Generic[V]):
         """
         now = self._clock()
         epoch = self._store.epoch_begun(owner)
-        entry = self._find(key, owner)
+        # Not left to a flight: one that refreshes it may take long.
+        entry = self._find(key, owner) or self._find_beyond(
+            key, owner, epoch, Want(max_age)
+        )
         if entry is not None and _is_within(max_age, entry, now):
             if now < entry.fresh_until:
                 return Served(entry, Outcome.HIT, epoch=epoch)
@@ -227,6 +227,15 @@ class ReadThrough(Generic[V]):
             self._on_foreign()
             return None
         return entry
+
+    def _find_beyond(
+        self, key: bytes, owner: Owner, epoch: int, want: Want
+    ) -> Entry[V] | None:
+        """The entry that another process has put at hand, which may be copied here."""
+        found = self._loader.find(key, owner, want)
+        if found is not None:
+            self._keep(key, owner, epoch, found, at_hand=True)
+        return found
 
     async def _loaded(
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline

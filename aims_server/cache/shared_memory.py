@@ -26,7 +26,7 @@ _DIGEST_BYTES: Final = 16
 _HEAD: Final = struct.Struct(f"=Iddd{_DIGEST_BYTES}s")
 _LEASE: Final = struct.Struct("=QdQQ")
 # Of a word of the directory that names a page; its other bits are the position. Words
-# of leases are thus the smaller ones, and go first where a set is full.
+# of leases are thus the smaller ones.
 _PAGE: Final = 1 << 63
 _POSITION: Final = _PAGE - 1
 # A fraction of what a page takes: sets that are a third full do not overflow. With 2048
@@ -53,8 +53,8 @@ class SharedMemoryCache:
     *Directory.* It says where in the ring a key's page is, or the lease of whoever
     makes one; a lease says where the page is that was there before it. A step from one
     to the next replaces that one word, and only if it is still the one that was seen. A
-    new key may take the slot of a lease in its set, or of a page if there is none, of
-    what was written longest ago.
+    new key takes the slot in its set that is worth least: of a page that the ring has
+    overwritten, else of a lease without a page before it, else of the oldest page.
 
     *Digest.* A page carries a keyed digest over its key, owner, epoch, times and body,
     checked at each read. A body overwritten while it is read, a slot that is another
@@ -74,7 +74,7 @@ class SharedMemoryCache:
     ) -> None:
         self._ring = Ring(max_bytes)
         sets = max(1, self._ring.size // _BYTES_PER_SLOT // WAYS)
-        self._directory = Directory(sets)
+        self._directory = Directory(sets, least=self._worth_least)
         self._leases = Ring(sets * WAYS * _LEASE.size)
         self._epochs = epochs
         self._clock = clock
@@ -173,6 +173,21 @@ class SharedMemoryCache:
         record = self._leases.read(word, _LEASE.size)
         # Overwritten, as a page may be: its holder keeps nothing
         return _Held(*_LEASE.unpack(record)) if record else _VOID
+
+    def _worth_least(self, words: list[int]) -> int:
+        """Which of a set's words goes for a new key. In time every set is full, with
+        the pages of tokens that nobody uses any more.
+        """
+        oldest = self._ring.oldest | _PAGE
+
+        def worth(word: int) -> int:
+            held = self._held(word)
+            page = held.page if held else word
+            if page >= oldest:
+                return page
+            return word if held else 0
+
+        return min(words, key=worth)
 
     def _lease_word(self, held: "_Held") -> int:
         """Write a lease; the word that names it."""

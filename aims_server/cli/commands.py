@@ -14,7 +14,6 @@ from typing import Final
 from ..config import (
     Demo,
     Loaded,
-    Settings,
     SettingsError,
     check_file_limit,
     effective,
@@ -127,7 +126,9 @@ def _check_store(address: StoreAddress, ca_file: str | None, *, quiet: bool) -> 
     from ..store import StoreError, inspect
 
     try:
-        shown, doubts = asyncio.run(inspect(address, ca_file=ca_file))
+        # asyncio.run would wait for the store's name, which is perhaps still looked up.
+        with contextlib.closing(asyncio.new_event_loop()) as loop:
+            shown, doubts = loop.run_until_complete(inspect(address, ca_file=ca_file))
     except StoreError as error:
         shown, doubts = "", [f"it cannot be reached ({error})"]
     if shown and not quiet:
@@ -214,12 +215,12 @@ def _run(
 
     settings, source, warnings = load()
 
-    def reload() -> Settings:
+    def reload() -> Loaded:
         loaded = load()
         if source is not None and loaded.source is None:
             # The defaults would be valid, and are another platform.
             raise SettingsError((f"{source}: was read at the start, and is gone",))
-        return loaded.settings
+        return loaded
 
     configure_logging(
         settings.log_level,

@@ -85,7 +85,7 @@ def read_figures(url: str, token: str | None) -> Figures:
             figures = json.load(answer)
     except urllib.error.HTTPError as refusal:
         with refusal:
-            hint = _hint_of_refusal(token) if refusal.code == 401 else ""
+            hint = _hint_of_refusal(refusal.code, token)
             raise NoAnswer(f"{url} answered {refusal.code}{hint}") from None
     except (OSError, ValueError, HTTPException, RecursionError) as failure:
         reason = getattr(failure, "reason", failure)
@@ -98,8 +98,13 @@ def read_figures(url: str, token: str | None) -> Figures:
     return figures
 
 
-def _hint_of_refusal(token: str | None) -> str:
-    return f": METRICS_TOKEN is {'another one' if token else 'not set here'}"
+def _hint_of_refusal(status: int, token: str | None) -> str:
+    match status:
+        case 401:
+            return f": METRICS_TOKEN is {'another one' if token else 'not set here'}"
+        case 429:
+            return ": too many wrong METRICS_TOKEN from this address; wait a minute"
+    return ""
 
 
 def describe(before: Figures, after: Figures, seconds: float) -> Iterator[Section]:

@@ -1,7 +1,6 @@
 """Settings: one table of variables, read from the environment and `.env`, checked."""
 
 from .demo import Demo
-from .doubts import warnings_of
 from .faults import SettingsError
 from .file_limit import check_file_limit, max_connections
 from .loading import (
@@ -22,5 +21,4 @@ __all__ = [
     "load_settings",
     "max_connections",
     "nearest_variable",
-    "warnings_of",
 ]

@@ -51,11 +51,6 @@ class AsyncioLoop(asyncio.SelectorEventLoop):
         look_up = functools.partial(socket.getaddrinfo, host, port, **hints)
         return await self.run_in_executor(self._threads, look_up)
 
-    def close(self) -> None:
-        """Close the loop. Nobody waits for a name that is being looked up."""
-        super().close()
-        self._threads.shutdown(wait=False)
-
 
 def _asyncio_loop() -> asyncio.AbstractEventLoop:
     return AsyncioLoop(started_threads(1))

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 
-from ..config import Settings, check_file_limit, warnings_of
+from ..config import Loaded, Settings, check_file_limit
 
 __all__ = ["Reloading"]
 
@@ -11,22 +11,23 @@ __all__ = ["Reloading"]
 class Reloading:
     """Settings read by ``load``, beside those that the service was ``started`` with."""
 
-    def __init__(self, started: Settings, load: Callable[[], Settings]) -> None:
+    def __init__(self, started: Settings, load: Callable[[], Loaded]) -> None:
         self._started = started
         self._load = load
         self._program = _program()
 
-    def load(self) -> Settings:
+    def load(self) -> Loaded:
         """The settings as they are now; raises SettingsError, also when the system
         allows too few files for them.
         """
-        settings = self._load()
-        check_file_limit(settings.max_concurrent_requests)
-        return settings
+        loaded = self._load()
+        check_file_limit(loaded.settings.max_concurrent_requests)
+        return loaded
 
-    def warnings(self, settings: Settings) -> Iterator[str]:
+    def warnings(self, loaded: Loaded) -> Iterator[str]:
         """What is odd about them, and what stays as it was."""
-        yield from warnings_of(settings)
+        settings = loaded.settings
+        yield from loaded.warnings
         yield from check_file_limit(settings.max_concurrent_requests)
         started = self._started
         if (settings.hosts, settings.port) != (started.hosts, started.port):

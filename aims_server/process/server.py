@@ -9,7 +9,7 @@ from typing import Final
 
 from tornado.netutil import bind_sockets
 
-from ..config import Settings, check_file_limit
+from ..config import Loaded, Settings, check_file_limit
 from .reports import Reports
 from .supervisor import Supervisor
 from .systemd import Notifier, inherited_sockets
@@ -28,7 +28,7 @@ class ServerError(Exception):
 
 def serve(
     settings: Settings,
-    load: Callable[[], Settings],
+    load: Callable[[], Loaded],
     environ: Mapping[str, str],
     on_serving: Callable[[str], object],
 ) -> int:

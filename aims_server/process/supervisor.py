@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from ..config import Settings, SettingsError
+from ..config import Loaded, Settings, SettingsError
 from ..logs import configure_logging
 from .reloading import Reloading
 from .reports import Reports
@@ -37,7 +37,7 @@ class Supervisor:
     def __init__(
         self,
         settings: Settings,
-        load: Callable[[], Settings],
+        load: Callable[[], Loaded],
         sockets: list[socket.socket],
         reports: Reports,
         on_serving: Callable[[str], object],
@@ -128,13 +128,13 @@ class Supervisor:
             return  # or: the settings have just been read
         self._reports.reloading()
         try:
-            settings = self._reloading.load()
+            loaded = self._reloading.load()
         except SettingsError as error:
             self._reports.not_reloaded(error.faults)
             return
-        self._settings = settings
+        self._settings = settings = loaded.settings
         configure_logging(settings.log_level, settings.log_format)
-        self._reports.rolling(self._reloading.warnings(settings))
+        self._reports.rolling(self._reloading.warnings(loaded))
         self._announced = False
         self._rollout.roll(settings.effective_workers)
 

@@ -112,7 +112,6 @@ class WorkerPool:
             discard_buffered()
             configure_logging(settings.log_level, settings.log_format)
             worker.run(settings, self._machine, spec, self._sockets, channel)
-            status = 0
         except NoThreads:
             status = EXIT_NO_THREADS
         except Exception:  # noqa: BLE001 - the last frame of a process, which logs it

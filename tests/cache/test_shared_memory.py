@@ -208,6 +208,34 @@ def test_leases_go_before_pages_in_a_full_set(epochs, clock):
     assert cache.find(b"k", ANN) == page(clock)
 
 
+def test_overwritten_pages_go_before_leases(epochs, clock):
+    """Once a set has met more keys than it has slots, a new one takes the slot of a
+    page that the ring has overwritten; who fills a key goes on holding it.
+    """
+    cache = SharedMemoryCache(4096, epochs, clock=clock)  # one set of sixteen
+    for n in range(16):
+        keep(cache, page(clock, bytes(450)), b"%d" % n)  # the ring has room for eight
+    filling = take(cache, b"held")
+    for n in range(16, 20):
+        keep(cache, page(clock), b"%d" % n)
+    assert take(cache, b"held").found is Found.BUSY
+    assert cache.put(filling.lease, page(clock))
+
+
+def test_a_page_stays_while_it_is_renewed(epochs, clock):
+    """A lease is worth the page before it: others are taken in its set, and until the
+    new page is there the old one is served.
+    """
+    cache = SharedMemoryCache(4096, epochs, clock=clock)  # one set of sixteen
+    for n in range(16):
+        keep(cache, page(clock), b"%d" % n)
+    renewing = take(cache, b"15", want=Want(max_age=-1))
+    for n in range(10):
+        assert take(cache, b"new %d" % n).found is Found.NONE
+    assert cache.find(b"15", ANN) == page(clock)
+    assert cache.put(renewing.lease, page(clock))
+
+
 def test_the_lease_of_a_dead_process_is_free(cache, clock):
     """A worker killed while it fills costs the others one more fill, at once."""
 

@@ -264,6 +264,22 @@ async def test_another_origin_may_not(port, case):
     assert b"\r\nVary: Origin\r\n" in head
 
 
+class TestBehindAProxy:
+    """A proxy that names its clients."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {"TRUSTED_PROXIES": "127.0.0.1"}
+
+    @pytest.mark.gen_test
+    async def test_too_large_a_head_is_logged_as_its_clients(self, port, access_lines):
+        """Though nothing has parsed it."""
+        named = HOST + b"X-Forwarded-For: 203.0.113.7\r\n"
+        await exchange(port, TOO_LARGE["300 headers"][1].replace(HOST, named))
+        (line,) = access_lines.told()
+        assert line["address"] == "203.0.113.7"
+
+
 @pytest.mark.gen_test
 @pytest.mark.parametrize("case", TOO_LARGE)
 async def test_too_large_a_head_of_head_gets_no_body(port, case):

@@ -4,7 +4,9 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -210,6 +212,20 @@ def _start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
         service.close()
     logs = [service.log for service in started if not service.may_fail]
     assert not [log for log in logs if "Traceback" in log]
+
+
+@pytest.fixture(name="unresolving")
+def _unresolving(tmp_path: Path) -> Iterator[Sequence[str]]:
+    """What a command starts with that is run where no name server answers."""
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        pytest.skip("to be a name server takes port 53, and a mount")
+    resolver = "127.0.0.77"
+    resolv_conf = tmp_path / "resolv.conf"
+    resolv_conf.write_text(f"nameserver {resolver}\noptions timeout:30 attempts:5\n")
+    mount = f"mount --bind {resolv_conf} /etc/resolv.conf"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind((resolver, 53))
+        yield ("unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "")
 
 
 class Platform:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(
-    *arguments: str, directory: Path, **variables: str
+    *arguments: str, directory: Path, before: Sequence[str] = (), **variables: str
 ) -> "subprocess.CompletedProcess[str]":
     """Run the command to its end in this directory, with these settings only."""
     return subprocess.run(
-        [sys.executable, "-m", "aims_server", *arguments],
+        [*before, sys.executable, "-m", "aims_server", *arguments],
         cwd=directory,
         env={"PATH": os.environ["PATH"], **variables},
         capture_output=True,
@@ -163,6 +164,14 @@ def test_a_port_that_needs_rights_says_which():
     assert "PORT=80: Permission denied (below" in done.stderr
 
 
+def test_check_waits_for_no_silent_name_server(tmp_path, unresolving):
+    """The store's name is still looked up: systemd would call the reload failed."""
+    secret = {"STORE_URL": "redis://:x@store.example", "STORE_SECRET": "x" * 44}
+    done = run("check", "--quiet", directory=tmp_path, before=unresolving, **secret)
+    assert done.returncode == 0
+    assert "STORE_URL: it cannot be reached (no answer in time)" in done.stderr
+
+
 def test_check_may_be_quiet(tmp_path):
     """Nothing is printed where nothing is wrong."""
     done = run("check", "--quiet", directory=tmp_path)
@@ -279,6 +288,18 @@ def test_status_shows_a_running_service(start, tmp_path):
     ]
     without = run(*arguments, directory=tmp_path)
     assert "answered 401: METRICS_TOKEN is not set here" in without.stderr
+
+
+def test_status_says_why_it_is_refused_the_figures(start, tmp_path):
+    """Somebody guesses at METRICS_TOKEN from the same address."""
+    service = start(WORKERS="1", METRICS_TOKEN="right").wait_until_serving()
+    while service.get("/metrics", "wrong")[0] != 429:
+        pass
+    done = run(
+        "status", "--url", service.url, directory=tmp_path, METRICS_TOKEN="right"
+    )
+    assert done.returncode == 1
+    assert "answered 429: too many wrong METRICS_TOKEN from this" in done.stderr
 
 
 def test_status_may_be_watched(start, tmp_path):

@@ -45,15 +45,3 @@ def test_names_that_nobody_answers_for_hold_no_answer_up(loop):
         return result
 
     assert loop.run_until_complete(packed()) == "packed"
-
-
-def test_the_end_waits_for_no_name(loop):
-    """A worker that is to leave does not stay for it."""
-
-    async def leave():
-        for name in await looked_up():
-            name.cancel()
-
-    loop.run_until_complete(leave())
-    loop.close()
-    assert loop.is_closed()

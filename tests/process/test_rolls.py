@@ -79,6 +79,14 @@ def test_new_settings_hold_without_a_restart(start):
     assert service.get("/health")[0] == 200
 
 
+def test_a_reload_warns_as_a_start_does(start):
+    """Of what the file says twice, too."""
+    service = start(WORKERS="1", DRAIN_DELAY_SECONDS="0").wait_until_serving()
+    (service.directory / ".env").write_text("LOG_LEVEL=info\nLOG_LEVEL=debug\n")
+    roll(service)
+    assert "LOG_LEVEL is set in lines 1 and 2; the last one counts" in service.log
+
+
 def test_a_new_target_holds_for_kept_pages_too(serve):
     """What is kept outlives a reload, but not figures for another target."""
     service = serve(1)

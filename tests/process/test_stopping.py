@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from ..waiting import PATIENCE_SECONDS
+from .conftest import COMMAND
 from .crowd import Crowd, Kept, probe, run, tokens
 
 pytestmark = pytest.mark.process
@@ -131,3 +132,18 @@ def test_the_grace_period_ends(busy, platform):
     run(visit())
     assert service.wait() == 0
     assert service.log.count("cutting off") == 1
+
+
+def test_a_silent_name_server_is_not_waited_for(start, unresolving):
+    """The platform's name and the store's are still looked up when a stop comes."""
+    service = start(
+        command=[*unresolving, *COMMAND],
+        EXTERNAL_API_BASE="https://platform.example/api",
+        STORE_URL="redis://:x@store.example",
+        STORE_SECRET="x" * 44,
+        DRAIN_DELAY_SECONDS="0",
+    )
+    service.wait_for_log("is not used: .*: no answer in time")
+    service.signal(signal.SIGTERM)
+    assert service.wait() == 0
+    assert "ended badly" not in service.log
