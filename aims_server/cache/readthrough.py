@@ -86,7 +86,9 @@ class ReadThrough(Generic[V]):
         now: float,
         max_age: float | None = None,
     ) -> Entry[V] | None:
-        """The entry that `get` would give as a HIT without waiting, if there is one."""
+        """The entry that `get` would give as a HIT at the moment ``now``, without
+        waiting, or None.
+        """
         entry = self._fresh_here(key, owner, now, max_age)
         if entry is not None:
             return entry
@@ -95,16 +97,14 @@ class ReadThrough(Generic[V]):
         return self._find_beyond(key, owner, epoch, Want(max_age, old_ok=False))
 
     def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
-        """The entry that is kept and may be served, fresh or not, here or where another
-        process has put it.
-        """
+        """The servable entry, fresh or not, that this process or another one keeps."""
         kept = self._find(key, owner)
         return kept or self._loader.find(key, owner, Want())
 
     def find_fresh(
         self, keys: Iterable[bytes], owner: Owner, max_age: float | None = None
     ) -> dict[bytes, Entry[V]]:
-        """Of these keys the entries that `peek` would give. What is found beyond this
+        """The entries that `peek` would give for these keys. What is found beyond this
         process is not kept here, since nobody asks for it again soon.
         """
         here = self._store.keys_of(owner)
@@ -130,9 +130,9 @@ class ReadThrough(Generic[V]):
     ) -> Served[V]:
         """The entry of this key, kept or filled.
 
-        An entry older than `max_age` seconds is served only if a new one cannot be
-        had. Raises what `fill` raised, TimeoutError when the deadline has passed,
-        FlightCancelled when the service stops, WrongOwner.
+        An entry older than `max_age` seconds is served only if the fill fails. Raises
+        what `fill` raised, TimeoutError when the deadline has passed, FlightCancelled
+        when the service stops, WrongOwner.
         """
         now = self._clock()
         epoch = self._store.epoch_begun(owner)
@@ -165,11 +165,11 @@ class ReadThrough(Generic[V]):
         source: Awaitable[Served[W]],
         make: Callable[[Entry[W]], Awaitable[Entry[V]]],
     ) -> Served[V]:
-        """The entry that is made of another one, from which it has its times, come by
-        as that one was. So this one needs no flight, and nobody waits for it: of
-        several who have waited for the source the first makes it.
+        """The entry that ``make`` makes of the entry of ``source``, with the outcome
+        and the times of that. It needs no flight: of several who have waited for the
+        source the first makes it.
 
-        Raises what they raise.
+        Raises what ``source`` and ``make`` raise, and WrongOwner.
         """
         entry, outcome, _, epoch = await source
         self._check_owner(entry, owner)
@@ -177,7 +177,7 @@ class ReadThrough(Generic[V]):
             kept = self.find(key, owner)
             if kept is not None and kept.made_at == entry.made_at:
                 return Served(kept, outcome)
-            if kept is not None and entry.says_less_than(kept):
+            if kept is not None and kept.complete and not entry.complete:
                 return Served(kept, Outcome.STALE)
         made = await make(entry)
         at_hand = self._loader.keep(key, owner, epoch, made)

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from ..deadline import Clock
 from ..primitives import Epochs
 from .directory import KEY_BYTES, WAYS, Directory
-from .levels import Found, Lease, Owner, Page, Taken, Want, owner_bytes
+from .levels import Found, Lease, Owner, Page, Taken, Want
 from .ring import Ring
 
 __all__ = ["SharedMemoryCache"]
@@ -39,13 +39,14 @@ class SharedMemoryCache:
     """Pages of at most ``max_bytes`` together; the oldest are overwritten.
 
     >>> cache = SharedMemoryCache(1_000_000, Epochs())
-    >>> taken = cache.take(b"key", 5900001, Want(), seconds=10.0)
-    >>> taken.found.value, cache.take(b"key", 5900001, Want(), seconds=10.0).found.value
+    >>> taken = cache.take(b"key", b"owner", Want(), seconds=10.0)
+    >>> busy = cache.take(b"key", b"owner", Want(), seconds=10.0)
+    >>> taken.found.value, busy.found.value
     ('none', 'busy')
     >>> now = time.monotonic()
     >>> cache.put(taken.lease, Page(b"body", now, now + 300, now + 2100))
     True
-    >>> cache.take(b"key", 5900001, Want(), seconds=10.0).page.body
+    >>> cache.take(b"key", b"owner", Want(), seconds=10.0).page.body
     b'body'
 
     Make it before the fork. It outlives every process that uses it, one by one.
@@ -60,9 +61,10 @@ class SharedMemoryCache:
     checked at each read. A body overwritten while it is read, a slot that is another
     key's by now and an owner whose epoch has advanced are thus one case: no page.
 
-    *Lease.* The process that holds one, and its end. It is void past its end, when
-    that process is gone, and in another epoch of the owner. Leases have a ring of their
-    own: a flood of made-up tokens, each of which takes some, turns no page's.
+    *Lease.* A lease names the process that holds it, and its end. It is void past its
+    end, when that process is gone, and in another epoch of the owner. Leases have a
+    ring of their own, so that a flood of made-up tokens, each of which takes some,
+    overwrites no page.
     """
 
     def __init__(
@@ -99,8 +101,8 @@ class SharedMemoryCache:
         return self._servable(hashed, owner, epoch, held.page if held else word)
 
     def take(self, key: bytes, owner: Owner, want: Want, *, seconds: float) -> Taken:
-        """The page, if one is kept that will do; else a lease of so many seconds,
-        unless another asker holds one.
+        """The page, if one is kept that satisfies ``want``; else a lease of so many
+        seconds, unless another asker holds one.
         """
         hashed = self._hashed(key)
         while True:
@@ -231,7 +233,7 @@ class SharedMemoryCache:
         signing.update(
             _SIGNED.pack(page.made_at, page.fresh_until, page.servable_until, epoch)
         )
-        signing.update(owner_bytes(owner))  # 8 or 32 bytes, the body follows
+        signing.update(owner)
         signing.update(page.body)
         return signing.digest()
 

@@ -17,7 +17,12 @@ from tests.virtual_time import Clock
 
 from ..children import exit_status, fork
 
-ANN, BEN = 5900001, 5900002
+ANN, BEN = b"a" * 32, b"b" * 32
+
+
+def owner_of(n):
+    """One of many owners."""
+    return b"%032d" % n
 
 
 @pytest.fixture(name="epochs")
@@ -195,7 +200,7 @@ def test_a_flood_of_leases_costs_no_page(epochs, clock):
     cache = SharedMemoryCache(4096, epochs, clock=clock)  # one set of sixteen
     keep(cache, page(clock))
     for n in range(1000):
-        cache.release(take(cache, b"%d" % n, n).lease)
+        cache.release(take(cache, b"%d" % n, owner_of(n)).lease)
     assert cache.find(b"k", ANN) == page(clock)
 
 
@@ -204,7 +209,7 @@ def test_leases_go_before_pages_in_a_full_set(epochs, clock):
     cache = SharedMemoryCache(4096, epochs, clock=clock)  # one set of sixteen
     keep(cache, page(clock))
     for n in range(1000):
-        assert take(cache, b"%d" % n, n).found is Found.NONE
+        assert take(cache, b"%d" % n, owner_of(n)).found is Found.NONE
     assert cache.find(b"k", ANN) == page(clock)
 
 
@@ -279,7 +284,7 @@ def use_for_ever(cache):
     chance = random.Random(os.getpid())
     while True:
         n = chance.randrange(60)
-        taken = cache.take(b"%d" % n, n, Want(), seconds=5)
+        taken = cache.take(b"%d" % n, owner_of(n), Want(), seconds=5)
         if taken.lease is not None:
             now = time.monotonic()
             cache.put(taken.lease, Page(body_of(n), now, now + 0.01, now + 60))
@@ -297,7 +302,7 @@ def test_no_death_leaves_a_wrong_page(epochs):
         wanted = found + chance.randrange(20, 200)
         while found < wanted:  # however seldom a writer has its turn
             n = chance.randrange(60)
-            taken = cache.take(b"%d" % n, n, Want(), seconds=5)
+            taken = cache.take(b"%d" % n, owner_of(n), Want(), seconds=5)
             if taken.lease is not None:
                 cache.release(taken.lease)
             if taken.page is not None:
