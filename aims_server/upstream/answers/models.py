@@ -159,10 +159,7 @@ class LoginBody(Struct, frozen=True, gc=False):
     @property
     def refusal(self) -> bytes:
         """A JSON object of the fields that an error passes on."""
-        try:
-            return msgspec.json.encode(_REFUSAL.decode(self.body))
-        except RecursionError:  # it was read before, but by fewer calls
-            return b"{}"
+        return msgspec.json.encode(_REFUSAL.decode(self.body))
 
     @property
     def refuses(self) -> bool:
