@@ -74,8 +74,8 @@ class Directory:
         """Where the word of this tag is, counted in words."""
         first = number * _SET_BYTES
         at = self._memory.find(tag, first, first + _WORDS_AT)
-        # Of two neighbours' halves, once in 2**60 look-ups
-        return None if at < 0 or at % _WORD_BYTES else (at + _WORDS_AT) // _WORD_BYTES
+        # -1, or of two neighbours' halves, once in 2**60 look-ups
+        return None if at % _WORD_BYTES else (at + _WORDS_AT) // _WORD_BYTES
 
     def _make_room(self, number: int, tag: bytes) -> int:
         """Give a slot to a new tag, and where its word is; the lock is held."""

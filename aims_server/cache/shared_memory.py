@@ -269,8 +269,6 @@ _VOID: Final = _Held(0, 0.0, 0, 0)
 def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except OSError:  # there is none, or its number is another user's process by now
         return False
-    except PermissionError:
-        return True
     return True

@@ -184,6 +184,14 @@ def test_old_pages_make_room_for_new_ones(cache, clock):
     )
 
 
+def test_as_many_as_there_is_room_for_are_kept(cache, clock):
+    """However many of them are made at once."""
+    keys = [b"%d" % n for n in range(150)]
+    leases = [take(cache, key).lease for key in keys]
+    assert all(cache.put(lease, page(clock, bytes(6000))) for lease in leases)
+    assert all(cache.find(key, ANN) for key in keys)
+
+
 def test_a_new_key_takes_the_place_of_the_oldest(epochs, clock):
     """When all slots of a set are taken, what was written longest ago goes: its page is
     not kept, and those written later are not disturbed.
