@@ -96,19 +96,19 @@ def _room() -> Row:
     """
     pages = SharedMemoryCache(SHARED_BYTES, Epochs())
     keys = [
-        (f"{student} {part}".encode(), student, size)
+        (f"{student} {part}".encode(), b"%032d" % student, size)
         for student in range(MANY_STUDENTS)
         for part, size in enumerate(SIZES)
     ]
     now = time.monotonic()
-    for key, student, size in keys:
-        taken = pages.take(key, student, Want(), seconds=60.0)
+    for key, owner, size in keys:
+        taken = pages.take(key, owner, Want(), seconds=60.0)
         assert taken.lease is not None
         page = Page(os.urandom(size), now, now + 3600, now + 3600)
         pages.put(taken.lease, page)
     kept = sum(
-        pages.take(key, student, Want(), seconds=60.0).page is not None
-        for key, student, _ in keys
+        pages.take(key, owner, Want(), seconds=60.0).page is not None
+        for key, owner, _ in keys
     )
     share = kept / len(keys)
     return Row(

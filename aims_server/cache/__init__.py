@@ -4,9 +4,10 @@
 `MemoryStore`.
 """
 
-from .answer_cache import AnswerCache, Lifetimes
+from .answer_cache import AnswerCache
 from .freshness import freshness_lines
-from .levels import Found, Lease, Level, Owner, Page, Taken, Want, owner_bytes
+from .levels import Found, Lease, Level, Owner, Page, Taken, Want
+from .lifetimes import Lifetimes
 from .loading import Outcome, Served
 from .readthrough import ReadThrough
 from .shared_log import SharedLog
@@ -38,5 +39,4 @@ __all__ = [
     "Taken",
     "Want",
     "freshness_lines",
-    "owner_bytes",
 ]

@@ -1,10 +1,9 @@
-"""What is kept for a session and for how long: the two read-throughs of a worker, the
-lifetimes of their entries, and the rules of a refused or ended token.
-"""
+"""Owns what is kept for a session: its answers, and the parts that they are made of."""
 
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
@@ -17,36 +16,26 @@ from ..errors import (
     UpstreamUnavailable,
 )
 from ..web import Answer, Session
+from .lifetimes import Lifetimes
 from .loading import Fill, Outcome, Served
 from .readthrough import ReadThrough, WrongOwner
 from .singleflight import FlightCancelled
 from .store import Entry
 
-__all__ = ["AnswerCache", "Lifetimes", "LookupObserver"]
+__all__ = ["AnswerCache", "LookupObserver"]
 
 Kept = TypeVar("Kept")
 
 
-class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
-    """How long answers live, in seconds: ``fresh``, then ``stale`` more while the
-    platform is asked again; a fresh one on demand no sooner than ``floor``.
-    """
-
-    fresh: float
-    stale: float
-    floor: float
-    incomplete: float = 15.0
-
-
 class LookupObserver(Protocol):
-    """Counts how resources were come by: metrics, in production."""
+    """Counts look-ups by their outcome: metrics, in production."""
 
     def lookup(self, resource: str, outcome: str) -> None:
         """``outcome`` is one of HIT, MISS, STALE and PENDING."""
 
 
-class _SaysLess(UpstreamError):
-    """What was filled is incomplete, and what is kept is not."""
+class _LessComplete(UpstreamError):
+    """What was filled is incomplete, while a complete entry is kept."""
 
     def __init__(self, entry: Entry[Any]) -> None:
         super().__init__()
@@ -54,11 +43,11 @@ class _SaysLess(UpstreamError):
 
 
 class AnswerCache:
-    """Answers, and the parts they are made of, by session and resource.
+    """Answers and parts, by session and resource.
 
-    ``answers`` and ``parts`` share a store, so that with a refused token goes
-    everything that is kept for it, and nothing else. ``clock`` is monotonic seconds,
-    ``wall`` Unix time.
+    ``answers`` and ``parts`` share a store, so that a refused token drops everything
+    that is kept for it, and nothing else. ``clock`` is monotonic seconds, ``wall`` Unix
+    time.
     """
 
     def __init__(
@@ -89,7 +78,9 @@ class AnswerCache:
     ) -> Served[Answer]:
         """The answer, kept or filled; with ``fresh`` none older than the floor.
 
-        Raises what ``fill`` raises, and the upstream half of our errors.
+        Raises what ``fill`` raises, :class:`UpstreamTimeout` at the deadline,
+        :class:`UpstreamUnavailable` when the service stops, :class:`UpstreamError` if
+        what was filled is another owner's.
         """
         max_age = self._max_age(fresh)
         return await self._read(
@@ -106,9 +97,8 @@ class AnswerCache:
         fresh: bool,
         old_at_once: bool = True,
     ) -> Served[bytes]:
-        """As `answer`, for what answers are made of. Without ``old_at_once`` an old one
-        is given only if a new one cannot be had: an answer would look new and be made
-        of old parts.
+        """As `answer`, for a part. Without ``old_at_once`` one that is no longer fresh
+        is given only if the fill fails: an answer made of it would look new.
         """
         max_age = self._max_age(fresh)
         if max_age is None and not old_at_once:
@@ -122,8 +112,8 @@ class AnswerCache:
         source: Awaitable[Served[Kept]],
         make: Callable[[Kept], Awaitable[Answer]],
     ) -> Served[Answer]:
-        """The answer that is made of one part or answer alone, come by as that was and
-        kept for as long.
+        """The answer that ``make`` makes of one part or other answer, the ``source``,
+        with the outcome and the times of that.
         """
 
         async def made_of(entry: Entry[Kept]) -> Entry[Answer]:
@@ -143,9 +133,9 @@ class AnswerCache:
     def get_fresh(
         self, resource: str, session: Session, now: float, *, fresh: bool
     ) -> Entry[Answer] | None:
-        """What `answer` would give as a HIT, without waiting; None says nothing of why.
+        """The entry that `answer` would give as a HIT, without waiting, or None.
 
-        Not counted here: its caller counts the answer.
+        Not reported to the observer: the caller counts the answer.
         """
         entry = self._answers.peek(
             session.resource_key(resource), session.owner, now, self._max_age(fresh)
@@ -157,13 +147,13 @@ class AnswerCache:
     def get_fresh_parts(
         self, resources: Iterable[str], session: Session, *, fresh: bool
     ) -> dict[str, Entry[bytes]]:
-        """As `get_fresh`, for what answers are made of: those that there are."""
+        """As `get_fresh`, for parts, by resource: those that are kept."""
         keys = {session.resource_key(resource): resource for resource in resources}
         found = self._parts.find_fresh(keys, session.owner, self._max_age(fresh))
         return {keys[key]: entry for key, entry in found.items()}
 
     def find_part(self, resource: str, session: Session) -> Entry[bytes] | None:
-        """A part that is kept by any worker and may be served, old or not."""
+        """A part that any worker of the machine keeps, fresh or not."""
         key = session.resource_key(resource)
         return self._parts.find(key, session.owner)
 
@@ -177,16 +167,15 @@ class AnswerCache:
         complete: bool = True,
     ) -> Entry[Answer]:
         """An entry for an answer made at ``made_at`` of the monotonic clock, by default
-        now. An ``old`` one, made of a part that should have been newer, is not fresh
-        from the start. An incomplete one is kept for a few seconds, never served old,
-        and never in place of a complete one.
+        now; for ``old`` and ``complete`` see :meth:`Lifetimes.ends`. An incomplete one
+        never takes the place of a complete one.
         """
         return self._entry(session, answer, answer.size, made_at, old, complete)
 
     def new_part(
         self, session: Session, packed: bytes, *, complete: bool = True
     ) -> Entry[bytes]:
-        """An entry for what was had now; see :meth:`new_answer`."""
+        """An entry for a part fetched now; see :meth:`new_answer`."""
         size = sys.getsizeof(packed)
         return self._entry(session, packed, size, None, False, complete)
 
@@ -201,22 +190,17 @@ class AnswerCache:
     ) -> Entry[Kept]:
         now = self._clock()
         made_at = now if made_at is None else made_at
-        lives = self._lifetimes
-        end = self._token_end(session)
-        fresh_until = made_at + lives.fresh
-        if complete:
-            servable_until = fresh_until + lives.stale
-        else:
-            # However old its oldest part: what is missing was asked for just now.
-            fresh_until = min(fresh_until, now + lives.incomplete)
-            servable_until = fresh_until
+        fresh_until, servable_until = self._lifetimes.ends(
+            made_at, now, old=old, complete=complete
+        )
+        token_end = self._token_end(session)
         return Entry(
             value=value,
             size=size,
             owner=session.owner,
             made_at=made_at,
-            fresh_until=min(now if old else fresh_until, end),
-            servable_until=min(servable_until, end),
+            fresh_until=min(fresh_until, token_end),
+            servable_until=min(servable_until, token_end),
             old=old,
             complete=complete,
             student_id=session.verified_student,
@@ -232,22 +216,12 @@ class AnswerCache:
         max_age: float | None,
     ) -> Served[Kept]:
         key, owner = session.resource_key(resource), session.owner
-
-        async def judged(within: Deadline) -> Entry[Kept]:
-            try:
-                filled = await fill(within)
-            except TokenRefused:
-                session.refuse()
-                raise
-            if not filled.complete and filled.says_less_than(through.find(key, owner)):
-                raise _SaysLess(filled)
-            return filled
-
+        filled = partial(_filled, through, key, session, fill)
         outcome = Outcome.MISS
         try:
-            served = await through.get(key, owner, judged, deadline, max_age=max_age)
+            served = await through.get(key, owner, filled, deadline, max_age=max_age)
             outcome = served.outcome
-        except _SaysLess as less:  # remembered, while what was kept has ended
+        except _LessComplete as less:  # and what was kept has ended since
             served = Served(less.entry, outcome)
         except TimeoutError:
             raise UpstreamTimeout from None
@@ -261,9 +235,7 @@ class AnswerCache:
         return served
 
     def _max_age(self, fresh: bool) -> float | None:
-        """The floor: how old a kept answer may be for a client that asks for a fresh
-        one.
-        """
+        """How old a kept answer may be, in seconds; None if that does not matter."""
         return self._lifetimes.floor if fresh else None
 
     def _token_end(self, session: Session) -> float:
@@ -273,9 +245,29 @@ class AnswerCache:
         return self._clock() + session.expires_at - self._wall()
 
 
+async def _filled(
+    through: ReadThrough[Kept],
+    key: bytes,
+    session: Session,
+    fill: Fill[Kept],
+    deadline: Deadline,
+) -> Entry[Kept]:
+    """What ``fill`` gives; a refusal ends the session's standing."""
+    try:
+        entry = await fill(deadline)
+    except TokenRefused:
+        session.refuse()
+        raise
+    if not entry.complete:
+        kept = through.find(key, session.owner)
+        if kept is not None and kept.complete:
+            raise _LessComplete(entry)
+    return entry
+
+
 def _confirm(session: Session, entry: Entry[Kept]) -> None:
-    """Give the token the standing that it had when this was made for it, perhaps in
-    another process.
+    """Give the session the student whom the platform has named for this entry, perhaps
+    in another process.
     """
     if entry.student_id not in (None, session.verified_student):
         session.confirm(student_id=entry.student_id)

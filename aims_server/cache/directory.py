@@ -3,6 +3,7 @@ memory mapped before the fork.
 """
 
 import mmap
+from collections.abc import Callable
 from typing import Final
 
 from ..primitives import Mutexes
@@ -20,7 +21,7 @@ _LOCKS: Final = 256
 class Directory:
     """Numbers below 2**64 by keys of 16 uniformly distributed bytes.
 
-    >>> directory = Directory(sets=1)
+    >>> directory = Directory(sets=1, least=min)
     >>> key = bytes(range(16))
     >>> directory.find(key), directory.replace(key, 0, 7), directory.find(key)
     (0, True, 7)
@@ -28,16 +29,17 @@ class Directory:
     False
 
     A key lives in one of the 16 slots of its set, which the first half of it names; the
-    second half is its tag there. A new key takes a free slot, else that of the smallest
-    word: give words that grow, and the oldest goes.
+    second half is its tag there. A new key takes the slot of the word that `least`
+    chooses of its set; that of a free slot is 0.
 
     Looking up takes no lock: tags and words are aligned, so that each is stored and
     loaded whole, and a slot's word is 0 while its tag changes. What was found may be
     another key's by the time it is used, so its user must be able to tell.
     """
 
-    def __init__(self, sets: int) -> None:
+    def __init__(self, sets: int, *, least: Callable[[list[int]], int]) -> None:
         self._sets = sets
+        self._least = least
         self._memory = mmap.mmap(-1, sets * _SET_BYTES)
         self._words = memoryview(self._memory).cast("Q")
         self._locks = Mutexes(_LOCKS)
@@ -72,13 +74,14 @@ class Directory:
         """Where the word of this tag is, counted in words."""
         first = number * _SET_BYTES
         at = self._memory.find(tag, first, first + _WORDS_AT)
-        # Of two neighbours' halves, once in 2**60 look-ups
-        return None if at < 0 or at % _WORD_BYTES else (at + _WORDS_AT) // _WORD_BYTES
+        # -1, or of two neighbours' halves, once in 2**60 look-ups
+        return None if at % _WORD_BYTES else (at + _WORDS_AT) // _WORD_BYTES
 
     def _make_room(self, number: int, tag: bytes) -> int:
         """Give a slot to a new tag, and where its word is; the lock is held."""
         first = (number * _SET_BYTES + _WORDS_AT) // _WORD_BYTES
-        at = min(range(first, first + WAYS), key=self._words.__getitem__)
+        words = self._words[first : first + WAYS].tolist()
+        at = first + words.index(self._least(words))
         self._words[at] = 0
         tag_at = at * _WORD_BYTES - _WORDS_AT
         self._memory[tag_at : tag_at + _WORD_BYTES] = tag

@@ -17,11 +17,10 @@ __all__ = [
     "SharedPages",
     "Taken",
     "Want",
-    "owner_bytes",
 ]
 
-Owner = int | bytes
-"""Whose page it is: a student's number, or the hash of a token that names none."""
+Owner = bytes
+"""Whose page it is: 32 bytes that stand for a token and the student that it names."""
 
 
 class Page(NamedTuple):
@@ -36,22 +35,26 @@ class Page(NamedTuple):
 class Found(StrEnum):
     """What a look-up has found."""
 
-    KEPT = "kept"  # a fresh page of the wanted age
-    OLD = "old"  # one that is no longer fresh, but will do
+    KEPT = "kept"  # a fresh page that satisfies the asker
+    OLD = "old"  # one that is no longer fresh and satisfies the asker
     BUSY = "busy"  # another asker holds the lease: look again in a moment
-    NONE = "none"  # nothing that will do; the lease, if any, is the asker's
+    NONE = "none"  # nothing that satisfies; the lease, if any, is the asker's
 
 
 class Want(NamedTuple):
-    """What will do: a page of at most ``max_age`` seconds, if that is given; and one
-    that is no longer fresh only with ``old_ok``.
+    """What satisfies an asker: a page of at most ``max_age`` seconds, if that is given;
+    one that is no longer fresh only with ``old_ok``.
+
+    >>> page = Page(b"body", made_at=100.0, fresh_until=400.0, servable_until=2200.0)
+    >>> Want().judge(page, 150.0).value, Want(max_age=15.0).judge(page, 150.0)
+    ('kept', None)
     """
 
     max_age: float | None = None
     old_ok: bool = True
 
     def judge(self, page: Page, now: float) -> Found | None:
-        """`KEPT` or `OLD`; None if the page will not do."""
+        """`KEPT` or `OLD` at the moment ``now``; None if the page does not satisfy."""
         if self.max_age is not None and now - page.made_at > self.max_age:
             return None
         if now < page.fresh_until:
@@ -60,8 +63,8 @@ class Want(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """The right to put one page: ``number`` is the holder's and nobody else's, and
-    ``offset`` seconds are to be added to our clock for that of the page's place.
+    """The right to put one page. ``number`` is unique to its holder; ``offset`` seconds
+    are added to our clock to get that of the place where the page is shared.
     """
 
     number: int
@@ -73,7 +76,7 @@ class Lease(NamedTuple):
 
 class Taken(NamedTuple):
     """The outcome of a look-up. With `BUSY` and `NONE`, ``page`` is a servable one that
-    would not do, if there was one.
+    did not satisfy, if there was one.
     """
 
     found: Found
@@ -87,8 +90,8 @@ class SharedPages(Protocol):
     async def take(
         self, key: bytes, owner: Owner, want: Want, *, seconds: float
     ) -> Taken:
-        """The page, if one is kept that will do; else a lease of so many seconds,
-        unless another asker holds one.
+        """The page, if one is kept that satisfies ``want``; else a lease of so many
+        seconds, unless another asker holds one.
         """
 
     async def put(self, lease: Lease, page: Page) -> bool:
@@ -99,11 +102,13 @@ class SharedPages(Protocol):
 
 
 class Level(NamedTuple):
-    """One place in the order: its pages, how long a lease of it is for a flight with
-    this deadline, and the pauses between two looks at a busy key, the first and the
-    longest, each ``growth`` times the one before. ``find`` looks up what is there and
-    ``keep`` keeps a page of an epoch, without a lease and without waiting; None where
-    that cannot be.
+    """One place in the order in which pages are looked for.
+
+    ``lease_seconds`` is how long a lease lasts for a flight with this deadline. Between
+    two look-ups of a busy key there are pauses in seconds, from ``first_pause`` to
+    ``longest_pause``, each ``growth`` times the one before. ``find`` looks up a page,
+    ``keep`` keeps one of an epoch, without a lease and without waiting; None where the
+    place cannot.
     """
 
     name: str
@@ -114,8 +119,3 @@ class Level(NamedTuple):
     longest_pause: float
     find: Callable[[bytes, Owner], Page | None] | None = None
     keep: Callable[[bytes, Owner, int, Page], bool] | None = None
-
-
-def owner_bytes(owner: Owner) -> bytes:
-    """An owner as bytes, different for different owners: a token's hash has 32."""
-    return owner if isinstance(owner, bytes) else owner.to_bytes(8, "big")

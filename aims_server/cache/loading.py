@@ -1,5 +1,5 @@
-"""The vocabulary of reading through a store: how an asker came by an entry, and where
-entries come from that this process has not.
+"""The vocabulary of reading through a store: the outcome of a look-up, and loaders,
+where entries come from that this process does not keep.
 """
 
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ Fill = Callable[[Deadline], Awaitable[Entry[V]]]
 
 
 class Outcome(StrEnum):
-    """How an asker came by an entry."""
+    """How an asker got an entry."""
 
     HIT = "HIT"  # it was kept and fresh
     MISS = "MISS"  # this asker had it filled
@@ -30,9 +30,9 @@ class Outcome(StrEnum):
 
 
 class Served(NamedTuple, Generic[V]):
-    """What an asker is given; ``at_hand`` says that the loader finds it again without
-    waiting, ``epoch`` in which of its owner it was asked for: what is made of it may be
-    kept in that one only, in 0 not at all.
+    """What an asker is given. ``at_hand`` says that the loader finds it again without
+    waiting. ``epoch`` is the owner's epoch in which it was asked for: what is made of
+    it may be kept only while that lasts, and with 0 not at all.
     """
 
     entry: Entry[V]
@@ -40,15 +40,15 @@ class Served(NamedTuple, Generic[V]):
     at_hand: bool = False
     epoch: int = 0
 
-    def replace(self, value: W) -> "Served[W]":
-        """The same with another value, made of this one."""
+    def with_value(self, value: W) -> "Served[W]":
+        """The same with another value, which was made of this one."""
         entry = msgspec.structs.replace(self.entry, value=value)
         return Served(cast(Entry[W], entry), self.outcome)
 
 
 class Ask(NamedTuple, Generic[V]):
-    """The ``owner``'s entry of a key, which will do if it is as in ``want`` and is else
-    to be made by ``fill``. One that was found but would not do, and is not at hand, is
+    """A request for the ``owner``'s entry of a key: one that satisfies ``want``, else
+    what ``fill`` makes. One that was found, does not satisfy it and is not at hand is
     given to ``on_old`` before the fill, which may fail.
     """
 
@@ -61,17 +61,17 @@ class Ask(NamedTuple, Generic[V]):
 
 
 class Loader(Protocol[V]):
-    """Where an entry comes from that this process has not: from a fill, or from where
-    other processes have put it.
+    """Where an entry comes from that this process does not keep: from a fill, or from
+    memory that other processes share.
     """
 
     async def load(self, ask: Ask[V]) -> Served[V]:
         """The entry, found or filled; raises what the fill raises, and TimeoutError."""
 
     def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
-        """The owner's entry that will do, if it is at hand: nothing is filled or waited
-        for.
+        """The owner's entry if one that satisfies ``want`` is at hand, without filling
+        it or waiting.
         """
 
     def keep(self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]) -> bool:
-        """Have `find` find an entry, from here on; False if it will not."""
+        """Keep an entry where `find` finds it from here on; False if it is not kept."""

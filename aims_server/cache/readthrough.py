@@ -86,28 +86,25 @@ class ReadThrough(Generic[V]):
         now: float,
         max_age: float | None = None,
     ) -> Entry[V] | None:
-        """The entry that `get` would give as a HIT without waiting, if there is one."""
+        """The entry that `get` would give as a HIT at the moment ``now``, without
+        waiting, or None.
+        """
         entry = self._fresh_here(key, owner, now, max_age)
         if entry is not None:
             return entry
         # Before the look: what is found is not kept if it is refused meanwhile.
         epoch = self._store.epoch_begun(owner)
-        found = self._loader.find(key, owner, Want(max_age, old_ok=False))
-        if found is not None:
-            self._keep(key, owner, epoch, found, at_hand=True)
-        return found
+        return self._find_beyond(key, owner, epoch, Want(max_age, old_ok=False))
 
     def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
-        """The entry that is kept and may be served, fresh or not, here or where another
-        process has put it.
-        """
+        """The servable entry, fresh or not, that this process or another one keeps."""
         kept = self._find(key, owner)
         return kept or self._loader.find(key, owner, Want())
 
     def find_fresh(
         self, keys: Iterable[bytes], owner: Owner, max_age: float | None = None
     ) -> dict[bytes, Entry[V]]:
-        """Of these keys the entries that `peek` would give. What is found beyond this
+        """The entries that `peek` would give for these keys. What is found beyond this
         process is not kept here, since nobody asks for it again soon.
         """
         here = self._store.keys_of(owner)
@@ -133,13 +130,16 @@ class ReadThrough(Generic[V]):
     ) -> Served[V]:
         """The entry of this key, kept or filled.
 
-        An entry older than `max_age` seconds is served only if a new one cannot be
-        had. Raises what `fill` raised, TimeoutError when the deadline has passed,
-        FlightCancelled when the service stops, WrongOwner.
+        An entry older than `max_age` seconds is served only if the fill fails. Raises
+        what `fill` raised, TimeoutError when the deadline has passed, FlightCancelled
+        when the service stops, WrongOwner.
         """
         now = self._clock()
         epoch = self._store.epoch_begun(owner)
-        entry = self._find(key, owner)
+        # Not left to a flight: one that refreshes it may take long.
+        entry = self._find(key, owner) or self._find_beyond(
+            key, owner, epoch, Want(max_age)
+        )
         if entry is not None and _is_within(max_age, entry, now):
             if now < entry.fresh_until:
                 return Served(entry, Outcome.HIT, epoch=epoch)
@@ -165,11 +165,11 @@ class ReadThrough(Generic[V]):
         source: Awaitable[Served[W]],
         make: Callable[[Entry[W]], Awaitable[Entry[V]]],
     ) -> Served[V]:
-        """The entry that is made of another one, from which it has its times, come by
-        as that one was. So this one needs no flight, and nobody waits for it: of
-        several who have waited for the source the first makes it.
+        """The entry that ``make`` makes of the entry of ``source``, with the outcome
+        and the times of that. It needs no flight: of several who have waited for the
+        source the first makes it.
 
-        Raises what they raise.
+        Raises what ``source`` and ``make`` raise, and WrongOwner.
         """
         entry, outcome, _, epoch = await source
         self._check_owner(entry, owner)
@@ -177,7 +177,7 @@ class ReadThrough(Generic[V]):
             kept = self.find(key, owner)
             if kept is not None and kept.made_at == entry.made_at:
                 return Served(kept, outcome)
-            if kept is not None and entry.says_less_than(kept):
+            if kept is not None and kept.complete and not entry.complete:
                 return Served(kept, Outcome.STALE)
         made = await make(entry)
         at_hand = self._loader.keep(key, owner, epoch, made)
@@ -227,6 +227,15 @@ class ReadThrough(Generic[V]):
             self._on_foreign()
             return None
         return entry
+
+    def _find_beyond(
+        self, key: bytes, owner: Owner, epoch: int, want: Want
+    ) -> Entry[V] | None:
+        """The entry that another process has put at hand, which may be copied here."""
+        found = self._loader.find(key, owner, want)
+        if found is not None:
+            self._keep(key, owner, epoch, found, at_hand=True)
+        return found
 
     async def _loaded(
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline

@@ -41,6 +41,11 @@ class Ring:
         """How far the ring has turned since it was made, in bytes."""
         return self._head[0] - _FIRST
 
+    @property
+    def oldest(self) -> int:
+        """The lowest position that is not overwritten."""
+        return max(_FIRST, self._head[0] - self.size)
+
     def write(self, record: bytes) -> int:
         """Copy a record into the ring; its position, more than 0 and than any before
         it. Raises ValueError if it is too large.
@@ -59,7 +64,7 @@ class Ring:
         start = position % self.size
         read = self._bytes[start : start + length]
         # A writer claims its room first: what it had not claimed by now was whole
-        return None if self._head[0] - position > self.size else read
+        return read if position >= self.oldest else None
 
     def _reserve(self, length: int) -> int:
         """Claim room for a record; its position counts all bytes ever reserved."""

@@ -1,5 +1,5 @@
-"""Owns how workers of one machine follow a piece of work that another one does: its
-steps, one after the other, in the memory that they share. Knows bytes.
+"""Owns the steps of work that one worker does and others of its machine follow: one
+after the other, in the memory that they share. Knows bytes.
 """
 
 import time
@@ -16,25 +16,25 @@ _ANY_AGE_IS_TOO_OLD: Final = Want(max_age=-1.0)  # a step is written, whatever i
 
 
 class SharedLog:
-    """The steps of works, by key; kept for ``seconds`` from the beginning of each.
+    """Steps of pieces of work, by key; kept for ``seconds`` from the work's beginning.
 
     >>> from aims_server.primitives import Epochs
     >>> log = SharedLog(SharedMemoryCache(1_000_000, Epochs()), seconds=30.0)
-    >>> log.is_followed(b"key", 5900001)
+    >>> log.is_followed(b"key", b"owner")
     False
-    >>> log.follow(b"key", 5900001)
-    >>> log.is_followed(b"key", 5900001)
+    >>> log.follow(b"key", b"owner")
+    >>> log.is_followed(b"key", b"owner")
     True
     >>> began_at = time.monotonic()
-    >>> log.write(b"key", 5900001, began_at, 0, b"course files")
-    >>> log.read(b"key", 5900001, 0) == (began_at, b"course files")
+    >>> log.write(b"key", b"owner", began_at, 0, b"course files")
+    >>> log.read(b"key", b"owner", 0) == (began_at, b"course files")
     True
-    >>> log.read(b"key", 5900001, 1)
+    >>> log.read(b"key", b"owner", 1)
 
-    Only a work that is followed need be written: that none is costs its worker a look
-    from time to time. Steps are numbered from 0. Those of an earlier work under the
-    same key can be told by when it began. They are sealed as pages are, for their
-    owner, whose next epoch voids them.
+    Steps need to be written only while another worker follows the work, which its own
+    worker looks up from time to time. They are numbered from 0. Those of an earlier
+    work under the same key are told apart by when it began. Like pages they carry a
+    digest for their owner, and are void in its next epoch.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class SharedLog:
     def write(
         self, key: bytes, owner: Owner, began_at: float, number: int, step: bytes
     ) -> None:
-        """Tell one step of the work that began then."""
+        """Write one step of the work that began then."""
         self._put(_step(key, number), owner, began_at, step)
 
     def read(self, key: bytes, owner: Owner, number: int) -> tuple[float, bytes] | None:
-        """When the work of this step began, and the step; None if there is none yet."""
+        """When the work of this step began, and the step; None if it is not there."""
         page = self._memory.find(_step(key, number), owner)
         return None if page is None else (page.made_at, page.body)
 

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from ..deadline import Clock
 from ..primitives import Epochs
 from .directory import KEY_BYTES, WAYS, Directory
-from .levels import Found, Lease, Owner, Page, Taken, Want, owner_bytes
+from .levels import Found, Lease, Owner, Page, Taken, Want
 from .ring import Ring
 
 __all__ = ["SharedMemoryCache"]
@@ -26,7 +26,7 @@ _DIGEST_BYTES: Final = 16
 _HEAD: Final = struct.Struct(f"=Iddd{_DIGEST_BYTES}s")
 _LEASE: Final = struct.Struct("=QdQQ")
 # Of a word of the directory that names a page; its other bits are the position. Words
-# of leases are thus the smaller ones, and go first where a set is full.
+# of leases are thus the smaller ones.
 _PAGE: Final = 1 << 63
 _POSITION: Final = _PAGE - 1
 # A fraction of what a page takes: sets that are a third full do not overflow. With 2048
@@ -39,13 +39,14 @@ class SharedMemoryCache:
     """Pages of at most ``max_bytes`` together; the oldest are overwritten.
 
     >>> cache = SharedMemoryCache(1_000_000, Epochs())
-    >>> taken = cache.take(b"key", 5900001, Want(), seconds=10.0)
-    >>> taken.found.value, cache.take(b"key", 5900001, Want(), seconds=10.0).found.value
+    >>> taken = cache.take(b"key", b"owner", Want(), seconds=10.0)
+    >>> busy = cache.take(b"key", b"owner", Want(), seconds=10.0)
+    >>> taken.found.value, busy.found.value
     ('none', 'busy')
     >>> now = time.monotonic()
     >>> cache.put(taken.lease, Page(b"body", now, now + 300, now + 2100))
     True
-    >>> cache.take(b"key", 5900001, Want(), seconds=10.0).page.body
+    >>> cache.take(b"key", b"owner", Want(), seconds=10.0).page.body
     b'body'
 
     Make it before the fork. It outlives every process that uses it, one by one.
@@ -53,16 +54,17 @@ class SharedMemoryCache:
     *Directory.* It says where in the ring a key's page is, or the lease of whoever
     makes one; a lease says where the page is that was there before it. A step from one
     to the next replaces that one word, and only if it is still the one that was seen. A
-    new key may take the slot of a lease in its set, or of a page if there is none, of
-    what was written longest ago.
+    new key takes the slot in its set that is worth least: of a page that the ring has
+    overwritten, else of a lease without a page before it, else of the oldest page.
 
     *Digest.* A page carries a keyed digest over its key, owner, epoch, times and body,
     checked at each read. A body overwritten while it is read, a slot that is another
     key's by now and an owner whose epoch has advanced are thus one case: no page.
 
-    *Lease.* The process that holds one, and its end. It is void past its end, when
-    that process is gone, and in another epoch of the owner. Leases have a ring of their
-    own: a flood of made-up tokens, each of which takes some, turns no page's.
+    *Lease.* A lease names the process that holds it, and its end. It is void past its
+    end, when that process is gone, and in another epoch of the owner. Leases have a
+    ring of their own, so that a flood of made-up tokens, each of which takes some,
+    overwrites no page.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class SharedMemoryCache:
     ) -> None:
         self._ring = Ring(max_bytes)
         sets = max(1, self._ring.size // _BYTES_PER_SLOT // WAYS)
-        self._directory = Directory(sets)
+        self._directory = Directory(sets, least=self._worth_least)
         self._leases = Ring(sets * WAYS * _LEASE.size)
         self._epochs = epochs
         self._clock = clock
@@ -99,8 +101,8 @@ class SharedMemoryCache:
         return self._servable(hashed, owner, epoch, held.page if held else word)
 
     def take(self, key: bytes, owner: Owner, want: Want, *, seconds: float) -> Taken:
-        """The page, if one is kept that will do; else a lease of so many seconds,
-        unless another asker holds one.
+        """The page, if one is kept that satisfies ``want``; else a lease of so many
+        seconds, unless another asker holds one.
         """
         hashed = self._hashed(key)
         while True:
@@ -174,6 +176,21 @@ class SharedMemoryCache:
         # Overwritten, as a page may be: its holder keeps nothing
         return _Held(*_LEASE.unpack(record)) if record else _VOID
 
+    def _worth_least(self, words: list[int]) -> int:
+        """Which of a set's words goes for a new key. In time every set is full, with
+        the pages of tokens that nobody uses any more.
+        """
+        oldest = self._ring.oldest | _PAGE
+
+        def worth(word: int) -> int:
+            held = self._held(word)
+            page = held.page if held else word
+            if page >= oldest:
+                return page
+            return word if held else 0
+
+        return min(words, key=worth)
+
     def _lease_word(self, held: "_Held") -> int:
         """Write a lease; the word that names it."""
         return self._leases.write(_LEASE.pack(*held))
@@ -216,7 +233,7 @@ class SharedMemoryCache:
         signing.update(
             _SIGNED.pack(page.made_at, page.fresh_until, page.servable_until, epoch)
         )
-        signing.update(owner_bytes(owner))  # 8 or 32 bytes, the body follows
+        signing.update(owner)
         signing.update(page.body)
         return signing.digest()
 
@@ -252,8 +269,6 @@ _VOID: Final = _Held(0, 0.0, 0, 0)
 def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except OSError:  # there is none, or its number is another user's process by now
         return False
-    except PermissionError:
-        return True
     return True

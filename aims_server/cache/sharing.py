@@ -88,7 +88,7 @@ class Sharing(Generic[V]):
     A page that is found on a level is put on those before it. While another process
     fills a key its page is waited for. A level that gives neither a page nor a lease is
     passed over: at worst a page is gathered more than once. ``made_with`` is what pages
-    depend on beside their keys: those made with something else are not met.
+    depend on beside their keys; it becomes a part of these.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Sharing(Generic[V]):
         return await self._load_from(0, ask)
 
     def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
-        """The entry of the first level that has one at hand that will do."""
+        """The entry of the first level that has one at hand that satisfies ``want``."""
         for level in self._levels:
             page = level.find(self._prefix + key, owner) if level.find else None
             found = None if page is None else want.judge(page, self._clock())

@@ -44,10 +44,6 @@ class Entry(Struct, Generic[V], frozen=True):
     complete: bool = True
     student_id: int | None = None
 
-    def says_less_than(self, kept: "Entry[Any] | None") -> bool:
-        """Whether this one is incomplete and that one, if there is one, is not."""
-        return not self.complete and kept is not None and kept.complete
-
     def replaces(self, kept: "Entry[V] | None") -> bool:
         """Whether it is to be kept in place of this one, which may be better: newer, or
         made of the same old part when that was not yet old.

@@ -73,6 +73,8 @@ def _length(reply: Reply) -> str:
 
 
 async def _reset(stream: IOStream, _: Reply, __: Fault) -> None:
+    if stream.closed():
+        raise StreamClosedError
     # With a linger time of 0 the kernel sends RST instead of FIN.
     linger = struct.pack("ii", 1, 0)
     stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

@@ -49,7 +49,8 @@ class BucketTable:
     the eight slots of its set. A new key takes the slot with the oldest stamp: an idle
     one if there is any, else that of the key nearest to idle, which loses least by
     being forgotten; a flood of new keys thus pushes out itself, not the exhausted key.
-    The table never grows: 16 bytes a slot.
+    The table never grows: 16 bytes a slot, all of which are touched soon, as keys fall
+    anywhere. A bucket is idle once it is full again, which takes a minute at most.
 
     A set is locked while a stamp of it moves, with one of 256 locks that a worker's
     death sets free. ``clock_ns`` gives nanoseconds, monotonic and the same in every
@@ -57,7 +58,7 @@ class BucketTable:
     """
 
     def __init__(
-        self, slots: int = 65536, *, clock_ns: Callable[[], int] = time.monotonic_ns
+        self, slots: int = 16384, *, clock_ns: Callable[[], int] = time.monotonic_ns
     ) -> None:
         """Reserve `slots` slots, rounded up to whole sets of eight."""
         self._clock_ns = clock_ns
@@ -101,9 +102,7 @@ class BucketTable:
         """Move a bucket's stamp to `ahead` ns from now, unless it is further ahead."""
         self._locks.acquire(bucket.lock)
         try:
-            key_at = bucket.key_at
-            seen = self._memory[key_at : key_at + KEY_BYTES]
-            if seen == bucket.key or self._find(bucket):
+            if self._find(bucket):
                 stamp = self._clock_ns() + ahead
                 if self._stamps[bucket.stamp_at] < stamp:
                     self._stamps[bucket.stamp_at] = stamp

@@ -121,7 +121,7 @@ class StudentRecords:
 
         waits = fresh or not old_at_once
         if waits and self._cache.find_part(_COURSE_FILES, session) is not None:
-            # Old ones will do if newer ones do not come soon.
+            # The old ones are given if newer ones do not come soon.
             patience = min(self._refresh_seconds, deadline.remaining())
             deadline = Deadline(patience, self._clock)
         return await self._cache.part(

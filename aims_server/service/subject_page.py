@@ -60,6 +60,6 @@ class SubjectPage:
             subject, student_id, cf_id, kept.days, kept.fetched_at
         )
         body = msgspec.json.encode(page)
-        return served.replace(
+        return served.with_value(
             await make_answer(body, f'"fetchedAt":"{kept.fetched_at}"')
         )

@@ -22,11 +22,11 @@ class SharedCursor:
     """A place in the stream, and pending owners by the low bits of their hash.
 
     >>> cursor = SharedCursor()
-    >>> cursor.add_pending(5900001, 0.0, until=2100.0)
-    >>> cursor.is_pending(5900001, 10.0), cursor.is_pending(5900002, 10.0)
+    >>> cursor.add_pending(b"owner", 0.0, until=2100.0)
+    >>> cursor.is_pending(b"owner", 10.0), cursor.is_pending(b"another", 10.0)
     (True, False)
-    >>> cursor.remove_pending(5900001)
-    >>> cursor.is_pending(5900001, 10.0)
+    >>> cursor.remove_pending(b"owner")
+    >>> cursor.is_pending(b"owner", 10.0)
     False
 
     Make it before the fork. Owners who share a slot are pending together, and until the

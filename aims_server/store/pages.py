@@ -59,8 +59,8 @@ class StorePages:
     async def take(
         self, key: bytes, owner: Owner, want: Want, *, seconds: float
     ) -> Taken:
-        """The page, if one is kept that will do; else a lease of so many seconds,
-        unless another machine holds one.
+        """The page, if one is kept that satisfies ``want``; else a lease of so many
+        seconds, unless another machine holds one.
         """
         epoch = self._epochs.begin(owner)
         if self._invalidations.is_pending(owner):

@@ -8,13 +8,13 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ..cache import Owner, owner_bytes
+from ..cache import Owner
 
 __all__ = ["Secrets", "Unopened"]
 
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
-_NUMBER_BYTES: Final = 8
+_SENDER_BYTES: Final = 8
 
 
 class Unopened(Exception):
@@ -25,8 +25,8 @@ class Secrets:
     """Keys derived from STORE_SECRET, one for each purpose, and what they do.
 
     >>> secrets = Secrets(bytes(32))
-    >>> sealed = secrets.seal_page(5900001, b"place and times", b"page")
-    >>> secrets.open_page(5900001, b"place and times", sealed)
+    >>> sealed = secrets.seal_page(b"owner", b"place and times", b"page")
+    >>> secrets.open_page(b"owner", b"place and times", sealed)
     b'page'
 
     AES-256-GCM: 6 kB take 2 us to seal and 1.3 to open, where XChaCha20-Poly1305 of
@@ -51,7 +51,7 @@ class Secrets:
 
     def owner_tag(self, owner: Owner) -> str:
         """An owner as the store knows it: 32 hexadecimal digits."""
-        return self._tag(self._index, owner_bytes(owner))
+        return self._tag(self._index, owner)
 
     def page_tag(self, key: bytes) -> str:
         """A cache key as the store knows it."""
@@ -73,15 +73,12 @@ class Secrets:
 
     def seal_owner(self, sender: bytes, owner: Owner) -> bytes:
         """Encrypt an owner for the other machines; ``sender`` has eight bytes."""
-        return _seal(self._invalidations, sender + owner_bytes(owner), b"")
+        return _seal(self._invalidations, sender + owner, b"")
 
     def open_owner(self, sealed: bytes) -> tuple[bytes, Owner]:
         """The sender and the owner; raises `Unopened`."""
         opened = _open(self._invalidations, sealed, b"")
-        sender, owner = opened[:_NUMBER_BYTES], opened[_NUMBER_BYTES:]
-        if len(owner) == _NUMBER_BYTES:
-            return sender, int.from_bytes(owner, "big")
-        return sender, owner
+        return opened[:_SENDER_BYTES], opened[_SENDER_BYTES:]
 
     @cached_property
     def _index(self) -> bytes:
@@ -100,7 +97,7 @@ class Secrets:
         return AESGCM(self._derive(b"refusals"))
 
     def _page_key(self, owner: Owner) -> AESGCM:
-        hashed = blake2b(owner_bytes(owner), key=self._pages, digest_size=32)
+        hashed = blake2b(owner, key=self._pages, digest_size=32)
         return AESGCM(hashed.digest())
 
     def _derive(self, purpose: bytes) -> bytes:

@@ -1,9 +1,9 @@
-"""A call as the resilience policy has it: what makes it, for whom, until when; and its
-observer.
-"""
+"""The vocabulary of the resilience policy: a call to be made, and who observes it."""
 
 from collections.abc import Awaitable
 from typing import Generic, Protocol, TypeVar
+
+from msgspec import Struct
 
 from ..deadline import Deadline
 from .callers import CallerKey
@@ -18,8 +18,8 @@ class Attempt(Protocol[Made]):
     """Makes one call."""
 
     def __call__(self, seconds: float, *, apart: bool) -> Awaitable[Made]:
-        """The result of a call of at most ``seconds``. One ``apart`` shares no
-        connection with a call that is under way, since that one is late.
+        """The result of a call of at most ``seconds``; ``apart``: on a connection that
+        no other call is using, since one of those is late.
         """
 
 
@@ -38,22 +38,11 @@ class CallObserver(Protocol):
         """
 
 
-class Call(Generic[Result]):
-    """An endpoint to be called, for whom, and until when."""
+class Call(Struct, Generic[Result], frozen=True):
+    """What ``attempt`` makes, perhaps more than once if it is ``repeatable``."""
 
-    __slots__ = ("attempt", "caller", "deadline", "endpoint", "repeatable")
-
-    def __init__(
-        self,
-        endpoint: str,
-        caller: CallerKey,
-        attempt: Attempt[Result],
-        deadline: Deadline,
-        *,
-        repeatable: bool,
-    ) -> None:
-        self.endpoint = endpoint
-        self.caller = caller
-        self.attempt = attempt
-        self.deadline = deadline
-        self.repeatable = repeatable
+    endpoint: str
+    caller: CallerKey
+    attempt: Attempt[Result]
+    deadline: Deadline
+    repeatable: bool

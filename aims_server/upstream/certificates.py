@@ -18,6 +18,11 @@ class TrustedAuthorities:
     """The system's bundle and ``further`` certificates in PEM form, as one file in
     memory.
 
+    >>> trusted = TrustedAuthorities(b"-----BEGIN CERTIFICATE-----")
+    >>> Path(trusted.path).read_bytes().startswith(b"-----BEGIN CERTIFICATE-----")
+    True
+    >>> trusted.close()
+
     Curl takes several authorities from one file only, and remembers what it has read
     from a file, not from a string: reading takes 10 ms, which each new connection would
     cost.
@@ -33,9 +38,9 @@ class TrustedAuthorities:
 
     @property
     def path(self) -> str:
-        """A name for it that only this process can use."""
+        """The path under which this process alone can open it."""
         return f"/proc/self/fd/{self._fd}"
 
     def close(self) -> None:
-        """Forget it; connections that are open stay so."""
+        """Delete the file; open connections stay open."""
         os.close(self._fd)

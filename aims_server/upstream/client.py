@@ -1,5 +1,5 @@
-"""The platform as typed calls: what is asked, and what reads each answer (facts:
-docs/platform.rst).
+"""The platform as typed calls: the request of each, and what decodes its answer. The
+facts are in docs/platform.rst.
 """
 
 from collections.abc import Awaitable, Callable
@@ -56,10 +56,12 @@ Decoded = TypeVar("Decoded")
 
 
 class UpstreamClient:
-    """Calls to one platform at ``base_url``.
+    """Calls to one platform at ``base_url``; ``origin`` is its portal's.
 
     Every call takes its caller, and a deadline that covers its wait for a slot, every
-    try, and the decoding. Raises the upstream half of :mod:`aims_server.errors`.
+    try, and the decoding. It raises :class:`UpstreamError` or :class:`TokenRefused`,
+    ``log_in`` also :class:`RateLimited`. ``confirm`` is given each decoded answer, and
+    raises :class:`WrongStudent` if it names another student than the asker.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class UpstreamClient:
         oddities: Oddities,
     ) -> None:
         self.executor = SerialExecutor()
-        """For heavy work on answers, that of the service included: one piece a turn."""
+        """Runs heavy work on answers in steps, that of the service included."""
         self._transport = transport
         self._oddities = oddities
         self._reader = AnswerReader(oddities, self.executor)
@@ -97,7 +99,7 @@ class UpstreamClient:
         return self._policy.breakers.states()
 
     async def close(self) -> None:
-        """Give up the calls under way, and the connections."""
+        """Cancel the calls under way, and close the connections."""
         await self._probe.close()
         await self._policy.close()
         self._transport.close()
@@ -132,10 +134,10 @@ class UpstreamClient:
         self._transport.prepare(self._base)
 
     def expect_cards(self) -> AbstractContextManager[None]:
-        """At its end the records of all subjects will be asked for, their list being
-        there: open the connections for it meanwhile.
+        """Open connections while the block runs for the calls that follow it: the
+        records of every subject.
         """
-        # The one that brings the list serves one of them.
+        # The connection of the course files serves one of them.
         return self._transport.expect(self._base, self._usual_courses - 1)
 
     async def course_files(
@@ -170,8 +172,8 @@ class UpstreamClient:
     ) -> Cards:
         """GET /cards: the attendance records of one student in one course file.
 
-        All pages of them, up to ten: the answer says whether there are more. ``note``
-        is told what is odd about them together.
+        At most ten pages of them; ``complete`` is False if there are more, or one
+        fails. ``note`` is called with oddities of the pages together.
         """
         query = (
             "?type=Attendance&sort_by=%2Bdatetime1"
@@ -196,7 +198,7 @@ class UpstreamClient:
             raise UpstreamError from fault
 
     def card_notes(self) -> Notes:
-        """What notes what is odd about records, or beside their summary."""
+        """A `Note` for oddities of records, alone or beside their summary."""
         return self._oddities.notes("cards")
 
     async def quizzes(
@@ -220,7 +222,7 @@ class UpstreamClient:
         )
 
     async def _ask_without_token(self, endpoint: str) -> None:
-        """GET an endpoint as nobody; any answer but a fault of the platform will do."""
+        """GET an endpoint without a token; raises for a fault of the platform only."""
         reply = await self._transport.fetch(
             self._base + _PATHS[endpoint],
             headers={},
@@ -238,8 +240,8 @@ class UpstreamClient:
         deadline: Deadline,
         confirm: Confirm[Decoded] = anyone,
     ) -> Awaitable[Decoded]:
-        # The header works for /cards too; clients that put the token into the query
-        # there leave it in every log and proxy on the way.
+        # For /cards too, where public clients put the token into the query, and so into
+        # every log and proxy on the way.
         headers = {"Authorization": f"Bearer {token}"}
         url = self._base + _PATHS[endpoint] + query
 

@@ -1,4 +1,4 @@
-"""The moment at which curl wants to be called, by as few timers as can be."""
+"""Owns the moment at which curl wants to be called, with as few timers as possible."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,6 +12,15 @@ _EARLY_SECONDS: Final = 0.001  # curl and uvloop count in milliseconds
 
 class CurlAlarm:
     """Calls ``on_time`` at the moment that was set last.
+
+    >>> async def example():
+    ...     called = asyncio.Event()
+    ...     alarm = CurlAlarm(asyncio.get_running_loop(), called.set)
+    ...     alarm.set(60_000)
+    ...     alarm.set(1)
+    ...     return await called.wait()
+    >>> asyncio.run(example())
+    True
 
     Curl sets one about twice a call, and means later each time. So a timer is not made
     anew for a later moment: when it fires, it is set to the latest one told.

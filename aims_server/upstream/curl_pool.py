@@ -1,8 +1,8 @@
-"""Tornado's client over curl, with a smaller way of making a call: when a call gets a
-handle, and what becomes of it.
+"""Owns when a call gets a curl handle, and how the call ends.
 
-Tornado's client serves every use of curl, at some 140 us of CPU a call. Ours are all
-alike, and take 40. Its loop over what has ended and its end are kept.
+Built on Tornado's curl client, of which only the loop over ended transfers and `close`
+are left: it serves every use of curl, at some 140 us of CPU a call. Our calls are all
+alike, and take 40.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ class CurlPool(CurlAsyncHTTPClient):
         ca_file: str = "",
         **options: Any,
     ) -> None:
-        """What ``AsyncHTTPClient`` has instead of a constructor. ``headers`` are sent
+        """Set up, in place of a constructor (``AsyncHTTPClient``). ``headers`` are sent
         with every request; ``ca_file`` replaces the system's certificate authorities.
         """
         self._lasting_lines = (
@@ -96,16 +96,16 @@ class CurlPool(CurlAsyncHTTPClient):
         return transfer
 
     def abandon(self, connection: Hashable) -> None:
-        """Use a connection no more: it has carried a wrong answer. A call that is under
-        way on it is made anew, as its answer may be the one before.
+        """Stop using a connection that has carried a wrong answer. A call that is under
+        way on it is made again, since it may get the answer to the call before.
         """
         self._kept.abandon(connection)
         for state in self._under_way.values():
             state.abandon(connection)
 
     def close(self) -> None:
-        """Drop every connection; outcomes that are waited for never come."""
-        self._under_way.clear()  # nor is one given up any more
+        """Drop every connection; calls under way never end."""
+        self._under_way.clear()  # so that their cancellation does nothing
         self._waiting.clear()
         super().close()
         # Not before: closing handles in use, curl tells of sockets and time once more.
@@ -114,7 +114,7 @@ class CurlPool(CurlAsyncHTTPClient):
         self._sockets.close()
 
     def fetch_impl(self, *_: object) -> NoReturn:
-        """Tornado's own way in, which would bypass what is seen to here."""
+        """Refuse Tornado's own way of making calls, which would bypass this one."""
         raise TypeError("a CurlPool makes calls by call() alone")
 
     def _process_queue(self) -> None:
@@ -129,7 +129,7 @@ class CurlPool(CurlAsyncHTTPClient):
                     preconnections.discard_oldest()
             try:
                 self._begin(transfer)
-            except Exception as fault:  # noqa: BLE001 - it belongs to the caller
+            except Exception as fault:  # noqa: BLE001 - its caller gets it
                 if not transfer.done():
                     transfer.set_exception(fault)
 
@@ -147,12 +147,17 @@ class CurlPool(CurlAsyncHTTPClient):
         except Exception:
             self._handles.release(curl)
             raise
+        self._assign(curl, transfer)
+
+    def _assign(self, curl: pycurl.Curl, transfer: Transfer) -> None:
         state = self._handles.state(curl)
         state.transfer = transfer
         self._under_way[curl] = state
 
     def _take_preconnection(self, transfer: Transfer) -> bool:
-        """Make a call on a connection that is being opened, if that is the best one."""
+        """Make a call on a connection that is being opened, unless a kept one is idle;
+        whether it was.
+        """
         if transfer.fresh or self._handles.idle_connections > 0:
             return False
         claimed = self.preconnections.claim(transfer.request.url)
@@ -160,11 +165,9 @@ class CurlPool(CurlAsyncHTTPClient):
             return False
         curl, seconds = claimed
         transfer.preconnected = True
-        state = self._handles.state(curl)
-        state.transfer = transfer
         now = self._loop.time()
         set_request(curl, transfer, now, seconds)
-        self._under_way[curl] = state
+        self._assign(curl, transfer)
         # Curl set its alarms when the handle had no request, for much later.
         connected_by = now + transfer.request.connect_seconds
         self._loop.call_at(connected_by, self._look_at_connection, curl, transfer)
@@ -172,8 +175,8 @@ class CurlPool(CurlAsyncHTTPClient):
         return True
 
     def _look_at_connection(self, curl: pycurl.Curl, transfer: Transfer) -> None:
-        """Have curl see that a connection took too long, if it did: curl counts from
-        its own first step, which may have come later.
+        """Have curl check its limit on connecting, until the request is sent: curl
+        counts from its own first step, which may be later than ours.
         """
         state = self._under_way.get(curl)
         if state is None or state.transfer is not transfer or state.is_sent:
@@ -197,8 +200,8 @@ class CurlPool(CurlAsyncHTTPClient):
         curl_error: int | None = None,
         curl_message: str | None = None,
     ) -> None:
-        """A call has ended. Curl's message may quote URL and headers: only `cause_of`
-        reads it.
+        """Settle a call that has ended, or make it again on a new connection. Curl's
+        message may quote URL and headers: only `cause_of` reads it.
         """
         state = self._under_way.pop(curl, None)
         if state is None:  # it has found a connection that it can share, or none
@@ -224,7 +227,7 @@ class CurlPool(CurlAsyncHTTPClient):
         self._handles.release(curl)
 
     def _give_up(self, transfer: Transfer) -> None:
-        """Nobody waits for a call any more: end it."""
+        """End a call that was cancelled."""
         if transfer in self._waiting:
             self._waiting.remove(transfer)
         for curl, state in self._under_way.items():
@@ -256,5 +259,7 @@ class CurlPool(CurlAsyncHTTPClient):
             self.preconnections.on_event(is_sent=is_sent)
 
     def _set_timeout(self, msecs: int) -> None:
-        """Curl wants to be called in this time, if not -1, and no more at any other."""
+        """Curl wants to be called in so many milliseconds, or with -1 not at all; what
+        it said before is void.
+        """
         self._alarm.set(msecs)

@@ -1,4 +1,4 @@
-"""The circuit breakers of all endpoints of one far side, and of the way there."""
+"""The circuit breakers of all endpoints of one server, and one for its connections."""
 
 import random as _random
 import time
@@ -13,29 +13,35 @@ from .circuit_breaker import CircuitBreaker, State
 __all__ = ["CallPermit", "EndpointBreakers"]
 
 _ANYBODY: Final = CallerKey.student("anybody")
-# An endpoint that fails is spared; a connection costs the far side next to nothing.
+# Less than for an endpoint, since a try to connect costs the server next to nothing.
 _UNREACHABLE_SECONDS: Final = 5.0
 _SEVERITY: Final = list(State)  # from closed to open
 
 
 class CallPermit:
-    """Leave to make one call, given back with what the call says; only the first that
-    is told counts.
+    """Permission to make one call. The first of its methods that is called reports the
+    outcome; further calls change nothing.
     """
 
-    __slots__ = ("_caller", "_endpoint", "_number", "_way", "_way_number")
+    __slots__ = (
+        "_caller",
+        "_connection_number",
+        "_connections",
+        "_endpoint",
+        "_number",
+    )
 
     def __init__(
-        self, way: CircuitBreaker, endpoint: CircuitBreaker, caller: CallerKey
+        self, connections: CircuitBreaker, endpoint: CircuitBreaker, caller: CallerKey
     ) -> None:
-        self._way: CircuitBreaker | None = way
+        self._connections: CircuitBreaker | None = connections
         self._endpoint = endpoint
         self._caller = caller
-        self._way_number = way.enter(_ANYBODY)
+        self._connection_number = connections.enter(_ANYBODY)
         try:
             self._number = endpoint.enter(caller)
         except BaseException:
-            way.leave(self._way_number, _ANYBODY, failed=None)
+            connections.leave(self._connection_number, _ANYBODY, failed=None)
             raise
 
     def success(self) -> None:
@@ -43,11 +49,11 @@ class CallPermit:
         self._leave(unreachable=False, failed=False)
 
     def failure(self) -> None:
-        """The far side was reached, and the endpoint failed this caller."""
+        """The server was reached, and the endpoint failed this caller."""
         self._leave(unreachable=False, failed=True)
 
     def answered(self) -> None:
-        """The far side was reached; the endpoint's health is as unknown as before."""
+        """The server was reached; the endpoint's health is as unknown as before."""
         self._leave(unreachable=False, failed=None)
 
     def unreachable(self) -> None:
@@ -55,16 +61,16 @@ class CallPermit:
         self._leave(unreachable=True, failed=None)
 
     def discard(self) -> None:
-        """The call says nothing."""
+        """The call says nothing of either."""
         self._leave(unreachable=None, failed=None)
 
     def _leave(self, *, unreachable: bool | None, failed: bool | None) -> None:
-        way, self._way = self._way, None
-        if way is None:
+        connections, self._connections = self._connections, None
+        if connections is None:
             return
         # Each failed connection is evidence of its own, whatever its caller.
         wanted = CallerKey.student(object()) if unreachable else _ANYBODY
-        way.leave(self._way_number, wanted, failed=unreachable)
+        connections.leave(self._connection_number, wanted, failed=unreachable)
         self._endpoint.leave(self._number, self._caller, failed=failed)
 
     def __enter__(self) -> Self:
@@ -129,15 +135,15 @@ class EndpointBreakers:
 
     def state(self, endpoint: str) -> State:
         """The worse of the endpoint's own state and the connections'."""
-        own, way = self._breakers[endpoint].state, self._connections.state
-        return own if own is way else max(own, way, key=_SEVERITY.index)
+        own, shared = self._breakers[endpoint].state, self._connections.state
+        return own if own is shared else max(own, shared, key=_SEVERITY.index)
 
     def states(self) -> dict[str, str]:
         """Every endpoint's state, in words."""
         return {endpoint: self.state(endpoint).value for endpoint in self._breakers}
 
     def admit(self, endpoint: str, caller: CallerKey) -> CallPermit:
-        """Leave for one call, whose outcome must be told; or raise CircuitOpen."""
+        """Permit one call, whose outcome must be reported; raises CircuitOpen."""
         return CallPermit(self._connections, self._breakers[endpoint], caller)
 
     def _endpoint_changed(self, endpoint: str, _: State) -> None:

@@ -42,7 +42,7 @@ def error_of(
     """
     kind = _ERRORS.get(cause.kind, UpstreamError)
     if cause.kind.startswith("timeout_") and seconds <= connect_seconds:
-        # In less time than we give to connecting, a far side that is there may be late.
+        # In less time than we give to connecting, a server that is up may be late.
         kind = UpstreamTimeout
     error = kind()
     error.cause = cause

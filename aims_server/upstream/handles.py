@@ -53,7 +53,7 @@ class Handles:
 
     @property
     def multiplexed(self) -> bool | None:
-        """Whether the far side speaks HTTP/2; None before its first answer."""
+        """Whether the server speaks HTTP/2; None before its first answer."""
         return self._kept.multiplexed
 
     def state(self, curl: pycurl.Curl) -> HandleState:

@@ -91,11 +91,11 @@ class Hedging:
         return [race.caller for race in self._began]
 
     @property
-    def late_after(self) -> float | None:
-        """Seconds after which a call is late; None while too little is known."""
+    def late_after(self) -> float:
+        """Seconds after which a call is late; infinite while too little is known."""
         latency = self.latency
         if latency.answered < _ENOUGH:
-            return None
+            return inf
         if latency.count >= self._threshold_at + _FRESH or latency.answered < _MANY:
             # 9 us of a call's 30, were it worked out for each.
             self._threshold_at = latency.count
@@ -148,9 +148,9 @@ class Hedging:
         """Look at the calls under way when the newest one of this race will be late, if
         not before.
         """
-        if self._look_at <= race.newest_at + self._soonest:
-            return  # the next look comes before this call can be late
-        look_at = self._late_at(race.newest_at) or self.clock() + _LOOK_AGAIN
+        look_at = race.newest_at + self.late_after
+        if look_at == inf:
+            look_at = self.clock() + _LOOK_AGAIN
         if look_at < self._look_at:
             if self._timer is not None:
                 self._timer.cancel()
@@ -173,18 +173,13 @@ class Hedging:
         """Whether so few calls are late that each is an exception, beside those that
         ended since there were so many ``ended`` ones.
         """
-        moment = self.clock() - (self.late_after or 0.0)
+        moment = self.clock() - self.late_after
         late = sum(1 for _ in takewhile(moment.__ge__, self._began.values()))
         return late <= 1 + _EXCEPTIONS * (self.ended - ended)
 
     def is_late(self, newest_at: float) -> bool:
         """Whether a call that was made then is late, as things stand."""
-        late_at = self._late_at(newest_at)
-        return late_at is not None and self.clock() >= late_at
-
-    def _late_at(self, newest_at: float) -> float | None:
-        late_after = self.late_after
-        return None if late_after is None else newest_at + late_after
+        return self.clock() >= newest_at + self.late_after
 
 
 class _Race(Generic[Result]):

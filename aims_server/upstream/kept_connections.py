@@ -94,7 +94,7 @@ def is_silent(fd: int) -> bool:
 
 
 def is_acknowledged(fd: int) -> bool:
-    """Whether the far side has received all that was sent.
+    """Whether the server has received all that was sent.
 
     Its TCP says so with the first segment of its answer at the latest. What can be
     read before that is older than the request: it was on its way, or lay in a buffer

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import pycurl
+from msgspec import Struct
 
 from .curl_sockets import CurlSockets
 from .handles import Handles
@@ -22,23 +23,14 @@ _LIFETIME_SECONDS: Final = 5.0  # servers wait longer for the end of a handshake
 _TICKET_SECONDS: Final = 0.1  # a round trip, mostly
 
 
-class _Preconnection:
+class _Preconnection(Struct, eq=False):
     """A handle that has no request yet, and the socket that curl may not read."""
 
-    __slots__ = ("began", "curl", "expiry", "origin", "withheld")
-
-    def __init__(
-        self,
-        curl: pycurl.Curl,
-        origin: str,
-        began: float,
-        expiry: asyncio.TimerHandle,
-    ) -> None:
-        self.curl = curl
-        self.origin = origin
-        self.began = began
-        self.expiry = expiry
-        self.withheld: int | None = None
+    curl: pycurl.Curl
+    origin: str
+    began: float
+    expiry: asyncio.TimerHandle
+    withheld: int | None = None
 
 
 class Preconnections:
@@ -83,7 +75,7 @@ class Preconnections:
         """At the end of this, so many GETs will be made at once. Open meanwhile the
         connections that are lacking for them and for all others that are expected.
 
-        Until it is known that the far side speaks HTTP/1.1, this waits for the next
+        Until it is known that the server speaks HTTP/1.1, this waits for the next
         call to have a connection: over HTTP/2 they will all share that one.
         """
         if not url.startswith("https:") or self._handles.multiplexed:
@@ -101,7 +93,7 @@ class Preconnections:
             self._expected -= calls
 
     def on_event(self, *, is_sent: bool) -> None:
-        """Something came from the far side; ``is_sent``: a request has gone out.
+        """Something came from the server; ``is_sent``: a request has gone out.
 
         A connection's first event after its request tells how the TLS session can be
         resumed, which halves the work of the next handshakes. Not every server does so.

@@ -1,12 +1,11 @@
-"""What is done about calls that fail or are late: retries, hedges, and what breakers
-are told of it all.
+"""Owns how a call is made: again after a failure, with another one beside it when it is
+late; and what the breaker, the budgets and the metrics are told of each.
 """
 
 import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
-from itertools import count
 from typing import Any, Final, TypeVar
 
 from ..deadline import Deadline
@@ -36,32 +35,32 @@ __all__ = ["ResiliencePolicy"]
 
 Result = TypeVar("Result")
 
-# What fails fast and may be mended by the next try. A time-out is not: the call had
-# all the time that there was.
+# Failures that come fast and that the next try may mend. A time-out is none: the call
+# had all the time that there was.
 _WORTH_REPEATING: Final = (UpstreamDropped, UpstreamFault, UpstreamUnavailable)
-# What says nothing of how another call fares that is made at the same time.
+# Failures that say nothing of how another call fares that is made at the same time.
 _INCONCLUSIVE: Final = (*_WORTH_REPEATING, UpstreamTimeout)
 # Answers about this student or this request, which say nothing of the endpoint.
 _NO_VERDICT: Final = (TokenRefused, UpstreamRejected, RateLimited, WrongStudent)
 
 
 def _ignore(*_: object) -> None:
-    """Tell nobody."""
+    """Ignore an event."""
 
 
 class ResiliencePolicy:
-    """Makes calls as carefully as the platform needs.
+    """Makes calls with retries and hedges.
 
-    A call is made again after a failure as long as it is repeatable, the fault is one
-    that a second try can mend, time is left, and ``retries`` allows it. One that is
-    late gets another one beside it if it is repeatable, a slot is free, and ``hedges``
-    allows it. The breaker is told of a failure only when the caller is.
+    A repeatable call is made again after a failure while a second try may mend it, time
+    is left, and the budget ``retries`` allows it. A repeatable call that is late gets
+    another one beside it if a slot is free and the budget ``hedges`` allows it. A
+    failure counts for the breaker only if the caller gets it.
 
-    ``on_failure`` is told of each call that fails: endpoint, error and seconds. A
-    time-out counts against the endpoint only if the call had at least
-    ``failing_seconds``: a slow platform that answers is not a failing one. The last
-    ``background_seconds`` of a deadline are past those of who asked, whom a pause that
-    the platform wishes for does not keep waiting until then.
+    ``on_failure`` is called for each call that fails, with endpoint, error and seconds.
+    A time-out counts against the endpoint only if the call had at least
+    ``failing_seconds``: a slow platform that answers is not a failing one. A deadline
+    ends ``background_seconds`` after those of the requests that wait; no retry is made
+    that a pause asked for by the platform (``Retry-After``) would put into that time.
     """
 
     def __init__(
@@ -94,7 +93,7 @@ class ResiliencePolicy:
         self._uncancelled: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
-        """Give up the calls under way."""
+        """Cancel the calls under way."""
         calls = [*self._uncancelled]
         for hedging in self._hedging.values():
             calls += hedging.callers
@@ -117,10 +116,12 @@ class ResiliencePolicy:
         :meth:`Admission.enter` raises, :class:`UpstreamTimeout` when there was no
         answer before the deadline.
         """
-        call = Call(endpoint, caller, attempt, deadline, repeatable=repeatable)
+        call = Call(endpoint, caller, attempt, deadline, repeatable)
         answered: ApiError | None = None
         try:
-            for number in count(1):
+            number = 0
+            while True:
+                number += 1
                 permit = await self._admission.enter(endpoint, caller, deadline)
                 self._count_try(number, call)
                 began = self._clock()
@@ -146,10 +147,9 @@ class ResiliencePolicy:
                 raise
             raise answered from None
         finally:
-            # Its traceback holds this frame: a circle that only the collector would
-            # find, with the token that these frames know.
+            # Its traceback holds this frame: a cycle that only the collector would
+            # find, with the token that these frames hold.
             del answered
-        raise AssertionError("the last try returns or raises")
 
     def _count_try(self, number: int, call: Call[Any]) -> None:
         if number > 1:
@@ -161,7 +161,7 @@ class ResiliencePolicy:
     def _hedged(self, call: Call[Result]) -> Coroutine[Any, Any, Result]:
         if not call.repeatable:
             return self._run_uncancelled(self._made(call))
-        # What may be repeated is awaited by a flight that nobody can cancel.
+        # What may be repeated is awaited by a flight, which no request can cancel.
         hedging = self._hedging[call.endpoint]
         return hedging.run(self._made(call), lambda: self._hedge(call))
 
@@ -179,8 +179,8 @@ class ResiliencePolicy:
         return self._made(call, hedge=True)
 
     async def _run_uncancelled(self, made: Coroutine[Any, Any, Result]) -> Result:
-        """Await a call whose asker may leave: its slot is free only when curl is done
-        with it.
+        """Await a call that goes on if its caller is cancelled: its slot is free only
+        when curl is done with it.
         """
         call = asyncio.create_task(made)
         self._uncancelled.add(call)
@@ -193,12 +193,12 @@ class ResiliencePolicy:
     def _on_end(self, call: asyncio.Task[Any]) -> None:
         self._uncancelled.discard(call)
         if not call.cancelled():
-            call.exception()  # looked at, though its asker may be gone
+            call.exception()  # retrieved, though its caller may be gone
 
     async def _made(self, call: Call[Result], *, hedge: bool = False) -> Result:
-        """One call, with its slot in hand, which is free afterwards."""
+        """Make one call on a slot that was taken before; frees the slot."""
         began = self._clock()
-        outcome = InternalError.code  # unless it ends in a way that is foreseen
+        outcome = InternalError.code  # unless it ends in one of the ways below
         try:
             result = await call.attempt(call.deadline.remaining(), apart=hedge)
         except ApiError as fault:
@@ -206,7 +206,7 @@ class ResiliencePolicy:
             if isinstance(fault, UpstreamError):
                 self._on_failure(call.endpoint, fault, self._clock() - began)
             if isinstance(fault, UpstreamUnavailable) and fault.retry_after:
-                # Before the slot goes to a call that should not be made any more.
+                # Before the slot is free for a call that should not be made any more.
                 self._admission.pause(call.endpoint, call.caller, fault.retry_after)
             raise
         except asyncio.CancelledError:
@@ -226,8 +226,8 @@ class ResiliencePolicy:
     def _record_fault(
         self, permit: CallPermit, fault: ApiError, seconds: float, *, again: bool
     ) -> None:
-        """What a failed try says of the endpoint; one that is made again failed nobody
-        yet.
+        """Tell the breaker what a failed try says of the endpoint: of one that is made
+        again, only that it was answered.
         """
         if isinstance(fault, UpstreamUnreachable):
             permit.unreachable()
@@ -236,7 +236,7 @@ class ResiliencePolicy:
         elif (
             again
             or isinstance(fault, _NO_VERDICT)
-            or type(fault) is UpstreamUnavailable  # a 429, which has its own memory
+            or type(fault) is UpstreamUnavailable  # a 429: `Pauses` remembers it
         ):
             permit.answered()
         else:

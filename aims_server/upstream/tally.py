@@ -3,10 +3,12 @@
 from contextvars import ContextVar
 from typing import Final
 
+from msgspec import Struct
+
 __all__ = ["CallTally", "call_tally"]
 
 
-class CallTally:
+class CallTally(Struct):
     """The counts of one context: of the task that sets it and of all that it starts.
 
     >>> call_tally.set(CallTally()) and None
@@ -14,10 +16,7 @@ class CallTally:
     0
     """
 
-    __slots__ = ("hedges",)
-
-    def __init__(self) -> None:
-        self.hedges = 0
+    hedges: int = 0
 
 
 call_tally: Final[ContextVar[CallTally | None]] = ContextVar("call_tally", default=None)

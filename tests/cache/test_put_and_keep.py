@@ -8,7 +8,7 @@ from aims_server.cache.levels import Found, Page, Want
 from aims_server.cache.shared_memory import SharedMemoryCache
 from aims_server.primitives.epochs import Epochs
 
-ANN = 5900001
+ANN = b"a" * 32
 TO_BE_FILLED = Want(max_age=-1)
 
 

@@ -17,7 +17,12 @@ from tests.virtual_time import Clock
 
 from ..children import exit_status, fork
 
-ANN, BEN = 5900001, 5900002
+ANN, BEN = b"a" * 32, b"b" * 32
+
+
+def owner_of(n):
+    """One of many owners."""
+    return b"%032d" % n
 
 
 @pytest.fixture(name="epochs")
@@ -179,6 +184,14 @@ def test_old_pages_make_room_for_new_ones(cache, clock):
     )
 
 
+def test_as_many_as_there_is_room_for_are_kept(cache, clock):
+    """However many of them are made at once."""
+    keys = [b"%d" % n for n in range(150)]
+    leases = [take(cache, key).lease for key in keys]
+    assert all(cache.put(lease, page(clock, bytes(6000))) for lease in leases)
+    assert all(cache.find(key, ANN) for key in keys)
+
+
 def test_a_new_key_takes_the_place_of_the_oldest(epochs, clock):
     """When all slots of a set are taken, what was written longest ago goes: its page is
     not kept, and those written later are not disturbed.
@@ -195,7 +208,7 @@ def test_a_flood_of_leases_costs_no_page(epochs, clock):
     cache = SharedMemoryCache(4096, epochs, clock=clock)  # one set of sixteen
     keep(cache, page(clock))
     for n in range(1000):
-        cache.release(take(cache, b"%d" % n, n).lease)
+        cache.release(take(cache, b"%d" % n, owner_of(n)).lease)
     assert cache.find(b"k", ANN) == page(clock)
 
 
@@ -204,8 +217,36 @@ def test_leases_go_before_pages_in_a_full_set(epochs, clock):
     cache = SharedMemoryCache(4096, epochs, clock=clock)  # one set of sixteen
     keep(cache, page(clock))
     for n in range(1000):
-        assert take(cache, b"%d" % n, n).found is Found.NONE
+        assert take(cache, b"%d" % n, owner_of(n)).found is Found.NONE
     assert cache.find(b"k", ANN) == page(clock)
+
+
+def test_overwritten_pages_go_before_leases(epochs, clock):
+    """Once a set has met more keys than it has slots, a new one takes the slot of a
+    page that the ring has overwritten; who fills a key goes on holding it.
+    """
+    cache = SharedMemoryCache(4096, epochs, clock=clock)  # one set of sixteen
+    for n in range(16):
+        keep(cache, page(clock, bytes(450)), b"%d" % n)  # the ring has room for eight
+    filling = take(cache, b"held")
+    for n in range(16, 20):
+        keep(cache, page(clock), b"%d" % n)
+    assert take(cache, b"held").found is Found.BUSY
+    assert cache.put(filling.lease, page(clock))
+
+
+def test_a_page_stays_while_it_is_renewed(epochs, clock):
+    """A lease is worth the page before it: others are taken in its set, and until the
+    new page is there the old one is served.
+    """
+    cache = SharedMemoryCache(4096, epochs, clock=clock)  # one set of sixteen
+    for n in range(16):
+        keep(cache, page(clock), b"%d" % n)
+    renewing = take(cache, b"15", want=Want(max_age=-1))
+    for n in range(10):
+        assert take(cache, b"new %d" % n).found is Found.NONE
+    assert cache.find(b"15", ANN) == page(clock)
+    assert cache.put(renewing.lease, page(clock))
 
 
 def test_the_lease_of_a_dead_process_is_free(cache, clock):
@@ -251,7 +292,7 @@ def use_for_ever(cache):
     chance = random.Random(os.getpid())
     while True:
         n = chance.randrange(60)
-        taken = cache.take(b"%d" % n, n, Want(), seconds=5)
+        taken = cache.take(b"%d" % n, owner_of(n), Want(), seconds=5)
         if taken.lease is not None:
             now = time.monotonic()
             cache.put(taken.lease, Page(body_of(n), now, now + 0.01, now + 60))
@@ -269,7 +310,7 @@ def test_no_death_leaves_a_wrong_page(epochs):
         wanted = found + chance.randrange(20, 200)
         while found < wanted:  # however seldom a writer has its turn
             n = chance.randrange(60)
-            taken = cache.take(b"%d" % n, n, Want(), seconds=5)
+            taken = cache.take(b"%d" % n, owner_of(n), Want(), seconds=5)
             if taken.lease is not None:
                 cache.release(taken.lease)
             if taken.page is not None:

@@ -176,6 +176,21 @@ async def test_an_old_page_is_served_and_refreshed_once(platform, workers, clock
     assert platform.calls == 2
 
 
+async def test_an_old_page_is_served_as_long_as_its_refresh_runs(platform, clock):
+    """Each time at once, also by a worker that has not copied it yet."""
+    machine = Machine(clock)
+    one, other = (machine.worker(copied_bytes=1 << 16) for _ in range(2))
+    await answered(platform, one.ask(platform), "first")
+    clock.now += FRESH + 1
+    async with asyncio.timeout(1):  # of the test's own time
+        for _ in range(3):
+            assert await shown(other.ask(platform)) == (STALE, "first")
+            await settle()
+    platform.answer("second")
+    await settle()
+    assert platform.calls == 2
+
+
 async def test_a_refreshed_page_costs_no_second_call(platform, workers, clock):
     """A worker whose own copy is old finds the one that another has refreshed."""
     await answered(platform, workers[0].ask(platform), "first")

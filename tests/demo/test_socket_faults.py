@@ -8,10 +8,11 @@ from typing import get_args
 
 import msgspec
 import pytest
+from tornado.iostream import IOStream, StreamClosedError
 
 from aims_server.demo.backend import Reply
 from aims_server.demo.faults import Fault, Kind
-from aims_server.demo.socket_faults import bomb
+from aims_server.demo.socket_faults import bomb, break_answer
 from aims_server.demo.wrong_answers import EMPTY, wrong_answer
 
 from ..waiting import PATIENCE_SECONDS
@@ -151,6 +152,17 @@ async def test_reset_is_a_reset(caller, platform):
     with pytest.raises(ConnectionResetError):
         await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)
     writer.close()
+
+
+@pytest.mark.gen_test
+async def test_nobody_is_left_to_reset():
+    """A caller may be gone by the time of the reset, as of any other fault."""
+    ours, theirs = socket.socketpair()
+    stream = IOStream(ours)
+    stream.close()
+    theirs.close()
+    with pytest.raises(StreamClosedError):
+        await break_answer(stream, SOUND, Fault(kind="reset"))
 
 
 @pytest.mark.gen_test

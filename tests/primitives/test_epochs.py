@@ -1,12 +1,15 @@
 """Epochs of owners, in memory that processes share."""
 
+import signal
+from typing import Any
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from aims_server.primitives import NO_EPOCH, Epochs
 
-from ..children import exit_status, fork
+from ..children import Deadly, exit_status, fork
 
 OWNERS_IN_A_SET = 8
 
@@ -60,6 +63,31 @@ def test_it_tells_whether_anything_was_kept():
     assert not epochs.end("ann")
 
 
+def test_what_was_begun_before_an_end_is_not_kept():
+    """Nor is it noted as kept in the epoch that has its place."""
+    epochs = Epochs()
+    over = epochs.begin("ann")
+    epochs.end("ann")
+    epochs.begin("ann")
+    assert not epochs.keep(over)
+    assert not epochs.end("ann")
+
+
+def test_a_death_while_a_record_changes_hands_leaves_it_free():
+    """The owner who is given it has nothing of the one before."""
+    epochs: Any = Epochs()
+    *owners, newcomer = same_set(OWNERS_IN_A_SET + 1)
+    begun = [epochs.begin(owner) for owner in owners]
+
+    def die():
+        epochs._owners = Deadly(epochs._owners)
+        epochs.begin(newcomer)
+
+    assert exit_status(fork(die)) == -signal.SIGKILL
+    assert epochs.of(newcomer) == NO_EPOCH
+    assert [epochs.of(owner) for owner in owners] == [NO_EPOCH, *begun[1:]]
+
+
 def test_refused_newcomers_end_nobodys_epoch():
     """Any number of owners who are refused at their first call take the place of none
     for whom something is kept.
@@ -76,7 +104,7 @@ def test_refused_newcomers_end_nobodys_epoch():
 
 def test_those_for_whom_nothing_is_kept_give_way_first():
     """Owners whose calls fail, without being refused, take one another's places; then
-    goes whose epoch was begun or joined longest ago.
+    goes whose epoch was begun longest ago.
     """
     epochs = Epochs()
     kept, failing = same_set(7), same_set(500)[8:]
@@ -86,9 +114,8 @@ def test_those_for_whom_nothing_is_kept_give_way_first():
         epochs.begin(owner)
     assert all(map(epochs.is_current, begun))
     epochs.keep(epochs.begin(failing[-1]))
-    epochs.begin(kept[0])
     epochs.begin(failing[0])
-    assert [epochs.is_current(epoch) for epoch in begun] == [True, False] + 5 * [True]
+    assert [epochs.is_current(epoch) for epoch in begun] == [False] + 6 * [True]
 
 
 class Model(RuleBasedStateMachine):

@@ -14,7 +14,7 @@ def bucket(n):
 @pytest.mark.parametrize(
     ("charges", "due"),
     [
-        ([(60, 60)], None),
+        ([(60, 60), (39, 99)], None),
         ([(60, 60), (40, 90)], 100),  # an eighth is untold, whatever the stamp
         ([(60, 100)], 60),  # the stamp has reached an eighth
         ([(60, 200), (-60, 140)], None),  # what was given back is nothing to tell

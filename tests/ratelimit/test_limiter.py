@@ -160,6 +160,36 @@ def test_what_others_charged_is_added_and_never_subtracted():
     assert limit.take("k").remaining == 4
 
 
+def test_what_others_charged_a_bucket_that_is_forgotten_is_lost():
+    """Its slot is another key's by now, which is charged nothing for it."""
+    limit = limiter_in(BucketTable(8, clock_ns=ClockNs()), 10)
+    keys = list(map(str, range(8)))
+    for _ in range(2):
+        assert len({limit.take(key).remaining for key in keys}) == 1
+        limit.raise_to(limit.hashed("forgotten"), 4 * limit.cost)
+
+
+def test_a_bucket_is_found_wherever_it_is():
+    """In each slot of its set, by limiters that have not seen it before."""
+    table = BucketTable(8, clock_ns=ClockNs())
+    for number in range(8):
+        limiter_in(table, 10).take(str(number))
+    for number in range(8):
+        limit = limiter_in(table, 10)
+        limit.raise_to(limit.hashed(str(number)), 4 * limit.cost)
+    taken = [limiter_in(table, 10).take(str(number)) for number in range(8)]
+    assert [each.remaining for each in taken] == [5] * 8
+
+
+def test_what_is_given_back_can_be_taken_again():
+    """The last token too."""
+    limit = limiter(ClockNs(), 1)
+    assert limit.try_take("k")
+    assert not limit.try_take("k")
+    limit.give_back("k")
+    assert limit.try_take("k")
+
+
 def test_only_what_was_taken_is_told_to_others():
     """A refused take costs nothing here, nor on another machine."""
     limit = RateLimiter(
@@ -261,10 +291,20 @@ def test_four_processes_share_one_bucket_exactly():
     assert not limit.take("k").allowed
 
 
-def test_a_worker_killed_under_the_lock_stalls_nobody():
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda limit: limit.take("k"),
+        lambda limit: limit.raise_to(limit.hashed("k"), limit.cost),
+    ],
+    ids=["take", "raise_to"],
+)
+def test_a_worker_killed_under_the_lock_stalls_nobody(move):
     """While it lives its set is locked; SIGKILL unlocks it at once."""
     clocks: list[Callable[[], int]] = [ClockNs()]
     table = BucketTable(8, clock_ns=lambda: clocks[-1]())
+    limit = limiter_in(table, 10)
+    limit.take("k")
     reading, writing = os.pipe()
 
     def stand_still():
@@ -273,10 +313,10 @@ def test_a_worker_killed_under_the_lock_stalls_nobody():
 
     def hold():
         clocks.append(stand_still)  # it is read under the lock
-        limiter_in(table, 10).take("k")
+        move(limit)
 
     def take():
-        assert limiter_in(table, 10).take("k").remaining == 9
+        assert limit.take("k").remaining == 8
         os.write(writing, b"took")
 
     holder = fork(hold)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from functools import partial
+from itertools import count
 
 import pytest
 
@@ -94,9 +95,9 @@ async def test_its_own_refusal_does_not_come_back(first, second):
 async def test_nothing_is_lost_while_connections_are_cut(first, second, server):
     """Sixty refusals, with every connection killed again and again: all arrive."""
     await known(first, second)
-    epochs = [second.epochs.begin(1000 + n) for n in range(60)]
+    epochs = [second.epochs.begin(b"%032d" % n) for n in range(60)]
     for n in range(60):
-        first.refuse(1000 + n)
+        first.refuse(b"%032d" % n)
         if n % 20 == 10:
             server.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         await asyncio.sleep(0.002)
@@ -186,7 +187,7 @@ async def test_pending_refusals_are_bounded(first):
     """Ten thousand wait; the oldest gives way to one more."""
     first.client.open("test")
     for n in range(10_001):
-        first.refuse(n)
+        first.refuse(b"%032d" % n)
     assert first.observer.waiting <= 10_000
 
 
@@ -314,7 +315,12 @@ def test_owners_of_one_slot_are_pending_until_the_last_is_told():
     what a dead worker left behind ends with its time.
     """
     cursor = SharedCursor()
-    ann, ben = 7, 7 + 65536
+    ann = b"%032d" % 7
+    ben = next(
+        owner
+        for owner in (b"%032d" % n for n in count(8))
+        if (hash(owner) - hash(ann)) % 65536 == 0
+    )
     cursor.add_pending(ann, 0.0, until=100.0)
     cursor.add_pending(ben, 50.0, until=150.0)
     cursor.remove_pending(ben)

@@ -81,9 +81,12 @@ class SecureServer:
 
 
 class Http2Server(SecureServer):
-    """Answers each stream with an empty object."""
+    """Answers each stream with an empty object, but hangs on the one that is heard as
+    number ``hangs_on``, counted from 1.
+    """
 
     protocol = "h2"
+    hangs_on = 0
 
     def ping(self) -> None:
         """Say something that is no answer, on every connection."""
@@ -103,6 +106,8 @@ class Http2Server(SecureServer):
                 writer.write(_frame(_SETTINGS, _ACK, 0))
             elif kind == _HEADERS:
                 self._hear()
+                if self.heard == self.hangs_on:
+                    continue
                 writer.write(_frame(_HEADERS, _END_HEADERS, stream, _STATUS_200))
                 writer.write(_frame(_DATA, END_STREAM, stream, b"{}"))
 

@@ -238,16 +238,14 @@ async def test_a_bad_spell_is_unlearnt_by_good_calls(clock):
 
 
 async def test_calls_that_hung_say_little_when_newer_ones_have_ended(clock):
-    """The platform is well again; five calls a second end at once, and as many of those
-    that it left hanging end with their deadline.
+    """The newest call counts for a tenth of the estimate; one that began half a minute
+    before it for that halved six times.
     """
-    slots = Bulkhead(200, clock=clock)
-    for _ in range(100):
-        for seconds in (0.1, 30.0):
-            await slots.acquire(caller("a"), Deadline(1, clock))
-            slots.release(caller("a"), seconds)
-        clock.now += 0.2
-        assert slots.recent_seconds < 1.0
+    slots = Bulkhead(1, clock=clock, first_guess=1.0)
+    for seconds in (0.0, 30.0):
+        await slots.acquire(caller("a"), Deadline(1, clock))
+        slots.release(caller("a"), seconds)
+    assert slots.recent_seconds == pytest.approx(0.9 + 0.1 * 0.5**6 * (30 - 0.9))
 
 
 async def test_a_bad_spell_fades_in_silence(clock):

@@ -2,6 +2,9 @@
 
 import asyncio
 import contextvars
+import gc
+import weakref
+from math import inf
 
 import pytest
 from hypothesis import given, settings
@@ -92,6 +95,31 @@ async def test_a_late_second_gets_a_third_and_no_more(clock):
     assert copies.running == 0
 
 
+@pytest.mark.parametrize(
+    ("known", "late_after"),
+    [
+        ([0.1] * 2, inf),
+        ([1.0] + [0.1] * 2, 2.0),  # twice the longest
+        ([1.0] + [0.1] * 18, 2.0),
+        ([1.0] + [0.1] * 19, 0.2),  # twice the median
+        ([None] + [0.1] * 3, 0.2),
+        ([1.0] * 9 + [0.1] * 11, 1.0),  # the 95th percentile
+        ([1.0] * 9 + [0.1] * 11 + [None] * 2, 1.25),  # of the answered, and a quarter
+    ],
+)
+async def test_when_a_call_is_late(clock, known, late_after):
+    """By what is known of the calls before it; None stands for one without an answer,
+    and what is known is at most a tenth too large.
+    """
+    hedging = Copies(clock, known=0).hedging
+    for seconds in known:
+        if seconds is None:
+            hedging.latency.give_up()
+        else:
+            hedging.latency.observe(seconds)
+    assert late_after <= hedging.late_after <= late_after * 1.1
+
+
 async def test_nobody_is_late_before_enough_is_known(clock):
     """Three answers; then a call may be late that began before."""
     copies = Copies(clock, (9.0, 1), (0.1, 2), known=0)
@@ -123,20 +151,44 @@ async def test_another_call_is_had_in_its_askers_context(clock):
         asker.set(name)
         await asyncio.sleep(after)
 
+        async def tell():
+            seen.append(asker.get())
+
         def another():
             seen.append(asker.get())
-            return asyncio.sleep(0.1)
+            return tell()
 
         await copies.hedging.run(asyncio.sleep(9), another)
 
     await asyncio.gather(ask("first", 0.0), ask("second", 0.15))
-    assert seen == ["first", "second"]
+    assert seen == ["first", "first", "second", "second"]
 
 
 async def test_a_failure_waits_for_the_others(clock):
     """The late call's answer is as good."""
     copies = Copies(clock, (1.0, "first"), (0.1, Unlucky()))
     assert await copies.run() == "first"
+
+
+@pytest.mark.parametrize("more", [[], [(9.0, "third")]])
+async def test_the_first_ones_failure_waits_for_the_others(clock, more):
+    """For the first of them that answers."""
+    copies = Copies(clock, (0.5, Unlucky()), (1.0, "second"), *more)
+    began = clock.now
+    assert await copies.run() == "second"
+    assert clock.now - began < 1.3
+    await settle()
+
+
+async def test_two_that_answer_in_one_turn_are_one_answer(clock):
+    """The second of them ends nothing any more."""
+    copies, answer = Copies(clock), asyncio.get_running_loop().create_future()
+    call = asyncio.create_task(
+        copies.hedging.run(asyncio.sleep(9), lambda: result_of(answer))
+    )
+    await asyncio.sleep(1)
+    answer.set_result("both")
+    assert await call == "both"
 
 
 async def test_the_last_failure_is_raised(clock):
@@ -174,6 +226,33 @@ async def test_being_cancelled_cancels_all(clock):
     await asyncio.wait([call])
     await settle()
     assert copies.running == 0
+
+
+async def test_being_cancelled_as_another_wins_is_being_cancelled(clock):
+    """Whoever cancels a task counts on its end."""
+    copies = Copies(clock)
+
+    async def another():
+        asyncio.get_running_loop().call_soon(call.cancel)
+
+    call = asyncio.create_task(copies.hedging.run(asyncio.sleep(9), another))
+    await asyncio.wait([call])
+    assert call.cancelled()
+
+
+async def test_nothing_is_left_of_a_failure(clock):
+    """Nor of the task that had it: what its frames know goes with it."""
+    call = asyncio.create_task(Copies(clock, (0.1, Final())).run())
+    await asyncio.wait([call])
+    assert isinstance(call.exception(), Final)
+    left = weakref.ref(call)
+    gc.disable()
+    try:
+        del call
+        await settle()
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 async def test_another_call_that_was_not_begun_ends_as_one_that_was(clock):
@@ -225,17 +304,43 @@ async def test_one_that_hangs_among_many_gets_another(clock):
     assert results[0] == "won"
 
 
+@pytest.mark.parametrize(("answered", "hedged"), [(3, 0), (4, 3)])
+async def test_late_ones_are_at_most_half_of_those_that_were_answered(
+    clock, answered, hedged
+):
+    """Beside one, since it began: three that are late are exceptions among four."""
+    copies = Copies(clock)
+    made = []
+
+    async def run(seconds):
+        await copies.hedging.run(asyncio.sleep(seconds), lambda: made.append(1))
+
+    await run(0.1)
+    hung = [run(0.4) for _ in range(3)]  # late once: after 0.2 s, and half again
+    await asyncio.gather(*hung, *(run(0.1) for _ in range(answered)))
+    assert len(made) == hedged
+
+
+@pytest.mark.parametrize("seconds", [(9.0, 0.1), (0.5, 9.0)])
+async def test_a_call_that_is_given_up_is_known_to_have_had_no_end(clock, seconds):
+    """The late one, or the other."""
+    copies = Copies(clock, *((each, "answer") for each in seconds))
+    await copies.run()
+    assert copies.hedging.latency.quantile(0.99) == inf
+    await settle()
+
+
 async def test_calls_that_are_given_up_do_not_make_others_late(clock):
     """With one in twenty hanging, calls are late no sooner than without."""
     copies = Copies(clock)
-    before = copies.hedging.late_after or 0.0
+    before = copies.hedging.late_after
     for _ in range(30):
         copies.script = [(99.0, "hung"), (0.1, "won")]
         await copies.run()
         for _ in range(19):
             copies.script = [(0.1, "well")]
             await copies.run()
-    assert 0 < before <= (copies.hedging.late_after or 0.0) <= 1.5 * before
+    assert 0 < before <= copies.hedging.late_after <= 1.5 * before
 
 
 calls = st.lists(

@@ -62,12 +62,14 @@ class Notes:
 class Oddities:
     """The oddities of one worker; the log tells the first of each kind, then counts.
 
-    ::
-
-        oddities = Oddities(metrics)
-        notes = oddities.notes("cards")
-        notes("mark", "a record without a known mark")
-        notes.report()
+    >>> from types import SimpleNamespace
+    >>> logger = logging.Logger("doctest")
+    >>> logger.addHandler(logging.NullHandler())
+    >>> metrics = SimpleNamespace(upstream_oddity=print)
+    >>> notes = Oddities(metrics, RateLimitedLog(logger)).notes("cards")
+    >>> notes("mark", "a record without a known mark")
+    >>> notes.report()
+    cards mark 1
     """
 
     def __init__(

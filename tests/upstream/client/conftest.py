@@ -1,5 +1,7 @@
 """The client with all its real parts, before the simulated platform."""
 
+import time
+
 import pytest
 
 from aims_server.deadline import Deadline
@@ -90,9 +92,11 @@ def _college():
     return College(students=20)
 
 
-async def client_of(base_url: str) -> UpstreamClient:
+async def client_of(
+    base_url: str, *, authorities: bytes = b"", clock=time.monotonic
+) -> UpstreamClient:
     """A client with all its real parts, which repeats at once what it repeats; no time
-    passes for the pauses that the platform asks for.
+    passes for the pauses that the platform asks for. By ``clock`` calls are late.
     """
     guard = ResiliencePolicy(
         Admission(Bulkhead(20), EndpointBreakers(ALL_ENDPOINTS), clock=Clock()),
@@ -100,9 +104,11 @@ async def client_of(base_url: str) -> UpstreamClient:
         retries=RetryBudget(floor=4),
         hedges=RetryBudget(share=0.1, floor=10),
         random=lambda: 0.0,
+        clock=clock,
     )
     oddities = Oddities(Unobserved())
-    return UpstreamClient(Transport(20, "test"), guard, base_url, ORIGIN, oddities)
+    transport = Transport(20, "test", authorities=authorities)
+    return UpstreamClient(transport, guard, base_url, ORIGIN, oddities)
 
 
 @pytest.fixture(name="client")

@@ -1,0 +1,40 @@
+"""How long answers are fresh, and how long they are servable."""
+
+import msgspec
+
+__all__ = ["Lifetimes"]
+
+
+class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
+    """How long answers live, in seconds: ``fresh``, then ``stale`` more while the
+    platform is asked again; an incomplete one for ``incomplete``. Who asks for a fresh
+    answer gets none that is older than ``floor``.
+
+    >>> lifetimes = Lifetimes(fresh=300, stale=1800, floor=15)
+    >>> lifetimes.ends(made_at=1000.0, now=1200.0, old=False, complete=True)
+    (1300.0, 3100.0)
+    >>> lifetimes.ends(made_at=1000.0, now=1200.0, old=False, complete=False)
+    (1215.0, 1215.0)
+    """
+
+    fresh: float
+    stale: float
+    floor: float
+    incomplete: float = 15.0
+
+    def ends(
+        self, made_at: float, now: float, *, old: bool, complete: bool
+    ) -> tuple[float, float]:
+        """Until when an answer is fresh, and until when it is servable; all moments are
+        of one clock.
+
+        An ``old`` one, made of a part that should have been newer, was never fresh. One
+        that is not ``complete`` is asked for again soon, and is never served stale.
+        """
+        fresh_until = made_at + self.fresh
+        if complete:
+            servable_until = fresh_until + self.stale
+        else:
+            # However old its oldest part: what is missing was asked for just now.
+            servable_until = fresh_until = min(fresh_until, now + self.incomplete)
+        return now if old else fresh_until, servable_until
