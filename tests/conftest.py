@@ -31,7 +31,7 @@ from aims_server.http_server.listener import Listener
 from aims_server.logs.access_log import AccessLog
 from aims_server.logs.handlers import configure_logging
 from aims_server.metrics.recorder import Metrics
-from aims_server.upstream import hedging
+from aims_server.upstream import lateness
 
 # How long an example takes on a busy machine proves nothing.
 hypothesis_settings.register_profile(
@@ -243,7 +243,7 @@ def _hedges(monkeypatch: pytest.MonkeyPatch) -> None:
     """None, so that calls can be counted: on a busy machine some would be late, and get
     another one beside them. Override to have them.
     """
-    monkeypatch.setattr(hedging, "_ENOUGH", 10**9)
+    monkeypatch.setattr(lateness, "_ENOUGH", 10**9)
 
 
 @pytest.fixture(name="worker")

@@ -17,8 +17,8 @@ _WAYS: Final = 8
 _RECORD_BITS: Final = 16
 _RECORDS: Final = 1 << _RECORD_BITS
 _SETS: Final = _RECORDS // _WAYS
-_KEPT: Final = 1 << 63
-_TAG_MASK: Final = (1 << 64) - 1
+_KEPT: Final = 1 << 63  # of an owner's word; the other bits are its tag
+_TAG_MASK: Final = _KEPT - 1
 
 
 class Epochs:
@@ -39,20 +39,18 @@ class Epochs:
     An epoch is the place of its record in the table and a number that is never used
     again, so that it ends for ever when the record is ended or is given to another
     owner. An owner has one of the eight records of its set. A new owner takes a free
-    one, else that of the owner whose epoch was begun or joined longest ago; one for
-    whom nothing is `kept` goes first. So a flood of refused tokens, for which nothing
-    ever was kept, ends nobody else's epoch; and what ends too early costs a call of
-    the platform and is never wrong.
+    one, else that of the owner whose epoch was begun longest ago; one for whom nothing
+    is `kept` goes first. So a flood of refused tokens, for which nothing ever was kept,
+    ends nobody else's epoch; and what ends too early costs a call of the platform and
+    is never wrong.
     """
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 3 * _RECORDS * 8 + mmap.PAGESIZE)
+        self._memory = mmap.mmap(-1, 2 * _RECORDS * 8 + mmap.PAGESIZE)
         numbers = memoryview(self._memory).cast("Q")
         self._owners = numbers[:_RECORDS]
         self._epochs = numbers[_RECORDS : 2 * _RECORDS]
-        # The number of the last use; the highest bit says that something was kept.
-        self._uses = numbers[2 * _RECORDS : 3 * _RECORDS]
-        self._last_number = numbers[3 * _RECORDS :]
+        self._last_number = numbers[2 * _RECORDS :]
         self._lock = Mutexes(1)
 
     def is_current(self, epoch: int) -> bool:
@@ -75,17 +73,14 @@ class Epochs:
         self._lock.acquire(0)
         try:
             at = self._find(owner)
-            number = self._last_number[0] + 1
-            self._last_number[0] = number
             if at is not None:
-                self._uses[at] = self._uses[at] & _KEPT | number
                 return self._epochs[at]
             at = self._make_room(owner)
-            epoch = number << _RECORD_BITS | at
+            self._last_number[0] += 1
+            epoch = self._last_number[0] << _RECORD_BITS | at
             # In this order a death in between leaves a record that is free.
             self._epochs[at] = NO_EPOCH
             self._owners[at] = hash(owner) & _TAG_MASK
-            self._uses[at] = number
             self._epochs[at] = epoch
             return epoch
         finally:
@@ -94,11 +89,11 @@ class Epochs:
     def keep(self, epoch: int) -> bool:
         """Note that something is kept under this epoch; whether it lasts."""
         at = epoch & (_RECORDS - 1)
-        if not self._uses[at] & _KEPT:
+        if not self._owners[at] & _KEPT:
             self._lock.acquire(0)
             try:
                 if self.is_current(epoch):
-                    self._uses[at] |= _KEPT
+                    self._owners[at] |= _KEPT
             finally:
                 self._lock.release(0)
         return self.is_current(epoch)
@@ -113,16 +108,17 @@ class Epochs:
             if at is None:
                 return False
             self._epochs[at] = NO_EPOCH
-            return bool(self._uses[at] & _KEPT)
+            return bool(self._owners[at] & _KEPT)
         finally:
             self._lock.release(0)
 
     def _find(self, owner: Hashable) -> int | None:
         """The place of the owner's record; the lock is held."""
         tag = hash(owner) & _TAG_MASK
+        words = tag, tag | _KEPT
         first = tag % _SETS * _WAYS
         for at in range(first, first + _WAYS):
-            if self._owners[at] == tag and self._epochs[at] != NO_EPOCH:
+            if self._owners[at] in words and self._epochs[at] != NO_EPOCH:
                 return at
         return None
 
@@ -131,7 +127,8 @@ class Epochs:
         first = hash(owner) % _SETS * _WAYS
 
         def loss(at: int) -> int:
-            """How much would be lost with it; `_KEPT` is the highest bit."""
-            return self._uses[at] if self._epochs[at] != NO_EPOCH else -1
+            """How much would be lost with it; `_KEPT` is above every epoch."""
+            epoch = self._epochs[at]
+            return -1 if epoch == NO_EPOCH else self._owners[at] & _KEPT | epoch
 
         return min(range(first, first + _WAYS), key=loss)

@@ -15,7 +15,7 @@ __all__ = ["Reports"]
 
 _log = logging.getLogger(__name__)
 
-_MORE_TASKS: Final = "(raise TasksMax= or `ulimit -u`)"
+_MORE_TASKS: Final = "raise TasksMax= or `ulimit -u`"
 
 
 class Reports:
@@ -132,11 +132,11 @@ class Reports:
 
 
 def _refusal(error: OSError) -> str:
-    remedy = f" {_MORE_TASKS}" if error.errno == errno.EAGAIN else ""
+    remedy = f" ({_MORE_TASKS})" if error.errno == errno.EAGAIN else ""
     return f"{error.strerror}{remedy}"
 
 
 def _cause(status: int) -> str:
-    if status == EXIT_NO_THREADS:
-        return f"the system refuses it threads {_MORE_TASKS}"
+    if status == EXIT_NO_THREADS:  # for want of tasks, or of address space
+        return f"the system refuses it threads ({_MORE_TASKS} or `ulimit -v`)"
     return signal.Signals(-status).name if status < 0 else f"exit status {status}"

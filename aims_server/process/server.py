@@ -4,6 +4,7 @@ import errno
 import gc
 import logging
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -52,8 +53,10 @@ def serve(
             " (lower CACHE_SHARED_MB, or raise MemoryMax= or `ulimit -v`)"
         ) from None
     # What exists now is never freed: the collector must not touch it, or it would copy
-    # the pages shared with the workers.
+    # the pages shared with the workers. So would look-ups of attributes: a new one in
+    # the interpreter's cache counts down a name that an import had left there (1 MB).
     gc.freeze()
+    sys._clear_type_cache()
     gc.enable()
     return supervisor.run()
 

@@ -20,6 +20,7 @@ class SignalQueue:
     >>> queue = SignalQueue()
     >>> queue.taken()
     b''
+    >>> queue.close()
     """
 
     def __init__(self) -> None:
@@ -45,6 +46,8 @@ class SignalQueue:
             return self._reader.recv(64)
         return b""
 
-    def ignore(self) -> None:
-        """Take no more of them; there is nobody left who would poll."""
+    def close(self) -> None:
+        """Take no more of them: from now on they do nothing."""
         signal.set_wakeup_fd(-1)
+        for end in self.sockets:
+            end.close()

@@ -71,7 +71,7 @@ class Supervisor:
             self._kill_unresponsive()
             self._reports.keep_up()
             self._wait()
-        self._signals.ignore()  # the demo's platform ends after this
+        self._signals.close()  # the demo's platform ends after this
         return self._status
 
     def _wait(self) -> None:

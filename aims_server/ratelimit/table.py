@@ -49,7 +49,8 @@ class BucketTable:
     the eight slots of its set. A new key takes the slot with the oldest stamp: an idle
     one if there is any, else that of the key nearest to idle, which loses least by
     being forgotten; a flood of new keys thus pushes out itself, not the exhausted key.
-    The table never grows: 16 bytes a slot.
+    The table never grows: 16 bytes a slot, all of which are touched soon, as keys fall
+    anywhere. A bucket is idle once it is full again, which takes a minute at most.
 
     A set is locked while a stamp of it moves, with one of 256 locks that a worker's
     death sets free. ``clock_ns`` gives nanoseconds, monotonic and the same in every
@@ -57,7 +58,7 @@ class BucketTable:
     """
 
     def __init__(
-        self, slots: int = 65536, *, clock_ns: Callable[[], int] = time.monotonic_ns
+        self, slots: int = 16384, *, clock_ns: Callable[[], int] = time.monotonic_ns
     ) -> None:
         """Reserve `slots` slots, rounded up to whole sets of eight."""
         self._clock_ns = clock_ns

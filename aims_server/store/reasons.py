@@ -34,9 +34,12 @@ _REASONS: Final[dict[type[Exception], str]] = {
     TimeoutError: "no answer in time",
 }
 # What begins an error that no class of redis-py stands for, or that a script gives.
-_FORBIDDEN_IN_SCRIPT: Final = (
-    "(ERR )?(ACL failure in script|The user executing the script can't)"
-)
+_BEGINNINGS: Final = {
+    "(ERR )?(ACL failure in script|The user executing the script can't)": _FORBIDDEN,
+    "(?i)(ERR )?unknown (Redis )?command": (
+        "it has no command of a name that is needed (conf/valkey-users.acl has them)"
+    ),
+}
 _WORDS: Final = {
     "DB": "it has no database of that number",
     "READONLY": _READ_ONLY,
@@ -50,10 +53,13 @@ def reason_of(error: Exception) -> str:
 
     >>> reason_of(ResponseError("READONLY You can't write against a read only replica"))
     'it is a replica and takes no writes'
+    >>> reason_of(ResponseError("unknown command 'EVAL', with args beginning with"))
+    'it has no command of a name that is needed (conf/valkey-users.acl has them)'
     """
     word = str(error).partition(" ")[0]
-    if re.match(_FORBIDDEN_IN_SCRIPT, str(error)):
-        return _FORBIDDEN
+    for beginning, reason in _BEGINNINGS.items():
+        if re.match(beginning, str(error)):
+            return reason
     if isinstance(error, ResponseError) and word.isalpha() and word.isupper():
         return _WORDS.get(word, word)
     cause = error.__context__ or error  # redis-py's own hides the system's

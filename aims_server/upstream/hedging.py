@@ -1,4 +1,4 @@
-"""Owns when a late call gets another one beside it, and which of them wins; makes no
+"""Owns whether a late call gets another one beside it, and which of them wins; makes no
 call itself (J. Dean, L. A. Barroso, "The Tail at Scale", CACM 2013; gRPC's A6).
 """
 
@@ -11,29 +11,18 @@ from math import inf
 from typing import Any, Final, Generic, TypeVar
 
 from ..deadline import Clock
-from .latency import LatencyEstimate
+from .lateness import Lateness
 
 __all__ = ["Hedging"]
 
 Result = TypeVar("Result")
 
-# A call is late after this many medians and at this quantile, whichever comes later.
-_MEDIANS: Final = 2.0
-_HIGH: Final = 0.95
-# Where more than a twentieth of the calls are never answered, that quantile is
-# infinite; then a call is late at this many times the quantile of the answered ones.
-# With a heavy tail a page's p95 is 4.7 s at a factor of 1.5 and 4.1 s at this one, for
-# 16.7 and 17.2 calls a page.
-_ANSWERED_FACTOR: Final = 1.25
 # Late calls are exceptions while they are at most this share of the calls that were
 # answered meanwhile. Where one call in twenty hangs, a page in eighty lacks a subject
 # at a fifth, and one in four hundred at a half (simulated as in
 # tests/upstream/test_slow_days.py).
 _EXCEPTIONS: Final = 0.5
 _COPIES: Final = 3  # of one call at most, itself included
-_ENOUGH: Final = 3  # with fewer answers no call is late
-_MANY: Final = 20  # with fewer answers the longest says more than a quantile
-_FRESH: Final = 8  # calls after which the threshold is worked out anew
 _LOOK_AGAIN: Final = 0.25  # seconds between two looks while there are too few answers
 
 
@@ -52,11 +41,10 @@ class Hedging:
     >>> asyncio.run(example())
     "the second one's answer"
 
-    A call is late when it has taken longer than the 95th percentile of the endpoint's
-    recent calls, than twice their median, and than `soonest` seconds, below which
-    nobody notices. `another` is then asked for one more call. It may give None (no slot
-    is free, the budget is used up), and is asked again after as long. A third call
-    follows a second that is late as well.
+    `Lateness` says when a call is late, after `soonest` seconds at the earliest.
+    `another` is then asked for one more call. It may give None (no slot is free, the
+    budget is used up), and is asked again after as long. A third call follows a second
+    that is late as well.
 
     When all calls become slow the quantiles follow, and none is late any more. Until
     then a late one is left alone unless it is an exception: beside it, no more are late
@@ -73,13 +61,13 @@ class Hedging:
         soonest: float = 0.25,
         clock: Clock = time.monotonic,
     ) -> None:
-        self.latency = LatencyEstimate()
+        self.lateness = Lateness(soonest)
+        self.latency = self.lateness.latency
+        """To be told how long each call took that was answered."""
+
         self._inconclusive = inconclusive
-        self._soonest = soonest
         self.clock = clock
         self.ended = 0
-        self._threshold = inf
-        self._threshold_at = 0  # the estimate's count then
         self._began: dict[_Race[Any], float] = {}  # of calls under way, in order
         # One timer for all: one for each call, mostly cancelled, took 3 us of it.
         self._timer: asyncio.TimerHandle | None = None
@@ -89,30 +77,6 @@ class Hedging:
     def callers(self) -> list[asyncio.Task[Any]]:
         """The tasks whose calls are under way."""
         return [race.caller for race in self._began]
-
-    @property
-    def late_after(self) -> float:
-        """Seconds after which a call is late; infinite while too little is known."""
-        latency = self.latency
-        if latency.answered < _ENOUGH:
-            return inf
-        if latency.count >= self._threshold_at + _FRESH or latency.answered < _MANY:
-            # 9 us of a call's 30, were it worked out for each.
-            self._threshold_at = latency.count
-            self._threshold = self._work_out()
-        return self._threshold
-
-    def _work_out(self) -> float:
-        latency = self.latency
-        if latency.answered < _MANY:
-            high = _MEDIANS * latency.quantile(1.0, answered=True)
-        else:
-            high = min(
-                latency.quantile(_HIGH),
-                _ANSWERED_FACTOR * latency.quantile(_HIGH, answered=True),
-            )
-        median = latency.quantile(0.5, answered=True)
-        return max(high, _MEDIANS * median, self._soonest)
 
     async def run(
         self,
@@ -148,7 +112,7 @@ class Hedging:
         """Look at the calls under way when the newest one of this race will be late, if
         not before.
         """
-        look_at = race.newest_at + self.late_after
+        look_at = race.newest_at + self.lateness.late_after
         if look_at == inf:
             look_at = self.clock() + _LOOK_AGAIN
         if look_at < self._look_at:
@@ -173,13 +137,13 @@ class Hedging:
         """Whether so few calls are late that each is an exception, beside those that
         ended since there were so many ``ended`` ones.
         """
-        moment = self.clock() - self.late_after
+        moment = self.clock() - self.lateness.late_after
         late = sum(1 for _ in takewhile(moment.__ge__, self._began.values()))
         return late <= 1 + _EXCEPTIONS * (self.ended - ended)
 
     def is_late(self, newest_at: float) -> bool:
         """Whether a call that was made then is late, as things stand."""
-        return self.clock() >= newest_at + self.late_after
+        return self.clock() >= newest_at + self.lateness.late_after
 
 
 class _Race(Generic[Result]):

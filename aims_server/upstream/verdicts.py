@@ -18,6 +18,7 @@ from ..web import is_token
 from .answers import (
     NO_ROWS,
     BadShape,
+    is_answer,
     leads_to_login,
     read_login,
     refuses_token,
@@ -30,6 +31,7 @@ __all__ = ["LoginAnswer", "check_health", "checked_body", "login_answer"]
 
 _LONGEST_PAUSE: Final = 120.0  # seconds; a longer Retry-After is not believed
 _DEFAULT_PAUSE: Final = 1.0  # seconds, for a 429 that names no time
+_LONGEST_WAIT: Final = 86_400.0  # seconds, that a student is told of
 _LARGEST_MESSAGE: Final = 4096  # bytes; a larger body has rows, or is a page of HTML
 
 
@@ -107,13 +109,15 @@ def _check_login_health(reply: Reply) -> None:
 
 
 def _login_limited(reply: Reply) -> RateLimited:
-    """With the platform's own words, if it has any."""
-    pause = _pause(reply) or _DEFAULT_PAUSE
+    """With the platform's own words, if it has any, and its own time: nothing here
+    waits for that.
+    """
+    wait = min(reply.retry_after or _DEFAULT_PAUSE, _LONGEST_WAIT)
     try:
         said = read_login(reply.body)
     except BadShape:
-        return RateLimited("platform", pause)
-    return RateLimited("platform", pause, said.text, said.body)
+        return RateLimited("platform", wait)
+    return RateLimited("platform", wait, said.text, said.refusal)
 
 
 def login_answer(reply: Reply) -> LoginAnswer:
@@ -121,22 +125,23 @@ def login_answer(reply: Reply) -> LoginAnswer:
     _check_login_health(reply)
     if reply.status // 100 not in (2, 4, 5):
         raise _with_status(UpstreamError(), reply)
-    if 400 <= reply.status < 500 and not reply.body.strip():
-        return LoginAnswer(reply.status, b"{}")  # the status says it
     try:
         said = read_login(reply.body)
     except BadShape as fault:
         check_health(reply)
+        short = len(reply.body) < _LARGEST_MESSAGE
+        if short and 400 <= reply.status < 500 and is_answer(reply.body):
+            return LoginAnswer(reply.status, b"{}")  # the status says it
         raise UpstreamError from fault
     if reply.status >= 500:
         # The company's own app takes any 200 to 500 for an answer with a message.
         if not said.refuses:
             raise _with_status(UpstreamFault(), reply)
-        return LoginAnswer(401, said.body, text=said.text)
+        return LoginAnswer(401, said.refusal, text=said.text)
     if reply.status >= 400:
-        return LoginAnswer(reply.status, said.body, text=said.text)
+        return LoginAnswer(reply.status, said.refusal, text=said.text)
     if said.token is None:
-        return LoginAnswer(401, said.body, text=said.text)
+        return LoginAnswer(401, said.refusal, text=said.text)
     token = said.token if is_token(said.token) else None
     return LoginAnswer(
         200,

@@ -9,6 +9,7 @@
 const MOMENT_MILLISECONDS = 1000; // sooner, progress would only flash
 const LONGEST_ANSWER_MILLISECONDS = 60_000; // a network that is gone may never say so
 const TOKEN = "token"; // of sessionStorage; the token is kept nowhere else
+const copies = new BroadcastChannel("logged-out"); // a copied tab holds the same token
 
 /**
  * A failure, with the contract's `code`; "offline" when the service was not reached, and
@@ -24,9 +25,18 @@ export class Problem extends Error {
   }
 }
 
-export const signedIn = () => sessionStorage.getItem(TOKEN) !== null;
+const token = () => sessionStorage.getItem(TOKEN);
+
+export const signedIn = () => token() !== null;
 
 export const signOut = () => sessionStorage.removeItem(TOKEN);
+
+/** Have the copies of this tab log out too; a login of its own is left in peace. */
+export const signOutCopies = () => copies.postMessage(token());
+
+export function onSignedOut(listener) {
+  copies.onmessage = ({ data }) => signedIn() && data === token() && listener();
+}
 
 /** Log in and keep the token; the student as the platform describes it. */
 export async function signIn(username, password) {
@@ -86,7 +96,7 @@ export async function calendarFile() {
 }
 
 function askAsStudent(name, fresh, accept, options = {}) {
-  const headers = { Accept: accept, Authorization: `Bearer ${sessionStorage.getItem(TOKEN)}` };
+  const headers = { Accept: accept, Authorization: `Bearer ${token()}` };
   // "no-cache" checks the browser's copy with the service, for which the service's own copy
   // will do, as the header says; "reload" sends `Cache-Control: no-cache`: neither will do.
   if (!fresh) headers["Cache-Control"] = "max-age=86400";

@@ -1,11 +1,12 @@
 /** Elements out of plain calls, and what changed of them. Text is always text: no HTML is read. */
 
 const SVG = "http://www.w3.org/2000/svg";
-const LISTENERS = ["onclick", "oninput", "onkeydown", "onsubmit"];
+const PROPERTIES = ["key", "onclick", "oninput", "onkeydown", "onsubmit"];
 
 /**
  * An HTML element: `h("p", {class: "note", onclick: f}, "text", child)`.
- * Attributes that are false, null or undefined are left out, `on…` are of LISTENERS.
+ * Attributes that are false, null or undefined are left out. PROPERTIES are no attributes but
+ * listeners, and the `key` that tells an element from its like (see `render`), else its id.
  */
 export function h(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
@@ -22,7 +23,7 @@ export const named = (name) => h("bdi", {}, name);
 function filled(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === false || value === null || value === undefined) continue;
-    if (LISTENERS.includes(name)) element[name] = value;
+    if (PROPERTIES.includes(name)) element[name] = value;
     else element.setAttribute(name, value === true ? "" : value);
   }
   element.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
@@ -30,38 +31,39 @@ function filled(element, attributes, children) {
 }
 
 /**
- * Make the content of `parent` that of `fresh`. An element of the same tag and id stays and
+ * Make the content of `parent` that of `fresh`. A child of the same tag and key stays and
  * takes over what is new: with it stay the focus, what is typed, dragged, selected, scrolled
  * or unfolded, and a live region, of which a screen reader then reads what has changed.
+ * What stands for one of several things that may come, go and move needs a key of its own.
  */
 export function render(parent, ...fresh) {
-  let next = parent.firstChild;
-  for (const node of fresh) {
-    let old = next;
-    while (old && !(old.nodeName === node.nodeName && old.id === node.id)) old = old.nextSibling;
-    if (!old) {
-      parent.insertBefore(node, next);
-      continue;
-    }
-    for (; next !== old; next = removed(next));
-    next = old.nextSibling;
-    if (old.nodeType === Node.TEXT_NODE) {
-      if (old.data !== node.data) old.data = node.data;
-    } else {
-      takeOver(old, node);
-      render(old, ...node.childNodes);
-    }
-  }
-  while (next) next = removed(next);
+  const old = [...parent.childNodes];
+  const content = fresh.map((node) => {
+    const at = old.findIndex((child) => alike(child, node));
+    return at < 0 ? node : old.splice(at, 1)[0];
+  });
+  old.forEach((node) => node.remove());
+  content.forEach((node, n) => {
+    if (node !== parent.childNodes[n]) place(node, parent, parent.childNodes[n] ?? null);
+    if (node !== fresh[n]) takeOver(node, fresh[n]);
+  });
 }
 
-function removed(node) {
-  const next = node.nextSibling;
-  node.remove();
-  return next;
+const keyOf = ({ key, id }) => key ?? id;
+
+const alike = (one, other) => one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
+
+function place(node, parent, before) {
+  const focused = document.activeElement;
+  parent.insertBefore(node, before); // which takes the focus away from what moves
+  if (node.contains(focused)) focused.focus({ preventScroll: true });
 }
 
 function takeOver(old, fresh) {
+  if (old.nodeType === Node.TEXT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
   for (const name of old.getAttributeNames()) {
     const unfolded = name === "open"; // by who reads the page
     if (!unfolded && !fresh.hasAttribute(name)) old.removeAttribute(name);
@@ -69,5 +71,6 @@ function takeOver(old, fresh) {
   for (const { name, value } of fresh.attributes) {
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
-  for (const name of LISTENERS) old[name] = fresh[name];
+  for (const name of PROPERTIES) old[name] = fresh[name];
+  render(old, ...fresh.childNodes);
 }

@@ -19,9 +19,10 @@ export function percent(present, total) {
   return total === 0 ? 0 : Math.round((10000 * present) / total) / 100;
 }
 
-/** "good" at or above the target, "near" less than five points below it, else "low". */
+/** "good" at or above the target, "near" less than five points below it, else "low"; "" of 0. */
 export function standing(present, total, target) {
-  if (total === 0 || 100 * present >= target * total) return "good";
+  if (total === 0) return "";
+  if (100 * present >= target * total) return "good";
   return 100 * present >= (target - 5) * total ? "near" : "low";
 }
 
@@ -32,7 +33,7 @@ export function standing(present, total, target) {
  *            daily, faculty, incomplete}[]}
  */
 export function subjects(summary, page) {
-  const missing = new Set((page ?? summary)?.incomplete ?? []);
+  const missing = new Set([summary, page].flatMap((answer) => answer?.incomplete ?? []));
   const rows = new Map((summary?.dailyAttendance ?? []).map((row) => [row.course, row]));
   const records = new Map(Object.entries(page?.subjects ?? {}));
   const names = new Set([...rows.keys(), ...records.keys()]);

@@ -41,7 +41,11 @@ export function frame(model, actions, titles, content) {
       h("p", { class: "fresh" }, model.loading.length ? "" : freshness(model.answers)),
       h("div", { role: "status", "aria-atomic": "false" }, ...status(model, actions)),
     ),
-    h("main", { id: "main", tabindex: "-1" }, content),
+    h(
+      "main",
+      { id: "main", key: model.view, tabindex: "-1", "aria-label": titles[model.view] },
+      content,
+    ),
   ];
 }
 
@@ -64,13 +68,13 @@ function status(model, actions) {
     lines.push(
       h(
         "p",
-        { class: "progress" },
+        { key: "progress", class: "progress", "aria-live": "off" }, // it changes with each
         h("progress", { max: of, value: done, "aria-label": "Subjects loaded" }),
         `${done} of ${of} subjects`,
       ),
     );
   } else if (loading.length) {
-    lines.push(h("p", {}, "Loading …"));
+    lines.push(h("p", { key: "loading" }, "Loading …"));
   }
   const told = new Set();
   for (const name of NAMES.filter((page) => problems[page])) {
@@ -81,7 +85,7 @@ function status(model, actions) {
     lines.push(
       h(
         "p",
-        { class: "problem" },
+        { key: sentence, class: "problem" },
         sentence + kept,
         h("span", { "aria-live": "off" }, waitWords(problems[name])), // counts down
         told.size === 1 && // one does for all
@@ -89,17 +93,17 @@ function status(model, actions) {
       ),
     );
   }
-  const missing = (answers["all-attendance"] ?? answers.attendance)?.data.incomplete ?? [];
-  if (missing.length) {
+  const missing = new Set(Object.values(answers).flatMap(({ data }) => data.incomplete ?? []));
+  if (missing.size) {
     lines.push(
       h(
         "p",
-        { class: "missing" },
+        { key: "missing", class: "missing" },
         h(
           "span",
           {},
           "The college's platform did not send everything for ",
-          ...missing.flatMap((name, n) => [n ? ", " : "", named(name)]),
+          ...[...missing].flatMap((name, n) => [n ? ", " : "", named(name)]),
           ". Some classes may be missing here.",
         ),
       ),

@@ -1,6 +1,6 @@
 /** The page: its state, its views, and what happens at a click. */
 
-import { calendarFile, signIn, signedIn } from "./api.js";
+import { calendarFile, onSignedOut, signIn, signOutCopies, signedIn } from "./api.js";
 import { h, render } from "./dom.js";
 import { days, indiaNow, subjects } from "./figures.js";
 import { frame } from "./frame.js";
@@ -22,7 +22,7 @@ const VIEWS = {
   timetable: ["Timetable", timetable],
 };
 const TICK_MILLISECONDS = 1000;
-const TICKS_OF_AN_AGE = 20; // that of the pages and "now" of the timetable; a wait has each
+const AGE_MILLISECONDS = 20_000; // of ages and "now"; the seconds of a wait are each shown
 
 const viewOf = (hash) => (hash.slice(1) in VIEWS ? hash.slice(1) : "today");
 
@@ -39,7 +39,6 @@ const store = createStore({
   plans: new Map(), // of what-if, by subject: {attend, miss}
 });
 const pages = createPages(store);
-const tabs = new BroadcastChannel("logged-out"); // a copied tab has the same login
 
 const actions = {
   async signIn(username, password) {
@@ -56,8 +55,7 @@ const actions = {
     }
   },
   signOut() {
-    const studentId = store.get().answers.attendance?.data.studentId;
-    if (studentId) tabs.postMessage(studentId);
+    signOutCopies();
     pages.end(null);
   },
   refresh() {
@@ -70,13 +68,11 @@ const actions = {
     store.set({ plans: plans.set(subject, { ...(plans.get(subject) ?? NO_PLAN), ...change }) });
   },
   async saveCalendar() {
-    try {
-      const address = URL.createObjectURL(await calendarFile());
-      h("a", { href: address, download: "timetable.ics" }).click();
-      setTimeout(() => URL.revokeObjectURL(address), 1000);
-    } catch (problem) {
-      store.set({ problems: { ...store.get().problems, timetable: problem } });
-    }
+    const file = await pages.attempt("timetable", calendarFile);
+    if (file === null) return;
+    const address = URL.createObjectURL(file);
+    h("a", { href: address, download: "timetable.ics" }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 1000);
   },
 };
 
@@ -97,8 +93,8 @@ function model(state) {
     },
     quizzes: data("quiz"),
     timetable: data("timetable"),
-    // The device's clock may be wrong: the service's counts.
-    now: indiaNow(new Date(Date.now() + (state.answers.attendance?.ahead || 0))),
+    // The device's clock may be wrong: the service's counts, by its last answer.
+    now: indiaNow(new Date(Date.now() + (Object.values(state.answers).at(-1)?.ahead || 0))),
   };
 }
 
@@ -131,15 +127,17 @@ function show(state) {
 
 store.subscribe(show);
 window.addEventListener("hashchange", () => store.set({ view: viewOf(location.hash) }));
-tabs.addEventListener("message", ({ data: studentId }) => {
-  if (store.get().answers.attendance?.data.studentId === studentId) pages.end(null);
+onSignedOut(() => pages.end(null));
+window.addEventListener("pageshow", ({ persisted }) => {
+  if (persisted) location.reload(); // kept for the way back, with a login that may have ended
 });
-let ticks = 0;
+let period = null;
 setInterval(() => {
-  ticks += 1;
+  const before = period;
+  period = Math.floor(Date.now() / AGE_MILLISECONDS); // no count of ticks: a device may sleep
   const { problems, notice } = store.get();
   const waits = [...Object.values(problems), notice].some((p) => p && secondsLeft(p) > 0);
-  if (waits || ticks % TICKS_OF_AN_AGE === 0) store.set({});
+  if (waits || period !== before) store.set({});
 }, TICK_MILLISECONDS);
 show(store.get());
 if (store.get().signedIn) pages.loadAll();

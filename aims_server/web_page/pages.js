@@ -19,6 +19,7 @@ export function createPages(store) {
   let session = 0; // an answer to an earlier login is not shown to the next one
   const timers = new Map();
   const retries = new Map();
+  const notBefore = new Map(); // ms, by page: the end of the wait that the service has told
 
   function put(field, name, value) {
     const { [name]: _, ...others } = store.get()[field];
@@ -43,8 +44,7 @@ export function createPages(store) {
   function end(notice) {
     session += 1;
     timers.forEach(clearTimeout);
-    timers.clear();
-    retries.clear();
+    [timers, retries, notBefore].forEach((kept) => kept.clear());
     signOut();
     store.set({
       signedIn: false, notice, answers: {}, problems: {}, loading: [], progress: null,
@@ -52,52 +52,73 @@ export function createPages(store) {
     });
   }
 
-  async function load(name, { fresh = false } = {}) {
+  /**
+   * What `ask` gives of a page; null when it fails, which is noted as the page's problem,
+   * and when it comes after the end of the login. `retried`: asked for again by itself.
+   */
+  async function attempt(name, ask, { retried = false } = {}) {
     const mine = session;
-    const current = () => mine === session;
-    if (store.get().loading.includes(name)) return;
-    setLoading(name, true);
     try {
-      const answer =
-        name === "all-attendance"
-          ? await pageWithProgress(
-              name, (progress) => current() && store.set({ progress }), { fresh },
-            )
-          : await page(name, { fresh });
-      if (!current()) return;
-      put("answers", name, { ...answer, at: Date.now() });
-      put("problems", name, null);
-      if (answer.cache === "STALE") again(name, STALE_RETRY_SECONDS);
-      else if (answer.data.incomplete?.length) again(name, INCOMPLETE_RETRY_SECONDS);
-      else retries.delete(name);
+      const answer = await ask();
+      return mine === session ? answer : null;
     } catch (fault) {
-      if (!current()) return;
       const problem = fault instanceof Problem ? fault : new Problem("foreign");
-      if (problem.code === "unauthorized") return end(problem);
-      problem.again = problem.retryAfter !== null && again(name, problem.retryAfter);
-      put("problems", name, problem);
-    } finally {
-      if (current()) {
-        setLoading(name, false);
-        if (name === "all-attendance") store.set({ progress: null });
-      }
+      if (mine === session) fail(name, problem, retried);
+      return null;
     }
+  }
+
+  function fail(name, problem, retried) {
+    if (problem.code === "unauthorized") return end(problem);
+    const { retryAfter, at } = problem;
+    if (retryAfter !== null) notBefore.set(name, at + 1000 * retryAfter);
+    problem.again = retried && retryAfter !== null && again(name, retryAfter);
+    put("problems", name, problem);
+  }
+
+  async function load(name, { fresh = false } = {}) {
+    if (store.get().loading.includes(name)) return;
+    clearTimeout(timers.get(name));
+    setLoading(name, true);
+    const mine = session;
+    const progressed = (progress) => mine === session && store.set({ progress });
+    const ask = () =>
+      name === "all-attendance"
+        ? pageWithProgress(name, progressed, { fresh })
+        : page(name, { fresh });
+    const answer = await attempt(name, ask, { retried: true });
+    if (mine !== session) return;
+    setLoading(name, false);
+    if (name === "all-attendance") store.set({ progress: null });
+    if (answer === null) return;
+    put("answers", name, { ...answer, at: Date.now() });
+    put("problems", name, null);
+    if (answer.cache === "STALE") again(name, STALE_RETRY_SECONDS);
+    else if (answer.data.incomplete?.length) again(name, INCOMPLETE_RETRY_SECONDS);
+    else retries.delete(name);
   }
 
   function loadAll(options) {
     retries.clear();
-    return Promise.all(NAMES.map((name) => load(name, options)));
+    NAMES.forEach((name) => load(name, options));
   }
 
-  window.addEventListener("online", () => {
-    if (store.get().signedIn) Object.keys(store.get().problems).forEach((name) => load(name));
-  });
+  /** Load what the student did not ask for: nothing before the end of its told wait. */
+  function loadUnasked(names) {
+    const now = Date.now();
+    names.filter((name) => !(notBefore.get(name) > now)).forEach((name) => load(name));
+  }
+
+  window.addEventListener("online", () => loadUnasked(Object.keys(store.get().problems)));
 
   document.addEventListener("visibilitychange", () => {
-    const now = Date.now();
-    const old = Object.values(store.get().answers).some((a) => now - a.at > 1000 * OLD_SECONDS);
-    if (old && document.visibilityState === "visible") loadAll();
+    const { answers, problems } = store.get();
+    const since = Date.now() - 1000 * OLD_SECONDS;
+    const isOld = Object.values({ ...answers, ...problems }).some(({ at }) => at < since);
+    if (!isOld || document.visibilityState !== "visible") return;
+    retries.clear();
+    loadUnasked(NAMES);
   });
 
-  return { loadAll, end };
+  return { attempt, loadAll, end };
 }

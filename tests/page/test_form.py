@@ -100,10 +100,7 @@ LONG_PAGES: dict[str, Any] = {
 def test_a_long_name_widens_nothing(visits, token):
     """Subjects, teachers, marks and quizzes of 120 letters without a gap, at 320 px."""
     visit = visits(viewport={"width": 320, "height": 900})
-    visit.page.route(
-        "**/api/*",
-        lambda route: route.fulfill(json=LONG_PAGES[route.request.url.split("/")[-1]]),
-    )
+    visit.serve(LONG_PAGES)
     visit.enter(token)
     for view in VIEWS:
         visit.show(view)
@@ -122,18 +119,16 @@ def test_every_tab_and_name_has_room_on_a_small_phone(visits, token):
     assert min(name["width"] for name in names) > 200
 
 
-def test_a_refresh_leaves_every_element_in_its_place(inside):
-    """The focus, what is selected or scrolled, and what a screen reader listens to."""
-    page = inside.page
-    elements = "[...document.querySelectorAll('[role=status], h2, .card, #refresh')]"
-    page.evaluate(f"window.before = {elements}")
-    page.focus("#refresh")
-    with page.expect_response("**/api/all-attendance"):
-        page.keyboard.press("Enter")
-    inside.settle()
-    assert page.evaluate("window.before.length") > 3
-    assert page.evaluate(f"window.before.every((e, n) => e === {elements}[n])")
-    assert page.evaluate("document.activeElement.id") == "refresh"
+def test_a_view_is_read_out_by_its_name(inside):
+    """Each has the focus when it comes, also by the browser's way back."""
+    focused = "[document.activeElement.tagName, document.activeElement.ariaLabel]"
+    inside.show("subjects")
+    assert inside.page.evaluate(focused) == ["MAIN", "Subjects"]
+    inside.page.evaluate("window.before = document.activeElement")
+    inside.page.go_back()
+    inside.page.wait_for_selector("#tab-today[aria-current=page]")
+    assert inside.page.evaluate(focused) == ["MAIN", "Today"]
+    assert inside.page.evaluate("window.before !== document.activeElement")
 
 
 def test_paper_has_the_figures_alone(inside):

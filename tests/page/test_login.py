@@ -1,5 +1,7 @@
 """Logging in and out in a real browser."""
 
+from typing import Any
+
 import pytest
 
 pytestmark = pytest.mark.process
@@ -56,16 +58,58 @@ def test_nothing_typed_or_chosen_outlives_the_login(visit, demo):
     assert slider.input_value() == "0"
 
 
-def test_logging_out_holds_for_copies_of_the_tab(visits, inside, token):
-    """A copied tab has the login too, and would go on showing the figures."""
-    copy = inside.context.new_page()
-    copy.goto(inside.demo.url)
-    copy.evaluate("token => sessionStorage.setItem('token', token)", token)
-    copy.reload()
-    copy.wait_for_selector("#overall")
-    inside.page.click("#sign-out")
+def other_tab(visit, token: str) -> Any:
+    """A tab of the same browser with this login, every page loaded."""
+    tab = visit.context.new_page()
+    tab.goto(visit.demo.url)
+    tab.evaluate("token => sessionStorage.setItem('token', token)", token)
+    tab.reload()
+    tab.wait_for_selector("#overall")
+    return tab
+
+
+def test_logging_out_holds_for_copies_of_the_tab(visit, token):
+    """A copied tab has the login too, also before the first page has come."""
+    visit.page.evaluate("token => sessionStorage.setItem('token', token)", token)
+    copy = other_tab(visit, token)
+    visit.page.route("**/api/*", lambda route: None)
+    visit.page.reload()
+    visit.page.click("#sign-out")
     copy.wait_for_selector("#sign-in")
     assert copy.evaluate("sessionStorage.length") == 0
+
+
+def test_logging_out_leaves_another_login_of_the_student(inside, demo):
+    """A tab that has logged in by itself stays as it is, when a copy is logged out."""
+    other = other_tab(inside, demo.token(demo.students[1]))
+    copy = other_tab(inside, inside.page.evaluate("sessionStorage.getItem('token')"))
+    inside.page.click("#sign-out")
+    copy.wait_for_selector("#sign-in")
+    assert other.locator("#overall").is_visible()
+
+
+def test_the_way_back_leads_to_no_login_that_has_ended(inside):
+    """A browser may keep the whole page for the way back; it is then loaded again."""
+    inside.page.evaluate("sessionStorage.clear()")
+    inside.page.evaluate(
+        "dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))"
+    )
+    inside.page.wait_for_selector("#sign-in")
+    assert inside.page.locator(".card").count() == 0
+
+
+def test_a_file_that_is_refused_leads_back_to_the_form(inside):
+    """A login that has ended is noticed there too, and its problem is no page's."""
+    refusal = '{"code": "unauthorized", "error": "Log in again."}'
+    inside.show("timetable")
+    inside.page.route(
+        "**/api/timetable", lambda route: route.fulfill(status=401, body=refusal)
+    )
+    inside.page.click("#save-calendar")
+    notice = inside.page.locator("#notice")
+    notice.wait_for(state="visible")
+    assert notice.inner_text() == "Log in again."
+    inside.forgive_failed_answers()
 
 
 REFUSED_LOGINS = {

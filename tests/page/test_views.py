@@ -62,16 +62,46 @@ def test_today_shows_marks_of_classes_outside_the_timetable(visit, token):
         "quiz": {},
     }
     visit.page.clock.set_fixed_time(NOON)
-    visit.page.route(
-        "**/api/*",
-        lambda route: route.fulfill(json=answers[route.request.url.split("/")[-1]]),
-    )
+    visit.serve(answers)
     visit.enter(token)
     rows = visit.page.locator(".lessons li").all_inner_texts()
     assert [" ".join(row.split()) for row in rows] == [
         "08:50 \N{EN DASH} 09:40 Maths Present",
         "14:00 Maths Lab Absent",
     ]
+
+
+def test_a_device_that_slept_over_midnight_shows_the_new_day(inside):
+    """With the first tick after it, however few there were meanwhile."""
+    inside.page.clock.install()
+    inside.page.reload()
+    inside.settle()
+    before = inside.page.inner_text("#today-title")
+    inside.page.clock.fast_forward(86_400_000)
+    inside.page.wait_for_selector("text=Updated 24 h ago")
+    assert inside.page.inner_text("#today-title") != before
+
+
+def test_another_months_timetable_says_nothing_of_today(visit, token):
+    """A page that is open since last month, or a college between two terms."""
+    visit.serve(NOTHING_COUNTED)
+    visit.enter(token)
+    assert "No classes today" not in visit.page.inner_text("main")
+
+
+def test_the_services_clock_is_that_of_any_page(visits, token):
+    """Also when the page of attendance cannot be had."""
+    visit = visits()
+    visit.page.clock.set_fixed_time(0)
+    visit.page.route("**/api/attendance", lambda route: route.abort())
+    visit.page.evaluate("token => sessionStorage.setItem('token', token)", token)
+    with visit.page.expect_response("**/api/quiz") as answered:
+        visit.page.reload()
+    visit.page.wait_for_selector("#refresh:not([aria-disabled])")
+    sent = parsedate_to_datetime(answered.value.headers["date"])
+    day = sent.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    assert f"{day.day} {day:%B}" in visit.page.inner_text("#today-title")
+    visit.forgive_failed_answers()
 
 
 def test_subjects_shows_every_count(inside, demo):
@@ -111,6 +141,40 @@ def test_subjects_says_what_the_target_allows(inside, demo):
             many = "class" if n == 1 else "classes"
             expected.append(f"You can miss {n} {many} and stay at 75%")
     assert shown == expected
+
+
+NOTHING_COUNTED = {
+    "attendance": {
+        "dailyAttendance": [
+            {
+                "course": "Art",
+                "courseCode": "A",
+                "present": 0,
+                "total": 0,
+                "percent": "0%",
+            }
+        ],
+        "totalPresent": 0,
+        "totalClasses": 0,
+        "overallPercentage": "0%",
+    },
+    "all-attendance": {"subjects": {}},
+    "timetable": {"month": "2025-09", "days": []},
+    "quiz": {},
+}
+
+
+@pytest.mark.parametrize("view", ["today", "subjects"])
+def test_a_figure_of_no_class_is_neither_good_nor_bad(visit, token, view):
+    """0 of 0 has no colour of the target's, nor is any subject called at the target."""
+    visit.serve(NOTHING_COUNTED)
+    visit.enter(token)
+    visit.show(view)
+    judged = visit.page.locator("main").locator(".good, .near, .low")
+    assert judged.count() == 0
+    text = visit.page.inner_text("main")
+    assert "No class counted yet" in text
+    assert "75%" not in text
 
 
 def test_what_if_follows_the_slider(inside):

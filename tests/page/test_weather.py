@@ -1,6 +1,8 @@
 """The page while the platform is slow or fails, is gone, and while we refuse."""
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ def test_progress_is_seen_while_a_page_is_gathered(visit, demo):
     visit.log_in(demo.students[0])
     progress = visit.page.locator(".progress")
     progress.wait_for(state="visible")
+    assert progress.get_attribute("aria-live") == "off"  # not read out fifteen times
     assert " of 15 subjects" in progress.inner_text()
 
 
@@ -86,6 +89,79 @@ def test_a_refusal_is_said_with_its_wait(inside, refusal):
     inside.forgive_failed_answers()
 
 
+class Refusing:
+    """Refuses a page as often as it is asked for, until it ``gives_in``."""
+
+    def __init__(self, page: Any) -> None:
+        self.asked = 0
+        self.gives_in = False
+        page.route("**/api/attendance", self._answer)
+
+    def _answer(self, route: Any) -> None:
+        self.asked += 1
+        if self.gives_in:
+            route.continue_()
+        else:
+            route.fulfill(status=429, headers={"Retry-After": "500"}, body="{}")
+
+
+@pytest.fixture
+def refusing(inside) -> Iterator[Refusing]:
+    """A service that has refused the refresh of one page for eight minutes."""
+    inside.page.clock.install()
+    inside.page.reload()
+    inside.settle()
+    refused = Refusing(inside.page)
+    inside.refresh()
+    inside.page.wait_for_selector("text=Trying again in 8 min")
+    yield refused
+    inside.forgive_failed_answers()
+
+
+def test_a_refused_file_is_left_to_the_student(inside):
+    """Nobody is told that the page tries again to save it."""
+    inside.show("timetable")
+    inside.page.clock.set_fixed_time(0)
+    inside.page.route(
+        "**/api/timetable",
+        lambda route: route.fulfill(
+            status=429, headers={"Retry-After": "17"}, body="{}"
+        ),
+    )
+    inside.page.click("#save-calendar")
+    inside.page.wait_for_selector("text=Please try again in 17 s")
+    inside.forgive_failed_answers()
+
+
+NUDGES = {
+    "online": "window.dispatchEvent(new Event('online'))",
+    "visible": "document.dispatchEvent(new Event('visibilitychange'))",
+}
+
+
+@pytest.mark.parametrize("nudge", NUDGES)
+def test_no_event_cuts_a_told_wait_short(inside, refusing, nudge):
+    """Other pages are asked for when the network or the student is back."""
+    inside.page.route("**/api/quiz", lambda route: route.abort())
+    inside.page.click("#retry")
+    inside.page.wait_for_selector("text=You seem to be offline")
+    before = refusing.asked
+    inside.page.clock.set_fixed_time(inside.page.evaluate("Date.now() / 1000 + 499"))
+    with inside.page.expect_request("**/api/quiz"):
+        inside.page.evaluate(NUDGES[nudge])
+    inside.page.wait_for_selector("#refresh:not([aria-disabled])")
+    assert refusing.asked == before
+
+
+def test_who_asks_again_is_not_asked_for_once_more(inside, refusing):
+    """The wait that was under way ends with the student's own request."""
+    refusing.gives_in = True
+    inside.page.click("#retry")
+    inside.page.wait_for_selector(".problem", state="detached")
+    inside.page.clock.fast_forward(501_000)
+    assert refusing.asked == 2
+
+
 @pytest.mark.parametrize("seconds", ["3600", "99999999999"])
 def test_a_long_wait_is_left_to_the_student(inside, seconds):
     """Nobody asks sooner than the service said, or waits for an hour unseen."""
@@ -137,6 +213,21 @@ def test_a_page_that_lacks_something_names_it(inside):
     missing.wait_for(state="visible")
     assert "did not send everything" in missing.inner_text()
     inside.page.unroute_all(behavior="wait")
+
+
+@pytest.mark.parametrize("page", ["attendance", "all-attendance", "timetable"])
+def test_what_any_page_lacks_is_named(visit, token, page):
+    """A course of which a cell of the timetable could not be read, for one."""
+    answers: dict[str, Any] = {
+        "attendance": {"totalPresent": 0, "totalClasses": 0, "overallPercentage": "0%"},
+        "all-attendance": {"subjects": {}},
+        "timetable": {"month": None, "days": []},
+        "quiz": {},
+    }
+    answers[page]["incomplete"] = ["Maths"]
+    visit.serve(answers)
+    visit.enter(token)
+    assert "everything for Maths." in visit.page.inner_text(".missing")
 
 
 def test_the_corner_shows_how_the_service_answered(inside):

@@ -159,6 +159,13 @@ class Visit:
         if not (self._forgives and text.startswith(_FAILED)):
             self.complaints.append(text)
 
+    def serve(self, answers: dict[str, Any]) -> None:
+        """Answer the API with these pages, by name, in the demo's place."""
+        self.page.route(
+            "**/api/*",
+            lambda route: route.fulfill(json=answers[route.request.url.split("/")[-1]]),
+        )
+
     def log_in(self, student: dict[str, str], password: str | None = None) -> None:
         """Fill in the form and send it."""
         self.page.fill("#username", student["username"])
@@ -170,6 +177,12 @@ class Visit:
         self.page.evaluate("token => sessionStorage.setItem('token', token)", token)
         self.page.reload()
         self.settle()
+
+    def refresh(self) -> None:
+        """Have every page loaded anew, wherever the focus is."""
+        with self.page.expect_response("**/api/all-attendance"):
+            self.page.evaluate("document.getElementById('refresh').click()")
+        self.page.wait_for_selector("#refresh:not([aria-disabled])")
 
     def settle(self) -> None:
         """Wait until every page that was asked for is there, or has failed."""

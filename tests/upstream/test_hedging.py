@@ -30,12 +30,12 @@ _io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 class Copies:
     """Calls by script: each takes its seconds, then returns or raises."""
 
-    def __init__(self, clock, *script, known=0.1):
+    def __init__(self, clock, *script, known=0.1, soonest=0.0):
         self.clock = clock
         self.script = list(script)
         self.began: list[float] = []
         self.running = 0
-        self.hedging = Hedging(inconclusive=(Unlucky,), soonest=0.0, clock=clock)
+        self.hedging = Hedging(inconclusive=(Unlucky,), soonest=soonest, clock=clock)
         for _ in range(20 if known else 0):
             self.hedging.latency.observe(known)
 
@@ -68,8 +68,7 @@ async def test_a_call_in_time_is_alone(clock):
 
 async def test_nobody_is_late_in_no_time(clock):
     """A quarter of a second is soon enough, however quick all the others were."""
-    copies = Copies(clock, (0.24, "first"), (0.1, "second"), known=0.001)
-    copies.hedging._soonest = 0.25
+    copies = Copies(clock, (0.24, "first"), (0.1, "second"), known=0.001, soonest=0.25)
     assert await copies.run() == "first"
     assert len(copies.began) == 1
 
@@ -93,31 +92,6 @@ async def test_a_late_second_gets_a_third_and_no_more(clock):
     assert third - second == pytest.approx(second - first)
     await settle()
     assert copies.running == 0
-
-
-@pytest.mark.parametrize(
-    ("known", "late_after"),
-    [
-        ([0.1] * 2, inf),
-        ([1.0] + [0.1] * 2, 2.0),  # twice the longest
-        ([1.0] + [0.1] * 18, 2.0),
-        ([1.0] + [0.1] * 19, 0.2),  # twice the median
-        ([None] + [0.1] * 3, 0.2),
-        ([1.0] * 9 + [0.1] * 11, 1.0),  # the 95th percentile
-        ([1.0] * 9 + [0.1] * 11 + [None] * 2, 1.25),  # of the answered, and a quarter
-    ],
-)
-async def test_when_a_call_is_late(clock, known, late_after):
-    """By what is known of the calls before it; None stands for one without an answer,
-    and what is known is at most a tenth too large.
-    """
-    hedging = Copies(clock, known=0).hedging
-    for seconds in known:
-        if seconds is None:
-            hedging.latency.give_up()
-        else:
-            hedging.latency.observe(seconds)
-    assert late_after <= hedging.late_after <= late_after * 1.1
 
 
 async def test_nobody_is_late_before_enough_is_known(clock):
@@ -333,14 +307,14 @@ async def test_a_call_that_is_given_up_is_known_to_have_had_no_end(clock, second
 async def test_calls_that_are_given_up_do_not_make_others_late(clock):
     """With one in twenty hanging, calls are late no sooner than without."""
     copies = Copies(clock)
-    before = copies.hedging.late_after
+    before = copies.hedging.lateness.late_after
     for _ in range(30):
         copies.script = [(99.0, "hung"), (0.1, "won")]
         await copies.run()
         for _ in range(19):
             copies.script = [(0.1, "well")]
             await copies.run()
-    assert 0 < before <= copies.hedging.late_after <= 1.5 * before
+    assert 0 < before <= copies.hedging.lateness.late_after <= 1.5 * before
 
 
 calls = st.lists(

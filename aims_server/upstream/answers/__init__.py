@@ -20,7 +20,13 @@ from .cards import decode_cards, merge_pages, more_follows
 from .course_files import decode_course_files
 from .fields import FIRST_YEAR, Number, exact, month_number, name, sum_of
 from .json_body import BadShape
-from .messages import leads_to_login, refuses_token, says_nothing_there, text_of
+from .messages import (
+    is_answer,
+    leads_to_login,
+    refuses_token,
+    says_nothing_there,
+    text_of,
+)
 from .models import (
     NO_ROWS,
     Card,
@@ -61,6 +67,7 @@ __all__ = [
     "decode_schedule",
     "exact",
     "ignore_oddity",
+    "is_answer",
     "leads_to_login",
     "merge_pages",
     "month_number",

@@ -9,7 +9,8 @@ from .oddities import Note
 
 __all__ = ["BadShape", "any_object", "utf8"]
 
-_BOM: Final = b"\xef\xbb\xbf"
+# Each of PHP's files may send one, and what stands before it.
+_BYTE_ORDER_MARKS: Final = rb"(?:[ \t\r\n]*\xef\xbb\xbf)+"
 _BACKSLASH: Final = ord("\\")
 # A pair stands for one character; its halves alone for none, and msgspec refuses them.
 _ESCAPE: Final = (
@@ -46,9 +47,10 @@ def utf8(body: bytes, note: Note) -> bytes:
     for escaped halves of surrogate pairs, of which RFC 8259 8.2 warns: a text that was
     cut within an emoji ends in one.
     """
-    if body.startswith(_BOM):
+    marks = re.match(_BYTE_ORDER_MARKS, body)
+    if marks:
         note("encoding", "a byte order mark")
-        body = body[len(_BOM) :]
+        body = body[marks.end() :]
     if not body.isascii():
         try:
             body.decode()  # msgspec does not look into the text of fields it skips

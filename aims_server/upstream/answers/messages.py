@@ -16,6 +16,7 @@ from .json_body import utf8
 from .oddities import ignore
 
 __all__ = [
+    "is_answer",
     "leads_to_login",
     "refuses_token",
     "says_nothing_there",
@@ -96,7 +97,8 @@ _ACCOUNT: Final = (
 _PROGRAM: Final = (
     r"SQLSTATE|Exception|\w+Error\b|Traceback|Stack ?trace|::|->|\.php\b|\bphp_"
     r"|\b(?:undefined|null|array|object|index|property|properties|column|tables?"
-    r"|transaction|deadlock|connection|host(?:name)?|server)\b|'@'"
+    r"|transaction|deadlock|connections?|host(?:name)?|server|curl|pdo|redis"
+    r"|syntax error|duplicate entry|service not known)\b|'@'|\(\)"
     r"|(?<!\bin )(?<!\bour )(?<!\bthe )\bdatabase\b"  # "not found in our database"
     r"|\b(?:select|insert|update) .*\b(?:from|into|set)\b|[<>{}$\\]"
 )
@@ -129,28 +131,34 @@ _ANSWER: Final = msgspec.json.Decoder(_Answer, float_hook=float)
 def refuses_token(status: int, body: bytes) -> bool:
     """Whether an answer of this status, without usable data, refuses the token.
 
-    An HTML page never does, whatever its status. An empty 401 does.
+    An HTML page never does, whatever its status. A 401 needs no words.
 
     >>> refuses_token(200, b'{"status":0,"msg":"Please login again"}')
     True
     >>> refuses_token(401, b"<html>Request blocked</html>")
     False
     """
-    if status == 401 and not body.strip():
-        return True
+    if status == 401:
+        return is_answer(body)
     answer = _read(body)
     if answer is None:
         return False
-    if status == 401:
-        return True
-    if not (200 <= status < 300 or status in _STATUSES_WITH_WORDS):
-        return False
-    response = answer.response
-    if isinstance(response, dict) and isinstance(response.get("data"), list):
+    if 200 <= status < 300:
+        response = answer.response
+        if isinstance(response, dict) and response.get("data"):
+            return False
+    elif status not in _STATUSES_WITH_WORDS:
         return False
     # A middleware of many projects with tymon/jwt-auth says all it has to say there.
     texts = [*_texts(answer), *_words(answer.status)]
     return any(_has(_REFUSAL, _of_login(text)) for text in texts)
+
+
+def is_answer(body: bytes) -> bool:
+    """Whether the platform's program may have written this: JSON of any kind, of which
+    PHP makes `[]` out of an object without fields, or nothing at all.
+    """
+    return not body.strip() or _read(body) is not None
 
 
 def leads_to_login(location: str | None) -> bool:
@@ -204,8 +212,11 @@ def _has(pattern: str, text: str) -> bool:
 
 
 def _read(body: bytes) -> _Answer | None:
+    """None for what is no JSON; JSON that is no object says nothing."""
     try:
         return _ANSWER.decode(utf8(body, ignore))
+    except msgspec.ValidationError:
+        return _Answer()
     except (ValueError, RecursionError):
         return None
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Annotated, Final
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .fields import Number, Scalar, name, whole
 from .json_body import BadShape
@@ -129,6 +129,15 @@ class Quizzes(Struct, frozen=True, gc=False):
     is_empty: bool = False
 
 
+class _Refusal(Struct, frozen=True):
+    """What an error passes on of an answer to a login, as it was sent. Among its other
+    fields may be the student, with the PIN, and what the platform was sent.
+    """
+
+    status: msgspec.Raw | UnsetType = UNSET
+    msg: msgspec.Raw | UnsetType = UNSET
+
+
 class LoginBody(Struct, frozen=True, gc=False):
     """What an answer to a login says.
 
@@ -148,12 +157,18 @@ class LoginBody(Struct, frozen=True, gc=False):
         return name(text_of(self.body)) or None
 
     @property
+    def refusal(self) -> bytes:
+        """A JSON object of the fields that an error passes on."""
+        return msgspec.json.encode(_REFUSAL.decode(self.body))
+
+    @property
     def refuses(self) -> bool:
         """Whether the text is about the account, as a refusal with a 500 is."""
         text = text_of(self.body)
         return text is not None and speaks_of_account(text)
 
 
+_REFUSAL: Final = msgspec.json.Decoder(_Refusal)
 _PACKED: Final = msgspec.msgpack.Decoder(CourseFiles)
 
 

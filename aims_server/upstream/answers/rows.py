@@ -25,11 +25,14 @@ _MOST_ROWS: Final = 20_000
 
 
 class Paging(Struct, frozen=True):
-    """What a paginator of Laravel's adds, beside the rows or round them."""
+    """What a paginator of Laravel's adds, beside the rows or round them; its resources
+    have the numbers in an object of their own.
+    """
 
     last_page: object = None
     next_page_url: object = None
     total: object = None
+    meta: object = None
 
 
 class Response(Paging, Generic[_T], frozen=True, kw_only=True):
@@ -163,7 +166,8 @@ def _struct_of(kind: Any) -> type[Any] | None:
 def _rows(rows: list[Any], paging: Sequence[Paging]) -> Rows[Any]:
     pages = total = None
     more = False
-    for said in paging:
+    meta = [said.meta for said in paging if isinstance(said.meta, dict)]
+    for said in (*paging, *(msgspec.convert(each, Paging) for each in meta)):
         if said.last_page is not None:
             pages = _count(said.last_page)
         if said.total is not None:

@@ -43,7 +43,7 @@ function monthTable(month, byDate, chosen, chooseDay) {
   for (let at = 0; at < cells.length; at += 7) rows.push(cells.slice(at, at + 7));
   return h(
     "table",
-    { class: "month", onkeydown: move },
+    { key: month, class: "month", onkeydown: move },
     h("caption", {}, monthWords(month)),
     h("thead", {}, h("tr", {}, ...WEEK.map((day) => h("th", { scope: "col" }, day)))),
     h(
@@ -103,7 +103,7 @@ function dayCard(day) {
       ...day.classes.map(({ time, subject, status, faculty }) =>
         h(
           "li",
-          {},
+          { key: `${time} ${subject}` },
           h("span", { class: "time" }, time),
           h("span", { class: "name" }, named(subject), faculty ? h("small", {}, faculty) : null),
           h("span", { class: `mark ${markKind(status)}` }, status),

@@ -16,7 +16,7 @@ export function quizzes(model) {
   return h(
     "div",
     { class: "cards" },
-    ...[...courses].map(([code, taken]) => course((code && names.get(code)) || shown(code), taken)),
+    ...[...courses].map(([code, taken]) => course(code, (code && names.get(code)) || shown(code), taken)),
   );
 }
 
@@ -29,12 +29,12 @@ function grouped(rows) {
   return courses;
 }
 
-function course(name, taken) {
+function course(code, name, taken) {
   const marks = taken.map((quiz) => shown(quiz.marks_obtained)).map(Number).filter(Number.isFinite);
   const average = marks.length ? marks.reduce((a, b) => a + b) / marks.length : null;
   return h(
     "section",
-    { class: "card" },
+    { key: code, class: "card" },
     h("h2", {}, named(name)),
     average === null
       ? null
@@ -63,7 +63,7 @@ function quizRow(quiz) {
   const figures = [quiz.marks_obtained, quiz.correct, quiz.incorrect, quiz.not_attempted];
   return h(
     "tr",
-    {},
+    { key: shown(quiz.quiz_uc) },
     h("th", { scope: "row" }, shown(quiz.quiz_uc)),
     h("td", {}, known ? dayWords(day) : "–"),
     ...figures.map((figure) => h("td", {}, shown(figure))),

@@ -25,7 +25,7 @@ function card(subject, { target, plans }, plan) {
   const kind = standing(present, total, target);
   return h(
     "li",
-    { class: "card subject" },
+    { key: name, class: "card subject" },
     h(
       "div",
       { class: "line" },

@@ -27,7 +27,7 @@ function dayCard({ date, slots }, today) {
   const isToday = date === today;
   return h(
     "li",
-    { class: `card ${isToday ? "today" : ""}`, "aria-current": isToday && "date" },
+    { key: date, class: `card ${isToday ? "today" : ""}`, "aria-current": isToday && "date" },
     h("h3", {}, `${weekdayWords(date)}, ${dayWords(date)}`, isToday ? h("span", { class: "tag" }, "Today") : null),
     h(
       "ol",
@@ -35,7 +35,7 @@ function dayCard({ date, slots }, today) {
       ...slots.map((slot) =>
         h(
           "li",
-          {},
+          { key: `${slot.start} ${slot.course}` },
           h("span", { class: "time" }, `${slot.start} – ${slot.end}`),
           h("span", { class: "name" }, named(slot.course), slot.faculty ? h("small", {}, slot.faculty) : null),
           slot.held === true ? h("span", { class: "mark present" }, "Held") : null,

@@ -47,7 +47,7 @@ function lessons(model, date, time) {
   const slots = model.timetable?.days.find((day) => day.date === date)?.slots ?? [];
   const marks = model.days.find((day) => day.date === date)?.classes ?? [];
   if (!slots.length && !marks.length) {
-    return [h("p", { class: "note" }, model.timetable ? "No classes today." : "")];
+    return [h("p", { class: "note" }, nothing(model.timetable, date))];
   }
   const next = slots.find((slot) => slot.start > time);
   const rest = new Set(marks);
@@ -60,6 +60,12 @@ function lessons(model, date, time) {
   });
   rows.push(...[...rest].map((mark) => lesson(mark.time, "", mark.subject, "", mark.status)));
   return [h("ol", { class: "lessons" }, ...rows)];
+}
+
+function nothing(timetable, date) {
+  if (!timetable) return "";
+  const known = timetable.month === date.slice(0, 7);
+  return known ? "No classes today." : "There is no timetable for today.";
 }
 
 function isOf(mark, { start, end, course, cfId }) {
@@ -75,7 +81,7 @@ function stateOf(slot, next, time) {
 function lesson(start, end, course, state, mark) {
   return h(
     "li",
-    { class: state || false },
+    { key: `${start} ${course}`, class: state || false },
     h("span", { class: "time" }, end ? `${start} – ${end}` : start),
     h(
       "span",
@@ -88,8 +94,9 @@ function lesson(start, end, course, state, mark) {
 }
 
 function attention({ subjects, target }) {
-  const low = subjects.filter((s) => s.total > 0 && standing(s.present, s.total, target) !== "good");
   if (!subjects.length) return null;
+  const counted = subjects.filter(({ total }) => total > 0);
+  const low = counted.filter((s) => standing(s.present, s.total, target) !== "good");
   return h(
     "section",
     { class: "card", "aria-labelledby": "attention-title" },
@@ -101,7 +108,7 @@ function attention({ subjects, target }) {
           ...low.map((subject) =>
             h(
               "li",
-              {},
+              { key: subject.name },
               h("span", { class: "name" }, named(subject.name)),
               h("span", { class: `percent ${standing(subject.present, subject.total, target)}` },
                 subject.percent),
@@ -109,6 +116,10 @@ function attention({ subjects, target }) {
             ),
           ),
         )
-      : h("p", { class: "note" }, `Every subject is at ${target}% or above.`),
+      : h(
+          "p",
+          { class: "note" },
+          counted.length ? `No subject is below ${target}%.` : "No class counted yet.",
+        ),
   );
 }

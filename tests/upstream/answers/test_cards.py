@@ -240,6 +240,9 @@ PAGES = [[GOOD | {"id": 10 * page + n} for n in range(3)] for page in range(4)]
         ([paged(PAGES[0], last_page=3), paged(PAGES[0], last_page=3)], False),
         ([paged(PAGES[0], last_page=3), paged([], last_page=3)], False),
         ([paged([], last_page=3)], False),
+        ([paged(PAGES[0], meta={"current_page": 1, "last_page": 2})], True),
+        ([paged(PAGES[0], meta={"last_page": 1, "total": 3})], False),
+        ([paged(PAGES[0], meta=[])], False),
         ([paged(PAGES[0], last_page=[], total={})], False),
     ],
 )

@@ -52,10 +52,13 @@ def test_what_is_no_sound_json_is_refused(decode, body):
         decode(body)
 
 
-def test_a_byte_order_mark_is_skipped():
-    """Wherever it comes, and it is noted."""
+@pytest.mark.parametrize(
+    "before", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\xef\xbb\xbf", b"\r\n\xef\xbb\xbf\n"]
+)
+def test_a_byte_order_mark_is_skipped(before):
+    """Each of PHP's files may send one, and blank lines; it is noted."""
     notes = []
-    body = b"\xef\xbb\xbf" + body_of([row()])
+    body = before + body_of([row()])
     files = decode_course_files(body, lambda kind, _: notes.append(kind))
     assert files == files_of(row())
     assert notes == ["encoding"]

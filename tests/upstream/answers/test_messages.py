@@ -76,6 +76,7 @@ def test_a_refusal_is_known_by_its_words(text, status):
         {"status": 0, "response": "Session expired"},
         {"msg": "Session expired", "response": {"data": None}},
         {"msg": "Session expired", "response": []},
+        {"msg": "Session expired", "response": {"data": []}},
         {"responseStatus": "Failure", "errors": ["Session expired"]},
         {"errors": [{"code": 7}, {"message": "Session expired"}]},
         {"msg": "", "response": {"msg": "Session expired"}},
@@ -89,6 +90,13 @@ def test_a_refusal_may_stand_in_any_field_of_words(body):
     assert messages.refuses_token(200, json.dumps(body).encode())
 
 
+@pytest.mark.parametrize("status", [400, 403, 419, 440])
+def test_a_failure_with_rows_may_be_a_refusal(status):
+    """Only a success is one whatever its words, and only if it has rows."""
+    body = b'{"msg":"Session expired","response":{"data":[{"sl_num":1}]}}'
+    assert messages.refuses_token(status, body)
+
+
 @pytest.mark.parametrize(
     ("status", "body"),
     [
@@ -96,6 +104,9 @@ def test_a_refusal_may_stand_in_any_field_of_words(body):
         (401, b"{}"),
         (401, b""),
         (401, b'\xef\xbb\xbf{"msg":"x"}'),
+        (401, b"[]"),
+        (401, b"null"),
+        (401, b'"Unauthorized"'),
     ],
 )
 def test_a_401_needs_no_words(status, body):
@@ -107,7 +118,7 @@ def test_a_401_needs_no_words(status, body):
     ("status", "body"),
     [
         (200, b'{"msg":"","response":{"data":[]}}'),
-        (200, b'{"msg":"Token expired","response":{"data":[]}}'),
+        (200, b'{"msg":"Token expired","response":{"data":[{}]}}'),
         (200, b'{"msg":"Unexpected token < in JSON at position 0"}'),
         (200, b'{"msg":"Something went wrong"}'),
         (200, b'{"msg":{"token":"expired"}}'),
@@ -184,6 +195,7 @@ def test_a_redirect_to_a_login_page_is_known(location, leads):
         ("Account locked", True),
         ("Invalid username or password", True),
         ("No such user", True),
+        ("User name not known", True),
         ("Your account has been disabled", True),
         ("User not found in our database", True),
         ("Database of users is gone", False),
@@ -195,6 +207,12 @@ def test_a_redirect_to_a_login_page_is_known(location, leads):
         ("Unknown column 'user' in 'field list'", False),
         ("Deadlock: users table locked", False),
         ("KeyError: 'username'", False),
+        ("Duplicate entry 'x' for key 'username'", False),
+        ("syntax error, unexpected 'user'", False),
+        ("mysqli_connect(): user denied", False),
+        ("Too many connections for user", False),
+        ("cURL error 28: user service timed out", False),
+        ("Name or service not known", False),
         ("Trying to get property 'name' of non-object", False),
         ("Connection refused for user", False),
         ("The password is wrong. " * 6, False),

@@ -1,0 +1,111 @@
+"""What a change of the content leaves as it was."""
+
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.process
+
+
+def test_a_refresh_leaves_every_element_in_its_place(inside):
+    """The focus, what is selected or scrolled, and what a screen reader listens to."""
+    page = inside.page
+    elements = "[...document.querySelectorAll('[role=status], h2, .card, #refresh')]"
+    page.evaluate(f"window.before = {elements}")
+    page.focus("#refresh")
+    inside.refresh()
+    assert page.evaluate("window.before.length") > 3
+    assert page.evaluate(f"window.before.every((e, n) => e === {elements}[n])")
+    assert page.evaluate("document.activeElement.id") == "refresh"
+
+
+@pytest.fixture
+def served(visit, token) -> dict[str, Any]:
+    """The pages of a visit that has begun, to be changed before its next refresh."""
+    answers = pages_of(["Maths", "Physics", "Art"])
+    visit.serve(answers)
+    visit.enter(token)
+    return answers
+
+
+def pages_of(names: list[str]) -> dict[str, Any]:
+    """The answers for a student of these subjects, one class and one quiz in each."""
+    day = "2025-09-01"
+    mark = {"formatted": "", "time": "08:50", "status": "Present", "faculty": ""}
+    daily = [{"date": day, "present": 1, "absent": 0, "leave": 0, "details": [mark]}]
+    slots = [
+        {"start": "08:50", "end": "09:40", "course": n, "faculty": ""} for n in names
+    ]
+    counts = {"present": 1, "total": 2, "percent": "50%", "canMiss": 0, "mustAttend": 2}
+    record = {"cfId": 1, "totalPresent": 1, "daily": daily} | counts
+    return {
+        "attendance": {
+            "dailyAttendance": [{"course": n, "courseCode": n} | counts for n in names],
+            "totalPresent": len(names),
+            "totalClasses": 2 * len(names),
+            "overallPercentage": "50%",
+            "target": 75,
+        },
+        "all-attendance": {"subjects": dict.fromkeys(names, record)},
+        "timetable": {"month": day[:7], "days": [{"date": day, "slots": slots}]},
+        "quiz": {
+            "response": {
+                "data": [
+                    {"quiz_uc": f"Q of {n}", "master_course_code": n} for n in names
+                ]
+            }
+        },
+    }
+
+
+CHANGES = {
+    "inserted": ["Chemistry", "Maths", "Physics", "Art"],
+    "removed": ["Physics", "Art"],
+    "moved to the front": ["Physics", "Maths", "Art"],
+    "moved to the end": ["Maths", "Art", "Physics"],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_if_stays_with_its_subject(visit, served, change):
+    """Unfolded, with its sliders and the focus, when a refresh brings another list."""
+    visit.show("subjects")
+    card = visit.page.locator(".subject", has_text="Physics")
+    card.locator("summary").click()
+    slider = card.locator("input").first
+    for _ in range(3):
+        slider.press("ArrowRight")
+    served |= pages_of(CHANGES[change])
+    visit.refresh()
+    assert visit.page.locator(".subject h2").all_inner_texts() == CHANGES[change]
+    assert visit.page.locator(".subject:has([open]) h2").all_inner_texts() == [
+        "Physics"
+    ]
+    values = visit.page.locator(".subject input").evaluate_all(
+        "all => all.map((i) => i.value)"
+    )
+    assert sorted(values) == ["0"] * (len(values) - 1) + ["3"]
+    assert slider.input_value() == "3"
+    focused = visit.page.evaluate("document.activeElement.ariaLabel")
+    assert focused == "Physics: attend the next classes"
+
+
+ITEMS = {
+    "today": "[aria-labelledby=attention-title] li",
+    "subjects": ".subject",
+    "calendar": ".split > .card li",
+    "quizzes": ".card",
+    "timetable": ".card li",
+}
+
+
+@pytest.mark.parametrize("view", ITEMS)
+def test_what_is_listed_keeps_its_element(visit, served, view):
+    """In every view: with it stay a selection, and a screen reader's place."""
+    visit.show(view)
+    items = f"[...document.querySelectorAll('{ITEMS[view]}')]"
+    physics = f"{items}.find((item) => item.textContent.includes('Physics'))"
+    visit.page.evaluate(f"window.before = {physics}")
+    served |= pages_of(["Physics", "Art"])
+    visit.refresh()
+    assert visit.page.evaluate(f"window.before === {physics}")
