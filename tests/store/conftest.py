@@ -1,5 +1,6 @@
 """Fixtures for the store: a server for all tests of a run, emptied for each."""
 
+import asyncio
 import time
 
 import pytest
@@ -144,3 +145,19 @@ def make_machine(io_loop, server):
     yield make
     for machine in made:
         io_loop.run_sync(machine.close)
+
+
+@pytest.fixture(name="odd")
+def _odd(io_loop, tmp_path, make_machine):
+    """A machine whose store gives one answer to all; the function returned sets it."""
+    path = tmp_path / "odd.sock"
+    answers: list[bytes] = []
+
+    async def talk(reader, writer):
+        while await reader.read(1 << 16):
+            writer.write(answers[-1])
+        writer.close()
+
+    server = io_loop.run_sync(lambda: asyncio.start_unix_server(talk, path))
+    yield make_machine(f"unix://{path}"), answers.append
+    server.close()

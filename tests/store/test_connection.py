@@ -125,7 +125,11 @@ async def test_nobody_waits_behind_an_overdue_answer(tmp_path):
         await asyncio.sleep(0)
         answer.set()
         assert await more_patient
+        next_one = asyncio.create_task(connection.call("PING", seconds=0.05))
+        await asyncio.sleep(0)
+        assert not next_one.done()  # for nothing is overdue any more
         assert await connection.call("PING", seconds=20)
+        await asyncio.gather(next_one, return_exceptions=True)
 
 
 async def test_a_caller_waits_no_longer_than_it_will(tmp_path):

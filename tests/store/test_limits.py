@@ -72,6 +72,20 @@ async def test_a_failing_store_decides_nothing_and_leaves_no_debt(alone):
     assert not here.charges.collect(10)
 
 
+@pytest.mark.gen_test
+@pytest.mark.parametrize("answer", [b"+OK\r\n", b"*0\r\n", b"*1\r\n+OK\r\n"])
+async def test_what_no_script_of_ours_answers_decides_nothing(odd, answer):
+    """Whatever speaks the protocol there, a machine limits by itself."""
+    machine, says = odd
+    says(answer)
+    limits, here = shared(machine), limiter(10, table=table_on(Clock()))
+    assert await limits.ask(here, "ann") is None
+    here.take("ann")
+    here.charges.make_all_due()
+    await limits.sync([here])
+    assert here.take("ann").remaining == 8
+
+
 @pytest.fixture(name="machine")
 def _machine(make_machine):
     return make_machine()

@@ -1,6 +1,5 @@
 """Pages and leases in a real store, between machines that share nothing else."""
 
-import asyncio
 import time
 
 import pytest
@@ -234,22 +233,6 @@ async def test_what_is_no_page_is_a_miss(first, server, value):
     server.ask("HSET", key, field, value)
     taken = await take(first)
     assert (taken.found, taken.page) == (Found.NONE, None)
-
-
-@pytest.fixture(name="odd")
-def _odd(io_loop, tmp_path, make_machine):
-    """A machine whose store gives one answer to all; the function returned sets it."""
-    path = tmp_path / "odd.sock"
-    answers: list[bytes] = []
-
-    async def talk(reader, writer):
-        while await reader.read(1 << 16):
-            writer.write(answers[-1])
-        writer.close()
-
-    server = io_loop.run_sync(lambda: asyncio.start_unix_server(talk, path))
-    yield make_machine(f"unix://{path}"), answers.append
-    server.close()
 
 
 @pytest.mark.parametrize(
