@@ -68,7 +68,7 @@ function status(model, actions) {
     lines.push(
       h(
         "p",
-        { key: "progress", class: "progress", "aria-live": "off" }, // it changes with each
+        { key: "progress", class: "progress", "aria-live": "off" }, // changes with each subject
         h("progress", { max: of, value: done, "aria-label": "Subjects loaded" }),
         `${done} of ${of} subjects`,
       ),

@@ -24,7 +24,7 @@ const VIEWS = {
 const TICK_MILLISECONDS = 1000;
 const AGE_MILLISECONDS = 20_000; // of ages and "now"; the seconds of a wait are each shown
 
-const viewOf = (hash) => (hash.slice(1) in VIEWS ? hash.slice(1) : "today");
+const viewOf = (hash) => (Object.hasOwn(VIEWS, hash.slice(1)) ? hash.slice(1) : "today");
 
 const store = createStore({
   signedIn: signedIn(),
@@ -131,13 +131,14 @@ onSignedOut(() => pages.end(null));
 window.addEventListener("pageshow", ({ persisted }) => {
   if (persisted) location.reload(); // kept for the way back, with a login that may have ended
 });
-let period = null;
+let counted = ""; // of what is shown and changes by time alone
 setInterval(() => {
-  const before = period;
-  period = Math.floor(Date.now() / AGE_MILLISECONDS); // no count of ticks: a device may sleep
+  const before = counted;
   const { problems, notice } = store.get();
-  const waits = [...Object.values(problems), notice].some((p) => p && secondsLeft(p) > 0);
-  if (waits || period !== before) store.set({});
+  const waits = [...Object.values(problems), notice].map((p) => p && secondsLeft(p));
+  // No count of ticks: a device may sleep.
+  counted = [Math.floor(Date.now() / AGE_MILLISECONDS), ...waits].join();
+  if (counted !== before) store.set({});
 }, TICK_MILLISECONDS);
 show(store.get());
 if (store.get().signedIn) pages.loadAll();

@@ -53,14 +53,17 @@ export function createPages(store) {
   }
 
   /**
-   * What `ask` gives of a page; null when it fails, which is noted as the page's problem,
-   * and when it comes after the end of the login. `retried`: asked for again by itself.
+   * What `ask` gives of a page, whose problem ends with it; null when it fails, which is
+   * noted as the page's problem, and when it comes after the end of the login. `retried`:
+   * asked for again by itself.
    */
   async function attempt(name, ask, { retried = false } = {}) {
     const mine = session;
     try {
       const answer = await ask();
-      return mine === session ? answer : null;
+      if (mine !== session) return null;
+      if (store.get().problems[name]) put("problems", name, null);
+      return answer;
     } catch (fault) {
       const problem = fault instanceof Problem ? fault : new Problem("foreign");
       if (mine === session) fail(name, problem, retried);
@@ -71,7 +74,10 @@ export function createPages(store) {
   function fail(name, problem, retried) {
     if (problem.code === "unauthorized") return end(problem);
     const { retryAfter, at } = problem;
-    if (retryAfter !== null) notBefore.set(name, at + 1000 * retryAfter);
+    if (retryAfter !== null) {
+      notBefore.set(name, at + 1000 * retryAfter);
+      clearTimeout(timers.get(name));
+    }
     problem.again = retried && retryAfter !== null && again(name, retryAfter);
     put("problems", name, problem);
   }
@@ -92,7 +98,6 @@ export function createPages(store) {
     if (name === "all-attendance") store.set({ progress: null });
     if (answer === null) return;
     put("answers", name, { ...answer, at: Date.now() });
-    put("problems", name, null);
     if (answer.cache === "STALE") again(name, STALE_RETRY_SECONDS);
     else if (answer.data.incomplete?.length) again(name, INCOMPLETE_RETRY_SECONDS);
     else retries.delete(name);

@@ -108,4 +108,5 @@ def test_what_is_listed_keeps_its_element(visit, served, view):
     visit.page.evaluate(f"window.before = {physics}")
     served |= pages_of(["Physics", "Art"])
     visit.refresh()
+    assert visit.page.evaluate("window.before instanceof Element")
     assert visit.page.evaluate(f"window.before === {physics}")

@@ -131,6 +131,14 @@ def test_a_view_is_read_out_by_its_name(inside):
     assert inside.page.evaluate("window.before !== document.activeElement")
 
 
+@pytest.mark.parametrize("name", ["nowhere", "constructor"])
+def test_an_address_of_no_view_leads_to_the_first(inside, name):
+    """An old bookmark, or a name that every object in JavaScript has."""
+    inside.show("subjects")
+    inside.page.evaluate("name => { location.hash = name; }", name)
+    inside.page.wait_for_selector("#tab-today[aria-current=page]")
+
+
 def test_paper_has_the_figures_alone(inside):
     """Buttons and tabs are not printed."""
     inside.page.emulate_media(media="print")

@@ -83,8 +83,14 @@ def test_logging_out_leaves_another_login_of_the_student(inside, demo):
     """A tab that has logged in by itself stays as it is, when a copy is logged out."""
     other = other_tab(inside, demo.token(demo.students[1]))
     copy = other_tab(inside, inside.page.evaluate("sessionStorage.getItem('token')"))
+    other.evaluate(
+        """void (window.told = new Promise((done) => {
+            new BroadcastChannel("logged-out").onmessage = () => done();
+        }))"""
+    )
     inside.page.click("#sign-out")
     copy.wait_for_selector("#sign-in")
+    other.evaluate("window.told")  # it has heard of it, too
     assert other.locator("#overall").is_visible()
 
 

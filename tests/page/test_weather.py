@@ -118,8 +118,9 @@ def refusing(inside) -> Iterator[Refusing]:
     inside.forgive_failed_answers()
 
 
-def test_a_refused_file_is_left_to_the_student(inside):
-    """Nobody is told that the page tries again to save it."""
+@pytest.fixture
+def refused_file(inside) -> Iterator[None]:
+    """The calendar file was refused at the time 0, for 17 seconds."""
     inside.show("timetable")
     inside.page.clock.set_fixed_time(0)
     inside.page.route(
@@ -129,7 +130,55 @@ def test_a_refused_file_is_left_to_the_student(inside):
         ),
     )
     inside.page.click("#save-calendar")
-    inside.page.wait_for_selector("text=Please try again in 17 s")
+    inside.page.wait_for_selector(".problem")
+    yield
+    inside.forgive_failed_answers()
+
+
+@pytest.mark.usefixtures("refused_file")
+def test_a_refused_file_is_left_to_the_student(inside):
+    """Nobody is told that the page tries again to save it."""
+    assert "Please try again in 17 s" in inside.page.inner_text(".problem")
+
+
+@pytest.mark.usefixtures("refused_file")
+def test_a_wait_that_is_over_is_said_no_more(inside):
+    """From the second in which it ends."""
+    inside.page.clock.set_fixed_time(17)
+    inside.page.wait_for_selector("text=Please try again in", state="detached")
+
+
+@pytest.mark.usefixtures("refused_file")
+def test_a_file_that_is_saved_after_all_ends_its_problem(inside):
+    """Without a refresh."""
+    inside.page.unroute("**/api/timetable")
+    with inside.page.expect_download():
+        inside.page.click("#save-calendar")
+    inside.page.wait_for_selector(".problem", state="detached")
+
+
+def test_a_refused_file_makes_its_page_wait_too(inside):
+    """Also where the page was to be asked for again sooner."""
+    incomplete = {"month": None, "days": [], "incomplete": ["Maths"]}
+    asked = []
+
+    def answer(route):
+        asked.append(route.request.headers["accept"])
+        if asked[-1] == "text/calendar":
+            route.fulfill(status=429, headers={"Retry-After": "500"}, body="{}")
+        else:
+            route.fulfill(json=incomplete)
+
+    inside.page.clock.install()
+    inside.page.route("**/api/timetable", answer)
+    inside.page.reload()
+    inside.settle()
+    inside.show("timetable")
+    inside.page.click("#save-calendar")
+    inside.page.wait_for_selector("text=Please try again in 8 min")
+    inside.page.clock.fast_forward(20_000)
+    inside.page.wait_for_selector("#refresh:not([aria-disabled])")
+    assert asked == ["application/json", "text/calendar"]
     inside.forgive_failed_answers()
 
 
@@ -159,6 +208,7 @@ def test_who_asks_again_is_not_asked_for_once_more(inside, refusing):
     inside.page.click("#retry")
     inside.page.wait_for_selector(".problem", state="detached")
     inside.page.clock.fast_forward(501_000)
+    inside.page.wait_for_selector("#refresh:not([aria-disabled])")
     assert refusing.asked == 2
 
 

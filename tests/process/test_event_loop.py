@@ -8,6 +8,8 @@ import pytest
 
 from aims_server.process.event_loop import AsyncioLoop, started_threads
 
+from ..waiting import PATIENCE_SECONDS
+
 
 @pytest.fixture(name="loop")
 def _loop(monkeypatch):
@@ -39,7 +41,8 @@ def test_names_that_nobody_answers_for_hold_no_answer_up(loop):
 
     async def packed():
         names = await looked_up()
-        result = await asyncio.to_thread(lambda: "packed")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            result = await asyncio.to_thread(lambda: "packed")
         for name in names:
             name.cancel()
         return result
