@@ -144,6 +144,8 @@ def test_a_refused_file_is_left_to_the_student(inside):
 @pytest.mark.usefixtures("refused_file")
 def test_a_wait_that_is_over_is_said_no_more(inside):
     """From the second in which it ends."""
+    inside.page.clock.set_fixed_time(1)
+    inside.page.wait_for_selector("text=Please try again in 16 s")
     inside.page.clock.set_fixed_time(17)
     inside.page.wait_for_selector("text=Please try again in", state="detached")
 
