@@ -1,7 +1,7 @@
 """Clients' connections: accept, frame, parse and drain HTTP/1.1.
 
 `Listener` holds a `Connection` for each client, an asyncio.Protocol that tries the fast
-path first and hands every other byte to Tornado's own parser.
+path first and leaves every other request to Tornado.
 """
 
 from .address_limit import AddressLimit

@@ -62,7 +62,7 @@ class Acceptor:
             listening.close()
 
     def set_open(self, number: int) -> None:
-        """So many of the accepted connections are open; to be told at every change."""
+        """Set how many accepted connections are open; to be called at every change."""
         self._open = number
         if self.listening:
             self._count.publish(number)
@@ -85,8 +85,8 @@ class Acceptor:
     def _accept_left(self, listening: socket.socket) -> None:
         """Accept what no other worker took meanwhile."""
         if listening in self._listening:
+            self._watch(listening)  # before an error may stop that for a while
             self._accept_few(listening)
-            self._watch(listening)
 
     def _accept_few(self, listening: socket.socket) -> None:
         for _ in range(1 + self._open // 8):

@@ -13,7 +13,7 @@ __all__ = ["AsyncioLoop", "NoThreads", "new_event_loop", "started_threads"]
 
 
 class NoThreads(Exception):
-    """The system refuses them: a worker cannot serve."""
+    """The system refuses a thread, without which a worker cannot serve."""
 
 
 def started_threads(count: int) -> ThreadPoolExecutor:

@@ -45,13 +45,13 @@ class Reports:
         self._notifier.reloading()
 
     def not_reloaded(self, faults: Iterable[str]) -> None:
-        """They are wrong, and change nothing."""
+        """The settings are wrong, and change nothing."""
         for fault in faults:
             _log.error("Settings not changed: %s", fault)
         self._notifier.ready("Serving; the settings are wrong")
 
     def rolling(self, warnings: Iterable[str]) -> None:
-        """They are right; the workers are replaced."""
+        """The settings are right, and the workers are replaced."""
         for warning in warnings:
             _log.warning("%s", warning)
         _log.info("Replacing the workers one by one")
@@ -74,7 +74,7 @@ class Reports:
         _log.info("Replacing worker %d, as it was told to end", number)
 
     def silent(self, number: int, seconds: float) -> None:
-        """It is killed for that."""
+        """A worker that has sent nothing for so many ``seconds`` is killed."""
         _log.error(
             "Worker %d is silent: no sign of life from its event loop for %.0f s;"
             " killing it",
@@ -83,7 +83,7 @@ class Reports:
         )
 
     def died(self, number: int, status: int, seconds: float) -> None:
-        """One that had served for so many ``seconds``."""
+        """A worker that has served, so many ``seconds`` after its start."""
         _log.error(
             "Worker %d died (%s) after %.0f s, with what it was answering; another is"
             " started",
@@ -93,16 +93,16 @@ class Reports:
         )
 
     def ended_badly(self, number: int, status: int) -> None:
-        """One that was to leave."""
+        """A worker that was to leave."""
         _log.warning(
             "Worker %d ended badly (%s) when it was to leave", number, _cause(status)
         )
 
     def not_started(self, number: int, why: int | OSError) -> None:
-        """Its process has ended with this status, or could not be made."""
+        """A worker's process has ended with this status, or could not be made."""
         reason = _refusal(why) if isinstance(why, OSError) else _cause(why)
         self._repeated.event(
-            "start", logging.ERROR, f"Worker {number} could not start: {reason}"
+            reason, logging.ERROR, f"Worker {number} could not start: {reason}"
         )
 
     def giving_up(self, failed_starts: int) -> None:
@@ -139,4 +139,7 @@ def _refusal(error: OSError) -> str:
 def _cause(status: int) -> str:
     if status == EXIT_NO_THREADS:  # for want of tasks, or of address space
         return f"the system refuses it threads ({_MORE_TASKS} or `ulimit -v`)"
-    return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+    if status >= 0:
+        return f"exit status {status}"
+    names = {each.value: each.name for each in signal.Signals}
+    return names.get(-status, f"signal {-status}")  # most real-time ones have no name

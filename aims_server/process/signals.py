@@ -15,7 +15,7 @@ CAUGHT: Final = (
 
 
 class SignalQueue:
-    """Those that have come since `catch` and were not taken yet.
+    """The signals that have come since `catch` and were not taken yet.
 
     >>> queue = SignalQueue()
     >>> queue.taken()

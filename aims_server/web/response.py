@@ -120,8 +120,8 @@ def common_lines(
 
 def closing_message(failure: ApiError, request_id: str, cors: str = "") -> bytes:
     """The bytes of a whole HTTP/1.1 answer that ends its connection, for a client whose
-    request is not parsed; ``cors`` are the lines of those headers, if its origin is
-    known all the same.
+    request is not parsed; ``cors`` are the lines that allow its origin to read it, if
+    that is known all the same.
     """
     answer = error_response(failure, request_id)
     headers = (

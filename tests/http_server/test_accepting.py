@@ -214,11 +214,21 @@ class TestFull:
             assert (await client.answer()).startswith("HTTP/1.1 200")
 
 
+@pytest.mark.parametrize("held", [0, 3])
 @pytest.mark.gen_test
-async def test_running_out_of_files_is_survived(server, access_lines, monkeypatch):
-    """Connections wait without the loop spinning, and are served afterwards."""
-    monkeypatch.setattr("aims_server.http_server.acceptor._ERROR_SECONDS", 2.0)
-    client = socket.create_connection(server.address)
+async def test_running_out_of_files_is_survived(
+    server, lone, connect_to, access_lines, monkeypatch, held
+):
+    """Connections wait without the loop spinning, and are served afterwards; also where
+    the listener has some more than another one, and leaves each to it for a moment.
+    """
+    monkeypatch.setattr("aims_server.http_server.acceptor._ERROR_SECONDS", 1.0)
+    counts = ConnectionCounts()
+    counts.of(1).publish(0)
+    listener = server.another_listener(lone, counts.of(0))
+    connect_to(lone, held)
+    await eventually(lambda: listener.connections == held)
+    (client,) = connect_to(lone, 1)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno(), limits[1]))
     try:

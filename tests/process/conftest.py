@@ -36,6 +36,18 @@ sys.exit(cli.main([]))
 """
 #: The service, whose workers cannot start while there is a file "broken".
 BREAKABLE = (sys.executable, "-c", _BREAKABLE)
+_THREADLESS = """
+import sys, threading
+from aims_server import cli
+
+def start(thread):
+    raise RuntimeError("can't start new thread")
+
+threading.Thread.start = start
+sys.exit(cli.main([]))
+"""
+#: The service, whose workers the system refuses their threads.
+THREADLESS = (sys.executable, "-c", _THREADLESS)
 
 
 def children(pid: int) -> list[int]:

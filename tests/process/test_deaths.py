@@ -10,7 +10,7 @@ import pytest
 from aims_server.process.rollout import FAILED_STARTS
 
 from ..waiting import until
-from .conftest import BREAKABLE, Service, state, stop
+from .conftest import BREAKABLE, THREADLESS, Service, state, stop
 from .crowd import Crowd
 
 pytestmark = pytest.mark.process
@@ -36,16 +36,6 @@ def fork(fork=os.fork):
 
 os.fork = fork
 rollout.RETRY_SECONDS = 0.1
-sys.exit(cli.main([]))
-"""
-THREADLESS = """
-import sys, threading
-from aims_server import cli
-
-def start(thread):
-    raise RuntimeError("can't start new thread")
-
-threading.Thread.start = start
 sys.exit(cli.main([]))
 """
 
@@ -179,7 +169,7 @@ def test_a_worker_that_can_be_started_again_is_told(lacking):
 
 def test_a_worker_without_threads_does_not_serve(start):
     """Where the system refuses threads a start fails, and not the odd page later."""
-    service = start(command=[sys.executable, "-c", THREADLESS], WORKERS="1")
+    service = start(command=THREADLESS, WORKERS="1")
     assert service.wait() == 1
     told = "Worker 0 could not start: the system refuses it threads (raise TasksMax="
     assert service.log.count(told) == 1

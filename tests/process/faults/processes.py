@@ -8,7 +8,7 @@ from functools import partial
 from threading import Thread
 
 from ...waiting import free_port, until
-from ..conftest import BREAKABLE, Service
+from ..conftest import BREAKABLE, THREADLESS, Service
 from .bench import Bench, Provoke, ask_in_vain, shell
 
 SOON_HUNG = """
@@ -80,6 +80,11 @@ def wrong_reload(bench: Bench) -> tuple[str, str]:
     return _reload(bench, "CACHE_MAX_MB=much\n")
 
 
+def without_threads(bench: Bench) -> tuple[str, str]:
+    """The system refuses a new worker what it needs."""
+    return bench.told_in(bench.start(THREADLESS), "could not start")
+
+
 def breaking_start(bench: Bench) -> tuple[str, str]:
     """Workers cannot start, and none is left."""
     service = bench.serve(BREAKABLE)
@@ -139,6 +144,7 @@ FAULTS: dict[str, Provoke] = {
     "a worker is killed, by memory perhaps": killed_worker,
     "a worker hangs": hung_worker,
     "a worker is told to end": worker_told,
+    "a worker cannot start": without_threads,
     "no worker can start": breaking_start,
     "no new worker can start at a reload": breaking_reload,
     "wrong settings at a reload": wrong_reload,
