@@ -98,12 +98,23 @@ class AnswerCache:
         old_at_once: bool = True,
     ) -> Served[bytes]:
         """As `answer`, for a part. Without ``old_at_once`` one that is no longer fresh
-        is given only if the fill fails: an answer made of it would look new.
+        is given only if the fill fails or takes too long: an answer made of it would
+        look new.
         """
         max_age = self._max_age(fresh)
         if max_age is None and not old_at_once:
             max_age = self._lifetimes.fresh
         return await self._read(self._parts, resource, session, fill, deadline, max_age)
+
+    def keep_part(self, resource: str, session: Session, entry: Entry[bytes]) -> None:
+        """Keep a part in the background, unless it is being filled or a fill of it has
+        failed just now.
+        """
+
+        async def fill(_: Deadline) -> Entry[bytes]:
+            return entry
+
+        self._parts.refresh(session.resource_key(resource), session.owner, fill)
 
     async def derived(
         self,

@@ -29,7 +29,8 @@ class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
         of one clock.
 
         An ``old`` one, made of a part that should have been newer, was never fresh. One
-        that is not ``complete`` is asked for again soon, and is never served stale.
+        that is not ``complete`` is asked for again soon: it is servable only as long as
+        it would be fresh were it not old.
         """
         fresh_until = made_at + self.fresh
         if complete:

@@ -130,9 +130,9 @@ class ReadThrough(Generic[V]):
     ) -> Served[V]:
         """The entry of this key, kept or filled.
 
-        An entry older than `max_age` seconds is served only if the fill fails. Raises
-        what `fill` raised, TimeoutError when the deadline has passed, FlightCancelled
-        when the service stops, WrongOwner.
+        An entry older than `max_age` seconds is served only if the fill fails or is not
+        over at the deadline. Without one this raises what `fill` raised, TimeoutError
+        at the deadline, FlightCancelled when the service stops, WrongOwner.
         """
         now = self._clock()
         epoch = self._store.epoch_begun(owner)

@@ -50,7 +50,8 @@ class BucketTable:
     one if there is any, else that of the key nearest to idle, which loses least by
     being forgotten; a flood of new keys thus pushes out itself, not the exhausted key.
     The table never grows: 16 bytes a slot, all of which are touched soon, as keys fall
-    anywhere. A bucket is idle once it is full again, which takes a minute at most.
+    anywhere. A bucket is idle once it is full again, which takes a minute at most, but
+    for a debt that `raise_to` leaves.
 
     A set is locked while a stamp of it moves, with one of 256 locks that a worker's
     death sets free. ``clock_ns`` gives nanoseconds, monotonic and the same in every

@@ -131,7 +131,7 @@ class AllAttendancePage:
                 for cf_id, days in gathering.parts.items()
                 if days is not None and cf_id not in kept
             }
-            await self._records.keep_subjects(session, new, deadline)
+            self._records.keep_subjects(session, new)
         oldest = min((made_at for _, made_at in kept.values()), default=None)
         return await self._entry(
             caller, fetched, gathering, made_at=oldest, complete=complete
@@ -202,8 +202,8 @@ class AllAttendancePage:
             await make_answer(body, f'"cachedAt":"{page.cached_at}"', by_accept=True),
             made_at=fetched.made_at if fetched.old else made_at,
             old=fetched.old,
-            # Not only for a few seconds, if the platform has answered every call,
-            # whatever it said; but for a list without a course.
+            # Kept for a few seconds only, if a call was not answered or the list has no
+            # course; an answer of the platform, whatever it says, is kept as any other.
             complete=complete and bool(fetched.files.courses),
         )
 

@@ -29,7 +29,7 @@ _POLL_SECONDS: Final = 0.15  # what is gathered sooner is not worth following
 
 _BEGUN: Final = b"begun"
 _OVER: Final = b"over"
-_FILES_HEAD: Final = Struct(">d?")  # when they were had; whether they are old
+_FILES_HEAD: Final = Struct(">d?")  # when they were fetched; whether old
 _PART_HEAD: Final = Struct(">q")  # the course file
 _part_days: Final = msgspec.json.Decoder(SubjectDays | None)
 

@@ -29,7 +29,7 @@ _COURSE_FILES: Final = "course-files"
 
 class FetchedFiles(NamedTuple):
     """Course files, when they were fetched, in seconds of the monotonic clock, and
-    whether they are no longer fresh.
+    whether they should have been newer.
     """
 
     files: CourseFiles
@@ -181,19 +181,14 @@ class StudentRecords:
             for name, entry in kept.items()
         }
 
-    async def keep_subjects(
-        self, session: Session, subjects: Mapping[int, SubjectDays], deadline: Deadline
+    def keep_subjects(
+        self, session: Session, subjects: Mapping[int, SubjectDays]
     ) -> None:
-        """Keep what was fetched, so that the next request asks for the others only."""
+        """Keep what was fetched, so that the next request asks for the others only.
+        The page does not wait for that, nor fail with it: its time may be over.
+        """
         for cf_id, days in subjects.items():
-            entry = self._packed(session, days)
-
-            async def fill(_: Deadline, entry: Entry[bytes] = entry) -> Entry[bytes]:
-                return entry
-
-            await self._cache.part(
-                _subject(cf_id), session, fill, deadline, fresh=False
-            )
+            self._cache.keep_part(_subject(cf_id), session, self._packed(session, days))
 
     def _packed(self, session: Session, days: SubjectDays) -> Entry[bytes]:
         packed = msgspec.json.encode(FetchedSubject(self.timestamp(), days))

@@ -36,9 +36,10 @@ _LARGEST_MESSAGE: Final = 4096  # bytes; a larger body has rows, or is a page of
 
 
 class LoginAnswer(msgspec.Struct, frozen=True):
-    """The platform's answer to a login, to be passed on: status, its own JSON bytes,
-    and the token when there is one that we can serve. ``text`` is what the platform
-    says in words; the other two are whose login it is, where the answer says so.
+    """The platform's answer to a login, to be passed on: status, its own JSON bytes (of
+    a refusal `LoginBody.refusal`), and the token when there is one that we can serve.
+    ``text`` is what the platform says in words; the other two are whose login it is,
+    where the answer says so.
     """
 
     status: int

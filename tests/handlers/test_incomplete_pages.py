@@ -33,6 +33,27 @@ async def test_a_page_made_of_kept_subjects_is_as_old_as_they_are(
 
 
 @pytest.mark.gen_test
+async def test_a_subject_that_has_just_failed_costs_no_page(
+    front, token, platform, clock, college, student
+):
+    """A failure is remembered for a second, by which what comes in it is not kept; the
+    page lacks the subject that fails now, and no other.
+    """
+    clock.stop()
+    failed, failing = college.courses(student)[:2]
+    platform.faults.set("cards", kind="html", match=f"cf_id={failed.cf_id}")
+    path = f"/api/subject-attendance?studentId={student.id}&cfId={failed.cf_id}"
+    assert (await front.ask(f"{path}&subject=x", token)).code == 502
+    platform.faults.clear()
+    platform.faults.set("cards", kind="html", match=f"cf_id={failing.cf_id}")
+    answer = await front.ask("/api/all-attendance", token)
+    assert answer.code == 200
+    page = json.loads(answer.body)
+    lacking = [page["subjects"][name]["cfId"] for name in page["incomplete"]]
+    assert lacking == [failing.cf_id]
+
+
+@pytest.mark.gen_test
 async def test_the_last_subject_that_is_missing_may_be_refused(
     front, token, platform, clock, college, student
 ):

@@ -209,6 +209,28 @@ async def test_a_refusal_tells_no_secret(front, student, platform, said):
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("nested", [{"pin": "secret"}, ["secret", {"pin": "secret"}]])
+async def test_a_sentence_that_is_nested_tells_no_secret(
+    front, student, platform, nested
+):
+    """Nor does a status: what is passed on is flat."""
+    fields = {"status": nested, "msg": {"message": "Change your PIN", "sent": nested}}
+    platform.faults.set(kind="body", status=403, body=json.dumps(fields))
+    answer = await front.ask("/api/login", method="POST", body=credentials(student))
+    assert b"secret" not in answer.body
+    assert json.loads(answer.body)["error"] == "Change your PIN"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("body", ["403 Forbidden", "[proxy] blocked"])
+async def test_what_only_begins_as_json_is_no_refusal(front, student, platform, body):
+    """It is a proxy's word, which says nothing of the account."""
+    platform.faults.set(kind="body", status=403, body=body)
+    answer = await front.ask("/api/login", method="POST", body=credentials(student))
+    assert answer.code == 502
+
+
+@pytest.mark.gen_test
 async def test_a_500_of_a_program_is_no_refusal(front, student, platform):
     """Nor are its words for a student."""
     text = json.dumps({"msg": "SQLSTATE[42S02]: table users not found"})

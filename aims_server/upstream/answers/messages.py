@@ -6,7 +6,7 @@ only. Each phrase is anchored so that no course's name can be one.
 """
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -77,8 +77,8 @@ _REFUSAL: Final = "|".join(_PHRASES)
 # What has a session, or a token, that is not the student's login: a course file names
 # its academic session.
 _OTHERS: Final = (
-    r"\b(?:academic|class|lecture|lab|practical|tutorial|exam|quiz|feedback"
-    r"|registration) sessions?\b|\bunexpected token\b"
+    r"\b(?:academic|attendance|class|lecture|lab|practical|tutorial|exam|quiz"
+    r"|feedback|registration) sessions?\b|\bunexpected token\b"
 )
 
 # Without words a 401 alone is a refusal. The others are a refusal with them: 419 and
@@ -125,7 +125,11 @@ class _Answer(Struct, frozen=True):
     status: object = None
 
 
-_ANSWER: Final = msgspec.json.Decoder(_Answer, float_hook=float)
+# With all else that JSON can be: what only begins like it ("401 Unauthorized") is read
+# to its end, and is none.
+_ANSWER: Final = msgspec.json.Decoder(
+    _Answer | list[Any] | str | float | bool | None, float_hook=float
+)
 
 
 def refuses_token(status: int, body: bytes) -> bool:
@@ -214,11 +218,10 @@ def _has(pattern: str, text: str) -> bool:
 def _read(body: bytes) -> _Answer | None:
     """None for what is no JSON; JSON that is no object says nothing."""
     try:
-        return _ANSWER.decode(utf8(body, ignore))
-    except msgspec.ValidationError:
-        return _Answer()
+        answer = _ANSWER.decode(utf8(body, ignore))
     except (ValueError, RecursionError):
         return None
+    return answer if isinstance(answer, _Answer) else _Answer()
 
 
 def _texts(answer: _Answer) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Annotated, Final
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Meta, Raw, Struct
 
 from .fields import Number, Scalar, name, whole
 from .json_body import BadShape
@@ -131,11 +131,12 @@ class Quizzes(Struct, frozen=True, gc=False):
 
 class _Refusal(Struct, frozen=True):
     """What an error passes on of an answer to a login, as it was sent. Among its other
-    fields may be the student, with the PIN, and what the platform was sent.
+    fields, and in what is nested, may be the student, with the PIN, and what the
+    platform was sent.
     """
 
-    status: msgspec.Raw | UnsetType = UNSET
-    msg: msgspec.Raw | UnsetType = UNSET
+    status: Raw = Raw()
+    msg: Raw = Raw()
 
 
 class LoginBody(Struct, frozen=True, gc=False):
@@ -158,14 +159,23 @@ class LoginBody(Struct, frozen=True, gc=False):
 
     @property
     def refusal(self) -> bytes:
-        """A JSON object of the fields that an error passes on."""
-        return msgspec.json.encode(_REFUSAL.decode(self.body))
+        """A JSON object of the fields that an error passes on: those that are there
+        and not nested.
+        """
+        sent = msgspec.structs.asdict(_REFUSAL.decode(self.body))
+        return msgspec.json.encode(
+            {field: value for field, value in sent.items() if _is_flat(value)}
+        )
 
     @property
     def refuses(self) -> bool:
         """Whether the text is about the account, as a refusal with a 500 is."""
         text = text_of(self.body)
         return text is not None and speaks_of_account(text)
+
+
+def _is_flat(value: Raw) -> bool:
+    return bytes(value)[:1] not in (b"", b"[", b"{")
 
 
 _REFUSAL: Final = msgspec.json.Decoder(_Refusal)
