@@ -245,7 +245,7 @@ def test_demo_works_as_printed(tmp_path):
             timeout=PATIENCE_SECONDS,
             check=True,
         )
-        offered = re.findall(r"^    (\d{4}B\d{7})  (\S+)  ", printed, re.MULTILINE)
+        offered = re.findall(r"^    (\d{4}B\d{7})  (.+?)  ", printed, re.MULTILINE)
         assert len(dict(offered)) >= 2
         assert "dailyAttendance" in shell.stdout
         assert "quiz_link" in shell.stdout
