@@ -97,16 +97,10 @@ def test_the_body_has_the_fields_of_the_contract(kind):
     assert timedelta(0) <= age < timedelta(minutes=1)
 
 
-@pytest.mark.parametrize(
-    ("levels", "kept"), [(0, ["msg"]), (20, ["msg"]), (10_000, [])]
-)
-def test_the_platforms_fields_stand_before_ours(levels, kept):
-    """Unless they are nested so deep that they cannot be read again."""
-    body = b'{"msg":' + b"[" * levels + b"0" + b"]" * levels + b"}"
-    told = json.loads(error_body(ApiError("No."), "id", beside=body))
-    assert list(told) == [
-        *kept, "error", "message", "code", "requestId", "timestamp"
-    ]  # fmt: skip
+def test_the_platforms_fields_stand_before_ours():
+    """A frontend of the platform's own finds its sentence where it was."""
+    told = json.loads(error_body(ApiError("No."), "id", beside=b'{"msg":"Wrong."}'))
+    assert list(told) == ["msg", "error", "message", "code", "requestId", "timestamp"]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30))

@@ -79,7 +79,7 @@ def error_body(
 ) -> bytes:
     """The JSON of docs/contract.rst 2.4. ``error`` and ``message`` say the same because
     frontends written for the old backends read one or the other. It is put ``beside``
-    the fields of a JSON object, if that is given and not nested out of all measure.
+    the fields of a JSON object, if that is given.
     """
     now = utc_timestamp(int(time.time()))
     own = msgspec.json.encode(
@@ -87,11 +87,7 @@ def error_body(
     )
     if beside is None:
         return own
-    try:
-        fields = _FIELDS.decode(beside)
-    except RecursionError:  # it was read before, but by fewer calls within each other
-        return own
-    return msgspec.json.encode(fields | _FIELDS.decode(own))
+    return msgspec.json.encode(_FIELDS.decode(beside) | _FIELDS.decode(own))
 
 
 def error_response(
