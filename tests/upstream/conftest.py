@@ -1,4 +1,4 @@
-"""Mechanisms that are tested alone: their time, and a far side for the curl pool."""
+"""Mechanisms that are tested alone: their time, and a server for the curl pool."""
 
 import pytest
 
