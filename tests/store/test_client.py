@@ -77,7 +77,7 @@ def _client(io_loop, clock, far, held, observer):
         observer,
         where="redis://store.example:6379/0",
         patience=0.25,
-        before_closing=held,
+        catch_up=held,
         clock=clock,
         random=lambda: 1.0,
     )
@@ -160,7 +160,7 @@ async def test_what_it_refuses_is_told_once_for_each_reason(client, far, caplog)
 @pytest.mark.gen_test
 async def test_it_comes_back_by_a_ping(client, far, held, observer):
     """After a second a ping is sent, then what was held back, then it is used again."""
-    client.open("test")
+    client.open_circuit("test")
     await asyncio.sleep(0.9)
     assert far.calls == []
     await asyncio.sleep(0.2)
@@ -173,7 +173,7 @@ async def test_it_comes_back_by_a_ping(client, far, held, observer):
 async def test_pings_come_ever_more_seldom(client, clock, far):
     """After 1, 2, 4, 8 and then every 10 seconds."""
     far.error = StoreError("Connection refused")
-    client.open("test")
+    client.open_circuit("test")
     began, seen = clock.now, []
     while clock.now - began < 40:
         before = len(far.calls)
@@ -187,7 +187,7 @@ async def test_pings_come_ever_more_seldom(client, clock, far):
 async def test_it_stays_open_until_everything_is_told(client, held):
     """A ping alone lets nobody in."""
     held.error = StoreUnavailable()
-    client.open("test")
+    client.open_circuit("test")
     await asyncio.sleep(5)
     assert client.state == "open"
     held.error = None
@@ -201,7 +201,7 @@ async def test_calls_from_before_it_opened_say_nothing(client, far):
     far.seconds = 30.0
     calls = [asyncio.create_task(client.call("GET")) for _ in range(20)]
     await settle()
-    client.open("test")
+    client.open_circuit("test")
     await asyncio.gather(*calls, return_exceptions=True)
     far.seconds = 0.0
     await asyncio.sleep(1.5)
