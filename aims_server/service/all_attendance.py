@@ -171,7 +171,7 @@ class AllAttendancePage:
             gathering.add(cf_id, days)
             return refused
 
-        refused = await asyncio.gather(*map(add, missing))
+        refused = await asyncio.gather(*[add(cf_id) for cf_id in missing])
         if len(missing) > 1 and all(refused):
             raise TokenRefused
 
