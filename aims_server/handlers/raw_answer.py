@@ -24,11 +24,8 @@ class RawAnswers:
         """The form of a page that a request gets; ``varying`` are the lines of headers
         that differ from one answer to the next.
         """
-        lasting = (
-            variant.block if status == 200 else header_lines(variant.unchanged_headers)
-        )
         last = asked.last
-        head = self._heads.make(status, lasting + varying, last=last)
+        head = self._heads.make(status, variant.lines(status) + varying, last=last)
         if asked.plain[0] == "HEAD" or status == 304:
             return (head,), last
         return (head, variant.body), last
