@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from ..cache import AnswerCache, Served, SharedLog
@@ -86,7 +86,7 @@ class AimsService:
         return self._upstream.state
 
     @property
-    def endpoint_states(self) -> dict[str, str]:
+    def endpoint_states(self) -> Mapping[str, str]:
         """The same for each of the platform's endpoints; the above is the worst."""
         return self._upstream.endpoint_states
 
