@@ -138,7 +138,7 @@ def _now(before: Figures, after: Figures, seconds: float) -> Section:
             ("refused by a limit", rate("requests", "limited")),
             ("latency p50 / p99", f"{_ms(latency['p50'])} / {_ms(latency['p99'])}"),
             ("found in the cache", f"{found / looked_up:.1%}" if looked_up else "-"),
-            ("kept", f"{cache['entries']} in {_mb(cache['bytes'])}"),
+            ("kept by workers", f"{cache['entries']} in {_mb(cache['bytes'])}"),
             ("evicted", str(cache["evictions"])),
             ("calls under way", f"{upstream['inUse']} of {upstream['limit']}"),
             ("calls waiting", str(upstream["waiting"])),
