@@ -105,7 +105,9 @@ class Metrics:
         self._entries = make.gauge(
             "cache_entries", "Answers that workers hold beside CACHE_SHARED_MB."
         )
-        self._bytes = make.gauge("cache_bytes", "Size of the answers that workers so hold.")
+        self._bytes = make.gauge(
+            "cache_bytes", "Size of the answers that workers so hold."
+        )
         self._in_use = make.gauge("upstream_slots_in_use", "Calls under way.")
         self._waiting = make.gauge("upstream_slots_waiting", "Calls waiting in line.")
         self._limit = make.gauge("upstream_slots_limit", "Calls allowed at once.")
