@@ -15,7 +15,6 @@ from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.ioloop import IOLoop
 
 from ..errors import ApiError
-from ..web import closing_message, request_id
 from .acceptor import Acceptor
 from .address_limit import AddressLimit
 from .connection import Connection
@@ -38,10 +37,6 @@ _LOOKS_FOR_ROOM: Final = 32  # at connections of 1 us each, for one more
 _POLL_SECONDS: Final = 0.01
 
 
-def _reject(failure: ApiError, _peer: str, _head: bytes) -> bytes:
-    return closing_message(failure, request_id(None))
-
-
 class Listener:
     """Serves ``application`` on at most ``max_connections`` connections.
 
@@ -59,7 +54,7 @@ class Listener:
         *,
         max_connections: int,
         on_refused: Callable[[Peer], object],
-        reject: Callable[[ApiError, str, bytes], bytes] = _reject,
+        reject: Callable[[ApiError, str, bytes], bytes],
         fast_path: Responder | None = None,
         connection_count: ConnectionCount | None = None,
         address_limit: AddressLimit | None = None,
