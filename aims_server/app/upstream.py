@@ -47,12 +47,8 @@ def make_upstream(
 ) -> Upstream:
     """Breakers tell ``metrics`` and ``incidents`` of their states."""
     breakers = EndpointBreakers(ENDPOINTS, clock=clock)
-    breakers.subscribe(
-        lambda endpoint, state: metrics.breaker_changed(endpoint, state.value)
-    )
-    breakers.subscribe(
-        lambda endpoint, state: incidents.circuit_changed(endpoint, state.value)
-    )
+    breakers.subscribe(metrics.breaker_changed)
+    breakers.subscribe(incidents.circuit_changed)
     authorities = settings.external_api_ca_file
     transport = Transport(
         settings.max_concurrent_requests + _SPARE_HANDLES,

@@ -1,7 +1,7 @@
 """What a student may ask for, and what a login begins."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from ..cache import AnswerCache, Served, SharedLog
@@ -85,7 +85,7 @@ class AimsService:
         return self._upstream.state
 
     @property
-    def endpoint_states(self) -> dict[str, str]:
+    def endpoint_states(self) -> Mapping[str, str]:
         """The same for each of the platform's endpoints; the above is the worst."""
         return self._upstream.endpoint_states
 
