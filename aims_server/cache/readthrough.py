@@ -251,7 +251,7 @@ class ReadThrough(Generic[V]):
                 self._on_refusal(owner, self._store.drop_owner(owner))
             raise
         keep(served.entry, at_hand=served.at_hand)
-        return served._replace(epoch=epoch)
+        return Served(served.entry, served.outcome, served.at_hand, epoch)
 
     def _keep(
         self,

@@ -173,7 +173,7 @@ class AllAttendancePage:
             gathering.add(cf_id, days)
             return fault
 
-        faults = set(await asyncio.gather(*map(add, missing)))
+        faults = set(await asyncio.gather(*[add(cf_id) for cf_id in missing]))
         had = any(days and days.total_records for days in gathering.parts.values())
         if WrongStudent in faults and not had:
             raise WrongStudent
