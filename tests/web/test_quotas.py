@@ -132,8 +132,9 @@ def test_a_token_that_lost_its_standing_is_no_longer_its_students(limits):
     [
         ("2001:db8:0:7::1", True),
         ("2001:db8:0:7:ffff:ffff:ffff:ffff", True),
-        ("2001:db8:0:8::1", False),
+        ("2001:db8:0:6::1", False),
         ("192.0.2.8", False),
+        ("unix", False),
     ],
 )
 def test_an_ipv6_address_counts_as_its_network(limits, address, same):
