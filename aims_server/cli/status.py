@@ -31,7 +31,15 @@ __all__ = [
 
 _PATIENCE_SECONDS: Final = 5.0
 _EVERY_SECONDS: Final = 1.0
-_SHOWN: Final = {"requests", "errors", "latencySeconds", "cache", "upstream", "workers"}
+_SHOWN: Final = {
+    *("state", "requests", "errors", "latencySeconds"),
+    *("cache", "upstream", "workers"),
+}
+_STATES: Final = {
+    "serving": "serving",
+    "replacing": "serving; workers that were replaced leave",
+    "draining": "draining: stops soon",
+}
 
 Figures = dict[str, Any]
 
@@ -132,6 +140,7 @@ def _now(before: Figures, after: Figures, seconds: float) -> Section:
         "Now",
         ("figure", "value"),
         [
+            ("state", _STATES[after["state"]]),
             ("requests", rate("requests", "total")),
             ("under way", str(requests["inProgress"])),
             ("failing (5xx)", rate("errors", "server")),
@@ -169,7 +178,7 @@ def _platform(endpoints: Figures) -> Section:
 def _workers(before: Figures, after: Figures, seconds: float) -> Section:
     return Section(
         "Workers",
-        ("worker", "memory", "cpu", "up", "reloads", "circuits"),
+        ("worker", "memory", "cpu", "up", "reloads", "state", "circuits"),
         [
             (
                 name,
@@ -177,6 +186,7 @@ def _workers(before: Figures, after: Figures, seconds: float) -> Section:
                 _cpu(before.get(name), worker, seconds),
                 str(timedelta(seconds=max(0, int(time.time() - worker["startTime"])))),
                 str(worker["generation"]),
+                "leaving" if worker["leaving"] else "serving",
                 worker["breaker"],
             )
             for name, worker in after.items()
