@@ -93,7 +93,7 @@ class ReadThrough(Generic[V]):
         if entry is not None:
             return entry
         # Before the look: what is found is not kept if it is refused meanwhile.
-        epoch = self._store.epoch_begun(owner)
+        epoch = self._store.epoch_of(owner)
         return self._find_beyond(key, owner, epoch, Want(max_age, old_ok=False))
 
     def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
@@ -135,7 +135,7 @@ class ReadThrough(Generic[V]):
         at the deadline, FlightCancelled when the service stops, WrongOwner.
         """
         now = self._clock()
-        epoch = self._store.epoch_begun(owner)
+        epoch = self._store.epoch_of(owner)
         # Not left to a flight: one that refreshes it may take long.
         entry = self._find(key, owner) or self._find_beyond(
             key, owner, epoch, Want(max_age)
@@ -240,7 +240,7 @@ class ReadThrough(Generic[V]):
     async def _loaded(
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
     ) -> Served[V]:
-        epoch = self._store.epoch(owner)
+        epoch = self._store.begin_epoch(owner)
         keep = partial(self._keep, key, owner, epoch)
         try:
             served = await self._loader.load(
@@ -251,7 +251,7 @@ class ReadThrough(Generic[V]):
                 self._on_refusal(owner, self._store.drop_owner(owner))
             raise
         keep(served.entry, at_hand=served.at_hand)
-        return served._replace(epoch=epoch)
+        return Served(served.entry, served.outcome, served.at_hand, epoch)
 
     def _keep(
         self,

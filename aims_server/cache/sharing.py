@@ -201,7 +201,8 @@ class Sharing(Generic[V]):
         if await level.pages.put(lease, page):
             self._observer.lease_ended(level.name, "kept")
             self._observer.page_put(level.name, len(page.body))
-            return served._replace(at_hand=served.at_hand or level.find is not None)
+            at_hand = served.at_hand or level.find is not None
+            return Served(served.entry, served.outcome, at_hand)
         self._observer.lease_ended(level.name, "void")
         return served
 

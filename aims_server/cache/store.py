@@ -148,14 +148,14 @@ class MemoryStore(Generic[V]):
         """The keys of this owner's entries, some of which may have ended."""
         return self._keys_of.get(owner, ())
 
-    def epoch(self, owner: Hashable) -> int:
-        """Take before an entry is made; given to `put`, it keeps out what was begun
-        before the owner's entries were dropped.
+    def begin_epoch(self, owner: Hashable) -> int:
+        """The owner's epoch, begun if there is none: take it before an entry is made.
+        Given to `put`, it keeps out what was begun before the entries were dropped.
         """
         return self._epochs.begin(owner)
 
-    def epoch_begun(self, owner: Hashable) -> int:
-        """The same, but none is begun: without one nothing can be kept."""
+    def epoch_of(self, owner: Hashable) -> int:
+        """The owner's epoch; without one, `NO_EPOCH`, nothing can be kept."""
         return self._epochs.of(owner)
 
     def put(

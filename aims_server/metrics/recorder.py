@@ -103,8 +103,12 @@ class Metrics:
 
     def _make_levels(self, make: Instruments, worker: str) -> None:
         self._in_progress = make.gauge("requests_in_progress", "Requests under way.")
-        self._entries = make.gauge("cache_entries", "Answers kept.")
-        self._bytes = make.gauge("cache_bytes", "Size of the answers kept.")
+        self._entries = make.gauge(
+            "cache_entries", "Answers that workers hold beside CACHE_SHARED_MB."
+        )
+        self._bytes = make.gauge(
+            "cache_bytes", "Size of the answers that workers so hold."
+        )
         self._in_use = make.gauge("upstream_slots_in_use", "Calls under way.")
         self._waiting = make.gauge("upstream_slots_waiting", "Calls waiting in line.")
         self._limit = make.gauge("upstream_slots_limit", "Calls allowed at once.")

@@ -6,14 +6,8 @@ from threading import Thread
 
 import pytest
 
-from aims_server.cli.status import (
-    NoAnswer,
-    as_text,
-    checked_url,
-    describe,
-    read_figures,
-    service_url,
-)
+from aims_server.cli.figures import NoAnswer, checked_url, read_figures, service_url
+from aims_server.cli.status import as_text, describe
 from aims_server.config.settings import Settings
 from aims_server.metrics import Metrics, MetricsMemory
 

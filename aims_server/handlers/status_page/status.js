@@ -80,7 +80,7 @@ function render(figures, seconds) {
     tile("Failures a second", show(failures), failures),
     tile("99 % answered within", milliseconds(p99), p99),
     tile("Found in the cache", show(share, " %"), share),
-    tile("Kept", megabytes(cache.bytes), cache.bytes),
+    tile("Kept by workers", megabytes(cache.bytes), cache.bytes),
     tile("Calls a second", show(calls), calls),
     tile(
       "Calls under way",

@@ -58,7 +58,7 @@ def decode_cards(body: bytes, note: Note = ignore) -> CardsPage:
         cards = [card for row in cards if (card := _card(row, note)) is not None]
         if not cards:
             raise BadShape("no row is a record")
-    return CardsPage(tuple(cards), student_id, sent.pages, sent.total, sent.more)
+    return CardsPage(cards, student_id, sent.pages, sent.total, sent.more)
 
 
 def more_follows(pages: Sequence[CardsPage]) -> bool:
@@ -91,7 +91,7 @@ def merge_pages(
         if (first.pages is not None and not page.cards) or _repeats(first, page):
             complete = False
         else:
-            cards += page.cards
+            cards = cards + page.cards
     if (first.total or 0) > len(cards):
         complete = False
     if not complete:
@@ -157,7 +157,7 @@ def _text(value: Scalar) -> str:
     return text if plain else name(text)[:LONGEST_TIME]
 
 
-def _distinct(cards: tuple[Card, ...], note: Note) -> tuple[Card, ...]:
+def _distinct(cards: list[Card], note: Note) -> list[Card]:
     by_id: dict[int | str, Card] = {}
     others: list[Card] = []
     for card in cards:
@@ -168,7 +168,7 @@ def _distinct(cards: tuple[Card, ...], note: Note) -> tuple[Card, ...]:
         else:
             note("duplicate", "a record whose id came before")
             by_id[card.id] = max(by_id[card.id], card, key=_sent)
-    return (*by_id.values(), *others)
+    return [*by_id.values(), *others]
 
 
 def _sent(card: Card) -> tuple[str, ...]:

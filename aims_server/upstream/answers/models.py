@@ -100,7 +100,7 @@ class Card(Struct, frozen=True, gc=False):
 class CardsPage(Struct, frozen=True, gc=False):
     """One page of records; `pages`, `total` and `more` as in `rows.Rows`."""
 
-    cards: tuple[Card, ...]
+    cards: list[Card]  # a tuple of 20 is never used again: CPython 3.11 keeps 2000
     student_id: int | None = None
     pages: int | None = None
     total: int | None = None
@@ -113,7 +113,7 @@ class Cards(Struct, frozen=True, gc=False):
     `complete` is False where the platform has more that could not be had.
     """
 
-    cards: tuple[Card, ...]
+    cards: list[Card]
     student_id: int | None = None
     complete: bool = True
 
