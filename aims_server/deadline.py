@@ -19,35 +19,25 @@ class Deadline:
     each step, in case an asker with more time has joined meanwhile.
     """
 
-    __slots__ = ("_at", "_clock")
+    __slots__ = ("_clock", "at")
 
     def __init__(self, seconds: float, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._at = clock() + seconds
-
-    @property
-    def at(self) -> float:
-        """The moment itself, in seconds of the clock it was made with."""
-        return self._at
+        self.at = clock() + seconds
+        """The moment itself, in seconds of that clock."""
 
     @property
     def expired(self) -> bool:
         """Whether the moment has come."""
-        return self._clock() >= self._at
+        return self._clock() >= self.at
 
     def remaining(self) -> float:
         """Seconds left, never below 0."""
-        return max(0.0, self._at - self._clock())
+        return max(0.0, self.at - self._clock())
 
     def extend(self, other: "Deadline") -> None:
         """Move to the moment of `other` if that is the later one."""
-        self._at = max(self._at, other._at)
-
-    def copy(self) -> "Deadline":
-        """Another deadline at the same moment, to be extended on its own."""
-        twin = Deadline(0.0, self._clock)
-        twin._at = self._at
-        return twin
+        self.at = max(self.at, other.at)
 
     def __repr__(self) -> str:
-        return f"Deadline({self._at - self._clock():+.3f} s)"
+        return f"Deadline({self.at - self._clock():+.3f} s)"

@@ -38,15 +38,6 @@ def test_extend_takes_the_later_moment(mine, others):
     assert other.at == 1000 + others
 
 
-def test_a_copy_is_extended_alone():
-    """A flight may outlive its first asker without granting it more time."""
-    clock = Clock()
-    first = Deadline(1, clock)
-    flight = first.copy()
-    flight.extend(Deadline(9, clock))
-    assert (first.remaining(), flight.remaining()) == (1.0, 9.0)
-
-
 def test_repr_tells_the_seconds_left():
     """A deadline in a log line reads as what is left."""
     assert repr(Deadline(1.5, Clock())) == "Deadline(+1.500 s)"

@@ -1,8 +1,9 @@
 """The dates and times of day in a record's texts, by one small grammar.
 
 A day is the wall-clock date as it is written, in India, and never shifted. Read are
-`2025-09-01`, `01/Sep/2025`, `01-Sep-2025`, `01 Sep 2025` and `01-09-2025` (day first),
-the month by at least three letters of its name, with words behind the date passed over.
+`2025-09-01`, `01/Sep/2025`, `01-Sep-2025`, `01 Sep 2025` and `01-09-2025`, the month by
+at least three letters of its name, with words behind the date passed over. Figures may
+be parted by "-", "/" or "."; the day comes first, as everywhere in India, or the year.
 """
 
 import re
@@ -31,9 +32,10 @@ longer to unpack, 23 us of a page.
 # Compiled with the first date: an unread pattern would cost every start 0.2 ms.
 _DATE: Final = (
     r"(?<![\w/-])"
-    r"(?:(?P<iso>[0-9]{4}-[0-9]{2}-[0-9]{2})(?=[Tt]|[^\w/+-]|$)"
+    r"(?:(?P<iso>[0-9]{4}(?:-[0-9]{2}-|/[0-9]{2}/|\.[0-9]{2}\.)[0-9]{2})"
+    r"(?=[Tt]|[^\w/+-]|$)"
     r"|(?P<day>[0-9]{1,2})(?:(?P<between>[/ -])(?P<month>[A-Za-z]{3,9})(?P=between)"
-    r"|-(?P<number>[0-9]{1,2})-)(?P<year>[0-9]{4})(?![\w/-]))"
+    r"|(?P<mark>[/.-])(?P<number>[0-9]{1,2})(?P=mark))(?P<year>[0-9]{4})(?![\w/-]))"
 )
 _REMARK: Final = (
     r"\([^()]*\)|\[[^][]*\]|\{[^{}]*\}" rf"|\b(?i:from|instead of):? ?{_DATE}"
@@ -116,7 +118,7 @@ def _last_day(text: str) -> str:
 
 def _date(found: re.Match[str]) -> date:
     if found["iso"]:
-        return date.fromisoformat(found["iso"])
+        return date.fromisoformat(re.sub("[/.]", "-", found["iso"]))
     text = found["month"]
     month = month_number(text) if text else int(found["number"])
     return date(int(found["year"]), month or 0, int(found["day"]))

@@ -102,9 +102,9 @@ class BaseHandler(RequestHandler):
         if response.body:
             self.write(response.body)
 
-    def send_negotiated(self, answer: Answer, *more: tuple[str, str]) -> None:
-        """Write the form of an answer that the request gets, with ``more`` headers; or
-        304 when the client has it already.
+    def send_negotiated(self, answer: Answer, varying: str = "") -> None:
+        """Write the form of an answer that the request gets, or 304 when the client has
+        it already; ``varying`` are the lines of headers that differ each time.
         """
         asked = self.request.headers
         status, variant = negotiate(
@@ -113,11 +113,8 @@ class BaseHandler(RequestHandler):
             asked.get("Accept-Encoding"),
             asked.get("If-None-Match"),
         )
-        unchanged = status == 304
-        headers = variant.unchanged_headers if unchanged else variant.headers
-        self.send(
-            Response(status, (*headers, *more), b"" if unchanged else variant.body)
-        )
+        headers = tuple(header_pairs(variant.lines(status) + varying))
+        self.send(Response(status, headers, b"" if status == 304 else variant.body))
 
     async def send_answer(self, served: Served[Answer], began: float) -> None:
         """Write a student's answer; ``began`` is when it was asked for."""
@@ -126,7 +123,7 @@ class BaseHandler(RequestHandler):
         self.exchange.note_served(served, began)
         now = self.context.clock()
         freshness = freshness_lines(served.entry, served.outcome.value, now)
-        self.send_negotiated(answer, *header_pairs(freshness))
+        self.send_negotiated(answer, freshness)
 
     # -- the way out ------------------------------------------------------
 

@@ -24,12 +24,9 @@ class RawAnswers:
         """The form of a page that a request gets; ``varying`` are the lines of headers
         that differ from one answer to the next.
         """
-        lasting = (
-            variant.block if status == 200 else header_lines(variant.unchanged_headers)
-        )
         last = asked.last
-        head = self._heads.make(status, lasting + varying, last=last)
-        if asked.plain[0] == "HEAD" or status == 304:
+        head = self._heads.make(status, variant.lines(status) + varying, last=last)
+        if asked.request[0] == "HEAD" or status == 304:
             return (head,), last
         return (head, variant.body), last
 
@@ -37,7 +34,7 @@ class RawAnswers:
         self, asked: Asked, exchange: Exchange, response: Response
     ) -> AnswerParts:
         """An answer that is composed for this request alone, which ends with it."""
-        method, path, headers, _ = asked.plain
+        method, path, headers, _ = asked.request
         lines = (
             f"{header_lines(response.headers)}Content-Length: {len(response.body)}\r\n"
             f"{_VARY}{exchange.header_lines(headers.get('origin'))}"

@@ -6,32 +6,30 @@ password of HTTP's Basic scheme too (RFC 7617), with any user name.
 
 import base64
 import binascii
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from ..errors import NotFound, Unauthorized
 from ..pages import STATUS
-from ..web import Response, json_response, quality
+from ..web import Answer, json_response, quality
 from .ops import TokenHandler
+from .static_files import make_file
 
 __all__ = ["StatusHandler"]
 
 _FOLDER: Final = Path(__file__).with_name("status_page")
-_HEADERS: Final = (
-    ("Cache-Control", "no-store"),
-    (
-        "Content-Security-Policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:;"
-        " connect-src 'self'; base-uri 'none'; form-action 'none';"
-        " frame-ancestors 'none'",
-    ),
-    ("Referrer-Policy", "no-referrer"),
-)
 _FILES: Final = {
-    "/status": ("index.html", "text/html"),
-    "/status/status.js": ("status.js", "text/javascript"),
-    "/status/status.css": ("status.css", "text/css"),
+    "/status": "index.html",
+    "/status/status.js": "status.js",
+    "/status/status.css": "status.css",
 }
+
+
+@cache
+def _answer(name: str) -> Answer:
+    """One file, read when it is first asked for."""
+    return make_file(name, (_FOLDER / name).read_bytes(), "no-store", images="data:")
 
 
 class _BasicUnauthorized(Unauthorized):
@@ -60,10 +58,7 @@ class StatusHandler(TokenHandler):
             await self.context.metrics.prepare()
             self.send(json_response(200, self.context.metrics.summary()))
             return
-        name, media_type = file
-        body = (_FOLDER / name).read_bytes()
-        content_type = ("Content-Type", f"{media_type}; charset=utf-8")
-        self.send(Response(200, (content_type, *_HEADERS), body))
+        self.send_negotiated(_answer(file))
 
     def offered_token(self, scheme: str, credentials: str) -> str | None:
         """Of either scheme."""

@@ -16,27 +16,27 @@ _BYTES: Final = 8
 class ConnectionCount:
     """One worker's own count, and how it compares with the others'."""
 
-    def __init__(self, counts: "memoryview[int]", slot: int) -> None:
+    def __init__(self, counts: "memoryview[int]", number: int) -> None:
         self._counts = counts
-        self._slot = slot
+        self._number = number
 
     @classmethod
     def alone(cls) -> "ConnectionCount":
         """A count that is compared with no other."""
         return cls(memoryview(bytearray(_BYTES)).cast("q"), 0)
 
-    def publish(self, number: int) -> None:
+    def publish(self, count: int) -> None:
         """Set the count; to be called at every change, from the first on."""
-        self._counts[self._slot] = number
+        self._counts[self._number] = count
 
     def withdraw(self) -> None:
         """Take no further part in the comparison."""
-        self._counts[self._slot] = _ABSENT
+        self._counts[self._number] = _ABSENT
 
     @property
     def excess(self) -> int:
         """How far this count is above the smallest."""
-        return self._counts[self._slot] - min(self._counts.tolist())
+        return self._counts[self._number] - min(self._counts.tolist())
 
 
 class ConnectionCounts:
@@ -53,13 +53,13 @@ class ConnectionCounts:
     def __init__(self) -> None:
         memory = mmap.mmap(-1, WORKER_NUMBERS * _BYTES)
         self._counts = memoryview(memory).cast("q")
-        for slot in range(len(self._counts)):
-            self._counts[slot] = _ABSENT
+        for number in range(WORKER_NUMBERS):
+            self._counts[number] = _ABSENT
 
-    def of(self, slot: int) -> ConnectionCount:
-        """The count of the worker with this slot, which no other living one has; past
-        the last slot it is invisible, and defers to none.
+    def of(self, number: int) -> ConnectionCount:
+        """The count of the worker with this number, which no other living one has; past
+        the last number it is invisible, and defers to none.
         """
-        if slot < WORKER_NUMBERS:
-            return ConnectionCount(self._counts, slot)
+        if number < WORKER_NUMBERS:
+            return ConnectionCount(self._counts, number)
         return ConnectionCount.alone()

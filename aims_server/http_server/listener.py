@@ -15,18 +15,17 @@ from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.ioloop import IOLoop
 
 from ..errors import ApiError
-from ..web import closing_message, request_id
+from ..web import MAX_BODY_BYTES
 from .acceptor import Acceptor
 from .address_limit import AddressLimit
 from .connection import Connection
 from .connection_counts import ConnectionCount
-from .framing import DISCARD_BYTES
 from .options import ConnectionOptions, Responder
 from .peer import Peer
 from .refusals import Refusals
 from .write_batch import WriteBatch
 
-__all__ = ["Listener"]
+__all__ = ["ARRIVAL_SECONDS", "Listener"]
 
 # A request has to arrive whole within this many seconds, however slowly its bytes come,
 # the next one on a kept connection has to begin, and some of an answer to be read.
@@ -36,10 +35,6 @@ _CHUNK_BYTES: Final = 64 * 1024
 _SWEEPS_PER_TIMEOUT: Final = 20  # connections are closed at most 1/20 of it late
 _LOOKS_FOR_ROOM: Final = 32  # at connections of 1 us each, for one more
 _POLL_SECONDS: Final = 0.01
-
-
-def _reject(failure: ApiError, _peer: str, _head: bytes) -> bytes:
-    return closing_message(failure, request_id(None))
 
 
 class Listener:
@@ -59,7 +54,7 @@ class Listener:
         *,
         max_connections: int,
         on_refused: Callable[[Peer], object],
-        reject: Callable[[ApiError, str, bytes], bytes] = _reject,
+        reject: Callable[[ApiError, str, bytes], bytes],
         fast_path: Responder | None = None,
         connection_count: ConnectionCount | None = None,
         address_limit: AddressLimit | None = None,
@@ -71,7 +66,7 @@ class Listener:
             params=HTTP1ConnectionParameters(
                 # Without a header_timeout: see close_timed_out.
                 max_header_size=_MAX_HEADER_BYTES,
-                max_body_size=DISCARD_BYTES,
+                max_body_size=MAX_BODY_BYTES,
                 chunk_size=_CHUNK_BYTES,
             ),
             fast_path=fast_path,
@@ -181,18 +176,14 @@ class Listener:
         for connection in self._open:
             connection.close_after_answer()
 
-    async def drained(self, idle_seconds: float = 0.0) -> None:
-        """Wait until the last connection is closed.
-
-        Requests are answered and answers sent; idle connections are closed from here
-        after ``idle_seconds``.
+    async def drained(self) -> None:
+        """Wait until the last connection is closed: requests are answered and answers
+        sent, idle connections closed from here.
         """
-        end = time.monotonic() + idle_seconds
         while self._open:
-            if time.monotonic() >= end:
-                for connection in self._open:
-                    if connection.idle:
-                        connection.close()
+            for connection in self._open:
+                if connection.idle:
+                    connection.close()
             await asyncio.sleep(_POLL_SECONDS)
 
     async def close_all_connections(self) -> None:

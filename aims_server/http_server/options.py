@@ -1,6 +1,5 @@
 """What the connections of a listener have in common, the fast path among it."""
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -56,4 +55,4 @@ class ConnectionOptions(msgspec.Struct, frozen=True):
     write_batch: WriteBatch
     arrival_seconds: float
     reject: Callable[[ApiError, str, bytes], bytes]
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float]

@@ -47,9 +47,6 @@ class Mutexes:
         for mutex in self._mutexes:
             _check(_libc.pthread_mutex_init(mutex, attributes))
 
-    def __len__(self) -> int:
-        return len(self._mutexes)
-
     def acquire(self, number: int) -> None:
         """Lock it, waiting if necessary; raises OSError if the system refuses."""
         code = _lock(self._mutexes[number])

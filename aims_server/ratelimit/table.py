@@ -68,9 +68,6 @@ class BucketTable:
         self._stamps = memoryview(self._memory).cast("q")
         self._locks = Mutexes(_LOCKS)
 
-    def __len__(self) -> int:
-        return self._sets * _WAYS
-
     def bucket(self, key: bytes) -> Bucket:
         """Where the stamp of `key` belongs; `key` is 8 uniformly distributed bytes."""
         return Bucket(key, _KEY_PREFIX.unpack_from(key)[0] % self._sets)

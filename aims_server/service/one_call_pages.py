@@ -17,8 +17,8 @@ from ..pages import ATTENDANCE, QUIZ, TIMETABLE
 from ..upstream import unpack_course_files
 from ..web import Answer, Caller, make_answer
 from .admission import PageAdmission
-from .records import StudentRecords
 from .student_calls import StudentCalls
+from .student_records import StudentRecords
 
 __all__ = ["OneCallPages"]
 
@@ -50,9 +50,10 @@ class OneCallPages:
         self._admission = admission
         self._cache = answer_cache
         self._target = target_percent
+        self._timetable = partial(self._made, TIMETABLE.resource, self._make_timetable)
         self._by_resource: dict[str, _Give] = {
             ATTENDANCE.resource: self._summary,
-            QUIZ.resource: self._quiz,
+            QUIZ.resource: partial(self._made, QUIZ.resource, self._make_quiz),
             TIMETABLE.resource: self._timetable,
             TIMETABLE.other_media["text/calendar"]: self._calendar,
         }
@@ -107,30 +108,18 @@ class OneCallPages:
         page = attendance_page(unpack_course_files(packed), self._target)
         return await make_answer(msgspec.json.encode(page))
 
-    async def _quiz(
-        self, caller: Caller, deadline: Deadline, fresh: bool
-    ) -> Served[Answer]:
-        """The platform's evaluated quizzes, unchanged."""
-        resource, make = QUIZ.resource, self._make_quiz
-        return await self._made(resource, make, caller, deadline, fresh)
-
     async def _make_quiz(self, caller: Caller, deadline: Deadline) -> Entry[Answer]:
+        """The platform's evaluated quizzes, unchanged."""
         quizzes = await self._calls.quizzes(caller, deadline)
         answer = await make_answer(quizzes.body)
         return self._cache.new_answer(
             caller.session, answer, complete=not quizzes.is_empty
         )
 
-    async def _timetable(
-        self, caller: Caller, deadline: Deadline, fresh: bool
-    ) -> Served[Answer]:
-        """The month's classes, day by day."""
-        resource, make = TIMETABLE.resource, self._make_timetable
-        return await self._made(resource, make, caller, deadline, fresh)
-
     async def _make_timetable(
         self, caller: Caller, deadline: Deadline
     ) -> Entry[Answer]:
+        """The month's classes, day by day."""
         schedule = await self._calls.schedule(caller, deadline)
         page = timetable_page(schedule, self._records.timestamp())
         answer = await make_answer(
@@ -143,7 +132,7 @@ class OneCallPages:
     async def _calendar(
         self, caller: Caller, deadline: Deadline, fresh: bool
     ) -> Served[Answer]:
-        """The same as iCalendar."""
+        """The timetable as iCalendar."""
         resource = TIMETABLE.other_media["text/calendar"]
         table = self._timetable(caller, deadline, fresh)
         return await self._cache.derived(

@@ -61,9 +61,8 @@ class Connection:
     def __init__(self, client: Redis) -> None:
         self._client = client
         self._waiting: list[_Call] = []
-        self._sending = False
-        # For how long somebody has waited in vain for what is being sent.
-        self._overdue = 0.0
+        # Whether somebody has waited in vain while what was sent last is not answered.
+        self._overdue = False
         self._wake = asyncio.Event()
         self._task = asyncio.create_task(self._send_for_ever())
 
@@ -71,10 +70,10 @@ class Connection:
         """The server's answer to one command.
 
         Raises `StoreError` when there is none in so many seconds, `Refused`. Behind
-        calls for which somebody has waited as long in vain it does not wait: a page
-        whose parts are looked up one after the other would wait for each of them.
+        calls for which somebody has waited in vain it does not wait: a page whose parts
+        are looked up one after the other would wait for each of them.
         """
-        if self._overdue >= seconds:
+        if self._overdue:
             raise Overdue("no answer in time to earlier calls")
         answer = asyncio.get_running_loop().create_future()
         self._waiting.append(_Call(command, answer))
@@ -86,8 +85,7 @@ class Connection:
             if not answer.cancel() and not answer.cancelled():
                 answer.exception()
         if answer.cancelled():
-            if self._sending:
-                self._overdue = max(self._overdue, seconds)
+            self._overdue = True
             raise StoreError("no answer in time")
         return answer.result()
 
@@ -105,11 +103,8 @@ class Connection:
             calls = [call for call in self._waiting if not call.answer.done()]
             self._waiting = []
             if calls:
-                self._sending = True
-                try:
-                    await self._send(calls)
-                finally:
-                    self._sending, self._overdue = False, 0.0
+                await self._send(calls)
+            self._overdue = False
 
     async def _send(self, calls: list[_Call]) -> None:
         pipeline = self._client.pipeline(transaction=False)

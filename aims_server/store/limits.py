@@ -4,6 +4,7 @@ takes long anyway, the others added up four times a second.
 
 import asyncio
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, Final
 
 from ..ratelimit import Decision, RateLimiter
@@ -70,11 +71,9 @@ class SharedLimits:
         await asyncio.gather(*map(self._sync_one, limiters))
 
     async def _sync_for_ever(self, limiters: Sequence[RateLimiter]) -> None:
-        ticks = 0
-        while True:
+        for tick in count(1):
             await asyncio.sleep(_TICK_SECONDS)
-            ticks += 1
-            if ticks % _TICKS_TO_TELL_ALL == 0:
+            if tick % _TICKS_TO_TELL_ALL == 0:
                 for limiter in limiters:
                     if limiter.charges is not None:
                         limiter.charges.make_all_due()

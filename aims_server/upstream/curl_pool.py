@@ -254,7 +254,7 @@ class CurlPool(CurlAsyncHTTPClient):
                     continue
                 self._multi.socket_action(fd, action)
             self._finish_pending_requests()
-        if self.preconnections.are_expected:
+        if self.preconnections.deferred:
             is_sent = any(state.is_sent for state in self._under_way.values())
             self.preconnections.on_event(is_sent=is_sent)
 

@@ -51,16 +51,13 @@ class Preconnections:
         self._by_socket: dict[int, _Preconnection] = {}
         self._origin = ""
         self._expected = 0
-        self._deferred = False
+        self.deferred = False
+        """Whether what is expected will be opened once a call has its connection."""
+
         self._opening: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._unclaimed)
-
-    @property
-    def are_expected(self) -> bool:
-        """Whether some will be opened once a call has its connection."""
-        return self._deferred
 
     def prepare(self, url: str) -> None:
         """Open a connection for a call that may come in the next seconds; what curl
@@ -85,7 +82,7 @@ class Preconnections:
         self._expected += calls
         try:
             if self._handles.multiplexed is None:
-                self._deferred = True
+                self.deferred = True
             else:
                 self._open_lacking(self._expected)
             yield
@@ -158,7 +155,7 @@ class Preconnections:
         if self._opening is not None:
             self._opening.cancel()
             self._opening = None
-        self._deferred = False
+        self.deferred = False
         self._open_lacking(self._expected)
 
     def _open_lacking(self, calls: int) -> None:

@@ -58,18 +58,11 @@ class Variant(msgspec.Struct, frozen=True):
         """Names these bytes, but for the answer's own time stamp."""
         return _etag(self.digest, gzipped=self.gzipped)
 
-    @property
-    def headers(self) -> HeaderPairs:
-        """What the block says, as pairs."""
-        length = len(self.body)
-        return _headers(
-            length, self.digest, self.content_type, self.lasting, gzipped=self.gzipped
-        )
-
-    @property
-    def unchanged_headers(self) -> HeaderPairs:
-        """Of these headers, those of a 304: what describes the body is left out."""
-        return (("ETag", self.etag), *self.lasting)
+    def lines(self, status: int) -> str:
+        """The block, or for a 304 what of it does not describe the body."""
+        if status != 304:
+            return self.block
+        return header_lines((("ETag", self.etag), *self.lasting))
 
 
 class Answer(msgspec.Struct, frozen=True, weakref=True):
@@ -238,23 +231,18 @@ def make_variant(
     gzipped: bool = False,
 ) -> Variant:
     """One form of a body; see :class:`Variant`."""
-    headers = _headers(len(body), digest, content_type, lasting, gzipped=gzipped)
-    return Variant(body, digest, content_type, lasting, gzipped, header_lines(headers))
+    encoded = (("Content-Encoding", "gzip"),) if gzipped else ()
+    block = header_lines(
+        (
+            content_type,
+            ("Content-Length", str(len(body))),
+            ("ETag", _etag(digest, gzipped=gzipped)),
+            *lasting,
+            *encoded,
+        )
+    )
+    return Variant(body, digest, content_type, lasting, gzipped, block)
 
 
 def _etag(digest: str, *, gzipped: bool) -> str:
     return f'W/"{digest}-gzip"' if gzipped else f'W/"{digest}"'
-
-
-def _headers(
-    length: int,
-    digest: str,
-    content_type: tuple[str, str],
-    lasting: HeaderPairs,
-    *,
-    gzipped: bool,
-) -> HeaderPairs:
-    described = (content_type, ("Content-Length", str(length)))
-    tagged = (("ETag", _etag(digest, gzipped=gzipped)), *lasting)
-    encoded = (("Content-Encoding", "gzip"),) if gzipped else ()
-    return (*described, *tagged, *encoded)

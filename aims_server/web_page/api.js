@@ -9,7 +9,8 @@
 const MOMENT_MILLISECONDS = 1000; // sooner, progress would only flash
 const LONGEST_ANSWER_MILLISECONDS = 60_000; // a network that is gone may never say so
 const TOKEN = "token"; // of sessionStorage; the token is kept nowhere else
-const copies = new BroadcastChannel("logged-out"); // a copied tab holds the same token
+const ENDED = "ended"; // of localStorage: digests of the tokens last logged out in this browser
+const MOST_ENDED = 50;
 
 /**
  * A failure, with the contract's `code`; "offline" when the service was not reached, and
@@ -27,15 +28,27 @@ export class Problem extends Error {
 
 const token = () => sessionStorage.getItem(TOKEN);
 
-export const signedIn = () => token() !== null;
+/** A number that stands for a token, which cannot be had of it (FNV-1a). */
+const digest = (text) =>
+  [...text].reduce((sum, c) => Math.imul(sum ^ c.charCodeAt(), 16777619), 2166136261);
+
+const ended = () => JSON.parse(localStorage.getItem(ENDED) ?? "[]");
+
+const setEnded = (digests) => localStorage.setItem(ENDED, JSON.stringify(digests.slice(-MOST_ENDED)));
 
 export const signOut = () => sessionStorage.removeItem(TOKEN);
 
-/** Have the copies of this tab log out too; a login of its own is left in peace. */
-export const signOutCopies = () => copies.postMessage(token());
+/** Whether this tab holds a token; one that was logged out in a copy of the tab is dropped. */
+export function signedIn() {
+  if (token() !== null && ended().includes(digest(token()))) signOut();
+  return token() !== null;
+}
+
+/** Have the copies of this tab, which hold the same token, log out too. */
+export const signOutCopies = () => setEnded([...ended(), digest(token())]);
 
 export function onSignedOut(listener) {
-  copies.onmessage = ({ data }) => signedIn() && data === token() && listener();
+  addEventListener("storage", () => token() !== null && !signedIn() && listener());
 }
 
 /** Log in and keep the token; the student as the platform describes it. */
@@ -46,6 +59,8 @@ export async function signIn(username, password) {
     body: JSON.stringify({ username, password }),
   });
   const body = await json(response);
+  const again = digest(body.token); // a platform may give the same one twice
+  if (ended().includes(again)) setEnded(ended().filter((other) => other !== again));
   sessionStorage.setItem(TOKEN, body.token);
   return body.response ?? {};
 }

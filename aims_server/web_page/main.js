@@ -129,7 +129,7 @@ store.subscribe(show);
 window.addEventListener("hashchange", () => store.set({ view: viewOf(location.hash) }));
 onSignedOut(() => pages.end(null));
 window.addEventListener("pageshow", ({ persisted }) => {
-  if (persisted) location.reload(); // kept for the way back, with a login that may have ended
+  if (persisted) location.reload(); // kept for the way back: its login may have ended
 });
 let counted = ""; // of what is shown and changes by time alone
 setInterval(() => {

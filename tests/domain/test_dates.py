@@ -52,7 +52,8 @@ UNREADABLE_STARTS = [
     "20250901T085000",
     "2025-W36-1",
     "2025-09-011",
-    "01/09/2025",
+    "09/13/2025",
+    "01/09-2025",
     "\u0662\u0660\u0662\u0665-09-01 08:50",
     "x" * 80,
 ]
@@ -136,7 +137,15 @@ def test_the_start_is_believed_before_the_wording():
         ("01/Mai/2025", None),
         ("01/Septem8/2025", None),
         ("01/Septembers/2025", None),
-        ("01/09/2025", None),
+        ("08:50AM - 09:40AM 01/09/2025", "2025-09-01"),
+        ("08:50AM - 09:40AM 1.9.2025 (Adjusted)", "2025-09-01"),
+        ("08:50AM - 09:40AM 2025/09/01", "2025-09-01"),
+        ("08:50AM - 09:40AM 01/09/2025 (moved from 30/08/2025)", "2025-09-01"),
+        ("29/02/2028", "2028-02-29"),
+        ("29/02/2027", None),
+        ("09/13/2025", None),
+        ("01/09-2025", None),
+        ("01/09/25", None),
         ("01/Sep-2025", None),
         ("13-13-2025", None),
         ("01/Sep/25", None),
@@ -193,8 +202,8 @@ MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
 @settings(max_examples=80)
-@given(dates, st.sampled_from("/- "), st.times())
-def test_a_date_survives_every_writing(day, between, time):
+@given(dates, st.sampled_from("/- "), st.sampled_from("/-."), st.times())
+def test_a_date_survives_every_writing(day, between, mark, time):
     """Whatever form it is written in, the same day and minute are read."""
     month = MONTHS[3 * day.month - 3 : 3 * day.month]
     spelled = f"{day.day:02}{between}{month}{between}{day.year}"
@@ -203,7 +212,8 @@ def test_a_date_survives_every_writing(day, between, time):
     minute = 60 * time.hour + time.minute
     assert when(f"{day} {time:%H:%M:%S}", "") == (str(day), minute)
     assert when("", f"{clock} - 11:59PM {spelled} (Adjusted)") == (str(day), minute)
-    assert when("", f"{clock} {day:%d-%m-%Y}") == (str(day), minute)
+    figures = mark.join(f"{day:%d %m %Y}".split())
+    assert when("", f"{clock} {figures}") == (str(day), minute)
 
 
 @settings(max_examples=150)

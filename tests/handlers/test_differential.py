@@ -104,6 +104,7 @@ def _ports(io_loop: IOLoop, worker: Worker) -> Iterator[tuple[int, int]]:
             fast_path=fast_path,
             max_connections=2000,
             on_refused=bool,
+            reject=worker.rejections.answer,
         )
         listener.add_sockets([listening])
         listeners.append(listener)

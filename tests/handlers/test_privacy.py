@@ -70,7 +70,7 @@ async def test_another_students_lists_are_no_quizzes(front, platform, token, fie
 async def test_another_students_records_are_never_served(
     front, platform, college, student, token, worker
 ):
-    """One record that names another spoils the whole page: whose are the rest?"""
+    """Of no subject, and nothing of them is kept."""
     await front.ask("/api/attendance", token)
     kept = pages_shared(worker)
     platform.switch(students_in_records=True, records_for=college.student(7).id)
@@ -81,6 +81,24 @@ async def test_another_students_records_are_never_served(
     assert pages_shared(worker) == kept
     series = 'aims_upstream_wrong_students_total{endpoint="cards"}'
     assert f"{series} 0.0" not in worker.metrics.exposition().decode()
+
+
+@pytest.mark.gen_test
+async def test_another_students_records_cost_their_subject_alone(
+    front, platform, college, student, token
+):
+    """As any other answer that cannot be used; none of its days is shown."""
+    courses = college.courses(student)
+    body = '{"msg":"","response":{"data":[{"id":1,"state":"Present","fk_student":1}]}}'
+    platform.faults.set(
+        "cards", kind="body", body=body, match=f"cf_id={courses[0].cf_id}"
+    )
+    answer = await front.ask("/api/all-attendance", token)
+    page = json.loads(answer.body)
+    name, *others = page["subjects"]
+    assert (answer.code, page["incomplete"]) == (200, [name])
+    assert page["subjects"][name]["daily"] == []
+    assert any(page["subjects"][other]["daily"] for other in others)
 
 
 @pytest.mark.gen_test

@@ -9,7 +9,12 @@ from tornado.web import Application, RequestHandler
 
 from aims_server.http_server.connection_counts import ConnectionCount
 from aims_server.http_server.listener import Listener
-from aims_server.web import AnswerParts, SimpleRequest
+from aims_server.web import (
+    AnswerParts,
+    SimpleRequest,
+    closing_message,
+    request_id,
+)
 
 from ..virtual_time import Clock
 from ..waiting import PATIENCE_SECONDS
@@ -81,6 +86,7 @@ class Server:
             ),
             max_connections=max_connections,
             on_refused=bool,
+            reject=lambda failure, *_: closing_message(failure, request_id(None)),
             fast_path=fast_path,
             connection_count=count,
             clock=self.clock,

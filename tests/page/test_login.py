@@ -79,14 +79,35 @@ def test_logging_out_holds_for_copies_of_the_tab(visit, token):
     assert copy.evaluate("sessionStorage.length") == 0
 
 
+def test_a_copy_that_was_elsewhere_finds_itself_logged_out(inside):
+    """It had another page, or was kept for the way back, when the login ended."""
+    copy = other_tab(inside, inside.page.evaluate("sessionStorage.getItem('token')"))
+    copy.goto("about:blank")
+    inside.page.click("#sign-out")
+    inside.page.wait_for_selector("#sign-in")
+    copy.go_back()
+    copy.wait_for_selector("#sign-in")
+    assert copy.evaluate("sessionStorage.length") == 0
+
+
+def test_a_token_that_is_given_again_logs_in_again(visit, demo, token):
+    """A platform may have one token for each student, after a log-out too."""
+    visit.page.route("**/api/login", lambda route: route.fulfill(json={"token": token}))
+    for _ in range(2):
+        visit.log_in(demo.students[1])
+        visit.settle()
+        visit.page.reload()
+        visit.page.wait_for_selector("#overall")
+        visit.page.click("#sign-out")
+        visit.page.wait_for_selector("#sign-in")
+
+
 def test_logging_out_leaves_another_login_of_the_student(inside, demo):
     """A tab that has logged in by itself stays as it is, when a copy is logged out."""
     other = other_tab(inside, demo.token(demo.students[1]))
     copy = other_tab(inside, inside.page.evaluate("sessionStorage.getItem('token')"))
     other.evaluate(
-        """void (window.told = new Promise((done) => {
-            new BroadcastChannel("logged-out").onmessage = () => done();
-        }))"""
+        "void (window.told = new Promise((done) => addEventListener('storage', done)))"
     )
     inside.page.click("#sign-out")
     copy.wait_for_selector("#sign-in")

@@ -256,11 +256,9 @@ def test_an_idle_key_makes_room():
 def test_the_table_never_grows():
     """Its size is that of its slots, 16 bytes each, whatever is charged."""
     table = BucketTable(1001)
-    assert len(table) == 1008
     limit = limiter_in(table, 10)
     for number in range(5000):
         limit.take(str(number))
-    assert len(table) == 1008
     assert len(table._memory) == 1008 * 16
 
 

@@ -10,6 +10,8 @@ from aims_server.primitives.store_url import StoreAddress
 from aims_server.store.connection import Connection, Overdue, Refused, StoreError
 from aims_server.store.redis_clients import open_client, tls_context
 
+from ..waiting import eventually
+
 pytestmark = pytest.mark.gen_test
 
 
@@ -121,15 +123,38 @@ async def test_nobody_waits_behind_an_overdue_answer(tmp_path):
         assert behind.done()
         with pytest.raises(Overdue):
             await behind
-        more_patient = asyncio.create_task(connection.call("PING", seconds=20))
-        await asyncio.sleep(0)
         answer.set()
-        assert await more_patient
-        next_one = asyncio.create_task(connection.call("PING", seconds=0.05))
+        while True:  # until nothing is overdue any more
+            with contextlib.suppress(Overdue):
+                assert await connection.call("PING", seconds=20)
+                break
+            await asyncio.sleep(0.002)
+
+
+async def test_what_nobody_waits_for_is_not_sent(tmp_path):
+    """A command whose caller left before its turn came never reaches the server: it
+    might take a lease that nobody holds.
+    """
+    answer = asyncio.Event()
+    heard = []
+
+    async def talk(reader, writer):
+        while command := await reader.read(1 << 16):
+            heard.append(command)
+            await answer.wait()
+            writer.write(b"+OK\r\n")
+        writer.close()
+
+    async with speaking(talk, tmp_path) as url, connected(url) as connection:
+        calls = [asyncio.create_task(connection.call("ECHO", "sent", seconds=20))]
+        await eventually(lambda: heard)
+        for word in ("left", "stays"):
+            calls.append(asyncio.create_task(connection.call("ECHO", word, seconds=20)))
         await asyncio.sleep(0)
-        assert not next_one.done()  # for nothing is overdue any more
-        assert await connection.call("PING", seconds=20)
-        await asyncio.gather(next_one, return_exceptions=True)
+        calls.pop(1).cancel()
+        answer.set()
+        assert await asyncio.gather(*calls) == [b"OK", b"OK"]
+        assert b"left" not in b"".join(heard)
 
 
 async def test_a_caller_waits_no_longer_than_it_will(tmp_path):
@@ -139,19 +164,17 @@ async def test_a_caller_waits_no_longer_than_it_will(tmp_path):
     late = asyncio.Event()
 
     async def talk(reader, writer):
-        while command := await reader.read(1 << 16):
-            if b"first" in command:
-                await late.wait()
-                writer.write(b"$5\r\nfirst\r\n")
-            else:
-                writer.write(b"$6\r\nsecond\r\n")
+        await reader.readuntil(b"second\r\n")
+        await late.wait()
+        writer.write(b"$5\r\nfirst\r\n$6\r\nsecond\r\n")
+        await reader.read()
         writer.close()
 
     async with speaking(talk, tmp_path) as url, connected(url) as connection:
-        with pytest.raises(StoreError, match="in time"):
-            await connection.call("ECHO", "first", seconds=0.01)
+        first = asyncio.create_task(connection.call("ECHO", "first", seconds=0.01))
         second = asyncio.create_task(connection.call("ECHO", "second", seconds=20))
-        await asyncio.sleep(0)
+        with pytest.raises(StoreError, match="in time"):
+            await first
         late.set()
         assert await second == b"second"
 
@@ -194,19 +217,27 @@ async def test_what_is_no_answer_closes_the_connection(tmp_path, answer):
 
 
 async def test_closing_leaves_nobody_waiting(tmp_path):
-    """Callers of a connection that is closed get an error."""
+    """Callers of a connection that is closed get an error, whether their commands were
+    sent or not yet.
+    """
+    heard = asyncio.Event()
 
     async def talk(reader, writer):
+        await reader.read(1)
+        heard.set()
         await reader.read()
         writer.close()
 
     async with speaking(talk, tmp_path) as url:
         connection = Connection(open_client(StoreAddress.parse(url)))
-        call = asyncio.create_task(connection.call("PING", seconds=20))
-        await asyncio.sleep(0.01)
+        sent = asyncio.create_task(connection.call("PING", seconds=60))
+        await heard.wait()
+        waiting = asyncio.create_task(connection.call("PING", seconds=60))
+        await asyncio.sleep(0)
         await connection.close()
-        with pytest.raises(StoreError):
-            await call
+        for call in (sent, waiting):
+            with pytest.raises(StoreError, match="closed"):
+                await call
 
 
 async def answer_as_a_web_server(_, writer):

@@ -132,7 +132,7 @@ async def test_nothing_of_an_owner_is_taken_before_the_store_is_told(
     await keep(second, page(), b"a", ANN)
     await keep(second, page(), b"b", BEN)
     before = second.epochs.begin(ANN)
-    first.client.open("test")
+    first.client.open_circuit("test")
     first.refuse(ANN)
     assert (await take(colleague, b"a", ANN)).found is Found.NONE
     assert (await take(colleague, b"b", BEN)).found is Found.KEPT
@@ -185,7 +185,7 @@ async def test_refusals_from_before_the_start_void_nothing(first, server):
 
 async def test_pending_refusals_are_bounded(first):
     """Ten thousand wait; the oldest gives way to one more."""
-    first.client.open("test")
+    first.client.open_circuit("test")
     for n in range(10_001):
         first.refuse(b"%032d" % n)
     assert first.observer.waiting <= 10_000
@@ -217,10 +217,19 @@ def test_one_worker_of_a_machine_applies_an_entry():
 
     assert exit_status(fork(other)) == 0
     assert cursor.position == (6, 0)
-    cursor.begin_at((7, 0))
-    assert cursor.position == (6, 0)
-    cursor.begin_at((2, 9))
-    assert cursor.position == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("newest", "place"), [((7, 0), (6, 0)), ((6, 0), (6, 0)), ((5, 9), (0, 0))]
+)
+def test_a_stream_that_is_found_again_is_read_on(newest, place):
+    """From where it was left; from its start only if it ends before that, since it is
+    another one: to apply old news again would void what was begun after them.
+    """
+    cursor = SharedCursor()
+    cursor.begin_at((6, 0))
+    cursor.begin_at(newest)
+    assert cursor.position == place
 
 
 async def test_a_made_up_token_under_way_concerns_nobody(first, second, server):
@@ -286,7 +295,7 @@ async def test_made_up_tokens_push_out_no_real_one(first):
     """While the store fails any number of refused tokens that were never good leave
     those waiting that were.
     """
-    first.client.open("test")
+    first.client.open_circuit("test")
     first.invalidations.add(ANN, kept=True)
     for n in range(20_000):
         first.invalidations.add(1000 + n, kept=False)
@@ -310,17 +319,18 @@ async def test_a_strangers_value_in_a_students_place_harms_nobody(first, server)
     assert server.ask("EXISTS", key) == b":0\r\n"
 
 
+def owners_of_one_slot():
+    """Two owners who share a slot of the cursor."""
+    ann = b"%032d" % 7
+    others = (b"%032d" % number for number in count(8))
+    return ann, next(ben for ben in others if (hash(ben) - hash(ann)) % 65536 == 0)
+
+
 def test_owners_of_one_slot_are_pending_until_the_last_is_told():
     """What is told about one does not let the store's pages of the other be used; and
     what a dead worker left behind ends with its time.
     """
-    cursor = SharedCursor()
-    ann = b"%032d" % 7
-    ben = next(
-        owner
-        for owner in (b"%032d" % n for n in count(8))
-        if (hash(owner) - hash(ann)) % 65536 == 0
-    )
+    cursor, (ann, ben) = SharedCursor(), owners_of_one_slot()
     cursor.add_pending(ann, 0.0, until=100.0)
     cursor.add_pending(ben, 50.0, until=150.0)
     cursor.remove_pending(ben)
@@ -332,6 +342,14 @@ def test_owners_of_one_slot_are_pending_until_the_last_is_told():
     cursor.add_pending(ben, 200.0, until=300.0)
     cursor.remove_pending(ben)
     assert not cursor.is_pending(ben, 201.0)
+
+
+def test_owners_of_one_slot_are_pending_for_the_longer_time():
+    """After a reload pages may live for a shorter time than those that were kept."""
+    cursor, (ann, ben) = SharedCursor(), owners_of_one_slot()
+    cursor.add_pending(ann, 0.0, until=2100.0)
+    cursor.add_pending(ben, 50.0, until=150.0)
+    assert cursor.is_pending(ann, 2099.0)
 
 
 @pytest.fixture(name="misled", params=["user", "rights", "stream"])

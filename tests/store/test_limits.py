@@ -6,9 +6,12 @@ from hypothesis import strategies as st
 
 from aims_server.ratelimit import BucketTable, RateLimiter
 from aims_server.ratelimit.charges import Charges
+from aims_server.store import limits
 from aims_server.store.limits import SharedLimits
 from aims_server.store.scripts import limit_key
 from tests.virtual_time import Clock
+
+from ..waiting import eventually
 
 SECRET = b"the same on all machines"
 SECOND = 1_000_000_000
@@ -78,11 +81,11 @@ async def test_what_no_script_of_ours_answers_decides_nothing(odd, answer):
     """Whatever speaks the protocol there, a machine limits by itself."""
     machine, says = odd
     says(answer)
-    limits, here = shared(machine), limiter(10, table=table_on(Clock()))
-    assert await limits.ask(here, "ann") is None
+    asking, here = shared(machine), limiter(10, table=table_on(Clock()))
+    assert await asking.ask(here, "ann") is None
     here.take("ann")
     here.charges.make_all_due()
-    await limits.sync([here])
+    await asking.sync([here])
     assert here.take("ann").remaining == 8
 
 
@@ -138,6 +141,21 @@ async def test_ticks_add_up(two):
     assert limiters[0].take("ann").remaining >= 59  # it has nothing new to tell
     await two[0].sync([limiters[0]])
     assert 27 <= limiters[0].take("ann").remaining < 58
+
+
+@pytest.mark.gen_test
+async def test_small_charges_are_told_from_time_to_time(machine, monkeypatch):
+    """Those of less than an eighth of a bucket, too, come to the other machines in the
+    end. Ticks, and the number of them after which all is told, are made small here.
+    """
+    monkeypatch.setattr(limits, "_TICK_SECONDS", 0.002)
+    monkeypatch.setattr(limits, "_TICKS_TO_TELL_ALL", 3)
+    alone = RateLimiter(BucketTable(8), name="x", per_minute=5, secret=SECRET)
+    here, syncing = limiter(100), shared(machine)
+    here.take("ann")
+    syncing.start([alone, here])
+    await eventually(lambda: machine.observer.synced)
+    await syncing.close()
 
 
 class _Model:

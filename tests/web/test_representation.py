@@ -51,7 +51,7 @@ async def test_both_forms_are_the_same_answer(body):
     """Unpacked, the packed form is the plain one; each says its own length."""
     answer = await make_answer(body)
     for variant in (answer.plain, answer.packed or answer.plain):
-        headers = dict(variant.headers)
+        headers = dict(header_pairs(variant.block))
         packed = headers.get("Content-Encoding") == "gzip"
         assert (gzip.decompress(variant.body) if packed else variant.body) == body
         assert headers["Content-Length"] == str(len(variant.body))
@@ -95,7 +95,10 @@ def test_gzip_is_for_who_takes_it(page):
 def test_every_form_may_be_mixed_up_by_no_cache(page):
     """Whose answer it is, for which origin, in which encoding."""
     for variant in (page.plain, page.packed):
-        vary = {name.strip() for name in dict(variant.headers)["Vary"].split(",")}
+        vary = {
+            name.strip()
+            for name in dict(header_pairs(variant.block))["Vary"].split(",")
+        }
         assert vary == {"Authorization", "Origin", "Accept-Encoding"}
 
 
@@ -197,7 +200,7 @@ def test_a_broken_condition_matches_nothing(page, condition):
 def headers_at(now: float, *, fresh_until=1300.0, servable_until=3100.0):
     """The headers at a moment of an answer that was made at 1000."""
     # What is kept plays no part here, so nothing is: hence the type that is ignored.
-    entry = Entry(None, 0, "owner", 1000.0, fresh_until, servable_until)
+    entry = Entry(None, 0, b"owner", 1000.0, fresh_until, servable_until)
     lines = freshness_lines(entry, "HIT", now)  # type: ignore[arg-type]  # see above
     return dict(header_pairs(lines))
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from .fields import name
+from .fields import one_line
 from .json_body import utf8
 from .oddities import ignore
 
@@ -32,7 +32,7 @@ _FILLER: Final = (
     r"|which|provided|supplied|sent|using) )*"
 )
 _ENDED: Final = (
-    r"(?:expired|invalid(?:ated)?|ended|timed ?out|time ?out|required|revoked"
+    r"(?:expired?|invalid(?:ated)?|ended|timed ?out|time ?out|required|revoked"
     r"|blacklisted|absent|missing|malformed|mismatch"
     r"|(?:not|no longer|isn.t) (?:valid|provided|found|present|active|set|accepted)"
     r"|does not exist|(?:validation|verification|authentication) failed"
@@ -68,7 +68,7 @@ _PHRASES: Final = (
     r"\bjwt must be provided\b",
     r"\bsignature (?:has expired|verification failed)\b|^invalid signature[.!]?$",
     r"\bwrong number of segments\b",
-    r"\bnot (?:logged|signed) ?in\b",
+    r"\bnot (?:(?:logged|signed) ?in|authenticated)\b",
     r"^user not found[.!]?$",
 )
 # Patterns of this module, some 0.2 ms each, are compiled when a call has failed.
@@ -80,6 +80,8 @@ _OTHERS: Final = (
     r"\b(?:academic|attendance|class|lecture|lab|practical|tutorial|exam|quiz"
     r"|feedback|registration) sessions?\b|\bunexpected token\b"
 )
+# Beside an empty list these words are about what is listed, as "No record found" is.
+_NOT_LISTED: Final = r"\bno (?:\w+ )?session\b|\bsession (?:is |was )?not found\b"
 
 # Without words a 401 alone is a refusal. The others are a refusal with them: 419 and
 # 440 are Laravel's and IIS's for an ended session, 404 jwt-auth's for a lost user.
@@ -147,15 +149,20 @@ def refuses_token(status: int, body: bytes) -> bool:
     answer = _read(body)
     if answer is None:
         return False
+    others = _OTHERS
     if 200 <= status < 300:
-        response = answer.response
-        if isinstance(response, dict) and response.get("data"):
-            return False
+        rows = answer.response
+        if isinstance(rows, dict):
+            rows = rows.get("data")
+            if rows:
+                return False
+        if isinstance(rows, list):
+            others += f"|{_NOT_LISTED}"
     elif status not in _STATUSES_WITH_WORDS:
         return False
     # A middleware of many projects with tymon/jwt-auth says all it has to say there.
     texts = [*_texts(answer), *_words(answer.status)]
-    return any(_has(_REFUSAL, _of_login(text)) for text in texts)
+    return any(_has(_REFUSAL, _of_login(text, others)) for text in texts)
 
 
 def is_answer(body: bytes) -> bool:
@@ -205,10 +212,10 @@ def speaks_of_account(text: str) -> bool:
     )
 
 
-def _of_login(text: str) -> str:
-    """A text's words, one blank between them, without what is not about a login."""
-    words = " ".join(re.split(r"[\s_-]+", name(text[:_LONGEST_TEXT])))
-    return re.sub(_OTHERS, "", words, flags=re.IGNORECASE)
+def _of_login(text: str, others: str) -> str:
+    """A text's words, one blank between them, without those about others."""
+    words = re.split(r"[\s_-]+|(?<=[a-z])(?=[A-Z])", one_line(text[:_LONGEST_TEXT]))
+    return re.sub(others, "", " ".join(words), flags=re.IGNORECASE)
 
 
 def _has(pattern: str, text: str) -> bool:

@@ -56,6 +56,10 @@ REFUSALS = [
     "Please login to access the portal",
     "Session lost, please try again",
     "The class session is over and your login session has expired",
+    "TokenExpiredException",
+    "Session Expire",
+    "User is not authenticated",
+    "No active session found",
 ]
 
 
@@ -77,6 +81,7 @@ def test_a_refusal_is_known_by_its_words(text, status):
         {"msg": "Session expired", "response": {"data": None}},
         {"msg": "Session expired", "response": []},
         {"msg": "Session expired", "response": {"data": []}},
+        {"msg": "No session found. Please login again", "response": {"data": []}},
         {"responseStatus": "Failure", "errors": ["Session expired"]},
         {"errors": [{"code": 7}, {"message": "Session expired"}]},
         {"msg": "", "response": {"msg": "Session expired"}},
@@ -133,6 +138,9 @@ def test_a_401_needs_no_words(status, body):
         (200, b'{"msg":"Quiz session has ended"}'),
         (200, b'{"msg":"No attendance session found","response":{"data":[]}}'),
         (200, b'{"msg":"The attendance session is closed","response":{"data":[]}}'),
+        (200, b'{"msg":"No session found","response":{"data":[]}}'),
+        (200, b'{"msg":"No active session","response":[]}'),
+        (200, b'{"msg":"Session not found","response":{"data":[]}}'),
         (404, b'{"msg":"Sessions not found"}'),
         (403, b'{"msg":"Please login to the ERP portal and give your feedback"}'),
         (200, b'{"msg":"Kindly log in through our web portal to pay"}'),

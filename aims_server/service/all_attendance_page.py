@@ -3,7 +3,6 @@ deadline the subjects that have arrived by then.
 """
 
 import asyncio
-import time
 from typing import Final
 
 import msgspec
@@ -11,14 +10,20 @@ import msgspec
 from ..cache import AnswerCache, Entry, Outcome, Served, SharedLog
 from ..deadline import Clock, Deadline
 from ..domain import all_attendance_page, encode_page
-from ..errors import TokenRefused, UpstreamError, UpstreamTimeout, WrongStudent
+from ..errors import (
+    ApiError,
+    TokenRefused,
+    UpstreamError,
+    UpstreamTimeout,
+    WrongStudent,
+)
 from ..pages import ALL_ATTENDANCE
 from ..upstream import Reservation, UpstreamClient
 from ..web import Answer, Caller, make_answer
 from .admission import PageAdmission
 from .following import SharedGatherings, SubjectsGathering, SubjectsGatherings
-from .records import FetchedFiles, StudentRecords
 from .student_calls import StudentCalls
+from .student_records import FetchedFiles, StudentRecords
 
 __all__ = ["AllAttendancePage"]
 
@@ -44,8 +49,8 @@ class AllAttendancePage:
         *,
         gather_seconds: float,
         target_percent: int,
-        shared_log: SharedLog | None = None,
-        clock: Clock = time.monotonic,
+        shared_log: SharedLog | None,
+        clock: Clock,
     ) -> None:
         self._calls = calls
         self._records = records
@@ -148,7 +153,8 @@ class AllAttendancePage:
         be fetched.
 
         Raises :class:`TokenRefused` if all of several subjects are refused: then the
-        platform refuses the token and not a subject.
+        platform refuses the token and not a subject; and :class:`WrongStudent` if
+        there are records of another student and none of the asker's.
         """
         missing = [cf_id for cf_id in fetched.cf_ids() if cf_id not in gathering.parts]
         student_id = fetched.files.student_id
@@ -157,22 +163,21 @@ class AllAttendancePage:
                 gathering.add(cf_id, None)
             return
 
-        async def add(cf_id: int) -> bool:
-            """Add one; whether it was refused."""
-            days, refused = None, False
+        async def add(cf_id: int) -> type[ApiError] | None:
+            """Add one; why it could not be fetched."""
+            days, fault = None, None
             try:
                 days = await self._calls.subject(caller, student_id, cf_id, deadline)
-            except WrongStudent:
-                raise
-            except UpstreamError:
-                pass
-            except TokenRefused:
-                refused = True
+            except (UpstreamError, TokenRefused) as error:
+                fault = type(error)
             gathering.add(cf_id, days)
-            return refused
+            return fault
 
-        refused = await asyncio.gather(*map(add, missing))
-        if len(missing) > 1 and all(refused):
+        faults = set(await asyncio.gather(*[add(cf_id) for cf_id in missing]))
+        had = any(days and days.total_records for days in gathering.parts.values())
+        if WrongStudent in faults and not had:
+            raise WrongStudent
+        if faults == {TokenRefused} and len(missing) > 1:
             raise TokenRefused
 
     async def _entry(
