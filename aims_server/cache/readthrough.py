@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from ..deadline import Clock, Deadline
-from .levels import Owner, Want
+from ..primitives import Owner
+from .levels import Want
 from .loading import Ask, Fill, Loader, Outcome, Served
 from .singleflight import SingleFlight
 from .store import Entry, MemoryStore
@@ -40,9 +41,9 @@ class ReadThrough(Generic[V]):
     ...         is_refusal=lambda error: False)
     ...     async def fill(deadline):
     ...         now = time.monotonic()
-    ...         return Entry(b"page", 4, "owner", now, now + 300, now + 2100)
+    ...         return Entry(b"page", 4, b"owner", now, now + 300, now + 2100)
     ...     for _ in range(2):
-    ...         served = await through.get(b"key", "owner", fill, Deadline(10))
+    ...         served = await through.get(b"key", b"owner", fill, Deadline(10))
     ...         print(served.entry.value, served.outcome)
     >>> import asyncio
     >>> asyncio.run(example())
@@ -93,7 +94,7 @@ class ReadThrough(Generic[V]):
         if entry is not None:
             return entry
         # Before the look: what is found is not kept if it is refused meanwhile.
-        epoch = self._store.epoch_begun(owner)
+        epoch = self._store.epoch_of(owner)
         return self._find_beyond(key, owner, epoch, Want(max_age, old_ok=False))
 
     def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
@@ -135,7 +136,7 @@ class ReadThrough(Generic[V]):
         at the deadline, FlightCancelled when the service stops, WrongOwner.
         """
         now = self._clock()
-        epoch = self._store.epoch_begun(owner)
+        epoch = self._store.epoch_of(owner)
         # Not left to a flight: one that refreshes it may take long.
         entry = self._find(key, owner) or self._find_beyond(
             key, owner, epoch, Want(max_age)
@@ -240,7 +241,7 @@ class ReadThrough(Generic[V]):
     async def _loaded(
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
     ) -> Served[V]:
-        epoch = self._store.epoch(owner)
+        epoch = self._store.begin_epoch(owner)
         keep = partial(self._keep, key, owner, epoch)
         try:
             served = await self._loader.load(
@@ -251,7 +252,7 @@ class ReadThrough(Generic[V]):
                 self._on_refusal(owner, self._store.drop_owner(owner))
             raise
         keep(served.entry, at_hand=served.at_hand)
-        return served._replace(epoch=epoch)
+        return Served(served.entry, served.outcome, served.at_hand, epoch)
 
     def _keep(
         self,

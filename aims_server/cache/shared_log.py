@@ -3,23 +3,20 @@ after the other, in the memory that they share. Knows bytes.
 """
 
 import time
-from typing import Final
 
 from ..deadline import Clock
-from .levels import Owner, Page, Want
+from ..primitives import Epochs, Owner
+from .levels import Page
 from .shared_memory import SharedMemoryCache
 
 __all__ = ["SharedLog"]
-
-_WRITE_SECONDS: Final = 1.0  # a lease for one step, which takes 30 us to write
-_ANY_AGE_IS_TOO_OLD: Final = Want(max_age=-1.0)  # a step is written, whatever is there
 
 
 class SharedLog:
     """Steps of pieces of work, by key; kept for ``seconds`` from the work's beginning.
 
-    >>> from aims_server.primitives import Epochs
-    >>> log = SharedLog(SharedMemoryCache(1_000_000, Epochs()), seconds=30.0)
+    >>> epochs = Epochs()
+    >>> log = SharedLog(SharedMemoryCache(1_000_000, epochs), epochs, seconds=30.0)
     >>> log.is_followed(b"key", b"owner")
     False
     >>> log.follow(b"key", b"owner")
@@ -33,18 +30,21 @@ class SharedLog:
 
     Steps need to be written only while another worker follows the work, which its own
     worker looks up from time to time. They are numbered from 0. Those of an earlier
-    work under the same key are told apart by when it began. Like pages they carry a
-    digest for their owner, and are void in its next epoch.
+    work under the same key are told apart by when it began, and do not take the place
+    of a later one's. Like pages they carry a digest for their owner, and are void in
+    its next epoch.
     """
 
     def __init__(
         self,
         memory: SharedMemoryCache,
+        epochs: Epochs,
         *,
         seconds: float,
         clock: Clock = time.monotonic,
     ) -> None:
         self._memory = memory
+        self._epochs = epochs
         self._seconds = seconds
         self._clock = clock
 
@@ -68,11 +68,9 @@ class SharedLog:
         return None if page is None else (page.made_at, page.body)
 
     def _put(self, key: bytes, owner: Owner, made_at: float, body: bytes) -> None:
-        want = _ANY_AGE_IS_TOO_OLD
-        lease = self._memory.take(key, owner, want, seconds=_WRITE_SECONDS).lease
-        if lease is not None:
-            end = made_at + self._seconds
-            self._memory.put(lease, Page(body, made_at, end, end))
+        end = made_at + self._seconds
+        page = Page(body, made_at, end, end)
+        self._memory.keep(key, owner, self._epochs.begin(owner), page)
 
 
 def _mark(key: bytes) -> bytes:

@@ -14,9 +14,9 @@ from itertools import count
 from typing import Final, NamedTuple
 
 from ..deadline import Clock
-from ..primitives import Epochs
+from ..primitives import Epochs, Owner
 from .directory import KEY_BYTES, WAYS, Directory
-from .levels import Found, Lease, Owner, Page, Taken, Want
+from .levels import Found, Lease, Page, Taken, Want
 from .ring import Ring
 
 __all__ = ["SharedMemoryCache"]
@@ -143,7 +143,10 @@ class SharedMemoryCache:
             had = self._head(held.page if held else word)
             if had is not None and had.made_at > page.made_at:
                 return False
-            new = self._lease_word(held._replace(page=written)) if held else written
+            new = written
+            if held:
+                held = _Held(held.number, held.end, held.epoch, page=written)
+                new = self._lease_word(held)
             if self._directory.replace(hashed, word, new):
                 return True
 
@@ -180,6 +183,8 @@ class SharedMemoryCache:
         """Which of a set's words goes for a new key. In time every set is full, with
         the pages of tokens that nobody uses any more.
         """
+        if 0 in words:
+            return 0  # a free slot: what the others are worth takes 8 us to tell
         oldest = self._ring.oldest | _PAGE
 
         def worth(word: int) -> int:

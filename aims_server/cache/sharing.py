@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from ..deadline import Clock
-from .levels import Found, Lease, Level, Owner, Page, Taken, Want
+from ..primitives import Owner
+from .levels import Found, Lease, Level, Page, Taken, Want
 from .loading import Ask, Outcome, Served
 from .shared_memory import SharedMemoryCache
 from .store import Entry
@@ -201,7 +202,8 @@ class Sharing(Generic[V]):
         if await level.pages.put(lease, page):
             self._observer.lease_ended(level.name, "kept")
             self._observer.page_put(level.name, len(page.body))
-            return served._replace(at_hand=served.at_hand or level.find is not None)
+            at_hand = served.at_hand or level.find is not None
+            return Served(served.entry, served.outcome, at_hand)
         self._observer.lease_ended(level.name, "void")
         return served
 

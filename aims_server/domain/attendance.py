@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from ..upstream import Counts, Course, CourseFiles, Number, sum_of
 from .names import subject_keys
+from .percentages import percent_of
 from .planner import can_miss, must_attend
-from .shares import percent_of
 
 __all__ = ["Attendance", "CourseAttendance", "attendance_page"]
 
@@ -30,7 +30,7 @@ class CourseAttendance(Struct, frozen=True, gc=False, rename="camel"):
 class Attendance(Struct, frozen=True, gc=False, rename="camel"):
     """The summary page; `target` is in percent."""
 
-    daily_attendance: tuple[CourseAttendance, ...]
+    daily_attendance: list[CourseAttendance]
     total_present: Number
     total_classes: Number
     overall_percentage: str
@@ -65,9 +65,9 @@ def attendance_page(files: CourseFiles, target: int) -> Attendance:
         percent = None
     named = list(zip(names, files.courses, strict=True))
     return Attendance(
-        daily_attendance=tuple(
+        daily_attendance=[
             _course_attendance(name, course, target) for name, course in named
-        ),
+        ],
         total_present=present,
         total_classes=classes,
         overall_percentage=percent or percent_of(present, classes),

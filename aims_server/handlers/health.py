@@ -1,6 +1,7 @@
 """The answer of /health, the same from its handler and from the fast path."""
 
 import time
+from collections.abc import Mapping
 
 import msgspec
 
@@ -14,7 +15,7 @@ __all__ = ["health_response"]
 
 class _UpstreamHealth(msgspec.Struct):
     state: str
-    endpoints: dict[str, str]
+    endpoints: Mapping[str, str]
 
 
 class _StoreHealth(msgspec.Struct):

@@ -7,10 +7,11 @@ path first and leaves every other request to Tornado.
 from .address_limit import AddressLimit
 from .connection_counts import ConnectionCounts
 from .framing import FramingGuard
-from .listener import Listener
+from .listener import ARRIVAL_SECONDS, Listener
 from .peer import Peer
 
 __all__ = [
+    "ARRIVAL_SECONDS",
     "AddressLimit",
     "ConnectionCounts",
     "FramingGuard",

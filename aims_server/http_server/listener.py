@@ -15,17 +15,17 @@ from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.ioloop import IOLoop
 
 from ..errors import ApiError
+from ..web import MAX_BODY_BYTES
 from .acceptor import Acceptor
 from .address_limit import AddressLimit
 from .connection import Connection
 from .connection_counts import ConnectionCount
-from .framing import DISCARD_BYTES
 from .options import ConnectionOptions, Responder
 from .peer import Peer
 from .refusals import Refusals
 from .write_batch import WriteBatch
 
-__all__ = ["Listener"]
+__all__ = ["ARRIVAL_SECONDS", "Listener"]
 
 # A request has to arrive whole within this many seconds, however slowly its bytes come,
 # the next one on a kept connection has to begin, and some of an answer to be read.
@@ -66,7 +66,7 @@ class Listener:
             params=HTTP1ConnectionParameters(
                 # Without a header_timeout: see close_timed_out.
                 max_header_size=_MAX_HEADER_BYTES,
-                max_body_size=DISCARD_BYTES,
+                max_body_size=MAX_BODY_BYTES,
                 chunk_size=_CHUNK_BYTES,
             ),
             fast_path=fast_path,
@@ -176,18 +176,14 @@ class Listener:
         for connection in self._open:
             connection.close_after_answer()
 
-    async def drained(self, idle_seconds: float = 0.0) -> None:
-        """Wait until the last connection is closed.
-
-        Requests are answered and answers sent; idle connections are closed from here
-        after ``idle_seconds``.
+    async def drained(self) -> None:
+        """Wait until the last connection is closed: requests are answered and answers
+        sent, idle connections closed from here.
         """
-        end = time.monotonic() + idle_seconds
         while self._open:
-            if time.monotonic() >= end:
-                for connection in self._open:
-                    if connection.idle:
-                        connection.close()
+            for connection in self._open:
+                if connection.idle:
+                    connection.close()
             await asyncio.sleep(_POLL_SECONDS)
 
     async def close_all_connections(self) -> None:

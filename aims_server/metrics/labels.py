@@ -8,6 +8,7 @@ from itertools import product
 from typing import Final
 
 from ..pages import ENDPOINTS, NOT_FOUND, PAGES, STUDENT_ENDPOINTS
+from ..primitives import CircuitState
 from ..web import documented_statuses
 
 __all__ = [
@@ -102,4 +103,4 @@ FOUND: Final = ("kept", "old", "busy", "none")
 LEASE_ENDS: Final = ("kept", "failed", "void")
 STORE_OUTCOMES: Final = ("ok", "timeout", "error", "refused")
 DROP_SOURCES: Final = ("here", "elsewhere")
-BREAKER_STATES: Final = ("closed", "half-open", "open")  # the number shown is the index
+BREAKER_STATES: Final = tuple(CircuitState)  # the number shown is the index

@@ -1,10 +1,11 @@
 """Small values and mechanisms that every layer may use: mutexes shared by processes,
 what lasts until a token is refused in any of them, an executor of work in small steps,
-remembered values, numbers and time stamps as text, the address of a store, the names of
-sockets' peers, the workers' numbers.
+remembered values, numbers and time stamps as text, states of circuits, the address of a
+store, the names of sockets' peers, the workers' numbers.
 """
 
-from .epochs import NO_EPOCH, Epochs
+from .circuit_state import CircuitState
+from .epochs import NO_EPOCH, Epochs, Owner
 from .memo import Memo
 from .mutex import Mutexes
 from .peers import UNIX_PEER, TrustedProxy, parse_trusted_proxy
@@ -17,9 +18,11 @@ __all__ = [
     "NO_EPOCH",
     "UNIX_PEER",
     "WORKER_NUMBERS",
+    "CircuitState",
     "Epochs",
     "Memo",
     "Mutexes",
+    "Owner",
     "SerialExecutor",
     "Steps",
     "StoreAddress",

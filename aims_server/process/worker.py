@@ -2,7 +2,7 @@
 
 A worker listens on inherited sockets and speaks with its parent over one channel: it
 sends a byte when it is ready and then one a second from its event loop, so that silence
-means a hung loop; it receives one byte that says how to end.
+means a hung loop; it receives bytes that say how to end.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ import tornado.platform.asyncio  # noqa: F401 - or each worker would, after the 
 
 from ..app import Machine, Worker, build
 from ..config import Settings, max_connections
-from ..http_server import AddressLimit, Listener, Peer
+from ..http_server import ARRIVAL_SECONDS, AddressLimit, Listener, Peer
 from ..logs import AccessLog
 from ..metrics import Metrics
 from ..web import is_trusted
@@ -50,6 +50,7 @@ _HEARTBEAT_SECONDS: Final = 1.0
 # One that packs a large answer, and one for what is small beside it; a worker has one
 # core. asyncio's own number is that of the cores and four, up to 32.
 _THREADS: Final = 2
+_LOOK_SECONDS: Final = 0.05
 _LOG_SECONDS: Final = 0.02  # for which lines of the access log wait for others
 
 
@@ -114,7 +115,7 @@ async def _serve(
         calls=spec.calls,
     )
     listener = _listener(settings, machine, worker, spec.number)
-    mode = _exit_mode(channel)
+    told = _exit_modes(channel)
     listener.add_sockets(sockets)
     _send(channel, READY)
     background = [
@@ -124,7 +125,7 @@ async def _serve(
         asyncio.create_task(sample_and_expire(worker, access_log)),
         asyncio.create_task(collect_garbage_when_idle()),
     ]
-    await _drain(await mode, settings, listener, worker)
+    await _drain(told, settings, listener, worker)
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
@@ -170,16 +171,21 @@ def _listener(
 
 
 async def _drain(
-    mode: ExitMode, settings: Settings, listener: Listener, worker: Worker
+    told: "asyncio.Queue[ExitMode]",
+    settings: Settings,
+    listener: Listener,
+    worker: Worker,
 ) -> None:
-    """End without losing a request, in the order of docs/reliability.rst P22."""
+    """End when told to, without losing a request, in the order of docs/reliability.rst
+    P22.
+    """
+    mode = await told.get()
+    worker.metrics.leaving(replaced=mode is ExitMode.RETIRE)
     listener.disable_keep_alive()
-    idle_seconds = 0.0
     if mode is ExitMode.RETIRE:
-        # The service stays healthy. Kept connections end with their next answer; one
-        # without a request in this time is idle.
+        # The service stays healthy, and kept connections end with their next answer.
         listener.stop()
-        idle_seconds = settings.drain_delay_seconds
+        await _let_connections_end(listener, told)
     else:
         worker.lifecycle.start_draining()
         if mode is ExitMode.STOP:
@@ -187,8 +193,8 @@ async def _drain(
         listener.accept_backlog()
         listener.stop()
     try:
-        async with asyncio.timeout(idle_seconds + settings.shutdown_grace_seconds):
-            await listener.drained(idle_seconds)
+        async with asyncio.timeout(settings.shutdown_grace_seconds):
+            await listener.drained()
     except TimeoutError:
         _log.warning(
             "SHUTDOWN_GRACE_SECONDS (%g s) is over: cutting off the connections (%d)"
@@ -199,10 +205,25 @@ async def _drain(
         await listener.close_all_connections()
 
 
-def _exit_mode(channel: socket.socket) -> "asyncio.Future[ExitMode]":
-    """Resolve when the parent says so; without a parent, exit at once."""
+async def _let_connections_end(
+    listener: Listener, told: "asyncio.Queue[ExitMode]"
+) -> None:
+    """Leave idle connections to their clients, as long as those may count on them, or
+    until told that the service stops.
+
+    A proxy that finds one closed just as it sends a request cannot know whether it was
+    read, so it would not send a POST again.
+    """
+    for _ in range(int(ARRIVAL_SECONDS / _LOOK_SECONDS)):
+        if not listener.connections or not told.empty():
+            return
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _exit_modes(channel: socket.socket) -> "asyncio.Queue[ExitMode]":
+    """What the parent says; without a parent, exit at once."""
     loop = asyncio.get_running_loop()
-    mode: asyncio.Future[ExitMode] = loop.create_future()
+    told: asyncio.Queue[ExitMode] = asyncio.Queue()
 
     def from_parent() -> None:
         try:
@@ -212,14 +233,13 @@ def _exit_mode(channel: socket.socket) -> "asyncio.Future[ExitMode]":
         if not message:
             # The parent is dead: nobody restarts or drains us.
             os._exit(1)
-        if not mode.done():
-            mode.set_result(ExitMode(message))
+        told.put_nowait(ExitMode(message))
 
     channel.setblocking(False)
     loop.add_reader(channel, from_parent)
     # The parent starts a successor first, or is stopping and says how itself.
     loop.add_signal_handler(signal.SIGTERM, _send, channel, LEAVE)
-    return mode
+    return told
 
 
 def _send(channel: socket.socket, message: bytes) -> None:

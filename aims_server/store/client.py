@@ -11,14 +11,14 @@ import random as _random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from enum import StrEnum
 from typing import Any, Final, Protocol
 
 from ..deadline import Clock
 from ..logs import RateLimitedLog
+from ..primitives import CircuitState
 from .connection import Connection, Overdue, Refused, StoreError, end
 
-__all__ = ["State", "StoreClient", "StoreObserver", "StoreUnavailable"]
+__all__ = ["StoreClient", "StoreObserver", "StoreUnavailable"]
 
 _log = logging.getLogger(__name__)
 
@@ -27,14 +27,6 @@ _LAST_CALLS: Final = 20
 _MOST_FAILURES: Final = 10
 _SHORTEST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 10.0
-
-
-class State(StrEnum):
-    """Whether the store is asked; the words are those of /health."""
-
-    CLOSED = "closed"  # it answers
-    OPEN = "open"  # it does not, and nobody waits for it
-    HALF_OPEN = "half-open"  # it is being tried
 
 
 class StoreUnavailable(Exception):
@@ -48,7 +40,7 @@ class StoreObserver(Protocol):
         """``outcome`` is one of ok, timeout, error and refused."""
 
     def store_changed(self, state: str) -> None:
-        """One of the words of `State`."""
+        """One of the words of `CircuitState`."""
 
     def store_unopened(self) -> None:
         """An entry could not be opened with our secret."""
@@ -68,7 +60,7 @@ class StoreClient:
 
     A call that gets no answer in ``patience`` seconds fails, for its caller alone. When
     ten of the last twenty calls, none older than ten seconds, have failed, no call is
-    made until a ping has been answered and ``before_closing`` has run; pings come after
+    made until a ping has been answered and ``catch_up`` has run; pings come after
     one second, then two, up to ten, each times a random 0.8 to 1.0, so that several
     workers do not come back in step.
 
@@ -82,7 +74,7 @@ class StoreClient:
         *,
         where: str,
         patience: float,
-        before_closing: Callable[[], Awaitable[None]],
+        catch_up: Callable[[], Awaitable[None]],
         clock: Clock = time.monotonic,
         random: Callable[[], float] = _random.random,
         log: RateLimitedLog | None = None,
@@ -92,22 +84,22 @@ class StoreClient:
         self._connection = connection
         self._observer = observer
         self._patience = patience
-        self._before_closing = before_closing
+        self._catch_up = catch_up
         self._clock = clock
         self._random = random
         self._log = log or RateLimitedLog(_log)
         self._calls: deque[tuple[float, bool]] = deque(maxlen=_LAST_CALLS)
-        self._state = State.CLOSED
+        self._state = CircuitState.CLOSED
         self._probing: asyncio.Task[None] | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> CircuitState:
         """Whether the store is asked."""
         return self._state
 
     async def call(self, *command: Any) -> Any:
         """The answer to one command, or `StoreUnavailable`."""
-        if self._state is not State.CLOSED:
+        if self._state is not CircuitState.CLOSED:
             raise StoreUnavailable
         return await self.call_always(*command)
 
@@ -142,9 +134,9 @@ class StoreClient:
             " this machine does alone",
         )
 
-    def open(self, reason: str) -> None:
+    def open_circuit(self, reason: str) -> None:
         """Ask the store nothing more until it has answered a ping."""
-        if self._state is State.CLOSED:
+        if self._state is CircuitState.CLOSED:
             _log.warning(
                 "The store at %s is not used: %s. This machine gathers pages and counts"
                 " limits alone, and asks it again every %.0f to %.0f s",
@@ -153,7 +145,7 @@ class StoreClient:
                 _SHORTEST_PAUSE,
                 _LONGEST_PAUSE,
             )
-            self._enter(State.OPEN)
+            self._enter(CircuitState.OPEN)
             self._probing = asyncio.create_task(self._probe_until_answered())
 
     async def close(self) -> None:
@@ -165,33 +157,33 @@ class StoreClient:
     def _record(self, outcome: str, started: float, failure: str = "") -> None:
         now = self._clock()
         self._observer.store_called(outcome, now - started)
-        if self._state is not State.CLOSED:
+        if self._state is not CircuitState.CLOSED:
             return  # what was under way when it opened says nothing new
         self._calls.append((now, bool(failure)))
         if failure:
             recent = now - _WINDOW_SECONDS
             failures = sum(failed and at >= recent for at, failed in self._calls)
             if failures >= _MOST_FAILURES:
-                self.open(
+                self.open_circuit(
                     f"{failures} of its last {len(self._calls)} calls failed: {failure}"
                 )
 
     async def _probe_until_answered(self) -> None:
         pause = _SHORTEST_PAUSE
-        while self._state is not State.CLOSED:
+        while self._state is not CircuitState.CLOSED:
             await asyncio.sleep(pause * (0.8 + 0.2 * self._random()))
             pause = min(2 * pause, _LONGEST_PAUSE)
-            self._enter(State.HALF_OPEN)
+            self._enter(CircuitState.HALF_OPEN)
             try:
                 await self.call_always("PING")
-                await self._before_closing()
+                await self._catch_up()
             except StoreUnavailable:
-                self._enter(State.OPEN)
+                self._enter(CircuitState.OPEN)
             else:
                 self._calls.clear()
-                self._enter(State.CLOSED)
+                self._enter(CircuitState.CLOSED)
                 _log.info("The store at %s is used again", self.where)
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: CircuitState) -> None:
         self._state = state
         self._observer.store_changed(state)

@@ -14,10 +14,9 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from ..cache import Owner
 from ..deadline import Clock
-from ..primitives import Epochs
-from .client import State, StoreClient, StoreObserver, StoreUnavailable
+from ..primitives import CircuitState, Epochs, Owner
+from .client import StoreClient, StoreObserver, StoreUnavailable
 from .connection import end
 from .cursor import SharedCursor, StreamId
 from .reasons import reason_of
@@ -153,12 +152,12 @@ class Invalidations:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            if client.state is not State.CLOSED:
+            if client.state is not CircuitState.CLOSED:
                 continue  # it is told before it is used again
             try:
                 await self.send(client)
             except StoreUnavailable as error:
-                client.open(f"an invalidation could not be told ({error})")
+                client.open_circuit(f"an invalidation could not be told ({error})")
 
     async def _read_for_ever(
         self, client: StoreClient, open_reader: Callable[[], Redis]
@@ -175,7 +174,9 @@ class Invalidations:
                     pause = _SHORTEST_PAUSE
             except Exception as error:  # noqa: BLE001 - a broken answer raises anything
                 if not self._shared.known:
-                    client.open(f"its stream cannot be read: {reason_of(error)}")
+                    client.open_circuit(
+                        f"its stream cannot be read: {reason_of(error)}"
+                    )
                 if pause == _WARNED_PAUSE:
                     _log.warning(
                         "Tokens refused on other machines are not known here: the"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ..deadline import Clock
 from ..logs import RateLimitedLog
-from ..primitives import Epochs, StoreAddress
+from ..primitives import CircuitState, Epochs, StoreAddress
 from ..ratelimit import RateLimiter
 from .client import StoreClient, StoreObserver
 from .connection import Connection
@@ -60,7 +60,7 @@ class Store:
             observer,
             where=str(machine.address),
             patience=patience,
-            before_closing=lambda: self.invalidations.catch_up(self._client),
+            catch_up=lambda: self.invalidations.catch_up(self._client),
             log=log,
         )
         self.pages = StorePages(
@@ -75,8 +75,8 @@ class Store:
         self.limits = SharedLimits(self._client, secrets, observer)
 
     @property
-    def state(self) -> str:
-        """Whether the store is asked: "closed", "open" or "half-open"."""
+    def state(self) -> CircuitState:
+        """Whether the store is asked."""
         return self._client.state
 
     def start(self, limiters: Sequence[RateLimiter]) -> None:

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 
 from ..deadline import Clock, Deadline
 from ..errors import Overloaded, UpstreamTimeout, UpstreamUnavailable
+from ..primitives import CircuitState
 from .bulkhead import Bulkhead, BulkheadFull
 from .callers import CallerKey
-from .circuit_breaker import CircuitOpen, State
+from .circuit_breaker import CircuitOpen
 from .endpoint_breakers import CallPermit, EndpointBreakers
 from .pauses import Pauses
 from .reservations import Reservation
@@ -89,7 +90,7 @@ class Admission:
         """
         return (
             self.pause_left(endpoint, caller) == 0
-            and self.breakers.state(endpoint) is State.CLOSED
+            and self.breakers.state(endpoint) is CircuitState.CLOSED
             and self._slots.try_acquire(caller)
         )
 
@@ -110,7 +111,7 @@ class Admission:
     async def _wait_for_slot(
         self, endpoint: str, caller: CallerKey, deadline: Deadline
     ) -> None:
-        if self.breakers.state(endpoint) is State.OPEN:
+        if self.breakers.state(endpoint) is CircuitState.OPEN:
             # No reason to wait for a slot: this raises, or, if the breaker has become
             # half-open just now, takes a probe's place, which is not used yet.
             self._permit(endpoint, caller).discard()

@@ -1,5 +1,5 @@
 """Why a transfer failed, in words fit for a log line: what curl knows, without URL,
-header or body.
+header or body; and which of our errors that is.
 """
 
 import errno
@@ -9,9 +9,15 @@ from typing import Final
 
 import pycurl
 
-from ..errors import FailureCause
+from ..errors import (
+    FailureCause,
+    UpstreamDropped,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 
-__all__ = ["cause_of", "timings"]
+__all__ = ["cause_of", "error_of", "timings"]
 
 _E_PROXY: Final = 97  # pycurl has no names for these
 _E_HTTP2_STREAM: Final = 92
@@ -32,6 +38,26 @@ _KINDS: Final = {
     _E_HTTP2_STREAM: "http2_stream",
     pycurl.E_BAD_CONTENT_ENCODING: "bad_gzip",
     _E_TOO_LARGE: "too_large",
+}
+# Every other kind is an answer that cannot be used.
+_ERRORS: Final[dict[str, type[UpstreamError]]] = {
+    "name_not_found": UpstreamUnreachable,
+    "proxy_name_not_found": UpstreamUnreachable,
+    "proxy": UpstreamUnreachable,
+    "refused": UpstreamUnreachable,
+    "unreachable": UpstreamUnreachable,
+    "certificate": UpstreamUnreachable,
+    "certificate_authorities": UpstreamUnreachable,
+    "tls": UpstreamUnreachable,
+    "dropped_while_connecting": UpstreamUnreachable,
+    "timeout_name": UpstreamUnreachable,
+    "timeout_connect": UpstreamUnreachable,
+    "timeout_tls": UpstreamUnreachable,
+    "timeout_first_byte": UpstreamTimeout,
+    "timeout_in_body": UpstreamTimeout,
+    "dropped_before_answer": UpstreamDropped,
+    "dropped_in_body": UpstreamDropped,
+    "http2_stream": UpstreamDropped,
 }
 # Curl's own words are taken where they name a rule, never where they may quote a URL.
 _TELLING: Final = frozenset({"certificate", "certificate_authorities", "tls"})
@@ -68,6 +94,21 @@ def cause_of(
             kind = "dropped_while_connecting"
     detail = re.sub(_UNSAFE, "?", message)[:_LONGEST_DETAIL] if kind in _TELLING else ""
     return FailureCause(kind, detail)
+
+
+def error_of(
+    cause: FailureCause, seconds: float, *, connect_seconds: float
+) -> UpstreamError:
+    """Our error for a call that had so many seconds, with its cause; no call has more
+    than ``connect_seconds`` for its connection.
+    """
+    kind = _ERRORS.get(cause.kind, UpstreamError)
+    if cause.kind.startswith("timeout_") and seconds <= connect_seconds:
+        # In less time than we give to connecting, a server that is up may be late.
+        kind = UpstreamTimeout
+    error = kind()
+    error.cause = cause
+    return error
 
 
 def timings(curl: pycurl.Curl) -> str:

@@ -1,29 +1,21 @@
 """Decides by the outcomes of calls to an endpoint whether more are let through."""
 
-import enum
 import random as _random
 import time
 from collections.abc import Callable
 from typing import Final
 
 from ..deadline import Clock
+from ..primitives import CircuitState
 from .callers import CallerKey
 
-__all__ = ["CircuitBreaker", "CircuitOpen", "State"]
+__all__ = ["CircuitBreaker", "CircuitOpen"]
 
 _STUDENTS: Final = 3
 _WINDOW_SECONDS: Final = 10.0
 _OPEN_SECONDS: Final = 5.0
 _VERIFIED_FIRST_SECONDS: Final = 30.0
 _PROBES_TAKEN_RETRY_AFTER: Final = 1.0  # seconds; their outcome is near but unknown
-
-
-class State(enum.Enum):
-    """Whether calls are let through: all, none, or a few probes."""
-
-    CLOSED = "closed"
-    HALF_OPEN = "half-open"
-    OPEN = "open"
 
 
 class CircuitOpen(Exception):
@@ -41,7 +33,7 @@ class CircuitBreaker:
     >>> for student in map(CallerKey.student, (1, 1, 2, 3)):
     ...     breaker.leave(breaker.enter(student), student, failed=True)
     >>> breaker.state
-    <State.OPEN: 'open'>
+    <CircuitState.OPEN: 'open'>
 
     Closed, it remembers which callers have failed in the last 10 s, with calls that
     began since any call succeeded, each of them once: a single caller opens nothing,
@@ -70,7 +62,7 @@ class CircuitBreaker:
         probes: int = 3,
         clock: Clock = time.monotonic,
         random: Callable[[], float] = _random.random,
-        on_change: Callable[[State], None] | None = None,
+        on_change: Callable[[CircuitState], None] | None = None,
     ) -> None:
         self._callers = callers
         self._max_open_seconds = max_open_seconds
@@ -78,7 +70,7 @@ class CircuitBreaker:
         self._clock = clock
         self._random = random
         self._on_change = on_change
-        self._state = State.CLOSED
+        self._state = CircuitState.CLOSED
         self._admitted = 0  # calls so far; each is known by its number
         self._changed_after = 0  # the last that began before the state changed
         self._succeeded_after = 0  # the last that began before the last success
@@ -92,10 +84,10 @@ class CircuitBreaker:
         self._failing: dict[CallerKey, float] = {}
 
     @property
-    def state(self) -> State:
+    def state(self) -> CircuitState:
         """The state now; an open breaker whose time is over is half-open."""
-        if self._state is State.OPEN and self._clock() >= self._open_until:
-            self._enter(State.HALF_OPEN)
+        if self._state is CircuitState.OPEN and self._clock() >= self._open_until:
+            self._enter(CircuitState.HALF_OPEN)
         return self._state
 
     def enter(self, caller: CallerKey) -> int:
@@ -104,8 +96,8 @@ class CircuitBreaker:
         """
         if caller.verified:
             self._verified_asked_at = self._clock()
-        if self._state is not State.CLOSED:
-            if self.state is State.OPEN:
+        if self._state is not CircuitState.CLOSED:
+            if self.state is CircuitState.OPEN:
                 raise CircuitOpen(self._open_until - self._clock())
             if not self._may_probe(caller):
                 raise CircuitOpen(_PROBES_TAKEN_RETRY_AFTER)
@@ -117,7 +109,7 @@ class CircuitBreaker:
         """A call has ended; ``failed`` is None if that says nothing of the endpoint."""
         if number <= self._changed_after:
             return
-        if self._state is State.HALF_OPEN:
+        if self._state is CircuitState.HALF_OPEN:
             self._probing -= 1
         if failed is None:
             return
@@ -128,9 +120,9 @@ class CircuitBreaker:
         self._succeeded_after = self._admitted
         self._succeeded_at = self._clock()
         self._failing.clear()
-        if self._state is State.HALF_OPEN:
+        if self._state is CircuitState.HALF_OPEN:
             self._closed_at = self._succeeded_at
-            self._enter(State.CLOSED)
+            self._enter(CircuitState.CLOSED)
 
     def _may_probe(self, caller: CallerKey) -> bool:
         now = self._clock()
@@ -164,16 +156,16 @@ class CircuitBreaker:
 
     def _open(self, now: float) -> None:
         calm = now - self._closed_at >= self._max_open_seconds
-        if self._state is State.CLOSED and calm:
+        if self._state is CircuitState.CLOSED and calm:
             self._openings_in_a_row = 0
         longest = min(
             _OPEN_SECONDS * 2.0**self._openings_in_a_row, self._max_open_seconds
         )
         self._openings_in_a_row = min(self._openings_in_a_row + 1, 64)
         self._open_until = now + longest * (0.8 + 0.2 * self._random())
-        self._enter(State.OPEN)
+        self._enter(CircuitState.OPEN)
 
-    def _enter(self, state: State) -> None:
+    def _enter(self, state: CircuitState) -> None:
         self._state = state
         self._changed_after = self._admitted
         self._probing = 0

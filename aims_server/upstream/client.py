@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from ..deadline import Deadline
 from ..errors import UpstreamError, WrongStudent
-from ..primitives import SerialExecutor
+from ..primitives import CircuitState, SerialExecutor
 from .answer_reader import AnswerReader, Confirm, anyone
 from .answers import (
     BadShape,
@@ -89,13 +89,13 @@ class UpstreamClient:
         }
 
     @property
-    def state(self) -> str:
-        """The worst of the endpoints' states: "closed", "half-open" or "open"."""
-        return self._policy.breakers.worst.value
+    def state(self) -> CircuitState:
+        """The worst of the endpoints' states."""
+        return self._policy.breakers.worst
 
     @property
-    def endpoint_states(self) -> dict[str, str]:
-        """Each endpoint's circuit breaker, in the same words."""
+    def endpoint_states(self) -> dict[str, CircuitState]:
+        """The state of each endpoint's circuit breaker."""
         return self._policy.breakers.states()
 
     async def close(self) -> None:
@@ -187,9 +187,9 @@ class UpstreamClient:
 
         pages = [await page("")]
         try:
-            while more_follows(pages) and len(pages) < _MOST_PAGES:
+            while (more := more_follows(pages)) and len(pages) < _MOST_PAGES:
                 pages.append(await page(f"&page={len(pages) + 1}"))
-            complete = not more_follows(pages)
+            complete = not more
         except UpstreamError:
             complete = False
         try:

@@ -7,15 +7,16 @@ from functools import partial
 from typing import Final, Self
 
 from ..deadline import Clock
+from ..primitives import CircuitState
 from .callers import CallerKey
-from .circuit_breaker import CircuitBreaker, State
+from .circuit_breaker import CircuitBreaker
 
 __all__ = ["CallPermit", "EndpointBreakers"]
 
 _ANYBODY: Final = CallerKey.student("anybody")
 # Less than for an endpoint, since a try to connect costs the server next to nothing.
 _UNREACHABLE_SECONDS: Final = 5.0
-_SEVERITY: Final = list(State)  # from closed to open
+_SEVERITY: Final = list(CircuitState)  # from closed to open
 
 
 class CallPermit:
@@ -86,12 +87,12 @@ class EndpointBreakers:
     >>> breakers = EndpointBreakers(["login", "cards"])
     >>> for student in (1, 2, 3):
     ...     breakers.admit("cards", CallerKey.student(student)).failure()
-    >>> breakers.states()
-    {'login': 'closed', 'cards': 'open'}
+    >>> [str(state) for state in breakers.states().values()]
+    ['closed', 'open']
     >>> for _ in range(3):
     ...     breakers.admit("login", CallerKey.address("192.0.2.7")).unreachable()
-    >>> breakers.states()
-    {'login': 'open', 'cards': 'open'}
+    >>> [str(state) for state in breakers.states().values()]
+    ['open', 'open']
 
     An endpoint is open while its own breaker is, or that of the connections. The latter
     opens when three connections in a row could not be made, whichever callers wanted
@@ -108,7 +109,7 @@ class EndpointBreakers:
         clock: Clock = time.monotonic,
         random: Callable[[], float] = _random.random,
     ) -> None:
-        self._subscribers: list[Callable[[str, State], object]] = []
+        self._subscribers: list[Callable[[str, CircuitState], object]] = []
         self._connections = CircuitBreaker(
             max_open_seconds=_UNREACHABLE_SECONDS,
             clock=clock,
@@ -124,29 +125,29 @@ class EndpointBreakers:
             for endpoint in endpoints
         }
 
-    def subscribe(self, on_change: Callable[[str, State], object]) -> None:
+    def subscribe(self, on_change: Callable[[str, CircuitState], object]) -> None:
         """Tell ``on_change`` of every change from now on."""
         self._subscribers.append(on_change)
 
     @property
-    def worst(self) -> State:
+    def worst(self) -> CircuitState:
         """The worst of the endpoints' states."""
         return max(map(self.state, self._breakers), key=_SEVERITY.index)
 
-    def state(self, endpoint: str) -> State:
+    def state(self, endpoint: str) -> CircuitState:
         """The worse of the endpoint's own state and the connections'."""
         own, shared = self._breakers[endpoint].state, self._connections.state
         return own if own is shared else max(own, shared, key=_SEVERITY.index)
 
-    def states(self) -> dict[str, str]:
-        """Every endpoint's state, in words."""
-        return {endpoint: self.state(endpoint).value for endpoint in self._breakers}
+    def states(self) -> dict[str, CircuitState]:
+        """Every endpoint's state."""
+        return {endpoint: self.state(endpoint) for endpoint in self._breakers}
 
     def admit(self, endpoint: str, caller: CallerKey) -> CallPermit:
         """Permit one call, whose outcome must be reported; raises CircuitOpen."""
         return CallPermit(self._connections, self._breakers[endpoint], caller)
 
-    def _endpoint_changed(self, endpoint: str, _: State) -> None:
+    def _endpoint_changed(self, endpoint: str, _: CircuitState) -> None:
         self._notify(endpoint)
 
     def _notify(self, *endpoints: str) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ..errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
+from ..primitives import CircuitState
 from .callers import CallerKey
-from .circuit_breaker import CircuitOpen, State
+from .circuit_breaker import CircuitOpen
 from .endpoint_breakers import EndpointBreakers
 
 __all__ = ["RecoveryProbe"]
@@ -58,15 +59,15 @@ class RecoveryProbe:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def _on_change(self, _: str, state: State) -> None:
-        if state is not State.CLOSED and not self.is_running:
+    def _on_change(self, _: str, state: CircuitState) -> None:
+        if state is not CircuitState.CLOSED and not self.is_running:
             self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
-        while self._breakers.worst is not State.CLOSED:
+        while self._breakers.worst is not CircuitState.CLOSED:
             await asyncio.sleep(_INTERVAL_SECONDS)
             for endpoint, state in self._breakers.states().items():
-                if state == State.HALF_OPEN.value:
+                if state is CircuitState.HALF_OPEN:
                     await self._probe(endpoint)
                     break
 

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Final
 
+from .causes import error_of
 from .certificates import TrustedAuthorities
 from .curl_pool import CurlPool, Reply, Request
-from .failures import error_of
 
 __all__ = ["MAX_BODY_BYTES", "Reply", "Transport"]
 
@@ -69,8 +69,8 @@ class Transport:
 
         Raises :class:`UpstreamTimeout`, :class:`UpstreamUnreachable` when no connection
         could be made (in 5 s, if there are as many), :class:`UpstreamDropped` when it
-        broke, :class:`UpstreamError` for an answer that is no
-        HTTP, larger than 8 MB unpacked, or badly compressed.
+        broke, :class:`UpstreamError` for an answer that is no HTTP, larger than 8 MB
+        unpacked, or badly compressed.
         """
         if os.getpid() != self._owner:
             raise RuntimeError("a curl pool must not cross a fork")

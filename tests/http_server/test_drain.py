@@ -19,7 +19,9 @@ async def test_connections_in_the_backlog_are_served(http_server, settings, work
         client.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
         client.setblocking(False)
     # The event loop has not had a turn since: all of them are in the backlog.
-    await _drain(ExitMode.STOP_NOW, settings, http_server, worker)
+    told: asyncio.Queue[ExitMode] = asyncio.Queue()
+    told.put_nowait(ExitMode.STOP_NOW)
+    await _drain(told, settings, http_server, worker)
     for client in clients:
         reader, writer = await asyncio.open_connection(sock=client)
         assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")

@@ -84,19 +84,6 @@ async def test_a_connection_just_answered_may_ask_once_more(server):
 
 
 @pytest.mark.gen_test
-async def test_idle_connections_may_be_given_time(server):
-    """Until then they may send one more request, and close with its answer."""
-    client = await Client.connect(server)
-    await client.ask()
-    server.listener.disable_keep_alive()
-    emptied = asyncio.ensure_future(server.listener.drained(idle_seconds=30))
-    await asyncio.sleep(0.1)
-    assert "Connection: close" in await client.ask()
-    assert await client.ended()
-    await asyncio.wait_for(emptied, PATIENCE_SECONDS)
-
-
-@pytest.mark.gen_test
 async def test_a_connection_behind_its_last_answer_is_idle(server):
     """Draining waits for no client that could close, and does not."""
     client = await Client.connect(server)
@@ -119,6 +106,23 @@ async def test_a_client_that_sends_behind_its_last_answer_is_not_idle(server):
     server.clock.now += SOON
     await asyncio.wait_for(emptied, PATIENCE_SECONDS)
     assert await client.ended()
+
+
+@pytest.mark.gen_test
+async def test_a_client_may_finish_sending_behind_its_last_answer(server):
+    """It is read from as long as it sends, for the time of a request at most."""
+    client = await Client.connect(server)
+    await client.ask(last=True)
+    await eventually(lambda: client.reader.at_eof())
+    for _ in range(12):
+        assert server.listener.connections == 1
+        client.send("/more")
+        await asyncio.sleep(0.02)
+        server.listener.close_timed_out()
+        server.clock.now += 0.9
+    server.listener.close_timed_out()
+    await eventually(lambda: not server.listener.connections)
+    client.writer.close()
 
 
 @pytest.mark.gen_test

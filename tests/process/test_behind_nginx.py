@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from aims_server.http_server.listener import ARRIVAL_SECONDS
+from aims_server.http_server import ARRIVAL_SECONDS
 
 from ..operations.balancing import nginx_command, nginx_file
 from ..operations.programs import CONF, wait_for_port

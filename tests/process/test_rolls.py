@@ -41,8 +41,10 @@ def test_ten_rolls_cost_no_request(busy):
 
 
 def test_a_roll_is_no_ill_health(start):
-    """A balancer that keeps its connection is told to close it, not to go away."""
-    service = start(WORKERS="2", DRAIN_DELAY_SECONDS="300").wait_until_serving()
+    """A balancer that keeps its connections is told to close each with its next answer,
+    not to go away; until then none is closed, or a request might be just on its way.
+    """
+    service = start(WORKERS="2", DRAIN_DELAY_SECONDS="0").wait_until_serving()
 
     async def visit() -> None:
         probes = [await Kept.open(service.url) for _ in range(8)]
@@ -50,13 +52,35 @@ def test_a_roll_is_no_ill_health(start):
             probe.send("/health")
             assert await probe.answer() == (200, False)
         await asyncio.to_thread(roll, service)
+        await asyncio.sleep(0.2)  # so long after its answer one counts as busy
         for probe in probes:
             probe.send("/health")
             assert await probe.answer() == (200, True)
             assert await probe.ended()
 
     run(visit())
-    service.wait_for_workers(2)  # sooner than the delay, with nobody left to serve
+    service.wait_for_workers(2)  # at once, with nobody left to serve
+
+
+def test_a_stop_does_not_wait_for_a_roll(start):
+    """What the workers that leave would wait for, idle connections, ends with it."""
+    service = start(
+        WORKERS="2", DRAIN_DELAY_SECONDS="0", SHUTDOWN_GRACE_SECONDS="0.1"
+    ).wait_until_serving()
+
+    async def visit() -> None:
+        kept = [await Kept.open(service.url) for _ in range(8)]
+        for one in kept:
+            one.send("/health")
+            assert await one.answer() == (200, False)
+        await asyncio.to_thread(roll, service)
+        service.signal(signal.SIGTERM)
+        for one in kept:
+            assert await one.ended()
+
+    run(visit())
+    assert service.wait() == 0
+    assert "killing" not in service.log
 
 
 def test_new_settings_hold_without_a_restart(start):

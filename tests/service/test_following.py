@@ -13,7 +13,7 @@ from aims_server.domain.days import SubjectDays
 from aims_server.primitives import Epochs
 from aims_server.service.following import SharedGatherings
 from aims_server.service.gathering import Gatherings
-from aims_server.service.records import FetchedFiles
+from aims_server.service.student_records import FetchedFiles
 from aims_server.upstream import CourseFiles
 from aims_server.web import SessionReader, VerifiedKeys
 from tests.virtual_time import Clock, virtual_loop
@@ -29,8 +29,8 @@ GATHER_SECONDS = 30.0
 class Worker:
     """One worker's gatherings, and how it looks at the shared memory."""
 
-    def __init__(self, memory, clock):
-        self.log = CountedLog(memory, seconds=GATHER_SECONDS, clock=clock)
+    def __init__(self, memory, epochs, clock):
+        self.log = CountedLog(memory, epochs, seconds=GATHER_SECONDS, clock=clock)
         self.gatherings: Gatherings = Gatherings()
         self.shared = SharedGatherings(self.gatherings, self.log)
         self.clock = clock
@@ -78,7 +78,7 @@ def _epochs():
 @pytest.fixture(name="workers")
 def _workers(clock, epochs):
     memory = SharedMemoryCache(1_000_000, epochs, clock=clock)
-    return [Worker(memory, clock) for _ in range(2)]
+    return [Worker(memory, epochs, clock) for _ in range(2)]
 
 
 @pytest.fixture(name="sessions")

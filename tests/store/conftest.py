@@ -90,7 +90,7 @@ class Machine:
             self.observer,
             where=str(self.address),
             patience=patience,
-            before_closing=lambda: self.invalidations.catch_up(self.client),
+            catch_up=lambda: self.invalidations.catch_up(self.client),
             random=lambda: 0.0,
         )
         self.ahead = 0.0

@@ -19,8 +19,8 @@ def _clock():
 _io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 
 
-class Far:
-    """The far side of a client: answers as it is told."""
+class ScriptedConnection:
+    """The connection of a client: answers as it is told."""
 
     def __init__(self):
         self.calls = []
@@ -55,9 +55,9 @@ class Held:
         self.told += 1
 
 
-@pytest.fixture(name="far")
-def _far():
-    return Far()
+@pytest.fixture(name="connection")
+def _connection():
+    return ScriptedConnection()
 
 
 @pytest.fixture(name="held")
@@ -71,13 +71,13 @@ def _observer():
 
 
 @pytest.fixture(name="client")
-def _client(io_loop, clock, far, held, observer):
+def _client(io_loop, clock, connection, held, observer):
     client = StoreClient(
-        far,
+        connection,
         observer,
         where="redis://store.example:6379/0",
         patience=0.25,
-        before_closing=held,
+        catch_up=held,
         clock=clock,
         random=lambda: 1.0,
     )
@@ -93,24 +93,24 @@ async def fail(client, times):
 
 
 @pytest.mark.gen_test
-async def test_ten_failures_open_it(client, far, observer):
+async def test_ten_failures_open_it(client, connection, observer):
     """Nine cost their callers something; after the tenth nobody asks any more."""
-    far.error = StoreError("Connection refused")
+    connection.error = StoreError("Connection refused")
     await fail(client, 9)
     assert client.state == "closed"
     await fail(client, 1)
     assert client.state == "open"
     await fail(client, 5)
-    assert far.calls == ["GET"] * 10
+    assert connection.calls == ["GET"] * 10
     assert observer.calls == ["error"] * 10
 
 
 @pytest.mark.gen_test
-async def test_fewer_failures_than_half_open_nothing(client, far):
+async def test_fewer_failures_than_half_open_nothing(client, connection):
     """Eleven good calls of the last twenty keep it closed."""
     for n in range(100):
-        far.error = StoreError("reset") if n % 20 < 9 else None
-        if far.error:
+        connection.error = StoreError("reset") if n % 20 < 9 else None
+        if connection.error:
             await fail(client, 1)
         else:
             assert await client.call("GET") == b"OK"
@@ -118,9 +118,9 @@ async def test_fewer_failures_than_half_open_nothing(client, far):
 
 
 @pytest.mark.gen_test
-async def test_old_failures_count_no_more(client, clock, far):
+async def test_old_failures_count_no_more(client, clock, connection):
     """Failures of more than ten seconds ago open nothing."""
-    far.error = StoreError("reset")
+    connection.error = StoreError("reset")
     await fail(client, 9)
     clock.now += 11
     await fail(client, 9)
@@ -128,9 +128,9 @@ async def test_old_failures_count_no_more(client, clock, far):
 
 
 @pytest.mark.gen_test
-async def test_a_slow_store_costs_the_patience(client, clock, far, observer):
+async def test_a_slow_store_costs_the_patience(client, clock, connection, observer):
     """Each call waits a quarter of a second, ten of them, then none."""
-    far.seconds = 30.0
+    connection.seconds = 30.0
     began = clock.now
     await fail(client, 30)
     assert clock.now - began == pytest.approx(2.5)
@@ -138,19 +138,19 @@ async def test_a_slow_store_costs_the_patience(client, clock, far, observer):
 
 
 @pytest.mark.gen_test
-async def test_a_store_that_says_no_is_well(client, far, observer):
+async def test_a_store_that_says_no_is_well(client, connection, observer):
     """A refused command is its caller's misfortune and opens nothing."""
-    far.error = Refused("OOM")
+    connection.error = Refused("OOM")
     await fail(client, 30)
     assert client.state == "closed"
     assert observer.calls == ["refused"] * 30
 
 
 @pytest.mark.gen_test
-async def test_what_it_refuses_is_told_once_for_each_reason(client, far, caplog):
+async def test_what_it_refuses_is_told_once_for_each_reason(client, connection, caplog):
     """It may refuse for days while nothing else about it is ill."""
     for reason in ("it is full", "it is full", "it is a replica", "it is full"):
-        far.error = Refused(reason)
+        connection.error = Refused(reason)
         await fail(client, 1)
     told = [message for message in caplog.messages if "refuses a command" in message]
     assert len(told) == 2
@@ -158,27 +158,27 @@ async def test_what_it_refuses_is_told_once_for_each_reason(client, far, caplog)
 
 
 @pytest.mark.gen_test
-async def test_it_comes_back_by_a_ping(client, far, held, observer):
+async def test_it_comes_back_by_a_ping(client, connection, held, observer):
     """After a second a ping is sent, then what was held back, then it is used again."""
-    client.open("test")
+    client.open_circuit("test")
     await asyncio.sleep(0.9)
-    assert far.calls == []
+    assert connection.calls == []
     await asyncio.sleep(0.2)
-    assert (far.calls, held.told, client.state) == (["PING"], 1, "closed")
+    assert (connection.calls, held.told, client.state) == (["PING"], 1, "closed")
     assert observer.states == ["open", "half-open", "closed"]
     assert await client.call("GET") == b"OK"
 
 
 @pytest.mark.gen_test
-async def test_pings_come_ever_more_seldom(client, clock, far):
+async def test_pings_come_ever_more_seldom(client, clock, connection):
     """After 1, 2, 4, 8 and then every 10 seconds."""
-    far.error = StoreError("Connection refused")
-    client.open("test")
+    connection.error = StoreError("Connection refused")
+    client.open_circuit("test")
     began, seen = clock.now, []
     while clock.now - began < 40:
-        before = len(far.calls)
+        before = len(connection.calls)
         await asyncio.sleep(0.5)
-        if len(far.calls) > before:
+        if len(connection.calls) > before:
             seen.append(round(clock.now - began))
     assert seen == [1, 3, 7, 15, 25, 35]
 
@@ -187,7 +187,7 @@ async def test_pings_come_ever_more_seldom(client, clock, far):
 async def test_it_stays_open_until_everything_is_told(client, held):
     """A ping alone lets nobody in."""
     held.error = StoreUnavailable()
-    client.open("test")
+    client.open_circuit("test")
     await asyncio.sleep(5)
     assert client.state == "open"
     held.error = None
@@ -196,13 +196,13 @@ async def test_it_stays_open_until_everything_is_told(client, held):
 
 
 @pytest.mark.gen_test
-async def test_calls_from_before_it_opened_say_nothing(client, far):
+async def test_calls_from_before_it_opened_say_nothing(client, connection):
     """What was under way when it opened cannot open it again when it is back."""
-    far.seconds = 30.0
+    connection.seconds = 30.0
     calls = [asyncio.create_task(client.call("GET")) for _ in range(20)]
     await settle()
-    client.open("test")
+    client.open_circuit("test")
     await asyncio.gather(*calls, return_exceptions=True)
-    far.seconds = 0.0
+    connection.seconds = 0.0
     await asyncio.sleep(1.5)
     assert client.state == "closed"

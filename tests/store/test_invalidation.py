@@ -132,7 +132,7 @@ async def test_nothing_of_an_owner_is_taken_before_the_store_is_told(
     await keep(second, page(), b"a", ANN)
     await keep(second, page(), b"b", BEN)
     before = second.epochs.begin(ANN)
-    first.client.open("test")
+    first.client.open_circuit("test")
     first.refuse(ANN)
     assert (await take(colleague, b"a", ANN)).found is Found.NONE
     assert (await take(colleague, b"b", BEN)).found is Found.KEPT
@@ -185,7 +185,7 @@ async def test_refusals_from_before_the_start_void_nothing(first, server):
 
 async def test_pending_refusals_are_bounded(first):
     """Ten thousand wait; the oldest gives way to one more."""
-    first.client.open("test")
+    first.client.open_circuit("test")
     for n in range(10_001):
         first.refuse(b"%032d" % n)
     assert first.observer.waiting <= 10_000
@@ -295,7 +295,7 @@ async def test_made_up_tokens_push_out_no_real_one(first):
     """While the store fails any number of refused tokens that were never good leave
     those waiting that were.
     """
-    first.client.open("test")
+    first.client.open_circuit("test")
     first.invalidations.add(ANN, kept=True)
     for n in range(20_000):
         first.invalidations.add(1000 + n, kept=False)

@@ -55,7 +55,7 @@ class Told:
 
 
 class Platform:
-    """A far side by script: each call takes its time, then ends as the script says."""
+    """A server by script: each call takes its time, then ends as the script says."""
 
     def __init__(self, clock):
         self._clock = clock

@@ -4,7 +4,7 @@ import pytest
 
 from tests.virtual_time import Clock
 
-from .far_side import Listener, make_pool
+from .scripted_server import ScriptedServer, make_pool
 
 
 @pytest.fixture(name="clock")
@@ -13,16 +13,16 @@ def _clock():
     return Clock()
 
 
-@pytest.fixture(name="far")
-def _far(io_loop):
-    far = Listener()
-    io_loop.run_sync(far.start)
-    yield far
-    io_loop.run_sync(far.stop)
+@pytest.fixture(name="server")
+def _server(io_loop):
+    server = ScriptedServer()
+    io_loop.run_sync(server.start)
+    yield server
+    io_loop.run_sync(server.stop)
 
 
 @pytest.fixture(name="pool")
-def _pool(io_loop, far):
+def _pool(io_loop, server):
     """A pool of one handle: every call has that of the call before."""
     pool = io_loop.run_sync(lambda: make_pool(1))
     yield pool

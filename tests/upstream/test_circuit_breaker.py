@@ -13,8 +13,9 @@ from hypothesis.stateful import (
     rule,
 )
 
+from aims_server.primitives import CircuitState
 from aims_server.upstream.callers import CallerKey
-from aims_server.upstream.circuit_breaker import CircuitBreaker, CircuitOpen, State
+from aims_server.upstream.circuit_breaker import CircuitBreaker, CircuitOpen
 from tests.virtual_time import Clock
 
 student, address = CallerKey.student, CallerKey.address
@@ -272,17 +273,17 @@ def test_a_relapse_goes_on_doubling_until_there_was_calm(breaker, clock, calm, w
 
 def test_changes_are_told(clock):
     """Every change of state is reported once, in order."""
-    told: list[State] = []
+    told: list[CircuitState] = []
     breaker = CircuitBreaker(clock=clock, random=lambda: 1.0, on_change=told.append)
     clock.now += trip(breaker)
     clock.now += trip(breaker)
     Call(breaker, student(1)).success()
     assert told == [
-        State.OPEN,
-        State.HALF_OPEN,
-        State.OPEN,
-        State.HALF_OPEN,
-        State.CLOSED,
+        CircuitState.OPEN,
+        CircuitState.HALF_OPEN,
+        CircuitState.OPEN,
+        CircuitState.HALF_OPEN,
+        CircuitState.CLOSED,
     ]
 
 

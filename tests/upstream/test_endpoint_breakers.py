@@ -5,8 +5,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from aims_server.primitives import CircuitState
 from aims_server.upstream.callers import CallerKey
-from aims_server.upstream.circuit_breaker import CircuitOpen, State
+from aims_server.upstream.circuit_breaker import CircuitOpen
 from aims_server.upstream.endpoint_breakers import EndpointBreakers
 from tests.virtual_time import Clock
 
@@ -30,7 +31,7 @@ def test_an_endpoints_failures_open_that_endpoint(breakers):
     for number in range(3):
         breakers.admit("cards", student(number)).failure()
     assert states(breakers) == ["closed", "open", "closed"]
-    assert breakers.worst is State.OPEN
+    assert breakers.worst is CircuitState.OPEN
     breakers.admit("quizzes", student(1)).success()
     with pytest.raises(CircuitOpen):
         breakers.admit("cards", student(4))
@@ -39,7 +40,7 @@ def test_an_endpoints_failures_open_that_endpoint(breakers):
 def test_connections_that_cannot_be_made_open_all(breakers):
     """Three in a row, whoever wanted them."""
     for endpoint in ENDPOINTS:
-        assert breakers.worst is State.CLOSED
+        assert breakers.worst is CircuitState.CLOSED
         breakers.admit(endpoint, student(1)).unreachable()
     assert states(breakers) == ["open"] * 3
 
@@ -52,7 +53,7 @@ def test_any_answer_shows_that_the_way_is_open(breakers, told):
     getattr(breakers.admit("cards", student(1)), told)()
     for _ in range(2):
         breakers.admit("login", student(1)).unreachable()
-    assert breakers.worst is State.CLOSED
+    assert breakers.worst is CircuitState.CLOSED
 
 
 def test_a_call_that_its_endpoint_refuses_is_no_probe_of_the_way(breakers, clock):
@@ -85,9 +86,9 @@ def test_a_platform_that_is_back_is_noticed_in_five_seconds(breakers, clock):
     for _ in range(20):
         for _ in range(3):
             breakers.admit("login", student(1)).unreachable()
-        assert breakers.state("login") is State.OPEN
+        assert breakers.state("login") is CircuitState.OPEN
         clock.now += 5
-        assert breakers.state("login") is State.HALF_OPEN
+        assert breakers.state("login") is CircuitState.HALF_OPEN
 
 
 def test_a_refused_call_takes_no_probe_of_the_connections(breakers, clock):
@@ -111,7 +112,7 @@ def test_a_permit_counts_once(breakers):
     for permit in permits:
         permit.discard()
         permit.failure()
-    assert breakers.worst is State.CLOSED
+    assert breakers.worst is CircuitState.CLOSED
 
 
 def test_leaving_the_block_discards_the_call(breakers, clock):
@@ -124,20 +125,20 @@ def test_leaving_the_block_discards_the_call(breakers, clock):
             raise KeyError
     with breakers.admit("cards", student(1)) as permit:
         permit.success()
-    assert breakers.worst is State.CLOSED
+    assert breakers.worst is CircuitState.CLOSED
 
 
 def test_changes_are_told_by_endpoint(breakers, clock):
     """Its own, and those of the connections for each."""
-    told: list[tuple[str, State]] = []
+    told: list[tuple[str, CircuitState]] = []
     breakers.subscribe(lambda endpoint, state: told.append((endpoint, state)))
     for number in range(3):
         breakers.admit("cards", student(number)).failure()
-    assert told == [("cards", State.OPEN)]
+    assert told == [("cards", CircuitState.OPEN)]
     told.clear()
     for _ in range(3):
         breakers.admit("login", student(1)).unreachable()
-    assert told == [(endpoint, State.OPEN) for endpoint in ENDPOINTS]
+    assert told == [(endpoint, CircuitState.OPEN) for endpoint in ENDPOINTS]
 
 
 class BlastRadius(RuleBasedStateMachine):
@@ -177,7 +178,7 @@ class BlastRadius(RuleBasedStateMachine):
     @invariant()
     def nothing_opens(self):
         """Whatever they do, everybody else goes on."""
-        assert self.breakers.worst is State.CLOSED
+        assert self.breakers.worst is CircuitState.CLOSED
 
 
 TestBlastRadius = BlastRadius.TestCase

@@ -20,17 +20,17 @@ ANSWER = Reply(200, b"{}")
 HANDLES = 20
 
 
-@pytest.fixture(name="far")
+@pytest.fixture(name="server")
 def _far(io_loop, request):
-    """A far side that speaks HTTP/1.1, or what the test asks for."""
-    far = getattr(request, "param", SecureServer)()
-    io_loop.run_sync(far.start)
-    yield far
-    io_loop.run_sync(far.stop)
+    """A server that speaks HTTP/1.1, or what the test asks for."""
+    server = getattr(request, "param", SecureServer)()
+    io_loop.run_sync(server.start)
+    yield server
+    io_loop.run_sync(server.stop)
 
 
 @pytest.fixture(name="pool")
-def _pool(io_loop, far):
+def _pool(io_loop, server):
     async def make():
         return CurlPool(
             force_instance=True,
@@ -44,64 +44,67 @@ def _pool(io_loop, far):
     pool.close()
 
 
-def call(pool, far, *, body=None, seconds=PATIENCE_SECONDS):
-    """A call of the far side."""
-    return pool.call(Request(f"{far.url}path?query", {}, body, seconds, seconds))
+def call(pool, server, *, body=None, seconds=PATIENCE_SECONDS):
+    """A call of the server."""
+    return pool.call(Request(f"{server.url}path?query", {}, body, seconds, seconds))
 
 
-async def test_a_prepared_connection_serves_the_first_call(pool, far):
+async def test_a_prepared_connection_serves_the_first_call(pool, server):
     """It is opened without a request."""
-    pool.preconnections.prepare(far.url)
-    await far.until(lambda: far.connections == 1)
-    assert await call(pool, far) == ANSWER
-    assert (far.connections, far.heard) == (1, 1)
+    pool.preconnections.prepare(server.url)
+    await server.until(lambda: server.connections == 1)
+    assert await call(pool, server) == ANSWER
+    assert (server.connections, server.heard) == (1, 1)
 
 
-async def test_a_call_that_comes_early_waits_for_the_prepared_connection(pool, far):
+async def test_a_call_that_comes_early_waits_for_the_prepared_connection(pool, server):
     """The handshake is under way, and no second one begins."""
-    pool.preconnections.prepare(far.url)
-    assert await call(pool, far) == ANSWER
-    assert (far.connections, far.heard) == (1, 1)
+    pool.preconnections.prepare(server.url)
+    assert await call(pool, server) == ANSWER
+    assert (server.connections, server.heard) == (1, 1)
 
 
-async def test_expected_calls_find_their_connections(pool, far):
+async def test_expected_calls_find_their_connections(pool, server):
     """One is kept from a call before; the others are opened, and none beside them."""
-    await call(pool, far)
-    with pool.preconnections.expect(far.url, 5):
-        await far.until(lambda: far.connections == 5)
-    assert await asyncio.gather(*(call(pool, far) for _ in range(5))) == [ANSWER] * 5
-    assert (far.connections, far.heard) == (5, 6)
+    await call(pool, server)
+    with pool.preconnections.expect(server.url, 5):
+        await server.until(lambda: server.connections == 5)
+    assert await asyncio.gather(*(call(pool, server) for _ in range(5))) == [ANSWER] * 5
+    assert (server.connections, server.heard) == (5, 6)
 
 
-async def test_calls_expected_side_by_side_count_on_no_connection_twice(pool, far):
+async def test_calls_expected_side_by_side_count_on_no_connection_twice(pool, server):
     """Two pages need as many as both have calls, less the one that is kept."""
-    await call(pool, far)
-    with pool.preconnections.expect(far.url, 2), pool.preconnections.expect(far.url, 3):
-        await far.until(lambda: far.connections == 5)
-    assert await asyncio.gather(*(call(pool, far) for _ in range(5))) == [ANSWER] * 5
-    assert (far.connections, far.heard) == (5, 6)
+    await call(pool, server)
+    with (
+        pool.preconnections.expect(server.url, 2),
+        pool.preconnections.expect(server.url, 3),
+    ):
+        await server.until(lambda: server.connections == 5)
+    assert await asyncio.gather(*(call(pool, server) for _ in range(5))) == [ANSWER] * 5
+    assert (server.connections, server.heard) == (5, 6)
 
 
-async def test_what_was_expected_before_needs_no_connection_any_more(pool, far):
+async def test_what_was_expected_before_needs_no_connection_any_more(pool, server):
     """The next calls find those that are kept."""
-    await call(pool, far)
-    with pool.preconnections.expect(far.url, 3):
-        await far.until(lambda: far.connections == 3)
-    await asyncio.gather(*(call(pool, far) for _ in range(3)))
-    with pool.preconnections.expect(far.url, 3):
-        await call(pool, far)
-    assert far.connections == 3
+    await call(pool, server)
+    with pool.preconnections.expect(server.url, 3):
+        await server.until(lambda: server.connections == 3)
+    await asyncio.gather(*(call(pool, server) for _ in range(3)))
+    with pool.preconnections.expect(server.url, 3):
+        await call(pool, server)
+    assert server.connections == 3
 
 
-async def test_before_the_first_answer_a_connection_is_waited_for(pool, far):
+async def test_before_the_first_answer_a_connection_is_waited_for(pool, server):
     """It may be one that all calls share."""
-    with pool.preconnections.expect(far.url, 3):
-        assert far.connections == 0
-        assert await call(pool, far) == ANSWER
-        await far.until(lambda: far.connections >= 3)
-    assert await asyncio.gather(*(call(pool, far) for _ in range(3))) == [ANSWER] * 3
-    assert far.connections in (3, 4)  # the first one may have been free by then
-    assert far.heard == 4
+    with pool.preconnections.expect(server.url, 3):
+        assert server.connections == 0
+        assert await call(pool, server) == ANSWER
+        await server.until(lambda: server.connections >= 3)
+    assert await asyncio.gather(*(call(pool, server) for _ in range(3))) == [ANSWER] * 3
+    assert server.connections in (3, 4)  # the first one may have been free by then
+    assert server.heard == 4
 
 
 async def test_a_handshake_that_hangs_ends_with_the_time_to_connect(pool):
@@ -118,35 +121,36 @@ async def test_a_handshake_that_hangs_ends_with_the_time_to_connect(pool):
     assert answer.kind == "timeout_tls"
 
 
-@pytest.mark.parametrize("far", [Http2Server], indirect=True)
-async def test_over_http2_none_is_opened(pool, far):
+@pytest.mark.parametrize("server", [Http2Server], indirect=True)
+async def test_over_http2_none_is_opened(pool, server):
     """All calls share one connection, whether that is known before or not."""
     for _ in range(3):
-        with pool.preconnections.expect(far.url, 5):
-            assert await call(pool, far) == ANSWER
+        with pool.preconnections.expect(server.url, 5):
+            assert await call(pool, server) == ANSWER
         assert (
-            await asyncio.gather(*(call(pool, far) for _ in range(5))) == [ANSWER] * 5
+            await asyncio.gather(*(call(pool, server) for _ in range(5)))
+            == [ANSWER] * 5
         )
-    assert (far.connections, far.heard) == (1, 18)
+    assert (server.connections, server.heard) == (1, 18)
 
 
-@pytest.mark.parametrize("far", [Http2Server], indirect=True)
-async def test_over_http2_a_far_side_may_say_something_between_calls(pool, far):
+@pytest.mark.parametrize("server", [Http2Server], indirect=True)
+async def test_over_http2_a_server_may_say_something_between_calls(pool, server):
     """A ping is no answer, for it has no stream: the connection is used again."""
     for _ in range(3):
-        assert await call(pool, far) == ANSWER
-        far.ping()
-    assert far.connections == 1
+        assert await call(pool, server) == ANSWER
+        server.ping()
+    assert server.connections == 1
 
 
-async def test_a_call_that_comes_too_late_opens_its_own(pool, far, monkeypatch):
+async def test_a_call_that_comes_too_late_opens_its_own(pool, server, monkeypatch):
     """What nobody has claimed for some seconds is given up."""
     monkeypatch.setattr(preconnections, "_LIFETIME_SECONDS", 0.5)
-    pool.preconnections.prepare(far.url)
-    await far.until(lambda: far.connections == 1)
+    pool.preconnections.prepare(server.url)
+    await server.until(lambda: server.connections == 1)
     await eventually(lambda: not len(pool.preconnections))
-    assert await call(pool, far) == ANSWER
-    assert (far.connections, far.heard) == (2, 1)
+    assert await call(pool, server) == ANSWER
+    assert (server.connections, server.heard) == (2, 1)
 
 
 @pytest.fixture(name="silent")
@@ -158,7 +162,7 @@ def _silent(pool):
 
 
 async def test_a_connection_that_nobody_claims_is_closed(pool, silent, monkeypatch):
-    """By us: a far side would be angry at connections without a request."""
+    """By us: a server would be angry at connections without a request."""
     monkeypatch.setattr(preconnections, "_LIFETIME_SECONDS", 0.05)
     listening, url = silent
     pool.preconnections.prepare(url)
@@ -171,7 +175,7 @@ async def test_a_connection_that_nobody_claims_is_closed(pool, silent, monkeypat
 
 
 async def test_a_broken_preconnection_costs_no_call(pool, silent):
-    """The far side may give up waiting for the end of the handshake: the call that has
+    """The server may give up waiting for the end of the handshake: the call that has
     claimed it tries a new one.
     """
     listening, url = silent
@@ -187,17 +191,17 @@ async def test_a_broken_preconnection_costs_no_call(pool, silent):
     assert isinstance(await outcome, FailureCause)
 
 
-async def test_an_address_that_refuses_costs_no_call(pool, far):
+async def test_an_address_that_refuses_costs_no_call(pool, server):
     """Curl goes on to the host's next address by an alarm of its own, and closes the
     socket of which it was not told that its end has come.
     """
-    port = far.url.rpartition(":")[2].strip("/")
+    port = server.url.rpartition(":")[2].strip("/")
     url = f"https://localhost:{port}/path?query"
     curl = pool._handles.take(url)
     curl.setopt(pycurl.RESOLVE, [f"localhost:{port}:[::1],127.0.0.1"])
     pool._handles._free.append(curl)
     pool.preconnections.prepare(url)
-    await far.until(lambda: far.connections == 1)
+    await server.until(lambda: server.connections == 1)
     assert await pool.call(Request(url, {}, None, 5.0, 5.0)) == ANSWER
 
 
@@ -210,14 +214,14 @@ async def test_a_claimed_preconnection_ends_in_the_calls_time(pool, silent):
     assert failure.kind in ("timeout_connect", "timeout_tls")
 
 
-async def test_preconnections_take_no_calls_place(pool, far, silent):
+async def test_preconnections_take_no_calls_place(pool, server, silent):
     """A call that cannot use one, as a login, has the handle of the oldest."""
     _, url = silent
     with pool.preconnections.expect(url, HANDLES):
         # All that are expected, so far as there are handles.
         pool.preconnections.prepare(url)
         assert not pool._handles.has_free
-        assert await call(pool, far, body=b"") == ANSWER
+        assert await call(pool, server, body=b"") == ANSWER
 
 
 async def test_nothing_is_opened_without_tls(pool, silent):

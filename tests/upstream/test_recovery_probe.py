@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from aims_server.errors import UpstreamFault, UpstreamTimeout, UpstreamUnreachable
+from aims_server.primitives import CircuitState
 from aims_server.upstream.callers import CallerKey
-from aims_server.upstream.circuit_breaker import State
 from aims_server.upstream.endpoint_breakers import EndpointBreakers
 from aims_server.upstream.recovery_probe import RecoveryProbe
 from tests.virtual_time import virtual_loop
@@ -64,7 +64,7 @@ async def test_one_answer_is_enough(idle, clock):
     idle.fail("cards")
     await idle.end()
     assert idle.asked == [(began + 30, "cards")]
-    assert idle.breakers.worst is State.CLOSED
+    assert idle.breakers.worst is CircuitState.CLOSED
 
 
 async def test_one_probe_in_half_a_minute_for_all(idle, clock):
@@ -85,12 +85,12 @@ async def test_it_goes_on_until_the_platform_is_back(idle, clock):
         seen = len(idle.asked)
         while len(idle.asked) < seen + 2:  # noqa: ASYNC110 - virtual time: none passes
             await asyncio.sleep(1)
-        assert idle.breakers.worst is State.HALF_OPEN
+        assert idle.breakers.worst is CircuitState.HALF_OPEN
     idle.fault = None
     await idle.end()
     times = [at for at, _ in idle.asked]
     assert times == [began + 30 * n for n in range(1, len(times) + 1)]
-    assert idle.breakers.worst is State.CLOSED
+    assert idle.breakers.worst is CircuitState.CLOSED
 
 
 async def test_any_answer_shows_that_the_way_is_open(idle):
@@ -99,7 +99,7 @@ async def test_any_answer_shows_that_the_way_is_open(idle):
     idle.fault = UpstreamFault
     await idle.end()
     assert len(idle.asked) == 1
-    assert idle.breakers.worst is State.CLOSED
+    assert idle.breakers.worst is CircuitState.CLOSED
 
 
 async def test_an_endpoint_that_fails_is_not_closed(idle):

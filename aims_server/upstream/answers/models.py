@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from .fields import Number, Scalar, name, whole
+from .fields import Number, Scalar, one_line, whole
 from .json_body import BadShape
 from .messages import speaks_of_account, text_of
 
@@ -100,7 +100,7 @@ class Card(Struct, frozen=True, gc=False):
 class CardsPage(Struct, frozen=True, gc=False):
     """One page of records; `pages`, `total` and `more` as in `rows.Rows`."""
 
-    cards: tuple[Card, ...]
+    cards: list[Card]  # a tuple of 20 is never used again: CPython 3.11 keeps 2000
     student_id: int | None = None
     pages: int | None = None
     total: int | None = None
@@ -113,7 +113,7 @@ class Cards(Struct, frozen=True, gc=False):
     `complete` is False where the platform has more that could not be had.
     """
 
-    cards: tuple[Card, ...]
+    cards: list[Card]
     student_id: int | None = None
     complete: bool = True
 
@@ -155,7 +155,7 @@ class LoginBody(Struct, frozen=True, gc=False):
         """What the platform says in words, without HTML; looked for anew, since few
         answers need it.
         """
-        return name(text_of(self.body)) or None
+        return one_line(text_of(self.body)) or None
 
     @property
     def refusal(self) -> bytes:

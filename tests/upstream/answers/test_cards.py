@@ -76,7 +76,7 @@ def test_the_mark_is_the_state_else_the_status(record, state):
 
 def test_no_records_are_a_normal_answer():
     """A course whose classes have not begun has none."""
-    assert cards_of().cards == ()
+    assert cards_of().cards == []
 
 
 GOOD = {"state": "Present", **DATED}
@@ -144,7 +144,7 @@ def test_a_time_is_shown_without_html(field, sent, shown):
 
 def test_html_elsewhere_in_an_answer_changes_nothing():
     """Neither in a list without records nor beside a record's own fields."""
-    assert decode_cards(b'{"msg":"<p>","response":{"data":[]}}').cards == ()
+    assert decode_cards(b'{"msg":"<p>","response":{"data":[]}}').cards == []
     assert cards_of(GOOD | {"room": "<b>12</b>"}) == cards_of(GOOD)
 
 

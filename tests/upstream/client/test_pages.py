@@ -67,7 +67,7 @@ async def test_nothing_there_is_an_answer(student, platform, knobs):
     """No course yet, a course that has not begun, a term without a quiz."""
     platform.faults.set(**knobs)
     assert (await student.course_files()).courses == ()
-    assert (await student.cards()).cards == ()
+    assert (await student.cards()).cards == []
     quizzes = json.loads((await student.quizzes()).body)
     assert not (quizzes["response"] and quizzes["response"]["data"])
 
@@ -88,7 +88,7 @@ async def test_a_404_of_many_words_is_no_empty_list(student, platform):
 async def test_a_404_in_json_is_an_empty_list_of_records(student, platform):
     """Whatever it says: the summary tells whether there should be records."""
     platform.faults.set(kind="body", status=404, body='{"message":"Not Found"}')
-    assert (await student.cards()).cards == ()
+    assert (await student.cards()).cards == []
 
 
 async def test_all_pages_of_a_list_are_asked_for(student, platform):

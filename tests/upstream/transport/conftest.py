@@ -1,4 +1,4 @@
-"""A transport, and far sides: raw bytes, and the simulated platform."""
+"""A transport, and servers: one of raw bytes, and the simulated platform."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from aims_server.demo.platform import SimulatedPlatform
 from aims_server.upstream.transport import Transport
 
 from ...waiting import PATIENCE_SECONDS
-from .far_side import COURSE_FILES, RawServer
+from .raw_server import COURSE_FILES, RawServer
 
 pytestmark = pytest.mark.gen_test
 
@@ -70,7 +70,7 @@ def _log_in(transport, platform):
 
 @pytest.fixture(name="get")
 def _get(transport, raw):
-    """What becomes of one GET when the far side says these bytes."""
+    """What becomes of one GET when the server says these bytes."""
 
     async def get(says: bytes, seconds=PATIENCE_SECONDS):
         raw.says = says

@@ -10,7 +10,7 @@ from aims_server.errors import (
 )
 from aims_server.upstream.transport import MAX_BODY_BYTES
 
-from .far_side import answer, kind_of
+from .raw_server import answer, kind_of
 
 pytestmark = pytest.mark.gen_test
 

@@ -17,7 +17,7 @@ from aims_server.errors import (
 from aims_server.upstream.transport import Transport
 
 from ...waiting import PATIENCE_SECONDS
-from .far_side import COURSE_FILES, answer
+from .raw_server import COURSE_FILES, answer
 
 pytestmark = pytest.mark.gen_test
 
@@ -156,7 +156,7 @@ async def test_the_connection_of_a_login_serves_the_calls_after_it(
 
 @pytest.mark.parametrize("body", [None, b"x"])
 async def test_a_connection_closed_while_idle_costs_no_call(transport, get, raw, body):
-    """The far side may close what is kept at any moment between two calls."""
+    """The server may close what is kept at any moment between two calls."""
     await get(answer(b""))
     await raw.hung_up.wait()
     raw.says = answer(b"{}")
@@ -218,7 +218,7 @@ async def test_no_time_is_not_endless_time(ask, platform, seconds):
 
 
 async def test_connecting_counts_too(transport):
-    """A far side that never accepts is given up in the call's own time."""
+    """A server that never accepts is given up in the call's own time."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)

@@ -1,4 +1,4 @@
-"""A far side that breaks every rule: which error it is, and the name of its cause."""
+"""A server that breaks every rule: which error it is, and the name of its cause."""
 
 import contextlib
 import logging
@@ -14,7 +14,7 @@ from aims_server.errors import (
 )
 
 from ...waiting import PATIENCE_SECONDS
-from .far_side import BEARER, CANARY, COURSE_FILES, answer
+from .raw_server import BEARER, CANARY, COURSE_FILES, answer
 
 pytestmark = pytest.mark.gen_test
 
@@ -172,7 +172,7 @@ async def test_a_connection_that_nobody_accepts(transport):
     assert found.kind == "timeout_connect"
 
 
-async def test_a_far_side_that_speaks_no_tls(transport, raw):
+async def test_a_server_that_speaks_no_tls(transport, raw):
     """It takes the connection and says nothing, or something else."""
     raw.says = b"HTTP/1.1 400 Bad Request\r\n\r\n"
     url = raw.url.replace("http:", "https:")

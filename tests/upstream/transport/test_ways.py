@@ -19,7 +19,7 @@ from aims_server.upstream.certificates import SYSTEM_BUNDLES, TrustedAuthorities
 from aims_server.upstream.transport import Transport
 
 from ...waiting import PATIENCE_SECONDS
-from .far_side import BEARER, CANARY, answer, kind_of
+from .raw_server import BEARER, CANARY, answer, kind_of
 
 pytestmark = pytest.mark.gen_test
 
@@ -65,7 +65,7 @@ async def test_a_proxy_hears_no_token_on_the_way_to_tls(raw):
 
 @pytest.fixture(name="secure_url")
 def _secure_url(io_loop):
-    """A far side whose certificate is its own."""
+    """A server whose certificate is its own."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(CERTIFICATE)
     heard: list[HTTPServerRequest] = []

@@ -1,4 +1,4 @@
-"""A far side for the pool of curl handles, and calls of it."""
+"""A server for the pool of curl handles, and calls of it."""
 
 import asyncio
 import contextlib
@@ -15,8 +15,8 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 STRAY = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]"
 
 
-class Listener:
-    """A far side that keeps its connections, remembers each request, and answers those
+class ScriptedServer:
+    """A server that keeps its connections, remembers each request, and answers those
     whose path it knows; of any other it only hears, until told to answer. What it says
     to a path may be a list: the answers to the requests of one connection in turn.
     """
@@ -90,7 +90,7 @@ async def make_pool(handles: int) -> CurlPool:
 
 
 def request(
-    far,
+    server,
     path="/",
     *,
     seconds=PATIENCE_SECONDS,
@@ -98,8 +98,8 @@ def request(
     body=None,
     **headers,
 ):
-    """A call of the far side."""
-    url = f"http://{host}:{far.port}{path}"
+    """A call of the server."""
+    url = f"http://{host}:{server.port}{path}"
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     return Request(url, headers, body, seconds, seconds)
 

@@ -9,7 +9,7 @@ from aims_server.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from aims_server.upstream.failures import error_of
+from aims_server.upstream.causes import error_of
 
 
 @pytest.mark.parametrize(

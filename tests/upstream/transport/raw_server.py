@@ -1,4 +1,4 @@
-"""What the tests of one call over curl ask, and a far side that says any bytes."""
+"""What the tests of one call over curl ask, and a server that says any bytes."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ BEARER = {"Authorization": f"Bearer {CANARY}"}
 
 
 class RawServer:
-    """A far side that says some bytes, whatever it is asked, and hangs up."""
+    """A server that says some bytes, whatever it is asked, and hangs up."""
 
     def __init__(self):
         self.says = b""
