@@ -37,7 +37,6 @@ USED = {
         "_deliver_body",
         "_disconnect_on_finish",
         "_finish_future",
-        "_max_body_size",
         "_on_connection_close",
         "_parse_headers",
         "_read_chunked_body",

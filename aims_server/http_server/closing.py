@@ -14,6 +14,7 @@ __all__ = ["LINGER_SECONDS", "Timeouts", "close_lingering", "has_unread"]
 # second, stopping under twenty such clients lost a request every four times.
 _FIRST_REQUEST_SECONDS: Final = 1.0
 _ROUND_TRIP_SECONDS: Final = 0.1
+# Without a byte of the client's, after which it is thought to have read the answer.
 LINGER_SECONDS: Final = 1.0
 
 
@@ -73,9 +74,11 @@ class Timeouts:
         return now - self._stalled_at >= self._arrival_seconds
 
     def linger_over(self, now: float) -> bool:
-        """Whether the client has had its time to close, which the first call begins."""
-        self._linger_until = self._linger_until or now + LINGER_SECONDS
-        return now >= self._linger_until
+        """Whether the client has had its time to close: a second since it last sent
+        something, and in all that of a request, which the first call begins.
+        """
+        self._linger_until = self._linger_until or now + self._arrival_seconds
+        return now >= min(self._linger_until, self._active_until + LINGER_SECONDS)
 
 
 def close_lingering(transport: asyncio.Transport) -> None:

@@ -17,14 +17,10 @@ from tornado.httputil import (
 )
 
 from ..web import MAX_BODY_BYTES
-from .message import Message
+from .message import OVERSIZED, Message
 
-__all__ = ["DISCARD_BYTES", "FramingGuard"]
+__all__ = ["FramingGuard"]
 
-# A body past the bound is read and dropped up to here, because closing a connection
-# with unread bytes resets it, and the answer is lost; past this none of it is read.
-DISCARD_BYTES: Final = 64 * 1024 * 1024
-_OVERSIZED: Final = bytes(MAX_BODY_BYTES + 1)
 # Whatever RFC 3986 3.2.2 has, with an optional port.
 _HOST: Final = (
     r"(?:\[[0-9A-Za-z:.%_~-]+\]"
@@ -55,8 +51,6 @@ class _Request(HTTPMessageDelegate):
     def __init__(self, application: HTTPMessageDelegate, message: Message) -> None:
         self._application = application
         self._message = message
-        self._received = 0
-        self._oversized = False
 
     def headers_received(
         self,
@@ -84,24 +78,17 @@ class _Request(HTTPMessageDelegate):
         waits = start_line.version != "HTTP/1.0" and _expects_continue(headers)
         headers.pop("Expect", None)
         length = headers.get("Content-Length", "").lstrip("0")
-        bound = MAX_BODY_BYTES if waits else DISCARD_BYTES
-        if length.isdecimal() and (len(length) > 18 or int(length) > bound):
-            self._oversized = True
+        if length.isdecimal() and (len(length) > 18 or int(length) > MAX_BODY_BYTES):
             del headers["Content-Length"]  # so that Tornado reads no body
             self._message.close_after_answer()
+            self._application.data_received(OVERSIZED)
         elif waits and (length or "Transfer-Encoding" in headers):
             self._message.send_continue()
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        if self._received > MAX_BODY_BYTES:
-            return None
-        self._received += len(chunk)
         return self._application.data_received(chunk)
 
     def finish(self) -> None:
-        if self._oversized:
-            # What the application gets of any body past the bound, and answers 413 to.
-            self._application.data_received(_OVERSIZED)
         self._application.finish()
 
     def on_connection_close(self) -> None:

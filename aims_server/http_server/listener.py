@@ -15,11 +15,11 @@ from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.ioloop import IOLoop
 
 from ..errors import ApiError
+from ..web import MAX_BODY_BYTES
 from .acceptor import Acceptor
 from .address_limit import AddressLimit
 from .connection import Connection
 from .connection_counts import ConnectionCount
-from .framing import DISCARD_BYTES
 from .options import ConnectionOptions, Responder
 from .peer import Peer
 from .refusals import Refusals
@@ -66,7 +66,7 @@ class Listener:
             params=HTTP1ConnectionParameters(
                 # Without a header_timeout: see close_timed_out.
                 max_header_size=_MAX_HEADER_BYTES,
-                max_body_size=DISCARD_BYTES,
+                max_body_size=MAX_BODY_BYTES,
                 chunk_size=_CHUNK_BYTES,
             ),
             fast_path=fast_path,

@@ -93,10 +93,6 @@ class ReadBuffer:
         """Put bytes before all that is buffered."""
         self._received[:0] = received
 
-    def has_line(self, max_bytes: int) -> bool:
-        """Whether a line ends within so many bytes of what is buffered."""
-        return self._received.find(b"\n", 0, max_bytes) >= 0
-
     def read(self, find: Find) -> "asyncio.Future[bytes]":
         """Bytes up to the end that ``find`` tells. Only one read may wait at a time."""
         if self._reading is not None:

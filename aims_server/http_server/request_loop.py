@@ -102,8 +102,7 @@ class RequestLoop:
         except (StreamClosedError, asyncio.CancelledError):
             pass
         except UnsatisfiableReadError:
-            long_target = not stream.reads.has_line(MAX_TARGET_BYTES)
-            self._reject(TargetTooLong() if long_target else HeadTooLarge())
+            self._reject()
         except TooLarge as failure:
             self._reject(failure)
         except Exception:  # noqa: BLE001 - ends one connection, logged; serve the others
@@ -151,9 +150,12 @@ class RequestLoop:
         )
         return self._message
 
-    def _reject(self, failure: ApiError) -> None:
-        """Answer a request whose head is not even parsed."""
-        received = self._stream.reads.take_all()
+    def _reject(self, failure: ApiError | None = None) -> None:
+        """Answer a request whose head is not even parsed, or that never ends."""
+        received = self._stream.reads.take_all().lstrip(b"\r\n")
+        if failure is None:
+            long_target = b"\n" not in received[:MAX_TARGET_BYTES]
+            failure = TargetTooLong() if long_target else HeadTooLarge()
         answer = self._options.reject(failure, self._peer.remote_ip, received)
         if received.startswith(b"HEAD "):
             answer = answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"

@@ -206,8 +206,8 @@ async def test_a_body_to_be_refused_is_not_asked_for(connection, front):
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("length", [b"67108865", b"0" * 30 + b"67108865", b"9" * 30])
-async def test_a_body_past_all_bounds_is_not_read(connection, length):
+@pytest.mark.parametrize("length", [b"65537", b"0" * 30 + b"65537", b"9" * 30])
+async def test_a_body_past_the_bound_is_not_awaited(connection, length):
     """413 at once, though the client did not ask first."""
     connection.send(LOGIN + b"Content-Length: " + length + b"\r\n\r\n{")
     assert (await connection.answer())[0] == 413
@@ -275,7 +275,7 @@ async def test_extensions_and_trailers_are_read_over(connection, chunks):
         b"2\r\n{}\r\n0\r\nA\r\n\r\n", b"2\r\n{}\r\n0\r\nA : b\r\n\r\n",
         b"2\r\n{}\r\n0\r\nA: b\nC: d\r\n\r\n", b"2\r\n{}0\r\n\r\n",
         b"2;" + b"a" * 2000 + b"\r\n{}\r\n0\r\n\r\n", b"f" * 17 + b"\r\n{}",
-        b"2\r\n{}\r\n0\r\n" + b"A: b\r\n" * 6000 + b"\r\n", b"ffffffff\r\n{}",
+        b"2\r\n{}\r\n0\r\n" + b"A: b\r\n" * 6000 + b"\r\n",
     ],
 )  # fmt: skip
 async def test_malformed_chunks_end_the_connection(connection, chunks):

@@ -70,9 +70,6 @@ REFUSED_FRAMING = {
     "header without a name": b"GET /health HTTP/1.1\r\nHost: x\r\n: b\r\n\r\n",
     "header without a colon": b"GET /health HTTP/1.1\r\nHost: x\r\nabc\r\n\r\n",
     "control character in a value": b"GET / HTTP/1.1\r\nHost: x\r\nA: \x07\r\n\r\n",
-    "1001 arguments": b"GET /api/subject-attendance?"
-    + b"&".join(b"a%d=" % n for n in range(1001))
-    + b" HTTP/1.1\r\nHost: x\r\n\r\n",
 }
 
 TOO_LARGE = {
@@ -103,6 +100,16 @@ TOO_LARGE = {
     "100 KB target": (
         414,
         b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    ),
+    "40 KB target behind an empty line": (
+        414,
+        b"\r\nGET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    ),
+    "1001 arguments": (
+        414,
+        b"GET /api/subject-attendance?"
+        + b"&".join(b"a%d=" % n for n in range(1001))
+        + b" HTTP/1.1\r\nHost: x\r\n\r\n",
     ),
 }
 
@@ -340,7 +347,7 @@ async def test_pipelined_requests_are_answered_in_order(port):
 
 @pytest.mark.gen_test
 async def test_a_body_past_the_bound_can_read_its_413(port):
-    """The whole body is taken off the wire, so that the answer is not reset."""
+    """What is left of the body is taken off the wire: the answer is not reset."""
     body = b"x" * 2_000_000
     head = POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
     answer = await exchange(port, head + body)
@@ -435,6 +442,8 @@ class TestLastAnswer:
             (POST + b"Transfer-Encoding: chunked\r\n\r\nx\r\n", 400),
             (b"GET /" + b"a" * 40_000, 414),
             (POST + b"Expect: 100-continue\r\nContent-Length: 70000\r\n\r\n", 413),
+            (POST + b"Content-Length: 70000\r\n\r\n{", 413),
+            (POST + b"Transfer-Encoding: chunked\r\n\r\n10001\r\n{", 413),
             (LAST, 404),
             (LAST.replace(b"nowhere", b"quiz"), 401),
         ],

@@ -109,6 +109,23 @@ async def test_a_client_that_sends_behind_its_last_answer_is_not_idle(server):
 
 
 @pytest.mark.gen_test
+async def test_a_client_may_finish_sending_behind_its_last_answer(server):
+    """It is read from as long as it sends, for the time of a request at most."""
+    client = await Client.connect(server)
+    await client.ask(last=True)
+    await eventually(lambda: client.reader.at_eof())
+    for _ in range(12):
+        assert server.listener.connections == 1
+        client.send("/more")
+        await asyncio.sleep(0.02)
+        server.listener.close_timed_out()
+        server.clock.now += 0.9
+    server.listener.close_timed_out()
+    await eventually(lambda: not server.listener.connections)
+    client.writer.close()
+
+
+@pytest.mark.gen_test
 async def test_work_in_flight_is_waited_for(server):
     """Draining takes as long as the slowest answer."""
     client = await Client.connect(server)
