@@ -19,8 +19,8 @@ from ..web import CorsPolicy, SessionReader
 from .kept_pages import KeptPages, open_store, shared_log_of
 from .limits import limit_settings, request_limits
 from .machine import Machine
-from .platform_side import make_platform_side
 from .routes import make_application
+from .upstream import make_upstream
 
 if TYPE_CHECKING:
     from ..store import Store
@@ -101,7 +101,7 @@ def build(
     size = settings.max_concurrent_requests
     events = RateLimitedLog(_log, clock=clock)
     incidents = IncidentLog(events, limit_settings(settings))
-    platform = make_platform_side(
+    upstream = make_upstream(
         settings,
         Bulkhead(machine.slots.of(number, size=size, share=calls or size)),
         metrics.upstream,
@@ -112,7 +112,7 @@ def build(
     shared = open_store(settings, machine, metrics.sharing, events, clock, wall)
     kept = KeptPages(settings, machine, shared, metrics, clock, wall)
     service = AimsService(
-        platform.client,
+        upstream.client,
         kept.answer_cache,
         request_seconds=settings.request_timeout_seconds,
         gather_seconds=settings.gather_timeout_seconds,
@@ -138,18 +138,18 @@ def build(
         store_state=lambda: shared.state if shared else "off",
     )
     return Worker(
-        delegate=FramingGuard(make_application(context, settings, platform.transport)),
+        delegate=FramingGuard(make_application(context, settings, upstream.transport)),
         fast_path=FastPath(context),
         rejections=Rejections(context),
         lifecycle=context.lifecycle,
         metrics=metrics,
         store=kept.store,
-        slots=platform.slots,
+        slots=upstream.slots,
         service=service,
         sessions=context.sessions,
         flights=kept.flights,
         shared=shared,
-        upstream=platform.client,
+        upstream=upstream.client,
         events=events,
         incidents=incidents,
     )

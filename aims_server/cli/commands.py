@@ -138,7 +138,7 @@ def _check_store(address: StoreAddress, ca_file: str | None, *, quiet: bool) -> 
 
 
 def _status(url: str | None, *, as_json: bool, again: bool) -> int:
-    from . import status
+    from . import figures, status
 
     token = os.environ.get("METRICS_TOKEN")
     try:
@@ -148,17 +148,17 @@ def _status(url: str | None, *, as_json: bool, again: bool) -> int:
             if url is None:
                 raise
         else:
-            url = url or status.service_url(settings)
+            url = url or figures.service_url(settings)
             token = settings.metrics_token
-        url = status.checked_url(url)
+        url = figures.checked_url(url)
         if as_json:
-            print(json.dumps(status.read_figures(url, token)))
+            print(json.dumps(figures.read_figures(url, token)))
         elif again:
             status.watch(url, token)
         else:
-            reading = next(status.readings(url, token))
+            reading = next(figures.readings(url, token))
             print(status.as_text(status.describe(*reading)), end="")
-    except status.NoAnswer as error:
+    except figures.NoAnswer as error:
         return _fail(error)
     except ImportError:
         return _fail("--watch needs Rich: pip install 'aims_server[status]'")

@@ -1,43 +1,20 @@
-"""``aims-server status``: a running service's figures in a terminal.
+"""``aims-server status``: a running service's figures as tables in a terminal."""
 
-They are read from ``/metrics`` of the service that the settings describe, twice, a
-second apart, so that rates can be told.
-"""
-
-import json
 import signal
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
-from http.client import HTTPException
-from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
+from typing import Final, NamedTuple
 
-from ..config import Settings
+from .figures import Figures, readings
 
-__all__ = [
-    "NoAnswer",
-    "Section",
-    "as_text",
-    "checked_url",
-    "describe",
-    "read_figures",
-    "readings",
-    "service_url",
-    "watch",
-]
+__all__ = ["Section", "as_text", "describe", "watch"]
 
-_PATIENCE_SECONDS: Final = 5.0
-_EVERY_SECONDS: Final = 1.0
-_SHOWN: Final = {"requests", "errors", "latencySeconds", "cache", "upstream", "workers"}
-
-Figures = dict[str, Any]
-
-
-class NoAnswer(Exception):
-    """The service gave no figures; the message is one line."""
+_STATES: Final = {
+    "serving": "serving",
+    "replacing": "serving; workers that were replaced leave",
+    "draining": "draining: stops soon",
+}
 
 
 class Section(NamedTuple):
@@ -46,65 +23,6 @@ class Section(NamedTuple):
     title: str
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]]
-
-
-def service_url(settings: Settings) -> str:
-    """Where a service with these settings is reached from this machine."""
-    host = settings.hosts[0]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{settings.port}"
-
-
-def checked_url(url: str) -> str:
-    """The URL that somebody typed, whose scheme may be left out; raises
-    :class:`NoAnswer`.
-    """
-    url = (url if "://" in url else f"http://{url}").rstrip("/")
-    try:
-        parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and parts.port != 0
-    except ValueError:  # of a port that is none, or half a pair of brackets
-        known = False
-    if not known or not parts.hostname:
-        raise NoAnswer("--url must be http://host:port")
-    return url
-
-
-def read_figures(url: str, token: str | None) -> Figures:
-    """The figures of all workers; raises :class:`NoAnswer`."""
-    # Whatever http_proxy says: the service is on this machine, or named by --url.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        request = urllib.request.Request(
-            f"{url}/metrics", headers={"Accept": "application/json"}
-        )
-        if token:
-            request.add_header("Authorization", f"Bearer {token}")
-        with opener.open(request, timeout=_PATIENCE_SECONDS) as answer:
-            figures = json.load(answer)
-    except urllib.error.HTTPError as refusal:
-        with refusal:
-            hint = _hint_of_refusal(refusal.code, token)
-            raise NoAnswer(f"{url} answered {refusal.code}{hint}") from None
-    except (OSError, ValueError, HTTPException, RecursionError) as failure:
-        reason = getattr(failure, "reason", failure)
-        why = getattr(reason, "strerror", None) or str(reason)
-        if isinstance(reason, ConnectionRefusedError):
-            why += " (is it running there? HOST and PORT or --url say where it is)"
-        raise NoAnswer(f"no figures from {url}: {why}") from None
-    if not isinstance(figures, dict) or not figures.keys() >= _SHOWN:
-        raise NoAnswer(f"{url} is not aims-server, or another version of it")
-    return figures
-
-
-def _hint_of_refusal(status: int, token: str | None) -> str:
-    match status:
-        case 401:
-            return f": METRICS_TOKEN is {'another one' if token else 'not set here'}"
-        case 429:
-            return ": too many wrong METRICS_TOKEN from this address; wait a minute"
-    return ""
 
 
 def describe(before: Figures, after: Figures, seconds: float) -> Iterator[Section]:
@@ -132,13 +50,14 @@ def _now(before: Figures, after: Figures, seconds: float) -> Section:
         "Now",
         ("figure", "value"),
         [
+            ("state", _STATES[after["state"]]),
             ("requests", rate("requests", "total")),
             ("under way", str(requests["inProgress"])),
             ("failing (5xx)", rate("errors", "server")),
             ("refused by a limit", rate("requests", "limited")),
             ("latency p50 / p99", f"{_ms(latency['p50'])} / {_ms(latency['p99'])}"),
             ("found in the cache", f"{found / looked_up:.1%}" if looked_up else "-"),
-            ("kept", f"{cache['entries']} in {_mb(cache['bytes'])}"),
+            ("kept by workers", f"{cache['entries']} in {_mb(cache['bytes'])}"),
             ("evicted", str(cache["evictions"])),
             ("calls under way", f"{upstream['inUse']} of {upstream['limit']}"),
             ("calls waiting", str(upstream["waiting"])),
@@ -169,7 +88,7 @@ def _platform(endpoints: Figures) -> Section:
 def _workers(before: Figures, after: Figures, seconds: float) -> Section:
     return Section(
         "Workers",
-        ("worker", "memory", "cpu", "up", "reloads", "circuits"),
+        ("worker", "memory", "cpu", "up", "reloads", "state", "circuits"),
         [
             (
                 name,
@@ -177,6 +96,7 @@ def _workers(before: Figures, after: Figures, seconds: float) -> Section:
                 _cpu(before.get(name), worker, seconds),
                 str(timedelta(seconds=max(0, int(time.time() - worker["startTime"])))),
                 str(worker["generation"]),
+                "leaving" if worker["leaving"] else "serving",
                 worker["breaker"],
             )
             for name, worker in after.items()
@@ -201,16 +121,6 @@ def as_text(sections: Iterator[Section]) -> str:
         )
         lines.append("")
     return "\n".join(lines)
-
-
-def readings(url: str, token: str | None) -> Iterator[tuple[Figures, Figures, float]]:
-    """Two readings and the time between them, again and again."""
-    before, began = read_figures(url, token), time.monotonic()
-    while True:
-        time.sleep(_EVERY_SECONDS)
-        after, now = read_figures(url, token), time.monotonic()
-        yield before, after, now - began
-        before, began = after, now
 
 
 def watch(url: str, token: str | None) -> None:

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
@@ -19,6 +19,7 @@ from ..primitives import StoreAddress, parse_trusted_proxy
 __all__ = [
     "BASE_URL",
     "CA_FILE",
+    "DEFAULT_PORTS",
     "FLAG",
     "HOSTS",
     "ORIGIN",
@@ -38,9 +39,9 @@ __all__ = [
 
 T = TypeVar("T")
 
-PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
-DEFAULT_PORTS = {"http": 80, "https": 443}
-LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+_PROXY_SCHEMES: Final = ("http", "https", "socks5", "socks5h")
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_LABEL: Final = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 
 
 class Parser(Struct, Generic[T], frozen=True):
@@ -125,7 +126,7 @@ def _host(text: str) -> str:
         ip_address(text)
     except ValueError:
         labels = text.split(".")
-        named = all(re.fullmatch(LABEL, label) for label in labels)
+        named = all(re.fullmatch(_LABEL, label) for label in labels)
         # A last label of digits is a mistyped address, never a name.
         if not named or labels[-1].isdigit() or len(text) > 253:
             raise
@@ -168,7 +169,7 @@ def _proxy_url(text: str) -> str:
         plain = re.fullmatch(r"[!-~]+", text) and not url.query and not url.fragment
         if not plain or not url.port or url.path not in ("", "/"):
             raise ValueError(text)
-        if url.scheme not in PROXY_SCHEMES:
+        if url.scheme not in _PROXY_SCHEMES:
             raise ValueError(text)
         _host(url.hostname or "")
     return text

@@ -133,8 +133,7 @@ class Faults:
         for place in _places(endpoint):
             was = self._knobs[place]
             self.clear(place)
-            self.set(
-                place,
+            self._knobs[place] = Fault(
                 delay=was.delay,
                 jitter=was.jitter,
                 sigma=was.sigma,

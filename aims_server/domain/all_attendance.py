@@ -11,8 +11,8 @@ from msgspec import Raw, Struct
 from ..upstream import Counts, Course, CourseFiles, Note, Number, ignore_oddity, sum_of
 from .days import SubjectDays
 from .names import subject_keys
+from .percentages import percent_of
 from .planner import can_miss, must_attend
-from .shares import percent_of
 
 __all__ = ["AllAttendance", "Subject", "all_attendance_page"]
 

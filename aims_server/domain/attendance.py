@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from ..upstream import Counts, Course, CourseFiles, Number, sum_of
 from .names import subject_keys
+from .percentages import percent_of
 from .planner import can_miss, must_attend
-from .shares import percent_of
 
 __all__ = ["Attendance", "CourseAttendance", "attendance_page"]
 

@@ -23,7 +23,7 @@ class Asked(NamedTuple):
     """One request; ``params`` say whether its connection may be kept."""
 
     began: float
-    plain: SimpleRequest
+    request: SimpleRequest
     address: str
     request_id: str
     params: HTTP1ConnectionParameters
@@ -35,16 +35,16 @@ class Asked(NamedTuple):
     @property
     def last(self) -> bool:
         """Whether the connection ends with the answer, as things stand now."""
-        return self.params.no_keep_alive or self.plain[2].get("connection") == "close"
+        return self.params.no_keep_alive or self.request[2].get("connection") == "close"
 
     @property
     def accept_encoding(self) -> str | None:
         """By which the form of an answer is chosen."""
-        return self.plain[2].get("accept-encoding")
+        return self.request[2].get("accept-encoding")
 
     def negotiated(self, answer: Answer) -> tuple[int, Variant]:
         """Status and form of an answer for it."""
-        method, _, headers, _ = self.plain
+        method, _, headers, _ = self.request
         return negotiate(
             answer,
             method,
@@ -57,7 +57,7 @@ class Asked(NamedTuple):
         :class:`InvalidRequest`, or what else is wrong with the body, which is never too
         large or compressed in a simple request.
         """
-        method, _, headers, body = self.plain
+        method, _, headers, body = self.request
         if method != "POST":
             return bearer_token(headers.get("authorization"))
         request = json_object(body, headers.get("content-type"), TokenRequest)

@@ -43,7 +43,7 @@ class Exchange:
         "_context",
         "_seconds",
         "_tally",
-        "_unnamed",
+        "_unverified",
         "address",
         "cache_outcome",
         "deadline",
@@ -72,7 +72,7 @@ class Exchange:
         self.error_code: str | None = None
         self._context = context
         self._seconds = seconds
-        self._unnamed: Session | None = None
+        self._unverified: Session | None = None
         self._tally = CallTally()
         context.metrics.request_started()
 
@@ -98,7 +98,7 @@ class Exchange:
         self.quota = context.limits.by_session(session, self.address)
         self.quota.check()
         if session.verified_student is None:
-            self._unnamed = session
+            self._unverified = session
         return Caller(session, token, address_key(self.address))
 
     # -- outcome ----------------------------------------------------------
@@ -107,9 +107,9 @@ class Exchange:
         """How a student's answer was come by, for the log and the quota; ``began`` is
         when it was asked for.
         """
-        if self._unnamed is not None and self.quota is not None:
-            self.quota = self._context.limits.named(
-                self._unnamed, self.address, self.quota
+        if self._unverified is not None and self.quota is not None:
+            self.quota = self._context.limits.move_to_student(
+                self._unverified, self.address, self.quota
             )
         self.cache_outcome = served.outcome.value
         if self.cache_outcome in _FROM_PLATFORM:

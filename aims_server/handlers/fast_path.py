@@ -120,7 +120,7 @@ class FastPath:
     ) -> AnswerParts:
         """What the platform says to a login, or why it was not asked."""
         exchange.enter()
-        _, _, headers, body = asked.plain
+        _, _, headers, body = asked.request
         try:
             exchange.admit_address()
             response = await login.answer(body, headers.get("content-type"))
@@ -133,7 +133,7 @@ class FastPath:
         """A page, or why it is not given: first the address's limit, then the token,
         then the limit of its session.
         """
-        headers = asked.plain[2]
+        headers = asked.request[2]
         if preferred_media(headers.get("accept"), page.other_media) is not None:
             return None
         context = self._context
@@ -169,7 +169,7 @@ class FastPath:
     ) -> AnswerParts:
         """A page at hand: what `Exchange` does for others, in half the time."""
         context = self._context
-        method, _, headers, _ = asked.plain
+        method, _, headers, _ = asked.request
         status, variant = asked.negotiated(entry.value)
         seconds = time.perf_counter() - asked.began
         varying = freshness_lines(entry, "HIT", now) + common_lines(
@@ -217,7 +217,7 @@ class FastPath:
             exchange.log_fault(fault)
             return self._answers.whole(asked, exchange, exchange.failed(fault))
         freshness = freshness_lines(served.entry, served.outcome.value, context.clock())
-        method, path, headers, _ = asked.plain
+        method, path, headers, _ = asked.request
         varying = freshness + exchange.header_lines(headers.get("origin"))
         parts = self._answers.variant(asked, status, variant, varying)
         exchange.answering(method, status)

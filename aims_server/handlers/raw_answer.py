@@ -26,7 +26,7 @@ class RawAnswers:
         """
         last = asked.last
         head = self._heads.make(status, variant.lines(status) + varying, last=last)
-        if asked.plain[0] == "HEAD" or status == 304:
+        if asked.request[0] == "HEAD" or status == 304:
             return (head,), last
         return (head, variant.body), last
 
@@ -34,7 +34,7 @@ class RawAnswers:
         self, asked: Asked, exchange: Exchange, response: Response
     ) -> AnswerParts:
         """An answer that is composed for this request alone, which ends with it."""
-        method, path, headers, _ = asked.plain
+        method, path, headers, _ = asked.request
         lines = (
             f"{header_lines(response.headers)}Content-Length: {len(response.body)}\r\n"
             f"{_VARY}{exchange.header_lines(headers.get('origin'))}"

@@ -1,6 +1,6 @@
 """Owns the access log: one line for each request.
 
-It bypasses ``logging``: a line takes 0.8 us so, and 10 to 14 through a ``LogRecord``.
+It bypasses ``logging``, through whose ``LogRecord`` a line takes 10 to 14 us.
 """
 
 import logging

@@ -45,7 +45,7 @@ class _Collected:
 
 
 def _build() -> "Metric":
-    """The same in all workers, so it needs no file."""
+    """The same in all workers, so it is not in the memory that they share."""
     from prometheus_client import Metric
 
     build = Metric(

@@ -33,7 +33,7 @@ class StudentCalls:
     def __init__(
         self,
         upstream: UpstreamClient,
-        on_wrong_student: Callable[[str], object] = bool,
+        on_wrong_student: Callable[[str], object],
     ) -> None:
         self._upstream = upstream
         self._on_wrong_student = on_wrong_student

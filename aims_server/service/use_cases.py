@@ -1,7 +1,6 @@
 """What a student may ask for, and what a login begins."""
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -12,11 +11,11 @@ from ..pages import ALL_ATTENDANCE, PAGES, Page
 from ..upstream import CallerKey, LoginAnswer, UpstreamClient
 from ..web import Answer, Caller
 from .admission import PageAdmission
-from .all_attendance import AllAttendancePage
+from .all_attendance_page import AllAttendancePage
 from .following import SubjectsGathering
 from .one_call_pages import OneCallPages
-from .records import StudentRecords
 from .student_calls import StudentCalls
+from .student_records import StudentRecords
 from .subject_page import SubjectPage
 
 __all__ = ["AimsService"]
@@ -37,12 +36,12 @@ class AimsService:
         *,
         request_seconds: float,
         gather_seconds: float,
-        target_percent: int = 75,
-        prefetch_on_login: bool = True,
-        shared_log: SharedLog | None = None,
-        on_wrong_student: Callable[[str], object] = bool,
-        clock: Clock = time.monotonic,
-        wall: Clock = time.time,
+        target_percent: int,
+        prefetch_on_login: bool,
+        shared_log: SharedLog | None,
+        on_wrong_student: Callable[[str], object],
+        clock: Clock,
+        wall: Clock,
     ) -> None:
         self.answer_cache = answer_cache
         self._upstream = upstream

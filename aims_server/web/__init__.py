@@ -5,7 +5,7 @@ Policies over plain values that know neither Tornado nor the cache.
 
 from .accept import preferred_media, quality, wants_fresh
 from .cors import CorsPolicy
-from .headers import HeaderPairs, header_lines, header_pairs, header_values
+from .headers import header_lines, header_pairs, header_values
 from .limit_keys import address_key
 from .openapi import documented_statuses, load_openapi
 from .packing import digest_of
@@ -59,7 +59,6 @@ __all__ = [
     "AnswerParts",
     "Caller",
     "CorsPolicy",
-    "HeaderPairs",
     "LoginRequest",
     "Quota",
     "RequestLimits",

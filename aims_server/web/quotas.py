@@ -86,7 +86,7 @@ class RequestLimits:
         """Count a request against its student, or against what its token claims."""
         return _take(self._session_charge(session, address))
 
-    def named(self, session: Session, address: str, quota: Quota) -> Quota:
+    def move_to_student(self, session: Session, address: str, quota: Quota) -> Quota:
         """Move the count of a request from what its token claims to the student,
         which the platform's answer to it has named meanwhile.
         """

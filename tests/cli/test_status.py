@@ -6,14 +6,8 @@ from threading import Thread
 
 import pytest
 
-from aims_server.cli.status import (
-    NoAnswer,
-    as_text,
-    checked_url,
-    describe,
-    read_figures,
-    service_url,
-)
+from aims_server.cli.figures import NoAnswer, checked_url, read_figures, service_url
+from aims_server.cli.status import as_text, describe
 from aims_server.config.settings import Settings
 from aims_server.metrics import Metrics, MetricsMemory
 
@@ -53,6 +47,17 @@ def test_it_tells_rates_platform_workers_and_limits(readings):
     assert platform["login"][-1] == "closed"
     assert [row[0] for row in sections["Workers"].rows] == ["0", "1"]
     assert ("login", "1") in sections["Refused by a limit"].rows
+
+
+def test_a_stop_and_a_roll_are_told(readings):
+    """Of the service, and which of its workers leave."""
+    before, after = readings
+    after["state"] = "replacing"
+    after["workers"]["0"]["leaving"] = True
+    sections = {s.title: s for s in describe(before, after, 2.0)}
+    now = {row[0]: row[1] for row in sections["Now"].rows}
+    assert now["state"] == "serving; workers that were replaced leave"
+    assert [row[-2] for row in sections["Workers"].rows] == ["leaving", "serving"]
 
 
 def test_processor_time_is_that_of_one_process(readings):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aims_server.domain.percentages import percent_of
 from aims_server.domain.planner import can_miss, must_attend
-from aims_server.domain.shares import percent_of
 
 
 @pytest.mark.parametrize(

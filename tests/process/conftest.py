@@ -302,29 +302,6 @@ def _platform(platform_process: Platform) -> Platform:
     return platform_process
 
 
-@pytest.fixture(name="busy")
-def _busy(start: Callable[..., Service], platform: Platform) -> Callable[..., Service]:
-    """Start services that ask the platform for every answer and limit nobody."""
-
-    def busy(**variables: str) -> Service:
-        service = start(
-            **{
-                "EXTERNAL_API_BASE": platform.url,
-                "WORKERS": "2",
-                "CACHE_TTL_SECONDS": "0",
-                "CACHE_STALE_SECONDS": "0",
-                "CACHE_REFRESH_FLOOR_SECONDS": "0",
-                "RATE_LIMIT_PER_MINUTE": "1000000",
-                "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "1000000",
-                "DRAIN_DELAY_SECONDS": "2",  # enough for busy clients to notice
-                **variables,
-            }
-        )
-        return service.wait_until_serving()
-
-    return busy
-
-
 @pytest.fixture(name="serve")
 def _serve(start: Callable[..., Service], platform: Platform) -> Callable[..., Service]:
     """Start a service whose answers are kept and whose limits bother nobody."""
@@ -344,3 +321,22 @@ def _serve(start: Callable[..., Service], platform: Platform) -> Callable[..., S
         return service.wait_until_serving()
 
     return serve
+
+
+@pytest.fixture(name="busy")
+def _busy(serve: Callable[..., Service]) -> Callable[..., Service]:
+    """Start services that ask the platform for every answer and limit nobody."""
+
+    def busy(**variables: str) -> Service:
+        return serve(
+            2,
+            **{
+                "CACHE_TTL_SECONDS": "0",
+                "CACHE_STALE_SECONDS": "0",
+                "CACHE_REFRESH_FLOOR_SECONDS": "0",
+                "DRAIN_DELAY_SECONDS": "2",  # enough for busy clients to notice
+                **variables,
+            },
+        )
+
+    return busy

@@ -80,7 +80,7 @@ function render(figures, seconds) {
     tile("Failures a second", show(failures), failures),
     tile("99 % answered within", milliseconds(p99), p99),
     tile("Found in the cache", show(share, " %"), share),
-    tile("Kept", megabytes(cache.bytes), cache.bytes),
+    tile("Kept by workers", megabytes(cache.bytes), cache.bytes),
     tile("Calls a second", show(calls), calls),
     tile(
       "Calls under way",
@@ -112,13 +112,14 @@ function render(figures, seconds) {
   const now = Date.now() / 1000;
   table(
     "workers",
-    ["worker", "memory", "processor", "up", "reloads", "circuits"],
+    ["worker", "memory", "processor", "up", "reloads", "state", "circuits"],
     Object.entries(figures.workers).map(([name, worker]) => [
       name,
       megabytes(worker.residentBytes),
       show(worker.cpuSeconds, " s"),
       show(Math.max(0, now - worker.startTime) / 60, " min"),
       show(worker.generation),
+      worker.leaving ? "leaving" : "serving",
       state(worker.breaker),
     ]),
   );

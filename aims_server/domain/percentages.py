@@ -1,4 +1,4 @@
-"""A share of classes in the platform's own words."""
+"""The percentage of classes in the platform's own words."""
 
 from ..upstream import Number, exact
 

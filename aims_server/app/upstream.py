@@ -23,13 +23,13 @@ from ..upstream import (
     UpstreamClient,
 )
 
-__all__ = ["PlatformSide", "make_platform_side"]
+__all__ = ["Upstream", "make_upstream"]
 
 # Calls that outlive their asker keep a handle for a moment longer than their slot.
 _SPARE_HANDLES: Final = 4
 
 
-class PlatformSide(msgspec.Struct, frozen=True):
+class Upstream(msgspec.Struct, frozen=True):
     """The client with its transport, and the slots that its calls take."""
 
     client: UpstreamClient
@@ -37,14 +37,14 @@ class PlatformSide(msgspec.Struct, frozen=True):
     slots: Bulkhead
 
 
-def make_platform_side(
+def make_upstream(
     settings: Settings,
     slots: Bulkhead,
     metrics: UpstreamMetrics,
     events: RateLimitedLog,
     incidents: IncidentLog,
     clock: Clock,
-) -> PlatformSide:
+) -> Upstream:
     """Breakers tell ``metrics`` and ``incidents`` of their states."""
     breakers = EndpointBreakers(ENDPOINTS, clock=clock)
     breakers.subscribe(metrics.breaker_changed)
@@ -74,4 +74,4 @@ def make_platform_side(
         settings.external_api_origin,
         Oddities(metrics, events),
     )
-    return PlatformSide(client, transport, slots)
+    return Upstream(client, transport, slots)

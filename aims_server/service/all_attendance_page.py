@@ -3,7 +3,6 @@ deadline the subjects that have arrived by then.
 """
 
 import asyncio
-import time
 from typing import Final
 
 import msgspec
@@ -23,8 +22,8 @@ from ..upstream import Reservation, UpstreamClient
 from ..web import Answer, Caller, make_answer
 from .admission import PageAdmission
 from .following import SharedGatherings, SubjectsGathering, SubjectsGatherings
-from .records import FetchedFiles, StudentRecords
 from .student_calls import StudentCalls
+from .student_records import FetchedFiles, StudentRecords
 
 __all__ = ["AllAttendancePage"]
 
@@ -50,8 +49,8 @@ class AllAttendancePage:
         *,
         gather_seconds: float,
         target_percent: int,
-        shared_log: SharedLog | None = None,
-        clock: Clock = time.monotonic,
+        shared_log: SharedLog | None,
+        clock: Clock,
     ) -> None:
         self._calls = calls
         self._records = records

@@ -2,7 +2,6 @@
 and the days of each subject.
 """
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final, NamedTuple
@@ -67,8 +66,8 @@ class StudentRecords:
         answer_cache: AnswerCache,
         *,
         refresh_seconds: float,
-        clock: Clock = time.monotonic,
-        wall: Clock = time.time,
+        clock: Clock,
+        wall: Clock,
     ) -> None:
         self._calls = calls
         self._cache = answer_cache

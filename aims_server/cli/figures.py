@@ -1,0 +1,105 @@
+"""Reads a running service's figures from ``/metrics``, twice, a second apart, so that
+rates can be told.
+"""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http.client import HTTPException
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from ..config import Settings
+
+__all__ = [
+    "Figures",
+    "NoAnswer",
+    "checked_url",
+    "read_figures",
+    "readings",
+    "service_url",
+]
+
+_PATIENCE_SECONDS: Final = 5.0
+_EVERY_SECONDS: Final = 1.0
+_SHOWN: Final = {
+    *("state", "requests", "errors", "latencySeconds"),
+    *("cache", "upstream", "workers"),
+}
+
+Figures = dict[str, Any]
+
+
+class NoAnswer(Exception):
+    """The service gave no figures; the message is one line."""
+
+
+def service_url(settings: Settings) -> str:
+    """Where a service with these settings is reached from this machine."""
+    host = settings.hosts[0]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    host = f"[{host}]" if ":" in host else host
+    return f"http://{host}:{settings.port}"
+
+
+def checked_url(url: str) -> str:
+    """The URL that somebody typed, whose scheme may be left out; raises
+    :class:`NoAnswer`.
+    """
+    url = (url if "://" in url else f"http://{url}").rstrip("/")
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.port != 0
+    except ValueError:  # of a port that is none, or half a pair of brackets
+        known = False
+    if not known or not parts.hostname:
+        raise NoAnswer("--url must be http://host:port")
+    return url
+
+
+def read_figures(url: str, token: str | None) -> Figures:
+    """The figures of all workers; raises :class:`NoAnswer`."""
+    # Whatever http_proxy says: the service is on this machine, or named by --url.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        request = urllib.request.Request(
+            f"{url}/metrics", headers={"Accept": "application/json"}
+        )
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        with opener.open(request, timeout=_PATIENCE_SECONDS) as answer:
+            figures = json.load(answer)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            hint = _hint_of_refusal(refusal.code, token)
+            raise NoAnswer(f"{url} answered {refusal.code}{hint}") from None
+    except (OSError, ValueError, HTTPException, RecursionError) as failure:
+        reason = getattr(failure, "reason", failure)
+        why = getattr(reason, "strerror", None) or str(reason)
+        if isinstance(reason, ConnectionRefusedError):
+            why += " (is it running there? HOST and PORT or --url say where it is)"
+        raise NoAnswer(f"no figures from {url}: {why}") from None
+    if not isinstance(figures, dict) or not figures.keys() >= _SHOWN:
+        raise NoAnswer(f"{url} is not aims-server, or another version of it")
+    return figures
+
+
+def _hint_of_refusal(status: int, token: str | None) -> str:
+    match status:
+        case 401:
+            return f": METRICS_TOKEN is {'another one' if token else 'not set here'}"
+        case 429:
+            return ": too many wrong METRICS_TOKEN from this address; wait a minute"
+    return ""
+
+
+def readings(url: str, token: str | None) -> Iterator[tuple[Figures, Figures, float]]:
+    """Two readings and the time between them, again and again."""
+    before, began = read_figures(url, token), time.monotonic()
+    while True:
+        time.sleep(_EVERY_SECONDS)
+        after, now = read_figures(url, token), time.monotonic()
+        yield before, after, now - began
+        before, began = after, now
