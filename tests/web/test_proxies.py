@@ -46,9 +46,7 @@ def test_the_right_most_stranger_is_the_client(made_up, client, proxies, cut):
     assert client_address("10.0.0.2", lines, PROXIES) == str(client)
 
 
-@pytest.mark.parametrize(
-    "header", [[], [""], [","], ["unknown"], ["1.2.3.4:80:90"]]
-)
+@pytest.mark.parametrize("header", [[], [""], [","], ["unknown"], ["1.2.3.4:80:90"]])
 def test_a_hop_that_is_no_address_ends_the_search(header):
     """The last address that was proven stands; nothing is guessed."""
     assert client_address("10.0.0.1", header, PROXIES) == "10.0.0.1"
