@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from ..deadline import Clock, Deadline
-from .levels import Owner, Want
+from ..primitives import Owner
+from .levels import Want
 from .loading import Ask, Fill, Loader, Outcome, Served
 from .singleflight import SingleFlight
 from .store import Entry, MemoryStore
@@ -40,9 +41,9 @@ class ReadThrough(Generic[V]):
     ...         is_refusal=lambda error: False)
     ...     async def fill(deadline):
     ...         now = time.monotonic()
-    ...         return Entry(b"page", 4, "owner", now, now + 300, now + 2100)
+    ...         return Entry(b"page", 4, b"owner", now, now + 300, now + 2100)
     ...     for _ in range(2):
-    ...         served = await through.get(b"key", "owner", fill, Deadline(10))
+    ...         served = await through.get(b"key", b"owner", fill, Deadline(10))
     ...         print(served.entry.value, served.outcome)
     >>> import asyncio
     >>> asyncio.run(example())

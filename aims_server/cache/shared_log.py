@@ -5,8 +5,8 @@ after the other, in the memory that they share. Knows bytes.
 import time
 
 from ..deadline import Clock
-from ..primitives import Epochs
-from .levels import Owner, Page
+from ..primitives import Epochs, Owner
+from .levels import Page
 from .shared_memory import SharedMemoryCache
 
 __all__ = ["SharedLog"]

@@ -14,9 +14,9 @@ from itertools import count
 from typing import Final, NamedTuple
 
 from ..deadline import Clock
-from ..primitives import Epochs
+from ..primitives import Epochs, Owner
 from .directory import KEY_BYTES, WAYS, Directory
-from .levels import Found, Lease, Owner, Page, Taken, Want
+from .levels import Found, Lease, Page, Taken, Want
 from .ring import Ring
 
 __all__ = ["SharedMemoryCache"]

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from ..primitives import Steps
-from ..upstream import Card, Note, name
+from ..upstream import Card, Note, one_line
 from .dates import STARTS, when
 from .marks import MARKS
 
@@ -124,7 +124,7 @@ def _by_day(  # noqa: C901 - parted it takes 45 us more of a page of 600 records
                 return None
             last_minute = minute
             if teacher != last_teacher:  # a course has one or two
-                last_teacher, faculty = teacher, name(teacher)
+                last_teacher, faculty = teacher, one_line(teacher)
             details.append(Detail(start, state, wording, faculty))
             mark = MARKS[state]
             if mark == "present":

@@ -180,6 +180,7 @@ async def _drain(
     P22.
     """
     mode = await told.get()
+    worker.metrics.leaving(replaced=mode is ExitMode.RETIRE)
     listener.disable_keep_alive()
     if mode is ExitMode.RETIRE:
         # The service stays healthy, and kept connections end with their next answer.

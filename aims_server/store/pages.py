@@ -7,9 +7,9 @@ from itertools import count
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
-from ..cache import Found, Lease, Owner, Page, Taken, Want
+from ..cache import Found, Lease, Page, Taken, Want
 from ..deadline import Clock
-from ..primitives import Epochs
+from ..primitives import Epochs, Owner
 from .client import StoreClient, StoreObserver, StoreUnavailable
 from .invalidation import Invalidations
 from .reasons import reason_in

@@ -277,6 +277,24 @@ def test_an_odd_quiz_costs_no_other_one_anything(visit, token):
     assert "Average 7.5, best 8" in visit.page.inner_text("main")
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"msg": "", "response": QUIZZES[-2:]},
+        {"data": QUIZZES[-2:]},
+        {"response": {"data": {"0": QUIZZES[-2], "2": QUIZZES[-1]}}},
+        {"response": {"data": {"data": QUIZZES[-2:], "meta": {"total": 2}}}},
+    ],
+)
+def test_quizzes_are_shown_out_of_every_envelope(visit, token, answer):
+    """They are passed on in the one that the platform has chosen."""
+    visit.page.route("**/api/quiz", lambda route: route.fulfill(json=answer))
+    visit.enter(token)
+    visit.show("quizzes")
+    names = visit.page.locator(".quizzes tbody th").all_inner_texts()
+    assert names == ["1970", "GOOD"]
+
+
 DETAILS = [
     {"time": "2025-09-01 10:45:00", "status": "P", "formatted": ""},
     {"time": "", "status": "DUTY_LEAVE", "formatted": "3:45 p.m. - 4:30 p.m."},

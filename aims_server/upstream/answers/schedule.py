@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from .fields import FIRST_YEAR, month_number, name, whole
+from .fields import FIRST_YEAR, month_number, one_line, whole
 from .json_body import BadShape
 from .oddities import Note, ignore
 from .rows import Envelope, read_rows
@@ -18,6 +18,7 @@ _MONTH: Final = r"\b(?P<month>[A-Za-z]{3,9})[ ,/\u2013-]+(?P<year>[0-9]{4})(?!\w
 # Minutes have two digits, so slots that run together (09:4009:40) come apart.
 _TIME: Final = r"([0-9]{1,2}):([0-9]{2})(?::[0-9]{2})?(?: ?([AaPp])\.?[Mm]\.?)?"
 _SLOT: Final = rf"{_TIME} ?(?:-|\u2013|\u2014|to) ?{_TIME}"
+_NO_CLASS: Final = r"(?i:holiday|vacation|\bno class|\boff\b|cancel)"
 _CODE: Final = r"(?P<code>[A-Z]{2,6}[0-9]{2,4}[A-Z]?)(?:\s+(?P<name>\S.*))?"
 _SECTION: Final = r"(?i:sec(?:tion)?)\b\s*[-:.]?\s*"
 _PATH_PARTS: Final = 5  # batch / department / code and name / section / teacher
@@ -41,7 +42,7 @@ class Slot(Struct, frozen=True, gc=False, order=True):
 class ScheduleRow(Struct, frozen=True, gc=False):
     """One course file's month; `slots` by day of the month.
 
-    `readable` is False where a cell has figures that are no slot.
+    `readable` is False where a cell says something else than slots.
     """
 
     course: str
@@ -150,9 +151,10 @@ def _from_path(parts: list[str]) -> tuple[str, str, str, str]:
 
 
 def _slots(cell: Any) -> tuple[Slot, ...] | None:
-    """Return the slots of a cell, None where it has figures that are none."""
+    """Return the slots of a cell, None where it says something else."""
     pieces = cell if isinstance(cell, list) else [cell]
     found: set[Slot] = set()
+    rest = ""
     for piece in pieces:
         if not isinstance(piece, str) or len(piece) > _LARGEST_CELL:
             return None
@@ -161,6 +163,14 @@ def _slots(cell: Any) -> tuple[Slot, ...] | None:
             if read is None:
                 return None
             found.update(read)
+            if not read:
+                rest += f" {text}"
+    if found:  # other words are about the slot ("Room 12"), if not half of another one
+        is_read = not re.search(r"\d[:.]\d", rest)
+    else:
+        is_read = not re.search(r"\w", rest) or re.search(_NO_CLASS, rest) is not None
+    if not is_read:
+        return None
     return tuple(sorted(found, key=lambda slot: (slot.start, slot.end)))
 
 
@@ -174,10 +184,6 @@ def _slots_of(text: str, held: bool | None) -> list[Slot] | None:
         if match[6] and not match[3] and end - start >= _HALF_A_DAY:
             start += _HALF_A_DAY
         slots.append(Slot(start, end, held))
-    # A word ("Holiday", "-") says that there is no class; a figure that is no time
-    # says something that we do not understand.
-    if not slots and re.search(r"\d", text):  # in whatever script
-        return None
     return slots
 
 
@@ -191,7 +197,7 @@ def _minute(hour: str, minute: str, half: str | None) -> int | None:
 
 
 def _label(row: _Row, key: str) -> str:
-    return name(_scalar(row, key))
+    return one_line(_scalar(row, key))
 
 
 def _scalar(row: _Row, key: str) -> Any:

@@ -4,8 +4,7 @@ import { h, named } from "../dom.js";
 import { dayWords } from "../words.js";
 
 export function quizzes(model) {
-  const data = model.quizzes?.response?.data; // the platform's own: of any shape
-  const rows = Array.isArray(data) ? data.filter((row) => row instanceof Object) : [];
+  const rows = rowsOf(model.quizzes);
   if (!rows.length) {
     return h("p", { class: "note" }, model.quizzes ? "No evaluated quizzes." : "");
   }
@@ -18,6 +17,14 @@ export function quizzes(model) {
     { class: "cards" },
     ...[...courses].map(([code, taken]) => course(code, (code && names.get(code)) || shown(code), taken)),
   );
+}
+
+/** The rows of the platform's own answer, in each of the envelopes that the service reads. */
+function rowsOf(answer) {
+  let list = answer?.response ?? answer?.data;
+  while (list?.data instanceof Object) list = list.data;
+  const entries = list instanceof Object ? Object.entries(list) : [];
+  return entries.filter(([key, row]) => /^\d+$/.test(key) && row instanceof Object).map(([, row]) => row);
 }
 
 function grouped(rows) {

@@ -75,7 +75,9 @@ ONE, TWO = ("08:50", "09:40"), ("09:40", "10:30")
         ("", []),
         (None, []),
         ("-", []),
+        ("\u2013", []),
         ("Holiday", []),
+        ("<div>NO CLASS</div>", []),
         ("<div></div>", []),
         (GREEN.format("08:50 - 09:40"), [(*ONE, True)]),
         ("<div style='color:red'>08:50 - 09:40</div>", [(*ONE, False)]),
@@ -112,6 +114,10 @@ ONE, TWO = ("08:50", "09:40"), ("09:40", "10:30")
             [(*ONE, True), (*TWO, None)],
         ),
         (["<![x", GREEN.format("08:50 - 09:40")], [(*ONE, True)]),
+        (GREEN.format("08:50 - 09:40") + "<span>Room 12</span>", [(*ONE, True)]),
+        (GREEN.format("08:50 - 09:40") + "<span>09:4</span>", None),
+        (GREEN.format("after lunch"), None),
+        ("see notice", None),
         ("<!-- 07:00 - 07:50 --><b>08:50 - 09:40</b>", [(*ONE, None)]),
         ("08:50 - 09:40<!-- 07:00", [(*ONE, None)]),
         ("<p title='>' style=color:green>08:50 - 09:40", [(*ONE, None)]),
@@ -140,7 +146,9 @@ ONE, TWO = ("08:50", "09:40"), ("09:40", "10:30")
     ],
 )
 def test_a_cell_is_read_in_every_form(cell, slots):
-    """One element a slot, texts run together, lists; a word alone is no class."""
+    """One element a slot, texts run together, lists, words behind a time; a cell that
+    has none is read if it says that there is no class.
+    """
     expected = [(*ONE, True), (*TWO, True)] if slots == "both" else slots
     assert slots_of(cell) == expected
 
