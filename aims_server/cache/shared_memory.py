@@ -183,6 +183,8 @@ class SharedMemoryCache:
         """Which of a set's words goes for a new key. In time every set is full, with
         the pages of tokens that nobody uses any more.
         """
+        if 0 in words:
+            return 0  # a free slot: what the others are worth takes 8 us to tell
         oldest = self._ring.oldest | _PAGE
 
         def worth(word: int) -> int:
