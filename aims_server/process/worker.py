@@ -28,6 +28,7 @@ from .background import (
     collect_garbage_rarely,
     collect_garbage_when_idle,
     prepare,
+    return_memory_when_idle,
     sample_and_expire,
     watch_lag,
 )
@@ -126,6 +127,7 @@ async def _serve(
             watch_lag(metrics),
             sample_and_expire(worker, access_log),
             collect_garbage_when_idle(),
+            return_memory_when_idle(),
         )
     ]
     for task in background:

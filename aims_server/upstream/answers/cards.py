@@ -113,7 +113,7 @@ def _has_plain_marks(cards: Sequence[Card]) -> bool:
     """Whether every mark of a plain list can be shown as it is: text without HTML. An
     empty one may have its text in `status`, which a plain list does not read.
     """
-    return all(map(_IS_PLAIN.__getitem__, {card.state for card in cards}))
+    return all(map(_IS_PLAIN, {card.state for card in cards}))
 
 
 def _has_plain_times(body: bytes, cards: Sequence[Card]) -> bool:
