@@ -14,7 +14,6 @@ from ..cache import (
     Lifetimes,
     MachinePages,
     MemoryStore,
-    Owner,
     ReadThrough,
     Served,
     SharedLog,
@@ -26,6 +25,7 @@ from ..deadline import Clock, Deadline
 from ..errors import ApiError, TokenRefused
 from ..logs import RateLimitedLog
 from ..metrics import Metrics, SharingMetrics
+from ..primitives import Owner
 from ..web import pack_answer, unpack_answer
 from .machine import MEGABYTE, Machine
 

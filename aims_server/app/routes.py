@@ -44,7 +44,7 @@ def make_application(
         routes.append((r"/status(?:/[a-z.]+)?", status.StatusHandler, guarded))
     if settings.web_page:
         demoed = {"demo": settings.demo is not None}
-        routes.append((r"/(?:page/.*)?", web_page.PageHandler, common | demoed))
+        routes.append((r"/(?:page/.*)?", web_page.WebPageHandler, common | demoed))
     else:
         routes.append((r"/", web_page.DocsRedirect, common))
     if settings.demo is not None:

@@ -6,7 +6,7 @@
 
 from .answer_cache import AnswerCache
 from .freshness import freshness_lines
-from .levels import Found, Lease, Level, Owner, Page, Taken, Want
+from .levels import Found, Lease, Level, Page, Taken, Want
 from .lifetimes import Lifetimes
 from .loading import Outcome, Served
 from .readthrough import ReadThrough
@@ -28,7 +28,6 @@ __all__ = [
     "MachinePages",
     "MemoryStore",
     "Outcome",
-    "Owner",
     "Page",
     "ReadThrough",
     "Served",

@@ -7,20 +7,17 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from ..deadline import Deadline
+from ..primitives import Owner
 
 __all__ = [
     "Found",
     "Lease",
     "Level",
-    "Owner",
     "Page",
     "SharedPages",
     "Taken",
     "Want",
 ]
-
-Owner = bytes
-"""Whose page it is: 32 bytes that stand for a token and the student that it names."""
 
 
 class Page(NamedTuple):

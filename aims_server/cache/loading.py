@@ -9,7 +9,8 @@ from typing import Generic, NamedTuple, Protocol, TypeVar, cast
 import msgspec
 
 from ..deadline import Deadline
-from .levels import Owner, Want
+from ..primitives import Owner
+from .levels import Want
 from .store import Entry
 
 __all__ = ["Ask", "Fill", "Loader", "Outcome", "Served"]

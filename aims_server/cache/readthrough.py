@@ -6,7 +6,8 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from ..deadline import Clock, Deadline
-from .levels import Owner, Want
+from ..primitives import Owner
+from .levels import Want
 from .loading import Ask, Fill, Loader, Outcome, Served
 from .singleflight import SingleFlight
 from .store import Entry, MemoryStore
@@ -40,9 +41,9 @@ class ReadThrough(Generic[V]):
     ...         is_refusal=lambda error: False)
     ...     async def fill(deadline):
     ...         now = time.monotonic()
-    ...         return Entry(b"page", 4, "owner", now, now + 300, now + 2100)
+    ...         return Entry(b"page", 4, b"owner", now, now + 300, now + 2100)
     ...     for _ in range(2):
-    ...         served = await through.get(b"key", "owner", fill, Deadline(10))
+    ...         served = await through.get(b"key", b"owner", fill, Deadline(10))
     ...         print(served.entry.value, served.outcome)
     >>> import asyncio
     >>> asyncio.run(example())
@@ -79,7 +80,7 @@ class ReadThrough(Generic[V]):
         self._on_refresh_error = on_refresh_error
         self._clock = clock
 
-    def peek(
+    def get_fresh(
         self,
         key: bytes,
         owner: Owner,
@@ -98,14 +99,14 @@ class ReadThrough(Generic[V]):
 
     def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
         """The servable entry, fresh or not, that this process or another one keeps."""
-        kept = self._find(key, owner)
+        kept = self._find_here(key, owner)
         return kept or self._loader.find(key, owner, Want())
 
     def find_fresh(
         self, keys: Iterable[bytes], owner: Owner, max_age: float | None = None
     ) -> dict[bytes, Entry[V]]:
-        """The entries that `peek` would give for these keys. What is found beyond this
-        process is not kept here, since nobody asks for it again soon.
+        """The entries that `get_fresh` would give for these keys. What is found beyond
+        this process is not kept here, since nobody asks for it again soon.
         """
         here = self._store.keys_of(owner)
         want = Want(max_age, old_ok=False)
@@ -137,7 +138,7 @@ class ReadThrough(Generic[V]):
         now = self._clock()
         epoch = self._store.epoch_of(owner)
         # Not left to a flight: one that refreshes it may take long.
-        entry = self._find(key, owner) or self._find_beyond(
+        entry = self._find_here(key, owner) or self._find_beyond(
             key, owner, epoch, Want(max_age)
         )
         if entry is not None and _is_within(max_age, entry, now):
@@ -221,7 +222,7 @@ class ReadThrough(Generic[V]):
             return entry
         return None
 
-    def _find(self, key: bytes, owner: Owner) -> Entry[V] | None:
+    def _find_here(self, key: bytes, owner: Owner) -> Entry[V] | None:
         entry = self._store.get(key)
         if entry is not None and entry.owner != owner:
             self._on_foreign()

@@ -5,8 +5,8 @@ after the other, in the memory that they share. Knows bytes.
 import time
 
 from ..deadline import Clock
-from ..primitives import Epochs
-from .levels import Owner, Page
+from ..primitives import Epochs, Owner
+from .levels import Page
 from .shared_memory import SharedMemoryCache
 
 __all__ = ["SharedLog"]
@@ -24,6 +24,7 @@ class SharedLog:
     True
     >>> began_at = time.monotonic()
     >>> log.write(b"key", b"owner", began_at, 0, b"course files")
+    >>> log.write(b"key", b"owner", began_at - 1.0, 0, b"those of an earlier work")
     >>> log.read(b"key", b"owner", 0) == (began_at, b"course files")
     True
     >>> log.read(b"key", b"owner", 1)

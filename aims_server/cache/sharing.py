@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from ..deadline import Clock
-from .levels import Found, Lease, Level, Owner, Page, Taken, Want
+from ..primitives import Owner
+from .levels import Found, Lease, Level, Page, Taken, Want
 from .loading import Ask, Outcome, Served
 from .shared_memory import SharedMemoryCache
 from .store import Entry

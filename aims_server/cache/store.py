@@ -1,13 +1,13 @@
 """Owns what is kept in memory: bounded in bytes and in time, indexed by owner."""
 
 import time
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Final, Generic, TypeVar
 
 from cachetools import TLRUCache
 from msgspec import Struct
 
-from ..primitives import NO_EPOCH, Epochs
+from ..primitives import NO_EPOCH, Epochs, Owner
 from .copies import RecentOffers
 
 __all__ = ["ENTRY_OVERHEAD", "Entry", "MemoryStore"]
@@ -17,9 +17,9 @@ V = TypeVar("V")
 # What keeping one entry costs beside its value and the characters of its key, in bytes:
 # the Entry with its nine fields, an owner that nobody else holds, and its places in
 # the three tables of TLRUCache, in the heap (one live item, one that has left but is
-# not yet swept) and in the index. CPython 3.11 needs 630 to 1300, by how full the
+# not yet swept) and in the index. CPython 3.11 needs 630 to 1340, by how full the
 # tables just are (tests/cache/test_store.py measures it).
-ENTRY_OVERHEAD = 1312
+ENTRY_OVERHEAD: Final = 1344
 _LARGEST_SHARE: Final = 8  # a copy takes at most an eighth of the room for copies
 
 
@@ -36,7 +36,7 @@ class Entry(Struct, Generic[V], frozen=True):
 
     value: V
     size: int
-    owner: Hashable
+    owner: Owner
     made_at: float
     fresh_until: float
     servable_until: float
@@ -56,7 +56,7 @@ class Entry(Struct, Generic[V], frozen=True):
 # An entry with its whole cost in bytes, since what TLRUCache asks the size of has no
 # key, and the epoch of its owner.
 _Kept = tuple[Entry[V], int, int]
-_NOTHING: Final[_Kept[Any]] = (Entry(None, 0, None, 0.0, 0.0, 0.0), 0, NO_EPOCH)
+_NOTHING: Final[_Kept[Any]] = (Entry(None, 0, b"", 0.0, 0.0, 0.0), 0, NO_EPOCH)
 
 
 class _Entries(TLRUCache[bytes, _Kept[V], float]):
@@ -104,9 +104,9 @@ class MemoryStore(Generic[V]):
     """Entries of at most `max_bytes` in this process; the least recently used leave.
 
     >>> store: MemoryStore[bytes] = MemoryStore(10_000, clock=lambda: 0.0)
-    >>> store.put(b"key", Entry(b"page", 4, "owner", 0.0, 300.0, 2100.0))
+    >>> store.put(b"key", Entry(b"page", 4, b"owner", 0.0, 300.0, 2100.0))
     True
-    >>> store.drop_owner("owner"), store.get(b"key")
+    >>> store.drop_owner(b"owner"), store.get(b"key")
     (True, None)
 
     A copy is an entry that another place keeps too, and gives again in microseconds.
@@ -132,7 +132,7 @@ class MemoryStore(Generic[V]):
         self._copies: _Entries[V] = _Entries(max_copied_bytes, clock, self._unindex)
         self._largest_copy = max_copied_bytes // _LARGEST_SHARE
         self._offers = RecentOffers()
-        self._keys_of: dict[Hashable, set[bytes]] = {}
+        self._keys_of: dict[Owner, set[bytes]] = {}
         self._epochs = epochs or Epochs()
 
     def get(self, key: bytes) -> Entry[V] | None:
@@ -144,17 +144,17 @@ class MemoryStore(Generic[V]):
         entry, _, epoch = kept
         return entry if self._epochs.is_current(epoch) else None
 
-    def keys_of(self, owner: Hashable) -> Collection[bytes]:
+    def keys_of(self, owner: Owner) -> Collection[bytes]:
         """The keys of this owner's entries, some of which may have ended."""
         return self._keys_of.get(owner, ())
 
-    def begin_epoch(self, owner: Hashable) -> int:
+    def begin_epoch(self, owner: Owner) -> int:
         """The owner's epoch, begun if there is none: take it before an entry is made.
         Given to `put`, it keeps out what was begun before the entries were dropped.
         """
         return self._epochs.begin(owner)
 
-    def epoch_of(self, owner: Hashable) -> int:
+    def epoch_of(self, owner: Owner) -> int:
         """The owner's epoch; without one, `NO_EPOCH`, nothing can be kept."""
         return self._epochs.of(owner)
 
@@ -194,7 +194,7 @@ class MemoryStore(Generic[V]):
             self._keys_of.setdefault(entry.owner, set()).add(key)
         return True
 
-    def drop_owner(self, owner: Hashable) -> bool:
+    def drop_owner(self, owner: Owner) -> bool:
         """Drop all that is kept for this owner and end its epoch; return whether
         anything was kept in it, here or by a process that shares the epochs.
         """

@@ -24,7 +24,10 @@ __all__ = [
 
 _PATIENCE_SECONDS: Final = 5.0
 _EVERY_SECONDS: Final = 1.0
-_SHOWN: Final = {"requests", "errors", "latencySeconds", "cache", "upstream", "workers"}
+_SHOWN: Final = {
+    *("state", "requests", "errors", "latencySeconds"),
+    *("cache", "upstream", "workers"),
+}
 
 Figures = dict[str, Any]
 

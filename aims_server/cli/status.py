@@ -4,11 +4,17 @@ import signal
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from .figures import Figures, readings
 
 __all__ = ["Section", "as_text", "describe", "watch"]
+
+_STATES: Final = {
+    "serving": "serving",
+    "replacing": "serving; workers that were replaced leave",
+    "draining": "draining: stops soon",
+}
 
 
 class Section(NamedTuple):
@@ -44,6 +50,7 @@ def _now(before: Figures, after: Figures, seconds: float) -> Section:
         "Now",
         ("figure", "value"),
         [
+            ("state", _STATES[after["state"]]),
             ("requests", rate("requests", "total")),
             ("under way", str(requests["inProgress"])),
             ("failing (5xx)", rate("errors", "server")),
@@ -81,7 +88,7 @@ def _platform(endpoints: Figures) -> Section:
 def _workers(before: Figures, after: Figures, seconds: float) -> Section:
     return Section(
         "Workers",
-        ("worker", "memory", "cpu", "up", "reloads", "circuits"),
+        ("worker", "memory", "cpu", "up", "reloads", "state", "circuits"),
         [
             (
                 name,
@@ -89,6 +96,7 @@ def _workers(before: Figures, after: Figures, seconds: float) -> Section:
                 _cpu(before.get(name), worker, seconds),
                 str(timedelta(seconds=max(0, int(time.time() - worker["startTime"])))),
                 str(worker["generation"]),
+                "leaving" if worker["leaving"] else "serving",
                 worker["breaker"],
             )
             for name, worker in after.items()

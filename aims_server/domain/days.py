@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from ..primitives import Steps
-from ..upstream import Card, Note, name
+from ..upstream import Card, Note, one_line
 from .dates import STARTS, when
 from .marks import MARKS
 
@@ -107,11 +107,16 @@ def _by_day(  # noqa: C901 - parted it takes 45 us more of a page of 600 records
     last_teacher = faculty = ""
     present = absent = leave = unmarked = 0
     details: list[Detail] = []
+    starts, marks = STARTS.known, MARKS.known
     for step in _in_steps(cards):
         for card in step:
             start, state, teacher = card.start_time, card.state, card.faculty_name
             wording = card.date_formatted
-            day, minute = STARTS[start] or when(start, wording)
+            try:
+                began, mark = starts[start], marks[state]
+            except KeyError:  # seen for the first time
+                began, mark = STARTS(start), MARKS(state)
+            day, minute = began or when(start, wording)
             if day != last_day:
                 if last_day is not None:
                     if day < last_day:
@@ -124,9 +129,8 @@ def _by_day(  # noqa: C901 - parted it takes 45 us more of a page of 600 records
                 return None
             last_minute = minute
             if teacher != last_teacher:  # a course has one or two
-                last_teacher, faculty = teacher, name(teacher)
+                last_teacher, faculty = teacher, one_line(teacher)
             details.append(Detail(start, state, wording, faculty))
-            mark = MARKS[state]
             if mark == "present":
                 present += 1
             elif mark == "absent":

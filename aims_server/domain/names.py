@@ -17,15 +17,14 @@ def subject_keys(courses: Iterable[Course]) -> tuple[str, ...]:
     """
     keys: dict[str, None] = {}
     for course in courses:
-        for key in _names(course):
-            if key not in keys:
-                keys[key] = None
-                break
+        key = course.name
+        if key in keys:
+            key = next(longer for longer in _longer(course) if longer not in keys)
+        keys[key] = None
     return tuple(keys)
 
 
-def _names(course: Course) -> Iterator[str]:
-    yield course.name
+def _longer(course: Course) -> Iterator[str]:
     if course.code:
         yield f"{course.name} ({course.code})"
     unique = ", ".join(filter(None, (course.code, str(course.cf_id))))

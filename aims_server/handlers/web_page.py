@@ -15,7 +15,7 @@ from .base import BaseHandler
 from .context import HandlerContext
 from .static_files import IMMUTABLE, make_file
 
-__all__ = ["DocsRedirect", "PageHandler", "load_page"]
+__all__ = ["DocsRedirect", "WebPageHandler", "load_page"]
 
 # Not by importlib.resources, which imports tempfile, shutil and all packers: 1 ms.
 _FOLDER: Final = Path(__file__).parents[1] / "web_page"
@@ -47,7 +47,7 @@ def load_page(*, demo: bool = False) -> Mapping[str, Answer]:
     }
 
 
-class PageHandler(BaseHandler):
+class WebPageHandler(BaseHandler):
     """GET / and the page's files."""
 
     endpoint = WEB_PAGE

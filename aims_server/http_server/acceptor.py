@@ -33,6 +33,7 @@ class Acceptor:
         self._on_accepted = on_accepted
         self._count = count
         self._open = 0
+        self._failing = False
         self._listening: list[socket.socket] = []
 
     @property
@@ -103,16 +104,19 @@ class Acceptor:
             return True
         except OSError as error:
             # Out of files or memory: to try again at once would only burn the CPU.
-            _log.warning(
-                "Connections cannot be accepted: %s, with %d open; further ones wait,"
-                " and it is tried again every %.1f s",
-                error.strerror,
-                self._open,
-                _ERROR_SECONDS,
-            )
+            if not self._failing:
+                _log.warning(
+                    "Connections cannot be accepted: %s, with %d open; further ones"
+                    " wait, and it is tried again every %.1f s",
+                    error.strerror,
+                    self._open,
+                    _ERROR_SECONDS,
+                )
+            self._failing = True
             IOLoop.current().remove_handler(listening)
             IOLoop.current().call_later(_ERROR_SECONDS, self._watch, listening)
             return False
+        self._failing = False
         connected.setblocking(False)
         self._on_accepted(connected, address)
         return True

@@ -2,7 +2,7 @@
 
 from collections import Counter as Tally
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,9 @@ def summarize(families: "Iterable[Metric]") -> dict[str, Any]:
     samples = _Samples(families)
     statuses = samples.by("status", "requests_total")
     lookups = samples.by("outcome", "cache_lookups_total")
+    workers = _workers(samples)
     return {
+        "state": _state([worker["leaving"] for worker in workers.values()]),
         "requests": {
             "total": statuses.total(),
             "inProgress": samples.total("requests_in_progress"),
@@ -51,7 +53,7 @@ def summarize(families: "Iterable[Metric]") -> dict[str, Any]:
         },
         "loopLagSeconds": samples.quantiles("loop_lag_seconds"),
         "logLinesLost": samples.total("log_lines_lost_total"),
-        "workers": _workers(samples),
+        "workers": workers,
     }
 
 
@@ -108,10 +110,18 @@ def _endpoints(samples: _Samples) -> dict[str, dict[str, Any]]:
     }
 
 
+def _state(leaving: Sequence[bool]) -> str:
+    """Of the service, by which of its workers leave."""
+    if not any(leaving):
+        return "serving"
+    return "draining" if all(leaving) else "replacing"
+
+
 def _workers(samples: _Samples) -> dict[str, dict[str, Any]]:
     cpu = samples.by("worker", "worker_cpu_seconds_total")
     started = samples.by("worker", "worker_start_time_seconds")
     generations = samples.by("worker", "worker_generation")
+    leaving = samples.by("worker", "worker_leaving")
     breakers: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for sample in samples.named("breaker_state"):
         state = BREAKER_STATES[int(sample.value)]
@@ -122,6 +132,7 @@ def _workers(samples: _Samples) -> dict[str, dict[str, Any]]:
             "cpuSeconds": cpu[worker],
             "startTime": started[worker],
             "generation": generations[worker],
+            "leaving": bool(leaving[worker]),
             "breaker": max(breakers[worker].values(), key=BREAKER_STATES.index),
             "breakers": breakers[worker],
         }

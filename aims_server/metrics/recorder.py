@@ -6,6 +6,7 @@ A worker counts in its part of the shared memory (`collector`); a scrape adds up
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -47,6 +48,7 @@ class Metrics:
         self._evictions_seen = 0
         self._lost_seen = 0
         self._cpu_seen = 0.0
+        self._replaced = False
         self._make_flows(make)
         self._make_levels(make, str(worker))
         self.sharing = SharingMetrics(make, str(worker))
@@ -122,6 +124,11 @@ class Metrics:
         self._generation = make.gauge(
             "worker_generation",
             "Reloads of the settings before its start.",
+            worker=worker,
+        )
+        self._leaving = make.gauge(
+            "worker_leaving",
+            "1 from when it is told to end: replaced by another, or with the service.",
             worker=worker,
         )
         self._cpu = make.counters(
@@ -209,15 +216,25 @@ class Metrics:
         self._bytes.set(bytes)
         self._in_use.set(slots_in_use)
         self._waiting.set(slots_waiting)
-        self._limit.set(slots_limit)
+        self._limit.set(0 if self._replaced else slots_limit)
         self._evictions.labels().inc(evictions - self._evictions_seen)
         self._evictions_seen = evictions
-        with open("/proc/self/statm", "rb") as statm:
+        # Where no file can be opened at the moment, it stays as it was.
+        with suppress(OSError), open("/proc/self/statm", "rb") as statm:
             self._resident.set(int(statm.read().split()[1]) * _PAGE_BYTES)
         used = os.times()
         cpu = used.user + used.system
         self._cpu.inc(cpu - self._cpu_seen)
         self._cpu_seen = cpu
+
+    def leaving(self, *, replaced: bool) -> None:
+        """The worker has been told to end; ``replaced``: another serves already, and
+        its limit of calls is that of both.
+        """
+        self._leaving.set(1)
+        if replaced:
+            self._replaced = True
+            self._limit.set(0)
 
     async def prepare(self) -> None:
         """Do before `exposition` or `summary` what would hold the event loop."""

@@ -5,7 +5,7 @@ store, the names of sockets' peers, the workers' numbers.
 """
 
 from .circuit_state import CircuitState
-from .epochs import NO_EPOCH, Epochs
+from .epochs import NO_EPOCH, Epochs, Owner
 from .memo import Memo
 from .mutex import Mutexes
 from .peers import UNIX_PEER, TrustedProxy, parse_trusted_proxy
@@ -22,6 +22,7 @@ __all__ = [
     "Epochs",
     "Memo",
     "Mutexes",
+    "Owner",
     "SerialExecutor",
     "Steps",
     "StoreAddress",

@@ -3,12 +3,14 @@ an epoch of its owner may be kept and served only while that epoch lasts.
 """
 
 import mmap
-from collections.abc import Hashable
 from typing import Final
 
 from .mutex import Mutexes
 
-__all__ = ["NO_EPOCH", "Epochs"]
+__all__ = ["NO_EPOCH", "Epochs", "Owner"]
+
+Owner = bytes
+"""Whose page it is: 32 bytes that stand for a token and the student that it names."""
 
 NO_EPOCH: Final = 0
 """The epoch of an owner that has none; it is never current."""
@@ -25,12 +27,12 @@ class Epochs:
     """The current epoch of each owner, in a table of fixed size.
 
     >>> epochs = Epochs()
-    >>> epoch = epochs.begin(5900001)
-    >>> epochs.begin(5900001) == epoch, epochs.is_current(epoch)
+    >>> epoch = epochs.begin(b"owner")
+    >>> epochs.begin(b"owner") == epoch, epochs.is_current(epoch)
     (True, True)
-    >>> epochs.end(5900001)  # the platform has refused this student's token
+    >>> epochs.end(b"owner")  # the platform has refused this token
     False
-    >>> epochs.is_current(epoch), epochs.begin(5900001) == epoch
+    >>> epochs.is_current(epoch), epochs.begin(b"owner") == epoch
     (False, False)
 
     Make it before the fork: the memory is inherited, and with it the seed of `hash`,
@@ -57,7 +59,7 @@ class Epochs:
         """Whether this epoch of its owner lasts. Takes no lock."""
         return epoch != NO_EPOCH and self._epochs[epoch & (_RECORDS - 1)] == epoch
 
-    def of(self, owner: Hashable) -> int:
+    def of(self, owner: Owner) -> int:
         """The owner's epoch now; `NO_EPOCH` if none was begun."""
         self._lock.acquire(0)
         try:
@@ -66,7 +68,7 @@ class Epochs:
         finally:
             self._lock.release(0)
 
-    def begin(self, owner: Hashable) -> int:
+    def begin(self, owner: Owner) -> int:
         """The owner's epoch, begun now if there is none: take it before anything is
         made for the owner.
         """
@@ -98,7 +100,7 @@ class Epochs:
                 self._lock.release(0)
         return self.is_current(epoch)
 
-    def end(self, owner: Hashable) -> bool:
+    def end(self, owner: Owner) -> bool:
         """End the owner's epoch, in all workers at once; whether anything was kept
         under it by any of them.
         """
@@ -112,7 +114,7 @@ class Epochs:
         finally:
             self._lock.release(0)
 
-    def _find(self, owner: Hashable) -> int | None:
+    def _find(self, owner: Owner) -> int | None:
         """The place of the owner's record; the lock is held."""
         tag = hash(owner) & _TAG_MASK
         words = tag, tag | _KEPT
@@ -122,7 +124,7 @@ class Epochs:
                 return at
         return None
 
-    def _make_room(self, owner: Hashable) -> int:
+    def _make_room(self, owner: Owner) -> int:
         """The place for a new record; the lock is held."""
         first = hash(owner) % _SETS * _WAYS
 

@@ -14,8 +14,8 @@ from typing import Final
 from ..errors import UpstreamTimeout
 from ..upstream import Reservation, UpstreamClient
 from ..web import Caller
-from .records import Admit
 from .student_calls import caller_key
+from .student_records import Admit
 
 __all__ = ["PageAdmission"]
 

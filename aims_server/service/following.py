@@ -16,7 +16,7 @@ from ..domain import SubjectDays
 from ..upstream import pack_course_files, unpack_course_files
 from ..web import Session
 from .gathering import Gathering, Gatherings
-from .records import FetchedFiles
+from .student_records import FetchedFiles
 
 __all__ = ["SharedGatherings", "SubjectsGathering", "SubjectsGatherings"]
 

@@ -17,8 +17,8 @@ from ..pages import ATTENDANCE, QUIZ, TIMETABLE
 from ..upstream import unpack_course_files
 from ..web import Answer, Caller, make_answer
 from .admission import PageAdmission
-from .records import StudentRecords
 from .student_calls import StudentCalls
+from .student_records import StudentRecords
 
 __all__ = ["OneCallPages"]
 

@@ -10,7 +10,7 @@ from ..domain import subject_attendance_page
 from ..errors import Forbidden, NotFound, UpstreamTimeout
 from ..web import Answer, Caller, make_answer
 from .admission import PageAdmission
-from .records import StudentRecords
+from .student_records import StudentRecords
 
 __all__ = ["SubjectPage"]
 

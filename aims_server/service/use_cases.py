@@ -11,11 +11,11 @@ from ..pages import ALL_ATTENDANCE, PAGES, Page
 from ..upstream import CallerKey, LoginAnswer, UpstreamClient
 from ..web import Answer, Caller
 from .admission import PageAdmission
-from .all_attendance import AllAttendancePage
+from .all_attendance_page import AllAttendancePage
 from .following import SubjectsGathering
 from .one_call_pages import OneCallPages
-from .records import StudentRecords
 from .student_calls import StudentCalls
+from .student_records import StudentRecords
 from .subject_page import SubjectPage
 
 __all__ = ["AimsService"]

@@ -8,8 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from ..cache import Owner
-from ..primitives import Mutexes
+from ..primitives import Mutexes, Owner
 
 __all__ = ["SharedCursor", "StreamId"]
 

@@ -14,9 +14,8 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 
-from ..cache import Owner
 from ..deadline import Clock
-from ..primitives import CircuitState, Epochs
+from ..primitives import CircuitState, Epochs, Owner
 from .client import StoreClient, StoreObserver, StoreUnavailable
 from .connection import end
 from .cursor import SharedCursor, StreamId

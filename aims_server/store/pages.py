@@ -7,9 +7,9 @@ from itertools import count
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
-from ..cache import Found, Lease, Owner, Page, Taken, Want
+from ..cache import Found, Lease, Page, Taken, Want
 from ..deadline import Clock
-from ..primitives import Epochs
+from ..primitives import Epochs, Owner
 from .client import StoreClient, StoreObserver, StoreUnavailable
 from .invalidation import Invalidations
 from .reasons import reason_in
@@ -131,7 +131,7 @@ class StorePages:
                 tag,
                 self._lease_id(lease.number),
                 times + sealed,
-                max(1, _milliseconds(left)),
+                _milliseconds(left),
             )
         except StoreUnavailable:
             return False
@@ -218,4 +218,4 @@ def _reason(why: list[Any]) -> str:
 
 
 def _milliseconds(seconds: float) -> int:
-    return round(min(seconds, 1e10) * 1000)
+    return round(seconds * 1000)

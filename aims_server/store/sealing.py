@@ -8,7 +8,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ..cache import Owner
+from ..primitives import Owner
 
 __all__ = ["Secrets", "Unopened"]
 

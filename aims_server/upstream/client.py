@@ -187,9 +187,9 @@ class UpstreamClient:
 
         pages = [await page("")]
         try:
-            while more_follows(pages) and len(pages) < _MOST_PAGES:
+            while (more := more_follows(pages)) and len(pages) < _MOST_PAGES:
                 pages.append(await page(f"&page={len(pages) + 1}"))
-            complete = not more_follows(pages)
+            complete = not more
         except UpstreamError:
             complete = False
         try:

@@ -86,7 +86,7 @@ class Hedging:
         """The first result of these calls, or final error, or the last one's error."""
         race = _Race(self, another)
         self._began[race] = race.newest_at
-        self._look_when_late(race)
+        self._look_by(race.newest_at + self.lateness.soonest)
         try:
             try:
                 return await first
@@ -108,18 +108,13 @@ class Hedging:
                 race.give_up_others()
             del race  # it holds this task; an error's traceback holds this frame
 
-    def _look_when_late(self, race: "_Race[Any]") -> None:
-        """Look at the calls under way when the newest one of this race will be late, if
-        not before.
-        """
-        look_at = race.newest_at + self.lateness.late_after
-        if look_at == inf:
-            look_at = self.clock() + _LOOK_AGAIN
-        if look_at < self._look_at:
+    def _look_by(self, moment: float) -> None:
+        """Look at the calls under way at this moment, if not before."""
+        if moment < self._look_at:
             if self._timer is not None:
                 self._timer.cancel()
-            self._look_at = look_at
-            left = look_at - self.clock()
+            self._look_at = moment
+            left = moment - self.clock()
             self._timer = asyncio.get_running_loop().call_later(left, self._look)
 
     def _look(self) -> None:
@@ -127,7 +122,8 @@ class Hedging:
         for race in list(self._began):
             if race.started < _COPIES:
                 race.look()
-                self._look_when_late(race)
+                late_at = race.newest_at + self.lateness.late_after
+                self._look_by(late_at if late_at < inf else self.clock() + _LOOK_AGAIN)
 
     def is_conclusive(self, call: asyncio.Task[Any]) -> bool:
         """Whether another call would end no better than this one has."""

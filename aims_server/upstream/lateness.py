@@ -38,7 +38,9 @@ class Lateness:
         self.latency = LatencyEstimate()
         """To be told of each call that has ended."""
 
-        self._soonest = soonest
+        self.soonest = soonest
+        """Seconds before which no call is late."""
+
         self._threshold = inf
         self._threshold_at = 0  # the estimate's count then
 
@@ -64,4 +66,4 @@ class Lateness:
                 _ANSWERED_FACTOR * latency.quantile(_HIGH, answered=True),
             )
         median = latency.quantile(0.5, answered=True)
-        return max(high, _MEDIANS * median, self._soonest)
+        return max(high, _MEDIANS * median, self.soonest)

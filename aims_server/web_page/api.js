@@ -107,7 +107,12 @@ async function follow(name, onProgress, { fresh = false }, signal) {
 
 /** The timetable as a file for calendar programs. */
 export async function calendarFile() {
-  return (await askAsStudent("timetable", false, "text/calendar")).blob();
+  const response = await askAsStudent("timetable", false, "text/calendar");
+  const file = await response.blob().catch(() => {
+    throw new Problem("offline");
+  });
+  if (!file.type.startsWith("text/calendar")) throw new Problem("foreign");
+  return file;
 }
 
 function askAsStudent(name, fresh, accept, options = {}) {

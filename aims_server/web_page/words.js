@@ -19,7 +19,7 @@ export const monthWords = (month) => MONTH.format(asDate(`${month}-01`));
 export const classes = (n) => `${n} ${n === 1 ? "class" : "classes"}`;
 
 /** A number of seconds as "5 s", "3 min", "2 h". */
-export function duration(seconds) {
+function duration(seconds) {
   if (seconds < 60) return `${Math.round(seconds)} s`;
   return seconds < 3600 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
 }

@@ -93,12 +93,12 @@ def test_a_successor_is_all_that_is_given(clock):
 def test_a_drop_takes_both_parts(clock):
     """And what was begun before it changes nothing any more."""
     store = a_store(clock)
-    epoch = store.begin_epoch("ann")
+    epoch = store.begin_epoch(b"ann")
     offer(store, clock, b"k", b"k")
     store.put(b"l", entry(clock))
-    assert store.drop_owner("ann")
+    assert store.drop_owner(b"ann")
     assert (len(store), store.size) == (0, 0)
-    assert not store.drop_owner("ann")
+    assert not store.drop_owner(b"ann")
     newer = entry(clock)
     store.put(b"l", newer)
     assert not store.put(b"l", entry(clock), epoch, copied=True)
@@ -110,7 +110,7 @@ def test_a_drop_elsewhere_voids_copies(clock):
     epochs = Epochs()
     store = a_store(clock, epochs)
     offer(store, clock, b"k", b"k")
-    epochs.end("ann")
+    epochs.end(b"ann")
     assert store.get(b"k") is None
 
 

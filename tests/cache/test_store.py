@@ -17,7 +17,7 @@ from aims_server.primitives.epochs import Epochs
 from tests.virtual_time import Clock
 
 
-def entry(clock, value="page", *, size=1000, owner="ann", fresh=10.0, servable=60.0):
+def entry(clock, value="page", *, size=1000, owner=b"ann", fresh=10.0, servable=60.0):
     """An entry made now."""
     now = clock.now
     return Entry(value, size, owner, now, now + fresh, now + servable)
@@ -61,7 +61,7 @@ def test_expired_entries_leave_without_traffic(clock):
     """Expiry alone frees the memory and says how many entries went."""
     store = a_store(room_for(3), clock)
     store.put(b"a", entry(clock, servable=60))
-    store.put(b"b", entry(clock, servable=60, owner="ben"))
+    store.put(b"b", entry(clock, servable=60, owner=b"ben"))
     store.put(b"c", entry(clock, servable=90))
     clock.now += 60
     assert store.expire() == 2
@@ -131,31 +131,31 @@ def test_replacing_counts_the_size_once(clock):
     """A successor takes its predecessor's room, also when the owner changes."""
     store = a_store(room_for(4), clock)
     store.put(b"k", entry(clock, size=1000))
-    store.put(b"k", entry(clock, size=500, owner="ben"))
+    store.put(b"k", entry(clock, size=500, owner=b"ben"))
     assert (len(store), store.size) == (1, room_for(1, 500))
-    store.drop_owner("ann")
+    store.drop_owner(b"ann")
     assert store.get(b"k") is not None
-    store.drop_owner("ben")
+    store.drop_owner(b"ben")
     assert len(store) == 0
 
 
 def test_drop_owner_takes_all_of_one_and_none_of_others(clock):
     """Every entry of the owner goes at once; the entries of others stay."""
     store = a_store(room_for(4), clock)
-    for key, owner in ((b"1", "ann"), (b"2", "ben"), (b"3", "ann")):
+    for key, owner in ((b"1", b"ann"), (b"2", b"ben"), (b"3", b"ann")):
         store.put(key, entry(clock, owner=owner))
-    assert store.drop_owner("ann")
+    assert store.drop_owner(b"ann")
     assert [store.get(key) is None for key in (b"1", b"3", b"2")] == [1, 1, 0]
     assert (len(store), store.size) == (1, room_for(1))
-    assert not store.drop_owner("ann")
+    assert not store.drop_owner(b"ann")
 
 
 OPERATIONS = {
-    "put": lambda store: store.put(b"0", Entry("page", 1000, "ben", 0, 0, 50)),
+    "put": lambda store: store.put(b"0", Entry("page", 1000, b"ben", 0, 0, 50)),
     "copy": lambda store: store.put(
-        b"0", Entry("page", 1000, "ben", 0, 0, 50), copied=True
+        b"0", Entry("page", 1000, b"ben", 0, 0, 50), copied=True
     ),
-    "drop_owner": lambda store: store.drop_owner("ann"),
+    "drop_owner": lambda store: store.drop_owner(b"ann"),
     "expire": MemoryStore.expire,
     "size": lambda store: store.size,
     "len": len,
@@ -169,7 +169,7 @@ def test_a_clock_that_never_stands_still_does_no_harm(operation):
         ticks = itertools.count()
         store: MemoryStore = MemoryStore(room_for(3), room_for(9), clock=ticks.__next__)
         for index in range(3):
-            page = Entry("page", 1000, "ann", 0, 0, lifetime + index)
+            page = Entry("page", 1000, b"ann", 0, 0, lifetime + index)
             store.put(b"%d" % index, page)
             store.put(b"copy %d" % index, page, copied=True)
             store.put(b"copy %d" % index, page, copied=True)
@@ -177,7 +177,7 @@ def test_a_clock_that_never_stands_still_does_no_harm(operation):
         while next(ticks) < 100:
             pass
         store.expire()
-        for owner in ("ann", "ben"):
+        for owner in (b"ann", b"ben"):
             store.drop_owner(owner)  # raises KeyError if the index has lost one
         assert (len(store), store.size) == (0, 0)
 
@@ -187,7 +187,7 @@ def stored(clock, index, per_owner, length):
     key = blake2b(b"%d" % index, digest_size=32).digest()
     value = bytes(length)
     now = clock.now + index / 1e6
-    owner = f"student-{index // per_owner:08}"
+    owner = b"student-%024d" % (index // per_owner)
     size = sys.getsizeof(value)
     return key, Entry(value, size, owner, now, now + 300.5, now + 2000.5)
 
@@ -207,9 +207,9 @@ def traced(action):
 def test_what_was_begun_before_a_drop_is_not_kept(clock):
     """An epoch taken before a drop keeps its entry out; a later one lets it in."""
     store = a_store(room_for(4), clock)
-    before = store.begin_epoch("ann")
-    store.drop_owner("ann")
-    after = store.begin_epoch("ann")
+    before = store.begin_epoch(b"ann")
+    store.drop_owner(b"ann")
+    after = store.begin_epoch(b"ann")
     assert store.put(b"k", entry(clock, "new"), after)
     assert not store.put(b"k", entry(clock, "old"), before)
     kept = store.get(b"k")
@@ -220,11 +220,11 @@ def test_what_was_begun_before_a_drop_is_not_kept(clock):
 def test_a_drop_ends_the_epoch_of_its_owner_only(clock):
     """All who fill for one owner are in one epoch; its neighbours' are their own."""
     store = a_store(room_for(4), clock)
-    epochs = [store.begin_epoch(owner) for owner in ("ann", "ann", "ben")]
-    store.drop_owner("ann")
+    epochs = [store.begin_epoch(owner) for owner in (b"ann", b"ann", b"ben")]
+    store.drop_owner(b"ann")
     assert not store.put(b"a", entry(clock), epochs[0])
     assert not store.put(b"a", entry(clock), epochs[1])
-    assert store.put(b"b", entry(clock, owner="ben"), epochs[2])
+    assert store.put(b"b", entry(clock, owner=b"ben"), epochs[2])
 
 
 def test_a_drop_elsewhere_voids_what_is_kept_here(clock):
@@ -232,8 +232,8 @@ def test_a_drop_elsewhere_voids_what_is_kept_here(clock):
     epochs = Epochs()
     store: MemoryStore = MemoryStore(room_for(4), epochs=epochs, clock=clock)
     store.put(b"a", entry(clock))
-    store.put(b"b", entry(clock, owner="ben"))
-    epochs.end("ann")
+    store.put(b"b", entry(clock, owner=b"ben"))
+    epochs.end(b"ann")
     assert store.get(b"a") is None
     assert store.get(b"b") is not None
     assert store.put(b"a", entry(clock))
@@ -285,7 +285,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
     """Any sequence of operations gives what a plain ordered dict gives."""
 
     keys = st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f"])
-    owners = st.sampled_from(["ann", "ben", 7])
+    owners = st.sampled_from([b"ann", b"ben", b"eve"])
 
     def __init__(self):
         super().__init__()
@@ -368,7 +368,7 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
     def teardown(self):
         """The index knows every entry that is left, and no other."""
-        for owner in ("ann", "ben", 7):
+        for owner in (b"ann", b"ben", b"eve"):
             self.drop(owner)
         assert (len(self.store), self.store.size) == (0, 0)
 

@@ -49,6 +49,17 @@ def test_it_tells_rates_platform_workers_and_limits(readings):
     assert ("login", "1") in sections["Refused by a limit"].rows
 
 
+def test_a_stop_and_a_roll_are_told(readings):
+    """Of the service, and which of its workers leave."""
+    before, after = readings
+    after["state"] = "replacing"
+    after["workers"]["0"]["leaving"] = True
+    sections = {s.title: s for s in describe(before, after, 2.0)}
+    now = {row[0]: row[1] for row in sections["Now"].rows}
+    assert now["state"] == "serving; workers that were replaced leave"
+    assert [row[-2] for row in sections["Workers"].rows] == ["leaving", "serving"]
+
+
 def test_processor_time_is_that_of_one_process(readings):
     """Of a worker that was replaced between the readings there is nothing to tell."""
     before, after = readings

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from aims_server import pages
 
+from .raw import Connection
+
 PAGES = [page.path for page in pages.PAGES if page.fast]
 # A header that the fast path leaves to Tornado, which ignores it.
 SLOW_PATH = {"Trailer": "none"}
@@ -74,10 +76,4 @@ class Browser:
 
     async def read(self):
         """The next answer."""
-        head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
-        first, *lines = head.strip().split("\r\n")
-        pairs = (line.split(": ", 1) for line in lines)
-        headers = {name.lower(): value for name, value in pairs}
-        status = int(first.split()[1])
-        length = 0 if status == 304 else int(headers["content-length"])
-        return Answer(status, headers, await self.reader.readexactly(length))
+        return Answer(*await Connection(self.reader, self.writer).answer())

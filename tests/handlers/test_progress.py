@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from aims_server.handlers import progress
-from aims_server.service import all_attendance
+from aims_server.service import all_attendance_page
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.gen_test
@@ -242,7 +242,7 @@ async def test_a_fault_of_ours_is_an_event(front, token, monkeypatch, caplog):
     def broken(*_: object, **__: object) -> None:
         raise made_up
 
-    monkeypatch.setattr(all_attendance, "all_attendance_page", broken)
+    monkeypatch.setattr(all_attendance_page, "all_attendance_page", broken)
     kind, body = (await told(front, token))[-1]
     assert (kind, body["code"]) == ("error", "internal_error")
     assert "made up" not in body["message"]

@@ -48,6 +48,35 @@ def test_the_summary_adds_up_all_workers():
     assert told["workers"]["1"]["breakers"]["login"] == "closed"
 
 
+@pytest.mark.parametrize(
+    ("leaving", "state"),
+    [((), "serving"), ((1,), "replacing"), ((0, 1), "draining")],
+)
+def test_the_state_is_that_of_all_workers(leaving, state):
+    """A service stops when all of them do."""
+    memory = MetricsMemory(workers=2)
+    workers = [Metrics(worker=number, memory=memory) for number in range(2)]
+    for metrics in workers:
+        metrics.sample(**LEVELS)
+    for number in leaving:
+        workers[number].leaving(replaced=False)
+    told = json.loads(workers[0].summary())
+    assert told["state"] == state
+    each = [told["workers"][str(number)]["leaving"] for number in range(2)]
+    assert each == [number in leaving for number in range(2)]
+
+
+def test_a_replaced_worker_adds_nothing_to_the_limit():
+    """The calls that it still makes are among those that its successor may."""
+    memory = MetricsMemory(workers=2)
+    old, new = [Metrics(worker=number, memory=memory) for number in range(2)]
+    old.leaving(replaced=True)
+    for metrics in (old, new):
+        metrics.sample(**LEVELS)
+    upstream = json.loads(new.summary())["upstream"]
+    assert (upstream["inUse"], upstream["limit"]) == (4, 25)
+
+
 def test_quantiles_are_estimated_within_their_bucket():
     """Latency of the students' endpoints alone, linear between two bounds."""
     metrics = Metrics()

@@ -59,6 +59,7 @@ BEFORE_ANY_EVENT = [
     'worker_cpu_seconds_total{worker="0"}',
     'worker_resident_bytes{worker="0"}',
     'worker_generation{worker="0"}',
+    'worker_leaving{worker="0"}',
 ]
 
 

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from ..waiting import PATIENCE_SECONDS
+from ..waiting import PATIENCE_SECONDS, until
 from .conftest import COMMAND
 from .crowd import Crowd, Kept, probe, run, tokens
 
@@ -46,6 +46,14 @@ def test_until_the_delay_is_over_all_are_served(busy):
         assert await kept.ended()
 
     run(visit())
+
+
+def test_the_figures_tell_a_stop(busy):
+    """Whichever worker is asked for them."""
+    service = busy(DRAIN_DELAY_SECONDS="300")
+    assert service.figures("aims_worker_leaving{") == [0, 0]
+    service.signal(signal.SIGTERM)
+    until(lambda: service.figures("aims_worker_leaving{") == [1, 1])
 
 
 def test_after_the_delay_only_work_is_waited_for(busy, platform):

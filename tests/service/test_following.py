@@ -13,7 +13,7 @@ from aims_server.domain.days import SubjectDays
 from aims_server.primitives import Epochs
 from aims_server.service.following import SharedGatherings
 from aims_server.service.gathering import Gatherings
-from aims_server.service.records import FetchedFiles
+from aims_server.service.student_records import FetchedFiles
 from aims_server.upstream import CourseFiles
 from aims_server.web import SessionReader, VerifiedKeys
 from tests.virtual_time import Clock, virtual_loop

@@ -46,9 +46,7 @@ def test_the_right_most_stranger_is_the_client(made_up, client, proxies, cut):
     assert client_address("10.0.0.2", lines, PROXIES) == str(client)
 
 
-@pytest.mark.parametrize(
-    "header", [[], [""], ["unknown"], ["1.2.3.4,"], ["1.2.3.4:80:90"]]
-)
+@pytest.mark.parametrize("header", [[], [""], [","], ["unknown"], ["1.2.3.4:80:90"]])
 def test_a_hop_that_is_no_address_ends_the_search(header):
     """The last address that was proven stands; nothing is guessed."""
     assert client_address("10.0.0.1", header, PROXIES) == "10.0.0.1"
@@ -101,6 +99,15 @@ def test_ports_and_brackets_are_read_over(member, address):
 
 
 @pytest.mark.parametrize(
+    "header",
+    [["203.0.113.7,"], [", 203.0.113.7 ,,"], ["192.0.2.9,203.0.113.7, ,10.0.0.2", ""]],
+)
+def test_empty_members_of_the_list_are_ignored(header):
+    """As in every list of HTTP (RFC 9110 5.6.1); they end no search."""
+    assert client_address("10.0.0.1", header, PROXIES) == "203.0.113.7"
+
+
+@pytest.mark.parametrize(
     "member",
     [
         "203.0.113.7:", "203.0.113.7:x", "203.0.113.7:123456", "[2001:db8::1",
@@ -122,10 +129,16 @@ def test_a_unix_peer_is_trusted_by_its_name():
     assert client_address("203.0.113.9", header, ["unix"]) == "203.0.113.9"
 
 
+def test_a_unix_peer_is_the_sockets_alone():
+    """In a header, which a client may write, its name is no address."""
+    assert client_address("unix", ["203.0.113.7, unix"], ["unix"]) == "unix"
+
+
 def test_a_peer_is_trusted_or_not():
     """By its network, by its name, in whatever spelling."""
     assert is_trusted("10.1.2.3", PROXIES)
     assert is_trusted("::ffff:10.1.2.3", PROXIES)
+    assert not is_trusted("", PROXIES)
     assert is_trusted("unix", ["unix"])
     assert not is_trusted("unix", PROXIES)
     assert not is_trusted("203.0.113.7", ["unix", *PROXIES])

@@ -200,7 +200,7 @@ def test_a_broken_condition_matches_nothing(page, condition):
 def headers_at(now: float, *, fresh_until=1300.0, servable_until=3100.0):
     """The headers at a moment of an answer that was made at 1000."""
     # What is kept plays no part here, so nothing is: hence the type that is ignored.
-    entry = Entry(None, 0, "owner", 1000.0, fresh_until, servable_until)
+    entry = Entry(None, 0, b"owner", 1000.0, fresh_until, servable_until)
     lines = freshness_lines(entry, "HIT", now)  # type: ignore[arg-type]  # see above
     return dict(header_pairs(lines))
 

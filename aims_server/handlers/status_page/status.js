@@ -112,13 +112,14 @@ function render(figures, seconds) {
   const now = Date.now() / 1000;
   table(
     "workers",
-    ["worker", "memory", "processor", "up", "reloads", "circuits"],
+    ["worker", "memory", "processor", "up", "reloads", "state", "circuits"],
     Object.entries(figures.workers).map(([name, worker]) => [
       name,
       megabytes(worker.residentBytes),
       show(worker.cpuSeconds, " s"),
       show(Math.max(0, now - worker.startTime) / 60, " min"),
       show(worker.generation),
+      worker.leaving ? "leaving" : "serving",
       state(worker.breaker),
     ]),
   );

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from .fields import Scalar, name, whole
+from .fields import Scalar, one_line, whole
 from .json_body import BadShape, any_object, utf8
 from .models import LoginBody, Quizzes, only_student
 from .oddities import Note, ignore
@@ -68,7 +68,7 @@ def decode_quizzes(body: bytes, note: Note = ignore) -> Quizzes:
 
 def _admission_number(value: Scalar) -> str | None:
     """Whose an answer is; a text without a digit ("-", "NA"), and 0, name nobody."""
-    text = name(value).upper()
+    text = one_line(value).upper()
     return text if re.search("[1-9]", text) else None
 
 

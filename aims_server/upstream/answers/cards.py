@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from ...primitives import Memo
-from .fields import Scalar, name, whole
+from .fields import Scalar, one_line, whole
 from .json_body import BadShape
 from .models import LONGEST_TIME, Card, Cards, CardsPage, only_student
 from .oddities import Note, ignore
@@ -16,7 +16,7 @@ from .rows import Envelope, read_rows
 
 __all__ = ["decode_cards", "merge_pages", "more_follows"]
 
-_IS_PLAIN: Final = Memo(lambda mark: bool(mark) and name(mark) == mark, most=256)
+_IS_PLAIN: Final = Memo(lambda mark: bool(mark) and one_line(mark) == mark, most=256)
 _MARKUP: Final = b"<&\\"
 
 
@@ -113,7 +113,7 @@ def _has_plain_marks(cards: Sequence[Card]) -> bool:
     """Whether every mark of a plain list can be shown as it is: text without HTML. An
     empty one may have its text in `status`, which a plain list does not read.
     """
-    return all(map(_IS_PLAIN.__getitem__, {card.state for card in cards}))
+    return all(map(_IS_PLAIN, {card.state for card in cards}))
 
 
 def _has_plain_times(body: bytes, cards: Sequence[Card]) -> bool:
@@ -127,7 +127,7 @@ def _has_plain_times(body: bytes, cards: Sequence[Card]) -> bool:
 
 
 def _card(record: Record, note: Note) -> Card | None:
-    state = name(record.state) or name(record.status)
+    state = one_line(record.state) or one_line(record.status)
     start_time, date_formatted = _text(record.start_time), _text(record.date_formatted)
     teacher = record.faculty_name
     if not (state or start_time.strip() or date_formatted.strip()):
@@ -137,7 +137,7 @@ def _card(record: Record, note: Note) -> Card | None:
         state,
         start_time,
         date_formatted,
-        teacher if isinstance(teacher, str) else name(teacher),
+        teacher if isinstance(teacher, str) else one_line(teacher),
         _id(record.id),
     )
 
@@ -155,7 +155,7 @@ def _id(value: Scalar) -> int | str | None:
 def _text(value: Scalar) -> str:
     text = "" if value is None else str(value)
     plain = len(text) <= LONGEST_TIME and "<" not in text and "&" not in text
-    return text if plain else name(text)[:LONGEST_TIME]
+    return text if plain else one_line(text)[:LONGEST_TIME]
 
 
 def _distinct(cards: list[Card], note: Note) -> list[Card]:

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from .fields import Scalar, name, number, percent, sum_of, whole
+from .fields import Scalar, number, one_line, percent, sum_of, whole
 from .json_body import BadShape
 from .models import Counts, Course, CourseFiles, only_student
 from .oddities import Note, ignore
@@ -85,9 +85,9 @@ def decode_course_files(body: bytes, note: Note = ignore) -> CourseFiles:
 
 
 def _is_total(row: Row) -> bool:
-    label = name(row.cdata.course_code)
+    label = one_line(row.cdata.course_code)
     if not label and row.id is None:
-        label = name(row.cdata.course_name)
+        label = one_line(row.cdata.course_name)
     return label.casefold() == "total"
 
 
@@ -95,9 +95,9 @@ def _course(row: Row, note: Note) -> Course | None:
     cf_id = whole(row.id)
     if not cf_id:  # 0 is a database's default
         return None
-    code = name(row.cdata.course_code)
+    code = one_line(row.cdata.course_code)
     # Subjects are keyed by name in the answers, so a course is never without one.
-    called = name(row.cdata.course_name)
+    called = one_line(row.cdata.course_name)
     if not called:
         called = code or str(cf_id)
         note("name", "a course file without a name")
@@ -126,4 +126,4 @@ def _counts(summary: Summary) -> Counts | None:
 
 
 def _first_name(values: Iterable[Scalar]) -> str:
-    return next(filter(None, map(name, values)), "")
+    return next(filter(None, map(one_line, values)), "")

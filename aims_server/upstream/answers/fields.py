@@ -1,6 +1,6 @@
-"""Readers of single values as the platform sends them: numbers, names, percentages.
+"""Readers of single values as the platform sends them: numbers, lines, percentages.
 
-Each returns what was meant, or None (a name: "") where nobody could say; none raises.
+Each returns what was meant, or None (a line: "") where nobody could say; none raises.
 """
 
 import html
@@ -21,8 +21,8 @@ __all__ = [
     "Scalar",
     "exact",
     "month_number",
-    "name",
     "number",
+    "one_line",
     "percent",
     "plain",
     "sum_of",
@@ -129,11 +129,11 @@ def _clean(text: str) -> str:
     return " ".join(re.sub(_CONTROL, " ", text).split())
 
 
-def name(value: Scalar) -> str:
+def one_line(value: Scalar) -> str:
     r"""Read one line of text: no tags, entities decoded once, white space and
     control characters one blank.
 
-    >>> name(" Signals &amp;\r\n <b>Systems</b>\xa0Lab ")
+    >>> one_line(" Signals &amp;\r\n <b>Systems</b>\xa0Lab ")
     'Signals & Systems Lab'
     """
     if isinstance(value, str):

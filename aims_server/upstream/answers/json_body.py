@@ -47,11 +47,11 @@ def utf8(body: bytes, note: Note) -> bytes:
     for escaped halves of surrogate pairs, of which RFC 8259 8.2 warns: a text that was
     cut within an emoji ends in one.
     """
-    marks = re.match(_BYTE_ORDER_MARKS, body)
-    if marks:
-        note("encoding", "a byte order mark")
-        body = body[marks.end() :]
     if not body.isascii():
+        marks = re.match(_BYTE_ORDER_MARKS, body)
+        if marks:
+            note("encoding", "a byte order mark")
+            body = body[marks.end() :]
         try:
             body.decode()  # msgspec does not look into the text of fields it skips
         except UnicodeDecodeError as exc:

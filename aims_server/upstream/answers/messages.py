@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from .fields import name
+from .fields import one_line
 from .json_body import utf8
 from .oddities import ignore
 
@@ -214,7 +214,7 @@ def speaks_of_account(text: str) -> bool:
 
 def _of_login(text: str, others: str) -> str:
     """A text's words, one blank between them, without those about others."""
-    words = re.split(r"[\s_-]+|(?<=[a-z])(?=[A-Z])", name(text[:_LONGEST_TEXT]))
+    words = re.split(r"[\s_-]+|(?<=[a-z])(?=[A-Z])", one_line(text[:_LONGEST_TEXT]))
     return re.sub(others, "", " ".join(words), flags=re.IGNORECASE)
 
 

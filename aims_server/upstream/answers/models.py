@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from .fields import Number, Scalar, name, whole
+from .fields import Number, Scalar, one_line, whole
 from .json_body import BadShape
 from .messages import speaks_of_account, text_of
 
@@ -155,7 +155,7 @@ class LoginBody(Struct, frozen=True, gc=False):
         """What the platform says in words, without HTML; looked for anew, since few
         answers need it.
         """
-        return name(text_of(self.body)) or None
+        return one_line(text_of(self.body)) or None
 
     @property
     def refusal(self) -> bytes:

@@ -166,14 +166,16 @@ def _struct_of(kind: Any) -> type[Any] | None:
 def _rows(rows: list[Any], paging: Sequence[Paging]) -> Rows[Any]:
     pages = total = None
     more = False
-    meta = [said.meta for said in paging if isinstance(said.meta, dict)]
-    for said in (*paging, *(msgspec.convert(each, Paging) for each in meta)):
-        if said.last_page is not None:
-            pages = _count(said.last_page)
-        if said.total is not None:
-            total = _count(said.total)
-        if said.next_page_url is not None:
-            more = more or bool(said.next_page_url)
+    said = list(paging)
+    for each in said:
+        if isinstance(each.meta, dict):
+            said.append(msgspec.convert(each.meta, Paging))  # it has the last word
+        if each.last_page is not None:
+            pages = _count(each.last_page)
+        if each.total is not None:
+            total = _count(each.total)
+        if each.next_page_url:
+            more = True
     return Rows(rows, pages, total, more)
 
 

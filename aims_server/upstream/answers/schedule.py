@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from .fields import FIRST_YEAR, month_number, name, whole
+from .fields import FIRST_YEAR, month_number, one_line, whole
 from .json_body import BadShape
 from .oddities import Note, ignore
 from .rows import Envelope, read_rows
@@ -197,7 +197,7 @@ def _minute(hour: str, minute: str, half: str | None) -> int | None:
 
 
 def _label(row: _Row, key: str) -> str:
-    return name(_scalar(row, key))
+    return one_line(_scalar(row, key))
 
 
 def _scalar(row: _Row, key: str) -> Any:

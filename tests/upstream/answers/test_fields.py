@@ -131,11 +131,11 @@ def test_a_percentage_is_the_platforms_text_with_its_sign(sent, shown):
 )
 def test_a_name_is_one_clean_line(sent, shown):
     """No tags, entities decoded once, white space one blank, a number its text."""
-    assert fields.name(sent) == shown
+    assert fields.one_line(sent) == shown
 
 
 @settings(max_examples=60)
 @given(st.text(st.characters(exclude_characters="<&"), max_size=40))
 def test_a_clean_name_stays_as_it_is(text):
     """Cleaning twice is cleaning once."""
-    assert fields.name(fields.name(text)) == fields.name(text)
+    assert fields.one_line(fields.one_line(text)) == fields.one_line(text)

@@ -22,8 +22,8 @@ from ..upstream import Reservation, UpstreamClient
 from ..web import Answer, Caller, make_answer
 from .admission import PageAdmission
 from .following import SharedGatherings, SubjectsGathering, SubjectsGatherings
-from .records import FetchedFiles, StudentRecords
 from .student_calls import StudentCalls
+from .student_records import FetchedFiles, StudentRecords
 
 __all__ = ["AllAttendancePage"]
 
