@@ -16,6 +16,9 @@ _log = logging.getLogger(__name__)
 _MAX_EXCESS: Final = 2
 _DEFER_SECONDS: Final = 0.002
 _ERROR_SECONDS: Final = 0.5
+# What Linux queues at most (net.core.somaxconn). Without a bound, clients that connect
+# as fast as they are accepted would hold the loop.
+_MAX_QUEUED: Final = 4096
 
 
 class Acceptor:
@@ -51,8 +54,9 @@ class Acceptor:
     def accept_backlog(self) -> None:
         """Accept all that the kernel has queued: closing the socket resets them."""
         for listening in self._listening:
-            while self._accept(listening):
-                pass
+            for _ in range(_MAX_QUEUED):
+                if not self._accept(listening):
+                    break
 
     def stop(self) -> None:
         """Close the sockets, and take no further part in the comparison."""
