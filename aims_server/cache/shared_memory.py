@@ -11,7 +11,10 @@ import struct
 import time
 from hashlib import blake2b
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..deadline import Clock
 from ..primitives import Epochs, Owner
@@ -143,10 +146,7 @@ class SharedMemoryCache:
             had = self._head(held.page if held else word)
             if had is not None and had.made_at > page.made_at:
                 return False
-            new = written
-            if held:
-                held = _Held(held.number, held.end, held.epoch, page=written)
-                new = self._lease_word(held)
+            new = self._lease_word(replace(held, page=written)) if held else written
             if self._directory.replace(hashed, word, new):
                 return True
 
@@ -198,7 +198,8 @@ class SharedMemoryCache:
 
     def _lease_word(self, held: "_Held") -> int:
         """Write a lease; the word that names it."""
-        return self._leases.write(_LEASE.pack(*held))
+        fields = held.number, held.end, held.epoch, held.page
+        return self._leases.write(_LEASE.pack(*fields))
 
     def _head(self, word: int) -> "_Head | None":
         """What stands in front of the page that this word names."""
@@ -214,7 +215,8 @@ class SharedMemoryCache:
         if not self._epochs.keep(epoch):
             return None
         digest = self._digest(hashed, owner, epoch, page)
-        head = _HEAD.pack(len(page.body), *page[1:], digest)
+        times = page.made_at, page.fresh_until, page.servable_until
+        head = _HEAD.pack(len(page.body), *times, digest)
         return self._ring.write(head + page.body) | _PAGE
 
     def _servable(
@@ -243,7 +245,7 @@ class SharedMemoryCache:
         return signing.digest()
 
 
-class _Head(NamedTuple):
+class _Head(Struct, frozen=True, gc=False):
     """What lies in front of a page's body."""
 
     length: int
@@ -253,7 +255,7 @@ class _Head(NamedTuple):
     digest: bytes
 
 
-class _Held(NamedTuple):
+class _Held(Struct, frozen=True, gc=False):
     """A lease as it lies in the ring: its end is a moment of the machine's monotonic
     clock, ``page`` the directory's word for the page before it, 0 for none.
     """
