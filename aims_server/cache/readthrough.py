@@ -82,7 +82,7 @@ class ReadThrough(Generic[V]):
         self._on_refresh_error = on_refresh_error
         self._clock = clock
 
-    def peek(
+    def get_fresh(
         self,
         key: bytes,
         owner: Owner,
@@ -101,14 +101,14 @@ class ReadThrough(Generic[V]):
 
     def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
         """The servable entry, fresh or not, that this process or another one keeps."""
-        kept = self._find(key, owner)
+        kept = self._find_here(key, owner)
         return kept or self._loader.find(key, owner, Want())
 
     def find_fresh(
         self, keys: Iterable[bytes], owner: Owner, max_age: float | None = None
     ) -> dict[bytes, Entry[V]]:
-        """The entries that `peek` would give for these keys. What is found beyond this
-        process is not kept here, since nobody asks for it again soon.
+        """The entries that `get_fresh` would give for these keys. What is found beyond
+        this process is not kept here, since nobody asks for it again soon.
         """
         here = self._store.keys_of(owner)
         want = Want(max_age, old_ok=False)
@@ -140,7 +140,7 @@ class ReadThrough(Generic[V]):
         now = self._clock()
         epoch = self._store.epoch_of(owner)
         # Not left to a flight: one that refreshes it may take long.
-        entry = self._find(key, owner) or self._find_beyond(
+        entry = self._find_here(key, owner) or self._find_beyond(
             key, owner, epoch, Want(max_age)
         )
         if entry is not None and _is_within(max_age, entry, now):
@@ -225,7 +225,7 @@ class ReadThrough(Generic[V]):
             return entry
         return None
 
-    def _find(self, key: bytes, owner: Owner) -> Entry[V] | None:
+    def _find_here(self, key: bytes, owner: Owner) -> Entry[V] | None:
         entry = self._store.get(key)
         if entry is not None and entry.owner != owner:
             self._on_foreign()

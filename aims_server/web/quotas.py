@@ -80,7 +80,7 @@ class RequestLimits:
 
     def by_address(self, address: str) -> Quota:
         """Count a request against its client's address."""
-        return _take(self._address_charge(address))
+        return _take(_Charge("address", self._address, address_key(address)))
 
     def by_session(self, session: Session, address: str) -> Quota:
         """Count a request against its student, or against what its token claims."""
@@ -137,9 +137,6 @@ class RequestLimits:
     def guess_was_right(self, address: str) -> None:
         """Undo the count of :meth:`by_guess`."""
         _give_back(self._guess_charge(address))
-
-    def _address_charge(self, address: str) -> _Charge:
-        return _Charge("address", self._address, address_key(address))
 
     def _failure_charge(self, address: str) -> _Charge:
         return _Charge("login-failures", self._login_failures, address_key(address))

@@ -185,6 +185,15 @@ async def test_health_and_metrics_are_never_limited(front, token):
 
 
 @pytest.mark.gen_test
+async def test_a_preflight_is_never_limited(front):
+    """A browser whose preflight is refused shows its page no 429."""
+    answers = [await front.ask("/api/nothing") for _ in range(62)]
+    assert refused(answers)
+    for path in ("/api/quiz", "/api/nothing"):
+        assert (await front.ask(path, method="OPTIONS")).code == 204
+
+
+@pytest.mark.gen_test
 async def test_each_refusal_is_counted_under_its_limit(front, token, worker):
     """Operators see which of the limits refuses, and how often."""
     login = {"username": "nobody", "password": "x"}

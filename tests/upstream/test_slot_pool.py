@@ -11,6 +11,7 @@ from aims_server.deadline import Deadline
 from aims_server.upstream.bulkhead import Bulkhead, BulkheadFull
 from aims_server.upstream.callers import CallerKey
 from aims_server.upstream.slot_pool import SlotPools
+from tests.upstream.queueing import acquire
 from tests.virtual_time import Clock, VirtualLoop, settle, virtual_loop
 
 STUDENT, OTHER = CallerKey.student(1), CallerKey.student(2)
@@ -127,7 +128,7 @@ async def crowded(clock):
     busy, needy = (Bulkhead(pool, clock=clock) for pool in pools)
     assert busy.try_acquire(STUDENT)
     assert busy.try_acquire(STUDENT)
-    waiting = asyncio.ensure_future(needy.acquire(OTHER, Deadline(5.0, clock)))
+    waiting = asyncio.ensure_future(acquire(needy, OTHER, Deadline(5.0, clock)))
     await settle()
     return busy, needy, waiting
 
@@ -220,7 +221,7 @@ def test_six_pages_on_one_of_two_workers_have_all_slots():
 
     async def page(student):
         async def call():
-            await slots.acquire(student, Deadline(10.0, clock))
+            await acquire(slots, student, Deadline(10.0, clock))
             await asyncio.sleep(4.0)
             slots.release(student, 4.0)
 
