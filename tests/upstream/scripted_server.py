@@ -111,6 +111,7 @@ def timed_out(outcome) -> bool:
     return isinstance(outcome, FailureCause) and outcome.kind.startswith("timeout_")
 
 
-def said(reply: Reply) -> Reply:
+def said(outcome: Reply | FailureCause) -> Reply:
     """A reply, whatever connection it came on."""
-    return replace(reply, connection=None)
+    assert isinstance(outcome, Reply), outcome
+    return replace(outcome, connection=None)
