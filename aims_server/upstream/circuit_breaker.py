@@ -14,9 +14,9 @@ __all__ = ["CircuitBreaker", "CircuitOpen"]
 _STUDENTS: Final = 3
 _WINDOW_SECONDS: Final = 10.0
 _OPEN_SECONDS: Final = 5.0
-# In a simulated outage of an hour (3 students a second, of whom each call fails at once)
-# an endpoint that is back is refused for 4 s more, 11 at most, for 0.35 calls a second
-# while it is ill. With 28 s these were 12 s, 26 s and 0.14 calls.
+# In a simulated outage of an hour (3 students a second, each call fails at once) calls
+# are refused for 4 s more when the endpoint is back, 11 at most, for 0.35 calls a second
+# meanwhile. With 28 s these were 12 s, 26 s and 0.14 calls.
 _MAX_OPEN_SECONDS: Final = 10.0
 _VERIFIED_FIRST_SECONDS: Final = 30.0
 _PROBES_TAKEN_RETRY_AFTER: Final = 1.0  # seconds; their outcome is near but unknown
