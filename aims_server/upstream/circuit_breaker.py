@@ -15,8 +15,8 @@ _STUDENTS: Final = 3
 _WINDOW_SECONDS: Final = 10.0
 _OPEN_SECONDS: Final = 5.0
 # In a simulated outage of an hour (3 students a second, each call fails at once) calls
-# are refused for 4 s more when the endpoint is back, 11 at most, for 0.35 calls a second
-# meanwhile. With 28 s these were 12 s, 26 s and 0.14 calls.
+# are refused for 4 s more when the endpoint is back, 11 at most, for 0.35 a second that
+# are made meanwhile. With 28 s these were 12 s, 26 s and 0.14.
 _MAX_OPEN_SECONDS: Final = 10.0
 _VERIFIED_FIRST_SECONDS: Final = 30.0
 _PROBES_TAKEN_RETRY_AFTER: Final = 1.0  # seconds; their outcome is near but unknown
