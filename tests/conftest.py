@@ -27,6 +27,7 @@ from aims_server.app import Machine, Worker, build
 from aims_server.config.settings import Settings
 from aims_server.demo.college import College, Student
 from aims_server.demo.platform import SimulatedPlatform
+from aims_server.http_server.connection_counts import ConnectionCounts
 from aims_server.http_server.listener import Listener
 from aims_server.logs.access_log import AccessLog
 from aims_server.logs.handlers import configure_logging
@@ -310,6 +311,7 @@ def http_server(
         worker.delegate,
         reject=worker.rejections.answer,
         fast_path=worker.fast_path,
+        connection_count=ConnectionCounts().of(0),
         **options,
     )
     listener.add_sockets([_unused_port[0]])

@@ -53,10 +53,10 @@ class Listener:
         application: HTTPServerConnectionDelegate,
         *,
         max_connections: int,
+        connection_count: ConnectionCount,
         on_refused: Callable[[Peer], object],
         reject: Callable[[ApiError, str, bytes], bytes],
         fast_path: Responder | None = None,
-        connection_count: ConnectionCount | None = None,
         address_limit: AddressLimit | None = None,
         arrival_seconds: float = ARRIVAL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
@@ -78,9 +78,7 @@ class Listener:
         self._max_connections = max_connections
         self._on_refused = on_refused
         self._address_limit = address_limit
-        self._acceptor = Acceptor(
-            self._on_accepted, connection_count or ConnectionCount.alone()
-        )
+        self._acceptor = Acceptor(self._on_accepted, connection_count)
         self._refusals = Refusals()
         # In the order in which they are looked at when a place is needed.
         self._open: OrderedDict[Connection, None] = OrderedDict()
