@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from msgspec.structs import replace
+
 from ..deadline import Clock, Deadline
 from ..primitives import Owner
 from .levels import Want
@@ -156,7 +158,7 @@ class ReadThrough(Generic[V]):
         if served.outcome is Outcome.STALE:
             self.refresh(key, owner, fill)
         elif served.entry.old:  # just made of an old part: not again at once
-            return served._replace(outcome=Outcome.STALE)
+            return replace(served, outcome=Outcome.STALE)
         return served
 
     async def derive(
@@ -172,7 +174,8 @@ class ReadThrough(Generic[V]):
 
         Raises what ``source`` and ``make`` raise, and WrongOwner.
         """
-        entry, outcome, _, epoch = await source
+        served = await source
+        entry, outcome, epoch = served.entry, served.outcome, served.epoch
         self._check_owner(entry, owner)
         if outcome is not Outcome.MISS or not entry.complete:
             kept = self.find(key, owner)
@@ -205,7 +208,7 @@ class ReadThrough(Generic[V]):
             if not joined or _is_within(want.max_age, served.entry, self._clock()):
                 break
         if joined and served.outcome is Outcome.MISS:
-            return served._replace(outcome=Outcome.PENDING)
+            return replace(served, outcome=Outcome.PENDING)
         return served
 
     def _fresh_here(
@@ -252,7 +255,7 @@ class ReadThrough(Generic[V]):
                 self._on_refusal(owner, self._store.drop_owner(owner))
             raise
         keep(served.entry, at_hand=served.at_hand)
-        return Served(served.entry, served.outcome, served.at_hand, epoch)
+        return replace(served, epoch=epoch)
 
     def _keep(
         self,

@@ -11,7 +11,10 @@ import struct
 import time
 from hashlib import blake2b
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..deadline import Clock
 from ..primitives import Epochs, Owner
@@ -136,10 +139,7 @@ class SharedMemoryCache:
             had = self._pages.made_at((held.page if held else word) & _POSITION)
             if had is not None and had > page.made_at:
                 return False
-            new = written
-            if held:
-                held = _Held(held.number, held.end, held.epoch, page=written)
-                new = self._lease_word(held)
+            new = self._lease_word(replace(held, page=written)) if held else written
             if self._directory.replace(hashed, word, new):
                 return True
 
@@ -191,7 +191,8 @@ class SharedMemoryCache:
 
     def _lease_word(self, held: "_Held") -> int:
         """Write a lease; the word that names it."""
-        return self._leases.write(_LEASE.pack(*held))
+        fields = held.number, held.end, held.epoch, held.page
+        return self._leases.write(_LEASE.pack(*fields))
 
     def _write(self, hashed: bytes, owner: Owner, epoch: int, page: Page) -> int:
         """Write a page; the word that names it, 0 if it is not written."""
@@ -199,7 +200,7 @@ class SharedMemoryCache:
         return position and position | _PAGE
 
 
-class _Held(NamedTuple):
+class _Held(Struct, frozen=True, gc=False):
     """A lease as it lies in the ring: its end is a moment of the machine's monotonic
     clock, ``page`` the directory's word for the page before it, 0 for none.
     """

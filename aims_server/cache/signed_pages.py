@@ -47,7 +47,8 @@ class SignedPages:
         if not self._epochs.keep(epoch):
             return 0
         digest = self._digest(key, owner, epoch, page)
-        head = _HEAD.pack(len(page.body), *page[1:], digest)
+        times = page.made_at, page.fresh_until, page.servable_until
+        head = _HEAD.pack(len(page.body), *times, digest)
         return self.ring.write(head + page.body)
 
     def read(

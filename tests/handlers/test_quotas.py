@@ -103,6 +103,16 @@ async def test_a_refused_token_costs_its_students_other_tokens_nothing(
 
 
 @pytest.mark.gen_test
+async def test_a_students_flood_uses_up_nothing_of_the_address(front, college, token):
+    """Those who share it are served after any number of the student's refusals."""
+    assert (await front.ask("/api/attendance", token)).code == 200
+    answers = [await front.ask("/api/attendance", token) for _ in range(70)]
+    assert len(refused(answers)) == 66
+    other = await front.ask("/api/attendance", college.token(college.student(1)))
+    assert other.code == 200
+
+
+@pytest.mark.gen_test
 async def test_the_refused_leave_no_trace(front, worker):
     """Neither the platform's refusal of a token nor a limit's is remembered."""
     for number in range(20):

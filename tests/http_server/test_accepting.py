@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from aims_server.http_server.acceptor import Acceptor
-from aims_server.http_server.connection_counts import ConnectionCount, ConnectionCounts
+from aims_server.http_server.connection_counts import ConnectionCounts
 
 from ..waiting import PATIENCE_SECONDS, eventually
 from .serving import Client
@@ -68,7 +68,7 @@ async def test_a_backlog_that_never_ends_is_left(lone, connect_to):
         socket.create_connection(lone.getsockname()).close()
 
     connect_to(lone, 1)
-    acceptor = Acceptor(serve, ConnectionCount.alone())
+    acceptor = Acceptor(serve, ConnectionCounts().of(0))
     acceptor.add_sockets([lone.dup()])
     acceptor.accept_backlog()
     acceptor.stop()

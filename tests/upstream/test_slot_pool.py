@@ -82,15 +82,6 @@ def test_the_slots_of_a_dead_worker_are_free():
     assert taken(first) == 10
 
 
-def test_the_part_of_a_worker_past_the_last_place_is_its_share():
-    """It neither sees the others nor is seen."""
-    pools, (first, _) = workers(10)
-    late = pools.of(600, size=10, share=3)
-    pools.withdraw(600)
-    assert taken(first) == 10
-    assert taken(late) == 3
-
-
 @given(
     size=st.integers(3, 12),
     moves=st.lists(
