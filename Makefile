@@ -32,8 +32,9 @@ help:  ## this list
 demo: .venv/base.stamp  ## a simulated platform and the service beside it, ready to log in
 	@$(BIN)/aims-server demo
 
+# Where no bytecode may be kept each process compiles all tests anew, for 4 s.
 test: .venv/dev.stamp  ## all tests
-	@$(BIN)/python -m pytest -n auto  # tests/conftest.py says how many at once
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto  # tests/conftest.py says how many at once
 
 fuzz: .venv/dev.stamp  ## the fast path against Tornado's parser, SECONDS=300 of mutated requests
 	@FUZZ_SECONDS=$(or $(SECONDS),300) FUZZ_SEED=$$(date +%s) \

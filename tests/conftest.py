@@ -58,17 +58,22 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(8, 2 * len(os.sched_getaffinity(0)))
 
 
-class Together(LoadScopeScheduling):  # type: ignore[misc]  # untyped to mypy
-    """Which tests one process of pytest-xdist runs in a row, for their fixtures: those
-    of a file; those that share the browser; each test of real processes by itself.
+def _run_together(nodeid: str) -> str:
+    """What the tests have in common that run in a row, for their fixtures: the file;
+    the browser; each test of real processes runs by itself.
     """
+    path = PurePath(nodeid.partition("::")[0])
+    if path.parent == PurePath("tests/page"):
+        return str(path.parent)
+    by_itself = path.parent == PurePath("tests/process")
+    return nodeid if by_itself and path.name != "test_faults.py" else str(path)
+
+
+class Together(LoadScopeScheduling):  # type: ignore[misc]  # untyped to mypy
+    """Which tests one process of pytest-xdist runs in a row."""
 
     def _split_scope(self, nodeid: str) -> str:
-        path = PurePath(nodeid.partition("::")[0])
-        if path.parent == PurePath("tests/page"):
-            return str(path.parent)
-        by_itself = path.parent == PurePath("tests/process")
-        return nodeid if by_itself and path.name != "test_faults.py" else str(path)
+        return _run_together(nodeid)
 
     def remove_node(self, node: Any) -> str | None:
         """Count the test that ended its process as run: xdist would run it again, and a
@@ -93,10 +98,26 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
     return Together(config, log)
 
 
+_LONGEST = (
+    *("tests/page", "tests/process/test_faults", "tests/process/test_alerts_live"),
+    "tests/test_isolation",
+)
+_WAITING = ("tests/process", "tests/operations")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long begins first, so that no process ends long after the others."""
-    long = ("tests/test_isolation", "tests/operations", "tests/page", "tests/process")
-    items.sort(key=lambda item: not item.nodeid.startswith(long))
+    """What takes longest begins first, so that no process ends long after the others.
+    Tests of real processes, which mostly wait, are spread over those that compute.
+    """
+    together = [_run_together(item.nodeid) for item in items]
+    waiting = dict.fromkeys(name for name in together if name.startswith(_WAITING))
+    computing = [name for name in together if name not in waiting]
+    place: dict[str, float] = {}
+    for group in (list(waiting), computing):
+        for number, name in enumerate(group):
+            place.setdefault(name, number / len(group))
+    place |= {name: -1 for name in place if name.startswith(_LONGEST)}
+    items.sort(key=lambda item: place[_run_together(item.nodeid)])
 
 
 @pytest.hookimpl(wrapper=True)

@@ -28,6 +28,7 @@ from .background import (
     collect_garbage_rarely,
     collect_garbage_when_idle,
     prepare,
+    return_memory_when_idle,
     sample_and_expire,
     watch_lag,
 )
@@ -124,6 +125,7 @@ async def _serve(
         asyncio.create_task(watch_lag(metrics)),
         asyncio.create_task(sample_and_expire(worker, access_log)),
         asyncio.create_task(collect_garbage_when_idle()),
+        asyncio.create_task(return_memory_when_idle()),
     ]
     await _drain(told, settings, listener, worker)
     for task in background:

@@ -131,7 +131,7 @@ class StorePages:
                 tag,
                 self._lease_id(lease.number),
                 times + sealed,
-                max(1, _milliseconds(left)),
+                _milliseconds(left),
             )
         except StoreUnavailable:
             return False
@@ -218,4 +218,4 @@ def _reason(why: list[Any]) -> str:
 
 
 def _milliseconds(seconds: float) -> int:
-    return round(min(seconds, 1e10) * 1000)
+    return round(seconds * 1000)

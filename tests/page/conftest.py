@@ -61,7 +61,8 @@ def token(demo: Demo) -> str:
 
 
 @pytest.fixture
-def inside(visit: Visit, token: str) -> Visit:
+def inside(visits: MakeVisit, token: str) -> Visit:
     """A visit as the student at the edge, every page loaded."""
-    visit.enter(token)
+    visit = visits(token=token)
+    visit.settle()
     return visit

@@ -7,7 +7,10 @@ import time
 import weakref
 from pathlib import Path
 
-from aims_server.process.background import collect_garbage_when_idle
+from aims_server.process.background import (
+    collect_garbage_when_idle,
+    return_memory_when_idle,
+)
 
 from ..virtual_time import Clock, VirtualLoop
 
@@ -17,6 +20,13 @@ class Ring:
 
     def __init__(self) -> None:
         self.ring = self
+
+
+def work(seconds: float) -> None:
+    """Use so much of the processor's time."""
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
 
 
 def seconds_until_collected(busy: range) -> float:
@@ -31,9 +41,7 @@ def seconds_until_collected(busy: range) -> float:
         ring = weakref.finalize(Ring(), lambda: gone_at.append(float(clock())))
         for second in range(300):
             if second in busy:
-                end = time.process_time() + 0.06
-                while time.process_time() < end:
-                    pass
+                work(0.06)
             await asyncio.sleep(1.0)
             if not ring.alive:
                 break
@@ -68,18 +76,35 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
 
-def test_free_memory_is_returned_within_a_minute_when_idle():
-    """Also what lies amid memory in use, where a crowd has left it."""
+def bytes_returned(seconds: float, *, busy: bool) -> int:
+    """How much of 40 MB that were freed is returned in this time."""
     loop = VirtualLoop(Clock())
 
     async def run() -> int:
-        collecting = asyncio.create_task(collect_garbage_when_idle())
+        returning = asyncio.create_task(return_memory_when_idle())
+        await asyncio.sleep(10.0)
         blocks = [b"x" * 50_000 for _ in range(800)]
+        work(0.03)
         del blocks[:-1]  # the last one holds what lies before it
         before = resident_bytes()
-        await asyncio.sleep(60.0)
-        collecting.cancel()
+        for _ in range(round(10 * seconds)):
+            await asyncio.sleep(0.1)
+            if busy:
+                work(0.03)
+        returning.cancel()
         return before - resident_bytes()
 
-    assert loop.run_until_complete(run()) > 20_000_000
-    loop.close()
+    try:
+        return loop.run_until_complete(run())
+    finally:
+        loop.close()
+
+
+def test_free_memory_is_returned_within_a_second_of_the_last_work():
+    """Also what lies amid memory in use, where a crowd has left it."""
+    assert bytes_returned(1.0, busy=False) > 20_000_000
+
+
+def test_free_memory_stays_while_there_is_work():
+    """The next request takes it again."""
+    assert bytes_returned(2.0, busy=True) < 20_000_000

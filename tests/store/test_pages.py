@@ -102,6 +102,15 @@ async def test_a_lease_ends(first, second):
     assert await second.pages.put(later.lease, page())
 
 
+async def test_a_page_whose_time_is_over_is_nobodys(first, second, server):
+    """Put too late, it is found by none, and leaves nothing behind."""
+    await keep(first, page(age=3000, servable=2100))
+    taken = await take(second, seconds=25.0)
+    assert (taken.found, taken.page) == (Found.NONE, None)
+    key = server.ask("KEYS", "aims1:*").split(b"\r\n")[2]
+    assert 0 < int(server.ask("PTTL", key)[1:]) <= 60_000
+
+
 async def test_an_owner_is_one_key_that_ends(first, server):
     """All pages and leases of a student are one key, which goes by itself."""
     await keep(first, page(), b"a")

@@ -122,10 +122,16 @@ def test_a_unix_peer_is_trusted_by_its_name():
     assert client_address("203.0.113.9", header, ["unix"]) == "203.0.113.9"
 
 
+def test_a_unix_peer_is_the_sockets_alone():
+    """In a header, which a client may write, its name is no address."""
+    assert client_address("unix", ["203.0.113.7, unix"], ["unix"]) == "unix"
+
+
 def test_a_peer_is_trusted_or_not():
     """By its network, by its name, in whatever spelling."""
     assert is_trusted("10.1.2.3", PROXIES)
     assert is_trusted("::ffff:10.1.2.3", PROXIES)
+    assert not is_trusted("", PROXIES)
     assert is_trusted("unix", ["unix"])
     assert not is_trusted("unix", PROXIES)
     assert not is_trusted("203.0.113.7", ["unix", *PROXIES])

@@ -132,8 +132,9 @@ def test_a_token_that_lost_its_standing_is_no_longer_its_students(limits):
     [
         ("2001:db8:0:7::1", True),
         ("2001:db8:0:7:ffff:ffff:ffff:ffff", True),
-        ("2001:db8:0:8::1", False),
+        ("2001:db8:0:6::1", False),
         ("192.0.2.8", False),
+        ("unix", False),
     ],
 )
 def test_an_ipv6_address_counts_as_its_network(limits, address, same):
@@ -296,28 +297,49 @@ def test_an_address_that_is_refused_costs_the_student_nothing(limits, verified):
     assert quota.decision.remaining == STUDENT - 1
 
 
-def test_a_login_that_other_machines_refuse_uses_up_nothing_here(clock):
-    """What all machines together refuse is refused, and given back on this one; where
-    they cannot be asked, this one's limit alone holds.
-    """
-    said = [None, Decision(False, LOGIN, 0, 7.0, 60.0), Decision(True, LOGIN, 3, 0, 9)]
+class Machines:
+    """All machines together, who say of a login what they are told to say."""
 
-    async def ask(limiter, key):
-        return said.pop(0)
+    def __init__(self, clock: ClockNs) -> None:
+        self.asked: list[tuple[RateLimiter, str]] = []
+        self.say: Decision | None = None
+        table = BucketTable(64, clock_ns=clock)
 
-    table = BucketTable(64, clock_ns=clock)
+        def limiter(name):
+            return RateLimiter(table, name=name, per_minute=LOGIN, secret=b"s")
 
-    def limiter(name):
-        return RateLimiter(table, name=name, per_minute=LOGIN, secret=b"s")
+        names = ("student", "address", "login", "guesses", "login_failures")
+        self.limiters = {name: limiter(name) for name in names}
+        self.limits = RequestLimits(**self.limiters, ask_machines=self._ask)
 
-    limits = RequestLimits(
-        **{name: limiter(name) for name in ("student", "address", "login", "guesses")},
-        login_failures=limiter("failures"),
-        ask_machines=ask,
-    )
-    quotas = [log_in(limits, "ann", HERE) for _ in range(3)]
-    assert [quota.decision.allowed for quota in quotas] == [True, False, True]
-    assert [quota.decision.remaining for quota in quotas] == [LOGIN - 1, 0, 3]
-    said.append(None)
-    last = log_in(limits, "ann", HERE).decision
-    assert (last.allowed, last.remaining) == (True, LOGIN - 3)
+    async def _ask(self, limiter, key):
+        self.asked.append((limiter, key))
+        return self.say
+
+
+@pytest.fixture(name="machines")
+def _machines(clock) -> Machines:
+    return Machines(clock)
+
+
+def test_all_machines_are_asked_for_the_user_name(machines):
+    """What they say is the login's quota; where they cannot be asked, this one's is."""
+    assert log_in(machines.limits, "Ann", HERE).decision.remaining == LOGIN - 1
+    machines.say = Decision(True, LOGIN, 0, 0, 9)
+    assert log_in(machines.limits, "Ann", HERE) == Quota("login", machines.say)
+    assert machines.asked == [(machines.limiters["login"], user_name_key("Ann"))] * 2
+
+
+def test_a_login_that_other_machines_refuse_uses_up_nothing_here(machines):
+    """Neither of its account nor of its client's address."""
+    machines.say = Decision(False, LOGIN, 0, 7.0, 60.0)
+    for _ in range(2 * LOGIN):
+        assert log_in(machines.limits, "ann", HERE) == Quota("login", machines.say)
+    machines.say = None
+    assert many(lambda: log_in(machines.limits, "ann", HERE)) == LOGIN
+
+
+def test_a_login_that_is_refused_here_costs_the_machines_nothing(machines):
+    """They are not asked, and so take no token of it."""
+    many(lambda: log_in(machines.limits, "ann", HERE))
+    assert len(machines.asked) == LOGIN
