@@ -148,7 +148,7 @@ class AnswerCache:
 
         Not reported to the observer: the caller counts the answer.
         """
-        entry = self._answers.peek(
+        entry = self._answers.get_fresh(
             session.resource_key(resource), session.owner, now, self._max_age(fresh)
         )
         if entry is not None:

@@ -4,7 +4,9 @@ times, what an asker wants, and leases that let one asker at a time fill a key.
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from msgspec import Struct
 
 from ..deadline import Deadline
 from ..primitives import Owner
@@ -20,7 +22,7 @@ __all__ = [
 ]
 
 
-class Page(NamedTuple):
+class Page(Struct, frozen=True, gc=False):
     """A kept page; moments are seconds of this machine's monotonic clock."""
 
     body: bytes
@@ -38,7 +40,7 @@ class Found(StrEnum):
     NONE = "none"  # nothing that satisfies; the lease, if any, is the asker's
 
 
-class Want(NamedTuple):
+class Want(Struct, frozen=True, gc=False):
     """What satisfies an asker: a page of at most ``max_age`` seconds, if that is given;
     one that is no longer fresh only with ``old_ok``.
 
@@ -59,7 +61,7 @@ class Want(NamedTuple):
         return Found.OLD if self.old_ok and now < page.servable_until else None
 
 
-class Lease(NamedTuple):
+class Lease(Struct, frozen=True, gc=False):
     """The right to put one page. ``number`` is unique to its holder; ``offset`` seconds
     are added to our clock to get that of the place where the page is shared.
     """
@@ -71,7 +73,7 @@ class Lease(NamedTuple):
     offset: float = 0.0
 
 
-class Taken(NamedTuple):
+class Taken(Struct, frozen=True, gc=False):
     """The outcome of a look-up. With `BUSY` and `NONE`, ``page`` is a servable one that
     did not satisfy, if there was one.
     """
@@ -98,7 +100,7 @@ class SharedPages(Protocol):
         """End a lease without a page."""
 
 
-class Level(NamedTuple):
+class Level(Struct, frozen=True):
     """One place in the order in which pages are looked for.
 
     ``lease_seconds`` is how long a lease lasts for a flight with this deadline. Between

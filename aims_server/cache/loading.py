@@ -4,9 +4,10 @@ where entries come from that this process does not keep.
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Generic, NamedTuple, Protocol, TypeVar, cast
+from typing import Generic, Protocol, TypeVar, cast
 
-import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..deadline import Deadline
 from ..primitives import Owner
@@ -30,7 +31,7 @@ class Outcome(StrEnum):
     PENDING = "PENDING"  # another asker was having it filled
 
 
-class Served(NamedTuple, Generic[V]):
+class Served(Struct, Generic[V], frozen=True, gc=False):
     """What an asker is given. ``at_hand`` says that the loader finds it again without
     waiting. ``epoch`` is the owner's epoch in which it was asked for: what is made of
     it may be kept only while that lasts, and with 0 not at all.
@@ -43,11 +44,11 @@ class Served(NamedTuple, Generic[V]):
 
     def with_value(self, value: W) -> "Served[W]":
         """The same with another value, which was made of this one."""
-        entry = msgspec.structs.replace(self.entry, value=value)
+        entry = replace(self.entry, value=value)
         return Served(cast(Entry[W], entry), self.outcome)
 
 
-class Ask(NamedTuple, Generic[V]):
+class Ask(Struct, Generic[V], frozen=True):
     """A request for the ``owner``'s entry of a key: one that satisfies ``want``, else
     what ``fill`` makes. One that was found, does not satisfy it and is not at hand is
     given to ``on_old`` before the fill, which may fail.

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from msgspec.structs import replace
+
 from ..deadline import Clock, Deadline
 from ..primitives import Owner
 from .levels import Want
@@ -80,7 +82,7 @@ class ReadThrough(Generic[V]):
         self._on_refresh_error = on_refresh_error
         self._clock = clock
 
-    def peek(
+    def get_fresh(
         self,
         key: bytes,
         owner: Owner,
@@ -99,14 +101,14 @@ class ReadThrough(Generic[V]):
 
     def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
         """The servable entry, fresh or not, that this process or another one keeps."""
-        kept = self._find(key, owner)
+        kept = self._find_here(key, owner)
         return kept or self._loader.find(key, owner, Want())
 
     def find_fresh(
         self, keys: Iterable[bytes], owner: Owner, max_age: float | None = None
     ) -> dict[bytes, Entry[V]]:
-        """The entries that `peek` would give for these keys. What is found beyond this
-        process is not kept here, since nobody asks for it again soon.
+        """The entries that `get_fresh` would give for these keys. What is found beyond
+        this process is not kept here, since nobody asks for it again soon.
         """
         here = self._store.keys_of(owner)
         want = Want(max_age, old_ok=False)
@@ -138,7 +140,7 @@ class ReadThrough(Generic[V]):
         now = self._clock()
         epoch = self._store.epoch_of(owner)
         # Not left to a flight: one that refreshes it may take long.
-        entry = self._find(key, owner) or self._find_beyond(
+        entry = self._find_here(key, owner) or self._find_beyond(
             key, owner, epoch, Want(max_age)
         )
         if entry is not None and _is_within(max_age, entry, now):
@@ -156,7 +158,7 @@ class ReadThrough(Generic[V]):
         if served.outcome is Outcome.STALE:
             self.refresh(key, owner, fill)
         elif served.entry.old:  # just made of an old part: not again at once
-            return served._replace(outcome=Outcome.STALE)
+            return replace(served, outcome=Outcome.STALE)
         return served
 
     async def derive(
@@ -172,7 +174,8 @@ class ReadThrough(Generic[V]):
 
         Raises what ``source`` and ``make`` raise, and WrongOwner.
         """
-        entry, outcome, _, epoch = await source
+        served = await source
+        entry, outcome, epoch = served.entry, served.outcome, served.epoch
         self._check_owner(entry, owner)
         if outcome is not Outcome.MISS or not entry.complete:
             kept = self.find(key, owner)
@@ -205,7 +208,7 @@ class ReadThrough(Generic[V]):
             if not joined or _is_within(want.max_age, served.entry, self._clock()):
                 break
         if joined and served.outcome is Outcome.MISS:
-            return served._replace(outcome=Outcome.PENDING)
+            return replace(served, outcome=Outcome.PENDING)
         return served
 
     def _fresh_here(
@@ -222,7 +225,7 @@ class ReadThrough(Generic[V]):
             return entry
         return None
 
-    def _find(self, key: bytes, owner: Owner) -> Entry[V] | None:
+    def _find_here(self, key: bytes, owner: Owner) -> Entry[V] | None:
         entry = self._store.get(key)
         if entry is not None and entry.owner != owner:
             self._on_foreign()
@@ -252,7 +255,7 @@ class ReadThrough(Generic[V]):
                 self._on_refusal(owner, self._store.drop_owner(owner))
             raise
         keep(served.entry, at_hand=served.at_hand)
-        return Served(served.entry, served.outcome, served.at_hand, epoch)
+        return replace(served, epoch=epoch)
 
     def _keep(
         self,

@@ -1,5 +1,5 @@
-"""Owns the bytes of shared pages: a ring in memory mapped before the fork, in which the
-oldest are overwritten.
+"""Owns records of bytes in a ring, in memory mapped before the fork: the oldest are
+overwritten.
 """
 
 import mmap

@@ -24,6 +24,7 @@ class SharedLog:
     True
     >>> began_at = time.monotonic()
     >>> log.write(b"key", b"owner", began_at, 0, b"course files")
+    >>> log.write(b"key", b"owner", began_at - 1.0, 0, b"those of an earlier work")
     >>> log.read(b"key", b"owner", 0) == (began_at, b"course files")
     True
     >>> log.read(b"key", b"owner", 1)

@@ -1,5 +1,5 @@
-"""Owns the pages that the workers of one machine share: a directory of pages and
-leases, in memory mapped before the fork, over a ring of records. Knows bytes.
+"""Owns which pages the workers of one machine share, and who makes one: a directory of
+pages and leases, in memory mapped before the fork. Knows bytes.
 
 By hand, since an LMDB file on /dev/shm, 0.6 us a read beside 1.7, has no expiry, no
 eviction and no leases, and leaves a file to hide; Redis takes 43-78 us a read.
@@ -11,19 +11,20 @@ import struct
 import time
 from hashlib import blake2b
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..deadline import Clock
 from ..primitives import Epochs, Owner
 from .directory import KEY_BYTES, WAYS, Directory
 from .levels import Found, Lease, Page, Taken, Want
 from .ring import Ring
+from .signed_pages import SignedPages
 
 __all__ = ["SharedMemoryCache"]
 
-_SIGNED: Final = struct.Struct("=dddQ")
-_DIGEST_BYTES: Final = 16
-_HEAD: Final = struct.Struct(f"=Iddd{_DIGEST_BYTES}s")
 _LEASE: Final = struct.Struct("=QdQQ")
 # Of a word of the directory that names a page; its other bits are the position. Words
 # of leases are thus the smaller ones.
@@ -57,10 +58,6 @@ class SharedMemoryCache:
     new key takes the slot in its set that is worth least: of a page that the ring has
     overwritten, else of a lease without a page before it, else of the oldest page.
 
-    *Digest.* A page carries a keyed digest over its key, owner, epoch, times and body,
-    checked at each read. A body overwritten while it is read, a slot that is another
-    key's by now and an owner whose epoch has advanced are thus one case: no page.
-
     *Lease.* A lease names the process that holds it, and its end. It is void past its
     end, when that process is gone, and in another epoch of the owner. Leases have a
     ring of their own, so that a flood of made-up tokens, each of which takes some,
@@ -74,21 +71,19 @@ class SharedMemoryCache:
         *,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._ring = Ring(max_bytes)
-        sets = max(1, self._ring.size // _BYTES_PER_SLOT // WAYS)
+        self._pages = SignedPages(max_bytes, epochs)
+        sets = max(1, self._pages.ring.size // _BYTES_PER_SLOT // WAYS)
         self._directory = Directory(sets, least=self._worth_least)
         self._leases = Ring(sets * WAYS * _LEASE.size)
         self._epochs = epochs
         self._clock = clock
-        secret = secrets.token_bytes(32)
-        self._hash_key = blake2b(key=secret, digest_size=KEY_BYTES, person=b"key")
-        self._hash_page = blake2b(key=secret, digest_size=_DIGEST_BYTES, person=b"page")
+        self._hash = blake2b(key=secrets.token_bytes(32), digest_size=KEY_BYTES)
         self._numbers = count(1)
 
     @property
     def bytes_written(self) -> int:
         """How far the ring has turned since it was made, in bytes."""
-        return self._ring.bytes_written
+        return self._pages.ring.bytes_written
 
     def find(self, key: bytes, owner: Owner) -> Page | None:
         """The page that is kept, if it may be served."""
@@ -97,8 +92,9 @@ class SharedMemoryCache:
         if not word:
             return None
         held = self._held(word)
+        kept = (held.page if held else word) & _POSITION
         epoch = self._epochs.of(owner)
-        return self._servable(hashed, owner, epoch, held.page if held else word)
+        return self._pages.read(kept, hashed, owner, epoch, self._clock())
 
     def take(self, key: bytes, owner: Owner, want: Want, *, seconds: float) -> Taken:
         """The page, if one is kept that satisfies ``want``; else a lease of so many
@@ -110,8 +106,8 @@ class SharedMemoryCache:
             word = self._directory.find(hashed)
             held = self._held(word)
             kept = held.page if held else word
-            page = self._servable(hashed, owner, epoch, kept)
             now = self._clock()
+            page = self._pages.read(kept & _POSITION, hashed, owner, epoch, now)
             found = None if page is None else want.judge(page, now)
             if found is not None:
                 return Taken(found, page)
@@ -127,7 +123,7 @@ class SharedMemoryCache:
         page is too large.
         """
         written = self._write(lease.key, lease.owner, lease.epoch, page)
-        return self._end(lease, written) and written is not None
+        return self._end(lease, written) and bool(written)
 
     def keep(self, key: bytes, owner: Owner, epoch: int, page: Page) -> bool:
         """Keep a page that was made in this epoch of its owner without a lease, unless
@@ -135,28 +131,25 @@ class SharedMemoryCache:
         """
         hashed = self._hashed(key)
         written = self._write(hashed, owner, epoch, page)
-        if written is None:
+        if not written:
             return False
         while True:
             word = self._directory.find(hashed)
             held = self._held(word)
-            had = self._head(held.page if held else word)
-            if had is not None and had.made_at > page.made_at:
+            had = self._pages.made_at((held.page if held else word) & _POSITION)
+            if had is not None and had > page.made_at:
                 return False
-            new = written
-            if held:
-                held = _Held(held.number, held.end, held.epoch, page=written)
-                new = self._lease_word(held)
+            new = self._lease_word(replace(held, page=written)) if held else written
             if self._directory.replace(hashed, word, new):
                 return True
 
     def release(self, lease: Lease) -> None:
         """End a lease without a page; without effect if it was void already."""
-        self._end(lease, None)
+        self._end(lease, 0)
 
-    def _end(self, lease: Lease, page: int | None) -> bool:
-        """End a lease with the page of this word, or with that before it; False if it
-        was void already.
+    def _end(self, lease: Lease, page: int) -> bool:
+        """End a lease with the page of this word, or for 0 with that before it; False
+        if it was void already.
         """
         while True:  # `keep` may give the lease a new word meanwhile
             word = self._directory.find(lease.key)
@@ -167,7 +160,7 @@ class SharedMemoryCache:
                 return True
 
     def _hashed(self, key: bytes) -> bytes:
-        hashed = self._hash_key.copy()
+        hashed = self._hash.copy()
         hashed.update(key)
         return hashed.digest()
 
@@ -185,7 +178,7 @@ class SharedMemoryCache:
         """
         if 0 in words:
             return 0  # a free slot: to tell what the others are worth takes 2 us
-        oldest = self._ring.oldest | _PAGE
+        oldest = self._pages.ring.oldest | _PAGE
 
         def worth(word: int) -> int:
             held = self._held(word)
@@ -198,62 +191,16 @@ class SharedMemoryCache:
 
     def _lease_word(self, held: "_Held") -> int:
         """Write a lease; the word that names it."""
-        return self._leases.write(_LEASE.pack(*held))
+        fields = held.number, held.end, held.epoch, held.page
+        return self._leases.write(_LEASE.pack(*fields))
 
-    def _head(self, word: int) -> "_Head | None":
-        """What stands in front of the page that this word names."""
-        record = self._ring.read(word & _POSITION, _HEAD.size) if word else None
-        return _Head(*_HEAD.unpack(record)) if record else None
-
-    def _write(self, hashed: bytes, owner: Owner, epoch: int, page: Page) -> int | None:
-        """Write a page; the word that names it, None if its epoch is over or it is too
-        large.
-        """
-        if _HEAD.size + len(page.body) > self._ring.largest:
-            return None
-        if not self._epochs.keep(epoch):
-            return None
-        digest = self._digest(hashed, owner, epoch, page)
-        head = _HEAD.pack(len(page.body), *page[1:], digest)
-        return self._ring.write(head + page.body) | _PAGE
-
-    def _servable(
-        self, hashed: bytes, owner: Owner, epoch: int, word: int
-    ) -> Page | None:
-        """The page that a word names, if it is this owner's and not past its time."""
-        head = self._head(word)
-        if head is None:
-            return None
-        body = self._ring.read((word & _POSITION) + _HEAD.size, head.length)
-        if body is None:
-            return None
-        page = Page(body, head.made_at, head.fresh_until, head.servable_until)
-        if self._digest(hashed, owner, epoch, page) != head.digest:
-            return None
-        return page if self._clock() < page.servable_until else None
-
-    def _digest(self, hashed: bytes, owner: Owner, epoch: int, page: Page) -> bytes:
-        signing = self._hash_page.copy()
-        signing.update(hashed)
-        signing.update(
-            _SIGNED.pack(page.made_at, page.fresh_until, page.servable_until, epoch)
-        )
-        signing.update(owner)
-        signing.update(page.body)
-        return signing.digest()
+    def _write(self, hashed: bytes, owner: Owner, epoch: int, page: Page) -> int:
+        """Write a page; the word that names it, 0 if it is not written."""
+        position = self._pages.write(hashed, owner, epoch, page)
+        return position and position | _PAGE
 
 
-class _Head(NamedTuple):
-    """What lies in front of a page's body."""
-
-    length: int
-    made_at: float
-    fresh_until: float
-    servable_until: float
-    digest: bytes
-
-
-class _Held(NamedTuple):
+class _Held(Struct, frozen=True, gc=False):
     """A lease as it lies in the ring: its end is a moment of the machine's monotonic
     clock, ``page`` the directory's word for the page before it, 0 for none.
     """

@@ -6,7 +6,10 @@ import asyncio
 import struct
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from ..deadline import Clock
 from ..primitives import Owner
@@ -50,7 +53,7 @@ class SharingObserver(Protocol):
         """A page of so many bytes is kept."""
 
 
-class Codec(NamedTuple, Generic[V]):
+class Codec(Struct, Generic[V], frozen=True):
     """How values become bytes and come back, and what they take in memory then;
     ``unpack`` raises ValueError.
     """
@@ -202,8 +205,7 @@ class Sharing(Generic[V]):
         if await level.pages.put(lease, page):
             self._observer.lease_ended(level.name, "kept")
             self._observer.page_put(level.name, len(page.body))
-            at_hand = served.at_hand or level.find is not None
-            return Served(served.entry, served.outcome, at_hand)
+            return replace(served, at_hand=served.at_hand or level.find is not None)
         self._observer.lease_ended(level.name, "void")
         return served
 

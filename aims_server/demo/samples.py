@@ -26,9 +26,11 @@ _SAMPLES: Final = (
 
 def sample_students(college: College) -> list[dict[str, Any]]:
     """Of the first 300 students, the nearest to each standing: `name`, `standing`,
-    `username` and `password`.
+    `username` and `password`, which is one to type where there are enough of them.
     """
-    students = [college.student(i) for i in range(min(_LOOKED_AT, college.students))]
+    first = [college.student(i) for i in range(min(_LOOKED_AT, college.students))]
+    easy = [one for one in first if one.password.replace("-", "").isalnum()]
+    students = easy if len(easy) >= len(_SAMPLES) else first
     percents = {student: _percent(college, student) for student in students}
     chosen: list[dict[str, Any]] = []
     for sample in _SAMPLES:

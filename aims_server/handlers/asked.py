@@ -1,8 +1,8 @@
 """A request in its simplest form, with what every answer to it needs."""
 
 import time
-from typing import NamedTuple
 
+import msgspec
 from tornado.http1connection import HTTP1ConnectionParameters
 
 from ..web import (
@@ -19,7 +19,7 @@ from ..web import (
 __all__ = ["Asked"]
 
 
-class Asked(NamedTuple):
+class Asked(msgspec.Struct, frozen=True):
     """One request; ``params`` say whether its connection may be kept."""
 
     began: float

@@ -62,11 +62,13 @@ class BaseHandler(RequestHandler):
 
     def prepare(self) -> None:
         """Apply the policies that hold for every endpoint."""
+        if self.request.method == "OPTIONS":
+            # On every path and past every limit: a page whose preflight is refused can
+            # read no answer to the request itself, be it a 404 or a 429.
+            return
         self.exchange.admit_address()
         headers = self.request.headers
         check_body(self.request.body, headers.get("Content-Encoding"))
-        if self.request.method == "OPTIONS":
-            return  # on every path, so that a browser may read the 404 too
         if self.endpoint is NOT_FOUND:
             raise NotFound
         if self.request.method not in self.endpoint.allowed:

@@ -96,9 +96,11 @@ class Exchange:
         context = self._context
         session = session or context.sessions.read(token)
         self.quota = context.limits.by_session(session, self.address)
-        self.quota.check()
         if session.verified_student is None:
             self._unverified = session
+        elif not self.quota.decision.allowed:
+            context.limits.student_refused(self.address)
+        self.quota.check()
         return Caller(session, token, address_key(self.address))
 
     # -- outcome ----------------------------------------------------------

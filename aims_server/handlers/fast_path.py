@@ -45,7 +45,7 @@ class _Pending(msgspec.Struct, frozen=True):
     """
 
     make: Callable[[], Awaitable[AnswerParts]]
-    client_left: Callable[[], object] = bool
+    client_left: Callable[[], object] = lambda: None
 
 
 _Answer = AnswerParts | _Pending | None

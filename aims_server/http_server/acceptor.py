@@ -16,6 +16,9 @@ _log = logging.getLogger(__name__)
 _MAX_EXCESS: Final = 2
 _DEFER_SECONDS: Final = 0.002
 _ERROR_SECONDS: Final = 0.5
+# What Linux queues at most (net.core.somaxconn). Without a bound, clients that connect
+# as fast as they are accepted would hold the loop.
+_MAX_QUEUED: Final = 4096
 
 
 class Acceptor:
@@ -33,6 +36,7 @@ class Acceptor:
         self._on_accepted = on_accepted
         self._count = count
         self._open = 0
+        self._failing = False
         self._listening: list[socket.socket] = []
 
     @property
@@ -50,8 +54,9 @@ class Acceptor:
     def accept_backlog(self) -> None:
         """Accept all that the kernel has queued: closing the socket resets them."""
         for listening in self._listening:
-            while self._accept(listening):
-                pass
+            for _ in range(_MAX_QUEUED):
+                if not self._accept(listening):
+                    break
 
     def stop(self) -> None:
         """Close the sockets, and take no further part in the comparison."""
@@ -103,16 +108,19 @@ class Acceptor:
             return True
         except OSError as error:
             # Out of files or memory: to try again at once would only burn the CPU.
-            _log.warning(
-                "Connections cannot be accepted: %s, with %d open; further ones wait,"
-                " and it is tried again every %.1f s",
-                error.strerror,
-                self._open,
-                _ERROR_SECONDS,
-            )
+            if not self._failing:
+                _log.warning(
+                    "Connections cannot be accepted: %s, with %d open; further ones"
+                    " wait, and it is tried again every %.1f s",
+                    error.strerror,
+                    self._open,
+                    _ERROR_SECONDS,
+                )
+            self._failing = True
             IOLoop.current().remove_handler(listening)
             IOLoop.current().call_later(_ERROR_SECONDS, self._watch, listening)
             return False
+        self._failing = False
         connected.setblocking(False)
         self._on_accepted(connected, address)
         return True

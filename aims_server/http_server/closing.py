@@ -3,6 +3,7 @@ what was written.
 """
 
 import asyncio
+import math
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -38,7 +39,7 @@ class Timeouts:
         self._request_due = now + arrival_seconds
         self._sent = -1  # bytes that the kernel had taken when they were last counted
         self._stalled_at = now
-        self._linger_until = 0.0
+        self._lingering_since = math.inf
 
     def await_request(self) -> None:
         """The next request may take its whole time from now on."""
@@ -55,9 +56,10 @@ class Timeouts:
 
     def active(self) -> bool:
         """Whether the connection, or the last that was sent on it, is so new that more
-        may be on its way.
+        may be on its way. Past a second behind the last answer nothing counts.
         """
-        return self._clock() <= self._active_until
+        now = self._clock()
+        return now <= min(self._active_until, self._lingering_since + LINGER_SECONDS)
 
     def request_overdue(self, now: float) -> bool:
         """Whether the request should have arrived by ``now``."""
@@ -77,8 +79,11 @@ class Timeouts:
         """Whether the client has had its time to close: a second since it last sent
         something, and in all that of a request, which the first call begins.
         """
-        self._linger_until = self._linger_until or now + self._arrival_seconds
-        return now >= min(self._linger_until, self._active_until + LINGER_SECONDS)
+        self._lingering_since = min(self._lingering_since, now)
+        return now >= min(
+            self._lingering_since + self._arrival_seconds,
+            self._active_until + LINGER_SECONDS,
+        )
 
 
 def close_lingering(transport: asyncio.Transport) -> None:

@@ -20,11 +20,6 @@ class ConnectionCount:
         self._counts = counts
         self._number = number
 
-    @classmethod
-    def alone(cls) -> "ConnectionCount":
-        """A count that is compared with no other."""
-        return cls(memoryview(bytearray(_BYTES)).cast("q"), 0)
-
     def publish(self, count: int) -> None:
         """Set the count; to be called at every change, from the first on."""
         self._counts[self._number] = count
@@ -57,9 +52,5 @@ class ConnectionCounts:
             self._counts[number] = _ABSENT
 
     def of(self, number: int) -> ConnectionCount:
-        """The count of the worker with this number, which no other living one has; past
-        the last number it is invisible, and defers to none.
-        """
-        if number < WORKER_NUMBERS:
-            return ConnectionCount(self._counts, number)
-        return ConnectionCount.alone()
+        """The count of the worker with this number, which no other living one has."""
+        return ConnectionCount(self._counts, number)

@@ -53,11 +53,11 @@ class Listener:
         application: HTTPServerConnectionDelegate,
         *,
         max_connections: int,
+        connection_count: ConnectionCount,
+        address_limit: AddressLimit,
         on_refused: Callable[[Peer], object],
         reject: Callable[[ApiError, str, bytes], bytes],
         fast_path: Responder | None = None,
-        connection_count: ConnectionCount | None = None,
-        address_limit: AddressLimit | None = None,
         arrival_seconds: float = ARRIVAL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -78,9 +78,7 @@ class Listener:
         self._max_connections = max_connections
         self._on_refused = on_refused
         self._address_limit = address_limit
-        self._acceptor = Acceptor(
-            self._on_accepted, connection_count or ConnectionCount.alone()
-        )
+        self._acceptor = Acceptor(self._on_accepted, connection_count)
         self._refusals = Refusals()
         # In the order in which they are looked at when a place is needed.
         self._open: OrderedDict[Connection, None] = OrderedDict()
@@ -114,13 +112,11 @@ class Listener:
 
     def _take_place(self, peer: Peer) -> bool:
         """Whether there is a place for one more of this peer's connections."""
-        limit = self._address_limit
-        if limit is not None and not limit.try_take(peer):
+        if not self._address_limit.try_take(peer):
             return False
         if len(self._open) < self._max_connections or self._make_room():
             return True
-        if limit is not None:
-            limit.release(peer)
+        self._address_limit.release(peer)
         return False
 
     def _make_room(self) -> bool:
@@ -161,8 +157,7 @@ class Listener:
             return
         del self._open[connection]
         self._acceptor.set_open(len(self._open))
-        if self._address_limit is not None:
-            self._address_limit.release(connection.peer)
+        self._address_limit.release(connection.peer)
 
     # -- draining ---------------------------------------------------------
 

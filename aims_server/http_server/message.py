@@ -31,7 +31,7 @@ OVERSIZED: Final = bytes(MAX_BODY_BYTES + 1)
 # More are malformed to Tornado, which answers a bare 400 that nothing logs or counts.
 _MAX_QUERY_FIELDS: Final = ParseUrlEncodedConfig().max_arguments
 _MAX_CHUNK_LINE_BYTES: Final = 1024
-_CHUNKS_PER_TURN: Final = 64  # of some 10 us each; then other connections have a turn
+_LINES_PER_TURN: Final = 64  # of some 10 us each; then other connections have a turn
 _BARE_CR_OR_LF: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 # To be read as the highest that is known (RFC 9110 2.5).
 _LATER_VERSION: Final = r"HTTP/1\.[2-9]\Z"
@@ -44,6 +44,7 @@ class Message(HTTP1Connection):
     """One request and its answer; lines of the head end in CRLF and in nothing else."""
 
     head_received = False
+    _chunk_lines = 0
 
     @property
     def received(self) -> bool:
@@ -77,7 +78,7 @@ class Message(HTTP1Connection):
 
     async def _read_chunked_body(self, delegate: HTTPMessageDelegate) -> None:
         """Read a chunked body, with extensions and trailers, which Tornado refuses."""
-        total = chunks = 0
+        total = 0
         while size := await self._chunk_size():
             total += size
             if total > MAX_BODY_BYTES:
@@ -92,9 +93,6 @@ class Message(HTTP1Connection):
                 await self._deliver_body(delegate, piece)
             if await self.stream.read_bytes(2) != b"\r\n":
                 raise HTTPInputError("A chunk does not end where it should")
-            chunks += 1
-            if chunks % _CHUNKS_PER_TURN == 0:
-                await asyncio.sleep(0)
         trailers = self.params.max_header_size
         while (line := await self._line(_TRAILER_LINE, trailers)) != b"\r\n":
             trailers -= len(line)
@@ -104,6 +102,9 @@ class Message(HTTP1Connection):
         return int(line[:-2].partition(b";")[0], 16)
 
     async def _line(self, form: bytes, max_bytes: int) -> bytes:
+        self._chunk_lines += 1
+        if self._chunk_lines % _LINES_PER_TURN == 0:
+            await asyncio.sleep(0)
         try:
             line = await self.stream.read_until(b"\r\n", max_bytes)
         except UnsatisfiableReadError:

@@ -42,11 +42,9 @@ class Responder(Protocol):
 class ConnectionOptions(msgspec.Struct, frozen=True):
     """What a listener's connections have in common.
 
-    ``arrival_seconds`` is how long a request may take to arrive whole, a kept
-    connection to begin its next one, and the client to let the kernel take a byte of an
-    answer; ``clock`` gives monotonic seconds. ``reject`` makes the whole answer to a
-    request that does not reach ``application``, of what is wrong with it, the peer's
-    address, and what has arrived of it.
+    ``arrival_seconds`` and ``clock`` are those of `Timeouts`. ``reject`` makes the
+    whole answer to a request that does not reach ``application``, of what is wrong with
+    it, the peer's address, and what has arrived of it.
     """
 
     application: HTTPServerConnectionDelegate

@@ -55,15 +55,7 @@ class MetricsMemory:
         self._memory = memoryview(mmap.mmap(-1, size, flags=_FLAGS))
 
     def open(self, worker: int) -> Mapping[str, SharedValues]:
-        """The values of a worker that starts, by type; its gauges are 0.
-
-        A number that there is no memory for gets values that nobody else reads.
-        """
-        if worker >= self._workers:
-            return {
-                kind: SharedValues(memoryview(bytearray(size)))
-                for kind, size in _BYTES.items()
-            }
+        """The values of a worker that starts, by type; its gauges are 0."""
         self.retire(worker)
         self._memory[worker] = True
         return {kind: SharedValues(self._part(kind, worker)) for kind in _BYTES}
@@ -75,7 +67,7 @@ class MetricsMemory:
 
     def retire(self, worker: int) -> None:
         """Drop the gauges of a worker that has ended; its counters stay."""
-        if worker < self._workers and self._memory[worker]:
+        if self._memory[worker]:
             clear_values(self._part("gauge", worker))
 
     def collect(self) -> "Iterable[Metric]":

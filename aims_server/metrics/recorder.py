@@ -6,6 +6,7 @@ A worker counts in its part of the shared memory (`collector`); a scrape adds up
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -218,7 +219,8 @@ class Metrics:
         self._limit.set(0 if self._replaced else slots_limit)
         self._evictions.labels().inc(evictions - self._evictions_seen)
         self._evictions_seen = evictions
-        with open("/proc/self/statm", "rb") as statm:
+        # Where no file can be opened at the moment, it stays as it was.
+        with suppress(OSError), open("/proc/self/statm", "rb") as statm:
             self._resident.set(int(statm.read().split()[1]) * _PAGE_BYTES)
         used = os.times()
         cpu = used.user + used.system

@@ -6,6 +6,6 @@ from typing import Final
 
 __all__ = ["WORKER_NUMBERS"]
 
-# WORKERS is 256 at most, and twice as many and one live during a roll. More can live
-# only after several reloads that change WORKERS.
+# WORKERS is 256 at most, and twice as many and one live during a roll. After reloads
+# that change WORKERS in a hurry, a start waits until another worker has ended.
 WORKER_NUMBERS: Final = 520

@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from ..primitives import WORKER_NUMBERS
+
 __all__ = [
     "FAILED_STARTS",
     "HUNG_SECONDS",
@@ -140,7 +142,11 @@ class Rollout:
 
     @property
     def seconds_to_spawn(self) -> float | None:
-        """Time until a worker must be started; 0 for now, None if none is needed."""
+        """Time until a worker must be started; 0 for now, None if none is needed or
+        all numbers are taken.
+        """
+        if len(self.children) >= WORKER_NUMBERS:
+            return None
         serving = self.serving
         if len(serving) < self.wanted or self._may_overlap(serving):
             return max(0.0, self._next_spawn - self._clock())

@@ -120,13 +120,18 @@ async def _serve(
     listener.add_sockets(sockets)
     _send(channel, READY)
     background = [
-        asyncio.create_task(_heartbeat(channel)),
-        asyncio.create_task(prepare(worker)),
-        asyncio.create_task(watch_lag(metrics)),
-        asyncio.create_task(sample_and_expire(worker, access_log)),
-        asyncio.create_task(collect_garbage_when_idle()),
-        asyncio.create_task(return_memory_when_idle()),
+        asyncio.create_task(work)
+        for work in (
+            _heartbeat(channel),
+            prepare(worker),
+            watch_lag(metrics),
+            sample_and_expire(worker, access_log),
+            collect_garbage_when_idle(),
+            return_memory_when_idle(),
+        )
     ]
+    for task in background:
+        task.add_done_callback(_tell_failure)
     await _drain(told, settings, listener, worker)
     for task in background:
         task.cancel()
@@ -242,6 +247,11 @@ def _exit_modes(channel: socket.socket) -> "asyncio.Queue[ExitMode]":
     # The parent starts a successor first, or is stopping and says how itself.
     loop.add_signal_handler(signal.SIGTERM, _send, channel, LEAVE)
     return told
+
+
+def _tell_failure(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (fault := task.exception()):
+        _log.error("Background work of this worker has ended", exc_info=fault)
 
 
 def _send(channel: socket.socket, message: bytes) -> None:

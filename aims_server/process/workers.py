@@ -1,6 +1,7 @@
 """The worker processes as their parent has them: forked, spoken with, reaped."""
 
 import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -25,6 +26,9 @@ _log = logging.getLogger(__name__)
 
 #: The exit status of a worker that the system refuses a thread: sysexits.h EX_OSERR.
 EXIT_NO_THREADS: Final = 71
+
+_prctl: Final = ctypes.CDLL(None).prctl
+_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 
 
 class _Process(msgspec.Struct, frozen=True):
@@ -97,6 +101,8 @@ class WorkerPool:
     ) -> NoReturn:
         status = 1
         try:
+            # One that hangs would not see its channel end, and would hold the port.
+            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             # A terminal and some supervisors signal the whole group; the parent, which

@@ -4,7 +4,9 @@ I.371. Knows keys and numbers only; a bucket is one time stamp, and no timer ref
 
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from .charges import Charges
 from .table import KEY_BYTES, Bucket, BucketTable
@@ -16,7 +18,7 @@ _SECOND: Final = 1_000_000_000
 _MINUTE: Final = 60 * _SECOND
 
 
-class Decision(NamedTuple):
+class Decision(msgspec.Struct, frozen=True, gc=False):
     """The answer to one take; times in seconds."""
 
     allowed: bool

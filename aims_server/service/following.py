@@ -127,7 +127,7 @@ class _Published(_Polling):
     def poll(self) -> None:
         """Write the new steps, if another worker follows."""
         gathering = self._gathering
-        if not (self._written or self._log.is_followed(self._key, self._owner)):
+        if not self._log.is_followed(self._key, self._owner):
             return
         if not self._written:
             self._write(_BEGUN)

@@ -4,7 +4,7 @@ and the days of each subject.
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -26,7 +26,7 @@ Admit = Callable[[], AbstractContextManager[object]]
 _COURSE_FILES: Final = "course-files"
 
 
-class FetchedFiles(NamedTuple):
+class FetchedFiles(msgspec.Struct, frozen=True, gc=False):
     """Course files, when they were fetched, in seconds of the monotonic clock, and
     whether they should have been newer.
     """

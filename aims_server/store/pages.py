@@ -71,7 +71,7 @@ class StorePages:
             page = self._open(tag, owner, answer)
             if page is None and answer.found in (Found.KEPT, Found.OLD):
                 # What does not open must not hold its place: put another there.
-                nothing = want._replace(max_age=-1.0)
+                nothing = Want(max_age=-1.0, old_ok=want.old_ok)
                 answer = await self._ask(tag, owner, epoch, nothing, seconds)
         except StoreUnavailable:
             return Taken(Found.NONE)

@@ -34,12 +34,14 @@ class Bulkhead:
     of those of a machine; the others wait, fair between callers.
 
     >>> async def example():
-    ...     slots, student = Bulkhead(2), CallerKey.student(1)
-    ...     await slots.acquire(student, Deadline(1.0))
-    ...     print(slots.in_use, slots.try_acquire(student), slots.try_acquire(student))
-    ...     slots.release(student, 0.2)
+    ...     slots, student = Bulkhead(1), CallerKey.student(1)
+    ...     print(slots.try_acquire(student), slots.try_acquire(student))
+    ...     asyncio.get_running_loop().call_soon(slots.release, student, 0.2)
+    ...     await slots.wait_for_turn(student, Deadline(1.0))
+    ...     print(slots.in_use)
     >>> asyncio.run(example())
-    1 True False
+    True False
+    1
 
     `FairQueue` says whose turn it is.
 
@@ -58,8 +60,6 @@ class Bulkhead:
         first_guess: float = 0.3,
     ) -> None:
         if isinstance(slots, int):
-            if slots < 1:
-                raise ValueError(f"there must be at least 1 slot, not {slots}")
             slots = SlotPools().of(0, size=slots, share=slots)
         self.pool = slots
         """The slots that there are; what it has taken and given back is known to it."""
@@ -143,7 +143,9 @@ class Bulkhead:
         return turns * self.recent_seconds
 
     def try_acquire(self, caller: CallerKey) -> bool:
-        """Take a slot if one is free for this caller now, without waiting."""
+        """Take a slot, to be given back by `release`, if one is free for this caller
+        now; without waiting.
+        """
         if self._queue:
             self._hand_out()
             if self._queue.next() is not None:
@@ -153,17 +155,13 @@ class Bulkhead:
         self._queue.take(caller)
         return True
 
-    async def acquire(self, caller: CallerKey, deadline: Deadline) -> None:
-        """Take a slot, to be given back by `release`, waiting in the caller's queue.
+    async def wait_for_turn(self, caller: CallerKey, deadline: Deadline) -> None:
+        """Take a slot, waiting in the caller's queue, when `try_acquire` has just given
+        none.
 
         Raises BulkheadFull at once if the call, as things stand, could not end before
         the deadline; and when the deadline, as last extended, passes meanwhile.
         """
-        if deadline.expired or not self.try_acquire(caller):
-            await self.wait_for_turn(caller, deadline)
-
-    async def wait_for_turn(self, caller: CallerKey, deadline: Deadline) -> None:
-        """The same for a caller to whom `try_acquire` has just given none."""
         wait = self.wait(caller)
         if wait + self.recent_seconds > deadline.remaining():
             raise BulkheadFull(wait)

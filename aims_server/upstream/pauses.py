@@ -43,8 +43,7 @@ class Pauses:
             del self._until[next(iter(self._until))]
         self._until[caller] = until
         if len(self._until) >= _CALLERS:
-            longest = heapq.nlargest(_CALLERS, self._until.values())
-            self._all_until = max(self._all_until, longest[-1])
+            self._all_until = heapq.nlargest(_CALLERS, self._until.values())[-1]
 
     def left(self, caller: CallerKey) -> float:
         """Seconds for which this caller should make no call; 0.0 if it may."""

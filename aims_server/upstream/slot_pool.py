@@ -96,17 +96,12 @@ class SlotPools:
         self._counts = _Counts(WORKER_NUMBERS)
 
     def of(self, number: int, *, size: int, share: int) -> SlotPool:
-        """The pool of the worker with this number, which no other living one has; past
-        the last number it has only its share, and is not counted.
-        """
-        if number < WORKER_NUMBERS:
-            return SlotPool(self._counts, number, size, share)
-        return SlotPool(_Counts(1), 0, share, share)
+        """The pool of the worker with this number, which no other living one has."""
+        return SlotPool(self._counts, number, size, share)
 
     def withdraw(self, number: int) -> None:
         """Free what the worker with this number has taken: it has ended."""
-        if number < WORKER_NUMBERS:
-            self._counts.clear(number)
+        self._counts.clear(number)
 
 
 class _Counts:

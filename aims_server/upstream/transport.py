@@ -20,6 +20,18 @@ _CONNECT_SECONDS: Final = 5.0
 class Transport:
     """The curl pool of one worker.
 
+    >>> async def example():
+    ...     transport = Transport(1, "an example")
+    ...     try:
+    ...         await transport.fetch("http://127.0.0.1:1/", headers={}, seconds=5.0)
+    ...     except UpstreamUnreachable as error:
+    ...         print(error.cause.kind)
+    ...     transport.close()
+    >>> import asyncio
+    >>> from ..errors import UpstreamUnreachable
+    >>> asyncio.run(example())
+    refused
+
     Made after the fork, in the worker that uses it: a curl handle that crosses a fork
     hands one process the other's answers. ``handles`` should be at least the number
     of calls ever made at once, because the pool's own line knows no deadline. Without

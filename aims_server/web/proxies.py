@@ -66,7 +66,8 @@ def _hops(peer: str, forwarded_for: Sequence[str]) -> Iterator[str]:
     """The addresses that a request came through, the nearest first."""
     yield peer
     for line in reversed(forwarded_for):
-        yield from map(str.strip, reversed(line.split(",")))
+        members = map(str.strip, reversed(line.split(",")))
+        yield from filter(None, members)  # RFC 9110 5.6.1: empty ones are ignored
 
 
 def _parsed(text: str) -> Address | None:

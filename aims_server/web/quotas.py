@@ -79,8 +79,16 @@ class RequestLimits:
         self._ask_machines = ask_machines
 
     def by_address(self, address: str) -> Quota:
-        """Count a request against its client's address."""
+        """Count a request against its client's address; :meth:`student_refused` takes
+        that back.
+        """
         return _take(self._address_charge(address))
+
+    def student_refused(self, address: str) -> None:
+        """Undo the count of :meth:`by_address`: what one student asks too often uses up
+        nothing of those who share the address, a whole campus maybe.
+        """
+        _give_back(self._address_charge(address))
 
     def by_session(self, session: Session, address: str) -> Quota:
         """Count a request against its student, or against what its token claims."""

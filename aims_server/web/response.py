@@ -7,7 +7,7 @@ none of them can differ.
 import time
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -39,7 +39,7 @@ _REASONS: Final = {each.value: each.phrase for each in HTTPStatus} | {
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-class Response(NamedTuple):
+class Response(msgspec.Struct, frozen=True, gc=False):
     """A whole answer, but for what belongs to its request and its connection."""
 
     status: int
@@ -96,7 +96,8 @@ def error_response(
     """A failure in the contract's form, alone or ``beside`` the fields of an object."""
     body = error_body(failure, request_id, beside=beside)
     answer = json_response(failure.status, body)
-    return answer._replace(headers=(*answer.headers, *failure.headers()))
+    headers = (*answer.headers, *failure.headers())
+    return msgspec.structs.replace(answer, headers=headers)
 
 
 def common_lines(

@@ -28,13 +28,13 @@ export class Problem extends Error {
 
 const token = () => sessionStorage.getItem(TOKEN);
 
-/** A number that stands for a token, which cannot be had of it (FNV-1a). */
+/** 32 bits that stand for a token, which cannot be had of them (FNV-1a). */
 const digest = (text) =>
-  [...text].reduce((sum, c) => Math.imul(sum ^ c.charCodeAt(), 16777619), 2166136261);
+  `${[...text].reduce((sum, c) => Math.imul(sum ^ c.charCodeAt(), 16777619), 2166136261)}`;
 
-const ended = () => JSON.parse(localStorage.getItem(ENDED) ?? "[]");
+const ended = () => (localStorage.getItem(ENDED) ?? "").split(" ");
 
-const setEnded = (digests) => localStorage.setItem(ENDED, JSON.stringify(digests.slice(-MOST_ENDED)));
+const setEnded = (digests) => localStorage.setItem(ENDED, digests.slice(-MOST_ENDED).join(" "));
 
 export const signOut = () => sessionStorage.removeItem(TOKEN);
 
@@ -45,7 +45,13 @@ export function signedIn() {
 }
 
 /** Have the copies of this tab, which hold the same token, log out too. */
-export const signOutCopies = () => setEnded([...ended(), digest(token())]);
+export function signOutCopies() {
+  try {
+    setEnded([...ended(), digest(token())]);
+  } catch {
+    // No room to store it, or not allowed: this tab logs out all the same.
+  }
+}
 
 export function onSignedOut(listener) {
   addEventListener("storage", () => token() !== null && !signedIn() && listener());
@@ -59,6 +65,7 @@ export async function signIn(username, password) {
     body: JSON.stringify({ username, password }),
   });
   const body = await json(response);
+  if (typeof body.token !== "string") throw new Problem("foreign");
   const again = digest(body.token); // a platform may give the same one twice
   if (ended().includes(again)) setEnded(ended().filter((other) => other !== again));
   sessionStorage.setItem(TOKEN, body.token);
@@ -107,7 +114,12 @@ async function follow(name, onProgress, { fresh = false }, signal) {
 
 /** The timetable as a file for calendar programs. */
 export async function calendarFile() {
-  return (await askAsStudent("timetable", false, "text/calendar")).blob();
+  const response = await askAsStudent("timetable", false, "text/calendar");
+  const file = await response.blob().catch(() => {
+    throw new Problem("offline");
+  });
+  if (!file.type.startsWith("text/calendar")) throw new Problem("foreign");
+  return file;
 }
 
 function askAsStudent(name, fresh, accept, options = {}) {

@@ -371,7 +371,7 @@ def test_an_altered_body_is_no_page(at, byte):
     clock = Clock()
     cache = SharedMemoryCache(100_000, Epochs(), clock=clock)
     keep(cache, page(clock, bytes(4000)))
-    cache._ring._bytes[cache.bytes_written + 1 - at] ^= byte
+    cache._pages.ring._bytes[cache.bytes_written + 1 - at] ^= byte
     assert take(cache).page is None
 
 

@@ -36,7 +36,7 @@ async def test_what_is_made_of_a_shared_page_is_shared(platform, workers):
         )
 
     assert await answered(platform, derived(first), "page") == (MISS, "made of page")
-    entry = second.through.peek(b"d", ANN, second.clock.now)
+    entry = second.through.get_fresh(b"d", ANN, second.clock.now)
     assert entry.value == "made of page"
     assert await shown(derived(second)) == (HIT, "made of page")
     assert made == ["page"]
@@ -73,7 +73,7 @@ async def test_a_page_is_found_and_kept(platform, workers, clock):
     assert await shown(workers[1].ask(platform)) == (HIT, "page")
     assert workers[1].observer.found == [("machine", "kept")]
     assert workers[0].observer.ends == [("machine", "kept")]
-    assert workers[1].through.peek(b"k", ANN, clock.now).made_at == clock.now - 100
+    assert workers[1].through.get_fresh(b"k", ANN, clock.now).made_at == clock.now - 100
 
 
 async def test_what_another_worker_keeps_is_a_hit_without_a_flight(platform, workers):
@@ -83,13 +83,13 @@ async def test_what_another_worker_keeps_is_a_hit_without_a_flight(platform, wor
     one, other, _ = workers
     await answered(platform, one.ask(platform), "page")
     now = one.clock.now
-    assert other.through.peek(b"k", ANN, now).value == "page"
-    assert other.through.peek(b"k", BEN, now) is None
+    assert other.through.get_fresh(b"k", ANN, now).value == "page"
+    assert other.through.get_fresh(b"k", BEN, now) is None
     one.clock.now += 40
-    assert other.through.peek(b"k", ANN, one.clock.now, 30.0) is None
-    assert other.through.peek(b"k", ANN, one.clock.now, 50.0).value == "page"
+    assert other.through.get_fresh(b"k", ANN, one.clock.now, 30.0) is None
+    assert other.through.get_fresh(b"k", ANN, one.clock.now, 50.0).value == "page"
     one.clock.now += FRESH
-    assert other.through.peek(b"k", ANN, one.clock.now) is None
+    assert other.through.get_fresh(b"k", ANN, one.clock.now) is None
 
 
 async def test_who_joins_a_look_at_a_kept_page_has_a_hit(platform, workers):
@@ -122,7 +122,7 @@ async def test_what_is_looked_for_again_is_copied(platform, clock):
     for _ in range(3):
         assert await shown(one.ask(platform)) == (HIT, "page")
         assert await shown(other.ask(platform)) == (HIT, "page")
-        assert third.through.peek(b"k", ANN, clock.now).value == "page"
+        assert third.through.get_fresh(b"k", ANN, clock.now).value == "page"
     assert one.observer.found == [("machine", "none"), ("machine", "kept")]
     for worker in (other, third):
         assert worker.observer.found == [("machine", "kept")] * 2
@@ -144,7 +144,7 @@ async def test_what_is_made_of_a_page_is_copied_alike(platform, clock, shared):
     await worker.through.derive(b"k", ANN, source, make)
     worker.observer.found.clear()
     for _ in range(3):
-        entry = worker.through.peek(b"k", ANN, clock.now)
+        entry = worker.through.get_fresh(b"k", ANN, clock.now)
         assert entry.value == "made of page"
     assert worker.observer.found == [("machine", "kept")] * shared
 
@@ -266,7 +266,7 @@ async def test_a_page_of_old_parts_displaces_no_better_one(platform, workers, cl
     served = await other.through.get(b"k", ANN, fill, Deadline(10, clock), max_age=30)
     assert (served.outcome, served.entry.value) == (STALE, "page again")
     for worker in workers:
-        found = worker.through.peek(b"k", ANN, clock.now)
+        found = worker.through.get_fresh(b"k", ANN, clock.now)
         assert (found.value, found.made_at) == ("page", now)
 
 

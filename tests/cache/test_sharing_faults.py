@@ -78,7 +78,7 @@ async def test_a_refusal_voids_every_workers_copies(platform, workers):
     assert workers[0].refused == [(ANN, True)]
     assert workers[2].observer.ends == [("machine", "void")]
     for worker in workers[1:]:
-        assert worker.through.peek(b"k", ANN, worker.clock.now) is None
+        assert worker.through.get_fresh(b"k", ANN, worker.clock.now) is None
     assert await shown(workers[0].ask(platform, b"b", BEN)) == (HIT, "ben")
     asked = workers[1].ask(platform, b"other")
     assert await answered(platform, asked, "new") == (MISS, "new")
@@ -109,7 +109,7 @@ async def test_a_flood_of_made_up_tokens_voids_nobodys_pages(platform, workers):
     calls = platform.calls
     for worker in workers:
         assert await shown(worker.ask(platform, b"b", bystander)) == (HIT, "page")
-        assert worker.through.peek(b"b", bystander, worker.clock.now) is not None
+        assert worker.through.get_fresh(b"b", bystander, worker.clock.now) is not None
         assert not any(kept for _, kept in worker.refused)
     assert platform.calls == calls
 

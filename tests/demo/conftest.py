@@ -81,13 +81,10 @@ def rows(response: HTTPResponse) -> list[dict[str, Any]]:
     return result
 
 
-@pytest.fixture
-def platform(io_loop):
-    """A platform of 60 students, in the fourth week of their term."""
-    platform = SimulatedPlatform(College(students=60, weeks=4))
-    io_loop.run_sync(platform.start)
-    yield platform
-    io_loop.run_sync(platform.stop)
+@pytest.fixture(name="college")
+def _college() -> College:
+    """60 students, in the fourth week of their term."""
+    return College(students=60, weeks=4)
 
 
 @pytest.fixture

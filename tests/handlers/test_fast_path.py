@@ -334,7 +334,7 @@ class TestLimits:
 
     @pytest.mark.gen_test
     async def test_a_refusal_is_counted_once(self, browser, token, college, worker):
-        """Against the address; by the time it is full, the student was told why."""
+        """And never against the address, which others share."""
         answers = [await browser.ask("/api/quiz", token) for _ in range(20)]
         statuses = [answer.status for answer in answers]
         assert answers[-1].headers["ratelimit"].startswith('"student";r=0;t=')
@@ -343,6 +343,4 @@ class TestLimits:
         assert counted in worker.metrics.exposition().decode()
         assert statuses == [200] * 5 + [429] * 15
         other = college.token(college.student(1))
-        refused = await browser.ask("/api/quiz", other)
-        assert refused.status == 429
-        assert '"address"' in refused.headers["ratelimit"]
+        assert (await browser.ask("/api/quiz", other)).status == 200

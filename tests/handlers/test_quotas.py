@@ -103,6 +103,16 @@ async def test_a_refused_token_costs_its_students_other_tokens_nothing(
 
 
 @pytest.mark.gen_test
+async def test_a_students_flood_uses_up_nothing_of_the_address(front, college, token):
+    """Those who share it are served after any number of the student's refusals."""
+    assert (await front.ask("/api/attendance", token)).code == 200
+    answers = [await front.ask("/api/attendance", token) for _ in range(70)]
+    assert len(refused(answers)) == 66
+    other = await front.ask("/api/attendance", college.token(college.student(1)))
+    assert other.code == 200
+
+
+@pytest.mark.gen_test
 async def test_the_refused_leave_no_trace(front, worker):
     """Neither the platform's refusal of a token nor a limit's is remembered."""
     for number in range(20):
@@ -182,6 +192,15 @@ async def test_health_and_metrics_are_never_limited(front, token):
     assert refused(answers)
     for path in ("/health", "/health/live", "/metrics"):
         assert (await front.ask(path)).code == 200
+
+
+@pytest.mark.gen_test
+async def test_a_preflight_is_never_limited(front):
+    """A browser whose preflight is refused shows its page no 429."""
+    answers = [await front.ask("/api/nothing") for _ in range(62)]
+    assert refused(answers)
+    for path in ("/api/quiz", "/api/nothing"):
+        assert (await front.ask(path, method="OPTIONS")).code == 204
 
 
 @pytest.mark.gen_test

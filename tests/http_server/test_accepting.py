@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from aims_server.http_server.acceptor import Acceptor
 from aims_server.http_server.connection_counts import ConnectionCounts
 
 from ..waiting import PATIENCE_SECONDS, eventually
@@ -52,6 +53,25 @@ async def test_the_backlog_is_accepted(server, lone, connect_to):
         reader, writer = await asyncio.open_connection(sock=client)
         assert "200 OK" in await Client(reader, writer).ask()
         writer.close()
+
+
+@pytest.mark.gen_test
+async def test_a_backlog_that_never_ends_is_left(lone, connect_to):
+    """Clients may connect as fast as they are accepted."""
+    accepted = 0
+
+    def serve(connected: socket.socket, _: object) -> None:
+        nonlocal accepted
+        accepted += 1
+        assert accepted < 10_000
+        connected.close()
+        socket.create_connection(lone.getsockname()).close()
+
+    connect_to(lone, 1)
+    acceptor = Acceptor(serve, ConnectionCounts().of(0))
+    acceptor.add_sockets([lone.dup()])
+    acceptor.accept_backlog()
+    acceptor.stop()
 
 
 @pytest.mark.gen_test

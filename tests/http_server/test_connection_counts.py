@@ -37,12 +37,3 @@ def test_other_processes_see_it():
         os._exit(0)
     os.waitpid(pid, 0)
     assert mine.excess == 7
-
-
-def test_a_slot_past_the_last_is_invisible():
-    """It defers to no worker, and none to it."""
-    counts = ConnectionCounts()
-    near, far = counts.of(0), counts.of(10_000)
-    near.publish(3)
-    far.publish(1)
-    assert (near.excess, far.excess) == (0, 0)

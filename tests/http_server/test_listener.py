@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from ..waiting import PATIENCE_SECONDS, eventually
-from .serving import Client, Kept
+from .serving import Client, Kept, Server
 
 pytestmark = pytest.mark.both_loops
 
@@ -108,6 +108,14 @@ async def test_a_client_that_sends_behind_its_last_answer_is_not_idle(server):
     assert await client.ended()
 
 
+async def send_more(server: Server, client: Client) -> None:
+    """Have a client send on behind its last answer; 0.9 s pass."""
+    client.send("/more")
+    await asyncio.sleep(0.02)
+    server.listener.close_timed_out()
+    server.clock.now += 0.9
+
+
 @pytest.mark.gen_test
 async def test_a_client_may_finish_sending_behind_its_last_answer(server):
     """It is read from as long as it sends, for the time of a request at most."""
@@ -116,12 +124,22 @@ async def test_a_client_may_finish_sending_behind_its_last_answer(server):
     await eventually(lambda: client.reader.at_eof())
     for _ in range(12):
         assert server.listener.connections == 1
-        client.send("/more")
-        await asyncio.sleep(0.02)
-        server.listener.close_timed_out()
-        server.clock.now += 0.9
+        await send_more(server, client)
     server.listener.close_timed_out()
     await eventually(lambda: not server.listener.connections)
+    client.writer.close()
+
+
+@pytest.mark.gen_test
+async def test_draining_does_not_wait_for_it_to_finish(server):
+    """Nor does a new connection for its place, but for a second."""
+    client = await Client.connect(server)
+    await client.ask(last=True)
+    await eventually(lambda: client.reader.at_eof())
+    for _ in range(3):
+        await send_more(server, client)
+    client.send("/more")
+    await asyncio.wait_for(server.listener.drained(), PATIENCE_SECONDS)
     client.writer.close()
 
 

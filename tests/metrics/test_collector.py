@@ -125,15 +125,6 @@ def test_scrapes_bear_workers_that_come_and_go(memory):
     assert counts == {True}
 
 
-def test_a_number_beyond_the_memory_serves_all_the_same(memory):
-    """Its own figures are not seen, and nothing else is wrong."""
-    beyond = Metrics(worker=30, memory=memory)
-    beyond.request_started()
-    beyond.request_finished("quiz", "GET", 200, 0.003)
-    memory.retire(30)
-    assert requests(read(beyond)) == 0
-
-
 def test_there_is_room_for_more_metrics_than_there_are():
     """Every label combination there can be leaves a quarter of the memory."""
     memory = MetricsMemory(workers=1)

@@ -90,6 +90,16 @@ def test_a_copy_that_was_elsewhere_finds_itself_logged_out(inside):
     assert copy.evaluate("sessionStorage.length") == 0
 
 
+def test_logging_out_needs_no_room_in_the_browser(inside):
+    """A browser that stores nothing for the copies logs this tab out all the same."""
+    inside.page.evaluate(
+        "void (Storage.prototype.setItem = () => { throw new DOMException('full'); })"
+    )
+    inside.page.click("#sign-out")
+    inside.page.wait_for_selector("#sign-in")
+    assert inside.page.evaluate("sessionStorage.length") == 0
+
+
 def test_a_token_that_is_given_again_logs_in_again(visit, demo, token):
     """A platform may have one token for each student, after a log-out too."""
     visit.page.route("**/api/login", lambda route: route.fulfill(json={"token": token}))
@@ -139,17 +149,18 @@ def test_a_file_that_is_refused_leads_back_to_the_form(inside):
     inside.forgive_failed_answers()
 
 
-REFUSED_LOGINS = {
-    429: "Please try again in 17 s.",
-    200: "Something else answered in place of the service.",
-}
+FOREIGN = "Something else answered in place of the service."
+REFUSED_LOGINS = [
+    (429, '{"code": "rate_limited"}', "Please try again in 17 s."),
+    (200, "<html>Log in here</html>", FOREIGN),
+    (200, '{"login": "/here"}', FOREIGN),
+]
 
 
-@pytest.mark.parametrize("status", REFUSED_LOGINS)
-def test_a_login_that_fails_says_what_to_do(visit, demo, status):
+@pytest.mark.parametrize(("status", "body", "said"), REFUSED_LOGINS)
+def test_a_login_that_fails_says_what_to_do(visit, demo, status, body, said):
     """Nobody is told to wait for the page, nor of a parser's trouble."""
     visit.page.clock.set_fixed_time(0)
-    body = '{"code": "rate_limited"}' if status == 429 else "<html>Log in here</html>"
     visit.page.route(
         "**/api/login",
         lambda route: route.fulfill(
@@ -159,7 +170,7 @@ def test_a_login_that_fails_says_what_to_do(visit, demo, status):
     visit.log_in(demo.students[1])
     notice = visit.page.locator("#notice")
     notice.wait_for(state="visible")
-    assert REFUSED_LOGINS[status] in notice.inner_text()
+    assert said in notice.inner_text()
     assert visit.page.evaluate("document.activeElement.id") == "sign-in"
     visit.forgive_failed_answers()
 

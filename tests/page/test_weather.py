@@ -243,6 +243,22 @@ def test_what_is_no_answer_of_the_service_is_said(inside, body):
     assert "What you see was loaded earlier." in problem.inner_text()
 
 
+def test_what_is_no_calendar_is_not_saved(inside):
+    """A student who imports such a login page would not know what was wrong."""
+    saved = []
+    inside.page.on("download", lambda file: saved.append(file.suggested_filename))
+    inside.show("timetable")
+    inside.page.route(
+        "**/api/timetable",
+        lambda route: route.fulfill(
+            content_type="text/html", body="<html>Hello</html>"
+        ),
+    )
+    inside.page.click("#save-calendar")
+    inside.page.wait_for_selector("text=Something else answered")
+    assert saved == []
+
+
 def test_a_page_that_lacks_something_names_it(inside):
     """The subjects in `incomplete` are named above every view."""
 

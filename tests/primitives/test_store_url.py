@@ -9,7 +9,7 @@ from aims_server.primitives.store_url import StoreAddress
     ("url", "parts"),
     [
         ("redis://127.0.0.1", {"hosts": (("127.0.0.1", 6379),)}),
-        ("valkey://cache.example:7000", {"hosts": (("cache.example", 7000),)}),
+        ("valkey://cache.example:65535", {"hosts": (("cache.example", 65535),)}),
         ("rediss://h/3", {"hosts": (("h", 6379),), "tls": True, "database": 3}),
         ("valkeys://h", {"hosts": (("h", 6379),), "tls": True}),
         ("redis://[::1]:7000", {"hosts": (("::1", 7000),)}),
@@ -19,6 +19,7 @@ from aims_server.primitives.store_url import StoreAddress
         ),
         ("redis://:pw@h", {"hosts": (("h", 6379),), "password": "pw"}),
         ("unix:///run/valkey.sock", {"path": "/run/valkey.sock"}),
+        ("unix:///s", {"path": "/s"}),
         (
             "unix://app:pw@/run/valkey.sock",
             {"path": "/run/valkey.sock", "user": "app", "password": "pw"},
@@ -57,6 +58,7 @@ def test_urls(url, parts):
         "unix:///",
         "unix://host/path",
         "unixs:///path",
+        "unix+sentinel:///path",
         "redis+sentinel://h1,h2",
         "redis+sentinel://h1,,h2/main",
     ],
@@ -67,6 +69,7 @@ def test_what_is_no_url_of_a_store(url):
         StoreAddress.parse(url)
 
 
+@pytest.mark.parametrize("secrets", ["app:hunter2", ":hunter2", "app"])
 @pytest.mark.parametrize(
     "url",
     [
@@ -77,7 +80,7 @@ def test_what_is_no_url_of_a_store(url):
         "rediss+sentinel://h1:26379,h2:1/main/2",
     ],
 )
-def test_it_is_shown_without_secrets(url):
+def test_it_is_shown_without_secrets(url, secrets):
     """An address is shown as a URL that says everything but user and password."""
-    shown = StoreAddress.parse(url.replace("***", "app:hunter2"))
+    shown = StoreAddress.parse(url.replace("***", secrets))
     assert str(shown) == repr(shown) == url

@@ -4,6 +4,7 @@ P46, P47, P51).
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -271,6 +272,26 @@ def test_a_reload_needs_files_as_a_start_does(start):
     service.signal(signal.SIGHUP)
     service.wait_for_log("Settings not changed: open files are limited to 300, and 480")
     assert service.workers() == before
+
+
+def test_files_that_run_out_for_a_while_stop_nothing(start, platform):
+    """It is told once, however long it lasts, and everything goes on afterwards."""
+    service = start(
+        EXTERNAL_API_BASE=platform.url, WORKERS="1", CACHE_SHARED_MB="0"
+    ).wait_until_serving()
+    (worker,) = service.workers()
+    limits = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (3, limits[1]))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(service.get, "/health")
+        service.wait_for_log("cannot be accepted")
+        time.sleep(1.5)  # in which a worker takes stock at least once
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, limits)
+        assert waiting.result()[0] == 200
+    assert service.log.count("cannot be accepted") == 1
+    (token,) = tokens(1)
+    assert service.get("/api/quiz", token)[0] == 200
+    until(lambda: service.figures("aims_cache_entries") == [1])
 
 
 def limited_to(files: int) -> list[str]:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aims_server.primitives import WORKER_NUMBERS
 from aims_server.process.rollout import (
     FAILED_STARTS,
     HUNG_SECONDS,
@@ -154,6 +155,19 @@ def test_rolls_in_a_hurry_do_not_pile_up(pool: Processes):
             pool.act()
             pool.make_ready()
     assert len(pool.rollout.children) <= 6
+
+
+def test_no_more_workers_live_than_there_are_numbers():
+    """What workers share has a place for each: a start waits until one has ended."""
+    pool = Processes(WORKER_NUMBERS + 1)
+    pool.act()
+    assert len(pool.rollout.children) == WORKER_NUMBERS
+    assert pool.rollout.seconds_to_spawn is None
+    pool.make_ready()
+    pool.now += 60.0
+    pool.rollout.on_exit(pool.rollout.child(7))
+    pool.act()
+    assert pool.rollout.children[-1].number == 7
 
 
 def test_a_worker_to_be_replaced_leaves_after_its_successor_is_ready(pool: Processes):

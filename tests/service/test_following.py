@@ -112,10 +112,11 @@ async def test_what_arrives_is_seen_by_the_other(workers, sessions, clock):
             began_at = clock.now
             gathering.begin(had_files(clock), 3)
             gathering.add(7, days(1))
+            gathering.add(8, days(3))
             await asyncio.sleep(1)
             seen = second.gatherings.get(KEY)
             assert (seen.began_at, seen.head) == (began_at, gathering.head)
-            assert seen.parts == {7: days(1)}
+            assert seen.parts == {7: days(1), 8: days(3)}
             gathering.add(5, None)
             gathering.add(6, days(2))
         await asyncio.sleep(0.2)
@@ -179,10 +180,13 @@ async def test_one_that_is_over_is_not_taken_for_the_next(workers, sessions, clo
         assert second.gatherings.get(KEY) is None
         with ExitStack() as stack:
             began_at = clock.now
-            first.gather(stack, session).begin(had_files(clock), 1)
+            gathering = first.gather(stack, session)
             await asyncio.sleep(1)
             seen = second.gatherings.get(KEY)
-            assert seen.began_at == began_at
+            assert (seen.began_at, seen.head) == (began_at, None)
+            gathering.begin(had_files(clock), 1)
+            await asyncio.sleep(1)
+            assert seen.head == gathering.head
             assert not seen.parts
 
 

@@ -16,6 +16,12 @@ def caller(name):
     return CallerKey(name not in list(ascii_uppercase), name)
 
 
+async def acquire(slots, who, deadline):
+    """Take a slot, waiting for it if none is free."""
+    if deadline.expired or not slots.try_acquire(who):
+        await slots.wait_for_turn(who, deadline)
+
+
 class Queue:
     """Callers of some slots, and the order in which they were served."""
 
@@ -28,7 +34,7 @@ class Queue:
 
     async def call(self, name):
         """Wait as the caller that is the name's first letter."""
-        await self.slots.acquire(caller(name[0]), Deadline(self.patience, self.clock))
+        await acquire(self.slots, caller(name[0]), Deadline(self.patience, self.clock))
         self.served.append(name)
         self.holding.append(caller(name[0]))
 
@@ -50,5 +56,5 @@ class Queue:
 async def refused(slots, flow, deadline):
     """The wait named when a call is refused."""
     with pytest.raises(BulkheadFull) as refusal:
-        await slots.acquire(caller(flow), deadline)
+        await acquire(slots, caller(flow), deadline)
     return refusal.value.wait

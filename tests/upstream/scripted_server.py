@@ -6,8 +6,10 @@ import os
 import socket
 import struct
 
+from msgspec.structs import replace
+
 from aims_server.errors import FailureCause
-from aims_server.upstream.curl_pool import CurlPool, Request
+from aims_server.upstream.curl_pool import CurlPool, Reply, Request
 
 from ..waiting import PATIENCE_SECONDS
 
@@ -107,3 +109,9 @@ def request(
 def timed_out(outcome) -> bool:
     """Whether the time was over before the answer was there."""
     return isinstance(outcome, FailureCause) and outcome.kind.startswith("timeout_")
+
+
+def said(outcome: Reply | FailureCause) -> Reply:
+    """A reply, whatever connection it came on."""
+    assert isinstance(outcome, Reply), outcome
+    return replace(outcome, connection=None)

@@ -9,7 +9,7 @@ from aims_server.deadline import Deadline
 from aims_server.upstream.bulkhead import Bulkhead
 from tests.virtual_time import settle, virtual_loop
 
-from .queueing import Queue, caller, refused
+from .queueing import Queue, acquire, caller, refused
 
 pytestmark = pytest.mark.gen_test
 
@@ -75,7 +75,7 @@ async def test_a_hopeless_call_is_refused_at_once(clock):
     assert await refused(queue.slots, "z", Deadline(5.9, clock)) == 5.0
     assert clock.now == began
     patient = asyncio.ensure_future(
-        queue.slots.acquire(caller("z"), Deadline(6.1, clock))
+        acquire(queue.slots, caller("z"), Deadline(6.1, clock))
     )
     await settle()
     assert queue.slots.waiting == 10
@@ -204,10 +204,10 @@ async def test_a_free_slot_is_given_however_slow_calls_were(clock):
     """Slow calls alone refuse nobody: without calls nothing could be learnt."""
     slots = Bulkhead(1, clock=clock)
     for _ in range(100):
-        await slots.acquire(caller("a"), Deadline(1, clock))
+        await acquire(slots, caller("a"), Deadline(1, clock))
         slots.release(caller("a"), 60.0)
     assert slots.recent_seconds > 30
-    await slots.acquire(caller("a"), Deadline(1, clock))
+    await acquire(slots, caller("a"), Deadline(1, clock))
 
 
 async def test_no_time_left_is_refused_even_if_a_slot_is_free(clock):
@@ -232,7 +232,7 @@ async def test_a_bad_spell_is_unlearnt_by_good_calls(clock):
     """
     slots = Bulkhead(1, clock=clock)
     for seconds in [10.0] * 100 + [0.2] * 40:
-        await slots.acquire(caller("a"), Deadline(1, clock))
+        await acquire(slots, caller("a"), Deadline(1, clock))
         slots.release(caller("a"), seconds)
     assert slots.recent_seconds == pytest.approx(0.2 + 9.8 * 0.9**40, abs=0.001)
 
@@ -243,7 +243,7 @@ async def test_calls_that_hung_say_little_when_newer_ones_have_ended(clock):
     """
     slots = Bulkhead(1, clock=clock, first_guess=1.0)
     for seconds in (0.0, 30.0):
-        await slots.acquire(caller("a"), Deadline(1, clock))
+        await acquire(slots, caller("a"), Deadline(1, clock))
         slots.release(caller("a"), seconds)
     assert slots.recent_seconds == pytest.approx(0.9 + 0.1 * 0.5**6 * (30 - 0.9))
 
@@ -253,7 +253,7 @@ async def test_a_bad_spell_fades_in_silence(clock):
     slots = Bulkhead(1, clock=clock, first_guess=0.5)
     clock.now += 600
     for _ in range(200):
-        await slots.acquire(caller("a"), Deadline(1, clock))
+        await acquire(slots, caller("a"), Deadline(1, clock))
         slots.release(caller("a"), 8.5)
     assert slots.recent_seconds == pytest.approx(8.5, rel=1e-3)
     clock.now += 60
@@ -263,7 +263,7 @@ async def test_a_bad_spell_fades_in_silence(clock):
 async def test_release_without_a_time_teaches_nothing(clock):
     """A call that was never made leaves the estimate as it was."""
     slots = Bulkhead(1, clock=clock)
-    await slots.acquire(caller("a"), Deadline(1, clock))
+    await acquire(slots, caller("a"), Deadline(1, clock))
     slots.release(caller("a"), None)
     assert slots.recent_seconds == 0.3
 
@@ -327,11 +327,11 @@ async def test_a_waiter_cancelled_before_the_hand_over_gets_nothing(clock):
 async def test_nothing_is_left_of_a_flow_that_has_gone(clock):
     """Neither served nor refused nor cancelled flows leave a queue behind."""
     slots = Bulkhead(1, clock=clock)
-    await slots.acquire(caller("x"), Deadline(1, clock))
+    await acquire(slots, caller("x"), Deadline(1, clock))
     holder = caller("x")
     for number in range(50):
         waiter = asyncio.ensure_future(
-            slots.acquire(caller(number), Deadline(9, clock))
+            acquire(slots, caller(number), Deadline(9, clock))
         )
         await settle()
         if number % 2:

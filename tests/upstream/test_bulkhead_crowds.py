@@ -14,21 +14,15 @@ from aims_server.upstream.bulkhead import Bulkhead, BulkheadFull
 from aims_server.upstream.callers import CallerKey
 from tests.virtual_time import Clock, VirtualLoop
 
-from .queueing import Queue, caller
+from .queueing import Queue, acquire, caller
 
 pytestmark = pytest.mark.gen_test
-
-
-async def test_no_slots_are_no_queue(clock):
-    """A size below one could serve nobody."""
-    with pytest.raises(ValueError, match="at least 1"):
-        Bulkhead(0, clock=clock)
 
 
 async def use(slots, who, patience, seconds, running, clock):
     """One caller's whole life; `running` notes how many run at once, in all and its."""
     try:
-        await slots.acquire(who, Deadline(patience, clock))
+        await acquire(slots, who, Deadline(patience, clock))
     except BulkheadFull:
         return
     running[who] += 1
@@ -150,7 +144,7 @@ async def page_of(slots, who, calls, seconds):
     """One call, and then all the others at once."""
 
     async def call():
-        await slots.acquire(who, Deadline(1000.0, slots._clock))
+        await acquire(slots, who, Deadline(1000.0, slots._clock))
         await asyncio.sleep(seconds)
         slots.release(who, seconds)
 

@@ -12,6 +12,7 @@ from aims_server.upstream import preconnections
 from aims_server.upstream.curl_pool import CurlPool, Reply, Request
 
 from ..waiting import PATIENCE_SECONDS, eventually
+from .scripted_server import said
 from .secure_server import CERTIFICATE, OK, Http2Server, SecureServer
 
 pytestmark = [pytest.mark.both_loops, pytest.mark.gen_test]
@@ -53,14 +54,14 @@ async def test_a_prepared_connection_serves_the_first_call(pool, server):
     """It is opened without a request."""
     pool.preconnections.prepare(server.url)
     await server.until(lambda: server.connections == 1)
-    assert await call(pool, server) == ANSWER
+    assert said(await call(pool, server)) == ANSWER
     assert (server.connections, server.heard) == (1, 1)
 
 
 async def test_a_call_that_comes_early_waits_for_the_prepared_connection(pool, server):
     """The handshake is under way, and no second one begins."""
     pool.preconnections.prepare(server.url)
-    assert await call(pool, server) == ANSWER
+    assert said(await call(pool, server)) == ANSWER
     assert (server.connections, server.heard) == (1, 1)
 
 
@@ -69,7 +70,8 @@ async def test_expected_calls_find_their_connections(pool, server):
     await call(pool, server)
     with pool.preconnections.expect(server.url, 5):
         await server.until(lambda: server.connections == 5)
-    assert await asyncio.gather(*(call(pool, server) for _ in range(5))) == [ANSWER] * 5
+    replies = await asyncio.gather(*(call(pool, server) for _ in range(5)))
+    assert list(map(said, replies)) == [ANSWER] * 5
     assert (server.connections, server.heard) == (5, 6)
 
 
@@ -81,7 +83,8 @@ async def test_calls_expected_side_by_side_count_on_no_connection_twice(pool, se
         pool.preconnections.expect(server.url, 3),
     ):
         await server.until(lambda: server.connections == 5)
-    assert await asyncio.gather(*(call(pool, server) for _ in range(5))) == [ANSWER] * 5
+    replies = await asyncio.gather(*(call(pool, server) for _ in range(5)))
+    assert list(map(said, replies)) == [ANSWER] * 5
     assert (server.connections, server.heard) == (5, 6)
 
 
@@ -100,9 +103,10 @@ async def test_before_the_first_answer_a_connection_is_waited_for(pool, server):
     """It may be one that all calls share."""
     with pool.preconnections.expect(server.url, 3):
         assert server.connections == 0
-        assert await call(pool, server) == ANSWER
+        assert said(await call(pool, server)) == ANSWER
         await server.until(lambda: server.connections >= 3)
-    assert await asyncio.gather(*(call(pool, server) for _ in range(3))) == [ANSWER] * 3
+    replies = await asyncio.gather(*(call(pool, server) for _ in range(3)))
+    assert list(map(said, replies)) == [ANSWER] * 3
     assert server.connections in (3, 4)  # the first one may have been free by then
     assert server.heard == 4
 
@@ -126,11 +130,9 @@ async def test_over_http2_none_is_opened(pool, server):
     """All calls share one connection, whether that is known before or not."""
     for _ in range(3):
         with pool.preconnections.expect(server.url, 5):
-            assert await call(pool, server) == ANSWER
-        assert (
-            await asyncio.gather(*(call(pool, server) for _ in range(5)))
-            == [ANSWER] * 5
-        )
+            assert said(await call(pool, server)) == ANSWER
+        replies = await asyncio.gather(*(call(pool, server) for _ in range(5)))
+        assert list(map(said, replies)) == [ANSWER] * 5
     assert (server.connections, server.heard) == (1, 18)
 
 
@@ -138,7 +140,7 @@ async def test_over_http2_none_is_opened(pool, server):
 async def test_over_http2_a_server_may_say_something_between_calls(pool, server):
     """A ping is no answer, for it has no stream: the connection is used again."""
     for _ in range(3):
-        assert await call(pool, server) == ANSWER
+        assert said(await call(pool, server)) == ANSWER
         server.ping()
     assert server.connections == 1
 
@@ -149,7 +151,7 @@ async def test_a_call_that_comes_too_late_opens_its_own(pool, server, monkeypatc
     pool.preconnections.prepare(server.url)
     await server.until(lambda: server.connections == 1)
     await eventually(lambda: not len(pool.preconnections))
-    assert await call(pool, server) == ANSWER
+    assert said(await call(pool, server)) == ANSWER
     assert (server.connections, server.heard) == (2, 1)
 
 
@@ -202,7 +204,7 @@ async def test_an_address_that_refuses_costs_no_call(pool, server):
     pool._handles._free.append(curl)
     pool.preconnections.prepare(url)
     await server.until(lambda: server.connections == 1)
-    assert await pool.call(Request(url, {}, None, 5.0, 5.0)) == ANSWER
+    assert said(await pool.call(Request(url, {}, None, 5.0, 5.0))) == ANSWER
 
 
 async def test_a_claimed_preconnection_ends_in_the_calls_time(pool, silent):
@@ -221,7 +223,7 @@ async def test_preconnections_take_no_calls_place(pool, server, silent):
         # All that are expected, so far as there are handles.
         pool.preconnections.prepare(url)
         assert not pool._handles.has_free
-        assert await call(pool, server, body=b"") == ANSWER
+        assert said(await call(pool, server, body=b"")) == ANSWER
 
 
 async def test_nothing_is_opened_without_tls(pool, silent):
@@ -234,7 +236,7 @@ async def test_nothing_is_opened_without_tls(pool, silent):
         loop = asyncio.get_running_loop()
         connection, _ = await loop.sock_accept(listening)
         await loop.sock_sendall(connection, OK)
-        assert await call == ANSWER
+        assert said(await call) == ANSWER
     with pytest.raises(BlockingIOError):
         listening.accept()
     connection.close()

@@ -11,6 +11,7 @@ from aims_server.deadline import Deadline
 from aims_server.upstream.bulkhead import Bulkhead, BulkheadFull
 from aims_server.upstream.callers import CallerKey
 from aims_server.upstream.slot_pool import SlotPools
+from tests.upstream.queueing import acquire
 from tests.virtual_time import Clock, VirtualLoop, settle, virtual_loop
 
 STUDENT, OTHER = CallerKey.student(1), CallerKey.student(2)
@@ -81,15 +82,6 @@ def test_the_slots_of_a_dead_worker_are_free():
     assert taken(first) == 10
 
 
-def test_the_part_of_a_worker_past_the_last_place_is_its_share():
-    """It neither sees the others nor is seen."""
-    pools, (first, _) = workers(10)
-    late = pools.of(600, size=10, share=3)
-    pools.withdraw(600)
-    assert taken(first) == 10
-    assert taken(late) == 3
-
-
 @given(
     size=st.integers(3, 12),
     moves=st.lists(
@@ -127,7 +119,7 @@ async def crowded(clock):
     busy, needy = (Bulkhead(pool, clock=clock) for pool in pools)
     assert busy.try_acquire(STUDENT)
     assert busy.try_acquire(STUDENT)
-    waiting = asyncio.ensure_future(needy.acquire(OTHER, Deadline(5.0, clock)))
+    waiting = asyncio.ensure_future(acquire(needy, OTHER, Deadline(5.0, clock)))
     await settle()
     return busy, needy, waiting
 
@@ -220,7 +212,7 @@ def test_six_pages_on_one_of_two_workers_have_all_slots():
 
     async def page(student):
         async def call():
-            await slots.acquire(student, Deadline(10.0, clock))
+            await acquire(slots, student, Deadline(10.0, clock))
             await asyncio.sleep(4.0)
             slots.release(student, 4.0)
 

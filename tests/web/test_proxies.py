@@ -46,9 +46,7 @@ def test_the_right_most_stranger_is_the_client(made_up, client, proxies, cut):
     assert client_address("10.0.0.2", lines, PROXIES) == str(client)
 
 
-@pytest.mark.parametrize(
-    "header", [[], [""], ["unknown"], ["1.2.3.4,"], ["1.2.3.4:80:90"]]
-)
+@pytest.mark.parametrize("header", [[], [""], [","], ["unknown"], ["1.2.3.4:80:90"]])
 def test_a_hop_that_is_no_address_ends_the_search(header):
     """The last address that was proven stands; nothing is guessed."""
     assert client_address("10.0.0.1", header, PROXIES) == "10.0.0.1"
@@ -98,6 +96,15 @@ def test_ports_and_brackets_are_read_over(member, address):
     assert client_address("10.0.0.1", [member], PROXIES) == address
     hops = [f"192.0.2.9, {member}, 10.0.0.2:80, [fd00::3]:80"]
     assert client_address("10.0.0.1", hops, PROXIES) == address
+
+
+@pytest.mark.parametrize(
+    "header",
+    [["203.0.113.7,"], [", 203.0.113.7 ,,"], ["192.0.2.9,203.0.113.7, ,10.0.0.2", ""]],
+)
+def test_empty_members_of_the_list_are_ignored(header):
+    """As in every list of HTTP (RFC 9110 5.6.1); they end no search."""
+    assert client_address("10.0.0.1", header, PROXIES) == "203.0.113.7"
 
 
 @pytest.mark.parametrize(

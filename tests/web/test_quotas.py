@@ -280,7 +280,7 @@ def test_a_page_at_hand_counts_for_both(limits):
 
 
 def test_a_student_who_is_refused_costs_the_address_nothing(limits):
-    """It is refused once more on the usual way, and counted there."""
+    """It is refused once more on the usual way, which gives its count back."""
     session = session_of(1, "a", verified=True)
     while limits.by_both("10.0.0.1", session):
         pass

@@ -129,6 +129,7 @@ def _has_plain_times(body: bytes, cards: Sequence[Card]) -> bool:
 def _card(record: Record, note: Note) -> Card | None:
     state = one_line(record.state) or one_line(record.status)
     start_time, date_formatted = _text(record.start_time), _text(record.date_formatted)
+    teacher = record.faculty_name
     if not (state or start_time.strip() or date_formatted.strip()):
         note("row", "a record with neither mark nor date")
         return None
@@ -136,7 +137,7 @@ def _card(record: Record, note: Note) -> Card | None:
         state,
         start_time,
         date_formatted,
-        one_line(record.faculty_name),
+        teacher if isinstance(teacher, str) else one_line(teacher),
         _id(record.id),
     )
 

@@ -50,7 +50,8 @@ _PHRASES: Final = (
     rf"\bsession {_FILLER}(?:terminated|closed|destroyed)\b",
     r"\b(?:expired|invalid|missing|revoked|timed ?out|ended) (?:\w+ )?"
     r"(?:token|session|login|jwt)\b",
-    r"^no (?:\w+ )?(?:token|session)(?: (?:provided|found|sent))?[.!]?$",
+    r"(?:^|[.:!,;] )no (?:\w+ )?(?:token|session)(?: (?:provided|found|sent))?"
+    r"(?:[.!,;]|$)",
     r"\b(?:log|sign)(?: |-)?in again\b|\bre ?log ?in\b",
     # A student is told to log in only where the login has ended, or somewhere else.
     r"\b(?:please|kindly|must|need to|have to) (?:be )?(?:log|sign)(?:ged|ed)? ?in\b"

@@ -165,13 +165,18 @@ def _slots(cell: Any) -> tuple[Slot, ...] | None:
             found.update(read)
             if not read:
                 rest += f" {text}"
-    if found:  # other words are about the slot ("Room 12"), if not half of another one
-        is_read = not re.search(r"\d[:.]\d", rest)
-    else:
-        is_read = not re.search(r"\w", rest) or re.search(_NO_CLASS, rest) is not None
-    if not is_read:
+    if rest and _says_more(rest, beside_slots=bool(found)):
         return None
     return tuple(sorted(found, key=lambda slot: (slot.start, slot.end)))
+
+
+def _says_more(words: str, *, beside_slots: bool) -> bool:
+    """Whether the words of a cell say something that is not read. Beside slots they are
+    about these ("Room 12"), if they are not half of another one.
+    """
+    if beside_slots:
+        return re.search(r"\d[:.]\d", words) is not None
+    return re.search(r"\w", words) is not None and not re.search(_NO_CLASS, words)
 
 
 def _slots_of(text: str, held: bool | None) -> list[Slot] | None:

@@ -1,5 +1,6 @@
 """What clients do wrong, and more than the service can take."""
 
+import resource
 import socket
 from contextlib import ExitStack, suppress
 from threading import Thread
@@ -55,6 +56,20 @@ def many_connections(bench: Bench) -> tuple[str, str]:
         return bench.told(service, after=after)
 
 
+def no_files(bench: Bench) -> tuple[str, str]:
+    """The system has no file for a connection, for a while."""
+    service = bench.serve()
+    (worker,) = service.workers()
+    limits = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (3, limits[1]))
+    after = len(service.log)
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))):
+        told = bench.told(service, after=after)
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, limits)
+    return told
+
+
 def full_cache(bench: Bench) -> tuple[str, str]:
     """More students than the cache has room for."""
     service = bench.serve(CACHE_MAX_MB="1", CACHE_SHARED_MB="0")
@@ -105,6 +120,7 @@ def overloaded(bench: Bench) -> tuple[str, str]:
 FAULTS: dict[str, Provoke] = {
     "what arrives is no HTTP": malformed,
     "no connection is left": many_connections,
+    "no file is left for a connection": no_files,
     "a student asks too often": limited(3, RATE_LIMIT_PER_MINUTE="1"),
     "an address asks too often": limited(
         3, "/nowhere", RATE_LIMIT_PER_ADDRESS_PER_MINUTE="1"

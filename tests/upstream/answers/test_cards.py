@@ -48,6 +48,13 @@ def test_a_record_keeps_the_platforms_texts():
 DATED = {"start_time": "2025-09-01 08:50:00", "date_formatted": ""}
 
 
+@pytest.mark.parametrize("other", [{}, {"id": "x"}, {"fk_student": 5900001}])
+def test_a_teacher_is_as_sent_whatever_stands_beside(other):
+    """The name is read once, where days are counted: "&amp;lt;" is shown as "&lt;"."""
+    sent = {"id": 1, "state": "Present", "faculty_name": "A &amp;lt; B", **DATED}
+    assert cards_of(sent, sent | other).cards[0].faculty_name == "A &amp;lt; B"
+
+
 @pytest.mark.parametrize(
     ("record", "state"),
     [

@@ -60,6 +60,7 @@ REFUSALS = [
     "Session Expire",
     "User is not authenticated",
     "No active session found",
+    "Access denied. No token provided.",
 ]
 
 

@@ -19,6 +19,7 @@ from aims_server.upstream.callers import CallerKey
 from tests.virtual_time import settle
 
 from ..bench import SOMEBODY, Bench, Ticking
+from ..queueing import acquire
 
 pytestmark = pytest.mark.gen_test
 
@@ -27,7 +28,7 @@ async def test_an_open_breaker_answers_at_once(narrow):
     """Without a slot, without waiting for one, without a call; with a time to wait."""
     await narrow.trip()
     calls = narrow.platform.calls
-    await narrow.slots.acquire(SOMEBODY, Deadline(60.0, narrow.clock))
+    await acquire(narrow.slots, SOMEBODY, Deadline(60.0, narrow.clock))
     began = narrow.clock()
     refused = await narrow.outcome()
     assert type(refused) is UpstreamUnavailable
@@ -41,7 +42,7 @@ async def test_an_open_breaker_answers_at_once(narrow):
 async def test_a_breaker_that_opens_while_one_waits_in_line_refuses_it(narrow):
     """And the slot it was given goes to the next, or is free."""
     deadline = Deadline(60.0, narrow.clock)
-    await narrow.slots.acquire(SOMEBODY, deadline)
+    await acquire(narrow.slots, SOMEBODY, deadline)
     waiting = [asyncio.create_task(narrow.outcome(seconds=60.0)) for _ in range(3)]
     await settle()
     for number in range(3):

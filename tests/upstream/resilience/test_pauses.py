@@ -12,6 +12,7 @@ from aims_server.errors import (
 from aims_server.upstream.callers import CallerKey
 
 from ..bench import ME, SOMEBODY
+from ..queueing import acquire
 
 pytestmark = pytest.mark.gen_test
 
@@ -82,7 +83,7 @@ async def test_a_pause_opens_no_queue(narrow):
     """Who is refused because of it takes no slot."""
     narrow.platform.script = [UpstreamUnavailable(retry_after=50.0)]
     await narrow.outcome()
-    await narrow.slots.acquire(SOMEBODY, Deadline(60.0, narrow.clock))
+    await acquire(narrow.slots, SOMEBODY, Deadline(60.0, narrow.clock))
     refused = await narrow.outcome()
     assert type(refused) is UpstreamUnavailable
     narrow.slots.release(SOMEBODY, None)

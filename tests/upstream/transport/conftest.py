@@ -3,7 +3,6 @@
 import pytest
 
 from aims_server.demo.college import College
-from aims_server.demo.platform import SimulatedPlatform
 from aims_server.upstream.transport import Transport
 
 from ...waiting import PATIENCE_SECONDS
@@ -30,12 +29,9 @@ def _raw(io_loop, transport):
     io_loop.run_sync(server.stop)
 
 
-@pytest.fixture(name="platform")
-def _platform(io_loop):
-    platform = SimulatedPlatform(College(students=5))
-    io_loop.run_sync(platform.start)
-    yield platform
-    io_loop.run_sync(platform.stop)
+@pytest.fixture(name="college")
+def _college():
+    return College(students=5)
 
 
 @pytest.fixture(name="ask")
