@@ -27,6 +27,7 @@ from aims_server.app import Machine, Worker, build
 from aims_server.config.settings import Settings
 from aims_server.demo.college import College, Student
 from aims_server.demo.platform import SimulatedPlatform
+from aims_server.http_server.address_limit import AddressLimit
 from aims_server.http_server.connection_counts import ConnectionCounts
 from aims_server.http_server.listener import Listener
 from aims_server.logs.access_log import AccessLog
@@ -306,7 +307,12 @@ def http_server(
     listener_options: dict[str, Any],
 ) -> Iterator[Listener]:
     """The service's own server in place of pytest-tornado's plain one."""
-    options = {"max_connections": 2000, "on_refused": bool, **listener_options}
+    options = {
+        "max_connections": 2000,
+        "address_limit": AddressLimit(2000, exempt=lambda peer: True),
+        "on_refused": bool,
+        **listener_options,
+    }
     listener = Listener(
         worker.delegate,
         reject=worker.rejections.answer,

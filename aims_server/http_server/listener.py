@@ -54,10 +54,10 @@ class Listener:
         *,
         max_connections: int,
         connection_count: ConnectionCount,
+        address_limit: AddressLimit,
         on_refused: Callable[[Peer], object],
         reject: Callable[[ApiError, str, bytes], bytes],
         fast_path: Responder | None = None,
-        address_limit: AddressLimit | None = None,
         arrival_seconds: float = ARRIVAL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -112,13 +112,11 @@ class Listener:
 
     def _take_place(self, peer: Peer) -> bool:
         """Whether there is a place for one more of this peer's connections."""
-        limit = self._address_limit
-        if limit is not None and not limit.try_take(peer):
+        if not self._address_limit.try_take(peer):
             return False
         if len(self._open) < self._max_connections or self._make_room():
             return True
-        if limit is not None:
-            limit.release(peer)
+        self._address_limit.release(peer)
         return False
 
     def _make_room(self) -> bool:
@@ -159,8 +157,7 @@ class Listener:
             return
         del self._open[connection]
         self._acceptor.set_open(len(self._open))
-        if self._address_limit is not None:
-            self._address_limit.release(connection.peer)
+        self._address_limit.release(connection.peer)
 
     # -- draining ---------------------------------------------------------
 

@@ -2,16 +2,19 @@
 (sd_notify(3)). Does nothing without systemd.
 """
 
+import contextlib
 import errno
 import os
 import socket
 import time
+import weakref
 from collections.abc import Mapping
 from typing import Final
 
 __all__ = ["Notifier", "inherited_sockets"]
 
 _FIRST_FD: Final = 3
+_PATIENCE_SECONDS: Final = 5.0
 
 
 def inherited_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
@@ -44,6 +47,9 @@ class Notifier:
         usec = environ.get("WATCHDOG_USEC", "")
         ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         self._watched = ours and usec.isdigit()
+        # Made now: later there may be no file left for it.
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        weakref.finalize(self, self._socket.close)
 
     def ready(self, status: str) -> None:
         """Requests are served."""
@@ -61,14 +67,12 @@ class Notifier:
     def alive(self) -> None:
         """Feed the watchdog, if there is one."""
         if self._watched:
-            self._send("WATCHDOG=1")
+            self._send("WATCHDOG=1", seconds=0)  # another one follows
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str, *, seconds: float = _PATIENCE_SECONDS) -> None:
         if not self._address:
             return
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            try:
-                notify.sendto(message.encode(), self._address)
-            except OSError:
-                # A supervisor that does not listen is no reason to stop serving.
-                return
+        self._socket.settimeout(seconds)
+        # A supervisor that does not listen, or hangs, is no reason to stop serving.
+        with contextlib.suppress(OSError):
+            self._socket.sendto(message.encode(), self._address)

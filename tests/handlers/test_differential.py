@@ -18,6 +18,7 @@ from tornado.testing import bind_unused_port
 
 from aims_server.app import Machine, Worker, build
 from aims_server.config.settings import Settings
+from aims_server.http_server.address_limit import AddressLimit
 from aims_server.http_server.connection_counts import ConnectionCounts
 from aims_server.http_server.listener import Listener
 from aims_server.logs.access_log import AccessLog
@@ -107,6 +108,7 @@ def _ports(io_loop: IOLoop, worker: Worker) -> Iterator[tuple[int, int]]:
             on_refused=bool,
             reject=worker.rejections.answer,
             connection_count=ConnectionCounts().of(0),
+            address_limit=AddressLimit(2000, exempt=lambda peer: True),
         )
         listener.add_sockets([listening])
         listeners.append(listener)

@@ -7,6 +7,7 @@ from typing import cast
 from tornado.http1connection import HTTP1ConnectionParameters
 from tornado.web import Application, RequestHandler
 
+from aims_server.http_server.address_limit import AddressLimit
 from aims_server.http_server.connection_counts import ConnectionCount, ConnectionCounts
 from aims_server.http_server.listener import Listener
 from aims_server.web import (
@@ -89,6 +90,7 @@ class Server:
             reject=lambda failure, *_: closing_message(failure, request_id(None)),
             fast_path=fast_path,
             connection_count=count or ConnectionCounts().of(0),
+            address_limit=AddressLimit(1000, exempt=lambda peer: True),
             clock=self.clock,
         )
         listener.add_sockets([(listening or self.socket).dup()])

@@ -57,6 +57,14 @@ def test_the_watchdog_is_fed_where_there_is_one(systemd, variables, fed):
     assert ours.recv(4096).startswith(b"WATCHDOG=1" if fed else b"STOPPING=1")
 
 
+def test_a_systemd_that_hangs_holds_nobody(systemd):
+    """Its queue is full sooner or later; the parent has workers to look after."""
+    _, name = systemd
+    notifier = Notifier({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "20000000"})
+    for _ in range(2000):  # net.unix.max_dgram_qlen is 512 at most
+        notifier.alive()
+
+
 @pytest.mark.parametrize("variables", [{}, {"NOTIFY_SOCKET": "/nowhere/notify"}])
 def test_without_systemd_nothing_happens(variables):
     """Nobody to tell is no error, nor is somebody who has gone."""

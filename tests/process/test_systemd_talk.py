@@ -1,5 +1,6 @@
 """What the real command tells systemd, over a datagram socket as systemd has it."""
 
+import resource
 import signal
 import socket
 import time
@@ -79,4 +80,15 @@ def test_the_watchdog_starves_with_the_parent(start, systemd):
     time.sleep(1.0)
     assert systemd.drain() == []
     service.signal(signal.SIGCONT)
+    assert service.get("/health")[0] == 200
+
+
+def test_the_watchdog_is_fed_without_files(start, systemd):
+    """The system may have none left for a while: that is no end of the parent."""
+    service = start(WORKERS="1", **systemd.variables).wait_until_serving()
+    limits = resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    systemd.drain()
+    for _ in range(3):
+        assert systemd.next_but("") == "WATCHDOG=1"
     assert service.get("/health")[0] == 200
