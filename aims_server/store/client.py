@@ -157,8 +157,6 @@ class StoreClient:
     def _record(self, outcome: str, started: float, failure: str = "") -> None:
         now = self._clock()
         self._observer.store_called(outcome, now - started)
-        if self._state is not CircuitState.CLOSED:
-            return  # what was under way when it opened says nothing new
         self._calls.append((now, bool(failure)))
         if failure:
             recent = now - _WINDOW_SECONDS

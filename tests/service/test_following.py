@@ -54,6 +54,11 @@ class CountedLog(SharedLog):
         self.uses["look"] += 1
         return super().is_followed(*args)
 
+    def read(self, *args):
+        """As it is."""
+        self.uses["read"] += 1
+        return super().read(*args)
+
     def write(self, *args):
         """As it is."""
         self.uses["write"] += 1
@@ -106,7 +111,8 @@ async def test_what_arrives_is_seen_by_the_other(workers, sessions, clock):
     """Head and parts in their order, from when it began; what comes last as well."""
     first, second = workers
     session = sessions[0]
-    with second.shared.followed(session, KEY):
+    following = second.shared.followed(session, KEY)  # kept, so as not to be collected
+    with following:
         with ExitStack() as stack:
             gathering = first.gather(stack, session)
             began_at = clock.now
@@ -123,6 +129,23 @@ async def test_what_arrives_is_seen_by_the_other(workers, sessions, clock):
         assert list(seen.parts.items()) == list(gathering.parts.items())
     assert seen.ended
     assert second.gatherings.get(KEY) is None
+
+
+async def test_nothing_is_looked_at_afterwards(workers, sessions, clock):
+    """Neither by who gathered nor by who followed."""
+    first, second = workers
+    session = sessions[0]
+    with (
+        ExitStack() as stack,
+        second.shared.followed(session, KEY),
+        second.shared.followed(session, b"gathered by nobody"),
+    ):
+        first.gather(stack, session).begin(had_files(clock), 0)
+        await asyncio.sleep(1)
+    uses = first.log.uses.copy(), second.log.uses.copy()
+    assert (uses[0]["look"], uses[1]["read"]) > (1, 1)
+    await asyncio.sleep(1)
+    assert (first.log.uses, second.log.uses) == uses
 
 
 async def test_a_calm_page_writes_nothing(workers, sessions):

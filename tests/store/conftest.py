@@ -40,6 +40,7 @@ class Observer:
 
     def __init__(self):
         self.calls = []
+        self.seconds = []
         self.states = []
         self.unopened = 0
         self.drops = []
@@ -49,6 +50,7 @@ class Observer:
     def store_called(self, outcome, seconds):
         """Note a call."""
         self.calls.append(outcome)
+        self.seconds.append(seconds)
 
     def store_changed(self, state):
         """Note a state."""

@@ -1,11 +1,12 @@
 """When the store is asked, and when it is left alone."""
 
 import asyncio
+import logging
 
 import pytest
 
 from aims_server.store.client import StoreClient, StoreUnavailable
-from aims_server.store.connection import Refused, StoreError
+from aims_server.store.connection import Overdue, Refused, StoreError
 from tests.virtual_time import Clock, settle, virtual_loop
 
 from .conftest import Observer
@@ -70,8 +71,14 @@ def _observer():
     return Observer()
 
 
+@pytest.fixture(name="chance")
+def _chance():
+    """What is drawn next, from 0 to 1."""
+    return [1.0]
+
+
 @pytest.fixture(name="client")
-def _client(io_loop, clock, connection, held, observer):
+def _client(io_loop, clock, connection, held, observer, chance):
     client = StoreClient(
         connection,
         observer,
@@ -79,7 +86,7 @@ def _client(io_loop, clock, connection, held, observer):
         patience=0.25,
         catch_up=held,
         clock=clock,
-        random=lambda: 1.0,
+        random=lambda: chance[0],
     )
     yield client
     io_loop.run_until_complete(client.close())
@@ -135,6 +142,18 @@ async def test_a_slow_store_costs_the_patience(client, clock, connection, observ
     await fail(client, 30)
     assert clock.now - began == pytest.approx(2.5)
     assert observer.calls == ["timeout"] * 10
+    assert observer.seconds == pytest.approx([0.25] * 10)
+
+
+@pytest.mark.gen_test
+async def test_what_is_not_asked_behind_a_late_answer_is_no_failure(
+    client, connection, observer
+):
+    """One answer that is late, of which others know, is one failure."""
+    connection.error = Overdue("no answer in time to earlier calls")
+    await fail(client, 30)
+    assert client.state == "closed"
+    assert observer.calls == []
 
 
 @pytest.mark.gen_test
@@ -158,14 +177,16 @@ async def test_what_it_refuses_is_told_once_for_each_reason(client, connection, 
 
 
 @pytest.mark.gen_test
-async def test_it_comes_back_by_a_ping(client, connection, held, observer):
+async def test_it_comes_back_by_a_ping(client, connection, held, observer, caplog):
     """After a second a ping is sent, then what was held back, then it is used again."""
+    caplog.set_level(logging.INFO)
     client.open_circuit("test")
     await asyncio.sleep(0.9)
     assert connection.calls == []
     await asyncio.sleep(0.2)
     assert (connection.calls, held.told, client.state) == (["PING"], 1, "closed")
     assert observer.states == ["open", "half-open", "closed"]
+    assert caplog.messages[-1] == f"The store at {client.where} is used again"
     assert await client.call("GET") == b"OK"
 
 
@@ -181,6 +202,29 @@ async def test_pings_come_ever_more_seldom(client, clock, connection):
         if len(connection.calls) > before:
             seen.append(round(clock.now - began))
     assert seen == [1, 3, 7, 15, 25, 35]
+
+
+@pytest.mark.gen_test
+async def test_it_comes_back_with_all_its_tries(client, connection):
+    """What failed before counts no more: another failure does not open it again."""
+    connection.error = StoreError("reset")
+    await fail(client, 10)
+    connection.error = None
+    await asyncio.sleep(1.1)
+    connection.error = StoreError("reset")
+    await fail(client, 9)
+    assert client.state == "closed"
+
+
+@pytest.mark.gen_test
+async def test_pings_of_several_workers_do_not_keep_step(client, chance):
+    """Each comes up to a fifth sooner."""
+    chance[0] = 0.0
+    client.open_circuit("test")
+    await asyncio.sleep(0.79)
+    assert client.state == "open"
+    await asyncio.sleep(0.02)
+    assert client.state == "closed"
 
 
 @pytest.mark.gen_test
