@@ -280,6 +280,8 @@ def test_files_that_run_out_for_a_while_stop_nothing(start, platform):
         EXTERNAL_API_BASE=platform.url, WORKERS="1", CACHE_SHARED_MB="0"
     ).wait_until_serving()
     (worker,) = service.workers()
+    before, after = tokens(2)
+    assert service.get("/api/quiz", before)[0] == 200  # it has begun all its work
     limits = resource.prlimit(worker, resource.RLIMIT_NOFILE)
     resource.prlimit(worker, resource.RLIMIT_NOFILE, (3, limits[1]))
     with ThreadPoolExecutor(1) as pool:
@@ -289,9 +291,8 @@ def test_files_that_run_out_for_a_while_stop_nothing(start, platform):
         resource.prlimit(worker, resource.RLIMIT_NOFILE, limits)
         assert waiting.result()[0] == 200
     assert service.log.count("cannot be accepted") == 1
-    (token,) = tokens(1)
-    assert service.get("/api/quiz", token)[0] == 200
-    until(lambda: service.figures("aims_cache_entries") == [1])
+    assert service.get("/api/quiz", after)[0] == 200
+    until(lambda: service.figures("aims_cache_entries") == [2])
 
 
 def limited_to(files: int) -> list[str]:
