@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["MEGABYTE", "Machine"]
 
 MEGABYTE: Final = 1024 * 1024
+# Four for each student whose pages have room, so that no set of them overflows.
+_EPOCHS_A_MEGABYTE: Final = 512
 
 
 class Machine:
@@ -43,7 +45,7 @@ class Machine:
             self.store.secrets.session if self.store else secrets.token_bytes(32)
         )
         self.buckets = BucketTable(clock_ns=clock_ns)
-        self.epochs = Epochs()
+        self.epochs = Epochs(_EPOCHS_A_MEGABYTE * settings.cache_shared_mb)
         self.pages = (
             SharedMemoryCache(
                 settings.cache_shared_mb * MEGABYTE, self.epochs, clock=clock

@@ -56,13 +56,14 @@ def make_upstream(
         proxy=settings.external_api_proxy,
         authorities=b"" if authorities is None else authorities.content,
     )
+    retries = RetryBudget()
     client = UpstreamClient(
         transport,
         ResiliencePolicy(
             Admission(slots, breakers, on_overload=incidents.overloaded, clock=clock),
             metrics,
-            retries=RetryBudget(),
-            hedges=RetryBudget(share=0.1, floor=10.0),
+            retries=retries,
+            hedges=RetryBudget(share=0.1, floor=10.0, tries=retries.tries),
             random=random.random,
             on_failure=FailureLog(settings.external_api_base, events).record,
             # A page takes two round trips: none can be had of a platform so slow.

@@ -177,7 +177,7 @@ class SharedMemoryCache:
         the pages of tokens that nobody uses any more.
         """
         if 0 in words:
-            return 0  # a free slot: what the others are worth takes 8 us to tell
+            return 0  # a free slot: to tell what the others are worth takes 2 us
         oldest = self._pages.ring.oldest | _PAGE
 
         def worth(word: int) -> int:

@@ -16,15 +16,16 @@ NO_EPOCH: Final = 0
 """The epoch of an owner that has none; it is never current."""
 
 _WAYS: Final = 8
-_RECORD_BITS: Final = 16
-_RECORDS: Final = 1 << _RECORD_BITS
-_SETS: Final = _RECORDS // _WAYS
+_LEAST_RECORDS: Final = 1 << 15
+_PLACE_BITS: Final = 24
+_PLACE_MASK: Final = (1 << _PLACE_BITS) - 1
 _KEPT: Final = 1 << 63  # of an owner's word; the other bits are its tag
 _TAG_MASK: Final = _KEPT - 1
 
 
 class Epochs:
-    """The current epoch of each owner, in a table of fixed size.
+    """The current epoch of each owner, in a table of fixed size: 32 768 records, or
+    more.
 
     >>> epochs = Epochs()
     >>> epoch = epochs.begin(b"owner")
@@ -47,17 +48,19 @@ class Epochs:
     is never wrong.
     """
 
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 2 * _RECORDS * 8 + mmap.PAGESIZE)
+    def __init__(self, records: int = _LEAST_RECORDS) -> None:
+        self._sets = max(records, _LEAST_RECORDS) // _WAYS
+        records = self._sets * _WAYS
+        self._memory = mmap.mmap(-1, 2 * records * 8 + mmap.PAGESIZE)
         numbers = memoryview(self._memory).cast("Q")
-        self._owners = numbers[:_RECORDS]
-        self._epochs = numbers[_RECORDS : 2 * _RECORDS]
-        self._last_number = numbers[2 * _RECORDS :]
+        self._owners = numbers[:records]
+        self._epochs = numbers[records : 2 * records]
+        self._last_number = numbers[2 * records :]
         self._lock = Mutexes(1)
 
     def is_current(self, epoch: int) -> bool:
         """Whether this epoch of its owner lasts. Takes no lock."""
-        return epoch != NO_EPOCH and self._epochs[epoch & (_RECORDS - 1)] == epoch
+        return epoch != NO_EPOCH and self._epochs[epoch & _PLACE_MASK] == epoch
 
     def of(self, owner: Owner) -> int:
         """The owner's epoch now; `NO_EPOCH` if none was begun."""
@@ -79,7 +82,7 @@ class Epochs:
                 return self._epochs[at]
             at = self._make_room(owner)
             self._last_number[0] += 1
-            epoch = self._last_number[0] << _RECORD_BITS | at
+            epoch = self._last_number[0] << _PLACE_BITS | at
             # In this order a death in between leaves a record that is free.
             self._epochs[at] = NO_EPOCH
             self._owners[at] = hash(owner) & _TAG_MASK
@@ -90,7 +93,7 @@ class Epochs:
 
     def keep(self, epoch: int) -> bool:
         """Note that something is kept under this epoch; whether it lasts."""
-        at = epoch & (_RECORDS - 1)
+        at = epoch & _PLACE_MASK
         if not self._owners[at] & _KEPT:
             self._lock.acquire(0)
             try:
@@ -118,7 +121,7 @@ class Epochs:
         """The place of the owner's record; the lock is held."""
         tag = hash(owner) & _TAG_MASK
         words = tag, tag | _KEPT
-        first = tag % _SETS * _WAYS
+        first = tag % self._sets * _WAYS
         for at in range(first, first + _WAYS):
             if self._owners[at] in words and self._epochs[at] != NO_EPOCH:
                 return at
@@ -126,7 +129,7 @@ class Epochs:
 
     def _make_room(self, owner: Owner) -> int:
         """The place for a new record; the lock is held."""
-        first = hash(owner) % _SETS * _WAYS
+        first = (hash(owner) & _TAG_MASK) % self._sets * _WAYS
 
         def loss(at: int) -> int:
             """How much would be lost with it; `_KEPT` is above every epoch."""

@@ -193,4 +193,4 @@ def _abort(*_: str | int) -> int:
 
 
 def _origin_of(url: str) -> str:
-    return url[: url.index("/", len("https://"))]
+    return "/".join(url.split("/", 3)[:3])

@@ -82,6 +82,7 @@ class ResiliencePolicy:
         self._observer = observer
         self._retries = retries
         self._hedges = hedges
+        self._tries = {retries.tries, hedges.tries}  # one and the same, it may be
         self._random = random
         self._on_failure = on_failure
         self._failing_seconds = failing_seconds
@@ -155,8 +156,8 @@ class ResiliencePolicy:
         if number > 1:
             self._observer.call_repeated(call.endpoint)
         else:
-            self._retries.record_try(call.caller)
-            self._hedges.record_try(call.caller)
+            for tries in self._tries:
+                tries.add(call.caller)
 
     def _hedged(self, call: Call[Result]) -> Coroutine[Any, Any, Result]:
         if not call.repeatable:

@@ -2,16 +2,15 @@
 
 import random as _random
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Final
 
 from ..deadline import Clock
 
-__all__ = ["RetryBudget", "full_jitter"]
+__all__ = ["RecentCounts", "RetryBudget", "full_jitter"]
 
-_TICKS: Final = 10
-_TICK_SECONDS: Final = 1.0
+_SECONDS: Final = 10
 # Of few calls chance lets more fail than their share. Where every fifth does, 40 of a
 # caller in 10 s need more than 12 + 8 retries once in 180 times, more than 24 + 8 never
 # in 40 000.
@@ -38,15 +37,40 @@ def full_jitter(
     return random() * min(cap, base * 2.0**doublings)
 
 
-class _Tick:
-    """What was counted in one tenth of the window."""
+class RecentCounts:
+    """How often each caller did something in the last 10 s. Time is counted in seconds,
+    so that each time counts for 9 to 10 of them.
+    """
 
-    __slots__ = ("extra", "number", "tries")
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._total = 0
+        self._seconds: dict[int, Counter[Hashable]] = {}
 
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.tries: Counter[Hashable] = Counter()
-        self.extra: Counter[Hashable] = Counter()
+    @property
+    def total(self) -> int:
+        """Of all callers."""
+        self._this_second()
+        return self._total
+
+    def add(self, caller: Hashable) -> None:
+        """Count one more."""
+        self._this_second()[caller] += 1
+        self._total += 1
+
+    def of(self, caller: Hashable) -> int:
+        """Of one caller."""
+        self._this_second()
+        return sum(counts[caller] for counts in self._seconds.values())
+
+    def _this_second(self) -> Counter[Hashable]:
+        """What is counted now; with each new second the oldest is forgotten."""
+        second = int(self._clock())
+        if second not in self._seconds:
+            for old in [each for each in self._seconds if each <= second - _SECONDS]:
+                self._total -= self._seconds.pop(old).total()
+            self._seconds[second] = Counter()
+        return self._seconds[second]
 
 
 class RetryBudget:
@@ -54,7 +78,7 @@ class RetryBudget:
 
     >>> budget = RetryBudget(share=0.25, floor=1)
     >>> for _ in range(4):
-    ...     budget.record_try("a")
+    ...     budget.tries.add("a")
     >>> [budget.take("a"), budget.take("b"), budget.take("c")]
     [True, True, False]
 
@@ -65,7 +89,7 @@ class RetryBudget:
     It is Finagle's budget (https://finagle.github.io/blog/2016/02/08/retry-budgets),
     with a larger share: when every fifth call fails at random, a quarter more calls
     mend all of them, while a dead platform sees a third more load, not many times the
-    load. Time is counted in seconds, so a credit lives 9 to 10 of them.
+    load. A credit lives 9 to 10 s.
     """
 
     def __init__(
@@ -74,39 +98,24 @@ class RetryBudget:
         share: float = 0.3,
         floor: float = 16.0,
         clock: Clock = time.monotonic,
+        tries: RecentCounts | None = None,
     ) -> None:
         self._share = share
         self._floor = floor
-        self._clock = clock
-        self._ticks: deque[_Tick] = deque()
-        self._tries = 0
-        self._extra = 0
+        self.tries = tries or RecentCounts(clock)
+        """Count each first try here, which is worth `share` of an extra call; several
+        budgets may have the same.
+        """
 
-    def record_try(self, caller: Hashable) -> None:
-        """Count a first try, which is worth `share` of an extra call."""
-        self._current().tries[caller] += 1
-        self._tries += 1
+        self._extra = RecentCounts(clock)
 
     def take(self, caller: Hashable) -> bool:
         """Whether one extra call may be made now; True counts it as made."""
-        tick = self._current()
-        if self._extra + 1 > self._share * self._tries + self._floor:
+        tries, extra = self.tries, self._extra
+        if extra.total + 1 > self._share * tries.total + self._floor:
             return False
-        tries = sum(each.tries[caller] for each in self._ticks)
-        extra = sum(each.extra[caller] for each in self._ticks)
-        if extra + 1 > max(1.0, _OWN * self._share * tries + self._floor / 2):
+        own = _OWN * self._share * tries.of(caller) + self._floor / 2
+        if extra.of(caller) + 1 > max(1.0, own):
             return False
-        tick.extra[caller] += 1
-        self._extra += 1
+        extra.add(caller)
         return True
-
-    def _current(self) -> _Tick:
-        number = int(self._clock() // _TICK_SECONDS)
-        if self._ticks and self._ticks[-1].number == number:
-            return self._ticks[-1]
-        while self._ticks and self._ticks[0].number <= number - _TICKS:
-            gone = self._ticks.popleft()
-            self._tries -= gone.tries.total()
-            self._extra -= gone.extra.total()
-        self._ticks.append(_Tick(number))
-        return self._ticks[-1]

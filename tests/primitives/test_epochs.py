@@ -1,6 +1,7 @@
 """Epochs of owners, in memory that processes share."""
 
 import signal
+from functools import partial
 from typing import Any
 
 from hypothesis import settings
@@ -43,19 +44,20 @@ def test_an_end_is_seen_by_every_process():
 
 
 def test_no_epoch_is_given_twice():
-    """Four processes that begin and end one owner's epochs get no two alike."""
+    """Four processes that begin and end epochs at once get no two alike."""
     epochs = Epochs()
     first = epochs.begin(b"ann")
+    epochs.end(b"ann")
 
-    def begin_and_end():
+    def begin_and_end(owner):
         for _ in range(500):
-            epochs.end(b"ann")
-            epochs.begin(b"ann")
+            epochs.begin(owner)
+            epochs.end(owner)
 
-    children = [fork(begin_and_end) for _ in range(4)]
-    assert [exit_status(pid) for pid in children] == [0] * 4
-    last = epochs.begin(b"ann")
-    assert last >> 16 >= (first >> 16) + 2000
+    children = [fork(partial(begin_and_end, owner)) for owner in (b"1", b"2", b"3")]
+    begin_and_end(b"4")
+    assert [exit_status(pid) for pid in children] == [0] * 3
+    assert epochs.begin(b"ann") >> 24 == (first >> 24) + 2001
 
 
 def test_it_tells_whether_anything_was_kept():
@@ -68,6 +70,15 @@ def test_it_tells_whether_anything_was_kept():
     assert epochs.end(b"ann")
     epochs.begin(b"ann")
     assert not epochs.end(b"ann")
+
+
+def test_owners_are_found_again_in_a_table_of_any_size():
+    """Whether their hash is a negative number or not."""
+    epochs = Epochs(40_000)
+    owners = [b"%032d" % number for number in range(1000)]
+    begun = [epochs.begin(owner) for owner in owners]
+    assert [epochs.begin(owner) for owner in owners] == begun
+    assert all(map(epochs.is_current, begun))
 
 
 def test_what_was_begun_before_an_end_is_not_kept():

@@ -50,9 +50,10 @@ def call(pool, server, *, body=None, seconds=PATIENCE_SECONDS):
     return pool.call(Request(f"{server.url}path?query", {}, body, seconds, seconds))
 
 
-async def test_a_prepared_connection_serves_the_first_call(pool, server):
-    """It is opened without a request."""
-    pool.preconnections.prepare(server.url)
+@pytest.mark.parametrize("path", ["", "/", "/api/v1"])
+async def test_a_prepared_connection_serves_the_first_call(pool, server, path):
+    """It is opened without a request, whatever path the platform's address has."""
+    pool.preconnections.prepare(server.url.rstrip("/") + path)
     await server.until(lambda: server.connections == 1)
     assert said(await call(pool, server)) == ANSWER
     assert (server.connections, server.heard) == (1, 1)

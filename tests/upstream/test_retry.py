@@ -46,7 +46,7 @@ def test_a_caller_has_half_of_the_floor_and_twice_what_it_earned():
     """And always one."""
     budget = RetryBudget(share=0.25, floor=4, clock=Clock())
     for caller in "aabbbbbbcccccccc":
-        budget.record_try(caller)
+        budget.tries.add(caller)
     assert [budget.take("a") for _ in range(4)] == [True] * 3 + [False]
     assert [budget.take("b") for _ in range(6)] == [True] * 5 + [False]
     budget = RetryBudget(floor=1, clock=Clock())
@@ -65,7 +65,7 @@ def test_five_tries_earn_one_retry():
     budget = RetryBudget(share=0.2, floor=0, clock=Clock())
     answers = []
     for number in range(10):
-        budget.record_try(number)
+        budget.tries.add(number)
         answers.append(budget.take(number))
     assert [number for number, given in enumerate(answers, 1) if given] == [5, 10]
 
@@ -75,7 +75,7 @@ def test_credits_expire():
     clock = Clock()
     budget = RetryBudget(floor=0, clock=clock)
     for _ in range(50):
-        budget.record_try("a")
+        budget.tries.add("a")
     clock.now += 8.9
     assert budget.take("a")
     clock.now += 1.1
@@ -114,7 +114,7 @@ def test_it_answers_as_a_plain_list_of_events_would(share, floor, script):
         for _ in range(times):
             tick = clock.now // 1
             if is_try:
-                budget.record_try(caller)
+                budget.tries.add(caller)
                 tries.append((tick, caller))
                 continue
             tried = [each for then, each in tries if then > tick - 10]
@@ -140,7 +140,7 @@ def load(failure_share, *, calls=3200, per_second=300, seed=0):
     while agenda:
         clock.now, number, attempt = heapq.heappop(agenda)
         if attempt == 0:
-            budget.record_try(number % 100)
+            budget.tries.add(number % 100)
         if chance() >= failure_share:
             continue
         if budget.take(number % 100):
