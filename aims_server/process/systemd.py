@@ -47,9 +47,11 @@ class Notifier:
         usec = environ.get("WATCHDOG_USEC", "")
         ours = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         self._watched = ours and usec.isdigit()
-        # Made now: later there may be no file left for it.
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        weakref.finalize(self, self._socket.close)
+        self._socket: socket.socket | None = None
+        if address:
+            # Made now: later there may be no file left for it.
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            weakref.finalize(self, self._socket.close)
 
     def ready(self, status: str) -> None:
         """Requests are served."""
@@ -70,7 +72,7 @@ class Notifier:
             self._send("WATCHDOG=1", seconds=0)  # another one follows
 
     def _send(self, message: str, *, seconds: float = _PATIENCE_SECONDS) -> None:
-        if not self._address:
+        if self._socket is None:
             return
         self._socket.settimeout(seconds)
         # A supervisor that does not listen, or hangs, is no reason to stop serving.

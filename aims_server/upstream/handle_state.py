@@ -41,7 +41,7 @@ class HandleState:
     >>> state.on_body(b"{}")
     2
     >>> state.reply(429)
-    Reply(status=429, body=b'{}', retry_after=7.0, location=None)
+    Reply(status=429, body=b'{}', retry_after=7.0, location=None, connection=None)
     """
 
     __slots__ = (

@@ -276,10 +276,9 @@ def test_whatever_the_spelling_the_pages_say_what_was_meant(files, target):
 
 SOUND = {"id": 9, "state": "Present", "start_time": "2025-09-01 08:50:00"}
 SOUND["date_formatted"] = "08:50AM - 09:40AM 01/Sep/2025"
-texts = st.sampled_from(["", " ", "P", "<b>Leave</b>", "A &amp;lt; B", "01/Sep/2025"])
-records = st.fixed_dictionaries(
-    {}, optional=dict.fromkeys([*SOUND, "status", "faculty_name"], st.none() | texts)
-)
+FIELDS = [*SOUND, "status", "faculty_name"]
+TEXTS = [None, "", " ", "P", "<b>Leave</b>", "A &amp;lt; B", "01/Sep/2025"]
+changes = st.dictionaries(st.sampled_from(FIELDS), st.sampled_from(TEXTS), max_size=2)
 
 
 def read_and_counted(rows: list[Any]) -> Any:
@@ -289,7 +288,8 @@ def read_and_counted(rows: list[Any]) -> Any:
 
 
 @settings(max_examples=150)
-@given(st.lists(records.map(lambda changes: SOUND | changes), max_size=4))
-def test_a_row_that_is_no_record_changes_no_other(rows):
+@given(st.lists(changes, max_size=3))
+def test_a_row_that_is_no_record_changes_no_other(changed):
     """Such a list is read by a slower reader, which understands each as the other."""
+    rows = [SOUND | {"id": n} | fields for n, fields in enumerate(changed)]
     assert read_and_counted([SOUND, *rows, None]) == read_and_counted([SOUND, *rows])

@@ -279,9 +279,9 @@ def test_files_that_run_out_for_a_while_stop_nothing(start, platform):
     service = start(
         EXTERNAL_API_BASE=platform.url, WORKERS="1", CACHE_SHARED_MB="0"
     ).wait_until_serving()
-    early, late = tokens(2)
-    assert service.get("/api/quiz", early)[0] == 200  # it has all files that it keeps
     (worker,) = service.workers()
+    before, after = tokens(2)
+    assert service.get("/api/quiz", before)[0] == 200  # it has begun all its work
     limits = resource.prlimit(worker, resource.RLIMIT_NOFILE)
     resource.prlimit(worker, resource.RLIMIT_NOFILE, (3, limits[1]))
     with ThreadPoolExecutor(1) as pool:
@@ -291,7 +291,7 @@ def test_files_that_run_out_for_a_while_stop_nothing(start, platform):
         resource.prlimit(worker, resource.RLIMIT_NOFILE, limits)
         assert waiting.result()[0] == 200
     assert service.log.count("cannot be accepted") == 1
-    assert service.get("/api/quiz", late)[0] == 200
+    assert service.get("/api/quiz", after)[0] == 200
     until(lambda: service.figures("aims_cache_entries") == [2])
 
 
