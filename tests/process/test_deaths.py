@@ -198,9 +198,7 @@ def test_nothing_is_left_over(start, tmp_path):
 
 
 def test_the_parent_has_neither_loop_nor_connection(busy):
-    """No epoll, no thread, no socket but those it listens on, its workers' lines and
-    the one by which systemd is told.
-    """
+    """No epoll, no thread, no socket but those it listens on and its workers' lines."""
     service = busy()
     with Crowd(service.url, 4):
         parent = service.process.pid
@@ -209,9 +207,9 @@ def test_the_parent_has_neither_loop_nor_connection(busy):
         workers = [service.open_files(pid) for pid in service.workers()]
         assert not [n for n in names if "eventpoll" in n or "eventfd" in n]
         assert all(any("eventpoll" in n for n in names) for names in workers)
-        listening, wakeups, lines, systemd = 1, 2, 2, 1
+        listening, wakeups, lines = 1, 2, 2
         sockets = [n for n in names if n.startswith("socket:")]
-        assert len(sockets) == listening + wakeups + lines + systemd
+        assert len(sockets) == listening + wakeups + lines
         assert service.client_ports(parent) == set()
 
 
