@@ -119,6 +119,23 @@ async def test_both_ways_write_the_same_line(browser, token, access_lines):
     assert short["requestId"] == "r-1"
 
 
+class TestBehindAProxy:
+    """The service stands behind one that it trusts."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self) -> dict[str, str]:
+        return {"TRUSTED_PROXIES": "127.0.0.1"}
+
+    @pytest.mark.gen_test
+    async def test_both_ways_believe_whom_it_names(self, browser, token, access_lines):
+        """A page's first request, one for the kept page, and one of a handler."""
+        named = {"X-Forwarded-For": "203.0.113.7"}
+        for headers in (named, named, {**named, **SLOW_PATH}):
+            await browser.ask("/api/quiz", token, headers)
+        addresses = [line["address"] for line in access_lines.told()]
+        assert addresses == ["203.0.113.7"] * 3
+
+
 @pytest.mark.gen_test
 async def test_both_ways_count_the_same(browser, token, worker):
     """Requests, lookups and times, to the last one."""
