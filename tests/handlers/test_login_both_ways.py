@@ -81,6 +81,19 @@ async def test_a_login_is_told_alike(alike, body, headers):
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("way", WAYS)
+async def test_what_is_told_of_a_logins_call_names_its_request(
+    browser, body, platform, access_lines, way
+):
+    """Whoever follows one request through the log finds why it failed."""
+    platform.faults.set("authenticate", kind="html")
+    await browser.post(body, {"X-Request-Id": "mine.1", **way}, PATH)
+    told = [line for line in access_lines.told() if line["level"] != "info"]
+    assert told
+    assert {line.get("requestId") for line in told} == {"mine.1"}
+
+
+@pytest.mark.gen_test
 async def test_a_form_is_told_alike(alike, student):
     """It is as simple as JSON."""
     assert (await alike(urlencode(credentials(student)), FORM))[0] == 200
