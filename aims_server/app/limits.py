@@ -32,18 +32,13 @@ def request_limits(
             shared=summed and shared is not None,
         )
 
-    student = limiter("student", settings.rate_limit_per_minute)
-    address = limiter("address", settings.rate_limit_per_address_per_minute)
-    login_failures = limiter(
-        "login-failures", settings.login_failures_per_address_per_minute
-    )
-    if shared is not None:
-        shared.start([student, address, login_failures])
     return RequestLimits(
-        student=student,
-        address=address,
+        student=limiter("student", settings.rate_limit_per_minute),
+        address=limiter("address", settings.rate_limit_per_address_per_minute),
         login=limiter("login", settings.login_limit_per_minute, summed=False),
-        login_failures=login_failures,
+        login_failures=limiter(
+            "login-failures", settings.login_failures_per_address_per_minute
+        ),
         guesses=limiter("guesses", _GUESSES_PER_MINUTE, summed=False),
         ask_machines=shared.limits.ask if shared else None,
     )

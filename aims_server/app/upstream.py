@@ -10,6 +10,7 @@ from ..config import Settings
 from ..deadline import Clock
 from ..logs import IncidentLog, RateLimitedLog
 from ..metrics import UpstreamMetrics
+from ..primitives import SerialExecutor
 from ..upstream import (
     ENDPOINTS,
     Admission,
@@ -43,6 +44,7 @@ def make_upstream(
     metrics: UpstreamMetrics,
     events: RateLimitedLog,
     incidents: IncidentLog,
+    executor: SerialExecutor,
     clock: Clock,
 ) -> Upstream:
     """Breakers tell ``metrics`` and ``incidents`` of their states."""
@@ -74,5 +76,6 @@ def make_upstream(
         settings.external_api_base,
         settings.external_api_origin,
         Oddities(metrics, events),
+        executor,
     )
     return Upstream(client, transport, slots)

@@ -13,6 +13,7 @@ from ..handlers import FastPath, HandlerContext, Lifecycle, Rejections
 from ..http_server import FramingGuard
 from ..logs import AccessLog, IncidentLog, RateLimitedLog
 from ..metrics import Metrics
+from ..primitives import SerialExecutor
 from ..service import AimsService
 from ..upstream import Bulkhead, UpstreamClient
 from ..web import CorsPolicy, SessionReader
@@ -101,19 +102,26 @@ def build(
     size = settings.max_concurrent_requests
     events = RateLimitedLog(_log, clock=clock)
     incidents = IncidentLog(events, limit_settings(settings))
+    # One for all: what several of them worked up in a turn would add up.
+    executor = SerialExecutor()
     upstream = make_upstream(
         settings,
         Bulkhead(machine.slots.of(number, size=size, share=calls or size)),
         metrics.upstream,
         events,
         incidents,
+        executor,
         clock,
     )
     shared = open_store(settings, machine, metrics.sharing, events, clock, wall)
+    limits = request_limits(settings, machine, shared)
+    if shared is not None:
+        shared.start(limits.summed)
     kept = KeptPages(settings, machine, shared, metrics, clock, wall)
     service = AimsService(
         upstream.client,
         kept.answer_cache,
+        executor,
         request_seconds=settings.request_timeout_seconds,
         gather_seconds=settings.gather_timeout_seconds,
         target_percent=settings.attendance_target_percent,
@@ -126,7 +134,7 @@ def build(
     context = HandlerContext(
         service=service,
         sessions=SessionReader(machine.secret, machine.verified, machine.epochs),
-        limits=request_limits(settings, machine, shared),
+        limits=limits,
         cors=CorsPolicy(settings.cors_origins),
         lifecycle=Lifecycle(clock),
         metrics=metrics,

@@ -14,6 +14,7 @@ from ..errors import (
     UpstreamError,
     UpstreamTimeout,
     UpstreamUnavailable,
+    WrongStudent,
 )
 from ..web import Answer, Session
 from .lifetimes import Lifetimes
@@ -152,7 +153,10 @@ class AnswerCache:
             session.resource_key(resource), session.owner, now, self._max_age(fresh)
         )
         if entry is not None:
-            _confirm(session, entry)
+            try:
+                _confirm(session, entry)
+            except WrongStudent:
+                return None  # `answer` raises it, where that can be answered
         return entry
 
     def get_fresh_parts(

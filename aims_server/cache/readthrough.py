@@ -246,16 +246,23 @@ class ReadThrough(Generic[V]):
     ) -> Served[V]:
         epoch = self._store.begin_epoch(owner)
         keep = partial(self._keep, key, owner, epoch)
+        filled = partial(self._filled, owner, fill)
+        served = await self._loader.load(Ask(key, owner, want, filled, deadline, keep))
+        keep(served.entry, at_hand=served.at_hand)
+        return replace(served, epoch=epoch)
+
+    async def _filled(
+        self, owner: Owner, fill: Fill[V], deadline: Deadline
+    ) -> Entry[V]:
+        """What ``fill`` gives. A refusal takes effect at once: the loader may have to
+        wait until its leases are given back, and may be cancelled meanwhile.
+        """
         try:
-            served = await self._loader.load(
-                Ask(key, owner, want, fill, deadline, keep)
-            )
+            return await fill(deadline)
         except Exception as error:
             if self._is_refusal(error):
                 self._on_refusal(owner, self._store.drop_owner(owner))
             raise
-        keep(served.entry, at_hand=served.at_hand)
-        return replace(served, epoch=epoch)
 
     def _keep(
         self,

@@ -193,7 +193,9 @@ class Sharing(Generic[V]):
         """
         try:
             served = await loading
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            # Also when this worker stops: those who wait elsewhere would wait until
+            # the lease ends.
             await level.pages.release(lease)
             self._observer.lease_ended(level.name, "failed")
             raise

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final, cast
 
 from ..web import (
+    NAME_CHARACTERS,
     AnswerParts,
     SimpleRequest,
     parse_simple_request,
@@ -27,7 +28,7 @@ _log = logging.getLogger(__name__)
 # The first byte of a method, or of an empty line before it. Anything else, such as a
 # TLS handshake, is refused at once: the parser would refuse it only at the end of its
 # head, which may never come.
-_BEGINNING: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z\r\n-]"
+_BEGINNING: Final = rb"[\r\n%b]" % NAME_CHARACTERS
 _BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\n\r\n"  # as Tornado answers
 
 

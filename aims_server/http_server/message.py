@@ -18,7 +18,7 @@ from tornado.httputil import (
 from tornado.iostream import UnsatisfiableReadError
 
 from ..errors import HeadTooLarge, TargetTooLong, TooLarge
-from ..web import MAX_BODY_BYTES, MAX_HEAD_LINES, SimpleRequest
+from ..web import MAX_BODY_BYTES, MAX_HEAD_LINES, NAME_CHARACTERS, SimpleRequest
 from .iostream import Stream
 from .write_queue import PIECE_BYTES
 
@@ -37,7 +37,7 @@ _BARE_CR_OR_LF: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 _LATER_VERSION: Final = r"HTTP/1\.[2-9]\Z"
 # The size and, unread, extensions (RFC 9112 7.1).
 _CHUNK_LINE: Final = rb"([0-9A-Fa-f]{1,16})(?:[\t ]*;[\t -~\x80-\xff]*)?\r\n"
-_TRAILER_LINE: Final = rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*)?\r\n"
+_TRAILER_LINE: Final = rb"(?:[%b]+:[\t -~\x80-\xff]*)?\r\n" % NAME_CHARACTERS
 
 
 class Message(HTTP1Connection):

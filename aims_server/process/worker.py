@@ -23,6 +23,7 @@ from ..config import Settings, max_connections
 from ..http_server import ARRIVAL_SECONDS, AddressLimit, Listener, Peer
 from ..logs import AccessLog
 from ..metrics import Metrics
+from ..primitives import watched_task
 from ..web import is_trusted
 from .background import (
     collect_garbage_rarely,
@@ -120,7 +121,7 @@ async def _serve(
     listener.add_sockets(sockets)
     _send(channel, READY)
     background = [
-        asyncio.create_task(work)
+        watched_task(work)
         for work in (
             _heartbeat(channel),
             prepare(worker),
@@ -130,8 +131,6 @@ async def _serve(
             return_memory_when_idle(),
         )
     ]
-    for task in background:
-        task.add_done_callback(_tell_failure)
     await _drain(told, settings, listener, worker)
     for task in background:
         task.cancel()
@@ -247,11 +246,6 @@ def _exit_modes(channel: socket.socket) -> "asyncio.Queue[ExitMode]":
     # The parent starts a successor first, or is stopping and says how itself.
     loop.add_signal_handler(signal.SIGTERM, _send, channel, LEAVE)
     return told
-
-
-def _tell_failure(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and (fault := task.exception()):
-        _log.error("Background work of this worker has ended", exc_info=fault)
 
 
 def _send(channel: socket.socket, message: bytes) -> None:

@@ -49,16 +49,22 @@ class PageAdmission:
     @contextmanager
     def reserve_when_needed(self, caller: Caller, calls: int) -> Iterator[Admit]:
         """Give what is to be entered round each call: the first time it reserves them
-        all, as `reserve` does, until this block ends. Kept answers reserve nothing.
+        all, as `reserve` does, until this block ends. Kept answers reserve nothing. A
+        call that begins later, to refresh what was kept, reserves itself alone.
         """
-        admitted = False
+        admitted = over = False
         with ExitStack() as reservation:
 
-            def admit() -> AbstractContextManager[None]:
+            def admit() -> AbstractContextManager[object]:
                 nonlocal admitted
+                if over:
+                    return self.reserve(caller, 1)
                 if not admitted:
                     reservation.enter_context(self.reserve(caller, calls))
                     admitted = True
                 return nullcontext()
 
-            yield admit
+            try:
+                yield admit
+            finally:
+                over = True

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from ..deadline import Deadline
 from ..domain import SubjectDays, count_days
 from ..errors import WrongStudent
-from ..primitives import finish
+from ..primitives import SerialExecutor, finish
 from ..upstream import CallerKey, CourseFiles, Quizzes, Schedule, UpstreamClient
 from ..web import Caller, Session
 
@@ -27,15 +27,18 @@ class StudentCalls:
     """One worker's calls for students. Each raises what :class:`UpstreamClient` does,
     :class:`WrongStudent` among it: then nothing of the answer is served or kept.
 
-    ``on_wrong_student`` is called with the endpoint of such an answer.
+    ``on_wrong_student`` is called with the endpoint of such an answer. Many records are
+    counted by ``executor``.
     """
 
     def __init__(
         self,
         upstream: UpstreamClient,
+        executor: SerialExecutor,
         on_wrong_student: Callable[[str], object],
     ) -> None:
         self._upstream = upstream
+        self._executor = executor
         self._on_wrong_student = on_wrong_student
 
     def confirm(self, session: Session, endpoint: str, **named: Any) -> None:
@@ -86,7 +89,7 @@ class StudentCalls:
         if len(sent.cards) < _MANY_RECORDS:
             days = finish(counting)
         else:
-            days = await self._upstream.executor.run_steps(counting)
+            days = await self._executor.run_steps(counting)
         notes.report()
         return days
 

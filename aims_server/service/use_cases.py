@@ -8,6 +8,7 @@ from ..cache import AnswerCache, Served, SharedLog
 from ..deadline import Clock, Deadline
 from ..errors import ApiError, WrongStudent
 from ..pages import ALL_ATTENDANCE, PAGES, Page
+from ..primitives import SerialExecutor
 from ..upstream import CallerKey, LoginAnswer, UpstreamClient
 from ..web import Answer, Caller
 from .admission import PageAdmission
@@ -22,7 +23,8 @@ __all__ = ["AimsService"]
 
 
 class AimsService:
-    """Answers for one worker's students; ``wall`` is Unix time.
+    """Answers for one worker's students; ``wall`` is Unix time. ``executor`` runs heavy
+    work in steps.
 
     With a ``shared_log`` its askers see what other workers gather for them.
     ``on_wrong_student`` is called with the endpoint whenever the platform's answer
@@ -33,6 +35,7 @@ class AimsService:
         self,
         upstream: UpstreamClient,
         answer_cache: AnswerCache,
+        executor: SerialExecutor,
         *,
         request_seconds: float,
         gather_seconds: float,
@@ -48,7 +51,7 @@ class AimsService:
         self._request_seconds = request_seconds
         self._prefetch_on_login = prefetch_on_login
         self._clock = clock
-        self._calls = StudentCalls(upstream, on_wrong_student)
+        self._calls = StudentCalls(upstream, executor, on_wrong_student)
         records = StudentRecords(
             self._calls,
             answer_cache,

@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 from ..deadline import Clock
 from ..logs import RateLimitedLog
-from ..primitives import CircuitState
+from ..primitives import CircuitState, watched_task
 from .connection import Connection, Overdue, Refused, StoreError, end
 
 __all__ = ["StoreClient", "StoreObserver", "StoreUnavailable"]
@@ -146,7 +146,7 @@ class StoreClient:
                 _LONGEST_PAUSE,
             )
             self._enter(CircuitState.OPEN)
-            self._probing = asyncio.create_task(self._probe_until_answered())
+            self._probing = watched_task(self._probe_until_answered())
 
     async def close(self) -> None:
         """End the probing and the connection."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
+from ..primitives import watched_task
 from .reasons import reason_of
 from .redis_clients import close_client
 
@@ -64,7 +65,7 @@ class Connection:
         # Whether somebody has waited in vain while what was sent last is not answered.
         self._overdue = False
         self._wake = asyncio.Event()
-        self._task = asyncio.create_task(self._send_for_ever())
+        self._task = watched_task(self._send_for_ever())
 
     async def call(self, *command: Any, seconds: float) -> Any:
         """The server's answer to one command.

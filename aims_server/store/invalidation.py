@@ -15,7 +15,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 
 from ..deadline import Clock
-from ..primitives import CircuitState, Epochs, Owner
+from ..primitives import CircuitState, Epochs, Owner, watched_task
 from .client import StoreClient, StoreObserver, StoreUnavailable
 from .connection import end
 from .cursor import SharedCursor, StreamId
@@ -76,8 +76,8 @@ class Invalidations:
     def start(self, client: StoreClient, open_reader: Callable[[], Redis]) -> None:
         """Begin to send and to read."""
         self._tasks = [
-            asyncio.create_task(self._send_for_ever(client)),
-            asyncio.create_task(self._read_for_ever(client, open_reader)),
+            watched_task(self._send_for_ever(client)),
+            watched_task(self._read_for_ever(client, open_reader)),
         ]
 
     async def close(self) -> None:

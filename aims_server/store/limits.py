@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any, Final
 
+from ..primitives import watched_task
 from ..ratelimit import Decision, RateLimiter
 from .client import StoreClient, StoreObserver, StoreUnavailable
 from .connection import end
@@ -59,7 +60,7 @@ class SharedLimits:
 
     def start(self, limiters: Sequence[RateLimiter]) -> None:
         """Begin to add up what these limiters charge; they are made with ``shared``."""
-        self._task = asyncio.create_task(self._sync_for_ever(limiters))
+        self._task = watched_task(self._sync_for_ever(limiters))
 
     async def close(self) -> None:
         """Stop adding up."""
@@ -98,5 +99,6 @@ class SharedLimits:
             return
         for hashed, ahead in zip(due, answers, strict=True):
             if isinstance(ahead, int):
-                limiter.raise_to(hashed, ahead * _NS_PER_US)
+                # As far as our script lets it be: a store may answer any number.
+                limiter.raise_to(hashed, min(ahead, furthest) * _NS_PER_US)
         self._observer.limits_synced(len(due))

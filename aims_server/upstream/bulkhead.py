@@ -177,7 +177,8 @@ class Bulkhead:
                 self._give_back(caller)
             raise
         finally:
-            turn.timer.cancel()
+            if turn.timer is not None:
+                turn.timer.cancel()
         if not has_slot:
             raise BulkheadFull(self.wait(caller))
 

@@ -61,7 +61,8 @@ class UpstreamClient:
     Every call takes its caller, and a deadline that covers its wait for a slot, every
     try, and the decoding. It raises :class:`UpstreamError` or :class:`TokenRefused`,
     ``log_in`` also :class:`RateLimited`. ``confirm`` is given each decoded answer, and
-    raises :class:`WrongStudent` if it names another student than the asker.
+    raises :class:`WrongStudent` if it names another student than the asker. Large
+    answers are decoded by ``executor``.
     """
 
     def __init__(
@@ -71,12 +72,11 @@ class UpstreamClient:
         base_url: str,
         origin: str,
         oddities: Oddities,
+        executor: SerialExecutor,
     ) -> None:
-        self.executor = SerialExecutor()
-        """Runs heavy work on answers in steps, that of the service included."""
         self._transport = transport
         self._oddities = oddities
-        self._reader = AnswerReader(oddities, self.executor)
+        self._reader = AnswerReader(oddities, executor)
         self._policy = policy
         self._base = base_url
         self._usual_courses = _USUAL_COURSES

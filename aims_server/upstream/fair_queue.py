@@ -25,7 +25,7 @@ class Turn(asyncio.Future[bool]):
     ``timer``, which the caller sets, limits the wait.
     """
 
-    timer: asyncio.TimerHandle
+    timer: asyncio.TimerHandle | None = None
 
     def __init__(self, leave: "Callable[[Turn], object]") -> None:
         super().__init__(loop=asyncio.get_running_loop())

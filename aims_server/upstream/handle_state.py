@@ -11,6 +11,7 @@ from typing import Final
 import pycurl
 
 from ..errors import FailureCause
+from ..web import NAME_CHARACTERS
 from .causes import cause_of
 from .gzip_body import GzipBody
 from .kept_connections import KeptConnections, is_acknowledged, is_silent
@@ -27,7 +28,7 @@ _REQUEST_TIMEOUT: Final = 408  # a server's word when it closes an idle connecti
 # Lines of an answer's head or trailer (RFC 9110 5.5, 9112 4), and the empty one. Curl
 # itself takes control characters and any name.
 _HEADER_LINES: Final = re.compile(
-    rb"(?:(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~\x80-\xff]*+)?+[\r\x0b\x0c]*+\n)*+"
+    rb"(?:(?:[%b]++:[\t -~\x80-\xff]*+)?+[\r\x0b\x0c]*+\n)*+" % NAME_CHARACTERS
 )
 
 

@@ -61,8 +61,11 @@ class KeptConnections:
         """
         known = self._connections.get(fd)
         if known != connection:
-            # Curl tells of no closed socket; its number comes back for another.
+            # Curl tells of no closed socket: its number comes back for another
+            # connection, and its port, maybe, on another number.
             self._sockets.pop(known, None)
+            numbers = self._connections.items()
+            self._connections = {n: had for n, had in numbers if had != connection}
             self._connections[fd] = connection
         self._sockets[connection] = _MULTIPLEXED if multiplexed else fd
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ..errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
-from ..primitives import CircuitState
+from ..primitives import CircuitState, watched_task
 from .callers import CallerKey
 from .circuit_breaker import CircuitOpen
 from .endpoint_breakers import EndpointBreakers
@@ -61,7 +61,7 @@ class RecoveryProbe:
 
     def _on_change(self, _: str, state: CircuitState) -> None:
         if state is not CircuitState.CLOSED and not self.is_running:
-            self._task = asyncio.create_task(self._run())
+            self._task = watched_task(self._run())
 
     async def _run(self) -> None:
         while self._breakers.worst is not CircuitState.CLOSED:

@@ -5,7 +5,7 @@ Policies over plain values that know neither Tornado nor the cache.
 
 from .accept import preferred_media, quality, wants_fresh
 from .cors import CorsPolicy
-from .headers import header_lines, header_pairs, header_values
+from .headers import NAME_CHARACTERS, header_lines, header_pairs, header_values
 from .limit_keys import address_key
 from .openapi import documented_statuses, load_openapi
 from .packing import digest_of
@@ -55,6 +55,7 @@ __all__ = [
     "CLIENT_CLOSED",
     "MAX_BODY_BYTES",
     "MAX_HEAD_LINES",
+    "NAME_CHARACTERS",
     "Answer",
     "AnswerParts",
     "Caller",

@@ -2,8 +2,18 @@
 
 import re
 from collections.abc import Iterator
+from typing import Final
 
-__all__ = ["HeaderPairs", "header_lines", "header_pairs", "header_values"]
+__all__ = [
+    "NAME_CHARACTERS",
+    "HeaderPairs",
+    "header_lines",
+    "header_pairs",
+    "header_values",
+]
+
+NAME_CHARACTERS: Final = rb"!#$%&'*+.^_`|~0-9A-Za-z-"
+"""Of a header's name or a method (RFC 9110 5.6.2), for a set in an expression."""
 
 HeaderPairs = tuple[tuple[str, str], ...]
 

@@ -19,10 +19,13 @@ _WINDOW_SECONDS: Final = 60
 
 
 class Quota(msgspec.Struct, frozen=True):
-    """What is left of one bucket after this request."""
+    """What is left of one bucket after this request; ``key`` is the bucket's, where it
+    is this machine's.
+    """
 
     kind: str
     decision: Decision
+    key: str = ""
 
     def header_lines(self) -> str:
         """``RateLimit-Policy`` and ``RateLimit``; ``t`` is when more will be there:
@@ -78,6 +81,15 @@ class RequestLimits:
         self._guesses = guesses
         self._ask_machines = ask_machines
 
+    @property
+    def summed(self) -> list[RateLimiter]:
+        """Those whose charges are to be added up with other machines'."""
+        limiters = (
+            *(self._student, self._address),
+            *(self._login, self._login_failures, self._guesses),
+        )
+        return [limiter for limiter in limiters if limiter.charges is not None]
+
     def by_address(self, address: str) -> Quota:
         """Count a request against its client's address; :meth:`student_refused` takes
         that back.
@@ -100,7 +112,8 @@ class RequestLimits:
         """
         if session.verified_student is None:
             return quota
-        self._student.give_back(_claim_key(session, address))
+        # Not by the session's claim: one that made none has a number by now.
+        self._student.give_back(quota.key)
         return self.by_session(session, address)
 
     def by_both(self, address: str, session: Session) -> Quota | None:
@@ -112,7 +125,7 @@ class RequestLimits:
         if not self._address.try_take(address_key(address)):
             limiter.give_back(key)
             return None
-        return Quota(kind, decision)
+        return Quota(kind, decision, key)
 
     async def by_login(self, user_name: str, address: str) -> Quota:
         """Count a login against its account, on all machines if they share limits, and,
@@ -176,8 +189,8 @@ def _take(*charges: _Charge) -> Quota:
         decision = limiter.take(key)
         if not decision.allowed:
             _give_back(*charges[:number])
-            return Quota(kind, decision)
-        first = first or Quota(kind, decision)
+            return Quota(kind, decision, key)
+        first = first or Quota(kind, decision, key)
     assert first is not None
     return first
 

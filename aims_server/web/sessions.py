@@ -8,7 +8,7 @@ import hashlib
 from typing import Final
 
 from ..errors import WrongStudent
-from ..primitives import Epochs
+from ..primitives import NO_EPOCH, Epochs
 from .tokens import claims_of
 from .verified_keys import VerifiedKeys
 
@@ -207,6 +207,10 @@ class SessionReader:
         session = self._registry.get(key)
         if session is None:
             session = Session(key, *claims_of(token), self._registry)
+            if session.epoch == NO_EPOCH:
+                # Refused since it had standing, on another machine maybe; if it ever
+                # had. The epoch that a request begins must not give it back.
+                self._registry.discard(key)
             elsewhere = self._registry.admission_hash(key) is not None
             if session.student_id is not None and elsewhere:
                 session.confirm(student_id=session.student_id)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from .headers import NAME_CHARACTERS
+
 __all__ = ["MAX_HEAD_LINES", "AnswerParts", "SimpleRequest", "parse_simple_request"]
 
 SimpleRequest = tuple[str, str, dict[str, str], bytes]
@@ -23,7 +25,7 @@ _MAX_BYTES: Final = 8192
 # a name, a value or the block cannot be a part of it.
 _HEAD: Final = re.compile(
     rb"(GET|HEAD|POST) (/[a-z-/]*) HTTP/1\.1\r\n"
-    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~]*+\r\n)++)\r\n"
+    rb"((?:[%b]++:[\t -~]*+\r\n)++)\r\n" % NAME_CHARACTERS
 )
 # A host name or address with an optional port; names within a machine have a "_" too.
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")

@@ -94,6 +94,26 @@ async def test_both_ways_refuse_a_faulty_post(
 
 
 @pytest.mark.gen_test
+async def test_both_ways_refuse_a_page_of_another_student(
+    browser, worker, platform, college, student
+):
+    """Kept for a token that claims nobody, and that another answer gave to another:
+    that is a 502, as an answer of the platform's would be, and nobody is cut off.
+    """
+    rows = json.dumps({"response": {"data": college.course_files(student)}})
+    platform.faults.set("course_files", kind="body", body=rows)
+    assert (await browser.ask("/api/attendance", "opaque")).status == 200
+    worker.sessions.read("opaque").refuse()
+    worker.sessions.read("opaque").confirm(student_id=student.id + 1)
+    for way in ({}, SLOW_PATH):
+        answer = await browser.ask("/api/attendance", "opaque", way)
+        assert (answer.status, json.loads(answer.body)["code"]) == (
+            502,
+            "upstream_error",
+        )
+
+
+@pytest.mark.gen_test
 async def test_a_compressed_post_is_left_to_its_handler(browser, token, taken):
     """Which never unpacks it."""
     body = json.dumps({"token": token})

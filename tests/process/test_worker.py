@@ -11,7 +11,6 @@ from aims_server.process.background import (
     collect_garbage_when_idle,
     return_memory_when_idle,
 )
-from aims_server.process.worker import _tell_failure
 
 from ..virtual_time import Clock, VirtualLoop
 
@@ -60,22 +59,6 @@ def seconds_until_collected(busy: range) -> float:
             gc.enable()
         loop.close()
     return gone_at[0] - float(started_at)
-
-
-def test_background_work_that_fails_is_told(caplog):
-    """Nobody awaits it before the worker ends."""
-
-    async def fail() -> None:
-        raise OSError("made up")
-
-    async def run() -> None:
-        task = asyncio.create_task(fail())
-        task.add_done_callback(_tell_failure)
-        await asyncio.wait([task])
-
-    asyncio.run(run())
-    (record,) = caplog.records
-    assert (record.levelname, "made up" in caplog.text) == ("ERROR", True)
 
 
 def test_garbage_goes_within_a_minute_when_idle():

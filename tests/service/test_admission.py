@@ -61,6 +61,15 @@ def test_kept_answers_reserve_nothing(admission, capacity, caller):
     assert capacity.reserved == []
 
 
+def test_a_call_behind_the_page_reserves_itself_alone(admission, capacity, caller):
+    """A refresh of what was kept begins when the page is over."""
+    with admission.reserve_when_needed(caller, 2) as admit:
+        pass
+    with admit():
+        assert capacity.held == 1
+    assert capacity.held == 0
+
+
 def test_a_call_that_timed_out_is_expected_a_fifth_later(admission):
     """Which is when its client should ask again."""
     assert admission.too_late().retry_after == 2.0

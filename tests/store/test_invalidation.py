@@ -405,3 +405,22 @@ async def test_a_store_that_comes_after_the_start_is_used(early, server):
     await eventually(lambda: early.client.state == "closed")
     assert early.shared.known
     assert await keep(early, page(), b"a", ANN)
+
+
+@pytest.fixture(name="unread")
+def _unread(make_machine):
+    """A machine that reads no stream."""
+    return make_machine()
+
+
+async def test_a_fault_of_ours_in_its_tasks_is_told(unread, caplog):
+    """Nobody awaits them: refusals of other machines would be lost without a word."""
+    fault = KeyError("made up")
+
+    def broken():
+        raise fault
+
+    unread.invalidations.start(unread.client, broken)
+    await eventually(
+        lambda: fault in [line.exc_info[1] for line in caplog.records if line.exc_info]
+    )

@@ -89,6 +89,21 @@ async def test_what_no_script_of_ours_answers_decides_nothing(odd, answer):
     assert here.take("ann").remaining == 8
 
 
+@pytest.mark.gen_test
+async def test_no_number_that_a_store_answers_locks_anybody_out(odd):
+    """It counts as much as our own script lets it: two full buckets."""
+    machine, says = odd
+    says(b"*1\r\n:9223372036854775807\r\n")
+    clock = Clock()
+    here = limiter(10, table=table_on(clock))
+    here.take("ann")
+    here.charges.make_all_due()
+    await shared(machine).sync([here])
+    assert not here.take("ann").allowed
+    clock.now += 120
+    assert here.take("ann").allowed
+
+
 @pytest.fixture(name="machine")
 def _machine(make_machine):
     return make_machine()

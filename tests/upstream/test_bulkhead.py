@@ -6,7 +6,7 @@ import random
 import pytest
 
 from aims_server.deadline import Deadline
-from aims_server.upstream.bulkhead import Bulkhead
+from aims_server.upstream.bulkhead import Bulkhead, BulkheadFull
 from tests.virtual_time import settle, virtual_loop
 
 from .queueing import Queue, acquire, caller, refused
@@ -27,6 +27,17 @@ async def test_no_more_than_size_at_once(clock):
     assert (queue.slots.in_use, queue.slots.waiting) == (2, 0)
     await queue.release(2)
     assert queue.slots.in_use == 0
+
+
+async def test_a_deadline_may_pass_as_the_wait_begins(clock):
+    """The process was held up for longer than a call takes: that is a refusal."""
+    slots = Bulkhead(1, clock=clock, first_guess=0.1)
+    assert slots.try_acquire(caller("a"))
+    moments = iter([0.0, 0.5])
+    deadline = Deadline(1.0, lambda: next(moments, 2.0))
+    with pytest.raises(BulkheadFull):
+        await slots.wait_for_turn(caller("b"), deadline)
+    assert slots.waiting == 0
 
 
 async def test_one_flow_is_served_in_order(clock):

@@ -14,6 +14,15 @@ def test_a_number_that_comes_back_is_the_new_connections():
     assert len(kept) == 1
 
 
+def test_a_port_that_comes_back_on_another_number_stays_known():
+    """Or what is on its connection would not be looked at before a call goes out."""
+    kept = KeptConnections()
+    kept.add("port", 5, multiplexed=False)
+    kept.add("port", 6, multiplexed=False)
+    kept.add("other", 5, multiplexed=False)
+    assert (kept.socket_of("port"), kept.socket_of("other")) == (6, 5)
+
+
 def test_an_abandoned_one_passes_no_check():
     """Curl may still try it; it is neither silent nor counted."""
     reading, writing = os.pipe()

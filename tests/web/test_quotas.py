@@ -118,6 +118,18 @@ def test_tokens_without_standing_share_one_bucket(limits, student_id):
         assert limits.by_session(other, address).decision.remaining == STUDENT - 1
 
 
+@pytest.mark.parametrize("claim", [None, 5])
+def test_what_a_token_was_charged_is_moved_to_its_student(limits, claim):
+    """The bucket of its claim has it back, though the token claimed nothing."""
+    session = session_of(claim, "a", verified=False)
+    quota = limits.by_session(session, HERE)
+    session.confirm(student_id=5)
+    moved = limits.move_to_student(session, HERE, quota)
+    assert moved.decision.remaining == STUDENT - 1
+    another = session_of(claim, "b", verified=False)
+    assert limits.by_session(another, HERE).decision.remaining == STUDENT - 1
+
+
 def test_a_token_that_lost_its_standing_is_no_longer_its_students(limits):
     """It uses up nothing of what the student's other tokens have."""
     session = session_of(5, "a", verified=True)

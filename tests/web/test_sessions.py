@@ -234,8 +234,8 @@ def test_standing_is_every_workers():
     """What one has learned from the platform, a login for instance, all know; what one
     is refused, none knows any more that has not learned it by itself.
     """
-    shared = VerifiedKeys()
-    one, other, third = (SessionReader(SECRET, shared) for _ in range(3))
+    shared = VerifiedKeys(), Epochs()
+    one, other, third = (SessionReader(SECRET, *shared) for _ in range(3))
     token = made_up({"sub": 5})
     one.read(token).confirm(student_id=5)
     assert other.read(token).verified_student == 5
@@ -249,8 +249,8 @@ def test_whose_a_token_is_is_known_to_every_worker(met_before):
     """A login names the admission number in one, the quizzes may come to another, which
     may have met the token before.
     """
-    shared = VerifiedKeys()
-    one, other = (SessionReader(SECRET, shared) for _ in range(2))
+    shared = VerifiedKeys(), Epochs()
+    one, other = (SessionReader(SECRET, *shared) for _ in range(2))
     token = made_up({"sub": 5})
     if met_before:
         other.read(token).confirm(student_id=5)
@@ -411,15 +411,20 @@ def test_a_login_is_remembered_before_any_page_is_asked_for():
         reader.read("token").confirm(admission_number="2023B1500001")
 
 
-def test_a_refusal_elsewhere_ends_standing():
-    """When another process has seen the token refused, this one knows it no longer."""
+@pytest.mark.parametrize("token", ["token", made_up({"sub": 5900001})], ids=repr_of)
+def test_a_refusal_elsewhere_ends_standing(token):
+    """When another process, on another machine maybe, has seen the token refused, this
+    one knows it no longer; nor when it is asked for a page again.
+    """
     epochs = Epochs()
-    reader = SessionReader(SECRET, epochs=epochs)
-    session, other = reader.read("token"), reader.read("another")
+    reader = SessionReader(SECRET, VerifiedKeys(), epochs)
+    session, other = reader.read(token), reader.read("another")
     for student_id, read in enumerate((session, other), start=5900001):
         epochs.begin(read.owner)  # a page is asked for
         read.confirm(student_id=student_id)
-    assert reader.read("token") is session
+    assert reader.read(token) is session
     epochs.end(session.owner)
-    assert not reader.read("token").verified
+    assert not reader.read(token).verified
+    epochs.begin(session.owner)
+    assert not reader.read(token).verified
     assert reader.read("another").verified

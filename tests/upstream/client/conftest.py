@@ -9,6 +9,7 @@ from aims_server.demo.college import College
 from aims_server.errors import (
     ApiError,
 )
+from aims_server.primitives import SerialExecutor
 from aims_server.upstream.admission import Admission
 from aims_server.upstream.answers import Oddities
 from aims_server.upstream.bulkhead import Bulkhead
@@ -108,7 +109,9 @@ async def client_of(
     )
     oddities = Oddities(Unobserved())
     transport = Transport(20, "test", authorities=authorities)
-    return UpstreamClient(transport, guard, base_url, ORIGIN, oddities)
+    return UpstreamClient(
+        transport, guard, base_url, ORIGIN, oddities, SerialExecutor()
+    )
 
 
 @pytest.fixture(name="client")

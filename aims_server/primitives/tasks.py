@@ -1,0 +1,24 @@
+"""Tasks of work that goes on until it is cancelled."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+__all__ = ["watched_task"]
+
+_log = logging.getLogger(__name__)
+
+
+def watched_task(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    """A task for its owner to hold and to cancel. Nobody awaits it, and asyncio tells
+    of its failure only when it is freed: so it is logged here.
+    """
+    task = asyncio.create_task(work)
+    task.add_done_callback(_tell_failure)
+    return task
+
+
+def _tell_failure(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (fault := task.exception()):
+        _log.error("Background work of this worker has ended", exc_info=fault)

@@ -1,0 +1,31 @@
+"""Tasks that nobody awaits, and what is told of them."""
+
+import asyncio
+
+from aims_server.primitives import watched_task
+
+
+def test_background_work_that_fails_is_told(caplog):
+    """Nobody awaits it before the worker ends."""
+
+    async def fail() -> None:
+        raise OSError("made up")
+
+    async def run() -> None:
+        await asyncio.wait([watched_task(fail())])
+
+    asyncio.run(run())
+    (record,) = caplog.records
+    assert (record.levelname, "made up" in caplog.text) == ("ERROR", True)
+
+
+def test_work_that_is_cancelled_is_no_fault(caplog):
+    """Its owner has ended it."""
+
+    async def run() -> None:
+        task = watched_task(asyncio.sleep(60))
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(run())
+    assert not caplog.records
