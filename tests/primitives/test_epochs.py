@@ -89,7 +89,7 @@ def test_owners_are_found_again_in_a_table_of_any_size():
 
 
 def test_the_largest_table_has_an_epoch_for_each_of_its_places():
-    """That for the largest CACHE_SHARED_MB, of which nothing is touched but two sets."""
+    """That for the largest CACHE_SHARED_MB; nothing but two sets of it is touched."""
     records = 512 * 65_536
     epochs = Epochs(records)
     owners = [InSet(b"%d" % number) for number in (0, records // OWNERS_IN_A_SET - 1)]
