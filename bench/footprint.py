@@ -5,8 +5,9 @@ import os
 import time
 from collections.abc import Iterator
 
-from aims_server.cache import Page, SharedMemoryCache, Want
-from aims_server.primitives import Epochs
+from aims_server.app import Machine
+from aims_server.cache import Page, Want
+from aims_server.config import Settings
 
 from . import processes
 from .cold import pages
@@ -21,7 +22,6 @@ SUBJECTS = (5, 15, 50)
 RECORDS = (40, 400, 4000)
 PAGES = 8
 MANY_STUDENTS = 20_000
-SHARED_BYTES = 256 * 2**20
 # The packed answers of one student, as the demo's college gives them: course files,
 # attendance, quizzes, all-attendance (bytes).
 SIZES = (600, 800, 900, 7300)
@@ -94,7 +94,8 @@ def _room() -> Row:
     """How many of so many students' pages CACHE_SHARED_MB=256 holds: random bytes in
     place of pages, since to gather them takes minutes.
     """
-    pages = SharedMemoryCache(SHARED_BYTES, Epochs())
+    pages = Machine(Settings.from_mapping({"CACHE_SHARED_MB": "256"})).pages
+    assert pages is not None
     keys = [
         (f"{student} {part}".encode(), b"%032d" % student, size)
         for student in range(MANY_STUDENTS)
