@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["MEGABYTE", "Machine"]
 
 MEGABYTE: Final = 1024 * 1024
-# Four for each student whose pages have room, so that no set of them overflows.
+# Four for each student whose pages have room, so that hardly a set of them overflows.
 _EPOCHS_A_MEGABYTE: Final = 512
 
 
