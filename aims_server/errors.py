@@ -170,7 +170,7 @@ class TooLarge(ApiError):
 
 
 class TargetTooLong(TooLarge):
-    """The request's target passes 8 KiB."""
+    """The request's target passes 8 KiB, or has more than 1000 arguments."""
 
     status = 414
     sentence = "The request's address is too long."

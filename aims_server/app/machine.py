@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["MEGABYTE", "Machine"]
 
 MEGABYTE: Final = 1024 * 1024
-# Four for each student whose pages have room, so that no set of them overflows.
+# Four for each student whose pages have room, so that hardly a set of them overflows.
 _EPOCHS_A_MEGABYTE: Final = 512
 
 
@@ -45,7 +45,11 @@ class Machine:
             self.store.secrets.session if self.store else secrets.token_bytes(32)
         )
         self.buckets = BucketTable(clock_ns=clock_ns)
-        self.epochs = Epochs(_EPOCHS_A_MEGABYTE * settings.cache_shared_mb)
+        kept_megabytes = (
+            settings.cache_shared_mb
+            or settings.cache_max_mb * settings.effective_workers
+        )
+        self.epochs = Epochs(_EPOCHS_A_MEGABYTE * kept_megabytes)
         self.pages = (
             SharedMemoryCache(
                 settings.cache_shared_mb * MEGABYTE, self.epochs, clock=clock

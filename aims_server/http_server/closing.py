@@ -56,10 +56,15 @@ class Timeouts:
 
     def active(self) -> bool:
         """Whether the connection, or the last that was sent on it, is so new that more
-        may be on its way. Past a second behind the last answer nothing counts.
+        may be on its way.
         """
-        now = self._clock()
-        return now <= min(self._active_until, self._lingering_since + LINGER_SECONDS)
+        return self._clock() <= self._active_until and not self.lingered()
+
+    def lingered(self) -> bool:
+        """Whether a second has passed since the last answer: whatever the client still
+        sends, a drain and a new connection wait no longer for it.
+        """
+        return self._clock() > self._lingering_since + LINGER_SECONDS
 
     def request_overdue(self, now: float) -> bool:
         """Whether the request should have arrived by ``now``."""

@@ -152,7 +152,7 @@ class Connection(asyncio.Protocol):
             and not self._timeouts.active()
             and not self._answering
             and not self._transport.get_write_buffer_size()
-            and not has_unread(self._socket)
+            and (self._timeouts.lingered() or not has_unread(self._socket))
         )
 
     def close_after_answer(self) -> None:

@@ -60,8 +60,10 @@ class _Request(HTTPMessageDelegate):
         assert isinstance(start_line, RequestStartLine)
         if "," in headers.get("Content-Length", ""):  # in one line or several
             raise HTTPInputError("More than one Content-Length")
-        if "Transfer-Encoding" in headers and start_line.version == "HTTP/1.0":
-            raise HTTPInputError("Transfer-Encoding in HTTP/1.0")
+        if "Transfer-Encoding" in headers and (
+            start_line.version == "HTTP/1.0" or "Content-Length" in headers
+        ):
+            raise HTTPInputError("Transfer-Encoding in HTTP/1.0, or beside a length")
         if not re.fullmatch(_HOST, headers.get("Host", "")):
             raise HTTPInputError("Invalid Host header")
         start_line = start_line._replace(path=_path(start_line))

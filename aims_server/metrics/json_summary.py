@@ -118,6 +118,7 @@ def _state(leaving: Sequence[bool]) -> str:
 
 
 def _workers(samples: _Samples) -> dict[str, dict[str, Any]]:
+    resident = samples.by("worker", "worker_resident_bytes")
     cpu = samples.by("worker", "worker_cpu_seconds_total")
     started = samples.by("worker", "worker_start_time_seconds")
     generations = samples.by("worker", "worker_generation")
@@ -128,15 +129,16 @@ def _workers(samples: _Samples) -> dict[str, dict[str, Any]]:
         breakers[sample.labels["worker"]][sample.labels["endpoint"]] = state
     return {
         worker: {
-            "residentBytes": resident,
+            "residentBytes": resident[worker],
             "cpuSeconds": cpu[worker],
             "startTime": started[worker],
             "generation": generations[worker],
             "leaving": bool(leaving[worker]),
-            "breaker": max(breakers[worker].values(), key=BREAKER_STATES.index),
-            "breakers": breakers[worker],
+            "breaker": max(states.values(), key=BREAKER_STATES.index),
+            "breakers": states,
         }
-        for worker, resident in samples.by("worker", "worker_resident_bytes").items()
+        # A worker that starts makes them after the others; until then it is left out.
+        for worker, states in breakers.items()
     }
 
 

@@ -17,7 +17,7 @@ NO_EPOCH: Final = 0
 
 _WAYS: Final = 8
 _LEAST_RECORDS: Final = 1 << 15
-_PLACE_BITS: Final = 24
+_PLACE_BITS: Final = 26  # of an epoch: the largest CACHE_SHARED_MB takes 25
 _PLACE_MASK: Final = (1 << _PLACE_BITS) - 1
 _KEPT: Final = 1 << 63  # of an owner's word; the other bits are its tag
 _TAG_MASK: Final = _KEPT - 1

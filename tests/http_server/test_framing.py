@@ -19,6 +19,8 @@ LOGIN = b'{"username": "u", "password": 1}'
 REFUSED_FRAMING = {
     "content-length and transfer-encoding": POST
     + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "too large a content-length and transfer-encoding": POST
+    + b"Content-Length: 70000\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "unequal content-lengths": POST
     + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
     "equal content-lengths": POST + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}",

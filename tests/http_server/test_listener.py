@@ -144,6 +144,21 @@ async def test_draining_does_not_wait_for_it_to_finish(server):
 
 
 @pytest.mark.gen_test
+async def test_draining_does_not_wait_for_a_client_that_sends_without_end(server):
+    """Nor does a new connection for its place, though the loop never has read all."""
+    client = await Client.connect(server)
+    await client.ask(last=True)
+    await eventually(lambda: client.reader.at_eof())
+    for _ in range(2):
+        await send_more(server, client)
+    (connection,) = server.listener._open
+    connection._transport.pause_reading()
+    client.send("/more")
+    await asyncio.wait_for(server.listener.drained(), PATIENCE_SECONDS)
+    client.writer.close()
+
+
+@pytest.mark.gen_test
 async def test_work_in_flight_is_waited_for(server):
     """Draining takes as long as the slowest answer."""
     client = await Client.connect(server)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from aims_server.metrics import Metrics, MetricsMemory
+from aims_server.metrics.instruments import Instruments
 
 from ..counted import LEVELS
 
@@ -46,6 +47,15 @@ def test_the_summary_adds_up_all_workers():
     assert told["workers"]["1"]["breaker"] == "open"
     assert told["workers"]["1"]["breakers"]["cards"] == "open"
     assert told["workers"]["1"]["breakers"]["login"] == "closed"
+
+
+def test_a_worker_that_is_just_starting_spoils_no_summary():
+    """It makes its metrics one after the other, while others are asked for theirs."""
+    memory = MetricsMemory(workers=2)
+    metrics = Metrics(worker=0, memory=memory)
+    make = Instruments(memory.open(1))
+    make.gauge("worker_resident_bytes", "Memory in use.", worker="1")
+    assert list(json.loads(metrics.summary())["workers"]) == ["0"]
 
 
 @pytest.mark.parametrize(

@@ -148,8 +148,8 @@ class Visit:
         self.page.on("request", self._look_at)
         self.page.on("response", lambda response: self.responses.append(response))
         if token is not None:
-            # Once: then it has a name. To load the page twice, as `enter` does, takes
-            # half as long again.
+            # At the first load alone, after which the tab has a name. To load the page
+            # twice, as `enter` does, takes half as long again.
             self.page.add_init_script(
                 "if (!name) { name = 'entered';"
                 f" sessionStorage.setItem('token', {json.dumps(token)}); }}"

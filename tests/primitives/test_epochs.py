@@ -22,6 +22,13 @@ class Contending(bytes):
         return int(self) << 16
 
 
+class InSet(bytes):
+    """An owner whose records are in the set of this number."""
+
+    def __hash__(self):
+        return int(self)
+
+
 def same_set(number):
     """So many owners who contend for one set of records."""
     return [Contending(b"%d" % n) for n in range(number)]
@@ -57,7 +64,7 @@ def test_no_epoch_is_given_twice():
     children = [fork(partial(begin_and_end, owner)) for owner in (b"1", b"2", b"3")]
     begin_and_end(b"4")
     assert [exit_status(pid) for pid in children] == [0] * 3
-    assert epochs.begin(b"ann") >> 24 == (first >> 24) + 2001
+    assert epochs.begin(b"ann") >> 26 == (first >> 26) + 2001
 
 
 def test_it_tells_whether_anything_was_kept():
@@ -79,6 +86,16 @@ def test_owners_are_found_again_in_a_table_of_any_size():
     begun = [epochs.begin(owner) for owner in owners]
     assert [epochs.begin(owner) for owner in owners] == begun
     assert all(map(epochs.is_current, begun))
+
+
+def test_the_largest_table_has_an_epoch_for_each_of_its_places():
+    """That for the largest CACHE_SHARED_MB; nothing but two sets of it is touched."""
+    records = 512 * 65_536
+    epochs = Epochs(records)
+    owners = [InSet(b"%d" % number) for number in (0, records // OWNERS_IN_A_SET - 1)]
+    begun = [epochs.begin(owner) for owner in owners]
+    assert all(map(epochs.keep, begun))
+    assert [epochs.of(owner) for owner in owners] == begun
 
 
 def test_what_was_begun_before_an_end_is_not_kept():

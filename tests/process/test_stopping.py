@@ -18,6 +18,8 @@ async def is_accepted(url: str) -> bool:
         await (await Kept.open(url)).ended()
     except ConnectionRefusedError:
         return False
+    except ConnectionResetError:
+        pass  # a worker closed just then, and another may still accept
     return True
 
 

@@ -301,11 +301,11 @@ async def test_made_up_tokens_push_out_no_real_one(first):
     first.client.open_circuit("test")
     first.invalidations.add(ANN, kept=True)
     for n in range(20_000):
-        first.invalidations.add(1000 + n, kept=False)
+        first.invalidations.add(b"%032d" % n, kept=False)
     first.invalidations.add(BEN, kept=True)
     for owner in (ANN, BEN):
         assert first.invalidations._pending[owner][1]
-    assert first.invalidations.is_pending(1000 + 19_999)
+    assert first.invalidations.is_pending(b"%032d" % 19_999)
 
 
 async def test_a_strangers_value_in_a_students_place_harms_nobody(first, server):

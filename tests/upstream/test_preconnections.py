@@ -22,7 +22,7 @@ HANDLES = 20
 
 
 @pytest.fixture(name="server")
-def _far(io_loop, request):
+def _server(io_loop, request):
     """A server that speaks HTTP/1.1, or what the test asks for."""
     server = getattr(request, "param", SecureServer)()
     io_loop.run_sync(server.start)

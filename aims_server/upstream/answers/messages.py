@@ -84,6 +84,10 @@ _OTHERS: Final = (
 # Beside an empty list these words are about what is listed, as "No record found" is.
 _NOT_LISTED: Final = r"\bno (?:\w+ )?session\b|\bsession (?:is |was )?not found\b"
 
+# Words may run together ("TokenExpired"), or have capitals amid them ("UnAuthorized").
+_BLANKS: Final = r"[\s_-]+"
+_BLANKS_AND_CAPITALS: Final = rf"{_BLANKS}|(?<=[a-z])(?=[A-Z])"
+
 # Without words a 401 alone is a refusal. The others are a refusal with them: 419 and
 # 440 are Laravel's and IIS's for an ended session, 404 jwt-auth's for a lost user.
 _STATUSES_WITH_WORDS: Final = frozenset({400, 403, 404, 419, 440})
@@ -163,7 +167,11 @@ def refuses_token(status: int, body: bytes) -> bool:
         return False
     # A middleware of many projects with tymon/jwt-auth says all it has to say there.
     texts = [*_texts(answer), *_words(answer.status)]
-    return any(_has(_REFUSAL, _of_login(text, others)) for text in texts)
+    return any(
+        _has(_REFUSAL, _of_login(text, others, between))
+        for text in texts
+        for between in (_BLANKS, _BLANKS_AND_CAPITALS)
+    )
 
 
 def is_answer(body: bytes) -> bool:
@@ -213,10 +221,10 @@ def speaks_of_account(text: str) -> bool:
     )
 
 
-def _of_login(text: str, others: str) -> str:
+def _of_login(text: str, others: str, between: str) -> str:
     """A text's words, one blank between them, without those about others."""
-    words = re.split(r"[\s_-]+|(?<=[a-z])(?=[A-Z])", one_line(text[:_LONGEST_TEXT]))
-    return re.sub(others, "", " ".join(words), flags=re.IGNORECASE)
+    words = " ".join(re.split(between, one_line(text[:_LONGEST_TEXT])))
+    return re.sub(others, "", words, flags=re.IGNORECASE)
 
 
 def _has(pattern: str, text: str) -> bool:
