@@ -18,7 +18,10 @@ _MONTH: Final = r"\b(?P<month>[A-Za-z]{3,9})[ ,/\u2013-]+(?P<year>[0-9]{4})(?!\w
 # Minutes have two digits, so slots that run together (09:4009:40) come apart.
 _TIME: Final = r"([0-9]{1,2}):([0-9]{2})(?::[0-9]{2})?(?: ?([AaPp])\.?[Mm]\.?)?"
 _SLOT: Final = rf"{_TIME} ?(?:-|\u2013|\u2014|to) ?{_TIME}"
-_NO_CLASS: Final = r"(?i:holiday|vacation|\bno class|\boff\b|cancel)"
+_NO_CLASS: Final = (
+    r"(?i:holiday|vacation|\bno (?:class|lecture)|\boff\b|cancel"
+    r"|^\W*(?:n\W?a|nil|none|free|sunday|lunch|(?:lunch |tea )?break|recess)\W*$)"
+)
 _CODE: Final = r"(?P<code>[A-Z]{2,6}[0-9]{2,4}[A-Z]?)(?:\s+(?P<name>\S.*))?"
 _SECTION: Final = r"(?i:sec(?:tion)?)\b\s*[-:.]?\s*"
 _PATH_PARTS: Final = 5  # batch / department / code and name / section / teacher

@@ -78,6 +78,8 @@ ONE, TWO = ("08:50", "09:40"), ("09:40", "10:30")
         ("\u2013", []),
         ("Holiday", []),
         ("<div>NO CLASS</div>", []),
+        ("N/A", []),
+        ("<b>Lunch Break</b>", []),
         ("<div></div>", []),
         (GREEN.format("08:50 - 09:40"), [(*ONE, True)]),
         ("<div style='color:red'>08:50 - 09:40</div>", [(*ONE, False)]),
