@@ -7,16 +7,24 @@ import { h, render } from "./dom.js";
 
 const WIDE = 1000; // px of a window that has room for the corner beside the page
 
+/** What the demo tells of itself; null when it is out of reach. */
+const ask = (options) =>
+  fetch("demo", options).then((response) => response.json()).catch(() => null);
+
 /** Show the corner, which covers a part of the window, and keep it true to the state. */
 export async function demoCorner(store, actions) {
   const corner = h("aside", { class: "demo", "aria-label": "Demo" });
   document.body.append(corner);
-  let demo = await (await fetch("demo")).json();
+  let demo = await ask();
+  if (demo === null) {
+    corner.remove();
+    return;
+  }
   let signedIn = null;
 
   async function choose(scenario) {
     const body = JSON.stringify({ scenario });
-    demo = await (await fetch("demo", { method: "POST", body })).json();
+    demo = (await ask({ method: "POST", body })) ?? demo;
     show(store.get());
   }
 

@@ -50,6 +50,15 @@ def test_offline_is_said_and_ends_by_itself(inside):
     inside.forgive_failed_answers()
 
 
+def test_without_the_demos_state_its_corner_is_left_out(inside):
+    """As when the network goes just as the page is loaded."""
+    inside.page.route("**/demo", lambda route: route.abort())
+    inside.page.reload()
+    inside.settle()
+    inside.page.wait_for_selector("aside.demo", state="detached")
+    inside.forgive_failed_answers()
+
+
 def test_who_comes_back_to_the_page_sees_no_old_one(inside):
     """A tab that was left for longer than an answer is fresh is loaded again."""
     opened = inside.page.evaluate("Date.now() / 1000")
