@@ -1,14 +1,13 @@
 """Owns what is kept in memory: bounded in bytes and in time, indexed by owner."""
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Collection
-from heapq import heapify, heappop, heappush
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Final, Generic, TypeVar
 
+from cachetools import TLRUCache
 from msgspec import Struct
 
-from ..primitives import Epochs, Owner
+from ..primitives import NO_EPOCH, Epochs, Owner
 from .copies import RecentOffers
 
 __all__ = ["ENTRY_OVERHEAD", "Entry", "MemoryStore"]
@@ -17,12 +16,11 @@ V = TypeVar("V")
 
 # What keeping one entry costs beside its value and the characters of its key, in bytes:
 # the Entry with its nine fields, an owner that nobody else holds, and its places in
-# the table, in the heap (one for now, one of before) and in the index. CPython 3.11
-# needs 830 to 1130, by how full the tables just are (tests/cache/test_store.py measures
-# it).
-ENTRY_OVERHEAD: Final = 1152
+# the three tables of TLRUCache, in the heap (one live item, one that has left but is
+# not yet swept) and in the index. CPython 3.11 needs 630 to 1340, by how full the
+# tables just are (tests/cache/test_store.py measures it).
+ENTRY_OVERHEAD: Final = 1344
 _LARGEST_SHARE: Final = 8  # a copy takes at most an eighth of the room for copies
-_ENDS_SPARED: Final = 64
 
 
 class Entry(Struct, Generic[V], frozen=True):
@@ -55,72 +53,51 @@ class Entry(Struct, Generic[V], frozen=True):
         return kept.made_at == self.made_at and not self.old
 
 
-# An entry, its whole cost in bytes, and the epoch of its owner.
+# An entry with its whole cost in bytes, since what TLRUCache asks the size of has no
+# key, and the epoch of its owner.
 _Kept = tuple[Entry[V], int, int]
+_NOTHING: Final[_Kept[Any]] = (Entry(None, 0, b"", 0.0, 0.0, 0.0), 0, NO_EPOCH)
 
 
-class _Entries(Generic[V]):
-    """Entries of at most `max_bytes`; `left` is told the key and the owner of each that
-    goes, for whatever reason.
+class _Entries(TLRUCache[bytes, _Kept[V], float]):
+    """A TLRUCache that reports the entries which leave by themselves.
+
+    A key that it has not it gives `_NOTHING`, since most look-ups miss: a KeyError is
+    raised twice on its way through TLRUCache.
+
+    Nearly every one of its methods may expire entries, so the index of owners is exact
+    only if expiry itself reports them.
     """
 
-    def __init__(self, max_bytes: int, left: Callable[[bytes, Owner], object]) -> None:
-        self.max_bytes = max_bytes
-        self.size = 0
-        self.evictions = 0
+    def __init__(
+        self,
+        maxsize: int,
+        clock: Callable[[], float],
+        left: Callable[[Iterable[tuple[bytes, _Kept[V]]]], None],
+    ) -> None:
+        super().__init__(
+            maxsize,
+            ttu=lambda key, kept, now: kept[0].servable_until,
+            timer=clock,
+            getsizeof=lambda kept: kept[1],
+        )
         self._left = left
-        self._kept: OrderedDict[bytes, _Kept[V]] = OrderedDict()  # last used, last
-        # A heap of the moments at which keys end, also of those that have left.
-        self._ends: list[tuple[float, bytes]] = []
+        self.evictions = 0
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def get(self, key: bytes, now: float) -> _Kept[V] | None:
-        """What is kept if it is servable; counts as a use of it."""
-        kept = self._kept.get(key)
-        if kept is None or now >= kept[0].servable_until:
-            return None
-        self._kept.move_to_end(key)
-        return kept
-
-    def put(self, key: bytes, kept: _Kept[V]) -> None:
-        """Keep what has a new key and is not too large; the least recently used leave
-        until there is room.
-        """
-        entry, cost, _ = kept
-        while self.size + cost > self.max_bytes:
-            self.discard(next(iter(self._kept)))
-            self.evictions += 1
-        self._kept[key] = kept
-        self.size += cost
-        heappush(self._ends, (entry.servable_until, key))
-
-    def discard(self, key: bytes) -> bool:
-        """Drop what is kept under this key; whether there was anything."""
-        kept = self._kept.pop(key, None)
-        if kept is None:
-            return False
-        entry, cost, _ = kept
-        self.size -= cost
-        self._left(key, entry.owner)
-        return True
-
-    def expire(self, now: float) -> int:
-        """Drop what is no longer servable; how many entries that were."""
-        gone = 0
-        while self._ends and self._ends[0][0] <= now:
-            _, key = heappop(self._ends)
-            kept = self._kept.get(key)
-            if kept is not None and kept[0].servable_until <= now:
-                gone += self.discard(key)
-        if len(self._ends) > 2 * len(self._kept) + _ENDS_SPARED:
-            # Most are of what has left: as many as come in a whole lifetime of entries.
-            self._ends = [
-                (entry.servable_until, key) for key, (entry, *_) in self._kept.items()
-            ]
-            heapify(self._ends)
+    def expire(self, time: float | None = None) -> list[tuple[bytes, _Kept[V]]]:
+        gone = super().expire(time)
+        if gone:
+            self._left(gone)
         return gone
+
+    def __missing__(self, key: bytes) -> _Kept[V]:
+        return _NOTHING
+
+    def make_room(self, cost: int) -> None:
+        """Evict the least recently used, until there is room for so much."""
+        while self.currsize + cost > self.maxsize:
+            self._left([self.popitem()])
+            self.evictions += 1
 
 
 class MemoryStore(Generic[V]):
@@ -151,20 +128,19 @@ class MemoryStore(Generic[V]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         # A key is in one of the two at most.
-        self._sole: _Entries[V] = _Entries(max_bytes, self._unindex)
-        self._copies: _Entries[V] = _Entries(max_copied_bytes, self._unindex)
+        self._sole: _Entries[V] = _Entries(max_bytes, clock, self._unindex)
+        self._copies: _Entries[V] = _Entries(max_copied_bytes, clock, self._unindex)
         self._largest_copy = max_copied_bytes // _LARGEST_SHARE
         self._offers = RecentOffers()
         self._keys_of: dict[Owner, set[bytes]] = {}
         self._epochs = epochs or Epochs()
-        self._clock = clock
 
     def get(self, key: bytes) -> Entry[V] | None:
         """The entry of this key while it is servable; counts as a use of it."""
-        now = self._clock()
-        kept = self._copies.get(key, now) or self._sole.get(key, now)
-        if kept is None:
-            return None
+        # Not .get(): it freezes the clock and looks twice, at three times the cost
+        kept = self._copies[key]
+        if kept is _NOTHING:
+            kept = self._sole[key]
         entry, _, epoch = kept
         return entry if self._epochs.is_current(epoch) else None
 
@@ -203,17 +179,19 @@ class MemoryStore(Generic[V]):
             return False
         is_copy = copied and entry.size <= self._largest_copy
         entries = self._copies if is_copy else self._sole
-        # The key twice: the heap may hold one of an entry that has left
+        # The key twice: an item that left keeps its own in the heap until it is swept
         cost = entry.size + ENTRY_OVERHEAD + 2 * len(key)
-        now = self._clock()
-        self._expire(now)
-        was_copied = self._discard(key)
-        if is_copy and not was_copied and not self._offers.is_offered_again(key):
-            return False
-        if cost > entries.max_bytes or now >= entry.servable_until:
-            return False
-        entries.put(key, (entry, cost, epoch))
-        self._keys_of.setdefault(entry.owner, set()).add(key)
+        with self._sole.timer, self._copies.timer, entries.timer as now:
+            self.expire()
+            was_copied = key in self._copies
+            self._discard(key)
+            if is_copy and not was_copied and not self._offers.is_offered_again(key):
+                return False
+            if cost > entries.maxsize or now >= entry.servable_until:
+                return False
+            entries.make_room(cost)
+            entries[key] = (entry, cost, epoch)
+            self._keys_of.setdefault(entry.owner, set()).add(key)
         return True
 
     def drop_owner(self, owner: Owner) -> bool:
@@ -221,24 +199,25 @@ class MemoryStore(Generic[V]):
         anything was kept in it, here or by a process that shares the epochs.
         """
         kept = self._epochs.end(owner)
-        self.expire()
-        for key in list(self._keys_of.get(owner, ())):
-            self._discard(key)
+        # With the clocks standing still no entry expires between being found and being
+        # deleted; TLRUCache raises KeyError when it deletes an expired one.
+        with self._sole.timer, self._copies.timer:
+            self.expire()
+            for key in list(self._keys_of.get(owner, ())):
+                self._discard(key)
         return kept
 
     def expire(self) -> int:
         """Drop what is no longer servable; how many entries that were."""
-        return self._expire(self._clock())
+        return len(self._sole.expire()) + len(self._copies.expire())
 
     def __len__(self) -> int:
-        self.expire()
         return len(self._sole) + len(self._copies)
 
     @property
     def size(self) -> int:
         """Bytes kept, overhead included."""
-        self.expire()
-        return self._sole.size + self._copies.size
+        return int(self._sole.currsize + self._copies.currsize)
 
     @property
     def evictions(self) -> int:
@@ -247,16 +226,15 @@ class MemoryStore(Generic[V]):
         """
         return self._sole.evictions
 
-    def _expire(self, now: float) -> int:
-        return self._sole.expire(now) + self._copies.expire(now)
+    def _discard(self, key: bytes) -> None:
+        """Drop an entry; the clocks stand still and nothing is expired."""
+        for entries in (self._copies, self._sole):
+            if key in entries:
+                self._unindex([(key, entries.pop(key))])
 
-    def _discard(self, key: bytes) -> bool:
-        """Drop an entry; whether it was a copy."""
-        self._sole.discard(key)
-        return self._copies.discard(key)
-
-    def _unindex(self, key: bytes, owner: Owner) -> None:
-        keys = self._keys_of[owner]
-        keys.remove(key)
-        if not keys:
-            del self._keys_of[owner]
+    def _unindex(self, gone: Iterable[tuple[bytes, _Kept[V]]]) -> None:
+        for key, (entry, *_) in gone:
+            keys = self._keys_of[entry.owner]
+            keys.remove(key)
+            if not keys:
+                del self._keys_of[entry.owner]
