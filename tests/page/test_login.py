@@ -80,7 +80,7 @@ def test_logging_out_holds_for_copies_of_the_tab(visit, token):
 
 
 def test_after_logging_out_nothing_more_is_asked(inside):
-    """Nor the progress of a page that is still under way, for which no token is left."""
+    """Nor the progress of a page still under way, for which no token is left."""
     page = inside.page
     page.route("**/api/*", lambda route: None)
     page.clock.install()
