@@ -89,7 +89,10 @@ export async function page(name, { fresh = false } = {}) {
  */
 export async function pageWithProgress(name, onProgress, options = {}) {
   const progress = new AbortController();
-  const timer = setTimeout(follow, MOMENT_MILLISECONDS, name, onProgress, options, progress.signal);
+  const asking = token();
+  const timer = setTimeout(() => {
+    if (token() === asking) follow(name, onProgress, options, progress.signal);
+  }, MOMENT_MILLISECONDS); // by then somebody may have logged out
   try {
     return await page(name, options);
   } finally {
