@@ -36,8 +36,10 @@ class _BasicUnauthorized(Unauthorized):
     """A browser then asks its user for a password."""
 
     def headers(self) -> list[tuple[str, str]]:
-        """Both schemes are taken; Basic first, for browsers."""
-        return [("WWW-Authenticate", 'Basic realm="aims-server", Bearer')]
+        """Basic alone, though Bearer is taken too: Chromium reads one challenge a line,
+        and asks nobody for a password where another one follows.
+        """
+        return [("WWW-Authenticate", 'Basic realm="aims-server"')]
 
 
 class StatusHandler(TokenHandler):

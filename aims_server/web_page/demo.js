@@ -7,9 +7,9 @@ import { h, render } from "./dom.js";
 
 const WIDE = 1000; // px of a window that has room for the corner beside the page
 
-/** What the demo tells of itself; null when it is out of reach. */
+/** What the demo tells of itself; null when it, or its platform, is out of reach. */
 const ask = (options) =>
-  fetch("demo", options).then((response) => response.json()).catch(() => null);
+  fetch("demo", options).then((response) => response.ok ? response.json() : null).catch(() => null);
 
 /** Show the corner, which covers a part of the window, and keep it true to the state. */
 export async function demoCorner(store, actions) {

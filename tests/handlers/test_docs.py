@@ -403,3 +403,12 @@ class TestRefusals:
         answer = await front.ask(path)
         assert answer.code == 401
         check(answer, path)
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize("path", ["/metrics", "/status"])
+    async def test_a_guess_too_many(self, front, path):
+        """Of the eleven, ten are allowed a minute."""
+        for _ in range(11):
+            answer = await front.ask(path, "wrong")
+        assert answer.code == 429
+        check(answer, path)

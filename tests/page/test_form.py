@@ -174,6 +174,24 @@ def test_the_keyboard_is_enough(visit, demo):
     assert page.evaluate("document.activeElement.id") == second
 
 
+@pytest.mark.parametrize("modifier", ["Alt", "Control", "Meta", "Shift"])
+def test_keys_with_a_modifier_are_the_browsers(inside, modifier):
+    """In the calendar too: some of them lead back to the page before."""
+    page = inside.page
+    inside.show("calendar")
+    page.locator(".day").last.focus()
+    day = page.evaluate("document.activeElement.id")
+    taken = page.evaluate(
+        """modifier => {
+          const options = {key: "ArrowLeft", bubbles: true, cancelable: true};
+          const event = new KeyboardEvent("keydown", {...options, [modifier]: true});
+          return !document.activeElement.dispatchEvent(event);
+        }""",
+        {"Control": "ctrlKey"}.get(modifier, f"{modifier.lower()}Key"),
+    )
+    assert (taken, page.evaluate("document.activeElement.id")) == (False, day)
+
+
 def test_the_first_stop_leads_past_the_tabs(inside):
     """A link over everything else goes to the content."""
     page = inside.page

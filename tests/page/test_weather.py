@@ -50,9 +50,19 @@ def test_offline_is_said_and_ends_by_itself(inside):
     inside.forgive_failed_answers()
 
 
-def test_without_the_demos_state_its_corner_is_left_out(inside):
-    """As when the network goes just as the page is loaded."""
-    inside.page.route("**/demo", lambda route: route.abort())
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(lambda route: route.abort(), id="none"),
+        pytest.param(
+            lambda route: route.fulfill(status=502, json={"code": "upstream_error"}),
+            id="refusal",
+        ),
+    ],
+)
+def test_without_the_demos_state_its_corner_is_left_out(inside, answer):
+    """As when the network, or the platform, goes just as the page is loaded."""
+    inside.page.route("**/demo", answer)
     inside.page.reload()
     inside.settle()
     inside.page.wait_for_selector("aside.demo", state="detached")

@@ -29,6 +29,7 @@ _FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+METRICS_TOKEN = "metrics-token-of-a-test"
 # No refresh is too soon, no page becomes old however long the tests take, and no limit
 # is reached.
 _SETTINGS = {
@@ -38,6 +39,8 @@ _SETTINGS = {
     "LOGIN_LIMIT_PER_MINUTE": "100000",
     "DRAIN_DELAY_SECONDS": "0",
     "LOG_LEVEL": "warning",
+    "STATUS_PAGE": "true",
+    "METRICS_TOKEN": METRICS_TOKEN,
 }
 
 

@@ -58,6 +58,13 @@ def test_all_proxies_is_the_farthest_of_them():
     assert client_address("10.0.0.1", header, PROXIES) == "10.0.0.9"
 
 
+@pytest.mark.parametrize("lines", [1, 300])
+def test_a_chain_without_end_is_not_followed_to_it(lines):
+    """32 KiB of trusted addresses would hold the loop for a quarter of a second."""
+    header = ["203.0.113.7", *[",".join(["10.0.0.9"] * (900 // lines))] * lines]
+    assert client_address("10.0.0.1", header, PROXIES) == "10.0.0.9"
+
+
 def test_an_ipv4_peer_in_ipv6_form_is_the_same_proxy():
     """A dual-stack socket's spelling of a trusted proxy is trusted too."""
     header = ["192.0.2.7"]

@@ -81,7 +81,8 @@ function cell(date, day, chosen, chooseDay) {
 function move(event) {
   const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -7, ArrowDown: 7 };
   const step = steps[event.key];
-  if (!step || !event.target.id.startsWith("day-")) return;
+  const isOther = event.altKey || event.ctrlKey || event.metaKey || event.shiftKey; // as "back"
+  if (!step || isOther || !event.target.id.startsWith("day-")) return;
   event.preventDefault();
   const date = new Date(`${event.target.id.slice(4)}T00:00:00Z`);
   for (let tries = 0; tries < 31; tries += 1) {
