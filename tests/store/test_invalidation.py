@@ -5,6 +5,7 @@ import re
 import signal
 from functools import partial
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -227,7 +228,7 @@ def test_a_worker_killed_while_it_moves_on_passes_over_nothing():
     """A hundred refusals may come within one millisecond; the next worker goes on with
     what was not applied.
     """
-    cursor = SharedCursor()
+    cursor: Any = SharedCursor()
     cursor.begin_at((5, 7))
 
     def die():
