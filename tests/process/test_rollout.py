@@ -263,7 +263,7 @@ def test_a_roll_that_has_begun_is_taken_back(pool: Processes):
     """A new worker that serves already gives way to one of the generation before, as
     soon as that can be started.
     """
-    first, second = pool.rollout.children
+    _, second = pool.rollout.children
     pool.rollout.roll(2)
     pool.act()
     pool.make_ready()
