@@ -206,7 +206,7 @@ async def test_a_body_to_be_refused_is_not_asked_for(connection, front):
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("length", [b"65537", b"0" * 30 + b"65537", b"9" * 30])
+@pytest.mark.parametrize("length", [b"65537", b"0" * 30 + b"65537", b"9" * 5000])
 async def test_a_body_past_the_bound_is_not_awaited(connection, length):
     """413 at once, though the client did not ask first."""
     connection.send(LOGIN + b"Content-Length: " + length + b"\r\n\r\n{")

@@ -307,8 +307,27 @@ async def test_each_lack_of_files_is_told(
 
 
 @pytest.mark.gen_test
+async def test_a_stop_ends_the_wait_for_files(
+    server, lone, connect_to, access_lines, monkeypatch
+):
+    """Nothing is done with the closed socket when it would be tried again."""
+    monkeypatch.setattr("aims_server.http_server.acceptor._ERROR_SECONDS", 0.02)
+    listener = server.another_listener(lone)
+    (client,) = connect_to(lone, 1)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno(), limits[1]))
+    try:
+        await eventually(access_lines.getvalue)
+        listener.stop()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    await asyncio.sleep(0.05)
+    assert len(access_lines.told()) == 1
+
+
+@pytest.mark.gen_test
 async def test_a_stop_ends_a_pause(server, lone, connect_to, access_lines):
-    """Nothing is done with the closed socket when it would be over."""
+    """The same when it would be over in which it leaves the next one to others."""
     counts = ConnectionCounts()
     counts.of(1).publish(0)
     listener = server.another_listener(lone, counts.of(0))
