@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+import signal
 from functools import partial
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -15,7 +17,7 @@ from aims_server.store.redis_clients import open_client
 from aims_server.store.scripts import owner_key, stream_key
 from aims_server.store.sealing import Secrets
 
-from ..children import exit_status, fork
+from ..children import Deadly, exit_status, fork
 from ..waiting import eventually
 from .conftest import Machine
 from .test_pages import ANN, BEN, keep, page, take
@@ -222,6 +224,23 @@ def test_one_worker_of_a_machine_applies_an_entry():
 
     assert exit_status(fork(other)) == 0
     assert cursor.position == (6, 0)
+
+
+def test_a_worker_killed_while_it_moves_on_passes_over_nothing():
+    """A hundred refusals may come within one millisecond; the next worker goes on with
+    what was not applied.
+    """
+    cursor: Any = SharedCursor()
+    cursor.begin_at((5, 7))
+
+    def die():
+        cursor._cursor = Deadly(cursor._cursor)
+        cursor.advance((6, 0), lambda: None)
+
+    assert exit_status(fork(die)) == -signal.SIGKILL
+    applied = []
+    cursor.advance((6, 1), lambda: applied.append(1))
+    assert applied == [1]
 
 
 @pytest.mark.parametrize(
