@@ -266,6 +266,17 @@ async def test_extensions_and_trailers_are_read_over(connection, chunks):
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize(("size", "status"), [(0x10000, 400), (0x10001, 413)])
+async def test_a_chunked_body_may_be_as_large_as_any(connection, size, status):
+    """64 KiB; the chunks' own bytes do not count."""
+    body = b"{}".ljust(size)
+    halves = [body[: size // 2], body[size // 2 :]]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(half), half) for half in halves)
+    connection.send(CHUNKED + chunks + b"0\r\n\r\n")
+    assert (await connection.answer())[0] == status
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize(
     "chunks",
     [
