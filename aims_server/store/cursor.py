@@ -92,7 +92,9 @@ class SharedCursor:
         with self._locked():
             if (self._cursor[0], self._cursor[1]) < to:
                 apply()
-                self._cursor[0], self._cursor[1] = to
+                # In this order a death in between has entries applied again; in the
+                # other one it would pass over those of one millisecond.
+                self._cursor[1], self._cursor[0] = to[1], to[0]
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
