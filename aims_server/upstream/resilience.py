@@ -51,6 +51,24 @@ def _ignore(*_: object) -> None:
 class ResiliencePolicy:
     """Makes calls with retries and hedges.
 
+    >>> from .bulkhead import Bulkhead
+    >>> from .endpoint_breakers import EndpointBreakers
+    >>> class Uncounted(CallObserver): ...
+    >>> async def example():
+    ...     policy = ResiliencePolicy(
+    ...         Admission(Bulkhead(1), EndpointBreakers(["cards"])), Uncounted(),
+    ...         retries=RetryBudget(), hedges=RetryBudget(), random=lambda: 0.0)
+    ...     tries = []
+    ...     async def attempt(seconds, *, apart):
+    ...         tries.append(seconds)
+    ...         if len(tries) == 1:
+    ...             raise UpstreamDropped
+    ...         return "the second try's answer"
+    ...     student, deadline = CallerKey.student(1), Deadline(60.0)
+    ...     return await policy.call("cards", student, attempt, deadline)
+    >>> asyncio.run(example())
+    "the second try's answer"
+
     A repeatable call is made again after a failure while a second try may mend it, time
     is left, and the budget ``retries`` allows it. A repeatable call that is late gets
     another one beside it if a slot is free and the budget ``hedges`` allows it. A
