@@ -10,7 +10,7 @@ def fork(work):
     pid = os.fork()
     if pid:
         return pid
-    signal.alarm(60)  # a child that hangs is a failed test, not a hung one
+    signal.alarm(300)  # a child that hangs is a failed test, not a hung one
     try:
         work()
     except BaseException:  # noqa: BLE001 - nothing may run on into pytest's copy

@@ -15,6 +15,8 @@ from aims_server import errors
 from aims_server.config.settings import VARIABLES
 from aims_server.web import openapi
 
+from .waiting import PATIENCE_SECONDS
+
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 CONTRACT = (DOCS / "contract.rst").read_text("utf-8")
@@ -56,7 +58,7 @@ def test_the_pages_build_without_a_warning(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=5 * PATIENCE_SECONDS,
     )
     assert (build.returncode, build.stderr) == (0, "")
     assert {path.stem for path in (tmp_path / "pages").glob("*.html")} >= {

@@ -11,6 +11,9 @@ from pathlib import Path
 
 #: What only guards against waiting for ever: a busy machine may take long over all.
 PATIENCE_SECONDS = 60.0
+#: For what is to come so far before its time is over: a busy machine may be too slow
+#: for the first of these seconds, and is given more.
+EVER_LONGER = (0.3, 3.0, 30.0)
 
 
 def until(reached: Callable[[], object]) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from tornado.httputil import HTTPServerRequest
+from tornado.routing import Matcher
 from tornado.web import Application, RequestHandler
 
 from ..config import Settings
@@ -28,16 +30,16 @@ def make_application(
     """The route table."""
     common = {"context": context}
     guarded = {**common, "token": settings.metrics_token or ""}
-    routes: list[tuple[str, type[BaseHandler], dict[str, Any]]] = [
-        (LOGIN.path, api.LoginHandler, common),
+    routes: list[tuple[Matcher | str, type[BaseHandler], dict[str, Any]]] = [
+        (_Path(LOGIN.path), api.LoginHandler, common),
         *(
-            (page.path, progress.page_handler(page), {**common, "page": page})
+            (_Path(page.path), progress.page_handler(page), {**common, "page": page})
             for page in PAGES
         ),
-        (r"/health(?:/ready)?", ops.HealthHandler, common),
-        (r"/health/live", ops.LiveHandler, common),
-        (r"/metrics", ops.MetricsHandler, guarded),
-        (r"/openapi\.json", docs.OpenApiHandler, common),
+        (_Path("/health", "/health/ready"), ops.HealthHandler, common),
+        (_Path("/health/live"), ops.LiveHandler, common),
+        (_Path("/metrics"), ops.MetricsHandler, guarded),
+        (_Path("/openapi.json"), docs.OpenApiHandler, common),
         (r"/docs(?:/[a-z.-]*)?", docs.DocsHandler, common),
     ]
     if settings.status_page:
@@ -46,20 +48,31 @@ def make_application(
         demoed = {"demo": settings.demo is not None}
         routes.append((r"/(?:page/.*)?", web_page.WebPageHandler, common | demoed))
     else:
-        routes.append((r"/", web_page.DocsRedirect, common))
+        routes.append((_Path("/"), web_page.DocsRedirect, common))
     if settings.demo is not None:
         corner = {
             "students": settings.demo.students,
             "control_url": settings.demo.control_url,
             "transport": transport,
         }
-        routes.append((DEMO.path, demo.DemoHandler, {**common, **corner}))
+        routes.append((_Path(DEMO.path), demo.DemoHandler, {**common, **corner}))
     return Application(
         routes,
         default_handler_class=BaseHandler,
         default_handler_args=common,
         log_function=_handlers_log,
     )
+
+
+class _Path(Matcher):
+    """Matches these paths. To compile an expression for each takes 1 ms of a start."""
+
+    def __init__(self, *paths: str) -> None:
+        self._paths = paths
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        """No arguments of the handler's methods; None if it is another path."""
+        return {} if request.path in self._paths else None
 
 
 def _handlers_log(_: RequestHandler) -> None:

@@ -18,14 +18,15 @@ NO_EPOCH: Final = 0
 _WAYS: Final = 8
 _LEAST_RECORDS: Final = 1 << 15
 _PLACE_BITS: Final = 26  # of an epoch: the largest CACHE_SHARED_MB takes 25
-_PLACE_MASK: Final = (1 << _PLACE_BITS) - 1
+_MOST_RECORDS: Final = 1 << _PLACE_BITS
+_PLACE_MASK: Final = _MOST_RECORDS - 1
 _KEPT: Final = 1 << 63  # of an owner's word; the other bits are its tag
 _TAG_MASK: Final = _KEPT - 1
 
 
 class Epochs:
     """The current epoch of each owner, in a table of fixed size: 32 768 records, or
-    more.
+    more, up to 67 million.
 
     >>> epochs = Epochs()
     >>> epoch = epochs.begin(b"owner")
@@ -49,7 +50,7 @@ class Epochs:
     """
 
     def __init__(self, records: int = _LEAST_RECORDS) -> None:
-        self._sets = max(records, _LEAST_RECORDS) // _WAYS
+        self._sets = min(max(records, _LEAST_RECORDS), _MOST_RECORDS) // _WAYS
         records = self._sets * _WAYS
         self._memory = mmap.mmap(-1, 2 * records * 8 + mmap.PAGESIZE)
         numbers = memoryview(self._memory).cast("Q")

@@ -128,7 +128,7 @@ class Reports:
             again,
         )
         if missing:
-            self._notifier.ready("Serving with fewer workers: others cannot be started")
+            self._notifier.ready("Serving, but new workers cannot be started")
 
 
 def _refusal(error: OSError) -> str:

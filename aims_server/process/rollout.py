@@ -73,6 +73,7 @@ class Rollout:
         self.failed_starts = 0
         self.children: list[Child] = []
         self._clock = clock
+        self._rolls = 0
         self._tries = FAILED_STARTS
         self._failed_at = 0.0
         self._next_spawn = 0.0
@@ -116,23 +117,23 @@ class Rollout:
     def roll(self, wanted: int) -> None:
         """Start a new generation: replace every worker, one by one."""
         self.wanted = wanted
-        self.generation += 1
+        self._rolls += 1
+        self.generation = self._rolls
         self._forget_failures()
         self._next_spawn = self._clock()
 
-    def give_up(self, wanted: int) -> None:
-        """The workers that serve stay. One that is missing is tried after a long pause,
+    def give_up(self, wanted: int, generation: int) -> None:
+        """Go back to this generation: its workers stay. The start of one that is
+        missing, or in place of one of another generation, is tried after a long pause,
         and if that fails too, `failing` holds at once.
         """
         self.wanted = wanted
-        serving = self.serving
-        if len(serving) < wanted:
-            self._tries = self.failed_starts + 1
-        else:
+        self.generation = generation
+        if self.seconds_to_spawn is None:
             self._forget_failures()
+        else:
+            self._tries = self.failed_starts + 1
         self._next_spawn = self._clock() + RETRY_SECONDS
-        for child in serving:
-            child.generation = self.generation
 
     def replace(self, child: Child) -> None:
         """Start a successor of this worker; it is retired once that one is ready."""

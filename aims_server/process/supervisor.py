@@ -43,6 +43,7 @@ class Supervisor:
         on_serving: Callable[[str], object],
     ) -> None:
         self._settings = self._proven = settings
+        self._proven_generation = 0
         self._reloading = Reloading(settings, load)
         self._sockets = sockets
         self._reports = reports
@@ -132,11 +133,15 @@ class Supervisor:
         except SettingsError as error:
             self._reports.not_reloaded(error.faults)
             return
-        self._settings = settings = loaded.settings
-        configure_logging(settings.log_level, settings.log_format)
+        self._use(loaded.settings)
         self._reports.rolling(self._reloading.warnings(loaded))
         self._announced = False
-        self._rollout.roll(settings.effective_workers)
+        self._rollout.roll(self._settings.effective_workers)
+
+    def _use(self, settings: Settings) -> None:
+        """Have these in the parent, and in the workers that start from now on."""
+        self._settings = settings
+        configure_logging(settings.log_level, settings.log_format)
 
     # -- starts and replacements ------------------------------------------
 
@@ -172,8 +177,8 @@ class Supervisor:
             return
         was_told = rollout.given_up
         had_others = self._settings is not self._proven
-        self._settings = self._proven
-        rollout.give_up(self._settings.effective_workers)
+        self._use(self._proven)
+        rollout.give_up(self._settings.effective_workers, self._proven_generation)
         self._has_served = True
         if not rollout.converged:
             self._announced = False
@@ -190,6 +195,7 @@ class Supervisor:
             return
         self._announced = self._has_served = True
         self._proven = self._settings
+        self._proven_generation = self._rollout.generation
         addresses = ", ".join(_address(s) for s in self._sockets)
         outdated = self._reloading.program_has_changed
         self._reports.serving(addresses, self._rollout.wanted, outdated=outdated)

@@ -86,15 +86,20 @@ class RateLimiter:
 
     def take(self, key: bytes | str) -> Decision:
         """Take one token of `key` if there is one."""
-        return self.decide(self._charge(key, self._cost))
+        return self.decide(self._charge(key))
 
     def try_take(self, key: bytes | str) -> bool:
         """Take one token of `key`; whether there was one."""
-        return self._charge(key, self._cost) <= self._ceiling
+        return self._charge(key) <= self._ceiling
 
     def give_back(self, key: bytes | str) -> None:
-        """Undo one successful take of `key`."""
-        self._charge(key, -self._cost)
+        """Undo one successful take of `key`, also where other machines' takes have made
+        a debt of it meanwhile.
+        """
+        bucket = self._bucket(key)
+        ahead = self._table.give_back(bucket, self._cost)
+        if self.charges is not None:
+            self.charges.note(bucket.key, -self._cost, ahead)
 
     def decide(self, ahead: int) -> Decision:
         """What it means that a bucket's stamp is so many ns ahead after a take."""
@@ -116,12 +121,12 @@ class RateLimiter:
         """What stands for `key` everywhere, in 8 bytes."""
         return self._bucket(key).key
 
-    def _charge(self, key: bytes | str, cost: int) -> int:
+    def _charge(self, key: bytes | str) -> int:
         bucket = self._bucket(key)
-        ahead = self._table.charge(bucket, cost, self._ceiling)
+        ahead = self._table.charge(bucket, self._cost, self._ceiling)
         charges = self.charges
         if charges is not None and ahead <= self._ceiling:
-            charges.note(bucket.key, cost, ahead)
+            charges.note(bucket.key, self._cost, ahead)
         return ahead
 
     def _hashed(self, key: bytes | str) -> Bucket:

@@ -96,6 +96,19 @@ class BucketTable:
             self._locks.release(bucket.lock)
         return ahead
 
+    def give_back(self, bucket: Bucket, cost: int) -> int:
+        """Move a bucket's stamp back by `cost` ns, however far ahead it is; nothing is
+        left to move where it was forgotten. Returns how far ahead of now it is then.
+        """
+        self._locks.acquire(bucket.lock)
+        try:
+            if not self._find(bucket):
+                return 0
+            self._stamps[bucket.stamp_at] -= cost
+            return self._stamps[bucket.stamp_at] - self._clock_ns()
+        finally:
+            self._locks.release(bucket.lock)
+
     def raise_to(self, bucket: Bucket, ahead: int) -> None:
         """Move a bucket's stamp to `ahead` ns from now, unless it is further ahead."""
         self._locks.acquire(bucket.lock)

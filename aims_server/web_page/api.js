@@ -36,7 +36,15 @@ const ended = () => (localStorage.getItem(ENDED) ?? "").split(" ");
 
 const setEnded = (digests) => localStorage.setItem(ENDED, digests.slice(-MOST_ENDED).join(" "));
 
-export const signOut = () => sessionStorage.removeItem(TOKEN);
+let login = new AbortController(); // aborted when it ends, with its requests
+
+/** Drop the token, and leave what was asked with it: a browser lets a request wait for an
+ * earlier one for the same address, be it another student's. */
+export function signOut() {
+  sessionStorage.removeItem(TOKEN);
+  login.abort();
+  login = new AbortController();
+}
 
 /** Whether this tab holds a token; one that was logged out in a copy of the tab is dropped. */
 export function signedIn() {
@@ -89,10 +97,7 @@ export async function page(name, { fresh = false } = {}) {
  */
 export async function pageWithProgress(name, onProgress, options = {}) {
   const progress = new AbortController();
-  const asking = token();
-  const timer = setTimeout(() => {
-    if (token() === asking) follow(name, onProgress, options, progress.signal);
-  }, MOMENT_MILLISECONDS); // by then somebody may have logged out
+  const timer = setTimeout(follow, MOMENT_MILLISECONDS, name, onProgress, options, progress.signal);
   try {
     return await page(name, options);
   } finally {
@@ -134,11 +139,12 @@ function askAsStudent(name, fresh, accept, options = {}) {
 }
 
 async function ask(path, options) {
+  const late = AbortSignal.timeout(LONGEST_ANSWER_MILLISECONDS);
+  // Browsers before 2024 know no `any`: there the answers come, and are not shown.
+  const signal = AbortSignal.any?.([late, login.signal]) ?? late;
   let response;
   try {
-    response = await fetch(path, {
-      signal: AbortSignal.timeout(LONGEST_ANSWER_MILLISECONDS), ...options,
-    });
+    response = await fetch(path, { signal, ...options });
   } catch {
     throw new Problem("offline");
   }

@@ -88,7 +88,7 @@ async def test_a_fault_of_ours_is_a_500(front, token, monkeypatch, caplog, path)
 
 @pytest.fixture(name="variables")
 def _variables():
-    return {"REQUEST_TIMEOUT_SECONDS": "4"}  # until then some failures are tried again
+    return {"REQUEST_TIMEOUT_SECONDS": "40"}  # until then some failures are tried again
 
 
 @pytest.mark.gen_test

@@ -79,8 +79,20 @@ def test_logging_out_holds_for_copies_of_the_tab(visit, token):
     assert copy.evaluate("sessionStorage.length") == 0
 
 
+def test_logging_out_leaves_what_is_under_way(inside):
+    """A browser lets the next student's request for a page wait for the one before."""
+    page = inside.page
+    page.route("**/api/*", lambda route: None)
+    with page.expect_request("**/all-attendance"):
+        page.reload()
+    with page.expect_event(
+        "requestfailed", lambda request: request.url.endswith("/all-attendance")
+    ):
+        page.click("#sign-out")
+
+
 def test_after_logging_out_nothing_more_is_asked(inside):
-    """Nor the progress of a page still under way, for which no token is left."""
+    """Nor the progress of a page that was under way, for which no token is left."""
     page = inside.page
     page.route("**/api/*", lambda route: None)
     page.clock.install()

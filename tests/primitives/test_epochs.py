@@ -50,6 +50,15 @@ def test_an_end_is_seen_by_every_process():
     assert (epochs.of(b"ann"), epochs.of(b"ben")) == (NO_EPOCH, ben)
 
 
+def test_there_may_be_room_for_any_number_of_owners():
+    """64 workers with 4096 MB each and no CACHE_SHARED_MB would have more records than
+    an epoch has places for.
+    """
+    epochs = Epochs(512 * 4096 * 64)
+    begun = [epochs.begin(b"%d" % n) for n in range(20)]
+    assert all(map(epochs.is_current, begun))
+
+
 def test_no_epoch_is_given_twice():
     """Four processes that begin and end epochs at once get no two alike."""
     epochs = Epochs()

@@ -183,10 +183,10 @@ def run(visit: Coroutine[Any, Any, None]) -> None:
 
 @contextlib.asynccontextmanager
 async def connected(
-    host: str, port: int
+    *address: Any, **options: Any
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection that is closed whatever happens."""
-    reader, writer = await asyncio.open_connection(host, port)
+    """A connection (asyncio.open_connection) that is closed whatever happens."""
+    reader, writer = await asyncio.open_connection(*address, **options)
     try:
         yield reader, writer
     finally:

@@ -57,12 +57,16 @@ class SteadyClients:
     async def _ask(self) -> None:
         self._under_way += 1
         try:
+            # In one step: a client that stands still between the two is idle after a
+            # second, and a service that stops closes the connection.
+            asking = socket.create_connection(self._address, PATIENCE_SECONDS)
+            asking.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            asking.setblocking(False)
             async with (
                 asyncio.timeout(PATIENCE_SECONDS),
-                connected(*self._address) as (ours, theirs),
+                connected(sock=asking) as (answered, _),
             ):
-                theirs.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
-                self.answers.append((await read_answer(ours))[0])
+                self.answers.append((await read_answer(answered))[0])
         except (OSError, EOFError, TimeoutError) as failure:
             self.failures.append(repr(failure))
         finally:

@@ -20,6 +20,7 @@ from aims_server.demo.college import College
 from ..waiting import PATIENCE_SECONDS, until
 from .conftest import Service
 
+SHARED_MEMORY = Path("/dev/shm")
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 
 pytestmark = [
@@ -44,6 +45,7 @@ class Clocked:
 
     def __init__(self, serve: Callable[..., Service], directory: Path) -> None:
         self._serve = serve
+        self._served: list[Service] = []
         self._offset = directory / "offset"
         self.set("+0")
 
@@ -55,7 +57,7 @@ class Clocked:
 
     def serve(self, workers: int = 1, **variables: str) -> Service:
         """A service that serves."""
-        return self._serve(
+        service = self._serve(
             workers,
             LD_PRELOAD=str(LIBRARIES[0]),
             FAKETIME_TIMESTAMP_FILE=str(self._offset),
@@ -65,11 +67,24 @@ class Clocked:
             FAKETIME_DONT_FAKE_MONOTONIC="1",
             **variables,
         )
+        self._served.append(service)
+        return service
+
+    def close(self) -> None:
+        """End them, with the files that libfaketime leaves of a process that is killed:
+        the next one of that number would not start.
+        """
+        for service in self._served:
+            service.close()
+            for left in SHARED_MEMORY.glob(f"*faketime_*_{service.process.pid}"):
+                left.unlink()
 
 
 @pytest.fixture(name="clocked")
-def _clocked(serve: Callable[..., Service], tmp_path: Path) -> Clocked:
-    return Clocked(serve, tmp_path)
+def _clocked(serve: Callable[..., Service], tmp_path: Path) -> Iterator[Clocked]:
+    clocked = Clocked(serve, tmp_path)
+    yield clocked
+    clocked.close()
 
 
 @pytest.fixture(name="tokens")

@@ -253,10 +253,46 @@ def test_a_roll_can_be_given_up(pool: Processes):
     """The old workers then count as current."""
     pool.rollout.roll(2)
     fail_to_start(pool)
-    pool.rollout.give_up(2)
+    pool.rollout.give_up(2, 0)
     assert not pool.rollout.failing
     assert pool.rollout.converged
     assert pool.rollout.seconds_to_spawn is None
+
+
+def test_a_roll_that_has_begun_is_taken_back(pool: Processes):
+    """A new worker that serves already gives way to one of the generation before, as
+    soon as that can be started.
+    """
+    _, second = pool.rollout.children
+    pool.rollout.roll(2)
+    pool.act()
+    pool.make_ready()
+    pool.act()
+    new = pool.rollout.serving[1]
+    fail_to_start(pool)
+    pool.rollout.give_up(2, 0)
+    assert (pool.rollout.serving, new.generation) == ([second, new], 1)
+    assert pool.rollout.seconds_to_spawn == RETRY_SECONDS
+    pool.now += RETRY_SECONDS
+    pool.act()
+    assert not new.leaving
+    pool.converge()
+    assert [child.generation for child in pool.rollout.children] == [0, 0]
+    assert second in pool.rollout.children
+
+
+def test_a_roll_after_one_that_was_given_up_replaces_its_workers_too(pool: Processes):
+    """No two rolls are one generation."""
+    pool.rollout.roll(2)
+    pool.act()
+    pool.make_ready()
+    pool.act()
+    fail_to_start(pool)
+    pool.rollout.give_up(2, 0)
+    before = list(pool.rollout.children)
+    pool.rollout.roll(2)
+    pool.converge()
+    assert not set(map(id, before)) & set(map(id, pool.rollout.children))
 
 
 def test_failed_starts_are_counted_truly(pool: Processes):
@@ -266,7 +302,7 @@ def test_failed_starts_are_counted_truly(pool: Processes):
         fail_to_start(pool)
         assert pool.rollout.failed_starts == failed
         assert pool.rollout.given_up == (failed > FAILED_STARTS)
-        pool.rollout.give_up(2)
+        pool.rollout.give_up(2, 0)
     pool.now += RETRY_SECONDS
     pool.converge()
     for child in pool.rollout.children:
@@ -280,13 +316,13 @@ def test_a_missing_worker_is_tried_now_and_then(pool: Processes):
     pool.rollout.on_exit(pool.rollout.children[0])
     fail_to_start(pool)
     for _ in range(3):
-        pool.rollout.give_up(2)
+        pool.rollout.give_up(2, 0)
         assert pool.rollout.seconds_to_spawn == RETRY_SECONDS
         pool.now += RETRY_SECONDS
         assert pool.act() == 1
         pool.rollout.on_exit(pool.starting[0])
         assert pool.rollout.failing
-    pool.rollout.give_up(2)
+    pool.rollout.give_up(2, 0)
     pool.now += RETRY_SECONDS
     pool.converge()
     for child in pool.rollout.children:
@@ -301,7 +337,7 @@ def test_before_the_end_starts_have_all_their_tries(pool: Processes):
     """The last worker that served dies while another was given up for a while."""
     pool.rollout.on_exit(pool.rollout.children[0])
     fail_to_start(pool)
-    pool.rollout.give_up(2)
+    pool.rollout.give_up(2, 0)
     pool.rollout.on_exit(pool.rollout.children[0])
     for _ in range(FAILED_STARTS - 1):
         pool.now += pool.rollout.seconds_to_spawn or 0

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from functools import partial
 
 import pytest
@@ -12,6 +13,26 @@ from .conftest import BREAKABLE, COMMAND
 from .crowd import Crowd, Kept, run, tokens
 
 pytestmark = pytest.mark.process
+
+# While there is a file "broken" the system has no process for a worker, but for one
+# where there is a directory "spare".
+BARELY_FORKABLE = """
+import os, sys
+from aims_server import cli
+from aims_server.process import rollout
+
+def fork(fork=os.fork):
+    if os.path.exists("broken"):
+        try:
+            os.rmdir("spare")
+        except FileNotFoundError:
+            raise BlockingIOError(11, os.strerror(11))
+    return fork()
+
+os.fork = fork
+rollout.RETRY_SECONDS = 0.1
+sys.exit(cli.main([]))
+"""
 
 
 def roll(service) -> list[int]:
@@ -52,6 +73,8 @@ def test_a_roll_is_no_ill_health(start):
             probe.send("/health")
             assert await probe.answer() == (200, False)
         await asyncio.to_thread(roll, service)
+        # The old ones may be told a moment after the log was.
+        until(lambda: service.figures("aims_worker_leaving{").count(0) == 2)
         await asyncio.sleep(0.2)  # so long after its answer one counts as busy
         for probe in probes:
             probe.send("/health")
@@ -65,7 +88,7 @@ def test_a_roll_is_no_ill_health(start):
 def test_a_stop_does_not_wait_for_a_roll(start):
     """What the workers that leave would wait for, idle connections, ends with it."""
     service = start(
-        WORKERS="2", DRAIN_DELAY_SECONDS="0", SHUTDOWN_GRACE_SECONDS="0.1"
+        WORKERS="2", DRAIN_DELAY_SECONDS="0", SHUTDOWN_GRACE_SECONDS="6"
     ).wait_until_serving()
 
     async def visit() -> None:
@@ -186,6 +209,36 @@ def test_workers_that_cannot_start_do_not_replace_others(start):
     assert service.get("/health")[0] == 200
     broken.unlink()
     assert len(roll(service)) == 2
+
+
+def test_a_roll_that_stops_half_way_is_taken_back(start):
+    """A worker that has the new settings already does not keep them when they are given
+    up: it is replaced as soon as another one can be started.
+    """
+    command = [sys.executable, "-c", BARELY_FORKABLE]
+    service = start(command=command, WORKERS="2").wait_until_serving()
+    before = service.workers()
+    (service.directory / ".env").write_text("METRICS_TOKEN=new\n")
+    (service.directory / "spare").mkdir()
+    (service.directory / "broken").touch()
+    service.signal(signal.SIGHUP)
+    service.wait_for_log("Going on with 2 that serve and the settings before")
+    new = [pid for pid in service.workers() if pid not in before]
+    assert len(new) == 1
+    (service.directory / "broken").unlink()
+    service.wait_for_workers(2, but=new)
+    assert [service.get("/metrics")[0] for _ in range(8)] == [200] * 8
+
+
+def test_a_roll_that_is_called_off_leaves_the_log_as_it_was(start):
+    """The parent writes as the settings before say, too."""
+    service = start(command=BREAKABLE, WORKERS="1").wait_until_serving()
+    service.may_fail = True
+    (service.directory / ".env").write_text("LOG_LEVEL=error\n")
+    (service.directory / "broken").touch()
+    service.signal(signal.SIGHUP)
+    given_up = service.wait_for_log("and the settings before").end()
+    service.wait_for_log('"level":"info".*Serving on', after=given_up)
 
 
 def test_a_worker_told_to_end_is_replaced_first(busy):

@@ -86,6 +86,7 @@ def test_the_watchdog_starves_with_the_parent(start, systemd):
 def test_the_watchdog_is_fed_without_files(start, systemd):
     """The system may have none left for a while: that is no end of the parent."""
     service = start(WORKERS="1", **systemd.variables).wait_until_serving()
+    assert systemd.next_but().startswith("READY=1\n")
     limits = resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(service.process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
     systemd.drain()

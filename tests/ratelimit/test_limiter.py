@@ -190,6 +190,38 @@ def test_what_is_given_back_can_be_taken_again():
     assert limit.try_take("k")
 
 
+def test_what_is_given_back_lessens_a_debt():
+    """What other machines have charged meanwhile makes it no less: here a bucket and
+    half as much again is owed, of which all that was taken here is given back.
+    """
+    limit = RateLimiter(
+        BucketTable(8, clock_ns=ClockNs()),
+        name="login-failures",
+        per_minute=10,
+        secret=SECRET,
+        shared=True,
+    )
+    for _ in range(10):
+        assert limit.try_take("k")
+    assert limit.charges is not None
+    limit.charges.collect(10)
+    limit.raise_to(limit.hashed("k"), 15 * limit.cost)
+    for _ in range(10):
+        limit.give_back("k")
+    assert list(limit.charges.collect(10).values()) == [-10 * limit.cost]
+    assert limit.take("k").remaining == 4
+
+
+def test_what_is_given_back_of_a_forgotten_bucket_displaces_no_other():
+    """All slots of its set are other keys' by now, and each stays as it is."""
+    limit = limiter_in(BucketTable(8, clock_ns=ClockNs()), 10)
+    keys = list(map(str, range(8)))
+    for key in keys:
+        limit.take(key)
+    limit.give_back("forgotten")
+    assert [limit.take(key).remaining for key in keys] == [8] * 8
+
+
 def test_only_what_was_taken_is_told_to_others():
     """A refused take costs nothing here, nor on another machine."""
     limit = RateLimiter(

@@ -205,7 +205,12 @@ async def test_an_address_that_refuses_costs_no_call(pool, server):
     pool._handles._free.append(curl)
     pool.preconnections.prepare(url)
     await server.until(lambda: server.connections == 1)
-    assert said(await pool.call(Request(url, {}, None, 5.0, 5.0))) == ANSWER
+    assert (
+        said(
+            await pool.call(Request(url, {}, None, PATIENCE_SECONDS, PATIENCE_SECONDS))
+        )
+        == ANSWER
+    )
 
 
 async def test_a_claimed_preconnection_ends_in_the_calls_time(pool, silent):

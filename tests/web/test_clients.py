@@ -11,6 +11,8 @@ import pytest
 
 from aims_server.web import openapi
 
+from ..waiting import PATIENCE_SECONDS
+
 
 @dataclass
 class Generated:
@@ -42,7 +44,7 @@ def _generated(tmp_path_factory) -> Iterator[Generated]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=5 * PATIENCE_SECONDS,
     )
     sys.path.insert(0, str(folder))
     yield Generated("aims_client", run.stdout + run.stderr)

@@ -68,6 +68,17 @@ async def test_a_page_of_html_refuses_no_token(student, platform, status):
     assert fault.status == 502
 
 
+async def fault_before_a_pause(student, platform):
+    """The error of one call, and how many tries led to it. It has less time than any
+    pause takes, and is made again where that was not enough.
+    """
+    while True:
+        before = platform.counters.calls["quizzes"]
+        fault = await student.fault(student.quizzes, seconds=0.9)
+        if not isinstance(fault, UpstreamTimeout):
+            return fault, platform.counters.calls["quizzes"] - before
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "calls"),
     [
@@ -86,8 +97,8 @@ async def test_a_page_of_html_refuses_no_token(student, platform, status):
 async def test_a_status_is_an_error(student, platform, status, kind, calls):
     """What is the platform's own failing is asked again, what is not is not."""
     platform.faults.set("quizzes", kind="status", status=status)
-    assert type(await student.fault(student.quizzes, seconds=0.9)) is kind
-    assert platform.counters.calls["quizzes"] == calls
+    fault, made = await fault_before_a_pause(student, platform)
+    assert (type(fault), made) == (kind, calls)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307])
@@ -213,10 +224,9 @@ async def test_nobody_there_opens_every_endpoint(college):
 async def test_a_429_is_obeyed(student, platform, said, seconds):
     """For as long as it says, within reason; for a second where it says nothing."""
     platform.faults.set("quizzes", kind="rate_limited", retry_after=said)
-    assert (await student.fault(student.quizzes, seconds=0.9)).retry_after == seconds
-    again = await student.fault(student.quizzes, seconds=0.9)
-    assert again.retry_after == seconds
-    assert platform.counters.calls["quizzes"] == 1
+    for expected in (1, 0):
+        fault, made = await fault_before_a_pause(student, platform)
+        assert (fault.retry_after, made) == (seconds, expected)
     assert await student.cards() is not None
 
 
