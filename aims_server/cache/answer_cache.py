@@ -108,14 +108,15 @@ class AnswerCache:
         return await self._read(self._parts, resource, session, fill, deadline, max_age)
 
     def keep_part(self, resource: str, session: Session, entry: Entry[bytes]) -> None:
-        """Keep a part in the background, unless it is being filled or a fill of it has
-        failed just now.
+        """Keep a part that was fetched now in the background, unless it is being filled
+        or a fill of it has failed just now.
         """
 
         async def fill(_: Deadline) -> Entry[bytes]:
             return entry
 
-        self._parts.refresh(session.resource_key(resource), session.owner, fill)
+        key = session.resource_key(resource)
+        self._parts.refresh(key, session.owner, fill, max_age=0.0)
 
     async def derived(
         self,
