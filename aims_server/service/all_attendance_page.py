@@ -12,6 +12,7 @@ from ..deadline import Clock, Deadline
 from ..domain import all_attendance_page, encode_page
 from ..errors import (
     ApiError,
+    Overloaded,
     TokenRefused,
     UpstreamError,
     UpstreamTimeout,
@@ -71,7 +72,7 @@ class AllAttendancePage:
         self, caller: Caller, deadline: Deadline, *, fresh: bool
     ) -> Served[Answer]:
         """The page (docs/contract.rst 2.2), with the subjects that have arrived by the
-        deadline.
+        deadline; with none, if course files are kept and there is no room for more.
 
         Raises :class:`UpstreamTimeout` if not even the course files have, with an
         estimate of when the page is there.
@@ -98,6 +99,10 @@ class AllAttendancePage:
                     _RESOURCE, session, gather, deadline, fresh=fresh
                 )
             except UpstreamTimeout:
+                return await self._partial_page(caller, pending=pending)
+            except Overloaded:
+                if self._records.kept_course_files(session) is None:
+                    raise
                 return await self._partial_page(caller, pending=pending)
 
     async def gathering(self, caller: Caller) -> SubjectsGathering:
@@ -224,7 +229,7 @@ class AllAttendancePage:
         )
 
     async def _partial_page(self, caller: Caller, *, pending: bool) -> Served[Answer]:
-        """The page of what has arrived by the asker's deadline; the gathering goes on.
+        """The page of what has arrived so far; the gathering, if there is one, goes on.
         It is not kept, so that the next asker waits for the whole one.
 
         Raises :class:`UpstreamTimeout` if not even the course files are there.

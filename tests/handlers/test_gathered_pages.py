@@ -3,6 +3,7 @@
 import json
 import time
 from functools import partial
+from math import inf
 
 import pytest
 
@@ -133,3 +134,19 @@ async def test_one_students_many_courses_refuse_nobody(
     other = college.token(college.student(1))
     assert (await front.ask("/api/attendance", other)).code == 200
     assert (await front.ask("/api/all-attendance", other)).code == 200
+
+
+@pytest.mark.gen_test
+async def test_no_room_for_a_page_leaves_the_totals(front, token, platform, worker):
+    """With the course files in hand; nothing more is asked for."""
+    attendance = json.loads((await front.ask("/api/attendance", token)).body)
+    for _ in range(50):  # calls of a second
+        assert worker.slots.try_acquire(SOMEBODY)
+        worker.slots.release(SOMEBODY, 1.0)
+    with worker.slots.reserve(SOMEBODY, 1000, inf):
+        answer = await front.ask("/api/all-attendance", token)
+    assert answer.code == 200
+    page = json.loads(answer.body)
+    assert page["totalPresentAllSubjects"] == attendance["totalPresent"]
+    assert page["incomplete"] == list(page["subjects"])
+    assert platform.counters.calls["cards"] == 0
