@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from aims_server.cache import Found
+from aims_server.primitives import CircuitState
 from aims_server.store.client import StoreUnavailable
 from aims_server.store.cursor import SharedCursor
+from aims_server.store.redis_clients import open_client
 from aims_server.store.scripts import owner_key, stream_key
 from aims_server.store.sealing import Secrets
 
@@ -332,6 +334,56 @@ async def test_news_cut_short_between_deletion_and_telling_are_told(sender, seco
         await sender.invalidations.send(CutShort(sender.client, 1))
     await sender.invalidations.send(sender.client)
     await eventually(lambda: second.observer.drops)
+
+
+class Meanwhile:
+    """A client during whose first call something happens."""
+
+    def __init__(self, client, happens):
+        self.client = client
+        self.happening = [happens]
+
+    async def call_always(self, *command):
+        """The answer, and then that."""
+        answer = await self.client.call_always(*command)
+        while self.happening:
+            self.happening.pop()()
+        return answer
+
+
+async def test_a_refusal_while_another_is_told_is_told_too(sender, second):
+    """A made-up token comes first, and the one that was good meanwhile."""
+    await known(second)
+    sender.invalidations.add(ANN, kept=False)
+    refused_again = partial(sender.invalidations.add, ANN, kept=True)
+    await sender.invalidations.send(Meanwhile(sender.client, refused_again))
+    await eventually(lambda: second.observer.drops)
+
+
+class LeftAlone:
+    """A client whose store does not answer, and that counts who asks all the same."""
+
+    state = CircuitState.OPEN
+    where = "redis://store.example:6379/0"
+    asked = 0
+
+    async def call_always(self, *command):
+        """It fails."""
+        self.asked += 1
+        raise StoreUnavailable
+
+    def open_circuit(self, reason):
+        """It is open."""
+
+
+async def test_a_store_that_is_left_alone_is_told_nothing(sender):
+    """Each refusal would wait for it, and it is told before it is used again."""
+    client = LeftAlone()
+    sender.invalidations.start(client, partial(open_client, sender.address))
+    sender.refuse(ANN)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert client.asked == 0
 
 
 async def test_a_second_refusal_does_not_make_light_of_the_first(first, second):
