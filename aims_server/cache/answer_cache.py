@@ -135,7 +135,7 @@ class AnswerCache:
         async def made_of(entry: Entry[Kept]) -> Entry[Answer]:
             answer = await make(entry.value)
             made = msgspec.structs.replace(entry, value=answer, size=answer.size)
-            return cast(Entry[Answer], made)
+            return cast("Entry[Answer]", made)
 
         outcome = Outcome.MISS
         try:
