@@ -104,7 +104,7 @@ class CircuitBreaker:
         """Let one call through; its outcome is told to `leave`, once, with the number
         that this returns. Raises CircuitOpen.
         """
-        if caller.verified and caller != RECOVERY_PROBE:
+        if caller.verified and caller is not RECOVERY_PROBE:
             self._verified_asked_at = self._clock()
         if self._state is not CircuitState.CLOSED:
             if self.state is CircuitState.OPEN:
