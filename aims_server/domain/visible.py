@@ -8,7 +8,7 @@ __all__ = ["visible"]
 def visible(text: str) -> str:
     r"""Return the text without invisible characters, in letters of usual width.
 
-    >>> visible("\\uff30re\\u00adsent\\u200b")
+    >>> visible("\uff30re\u00adsent\u200b")
     'Present'
     """
     if text.isascii():
