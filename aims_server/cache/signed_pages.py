@@ -44,7 +44,7 @@ class SignedPages:
         """The position of a new page; 0 if its epoch is over, or it is too large."""
         if _HEAD.size + len(page.body) > self.ring.largest:
             return 0
-        if not self._epochs.keep(epoch):
+        if not self._epochs.is_current(epoch):
             return 0
         digest = self._digest(key, owner, epoch, page)
         times = page.made_at, page.fresh_until, page.servable_until
@@ -55,7 +55,7 @@ class SignedPages:
         self, position: int, key: bytes, owner: Owner, epoch: int, now: float
     ) -> Page | None:
         """The page there, if it is this owner's, of this key, and not past its time."""
-        record = self.ring.read(position, _HEAD.size) if position else None
+        record = self.ring.read(position, _HEAD.size)
         if record is None:
             return None
         length, made_at, fresh_until, servable_until, digest = _HEAD.unpack(record)
@@ -67,7 +67,7 @@ class SignedPages:
 
     def made_at(self, position: int) -> float | None:
         """When the page there was made, whosever it is; None if it is overwritten."""
-        record = self.ring.read(position, _HEAD.size) if position else None
+        record = self.ring.read(position, _HEAD.size)
         return _HEAD.unpack(record)[1] if record else None
 
     def _digest(self, key: bytes, owner: Owner, epoch: int, page: Page) -> bytes:

@@ -166,7 +166,8 @@ class Invalidations:
         while True:
             reader = open_reader()
             try:
-                self._shared.begin_at(await self._newest(reader))
+                before = self._shared.position  # other workers move on meanwhile
+                self._shared.begin_at(await self._newest(reader), before)
                 while True:
                     await self._read(reader)
                     if pause > _WARNED_PAUSE:
@@ -200,7 +201,7 @@ class Invalidations:
         answer: Any = await reader.xread(
             {self._stream: f"{time_}-{number}"}, count=_AT_ONCE, block=_BLOCK_MS
         )
-        for _, entries in answer or ():
+        for _, entries in answer:
             for entry_id, fields in entries:
                 self._apply(_stream_id(entry_id), fields.get(b"o", b""))
 

@@ -206,7 +206,7 @@ async def test_a_body_to_be_refused_is_not_asked_for(connection, front):
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("length", [b"65537", b"0" * 30 + b"65537", b"9" * 30])
+@pytest.mark.parametrize("length", [b"65537", b"0" * 30 + b"65537", b"9" * 5000])
 async def test_a_body_past_the_bound_is_not_awaited(connection, length):
     """413 at once, though the client did not ask first."""
     connection.send(LOGIN + b"Content-Length: " + length + b"\r\n\r\n{")
@@ -263,6 +263,17 @@ async def test_extensions_and_trailers_are_read_over(connection, chunks):
         assert status == 400
         assert "token" in json.loads(body)["message"]
     assert (await connection.ask(b"GET " + HEALTH + b"\r\n"))[0] == 200
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("size", "status"), [(0x10000, 400), (0x10001, 413)])
+async def test_a_chunked_body_may_be_as_large_as_any(connection, size, status):
+    """64 KiB; the chunks' own bytes do not count."""
+    body = b"{}".ljust(size)
+    halves = [body[: size // 2], body[size // 2 :]]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(half), half) for half in halves)
+    connection.send(CHUNKED + chunks + b"0\r\n\r\n")
+    assert (await connection.answer())[0] == status
 
 
 @pytest.mark.gen_test

@@ -119,6 +119,23 @@ async def test_a_hung_listener_delays_nobody(server, lone, connect_to):
 
 
 @pytest.mark.gen_test
+async def test_who_stops_is_compared_no_longer(server, lone, connect_to):
+    """It accepts none, so the others leave none to it; nor when its last ones end."""
+    counts = ConnectionCounts()
+    other = counts.of(1)
+    other.publish(100)
+    listener = server.another_listener(lone, counts.of(0))
+    clients = connect_to(lone, 2)
+    await eventually(lambda: listener.connections == 2)
+    assert other.excess == 98
+    listener.stop()
+    assert other.excess == 0
+    clients[0].close()
+    await eventually(lambda: listener.connections == 1)
+    assert other.excess == 0
+
+
+@pytest.mark.gen_test
 async def test_few_of_a_flood_are_told_that_there_is_no_room(server, lone, connect_to):
     """Of 49 connections too many at once 32 get their 503; the others are closed."""
     full = server.another_listener(lone, max_connections=1)
@@ -256,10 +273,69 @@ async def test_running_out_of_files_is_survived(
         await asyncio.sleep(0.1)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert access_lines.getvalue().count("Too many open files") == 1
+    told = f"Too many open files, with {held} open"
+    assert access_lines.getvalue().count(told) == 1
     client.setblocking(False)
     reader, writer = await asyncio.open_connection(sock=client)
     assert "200 OK" in await asyncio.wait_for(
         Client(reader, writer).ask(), PATIENCE_SECONDS
     )
     writer.close()
+
+
+@pytest.mark.gen_test
+async def test_each_lack_of_files_is_told(
+    server, lone, connect_to, access_lines, monkeypatch
+):
+    """Once, and again when there were some in between."""
+    monkeypatch.setattr("aims_server.http_server.acceptor._ERROR_SECONDS", 0.02)
+    listener = server.another_listener(lone)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def lack_files_for(number):
+        """So many connections are accepted in the end, and lines told by then."""
+        (client,) = connect_to(lone, 1)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno(), limits[1]))
+        try:
+            await eventually(lambda: access_lines.getvalue().count("many") == number)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        await eventually(lambda: listener.connections == number)
+
+    for number in (1, 2):
+        await lack_files_for(number)
+
+
+@pytest.mark.gen_test
+async def test_a_stop_ends_the_wait_for_files(
+    server, lone, connect_to, access_lines, monkeypatch
+):
+    """Nothing is done with the closed socket when it would be tried again."""
+    monkeypatch.setattr("aims_server.http_server.acceptor._ERROR_SECONDS", 0.02)
+    listener = server.another_listener(lone)
+    (client,) = connect_to(lone, 1)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno(), limits[1]))
+    try:
+        await eventually(access_lines.getvalue)
+        listener.stop()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    await asyncio.sleep(0.05)
+    assert len(access_lines.told()) == 1
+
+
+@pytest.mark.gen_test
+async def test_a_stop_ends_a_pause(server, lone, connect_to, access_lines):
+    """The same when it would be over in which it leaves the next one to others."""
+    counts = ConnectionCounts()
+    counts.of(1).publish(0)
+    listener = server.another_listener(lone, counts.of(0))
+    connect_to(lone, 5)
+    await eventually(lambda: listener.connections == 5)
+    connect_to(lone, 1)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it leaves the last one to the other for 2 ms
+    listener.stop()
+    await asyncio.sleep(0.02)
+    assert access_lines.getvalue() == ""

@@ -98,6 +98,7 @@ async def test_a_client_that_sends_behind_its_last_answer_is_not_idle(server):
     """Draining leaves it another moment: a reset would cost it the answer."""
     client = await Client.connect(server)
     await client.ask(last=True)
+    server.listener.close_timed_out()  # the second begins in which it may send
     server.clock.now += SOON
     client.send("/more")
     emptied = asyncio.ensure_future(server.listener.drained())

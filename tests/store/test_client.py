@@ -240,13 +240,14 @@ async def test_it_stays_open_until_everything_is_told(client, held):
 
 
 @pytest.mark.gen_test
-async def test_calls_from_before_it_opened_say_nothing(client, connection):
+async def test_calls_from_before_it_opened_say_nothing(client, connection, caplog):
     """What was under way when it opened cannot open it again when it is back."""
     connection.seconds = 30.0
     calls = [asyncio.create_task(client.call("GET")) for _ in range(20)]
     await settle()
     client.open_circuit("test")
     await asyncio.gather(*calls, return_exceptions=True)
+    assert caplog.text.count("is not used") == 1
     connection.seconds = 0.0
     await asyncio.sleep(1.5)
     assert client.state == "closed"

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from aims_server.cache import Found
+from aims_server.primitives import CircuitState
 from aims_server.store.client import StoreUnavailable
 from aims_server.store.cursor import SharedCursor
+from aims_server.store.redis_clients import open_client
 from aims_server.store.scripts import owner_key, stream_key
 from aims_server.store.sealing import Secrets
 
@@ -211,7 +213,7 @@ async def test_a_made_up_token_concerns_nobody(first, second, server):
 def test_one_worker_of_a_machine_applies_an_entry():
     """What one worker has applied the others pass over, in their own processes."""
     cursor = SharedCursor()
-    cursor.begin_at((5, 0))
+    cursor.begin_at((5, 0), (0, 0))
     applied = []
     cursor.advance((5, 1), lambda: applied.append(1))
 
@@ -229,7 +231,7 @@ def test_a_worker_killed_while_it_moves_on_passes_over_nothing():
     what was not applied.
     """
     cursor: Any = SharedCursor()
-    cursor.begin_at((5, 7))
+    cursor.begin_at((5, 7), (0, 0))
 
     def die():
         cursor._cursor = Deadly(cursor._cursor)
@@ -249,9 +251,40 @@ def test_a_stream_that_is_found_again_is_read_on(newest, place):
     another one: to apply old news again would void what was begun after them.
     """
     cursor = SharedCursor()
-    cursor.begin_at((6, 0))
-    cursor.begin_at(newest)
+    cursor.begin_at((6, 0), (0, 0))
+    cursor.begin_at(newest, (6, 0))
     assert cursor.position == place
+
+
+async def test_a_worker_that_begins_amid_news_applies_none_again(
+    first, second, server, monkeypatch
+):
+    """While it asks for the newest entry a worker beside it applies a newer one. What a
+    student has begun since an older one goes on.
+    """
+    await known(first, second)
+    second.refuse(ANN)
+    await eventually(lambda: len(first.observer.drops) == 1)
+    epoch = first.epochs.begin(ANN)
+    beside = Machine(server.url, beside=first)
+    ask, read, reads = beside.invalidations._newest, beside.invalidations._read, []
+
+    async def overtaken(reader):
+        newest = await ask(reader)
+        second.refuse(BEN)
+        await eventually(lambda: len(first.observer.drops) >= 2)
+        return newest
+
+    async def counted(reader):
+        await read(reader)
+        reads.append(reader)
+
+    monkeypatch.setattr(beside.invalidations, "_newest", overtaken)
+    monkeypatch.setattr(beside.invalidations, "_read", counted)
+    beside.follow()
+    await eventually(lambda: reads)
+    await beside.close()
+    assert first.epochs.of(ANN) == epoch
 
 
 async def test_a_made_up_token_under_way_concerns_nobody(first, second, server):
@@ -301,6 +334,56 @@ async def test_news_cut_short_between_deletion_and_telling_are_told(sender, seco
         await sender.invalidations.send(CutShort(sender.client, 1))
     await sender.invalidations.send(sender.client)
     await eventually(lambda: second.observer.drops)
+
+
+class Meanwhile:
+    """A client during whose first call something happens."""
+
+    def __init__(self, client, happens):
+        self.client = client
+        self.happening = [happens]
+
+    async def call_always(self, *command):
+        """The answer, and then that."""
+        answer = await self.client.call_always(*command)
+        while self.happening:
+            self.happening.pop()()
+        return answer
+
+
+async def test_a_refusal_while_another_is_told_is_told_too(sender, second):
+    """A made-up token comes first, and the one that was good meanwhile."""
+    await known(second)
+    sender.invalidations.add(ANN, kept=False)
+    refused_again = partial(sender.invalidations.add, ANN, kept=True)
+    await sender.invalidations.send(Meanwhile(sender.client, refused_again))
+    await eventually(lambda: second.observer.drops)
+
+
+class LeftAlone:
+    """A client whose store does not answer, and that counts who asks all the same."""
+
+    state = CircuitState.OPEN
+    where = "redis://store.example:6379/0"
+    asked = 0
+
+    async def call_always(self, *command):
+        """It fails."""
+        self.asked += 1
+        raise StoreUnavailable
+
+    def open_circuit(self, reason):
+        """It is open."""
+
+
+async def test_a_store_that_is_left_alone_is_told_nothing(sender):
+    """Each refusal would wait for it, and it is told before it is used again."""
+    client = LeftAlone()
+    sender.invalidations.start(client, partial(open_client, sender.address))
+    sender.refuse(ANN)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert client.asked == 0
 
 
 async def test_a_second_refusal_does_not_make_light_of_the_first(first, second):

@@ -1,0 +1,26 @@
+"""Bytes of shared pages: nobody but this service can have written them."""
+
+from hashlib import blake2b
+
+from aims_server.cache.levels import Page
+from aims_server.cache.signed_pages import _HEAD, _SIGNED, SignedPages
+from aims_server.primitives import Epochs
+
+KEY, OWNER = b"k" * 16, b"o" * 32
+
+
+def test_a_page_inside_a_page_is_none():
+    """What the platform answers may look like a record, to a reader whose own was
+    overwritten: without the secret it is not signed.
+    """
+    epochs = Epochs()
+    pages, epoch = SignedPages(1_000_000, epochs), epochs.begin(OWNER)
+    times = 100.0, 400.0, 2200.0
+    signed = KEY + _SIGNED.pack(*times, epoch) + OWNER + b"forged"
+    digest = blake2b(signed, digest_size=16, person=b"page").digest()
+    record = _HEAD.pack(len(b"forged"), *times, digest) + b"forged"
+    position = pages.write(KEY, OWNER, epoch, Page(record, *times))
+    assert pages.read(position, KEY, OWNER, epoch, now=150.0) == Page(record, *times)
+    inside = position + _HEAD.size
+    assert pages.made_at(inside) == 100.0
+    assert pages.read(inside, KEY, OWNER, epoch, now=150.0) is None
