@@ -188,6 +188,21 @@ class ReadThrough(Generic[V]):
         self._keep(key, owner, epoch, made, at_hand=at_hand)
         return Served(made, outcome)
 
+    def epoch_of(self, owner: Owner) -> int:
+        """The owner's epoch now, for `keep`."""
+        return self._store.epoch_of(owner)
+
+    def keep(self, key: bytes, epoch: int, entry: Entry[V]) -> None:
+        """Keep in the background an entry that was made in this epoch of its owner,
+        unless the key is being filled or a fill of it has failed just now.
+        """
+
+        async def fill(_: Deadline) -> Entry[V]:
+            return entry
+
+        if self._store.lasts(epoch):
+            self.refresh(key, entry.owner, fill)
+
     def refresh(self, key: bytes, owner: Owner, fill: Fill[V]) -> None:
         """Fill this key in the background, unless it is being filled."""
         start = partial(self._refreshed, key, owner, fill)

@@ -127,6 +127,7 @@ class AllAttendancePage:
         )
         for cf_id, (days, _) in kept.items():
             gathering.add(cf_id, days)
+        epoch = self._cache.epoch_of(session)
         await self._add_missing(caller, fetched, deadline, gathering)
         complete = None not in gathering.parts.values()
         if not complete:
@@ -136,7 +137,7 @@ class AllAttendancePage:
                 for cf_id, days in gathering.parts.items()
                 if days is not None and cf_id not in kept
             }
-            self._records.keep_subjects(session, new)
+            self._records.keep_subjects(session, epoch, new)
         oldest = min((made_at for _, made_at in kept.values()), default=None)
         return await self._entry(
             caller, fetched, gathering, made_at=oldest, complete=complete

@@ -1,21 +1,63 @@
 """The operator's page in a browser."""
 
+from collections.abc import Iterator
+from typing import Any, Protocol
+
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from .visiting import METRICS_TOKEN
 
 pytestmark = pytest.mark.process
 
 
-def test_a_browser_asks_its_user_for_the_token(browser, demo):
-    """A Basic challenge in any form that it cannot read would leave nothing to do."""
-    user = {"username": "operator", "password": METRICS_TOKEN}
-    context = browser.new_context(http_credentials=user)
-    page = context.new_page()
-    complaints = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    assert page.goto(f"{demo.url}status").status == 200
-    page.wait_for_selector("#age.good")
-    assert "Requests a second" in page.inner_text("#now")
+class Open(Protocol):
+    """Opens the page with options of Playwright's new_context."""
+
+    def __call__(self, **options: Any) -> Any:
+        """The page, once it shows figures."""
+
+
+@pytest.fixture(name="open_status")
+def _open_status(browser, demo) -> Iterator[Open]:
+    """Opens the page as a user who knows the token; no script of it may fail."""
+    contexts = []
+    complaints: list[str] = []
+
+    def open_status(**options: Any) -> Any:
+        user = {"username": "operator", "password": METRICS_TOKEN}
+        context = browser.new_context(http_credentials=user, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        assert page.goto(f"{demo.url}status").status == 200
+        page.wait_for_selector("#age.good")
+        return page
+
+    yield open_status
+    for context in contexts:
+        context.close()
     assert complaints == []
-    context.close()
+
+
+def test_a_browser_asks_its_user_for_the_token(open_status):
+    """A Basic challenge in any form that it cannot read would leave nothing to do."""
+    assert "Requests a second" in open_status().inner_text("#now")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing(open_status, theme):
+    """In both themes, on a window so narrow that tables have to be scrolled."""
+    narrow = {"width": 320, "height": 800}
+    page = open_status(color_scheme=theme, viewport=narrow)
+    assert [rule["id"] for rule in Axe().run(page).response["violations"]] == []
+
+
+def test_a_screen_reader_reads_failures_alone(open_status):
+    """Not the time of every refresh."""
+    page = open_status()
+    assert page.get_attribute("#age", "aria-live") == "off"
+    page.route("**/status", lambda route: route.abort())
+    page.wait_for_selector("#age.bad[aria-live=polite]")
+    page.unroute("**/status")
+    page.wait_for_selector("#age.good[aria-live=off]")

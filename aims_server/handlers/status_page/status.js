@@ -130,8 +130,16 @@ function render(figures, seconds) {
   );
 }
 
-async function refresh() {
+// A screen reader reads a failure out, once, and not the time every two seconds.
+function tell(text, isGood) {
   const age = document.getElementById("age");
+  if (age.textContent === text) return;
+  age.ariaLive = isGood ? "off" : "polite";
+  age.textContent = text;
+  age.className = isGood ? "good" : "bad";
+}
+
+async function refresh() {
   try {
     const answer = await fetch("status", { headers: { Accept: "application/json" } });
     if (!answer.ok) throw new Error(`status ${answer.status}`);
@@ -139,11 +147,9 @@ async function refresh() {
     const at = performance.now();
     render(figures, before === null ? 1 : (at - before.at) / 1000);
     before = { ...figures, at };
-    age.textContent = new Date().toLocaleTimeString();
-    age.className = "good";
+    tell(new Date().toLocaleTimeString(), true);
   } catch (error) {
-    age.textContent = `No answer: ${error.message}`;
-    age.className = "bad";
+    tell(`No answer: ${error.message}`, false);
   }
   setTimeout(refresh, EVERY_MS);
 }
