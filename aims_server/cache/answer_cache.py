@@ -107,15 +107,19 @@ class AnswerCache:
             max_age = self._lifetimes.fresh
         return await self._read(self._parts, resource, session, fill, deadline, max_age)
 
-    def keep_part(self, resource: str, session: Session, entry: Entry[bytes]) -> None:
-        """Keep a part in the background, unless it is being filled or a fill of it has
-        failed just now.
+    def epoch_of(self, session: Session) -> int:
+        """The session's epoch now, which a refusal of its token ends: take it before
+        anything is asked for that is to be kept by `keep_part`.
         """
+        return self._parts.epoch_of(session.owner)
 
-        async def fill(_: Deadline) -> Entry[bytes]:
-            return entry
-
-        self._parts.refresh(session.resource_key(resource), session.owner, fill)
+    def keep_part(
+        self, resource: str, session: Session, epoch: int, entry: Entry[bytes]
+    ) -> None:
+        """Keep a part of this epoch, fetched now, in the background, unless it is being
+        filled or a fill of it has failed just now.
+        """
+        self._parts.keep(session.resource_key(resource), epoch, entry)
 
     async def derived(
         self,
@@ -131,7 +135,7 @@ class AnswerCache:
         async def made_of(entry: Entry[Kept]) -> Entry[Answer]:
             answer = await make(entry.value)
             made = msgspec.structs.replace(entry, value=answer, size=answer.size)
-            return cast(Entry[Answer], made)
+            return cast("Entry[Answer]", made)
 
         outcome = Outcome.MISS
         try:

@@ -45,7 +45,7 @@ class Served(Struct, Generic[V], frozen=True, gc=False):
     def with_value(self, value: W) -> "Served[W]":
         """The same with another value, which was made of this one."""
         entry = replace(self.entry, value=value)
-        return Served(cast(Entry[W], entry), self.outcome)
+        return Served(cast("Entry[W]", entry), self.outcome)
 
 
 class Ask(Struct, Generic[V], frozen=True):

@@ -122,12 +122,14 @@ class SharedMemoryCache:
         """Keep a page, and end the lease; False if the lease was void already, or the
         page is too large.
         """
+        self._epochs.keep(lease.epoch)
         written = self._write(lease.key, lease.owner, lease.epoch, page)
         return self._end(lease, written) and bool(written)
 
     def keep(self, key: bytes, owner: Owner, epoch: int, page: Page) -> bool:
         """Keep a page that was made in this epoch of its owner without a lease, unless
-        there is a newer one; False if it is not kept.
+        there is a newer one; False if it is not kept. It is no sign that the token is
+        a good one (`Epochs.keep`): it may be a step of work that is refused.
         """
         hashed = self._hashed(key)
         written = self._write(hashed, owner, epoch, page)

@@ -44,7 +44,7 @@ class SignedPages:
         """The position of a new page; 0 if its epoch is over, or it is too large."""
         if _HEAD.size + len(page.body) > self.ring.largest:
             return 0
-        if not self._epochs.keep(epoch):
+        if not self._epochs.is_current(epoch):
             return 0
         digest = self._digest(key, owner, epoch, page)
         times = page.made_at, page.fresh_until, page.servable_until

@@ -158,6 +158,10 @@ class MemoryStore(Generic[V]):
         """The owner's epoch; without one, `NO_EPOCH`, nothing can be kept."""
         return self._epochs.of(owner)
 
+    def lasts(self, epoch: int) -> bool:
+        """Whether what was begun in this epoch may be kept."""
+        return self._epochs.is_current(epoch)
+
     def put(
         self,
         key: bytes,

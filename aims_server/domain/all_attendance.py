@@ -12,7 +12,7 @@ from ..upstream import Counts, Course, CourseFiles, Note, Number, ignore_oddity,
 from .days import SubjectDays
 from .names import subject_keys
 from .percentages import percent_of
-from .planner import can_miss, must_attend
+from .planner import planned
 
 __all__ = ["AllAttendance", "Subject", "all_attendance_page"]
 
@@ -121,14 +121,15 @@ def _subject(
         present, total, percent = counts.present, counts.total, counts.percent
     else:
         present, total, percent = totals[0], sum_of(totals), None
+    can_miss, must_attend = planned(present, total, target)
     return Subject(
         course.code,
         course.cf_id,
         *totals,
         total=total,
         percent=percent or percent_of(present, total),
-        can_miss=can_miss(present, total, target),
-        must_attend=must_attend(present, total, target),
+        can_miss=can_miss,
+        must_attend=must_attend,
         entered_until=days.entered_until if days else None,
         daily=days.daily if days else _NO_DAYS,
     )

@@ -10,7 +10,7 @@ from msgspec import Struct
 from ..upstream import Counts, Course, CourseFiles, Number, sum_of
 from .names import subject_keys
 from .percentages import percent_of
-from .planner import can_miss, must_attend
+from .planner import planned
 
 __all__ = ["Attendance", "CourseAttendance", "attendance_page"]
 
@@ -63,6 +63,7 @@ def attendance_page(files: CourseFiles, target: int) -> Attendance:
         present = sum_of(counts.present for counts in counted)
         classes = sum_of(counts.total for counts in counted)
         percent = None
+    can_miss, must_attend = planned(present, classes, target)
     named = list(zip(names, files.courses, strict=True))
     return Attendance(
         daily_attendance=[
@@ -76,20 +77,21 @@ def attendance_page(files: CourseFiles, target: int) -> Attendance:
         branch=files.branch,
         student_id=files.student_id,
         target=target,
-        can_miss=can_miss(present, classes, target),
-        must_attend=must_attend(present, classes, target),
+        can_miss=can_miss,
+        must_attend=must_attend,
         incomplete=tuple(name for name, course in named if course.counts is None),
     )
 
 
 def _course_attendance(name: str, course: Course, target: int) -> CourseAttendance:
     counts = course.counts or _NO_COUNTS
+    can_miss, must_attend = planned(counts.present, counts.total, target)
     return CourseAttendance(
         course=name,
         course_code=course.code,
         present=counts.present,
         total=counts.total,
         percent=counts.percent or percent_of(counts.present, counts.total),
-        can_miss=can_miss(counts.present, counts.total, target),
-        must_attend=must_attend(counts.present, counts.total, target),
+        can_miss=can_miss,
+        must_attend=must_attend,
     )

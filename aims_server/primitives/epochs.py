@@ -131,10 +131,12 @@ class Epochs:
     def _make_room(self, owner: Owner) -> int:
         """The place for a new record; the lock is held."""
         first = (hash(owner) & _TAG_MASK) % self._sets * _WAYS
+        epochs = self._epochs[first : first + _WAYS].tolist()
+        if NO_EPOCH in epochs:
+            return first + epochs.index(NO_EPOCH)
 
         def loss(at: int) -> int:
             """How much would be lost with it; `_KEPT` is above every epoch."""
-            epoch = self._epochs[at]
-            return -1 if epoch == NO_EPOCH else self._owners[at] & _KEPT | epoch
+            return self._owners[at] & _KEPT | self._epochs[at]
 
         return min(range(first, first + _WAYS), key=loss)

@@ -181,13 +181,15 @@ class StudentRecords:
         }
 
     def keep_subjects(
-        self, session: Session, subjects: Mapping[int, SubjectDays]
+        self, session: Session, epoch: int, subjects: Mapping[int, SubjectDays]
     ) -> None:
-        """Keep what was fetched, so that the next request asks for the others only.
-        The page does not wait for that, nor fail with it: its time may be over.
+        """Keep what was fetched in this epoch of the session, so that the next request
+        asks for the others only. The page does not wait for that, nor fail with it: its
+        time may be over.
         """
         for cf_id, days in subjects.items():
-            self._cache.keep_part(_subject(cf_id), session, self._packed(session, days))
+            entry = self._packed(session, days)
+            self._cache.keep_part(_subject(cf_id), session, epoch, entry)
 
     def _packed(self, session: Session, days: SubjectDays) -> Entry[bytes]:
         packed = msgspec.json.encode(FetchedSubject(self.timestamp(), days))

@@ -75,16 +75,17 @@ class SharedCursor:
         with self._locked():
             return self._cursor[0], self._cursor[1]
 
-    def begin_at(self, newest: StreamId) -> None:
+    def begin_at(self, newest: StreamId, before: StreamId) -> None:
         """Begin there if this machine has not begun; begin anew at the start if the
-        stream ends before what was applied already: it is another one, of a server
-        that was emptied, or of a new primary whose clock is behind.
+        stream ends before what was applied ``before`` it was asked for its newest
+        entry: it is another one, of a server that was emptied, or of a new primary
+        whose clock is behind.
         """
         with self._locked():
             if not self._cursor[2]:
                 self._cursor[0], self._cursor[1] = newest
                 self._cursor[2] = 1
-            elif newest < (self._cursor[0], self._cursor[1]):
+            elif newest < before:
                 self._cursor[0], self._cursor[1] = 0, 0
 
     def advance(self, to: StreamId, apply: Callable[[], object]) -> None:

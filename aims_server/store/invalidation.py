@@ -166,7 +166,8 @@ class Invalidations:
         while True:
             reader = open_reader()
             try:
-                self._shared.begin_at(await self._newest(reader))
+                before = self._shared.position  # other workers move on meanwhile
+                self._shared.begin_at(await self._newest(reader), before)
                 while True:
                     await self._read(reader)
                     if pause > _WARNED_PAUSE:

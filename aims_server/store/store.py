@@ -1,5 +1,7 @@
 """Owns one worker's side of the store, and what its machine shares of it."""
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 
@@ -7,7 +9,7 @@ from ..deadline import Clock
 from ..logs import RateLimitedLog
 from ..primitives import CircuitState, Epochs, StoreAddress
 from ..ratelimit import RateLimiter
-from .client import StoreClient, StoreObserver
+from .client import StoreClient, StoreObserver, StoreUnavailable
 from .connection import Connection
 from .cursor import SharedCursor
 from .invalidation import READER_SILENCE_SECONDS, Invalidations
@@ -51,6 +53,7 @@ class Store:
         log: RateLimitedLog | None = None,
     ) -> None:
         self._machine = machine
+        self._patience = patience
         secrets = machine.secrets
         self.invalidations = Invalidations(
             secrets, epochs, machine.cursor, observer, lifetime=lifetime, clock=clock
@@ -93,7 +96,12 @@ class Store:
         self.limits.start(limiters)
 
     async def close(self) -> None:
-        """End its tasks and connections."""
+        """End its tasks and connections. What was refused just now is told before: if
+        the store does not answer in time, other machines learn of it no more.
+        """
         await self.limits.close()
+        with contextlib.suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(self._patience):
+                await self.invalidations.send(self._client)
         await self.invalidations.close()
         await self._client.close()

@@ -1,8 +1,7 @@
 """Whether and when a call may be made: pauses, breakers and slots, in that order."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from ..deadline import Clock, Deadline
 from ..errors import Overloaded, UpstreamTimeout, UpstreamUnavailable
@@ -52,17 +51,13 @@ class Admission:
         self._clock = clock
         self._pauses: dict[str, Pauses] = {}
 
-    @contextmanager
-    def reserve(
-        self, caller: CallerKey, calls: int, seconds: float
-    ) -> Iterator[Reservation]:
-        """Admit a page of so many calls as a whole, for as long as the block runs.
+    def reserve(self, caller: CallerKey, calls: int, seconds: float) -> Reservation:
+        """Admit a page of so many calls as a whole, until the reservation ends.
 
         Raises :class:`Overloaded` if they could not all be made in so many seconds.
         """
         try:
-            with self._slots.reserve(caller, calls, seconds) as reservation:
-                yield reservation
+            return self._slots.reserve(caller, calls, seconds)
         except BulkheadFull as refusal:
             raise self._overloaded(refusal) from None
 

@@ -4,8 +4,6 @@ call.
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from ..deadline import Clock, Deadline
@@ -71,11 +69,8 @@ class Bulkhead:
         self._returns_until = clock()  # when the last that was refused comes back
         self._look: asyncio.TimerHandle | None = None
 
-    @contextmanager
-    def reserve(
-        self, caller: CallerKey, calls: int, seconds: float
-    ) -> Iterator[Reservation]:
-        """Admit so many calls as a whole, for as long as the block runs; raise
+    def reserve(self, caller: CallerKey, calls: int, seconds: float) -> Reservation:
+        """Admit so many calls as a whole, until the reservation ends; raise
         BulkheadFull if they could not all be made in so many seconds. While there are
         slots for all, nobody is refused.
         """
@@ -87,11 +82,7 @@ class Bulkhead:
         )
         if wait > 0 and wait + self.recent_seconds > seconds:
             raise BulkheadFull(self._turn_away(wait, calls))
-        reservation = self._reservations.add(calls, verified=caller.verified)
-        try:
-            yield reservation
-        finally:
-            reservation.end()
+        return self._reservations.add(calls, verified=caller.verified)
 
     def _turn_away(self, wait: float, calls: int) -> float:
         """Seconds after which a refused reservation should be tried again: when the

@@ -176,6 +176,9 @@ class Preconnections:
 
         curl.setopt(pycurl.SOCKOPTFUNCTION, on_socket)
         curl.setopt(pycurl.PREREQFUNCTION, _abort)
+        # Not what was left of the handle's last call: ``expiry`` ends it.
+        curl.setopt(pycurl.TIMEOUT_MS, 0)
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, 0)
         if self._handles.multiplexed is False:
             curl.setopt(pycurl.FRESH_CONNECT, 1)  # leave the kept ones alone
         self._unclaimed[curl] = begun

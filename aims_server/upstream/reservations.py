@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Self
 
 from .fair_queue import unverified_share
 from .slot_pool import SlotPool
@@ -14,7 +14,7 @@ _STUDENTS_AND_OTHERS: Final = (True, False)
 
 
 class Reservation:
-    """The calls of a page that were admitted as a whole."""
+    """The calls of a page that were admitted as a whole, until its block is over."""
 
     __slots__ = ("_calls", "_count", "_verified")
 
@@ -25,6 +25,12 @@ class Reservation:
         self._calls = calls
         self._verified = verified
         count(verified, calls, 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
     def verify(self) -> None:
         """Its caller is a student by now: other students wait for its calls too."""

@@ -1,10 +1,12 @@
 """Pages that lack a part, or are made of old ones: what is given, kept and replaced."""
 
+import asyncio
 import json
 
 import pytest
 
-from .kept import outcomes, refreshed
+from ..waiting import eventually
+from .kept import outcomes, pages_shared, refreshed
 
 COURSES = ["/api/attendance", "/api/all-attendance"]
 
@@ -30,6 +32,25 @@ async def test_a_page_made_of_kept_subjects_is_as_old_as_they_are(
     assert platform.counters.calls["cards"] == 1
     assert page.headers["Age"] == "20"
     assert page.headers["Cache-Control"].startswith("private, max-age=280,")
+
+
+@pytest.mark.gen_test
+async def test_what_was_fetched_anew_is_kept_in_place_of_what_was_older(
+    front, token, platform, clock, college, student
+):
+    """On a page that lacks a subject, too: the next one goes back for none."""
+    clock.stop()
+    subject, failing = college.courses(student)[:2]
+    path = f"/api/subject-attendance?studentId={student.id}&cfId={subject.cf_id}"
+    assert (await front.ask(f"{path}&subject=x", token)).code == 200
+    clock.advance(100)
+    platform.faults.set("cards", kind="html", match=f"cf_id={failing.cf_id}")
+    no_cache = {"Cache-Control": "no-cache"}
+    await front.ask("/api/all-attendance", token, headers=no_cache)
+    platform.faults.clear()
+    clock.advance(20)
+    page = await front.ask("/api/all-attendance", token)
+    assert (page.headers["X-Cache"], page.headers["Age"]) == ("MISS", "20")
 
 
 @pytest.mark.gen_test
@@ -289,3 +310,22 @@ async def test_the_course_files_known_outlive_an_empty_answer(
     cf_id = college.courses(student)[0].cf_id
     path = f"/api/subject-attendance?studentId={student.id}&cfId={cf_id}&subject=x"
     assert (await front.ask(path, token)).code == 200
+
+
+@pytest.mark.gen_test
+async def test_what_was_begun_before_a_refusal_is_not_kept_after_it(
+    front, token, platform, worker, college, student
+):
+    """Neither the page that lacks a subject nor the subjects that it has."""
+    course = college.courses(student)[0]
+    platform.faults.set("cards", kind="html", match=f"cf_id={course.cf_id}")
+    platform.hold("cards")
+    asked = asyncio.ensure_future(front.ask("/api/all-attendance", token))
+    await eventually(lambda: platform.counters.calls["cards"])
+    platform.faults.set("quizzes", kind="body", status=401, body="{}")
+    assert (await front.ask("/api/quiz", token)).code == 401
+    kept = pages_shared(worker)
+    platform.release()
+    assert (await asked).code == 200
+    await refreshed(worker)
+    assert pages_shared(worker) == kept

@@ -177,6 +177,20 @@ async def test_another_student_sees_nothing(workers, sessions, clock):
         assert second.log.read(KEY, other.owner, 0) is None
 
 
+async def test_a_made_up_token_that_is_followed_is_none_that_was_good(
+    workers, sessions, clock, epochs
+):
+    """What workers tell each other of it is nothing that is kept for it: its refusal is
+    not told to other machines.
+    """
+    first, second = workers
+    with ExitStack() as stack, second.shared.followed(sessions[0], KEY):
+        first.gather(stack, sessions[0])
+        await asyncio.sleep(1)
+        assert second.gatherings.get(KEY) is not None
+    assert not epochs.end(sessions[0].owner)
+
+
 async def test_a_refused_token_ends_what_is_told(workers, sessions, clock, epochs):
     """Its steps are void as its pages are."""
     first, second = workers

@@ -114,7 +114,7 @@ class Machine:
 
     def know(self):
         """Take the stream's place as known, without reading it."""
-        self.shared.begin_at((0, 0))
+        self.shared.begin_at((0, 0), (0, 0))
 
     def refuse(self, owner):
         """Do what follows a refusal of the platform."""

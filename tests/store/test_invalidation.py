@@ -213,7 +213,7 @@ async def test_a_made_up_token_concerns_nobody(first, second, server):
 def test_one_worker_of_a_machine_applies_an_entry():
     """What one worker has applied the others pass over, in their own processes."""
     cursor = SharedCursor()
-    cursor.begin_at((5, 0))
+    cursor.begin_at((5, 0), (0, 0))
     applied = []
     cursor.advance((5, 1), lambda: applied.append(1))
 
@@ -231,7 +231,7 @@ def test_a_worker_killed_while_it_moves_on_passes_over_nothing():
     what was not applied.
     """
     cursor: Any = SharedCursor()
-    cursor.begin_at((5, 7))
+    cursor.begin_at((5, 7), (0, 0))
 
     def die():
         cursor._cursor = Deadly(cursor._cursor)
@@ -251,9 +251,40 @@ def test_a_stream_that_is_found_again_is_read_on(newest, place):
     another one: to apply old news again would void what was begun after them.
     """
     cursor = SharedCursor()
-    cursor.begin_at((6, 0))
-    cursor.begin_at(newest)
+    cursor.begin_at((6, 0), (0, 0))
+    cursor.begin_at(newest, (6, 0))
     assert cursor.position == place
+
+
+async def test_a_worker_that_begins_amid_news_applies_none_again(
+    first, second, server, monkeypatch
+):
+    """While it asks for the newest entry a worker beside it applies a newer one. What a
+    student has begun since an older one goes on.
+    """
+    await known(first, second)
+    second.refuse(ANN)
+    await eventually(lambda: len(first.observer.drops) == 1)
+    epoch = first.epochs.begin(ANN)
+    beside = Machine(server.url, beside=first)
+    ask, read, reads = beside.invalidations._newest, beside.invalidations._read, []
+
+    async def overtaken(reader):
+        newest = await ask(reader)
+        second.refuse(BEN)
+        await eventually(lambda: len(first.observer.drops) >= 2)
+        return newest
+
+    async def counted(reader):
+        await read(reader)
+        reads.append(reader)
+
+    monkeypatch.setattr(beside.invalidations, "_newest", overtaken)
+    monkeypatch.setattr(beside.invalidations, "_read", counted)
+    beside.follow()
+    await eventually(lambda: reads)
+    await beside.close()
+    assert first.epochs.of(ANN) == epoch
 
 
 async def test_a_made_up_token_under_way_concerns_nobody(first, second, server):

@@ -61,18 +61,22 @@ def decode_course_files(body: bytes, note: Note = ignore) -> CourseFiles:
     rows = read_rows(body, _ROWS, Row, note).rows
     total = None
     courses: list[Course] = []
+    strays = 0
     for row in rows:
-        if _is_total(row):
+        code, called = one_line(row.cdata.course_code), one_line(row.cdata.course_name)
+        label = called if not code and row.id is None else code
+        if label.casefold() == "total":
             total = _counts(row.attendance_summary or _NO_COUNTS) or total
             continue
-        course = _course(row, note)
+        course = _course(row, code, called, note)
         if course is None:
+            strays += 1
             note("row", "a course file without an id")
         else:
             courses.append(course)
     if len(courses) > _MOST_COURSES:
         raise BadShape(f"{len(courses)} course files")
-    if not courses and not all(map(_is_total, rows)):
+    if strays and not courses:
         raise BadShape("no row is a course file")
     return CourseFiles(
         courses=tuple(courses),
@@ -84,20 +88,11 @@ def decode_course_files(body: bytes, note: Note = ignore) -> CourseFiles:
     )
 
 
-def _is_total(row: Row) -> bool:
-    label = one_line(row.cdata.course_code)
-    if not label and row.id is None:
-        label = one_line(row.cdata.course_name)
-    return label.casefold() == "total"
-
-
-def _course(row: Row, note: Note) -> Course | None:
+def _course(row: Row, code: str, called: str, note: Note) -> Course | None:
     cf_id = whole(row.id)
     if not cf_id:  # 0 is a database's default
         return None
-    code = one_line(row.cdata.course_code)
     # Subjects are keyed by name in the answers, so a course is never without one.
-    called = one_line(row.cdata.course_name)
     if not called:
         called = code or str(cf_id)
         note("name", "a course file without a name")

@@ -1,0 +1,39 @@
+"""One worker's side of the store as a whole."""
+
+import pytest
+
+from aims_server.primitives import Epochs, StoreAddress
+from aims_server.store import MachineStore, Store
+from aims_server.store.scripts import stream_key
+
+from .conftest import Observer
+from .test_pages import ANN
+
+pytestmark = pytest.mark.gen_test
+
+
+@pytest.fixture(name="machine")
+def _machine(server):
+    """What the workers of a machine share."""
+    return MachineStore(StoreAddress.parse(server.url), bytes(32))
+
+
+async def test_a_worker_that_ends_tells_what_it_knows(machine, server):
+    """The platform refuses a token in its last moment. To tell it twice is no harm."""
+    store = Store(machine, Epochs(), Observer(), patience=20.0, lifetime=2100.0)
+    store.start([])
+    store.invalidations.add(ANN, kept=True)
+    await store.close()
+    told = server.ask("XLEN", stream_key(machine.secrets.stream_tag))
+    assert told in (b":1\r\n", b":2\r\n")
+
+
+async def test_a_worker_ends_without_the_store(tmp_path):
+    """What it cannot tell holds it up no longer than a call."""
+    nowhere = StoreAddress.parse(f"unix://{tmp_path}/none.sock")
+    machine = MachineStore(nowhere, bytes(32))
+    store = Store(machine, Epochs(), Observer(), patience=20.0, lifetime=2100.0)
+    store.start([])
+    store.invalidations.add(ANN, kept=True)
+    await store.close()
+    assert machine.cursor.is_pending(ANN, 0.0)
