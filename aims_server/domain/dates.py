@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 from ..primitives import Memo
 from ..upstream import FIRST_YEAR, month_number
+from .visible import visible
 
 __all__ = ["STARTS", "When", "when", "when_started"]
 
@@ -31,11 +32,11 @@ longer to unpack, 23 us of a page.
 
 # Compiled with the first date: an unread pattern would cost every start 0.2 ms.
 _DATE: Final = (
-    r"(?<![\w/-])"
+    r"(?:(?<![\w/-])|(?<=[AaPp][Mm]))"  # a tag may have parted the date from a time
     r"(?:(?P<iso>[0-9]{4}(?:-[0-9]{2}-|/[0-9]{2}/|\.[0-9]{2}\.)[0-9]{2})"
-    r"(?=[Tt]|[^\w/+-]|$)"
+    r"(?=[Tt]|[^\w/+-]|[/-](?![0-9])|$)"
     r"|(?P<day>[0-9]{1,2})(?:(?P<between>[/ -])(?P<month>[A-Za-z]{3,9})(?P=between)"
-    r"|(?P<mark>[/.-])(?P<number>[0-9]{1,2})(?P=mark))(?P<year>[0-9]{4})(?![\w/-]))"
+    r"|(?P<mark>[/.-])(?P<number>[0-9]{1,2})(?P=mark))(?P<year>[0-9]{4})(?!\w|[/-][0-9]))"
 )
 _REMARK: Final = (
     r"\([^()]*\)|\[[^][]*\]|\{[^{}]*\}" rf"|\b(?i:from|instead of):? ?{_DATE}"
@@ -49,8 +50,8 @@ _CLOCK: Final = (
 _TIME: Final = rf"(?<![0-9:+-]){_CLOCK}(?![0-9])"
 _UNTIL: Final = rf" ?(?:-|\u2013|to) ?{_CLOCK}"
 _ZONE: Final = (
-    rf"(?:{_CLOCK}|T[0-9]{{2}})[ .(\[]*"
-    r"(?P<zone>(?:[Zz]\b|(?:utc|gmt)?[+\u2212-][0-9]|(?i:utc|gmt)\b|[A-Z]{3,5}"
+    rf"(?:{_CLOCK}|T[0-9]{{2,6}})[ .(\[]*"
+    r"(?P<zone>(?:[Zz](?:ulu)?\b|(?:utc|gmt)?[+\u2212-][0-9]|(?i:utc|gmt)\b|[A-Z]{3,5}"
     r"|[A-Z][A-Za-z]+/[A-Z]|(?:[A-Z][a-z]+ )+Time\b).*)$"
 )
 _INDIA: Final = (
@@ -61,7 +62,7 @@ _INDIA: Final = (
 
 def when_started(start_time: str) -> When | None:
     """Return day and time of a `start_time` that needs no other text, else None."""
-    start = " ".join(start_time.split())
+    start = " ".join(visible(start_time).split())
     day, minute = _day(start), _minute(start)
     sure = day and 0 < minute < _NO_TIME and not re.search(_ZONE, start)
     return (day, minute) if sure else None
@@ -82,8 +83,8 @@ def when(start_time: str, date_formatted: str) -> When:
     >>> when("2025-08-31T18:30:00.000000Z", "12:20PM - 01:10PM 01/Sep/2025 (Adjusted)")
     ('2025-09-01', 740)
     """
-    start = " ".join(start_time.split())
-    worded = " ".join(date_formatted.split())
+    start = " ".join(visible(start_time).split())
+    worded = " ".join(visible(date_formatted).split())
     zone = re.search(_ZONE, start)
     of_start, of_words = _day(start), _day(worded)
     if zone is None:

@@ -1,9 +1,9 @@
 """The marks of a class by one table: present, absent, leave, or none of the three."""
 
-import unicodedata
 from typing import Final, Literal
 
 from ..primitives import Memo
+from .visible import visible
 
 __all__ = ["MARKS", "Mark", "mark_of"]
 
@@ -27,9 +27,7 @@ def mark_of(state: str) -> Mark:
     >>> [mark_of(state) for state in ("Present", "a", "Duty Leave", "Exempt")]
     ['present', 'absent', 'leave', 'other']
     """
-    letters = unicodedata.normalize("NFKC", state)
-    seen = "".join(c for c in letters if unicodedata.category(c) != "Cf")
-    words = seen.strip().lower()
+    words = visible(state).strip().lower()
     if words.endswith("leave"):  # "Duty Leave", "MEDICALLEAVE"
         return "leave"
     return _TABLE.get(words, "other")

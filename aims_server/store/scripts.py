@@ -139,7 +139,7 @@ for i, key in ipairs(KEYS) do
     local most = tonumber(ARGV[2 * i])
     local ahead = ahead_of(key, most) + ARGV[2 * i - 1]
     ahead = math.min(math.max(ahead, 0), most)
-    if ahead > 0 then keep(key, ahead) end
+    keep(key, ahead)
     answers[i] = ahead
 end
 return answers

@@ -85,7 +85,8 @@ class Session:
     ) -> None:
         """Note the student that an answer names; this alone gives standing.
 
-        An answer that names nobody changes nothing. Raises :class:`WrongStudent` if it
+        An answer that names nobody changes nothing, nor does one that comes after the
+        platform has refused the token. Raises :class:`WrongStudent` if it
         names another student than the token, or than an earlier answer.
         """
         if student_id is None and admission_number is None:
@@ -98,8 +99,7 @@ class Session:
             return
         self.student_id = self.student_id or student_id
         self.admission_hash = known or named
-        self._verified = True
-        self._registry.add(self)
+        self._verified = self._registry.add(self)
 
     def refuse(self) -> None:
         """Take the standing back: the platform does not accept the token."""
@@ -147,21 +147,27 @@ class Registry:
         return session if self.epochs.is_current(session.epoch) else None
 
     def admission_hash(self, key: bytes) -> int | None:
-        """That of a key to which a worker, this one or another, has given standing."""
+        """The ``admission_hash`` of the session of this key, if this worker or another
+        has given it standing; else None.
+        """
         return self._shared.get(key)
 
-    def add(self, session: Session) -> None:
-        """Remember a session that has standing, for as long as its epoch lasts: that
-        in which its token was read, or if there was none then, the one begun since. A
-        login names its student before anything else has begun one.
+    def add(self, session: Session) -> bool:
+        """Give a session standing, for as long as its epoch lasts: that in which its
+        token was read, or if there was none then, the one begun since. A login names
+        its student before anything else has begun one. False if the epoch is over: what
+        was asked before a refusal may be answered after it.
         """
         session.epoch = session.epoch or self.epochs.begin(session.owner)
+        if not self.epochs.is_current(session.epoch):
+            return False
         self._sessions.pop(session.key, None)
         self._sessions[session.key] = session
         if len(self._sessions) > _REMEMBERED_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
         if session.student_id is not None:
             self._shared.add(session.key, session.admission_hash)
+        return True
 
     def discard(self, key: bytes) -> Session | None:
         """Forget a session, which is returned if this worker remembered it."""

@@ -175,6 +175,21 @@ async def test_what_succeeds_on_all_machines_at_once_locks_nobody_out(two):
 
 
 @pytest.mark.gen_test
+async def test_what_is_all_given_back_is_charged_nowhere(two):
+    """The last of what a machine has charged, too, is taken off the sum."""
+    limiters = [limiter(100), limiter(100)]
+    for change in (RateLimiter.take, RateLimiter.give_back):
+        for _ in range(40):
+            change(limiters[0], "campus")
+        limiters[0].charges.make_all_due()
+        await two[0].sync([limiters[0]])
+    limiters[1].take("campus")
+    limiters[1].charges.make_all_due()
+    await two[1].sync([limiters[1]])
+    assert limiters[1].take("campus").remaining >= 98
+
+
+@pytest.mark.gen_test
 async def test_small_charges_are_told_from_time_to_time(machine, monkeypatch):
     """Those of less than an eighth of a bucket, too, come to the other machines in the
     end. Ticks, and the number of them after which all is told, are made small here.

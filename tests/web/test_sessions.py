@@ -411,6 +411,20 @@ def test_a_login_is_remembered_before_any_page_is_asked_for():
         reader.read("token").confirm(admission_number="2023B1500001")
 
 
+def test_no_answer_to_what_was_asked_before_a_refusal_gives_standing_back():
+    """The records of a page may come after another page of the student was refused."""
+    shared = VerifiedKeys(), Epochs()
+    reader, beside = (SessionReader(SECRET, *shared) for _ in range(2))
+    asking = reader.read(made_up({"sub": 5}))
+    asking.confirm(student_id=5)
+    beside.read(made_up({"sub": 5})).refuse()
+    shared[1].end(asking.owner)
+    shared[1].begin(asking.owner)  # it is asked for once more
+    asking.confirm(student_id=5)
+    assert not asking.verified
+    assert not beside.read(made_up({"sub": 5})).verified
+
+
 @pytest.mark.parametrize("token", ["token", made_up({"sub": 5900001})], ids=repr_of)
 def test_a_refusal_elsewhere_ends_standing(token):
     """When another process, on another machine maybe, has seen the token refused, this

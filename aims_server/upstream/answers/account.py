@@ -1,6 +1,7 @@
 """Whose an answer is: logins, and quizzes, which are passed on as they are."""
 
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -10,7 +11,7 @@ from .fields import Scalar, one_line, whole
 from .json_body import BadShape, any_object, utf8
 from .models import LoginBody, Quizzes, only_student
 from .oddities import Note, ignore
-from .rows import Envelope, find_rows, loose
+from .rows import MOST_ROWS, Envelope, find_rows, loose
 
 __all__ = ["decode_quizzes", "read_login"]
 
@@ -38,6 +39,8 @@ class Login(Struct, frozen=True):
     response: object = None
 
 
+_NAMES: Final = frozenset(Quiz.__struct_fields__)
+_MOST_OBJECTS: Final = 2 * MOST_ROWS
 _QUIZZES: Final = msgspec.json.Decoder(Envelope[Quiz])
 _LARGEST_LOGIN: Final = 64 * 1024  # some 600 are usual; of 8 MiB the loop had 1 s
 _LOGIN: Final = msgspec.json.Decoder(Login, float_hook=float)
@@ -98,5 +101,24 @@ def _loose_quizzes(answer: dict[str, Any]) -> list[Quiz]:
     if "token" in answer:
         raise BadShape("an answer to a login")
     data, _ = find_rows(answer)
-    rows = data if isinstance(data, list) else []
-    return [loose(row, Quiz, ignore) for row in rows if isinstance(row, dict)]
+    named = [each for each in _objects(answer) if not _NAMES.isdisjoint(each)]
+    if named:
+        return [loose(each, Quiz, ignore) for each in named]
+    has_rows = isinstance(data, list) and any(isinstance(row, dict) for row in data)
+    return [Quiz()] if has_rows else []
+
+
+def _objects(answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The answer and every object within, since all of it is passed on; raises BadShape
+    for many more of these, and of lists, than a list may have rows.
+    """
+    waiting: list[Any] = [answer]
+    for _ in range(_MOST_OBJECTS):
+        if not waiting:
+            return
+        each = waiting.pop()
+        if isinstance(each, dict):
+            yield each
+            each = each.values()
+        waiting += [item for item in each if isinstance(item, dict | list)]
+    raise BadShape(f"more than {_MOST_OBJECTS} objects")

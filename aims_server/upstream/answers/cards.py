@@ -62,7 +62,8 @@ def decode_cards(body: bytes, note: Note = ignore) -> CardsPage:
 
 
 def more_follows(pages: Sequence[CardsPage]) -> bool:
-    """Whether the platform has a page after these, by what they say.
+    """Whether the platform has a page after these, by anything that they say: a last
+    page of 1 may be a default beside a link to the next one.
 
     A page that is empty, or begins like the first one, is the end of it: the platform
     does not know of pages, whatever it says.
@@ -70,11 +71,9 @@ def more_follows(pages: Sequence[CardsPage]) -> bool:
     first, last = pages[0], pages[-1]
     if not last.cards or _repeats(first, last):
         return False
-    if first.pages is not None:
-        return len(pages) < first.pages
-    if first.total is None:
-        return last.more
-    return last.more or first.total > sum(len(page.cards) for page in pages)
+    if last.more or (first.pages or 0) > len(pages):
+        return True
+    return (first.total or 0) > sum(len(page.cards) for page in pages)
 
 
 def merge_pages(
@@ -87,8 +86,9 @@ def merge_pages(
     """
     first = pages[0]
     cards = first.cards
-    for page in pages[1:]:
-        if (first.pages is not None and not page.cards) or _repeats(first, page):
+    for number, page in enumerate(pages[1:], 2):
+        is_promised = number <= (first.pages or 0)
+        if (is_promised and not page.cards) or _repeats(first, page):
             complete = False
         else:
             cards = cards + page.cards

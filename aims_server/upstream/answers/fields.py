@@ -46,7 +46,7 @@ Number: TypeAlias = int | float
 # Thousands are parted as elsewhere (1,031,000) or as in India (10,31,000).
 _NUMBER: Final = re.compile(
     r"(?P<whole>[0-9]{1,16}|[0-9]{1,3}(?:,[0-9]{2,3}){0,4},[0-9]{3})"
-    r"(?P<fraction>\.[0-9]{1,6})?"
+    r"(?P<fraction>\.[0-9]{1,16})?"
 )
 # In English whatever the locale, which is why calendar's names are not taken.
 _MONTHS: Final = (

@@ -16,12 +16,12 @@ from .json_body import BadShape, any_object, utf8
 from .messages import says_nothing_there
 from .oddities import Note
 
-__all__ = ["Envelope", "Rows", "find_rows", "loose", "read_rows"]
+__all__ = ["MOST_ROWS", "Envelope", "Rows", "find_rows", "loose", "read_rows"]
 
 _T = TypeVar("_T")
 # A course has some hundred records. As many odd ones as fit into the 8 MiB of an answer
 # took 12 s of the thread that reads every student's long lists.
-_MOST_ROWS: Final = 20_000
+MOST_ROWS: Final = 20_000
 
 
 class Paging(Struct, frozen=True):
@@ -110,7 +110,9 @@ def find_rows(answer: dict[str, Any]) -> tuple[Any, list[dict[str, Any]]]:
     writes it so. Raises BadShape for too long a list.
     """
     around = [answer]
-    inner = answer.get("response", answer.get("data"))
+    inner, data = answer.get("response"), answer.get("data")
+    if isinstance(data, list | dict) and not (inner and isinstance(inner, list | dict)):
+        inner = data  # `response` is a word of its own, or empty
     while isinstance(inner, dict) and "data" in inner:
         around.append(inner)
         inner = inner["data"]
@@ -124,7 +126,7 @@ def find_rows(answer: dict[str, Any]) -> tuple[Any, list[dict[str, Any]]]:
 
 
 def _check_number(rows: list[Any]) -> None:
-    if len(rows) > _MOST_ROWS:
+    if len(rows) > MOST_ROWS:
         raise BadShape(f"{len(rows)} rows")
 
 

@@ -84,7 +84,14 @@ def test_an_answer_to_a_login_is_no_quiz():
 
 @pytest.mark.parametrize(
     "response",
-    [{"data": {"0": QUIZ, "3": QUIZ}}, [QUIZ], {"data": {"data": [QUIZ]}}],
+    [
+        {"data": {"0": QUIZ, "3": QUIZ}},
+        [QUIZ],
+        {"data": {"data": [QUIZ]}},
+        {"data": QUIZ},
+        {"quizzes": [[QUIZ]]},
+        {"data": {"response": {"data": [QUIZ]}}},
+    ],
 )
 def test_quizzes_are_somebodys_wherever_their_list_stands(response):
     """An unusual envelope hides no other student's quizzes."""

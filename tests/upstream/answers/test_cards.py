@@ -235,6 +235,9 @@ PAGES = [[GOOD | {"id": 10 * page + n} for n in range(3)] for page in range(4)]
     [
         ([paged(PAGES[0])], False),
         ([paged(PAGES[0], last_page=1, total=3)], False),
+        ([paged(PAGES[0], last_page=1, total=4)], True),
+        ([paged(PAGES[0], last_page=1, next_page_url="/cards?page=2")], True),
+        ([paged(PAGES[0], last_page=0, next_page_url="/cards?page=2")], True),
         ([paged(PAGES[0], last_page=2)], True),
         ([paged(PAGES[0], last_page="2")], True),
         ([paged(PAGES[0], last_page=2.0)], True),
@@ -266,6 +269,7 @@ def test_an_answer_says_whether_there_is_more(pages, more):
         ([paged(PAGES[0], last_page=2), paged(PAGES[0])], 3, False),
         ([paged(PAGES[0], last_page=2), paged([])], 3, False),
         ([paged(PAGES[0], total=9), paged(PAGES[1])], 6, False),
+        ([paged(PAGES[0], last_page=1, next_page_url="x"), paged([])], 3, True),
         ([paged(PAGES[0], next_page_url="x"), paged([])], 3, True),
     ],
 )

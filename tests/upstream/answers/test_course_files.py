@@ -120,6 +120,14 @@ def test_rows_are_found_where_php_and_its_paginator_put_them(response):
     assert found == files_of(row(id=7), row(id=9), TOTAL_ROW)
 
 
+@pytest.mark.parametrize("response", [None, [], "", "Success", True, {}])
+def test_rows_are_found_beside_a_response_without_any(response):
+    """What stands in `response` then hides none of the rows in `data`."""
+    body = json.dumps({"response": response}).encode()
+    found = decode_course_files(body[:-1] + f',"data":{ROWS}}}'.encode())
+    assert found == files_of(row(id=7), row(id=9), TOTAL_ROW)
+
+
 def test_words_are_read_only_where_there_are_no_rows():
     """A last page may say that there are no more."""
     body = f'{{"msg":"No more records","data":{ROWS}}}'.encode()
