@@ -267,12 +267,12 @@ class Settings(Struct, frozen=True, kw_only=True):
                 values[variable.field] = variable.parse(text)
             except ValueError:
                 faults.append(variable.fault(text))
-        if not mapping.get("GATHER_TIMEOUT_SECONDS") and not faults:
+        if not mapping.get("GATHER_TIMEOUT_SECONDS", "").strip():
             # REQUEST_TIMEOUT_SECONDS can then be raised alone.
-            longest = max(
-                values["gather_timeout_seconds"], values["request_timeout_seconds"]
+            values["gather_timeout_seconds"] = max(
+                values.get(field, 0.0)
+                for field in ("gather_timeout_seconds", "request_timeout_seconds")
             )
-            values["gather_timeout_seconds"] = longest
         faults += conflicts(values)
         if faults:
             raise SettingsError(tuple(faults))

@@ -266,6 +266,17 @@ def test_a_disagreement_is_judged_on_good_values_only():
     assert len(faults_of(WORKERS="200", MAX_CONCURRENT_REQUESTS="lots")) == 1
 
 
+@pytest.mark.parametrize("blank", [{}, {"GATHER_TIMEOUT_SECONDS": " "}])
+def test_what_is_not_given_is_no_fault_beside_another(blank):
+    """REQUEST_TIMEOUT_SECONDS is raised alone, and what else is wrong says nothing of
+    GATHER_TIMEOUT_SECONDS, which nobody has set.
+    """
+    (fault,) = faults_of(PORT="x", REQUEST_TIMEOUT_SECONDS="60", **blank)
+    assert fault.startswith("PORT=")
+    settings = Settings.from_mapping({"REQUEST_TIMEOUT_SECONDS": "60", **blank})
+    assert settings.gather_timeout_seconds == 60
+
+
 @pytest.mark.parametrize(
     "address",
     [
