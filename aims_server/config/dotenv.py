@@ -23,9 +23,9 @@ def read(path: Path) -> File | None:
     A value is taken as it stands: expanding ``${NAME}`` would give one name two values
     as soon as the environment sets it too.
     """
-    if hindrance := _hindrance(path):
-        return File({}, {}, (f"{path}: cannot be read: {hindrance}",))
     try:
+        if hindrance := _hindrance(path):
+            return File({}, {}, (f"{path}: cannot be read: {hindrance}",))
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         return None

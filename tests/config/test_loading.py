@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from aims_server.config import dotenv
 from aims_server.config.doubts import warnings_of
 from aims_server.config.faults import SettingsError
 from aims_server.config.loading import load_settings
@@ -19,6 +20,7 @@ from .outcomes import found
 
 SECRET = base64.b64encode(bytes(32)).decode()
 CA_FILE = certifi.where()
+_NOBODY = 65534
 
 
 def test_plain_http_off_loopback_is_warned_about():
@@ -172,6 +174,22 @@ def test_a_file_that_cannot_be_read_is_a_fault(tmp_path):
     (tmp_path / ".env").mkdir()
     with pytest.raises(SettingsError, match=r"\.env: cannot be read: Is a directory"):
         load_settings(tmp_path, {})
+
+
+def test_a_directory_that_may_not_be_searched_is_a_fault(tmp_path):
+    """As when a directory above it is closed while the service runs: a SIGHUP finds a
+    fault, and ends nothing.
+    """
+    tmp_path.chmod(0)
+    user = os.geteuid()
+    os.seteuid(user or _NOBODY)
+    try:
+        file = dotenv.read(tmp_path / ".env")
+    finally:
+        os.seteuid(user)
+        tmp_path.chmod(0o700)
+    assert file is not None
+    assert file.faults == (f"{tmp_path}/.env: cannot be read: Permission denied",)
 
 
 def test_a_link_that_leads_nowhere_is_a_fault(tmp_path):
