@@ -73,8 +73,9 @@ class Login:
         """Give up: nobody else waits for this answer, unlike for a page. What
         has been sent to the platform is awaited there.
         """
-        if self._call is not None:
-            self._call.reschedule(asyncio.get_running_loop().time())
+        call, self._call = self._call, None  # a second time changes nothing
+        if call is not None:
+            call.reschedule(asyncio.get_running_loop().time())
 
     def _refused(self, answer: LoginAnswer) -> Response:
         """The platform's own fields, and ours beside them."""

@@ -4,6 +4,7 @@ cut in pieces, left, waiting in line, in a drain.
 
 import asyncio
 import json
+import logging
 import socket
 import struct
 import time
@@ -120,6 +121,23 @@ async def test_who_sends_no_more_is_told_alike(
     assert told[0] == told[1]
     assert told[0][0] == 499
     assert told[0][1]["cache-control"] == "no-store"
+
+
+@pytest.mark.gen_test
+async def test_who_leaves_twice_leaves_once(
+    on_its_way, platform, worker, http_server, caplog
+):
+    """It sends no more and, in the same turn of the loop, its connection is cut off, as
+    when a stop's grace is over.
+    """
+    await on_its_way({})
+    (connection,) = http_server._open
+    connection.eof_received()
+    connection.abort()
+    await eventually(lambda: not http_server.connections)
+    await eventually(lambda: requests_under_way(worker) == 0)
+    assert [line for line in caplog.records if line.levelno >= logging.ERROR] == []
+    platform.release()
 
 
 class TestFailures:
