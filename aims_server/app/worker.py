@@ -61,6 +61,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
             await flights.close()
         if self.shared is not None:
             await self.shared.close()
+        self.events.flush(last=True)
 
     def sample(self) -> None:
         """Set the gauges, and write the log lines that were held back."""

@@ -110,6 +110,12 @@ class AccessLog:
                 lines.buffer(*access_fields(entry))
         lines.flush()
 
+    def close(self) -> None:
+        """Write the last lines; those that the output does not take now are lost."""
+        self.flush()
+        if self._lines is not None:
+            self._lines.give_up()
+
     @property
     def lost_lines(self) -> int:
         """Lines of this process that could not be written, records among them."""

@@ -80,11 +80,14 @@ class LineWriter:
         """Keep formatted lines for the next flush, as many as there is room for."""
         if len(self._buffer) + len(lines) > self.output.piece_bytes:
             self.flush()
-        room = _MAX_BUFFERED - len(self._buffer)
-        if len(lines) > room:
+        while len(lines) > (room := _MAX_BUFFERED - len(self._buffer)):
             kept = lines.rfind(b"\n", 0, max(0, room)) + 1
-            self.lost += lines.count(b"\n", kept)
-            lines = lines[:kept]
+            if not kept:
+                self.lost += lines.count(b"\n")
+                return
+            self._buffer += lines[:kept]
+            lines = lines[kept:]
+            self.flush()
         self._buffer += lines
 
     def flush(self) -> None:
@@ -107,7 +110,16 @@ class LineWriter:
                 self._tell_lost(self._failing_since)
 
     def discard(self) -> None:
-        """Drop the buffered lines: in a forked process they are the parent's."""
+        """Begin anew: in a forked process what waits and what was lost, told or not,
+        are the parent's.
+        """
+        self.lost = self._told_lost = 0
+        self._failing_since = None
+        self._buffer.clear()
+
+    def give_up(self) -> None:
+        """Count the buffered lines as lost: nothing writes them any more."""
+        self.lost += self._buffer.count(b"\n")
         self._buffer.clear()
 
     def _tell_lost(self, failing_since: float) -> None:

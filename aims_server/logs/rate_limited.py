@@ -73,11 +73,11 @@ class RateLimitedLog:
             window.count += times
             window.message, window.fields = message, fields  # the latest is told
 
-    def flush(self) -> None:
-        """Tell the counts whose minute is over."""
+    def flush(self, *, last: bool = False) -> None:
+        """Tell the counts whose minute is over; the ``last`` time all of them."""
         now = self._clock()
         for kind, window in list(self._windows.items()):
-            if now >= window.ends:
+            if last or now >= window.ends:
                 self._end(kind, window)
 
     def _end(self, kind: object, window: _Window) -> None:

@@ -136,7 +136,7 @@ async def _serve(
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
     await worker.end_work()
-    access_log.flush()
+    access_log.close()
     metrics.log_lines_lost(access_log.lost_lines)
     # Here, before curl and the loop are freed: curl and uvloop would hold the process
     # until the names that they look up are found, which takes a silent name server 15 s

@@ -11,7 +11,7 @@ import pytest
 
 from aims_server.logs.access_log import AccessLog
 from aims_server.logs.format import LineWriter
-from aims_server.logs.handlers import configure_logging
+from aims_server.logs.handlers import configure_logging, discard_buffered
 from aims_server.logs.output import LogOutput
 
 from .lines import FIELDS, fail, log, objects
@@ -192,6 +192,52 @@ def test_each_line_that_is_lost_counts(pipe):
         lines.flush()
     assert lines.lost > 0
     assert kept + lines.lost == 100_000
+
+
+def test_an_output_that_takes_all_loses_none(tmp_path):
+    """Of more lines at once than are kept for one that takes none: 256 requests with
+    long paths.
+    """
+    path = tmp_path / "log"
+    with path.open("w") as stream:
+        configure_logging("info", "json", stream)
+        access = AccessLog(lambda flush: None)
+        for _ in range(256):
+            access.write(**{**FIELDS, "path": "/" + 511 * "'", "request_id": "a" * 64})
+        assert access.lost_lines == 0
+    assert path.read_bytes().count(b"\n") == 256
+
+
+def test_what_is_not_taken_at_the_end_is_lost_and_counted(pipe):
+    """A worker ends, and nothing writes its lines any more."""
+    reader, stream = pipe
+    configure_logging("info", "json", stream)
+    access = AccessLog()
+    for _ in range(1000):
+        access.write(**FIELDS)
+    assert access.lost_lines == 0
+    access.close()
+    assert access.lost_lines > 0
+    whole = everything(reader).count(b"\n")
+    assert whole + access.lost_lines == 1000
+
+
+def test_a_forked_process_begins_anew(pipe):
+    """What its parent could not write is the parent's to write, and what it lost the
+    parent's to tell and to count: each new worker did so once more.
+    """
+    reader, stream = pipe
+    configure_logging("info", "json", stream)
+    access = AccessLog()
+    for _ in range(6000):
+        access.write(**FIELDS)
+    assert access.lost_lines > 0
+    discard_buffered()
+    assert access.lost_lines == 0
+    everything(reader)
+    log.error("its own")
+    (line,) = objects(everything(reader).split(b"\n")[:-1])
+    assert line["message"] == "its own"
 
 
 @pytest.mark.process

@@ -50,6 +50,17 @@ def test_many_at_once_are_counted(log, clock, caplog):
     ]
 
 
+def test_the_last_time_all_counts_are_told(log, clock, caplog):
+    """A worker ends within the minute, and nobody else knows what it has counted."""
+    for kind in ("a", "a", "b"):
+        log.event(kind, logging.WARNING, f"{kind} happened")
+    clock.now += 12.0
+    log.flush(last=True)
+    *_, told = caplog.messages
+    assert told == "a happened: 1 times more in the last 12 s"
+    assert len(caplog.messages) == 3
+
+
 def test_nothing_is_told_of_a_quiet_minute(log, clock, caplog):
     """And the next event is a first one."""
     log.event("a", logging.INFO, "it happened")
