@@ -116,8 +116,8 @@ class AnswerCache:
     def keep_part(
         self, resource: str, session: Session, epoch: int, entry: Entry[bytes]
     ) -> None:
-        """Keep a part of this epoch in the background, unless it is being filled or a
-        fill of it has failed just now.
+        """Keep a part of this epoch, fetched now, in the background, unless it is being
+        filled or a fill of it has failed just now.
         """
         self._parts.keep(session.resource_key(resource), epoch, entry)
 

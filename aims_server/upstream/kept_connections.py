@@ -81,6 +81,11 @@ class KeptConnections:
         if self._sockets.get(connection) == fd:
             self.abandon(connection)
 
+    def cut_off(self, connection: Hashable) -> None:
+        """A call on it has ended early, and one of HTTP/1.1 with it."""
+        if self._sockets.get(connection, _ABANDONED) >= 0:
+            self.abandon(connection)
+
     def abandon(self, connection: Hashable) -> None:
         """Use this one no more: curl still has it, and will close it when it tries."""
         if connection in self._sockets:

@@ -98,7 +98,9 @@ class Transport:
         self._pool.preconnections.prepare(url)
 
     def expect(self, url: str, calls: int) -> AbstractContextManager[None]:
-        """So many GETs to the host of ``url`` will be made at once, at its end."""
+        """Open connections while the block runs: when it ends, so many GETs to the host
+        of ``url`` will be made at once.
+        """
         return self._pool.preconnections.expect(url, calls)
 
     def abandon(self, reply: Reply) -> bool:

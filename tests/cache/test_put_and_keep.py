@@ -98,3 +98,14 @@ def test_a_page_kept_while_the_lease_is_given_up_stays(both):
     both.release()
     taken = both.take()
     assert (taken.found, taken.page.body) == (Found.NONE, b"kept")
+
+
+def test_an_older_page_kept_while_the_lease_is_held_changes_nothing(both):
+    """The page before the lease is found behind it, and is the newer one."""
+    both.cache.take(b"another", ANN, TO_BE_FILLED, seconds=5.0)  # no two are in step
+    assert both.put(1)
+    assert both.take().lease is not None
+    assert not both.keep(2)
+    assert both.cache.find(b"k", ANN).body == b"put"
+    assert both.keep(0)
+    assert both.cache.find(b"k", ANN).body == b"kept"
