@@ -19,7 +19,7 @@ _SERVING: Final[tuple[list[str], ...]] = ([], ["serve"], ["demo"])
 _UNUSED: Final = frozenset(
     {
         *("csv", "curses", "gettext", "glob", "logging.handlers", "multiprocessing"),
-        *("email.header", "email.parser", "mimetypes", "ntpath"),
+        *("email.header", "email.parser", "ntpath"),
     }
 )
 

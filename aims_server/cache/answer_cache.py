@@ -46,6 +46,8 @@ class _LessComplete(UpstreamError):
 class AnswerCache:
     """Answers and parts, by session and resource.
 
+    A part is what answers are made of and is kept by itself. ``resource`` is the name
+    of a page or of a part; what follows a "/" in it tells parts of one kind apart.
     ``answers`` and ``parts`` share a store, so that a refused token drops everything
     that is kept for it, and nothing else. ``clock`` is monotonic seconds, ``wall`` Unix
     time.
@@ -116,8 +118,8 @@ class AnswerCache:
     def keep_part(
         self, resource: str, session: Session, epoch: int, entry: Entry[bytes]
     ) -> None:
-        """Keep a part of this epoch in the background, unless it is being filled or a
-        fill of it has failed just now.
+        """Keep a part of this epoch, fetched now, in the background, unless it is being
+        filled or a fill of it has failed just now.
         """
         self._parts.keep(session.resource_key(resource), epoch, entry)
 

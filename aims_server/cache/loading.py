@@ -50,8 +50,9 @@ class Served(Struct, Generic[V], frozen=True, gc=False):
 
 class Ask(Struct, Generic[V], frozen=True):
     """A request for the ``owner``'s entry of a key: one that satisfies ``want``, else
-    what ``fill`` makes. One that was found, does not satisfy it and is not at hand is
-    given to ``on_old`` before the fill, which may fail.
+    what ``fill`` makes. Before the fill begins, ``on_old`` is given the entry that was
+    found and is too old, so that it can be served should the fill fail; but not one
+    that `Loader.find` gives again.
     """
 
     key: bytes

@@ -193,19 +193,23 @@ class ReadThrough(Generic[V]):
         return self._store.epoch_of(owner)
 
     def keep(self, key: bytes, epoch: int, entry: Entry[V]) -> None:
-        """Keep in the background an entry that was made in this epoch of its owner,
-        unless the key is being filled or a fill of it has failed just now.
+        """Keep in the background an entry that was made now, in this epoch of its
+        owner, unless the key is being filled or a fill of it has failed just now.
         """
 
         async def fill(_: Deadline) -> Entry[V]:
             return entry
 
         if self._store.lasts(epoch):
-            self.refresh(key, entry.owner, fill)
+            self.refresh(key, entry.owner, fill, max_age=0.0)
 
-    def refresh(self, key: bytes, owner: Owner, fill: Fill[V]) -> None:
-        """Fill this key in the background, unless it is being filled."""
-        start = partial(self._refreshed, key, owner, fill)
+    def refresh(
+        self, key: bytes, owner: Owner, fill: Fill[V], max_age: float | None = None
+    ) -> None:
+        """Fill this key in the background, unless it is being filled, or another place
+        has an entry that is fresh and at most so old.
+        """
+        start = partial(self._refreshed, key, owner, Want(max_age, old_ok=False), fill)
         nobody_waits = Deadline(0.0, self._clock)  # the flight has its `work_seconds`
         self._flights.join(key, start, nobody_waits)
 
@@ -296,9 +300,8 @@ class ReadThrough(Generic[V]):
             self._store.put(key, entry, epoch, copied=at_hand)
 
     async def _refreshed(
-        self, key: bytes, owner: Owner, fill: Fill[V], deadline: Deadline
+        self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
     ) -> Served[V]:
-        want = Want(old_ok=False)
         try:
             return await self._loaded(key, owner, want, fill, deadline)
         except Exception as error:

@@ -37,7 +37,11 @@ class NoAnswer(Exception):
 
 
 def service_url(settings: Settings) -> str:
-    """Where a service with these settings is reached from this machine."""
+    """Where a service with these settings is reached from this machine; raises
+    :class:`NoAnswer` if they do not say.
+    """
+    if settings.port == 0:
+        raise NoAnswer("PORT=0 takes any free one: the log says which, for --url")
     host = settings.hosts[0]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     host = f"[{host}]" if ":" in host else host
@@ -70,17 +74,21 @@ def read_figures(url: str, token: str | None) -> Figures:
         if token:
             request.add_header("Authorization", f"Bearer {token}")
         with opener.open(request, timeout=_PATIENCE_SECONDS) as answer:
-            figures = json.load(answer)
+            body = answer.read()
     except urllib.error.HTTPError as refusal:
         with refusal:
             hint = _hint_of_refusal(refusal.code, token)
             raise NoAnswer(f"{url} answered {refusal.code}{hint}") from None
-    except (OSError, ValueError, HTTPException, RecursionError) as failure:
+    except (OSError, ValueError, HTTPException) as failure:
         reason = getattr(failure, "reason", failure)
         why = getattr(reason, "strerror", None) or str(reason)
         if isinstance(reason, ConnectionRefusedError):
             why += " (is it running there? HOST and PORT or --url say where it is)"
         raise NoAnswer(f"no figures from {url}: {why}") from None
+    try:
+        figures = json.loads(body)
+    except (ValueError, RecursionError):
+        figures = None
     if not isinstance(figures, dict) or not figures.keys() >= _SHOWN:
         raise NoAnswer(f"{url} is not aims-server, or another version of it")
     return figures

@@ -77,7 +77,9 @@ class Exchange:
         context.metrics.request_started()
 
     def enter(self) -> None:
-        """Have what this task does from here on told and counted with the request."""
+        """Have log lines of this task bear the request's id from here on, and what it
+        does at the platform counted for ``Server-Timing``.
+        """
         current_request_id.set(self.request_id)
         call_tally.set(self._tally)
 

@@ -61,8 +61,9 @@ class Timeouts:
         return self._clock() <= self._active_until and not self.lingered()
 
     def lingered(self) -> bool:
-        """Whether a second has passed since the last answer: whatever the client still
-        sends, a drain and a new connection wait no longer for it.
+        """Whether a second has passed since the last answer of a closing connection.
+        From then on a drain and a new connection no longer wait for its client, even if
+        that goes on sending.
         """
         return self._clock() > self._lingering_since + LINGER_SECONDS
 
@@ -82,7 +83,8 @@ class Timeouts:
 
     def linger_over(self, now: float) -> bool:
         """Whether the client has had its time to close: a second since it last sent
-        something, and in all that of a request, which the first call begins.
+        something, or the time of a whole request (`arrival_seconds`) since the first
+        call of this method.
         """
         self._lingering_since = min(self._lingering_since, now)
         return now >= min(

@@ -53,7 +53,9 @@ class Stream:
         self.reads.close()
         self.writes.close()
         if on_close is not None:
-            on_close()
+            # Not before the writes have failed: Tornado's parser forgets then who waits
+            # for one, and a handler would wait for ever.
+            asyncio.get_running_loop().call_soon(on_close)
 
     def read_until_regex(
         self, regex: bytes, max_bytes: int | None = None

@@ -62,6 +62,8 @@ def configure_logging(
     for name, its_min in _MIN_LEVELS.items():
         logging.getLogger(name).setLevel(max(level_number, its_min))
     logging.captureWarnings(True)
+    # No line names it, and the first would run that module's code in each worker.
+    logging.logMultiprocessing = False
 
 
 def flush_log() -> None:

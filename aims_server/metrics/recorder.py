@@ -153,11 +153,12 @@ class Metrics:
     def kept_answered(
         self, resource: str, method: str, status: int
     ) -> Callable[[float], None]:
-        """What is called with the seconds that it took to answer with a kept page the
-        moment it was asked for, under way at no time.
+        """A function that counts one request for a page, answered at once with a kept
+        one; to be called with the seconds that this took.
 
         It counts what ``request_started``, ``lookup`` and ``request_finished`` do for
-        the route of that name, in half a microsecond.
+        the route of that name, in half a microsecond: but for the gauge of requests in
+        progress, which would go up and down again.
         """
         hit = self._lookups.labels(resource, "HIT").inc
         count, observe = self._answer(resource, method, status)

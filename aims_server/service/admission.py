@@ -48,9 +48,12 @@ class PageAdmission:
 
     @contextmanager
     def reserve_when_needed(self, caller: Caller, calls: int) -> Iterator[Admit]:
-        """Give what is to be entered round each call: the first time it reserves them
-        all, as `reserve` does, until this block ends. Kept answers reserve nothing. A
-        call that begins later, to refresh what was kept, reserves itself alone.
+        """Reserve ``calls`` for this block, but only once the first of them is made.
+
+        Yields ``admit``, whose context manager is to be entered round each call: the
+        first time it reserves all calls, as `reserve` does, until the block ends. A
+        page made of kept answers thus reserves nothing. Round a call that begins after
+        the block, to refresh what was kept, it reserves that call alone.
         """
         admitted = over = False
         with ExitStack() as reservation:

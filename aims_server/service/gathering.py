@@ -63,8 +63,9 @@ class Gathering(Generic[Head, Part]):
         return self.version
 
     def seconds_left(self, now: float, trips: int) -> float:
-        """An estimate of when it is there, if it takes so many round trips and the
-        first, which is not over yet, a fifth longer than so far.
+        """Seconds until all is there, estimated: it takes ``trips`` round trips, each
+        as long as the first, which is not over yet and is thought to take a fifth
+        longer than it has so far.
         """
         elapsed = now - self.began_at
         return trips * _GUESS * elapsed - elapsed

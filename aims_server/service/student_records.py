@@ -88,8 +88,8 @@ class StudentRecords:
         admit: Admit = nullcontext,
     ) -> FetchedFiles:
         """The course files: one call, shared by every page. Kept ones that are no
-        longer fresh are given only if newer ones cannot be had. A call is made within
-        ``admit``.
+        longer fresh are given only if newer ones cannot be had. ``admit`` makes the
+        context manager that a call is made in (:class:`PageAdmission`).
         """
         served = await self.packed_course_files(
             caller, deadline, fresh=fresh, admit=admit, old_at_once=False

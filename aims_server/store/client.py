@@ -58,6 +58,24 @@ class StoreObserver(Protocol):
 class StoreClient:
     """Calls with a bound on what a failing store can cost.
 
+    >>> from ..primitives import StoreAddress
+    >>> from .redis_clients import open_client
+    >>> class Uncounted(StoreObserver): ...
+    >>> async def example():
+    ...     nobody = open_client(StoreAddress.parse("redis://127.0.0.1:1"))
+    ...     client = StoreClient(
+    ...         Connection(nobody), Uncounted(),
+    ...         where="nobody", patience=0.25, catch_up=asyncio.Event().wait)
+    ...     for _ in range(10):
+    ...         try:
+    ...             await client.call("PING")
+    ...         except StoreUnavailable:
+    ...             pass
+    ...     print(client.state)
+    ...     await client.close()
+    >>> asyncio.run(example())
+    open
+
     A call that gets no answer in ``patience`` seconds fails, for its caller alone. When
     ten of the last twenty calls, none older than ten seconds, have failed, no call is
     made until a ping has been answered and ``catch_up`` has run; pings come after

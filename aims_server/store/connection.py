@@ -25,7 +25,7 @@ class StoreError(Exception):
 
 
 class Overdue(StoreError):
-    """The server was not asked, since it owes an answer to others for too long."""
+    """The server was not asked: it still owes the answer to a call that timed out."""
 
 
 class Refused(StoreError):
@@ -70,9 +70,10 @@ class Connection:
     async def call(self, *command: Any, seconds: float) -> Any:
         """The server's answer to one command.
 
-        Raises `StoreError` when there is none in so many seconds, `Refused`. Behind
-        calls for which somebody has waited in vain it does not wait: a page whose parts
-        are looked up one after the other would wait for each of them.
+        Raises `StoreError` when there is none in so many seconds, `Refused` when the
+        server will not do it, and `Overdue` at once while it owes the answer to a call
+        that timed out: a page whose parts are looked up one after the other would else
+        wait for each of them.
         """
         if self._overdue:
             raise Overdue("no answer in time to earlier calls")

@@ -41,7 +41,9 @@ class Secrets:
 
     @cached_property
     def session(self) -> bytes:
-        """For the keys of sessions and limits, which all machines must agree on."""
+        """The secret of the hashes that stand for tokens and clients, on which all
+        machines must agree.
+        """
         return self._derive(b"session")
 
     @cached_property

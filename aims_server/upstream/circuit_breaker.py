@@ -9,7 +9,7 @@ from ..deadline import Clock
 from ..primitives import CircuitState
 from .callers import CallerKey
 
-__all__ = ["CircuitBreaker", "CircuitOpen"]
+__all__ = ["RECOVERY_PROBE", "CircuitBreaker", "CircuitOpen"]
 
 _STUDENTS: Final = 3
 _WINDOW_SECONDS: Final = 10.0
@@ -20,6 +20,11 @@ _OPEN_SECONDS: Final = 5.0
 _MAX_OPEN_SECONDS: Final = 10.0
 _VERIFIED_FIRST_SECONDS: Final = 30.0
 _PROBES_TAKEN_RETRY_AFTER: Final = 1.0  # seconds; their outcome is near but unknown
+# After which a probe keeps nobody else from trying: one that was made a moment before
+# the endpoint was back may hang for as long as a page is gathered.
+_PROBE_SECONDS: Final = 5.0
+
+RECOVERY_PROBE: Final = CallerKey.student("recovery probe")
 
 
 class CircuitOpen(Exception):
@@ -49,10 +54,11 @@ class CircuitBreaker:
     `max_open_seconds`, times a random 0.8-1.0 so that several workers do not probe in
     step. Openings are in a row while it has not stayed closed for so long in between.
 
-    Half-open, it lets `probes` calls through at a time, and closes with the first
-    success. A caller whose probe has failed gets no other one for 10 s, and the rule
-    above opens it again. While verified students have asked within 30 s, only they may
-    probe: made-up tokens prove nothing.
+    Half-open, it lets `probes` calls through at a time, beside those that have hung for
+    5 s, and closes with the first success. A caller whose probe has failed gets no
+    other one for 10 s, and the rule above opens it again. While verified students have
+    asked within 30 s, only they and `RECOVERY_PROBE`, which is no student's, may probe:
+    made-up tokens prove nothing.
 
     A call counts only in the state it was admitted in: what was under way when the
     breaker changed says nothing new. `on_change` is called at every change of state.
@@ -81,7 +87,7 @@ class CircuitBreaker:
         self._closed_at = clock()
         self._openings_in_a_row = 0
         self._open_until = 0.0
-        self._probing = 0
+        self._probing: dict[int, float] = {}  # when each began that is under way
         self._verified_asked_at = float("-inf")
         self._succeeded_at = float("-inf")
         # When each last failed, the longest ago first. Never more than `callers`.
@@ -98,14 +104,14 @@ class CircuitBreaker:
         """Let one call through; its outcome is told to `leave`, once, with the number
         that this returns. Raises CircuitOpen.
         """
-        if caller.verified:
+        if caller.verified and caller is not RECOVERY_PROBE:
             self._verified_asked_at = self._clock()
         if self._state is not CircuitState.CLOSED:
             if self.state is CircuitState.OPEN:
                 raise CircuitOpen(self._open_until - self._clock())
             if not self._may_probe(caller):
                 raise CircuitOpen(_PROBES_TAKEN_RETRY_AFTER)
-            self._probing += 1
+            self._probing[self._admitted + 1] = self._clock()
         self._admitted += 1
         return self._admitted
 
@@ -113,8 +119,7 @@ class CircuitBreaker:
         """A call has ended; ``failed`` is None if that says nothing of the endpoint."""
         if number <= self._changed_after:
             return
-        if self._state is CircuitState.HALF_OPEN:
-            self._probing -= 1
+        self._probing.pop(number, None)
         if failed is None:
             return
         if failed:
@@ -131,7 +136,8 @@ class CircuitBreaker:
     def _may_probe(self, caller: CallerKey) -> bool:
         now = self._clock()
         self._forget(now)
-        if self._probing >= self._probes or caller in self._failing:
+        waited_for = sum(now - at < _PROBE_SECONDS for at in self._probing.values())
+        if waited_for >= self._probes or caller in self._failing:
             return False
         asked_ago = now - self._verified_asked_at
         return caller.verified or asked_ago >= _VERIFIED_FIRST_SECONDS
@@ -172,7 +178,7 @@ class CircuitBreaker:
     def _enter(self, state: CircuitState) -> None:
         self._state = state
         self._changed_after = self._admitted
-        self._probing = 0
+        self._probing.clear()
         self._failing.clear()
         if self._on_change is not None:
             self._on_change(state)

@@ -217,6 +217,7 @@ class CurlPool(CurlAsyncHTTPClient):
             transfer.restart()
             self._waiting.appendleft(transfer)  # Tornado looks at the queue after this
         elif curl_error is not None:
+            state.cut_off()
             transfer.settle(state.failure(curl, curl_error, curl_message or ""))
         else:
             if fd < 0:
@@ -234,6 +235,7 @@ class CurlPool(CurlAsyncHTTPClient):
             if state.transfer is transfer:
                 del self._under_way[curl]
                 self._multi.remove_handle(curl)
+                state.cut_off()
                 self._handles.release(curl)
                 self._process_queue()
                 break

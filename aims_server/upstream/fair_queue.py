@@ -92,17 +92,17 @@ class FairQueue:
         return self._held.get(caller, 0)
 
     def at_limit(self, caller: CallerKey) -> bool:
-        """Whether it is to have no more, even if slots are free."""
+        """Whether this caller is to have no more slots, even if some are free."""
         return caller.verified and self._held.get(caller, 0) >= self.per_caller
 
     def take(self, caller: CallerKey) -> None:
-        """It has one more slot."""
+        """Count one more slot that this caller holds."""
         self._held[caller] = self._held.get(caller, 0) + 1
         self.in_use += 1
         self.unverified_in_use += not caller.verified
 
     def give_back(self, caller: CallerKey) -> None:
-        """It has one slot less; raises RuntimeError if it had none."""
+        """Count one slot less of this caller's; raises RuntimeError if it held none."""
         held = self._held.pop(caller, 0)
         if held > 1:
             self._held[caller] = held - 1
@@ -113,7 +113,7 @@ class FairQueue:
         self._enqueue(caller)
 
     def join(self, caller: CallerKey) -> Turn:
-        """Wait at the end of its queue."""
+        """Add a call to the end of its caller's queue."""
         turn = Turn(partial(self.leave, caller))
         queue = self._queues.setdefault(caller, deque())
         longer = self._longer[caller.verified]
@@ -125,7 +125,7 @@ class FairQueue:
         return turn
 
     def leave(self, caller: CallerKey, turn: Turn) -> None:
-        """Wait no longer."""
+        """Remove a call from its caller's queue."""
         queue = self._queues[caller]
         queue.remove(turn)
         self._shortened(caller, queue)
@@ -161,11 +161,15 @@ class FairQueue:
         return address if first or addresses[address] < students[student] else student
 
     def is_outranked(self, caller: CallerKey) -> bool:
-        """Whether the unverified share is all that it may use now."""
+        """Whether this caller is unverified while students wait: all such callers have
+        the unverified share then, and no more.
+        """
         return not caller.verified and bool(self._rings[True])
 
     def ahead(self, caller: CallerKey, calls: int) -> int:
-        """How many calls are served before so many more of this caller's, and these."""
+        """How many calls would be served until so many more of this caller's have been,
+        these included, if they joined its queue now.
+        """
         # Of each other queue as many as it will have itself, if there are so many.
         mine = len(self._queues.get(caller, ())) + calls
         ahead = calls + sum(self._longer[False][:mine])
@@ -174,7 +178,7 @@ class FairQueue:
         return ahead
 
     def students_ahead(self, caller: CallerKey, calls: int) -> int:
-        """The same for a student, counting students' calls alone."""
+        """As `ahead`, for a student, counting students' calls alone."""
         mine = len(self._queues.get(caller, ())) + calls
         return calls + sum(self._longer[True][:mine])
 
@@ -184,14 +188,16 @@ class FairQueue:
         return self.in_use - self.unverified_in_use
 
     def above_limit(self, caller: CallerKey, calls: int) -> int:
-        """How many of its own calls a student waits for, with so many more of them."""
+        """How many of its own calls would have to end first, if so many more of a
+        student's joined its queue now: it holds `per_caller` slots at most.
+        """
         if not caller.verified:
             return 0
         mine = len(self._queues.get(caller, ())) + calls
         return max(0, self.held(caller) + mine - self.per_caller)
 
     def _shortened(self, caller: CallerKey, queue: deque[Turn]) -> None:
-        """One that was in this queue is not any more."""
+        """Note that a call has left this queue."""
         self._longer[caller.verified][len(queue)] -= 1
         if not queue:
             del self._queues[caller]

@@ -218,6 +218,10 @@ class HandleState:
         """The connection is broken, or curl has closed it with the end of the call."""
         self._kept.abandon(self._connection)
 
+    def cut_off(self) -> None:
+        """The call has ended before its answer did."""
+        self._kept.cut_off(self._connection)
+
     def reply(self, status: int) -> Reply | FailureCause:
         """All has come that was announced."""
         if self._unpacker and not self._unpacker.is_whole:

@@ -74,11 +74,16 @@ class KeptConnections:
         return sum(fd >= 0 for fd in self._sockets.values())
 
     def forget(self, fd: int) -> None:
-        """Something has come on an idle one, or it has ended: it is none to count on.
-        Curl may still try it, and will then be told not to.
+        """Count an idle one as usable no longer: something has come on it, or it has
+        ended. Curl may still try it, and will then be told not to.
         """
         connection = self._connections.get(fd)
         if self._sockets.get(connection) == fd:
+            self.abandon(connection)
+
+    def cut_off(self, connection: Hashable) -> None:
+        """A call on it has ended early, and one of HTTP/1.1 with it."""
+        if self._sockets.get(connection, _ABANDONED) >= 0:
             self.abandon(connection)
 
     def abandon(self, connection: Hashable) -> None:

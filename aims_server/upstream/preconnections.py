@@ -69,11 +69,12 @@ class Preconnections:
 
     @contextlib.contextmanager
     def expect(self, url: str, calls: int) -> Iterator[None]:
-        """At the end of this, so many GETs will be made at once. Open meanwhile the
-        connections that are lacking for them and for all others that are expected.
+        """Open connections while the block runs: when it ends, so many GETs to the host
+        of ``url`` will be made at once. Only those are opened that are lacking for them
+        and for all others that are expected.
 
-        Until it is known that the server speaks HTTP/1.1, this waits for the next
-        call to have a connection: over HTTP/2 they will all share that one.
+        Until it is known that the server speaks HTTP/1.1, none is opened before the
+        next call has a connection: over HTTP/2 all calls will share that one.
         """
         if not url.startswith("https:") or self._handles.multiplexed:
             yield
@@ -175,6 +176,9 @@ class Preconnections:
 
         curl.setopt(pycurl.SOCKOPTFUNCTION, on_socket)
         curl.setopt(pycurl.PREREQFUNCTION, _abort)
+        # Not what was left of the handle's last call: ``expiry`` ends it.
+        curl.setopt(pycurl.TIMEOUT_MS, 0)
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, 0)
         if self._handles.multiplexed is False:
             curl.setopt(pycurl.FRESH_CONNECT, 1)  # leave the kept ones alone
         self._unclaimed[curl] = begun

@@ -6,14 +6,12 @@ from typing import Final
 
 from ..errors import UpstreamError, UpstreamTimeout, UpstreamUnreachable
 from ..primitives import CircuitState, watched_task
-from .callers import CallerKey
-from .circuit_breaker import CircuitOpen
+from .circuit_breaker import RECOVERY_PROBE, CircuitOpen
 from .endpoint_breakers import EndpointBreakers
 
 __all__ = ["RecoveryProbe"]
 
 _INTERVAL_SECONDS: Final = 30.0
-_CALLER: Final = CallerKey.student("recovery probe")
 
 
 class RecoveryProbe:
@@ -73,7 +71,7 @@ class RecoveryProbe:
 
     async def _probe(self, endpoint: str) -> None:
         try:
-            permit = self._breakers.admit(endpoint, _CALLER)
+            permit = self._breakers.admit(endpoint, RECOVERY_PROBE)
         except CircuitOpen:
             return  # students are probing it at this moment
         with permit:

@@ -71,11 +71,12 @@ class Reservations:
         return Reservation(self._count, calls, verified)
 
     def turns(self, calls: int, *, verified: bool) -> float:
-        """Call times until one more of so many calls, and all others, have had their
-        slots; 0 or less if there are slots for all.
+        """After how many call times one more reservation, of so many calls, would have
+        had its slots, with all that were made before; 0 or less if there are slots for
+        all of them at once.
 
-        A student waits for other students' alone if that is sooner: those of others
-        have their share.
+        A student waits for other students' reservations alone if that is sooner, since
+        those of other callers have no more than the unverified share.
         """
         size = self._pool.size
         turns = self._turns_of(_STUDENTS_AND_OTHERS, calls, size)
@@ -85,9 +86,10 @@ class Reservations:
         return turns
 
     def _turns_of(self, whose: tuple[bool, ...], calls: int, slots: int) -> float:
-        """The same for those of these callers, as if each were as large as the largest:
-        since callers are served in turn, each call of the largest waits for one of
-        every other, whoever comes later.
+        """The same, counting the reservations of verified callers, or of others, as
+        ``whose`` says. Each counts as if it were as large as the largest: since callers
+        are served in turn, every call of the largest waits for one call of each other
+        caller, also of those who come later.
         """
         number, largest = 1, calls
         for verified in whose:

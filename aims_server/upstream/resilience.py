@@ -51,6 +51,24 @@ def _ignore(*_: object) -> None:
 class ResiliencePolicy:
     """Makes calls with retries and hedges.
 
+    >>> from .bulkhead import Bulkhead
+    >>> from .endpoint_breakers import EndpointBreakers
+    >>> class Uncounted(CallObserver): ...
+    >>> async def example():
+    ...     policy = ResiliencePolicy(
+    ...         Admission(Bulkhead(1), EndpointBreakers(["cards"])), Uncounted(),
+    ...         retries=RetryBudget(), hedges=RetryBudget(), random=lambda: 0.0)
+    ...     tries = []
+    ...     async def attempt(seconds, *, apart):
+    ...         tries.append(seconds)
+    ...         if len(tries) == 1:
+    ...             raise UpstreamDropped
+    ...         return "the second try's answer"
+    ...     student, deadline = CallerKey.student(1), Deadline(60.0)
+    ...     return await policy.call("cards", student, attempt, deadline)
+    >>> asyncio.run(example())
+    "the second try's answer"
+
     A repeatable call is made again after a failure while a second try may mend it, time
     is left, and the budget ``retries`` allows it. A repeatable call that is late gets
     another one beside it if a slot is free and the budget ``hedges`` allows it. A
@@ -142,7 +160,7 @@ class ResiliencePolicy:
                 else:
                     permit.success()
                     return result
-                await asyncio.sleep(pause)
+                await self._wait_out(pause, call)
         except UpstreamTimeout:
             if answered is None:
                 raise
@@ -151,6 +169,19 @@ class ResiliencePolicy:
             # Its traceback holds this frame: a cycle that only the collector would
             # find, with the token that these frames hold.
             del answered
+
+    async def _wait_out(self, pause: float, call: Call[Any]) -> None:
+        """Wait so long, and as much longer as the platform asks of this caller in the
+        meantime, if that leaves time: of calls that it turns down together, each would
+        else meet the pause of those that were told a moment later.
+        """
+        left = float("inf")
+        while 0 < pause < left:
+            await asyncio.sleep(pause)
+            left = call.deadline.remaining() - self._background_seconds
+            pause = self._admission.pause_left(call.endpoint, call.caller)
+            if pause:
+                pause += full_jitter(0, random=self._random)
 
     def _count_try(self, number: int, call: Call[Any]) -> None:
         if number > 1:

@@ -98,12 +98,15 @@ class Transport:
         self._pool.preconnections.prepare(url)
 
     def expect(self, url: str, calls: int) -> AbstractContextManager[None]:
-        """So many GETs to the host of ``url`` will be made at once, at its end."""
+        """Open connections while the block runs: when it ends, so many GETs to the host
+        of ``url`` will be made at once.
+        """
         return self._pool.preconnections.expect(url, calls)
 
     def abandon(self, reply: Reply) -> bool:
-        """Whether a reply that is another's may be so because of its connection, which
-        is not used again then: it is worth asking once more, on a ``fresh`` one.
+        """Whether a reply that names another student may be the answer to an earlier
+        request on its connection. If so, that connection is not used again, and it is
+        worth asking once more, on a ``fresh`` one.
         """
         if reply.connection is None:
             return False

@@ -92,7 +92,7 @@ class Answer(msgspec.Struct, frozen=True, weakref=True):
 
     @property
     def kept(self) -> Variant:
-        """The form that costs nothing to have."""
+        """The form that is in memory: packed where there is that, else plain."""
         return self.packed or self.plain
 
     def variant(self, accept_encoding: str | None) -> Variant:

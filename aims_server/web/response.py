@@ -78,8 +78,8 @@ def error_body(
     failure: ApiError, request_id: str, *, beside: bytes | None = None
 ) -> bytes:
     """The JSON of docs/contract.rst 2.4. ``error`` and ``message`` say the same because
-    frontends written for the old backends read one or the other. It is put ``beside``
-    the fields of a JSON object, if that is given.
+    frontends written for the old backends read one or the other. With ``beside``, the
+    bytes of a JSON object, its fields stand before these.
     """
     now = utc_timestamp(int(time.time()))
     own = msgspec.json.encode(

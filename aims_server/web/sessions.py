@@ -147,7 +147,9 @@ class Registry:
         return session if self.epochs.is_current(session.epoch) else None
 
     def admission_hash(self, key: bytes) -> int | None:
-        """That of a key to which a worker, this one or another, has given standing."""
+        """The ``admission_hash`` of the session of this key, if this worker or another
+        has given it standing; else None.
+        """
         return self._shared.get(key)
 
     def add(self, session: Session) -> bool:

@@ -94,6 +94,12 @@ def test_the_address_is_that_of_the_settings(host, url):
     assert service_url(Settings.from_mapping({"HOST": host})) == url
 
 
+def test_a_port_that_the_settings_leave_open_is_asked_for():
+    """Nobody has typed the address with port 0."""
+    with pytest.raises(NoAnswer, match=r"^PORT=0 .* --url$"):
+        service_url(Settings.from_mapping({"PORT": "0"}))
+
+
 def test_nobody_there_is_one_line():
     """No traceback, and the address that was asked."""
     with pytest.raises(NoAnswer, match=r"http://127\.0\.0\.1:1: Connection refused"):
@@ -119,9 +125,13 @@ def test_what_is_typed_wrongly_is_said_in_one_line(url):
 
 
 @pytest.mark.parametrize(
-    "body", [b"5", b"null", b"[]", b'"workers"', b'{"workers":{}}', b"[" * 100_000]
+    "body",
+    [
+        *(b"5", b"null", b"[]", b'"workers"', b'{"workers":{}}', b"[" * 100_000),
+        *(b"", b"<!doctype html>", b"up 1\n", b"\xff"),
+    ],
 )
-def test_json_of_another_program_is_said_in_one_line(body):
+def test_another_program_is_told_from_the_service(body):
     """Something else may listen there, or another version."""
 
     class Another(BaseHTTPRequestHandler):
@@ -137,6 +147,6 @@ def test_json_of_another_program_is_said_in_one_line(body):
         url = f"http://127.0.0.1:{server.server_port}"
         answering = Thread(target=server.handle_request)
         answering.start()
-        with pytest.raises(NoAnswer, match=url):
+        with pytest.raises(NoAnswer, match=f"^{url} is not aims-server"):
             read_figures(url, None)
         answering.join()

@@ -1,9 +1,13 @@
 """Pages that are not at hand, by the fast path and by their handlers."""
 
+import json
 import time
 from functools import partial
+from math import inf
 
 import pytest
+
+from aims_server.upstream import CallerKey
 
 from ..waiting import eventually
 from .browser import PAGES, SLOW_PATH, Browser
@@ -11,6 +15,8 @@ from .kept import held, requests_under_way
 from .ways import WAYS
 
 pytestmark = pytest.mark.both_loops
+
+SOMEBODY = CallerKey.student(1)
 
 
 @pytest.mark.gen_test
@@ -107,3 +113,40 @@ async def test_no_time_out_ends_what_is_gathered(browser, token, platform, http_
         connection.close_if_timed_out(time.monotonic() + 1000)
     platform.release()
     assert (await browser.read()).status == 200
+
+
+@pytest.mark.gen_test
+async def test_one_students_many_courses_refuse_nobody(
+    front, token, platform, student, college, worker
+):
+    """What a page is thought to take follows the last one's, within bounds: on a slow
+    platform every other page would be refused, and so nothing else learnt.
+    """
+    rows = [{"id": cf_id, "student_id": student.id} for cf_id in range(1, 257)]
+    body = json.dumps({"response": {"data": rows}})
+    platform.faults.set("course_files", kind="body", body=body)
+    page = await front.ask("/api/all-attendance", token)
+    assert len(json.loads(page.body)["subjects"]) == 256
+    platform.faults.clear()
+    for _ in range(50):  # calls of a second
+        assert worker.slots.try_acquire(SOMEBODY)
+        worker.slots.release(SOMEBODY, 1.0)
+    other = college.token(college.student(1))
+    assert (await front.ask("/api/attendance", other)).code == 200
+    assert (await front.ask("/api/all-attendance", other)).code == 200
+
+
+@pytest.mark.gen_test
+async def test_no_room_for_a_page_leaves_the_totals(front, token, platform, worker):
+    """With the course files in hand; nothing more is asked for."""
+    attendance = json.loads((await front.ask("/api/attendance", token)).body)
+    for _ in range(50):  # calls of a second
+        assert worker.slots.try_acquire(SOMEBODY)
+        worker.slots.release(SOMEBODY, 1.0)
+    with worker.slots.reserve(SOMEBODY, 1000, inf):
+        answer = await front.ask("/api/all-attendance", token)
+    assert answer.code == 200
+    page = json.loads(answer.body)
+    assert page["totalPresentAllSubjects"] == attendance["totalPresent"]
+    assert page["incomplete"] == list(page["subjects"])
+    assert platform.counters.calls["cards"] == 0

@@ -35,6 +35,25 @@ async def test_a_page_made_of_kept_subjects_is_as_old_as_they_are(
 
 
 @pytest.mark.gen_test
+async def test_what_was_fetched_anew_is_kept_in_place_of_what_was_older(
+    front, token, platform, clock, college, student
+):
+    """On a page that lacks a subject, too: the next one goes back for none."""
+    clock.stop()
+    subject, failing = college.courses(student)[:2]
+    path = f"/api/subject-attendance?studentId={student.id}&cfId={subject.cf_id}"
+    assert (await front.ask(f"{path}&subject=x", token)).code == 200
+    clock.advance(100)
+    platform.faults.set("cards", kind="html", match=f"cf_id={failing.cf_id}")
+    no_cache = {"Cache-Control": "no-cache"}
+    await front.ask("/api/all-attendance", token, headers=no_cache)
+    platform.faults.clear()
+    clock.advance(20)
+    page = await front.ask("/api/all-attendance", token)
+    assert (page.headers["X-Cache"], page.headers["Age"]) == ("MISS", "20")
+
+
+@pytest.mark.gen_test
 async def test_a_subject_that_has_just_failed_costs_no_page(
     front, token, platform, clock, college, student
 ):

@@ -226,6 +226,26 @@ async def test_leaving_is_no_fault(front, token, platform, access_lines, http_se
     assert (line["level"], line["status"]) == ("info", 499)
 
 
+async def test_leaving_while_it_is_written_to_ends_the_stream(
+    front, token, student, platform, worker, access_lines
+):
+    """The handler waits for the client to take more, which never comes, and ends with
+    its line in the log all the same.
+    """
+    rows = [  # names are told, more of them than sockets hold
+        {"id": cf_id, "student_id": student.id, "cdata": {"course_name": "x" * 2**20}}
+        for cf_id in range(1, 8)
+    ]
+    body = json.dumps({"response": {"data": rows}})
+    platform.faults.set("course_files", kind="body", body=body)
+    async with Stream(front, token, receive_buffer=1024) as stream:
+        await platform.until(lambda seen: seen.calls["cards"] == 7)
+        await eventually(lambda: not any(map(len, worker.flights)))
+        set_linger = stream.writer.get_extra_info("socket").setsockopt
+        set_linger(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await eventually(lambda: "all-attendance" in access_lines.getvalue())
+
+
 async def test_a_failure_is_an_event(front, token, platform):
     """With the body that the page's own request would have had."""
     platform.faults.set("course_files", kind="html")

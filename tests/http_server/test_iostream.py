@@ -160,8 +160,21 @@ async def test_a_waiting_read_ends_with_the_connection(pair):
     with pytest.raises(StreamClosedError):
         await within(reading)
     pair.stream.close()
+    await eventually(lambda: told)
     assert told == [1]
     assert pair.stream.closed()
+
+
+@pytest.mark.gen_test
+async def test_a_waiting_write_ends_before_the_close_is_told(pair):
+    """Tornado's parser, told of the close, forgets who waits for a write."""
+    told: list[str] = []
+    pair.stream.set_close_callback(lambda: told.append("closed"))
+    writing = pair.stream.write(b"x" * 8_000_000)
+    writing.add_done_callback(lambda _: told.append("write failed"))
+    pair.client.close()
+    await eventually(lambda: len(told) == 2)
+    assert told == ["write failed", "closed"]
 
 
 @pytest.mark.gen_test

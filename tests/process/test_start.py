@@ -23,11 +23,16 @@ _UNUSED = ("csv", "logging.handlers", "multiprocessing", "email.parser", "curses
 
 @pytest.mark.parametrize("module", _UNUSED)
 def test_a_start_does_not_run_what_only_libraries_import(module):
-    """Tornado imports each and calls nothing of it; whoever does finds it whole."""
+    """Tornado imports each and calls nothing of it, nor does the log; whoever does
+    finds it whole.
+    """
     program = (
         "import sys, types, aims_server.__main__ as main;"
         "sys.meta_path.insert(0, main._Later());"
-        "import aims_server.cli, aims_server.process;"
+        "import aims_server.cli, aims_server.process, logging;"
+        "from aims_server import logs;"
+        "logs.configure_logging('info', 'json');"
+        "logging.getLogger('aims_server').warning('a line');"
         f"module = sys.modules[{module!r}];"
         "assert type(module) is not types.ModuleType;"
         "assert module.__file__ and len(vars(module)) > 10"

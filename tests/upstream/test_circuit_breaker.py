@@ -210,6 +210,18 @@ def test_no_more_probes_than_places(breaker, clock):
     Call(breaker, student(3))
 
 
+def test_probes_that_hang_shut_nobody_out(breaker, clock):
+    """Made before the endpoint was back, they may hang for half a minute more."""
+    clock.now += trip(breaker)
+    for number in range(3):
+        Call(breaker, student(number))
+    clock.now += 4.9
+    assert refusal(breaker, student(3)) == 1.0
+    clock.now += 0.1
+    Call(breaker, student(3)).success()
+    assert breaker.state.value == "closed"
+
+
 def test_made_up_tokens_do_not_probe_before_students(breaker, clock):
     """While verified students ask, and for thirty seconds after."""
     clock.now += trip(breaker)
@@ -304,7 +316,7 @@ class PlainModel:
         self.state = state
         self.generation = object()
         self.failures: list[tuple[float, CallerKey]] = []
-        self.under_way = 0
+        self.under_way: list[float | None] = []  # None: over
         self.until = now
 
     def look(self, now):
@@ -325,17 +337,23 @@ class PlainModel:
         if state != "half-open":
             return state == "closed"
         return (
-            self.under_way < 2
+            sum(at is not None and now - at < 5 for at in self.under_way) < 2
             and caller not in self.failing(now)
             and (caller.verified or now - self.asked >= 30)
         )
 
+    def begin(self, now):
+        """A call begins; what is to be known of it at its end."""
+        number = len(self.under_way)
+        self.under_way.append(now)
+        return self.generation, self.successes, number
+
     def end(self, began, caller, outcome, now, chance):
-        """A call ended that began in that generation, after so many successes."""
-        generation, successes = began
+        """A call ended that began so."""
+        generation, successes, number = began
         if generation is not self.generation:
             return
-        self.under_way -= 1
+        self.under_way[number] = None
         if outcome == "success":
             if self.state == "half-open":
                 self.change("closed", now)
@@ -392,8 +410,7 @@ class BreakerMachine(RuleBasedStateMachine):
         begun = []
         for caller in callers:
             if self.model.may_enter(caller, self.clock.now):
-                self.model.under_way += 1
-                began = (self.model.generation, self.model.successes)
+                began = self.model.begin(self.clock.now)
                 begun.append((Call(self.breaker, caller), caller, began))
             else:
                 assert refusal(self.breaker, caller) > 0

@@ -100,6 +100,52 @@ async def test_what_was_expected_before_needs_no_connection_any_more(pool, serve
     assert server.connections == 3
 
 
+class Unreliable(SecureServer):
+    """Answers its first request, and none or a half of each other one."""
+
+    half = b""
+
+    async def _serve(self, reader, writer):
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            self._hear()
+            writer.write(OK if self.heard == 1 else self.half)
+            if self.heard > 1 and self.half:
+                return
+
+
+@pytest.mark.parametrize("server", [Unreliable], indirect=True)
+async def test_a_cancelled_call_leaves_no_connection_to_count_on(pool, server):
+    """It has ended with the call."""
+    await call(pool, server)
+    assert pool._handles.idle_connections == 1
+    hanging = call(pool, server)
+    await server.until(lambda: server.heard == 2)
+    hanging.cancel()
+    assert pool._handles.idle_connections == 0
+
+
+@pytest.mark.parametrize("server", [Unreliable], indirect=True)
+async def test_a_call_cut_short_leaves_no_connection_to_count_on(pool, server):
+    """Though it was a kept one."""
+    server.half = OK[:-1]
+    await call(pool, server)
+    assert isinstance(await call(pool, server), FailureCause)
+    assert pool._handles.idle_connections == 0
+
+
+async def test_it_is_not_bound_by_the_time_of_an_earlier_call(
+    pool, server, silent, monkeypatch
+):
+    """That the handle had made."""
+    _, url = silent
+    monkeypatch.setattr(preconnections, "_LIFETIME_SECONDS", PATIENCE_SECONDS)
+    assert isinstance(await pool.call(Request(url, {}, None, 0.1, 0.1)), FailureCause)
+    pool.preconnections.prepare(server.url)
+    await asyncio.sleep(0.3)
+    assert len(pool.preconnections) == 1
+
+
 async def test_before_the_first_answer_a_connection_is_waited_for(pool, server):
     """It may be one that all calls share."""
     with pool.preconnections.expect(server.url, 3):

@@ -112,6 +112,19 @@ async def test_an_endpoint_that_fails_is_not_closed(idle):
     await idle.probe.close()
 
 
+async def test_it_keeps_nobody_waiting(idle):
+    """It is no student, before whom logins would have to stand back for half a
+    minute.
+    """
+    idle.fail("login")
+    idle.fault = UpstreamFault
+    await asyncio.sleep(31)
+    assert len(idle.asked) == 1
+    idle.breakers.admit("login", CallerKey.address("192.0.2.7")).success()
+    await idle.end()
+    assert idle.breakers.worst is CircuitState.CLOSED
+
+
 async def test_what_students_closed_is_not_asked(idle):
     """They were sooner."""
     idle.fail("cards")

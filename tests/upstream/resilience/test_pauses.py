@@ -1,6 +1,7 @@
 """Pauses that the platform asks for."""
 
 import asyncio
+from itertools import count
 
 import pytest
 
@@ -77,6 +78,38 @@ async def test_a_429_is_tried_again_when_it_said(bench):
     assert await bench.call() == "answer"
     first, second = bench.platform.at
     assert 1.1 <= second - first <= 1.2
+
+
+async def test_calls_turned_down_together_are_all_tried_again(bench):
+    """Though each is told a moment later than the one before, to wait as long."""
+
+    async def busy_at_first(allowed, *, apart):
+        began = bench.clock()
+        await asyncio.sleep(0.1 * next(numbers))
+        if began < first_second:
+            raise UpstreamUnavailable(retry_after=1.0)
+        return "answer"
+
+    numbers = count(1)
+    first_second = bench.clock() + 1.0
+    calls = [bench.call(attempt=busy_at_first, seconds=30.0) for _ in range(5)]
+    assert await asyncio.gather(*calls) == ["answer"] * 5
+    assert next(numbers) == 11
+
+
+async def test_a_pause_that_grew_too_long_is_not_waited_for(bench):
+    """Another call of the same caller was told so: this one is refused when it is
+    found out, and not at its deadline.
+    """
+    began = bench.clock()
+    bench.platform.script = [
+        UpstreamUnavailable(retry_after=1.0),
+        UpstreamUnavailable(retry_after=50.0),
+    ]
+    results = await asyncio.gather(bench.outcome(), bench.outcome())
+    assert [type(each) for each in results] == [UpstreamUnavailable] * 2
+    assert bench.clock() - began < 2
+    assert bench.platform.calls == 2
 
 
 async def test_a_pause_opens_no_queue(narrow):
