@@ -46,6 +46,8 @@ class _LessComplete(UpstreamError):
 class AnswerCache:
     """Answers and parts, by session and resource.
 
+    A part is what answers are made of and is kept by itself. ``resource`` is the name
+    of a page or of a part; what follows a "/" in it tells parts of one kind apart.
     ``answers`` and ``parts`` share a store, so that a refused token drops everything
     that is kept for it, and nothing else. ``clock`` is monotonic seconds, ``wall`` Unix
     time.

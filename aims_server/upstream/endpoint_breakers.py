@@ -62,7 +62,7 @@ class CallPermit:
         self._leave(unreachable=True, failed=None)
 
     def discard(self) -> None:
-        """The call says nothing of either."""
+        """The call tells nothing of the server or of the endpoint."""
         self._leave(unreachable=None, failed=None)
 
     def _leave(self, *, unreachable: bool | None, failed: bool | None) -> None:

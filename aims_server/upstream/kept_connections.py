@@ -74,8 +74,8 @@ class KeptConnections:
         return sum(fd >= 0 for fd in self._sockets.values())
 
     def forget(self, fd: int) -> None:
-        """Something has come on an idle one, or it has ended: it is none to count on.
-        Curl may still try it, and will then be told not to.
+        """Count an idle one as usable no longer: something has come on it, or it has
+        ended. Curl may still try it, and will then be told not to.
         """
         connection = self._connections.get(fd)
         if self._sockets.get(connection) == fd:

@@ -24,7 +24,7 @@ class LatencyEstimate:
 
     A call that was given up unanswered would have taken longer than any quantile of
     interest: leaving it out would make the others' 95th percentile too small, and more
-    and more calls late. So it is counted as without end.
+    and more calls late. So it is counted as infinitely long.
 
     Each observation counts `1 - 1/memory` times the one after it, so that about the
     last `memory` of them matter, however long ago they were made. A histogram with

@@ -17,6 +17,7 @@ _INTERVAL_SECONDS: Final = 30.0
 class RecoveryProbe:
     """At most one call in half a minute while a breaker is not closed.
 
+    >>> from aims_server.upstream.callers import CallerKey
     >>> async def example():
     ...     breakers = EndpointBreakers(["cards"])
     ...     probe = RecoveryProbe(breakers, ask=print)

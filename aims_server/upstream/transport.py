@@ -104,8 +104,9 @@ class Transport:
         return self._pool.preconnections.expect(url, calls)
 
     def abandon(self, reply: Reply) -> bool:
-        """Whether a reply that is another's may be so because of its connection, which
-        is not used again then: it is worth asking once more, on a ``fresh`` one.
+        """Whether a reply that names another student may be the answer to an earlier
+        request on its connection. If so, that connection is not used again, and it is
+        worth asking once more, on a ``fresh`` one.
         """
         if reply.connection is None:
             return False

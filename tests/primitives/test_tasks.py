@@ -1,6 +1,7 @@
 """Tasks that nobody awaits, and what is told of them."""
 
 import asyncio
+from contextvars import ContextVar
 
 from aims_server.primitives import watched_task
 
@@ -29,3 +30,19 @@ def test_work_that_is_cancelled_is_no_fault(caplog):
 
     asyncio.run(run())
     assert not caplog.records
+
+
+def test_background_work_is_of_no_request():
+    """Its lines in the log, much later, have not the id of the one that began it."""
+    request_id: ContextVar[str] = ContextVar("request_id", default="")
+    seen = []
+
+    async def work() -> None:
+        seen.append(request_id.get())
+
+    async def run() -> None:
+        request_id.set("7f3a")
+        await watched_task(work())
+
+    asyncio.run(run())
+    assert seen == [""]

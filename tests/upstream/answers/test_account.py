@@ -91,6 +91,8 @@ def test_an_answer_to_a_login_is_no_quiz():
         {"data": QUIZ},
         {"quizzes": [[QUIZ]]},
         {"data": {"response": {"data": [QUIZ]}}},
+        {"data": [{"quiz": QUIZ}]},
+        {"data": [], "others": [QUIZ]},
     ],
 )
 def test_quizzes_are_somebodys_wherever_their_list_stands(response):
