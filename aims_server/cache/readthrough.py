@@ -1,5 +1,6 @@
 """Owns freshness: whether a kept entry answers, and when its key is filled anew."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -198,10 +199,13 @@ class ReadThrough(Generic[V]):
         """
 
         async def fill(_: Deadline) -> Entry[V]:
+            # Here, since another process's lease may have been waited for, and a
+            # refusal meanwhile has this flight keep things in the epoch that follows.
+            if not self._store.lasts(epoch):
+                raise asyncio.CancelledError  # no failure, to be remembered or told
             return entry
 
-        if self._store.lasts(epoch):
-            self.refresh(key, entry.owner, fill, max_age=0.0)
+        self.refresh(key, entry.owner, fill, max_age=0.0)
 
     def refresh(
         self, key: bytes, owner: Owner, fill: Fill[V], max_age: float | None = None

@@ -96,6 +96,26 @@ async def test_a_refusal_voids_every_workers_copies(platform, workers):
     assert await answered(platform, asked, "new") == (MISS, "new")
 
 
+async def test_what_was_made_before_a_refusal_is_not_kept_after_it(
+    platform, workers, clock
+):
+    """Nor where it waited to be kept for the worker that was refused then, whose end
+    lets a new epoch begin.
+    """
+    refused = workers[0].ask(platform)
+    await settle()
+    through, now = workers[1].through, clock.now
+    entry = Entry("early", 5, ANN, now, now + 300, now + 2100)
+    through.keep(b"k", through.epoch_of(ANN), entry)
+    await settle()
+    platform.answer(Refused())
+    with pytest.raises(Refused):
+        await refused
+    await asyncio.sleep(1)
+    assert not workers[1].flights
+    assert workers[2].through.find(b"k", ANN) is None
+
+
 async def test_a_flood_of_made_up_tokens_voids_nobodys_pages(platform, workers):
     """Hundreds of refused owners, all in one place of a table: a bystander there has
     its page at each worker, without a call.
