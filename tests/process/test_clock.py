@@ -159,7 +159,8 @@ def test_a_request_takes_as_long_as_it_takes(clocked, platform, tokens, offset):
     timing = [
         float(ms) for ms in re.findall(r"dur=([^,]+)", answer.headers["Server-Timing"])
     ]
-    # By the clock each would have the jump in it.
+    # By the clock each would have the jump in it, which is what SIX_HOURS is: no bound
+    # on how long a busy machine may take.
     told = [total, float(str(line["seconds"])), *(ms / 1000 for ms in timing)]
     assert timing
     assert all(0 <= seconds < SIX_HOURS for seconds in told)

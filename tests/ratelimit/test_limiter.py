@@ -43,9 +43,11 @@ def limiter(clock, per_minute):
     return limiter_in(BucketTable(64, clock_ns=clock), per_minute)
 
 
-def limiter_in(table, per_minute, name="student"):
+def limiter_in(table, per_minute, name="student", *, shared=False):
     """A limiter under the common secret."""
-    return RateLimiter(table, name=name, per_minute=per_minute, secret=SECRET)
+    return RateLimiter(
+        table, name=name, per_minute=per_minute, secret=SECRET, shared=shared
+    )
 
 
 def nanoseconds(seconds):
@@ -194,13 +196,7 @@ def test_what_is_given_back_lessens_a_debt():
     """What other machines have charged meanwhile makes it no less: here a bucket and
     half as much again is owed, of which all that was taken here is given back.
     """
-    limit = RateLimiter(
-        BucketTable(8, clock_ns=ClockNs()),
-        name="login-failures",
-        per_minute=10,
-        secret=SECRET,
-        shared=True,
-    )
+    limit = limiter_in(BucketTable(8, clock_ns=ClockNs()), 10, shared=True)
     for _ in range(10):
         assert limit.try_take("k")
     assert limit.charges is not None
@@ -224,13 +220,7 @@ def test_what_is_given_back_of_a_forgotten_bucket_displaces_no_other():
 
 def test_only_what_was_taken_is_told_to_others():
     """A refused take costs nothing here, nor on another machine."""
-    limit = RateLimiter(
-        BucketTable(8, clock_ns=ClockNs()),
-        name="student",
-        per_minute=2,
-        secret=SECRET,
-        shared=True,
-    )
+    limit = limiter_in(BucketTable(8, clock_ns=ClockNs()), 2, shared=True)
     assert [limit.take("k").allowed for _ in range(4)] == [True, True, False, False]
     assert limit.charges is not None
     assert list(limit.charges.collect(10).values()) == [2 * limit.cost]
