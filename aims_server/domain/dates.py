@@ -77,8 +77,9 @@ def when(start_time: str, date_formatted: str) -> When:
     """Return when a class was: by `start_time`, else by `date_formatted`.
 
     `date_formatted` decides where `start_time` is in a zone. Without it a time in
-    India's own zone is taken as written; another one says nothing of the day. What is
-    found is cached: pass texts of bounded length.
+    India's own zone is taken as written; another one says nothing of the day. The time
+    of day comes from where the day does, if there is one. What is found is cached: pass
+    texts of bounded length.
 
     >>> when("2025-08-31T18:30:00.000000Z", "12:20PM - 01:10PM 01/Sep/2025 (Adjusted)")
     ('2025-09-01', 740)
@@ -86,17 +87,14 @@ def when(start_time: str, date_formatted: str) -> When:
     start = " ".join(visible(start_time).split())
     worded = " ".join(visible(date_formatted).split())
     zone = re.search(_ZONE, start)
-    of_start, of_words = _day(start), _day(worded)
     if zone is None:
-        day = of_start or of_words
+        told = [start, worded] if _day(start) else [worded, start]
     else:
-        day = of_words or (of_start if re.fullmatch(_INDIA, zone["zone"]) else "")
-    minute = _NO_TIME if zone else _minute(start)
-    if minute == 0:  # midnight is what a date without a time was turned into
-        minute = _minute(worded) % _NO_TIME
-    elif minute == _NO_TIME:
-        minute = _minute(worded)
-    return day, minute
+        told = [worded, start] if re.fullmatch(_INDIA, zone["zone"]) else [worded]
+    day = next(filter(None, map(_day, told)), "")
+    minutes = [minute for minute in map(_minute, told) if minute < _NO_TIME]
+    # Midnight is what a date without a time was turned into.
+    return day, next(filter(None, minutes), min(minutes, default=_NO_TIME))
 
 
 def _day(text: str) -> str:

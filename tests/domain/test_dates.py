@@ -199,12 +199,20 @@ def test_every_month_is_known_whatever_the_locale():
         ("2025-09-01 00:00:00", "10:45AM 01/Sep/2025", 645),
         ("2025-09-01 00:00:00", "", 0),
         ("2025-09-01 25:00:00", "", 1440),
+        ("1970-01-01 05:30:00", "03:45PM - 04:30PM 01/Sep/2025", 945),
+        ("0000-00-00 05:30:00", "03:45PM - 04:30PM 01/Sep/2025", 945),
+        ("2025-09-01 03:45 PM IST", "", 945),
+        ("2025-09-01T08:50:00+05:30", "01/Sep/2025", 530),
+        ("2025-09-01T08:50:00+00:00", "01/Sep/2025", 1440),
+        ("08:50", "01/Sep/2025", 530),
         ("2025-09-01", "13:20PM", 1440),
         ("2025-09-01", "", 1440),
     ],
 )
 def test_the_time_of_day_is_read_from_either(start, wording, minute):
-    """In 24 hours or 12; midnight is what a date without a time becomes."""
+    """In 24 hours or 12, first where the day is read; midnight is what a date without a
+    time becomes.
+    """
     assert when(start, wording)[1] == minute
 
 
