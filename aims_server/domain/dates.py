@@ -11,9 +11,8 @@ from datetime import date
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from ..primitives import Memo
+from ..primitives import Memo, visible
 from ..upstream import FIRST_YEAR, month_number
-from .visible import visible
 
 __all__ = ["STARTS", "When", "when", "when_started"]
 
@@ -48,15 +47,15 @@ _CLOCK: Final = (
     r"|(?:\.(?P<dotted>[0-9]{2}))? ?(?P<marked>[AaPp])\.?[Mm]\b)"
 )
 _TIME: Final = rf"(?<![0-9:+-]){_CLOCK}(?![0-9])"
-_UNTIL: Final = rf" ?(?:-|\u2013|to) ?{_CLOCK}"
+_UNTIL: Final = rf" ?(?:-|to) ?{_CLOCK}"
 _ZONE: Final = (
     rf"(?:{_CLOCK}|T[0-9]{{2,6}})[ .(\[]*"
-    r"(?P<zone>(?:[Zz](?:ulu)?\b|(?:utc|gmt)?[+\u2212-][0-9]|(?i:utc|gmt)\b|[A-Z]{3,5}"
+    r"(?P<zone>(?:[Zz](?:ulu)?\b|(?:utc|gmt)?[+-][0-9]|(?i:utc|gmt)\b|[A-Z]{3,5}"
     r"|[A-Z][A-Za-z]+/[A-Z]|(?:[A-Z][a-z]+ )+Time\b).*)$"
 )
 _INDIA: Final = (
-    r"(?i)(?:[ ()\[\]]|(?:utc|gmt)?\+0?5:?30|ist|asia/kolkata|asia/calcutta"
-    r"|india standard time)+"
+    r"(?i)(?:[ ()\[\]]|(?:utc|gmt)? ?\+0?5:?30|ist|asia/kolkata|asia/calcutta"
+    r"|indian? standard time)+"
 )
 
 
