@@ -14,18 +14,17 @@ from typing import Final, TypeAlias
 from ..primitives import Memo, visible
 from ..upstream import FIRST_YEAR, month_number
 
-__all__ = ["STARTS", "When", "when", "when_started"]
+__all__ = ["NO_TIME", "STARTS", "When", "when", "when_started"]
 
-
-_NO_TIME: Final = 24 * 60
+NO_TIME: Final = 24 * 60
 _HALF_A_DAY: Final = 12 * 60
 
 
 When: TypeAlias = tuple[str, int]
 """A day, "YYYY-MM-DD", "" where unknown, and the minute of the day.
 
-An unknown minute is 24 * 60: what has no time comes last. A named tuple takes 0.04 us
-longer to unpack, 23 us of a page.
+An unknown minute is `NO_TIME`, 24 * 60: what has no time comes last. A named tuple
+takes 0.04 us longer to unpack, 23 us of a page.
 """
 
 
@@ -63,7 +62,7 @@ def when_started(start_time: str) -> When | None:
     """Return day and time of a `start_time` that needs no other text, else None."""
     start = " ".join(visible(start_time).split())
     day, minute = _day(start), _minute(start)
-    sure = day and 0 < minute < _NO_TIME and not re.search(_ZONE, start)
+    sure = day and 0 < minute < NO_TIME and not re.search(_ZONE, start)
     return (day, minute) if sure else None
 
 
@@ -91,9 +90,9 @@ def when(start_time: str, date_formatted: str) -> When:
     else:
         told = [worded, start] if re.fullmatch(_INDIA, zone["zone"]) else [worded]
     day = next(filter(None, map(_day, told)), "")
-    minutes = [minute for minute in map(_minute, told) if minute < _NO_TIME]
+    minutes = [minute for minute in map(_minute, told) if minute < NO_TIME]
     # Midnight is what a date without a time was turned into.
-    return day, next(filter(None, minutes), min(minutes, default=_NO_TIME))
+    return day, next(filter(None, minutes), min(minutes, default=NO_TIME))
 
 
 def _day(text: str) -> str:
@@ -126,12 +125,12 @@ def _minute(text: str) -> int:
     """Return the minute of the day of a text's first time."""
     found = re.search(_TIME, text)
     if found is None:
-        return _NO_TIME
+        return NO_TIME
     begin = _minute_of(found)
     until = None if _half(found) else re.match(_UNTIL, text[found.end() :])
     if until and _half(until):  # "3:45 - 4:30PM"
         later = begin + _HALF_A_DAY
-        return later if later <= _minute_of(until) < _NO_TIME else begin
+        return later if later <= _minute_of(until) < NO_TIME else begin
     return begin
 
 
@@ -140,9 +139,9 @@ def _minute_of(clock: re.Match[str]) -> int:
     half = _half(clock)
     if half:
         if not 1 <= hour <= 12:
-            return _NO_TIME
+            return NO_TIME
         hour = hour % 12 + (12 if half in "Pp" else 0)
-    return 60 * hour + minute if hour < 24 and minute < 60 else _NO_TIME
+    return 60 * hour + minute if hour < 24 and minute < 60 else NO_TIME
 
 
 def _half(clock: re.Match[str]) -> str | None:

@@ -79,10 +79,8 @@ def more_follows(pages: Sequence[CardsPage]) -> bool:
 def merge_pages(
     pages: Sequence[CardsPage], note: Note = ignore, *, complete: bool = True
 ) -> Cards:
-    """Put the pages of one course together, each record once.
-
-    Records are the same where their `id` is; of two that differ all the same, the
-    later one stays. Raises BadShape for the records of two students.
+    """Put the pages of one course together; raises BadShape for the records of two
+    students.
     """
     first = pages[0]
     cards = first.cards
@@ -96,8 +94,6 @@ def merge_pages(
         complete = False
     if not complete:
         note("pages", f"{len(pages)} pages had, more announced")
-    if len({card.id for card in cards}) < len(cards):
-        cards = _distinct(cards, note)
     return Cards(cards, only_student([page.student_id for page in pages]), complete)
 
 
@@ -156,21 +152,3 @@ def _text(value: Scalar) -> str:
     text = "" if value is None else str(value)
     plain = len(text) <= LONGEST_TIME and "<" not in text and "&" not in text
     return text if plain else one_line(text)[:LONGEST_TIME]
-
-
-def _distinct(cards: list[Card], note: Note) -> list[Card]:
-    by_id: dict[int | str, Card] = {}
-    others: list[Card] = []
-    for card in cards:
-        if not card.id:  # no two can be known to be the same
-            others.append(card)
-        elif card.id not in by_id:
-            by_id[card.id] = card
-        else:
-            note("duplicate", "a record whose id came before")
-            by_id[card.id] = max(by_id[card.id], card, key=_sent)
-    return [*by_id.values(), *others]
-
-
-def _sent(card: Card) -> tuple[str, ...]:
-    return card.start_time, card.date_formatted, card.state, card.faculty_name

@@ -174,7 +174,7 @@ def test_a_cell_is_read_in_every_form(cell, slots):
 )
 @pytest.mark.parametrize("form", ["{}", GREEN])
 def test_what_can_be_read_of_a_cell_is_shown(form, more):
-    """A class that cannot be read costs none beside it, and is not left out silently."""
+    """A class that cannot be read costs none beside it, and the row says so."""
     (read,) = decoded(row(c1=form.format(f"08:50 - 09:40{more}"))).rows
     assert [(slot.start, slot.end) for slot in read.slots[1]] == [(530, 580)]
     assert not read.readable
