@@ -25,6 +25,7 @@ from .answers import (
     month_number,
     one_line,
     pack_course_files,
+    percent_text,
     sum_of,
     unpack_course_files,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "month_number",
     "one_line",
     "pack_course_files",
+    "percent_text",
     "sum_of",
     "unpack_course_files",
 ]
