@@ -37,7 +37,8 @@ _DATE: Final = (
     r"|(?P<mark>[/.-])(?P<number>[0-9]{1,2})(?P=mark))(?P<year>[0-9]{4})(?!\w|[/-][0-9]))"
 )
 _REMARK: Final = (
-    r"\([^()]*\)|\[[^][]*\]|\{[^{}]*\}" rf"|\b(?i:from|instead of):? ?{_DATE}"
+    r"\([^()]*\)|\[[^][]*\]|\{[^{}]*\}"
+    rf"|\b(?i:from|instead of|in (?:lieu|place) of):? ?{_DATE}"
 )
 # Without a colon (3.45 PM, 3 PM) only what names its half of the day is a time.
 _CLOCK: Final = (
@@ -49,7 +50,7 @@ _TIME: Final = rf"(?<![0-9:+-]){_CLOCK}(?![0-9])"
 _UNTIL: Final = rf" ?(?:-|to) ?{_CLOCK}"
 _ZONE: Final = (
     rf"(?:{_CLOCK}|T[0-9]{{2,6}})[ .(\[]*"
-    r"(?P<zone>(?:[Zz](?:ulu)?\b|(?:utc|gmt)?[+-][0-9]|(?i:utc|gmt)\b|[A-Z]{3,5}"
+    r"(?P<zone>(?:[Zz](?:ulu)?\b|(?:utc|gmt)?[+-][0-9]|(?i:utc|gmt)\b|[A-Z]{1,4}T\b"
     r"|[A-Z][A-Za-z]+/[A-Z]|(?:[A-Z][a-z]+ )+Time\b).*)$"
 )
 _INDIA: Final = (
