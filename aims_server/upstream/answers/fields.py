@@ -60,7 +60,9 @@ _PERCENT: Final = re.compile(r"[0-9]{1,16}(?:\.[0-9]{1,16})?(?P<sign> ?%)?")
 _TAG: Final = r"(?s:<!--.*?(?:-->|\Z)|</?[A-Za-z][^<>]*>)"
 # Padding, of which a calendar may hold none, and what is pasted along unseen: a space
 # of no width, marks of direction, a byte order mark.
-_CONTROL: Final = r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2060\ufeff]"
+_CONTROL: Final = (
+    r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
+)
 _BREAK: Final = r"(?i:</?(?:br|p|div|li|tr|td)\b[^<>]*>)"
 
 
