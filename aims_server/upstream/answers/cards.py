@@ -71,9 +71,10 @@ def more_follows(pages: Sequence[CardsPage]) -> bool:
     first, last = pages[0], pages[-1]
     if not last.cards or _repeats(first, last):
         return False
-    if last.more or (first.pages or 0) > len(pages):
+    most_pages, most_records = _announced(pages)
+    if last.more or most_pages > len(pages):
         return True
-    return (first.total or 0) > sum(len(page.cards) for page in pages)
+    return most_records > sum(len(page.cards) for page in pages)
 
 
 def merge_pages(
@@ -84,17 +85,28 @@ def merge_pages(
     """
     first = pages[0]
     cards = first.cards
+    most_pages, most_records = _announced(pages)
     for number, page in enumerate(pages[1:], 2):
-        is_promised = number <= (first.pages or 0)
+        is_promised = number <= most_pages
         if (is_promised and not page.cards) or _repeats(first, page):
             complete = False
         else:
             cards = cards + page.cards
-    if (first.total or 0) > len(cards):
+    if most_records > len(cards):
         complete = False
     if not complete:
         note("pages", f"{len(pages)} pages had, more announced")
     return Cards(cards, only_student([page.student_id for page in pages]), complete)
+
+
+def _announced(pages: Sequence[CardsPage]) -> tuple[int, int]:
+    """The most pages, and records, that any of them says there are: a class may have
+    been entered since the first was read, and moved the last one to a new page.
+    """
+    return (
+        max(page.pages or 0 for page in pages),
+        max(page.total or 0 for page in pages),
+    )
 
 
 def _repeats(first: CardsPage, page: CardsPage) -> bool:

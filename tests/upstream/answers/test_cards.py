@@ -206,6 +206,8 @@ PAGES = [[GOOD | {"id": 10 * page + n} for n in range(3)] for page in range(4)]
         ([paged(PAGES[0], last_page=3), paged(PAGES[0], last_page=3)], False),
         ([paged(PAGES[0], last_page=3), paged([], last_page=3)], False),
         ([paged([], last_page=3)], False),
+        ([paged(PAGES[0], last_page=2), paged(PAGES[1], last_page=3)], True),
+        ([paged(PAGES[0], total=6), paged(PAGES[1], total=7)], True),
         ([paged(PAGES[0], meta={"current_page": 1, "last_page": 2})], True),
         ([paged(PAGES[0], meta={"last_page": 1, "total": 3})], False),
         ([paged(PAGES[0], meta=[])], False),
@@ -213,7 +215,9 @@ PAGES = [[GOOD | {"id": 10 * page + n} for n in range(3)] for page in range(4)]
     ],
 )
 def test_an_answer_says_whether_there_is_more(pages, more):
-    """By its last page, its total, or its link; a repeated page is the end."""
+    """By its last page, its total, or its link, also where a later page says more than
+    the first; a repeated page is the end.
+    """
     assert more_follows(pages) is more
 
 
@@ -225,6 +229,12 @@ def test_an_answer_says_whether_there_is_more(pages, more):
         ([paged(PAGES[0], last_page=2), paged(PAGES[0])], 3, False),
         ([paged(PAGES[0], last_page=2), paged([])], 3, False),
         ([paged(PAGES[0], total=9), paged(PAGES[1])], 6, False),
+        ([paged(PAGES[0], total=6), paged(PAGES[1], total=7)], 6, False),
+        (
+            [paged(PAGES[n], last_page=last) for n, last in enumerate((2, 3, 3))],
+            9,
+            True,
+        ),
         ([paged(PAGES[0], last_page=1, next_page_url="x"), paged([])], 3, True),
         ([paged(PAGES[0], next_page_url="x"), paged([])], 3, True),
     ],
