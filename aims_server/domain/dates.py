@@ -139,9 +139,10 @@ def _minute_of(clock: re.Match[str]) -> int:
     hour, minute = int(clock["hour"]), int(clock["minute"] or clock["dotted"] or 0)
     half = _half(clock)
     if half:
-        if not 1 <= hour <= 12:
+        named = hour % 12 + (12 if half in "Pp" else 0)
+        if named != hour and not 1 <= hour <= 12:  # "14:00 PM" is 14:00
             return NO_TIME
-        hour = hour % 12 + (12 if half in "Pp" else 0)
+        hour = named
     return 60 * hour + minute if hour < 24 and minute < 60 else NO_TIME
 
 

@@ -203,9 +203,11 @@ def _slots_of(text: str, held: bool | None) -> tuple[list[Slot], str]:
 def _minute(hour: str, minute: str, half: str | None) -> int | None:
     hours, minutes = int(hour), int(minute)
     if half:
-        if not 1 <= hours <= 12:
+        named = hours % 12 + (12 if half in "Pp" else 0)
+        # "14:00 PM" is 14:00, "14:00 AM" is none.
+        if named != hours and not 1 <= hours <= 12:
             return None
-        hours = hours % 12 + (12 if half in "Pp" else 0)
+        hours = named
     return 60 * hours + minutes if hours < 24 and minutes < 60 else None
 
 
