@@ -71,7 +71,8 @@ def count_days(
 
     A record whose date cannot be read counts in the totals and in no day.
     """
-    cards = yield from distinct(cards, note)
+    if len({card.id for card in cards}) < len(cards):
+        cards = yield from distinct(cards, note)
     days = yield from _by_day(cards, note)
     if days is None:
         ordered = yield from by_time(cards)

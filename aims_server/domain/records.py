@@ -24,14 +24,12 @@ def in_steps(cards: Sequence[Card]) -> Iterator[Sequence[Card]]:
         yield cards[first : first + _RECORDS_A_STEP]
 
 
-def distinct(cards: Sequence[Card], note: Note) -> Steps[Sequence[Card]]:
+def distinct(cards: Sequence[Card], note: Note) -> Steps[list[Card]]:
     """Return the records without those that have the `id` of another one.
 
     Of two that differ all the same the later one stays; at equal times Present before
     Leave before Absent.
     """
-    if len({card.id for card in cards}) == len(cards):
-        return cards
     by_id: dict[int | str, Card] = {}
     others: list[Card] = []
     for step in in_steps(cards):

@@ -170,7 +170,8 @@ def _slots(cell: Any) -> tuple[tuple[Slot, ...], bool]:
             slots, left = _slots_of(visible(text), held)
             found.update(slots)
             rest += f" {left}"
-    readable = readable and not _says_more(rest, beside_slots=bool(found))
+    if rest.strip() and _says_more(rest, beside_slots=bool(found)):
+        readable = False
     return tuple(sorted(found, key=lambda slot: (slot.start, slot.end))), readable
 
 
