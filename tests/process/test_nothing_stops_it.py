@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from ..upstream.secure_server import CERTIFICATE
+from ..upstream.transport.secure_server import CERTIFICATE
 from ..waiting import free_port, until
 from .conftest import COMMAND, Service, children
 from .crowd import Crowd, tokens
