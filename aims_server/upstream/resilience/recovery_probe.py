@@ -15,7 +15,7 @@ _INTERVAL_SECONDS: Final = 30.0
 
 
 class RecoveryProbe:
-    """At most one call in half a minute while a breaker is not closed.
+    """Makes a call every half minute, while a breaker is not closed.
 
     >>> from aims_server.upstream.resilience import CallerKey
     >>> async def example():

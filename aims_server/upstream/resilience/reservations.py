@@ -45,7 +45,7 @@ class Reservation:
 
 
 class Reservations:
-    """Those of a worker; how many it has is known to the others that share its slots.
+    """A worker's reservations, counted beside those of the others that share its slots.
 
     >>> from .slot_pool import SlotPools
     >>> pages = Reservations(SlotPools().of(0, size=10, share=10))

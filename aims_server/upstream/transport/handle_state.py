@@ -33,8 +33,7 @@ _HEADER_LINES: Final = re.compile(
 
 
 class HandleState:
-    r"""What has come so far of a ``transfer``, on a handle that it stays with, call
-    after call: for curl to forget its options and be told them again takes 5 us.
+    r"""What has come so far of the ``transfer`` that a handle makes, for curl to call.
 
     >>> state = HandleState(1000, KeptConnections())
     >>> for line in (b"HTTP/1.1 429 \r\n", b"Retry-After: 7\r\n", b"\r\n"):
@@ -43,6 +42,8 @@ class HandleState:
     2
     >>> state.reply(429)
     Reply(status=429, body=b'{}', retry_after=7.0, location=None, connection=None)
+
+    It stays with its handle, call after call: to set curl's callbacks anew takes 5 us.
     """
 
     __slots__ = (
