@@ -10,7 +10,6 @@ import pytest
 
 import aims_server
 import aims_server.demo
-import aims_server.primitives
 import aims_server.upstream
 
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
@@ -37,7 +36,6 @@ def entries(package):
     [
         aims_server,
         aims_server.demo,
-        aims_server.primitives,
         aims_server.upstream,
         aims_server.upstream.answers,
         aims_server.upstream.resilience,
