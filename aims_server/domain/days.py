@@ -31,7 +31,9 @@ class Detail(Struct, frozen=True, gc=False, order=True, omit_defaults=True):
 
 
 class Day(Struct, frozen=True, gc=False):
-    """One day of one subject; a class neither of the three stands in details only."""
+    """One day of one subject; a class that is none of the three stands in `details`
+    alone.
+    """
 
     date: str
     present: int

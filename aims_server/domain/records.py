@@ -9,10 +9,11 @@ from ..upstream import Card, Note
 from .dates import NO_TIME, when
 from .marks import MARKS, Mark
 
-__all__ = ["by_time", "distinct", "in_steps"]
+__all__ = ["RECORDS_A_STEP", "by_time", "distinct", "in_steps"]
 
-# 0.1 ms; 1 ms where no date of them was seen before.
-_RECORDS_A_STEP: Final = 250
+RECORDS_A_STEP: Final = 250
+"""So many are counted in 0.1 ms, or in 1 ms where none of their dates was seen before.
+"""
 
 _Place: TypeAlias = tuple[str, int, str, str, str, str]
 _RANKS: Final[dict[Mark, int]] = {"other": 0, "absent": 1, "leave": 2, "present": 3}
@@ -20,8 +21,8 @@ _RANKS: Final[dict[Mark, int]] = {"other": 0, "absent": 1, "leave": 2, "present"
 
 def in_steps(cards: Sequence[Card]) -> Iterator[Sequence[Card]]:
     """The records, in as many at a time as may be read in one step."""
-    for first in range(0, len(cards), _RECORDS_A_STEP):
-        yield cards[first : first + _RECORDS_A_STEP]
+    for first in range(0, len(cards), RECORDS_A_STEP):
+        yield cards[first : first + RECORDS_A_STEP]
 
 
 def distinct(cards: Sequence[Card], note: Note) -> Steps[list[Card]]:
