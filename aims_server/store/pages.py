@@ -169,14 +169,16 @@ class StorePages:
             self._observer.store_unopened()
             return None
         (ends,) = _ENDS.unpack_from(opened)
-        if self._wall() > ends + _CLOCK_SLACK:
+        left = ends + _CLOCK_SLACK - self._wall()
+        if left < 0:
             self._observer.store_unopened()
             return None
+        latest = self._clock() + left
         return Page(
             opened[_ENDS.size :],
             int(made) / 1000 + offset,
-            int(fresh) / 1000 + offset,
-            int(servable) / 1000 + offset,
+            min(int(fresh) / 1000 + offset, latest),
+            min(int(servable) / 1000 + offset, latest),
         )
 
 

@@ -36,14 +36,16 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 # KEYS[1] the owner's hash; page, wanted age in ms or '', '1' if an old one will do,
 # number and ms of the lease that is asked for. Gives what was found, now, the page, and
-# why a lease could not be written.
+# why a lease could not be written. A page that is made in a second or later, and a lease
+# that lasts longer than ours would, are of another clock: of a primary that was ahead of
+# the one that took over. They would hold their places until this one has come so far.
 TAKE: Final = (
     _NOW
     + """
 local page = redis.call('HGET', KEYS[1], 'p' .. ARGV[1])
 if page then
     local made, fresh, servable = page:match('^(%d+) (%d+) (%d+) ')
-    if not made or now >= tonumber(servable) then
+    if not made or tonumber(made) > now + 1000 or now >= tonumber(servable) then
         page = false
     elseif ARGV[2] == '' or now - made <= tonumber(ARGV[2]) then
         if now < tonumber(fresh) then return {'kept', now, page} end
@@ -51,7 +53,8 @@ if page then
     end
 end
 local lease = redis.call('HGET', KEYS[1], 'l' .. ARGV[1])
-if lease and now < tonumber(lease:match(' (%d+)$') or 0) then
+local left = (lease and tonumber(lease:match(' (%d+)$')) or 0) - now
+if left > 0 and left <= tonumber(ARGV[5]) then
     return {'busy', now, page}
 end
 local ends = ARGV[4] .. ' ' .. string.format('%d', now + ARGV[5])
@@ -114,8 +117,8 @@ local function keep(key, ahead)
 end
 """
 
-# A stamp further ahead than it can be is of another clock: of a primary that was ahead
-# of the one that took over. A value that is no stamp is none.
+# A stamp further ahead than it can be is of another clock, as above. A value that is no
+# stamp is none.
 
 # KEYS[1] a limit; microseconds of a token, of the full bucket. How far ahead of now the
 # bucket's stamp is after taking a token; beyond the full bucket none was taken.

@@ -5,6 +5,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from aims_server.cache import Found, Page, Want
 from aims_server.store.sealing import Secrets, Unopened
@@ -198,6 +199,48 @@ async def test_a_store_with_its_clock_set_back_prolongs_nothing(first, second):
     second.ahead = 461
     assert (await take(second)).page is None
     assert second.observer.unopened == 1
+
+
+def by_a_clock_ahead(lease, seconds):
+    """The lease that a store gives whose clock is so far ahead."""
+    return replace(lease, offset=lease.offset + seconds)
+
+
+async def test_a_page_of_a_clock_that_was_ahead_gives_way(first, second):
+    """After failing over to a primary whose clock is an hour behind: what seems to be
+    of the future would be new for an hour.
+    """
+    taken = await take(first)
+    await first.pages.put(by_a_clock_ahead(taken.lease, 3600), page(b"first", age=40))
+    taken = await take(second)
+    assert (taken.found, taken.page) == (Found.NONE, None)
+    assert await second.pages.put(taken.lease, page(b"second"))
+    assert (await take(first)).page.body == b"second"
+
+
+async def test_a_lease_of_a_clock_that_was_ahead_holds_nobody_up(first, server):
+    """Its holder has lost it with the primary that gave it; all others would wait for
+    an hour.
+    """
+    await take(first)
+    key, field, value = hash_of(server)
+    holder, end = value.split()
+    server.ask("HSET", key, field, b"%b %d" % (holder, int(end) + 3_600_000))
+    taken = await take(first)
+    assert (taken.found, taken.lease is None) == (Found.NONE, False)
+
+
+async def test_a_page_of_a_clock_that_was_ahead_ends_in_time(first, second):
+    """Where it does not seem to be of the future its end does not move, give or take
+    the minute by which the machines' clocks may differ.
+    """
+    kept = page(age=200, servable=400)
+    taken = await take(first)
+    await first.pages.put(by_a_clock_ahead(taken.lease, 150), kept)
+    found = (await take(second)).page
+    assert found.made_at > kept.made_at + 100
+    assert kept.servable_until < found.servable_until < kept.servable_until + 61
+    assert found.fresh_until <= found.servable_until
 
 
 @pytest.mark.parametrize("age", [0.0, 310.0])
