@@ -105,12 +105,10 @@ class StorePages:
 
     async def put(self, lease: Lease, page: Page) -> bool:
         """Keep a page, and end the lease; False if the lease was void already, the page
-        is too large, or the store does not answer.
+        is too large or its epoch over, or the store does not answer.
         """
-        if len(page.body) > _LARGEST_PAGE:
+        if len(page.body) > _LARGEST_PAGE or not self._epochs.keep(lease.epoch):
             await self.release(lease)
-            return False
-        if not self._epochs.keep(lease.epoch):
             return False
         tag = lease.key.decode()
         times = b"%d %d %d " % tuple(
