@@ -36,9 +36,10 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 # KEYS[1] the owner's hash; page, wanted age in ms or '', '1' if an old one will do,
 # number and ms of the lease that is asked for. Gives what was found, now, the page, and
-# why a lease could not be written. A page that is made in a second or later, and a lease
-# that lasts longer than ours would, are of another clock: of a primary that was ahead of
-# the one that took over. They would hold their places until this one has come so far.
+# why a lease could not be written. A page that is made in a second or later, and a
+# lease that lasts longer than ours would, are of another clock: of a primary that was
+# ahead of the one that took over. They would hold their places until this one has come
+# so far.
 TAKE: Final = (
     _NOW
     + """
