@@ -108,9 +108,10 @@ end
 _BUCKET: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local function ahead_of(key, most)
+local function ahead_of(key, full, most)
     local ahead = (tonumber(redis.pcall('GET', key)) or 0) - now
-    return math.min(math.max(ahead, 0), tonumber(most))
+    if ahead > tonumber(most) then ahead = tonumber(full) end
+    return math.max(ahead, 0)
 end
 local function keep(key, ahead)
     redis.call('SET', key, string.format('%.0f', now + ahead),
@@ -118,31 +119,31 @@ local function keep(key, ahead)
 end
 """
 
-# A stamp further ahead than it can be is of another clock, as above. A value that is no
-# stamp is none.
+# A stamp further ahead than it can be is of another clock, as above, and stands for an
+# empty bucket. A value that is no stamp is none.
 
 # KEYS[1] a limit; microseconds of a token, of the full bucket. How far ahead of now the
 # bucket's stamp is after taking a token; beyond the full bucket none was taken.
 TAKE_TOKEN: Final = (
     _BUCKET
     + """
-local before = ahead_of(KEYS[1], ARGV[2])
+local before = ahead_of(KEYS[1], ARGV[2], ARGV[2])
 local ahead = before + ARGV[1]
 keep(KEYS[1], ahead <= tonumber(ARGV[2]) and ahead or before)
 return ahead
 """
 )
 
-# KEYS limits; for each of them, microseconds to charge it and the most that its stamp
-# may be ahead of now. How far ahead each bucket's stamp is after that.
+# KEYS limits; for each of them, microseconds to charge it, of the full bucket, and the
+# most that its stamp may be ahead of now. How far ahead each bucket's stamp is then.
 RAISE_LIMITS: Final = (
     _BUCKET
     + """
 local answers = {}
 for i, key in ipairs(KEYS) do
-    local most = tonumber(ARGV[2 * i])
-    local ahead = ahead_of(key, most) + ARGV[2 * i - 1]
-    ahead = math.min(math.max(ahead, 0), most)
+    local charge, full, most = ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
+    local ahead = ahead_of(key, full, most) + charge
+    ahead = math.min(math.max(ahead, 0), tonumber(most))
     keep(key, ahead)
     answers[i] = ahead
 end
