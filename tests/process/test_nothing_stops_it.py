@@ -20,7 +20,7 @@ import pytest
 
 import aims_server
 
-from ..upstream.secure_server import CERTIFICATE
+from ..upstream.transport.secure_server import CERTIFICATE
 from ..waiting import free_port, until
 from .conftest import COMMAND, Service, children
 from .crowd import Crowd, tokens
