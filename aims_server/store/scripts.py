@@ -39,7 +39,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 # why a lease could not be written. A page that is made in a second or later, and a
 # lease that lasts longer than ours would, are of another clock: of a primary that was
 # ahead of the one that took over. They would hold their places until this one has come
-# so far.
+# so far. A lease stays for a minute past its end: unless another machine takes it then,
+# its holder may still put a page that took so long.
 TAKE: Final = (
     _NOW
     + """
@@ -63,8 +64,9 @@ local kept = redis.pcall('HSET', KEYS[1], 'l' .. ARGV[1], ends)
 if type(kept) == 'table' and kept.err then
     return {'refused', now, page, kept.err}
 end
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[5]) then
-    redis.call('PEXPIRE', KEYS[1], ARGV[5])
+local stays = ARGV[5] + 60000
+if redis.call('PTTL', KEYS[1]) < stays then
+    redis.call('PEXPIRE', KEYS[1], stays)
 end
 return {'none', now, page}
 """

@@ -1,5 +1,6 @@
 """Pages and leases in a real store, between machines that share nothing else."""
 
+import asyncio
 import time
 
 import pytest
@@ -108,13 +109,23 @@ async def test_a_lease_ends(first, second):
     assert await second.pages.put(later.lease, page())
 
 
+async def test_a_page_may_take_longer_than_its_lease(first, second):
+    """On a platform that is slow for all, too, it is shared, unless another machine has
+    begun it meanwhile.
+    """
+    taken = await take(first, seconds=0.001)
+    await asyncio.sleep(0.05)
+    assert await first.pages.put(taken.lease, page())
+    assert (await take(second)).found is Found.KEPT
+
+
 async def test_a_page_whose_time_is_over_is_nobodys(first, second, server):
     """Put too late, it is found by none, and leaves nothing behind."""
     await keep(first, page(age=3000, servable=2100))
     taken = await take(second, seconds=25.0)
     assert (taken.found, taken.page) == (Found.NONE, None)
     key = server.ask("KEYS", "aims1:*").split(b"\r\n")[2]
-    assert 0 < int(server.ask("PTTL", key)[1:]) <= 60_000
+    assert 0 < int(server.ask("PTTL", key)[1:]) <= 120_000
 
 
 async def test_an_owner_is_one_key_that_ends(first, server):
@@ -137,10 +148,10 @@ async def test_a_short_page_ends_no_longer_one(first, server):
 
 
 async def test_a_lease_alone_ends_too(first, server):
-    """A machine that dies while it fills leaves nothing behind."""
+    """A machine that dies while it fills leaves nothing behind for long."""
     await take(first, seconds=25.0)
     key = server.ask("KEYS", "aims1:*").split(b"\r\n")[2]
-    assert 0 < int(server.ask("PTTL", key)[1:]) <= 25_000
+    assert 0 < int(server.ask("PTTL", key)[1:]) <= 85_000
 
 
 async def test_the_store_reads_nothing(first, server):
