@@ -223,7 +223,11 @@ class HandleState:
         self._kept.cut_off(self._connection)
 
     def reply(self, status: int) -> Reply | FailureCause:
-        """All has come that was announced."""
+        """All has come that was announced, if the head has: where the connection ends,
+        curl takes its beginning for the whole.
+        """
+        if not self._is_headed:
+            return FailureCause("dropped_before_answer")
         if self._unpacker and not self._unpacker.is_whole:
             return FailureCause("bad_gzip", "it is cut off")
         body = b"".join(self._body)
