@@ -213,7 +213,7 @@ class CurlPool(CurlAsyncHTTPClient):
         fd = curl.getinfo(pycurl.ACTIVESOCKET)  # -1 once the handle has been removed
         self._multi.remove_handle(curl)
         if state.must_restart(curl_error, status):
-            state.abandon_connection()
+            state.cut_off()
             transfer.restart()
             self._waiting.appendleft(transfer)  # Tornado looks at the queue after this
         elif curl_error is not None:

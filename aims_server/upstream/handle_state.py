@@ -215,11 +215,11 @@ class HandleState:
         self._abandoned |= self._connection == connection
 
     def abandon_connection(self) -> None:
-        """The connection is broken, or curl has closed it with the end of the call."""
+        """Curl has closed the connection with the end of the call."""
         self._kept.abandon(self._connection)
 
     def cut_off(self) -> None:
-        """The call has ended before its answer did."""
+        """The call has ended before its answer did, or with what is no answer to it."""
         self._kept.cut_off(self._connection)
 
     def reply(self, status: int) -> Reply | FailureCause:
