@@ -1,5 +1,6 @@
 """Curl's callbacks on one handle: what has come of the call that it makes."""
 
+import asyncio
 import contextlib
 import os
 import re
@@ -59,6 +60,7 @@ class HandleState:
         "_status_seen",
         "_unpacker",
         "opened",
+        "timer",
         "transfer",
     )
 
@@ -71,6 +73,7 @@ class HandleState:
         """Have no call; nothing stays of the one before."""
         self.transfer: Transfer | None = None
         self.opened: list[int] = []  # sockets; several where a host has addresses
+        self.timer: asyncio.TimerHandle | None = None  # while curl minds no time
         self._connection: tuple[str | int, ...] = ()
         self._reused_socket: int | None = None
         self._status_seen = False
@@ -196,6 +199,11 @@ class HandleState:
     def is_sent(self) -> bool:
         """Whether it has had a connection, and the request has gone out."""
         return bool(self._connection)
+
+    def stop_timer(self) -> None:
+        """Let no timer hold the call, which has ended."""
+        if self.timer is not None:
+            self.timer.cancel()
 
     # What comes of it.
 
