@@ -271,7 +271,7 @@ async def test_a_claimed_preconnection_ends_in_the_calls_time(pool, silent):
 
 
 async def test_a_call_on_a_preconnection_leaves_nothing_behind(pool, server):
-    """Headers and answer of a student go with it, not when its time would have ended."""
+    """A student's headers and answer go with it, not when its time would have ended."""
     pool.preconnections.prepare(server.url)
     transfer = call(pool, server)
     await transfer
