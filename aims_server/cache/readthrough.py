@@ -30,7 +30,7 @@ def _unobserved(*_: object) -> None:
 
 
 class ReadThrough(Generic[V]):
-    """A store in front of fills, each of which runs once however many ask.
+    """Gives entries out of a store, and fills it: once for a key, however many ask.
 
     A fresh entry answers. An old but servable one answers too, and is refreshed in the
     background; if that fails, nothing changes. Without one the asker waits for the

@@ -16,10 +16,11 @@ from ..upstream import Card, Note, one_line
 from .dates import STARTS, when
 from .marks import MARKS
 
-__all__ = ["Day", "Detail", "SubjectDays", "count_days"]
+__all__ = ["RECORDS_A_STEP", "Day", "Detail", "SubjectDays", "count_days"]
 
-# 0.1 ms; 1 ms where no date of them was seen before.
-_RECORDS_A_STEP: Final = 250
+RECORDS_A_STEP: Final = 250
+"""So many are counted in 0.1 ms, or in 1 ms where none of their dates was seen before.
+"""
 
 _Place: TypeAlias = tuple[str, int, str, str, str, str]
 
@@ -37,7 +38,9 @@ class Detail(Struct, frozen=True, gc=False, order=True, omit_defaults=True):
 
 
 class Day(Struct, frozen=True, gc=False):
-    """One day of one subject; a class neither of the three stands in details only."""
+    """One day of one subject; a class that is none of the three stands in `details`
+    alone.
+    """
 
     date: str
     present: int
@@ -157,8 +160,8 @@ def _sorted(cards: Sequence[Card]) -> Steps[list[Card]]:
 
 
 def _in_steps(cards: Sequence[Card]) -> Iterator[Sequence[Card]]:
-    for first in range(0, len(cards), _RECORDS_A_STEP):
-        yield cards[first : first + _RECORDS_A_STEP]
+    for first in range(0, len(cards), RECORDS_A_STEP):
+        yield cards[first : first + RECORDS_A_STEP]
 
 
 def _place(card: Card) -> _Place:

@@ -19,17 +19,22 @@ from .static_files import make_file
 __all__ = ["StatusHandler"]
 
 _FOLDER: Final = Path(__file__).with_name("status_page")
+# By path: the file's name, and its bytes, which are those of the version that runs.
 _FILES: Final = {
-    "/status": "index.html",
-    "/status/status.js": "status.js",
-    "/status/status.css": "status.css",
+    path: (name, (_FOLDER / name).read_bytes())
+    for path, name in (
+        ("/status", "index.html"),
+        ("/status/status.js", "status.js"),
+        ("/status/status.css", "status.css"),
+    )
 }
 
 
 @cache
-def _answer(name: str) -> Answer:
-    """One file, read when it is first asked for."""
-    return make_file(name, (_FOLDER / name).read_bytes(), "no-store", images="data:")
+def _answer(path: str) -> Answer:
+    """One file, packed when it is first asked for."""
+    name, body = _FILES[path]
+    return make_file(name, body, "no-store", images="data:")
 
 
 class _BasicUnauthorized(Unauthorized):
@@ -51,8 +56,7 @@ class StatusHandler(TokenHandler):
     async def get(self) -> None:
         """Write the page, or what it asks for every two seconds."""
         self.check_token()
-        file = _FILES.get(self.request.path)
-        if file is None:
+        if self.request.path not in _FILES:
             raise NotFound
         accept = self.request.headers.get("Accept")
         as_json = quality(accept, "application/json") > quality(accept, "text/html")
@@ -60,7 +64,7 @@ class StatusHandler(TokenHandler):
             await self.context.metrics.prepare()
             self.send(json_response(200, self.context.metrics.summary()))
             return
-        self.send_negotiated(_answer(file))
+        self.send_negotiated(_answer(self.request.path))
 
     def offered_token(self, scheme: str, credentials: str) -> str | None:
         """Of either scheme."""

@@ -1,5 +1,5 @@
-"""The student's page: the files of ``aims_server/web_page`` as ready bytes, read and
-packed with the first request for one (2 ms), which a start need not wait for.
+"""The student's page: the files of ``aims_server/web_page`` as ready bytes, packed with
+the first request for one (2 ms), which a start need not wait for.
 """
 
 import hashlib
@@ -19,6 +19,12 @@ __all__ = ["DocsRedirect", "WebPageHandler", "load_page"]
 
 # Not by importlib.resources, which imports tempfile, shutil and all packers: 1 ms.
 _FOLDER: Final = Path(__file__).parents[1] / "web_page"
+# Read before the workers are forked: they have the page of the version that runs, all
+# the same one, also when another version has been installed.
+_FILES: Final = {
+    path.relative_to(_FOLDER).as_posix(): path.read_bytes()
+    for path in _FOLDER.rglob("*.*")
+}
 
 
 @cache
@@ -29,10 +35,7 @@ def load_page(*, demo: bool = False) -> Mapping[str, Answer]:
     and a browser may keep every one of them for ever. ``demo`` marks the document, so
     that its script shows the demo's corner.
     """
-    files = {
-        path.relative_to(_FOLDER).as_posix(): path.read_bytes()
-        for path in _FOLDER.rglob("*.*")
-    }
+    files = dict(_FILES)
     document = files.pop("index.html")
     digest = hashlib.blake2b(digest_size=8)
     for name, body in sorted(files.items()):

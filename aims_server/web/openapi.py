@@ -5,6 +5,7 @@ for machines, made from it by ``make openapi``: so no YAML is read at run time.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -29,8 +30,11 @@ class _Document(msgspec.Struct):
     paths: dict[str, _PathItem]
 
 
+@cache
 def load_openapi() -> bytes:
-    """Read the document: compact JSON in UTF-8."""
+    """The document, compact JSON in UTF-8: as it was when it was first read, which is
+    before the workers are forked.
+    """
     return DOCUMENT.read_bytes()
 
 

@@ -5,6 +5,7 @@ P46, P47, P51).
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from ..upstream.secure_server import CERTIFICATE
+import aims_server
+
+from ..upstream.transport.secure_server import CERTIFICATE
 from ..waiting import free_port, until
 from .conftest import COMMAND, Service, children
 from .crowd import Crowd, tokens
@@ -169,6 +172,27 @@ def test_its_directories_may_be_removed(busy, tmp_path):
     os.kill(victim, signal.SIGKILL)
     service.wait_for_workers(2, but=[victim])
     assert service.get("/health")[0] == 200
+
+
+def test_its_program_may_be_removed(start):
+    """As an upgrade does before it writes the new one: workers that start later have
+    all of the program that was started, the files that it serves too.
+    """
+    copy = f"cp -r {Path(aims_server.__file__).parent} aims_server"
+    service = start(
+        command=["sh", "-c", f"{copy} && exec {sys.executable} -m aims_server"],
+        WORKERS="2",
+        WEB_PAGE="true",
+        STATUS_PAGE="true",
+    ).wait_until_serving()
+    shutil.rmtree(service.directory / "aims_server")
+    (victim, _) = service.workers()
+    os.kill(victim, signal.SIGKILL)
+    service.wait_for_workers(2, but=[victim])
+    for path in ("/", "/status", "/status/status.js", "/openapi.json", "/metrics"):
+        assert {service.get(path)[0] for _ in range(20)} == {200}, path
+    (style,) = re.findall(rb"page/[0-9a-f]+/style.css", service.get("/")[1])
+    assert {service.get(f"/{style.decode()}")[0] for _ in range(20)} == {200}
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, *MEANINGLESS])

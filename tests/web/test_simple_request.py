@@ -10,7 +10,7 @@ from tornado.httputil import HTTPHeaders, parse_request_start_line
 
 from aims_server.web.simple_request import parse_simple_request
 
-from ..http_server.test_framing import REFUSED_FRAMING
+from ..http_server.bad_input import REFUSED_FRAMING
 
 PLAIN = (
     b"GET /api/quiz HTTP/1.1\r\n"

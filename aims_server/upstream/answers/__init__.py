@@ -2,14 +2,17 @@
 
 The map, in reading order::
 
-    course_files  cards  account  schedule   a decoder for each kind of answer
-    schedule_cell the HTML in a cell of the month table
-    models        what they leave behind
-    rows          lists of rows out of their envelope, the odd ones field by field
-    json_body     bytes to JSON
-    fields        single values: numbers, names, percentages
-    messages      refusals and the like, by their words
-    oddities      what could not be read, counted and logged
+    course_files   the summary: a student's course files with their counts
+    cards          the records of one subject
+    account        logins and quizzes
+    schedule       the month table
+    schedule_cell  the HTML in one of its cells
+    models         what these leave behind
+    rows           lists of rows out of their envelope, the odd ones field by field
+    json_body      bytes to JSON
+    fields         single values: numbers, names, percentages
+    messages       refusals and the like, by their words
+    oddities       what could not be read, counted and logged
 
 One odd row costs no other row anything; an answer of which nothing can be read is a
 `BadShape`.

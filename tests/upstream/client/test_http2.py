@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from ...waiting import PATIENCE_SECONDS
-from ..secure_server import CERTIFICATE, Http2Server
+from ..transport.secure_server import CERTIFICATE, Http2Server
 from .conftest import client_of
 
 pytestmark = pytest.mark.gen_test
