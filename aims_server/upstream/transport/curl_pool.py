@@ -30,6 +30,7 @@ __all__ = ["CurlPool", "Reply", "Request"]
 _log = logging.getLogger(__name__)
 
 _LOOK_AGAIN_SECONDS: Final = 0.1
+_DEAD_SECONDS: Final = 10.0  # without a word, though a call waits for its answer
 
 
 class CurlPool(CurlAsyncHTTPClient):
@@ -219,7 +220,7 @@ class CurlPool(CurlAsyncHTTPClient):
             transfer.restart()
             self._waiting.appendleft(transfer)  # Tornado looks at the queue after this
         elif curl_error is not None:
-            state.cut_off()
+            self._cut_off(state)
             transfer.settle(state.failure(curl, curl_error, curl_message or ""))
         else:
             if fd < 0:
@@ -229,6 +230,17 @@ class CurlPool(CurlAsyncHTTPClient):
             _log.debug("Call %s: %s", "failed" if curl_error else status, timings(curl))
         self._handles.release(curl)
 
+    def _cut_off(self, state: HandleState) -> None:
+        """See to the connection of a call that has ended early. One of HTTP/2 that has
+        said nothing since the call began is closed if that harms no other call, or
+        after so long that it must be dead: curl would give it all further calls.
+        """
+        state.cut_off()
+        shared = any(map(state.shares_connection, self._under_way.values()))
+        waited = state.seconds_under_way(self._loop.time())
+        if waited >= (_DEAD_SECONDS if shared else 0):
+            state.close_silent(waited)
+
     def _give_up(self, transfer: Transfer) -> None:
         """End a call that was cancelled."""
         if transfer in self._waiting:
@@ -237,7 +249,7 @@ class CurlPool(CurlAsyncHTTPClient):
             if state.transfer is transfer:
                 del self._under_way[curl]
                 self._multi.remove_handle(curl)
-                state.cut_off()
+                self._cut_off(state)
                 self._handles.release(curl)
                 self._process_queue()
                 break

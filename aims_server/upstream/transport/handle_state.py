@@ -231,6 +231,20 @@ class HandleState:
         """The call has ended before its answer did, or with what is no answer to it."""
         self._kept.cut_off(self._connection)
 
+    def shares_connection(self, other: "HandleState") -> bool:
+        """Whether both calls are on one connection of HTTP/2."""
+        return self.is_sent and self._connection == other._connection
+
+    def seconds_under_way(self, now: float) -> float:
+        """For how long the call has had a handle."""
+        transfer = self.transfer
+        assert transfer is not None
+        return now - transfer.deadline + transfer.request.seconds
+
+    def close_silent(self, seconds: float) -> None:
+        """Close the connection if it is one of HTTP/2 that was silent for so long."""
+        self._kept.close_silent(self._connection, seconds)
+
     def reply(self, status: int) -> Reply | FailureCause:
         """All has come that was announced, if the head has: where the connection ends,
         curl takes its beginning for the whole.

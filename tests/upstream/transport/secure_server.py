@@ -83,13 +83,15 @@ class SecureServer:
 
 class Http2Server(SecureServer):
     """Answers each stream with an empty object, but of those that it hears, counted
-    from 1, it hangs on one, resets one, and closes the connection on one.
+    from 1, it hangs on one, resets one, and closes the connection on one. To so many of
+    its first connections it says nothing more while they are ``silent``.
     """
 
     protocol = "h2"
     hangs_on = 0
     resets_on = 0
     closes_on = 0
+    silent = 0
 
     def ping(self) -> None:
         """Say something that is no answer, on every connection."""
@@ -99,6 +101,7 @@ class Http2Server(SecureServer):
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        number = len(self._writers)
         assert await reader.readexactly(len(_PREFACE)) == _PREFACE
         writer.write(_frame(_SETTINGS, 0, 0))
         while True:
@@ -109,7 +112,7 @@ class Http2Server(SecureServer):
                 writer.write(_frame(_SETTINGS, _ACK, 0))
             elif kind == _HEADERS:
                 self._hear()
-                if self.heard == self.hangs_on:
+                if self.heard == self.hangs_on or number <= self.silent:
                     continue
                 if self.heard == self.resets_on:
                     writer.write(_frame(_RST_STREAM, 0, stream, _INTERNAL_ERROR))
