@@ -82,7 +82,9 @@ class KeptConnections:
             self.abandon(connection)
 
     def cut_off(self, connection: Hashable) -> None:
-        """A call on it has ended early, and one of HTTP/1.1 with it."""
+        """A call on it has ended early, and one of HTTP/1.1 with it. One of HTTP/2 goes
+        on: abandoned, it would turn down every call that curl gives it, and stay open.
+        """
         if self._sockets.get(connection, _ABANDONED) >= 0:
             self.abandon(connection)
 

@@ -41,3 +41,23 @@ async def test_a_late_call_is_hedged_on_another_connection(student, platform, cl
     clock.now += 1
     await late
     assert (platform.connections, platform.heard) == (2, 5)
+
+
+async def test_a_stream_that_is_reset_costs_one_connection(student, platform):
+    """The call is made again on a new one; those that follow need no further one, for
+    the old one serves them as well.
+    """
+    await student.quizzes(PATIENCE_SECONDS)
+    platform.resets_on = 2
+    for _ in range(4):
+        await student.quizzes(PATIENCE_SECONDS)
+    assert (platform.connections, platform.heard) == (2, 6)
+
+
+async def test_a_connection_closed_before_the_answer_is_worth_another_try(
+    student, platform
+):
+    """As with HTTP/1.1: a program on the way is restarted, say."""
+    platform.closes_on = 1
+    await student.quizzes(PATIENCE_SECONDS)
+    assert (platform.connections, platform.heard) == (2, 2)
