@@ -7,7 +7,7 @@ from ...deadline import Clock, Deadline
 from ...errors import Overloaded, UpstreamTimeout, UpstreamUnavailable
 from ...primitives import CircuitState
 from .bulkhead import Bulkhead, BulkheadFull
-from .callers import CallerKey
+from .calls import CallerKey
 from .circuit_breaker import CircuitOpen
 from .endpoint_breakers import CallPermit, EndpointBreakers
 from .pauses import Pauses

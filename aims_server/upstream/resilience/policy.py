@@ -25,12 +25,10 @@ from ...errors import (
     WrongStudent,
 )
 from .admission import Admission, AskedToPause
-from .callers import CallerKey
-from .calls import Attempt, Call, CallObserver
+from .calls import Attempt, Call, CallerKey, CallObserver, call_tally
 from .endpoint_breakers import CallPermit
 from .hedging import Hedging
 from .retry import RetryBudget, full_jitter
-from .tally import call_tally
 
 __all__ = ["ResiliencePolicy"]
 

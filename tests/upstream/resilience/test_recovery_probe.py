@@ -6,7 +6,7 @@ import pytest
 
 from aims_server.errors import UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from aims_server.primitives import CircuitState
-from aims_server.upstream.resilience.callers import CallerKey
+from aims_server.upstream.resilience import CallerKey
 from aims_server.upstream.resilience.endpoint_breakers import EndpointBreakers
 from aims_server.upstream.resilience.recovery_probe import RecoveryProbe
 from tests.virtual_time import virtual_loop

@@ -10,7 +10,7 @@ from aims_server.errors import (
     UpstreamBusy,
     UpstreamUnavailable,
 )
-from aims_server.upstream.resilience.callers import CallerKey
+from aims_server.upstream.resilience import CallerKey
 
 from ..bench import ME, SOMEBODY
 from ..queueing import acquire
