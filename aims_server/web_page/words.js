@@ -37,6 +37,7 @@ export function advice({ canMiss, mustAttend, total }, target) {
 const PROBLEMS = {
   offline: "You seem to be offline, or the service cannot be reached.",
   foreign: "Something else answered in place of the service. Does this network ask for a login?",
+  unstored: "This browser lets the page store nothing, not even a login. Please allow it to.",
   unauthorized: "Your login has ended. Please log in again.",
   forbidden: "This record belongs to another student.",
   rate_limited: "There were too many requests in a short time.",

@@ -127,6 +127,35 @@ def test_logging_out_needs_no_room_in_the_browser(inside):
     assert inside.page.evaluate("sessionStorage.length") == 0
 
 
+FORBIDDEN = "{ get() { throw new DOMException('denied', 'SecurityError'); } }"
+
+
+def test_a_browser_that_stores_no_login_is_told_so(visit, demo):
+    """One that forbids it shows the form, and not that the page has not loaded."""
+    visit.page.add_init_script(
+        f"Object.defineProperty(window, 'sessionStorage', {FORBIDDEN});"
+        f"Object.defineProperty(window, 'localStorage', {FORBIDDEN});"
+    )
+    visit.page.reload()
+    visit.log_in(demo.students[1])
+    notice = visit.page.locator("#notice")
+    notice.wait_for(state="visible")
+    assert "lets the page store nothing" in notice.inner_text()
+    assert "again in" not in notice.inner_text()
+
+
+def test_without_room_for_the_copies_a_login_works(visit, demo):
+    """Nothing but `localStorage` is forbidden."""
+    visit.page.add_init_script(
+        f"Object.defineProperty(window, 'localStorage', {FORBIDDEN});"
+    )
+    visit.page.reload()
+    visit.log_in(demo.students[1])
+    visit.settle()
+    visit.page.click("#sign-out")
+    visit.page.wait_for_selector("#sign-in")
+
+
 def test_a_token_that_is_given_again_logs_in_again(visit, demo, token):
     """A platform may have one token for each student, after a log-out too."""
     visit.page.route("**/api/login", lambda route: route.fulfill(json={"token": token}))
@@ -177,10 +206,13 @@ def test_a_file_that_is_refused_leads_back_to_the_form(inside):
 
 
 FOREIGN = "Something else answered in place of the service."
+UNKNOWN = "The service cannot answer right now."
 REFUSED_LOGINS = [
     (429, '{"code": "rate_limited"}', "Please try again in 17 s."),
     (200, "<html>Log in here</html>", FOREIGN),
     (200, '{"login": "/here"}', FOREIGN),
+    (502, "null", UNKNOWN),
+    (502, '{"error": {"code": 502}, "code": 502}', UNKNOWN),
 ]
 
 
