@@ -84,7 +84,7 @@ function model(state) {
   return {
     ...state,
     summary,
-    target: summary?.target ?? 75,
+    target: summary?.target ?? null, // only this page says what it is
     get subjects() {
       return subjects(summary, page);
     },

@@ -178,6 +178,48 @@ def test_a_figure_of_no_class_is_neither_good_nor_bad(visit, token, view):
     assert "75%" not in text
 
 
+@pytest.mark.parametrize("view", ["today", "subjects"])
+def test_no_target_is_made_up(inside, view):
+    """Only the summary says what the operator's is, and it may fail alone."""
+    inside.page.route("**/api/attendance", lambda route: route.abort())
+    inside.page.reload()
+    inside.page.wait_for_selector("#refresh:not([aria-disabled])")
+    inside.show(view)
+    said = " ".join(inside.page.locator(".advice").all_inner_texts())
+    assert "to reach the target" in said
+    assert "%" not in said
+    assert inside.page.locator("main").locator(".good, .near, .low").count() == 0
+    inside.forgive_failed_answers()
+
+
+def test_counts_that_the_summary_could_not_read_are_those_of_the_days(visit, token):
+    """The service has them from the records, and says no silent zero either."""
+    figures = {"present": 0, "total": 0, "percent": "0%"}
+    row = {"course": "Art", "courseCode": "A", "canMiss": None, "mustAttend": None}
+    art = {"totalPresent": 31, "total": 40, "percent": "77.5%", "canMiss": 1}
+    visit.serve(
+        NOTHING_COUNTED
+        | {
+            "attendance": NOTHING_COUNTED["attendance"]
+            | {
+                "dailyAttendance": [row | figures],
+                "target": 75,
+                "incomplete": ["Art"],
+            },
+            "all-attendance": {
+                "subjects": {"Art": art | {"mustAttend": 0, "daily": []}},
+                "incomplete": [],
+            },
+        }
+    )
+    visit.enter(token)
+    visit.show("subjects")
+    card = visit.page.inner_text(".subject")
+    assert "31 of 40 classes" in card
+    assert "77.5%" in card
+    assert "You can miss 1 class" in card
+
+
 def test_what_if_follows_the_slider(inside):
     """Attending more raises the figure, and the sentence is that of the new figure."""
     inside.show("subjects")
