@@ -72,6 +72,15 @@ export function onSignedOut(listener) {
   addEventListener("storage", () => token() !== null && !signedIn() && listener());
 }
 
+/** Tell when the page was kept for the way back, and the tab has another login by now. */
+export function onOtherLogin(listener) {
+  let left;
+  addEventListener("pagehide", () => void (left = token()));
+  addEventListener("pageshow", ({ persisted }) => {
+    if (persisted && (signedIn() ? token() : null) !== left) listener();
+  });
+}
+
 /** Log in and keep the token; the student as the platform describes it. */
 export async function signIn(username, password) {
   const response = await ask("api/login", {

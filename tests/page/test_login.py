@@ -181,14 +181,44 @@ def test_logging_out_leaves_another_login_of_the_student(inside, demo):
     assert other.locator("#overall").is_visible()
 
 
+LEAVE, RETURN = (
+    f"dispatchEvent(new PageTransitionEvent('{event}', {{persisted: true}}))"
+    for event in ("pagehide", "pageshow")
+)
+
+
 def test_the_way_back_leads_to_no_login_that_has_ended(inside):
     """A browser may keep the whole page for the way back; it is then loaded again."""
+    inside.page.evaluate(LEAVE)
     inside.page.evaluate("sessionStorage.clear()")
-    inside.page.evaluate(
-        "dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))"
-    )
+    inside.page.evaluate(RETURN)
     inside.page.wait_for_selector("#sign-in")
     assert inside.page.locator(".card").count() == 0
+
+
+def test_the_way_back_leads_to_the_login_that_there_is(inside, demo):
+    """Another student has logged in on another page of the tab meanwhile."""
+    inside.page.evaluate(LEAVE)
+    token = demo.token(demo.students[0])
+    inside.page.evaluate("window.kept = true")
+    # The visit's own script sets its student's token where a page is new in its tab.
+    inside.page.evaluate("token => sessionStorage.setItem('token', token)", token)
+    inside.page.evaluate(RETURN)
+    inside.page.wait_for_function("!window.kept")
+    inside.settle()
+    present, total = demo.overall(demo.students[0])
+    assert f"{present} of {total} classes" in inside.page.inner_text(".overall")
+
+
+def test_the_way_back_needs_no_network(inside):
+    """What was seen before is seen again: to load it anew would leave nothing."""
+    inside.page.evaluate(LEAVE)
+    inside.page.evaluate("window.kept = true")
+    inside.context.set_offline(True)
+    inside.page.evaluate(RETURN)
+    inside.page.evaluate("new Promise((done) => setTimeout(done, 300))")
+    assert inside.page.evaluate("window.kept")
+    assert inside.page.inner_text("#overall")
 
 
 def test_a_file_that_is_refused_leads_back_to_the_form(inside):
