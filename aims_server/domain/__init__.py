@@ -7,10 +7,11 @@ page into bytes.
 
 from .all_attendance import all_attendance_page
 from .attendance import attendance_page
-from .days import RECORDS_A_STEP, SubjectDays, count_days
+from .days import SubjectDays, count_days
 from .icalendar_form import to_icalendar
 from .names import subject_keys
 from .page_encoding import encode_page
+from .records import RECORDS_A_STEP
 from .subject_attendance import subject_attendance_page
 from .timetable import Timetable, timetable_page
 

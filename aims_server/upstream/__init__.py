@@ -31,6 +31,7 @@ from .answers import (
     month_number,
     one_line,
     pack_course_files,
+    percent_text,
     sum_of,
     unpack_course_files,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "month_number",
     "one_line",
     "pack_course_files",
+    "percent_text",
     "sum_of",
     "unpack_course_files",
 ]

@@ -21,7 +21,15 @@ One odd row costs no other row anything; an answer of which nothing can be read 
 from .account import decode_quizzes, read_login
 from .cards import decode_cards, merge_pages, more_follows
 from .course_files import decode_course_files
-from .fields import FIRST_YEAR, Number, exact, month_number, one_line, sum_of
+from .fields import (
+    FIRST_YEAR,
+    Number,
+    exact,
+    month_number,
+    one_line,
+    percent_text,
+    sum_of,
+)
 from .json_body import BadShape
 from .messages import (
     is_answer,
@@ -77,6 +85,7 @@ __all__ = [
     "more_follows",
     "one_line",
     "pack_course_files",
+    "percent_text",
     "read_login",
     "refuses_token",
     "says_nothing_there",
