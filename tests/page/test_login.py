@@ -200,11 +200,9 @@ def test_the_way_back_leads_to_the_login_that_there_is(inside, demo):
     """Another student has logged in on another page of the tab meanwhile."""
     inside.page.evaluate(LEAVE)
     token = demo.token(demo.students[0])
-    inside.page.evaluate("window.kept = true")
-    # The visit's own script sets its student's token where a page is new in its tab.
     inside.page.evaluate("token => sessionStorage.setItem('token', token)", token)
-    inside.page.evaluate(RETURN)
-    inside.page.wait_for_function("!window.kept")
+    with inside.page.expect_navigation():
+        inside.page.evaluate(RETURN)
     inside.settle()
     present, total = demo.overall(demo.students[0])
     assert f"{present} of {total} classes" in inside.page.inner_text(".overall")

@@ -4,6 +4,7 @@ import re
 from collections import Counter, defaultdict
 from datetime import timedelta, timezone
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import pytest
 
@@ -144,7 +145,7 @@ def test_subjects_says_what_the_target_allows(inside, demo):
     assert shown == expected
 
 
-NOTHING_COUNTED = {
+NOTHING_COUNTED: dict[str, Any] = {
     "attendance": {
         "dailyAttendance": [
             {
