@@ -33,7 +33,7 @@ from aims_server.http_server.listener import Listener
 from aims_server.logs.access_log import AccessLog
 from aims_server.logs.handlers import configure_logging
 from aims_server.metrics.recorder import Metrics
-from aims_server.upstream import lateness
+from aims_server.upstream.resilience import lateness
 
 # How long an example takes on a busy machine proves nothing.
 hypothesis_settings.register_profile(

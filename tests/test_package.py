@@ -10,6 +10,7 @@ import pytest
 
 import aims_server
 import aims_server.demo
+import aims_server.upstream
 
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 MODULES = [
@@ -30,7 +31,17 @@ def entries(package):
     return names - {"__main__"}
 
 
-@pytest.mark.parametrize("package", [aims_server, aims_server.demo])
+@pytest.mark.parametrize(
+    "package",
+    [
+        aims_server,
+        aims_server.demo,
+        aims_server.upstream,
+        aims_server.upstream.answers,
+        aims_server.upstream.resilience,
+        aims_server.upstream.transport,
+    ],
+)
 def test_the_map_is_the_folder(package):
     """The map in a package's docstring has one entry for each of its rooms, and none
     for one that is not there.

@@ -93,7 +93,7 @@ def one_of(*words: str) -> Parser[str]:
 
 
 class ListParser(Parser[tuple[T, ...]], frozen=True):
-    """One for values with commas between them."""
+    """A parser of values with commas between them."""
 
     item: Parser[T]
 

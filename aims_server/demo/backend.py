@@ -220,16 +220,16 @@ class Backend:
 def _filtered(rows: Rows, query: CardQuery) -> Rows:
     # A literal "+" of the URL has become a blank by now, and still means ascending.
     if query.start_time:
-        rows = [row for row in rows if query.start_time in str(row["start_time"])]
+        rows = [row for row in rows if query.start_time in _text(row, "start_time")]
     field = query.sort_by.lstrip("+- ")
     if field != "datetime1":
         return rows[::-1]
     descending = query.sort_by.startswith("-")
-    return sorted(rows, key=_end_time, reverse=descending)
+    return sorted(rows, key=lambda row: _text(row, "end_time"), reverse=descending)
 
 
-def _end_time(row: Any) -> str:
-    return str(row.get("end_time", "")) if isinstance(row, dict) else ""
+def _text(row: Any, key: str) -> str:
+    return str(row.get(key, "")) if isinstance(row, dict) else ""
 
 
 def _number(text: str) -> int:

@@ -101,10 +101,12 @@ def attendance_summary(counts: Counter[str], switches: Switches) -> dict[str, An
 
 
 def percent(present: int, total: int, switches: Switches) -> str | float | None:
-    """Return present/total rounded to two decimals, trailing zeros dropped."""
+    """Return present/total rounded half up to two decimals, as PHP does, trailing zeros
+    dropped.
+    """
     if total == 0:
         return switches.percent_at_zero
-    share = round(100 * present / total, 2)
+    share = (20_000 * present + total) // (2 * total) / 100
     return share if switches.percent_as_number else f"{share:.10g}%"
 
 

@@ -19,8 +19,10 @@ CourseShape = Literal[
     "counts_array",
     "counts_dash",
     "counts_text",
+    "counts_thousands",
     "counts_half",
     "counts_negative",
+    "counts_surplus",
     "naming_array",
     "nameless",
     "html_names",
@@ -89,6 +91,13 @@ def _each(change: Callable[[dict[str, Any]], None]) -> Shape:
 
 def _negative(rows: Rows) -> Rows:
     rows[0]["attendance_summary"]["Absent"] = -1
+    return rows
+
+
+def _surplus(rows: Rows) -> Rows:
+    """More present than held, so that one fewer than none was absent."""
+    summary = rows[0]["attendance_summary"]
+    summary["Present"], summary["Absent"] = summary["Total"] + 1, -1
     return rows
 
 
@@ -175,8 +184,10 @@ _SHAPES: Final[dict[str, Shape]] = {
     "counts_array": _first_summary([]),
     "counts_dash": _first_counts(lambda _, __: "-"),
     "counts_text": _first_counts(lambda _, count: f"{count}.00"),
+    "counts_thousands": _first_counts(lambda _, count: f"{1000 + count:,}"),
     "counts_half": _first_counts(lambda key, n: n + 0.5 if key == "Present" else n + 1),
     "counts_negative": _negative,
+    "counts_surplus": _surplus,
     "naming_array": _naming,
     "nameless": _nameless,
     "html_names": _each(_html_name),

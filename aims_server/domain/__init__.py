@@ -11,10 +11,12 @@ from .days import SubjectDays, count_days
 from .icalendar_form import to_icalendar
 from .names import subject_keys
 from .page_encoding import encode_page
+from .records import RECORDS_A_STEP
 from .subject_attendance import subject_attendance_page
 from .timetable import Timetable, timetable_page
 
 __all__ = [
+    "RECORDS_A_STEP",
     "SubjectDays",
     "Timetable",
     "all_attendance_page",

@@ -4,9 +4,7 @@ Pure, and in the contract's words: a day here is an entry of `daily` in
 docs/contract.rst 2.2.
 """
 
-from collections.abc import Iterator, Sequence
-from operator import itemgetter
-from typing import Final, TypeAlias
+from collections.abc import Sequence
 
 import msgspec
 from msgspec import Raw, Struct
@@ -15,13 +13,9 @@ from ..primitives import Steps
 from ..upstream import Card, Note, one_line
 from .dates import STARTS, when
 from .marks import MARKS
+from .records import by_time, distinct, in_steps
 
 __all__ = ["Day", "Detail", "SubjectDays", "count_days"]
-
-# 0.1 ms; 1 ms where no date of them was seen before.
-_RECORDS_A_STEP: Final = 250
-
-_Place: TypeAlias = tuple[str, int, str, str, str, str]
 
 
 class Detail(Struct, frozen=True, gc=False, order=True, omit_defaults=True):
@@ -37,7 +31,9 @@ class Detail(Struct, frozen=True, gc=False, order=True, omit_defaults=True):
 
 
 class Day(Struct, frozen=True, gc=False):
-    """One day of one subject; a class neither of the three stands in details only."""
+    """One day of one subject; a class that is none of the three stands in `details`
+    alone.
+    """
 
     date: str
     present: int
@@ -72,14 +68,16 @@ class SubjectDays(Struct, frozen=True, gc=False):
 def count_days(
     cards: Sequence[Card], note: Note, *, complete: bool
 ) -> Steps[SubjectDays]:
-    """Count one subject's records, in total and day by day, whatever their order; in
-    steps of a millisecond at most, and mostly of a tenth.
+    """Count one subject's records, each once, in total and day by day, whatever their
+    order; in steps of a millisecond at most, and mostly of a tenth.
 
     A record whose date cannot be read counts in the totals and in no day.
     """
+    if len({card.id for card in cards}) < len(cards):
+        cards = yield from distinct(cards, note)
     days = yield from _by_day(cards, note)
     if days is None:
-        ordered = yield from _sorted(cards)
+        ordered = yield from by_time(cards)
         days = (yield from _by_day(ordered, note, is_sorted=True)) or []
     present = absent = leave = 0
     for day in days:
@@ -108,7 +106,7 @@ def _by_day(  # noqa: C901 - parted it takes 45 us more of a page of 600 records
     present = absent = leave = unmarked = 0
     details: list[Detail] = []
     starts, marks = STARTS.known, MARKS.known
-    for step in _in_steps(cards):
+    for step in in_steps(cards):
         for card in step:
             start, state, teacher = card.start_time, card.state, card.faculty_name
             wording = card.date_formatted
@@ -145,23 +143,3 @@ def _by_day(  # noqa: C901 - parted it takes 45 us more of a page of 600 records
     for _ in range(unmarked):
         note("mark", "a record without a mark")
     return days
-
-
-def _sorted(cards: Sequence[Card]) -> Steps[list[Card]]:
-    placed: list[tuple[_Place, Card]] = []
-    for step in _in_steps(cards):
-        placed += [(_place(card), card) for card in step]
-        yield
-    placed.sort(key=itemgetter(0))
-    return [card for _, card in placed]
-
-
-def _in_steps(cards: Sequence[Card]) -> Iterator[Sequence[Card]]:
-    for first in range(0, len(cards), _RECORDS_A_STEP):
-        yield cards[first : first + _RECORDS_A_STEP]
-
-
-def _place(card: Card) -> _Place:
-    day, minute = when(card.start_time, card.date_formatted)
-    texts = card.start_time, card.state, card.date_formatted, card.faculty_name
-    return (day, minute, *texts)

@@ -2,8 +2,7 @@
 
 from typing import Final, Literal
 
-from ..primitives import Memo
-from .visible import visible
+from ..primitives import Memo, visible
 
 __all__ = ["MARKS", "Mark", "mark_of"]
 

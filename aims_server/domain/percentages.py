@@ -1,6 +1,6 @@
 """The percentage of classes in the platform's own words."""
 
-from ..upstream import Number, exact
+from ..upstream import Number, exact, percent_text
 
 __all__ = ["percent_of"]
 
@@ -14,6 +14,4 @@ def percent_of(present: Number, total: Number) -> str:
     if not total:
         return "0%"
     part, whole = exact(present), exact(total)
-    hundredths = int((20_000 * part + whole) // (2 * whole))
-    decimals = f"{hundredths // 100}.{hundredths % 100:02}"
-    return decimals.rstrip("0").rstrip(".") + "%"
+    return percent_text(int((20_000 * part + whole) // (2 * whole)))

@@ -15,7 +15,9 @@ __all__ = ["Timetable", "TimetableDay", "TimetableSlot", "timetable_page"]
 
 
 class TimetableSlot(Struct, frozen=True, gc=False, rename="camel"):
-    """One class: wall clock in India, "HH:MM"; `held` None where nobody says."""
+    """One class: wall clock in India, "HH:MM"; `held` is None where the
+    platform does not say.
+    """
 
     start: str
     end: str

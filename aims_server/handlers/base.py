@@ -2,6 +2,7 @@
 any failure into the contract's error body.
 """
 
+import time
 from types import TracebackType
 
 from tornado.web import HTTPError, RequestHandler
@@ -46,6 +47,8 @@ class BaseHandler(RequestHandler):
         self.context = context
         self.service = context.service
         request = self.request
+        # Not Tornado's own time of a request, which goes by the machine's clock.
+        began = time.perf_counter()
         self.exchange = Exchange(
             context,
             self.endpoint,
@@ -53,7 +56,7 @@ class BaseHandler(RequestHandler):
             context.address_of(
                 request.remote_ip or "", request.headers.get_list("X-Forwarded-For")
             ),
-            request.request_time,
+            lambda: time.perf_counter() - began,
         )
         self.exchange.enter()
         # Bodies are read by web.request_parsing: Tornado's own parsing would answer a

@@ -33,8 +33,10 @@ _FROM_PLATFORM: Final = ("MISS", "PENDING")
 
 
 class Exchange:
-    """A request to an ``endpoint`` from ``address``, being answered since it was made;
-    ``seconds`` gives the time since the request was read.
+    """One request to an ``endpoint`` from a client's ``address``, and its answer.
+
+    It is made when the answering begins, and its deadline runs from then;
+    ``seconds()`` gives the time since the request was read.
 
     Whatever happens, `answering` and then `answered` are to be called.
     """

@@ -1,5 +1,6 @@
 """Lines on what the service does to protect itself: limits, circuits, a full cache, a
-line before the platform. Each says what with its numbers, once, then a count a minute.
+queue for the platform. Of each kind the first is told with its numbers, then a count a
+minute.
 """
 
 import logging
@@ -19,7 +20,7 @@ _CIRCUITS: Final = {
 
 
 class IncidentLog:
-    """Tells of incidents through ``log``; ``limits`` are by kind what set each.
+    """Tells of incidents through ``log``; ``limits`` names by kind the setting of each.
 
     >>> import sys
     >>> logger = logging.Logger("doctest")

@@ -6,7 +6,7 @@ __all__ = ["CircuitState"]
 
 
 class CircuitState(StrEnum):
-    """From the best state to the worst; the metrics show its place in this order.
+    """The states, from the best to the worst; metrics show a state's place among them.
 
     >>> list(CircuitState).index(CircuitState.OPEN)
     2

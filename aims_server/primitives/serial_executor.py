@@ -1,6 +1,6 @@
-"""Runs heavy work in small steps, for a millisecond in a turn of the event loop.
+"""Runs heavy work in slices of a millisecond, between which the event loop goes on.
 
-A page's fifty answers may arrive in the same turn; worked up one after the other in it,
+A page's fifty answers may arrive in the same turn; decoded and counted there,
 they would hold every other student's request for the sum of their times.
 """
 
@@ -20,12 +20,15 @@ _SECONDS_AT_ONCE: Final = 0.001
 
 
 class SerialExecutor:
-    """Runs one work after the other, each for a millisecond and a step in a turn.
+    """Runs pieces of work one after the other, in slices of a millisecond.
 
     >>> async def example():
     ...     print(await SerialExecutor().run(lambda: sum(range(5))))
     >>> asyncio.run(example())
     10
+
+    A slice ends with the first step that passes the millisecond. After each slice, and
+    after each piece, the event loop has a turn for all else that it has to do.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -33,11 +36,11 @@ class SerialExecutor:
         self._lock = asyncio.Lock()
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """The result of ``work()``, which has one step."""
+        """The result of ``work()``, which is a single step; raises what that raises."""
         return await self.run_steps(_undivided(work))
 
     async def run_steps(self, steps: Steps[Result]) -> Result:
-        """The result of these steps; between turns the loop does what else it has."""
+        """The result of these steps; raises what they raise."""
         async with self._lock:
             try:
                 while True:

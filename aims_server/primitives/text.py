@@ -1,10 +1,11 @@
 """Plain values in the text forms that several places read or write."""
 
 import time
+import unicodedata
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["utc_timestamp", "whole_number"]
+__all__ = ["utc_timestamp", "visible", "whole_number"]
 
 _MOST_DIGITS: Final = 18
 
@@ -32,3 +33,17 @@ def whole_number(text: str) -> int | None:
     if len(text) > _MOST_DIGITS or not (text.isascii() and text.isdigit()):
         return None
     return int(text)
+
+
+def visible(text: str) -> str:
+    r"""The text as it is seen, whatever it was typed or pasted as: without invisible
+    characters, in letters of usual width, every dash as "-".
+
+    >>> visible("\uff30re\u00adsent\u200b 08:50\u201309:40")
+    'Present 08:50-09:40'
+    """
+    if text.isascii():
+        return text
+    letters = unicodedata.normalize("NFKC", text).replace("\N{MINUS SIGN}", "-")
+    kinds = zip(map(unicodedata.category, letters), letters, strict=True)
+    return "".join("-" if kind == "Pd" else c for kind, c in kinds if kind != "Cf")

@@ -78,7 +78,7 @@ class Gathering(Generic[Head, Part]):
 
 
 class Gatherings(Generic[Head, Part]):
-    """Those under way, by key; the latest where there are two.
+    """The gatherings under way, by key; of two with one key the later.
 
     >>> gatherings: Gatherings[str, int] = Gatherings()
     >>> with gatherings.begin(b"key", now=0.0):

@@ -4,12 +4,12 @@ with the one who asked.
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from msgspec.structs import replace
 
 from ..deadline import Deadline
-from ..domain import SubjectDays, count_days
+from ..domain import RECORDS_A_STEP, SubjectDays, count_days
 from ..errors import WrongStudent
 from ..primitives import SerialExecutor, finish
 from ..upstream import CallerKey, CourseFiles, Quizzes, Schedule, UpstreamClient
@@ -19,16 +19,13 @@ __all__ = ["StudentCalls", "caller_key"]
 
 _log = logging.getLogger(__name__)
 
-# So many take a tenth of a millisecond; sixteen such lists may come in one turn.
-_MANY_RECORDS: Final = 250
-
 
 class StudentCalls:
     """One worker's calls for students. Each raises what :class:`UpstreamClient` does,
     :class:`WrongStudent` among it: then nothing of the answer is served or kept.
 
-    ``on_wrong_student`` is called with the endpoint of such an answer. Many records are
-    counted by ``executor``.
+    ``on_wrong_student`` is called with the endpoint of such an answer. ``executor``
+    counts the records where that takes more than one step.
     """
 
     def __init__(
@@ -86,8 +83,8 @@ class StudentCalls:
             notes,
         )
         counting = count_days(sent.cards, notes, complete=sent.complete)
-        if len(sent.cards) < _MANY_RECORDS:
-            days = finish(counting)
+        if len(sent.cards) <= RECORDS_A_STEP:
+            days = finish(counting)  # sixteen such lists may come in one turn
         else:
             days = await self._executor.run_steps(counting)
         notes.report()

@@ -1,11 +1,17 @@
 """The platform: typed calls, what its answers mean, and how carefully they are made.
 
-`UpstreamClient` decodes (`answers`); `ResiliencePolicy` puts retries and hedges round
-each call, and `Admission` pauses, circuit breakers and slots before it; `Transport`
-makes it with curl.
+The map, in call order::
+
+    client         the calls, typed: the request of each, and what decodes its answer
+    answer_reader  a reply checked and decoded
+    verdicts       what a reply's status means
+    answers        what its body means
+    resilience     whether, when and how often a call is made
+    transport      one HTTP call, with curl
+
+`answers`, `resilience` and `transport` do not know each other.
 """
 
-from .admission import Admission
 from .answers import (
     FIRST_YEAR,
     Card,
@@ -25,19 +31,24 @@ from .answers import (
     month_number,
     one_line,
     pack_course_files,
+    percent_text,
     sum_of,
     unpack_course_files,
 )
-from .bulkhead import Bulkhead
-from .callers import CallerKey
 from .client import ENDPOINTS, UpstreamClient
-from .endpoint_breakers import EndpointBreakers
-from .failure_log import FailureLog
-from .reservations import Reservation
-from .resilience import ResiliencePolicy
-from .retry import RetryBudget
-from .slot_pool import SlotPools
-from .tally import CallTally, call_tally
+from .resilience import (
+    Admission,
+    Bulkhead,
+    CallerKey,
+    CallTally,
+    EndpointBreakers,
+    FailureLog,
+    Reservation,
+    ResiliencePolicy,
+    RetryBudget,
+    SlotPools,
+    call_tally,
+)
 from .transport import Transport
 from .verdicts import LoginAnswer
 
@@ -75,6 +86,7 @@ __all__ = [
     "month_number",
     "one_line",
     "pack_course_files",
+    "percent_text",
     "sum_of",
     "unpack_course_files",
 ]

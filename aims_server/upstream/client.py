@@ -29,10 +29,7 @@ from .answers import (
     merge_pages,
     more_follows,
 )
-from .callers import CallerKey
-from .recovery_probe import RecoveryProbe
-from .reservations import Reservation
-from .resilience import ResiliencePolicy
+from .resilience import CallerKey, RecoveryProbe, Reservation, ResiliencePolicy
 from .transport import Transport
 from .verdicts import LoginAnswer, check_health, login_answer
 

@@ -5,6 +5,7 @@ from datetime import date, datetime
 import pytest
 
 from aims_server.demo.college import College
+from aims_server.demo.records import attendance_summary
 from aims_server.demo.switches import Switches
 
 COLLEGE = College(students=200)
@@ -128,6 +129,12 @@ def test_total_row_is_as_captured():
         "cdata": {"course_code": "Total"},
         "attendance_summary": {"Percent": share} | sums,
     }
+
+
+def test_percentages_are_rounded_half_up():
+    """As PHP does, and as the service says that the platform does."""
+    counts = Counter(Present=1, Absent=31)
+    assert attendance_summary(counts, Switches())["Percent"] == "3.13%"
 
 
 def test_syllabus_has_what_trips_clients():

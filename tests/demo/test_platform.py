@@ -158,6 +158,9 @@ async def test_cards_of_one_day(caller, platform):
     ]
     assert wanted
     assert sorted(card["id"] for card in found) == sorted(c["id"] for c in wanted)
+    platform.switch(shapes=["records_strange"])
+    strange = await caller.rows(CARDS, like___start_time="2025-11-13")
+    assert [card["id"] for card in strange] == [card["id"] for card in found]
 
 
 @pytest.mark.parametrize(

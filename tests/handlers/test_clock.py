@@ -1,6 +1,11 @@
 """The machine's clock is set: only the ends of tokens may notice."""
 
+import asyncio
+import time
+
 import pytest
+
+from .browser import SLOW_PATH
 
 
 class TestClock:
@@ -31,3 +36,28 @@ class TestClock:
         for _ in range(2):
             answer = await front.ask("/api/attendance", token)
             assert answer.headers.get("X-Cache") != "HIT"
+
+    @pytest.mark.parametrize("way", [{}, SLOW_PATH], ids=["fast", "handler"])
+    @pytest.mark.gen_test
+    async def test_a_request_takes_no_time_from_a_clock_that_is_set(
+        self, front, token, platform, worker, access_lines, monkeypatch, way
+    ):
+        """Set back while it is under way: a negative time made the histogram's sum go
+        down, which Prometheus takes for a restart.
+        """
+        platform.hold("quizzes")
+        asked = asyncio.ensure_future(front.ask("/api/quiz", token, headers=way))
+        await platform.until(lambda seen: seen.in_flight)
+        real = time.time
+        monkeypatch.setattr(time, "time", lambda: real() - 3600.0)
+        platform.release()
+        answer = await asked
+        (line,) = (each for each in access_lines.told() if each["route"] == "quiz")
+        assert 0.0 <= line["seconds"] < 3600.0
+        assert "dur=-" not in answer.headers["Server-Timing"]
+        sums = [
+            float(series.split()[1])
+            for series in worker.metrics.exposition().decode().splitlines()
+            if series.startswith("aims_request_duration_seconds_sum")
+        ]
+        assert min(sums) >= 0.0

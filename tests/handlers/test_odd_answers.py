@@ -196,6 +196,26 @@ async def test_halves_stay_halves(front, token, platform, plain):
     assert first["total"] == before["total"] + 1
 
 
+async def test_thousands_are_read_with_their_comma(front, token, platform, plain):
+    """1,031 classes are no 1."""
+    platform.switch(shapes=["counts_thousands"])
+    summary, _ = await pages_of(front, token)
+    first, before = (p["dailyAttendance"][0] for p in (summary, plain[0]))
+    for count in ("present", "total"):
+        assert first[count] == before[count] + 1000
+    assert summary["incomplete"] == []
+
+
+async def test_more_present_than_held_is_shown_as_sent(front, token, platform, plain):
+    """With none absent, and no other course touched."""
+    platform.switch(shapes=["counts_surplus"])
+    summary, _ = await pages_of(front, token)
+    first, *others = summary["dailyAttendance"]
+    assert (first["present"], first["mustAttend"]) == (first["total"] + 1, 0)
+    assert others == plain[0]["dailyAttendance"][1:]
+    assert summary["incomplete"] == []
+
+
 async def test_no_course_is_an_empty_page(front, token, platform):
     """For a new student, on both pages."""
     platform.switch(shapes=["no_courses"])

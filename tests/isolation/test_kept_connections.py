@@ -12,9 +12,9 @@ import termios
 import pytest
 
 from aims_server.upstream import Transport
-from aims_server.upstream.transport import Reply
+from aims_server.upstream.transport.transport import Reply
 
-from ..upstream.scripted_server import said
+from ..upstream.transport.scripted_server import said
 
 pytestmark = pytest.mark.gen_test
 

@@ -2,14 +2,17 @@
 
 The map, in reading order::
 
-    course_files  cards  account  schedule   a decoder for each kind of answer
-    schedule_cell the HTML in a cell of the month table
-    models        what they leave behind
-    rows          lists of rows out of their envelope, the odd ones field by field
-    json_body     bytes to JSON
-    fields        single values: numbers, names, percentages
-    messages      refusals and the like, by their words
-    oddities      what could not be read, counted and logged
+    course_files   the summary: a student's course files with their counts
+    cards          the records of one subject
+    account        logins and quizzes
+    schedule       the month table
+    schedule_cell  the HTML in one of its cells
+    models         what these leave behind
+    rows           lists of rows out of their envelope, the odd ones field by field
+    json_body      bytes to JSON
+    fields         single values: numbers, names, percentages
+    messages       refusals and the like, by their words
+    oddities       what could not be read, counted and logged
 
 One odd row costs no other row anything; an answer of which nothing can be read is a
 `BadShape`.
@@ -18,7 +21,15 @@ One odd row costs no other row anything; an answer of which nothing can be read 
 from .account import decode_quizzes, read_login
 from .cards import decode_cards, merge_pages, more_follows
 from .course_files import decode_course_files
-from .fields import FIRST_YEAR, Number, exact, month_number, one_line, sum_of
+from .fields import (
+    FIRST_YEAR,
+    Number,
+    exact,
+    month_number,
+    one_line,
+    percent_text,
+    sum_of,
+)
 from .json_body import BadShape
 from .messages import (
     is_answer,
@@ -74,6 +85,7 @@ __all__ = [
     "more_follows",
     "one_line",
     "pack_course_files",
+    "percent_text",
     "read_login",
     "refuses_token",
     "says_nothing_there",

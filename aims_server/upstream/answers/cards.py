@@ -71,34 +71,42 @@ def more_follows(pages: Sequence[CardsPage]) -> bool:
     first, last = pages[0], pages[-1]
     if not last.cards or _repeats(first, last):
         return False
-    if last.more or (first.pages or 0) > len(pages):
+    most_pages, most_records = _announced(pages)
+    if last.more or most_pages > len(pages):
         return True
-    return (first.total or 0) > sum(len(page.cards) for page in pages)
+    return most_records > sum(len(page.cards) for page in pages)
 
 
 def merge_pages(
     pages: Sequence[CardsPage], note: Note = ignore, *, complete: bool = True
 ) -> Cards:
-    """Put the pages of one course together, each record once.
-
-    Records are the same where their `id` is; of two that differ all the same, the
-    later one stays. Raises BadShape for the records of two students.
+    """Put the pages of one course together; raises BadShape for the records of two
+    students.
     """
     first = pages[0]
     cards = first.cards
+    most_pages, most_records = _announced(pages)
     for number, page in enumerate(pages[1:], 2):
-        is_promised = number <= (first.pages or 0)
+        is_promised = number <= most_pages
         if (is_promised and not page.cards) or _repeats(first, page):
             complete = False
         else:
             cards = cards + page.cards
-    if (first.total or 0) > len(cards):
+    if most_records > len(cards):
         complete = False
     if not complete:
         note("pages", f"{len(pages)} pages had, more announced")
-    if len({card.id for card in cards}) < len(cards):
-        cards = _distinct(cards, note)
     return Cards(cards, only_student([page.student_id for page in pages]), complete)
+
+
+def _announced(pages: Sequence[CardsPage]) -> tuple[int, int]:
+    """The most pages, and records, that any of them says there are: a class may have
+    been entered since the first was read, and moved the last one to a new page.
+    """
+    return (
+        max(page.pages or 0 for page in pages),
+        max(page.total or 0 for page in pages),
+    )
 
 
 def _repeats(first: CardsPage, page: CardsPage) -> bool:
@@ -156,21 +164,3 @@ def _text(value: Scalar) -> str:
     text = "" if value is None else str(value)
     plain = len(text) <= LONGEST_TIME and "<" not in text and "&" not in text
     return text if plain else one_line(text)[:LONGEST_TIME]
-
-
-def _distinct(cards: list[Card], note: Note) -> list[Card]:
-    by_id: dict[int | str, Card] = {}
-    others: list[Card] = []
-    for card in cards:
-        if not card.id:  # no two can be known to be the same
-            others.append(card)
-        elif card.id not in by_id:
-            by_id[card.id] = card
-        else:
-            note("duplicate", "a record whose id came before")
-            by_id[card.id] = max(by_id[card.id], card, key=_sent)
-    return [*by_id.values(), *others]
-
-
-def _sent(card: Card) -> tuple[str, ...]:
-    return card.start_time, card.date_formatted, card.state, card.faculty_name

@@ -24,6 +24,7 @@ __all__ = [
     "number",
     "one_line",
     "percent",
+    "percent_text",
     "plain",
     "sum_of",
     "whole",
@@ -59,7 +60,9 @@ _PERCENT: Final = re.compile(r"[0-9]{1,16}(?:\.[0-9]{1,16})?(?P<sign> ?%)?")
 _TAG: Final = r"(?s:<!--.*?(?:-->|\Z)|</?[A-Za-z][^<>]*>)"
 # Padding, of which a calendar may hold none, and what is pasted along unseen: a space
 # of no width, marks of direction, a byte order mark.
-_CONTROL: Final = r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2060\ufeff]"
+_CONTROL: Final = (
+    r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
+)
 _BREAK: Final = r"(?i:</?(?:br|p|div|li|tr|td)\b[^<>]*>)"
 
 
@@ -158,6 +161,8 @@ def percent(value: Scalar) -> str | None:
 
     >>> [percent(value) for value in ("77.5%", "77.5", 77.5, "NaN%", "", None)]
     ['77.5%', '77.5%', '77.5%', None, None, None]
+
+    A number is rounded half up to two decimals.
     """
     if isinstance(value, str):
         text = value.strip()
@@ -165,6 +170,14 @@ def percent(value: Scalar) -> str | None:
         if match is None:
             return None
         return text if match["sign"] else text + "%"
-    if value is None:
-        return None
-    return f"{value:.2f}".rstrip("0").rstrip(".") + "%"
+    return None if value is None else percent_text(int((200 * exact(value) + 1) // 2))
+
+
+def percent_text(hundredths: int) -> str:
+    """Word so many hundredths of a percent as the platform does.
+
+    >>> percent_text(6842), percent_text(8000)
+    ('68.42%', '80%')
+    """
+    decimals = f"{hundredths // 100}.{hundredths % 100:02}"
+    return decimals.rstrip("0").rstrip(".") + "%"

@@ -28,8 +28,8 @@ _LONGEST_TEXT: Final = 200
 _MOST_ERRORS: Final = 10
 
 _FILLER: Final = (
-    r"(?:(?:has|have|had|is|was|are|been|being|already|now|just|you|your|to|the|that"
-    r"|which|provided|supplied|sent|using) )*"
+    r"(?:(?:has|have|had|is|was|are|been|being|already|now|just|either|you|your|to|the"
+    r"|that|which|provided|supplied|sent|using) )*"
 )
 _ENDED: Final = (
     r"(?:expired?|invalid(?:ated)?|ended|timed ?out|time ?out|required|revoked"
@@ -59,7 +59,8 @@ _PHRASES: Final = (
     r"\b(?:log|sign) ?in (?:is )?required\b",
     r"\b(?:been|you are|you were) (?:logged|signed) ?out\b",
     r"\b(?:logged|signed) ?in (?:from|on|at|with|to) "
-    r"(?:another|(?:an?|some) ?(?:other|different)|other|different) device\b",
+    r"(?:another|(?:an?|some) ?(?:other|different)|other|different)"
+    r" (?:device|browser|system|computer|machine|place|location)\b",
     r"\b(?:token|session|login)\b.{0,40}\b(?:again(?! later| after)|another device)\b",
     r"\bunauthenticated\b",
     # Not a database's "password authentication failed".
@@ -78,8 +79,9 @@ _REFUSAL: Final = "|".join(_PHRASES)
 # What has a session, or a token, that is not the student's login: a course file names
 # its academic session.
 _OTHERS: Final = (
-    r"\b(?:academic|attendance|class|lecture|lab|practical|tutorial|exam|quiz"
-    r"|feedback|registration) sessions?\b|\bunexpected token\b"
+    r"\b(?:academic|semester|term|summer|winter|attendance|class|lecture|lab|practical"
+    r"|tutorial|remedial|teaching|course|exam|quiz|feedback|registration) sessions?\b"
+    r"|\bunexpected token\b"
 )
 # Beside an empty list these words are about what is listed, as "No record found" is.
 _NOT_LISTED: Final = r"\bno (?:\w+ )?session\b|\bsession (?:is |was )?not found\b"

@@ -108,7 +108,7 @@ class CardsPage(Struct, frozen=True, gc=False):
 
 
 class Cards(Struct, frozen=True, gc=False):
-    """The records of one course, each once.
+    """The records of one course, as sent: some twice, perhaps.
 
     `complete` is False where the platform has more that could not be had.
     """

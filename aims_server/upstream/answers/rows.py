@@ -111,18 +111,24 @@ def find_rows(answer: dict[str, Any]) -> tuple[Any, list[dict[str, Any]]]:
     """
     around = [answer]
     inner, data = answer.get("response"), answer.get("data")
-    if isinstance(data, list | dict) and not (inner and isinstance(inner, list | dict)):
-        inner = data  # `response` is a word of its own, or empty
+    if isinstance(data, list | dict) and not (inner and _may_have_rows(inner)):
+        inner = data  # `response` has words of its own, or nothing
     while isinstance(inner, dict) and "data" in inner:
         around.append(inner)
         inner = inner["data"]
     if len(around) > 1 and inner in (None, {}):
         inner = []
-    if isinstance(inner, dict) and inner and all(map(str.isdecimal, inner)):
+    if inner and isinstance(inner, dict) and _may_have_rows(inner):
         inner = list(inner.values())
     if isinstance(inner, list):
         _check_number(inner)
     return inner, around
+
+
+def _may_have_rows(part: Any) -> bool:
+    if isinstance(part, dict):
+        return "data" in part or all(map(str.isdecimal, part))
+    return isinstance(part, list)
 
 
 def _check_number(rows: list[Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from ...primitives import visible
 from .fields import FIRST_YEAR, month_number, one_line, whole
 from .json_body import BadShape
 from .oddities import Note, ignore
@@ -14,14 +15,17 @@ from .schedule_cell import pieces_of
 
 __all__ = ["Schedule", "ScheduleRow", "Slot", "decode_schedule"]
 
-_MONTH: Final = r"\b(?P<month>[A-Za-z]{3,9})[ ,/\u2013-]+(?P<year>[0-9]{4})(?!\w)"
+_MONTH: Final = r"\b(?P<month>[A-Za-z]{3,9})[ ,/-]+(?P<year>[0-9]{4})(?!\w)"
 # Minutes have two digits, so slots that run together (09:4009:40) come apart.
 _TIME: Final = r"([0-9]{1,2}):([0-9]{2})(?::[0-9]{2})?(?: ?([AaPp])\.?[Mm]\.?)?"
-_SLOT: Final = rf"{_TIME} ?(?:-|\u2013|\u2014|to) ?{_TIME}"
+_SLOT: Final = rf"{_TIME} ?(?:-|to) ?{_TIME}"
 _NO_CLASS: Final = (
     r"(?i:holiday|vacation|\bno (?:class|lecture)|\boff\b|cancel"
     r"|^\W*(?:n\W?a|nil|none|free|sunday|lunch|(?:lunch |tea )?break|recess)\W*$)"
 )
+# Beside slots: a time that is of none of them, also as "10.40 - 11.30".
+_OTHER_TIME: Final = r"\d:\d|\d\.\d\d ?(?:-|to) ?\d"
+_ASIDE: Final = r"\([^()]*\)"
 _CODE: Final = r"(?P<code>[A-Z]{2,6}[0-9]{2,4}[A-Z]?)(?:\s+(?P<name>\S.*))?"
 _SECTION: Final = r"(?i:sec(?:tion)?)\b\s*[-:.]?\s*"
 _PATH_PARTS: Final = 5  # batch / department / code and name / section / teacher
@@ -93,7 +97,7 @@ def decode_schedule(body: bytes, note: Note = ignore) -> Schedule:
 
 def _month(row: _Row) -> tuple[int, int] | None:
     """The month that a row is called, or names among other words if it is no course."""
-    label = _label(row, "name")
+    label = visible(_label(row, "name"))
     is_course = any(map(row.get, ("cf_id", "course_name", "name_text")))
     for found in re.finditer(_MONTH, label):
         year, month = int(found["year"]), month_number(found["month"])
@@ -103,12 +107,10 @@ def _month(row: _Row) -> tuple[int, int] | None:
 
 
 def _row(row: _Row, note: Note) -> ScheduleRow | None:
-    cf_id = whole(_scalar(row, "cf_id"))
-    if cf_id is not None and cf_id <= 0:  # a database's default, of many course files
-        cf_id = None
+    cf_id, course_id = _id(row, "cf_id"), _id(row, "course_id")
     paths = [_label(row, key) for key in ("name_text", "course_name", "name")]
     named = [text for text in paths if text]
-    if not named and cf_id is None:
+    if not (named or cf_id or course_id):
         return None
     path = max(named, key=lambda text: text.count("/"), default="")
     parts = [part.strip() for part in path.split("/")]
@@ -121,14 +123,14 @@ def _row(row: _Row, note: Note) -> ScheduleRow | None:
         cell = row.get(f"c{day}")
         if cell is None or cell == "":
             continue
-        read = _slots(cell)
-        if read is None:
+        read, all_read = _slots(cell)
+        if read:
+            slots[day] = read
+        if not all_read:
             note("cell", f"c{day}: {type(cell).__name__}")
             readable = False
-        elif read:
-            slots[day] = read
     return ScheduleRow(
-        course=course or code or (path if cf_id is None else str(cf_id)),
+        course=course or code or (str(cf_id) if cf_id else path or str(course_id)),
         code=code,
         section=section,
         faculty=_label(row, "faculty_name") or teacher,
@@ -155,55 +157,65 @@ def _from_path(parts: list[str]) -> tuple[str, str, str, str]:
     return code, course, section, teacher
 
 
-def _slots(cell: Any) -> tuple[Slot, ...] | None:
-    """Return the slots of a cell, None where it says something else."""
+def _slots(cell: Any) -> tuple[tuple[Slot, ...], bool]:
+    """The slots of a cell, and whether that is all that it says of classes."""
     pieces = cell if isinstance(cell, list) else [cell]
     found: set[Slot] = set()
-    rest = ""
+    rest, readable = "", True
     for piece in pieces:
         if not isinstance(piece, str) or len(piece) > _LARGEST_CELL:
-            return None
+            readable = False
+            continue
         for text, held in pieces_of(piece):
-            read = _slots_of(text, held)
-            if read is None:
-                return None
-            found.update(read)
-            if not read:
-                rest += f" {text}"
-    if rest and _says_more(rest, beside_slots=bool(found)):
-        return None
-    return tuple(sorted(found, key=lambda slot: (slot.start, slot.end)))
+            slots, left = _slots_of(visible(text), held)
+            found.update(slots)
+            rest += f" {left}"
+    if rest.strip() and _says_more(rest, beside_slots=bool(found)):
+        readable = False
+    return tuple(sorted(found, key=lambda slot: (slot.start, slot.end))), readable
 
 
 def _says_more(words: str, *, beside_slots: bool) -> bool:
     """Whether the words of a cell say something that is not read. Beside slots they are
-    about these ("Room 12"), if they are not half of another one.
+    about these ("Room 12", "(moved from 09:40)"), if they have no other time.
     """
     if beside_slots:
-        return re.search(r"\d[:.]\d", words) is not None
+        return re.search(_OTHER_TIME, re.sub(_ASIDE, "", words)) is not None
     return re.search(r"\w", words) is not None and not re.search(_NO_CLASS, words)
 
 
-def _slots_of(text: str, held: bool | None) -> list[Slot] | None:
-    slots = []
+def _slots_of(text: str, held: bool | None) -> tuple[list[Slot], str]:
+    """The slots of a text, and what it says beside them."""
+    slots: list[Slot] = []
+    rest, at = "", 0
     for match in re.finditer(_SLOT, text):
         start, end = _minute(*match.groups()[:3]), _minute(*match.groups()[3:])
         if start is None or end is None or end <= start:
-            return None
+            continue
         # "1:00 - 1:50 PM"
         if match[6] and not match[3] and end - start >= _HALF_A_DAY:
             start += _HALF_A_DAY
         slots.append(Slot(start, end, held))
-    return slots
+        rest += f"{text[at : match.start()]} "
+        at = match.end()
+    return slots, rest + text[at:]
 
 
 def _minute(hour: str, minute: str, half: str | None) -> int | None:
     hours, minutes = int(hour), int(minute)
     if half:
-        if not 1 <= hours <= 12:
+        named = hours % 12 + (12 if half in "Pp" else 0)
+        # "14:00 PM" is 14:00, "14:00 AM" is none.
+        if named != hours and not 1 <= hours <= 12:
             return None
-        hours = hours % 12 + (12 if half in "Pp" else 0)
+        hours = named
     return 60 * hours + minutes if hours < 24 and minutes < 60 else None
+
+
+def _id(row: _Row, key: str) -> int | None:
+    """An identifier; 0 and less are a database's default, which many rows have."""
+    read = whole(_scalar(row, key))
+    return read if read and read > 0 else None
 
 
 def _label(row: _Row, key: str) -> str:

@@ -9,7 +9,8 @@ from threading import Thread
 
 from .bench import COLLEGE, Bench, Provoke
 
-SELF_SIGNED = Path(__file__).parents[2] / "upstream" / "tls" / "self_signed.pem"
+TLS = Path(__file__).parents[2] / "upstream" / "transport" / "tls"
+SELF_SIGNED = TLS / "self_signed.pem"
 
 
 def ill(seconds: int = 20, **fault: object) -> Provoke:

@@ -5,8 +5,6 @@ import time
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from aims_server.upstream.answers import (
     BadShape,
@@ -179,48 +177,6 @@ def test_whose_records_they_are_is_told():
         cards_of(named, GOOD | {"student_id": 5900002})
 
 
-def merged(*pages):
-    """The pages, each a list of records, put together."""
-    return merge_pages([cards_of(*page) for page in pages])
-
-
-def test_the_same_record_counts_once():
-    """Equal ids are one record; without an id no two are the same."""
-    one, two = GOOD | {"id": 1}, GOOD | {"id": 2}
-    assert len(merged([one, two, one]).cards) == 2
-    assert len(merged([GOOD, GOOD]).cards) == 2
-    for nothing in (0, "0", "", "-", "NA", " ", 0.0):
-        assert len(merged([GOOD | {"id": nothing}] * 3).cards) == 3
-
-
-@pytest.mark.parametrize("same", ["7", " 7 ", "007", "7.0", 7.0])
-def test_a_record_is_the_same_whatever_its_id_is_sent_as(same):
-    """A number and its text are one id, on one page and on two."""
-    one, other = GOOD | {"id": 7}, GOOD | {"id": same}
-    assert len(merged([one, other]).cards) == 1
-    assert len(merged([one, GOOD | {"id": 8}], [GOOD | {"id": 9}, other]).cards) == 3
-
-
-def test_an_id_may_be_any_text():
-    """Equal ones are one record, beside numbers and in an odd list too."""
-    one, other = GOOD | {"id": "rec-1f"}, GOOD | {"id": "rec-2f"}
-    assert len(merged([one, other, one]).cards) == 2
-    assert len(merged([one, other, one, GOOD | {"id": 7}, {"state": 5}]).cards) == 3
-
-
-@settings(max_examples=60)
-@given(st.lists(st.integers(1, 5), max_size=12), st.randoms())
-def test_no_mark_is_counted_twice_in_whatever_order(ids, random):
-    """One record for each id, the same ones however they are sent."""
-    rows = [
-        GOOD | {"id": number, "start_time": f"2025-09-0{1 + nth % 9} 08:50:00"}
-        for nth, number in enumerate(ids)
-    ]
-    shuffled = random.sample(rows, len(rows))
-    assert len(merged(rows).cards) == len(set(ids))
-    assert set(merged(rows).cards) == set(merged(shuffled).cards)
-
-
 def paged(rows, **about):
     """One page of records, with what its envelope says of the others."""
     body = {"msg": "", "response": {"data": rows, **about}}
@@ -250,6 +206,8 @@ PAGES = [[GOOD | {"id": 10 * page + n} for n in range(3)] for page in range(4)]
         ([paged(PAGES[0], last_page=3), paged(PAGES[0], last_page=3)], False),
         ([paged(PAGES[0], last_page=3), paged([], last_page=3)], False),
         ([paged([], last_page=3)], False),
+        ([paged(PAGES[0], last_page=2), paged(PAGES[1], last_page=3)], True),
+        ([paged(PAGES[0], total=6), paged(PAGES[1], total=7)], True),
         ([paged(PAGES[0], meta={"current_page": 1, "last_page": 2})], True),
         ([paged(PAGES[0], meta={"last_page": 1, "total": 3})], False),
         ([paged(PAGES[0], meta=[])], False),
@@ -257,7 +215,9 @@ PAGES = [[GOOD | {"id": 10 * page + n} for n in range(3)] for page in range(4)]
     ],
 )
 def test_an_answer_says_whether_there_is_more(pages, more):
-    """By its last page, its total, or its link; a repeated page is the end."""
+    """By its last page, its total, or its link, also where a later page says more than
+    the first; a repeated page is the end.
+    """
     assert more_follows(pages) is more
 
 
@@ -269,6 +229,12 @@ def test_an_answer_says_whether_there_is_more(pages, more):
         ([paged(PAGES[0], last_page=2), paged(PAGES[0])], 3, False),
         ([paged(PAGES[0], last_page=2), paged([])], 3, False),
         ([paged(PAGES[0], total=9), paged(PAGES[1])], 6, False),
+        ([paged(PAGES[0], total=6), paged(PAGES[1], total=7)], 6, False),
+        (
+            [paged(PAGES[n], last_page=last) for n, last in enumerate((2, 3, 3))],
+            9,
+            True,
+        ),
         ([paged(PAGES[0], last_page=1, next_page_url="x"), paged([])], 3, True),
         ([paged(PAGES[0], next_page_url="x"), paged([])], 3, True),
     ],

@@ -120,7 +120,10 @@ def test_rows_are_found_where_php_and_its_paginator_put_them(response):
     assert found == files_of(row(id=7), row(id=9), TOTAL_ROW)
 
 
-@pytest.mark.parametrize("response", [None, [], "", "Success", True, {}])
+@pytest.mark.parametrize(
+    "response",
+    [None, [], "", "Success", True, {}, {"code": 200, "message": "OK"}, {"total": 3}],
+)
 def test_rows_are_found_beside_a_response_without_any(response):
     """What stands in `response` then hides none of the rows in `data`."""
     body = json.dumps({"response": response}).encode()

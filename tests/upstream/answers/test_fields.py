@@ -95,6 +95,9 @@ def test_sums_are_exact_and_know_no_order(counts, random):
         ("NA", None),
         (68.42, "68.42%"),
         (66.666, "66.67%"),
+        (3.125, "3.13%"),
+        (1.005, "1.01%"),
+        (12.344999999999999, "12.34%"),
         (80.0, "80%"),
         (100, "100%"),
         (0, "0%"),
@@ -103,7 +106,9 @@ def test_sums_are_exact_and_know_no_order(counts, random):
     ],
 )
 def test_a_percentage_is_the_platforms_text_with_its_sign(sent, shown):
-    """What is no number is nothing; a number gets two decimals at most."""
+    """What is no number is nothing; a number gets two decimals at most, rounded half up
+    as the service does itself.
+    """
     assert fields.percent(sent) == shown
 
 
@@ -125,6 +130,7 @@ def test_a_percentage_is_the_platforms_text_with_its_sign(sent, shown):
         ("Web\x00\x00", "Web"),
         ("Web\x08&#7;\x9fLab", "Web Lab"),
         ("\ufeffWeb\u200b \u200eLab", "Web Lab"),
+        ("\u202eWeb\u202c \u2067Lab\u2069", "Web Lab"),
         (2027, "2027"),
         (2027.0, "2027"),
         (None, ""),

@@ -106,9 +106,15 @@ ONE, TWO = ("08:50", "09:40"), ("09:40", "10:30")
         ("<div>08:50&nbsp;-&nbsp;09:40</div></div>", [(*ONE, None)]),
         (GREEN.format("08:50 - 09:40 (Room 12, adjusted)"), [(*ONE, True)]),
         ("08:50 \u2013 10:30", [("08:50", "10:30", None)]),
+        ("08:50\u201110:30", [("08:50", "10:30", None)]),
+        ("\uff10\uff18:50\u221210:30", [("08:50", "10:30", None)]),
+        ("08:50 - 10:30 (moved from 10:40)", [("08:50", "10:30", None)]),
+        ("08:50 - 10:30 Room 2.14", [("08:50", "10:30", None)]),
         ("8:50 AM - 12:20 PM", [("08:50", "12:20", None)]),
         ("8:50 a.m. - 12:20 p.m.", [("08:50", "12:20", None)]),
         ("1:00 - 1:50 PM", [("13:00", "13:50", None)]),
+        ("14:00 PM - 14:50 PM", [("14:00", "14:50", None)]),
+        ("14:00 AM - 14:50 AM", None),
         ("11:30 - 12:20 PM", [("11:30", "12:20", None)]),
         ("08:50:00 - 09:40:00", [(*ONE, None)]),
         (
@@ -156,6 +162,33 @@ def test_a_cell_is_read_in_every_form(cell, slots):
 
 
 @pytest.mark.parametrize(
+    "more",
+    [
+        "09:4",
+        ", 10:40",
+        "<br>10:40 -",
+        "<br>10.40 - 11.30",
+        "<br>10:40 \u2192 11:30",
+        "<br>25:00 - 26:00",
+        "<br>11:30 - 10:40",
+        GREEN.format("10.40 to 11.30"),
+    ],
+)
+@pytest.mark.parametrize("form", ["{}", GREEN])
+def test_what_can_be_read_of_a_cell_is_shown(form, more):
+    """A class that cannot be read costs none beside it, and the row says so."""
+    (read,) = decoded(row(c1=form.format(f"08:50 - 09:40{more}"))).rows
+    assert [(slot.start, slot.end) for slot in read.slots[1]] == [(530, 580)]
+    assert not read.readable
+
+
+def test_an_odd_piece_of_a_cell_costs_no_other_piece():
+    """Of a list, as some platforms send the classes of a day."""
+    (read,) = decoded(row(c1=[7, "08:50 - 09:40"])).rows
+    assert (list(read.slots), read.readable) == ([1], False)
+
+
+@pytest.mark.parametrize(
     ("fields", "course", "code", "section"),
     [
         ({}, ALGORITHM, "BCS503", "C"),
@@ -173,6 +206,12 @@ def test_a_cell_is_read_in_every_form(cell, slots):
         ({"name_text": "Web Lab", "course_name": None}, "Web Lab", "", ""),
         ({"name_text": "2027/IT/Soft Skills/C/K SAMPLE"}, "Soft Skills", "", "C"),
         ({"name_text": None, "course_name": None}, "7300101", "", ""),
+        (
+            {"name_text": None, "course_name": None, "cf_id": 0},
+            "7293001",
+            "",
+            "",
+        ),
         (
             {"name_text": "2027/IT//Sec - C/X", "course_name": None, "cf_id": None},
             "2027/IT//Sec - C/X",
@@ -215,7 +254,7 @@ def test_an_odd_row_costs_no_other_row_anything(odd, at):
 
 
 def test_a_cell_that_cannot_be_read_costs_that_cell():
-    """The row's other days stand, and the row knows."""
+    """The row's other days stand, and the row knows; no class is on a day of it."""
     notes = []
     (read,) = decoded(
         row(c1="period 3", c2="08:50 - 09:40"), note=lambda *note: notes.append(note)
@@ -234,6 +273,7 @@ def test_a_cell_that_cannot_be_read_costs_that_cell():
         ("December-9999", (9999, 12)),
         ("Timetable of September-2025 (Odd Semester)", (2025, 9)),
         ("Academic Session 2025-26, September 2025", (2025, 9)),
+        ("September \u2010 2025", (2025, 9)),
     ],
 )
 def test_the_header_row_names_the_month(name, month):

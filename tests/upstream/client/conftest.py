@@ -10,15 +10,15 @@ from aims_server.errors import (
     ApiError,
 )
 from aims_server.primitives import SerialExecutor
-from aims_server.upstream.admission import Admission
 from aims_server.upstream.answers import Oddities
-from aims_server.upstream.bulkhead import Bulkhead
-from aims_server.upstream.callers import CallerKey
 from aims_server.upstream.client import ENDPOINTS as ALL_ENDPOINTS
 from aims_server.upstream.client import UpstreamClient
-from aims_server.upstream.endpoint_breakers import EndpointBreakers
-from aims_server.upstream.resilience import ResiliencePolicy
-from aims_server.upstream.retry import RetryBudget
+from aims_server.upstream.resilience import CallerKey
+from aims_server.upstream.resilience.admission import Admission
+from aims_server.upstream.resilience.bulkhead import Bulkhead
+from aims_server.upstream.resilience.endpoint_breakers import EndpointBreakers
+from aims_server.upstream.resilience.policy import ResiliencePolicy
+from aims_server.upstream.resilience.retry import RetryBudget
 from aims_server.upstream.transport import Transport
 from tests.virtual_time import Clock
 

@@ -1,163 +1,82 @@
-"""Pauses that the platform asks for."""
-
-import asyncio
-from itertools import count
+"""Pauses that the platform asks for: for the caller told so, seldom for all."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from aims_server.deadline import Deadline
-from aims_server.errors import (
-    UpstreamBusy,
-    UpstreamUnavailable,
-)
-from aims_server.upstream.callers import CallerKey
+from aims_server.upstream.resilience import CallerKey
+from aims_server.upstream.resilience.pauses import Pauses
+from tests.virtual_time import Clock
 
-from ..bench import ME, SOMEBODY, Bench
-from ..queueing import acquire
-
-pytestmark = pytest.mark.gen_test
+student, address = CallerKey.student, CallerKey.address
 
 
-async def test_a_caller_that_was_asked_to_pause_makes_no_call(bench):
-    """For exactly as long as was asked; it is told how long."""
-    bench.platform.seconds = 0.0
-    bench.platform.script = [UpstreamUnavailable(retry_after=50.0)]
-    await bench.outcome()
-    for waited in (0.0, 1.0, 48.999):
-        bench.clock.now += waited
-        refused = await bench.outcome()
-        assert type(refused) is UpstreamUnavailable
-        assert 0 < (refused.retry_after or 0) <= 50.0
-    assert bench.platform.calls == 1
-    bench.clock.now += 0.001
-    assert await bench.call() == "answer"
+@pytest.fixture(name="pauses")
+def _pauses(clock):
+    return Pauses(clock=clock)
 
 
-@pytest.mark.parametrize(
-    ("endpoint", "caller"), [("quizzes", ME), ("cards", CallerKey.student(2))]
-)
-async def test_others_are_called_meanwhile(bench, endpoint, caller):
-    """Other endpoints of this caller, and other callers of this endpoint."""
-    bench.platform.script = [UpstreamUnavailable(retry_after=50.0)]
-    await bench.outcome("cards")
-    assert await bench.call(endpoint, caller=caller) == "answer"
+def test_a_pause_holds_for_who_was_told(pauses, clock):
+    """For exactly as long, and for nobody else."""
+    pauses.add(student(1), 5.0)
+    assert pauses.left(student(2)) == pauses.left(address(1)) == 0.0
+    clock.now += 4.5
+    assert pauses.left(student(1)) == 0.5
+    clock.now += 0.5
+    assert pauses.left(student(1)) == 0.0
 
 
-async def test_three_callers_told_so_pause_the_endpoint(bench):
-    """It means everybody then."""
-    for number in range(101, 104):
-        bench.platform.script = [UpstreamUnavailable(retry_after=50.0)]
-        await bench.outcome(caller=CallerKey.student(number))
-    assert type(await bench.outcome()) is UpstreamUnavailable
-    assert bench.platform.calls == 3
+def test_the_longest_wish_counts(pauses, clock):
+    """Of calls that were under way together."""
+    pauses.add(student(1), 60.0)
+    pauses.add(student(1), 1.0)
+    clock.now += 30
+    assert pauses.left(student(1)) == 30.0
 
 
-async def test_a_busy_platform_is_tried_again_when_it_said(bench):
-    """A 503 with Retry-After: the next try comes then, and a little later, so that
-    those who were told the same do not come back together.
-    """
-    bench.platform.script = [UpstreamBusy(retry_after=3.0)]
-    assert await bench.call() == "answer"
-    first, second = bench.platform.at
-    assert 3.1 <= second - first <= 3.2
+def test_three_callers_pause_the_endpoint(pauses, clock):
+    """For as long as three of them have to."""
+    pauses.add(student(1), 60.0)
+    pauses.add(address("a"), 20.0)
+    pauses.add(student(1), 60.0)
+    assert pauses.left(student(9)) == 0.0
+    pauses.add(student(2), 10.0)
+    assert pauses.left(student(9)) == 10.0
+    clock.now += 10
+    assert pauses.left(student(9)) == 0.0
+    assert pauses.left(student(1)) == 50.0
 
 
-async def test_a_busy_platform_that_asks_for_too_long_is_not_waited_for(bench):
-    """The deadline would pass: the caller is told at once."""
-    bench.platform.script = [UpstreamBusy(retry_after=30.0)]
-    began = bench.clock()
-    fault = await bench.outcome(seconds=10.0)
-    assert fault.retry_after == 30.0
-    assert bench.clock() - began < 1
-    assert bench.platform.calls == 1
+def test_wishes_that_are_over_do_not_count(pauses, clock):
+    """Three callers must be told at a time."""
+    pauses.add(student(1), 5.0)
+    pauses.add(student(2), 5.0)
+    clock.now += 5
+    pauses.add(student(3), 5.0)
+    assert pauses.left(student(9)) == 0.0
 
 
-async def test_a_429_is_tried_again_when_it_said(bench):
-    """If its pause leaves time for it."""
-    bench.platform.script = [UpstreamUnavailable(retry_after=1.0)]
-    assert await bench.call() == "answer"
-    first, second = bench.platform.at
-    assert 1.1 <= second - first <= 1.2
+def test_a_pause_that_is_over_is_forgotten_first(clock):
+    """One that lasts is remembered, though it was wished for before."""
+    pauses = Pauses(limit=2, clock=clock)
+    pauses.add(student(1), 60.0)
+    pauses.add(student(2), 1.0)
+    clock.now += 1
+    pauses.add(student(3), 60.0)
+    assert pauses.left(student(1)) == 59.0
+    pauses.add(student(4), 60.0)
+    assert pauses.left(student(1)) == 0.0
 
 
-async def test_calls_turned_down_together_are_all_tried_again(bench):
-    """Though each is told a moment later than the one before, to wait as long."""
-
-    async def busy_at_first(allowed, *, apart):
-        began = bench.clock()
-        await asyncio.sleep(0.1 * next(numbers))
-        if began < first_second:
-            raise UpstreamUnavailable(retry_after=1.0)
-        return "answer"
-
-    numbers = count(1)
-    first_second = bench.clock() + 1.0
-    calls = [bench.call(attempt=busy_at_first, seconds=30.0) for _ in range(5)]
-    assert await asyncio.gather(*calls) == ["answer"] * 5
-    assert next(numbers) == 11
-
-
-async def test_who_waits_for_a_pause_that_grew_comes_a_little_after_it(bench):
-    """So that those who were told the same do not come back together."""
-
-    async def busy_at_first(allowed, *, apart):
-        began.append(bench.clock())
-        if len(began) <= 2:
-            await asyncio.sleep(0.1 * len(began))
-            raise UpstreamUnavailable(retry_after=1.0)
-        return "answer"
-
-    began: list[float] = []
-    await asyncio.gather(*(bench.call(attempt=busy_at_first) for _ in range(2)))
-    assert min(began[2:]) > began[0] + 0.2 + 1.0 + 0.01
-
-
-async def test_a_pause_that_outlasts_the_asker_is_not_waited_for(clock):
-    """The call might go on behind its asker, who is told now."""
-    bench = Bench(clock)
-    guard = bench.policy(lambda: 0.5, background_seconds=20.0)
-    bench.platform.script = [
-        UpstreamUnavailable(retry_after=1.0),
-        UpstreamUnavailable(retry_after=15.0),
-    ]
-    calls = [
-        guard.call("cards", ME, bench.platform, Deadline(30.0, clock)) for _ in range(2)
-    ]
-    began = clock()
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    assert [type(each) for each in results] == [UpstreamUnavailable] * 2
-    assert clock() - began < 2
-
-
-async def test_a_pause_that_grew_too_long_is_not_waited_for(bench):
-    """Another call of the same caller was told so: this one is refused when it is
-    found out, and not at its deadline.
-    """
-    began = bench.clock()
-    bench.platform.script = [
-        UpstreamUnavailable(retry_after=1.0),
-        UpstreamUnavailable(retry_after=50.0),
-    ]
-    results = await asyncio.gather(bench.outcome(), bench.outcome())
-    assert [type(each) for each in results] == [UpstreamUnavailable] * 2
-    assert bench.clock() - began < 2
-    assert bench.platform.calls == 2
-
-
-async def test_a_pause_opens_no_queue(narrow):
-    """Who is refused because of it takes no slot."""
-    narrow.platform.script = [UpstreamUnavailable(retry_after=50.0)]
-    await narrow.outcome()
-    await acquire(narrow.slots, SOMEBODY, Deadline(60.0, narrow.clock))
-    refused = await narrow.outcome()
-    assert type(refused) is UpstreamUnavailable
-    narrow.slots.release(SOMEBODY, None)
-
-
-async def test_a_pause_asked_for_while_one_waited_in_line_holds(narrow):
-    """The wish may come from the very call that one waited for."""
-    narrow.platform.script = [UpstreamUnavailable(retry_after=50.0)]
-    results = await asyncio.gather(narrow.outcome(), narrow.outcome())
-    assert [type(each) for each in results] == [UpstreamUnavailable] * 2
-    assert narrow.platform.calls == 1
-    assert narrow.at_rest
+@given(st.lists(st.tuples(st.integers(0, 9), st.floats(0, 9), st.floats(0, 3))))
+def test_no_more_is_remembered_than_allowed(script):
+    """And what is told is never more than was wished."""
+    clock = Clock()
+    pauses = Pauses(limit=4, clock=clock)
+    longest = 0.0
+    for number, seconds, silence in script:
+        pauses.add(student(number), seconds)
+        longest = max(longest, clock.now + seconds)
+        assert len(pauses._until) <= 4
+        assert pauses.left(student(number)) <= longest - clock.now + 1e-9
+        clock.now += silence

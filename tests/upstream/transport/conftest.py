@@ -1,4 +1,6 @@
-"""A transport, and servers: one of raw bytes, and the simulated platform."""
+"""A transport and a pool of curl handles, and servers: one of raw bytes, one that
+answers by script, and the simulated platform.
+"""
 
 import pytest
 
@@ -7,6 +9,7 @@ from aims_server.upstream.transport import Transport
 
 from ...waiting import PATIENCE_SECONDS
 from .raw_server import COURSE_FILES, RawServer
+from .scripted_server import ScriptedServer, make_pool
 
 pytestmark = pytest.mark.gen_test
 
@@ -73,3 +76,19 @@ def _get(transport, raw):
         return await transport.fetch(raw.url, headers={}, seconds=seconds)
 
     return get
+
+
+@pytest.fixture(name="server")
+def _server(io_loop):
+    server = ScriptedServer()
+    io_loop.run_sync(server.start)
+    yield server
+    io_loop.run_sync(server.stop)
+
+
+@pytest.fixture(name="pool")
+def _pool(io_loop, server):
+    """A pool of one handle: every call has that of the call before."""
+    pool = io_loop.run_sync(lambda: make_pool(1))
+    yield pool
+    pool.close()

@@ -8,7 +8,7 @@ import pytest
 from aims_server.errors import (
     UpstreamError,
 )
-from aims_server.upstream.transport import MAX_BODY_BYTES
+from aims_server.upstream.transport.transport import MAX_BODY_BYTES
 
 from .raw_server import answer, kind_of
 

@@ -15,15 +15,18 @@ from aims_server.errors import (
     UpstreamDropped,
     UpstreamError,
 )
-from aims_server.upstream.certificates import SYSTEM_BUNDLES, TrustedAuthorities
 from aims_server.upstream.transport import Transport
+from aims_server.upstream.transport.certificates import (
+    SYSTEM_BUNDLES,
+    TrustedAuthorities,
+)
 
 from ...waiting import PATIENCE_SECONDS
 from .raw_server import BEARER, CANARY, answer, kind_of
 
 pytestmark = pytest.mark.gen_test
 
-CERTIFICATE = Path(__file__).parents[1] / "tls" / "self_signed.pem"
+CERTIFICATE = Path(__file__).parent / "tls" / "self_signed.pem"
 
 
 # Ways to the platform.

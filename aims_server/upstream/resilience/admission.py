@@ -1,0 +1,148 @@
+"""Whether and when a call may be made: pauses, breakers and slots, in that order."""
+
+import time
+from collections.abc import Callable
+
+from ...deadline import Clock, Deadline
+from ...errors import Overloaded, UpstreamTimeout, UpstreamUnavailable
+from ...primitives import CircuitState
+from .bulkhead import Bulkhead, BulkheadFull
+from .calls import CallerKey
+from .circuit_breaker import CircuitOpen
+from .endpoint_breakers import CallPermit, EndpointBreakers
+from .pauses import Pauses
+from .reservations import Reservation
+
+__all__ = ["Admission", "AskedToPause"]
+
+
+class AskedToPause(Exception):
+    """The platform has asked for a pause, of ``seconds`` from now, while a call of this
+    caller waited for its slot.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"a pause of {seconds:.1f} s")
+        self.seconds = seconds
+
+
+class Admission:
+    """Admits a call, with a slot and the breaker's permit, or says why not.
+
+    >>> async def example():
+    ...     admission = Admission(Bulkhead(1), EndpointBreakers(["cards"]))
+    ...     student = CallerKey.student(1)
+    ...     permit = await admission.enter("cards", student, Deadline(5.0))
+    ...     permit.success()
+    ...     admission.leave(student, 0.2)
+    ...     admission.pause("cards", student, 60.0)
+    ...     await admission.enter("cards", student, Deadline(5.0))
+    >>> import asyncio
+    >>> asyncio.run(example())
+    Traceback (most recent call last):
+    ...
+    aims_server.errors.UpstreamUnavailable: The attendance platform is not available ...
+
+    ``on_overload`` is called with the seconds that a call is thought to take whenever
+    one is refused because it would end too late.
+    """
+
+    def __init__(
+        self,
+        slots: Bulkhead,
+        breakers: EndpointBreakers,
+        *,
+        on_overload: Callable[[float], object] = lambda _: None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self.breakers = breakers
+        self._slots = slots
+        self._on_overload = on_overload
+        self._clock = clock
+        self._pauses: dict[str, Pauses] = {}
+
+    def reserve(self, caller: CallerKey, calls: int, seconds: float) -> Reservation:
+        """Admit a page of so many calls as a whole, until the reservation ends.
+
+        Raises :class:`Overloaded` if they could not all be made in so many seconds.
+        """
+        try:
+            return self._slots.reserve(caller, calls, seconds)
+        except BulkheadFull as refusal:
+            raise self._overloaded(refusal) from None
+
+    async def enter(
+        self, endpoint: str, caller: CallerKey, deadline: Deadline
+    ) -> CallPermit:
+        """The breaker's permit, and a slot to be given back by :meth:`leave`.
+
+        Raises :class:`UpstreamUnavailable` while the caller or the endpoint has been
+        asked to pause or the breaker is open, :class:`Overloaded` when no slot can be
+        had in time, :class:`UpstreamTimeout` past the deadline, :class:`AskedToPause`.
+        """
+        self._check_pause(endpoint, caller)
+        if deadline.expired or not self._slots.try_acquire(caller):
+            await self._wait_for_slot(endpoint, caller, deadline)
+        try:
+            return self._permit(endpoint, caller)
+        except BaseException:
+            self._slots.release(caller, None)
+            raise
+
+    def try_enter(self, endpoint: str, caller: CallerKey) -> bool:
+        """Take a slot for a call beside one that is late, unless none is free, the
+        caller is to pause or the breaker is not closed; it needs no permit.
+        """
+        return (
+            self.pause_left(endpoint, caller) == 0
+            and self.breakers.state(endpoint) is CircuitState.CLOSED
+            and self._slots.try_acquire(caller)
+        )
+
+    def leave(self, caller: CallerKey, seconds: float | None) -> None:
+        """Give a slot back after a call of ``seconds``; None if none was made."""
+        self._slots.release(caller, seconds)
+
+    def pause(self, endpoint: str, caller: CallerKey, seconds: float) -> None:
+        """The platform has told this caller to stay away for so long."""
+        pauses = self._pauses.setdefault(endpoint, Pauses(clock=self._clock))
+        pauses.add(caller, seconds)
+
+    def pause_left(self, endpoint: str, caller: CallerKey) -> float:
+        """Seconds for which this caller should not ask this endpoint."""
+        pauses = self._pauses.get(endpoint)
+        return 0.0 if pauses is None else pauses.left(caller)
+
+    async def _wait_for_slot(
+        self, endpoint: str, caller: CallerKey, deadline: Deadline
+    ) -> None:
+        if self.breakers.state(endpoint) is CircuitState.OPEN:
+            # No reason to wait for a slot: this raises, or, if the breaker has become
+            # half-open just now, takes a probe's place, which is not used yet.
+            self._permit(endpoint, caller).discard()
+        if deadline.expired:
+            raise UpstreamTimeout
+        try:
+            await self._slots.wait_for_turn(caller, deadline)
+        except BulkheadFull as refusal:
+            raise self._overloaded(refusal) from None
+        pause = self.pause_left(endpoint, caller)
+        if pause > 0:
+            self._slots.release(caller, None)
+            raise AskedToPause(pause)
+
+    def _overloaded(self, refusal: BulkheadFull) -> Overloaded:
+        self._on_overload(self._slots.recent_seconds)
+        return Overloaded(retry_after=refusal.wait)
+
+    def _check_pause(self, endpoint: str, caller: CallerKey) -> None:
+        if self._pauses:
+            left = self.pause_left(endpoint, caller)
+            if left > 0:
+                raise UpstreamUnavailable(retry_after=left)
+
+    def _permit(self, endpoint: str, caller: CallerKey) -> CallPermit:
+        try:
+            return self.breakers.admit(endpoint, caller)
+        except CircuitOpen as refusal:
+            raise UpstreamUnavailable(retry_after=refusal.retry_after) from None

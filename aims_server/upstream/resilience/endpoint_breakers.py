@@ -1,0 +1,156 @@
+"""The circuit breakers of all endpoints of one server, and one for its connections."""
+
+import random as _random
+import time
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Final, Self
+
+from ...deadline import Clock
+from ...primitives import CircuitState
+from .calls import CallerKey
+from .circuit_breaker import CircuitBreaker
+
+__all__ = ["CallPermit", "EndpointBreakers"]
+
+_ANYBODY: Final = CallerKey.student("anybody")
+# Less than for an endpoint, since a try to connect costs the server next to nothing.
+_UNREACHABLE_SECONDS: Final = 5.0
+_SEVERITY: Final = list(CircuitState)  # from closed to open
+
+
+class CallPermit:
+    """Permission to make one call. The first of its methods that is called reports the
+    outcome; further calls change nothing.
+    """
+
+    __slots__ = (
+        "_caller",
+        "_connection_number",
+        "_connections",
+        "_endpoint",
+        "_number",
+    )
+
+    def __init__(
+        self, connections: CircuitBreaker, endpoint: CircuitBreaker, caller: CallerKey
+    ) -> None:
+        self._connections: CircuitBreaker | None = connections
+        self._endpoint = endpoint
+        self._caller = caller
+        self._connection_number = connections.enter(_ANYBODY)
+        try:
+            self._number = endpoint.enter(caller)
+        except BaseException:
+            connections.leave(self._connection_number, _ANYBODY, failed=None)
+            raise
+
+    def success(self) -> None:
+        """The endpoint answered as it should."""
+        self._leave(unreachable=False, failed=False)
+
+    def failure(self) -> None:
+        """The server was reached, and the endpoint failed this caller."""
+        self._leave(unreachable=False, failed=True)
+
+    def answered(self) -> None:
+        """The server was reached; the endpoint's health is as unknown as before."""
+        self._leave(unreachable=False, failed=None)
+
+    def unreachable(self) -> None:
+        """No connection could be made."""
+        self._leave(unreachable=True, failed=None)
+
+    def discard(self) -> None:
+        """The call tells nothing of the server or of the endpoint."""
+        self._leave(unreachable=None, failed=None)
+
+    def _leave(self, *, unreachable: bool | None, failed: bool | None) -> None:
+        connections, self._connections = self._connections, None
+        if connections is None:
+            return
+        # Each failed connection is evidence of its own, whatever its caller.
+        wanted = CallerKey.student(object()) if unreachable else _ANYBODY
+        connections.leave(self._connection_number, wanted, failed=unreachable)
+        self._endpoint.leave(self._number, self._caller, failed=failed)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_details: object) -> None:
+        self.discard()
+
+
+class EndpointBreakers:
+    """One :class:`CircuitBreaker` for each endpoint, and one for connections.
+
+    >>> breakers = EndpointBreakers(["login", "cards"])
+    >>> for student in (1, 2, 3):
+    ...     breakers.admit("cards", CallerKey.student(student)).failure()
+    >>> [str(state) for state in breakers.states().values()]
+    ['closed', 'open']
+    >>> for _ in range(3):
+    ...     breakers.admit("login", CallerKey.address("192.0.2.7")).unreachable()
+    >>> [str(state) for state in breakers.states().values()]
+    ['open', 'open']
+
+    An endpoint is open while its own breaker is, or that of the connections. The latter
+    opens when three connections in a row could not be made, whichever callers wanted
+    them: no caller can cause that. Any answer of any endpoint closes it. It is open for
+    5 s at a time, so that a platform that is back is soon noticed.
+
+    A subscriber is called with an endpoint and its state at each change of it.
+    """
+
+    def __init__(
+        self,
+        endpoints: Collection[str],
+        *,
+        clock: Clock = time.monotonic,
+        random: Callable[[], float] = _random.random,
+    ) -> None:
+        self._subscribers: list[Callable[[str, CircuitState], object]] = []
+        self._connections = CircuitBreaker(
+            max_open_seconds=_UNREACHABLE_SECONDS,
+            clock=clock,
+            random=random,
+            on_change=lambda _: self._notify(*self._breakers),
+        )
+        self._breakers: Mapping[str, CircuitBreaker] = {
+            endpoint: CircuitBreaker(
+                clock=clock,
+                random=random,
+                on_change=partial(self._endpoint_changed, endpoint),
+            )
+            for endpoint in endpoints
+        }
+
+    def subscribe(self, on_change: Callable[[str, CircuitState], object]) -> None:
+        """Tell ``on_change`` of every change from now on."""
+        self._subscribers.append(on_change)
+
+    @property
+    def worst(self) -> CircuitState:
+        """The worst of the endpoints' states."""
+        return max(map(self.state, self._breakers), key=_SEVERITY.index)
+
+    def state(self, endpoint: str) -> CircuitState:
+        """The worse of the endpoint's own state and the connections'."""
+        own, shared = self._breakers[endpoint].state, self._connections.state
+        return own if own is shared else max(own, shared, key=_SEVERITY.index)
+
+    def states(self) -> dict[str, CircuitState]:
+        """Every endpoint's state."""
+        return {endpoint: self.state(endpoint) for endpoint in self._breakers}
+
+    def admit(self, endpoint: str, caller: CallerKey) -> CallPermit:
+        """Permit one call, whose outcome must be reported; raises CircuitOpen."""
+        return CallPermit(self._connections, self._breakers[endpoint], caller)
+
+    def _endpoint_changed(self, endpoint: str, _: CircuitState) -> None:
+        self._notify(endpoint)
+
+    def _notify(self, *endpoints: str) -> None:
+        for endpoint in endpoints:
+            for on_change in self._subscribers:
+                on_change(endpoint, self.state(endpoint))

@@ -1,0 +1,52 @@
+"""Log lines about calls that failed: which, of what, after how long, on which host."""
+
+import logging
+from urllib.parse import urlsplit
+
+from ...errors import FailureCause, UpstreamError, UpstreamRejected
+from ...logs import RateLimitedLog
+
+__all__ = ["FailureLog"]
+
+
+class FailureLog:
+    """Tells why calls fail: the first of each endpoint and cause, then counts.
+
+    >>> import sys
+    >>> from ...errors import UpstreamDropped
+    >>> logger = logging.Logger("doctest")
+    >>> logger.addHandler(logging.StreamHandler(sys.stdout))
+    >>> log = FailureLog("https://platform.example/api", RateLimitedLog(logger))
+    >>> fault = UpstreamDropped()
+    >>> fault.cause = FailureCause("refused", "Connection refused")
+    >>> log.record("quizzes", fault, 0.002)
+    quizzes failed on platform.example after 0.002 s: refused (Connection refused)
+    """
+
+    def __init__(self, base_url: str, log: RateLimitedLog | None = None) -> None:
+        self._host = urlsplit(base_url).hostname or ""
+        self._log = log or RateLimitedLog(logging.getLogger(__name__))
+
+    def record(self, endpoint: str, fault: UpstreamError, seconds: float) -> None:
+        """A call failed after so many seconds."""
+        if isinstance(fault, UpstreamRejected):
+            return  # this request was turned down, and its access line says so
+        cause = fault.cause or _cause_of(fault)
+        detail = f" ({cause.detail})" if cause.detail else ""
+        self._log.event(
+            (endpoint, cause.kind),
+            logging.WARNING,
+            f"{endpoint} failed on {self._host} after {seconds:.3f} s:"
+            f" {cause.kind}{detail}",
+            endpoint=endpoint,
+            cause=cause.kind,
+            detail=cause.detail,
+            host=self._host,
+            seconds=round(seconds, 3),
+        )
+
+
+def _cause_of(fault: UpstreamError) -> FailureCause:
+    """The cause of a failure that came with a whole answer."""
+    # The text of a `BadShape` quotes no value.
+    return FailureCause("unusable_answer", str(fault.__cause__ or ""))

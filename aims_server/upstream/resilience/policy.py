@@ -1,0 +1,306 @@
+"""Owns how a call is made: again after a failure, with another one beside it when it is
+late; and what the breaker, the budgets and the metrics are told of each.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Coroutine
+from math import inf
+from typing import Any, Final, TypeVar
+
+from ...deadline import Deadline
+from ...errors import (
+    ApiError,
+    InternalError,
+    RateLimited,
+    TokenRefused,
+    UpstreamDropped,
+    UpstreamError,
+    UpstreamFault,
+    UpstreamRejected,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+    UpstreamUnreachable,
+    WrongStudent,
+)
+from .admission import Admission, AskedToPause
+from .calls import Attempt, Call, CallerKey, CallObserver, call_tally
+from .endpoint_breakers import CallPermit
+from .hedging import Hedging
+from .retry import RetryBudget, full_jitter
+
+__all__ = ["ResiliencePolicy"]
+
+Result = TypeVar("Result")
+
+# Failures that come fast and that the next try may mend. A time-out is none: the call
+# had all the time that there was.
+_WORTH_REPEATING: Final = (UpstreamDropped, UpstreamFault, UpstreamUnavailable)
+# Failures that say nothing of how another call fares that is made at the same time.
+_INCONCLUSIVE: Final = (*_WORTH_REPEATING, UpstreamTimeout)
+# Answers about this student or this request, which say nothing of the endpoint.
+_NO_VERDICT: Final = (TokenRefused, UpstreamRejected, RateLimited, WrongStudent)
+
+
+def _ignore(*_: object) -> None:
+    """Ignore an event."""
+
+
+class ResiliencePolicy:
+    """Makes calls with retries and hedges.
+
+    >>> from .bulkhead import Bulkhead
+    >>> from .endpoint_breakers import EndpointBreakers
+    >>> class Uncounted(CallObserver): ...
+    >>> async def example():
+    ...     policy = ResiliencePolicy(
+    ...         Admission(Bulkhead(1), EndpointBreakers(["cards"])), Uncounted(),
+    ...         retries=RetryBudget(), hedges=RetryBudget(), random=lambda: 0.0)
+    ...     tries = []
+    ...     async def attempt(seconds, *, apart):
+    ...         tries.append(seconds)
+    ...         if len(tries) == 1:
+    ...             raise UpstreamDropped
+    ...         return "the second try's answer"
+    ...     student, deadline = CallerKey.student(1), Deadline(60.0)
+    ...     return await policy.call("cards", student, attempt, deadline)
+    >>> asyncio.run(example())
+    "the second try's answer"
+
+    A repeatable call is made again after a failure while a second try may mend it, time
+    is left, and the budget ``retries`` allows it. A repeatable call that is late gets
+    another one beside it if a slot is free and the budget ``hedges`` allows it. A
+    failure counts for the breaker only if the caller gets it.
+
+    ``on_failure`` is called for each call that fails, with endpoint, error and seconds.
+    A time-out counts against the endpoint only if the call had at least
+    ``failing_seconds``: a slow platform that answers is not a failing one. A deadline
+    ends ``background_seconds`` after those of the requests that wait; no retry is made
+    that a pause asked for by the platform (``Retry-After``) would put into that time.
+    """
+
+    def __init__(
+        self,
+        admission: Admission,
+        observer: CallObserver,
+        *,
+        retries: RetryBudget,
+        hedges: RetryBudget,
+        random: Callable[[], float],
+        on_failure: Callable[[str, UpstreamError, float], object] = _ignore,
+        failing_seconds: float = 15.0,
+        background_seconds: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.breakers = admission.breakers
+        self.reserve = admission.reserve
+        self._admission = admission
+        self._observer = observer
+        self._retries = retries
+        self._hedges = hedges
+        self._tries = {retries.tries, hedges.tries}  # one and the same, it may be
+        self._random = random
+        self._on_failure = on_failure
+        self._failing_seconds = failing_seconds
+        self._background_seconds = background_seconds
+        self._clock = clock
+        self._hedging: defaultdict[str, Hedging] = defaultdict(
+            lambda: Hedging(inconclusive=_INCONCLUSIVE, clock=clock)
+        )
+        self._uncancelled: set[asyncio.Task[Any]] = set()
+
+    async def close(self) -> None:
+        """Cancel the calls under way."""
+        calls = [*self._uncancelled]
+        for hedging in self._hedging.values():
+            calls += hedging.callers
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+    async def call(
+        self,
+        endpoint: str,
+        caller: CallerKey,
+        attempt: Attempt[Result],
+        deadline: Deadline,
+        *,
+        repeatable: bool = True,
+    ) -> Result:
+        """The result of ``attempt``, made again while that may help.
+
+        Raises the error of the last try that was answered, what
+        :meth:`Admission.enter` raises, :class:`UpstreamTimeout` when there was no
+        answer before the deadline.
+        """
+        call = Call(endpoint, caller, attempt, deadline, repeatable)
+        answered: ApiError | None = None
+        try:
+            number = 0
+            while True:
+                number += 1
+                permit = await self._enter(call)
+                self._count_try(number, call)
+                began = self._clock()
+                try:
+                    result = await self._hedged(call)
+                except ApiError as fault:
+                    pause = self._pause_before_retry(number, fault, call)
+                    seconds = self._clock() - began
+                    again = pause is not None
+                    self._record_fault(permit, fault, seconds, again=again)
+                    if pause is None:
+                        raise
+                    answered = fault
+                except BaseException:
+                    permit.discard()
+                    raise
+                else:
+                    permit.success()
+                    return result
+                await self._wait_out(pause, call)
+        except UpstreamTimeout:
+            if answered is None:
+                raise
+            raise answered from None
+        finally:
+            # Its traceback holds this frame: a cycle that only the collector would
+            # find, with the token that these frames hold.
+            del answered
+
+    async def _enter(self, call: Call[Any]) -> CallPermit:
+        """The permit for a try, and its slot. A pause that is asked for while it waits
+        for that is waited out: each call that is turned down would else cost a page all
+        those behind it.
+        """
+        while True:
+            try:
+                return await self._admission.enter(
+                    call.endpoint, call.caller, call.deadline
+                )
+            except AskedToPause as asked:
+                pause = asked.seconds + full_jitter(0, random=self._random)
+            await self._wait_out(pause, call, self._left(call))
+
+    async def _wait_out(self, pause: float, call: Call[Any], left: float = inf) -> None:
+        """Wait so long, if that is less than what is ``left``, and as much longer as
+        the platform asks of this caller in the meantime: of calls that it turns down
+        together, each would else meet the pause of those that were told a moment later.
+        """
+        while 0 < pause < left:
+            await asyncio.sleep(pause)
+            left = self._left(call)
+            pause = self._admission.pause_left(call.endpoint, call.caller)
+            if pause:
+                pause += full_jitter(0, random=self._random)
+
+    def _left(self, call: Call[Any]) -> float:
+        """Seconds in which there is somebody who waits for this call."""
+        return call.deadline.remaining() - self._background_seconds
+
+    def _count_try(self, number: int, call: Call[Any]) -> None:
+        if number > 1:
+            self._observer.call_repeated(call.endpoint)
+        else:
+            for tries in self._tries:
+                tries.add(call.caller)
+
+    def _hedged(self, call: Call[Result]) -> Coroutine[Any, Any, Result]:
+        if not call.repeatable:
+            return self._run_uncancelled(self._made(call))
+        # What may be repeated is awaited by a flight, which no request can cancel.
+        hedging = self._hedging[call.endpoint]
+        return hedging.run(self._made(call), lambda: self._hedge(call))
+
+    def _hedge(self, call: Call[Result]) -> Coroutine[Any, Any, Result] | None:
+        """Another call beside a late one, with its slot; or None."""
+        if not self._admission.try_enter(call.endpoint, call.caller):
+            return None
+        if not self._hedges.take(call.caller):
+            self._admission.leave(call.caller, None)
+            return None
+        self._observer.call_hedged(call.endpoint, "started")
+        tally = call_tally.get()
+        if tally is not None:
+            tally.hedges += 1
+        return self._made(call, hedge=True)
+
+    async def _run_uncancelled(self, made: Coroutine[Any, Any, Result]) -> Result:
+        """Await a call that goes on if its caller is cancelled: its slot is free only
+        when curl is done with it.
+        """
+        call = asyncio.create_task(made)
+        self._uncancelled.add(call)
+        call.add_done_callback(self._on_end)
+        try:
+            return await asyncio.shield(call)
+        finally:
+            del call  # as in `call`
+
+    def _on_end(self, call: asyncio.Task[Any]) -> None:
+        self._uncancelled.discard(call)
+        if not call.cancelled():
+            call.exception()  # retrieved, though its caller may be gone
+
+    async def _made(self, call: Call[Result], *, hedge: bool = False) -> Result:
+        """Make one call on a slot that was taken before; frees the slot."""
+        began = self._clock()
+        outcome = InternalError.code  # unless it ends in one of the ways below
+        try:
+            result = await call.attempt(call.deadline.remaining(), apart=hedge)
+        except ApiError as fault:
+            outcome = fault.code
+            if isinstance(fault, UpstreamError):
+                self._on_failure(call.endpoint, fault, self._clock() - began)
+            if isinstance(fault, UpstreamUnavailable) and fault.retry_after:
+                # Before the slot is free for a call that should not be made any more.
+                self._admission.pause(call.endpoint, call.caller, fault.retry_after)
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        else:
+            outcome = "ok"
+            self._hedging[call.endpoint].latency.observe(self._clock() - began)
+            if hedge:
+                self._observer.call_hedged(call.endpoint, "won")
+            return result
+        finally:
+            took = self._clock() - began
+            self._admission.leave(call.caller, took)
+            self._observer.call_finished(call.endpoint, outcome, took)
+
+    def _record_fault(
+        self, permit: CallPermit, fault: ApiError, seconds: float, *, again: bool
+    ) -> None:
+        """Tell the breaker what a failed try says of the endpoint: of one that is made
+        again, only that it was answered.
+        """
+        if isinstance(fault, UpstreamUnreachable):
+            permit.unreachable()
+        elif isinstance(fault, UpstreamTimeout) and seconds < self._failing_seconds:
+            permit.discard()
+        elif (
+            again
+            or isinstance(fault, _NO_VERDICT)
+            or type(fault) is UpstreamUnavailable  # a 429: `Pauses` remembers it
+        ):
+            permit.answered()
+        else:
+            permit.failure()
+
+    def _pause_before_retry(
+        self, number: int, fault: ApiError, call: Call[Result]
+    ) -> float | None:
+        """Seconds until the next try, or None if there is to be none."""
+        if not (call.repeatable and isinstance(fault, _WORTH_REPEATING)):
+            return None
+        pause = full_jitter(number - 1, random=self._random)
+        left = call.deadline.remaining()
+        if fault.retry_after:
+            pause += fault.retry_after
+            left = self._left(call)
+        if pause >= left or not self._retries.take(call.caller):
+            return None
+        return pause

@@ -1,0 +1,275 @@
+"""Curl's callbacks on one handle: what has come of the call that it makes."""
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+import zlib
+from collections.abc import Hashable
+from typing import Final
+
+import pycurl
+
+from ...errors import FailureCause
+from ...web import NAME_CHARACTERS
+from .causes import cause_of
+from .gzip_body import GzipBody
+from .kept_connections import KeptConnections, is_acknowledged, is_silent
+from .retry_after import retry_after_seconds
+from .transfer import Reply, Transfer
+
+__all__ = ["HandleState"]
+
+# Codings that change nothing. HTTP has no such coding as the last two, which some
+# programs send all the same.
+_NONE: Final = (b"", b"identity", b"none", b"utf-8")
+_REQUEST_TIMEOUT: Final = 408  # a server's word when it closes an idle connection
+
+# Lines of an answer's head or trailer (RFC 9110 5.5, 9112 4), and the empty one. Curl
+# itself takes control characters and any name.
+_HEADER_LINES: Final = re.compile(
+    rb"(?:(?:[%b]++:[\t -~\x80-\xff]*+)?+[\r\x0b\x0c]*+\n)*+" % NAME_CHARACTERS
+)
+
+
+class HandleState:
+    r"""What has come so far of the ``transfer`` that a handle makes, for curl to call.
+
+    >>> state = HandleState(1000, KeptConnections())
+    >>> for line in (b"HTTP/1.1 429 \r\n", b"Retry-After: 7\r\n", b"\r\n"):
+    ...     state.on_header(line)
+    >>> state.on_body(b"{}")
+    2
+    >>> state.reply(429)
+    Reply(status=429, body=b'{}', retry_after=7.0, location=None, connection=None)
+
+    It stays with its handle, call after call: to set curl's callbacks anew takes 5 us.
+    """
+
+    __slots__ = (
+        "_abandoned",
+        "_body",
+        "_connection",
+        "_head",
+        "_is_headed",
+        "_kept",
+        "_max_body",
+        "_refusal",
+        "_reused_socket",
+        "_room",
+        "_status_seen",
+        "_unpacker",
+        "opened",
+        "timer",
+        "transfer",
+    )
+
+    def __init__(self, max_body: int, kept: KeptConnections) -> None:
+        self._max_body = max_body
+        self._kept = kept
+        self.clear()
+
+    def clear(self) -> None:
+        """Have no call; nothing stays of the one before."""
+        self.transfer: Transfer | None = None
+        self.opened: list[int] = []  # sockets; several where a host has addresses
+        self.timer: asyncio.TimerHandle | None = None  # while curl minds no time
+        self._connection: tuple[str | int, ...] = ()
+        self._reused_socket: int | None = None
+        self._status_seen = False
+        self._head = b""
+        self._is_headed = False
+        self._body: list[bytes] = []
+        self._room = self._max_body
+        self._unpacker: GzipBody | None = None
+        self._refusal = ""
+        self._abandoned = False
+
+    # Curl's callbacks. An exception in one would be printed to stderr by pycurl, past
+    # any logging; taking less than what was offered fails the call as cleanly.
+
+    def on_socket(self, fd: int, _: int) -> int:
+        """Curl opens a socket for this call, and connects it."""
+        self.opened.append(fd)
+        return pycurl.SOCKOPT_OK
+
+    def on_connection(self, *addresses: str | int) -> int:
+        """The request is about to be sent; the addresses name the connection."""
+        self._connection = addresses
+        # Looked up now, and known since its first answer began: curl may give it to
+        # the next call before it has told that the one before has ended.
+        fd = None if self.opened else self._kept.socket_of(addresses)
+        self._reused_socket = fd
+        if fd is not None and not is_silent(fd):
+            return pycurl.PREREQFUNC_ABORT
+        return pycurl.PREREQFUNC_OK
+
+    def on_header(self, line: bytes) -> int | None:
+        """Collect the head; none of it is taken if a line is malformed."""
+        if line.startswith(b"HTTP/"):
+            return self._on_status(line)
+        if self._is_headed:  # a trailer
+            return self._check(line)
+        self._head += line
+        if not line.isspace():
+            return None
+        self._is_headed = True
+        return self._check(self._head)
+
+    def _on_status(self, line: bytes) -> int | None:
+        fd = self._reused_socket
+        if fd is not None and not is_acknowledged(fd):
+            return self._refuse("unasked")
+        if self.opened and self._connection and not self._status_seen:
+            multiplexed = line.startswith(b"HTTP/2")
+            self._kept.add(
+                self._connection, self._own_socket(), multiplexed=multiplexed
+            )
+        self._status_seen = True
+        self._head = b""  # what was there is an interim answer's
+        self._is_headed = False
+        return None
+
+    def _check(self, lines: bytes) -> int | None:
+        if _HEADER_LINES.fullmatch(lines) is None:
+            return self._refuse("malformed_header")
+        return None
+
+    def on_body(self, chunk: bytes) -> int:
+        """Unpack and keep a part of the body; none of it if it becomes too large."""
+        first = not self._body and self._unpacker is None
+        if first and (values := self._values(b"content-encoding")):
+            codings = map(bytes.strip, b",".join(values).lower().split(b","))
+            named = [name for name in codings if name not in _NONE]
+            if named in ([b"gzip"], [b"x-gzip"]):
+                self._unpacker = GzipBody()
+            elif named:
+                return self._refuse("unknown_encoding")
+        piece = chunk
+        if self._unpacker is not None:
+            try:
+                piece = self._unpacker.unpack(chunk, self._room)
+            except zlib.error:
+                return self._refuse("bad_gzip")
+        self._room -= len(piece)
+        if self._room < 0:
+            return self._refuse("too_large")
+        self._body.append(piece)
+        return len(chunk)
+
+    def _own_socket(self) -> int:
+        """That of the opened sockets which has become the connection."""
+        for fd in self.opened[:-1]:
+            # Of a host's addresses, some may have been tried in vain.
+            with (
+                contextlib.suppress(OSError),
+                socket.socket(fileno=os.dup(fd)) as tried,
+            ):
+                if tried.getsockname()[1] == self._connection[3]:
+                    return fd
+        return self.opened[-1]
+
+    def _refuse(self, why: str) -> int:
+        self._refusal = why
+        return 0
+
+    def _values(self, name: bytes) -> list[bytes]:
+        """The values of a header, line by line."""
+        if self._head.lower().find(name) < 0:
+            return []  # as mostly
+        values: list[bytes] = re.findall(rb"(?im)^%b:(.*)$" % name, self._head)
+        return [value.strip() for value in values]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether this is a GET on whatever connection there is, as most calls are: the
+        handle has been told nothing but its address and its headers.
+        """
+        transfer = self.transfer
+        return transfer is not None and not (transfer.fresh or transfer.preconnected)
+
+    @property
+    def takes_kept(self) -> bool:
+        """Whether it has a kept connection, or will get one if there is any."""
+        if self._connection:
+            return self._reused_socket is not None
+        return self.is_plain
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether it has had a connection, and the request has gone out."""
+        return bool(self._connection)
+
+    def stop_timer(self) -> None:
+        """Let no timer hold the call, which has ended."""
+        if self.timer is not None:
+            self.timer.cancel()
+
+    # What comes of it.
+
+    def must_restart(self, error: int | None, status: int) -> bool:
+        """Whether this end speaks of the kept connection rather than of the request."""
+        transfer = self.transfer
+        if not self.is_sent and transfer is not None and transfer.preconnected:
+            return error != pycurl.E_OPERATION_TIMEDOUT
+        if self._reused_socket is None:
+            return False
+        if error is None:
+            return self._abandoned or status == _REQUEST_TIMEOUT
+        return not self._status_seen and error != pycurl.E_OPERATION_TIMEDOUT
+
+    def abandon(self, connection: Hashable) -> None:
+        """If this is on that connection, what comes on it is not the answer."""
+        self._abandoned |= self._connection == connection
+
+    def abandon_connection(self) -> None:
+        """Curl has closed the connection with the end of the call."""
+        self._kept.abandon(self._connection)
+
+    def cut_off(self) -> None:
+        """The call has ended before its answer did, or with what is no answer to it."""
+        self._kept.cut_off(self._connection)
+
+    def shares_connection(self, other: "HandleState") -> bool:
+        """Whether both calls are on one connection of HTTP/2."""
+        return self.is_sent and self._connection == other._connection
+
+    def seconds_under_way(self, now: float) -> float:
+        """For how long the call has had a handle."""
+        transfer = self.transfer
+        assert transfer is not None
+        return now - transfer.deadline + transfer.request.seconds
+
+    def close_silent(self, seconds: float) -> None:
+        """Close the connection if it is one of HTTP/2 that was silent for so long."""
+        self._kept.close_silent(self._connection, seconds)
+
+    def reply(self, status: int) -> Reply | FailureCause:
+        """All has come that was announced, if the head has: where the connection ends,
+        curl takes its beginning for the whole.
+        """
+        if not self._is_headed:
+            return FailureCause("dropped_before_answer")
+        if self._unpacker and not self._unpacker.is_whole:
+            return FailureCause("bad_gzip", "it is cut off")
+        body = b"".join(self._body)
+        kept = self._connection if (self._reused_socket or -1) >= 0 else None
+        if 200 <= status < 300:
+            return Reply(status, body, connection=kept)
+        location = next(iter(self._values(b"location")), None)
+        text = None if location is None else location.decode("latin-1")
+        return Reply(status, body, self._retry_after(), text, kept)
+
+    def failure(self, curl: pycurl.Curl, error: int, message: str) -> FailureCause:
+        """Curl has given up, for reasons of its own or because of a callback."""
+        if self._refusal:
+            return FailureCause(self._refusal)
+        sent, answered = self.is_sent, self._status_seen
+        return cause_of(curl, error, message, sent=sent, answered=answered)
+
+    def _retry_after(self) -> float | None:
+        # From each program on the way one, perhaps: the nearest to the platform's own
+        # words comes first.
+        texts, dates = self._values(b"retry-after"), self._values(b"date")
+        return retry_after_seconds(texts[0], *dates[:1]) if texts else None

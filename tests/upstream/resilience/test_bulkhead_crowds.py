@@ -1,0 +1,231 @@
+"""Many callers at once: no slot is lost, and all that is admitted is served in time."""
+
+import asyncio
+import contextlib
+import math
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aims_server.deadline import Deadline
+from aims_server.upstream.resilience import CallerKey
+from aims_server.upstream.resilience.bulkhead import Bulkhead, BulkheadFull
+from tests.virtual_time import Clock, VirtualLoop
+
+from .queueing import Queue, acquire, caller
+
+pytestmark = pytest.mark.gen_test
+
+
+async def use(slots, who, patience, seconds, running, clock):
+    """One caller's whole life; `running` notes how many run at once, in all and its."""
+    try:
+        await acquire(slots, who, Deadline(patience, clock))
+    except BulkheadFull:
+        return
+    running[who] += 1
+    running["peak"] = max(running["peak"], slots.in_use)
+    assert running[who] <= 2 or not who.verified
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        running[who] -= 1
+        slots.release(who, seconds)
+
+
+visits = st.tuples(
+    st.floats(0, 3),  # silence before it comes
+    st.sampled_from("abCD"),
+    st.floats(0, 5),  # patience
+    st.floats(0, 2),  # time of its call
+    st.none() | st.floats(0, 4),  # when it is cancelled
+)
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 6), st.lists(visits, max_size=25))
+def test_no_slot_is_lost_or_doubled(size, script):
+    """Whoever comes, waits, gives up or is cancelled: at the end all slots are free."""
+    clock = Clock()
+    loop = VirtualLoop(clock)
+    slots, running = Bulkhead(size, per_caller=2, clock=clock), Counter[object]()
+
+    async def play():
+        tasks = []
+        for silence, name, patience, seconds, leaves in script:
+            await asyncio.sleep(silence)
+            task = asyncio.ensure_future(
+                use(slots, caller(name), patience, seconds, running, clock)
+            )
+            if leaves is not None:
+                asyncio.get_running_loop().call_later(leaves, task.cancel)
+            tasks.append(task)
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        assert not [each for each in done if isinstance(each, AssertionError)]
+
+    loop.run_until_complete(play())
+    loop.close()
+    assert running["peak"] <= size
+    assert (slots.in_use, slots.waiting) == (0, 0)
+    assert not slots._queue._queues
+    assert not any(slots._queue._rings.values())
+    assert not slots._queue._held
+
+
+# Pieces of many calls.
+
+
+async def test_work_is_admitted_while_slots_are_free_for_all(clock):
+    """However slow the calls are."""
+    slots = Bulkhead(50, clock=clock, first_guess=60.0)
+    with slots.reserve(caller("a"), 16, 1.0), slots.reserve(caller("b"), 16, 1.0):
+        with slots.reserve(caller("c"), 16, 1.0):
+            pass
+        with pytest.raises(BulkheadFull), slots.reserve(caller("d"), 19, 1.0):
+            pass
+
+
+async def test_work_that_is_over_makes_room(clock):
+    """Whatever it ended with."""
+    slots = Bulkhead(16, clock=clock, first_guess=1.0)
+    for _ in range(5):
+        with contextlib.suppress(KeyError), slots.reserve(caller("a"), 16, 1.5):
+            with pytest.raises(BulkheadFull) as refused:
+                slots.reserve(caller("b"), 16, 1.5).__enter__()
+            assert refused.value.wait >= 1.0
+            raise KeyError
+    assert not slots._reservations
+
+
+async def test_work_waits_for_calls_that_need_no_admission(clock):
+    """Logins are in the same queue."""
+    slots = Bulkhead(2, clock=clock, first_guess=1.0)
+    calls = await Queue(slots, clock).join(*(f"A{number}" for number in range(6)))
+    with pytest.raises(BulkheadFull), slots.reserve(caller("a"), 2, 2.0):
+        pass  # four turns of two slots, and then its last call
+    with slots.reserve(caller("a"), 2, 3.0):
+        pass
+    for call in calls[2:]:
+        call.cancel()
+
+
+async def test_of_a_strangers_work_the_first_call_has_to_wait(clock):
+    """When that is answered, the others are a student's."""
+    slots = Bulkhead(4, clock=clock, first_guess=1.0)
+    await Queue(slots, clock).join(*(f"a{number}" for number in range(4)))
+    with slots.reserve(caller("B"), 16, 4.0):  # 16 of 4 slots, with none before them
+        pass
+    with pytest.raises(BulkheadFull), slots.reserve(caller("b"), 16, 4.0):
+        pass
+
+
+async def test_work_of_strangers_keeps_no_student_out(clock):
+    """However much there is: made-up tokens have a fifth of the slots. What turns out
+    to be a student's counts as that.
+    """
+    slots = Bulkhead(100, clock=clock, first_guess=1.0)
+    with contextlib.ExitStack() as work:
+        strangers = [
+            work.enter_context(slots.reserve(caller("A"), 16, 100.0))
+            for _ in range(200)
+        ]
+        with slots.reserve(caller("a"), 16, 2.0):
+            pass
+        for stranger in strangers:
+            stranger.verify()
+        with pytest.raises(BulkheadFull), slots.reserve(caller("a"), 16, 20.0):
+            pass
+    assert not slots._reservations
+
+
+async def page_of(slots, who, calls, seconds):
+    """One call, and then all the others at once."""
+
+    async def call():
+        await acquire(slots, who, Deadline(1000.0, slots._clock))
+        await asyncio.sleep(seconds)
+        slots.release(who, seconds)
+
+    await call()
+    await asyncio.gather(*(call() for _ in range(calls - 1)))
+
+
+def test_nobody_is_told_to_wait_longer_than_a_minute(clock):
+    """However many were refused before."""
+    slots, waits = Bulkhead(1, clock=clock), []
+    with slots.reserve(caller("a"), 16, 10.0):
+        for number in range(30):
+            with (
+                pytest.raises(BulkheadFull) as refusal,
+                slots.reserve(caller(number), 16, 1.0),
+            ):
+                pass
+            waits.append(refusal.value.wait)
+    assert waits == sorted(waits)
+    assert waits[0] < waits[-1] == 60.0
+
+
+@settings(max_examples=30)
+@given(
+    st.integers(1, 12),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(1, 8)), max_size=40),
+)
+def test_what_is_admitted_is_served_in_time(size, arrivals):
+    """Whoever comes later: its last call has a slot when it was promised one."""
+    clock = Clock()
+    loop = VirtualLoop(clock)
+    slots = Bulkhead(size, clock=clock, first_guess=0.3)
+
+    async def visit(number, calls):
+        began = clock.now
+        try:
+            with slots.reserve(caller(number), calls, 4.0):
+                await page_of(slots, caller(number), calls, 0.3)
+        except BulkheadFull:
+            return
+        # Its two trips beside the wait, of which the first is among the calls.
+        assert clock.now - began <= 4.0 + 2 * 0.3 + 1e-6
+
+    async def play():
+        tasks = []
+        for number, (silence, calls) in enumerate(arrivals):
+            await asyncio.sleep(silence)
+            tasks.append(asyncio.ensure_future(visit(number, calls)))
+        await asyncio.gather(*tasks)
+
+    loop.run_until_complete(play())
+    loop.close()
+    assert slots.in_use == 0
+
+
+def test_all_of_a_crowd_that_obeys_are_served():
+    """A thousand students at once: who is refused comes back after Retry-After and has
+    a page of sixteen calls then, in a request's ten seconds.
+    """
+    clock = Clock()
+    loop = VirtualLoop(clock)
+    slots = Bulkhead(100, clock=clock)
+    refusals: Counter[int] = Counter()
+
+    async def visit(number):
+        student = CallerKey.student(number)
+        while True:
+            began = clock.now
+            try:
+                with slots.reserve(student, 16, 7.0):
+                    await page_of(slots, student, 16, 0.3)
+                break
+            except BulkheadFull as refusal:
+                refusals[number] += 1
+                await asyncio.sleep(max(1, math.ceil(refusal.wait)))
+        assert clock.now - began <= 10.0
+
+    async def crowd():
+        await asyncio.gather(*map(visit, range(1000)))
+
+    loop.run_until_complete(crowd())
+    loop.close()
+    assert 0 < len(refusals) < 1000
+    assert set(refusals.values()) == {1}

@@ -1,0 +1,48 @@
+"""Which kept connection a socket stands for."""
+
+import os
+
+from aims_server.upstream.transport.kept_connections import KeptConnections, is_silent
+
+
+def test_a_number_that_comes_back_is_the_new_connections():
+    """Curl tells of no closed socket: the old connection must not be judged by it."""
+    kept = KeptConnections()
+    kept.add("old", 5, multiplexed=False)
+    kept.add("new", 5, multiplexed=False)
+    assert (kept.socket_of("old"), kept.socket_of("new")) == (None, 5)
+    assert len(kept) == 1
+
+
+def test_a_port_that_comes_back_on_another_number_stays_known():
+    """Or what is on its connection would not be looked at before a call goes out."""
+    kept = KeptConnections()
+    kept.add("port", 5, multiplexed=False)
+    kept.add("port", 6, multiplexed=False)
+    kept.add("other", 5, multiplexed=False)
+    assert (kept.socket_of("port"), kept.socket_of("other")) == (6, 5)
+
+
+def test_an_abandoned_one_passes_no_check():
+    """Curl may still try it; it is neither silent nor counted."""
+    reading, writing = os.pipe()
+    kept = KeptConnections()
+    kept.add("a", reading, multiplexed=False)
+    assert is_silent(reading)
+    kept.abandon("a")
+    fd = kept.socket_of("a")
+    assert fd is not None
+    assert not is_silent(fd)
+    assert len(kept) == 0
+    os.close(reading)
+    os.close(writing)
+
+
+def test_http2_is_known_by_its_connection():
+    """Nothing is known before the first answer."""
+    kept, told = KeptConnections(), []
+    told.append(kept.multiplexed)
+    for name, multiplexed in (("a", False), ("b", True)):
+        kept.add(name, 5, multiplexed=multiplexed)
+        told.append(kept.multiplexed)
+    assert told == [None, False, True]
