@@ -5,9 +5,8 @@
 """
 
 from .answer_cache import AnswerCache
-from .freshness import freshness_lines
 from .levels import Found, Lease, Level, Page, Taken, Want
-from .lifetimes import Lifetimes
+from .lifetimes import Lifetimes, freshness_lines
 from .loading import Outcome, Served
 from .readthrough import ReadThrough
 from .shared_log import SharedLog

@@ -64,7 +64,9 @@ class AnswerCache:
         wall: Clock = time.time,
     ) -> None:
         self._answers = answers
+        self._kept_answers = answers.kept
         self._parts = parts
+        self._kept_parts = parts.kept
         self._lifetimes = lifetimes
         self._observer = observer
         self._clock = clock
@@ -155,7 +157,7 @@ class AnswerCache:
 
         Not reported to the observer: the caller counts the answer.
         """
-        entry = self._answers.get_fresh(
+        entry = self._kept_answers.get_fresh(
             session.resource_key(resource), session.owner, now, self._max_age(fresh)
         )
         if entry is not None:
@@ -170,13 +172,13 @@ class AnswerCache:
     ) -> dict[str, Entry[bytes]]:
         """As `get_fresh`, for parts, by resource: those that are kept."""
         keys = {session.resource_key(resource): resource for resource in resources}
-        found = self._parts.find_fresh(keys, session.owner, self._max_age(fresh))
+        found = self._kept_parts.find_fresh(keys, session.owner, self._max_age(fresh))
         return {keys[key]: entry for key, entry in found.items()}
 
     def find_part(self, resource: str, session: Session) -> Entry[bytes] | None:
         """A part that any worker of the machine keeps, fresh or not."""
         key = session.resource_key(resource)
-        return self._parts.find(key, session.owner)
+        return self._kept_parts.find(key, session.owner)
 
     def new_answer(
         self,
@@ -280,7 +282,7 @@ async def _filled(
         session.refuse()
         raise
     if not entry.complete:
-        kept = through.find(key, session.owner)
+        kept = through.kept.find(key, session.owner)
         if kept is not None and kept.complete:
             raise _LessComplete(entry)
     return entry

@@ -1,8 +1,11 @@
-"""How long answers are fresh, and how long they are servable."""
+"""How long answers are fresh and servable, and the headers that say so."""
 
 import msgspec
 
-__all__ = ["Lifetimes"]
+from ..web import Answer
+from .store import Entry
+
+__all__ = ["Lifetimes", "freshness_lines"]
 
 
 class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,3 +42,17 @@ class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
             # However old its oldest part: what is missing was asked for just now.
             servable_until = fresh_until = min(fresh_until, now + self.incomplete)
         return now if old else fresh_until, servable_until
+
+
+def freshness_lines(entry: Entry[Answer], outcome: str, now: float) -> str:
+    """The lines of ``X-Cache``, ``Age`` and ``Cache-Control`` of an answer served at
+    ``now`` (monotonic seconds): how old it is, and for how long it may be used again.
+    """
+    fresh = entry.fresh_until - now
+    stale = entry.servable_until - (entry.fresh_until if fresh > 0 else now)
+    return (
+        f"X-Cache: {outcome}\r\n"
+        f"Age: {max(0, int(now - entry.made_at))}\r\n"
+        f"Cache-Control: private, max-age={max(0, int(fresh))},"
+        f" stale-while-revalidate={max(0, round(stale))}\r\n"
+    )

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from ..deadline import Clock, Deadline
 from ..primitives import Owner
+from .kept_entries import KeptEntries, is_within
 from .levels import Want
 from .loading import Ask, Fill, Loader, Outcome, Served
 from .singleflight import SingleFlight
@@ -34,7 +35,7 @@ class ReadThrough(Generic[V]):
 
     A fresh entry answers. An old but servable one answers too, and is refreshed in the
     background; if that fails, nothing changes. Without one the asker waits for the
-    fill. An entry of another owner is no entry.
+    fill. `kept` gives what can be had without waiting.
 
     >>> from aims_server.cache.sharing import Codec, Sharing
     >>> async def example():
@@ -82,46 +83,7 @@ class ReadThrough(Generic[V]):
         self._on_foreign = on_foreign
         self._on_refresh_error = on_refresh_error
         self._clock = clock
-
-    def get_fresh(
-        self,
-        key: bytes,
-        owner: Owner,
-        now: float,
-        max_age: float | None = None,
-    ) -> Entry[V] | None:
-        """The entry that `get` would give as a HIT at the moment ``now``, without
-        waiting, or None.
-        """
-        entry = self._fresh_here(key, owner, now, max_age)
-        if entry is not None:
-            return entry
-        # Before the look: what is found is not kept if it is refused meanwhile.
-        epoch = self._store.epoch_of(owner)
-        return self._find_beyond(key, owner, epoch, Want(max_age, old_ok=False))
-
-    def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
-        """The servable entry, fresh or not, that this process or another one keeps."""
-        kept = self._find_here(key, owner)
-        return kept or self._loader.find(key, owner, Want())
-
-    def find_fresh(
-        self, keys: Iterable[bytes], owner: Owner, max_age: float | None = None
-    ) -> dict[bytes, Entry[V]]:
-        """The entries that `get_fresh` would give for these keys. What is found beyond
-        this process is not kept here, since nobody asks for it again soon.
-        """
-        here = self._store.keys_of(owner)
-        want = Want(max_age, old_ok=False)
-        now = self._clock()
-        found = {}
-        for key in keys:
-            # Mostly none is kept, and to see so in the index takes no look.
-            entry = self._fresh_here(key, owner, now, max_age) if key in here else None
-            entry = entry or self._loader.find(key, owner, want)
-            if entry is not None:
-                found[key] = entry
-        return found
+        self.kept = KeptEntries(store, loader, on_foreign, clock=clock)
 
     async def get(
         self,
@@ -141,10 +103,8 @@ class ReadThrough(Generic[V]):
         now = self._clock()
         epoch = self._store.epoch_of(owner)
         # Not left to a flight: one that refreshes it may take long.
-        entry = self._find_here(key, owner) or self._find_beyond(
-            key, owner, epoch, Want(max_age)
-        )
-        if entry is not None and _is_within(max_age, entry, now):
+        entry = self.kept.find_or_copy(key, owner, epoch, Want(max_age))
+        if entry is not None and is_within(max_age, entry, now):
             if now < entry.fresh_until:
                 return Served(entry, Outcome.HIT, epoch=epoch)
             self.refresh(key, owner, fill)
@@ -152,7 +112,7 @@ class ReadThrough(Generic[V]):
         try:
             served = await self._join(key, owner, Want(max_age), fill, deadline)
         except Exception as error:
-            old = self.find(key, owner)
+            old = self.kept.find(key, owner)
             if old is None or self._is_refusal(error):
                 raise
             return Served(old, Outcome.STALE, epoch=epoch)
@@ -179,14 +139,14 @@ class ReadThrough(Generic[V]):
         entry, outcome, epoch = served.entry, served.outcome, served.epoch
         self._check_owner(entry, owner)
         if outcome is not Outcome.MISS or not entry.complete:
-            kept = self.find(key, owner)
+            kept = self.kept.find(key, owner)
             if kept is not None and kept.made_at == entry.made_at:
                 return Served(kept, outcome)
             if kept is not None and kept.complete and not entry.complete:
                 return Served(kept, Outcome.STALE)
         made = await make(entry)
         at_hand = self._loader.keep(key, owner, epoch, made)
-        self._keep(key, owner, epoch, made, at_hand=at_hand)
+        self.kept.keep(key, owner, epoch, made, at_hand=at_hand)
         return Served(made, outcome)
 
     def epoch_of(self, owner: Owner) -> int:
@@ -228,47 +188,17 @@ class ReadThrough(Generic[V]):
             flight, joined = self._flights.join(key, start, deadline)
             served = await flight
             self._check_owner(served.entry, owner)
-            if not joined or _is_within(want.max_age, served.entry, self._clock()):
+            if not joined or is_within(want.max_age, served.entry, self._clock()):
                 break
         if joined and served.outcome is Outcome.MISS:
             return replace(served, outcome=Outcome.PENDING)
         return served
 
-    def _fresh_here(
-        self, key: bytes, owner: Owner, now: float, max_age: float | None
-    ) -> Entry[V] | None:
-        """The entry that this process keeps, if it is fresh and of the wanted age."""
-        entry = self._store.get(key)
-        if (
-            entry is not None
-            and now < entry.fresh_until
-            and entry.owner == owner
-            and _is_within(max_age, entry, now)
-        ):
-            return entry
-        return None
-
-    def _find_here(self, key: bytes, owner: Owner) -> Entry[V] | None:
-        entry = self._store.get(key)
-        if entry is not None and entry.owner != owner:
-            self._on_foreign()
-            return None
-        return entry
-
-    def _find_beyond(
-        self, key: bytes, owner: Owner, epoch: int, want: Want
-    ) -> Entry[V] | None:
-        """The entry that another process has put at hand, which may be copied here."""
-        found = self._loader.find(key, owner, want)
-        if found is not None:
-            self._keep(key, owner, epoch, found, at_hand=True)
-        return found
-
     async def _loaded(
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
     ) -> Served[V]:
         epoch = self._store.begin_epoch(owner)
-        keep = partial(self._keep, key, owner, epoch)
+        keep = partial(self.kept.keep, key, owner, epoch)
         filled = partial(self._filled, owner, fill)
         served = await self._loader.load(Ask(key, owner, want, filled, deadline, keep))
         keep(served.entry, at_hand=served.at_hand)
@@ -287,22 +217,6 @@ class ReadThrough(Generic[V]):
                 self._on_refusal(owner, self._store.drop_owner(owner))
             raise
 
-    def _keep(
-        self,
-        key: bytes,
-        owner: Owner,
-        epoch: int,
-        entry: Entry[V],
-        *,
-        at_hand: bool = False,
-    ) -> None:
-        """Keep an entry of this owner, unless it is no better than the one there is."""
-        if entry.owner != owner:
-            return
-        kept = self.find(key, owner) if entry.old else self._store.get(key)
-        if entry.replaces(kept):
-            self._store.put(key, entry, epoch, copied=at_hand)
-
     async def _refreshed(
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
     ) -> Served[V]:
@@ -316,7 +230,3 @@ class ReadThrough(Generic[V]):
         if entry.owner != owner:
             self._on_foreign()
             raise WrongOwner
-
-
-def _is_within(max_age: float | None, entry: Entry[V], now: float) -> bool:
-    return max_age is None or now - entry.made_at <= max_age

@@ -140,7 +140,7 @@ def _check_store(address: StoreAddress, ca_file: str | None, *, quiet: bool) -> 
 def _status(url: str | None, *, as_json: bool, again: bool) -> int:
     from . import figures, status
 
-    token = os.environ.get("METRICS_TOKEN")
+    token = os.environ.get("METRICS_TOKEN", "").strip() or None
     try:
         try:
             settings = _load().settings

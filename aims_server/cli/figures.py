@@ -3,6 +3,7 @@ rates can be told.
 """
 
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -65,6 +66,9 @@ def checked_url(url: str) -> str:
 
 def read_figures(url: str, token: str | None) -> Figures:
     """The figures of all workers; raises :class:`NoAnswer`."""
+    if token and not re.fullmatch("[!-~]+", token):
+        # The library's own message would show it.
+        raise NoAnswer("METRICS_TOKEN has a character that no token has")
     # Whatever http_proxy says: the service is on this machine, or named by --url.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

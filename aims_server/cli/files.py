@@ -27,16 +27,28 @@ def write_files(directory: Path) -> Iterator[Path]:
             content = file.read_bytes()
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                if target.exists() and target.read_bytes() != content:
+                if not target.exists():
+                    _write_new(target, content)
+                elif target.read_bytes() != content:
                     kept.append(target)
                     continue
-                target.write_bytes(content)
             except OSError as error:
                 raise FilesError(f"{target}: {error.strerror}") from None
             yield target
     if kept:
         names = ", ".join(map(str, kept))
         raise FilesError(f"not written, because they are there and differ: {names}")
+
+
+def _write_new(target: Path, content: bytes) -> None:
+    """All of it or nothing: a part would later be taken for a file that was changed."""
+    file = target.open("xb")
+    try:
+        with file:
+            file.write(content)
+    except OSError:
+        target.unlink()
+        raise
 
 
 def _source() -> Path:

@@ -3,13 +3,14 @@ deadline the subjects that have arrived by then.
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from ..cache import AnswerCache, Entry, Outcome, Served, SharedLog
 from ..deadline import Clock, Deadline
-from ..domain import all_attendance_page, encode_page
+from ..domain import SubjectDays, all_attendance_page, encode_page
 from ..errors import (
     ApiError,
     Overloaded,
@@ -72,7 +73,8 @@ class AllAttendancePage:
         self, caller: Caller, deadline: Deadline, *, fresh: bool
     ) -> Served[Answer]:
         """The page (docs/contract.rst 2.2), with the subjects that have arrived by the
-        deadline; with none, if course files are kept and there is no room for more.
+        deadline; with those that are kept, if course files are and there is no room
+        for more.
 
         Raises :class:`UpstreamTimeout` if not even the course files have, with an
         estimate of when the page is there.
@@ -130,10 +132,12 @@ class AllAttendancePage:
         self._usual_calls = min(1 + len(cf_ids), _MOST_USUAL_CALLS)
         gathering.begin(fetched, len(cf_ids))
         # Without kept course files no subject is kept: one look-up instead of fifteen.
-        kept = (
-            self._records.kept_subjects(session, cf_ids, fresh=fresh) if known else {}
+        kept, oldest = (
+            self._records.kept_subjects(session, cf_ids, fresh=fresh)
+            if known
+            else ({}, None)
         )
-        for cf_id, (days, _) in kept.items():
+        for cf_id, days in kept.items():
             gathering.add(cf_id, days)
         epoch = self._cache.epoch_of(session)
         await self._add_missing(caller, fetched, deadline, gathering)
@@ -146,9 +150,8 @@ class AllAttendancePage:
                 if days is not None and cf_id not in kept
             }
             self._records.keep_subjects(session, epoch, new)
-        oldest = min((made_at for _, made_at in kept.values()), default=None)
         return await self._entry(
-            caller, fetched, gathering, made_at=oldest, complete=complete
+            caller, fetched, gathering.parts, oldest, complete=complete
         )
 
     async def _add_missing(
@@ -200,13 +203,12 @@ class AllAttendancePage:
         self,
         caller: Caller,
         fetched: FetchedFiles,
-        gathering: SubjectsGathering | None,
+        parts: Mapping[int, SubjectDays | None],
+        made_at: float | None,
         *,
-        made_at: float | None = None,
-        complete: bool = False,
+        complete: bool,
     ) -> Entry[Answer]:
-        """An entry for the page of what has been fetched and gathered."""
-        parts = {} if gathering is None else gathering.parts
+        """An entry for the page of what has been fetched, and the subjects' days."""
         days = {each.cf_id: parts.get(each.cf_id) for each in fetched.files.courses}
         notes = self._upstream.card_notes()
         page = all_attendance_page(
@@ -229,20 +231,26 @@ class AllAttendancePage:
         )
 
     async def _partial_page(self, caller: Caller, *, pending: bool) -> Served[Answer]:
-        """The page of what has arrived so far; the gathering, if there is one, goes on.
-        It is not kept, so that the next asker waits for the whole one.
+        """The page of what has arrived so far, or is kept of an earlier one; the
+        gathering, if there is one, goes on. It is not kept, so that the next asker
+        waits for the whole one.
 
         Raises :class:`UpstreamTimeout` if not even the course files are there.
         """
         session = caller.session
         key = session.resource_key(_RESOURCE)
         gathering = self._gatherings.get(key)
-        fetched = None if gathering is None else gathering.head
-        if fetched is None:
-            fetched = self._records.kept_course_files(session)
-        if fetched is None:
+        parts: Mapping[int, SubjectDays | None]
+        if gathering is not None and gathering.head is not None:
+            fetched, parts, made_at = gathering.head, gathering.parts, None
+        elif (kept := self._records.kept_course_files(session)) is not None:
+            fetched = kept
+            parts, made_at = self._records.kept_subjects(
+                session, fetched.cf_ids(), fresh=False
+            )
+        else:
             raise self._too_late(key)
-        entry = await self._entry(caller, fetched, gathering)
+        entry = await self._entry(caller, fetched, parts, made_at, complete=False)
         outcome = Outcome.PENDING if pending else Outcome.MISS
         return Served(
             msgspec.structs.replace(

@@ -166,19 +166,18 @@ class StudentRecords:
 
     def kept_subjects(
         self, session: Session, cf_ids: Iterable[int], *, fresh: bool
-    ) -> dict[int, tuple[SubjectDays, float]]:
-        """Of these course files those whose days are kept and fresh, with when they
-        were fetched, in seconds of the monotonic clock.
+    ) -> tuple[dict[int, SubjectDays], float | None]:
+        """The days of those of these course files whose days are kept and fresh, and
+        when the oldest were fetched, in seconds of the monotonic clock; None if there
+        are none.
         """
         names = {_subject(cf_id): cf_id for cf_id in cf_ids}
         kept = self._cache.get_fresh_parts(names, session, fresh=fresh)
-        return {
-            names[name]: (
-                msgspec.json.decode(entry.value, type=FetchedSubject).days,
-                entry.made_at,
-            )
+        days = {
+            names[name]: msgspec.json.decode(entry.value, type=FetchedSubject).days
             for name, entry in kept.items()
         }
+        return days, min((entry.made_at for entry in kept.values()), default=None)
 
     def keep_subjects(
         self, session: Session, epoch: int, subjects: Mapping[int, SubjectDays]

@@ -10,8 +10,11 @@ from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    ClusterDownError,
     ConnectionError,
     InvalidResponse,
+    MasterDownError,
+    MovedError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -23,6 +26,7 @@ __all__ = ["reason_in", "reason_of"]
 _FORBIDDEN: Final = "its user may not do this (conf/valkey-users.acl has its rights)"
 _READ_ONLY: Final = "it is a replica and takes no writes"
 _FULL: Final = "it is full and may forget nothing (maxmemory-policy)"
+_CLUSTER: Final = "it is part of a cluster, which is not supported"
 _REASONS: Final[dict[type[Exception], str]] = {
     AuthenticationError: "its user or password is not accepted",
     MasterNotFoundError: "no sentinel answers that knows the primary",
@@ -31,6 +35,9 @@ _REASONS: Final[dict[type[Exception], str]] = {
     ReadOnlyError: _READ_ONLY,
     OutOfMemoryError: _FULL,
     BusyLoadingError: "it is reading its data",
+    MasterDownError: "it is a replica that has lost its primary",
+    ClusterDownError: _CLUSTER,
+    MovedError: _CLUSTER,
     TimeoutError: "no answer in time",
 }
 # What begins an error that no class of redis-py stands for, or that a script gives.
@@ -39,6 +46,7 @@ _BEGINNINGS: Final = {
     "(?i)(ERR )?unknown (Redis )?command": (
         "it has no command of a name that is needed (conf/valkey-users.acl has them)"
     ),
+    "max number of clients reached": "it takes no more clients (maxclients)",
 }
 _WORDS: Final = {
     "DB": "it has no database of that number",

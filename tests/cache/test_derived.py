@@ -48,7 +48,9 @@ async def test_what_is_made_of_another_entry_is_made_once(bench):
     assert [one.outcome for one in served] == [MISS] + [PENDING] * 9
     assert {one.entry.value for one in served} == {"made of source"}
     assert made == ["source"]
-    assert bench.through.get_fresh(b"k", b"ann", bench.clock.now) is served[0].entry
+    assert (
+        bench.through.kept.get_fresh(b"k", b"ann", bench.clock.now) is served[0].entry
+    )
 
 
 async def test_what_is_made_of_another_entry_has_its_times(bench):
@@ -65,7 +67,7 @@ async def test_what_is_made_of_another_entry_has_its_times(bench):
     await settle()
     bench.platform.answer("second")
     await settle()
-    assert bench.through.get_fresh(b"k", b"ann", bench.clock.now) is None
+    assert bench.through.kept.get_fresh(b"k", b"ann", bench.clock.now) is None
     served = await derived(bench, made)
     assert (served.outcome, served.entry.value) == (HIT, "made of second")
     assert made == ["first", "second"]
@@ -80,7 +82,7 @@ async def test_what_is_made_of_an_entry_that_had_to_do_is_kept(bench):
     bench.platform.answer(Broken())
     served = await asker
     assert (served.outcome, served.entry.value) == (STALE, "made of first")
-    assert bench.through.get_fresh(b"k", b"ann", bench.clock.now) is served.entry
+    assert bench.through.kept.get_fresh(b"k", b"ann", bench.clock.now) is served.entry
 
 
 async def test_nothing_is_made_of_another_owners_entry(bench):
@@ -121,4 +123,4 @@ async def test_what_is_made_of_a_refused_owners_entry_is_not_kept(bench):
     bench.platform.answer("source")
     for task in (asker, another):
         assert (await task).entry.value == "made of source"
-    assert bench.through.get_fresh(b"k", b"ann", bench.clock.now) is None
+    assert bench.through.kept.get_fresh(b"k", b"ann", bench.clock.now) is None

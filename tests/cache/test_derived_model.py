@@ -40,7 +40,7 @@ class DerivedThroughAnyCourse(RuleBasedStateMachine):
             self.made[entry.value] += 1
             return replace(entry, value=-entry.value)
 
-        kept = through.get_fresh(b"k", b"ann", self.clock.now, max_age)
+        kept = through.kept.get_fresh(b"k", b"ann", self.clock.now, max_age)
         if kept is not None:
             return HIT, kept
         source = through.get(b"source", b"ann", fill, deadline, max_age=max_age)

@@ -82,7 +82,7 @@ async def test_fresh_answers_come_from_memory(bench):
     await bench.fetch("page")
     bench.clock.now += FRESH - 0.001
     for _ in range(10_000):
-        entry = bench.through.get_fresh(b"k", b"ann", bench.clock.now)
+        entry = bench.through.kept.get_fresh(b"k", b"ann", bench.clock.now)
         assert entry is not None
     assert await bench.seen() == (HIT, "page")
     assert bench.platform.calls == 1
@@ -172,7 +172,7 @@ async def test_a_refusal_takes_all_that_is_kept_for_its_owner(bench):
     with pytest.raises(Refused):
         await asker
     assert await bench.seen(key=b"b1", owner=b"ben") == (HIT, "ben's")
-    assert bench.through.get_fresh(b"a1", b"ann", bench.clock.now) is None
+    assert bench.through.kept.get_fresh(b"a1", b"ann", bench.clock.now) is None
 
 
 async def test_a_refusal_behind_the_back_ends_the_old_answer(bench):
@@ -226,7 +226,7 @@ async def test_a_refusal_through_one_reader_counts_for_all_of_a_store(bench):
 async def test_an_entry_of_another_owner_is_no_entry(bench):
     """P9: under whatever key it lies, it is counted and not served."""
     await bench.fetch("ann's", b"k", b"ann")
-    assert bench.through.get_fresh(b"k", b"ben", bench.clock.now) is None
+    assert bench.through.kept.get_fresh(b"k", b"ben", bench.clock.now) is None
     served = await bench.fetch("ben's", b"k", b"ben")
     assert (served.outcome, served.entry.value) == (MISS, "ben's")
     assert len(bench.foreign) == 1
@@ -380,7 +380,7 @@ async def test_a_refresh_asked_for_beforehand_is_found(bench):
 async def test_get_fresh_gives_what_would_be_a_hit(bench):
     """A fresh entry of this owner and age, and nothing else, is had without waiting."""
     await bench.fetch("page")
-    get_fresh = bench.through.get_fresh
+    get_fresh = bench.through.kept.get_fresh
     assert get_fresh(b"k", b"ann", bench.clock.now).value == "page"
     assert get_fresh(b"k", b"ben", bench.clock.now) is None
     assert get_fresh(b"none", b"ann", bench.clock.now) is None
@@ -400,7 +400,7 @@ async def test_what_is_fresh_of_several_is_had_together(bench):
     keys = [b"1", b"2", b"3", b"none"]
 
     def found(owner, max_age=None):
-        fresh = bench.through.find_fresh(keys, owner, max_age)
+        fresh = bench.through.kept.find_fresh(keys, owner, max_age)
         return [entry.value for entry in fresh.values()]
 
     assert found(b"ann") == ["old", "new"]

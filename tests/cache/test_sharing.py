@@ -36,7 +36,7 @@ async def test_what_is_made_of_a_shared_page_is_shared(platform, workers):
         )
 
     assert await answered(platform, derived(first), "page") == (MISS, "made of page")
-    entry = second.through.get_fresh(b"d", ANN, second.clock.now)
+    entry = second.through.kept.get_fresh(b"d", ANN, second.clock.now)
     assert entry.value == "made of page"
     assert await shown(derived(second)) == (HIT, "made of page")
     assert made == ["page"]
@@ -73,7 +73,10 @@ async def test_a_page_is_found_and_kept(platform, workers, clock):
     assert await shown(workers[1].ask(platform)) == (HIT, "page")
     assert workers[1].observer.found == [("machine", "kept")]
     assert workers[0].observer.ends == [("machine", "kept")]
-    assert workers[1].through.get_fresh(b"k", ANN, clock.now).made_at == clock.now - 100
+    assert (
+        workers[1].through.kept.get_fresh(b"k", ANN, clock.now).made_at
+        == clock.now - 100
+    )
 
 
 async def test_what_another_worker_keeps_is_a_hit_without_a_flight(platform, workers):
@@ -83,13 +86,13 @@ async def test_what_another_worker_keeps_is_a_hit_without_a_flight(platform, wor
     one, other, _ = workers
     await answered(platform, one.ask(platform), "page")
     now = one.clock.now
-    assert other.through.get_fresh(b"k", ANN, now).value == "page"
-    assert other.through.get_fresh(b"k", BEN, now) is None
+    assert other.through.kept.get_fresh(b"k", ANN, now).value == "page"
+    assert other.through.kept.get_fresh(b"k", BEN, now) is None
     one.clock.now += 40
-    assert other.through.get_fresh(b"k", ANN, one.clock.now, 30.0) is None
-    assert other.through.get_fresh(b"k", ANN, one.clock.now, 50.0).value == "page"
+    assert other.through.kept.get_fresh(b"k", ANN, one.clock.now, 30.0) is None
+    assert other.through.kept.get_fresh(b"k", ANN, one.clock.now, 50.0).value == "page"
     one.clock.now += FRESH
-    assert other.through.get_fresh(b"k", ANN, one.clock.now) is None
+    assert other.through.kept.get_fresh(b"k", ANN, one.clock.now) is None
 
 
 async def test_who_joins_a_look_at_a_kept_page_has_a_hit(platform, workers):
@@ -122,7 +125,7 @@ async def test_what_is_looked_for_again_is_copied(platform, clock):
     for _ in range(3):
         assert await shown(one.ask(platform)) == (HIT, "page")
         assert await shown(other.ask(platform)) == (HIT, "page")
-        assert third.through.get_fresh(b"k", ANN, clock.now).value == "page"
+        assert third.through.kept.get_fresh(b"k", ANN, clock.now).value == "page"
     assert one.observer.found == [("machine", "none"), ("machine", "kept")]
     for worker in (other, third):
         assert worker.observer.found == [("machine", "kept")] * 2
@@ -144,7 +147,7 @@ async def test_what_is_made_of_a_page_is_copied_alike(platform, clock, shared):
     await worker.through.derive(b"k", ANN, source, make)
     worker.observer.found.clear()
     for _ in range(3):
-        entry = worker.through.get_fresh(b"k", ANN, clock.now)
+        entry = worker.through.kept.get_fresh(b"k", ANN, clock.now)
         assert entry.value == "made of page"
     assert worker.observer.found == [("machine", "kept")] * shared
 
@@ -152,12 +155,12 @@ async def test_what_is_made_of_a_page_is_copied_alike(platform, clock, shared):
 async def test_what_another_worker_keeps_is_at_hand(platform, workers):
     """Without a call, a lease or a wait; for its owner only, and not if it is none."""
     one, other, _ = workers
-    assert other.through.find(b"k", ANN) is None
+    assert other.through.kept.find(b"k", ANN) is None
     await answered(platform, one.ask(platform), "page")
-    found = other.through.find(b"k", ANN)
+    found = other.through.kept.find(b"k", ANN)
     assert found is not None
     assert found.value == "page"
-    assert other.through.find(b"k", BEN) is None
+    assert other.through.kept.find(b"k", BEN) is None
     assert other.observer.found == [("machine", "kept")]
 
 
@@ -266,7 +269,7 @@ async def test_a_page_of_old_parts_displaces_no_better_one(platform, workers, cl
     served = await other.through.get(b"k", ANN, fill, Deadline(10, clock), max_age=30)
     assert (served.outcome, served.entry.value) == (STALE, "page again")
     for worker in workers:
-        found = worker.through.get_fresh(b"k", ANN, clock.now)
+        found = worker.through.kept.get_fresh(b"k", ANN, clock.now)
         assert (found.value, found.made_at) == ("page", now)
 
 
@@ -322,8 +325,8 @@ async def test_parts_that_any_worker_keeps_are_found_together(platform, workers,
     for key, worker in ((b"1", workers[0]), (b"2", workers[1])):
         await answered(platform, worker.ask(platform, key), key.decode())
     through = workers[1].through
-    found = through.find_fresh([b"1", b"2", b"3"], ANN)
+    found = through.kept.find_fresh([b"1", b"2", b"3"], ANN)
     assert {key: entry.value for key, entry in found.items()} == {b"1": "1", b"2": "2"}
-    assert through.find_fresh([b"1", b"2"], BEN) == {}
+    assert through.kept.find_fresh([b"1", b"2"], BEN) == {}
     clock.now += FRESH
-    assert through.find_fresh([b"1", b"2"], ANN) == {}
+    assert through.kept.find_fresh([b"1", b"2"], ANN) == {}

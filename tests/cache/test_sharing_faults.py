@@ -90,7 +90,7 @@ async def test_a_refusal_voids_every_workers_copies(platform, workers):
     assert workers[0].refused == [(ANN, True)]
     assert workers[2].observer.ends == [("machine", "void")]
     for worker in workers[1:]:
-        assert worker.through.get_fresh(b"k", ANN, worker.clock.now) is None
+        assert worker.through.kept.get_fresh(b"k", ANN, worker.clock.now) is None
     assert await shown(workers[0].ask(platform, b"b", BEN)) == (HIT, "ben")
     asked = workers[1].ask(platform, b"other")
     assert await answered(platform, asked, "new") == (MISS, "new")
@@ -113,7 +113,7 @@ async def test_what_was_made_before_a_refusal_is_not_kept_after_it(
         await refused
     await asyncio.sleep(1)
     assert not workers[1].flights
-    assert workers[2].through.find(b"k", ANN) is None
+    assert workers[2].through.kept.find(b"k", ANN) is None
 
 
 async def test_a_flood_of_made_up_tokens_voids_nobodys_pages(platform, workers):
@@ -141,7 +141,9 @@ async def test_a_flood_of_made_up_tokens_voids_nobodys_pages(platform, workers):
     calls = platform.calls
     for worker in workers:
         assert await shown(worker.ask(platform, b"b", bystander)) == (HIT, "page")
-        assert worker.through.get_fresh(b"b", bystander, worker.clock.now) is not None
+        assert (
+            worker.through.kept.get_fresh(b"b", bystander, worker.clock.now) is not None
+        )
         assert not any(kept for _, kept in worker.refused)
     assert platform.calls == calls
 
@@ -218,7 +220,7 @@ async def test_a_refusal_does_not_wait_for_the_store(platform, clock):
     assert not refused.done()
     assert workers[0].refused == [(ANN, True)]
     for worker in workers:
-        assert worker.through.get_fresh(b"k", ANN, clock.now) is None
+        assert worker.through.kept.get_fresh(b"k", ANN, clock.now) is None
     with pytest.raises(Refused):
         await refused
 

@@ -1,6 +1,7 @@
 """`aims-server files`, from a checkout and from a built package."""
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -53,6 +54,21 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "conf").write_text("")
     with pytest.raises(FilesError, match="File exists"):
         list(write_files(tmp_path))
+
+
+def test_nothing_is_left_of_what_could_not_be_written(tmp_path):
+    """Once there is room it is written, and not taken for a file that was changed."""
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, most[1]))
+    try:
+        with pytest.raises(
+            FilesError, match=r"grafana-dashboard\.json: File too large"
+        ):
+            list(write_files(tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    list(write_files(tmp_path))
+    assert tree(tmp_path) == EXPECTED
 
 
 @pytest.mark.process

@@ -115,6 +115,14 @@ def test_what_is_no_address_is_said_in_one_line(url):
         read_figures(url, None)
 
 
+@pytest.mark.parametrize("token", ["s3cr3t\r", "s3\ncr3t", "s3cr3t→", "s3 cr3t"])
+def test_a_token_that_is_none_is_not_shown(token):
+    """Beside --url the settings may be wrong: nobody else has judged it."""
+    with pytest.raises(NoAnswer) as told:
+        read_figures("http://127.0.0.1:1", token)
+    assert str(told.value) == "METRICS_TOKEN has a character that no token has"
+
+
 @pytest.mark.parametrize(
     "url", ["http://[::1", "127.0.0.1:99999", "http://x:many", "x:0", "ftp://x", "/"]
 )

@@ -11,7 +11,7 @@ from aims_server.upstream import CallerKey
 
 from ..waiting import eventually
 from .browser import PAGES, SLOW_PATH, Browser
-from .kept import held, requests_under_way
+from .kept import held, refreshed, requests_under_way
 from .ways import WAYS
 
 pytestmark = pytest.mark.both_loops
@@ -136,17 +136,44 @@ async def test_one_students_many_courses_refuse_nobody(
     assert (await front.ask("/api/all-attendance", other)).code == 200
 
 
+def no_room(worker):
+    """While this is entered there is none for a page's calls."""
+    for _ in range(50):  # calls of a second
+        assert worker.slots.try_acquire(SOMEBODY)
+        worker.slots.release(SOMEBODY, 1.0)
+    return worker.slots.reserve(SOMEBODY, 1000, inf)
+
+
 @pytest.mark.gen_test
 async def test_no_room_for_a_page_leaves_the_totals(front, token, platform, worker):
     """With the course files in hand; nothing more is asked for."""
     attendance = json.loads((await front.ask("/api/attendance", token)).body)
-    for _ in range(50):  # calls of a second
-        assert worker.slots.try_acquire(SOMEBODY)
-        worker.slots.release(SOMEBODY, 1.0)
-    with worker.slots.reserve(SOMEBODY, 1000, inf):
+    with no_room(worker):
         answer = await front.ask("/api/all-attendance", token)
     assert answer.code == 200
     page = json.loads(answer.body)
     assert page["totalPresentAllSubjects"] == attendance["totalPresent"]
     assert page["incomplete"] == list(page["subjects"])
     assert platform.counters.calls["cards"] == 0
+
+
+@pytest.mark.gen_test
+async def test_no_room_for_a_page_leaves_the_subjects_that_are_kept(
+    front, token, platform, worker, clock, college, student
+):
+    """Those of a page that lacked another one, as old as they are."""
+    clock.stop()
+    course = college.courses(student)[0]
+    platform.faults.set("cards", kind="html", match=f"cf_id={course.cf_id}")
+    first = json.loads((await front.ask("/api/all-attendance", token)).body)
+    await refreshed(worker)  # and the subjects kept
+    asked = platform.counters.calls["cards"]
+    clock.advance(20)
+    with no_room(worker):
+        answer = await front.ask("/api/all-attendance", token)
+    page = json.loads(answer.body)
+    assert page["subjects"] == first["subjects"]
+    assert page["incomplete"] == first["incomplete"]
+    assert len(page["incomplete"]) == 1
+    assert answer.headers["Age"] == "20"
+    assert platform.counters.calls["cards"] == asked

@@ -29,6 +29,8 @@ COMMAND = re.compile(
     r"`((?:curl -s|systemctl (?:status|reload|reset-failed)|journalctl -u|aims-server)"
     r" [^`]+)`"
 )
+# What the first runbook has an operator type before them.
+BEGINNING = re.compile(r"^    PATH=.*\n    cd /etc/aims-server.*", re.MULTILINE)
 # Commands of the runbooks that are not for a service that runs.
 ELSEWHERE = ("aims-server demo", "aims-server files", "aims-server serve")
 facts: dict[str, Any] = {}
@@ -262,16 +264,16 @@ def runbook(platform: dict[str, Any]) -> None:
 
     text = " ".join(" ".join(path.read_text().split()) for path in RUNBOOKS)
     commands = dict.fromkeys(COMMAND.findall(text))
+    beginning = BEGINNING.findall(RUNBOOKS[0].read_text())[0]
     found = {}
     for command in commands:
         if command.startswith(ELSEWHERE) or "--url" in command:
             continue
         script = command.replace("9f86d081884c7d65", request_id)
         if command.startswith("aims-server"):
-            settings = "cd /etc/aims-server; set -a; . ./aims-server.env; set +a"
-            script = f"{settings}; {script}"
+            script = f"{beginning}\n{script}"
         done = subprocess.run(
-            ["bash", "-c", f"PATH=/opt/aims-server/bin:$PATH; {script}"],
+            ["bash", "-c", script],
             capture_output=True,
             text=True,
             timeout=60,

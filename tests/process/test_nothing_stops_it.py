@@ -50,6 +50,23 @@ sys.exit(main())
 WAITING = (sys.executable, "-c", _WAITING)
 
 
+_REMOVABLE = """
+import os, sys
+from importlib.abc import MetaPathFinder
+
+class Remover(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "dotenv" and os.path.exists("removed"):
+            raise ImportError("made up")
+
+sys.meta_path.insert(0, Remover())
+from aims_server.__main__ import main
+sys.exit(main())
+"""
+#: The service, whose library for ``.env`` is gone when there is a file "removed".
+REMOVABLE = (sys.executable, "-c", _REMOVABLE)
+
+
 class Mute(Service):
     """A service whose stderr is a pipe that nobody reads until told to."""
 
@@ -193,6 +210,16 @@ def test_its_program_may_be_removed(start):
         assert {service.get(path)[0] for _ in range(20)} == {200}, path
     (style,) = re.findall(rb"page/[0-9a-f]+/style.css", service.get("/")[1])
     assert {service.get(f"/{style.decode()}")[0] for _ in range(20)} == {200}
+
+
+def test_its_libraries_may_be_removed(start):
+    """A reload that needs one for the first time is refused."""
+    service = start(command=REMOVABLE, WORKERS="1").wait_until_serving()
+    (service.directory / "removed").touch()
+    (service.directory / ".env").write_text("LOG_LEVEL=debug")
+    service.signal(signal.SIGHUP)
+    service.wait_for_log("Settings not changed: .*[.]env: cannot be read: made up")
+    assert service.get("/health")[0] == 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, *MEANINGLESS])

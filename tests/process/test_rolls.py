@@ -230,6 +230,23 @@ def test_a_roll_that_stops_half_way_is_taken_back(start):
     assert [service.get("/metrics")[0] for _ in range(8)] == [200] * 8
 
 
+def test_a_roll_to_more_workers_that_is_called_off_waits_for_none(start):
+    """One of two that were to be added has started: it leaves again, none is missing,
+    and none is said to be tried.
+    """
+    command = [sys.executable, "-c", BARELY_FORKABLE]
+    service = start(command=command).wait_until_serving()
+    before = service.workers()
+    (service.directory / ".env").write_text(f"WORKERS={len(before) + 2}\n")
+    (service.directory / "spare").mkdir()
+    (service.directory / "broken").touch()
+    service.signal(signal.SIGHUP)
+    given_up = service.wait_for_log("Going on with .* and the settings before")
+    service.wait_for_log("Serving on", after=given_up.end())
+    assert service.wait_for_workers(len(before)) == before
+    assert "a start is tried" not in service.log
+
+
 def test_a_roll_that_is_called_off_leaves_the_log_as_it_was(start):
     """The parent writes as the settings before say, too."""
     service = start(command=BREAKABLE, WORKERS="1").wait_until_serving()

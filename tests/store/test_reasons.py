@@ -1,9 +1,16 @@
 """Why the store did not answer, in words that hold nothing of a student's."""
 
+import asyncio
+
 import pytest
 from redis.exceptions import BusyLoadingError, ConnectionError, ResponseError
 
+from aims_server.primitives.store_url import StoreAddress
+from aims_server.store.connection import Connection, StoreError
 from aims_server.store.reasons import reason_in, reason_of
+from aims_server.store.redis_clients import open_client
+
+from ..waiting import PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -28,6 +35,37 @@ def test_an_errors_kind_tells_more_than_its_cause():
     error = BusyLoadingError()
     error.__context__ = ValueError()
     assert reason_of(error) == "it is reading its data"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"ERR max number of clients reached", "it takes no more clients (maxclients)"),
+        (b"MASTERDOWN Link with MASTER is down", "it is a replica that has lost its"),
+        (b"CLUSTERDOWN Hash slot not served", "it is part of a cluster"),
+        (b"MOVED 3999 127.0.0.1:6381", "it is part of a cluster"),
+    ],
+)
+@pytest.mark.gen_test
+async def test_what_a_server_answers_to_everything_is_told(answer, reason):
+    """Not the name of a class of redis-py, and not that the connection was closed."""
+
+    async def answer_once(reader, writer):
+        await reader.read(1)
+        writer.write(b"-%s\r\n" % answer)
+        writer.close()
+
+    server = await asyncio.start_server(answer_once, "127.0.0.1")
+    port = server.sockets[0].getsockname()[1]
+    address = StoreAddress.parse(f"redis://127.0.0.1:{port}")
+    connection = Connection(open_client(address))
+    try:
+        with pytest.raises(StoreError) as failure:
+            await connection.call("PING", seconds=PATIENCE_SECONDS)
+    finally:
+        await connection.close()
+        server.close()
+    assert str(failure.value).startswith(reason)
 
 
 def test_an_error_that_is_no_text_is_told():

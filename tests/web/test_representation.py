@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aims_server.cache.freshness import freshness_lines
+from aims_server.cache import freshness_lines
 from aims_server.cache.store import Entry
 from aims_server.web.headers import header_pairs
 from aims_server.web.representation import (

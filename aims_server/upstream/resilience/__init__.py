@@ -18,16 +18,14 @@ The map, in call order::
     call_time          how long a call is thought to take
     recovery_probe     calls to an endpoint that nobody calls, to see it return
     failure_log        log lines of calls that failed
-    calls              the vocabulary: a call, and who observes it
-    callers            who makes it
-    tally              what was done for one request beside its calls
+    calls              the vocabulary: a call, its caller, its observer
 
 Knows neither HTTP nor what a call brings: a call is a function that it awaits.
 """
 
 from .admission import Admission
 from .bulkhead import Bulkhead
-from .callers import CallerKey
+from .calls import CallerKey, CallTally, call_tally
 from .endpoint_breakers import EndpointBreakers
 from .failure_log import FailureLog
 from .policy import ResiliencePolicy
@@ -35,7 +33,6 @@ from .recovery_probe import RecoveryProbe
 from .reservations import Reservation
 from .retry import RetryBudget
 from .slot_pool import SlotPools
-from .tally import CallTally, call_tally
 
 __all__ = [
     "Admission",

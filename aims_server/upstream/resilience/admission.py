@@ -7,13 +7,23 @@ from ...deadline import Clock, Deadline
 from ...errors import Overloaded, UpstreamTimeout, UpstreamUnavailable
 from ...primitives import CircuitState
 from .bulkhead import Bulkhead, BulkheadFull
-from .callers import CallerKey
+from .calls import CallerKey
 from .circuit_breaker import CircuitOpen
 from .endpoint_breakers import CallPermit, EndpointBreakers
 from .pauses import Pauses
 from .reservations import Reservation
 
-__all__ = ["Admission"]
+__all__ = ["Admission", "AskedToPause"]
+
+
+class AskedToPause(Exception):
+    """The platform has asked for a pause, of ``seconds`` from now, while a call of this
+    caller waited for its slot.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"a pause of {seconds:.1f} s")
+        self.seconds = seconds
 
 
 class Admission:
@@ -68,7 +78,7 @@ class Admission:
 
         Raises :class:`UpstreamUnavailable` while the caller or the endpoint has been
         asked to pause or the breaker is open, :class:`Overloaded` when no slot can be
-        had in time, :class:`UpstreamTimeout` past the deadline.
+        had in time, :class:`UpstreamTimeout` past the deadline, :class:`AskedToPause`.
         """
         self._check_pause(endpoint, caller)
         if deadline.expired or not self._slots.try_acquire(caller):
@@ -116,11 +126,10 @@ class Admission:
             await self._slots.wait_for_turn(caller, deadline)
         except BulkheadFull as refusal:
             raise self._overloaded(refusal) from None
-        try:
-            self._check_pause(endpoint, caller)  # asked for in the meantime
-        except UpstreamUnavailable:
+        pause = self.pause_left(endpoint, caller)
+        if pause > 0:
             self._slots.release(caller, None)
-            raise
+            raise AskedToPause(pause)
 
     def _overloaded(self, refusal: BulkheadFull) -> Overloaded:
         self._on_overload(self._slots.recent_seconds)

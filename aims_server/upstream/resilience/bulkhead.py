@@ -8,7 +8,7 @@ from typing import Final
 
 from ...deadline import Clock, Deadline
 from .call_time import CallTime
-from .callers import CallerKey
+from .calls import CallerKey
 from .fair_queue import FairQueue, Turn
 from .reservations import Reservation, Reservations
 from .slot_pool import SlotPool, SlotPools

@@ -7,7 +7,7 @@ from typing import Final
 
 from ...deadline import Clock
 from ...primitives import CircuitState
-from .callers import CallerKey
+from .calls import CallerKey
 
 __all__ = ["RECOVERY_PROBE", "CircuitBreaker", "CircuitOpen"]
 

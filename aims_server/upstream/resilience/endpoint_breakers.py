@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from ...deadline import Clock
 from ...primitives import CircuitState
-from .callers import CallerKey
+from .calls import CallerKey
 from .circuit_breaker import CircuitBreaker
 
 __all__ = ["CallPermit", "EndpointBreakers"]

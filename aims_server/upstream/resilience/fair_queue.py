@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from .callers import CallerKey
+from .calls import CallerKey
 
 __all__ = ["FairQueue", "Turn", "unverified_share"]
 

@@ -5,7 +5,7 @@ import time
 from typing import Final
 
 from ...deadline import Clock
-from .callers import CallerKey
+from .calls import CallerKey
 
 __all__ = ["Pauses"]
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
+from math import inf
 from typing import Any, Final, TypeVar
 
 from ...deadline import Deadline
@@ -23,13 +24,11 @@ from ...errors import (
     UpstreamUnreachable,
     WrongStudent,
 )
-from .admission import Admission
-from .callers import CallerKey
-from .calls import Attempt, Call, CallObserver
+from .admission import Admission, AskedToPause
+from .calls import Attempt, Call, CallerKey, CallObserver, call_tally
 from .endpoint_breakers import CallPermit
 from .hedging import Hedging
 from .retry import RetryBudget, full_jitter
-from .tally import call_tally
 
 __all__ = ["ResiliencePolicy"]
 
@@ -141,7 +140,7 @@ class ResiliencePolicy:
             number = 0
             while True:
                 number += 1
-                permit = await self._admission.enter(endpoint, caller, deadline)
+                permit = await self._enter(call)
                 self._count_try(number, call)
                 began = self._clock()
                 try:
@@ -170,18 +169,35 @@ class ResiliencePolicy:
             # find, with the token that these frames hold.
             del answered
 
-    async def _wait_out(self, pause: float, call: Call[Any]) -> None:
-        """Wait so long, and as much longer as the platform asks of this caller in the
-        meantime, if that leaves time: of calls that it turns down together, each would
-        else meet the pause of those that were told a moment later.
+    async def _enter(self, call: Call[Any]) -> CallPermit:
+        """The permit for a try, and its slot. A pause that is asked for while it waits
+        for that is waited out: each call that is turned down would else cost a page all
+        those behind it.
         """
-        left = float("inf")
+        while True:
+            try:
+                return await self._admission.enter(
+                    call.endpoint, call.caller, call.deadline
+                )
+            except AskedToPause as asked:
+                pause = asked.seconds + full_jitter(0, random=self._random)
+            await self._wait_out(pause, call, self._left(call))
+
+    async def _wait_out(self, pause: float, call: Call[Any], left: float = inf) -> None:
+        """Wait so long, if that is less than what is ``left``, and as much longer as
+        the platform asks of this caller in the meantime: of calls that it turns down
+        together, each would else meet the pause of those that were told a moment later.
+        """
         while 0 < pause < left:
             await asyncio.sleep(pause)
-            left = call.deadline.remaining() - self._background_seconds
+            left = self._left(call)
             pause = self._admission.pause_left(call.endpoint, call.caller)
             if pause:
                 pause += full_jitter(0, random=self._random)
+
+    def _left(self, call: Call[Any]) -> float:
+        """Seconds in which there is somebody who waits for this call."""
+        return call.deadline.remaining() - self._background_seconds
 
     def _count_try(self, number: int, call: Call[Any]) -> None:
         if number > 1:
@@ -284,7 +300,7 @@ class ResiliencePolicy:
         left = call.deadline.remaining()
         if fault.retry_after:
             pause += fault.retry_after
-            left -= self._background_seconds
+            left = self._left(call)
         if pause >= left or not self._retries.take(call.caller):
             return None
         return pause

@@ -15,7 +15,8 @@ _INTERVAL_SECONDS: Final = 30.0
 
 
 class RecoveryProbe:
-    """Makes a call every half minute, while a breaker is not closed.
+    """Makes a call every half minute, while a breaker is not closed: the endpoints by
+    turns.
 
     >>> from aims_server.upstream.resilience import CallerKey
     >>> async def example():
@@ -44,6 +45,7 @@ class RecoveryProbe:
     ) -> None:
         self._breakers = breakers
         self._ask = ask
+        self._turns = list(breakers.states())  # the endpoint probed last is last
         self._task: asyncio.Task[None] | None = None
         breakers.subscribe(self._on_change)
 
@@ -65,8 +67,10 @@ class RecoveryProbe:
     async def _run(self) -> None:
         while self._breakers.worst is not CircuitState.CLOSED:
             await asyncio.sleep(_INTERVAL_SECONDS)
-            for endpoint, state in self._breakers.states().items():
-                if state is CircuitState.HALF_OPEN:
+            for endpoint in self._turns:
+                if self._breakers.state(endpoint) is CircuitState.HALF_OPEN:
+                    self._turns.remove(endpoint)
+                    self._turns.append(endpoint)
                     await self._probe(endpoint)
                     break
 

@@ -57,6 +57,7 @@ _ERRORS: Final[dict[str, type[UpstreamError]]] = {
     "timeout_in_body": UpstreamTimeout,
     "dropped_before_answer": UpstreamDropped,
     "dropped_in_body": UpstreamDropped,
+    "http2": UpstreamDropped,  # the connection's end among it
     "http2_stream": UpstreamDropped,
 }
 # Curl's own words are taken where they name a rule, never where they may quote a URL.

@@ -30,6 +30,7 @@ __all__ = ["CurlPool", "Reply", "Request"]
 _log = logging.getLogger(__name__)
 
 _LOOK_AGAIN_SECONDS: Final = 0.1
+_DEAD_SECONDS: Final = 10.0  # without a word, though a call waits for its answer
 
 
 class CurlPool(CurlAsyncHTTPClient):
@@ -105,6 +106,8 @@ class CurlPool(CurlAsyncHTTPClient):
 
     def close(self) -> None:
         """Drop every connection; calls under way never end."""
+        for state in self._under_way.values():
+            state.stop_timer()
         self._under_way.clear()  # so that their cancellation does nothing
         self._waiting.clear()
         super().close()
@@ -169,30 +172,30 @@ class CurlPool(CurlAsyncHTTPClient):
         set_request(curl, transfer, now, seconds)
         self._assign(curl, transfer)
         # Curl set its alarms when the handle had no request, for much later.
-        connected_by = now + transfer.request.connect_seconds
-        self._loop.call_at(connected_by, self._look_at_connection, curl, transfer)
-        self._loop.call_at(transfer.deadline, self._end_in_time, curl, transfer)
+        self._set_timer(transfer.request.connect_seconds, curl, transfer)
         return True
 
-    def _look_at_connection(self, curl: pycurl.Curl, transfer: Transfer) -> None:
-        """Have curl check its limit on connecting, until the request is sent: curl
-        counts from its own first step, which may be later than ours.
-        """
-        state = self._under_way.get(curl)
-        if state is None or state.transfer is not transfer or state.is_sent:
-            return
-        for fd in state.opened:
-            self._multi.socket_action(fd, 0)
-        self._loop.call_later(
-            _LOOK_AGAIN_SECONDS, self._look_at_connection, curl, transfer
-        )
-        self._finish_pending_requests()
+    def _set_timer(self, seconds: float, curl: pycurl.Curl, transfer: Transfer) -> None:
+        at = min(self._loop.time() + seconds, transfer.deadline)
+        state = self._handles.state(curl)
+        state.timer = self._loop.call_at(at, self._on_timer, curl, transfer)
 
-    def _end_in_time(self, curl: pycurl.Curl, transfer: Transfer) -> None:
-        state = self._under_way.get(curl)
-        if state is not None and state.transfer is transfer:
+    def _on_timer(self, curl: pycurl.Curl, transfer: Transfer) -> None:
+        """End a call at its deadline. Until its request is sent, have curl check its
+        limit on connecting: curl counts from its own first step, which may be later
+        than ours.
+        """
+        left = transfer.deadline - self._loop.time()
+        if left <= 0:
             self._finish(curl, pycurl.E_OPERATION_TIMEDOUT)
             self._process_queue()
+            return
+        state = self._handles.state(curl)
+        self._set_timer(left if state.is_sent else _LOOK_AGAIN_SECONDS, curl, transfer)
+        if not state.is_sent:
+            for fd in state.opened:
+                self._multi.socket_action(fd, 0)
+            self._finish_pending_requests()
 
     def _finish(
         self,
@@ -213,11 +216,11 @@ class CurlPool(CurlAsyncHTTPClient):
         fd = curl.getinfo(pycurl.ACTIVESOCKET)  # -1 once the handle has been removed
         self._multi.remove_handle(curl)
         if state.must_restart(curl_error, status):
-            state.abandon_connection()
+            state.cut_off()
             transfer.restart()
             self._waiting.appendleft(transfer)  # Tornado looks at the queue after this
         elif curl_error is not None:
-            state.cut_off()
+            self._cut_off(state)
             transfer.settle(state.failure(curl, curl_error, curl_message or ""))
         else:
             if fd < 0:
@@ -227,6 +230,17 @@ class CurlPool(CurlAsyncHTTPClient):
             _log.debug("Call %s: %s", "failed" if curl_error else status, timings(curl))
         self._handles.release(curl)
 
+    def _cut_off(self, state: HandleState) -> None:
+        """See to the connection of a call that has ended early. One of HTTP/2 that has
+        said nothing since the call began is closed if that harms no other call, or
+        after so long that it must be dead: curl would give it all further calls.
+        """
+        state.cut_off()
+        shared = any(map(state.shares_connection, self._under_way.values()))
+        waited = state.seconds_under_way(self._loop.time())
+        if waited >= (_DEAD_SECONDS if shared else 0):
+            state.close_silent(waited)
+
     def _give_up(self, transfer: Transfer) -> None:
         """End a call that was cancelled."""
         if transfer in self._waiting:
@@ -235,7 +249,7 @@ class CurlPool(CurlAsyncHTTPClient):
             if state.transfer is transfer:
                 del self._under_way[curl]
                 self._multi.remove_handle(curl)
-                state.cut_off()
+                self._cut_off(state)
                 self._handles.release(curl)
                 self._process_queue()
                 break

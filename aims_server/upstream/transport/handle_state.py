@@ -1,5 +1,6 @@
 """Curl's callbacks on one handle: what has come of the call that it makes."""
 
+import asyncio
 import contextlib
 import os
 import re
@@ -60,6 +61,7 @@ class HandleState:
         "_status_seen",
         "_unpacker",
         "opened",
+        "timer",
         "transfer",
     )
 
@@ -72,6 +74,7 @@ class HandleState:
         """Have no call; nothing stays of the one before."""
         self.transfer: Transfer | None = None
         self.opened: list[int] = []  # sockets; several where a host has addresses
+        self.timer: asyncio.TimerHandle | None = None  # while curl minds no time
         self._connection: tuple[str | int, ...] = ()
         self._reused_socket: int | None = None
         self._status_seen = False
@@ -198,6 +201,11 @@ class HandleState:
         """Whether it has had a connection, and the request has gone out."""
         return bool(self._connection)
 
+    def stop_timer(self) -> None:
+        """Let no timer hold the call, which has ended."""
+        if self.timer is not None:
+            self.timer.cancel()
+
     # What comes of it.
 
     def must_restart(self, error: int | None, status: int) -> bool:
@@ -216,15 +224,33 @@ class HandleState:
         self._abandoned |= self._connection == connection
 
     def abandon_connection(self) -> None:
-        """The connection is broken, or curl has closed it with the end of the call."""
+        """Curl has closed the connection with the end of the call."""
         self._kept.abandon(self._connection)
 
     def cut_off(self) -> None:
-        """The call has ended before its answer did."""
+        """The call has ended before its answer did, or with what is no answer to it."""
         self._kept.cut_off(self._connection)
 
+    def shares_connection(self, other: "HandleState") -> bool:
+        """Whether both calls are on one connection of HTTP/2."""
+        return self.is_sent and self._connection == other._connection
+
+    def seconds_under_way(self, now: float) -> float:
+        """For how long the call has had a handle."""
+        transfer = self.transfer
+        assert transfer is not None
+        return now - transfer.deadline + transfer.request.seconds
+
+    def close_silent(self, seconds: float) -> None:
+        """Close the connection if it is one of HTTP/2 that was silent for so long."""
+        self._kept.close_silent(self._connection, seconds)
+
     def reply(self, status: int) -> Reply | FailureCause:
-        """All has come that was announced."""
+        """All has come that was announced, if the head has: where the connection ends,
+        curl takes its beginning for the whole.
+        """
+        if not self._is_headed:
+            return FailureCause("dropped_before_answer")
         if self._unpacker and not self._unpacker.is_whole:
             return FailureCause("bad_gzip", "it is cut off")
         body = b"".join(self._body)

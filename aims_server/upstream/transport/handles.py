@@ -90,6 +90,7 @@ class Handles:
             curl.unsetopt(pycurl.HTTPHEADER)
             state.clear()
         else:
+            state.stop_timer()
             curl.reset()
             del self._states[curl]
         self._free.append(curl)

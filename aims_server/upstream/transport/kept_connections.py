@@ -5,7 +5,11 @@ answer to the request sent last. An answer that the platform sends twice, or too
 would so become that of the next student.
 """
 
+import contextlib
 import fcntl
+import os
+import socket
+import struct
 import termios
 from collections.abc import Hashable
 from typing import Final
@@ -15,6 +19,8 @@ __all__ = ["KeptConnections", "is_acknowledged", "is_silent"]
 _NONE: Final = bytes(4)  # the kernel's int for no byte
 # To write to: given bytes, `fcntl.ioctl` raises and drops two exceptions, 0.3 us more.
 _answer: Final = bytearray(_NONE)
+# Of the kernel's struct tcp_info: milliseconds since data came last.
+_TCP_INFO: Final = struct.Struct("=52xI")
 _MULTIPLEXED: Final = -1
 _ABANDONED: Final = -2
 
@@ -82,9 +88,22 @@ class KeptConnections:
             self.abandon(connection)
 
     def cut_off(self, connection: Hashable) -> None:
-        """A call on it has ended early, and one of HTTP/1.1 with it."""
+        """A call on it has ended early, and one of HTTP/1.1 with it. One of HTTP/2 goes
+        on: abandoned, it would turn down every call that curl gives it, and stay open.
+        """
         if self._sockets.get(connection, _ABANDONED) >= 0:
             self.abandon(connection)
+
+    def close_silent(self, connection: Hashable, seconds: float) -> None:
+        """Close one of HTTP/2 if nothing has come on it for so long."""
+        if self._sockets.get(connection) != _MULTIPLEXED:
+            return
+        fd = next(fd for fd, known in self._connections.items() if known == connection)
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as ours:
+            told = ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+            if _TCP_INFO.unpack(told)[0] >= 1000 * seconds:
+                self.abandon(connection)
+                ours.shutdown(socket.SHUT_RDWR)
 
     def abandon(self, connection: Hashable) -> None:
         """Use this one no more: curl still has it, and will close it when it tries."""

@@ -13,9 +13,9 @@ from aims_server.primitives import SerialExecutor
 from aims_server.upstream.answers import Oddities
 from aims_server.upstream.client import ENDPOINTS as ALL_ENDPOINTS
 from aims_server.upstream.client import UpstreamClient
+from aims_server.upstream.resilience import CallerKey
 from aims_server.upstream.resilience.admission import Admission
 from aims_server.upstream.resilience.bulkhead import Bulkhead
-from aims_server.upstream.resilience.callers import CallerKey
 from aims_server.upstream.resilience.endpoint_breakers import EndpointBreakers
 from aims_server.upstream.resilience.policy import ResiliencePolicy
 from aims_server.upstream.resilience.retry import RetryBudget

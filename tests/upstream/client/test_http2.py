@@ -4,6 +4,9 @@ import asyncio
 
 import pytest
 
+from aims_server.errors import UpstreamTimeout
+from aims_server.upstream.transport import curl_pool
+
 from ...waiting import PATIENCE_SECONDS
 from ..transport.secure_server import CERTIFICATE, Http2Server
 from .conftest import client_of
@@ -41,3 +44,57 @@ async def test_a_late_call_is_hedged_on_another_connection(student, platform, cl
     clock.now += 1
     await late
     assert (platform.connections, platform.heard) == (2, 5)
+
+
+async def fall_silent(platform):
+    """Let the connections that there are hang, for longer than it takes to tell."""
+    platform.silent = platform.connections
+    await asyncio.sleep(0.1)
+
+
+async def test_a_connection_that_hangs_costs_one_call(student, platform, clock):
+    """That is answered on another one, which serves the calls that follow."""
+    for _ in range(3):
+        await student.quizzes(PATIENCE_SECONDS)
+    await fall_silent(platform)
+    late = asyncio.create_task(student.quizzes(PATIENCE_SECONDS))
+    await platform.until(lambda: platform.heard == 4)
+    clock.now += 1
+    await late
+    for _ in range(3):  # of which none is late
+        await student.quizzes(PATIENCE_SECONDS)
+    assert platform.heard == 8
+
+
+async def test_a_connection_that_hangs_for_long_is_closed_to_all(
+    student, platform, monkeypatch
+):
+    """The other calls on it are made again on another one."""
+    monkeypatch.setattr(curl_pool, "_DEAD_SECONDS", 0.5)
+    await student.quizzes(PATIENCE_SECONDS)
+    await fall_silent(platform)
+    waiting = asyncio.create_task(student.quizzes(PATIENCE_SECONDS))
+    await platform.until(lambda: platform.heard == 2)
+    assert type(await student.fault(student.quizzes, seconds=1.0)) is UpstreamTimeout
+    await waiting
+    assert platform.connections == 2
+
+
+async def test_a_stream_that_is_reset_costs_one_connection(student, platform):
+    """The call is made again on a new one; those that follow need no further one, for
+    the old one serves them as well.
+    """
+    await student.quizzes(PATIENCE_SECONDS)
+    platform.resets_on = 2
+    for _ in range(4):
+        await student.quizzes(PATIENCE_SECONDS)
+    assert (platform.connections, platform.heard) == (2, 6)
+
+
+async def test_a_connection_closed_before_the_answer_is_worth_another_try(
+    student, platform
+):
+    """As with HTTP/1.1: a program on the way is restarted, say."""
+    platform.closes_on = 1
+    await student.quizzes(PATIENCE_SECONDS)
+    assert (platform.connections, platform.heard) == (2, 2)

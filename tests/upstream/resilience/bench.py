@@ -14,9 +14,9 @@ from aims_server.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from aims_server.upstream.resilience import CallerKey
 from aims_server.upstream.resilience.admission import Admission
 from aims_server.upstream.resilience.bulkhead import Bulkhead
-from aims_server.upstream.resilience.callers import CallerKey
 from aims_server.upstream.resilience.endpoint_breakers import EndpointBreakers
 from aims_server.upstream.resilience.policy import ResiliencePolicy
 from aims_server.upstream.resilience.retry import RetryBudget

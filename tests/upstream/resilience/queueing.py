@@ -6,8 +6,8 @@ from string import ascii_uppercase
 import pytest
 
 from aims_server.deadline import Deadline
+from aims_server.upstream.resilience import CallerKey
 from aims_server.upstream.resilience.bulkhead import BulkheadFull
-from aims_server.upstream.resilience.callers import CallerKey
 from tests.virtual_time import settle
 
 

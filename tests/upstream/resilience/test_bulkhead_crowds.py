@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aims_server.deadline import Deadline
+from aims_server.upstream.resilience import CallerKey
 from aims_server.upstream.resilience.bulkhead import Bulkhead, BulkheadFull
-from aims_server.upstream.resilience.callers import CallerKey
 from tests.virtual_time import Clock, VirtualLoop
 
 from .queueing import Queue, acquire, caller

@@ -14,7 +14,7 @@ from hypothesis.stateful import (
 )
 
 from aims_server.primitives import CircuitState
-from aims_server.upstream.resilience.callers import CallerKey
+from aims_server.upstream.resilience import CallerKey
 from aims_server.upstream.resilience.circuit_breaker import CircuitBreaker, CircuitOpen
 from tests.virtual_time import Clock
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from aims_server.primitives import CircuitState
-from aims_server.upstream.resilience.callers import CallerKey
+from aims_server.upstream.resilience import CallerKey
 from aims_server.upstream.resilience.circuit_breaker import CircuitOpen
 from aims_server.upstream.resilience.endpoint_breakers import EndpointBreakers
 from tests.virtual_time import Clock

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aims_server.upstream.resilience.callers import CallerKey
+from aims_server.upstream.resilience import CallerKey
 from aims_server.upstream.resilience.pauses import Pauses
 from tests.virtual_time import Clock
 

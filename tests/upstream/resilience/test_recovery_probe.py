@@ -6,7 +6,7 @@ import pytest
 
 from aims_server.errors import UpstreamFault, UpstreamTimeout, UpstreamUnreachable
 from aims_server.primitives import CircuitState
-from aims_server.upstream.resilience.callers import CallerKey
+from aims_server.upstream.resilience import CallerKey
 from aims_server.upstream.resilience.endpoint_breakers import EndpointBreakers
 from aims_server.upstream.resilience.recovery_probe import RecoveryProbe
 from tests.virtual_time import virtual_loop
@@ -26,6 +26,7 @@ class Idle:
         self.clock = clock
         self.asked: list[tuple[float, str]] = []
         self.fault: type[Exception] | None = None
+        self.sound: set[str] = set()  # endpoints that answer all the same
         self.breakers = EndpointBreakers(
             ["login", "cards"], clock=clock, random=lambda: 1.0
         )
@@ -34,7 +35,7 @@ class Idle:
     async def ask(self, endpoint):
         """The platform answers, or fails as it was told."""
         self.asked.append((self.clock.now, endpoint))
-        if self.fault is not None:
+        if self.fault is not None and endpoint not in self.sound:
             raise self.fault
 
     def fail(self, endpoint):
@@ -109,6 +110,19 @@ async def test_an_endpoint_that_fails_is_not_closed(idle):
     await asyncio.sleep(100)
     assert len(idle.asked) == 3
     assert idle.breakers.states() == {"login": "closed", "cards": "half-open"}
+    await idle.probe.close()
+
+
+async def test_an_endpoint_that_fails_keeps_no_other_waiting(idle):
+    """They are asked in turn: one may answer every call without a token with a 500."""
+    idle.fail("login")
+    idle.fail("cards")
+    idle.fault, idle.sound = UpstreamFault, {"cards"}
+    await asyncio.sleep(61)
+    assert idle.breakers.states() == {"login": "half-open", "cards": "closed"}
+    idle.fail("cards")
+    await asyncio.sleep(61)
+    assert idle.breakers.states() == {"login": "half-open", "cards": "closed"}
     await idle.probe.close()
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aims_server.deadline import Deadline
+from aims_server.upstream.resilience import CallerKey
 from aims_server.upstream.resilience.bulkhead import Bulkhead, BulkheadFull
-from aims_server.upstream.resilience.callers import CallerKey
 from aims_server.upstream.resilience.slot_pool import SlotPools
 from tests.upstream.resilience.queueing import acquire
 from tests.virtual_time import Clock, VirtualLoop, settle, virtual_loop

@@ -11,10 +11,11 @@ CERTIFICATE = Path(__file__).parent / "tls" / "self_signed.pem"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _SETTINGS, _PING = 0, 1, 4, 6
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING = 0, 1, 3, 4, 6
 _ACK = END_STREAM = 1
 _END_HEADERS = 4
 _STATUS_200 = b"\x88"  # the eighth entry of HPACK's static table
+_INTERNAL_ERROR = (2).to_bytes(4)
 
 
 class SecureServer:
@@ -81,12 +82,16 @@ class SecureServer:
 
 
 class Http2Server(SecureServer):
-    """Answers each stream with an empty object, but hangs on the one that is heard as
-    number ``hangs_on``, counted from 1.
+    """Answers each stream with an empty object, but of those that it hears, counted
+    from 1, it hangs on one, resets one, and closes the connection on one. To so many of
+    its first connections it says nothing more while they are ``silent``.
     """
 
     protocol = "h2"
     hangs_on = 0
+    resets_on = 0
+    closes_on = 0
+    silent = 0
 
     def ping(self) -> None:
         """Say something that is no answer, on every connection."""
@@ -96,6 +101,7 @@ class Http2Server(SecureServer):
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        number = len(self._writers)
         assert await reader.readexactly(len(_PREFACE)) == _PREFACE
         writer.write(_frame(_SETTINGS, 0, 0))
         while True:
@@ -106,8 +112,13 @@ class Http2Server(SecureServer):
                 writer.write(_frame(_SETTINGS, _ACK, 0))
             elif kind == _HEADERS:
                 self._hear()
-                if self.heard == self.hangs_on:
+                if self.heard == self.hangs_on or number <= self.silent:
                     continue
+                if self.heard == self.resets_on:
+                    writer.write(_frame(_RST_STREAM, 0, stream, _INTERNAL_ERROR))
+                    continue
+                if self.heard == self.closes_on:
+                    return
                 writer.write(_frame(_HEADERS, _END_HEADERS, stream, _STATUS_200))
                 writer.write(_frame(_DATA, END_STREAM, stream, b"{}"))
 

@@ -17,6 +17,7 @@ from aims_server.upstream.transport.causes import error_of
     [
         ("refused", 1.0, UpstreamUnreachable),
         ("dropped_in_body", 6.0, UpstreamDropped),
+        ("http2", 6.0, UpstreamDropped),
         ("http2_stream", 6.0, UpstreamDropped),
         ("timeout_first_byte", 6.0, UpstreamTimeout),
         ("timeout_in_body", 6.0, UpstreamTimeout),

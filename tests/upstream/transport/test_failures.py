@@ -14,7 +14,7 @@ from aims_server.errors import (
 )
 
 from ...waiting import EVER_LONGER, PATIENCE_SECONDS
-from .raw_server import BEARER, CANARY, COURSE_FILES, answer
+from .raw_server import BEARER, CANARY, COURSE_FILES, answer, kind_of
 
 pytestmark = pytest.mark.gen_test
 
@@ -215,6 +215,16 @@ async def test_an_answer_that_does_not_come_in_time(transport, platform, kind, f
     platform.faults.set(kind=kind)
     url = f"{platform.base_url}{COURSE_FILES}"
     assert await times_out_so(transport, url, found)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "401 Unauthorized", "404 Not Found"])
+async def test_a_head_that_does_not_come_whole_is_none(get, status):
+    """Its status alone would tell of an empty answer: a 401 so cut off would log the
+    student out (RFC 9112 8).
+    """
+    with pytest.raises(UpstreamDropped) as caught:
+        await get(f"HTTP/1.1 {status}\r\nContent-Type: application/j".encode())
+    assert kind_of(caught.value) == "dropped_before_answer"
 
 
 async def test_what_is_no_http_is_told(transport, raw):

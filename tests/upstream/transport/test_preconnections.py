@@ -1,8 +1,10 @@
 """Connections that are opened before there is a request for them, over real TLS."""
 
 import asyncio
+import gc
 import socket
 import time
+import weakref
 
 import pycurl
 import pytest
@@ -266,6 +268,19 @@ async def test_a_claimed_preconnection_ends_in_the_calls_time(pool, silent):
     failure = await pool.call(Request(url, {}, None, 0.1, 0.1))
     assert isinstance(failure, FailureCause)
     assert failure.kind in ("timeout_connect", "timeout_tls")
+
+
+async def test_a_call_on_a_preconnection_leaves_nothing_behind(pool, server):
+    """A student's headers and answer go with it, not when its time would have ended."""
+    pool.preconnections.prepare(server.url)
+    transfer = call(pool, server)
+    await transfer
+    assert transfer.preconnected
+    left = weakref.ref(transfer)
+    del transfer
+    await asyncio.sleep(0)  # the loop has what it calls in this turn
+    gc.collect()
+    assert left() is None
 
 
 async def test_preconnections_take_no_calls_place(pool, server, silent):

@@ -15,7 +15,7 @@ from aims_server.errors import (
     UpstreamUnavailable,
     UpstreamUnreachable,
 )
-from aims_server.upstream.resilience.callers import CallerKey
+from aims_server.upstream.resilience import CallerKey
 from tests.virtual_time import settle
 
 from ..bench import SOMEBODY, Bench, Ticking

@@ -12,7 +12,7 @@ from aims_server.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from aims_server.upstream.resilience.callers import CallerKey
+from aims_server.upstream.resilience import CallerKey
 from tests.virtual_time import settle
 
 from ..bench import FINAL, ME, REPEATED, Bench

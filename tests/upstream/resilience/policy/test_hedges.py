@@ -8,7 +8,7 @@ from aims_server.errors import (
     TokenRefused,
     UpstreamUnavailable,
 )
-from aims_server.upstream.resilience.callers import CallerKey
+from aims_server.upstream.resilience import CallerKey
 from aims_server.upstream.resilience.retry import RetryBudget
 from tests.virtual_time import settle
 

@@ -10,7 +10,7 @@ from aims_server.errors import (
     UpstreamBusy,
     UpstreamUnavailable,
 )
-from aims_server.upstream.resilience.callers import CallerKey
+from aims_server.upstream.resilience import CallerKey
 
 from ..bench import ME, SOMEBODY
 from ..queueing import acquire
@@ -128,4 +128,15 @@ async def test_a_pause_asked_for_while_one_waited_in_line_holds(narrow):
     results = await asyncio.gather(narrow.outcome(), narrow.outcome())
     assert [type(each) for each in results] == [UpstreamUnavailable] * 2
     assert narrow.platform.calls == 1
+    assert narrow.at_rest
+
+
+async def test_a_pause_that_leaves_time_is_waited_out_by_those_in_line(narrow):
+    """Or one call of a page that is turned down would cost it all that are behind."""
+    narrow.platform.script = [UpstreamUnavailable(retry_after=1.0)]
+    results = await asyncio.gather(*(narrow.outcome() for _ in range(4)))
+    assert results == ["answer"] * 4
+    first, second, *_ = narrow.platform.at
+    assert 1.1 <= second - first <= 1.3
+    assert narrow.told.repeated == ["cards"]
     assert narrow.at_rest

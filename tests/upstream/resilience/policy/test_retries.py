@@ -11,7 +11,7 @@ from aims_server.errors import (
     UpstreamUnavailable,
     UpstreamUnreachable,
 )
-from aims_server.upstream.resilience.callers import CallerKey
+from aims_server.upstream.resilience import CallerKey
 from tests.virtual_time import settle
 
 from ..bench import FINAL, ME, REPEATED, Bench

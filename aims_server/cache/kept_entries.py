@@ -1,0 +1,150 @@
+"""Owns the look-up of kept entries without waiting: in this process, and where its
+loader has them at hand.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+from ..deadline import Clock
+from ..primitives import Owner
+from .levels import Want
+from .loading import Loader
+from .store import Entry, MemoryStore
+
+__all__ = ["KeptEntries", "is_within"]
+
+V = TypeVar("V")
+
+
+class KeptEntries(Generic[V]):
+    """The entries of owners, fresh or old. An entry of another owner is no entry.
+
+    >>> from .sharing import Codec, Sharing
+    >>> store = MemoryStore(10_000)
+    >>> kept = KeptEntries(
+    ...     store, Sharing((), Codec(bytes, bytes, len), observer=None), print)
+    >>> now = time.monotonic()
+    >>> store.put(b"key", Entry(b"page", 4, b"owner", now, now + 300, now + 2100))
+    True
+    >>> kept.get_fresh(b"key", b"owner", now).value
+    b'page'
+    >>> kept.get_fresh(b"key", b"owner", now + 300), kept.find(b"key", b"owner").value
+    (None, b'page')
+
+    ``on_foreign`` is called when an entry of another owner was met.
+    """
+
+    def __init__(
+        self,
+        store: MemoryStore[V],
+        loader: Loader[V],
+        on_foreign: Callable[[], object],
+        *,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._loader = loader
+        self._on_foreign = on_foreign
+        self._clock = clock
+
+    def get_fresh(
+        self,
+        key: bytes,
+        owner: Owner,
+        now: float,
+        max_age: float | None = None,
+    ) -> Entry[V] | None:
+        """The entry that is fresh at the moment ``now`` and at most so many seconds
+        old. One found beyond this process is kept here, too, if it is asked for often.
+        """
+        entry = self._fresh_here(key, owner, now, max_age)
+        if entry is not None:
+            return entry
+        # Before the look: what is found is not kept if it is refused meanwhile.
+        epoch = self._store.epoch_of(owner)
+        return self._find_beyond(key, owner, epoch, Want(max_age, old_ok=False))
+
+    def find_fresh(
+        self, keys: Iterable[bytes], owner: Owner, max_age: float | None = None
+    ) -> dict[bytes, Entry[V]]:
+        """The entries that `get_fresh` would give for these keys. What is found beyond
+        this process is not kept here, since nobody asks for it again soon.
+        """
+        here = self._store.keys_of(owner)
+        want = Want(max_age, old_ok=False)
+        now = self._clock()
+        found = {}
+        for key in keys:
+            # Mostly none is kept, and to see so in the index takes no look.
+            entry = self._fresh_here(key, owner, now, max_age) if key in here else None
+            entry = entry or self._loader.find(key, owner, want)
+            if entry is not None:
+                found[key] = entry
+        return found
+
+    def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
+        """The servable entry, fresh or not, that this process or another one keeps."""
+        kept = self._find_here(key, owner)
+        return kept or self._loader.find(key, owner, Want())
+
+    def find_or_copy(
+        self, key: bytes, owner: Owner, epoch: int, want: Want
+    ) -> Entry[V] | None:
+        """The servable entry that this process keeps; else one beyond it that satisfies
+        ``want``, which is kept here, too, if it is asked for often.
+        """
+        return self._find_here(key, owner) or self._find_beyond(key, owner, epoch, want)
+
+    def keep(
+        self,
+        key: bytes,
+        owner: Owner,
+        epoch: int,
+        entry: Entry[V],
+        *,
+        at_hand: bool = False,
+    ) -> None:
+        """Keep an entry of this owner and epoch, unless it is no better than the one
+        there is; one that the loader has ``at_hand``, as a copy.
+        """
+        if entry.owner != owner:
+            return
+        kept = self.find(key, owner) if entry.old else self._store.get(key)
+        if entry.replaces(kept):
+            self._store.put(key, entry, epoch, copied=at_hand)
+
+    def _fresh_here(
+        self, key: bytes, owner: Owner, now: float, max_age: float | None
+    ) -> Entry[V] | None:
+        """The entry that this process keeps, if it is fresh and of the wanted age."""
+        entry = self._store.get(key)
+        if (
+            entry is not None
+            and now < entry.fresh_until
+            and entry.owner == owner
+            and is_within(max_age, entry, now)
+        ):
+            return entry
+        return None
+
+    def _find_here(self, key: bytes, owner: Owner) -> Entry[V] | None:
+        entry = self._store.get(key)
+        if entry is not None and entry.owner != owner:
+            self._on_foreign()
+            return None
+        return entry
+
+    def _find_beyond(
+        self, key: bytes, owner: Owner, epoch: int, want: Want
+    ) -> Entry[V] | None:
+        """The entry that another process has put at hand, which may be copied here."""
+        found = self._loader.find(key, owner, want)
+        if found is not None:
+            self.keep(key, owner, epoch, found, at_hand=True)
+        return found
+
+
+def is_within(max_age: float | None, entry: Entry[V], now: float) -> bool:
+    """Whether an entry is at most so many seconds old; any is with None."""
+    return max_age is None or now - entry.made_at <= max_age
