@@ -126,7 +126,7 @@ _NOTHING: Final = (
 # There may be something all the same.
 _TROUBLE: Final = (
     r"\b(?:later|moment|right now|temporar\w+|maintenance|server|database|errors?"
-    r"|fail(?:ed|ure)|timed? ?out)\b"
+    r"|failed|failure|timed? ?out)\b"
 )
 
 
