@@ -23,8 +23,9 @@ class SharedLog:
     >>> log.is_followed(b"key", b"owner")
     True
     >>> began_at = time.monotonic()
-    >>> log.write(b"key", b"owner", began_at, 0, b"course files")
-    >>> log.write(b"key", b"owner", began_at - 1.0, 0, b"those of an earlier work")
+    >>> epoch = log.begin(b"owner")
+    >>> log.write(b"key", b"owner", epoch, began_at, 0, b"course files")
+    >>> log.write(b"key", b"owner", epoch, began_at - 1.0, 0, b"of an earlier work")
     >>> log.read(b"key", b"owner", 0) == (began_at, b"course files")
     True
     >>> log.read(b"key", b"owner", 1)
@@ -51,27 +52,39 @@ class SharedLog:
 
     def follow(self, key: bytes, owner: Owner) -> None:
         """Ask the worker that does this work to write its steps."""
-        self._put(_mark(key), owner, self._clock(), b"")
+        self._put(_mark(key), owner, self.begin(owner), self._clock(), b"")
 
     def is_followed(self, key: bytes, owner: Owner) -> bool:
         """Whether another worker has asked for the steps of this work."""
         return self._memory.find(_mark(key), owner) is not None
 
+    def begin(self, owner: Owner) -> int:
+        """The owner's epoch: take it as the work begins, whose steps end with it."""
+        return self._epochs.begin(owner)
+
     def write(
-        self, key: bytes, owner: Owner, began_at: float, number: int, step: bytes
+        self,
+        key: bytes,
+        owner: Owner,
+        epoch: int,
+        began_at: float,
+        number: int,
+        step: bytes,
     ) -> None:
-        """Write one step of the work that began then."""
-        self._put(_step(key, number), owner, began_at, step)
+        """Write one step of the work that began then, in this epoch of its owner."""
+        self._put(_step(key, number), owner, epoch, began_at, step)
 
     def read(self, key: bytes, owner: Owner, number: int) -> tuple[float, bytes] | None:
         """When the work of this step began, and the step; None if it is not there."""
         page = self._memory.find(_step(key, number), owner)
         return None if page is None else (page.made_at, page.body)
 
-    def _put(self, key: bytes, owner: Owner, made_at: float, body: bytes) -> None:
+    def _put(
+        self, key: bytes, owner: Owner, epoch: int, made_at: float, body: bytes
+    ) -> None:
         end = made_at + self._seconds
         page = Page(body, made_at, end, end)
-        self._memory.keep(key, owner, self._epochs.begin(owner), page)
+        self._memory.keep(key, owner, epoch, page)
 
 
 def _mark(key: bytes) -> bytes:

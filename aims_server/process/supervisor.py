@@ -187,7 +187,7 @@ class Supervisor:
                 failed_starts,
                 len(rollout.serving),
                 settings_before=had_others,
-                missing=not rollout.converged,
+                missing=rollout.seconds_to_spawn is not None,
             )
 
     def _announce(self) -> None:

@@ -120,6 +120,7 @@ class _Published(_Polling):
         super().__init__()
         self._log = log
         self._owner = session.owner
+        self._epoch = log.begin(session.owner)
         self._key = key
         self._gathering = gathering
         self._written = 0
@@ -146,7 +147,7 @@ class _Published(_Polling):
 
     def _write(self, step: bytes) -> None:
         began_at, number = self._gathering.began_at, self._written
-        self._log.write(self._key, self._owner, began_at, number, step)
+        self._log.write(self._key, self._owner, self._epoch, began_at, number, step)
         self._written += 1
 
 

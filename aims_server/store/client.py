@@ -22,7 +22,6 @@ __all__ = ["StoreClient", "StoreObserver", "StoreUnavailable"]
 
 _log = logging.getLogger(__name__)
 
-_WINDOW_SECONDS: Final = 10.0
 _LAST_CALLS: Final = 20
 _MOST_FAILURES: Final = 10
 _SHORTEST_PAUSE: Final = 1.0
@@ -77,7 +76,7 @@ class StoreClient:
     open
 
     A call that gets no answer in ``patience`` seconds fails, for its caller alone. When
-    ten of the last twenty calls, none older than ten seconds, have failed, no call is
+    ten of the last twenty calls have failed, however seldom they are made, no call is
     made until a ping has been answered and ``catch_up`` has run; pings come after
     one second, then two, up to ten, each times a random 0.8 to 1.0, so that several
     workers do not come back in step.
@@ -106,7 +105,7 @@ class StoreClient:
         self._clock = clock
         self._random = random
         self._log = log or RateLimitedLog(_log)
-        self._calls: deque[tuple[float, bool]] = deque(maxlen=_LAST_CALLS)
+        self._failed: deque[bool] = deque(maxlen=_LAST_CALLS)
         self._state = CircuitState.CLOSED
         self._probing: asyncio.Task[None] | None = None
 
@@ -173,16 +172,13 @@ class StoreClient:
         await self._connection.close()
 
     def _record(self, outcome: str, started: float, failure: str = "") -> None:
-        now = self._clock()
-        self._observer.store_called(outcome, now - started)
-        self._calls.append((now, bool(failure)))
-        if failure:
-            recent = now - _WINDOW_SECONDS
-            failures = sum(failed and at >= recent for at, failed in self._calls)
-            if failures >= _MOST_FAILURES:
-                self.open_circuit(
-                    f"{failures} of its last {len(self._calls)} calls failed: {failure}"
-                )
+        self._observer.store_called(outcome, self._clock() - started)
+        self._failed.append(bool(failure))
+        failures = sum(self._failed)
+        if failure and failures >= _MOST_FAILURES:
+            self.open_circuit(
+                f"{failures} of its last {len(self._failed)} calls failed: {failure}"
+            )
 
     async def _probe_until_answered(self) -> None:
         pause = _SHORTEST_PAUSE
@@ -196,7 +192,7 @@ class StoreClient:
             except StoreUnavailable:
                 self._enter(CircuitState.OPEN)
             else:
-                self._calls.clear()
+                self._failed.clear()
                 self._enter(CircuitState.CLOSED)
                 _log.info("The store at %s is used again", self.where)
 

@@ -85,10 +85,11 @@ class SharedLimits:
         if charges is None or not (due := charges.collect(_MOST_KEYS)):
             return
         keys = [limit_key(self._secrets.rate_tag(hashed)) for hashed in due]
-        furthest = _MOST_DEBT * limiter.ceiling // _NS_PER_US
+        full = limiter.ceiling // _NS_PER_US
+        furthest = _MOST_DEBT * full
         numbers: list[Any] = []
         for charge in due.values():
-            numbers += (charge // _NS_PER_US, furthest)
+            numbers += (charge // _NS_PER_US, full, furthest)
         try:
             answers = await self._client.call(
                 "EVAL", RAISE_LIMITS, len(keys), *keys, *numbers

@@ -105,12 +105,10 @@ class StorePages:
 
     async def put(self, lease: Lease, page: Page) -> bool:
         """Keep a page, and end the lease; False if the lease was void already, the page
-        is too large, or the store does not answer.
+        is too large or its epoch over, or the store does not answer.
         """
-        if len(page.body) > _LARGEST_PAGE:
+        if len(page.body) > _LARGEST_PAGE or not self._epochs.keep(lease.epoch):
             await self.release(lease)
-            return False
-        if not self._epochs.keep(lease.epoch):
             return False
         tag = lease.key.decode()
         times = b"%d %d %d " % tuple(
@@ -169,14 +167,16 @@ class StorePages:
             self._observer.store_unopened()
             return None
         (ends,) = _ENDS.unpack_from(opened)
-        if self._wall() > ends + _CLOCK_SLACK:
+        left = ends + _CLOCK_SLACK - self._wall()
+        if left < 0:
             self._observer.store_unopened()
             return None
+        latest = self._clock() + left
         return Page(
             opened[_ENDS.size :],
             int(made) / 1000 + offset,
-            int(fresh) / 1000 + offset,
-            int(servable) / 1000 + offset,
+            min(int(fresh) / 1000 + offset, latest),
+            min(int(servable) / 1000 + offset, latest),
         )
 
 

@@ -36,14 +36,18 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
 # KEYS[1] the owner's hash; page, wanted age in ms or '', '1' if an old one will do,
 # number and ms of the lease that is asked for. Gives what was found, now, the page, and
-# why a lease could not be written.
+# why a lease could not be written. A page that is made in a second or later, and a
+# lease that lasts longer than ours would, are of another clock: of a primary that was
+# ahead of the one that took over. They would hold their places until this one has come
+# so far. A lease stays for a minute past its end: unless another machine takes it then,
+# its holder may still put a page that took so long.
 TAKE: Final = (
     _NOW
     + """
 local page = redis.call('HGET', KEYS[1], 'p' .. ARGV[1])
 if page then
     local made, fresh, servable = page:match('^(%d+) (%d+) (%d+) ')
-    if not made or now >= tonumber(servable) then
+    if not made or tonumber(made) > now + 1000 or now >= tonumber(servable) then
         page = false
     elseif ARGV[2] == '' or now - made <= tonumber(ARGV[2]) then
         if now < tonumber(fresh) then return {'kept', now, page} end
@@ -51,7 +55,8 @@ if page then
     end
 end
 local lease = redis.call('HGET', KEYS[1], 'l' .. ARGV[1])
-if lease and now < tonumber(lease:match(' (%d+)$') or 0) then
+local left = (lease and tonumber(lease:match(' (%d+)$')) or 0) - now
+if left > 0 and left <= tonumber(ARGV[5]) then
     return {'busy', now, page}
 end
 local ends = ARGV[4] .. ' ' .. string.format('%d', now + ARGV[5])
@@ -59,8 +64,9 @@ local kept = redis.pcall('HSET', KEYS[1], 'l' .. ARGV[1], ends)
 if type(kept) == 'table' and kept.err then
     return {'refused', now, page, kept.err}
 end
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[5]) then
-    redis.call('PEXPIRE', KEYS[1], ARGV[5])
+local stays = ARGV[5] + 60000
+if redis.call('PTTL', KEYS[1]) < stays then
+    redis.call('PEXPIRE', KEYS[1], stays)
 end
 return {'none', now, page}
 """
@@ -104,9 +110,10 @@ end
 _BUCKET: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
-local function ahead_of(key, most)
+local function ahead_of(key, full, most)
     local ahead = (tonumber(redis.pcall('GET', key)) or 0) - now
-    return math.min(math.max(ahead, 0), tonumber(most))
+    if ahead > tonumber(most) then ahead = tonumber(full) end
+    return math.max(ahead, 0)
 end
 local function keep(key, ahead)
     redis.call('SET', key, string.format('%.0f', now + ahead),
@@ -114,31 +121,31 @@ local function keep(key, ahead)
 end
 """
 
-# A stamp further ahead than it can be is of another clock: of a primary that was ahead
-# of the one that took over. A value that is no stamp is none.
+# A stamp further ahead than it can be is of another clock, as above, and stands for an
+# empty bucket. A value that is no stamp is none.
 
 # KEYS[1] a limit; microseconds of a token, of the full bucket. How far ahead of now the
 # bucket's stamp is after taking a token; beyond the full bucket none was taken.
 TAKE_TOKEN: Final = (
     _BUCKET
     + """
-local before = ahead_of(KEYS[1], ARGV[2])
+local before = ahead_of(KEYS[1], ARGV[2], ARGV[2])
 local ahead = before + ARGV[1]
 keep(KEYS[1], ahead <= tonumber(ARGV[2]) and ahead or before)
 return ahead
 """
 )
 
-# KEYS limits; for each of them, microseconds to charge it and the most that its stamp
-# may be ahead of now. How far ahead each bucket's stamp is after that.
+# KEYS limits; for each of them, microseconds to charge it, of the full bucket, and the
+# most that its stamp may be ahead of now. How far ahead each bucket's stamp is then.
 RAISE_LIMITS: Final = (
     _BUCKET
     + """
 local answers = {}
 for i, key in ipairs(KEYS) do
-    local most = tonumber(ARGV[2 * i])
-    local ahead = ahead_of(key, most) + ARGV[2 * i - 1]
-    ahead = math.min(math.max(ahead, 0), most)
+    local charge, full, most = ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
+    local ahead = ahead_of(key, full, most) + charge
+    ahead = math.min(math.max(ahead, 0), tonumber(most))
     keep(key, ahead)
     answers[i] = ahead
 end

@@ -5,8 +5,11 @@ import os
 import signal
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
+
+import aims_server
 
 from ..waiting import until
 from .conftest import BREAKABLE, COMMAND
@@ -134,6 +137,20 @@ def test_a_reload_warns_as_a_start_does(start):
     assert "LOG_LEVEL is set in lines 1 and 2; the last one counts" in service.log
 
 
+def test_a_new_version_asks_for_a_restart(start):
+    """Whichever module it has changed: a pull into a checkout changes few."""
+    copy = f"cp -r {Path(aims_server.__file__).parent} aims_server"
+    service = start(
+        command=["sh", "-c", f"{copy} && exec {sys.executable} -m aims_server"],
+        WORKERS="1",
+    ).wait_until_serving()
+    roll(service)
+    assert "the program has changed" not in service.log
+    (service.directory / "aims_server" / "errors.py").write_text("# new\n")
+    roll(service)
+    service.wait_for_log("Reloaded, but the program has changed on disk")
+
+
 def test_a_new_target_holds_for_kept_pages_too(serve):
     """What is kept outlives a reload, but not figures for another target."""
     service = serve(1)
@@ -228,6 +245,23 @@ def test_a_roll_that_stops_half_way_is_taken_back(start):
     (service.directory / "broken").unlink()
     service.wait_for_workers(2, but=new)
     assert [service.get("/metrics")[0] for _ in range(8)] == [200] * 8
+
+
+def test_a_roll_to_more_workers_that_is_called_off_waits_for_none(start):
+    """One of two that were to be added has started: it leaves again, none is missing,
+    and none is said to be tried.
+    """
+    command = [sys.executable, "-c", BARELY_FORKABLE]
+    service = start(command=command).wait_until_serving()
+    before = service.workers()
+    (service.directory / ".env").write_text(f"WORKERS={len(before) + 2}\n")
+    (service.directory / "spare").mkdir()
+    (service.directory / "broken").touch()
+    service.signal(signal.SIGHUP)
+    given_up = service.wait_for_log("Going on with .* and the settings before")
+    service.wait_for_log("Serving on", after=given_up.end())
+    assert service.wait_for_workers(len(before)) == before
+    assert "a start is tried" not in service.log
 
 
 def test_a_roll_that_is_called_off_leaves_the_log_as_it_was(start):

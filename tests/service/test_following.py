@@ -203,6 +203,22 @@ async def test_a_refused_token_ends_what_is_told(workers, sessions, clock, epoch
         assert second.log.read(KEY, session.owner, 0) is None
 
 
+async def test_what_came_before_a_refusal_is_not_told_after_it(
+    workers, sessions, clock, epochs
+):
+    """To a worker that follows only then, and in whose epoch it was not gathered."""
+    first, second = workers
+    session = sessions[0]
+    with ExitStack() as stack:
+        gathering = first.gather(stack, session)
+        gathering.begin(had_files(clock), 1)
+        gathering.add(1, days(1))
+        epochs.end(session.owner)
+        with second.shared.followed(session, KEY):
+            await asyncio.sleep(1)
+            assert second.gatherings.get(KEY) is None
+
+
 async def test_one_that_is_over_is_not_taken_for_the_next(workers, sessions, clock):
     """Who asks later sees the one that is under way then."""
     first, second = workers

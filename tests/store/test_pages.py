@@ -1,10 +1,12 @@
 """Pages and leases in a real store, between machines that share nothing else."""
 
+import asyncio
 import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from aims_server.cache import Found, Page, Want
 from aims_server.store.sealing import Secrets, Unopened
@@ -107,13 +109,23 @@ async def test_a_lease_ends(first, second):
     assert await second.pages.put(later.lease, page())
 
 
+async def test_a_page_may_take_longer_than_its_lease(first, second):
+    """On a platform that is slow for all, too, it is shared, unless another machine has
+    begun it meanwhile.
+    """
+    taken = await take(first, seconds=0.001)
+    await asyncio.sleep(0.05)
+    assert await first.pages.put(taken.lease, page())
+    assert (await take(second)).found is Found.KEPT
+
+
 async def test_a_page_whose_time_is_over_is_nobodys(first, second, server):
     """Put too late, it is found by none, and leaves nothing behind."""
     await keep(first, page(age=3000, servable=2100))
     taken = await take(second, seconds=25.0)
     assert (taken.found, taken.page) == (Found.NONE, None)
     key = server.ask("KEYS", "aims1:*").split(b"\r\n")[2]
-    assert 0 < int(server.ask("PTTL", key)[1:]) <= 60_000
+    assert 0 < int(server.ask("PTTL", key)[1:]) <= 120_000
 
 
 async def test_an_owner_is_one_key_that_ends(first, server):
@@ -136,10 +148,10 @@ async def test_a_short_page_ends_no_longer_one(first, server):
 
 
 async def test_a_lease_alone_ends_too(first, server):
-    """A machine that dies while it fills leaves nothing behind."""
+    """A machine that dies while it fills leaves nothing behind for long."""
     await take(first, seconds=25.0)
     key = server.ask("KEYS", "aims1:*").split(b"\r\n")[2]
-    assert 0 < int(server.ask("PTTL", key)[1:]) <= 25_000
+    assert 0 < int(server.ask("PTTL", key)[1:]) <= 85_000
 
 
 async def test_the_store_reads_nothing(first, server):
@@ -198,6 +210,48 @@ async def test_a_store_with_its_clock_set_back_prolongs_nothing(first, second):
     second.ahead = 461
     assert (await take(second)).page is None
     assert second.observer.unopened == 1
+
+
+def by_a_clock_ahead(lease, seconds):
+    """The lease that a store gives whose clock is so far ahead."""
+    return replace(lease, offset=lease.offset + seconds)
+
+
+async def test_a_page_of_a_clock_that_was_ahead_gives_way(first, second):
+    """After failing over to a primary whose clock is an hour behind: what seems to be
+    of the future would be new for an hour.
+    """
+    taken = await take(first)
+    await first.pages.put(by_a_clock_ahead(taken.lease, 3600), page(b"first", age=40))
+    taken = await take(second)
+    assert (taken.found, taken.page) == (Found.NONE, None)
+    assert await second.pages.put(taken.lease, page(b"second"))
+    assert (await take(first)).page.body == b"second"
+
+
+async def test_a_lease_of_a_clock_that_was_ahead_holds_nobody_up(first, server):
+    """Its holder has lost it with the primary that gave it; all others would wait for
+    an hour.
+    """
+    await take(first)
+    key, field, value = hash_of(server)
+    holder, end = value.split()
+    server.ask("HSET", key, field, b"%b %d" % (holder, int(end) + 3_600_000))
+    taken = await take(first)
+    assert (taken.found, taken.lease is None) == (Found.NONE, False)
+
+
+async def test_a_page_of_a_clock_that_was_ahead_ends_in_time(first, second):
+    """Where it does not seem to be of the future its end does not move, give or take
+    the minute by which the machines' clocks may differ.
+    """
+    kept = page(age=200, servable=400)
+    taken = await take(first)
+    await first.pages.put(by_a_clock_ahead(taken.lease, 150), kept)
+    found = (await take(second)).page
+    assert found.made_at > kept.made_at + 100
+    assert kept.servable_until < found.servable_until < kept.servable_until + 61
+    assert found.fresh_until <= found.servable_until
 
 
 @pytest.mark.parametrize("age", [0.0, 310.0])
@@ -303,11 +357,11 @@ async def test_too_large_a_page_is_not_kept(first, second):
 
 
 async def test_a_page_begun_before_a_refusal_is_not_put(first, second):
-    """In a new epoch of the owner the lease is worth nothing."""
+    """In a new epoch of the owner the lease is worth nothing, and holds nobody up."""
     taken = await take(first)
     first.epochs.end(ANN)
     assert not await first.pages.put(taken.lease, page())
-    assert (await take(second)).found is Found.BUSY
+    assert (await take(second)).found is Found.NONE
 
 
 def test_the_secret_must_be_long():
