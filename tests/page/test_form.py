@@ -214,6 +214,31 @@ def test_the_keyboard_is_enough(visit, demo):
     assert page.evaluate("document.activeElement.id") == second
 
 
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (320, 256)])
+def test_what_has_the_focus_is_seen(visits, token, width, height):
+    """Not behind the tabs, upwards through the days (WCAG 2.4.11); the small window is
+    one of 1280 by 1024 px at 400 %.
+    """
+    visit = visits(token=token, viewport={"width": width, "height": height})
+    visit.settle()
+    visit.show("calendar")
+    page = visit.page
+    page.evaluate("document.querySelector('aside.demo').remove()")
+    page.locator(".day").last.focus()
+    hidden = []
+    while page.evaluate("document.activeElement.className") == "day":
+        hidden += page.evaluate(
+            """() => {
+              const focused = document.activeElement.getBoundingClientRect();
+              const tabs = document.querySelector("nav").getBoundingClientRect();
+              const isHidden = focused.bottom <= tabs.bottom || focused.top >= innerHeight;
+              return isHidden ? [document.activeElement.id] : [];
+            }"""
+        )
+        page.keyboard.press("Shift+Tab")
+    assert hidden == []
+
+
 @pytest.mark.parametrize("modifier", ["Alt", "Control", "Meta", "Shift"])
 def test_keys_with_a_modifier_are_the_browsers(inside, modifier):
     """In the calendar too: some of them lead back to the page before."""
