@@ -147,6 +147,46 @@ def test_paper_has_the_figures_alone(inside):
     assert not inside.page.locator("#refresh").is_visible()
 
 
+KINDS = ["present", "leave", "absent", "other"]
+FILL = "selector => getComputedStyle(document.querySelector(selector)).fill"
+SWATCH = """(selector, property = "backgroundColor") =>
+  getComputedStyle(document.querySelector(selector), "::before")[property]"""
+LEGIBILITY = """kind => {
+  const style = (selector) => getComputedStyle(document.querySelector(selector));
+  const channels = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number);
+  const light = (rgb) => rgb.map((c) => c / 255)
+    .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, n) => sum + c * [0.2126, 0.7152, 0.0722][n], 0.05);
+  const share = Number(style(".tile").opacity);
+  const ground = channels(style("body").backgroundColor);
+  const fill = channels(style(`.tile .${kind}`).fill);
+  const drawn = light(fill.map((c, n) => share * c + (1 - share) * ground[n]));
+  const ink = light(channels(style(".day span").color));
+  return Math.max(drawn, ink) / Math.min(drawn, ink);
+}"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_calendar_is_told_where_colours_are_forced(visits, token, theme):
+    """The legend has the colours of the days, whose numbers can be read on each."""
+    visit = visits(token=token, color_scheme=theme, forced_colors="active")
+    visit.settle()
+    visit.show("calendar")
+    page = visit.page
+    fills = [page.evaluate(f"({FILL})('.tile .{kind}')") for kind in KINDS]
+    swatches = [page.evaluate(f"({SWATCH})('.legend .{kind}')") for kind in KINDS]
+    assert swatches == fills
+    assert min(page.evaluate(LEGIBILITY, kind) for kind in KINDS) >= 4.5
+
+
+def test_the_legend_is_printed(inside):
+    """Browsers leave grounds out, and print drawings."""
+    inside.show("calendar")
+    inside.page.emulate_media(media="print")
+    printed = f"({SWATCH})('.legend .present', 'printColorAdjust')"
+    assert inside.page.evaluate(printed) == "exact"
+
+
 def test_the_keyboard_is_enough(visit, demo):
     """Log in, go to the calendar, and open another day, without a pointer."""
     page = visit.page
