@@ -4,6 +4,7 @@ from datetime import date, datetime
 
 import pytest
 
+from aims_server.demo import pages
 from aims_server.demo.college import College
 from aims_server.demo.records import attendance_summary
 from aims_server.demo.switches import Switches
@@ -132,6 +133,15 @@ def test_total_row_is_as_captured():
         "cdata": {"course_code": "Total"},
         "attendance_summary": {"Percent": share} | sums,
     }
+
+
+@pytest.mark.parametrize("weeks", [0, 1, 12])
+def test_quizzes_lie_in_the_past(weeks):
+    """Evaluated ones, also where the term has only begun."""
+    college = College(students=40, weeks=weeks, today=date(2026, 9, 8))
+    for student in college:
+        for quiz in pages.quizzes(college, student, "token", "1234"):
+            assert quiz["loggedin_at"][:10] <= "2026-09-08"
 
 
 def test_percentages_are_rounded_half_up():
