@@ -10,6 +10,7 @@ import pytest
 
 import aims_server
 import aims_server.demo
+import aims_server.primitives
 import aims_server.upstream
 
 PROJECT = Path(__file__).parents[1] / "pyproject.toml"
@@ -36,6 +37,7 @@ def entries(package):
     [
         aims_server,
         aims_server.demo,
+        aims_server.primitives,
         aims_server.upstream,
         aims_server.upstream.answers,
         aims_server.upstream.resilience,

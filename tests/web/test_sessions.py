@@ -203,6 +203,19 @@ def test_an_answer_about_another_student_is_refused(reader, earlier, named):
     assert session.verified is bool(earlier)
 
 
+def test_an_admission_number_alone_leaves_whose_the_token_is(reader):
+    """As quizzes name it: the student is the one of the token's claim."""
+    session = reader.read(made_up({"sub": 5}))
+    session.confirm(admission_number="2023B1599999")
+    assert session.verified_student == 5
+
+
+def test_a_session_is_remembered_however_often_it_is_read(reader):
+    """Of a token without a claim nobody else knows whose it is."""
+    reader.read("opaque").confirm(student_id=5)
+    assert [reader.read("opaque").verified for _ in range(3)] == [True] * 3
+
+
 def test_an_admission_number_has_no_case(reader):
     """The platform writes it either way."""
     session = reader.read("opaque")
@@ -220,6 +233,16 @@ def test_a_refusal_takes_standing_back(reader):
     assert not before.verified
     assert not reader.read(token).verified
     assert reader.read(other).verified
+
+
+def test_a_refusal_reaches_a_session_that_was_forgotten(reader, monkeypatch):
+    """Its request goes on, and others came in its place."""
+    monkeypatch.setattr("aims_server.web.sessions._REMEMBERED_SESSIONS", 1)
+    session = reader.read("abc")
+    session.confirm(student_id=5)
+    reader.read("another").confirm(student_id=6)
+    session.refuse()
+    assert not session.verified
 
 
 def test_a_refusal_reaches_whoever_read_the_token_before(reader):

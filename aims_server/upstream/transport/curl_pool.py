@@ -231,15 +231,15 @@ class CurlPool(CurlAsyncHTTPClient):
         self._handles.release(curl)
 
     def _cut_off(self, state: HandleState) -> None:
-        """See to the connection of a call that has ended early. One of HTTP/2 that has
-        said nothing since the call began is closed if that harms no other call, or
-        after so long that it must be dead: curl would give it all further calls.
+        """See to the connection of a call that has ended early. Curl closes one of
+        HTTP/1.1, and would give one of HTTP/2 to all further calls though it hangs: it
+        is closed if no other call is on it, or none can be answered any more.
         """
         state.cut_off()
         shared = any(map(state.shares_connection, self._under_way.values()))
-        waited = state.seconds_under_way(self._loop.time())
-        if waited >= (_DEAD_SECONDS if shared else 0):
-            state.close_silent(waited)
+        silent = _DEAD_SECONDS if shared else 0.0
+        if state.seconds_under_way(self._loop.time()) >= silent:
+            state.close_silent(silent)
 
     def _give_up(self, transfer: Transfer) -> None:
         """End a call that was cancelled."""
