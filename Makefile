@@ -19,7 +19,7 @@ help:  ## this list
 # What runs the service comes first and alone, so that the demo starts soon.
 .venv/base.stamp: setup.py pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found." >&2; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv  # pip comes last, or not at all
 	@echo "Installing aims_server into .venv ..." >&2
 	@$(PIP) $(EDITABLE) .
 	@touch $@

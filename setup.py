@@ -4,6 +4,7 @@ The settings of the tools stand in ``pyproject.toml``.
 """
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -26,6 +27,9 @@ class BuildPy(build_py):  # type: ignore[misc]  # setuptools is untyped to mypy
 
     def run(self) -> None:
         """Build, then copy; an editable installation finds them in the checkout."""
+        if not self.editable_mode:
+            # Or what the version before had would be packed too, modules among it.
+            shutil.rmtree(Path(self.build_lib, "aims_server"), ignore_errors=True)
         super().run()
         if not self.editable_mode:
             for folder in ("conf", "systemd"):

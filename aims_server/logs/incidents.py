@@ -77,13 +77,13 @@ class IncidentLog:
         )
 
     def overloaded(self, seconds: float) -> None:
-        """A request was refused, since its calls to the platform would end too late at
-        so many ``seconds`` for each.
+        """A request's calls to the platform are not made, since they would end too late
+        at so many ``seconds`` for each. It is refused, or has what there is without.
         """
         self._log.event(
             "overloaded",
             logging.WARNING,
-            "A request was refused (503 overloaded): at"
+            "A request's calls were not made (overloaded): at"
             f" {seconds:.1f} s for a call, the platform would not answer in time"
             " (REQUEST_TIMEOUT_SECONDS, MAX_CONCURRENT_REQUESTS)",
         )

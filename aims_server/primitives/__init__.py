@@ -1,8 +1,17 @@
-"""Small values and mechanisms that every layer may use: mutexes shared by processes,
-what lasts until a token is refused in any of them, an executor of work in small steps,
-tasks that go on until they are cancelled, remembered values, numbers and time stamps as
-text, texts as they are seen, states of circuits, the address of a store, the names of
-sockets' peers, the workers' numbers.
+"""Small values and mechanisms that every layer may use.
+
+The map::
+
+    mutex            locks shared by processes
+    epochs           what lasts until a token is refused, in any process
+    worker_numbers   how many places a table has that all workers share
+    serial_executor  heavy work in small steps
+    tasks            tasks that go on until they are cancelled
+    memo             remembered values of a function
+    text             numbers and time stamps as text, and texts as they are seen
+    circuit_state    closed, half-open, open
+    store_url        the address of a store
+    peers            how the peers of sockets are named, and which are trusted
 """
 
 from .circuit_state import CircuitState

@@ -1,6 +1,7 @@
 """Reads settings again: what they are refused for, and what only a restart changes."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 
 from ..config import Loaded, Settings, check_file_limit
@@ -14,7 +15,7 @@ class Reloading:
     def __init__(self, started: Settings, load: Callable[[], Loaded]) -> None:
         self._started = started
         self._load = load
-        self._program = _program()
+        self._program = {file: _identity(file) for file in _running_files()}
 
     def load(self) -> Loaded:
         """The settings as they are now; raises SettingsError, also when the system
@@ -39,8 +40,10 @@ class Reloading:
 
     @property
     def program_has_changed(self) -> bool:
-        """Whether another version was installed since the start."""
-        return _program() != self._program
+        """Whether another version was installed since the start, or pulled into the
+        checkout that runs.
+        """
+        return any(_identity(file) != then for file, then in self._program.items())
 
 
 def _made_before_the_fork(settings: Settings) -> tuple[object, ...]:
@@ -52,10 +55,20 @@ def _made_before_the_fork(settings: Settings) -> tuple[object, ...]:
     )
 
 
-def _program() -> tuple[int, ...] | None:
-    """What changes with an installation: the identity of one of the package's files."""
+def _running_files() -> list[str]:
+    """The package's files whose code runs."""
+    package = __name__.partition(".")[0]
+    return [
+        module.__file__
+        for name, module in sys.modules.items()
+        if name.partition(".")[0] == package and module.__file__
+    ]
+
+
+def _identity(file: str) -> tuple[int, ...] | None:
+    """What changes when the file is written anew."""
     try:
-        status = os.stat(__file__)
+        status = os.stat(file)
     except OSError:
         return None
     return status.st_dev, status.st_ino, status.st_mtime_ns

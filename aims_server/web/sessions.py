@@ -89,10 +89,8 @@ class Session:
         platform has refused the token. Raises :class:`WrongStudent` if it
         names another student than the token, or than an earlier answer.
         """
-        if student_id is None and admission_number is None:
-            return
         named = _hash_of(admission_number or "", self.key)
-        known = self.admission_hash or self._registry.admission_hash(self.key) or 0
+        known = self.admission_hash or self._registry.admission_hash(self.key)
         if _differ(self.student_id, student_id) or _differ(known, named):
             raise WrongStudent
         if student_id is None and not named:
@@ -161,7 +159,6 @@ class Registry:
         session.epoch = session.epoch or self.epochs.begin(session.owner)
         if not self.epochs.is_current(session.epoch):
             return False
-        self._sessions.pop(session.key, None)
         self._sessions[session.key] = session
         if len(self._sessions) > _REMEMBERED_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
@@ -217,8 +214,7 @@ class SessionReader:
                 # Refused since it had standing, on another machine maybe; if it ever
                 # had. The epoch that a request begins must not give it back.
                 self._registry.discard(key)
-            elsewhere = self._registry.admission_hash(key) is not None
-            if session.student_id is not None and elsewhere:
+            if self._registry.admission_hash(key) is not None:
                 session.confirm(student_id=session.student_id)
         return session
 

@@ -26,8 +26,8 @@ class _Claims(msgspec.Struct):
     exp: object = None
 
 
-# An end past every clock is no end; as a huge whole number it could not even be
-# compared with one.
+# An end past every clock is no end, one before every clock an end all the same; as a
+# huge whole number neither could be compared with one.
 _LATEST: Final = 2**53
 _claims_decoder = msgspec.json.Decoder(_Claims)
 
@@ -79,4 +79,4 @@ def _student_id(sub: object) -> int | None:
 def _end(exp: object) -> float | None:
     if type(exp) is not int and type(exp) is not float:
         return None
-    return float(exp) if exp <= _LATEST else None
+    return float(max(exp, -_LATEST)) if exp <= _LATEST else None

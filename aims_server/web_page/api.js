@@ -13,8 +13,9 @@ const ENDED = "ended"; // of localStorage: digests of the tokens last logged out
 const MOST_ENDED = 50;
 
 /**
- * A failure, with the contract's `code`; "offline" when the service was not reached, and
- * "foreign" when what answered was not the service (the login page of a campus network).
+ * A failure, with the contract's `code`; "offline" when the service was not reached,
+ * "foreign" when what answered was not the service (the login page of a campus network), and
+ * "unstored" when the browser lets the page store nothing.
  */
 export class Problem extends Error {
   /** @param {string} code @param {string} sentence @param {number | null} retryAfter seconds */
@@ -26,13 +27,22 @@ export class Problem extends Error {
   }
 }
 
-const token = () => sessionStorage.getItem(TOKEN);
+/** What `use` gives of what is stored; `otherwise` where the browser forbids to store. */
+function stored(use, otherwise) {
+  try {
+    return use();
+  } catch {
+    return otherwise;
+  }
+}
+
+const token = () => stored(() => sessionStorage.getItem(TOKEN), null);
 
 /** 32 bits that stand for a token, which cannot be had of them (FNV-1a). */
 const digest = (text) =>
   `${[...text].reduce((sum, c) => Math.imul(sum ^ c.charCodeAt(), 16777619), 2166136261)}`;
 
-const ended = () => (localStorage.getItem(ENDED) ?? "").split(" ");
+const ended = () => stored(() => localStorage.getItem(ENDED) ?? "", "").split(" ");
 
 const setEnded = (digests) => localStorage.setItem(ENDED, digests.slice(-MOST_ENDED).join(" "));
 
@@ -41,7 +51,7 @@ let login = new AbortController(); // aborted when it ends, with its requests
 /** Drop the token, and leave what was asked with it: a browser lets a request wait for an
  * earlier one for the same address, be it another student's. */
 export function signOut() {
-  sessionStorage.removeItem(TOKEN);
+  stored(() => sessionStorage.removeItem(TOKEN));
   login.abort();
   login = new AbortController();
 }
@@ -54,15 +64,21 @@ export function signedIn() {
 
 /** Have the copies of this tab, which hold the same token, log out too. */
 export function signOutCopies() {
-  try {
-    setEnded([...ended(), digest(token())]);
-  } catch {
-    // No room to store it, or not allowed: this tab logs out all the same.
-  }
+  // Where there is no room to store it, or none is allowed, this tab logs out all the same.
+  stored(() => setEnded([...ended(), digest(token())]));
 }
 
 export function onSignedOut(listener) {
   addEventListener("storage", () => token() !== null && !signedIn() && listener());
+}
+
+/** Tell when the page was kept for the way back, and the tab has another login by now. */
+export function onOtherLogin(listener) {
+  let left;
+  addEventListener("pagehide", () => void (left = token()));
+  addEventListener("pageshow", ({ persisted }) => {
+    if (persisted && (signedIn() ? token() : null) !== left) listener();
+  });
 }
 
 /** Log in and keep the token; the student as the platform describes it. */
@@ -75,8 +91,12 @@ export async function signIn(username, password) {
   const body = await json(response);
   if (typeof body.token !== "string") throw new Problem("foreign");
   const again = digest(body.token); // a platform may give the same one twice
-  if (ended().includes(again)) setEnded(ended().filter((other) => other !== again));
-  sessionStorage.setItem(TOKEN, body.token);
+  try {
+    if (ended().includes(again)) setEnded(ended().filter((other) => other !== again));
+    sessionStorage.setItem(TOKEN, body.token);
+  } catch {
+    throw new Problem("unstored");
+  }
   return body.response ?? {};
 }
 
@@ -149,9 +169,10 @@ async function ask(path, options) {
     throw new Problem("offline");
   }
   if (response.ok) return response;
-  const body = await response.json().catch(() => ({}));
+  const body = await response.json().catch(() => null); // as that of a proxy
+  const text = (name) => (typeof body?.[name] === "string" ? body[name] : "");
   const wait = Number(response.headers.get("Retry-After"));
-  throw new Problem(body.code ?? "", body.error ?? "", wait || null);
+  throw new Problem(text("code"), text("error"), wait || null);
 }
 
 async function json(response) {

@@ -19,28 +19,33 @@ export function percent(present, total) {
   return total === 0 ? 0 : Math.round((10000 * present) / total) / 100;
 }
 
-/** "good" at or above the target, "near" less than five points below it, else "low"; "" of 0. */
+/**
+ * "good" at or above the target, "near" less than five points below it, else "low"; "" of 0
+ * classes, and while the target is not known.
+ */
 export function standing(present, total, target) {
-  if (total === 0) return "";
+  if (total === 0 || target === null) return "";
   if (100 * present >= target * total) return "good";
   return 100 * present >= (target - 5) * total ? "near" : "low";
 }
 
 /**
  * The subjects of the two pages as one list, in the platform's order. Until the days have
- * come (`page` is null) a subject has none.
+ * come (`page` is null) a subject has none. Counts that the summary could not read are those
+ * of the days.
  * @returns {{name, code, present, total, percent, canMiss, mustAttend, enteredUntil,
  *            daily, faculty, incomplete}[]}
  */
 export function subjects(summary, page) {
-  const missing = new Set([summary, page].flatMap((answer) => answer?.incomplete ?? []));
+  const unread = new Set(summary?.incomplete ?? []);
+  const missing = new Set([...unread, ...(page?.incomplete ?? [])]);
   const rows = new Map((summary?.dailyAttendance ?? []).map((row) => [row.course, row]));
   const records = new Map(Object.entries(page?.subjects ?? {}));
   const names = new Set([...rows.keys(), ...records.keys()]);
   return [...names].map((name) => {
     const row = rows.get(name);
     const days = records.get(name);
-    const known = row ?? {
+    const known = row && !(days && unread.has(name)) ? row : {
       present: days.totalPresent,
       total: days.total,
       percent: days.percent,

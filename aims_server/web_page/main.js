@@ -1,6 +1,8 @@
 /** The page: its state, its views, and what happens at a click. */
 
-import { calendarFile, onSignedOut, signIn, signOutCopies, signedIn } from "./api.js";
+import {
+  calendarFile, onOtherLogin, onSignedOut, signIn, signOutCopies, signedIn,
+} from "./api.js";
 import { h, render } from "./dom.js";
 import { days, indiaNow, subjects } from "./figures.js";
 import { frame } from "./frame.js";
@@ -84,7 +86,7 @@ function model(state) {
   return {
     ...state,
     summary,
-    target: summary?.target ?? 75,
+    target: summary?.target ?? null, // only this page says what it is
     get subjects() {
       return subjects(summary, page);
     },
@@ -128,9 +130,7 @@ function show(state) {
 store.subscribe(show);
 window.addEventListener("hashchange", () => store.set({ view: viewOf(location.hash) }));
 onSignedOut(() => pages.end(null));
-window.addEventListener("pageshow", ({ persisted }) => {
-  if (persisted) location.reload(); // kept for the way back: its login may have ended
-});
+onOtherLogin(() => location.reload());
 let counted = ""; // of what is shown and changes by time alone
 setInterval(() => {
   const before = counted;

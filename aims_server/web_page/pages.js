@@ -20,6 +20,7 @@ export function createPages(store) {
   const timers = new Map();
   const retries = new Map();
   const notBefore = new Map(); // ms, by page: the end of the wait that the service has told
+  let returns = 0; // of the network, or of the student to the page
 
   function put(field, name, value) {
     const { [name]: _, ...others } = store.get()[field];
@@ -87,6 +88,7 @@ export function createPages(store) {
     clearTimeout(timers.get(name));
     setLoading(name, true);
     const mine = session;
+    const before = returns;
     const progressed = (progress) => mine === session && store.set({ progress });
     const ask = () =>
       name === "all-attendance"
@@ -96,7 +98,11 @@ export function createPages(store) {
     if (mine !== session) return;
     setLoading(name, false);
     if (name === "all-attendance") store.set({ progress: null });
-    if (answer === null) return;
+    if (answer === null) {
+      // What was under way before a return has often lost its connection.
+      if (returns !== before && store.get().problems[name].code === "offline") load(name);
+      return;
+    }
     put("answers", name, { ...answer, at: Date.now() });
     if (answer.cache === "STALE") again(name, STALE_RETRY_SECONDS);
     else if (answer.data.incomplete?.length) again(name, INCOMPLETE_RETRY_SECONDS);
@@ -114,13 +120,18 @@ export function createPages(store) {
     names.filter((name) => !(notBefore.get(name) > now)).forEach((name) => load(name));
   }
 
-  window.addEventListener("online", () => loadUnasked(Object.keys(store.get().problems)));
+  window.addEventListener("online", () => {
+    returns += 1;
+    loadUnasked(Object.keys(store.get().problems));
+  });
 
   document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState !== "visible") return;
+    returns += 1;
     const { answers, problems } = store.get();
     const since = Date.now() - 1000 * OLD_SECONDS;
     const isOld = Object.values({ ...answers, ...problems }).some(({ at }) => at < since);
-    if (!isOld || document.visibilityState !== "visible") return;
+    if (!isOld) return;
     retries.clear();
     loadUnasked(NAMES);
   });

@@ -24,7 +24,7 @@ export function ring(share, target, standing) {
   );
 }
 
-/** A bar filled to `share` percent, with a mark at the target. */
+/** A bar filled to `share` percent, with a mark at the target if that is known. */
 export function bar(share, target, standing) {
   const width = Math.min(100, Math.max(0, share));
   return svg(
@@ -35,7 +35,7 @@ export function bar(share, target, standing) {
     },
     svg("rect", { class: "track", width: 100, height: 6 }),
     svg("rect", { class: "value", width, height: 6 }),
-    svg("rect", { class: "target", x: target - 0.4, width: 0.8, height: 6 }),
+    target !== null && svg("rect", { class: "target", x: target - 0.4, width: 0.8, height: 6 }),
   );
 }
 

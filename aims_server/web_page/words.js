@@ -24,19 +24,24 @@ function duration(seconds) {
   return seconds < 3600 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
 }
 
+/** The target, which may not be known yet. */
+export const targetWords = (target) => (target === null ? "the target" : `${target}%`);
+
 /** What a subject allows or asks for. */
 export function advice({ canMiss, mustAttend, total }, target) {
+  const goal = targetWords(target);
   if (total === 0 || (canMiss === null && mustAttend === null)) return "No class counted yet";
-  if (mustAttend === null) return `${target}% can no longer be reached`;
-  if (mustAttend === 1) return `Attend the next class to reach ${target}%`;
-  if (mustAttend > 1) return `Attend the next ${mustAttend} classes to reach ${target}%`;
-  if (canMiss === 0) return `Miss none: one more would take you below ${target}%`;
-  return `You can miss ${classes(canMiss)} and stay at ${target}%`;
+  if (mustAttend === null) return `You can no longer reach ${goal}`;
+  if (mustAttend === 1) return `Attend the next class to reach ${goal}`;
+  if (mustAttend > 1) return `Attend the next ${mustAttend} classes to reach ${goal}`;
+  if (canMiss === 0) return `Miss none: one more would take you below ${goal}`;
+  return `You can miss ${classes(canMiss)} and stay at ${goal}`;
 }
 
 const PROBLEMS = {
   offline: "You seem to be offline, or the service cannot be reached.",
   foreign: "Something else answered in place of the service. Does this network ask for a login?",
+  unstored: "This browser lets the page store nothing, not even a login. Please allow it to.",
   unauthorized: "Your login has ended. Please log in again.",
   forbidden: "This record belongs to another student.",
   rate_limited: "There were too many requests in a short time.",

@@ -109,3 +109,12 @@ def test_an_older_page_kept_while_the_lease_is_held_changes_nothing(both):
     assert both.cache.find(b"k", ANN).body == b"put"
     assert both.keep(0)
     assert both.cache.find(b"k", ANN).body == b"kept"
+
+
+def test_only_a_page_that_is_put_says_that_its_token_was_good(both):
+    """One that is kept without a lease may be a step of work that is refused."""
+    assert both.keep(1)
+    assert not both.epochs.end(ANN)
+    both.lease = both.take().lease
+    assert both.put(0)
+    assert both.epochs.end(ANN)

@@ -71,9 +71,9 @@ def test_nothing_is_left_of_what_could_not_be_written(tmp_path):
     assert tree(tmp_path) == EXPECTED
 
 
-@pytest.mark.process
-def test_the_built_package_carries_them(tmp_path):
-    """Built, away from the repository, it writes the same files."""
+@pytest.fixture(name="source")
+def _source(tmp_path: Path) -> Path:
+    """What the package is built from, away from the repository."""
     source = tmp_path / "source"
     names = ("aims_server", "conf", "systemd")
     for name in names:
@@ -82,15 +82,37 @@ def test_the_built_package_carries_them(tmp_path):
         )
     for name in ("setup.py", "pyproject.toml", "README.rst", "LICENSE", "MANIFEST.in"):
         shutil.copy(ROOT / name, source)
-    built = tmp_path / "built"
-    # What a wheel is packed from; to pack it takes a newer setuptools than some have.
+    return source
+
+
+def build(source: Path) -> Path:
+    """What a wheel is packed from: to pack it takes a setuptools that some have not."""
     subprocess.run(
-        [sys.executable, "setup.py", "--quiet", "build", "--build-lib", str(built)],
+        [sys.executable, "setup.py", "--quiet", "build", "--build-lib", "built"],
         cwd=source,
         check=True,
         capture_output=True,
         timeout=2 * PATIENCE_SECONDS,
     )
+    return source / "built"
+
+
+@pytest.mark.process
+def test_an_earlier_version_leaves_nothing_in_the_package(source):
+    """As an upgrade is built in the checkout in which that one was."""
+    gone = [source / "aims_server" / "gone.py", source / "conf" / "gone.conf"]
+    for file in gone:
+        file.touch()
+    assert len(list(build(source).rglob("gone.*"))) == 2
+    for file in gone:
+        file.unlink()
+    assert list(build(source).rglob("gone.*")) == []
+
+
+@pytest.mark.process
+def test_the_built_package_carries_them(source, tmp_path):
+    """It writes the same files."""
+    built = build(source)
     done = subprocess.run(
         [sys.executable, "-m", "aims_server", "files", "written"],
         cwd=tmp_path,

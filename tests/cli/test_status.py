@@ -107,7 +107,11 @@ def test_nobody_there_is_one_line():
 
 
 @pytest.mark.parametrize(
-    "url", ["127.0.0.1:3001", "http://127.0.0.1:many", "ftp://127.0.0.1", "http://"]
+    "url",
+    [
+        *("127.0.0.1:3001", "http://127.0.0.1:many", "ftp://127.0.0.1", "http://"),
+        "http://aims..example",
+    ],
 )
 def test_what_is_no_address_is_said_in_one_line(url):
     """Whatever --url is given."""

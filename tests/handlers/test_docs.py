@@ -4,7 +4,7 @@ import gzip
 import json
 import re
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
 
 import jsonschema_rs
 import pytest
@@ -142,6 +142,13 @@ def test_every_field_of_a_closed_object_is_required():
             optional = {"faculty"} if schema is schemas["Class"] else set()
             always = [name for name in schema["properties"] if name not in optional]
             assert schema["required"] == always
+
+
+@pytest.mark.parametrize("folder", ["http://a.example/", "http://a.example/prefix/"])
+def test_calls_go_where_the_document_is(folder):
+    """Also behind a proxy's prefix: a server's address is relative to the document."""
+    (server,) = WRITTEN["servers"]
+    assert urljoin(f"{folder}openapi.json", server["url"]) == folder
 
 
 def test_operation_ids_are_unique():

@@ -1,11 +1,14 @@
 """Failures as a client sees them: status, body, headers, and what is logged."""
 
+import base64
 import json
 
 import pytest
 
 from aims_server.demo.platform import SimulatedPlatform
 from aims_server.service import one_call_pages
+
+from .ways import WAYS
 
 FIELDS = ["error", "message", "code", "requestId", "timestamp"]
 
@@ -35,6 +38,16 @@ async def test_no_token_no_call(front, platform, path, authorization):
     assert code_of(answer) == "unauthorized"
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert platform.counters.total == 0
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_token_of_any_claims_is_the_platforms_to_refuse(front, way):
+    """A number as large as a token has room for breaks nothing here."""
+    claims = base64.urlsafe_b64encode(b'{"exp":-1%s}' % (b"0" * 2001)).decode()
+    answer = await front.ask("/api/quiz", f"h.{claims}.s", headers=way)
+    assert answer.code == 401
+    assert code_of(answer) == "unauthorized"
 
 
 @pytest.mark.gen_test

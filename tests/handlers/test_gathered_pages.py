@@ -2,12 +2,14 @@
 
 import json
 import time
+from contextlib import ExitStack
 from functools import partial
 from math import inf
 
 import pytest
 
 from aims_server.upstream import CallerKey
+from aims_server.upstream.resilience.bulkhead import BulkheadFull
 
 from ..waiting import eventually
 from .browser import PAGES, SLOW_PATH, Browser
@@ -17,6 +19,7 @@ from .ways import WAYS
 pytestmark = pytest.mark.both_loops
 
 SOMEBODY = CallerKey.student(1)
+STRANGER = CallerKey.address("127.0.0.1")
 
 
 @pytest.mark.gen_test
@@ -142,6 +145,38 @@ def no_room(worker):
         assert worker.slots.try_acquire(SOMEBODY)
         worker.slots.release(SOMEBODY, 1.0)
     return worker.slots.reserve(SOMEBODY, 1000, inf)
+
+
+@pytest.mark.gen_test
+async def test_a_page_is_thought_to_take_what_the_last_one_did(
+    front, token, platform, student, college, worker
+):
+    """Here three calls: on a slow platform there is room for these where there would
+    be none for 16.
+    """
+    rows = [{"id": cf_id, "student_id": student.id} for cf_id in (1, 2)]
+    body = json.dumps({"response": {"data": rows}})
+    platform.faults.set("course_files", kind="body", body=body)
+    await front.ask("/api/all-attendance", token)
+    platform.faults.clear()
+    for _ in range(50):  # calls of a second
+        assert worker.slots.try_acquire(SOMEBODY)
+        worker.slots.release(SOMEBODY, 1.0)
+
+    def has_room(number):
+        try:
+            worker.slots.reserve(STRANGER, number, seconds=7).end()
+        except BulkheadFull:
+            return False
+        return True
+
+    other = college.token(college.student(1))
+    with ExitStack() as others:
+        while has_room(16):
+            others.enter_context(worker.slots.reserve(SOMEBODY, 1, inf))
+        assert has_room(3)
+        answer = await front.ask("/api/all-attendance", other)
+    assert answer.code == 200
 
 
 @pytest.mark.gen_test

@@ -307,6 +307,22 @@ async def test_nothing_in_words_is_an_empty_page(front, token, platform, body):
     assert (whole["subjects"], whole["incomplete"]) == ({}, [])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No permission to view attendance",
+        "Attendance is not available at the moment, please try later",
+        "No data received from server",
+    ],
+)
+async def test_words_of_a_failure_are_no_empty_page(front, token, platform, text):
+    """It would say that the student has no classes."""
+    body = json.dumps({"status": 0, "msg": text})
+    platform.faults.set("course_files", kind="body", body=body)
+    for path in ("/api/attendance", "/api/all-attendance"):
+        assert (await front.ask(path, token)).code == 502
+
+
 async def test_one_subjects_refusal_logs_nobody_out(
     front, token, platform, college: College, student, plain
 ):

@@ -76,7 +76,8 @@ class TestOn:
     @pytest.mark.gen_test
     async def test_it_asks_for_the_token(self, front, path):
         """A browser is told to ask for a password; wrong ones are refused."""
-        for authorization in ("", "Basic %%%", "Basic eDp5", "Bearer x"):
+        wrong = ("Basic %%%", "Basic é", "Basic /w==", "Basic eDp5", "Bearer x")
+        for authorization in ("", *wrong):
             headers = {"Authorization": authorization} if authorization else {}
             answer = await front.ask(path, headers=headers)
             assert answer.code == 401

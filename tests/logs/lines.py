@@ -20,6 +20,7 @@ NASTY = {
     "NUL": "a\0b",
     "encoded": "a%0a%0d%00",
     "escape sequence": "\x1b[2K\x1b[1A\x1b]0;title\x07",
+    "delete": "a\x7fb",
     "C1 controls": "\x85\x9b31m\x9d",
     "line and paragraph separator": f"a\u2028{FORGED}\u2029",
     "right to left": "\u202egnp.exe\u2066",

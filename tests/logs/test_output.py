@@ -208,6 +208,17 @@ def test_an_output_that_takes_all_loses_none(tmp_path):
     assert path.read_bytes().count(b"\n") == 256
 
 
+def test_the_last_answers_are_told_at_the_end(tmp_path):
+    """A worker ends before the lines of this turn of the loop were written."""
+    path = tmp_path / "log"
+    with path.open("w") as stream:
+        configure_logging("info", "json", stream)
+        access = AccessLog(lambda flush: None)
+        access.write(**FIELDS)
+        access.close()
+    assert path.read_bytes().count(b"\n") == 1
+
+
 def test_what_is_not_taken_at_the_end_is_lost_and_counted(pipe):
     """A worker ends, and nothing writes its lines any more."""
     reader, stream = pipe

@@ -119,6 +119,41 @@ def test_every_tab_and_name_has_room_on_a_small_phone(visits, token):
     assert min(name["width"] for name in names) > 200
 
 
+SMALL = """() => [...document.querySelectorAll("a, button, summary, input")]
+  .filter((control) => control.checkVisibility())
+  .map((control) => [control.outerHTML, control.getBoundingClientRect().height])
+  .filter(([, height]) => height < 44)"""
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_control_is_44_pixels_high(inside, view):
+    """Days, sliders and the first stop of the keyboard too."""
+    inside.show(view)
+    if view == "subjects":
+        inside.page.locator("summary").first.click()
+    inside.page.focus(".skip")
+    assert inside.page.evaluate(SMALL) == []
+
+
+def test_a_tag_is_a_word_of_its_own(visit, token):
+    """A screen reader took "Friday, 27 NovemberToday" for one, as did a copy."""
+    slot = {"start": "08:50", "end": "09:40", "course": "Maths", "faculty": ""}
+    days = [{"date": "2025-09-01", "slots": [slot]}]
+    visit.page.clock.set_fixed_time("2025-09-01T03:00:00Z")
+    visit.serve(
+        LONG_PAGES
+        | {
+            "all-attendance": {"subjects": {}},
+            "timetable": {"month": "2025-09", "days": days},
+        }
+    )
+    visit.enter(token)
+    lesson = visit.page.locator(".lessons .name").first
+    assert lesson.text_content() == "Maths Next class"
+    visit.show("timetable")
+    assert visit.page.locator("h3").text_content() == "Monday, 1 September Today"
+
+
 def test_a_view_is_read_out_by_its_name(inside):
     """Each has the focus when it comes, also by the browser's way back."""
     focused = "[document.activeElement.tagName, document.activeElement.ariaLabel]"
@@ -147,6 +182,46 @@ def test_paper_has_the_figures_alone(inside):
     assert not inside.page.locator("#refresh").is_visible()
 
 
+KINDS = ["present", "leave", "absent", "other"]
+FILL = "selector => getComputedStyle(document.querySelector(selector)).fill"
+SWATCH = """(selector, property = "backgroundColor") =>
+  getComputedStyle(document.querySelector(selector), "::before")[property]"""
+LEGIBILITY = """kind => {
+  const style = (selector) => getComputedStyle(document.querySelector(selector));
+  const channels = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number);
+  const light = (rgb) => rgb.map((c) => c / 255)
+    .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, n) => sum + c * [0.2126, 0.7152, 0.0722][n], 0.05);
+  const share = Number(style(".tile").opacity);
+  const ground = channels(style("body").backgroundColor);
+  const fill = channels(style(`.tile .${kind}`).fill);
+  const drawn = light(fill.map((c, n) => share * c + (1 - share) * ground[n]));
+  const ink = light(channels(style(".day span").color));
+  return Math.max(drawn, ink) / Math.min(drawn, ink);
+}"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_calendar_is_told_where_colours_are_forced(visits, token, theme):
+    """The legend has the colours of the days, whose numbers can be read on each."""
+    visit = visits(token=token, color_scheme=theme, forced_colors="active")
+    visit.settle()
+    visit.show("calendar")
+    page = visit.page
+    fills = [page.evaluate(f"({FILL})('.tile .{kind}')") for kind in KINDS]
+    swatches = [page.evaluate(f"({SWATCH})('.legend .{kind}')") for kind in KINDS]
+    assert swatches == fills
+    assert min(page.evaluate(LEGIBILITY, kind) for kind in KINDS) >= 4.5
+
+
+def test_the_legend_is_printed(inside):
+    """Browsers leave grounds out, and print drawings."""
+    inside.show("calendar")
+    inside.page.emulate_media(media="print")
+    printed = f"({SWATCH})('.legend .present', 'printColorAdjust')"
+    assert inside.page.evaluate(printed) == "exact"
+
+
 def test_the_keyboard_is_enough(visit, demo):
     """Log in, go to the calendar, and open another day, without a pointer."""
     page = visit.page
@@ -172,6 +247,31 @@ def test_the_keyboard_is_enough(visit, demo):
     page.keyboard.press("Enter")
     page.wait_for_selector(f"#{second}[aria-pressed=true]")
     assert page.evaluate("document.activeElement.id") == second
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (320, 256)])
+def test_what_has_the_focus_is_seen(visits, token, width, height):
+    """Not behind the tabs, upwards through the days (WCAG 2.4.11); the small window is
+    one of 1280 by 1024 px at 400 %.
+    """
+    visit = visits(token=token, viewport={"width": width, "height": height})
+    visit.settle()
+    visit.show("calendar")
+    page = visit.page
+    page.evaluate("document.querySelector('aside.demo').remove()")
+    page.locator(".day").last.focus()
+    hidden = []
+    while page.evaluate("document.activeElement.className") == "day":
+        hidden += page.evaluate(
+            """() => {
+              const focused = document.activeElement.getBoundingClientRect();
+              const tabs = document.querySelector("nav").getBoundingClientRect();
+              const isSeen = focused.bottom > tabs.bottom && focused.top < innerHeight;
+              return isSeen ? [] : [document.activeElement.id];
+            }"""
+        )
+        page.keyboard.press("Shift+Tab")
+    assert hidden == []
 
 
 @pytest.mark.parametrize("modifier", ["Alt", "Control", "Meta", "Shift"])

@@ -127,6 +127,35 @@ def test_logging_out_needs_no_room_in_the_browser(inside):
     assert inside.page.evaluate("sessionStorage.length") == 0
 
 
+FORBIDDEN = "{ get() { throw new DOMException('denied', 'SecurityError'); } }"
+
+
+def test_a_browser_that_stores_no_login_is_told_so(visit, demo):
+    """One that forbids it shows the form, and not that the page has not loaded."""
+    visit.page.add_init_script(
+        f"Object.defineProperty(window, 'sessionStorage', {FORBIDDEN});"
+        f"Object.defineProperty(window, 'localStorage', {FORBIDDEN});"
+    )
+    visit.page.reload()
+    visit.log_in(demo.students[1])
+    notice = visit.page.locator("#notice")
+    notice.wait_for(state="visible")
+    assert "lets the page store nothing" in notice.inner_text()
+    assert "again in" not in notice.inner_text()
+
+
+def test_without_room_for_the_copies_a_login_works(visit, demo):
+    """Nothing but `localStorage` is forbidden."""
+    visit.page.add_init_script(
+        f"Object.defineProperty(window, 'localStorage', {FORBIDDEN});"
+    )
+    visit.page.reload()
+    visit.log_in(demo.students[1])
+    visit.settle()
+    visit.page.click("#sign-out")
+    visit.page.wait_for_selector("#sign-in")
+
+
 def test_a_token_that_is_given_again_logs_in_again(visit, demo, token):
     """A platform may have one token for each student, after a log-out too."""
     visit.page.route("**/api/login", lambda route: route.fulfill(json={"token": token}))
@@ -152,14 +181,42 @@ def test_logging_out_leaves_another_login_of_the_student(inside, demo):
     assert other.locator("#overall").is_visible()
 
 
+LEAVE, RETURN = (
+    f"dispatchEvent(new PageTransitionEvent('{event}', {{persisted: true}}))"
+    for event in ("pagehide", "pageshow")
+)
+
+
 def test_the_way_back_leads_to_no_login_that_has_ended(inside):
     """A browser may keep the whole page for the way back; it is then loaded again."""
+    inside.page.evaluate(LEAVE)
     inside.page.evaluate("sessionStorage.clear()")
-    inside.page.evaluate(
-        "dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))"
-    )
+    inside.page.evaluate(RETURN)
     inside.page.wait_for_selector("#sign-in")
     assert inside.page.locator(".card").count() == 0
+
+
+def test_the_way_back_leads_to_the_login_that_there_is(inside, demo):
+    """Another student has logged in on another page of the tab meanwhile."""
+    inside.page.evaluate(LEAVE)
+    token = demo.token(demo.students[0])
+    inside.page.evaluate("token => sessionStorage.setItem('token', token)", token)
+    with inside.page.expect_navigation():
+        inside.page.evaluate(RETURN)
+    inside.settle()
+    present, total = demo.overall(demo.students[0])
+    assert f"{present} of {total} classes" in inside.page.inner_text(".overall")
+
+
+def test_the_way_back_needs_no_network(inside):
+    """What was seen before is seen again: to load it anew would leave nothing."""
+    inside.page.evaluate(LEAVE)
+    inside.page.evaluate("window.kept = true")
+    inside.context.set_offline(True)
+    inside.page.evaluate(RETURN)
+    inside.page.evaluate("new Promise((done) => setTimeout(done, 300))")
+    assert inside.page.evaluate("window.kept")
+    assert inside.page.inner_text("#overall")
 
 
 def test_a_file_that_is_refused_leads_back_to_the_form(inside):
@@ -177,10 +234,13 @@ def test_a_file_that_is_refused_leads_back_to_the_form(inside):
 
 
 FOREIGN = "Something else answered in place of the service."
+UNKNOWN = "The service cannot answer right now."
 REFUSED_LOGINS = [
     (429, '{"code": "rate_limited"}', "Please try again in 17 s."),
     (200, "<html>Log in here</html>", FOREIGN),
     (200, '{"login": "/here"}', FOREIGN),
+    (502, "null", UNKNOWN),
+    (502, '{"error": {"code": 502}, "code": 502}', UNKNOWN),
 ]
 
 

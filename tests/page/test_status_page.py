@@ -61,3 +61,54 @@ def test_a_screen_reader_reads_failures_alone(open_status):
     page.wait_for_selector("#age.bad[aria-live=polite]")
     page.unroute("**/status")
     page.wait_for_selector("#age.good[aria-live=off]")
+
+
+def test_a_service_that_hangs_is_said(open_status):
+    """Figures of before looked like those of now for as long as no answer came."""
+    page = open_status()
+    page.evaluate(
+        """() => {
+          const timeout = AbortSignal.timeout.bind(AbortSignal);
+          AbortSignal.timeout = (milliseconds) => timeout(milliseconds / 100);
+        }"""
+    )
+    page.route("**/status", lambda route: None)
+    page.wait_for_selector("#age.bad")
+
+
+def test_no_rate_is_negative(open_status):
+    """The service's counts begin anew with it, while the page goes on."""
+    page = open_status()
+    figures = page.evaluate(
+        """async () => (await fetch("status",
+          {headers: {Accept: "application/json"}})).json()"""
+    )
+    totals = iter([10**6])
+
+    def answer(route):
+        figures["requests"]["total"] = next(totals, 1)
+        route.fulfill(json=figures)
+
+    page.evaluate(
+        """() => {
+          window.seen = [];
+          const look = () => seen.push(document.querySelector("#now b").textContent);
+          const now = document.getElementById("now");
+          new MutationObserver(look).observe(now, {childList: true});
+        }"""
+    )
+    page.route("**/status", answer)
+    page.wait_for_function("() => seen.includes('0') && seen.length > 2")
+    assert [rate for rate in page.evaluate("seen") if rate.startswith("-")] == []
+
+
+def test_a_worker_is_up_by_the_services_clock(open_status):
+    """Whatever the operator's own device takes for the time."""
+    page = open_status()
+    page.clock.set_fixed_time("2100-01-01")
+    for _ in range(2):  # the first is drawn before the second is asked for
+        with page.expect_response("**/status"):
+            pass
+    minutes = page.inner_text("#workers td:nth-child(4)")
+    assert minutes.endswith(" min")
+    assert float(minutes.removesuffix(" min").replace(",", "")) < 10_000

@@ -4,6 +4,7 @@ import re
 from collections import Counter, defaultdict
 from datetime import timedelta, timezone
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import pytest
 
@@ -144,7 +145,7 @@ def test_subjects_says_what_the_target_allows(inside, demo):
     assert shown == expected
 
 
-NOTHING_COUNTED = {
+NOTHING_COUNTED: dict[str, Any] = {
     "attendance": {
         "dailyAttendance": [
             {
@@ -176,6 +177,48 @@ def test_a_figure_of_no_class_is_neither_good_nor_bad(visit, token, view):
     text = visit.page.inner_text("main")
     assert "No class counted yet" in text
     assert "75%" not in text
+
+
+@pytest.mark.parametrize("view", ["today", "subjects"])
+def test_no_target_is_made_up(inside, view):
+    """Only the summary says what the operator's is, and it may fail alone."""
+    inside.page.route("**/api/attendance", lambda route: route.abort())
+    inside.page.reload()
+    inside.page.wait_for_selector("#refresh:not([aria-disabled])")
+    inside.show(view)
+    said = " ".join(inside.page.locator(".advice").all_inner_texts())
+    assert "to reach the target" in said
+    assert "%" not in said
+    assert inside.page.locator("main").locator(".good, .near, .low").count() == 0
+    inside.forgive_failed_answers()
+
+
+def test_counts_that_the_summary_could_not_read_are_those_of_the_days(visit, token):
+    """The service has them from the records, and says no silent zero either."""
+    figures = {"present": 0, "total": 0, "percent": "0%"}
+    row = {"course": "Art", "courseCode": "A", "canMiss": None, "mustAttend": None}
+    art = {"totalPresent": 31, "total": 40, "percent": "77.5%", "canMiss": 1}
+    visit.serve(
+        NOTHING_COUNTED
+        | {
+            "attendance": NOTHING_COUNTED["attendance"]
+            | {
+                "dailyAttendance": [row | figures],
+                "target": 75,
+                "incomplete": ["Art"],
+            },
+            "all-attendance": {
+                "subjects": {"Art": art | {"mustAttend": 0, "daily": []}},
+                "incomplete": [],
+            },
+        }
+    )
+    visit.enter(token)
+    visit.show("subjects")
+    card = visit.page.inner_text(".subject")
+    assert "31 of 40 classes" in card
+    assert "77.5%" in card
+    assert "You can miss 1 class" in card
 
 
 def test_what_if_follows_the_slider(inside):
@@ -282,6 +325,8 @@ def test_an_odd_quiz_costs_no_other_one_anything(visit, token):
     [
         {"msg": "", "response": QUIZZES[-2:]},
         {"data": QUIZZES[-2:]},
+        {"response": "Success", "data": QUIZZES[-2:]},
+        {"response": [], "data": {"data": QUIZZES[-2:]}},
         {"response": {"data": {"0": QUIZZES[-2], "2": QUIZZES[-1]}}},
         {"response": {"data": {"data": QUIZZES[-2:], "meta": {"total": 2}}}},
     ],

@@ -223,6 +223,27 @@ def test_no_event_cuts_a_told_wait_short(inside, refusing, nudge):
     assert refusing.asked == before
 
 
+@pytest.mark.parametrize("nudge", NUDGES)
+def test_what_a_return_finds_under_way_is_asked_for_once_more(inside, nudge):
+    """Its connection may be gone with the network of before, or while a phone slept."""
+    asked = []
+
+    def answer(route):
+        asked.append(route)
+        if len(asked) > 1:
+            route.continue_()
+
+    inside.page.route("**/api/quiz", answer)
+    with inside.page.expect_request("**/api/quiz"):
+        inside.page.click("#refresh")
+    inside.page.evaluate(NUDGES[nudge])
+    with inside.page.expect_response("**/api/quiz"):
+        asked[0].abort()
+    inside.settle()
+    assert inside.page.locator(".problem").count() == 0
+    inside.forgive_failed_answers()
+
+
 def test_who_asks_again_is_not_asked_for_once_more(inside, refusing):
     """The wait that was under way ends with the student's own request."""
     refusing.gives_in = True

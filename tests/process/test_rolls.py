@@ -5,8 +5,11 @@ import os
 import signal
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
+
+import aims_server
 
 from ..waiting import until
 from .conftest import BREAKABLE, COMMAND
@@ -132,6 +135,20 @@ def test_a_reload_warns_as_a_start_does(start):
     (service.directory / ".env").write_text("LOG_LEVEL=info\nLOG_LEVEL=debug\n")
     roll(service)
     assert "LOG_LEVEL is set in lines 1 and 2; the last one counts" in service.log
+
+
+def test_a_new_version_asks_for_a_restart(start):
+    """Whichever module it has changed: a pull into a checkout changes few."""
+    copy = f"cp -r {Path(aims_server.__file__).parent} aims_server"
+    service = start(
+        command=["sh", "-c", f"{copy} && exec {sys.executable} -m aims_server"],
+        WORKERS="1",
+    ).wait_until_serving()
+    roll(service)
+    assert "the program has changed" not in service.log
+    (service.directory / "aims_server" / "errors.py").write_text("# new\n")
+    roll(service)
+    service.wait_for_log("Reloaded, but the program has changed on disk")
 
 
 def test_a_new_target_holds_for_kept_pages_too(serve):

@@ -208,6 +208,19 @@ def test_what_is_given_back_lessens_a_debt():
     assert limit.take("k").remaining == 4
 
 
+def test_what_is_given_back_of_a_nearly_full_bucket_waits_to_be_told():
+    """As what is taken of one does: it is less than an eighth."""
+    limit = limiter_in(BucketTable(8, clock_ns=ClockNs()), 10, shared=True)
+    assert limit.charges is not None
+    for _ in range(2):
+        limit.take("k")
+    assert list(limit.charges.collect(10).values()) == [2 * limit.cost]
+    limit.give_back("k")
+    assert limit.charges.collect(10) == {}
+    limit.charges.make_all_due()
+    assert list(limit.charges.collect(10).values()) == [-limit.cost]
+
+
 def test_what_is_given_back_of_a_forgotten_bucket_displaces_no_other():
     """All slots of its set are other keys' by now, and each stays as it is."""
     limit = limiter_in(BucketTable(8, clock_ns=ClockNs()), 10)
@@ -312,14 +325,15 @@ def test_four_processes_share_one_bucket_exactly():
 
 
 @pytest.mark.parametrize(
-    "move",
+    ("move", "left"),
     [
-        lambda limit: limit.take("k"),
-        lambda limit: limit.raise_to(limit.hashed("k"), limit.cost),
+        (lambda limit: limit.take("k"), 8),
+        (lambda limit: limit.raise_to(limit.hashed("k"), limit.cost), 8),
+        (lambda limit: limit.give_back("k"), 9),
     ],
-    ids=["take", "raise_to"],
+    ids=["take", "raise_to", "give_back"],
 )
-def test_a_worker_killed_under_the_lock_stalls_nobody(move):
+def test_a_worker_killed_under_the_lock_stalls_nobody(move, left):
     """While it lives its set is locked; SIGKILL unlocks it at once."""
     clocks: list[Callable[[], int]] = [ClockNs()]
     table = BucketTable(8, clock_ns=lambda: clocks[-1]())
@@ -336,7 +350,7 @@ def test_a_worker_killed_under_the_lock_stalls_nobody(move):
         move(limit)
 
     def take():
-        assert limit.take("k").remaining == 8
+        assert limit.take("k").remaining == left
         os.write(writing, b"took")
 
     holder = fork(hold)

@@ -203,6 +203,19 @@ def test_an_answer_about_another_student_is_refused(reader, earlier, named):
     assert session.verified is bool(earlier)
 
 
+def test_an_admission_number_alone_leaves_whose_the_token_is(reader):
+    """As quizzes name it: the student is the one of the token's claim."""
+    session = reader.read(made_up({"sub": 5}))
+    session.confirm(admission_number="2023B1599999")
+    assert session.verified_student == 5
+
+
+def test_a_session_is_remembered_however_often_it_is_read(reader):
+    """Of a token without a claim nobody else knows whose it is."""
+    reader.read("opaque").confirm(student_id=5)
+    assert [reader.read("opaque").verified for _ in range(3)] == [True] * 3
+
+
 def test_an_admission_number_has_no_case(reader):
     """The platform writes it either way."""
     session = reader.read("opaque")
@@ -220,6 +233,16 @@ def test_a_refusal_takes_standing_back(reader):
     assert not before.verified
     assert not reader.read(token).verified
     assert reader.read(other).verified
+
+
+def test_a_refusal_reaches_a_session_that_was_forgotten(reader, monkeypatch):
+    """Its request goes on, and others came in its place."""
+    monkeypatch.setattr("aims_server.web.sessions._REMEMBERED_SESSIONS", 1)
+    session = reader.read("abc")
+    session.confirm(student_id=5)
+    reader.read("another").confirm(student_id=6)
+    session.refuse()
+    assert not session.verified
 
 
 def test_a_refusal_reaches_whoever_read_the_token_before(reader):
@@ -373,6 +396,12 @@ def test_an_unreadable_end_is_none(reader, end):
     assert session.expires_at is None
 
 
+@pytest.mark.parametrize("end", [-(2**60), -(10**400), -1e308], ids=repr_of)
+def test_an_end_before_every_clock_is_one(reader, end):
+    """Nothing is kept for such a token, however large the number."""
+    assert reader.read(made_up({"sub": 5, "exp": end})).expires_at == -(2**53)
+
+
 def test_an_odd_claim_takes_nothing_from_the_other(reader):
     """What is kept for a token of an odd student ends with the token all the same."""
     assert reader.read(made_up({"sub": [5], "exp": 9})).expires_at == 9
@@ -395,12 +424,19 @@ def test_a_jwt_has_three_parts(reader):
         assert reader.read(other).student_id is None
 
 
-@given(TOKENS | st.binary(max_size=100).map(made_up))
+NUMBERS = st.integers(-(10**400), 10**400) | st.floats(allow_nan=False)
+
+
+@given(
+    TOKENS
+    | st.binary(max_size=100).map(made_up)
+    | st.fixed_dictionaries({"sub": NUMBERS, "exp": NUMBERS}).map(made_up)
+)
 def test_no_token_breaks_the_reader(token):
     """Whatever a token is made of, it is a session with claims in their bounds."""
     session = SessionReader(SECRET).read(token)
     assert session.student_id is None or 0 < session.student_id < 10**18
-    assert session.expires_at is None or session.expires_at <= 2**53
+    assert session.expires_at is None or abs(session.expires_at) <= 2**53
 
 
 def test_a_login_is_remembered_before_any_page_is_asked_for():

@@ -2,6 +2,7 @@
 "use strict";
 
 const EVERY_MS = 2000;
+const LONGEST_MS = 10_000; // a service that hangs never says so
 const KEPT = 150; // five minutes
 const history = new Map();
 let before = null;
@@ -65,8 +66,10 @@ function table(id, heads, rows) {
 
 const state = (breaker) => [breaker, breaker === "closed" ? "good" : "bad"];
 
-function render(figures, seconds) {
-  const rate = (of) => (before === null ? null : (of(figures) - of(before)) / seconds);
+function render(figures, seconds, now) {
+  // Counts begin anew with the service.
+  const rate = (of) =>
+    before === null ? null : Math.max(0, of(figures) - of(before)) / seconds;
   const cache = figures.cache;
   const found = cache.hit + cache.stale + cache.pending;
   const share = found + cache.miss ? (100 * found) / (found + cache.miss) : null;
@@ -109,7 +112,6 @@ function render(figures, seconds) {
       ];
     }),
   );
-  const now = Date.now() / 1000;
   table(
     "workers",
     ["worker", "memory", "processor", "up", "reloads", "state", "circuits"],
@@ -141,11 +143,15 @@ function tell(text, isGood) {
 
 async function refresh() {
   try {
-    const answer = await fetch("status", { headers: { Accept: "application/json" } });
+    const answer = await fetch("status", {
+      headers: { Accept: "application/json" },
+      signal: AbortSignal.timeout(LONGEST_MS),
+    });
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     const figures = await answer.json();
     const at = performance.now();
-    render(figures, before === null ? 1 : (at - before.at) / 1000);
+    const now = Date.parse(answer.headers.get("Date")) / 1000; // by the service's clock
+    render(figures, before === null ? 1 : (at - before.at) / 1000, now);
     before = { ...figures, at };
     tell(new Date().toLocaleTimeString(), true);
   } catch (error) {

@@ -117,9 +117,16 @@ _THINGS: Final = (
     r"(?:records?|data|rows?|courses?|course files?|subjects?|attendances?|classes"
     r"|class|quiz|quizzes|cards?|results?|schedules?|timetables?|entries)"
 )
+# Not "no access to data", "no permission to view attendance".
+_KIND: Final = r"(?:(?!(?:to|for|from|of|on|in|longer)\b)\w+ )"
 _NOTHING: Final = (
-    rf"\bno (?:\w+ ){{0,3}}?{_THINGS}\b|\bnothing (?:was )?found\b"
+    rf"\bno {_KIND}{{0,3}}?{_THINGS}\b|\bnothing (?:was )?found\b"
     rf"|\b{_THINGS} (?:was |were |is |are )?(?:not found|not available|empty)\b"
+)
+# There may be something all the same.
+_TROUBLE: Final = (
+    r"\b(?:later|moment|right now|temporar\w+|maintenance|server|database|errors?"
+    r"|failed|failure|timed? ?out)\b"
 )
 
 
@@ -199,7 +206,8 @@ def text_of(body: bytes) -> str | None:
 
 
 def says_nothing_there(body: bytes) -> bool:
-    """Whether a 404 means an empty list rather than a wrong address.
+    """Whether an answer without a list means an empty one, rather than a wrong address
+    or a failure.
 
     >>> says_nothing_there(b'{"msg":"No records found"}')
     True
@@ -207,7 +215,8 @@ def says_nothing_there(body: bytes) -> bool:
     False
     """
     answer = _read(body)
-    return answer is not None and any(_has(_NOTHING, text) for text in _texts(answer))
+    texts = [] if answer is None else _texts(answer)
+    return any(_has(_NOTHING, text) and not _has(_TROUBLE, text) for text in texts)
 
 
 def speaks_of_account(text: str) -> bool:

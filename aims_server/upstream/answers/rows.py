@@ -26,13 +26,14 @@ MOST_ROWS: Final = 20_000
 
 class Paging(Struct, frozen=True):
     """What a paginator of Laravel's adds, beside the rows or round them; its resources
-    have the numbers in an object of their own.
+    have the numbers and the links in objects of their own.
     """
 
     last_page: object = None
     next_page_url: object = None
     total: object = None
     meta: object = None
+    links: object = None
 
 
 class Response(Paging, Generic[_T], frozen=True, kw_only=True):
@@ -182,7 +183,8 @@ def _rows(rows: list[Any], paging: Sequence[Paging]) -> Rows[Any]:
             pages = _count(each.last_page)
         if each.total is not None:
             total = _count(each.total)
-        if each.next_page_url:
+        links = each.links if isinstance(each.links, dict) else {}
+        if each.next_page_url or links.get("next"):
             more = True
     return Rows(rows, pages, total, more)
 

@@ -117,10 +117,8 @@ class CircuitBreaker:
 
     def leave(self, number: int, caller: CallerKey, *, failed: bool | None) -> None:
         """A call has ended; ``failed`` is None if that says nothing of the endpoint."""
-        if number <= self._changed_after:
-            return
         self._probing.pop(number, None)
-        if failed is None:
+        if failed is None or number <= self._changed_after:
             return
         if failed:
             if number > self._succeeded_after:
@@ -178,7 +176,6 @@ class CircuitBreaker:
     def _enter(self, state: CircuitState) -> None:
         self._state = state
         self._changed_after = self._admitted
-        self._probing.clear()
         self._failing.clear()
         if self._on_change is not None:
             self._on_change(state)

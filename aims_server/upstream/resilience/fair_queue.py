@@ -67,7 +67,7 @@ class FairQueue:
         self.unverified_share = unverified_share(slots)
         self.in_use = 0
         self.unverified_in_use = 0
-        self._fifth = slots // _UNVERIFIED_PART
+        self._has_fifth = slots >= _UNVERIFIED_PART
         self._held: dict[CallerKey, int] = {}
         self._queues: dict[CallerKey, deque[Turn]] = {}
         # How many verified callers, and others, have more than 0, 1, 2... calls that
@@ -157,8 +157,9 @@ class FairQueue:
             return student
         # Up to their share they come first, or a crowd behind one address would have
         # one turn among all students; where a fifth is no slot, it is by turns.
-        first = self.unverified_in_use < self._fifth
-        return address if first or addresses[address] < students[student] else student
+        if self._has_fifth or addresses[address] < students[student]:
+            return address
+        return student
 
     def is_outranked(self, caller: CallerKey) -> bool:
         """Whether this caller is unverified while students wait: all such callers have

@@ -97,10 +97,13 @@ class HandleState:
     def on_connection(self, *addresses: str | int) -> int:
         """The request is about to be sent; the addresses name the connection."""
         self._connection = addresses
+        if self.opened:
+            self._reused_socket = None  # after a kept one that was found dead, maybe
+            self._kept.open(addresses, self._own_socket())
+            return pycurl.PREREQFUNC_OK
         # Looked up now, and known since its first answer began: curl may give it to
         # the next call before it has told that the one before has ended.
-        fd = None if self.opened else self._kept.socket_of(addresses)
-        self._reused_socket = fd
+        fd = self._reused_socket = self._kept.socket_of(addresses)
         if fd is not None and not is_silent(fd):
             return pycurl.PREREQFUNC_ABORT
         return pycurl.PREREQFUNC_OK
@@ -242,7 +245,7 @@ class HandleState:
         return now - transfer.deadline + transfer.request.seconds
 
     def close_silent(self, seconds: float) -> None:
-        """Close the connection if it is one of HTTP/2 that was silent for so long."""
+        """Close the connection if it is none of HTTP/1.1 and was silent for so long."""
         self._kept.close_silent(self._connection, seconds)
 
     def reply(self, status: int) -> Reply | FailureCause:

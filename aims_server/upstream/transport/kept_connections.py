@@ -19,7 +19,7 @@ __all__ = ["KeptConnections", "is_acknowledged", "is_silent"]
 _NONE: Final = bytes(4)  # the kernel's int for no byte
 # To write to: given bytes, `fcntl.ioctl` raises and drops two exceptions, 0.3 us more.
 _answer: Final = bytearray(_NONE)
-# Of the kernel's struct tcp_info: milliseconds since data came last.
+# Of the kernel's, for how long no data has come, in milliseconds.
 _TCP_INFO: Final = struct.Struct("=52xI")
 _MULTIPLEXED: Final = -1
 _ABANDONED: Final = -2
@@ -59,12 +59,8 @@ class KeptConnections:
         """The socket to look at before a call goes out; None for a new connection."""
         return self._sockets.get(connection)
 
-    def add(self, connection: Hashable, fd: int, *, multiplexed: bool) -> None:
-        """A call is answered on this new connection, whose socket is ``fd``.
-
-        HTTP/2 numbers its answers, and the platform may say something at any time
-        (PING, SETTINGS, GOAWAY): a multiplexed connection passes every check.
-        """
+    def open(self, connection: Hashable, fd: int) -> None:
+        """A call goes out on this new connection, whose socket is ``fd``."""
         known = self._connections.get(fd)
         if known != connection:
             # Curl tells of no closed socket: its number comes back for another
@@ -73,6 +69,14 @@ class KeptConnections:
             numbers = self._connections.items()
             self._connections = {n: had for n, had in numbers if had != connection}
             self._connections[fd] = connection
+
+    def add(self, connection: Hashable, fd: int, *, multiplexed: bool) -> None:
+        """A call is answered on this new connection, whose socket is ``fd``.
+
+        HTTP/2 numbers its answers, and the platform may say something at any time
+        (PING, SETTINGS, GOAWAY): a multiplexed connection passes every check.
+        """
+        self.open(connection, fd)
         self._sockets[connection] = _MULTIPLEXED if multiplexed else fd
 
     def __len__(self) -> int:
@@ -94,16 +98,20 @@ class KeptConnections:
         if self._sockets.get(connection, _ABANDONED) >= 0:
             self.abandon(connection)
 
-    def close_silent(self, connection: Hashable, seconds: float) -> None:
-        """Close one of HTTP/2 if nothing has come on it for so long."""
-        if self._sockets.get(connection) != _MULTIPLEXED:
+    def close_silent(self, connection: tuple[str | int, ...], seconds: float) -> None:
+        """Close this one, unless it is of HTTP/1.1, if nothing has come on it for so
+        many seconds.
+        """
+        if self._sockets.get(connection, _MULTIPLEXED) != _MULTIPLEXED:
             return
-        fd = next(fd for fd, known in self._connections.items() if known == connection)
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as ours:
-            told = ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-            if _TCP_INFO.unpack(told)[0] >= 1000 * seconds:
-                self.abandon(connection)
-                ours.shutdown(socket.SHUT_RDWR)
+        fds = [fd for fd, known in self._connections.items() if known == connection]
+        for fd in fds:
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as ours:
+                ports = ours.getpeername()[1], ours.getsockname()[1]
+                # Unanswered, it may be of HTTP/1.1, and its number another's by now.
+                if ports == connection[2:] and _silent_seconds(ours) >= seconds:
+                    self._sockets[connection] = _ABANDONED
+                    ours.shutdown(socket.SHUT_RDWR)
 
     def abandon(self, connection: Hashable) -> None:
         """Use this one no more: curl still has it, and will close it when it tries."""
@@ -128,6 +136,12 @@ def is_acknowledged(fd: int) -> bool:
     of TLS, where `is_silent` does not see it.
     """
     return fd == _MULTIPLEXED or _is_empty(fd, termios.TIOCOUTQ)
+
+
+def _silent_seconds(connected: socket.socket) -> float:
+    """For how long no data has come."""
+    told = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    return float(_TCP_INFO.unpack(told)[0]) / 1000
 
 
 def _is_empty(fd: int, queue: int) -> bool:

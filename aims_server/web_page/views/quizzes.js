@@ -21,7 +21,9 @@ export function quizzes(model) {
 
 /** The rows of the platform's own answer, in each of the envelopes that the service reads. */
 function rowsOf(answer) {
-  let list = answer?.response ?? answer?.data;
+  const { response, data } = answer ?? {};
+  // `response` may be a word of its own, or empty.
+  let list = response instanceof Object && Object.keys(response).length ? response : data;
   while (list?.data instanceof Object) list = list.data;
   const entries = list instanceof Object ? Object.entries(list) : [];
   return entries.filter(([key, row]) => /^\d+$/.test(key) && row instanceof Object).map(([, row]) => row);

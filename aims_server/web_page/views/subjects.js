@@ -40,7 +40,7 @@ function card(subject, { target, plans }, plan) {
       h("span", { class: "advice" }, advice(subject, target)),
     ),
     h("p", { class: "note" }, details(subject, code)),
-    total > 0 ? planner(subject, target, plans.get(name) ?? NO_PLAN, plan) : null,
+    total > 0 && target !== null && planner(subject, target, plans.get(name) ?? NO_PLAN, plan),
   );
 }
 

@@ -3,7 +3,7 @@
 import { h, named } from "../dom.js";
 import { markKind, percent, standing } from "../figures.js";
 import { ring } from "../pictures.js";
-import { advice, classes, dayWords, weekdayWords } from "../words.js";
+import { advice, classes, dayWords, targetWords, weekdayWords } from "../words.js";
 
 export function today(model) {
   const [date, time] = model.now;
@@ -87,6 +87,7 @@ function lesson(start, end, course, state, mark) {
       "span",
       { class: "name" },
       named(course),
+      " ",
       state ? h("span", { class: "tag" }, state === "now" ? "Now" : "Next class") : null,
     ),
     mark ? h("span", { class: `mark ${markKind(mark)}` }, mark) : null,
@@ -96,7 +97,7 @@ function lesson(start, end, course, state, mark) {
 function attention({ subjects, target }) {
   if (!subjects.length) return null;
   const counted = subjects.filter(({ total }) => total > 0);
-  const low = counted.filter((s) => standing(s.present, s.total, target) !== "good");
+  const low = counted.filter(({ mustAttend }) => mustAttend !== 0);
   return h(
     "section",
     { class: "card", "aria-labelledby": "attention-title" },
@@ -119,7 +120,7 @@ function attention({ subjects, target }) {
       : h(
           "p",
           { class: "note" },
-          counted.length ? `No subject is below ${target}%.` : "No class counted yet.",
+          counted.length ? `No subject is below ${targetWords(target)}.` : "No class counted yet.",
         ),
   );
 }

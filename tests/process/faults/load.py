@@ -110,10 +110,10 @@ def overloaded(bench: Bench) -> tuple[str, str]:
     def refused() -> bool:
         """Ask for a page; the first call of a busy machine may take all the time."""
         service.get("/api/all-attendance", bench.token())
-        return "503 overloaded" in service.log
+        return "(overloaded)" in service.log
 
     until(refused)
-    told = bench.told_in(service, "503 overloaded")
+    told = bench.told_in(service, "(overloaded)")
     bench.platform.turn(clear="*")
     return told
 

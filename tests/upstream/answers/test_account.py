@@ -108,6 +108,15 @@ def test_a_list_of_quizzes_out_of_all_measure_is_refused():
         decode_quizzes(body_of([None, *[QUIZ] * 20_000]))
 
 
+def test_an_answer_of_quizzes_is_searched_whole_or_refused():
+    """For the names of others; one of very many objects is not searched."""
+    few, many = ({"others": [[]] * n, "response": [QUIZ]} for n in (39_000, 40_000))
+    body = json.dumps(few).encode()
+    assert decode_quizzes(body) == Quizzes(body, "2023B1599999")
+    with pytest.raises(BadShape):
+        decode_quizzes(json.dumps(many).encode())
+
+
 def test_quizzes_of_two_students_are_nobodys():
     """A mix-up at the platform goes no further."""
     with pytest.raises(BadShape):

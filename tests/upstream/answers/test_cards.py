@@ -211,6 +211,9 @@ PAGES = [[GOOD | {"id": 10 * page + n} for n in range(3)] for page in range(4)]
         ([paged(PAGES[0], meta={"current_page": 1, "last_page": 2})], True),
         ([paged(PAGES[0], meta={"last_page": 1, "total": 3})], False),
         ([paged(PAGES[0], meta=[])], False),
+        ([paged(PAGES[0], links={"next": "/cards?page=2"}, meta={"to": 3})], True),
+        ([paged(PAGES[0], links={"next": None})], False),
+        ([paged(PAGES[0], links=[{"url": "/cards?page=2"}])], False),
         ([paged(PAGES[0], last_page=[], total={})], False),
     ],
 )

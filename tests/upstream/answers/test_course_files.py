@@ -131,6 +131,17 @@ def test_rows_are_found_beside_a_response_without_any(response):
     assert found == files_of(row(id=7), row(id=9), TOTAL_ROW)
 
 
+def test_rows_in_a_response_are_read_before_others():
+    """Where `data` beside it has some, too."""
+    body = f'{{"response":{ROWS},"data":[]}}'.encode()
+    assert decode_course_files(body) == files_of(row(id=7), row(id=9), TOTAL_ROW)
+
+
+def test_data_that_is_no_list_is_none_beside_a_response():
+    """An empty response says that there are no rows, and `data` nothing else."""
+    assert decode_course_files(b'{"response":[],"data":null}').courses == ()
+
+
 def test_words_are_read_only_where_there_are_no_rows():
     """A last page may say that there are no more."""
     body = f'{{"msg":"No more records","data":{ROWS}}}'.encode()
@@ -261,6 +272,19 @@ def test_the_total_row_is_known_in_any_case_and_place(code, at):
     files = files_of(*rows)
     assert [course.cf_id for course in files.courses] == [1, 2]
     assert files.total == Counts(132, 27, 0, 0, 159, "83.02%")
+
+
+def test_the_total_row_may_be_named_without_a_code():
+    """It has no id either."""
+    files = files_of(row(id=1), TOTAL_ROW | {"cdata": {"course_name": "Total"}})
+    assert [course.cf_id for course in files.courses] == [1]
+    assert files.total == Counts(132, 27, 0, 0, 159, "83.02%")
+
+
+def test_a_course_may_be_called_total():
+    """It has an id, as every course has."""
+    files = files_of(row(id=1, cdata={"course_name": "Total"}), TOTAL_ROW)
+    assert [course.name for course in files.courses] == ["Total"]
 
 
 def test_what_is_odd_is_noted_with_its_shape_and_no_value():

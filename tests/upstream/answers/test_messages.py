@@ -252,12 +252,23 @@ def test_a_message_about_an_account_is_told_from_a_programs(text, speaks):
         ("No record found", True),
         ("No attendance data available", True),
         ("Records not found", True),
+        ("No evaluated quizzes", True),
+        ("There are no classes yet", True),
+        ("No record found. Please try again.", True),
+        ("No access to data", False),
+        ("You have no permission to view attendance", False),
+        ("No rights on attendance", False),
+        ("No longer a class representative", False),
+        ("Attendance is not available at the moment", False),
+        ("Data not available due to maintenance", False),
+        ("No data received from server", False),
+        ("Records not found, try later", False),
         ("Not Found", False),
         ("Route not found", False),
         ("Simulated failure", False),
     ],
 )
 def test_an_empty_list_in_words_is_told_from_a_wrong_address(text, nothing):
-    """Both come as a 404."""
+    """Both come as a 404; and from a failure or a lack of rights, as a 200 has it."""
     body = json.dumps({"status": 0, "msg": text}).encode()
     assert messages.says_nothing_there(body) is nothing

@@ -202,6 +202,7 @@ def test_an_odd_piece_of_a_cell_costs_no_other_piece():
         ),
         ({"name_text": "2027/CSE (AI/ML)/BCS054 C/Sec - A/X"}, "C", "BCS054", "A"),
         ({"name_text": "2027/IT/BCS054/Sec - A/X"}, "BCS054", "BCS054", "A"),
+        ({"name_text": "2027/IT/BCS054 C/CS101/Sec - A/X"}, "C/CS101", "BCS054", "A"),
         ({"name_text": "Web Lab", "course_name": None}, "Web Lab", "", ""),
         ({"name_text": "2027/IT/Soft Skills/C/K SAMPLE"}, "Soft Skills", "", "C"),
         ({"name_text": None, "course_name": None}, "7300101", "", ""),

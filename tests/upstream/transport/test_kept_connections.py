@@ -1,6 +1,7 @@
 """Which kept connection a socket stands for."""
 
 import os
+import socket
 
 from aims_server.upstream.transport.kept_connections import KeptConnections, is_silent
 
@@ -46,3 +47,21 @@ def test_http2_is_known_by_its_connection():
         kept.add(name, 5, multiplexed=multiplexed)
         told.append(kept.multiplexed)
     assert told == [None, False, True]
+
+
+def test_a_number_that_is_anothers_by_now_is_not_closed():
+    """Curl tells of no closed socket; the ports at both ends tell whose it is."""
+    kept = KeptConnections()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.create_connection(listening.getsockname()) as ours,
+        listening.accept()[0] as theirs,
+    ):
+        far, near = ours.getpeername()[1], ours.getsockname()[1]
+        for port in (near + 1, near):
+            kept.open(("", "", far, port), ours.fileno())
+            kept.close_silent(("", "", far, port), 0.0)
+            assert (kept.socket_of(("", "", far, port)) is None) == (port != near)
+            if port != near:
+                ours.send(b"still open")
+        assert theirs.recv(100, socket.MSG_WAITALL) == b"still open"

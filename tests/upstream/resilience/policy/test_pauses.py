@@ -12,7 +12,7 @@ from aims_server.errors import (
 )
 from aims_server.upstream.resilience import CallerKey
 
-from ..bench import ME, SOMEBODY
+from ..bench import ME, SOMEBODY, Bench
 from ..queueing import acquire
 
 pytestmark = pytest.mark.gen_test
@@ -95,6 +95,38 @@ async def test_calls_turned_down_together_are_all_tried_again(bench):
     calls = [bench.call(attempt=busy_at_first, seconds=30.0) for _ in range(5)]
     assert await asyncio.gather(*calls) == ["answer"] * 5
     assert next(numbers) == 11
+
+
+async def test_who_waits_for_a_pause_that_grew_comes_a_little_after_it(bench):
+    """So that those who were told the same do not come back together."""
+
+    async def busy_at_first(allowed, *, apart):
+        began.append(bench.clock())
+        if len(began) <= 2:
+            await asyncio.sleep(0.1 * len(began))
+            raise UpstreamUnavailable(retry_after=1.0)
+        return "answer"
+
+    began: list[float] = []
+    await asyncio.gather(*(bench.call(attempt=busy_at_first) for _ in range(2)))
+    assert min(began[2:]) > began[0] + 0.2 + 1.0 + 0.01
+
+
+async def test_a_pause_that_outlasts_the_asker_is_not_waited_for(clock):
+    """The call might go on behind its asker, who is told now."""
+    bench = Bench(clock)
+    guard = bench.policy(lambda: 0.5, background_seconds=20.0)
+    bench.platform.script = [
+        UpstreamUnavailable(retry_after=1.0),
+        UpstreamUnavailable(retry_after=15.0),
+    ]
+    calls = [
+        guard.call("cards", ME, bench.platform, Deadline(30.0, clock)) for _ in range(2)
+    ]
+    began = clock()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(each) for each in results] == [UpstreamUnavailable] * 2
+    assert clock() - began < 2
 
 
 async def test_a_pause_that_grew_too_long_is_not_waited_for(bench):
