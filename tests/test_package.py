@@ -3,6 +3,10 @@
 import importlib
 import pkgutil
 import re
+import shutil
+import subprocess
+import sys
+import tarfile
 import tomllib
 from pathlib import Path
 
@@ -13,7 +17,11 @@ import aims_server.demo
 import aims_server.primitives
 import aims_server.upstream
 
-PROJECT = Path(__file__).parents[1] / "pyproject.toml"
+from .waiting import PATIENCE_SECONDS
+
+ROOT = Path(__file__).parents[1]
+PROJECT = ROOT / "pyproject.toml"
+FOLDERS = (".ci", "aims_server", "bench", "conf", "docs", "systemd", "tests")
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(aims_server.__path__, "aims_server.")
@@ -71,3 +79,29 @@ def test_a_module_lists_what_it_offers(name):
     module = importlib.import_module(name)
     assert module.__all__
     assert all(hasattr(module, offered) for offered in module.__all__)
+
+
+@pytest.mark.process
+def test_the_source_distribution_is_the_repository(tmp_path):
+    """With all that its tests, its tasks and the links of its pages lead to."""
+    source = tmp_path / "source"
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    for file in ROOT.iterdir():
+        if file.is_file() and not file.name.startswith((".git", ".env", ".coverage")):
+            shutil.copy(file, source)
+    files = {
+        str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()
+    }
+    subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "sdist", "--formats=tar"],
+        cwd=source,
+        check=True,
+        capture_output=True,
+        timeout=2 * PATIENCE_SECONDS,
+    )
+    (made,) = (source / "dist").iterdir()
+    with tarfile.open(made) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    assert files - packed == set()

@@ -75,13 +75,5 @@ class College(Enrolment):
         """Return what a token of ours claims, expired or not; None if forged."""
         return tokens.verify(token, self._key)
 
-    def student_of(self, token: str, now: float | None = None) -> Student | None:
-        """Return whose token it is; None if forged, expired or malformed."""
-        claims = self.claims(token)
-        moment = time.time() if now is None else now
-        if claims is None or claims.exp <= moment:
-            return None
-        return self.by_id(claims.sub)
-
     def _digest(self, text: str, size: int) -> bytes:
         return blake2b(f"{self.seed}/{text}".encode(), digest_size=size).digest()

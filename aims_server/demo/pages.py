@@ -56,7 +56,8 @@ def quizzes(
     for number in range(1, draw.randint(3, 8) + 1):
         quiz = "".join(draw.choices("ABCDEFGHJKLMNPQRSTUVWXYZ0123456789", k=4))
         correct, incorrect, skipped = draw.choices(range(11), k=3)
-        day = college.timetable.begin.replace(day=1 + draw.randrange(28))
+        term = college.timetable
+        day = min(term.begin.replace(day=1 + draw.randrange(28)), term.today)
         rows.append(
             {
                 "sl_num": number,

@@ -4,6 +4,7 @@ from datetime import date, datetime
 
 import pytest
 
+from aims_server.demo import pages
 from aims_server.demo.college import College
 from aims_server.demo.records import attendance_summary
 from aims_server.demo.switches import Switches
@@ -74,26 +75,29 @@ def test_tokens_start_alike_and_live_700_days():
     assert len(set(tokens)) == len(tokens)
     end = 1_000_000 + 60_480_000
     for student, token in zip(STUDENTS, tokens, strict=True):
-        assert COLLEGE.student_of(token, now=end - 1) == student
-        assert COLLEGE.student_of(token, now=end) is None
+        claims = COLLEGE.claims(token)
+        assert claims is not None
+        assert (claims.sub, claims.exp) == (student.id, end)
 
 
 @pytest.mark.parametrize("change", [lambda t: t[:-2], lambda t: t + "A", lambda _: ""])
 def test_forged_tokens_are_nobodys(change):
     """A token with another signature, and no token, name no student."""
-    assert COLLEGE.student_of(change(COLLEGE.token(STUDENTS[0]))) is None
+    assert COLLEGE.claims(change(COLLEGE.token(STUDENTS[0]))) is None
 
 
 def test_tokens_of_another_college_are_nobodys():
     """The key follows from the seed, too."""
-    assert COLLEGE.student_of(College(seed=2).token(STUDENTS[0])) is None
+    assert COLLEGE.claims(College(seed=2).token(STUDENTS[0])) is None
 
 
 def test_two_logins_of_one_second_differ():
     """The serial number makes another token of the same student."""
     first, second = (COLLEGE.token(STUDENTS[0], serial=serial) for serial in (1, 2))
     assert first != second
-    assert COLLEGE.student_of(second) == STUDENTS[0]
+    claims = COLLEGE.claims(second)
+    assert claims is not None
+    assert claims.sub == STUDENTS[0].id
 
 
 def test_the_same_arguments_give_the_same_token():
@@ -129,6 +133,15 @@ def test_total_row_is_as_captured():
         "cdata": {"course_code": "Total"},
         "attendance_summary": {"Percent": share} | sums,
     }
+
+
+@pytest.mark.parametrize("weeks", [0, 1, 12])
+def test_quizzes_lie_in_the_past(weeks):
+    """Evaluated ones, also where the term has only begun."""
+    college = College(students=40, weeks=weeks, today=date(2026, 9, 8))
+    for student in college:
+        for quiz in pages.quizzes(college, student, "token", "1234"):
+            assert quiz["loggedin_at"][:10] <= "2026-09-08"
 
 
 def test_percentages_are_rounded_half_up():

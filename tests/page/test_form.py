@@ -119,6 +119,41 @@ def test_every_tab_and_name_has_room_on_a_small_phone(visits, token):
     assert min(name["width"] for name in names) > 200
 
 
+SMALL = """() => [...document.querySelectorAll("a, button, summary, input")]
+  .filter((control) => control.checkVisibility())
+  .map((control) => [control.outerHTML, control.getBoundingClientRect().height])
+  .filter(([, height]) => height < 44)"""
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_control_is_44_pixels_high(inside, view):
+    """Days, sliders and the first stop of the keyboard too."""
+    inside.show(view)
+    if view == "subjects":
+        inside.page.locator("summary").first.click()
+    inside.page.focus(".skip")
+    assert inside.page.evaluate(SMALL) == []
+
+
+def test_a_tag_is_a_word_of_its_own(visit, token):
+    """A screen reader took "Friday, 27 NovemberToday" for one, as did a copy."""
+    slot = {"start": "08:50", "end": "09:40", "course": "Maths", "faculty": ""}
+    days = [{"date": "2025-09-01", "slots": [slot]}]
+    visit.page.clock.set_fixed_time("2025-09-01T03:00:00Z")
+    visit.serve(
+        LONG_PAGES
+        | {
+            "all-attendance": {"subjects": {}},
+            "timetable": {"month": "2025-09", "days": days},
+        }
+    )
+    visit.enter(token)
+    lesson = visit.page.locator(".lessons .name").first
+    assert lesson.text_content() == "Maths Next class"
+    visit.show("timetable")
+    assert visit.page.locator("h3").text_content() == "Monday, 1 September Today"
+
+
 def test_a_view_is_read_out_by_its_name(inside):
     """Each has the focus when it comes, also by the browser's way back."""
     focused = "[document.activeElement.tagName, document.activeElement.ariaLabel]"
@@ -212,6 +247,31 @@ def test_the_keyboard_is_enough(visit, demo):
     page.keyboard.press("Enter")
     page.wait_for_selector(f"#{second}[aria-pressed=true]")
     assert page.evaluate("document.activeElement.id") == second
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (320, 256)])
+def test_what_has_the_focus_is_seen(visits, token, width, height):
+    """Not behind the tabs, upwards through the days (WCAG 2.4.11); the small window is
+    one of 1280 by 1024 px at 400 %.
+    """
+    visit = visits(token=token, viewport={"width": width, "height": height})
+    visit.settle()
+    visit.show("calendar")
+    page = visit.page
+    page.locator("aside.demo").evaluate("corner => corner.remove()")
+    page.locator(".day").last.focus()
+    hidden = []
+    while page.evaluate("document.activeElement.className") == "day":
+        hidden += page.evaluate(
+            """() => {
+              const focused = document.activeElement.getBoundingClientRect();
+              const tabs = document.querySelector("nav").getBoundingClientRect();
+              const isSeen = focused.bottom > tabs.bottom && focused.top < innerHeight;
+              return isSeen ? [] : [document.activeElement.id];
+            }"""
+        )
+        page.keyboard.press("Shift+Tab")
+    assert hidden == []
 
 
 @pytest.mark.parametrize("modifier", ["Alt", "Control", "Meta", "Shift"])

@@ -28,7 +28,12 @@ function dayCard({ date, slots }, today) {
   return h(
     "li",
     { key: date, class: `card ${isToday ? "today" : ""}`, "aria-current": isToday && "date" },
-    h("h3", {}, `${weekdayWords(date)}, ${dayWords(date)}`, isToday ? h("span", { class: "tag" }, "Today") : null),
+    h(
+      "h3",
+      {},
+      `${weekdayWords(date)}, ${dayWords(date)} `,
+      isToday && h("span", { class: "tag" }, "Today"),
+    ),
     h(
       "ol",
       { class: "lessons" },

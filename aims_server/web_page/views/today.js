@@ -87,6 +87,7 @@ function lesson(start, end, course, state, mark) {
       "span",
       { class: "name" },
       named(course),
+      " ",
       state ? h("span", { class: "tag" }, state === "now" ? "Now" : "Next class") : null,
     ),
     mark ? h("span", { class: `mark ${markKind(mark)}` }, mark) : null,
