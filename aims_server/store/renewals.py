@@ -16,7 +16,7 @@ _LONGEST_SECONDS: Final = 60.0  # no page takes as long
 
 class Renewals:
     """The leases that this worker holds, each renewed when half of its time is over,
-    until it is ended here, is another's by then, or the store fails.
+    until it is ended here, or another machine has it.
     """
 
     def __init__(self, client: StoreClient) -> None:
@@ -42,9 +42,9 @@ class Renewals:
         self._held[number] = watched_task(self._renew(number, pause, renew))
 
     async def _renew(self, number: int, pause: float, renew: tuple[Any, ...]) -> None:
-        with contextlib.suppress(StoreUnavailable):
-            for _ in range(int(_LONGEST_SECONDS / pause)):
+        for _ in range(int(_LONGEST_SECONDS / pause)):
+            with contextlib.suppress(StoreUnavailable):  # it may answer the next time
                 if await self._client.call(*renew) != 1:
                     break
-                await asyncio.sleep(pause)
+            await asyncio.sleep(pause)
         self._held.pop(number, None)
