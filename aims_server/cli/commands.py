@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,9 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status."""
     arguments = sys.argv[1:] if argv is None else argv
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A path may have bytes that are no text, or that the locale has no sign for.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _written(_chosen(arguments)())
     except BrokenPipeError:

@@ -40,7 +40,9 @@ def describe(before: Figures, after: Figures, seconds: float) -> Iterator[Sectio
 
 def _now(before: Figures, after: Figures, seconds: float) -> Section:
     def rate(group: str, name: str) -> str:
-        return f"{(after[group][name] - before[group][name]) / seconds:.1f}/s"
+        # Counts begin anew with the service.
+        more = max(0, after[group][name] - before[group][name])
+        return f"{more / seconds:.1f}/s"
 
     requests, cache, upstream = after["requests"], after["cache"], after["upstream"]
     found = cache["hit"] + cache["stale"] + cache["pending"]

@@ -165,7 +165,7 @@ def json_line(fields: Fields, untrusted: str | None = None) -> bytes:
     else:
         if may_hold_secret(untrusted or line.decode()):
             line = _encode(redact(fields))
-    if not line.isascii() or b"\x7f" in line:
+    if not line.isascii() or 0x7F in line:
         # JSON need not escape these, but terminals and str.splitlines act on them.
         line = UNPRINTABLE.sub(_as_json, line.decode()).encode()
     return line + b"\n"

@@ -12,7 +12,7 @@ from typing import Final, TextIO
 
 from .format import Fields, LineWriter, timestamp
 from .output import LogOutput
-from .redaction import SCALARS, redact
+from .redaction import SCALARS, redact, redact_text
 
 __all__ = [
     "configure_logging",
@@ -132,7 +132,8 @@ def _fields(record: logging.LogRecord) -> Fields:
     # Without the frames' locals, which hold tokens.
     if record.exc_info and record.exc_info[0] is not None:
         text = "".join(traceback.format_exception(*record.exc_info))
-        fields["traceback"] = text[-_LONGEST_TRACEBACK:]
+        # Before it is cut: what tells a secret stands before it.
+        fields["traceback"] = redact_text(text)[-_LONGEST_TRACEBACK:]
     elif record.stack_info:
         fields["traceback"] = record.stack_info
     return fields

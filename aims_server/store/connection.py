@@ -95,7 +95,6 @@ class Connection:
         """End the connection; callers get `StoreError`."""
         await end(self._task)
         _fail(self._waiting, "closed")
-        self._waiting = []
         await close_client(self._client)
 
     async def _send_for_ever(self) -> None:
@@ -128,8 +127,6 @@ class Connection:
                 continue
             if isinstance(answer, ResponseError):
                 call.answer.set_exception(Refused(reason_of(answer)))
-            elif isinstance(answer, Exception):
-                call.answer.set_exception(StoreError(reason_of(answer)))
             else:
                 call.answer.set_result(answer)
 

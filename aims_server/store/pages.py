@@ -13,7 +13,8 @@ from ..primitives import Epochs, Owner
 from .client import StoreClient, StoreObserver, StoreUnavailable
 from .invalidation import Invalidations
 from .reasons import reason_in
-from .scripts import END_LEASE, PUT, TAKE, owner_key
+from .renewals import Renewals
+from .scripts import END_LEASE, PUT, RENEW_LEASE, TAKE, owner_key
 from .sealing import Secrets, Unopened
 
 __all__ = ["StorePages"]
@@ -51,6 +52,7 @@ class StorePages:
         self._invalidations = invalidations
         self._epochs = epochs
         self._observer = observer
+        self._renewals = Renewals(client)
         self._clock = clock
         self._wall = wall
         self._worker = int.from_bytes(os.urandom(4), "big") << 32
@@ -60,7 +62,7 @@ class StorePages:
         self, key: bytes, owner: Owner, want: Want, *, seconds: float
     ) -> Taken:
         """The page, if one is kept that satisfies ``want``; else a lease of so many
-        seconds, unless another machine holds one.
+        seconds, renewed until it is ended, unless another machine holds one.
         """
         epoch = self._epochs.begin(owner)
         if self._invalidations.is_pending(owner):
@@ -83,17 +85,18 @@ class StorePages:
     ) -> "_Answer":
         """What the store says; raises `StoreUnavailable`."""
         number = self._worker | next(self._numbers)
+        key = owner_key(self._secrets.owner_tag(owner))
+        asking = self._lease_id(number), _milliseconds(seconds)
         asked = self._clock()
         answer = await self._client.call(
             "EVAL",
             TAKE,
             1,
-            owner_key(self._secrets.owner_tag(owner)),
+            key,
             tag,
             "" if want.max_age is None else _milliseconds(want.max_age),
             "1" if want.old_ok else "0",
-            self._lease_id(number),
-            _milliseconds(seconds),
+            *asking,
         )
         found, now, sealed, why_not = _checked(answer)
         if found == b"refused":
@@ -101,6 +104,8 @@ class StorePages:
         lease = None
         if found == b"none":
             lease = Lease(number, tag.encode(), owner, epoch, now - self._clock())
+            renew = "EVAL", RENEW_LEASE, 1, key, tag, *asking
+            self._renewals.begin(number, seconds, *renew)
         return _Answer(_FOUND[found], sealed, asked - now, lease)
 
     async def put(self, lease: Lease, page: Page) -> bool:
@@ -110,6 +115,7 @@ class StorePages:
         if len(page.body) > _LARGEST_PAGE or not self._epochs.keep(lease.epoch):
             await self.release(lease)
             return False
+        self._renewals.end(lease.number)
         tag = lease.key.decode()
         times = b"%d %d %d " % tuple(
             _milliseconds(moment + lease.offset)
@@ -137,6 +143,7 @@ class StorePages:
 
     async def release(self, lease: Lease) -> None:
         """End a lease without a page; without effect if it was void already."""
+        self._renewals.end(lease.number)
         try:
             await self._client.call(
                 "EVAL",

@@ -19,6 +19,7 @@ __all__ = [
     "PROBE_KEY",
     "PUT",
     "RAISE_LIMITS",
+    "RENEW_LEASE",
     "TAKE",
     "TAKE_TOKEN",
     "VOID",
@@ -106,6 +107,18 @@ if lease and lease:match('^%S+') == ARGV[2] then
     redis.call('HDEL', KEYS[1], 'l' .. ARGV[1])
 end
 """
+
+# KEYS[1] the owner's hash; page, number and ms of the lease. 1 if it is still held.
+RENEW_LEASE: Final = (
+    _NOW
+    + """
+local lease = redis.call('HGET', KEYS[1], 'l' .. ARGV[1])
+if not lease or lease:match('^%S+') ~= ARGV[2] then return 0 end
+local ends = ARGV[2] .. ' ' .. string.format('%d', now + ARGV[3])
+redis.call('HSET', KEYS[1], 'l' .. ARGV[1], ends)
+return 1
+"""
+)
 
 _BUCKET: Final = """
 local time = redis.call('TIME')

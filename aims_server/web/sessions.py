@@ -89,12 +89,12 @@ class Session:
         platform has refused the token. Raises :class:`WrongStudent` if it
         names another student than the token, or than an earlier answer.
         """
+        if student_id is None and not (admission_number or "").strip():
+            return  # fifteen times a page: nothing is hashed nor looked up for it
         named = _hash_of(admission_number or "", self.key)
         known = self.admission_hash or self._registry.admission_hash(self.key)
         if _differ(self.student_id, student_id) or _differ(known, named):
             raise WrongStudent
-        if student_id is None and not named:
-            return
         self.student_id = self.student_id or student_id
         self.admission_hash = known or named
         self._verified = self._registry.add(self)

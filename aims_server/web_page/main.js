@@ -31,6 +31,7 @@ const viewOf = (hash) => (Object.hasOwn(VIEWS, hash.slice(1)) ? hash.slice(1) : 
 const store = createStore({
   signedIn: signedIn(),
   signingIn: false,
+  saving: false, // the calendar file is under way
   notice: null, // why a login is asked for, or what was wrong with it
   view: viewOf(location.hash),
   answers: {},
@@ -70,7 +71,10 @@ const actions = {
     store.set({ plans: plans.set(subject, { ...(plans.get(subject) ?? NO_PLAN), ...change }) });
   },
   async saveCalendar() {
+    if (store.get().saving) return;
+    store.set({ saving: true });
     const file = await pages.attempt("timetable", calendarFile);
+    store.set({ saving: false });
     if (file === null) return;
     const address = URL.createObjectURL(file);
     h("a", { href: address, download: "timetable.ics" }).click();

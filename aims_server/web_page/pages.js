@@ -49,7 +49,7 @@ export function createPages(store) {
     signOut();
     store.set({
       signedIn: false, notice, answers: {}, problems: {}, loading: [], progress: null,
-      day: null, plans: new Map(),
+      saving: false, day: null, plans: new Map(),
     });
   }
 

@@ -60,6 +60,14 @@ def test_a_stop_and_a_roll_are_told(readings):
     assert [row[-2] for row in sections["Workers"].rows] == ["leaving", "serving"]
 
 
+def test_no_rate_is_negative(readings):
+    """Of a service that was started anew between the readings."""
+    after, before = readings
+    sections = {s.title: s for s in describe(before, after, 2.0)}
+    now = {row[0]: row[1] for row in sections["Now"].rows}
+    assert (now["requests"], now["failing (5xx)"]) == ("0.0/s", "0.0/s")
+
+
 def test_processor_time_is_that_of_one_process(readings):
     """Of a worker that was replaced between the readings there is nothing to tell."""
     before, after = readings

@@ -47,6 +47,19 @@ def test_secrets_are_scrubbed_wherever_they_stand(written, form, told, secret):
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
+def test_no_end_of_a_secret_is_left_where_a_traceback_is_cut(written, form):
+    """What tells that it is one stands before it."""
+    lines = written(form)
+    try:
+        fail(f"?token={SECRET * 1000}&then={'y' * 4000}")
+    except ValueError:
+        log.exception("x")
+    text = b"\n".join(lines()).decode()
+    assert SECRET not in text
+    assert "yyy" in text
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
 def test_a_field_named_like_a_secret_is_not_told(written, form):
     """The name of a field is enough, at any depth."""
     lines = written(form)

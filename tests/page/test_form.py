@@ -258,7 +258,7 @@ def test_what_has_the_focus_is_seen(visits, token, width, height):
     visit.settle()
     visit.show("calendar")
     page = visit.page
-    page.evaluate("document.querySelector('aside.demo').remove()")
+    page.locator("aside.demo").evaluate("corner => corner.remove()")
     page.locator(".day").last.focus()
     hidden = []
     while page.evaluate("document.activeElement.className") == "day":

@@ -393,6 +393,21 @@ def test_the_timetable_can_be_saved_for_a_calendar(inside):
     assert text.count("BEGIN:VEVENT") == slots
 
 
+def test_a_calendar_that_is_under_way_is_not_asked_for_twice(inside):
+    """A second click left two files, and nothing said that the first was heard."""
+    asked = []
+    inside.show("timetable")
+    inside.page.route("**/api/timetable", lambda route: asked.append(route))
+    with inside.page.expect_request("**/api/timetable"):
+        inside.page.click("#save-calendar")
+    inside.page.wait_for_selector("#save-calendar[aria-disabled]")
+    with inside.page.expect_download():
+        inside.page.evaluate("document.getElementById('save-calendar').click()")
+        asked[0].continue_()
+    inside.page.wait_for_selector("#save-calendar:not([aria-disabled])")
+    assert len(asked) == 1
+
+
 def test_the_address_names_the_view(inside):
     """A view can be reloaded, and the browser's way back leads to the one before."""
     inside.show("calendar")

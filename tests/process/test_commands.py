@@ -188,6 +188,20 @@ def test_check_prints_the_settings_and_no_secret(tmp_path):
     assert "canary" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "encoding"), [(b"d\xff", "utf-8"), ("d→".encode(), "latin-1")]
+)
+def test_a_path_need_not_be_text(tmp_path, name, encoding):
+    """It is shown as far as it can be."""
+    directory = tmp_path / os.fsdecode(name)
+    directory.mkdir()
+    (directory / ".env").write_text("PORT=4000\n")
+    done = run("check", directory=directory, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "PORT=4000\n" in done.stdout
+    assert f"{tmp_path}/d\\" in done.stdout
+
+
 def test_wrong_settings_stop_the_start(tmp_path):
     """All faults at once, a line each, exit status 78, no traceback."""
     done = run(directory=tmp_path, PORT="x", WORKERS="-1", LOG_LEVEL="loud")

@@ -426,3 +426,66 @@ def test_a_worker_killed_before_it_is_ready_has_failed_to_start():
         pool.act()
         pool.rollout.on_exit(pool.starting[0], killed=True)
     assert pool.rollout.failing
+
+
+def test_a_roll_begins_at_once_after_failed_starts(pool: Processes):
+    """With new settings starts may succeed, and have all their tries."""
+    pool.rollout.on_exit(pool.rollout.children[0])
+    fail_to_start(pool)
+    pool.rollout.give_up(2, 0)
+    pool.rollout.roll(2)
+    assert pool.rollout.seconds_to_spawn == 0
+    assert pool.rollout.failed_starts == 0
+    assert not pool.rollout.given_up
+
+
+def test_a_roll_that_is_given_up_leaves_the_number_of_before(pool: Processes):
+    """As its settings have it."""
+    pool.rollout.roll(4)
+    fail_to_start(pool)
+    pool.rollout.give_up(2, 0)
+    pool.converge()
+    assert len(pool.rollout.children) == 2
+
+
+def test_a_worker_that_dies_long_after_failed_starts_is_replaced_at_once(
+    pool: Processes,
+):
+    """The pause was that of another one, which could not be started."""
+    first, second = pool.rollout.children
+    pool.rollout.on_exit(first)
+    fail_to_start(pool)
+    pool.rollout.give_up(2, 0)
+    assert pool.rollout.seconds_to_spawn == RETRY_SECONDS
+    pool.rollout.on_exit(second)
+    assert pool.rollout.seconds_to_spawn == 0
+
+
+def test_only_what_ends_before_it_has_served_counts_as_a_failed_start(pool: Processes):
+    """Neither a worker that was told to leave nor one that has served."""
+    assert not pool.rollout.on_exit(pool.rollout.children[0])
+    pool.act()
+    assert pool.rollout.on_exit(pool.starting[0])
+    pool.now += 1.0
+    pool.act()
+    (starting,) = pool.starting
+    pool.rollout.retire_all()
+    assert not pool.rollout.on_exit(starting)
+
+
+def test_a_hung_worker_is_found_once(pool: Processes):
+    """While it is being killed it is not killed again; silence is counted anew."""
+    pool.rollout.unresponsive()
+    found = []
+    for _ in range(round(1.5 * HUNG_SECONDS)):
+        pool.now += 1.0
+        found += pool.rollout.unresponsive()
+    assert found == pool.rollout.children
+
+
+def test_silence_is_counted_between_two_looks_alone(pool: Processes):
+    """However often it is looked."""
+    pool.rollout.unresponsive()
+    for _ in range(30):
+        pool.now += (HUNG_SECONDS - 2.0) / 30
+        assert pool.rollout.unresponsive() == []

@@ -265,6 +265,16 @@ def test_a_roll_to_more_workers_that_is_called_off_waits_for_none(start):
     assert "a start is tried" not in service.log
 
 
+def test_the_log_of_the_parent_follows_the_settings(start):
+    """As its workers' does."""
+    service = start(WORKERS="1").wait_until_serving()
+    before = service.workers()
+    (service.directory / ".env").write_text("LOG_LEVEL=warning\n")
+    service.signal(signal.SIGHUP)
+    service.wait_for_workers(1, but=before)
+    assert "Replacing the workers" not in service.log
+
+
 def test_a_roll_that_is_called_off_leaves_the_log_as_it_was(start):
     """The parent writes as the settings before say, too."""
     service = start(command=BREAKABLE, WORKERS="1").wait_until_serving()

@@ -1,5 +1,6 @@
 """What the real command tells systemd, over a datagram socket as systemd has it."""
 
+import os
 import resource
 import signal
 import socket
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ..waiting import PATIENCE_SECONDS
-from .conftest import stop
+from .conftest import BREAKABLE, stop
 
 pytestmark = pytest.mark.process
 
@@ -64,6 +65,18 @@ def test_it_tells_each_state_once(start, systemd):
     assert systemd.next_but().startswith("STOPPING=1\n")
     assert service.wait() == 0
     assert set(systemd.drain()) <= {"WATCHDOG=1"}
+
+
+def test_it_is_ready_with_workers_missing_too(start, systemd):
+    """A reload that cannot be finished is over for systemd, which would wait for it."""
+    service = start(command=BREAKABLE, WORKERS="2", **systemd.variables)
+    service.may_fail = True
+    service.wait_until_serving()
+    assert systemd.next_but().startswith("READY=1\n")
+    (service.directory / "broken").touch()
+    os.kill(service.workers()[0], signal.SIGKILL)
+    told = "READY=1\nSTATUS=Serving, but new workers cannot be started"
+    assert systemd.next_but() == told
 
 
 def test_the_watchdog_starves_with_the_parent(start, systemd):

@@ -286,3 +286,11 @@ async def test_what_cannot_be_reached_is_told_in_words(url, reason):
     async with connected(url) as connection:
         with pytest.raises(StoreError, match=reason):
             await connection.call("PING", seconds=20)
+
+
+async def test_what_is_answered_is_held_no_longer(server):
+    """Commands and answers may be large."""
+    async with connected(server.url) as connection:
+        for _ in range(3):
+            await connection.call("ECHO", "x", seconds=20)
+        assert connection._waiting == []

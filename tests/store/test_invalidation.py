@@ -386,6 +386,28 @@ async def test_a_store_that_is_left_alone_is_told_nothing(sender):
     assert client.asked == 0
 
 
+class Failing(LeftAlone):
+    """A client whose store is asked, and stops answering."""
+
+    state = CircuitState.CLOSED
+    reason = ""
+
+    def open_circuit(self, reason):
+        """Note why."""
+        self.state, self.reason = CircuitState.OPEN, reason
+
+
+async def test_a_store_that_cannot_be_told_is_used_no_more(sender):
+    """It holds what the platform has refused, and is told that before it is used."""
+    client = Failing()
+    await known(sender)
+    sender.invalidations.start(client, partial(open_client, sender.address))
+    sender.refuse(ANN)
+    await eventually(lambda: client.reason)
+    assert client.reason.startswith("an invalidation could not be told")
+    assert sender.shared.is_pending(ANN, 0.0)
+
+
 async def test_a_second_refusal_does_not_make_light_of_the_first(first, second):
     """A page's flight and its part's are refused one after the other; that nothing is
     kept by then does not keep the news from other machines.

@@ -11,6 +11,8 @@ from msgspec.structs import replace
 from aims_server.cache import Found, Page, Want
 from aims_server.store.sealing import Secrets, Unopened
 
+from ..waiting import eventually
+
 ANN, BEN = b"a" * 32, b"b" * 32
 
 pytestmark = pytest.mark.gen_test
@@ -97,16 +99,63 @@ async def test_a_released_lease_is_free(first, second):
     assert not await first.pages.put(taken.lease, page())
 
 
-async def test_a_lease_ends(first, second):
-    """Past its end another has it; the first neither puts nor releases then."""
-    taken = await take(first, seconds=0.001)
-    while (later := await take(second)).found is Found.BUSY:
-        pass
+async def test_a_lease_ends(first, second, server):
+    """Past its end another has it, if it was not renewed; the first neither puts nor
+    releases then.
+    """
+    taken = await take(first)
+    key, field, value = hash_of(server)
+    server.ask("HSET", key, field, value.split()[0] + b" 1")
+    later = await take(second)
     assert later.found is Found.NONE
     assert not await first.pages.put(taken.lease, page())
     await first.pages.release(taken.lease)
     assert (await take(first)).found is Found.BUSY
     assert await second.pages.put(later.lease, page())
+
+
+def end_of_lease(server):
+    """When the only lease ends, by the store's clock in ms."""
+    return int(hash_of(server)[2].split()[1])
+
+
+async def renewed(server):
+    """Wait until that is later."""
+    before = end_of_lease(server)
+    await eventually(lambda: end_of_lease(server) > before)
+
+
+@pytest.mark.parametrize("ends", ["put", "release"])
+async def test_a_lease_is_renewed_until_it_is_ended(first, second, server, ends):
+    """Who waits on another machine begins no page that is being made: it would be there
+    later, and the platform asked twice. A call that fails ends nothing.
+    """
+    taken = await take(first, seconds=0.2)
+    await renewed(server)
+    server.freeze()
+    try:
+        await eventually(lambda: {"error", "timeout"} & {*first.observer.calls})
+    finally:
+        server.thaw()
+    await renewed(server)
+    if ends == "put":
+        assert await first.pages.put(taken.lease, page())
+        assert (await take(second)).found is Found.KEPT
+    else:
+        await first.pages.release(taken.lease)
+        assert server.ask("KEYS", "aims1:*") == b"*0\r\n"
+    said = server.monitor()
+    await asyncio.sleep(0.3)
+    assert b"EVAL" not in said()
+
+
+async def test_a_lease_that_another_has_taken_is_renewed_no_more(first, server):
+    """This machine was thought to be dead, as when it stood still for a while."""
+    await take(first, seconds=0.2)
+    key, field, _ = hash_of(server)
+    server.ask("HSET", key, field, b"another 1")
+    await eventually(lambda: not first.pages._renewals._held)
+    assert hash_of(server)[2] == b"another 1"
 
 
 async def test_a_page_may_take_longer_than_its_lease(first, second):

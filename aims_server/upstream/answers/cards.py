@@ -74,7 +74,7 @@ def more_follows(pages: Sequence[CardsPage]) -> bool:
     most_pages, most_records = _announced(pages)
     if last.more or most_pages > len(pages):
         return True
-    return most_records > sum(len(page.cards) for page in pages)
+    return most_records > sum([len(page.cards) for page in pages])
 
 
 def merge_pages(
@@ -103,10 +103,11 @@ def _announced(pages: Sequence[CardsPage]) -> tuple[int, int]:
     """The most pages, and records, that any of them says there are: a class may have
     been entered since the first was read, and moved the last one to a new page.
     """
-    return (
-        max(page.pages or 0 for page in pages),
-        max(page.total or 0 for page in pages),
-    )
+    most_pages = most_records = 0
+    for page in pages:
+        most_pages = max(most_pages, page.pages or 0)
+        most_records = max(most_records, page.total or 0)
+    return most_pages, most_records
 
 
 def _repeats(first: CardsPage, page: CardsPage) -> bool:

@@ -183,8 +183,9 @@ def _rows(rows: list[Any], paging: Sequence[Paging]) -> Rows[Any]:
             pages = _count(each.last_page)
         if each.total is not None:
             total = _count(each.total)
-        links = each.links if isinstance(each.links, dict) else {}
-        if each.next_page_url or links.get("next"):
+        if isinstance(each.links, dict) and each.links.get("next"):
+            more = True
+        if each.next_page_url:
             more = True
     return Rows(rows, pages, total, more)
 

@@ -220,7 +220,7 @@ class CurlPool(CurlAsyncHTTPClient):
             transfer.restart()
             self._waiting.appendleft(transfer)  # Tornado looks at the queue after this
         elif curl_error is not None:
-            self._cut_off(state)
+            self._cut_off(state, _DEAD_SECONDS)
             transfer.settle(state.failure(curl, curl_error, curl_message or ""))
         else:
             if fd < 0:
@@ -230,19 +230,21 @@ class CurlPool(CurlAsyncHTTPClient):
             _log.debug("Call %s: %s", "failed" if curl_error else status, timings(curl))
         self._handles.release(curl)
 
-    def _cut_off(self, state: HandleState) -> None:
+    def _cut_off(self, state: HandleState, patience: float = 0.0) -> None:
         """See to the connection of a call that has ended early. Curl closes one of
         HTTP/1.1, and would give one of HTTP/2 to all further calls though it hangs: it
-        is closed if no other call is on it, or none can be answered any more.
+        is closed if no other call is on it, or if nothing has come on it while this one
+        waited, for ``patience`` seconds at least.
         """
         state.cut_off()
-        shared = any(map(state.shares_connection, self._under_way.values()))
-        silent = _DEAD_SECONDS if shared else 0.0
-        if state.seconds_under_way(self._loop.time()) >= silent:
-            state.close_silent(silent)
+        waited = state.seconds_under_way(self._loop.time())
+        if not any(map(state.shares_connection, self._under_way.values())):
+            state.close_silent(0.0)
+        elif waited >= patience:
+            state.close_silent(waited)
 
     def _give_up(self, transfer: Transfer) -> None:
-        """End a call that was cancelled."""
+        """End a call that was cancelled: one beside it was answered, mostly."""
         if transfer in self._waiting:
             self._waiting.remove(transfer)
         for curl, state in self._under_way.items():

@@ -14,8 +14,12 @@ export function timetable(model, { saveCalendar }) {
       "div",
       { class: "line" },
       h("h2", {}, table.month ? monthWords(table.month) : "Timetable"),
-      h("button", { id: "save-calendar", type: "button", onclick: saveCalendar },
-        "Save as calendar file"),
+      h(
+        "button",
+        { id: "save-calendar", type: "button", onclick: saveCalendar,
+          "aria-disabled": model.saving && "true" },
+        "Save as calendar file",
+      ),
     ),
     table.days.length
       ? h("ol", { class: "cards plain" }, ...table.days.map((day) => dayCard(day, today)))

@@ -66,6 +66,20 @@ async def test_a_connection_that_hangs_costs_one_call(student, platform, clock):
     assert platform.heard == 8
 
 
+async def test_a_connection_that_hangs_is_closed_to_the_others_on_it(
+    student, platform, clock
+):
+    """As soon as a call beside one of them is answered."""
+    for _ in range(3):
+        await student.quizzes(PATIENCE_SECONDS)
+    await fall_silent(platform)
+    late = asyncio.create_task(student.quizzes(PATIENCE_SECONDS))
+    await platform.until(lambda: platform.heard == 4)
+    clock.now += 1
+    in_time = asyncio.create_task(student.quizzes(PATIENCE_SECONDS))
+    await asyncio.gather(late, in_time)
+
+
 async def test_a_connection_that_hangs_from_the_first_costs_one_call(student, platform):
     """That had all its time."""
     platform.silent = 1

@@ -1,0 +1,50 @@
+"""Owns the renewal of leases in the store: those of a machine that dies end soon, and
+those of a slow page not before it is there.
+"""
+
+import asyncio
+import contextlib
+from typing import Any, Final
+
+from ..primitives import watched_task
+from .client import StoreClient, StoreUnavailable
+
+__all__ = ["Renewals"]
+
+_LONGEST_SECONDS: Final = 60.0  # no page takes as long
+
+
+class Renewals:
+    """The leases that this worker holds, each renewed when half of its time is over,
+    until it is ended here, or another machine has it.
+    """
+
+    def __init__(self, client: StoreClient) -> None:
+        self._client = client
+        # A timer first: most pages are there before it is over.
+        self._held: dict[int, asyncio.TimerHandle | asyncio.Task[None]] = {}
+
+    def begin(self, number: int, seconds: float, *renew: Any) -> None:
+        """Renew the lease of this number, which lasts so many seconds, by the command
+        ``renew``, whose answer is 1 while the lease is held.
+        """
+        loop = asyncio.get_running_loop()
+        half = seconds / 2
+        self._held[number] = loop.call_later(half, self._start, number, half, renew)
+
+    def end(self, number: int) -> None:
+        """Renew this lease no more."""
+        held = self._held.pop(number, None)
+        if held is not None:
+            held.cancel()
+
+    def _start(self, number: int, pause: float, renew: tuple[Any, ...]) -> None:
+        self._held[number] = watched_task(self._renew(number, pause, renew))
+
+    async def _renew(self, number: int, pause: float, renew: tuple[Any, ...]) -> None:
+        for _ in range(int(_LONGEST_SECONDS / pause)):
+            with contextlib.suppress(StoreUnavailable):  # it may answer the next time
+                if await self._client.call(*renew) != 1:
+                    break
+            await asyncio.sleep(pause)
+        self._held.pop(number, None)
