@@ -10,7 +10,7 @@ from .fields import Scalar, number, one_line, percent, sum_of, whole
 from .json_body import BadShape
 from .models import Counts, Course, CourseFiles, only_student
 from .oddities import Note, ignore
-from .rows import Envelope, read_rows
+from .rows import Envelope, read_list
 
 __all__ = ["decode_course_files"]
 
@@ -58,7 +58,7 @@ def decode_course_files(body: bytes, note: Note = ignore) -> CourseFiles:
     Rows that repeat a course-file id are all kept: the platform's Total counts them
     too. Raises BadShape, also when no row is a course, or for two students.
     """
-    rows = read_rows(body, _ROWS, Row, note).rows
+    rows = read_list(body, _ROWS, Row, note)
     total = None
     courses: list[Course] = []
     strays = 0

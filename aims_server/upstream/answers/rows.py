@@ -16,7 +16,15 @@ from .json_body import BadShape, any_object, utf8
 from .messages import says_nothing_there
 from .oddities import Note
 
-__all__ = ["MOST_ROWS", "Envelope", "Rows", "find_rows", "loose", "read_rows"]
+__all__ = [
+    "MOST_ROWS",
+    "Envelope",
+    "Rows",
+    "find_rows",
+    "loose",
+    "read_list",
+    "read_rows",
+]
 
 _T = TypeVar("_T")
 # A course has some hundred records. As many odd ones as fit into the 8 MiB of an answer
@@ -58,6 +66,21 @@ class Rows(Struct, Generic[_T], frozen=True):
     pages: int | None
     total: int | None
     more: bool
+
+
+def read_list(
+    body: bytes,
+    decoders: Sequence[msgspec.json.Decoder[Any]],
+    kind: type[Any],
+    note: Note,
+) -> list[Any]:
+    """The rows of a list that the platform sends whole: `read_rows`, noting where the
+    answer says that there are more.
+    """
+    sent = read_rows(body, decoders, kind, note)
+    if sent.more or (sent.pages or 0) > 1 or (sent.total or 0) > len(sent.rows):
+        note("pages", f"{len(sent.rows)} rows had, more announced")
+    return sent.rows
 
 
 def read_rows(
@@ -117,6 +140,8 @@ def find_rows(answer: dict[str, Any]) -> tuple[Any, list[dict[str, Any]]]:
     while isinstance(inner, dict) and "data" in inner:
         around.append(inner)
         inner = inner["data"]
+    if inner is None and isinstance(data, list):
+        inner = data  # beside an envelope of nothing
     if len(around) > 1 and inner in (None, {}):
         inner = []
     if inner and isinstance(inner, dict) and _may_have_rows(inner):

@@ -10,7 +10,7 @@ from ...primitives import visible
 from .fields import FIRST_YEAR, month_number, one_line, whole
 from .json_body import BadShape
 from .oddities import Note, ignore
-from .rows import Envelope, read_rows
+from .rows import Envelope, read_list
 from .schedule_cell import pieces_of
 
 __all__ = ["Schedule", "ScheduleRow", "Slot", "decode_schedule"]
@@ -77,7 +77,7 @@ def decode_schedule(body: bytes, note: Note = ignore) -> Schedule:
 
     Raises BadShape where no row names the month: its days would have no date.
     """
-    sent = read_rows(body, _TABLE, dict, note).rows
+    sent = read_list(body, _TABLE, dict, note)
     if len(sent) > _MOST_ROWS:
         raise BadShape(f"{len(sent)} rows in a timetable")
     month: tuple[int, int] | None = None

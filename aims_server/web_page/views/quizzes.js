@@ -25,6 +25,7 @@ function rowsOf(answer) {
   // `response` may be a word of its own, or empty.
   let list = response instanceof Object && Object.keys(response).length ? response : data;
   while (list?.data instanceof Object) list = list.data;
+  if (list?.data === null) list = data;
   const entries = list instanceof Object ? Object.entries(list) : [];
   return entries.filter(([key, row]) => /^\d+$/.test(key) && row instanceof Object).map(([, row]) => row);
 }

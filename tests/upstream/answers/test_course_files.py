@@ -13,6 +13,7 @@ from aims_server.upstream.answers import (
     CourseFiles,
     decode_cards,
     decode_course_files,
+    decode_schedule,
 )
 
 from .bodies import TOTAL_ROW, body_of, files_of, row, summary, without
@@ -122,13 +123,43 @@ def test_rows_are_found_where_php_and_its_paginator_put_them(response):
 
 @pytest.mark.parametrize(
     "response",
-    [None, [], "", "Success", True, {}, {"code": 200, "message": "OK"}, {"total": 3}],
+    [
+        None,
+        [],
+        "",
+        "Success",
+        True,
+        {},
+        {"message": "OK"},
+        {"total": 3},
+        {"data": None},
+    ],
 )
 def test_rows_are_found_beside_a_response_without_any(response):
     """What stands in `response` then hides none of the rows in `data`."""
     body = json.dumps({"response": response}).encode()
     found = decode_course_files(body[:-1] + f',"data":{ROWS}}}'.encode())
     assert found == files_of(row(id=7), row(id=9), TOTAL_ROW)
+
+
+@pytest.mark.parametrize("decode", [decode_course_files, decode_schedule])
+@pytest.mark.parametrize(
+    ("paging", "kinds"),
+    [
+        ({}, []),
+        ({"total": 1, "last_page": 1, "next_page_url": None}, []),
+        ({"total": 2}, ["pages"]),
+        ({"meta": {"last_page": 2}}, ["pages"]),
+        ({"links": {"next": "https://college.invalid/?page=2"}}, ["pages"]),
+    ],
+)
+def test_a_list_that_goes_on_elsewhere_is_noted(decode, paging, kinds):
+    """Such a list comes whole, as far as is known: no second page is asked for."""
+    noted = []
+    rows = [row(name="September-2025")]
+    body = json.dumps({"response": {"data": rows, **paging}}).encode()
+    decode(body, lambda kind, _: noted.append(kind))
+    assert noted == kinds
 
 
 def test_rows_in_a_response_are_read_before_others():
