@@ -1,7 +1,6 @@
 """Reads settings again: what they are refused for, and what only a restart changes."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 
 from ..config import Loaded, Settings, check_file_limit
@@ -15,7 +14,7 @@ class Reloading:
     def __init__(self, started: Settings, load: Callable[[], Loaded]) -> None:
         self._started = started
         self._load = load
-        self._program = {file: _identity(file) for file in _running_files()}
+        self._program = {file: _identity(file) for file in _program_files()}
 
     def load(self) -> Loaded:
         """The settings as they are now; raises SettingsError, also when the system
@@ -55,14 +54,11 @@ def _made_before_the_fork(settings: Settings) -> tuple[object, ...]:
     )
 
 
-def _running_files() -> list[str]:
-    """The package's files whose code runs."""
-    package = __name__.partition(".")[0]
-    return [
-        module.__file__
-        for name, module in sys.modules.items()
-        if name.partition(".")[0] == package and module.__file__
-    ]
+def _program_files() -> Iterator[str]:
+    """The package's files: its code, and the pages that were read at the start."""
+    for folder, _, names in os.walk(os.path.dirname(os.path.dirname(__file__))):
+        if not folder.endswith("__pycache__"):
+            yield from (os.path.join(folder, name) for name in names)
 
 
 def _identity(file: str) -> tuple[int, ...] | None:

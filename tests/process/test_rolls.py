@@ -137,8 +137,9 @@ def test_a_reload_warns_as_a_start_does(start):
     assert "LOG_LEVEL is set in lines 1 and 2; the last one counts" in service.log
 
 
-def test_a_new_version_asks_for_a_restart(start):
-    """Whichever module it has changed: a pull into a checkout changes few."""
+@pytest.mark.parametrize("file", ["errors.py", "web_page/style.css"])
+def test_a_new_version_asks_for_a_restart(start, file):
+    """Whichever file it has changed: a pull into a checkout changes few."""
     copy = f"cp -r {Path(aims_server.__file__).parent} aims_server"
     service = start(
         command=["sh", "-c", f"{copy} && exec {sys.executable} -m aims_server"],
@@ -146,7 +147,7 @@ def test_a_new_version_asks_for_a_restart(start):
     ).wait_until_serving()
     roll(service)
     assert "the program has changed" not in service.log
-    (service.directory / "aims_server" / "errors.py").write_text("# new\n")
+    (service.directory / "aims_server" / file).write_text("new = 1\n")
     roll(service)
     service.wait_for_log("Reloaded, but the program has changed on disk")
 

@@ -123,10 +123,11 @@ _NOTHING: Final = (
     rf"\bno {_KIND}{{0,3}}?{_THINGS}\b|\bnothing (?:was )?found\b"
     rf"|\b{_THINGS} (?:was |were |is |are )?(?:not found|not available|empty)\b"
 )
-# There may be something all the same.
+# There may be something all the same; not "found in our database", "check back later".
 _TROUBLE: Final = (
-    r"\b(?:later|moment|right now|temporar\w+|maintenance|server|database|errors?"
-    r"|failed|failure|timed? ?out)\b"
+    r"\b(?:(?<!check )(?<!check back )later|moment|right now|temporar\w+|maintenance"
+    r"|(?<!found (?:in|on) )(?<!found (?:in|on) (?:our|the) )(?:server|database)"
+    r"|errors?|failed|failure|timed? ?out)\b"
 )
 
 

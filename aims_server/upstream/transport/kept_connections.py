@@ -45,15 +45,13 @@ class KeptConnections:
     """
 
     def __init__(self) -> None:
-        self._sockets: dict[Hashable, int] = {}
-        self._connections: dict[int, Hashable] = {}
-
-    @property
-    def multiplexed(self) -> bool | None:
-        """Whether a new call may be sent on a connection that carries others; None
+        self.multiplexed: bool | None = None
+        """Whether calls may share a connection, as the last new one was told; None
         before anything has been answered.
         """
-        return _MULTIPLEXED in self._sockets.values() if self._sockets else None
+
+        self._sockets: dict[Hashable, int] = {}
+        self._connections: dict[int, Hashable] = {}
 
     def socket_of(self, connection: Hashable) -> int | None:
         """The socket to look at before a call goes out; None for a new connection."""
@@ -78,6 +76,7 @@ class KeptConnections:
         """
         self.open(connection, fd)
         self._sockets[connection] = _MULTIPLEXED if multiplexed else fd
+        self.multiplexed = multiplexed
 
     def __len__(self) -> int:
         """Those of HTTP/1.1 that may be used."""
@@ -110,7 +109,8 @@ class KeptConnections:
                 ports = ours.getpeername()[1], ours.getsockname()[1]
                 # Unanswered, it may be of HTTP/1.1, and its number another's by now.
                 if ports == connection[2:] and _silent_seconds(ours) >= seconds:
-                    self._sockets[connection] = _ABANDONED
+                    # Not abandoned: only a call that goes out makes curl let go of it.
+                    self._sockets[connection] = _MULTIPLEXED
                     ours.shutdown(socket.SHUT_RDWR)
 
     def abandon(self, connection: Hashable) -> None:

@@ -88,6 +88,22 @@ async def test_a_connection_that_hangs_from_the_first_costs_one_call(student, pl
     assert platform.connections == 2
 
 
+@pytest.mark.parametrize("answered", [0, 1])
+async def test_a_connection_that_hung_is_followed_by_one(
+    client, student, platform, answered
+):
+    """A page's calls share it, as they would have shared the one that was closed."""
+    for _ in range(answered):
+        await student.quizzes(PATIENCE_SECONDS)
+    platform.silent = 1
+    await asyncio.sleep(0.1)
+    await student.fault(student.quizzes, seconds=1.0)
+    with client.expect_cards():
+        await student.quizzes(PATIENCE_SECONDS)
+    await asyncio.gather(*(student.quizzes(PATIENCE_SECONDS) for _ in range(5)))
+    assert platform.connections == 2
+
+
 async def test_a_connection_that_hangs_for_long_is_closed_to_all(
     student, platform, monkeypatch
 ):

@@ -47,6 +47,8 @@ def test_http2_is_known_by_its_connection():
         kept.add(name, 5, multiplexed=multiplexed)
         told.append(kept.multiplexed)
     assert told == [None, False, True]
+    kept.abandon("b")
+    assert kept.multiplexed
 
 
 def test_a_number_that_is_anothers_by_now_is_not_closed():
