@@ -3,6 +3,7 @@ the first request for one (2 ms), which a start need not wait for.
 """
 
 import hashlib
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -18,12 +19,13 @@ from .static_files import IMMUTABLE, make_file
 __all__ = ["DocsRedirect", "WebPageHandler", "load_page"]
 
 # Not by importlib.resources, which imports tempfile, shutil and all packers: 1 ms.
-_FOLDER: Final = Path(__file__).parents[1] / "web_page"
+_FOLDER: Final = f"{Path(__file__).parents[1]}/web_page/"
 # Read before the workers are forked: they have the page of the version that runs, all
 # the same one, also when another version has been installed.
 _FILES: Final = {
-    path.relative_to(_FOLDER).as_posix(): path.read_bytes()
-    for path in _FOLDER.rglob("*.*")
+    path.removeprefix(_FOLDER): Path(path).read_bytes()
+    for folder, _, names in os.walk(_FOLDER)
+    for path in [os.path.join(folder, name) for name in names]
 }
 
 

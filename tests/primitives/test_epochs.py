@@ -1,9 +1,12 @@
 """Epochs of owners, in memory that processes share."""
 
+import os
+import select
 import signal
 from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -74,6 +77,36 @@ def test_no_epoch_is_given_twice():
     begin_and_end(b"4")
     assert [exit_status(pid) for pid in children] == [0] * 3
     assert epochs.begin(b"ann") >> 26 == (first >> 26) + 2001
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda epochs, _: epochs.of(b"ann"),
+        lambda epochs, _: epochs.begin(b"ann"),
+        lambda epochs, epoch: epochs.keep(epoch),
+        lambda epochs, _: epochs.end(b"ann"),
+    ],
+    ids=["of", "begin", "keep", "end"],
+)
+def test_one_process_at_a_time_looks_and_changes(step):
+    """A record may change hands between the two."""
+    epochs = Epochs()
+    epoch = epochs.begin(b"ann")
+    reading, writing = os.pipe()
+
+    def take_step():
+        step(epochs, epoch)
+        os.write(writing, b"done")
+
+    epochs._lock.acquire(0)
+    child = fork(take_step)
+    assert not select.select([reading], [], [], 0.1)[0]
+    epochs._lock.release(0)
+    assert exit_status(child) == 0
+    assert os.read(reading, 16) == b"done"
+    os.close(reading)
+    os.close(writing)
 
 
 def test_it_tells_whether_anything_was_kept():

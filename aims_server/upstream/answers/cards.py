@@ -103,8 +103,8 @@ def _announced(pages: Sequence[CardsPage]) -> tuple[int, int]:
     """The most pages, and records, that any of them says there are: a class may have
     been entered since the first was read, and moved the last one to a new page.
     """
-    most_pages = most_records = 0
-    for page in pages:
+    most_pages, most_records = pages[0].pages or 0, pages[0].total or 0
+    for page in pages[1:]:
         most_pages = max(most_pages, page.pages or 0)
         most_records = max(most_records, page.total or 0)
     return most_pages, most_records
