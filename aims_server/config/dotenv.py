@@ -25,24 +25,14 @@ def read(path: Path) -> File | None:
     """
     try:
         if hindrance := _hindrance(path):
-            return _unreadable(path, hindrance)
+            return File({}, {}, (f"{path}: cannot be read: {hindrance}",))
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         return None
     except OSError as error:
-        return _unreadable(path, error.strerror)
+        return File({}, {}, (f"{path}: cannot be read: {error.strerror}",))
     except UnicodeDecodeError:
         return File({}, {}, (f"{path}: must be text in UTF-8",))
-    try:
-        return _parsed(path, text)
-    except (
-        ImportError
-    ) as error:  # a reload, and the program was removed since its start
-        return _unreadable(path, error)
-
-
-def _parsed(path: Path, text: str) -> File:
-    """What ``text`` says; raises ImportError."""
     # Imported only where there is a file: a start without one is some 10 ms sooner.
     from dotenv.parser import parse_stream
 
@@ -60,10 +50,6 @@ def _parsed(path: Path, text: str) -> File:
             # Never the line itself: it may hold a secret.
             faults.append(f"{path}: line {line}: must be NAME=value")
     return File(values, lines, tuple(faults))
-
-
-def _unreadable(path: Path, why: object) -> File:
-    return File({}, {}, (f"{path}: cannot be read: {why}",))
 
 
 def _hindrance(path: Path) -> str | None:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 
-from ..config import Loaded, Settings, check_file_limit
+from ..config import Loaded, Settings, SettingsError, check_file_limit
 
 __all__ = ["Reloading"]
 
@@ -18,9 +18,12 @@ class Reloading:
 
     def load(self) -> Loaded:
         """The settings as they are now; raises SettingsError, also when the system
-        allows too few files for them.
+        allows too few files for them, or what reads them was removed since the start.
         """
-        loaded = self._load()
+        try:
+            loaded = self._load()
+        except ImportError as error:
+            raise SettingsError((f"they cannot be read: {error}",)) from None
         check_file_limit(loaded.settings.max_concurrent_requests)
         return loaded
 

@@ -56,14 +56,14 @@ from importlib.abc import MetaPathFinder
 
 class Remover(MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name == "dotenv" and os.path.exists("removed"):
-            raise ImportError("made up")
+        if os.path.exists(f"no {name}"):
+            raise ImportError(f"no {name}")
 
 sys.meta_path.insert(0, Remover())
 from aims_server.__main__ import main
 sys.exit(main())
 """
-#: The service, whose library for ``.env`` is gone when there is a file "removed".
+#: The service, for which a library is gone when there is a file of the name "no ...".
 REMOVABLE = (sys.executable, "-c", _REMOVABLE)
 
 
@@ -212,13 +212,16 @@ def test_its_program_may_be_removed(start):
     assert {service.get(f"/{style.decode()}")[0] for _ in range(20)} == {200}
 
 
-def test_its_libraries_may_be_removed(start):
-    """A reload that needs one for the first time is refused."""
+@pytest.mark.parametrize("library", ["dotenv", "difflib"])
+def test_its_libraries_may_be_removed(start, library):
+    """A reload that needs one for the first time is refused: to read a file, or to say
+    which variable a name in it is like.
+    """
     service = start(command=REMOVABLE, WORKERS="1").wait_until_serving()
-    (service.directory / "removed").touch()
-    (service.directory / ".env").write_text("LOG_LEVEL=debug")
+    (service.directory / f"no {library}").touch()
+    (service.directory / ".env").write_text("LOG_LEVLE=debug")
     service.signal(signal.SIGHUP)
-    service.wait_for_log("Settings not changed: .*[.]env: cannot be read: made up")
+    service.wait_for_log(f"Settings not changed: .*no {library}")
     assert service.get("/health")[0] == 200
 
 
