@@ -139,8 +139,12 @@ class ResiliencePolicy:
         try:
             number = 0
             while True:
+                try:
+                    permit = await self._admission.enter(endpoint, caller, deadline)
+                except AskedToPause as asked:
+                    await self._wait_for_entry(asked.seconds, call)
+                    continue
                 number += 1
-                permit = await self._enter(call)
                 self._count_try(number, call)
                 began = self._clock()
                 try:
@@ -160,28 +164,19 @@ class ResiliencePolicy:
                     permit.success()
                     return result
                 await self._wait_out(pause, call)
-        except UpstreamTimeout:
-            if answered is None:
-                raise
-            raise answered from None
+        except UpstreamTimeout as late:
+            raise answered or late from None
         finally:
             # Its traceback holds this frame: a cycle that only the collector would
             # find, with the token that these frames hold.
             del answered
 
-    async def _enter(self, call: Call[Any]) -> CallPermit:
-        """The permit for a try, and its slot. A pause that is asked for while it waits
-        for that is waited out: each call that is turned down would else cost a page all
-        those behind it.
+    async def _wait_for_entry(self, seconds: float, call: Call[Any]) -> None:
+        """Wait out a pause that was asked for while a try waited for its slot: each
+        call that is turned down would else cost a page all those behind it.
         """
-        while True:
-            try:
-                return await self._admission.enter(
-                    call.endpoint, call.caller, call.deadline
-                )
-            except AskedToPause as asked:
-                pause = asked.seconds + full_jitter(0, random=self._random)
-            await self._wait_out(pause, call, self._left(call))
+        pause = seconds + full_jitter(0, random=self._random)
+        await self._wait_out(pause, call, self._left(call))
 
     async def _wait_out(self, pause: float, call: Call[Any], left: float = inf) -> None:
         """Wait so long, if that is less than what is ``left``, and as much longer as
