@@ -13,7 +13,7 @@ from .conftest import client_of
 
 pytestmark = pytest.mark.gen_test
 
-#: Of a call that is to be sent and no more: a busy machine may shake hands for a second.
+#: Of a call that is to be sent and no more: a handshake may take a busy machine long.
 TO_CONNECT_SECONDS = 3.0
 
 
