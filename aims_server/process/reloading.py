@@ -59,9 +59,9 @@ def _made_before_the_fork(settings: Settings) -> tuple[object, ...]:
 
 def _program_files() -> Iterator[str]:
     """The package's files: its code, and the pages that were read at the start."""
-    for folder, _, names in os.walk(os.path.dirname(os.path.dirname(__file__))):
-        if not folder.endswith("__pycache__"):
-            yield from (os.path.join(folder, name) for name in names)
+    for folder, folders, names in os.walk(os.path.dirname(os.path.dirname(__file__))):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        yield from (f"{folder}/{name}" for name in names)
 
 
 def _identity(file: str) -> tuple[int, ...] | None:
