@@ -14,9 +14,9 @@ _LONGEST_SECONDS: Final = 60.0  # no page takes as long
 
 
 class Renewals:
-    """The leases that this worker holds, each renewed when half of its time is over, and
-    again at three quarters if that failed, until it is ended here, or another machine
-    has it.
+    """The leases that this worker holds, each renewed when half of its time is over,
+    and again at three quarters if that failed, until it is ended here, or another
+    machine has it.
     """
 
     def __init__(self, client: StoreClient) -> None:
