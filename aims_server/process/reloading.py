@@ -14,7 +14,14 @@ class Reloading:
     def __init__(self, started: Settings, load: Callable[[], Loaded]) -> None:
         self._started = started
         self._load = load
-        self._program = {file: _identity(file) for file in _program_files()}
+        self._program: dict[str, tuple[int, ...] | None] = {}
+
+    def remember_program(self) -> None:
+        """Note the package's files as they are, once: a millisecond, for which no
+        worker need wait.
+        """
+        if not self._program:
+            self._program = {file: _identity(file) for file in _program_files()}
 
     def load(self) -> Loaded:
         """The settings as they are now; raises SettingsError, also when the system
@@ -42,8 +49,8 @@ class Reloading:
 
     @property
     def program_has_changed(self) -> bool:
-        """Whether another version was installed since the start, or pulled into the
-        checkout that runs.
+        """Whether another version was installed since `remember_program`, or pulled
+        into the checkout that runs.
         """
         return any(_identity(file) != then for file, then in self._program.items())
 

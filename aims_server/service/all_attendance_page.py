@@ -165,10 +165,8 @@ class AllAttendancePage:
         """Add the days of every subject that is not there yet, None for one that cannot
         be fetched.
 
-        Raises :class:`TokenRefused` if all of several subjects are refused: then the
-        platform refuses the token and not a subject. Where others are kept, or fail,
-        that is so if it refuses the course files, too. Raises :class:`WrongStudent` if
-        there are records of another student and none of the asker's.
+        Raises :class:`WrongStudent` if there are records of another student and none of
+        the asker's, and :class:`TokenRefused` if it is the token that is refused.
         """
         missing = [cf_id for cf_id in fetched.cf_ids() if cf_id not in gathering.parts]
         student_id = fetched.files.student_id
@@ -198,9 +196,17 @@ class AllAttendancePage:
         had = any(days and days.total_records for days in gathering.parts.values())
         if WrongStudent in faults and not had:
             raise WrongStudent
-        if TokenRefused not in faults or None in faults:
-            return
-        if len(faults) == 1 and len(missing) == len(gathering.parts) > 1:
+        if TokenRefused in faults and None not in faults:
+            all_refused = len(faults) == 1 and len(missing) == len(gathering.parts) > 1
+            await self._check_token(caller, deadline, all_refused=all_refused)
+
+    async def _check_token(
+        self, caller: Caller, deadline: Deadline, *, all_refused: bool
+    ) -> None:
+        """Raise :class:`TokenRefused` if the platform refuses the token and not some of
+        the subjects: ``all_refused``, of several, or the course files as well.
+        """
+        if all_refused:
             raise TokenRefused
         with suppress(UpstreamError):
             await self._calls.course_files(caller, deadline)
