@@ -4,6 +4,7 @@ deadline the subjects that have arrived by then.
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -130,13 +131,13 @@ class AllAttendancePage:
             reservation.verify()
         cf_ids = fetched.cf_ids()
         self._usual_calls = min(1 + len(cf_ids), _MOST_USUAL_CALLS)
-        gathering.begin(fetched, len(cf_ids))
         # Without kept course files no subject is kept: one look-up instead of fifteen.
         kept, oldest = (
             self._records.kept_subjects(session, cf_ids, fresh=fresh)
             if known
             else ({}, None)
         )
+        gathering.begin(fetched, len(cf_ids), oldest)
         for cf_id, days in kept.items():
             gathering.add(cf_id, days)
         epoch = self._cache.epoch_of(session)
@@ -164,9 +165,8 @@ class AllAttendancePage:
         """Add the days of every subject that is not there yet, None for one that cannot
         be fetched.
 
-        Raises :class:`TokenRefused` if all of several subjects are refused: then the
-        platform refuses the token and not a subject; and :class:`WrongStudent` if
-        there are records of another student and none of the asker's.
+        Raises :class:`WrongStudent` if there are records of another student and none of
+        the asker's, and :class:`TokenRefused` if it is the token that is refused.
         """
         missing = [cf_id for cf_id in fetched.cf_ids() if cf_id not in gathering.parts]
         student_id = fetched.files.student_id
@@ -196,8 +196,20 @@ class AllAttendancePage:
         had = any(days and days.total_records for days in gathering.parts.values())
         if WrongStudent in faults and not had:
             raise WrongStudent
-        if faults == {TokenRefused} and len(missing) > 1:
+        if TokenRefused in faults and None not in faults:
+            all_refused = len(faults) == 1 and len(missing) == len(gathering.parts) > 1
+            await self._check_token(caller, deadline, all_refused=all_refused)
+
+    async def _check_token(
+        self, caller: Caller, deadline: Deadline, *, all_refused: bool
+    ) -> None:
+        """Raise :class:`TokenRefused` if the platform refuses the token and not some of
+        the subjects: ``all_refused``, of several, or the course files as well.
+        """
+        if all_refused:
             raise TokenRefused
+        with suppress(UpstreamError):
+            await self._calls.course_files(caller, deadline)
 
     async def _entry(
         self,
@@ -242,7 +254,8 @@ class AllAttendancePage:
         gathering = self._gatherings.get(key)
         parts: Mapping[int, SubjectDays | None]
         if gathering is not None and gathering.head is not None:
-            fetched, parts, made_at = gathering.head, gathering.parts, None
+            fetched, parts = gathering.head, gathering.parts
+            made_at = gathering.oldest
         elif (kept := self._records.kept_course_files(session)) is not None:
             fetched = kept
             parts, made_at = self._records.kept_subjects(

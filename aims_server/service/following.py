@@ -29,7 +29,8 @@ _POLL_SECONDS: Final = 0.15  # what is gathered sooner is not worth following
 
 _BEGUN: Final = b"begun"
 _OVER: Final = b"over"
-_FILES_HEAD: Final = Struct(">d?")  # when they were fetched; whether old
+# When they were fetched; whether old; when the oldest kept subject was, or 0
+_FILES_HEAD: Final = Struct(">d?d")
 _PART_HEAD: Final = Struct(">q")  # the course file
 _part_days: Final = msgspec.json.Decoder(SubjectDays | None)
 
@@ -134,7 +135,7 @@ class _Published(_Polling):
             self._write(_BEGUN)
         if gathering.head is not None:
             if self._written == 1:
-                self._write(_pack_head(gathering.head))
+                self._write(_pack_head(gathering.head, gathering.oldest))
             for part in list(gathering.parts.items())[self._written - 2 :]:
                 self._write(_pack_part(*part))
 
@@ -191,8 +192,8 @@ class _Followed(_Polling):
             elif began_at != self._gathering.began_at:
                 return  # a step of an earlier one
             elif self._read == 1:
-                head = _unpack_head(packed)
-                self._gathering.begin(head, len(head.cf_ids()))
+                head, oldest = _unpack_head(packed)
+                self._gathering.begin(head, len(head.cf_ids()), oldest)
             else:
                 self._gathering.add(*_unpack_part(packed))
             self._read += 1
@@ -204,15 +205,15 @@ class _Followed(_Polling):
         self._among_ours.close()
 
 
-def _pack_head(fetched: FetchedFiles) -> bytes:
-    return _FILES_HEAD.pack(fetched.made_at, fetched.old) + pack_course_files(
-        fetched.files
-    )
+def _pack_head(fetched: FetchedFiles, oldest: float | None) -> bytes:
+    head = _FILES_HEAD.pack(fetched.made_at, fetched.old, oldest or 0.0)
+    return head + pack_course_files(fetched.files)
 
 
-def _unpack_head(packed: bytes) -> FetchedFiles:
-    made_at, old = _FILES_HEAD.unpack_from(packed)
-    return FetchedFiles(unpack_course_files(packed[_FILES_HEAD.size :]), made_at, old)
+def _unpack_head(packed: bytes) -> tuple[FetchedFiles, float | None]:
+    made_at, old, oldest = _FILES_HEAD.unpack_from(packed)
+    files = unpack_course_files(packed[_FILES_HEAD.size :])
+    return FetchedFiles(files, made_at, old), oldest or None
 
 
 def _pack_part(cf_id: int, days: SubjectDays | None) -> bytes:

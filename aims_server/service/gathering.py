@@ -32,15 +32,20 @@ class Gathering(Generic[Head, Part]):
         self.began_at = began_at
         self.head: Head | None = None
         self.expected = 0
+        self.oldest: float | None = None
         self.parts: dict[int, Part] = {}
         self.ended = False
         self.version = 0
         self._news: asyncio.Event | None = None  # while somebody waits
 
-    def begin(self, head: Head, expected: int) -> None:
-        """The head is there, and so many parts are to follow."""
+    def begin(self, head: Head, expected: int, oldest: float | None = None) -> None:
+        """The head is there, and so many parts are to follow. ``oldest`` is when the
+        oldest of those that are kept were fetched, in seconds of the monotonic clock;
+        None if all are fetched now.
+        """
         self.head = head
         self.expected = expected
+        self.oldest = oldest
         self._changed()
 
     def add(self, key: int, part: Part) -> None:

@@ -3,7 +3,6 @@ those of a slow page not before it is there.
 """
 
 import asyncio
-import contextlib
 from typing import Any, Final
 
 from ..primitives import watched_task
@@ -11,12 +10,13 @@ from .client import StoreClient, StoreUnavailable
 
 __all__ = ["Renewals"]
 
-_LONGEST_SECONDS: Final = 60.0  # no page takes as long
+_LONGEST_SECONDS: Final = 600.0  # the most that GATHER_TIMEOUT_SECONDS may be
 
 
 class Renewals:
     """The leases that this worker holds, each renewed when half of its time is over,
-    until it is ended here, or another machine has it.
+    and again at three quarters if that failed, until it is ended here, or another
+    machine has it.
     """
 
     def __init__(self, client: StoreClient) -> None:
@@ -43,8 +43,11 @@ class Renewals:
 
     async def _renew(self, number: int, pause: float, renew: tuple[Any, ...]) -> None:
         for _ in range(int(_LONGEST_SECONDS / pause)):
-            with contextlib.suppress(StoreUnavailable):  # it may answer the next time
+            try:
                 if await self._client.call(*renew) != 1:
                     break
-            await asyncio.sleep(pause)
+            except StoreUnavailable:
+                await asyncio.sleep(pause / 2)  # what fails once comes in time yet
+            else:
+                await asyncio.sleep(pause)
         self._held.pop(number, None)

@@ -105,6 +105,22 @@ async def test_without_anything_it_is_too_late(
     assert platform.counters.total == calls
 
 
+async def test_the_page_as_it_stands_is_as_old_as_the_subjects_that_were_kept(
+    front, token, platform, clock, college, student
+):
+    """They are kept of a page that lacked one, for which this page waits in vain."""
+    match = f"cf_id={college.courses(student)[3].cf_id}"
+    platform.faults.set("cards", kind="html", match=match)
+    assert len(incomplete(await front.ask("/api/all-attendance", token))) == 1
+    platform.faults.clear()
+    clock.advance(200)
+    platform.hold("cards")
+    answer = await front.ask("/api/all-attendance", token)
+    assert len(incomplete(answer)) == 1
+    assert int(answer.headers["Age"]) >= 200
+    platform.release()
+
+
 async def test_kept_course_files_make_a_page(front, token, platform):
     """They are as good as new ones, when there are no others."""
     await front.ask("/api/attendance", token)

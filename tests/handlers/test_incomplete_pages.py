@@ -92,6 +92,47 @@ async def test_the_last_subject_that_is_missing_may_be_refused(
 
 
 @pytest.mark.gen_test
+async def test_the_last_subjects_that_are_missing_may_be_refused(
+    front, token, platform, clock, college, student
+):
+    """With the words for a token: the course files are given, so it is still good."""
+    clock.stop()
+    some = str(college.courses(student)[-1].cf_id)[:-1]
+    refusal = '{"msg":"Session expired"}'
+    platform.faults.set(
+        "cards", kind="body", status=403, body=refusal, match=f"cf_id={some}"
+    )
+    lacking = []
+    for _ in range(2):
+        page = await front.ask("/api/all-attendance", token)
+        lacking.append(json.loads(page.body)["incomplete"])
+        clock.advance(20)
+    assert lacking[0] == lacking[1]
+    assert 1 < len(lacking[0]) < 15
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_token_that_is_refused_for_what_is_missing_is_refused(
+    front, token, platform, clock, college, student, kept
+):
+    """Though its course files are kept, and other subjects are or fail otherwise."""
+    clock.stop()
+    match = f"cf_id={college.courses(student)[0].cf_id}"
+    if kept:
+        platform.faults.set("cards", kind="html", match=match)
+        assert (await front.ask("/api/all-attendance", token)).code == 200
+        platform.faults.clear()
+    else:
+        assert (await front.ask("/api/attendance", token)).code == 200
+        platform.faults.set("cards", kind="html", match=match)
+    platform.revoke(token)
+    clock.advance(20)
+    assert (await front.ask("/api/all-attendance", token)).code == 401
+    assert (await front.ask("/api/attendance", token)).code == 401
+
+
+@pytest.mark.gen_test
 async def test_an_incomplete_page_is_kept_fifteen_seconds(
     front, token, platform, clock, college, student
 ):

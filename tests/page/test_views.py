@@ -326,6 +326,7 @@ def test_an_odd_quiz_costs_no_other_one_anything(visit, token):
         {"msg": "", "response": QUIZZES[-2:]},
         {"data": QUIZZES[-2:]},
         {"response": "Success", "data": QUIZZES[-2:]},
+        {"response": {"message": "Success"}, "data": QUIZZES[-2:]},
         {"response": {"data": None}, "data": QUIZZES[-2:]},
         {"response": [], "data": {"data": QUIZZES[-2:]}},
         {"response": {"data": {"0": QUIZZES[-2], "2": QUIZZES[-1]}}},

@@ -116,12 +116,13 @@ async def test_what_arrives_is_seen_by_the_other(workers, sessions, clock):
         with ExitStack() as stack:
             gathering = first.gather(stack, session)
             began_at = clock.now
-            gathering.begin(had_files(clock), 3)
+            gathering.begin(had_files(clock), 3, oldest=clock.now - 200)
             gathering.add(7, days(1))
             gathering.add(8, days(3))
             await asyncio.sleep(1)
             seen = second.gatherings.get(KEY)
             assert (seen.began_at, seen.head) == (began_at, gathering.head)
+            assert seen.oldest == gathering.oldest
             assert seen.parts == {7: days(1), 8: days(3)}
             gathering.add(5, None)
             gathering.add(6, days(2))

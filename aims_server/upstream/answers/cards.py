@@ -103,10 +103,12 @@ def _announced(pages: Sequence[CardsPage]) -> tuple[int, int]:
     """The most pages, and records, that any of them says there are: a class may have
     been entered since the first was read, and moved the last one to a new page.
     """
-    most_pages, most_records = pages[0].pages or 0, pages[0].total or 0
-    for page in pages[1:]:
-        most_pages = max(most_pages, page.pages or 0)
-        most_records = max(most_records, page.total or 0)
+    most_pages = most_records = 0
+    for page in pages:  # mostly one: max() takes four times as long for it
+        if page.pages and page.pages > most_pages:
+            most_pages = page.pages
+        if page.total and page.total > most_records:
+            most_records = page.total
     return most_pages, most_records
 
 

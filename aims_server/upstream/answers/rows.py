@@ -208,7 +208,8 @@ def _rows(rows: list[Any], paging: Sequence[Paging]) -> Rows[Any]:
             pages = _count(each.last_page)
         if each.total is not None:
             total = _count(each.total)
-        if isinstance(each.links, dict) and each.links.get("next"):
+        links = each.links
+        if links and isinstance(links, dict) and links.get("next"):
             more = True
         if each.next_page_url:
             more = True

@@ -22,8 +22,9 @@ export function quizzes(model) {
 /** The rows of the platform's own answer, in each of the envelopes that the service reads. */
 function rowsOf(answer) {
   const { response, data } = answer ?? {};
-  // `response` may be a word of its own, or empty.
-  let list = response instanceof Object && Object.keys(response).length ? response : data;
+  // `response` may be empty, a word, or have words of its own.
+  const isList = response instanceof Object && Object.keys(response).some((key) => /^(\d+|data)$/.test(key));
+  let list = isList ? response : data;
   while (list?.data instanceof Object) list = list.data;
   if (list?.data === null) list = data;
   const entries = list instanceof Object ? Object.entries(list) : [];
