@@ -35,13 +35,21 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
+# The last of ARGV: ms of a lease. It stays for a minute past its end: unless another
+# machine takes it then, its holder may still put a page that took so long.
+_STAY: Final = """
+local stays = ARGV[#ARGV] + 60000
+if redis.call('PTTL', KEYS[1]) < stays then
+    redis.call('PEXPIRE', KEYS[1], stays)
+end
+"""
+
 # KEYS[1] the owner's hash; page, wanted age in ms or '', '1' if an old one will do,
 # number and ms of the lease that is asked for. Gives what was found, now, the page, and
 # why a lease could not be written. A page that is made in a second or later, and a
 # lease that lasts longer than ours would, are of another clock: of a primary that was
 # ahead of the one that took over. They would hold their places until this one has come
-# so far. A lease stays for a minute past its end: unless another machine takes it then,
-# its holder may still put a page that took so long.
+# so far.
 TAKE: Final = (
     _NOW
     + """
@@ -65,10 +73,9 @@ local kept = redis.pcall('HSET', KEYS[1], 'l' .. ARGV[1], ends)
 if type(kept) == 'table' and kept.err then
     return {'refused', now, page, kept.err}
 end
-local stays = ARGV[5] + 60000
-if redis.call('PTTL', KEYS[1]) < stays then
-    redis.call('PEXPIRE', KEYS[1], stays)
-end
+"""
+    + _STAY
+    + """
 return {'none', now, page}
 """
 )
@@ -116,6 +123,9 @@ local lease = redis.call('HGET', KEYS[1], 'l' .. ARGV[1])
 if not lease or lease:match('^%S+') ~= ARGV[2] then return 0 end
 local ends = ARGV[2] .. ' ' .. string.format('%d', now + ARGV[3])
 redis.call('HSET', KEYS[1], 'l' .. ARGV[1], ends)
+"""
+    + _STAY
+    + """
 return 1
 """
 )

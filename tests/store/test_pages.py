@@ -162,6 +162,18 @@ async def test_a_renewal_that_fails_once_comes_in_time_yet(first, server):
     assert at < before
 
 
+async def test_a_lease_stays_in_the_store_while_it_is_renewed(first, server):
+    """GATHER_TIMEOUT_SECONDS lets a page take minutes; the key ended a minute after the
+    lease was taken.
+    """
+    taken = await take(first, seconds=0.2)
+    key = hash_of(server)[0]
+    server.ask("PEXPIRE", key, "30000")
+    await renewed(server)
+    assert int(server.ask("PTTL", key)[1:]) > 30_000
+    await first.pages.release(taken.lease)
+
+
 async def test_a_lease_that_another_has_taken_is_renewed_no_more(first, server):
     """This machine was thought to be dead, as when it stood still for a while."""
     await take(first, seconds=0.2)
