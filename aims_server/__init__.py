@@ -25,6 +25,11 @@ down; what a package offers to the others stands in its `__init__`::
     primitives    mutexes, epochs, an executor of work in steps, values of every layer
 """
 
-__all__ = ["__version__"]
+import time
+from typing import Final
+
+__all__ = ["__version__", "imported_at"]
 
 __version__ = "0.1.0"
+imported_at: Final = time.time()
+"""When the import of the package's files began, in Unix time."""

@@ -276,6 +276,9 @@ async def _filled(
     deadline: Deadline,
 ) -> Entry[Kept]:
     """What ``fill`` gives; a refusal ends the session's standing."""
+    # The one just begun, of a token that had none: an answer that comes after the
+    # refusal of another one gives no standing.
+    session.epoch = session.epoch or through.epoch_of(session.owner)
     try:
         entry = await fill(deadline)
     except TokenRefused:

@@ -1,8 +1,10 @@
 """Reads settings again: what they are refused for, and what only a restart changes."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 
+from .. import imported_at
 from ..config import Loaded, Settings, SettingsError, check_file_limit
 
 __all__ = ["Reloading"]
@@ -14,14 +16,7 @@ class Reloading:
     def __init__(self, started: Settings, load: Callable[[], Loaded]) -> None:
         self._started = started
         self._load = load
-        self._program: dict[str, tuple[int, ...] | None] = {}
-
-    def remember_program(self) -> None:
-        """Note the package's files as they are, once: a millisecond, for which no
-        worker need wait.
-        """
-        if not self._program:
-            self._program = {file: _identity(file) for file in _program_files()}
+        self._program: dict[str, tuple[int, ...]] = {}
 
     def load(self) -> Loaded:
         """The settings as they are now; raises SettingsError, also when the system
@@ -49,9 +44,13 @@ class Reloading:
 
     @property
     def program_has_changed(self) -> bool:
-        """Whether another version was installed since `remember_program`, or pulled
-        into the checkout that runs.
+        """Whether another version was installed since the start, or pulled into the
+        checkout that runs.
+
+        The first look takes a millisecond, for which no start need wait.
         """
+        if not self._program:
+            self._program = _imported_program()
         return any(_identity(file) != then for file, then in self._program.items())
 
 
@@ -64,17 +63,32 @@ def _made_before_the_fork(settings: Settings) -> tuple[object, ...]:
     )
 
 
-def _program_files() -> Iterator[str]:
-    """The package's files: its code, and the pages that were read at the start."""
+def _imported_program() -> dict[str, tuple[int, ...]]:
+    """The package's files, its code and the pages that were read at the start, with
+    their identities; nothing in place of that of a file written since the import.
+    """
+    program: dict[str, tuple[int, ...]] = {}
+    now = time.time()
     for folder, folders, names in os.walk(os.path.dirname(os.path.dirname(__file__))):
         folders[:] = [name for name in folders if name != "__pycache__"]
-        yield from (f"{folder}/{name}" for name in names)
+        for file in (f"{folder}/{name}" for name in names):
+            identity, written_at = _look(file)
+            # Later than now: the clock was set.
+            since = imported_at < written_at <= now
+            program[file] = () if since else identity
+    return program
 
 
-def _identity(file: str) -> tuple[int, ...] | None:
-    """What changes when the file is written anew."""
+def _identity(file: str) -> tuple[int, ...]:
+    return _look(file)[0]
+
+
+def _look(file: str) -> tuple[tuple[int, ...], float]:
+    """What changes when the file is written anew, and when that was, which an installer
+    cannot choose (in Unix time); nothing and 0 if there is no such file.
+    """
     try:
         status = os.stat(file)
     except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns
+        return (), 0.0
+    return (status.st_dev, status.st_ino, status.st_mtime_ns), status.st_ctime

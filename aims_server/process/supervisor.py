@@ -68,7 +68,6 @@ class Supervisor:
                 self._on_exit(self._rollout.child(number), status)
             if self._stop_by is None:
                 self._replace()
-                self._reloading.remember_program()  # while the first workers start
                 self._announce()
             self._kill_unresponsive()
             self._reports.keep_up()

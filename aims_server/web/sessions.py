@@ -152,9 +152,9 @@ class Registry:
 
     def add(self, session: Session) -> bool:
         """Give a session standing, for as long as its epoch lasts: that in which its
-        token was read, or if there was none then, the one begun since. A login names
-        its student before anything else has begun one. False if the epoch is over: what
-        was asked before a refusal may be answered after it.
+        token was read, or if there was none then, that in which the platform was first
+        asked. A login names its student before either, and begins one. False if the
+        epoch is over: what was asked before a refusal may be answered after it.
         """
         session.epoch = session.epoch or self.epochs.begin(session.owner)
         if not self.epochs.is_current(session.epoch):

@@ -1,11 +1,13 @@
 """Nobody is given what the platform made for another, and nothing of it is kept."""
 
+import asyncio
 import json
 
 import pytest
 
 from aims_server import pages
 
+from ..waiting import eventually
 from .kept import pages_shared
 
 
@@ -127,6 +129,21 @@ async def test_an_answer_that_names_the_student_gives_standing(
     """From the first one on."""
     assert (await front.ask(path, token)).code == 200
     assert worker.sessions.read(token).verified
+
+
+@pytest.mark.gen_test
+async def test_no_answer_to_what_was_asked_before_a_refusal_gives_standing(
+    front, token, platform, worker
+):
+    """Of the first pages of a token one is refused, and another comes after it."""
+    platform.hold("course_files")
+    asked = asyncio.ensure_future(front.ask("/api/attendance", token))
+    await eventually(lambda: platform.counters.calls["course_files"])
+    platform.faults.set("quizzes", kind="body", status=401, body="{}")
+    assert (await front.ask("/api/quiz", token)).code == 401
+    platform.release()
+    assert (await asked).code == 200
+    assert not worker.sessions.read(token).verified
 
 
 @pytest.mark.gen_test

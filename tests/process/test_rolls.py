@@ -36,6 +36,16 @@ os.fork = fork
 rollout.RETRY_SECONDS = 0.1
 sys.exit(cli.main([]))
 """
+# One file of the program is replaced by its copy once it has been imported.
+REPLACED = """
+import os, shutil, sys, time
+from aims_server import cli, errors
+
+time.sleep(0.1)  # the clock of files has ticked
+shutil.copy2(errors.__file__, "copy")
+os.replace("copy", errors.__file__)
+sys.exit(cli.main([]))
+"""
 
 
 def roll(service) -> list[int]:
@@ -148,6 +158,18 @@ def test_a_new_version_asks_for_a_restart(start, file):
     roll(service)
     assert "the program has changed" not in service.log
     (service.directory / "aims_server" / file).write_text("new = 1\n")
+    roll(service)
+    service.wait_for_log("Reloaded, but the program has changed on disk")
+
+
+def test_a_file_replaced_during_the_start_asks_for_a_restart(start):
+    """It was read before, even if the new one bears the old one's time, as what an
+    installer unpacks does.
+    """
+    copy = f"cp -r {Path(aims_server.__file__).parent} aims_server"
+    command = f"{copy} && exec {sys.executable} -c '{REPLACED}'"
+    service = start(command=["sh", "-c", command], WORKERS="1").wait_until_serving()
+    assert "the program has changed" not in service.log
     roll(service)
     service.wait_for_log("Reloaded, but the program has changed on disk")
 
