@@ -258,6 +258,31 @@ async def test_ones_own_comes_first(workers, sessions, clock):
             assert own.head is None
 
 
+async def test_who_followed_a_dead_worker_follows_the_one_that_begins_anew(
+    sessions, clock, epochs
+):
+    """As soon as that one has as much."""
+    memory = SharedMemoryCache(1_000_000, epochs, clock=clock)
+    first, second, third = (Worker(memory, epochs, clock) for _ in range(3))
+    session = sessions[0]
+    with ExitStack() as stack, third.shared.followed(session, KEY):
+        dead = ExitStack()
+        gathering = first.gather(dead, session)
+        gathering.begin(had_files(clock), 2)
+        gathering.add(7, days(1))
+        await asyncio.sleep(1)
+        assert third.gatherings.get(KEY).parts == gathering.parts
+        first.log.is_followed = lambda *_: False  # it writes no more
+        anew = second.gather(stack, session)
+        anew.begin(had_files(clock), 2)
+        anew.add(8, days(2))
+        anew.add(7, days(1))
+        await asyncio.sleep(1)
+        seen = third.gatherings.get(KEY)
+        assert (seen.began_at, seen.parts) == (anew.began_at, anew.parts)
+        dead.close()
+
+
 async def test_two_askers_follow_once(workers, sessions, clock):
     """And the second goes on when the first has left."""
     first, second = workers
