@@ -48,11 +48,12 @@ class CountedLog(SharedLog):
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
         self.uses: Counter[str] = Counter()
+        self.dead = False  # then nothing more is written
 
     def is_followed(self, *args):
         """As it is."""
         self.uses["look"] += 1
-        return super().is_followed(*args)
+        return not self.dead and super().is_followed(*args)
 
     def read(self, *args):
         """As it is."""
@@ -271,14 +272,17 @@ async def test_who_followed_a_dead_worker_follows_the_one_that_begins_anew(
         gathering.begin(had_files(clock), 2)
         gathering.add(7, days(1))
         await asyncio.sleep(1)
-        assert third.gatherings.get(KEY).parts == gathering.parts
-        first.log.is_followed = lambda *_: False  # it writes no more
+        seen = third.gatherings.get(KEY)
+        assert seen is not None
+        assert seen.parts == gathering.parts
+        first.log.dead = True
         anew = second.gather(stack, session)
         anew.begin(had_files(clock), 2)
         anew.add(8, days(2))
         anew.add(7, days(1))
         await asyncio.sleep(1)
         seen = third.gatherings.get(KEY)
+        assert seen is not None
         assert (seen.began_at, seen.parts) == (anew.began_at, anew.parts)
         dead.close()
 
