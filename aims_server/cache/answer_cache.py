@@ -120,8 +120,8 @@ class AnswerCache:
     def keep_part(
         self, resource: str, session: Session, epoch: int, entry: Entry[bytes]
     ) -> None:
-        """Keep a part of this epoch, fetched now, in the background, unless it is being
-        filled or a fill of it has failed just now.
+        """Keep a part of this epoch in the background, unless it is being filled or a
+        fill of it has failed just now.
         """
         self._parts.keep(session.resource_key(resource), epoch, entry)
 
@@ -196,11 +196,16 @@ class AnswerCache:
         return self._entry(session, answer, answer.size, made_at, old, complete)
 
     def new_part(
-        self, session: Session, packed: bytes, *, complete: bool = True
+        self,
+        session: Session,
+        packed: bytes,
+        *,
+        made_at: float | None = None,
+        complete: bool = True,
     ) -> Entry[bytes]:
-        """An entry for a part fetched now; see :meth:`new_answer`."""
+        """An entry for a part; see :meth:`new_answer`."""
         size = sys.getsizeof(packed)
-        return self._entry(session, packed, size, None, False, complete)
+        return self._entry(session, packed, size, made_at, False, complete)
 
     def _entry(
         self,

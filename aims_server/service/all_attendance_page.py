@@ -140,7 +140,7 @@ class AllAttendancePage:
         gathering.begin(fetched, len(cf_ids), oldest)
         for cf_id, days in kept.items():
             gathering.add(cf_id, days)
-        epoch = self._cache.epoch_of(session)
+        epoch, asked_at = self._cache.epoch_of(session), self._clock()
         await self._add_missing(caller, fetched, deadline, gathering)
         complete = None not in gathering.parts.values()
         if not complete:
@@ -150,7 +150,7 @@ class AllAttendancePage:
                 for cf_id, days in gathering.parts.items()
                 if days is not None and cf_id not in kept
             }
-            self._records.keep_subjects(session, epoch, new)
+            self._records.keep_subjects(session, epoch, asked_at, new)
         return await self._entry(
             caller, fetched, gathering.parts, oldest, complete=complete
         )

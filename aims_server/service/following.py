@@ -189,20 +189,34 @@ class _Followed(_Polling):
                 self._gathering = self._among_ours.enter_context(
                     self._gatherings.begin(self._key, began_at)
                 )
-            elif began_at != self._gathering.began_at:
+            elif began_at < self._gathering.began_at:
                 return  # a step of an earlier one
-            elif self._read == 1:
-                head, oldest = _unpack_head(packed)
-                self._gathering.begin(head, len(head.cf_ids()), oldest)
+            elif began_at > self._gathering.began_at:
+                self._leave()  # its worker is gone, and another has begun anew
+                continue
             else:
-                self._gathering.add(*_unpack_part(packed))
+                self._add(self._gathering, packed)
             self._read += 1
+
+    def _add(self, gathering: SubjectsGathering, packed: bytes) -> None:
+        """Add the step that is read: the head, then the parts."""
+        if self._read == 1:
+            head, oldest = _unpack_head(packed)
+            gathering.begin(head, len(head.cf_ids()), oldest)
+        else:
+            gathering.add(*_unpack_part(packed))
+
+    def _leave(self) -> None:
+        """Have nothing among ours, and read from the first step again."""
+        self._among_ours.close()
+        self._gathering = None
+        self._read = 0
 
     def end(self) -> None:
         """Remove it from ours."""
         self._on_end(self._key)
         super().end()
-        self._among_ours.close()
+        self._leave()
 
 
 def _pack_head(fetched: FetchedFiles, oldest: float | None) -> bytes:

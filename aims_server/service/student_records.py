@@ -157,7 +157,7 @@ class StudentRecords:
                     # This raises too if it is the token that is refused.
                     await self._calls.course_files(caller, within)
                     raise UpstreamRejected from None
-            return self._packed(caller.session, days)
+            return self._packed(caller.session, days, self._clock())
 
         served = await self._cache.part(
             _subject(cf_id), caller.session, fill, deadline, fresh=fresh
@@ -180,19 +180,26 @@ class StudentRecords:
         return days, min((entry.made_at for entry in kept.values()), default=None)
 
     def keep_subjects(
-        self, session: Session, epoch: int, subjects: Mapping[int, SubjectDays]
+        self,
+        session: Session,
+        epoch: int,
+        made_at: float,
+        subjects: Mapping[int, SubjectDays],
     ) -> None:
-        """Keep what was fetched in this epoch of the session, so that the next request
-        asks for the others only. The page does not wait for that, nor fail with it: its
-        time may be over.
+        """Keep what was asked for in this epoch of the session, at ``made_at`` of the
+        monotonic clock, so that the next request asks for the others only. The page
+        does not wait for that, nor fail with it: its time may be over.
         """
         for cf_id, days in subjects.items():
-            entry = self._packed(session, days)
+            entry = self._packed(session, days, made_at)
             self._cache.keep_part(_subject(cf_id), session, epoch, entry)
 
-    def _packed(self, session: Session, days: SubjectDays) -> Entry[bytes]:
-        packed = msgspec.json.encode(FetchedSubject(self.timestamp(), days))
-        return self._cache.new_part(session, packed)
+    def _packed(
+        self, session: Session, days: SubjectDays, made_at: float
+    ) -> Entry[bytes]:
+        fetched_at = utc_timestamp(int(self._wall() - self._clock() + made_at))
+        packed = msgspec.json.encode(FetchedSubject(fetched_at, days))
+        return self._cache.new_part(session, packed, made_at=made_at)
 
 
 def _fetched(entry: Entry[bytes], *, old: bool) -> FetchedFiles:

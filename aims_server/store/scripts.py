@@ -2,7 +2,7 @@
 it. Each script touches one key, so that it is atomic, in a cluster's slot too.
 
     aims1:{<owner>}   hash    p<page>  made, fresh until, servable until, sealed page
-                              l<page>  machine and number of the lease, its end
+                              l<page>  machine and number of the lease, its ms, its end
     aims1:r:<limit>   string  when this limit's bucket will be full, in microseconds
     aims1:d:<secret>  stream  refused owners, sealed
     aims1:probe               only while `aims-server check` looks at the store
@@ -47,7 +47,7 @@ end
 # KEYS[1] the owner's hash; page, wanted age in ms or '', '1' if an old one will do,
 # number and ms of the lease that is asked for. Gives what was found, now, the page, and
 # why a lease could not be written. A page that is made in a second or later, and a
-# lease that lasts longer than ours would, are of another clock: of a primary that was
+# lease that has more left than its length, are of another clock: of a primary that was
 # ahead of the one that took over. They would hold their places until this one has come
 # so far.
 TAKE: Final = (
@@ -64,12 +64,13 @@ if page then
     end
 end
 local lease = redis.call('HGET', KEYS[1], 'l' .. ARGV[1])
-local left = (lease and tonumber(lease:match(' (%d+)$')) or 0) - now
-if left > 0 and left <= tonumber(ARGV[5]) then
+local length, ends = (lease or ''):match(' (%d+) (%d+)$')
+local left = (tonumber(ends) or 0) - now
+if left > 0 and left <= tonumber(length) then
     return {'busy', now, page}
 end
-local ends = ARGV[4] .. ' ' .. string.format('%d', now + ARGV[5])
-local kept = redis.pcall('HSET', KEYS[1], 'l' .. ARGV[1], ends)
+lease = ARGV[4] .. ' ' .. ARGV[5] .. ' ' .. string.format('%d', now + ARGV[5])
+local kept = redis.pcall('HSET', KEYS[1], 'l' .. ARGV[1], lease)
 if type(kept) == 'table' and kept.err then
     return {'refused', now, page, kept.err}
 end
@@ -121,8 +122,8 @@ RENEW_LEASE: Final = (
     + """
 local lease = redis.call('HGET', KEYS[1], 'l' .. ARGV[1])
 if not lease or lease:match('^%S+') ~= ARGV[2] then return 0 end
-local ends = ARGV[2] .. ' ' .. string.format('%d', now + ARGV[3])
-redis.call('HSET', KEYS[1], 'l' .. ARGV[1], ends)
+lease = ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. string.format('%d', now + ARGV[3])
+redis.call('HSET', KEYS[1], 'l' .. ARGV[1], lease)
 """
     + _STAY
     + """

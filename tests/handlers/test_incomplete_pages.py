@@ -262,6 +262,28 @@ async def test_no_courses_are_kept_fifteen_seconds(front, token, platform, clock
     assert len(again.body) > 1000
 
 
+class TestShortGathering:
+    """Where a page waits three seconds for a subject that hangs."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {"REQUEST_TIMEOUT_SECONDS": "3", "GATHER_TIMEOUT_SECONDS": "3"}
+
+    @pytest.mark.gen_test
+    async def test_a_subject_is_as_old_as_its_records(
+        self, front, token, platform, college, student, worker
+    ):
+        """Not as the page, which has waited for another."""
+        subject, failing = college.courses(student)[:2]
+        platform.faults.set("cards", kind="hang", match=f"cf_id={failing.cf_id}")
+        await front.ask("/api/all-attendance", token)
+        await refreshed(worker)
+        path = f"/api/subject-attendance?studentId={student.id}&cfId={subject.cf_id}"
+        kept = await front.ask(f"{path}&subject=x", token)
+        assert kept.headers["X-Cache"] == "HIT"
+        assert int(kept.headers["Age"]) >= 2
+
+
 class TestLowFloor:
     """Where a new answer may be had within the time that an incomplete one is kept."""
 

@@ -48,11 +48,12 @@ class CountedLog(SharedLog):
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
         self.uses: Counter[str] = Counter()
+        self.dead = False  # then nothing more is written
 
     def is_followed(self, *args):
         """As it is."""
         self.uses["look"] += 1
-        return super().is_followed(*args)
+        return not self.dead and super().is_followed(*args)
 
     def read(self, *args):
         """As it is."""
@@ -256,6 +257,34 @@ async def test_ones_own_comes_first(workers, sessions, clock):
             await asyncio.sleep(1)
             assert second.gatherings.get(KEY) is own
             assert own.head is None
+
+
+async def test_who_followed_a_dead_worker_follows_the_one_that_begins_anew(
+    sessions, clock, epochs
+):
+    """As soon as that one has as much."""
+    memory = SharedMemoryCache(1_000_000, epochs, clock=clock)
+    first, second, third = (Worker(memory, epochs, clock) for _ in range(3))
+    session = sessions[0]
+    with ExitStack() as stack, third.shared.followed(session, KEY):
+        dead = ExitStack()
+        gathering = first.gather(dead, session)
+        gathering.begin(had_files(clock), 2)
+        gathering.add(7, days(1))
+        await asyncio.sleep(1)
+        seen = third.gatherings.get(KEY)
+        assert seen is not None
+        assert seen.parts == gathering.parts
+        first.log.dead = True
+        anew = second.gather(stack, session)
+        anew.begin(had_files(clock), 2)
+        anew.add(8, days(2))
+        anew.add(7, days(1))
+        await asyncio.sleep(1)
+        seen = third.gatherings.get(KEY)
+        assert seen is not None
+        assert (seen.began_at, seen.parts) == (anew.began_at, anew.parts)
+        dead.close()
 
 
 async def test_two_askers_follow_once(workers, sessions, clock):

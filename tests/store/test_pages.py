@@ -91,6 +91,12 @@ async def test_one_machine_at_a_time_holds_the_lease(first, second):
     assert (await take(second)).found is Found.KEPT
 
 
+async def test_a_machine_with_a_shorter_deadline_waits_too(first, second):
+    """A lease is a quarter of REQUEST_TIMEOUT_SECONDS, in which machines may differ."""
+    await take(first, seconds=60.0)
+    assert (await take(second, seconds=1.0)).found is Found.BUSY
+
+
 async def test_a_released_lease_is_free(first, second):
     """Who gives up lets the next one try at once, and puts nothing afterwards."""
     taken = await take(first)
@@ -105,7 +111,7 @@ async def test_a_lease_ends(first, second, server):
     """
     taken = await take(first)
     key, field, value = hash_of(server)
-    server.ask("HSET", key, field, value.split()[0] + b" 1")
+    server.ask("HSET", key, field, value.rsplit(maxsplit=1)[0] + b" 1")
     later = await take(second)
     assert later.found is Found.NONE
     assert not await first.pages.put(taken.lease, page())
@@ -116,7 +122,7 @@ async def test_a_lease_ends(first, second, server):
 
 def end_of_lease(server):
     """When the only lease ends, by the store's clock in ms."""
-    return int(hash_of(server)[2].split()[1])
+    return int(hash_of(server)[2].split()[2])
 
 
 async def renewed(server):
@@ -309,8 +315,8 @@ async def test_a_lease_of_a_clock_that_was_ahead_holds_nobody_up(first, server):
     """
     await take(first)
     key, field, value = hash_of(server)
-    holder, end = value.split()
-    server.ask("HSET", key, field, b"%b %d" % (holder, int(end) + 3_600_000))
+    lease, end = value.rsplit(maxsplit=1)
+    server.ask("HSET", key, field, b"%b %d" % (lease, int(end) + 3_600_000))
     taken = await take(first)
     assert (taken.found, taken.lease is None) == (Found.NONE, False)
 
