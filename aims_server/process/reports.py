@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ..logs import RateLimitedLog, flush_log
-from .rollout import RETRY_SECONDS
+from .rollout import MIN_SERVED_SECONDS, RETRY_SECONDS
 from .systemd import Notifier
 from .workers import EXIT_NO_THREADS
 
@@ -84,13 +84,15 @@ class Reports:
 
     def died(self, number: int, status: int, seconds: float) -> None:
         """A worker that has served, so many ``seconds`` after its start."""
-        _log.error(
-            "Worker %d died (%s) after %.0f s, with what it was answering; another is"
-            " started",
-            number,
-            _cause(status),
-            seconds,
+        cause = _cause(status)
+        line = (
+            f"Worker {number} died ({cause}) after {seconds:.0f} s, with what it was"
+            " answering; another is started"
         )
+        if seconds < MIN_SERVED_SECONDS:  # its successor may, too: 60 lines a second
+            self._repeated.event(("died", cause), logging.ERROR, line)
+        else:
+            _log.error("%s", line)
 
     def ended_badly(self, number: int, status: int) -> None:
         """A worker that was to leave."""

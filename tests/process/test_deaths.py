@@ -76,7 +76,8 @@ def test_killed_workers_lose_only_what_they_worked_on(busy):
     # Each death may cost one probe, which is one of its connections.
     assert len([status for status in crowd.health if status != 200]) <= KILLS
     assert set(crowd.health) <= {200, 0}
-    assert service.log.count("died (SIGKILL)") == KILLS
+    # One that had hardly served may be told only once a minute.
+    assert 0 < service.log.count("died (SIGKILL)") <= KILLS
     assert service.figures("aims_worker_deaths_total") == [KILLS]
     # One is left: this very scrape.
     until(lambda: service.figures("aims_requests_in_progress") == [1])
