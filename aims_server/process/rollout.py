@@ -136,7 +136,7 @@ class Rollout:
         self._next_spawn = self._clock() + RETRY_SECONDS
 
     def replace(self, child: Child) -> None:
-        """Start a successor of this worker; it is retired once that one is ready."""
+        """Start a successor of this worker; it is retired once that serves."""
         child.generation = _OUTDATED
 
     # -- what to do next --------------------------------------------------
@@ -178,14 +178,20 @@ class Rollout:
         return child
 
     def retire_next(self) -> Child | None:
-        """Mark one surplus worker as leaving; None while there is none, or while one
-        that serves is not ready yet.
+        """Mark one surplus worker as leaving; None while there is none, while one that
+        serves is not ready yet, and before one of this generation has served for a
+        moment: if it dies, those before it are still there.
         """
         serving = self.serving
         if len(serving) <= self.wanted or any(c.ready_at is None for c in serving):
             return None
-        old = (c for c in serving if c.generation != self.generation)
-        child = next(old, serving[-1])
+        old = [c for c in serving if c.generation != self.generation]
+        new = [c for c in serving if c.generation == self.generation]
+        now = self._clock()
+        if old and new and not any([self._has_served(c, now) for c in new]):
+            return None
+        # First one that has not served either, as a roll soon followed its own.
+        child = min(old or new[-1:], key=lambda c: self._has_served(c, now))
         child.leaving = True
         return child
 

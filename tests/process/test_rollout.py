@@ -46,9 +46,10 @@ class Processes:
         return steps
 
     def make_ready(self) -> None:
-        """All starts succeed."""
+        """All starts succeed, and those workers serve for a moment."""
         for child in self.starting:
             self.rollout.on_message(child, ready=True)
+        self.now += 2 * MIN_SERVED_SECONDS
 
     def converge(self) -> None:
         """Let everything under way finish."""
@@ -94,7 +95,7 @@ def test_a_dead_worker_is_replaced_at_once(pool: Processes):
 
 
 def test_a_roll_goes_one_by_one(pool: Processes):
-    """One starts; when it is ready the oldest leaves; only then the next one starts."""
+    """One starts; once it has served the oldest leaves, and the next one starts."""
     first, second = pool.rollout.children
     pool.rollout.roll(2)
     assert pool.act() == 1
@@ -109,6 +110,32 @@ def test_a_roll_goes_one_by_one(pool: Processes):
     pool.act()
     assert pool.leaving == [first, second]
     assert pool.rollout.converged
+
+
+def test_no_roll_ends_old_workers_for_new_ones_that_die(pool: Processes):
+    """Being ready for a moment proves nothing; then all of the old ones still serve."""
+    old = pool.rollout.serving
+    pool.rollout.roll(2)
+    while not pool.rollout.failing:
+        pool.now += pool.rollout.seconds_to_spawn or 0
+        pool.act()
+        pool.rollout.on_message(pool.starting[0], ready=True)
+        pool.act()
+        pool.rollout.on_exit(pool.rollout.serving[-1])
+    assert pool.rollout.serving == old
+
+
+def test_a_second_roll_ends_first_what_has_not_served(pool: Processes):
+    """The workers before the first roll are those that are known to serve."""
+    old = pool.rollout.serving
+    pool.rollout.roll(2)
+    pool.act()
+    (new,) = pool.starting
+    pool.rollout.on_message(new, ready=True)
+    pool.rollout.roll(2)
+    pool.act()
+    assert pool.leaving == [new]
+    assert pool.rollout.serving[:2] == old
 
 
 def test_an_old_worker_that_dies_in_a_roll_does_not_stop_it(pool: Processes):
@@ -144,6 +171,7 @@ def test_the_number_changes_with_a_roll(before: int, after: int):
                 pool.rollout.on_exit(child)
             else:
                 pool.rollout.on_message(child, ready=True)
+        pool.now += 1.0
     assert sorted(c.rank for c in pool.rollout.children) == list(range(after))
 
 
@@ -207,7 +235,7 @@ def test_a_death_right_after_the_start_is_a_failed_start():
     for _ in range(FAILED_STARTS):
         pool.now += pool.rollout.seconds_to_spawn or 0
         pool.act()
-        pool.make_ready()
+        pool.rollout.on_message(pool.starting[0], ready=True)
         pool.now += MIN_SERVED_SECONDS / 2
         pool.rollout.on_exit(pool.rollout.children[0])
     assert pool.rollout.failing

@@ -36,6 +36,22 @@ os.fork = fork
 rollout.RETRY_SECONDS = 0.1
 sys.exit(cli.main([]))
 """
+# While there is a file "broken" a worker dies as soon as it is ready, as by a library
+# that it then loads and that does not fit those in memory.
+SHORT_LIVED = """
+import os, signal, sys
+from aims_server import cli
+from aims_server.process import worker
+
+def send(channel, message, send=worker._send):
+    send(channel, message)
+    if message == worker.READY and os.path.exists("broken"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+worker._send = send
+sys.exit(cli.main([]))
+"""
+
 # One file of the program is replaced by its copy once it has been imported.
 REPLACED = """
 import os, shutil, sys, time
@@ -249,6 +265,19 @@ def test_workers_that_cannot_start_do_not_replace_others(start):
     assert service.get("/health")[0] == 200
     broken.unlink()
     assert len(roll(service)) == 2
+
+
+def test_workers_that_die_when_they_are_ready_do_not_replace_others(start):
+    """No old one is ended for them, and the roll is called off."""
+    command = [sys.executable, "-c", SHORT_LIVED]
+    service = start(command=command, WORKERS="2").wait_until_serving()
+    workers = service.workers()
+    (service.directory / "broken").touch()
+    service.signal(signal.SIGHUP)
+    service.wait_for_log("Going on with 2 that serve and the settings before")
+    service.wait_for_workers(2)
+    assert service.workers() == workers
+    assert service.get("/health")[0] == 200
 
 
 def test_a_roll_that_stops_half_way_is_taken_back(start):

@@ -111,7 +111,7 @@ async def test_a_lease_ends(first, second, server):
     """
     taken = await take(first)
     key, field, value = hash_of(server)
-    server.ask("HSET", key, field, value.split()[0] + b" 1")
+    server.ask("HSET", key, field, value.rsplit(maxsplit=1)[0] + b" 1")
     later = await take(second)
     assert later.found is Found.NONE
     assert not await first.pages.put(taken.lease, page())
