@@ -197,7 +197,7 @@ class StudentRecords:
     def _packed(
         self, session: Session, days: SubjectDays, made_at: float
     ) -> Entry[bytes]:
-        fetched_at = utc_timestamp(int(self._wall() - self._clock() + made_at))
+        fetched_at = utc_timestamp(int(self._wall() - (self._clock() - made_at)))
         packed = msgspec.json.encode(FetchedSubject(fetched_at, days))
         return self._cache.new_part(session, packed, made_at=made_at)
 
