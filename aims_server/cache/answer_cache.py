@@ -64,9 +64,7 @@ class AnswerCache:
         wall: Clock = time.time,
     ) -> None:
         self._answers = answers
-        self._kept_answers = answers.kept
         self._parts = parts
-        self._kept_parts = parts.kept
         self._lifetimes = lifetimes
         self._observer = observer
         self._clock = clock
@@ -157,7 +155,7 @@ class AnswerCache:
 
         Not reported to the observer: the caller counts the answer.
         """
-        entry = self._kept_answers.get_fresh(
+        entry = self._answers.kept.get_fresh(
             session.resource_key(resource), session.owner, now, self._max_age(fresh)
         )
         if entry is not None:
@@ -172,13 +170,13 @@ class AnswerCache:
     ) -> dict[str, Entry[bytes]]:
         """As `get_fresh`, for parts, by resource: those that are kept."""
         keys = {session.resource_key(resource): resource for resource in resources}
-        found = self._kept_parts.find_fresh(keys, session.owner, self._max_age(fresh))
+        found = self._parts.kept.find_fresh(keys, session.owner, self._max_age(fresh))
         return {keys[key]: entry for key, entry in found.items()}
 
     def find_part(self, resource: str, session: Session) -> Entry[bytes] | None:
         """A part that any worker of the machine keeps, fresh or not."""
         key = session.resource_key(resource)
-        return self._kept_parts.find(key, session.owner)
+        return self._parts.kept.find(key, session.owner)
 
     def new_answer(
         self,

@@ -45,6 +45,7 @@ class TestClock:
         """Set back while it is under way: a negative time made the histogram's sum go
         down, which Prometheus takes for a restart.
         """
+        began = time.perf_counter()
         platform.hold("quizzes")
         asked = asyncio.ensure_future(front.ask("/api/quiz", token, headers=way))
         await platform.until(lambda seen: seen.in_flight)
@@ -53,7 +54,7 @@ class TestClock:
         platform.release()
         answer = await asked
         (line,) = (each for each in access_lines.told() if each["route"] == "quiz")
-        assert 0.0 <= line["seconds"] < 3600.0
+        assert 0.0 <= line["seconds"] <= time.perf_counter() - began
         assert "dur=-" not in answer.headers["Server-Timing"]
         sums = [
             float(series.split()[1])

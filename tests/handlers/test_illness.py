@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import statistics
-from collections import defaultdict
 
 import pytest
 
@@ -154,11 +152,9 @@ class TestHanging:
         assert "overloaded" in codes
         assert codes <= {"overloaded", "upstream_unavailable"}
         assert all(int(answer.headers["Retry-After"]) >= 1 for answer in shed)
-        seconds = defaultdict(list)  # since each was read, however late that was
-        for line in access_lines.told():
-            if "route" in line:
-                seconds[line["status"]].append(line["seconds"])
-        assert statistics.median(seconds[503]) < max(seconds[200])
+        ended = [line["status"] for line in access_lines.told() if "route" in line]
+        last_served = len(ended) - ended[::-1].index(200)
+        assert ended[:last_served].count(503) > len(shed) / 2
 
 
 class TestSharing:

@@ -29,7 +29,6 @@ pytestmark = [
 ]
 
 COLLEGE = College(students=200)
-SIX_HOURS = 6 * 3600.0
 JUMPS = ("+6h", "-6h", "+50h", "-50h", "+0")
 
 
@@ -146,6 +145,7 @@ def test_a_request_takes_as_long_as_it_takes(clocked, platform, tokens, offset):
     platform.turn(hold="*")
     answers: list[Answer] = []
     token = next(tokens)
+    asked_at = time.perf_counter()
     asking = Thread(target=lambda: answers.append(ask(service, "/api/quiz", token)))
     asking.start()
     until(lambda: platform.counters()["calls"].get("quizzes"))
@@ -159,11 +159,10 @@ def test_a_request_takes_as_long_as_it_takes(clocked, platform, tokens, offset):
     timing = [
         float(ms) for ms in re.findall(r"dur=([^,]+)", answer.headers["Server-Timing"])
     ]
-    # By the clock each would have the jump in it, which is what SIX_HOURS is: no bound
-    # on how long a busy machine may take.
+    passed = time.perf_counter() - asked_at  # here, by a clock that nobody has set
     told = [total, float(str(line["seconds"])), *(ms / 1000 for ms in timing)]
     assert timing
-    assert all(0 <= seconds < SIX_HOURS for seconds in told)
+    assert all(0 <= seconds <= passed for seconds in told)
     # The line is written after the answer was counted, and rounded to microseconds.
     assert 0 < total < float(str(line["seconds"])) + 1e-6
     began = json.loads(service.log.splitlines()[0])["time"]
