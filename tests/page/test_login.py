@@ -210,6 +210,7 @@ def test_the_way_back_leads_to_the_login_that_there_is(inside, demo):
 
 def test_the_way_back_needs_no_network(inside):
     """What was seen before is seen again: to load it anew would leave nothing."""
+    inside.page.wait_for_selector("#demo")  # the corner asks for itself, last of all
     inside.page.evaluate(LEAVE)
     inside.page.evaluate("window.kept = true")
     inside.context.set_offline(True)
