@@ -188,7 +188,7 @@ class Rollout:
         old = [c for c in serving if c.generation != self.generation]
         new = [c for c in serving if c.generation == self.generation]
         now = self._clock()
-        if old and new and not any([self._has_served(c, now) for c in new]):
+        if old and new and not any(self._has_served(c, now) for c in new):
             return None
         # First one that has not served either, as a roll soon followed its own.
         child = min(old or new[-1:], key=lambda c: self._has_served(c, now))
