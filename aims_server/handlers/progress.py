@@ -119,8 +119,8 @@ class _Events:
         self._sent = 0
 
     async def come(self) -> None:
-        """Wait until there is more to send: of a next gathering, where one has ended and
-        its page is not what was asked for, or its worker is gone.
+        """Wait until there is more to send: of the next gathering, where one has ended
+        and its page is not what was asked for, or its worker is gone.
         """
         gathering = self._gathering
         if gathering is None or (gathering.ended and gathering.version == self._seen):
