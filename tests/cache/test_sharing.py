@@ -273,6 +273,22 @@ async def test_a_page_of_old_parts_displaces_no_better_one(platform, workers, cl
         assert (found.value, found.made_at) == ("page", now)
 
 
+async def test_what_is_kept_late_displaces_nothing_newer(platform, workers, clock):
+    """A part of a page that was long in the making: meanwhile another worker has
+    fetched it again, and nobody is shown the older one.
+    """
+    one, other, _ = workers
+    late = Entry("older", 5, ANN, clock.now, clock.now + FRESH, clock.now + FRESH)
+    clock.now += 20
+    await answered(platform, other.ask(platform), "newer")
+    clock.now += 5
+    one.through.keep(b"k", one.through.epoch_of(ANN), late)
+    await settle()
+    for worker in workers:
+        found = worker.through.kept.get_fresh(b"k", ANN, clock.now)
+        assert found.value == "newer"
+
+
 async def test_a_page_of_old_parts_that_is_found_is_refreshed(platform, workers, clock):
     """Whoever made it does so only if it is asked again; whoever finds it does."""
     now = clock.now
