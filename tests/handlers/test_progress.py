@@ -19,10 +19,10 @@ EVENTS = "text/event-stream"
 class Stream:
     """A client that reads events as they come."""
 
-    def __init__(self, front, token, *, accept=EVENTS, receive_buffer=None):
+    def __init__(self, front, token, *, lines="", receive_buffer=None):
         self._front = front
         self._token = token
-        self._accept = accept
+        self._lines = f"Accept: {EVENTS}\r\n{lines}"
         self._limit = receive_buffer or 2**20
 
     async def __aenter__(self):
@@ -32,8 +32,8 @@ class Stream:
         )
         self.writer.write(
             b"GET /api/all-attendance HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-            b"Accept: %s\r\nAuthorization: Bearer %s\r\n\r\n"
-            % (self._accept.encode(), self._token.encode())
+            b"%bAuthorization: Bearer %b\r\n\r\n"
+            % (self._lines.encode(), self._token.encode())
         )
         head = await self.reader.readuntil(b"\r\n\r\n")
         self.status = int(head.split(b" ")[1])
@@ -305,6 +305,29 @@ async def test_its_log_line_says_how_it_ended(front, token, platform, access_lin
     well, ill = (line for line in lines if "route" in line)
     assert (well["status"], well["cache"]) == (200, "MISS")
     assert (ill["status"], ill["code"]) == (200, "upstream_error")
+
+
+class TestRefresh:
+    """A client that takes nothing kept at all."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {"CACHE_REFRESH_FLOOR_SECONDS": "0"}
+
+    async def test_each_gathering_is_told(self, front, token, platform):
+        """That under way is too old for it, and its own begins behind that."""
+        platform.hold("cards")
+        plain = asyncio.ensure_future(front.ask("/api/all-attendance", token))
+        await platform.until(lambda seen: seen.now["cards"] == 15)
+        async with Stream(front, token, lines="Cache-Control: no-cache\r\n") as stream:
+            events = stream.events()
+            assert (await anext(events))[0] == "started"
+            platform.release()
+            kinds = [kind async for kind, _ in events]
+        await plain
+        assert platform.counters.calls["cards"] == 30
+        subjects = ["subject"] * 15
+        assert kinds == [*subjects, "started", *subjects, "page"]
 
 
 class TestDeadline:
