@@ -541,7 +541,7 @@ async def test_a_fault_of_ours_in_its_tasks_is_told(unread, caplog):
     """Nobody awaits them: refusals of other machines would be lost without a word."""
     fault = KeyError("made up")
 
-    def broken():
+    def broken(silence):
         raise fault
 
     unread.invalidations.start(unread.client, broken)
