@@ -336,6 +336,22 @@ async def test_an_old_page_of_another_machine_will_do_if_no_other_can_be_had(
     assert await answered(platform, asker, Broken()) == (STALE, "old")
 
 
+async def test_an_old_page_of_another_machine_is_refreshed_behind_its_asker(
+    platform, clock
+):
+    """At once: nobody need ask again."""
+    far = MachinePages(SharedMemoryCache(1_000_000, Epochs(), clock=clock))
+    store = Level("store", far, Deadline.remaining, 0.01, 1.6, 0.08)
+    one, other = (Machine(clock, store).worker() for _ in range(2))
+    await answered(platform, one.ask(platform), "old")
+    clock.now += FRESH
+    assert await shown(other.ask(platform)) == (STALE, "old")
+    await settle()
+    platform.answer("new")
+    await settle()
+    assert other.through.kept.get_fresh(b"k", ANN, clock.now).value == "new"
+
+
 async def test_parts_that_any_worker_keeps_are_found_together(platform, workers, clock):
     """Those that are fresh, of this owner: what one page lacked is asked for only."""
     for key, worker in ((b"1", workers[0]), (b"2", workers[1])):
