@@ -1,6 +1,7 @@
 """Parsers of settings' values, each with a sentence on what it allows.
 
-Every parser raises ValueError for anything else.
+Every parser raises ValueError for anything else, caused by the OSError of a file that
+cannot be read.
 """
 
 import base64
@@ -9,6 +10,7 @@ import ssl
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final, Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -192,12 +194,14 @@ def _ca_file(text: str) -> CertificateFile | None:
         return None
     path = Path(text)
     try:
-        if not path.is_file():  # a pipe would be waited for without end
+        if not S_ISREG(path.stat().st_mode):  # a pipe would be waited for without end
             raise ValueError(text)
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=text)
         return CertificateFile(text, path.read_bytes())
-    except OSError:  # ssl.SSLError is one
+    except ssl.SSLError:
         raise ValueError(text) from None
+    except OSError as error:
+        raise ValueError(text) from error
 
 
 def _token(text: str) -> str | None:

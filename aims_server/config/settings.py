@@ -265,8 +265,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             text = mapping.get(variable.name, "")
             try:
                 values[variable.field] = variable.parse(text)
-            except ValueError:
-                faults.append(variable.fault(text))
+            except ValueError as error:
+                faults.append(variable.fault(text, error.__cause__))
         if not mapping.get("GATHER_TIMEOUT_SECONDS", "").strip():
             # REQUEST_TIMEOUT_SECONDS can then be raised alone.
             values["gather_timeout_seconds"] = max(

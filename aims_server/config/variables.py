@@ -36,11 +36,14 @@ class Variable(Struct, frozen=True):
             raise ValueError(text)
         return self.parser.parse(text.strip() or self.default)
 
-    def fault(self, text: str) -> str:
-        """One line that says what `text` should have been."""
+    def fault(self, text: str, cause: BaseException | None = None) -> str:
+        """One line that says what `text` should have been, and what the system says of
+        the file that it names.
+        """
         wrong = self.parser.wrong_part(text)
         shown = _MASK if self.secret else ascii(_without_credentials(wrong)[:80])
-        return f"{self.name}={shown}: must be {self.parser.allowed}"
+        why = f" ({cause.strerror})" if isinstance(cause, OSError) else ""
+        return f"{self.name}={shown}: must be {self.parser.allowed}{why}"
 
     def format(self, value: object) -> str:
         """`value` as it would be written in a file; masked if it is a secret."""

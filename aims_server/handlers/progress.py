@@ -110,17 +110,23 @@ class _Events:
         self._service = service
         self._caller = caller
         self._gathering: SubjectsGathering | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing of this gathering was sent yet."""
         self._seen = 0
         self._started = False
         self._sent = 0
 
     async def come(self) -> None:
-        """Wait until there is more to send."""
-        if self._gathering is None:
-            self._gathering = await self._service.gathering(self._caller)
-        if self._gathering.ended:
-            await asyncio.Event().wait()  # for nothing: the page is about to be there
-        await self._gathering.changed(self._seen)
+        """Wait until there is more to send: of the next gathering, where one has ended
+        and its page is not what was asked for, or its worker is gone.
+        """
+        gathering = self._gathering
+        if gathering is None or (gathering.ended and gathering.version == self._seen):
+            gathering = self._gathering = await self._service.gathering(self._caller)
+            self._begin()
+        await gathering.changed(self._seen)
 
     def take(self) -> Iterator[bytes]:
         """The events that were not sent yet."""

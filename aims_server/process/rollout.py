@@ -154,10 +154,14 @@ class Rollout:
         return None
 
     def _may_overlap(self, serving: list[Child]) -> bool:
-        """Whether one worker more than wanted may start, for one that will leave."""
+        """Whether one worker more may start, for one that will leave."""
+        now = self._clock()
+        old = [child for child in serving if child.generation != self.generation]
+        # More than wanted, where fewer are wanted than before: they stay until then.
+        proven = sum(self._has_served(child, now) for child in old)
         return (
-            len(serving) == self.wanted
-            and any(child.generation != self.generation for child in serving)
+            bool(old)
+            and len(serving) <= max(self.wanted, proven)
             and all(child.ready_at is not None for child in serving)
             # Bounds memory: however often a roll is requested, no more workers are
             # draining than serving.
@@ -188,10 +192,11 @@ class Rollout:
         old = [c for c in serving if c.generation != self.generation]
         new = [c for c in serving if c.generation == self.generation]
         now = self._clock()
-        if old and new and not any(self._has_served(c, now) for c in new):
-            return None
         # First one that has not served either, as a roll soon followed its own.
         child = min(old or new[-1:], key=lambda c: self._has_served(c, now))
+        proven = any(self._has_served(c, now) for c in new)
+        if old and not proven and (new or self._has_served(child, now)):
+            return None
         child.leaving = True
         return child
 

@@ -43,7 +43,10 @@ def serve(
     """
     for warning in check_file_limit(settings.max_concurrent_requests):
         _log.warning("%s", warning)
-    sockets = _inherited(environ) or _bound(settings)
+    sockets = _inherited(environ)
+    if sockets and not _are_of(settings, sockets):
+        _log.warning("HOST and PORT have no effect: systemd says where to listen")
+    sockets = sockets or _bound(settings)
     try:
         reports = Reports(Notifier(environ))
         supervisor = Supervisor(settings, load, sockets, reports, on_serving)
@@ -69,6 +72,15 @@ def _inherited(environ: Mapping[str, str]) -> list[socket.socket]:
             f"LISTEN_FDS={environ['LISTEN_FDS']}: not all are listening sockets"
             f" ({error.strerror})"
         ) from None
+
+
+def _are_of(settings: Settings, sockets: list[socket.socket]) -> bool:
+    """Whether these are all that HOST and PORT ask for, if they ask for anything."""
+    default = Settings()
+    if (settings.hosts, settings.port) == (default.hosts, default.port):
+        return True
+    names = [listening.getsockname()[:2] for listening in sockets]
+    return all((host, settings.port) in names for host in settings.hosts)
 
 
 def _bound(settings: Settings) -> list[socket.socket]:

@@ -45,8 +45,11 @@ async def inspect(
 
 
 async def _refusals(connection: Connection) -> list[str]:
-    newest = (PROBE_KEY, "+", "-", "COUNT", 1)
-    for command in (("XREVRANGE", *newest), ("EVAL", PROBE, 1, PROBE_KEY)):
+    for command in (
+        ("EVAL", PROBE, 1, PROBE_KEY),
+        ("XREVRANGE", PROBE_KEY, "+", "-", "COUNT", 1),
+        ("XREAD", "COUNT", 1, "STREAMS", PROBE_KEY, "0"),
+    ):
         try:
             await connection.call(*command, seconds=_SECONDS)
         except Refused as error:

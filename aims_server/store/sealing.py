@@ -13,7 +13,6 @@ from ..primitives import Owner
 __all__ = ["Secrets", "Unopened"]
 
 _NONCE_BYTES: Final = 12
-_TAG_BYTES: Final = 16
 _SENDER_BYTES: Final = 8
 
 
@@ -116,9 +115,7 @@ def _seal(key: AESGCM, plain: bytes, place: bytes) -> bytes:
 
 
 def _open(key: AESGCM, sealed: bytes, place: bytes) -> bytes:
-    if len(sealed) < _NONCE_BYTES + _TAG_BYTES:
-        raise Unopened
     try:
         return key.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], place)
-    except InvalidTag:
+    except (InvalidTag, ValueError):  # the latter if it has not even a nonce
         raise Unopened from None

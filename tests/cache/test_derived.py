@@ -85,6 +85,19 @@ async def test_what_is_made_of_an_entry_that_had_to_do_is_kept(bench):
     assert bench.through.kept.get_fresh(b"k", b"ann", bench.clock.now) is served.entry
 
 
+async def test_what_is_made_of_an_entry_that_is_no_longer_fresh_is_kept(bench):
+    """For whoever asks before the refresh has ended."""
+    await bench.fetch("first", b"source")
+    bench.clock.now += FRESH
+    made: list[str] = []
+    for _ in range(2):
+        served = await derived(bench, made)
+        assert (served.outcome, served.entry.value) == (STALE, "made of first")
+    assert made == ["first"]
+    bench.platform.answer("second")
+    await settle()
+
+
 async def test_nothing_is_made_of_another_owners_entry(bench):
     """P9: whoever asks for it gets nothing."""
     made: list[str] = []

@@ -273,6 +273,22 @@ async def test_a_page_of_old_parts_displaces_no_better_one(platform, workers, cl
         assert (found.value, found.made_at) == ("page", now)
 
 
+async def test_what_is_kept_late_displaces_nothing_newer(platform, workers, clock):
+    """A part of a page that was long in the making: meanwhile another worker has
+    fetched it again, and nobody is shown the older one.
+    """
+    one, other, _ = workers
+    late = Entry("older", 5, ANN, clock.now, clock.now + FRESH, clock.now + FRESH)
+    clock.now += 20
+    await answered(platform, other.ask(platform), "newer")
+    clock.now += 5
+    one.through.keep(b"k", one.through.epoch_of(ANN), late)
+    await settle()
+    for worker in workers:
+        found = worker.through.kept.get_fresh(b"k", ANN, clock.now)
+        assert found.value == "newer"
+
+
 async def test_a_page_of_old_parts_that_is_found_is_refreshed(platform, workers, clock):
     """Whoever made it does so only if it is asked again; whoever finds it does."""
     now = clock.now
@@ -318,6 +334,22 @@ async def test_an_old_page_of_another_machine_will_do_if_no_other_can_be_had(
     clock.now += 100
     asker = other.ask(platform, max_age=30)
     assert await answered(platform, asker, Broken()) == (STALE, "old")
+
+
+async def test_an_old_page_of_another_machine_is_refreshed_behind_its_asker(
+    platform, clock
+):
+    """At once: nobody need ask again."""
+    far = MachinePages(SharedMemoryCache(1_000_000, Epochs(), clock=clock))
+    store = Level("store", far, Deadline.remaining, 0.01, 1.6, 0.08)
+    one, other = (Machine(clock, store).worker() for _ in range(2))
+    await answered(platform, one.ask(platform), "old")
+    clock.now += FRESH
+    assert await shown(other.ask(platform)) == (STALE, "old")
+    await settle()
+    platform.answer("new")
+    await settle()
+    assert other.through.kept.get_fresh(b"k", ANN, clock.now).value == "new"
 
 
 async def test_parts_that_any_worker_keeps_are_found_together(platform, workers, clock):

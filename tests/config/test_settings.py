@@ -113,7 +113,6 @@ BROKEN = [
     ("EXTERNAL_API_PROXY", "http://proxy.example:3128?x"),
     ("EXTERNAL_API_PROXY", "http://proxy.example:3128#x"),
     ("EXTERNAL_API_PROXY", "http://user:two words@proxy.example:3128"),
-    ("EXTERNAL_API_CA_FILE", "/does/not/exist.pem"),
     ("EXTERNAL_API_CA_FILE", __file__),
     ("TRUSTED_PROXIES", "10.0.0.0/33"),
     ("TRUSTED_PROXIES", "10.0.0.1/8"),
@@ -127,7 +126,7 @@ BROKEN = [
     ("STORE_SECRET", "short"),
     ("STORE_SECRET", "c2hvcnQ="),
     ("STORE_TIMEOUT_MS", "19"),
-    ("STORE_CA_FILE", "/nowhere.pem"),
+    ("STORE_CA_FILE", __file__),
     ("METRICS_TOKEN", "two words"),
     ("METRICS_TOKEN", "x" * 4097),
     ("LOG_LEVEL", "verbose"),
@@ -169,7 +168,7 @@ def test_an_empty_value_means_the_default():
 
 
 def test_values_are_parsed():
-    """Each parser of value arrives as its own type."""
+    """Each kind of value arrives as its own type."""
     settings = Settings.from_mapping(
         {
             "HOST": "::1",
@@ -196,6 +195,13 @@ def test_values_are_parsed():
     )
     assert settings.metrics_token == "s3cret"
     assert settings.log_level == "debug"
+
+
+@pytest.mark.parametrize("name", ["EXTERNAL_API_CA_FILE", "STORE_CA_FILE"])
+def test_a_file_that_cannot_be_read_is_told_as_such(name):
+    """The service is another user than whoever looks into the file, which is right."""
+    (fault,) = faults_of(**{name: "/does/not/exist.pem"})
+    assert fault.endswith("of certificates in PEM form (No such file or directory)")
 
 
 def test_a_pipe_is_no_file_of_certificates(tmp_path):

@@ -19,10 +19,10 @@ EVENTS = "text/event-stream"
 class Stream:
     """A client that reads events as they come."""
 
-    def __init__(self, front, token, *, accept=EVENTS, receive_buffer=None):
+    def __init__(self, front, token, *, lines="", receive_buffer=None):
         self._front = front
         self._token = token
-        self._accept = accept
+        self._lines = f"Accept: {EVENTS}\r\n{lines}"
         self._limit = receive_buffer or 2**20
 
     async def __aenter__(self):
@@ -32,8 +32,8 @@ class Stream:
         )
         self.writer.write(
             b"GET /api/all-attendance HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-            b"Accept: %s\r\nAuthorization: Bearer %s\r\n\r\n"
-            % (self._accept.encode(), self._token.encode())
+            b"%bAuthorization: Bearer %b\r\n\r\n"
+            % (self._lines.encode(), self._token.encode())
         )
         head = await self.reader.readuntil(b"\r\n\r\n")
         self.status = int(head.split(b" ")[1])
@@ -198,6 +198,27 @@ async def test_it_joins_the_gathering_under_way(front, token, platform):
         assert [kind async for kind, _ in events][-1] == "page"
     assert (await plain).code == 200
     assert platform.counters.total == 16
+
+
+async def test_each_gathering_is_told(front, token, platform, clock):
+    """That under way is made of subjects that are too old for the client, whose own
+    begins behind it.
+    """
+    platform.faults.set("cards", kind="html", match="7300001")
+    await front.ask("/api/all-attendance", token)
+    clock.advance(40)
+    platform.faults.clear()
+    platform.hold("cards")
+    plain = asyncio.ensure_future(front.ask("/api/all-attendance", token))
+    await platform.until(lambda seen: seen.now["cards"] == 1)
+    async with Stream(front, token, lines="Cache-Control: no-cache\r\n") as stream:
+        events = stream.events()
+        assert await anext(events) == ("started", {"subjects": 15})
+        platform.release()
+        kinds = [kind async for kind, _ in events]
+    await plain
+    subjects = ["subject"] * 15
+    assert kinds == [*subjects, "started", *subjects, "page"]
 
 
 async def test_leaving_ends_nothing(front, token, platform):

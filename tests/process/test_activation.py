@@ -94,25 +94,38 @@ def test_systemd_hands_over_the_socket(start):
     assert service.wait() == 0
 
 
+def handed_over(start, held, **options):
+    """The service on the socket ``held``, as systemd hands it over."""
+    command = ["bash", "-c", HAND_OVER, "bash", str(held.fileno())]
+    command += [sys.executable, "-m", "aims_server"]
+    return start(command=command, pass_fds=[held.fileno()], **options)
+
+
+def test_a_port_of_no_effect_is_told(start):
+    """Where the socket is, PORT says in vain; nothing is told where they agree."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        _, port = held.getsockname()
+        for told in (port, port - 1):
+            service = handed_over(start, held, PORT=str(told), WORKERS="1")
+            service.wait_until_serving()
+            told_so = "HOST and PORT have no effect" in service.log
+            assert told_so is (told != port)
+            service.signal(signal.SIGINT)
+            assert service.wait() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
 def test_stop_and_start_refuse_no_connection(start, number):
     """300 new connections a second: those of the gap wait, all are answered."""
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as held:
-        command = ["bash", "-c", HAND_OVER, "bash", str(held.fileno())]
-        options = {
-            "command": [*command, sys.executable, "-m", "aims_server"],
-            "pass_fds": [held.fileno()],
-            "WORKERS": "2",
-            "DRAIN_DELAY_SECONDS": "0.5",
-            "LOG_LEVEL": "info",
-        }
-        service = start(**options).wait_until_serving()
+        options = {"WORKERS": "2", "DRAIN_DELAY_SECONDS": "0.5", "LOG_LEVEL": "info"}
+        service = handed_over(start, held, **options).wait_until_serving()
         with SteadyClients(held.getsockname()) as clients:
             until(lambda: len(clients.answers) > PER_SECOND / 2)
             service.signal(number)
             assert service.wait() == 0
             enough = len(clients.answers) + PER_SECOND / 2
-            start(**options).wait_until_serving()
+            handed_over(start, held, **options).wait_until_serving()
             until(lambda: len(clients.answers) > enough)
     assert clients.failures == []
     assert set(clients.answers) == {200}

@@ -112,10 +112,13 @@ def test_a_roll_goes_one_by_one(pool: Processes):
     assert pool.rollout.converged
 
 
-def test_no_roll_ends_old_workers_for_new_ones_that_die(pool: Processes):
-    """Being ready for a moment proves nothing; then all of the old ones still serve."""
+@pytest.mark.parametrize("wanted", [1, 2])
+def test_no_roll_ends_old_workers_for_new_ones_that_die(pool: Processes, wanted: int):
+    """Being ready for a moment proves nothing; then all of the old ones still serve,
+    also if there are to be fewer.
+    """
     old = pool.rollout.serving
-    pool.rollout.roll(2)
+    pool.rollout.roll(wanted)
     while not pool.rollout.failing:
         pool.now += pool.rollout.seconds_to_spawn or 0
         pool.act()

@@ -248,3 +248,24 @@ async def test_check_tries_what_the_service_does(tmp_path, rights, reason):
     finally:
         store.kill()
     assert doubts[0].startswith(f"it refuses what the service does there: {reason}")
+
+
+async def test_check_names_each_right_that_is_missing_and_leaves_nothing(tmp_path):
+    """What its user may not do is told, whatever it is; once it may, nothing is."""
+    store = StoreServer(tmp_path, "--maxmemory", "100mb").start()
+    address = StoreAddress.parse(store.url.replace("://", "://aims:good@"))
+    user = (CONF / "valkey-users.acl").read_text().split()
+    rights = user[user.index("-@all") + 1 :]
+    try:
+        for right in set(rights) - {"+ping", "+info", "+config|get"}:
+            others = [each for each in rights if each != right]
+            start = ("ACL", "SETUSER", "aims", "reset", "on", ">good", "~aims1:*")
+            store.ask(*start, *others)
+            _, doubts = await inspect(address)
+            assert any("may not do this" in doubt for doubt in doubts), right
+            store.ask(*start, *rights)
+            _, doubts = await inspect(address)
+            assert not any("refuses" in doubt for doubt in doubts), right
+            assert store.ask("EXISTS", "aims1:probe") == b":0\r\n"
+    finally:
+        store.kill()

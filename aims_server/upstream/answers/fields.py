@@ -64,6 +64,8 @@ _CONTROL: Final = (
     r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
 )
 _BREAK: Final = r"(?i:</?(?:br|p|div|li|tr|td)\b[^<>]*>)"
+# No character has such a number, and int() refuses one of more than 4300 digits.
+_NO_CHARACTER: Final = r"&#[0-9]{20,};?"
 
 
 def number(value: Scalar) -> Number | None:
@@ -128,7 +130,7 @@ def _clean(text: str) -> str:
     if "<" in text:
         text = re.sub(_TAG, "", re.sub(_BREAK, " ", text))
     if "&" in text:
-        text = html.unescape(text)
+        text = html.unescape(re.sub(_NO_CHARACTER, "\ufffd", text))
     return " ".join(re.sub(_CONTROL, " ", text).split())
 
 

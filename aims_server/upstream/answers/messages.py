@@ -41,22 +41,24 @@ _ENDED: Final = (
 )
 _ELSEWHERE: Final = (
     r" (?:to|on|at|via|through|using|from)"
-    r"(?: (?:the|our|your|college|university|official|student))*"
+    r"(?: (?:the|our|your|college|university|official|student|exam|fee|library))*"
     r" (?:erp|portal|web|website|site|app|lms|dashboard|desktop|browser)\b"
 )
 _PHRASES: Final = (
     rf"\b(?:token|session|login|jwt) {_FILLER}{_ENDED}\b",
     # A login, which may be closed for all, is none of these.
     rf"\bsession {_FILLER}(?:terminated|closed|destroyed)\b",
-    r"\b(?:expired|invalid|missing|revoked|timed ?out|ended) (?:\w+ )?"
+    r"\b(?:expired|invalid|missing|malformed|revoked|timed ?out|ended) (?:\w+ )?"
     r"(?:token|session|login|jwt)\b",
+    r"\b(?:could ?not|can ?not|unable to|failed to) (?:parse|decode) (?:\w+ )?"
+    r"(?:token|jwt)\b",
     r"(?:^|[.:!,;] )no (?:\w+ )?(?:token|session)(?: (?:provided|found|sent))?"
     r"(?:[.!,;]|$)",
     r"\b(?:log|sign)(?: |-)?in again\b|\bre ?log ?in\b",
     # A student is told to log in only where the login has ended, or somewhere else.
     r"\b(?:please|kindly|must|need to|have to) (?:be )?(?:log|sign)(?:ged|ed)? ?in\b"
-    rf"(?!{_ELSEWHERE})",
-    r"\b(?:log|sign) ?in (?:is )?required\b",
+    rf"(?!{_ELSEWHERE}| (?:later|after)\b)",
+    r"\b(?:log|sign) ?in (?:(?:is )?required|to (?:continue|proceed))\b",
     r"\b(?:been|you are|you were) (?:logged|signed) ?out\b",
     r"\b(?:logged|signed) ?in (?:from|on|at|with|to) "
     r"(?:another|(?:an?|some) ?(?:other|different)|other|different)"
@@ -77,10 +79,13 @@ _PHRASES: Final = (
 _REFUSAL: Final = "|".join(_PHRASES)
 
 # What has a session, or a token, that is not the student's login: a course file names
-# its academic session.
+# its academic session, "2025-26".
 _OTHERS: Final = (
-    r"\b(?:academic|semester|term|summer|winter|attendance|class|lecture|lab|practical"
-    r"|tutorial|remedial|teaching|course|exam|quiz|feedback|registration) sessions?\b"
+    r"\b(?:academic(?: year)?|semester|term|odd|even|summer|winter|morning|evening"
+    r"|admission|attendance|class|lecture|lab|practical|tutorial|remedial|teaching|course"
+    r"|exam|quiz|feedback|registration|counselling|fee|payment|otp|qr(?: code)?"
+    r"|hall ticket|20\d\d(?:[ /](?:20)?\d\d)?) (?:session|token)s?\b"
+    r"|\bsession (?:year|selected|for (?:the )?(?:semester|course|batch|year))\b"
     r"|\bunexpected token\b"
 )
 # Beside an empty list these words are about what is listed, as "No record found" is.
@@ -114,20 +119,22 @@ _PROGRAM: Final = (
 _LONGEST_ACCOUNT_TEXT: Final = 120
 
 _THINGS: Final = (
-    r"(?:records?|data|rows?|courses?|course files?|subjects?|attendances?|classes"
-    r"|class|quiz|quizzes|cards?|results?|schedules?|timetables?|entries)"
+    r"(?:records?|data|rows?|courses?|course files?|cfs?|subjects?|attendances?|classes"
+    r"|class|lectures?|quiz|quizzes|cards?|results?|schedules?|time ?tables?|entry"
+    r"|entries)"
 )
 # Not "no access to data", "no permission to view attendance".
 _KIND: Final = r"(?:(?!(?:to|for|from|of|on|in|longer)\b)\w+ )"
 _NOTHING: Final = (
-    rf"\bno {_KIND}{{0,3}}?{_THINGS}\b|\bnothing (?:was )?found\b"
-    rf"|\b{_THINGS} (?:was |were |is |are )?(?:not found|not available|empty)\b"
+    rf"\b(?:no|zero|(?<![\d.,])0) {_KIND}{{0,3}}?{_THINGS}\b|\bnothing (?:was )?found\b"
+    rf"|\b{_THINGS} (?:was |were |is |are |has |have )?(?:empty"
+    r"|not (?:yet )?(?:been )?(?:found|available|mapped|assigned|marked|uploaded))\b"
 )
 # There may be something all the same; not "found in our database", "check back later".
 _TROUBLE: Final = (
     r"\b(?:(?<!check )(?<!check back )later|moment|right now|temporar\w+|maintenance"
     r"|(?<!found (?:in|on) )(?<!found (?:in|on) (?:our|the) )(?:server|database)"
-    r"|errors?|failed|failure|timed? ?out)\b"
+    r"|errors?|failed|failure|timed? ?out|denied|unavailable|issues?|fees?|dues)\b"
 )
 
 
@@ -140,6 +147,7 @@ class _Answer(Struct, frozen=True):
     errors: object = None
     response: object = None
     status: object = None
+    data: object = None  # rows, in an unusual envelope
 
 
 # With all else that JSON can be: what only begins like it ("401 Unauthorized") is read
@@ -166,12 +174,10 @@ def refuses_token(status: int, body: bytes) -> bool:
         return False
     others = _OTHERS
     if 200 <= status < 300:
-        rows = answer.response
-        if isinstance(rows, dict):
-            rows = rows.get("data")
-            if rows:
-                return False
-        if isinstance(rows, list):
+        parts = answer.response, answer.data
+        if any(map(_has_rows, parts)):
+            return False
+        if [] in map(_innermost, parts):
             others += f"|{_NOT_LISTED}"
     elif status not in _STATUSES_WITH_WORDS:
         return False
@@ -250,6 +256,24 @@ def _read(body: bytes) -> _Answer | None:
     except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, _Answer) else _Answer()
+
+
+def _innermost(part: object) -> object:
+    """What stands in `data`, also within a paginator's page, or the part itself."""
+    while isinstance(part, dict) and "data" in part:
+        part = part["data"]
+    return part
+
+
+def _has_rows(part: object) -> bool:
+    """Whether there is anything in its `data`, or a list of objects without words."""
+    inner = _innermost(part)
+    if inner is not part:
+        return bool(inner)
+    if isinstance(part, dict) and all(map(str.isdecimal, part)):
+        part = list(part.values())  # as PHP writes a list with gaps
+    rows = part if isinstance(part, list) else []
+    return any(isinstance(row, dict) and not _words(row) for row in rows)
 
 
 def _texts(answer: _Answer) -> list[str]:

@@ -127,6 +127,7 @@ def test_a_percentage_is_the_platforms_text_with_its_sign(sent, shown):
         ("a < b and c > d", "a < b and c > d"),
         ("Web <!-- old --> Lab <!-- x", "Web Lab"),
         ("Web " + "<!--" * 500_000, "Web"),
+        (f"Web &#{'9' * 5000};&#x110000;", "Web \ufffd\ufffd"),
         ("Web\x00\x00", "Web"),
         ("Web\x08&#7;\x9fLab", "Web Lab"),
         ("\ufeffWeb\u200b \u200eLab", "Web Lab"),
