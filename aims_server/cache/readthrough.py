@@ -181,14 +181,16 @@ class ReadThrough(Generic[V]):
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
     ) -> Served[V]:
         """The entry of this key's flight. One that was begun by an asker that takes
-        older entries may bring one that is too old here; then another is begun.
+        older entries may bring one that is too old here; then another is begun. What
+        was made since this one asked is not too old, however few seconds it takes.
         """
+        asked_at = self._clock()
         while True:
             start = partial(self._loaded, key, owner, want, fill)
             flight, joined = self._flights.join(key, start, deadline)
             served = await flight
             self._check_owner(served.entry, owner)
-            if not joined or is_within(want.max_age, served.entry, self._clock()):
+            if not joined or is_within(want.max_age, served.entry, asked_at):
                 break
         if joined and served.outcome is Outcome.MISS:
             return replace(served, outcome=Outcome.PENDING)

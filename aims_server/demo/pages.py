@@ -119,10 +119,13 @@ def _slots(college: College, course: Course, day: date) -> list[str]:
     spans = [PERIODS[period] for period in course.weekly.get(day.weekday(), ())]
     if course.subject.group == "G1" and spans:
         spans = [(spans[0][0], spans[-1][1])]
-    colour = "red" if college.timetable.is_holiday(day) else "green"
+    div = "<div style='color:green'>"
+    if college.timetable.is_holiday(day):
+        div = "<div style='color:red'>"
+    elif day > college.timetable.today:  # nobody has held it
+        div = "<div>"
     return [
-        f"<div style='color:{colour}'>"
-        f"{start[0]:02}:{start[1]:02} - {end[0]:02}:{end[1]:02}</div>"
+        f"{div}{start[0]:02}:{start[1]:02} - {end[0]:02}:{end[1]:02}</div>"
         for start, end in spans
     ]
 

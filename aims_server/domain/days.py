@@ -13,7 +13,7 @@ from ..primitives import Steps
 from ..upstream import Card, Note, one_line
 from .dates import STARTS, when
 from .marks import MARKS
-from .records import by_time, distinct, in_steps
+from .records import RECORDS_A_STEP, by_time, distinct
 
 __all__ = ["Day", "Detail", "SubjectDays", "count_days"]
 
@@ -106,8 +106,8 @@ def _by_day(  # noqa: C901 - parted it takes 45 us more of a page of 600 records
     present = absent = leave = unmarked = 0
     details: list[Detail] = []
     starts, marks = STARTS.known, MARKS.known
-    for step in in_steps(cards):
-        for card in step:
+    for first in range(0, len(cards), RECORDS_A_STEP):  # `in_steps`, without its calls
+        for card in cards[first : first + RECORDS_A_STEP]:
             start, state, teacher = card.start_time, card.state, card.faculty_name
             wording = card.date_formatted
             try:
@@ -137,7 +137,8 @@ def _by_day(  # noqa: C901 - parted it takes 45 us more of a page of 600 records
                 leave += 1
             elif not state.strip():
                 unmarked += 1
-        yield
+        if len(cards) > RECORDS_A_STEP:
+            yield
     if last_day is not None:
         days.append(Day(last_day, present, absent, leave, details))
     for _ in range(unmarked):

@@ -21,7 +21,7 @@ _INDIA: Final = "Asia/Kolkata"
 def to_icalendar(page: Timetable) -> bytes:
     """Return the calendar's bytes; the same slot has the same UID every time."""
     # Imported with the first calendar: no start, and no other page, waits for it.
-    from icalendar import Calendar
+    from icalendar import Calendar, Timezone
 
     calendar = Calendar()
     calendar.add("PRODID", "-//aims_server//Timetable//EN")
@@ -29,10 +29,11 @@ def to_icalendar(page: Timetable) -> bytes:
     calendar.add("CALSCALE", "GREGORIAN")
     calendar.add("X-WR-CALNAME", f"Timetable {page.month or ''}".strip())
     calendar.add("X-WR-TIMEZONE", _INDIA)
+    # RFC 5545 3.6 has no calendar without a component: this is an empty table's one.
+    calendar.add_component(Timezone.from_tzid(_INDIA))
     for day in page.days:
         for slot in day.slots:
             calendar.add_component(_event(page, day, slot))
-    calendar.add_missing_timezones()
     return bytes(calendar.to_ical())
 
 

@@ -123,6 +123,9 @@ class Epochs:
         tag = hash(owner) & _TAG_MASK
         words = tag, tag | _KEPT
         first = tag % self._sets * _WAYS
+        owners = self._owners[first : first + _WAYS].tolist()
+        if tag not in owners and words[1] not in owners:
+            return None  # at once, as for every student who is new here
         for at in range(first, first + _WAYS):
             if self._owners[at] in words and self._epochs[at] != NO_EPOCH:
                 return at

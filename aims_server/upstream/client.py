@@ -182,7 +182,10 @@ class UpstreamClient:
                 "cards", query + suffix, token, caller, decode_cards, deadline, confirm
             )
 
-        pages = [await page("")]
+        first = await page("")
+        if not (first.more or first.pages or first.total):
+            return Cards(first.cards, first.student_id)  # as mostly
+        pages = [first]
         try:
             while (more := more_follows(pages)) and len(pages) < _MOST_PAGES:
                 pages.append(await page(f"&page={len(pages) + 1}"))

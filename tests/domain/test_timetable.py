@@ -197,6 +197,13 @@ def test_the_calendar_read_back_is_the_page(listed):
     assert uids == [str(event["UID"]) for event in events_of(to_icalendar(page))]
 
 
+@pytest.mark.parametrize("page", [page_of(), page_of(month=None)])
+def test_a_calendar_without_classes_describes_its_zone(page):
+    """RFC 5545 3.6 has no calendar without any component."""
+    (zone,) = icalendar.Calendar.from_ical(to_icalendar(page)).subcomponents
+    assert (zone.name, zone["TZID"]) == ("VTIMEZONE", "Asia/Kolkata")
+
+
 def test_the_calendar_is_as_rfc_5545_has_it():
     """Lines of at most 75 bytes with CRLF, a zone that is described, no UTC times."""
     long = row(

@@ -218,6 +218,31 @@ async def test_no_cache_has_a_floor(front, token, platform, clock, path):
     assert platform.counters.total == 2 * calls
 
 
+class TestNoFloor:
+    """No kept answer is too young to be refreshed."""
+
+    @pytest.fixture(name="variables")
+    def _variables(self):
+        return {"CACHE_REFRESH_FLOOR_SECONDS": "0"}
+
+    @pytest.mark.gen_test
+    async def test_what_is_made_meanwhile_is_fresh(
+        self, front, token, platform, worker
+    ):
+        """Of several askers each had begun a call of its own, one after the other."""
+        platform.hold("quizzes")
+        fresh = {"Cache-Control": "no-cache"}
+        askers = [
+            asyncio.ensure_future(front.ask("/api/quiz", token, headers=fresh))
+            for _ in range(4)
+        ]
+        await eventually(lambda: requests_under_way(worker) == 4)
+        platform.release()
+        seen = sorted(outcomes(await asyncio.gather(*askers)))
+        assert seen == ["MISS", "PENDING", "PENDING", "PENDING"]
+        assert platform.counters.calls["quizzes"] == 1
+
+
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", PAGES)
 async def test_a_refresh_that_fails_is_stale(front, token, platform, clock, path):

@@ -200,6 +200,27 @@ async def test_it_joins_the_gathering_under_way(front, token, platform):
     assert platform.counters.total == 16
 
 
+async def test_each_gathering_is_told(front, token, platform, clock):
+    """That under way is made of subjects that are too old for the client, whose own
+    begins behind it.
+    """
+    platform.faults.set("cards", kind="html", match="7300001")
+    await front.ask("/api/all-attendance", token)
+    clock.advance(40)
+    platform.faults.clear()
+    platform.hold("cards")
+    plain = asyncio.ensure_future(front.ask("/api/all-attendance", token))
+    await platform.until(lambda seen: seen.now["cards"] == 1)
+    async with Stream(front, token, lines="Cache-Control: no-cache\r\n") as stream:
+        events = stream.events()
+        assert await anext(events) == ("started", {"subjects": 15})
+        platform.release()
+        kinds = [kind async for kind, _ in events]
+    await plain
+    subjects = ["subject"] * 15
+    assert kinds == [*subjects, "started", *subjects, "page"]
+
+
 async def test_leaving_ends_nothing(front, token, platform):
     """The page is gathered for who comes next."""
     platform.hold("cards")
@@ -305,29 +326,6 @@ async def test_its_log_line_says_how_it_ended(front, token, platform, access_lin
     well, ill = (line for line in lines if "route" in line)
     assert (well["status"], well["cache"]) == (200, "MISS")
     assert (ill["status"], ill["code"]) == (200, "upstream_error")
-
-
-class TestRefresh:
-    """A client that takes nothing kept at all."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"CACHE_REFRESH_FLOOR_SECONDS": "0"}
-
-    async def test_each_gathering_is_told(self, front, token, platform):
-        """That under way is too old for it, and its own begins behind that."""
-        platform.hold("cards")
-        plain = asyncio.ensure_future(front.ask("/api/all-attendance", token))
-        await platform.until(lambda seen: seen.now["cards"] == 15)
-        async with Stream(front, token, lines="Cache-Control: no-cache\r\n") as stream:
-            events = stream.events()
-            assert (await anext(events))[0] == "started"
-            platform.release()
-            kinds = [kind async for kind, _ in events]
-        await plain
-        assert platform.counters.calls["cards"] == 30
-        subjects = ["subject"] * 15
-        assert kinds == [*subjects, "started", *subjects, "page"]
 
 
 class TestDeadline:

@@ -71,11 +71,16 @@ async def test_the_page_is_the_colleges_timetable(
 
 
 async def test_held_says_whether_a_class_took_place(front, token, college):
-    """By the colour of its cell: no class is held on a holiday."""
+    """By the colour of its cell: no class is held on a holiday, nor before its
+    day.
+    """
     page = json.loads((await front.ask(PATH, token)).body)
     for day in page["days"]:
-        free = college.timetable.is_holiday(date.fromisoformat(day["date"]))
-        assert {slot["held"] for slot in day["slots"]} == {not free}
+        at = date.fromisoformat(day["date"])
+        held = None if at > college.timetable.today else True
+        if college.timetable.is_holiday(at):
+            held = False
+        assert {slot["held"] for slot in day["slots"]} == {held}
 
 
 async def test_a_course_is_named_as_its_path_says(front, token, college, student):

@@ -95,7 +95,7 @@ def read_login(body: bytes) -> LoginBody:
     return LoginBody(
         body=body,
         token=token if isinstance(token, str) and token.strip() else None,
-        student_id=whole(student.id),
+        student_id=whole(student.id) or None,  # 0 is a database's default
         admission_number=_admission_number(student.username),
     )
 

@@ -17,7 +17,7 @@ from .rows import Envelope, read_rows
 __all__ = ["decode_cards", "merge_pages", "more_follows"]
 
 _IS_PLAIN: Final = Memo(lambda mark: bool(mark) and one_line(mark) == mark, most=256)
-_MARKUP: Final = b"<&\\"
+_LESS, _AMPERSAND, _BACKSLASH = b"<&\\"
 
 
 class Record(Struct, frozen=True, gc=False):
@@ -124,14 +124,16 @@ def _has_plain_marks(cards: Sequence[Card]) -> bool:
     """Whether every mark of a plain list can be shown as it is: text without HTML. An
     empty one may have its text in `status`, which a plain list does not read.
     """
-    return all(map(_IS_PLAIN, {card.state for card in cards}))
+    marks = {card.state for card in cards}
+    # Those that are known to be, as all mostly are, without a call for each.
+    return all(map(_IS_PLAIN.known.get, marks)) or all(map(_IS_PLAIN, marks))
 
 
 def _has_plain_times(body: bytes, cards: Sequence[Card]) -> bool:
     """Whether no time of a plain list has HTML. A body with none of what that begins
     with, escaped or not, is not searched, which takes 1.6 us for 40 records.
     """
-    if not any(map(body.__contains__, _MARKUP)):
+    if not (_LESS in body or _AMPERSAND in body or _BACKSLASH in body):
         return True
     times = "".join([card.start_time + card.date_formatted for card in cards])
     return not ("<" in times or "&" in times)

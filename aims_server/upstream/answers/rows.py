@@ -202,7 +202,7 @@ def _rows(rows: list[Any], paging: Sequence[Paging]) -> Rows[Any]:
     more = False
     said = list(paging)
     for each in said:
-        if isinstance(each.meta, dict):
+        if each.meta and isinstance(each.meta, dict):
             said.append(msgspec.convert(each.meta, Paging))  # it has the last word
         if each.last_page is not None:
             pages = _count(each.last_page)

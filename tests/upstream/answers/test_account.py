@@ -163,6 +163,7 @@ def test_a_login_says_what_the_platform_says(body, text, refuses):
         ({"id": 5900001, "username": "2023b1599999"}, (5900001, "2023B1599999")),
         ({"id": [], "username": "2023B1599999"}, (None, "2023B1599999")),
         ({"id": "NA", "username": "-"}, (None, None)),
+        ({"id": 0, "username": "0"}, (None, None)),
         ("Wrong password", (None, None)),
         ([], (None, None)),
     ],
