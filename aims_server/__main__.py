@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _SERVING: Final[tuple[list[str], ...]] = ([], ["serve"], ["demo"])
-# What Tornado, asyncio, msgspec and others import, and a service never uses; `tokenize`,
-# which reads the lines that a traceback quotes, may fail. Not `textwrap`: a process that
-# may open no more files could log no traceback.
+# What Tornado, asyncio, msgspec and others import, and a service never uses; but for
+# `tokenize`, without which a traceback quotes no lines. Not `textwrap`: a process that
+# may open no more files could write no traceback at all.
 _UNUSED: Final = frozenset(
     {
         *("asyncio.sslproto", "asyncio.staggered", "asyncio.trsock", "csv", "curses"),

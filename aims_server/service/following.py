@@ -177,6 +177,7 @@ class _Followed(_Polling):
     def poll(self) -> None:
         """Read the new steps, unless the key is gathered here."""
         if self._gatherings.get(self._key) is not self._gathering:
+            self._leave()  # what was followed is no more: its worker is gone
             return
         if not self._asked:
             self._asked = True

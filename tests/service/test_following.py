@@ -259,6 +259,22 @@ async def test_ones_own_comes_first(workers, sessions, clock):
             assert own.head is None
 
 
+async def test_what_was_followed_ends_where_ones_own_begins(workers, sessions, clock):
+    """Who watches it learns that nothing more comes of it."""
+    first, second = workers
+    session = sessions[0]
+    with ExitStack() as dead, second.shared.followed(session, KEY):
+        first.gather(dead, session).begin(had_files(clock), 2)
+        await asyncio.sleep(1)
+        seen = second.gatherings.get(KEY)
+        assert not seen.ended
+        with ExitStack() as stack:
+            own = second.gather(stack, session)
+            await asyncio.sleep(1)
+            assert seen.ended
+            assert not own.ended
+
+
 async def test_who_followed_a_dead_worker_follows_the_one_that_begins_anew(
     sessions, clock, epochs
 ):
