@@ -134,6 +134,11 @@ class StudentRecords:
             return None
         return _fetched(entry, old=self._clock() >= entry.fresh_until)
 
+    def newest_course_files(self, session: Session, old: FetchedFiles) -> FetchedFiles:
+        """Those that have come since the ``old`` ones had to do, or these."""
+        kept = self.kept_course_files(session)
+        return kept if kept is not None and kept.made_at > old.made_at else old
+
     async def subject(
         self,
         caller: Caller,
