@@ -241,8 +241,8 @@ PROXY_URL = Parser(
 )
 CA_FILE = Parser("a file of certificates in PEM form", _ca_file)
 STORE = Parser(
-    "redis[s]:// or valkey[s]://user:password@host:port/database, unix:///path, or"
-    " redis[s]+sentinel://host,host,host/name",
+    "redis[s]:// or valkey[s]://user:password@host:port/database, with / and @ in a"
+    " password as %2F and %40, unix:///path, or redis[s]+sentinel://host,host,host/name",
     _store,
 )
 SECRET = Parser("base64 of at least 32 bytes: openssl rand -base64 32", _secret)

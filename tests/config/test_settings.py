@@ -243,6 +243,14 @@ def test_a_fault_shows_the_value():
     )
 
 
+@pytest.mark.parametrize("password", ["p/w", "p@w"])
+def test_a_password_that_must_be_written_otherwise_is_said_so(password):
+    """It is masked, and the rest of the URL is right: one would look at it in vain."""
+    (fault,) = faults_of(STORE_URL=f"redis://:{password}@cache.example")
+    assert "STORE_URL='redis://***@cache.example'" in fault
+    assert "/ and @ in a password as %2F and %40" in fault
+
+
 def test_all_faults_come_at_once():
     """One start shows every fault, in the order of the table."""
     broken = dict(BROKEN)
