@@ -113,6 +113,7 @@ BROKEN = [
     ("EXTERNAL_API_PROXY", "http://proxy.example:3128?x"),
     ("EXTERNAL_API_PROXY", "http://proxy.example:3128#x"),
     ("EXTERNAL_API_PROXY", "http://user:two words@proxy.example:3128"),
+    ("EXTERNAL_API_PROXY", "http://user:p@w@proxy.example:3128"),
     ("EXTERNAL_API_CA_FILE", __file__),
     ("TRUSTED_PROXIES", "10.0.0.0/33"),
     ("TRUSTED_PROXIES", "10.0.0.1/8"),
