@@ -40,7 +40,9 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser.set_defaults(command="serve")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     by_name = {
-        name: commands.add_parser(name, help=what, description=f"{what.capitalize()}.")
+        name: commands.add_parser(
+            name, help=what, description=f"{what[0].upper()}{what[1:]}."
+        )
         for name, what in _COMMANDS.items()
     }
     by_name["check"].add_argument(

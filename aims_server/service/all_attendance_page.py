@@ -142,9 +142,12 @@ class AllAttendancePage:
             gathering.add(cf_id, days)
         epoch, asked_at = self._cache.epoch_of(session), self._clock()
         await self._add_missing(caller, fetched, deadline, gathering)
-        complete = None not in gathering.parts.values()
-        if not complete:
-            # The next request asks for the others only.
+        if fetched.old:
+            fetched = self._records.newest_course_files(session, fetched)
+            cf_ids = fetched.cf_ids()
+        complete = None not in map(gathering.parts.get, cf_ids)
+        if fetched.old or not complete:
+            # The next request asks for what is old or missing only.
             new = {
                 cf_id: days
                 for cf_id, days in gathering.parts.items()
@@ -278,7 +281,7 @@ class AllAttendancePage:
         """
         gathering = self._gatherings.get(key)
         if gathering is None:
-            return UpstreamTimeout()
+            return self._admission.too_late()
         now = self._clock()
         left = gathering.began_at + self._gather_seconds - now
         estimate = gathering.seconds_left(now, trips=2)

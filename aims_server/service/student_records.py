@@ -35,6 +35,10 @@ class FetchedFiles(msgspec.Struct, frozen=True, gc=False):
     made_at: float
     old: bool
 
+    def has(self, cf_id: int) -> bool:
+        """Whether this course file is among them."""
+        return any(course.cf_id == cf_id for course in self.files.courses)
+
     def cf_ids(self) -> list[int]:
         """The number of each course file, once, though a platform may list it twice."""
         return list(dict.fromkeys(course.cf_id for course in self.files.courses))
@@ -86,13 +90,15 @@ class StudentRecords:
         *,
         fresh: bool,
         admit: Admit = nullcontext,
+        old_at_once: bool = False,
     ) -> FetchedFiles:
         """The course files: one call, shared by every page. Kept ones that are no
-        longer fresh are given only if newer ones cannot be had. ``admit`` makes the
-        context manager that a call is made in (:class:`PageAdmission`).
+        longer fresh are given only if newer ones cannot be had, or with ``old_at_once``
+        before these are. ``admit`` makes the context manager that a call is made in
+        (:class:`PageAdmission`).
         """
         served = await self.packed_course_files(
-            caller, deadline, fresh=fresh, admit=admit, old_at_once=False
+            caller, deadline, fresh=fresh, admit=admit, old_at_once=old_at_once
         )
         return _fetched(served.entry, old=served.outcome is Outcome.STALE)
 
@@ -133,6 +139,11 @@ class StudentRecords:
         if entry is None:
             return None
         return _fetched(entry, old=self._clock() >= entry.fresh_until)
+
+    def newest_course_files(self, session: Session, old: FetchedFiles) -> FetchedFiles:
+        """Those that have come since the ``old`` ones had to do, or these."""
+        kept = self.kept_course_files(session)
+        return kept if kept is not None and kept.made_at > old.made_at else old
 
     async def subject(
         self,

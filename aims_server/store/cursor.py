@@ -34,12 +34,11 @@ class SharedCursor:
 
     def __init__(self) -> None:
         self.machine = os.urandom(8)
-        memory = mmap.mmap(-1, 2 * _SLOTS * 8 + mmap.PAGESIZE)
-        self._memory = memoryview(memory)
         # A worker that dies leaves its owners counted; they are pending until the end.
-        self._pending_until = self._memory[: _SLOTS * 8].cast("d")
-        self._pending_number = self._memory[_SLOTS * 8 : 2 * _SLOTS * 8].cast("Q")
-        self._cursor = self._memory[2 * _SLOTS * 8 :].cast("Q")
+        self._pending_until = memoryview(mmap.mmap(-1, 8 * _SLOTS)).cast("d")
+        self._pending_number = memoryview(mmap.mmap(-1, 8 * _SLOTS)).cast("Q")
+        # The two parts of an id, and whether there is one.
+        self._cursor = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("Q")
         self._lock = Mutexes(1)
 
     def add_pending(self, owner: Owner, now: float, *, until: float) -> None:

@@ -24,7 +24,7 @@ from .redis_clients import close_client
 from .scripts import VOID, owner_key, stream_key
 from .sealing import Secrets, Unopened
 
-__all__ = ["READER_SILENCE_SECONDS", "Invalidations"]
+__all__ = ["Invalidations"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ _AT_ONCE: Final = 100
 _MOST_PENDING: Final = 10_000
 _BLOCK_MS: Final = 2000
 # A healthy server answers within the time it was asked to block.
-READER_SILENCE_SECONDS: Final = 3.0
+_SILENCE_SECONDS: Final = 3.0
 _SHORTEST_PAUSE: Final = 0.1
 _WARNED_PAUSE: Final = 0.8  # once, after 0.7 s of pauses
 _LONGEST_PAUSE: Final = 2.0
@@ -73,8 +73,10 @@ class Invalidations:
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self, client: StoreClient, open_reader: Callable[[], Redis]) -> None:
-        """Begin to send and to read."""
+    def start(self, client: StoreClient, open_reader: Callable[..., Redis]) -> None:
+        """Begin to send and to read; ``open_reader`` is given the ``silence`` in
+        seconds after which its connection is to be given up.
+        """
         self._tasks = [
             watched_task(self._send_for_ever(client)),
             watched_task(self._read_for_ever(client, open_reader)),
@@ -160,11 +162,11 @@ class Invalidations:
                 client.open_circuit(f"an invalidation could not be told ({error})")
 
     async def _read_for_ever(
-        self, client: StoreClient, open_reader: Callable[[], Redis]
+        self, client: StoreClient, open_reader: Callable[..., Redis]
     ) -> None:
         pause = _SHORTEST_PAUSE
         while True:
-            reader = open_reader()
+            reader = open_reader(silence=_SILENCE_SECONDS)
             try:
                 before = self._shared.position  # other workers move on meanwhile
                 self._shared.begin_at(await self._newest(reader), before)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from ..deadline import Clock
 from ..logs import RateLimitedLog
@@ -12,7 +13,7 @@ from ..ratelimit import RateLimiter
 from .client import StoreClient, StoreObserver, StoreUnavailable
 from .connection import Connection
 from .cursor import SharedCursor
-from .invalidation import READER_SILENCE_SECONDS, Invalidations
+from .invalidation import Invalidations
 from .limits import SharedLimits
 from .pages import StorePages
 from .redis_clients import open_client, tls_context
@@ -52,14 +53,14 @@ class Store:
         wall: Clock = time.time,
         log: RateLimitedLog | None = None,
     ) -> None:
-        self._machine = machine
         self._patience = patience
         secrets = machine.secrets
+        self._open_client = partial(open_client, machine.address, tls=machine.tls)
         self.invalidations = Invalidations(
             secrets, epochs, machine.cursor, observer, lifetime=lifetime, clock=clock
         )
         self._client = StoreClient(
-            Connection(open_client(machine.address, tls=machine.tls)),
+            Connection(self._open_client()),
             observer,
             where=str(machine.address),
             patience=patience,
@@ -84,15 +85,7 @@ class Store:
 
     def start(self, limiters: Sequence[RateLimiter]) -> None:
         """Begin to follow other machines, and to add up these limits with theirs."""
-        machine = self._machine
-        self.invalidations.start(
-            self._client,
-            lambda: open_client(
-                machine.address,
-                tls=machine.tls,
-                silence=READER_SILENCE_SECONDS,
-            ),
-        )
+        self.invalidations.start(self._client, self._open_client)
         self.limits.start(limiters)
 
     async def close(self) -> None:

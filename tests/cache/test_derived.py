@@ -126,6 +126,25 @@ async def test_what_is_made_of_less_replaces_nothing(bench):
     assert (served.outcome, served.entry.value) == (STALE, "made of source")
 
 
+async def test_what_is_made_of_less_will_do_where_there_is_nothing_better(bench):
+    """The first time, and in place of what was made of as little before."""
+    for value in ("first", "second"):
+        bench.clock.now += 1
+        now = bench.clock.now
+        less = Entry(value, 4, b"ann", now, now + 15, now + 15, complete=False)
+
+        async def source(less=less):
+            return Served(less, MISS, epoch=bench.store.begin_epoch(b"ann"))
+
+        async def make(entry):
+            return replace(entry, value=f"made of {entry.value}")
+
+        served = await bench.through.derive(b"k", b"ann", source(), make)
+        assert (served.outcome, served.entry.value) == (MISS, f"made of {value}")
+        kept = bench.through.kept.get_fresh(b"k", b"ann", now)
+        assert kept is served.entry
+
+
 async def test_what_is_made_of_a_refused_owners_entry_is_not_kept(bench):
     """P8: also if the owner has a new epoch by the time it is made."""
     asker = derived(bench, [])

@@ -273,6 +273,25 @@ async def test_a_page_of_old_parts_displaces_no_better_one(platform, workers, cl
         assert (found.value, found.made_at) == ("page", now)
 
 
+async def test_what_is_kept_is_found_by_all(platform, workers, clock):
+    """In place of an older one, fresh as that may be; not after a refusal."""
+    one, other, third = workers
+    await answered(platform, other.ask(platform), "older")
+    clock.now += 5
+    made_at = clock.now - 1
+    newer = Entry("newer", 5, ANN, made_at, made_at + FRESH, made_at + FRESH)
+    epoch = one.through.epoch_of(ANN)
+    one.through.keep(b"k", epoch, newer)
+    await settle()
+    for worker in (one, third):
+        found = worker.through.kept.get_fresh(b"k", ANN, clock.now)
+        assert (found.value, found.made_at) == ("newer", made_at)
+    one.store.drop_owner(ANN)
+    one.through.keep(b"k", epoch, newer)
+    await settle()
+    assert third.through.kept.find(b"k", ANN) is None
+
+
 async def test_what_is_kept_late_displaces_nothing_newer(platform, workers, clock):
     """A part of a page that was long in the making: meanwhile another worker has
     fetched it again, and nobody is shown the older one.

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from .visiting import CHROMIUM, Demo, Visit, running_browser, running_demo
+from .visiting import CHROMIUM, Demo, Profile, Visit, running_browser, running_demo
 
 
 @pytest.fixture(scope="package")
@@ -24,27 +24,46 @@ def browser() -> Iterator[Any]:
         yield started
 
 
-class MakeVisit(Protocol):
-    """Makes a visit with options of Playwright's new_context."""
+@pytest.fixture(scope="package")
+def profiles(browser, demo) -> Iterator[list[Profile]]:
+    """The profile that visits share, once there is one."""
+    shared: list[Profile] = []
+    yield shared
+    for profile in shared:
+        profile.context.close()
 
-    def __call__(self, **options: Any) -> Visit:
-        """Open the page in a profile of its own."""
+
+class MakeVisit(Protocol):
+    """Makes a visit with options of `Visit`."""
+
+    def __call__(self, profile: dict[str, Any] | None = None, **options: Any) -> Visit:
+        """Open the page; in a new ``profile`` with these options of Playwright's
+        `new_context`, where there are any.
+        """
 
 
 @pytest.fixture
-def visits(browser, demo) -> Iterator[MakeVisit]:
+def visits(browser, demo, profiles) -> Iterator[MakeVisit]:
     """Makes visits; after the test none of them may have a complaint."""
     made: list[Visit] = []
+    own: list[Any] = []
 
-    def visit(**options: Any) -> Visit:
-        made.append(Visit(browser, demo, **options))
+    def visit(profile: dict[str, Any] | None = None, **options: Any) -> Visit:
+        if profile is not None:
+            own.append(browser.new_context(**profile))
+        elif not profiles:
+            profiles.append(Profile(browser, demo))
+        context = profiles[0].context if profile is None else own[-1]
+        made.append(Visit(context, demo, **options))
         return made[-1]
 
     demo.play("calm")
     yield visit
     demo.play("calm")
-    for one in made:
-        one.context.close()
+    for context in own:
+        context.close()
+    if profiles and not profiles[0].tidy():
+        profiles.pop().context.close()
     assert [one.complaints for one in made] == [[] for _ in made]
 
 
@@ -63,6 +82,4 @@ def token(demo: Demo) -> str:
 @pytest.fixture
 def inside(visits: MakeVisit, token: str) -> Visit:
     """A visit as the student at the edge, every page loaded."""
-    visit = visits(token=token)
-    visit.settle()
-    return visit
+    return visits(token=token)

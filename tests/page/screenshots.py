@@ -4,6 +4,7 @@ import re
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from .visiting import Demo, Visit, running_browser, running_demo
 
@@ -26,15 +27,9 @@ def take(folder: Path) -> None:
             visit.context.close()
 
 
-def opened(demo: Demo, browser: object, size: str, theme: str) -> Visit:
+def opened(demo: Demo, browser: Any, size: str, theme: str) -> Visit:
     """The page with a student logged in, and without the demo's corner."""
-    width, height = SIZES[size]
-    visit = Visit(
-        browser,
-        demo,
-        viewport={"width": width, "height": height},
-        color_scheme=theme,
-    )
+    visit = Visit(browser.new_context(), demo, size=SIZES[size], color_scheme=theme)
     visit.log_in(demo.students[1])
     visit.settle()
     visit.page.evaluate("document.querySelector('.demo').remove()")

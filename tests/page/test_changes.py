@@ -1,8 +1,11 @@
 """What a change of the content leaves as it was."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from .visiting import Visit
 
 pytestmark = pytest.mark.process
 
@@ -20,12 +23,16 @@ def test_a_refresh_leaves_every_element_in_its_place(inside):
 
 
 @pytest.fixture
-def served(visit, token) -> dict[str, Any]:
-    """The pages of a visit that has begun, to be changed before its next refresh."""
-    answers = pages_of(["Maths", "Physics", "Art"])
-    visit.serve(answers)
-    visit.enter(token)
-    return answers
+def visit(visits: Callable[..., Visit], token: str) -> Visit:
+    """A student of three subjects."""
+    return visits(token=token, answers=pages_of(["Maths", "Physics", "Art"]))
+
+
+def refresh(visit: Visit, names: list[str]) -> None:
+    """Have every page loaded anew, of these subjects now."""
+    for name, answer in pages_of(names).items():
+        visit.serve(name, answer)
+    visit.refresh()
 
 
 def pages_of(names: list[str]) -> dict[str, Any]:
@@ -67,7 +74,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_if_stays_with_its_subject(visit, served, change):
+def test_what_if_stays_with_its_subject(visit, change):
     """Unfolded, with its sliders and the focus, when a refresh brings another list."""
     visit.show("subjects")
     card = visit.page.locator(".subject", has_text="Physics")
@@ -75,8 +82,7 @@ def test_what_if_stays_with_its_subject(visit, served, change):
     slider = card.locator("input").first
     for _ in range(3):
         slider.press("ArrowRight")
-    served |= pages_of(CHANGES[change])
-    visit.refresh()
+    refresh(visit, CHANGES[change])
     assert visit.page.locator(".subject h2").all_inner_texts() == CHANGES[change]
     assert visit.page.locator(".subject:has([open]) h2").all_inner_texts() == [
         "Physics"
@@ -100,13 +106,12 @@ ITEMS = {
 
 
 @pytest.mark.parametrize("view", ITEMS)
-def test_what_is_listed_keeps_its_element(visit, served, view):
+def test_what_is_listed_keeps_its_element(visit, view):
     """In every view: with it stay a selection, and a screen reader's place."""
     visit.show(view)
     items = f"[...document.querySelectorAll('{ITEMS[view]}')]"
     physics = f"{items}.find((item) => item.textContent.includes('Physics'))"
     visit.page.evaluate(f"window.before = {physics}")
-    served |= pages_of(["Physics", "Art"])
-    visit.refresh()
+    refresh(visit, ["Physics", "Art"])
     assert visit.page.evaluate("window.before instanceof Element")
     assert visit.page.evaluate(f"window.before === {physics}")

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from datetime import timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -30,11 +31,9 @@ def test_today_shows_the_overall_figure(inside, demo):
 
 def test_today_is_the_services_today(visits, token):
     """The college's day, whatever the clock and the zone of the device are."""
-    visit = visits(timezone_id="America/Los_Angeles")
-    visit.page.clock.set_fixed_time(0)
-    with visit.page.expect_response("**/api/attendance") as answered:
-        visit.enter(token)
-    sent = parsedate_to_datetime(answered.value.headers["date"])
+    visit = visits({"timezone_id": "America/Los_Angeles"}, token=token, now=0)
+    answers = (r for r in visit.responses if r.url.endswith("/api/attendance"))
+    sent = parsedate_to_datetime(next(answers).headers["date"])
     day = sent.astimezone(timezone(timedelta(hours=5, minutes=30)))
     assert f"{day:%A}, {day.day} {day:%B}" == visit.page.inner_text("#today-title")
 
@@ -43,7 +42,7 @@ NOON = "2025-09-01T12:00:00+05:30"
 MARKS = {"Maths": ("08:50", "Present"), "Maths Lab": ("14:00", "Absent")}
 
 
-def test_today_shows_marks_of_classes_outside_the_timetable(visit, token):
+def test_today_shows_marks_of_classes_outside_the_timetable(visits, token):
     """Also of a subject whose name begins as another's."""
     slot = {"start": "08:50", "end": "09:40", "course": "Maths", "faculty": ""}
     month = {"month": "2025-09", "days": [{"date": NOON[:10], "slots": [slot]}]}
@@ -62,9 +61,7 @@ def test_today_shows_marks_of_classes_outside_the_timetable(visit, token):
         "timetable": month,
         "quiz": {},
     }
-    visit.page.clock.set_fixed_time(NOON)
-    visit.serve(answers)
-    visit.enter(token)
+    visit = visits(token=token, answers=answers, now=NOON)
     rows = visit.page.locator(".lessons li").all_inner_texts()
     assert [" ".join(row.split()) for row in rows] == [
         "08:50 \N{EN DASH} 09:40 Maths Present",
@@ -83,10 +80,9 @@ def test_a_device_that_slept_over_midnight_shows_the_new_day(inside):
     assert inside.page.inner_text("#today-title") != before
 
 
-def test_another_months_timetable_says_nothing_of_today(visit, token):
+def test_another_months_timetable_says_nothing_of_today(visits, token):
     """A page that is open since last month, or a college between two terms."""
-    visit.serve(NOTHING_COUNTED)
-    visit.enter(token)
+    visit = visits(token=token, answers=NOTHING_COUNTED)
     note = "There is no timetable for today."
     assert visit.page.inner_text("[aria-labelledby=today-title] .note") == note
 
@@ -167,10 +163,9 @@ NOTHING_COUNTED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("view", ["today", "subjects"])
-def test_a_figure_of_no_class_is_neither_good_nor_bad(visit, token, view):
+def test_a_figure_of_no_class_is_neither_good_nor_bad(visits, token, view):
     """0 of 0 has no colour of the target's, nor is any subject called at the target."""
-    visit.serve(NOTHING_COUNTED)
-    visit.enter(token)
+    visit = visits(token=token, answers=NOTHING_COUNTED)
     visit.show(view)
     judged = visit.page.locator("main").locator(".good, .near, .low")
     assert judged.count() == 0
@@ -193,27 +188,24 @@ def test_no_target_is_made_up(inside, view):
     inside.forgive_failed_answers()
 
 
-def test_counts_that_the_summary_could_not_read_are_those_of_the_days(visit, token):
+def test_counts_that_the_summary_could_not_read_are_those_of_the_days(visits, token):
     """The service has them from the records, and says no silent zero either."""
     figures = {"present": 0, "total": 0, "percent": "0%"}
     row = {"course": "Art", "courseCode": "A", "canMiss": None, "mustAttend": None}
     art = {"totalPresent": 31, "total": 40, "percent": "77.5%", "canMiss": 1}
-    visit.serve(
-        NOTHING_COUNTED
+    answers = NOTHING_COUNTED | {
+        "attendance": NOTHING_COUNTED["attendance"]
         | {
-            "attendance": NOTHING_COUNTED["attendance"]
-            | {
-                "dailyAttendance": [row | figures],
-                "target": 75,
-                "incomplete": ["Art"],
-            },
-            "all-attendance": {
-                "subjects": {"Art": art | {"mustAttend": 0, "daily": []}},
-                "incomplete": [],
-            },
-        }
-    )
-    visit.enter(token)
+            "dailyAttendance": [row | figures],
+            "target": 75,
+            "incomplete": ["Art"],
+        },
+        "all-attendance": {
+            "subjects": {"Art": art | {"mustAttend": 0, "daily": []}},
+            "incomplete": [],
+        },
+    }
+    visit = visits(token=token, answers=answers)
     visit.show("subjects")
     card = visit.page.inner_text(".subject")
     assert "31 of 40 classes" in card
@@ -302,11 +294,10 @@ QUIZZES = [
 ]
 
 
-def test_an_odd_quiz_costs_no_other_one_anything(visit, token):
+def test_an_odd_quiz_costs_no_other_one_anything(visits, token):
     """Quizzes come as the platform sends them, so that anything may stand in them."""
     answer = {"response": {"data": QUIZZES}}
-    visit.page.route("**/api/quiz", lambda route: route.fulfill(json=answer))
-    visit.enter(token)
+    visit = visits(token=token, answers={"quiz": answer})
     visit.show("quizzes")
     rows = visit.page.locator(".quizzes tbody tr").all_inner_texts()
     shown = [[cell.strip() for cell in row.split("\t")[:3]] for row in rows]
@@ -320,26 +311,26 @@ def test_an_odd_quiz_costs_no_other_one_anything(visit, token):
     assert "Average 7.5, best 8" in visit.page.inner_text("main")
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {"msg": "", "response": QUIZZES[-2:]},
-        {"data": QUIZZES[-2:]},
-        {"response": "Success", "data": QUIZZES[-2:]},
-        {"response": {"message": "Success"}, "data": QUIZZES[-2:]},
-        {"response": {"data": None}, "data": QUIZZES[-2:]},
-        {"response": [], "data": {"data": QUIZZES[-2:]}},
-        {"response": {"data": {"0": QUIZZES[-2], "2": QUIZZES[-1]}}},
-        {"response": {"data": {"data": QUIZZES[-2:], "meta": {"total": 2}}}},
-    ],
-)
-def test_quizzes_are_shown_out_of_every_envelope(visit, token, answer):
+ENVELOPES: list[Callable[[list[dict[str, str]]], Any]] = [
+    lambda rows: {"msg": "", "response": rows},
+    lambda rows: {"data": rows},
+    lambda rows: {"response": "Success", "data": rows},
+    lambda rows: {"response": {"message": "Success"}, "data": rows},
+    lambda rows: {"response": {"data": None}, "data": rows},
+    lambda rows: {"response": [], "data": {"data": rows}},
+    lambda rows: {"response": {"data": {"0": rows[0], "2": rows[1]}}},
+    lambda rows: {"response": {"data": {"data": rows, "meta": {"total": 2}}}},
+]
+
+
+def test_quizzes_are_shown_out_of_every_envelope(inside):
     """They are passed on in the one that the platform has chosen."""
-    visit.page.route("**/api/quiz", lambda route: route.fulfill(json=answer))
-    visit.enter(token)
-    visit.show("quizzes")
-    names = visit.page.locator(".quizzes tbody th").all_inner_texts()
-    assert names == ["1970", "GOOD"]
+    inside.show("quizzes")
+    for number, envelope in enumerate(ENVELOPES):
+        names = [f"First {number}", f"Second {number}"]
+        inside.serve("quiz", envelope([{"quiz_uc": name} for name in names]))
+        inside.refresh()
+        assert inside.page.locator(".quizzes tbody th").all_inner_texts() == names
 
 
 DETAILS = [
@@ -351,13 +342,12 @@ DETAILS = [
 ]
 
 
-def test_the_calendar_reads_marks_and_times_in_every_form(visit, token):
+def test_the_calendar_reads_marks_and_times_in_every_form(visits, token):
     """With the colours of the marks that they count as."""
     day = {"date": "2025-09-01", "present": 3, "absent": 1, "leave": 1}
     subject = {"daily": [day | {"details": DETAILS}]}
     page = {"subjects": {"Odd": subject}, "incomplete": []}
-    visit.page.route("**/api/all-attendance", lambda route: route.fulfill(json=page))
-    visit.enter(token)
+    visit = visits(token=token, answers={"all-attendance": page})
     visit.show("calendar")
     times = visit.page.locator(".card .lessons .time").all_inner_texts()
     assert times == ["", "09:40", "10:45", "14:50", "15:45"]

@@ -324,7 +324,7 @@ def test_a_page_that_lacks_something_names_it(inside):
 
 
 @pytest.mark.parametrize("page", ["attendance", "all-attendance", "timetable"])
-def test_what_any_page_lacks_is_named(visit, token, page):
+def test_what_any_page_lacks_is_named(visits, token, page):
     """A course of which a cell of the timetable could not be read, for one."""
     answers: dict[str, Any] = {
         "attendance": {"totalPresent": 0, "totalClasses": 0, "overallPercentage": "0%"},
@@ -333,8 +333,7 @@ def test_what_any_page_lacks_is_named(visit, token, page):
         "quiz": {},
     }
     answers[page]["incomplete"] = ["Maths"]
-    visit.serve(answers)
-    visit.enter(token)
+    visit = visits(token=token, answers=answers)
     assert "everything for Maths." in visit.page.inner_text(".missing")
 
 

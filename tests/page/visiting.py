@@ -126,22 +126,54 @@ def running_browser() -> Iterator[Any]:
         browser.close()
 
 
-class Visit:
-    """One visit of the page in a browser profile of its own, and what went wrong in it.
+class Profile:
+    """A browser profile for one visit after another, each in a tab of its own. The
+    first tab stays, and with it the process that shows the next: to start one for each
+    visit costs as much as all that a test does then.
+    """
 
-    With a ``token`` it is a tab that has logged in before. ``complaints`` are messages
-    of the console, script errors, violations of the content security policy, and
-    requests to any host but the demo's.
+    def __init__(self, browser: Any, demo: Demo) -> None:
+        self.context = browser.new_context()
+        self._first = self.context.new_page()
+        self._first.goto(f"{demo.url}health")
+
+    def tidy(self) -> bool:
+        """Leave nothing of the visits; false where a clock was set, which stays so."""
+        for page in self.context.pages:
+            if page != self._first:
+                page.close()
+        self.context.set_offline(False)
+        self._first.evaluate("localStorage.clear()")
+        is_real: bool = self._first.evaluate("String(Date).includes('[native code]')")
+        return is_real
+
+
+class Visit:
+    """One visit of the page in a tab of its own, and what went wrong in it.
+
+    With a ``token`` it is a tab that has logged in before, every page loaded.
+    ``answers`` of the API, by name, stand in the place of the demo's; ``now`` is the
+    time of the device; ``media`` are Playwright's of `emulate_media`. ``complaints``
+    are messages of the console, script errors, violations of the content security
+    policy, and requests to any host but the demo's.
     """
 
     def __init__(
-        self, browser: Any, demo: Demo, *, token: str | None = None, **options: Any
+        self,
+        context: Any,
+        demo: Demo,
+        *,
+        token: str | None = None,
+        answers: dict[str, Any] | None = None,
+        now: float | str | None = None,
+        size: tuple[int, int] = (390, 844),
+        **media: Any,
     ) -> None:
         self.demo = demo
-        self.context = browser.new_context(
-            **{"viewport": {"width": 390, "height": 844}, **options}
-        )
-        self.page = self.context.new_page()
+        self.context = context
+        self.page = context.new_page()
+        self.page.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
+        self.page.emulate_media(**media)
         self.page.set_default_timeout(PATIENCE_SECONDS * 1000)
         self.complaints: list[str] = []
         self._forgives = False
@@ -151,13 +183,18 @@ class Visit:
         self.page.on("request", self._look_at)
         self.page.on("response", lambda response: self.responses.append(response))
         if token is not None:
-            # At the first load alone, after which the tab has a name. To load the page
-            # twice, as `enter` does, takes half as long again.
+            # At the first load alone, after which the tab has a name.
             self.page.add_init_script(
                 "if (!name) { name = 'entered';"
                 f" sessionStorage.setItem('token', {json.dumps(token)}); }}"
             )
+        if now is not None:
+            self.page.clock.set_fixed_time(now)
+        for name, answer in (answers or {}).items():
+            self.serve(name, answer)
         self.page.goto(demo.url)
+        if token is not None:
+            self.settle()
 
     def _look_at(self, request: Any) -> None:
         if not request.url.startswith((self.demo.url, "blob:", "data:")):
@@ -174,24 +211,15 @@ class Visit:
         if not (self._forgives and text.startswith(_FAILED)):
             self.complaints.append(text)
 
-    def serve(self, answers: dict[str, Any]) -> None:
-        """Answer the API with these pages, by name, in the demo's place."""
-        self.page.route(
-            "**/api/*",
-            lambda route: route.fulfill(json=answers[route.request.url.split("/")[-1]]),
-        )
+    def serve(self, name: str, answer: Any) -> None:
+        """Have a page of the API answered with this in the demo's place."""
+        self.page.route(f"**/api/{name}", lambda route: route.fulfill(json=answer))
 
     def log_in(self, student: dict[str, str], password: str | None = None) -> None:
         """Fill in the form and send it."""
         self.page.fill("#username", student["username"])
         self.page.fill("#password", password or student["password"])
         self.page.click("#sign-in")
-
-    def enter(self, token: str) -> None:
-        """Begin as a tab that has logged in before."""
-        self.page.evaluate("token => sessionStorage.setItem('token', token)", token)
-        self.page.reload()
-        self.settle()
 
     def refresh(self) -> None:
         """Have every page loaded anew, wherever the focus is."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 
 import pytest
 
@@ -10,10 +11,7 @@ from aims_server.primitives.store_url import StoreAddress
 from aims_server.store.client import StoreClient
 from aims_server.store.connection import Connection
 from aims_server.store.cursor import SharedCursor
-from aims_server.store.invalidation import (
-    READER_SILENCE_SECONDS,
-    Invalidations,
-)
+from aims_server.store.invalidation import Invalidations
 from aims_server.store.pages import StorePages
 from aims_server.store.redis_clients import open_client
 from aims_server.store.sealing import Secrets
@@ -107,10 +105,7 @@ class Machine:
 
     def follow(self):
         """Begin to send and to read invalidations."""
-        self.invalidations.start(
-            self.client,
-            lambda: open_client(self.address, silence=READER_SILENCE_SECONDS),
-        )
+        self.invalidations.start(self.client, partial(open_client, self.address))
 
     def know(self):
         """Take the stream's place as known, without reading it."""

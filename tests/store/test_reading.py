@@ -38,8 +38,9 @@ class Stream:
         self.connection_pool = self
         self._clock = clock
 
-    def open(self):
+    def open(self, silence):
         """A new one, as it were."""
+        self._silence = silence
         self.opened.append(self._clock.now)
         return self
 
@@ -55,6 +56,7 @@ class Stream:
         """What is new: nothing."""
         await asyncio.sleep(0.05)
         self._check()
+        assert block < 1000 * self._silence, "a server that is well is given up"
         return []
 
     def _check(self):

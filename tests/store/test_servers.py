@@ -5,10 +5,11 @@ import contextlib
 
 import pytest
 
-from aims_server.cache import Found
+from aims_server.cache import Found, Want
+from aims_server.primitives import Epochs
 from aims_server.primitives.store_url import StoreAddress
 from aims_server.ratelimit import BucketTable, RateLimiter
-from aims_server.store import inspect
+from aims_server.store import MachineStore, Store, inspect
 from aims_server.store.connection import Connection, Refused, StoreError
 from aims_server.store.limits import SharedLimits
 from aims_server.store.redis_clients import (
@@ -21,7 +22,7 @@ from aims_server.store.scripts import TAKE
 
 from ..operations.programs import ROOT, program
 from ..waiting import eventually, free_port
-from .conftest import Machine
+from .conftest import Machine, Observer
 from .server import StoreServer, certificate
 from .test_connection import connected
 from .test_pages import ANN, keep, page, take
@@ -53,6 +54,19 @@ async def test_tls(tls):
     url, ca_file = tls
     async with connected(url, ca_file=ca_file) as connection:
         assert await connection.call("ECHO", "x", seconds=20) == b"x"
+
+
+async def test_a_worker_trusts_that_file_for_all_its_connections(tls):
+    """For what it asks, and to follow other machines."""
+    url, ca_file = tls
+    machine = MachineStore(StoreAddress.parse(url), bytes(32), ca_file=ca_file)
+    store = Store(machine, Epochs(), Observer(), patience=20.0, lifetime=2100.0)
+    store.start([])
+    await eventually(lambda: machine.cursor.known)
+    taken = await store.pages.take(b"k", ANN, Want(), seconds=2.5)
+    assert taken.lease is not None
+    await store.pages.release(taken.lease)
+    await store.close()
 
 
 async def test_an_unknown_certificate_is_refused(tls):

@@ -1,11 +1,15 @@
 """One worker's side of the store as a whole."""
 
+import asyncio
+
 import pytest
 
-from aims_server.primitives import Epochs, StoreAddress
+from aims_server.primitives import CircuitState, Epochs, StoreAddress
+from aims_server.ratelimit import BucketTable, RateLimiter
 from aims_server.store import MachineStore, Store
 from aims_server.store.scripts import stream_key
 
+from ..waiting import eventually
 from .conftest import Observer
 from .test_pages import ANN
 
@@ -26,6 +30,21 @@ async def test_a_worker_that_ends_tells_what_it_knows(machine, server):
     await store.close()
     told = server.ask("XLEN", stream_key(machine.secrets.stream_tag))
     assert told in (b":1\r\n", b":2\r\n")
+
+
+async def test_what_a_worker_admits_is_added_up_as_long_as_it_runs(machine):
+    """With what other machines admit; after its end none of its tasks goes on."""
+    before, observer = asyncio.all_tasks(), Observer()
+    store = Store(machine, Epochs(), observer, patience=20.0, lifetime=2100.0)
+    limiter = RateLimiter(
+        BucketTable(8), name="student", per_minute=1, secret=b"s", shared=True
+    )
+    store.start([limiter])
+    limiter.take("ann")
+    await eventually(lambda: observer.synced)
+    assert store.state is CircuitState.CLOSED
+    await store.close()
+    assert asyncio.all_tasks() == before
 
 
 async def test_a_worker_ends_without_the_store(tmp_path):

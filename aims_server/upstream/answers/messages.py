@@ -147,6 +147,7 @@ class _Answer(Struct, frozen=True):
     errors: object = None
     response: object = None
     status: object = None
+    data: object = None  # rows, in an unusual envelope
 
 
 # With all else that JSON can be: what only begins like it ("401 Unauthorized") is read
@@ -173,12 +174,10 @@ def refuses_token(status: int, body: bytes) -> bool:
         return False
     others = _OTHERS
     if 200 <= status < 300:
-        rows = answer.response
-        if isinstance(rows, dict):
-            rows = rows.get("data")
-            if rows:
-                return False
-        if isinstance(rows, list):
+        parts = answer.response, answer.data
+        if any(map(_has_rows, parts)):
+            return False
+        if [] in map(_innermost, parts):
             others += f"|{_NOT_LISTED}"
     elif status not in _STATUSES_WITH_WORDS:
         return False
@@ -223,7 +222,8 @@ def says_nothing_there(body: bytes) -> bool:
     False
     """
     answer = _read(body)
-    texts = [] if answer is None else _texts(answer)
+    # A search holds the interpreter's lock: in 8 MB of words for 5 s.
+    texts = [] if answer is None else [text[:_LONGEST_TEXT] for text in _texts(answer)]
     return any(_has(_NOTHING, text) and not _has(_TROUBLE, text) for text in texts)
 
 
@@ -257,6 +257,24 @@ def _read(body: bytes) -> _Answer | None:
     except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, _Answer) else _Answer()
+
+
+def _innermost(part: object) -> object:
+    """What stands in `data`, also within a paginator's page, or the part itself."""
+    while isinstance(part, dict) and "data" in part:
+        part = part["data"]
+    return part
+
+
+def _has_rows(part: object) -> bool:
+    """Whether there is anything in its `data`, or a list of objects without words."""
+    inner = _innermost(part)
+    if inner is not part:
+        return bool(inner)
+    if isinstance(part, dict) and all(map(str.isdecimal, part)):
+        part = list(part.values())  # as PHP writes a list with gaps
+    rows = part if isinstance(part, list) else []
+    return any(isinstance(row, dict) and not _words(row) for row in rows)
 
 
 def _texts(answer: _Answer) -> list[str]:
