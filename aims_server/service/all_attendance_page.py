@@ -282,7 +282,7 @@ class AllAttendancePage:
         """
         gathering = self._gatherings.get(key)
         if gathering is None:
-            return UpstreamTimeout()
+            return self._admission.too_late()
         now = self._clock()
         left = gathering.began_at + self._gather_seconds - now
         estimate = gathering.seconds_left(now, trips=2)
