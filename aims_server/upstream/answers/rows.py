@@ -97,8 +97,8 @@ def read_rows(
 
     Where none does, what `find_rows` finds become structs of `kind`, one by one.
     Nothing at all is an empty list, where words say that there is nothing.
-    Raises BadShape where there is no list, or one of more than `most` rows, or no row of
-    it is an object.
+    Raises BadShape where there is no list, one of more than `most` rows, or one of
+    which no row is an object.
     """
     body = utf8(body, note)
     for decoder in decoders:
