@@ -22,7 +22,7 @@ export function today(model) {
 }
 
 function overall({ summary, target }) {
-  if (!summary) return h("section", { class: "card overall skeleton", "aria-hidden": "true" });
+  if (!summary) return h("section", { class: "card overall", "aria-hidden": "true" });
   const { totalPresent: present, totalClasses: total, overallPercentage } = summary;
   return h(
     "section",
