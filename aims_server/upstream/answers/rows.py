@@ -73,11 +73,13 @@ def read_list(
     decoders: Sequence[msgspec.json.Decoder[Any]],
     kind: type[Any],
     note: Note,
+    *,
+    most: int,
 ) -> list[Any]:
     """The rows of a list that the platform sends whole: `read_rows`, noting where the
     answer says that there are more.
     """
-    sent = read_rows(body, decoders, kind, note)
+    sent = read_rows(body, decoders, kind, note, most=most)
     if sent.more or (sent.pages or 0) > 1 or (sent.total or 0) > len(sent.rows):
         note("pages", f"{len(sent.rows)} rows had, more announced")
     return sent.rows
@@ -88,13 +90,15 @@ def read_rows(
     decoders: Sequence[msgspec.json.Decoder[Any]],
     kind: type[Any],
     note: Note,
+    *,
+    most: int = MOST_ROWS,
 ) -> Rows[Any]:
     """Decode a list of rows with the first decoder, of an Envelope, that takes it.
 
     Where none does, what `find_rows` finds become structs of `kind`, one by one.
     Nothing at all is an empty list, where words say that there is nothing.
-    Raises BadShape where there is no list, or too long a one, or no row of it is an
-    object.
+    Raises BadShape where there is no list, one of more than `most` rows, or one of
+    which no row is an object.
     """
     body = utf8(body, note)
     for decoder in decoders:
@@ -104,14 +108,14 @@ def read_rows(
             continue
         except (ValueError, RecursionError):
             break
-        _check_number(answer.response.data)
+        _check_number(answer.response.data, most)
         return _rows(answer.response.data, (answer.response, answer))
-    return _read_loosely(body, kind, note)
+    return _read_loosely(body, kind, note, most)
 
 
-def _read_loosely(body: bytes, kind: type[Any], note: Note) -> Rows[Any]:
+def _read_loosely(body: bytes, kind: type[Any], note: Note, most: int) -> Rows[Any]:
     answer = any_object(body)
-    data, around = find_rows(answer)
+    data, around = find_rows(answer, most)
     if not data and says_nothing_there(body):
         data = []
     if not isinstance(data, list):
@@ -127,11 +131,13 @@ def _read_loosely(body: bytes, kind: type[Any], note: Note) -> Rows[Any]:
     return _rows(rows, [msgspec.convert(part, Paging) for part in reversed(around)])
 
 
-def find_rows(answer: dict[str, Any]) -> tuple[Any, list[dict[str, Any]]]:
+def find_rows(
+    answer: dict[str, Any], most: int = MOST_ROWS
+) -> tuple[Any, list[dict[str, Any]]]:
     """Return what stands where the rows belong, a list in a sound answer, and the
     objects around it. A list may stand for its envelope, a paginator's page for its
     list, null for an empty one, and an object for one whose numbering has gaps: PHP
-    writes it so. Raises BadShape for too long a list.
+    writes it so. Raises BadShape for a list of more than `most` rows.
     """
     around = [answer]
     inner, data = answer.get("response"), answer.get("data")
@@ -147,7 +153,7 @@ def find_rows(answer: dict[str, Any]) -> tuple[Any, list[dict[str, Any]]]:
     if inner and isinstance(inner, dict) and _may_have_rows(inner):
         inner = list(inner.values())
     if isinstance(inner, list):
-        _check_number(inner)
+        _check_number(inner, most)
     return inner, around
 
 
@@ -157,8 +163,8 @@ def _may_have_rows(part: Any) -> bool:
     return isinstance(part, list)
 
 
-def _check_number(rows: list[Any]) -> None:
-    if len(rows) > MOST_ROWS:
+def _check_number(rows: list[Any], most: int) -> None:
+    if len(rows) > most:
         raise BadShape(f"{len(rows)} rows")
 
 

@@ -84,9 +84,7 @@ def decode_schedule(body: bytes, note: Note = ignore) -> Schedule:
     """
     if len(body) > _LARGEST_TABLE:
         raise BadShape(f"a timetable of {len(body)} bytes")
-    sent = read_list(body, _TABLE, dict, note)
-    if len(sent) > _MOST_ROWS:
-        raise BadShape(f"{len(sent)} rows in a timetable")
+    sent = read_list(body, _TABLE, dict, note, most=_MOST_ROWS)
     month: tuple[int, int] | None = None
     rows: list[ScheduleRow] = []
     count = 0
