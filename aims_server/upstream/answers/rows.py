@@ -7,7 +7,7 @@ The facts are in docs/platform.rst.
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, Final, Generic, TypeVar, get_args
+from typing import Any, Final, Generic, TypeVar, cast, get_args
 
 import msgspec
 from msgspec import Struct
@@ -32,8 +32,9 @@ _T = TypeVar("_T")
 # A course has some hundred records. As many odd ones as fit into the 8 MiB of an answer
 # took 12 s of the thread that reads every student's long lists.
 MOST_ROWS: Final = 20_000
-# Looked up anew they take half of the time that an odd row takes.
-_fields: Final[Callable[[type[Any]], tuple[FieldInfo, ...]]] = cache(fields)
+# Looked up anew they take half of the time that an odd row takes. To mypy, type[Any] is
+# not hashable.
+_fields = cast("Callable[[type[Any]], tuple[FieldInfo, ...]]", cache(fields))
 
 
 class Paging(Struct, frozen=True):
