@@ -93,7 +93,7 @@ export function days(page) {
   return [...byDate.values()].sort((a, b) => (a.date < b.date ? -1 : 1));
 }
 
-const ABROAD = /\d(Z|[+-](?!05:?30)\d\d:?\d\d)$/i; // a zone that is not India's
+const ABROAD = /(\dZ|\d[+-](?!05:?30)\d\d:?\d\d|UTC|GMT)$/i; // a zone that is not India's
 
 /** When a class began, as "14:00"; "" where no time is told: midnight is a date without. */
 function beginOf({ formatted, time }) {
@@ -101,7 +101,7 @@ function beginOf({ formatted, time }) {
   return told.find((begin) => begin > "00:00") ?? "";
 }
 
-const TIME = /(\d{1,2})(?::(\d{2})(?::\d{2})?(?:\s*([AP])\.?M)?|(?:\.(\d{2}))?\s*([AP])\.?M\b)/gi;
+const TIME = /(\d{1,2})(?::(\d{2})(?::\d{2})?(?:\s*([AP])\.?M)?|(?:\.(\d{2}))?\s*([AP])\.?M(?![A-Z]))/gi;
 
 /** "02:00PM - 02:50PM 07/Sep/2026", "2:00 - 2:50PM" or "2026-09-07 14:00:00" as "14:00". */
 export function clock(text) {

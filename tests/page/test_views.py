@@ -357,10 +357,15 @@ DETAILS = [
     {"time": "2025-09-01 10:45:00", "status": "P", "formatted": ""},
     {"time": "", "status": "DUTY_LEAVE", "formatted": "3:45 p.m. - 4:30 p.m."},
     {"time": "", "status": "Present", "formatted": ""},
-    {"time": "", "status": "\uff21", "formatted": "9.40 AM"},  # A, of full width
+    {
+        "time": "",
+        "status": "\uff21",
+        "formatted": "9.40 AM01/Sep/2025",
+    },  # A, of full width
     {"time": "", "status": "Present", "formatted": "2:50 - 3:40PM 01/Sep/2025"},
     # Neither a time of another zone nor a date's midnight is when a class began.
     {"time": "2025-09-01T03:20:00.000000Z", "status": "A", "formatted": "01/Sep/2025"},
+    {"time": "2025-09-01 03:20:00 UTC", "status": "L", "formatted": ""},
     {"time": "2025-09-01 00:00:00", "status": "Not Present", "formatted": ""},
     {"time": "2025-09-01T16:20:00+05:30", "status": "P", "formatted": ""},
 ]
@@ -374,10 +379,10 @@ def test_the_calendar_reads_marks_and_times_in_every_form(visits, token):
     visit = visits(token=token, answers={"all-attendance": page})
     visit.show("calendar")
     times = visit.page.locator(".card .lessons .time").all_inner_texts()
-    assert times == ["", "", "", "09:40", "10:45", "14:50", "15:45", "16:20"]
+    assert times == ["", "", "", "", "09:40", "10:45", "14:50", "15:45", "16:20"]
     marks = visit.page.locator(".card .lessons .mark").all()
     kinds = " ".join((m.get_attribute("class") or "")[len("mark ") :] for m in marks)
-    assert kinds == "present absent other absent present present leave present"
+    assert kinds == "present absent leave other absent present present leave present"
 
 
 def test_timetable_shows_the_months_classes(inside):
