@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 from msgspec import Meta
 
+from ...primitives import Memo
+
 if TYPE_CHECKING:
     from fractions import Fraction
 
@@ -170,12 +172,19 @@ def percent(value: Scalar) -> str | None:
     A number is rounded half up to two decimals.
     """
     if isinstance(value, str):
-        text = value.strip()
-        match = _PERCENT.fullmatch(text)
-        if match is None:
-            return None
-        return text if match["sign"] else text + "%"
+        return _PERCENTS(value)
     return None if value is None else percent_text(int((200 * exact(value) + 1) // 2))
+
+
+def _percent(text: str) -> str | None:
+    text = text.strip()
+    match = _PERCENT.fullmatch(text)
+    if match is None:
+        return None
+    return text if match["sign"] else text + "%"
+
+
+_PERCENTS: Final = Memo(_percent, most=1024)  # of so few classes there are few
 
 
 def percent_text(hundredths: int) -> str:
