@@ -30,9 +30,9 @@ _CODE: Final = r"(?P<code>[A-Z]{2,6}[0-9]{2,4}[A-Z]?)(?:\s+(?P<name>\S.*))?"
 _SECTION: Final = r"(?i:sec(?:tion)?)\b\s*[-:.]?\s*"
 _PATH_PARTS: Final = 5  # batch / department / code and name / section / teacher
 _LARGEST_CELL: Final = 4096  # characters; a day has eight slots
-# Fifteen courses have some 500 slots in 60 kB. Of 8 MiB the loop had 10 s, and the
-# student a page of 50 MB.
-_LARGEST_TABLE: Final = 1024 * 1024
+# Fifteen courses have some 500 slots in 60 kB, or 2 MB where every cell is as large as
+# it may be. Of 8 MiB the loop had 10 s, and the student a page of 50 MB.
+_LARGEST_TABLE: Final = 2 * 1024 * 1024
 _MOST_ROWS: Final = 256
 _MOST_SLOTS: Final = 10_000
 _DAYS: Final = 31
@@ -84,9 +84,7 @@ def decode_schedule(body: bytes, note: Note = ignore) -> Schedule:
     """
     if len(body) > _LARGEST_TABLE:
         raise BadShape(f"a timetable of {len(body)} bytes")
-    sent = read_list(body, _TABLE, dict, note)
-    if len(sent) > _MOST_ROWS:
-        raise BadShape(f"{len(sent)} rows in a timetable")
+    sent = read_list(body, _TABLE, dict, note, most=_MOST_ROWS)
     month: tuple[int, int] | None = None
     rows: list[ScheduleRow] = []
     count = 0
