@@ -125,7 +125,9 @@ def _subject(
     return Subject(
         course.code,
         course.cf_id,
-        *totals,
+        total_present=totals[0],
+        total_absent=totals[1],
+        total_leave=totals[2],
         total=total,
         percent=percent or percent_of(present, total),
         can_miss=can_miss,
