@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Generator, Iterator
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,11 +64,12 @@ def _run_together(nodeid: str) -> str:
     """What the tests have in common that run in a row, for their fixtures: the file;
     the browser; each test of real processes runs by itself.
     """
-    path = PurePath(nodeid.partition("::")[0])
-    if path.parent == PurePath("tests/page"):
-        return str(path.parent)
-    by_itself = path.parent == PurePath("tests/process")
-    return nodeid if by_itself and path.name != "test_faults.py" else str(path)
+    path = nodeid.partition("::")[0]
+    folder, _, file = path.rpartition("/")
+    if folder == "tests/page":
+        return folder
+    by_itself = folder == "tests/process" and file != "test_faults.py"
+    return nodeid if by_itself else path
 
 
 class Together(LoadScopeScheduling):  # type: ignore[misc]  # untyped to mypy
