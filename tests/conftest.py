@@ -56,8 +56,8 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two for each core, up to eight: tests of real processes mostly wait."""
-    return min(8, 2 * len(os.sched_getaffinity(0)))
+    """Three for each core, up to eight: tests of real processes mostly wait."""
+    return min(8, 3 * len(os.sched_getaffinity(0)))
 
 
 def _run_together(nodeid: str) -> str:
