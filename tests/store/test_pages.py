@@ -139,7 +139,9 @@ async def test_a_lease_is_renewed_until_it_is_ended(first, second, server, ends)
     """
     taken = await take(first, seconds=0.2)
     for _ in range(2):
+        before = end_of_lease(server)
         await renewed(server)
+        assert end_of_lease(server) - before > 90  # it is renewed at half
     if ends == "put":
         assert await first.pages.put(taken.lease, page())
         assert (await take(second)).found is Found.KEPT
@@ -428,8 +430,9 @@ async def test_a_full_store_still_gives_what_it_has(first, second, server, caplo
     server.ask("CONFIG", "SET", "maxmemory", "1")
     try:
         assert (await take(second)).found is Found.KEPT
-        taken = await take(second, b"other")
+        taken = await take(second, want=Want(max_age=-1))
         assert (taken.found, taken.lease) == (Found.NONE, None)
+        assert taken.page.body == b"page"  # should no newer one be had
         assert second.client.state == "closed"
         assert "refuses a command: it is full and may forget nothing" in caplog.text
     finally:
