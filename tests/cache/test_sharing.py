@@ -272,6 +272,23 @@ async def test_a_page_of_old_parts_displaces_no_better_one(platform, workers, cl
         assert (found.value, found.made_at) == ("page", now)
 
 
+async def test_a_newer_page_of_old_parts_displaces_an_older_one(
+    platform, workers, clock
+):
+    """Also where it was made: its next asker is not shown the one before it."""
+    one, *_ = workers
+    await answered(platform, one.ask(platform), "page")
+    clock.now += FRESH + 10
+    now = clock.now
+
+    async def fill(deadline):
+        return Entry("newer", 5, ANN, now - 5, now, now + 60, old=True)
+
+    await one.through.get(b"k", ANN, fill, Deadline(10, clock), max_age=30)
+    for worker in workers:
+        assert worker.through.kept.find(b"k", ANN).value == "newer"
+
+
 async def test_what_is_kept_is_found_by_all(platform, workers, clock):
     """In place of an older one, fresh as that may be; not after a refusal."""
     one, other, third = workers
