@@ -107,7 +107,7 @@ class ReadThrough(Generic[V]):
         if entry is not None and is_within(max_age, entry, now):
             if now < entry.fresh_until:
                 return Served(entry, Outcome.HIT, epoch=epoch)
-            self.refresh(key, owner, fill)
+            self._refresh_old(key, entry, fill)
             return Served(entry, Outcome.STALE, epoch=epoch)
         try:
             served = await self._join(key, owner, Want(max_age), fill, deadline)
@@ -117,7 +117,7 @@ class ReadThrough(Generic[V]):
                 raise
             return Served(old, Outcome.STALE, epoch=epoch)
         if served.outcome is Outcome.STALE:
-            self.refresh(key, owner, fill)
+            self._refresh_old(key, served.entry, fill)
         elif served.entry.old:  # just made of an old part: not again at once
             return replace(served, outcome=Outcome.STALE)
         return served
@@ -175,6 +175,13 @@ class ReadThrough(Generic[V]):
         start = partial(self._refreshed, key, owner, Want(max_age, old_ok=False), fill)
         nobody_waits = Deadline(0.0, self._clock)  # the flight has its `work_seconds`
         self._flights.join(key, start, nobody_waits)
+
+    def _refresh_old(self, key: bytes, entry: Entry[V], fill: Fill[V]) -> None:
+        """Refresh what is no longer fresh, but not what is incomplete: this is kept for
+        a few seconds, in which what it lacks is not asked for again.
+        """
+        if entry.complete:
+            self.refresh(key, entry.owner, fill)
 
     async def _join(
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
