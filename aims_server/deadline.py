@@ -33,7 +33,8 @@ class Deadline:
 
     def remaining(self) -> float:
         """Seconds left, never below 0."""
-        return max(0.0, self.at - self._clock())
+        left = self.at - self._clock()
+        return left if left > 0.0 else 0.0  # by `max` it takes twice as long
 
     def extend(self, other: "Deadline") -> None:
         """Move to the moment of `other` if that is the later one."""

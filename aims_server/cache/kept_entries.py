@@ -111,7 +111,7 @@ class KeptEntries(Generic[V]):
         if entry.owner != owner:
             return
         kept = [self._store.get(key)]
-        if entry.old or not at_hand:  # else it is the best of those at hand itself
+        if not at_hand:  # else it is the best of those at hand itself
             kept.append(self._loader.find(key, owner, Want()))
         if all(map(entry.replaces, kept)):
             self._store.put(key, entry, epoch, copied=at_hand)

@@ -18,6 +18,8 @@ class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
     (1300.0, 3100.0)
     >>> lifetimes.ends(made_at=1000.0, now=1200.0, old=False, complete=False)
     (1215.0, 1215.0)
+    >>> lifetimes.ends(made_at=600.0, now=1200.0, old=True, complete=False)
+    (1200.0, 1215.0)
     """
 
     fresh: float
@@ -32,15 +34,15 @@ class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
         of one clock.
 
         An ``old`` one, made of a part that should have been newer, was never fresh. One
-        that is not ``complete`` is asked for again soon: it is servable only as long as
-        it would be fresh were it not old.
+        that is not ``complete`` is asked for again soon, however old its oldest part:
+        what is missing was asked for just now.
         """
         fresh_until = made_at + self.fresh
-        if complete:
-            servable_until = fresh_until + self.stale
-        else:
-            # However old its oldest part: what is missing was asked for just now.
-            servable_until = fresh_until = min(fresh_until, now + self.incomplete)
+        servable_until = fresh_until + self.stale
+        if not complete:
+            seconds = min(self.incomplete, self.fresh)
+            servable_until = min(servable_until, now + seconds)
+            fresh_until = min(fresh_until, servable_until)
         return now if old else fresh_until, servable_until
 
 

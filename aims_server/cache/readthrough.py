@@ -107,7 +107,7 @@ class ReadThrough(Generic[V]):
         if entry is not None and is_within(max_age, entry, now):
             if now < entry.fresh_until:
                 return Served(entry, Outcome.HIT, epoch=epoch)
-            self.refresh(key, owner, fill)
+            self._refresh_old(key, entry, fill)
             return Served(entry, Outcome.STALE, epoch=epoch)
         try:
             served = await self._join(key, owner, Want(max_age), fill, deadline)
@@ -117,7 +117,7 @@ class ReadThrough(Generic[V]):
                 raise
             return Served(old, Outcome.STALE, epoch=epoch)
         if served.outcome is Outcome.STALE:
-            self.refresh(key, owner, fill)
+            self._refresh_old(key, served.entry, fill)
         elif served.entry.old:  # just made of an old part: not again at once
             return replace(served, outcome=Outcome.STALE)
         return served
@@ -145,8 +145,7 @@ class ReadThrough(Generic[V]):
             if kept is not None and kept.complete and not entry.complete:
                 return Served(kept, Outcome.STALE)
         made = await make(entry)
-        at_hand = self._loader.keep(key, owner, epoch, made)
-        self.kept.keep(key, owner, epoch, made, at_hand=at_hand)
+        self._keep_at_hand(key, owner, epoch, made)
         return Served(made, outcome)
 
     def epoch_of(self, owner: Owner) -> int:
@@ -177,6 +176,13 @@ class ReadThrough(Generic[V]):
         nobody_waits = Deadline(0.0, self._clock)  # the flight has its `work_seconds`
         self._flights.join(key, start, nobody_waits)
 
+    def _refresh_old(self, key: bytes, entry: Entry[V], fill: Fill[V]) -> None:
+        """Refresh what is no longer fresh, but not what is incomplete: this is kept for
+        a few seconds, in which what it lacks is not asked for again.
+        """
+        if entry.complete:
+            self.refresh(key, entry.owner, fill)
+
     async def _join(
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
     ) -> Served[V]:
@@ -200,11 +206,19 @@ class ReadThrough(Generic[V]):
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
     ) -> Served[V]:
         epoch = self._store.begin_epoch(owner)
-        keep = partial(self.kept.keep, key, owner, epoch)
+        on_old = partial(self._keep_at_hand, key, owner, epoch)
         filled = partial(self._filled, owner, fill)
-        served = await self._loader.load(Ask(key, owner, want, filled, deadline, keep))
-        keep(served.entry, at_hand=served.at_hand)
+        ask = Ask(key, owner, want, filled, deadline, on_old)
+        served = await self._loader.load(ask)
+        self.kept.keep(key, owner, epoch, served.entry, at_hand=served.at_hand)
         return replace(served, epoch=epoch)
+
+    def _keep_at_hand(
+        self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]
+    ) -> None:
+        """Keep an entry that was not filled, where other processes find it, too."""
+        at_hand = self._loader.keep(key, owner, epoch, entry)
+        self.kept.keep(key, owner, epoch, entry, at_hand=at_hand)
 
     async def _filled(
         self, owner: Owner, fill: Fill[V], deadline: Deadline

@@ -9,6 +9,7 @@ import os
 import secrets
 import struct
 import time
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import count
 from typing import Final
@@ -34,6 +35,7 @@ _POSITION: Final = _PAGE - 1
 # seven of 1000 pages of 20 000 students were lost, with 1024 none of 80 000.
 _BYTES_PER_SLOT: Final = 1024
 _NUMBER_BITS: Final = 32
+_REMEMBERED_KEYS: Final = 128  # a page from nothing looks for each of its keys thrice
 
 
 class SharedMemoryCache:
@@ -78,6 +80,7 @@ class SharedMemoryCache:
         self._epochs = epochs
         self._clock = clock
         self._hash = blake2b(key=secrets.token_bytes(32), digest_size=KEY_BYTES)
+        self._hashed = lru_cache(_REMEMBERED_KEYS)(self._hash_of)
         self._numbers = count(1)
 
     @property
@@ -161,7 +164,7 @@ class SharedMemoryCache:
             if self._directory.replace(lease.key, word, page or held.page):
                 return True
 
-    def _hashed(self, key: bytes) -> bytes:
+    def _hash_of(self, key: bytes) -> bytes:
         hashed = self._hash.copy()
         hashed.update(key)
         return hashed.digest()

@@ -192,7 +192,8 @@ def _demo() -> int:
 
     try:
         with DemoPlatform() as platform:
-            environ = {**os.environ, "EXTERNAL_API_BASE": platform.base_url}
+            way = {"EXTERNAL_API_BASE": platform.base_url, "EXTERNAL_API_PROXY": ""}
+            environ = {**os.environ, **way}
 
             def load() -> Loaded:
                 loaded = _read(environ)

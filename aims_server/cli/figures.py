@@ -102,6 +102,8 @@ def _hint_of_refusal(status: int, token: str | None) -> str:
     match status:
         case 401:
             return f": METRICS_TOKEN is {'another one' if token else 'not set here'}"
+        case 404:
+            return ": ask the service itself, as balancers keep /metrics to themselves"
         case 429:
             return ": too many wrong METRICS_TOKEN from this address; wait a minute"
     return ""

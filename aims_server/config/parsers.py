@@ -171,7 +171,8 @@ def _proxy_url(text: str) -> str:
         plain = re.fullmatch(r"[!-~]+", text) and not url.query and not url.fragment
         if not plain or not url.port or url.path not in ("", "/"):
             raise ValueError(text)
-        if url.scheme not in _PROXY_SCHEMES:
+        # The first @ ends the password to curl, and the last one to Python.
+        if url.scheme not in _PROXY_SCHEMES or url.netloc.count("@") > 1:
             raise ValueError(text)
         _host(url.hostname or "")
     return text
@@ -236,13 +237,14 @@ PROXIES = list_of(
 )
 FLAG = Parser("true or false", _flag)
 PROXY_URL = Parser(
-    "http, https, socks5 or socks5h://host:port, with user:password@ if need be",
+    "http, https, socks5 or socks5h://host:port, with user:password@ if need be, any of"
+    " /?#@[] in it written like %2F",
     _proxy_url,
 )
 CA_FILE = Parser("a file of certificates in PEM form", _ca_file)
 STORE = Parser(
-    "redis[s]:// or valkey[s]://user:password@host:port/database, unix:///path, or"
-    " redis[s]+sentinel://host,host,host/name",
+    "redis[s]:// or valkey[s]://user:password@host:port/database, with / and @ in a"
+    " password as %2F and %40, unix:///path, or redis[s]+sentinel://host,host,host/name",
     _store,
 )
 SECRET = Parser("base64 of at least 32 bytes: openssl rand -base64 32", _secret)

@@ -159,14 +159,15 @@ def _set_mark(table: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
 def _date_worded(change: Callable[[str], str]) -> Callable[[dict[str, Any]], None]:
     def shape(row: dict[str, Any]) -> None:
         row["start_time"] = None
-        row["date_formatted"] = change(row["date_formatted"])
+        row["date_formatted"] = change(row["date_formatted"] or "")
 
     return shape
 
 
 def _utc(row: dict[str, Any]) -> None:
-    # Midnight of the day in India, which is 18:30 of the day before.
-    before = date.fromisoformat(row["start_time"][:10]) - timedelta(days=1)
+    # Midnight of the day in India, which is 18:30 of the day before. Only the end is
+    # always a date.
+    before = date.fromisoformat(row["end_time"][:10]) - timedelta(days=1)
     row["start_time"] = f"{before}T18:30:00.000000Z"
 
 

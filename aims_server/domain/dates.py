@@ -44,9 +44,9 @@ _REMARK: Final = (
 _CLOCK: Final = (
     r"(?P<hour>[0-9]{1,2})(?::(?P<minute>[0-9]{2})(?::[0-9]{2})?(?:[.,][0-9]+)?"
     r"(?: ?(?P<half>[AaPp])\.?[Mm])?"
-    r"|(?:\.(?P<dotted>[0-9]{2}))? ?(?P<marked>[AaPp])\.?[Mm]\b)"
+    r"|(?:\.(?P<dotted>[0-9]{2}))? ?(?P<marked>[AaPp])\.?[Mm](?![A-Za-z]))"
 )
-_TIME: Final = rf"(?<![0-9:+-]){_CLOCK}(?![0-9])"
+_TIME: Final = rf"(?<![0-9:+-]){_CLOCK}(?:(?<=[Mm])|(?![0-9]))"
 _UNTIL: Final = rf" ?(?:-|to) ?{_CLOCK}"
 _ZONE: Final = (
     rf"(?:{_CLOCK}|T[0-9]{{2,6}})[ .(\[]*"

@@ -9,7 +9,7 @@ from typing import Final
 
 from ..cache import Served
 from ..deadline import Deadline
-from ..errors import ApiError, InternalError, RateLimited, UpstreamError
+from ..errors import ApiError, InternalError, RateLimited, TokenRefused, UpstreamError
 from ..logs import current_request_id
 from ..pages import Endpoint
 from ..upstream import CallTally, call_tally
@@ -30,6 +30,7 @@ __all__ = ["Exchange"]
 
 _log = logging.getLogger(__name__)
 _FROM_PLATFORM: Final = ("MISS", "PENDING")
+_OF_PLATFORM: Final = (UpstreamError, TokenRefused)
 
 
 class Exchange:
@@ -125,7 +126,7 @@ class Exchange:
         """What went wrong in the contract's form, and nothing more."""
         failure = fault if isinstance(fault, ApiError) else InternalError()
         self.error_code = failure.code
-        if isinstance(failure, UpstreamError) and self.upstream_seconds is None:
+        if isinstance(failure, _OF_PLATFORM) and self.upstream_seconds is None:
             # Nothing else takes a time worth telling from the whole.
             self.upstream_seconds = self._seconds()
         beside = None

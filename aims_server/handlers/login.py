@@ -59,7 +59,7 @@ class Login:
             return _LEFT
         finally:
             self._call = None
-        exchange.upstream_seconds = time.monotonic() - began
+            exchange.upstream_seconds = time.monotonic() - began
         if answer.status != 200:
             return self._refused(answer)
         context.limits.login_not_refused(exchange.address)

@@ -80,13 +80,13 @@ OUTCOMES: Final = (
 # "difference"), and so on. docs/platform.rst lists them.
 _ODD_ANYWHERE: Final = ("encoding", "row", "type")
 ODDITIES: Final = (
-    *product(("course_files",), (*_ODD_ANYWHERE, "name", "counts")),
+    *product(("course_files",), (*_ODD_ANYWHERE, "name", "counts", "pages")),
     *product(
         ("cards",),
         (*_ODD_ANYWHERE, "mark", "date", "duplicate", "pages", "empty", "difference"),
     ),
     ("quizzes", "encoding"),
-    *product(("timetable",), ("encoding", "row", "name", "cell")),
+    *product(("timetable",), ("encoding", "row", "name", "cell", "pages")),
 )
 LIMITS: Final = (
     "student",

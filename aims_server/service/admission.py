@@ -41,8 +41,8 @@ class PageAdmission:
         return self._upstream.reserve(caller_key(caller), calls, seconds)
 
     def too_late(self) -> UpstreamTimeout:
-        """The error at the deadline of a page that waits for one call. That call is
-        expected to take a fifth longer than it has so far.
+        """The error at the deadline of a page that waits for one call, which is
+        expected to take a fifth longer than it has so far; or for we do not know what.
         """
         return UpstreamTimeout(retry_after=self._request_seconds / 5)
 

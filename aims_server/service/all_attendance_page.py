@@ -188,7 +188,8 @@ class AllAttendancePage:
             gathering.add(cf_id, days)
             return fault
 
-        tasks = [asyncio.create_task(add(cf_id)) for cf_id in missing]
+        loop = asyncio.get_running_loop()
+        tasks = [loop.create_task(add(cf_id)) for cf_id in missing]
         try:
             # Not `asyncio.gather`, which tells at once of a first error: here none is
             # expected, and to be told of each end takes 2 us a call.
@@ -281,7 +282,7 @@ class AllAttendancePage:
         """
         gathering = self._gatherings.get(key)
         if gathering is None:
-            return UpstreamTimeout()
+            return self._admission.too_late()
         now = self._clock()
         left = gathering.began_at + self._gather_seconds - now
         estimate = gathering.seconds_left(now, trips=2)

@@ -35,6 +35,10 @@ class FetchedFiles(msgspec.Struct, frozen=True, gc=False):
     made_at: float
     old: bool
 
+    def has(self, cf_id: int) -> bool:
+        """Whether this course file is among them."""
+        return any(course.cf_id == cf_id for course in self.files.courses)
+
     def cf_ids(self) -> list[int]:
         """The number of each course file, once, though a platform may list it twice."""
         return list(dict.fromkeys(course.cf_id for course in self.files.courses))
@@ -86,13 +90,15 @@ class StudentRecords:
         *,
         fresh: bool,
         admit: Admit = nullcontext,
+        old_at_once: bool = False,
     ) -> FetchedFiles:
         """The course files: one call, shared by every page. Kept ones that are no
-        longer fresh are given only if newer ones cannot be had. ``admit`` makes the
-        context manager that a call is made in (:class:`PageAdmission`).
+        longer fresh are given only if newer ones cannot be had, or with ``old_at_once``
+        before these are. ``admit`` makes the context manager that a call is made in
+        (:class:`PageAdmission`).
         """
         served = await self.packed_course_files(
-            caller, deadline, fresh=fresh, admit=admit, old_at_once=False
+            caller, deadline, fresh=fresh, admit=admit, old_at_once=old_at_once
         )
         return _fetched(served.entry, old=served.outcome is Outcome.STALE)
 

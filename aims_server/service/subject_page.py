@@ -45,11 +45,15 @@ class SubjectPage:
         try:
             with self._admission.reserve_when_needed(caller, _CALLS) as admit:
                 fetched = await self._records.course_files(
-                    caller, deadline, fresh=False, admit=admit
+                    caller, deadline, fresh=False, admit=admit, old_at_once=True
                 )
+                if fetched.old and not fetched.has(cf_id):  # a new course, maybe
+                    fetched = await self._records.course_files(
+                        caller, deadline, fresh=False, admit=admit
+                    )
                 if student_id != fetched.files.student_id:
                     raise Forbidden
-                if all(course.cf_id != cf_id for course in fetched.files.courses):
+                if not fetched.has(cf_id):
                     raise NotFound("This course is not among the student's.")
                 served, kept = await self._records.subject(
                     caller, student_id, cf_id, deadline, fresh=fresh, admit=admit

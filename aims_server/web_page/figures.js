@@ -83,8 +83,8 @@ export function days(page) {
       all.absent += day.absent;
       all.leave += day.leave;
       all.other += day.details.length - day.present - day.absent - day.leave;
-      for (const { time, formatted, status, faculty } of day.details) {
-        all.classes.push({ time: clock(formatted) || clock(time), status, subject, cfId, faculty });
+      for (const { status, faculty, ...told } of day.details) {
+        all.classes.push({ time: beginOf(told), status, subject, cfId, faculty });
       }
       byDate.set(day.date, all);
     }
@@ -93,7 +93,15 @@ export function days(page) {
   return [...byDate.values()].sort((a, b) => (a.date < b.date ? -1 : 1));
 }
 
-const TIME = /(\d{1,2})(?::(\d{2})(?::\d{2})?(?:\s*([AP])\.?M)?|(?:\.(\d{2}))?\s*([AP])\.?M\b)/gi;
+const ABROAD = /(\dZ|\d[+-](?!05:?30)\d\d:?\d\d|UTC|GMT)$/i; // a zone that is not India's
+
+/** When a class began, as "14:00"; "" where no time is told: midnight is a date without. */
+function beginOf({ formatted, time }) {
+  const told = [clock(formatted), ABROAD.test(time) ? "" : clock(time)];
+  return told.find((begin) => begin > "00:00") ?? "";
+}
+
+const TIME = /(\d{1,2})(?::(\d{2})(?::\d{2})?(?:\s*([AP])\.?M)?|(?:\.(\d{2}))?\s*([AP])\.?M(?![A-Z]))/gi;
 
 /** "02:00PM - 02:50PM 07/Sep/2026", "2:00 - 2:50PM" or "2026-09-07 14:00:00" as "14:00". */
 export function clock(text) {
@@ -109,11 +117,14 @@ export function clock(text) {
   return [Math.floor(minutes / 60), minutes % 60].map((n) => String(n).padStart(2, "0")).join(":");
 }
 
+const KINDS = new Map([
+  ["present", "present"], ["p", "present"], ["absent", "absent"], ["a", "absent"], ["l", "leave"],
+]);
+
 /** What a mark counts as, as the service counts it; for its colour. */
 export function markKind(status) {
   const words = status.normalize("NFKC").replace(/\p{Cf}/gu, "").trim().toLowerCase();
-  const short = { p: "present", a: "absent", l: "leave" };
-  return words.endsWith("leave") ? "leave" : (short[words] ?? words.split(" ").at(-1));
+  return words.endsWith("leave") ? "leave" : (KINDS.get(words) ?? "other");
 }
 
 /** The college's date and time of day, wherever this browser is: ["2026-09-07", "14:05"]. */

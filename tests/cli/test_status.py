@@ -1,5 +1,6 @@
 """What `aims-server status` shows."""
 
+import contextlib
 import json
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -144,6 +145,26 @@ def test_what_is_typed_wrongly_is_said_in_one_line(url):
         checked_url(url)
 
 
+@contextlib.contextmanager
+def another(status, body=b""):
+    """The address of something else than the service, which answers once."""
+
+    class Another(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Another) as server:
+        answering = Thread(target=server.handle_request)
+        answering.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        answering.join()
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -153,20 +174,14 @@ def test_what_is_typed_wrongly_is_said_in_one_line(url):
 )
 def test_another_program_is_told_from_the_service(body):
     """Something else may listen there, or another version."""
+    with (
+        another(200, body) as url,
+        pytest.raises(NoAnswer, match=f"^{url} is not aims-server"),
+    ):
+        read_figures(url, None)
 
-    class Another(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(body)
 
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Another) as server:
-        url = f"http://127.0.0.1:{server.server_port}"
-        answering = Thread(target=server.handle_request)
-        answering.start()
-        with pytest.raises(NoAnswer, match=f"^{url} is not aims-server"):
-            read_figures(url, None)
-        answering.join()
+def test_whoever_asks_a_balancer_is_told_to_ask_the_service():
+    """Those of conf/ answer /metrics with 404."""
+    with another(404) as url, pytest.raises(NoAnswer, match="404: ask the service"):
+        read_figures(url, None)

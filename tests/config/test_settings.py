@@ -113,6 +113,7 @@ BROKEN = [
     ("EXTERNAL_API_PROXY", "http://proxy.example:3128?x"),
     ("EXTERNAL_API_PROXY", "http://proxy.example:3128#x"),
     ("EXTERNAL_API_PROXY", "http://user:two words@proxy.example:3128"),
+    ("EXTERNAL_API_PROXY", "http://user:p@w@proxy.example:3128"),
     ("EXTERNAL_API_CA_FILE", __file__),
     ("TRUSTED_PROXIES", "10.0.0.0/33"),
     ("TRUSTED_PROXIES", "10.0.0.1/8"),
@@ -241,6 +242,14 @@ def test_a_fault_shows_the_value():
     assert faults_of(PORT="70000") == (
         "PORT='70000': must be a whole number from 0 to 65535",
     )
+
+
+@pytest.mark.parametrize("password", ["p/w", "p@w"])
+def test_a_password_that_must_be_written_otherwise_is_said_so(password):
+    """It is masked, and the rest of the URL is right: one would look at it in vain."""
+    (fault,) = faults_of(STORE_URL=f"redis://:{password}@cache.example")
+    assert "STORE_URL='redis://***@cache.example'" in fault
+    assert "/ and @ in a password as %2F and %40" in fault
 
 
 def test_all_faults_come_at_once():

@@ -8,9 +8,11 @@ import pytest
 
 from aims_server.app import Machine, build
 from aims_server.deadline import Deadline
+from aims_server.errors import UpstreamTimeout
 from aims_server.logs.access_log import AccessLog
 from aims_server.metrics.recorder import Metrics
 from aims_server.pages import ALL_ATTENDANCE
+from aims_server.service import following
 
 from ..waiting import PATIENCE_SECONDS, eventually
 from .kept import requests_under_way
@@ -183,6 +185,32 @@ async def test_a_page_that_another_worker_gathers(settings, college, platform, l
     await asked
     for worker in (first, second):
         await worker.close()
+
+
+async def test_a_page_whose_gathering_is_not_seen_is_too_late(
+    settings, college, platform, monkeypatch
+):
+    """When to come back is told all the same: another machine has begun it, say."""
+    monkeypatch.setattr(following, "_POLL_SECONDS", 1000.0)
+    machine = Machine(settings)
+    first, second = (
+        build(settings, machine, metrics=Metrics(), access_log=AccessLog())
+        for _ in range(2)
+    )
+    token = college.token(college.student(0))
+    callers = [each.sessions.caller(token, "192.0.2.1") for each in (first, second)]
+    platform.hold()
+    asked = asyncio.create_task(
+        first.service.page(ALL_ATTENDANCE, callers[0], Deadline(PATIENCE_SECONDS))
+    )
+    await platform.until(lambda seen: seen.now["course_files"] == 1)
+    with pytest.raises(UpstreamTimeout) as late:
+        await second.service.page(ALL_ATTENDANCE, callers[1], Deadline(0.1))
+    platform.release()
+    await asked
+    for worker in (first, second):
+        await worker.close()
+    assert late.value.retry_after == 0.4  # a fifth of a request's time
 
 
 class TestCrowd:

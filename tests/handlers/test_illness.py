@@ -226,15 +226,21 @@ class TestSharing:
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("status", "told", "code"),
+    [(404, 502, "upstream_error"), (401, 401, "unauthorized")],
+)
 async def test_a_failure_tells_its_code_and_its_time(
-    front, token, platform: SimulatedPlatform, access_lines
+    front, token, platform: SimulatedPlatform, access_lines, status, told, code
 ):
     """The access line has what the student was told, and the platform's time."""
-    platform.faults.set(kind="status", status=404)
-    assert (await front.ask("/api/quiz", token)).code == 502
+    platform.faults.set(kind="status", status=status)
+    answer = await front.ask("/api/quiz", token)
+    assert answer.code == told
+    assert answer.headers["Server-Timing"].startswith("upstream;dur=")
     lines = access_lines.told()
     (line,) = (line for line in lines if line["logger"] == "aims_server.access")
-    assert line["code"] == "upstream_error"
+    assert line["code"] == code
     assert 0 < line["upstreamSeconds"] <= line["seconds"]
 
 

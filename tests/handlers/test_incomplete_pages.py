@@ -153,6 +153,29 @@ async def test_an_incomplete_page_is_kept_fifteen_seconds(
 
 
 @pytest.mark.gen_test
+async def test_an_incomplete_page_of_an_old_part_is_kept_fifteen_seconds(
+    front, token, platform, clock, worker
+):
+    """While the platform is down, too, no request has all asked for anew."""
+    clock.stop()
+    await front.ask("/api/attendance", token)
+    clock.advance(400)
+    platform.faults.set(kind="html")
+    platform.counters.calls.clear()
+    first = await front.ask("/api/all-attendance", token)
+    assert json.loads(first.body)["incomplete"]
+    clock.advance(14)
+    again = await front.ask("/api/all-attendance", token)
+    assert outcomes([first, again]) == ["STALE", "STALE"]
+    assert (again.body, again.headers["Age"]) == (first.body, "414")
+    await refreshed(worker)
+    assert platform.counters.calls == {"course_files": 1, "cards": 15}
+    clock.advance(1)
+    platform.faults.clear()
+    assert outcomes([await front.ask("/api/all-attendance", token)]) == ["MISS"]
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize("status", [403, 500])
 async def test_no_subject_had_leaves_the_totals(front, token, platform, status):
     """With sound course files the student sees the summary, whatever else fails."""

@@ -119,6 +119,7 @@ async def test_a_limit_of_the_platform_is_one_accounts(
     first = await front.ask("/api/login", method="POST", body=credentials(student))
     assert (first.code, first.headers["Retry-After"]) == (429, "60")
     assert json.loads(first.body)["code"] == "rate_limited"
+    assert first.headers["Server-Timing"].startswith("upstream;dur=")
     assert await front.log_in(college.student(1))
 
 

@@ -410,9 +410,13 @@ async def test_every_kind_of_oddity_has_a_label(front, platform, college):
     platform.switch(obeys_page=False)
     await front.ask("/api/all-attendance", next(tokens))
     rows = [{"name": "May-2025"}, {"cf_id": 7, "c3": 5, "course_name": []}, None, {}]
-    body = json.dumps({"response": {"data": rows}})
-    platform.faults.set("schedule", kind="body", body=body)
-    await front.ask("/api/timetable", next(tokens))
+    for endpoint, path, some in (
+        ("schedule", "timetable", rows),
+        ("course_files", "attendance", [{"id": 7}]),
+    ):
+        body = json.dumps({"response": {"data": some, "last_page": 2}})
+        platform.faults.set(endpoint, kind="body", body=body)
+        await front.ask(f"/api/{path}", next(tokens))
     counted = set()
     for line in (await front.ask("/metrics")).body.decode().splitlines():
         match = ODDITY.match(line)

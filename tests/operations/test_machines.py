@@ -1,12 +1,18 @@
-"""The compose file of two services with a store: read, since no engine runs here."""
+"""The compose file of two services with a store: read, since no engine runs here, but
+for the store's command and nginx's file, which are tried.
+"""
 
 import shutil
 import subprocess
 
+import pytest
 import yaml
 
 from aims_server.config.settings import VARIABLES
+from aims_server.primitives import StoreAddress
+from aims_server.store import inspect
 
+from ..store.server import StoreServer
 from .programs import ROOT
 
 
@@ -26,12 +32,21 @@ def test_both_services_are_given_the_same_store():
     assert second["extends"] == {"file": "compose.yml", "service": "aims-server"}
 
 
-def test_the_stores_user_is_that_of_conf():
-    """The same commands and keys in both places."""
-    command = COMPOSE["services"]["valkey"]["command"]
-    user = command[command.index("default off") + 2]
+@pytest.mark.process
+@pytest.mark.gen_test
+async def test_the_store_starts_and_its_user_may_do_what_we_do(tmp_path):
+    """The command of the container, with a real server; its user is that of conf/."""
+    _, *options = COMPOSE["services"]["valkey"]["command"]
     _, written = (ROOT / "conf" / "valkey-users.acl").read_text().splitlines()
-    assert user.split()[3:] == written.split()[4:]
+    assert options[options.index("aims") + 3 :] == written.split()[4:]
+    options = [option.replace("${STORE_PASSWORD:?}", "good") for option in options]
+    store = StoreServer(tmp_path, *options).start(ready=b"-NOAUTH")
+    try:
+        address = StoreAddress.parse(store.url.replace("://", "://aims:good@"))
+        _, doubts = await inspect(address)
+    finally:
+        store.kill()
+    assert doubts == []
 
 
 def test_nginx_accepts_its_file(tmp_path):

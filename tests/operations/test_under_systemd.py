@@ -189,7 +189,8 @@ FINDINGS = {
     "curl -s http://127.0.0.1:3001/health": '"state":"closed"',
     "systemctl status aims-server": "Serving with 2 workers",
     "systemctl reload aims-server": "",
-    "systemctl reset-failed aims-server": "",
+    "systemctl reset-failed aims-server.socket aims-server.service": "",
+    "systemctl start aims-server.socket aims-server.service": "",
     "aims-server check": "EXTERNAL_API_BASE",
     "aims-server status": "under way",
     "aims-server --version": "aims-server",
@@ -212,6 +213,12 @@ def test_each_command_of_the_runbooks_finds_what_it_should(facts: dict[str, Any]
     for command, (status, output) in found.items():
         assert expected[command] in output, command
         assert status == 0 or "No entries" in output, command
+
+
+def test_the_runbook_leads_out_of_a_crash_loop(facts: dict[str, Any]):
+    """The socket has failed with the service, and both are back."""
+    assert facts["crash loop"] is True
+    assert facts["after a crash loop"] == ["active", "active", True]
 
 
 def test_a_priority_leaves_the_rest_out(facts: dict[str, Any]):

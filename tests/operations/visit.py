@@ -26,8 +26,8 @@ RUNBOOKS = [
     SOURCE / "conf" / "alerts.yml",
 ]
 COMMAND = re.compile(
-    r"`((?:curl -s|systemctl (?:status|reload|reset-failed)|journalctl -u|aims-server)"
-    r" [^`]+)`"
+    r"`((?:curl -s|systemctl (?:status|reload|reset-failed|start)|journalctl -u"
+    r"|aims-server) [^`]+)`"
 )
 # What the first runbook has an operator type before them.
 BEGINNING = re.compile(r"^    PATH=.*\n    cd /etc/aims-server.*", re.MULTILINE)
@@ -282,6 +282,28 @@ def runbook(platform: dict[str, Any]) -> None:
         found[command] = [done.returncode, done.stdout + done.stderr]
     facts["runbook"] = found
     facts["runbook's request"] = request_id
+
+    # A crash loop, which takes the socket along, and the way out that is written there.
+    loop = Path("/etc/systemd/system/aims-server.service.d/loop.conf")
+    loop.write_text(
+        "[Unit]\nStartLimitBurst=2\n[Service]\nRestartSec=0\n"
+        "ExecStart=\nExecStart=/bin/false\n"
+    )
+    systemctl("daemon-reload")
+    systemctl("restart", SERVICE)
+    facts["crash loop"] = until(
+        lambda: shown("ActiveState", unit=SOCKET)["ActiveState"] == "failed"
+    )
+    loop.unlink()
+    systemctl("daemon-reload")
+    for command in commands:
+        if command.startswith(("systemctl reset-failed", "systemctl start")):
+            systemctl(*command.split()[1:])
+    facts["after a crash loop"] = [
+        shown("ActiveState", unit=SOCKET)["ActiveState"],
+        shown("ActiveState")["ActiveState"],
+        healthy(),
+    ]
 
 
 def turn(platform: dict[str, Any], wishes: dict[str, Any]) -> None:

@@ -216,6 +216,17 @@ def test_the_calendar_is_told_where_colours_are_forced(visits, token, theme):
     assert min(page.evaluate(LEGIBILITY, kind) for kind in KINDS) >= 4.5
 
 
+def test_the_view_is_told_where_colours_are_forced(visits, token):
+    """Its tab alone has a line below it: a transparent one is drawn there too."""
+    page = visits(token=token, forced_colors="active").page
+    lines = page.evaluate(
+        """() => [...document.querySelectorAll("nav a")]
+          .map((tab) => getComputedStyle(tab).borderBottomColor)"""
+    )
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert [line == ground for line in lines] == [False, True, True, True, True]
+
+
 def test_the_legend_is_printed(inside):
     """Browsers leave grounds out, and print drawings."""
     inside.show("calendar")

@@ -69,6 +69,26 @@ def test_today_shows_marks_of_classes_outside_the_timetable(visits, token):
     ]
 
 
+def test_every_mark_of_a_slot_has_its_own_colour(visits, token):
+    """One of several classes, absent and present, was all in the colour of the last."""
+    slot = {"start": "08:50", "end": "10:30", "course": "Maths", "faculty": ""}
+    month = {"month": "2025-09", "days": [{"date": NOON[:10], "slots": [slot]}]}
+    details = [
+        {"formatted": "", "time": "08:50", "status": "Absent"},
+        {"formatted": "", "time": "09:40", "status": "Present"},
+    ]
+    day = {"date": NOON[:10], "present": 1, "absent": 1, "leave": 0, "details": details}
+    answers = NOTHING_COUNTED | {
+        "all-attendance": {"subjects": {"Maths": {"daily": [day]}}},
+        "timetable": month,
+    }
+    page = visits(token=token, answers=answers, now=NOON).page
+    row = page.locator(".lessons li")
+    assert row.inner_text().endswith("Absent, Present")
+    marks = {word: row.locator(f".mark.{word}") for word in ("absent", "present")}
+    assert {m.text_content() for m in marks.values()} == {"Absent", "Present"}
+
+
 def test_a_device_that_slept_over_midnight_shows_the_new_day(inside):
     """With the first tick after it, however few there were meanwhile."""
     inside.page.clock.install()
@@ -337,8 +357,17 @@ DETAILS = [
     {"time": "2025-09-01 10:45:00", "status": "P", "formatted": ""},
     {"time": "", "status": "DUTY_LEAVE", "formatted": "3:45 p.m. - 4:30 p.m."},
     {"time": "", "status": "Present", "formatted": ""},
-    {"time": "", "status": "\uff21", "formatted": "9.40 AM"},  # A, of full width
+    {
+        "time": "",
+        "status": "\uff21",
+        "formatted": "9.40 AM01/Sep/2025",
+    },  # A, of full width
     {"time": "", "status": "Present", "formatted": "2:50 - 3:40PM 01/Sep/2025"},
+    # Neither a time of another zone nor a date's midnight is when a class began.
+    {"time": "2025-09-01T03:20:00.000000Z", "status": "A", "formatted": "01/Sep/2025"},
+    {"time": "2025-09-01 03:20:00 UTC", "status": "L", "formatted": ""},
+    {"time": "2025-09-01 00:00:00", "status": "Not Present", "formatted": ""},
+    {"time": "2025-09-01T16:20:00+05:30", "status": "P", "formatted": ""},
 ]
 
 
@@ -350,12 +379,10 @@ def test_the_calendar_reads_marks_and_times_in_every_form(visits, token):
     visit = visits(token=token, answers={"all-attendance": page})
     visit.show("calendar")
     times = visit.page.locator(".card .lessons .time").all_inner_texts()
-    assert times == ["", "09:40", "10:45", "14:50", "15:45"]
-    marks = visit.page.locator(".card .lessons .mark")
-    kinds = [marks.nth(n).get_attribute("class") for n in range(5)]
-    assert kinds == [
-        f"mark {kind}" for kind in ("present", "absent", "present", "present", "leave")
-    ]
+    assert times == ["", "", "", "", "09:40", "10:45", "14:50", "15:45", "16:20"]
+    marks = visit.page.locator(".card .lessons .mark").all()
+    kinds = " ".join((m.get_attribute("class") or "")[len("mark ") :] for m in marks)
+    assert kinds == "present absent leave other absent present present leave present"
 
 
 def test_timetable_shows_the_months_classes(inside):

@@ -73,7 +73,7 @@ def _pool() -> Processes:
 
 
 def test_as_many_as_wanted_are_started_at_once():
-    """A start waits for nothing."""
+    """A start waits for nothing; it is over when all of them serve."""
     pool = Processes(3)
     pool.act()
     assert [(c.number, c.rank) for c in pool.rollout.children] == [
@@ -82,6 +82,9 @@ def test_as_many_as_wanted_are_started_at_once():
         (2, 2),
     ]
     assert pool.rollout.seconds_to_spawn is None
+    assert not pool.rollout.converged
+    pool.make_ready()
+    assert pool.rollout.converged
 
 
 def test_a_dead_worker_is_replaced_at_once(pool: Processes):

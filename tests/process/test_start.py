@@ -18,23 +18,49 @@ def test_a_start_does_not_wait_for(module):
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-_UNUSED = ("csv", "logging.handlers", "multiprocessing", "email.parser", "curses")
+_UNUSED = (
+    "csv",
+    "logging.handlers",
+    "email.parser",
+    "json",
+    "tokenize",
+)
+_STARTED = (
+    "import sys, threading, types, aims_server.__main__ as main;"
+    "sys.meta_path.insert(0, main._Later());"
+    "import aims_server.cli, aims_server.process, logging;"
+    "from aims_server import logs;"
+    "logs.configure_logging('info', 'json');"
+    "logging.getLogger('aims_server').warning('a line');"
+)
 
 
 @pytest.mark.parametrize("module", _UNUSED)
 def test_a_start_does_not_run_what_only_libraries_import(module):
-    """Tornado imports each and calls nothing of it, nor does the log; whoever does
-    finds it whole.
+    """Libraries import each and call nothing of it, nor does the log; whoever does
+    finds it whole, under its own name.
     """
-    program = (
-        "import sys, types, aims_server.__main__ as main;"
-        "sys.meta_path.insert(0, main._Later());"
-        "import aims_server.cli, aims_server.process, logging;"
-        "from aims_server import logs;"
-        "logs.configure_logging('info', 'json');"
-        "logging.getLogger('aims_server').warning('a line');"
-        f"module = sys.modules[{module!r}];"
-        "assert type(module) is not types.ModuleType;"
-        "assert module.__file__ and len(vars(module)) > 10"
+    program = _STARTED + (
+        f"unrun = sys.modules[{module!r}];"
+        "assert type(unrun) is not types.ModuleType;"
+        "assert not hasattr(unrun, 'nothing of this name');"
+        f"whole = sys.modules[{module!r}];"
+        "assert type(whole) is types.ModuleType;"
+        "names = [name for name in dir(whole) if name[0] != '_'];"
+        "assert names and all(getattr(unrun, n) is getattr(whole, n) for n in names)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_threads_that_use_such_a_module_at_once_find_it_whole():
+    """The second one waits for the first one's import, and sees no half of it."""
+    program = _STARTED + (
+        "json = sys.modules['json']; said = [];"
+        "gate = threading.Barrier(8);"
+        "say = lambda: (gate.wait(), said.append(json.loads('[1]')));"
+        "threads = [threading.Thread(target=say) for _ in range(8)];"
+        "sys.setswitchinterval(1e-6);"
+        "[t.start() for t in threads]; [t.join() for t in threads];"
+        "assert said == [[1]] * 8, said"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -8,6 +8,8 @@ import logging
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
+from msgspec import Struct, field
+
 from ...logs import RateLimitedLog
 
 __all__ = ["Note", "Notes", "Oddities", "OddityObserver", "ignore"]
@@ -27,7 +29,7 @@ class OddityObserver(Protocol):
         """So many oddities in an answer of this endpoint."""
 
 
-class Notes:
+class Notes(Struct, eq=False):
     """What is odd about one answer: noted in any thread, some hundred thousand times
     at worst, and reported all at once.
 
@@ -38,25 +40,20 @@ class Notes:
     cards mark a record without a mark 1000
     """
 
-    __slots__ = ("_counts", "_endpoint", "_report")
-
-    def __init__(
-        self, endpoint: str, report: Callable[[str, str, str, int], object]
-    ) -> None:
-        # No Counter: a page makes some forty of these, most of which stay empty.
-        self._counts: dict[tuple[str, str], int] = {}
-        self._endpoint = endpoint
-        self._report = report
+    endpoint: str
+    on_report: Callable[[str, str, str, int], object]
+    # No Counter: a page makes some forty of these, most of which stay empty.
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def __call__(self, kind: str, shape: str) -> None:
         """Note one; a `Note`."""
-        self._counts[kind, shape] = self._counts.get((kind, shape), 0) + 1
+        self.counts[kind, shape] = self.counts.get((kind, shape), 0) + 1
 
     def report(self) -> None:
         """Report what was noted: on the event loop, once the answer has been read."""
-        if self._counts:
-            for (kind, shape), count in self._counts.items():
-                self._report(self._endpoint, kind, shape, count)
+        if self.counts:
+            for (kind, shape), count in self.counts.items():
+                self.on_report(self.endpoint, kind, shape, count)
 
 
 class Oddities:

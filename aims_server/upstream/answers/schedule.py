@@ -30,7 +30,11 @@ _CODE: Final = r"(?P<code>[A-Z]{2,6}[0-9]{2,4}[A-Z]?)(?:\s+(?P<name>\S.*))?"
 _SECTION: Final = r"(?i:sec(?:tion)?)\b\s*[-:.]?\s*"
 _PATH_PARTS: Final = 5  # batch / department / code and name / section / teacher
 _LARGEST_CELL: Final = 4096  # characters; a day has eight slots
+# Fifteen courses have some 500 slots in 60 kB, or 2 MB where every cell is as large as
+# it may be. Of 8 MiB the loop had 10 s, and the student a page of 50 MB.
+_LARGEST_TABLE: Final = 2 * 1024 * 1024
 _MOST_ROWS: Final = 256
+_MOST_SLOTS: Final = 10_000
 _DAYS: Final = 31
 _HALF_A_DAY: Final = 12 * 60  # minutes; no class lasts as long
 
@@ -75,13 +79,15 @@ _TABLE: Final = (msgspec.json.Decoder(Envelope[_Row]),)
 def decode_schedule(body: bytes, note: Note = ignore) -> Schedule:
     """Decode `/custom/getMyScheduleStudent`: a header row, then a row per course.
 
-    Raises BadShape where no row names the month: its days would have no date.
+    Raises BadShape where no row names the month, since its days would have no date, and
+    for a table out of all measure.
     """
-    sent = read_list(body, _TABLE, dict, note)
-    if len(sent) > _MOST_ROWS:
-        raise BadShape(f"{len(sent)} rows in a timetable")
+    if len(body) > _LARGEST_TABLE:
+        raise BadShape(f"a timetable of {len(body)} bytes")
+    sent = read_list(body, _TABLE, dict, note, most=_MOST_ROWS)
     month: tuple[int, int] | None = None
     rows: list[ScheduleRow] = []
+    count = 0
     for row in sent:
         header = _month(row)
         if header is not None:
@@ -90,6 +96,9 @@ def decode_schedule(body: bytes, note: Note = ignore) -> Schedule:
             note("row", "a row of the timetable without name and id")
         else:
             rows.append(read)
+            count += sum(map(len, read.slots.values()))
+            if count > _MOST_SLOTS:
+                raise BadShape(f"more than {_MOST_SLOTS} slots in a timetable")
     if sent and month is None:
         raise BadShape("no row of the timetable names the month")
     return Schedule(month, tuple(rows))

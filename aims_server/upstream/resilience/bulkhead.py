@@ -137,7 +137,7 @@ class Bulkhead:
         """Take a slot, to be given back by `release`, if one is free for this caller
         now; without waiting.
         """
-        if self._queue:
+        if self._queue.queues:
             self._hand_out()
             if self._queue.next() is not None:
                 return False
@@ -200,7 +200,7 @@ class Bulkhead:
     def _give_back(self, caller: CallerKey) -> None:
         self._queue.give_back(caller)
         self.pool.give_back()
-        if self._queue:
+        if self._queue.queues:
             self._hand_out()
 
     def _hand_out(self) -> None:

@@ -4,7 +4,7 @@ done for a request beside its calls.
 
 from collections.abc import Awaitable, Hashable
 from contextvars import ContextVar
-from typing import Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 Made = TypeVar("Made", covariant=True)
 
 
-class CallerKey(NamedTuple):
+class CallerKey(Struct, frozen=True):
     """A verified student, whatever the number of tokens, or a client's address.
 
     Logins, and tokens that the platform has not answered yet, count as their address:

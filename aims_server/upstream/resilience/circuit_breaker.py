@@ -24,6 +24,10 @@ _PROBES_TAKEN_RETRY_AFTER: Final = 1.0  # seconds; their outcome is near but unk
 # the endpoint was back may hang for as long as a page is gathered.
 _PROBE_SECONDS: Final = 5.0
 
+# For each call: to look up a member of an Enum takes as long as to call a method.
+_CLOSED: Final = CircuitState.CLOSED
+_HALF_OPEN: Final = CircuitState.HALF_OPEN
+
 RECOVERY_PROBE: Final = CallerKey.student("recovery probe")
 
 
@@ -106,7 +110,7 @@ class CircuitBreaker:
         """
         if caller.verified and caller is not RECOVERY_PROBE:
             self._verified_asked_at = self._clock()
-        if self._state is not CircuitState.CLOSED:
+        if self._state is not _CLOSED:
             if self.state is CircuitState.OPEN:
                 raise CircuitOpen(self._open_until - self._clock())
             if not self._may_probe(caller):
@@ -127,7 +131,7 @@ class CircuitBreaker:
         self._succeeded_after = self._admitted
         self._succeeded_at = self._clock()
         self._failing.clear()
-        if self._state is CircuitState.HALF_OPEN:
+        if self._state is _HALF_OPEN:
             self._closed_at = self._succeeded_at
             self._enter(CircuitState.CLOSED)
 

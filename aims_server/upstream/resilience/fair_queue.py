@@ -69,7 +69,9 @@ class FairQueue:
         self.unverified_in_use = 0
         self._has_fifth = slots >= _UNVERIFIED_PART
         self._held: dict[CallerKey, int] = {}
-        self._queues: dict[CallerKey, deque[Turn]] = {}
+        self.queues: dict[CallerKey, deque[Turn]] = {}
+        """The calls that wait, by their callers; none is empty."""
+
         # How many verified callers, and others, have more than 0, 1, 2... calls that
         # wait. To look at each queue for it takes 40 us in a crowd of 500.
         self._longer: dict[bool, list[int]] = {True: [], False: []}
@@ -77,10 +79,6 @@ class FairQueue:
         # at their limit. The number tells which of two heads joined its ring first.
         self._rings: dict[bool, dict[CallerKey, int]] = {True: {}, False: {}}
         self._joined = 0
-
-    def __bool__(self) -> bool:
-        """Whether anybody waits."""
-        return bool(self._queues)
 
     @property
     def waiting(self) -> int:
@@ -115,7 +113,7 @@ class FairQueue:
     def join(self, caller: CallerKey) -> Turn:
         """Add a call to the end of its caller's queue."""
         turn = Turn(partial(self.leave, caller))
-        queue = self._queues.setdefault(caller, deque())
+        queue = self.queues.setdefault(caller, deque())
         longer = self._longer[caller.verified]
         if len(queue) == len(longer):
             longer.append(0)
@@ -126,7 +124,7 @@ class FairQueue:
 
     def leave(self, caller: CallerKey, turn: Turn) -> None:
         """Remove a call from its caller's queue."""
-        queue = self._queues[caller]
+        queue = self.queues[caller]
         queue.remove(turn)
         self._shortened(caller, queue)
         if not queue:
@@ -137,7 +135,7 @@ class FairQueue:
         first of every other caller.
         """
         del self._rings[caller.verified][caller]
-        queue = self._queues[caller]
+        queue = self.queues[caller]
         turn = queue.popleft()
         self._shortened(caller, queue)
         self.take(caller)
@@ -172,7 +170,7 @@ class FairQueue:
         these included, if they joined its queue now.
         """
         # Of each other queue as many as it will have itself, if there are so many.
-        mine = len(self._queues.get(caller, ())) + calls
+        mine = len(self.queues.get(caller, ())) + calls
         ahead = calls + sum(self._longer[False][:mine])
         if not self.is_outranked(caller):
             ahead += sum(self._longer[True][:mine])
@@ -180,7 +178,7 @@ class FairQueue:
 
     def students_ahead(self, caller: CallerKey, calls: int) -> int:
         """As `ahead`, for a student, counting students' calls alone."""
-        mine = len(self._queues.get(caller, ())) + calls
+        mine = len(self.queues.get(caller, ())) + calls
         return calls + sum(self._longer[True][:mine])
 
     @property
@@ -194,14 +192,14 @@ class FairQueue:
         """
         if not caller.verified:
             return 0
-        mine = len(self._queues.get(caller, ())) + calls
+        mine = len(self.queues.get(caller, ())) + calls
         return max(0, self.held(caller) + mine - self.per_caller)
 
     def _shortened(self, caller: CallerKey, queue: deque[Turn]) -> None:
         """Note that a call has left this queue."""
         self._longer[caller.verified][len(queue)] -= 1
         if not queue:
-            del self._queues[caller]
+            del self.queues[caller]
 
     def _next_address(self) -> CallerKey | None:
         """The next address below its limit."""
@@ -212,7 +210,7 @@ class FairQueue:
 
     def _enqueue(self, caller: CallerKey) -> None:
         """Put a caller that waits at the end of its ring, unless it has its limit."""
-        if caller not in self._queues:
+        if caller not in self.queues:
             return
         ring = self._rings[caller.verified]
         if caller not in ring and not self.at_limit(caller):

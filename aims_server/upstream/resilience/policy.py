@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
+from functools import partial
 from math import inf
 from typing import Any, Final, TypeVar
 
@@ -206,7 +207,7 @@ class ResiliencePolicy:
             return self._run_uncancelled(self._made(call))
         # What may be repeated is awaited by a flight, which no request can cancel.
         hedging = self._hedging[call.endpoint]
-        return hedging.run(self._made(call), lambda: self._hedge(call))
+        return hedging.run(self._made(call), partial(self._hedge, call))
 
     def _hedge(self, call: Call[Result]) -> Coroutine[Any, Any, Result] | None:
         """Another call beside a late one, with its slot; or None."""

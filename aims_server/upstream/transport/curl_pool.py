@@ -123,9 +123,9 @@ class CurlPool(CurlAsyncHTTPClient):
     def _process_queue(self) -> None:
         """Give free handles to waiting transfers."""
         handles, preconnections = self._handles, self.preconnections
-        while self._waiting and (handles.has_free or preconnections):
+        while self._waiting and (handles.has_free or preconnections.unclaimed):
             transfer = self._waiting.popleft()
-            if preconnections:
+            if preconnections.unclaimed:
                 if self._take_preconnection(transfer):
                     continue
                 if not handles.has_free:

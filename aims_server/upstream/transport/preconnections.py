@@ -47,7 +47,9 @@ class Preconnections:
         self._loop = loop
         self._multi = multi
         self._sockets = sockets
-        self._unclaimed: dict[pycurl.Curl, _Preconnection] = {}
+        self.unclaimed: dict[pycurl.Curl, _Preconnection] = {}
+        """Those under way, the oldest first."""
+
         self._by_socket: dict[int, _Preconnection] = {}
         self._origin = ""
         self._expected = 0
@@ -57,7 +59,7 @@ class Preconnections:
         self._opening: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
-        return len(self._unclaimed)
+        return len(self.unclaimed)
 
     def prepare(self, url: str) -> None:
         """Open a connection for a call that may come in the next seconds; what curl
@@ -120,7 +122,7 @@ class Preconnections:
         """A handle that will ask for this URL, and for how many seconds it has been
         under way; None if there is none.
         """
-        for begun in self._unclaimed.values():
+        for begun in self.unclaimed.values():
             if url.startswith(begun.origin + "/"):
                 break
         else:
@@ -137,17 +139,17 @@ class Preconnections:
 
     def discard(self, curl: pycurl.Curl) -> None:
         """Take back a handle that had no request."""
-        self._remove(self._unclaimed[curl])
+        self._remove(self.unclaimed[curl])
         self._multi.remove_handle(curl)
         self._handles.release(curl)
 
     def discard_oldest(self) -> None:
         """Close one of them, as its handle is needed."""
-        self.discard(next(iter(self._unclaimed)))
+        self.discard(next(iter(self.unclaimed)))
 
     def close(self) -> None:
         """Let no timer hold the pool."""
-        for begun in list(self._unclaimed.values()):
+        for begun in list(self.unclaimed.values()):
             self._remove(begun)
         if self._opening is not None:
             self._opening.cancel()
@@ -181,11 +183,11 @@ class Preconnections:
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, 0)
         if self._handles.multiplexed is False:
             curl.setopt(pycurl.FRESH_CONNECT, 1)  # leave the kept ones alone
-        self._unclaimed[curl] = begun
+        self.unclaimed[curl] = begun
         self._multi.add_handle(curl)
 
     def _remove(self, begun: _Preconnection) -> None:
-        del self._unclaimed[begun.curl]
+        del self.unclaimed[begun.curl]
         begun.expiry.cancel()
         for fd in [fd for fd, owner in self._by_socket.items() if owner is begun]:
             del self._by_socket[fd]

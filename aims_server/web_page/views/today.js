@@ -22,7 +22,7 @@ export function today(model) {
 }
 
 function overall({ summary, target }) {
-  if (!summary) return h("section", { class: "card overall skeleton", "aria-hidden": "true" });
+  if (!summary) return h("section", { class: "card overall", "aria-hidden": "true" });
   const { totalPresent: present, totalClasses: total, overallPercentage } = summary;
   return h(
     "section",
@@ -55,10 +55,10 @@ function lessons(model, date, time) {
     const found = marks.filter((mark) => isOf(mark, slot));
     found.forEach((mark) => rest.delete(mark));
     // A slot may be several classes, each with its mark.
-    const mark = [...new Set(found.map(({ status }) => status))].join(", ");
-    return lesson(slot.start, slot.end, slot.course, stateOf(slot, next, time), mark);
+    const statuses = [...new Set(found.map(({ status }) => status))];
+    return lesson(slot.start, slot.end, slot.course, stateOf(slot, next, time), statuses);
   });
-  rows.push(...[...rest].map((mark) => lesson(mark.time, "", mark.subject, "", mark.status)));
+  rows.push(...[...rest].map((mark) => lesson(mark.time, "", mark.subject, "", [mark.status])));
   return [h("ol", { class: "lessons" }, ...rows)];
 }
 
@@ -78,7 +78,7 @@ function stateOf(slot, next, time) {
   return slot === next ? "next" : "";
 }
 
-function lesson(start, end, course, state, mark) {
+function lesson(start, end, course, state, statuses) {
   return h(
     "li",
     { key: `${start} ${course}`, class: state || false },
@@ -90,8 +90,12 @@ function lesson(start, end, course, state, mark) {
       " ",
       state ? h("span", { class: "tag" }, state === "now" ? "Now" : "Next class") : null,
     ),
-    mark ? h("span", { class: `mark ${markKind(mark)}` }, mark) : null,
+    statuses.length > 0 && h("span", { class: "mark" }, ...statuses.flatMap(inItsColour)),
   );
+}
+
+function inItsColour(status, n) {
+  return [n ? ", " : "", h("span", { class: `mark ${markKind(status)}` }, status)];
 }
 
 function attention({ subjects, target }) {

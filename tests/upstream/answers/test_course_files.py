@@ -71,6 +71,7 @@ def test_courses_stay_in_the_platforms_order():
     [
         [{**row(), "id": 1}, {**row(), "id": 2, "student_id": 5900002}],
         [row()] * 257,
+        [row(), *[{"id": []}] * 512],
         [None],
         [[], "x"],
         [row(id=None), TOTAL_ROW],

@@ -297,6 +297,7 @@ def test_a_message_about_an_account_is_told_from_a_programs(text, speaks):
         ("Data not available due to technical issues", False),
         ("Not Found", False),
         ("Route not found", False),
+        ("A long tale, " * 20 + "no records found", False),
         ("Simulated failure", False),
     ],
 )

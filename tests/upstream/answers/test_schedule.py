@@ -294,6 +294,16 @@ def test_a_table_without_a_month_is_refused(name):
         decode_schedule(json.dumps(body).encode())
 
 
+def test_a_table_out_of_all_measure_is_refused():
+    """It is read on the event loop; a usual one has 60 kB and 500 slots."""
+    month = {f"c{day}": "08:50 - 09:40, 09:40 - 10:30" for day in range(1, 32)}
+    assert len(decoded(*[row(**month)] * 160).rows) == 160
+    with pytest.raises(BadShape, match="slots"):
+        decoded(*[row(**month)] * 170)
+    with pytest.raises(BadShape, match="bytes"):
+        decoded(row(name_text="x" * 2 * 1024 * 1024))
+
+
 @pytest.mark.parametrize("told_by", ["cf_id", "course_name", "name_text"])
 def test_a_course_that_names_a_month_is_no_header(told_by):
     """Its classes would be lost without a word."""

@@ -352,7 +352,7 @@ async def test_nothing_is_left_of_a_flow_that_has_gone(clock):
             holder = caller(number)
         await settle()
     await refused(slots, "late", Deadline(1, clock))
-    assert not slots._queue._queues
+    assert not slots._queue.queues
     assert not any(slots._queue._rings.values())
     assert set(slots._queue._held) <= {caller("x"), caller(48)}
 

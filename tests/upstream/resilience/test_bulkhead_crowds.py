@@ -69,7 +69,7 @@ def test_no_slot_is_lost_or_doubled(size, script):
     loop.close()
     assert running["peak"] <= size
     assert (slots.in_use, slots.waiting) == (0, 0)
-    assert not slots._queue._queues
+    assert not slots._queue.queues
     assert not any(slots._queue._rings.values())
     assert not slots._queue._held
 

@@ -1,0 +1,57 @@
+"""The page of one subject, and the course files that say whose it is."""
+
+import asyncio
+import json
+
+import pytest
+
+from .kept import refreshed
+
+pytestmark = pytest.mark.gen_test
+
+
+@pytest.fixture(name="variables")
+def _variables():
+    # Of which half is waited for newer course files, if they are waited for.
+    return {"REQUEST_TIMEOUT_SECONDS": "300", "GATHER_TIMEOUT_SECONDS": "300"}
+
+
+@pytest.fixture(name="path")
+def _path(student, college):
+    cf_id = college.courses(student)[0].cf_id
+    return f"/api/subject-attendance?studentId={student.id}&cfId={cf_id}&subject=x"
+
+
+@pytest.mark.parametrize(("later", "outcome"), [(110, "HIT"), (310, "STALE")])
+async def test_a_kept_subject_waits_for_no_course_files(
+    front, token, platform, clock, worker, path, later, outcome
+):
+    """It is the student's by old ones; newer ones are asked for behind it."""
+    await front.ask("/api/attendance", token)
+    clock.advance(200)
+    assert (await front.ask(path, token)).code == 200
+    clock.advance(later)
+    platform.hold("course_files")
+    page = await front.ask(path, token)
+    assert (page.code, page.headers["X-Cache"]) == (200, outcome)
+    platform.release()
+    await refreshed(worker)
+    assert platform.counters.calls["course_files"] == 2
+
+
+async def test_a_subject_that_old_course_files_lack_waits_for_newer_ones(
+    front, token, platform, clock, student, college, path
+):
+    """It may have begun since."""
+    row = {"id": college.courses(student)[1].cf_id, "student_id": student.id}
+    body = json.dumps({"response": {"data": [row]}})
+    platform.faults.set("course_files", kind="body", body=body)
+    await front.ask("/api/attendance", token)
+    assert (await front.ask(path, token)).code == 404
+    platform.faults.clear()
+    clock.advance(310)
+    platform.hold("course_files")
+    asked = asyncio.ensure_future(front.ask(path, token))
+    await platform.until(lambda seen: seen.now["course_files"] == 1)
+    platform.release()
+    assert (await asked).code == 200
