@@ -128,7 +128,20 @@ def test_no_roll_ends_old_workers_for_new_ones_that_die(pool: Processes, wanted:
         pool.rollout.on_message(pool.starting[0], ready=True)
         pool.act()
         pool.rollout.on_exit(pool.rollout.serving[-1])
+        pool.act()
     assert pool.rollout.serving == old
+
+
+def test_a_roll_right_after_the_start_ends_nothing_for_what_has_not_served():
+    """Nor has the worker before it, but it may be the one that will."""
+    pool = Processes(1)
+    pool.act()
+    pool.rollout.on_message(pool.starting[0], ready=True)
+    pool.rollout.roll(1)
+    pool.act()
+    pool.rollout.on_message(pool.starting[0], ready=True)
+    pool.act()
+    assert not pool.leaving
 
 
 def test_a_second_roll_ends_first_what_has_not_served(pool: Processes):
