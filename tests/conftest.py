@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Generator, Iterator
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,19 +56,20 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two for each core, up to eight: tests of real processes mostly wait."""
-    return min(8, 2 * len(os.sched_getaffinity(0)))
+    """Three for each core, up to eight: tests of real processes mostly wait."""
+    return min(8, 3 * len(os.sched_getaffinity(0)))
 
 
 def _run_together(nodeid: str) -> str:
     """What the tests have in common that run in a row, for their fixtures: the file;
     the browser; each test of real processes runs by itself.
     """
-    path = PurePath(nodeid.partition("::")[0])
-    if path.parent == PurePath("tests/page"):
-        return str(path.parent)
-    by_itself = path.parent == PurePath("tests/process")
-    return nodeid if by_itself and path.name != "test_faults.py" else str(path)
+    path = nodeid.partition("::")[0]
+    folder, _, file = path.rpartition("/")
+    if folder == "tests/page":
+        return folder
+    by_itself = folder == "tests/process" and file != "test_faults.py"
+    return nodeid if by_itself else path
 
 
 class Together(LoadScopeScheduling):  # type: ignore[misc]  # untyped to mypy

@@ -2,12 +2,12 @@
 be made from it is held against it here.
 """
 
+import json
 import re
 from typing import Any
 
 import msgspec
 import pytest
-import yaml
 
 from aims_server import pages
 from aims_server.demo.platform import SimulatedPlatform
@@ -23,7 +23,7 @@ from aims_server.web import openapi
 
 from .operations.test_monitoring import ALERT_EXPRESSIONS, DASHBOARD_EXPRESSIONS
 
-DESCRIBED = yaml.safe_load(openapi.DOCUMENT.with_suffix(".yaml").read_text("utf-8"))
+DESCRIBED = json.loads(openapi.load_openapi())
 SELECTED_ROUTES = re.compile(r'route\s*(=~|!~|!=|=)\s*"([^"]*)"')
 
 # The schema of each answer that the service makes.

@@ -103,7 +103,7 @@ class KeptEntries(Generic[V]):
         epoch: int,
         entry: Entry[V],
         *,
-        at_hand: bool = False,
+        at_hand: bool,
     ) -> None:
         """Keep an entry of this owner and epoch, unless it is no better than the one
         there is; one that the loader has ``at_hand``, as a copy.

@@ -50,9 +50,9 @@ class Served(Struct, Generic[V], frozen=True, gc=False):
 
 class Ask(Struct, Generic[V], frozen=True):
     """A request for the ``owner``'s entry of a key: one that satisfies ``want``, else
-    what ``fill`` makes. Before the fill begins, ``on_old`` is given the entry that was
-    found and is too old, so that it can be served should the fill fail; but not one
-    that `Loader.find` gives again.
+    what ``fill`` makes. Before the fill begins, or another process's is waited for,
+    ``on_old`` is given the entry that was found and is too old, so that it can be
+    served should the fill fail; but not one that `Loader.find` gives again.
     """
 
     key: bytes

@@ -145,8 +145,7 @@ class ReadThrough(Generic[V]):
             if kept is not None and kept.complete and not entry.complete:
                 return Served(kept, Outcome.STALE)
         made = await make(entry)
-        at_hand = self._loader.keep(key, owner, epoch, made)
-        self.kept.keep(key, owner, epoch, made, at_hand=at_hand)
+        self._keep_at_hand(key, owner, epoch, made)
         return Served(made, outcome)
 
     def epoch_of(self, owner: Owner) -> int:
@@ -207,11 +206,19 @@ class ReadThrough(Generic[V]):
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
     ) -> Served[V]:
         epoch = self._store.begin_epoch(owner)
-        keep = partial(self.kept.keep, key, owner, epoch)
+        on_old = partial(self._keep_at_hand, key, owner, epoch)
         filled = partial(self._filled, owner, fill)
-        served = await self._loader.load(Ask(key, owner, want, filled, deadline, keep))
-        keep(served.entry, at_hand=served.at_hand)
+        ask = Ask(key, owner, want, filled, deadline, on_old)
+        served = await self._loader.load(ask)
+        self.kept.keep(key, owner, epoch, served.entry, at_hand=served.at_hand)
         return replace(served, epoch=epoch)
+
+    def _keep_at_hand(
+        self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]
+    ) -> None:
+        """Keep an entry that was not filled, where other processes find it, too."""
+        at_hand = self._loader.keep(key, owner, epoch, entry)
+        self.kept.keep(key, owner, epoch, entry, at_hand=at_hand)
 
     async def _filled(
         self, owner: Owner, fill: Fill[V], deadline: Deadline

@@ -172,6 +172,8 @@ class Sharing(Generic[V]):
                 raise TimeoutError("another process did not fill this in time")
             if not waited:
                 self._observer.shared_lookup(level.name, taken.found)
+                if not level.find and (old := self._entry(taken.page, ask.owner)):
+                    ask.on_old(old)
             waited = True
             await asyncio.sleep(pause)
             pause = min(pause * level.growth, level.longest_pause)

@@ -95,14 +95,12 @@ return 1
 """
 
 # KEYS[1] the owner's hash; our machine. Deletes it; 1 if that may concern another
-# machine: there were pages, or a lease of one.
+# machine: there was more than leases of ours, which begin with the machine.
 VOID: Final = """
 local fields = redis.pcall('HGETALL', KEYS[1])
 local concerned = fields.err and 1 or 0
 for i = 1, #fields, 2 do
-    local ours = fields[i]:sub(1, 1) == 'l'
-        and fields[i + 1]:sub(1, #ARGV[1]) == ARGV[1]
-    if not ours then concerned = 1 end
+    if fields[i + 1]:sub(1, #ARGV[1]) ~= ARGV[1] then concerned = 1 end
 end
 redis.call('UNLINK', KEYS[1])
 return concerned

@@ -32,7 +32,9 @@ def _epochs():
 
 @pytest.fixture(name="cache")
 def _cache(epochs, clock):
-    return SharedMemoryCache(1_000_000, epochs, clock=clock)
+    cache = SharedMemoryCache(1_000_000, epochs, clock=clock)
+    take(cache, b"another")  # from here on no page lies where a lease does
+    return cache
 
 
 def page(clock, body=b"page", *, fresh=10.0, servable=60.0):
@@ -264,6 +266,21 @@ def test_a_page_stays_while_it_is_renewed(epochs, clock):
         assert take(cache, b"new %d" % n).found is Found.NONE
     assert cache.find(b"15", ANN) == page(clock)
     assert cache.put(renewing.lease, page(clock))
+
+
+def test_a_page_outlives_the_leases_of_those_who_renew_it(cache, clock):
+    """Each asker whom it satisfies is given it meanwhile, and whoever takes the lease
+    over has it as well.
+    """
+    kept = page(clock)
+    keep(cache, kept)
+    for _ in range(2):
+        taken = take(cache, want=Want(max_age=-1))
+        assert (taken.found, taken.page) == (Found.NONE, kept)
+        assert take(cache).page == kept
+        clock.now += 6  # past the lease's end
+    cache.release(taken.lease)
+    assert take(cache, want=Want(max_age=-1)).page == kept
 
 
 def test_the_lease_of_a_dead_process_is_free(cache, clock):

@@ -21,6 +21,15 @@ pytestmark = pytest.mark.gen_test
 _io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 
 
+@pytest.fixture(name="apart")
+def _apart(clock):
+    """Workers of two machines, two of each, which share a store."""
+    far = MachinePages(SharedMemoryCache(1_000_000, Epochs(), clock=clock))
+    store = Level("store", far, Deadline.remaining, 0.01, 1.6, 0.08)
+    machines = [Machine(clock, store) for _ in range(2)]
+    return [machine.worker() for machine in machines for _ in range(2)]
+
+
 async def test_what_is_made_of_a_shared_page_is_shared(platform, workers):
     """Made by the worker that asks first, found by all others without waiting."""
     first, second, _ = workers
@@ -95,12 +104,13 @@ async def test_what_another_worker_keeps_is_a_hit_without_a_flight(platform, wor
     assert other.through.kept.get_fresh(b"k", ANN, one.clock.now) is None
 
 
-async def test_who_joins_a_look_at_a_kept_page_has_a_hit(platform, workers):
-    """Nobody gathers it."""
-    await answered(platform, workers[0].ask(platform), "page")
-    tasks = [workers[1].ask(platform) for _ in range(2)]
+async def test_who_joins_a_look_at_a_kept_page_has_a_hit(platform, apart):
+    """Nobody gathers what another machine has."""
+    one, _, other, _ = apart
+    await answered(platform, one.ask(platform), "page")
+    tasks = [other.ask(platform) for _ in range(2)]
     assert [await shown(task) for task in tasks] == [(HIT, "page")] * 2
-    assert workers[1].observer.found == [("machine", "kept")]
+    assert other.observer.found == [("machine", "none"), ("store", "kept")]
 
 
 @pytest.mark.parametrize(("size", "others_first"), [(1 << 10, False), (1 << 20, True)])
@@ -359,25 +369,38 @@ async def test_machines_make_one_call(platform, clock):
 
 
 async def test_an_old_page_of_another_machine_will_do_if_no_other_can_be_had(
-    platform, clock
+    platform, apart, clock
 ):
     """It was too old for the asker, and the platform fails."""
-    far = MachinePages(SharedMemoryCache(1_000_000, Epochs(), clock=clock))
-    store = Level("store", far, Deadline.remaining, 0.01, 1.6, 0.08)
-    one, other = (Machine(clock, store).worker() for _ in range(2))
+    one, _, other, _ = apart
     await answered(platform, one.ask(platform), "old")
     clock.now += 100
     asker = other.ask(platform, max_age=30)
     assert await answered(platform, asker, Broken()) == (STALE, "old")
 
 
+async def test_an_old_page_of_another_machine_will_do_while_that_one_waits(
+    platform, apart, clock
+):
+    """A machine that is gathering a newer one has it no sooner than the platform."""
+    one, _, *others = apart
+    await answered(platform, one.ask(platform), "old")
+    clock.now += 100
+    gathering = one.ask(platform, max_age=30)
+    await settle()
+    waiting = [other.ask(platform, seconds=2, max_age=30) for other in others]
+    assert [await shown(task) for task in waiting] == [(STALE, "old")] * 2
+    assert await answered(platform, gathering, "new") == (MISS, "new")
+    await asyncio.sleep(0.5)
+    assert [await shown(o.ask(platform)) for o in others] == [(HIT, "new")] * 2
+    assert platform.calls == 2
+
+
 async def test_an_old_page_of_another_machine_is_refreshed_behind_its_asker(
-    platform, clock
+    platform, apart, clock
 ):
     """At once: nobody need ask again."""
-    far = MachinePages(SharedMemoryCache(1_000_000, Epochs(), clock=clock))
-    store = Level("store", far, Deadline.remaining, 0.01, 1.6, 0.08)
-    one, other = (Machine(clock, store).worker() for _ in range(2))
+    one, _, other, _ = apart
     await answered(platform, one.ask(platform), "old")
     clock.now += FRESH
     assert await shown(other.ask(platform)) == (STALE, "old")

@@ -208,7 +208,7 @@ class Mutations:
         return whole[:at] + draw.choice(BYTES) + whole[at + draw.choice([0, 0, 1, 2]) :]
 
 
-@pytest.mark.gen_test(timeout=SECONDS + 120)
+@pytest.mark.gen_test(timeout=SECONDS + 600)
 async def test_both_paths_answer_alike(ports, token, worker):
     """Status, headers, body, their order, and the end of the connection."""
     fast, plain = ports

@@ -16,7 +16,7 @@ import aims_server
 from aims_server import errors, pages
 from aims_server.web import openapi
 
-WRITTEN = yaml.safe_load(openapi.DOCUMENT.with_suffix(".yaml").read_text("utf-8"))
+SERVED = json.loads(openapi.load_openapi())
 ERROR = {"$ref": "#/components/schemas/Error"}
 FILES = ["/openapi.json", "/docs", "/docs/swagger-ui.js", "/docs/swagger-ui.css"]
 
@@ -33,14 +33,14 @@ def each(node: Any, key: str) -> list[tuple[dict[str, Any], Any]]:
 
 def fits(schema: dict[str, Any], value: Any) -> bool:
     """Whether a value is what a schema of the document says."""
-    whole = {**schema, "components": WRITTEN["components"]}
+    whole = {**schema, "components": SERVED["components"]}
     return jsonschema_rs.validator_for(whole).is_valid(value)
 
 
 def resolved(node: dict[str, Any]) -> dict[str, Any]:
     """What a reference stands for."""
     for name in node.get("$ref", "#").split("/")[1:]:
-        node = WRITTEN[name] if name == "components" else node[name]
+        node = SERVED[name] if name == "components" else node[name]
     return node
 
 
@@ -52,7 +52,7 @@ def codes(media: dict[str, Any]) -> set[str]:
 
 def check(answer: HTTPResponse, path: str, method: str = "GET") -> None:
     """Hold an answer to the document: status, headers and body."""
-    listed = WRITTEN["paths"][path][method.lower()]["responses"]
+    listed = SERVED["paths"][path][method.lower()]["responses"]
     said = resolved(listed[str(answer.code)])
     for name, header in said.get("headers", {}).items():
         header = resolved(header)
@@ -73,26 +73,27 @@ def check(answer: HTTPResponse, path: str, method: str = "GET") -> None:
 
 def test_the_served_form_is_the_written_one():
     """openapi.json says what openapi.yaml says; if not, run `make openapi`."""
-    assert json.loads(openapi.load_openapi()) == WRITTEN
+    written = openapi.DOCUMENT.with_suffix(".yaml").read_text("utf-8")
+    assert yaml.safe_load(written) == SERVED
 
 
 def test_the_document_is_of_this_version():
     """A document names the version that serves it."""
-    assert WRITTEN["info"]["version"] == aims_server.__version__
+    assert SERVED["info"]["version"] == aims_server.__version__
 
 
 def test_every_example_fits_its_schema():
     """What the document shows is what it says."""
     shown = [
-        (media["schema"], value) for media, value in each(WRITTEN, "example")
+        (media["schema"], value) for media, value in each(SERVED, "example")
         if "schema" in media
     ] + [
         (media["schema"], named["value"])
-        for media, examples in each(WRITTEN["components"]["responses"], "examples")
+        for media, examples in each(SERVED["components"]["responses"], "examples")
         for named in examples.values()
     ] + [
         (schema, value)
-        for schema, values in each(WRITTEN["components"]["schemas"], "examples")
+        for schema, values in each(SERVED["components"]["schemas"], "examples")
         for value in values
     ]  # fmt: skip
     assert len(shown) > 30
@@ -107,7 +108,7 @@ def test_every_answer_of_an_error_shows_each_of_its_codes():
     for failure in map(vars(errors).get, errors.__all__):
         if isinstance(failure, type) and issubclass(failure, errors.ApiError):
             ours.setdefault(str(failure.status), set()).add(failure.code)
-    for _, listed in each(WRITTEN["paths"], "responses"):
+    for _, listed in each(SERVED["paths"], "responses"):
         for status, answer in listed.items():
             for media in resolved(answer).get("content", {}).values():
                 if media["schema"] == ERROR:
@@ -116,12 +117,12 @@ def test_every_answer_of_an_error_shows_each_of_its_codes():
 
 def test_the_document_is_valid():
     """It is an OpenAPI 3.1 document; `make apilint` asks redocly and spectral."""
-    assert [*OpenAPIV31SpecValidator(WRITTEN).iter_errors()] == []
+    assert [*OpenAPIV31SpecValidator(SERVED).iter_errors()] == []
 
 
 def test_what_the_service_makes_is_closed():
     """Every object is closed, but for requests and the platform's own."""
-    schemas = WRITTEN["components"]["schemas"]
+    schemas = SERVED["components"]["schemas"]
     open_ones = {
         name
         for name, schema in schemas.items()
@@ -136,7 +137,7 @@ def test_what_the_service_makes_is_closed():
 
 def test_every_field_of_a_closed_object_is_required():
     """The service leaves no field out but a class's teacher, where none is named."""
-    schemas = WRITTEN["components"]["schemas"]
+    schemas = SERVED["components"]["schemas"]
     for schema, closed in each(schemas, "additionalProperties"):
         if closed is False:
             optional = {"faculty"} if schema is schemas["Class"] else set()
@@ -147,19 +148,19 @@ def test_every_field_of_a_closed_object_is_required():
 @pytest.mark.parametrize("folder", ["http://a.example/", "http://a.example/prefix/"])
 def test_calls_go_where_the_document_is(folder):
     """Also behind a proxy's prefix: a server's address is relative to the document."""
-    (server,) = WRITTEN["servers"]
+    (server,) = SERVED["servers"]
     assert urljoin(f"{folder}openapi.json", server["url"]) == folder
 
 
 def test_operation_ids_are_unique():
     """Generated clients name their calls by them."""
-    names = [name for _, name in each(WRITTEN["paths"], "operationId")]
-    assert len(names) == len(set(names)) == sum(map(len, WRITTEN["paths"].values()))
+    names = [name for _, name in each(SERVED["paths"], "operationId")]
+    assert len(names) == len(set(names)) == sum(map(len, SERVED["paths"].values()))
 
 
 def test_every_operation_says_which_credential_it_takes():
     """And in words what it does: redocly and spectral ask for both."""
-    for path, item in WRITTEN["paths"].items():
+    for path, item in SERVED["paths"].items():
         for method, operation in item.items():
             told = {"security", "description", "summary"}
             assert told <= {*operation}, (path, method)
@@ -175,7 +176,7 @@ class TestPaths:
     @pytest.mark.gen_test
     async def test_the_paths_and_methods_are_the_services_own(self, front):
         """Every path answers OPTIONS with the methods of the document, and HEAD."""
-        for path, item in WRITTEN["paths"].items():
+        for path, item in SERVED["paths"].items():
             answer = await front.ask(path, method="OPTIONS")
             allowed = answer.headers["Allow"].lower().split(", ")
             head = {"head"} if "get" in item else set()
@@ -195,7 +196,7 @@ async def test_the_document_is_served(front, platform):
     answer = await front.ask("/openapi.json")
     assert answer.code == 200
     assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
-    assert json.loads(answer.body) == WRITTEN
+    assert json.loads(answer.body) == SERVED
     assert platform.counters.total == 0
 
 

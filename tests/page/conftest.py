@@ -19,7 +19,7 @@ def demo(tmp_path_factory) -> Iterator[Demo]:
 def browser() -> Iterator[Any]:
     """Chromium, or a word why the tests are skipped."""
     if CHROMIUM is None:
-        pytest.skip("Chromium is not installed (Debian's package chromium)")
+        pytest.skip("Chromium is not installed (Debian's chromium-headless-shell)")
     with running_browser() as started:
         yield started
 

@@ -73,7 +73,7 @@ def _pool() -> Processes:
 
 
 def test_as_many_as_wanted_are_started_at_once():
-    """A start waits for nothing."""
+    """A start waits for nothing; it is over when all of them serve."""
     pool = Processes(3)
     pool.act()
     assert [(c.number, c.rank) for c in pool.rollout.children] == [
@@ -82,6 +82,9 @@ def test_as_many_as_wanted_are_started_at_once():
         (2, 2),
     ]
     assert pool.rollout.seconds_to_spawn is None
+    assert (pool.rollout.converged, pool.rollout.none_ready) == (False, True)
+    pool.make_ready()
+    assert (pool.rollout.converged, pool.rollout.none_ready) == (True, False)
 
 
 def test_a_dead_worker_is_replaced_at_once(pool: Processes):
@@ -125,7 +128,20 @@ def test_no_roll_ends_old_workers_for_new_ones_that_die(pool: Processes, wanted:
         pool.rollout.on_message(pool.starting[0], ready=True)
         pool.act()
         pool.rollout.on_exit(pool.rollout.serving[-1])
+        pool.act()
     assert pool.rollout.serving == old
+
+
+def test_a_roll_right_after_the_start_ends_nothing_for_what_has_not_served():
+    """Nor has the worker before it, but it may be the one that will."""
+    pool = Processes(1)
+    pool.act()
+    pool.rollout.on_message(pool.starting[0], ready=True)
+    pool.rollout.roll(1)
+    pool.act()
+    pool.rollout.on_message(pool.starting[0], ready=True)
+    pool.act()
+    assert not pool.leaving
 
 
 def test_a_second_roll_ends_first_what_has_not_served(pool: Processes):
@@ -146,6 +162,7 @@ def test_an_old_worker_that_dies_in_a_roll_does_not_stop_it(pool: Processes):
     pool.rollout.roll(2)
     pool.act()
     pool.rollout.on_exit(pool.rollout.children[0])
+    assert pool.act() == 0
     pool.converge()
     assert {c.generation for c in pool.rollout.children} == {1}
 
@@ -286,6 +303,7 @@ def test_a_roll_can_be_given_up(pool: Processes):
     fail_to_start(pool)
     pool.rollout.give_up(2, 0)
     assert not pool.rollout.failing
+    assert not pool.rollout.given_up
     assert pool.rollout.converged
     assert pool.rollout.seconds_to_spawn is None
 

@@ -8,7 +8,7 @@ from aims_server.ratelimit import BucketTable, RateLimiter
 from aims_server.ratelimit.charges import Charges
 from aims_server.store import limits
 from aims_server.store.limits import SharedLimits
-from aims_server.store.scripts import limit_key
+from aims_server.store.scripts import RAISE_LIMITS, limit_key
 from tests.virtual_time import Clock
 
 from ..waiting import eventually
@@ -54,6 +54,8 @@ async def test_one_bucket_for_all_machines(two):
     assert [d.remaining for d in decisions] == [2, 1, 0, 0]
     assert 0 < decisions[-1].retry_after <= 20
     assert (await two[0].ask(limiters[0], "ben")).remaining == 2
+    again = await two[0].ask(limiters[0], "ann")
+    assert again.retry_after < decisions[-1].retry_after  # refusals cost nothing
 
 
 @pytest.fixture(name="alone")
@@ -173,6 +175,17 @@ async def test_what_succeeds_on_all_machines_at_once_locks_nobody_out(two):
         for syncing, one in 2 * pairs:
             await syncing.sync([one])
     assert [one.take("campus").allowed for _, one in pairs] == [True, True]
+
+
+def test_a_sum_is_no_more_than_its_most(server):
+    """However much the machines let pass; that much stays owed, however often it is
+    added to.
+    """
+    full, most = 100_000_000, 200_000_000  # microseconds
+    for charge in (5 * full, 0, 0):
+        numbers = map(str, (charge, full, most))
+        answer = server.ask("EVAL", RAISE_LIMITS, "1", "limit", *numbers)
+        assert full < int(answer.split()[1].removeprefix(b":")) <= most
 
 
 @pytest.mark.gen_test

@@ -66,6 +66,7 @@ async def test_a_page_crosses_machines_whole(first, second):
 @pytest.mark.parametrize(
     ("age", "want", "found"),
     [
+        (-0.5, Want(), Found.KEPT),  # clocks drift while it is made
         (5, Want(max_age=30), Found.KEPT),
         (30.5, Want(max_age=30), Found.NONE),
         (280, Want(old_ok=False), Found.KEPT),
@@ -138,7 +139,9 @@ async def test_a_lease_is_renewed_until_it_is_ended(first, second, server, ends)
     """
     taken = await take(first, seconds=0.2)
     for _ in range(2):
+        before = end_of_lease(server)
         await renewed(server)
+        assert end_of_lease(server) - before > 90  # it is renewed at half
     if ends == "put":
         assert await first.pages.put(taken.lease, page())
         assert (await take(second)).found is Found.KEPT
@@ -199,9 +202,10 @@ async def test_a_page_may_take_longer_than_its_lease(first, second):
     assert (await take(second)).found is Found.KEPT
 
 
-async def test_a_page_whose_time_is_over_is_nobodys(first, second, server):
+@pytest.mark.parametrize("age", [2130, 3000])
+async def test_a_page_whose_time_is_over_is_nobodys(first, second, server, age):
     """Put too late, it is found by none, and leaves nothing behind."""
-    await keep(first, page(age=3000, servable=2100))
+    await keep(first, page(age=age, servable=2100))
     taken = await take(second, seconds=25.0)
     assert (taken.found, taken.page) == (Found.NONE, None)
     key = server.ask("KEYS", "aims1:*").split(b"\r\n")[2]
@@ -375,12 +379,16 @@ async def test_another_secret_sees_nothing(first, other):
     ],
 )
 async def test_what_is_no_page_is_a_miss(first, server, value):
-    """Whatever stands where a page should, it is not served, and costs no error."""
+    """Whatever stands where a page should, it is not served, costs no error, and gives
+    way to a page.
+    """
     await keep(first, page())
     key, field, _ = hash_of(server)
     server.ask("HSET", key, field, value)
     taken = await take(first)
     assert (taken.found, taken.page) == (Found.NONE, None)
+    assert await first.pages.put(taken.lease, page())
+    assert (await take(first)).found is Found.KEPT
 
 
 @pytest.mark.parametrize(
@@ -422,8 +430,9 @@ async def test_a_full_store_still_gives_what_it_has(first, second, server, caplo
     server.ask("CONFIG", "SET", "maxmemory", "1")
     try:
         assert (await take(second)).found is Found.KEPT
-        taken = await take(second, b"other")
+        taken = await take(second, want=Want(max_age=-1))
         assert (taken.found, taken.lease) == (Found.NONE, None)
+        assert taken.page.body == b"page"  # should no newer one be had
         assert second.client.state == "closed"
         assert "refuses a command: it is full and may forget nothing" in caplog.text
     finally:

@@ -20,7 +20,6 @@ from aims_server.upstream.answers import (
 HEADER = {"name": "<b>September-2025</b>", "c1": "<b>Mon</b>", "c2": "<b>Tue</b>"}
 PATH = "2027/IT/BCS503 Design and Analysis of Algorithm/Sec - C/R SAMPLE"
 GREEN = "<div style='color:green'>{}</div>"
-RED = "<div style='color:red'>{}</div>"
 ALGORITHM = "Design and Analysis of Algorithm"
 
 
