@@ -89,12 +89,20 @@ class KeptEntries(Generic[V]):
         return kept or self._loader.find(key, owner, Want())
 
     def find_or_copy(
-        self, key: bytes, owner: Owner, epoch: int, want: Want
+        self, key: bytes, owner: Owner, epoch: int, now: float, want: Want
     ) -> Entry[V] | None:
-        """The servable entry that this process keeps; else one beyond it that satisfies
-        ``want``, which is kept here, too, if it is asked for often.
+        """The servable entry that this process keeps, if it is fresh at the moment
+        ``now`` and of the wanted age; else one beyond it that satisfies ``want``, which
+        is kept here, too, if it is asked for often. One that is no longer fresh, or too
+        old, is given only if there is no better one.
         """
-        return self._find_here(key, owner) or self._find_beyond(key, owner, epoch, want)
+        here = self._find_here(key, owner)
+        if here is None:
+            return self._find_beyond(key, owner, epoch, want)
+        if now < here.fresh_until and is_within(want.max_age, here, now):
+            return here
+        fresh = Want(want.max_age, old_ok=False)
+        return self._find_beyond(key, owner, epoch, fresh) or here
 
     def keep(
         self,

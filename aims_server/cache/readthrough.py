@@ -103,7 +103,7 @@ class ReadThrough(Generic[V]):
         now = self._clock()
         epoch = self._store.epoch_of(owner)
         # Not left to a flight: one that refreshes it may take long.
-        entry = self.kept.find_or_copy(key, owner, epoch, Want(max_age))
+        entry = self.kept.find_or_copy(key, owner, epoch, now, Want(max_age))
         if entry is not None and is_within(max_age, entry, now):
             if now < entry.fresh_until:
                 return Served(entry, Outcome.HIT, epoch=epoch)
