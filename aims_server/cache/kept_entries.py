@@ -4,7 +4,7 @@ loader has them at hand.
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from ..deadline import Clock
 from ..primitives import Owner
@@ -15,6 +15,8 @@ from .store import Entry, MemoryStore
 __all__ = ["KeptEntries", "is_within"]
 
 V = TypeVar("V")
+
+_MOMENT: Final = 0.001  # seconds; what is newer by less is the same
 
 
 class KeptEntries(Generic[V]):
@@ -92,17 +94,18 @@ class KeptEntries(Generic[V]):
         self, key: bytes, owner: Owner, epoch: int, now: float, want: Want
     ) -> Entry[V] | None:
         """The servable entry that this process keeps, if it is fresh at the moment
-        ``now`` and of the wanted age; else one beyond it that satisfies ``want``, which
-        is kept here, too, if it is asked for often. One that is no longer fresh, or too
-        old, is given only if there is no better one.
+        ``now`` and of the wanted age. Else one beyond it that satisfies ``want`` and is
+        newer, if there is one, which is kept here, too, if it is asked for often.
         """
         here = self._find_here(key, owner)
         if here is None:
             return self._find_beyond(key, owner, epoch, want)
         if now < here.fresh_until and is_within(want.max_age, here, now):
             return here
-        fresh = Want(want.max_age, old_ok=False)
-        return self._find_beyond(key, owner, epoch, fresh) or here
+        newer = now - here.made_at - _MOMENT
+        if want.max_age is not None:
+            newer = min(newer, want.max_age)
+        return self._find_beyond(key, owner, epoch, Want(newer)) or here
 
     def keep(
         self,

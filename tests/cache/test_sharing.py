@@ -219,6 +219,22 @@ async def test_a_refreshed_page_costs_no_second_call(platform, workers, clock):
     assert platform.calls == 2
 
 
+async def test_of_two_old_pages_the_newer_is_served(platform, workers, clock):
+    """While the platform is down no page goes back in time from worker to worker."""
+    one, other, _ = workers
+    await answered(platform, one.ask(platform), "first")
+    await shown(other.ask(platform))
+    clock.now += FRESH + 1
+    task = one.ask(platform, max_age=30)
+    assert await answered(platform, task, "second") == (MISS, "second")
+    clock.now += FRESH + 1
+    for worker in workers:
+        assert await shown(worker.ask(platform)) == (STALE, "second")
+    await settle()
+    platform.answer("third")
+    await asyncio.sleep(0.2)  # of the test's own time: the other two find it
+
+
 async def test_no_cache_takes_what_anybody_made_within_the_floor(
     platform, workers, clock
 ):
