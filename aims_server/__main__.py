@@ -30,8 +30,6 @@ _UNUSED: Final = frozenset(
         *("tornado.process",),
     }
 )
-# Looked for by the import system before the module is there.
-_OF_IMPORT: Final = frozenset({"__cached__", "__file__", "__path__"})
 
 
 def main() -> int:
@@ -73,12 +71,16 @@ class _Later:
             spec.loader = cast("Loader", self)
         return spec
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """What stands for the module; also for those who import it again."""
-        return _Unrun(spec.name, self.run)
+    def create_module(self, _: ModuleSpec) -> None:
+        """Leave it to the import system."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run nothing."""
+        """Run nothing. This module stands for the one to come, also for those who
+        import it again; without a path, which whoever imports a part of it looks for.
+        """
+        vars(module).pop("__path__", None)
+        vars(module)["_run"] = self.run
+        module.__class__ = _Unrun
 
     def run(self, unrun: ModuleType) -> ModuleType:
         """The module itself, in whatever thread: the import system's lock is held while
@@ -95,13 +97,9 @@ class _Later:
 class _Unrun(ModuleType):
     """Stands for a module whose code is run when a name of it is looked up."""
 
-    def __init__(self, name: str, run: Callable[[ModuleType], ModuleType]) -> None:
-        super().__init__(name)
-        self._run = run
+    _run: Callable[[ModuleType], ModuleType]
 
     def __getattr__(self, name: str) -> object:
-        if name in _OF_IMPORT:
-            raise AttributeError(name)
         return getattr(self._run(self), name)
 
 

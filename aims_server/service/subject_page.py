@@ -47,7 +47,9 @@ class SubjectPage:
                 fetched = await self._records.course_files(
                     caller, deadline, fresh=False, admit=admit, old_at_once=True
                 )
-                if fetched.old and not fetched.has(cf_id):  # a new course, maybe
+                unnamed = fetched.files.student_id is None
+                if fetched.old and (unnamed or not fetched.has(cf_id)):
+                    # A new course, maybe.
                     fetched = await self._records.course_files(
                         caller, deadline, fresh=False, admit=admit
                     )

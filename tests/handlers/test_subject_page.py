@@ -55,3 +55,18 @@ async def test_a_subject_that_old_course_files_lack_waits_for_newer_ones(
     await platform.until(lambda seen: seen.now["course_files"] == 1)
     platform.release()
     assert (await asked).code == 200
+
+
+async def test_old_course_files_that_name_nobody_forbid_nothing(
+    front, platform, clock, student, college, path
+):
+    """With a token that names nobody either, newer ones say whose the subject is."""
+    cf_id = college.courses(student)[0].cf_id
+    body = json.dumps({"response": {"data": [{"id": cf_id}]}})
+    platform.faults.set("course_files", kind="body", body=body)
+    assert (await front.ask(path, "opaque")).code == 403
+    clock.advance(310)
+    whole = json.dumps({"response": {"data": college.course_files(student)}})
+    platform.faults.set("course_files", kind="body", body=whole)
+    platform.faults.set("cards", kind="body", body='{"response":{"data":[]}}')
+    assert (await front.ask(path, "opaque")).code == 200

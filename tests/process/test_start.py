@@ -64,3 +64,14 @@ def test_threads_that_use_such_a_module_at_once_find_it_whole():
         "assert said == [[1]] * 8, said"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_part_of_such_a_module_can_be_imported_first():
+    """Its package is run before it, as ever, and has it."""
+    program = _STARTED + (
+        "import json; assert type(json) is not types.ModuleType;"
+        "import json.decoder; whole = sys.modules['json'];"
+        "assert whole.decoder.JSONDecoder().decode('[1]') == [1];"
+        "assert json.decoder is whole.decoder"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
