@@ -95,7 +95,7 @@ class KeptEntries(Generic[V]):
     ) -> Entry[V] | None:
         """The servable entry that this process keeps, if it is fresh at the moment
         ``now`` and of the wanted age. Else one beyond it that satisfies ``want`` and is
-        newer, if there is one, which is kept here, too, if it is asked for often.
+        better, if there is one, which is kept here, too, if it is asked for often.
         """
         here = self._find_here(key, owner)
         if here is None:
@@ -151,10 +151,13 @@ class KeptEntries(Generic[V]):
     def _find_beyond(
         self, key: bytes, owner: Owner, epoch: int, want: Want
     ) -> Entry[V] | None:
-        """The entry that another process has put at hand, which may be copied here."""
+        """The entry that another process has put at hand, which may be copied here; not
+        one that is no better than this process's own.
+        """
         found = self._loader.find(key, owner, want)
-        if found is not None:
-            self.keep(key, owner, epoch, found, at_hand=True)
+        if found is None or not found.replaces(self._find_here(key, owner)):
+            return None
+        self._store.put(key, found, epoch, copied=True)
         return found
 
 

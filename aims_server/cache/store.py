@@ -45,10 +45,14 @@ class Entry(Struct, Generic[V], frozen=True):
     student_id: int | None = None
 
     def replaces(self, kept: "Entry[V] | None") -> bool:
-        """Whether it is to be kept in place of this one, which may be better: newer, or
-        made of the same old part when that was not yet old.
+        """Whether it is to be kept in place of this one, which may be better: complete,
+        newer, or made of the same old part when that was not yet old.
         """
-        if kept is None or kept.made_at < self.made_at:
+        if kept is None:
+            return True
+        if kept.complete > self.complete:
+            return False
+        if kept.made_at < self.made_at:
             return True
         return kept.made_at == self.made_at and not self.old
 

@@ -235,6 +235,31 @@ async def test_of_two_old_pages_the_newer_is_served(platform, workers, clock):
     await asyncio.sleep(0.2)  # of the test's own time: the other two find it
 
 
+async def test_an_incomplete_page_displaces_no_whole_one_of_another_worker(
+    platform, workers, clock
+):
+    """The machine has lost the whole one, which this worker still has, when the other
+    one makes one that lacks something.
+    """
+    one, other, _ = workers
+    await answered(platform, one.ask(platform), "whole")
+    for number in range(20):
+        large = other.ask(platform, f"{number}".encode(), BEN)
+        await answered(platform, large, "x" * 100_000)
+    assert other.through.kept.find(b"k", ANN) is None
+    clock.now += FRESH + 1
+    now = clock.now
+
+    async def fill(deadline):
+        return Entry("part", 4, ANN, now, now + 15, now + 60, complete=False)
+
+    await other.through.get(b"k", ANN, fill, Deadline(10, clock))
+    assert one.through.kept.get_fresh(b"k", ANN, now) is None
+    assert await shown(one.ask(platform)) == (STALE, "whole")
+    await settle()
+    assert await shown(one.ask(platform)) == (STALE, "whole")
+
+
 async def test_no_cache_takes_what_anybody_made_within_the_floor(
     platform, workers, clock
 ):
