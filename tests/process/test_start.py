@@ -35,12 +35,17 @@ _STARTED = (
 )
 
 
+def _run_after_start(program: str) -> None:
+    """Run this in a process that has started, up to the line that it logs."""
+    subprocess.run([sys.executable, "-c", _STARTED + program], check=True)
+
+
 @pytest.mark.parametrize("module", _UNUSED)
 def test_a_start_does_not_run_what_only_libraries_import(module):
     """Libraries import each and call nothing of it, nor does the log; whoever does
     finds it whole, under its own name.
     """
-    program = _STARTED + (
+    _run_after_start(
         f"unrun = sys.modules[{module!r}];"
         "assert type(unrun) is not types.ModuleType;"
         "assert not hasattr(unrun, 'nothing of this name');"
@@ -49,12 +54,11 @@ def test_a_start_does_not_run_what_only_libraries_import(module):
         "names = [name for name in dir(whole) if name[0] != '_'];"
         "assert names and all(getattr(unrun, n) is getattr(whole, n) for n in names)"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_threads_that_use_such_a_module_at_once_find_it_whole():
     """The second one waits for the first one's import, and sees no half of it."""
-    program = _STARTED + (
+    _run_after_start(
         "json = sys.modules['json']; said = [];"
         "gate = threading.Barrier(8);"
         "say = lambda: (gate.wait(), said.append(json.loads('[1]')));"
@@ -63,15 +67,13 @@ def test_threads_that_use_such_a_module_at_once_find_it_whole():
         "[t.start() for t in threads]; [t.join() for t in threads];"
         "assert said == [[1]] * 8, said"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_part_of_such_a_module_can_be_imported_first():
     """Its package is run before it, as ever, and has it."""
-    program = _STARTED + (
+    _run_after_start(
         "import json; assert type(json) is not types.ModuleType;"
         "import json.decoder; whole = sys.modules['json'];"
         "assert whole.decoder.JSONDecoder().decode('[1]') == [1];"
         "assert json.decoder is whole.decoder"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
