@@ -1,6 +1,5 @@
 """Owns what is kept for a session: its answers, and the parts that they are made of."""
 
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -19,6 +18,7 @@ from ..errors import (
 from ..web import Answer, Session
 from .lifetimes import Lifetimes
 from .loading import Fill, Outcome, Served
+from .new_entries import NewEntries
 from .readthrough import ReadThrough, WrongOwner
 from .singleflight import FlightCancelled
 from .store import Entry
@@ -67,8 +67,9 @@ class AnswerCache:
         self._parts = parts
         self._lifetimes = lifetimes
         self._observer = observer
-        self._clock = clock
-        self._wall = wall
+        entries = NewEntries(lifetimes, clock=clock, wall=wall)
+        self.new_answer = entries.answer
+        self.new_part = entries.part
 
     async def answer(
         self,
@@ -178,60 +179,6 @@ class AnswerCache:
         key = session.resource_key(resource)
         return self._parts.kept.find(key, session.owner)
 
-    def new_answer(
-        self,
-        session: Session,
-        answer: Answer,
-        *,
-        made_at: float | None = None,
-        old: bool = False,
-        complete: bool = True,
-    ) -> Entry[Answer]:
-        """An entry for an answer made at ``made_at`` of the monotonic clock, by default
-        now; for ``old`` and ``complete`` see :meth:`Lifetimes.ends`. An incomplete one
-        never takes the place of a complete one.
-        """
-        return self._entry(session, answer, answer.size, made_at, old, complete)
-
-    def new_part(
-        self,
-        session: Session,
-        packed: bytes,
-        *,
-        made_at: float | None = None,
-        complete: bool = True,
-    ) -> Entry[bytes]:
-        """An entry for a part; see :meth:`new_answer`."""
-        size = sys.getsizeof(packed)
-        return self._entry(session, packed, size, made_at, False, complete)
-
-    def _entry(
-        self,
-        session: Session,
-        value: Kept,
-        size: int,
-        made_at: float | None,
-        old: bool,
-        complete: bool,
-    ) -> Entry[Kept]:
-        now = self._clock()
-        made_at = now if made_at is None else made_at
-        fresh_until, servable_until = self._lifetimes.ends(
-            made_at, now, old=old, complete=complete
-        )
-        token_end = self._token_end(session)
-        return Entry(
-            value=value,
-            size=size,
-            owner=session.owner,
-            made_at=made_at,
-            fresh_until=min(fresh_until, token_end),
-            servable_until=min(servable_until, token_end),
-            old=old,
-            complete=complete,
-            student_id=session.verified_student,
-        )
-
     async def _read(
         self,
         through: ReadThrough[Kept],
@@ -263,12 +210,6 @@ class AnswerCache:
     def _max_age(self, fresh: bool) -> float | None:
         """How old a kept answer may be, in seconds; None if that does not matter."""
         return self._lifetimes.floor if fresh else None
-
-    def _token_end(self, session: Session) -> float:
-        """When the token ends by its own claim, on the monotonic clock."""
-        if session.expires_at is None:
-            return float("inf")
-        return self._clock() + session.expires_at - self._wall()
 
 
 async def _filled(
