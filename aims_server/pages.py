@@ -62,8 +62,8 @@ def _allowed(methods: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Page(Endpoint, frozen=True, kw_only=True):
-    """An answer for one student, kept for the bearer of a token; a POST has the token in
-    its body.
+    """An answer for one student, kept for the bearer of a token. A POST bears the token
+    in its body.
 
     ``resource`` labels its cache lookups. A page with ``parameters`` has many answers
     per student, a page without has one: the fast path may send it if it is ``fast``,

@@ -1,5 +1,5 @@
-"""The all-attendance page as an event stream (WHATWG HTML 9.2) that tells the progress of
-its gathering.
+"""The all-attendance page as an event stream (WHATWG HTML 9.2): first the progress of
+its gathering, then the page.
 """
 
 import asyncio
