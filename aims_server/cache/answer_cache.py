@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
-import msgspec
+from msgspec.structs import replace
 
 from ..deadline import Clock, Deadline
 from ..errors import (
@@ -136,7 +136,7 @@ class AnswerCache:
 
         async def made_of(entry: Entry[Kept]) -> Entry[Answer]:
             answer = await make(entry.value)
-            made = msgspec.structs.replace(entry, value=answer, size=answer.size)
+            made = replace(entry, value=answer, size=answer.size)
             return cast("Entry[Answer]", made)
 
         outcome = Outcome.MISS
@@ -192,6 +192,8 @@ class AnswerCache:
         outcome = Outcome.MISS
         try:
             served = await through.get(key, owner, filled, deadline, max_age=max_age)
+            if whole := _whole(through, key, served.entry):  # it was found, not filled
+                served = replace(served, entry=whole, outcome=Outcome.STALE)
             outcome = served.outcome
         except _LessComplete as less:  # and what was kept has ended since
             served = Served(less.entry, outcome)
@@ -227,11 +229,17 @@ async def _filled(
     except TokenRefused:
         session.refuse()
         raise
-    if not entry.complete:
-        kept = through.kept.find(key, session.owner)
-        if kept is not None and kept.complete:
-            raise _LessComplete(entry)
+    if _whole(through, key, entry):
+        raise _LessComplete(entry)
     return entry
+
+
+def _whole(
+    through: ReadThrough[Kept], key: bytes, entry: Entry[Kept]
+) -> Entry[Kept] | None:
+    """The complete entry that is kept, where this one is incomplete."""
+    kept = None if entry.complete else through.kept.find(key, entry.owner)
+    return kept if kept is not None and kept.complete else None
 
 
 def _confirm(session: Session, entry: Entry[Kept]) -> None:

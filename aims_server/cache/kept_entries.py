@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Generic, TypeVar
 
 from ..deadline import Clock
-from ..primitives import Owner
+from ..primitives import NO_EPOCH, Owner
 from .levels import Want
 from .loading import Loader
 from .store import Entry, MemoryStore
@@ -87,16 +87,18 @@ class KeptEntries(Generic[V]):
         return found
 
     def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
-        """The servable entry that this process or another one keeps, fresh or old."""
-        kept = self._find_here(key, owner)
-        return kept or self._loader.find(key, owner, Want())
+        """The servable entry that this process or another one keeps: this process's if
+        it is fresh, else the better one.
+        """
+        return self.find_or_copy(key, owner, NO_EPOCH, self._clock(), Want())
 
     def find_or_copy(
         self, key: bytes, owner: Owner, epoch: int, now: float, want: Want
     ) -> Entry[V] | None:
         """This process's entry, if it is fresh at ``now`` and of the wanted age. Else a
-        better one found beyond that satisfies ``want``, copied here if it is asked for
-        often; else this process's old one.
+        better one found beyond that satisfies ``want``; else this process's old one.
+        One found beyond is copied here if it is asked for often, but not with
+        `NO_EPOCH`.
         """
         here = self._find_here(key, owner)
         if here is None:

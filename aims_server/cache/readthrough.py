@@ -207,12 +207,17 @@ class ReadThrough(Generic[V]):
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
     ) -> Served[V]:
         epoch = self._store.begin_epoch(owner)
-        on_old = partial(self._keep_at_hand, key, owner, epoch)
+        on_old = partial(self._keep_old, key, owner, epoch)
         filled = partial(self._filled, owner, fill)
         ask = Ask(key, owner, want, filled, deadline, on_old)
         served = await self._loader.load(ask)
         self.kept.keep(key, owner, epoch, served.entry, at_hand=served.at_hand)
         return replace(served, epoch=epoch)
+
+    def _keep_old(self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]) -> None:
+        """Keep an entry that is too old for its asker, unless a better one is kept."""
+        if entry.replaces(self.kept.find(key, owner)):
+            self._keep_at_hand(key, owner, epoch, entry)
 
     def _keep_at_hand(
         self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]
