@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 from ..deadline import Clock
 from ..primitives import Owner
 from .levels import Want
-from .loading import Loader
+from .sharing import Sharing
 from .store import Entry, MemoryStore
 
 __all__ = ["KeptEntries", "is_within"]
@@ -22,7 +22,7 @@ _MOMENT: Final = 0.001  # seconds; what is newer by less is the same
 class KeptEntries(Generic[V]):
     """The entries of owners, fresh or old. An entry of another owner is no entry.
 
-    >>> from .sharing import Codec, Sharing
+    >>> from .sharing import Codec
     >>> store = MemoryStore(10_000)
     >>> kept = KeptEntries(
     ...     store, Sharing((), Codec(bytes, bytes, len), observer=None), print)
@@ -40,7 +40,7 @@ class KeptEntries(Generic[V]):
     def __init__(
         self,
         store: MemoryStore[V],
-        loader: Loader[V],
+        loader: Sharing[V],
         on_foreign: Callable[[], object],
         *,
         clock: Clock = time.monotonic,

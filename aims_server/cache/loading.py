@@ -1,10 +1,8 @@
-"""The vocabulary of reading through a store: the outcome of a look-up, and loaders,
-where entries come from that this process does not keep.
-"""
+"""The vocabulary of reading through a store: a request for an entry, and the outcome."""
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,7 +12,7 @@ from ..primitives import Owner
 from .levels import Want
 from .store import Entry
 
-__all__ = ["Ask", "Fill", "Loader", "Outcome", "Served"]
+__all__ = ["Ask", "Fill", "Outcome", "Served"]
 
 V = TypeVar("V")
 W = TypeVar("W")
@@ -52,7 +50,7 @@ class Ask(Struct, Generic[V], frozen=True):
     """A request for the ``owner``'s entry of a key: one that satisfies ``want``, else
     what ``fill`` makes. Before the fill begins, or another process's is waited for,
     ``on_old`` is given the entry that was found and is too old, so that it can be
-    served should the fill fail; but not one that `Loader.find` gives again.
+    served should the fill fail; but not one that `Sharing.find` gives again.
     """
 
     key: bytes
@@ -61,20 +59,3 @@ class Ask(Struct, Generic[V], frozen=True):
     fill: Fill[V]
     deadline: Deadline
     on_old: Callable[[Entry[V]], object]
-
-
-class Loader(Protocol[V]):
-    """Where an entry comes from that this process does not keep: from a fill, or from
-    memory that other processes share.
-    """
-
-    async def load(self, ask: Ask[V]) -> Served[V]:
-        """The entry, found or filled; raises what the fill raises, and TimeoutError."""
-
-    def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
-        """The owner's entry if one that satisfies ``want`` is at hand, without filling
-        it or waiting.
-        """
-
-    def keep(self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]) -> bool:
-        """Keep an entry where `find` finds it from here on; False if it is not kept."""

@@ -12,7 +12,8 @@ from ..deadline import Clock, Deadline
 from ..primitives import Owner
 from .kept_entries import KeptEntries, is_within
 from .levels import Want
-from .loading import Ask, Fill, Loader, Outcome, Served
+from .loading import Ask, Fill, Outcome, Served
+from .sharing import Sharing
 from .singleflight import SingleFlight
 from .store import Entry, MemoryStore
 
@@ -37,7 +38,7 @@ class ReadThrough(Generic[V]):
     background; if that fails, nothing changes. Without one the asker waits for the
     fill. `kept` gives what can be had without waiting.
 
-    >>> from aims_server.cache.sharing import Codec, Sharing
+    >>> from aims_server.cache.sharing import Codec
     >>> async def example():
     ...     unshared = Sharing((), Codec(bytes, bytes, len), observer=None)
     ...     through = ReadThrough(
@@ -68,7 +69,7 @@ class ReadThrough(Generic[V]):
         store: MemoryStore[V],
         flights: SingleFlight[Served[V]],
         *,
-        loader: Loader[V],
+        loader: Sharing[V],
         is_refusal: Callable[[BaseException], bool],
         on_refusal: Callable[[Owner, bool], object] = _unobserved,
         on_foreign: Callable[[], object] = _unobserved,
