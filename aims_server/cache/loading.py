@@ -1,4 +1,4 @@
-"""The vocabulary of reading through a store: a request for an entry, and the outcome."""
+"""The vocabulary of reading through a store: requests for entries, and outcomes."""
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
