@@ -114,7 +114,7 @@ class AnswerCache:
         """The session's epoch now, which a refusal of its token ends: take it before
         anything is asked for that is to be kept by `keep_part`.
         """
-        return self._parts.epoch_of(session.owner)
+        return self._parts.epochs.of(session.owner)
 
     def keep_part(
         self, resource: str, session: Session, epoch: int, entry: Entry[bytes]
@@ -222,7 +222,7 @@ async def _filled(
     """What ``fill`` gives; a refusal ends the session's standing."""
     # The one just begun, of a token that had none: an answer that comes after the
     # refusal of another one gives no standing.
-    session.epoch = session.epoch or through.epoch_of(session.owner)
+    session.epoch = session.epoch or through.epochs.of(session.owner)
     try:
         entry = await fill(deadline)
     except TokenRefused:

@@ -64,7 +64,7 @@ class KeptEntries(Generic[V]):
         if entry is not None:
             return entry
         # Before the look: what is found is not kept if it is refused meanwhile.
-        epoch = self._store.epoch_of(owner)
+        epoch = self._store.epochs.of(owner)
         return self._find_beyond(key, owner, epoch, Want(max_age, old_ok=False))
 
     def find_fresh(

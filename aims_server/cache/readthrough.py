@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from msgspec.structs import replace
 
@@ -77,6 +77,7 @@ class ReadThrough(Generic[V]):
         clock: Clock = time.monotonic,
     ) -> None:
         self._store = store
+        self.epochs: Final = store.epochs
         self._flights = flights
         self._loader = loader
         self._is_refusal = is_refusal
@@ -102,7 +103,7 @@ class ReadThrough(Generic[V]):
         at the deadline, FlightCancelled when the service stops, WrongOwner.
         """
         now = self._clock()
-        epoch = self._store.epoch_of(owner)
+        epoch = self.epochs.of(owner)
         # Not left to a flight: one that refreshes it may take long.
         entry = self.kept.find_or_copy(key, owner, epoch, now, Want(max_age))
         if entry is not None and is_within(max_age, entry, now):
@@ -149,10 +150,6 @@ class ReadThrough(Generic[V]):
         self._keep_at_hand(key, owner, epoch, made)
         return Served(made, outcome)
 
-    def epoch_of(self, owner: Owner) -> int:
-        """The owner's epoch now, for `keep`."""
-        return self._store.epoch_of(owner)
-
     def keep(self, key: bytes, epoch: int, entry: Entry[V]) -> None:
         """Keep in the background an entry that was made now, in this epoch of its
         owner, unless the key is being filled or a fill of it has failed just now.
@@ -161,7 +158,7 @@ class ReadThrough(Generic[V]):
         async def fill(_: Deadline) -> Entry[V]:
             # Here, since another process's lease may have been waited for, and a
             # refusal meanwhile has this flight keep things in the epoch that follows.
-            if not self._store.lasts(epoch):
+            if not self.epochs.is_current(epoch):
                 raise asyncio.CancelledError  # no failure, to be remembered or told
             return entry
 
@@ -206,7 +203,7 @@ class ReadThrough(Generic[V]):
     async def _loaded(
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
     ) -> Served[V]:
-        epoch = self._store.begin_epoch(owner)
+        epoch = self.epochs.begin(owner)
         on_old = partial(self._keep_at_hand, key, owner, epoch)
         filled = partial(self._filled, owner, fill)
         ask = Ask(key, owner, want, filled, deadline, on_old)

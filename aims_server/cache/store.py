@@ -137,7 +137,7 @@ class MemoryStore(Generic[V]):
         self._largest_copy = max_copied_bytes // _LARGEST_SHARE
         self._offers = RecentOffers()
         self._keys_of: dict[Owner, set[bytes]] = {}
-        self._epochs = epochs or Epochs()
+        self.epochs: Final = epochs or Epochs()
 
     def get(self, key: bytes) -> Entry[V] | None:
         """The entry of this key while it is servable; counts as a use of it."""
@@ -146,25 +146,11 @@ class MemoryStore(Generic[V]):
         if kept is _NOTHING:
             kept = self._sole[key]
         entry, _, epoch = kept
-        return entry if self._epochs.is_current(epoch) else None
+        return entry if self.epochs.is_current(epoch) else None
 
     def keys_of(self, owner: Owner) -> Collection[bytes]:
         """The keys of this owner's entries, some of which may have ended."""
         return self._keys_of.get(owner, ())
-
-    def begin_epoch(self, owner: Owner) -> int:
-        """The owner's epoch, begun if there is none: take it before an entry is made.
-        Given to `put`, it keeps out what was begun before the entries were dropped.
-        """
-        return self._epochs.begin(owner)
-
-    def epoch_of(self, owner: Owner) -> int:
-        """The owner's epoch; without one, `NO_EPOCH`, nothing can be kept."""
-        return self._epochs.of(owner)
-
-    def lasts(self, epoch: int) -> bool:
-        """Whether what was begun in this epoch may be kept."""
-        return self._epochs.is_current(epoch)
 
     def put(
         self,
@@ -174,16 +160,18 @@ class MemoryStore(Generic[V]):
         *,
         copied: bool = False,
     ) -> bool:
-        """Keep this entry in place of an older one. ``copied`` says that another place
-        keeps it too: then only if it is offered often enough.
+        """Keep this entry in place of an older one. Its owner's ``epoch``, taken before
+        it was made, keeps out what was begun before the entries were dropped.
+        ``copied`` says that another place keeps it too: then it is kept only if it is
+        offered often enough.
 
         False if it is not kept (too large, no longer servable, or a copy that is
         offered too seldom), and then the older one is gone too; or if its owner's epoch
         is another by now, and then nothing has changed.
         """
         if epoch is None:
-            epoch = self._epochs.begin(entry.owner)
-        if not self._epochs.keep(epoch):
+            epoch = self.epochs.begin(entry.owner)
+        if not self.epochs.keep(epoch):
             return False
         is_copy = copied and entry.size <= self._largest_copy
         entries = self._copies if is_copy else self._sole
@@ -206,7 +194,7 @@ class MemoryStore(Generic[V]):
         """Drop all that is kept for this owner and end its epoch; return whether
         anything was kept in it, here or by a process that shares the epochs.
         """
-        kept = self._epochs.end(owner)
+        kept = self.epochs.end(owner)
         # With the clocks standing still no entry expires between being found and being
         # deleted; TLRUCache raises KeyError when it deletes an expired one.
         with self._sole.timer, self._copies.timer:
