@@ -55,10 +55,11 @@ class _StudentHandler(BaseHandler):
 
     endpoint: Page
 
-    def initialize(self, context: HandlerContext, page: Page | None = None) -> None:
+    def initialize(  # type: ignore[override]  # the route's arguments
+        self, context: HandlerContext, page: Page
+    ) -> None:
         """``page`` is the row of the table that this request is for."""
-        if page is not None:
-            self.endpoint = page
+        self.endpoint = page
         super().initialize(context)
 
     @property
