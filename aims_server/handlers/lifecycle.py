@@ -7,7 +7,7 @@ __all__ = ["Lifecycle"]
 
 
 class Lifecycle:
-    """A worker's state as ``/health`` shows it; ``draining`` is set once and stays."""
+    """A worker's state as ``/health`` shows it; ``draining`` stays once it is set."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""The bytes of answers that are written without Tornado."""
+"""Composes the bytes of the fast path's answers."""
 
 import time
 from functools import lru_cache
@@ -17,7 +17,7 @@ _VARY: Final = "Vary: Origin\r\n"
 
 
 class RawAnswers:
-    """Puts answers together, as Tornado would write those of a handler."""
+    """Composes answers just as Tornado would write a handler's."""
 
     def __init__(self) -> None:
         self._heads = _Heads()
@@ -25,8 +25,8 @@ class RawAnswers:
     def variant(
         self, asked: Asked, status: int, variant: Variant, varying: str
     ) -> AnswerParts:
-        """The form of a page that a request gets; ``varying`` are the lines of headers
-        that differ from one answer to the next.
+        """The answer with one form of a page. ``varying`` holds the header lines that
+        differ from one answer to the next.
         """
         last = asked.last
         head = self._heads.make(status, variant.lines(status) + varying, last=last)
@@ -37,7 +37,7 @@ class RawAnswers:
     def whole(
         self, asked: Asked, exchange: Exchange, response: Response
     ) -> AnswerParts:
-        """An answer that is composed for this request alone, which ends with it."""
+        """An answer made for this request alone; counts and logs it."""
         method, path, headers, _ = asked.request
         lines = (
             f"{header_lines(response.headers)}Content-Length: {len(response.body)}\r\n"
@@ -50,13 +50,13 @@ class RawAnswers:
         return ((head,) if method == "HEAD" else (head, response.body)), last
 
 
-@lru_cache(64)  # a few are nearly all, though the platform may choose any
+@lru_cache(64)  # the platform may answer a login with any status
 def _status_line(status: int) -> str:
     return f"HTTP/1.1 {status} {reason_phrase(status)}\r\n"
 
 
 class _Heads:
-    r"""Puts a head together; its last lines are made once a second.
+    r"""Composes heads; their last lines are made once a second.
 
     >>> _Heads(lambda: 0.0).make(204, "Allow: GET\r\n", last=True)
     b'HTTP/1.1 204 No Content\r\nAllow: GET\r\nConnection: close\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n'
@@ -68,8 +68,8 @@ class _Heads:
         self._ends = ("", "")
 
     def make(self, status: int, lines: str, *, last: bool) -> bytes:
-        """From the status line to the empty one; ``last`` says that the connection
-        closes after this answer.
+        """The status line to the empty line. With ``last`` the connection closes after
+        this answer.
         """
         second = int(self._wall())
         if second != self._second:
