@@ -1,4 +1,4 @@
-"""The vocabulary of reading through a store: requests for entries, and outcomes."""
+"""The types of reading through a store: a request for an entry, and its outcome."""
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
@@ -25,14 +25,14 @@ class Outcome(StrEnum):
 
     HIT = "HIT"  # it was kept and fresh
     MISS = "MISS"  # this asker had it filled
-    STALE = "STALE"  # it is old, but servable: it was kept, or made of what was kept
+    STALE = "STALE"  # it is old but servable, or was made of an old part
     PENDING = "PENDING"  # another asker was having it filled
 
 
 class Served(Struct, Generic[V], frozen=True, gc=False):
-    """What an asker is given. ``at_hand`` says that the loader finds it again without
+    """An entry as an asker gets it. With ``at_hand`` the loader finds it again without
     waiting. ``epoch`` is the owner's epoch in which it was asked for: what is made of
-    it may be kept only while that lasts, and with 0 not at all.
+    it may be kept only while that lasts, and with 0 never.
     """
 
     entry: Entry[V]
@@ -41,16 +41,18 @@ class Served(Struct, Generic[V], frozen=True, gc=False):
     epoch: int = 0
 
     def with_value(self, value: W) -> "Served[W]":
-        """The same with another value, which was made of this one."""
+        """The same with another value, made of this one."""
         entry = replace(self.entry, value=value)
         return Served(cast("Entry[W]", entry), self.outcome)
 
 
 class Ask(Struct, Generic[V], frozen=True):
     """A request for the ``owner``'s entry of a key: one that satisfies ``want``, else
-    what ``fill`` makes. Before the fill begins, or another process's is waited for,
-    ``on_old`` is given the entry that was found and is too old, so that it can be
-    served should the fill fail; but not one that `Sharing.find` gives again.
+    the one that ``fill`` makes.
+
+    If an entry was found but is too old, ``on_old`` gets it before the wait begins, so
+    that it can be served if the fill fails. It does not get one that `Sharing.find`
+    gives again.
     """
 
     key: bytes

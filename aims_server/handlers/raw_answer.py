@@ -1,4 +1,4 @@
-"""The bytes of answers that are written without Tornado."""
+"""Composes the bytes of the fast path's answers."""
 
 import time
 from functools import lru_cache
@@ -16,7 +16,7 @@ _VARY: Final = "Vary: Origin\r\n"
 
 
 class RawAnswers:
-    """Puts answers together, as Tornado would write those of a handler."""
+    """Composes answers just as Tornado would write a handler's."""
 
     def __init__(self) -> None:
         self._second = -1
@@ -25,8 +25,8 @@ class RawAnswers:
     def variant(
         self, asked: Asked, status: int, variant: Variant, varying: str
     ) -> AnswerParts:
-        """The form of a page that a request gets; ``varying`` are the lines of headers
-        that differ from one answer to the next.
+        """The answer with one form of a page. ``varying`` holds the header lines that
+        differ from one answer to the next.
         """
         last = asked.last
         head = self._head(status, variant.lines(status) + varying, last=last)
@@ -37,7 +37,7 @@ class RawAnswers:
     def whole(
         self, asked: Asked, exchange: Exchange, response: Response
     ) -> AnswerParts:
-        """An answer that is composed for this request alone, which ends with it."""
+        """An answer made for this request alone; counts and logs it."""
         method, path, headers, _ = asked.request
         lines = (
             f"{header_lines(response.headers)}Content-Length: {len(response.body)}\r\n"
@@ -50,8 +50,8 @@ class RawAnswers:
         return ((head,) if method == "HEAD" else (head, response.body)), last
 
     def _head(self, status: int, lines: str, *, last: bool) -> bytes:
-        """From the status line to the empty one; ``last`` says that the connection
-        closes after this answer. Its last lines are made once a second.
+        """The status line to the empty line. With ``last`` the connection closes after
+        this answer. Its last lines are made once a second.
         """
         second = int(time.time())
         if second != self._second:
@@ -61,6 +61,6 @@ class RawAnswers:
         return f"{_status_line(status)}{lines}{self._ends[last]}".encode("latin-1")
 
 
-@lru_cache(64)  # a few are nearly all, though the platform may choose any
+@lru_cache(64)  # the platform may answer a login with any status
 def _status_line(status: int) -> str:
     return f"HTTP/1.1 {status} {reason_phrase(status)}\r\n"

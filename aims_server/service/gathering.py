@@ -1,5 +1,5 @@
-"""Owns what has arrived so far of an answer that is being gathered, for those who will
-not or cannot wait for all of it. Knows neither the platform nor HTTP.
+"""Owns what has arrived so far of an answer under way, for those who do not wait for
+all of it. Knows neither the platform nor HTTP.
 """
 
 import asyncio
@@ -12,11 +12,11 @@ __all__ = ["Gathering", "Gatherings"]
 Head = TypeVar("Head")
 Part = TypeVar("Part")
 
-_GUESS: Final = 1.2  # what has taken so long is thought to take a fifth longer
+_GUESS: Final = 1.2  # a call under way is expected to take a fifth longer in all
 
 
 class Gathering(Generic[Head, Part]):
-    """A head, which says what parts there are to be, and the parts that are there.
+    """A head, which tells the parts to expect, and the parts that have arrived.
 
     >>> gathering = Gathering(began_at=100.0)
     >>> gathering.begin("course files", 2)
@@ -25,7 +25,7 @@ class Gathering(Generic[Head, Part]):
     ({7300002: 'records of the first'}, 2)
 
     Watchers read it at their own pace: `changed` returns when there is more than they
-    have seen. So one that is slow misses steps and holds nobody up.
+    have seen. A slow watcher misses steps and delays nobody.
     """
 
     def __init__(self, began_at: float) -> None:
@@ -39,9 +39,8 @@ class Gathering(Generic[Head, Part]):
         self._news: asyncio.Event | None = None  # while somebody waits
 
     def begin(self, head: Head, expected: int, oldest: float | None = None) -> None:
-        """The head is there, and so many parts are to follow. ``oldest`` is when the
-        oldest of those that are kept were fetched, in seconds of the monotonic clock;
-        None if all are fetched now.
+        """The head has arrived; ``expected`` is the number of parts. ``oldest`` is when
+        the oldest kept part was fetched (monotonic seconds), None if all are new.
         """
         self.head = head
         self.expected = expected
@@ -49,7 +48,7 @@ class Gathering(Generic[Head, Part]):
         self._changed()
 
     def add(self, key: int, part: Part) -> None:
-        """One more part is there, or is known not to come."""
+        """One more part has arrived, or is known not to come."""
         self.parts[key] = part
         self._changed()
 
@@ -59,8 +58,8 @@ class Gathering(Generic[Head, Part]):
         self._changed()
 
     async def changed(self, seen: int) -> int:
-        """Wait until there is more than a watcher has seen, which gives the `version`
-        that it saw last, and 0 at first; return the present one.
+        """Wait until there is more than the watcher has ``seen``: the `version` of its
+        last look, 0 at first. Return the present version.
         """
         while self.version == seen:
             self._news = self._news or asyncio.Event()
@@ -68,9 +67,8 @@ class Gathering(Generic[Head, Part]):
         return self.version
 
     def seconds_left(self, now: float, trips: int) -> float:
-        """Seconds until all is there, estimated: it takes ``trips`` round trips, each
-        as long as the first, which is not over yet and is thought to take a fifth
-        longer than it has so far.
+        """Estimated seconds until everything has arrived. All ``trips`` round trips
+        take as long as the first, which takes a fifth longer than it has so far.
         """
         elapsed = now - self.began_at
         return trips * _GUESS * elapsed - elapsed
@@ -83,7 +81,7 @@ class Gathering(Generic[Head, Part]):
 
 
 class Gatherings(Generic[Head, Part]):
-    """The gatherings under way, by key; of two with one key the later.
+    """The gatherings under way by key; the latest one for each key.
 
     >>> gatherings: Gatherings[str, int] = Gatherings()
     >>> with gatherings.begin(b"key", now=0.0):
@@ -101,18 +99,18 @@ class Gatherings(Generic[Head, Part]):
         return len(self._under_way)
 
     def get(self, key: bytes) -> Gathering[Head, Part] | None:
-        """The one under way."""
+        """The gathering under way, or None."""
         return self._under_way.get(key)
 
     async def begun(self, key: bytes) -> Gathering[Head, Part]:
-        """The one under way, as soon as there is one."""
+        """The gathering under way; waits until there is one."""
         while (gathering := self._under_way.get(key)) is None:
             await self._news.wait()
         return gathering
 
     @contextmanager
     def begin(self, key: bytes, now: float) -> Iterator[Gathering[Head, Part]]:
-        """One that is under way as long as the block runs."""
+        """Begin a gathering that is under way while the block runs."""
         gathering: Gathering[Head, Part] = Gathering(now)
         self._under_way[key] = gathering
         self._news.set()
