@@ -63,24 +63,31 @@ class _Later:
         self._lock = threading.Lock()
 
     def find_spec(
-        self, name: str, path: Sequence[str] | None, _: ModuleType | None = None
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The module's specification, as the import system asks for it."""
-        spec = PathFinder.find_spec(name, path) if name in self._names else None
+        """The module's specification, as the import system asks for it; also that of a
+        part which its package has imported: that was run when its path was looked for.
+        """
+        imported = name in sys.modules and target is None
+        if not imported and name not in self._names:
+            return None
+        spec = PathFinder.find_spec(name, path)
         if spec is not None:
             spec.loader = cast("Loader", self)
         return spec
 
-    def create_module(self, _: ModuleSpec) -> None:
-        """Leave it to the import system."""
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """What is imported already; anything else is left to the import system."""
+        return sys.modules.get(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
         """Run nothing: ``module`` becomes a placeholder, and later imports get it too.
         It has no ``__path__``, so importing a submodule runs the code first.
         """
-        vars(module).pop("__path__", None)
-        vars(module)["_run"] = self.run
-        module.__class__ = _Unrun
+        if module.__name__ in self._names:
+            vars(module).pop("__path__", None)
+            vars(module)["_run"] = self.run
+            module.__class__ = _Unrun
 
     def run(self, unrun: ModuleType) -> ModuleType:
         """Import the module itself; safe in any thread. The import lock is held while

@@ -9,7 +9,7 @@ from typing import Final, Generic, TypeVar
 from ..deadline import Clock
 from ..primitives import NO_EPOCH, Owner
 from .levels import Want
-from .loading import Loader
+from .sharing import Sharing
 from .store import Entry, MemoryStore
 
 __all__ = ["KeptEntries", "is_within"]
@@ -22,7 +22,7 @@ _MOMENT: Final = 0.001  # seconds; entries made within it count as the same
 class KeptEntries(Generic[V]):
     """The entries of owners, fresh or old. Another owner's entry counts as none.
 
-    >>> from .sharing import Codec, Sharing
+    >>> from .sharing import Codec
     >>> store = MemoryStore(10_000)
     >>> kept = KeptEntries(
     ...     store, Sharing((), Codec(bytes, bytes, len), observer=None), print)
@@ -40,7 +40,7 @@ class KeptEntries(Generic[V]):
     def __init__(
         self,
         store: MemoryStore[V],
-        loader: Loader[V],
+        loader: Sharing[V],
         on_foreign: Callable[[], object],
         *,
         clock: Clock = time.monotonic,
@@ -65,7 +65,7 @@ class KeptEntries(Generic[V]):
             return entry
         # Taken before the look-up: what is found is not kept if its token is refused
         # meanwhile.
-        epoch = self._store.epoch_of(owner)
+        epoch = self._store.epochs.of(owner)
         return self._find_beyond(key, owner, epoch, Want(max_age, old_ok=False))
 
     def find_fresh(

@@ -138,7 +138,7 @@ class MemoryStore(Generic[V]):
         self._largest_copy = max_copied_bytes // _LARGEST_SHARE
         self._offers = RecentOffers()
         self._keys_of: dict[Owner, set[bytes]] = {}
-        self._epochs = epochs or Epochs()
+        self.epochs: Final = epochs or Epochs()
 
     def get(self, key: bytes) -> Entry[V] | None:
         """The entry of this key while it is servable; counts as a use."""
@@ -147,26 +147,11 @@ class MemoryStore(Generic[V]):
         if kept is _NOTHING:
             kept = self._sole[key]
         entry, _, epoch = kept
-        return entry if self._epochs.is_current(epoch) else None
+        return entry if self.epochs.is_current(epoch) else None
 
     def keys_of(self, owner: Owner) -> Collection[bytes]:
         """The keys of this owner's entries, some of which may have expired."""
         return self._keys_of.get(owner, ())
-
-    def begin_epoch(self, owner: Owner) -> int:
-        """The owner's epoch; begun if there is none. Take it before an entry is made
-        and give it to `put`, which then refuses an entry whose making began before a
-        drop.
-        """
-        return self._epochs.begin(owner)
-
-    def epoch_of(self, owner: Owner) -> int:
-        """The owner's epoch; without one, `NO_EPOCH`, nothing can be kept."""
-        return self._epochs.of(owner)
-
-    def lasts(self, epoch: int) -> bool:
-        """Whether what was begun in this epoch may be kept."""
-        return self._epochs.is_current(epoch)
 
     def put(
         self,
@@ -177,15 +162,16 @@ class MemoryStore(Generic[V]):
         copied: bool = False,
     ) -> bool:
         """Keep this entry in place of the key's present one; return whether it is kept.
-        ``copied`` says that another place keeps it too.
+        Its owner's ``epoch``, taken before it was made, keeps out an entry whose making
+        began before a drop. ``copied`` says that another place keeps it too.
 
         An entry that is too large, no longer servable, or a copy offered too seldom is
         not kept, and the present one is dropped. If the owner's epoch has ended,
         nothing changes.
         """
         if epoch is None:
-            epoch = self._epochs.begin(entry.owner)
-        if not self._epochs.keep(epoch):
+            epoch = self.epochs.begin(entry.owner)
+        if not self.epochs.keep(epoch):
             return False
         is_copy = copied and entry.size <= self._largest_copy
         entries = self._copies if is_copy else self._sole
@@ -208,7 +194,7 @@ class MemoryStore(Generic[V]):
         """Drop everything kept for this owner and end its epoch. Return whether
         anything was kept in it, here or by a process that shares the epochs.
         """
-        kept = self._epochs.end(owner)
+        kept = self.epochs.end(owner)
         # The clocks stand still: TLRUCache raises KeyError for deleting an entry that
         # has expired since it was found.
         with self._sole.timer, self._copies.timer:

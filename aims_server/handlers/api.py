@@ -55,10 +55,11 @@ class _StudentHandler(BaseHandler):
 
     endpoint: Page
 
-    def initialize(self, context: HandlerContext, page: Page | None = None) -> None:
+    def initialize(  # type: ignore[override]  # the route's arguments
+        self, context: HandlerContext, page: Page
+    ) -> None:
         """``page`` is the request's row in the table of pages."""
-        if page is not None:
-            self.endpoint = page
+        self.endpoint = page
         super().initialize(context)
 
     @property

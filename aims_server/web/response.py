@@ -22,7 +22,6 @@ __all__ = [
     "Response",
     "closing_message",
     "common_lines",
-    "error_body",
     "error_response",
     "json_response",
     "reason_phrase",
@@ -74,27 +73,19 @@ class _ErrorBody(msgspec.Struct, rename="camel"):
     timestamp: str
 
 
-def error_body(
-    failure: ApiError, request_id: str, *, beside: bytes | None = None
-) -> bytes:
-    """The JSON of docs/contract.rst 2.4. ``error`` and ``message`` say the same because
-    frontends written for the old backends read one or the other. With ``beside``, the
-    bytes of a JSON object, its fields stand before these.
-    """
-    now = utc_timestamp(int(time.time()))
-    own = msgspec.json.encode(
-        _ErrorBody(failure.message, failure.message, failure.code, request_id, now)
-    )
-    if beside is None:
-        return own
-    return msgspec.json.encode(_FIELDS.decode(beside) | _FIELDS.decode(own))
-
-
 def error_response(
     failure: ApiError, request_id: str, *, beside: bytes | None = None
 ) -> Response:
-    """A failure in the contract's form, alone or ``beside`` the fields of an object."""
-    body = error_body(failure, request_id, beside=beside)
+    """A failure in the form of docs/contract.rst 2.4. ``error`` and ``message`` say the
+    same because frontends written for the old backends read one or the other. With
+    ``beside``, the bytes of a JSON object, its fields stand before these.
+    """
+    now = utc_timestamp(int(time.time()))
+    body = msgspec.json.encode(
+        _ErrorBody(failure.message, failure.message, failure.code, request_id, now)
+    )
+    if beside is not None:
+        body = msgspec.json.encode(_FIELDS.decode(beside) | _FIELDS.decode(body))
     answer = json_response(failure.status, body)
     headers = (*answer.headers, *failure.headers())
     return msgspec.structs.replace(answer, headers=headers)

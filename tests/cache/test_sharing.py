@@ -361,7 +361,7 @@ async def test_what_is_kept_is_found_by_all(platform, workers, clock):
     clock.now += 5
     made_at = clock.now - 1
     newer = Entry("newer", 5, ANN, made_at, made_at + FRESH, made_at + FRESH)
-    epoch = one.through.epoch_of(ANN)
+    epoch = one.through.epochs.of(ANN)
     one.through.keep(b"k", epoch, newer)
     await settle()
     for worker in (one, third):
@@ -382,7 +382,7 @@ async def test_what_is_kept_late_displaces_nothing_newer(platform, workers, cloc
     clock.now += 20
     await answered(platform, other.ask(platform), "newer")
     clock.now += 5
-    one.through.keep(b"k", one.through.epoch_of(ANN), late)
+    one.through.keep(b"k", one.through.epochs.of(ANN), late)
     await settle()
     for worker in workers:
         found = worker.through.kept.get_fresh(b"k", ANN, clock.now)
