@@ -146,7 +146,7 @@ async def test_bytes_that_are_not_utf8_cost_no_answer(student, platform, endpoin
     """Nor does a byte order mark."""
     platform.faults.set(kind="bad_utf8")
     assert await getattr(student, endpoint)()
-    platform.faults.clear_faults()
+    platform.faults.clear()
     platform.switch(prefix="\ufeff")
     assert await getattr(student, endpoint)()
 
