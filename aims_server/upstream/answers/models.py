@@ -114,7 +114,6 @@ class Cards(Struct, frozen=True, gc=False):
     """
 
     cards: list[Card]
-    student_id: int | None = None
     complete: bool = True
 
 
