@@ -176,7 +176,7 @@ class ResiliencePolicy:
         """Wait out a pause that was asked for while a try waited for its slot: each
         call that is turned down would else cost a page all those behind it.
         """
-        pause = seconds + full_jitter(0, random=self._random)
+        pause = seconds + full_jitter(0, self._random)
         await self._wait_out(pause, call, self._left(call))
 
     async def _wait_out(self, pause: float, call: Call[Any], left: float = inf) -> None:
@@ -189,7 +189,7 @@ class ResiliencePolicy:
             left = self._left(call)
             pause = self._admission.pause_left(call.endpoint, call.caller)
             if pause:
-                pause += full_jitter(0, random=self._random)
+                pause += full_jitter(0, self._random)
 
     def _left(self, call: Call[Any]) -> float:
         """Seconds in which there is somebody who waits for this call."""
@@ -292,7 +292,7 @@ class ResiliencePolicy:
         """Seconds until the next try, or None if there is to be none."""
         if not (call.repeatable and isinstance(fault, _WORTH_REPEATING)):
             return None
-        pause = full_jitter(number - 1, random=self._random)
+        pause = full_jitter(number - 1, self._random)
         left = call.deadline.remaining()
         if fault.retry_after:
             pause += fault.retry_after

@@ -133,8 +133,7 @@ class CurlPool(CurlAsyncHTTPClient):
             try:
                 self._begin(transfer)
             except Exception as fault:  # noqa: BLE001 - its caller gets it
-                if not transfer.done():
-                    transfer.set_exception(fault)
+                transfer.set_exception(fault)
 
     def _make_handle(self) -> pycurl.Curl:
         curl: pycurl.Curl = self._curl_create()
@@ -218,11 +217,11 @@ class CurlPool(CurlAsyncHTTPClient):
             self._waiting.appendleft(transfer)  # Tornado looks at the queue after this
         elif curl_error is not None:
             self._cut_off(state, _DEAD_SECONDS)
-            transfer.settle(state.failure(curl, curl_error, curl_message or ""))
+            transfer.set_result(state.failure(curl, curl_error, curl_message or ""))
         else:
             if fd < 0:  # curl has closed it
                 self._kept.abandon(state.connection)
-            transfer.settle(state.reply(status))
+            transfer.set_result(state.reply(status))
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("Call %s: %s", "failed" if curl_error else status, timings(curl))
         self._handles.release(curl)
