@@ -57,7 +57,7 @@ class PlatformHandler(RequestHandler):
         simulation.last[endpoint] = self.request
         simulation.counters.enter(endpoint)
         try:
-            await simulation.gate.passed(endpoint)
+            await simulation.passed(endpoint)
             async with simulation.capacity.of(endpoint):
                 delay = simulation.faults.delay(endpoint)
                 if delay:
