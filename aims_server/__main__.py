@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _SERVING: Final[tuple[list[str], ...]] = ([], ["serve"], ["demo"])
-# What Tornado, asyncio, msgspec and others import, and a service never uses; but for
-# `tokenize`, without which a traceback quotes no lines. Not `textwrap`: a process that
-# may open no more files could write no traceback at all.
+# Modules that Tornado, asyncio, msgspec and others import and the service never uses.
+# `tokenize` is the exception: a traceback needs it to quote lines. `textwrap` is left
+# out: without it a process that may open no more files could write no traceback.
 _UNUSED: Final = frozenset(
     {
         *("asyncio.sslproto", "asyncio.staggered", "asyncio.trsock", "csv", "curses"),
@@ -33,9 +33,9 @@ _UNUSED: Final = frozenset(
 
 
 def main() -> int:
-    """Run a command; the exit status."""
-    # What is imported stays, so collecting garbage meanwhile is wasted time, a tenth of
-    # the start; serve() lets the collector work again.
+    """Run a command and return its exit status."""
+    # Imports make no garbage; collecting it meanwhile would take a tenth of the start.
+    # serve() enables the collector again.
     gc.disable()
     _open_standard_streams()
     if sys.argv[1:2] in _SERVING:
@@ -46,16 +46,16 @@ def main() -> int:
 
     status = run()
     if threading.active_count() > 1:
-        # A name is still looked up; the interpreter would wait for it, and with it a
-        # `systemctl reload`, which checks the settings.
+        # A thread still looks up a host name. The interpreter would wait for it, and so
+        # would a `systemctl reload`, which checks the settings.
         sys.stderr.flush()
         os._exit(status)
     return status
 
 
 class _Later:
-    """Finds the modules of `_UNUSED`, and puts off running their code until one is used
-    after all. That saves a tenth of a start.
+    """Import hook: a module in `_UNUSED` runs its code when it is first used, not when
+    it is imported. That saves a tenth of a start.
     """
 
     def __init__(self) -> None:
@@ -63,28 +63,35 @@ class _Later:
         self._lock = threading.Lock()
 
     def find_spec(
-        self, name: str, path: Sequence[str] | None, _: ModuleType | None = None
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The module's specification, as the import system asks for it."""
-        spec = PathFinder.find_spec(name, path) if name in self._names else None
+        """The module's specification, as the import system asks for it; also that of a
+        part which its package has imported: that was run when its path was looked for.
+        """
+        imported = name in sys.modules and target is None
+        if not imported and name not in self._names:
+            return None
+        spec = PathFinder.find_spec(name, path)
         if spec is not None:
             spec.loader = cast("Loader", self)
         return spec
 
-    def create_module(self, _: ModuleSpec) -> None:
-        """Leave it to the import system."""
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """What is imported already; anything else is left to the import system."""
+        return sys.modules.get(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run nothing. This module stands for the one to come, also for those who
-        import it again; without a path, which whoever imports a part of it looks for.
+        """Run nothing: ``module`` becomes a placeholder, and later imports get it too.
+        It has no ``__path__``, so importing a submodule runs the code first.
         """
-        vars(module).pop("__path__", None)
-        vars(module)["_run"] = self.run
-        module.__class__ = _Unrun
+        if module.__name__ in self._names:
+            vars(module).pop("__path__", None)
+            vars(module)["_run"] = self.run
+            module.__class__ = _Unrun
 
     def run(self, unrun: ModuleType) -> ModuleType:
-        """The module itself, in whatever thread: the import system's lock is held while
-        its code runs, which `importlib.util.LazyLoader` does without in 3.11.
+        """Import the module itself; safe in any thread. The import lock is held while
+        its code runs (3.11's `importlib.util.LazyLoader` does not hold it).
         """
         name = unrun.__name__
         with self._lock:
@@ -95,7 +102,7 @@ class _Later:
 
 
 class _Unrun(ModuleType):
-    """Stands for a module whose code is run when a name of it is looked up."""
+    """A placeholder: looking up a name in it runs the module's code."""
 
     _run: Callable[[ModuleType], ModuleType]
 
@@ -104,8 +111,8 @@ class _Unrun(ModuleType):
 
 
 def _import_msgspec() -> None:
-    """Import it without typing_extensions, where other packages have brought that: it
-    takes the same names from typing then, and a start 2 ms less.
+    """Import msgspec while typing_extensions seems not installed: it then takes the
+    same names from typing, which saves 2 ms of a start.
     """
     name = "typing_extensions"
     if name not in sys.modules:
@@ -116,10 +123,10 @@ def _import_msgspec() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Lead those that are closed to /dev/null.
+    """Open closed standard streams as /dev/null.
 
-    Otherwise the next file opened, a client's connection perhaps, would be what a
-    library takes for stderr.
+    Otherwise the next file opened, perhaps a client's connection, would get the number
+    that libraries take for stderr.
     """
     for number in range(3):
         try:
@@ -132,9 +139,9 @@ def _open_standard_streams() -> None:
 
 
 def _hold_signals() -> None:
-    """Keep signals until there is somebody to act upon them (the supervisor).
+    """Block signals until the supervisor can act on them.
 
-    A blocked signal waits in the kernel, even one to process 1, which would lose it.
+    A blocked signal waits in the kernel. Unblocked, process 1 would lose it.
     """
     for number in (
         *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM),

@@ -21,9 +21,8 @@
                                         │   └── UpstreamBusy 503    (its 503)
                                         └── UpstreamTimeout 504
 
-A class carries its status, its stable code and a sentence fit for a student. The
-platform's own text gets in with the refusal of a login alone, where it is a field of
-its JSON.
+A class carries its status, its stable code and a sentence fit for a student. Only the
+refusal of a login passes on the platform's own text, from a field of its JSON.
 """
 
 import math
@@ -63,7 +62,7 @@ __all__ = [
 
 
 class ApiError(Exception):
-    """A failure with a place in the contract (docs/contract.rst 2.4).
+    """A failure that the contract describes (docs/contract.rst 2.4).
 
     ``retry_after`` is in seconds, or None when waiting would not help.
     """
@@ -109,14 +108,14 @@ class Unauthorized(ApiError):
 
 
 class TokenRefused(Unauthorized):
-    """The platform does not accept the token; what is kept for it must go."""
+    """The platform does not accept the token; everything kept for it is dropped."""
 
     sentence = "The attendance platform does not accept this token. Log in again."
 
 
 class LoginRefused(ApiError):
-    """The platform refuses a login: its status stays, and its own words where it has
-    any that are for a student.
+    """The platform refuses a login. Its status is passed on, and its own text if that
+    is meant for a student.
     """
 
     status, code = 401, "unauthorized"
@@ -128,7 +127,7 @@ class LoginRefused(ApiError):
         self.code = _LOGIN_CODES.get(status, InvalidRequest.code)
 
     def headers(self) -> list[tuple[str, str]]:
-        """RFC 9110 11.6.1: a 401 names a scheme, here that of the token to be had."""
+        """RFC 9110 11.6.1: a 401 names a scheme, here that of the token."""
         challenge = [("WWW-Authenticate", "Bearer")] if self.status == 401 else []
         return [*challenge, *super().headers()]
 
@@ -201,8 +200,8 @@ class UnsupportedCoding(UnsupportedMediaType):
 
 
 class RateLimited(ApiError):
-    """A token bucket is empty; ``kind`` names which. Where it is the platform's, it may
-    have answered with words of its own, and an object that holds them.
+    """A limit is reached; ``kind`` names it. If it is the platform's own limit,
+    ``sentence`` may be the platform's text and ``beside`` its JSON object.
     """
 
     status, code = 429, "rate_limited"
@@ -221,8 +220,8 @@ class RateLimited(ApiError):
 
 
 class FailureCause(msgspec.Struct, frozen=True):
-    """Why a call to the platform failed, fit for a log line: nothing of a URL, a header
-    or a body. ``kind`` is one of a few words, ``detail`` may be any.
+    """Why a call to the platform failed, fit for a log line: it contains nothing from
+    a URL, a header or a body. ``kind`` is one of a few words, ``detail`` is free text.
     """
 
     kind: str
@@ -230,7 +229,7 @@ class FailureCause(msgspec.Struct, frozen=True):
 
 
 class UpstreamError(ApiError):
-    """The platform answered something unusable."""
+    """The platform's answer cannot be used."""
 
     cause: FailureCause | None = None
     status, code = 502, "upstream_error"
@@ -238,7 +237,7 @@ class UpstreamError(ApiError):
 
 
 class UpstreamDropped(UpstreamError):
-    """The platform broke the connection off."""
+    """The platform closed the connection before its answer was complete."""
 
     sentence = "The connection to the attendance platform was lost."
 
@@ -256,8 +255,8 @@ class UpstreamFault(UpstreamError):
 
 
 class UpstreamRejected(UpstreamError):
-    """The platform turned this one request down (a 4xx that is not about the token);
-    it says nothing of the platform's health.
+    """The platform rejected this one request (a 4xx that is not about the token). That
+    says nothing about the platform's health.
     """
 
 
@@ -266,7 +265,7 @@ class WrongStudent(UpstreamError):
 
 
 class Overloaded(UpstreamError):
-    """No slot for a call to the platform before the request's deadline."""
+    """No slot for a call to the platform would be free before the deadline."""
 
     status, code = 503, "overloaded"
     sentence = "Too many students are asking at once. Try again in a moment."

@@ -62,14 +62,14 @@ def _allowed(methods: tuple[str, ...]) -> tuple[str, ...]:
 
 
 class Page(Endpoint, frozen=True, kw_only=True):
-    """An answer of one student, kept for the bearer of a token; a POST has the token in
-    its body.
+    """An answer for one student, kept for the bearer of a token. A POST bears the token
+    in its body.
 
-    ``resource`` labels its lookups in the cache. A page that takes ``parameters`` has
-    many answers a student; one without has a single one, which the fast path may send
-    if it is ``fast`` and a login fetches if it is ``prefetched``. ``other_media`` are
-    the media types in which ``Accept`` may ask for it, and the resources that these are
-    kept as; the fast path sends none of them.
+    ``resource`` labels its cache lookups. A page with ``parameters`` has many answers
+    per student, a page without has one: the fast path may send it if it is ``fast``,
+    and a login fetches it if it is ``prefetched``. ``other_media`` maps each further
+    media type that ``Accept`` may ask for to the resource that it is kept as; the fast
+    path sends none of them.
 
     >>> QUIZ.path, QUIZ.methods, QUIZ.fast
     ('/api/quiz', ('GET',), True)
@@ -83,7 +83,7 @@ class Page(Endpoint, frozen=True, kw_only=True):
 
     @property
     def resources(self) -> tuple[str, ...]:
-        """What is kept for this page, in its own form and in the others."""
+        """The resources kept for this page, in JSON and in other media types."""
         return tuple(dict.fromkeys((self.resource, *self.other_media.values())))
 
 

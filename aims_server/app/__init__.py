@@ -1,5 +1,6 @@
-"""The composition root: what the workers of a machine share, one worker's objects, and
-what answers where. Only here are settings turned into objects.
+"""The composition root: settings become objects here and nowhere else.
+
+`Machine` is what all workers of a machine share, `build` makes one worker's objects.
 """
 
 from .machine import Machine

@@ -1,5 +1,5 @@
-"""Where a worker keeps pages and looks for them: its own memory, the machine's, and the
-store that machines share.
+"""Builds a worker's cache: its own memory, the machine's memory, and the store that
+machines share.
 """
 
 import logging
@@ -40,12 +40,12 @@ Kept = TypeVar("Kept")
 
 _ANSWERS: Final = Codec(pack_answer, unpack_answer, lambda answer: answer.size)
 _PARTS: Final = Codec[bytes](bytes, bytes, sys.getsizeof)
-# Of CACHE_MAX_MB, for what the machine's memory holds as well (docs/speed.rst).
+# The part of CACHE_MAX_MB for copies of what the machine's memory has (docs/speed.rst).
 _COPIED_BYTES: Final = 2 * MEGABYTE
 
 
 class KeptPages:
-    """One worker's kept answers and parts: their store, and the flights that fill it.
+    """One worker's kept answers and parts: their memory, and the flights that fill it.
 
     ``shared`` is the store of all machines, if there is one.
     """
@@ -64,15 +64,15 @@ class KeptPages:
         self.store: MemoryStore[Any] = MemoryStore(
             max_bytes - copied_bytes, copied_bytes, epochs=machine.epochs, clock=clock
         )
-        # An asker leaves at its own deadline; the work goes on, and has its own.
+        # An asker leaves at its own deadline; the flight goes on until this one.
         self._work_seconds = settings.gather_timeout_seconds
         self._levels = _levels_of(settings, machine, shared)
         self._sharing = metrics.sharing
         self._on_refusal = shared.invalidations.add if shared else _ignore_refusal
         self._clock = clock
         self.flights: list[SingleFlight[Any]] = []
-        # What the workers before a reload, and other machines, have kept may have been
-        # made with other settings.
+        # Other machines, and the workers before a reload, may have made their pages
+        # with other settings.
         platform = settings.external_api_base
         target = settings.attendance_target_percent
         self.answer_cache = AnswerCache(
@@ -136,16 +136,16 @@ def open_store(
 def _levels_of(
     settings: Settings, machine: Machine, shared: "Store | None"
 ) -> list[Level]:
-    """Where pages are looked for beyond this worker, in this order."""
+    """The places beyond this worker where pages are looked for, in this order."""
     levels: list[Level] = []
     if not _lifetime(settings):
-        return levels  # to wait for a page that is not kept would be to wait in turn
+        return levels  # nothing is kept: who waited for a page would have to fetch it
     if machine.pages is not None:
         levels.append(
             Level(
                 "machine",
                 MachinePages(machine.pages),
-                # As long as the flight may take: a death is noticed at once.
+                # As long as the flight may take: a worker's death ends its leases.
                 lease_seconds=Deadline.remaining,
                 first_pause=0.005,
                 growth=1.5,
@@ -155,8 +155,8 @@ def _levels_of(
             )
         )
     if shared is not None:
-        # A machine that dies, or loses the store, costs those who wait elsewhere so
-        # much; with a lease as long as a request they would run into its deadline.
+        # If the machine with the lease dies or loses the store, others wait for this
+        # long. With a lease as long as a request they would miss their deadlines.
         lease_seconds = settings.request_timeout_seconds / 4
         levels.append(
             Level(
@@ -174,23 +174,23 @@ def _levels_of(
 def shared_log_of(
     settings: Settings, machine: Machine, clock: Clock
 ) -> SharedLog | None:
-    """Where workers tell each other what they gather; None where none waits for
-    another's page.
+    """The log in which workers tell each other what they gather; None if no worker
+    waits for another's page.
     """
     if machine.pages is None or not _lifetime(settings):
         return None
-    # No longer: a gathering of that age has ended.
+    # A gathering of that age has ended.
     seconds = settings.gather_timeout_seconds
-    return SharedLog(machine.pages, machine.epochs, seconds=seconds, clock=clock)
+    return SharedLog(machine.pages, seconds=seconds, clock=clock)
 
 
 def _lifetime(settings: Settings) -> float:
-    """How many seconds a page may be kept."""
+    """The seconds for which a page may be kept."""
     return settings.cache_ttl_seconds + settings.cache_stale_seconds
 
 
 def _ignore_refusal(owner: Owner, kept: bool) -> None:
-    """Without a store a refusal concerns this machine alone."""
+    """Without a store no other machine has to know of a refusal."""
 
 
 def _log_foreign_entry() -> None:
@@ -198,6 +198,6 @@ def _log_foreign_entry() -> None:
 
 
 def _log_refresh_error(error: Exception) -> None:
-    """Expected failures show in the metrics of calls; a fault of ours nowhere else."""
+    """Log a fault of ours; expected failures show in the metrics of calls."""
     if not isinstance(error, ApiError | TimeoutError | FlightCancelled):
         _log.error("Unexpected failure behind a kept answer", exc_info=error)

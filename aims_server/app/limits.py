@@ -1,4 +1,4 @@
-"""The limits of requests, by the settings."""
+"""Builds the request limits from the settings."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -12,15 +12,17 @@ if TYPE_CHECKING:
 
 __all__ = ["limit_settings", "request_limits"]
 
-# Somebody who types the token needs a few, and Prometheus with a wrong one four.
+# Enough for a person who mistypes METRICS_TOKEN, and for Prometheus with a wrong one,
+# which tries four times a minute.
 _GUESSES_PER_MINUTE: Final = 10
 
 
 def request_limits(
     settings: Settings, machine: Machine, shared: "Store | None"
 ) -> RequestLimits:
-    """The limits of this machine, and with a store of all machines: logins are asked of
-    it one by one, the others are added up, and only guesses are each machine's own.
+    """The limits of this machine, or with a store those of all machines together: the
+    store is asked about each login, and other counts are summed over the machines.
+    Wrong guesses of METRICS_TOKEN are counted by each machine alone.
     """
 
     def limiter(name: str, per_minute: int, *, summed: bool = True) -> RateLimiter:
@@ -45,7 +47,7 @@ def request_limits(
 
 
 def limit_settings(settings: Settings) -> dict[str, str]:
-    """What each limit is set by, for the log."""
+    """The setting behind each limit, as the log names it."""
     address_failures = settings.login_failures_per_address_per_minute
     return {
         "student": f"RATE_LIMIT_PER_MINUTE={settings.rate_limit_per_minute}",

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 __all__ = ["MEGABYTE", "Machine"]
 
 MEGABYTE: Final = 1024 * 1024
-# Four for each student whose pages have room, so that hardly a set of them overflows.
+# Four for each student whose pages have room, so that a set of them rarely overflows.
 _EPOCHS_A_MEGABYTE: Final = 512
 
 
 class Machine:
     """What all workers of one machine share; made once, before any fork.
 
-    It outlives its workers, and a reload of the settings: ``settings`` are those of the
-    start. ``clock`` gives monotonic seconds, ``clock_ns`` nanoseconds for the limits.
+    It outlives the workers and a reload: ``settings`` are those of the start. ``clock``
+    gives monotonic seconds, ``clock_ns`` monotonic nanoseconds for the limits.
     """
 
     def __init__(

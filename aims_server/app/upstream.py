@@ -1,4 +1,4 @@
-"""One worker's way to the platform."""
+"""Builds one worker's client of the platform."""
 
 import random
 from typing import Final
@@ -26,12 +26,12 @@ from ..upstream import (
 
 __all__ = ["Upstream", "make_upstream"]
 
-# Calls that outlive their asker keep a handle for a moment longer than their slot.
+# A call that outlives its asker keeps its handle a moment longer than its slot.
 _SPARE_HANDLES: Final = 4
 
 
 class Upstream(msgspec.Struct, frozen=True):
-    """The client with its transport, and the slots that its calls take."""
+    """The platform's client, its transport, and the slots that its calls take."""
 
     client: UpstreamClient
     transport: Transport
@@ -47,7 +47,9 @@ def make_upstream(
     executor: SerialExecutor,
     clock: Clock,
 ) -> Upstream:
-    """Breakers tell ``metrics`` and ``incidents`` of their states."""
+    """Build the client; its breakers report their states to ``metrics`` and
+    ``incidents``.
+    """
     breakers = EndpointBreakers(ENDPOINTS, clock=clock)
     breakers.subscribe(metrics.breaker_changed)
     breakers.subscribe(incidents.circuit_changed)
@@ -68,7 +70,7 @@ def make_upstream(
             hedges=RetryBudget(share=0.1, floor=10.0, tries=retries.tries),
             random=random.random,
             on_failure=FailureLog(settings.external_api_base, events).record,
-            # A page takes two round trips: none can be had of a platform so slow.
+            # A page takes two round trips: a platform slower than this gives none.
             failing_seconds=settings.gather_timeout_seconds / 2,
             background_seconds=settings.gather_timeout_seconds
             - settings.request_timeout_seconds,

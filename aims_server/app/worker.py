@@ -1,4 +1,4 @@
-"""One worker's objects, built from the settings."""
+"""Builds one worker's objects from the settings."""
 
 import logging
 import time
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class Worker(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker's objects, for its process."""
+    """The objects that a worker's process runs."""
 
     delegate: FramingGuard
     fast_path: FastPath
@@ -50,12 +50,12 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     incidents: IncidentLog
 
     async def close(self) -> None:
-        """End background work, then the connections it would use."""
+        """End background work, then close the connections to the platform."""
         await self.end_work()
         await self.upstream.close()
 
     async def end_work(self) -> None:
-        """End background work: nothing is left half done for other workers."""
+        """End background work, so that other workers wait for nothing of this one."""
         await self.service.close()
         for flights in self.flights:
             await flights.close()
@@ -64,7 +64,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
         self.events.flush(last=True)
 
     def sample(self) -> None:
-        """Set the gauges, and write the log lines that were held back."""
+        """Set the gauges, and write the log lines that are due."""
         self.events.flush()
         self.metrics.sample(
             entries=len(self.store),
@@ -96,14 +96,14 @@ def build(
 ) -> Worker:
     """Build a worker, inside its own process: nothing here may cross a fork.
 
-    ``number`` is that of no other living worker; ``calls`` is this one's share of
-    MAX_CONCURRENT_REQUESTS, all of it by default; ``clock`` is monotonic seconds and
+    ``number`` belongs to no other living worker. ``calls`` is this worker's share of
+    MAX_CONCURRENT_REQUESTS, by default all of it. ``clock`` gives monotonic seconds,
     ``wall`` Unix time.
     """
     size = settings.max_concurrent_requests
     events = RateLimitedLog(_log, clock=clock)
     incidents = IncidentLog(events, limit_settings(settings))
-    # One for all: what several of them worked up in a turn would add up.
+    # One for all: the steps of several executors in one turn would add up.
     executor = SerialExecutor()
     upstream = make_upstream(
         settings,

@@ -1,7 +1,8 @@
-"""Kept answers: per-worker store, single flight, freshness, owners.
+"""Kept answers: a store for each worker, single flight, freshness, owners.
 
-`AnswerCache` reads through `ReadThrough` (HIT, MISS, STALE, PENDING) over a
-`MemoryStore`.
+`AnswerCache` is what the service uses. It reads through `ReadThrough` (HIT, MISS,
+STALE, PENDING), which keeps entries in a `MemoryStore` and, by `Sharing`, beyond this
+process.
 """
 
 from .answer_cache import AnswerCache

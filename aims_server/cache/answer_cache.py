@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, Protocol, TypeVar, cast
 
-import msgspec
+from msgspec.structs import replace
 
 from ..deadline import Clock, Deadline
 from ..errors import (
@@ -29,14 +29,14 @@ Kept = TypeVar("Kept")
 
 
 class LookupObserver(Protocol):
-    """Counts look-ups by their outcome: metrics, in production."""
+    """Counts look-ups by outcome; the metrics do."""
 
     def lookup(self, resource: str, outcome: str) -> None:
         """``outcome`` is one of HIT, MISS, STALE and PENDING."""
 
 
 class _LessComplete(UpstreamError):
-    """What was filled is incomplete, while a complete entry is kept."""
+    """The fill gave an incomplete entry, while a complete one is kept."""
 
     def __init__(self, entry: Entry[Any]) -> None:
         super().__init__()
@@ -46,11 +46,10 @@ class _LessComplete(UpstreamError):
 class AnswerCache:
     """Answers and parts, by session and resource.
 
-    A part is what answers are made of and is kept by itself. ``resource`` is the name
-    of a page or of a part; what follows a "/" in it tells parts of one kind apart.
-    ``answers`` and ``parts`` share a store, so that a refused token drops everything
-    that is kept for it, and nothing else. ``clock`` is monotonic seconds, ``wall`` Unix
-    time.
+    Answers are made of parts, which are kept by themselves. ``resource`` names a page
+    or a part; parts of one kind differ in what follows a "/". ``answers`` and ``parts``
+    share a store, so that a refusal of a token drops everything kept for it. ``clock``
+    gives monotonic seconds, ``wall`` Unix time.
     """
 
     def __init__(
@@ -83,8 +82,8 @@ class AnswerCache:
         """The answer, kept or filled; with ``fresh`` none older than the floor.
 
         Raises what ``fill`` raises, :class:`UpstreamTimeout` at the deadline,
-        :class:`UpstreamUnavailable` when the service stops, :class:`UpstreamError` if
-        what was filled is another owner's.
+        :class:`UpstreamUnavailable` when the service stops, and :class:`UpstreamError`
+        if the filled entry belongs to another owner.
         """
         max_age = self._max_age(fresh)
         return await self._read(
@@ -101,9 +100,9 @@ class AnswerCache:
         fresh: bool,
         old_at_once: bool = True,
     ) -> Served[bytes]:
-        """As `answer`, for a part. Without ``old_at_once`` one that is no longer fresh
-        is given only if the fill fails or takes too long: an answer made of it would
-        look new.
+        """As `answer`, for a part. Without ``old_at_once`` an old one is returned only
+        if the fill fails or takes too long, because an answer made of it would look
+        new.
         """
         max_age = self._max_age(fresh)
         if max_age is None and not old_at_once:
@@ -111,16 +110,16 @@ class AnswerCache:
         return await self._read(self._parts, resource, session, fill, deadline, max_age)
 
     def epoch_of(self, session: Session) -> int:
-        """The session's epoch now, which a refusal of its token ends: take it before
-        anything is asked for that is to be kept by `keep_part`.
+        """The session's present epoch, which a refusal of its token ends. Take it
+        before calling the platform for what `keep_part` is to keep.
         """
-        return self._parts.epoch_of(session.owner)
+        return self._parts.epochs.of(session.owner)
 
     def keep_part(
         self, resource: str, session: Session, epoch: int, entry: Entry[bytes]
     ) -> None:
-        """Keep a part of this epoch in the background, unless it is being filled or a
-        fill of it has failed just now.
+        """Keep a part of this epoch in the background, unless a fill of it is under way
+        or has just failed.
         """
         self._parts.keep(session.resource_key(resource), epoch, entry)
 
@@ -131,13 +130,13 @@ class AnswerCache:
         source: Awaitable[Served[Kept]],
         make: Callable[[Kept], Awaitable[Answer]],
     ) -> Served[Answer]:
-        """The answer that ``make`` makes of one part or other answer, the ``source``,
-        with the outcome and the times of that.
+        """The answer that ``make`` makes of the ``source``, a part or another answer;
+        it has the source's outcome and times.
         """
 
         async def made_of(entry: Entry[Kept]) -> Entry[Answer]:
             answer = await make(entry.value)
-            made = msgspec.structs.replace(entry, value=answer, size=answer.size)
+            made = replace(entry, value=answer, size=answer.size)
             return cast("Entry[Answer]", made)
 
         outcome = Outcome.MISS
@@ -163,19 +162,19 @@ class AnswerCache:
             try:
                 _confirm(session, entry)
             except WrongStudent:
-                return None  # `answer` raises it, where that can be answered
+                return None  # `answer` will raise it
         return entry
 
     def get_fresh_parts(
         self, resources: Iterable[str], session: Session, *, fresh: bool
     ) -> dict[str, Entry[bytes]]:
-        """As `get_fresh`, for parts, by resource: those that are kept."""
+        """As `get_fresh`, for parts: those that are kept, by resource."""
         keys = {session.resource_key(resource): resource for resource in resources}
         found = self._parts.kept.find_fresh(keys, session.owner, self._max_age(fresh))
         return {keys[key]: entry for key, entry in found.items()}
 
     def find_part(self, resource: str, session: Session) -> Entry[bytes] | None:
-        """A part that any worker of the machine keeps, fresh or not."""
+        """A part that a worker of this machine keeps, fresh or old."""
         key = session.resource_key(resource)
         return self._parts.kept.find(key, session.owner)
 
@@ -193,6 +192,8 @@ class AnswerCache:
         outcome = Outcome.MISS
         try:
             served = await through.get(key, owner, filled, deadline, max_age=max_age)
+            if whole := _whole(through, key, served.entry):  # it was found, not filled
+                served = replace(served, entry=whole, outcome=Outcome.STALE)
             outcome = served.outcome
         except _LessComplete as less:  # and what was kept has ended since
             served = Served(less.entry, outcome)
@@ -208,7 +209,7 @@ class AnswerCache:
         return served
 
     def _max_age(self, fresh: bool) -> float | None:
-        """How old a kept answer may be, in seconds; None if that does not matter."""
+        """The greatest age of a kept answer in seconds; None for any age."""
         return self._lifetimes.floor if fresh else None
 
 
@@ -219,25 +220,31 @@ async def _filled(
     fill: Fill[Kept],
     deadline: Deadline,
 ) -> Entry[Kept]:
-    """What ``fill`` gives; a refusal ends the session's standing."""
-    # The one just begun, of a token that had none: an answer that comes after the
-    # refusal of another one gives no standing.
-    session.epoch = session.epoch or through.epoch_of(session.owner)
+    """Run ``fill``; a refusal ends the session's standing."""
+    # A token without an epoch gets the one just begun. An answer that arrives after
+    # that epoch has ended gives no standing.
+    session.epoch = session.epoch or through.epochs.of(session.owner)
     try:
         entry = await fill(deadline)
     except TokenRefused:
         session.refuse()
         raise
-    if not entry.complete:
-        kept = through.kept.find(key, session.owner)
-        if kept is not None and kept.complete:
-            raise _LessComplete(entry)
+    if _whole(through, key, entry):
+        raise _LessComplete(entry)
     return entry
 
 
+def _whole(
+    through: ReadThrough[Kept], key: bytes, entry: Entry[Kept]
+) -> Entry[Kept] | None:
+    """The complete entry that is kept, where this one is incomplete."""
+    kept = None if entry.complete else through.kept.find(key, entry.owner)
+    return kept if kept is not None and kept.complete else None
+
+
 def _confirm(session: Session, entry: Entry[Kept]) -> None:
-    """Give the session the student whom the platform has named for this entry, perhaps
-    in another process.
+    """Verify the session with the student whom the platform has named for this entry,
+    perhaps to another process.
     """
     if entry.student_id not in (None, session.verified_student):
         session.confirm(student_id=entry.student_id)

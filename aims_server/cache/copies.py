@@ -1,5 +1,5 @@
-"""Owns the choice of which copies a process keeps although another place has them too:
-those that are asked for again and again.
+"""Owns the choice of which copies a process keeps of entries that another place has
+too: those asked for often.
 """
 
 from typing import Final
@@ -10,14 +10,14 @@ _CANDIDATES: Final = 512  # about as many copies as 2 MB hold
 
 
 class RecentOffers:
-    """The copies that were offered last and not kept: at most 512.
+    """The latest copies that were offered and not kept, at most 512.
 
     >>> offers = RecentOffers()
     >>> [offers.is_offered_again(key) for key in (b"a", b"b", b"a", b"a")]
     [False, False, True, False]
 
-    What is asked for now and then does not displace what is asked for all the time (the
-    rule of 2Q, Johnson and Shasha 1994).
+    A copy that is seldom asked for thus does not displace one that is asked for often
+    (the rule of 2Q, Johnson and Shasha 1994).
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class RecentOffers:
         self._candidates: dict[bytes, None] = {}
 
     def is_offered_again(self, key: bytes) -> bool:
-        """Whether it was offered lately; if not, it is a candidate from now on."""
+        """Whether this key was offered lately; if not, remember it."""
         candidates = self._candidates
         if key in candidates:
             del candidates[key]

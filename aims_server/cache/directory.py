@@ -1,5 +1,5 @@
-"""Owns the directory of shared pages: a word for each key, in a table of fixed size in
-memory mapped before the fork.
+"""Owns the directory of shared pages: a table of fixed size with a number (word) for
+each key, in memory mapped before the fork.
 """
 
 import mmap
@@ -28,13 +28,13 @@ class Directory:
     >>> directory.replace(key, 0, 8)  # it is no longer 0
     False
 
-    A key lives in one of the 16 slots of its set, which the first half of it names; the
-    second half is its tag there. A new key takes the slot of the word that `least`
-    chooses of its set; that of a free slot is 0.
+    The first half of a key chooses its set of 16 slots, the second half is its tag
+    there. `least` chooses one of a set's words, and a new key takes that word's slot; a
+    free slot's word is 0.
 
-    Looking up takes no lock: tags and words are aligned, so that each is stored and
-    loaded whole, and a slot's word is 0 while its tag changes. What was found may be
-    another key's by the time it is used, so its user must be able to tell.
+    A look-up takes no lock: tags and words are aligned, so each is read and written
+    whole, and a slot's word is 0 while its tag changes. By the time a word is used it
+    may be another key's, so its user must check.
     """
 
     def __init__(self, sets: int, *, least: Callable[[list[int]], int]) -> None:
@@ -45,13 +45,13 @@ class Directory:
         self._locks = Mutexes(_LOCKS)
 
     def find(self, key: bytes) -> int:
-        """The word of this key; 0 if it has none."""
+        """This key's word; 0 if it has none."""
         number, tag = self._place(key)
         at = self._slot(number, tag)
         return 0 if at is None else self._words[at]
 
     def replace(self, key: bytes, old: int, new: int) -> bool:
-        """Give a key a new word if it still has the old one; whether it had."""
+        """Give the key a new word if it still has the old one; whether it had."""
         number, tag = self._place(key)
         lock = number % _LOCKS
         self._locks.acquire(lock)
@@ -71,14 +71,14 @@ class Directory:
         return int.from_bytes(key[:8], "little") % self._sets, key[8:]
 
     def _slot(self, number: int, tag: bytes) -> int | None:
-        """Where the word of this tag is, counted in words."""
+        """The index of this tag's word; None if the set has no such tag."""
         first = number * _SET_BYTES
         at = self._memory.find(tag, first, first + _WORDS_AT)
-        # -1, or of two neighbours' halves, once in 2**60 look-ups
+        # Not aligned: -1, or (once in 2**60 look-ups) halves of two neighbours
         return None if at % _WORD_BYTES else (at + _WORDS_AT) // _WORD_BYTES
 
     def _make_room(self, number: int, tag: bytes) -> int:
-        """Give a slot to a new tag, and where its word is; the lock is held."""
+        """Give a new tag a slot; the index of its word. The caller holds the lock."""
         first = (number * _SET_BYTES + _WORDS_AT) // _WORD_BYTES
         words = self._words[first : first + WAYS].tolist()
         at = first + words.index(self._least(words))

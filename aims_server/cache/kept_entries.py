@@ -1,4 +1,4 @@
-"""Owns the look-up of kept entries without waiting: in this process, and where its
+"""Owns the look-up of kept entries without waiting: in this process, and where the
 loader has them at hand.
 """
 
@@ -7,22 +7,22 @@ from collections.abc import Callable, Iterable
 from typing import Final, Generic, TypeVar
 
 from ..deadline import Clock
-from ..primitives import Owner
+from ..primitives import NO_EPOCH, Owner
 from .levels import Want
-from .loading import Loader
+from .sharing import Sharing
 from .store import Entry, MemoryStore
 
 __all__ = ["KeptEntries", "is_within"]
 
 V = TypeVar("V")
 
-_MOMENT: Final = 0.001  # seconds; what is newer by less is the same
+_MOMENT: Final = 0.001  # seconds; entries made within it count as the same
 
 
 class KeptEntries(Generic[V]):
-    """The entries of owners, fresh or old. An entry of another owner is no entry.
+    """The entries of owners, fresh or old. Another owner's entry counts as none.
 
-    >>> from .sharing import Codec, Sharing
+    >>> from .sharing import Codec
     >>> store = MemoryStore(10_000)
     >>> kept = KeptEntries(
     ...     store, Sharing((), Codec(bytes, bytes, len), observer=None), print)
@@ -34,13 +34,13 @@ class KeptEntries(Generic[V]):
     >>> kept.get_fresh(b"key", b"owner", now + 300), kept.find(b"key", b"owner").value
     (None, b'page')
 
-    ``on_foreign`` is called when an entry of another owner was met.
+    ``on_foreign`` is called when another owner's entry was found.
     """
 
     def __init__(
         self,
         store: MemoryStore[V],
-        loader: Loader[V],
+        loader: Sharing[V],
         on_foreign: Callable[[], object],
         *,
         clock: Clock = time.monotonic,
@@ -57,28 +57,29 @@ class KeptEntries(Generic[V]):
         now: float,
         max_age: float | None = None,
     ) -> Entry[V] | None:
-        """The entry that is fresh at the moment ``now`` and at most so many seconds
-        old. One found beyond this process is kept here, too, if it is asked for often.
+        """The entry, if it is fresh at ``now`` and at most ``max_age`` seconds old. One
+        found beyond this process is copied here if it is asked for often.
         """
         entry = self._fresh_here(key, owner, now, max_age)
         if entry is not None:
             return entry
-        # Before the look: what is found is not kept if it is refused meanwhile.
-        epoch = self._store.epoch_of(owner)
+        # Taken before the look-up: what is found is not kept if its token is refused
+        # meanwhile.
+        epoch = self._store.epochs.of(owner)
         return self._find_beyond(key, owner, epoch, Want(max_age, old_ok=False))
 
     def find_fresh(
         self, keys: Iterable[bytes], owner: Owner, max_age: float | None = None
     ) -> dict[bytes, Entry[V]]:
-        """The entries that `get_fresh` would give for these keys. What is found beyond
-        this process is not kept here, since nobody asks for it again soon.
+        """The entries that `get_fresh` would give for these keys. None found beyond
+        this process is copied here, since nobody asks for it again soon.
         """
         here = self._store.keys_of(owner)
         want = Want(max_age, old_ok=False)
         now = self._clock()
         found = {}
         for key in keys:
-            # Mostly none is kept, and to see so in the index takes no look.
+            # Mostly none is kept, and the owner's index shows that without a look-up.
             entry = self._fresh_here(key, owner, now, max_age) if key in here else None
             entry = entry or self._loader.find(key, owner, want)
             if entry is not None:
@@ -86,16 +87,18 @@ class KeptEntries(Generic[V]):
         return found
 
     def find(self, key: bytes, owner: Owner) -> Entry[V] | None:
-        """The servable entry, fresh or not, that this process or another one keeps."""
-        kept = self._find_here(key, owner)
-        return kept or self._loader.find(key, owner, Want())
+        """The servable entry that this process or another one keeps: this process's if
+        it is fresh, else the better one.
+        """
+        return self.find_or_copy(key, owner, NO_EPOCH, self._clock(), Want())
 
     def find_or_copy(
         self, key: bytes, owner: Owner, epoch: int, now: float, want: Want
     ) -> Entry[V] | None:
-        """The servable entry that this process keeps, if it is fresh at the moment
-        ``now`` and of the wanted age. Else one beyond it that satisfies ``want`` and is
-        better, if there is one, which is kept here, too, if it is asked for often.
+        """This process's entry, if it is fresh at ``now`` and of the wanted age. Else a
+        better one found beyond that satisfies ``want``; else this process's old one.
+        One found beyond is copied here if it is asked for often, but not with
+        `NO_EPOCH`.
         """
         here = self._find_here(key, owner)
         if here is None:
@@ -116,13 +119,13 @@ class KeptEntries(Generic[V]):
         *,
         at_hand: bool,
     ) -> None:
-        """Keep an entry of this owner and epoch, unless it is no better than the one
-        there is; one that the loader has ``at_hand``, as a copy.
+        """Keep an entry of this owner and epoch if it is better than the kept one. If
+        the loader has it ``at_hand``, it is kept as a copy.
         """
         if entry.owner != owner:
             return
         kept = [self._store.get(key)]
-        if not at_hand:  # else it is the best of those at hand itself
+        if not at_hand:  # else it is the best one at hand already
             kept.append(self._loader.find(key, owner, Want()))
         if all(map(entry.replaces, kept)):
             self._store.put(key, entry, epoch, copied=at_hand)
@@ -130,7 +133,7 @@ class KeptEntries(Generic[V]):
     def _fresh_here(
         self, key: bytes, owner: Owner, now: float, max_age: float | None
     ) -> Entry[V] | None:
-        """The entry that this process keeps, if it is fresh and of the wanted age."""
+        """This process's entry, if it is fresh and of the wanted age."""
         entry = self._store.get(key)
         if (
             entry is not None
@@ -151,8 +154,8 @@ class KeptEntries(Generic[V]):
     def _find_beyond(
         self, key: bytes, owner: Owner, epoch: int, want: Want
     ) -> Entry[V] | None:
-        """The entry that another process has put at hand, which may be copied here; not
-        one that is no better than this process's own.
+        """The entry that another process has put at hand, if it is better than this
+        process's own; it may be copied here.
         """
         found = self._loader.find(key, owner, want)
         if found is None or not found.replaces(self._find_here(key, owner)):
@@ -162,5 +165,5 @@ class KeptEntries(Generic[V]):
 
 
 def is_within(max_age: float | None, entry: Entry[V], now: float) -> bool:
-    """Whether an entry is at most so many seconds old; any is with None."""
+    """Whether an entry is at most ``max_age`` seconds old; None allows any age."""
     return max_age is None or now - entry.made_at <= max_age

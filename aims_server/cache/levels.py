@@ -1,5 +1,5 @@
-"""The vocabulary of caches that several processes share: pages as bytes with their
-times, what an asker wants, and leases that let one asker at a time fill a key.
+"""The value types of caches that several processes share: pages as bytes with their
+times, what an asker wants, and leases, by which one asker at a time fills a key.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class Page(Struct, frozen=True, gc=False):
-    """A kept page; moments are seconds of this machine's monotonic clock."""
+    """A kept page; its times are seconds of this machine's monotonic clock."""
 
     body: bytes
     made_at: float
@@ -32,16 +32,16 @@ class Page(Struct, frozen=True, gc=False):
 
 
 class Found(StrEnum):
-    """What a look-up has found."""
+    """The outcome of a look-up on one level."""
 
     KEPT = "kept"  # a fresh page that satisfies the asker
-    OLD = "old"  # one that is no longer fresh and satisfies the asker
+    OLD = "old"  # an old page that satisfies the asker
     BUSY = "busy"  # another asker holds the lease: look again in a moment
-    NONE = "none"  # nothing that satisfies; the lease, if any, is the asker's
+    NONE = "none"  # no page that satisfies; the lease, if any, is the asker's
 
 
 class Want(Struct, frozen=True, gc=False):
-    """What satisfies an asker: a page of at most ``max_age`` seconds, if that is given;
+    """What satisfies an asker: a page at most ``max_age`` seconds old (None: any age);
     one that is no longer fresh only with ``old_ok``.
 
     >>> page = Page(b"body", made_at=100.0, fresh_until=400.0, servable_until=2200.0)
@@ -62,8 +62,8 @@ class Want(Struct, frozen=True, gc=False):
 
 
 class Lease(Struct, frozen=True, gc=False):
-    """The right to put one page. ``number`` is unique to its holder; ``offset`` seconds
-    are added to our clock to get that of the place where the page is shared.
+    """The right to put one page. ``number`` is unique to the holder. Our clock plus
+    ``offset`` seconds is the clock of the place where the page is shared.
     """
 
     number: int
@@ -74,8 +74,8 @@ class Lease(Struct, frozen=True, gc=False):
 
 
 class Taken(Struct, frozen=True, gc=False):
-    """The outcome of a look-up. With `BUSY` and `NONE`, ``page`` is a servable one that
-    did not satisfy, if there was one.
+    """What a look-up gives. With `BUSY` and `NONE`, ``page`` is a servable page that
+    did not satisfy the asker, if there is one.
     """
 
     found: Found
@@ -84,17 +84,17 @@ class Taken(Struct, frozen=True, gc=False):
 
 
 class SharedPages(Protocol):
-    """Where pages are shared: of this machine, or of all machines."""
+    """A place where the pages of this machine, or of all machines, are shared."""
 
     async def take(
         self, key: bytes, owner: Owner, want: Want, *, seconds: float
     ) -> Taken:
-        """The page, if one is kept that satisfies ``want``; else a lease of so many
-        seconds, unless another asker holds one.
+        """The page, if a kept one satisfies ``want``; else a lease for ``seconds``,
+        unless another asker holds one.
         """
 
     async def put(self, lease: Lease, page: Page) -> bool:
-        """Keep a page, and end the lease; False if it is not kept."""
+        """Keep a page and end the lease; False if the page is not kept."""
 
     async def release(self, lease: Lease) -> None:
         """End a lease without a page."""
@@ -103,11 +103,11 @@ class SharedPages(Protocol):
 class Level(Struct, frozen=True):
     """One place in the order in which pages are looked for.
 
-    ``lease_seconds`` is how long a lease lasts for a flight with this deadline. Between
-    two look-ups of a busy key there are pauses in seconds, from ``first_pause`` to
-    ``longest_pause``, each ``growth`` times the one before. ``find`` looks up a page,
-    ``keep`` keeps one of an epoch, without a lease and without waiting; None where the
-    place cannot.
+    ``lease_seconds`` gives a lease's duration for a flight with this deadline. Between
+    look-ups of a busy key an asker pauses, first for ``first_pause`` seconds, then each
+    time ``growth`` times longer, up to ``longest_pause``. ``find`` looks up a page and
+    ``keep`` keeps one of an epoch, both without a lease and without waiting; None if
+    the place cannot do that.
     """
 
     name: str

@@ -9,9 +9,9 @@ __all__ = ["Lifetimes", "freshness_lines"]
 
 
 class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
-    """How long answers live, in seconds: ``fresh``, then ``stale`` more while the
-    platform is asked again; an incomplete one for ``incomplete``. Who asks for a fresh
-    answer gets none that is older than ``floor``.
+    """How long answers live, in seconds: ``fresh``, then ``stale`` more, in which they
+    are served and refreshed. An incomplete one lives for ``incomplete``. A client that
+    asks for a fresh answer gets none older than ``floor``.
 
     >>> lifetimes = Lifetimes(fresh=300, stale=1800, floor=15)
     >>> lifetimes.ends(made_at=1000.0, now=1200.0, old=False, complete=True)
@@ -30,12 +30,11 @@ class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
     def ends(
         self, made_at: float, now: float, *, old: bool, complete: bool
     ) -> tuple[float, float]:
-        """Until when an answer is fresh, and until when it is servable; all moments are
-        of one clock.
+        """The ends of an answer's freshness and servability, by the clock of ``now``.
 
-        An ``old`` one, made of a part that should have been newer, was never fresh. One
-        that is not ``complete`` is asked for again soon, however old its oldest part:
-        what is missing was asked for just now.
+        An ``old`` answer, made of a part that was no longer fresh, was never fresh. An
+        incomplete one lives for a few seconds, however old its oldest part is: what is
+        missing was asked for just now.
         """
         fresh_until = made_at + self.fresh
         servable_until = fresh_until + self.stale
@@ -47,8 +46,8 @@ class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def freshness_lines(entry: Entry[Answer], outcome: str, now: float) -> str:
-    """The lines of ``X-Cache``, ``Age`` and ``Cache-Control`` of an answer served at
-    ``now`` (monotonic seconds): how old it is, and for how long it may be used again.
+    """The header lines ``X-Cache``, ``Age`` and ``Cache-Control`` of an answer served
+    at ``now`` (monotonic seconds).
     """
     fresh = entry.fresh_until - now
     stale = entry.servable_until - (entry.fresh_until if fresh > 0 else now)

@@ -1,10 +1,8 @@
-"""The vocabulary of reading through a store: the outcome of a look-up, and loaders,
-where entries come from that this process does not keep.
-"""
+"""The types of reading through a store: a request for an entry, and its outcome."""
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,7 +12,7 @@ from ..primitives import Owner
 from .levels import Want
 from .store import Entry
 
-__all__ = ["Ask", "Fill", "Loader", "Outcome", "Served"]
+__all__ = ["Ask", "Fill", "Outcome", "Served"]
 
 V = TypeVar("V")
 W = TypeVar("W")
@@ -27,14 +25,14 @@ class Outcome(StrEnum):
 
     HIT = "HIT"  # it was kept and fresh
     MISS = "MISS"  # this asker had it filled
-    STALE = "STALE"  # it is old, but servable: it was kept, or made of what was kept
+    STALE = "STALE"  # it is old but servable, or was made of an old part
     PENDING = "PENDING"  # another asker was having it filled
 
 
 class Served(Struct, Generic[V], frozen=True, gc=False):
-    """What an asker is given. ``at_hand`` says that the loader finds it again without
+    """An entry as an asker gets it. With ``at_hand`` the loader finds it again without
     waiting. ``epoch`` is the owner's epoch in which it was asked for: what is made of
-    it may be kept only while that lasts, and with 0 not at all.
+    it may be kept only while that lasts, and with 0 never.
     """
 
     entry: Entry[V]
@@ -43,16 +41,18 @@ class Served(Struct, Generic[V], frozen=True, gc=False):
     epoch: int = 0
 
     def with_value(self, value: W) -> "Served[W]":
-        """The same with another value, which was made of this one."""
+        """The same with another value, made of this one."""
         entry = replace(self.entry, value=value)
         return Served(cast("Entry[W]", entry), self.outcome)
 
 
 class Ask(Struct, Generic[V], frozen=True):
     """A request for the ``owner``'s entry of a key: one that satisfies ``want``, else
-    what ``fill`` makes. Before the fill begins, or another process's is waited for,
-    ``on_old`` is given the entry that was found and is too old, so that it can be
-    served should the fill fail; but not one that `Loader.find` gives again.
+    the one that ``fill`` makes.
+
+    If an entry was found but is too old, ``on_old`` gets it before the wait begins, so
+    that it can be served if the fill fails. It does not get one that `Sharing.find`
+    gives again.
     """
 
     key: bytes
@@ -61,20 +61,3 @@ class Ask(Struct, Generic[V], frozen=True):
     fill: Fill[V]
     deadline: Deadline
     on_old: Callable[[Entry[V]], object]
-
-
-class Loader(Protocol[V]):
-    """Where an entry comes from that this process does not keep: from a fill, or from
-    memory that other processes share.
-    """
-
-    async def load(self, ask: Ask[V]) -> Served[V]:
-        """The entry, found or filled; raises what the fill raises, and TimeoutError."""
-
-    def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
-        """The owner's entry if one that satisfies ``want`` is at hand, without filling
-        it or waiting.
-        """
-
-    def keep(self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]) -> bool:
-        """Keep an entry where `find` finds it from here on; False if it is not kept."""

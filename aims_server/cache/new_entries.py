@@ -1,4 +1,4 @@
-"""Owns the times of a new entry: how long what was made for a session may be served."""
+"""Owns the making of entries: how long an answer or part of a session may be served."""
 
 import sys
 from typing import TypeVar
@@ -14,7 +14,7 @@ Kept = TypeVar("Kept")
 
 
 class NewEntries:
-    """Makes entries that end with the session's token, if not before. ``clock`` is
+    """Makes entries that end with the session's token, if not before. ``clock`` gives
     monotonic seconds, ``wall`` Unix time.
 
     >>> from aims_server.web import SessionReader
@@ -45,9 +45,9 @@ class NewEntries:
         old: bool = False,
         complete: bool = True,
     ) -> Entry[Answer]:
-        """An entry for an answer made at ``made_at`` of the monotonic clock, by default
-        now; for ``old`` and ``complete`` see :meth:`Lifetimes.ends`. An incomplete one
-        never takes the place of a complete one.
+        """An entry for an answer made at ``made_at`` (monotonic seconds), by default
+        now. For ``old`` and ``complete`` see :meth:`Lifetimes.ends`; an incomplete
+        entry never replaces a complete one.
         """
         return self._entry(session, answer, answer.size, made_at, old, complete)
 
@@ -91,7 +91,7 @@ class NewEntries:
         )
 
     def _token_end(self, session: Session) -> float:
-        """When the token ends by its own claim, on the monotonic clock."""
+        """The end that the token itself states, by the monotonic clock."""
         if session.expires_at is None:
             return float("inf")
         return self._clock() + session.expires_at - self._wall()

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from msgspec.structs import replace
 
@@ -12,7 +12,8 @@ from ..deadline import Clock, Deadline
 from ..primitives import Owner
 from .kept_entries import KeptEntries, is_within
 from .levels import Want
-from .loading import Ask, Fill, Loader, Outcome, Served
+from .loading import Ask, Fill, Outcome, Served
+from .sharing import Sharing
 from .singleflight import SingleFlight
 from .store import Entry, MemoryStore
 
@@ -23,7 +24,7 @@ W = TypeVar("W")
 
 
 class WrongOwner(Exception):
-    """What was filled belongs to another owner than the asker, who gets nothing."""
+    """The filled entry belongs to another owner than the asker, who gets nothing."""
 
 
 def _unobserved(*_: object) -> None:
@@ -31,13 +32,13 @@ def _unobserved(*_: object) -> None:
 
 
 class ReadThrough(Generic[V]):
-    """Gives entries out of a store, and fills it: once for a key, however many ask.
+    """Serves entries from a store and fills it, once for a key however many ask.
 
-    A fresh entry answers. An old but servable one answers too, and is refreshed in the
-    background; if that fails, nothing changes. Without one the asker waits for the
-    fill. `kept` gives what can be had without waiting.
+    A fresh entry is served. An old but servable one is served too and refreshed in the
+    background; if that fails, nothing changes. Without an entry the asker waits for the
+    fill. `kept` has the entries that need no wait.
 
-    >>> from aims_server.cache.sharing import Codec, Sharing
+    >>> from aims_server.cache.sharing import Codec
     >>> async def example():
     ...     unshared = Sharing((), Codec(bytes, bytes, len), observer=None)
     ...     through = ReadThrough(
@@ -54,13 +55,13 @@ class ReadThrough(Generic[V]):
     b'page' MISS
     b'page' HIT
 
-    An error that `is_refusal` says yes to drops everything kept for the owner; what
-    fills that ran meanwhile bring is given to their waiters but not kept. `on_refusal`
-    is told the owner, and whether anything was kept for it.
+    An error for which `is_refusal` returns True drops everything kept for the owner.
+    Other fills that ran meanwhile are served to their waiters but not kept.
+    `on_refusal` gets the owner, and whether anything was kept for it.
 
-    `loader` runs the fill, or finds an entry elsewhere in place of it. `on_foreign` is
-    called when an entry of another owner was met; `on_refresh_error` with what a
-    background refresh raised, since nobody may be waiting for it.
+    `loader` runs the fill, or finds an entry elsewhere instead. `on_foreign` is called
+    when another owner's entry was found, `on_refresh_error` with the error of a
+    background refresh, for which nobody may be waiting.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class ReadThrough(Generic[V]):
         store: MemoryStore[V],
         flights: SingleFlight[Served[V]],
         *,
-        loader: Loader[V],
+        loader: Sharing[V],
         is_refusal: Callable[[BaseException], bool],
         on_refusal: Callable[[Owner, bool], object] = _unobserved,
         on_foreign: Callable[[], object] = _unobserved,
@@ -76,6 +77,7 @@ class ReadThrough(Generic[V]):
         clock: Clock = time.monotonic,
     ) -> None:
         self._store = store
+        self.epochs: Final = store.epochs
         self._flights = flights
         self._loader = loader
         self._is_refusal = is_refusal
@@ -97,12 +99,13 @@ class ReadThrough(Generic[V]):
         """The entry of this key, kept or filled.
 
         An entry older than `max_age` seconds is served only if the fill fails or is not
-        over at the deadline. Without one this raises what `fill` raised, TimeoutError
-        at the deadline, FlightCancelled when the service stops, WrongOwner.
+        over at the deadline. Without such an entry, raises what `fill` raised,
+        TimeoutError at the deadline, FlightCancelled when the service stops, and
+        WrongOwner.
         """
         now = self._clock()
-        epoch = self._store.epoch_of(owner)
-        # Not left to a flight: one that refreshes it may take long.
+        epoch = self.epochs.of(owner)
+        # Before joining a flight: one that refreshes the entry may take long.
         entry = self.kept.find_or_copy(key, owner, epoch, now, Want(max_age))
         if entry is not None and is_within(max_age, entry, now):
             if now < entry.fresh_until:
@@ -118,7 +121,7 @@ class ReadThrough(Generic[V]):
             return Served(old, Outcome.STALE, epoch=epoch)
         if served.outcome is Outcome.STALE:
             self._refresh_old(key, served.entry, fill)
-        elif served.entry.old:  # just made of an old part: not again at once
+        elif served.entry.old:  # just made of an old part: no refresh at once
             return replace(served, outcome=Outcome.STALE)
         return served
 
@@ -129,9 +132,9 @@ class ReadThrough(Generic[V]):
         source: Awaitable[Served[W]],
         make: Callable[[Entry[W]], Awaitable[Entry[V]]],
     ) -> Served[V]:
-        """The entry that ``make`` makes of the entry of ``source``, with the outcome
-        and the times of that. It needs no flight: of several who have waited for the
-        source the first makes it.
+        """The entry that ``make`` makes of the ``source`` entry, whose outcome and
+        times it has. It needs no flight: the first of those who waited for the source
+        makes it.
 
         Raises what ``source`` and ``make`` raise, and WrongOwner.
         """
@@ -148,20 +151,16 @@ class ReadThrough(Generic[V]):
         self._keep_at_hand(key, owner, epoch, made)
         return Served(made, outcome)
 
-    def epoch_of(self, owner: Owner) -> int:
-        """The owner's epoch now, for `keep`."""
-        return self._store.epoch_of(owner)
-
     def keep(self, key: bytes, epoch: int, entry: Entry[V]) -> None:
-        """Keep in the background an entry that was made now, in this epoch of its
-        owner, unless the key is being filled or a fill of it has failed just now.
+        """Keep in the background an entry made just now, in this epoch of its owner,
+        unless a fill of the key is under way or has just failed.
         """
 
         async def fill(_: Deadline) -> Entry[V]:
-            # Here, since another process's lease may have been waited for, and a
-            # refusal meanwhile has this flight keep things in the epoch that follows.
-            if not self._store.lasts(epoch):
-                raise asyncio.CancelledError  # no failure, to be remembered or told
+            # Checked here: after a wait for another process's lease the token may have
+            # been refused, and this flight would keep the entry in the next epoch.
+            if not self.epochs.is_current(epoch):
+                raise asyncio.CancelledError  # not remembered or logged as a failure
             return entry
 
         self.refresh(key, entry.owner, fill, max_age=0.0)
@@ -169,16 +168,16 @@ class ReadThrough(Generic[V]):
     def refresh(
         self, key: bytes, owner: Owner, fill: Fill[V], max_age: float | None = None
     ) -> None:
-        """Fill this key in the background, unless it is being filled, or another place
-        has an entry that is fresh and at most so old.
+        """Fill this key in the background, unless a fill is under way or another place
+        has a fresh entry that is at most ``max_age`` seconds old.
         """
         start = partial(self._refreshed, key, owner, Want(max_age, old_ok=False), fill)
         nobody_waits = Deadline(0.0, self._clock)  # the flight has its `work_seconds`
         self._flights.join(key, start, nobody_waits)
 
     def _refresh_old(self, key: bytes, entry: Entry[V], fill: Fill[V]) -> None:
-        """Refresh what is no longer fresh, but not what is incomplete: this is kept for
-        a few seconds, in which what it lacks is not asked for again.
+        """Refresh an old entry, unless it is incomplete: that is kept for a few
+        seconds, in which what it lacks is not asked for again.
         """
         if entry.complete:
             self.refresh(key, entry.owner, fill)
@@ -186,9 +185,9 @@ class ReadThrough(Generic[V]):
     async def _join(
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
     ) -> Served[V]:
-        """The entry of this key's flight. One that was begun by an asker that takes
-        older entries may bring one that is too old here; then another is begun. What
-        was made since this one asked is not too old, however few seconds it takes.
+        """The entry of this key's flight. A flight of an asker that accepts older
+        entries may bring one too old for this asker; then another flight is begun. An
+        entry made since this asker came is never too old.
         """
         asked_at = self._clock()
         while True:
@@ -205,26 +204,31 @@ class ReadThrough(Generic[V]):
     async def _loaded(
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
     ) -> Served[V]:
-        epoch = self._store.begin_epoch(owner)
-        on_old = partial(self._keep_at_hand, key, owner, epoch)
+        epoch = self.epochs.begin(owner)
+        on_old = partial(self._keep_old, key, owner, epoch)
         filled = partial(self._filled, owner, fill)
         ask = Ask(key, owner, want, filled, deadline, on_old)
         served = await self._loader.load(ask)
         self.kept.keep(key, owner, epoch, served.entry, at_hand=served.at_hand)
         return replace(served, epoch=epoch)
 
+    def _keep_old(self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]) -> None:
+        """Keep an entry that is too old for its asker, unless a better one is kept."""
+        if entry.replaces(self.kept.find(key, owner)):
+            self._keep_at_hand(key, owner, epoch, entry)
+
     def _keep_at_hand(
         self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]
     ) -> None:
-        """Keep an entry that was not filled, where other processes find it, too."""
+        """Keep an entry that was not filled, also where other processes find it."""
         at_hand = self._loader.keep(key, owner, epoch, entry)
         self.kept.keep(key, owner, epoch, entry, at_hand=at_hand)
 
     async def _filled(
         self, owner: Owner, fill: Fill[V], deadline: Deadline
     ) -> Entry[V]:
-        """What ``fill`` gives. A refusal takes effect at once: the loader may have to
-        wait until its leases are given back, and may be cancelled meanwhile.
+        """Run ``fill``. A refusal takes effect here, at once: the loader has yet to
+        release its leases, and may be cancelled meanwhile.
         """
         try:
             return await fill(deadline)

@@ -1,4 +1,4 @@
-"""Owns records of bytes in a ring, in memory mapped before the fork: the oldest are
+"""Owns a ring of byte records in memory mapped before the fork; the oldest records are
 overwritten.
 """
 
@@ -14,17 +14,17 @@ _FIRST: Final = 1  # position 0 is none
 
 
 class Ring:
-    """Records of at most ``max_bytes`` together, by the position that each was given;
-    one has at most ``largest`` bytes.
+    """Records of at most ``max_bytes`` together, each found by its position. One record
+    has at most ``largest`` bytes.
 
     >>> ring = Ring(1_000_000)
     >>> position = ring.write(b"record")
     >>> ring.read(position, 3), ring.read(position + 3, 3)
     (b'rec', b'ord')
 
-    A writer reserves room under one lock and then copies, with none. What a process
-    reserves that dies is a hole whose position nobody has. A record may be overwritten
-    while it is read, so a reader must be able to tell.
+    A writer reserves room under one lock and then copies without it. If it dies
+    between, the room is a hole whose position nobody knows. A record may be overwritten
+    while it is read, so a reader must check.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -38,7 +38,7 @@ class Ring:
 
     @property
     def bytes_written(self) -> int:
-        """How far the ring has turned since it was made, in bytes."""
+        """Bytes reserved since the ring was made."""
         return self._head[0] - _FIRST
 
     @property
@@ -47,8 +47,8 @@ class Ring:
         return max(_FIRST, self._head[0] - self.size)
 
     def write(self, record: bytes) -> int:
-        """Copy a record into the ring; its position, more than 0 and than any before
-        it. Raises ValueError if it is too large.
+        """Copy a record into the ring and return its position, which is above 0 and
+        above all earlier ones. Raises ValueError if the record is too large.
         """
         if len(record) > self.largest:
             raise ValueError("a record may take an eighth of its ring")
@@ -58,16 +58,16 @@ class Ring:
         return position
 
     def read(self, position: int, length: int) -> bytes | None:
-        """What lies there; None if it was overwritten, or is no record's length."""
+        """The bytes there; None if they are overwritten, or no record is so long."""
         if length > self.largest:
             return None
         start = position % self.size
         read = self._bytes[start : start + length]
-        # A writer claims its room first: what it had not claimed by now was whole
+        # A writer reserves its room first: what is not reserved by now was whole
         return read if position >= self.oldest else None
 
     def _reserve(self, length: int) -> int:
-        """Claim room for a record; its position counts all bytes ever reserved."""
+        """Reserve room for a record; its position counts all bytes ever reserved."""
         self._lock.acquire(0)
         try:
             position = self._head[0]

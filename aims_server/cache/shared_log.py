@@ -1,11 +1,11 @@
-"""Owns the steps of work that one worker does and others of its machine follow: one
-after the other, in the memory that they share. Knows bytes.
+"""Owns a log in shared memory: the steps of one worker's work, which other workers of
+the machine follow. Knows only bytes.
 """
 
 import time
 
 from ..deadline import Clock
-from ..primitives import Epochs, Owner
+from ..primitives import Owner
 from .levels import Page
 from .shared_memory import SharedMemoryCache
 
@@ -13,10 +13,10 @@ __all__ = ["SharedLog"]
 
 
 class SharedLog:
-    """Steps of pieces of work, by key; kept for ``seconds`` from the work's beginning.
+    """The steps of work by key, kept for ``seconds`` from the work's beginning.
 
-    >>> epochs = Epochs()
-    >>> log = SharedLog(SharedMemoryCache(1_000_000, epochs), epochs, seconds=30.0)
+    >>> from ..primitives import Epochs
+    >>> log = SharedLog(SharedMemoryCache(1_000_000, Epochs()), seconds=30.0)
     >>> log.is_followed(b"key", b"owner")
     False
     >>> log.follow(b"key", b"owner")
@@ -30,28 +30,25 @@ class SharedLog:
     True
     >>> log.read(b"key", b"owner", 1)
 
-    Steps need to be written only while another worker follows the work, which its own
-    worker looks up from time to time. They are numbered from 0. Those of an earlier
-    work under the same key are told apart by when it began, and do not take the place
-    of a later one's. Like pages they carry a digest for their owner, and are void in
-    its next epoch.
+    The worker that does the work checks from time to time whether another one follows,
+    and only then writes steps, numbered from 0. Work is identified by its key and when
+    it began; its steps do not replace those of later work. Like pages they are signed
+    for their owner, and void in its next epoch.
     """
 
     def __init__(
         self,
         memory: SharedMemoryCache,
-        epochs: Epochs,
         *,
         seconds: float,
         clock: Clock = time.monotonic,
     ) -> None:
         self._memory = memory
-        self._epochs = epochs
         self._seconds = seconds
         self._clock = clock
 
     def follow(self, key: bytes, owner: Owner) -> None:
-        """Ask the worker that does this work to write its steps."""
+        """Ask whichever worker does this work to write its steps."""
         self._put(_mark(key), owner, self.begin(owner), self._clock(), b"")
 
     def is_followed(self, key: bytes, owner: Owner) -> bool:
@@ -59,8 +56,8 @@ class SharedLog:
         return self._memory.find(_mark(key), owner) is not None
 
     def begin(self, owner: Owner) -> int:
-        """The owner's epoch: take it as the work begins, whose steps end with it."""
-        return self._epochs.begin(owner)
+        """The owner's epoch, with which the steps end; take it when the work begins."""
+        return self._memory.epochs.begin(owner)
 
     def write(
         self,
@@ -71,11 +68,11 @@ class SharedLog:
         number: int,
         step: bytes,
     ) -> None:
-        """Write one step of the work that began then, in this epoch of its owner."""
+        """Write a step of the work that began at ``began_at`` (monotonic seconds)."""
         self._put(_step(key, number), owner, epoch, began_at, step)
 
     def read(self, key: bytes, owner: Owner, number: int) -> tuple[float, bytes] | None:
-        """When the work of this step began, and the step; None if it is not there."""
+        """When the work began, and its step of this number; None if there is none."""
         page = self._memory.find(_step(key, number), owner)
         return None if page is None else (page.made_at, page.body)
 

@@ -1,8 +1,8 @@
-"""Owns which pages the workers of one machine share, and who makes one: a directory of
-pages and leases, in memory mapped before the fork. Knows bytes.
+"""Owns the cache that the workers of a machine share: pages, and leases to make them,
+in memory mapped before the fork. Knows only bytes.
 
-By hand, since an LMDB file on /dev/shm, 0.6 us a read beside 1.7, has no expiry, no
-eviction and no leases, and leaves a file to hide; Redis takes 43-78 us a read.
+Made by hand: LMDB on /dev/shm (0.6 us a read, this 1.7) has no expiry, no eviction and
+no leases, and leaves a file to hide; Redis takes 43-78 us a read.
 """
 
 import os
@@ -27,15 +27,15 @@ from .signed_pages import SignedPages
 __all__ = ["SharedMemoryCache"]
 
 _LEASE: Final = struct.Struct("=QdQQ")
-# Of a word of the directory that names a page; its other bits are the position. Words
-# of leases are thus the smaller ones.
+# The bit that is set in a directory word for a page; the other bits are its position.
+# Words for leases are thus smaller.
 _PAGE: Final = 1 << 63
 _POSITION: Final = _PAGE - 1
-# A fraction of what a page takes: sets that are a third full do not overflow. With 2048
-# seven of 1000 pages of 20 000 students were lost, with 1024 none of 80 000.
+# Less than a page takes: sets that are a third full do not overflow. With 2048 bytes
+# 0.7 % of the pages of 20 000 students were lost, with 1024 none of 80 000 students'.
 _BYTES_PER_SLOT: Final = 1024
 _NUMBER_BITS: Final = 32
-_REMEMBERED_KEYS: Final = 128  # a page from nothing looks for each of its keys thrice
+_REMEMBERED_KEYS: Final = 128  # a cold page looks up each of its keys three times
 
 
 class SharedMemoryCache:
@@ -52,18 +52,17 @@ class SharedMemoryCache:
     >>> cache.take(b"key", b"owner", Want(), seconds=10.0).page.body
     b'body'
 
-    Make it before the fork. It outlives every process that uses it, one by one.
+    Make it before the fork. Each process that uses it may die and be replaced.
 
-    *Directory.* It says where in the ring a key's page is, or the lease of whoever
-    makes one; a lease says where the page is that was there before it. A step from one
-    to the next replaces that one word, and only if it is still the one that was seen. A
-    new key takes the slot in its set that is worth least: of a page that the ring has
-    overwritten, else of a lease without a page before it, else of the oldest page.
+    *Directory.* A key's word gives the position of its page, or of a lease to make one;
+    a lease holds the word of the page before it. Every change replaces that one word,
+    and only if it is still the one that was read. A new key takes the slot of its set
+    that is worth least: an overwritten page's, else a lease's without a page before it,
+    else the oldest page's.
 
-    *Lease.* A lease names the process that holds it, and its end. It is void past its
-    end, when that process is gone, and in another epoch of the owner. Leases have a
-    ring of their own, so that a flood of made-up tokens, each of which takes some,
-    overwrites no page.
+    *Lease.* It holds its process id and its end. It is void after its end, when the
+    process is gone, and in another epoch of the owner. Leases have a ring of their own,
+    so that a flood of invented tokens, each of which takes some, overwrites no page.
     """
 
     def __init__(
@@ -77,7 +76,7 @@ class SharedMemoryCache:
         sets = max(1, self._pages.ring.size // _BYTES_PER_SLOT // WAYS)
         self._directory = Directory(sets, least=self._worth_least)
         self._leases = Ring(sets * WAYS * _LEASE.size)
-        self._epochs = epochs
+        self.epochs = epochs
         self._clock = clock
         self._hash = blake2b(key=secrets.token_bytes(32), digest_size=KEY_BYTES)
         self._hashed = lru_cache(_REMEMBERED_KEYS)(self._hash_of)
@@ -85,27 +84,27 @@ class SharedMemoryCache:
 
     @property
     def bytes_written(self) -> int:
-        """How far the ring has turned since it was made, in bytes."""
+        """Bytes reserved for pages since the cache was made."""
         return self._pages.ring.bytes_written
 
     def find(self, key: bytes, owner: Owner) -> Page | None:
-        """The page that is kept, if it may be served."""
+        """The kept page, if it is servable."""
         hashed = self._hashed(key)
         word = self._directory.find(hashed)
         if not word:
             return None
         held = self._held(word)
         kept = (held.page if held else word) & _POSITION
-        epoch = self._epochs.of(owner)
+        epoch = self.epochs.of(owner)
         return self._pages.read(kept, hashed, owner, epoch, self._clock())
 
     def take(self, key: bytes, owner: Owner, want: Want, *, seconds: float) -> Taken:
-        """The page, if one is kept that satisfies ``want``; else a lease of so many
-        seconds, unless another asker holds one.
+        """The page, if a kept one satisfies ``want``; else a lease for ``seconds``,
+        unless another asker holds one.
         """
         hashed = self._hashed(key)
         while True:
-            epoch = self._epochs.begin(owner)
+            epoch = self.epochs.begin(owner)
             word = self._directory.find(hashed)
             held = self._held(word)
             kept = held.page if held else word
@@ -122,17 +121,17 @@ class SharedMemoryCache:
                 return Taken(Found.NONE, page, Lease(number, hashed, owner, epoch))
 
     def put(self, lease: Lease, page: Page) -> bool:
-        """Keep a page, and end the lease; False if the lease was void already, or the
+        """Keep a page and end the lease; False if the lease was void already or the
         page is too large.
         """
-        self._epochs.keep(lease.epoch)
+        self.epochs.keep(lease.epoch)
         written = self._write(lease.key, lease.owner, lease.epoch, page)
         return self._end(lease, written) and bool(written)
 
     def keep(self, key: bytes, owner: Owner, epoch: int, page: Page) -> bool:
-        """Keep a page that was made in this epoch of its owner without a lease, unless
-        there is a newer one; False if it is not kept. It is no sign that the token is
-        a good one (`Epochs.keep`): it may be a step of work that is refused.
+        """Keep a page of this epoch without a lease, unless a newer one is kept; False
+        if it is not kept. Does not mark the epoch as used (`Epochs.keep`), since the
+        page may be a step of work that the platform then refuses.
         """
         hashed = self._hashed(key)
         written = self._write(hashed, owner, epoch, page)
@@ -149,14 +148,14 @@ class SharedMemoryCache:
                 return True
 
     def release(self, lease: Lease) -> None:
-        """End a lease without a page; without effect if it was void already."""
+        """End a lease without a page; has no effect if it was void already."""
         self._end(lease, 0)
 
     def _end(self, lease: Lease, page: int) -> bool:
-        """End a lease with the page of this word, or for 0 with that before it; False
-        if it was void already.
+        """Replace the lease by this page's word, or for 0 by the word of the page
+        before it; False if the lease was void already.
         """
-        while True:  # `keep` may give the lease a new word meanwhile
+        while True:  # `keep` may change the lease's word meanwhile
             word = self._directory.find(lease.key)
             held = self._held(word)
             if held is None or held.number != lease.number:
@@ -170,19 +169,19 @@ class SharedMemoryCache:
         return hashed.digest()
 
     def _held(self, word: int) -> "_Held | None":
-        """The lease that this word of the directory names."""
+        """The lease at this word of the directory; None if it is no lease's word."""
         if not word or word & _PAGE:
             return None
         record = self._leases.read(word, _LEASE.size)
-        # Overwritten, as a page may be: its holder keeps nothing
+        # _VOID if it was overwritten: then its holder can keep nothing
         return _Held(*_LEASE.unpack(record)) if record else _VOID
 
     def _worth_least(self, words: list[int]) -> int:
-        """Which of a set's words goes for a new key. In time every set is full, with
-        the pages of tokens that nobody uses any more.
+        """The word of a set that makes room for a new key. In time every set is full of
+        pages of tokens that nobody uses any more.
         """
         if 0 in words:
-            return 0  # a free slot: to tell what the others are worth takes 2 us
+            return 0  # a free slot; to judge the other words would take 2 us
         oldest = self._pages.ring.oldest | _PAGE
 
         def worth(word: int) -> int:
@@ -195,19 +194,19 @@ class SharedMemoryCache:
         return min(words, key=worth)
 
     def _lease_word(self, held: "_Held") -> int:
-        """Write a lease; the word that names it."""
+        """Write a lease and return its word."""
         fields = held.number, held.end, held.epoch, held.page
         return self._leases.write(_LEASE.pack(*fields))
 
     def _write(self, hashed: bytes, owner: Owner, epoch: int, page: Page) -> int:
-        """Write a page; the word that names it, 0 if it is not written."""
+        """Write a page and return its word; 0 if it is not written."""
         position = self._pages.write(hashed, owner, epoch, page)
         return position and position | _PAGE
 
 
 class _Held(Struct, frozen=True, gc=False):
-    """A lease as it lies in the ring: its end is a moment of the machine's monotonic
-    clock, ``page`` the directory's word for the page before it, 0 for none.
+    """A lease as it is in the ring: ``end`` is in monotonic seconds, ``page`` is the
+    directory's word for the page before it, 0 for none.
     """
 
     number: int
@@ -216,7 +215,7 @@ class _Held(Struct, frozen=True, gc=False):
     page: int
 
     def lasts(self, now: float) -> bool:
-        """Whether its time is not over, and its process runs."""
+        """Whether its end has not come and its process runs."""
         return now < self.end and _is_running(self.number >> _NUMBER_BITS)
 
 
@@ -226,6 +225,6 @@ _VOID: Final = _Held(0, 0.0, 0, 0)
 def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except OSError:  # there is none, or its number is another user's process by now
+    except OSError:  # there is none, or its id is now that of another user's process
         return False
     return True

@@ -1,5 +1,5 @@
-"""Owns the order in which a page is looked for beyond this process: in the memory of
-the machine, in the store of all machines, and at last at the platform.
+"""Owns the order in which a page is looked for beyond this process: in the machine's
+memory, then in the store of all machines, and last at the platform.
 """
 
 import asyncio
@@ -29,22 +29,22 @@ V = TypeVar("V")
 
 # Whether the entry is old, whether complete; the student whom the platform named, or 0.
 _HEAD: Final = struct.Struct(">??Q")
-# Of the form of pages. It is a part of their keys, so that machines of two releases do
-# not meet each other's; each release gathers a page once.
+# The version of the form of pages. It is a part of their keys, so that two releases
+# never read each other's pages; each release gathers a page once.
 _VERSION: Final = b"3"
 
-# Its digest takes half a millisecond, and so does the copy.
+# The digest of so large a page takes half a millisecond, and so does its copy.
 _LARGE_PAGE: Final = 512 * 1024
 
 
 class SharingObserver(Protocol):
-    """Counts what was found on which level: metrics, in production."""
+    """Counts what was found on each level; the metrics do."""
 
     def shared_lookup(self, level: str, found: str) -> None:
         """``found`` is one of kept, old, busy and none."""
 
     def shared_wait(self, seconds: float) -> None:
-        """An asker has waited for another's fill."""
+        """An asker has waited so long for another process's fill."""
 
     def lease_ended(self, level: str, end: str) -> None:
         """``end`` is one of kept, failed and void."""
@@ -54,8 +54,8 @@ class SharingObserver(Protocol):
 
 
 class Codec(Struct, Generic[V], frozen=True):
-    """How values become bytes and come back, and what they take in memory then;
-    ``unpack`` raises ValueError.
+    """Packs values into bytes and unpacks them; ``unpack`` raises ValueError. ``size``
+    gives the bytes of memory that an unpacked value takes.
     """
 
     pack: Callable[[V], bytes]
@@ -76,23 +76,23 @@ class MachinePages:
         return self._cache.take(key, owner, want, seconds=seconds)
 
     async def put(self, lease: Lease, page: Page) -> bool:
-        """Keep, a large page in a turn of its own; see `SharedMemoryCache.put`."""
+        """Keep a page (see `SharedMemoryCache.put`); a large one in its own turn."""
         if len(page.body) >= _LARGE_PAGE:
             await asyncio.sleep(0)
         return self._cache.put(lease, page)
 
     async def release(self, lease: Lease) -> None:
-        """Give up; see `SharedMemoryCache.release`."""
+        """End a lease; see `SharedMemoryCache.release`."""
         self._cache.release(lease)
 
 
 class Sharing(Generic[V]):
     """Levels in front of a fill, so that one process at a time runs it for a key.
 
-    A page that is found on a level is put on those before it. While another process
-    fills a key its page is waited for. A level that gives neither a page nor a lease is
-    passed over: at worst a page is gathered more than once. ``made_with`` is what pages
-    depend on beside their keys; it becomes a part of these.
+    A page found on a level is also put on the levels before it. While another process
+    fills a key, its page is waited for. A level that gives neither a page nor a lease
+    is skipped; at worst a page is then gathered twice. ``made_with`` names the settings
+    that pages depend on; it becomes a part of their keys.
     """
 
     def __init__(
@@ -111,11 +111,13 @@ class Sharing(Generic[V]):
         self._clock = clock
 
     async def load(self, ask: Ask[V]) -> Served[V]:
-        """The entry, found or filled; see `Loader.load`."""
+        """The entry, found or filled; raises what the fill raises, and TimeoutError."""
         return await self._load_from(0, ask)
 
     def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
-        """The entry of the first level that has one at hand that satisfies ``want``."""
+        """The owner's first entry at hand on a level that satisfies ``want``; never
+        fills.
+        """
         for level in self._levels:
             page = level.find(self._prefix + key, owner) if level.find else None
             found = None if page is None else want.judge(page, self._clock())
@@ -125,7 +127,9 @@ class Sharing(Generic[V]):
         return None
 
     def keep(self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]) -> bool:
-        """Keep an entry on the first level where `find` finds it again."""
+        """Keep an entry on the first level on which `find` can find it; False if it is
+        not kept.
+        """
         for level in self._levels:
             if level.keep is not None:
                 page = self._page(entry)
@@ -135,8 +139,8 @@ class Sharing(Generic[V]):
         return False
 
     async def _load_from(self, depth: int, ask: Ask[V]) -> Served[V]:
-        # No closure: one that calls itself is a circle, which would keep a refused
-        # token until the collector comes round.
+        # A method, since a closure that calls itself is a reference cycle: it would
+        # keep a refused token until the garbage collector runs.
         if depth == len(self._levels):
             return Served(await ask.fill(ask.deadline), Outcome.MISS)
         level = self._levels[depth]
@@ -157,7 +161,7 @@ class Sharing(Generic[V]):
         return await self._holding(level, taken.lease, entry, rest)
 
     async def _look_up(self, level: Level, ask: Ask[V]) -> tuple[Taken, bool]:
-        """What is on the level, and whether another process's fill was waited for."""
+        """Look up on a level; also whether another process's fill was waited for."""
         began = self._clock()
         key, deadline = self._prefix + ask.key, ask.deadline
         pause = level.first_pause
@@ -189,15 +193,13 @@ class Sharing(Generic[V]):
         kept: Entry[V] | None,
         loading: Awaitable[Served[V]],
     ) -> Served[V]:
-        """Load while holding a lease, and put what comes, unless it is no better than
-        what is kept. Whose it is must never be taken from the key under which it was
-        filled.
+        """Load while holding a lease, and put the entry if it is better than the kept
+        one. Its owner must be the lease's: never conclude the owner from the key.
         """
         try:
             served = await loading
         except (Exception, asyncio.CancelledError):
-            # Also when this worker stops: those who wait elsewhere would wait until
-            # the lease ends.
+            # Also when this worker stops: otherwise others wait until the lease ends.
             await level.pages.release(lease)
             self._observer.lease_ended(level.name, "failed")
             raise
@@ -223,7 +225,7 @@ class Sharing(Generic[V]):
         )
 
     def _entry(self, page: Page | None, owner: Owner) -> Entry[V] | None:
-        """The entry that was made a page; None if it cannot be read."""
+        """The entry in a page; None if it cannot be read."""
         if page is None:
             return None
         try:

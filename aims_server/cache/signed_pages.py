@@ -1,5 +1,5 @@
-"""Owns the bytes of shared pages: each is signed for its key, its owner and the owner's
-epoch, in a ring whose oldest are overwritten.
+"""Owns the bytes of shared pages in a ring, each signed for its key, its owner and the
+owner's epoch.
 """
 
 import secrets
@@ -29,9 +29,9 @@ class SignedPages:
     True
     >>> pages.read(position, b"key", b"another owner", epoch, now=150.0)
 
-    A page carries a keyed digest over its key, owner, epoch, times and body, checked at
-    each read. A body overwritten while it is read, a position that is another key's by
-    now and an owner whose epoch has advanced are thus one case: no page.
+    A page has a keyed digest over its key, owner, epoch, times and body, which each
+    read checks. There is no page if the body was overwritten while it was read, if the
+    position is now another key's, or if the owner's epoch has ended.
     """
 
     def __init__(self, max_bytes: int, epochs: Epochs) -> None:
@@ -41,7 +41,9 @@ class SignedPages:
         self._hash = blake2b(key=secret, digest_size=_DIGEST_BYTES, person=b"page")
 
     def write(self, key: bytes, owner: Owner, epoch: int, page: Page) -> int:
-        """The position of a new page; 0 if its epoch is over, or it is too large."""
+        """Write a page and return its position; 0 if its epoch has ended or it is too
+        large.
+        """
         if _HEAD.size + len(page.body) > self.ring.largest:
             return 0
         if not self._epochs.is_current(epoch):
@@ -54,7 +56,7 @@ class SignedPages:
     def read(
         self, position: int, key: bytes, owner: Owner, epoch: int, now: float
     ) -> Page | None:
-        """The page there, if it is this owner's, of this key, and not past its time."""
+        """The page there, if it has this key and owner and is servable at ``now``."""
         record = self.ring.read(position, _HEAD.size)
         if record is None:
             return None
@@ -66,7 +68,7 @@ class SignedPages:
         return page if self._digest(key, owner, epoch, page) == digest else None
 
     def made_at(self, position: int) -> float | None:
-        """When the page there was made, whosever it is; None if it is overwritten."""
+        """When the page there was made, of any owner; None if it is overwritten."""
         record = self.ring.read(position, _HEAD.size)
         return _HEAD.unpack(record)[1] if record else None
 

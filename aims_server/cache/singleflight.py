@@ -23,7 +23,7 @@ class FlightCancelled(Exception):
 
 
 class _Flight(Generic[V]):
-    """One start of the work for one key."""
+    """One run of the work for one key."""
 
     __slots__ = ("deadline", "joinable_until", "started_at", "task")
 
@@ -37,8 +37,8 @@ class _Flight(Generic[V]):
         """Extend the work's deadline to this asker's.
 
         A flight is joinable until its start plus the longest time that any asker had
-        left. New askers do not prolong this by coming later, so that a hung call is
-        made a second time instead of collecting waiters.
+        left. Later askers do not prolong this, so that a hung call is retried instead
+        of collecting waiters.
         """
         patience = self.started_at + deadline.remaining()
         self.joinable_until = max(self.joinable_until, patience)
@@ -46,7 +46,7 @@ class _Flight(Generic[V]):
 
 
 class _Waiter(Generic[V]):
-    """One asker's share in a flight; awaited once, or never."""
+    """One asker's wait for a flight; await it once or never."""
 
     __slots__ = ("_deadline", "_task")
 
@@ -61,7 +61,7 @@ class _Waiter(Generic[V]):
 
 
 class SingleFlight(Generic[V]):
-    """One task per key, however many ask; all share its value and its error.
+    """One task per key, however many ask; all of them share its value or error.
 
     >>> async def main() -> None:
     ...     async def work(deadline: Deadline) -> str:
@@ -73,13 +73,11 @@ class SingleFlight(Generic[V]):
     >>> asyncio.run(main())
     True True
 
-    The task goes on when all who asked have left, for at least `work_seconds` and as
-    long as the most patient of them waits. A failure is remembered for
-    `failure_memory` seconds, during which the key is not started again, and for at most
-    `max_failures` keys, since each holds some 50 kB of frames. A flight that ran out of
+    An asker leaves at its own deadline. The task goes on without askers: its deadline
+    is `work_seconds` after its start, or the latest of theirs. A failure is remembered
+    for `failure_memory` seconds, in which the key is not started again; at most for
+    `max_failures` keys, since each holds some 50 kB of frames. A flight that failed at
     its deadline is not remembered: the next asker may have more time.
-
-    A waiter leaves at its own deadline.
     """
 
     def __init__(
@@ -96,22 +94,22 @@ class SingleFlight(Generic[V]):
         self._clock = clock
         self._running: dict[bytes, _Flight[V]] = {}
         self._failed: dict[bytes, _Flight[V]] = {}
-        # Also those that a newer flight has replaced; a loop holds tasks only weakly
+        # Also of flights that a newer one has replaced; a loop holds tasks only weakly
         self._tasks: set[asyncio.Task[V]] = set()
 
     def __len__(self) -> int:
-        """How many tasks run."""
+        """The number of running tasks."""
         return len(self._tasks)
 
     def join(
         self, key: bytes, start: Start[V], deadline: Deadline
     ) -> tuple[Awaitable[V], bool]:
-        """Join the flight of this key, or start it; whether it was joined.
+        """Join the flight of this key, or start one. Returns an awaitable of its value,
+        which need not be awaited, and whether a flight was joined.
 
-        Awaiting the first gives the value; it need not be awaited. Raises what
-        `start` raised, TimeoutError when this asker's deadline has passed,
-        FlightCancelled. `start` runs in a task, with the deadline of the most
-        patient asker so far (read it again after each wait).
+        Awaiting raises what `start` raised, TimeoutError at this asker's deadline, and
+        FlightCancelled. `start` runs in a task; it gets the flight's deadline, which
+        later askers may extend (read it again after each wait).
         """
         now = self._clock()
         flight = self._running.get(key) or self._failed.get(key)
@@ -123,7 +121,7 @@ class SingleFlight(Generic[V]):
         return _Waiter(flight.task, deadline), joined
 
     async def close(self) -> None:
-        """Cancel what runs and wait for its end; waiters get FlightCancelled."""
+        """Cancel all tasks and wait for their ends; waiters get FlightCancelled."""
         while self._tasks:
             for task in self._tasks:
                 task.cancel()
@@ -138,14 +136,14 @@ class SingleFlight(Generic[V]):
         flight = _Flight(start, patience, now)
         self._running[key] = flight
         self._tasks.add(flight.task)
-        # Not a `finally` in the task: cancelled before its first step, it runs nothing
+        # A `finally` in the task would not run if it is cancelled before its first step
         flight.task.add_done_callback(lambda _: self._on_done(key, flight))
         return flight
 
     def _on_done(self, key: bytes, flight: _Flight[V]) -> None:
         task = flight.task
         self._tasks.discard(task)
-        # Asking for the exception also keeps asyncio from complaining that nobody did
+        # Reading the exception also keeps asyncio from logging that nobody did
         failed = not task.cancelled() and task.exception() is not None
         if self._running.get(key) is not flight:
             return  # a newer flight has taken its place
@@ -158,7 +156,8 @@ class SingleFlight(Generic[V]):
         while len(self._failed) >= self._max_failures:
             del self._failed[next(iter(self._failed))]
         self._failed[key] = flight
-        # The error holds the frames it passed through: it must go without traffic too
+        # The error holds the frames it passed through, so it must go without traffic
+        # too
         loop = flight.task.get_loop()
         loop.call_later(self._failure_memory, self._forget, key, flight)
 
@@ -172,16 +171,16 @@ async def _run(start: Start[V], deadline: Deadline) -> V:
 
 
 async def _outcome(task: asyncio.Task[V], deadline: Deadline) -> V:
-    """Wait for a shared task, which a waiter that leaves does not end."""
+    """Wait for a shared task; a waiter that leaves does not end it."""
     await asyncio.wait({task}, timeout=deadline.remaining())
     if not task.done():
         raise TimeoutError("no answer before the deadline")
     if task.cancelled():
         raise FlightCancelled
     try:
-        # Sets the shared error's traceback anew for each waiter: it does not grow
+        # Sets the shared error's traceback anew for each waiter, so it does not grow
         return task.result()
     finally:
-        # The error holds the frames it passes through, and these must not hold the
-        # error: their locals (tokens, bodies) would stay until the next collection.
+        # The error holds this frame. If the frame held the error too, its locals
+        # (tokens, bodies) would stay until the next garbage collection.
         del task

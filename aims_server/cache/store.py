@@ -1,4 +1,6 @@
-"""Owns what is kept in memory: bounded in bytes and in time, indexed by owner."""
+"""Owns the entries in this process's memory: bounded in bytes and in time, indexed by
+owner.
+"""
 
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -14,24 +16,24 @@ __all__ = ["ENTRY_OVERHEAD", "Entry", "MemoryStore"]
 
 V = TypeVar("V")
 
-# What keeping one entry costs beside its value and the characters of its key, in bytes:
-# the Entry with its nine fields, an owner that nobody else holds, and its places in
-# the three tables of TLRUCache, in the heap (one live item, one that has left but is
-# not yet swept) and in the index. CPython 3.11 needs 630 to 1340, by how full the
-# tables just are (tests/cache/test_store.py measures it).
+# The bytes that an entry costs beside its value and the characters of its key: the
+# Entry with its nine fields, its owner, and its places in TLRUCache's three tables, in
+# its heap (one live item, one that has left but is not yet swept) and in the index.
+# CPython 3.11 needs 630 to 1340, depending on how full the tables are
+# (tests/cache/test_store.py measures it).
 ENTRY_OVERHEAD: Final = 1344
-_LARGEST_SHARE: Final = 8  # a copy takes at most an eighth of the room for copies
+_LARGEST_SHARE: Final = 8  # a copy has at most an eighth of the room for copies
 
 
 class Entry(Struct, Generic[V], frozen=True):
-    """A kept value: `size` in bytes with all that the value holds on to, moments
-    on the monotonic clock.
+    """A kept value. `size` is in bytes, with everything the value refers to; times are
+    seconds of the monotonic clock.
 
-    It is fresh until `fresh_until`, may be served old until `servable_until`, and is
-    gone from then on. An `old` one was made of a part that should have been newer, and
-    was never fresh. One that is not `complete` never takes the place of one that is.
-    `student_id` is whom the platform has named to this owner, if it
-    has. Several askers are given the same one: keep bytes or frozen values in it.
+    An entry is fresh until `fresh_until` and servable until `servable_until`. An `old`
+    one was made of a part that was no longer fresh, and was never fresh itself. One
+    that is not `complete` never replaces a complete one. `student_id` is the student
+    whom the platform has named to this owner, if it has. Several askers get the same
+    entry: its value must be bytes or frozen.
     """
 
     value: V
@@ -45,8 +47,9 @@ class Entry(Struct, Generic[V], frozen=True):
     student_id: int | None = None
 
     def replaces(self, kept: "Entry[V] | None") -> bool:
-        """Whether it is to be kept in place of this one, which may be better: complete,
-        newer, or made of the same old part when that was not yet old.
+        """Whether this entry is to be kept in place of ``kept``. Complete is better
+        than incomplete, then newer is better; of two made at one time the one that is
+        not old is better.
         """
         if kept is None:
             return True
@@ -57,20 +60,18 @@ class Entry(Struct, Generic[V], frozen=True):
         return kept.made_at == self.made_at and not self.old
 
 
-# An entry with its whole cost in bytes, since what TLRUCache asks the size of has no
-# key, and the epoch of its owner.
+# An entry, its whole cost in bytes (TLRUCache asks for the size without the key), and
+# the epoch of its owner.
 _Kept = tuple[Entry[V], int, int]
 _NOTHING: Final[_Kept[Any]] = (Entry(None, 0, b"", 0.0, 0.0, 0.0), 0, NO_EPOCH)
 
 
 class _Entries(TLRUCache[bytes, _Kept[V], float]):
-    """A TLRUCache that reports the entries which leave by themselves.
+    """A TLRUCache that reports expired and evicted entries to ``left``.
 
-    A key that it has not it gives `_NOTHING`, since most look-ups miss: a KeyError is
-    raised twice on its way through TLRUCache.
-
-    Nearly every one of its methods may expire entries, so the index of owners is exact
-    only if expiry itself reports them.
+    Nearly each of its methods may expire entries, so the index of owners is exact only
+    if `expire` itself reports them. A missing key gives `_NOTHING`: most look-ups miss,
+    and TLRUCache would raise KeyError twice.
     """
 
     def __init__(
@@ -98,14 +99,14 @@ class _Entries(TLRUCache[bytes, _Kept[V], float]):
         return _NOTHING
 
     def make_room(self, cost: int) -> None:
-        """Evict the least recently used, until there is room for so much."""
+        """Evict the least recently used entries until there is room for ``cost``."""
         while self.currsize + cost > self.maxsize:
             self._left([self.popitem()])
             self.evictions += 1
 
 
 class MemoryStore(Generic[V]):
-    """Entries of at most `max_bytes` in this process; the least recently used leave.
+    """Entries of at most `max_bytes`; the least recently used are evicted.
 
     >>> store: MemoryStore[bytes] = MemoryStore(10_000, clock=lambda: 0.0)
     >>> store.put(b"key", Entry(b"page", 4, b"owner", 0.0, 300.0, 2100.0))
@@ -113,14 +114,14 @@ class MemoryStore(Generic[V]):
     >>> store.drop_owner(b"owner"), store.get(b"key")
     (True, None)
 
-    A copy is an entry that another place keeps too, and gives again in microseconds.
-    Copies share a room of their own, of `max_copied_bytes`, and one is kept when it is
-    offered a second time within 512 offers of others. A copy of more than an eighth of
-    that room is kept like any other entry: to unpack it again would take milliseconds.
+    A copy is an entry that another place keeps too and gives again in microseconds.
+    Copies have `max_copied_bytes` of their own. A copy is kept when it is offered a
+    second time within 512 other offers. One larger than an eighth of that room is kept
+    like any other entry, since unpacking it again would take milliseconds.
 
-    Expired entries leave when anything is put or dropped. For a store without
-    traffic, call `expire` from time to time. With `epochs` that other processes share,
-    a drop in any of them voids the owner's entries here too.
+    Expired entries leave when anything is put or dropped; in a store without traffic
+    call `expire` from time to time. If other processes share the `epochs`, a drop in
+    one of them voids the owner's entries here too.
     """
 
     def __init__(
@@ -137,34 +138,20 @@ class MemoryStore(Generic[V]):
         self._largest_copy = max_copied_bytes // _LARGEST_SHARE
         self._offers = RecentOffers()
         self._keys_of: dict[Owner, set[bytes]] = {}
-        self._epochs = epochs or Epochs()
+        self.epochs: Final = epochs or Epochs()
 
     def get(self, key: bytes) -> Entry[V] | None:
-        """The entry of this key while it is servable; counts as a use of it."""
-        # Not .get(): it freezes the clock and looks twice, at three times the cost
+        """The entry of this key while it is servable; counts as a use."""
+        # .get() freezes the clock and looks twice, at three times the cost
         kept = self._copies[key]
         if kept is _NOTHING:
             kept = self._sole[key]
         entry, _, epoch = kept
-        return entry if self._epochs.is_current(epoch) else None
+        return entry if self.epochs.is_current(epoch) else None
 
     def keys_of(self, owner: Owner) -> Collection[bytes]:
-        """The keys of this owner's entries, some of which may have ended."""
+        """The keys of this owner's entries, some of which may have expired."""
         return self._keys_of.get(owner, ())
-
-    def begin_epoch(self, owner: Owner) -> int:
-        """The owner's epoch, begun if there is none: take it before an entry is made.
-        Given to `put`, it keeps out what was begun before the entries were dropped.
-        """
-        return self._epochs.begin(owner)
-
-    def epoch_of(self, owner: Owner) -> int:
-        """The owner's epoch; without one, `NO_EPOCH`, nothing can be kept."""
-        return self._epochs.of(owner)
-
-    def lasts(self, epoch: int) -> bool:
-        """Whether what was begun in this epoch may be kept."""
-        return self._epochs.is_current(epoch)
 
     def put(
         self,
@@ -174,16 +161,17 @@ class MemoryStore(Generic[V]):
         *,
         copied: bool = False,
     ) -> bool:
-        """Keep this entry in place of an older one. ``copied`` says that another place
-        keeps it too: then only if it is offered often enough.
+        """Keep this entry in place of the key's present one; return whether it is kept.
+        Its owner's ``epoch``, taken before it was made, keeps out an entry whose making
+        began before a drop. ``copied`` says that another place keeps it too.
 
-        False if it is not kept (too large, no longer servable, or a copy that is
-        offered too seldom), and then the older one is gone too; or if its owner's epoch
-        is another by now, and then nothing has changed.
+        An entry that is too large, no longer servable, or a copy offered too seldom is
+        not kept, and the present one is dropped. If the owner's epoch has ended,
+        nothing changes.
         """
         if epoch is None:
-            epoch = self._epochs.begin(entry.owner)
-        if not self._epochs.keep(epoch):
+            epoch = self.epochs.begin(entry.owner)
+        if not self.epochs.keep(epoch):
             return False
         is_copy = copied and entry.size <= self._largest_copy
         entries = self._copies if is_copy else self._sole
@@ -203,12 +191,12 @@ class MemoryStore(Generic[V]):
         return True
 
     def drop_owner(self, owner: Owner) -> bool:
-        """Drop all that is kept for this owner and end its epoch; return whether
+        """Drop everything kept for this owner and end its epoch. Return whether
         anything was kept in it, here or by a process that shares the epochs.
         """
-        kept = self._epochs.end(owner)
-        # With the clocks standing still no entry expires between being found and being
-        # deleted; TLRUCache raises KeyError when it deletes an expired one.
+        kept = self.epochs.end(owner)
+        # The clocks stand still: TLRUCache raises KeyError for deleting an entry that
+        # has expired since it was found.
         with self._sole.timer, self._copies.timer:
             self.expire()
             for key in list(self._keys_of.get(owner, ())):
@@ -216,7 +204,7 @@ class MemoryStore(Generic[V]):
         return kept
 
     def expire(self) -> int:
-        """Drop what is no longer servable; how many entries that were."""
+        """Drop what is no longer servable; return the number of entries dropped."""
         return len(self._sole.expire()) + len(self._copies.expire())
 
     def __len__(self) -> int:
@@ -224,18 +212,18 @@ class MemoryStore(Generic[V]):
 
     @property
     def size(self) -> int:
-        """Bytes kept, overhead included."""
+        """The bytes kept, overhead included."""
         return int(self._sole.currsize + self._copies.currsize)
 
     @property
     def evictions(self) -> int:
-        """How many servable entries had to leave for want of room; no copies, as the
-        other place has them.
+        """The number of servable entries evicted for lack of room. Copies do not count,
+        since the other place has them.
         """
         return self._sole.evictions
 
     def _discard(self, key: bytes) -> None:
-        """Drop an entry; the clocks stand still and nothing is expired."""
+        """Drop an entry. The caller has stopped the clocks and expired entries."""
         for entries in (self._copies, self._sole):
             if key in entries:
                 self._unindex([(key, entries.pop(key))])

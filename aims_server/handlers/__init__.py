@@ -1,7 +1,7 @@
-"""Tornado adapters: read the request's plain values, await one use case, write.
+"""HTTP adapters: read the request's plain values, await one use case, write.
 
-`FastPath` answers pages and logins from the raw request; `api`, `ops` and `docs` are
-what Tornado routes to, over `BaseHandler`.
+`FastPath` answers pages and logins from the connection's bytes. Tornado routes all
+other requests to the handlers of `api`, `ops`, `docs` and others, over `BaseHandler`.
 """
 
 from .base import BaseHandler

@@ -1,4 +1,4 @@
-"""The frontend's endpoints: log in, and the pages of a student."""
+"""Handlers of the frontend's endpoints: the login and a student's pages."""
 
 import time
 from typing import Final, TypeVar
@@ -30,13 +30,13 @@ _SUBJECT_FIELDS: Final[tuple[str, ...]] = ("subject", "studentId", "cfId")
 
 
 class LoginHandler(BaseHandler):
-    """POST /api/login, in a form that the fast path does not take."""
+    """POST /api/login, if the fast path has declined it."""
 
     endpoint = LOGIN
     _login: Login | None = None
 
     async def post(self) -> None:
-        """The answer of the platform."""
+        """Answer as the platform does."""
         self._login = Login(self.context, self.exchange)
         self.send(
             await self._login.answer(
@@ -45,7 +45,7 @@ class LoginHandler(BaseHandler):
         )
 
     def on_connection_close(self) -> None:
-        """Wait for the platform no more."""
+        """Stop waiting for the platform."""
         if self._login is not None:
             self._login.client_left()
 
@@ -55,19 +55,20 @@ class _StudentHandler(BaseHandler):
 
     endpoint: Page
 
-    def initialize(self, context: HandlerContext, page: Page | None = None) -> None:
-        """``page`` is the row of the table that this request is for."""
-        if page is not None:
-            self.endpoint = page
+    def initialize(  # type: ignore[override]  # the route's arguments
+        self, context: HandlerContext, page: Page
+    ) -> None:
+        """``page`` is the request's row in the table of pages."""
+        self.endpoint = page
         super().initialize(context)
 
     @property
     def fresh(self) -> bool:
-        """Whether the client will not take a kept answer."""
+        """Whether the client refuses a kept answer."""
         return wants_fresh(self.request.headers.get("Cache-Control"))
 
     def bearer(self) -> Caller:
-        """The caller by the token in the request's header."""
+        """The caller, from the token in the ``Authorization`` header."""
         return self.exchange.admit(
             bearer_token(self.request.headers.get("Authorization"))
         )

@@ -1,4 +1,4 @@
-"""A request in its simplest form, with what every answer to it needs."""
+"""A simple request, with what every answer to it needs."""
 
 import time
 
@@ -20,7 +20,9 @@ __all__ = ["Asked"]
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """One request; ``params`` say whether its connection may be kept."""
+    """One request of the fast path. ``began`` is by ``time.perf_counter``; ``params``
+    say whether the connection may stay open.
+    """
 
     began: float
     request: SimpleRequest
@@ -29,21 +31,21 @@ class Asked(msgspec.Struct, frozen=True):
     params: HTTP1ConnectionParameters
 
     def seconds(self) -> float:
-        """How long ago it was read."""
+        """Seconds since the request was read."""
         return time.perf_counter() - self.began
 
     @property
     def last(self) -> bool:
-        """Whether the connection ends with the answer, as things stand now."""
+        """Whether the connection closes after the answer, as things stand now."""
         return self.params.no_keep_alive or self.request[2].get("connection") == "close"
 
     @property
     def accept_encoding(self) -> str | None:
-        """By which the form of an answer is chosen."""
+        """The header ``Accept-Encoding``."""
         return self.request[2].get("accept-encoding")
 
     def negotiated(self, answer: Answer) -> tuple[int, Variant]:
-        """Status and form of an answer for it."""
+        """The status, and the form of ``answer`` that this request gets."""
         method, _, headers, _ = self.request
         return negotiate(
             answer,
@@ -53,9 +55,10 @@ class Asked(msgspec.Struct, frozen=True):
         )
 
     def token(self) -> str:
-        """The token, read as a page's handler does; raises :class:`Unauthorized` or
-        :class:`InvalidRequest`, or what else is wrong with the body, which is never too
-        large or compressed in a simple request.
+        """The token, read as a page's handler reads it.
+
+        Raises :class:`ApiError` for a token or a body that cannot be read. A simple
+        request's body is never too large or compressed.
         """
         method, _, headers, body = self.request
         if method != "POST":

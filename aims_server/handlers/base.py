@@ -1,5 +1,5 @@
-"""What every handler of Tornado's does the same way: it applies the policies, and turns
-any failure into the contract's error body.
+"""The base of all Tornado handlers: applies the policies, and turns any failure into
+the contract's error body.
 """
 
 import time
@@ -26,28 +26,28 @@ __all__ = ["BaseHandler"]
 
 
 class _AnyMethod(tuple[str, ...]):
-    """Holds every method."""
+    """Contains every method."""
 
     def __contains__(self, _: object) -> bool:
         return True
 
 
 class BaseHandler(RequestHandler):
-    """One request to an ``endpoint``, its row in the table of pages; of itself this
-    class answers for every path that has none.
+    """One request to an ``endpoint``, a row of the table of pages. This class itself
+    answers paths that have no row.
     """
 
     endpoint: Endpoint = NOT_FOUND
-    # `prepare` judges them: Tornado refuses one that it does not know before that, and
-    # such requests would be counted against nobody.
+    # `prepare` judges the method. Tornado would refuse an unknown one earlier, and such
+    # requests would count against no limit.
     SUPPORTED_METHODS = _AnyMethod()
 
     def initialize(self, context: HandlerContext) -> None:
-        """Take the policies of a worker, and begin to count the request."""
+        """Take the worker's policies, and begin to count the request."""
         self.context = context
         self.service = context.service
         request = self.request
-        # Not Tornado's own time of a request, which goes by the machine's clock.
+        # Tornado's own request time follows the wall clock, which may jump.
         began = time.perf_counter()
         self.exchange = Exchange(
             context,
@@ -59,15 +59,15 @@ class BaseHandler(RequestHandler):
             lambda: time.perf_counter() - began,
         )
         self.exchange.enter()
-        # Bodies are read by web.request_parsing: Tornado's own parsing would answer a
-        # broken form before any policy is asked, in words of its own.
+        # web.request_parsing reads bodies. Tornado would answer a broken form itself,
+        # before any policy is applied and in its own words.
         request._parse_body = _nothing  # type: ignore[method-assign]  # no option for it
 
     def prepare(self) -> None:
         """Apply the policies that hold for every endpoint."""
         if self.request.method == "OPTIONS":
-            # On every path and past every limit: a page whose preflight is refused can
-            # read no answer to the request itself, be it a 404 or a 429.
+            # On every path and without limits: a web page whose preflight is refused
+            # cannot read the answer to the request itself, be it a 404 or a 429.
             return
         self.exchange.admit_address()
         headers = self.request.headers
@@ -78,11 +78,11 @@ class BaseHandler(RequestHandler):
             raise MethodNotAllowed(self.endpoint.allowed)
 
     def set_default_headers(self) -> None:
-        """Name no server; ``finish`` adds the others, whatever happens in between."""
+        """Name no server; ``finish`` adds the common headers, whatever happens."""
         self.clear_header("Server")
 
     async def head(self) -> None:
-        """Answer as to a GET; Tornado leaves the body out."""
+        """Answer as to a GET; Tornado omits the body."""
         answered = self.get()
         if answered is not None:
             await answered
@@ -100,7 +100,7 @@ class BaseHandler(RequestHandler):
     # -- what handlers use ------------------------------------------------
 
     def send(self, response: Response) -> None:
-        """Write an answer as it was composed."""
+        """Write a response as it is."""
         self.set_status(response.status, reason_phrase(response.status))
         for name, value in response.headers:
             self.set_header(name, value)
@@ -108,8 +108,8 @@ class BaseHandler(RequestHandler):
             self.write(response.body)
 
     def send_negotiated(self, answer: Answer, varying: str = "") -> None:
-        """Write the form of an answer that the request gets, or 304 when the client has
-        it already; ``varying`` are the lines of headers that differ each time.
+        """Write the negotiated form of an answer, or 304 if the client has it already.
+        ``varying`` holds the header lines that differ each time.
         """
         asked = self.request.headers
         status, variant = negotiate(
@@ -122,7 +122,7 @@ class BaseHandler(RequestHandler):
         self.send(Response(status, headers, b"" if status == 304 else variant.body))
 
     async def send_answer(self, served: Served[Answer], began: float) -> None:
-        """Write a student's answer; ``began`` is when it was asked for."""
+        """Write a student's answer; ``began`` is when the service was asked for it."""
         accepted = self.request.headers.get("Accept-Encoding")
         answer = await served.entry.value.at_hand(accepted)
         self.exchange.note_served(served, began)
@@ -135,14 +135,14 @@ class BaseHandler(RequestHandler):
     def finish(  # type: ignore[override]  # Tornado's own type is wider than our use
         self, chunk: bytes | None = None
     ) -> "object":
-        """Add what every answer carries, success and failure alike."""
+        """Add the headers of every answer, success and failure alike."""
         self.add_common_headers()
         if not self._finished:
             self.exchange.answering(self.request.method or "", self.get_status())
         return super().finish(chunk)
 
     def add_common_headers(self) -> None:
-        """Those of every answer; for one that is sent in pieces, before the first."""
+        """Add the headers of every answer; call it before an answer's first piece."""
         lines = self.exchange.header_lines(self.request.headers.get("Origin"))
         for name, value in header_pairs(lines):
             self.set_header(name, value)
@@ -150,12 +150,12 @@ class BaseHandler(RequestHandler):
             self.set_header("Vary", "Origin")
 
     def compute_etag(self) -> None:
-        """Leave ETags to the answers that have them; Tornado's would hash each body
-        and be the same for every encoding.
+        """None: answers bring their own ETags. Tornado's would hash each body and be
+        the same for every encoding.
         """
 
     def write_error(self, status_code: int, **kwargs: object) -> None:
-        """Say what went wrong in the contract's form, and nothing more."""
+        """Write the contract's error body, and nothing more."""
         exc_info = kwargs.get("exc_info")
         fault = exc_info[1] if isinstance(exc_info, tuple) else None
         self.send(self.exchange.failed(_translated(fault)))
@@ -167,17 +167,17 @@ class BaseHandler(RequestHandler):
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Tell a fault of ours, though its answer may have begun."""
+        """Log a fault of ours, also when the answer has begun already."""
         self.exchange.log_fault(_translated(value))
 
     def on_finish(self) -> None:
-        """One access line for every request, whatever its end."""
+        """Write the access line, however the request has ended."""
         request = self.request
         self.exchange.answered(request.method or "", request.path, self.get_status())
 
 
 def _translated(fault: BaseException | None) -> BaseException | None:
-    """The contract's error for Tornado's own, of a query that is not UTF-8."""
+    """The contract's error in place of Tornado's, for a query that is not UTF-8."""
     if isinstance(fault, HTTPError) and fault.status_code == 400:
         return InvalidRequest()
     return fault

@@ -1,4 +1,4 @@
-"""What every way of answering a request works with."""
+"""The objects that all handlers and the fast path work with."""
 
 from collections.abc import Callable, Sequence
 
@@ -32,7 +32,7 @@ class HandlerContext(msgspec.Struct, frozen=True, kw_only=True):
     store_state: Callable[[], str]
 
     def address_of(self, peer: str, forwarded_for: Sequence[str]) -> str:
-        """The address that a request counts against, by its socket's ``peer`` and its
-        lines of ``X-Forwarded-For``.
+        """The client address that a request counts against, from the socket's ``peer``
+        and the request's ``X-Forwarded-For`` lines.
         """
         return client_address(peer, forwarded_for, self.trusted_proxies)

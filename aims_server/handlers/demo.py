@@ -1,5 +1,5 @@
-"""The demo's corner: students to log in as, and scenarios of the platform to choose
-from. Only ``aims-server demo`` has it.
+"""The demo's controls: students to log in as, and scenarios that the simulated platform
+can play. Only ``aims-server demo`` serves them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from .context import HandlerContext
 
 __all__ = ["DemoHandler"]
 
-_PATIENCE_SECONDS = 5.0  # the simulated platform answers its controls at once
+_TIMEOUT_SECONDS = 5.0  # the simulated platform answers its controls at once
 
 
 class _Choice(msgspec.Struct):
@@ -35,18 +35,18 @@ class DemoHandler(BaseHandler):
         control_url: str,
         transport: Transport,
     ) -> None:
-        """Take what the corner shows and controls."""
+        """``students`` are shown; ``control_url`` is the platform's switch."""
         super().initialize(context)
         self._students = students
         self._control_url = control_url
         self._transport = transport
 
     async def get(self) -> None:
-        """Give the students to log in as, and the scenarios."""
+        """Write the students to log in as, and the scenarios."""
         await self._send(None)
 
     async def post(self) -> None:
-        """Have the platform play the body's ``scenario``."""
+        """Make the platform play the body's ``scenario``."""
         try:
             choice = msgspec.json.decode(self.request.body, type=_Choice)
         except (ValueError, RecursionError):
@@ -55,7 +55,7 @@ class DemoHandler(BaseHandler):
 
     async def _send(self, choice: bytes | None) -> None:
         reply = await self._transport.fetch(
-            self._control_url, headers={}, seconds=_PATIENCE_SECONDS, body=choice
+            self._control_url, headers={}, seconds=_TIMEOUT_SECONDS, body=choice
         )
         if reply.status != 200:
             raise InvalidRequest("There is no such scenario.")

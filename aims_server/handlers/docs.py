@@ -1,7 +1,7 @@
-"""What this service says of itself: its OpenAPI document, and a page to try it on.
+"""The service's OpenAPI document, and a page to read it and try it.
 
-The page is Swagger UI out of the installed package ``offapi``; a browser is told to
-load nothing from anywhere else.
+The page is Swagger UI from the installed package ``offapi``. Its content security
+policy forbids the browser to load anything from elsewhere.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ _PAGE: Final = b"""<!DOCTYPE html>
 </html>
 """
 
-# The validator would be asked on another host.
+# A validator would be on another host.
 _SCRIPT: Final = b"""SwaggerUIBundle({
   dom_id: "#page",
   url: "openapi.json",
@@ -54,14 +54,14 @@ _SCRIPT: Final = b"""SwaggerUIBundle({
 
 
 def _swagger_ui(name: str) -> bytes:
-    # Found without importing it: that would read and join 9 MB of other viewers.
+    # Not imported: that would read and join 9 MB of other viewers.
     spec = find_spec("offapi")
     if spec is None or spec.origin is None:
         raise FileNotFoundError("the package offapi is not installed")
     return Path(spec.origin).with_name(name).read_bytes()
 
 
-# By path: the file's name, and how to come by its bytes.
+# By path: the file's name, and the function that loads its bytes.
 _FILES: Final[dict[str, tuple[str, Callable[[], bytes]]]] = {
     "/openapi.json": ("openapi.json", load_openapi),
     "/docs": ("index.html", lambda: _PAGE),
@@ -99,6 +99,6 @@ class OpenApiHandler(_FileHandler):
 
 
 class DocsHandler(_FileHandler):
-    """GET /docs, and under it the files of its page."""
+    """GET /docs, and the page's files below it."""
 
     endpoint = DOCS

@@ -1,5 +1,5 @@
-"""One request and its answer, whichever way it is answered: its limits, its outcome,
-and what headers, metrics and log tell of it. Knows no framework.
+"""One request and its answer: limits, outcome, and what headers, metrics and log say of
+it. Handlers and the fast path both use it; it knows no framework.
 """
 
 import logging
@@ -36,10 +36,8 @@ _OF_PLATFORM: Final = (UpstreamError, TokenRefused)
 class Exchange:
     """One request to an ``endpoint`` from a client's ``address``, and its answer.
 
-    It is made when the answering begins, and its deadline runs from then;
-    ``seconds()`` gives the time since the request was read.
-
-    Whatever happens, `answering` and then `answered` are to be called.
+    Its deadline runs from its making; ``seconds()`` gives the time since the request
+    was read. Whatever happens, call `answering` and then `answered`.
     """
 
     __slots__ = (
@@ -80,8 +78,8 @@ class Exchange:
         context.metrics.request_started()
 
     def enter(self) -> None:
-        """Have log lines of this task bear the request's id from here on, and what it
-        does at the platform counted for ``Server-Timing``.
+        """From here on this task's log lines bear the request's id, and its calls to
+        the platform are counted for ``Server-Timing``.
         """
         current_request_id.set(self.request_id)
         call_tally.set(self._tally)
@@ -95,8 +93,8 @@ class Exchange:
             self.quota.check()
 
     def admit(self, token: str, session: Session | None = None) -> Caller:
-        """The caller behind a well-formed token, whose ``session`` may have been read,
-        counted against its quota; raises :class:`RateLimited`.
+        """The caller with this well-formed token, counted against its quota; raises
+        :class:`RateLimited`. ``session`` is the token's, if it was read already.
         """
         context = self._context
         session = session or context.sessions.read(token)
@@ -111,8 +109,8 @@ class Exchange:
     # -- outcome ----------------------------------------------------------
 
     def note_served(self, served: Served[Answer], began: float) -> None:
-        """How a student's answer was come by, for the log and the quota; ``began`` is
-        when it was asked for.
+        """Note for log and quota where a student's answer came from; ``began`` is when
+        the service was asked for it.
         """
         if self._unverified is not None and self.quota is not None:
             self.quota = self._context.limits.move_to_student(
@@ -123,11 +121,11 @@ class Exchange:
             self.upstream_seconds = time.monotonic() - began
 
     def failed(self, fault: BaseException | None) -> Response:
-        """What went wrong in the contract's form, and nothing more."""
+        """The contract's error response to this fault, which says nothing more."""
         failure = fault if isinstance(fault, ApiError) else InternalError()
         self.error_code = failure.code
         if isinstance(failure, _OF_PLATFORM) and self.upstream_seconds is None:
-            # Nothing else takes a time worth telling from the whole.
+            # Nearly all of the time went to the platform.
             self.upstream_seconds = self._seconds()
         beside = None
         if isinstance(failure, RateLimited):
@@ -137,14 +135,14 @@ class Exchange:
         return error_response(failure, self.request_id, beside=beside)
 
     def log_fault(self, fault: BaseException | None) -> None:
-        """Expected failures have their access line; only our own faults say more."""
+        """Log a fault of ours; an expected failure has its access line only."""
         if not isinstance(fault, ApiError) or isinstance(fault, InternalError):
             _log.error("Unexpected failure in %s", self.endpoint.name, exc_info=fault)
 
     # -- the way out ------------------------------------------------------
 
     def header_lines(self, origin: str | None) -> str:
-        """The headers of every answer, for a request of this ``Origin``, as lines."""
+        """The header lines of every answer to a request with this ``Origin``."""
         timing = (
             server_timing(
                 self._seconds(),
@@ -159,16 +157,15 @@ class Exchange:
         return common_lines(self.request_id, cors, self.quota, timing)
 
     def answering(self, method: str, status: int) -> None:
-        """Count the answer, before the client can know of it: sending wakes the client,
-        often on this CPU, and a worker killed just then would not have counted what it
-        served.
+        """Count the answer; call it before sending. Sending wakes the client, often on
+        this CPU, and a worker killed just then would not have counted its answer.
         """
         self._context.metrics.request_finished(
             self.endpoint.name, method, status, self._seconds()
         )
 
     def answered(self, method: str, path: str, status: int) -> None:
-        """Write the request's one access line; ``path`` is without the query."""
+        """Write the request's access line; ``path`` has no query."""
         self._context.access_log.write(
             route=self.endpoint.name,
             method=method,

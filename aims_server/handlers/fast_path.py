@@ -1,6 +1,5 @@
-"""The fast path: pages and logins in simple requests, plain refusals and /health are
-answered past the web framework, with the policies, the headers and the line in the log
-of a handler's answer.
+"""The fast path: answers simple requests for pages, logins and /health without Tornado,
+with the same policies, headers and access line as a handler.
 """
 
 import time
@@ -40,8 +39,8 @@ _READY_ONLY: Final = {"/health": True, "/health/ready": True, "/health/live": Fa
 
 
 class _Pending(msgspec.Struct, frozen=True):
-    """What makes an answer that has to be waited for, and what is called if its
-    client leaves. A page is gathered all the same, for the next request.
+    """An answer that has to be waited for: ``make`` makes it, ``client_left`` is called
+    if the client leaves. A page is gathered all the same, for the next request.
     """
 
     make: Callable[[], Awaitable[AnswerParts]]
@@ -52,18 +51,17 @@ _Answer = AnswerParts | _Pending | None
 
 
 class FastPath:
-    """Answers pages and logins, or says why not, and answers /health: a page at hand
-    and all refusals of one at once, a login or any other page as soon as it is there.
+    """Answers simple requests for pages, logins and /health. A page at hand and every
+    refusal are ready at once; a login and other pages have to be waited for.
 
-    It declines all other requests: what has another address, a page in another form,
-    any request not of the simplest form. These take the usual way and are judged there
-    from the beginning.
+    It declines other addresses and other media types. A declined request goes to a
+    Tornado handler, which judges it from the beginning.
     """
 
     def __init__(self, context: HandlerContext) -> None:
         self._context = context
         self._answers = RawAnswers()
-        # Of pages, methods and statuses there are few.
+        # There are few pages, methods and statuses.
         self._records_of = cache(self._make_records)
         # By method and path.
         self._routes: dict[tuple[str, str], Callable[[Asked], _Answer]] = {
@@ -86,8 +84,8 @@ class FastPath:
     ) -> _Answer:
         """The answer to a request, or what makes it; None if it is declined.
 
-        ``peer`` is the address of the socket's other end. ``params`` are read when the
-        head is made: they say whether the connection may be kept.
+        ``peer`` is the address of the socket's other end. ``params`` are read only when
+        the head is made, since they may change: they say whether the connection stays.
         """
         began = time.perf_counter()
         method, path, headers, _ = request
@@ -118,7 +116,7 @@ class FastPath:
     async def _logged_in(
         self, asked: Asked, exchange: Exchange, login: Login
     ) -> AnswerParts:
-        """What the platform says to a login, or why it was not asked."""
+        """The platform's answer to a login, or why it was not asked."""
         exchange.enter()
         _, _, headers, body = asked.request
         try:
@@ -130,8 +128,8 @@ class FastPath:
         return self._answers.whole(asked, exchange, response)
 
     def _page(self, page: Page, asked: Asked) -> _Answer:
-        """A page, or why it is not given: first the address's limit, then the token,
-        then the limit of its session.
+        """A page, or why it is refused: the address's limit is judged first, then the
+        token, then the limit of its session.
         """
         headers = asked.request[2]
         if preferred_media(headers.get("accept"), page.other_media) is not None:
@@ -167,7 +165,7 @@ class FastPath:
         quota: Quota,
         now: float,
     ) -> AnswerParts:
-        """A page at hand: what `Exchange` does for others, in half the time."""
+        """A page at hand. Does what `Exchange` does for others, in half the time."""
         context = self._context
         method, _, headers, _ = asked.request
         status, variant = asked.negotiated(entry.value)
@@ -187,7 +185,7 @@ class FastPath:
     def _make_records(
         self, route: str, path: str, method: str, status: int
     ) -> tuple[Callable[[float], None], AccessKind | None]:
-        """What counts kept pages that were so answered, and what their lines share."""
+        """The counter of kept pages so answered, and what their access lines share."""
         log = self._context.access_log
         return (
             self._context.metrics.kept_answered(route, method, status),
@@ -202,7 +200,7 @@ class FastPath:
         caller: Caller,
         fresh: bool,
     ) -> AnswerParts:
-        """A page that is not at hand, as soon as it is, or why it cannot be had."""
+        """A page that is not at hand, or why it cannot be had."""
         exchange.enter()
         context = self._context
         began = time.monotonic()
@@ -225,7 +223,7 @@ class FastPath:
         return parts
 
     def _refused(self, page: Page, asked: Asked, failure: ApiError) -> AnswerParts:
-        """A refusal; that of the address's limit comes before any other."""
+        """A refusal; if the address's limit refuses too, that one is told."""
         exchange = self._exchange(page, asked)
         try:
             exchange.admit_address()

@@ -1,4 +1,4 @@
-"""The answer of /health, the same from its handler and from the fast path."""
+"""The answer of /health, for its handler and for the fast path."""
 
 import time
 from collections.abc import Mapping
@@ -32,10 +32,10 @@ class _Health(msgspec.Struct, rename="camel"):
 
 
 def health_response(context: HandlerContext, *, ready_only: bool) -> Response:
-    """200 while the loop runs; where ``ready_only``, 503 while stopping.
+    """200 while the loop runs; with ``ready_only`` 503 while draining.
 
-    The states of platform and store are shown, not judged: one that fails must not
-    empty the balancer's pool, since kept answers are served all the same.
+    The states of platform and store do not change the status: if one fails, kept
+    answers are still served, and the balancer must not drop this service.
     """
     lifecycle, service = context.lifecycle, context.service
     if lifecycle.draining and ready_only:

@@ -1,4 +1,6 @@
-"""A login, whichever way its request came: what is judged, asked and answered."""
+"""A login: its checks, its call to the platform and its answer, for the handler and the
+fast path.
+"""
 
 import asyncio
 import time
@@ -20,12 +22,12 @@ from .exchange import Exchange
 
 __all__ = ["Login"]
 
-# For the log: its client has left, or at least sends nothing more.
+# Only for the log: the client has left, or has at least closed its sending side.
 _LEFT: Final = json_response(CLIENT_CLOSED, b"")
 
 
 class Login:
-    """The login that a request asks for, to be answered once."""
+    """One request's login; `answer` may be awaited once."""
 
     __slots__ = ("_call", "_context", "_exchange")
 
@@ -35,9 +37,10 @@ class Login:
         self._call: asyncio.Timeout | None = None
 
     async def answer(self, body: bytes, content_type: str | None) -> Response:
-        """Pass a login on to the platform, and its answer back; the pages that follow
-        it are begun. Raises :class:`ApiError` for what is no login, comes too often or
-        was not answered.
+        """Pass the login to the platform and its answer back; begin the prefetch.
+
+        Raises :class:`ApiError` for a body that is no login, for too many logins, and
+        if the platform did not answer.
         """
         request = form_object(body, content_type, LoginRequest)
         user_name = request.user_name()
@@ -70,15 +73,15 @@ class Login:
         return json_response(answer.status, answer.body)
 
     def client_left(self) -> None:
-        """Give up: nobody else waits for this answer, unlike for a page. What
-        has been sent to the platform is awaited there.
+        """Stop waiting: unlike for a page, nobody else waits for this answer. A call
+        that has been sent already runs to its end.
         """
         call, self._call = self._call, None  # a second time changes nothing
         if call is not None:
             call.reschedule(asyncio.get_running_loop().time())
 
     def _refused(self, answer: LoginAnswer) -> Response:
-        """The platform's own fields, and ours beside them."""
+        """The platform's own fields with ours beside them."""
         refusal = LoginRefused(answer.text, status=answer.status)
         self._exchange.error_code = refusal.code
         return error_response(refusal, self._exchange.request_id, beside=answer.body)

@@ -1,4 +1,4 @@
-"""The operators' endpoints: health and metrics."""
+"""Handlers of the operators' endpoints: health and metrics."""
 
 import hmac
 from typing import ClassVar
@@ -14,16 +14,13 @@ __all__ = ["HealthHandler", "LiveHandler", "MetricsHandler", "TokenHandler"]
 
 
 class HealthHandler(BaseHandler):
-    """GET /health and /health/ready: may a balancer send requests here?
-
-    The fast path answers in its place unless the request is of an unusual form.
-    """
+    """GET /health and /health/ready, if the fast path has declined the request."""
 
     endpoint = HEALTH
     ready_only: ClassVar[bool] = True
 
     def get(self) -> None:
-        """200 while requests are taken, 503 while stopping."""
+        """200 while requests are taken, 503 while draining."""
         self.send(health_response(self.context, ready_only=self.ready_only))
 
 
@@ -34,7 +31,7 @@ class LiveHandler(HealthHandler):
 
 
 class TokenHandler(BaseHandler):
-    """What only the bearer of METRICS_TOKEN may read, if there is one."""
+    """Answers only the bearer of METRICS_TOKEN, if that is set."""
 
     refusal: ClassVar[type[Unauthorized]] = Unauthorized
 
@@ -44,8 +41,8 @@ class TokenHandler(BaseHandler):
         self._token = token
 
     def check_token(self) -> None:
-        """Raise ``refusal`` unless the token was offered, and :class:`RateLimited` for
-        an address that has guessed too often, whatever it offers.
+        """Raise ``refusal`` for a missing or wrong token. An address that has guessed
+        too often gets :class:`RateLimited`, even with the right token.
         """
         if not self._token:
             return
@@ -53,16 +50,14 @@ class TokenHandler(BaseHandler):
         if not offered:
             raise self.refusal
         limits, address = self.context.limits, self.exchange.address
-        # Before the comparison, or the right guess would pass after any number.
+        # Before the comparison: otherwise guessing could go on until one is right.
         limits.by_guess(address).check()
         if not hmac.compare_digest(offered.encode(), self._token.encode()):
             raise self.refusal
         limits.guess_was_right(address)
 
     def offered_token(self, scheme: str, credentials: str) -> str | None:
-        """The token in the client's ``Authorization``, if it is of a scheme that has
-        one.
-        """
+        """The token in ``Authorization``; None if its scheme has none."""
         return credentials if scheme == "bearer" else None
 
     def _authorization(self) -> tuple[str, str]:

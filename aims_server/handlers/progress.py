@@ -1,5 +1,5 @@
-"""The page of every subject with its making told: an event stream (WHATWG HTML 9.2) for
-clients that read it as it comes.
+"""The all-attendance page as an event stream (WHATWG HTML 9.2): first the progress of
+its gathering, then the page.
 """
 
 import asyncio
@@ -25,13 +25,12 @@ _COMMENT_SECONDS: Final = 5.0
 
 
 class ProgressHandler(PageHandler):
-    """A page, or, where ``Accept`` prefers it, the events of its gathering.
+    """A page, or the events of its gathering if ``Accept`` prefers them.
 
-    ``started`` once it is known which subjects there are, ``subject`` for each, then
-    ``page`` with the whole answer or ``error`` with the body that a request for it
-    would have had. It joins the gathering that is under way, and leaving it ends
-    nothing. A client that reads slowly is waited for; what has arrived meanwhile is
-    told when it has caught up.
+    The events: ``started`` once the subjects are known, ``subject`` for each of them,
+    then ``page`` with the whole answer, or ``error`` with the error body. The stream
+    joins a gathering that is under way; closing the stream does not end it. A slow
+    client gets the events when it has read the earlier ones.
     """
 
     async def get(self) -> None:
@@ -69,7 +68,7 @@ class ProgressHandler(PageHandler):
     async def _stream_progress(
         self, events: "_Events", page: "asyncio.Future[Served[Answer]]"
     ) -> None:
-        """Everything until the page is there, or cannot be had."""
+        """Send events and comments until the page is there or has failed."""
         quiet_until = time.monotonic() + _COMMENT_SECONDS
         while not page.done():
             news = asyncio.ensure_future(events.come())
@@ -104,7 +103,7 @@ class ProgressHandler(PageHandler):
 
 
 class _Events:
-    """The events of a gathering for one client, and which of them it was sent."""
+    """A gathering's events for one client; remembers which ones were sent."""
 
     def __init__(self, service: AimsService, caller: Caller) -> None:
         self._service = service
@@ -113,14 +112,14 @@ class _Events:
         self._begin()
 
     def _begin(self) -> None:
-        """Nothing of this gathering was sent yet."""
+        """Note that no event of this gathering was sent yet."""
         self._seen = 0
         self._started = False
         self._sent = 0
 
     async def come(self) -> None:
-        """Wait until there is more to send: of the next gathering, where one has ended
-        and its page is not what was asked for, or its worker is gone.
+        """Wait until there is more to send. If the gathering has ended without the
+        page that was asked for, or its worker is gone, go on with the next gathering.
         """
         gathering = self._gathering
         if gathering is None or (gathering.ended and gathering.version == self._seen):
@@ -129,7 +128,7 @@ class _Events:
         await gathering.changed(self._seen)
 
     def take(self) -> Iterator[bytes]:
-        """The events that were not sent yet."""
+        """Yield the events that were not sent yet."""
         gathering = self._gathering
         if gathering is None:
             return

@@ -1,4 +1,4 @@
-"""Answers requests that reach no handler, because their head is not parsed."""
+"""Answers requests that reach no handler because their head is too large to parse."""
 
 from ..errors import ApiError
 from ..pages import NOT_FOUND
@@ -15,7 +15,7 @@ class Rejections:
         self._context = context
 
     def answer(self, failure: ApiError, peer: str, head: bytes) -> bytes:
-        """The whole answer to a request of which ``head`` has arrived."""
+        """The bytes of the answer; ``head`` is what has arrived of the request."""
         context = self._context
         identity = request_id(",".join(header_values(head, "X-Request-Id")))
         context.metrics.request_started()

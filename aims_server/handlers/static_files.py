@@ -1,4 +1,4 @@
-"""Files as ready bytes: how a file of ours is represented, whatever serves it."""
+"""Static files as ready answers, plain and gzipped."""
 
 import gzip
 from typing import Final
@@ -7,9 +7,9 @@ from ..web import Answer, digest_of, make_variant
 
 __all__ = ["IMMUTABLE", "REVALIDATED", "make_file"]
 
-#: ``Cache-Control`` of a file whose address stays when its content changes …
+#: ``Cache-Control`` of a file whose content may change under the same address.
 REVALIDATED: Final = "no-cache"
-#: … and of one whose address has the digest of its content.
+#: ``Cache-Control`` of a file whose address has the digest of its content.
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 _MEDIA_TYPES: Final = {
@@ -24,9 +24,9 @@ _MEDIA_TYPES: Final = {
 def make_file(
     name: str, body: bytes, cache_control: str = REVALIDATED, images: str = "'self'"
 ) -> Answer:
-    """The file of this name, plain and gzipped. Its content security policy lets a page
-    load scripts, styles and answers from this service alone, and ``images`` from where
-    that source list (W3C CSP 3) says.
+    """The answer for a file of this name. Its content security policy allows scripts,
+    styles and requests from and to this service only; ``images`` is the source list
+    (W3C CSP 3) for images.
     """
     policy = (
         f"default-src 'none'; script-src 'self'; style-src 'self'; img-src {images}; "

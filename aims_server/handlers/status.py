@@ -1,4 +1,4 @@
-"""The operator's page: the service's metrics with sparklines, drawn by the browser.
+"""The operators' page: the service's metrics with sparklines, drawn by the browser.
 
 A browser sends no Bearer token of its own, so the page takes METRICS_TOKEN as the
 password of HTTP's Basic scheme too (RFC 7617), with any user name.
@@ -18,7 +18,7 @@ from .static_files import make_file
 __all__ = ["StatusHandler"]
 
 _FOLDER: Final = Path(__file__).with_name("status_page")
-# By path: the file's name, and its bytes, which are those of the version that runs.
+# By path: the file's name and its bytes, read at the start: those of this version.
 _FILES: Final = {
     path: (name, (_FOLDER / name).read_bytes())
     for path, name in (
@@ -31,29 +31,29 @@ _FILES: Final = {
 
 @cache
 def _answer(path: str) -> Answer:
-    """One file, packed when it is first asked for."""
+    """One file, compressed when it is first asked for."""
     name, body = _FILES[path]
     return make_file(name, body, "no-store", images="data:")
 
 
 class _BasicUnauthorized(Unauthorized):
-    """A browser then asks its user for a password."""
+    """A 401 for which a browser asks its user for a password."""
 
     def headers(self) -> list[tuple[str, str]]:
-        """Basic alone, though Bearer is taken too: Chromium reads one challenge a line,
-        and asks nobody for a password where another one follows.
+        """Names Basic only, though Bearer is accepted too: with a second challenge in
+        the header Chromium would not ask for a password.
         """
         return [("WWW-Authenticate", 'Basic realm="aims-server"')]
 
 
 class StatusHandler(TokenHandler):
-    """GET /status and its files; as JSON, what is told by /metrics."""
+    """GET /status and its files; as JSON the same as /metrics."""
 
     endpoint = STATUS
     refusal = _BasicUnauthorized
 
     async def get(self) -> None:
-        """Write the page, or what it asks for every two seconds."""
+        """Write the page, or the figures that it fetches every two seconds."""
         self.check_token()
         if self.request.path not in _FILES:
             raise NotFound
@@ -66,7 +66,7 @@ class StatusHandler(TokenHandler):
         self.send_negotiated(_answer(self.request.path))
 
     def offered_token(self, scheme: str, credentials: str) -> str | None:
-        """Of either scheme."""
+        """The Bearer token, or the password of Basic."""
         if scheme != "basic":
             return super().offered_token(scheme, credentials)
         try:

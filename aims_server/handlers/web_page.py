@@ -1,5 +1,5 @@
-"""The student's page: the files of ``aims_server/web_page`` as ready bytes, packed with
-the first request for one (2 ms), which a start need not wait for.
+"""Serves the student's page, the files of ``aims_server/web_page``. The first request
+compresses them (2 ms), so that a start does not wait for it.
 """
 
 import hashlib
@@ -18,10 +18,10 @@ from .static_files import IMMUTABLE, make_file
 
 __all__ = ["DocsRedirect", "WebPageHandler", "load_page"]
 
-# Not by importlib.resources, which imports tempfile, shutil and all packers: 1 ms.
+# importlib.resources would import tempfile, shutil and all compressors: 1 ms.
 _FOLDER: Final = f"{Path(__file__).parents[1]}/web_page/"
-# Read before the workers are forked: they have the page of the version that runs, all
-# the same one, also when another version has been installed.
+# Read before the workers are forked: all of them serve the page of the version that
+# runs, even when another version has been installed meanwhile.
 _FILES: Final = {
     path.removeprefix(_FOLDER): Path(path).read_bytes()
     for folder, _, names in os.walk(_FOLDER)
@@ -33,9 +33,9 @@ _FILES: Final = {
 def load_page(*, demo: bool = False) -> Mapping[str, Answer]:
     """The page's files by path: ``/``, and the others under ``/page/<digest>/``.
 
-    The digest is of all files together: a module names another by its relative path,
-    and a browser may keep every one of them for ever. ``demo`` marks the document, so
-    that its script shows the demo's corner.
+    One digest covers all files, because modules import each other by relative path and
+    a browser may keep each file for ever. ``demo`` marks the document, so that its
+    script shows the demo's controls.
     """
     files = dict(_FILES)
     document = files.pop("index.html")
@@ -60,7 +60,7 @@ class WebPageHandler(BaseHandler):
     def initialize(  # type: ignore[override]  # the route's arguments
         self, context: HandlerContext, demo: bool
     ) -> None:
-        """``demo`` is for :func:`load_page`."""
+        """``demo`` is passed to :func:`load_page`."""
         super().initialize(context)
         self._demo = demo
 
@@ -73,10 +73,10 @@ class WebPageHandler(BaseHandler):
 
 
 class DocsRedirect(BaseHandler):
-    """GET / where the page is not served: the way to the description of the API."""
+    """GET / without ``WEB_PAGE``: redirects to the description of the API."""
 
     endpoint = WEB_PAGE
 
     def get(self) -> None:
-        """Lead to /docs; relative, so that it works behind a proxy's prefix too."""
+        """Redirect to /docs; relative, so that it works behind a proxy's prefix."""
         self.redirect("docs")

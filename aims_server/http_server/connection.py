@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
             else:
                 self._requests.serve_after(self._refuse)
         elif answer is None:
-            self._requests.serve((data, request))
+            self._requests.serve(request)
         elif isinstance(answer, tuple):
             if self._write_answer(answer):
                 self._timeouts.request_answered()

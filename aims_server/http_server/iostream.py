@@ -23,7 +23,7 @@ class Stream:
 
     >>> async def example() -> bytes:
     ...     stream = Stream(asyncio.Transport(), WriteBatch(print), lambda: None)
-    ...     line = stream.read_until(b"\r\n")
+    ...     line = stream.read_until(b"\r\n", 64)
     ...     stream.reads.feed(b"GET / HTTP/1.1\r\nHost")
     ...     return await line
     >>> asyncio.run(example())
@@ -57,15 +57,11 @@ class Stream:
             # for one, and a handler would wait for ever.
             asyncio.get_running_loop().call_soon(on_close)
 
-    def read_until_regex(
-        self, regex: bytes, max_bytes: int | None = None
-    ) -> "asyncio.Future[bytes]":
+    def read_until_regex(self, regex: bytes, max_bytes: int) -> "asyncio.Future[bytes]":
         """Bytes up to the end of the first match, which has 4 bytes at most."""
         return self.reads.read(find_regex(regex, max_bytes))
 
-    def read_until(
-        self, delimiter: bytes, max_bytes: int | None = None
-    ) -> "asyncio.Future[bytes]":
+    def read_until(self, delimiter: bytes, max_bytes: int) -> "asyncio.Future[bytes]":
         """Bytes up to and with the delimiter."""
         return self.reads.read(find_delimiter(delimiter, max_bytes))
 

@@ -35,7 +35,7 @@ class ReadBuffer:
 
     >>> async def example() -> bytes:
     ...     buffer = ReadBuffer(asyncio.Transport())
-    ...     line = buffer.read(find_delimiter(b"\r\n"))
+    ...     line = buffer.read(find_delimiter(b"\r\n", 64))
     ...     buffer.feed(b"GET / HTTP/1.1\r\nHost")
     ...     return await line
     >>> asyncio.run(example())
@@ -131,7 +131,7 @@ class ReadBuffer:
         return taken
 
 
-def find_regex(regex: bytes, max_bytes: int | None = None) -> Find:
+def find_regex(regex: bytes, max_bytes: int) -> Find:
     """The end of the first match, which has 4 bytes at most."""
     search = re.compile(regex).search
     searched = 0
@@ -145,7 +145,7 @@ def find_regex(regex: bytes, max_bytes: int | None = None) -> Find:
     return find
 
 
-def find_delimiter(delimiter: bytes, max_bytes: int | None = None) -> Find:
+def find_delimiter(delimiter: bytes, max_bytes: int) -> Find:
     """The end of the first such delimiter."""
 
     def find(received: bytearray) -> int:
@@ -166,12 +166,10 @@ def find_bytes(count: int, *, partial: bool) -> Find:
     return find
 
 
-def _bounded(end: int, available: int, max_bytes: int | None) -> int:
+def _bounded(end: int, available: int, max_bytes: int) -> int:
     """``end``, 0 for not found yet; -1 if it is, or would be, past the bound.
 
     No exception is raised where it is noticed: its traceback would hold the frame that
     holds it, a cycle for each malformed request.
     """
-    if max_bytes is not None and (end or available) > max_bytes:
-        return -1
-    return end
+    return -1 if (end or available) > max_bytes else end

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
 
-from tornado.httputil import HTTPMessageDelegate
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
 from ..errors import ApiError, HeadTooLarge, TargetTooLong, TooLarge
@@ -20,9 +19,6 @@ from .peer import Peer
 __all__ = ["RequestLoop"]
 
 _log = logging.getLogger(__name__)
-
-_Parsed = tuple[bytes, SimpleRequest]
-"""A request as it came and as it was parsed."""
 
 
 class RequestLoop:
@@ -65,9 +61,9 @@ class RequestLoop:
         """Whether the whole request is there that Tornado answers."""
         return self._message is not None and self._message.received
 
-    def serve(self, parsed: _Parsed | None = None) -> None:
+    def serve(self, request: SimpleRequest | None = None) -> None:
         """Begin with this request, or with what will be read from the stream."""
-        self.serve_after(partial(self._serve_one, parsed))
+        self.serve_after(partial(self._serve_one, request))
 
     def serve_after(self, first: Callable[[], Awaitable[bool]]) -> None:
         """Begin with an answer that ``first`` gives; it returns whether the connection
@@ -111,44 +107,34 @@ class RequestLoop:
             self._task = self._message = None
         stream.close()
 
-    def _take_simple(self) -> _Parsed | None:
+    def _take_simple(self) -> SimpleRequest | None:
         """What has arrived meanwhile, if that is one request of the simplest form."""
         reads = self._stream.reads
         if self._options.fast_path is None or reads.at_eof:
             return None
         data = reads.take_all()
         request = parse_simple_request(data)
-        if request is not None:
-            return data, request
-        reads.put_back(data)
-        return None
+        if request is None:
+            reads.put_back(data)
+        return request
 
-    async def _serve_one(self, parsed: _Parsed | None) -> bool:
-        """Serve one request; whether the connection is kept after it.
+    async def _serve_one(self, request: SimpleRequest | None) -> bool:
+        """Serve one request, by default what is read next; whether the connection is
+        kept after it.
 
         No request is served while writing is paused. The fast path has the same rule,
         so the transport holds at most 192 KiB for a client (see `WriteQueue`).
         """
         await self._stream.writes.writable()
         self._timeouts.await_request()
-        if parsed is not None:
-            data, request = parsed
-            message = self._new_message()
-            delegate = self._start(message)
-            if await message.serve_parsed(delegate, request):
-                return True
-            self._stream.reads.put_back(data)  # Tornado's parser has the last word
-        message = self._new_message()
-        return await message.read_response(self._start(message))
-
-    def _start(self, message: Message) -> HTTPMessageDelegate:
-        return self._options.application.start_request(self, message)
-
-    def _new_message(self) -> Message:
-        self._message = Message(
+        message = self._message = Message(
             cast(IOStream, self._stream), False, self._options.params, self._peer
         )
-        return self._message
+        delegate = self._options.application.start_request(self, message)
+        if request is None:
+            return await message.read_response(delegate)
+        await message.serve_parsed(delegate, request)
+        return True
 
     def _reject(self, failure: ApiError | None = None) -> None:
         """Answer a request whose head is not even parsed, or that never ends."""

@@ -1,5 +1,5 @@
-"""Admits the calls of a page to the platform as a whole, before the first of them, and
-estimates when a page that timed out will be there.
+"""Admits all calls of a page before the first one is made, and estimates when a page
+that timed out will be ready.
 """
 
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ from .student_records import Admit
 
 __all__ = ["PageAdmission"]
 
-# Of a request's time, in which a page's calls must be possible to be admitted; the rest
-# is left since calls may become slower while a crowd's pages are gathered.
+# A page is admitted if its calls fit into this share of a request's time. The rest is a
+# reserve: calls may become slower while a crowd's pages are gathered.
 _ADMITTED_SHARE: Final = 0.7
 
 
 class PageAdmission:
-    """Admits pages whose calls can all be made in a request's time, in seconds."""
+    """Admits a page if all its calls can be made within ``request_seconds``."""
 
     def __init__(self, upstream: UpstreamClient, request_seconds: float) -> None:
         self._upstream = upstream
@@ -41,8 +41,8 @@ class PageAdmission:
         return self._upstream.reserve(caller_key(caller), calls, seconds)
 
     def too_late(self) -> UpstreamTimeout:
-        """The error at the deadline of a page that waits for one call, which is
-        expected to take a fifth longer than it has so far; or for we do not know what.
+        """The error at the deadline of a page that waits for one call, or for work of
+        another process. Estimate: it takes a fifth longer than it has so far.
         """
         return UpstreamTimeout(retry_after=self._request_seconds / 5)
 
@@ -50,10 +50,10 @@ class PageAdmission:
     def reserve_when_needed(self, caller: Caller, calls: int) -> Iterator[Admit]:
         """Reserve ``calls`` for this block, but only once the first of them is made.
 
-        Yields ``admit``, whose context manager is to be entered round each call: the
-        first time it reserves all calls, as `reserve` does, until the block ends. A
-        page made of kept answers thus reserves nothing. Round a call that begins after
-        the block, to refresh what was kept, it reserves that call alone.
+        Yields ``admit``: enter its context manager around each call. The first call
+        reserves all of them until the block ends, as `reserve` does, so a page made of
+        kept answers reserves nothing. A call that begins after the block, to refresh a
+        kept answer, reserves only itself.
         """
         admitted = over = False
         with ExitStack() as reservation:

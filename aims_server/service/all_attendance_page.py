@@ -1,5 +1,5 @@
-"""The page with every subject, day by day: gathered in two round trips; at a request's
-deadline the subjects that have arrived by then.
+"""The page with every subject, day by day. It is gathered in two round trips; at its
+deadline a request gets the subjects that have arrived.
 """
 
 import asyncio
@@ -33,17 +33,17 @@ __all__ = ["AllAttendancePage"]
 
 _RESOURCE: Final = ALL_ATTENDANCE.resource
 _USUAL_CALLS: Final = 16
-# A page with more calls, as an odd list of course files makes it, says nothing of the
-# next student's: with as many reserved for each, a slow platform is asked for none.
+# An odd, long list of course files is not typical of the next student. If as many calls
+# were reserved for every page, a slow platform would be asked for none.
 _MOST_USUAL_CALLS: Final = 2 * _USUAL_CALLS
 
 
 class AllAttendancePage:
     """Gathers the page for one worker's students.
 
-    A gathering may take ``gather_seconds``, of the monotonic ``clock``. With a
+    A gathering may take ``gather_seconds`` of the monotonic ``clock``. With a
     ``shared_log`` askers see what other workers of the machine gather for them.
-    ``target_percent`` (1 to 100) is the attendance to be reached.
+    ``target_percent`` (1 to 100) is the required attendance.
     """
 
     def __init__(
@@ -67,19 +67,19 @@ class AllAttendancePage:
         self._gather_seconds = gather_seconds
         self._target = target_percent
         self._clock = clock
-        self._usual_calls = _USUAL_CALLS  # as the last page took, within bounds
+        self._usual_calls = _USUAL_CALLS  # then what the last page took, within bounds
         self._gatherings = Gatherings()
         self._shared = SharedGatherings(self._gatherings, shared_log)
 
     async def page(
         self, caller: Caller, deadline: Deadline, *, fresh: bool
     ) -> Served[Answer]:
-        """The page (docs/contract.rst 2.2), with the subjects that have arrived by the
-        deadline; with those that are kept, if course files are and there is no room
-        for more.
+        """The page (docs/contract.rst 2.2) with the subjects that have arrived by the
+        deadline. If the platform has no room for its calls, the page is made of what is
+        kept, or :class:`Overloaded` is raised if no course files are.
 
-        Raises :class:`UpstreamTimeout` if not even the course files have, with an
-        estimate of when the page is there.
+        Raises :class:`UpstreamTimeout`, with an estimate of when the page is ready, if
+        the course files have not arrived by the deadline either.
         """
         session = caller.session
         key = session.resource_key(_RESOURCE)
@@ -110,8 +110,8 @@ class AllAttendancePage:
                 return await self._partial_page(caller, pending=pending)
 
     async def gathering(self, caller: Caller) -> Gathering:
-        """What has arrived so far; waits until this worker, or one that it follows,
-        gathers the page.
+        """What has arrived so far. Waits until this worker, or another one that it
+        follows, gathers the page.
         """
         return await self._gatherings.begun(caller.session.resource_key(_RESOURCE))
 
@@ -123,7 +123,7 @@ class AllAttendancePage:
         gathering: Gathering,
         reservation: Reservation,
     ) -> Entry[Answer]:
-        """The page of course files and every subject's days, in two round trips."""
+        """Gather course files and the days of every subject, in two round trips."""
         session = caller.session
         known = self._records.kept_course_files(session) is not None
         with self._upstream.expect_cards():
@@ -132,7 +132,7 @@ class AllAttendancePage:
             reservation.verify()
         cf_ids = fetched.cf_ids()
         self._usual_calls = min(1 + len(cf_ids), _MOST_USUAL_CALLS)
-        # Without kept course files no subject is kept: one look-up instead of fifteen.
+        # Without kept course files no subject is kept: this saves fifteen look-ups.
         kept, oldest = (
             self._records.kept_subjects(session, cf_ids, fresh=fresh)
             if known
@@ -148,7 +148,7 @@ class AllAttendancePage:
             cf_ids = fetched.cf_ids()
         complete = None not in map(gathering.parts.get, cf_ids)
         if fetched.old or not complete:
-            # The next request asks for what is old or missing only.
+            # So that the next request asks only for what is old or missing.
             new = {
                 cf_id: days
                 for cf_id, days in gathering.parts.items()
@@ -166,11 +166,11 @@ class AllAttendancePage:
         deadline: Deadline,
         gathering: Gathering,
     ) -> None:
-        """Add the days of every subject that is not there yet, None for one that cannot
-        be fetched.
+        """Fetch the days of every missing subject and add them; None for a subject that
+        cannot be fetched.
 
-        Raises :class:`WrongStudent` if there are records of another student and none of
-        the asker's, and :class:`TokenRefused` if it is the token that is refused.
+        Raises :class:`WrongStudent` if records of another student arrived and none of
+        the asker's, and :class:`TokenRefused` if the platform refuses the token itself.
         """
         missing = [cf_id for cf_id in fetched.cf_ids() if cf_id not in gathering.parts]
         student_id = fetched.files.student_id
@@ -180,7 +180,7 @@ class AllAttendancePage:
             return
 
         async def add(cf_id: int) -> type[ApiError] | None:
-            """Add one; why it could not be fetched."""
+            """Add one subject; the error if it could not be fetched."""
             days, fault = None, None
             try:
                 days = await self._calls.subject(caller, student_id, cf_id, deadline)
@@ -192,12 +192,12 @@ class AllAttendancePage:
         loop = asyncio.get_running_loop()
         tasks = [loop.create_task(add(cf_id)) for cf_id in missing]
         try:
-            # Not `asyncio.gather`, which tells at once of a first error: here none is
-            # expected, and to be told of each end takes 2 us a call.
+            # `asyncio.gather` would take 2 us a call to report an error at once, and
+            # `add` raises none.
             faults = {await task for task in tasks}
         finally:
             for task in tasks:
-                task.cancel()  # those that still run, if this is cancelled
+                task.cancel()  # those still running, if this is cancelled
         had = any(days and days.total_records for days in gathering.parts.values())
         if WrongStudent in faults and not had:
             raise WrongStudent
@@ -208,8 +208,8 @@ class AllAttendancePage:
     async def _check_token(
         self, caller: Caller, deadline: Deadline, *, all_refused: bool
     ) -> None:
-        """Raise :class:`TokenRefused` if the platform refuses the token and not some of
-        the subjects: ``all_refused``, of several, or the course files as well.
+        """Raise :class:`TokenRefused` if the platform refuses the token, not only some
+        subjects: all of several were refused, or the course files are refused too.
         """
         if all_refused:
             raise TokenRefused
@@ -225,7 +225,7 @@ class AllAttendancePage:
         *,
         complete: bool,
     ) -> Entry[Answer]:
-        """An entry for the page of what has been fetched, and the subjects' days."""
+        """An entry for the page made of the course files and the subjects' days."""
         days = {each.cf_id: parts.get(each.cf_id) for each in fetched.files.courses}
         notes = self._upstream.card_notes()
         page = all_attendance_page(
@@ -242,17 +242,16 @@ class AllAttendancePage:
             await make_answer(body, f'"cachedAt":"{page.cached_at}"', by_accept=True),
             made_at=fetched.made_at if fetched.old else made_at,
             old=fetched.old,
-            # Kept for a few seconds only, if a call was not answered or the list has no
-            # course; an answer of the platform, whatever it says, is kept as any other.
+            # Incomplete, so kept for a few seconds only: a call was not answered, or
+            # the list has no course. Any other answer of the platform is complete.
             complete=complete and bool(fetched.files.courses),
         )
 
     async def _partial_page(self, caller: Caller, *, pending: bool) -> Served[Answer]:
-        """The page of what has arrived so far, or is kept of an earlier one; the
-        gathering, if there is one, goes on. It is not kept, so that the next asker
-        waits for the whole one.
+        """The page made of what has arrived so far, or of what is kept. It is not kept
+        itself, so the next asker waits for the whole page; a gathering goes on.
 
-        Raises :class:`UpstreamTimeout` if not even the course files are there.
+        Raises :class:`UpstreamTimeout` if there are no course files.
         """
         session = caller.session
         key = session.resource_key(_RESOURCE)
@@ -278,9 +277,7 @@ class AllAttendancePage:
         )
 
     def _too_late(self, key: bytes) -> UpstreamTimeout:
-        """The error at an asker's deadline, with an estimate of when the page is
-        there.
-        """
+        """The error at an asker's deadline; estimates when the page is ready."""
         gathering = self._gatherings.get(key)
         if gathering is None:
             return self._admission.too_late()

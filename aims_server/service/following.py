@@ -1,6 +1,4 @@
-"""Lets the workers of one machine see what has arrived of a page that one of them
-gathers.
-"""
+"""Lets the workers of a machine follow a gathering that one of them runs."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -20,11 +18,12 @@ from .student_records import FetchedFiles
 
 __all__ = ["SharedGatherings"]
 
-_POLL_SECONDS: Final = 0.15  # what is gathered sooner is not worth following
+_POLL_SECONDS: Final = 0.15  # a faster gathering is not worth following
 
 _BEGUN: Final = b"begun"
 _OVER: Final = b"over"
-# When they were fetched; whether old; when the oldest kept subject was, or 0
+# When the files were fetched, whether they are old, when the oldest kept subject was
+# fetched (0 for none)
 _FILES_HEAD: Final = Struct(">d?d")
 _PART_HEAD: Final = Struct(">q")  # the course file
 _part_days: Final = msgspec.json.Decoder(SubjectDays | None)
@@ -33,9 +32,9 @@ _part_days: Final = msgspec.json.Decoder(SubjectDays | None)
 class SharedGatherings:
     """Shares gatherings between the workers of one machine.
 
-    One that is `published` here is written to the ``log`` while another worker follows
-    it. One that another worker publishes is among our ``gatherings`` while it is
-    `followed`. Without a ``log`` nothing is shared.
+    A gathering `published` here is written to the ``log`` while another worker follows
+    it. While a gathering of another worker is `followed` here, it is one of our
+    ``gatherings``. Without a ``log`` nothing is shared.
     """
 
     def __init__(
@@ -50,13 +49,13 @@ class SharedGatherings:
     def published(
         self, session: Session, key: bytes, gathering: Gathering
     ) -> AbstractContextManager[object]:
-        """Write the gathering to the log while the block runs, if others follow it."""
+        """While the block runs, write the gathering to the log if others follow it."""
         if self._log is None:
             return nullcontext()
         return _Published(self._log, session, key, gathering)
 
     def followed(self, session: Session, key: bytes) -> AbstractContextManager[object]:
-        """Have what another worker gathers among ours while the block runs."""
+        """While the block runs, add another worker's gathering of this key to ours."""
         if self._log is None:
             return nullcontext()
         followed = self._followed.get(key)
@@ -69,7 +68,7 @@ class SharedGatherings:
 
 
 class _Polling(ABC):
-    """Calls `poll` every 0.15 s until every block that has entered it has ended."""
+    """Calls `poll` every 0.15 s while any ``with`` block of it runs."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -92,18 +91,18 @@ class _Polling(ABC):
 
     @abstractmethod
     def poll(self) -> None:
-        """Write or read what is new."""
+        """Write or read the new steps."""
 
     def end(self) -> None:
-        """Poll no more, and a last time if it ever did."""
+        """Stop polling; poll a last time if it polled at all."""
         self._timer.cancel()
         if self._polled:
             self.poll()
 
 
 class _Published(_Polling):
-    """One of our gatherings. Its steps in the log are: begun, the head, each part in
-    the order of arrival, over.
+    """One of our gatherings. Its steps in the log: begun, the head, each part in the
+    order of arrival, over.
     """
 
     def __init__(
@@ -135,7 +134,7 @@ class _Published(_Polling):
                 self._write(_pack_part(*part))
 
     def end(self) -> None:
-        """Write the last steps, and that it is over."""
+        """Write the remaining steps and the last one, over."""
         super().end()
         if self._written:
             self._written = 0
@@ -148,7 +147,7 @@ class _Published(_Polling):
 
 
 class _Followed(_Polling):
-    """What has arrived of a key that is asked for here and gathered elsewhere."""
+    """A gathering of another worker, for a key that is asked for here."""
 
     def __init__(
         self,
@@ -172,7 +171,7 @@ class _Followed(_Polling):
     def poll(self) -> None:
         """Read the new steps, unless the key is gathered here."""
         if self._gatherings.get(self._key) is not self._gathering:
-            self._leave()  # what was followed is no more: its worker is gone
+            self._leave()  # the other worker is gone, and this one gathers the key
             return
         if not self._asked:
             self._asked = True
@@ -186,7 +185,7 @@ class _Followed(_Polling):
                     self._gatherings.begin(self._key, began_at)
                 )
             elif began_at < self._gathering.began_at:
-                return  # a step of an earlier one
+                return  # a step of an earlier gathering
             elif began_at > self._gathering.began_at:
                 self._leave()  # its worker is gone, and another has begun anew
                 continue
@@ -195,7 +194,7 @@ class _Followed(_Polling):
             self._read += 1
 
     def _add(self, gathering: Gathering, packed: bytes) -> None:
-        """Add the step that is read: the head, then the parts."""
+        """Add the step just read: the head first, then the parts."""
         if self._read == 1:
             head, oldest = _unpack_head(packed)
             gathering.begin(head, oldest)
@@ -203,13 +202,13 @@ class _Followed(_Polling):
             gathering.add(*_unpack_part(packed))
 
     def _leave(self) -> None:
-        """Have nothing among ours, and read from the first step again."""
+        """Remove the gathering from ours; read from the first step again."""
         self._among_ours.close()
         self._gathering = None
         self._read = 0
 
     def end(self) -> None:
-        """Remove it from ours."""
+        """Stop following, and remove the gathering from ours."""
         self._on_end(self._key)
         super().end()
         self._leave()

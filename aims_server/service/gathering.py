@@ -1,5 +1,5 @@
-"""Owns what has arrived so far of the page of all subjects, for those who will not or
-cannot wait for all of it. Makes no call.
+"""Owns what has arrived so far of the page of all subjects, for those who do not wait
+for all of it. Makes no call.
 """
 
 import asyncio
@@ -13,15 +13,15 @@ from .student_records import FetchedFiles
 __all__ = ["Gathering", "Gatherings"]
 
 _TRIPS: Final = 2
-_GUESS: Final = 1.2  # what has taken so long is thought to take a fifth longer
+_GUESS: Final = 1.2  # a call under way is expected to take a fifth longer in all
 
 
 class Gathering:
-    """The course files, which say what subjects there are to be, and the days of those
-    that are there: by course file, None for one that cannot be fetched.
+    """The course files, which tell the subjects to expect, and the days that have
+    arrived, by course file; None for a subject that cannot be fetched.
 
     Watchers read it at their own pace: `changed` returns when there is more than they
-    have seen. So one that is slow misses steps and holds nobody up.
+    have seen. A slow watcher misses steps and delays nobody.
     """
 
     def __init__(self, began_at: float) -> None:
@@ -34,16 +34,15 @@ class Gathering:
         self._news: asyncio.Event | None = None  # while somebody waits
 
     def begin(self, head: FetchedFiles, oldest: float | None) -> None:
-        """The course files are there. ``oldest`` is when the oldest of the days that
-        are kept were fetched, in seconds of the monotonic clock; None if all are
-        fetched now.
+        """The course files have arrived. ``oldest`` is when the oldest kept days were
+        fetched (monotonic seconds), None if all are new.
         """
         self.head = head
         self.oldest = oldest
         self._changed()
 
     def add(self, cf_id: int, days: SubjectDays | None) -> None:
-        """One more subject is there, or is known not to come."""
+        """One more subject has arrived, or is known not to come."""
         self.parts[cf_id] = days
         self._changed()
 
@@ -53,8 +52,8 @@ class Gathering:
         self._changed()
 
     async def changed(self, seen: int) -> int:
-        """Wait until there is more than a watcher has seen, which gives the `version`
-        that it saw last, and 0 at first; return the present one.
+        """Wait until there is more than the watcher has ``seen``: the `version` of its
+        last look, 0 at first. Return the present version.
         """
         while self.version == seen:
             self._news = self._news or asyncio.Event()
@@ -62,9 +61,8 @@ class Gathering:
         return self.version
 
     def seconds_left(self, now: float) -> float:
-        """Seconds until all is there, estimated: it takes two round trips, each as long
-        as the first, which is not over yet and is thought to take a fifth longer than
-        it has so far.
+        """Estimated seconds until everything has arrived. Both round trips take as long
+        as the first, which takes a fifth longer than it has so far.
         """
         elapsed = now - self.began_at
         return _TRIPS * _GUESS * elapsed - elapsed
@@ -77,7 +75,7 @@ class Gathering:
 
 
 class Gatherings:
-    """The gatherings under way, by key; of two with one key the later.
+    """The gatherings under way by key; the latest one for each key.
 
     >>> gatherings = Gatherings()
     >>> with gatherings.begin(b"key", now=0.0):
@@ -95,18 +93,18 @@ class Gatherings:
         return len(self._under_way)
 
     def get(self, key: bytes) -> Gathering | None:
-        """The one under way."""
+        """The gathering under way, or None."""
         return self._under_way.get(key)
 
     async def begun(self, key: bytes) -> Gathering:
-        """The one under way, as soon as there is one."""
+        """The gathering under way; waits until there is one."""
         while (gathering := self._under_way.get(key)) is None:
             await self._news.wait()
         return gathering
 
     @contextmanager
     def begin(self, key: bytes, now: float) -> Iterator[Gathering]:
-        """One that is under way as long as the block runs."""
+        """Begin a gathering that is under way while the block runs."""
         gathering = Gathering(now)
         self._under_way[key] = gathering
         self._news.set()

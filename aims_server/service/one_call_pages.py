@@ -1,5 +1,5 @@
-"""The pages that take one call: the summary per course, quizzes and the timetable, also
-as an iCalendar.
+"""The pages that take one call: the summary per course, the quizzes, and the timetable
+as JSON and as iCalendar.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ _CALENDAR_TYPE: Final = ("Content-Type", "text/calendar; charset=utf-8")
 
 
 class OneCallPages:
-    """The pages by their resource; ``target_percent`` is the attendance to be reached.
+    """The pages by their resource; ``target_percent`` is the required attendance.
 
-    The summary is made of the course files, the calendar of the timetable: a request
-    for one of them waits for what it is made of, in the same flight as all others that
-    wait for that.
+    The summary is made of the course files, the calendar of the timetable. A request
+    for one of them waits for its source, in the same flight as everyone else who waits
+    for that source.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class OneCallPages:
     ) -> Served[Answer]:
         """The page that is kept as this resource.
 
-        Raises :class:`UpstreamTimeout` at the deadline, with an estimate of when it is
-        there.
+        Raises :class:`UpstreamTimeout` at the deadline, with an estimate of when the
+        page is ready.
         """
         try:
             return await self._by_resource[resource](caller, deadline, fresh)
@@ -79,7 +79,7 @@ class OneCallPages:
         deadline: Deadline,
         fresh: bool,
     ) -> Served[Answer]:
-        """The page that is kept as ``make`` makes it."""
+        """The kept page, or one that ``make`` makes and that is then kept."""
 
         async def fill(within: Deadline) -> Entry[Answer]:
             with self._admission.reserve(caller, 1):

@@ -1,5 +1,5 @@
-"""Asks the platform for a student's data, and compares the student whom an answer names
-with the one who asked.
+"""Fetches a student's data from the platform, and checks that an answer names the
+student who asked.
 """
 
 import logging
@@ -21,11 +21,11 @@ _log = logging.getLogger(__name__)
 
 
 class StudentCalls:
-    """One worker's calls for students. Each raises what :class:`UpstreamClient` does,
-    :class:`WrongStudent` among it: then nothing of the answer is served or kept.
+    """One worker's calls for students. Each raises what :class:`UpstreamClient` raises,
+    or :class:`WrongStudent`: then nothing of the answer is served or kept.
 
     ``on_wrong_student`` is called with the endpoint of such an answer. ``executor``
-    counts the records where that takes more than one step.
+    counts long lists of records in steps.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class StudentCalls:
         self._on_wrong_student = on_wrong_student
 
     def confirm(self, session: Session, endpoint: str, **named: Any) -> None:
-        """Compare whom an answer names with the asker (see :meth:`Session.confirm`)."""
+        """Check that an answer names the asker (see :meth:`Session.confirm`)."""
         try:
             session.confirm(**named)
         except WrongStudent:
@@ -52,7 +52,7 @@ class StudentCalls:
             raise
 
     async def course_files(self, caller: Caller, deadline: Deadline) -> CourseFiles:
-        """The course files; the asker's where they do not say whose they are."""
+        """The course files; if they name no student, they are the asker's."""
         session = caller.session
         files = await self._upstream.course_files(
             caller.token,
@@ -84,7 +84,7 @@ class StudentCalls:
         )
         counting = count_days(sent.cards, notes, complete=sent.complete)
         if len(sent.cards) <= RECORDS_A_STEP:
-            days = finish(counting)  # sixteen such lists may come in one turn
+            days = finish(counting)  # quick, even if sixteen such lists arrive at once
         else:
             days = await self._executor.run_steps(counting)
         notes.report()
@@ -105,12 +105,14 @@ class StudentCalls:
         )
 
     async def schedule(self, caller: Caller, deadline: Deadline) -> Schedule:
-        """The month's table; it names nobody."""
+        """The month's table, which names no student."""
         return await self._upstream.schedule(caller.token, caller_key(caller), deadline)
 
 
 def caller_key(caller: Caller) -> CallerKey:
-    """Whom `upstream` counts a call for: the verified student, else the address."""
+    """The caller for whom `upstream` counts a call: the verified student, else the
+    client address.
+    """
     student_id = caller.session.verified_student
     if student_id is not None:
         return CallerKey.student(student_id)

@@ -1,5 +1,5 @@
-"""Owns the parts that pages are made of, asked for or kept: a student's course files,
-and the days of each subject.
+"""Owns the parts that pages are made of: a student's course files, and the days of each
+subject; kept ones if possible, else from the platform.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -21,14 +21,15 @@ from .student_calls import StudentCalls
 __all__ = ["Admit", "FetchedFiles", "FetchedSubject", "StudentRecords"]
 
 Admit = Callable[[], AbstractContextManager[object]]
-"""Entered round a call to the platform; raises where that may not be made."""
+"""Makes the context manager for one call to the platform; entering it raises
+:class:`Overloaded` if the call may not be made."""
 
 _COURSE_FILES: Final = "course-files"
 
 
 class FetchedFiles(msgspec.Struct, frozen=True, gc=False):
-    """Course files, when they were fetched, in seconds of the monotonic clock, and
-    whether they should have been newer.
+    """Course files, fetched at ``made_at`` (monotonic seconds); ``old`` if they are no
+    longer fresh.
     """
 
     files: CourseFiles
@@ -40,7 +41,7 @@ class FetchedFiles(msgspec.Struct, frozen=True, gc=False):
         return any(course.cf_id == cf_id for course in self.files.courses)
 
     def cf_ids(self) -> list[int]:
-        """The number of each course file, once, though a platform may list it twice."""
+        """The number of each course file once, even if the platform lists it twice."""
         return list(dict.fromkeys(course.cf_id for course in self.files.courses))
 
     def names(self) -> dict[int, str]:
@@ -60,8 +61,8 @@ class FetchedSubject(msgspec.Struct, array_like=True):
 class StudentRecords:
     """One worker's parts of its students' pages.
 
-    Kept course files that are no longer fresh are used if newer ones do not come within
-    ``refresh_seconds``. ``clock`` is monotonic seconds, ``wall`` Unix time.
+    Old course files are used if new ones do not arrive within ``refresh_seconds``.
+    ``clock`` gives monotonic seconds, ``wall`` Unix time.
     """
 
     def __init__(
@@ -92,10 +93,9 @@ class StudentRecords:
         admit: Admit = nullcontext,
         old_at_once: bool = False,
     ) -> FetchedFiles:
-        """The course files: one call, shared by every page. Kept ones that are no
-        longer fresh are given only if newer ones cannot be had, or with ``old_at_once``
-        before these are. ``admit`` makes the context manager that a call is made in
-        (:class:`PageAdmission`).
+        """The course files: one call, shared by every page. Old ones are returned if
+        new ones cannot be had; with ``old_at_once`` they are returned immediately. A
+        call is made within ``admit``.
         """
         served = await self.packed_course_files(
             caller, deadline, fresh=fresh, admit=admit, old_at_once=old_at_once
@@ -112,8 +112,7 @@ class StudentRecords:
         old_at_once: bool,
     ) -> Served[bytes]:
         """As `course_files`, in the packed form that is kept (`unpack_course_files`).
-        With ``old_at_once`` kept ones that are no longer fresh are given at once, and
-        refreshed in the background.
+        With ``old_at_once`` old ones are refreshed in the background.
         """
         session = caller.session
 
@@ -126,7 +125,7 @@ class StudentRecords:
 
         waits = fresh or not old_at_once
         if waits and self._cache.find_part(_COURSE_FILES, session) is not None:
-            # The old ones are given if newer ones do not come soon.
+            # After this time the old ones are returned.
             patience = min(self._refresh_seconds, deadline.remaining())
             deadline = Deadline(patience, self._clock)
         return await self._cache.part(
@@ -134,14 +133,16 @@ class StudentRecords:
         )
 
     def kept_course_files(self, session: Session) -> FetchedFiles | None:
-        """The course files that any worker of this machine keeps, fresh or not."""
+        """The course files that a worker of this machine keeps, fresh or old."""
         entry = self._cache.find_part(_COURSE_FILES, session)
         if entry is None:
             return None
         return _fetched(entry, old=self._clock() >= entry.fresh_until)
 
     def newest_course_files(self, session: Session, old: FetchedFiles) -> FetchedFiles:
-        """Those that have come since the ``old`` ones had to do, or these."""
+        """Newer course files, if some were kept since the ``old`` ones were taken; else
+        the ``old`` ones.
+        """
         kept = self.kept_course_files(session)
         return kept if kept is not None and kept.made_at > old.made_at else old
 
@@ -155,9 +156,9 @@ class StudentRecords:
         fresh: bool,
         admit: Admit,
     ) -> tuple[Served[bytes], FetchedSubject]:
-        """One subject, kept or from the platform, as it was served and decoded; a call
-        is made within ``admit``. Raises :class:`UpstreamRejected` where the platform
-        refuses this subject and not the token.
+        """One subject, kept or from the platform: as served, and decoded. A call is
+        made within ``admit``. Raises :class:`UpstreamRejected` if the platform refuses
+        this subject but not the token.
         """
 
         async def fill(within: Deadline) -> Entry[bytes]:
@@ -165,7 +166,7 @@ class StudentRecords:
                 try:
                     days = await self._calls.subject(caller, student_id, cf_id, within)
                 except TokenRefused:
-                    # This raises too if it is the token that is refused.
+                    # Raises TokenRefused too if the platform refuses the token.
                     await self._calls.course_files(caller, within)
                     raise UpstreamRejected from None
             return self._packed(caller.session, days, self._clock())
@@ -178,9 +179,8 @@ class StudentRecords:
     def kept_subjects(
         self, session: Session, cf_ids: Iterable[int], *, fresh: bool
     ) -> tuple[dict[int, SubjectDays], float | None]:
-        """The days of those of these course files whose days are kept and fresh, and
-        when the oldest were fetched, in seconds of the monotonic clock; None if there
-        are none.
+        """The kept, fresh days by course file, and when the oldest of them were fetched
+        (monotonic seconds); None if there are none.
         """
         names = {_subject(cf_id): cf_id for cf_id in cf_ids}
         kept = self._cache.get_fresh_parts(names, session, fresh=fresh)
@@ -197,9 +197,9 @@ class StudentRecords:
         made_at: float,
         subjects: Mapping[int, SubjectDays],
     ) -> None:
-        """Keep what was asked for in this epoch of the session, at ``made_at`` of the
-        monotonic clock, so that the next request asks for the others only. The page
-        does not wait for that, nor fail with it: its time may be over.
+        """Keep subjects that were asked for at ``made_at`` (monotonic seconds) in this
+        epoch of the session, so that the next request asks only for the others. The
+        page neither waits for this nor fails with it: its time may be over.
         """
         for cf_id, days in subjects.items():
             entry = self._packed(session, days, made_at)

@@ -1,4 +1,4 @@
-"""The page of one subject, made of what is kept of it or of the platform's records."""
+"""The page of one subject, made of its kept days or of the platform's records."""
 
 from typing import Final
 
@@ -18,7 +18,9 @@ _CALLS: Final = 2  # course files, and the records of one
 
 
 class SubjectPage:
-    """Answers about one subject; what is kept of it serves whatever its name is."""
+    """Answers about one subject. Its days are kept without the name, which the request
+    chooses.
+    """
 
     def __init__(self, records: StudentRecords, admission: PageAdmission) -> None:
         self._records = records
@@ -36,7 +38,7 @@ class SubjectPage:
     ) -> Served[Answer]:
         """One subject, day by day (docs/contract.rst 2.3), under the name ``subject``.
 
-        Raises :class:`Forbidden` for any student but the token's own, and
+        Raises :class:`Forbidden` for any other student than the token's own, and
         :class:`NotFound` for a course file that is not the student's.
         """
         session = caller.session
@@ -49,7 +51,7 @@ class SubjectPage:
                 )
                 unnamed = fetched.files.student_id is None
                 if fetched.old and (unnamed or not fetched.has(cf_id)):
-                    # A new course, maybe.
+                    # It may be a new course.
                     fetched = await self._records.course_files(
                         caller, deadline, fresh=False, admit=admit
                     )

@@ -1,4 +1,4 @@
-"""What a student may ask for, and what a login begins."""
+"""The use cases: the pages, the login, and the prefetch that a login begins."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
@@ -23,12 +23,12 @@ __all__ = ["AimsService"]
 
 
 class AimsService:
-    """Answers for one worker's students; ``wall`` is Unix time. ``executor`` runs heavy
-    work in steps.
+    """Answers the requests of one worker's students.
 
-    With a ``shared_log`` its askers see what other workers gather for them.
-    ``on_wrong_student`` is called with the endpoint whenever the platform's answer
-    names another student than the asker, who then gets nothing.
+    ``executor`` runs heavy work in steps. With a ``shared_log`` askers see what other
+    workers gather for them. ``on_wrong_student`` is called with the endpoint if the
+    platform's answer names another student than the asker, who then gets nothing.
+    ``clock`` gives monotonic seconds, ``wall`` Unix time.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class AimsService:
         records = StudentRecords(
             self._calls,
             answer_cache,
-            # Half of a request's time: the other half is left for what follows.
+            # Half of a request's time: the other half is for the records.
             refresh_seconds=request_seconds / 2,
             clock=clock,
             wall=wall,
@@ -84,25 +84,25 @@ class AimsService:
 
     @property
     def upstream_state(self) -> str:
-        """Whether the platform is being asked: "closed", "half-open" or "open"."""
+        """The worst breaker state of all endpoints: "closed", "half-open", "open"."""
         return self._upstream.state
 
     @property
     def endpoint_states(self) -> Mapping[str, str]:
-        """The same for each of the platform's endpoints; the above is the worst."""
+        """The breaker state of each of the platform's endpoints."""
         return self._upstream.endpoint_states
 
     async def log_in(
         self, username: str, password: str, address: str, deadline: Deadline
     ) -> LoginAnswer:
-        """The platform's answer to a login; never kept, never repeated."""
+        """The platform's answer to a login, which is never kept or retried."""
         return await self._upstream.log_in(
             username, password, CallerKey.address(address), deadline
         )
 
     def logged_in(self, caller: Caller, answer: LoginAnswer) -> None:
-        """Note the student that a login's answer names, and begin to gather the pages
-        that follow it, if this service does so at all; returns at once.
+        """Verify the student whom the login's answer names, and begin the prefetch in
+        the background, if that is on.
         """
         try:
             self._calls.confirm(
@@ -112,7 +112,7 @@ class AimsService:
                 admission_number=answer.admission_number,
             )
         except WrongStudent:
-            return  # the student has the answer; the token is as good as its next one
+            return  # the login is answered all the same; each page is checked again
         if not self._prefetch_on_login:
             return
         for page in PAGES:
@@ -129,11 +129,11 @@ class AimsService:
         fresh: bool = False,
         media: str | None = None,
     ) -> Served[Answer]:
-        """A page without parameters, as JSON or as one of its ``other_media``; with
-        ``fresh`` a kept one only if it is new.
+        """A page without parameters, as JSON or as one of its ``other_media``. With
+        ``fresh`` a kept one is returned only if it is a few seconds old at most.
 
-        Raises :class:`UpstreamTimeout` at the deadline, with an estimate of when it is
-        there; but of the page with every subject there is what has been had by then.
+        Raises :class:`UpstreamTimeout` at the deadline, with an estimate of when the
+        page is ready. All-attendance is then made of the subjects that have arrived.
         """
         if page is ALL_ATTENDANCE:
             return await self._all_attendance.page(caller, deadline, fresh=fresh)
@@ -141,13 +141,13 @@ class AimsService:
         return await self._one_call.page(resource, caller, deadline, fresh=fresh)
 
     async def gathering(self, caller: Caller) -> Gathering:
-        """What has arrived so far of all-attendance, as soon as it is gathered by this
-        worker, or by one that this one follows.
+        """What has arrived of all-attendance so far. Waits until this worker, or
+        another one that it follows, gathers it.
         """
         return await self._all_attendance.gathering(caller)
 
     async def close(self) -> None:
-        """Give up background work."""
+        """Cancel the background work and wait for its end."""
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -157,7 +157,7 @@ class AimsService:
             try:
                 await work
             except ApiError:
-                # The student's own request asks again and gets the error.
+                # The student's own request will ask again and get the error.
                 return
 
         task = asyncio.create_task(run())

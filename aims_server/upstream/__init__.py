@@ -1,4 +1,4 @@
-"""The platform: typed calls, what its answers mean, and how carefully they are made.
+"""The client of the platform: typed calls, decoding, resilience, transport.
 
 The map, in call order::
 

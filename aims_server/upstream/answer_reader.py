@@ -1,4 +1,4 @@
-"""Reads replies: checks, decodes, and compares the student named with the asker."""
+"""Reads replies: checks and decodes them, and checks that they name the asker."""
 
 from collections.abc import Callable
 from typing import Final, TypeAlias, TypeVar
@@ -16,15 +16,15 @@ _LARGE_BODY: Final = 128 * 1024  # bytes, for which decoding takes half a millis
 Decoded = TypeVar("Decoded")
 
 Confirm: TypeAlias = Callable[[Decoded], object]
-"""Raises :class:`WrongStudent` for an answer that names another than the asker."""
+"""Raises :class:`WrongStudent` for an answer that names another student."""
 
 
 def anyone(_: object) -> None:
-    """Confirm whatever there is."""
+    """A `Confirm` that accepts every answer."""
 
 
 class AnswerReader:
-    """Checks, decodes and confirms; counts what is odd in answers that can be used."""
+    """Checks, decodes and confirms replies; counts the oddities of usable ones."""
 
     def __init__(self, oddities: Oddities, executor: SerialExecutor) -> None:
         self._oddities = oddities
@@ -37,10 +37,10 @@ class AnswerReader:
         decode: Callable[[bytes, Note], Decoded],
         confirm: Confirm[Decoded],
     ) -> Decoded:
-        """The decoded body, a large one in a turn of its own.
+        """The decoded body; a large one is decoded in a turn of its own.
 
-        Raises what `checked_body` and ``confirm`` raise, and :class:`UpstreamError` for
-        what ``decode`` cannot read.
+        Raises what `checked_body` and ``confirm`` raise, and :class:`UpstreamError` if
+        ``decode`` cannot read the body.
         """
         body = checked_body(reply, of_records=endpoint == "cards")
         notes = self._oddities.notes(endpoint)

@@ -1,5 +1,5 @@
-"""The platform as typed calls: the request of each, and what decodes its answer. The
-facts are in docs/platform.rst.
+"""The platform's calls as typed methods: each makes its request and decodes the answer.
+The facts are in docs/platform.rst.
 """
 
 from collections.abc import Awaitable, Callable
@@ -46,7 +46,7 @@ _PROBE_SECONDS: Final = 10.0
 
 _MOST_PAGES: Final = 10
 
-_USUAL_COURSES: Final = 15  # of a student; what was seen last is taken later
+_USUAL_COURSES: Final = 15  # of a student; later the number seen last
 
 Decoded = TypeVar("Decoded")
 
@@ -54,11 +54,11 @@ Decoded = TypeVar("Decoded")
 class UpstreamClient:
     """Calls to one platform at ``base_url``; ``origin`` is its portal's.
 
-    Every call takes its caller, and a deadline that covers its wait for a slot, every
-    try, and the decoding. It raises :class:`UpstreamError` or :class:`TokenRefused`,
-    ``log_in`` also :class:`RateLimited`. ``confirm`` is given each decoded answer, and
-    raises :class:`WrongStudent` if it names another student than the asker. Large
-    answers are decoded by ``executor``.
+    Every call takes its caller, and a deadline for the wait for a slot, all tries and
+    the decoding. It raises :class:`UpstreamError` or :class:`TokenRefused`, ``log_in``
+    also :class:`RateLimited`. ``confirm`` gets each decoded answer and raises
+    :class:`WrongStudent` if it names another student than the asker. ``executor``
+    decodes large answers.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class UpstreamClient:
     async def log_in(
         self, username: str, password: str, caller: CallerKey, deadline: Deadline
     ) -> LoginAnswer:
-        """POST /admin/authenticate, once: a login is never repeated."""
+        """POST /admin/authenticate; a login is never retried."""
         form = urlencode({"username": username, "password": password}).encode()
 
         async def attempt(seconds: float, *, apart: bool) -> LoginAnswer:
@@ -126,11 +126,11 @@ class UpstreamClient:
         )
 
     def prepare(self) -> None:
-        """Begin what the first call would wait for: curl, and a connection."""
+        """Load curl and open a connection, so that the first call need not wait."""
         self._transport.prepare(self._base)
 
     def expect_cards(self) -> AbstractContextManager[None]:
-        """Open connections while the block runs for the calls that follow it: the
+        """Open connections while the block runs, for the calls that follow it: the
         records of every subject.
         """
         # The connection of the course files serves one of them.
@@ -168,8 +168,8 @@ class UpstreamClient:
     ) -> Cards:
         """GET /cards: the attendance records of one student in one course file.
 
-        At most ten pages of them; ``complete`` is False if there are more, or one
-        fails. ``note`` is called with oddities of the pages together.
+        Reads at most ten pages; ``complete`` is False if there are more or one fails.
+        ``note`` is called with the oddities of all pages together.
         """
         query = (
             "?type=Attendance&sort_by=%2Bdatetime1"
@@ -194,7 +194,7 @@ class UpstreamClient:
         return merge_pages(pages, note, complete=complete)
 
     def card_notes(self) -> Notes:
-        """A `Note` for oddities of records, alone or beside their summary."""
+        """A `Note` for oddities of records, by themselves or against the summary."""
         return self._oddities.notes("cards")
 
     async def quizzes(
@@ -204,7 +204,7 @@ class UpstreamClient:
         deadline: Deadline,
         confirm: Confirm[Quizzes] = anyone,
     ) -> Quizzes:
-        """GET /custom/myEvaluatedQuizzes, to be passed on unchanged."""
+        """GET /custom/myEvaluatedQuizzes, whose answer is passed on unchanged."""
         return await self._get(
             "quizzes", "", token, caller, decode_quizzes, deadline, confirm
         )
@@ -218,7 +218,7 @@ class UpstreamClient:
         )
 
     async def _ask_without_token(self, endpoint: str) -> None:
-        """GET an endpoint without a token; raises for a fault of the platform only."""
+        """GET an endpoint without a token; raises only for a fault of the platform."""
         reply = await self._transport.fetch(
             self._base + _PATHS[endpoint],
             headers={},
@@ -236,7 +236,7 @@ class UpstreamClient:
         deadline: Deadline,
         confirm: Confirm[Decoded] = anyone,
     ) -> Awaitable[Decoded]:
-        # For /cards too, where public clients put the token into the query, and so into
+        # For /cards too. Public clients put the token into the query there, and so into
         # every log and proxy on the way.
         headers = {"Authorization": f"Bearer {token}"}
         url = self._base + _PATHS[endpoint] + query

@@ -1,4 +1,4 @@
-"""What a reply's status means: a body to decode, or which of our errors."""
+"""Judges a reply by its status: a body to decode, or one of our errors."""
 
 from typing import Final
 
@@ -31,15 +31,14 @@ __all__ = ["LoginAnswer", "check_health", "checked_body", "login_answer"]
 
 _LONGEST_PAUSE: Final = 120.0  # seconds; a longer Retry-After is not believed
 _DEFAULT_PAUSE: Final = 1.0  # seconds, for a 429 that names no time
-_LONGEST_WAIT: Final = 86_400.0  # seconds, that a student is told of
+_LONGEST_WAIT: Final = 86_400.0  # seconds; the longest wait told to a student
 _LARGEST_MESSAGE: Final = 4096  # bytes; a larger body has rows, or is a page of HTML
 
 
 class LoginAnswer(msgspec.Struct, frozen=True):
-    """The platform's answer to a login, to be passed on: status, its own JSON bytes (of
-    a refusal `LoginBody.refusal`), and the token when there is one that we can serve.
-    ``text`` is what the platform says in words; the other two are whose login it is,
-    where the answer says so.
+    """The platform's answer to a login, to be passed on: its status, its JSON (for a
+    refusal `LoginBody.refusal`), and the token if we can use it. ``text`` is its
+    message; the last two identify the student, if the answer does.
     """
 
     status: int
@@ -51,11 +50,11 @@ class LoginAnswer(msgspec.Struct, frozen=True):
 
 
 def checked_body(reply: Reply, *, of_records: bool = False) -> bytes:
-    """The body of an answer that may be decoded; raises for every other.
+    """The body of an answer that may be decoded; raises for all others.
 
-    A 404 that says in words that there is nothing is an empty list. ``of_records``
-    takes one with any JSON text for that: the summary, which was had before, tells
-    whether there should be some.
+    A 404 whose message says that there is nothing counts as an empty list. With
+    ``of_records`` any message in JSON does: the summary, fetched before, tells whether
+    there should be records.
     """
     status, body = reply.status, reply.body
     short = len(body) < _LARGEST_MESSAGE
@@ -74,12 +73,12 @@ def checked_body(reply: Reply, *, of_records: bool = False) -> bytes:
         raise UpstreamRejected
     if leads_to_login(reply.location):
         raise TokenRefused
-    # A redirect, or something that is no final status.
+    # A redirect, or no final status.
     raise _with_status(UpstreamError(), reply)
 
 
 def check_health(reply: Reply) -> None:
-    """Raise for statuses that speak of the platform rather than of the request."""
+    """Raise for statuses that concern the platform rather than the request."""
     if reply.status == 429:
         pause = _pause(reply) or _DEFAULT_PAUSE
         raise _with_status(UpstreamUnavailable(retry_after=pause), reply)
@@ -100,9 +99,7 @@ def _pause(reply: Reply) -> float | None:
 
 
 def _login_limited(reply: Reply) -> RateLimited:
-    """With the platform's own words, if it has any, and its own time: nothing here
-    waits for that.
-    """
+    """The error for a login's 429, with the platform's message and waiting time."""
     wait = min(reply.retry_after or _DEFAULT_PAUSE, _LONGEST_WAIT)
     try:
         said = read_login(reply.body)
@@ -112,8 +109,8 @@ def _login_limited(reply: Reply) -> RateLimited:
 
 
 def login_answer(reply: Reply) -> LoginAnswer:
-    """Read the reply to a login; a refusal is an answer, too."""
-    if reply.status == 429:  # of this account: others of its address may go on
+    """Read the reply to a login. A refusal is an answer, too; raises for failures."""
+    if reply.status == 429:  # it concerns the account: others of the address may go on
         raise _login_limited(reply)
     if reply.status != 500:  # which may be a refusal
         check_health(reply)

@@ -44,6 +44,7 @@ class Worker:
     """A read-through with a store and flights of its own."""
 
     def __init__(self, machine, copied_bytes):
+        self.machine = machine
         self.clock = machine.clock
         self.observer = Observer()
         self.refused: list = []

@@ -93,7 +93,7 @@ def test_a_successor_is_all_that_is_given(clock):
 def test_a_drop_takes_both_parts(clock):
     """And what was begun before it changes nothing any more."""
     store = a_store(clock)
-    epoch = store.begin_epoch(b"ann")
+    epoch = store.epochs.begin(b"ann")
     offer(store, clock, b"k", b"k")
     store.put(b"l", entry(clock))
     assert store.drop_owner(b"ann")

@@ -235,6 +235,20 @@ async def test_of_two_old_pages_the_newer_is_served(platform, workers, clock):
     await asyncio.sleep(0.2)  # of the test's own time: the other two find it
 
 
+async def test_of_two_old_pages_the_newer_is_served_where_a_fill_fails(
+    platform, workers, clock
+):
+    """Who asks for a new one is shown no older one than others are."""
+    one, other, _ = workers
+    await answered(platform, one.ask(platform), "first")
+    await shown(other.ask(platform))
+    clock.now += FRESH + 1
+    await answered(platform, one.ask(platform, max_age=30), "second")
+    clock.now += FRESH + 1
+    asker = other.ask(platform, max_age=30)
+    assert await answered(platform, asker, Broken()) == (STALE, "second")
+
+
 async def test_an_incomplete_page_displaces_no_whole_one_of_another_worker(
     platform, workers, clock
 ):
@@ -347,7 +361,7 @@ async def test_what_is_kept_is_found_by_all(platform, workers, clock):
     clock.now += 5
     made_at = clock.now - 1
     newer = Entry("newer", 5, ANN, made_at, made_at + FRESH, made_at + FRESH)
-    epoch = one.through.epoch_of(ANN)
+    epoch = one.through.epochs.of(ANN)
     one.through.keep(b"k", epoch, newer)
     await settle()
     for worker in (one, third):
@@ -368,7 +382,7 @@ async def test_what_is_kept_late_displaces_nothing_newer(platform, workers, cloc
     clock.now += 20
     await answered(platform, other.ask(platform), "newer")
     clock.now += 5
-    one.through.keep(b"k", one.through.epoch_of(ANN), late)
+    one.through.keep(b"k", one.through.epochs.of(ANN), late)
     await settle()
     for worker in workers:
         found = worker.through.kept.get_fresh(b"k", ANN, clock.now)
@@ -435,6 +449,31 @@ async def test_an_old_page_of_another_machine_will_do_while_that_one_waits(
     await asyncio.sleep(0.5)
     assert [await shown(o.ask(platform)) for o in others] == [(HIT, "new")] * 2
     assert platform.calls == 2
+
+
+async def test_an_incomplete_page_of_another_machine_displaces_no_whole_one(
+    platform, clock
+):
+    """The store has lost the whole one, which this machine still has, and the other's
+    is too old for the asker.
+    """
+    far = MachinePages(SharedMemoryCache(50_000, Epochs(), clock=clock))
+    store = Level("store", far, Deadline.remaining, 0.01, 1.6, 0.08)
+    one, other = (Machine(clock, store).worker() for _ in range(2))
+    await answered(platform, one.ask(platform), "whole")
+    for number in range(12):
+        large = other.ask(platform, f"{number}".encode(), BEN)
+        await answered(platform, large, "x" * 5000)
+    clock.now += FRESH + 60
+    now = clock.now
+
+    async def fill(deadline):
+        times = now - 60, now, now + 15
+        return Entry("part", 4, ANN, *times, old=True, complete=False)
+
+    await other.through.get(b"k", ANN, fill, Deadline(10, clock))
+    asker = one.machine.worker().ask(platform, max_age=30)
+    assert await answered(platform, asker, Broken()) == (STALE, "whole")
 
 
 async def test_an_old_page_of_another_machine_is_refreshed_behind_its_asker(

@@ -207,9 +207,9 @@ def traced(action):
 def test_what_was_begun_before_a_drop_is_not_kept(clock):
     """An epoch taken before a drop keeps its entry out; a later one lets it in."""
     store = a_store(room_for(4), clock)
-    before = store.begin_epoch(b"ann")
+    before = store.epochs.begin(b"ann")
     store.drop_owner(b"ann")
-    after = store.begin_epoch(b"ann")
+    after = store.epochs.begin(b"ann")
     assert store.put(b"k", entry(clock, "new"), after)
     assert not store.put(b"k", entry(clock, "old"), before)
     kept = store.get(b"k")
@@ -220,7 +220,7 @@ def test_what_was_begun_before_a_drop_is_not_kept(clock):
 def test_a_drop_ends_the_epoch_of_its_owner_only(clock):
     """All who fill for one owner are in one epoch; its neighbours' are their own."""
     store = a_store(room_for(4), clock)
-    epochs = [store.begin_epoch(owner) for owner in (b"ann", b"ann", b"ben")]
+    epochs = [store.epochs.begin(owner) for owner in (b"ann", b"ann", b"ben")]
     store.drop_owner(b"ann")
     assert not store.put(b"a", entry(clock), epochs[0])
     assert not store.put(b"a", entry(clock), epochs[1])

@@ -378,7 +378,7 @@ class TestAnswers:
             check(answer, path)
         wanted = {"Accept": "application/json"}
         check(await front.ask("/metrics", headers=wanted), "/metrics")
-        worker.lifecycle.start_draining()
+        worker.lifecycle.draining = True
         answer = await front.ask("/health")
         assert answer.code == 503
         check(answer, "/health")

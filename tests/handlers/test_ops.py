@@ -40,7 +40,7 @@ async def test_health_takes_head(front):
 @pytest.mark.gen_test
 async def test_draining(front, worker):
     """While stopping, readiness fails and liveness does not."""
-    worker.lifecycle.start_draining()
+    worker.lifecycle.draining = True
     health = await front.ask("/health")
     assert health.code == 503
     assert json.loads(health.body) == {"status": "draining"}

@@ -70,10 +70,11 @@ def test_threads_that_use_such_a_module_at_once_find_it_whole():
 
 
 def test_a_part_of_such_a_module_can_be_imported_first():
-    """Its package is run before it, as ever, and has it."""
+    """Its package is run before it, as ever, and has it; it is run once."""
     _run_after_start(
         "import json; assert type(json) is not types.ModuleType;"
         "import json.decoder; whole = sys.modules['json'];"
         "assert whole.decoder.JSONDecoder().decode('[1]') == [1];"
-        "assert json.decoder is whole.decoder"
+        "assert json.decoder is whole.decoder;"
+        "assert json.decoder.JSONDecodeError is json.JSONDecodeError"
     )

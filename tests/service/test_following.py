@@ -29,8 +29,8 @@ GATHER_SECONDS = 30.0
 class Worker:
     """One worker's gatherings, and how it looks at the shared memory."""
 
-    def __init__(self, memory, epochs, clock):
-        self.log = CountedLog(memory, epochs, seconds=GATHER_SECONDS, clock=clock)
+    def __init__(self, memory, clock):
+        self.log = CountedLog(memory, seconds=GATHER_SECONDS, clock=clock)
         self.gatherings = Gatherings()
         self.shared = SharedGatherings(self.gatherings, self.log)
         self.clock = clock
@@ -84,7 +84,7 @@ def _epochs():
 @pytest.fixture(name="workers")
 def _workers(clock, epochs):
     memory = SharedMemoryCache(1_000_000, epochs, clock=clock)
-    return [Worker(memory, epochs, clock) for _ in range(2)]
+    return [Worker(memory, clock) for _ in range(2)]
 
 
 @pytest.fixture(name="sessions")
@@ -280,7 +280,7 @@ async def test_who_followed_a_dead_worker_follows_the_one_that_begins_anew(
 ):
     """As soon as that one has as much."""
     memory = SharedMemoryCache(1_000_000, epochs, clock=clock)
-    first, second, third = (Worker(memory, epochs, clock) for _ in range(3))
+    first, second, third = (Worker(memory, clock) for _ in range(3))
     session = sessions[0]
     with ExitStack() as stack, third.shared.followed(session, KEY):
         dead = ExitStack()

@@ -14,7 +14,6 @@ from aims_server.primitives import CircuitState
 from aims_server.store.client import StoreUnavailable
 from aims_server.store.cursor import SharedCursor
 from aims_server.store.redis_clients import open_client
-from aims_server.store.scripts import owner_key, stream_key
 from aims_server.store.sealing import Secrets
 
 from ..children import Deadly, exit_status, fork
@@ -24,7 +23,7 @@ from .test_pages import ANN, BEN, keep, page, take
 
 pytestmark = pytest.mark.gen_test
 
-STREAM = stream_key(Secrets(bytes(32)).stream_tag)
+STREAM = Secrets(bytes(32)).stream_key
 
 
 @pytest.fixture(name="first")
@@ -437,7 +436,7 @@ async def test_a_strangers_value_in_a_students_place_harms_nobody(first, server)
     and other students' refusals are told all the same.
     """
     await known(first)
-    key = owner_key(first.secrets.owner_tag(ANN))
+    key = first.secrets.owner_key(ANN)
     server.ask("SET", key, "somebody else's")
     assert (await take(first, b"a", ANN)).found is Found.NONE
     first.refuse(BEN)

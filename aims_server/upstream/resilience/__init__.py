@@ -1,26 +1,26 @@
-"""Whether, when and how often a call is made: it is admitted, repeated, hedged.
+"""Decides whether, when and how often a call is made: admission, retries, hedges.
 
 The map, in call order::
 
-    policy             makes a call: again, or with another one beside it
-    hedging            the race of a late call with another one
-    lateness           after how long a call is late
-    latency            how long the recent calls took
-    retry              how often and how soon a failed call may be made again
+    policy             makes a call, with retries and hedges
+    hedging            races a late call against another one
+    lateness           after how many seconds a call is late
+    latency            quantiles of the recent calls' durations
+    retry              how often and how soon a failed call may be retried
     admission          what each call passes first: pauses, breakers, slots
     pauses             the times for which the platform asked not to be called
-    endpoint_breakers  whether an endpoint is called at all
-    circuit_breaker    one of them: opened and closed by the ends of calls
-    bulkhead           the queue for a slot
-    fair_queue         whose turn it is there
+    endpoint_breakers  a circuit breaker for each endpoint, and one for connections
+    circuit_breaker    opens and closes by the outcomes of calls
+    bulkhead           the queue for slots
+    fair_queue         the order of that queue
     reservations       pages whose calls were admitted as a whole
     slot_pool          the slots that all workers of a machine share
-    call_time          how long a call is thought to take
-    recovery_probe     calls to an endpoint that nobody calls, to see it return
-    failure_log        log lines of calls that failed
-    calls              the vocabulary: a call, its caller, its observer
+    call_time          the expected duration of a call
+    recovery_probe     calls that find out whether a failed endpoint is back
+    failure_log        log lines about failed calls
+    calls              value types: a call, its caller, its observer
 
-Knows neither HTTP nor what a call brings: a call is a function that it awaits.
+Knows neither HTTP nor the results of calls: a call is a function to await.
 """
 
 from .admission import Admission

@@ -1,4 +1,4 @@
-"""Whether and when a call may be made: pauses, breakers and slots, in that order."""
+"""Decides whether and when a call may be made: by pauses, breakers and slots."""
 
 import time
 from collections.abc import Callable
@@ -17,8 +17,8 @@ __all__ = ["Admission", "AskedToPause"]
 
 
 class AskedToPause(Exception):
-    """The platform has asked for a pause, of ``seconds`` from now, while a call of this
-    caller waited for its slot.
+    """While a call waited for its slot, the platform asked its caller to pause; the
+    pause lasts ``seconds`` from now.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -27,7 +27,7 @@ class AskedToPause(Exception):
 
 
 class Admission:
-    """Admits a call, with a slot and the breaker's permit, or says why not.
+    """Admits a call with a slot and a breaker's permit, or raises why not.
 
     >>> async def example():
     ...     admission = Admission(Bulkhead(1), EndpointBreakers(["cards"]))
@@ -43,8 +43,8 @@ class Admission:
     ...
     aims_server.errors.UpstreamUnavailable: The attendance platform is not available ...
 
-    ``on_overload`` is called with the seconds that a call is thought to take whenever
-    one is refused because it would end too late.
+    ``on_overload`` is called with the expected seconds of a call whenever one is
+    refused because it would end too late.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class Admission:
         self._pauses: dict[str, Pauses] = {}
 
     def reserve(self, caller: CallerKey, calls: int, seconds: float) -> Reservation:
-        """Admit a page of so many calls as a whole, until the reservation ends.
+        """Admit a page of so many ``calls`` as a whole, until the reservation ends.
 
-        Raises :class:`Overloaded` if they could not all be made in so many seconds.
+        Raises :class:`Overloaded` if not all could be made within ``seconds``.
         """
         try:
             return self._slots.reserve(caller, calls, seconds)
@@ -74,11 +74,11 @@ class Admission:
     async def enter(
         self, endpoint: str, caller: CallerKey, deadline: Deadline
     ) -> CallPermit:
-        """The breaker's permit, and a slot to be given back by :meth:`leave`.
+        """Take a slot and return the breaker's permit; :meth:`leave` returns the slot.
 
-        Raises :class:`UpstreamUnavailable` while the caller or the endpoint has been
-        asked to pause or the breaker is open, :class:`Overloaded` when no slot can be
-        had in time, :class:`UpstreamTimeout` past the deadline, :class:`AskedToPause`.
+        Raises :class:`UpstreamUnavailable` during a pause of the caller or the endpoint
+        and while the breaker is open, :class:`Overloaded` if no slot can be free in
+        time, :class:`UpstreamTimeout` after the deadline, and :class:`AskedToPause`.
         """
         self._check_pause(endpoint, caller)
         if deadline.expired or not self._slots.try_acquire(caller):
@@ -90,8 +90,8 @@ class Admission:
             raise
 
     def try_enter(self, endpoint: str, caller: CallerKey) -> bool:
-        """Take a slot for a call beside one that is late, unless none is free, the
-        caller is to pause or the breaker is not closed; it needs no permit.
+        """Take a slot for a hedge, which needs no permit. False if no slot is free, the
+        caller has to pause or the breaker is not closed.
         """
         return (
             self.pause_left(endpoint, caller) == 0
@@ -100,16 +100,16 @@ class Admission:
         )
 
     def leave(self, caller: CallerKey, seconds: float | None) -> None:
-        """Give a slot back after a call of ``seconds``; None if none was made."""
+        """Return a slot after a call of ``seconds``; None if no call was made."""
         self._slots.release(caller, seconds)
 
     def pause(self, endpoint: str, caller: CallerKey, seconds: float) -> None:
-        """The platform has told this caller to stay away for so long."""
+        """Note that the platform asked this caller to pause for ``seconds``."""
         pauses = self._pauses.setdefault(endpoint, Pauses(clock=self._clock))
         pauses.add(caller, seconds)
 
     def pause_left(self, endpoint: str, caller: CallerKey) -> float:
-        """Seconds for which this caller should not ask this endpoint."""
+        """Seconds for which this caller must not call this endpoint."""
         pauses = self._pauses.get(endpoint)
         return 0.0 if pauses is None else pauses.left(caller)
 
@@ -117,8 +117,8 @@ class Admission:
         self, endpoint: str, caller: CallerKey, deadline: Deadline
     ) -> None:
         if self.breakers.state(endpoint) is CircuitState.OPEN:
-            # No reason to wait for a slot: this raises, or, if the breaker has become
-            # half-open just now, takes a probe's place, which is not used yet.
+            # Do not wait for a slot: this raises. If the breaker has just become
+            # half-open, it takes a probe's place, which is not used yet.
             self._permit(endpoint, caller).discard()
         if deadline.expired:
             raise UpstreamTimeout

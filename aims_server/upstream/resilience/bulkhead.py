@@ -1,6 +1,4 @@
-"""Owns a worker's queue for a limited number of slots, fair between callers; makes no
-call.
-"""
+"""Owns a worker's queue for a limited number of slots, fair between callers."""
 
 import asyncio
 import time
@@ -15,12 +13,12 @@ from .slot_pool import SlotPool, SlotPools
 
 __all__ = ["Bulkhead", "BulkheadFull"]
 
-_LONGEST_WAIT: Final = 60.0  # seconds; a client told to wait longer does not return
-_LOOK_SECONDS: Final = 0.01  # until a slot that another worker freed is noticed
+_LONGEST_WAIT: Final = 60.0  # seconds; a client would not come back after more
+_LOOK_SECONDS: Final = 0.01  # between looks for slots that other workers have freed
 
 
 class BulkheadFull(Exception):
-    """The call cannot end before its deadline; a slot is `wait` seconds away."""
+    """The call cannot end before its deadline; a slot is free in `wait` seconds."""
 
     def __init__(self, wait: float) -> None:
         super().__init__(f"a slot is about {wait:.2f} s away")
@@ -28,8 +26,8 @@ class BulkheadFull(Exception):
 
 
 class Bulkhead:
-    """Lets as many calls run at once as there are slots, a number or this worker's part
-    of those of a machine; the others wait, fair between callers.
+    """Lets as many calls run at once as there are slots; the others wait, fair between
+    callers. ``slots`` is a number, or this worker's part in the machine's slots.
 
     >>> async def example():
     ...     slots, student = Bulkhead(1), CallerKey.student(1)
@@ -41,12 +39,12 @@ class Bulkhead:
     True False
     1
 
-    `FairQueue` says whose turn it is.
+    `FairQueue` decides whose turn it is.
 
-    A slot `n` turns away is had after `n` releases, and each slot is released once per
-    call time: that of `CallTime`, which learns from `release` and begins with
-    `first_guess`. While a slot is free no call is refused, however slow calls were:
-    only calls that are made can show that they are fast again.
+    Waits are estimated: the n-th call in the queue gets its slot after `n` releases,
+    and each slot is released once per `CallTime`, which learns from `release` and
+    begins with `first_guess`. While a slot is free no call is refused, however slow
+    calls were: only calls that are made can show that they are fast again.
     """
 
     def __init__(
@@ -60,24 +58,24 @@ class Bulkhead:
         if isinstance(slots, int):
             slots = SlotPools().of(0, size=slots, share=slots)
         self.pool = slots
-        """The slots that there are; what it has taken and given back is known to it."""
+        """The slots, with those that this worker has taken."""
 
         self._queue = FairQueue(per_caller, slots.share)
         self._clock = clock
         self._call_time = CallTime(first_guess, clock=clock)
         self._reservations = Reservations(self.pool)
-        self._returns_until = clock()  # when the last that was refused comes back
+        self._returns_until = clock()  # when the last refused client will come back
         self._look: asyncio.TimerHandle | None = None
 
     def reserve(self, caller: CallerKey, calls: int, seconds: float) -> Reservation:
-        """Admit so many calls as a whole, until the reservation ends; raise
-        BulkheadFull if they could not all be made in so many seconds. While there are
-        slots for all, nobody is refused.
+        """Admit so many ``calls`` as a whole, until the reservation ends. Raises
+        BulkheadFull if not all could be made within ``seconds``; while there are slots
+        for all of them, nobody is refused.
         """
         turns = self._reservations.turns(calls, verified=caller.verified)
         wait = max(
             turns * self.recent_seconds,
-            # An unverified caller's first call is answered, and then it is a student.
+            # An unverified caller becomes a student with its first call's answer.
             self.wait(caller, calls if caller.verified else 1),
         )
         if wait > 0 and wait + self.recent_seconds > seconds:
@@ -85,8 +83,8 @@ class Bulkhead:
         return self._reservations.add(calls, verified=caller.verified)
 
     def _turn_away(self, wait: float, calls: int) -> float:
-        """Seconds after which a refused reservation should be tried again: when the
-        queue is empty, and after those that were refused before.
+        """Seconds after which a refused client should come back: when the queue is
+        empty, and after the clients refused before it.
         """
         now = self._clock()
         own = calls / self.pool.capacity * self.recent_seconds
@@ -96,47 +94,45 @@ class Bulkhead:
 
     @property
     def in_use(self) -> int:
-        """Slots held now."""
+        """The number of slots held now."""
         return self._queue.in_use
 
     @property
     def waiting(self) -> int:
-        """Calls that wait now."""
+        """The number of calls that wait now."""
         return self._queue.waiting
 
     @property
     def recent_seconds(self) -> float:
-        """How long a call is thought to take."""
+        """The expected seconds of a call."""
         return self._call_time.seconds
 
     def wait(self, caller: CallerKey, calls: int = 1) -> float:
-        """Seconds until the last of so many calls of this caller, if they joined the
-        queue now, would have its slot, as things stand.
+        """Estimated seconds until the last of so many ``calls`` of this caller would
+        have its slot, if they joined the queue now.
         """
         queue = self._queue
         slots, in_use = self.pool.capacity, queue.in_use
         if queue.is_outranked(caller):
             slots = queue.unverified_share
-            # What is in use above these is soon had again if students wait no longer.
+            # What is in use above the share is free again once no student waits.
             in_use = min(slots, queue.unverified_in_use)
         behind = _turns(queue.ahead(caller, calls), slots, in_use)
         left = slots - queue.unverified_share
         if caller.verified and left > 0:
-            # Those of others have no more than their share while it waits.
+            # While a student waits, other callers have no more than their share.
             taken = max(queue.students_in_use, in_use - queue.unverified_share)
             ahead = queue.students_ahead(caller, calls)
             behind = min(behind, _turns(ahead, left, taken))
         turns = max(
             behind,
-            # However many slots there are, it has only these.
+            # However many slots there are, this caller has only `per_caller`.
             queue.above_limit(caller, calls) / queue.per_caller,
         )
         return turns * self.recent_seconds
 
     def try_acquire(self, caller: CallerKey) -> bool:
-        """Take a slot, to be given back by `release`, if one is free for this caller
-        now; without waiting.
-        """
+        """Take a slot if one is free for this caller now; `release` returns it."""
         if self._queue.queues:
             self._hand_out()
             if self._queue.next() is not None:
@@ -147,11 +143,11 @@ class Bulkhead:
         return True
 
     async def wait_for_turn(self, caller: CallerKey, deadline: Deadline) -> None:
-        """Take a slot, waiting in the caller's queue, when `try_acquire` has just given
-        none.
+        """Wait in the caller's queue for a slot, after `try_acquire` has returned
+        False.
 
-        Raises BulkheadFull at once if the call, as things stand, could not end before
-        the deadline; and when the deadline, as last extended, passes meanwhile.
+        Raises BulkheadFull at once if the call could probably not end before the
+        deadline, and when the deadline, which may be extended, passes meanwhile.
         """
         wait = self.wait(caller)
         if wait + self.recent_seconds > deadline.remaining():
@@ -174,11 +170,11 @@ class Bulkhead:
             raise BulkheadFull(self.wait(caller))
 
     def _end_in_time(self, caller: CallerKey, turn: Turn, deadline: Deadline) -> None:
-        """End a wait at its deadline; `asyncio.wait`, which serves several futures,
-        takes 5 us of each call for that, this takes 2.
+        """End a wait at its deadline. This takes 2 us of each call, `asyncio.wait`
+        would take 5.
         """
         left = deadline.remaining()
-        if left > 0:  # or it has been extended meanwhile
+        if left > 0:  # the first time, or the deadline was extended meanwhile
             turn.timer = turn.get_loop().call_later(
                 left, self._end_in_time, caller, turn, deadline
             )
@@ -188,10 +184,10 @@ class Bulkhead:
             turn.set_result(False)
 
     def release(self, caller: CallerKey, seconds: float | None) -> None:
-        """Give this caller's slot back after a call of `seconds`, or None if that
-        teaches nothing. Raises RuntimeError if it has none.
+        """Return this caller's slot after a call of `seconds`; None if its time teaches
+        nothing. Raises RuntimeError if the caller has no slot.
 
-        A call cut off by a time-out took as long as it took: its time must be told.
+        The time of a call that ended at a time-out must be told, too.
         """
         self._give_back(caller)
         if seconds is not None:
@@ -204,7 +200,7 @@ class Bulkhead:
             self._hand_out()
 
     def _hand_out(self) -> None:
-        """Give free slots to whose turn it is."""
+        """Give the free slots to those whose turn it is."""
         while (caller := self._queue.next()) is not None and self.pool.take():
             self._queue.serve(caller)
         self._publish_waiting(caller is not None)
@@ -217,16 +213,16 @@ class Bulkhead:
             self._look = loop.call_later(_LOOK_SECONDS, self._look_again)
 
     def _look_again(self) -> None:
-        """Slots may be free that other workers have given back: they send no notice."""
+        """Look for slots that other workers have freed without a notice."""
         self._look = None
         self._hand_out()
 
 
 def _turns(calls: int, slots: int, in_use: int) -> float:
     """Call times until so many calls have had their slots, if they can count on
-    ``slots``. What is in use beyond these goes to others when it is given back.
+    ``slots``. Slots in use beyond these go to others when they are released.
     """
     if in_use <= slots:
         return (calls + in_use - slots) / slots
-    # At first as many are given back per call time as are in use, and then `slots`.
+    # In the first call time all that are in use are released, after that `slots` each.
     return max((calls + in_use - slots) / in_use, calls / slots)

@@ -1,6 +1,4 @@
-"""The vocabulary of calls: who makes one, what is made, who observes it, and what was
-done for a request beside its calls.
-"""
+"""The value types of calls: a call, its caller, its observer, and a request's tally."""
 
 from collections.abc import Awaitable, Hashable
 from contextvars import ContextVar
@@ -17,10 +15,11 @@ Made = TypeVar("Made", covariant=True)
 
 
 class CallerKey(Struct, frozen=True):
-    """A verified student, whatever the number of tokens, or a client's address.
+    """The caller of a call: a verified student, with any number of tokens, or a client
+    address.
 
-    Logins, and tokens that the platform has not answered yet, count as their address:
-    who they claim to be is not known.
+    Logins, and tokens that the platform has not answered yet, count as their address,
+    because their student is only claimed.
 
     >>> CallerKey.student(5900001).verified
     True
@@ -33,12 +32,12 @@ class CallerKey(Struct, frozen=True):
 
     @classmethod
     def student(cls, student: Hashable) -> "CallerKey":
-        """The student that the platform's own answer has named."""
+        """The student whom the platform's own answer has named."""
         return cls(True, student)
 
     @classmethod
     def address(cls, address: Hashable) -> "CallerKey":
-        """All clients of this address."""
+        """All clients with this address."""
         return cls(False, address)
 
 
@@ -46,28 +45,28 @@ class Attempt(Protocol[Made]):
     """Makes one call."""
 
     def __call__(self, seconds: float, *, apart: bool) -> Awaitable[Made]:
-        """The result of a call of at most ``seconds``; ``apart``: on a connection that
-        no other call is using, since one of those is late.
+        """The result of a call of at most ``seconds``. With ``apart`` no other call
+        uses its connection: it is a hedge, and the late call's connection may hang.
         """
 
 
 class CallObserver(Protocol):
-    """Observes calls: metrics, in production."""
+    """Observes calls; the metrics do."""
 
     def call_finished(self, endpoint: str, outcome: str, seconds: float) -> None:
-        """One call to the platform ended; ``outcome`` is "ok" or an error's code."""
+        """A call has ended; ``outcome`` is "ok", "cancelled" or an error's code."""
 
     def call_repeated(self, endpoint: str) -> None:
-        """A call is made once more."""
+        """A failed call is retried."""
 
     def call_hedged(self, endpoint: str, end: str) -> None:
-        """A late call got another one beside it (``end`` is "started"), or that one was
-        answered first ("won").
-        """
+        """A hedge has begun (``end`` is "started") or was answered first ("won")."""
 
 
 class Call(Struct, Generic[Result], frozen=True):
-    """What ``attempt`` makes, perhaps more than once if it is ``repeatable``."""
+    """One call to be made by ``attempt``; a ``repeatable`` one may be retried and
+    hedged.
+    """
 
     endpoint: str
     caller: CallerKey
@@ -77,8 +76,8 @@ class Call(Struct, Generic[Result], frozen=True):
 
 
 class CallTally(Struct):
-    """What was done for one request beyond a call for each answer: the counts of one
-    context, of the task that sets it and of all that it starts.
+    """The number of hedges made for one request: counted for the task that sets
+    `call_tally` and all tasks that it starts.
 
     >>> call_tally.set(CallTally()) and None
     >>> call_tally.get().hedges

@@ -1,4 +1,4 @@
-"""Decides by the outcomes of calls to an endpoint whether more are let through."""
+"""Decides by the outcomes of an endpoint's calls whether more are let through."""
 
 import random as _random
 import time
@@ -14,17 +14,17 @@ __all__ = ["RECOVERY_PROBE", "CircuitBreaker", "CircuitOpen"]
 _STUDENTS: Final = 3
 _WINDOW_SECONDS: Final = 10.0
 _OPEN_SECONDS: Final = 5.0
-# In a simulated outage of an hour (3 students a second, each call fails at once) calls
-# are refused for 4 s more when the endpoint is back, 11 at most, for 0.35 a second that
-# are made meanwhile. With 28 s these were 12 s, 26 s and 0.14.
+# In a simulated outage of an hour (3 students a second, each call fails at once) the
+# breaker refuses calls for 4 s after the endpoint is back, 11 s at most, and lets 0.35
+# calls a second through during the outage. With 28 s it was 12 s, 26 s and 0.14.
 _MAX_OPEN_SECONDS: Final = 10.0
 _VERIFIED_FIRST_SECONDS: Final = 30.0
 _PROBES_TAKEN_RETRY_AFTER: Final = 1.0  # seconds; their outcome is near but unknown
-# After which a probe keeps nobody else from trying: one that was made a moment before
-# the endpoint was back may hang for as long as a page is gathered.
+# An older probe keeps nobody from probing: one made just before the endpoint was back
+# may hang for as long as a page is gathered.
 _PROBE_SECONDS: Final = 5.0
 
-# For each call: to look up a member of an Enum takes as long as to call a method.
+# Used for each call: looking up an Enum's member takes as long as calling a method.
 _CLOSED: Final = CircuitState.CLOSED
 _HALF_OPEN: Final = CircuitState.HALF_OPEN
 
@@ -32,7 +32,7 @@ RECOVERY_PROBE: Final = CallerKey.student("recovery probe")
 
 
 class CircuitOpen(Exception):
-    """The call may not be made; it is worth asking again in `retry_after` seconds."""
+    """The call may not be made; try again in `retry_after` seconds."""
 
     def __init__(self, retry_after: float) -> None:
         super().__init__(f"circuit open for {retry_after:.1f} s more")
@@ -40,7 +40,7 @@ class CircuitOpen(Exception):
 
 
 class CircuitBreaker:
-    """Stops calls to an endpoint that fails everybody, and finds out when it is back.
+    """Stops calls to an endpoint that fails for everybody; finds out when it is back.
 
     >>> breaker = CircuitBreaker()
     >>> for student in map(CallerKey.student, (1, 1, 2, 3)):
@@ -48,24 +48,24 @@ class CircuitBreaker:
     >>> breaker.state
     <CircuitState.OPEN: 'open'>
 
-    Closed, it remembers which callers have failed in the last 10 s, with calls that
-    began since any call succeeded, each of them once: a single caller opens nothing,
-    however many of its calls fail, nor do calls that were left hanging before the
-    endpoint was well again. It opens when they are 3 verified students, or `callers` of
-    any kind while no call has succeeded for 10 s. An answer is a success, however slow.
+    *Closed*, it counts the callers that failed in the last 10 s, each once, by calls
+    that began after the last success. It opens at 3 verified students, or at `callers`
+    of any kind if no call has succeeded for 10 s. So one caller alone cannot open it,
+    nor can calls left hanging from before the endpoint was well again. Any answer is a
+    success, however slow.
 
-    Open, it lets nothing through for 5 s, doubled at each opening in a row up to
-    `max_open_seconds`, times a random 0.8-1.0 so that several workers do not probe in
-    step. Openings are in a row while it has not stayed closed for so long in between.
+    *Open*, it lets nothing through for 5 s. That time doubles with each opening in a
+    row, up to `max_open_seconds`, and is multiplied by a random 0.8-1.0 so that workers
+    do not probe in step. A row ends when it has stayed closed for `max_open_seconds`.
 
-    Half-open, it lets `probes` calls through at a time, beside those that have hung for
-    5 s, and closes with the first success. A caller whose probe has failed gets no
-    other one for 10 s, and the rule above opens it again. While verified students have
-    asked within 30 s, only they and `RECOVERY_PROBE`, which is no student's, may probe:
-    made-up tokens prove nothing.
+    *Half-open*, it lets `probes` calls through at a time, not counting those that have
+    hung for 5 s. The first success closes it; failures open it by the rule above. A
+    caller whose probe has failed may not probe for 10 s. If a verified student has
+    asked within 30 s, only verified students and `RECOVERY_PROBE`, which is nobody's,
+    may probe: invented tokens prove nothing.
 
-    A call counts only in the state it was admitted in: what was under way when the
-    breaker changed says nothing new. `on_change` is called at every change of state.
+    A call counts only in the state in which it was admitted. `on_change` is called at
+    every change of state.
     """
 
     def __init__(
@@ -85,28 +85,28 @@ class CircuitBreaker:
         self._random = random
         self._on_change = on_change
         self._state = CircuitState.CLOSED
-        self._admitted = 0  # calls so far; each is known by its number
-        self._changed_after = 0  # the last that began before the state changed
-        self._succeeded_after = 0  # the last that began before the last success
+        self._admitted = 0  # calls so far; a call is identified by its number
+        self._changed_after = 0  # the last call that began before the state changed
+        self._succeeded_after = 0  # the last call that began before the last success
         self._closed_at = clock()
         self._openings_in_a_row = 0
         self._open_until = 0.0
-        self._probing: dict[int, float] = {}  # when each began that is under way
+        self._probing: dict[int, float] = {}  # the probes under way: when each began
         self._verified_asked_at = float("-inf")
         self._succeeded_at = float("-inf")
-        # When each last failed, the longest ago first. Never more than `callers`.
+        # When each caller last failed, in order of time. Never more than `callers`.
         self._failing: dict[CallerKey, float] = {}
 
     @property
     def state(self) -> CircuitState:
-        """The state now; an open breaker whose time is over is half-open."""
+        """The present state; an open breaker whose time is over is half-open."""
         if self._state is CircuitState.OPEN and self._clock() >= self._open_until:
             self._enter(CircuitState.HALF_OPEN)
         return self._state
 
     def enter(self, caller: CallerKey) -> int:
-        """Let one call through; its outcome is told to `leave`, once, with the number
-        that this returns. Raises CircuitOpen.
+        """Let one call through and return its number, with which `leave` must be called
+        once. Raises CircuitOpen.
         """
         if caller.verified and caller is not RECOVERY_PROBE:
             self._verified_asked_at = self._clock()
@@ -149,7 +149,7 @@ class CircuitBreaker:
         self._forget(now)
         self._failing.pop(caller, None)
         if len(self._failing) >= self._callers:
-            # Verified ones are too few yet to open it, but two of them count.
+            # At most two of them are verified; keep those, they count for the opening.
             del self._failing[next(each for each in self._failing if not each.verified)]
         self._failing[caller] = now
         students = sum(each.verified for each in self._failing)

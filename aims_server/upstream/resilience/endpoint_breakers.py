@@ -1,4 +1,4 @@
-"""The circuit breakers of all endpoints of one server, and one for its connections."""
+"""Owns a server's circuit breakers: one for each endpoint, one for connections."""
 
 import random as _random
 import time
@@ -14,14 +14,14 @@ from .circuit_breaker import CircuitBreaker
 __all__ = ["CallPermit", "EndpointBreakers"]
 
 _ANYBODY: Final = CallerKey.student("anybody")
-# Less than for an endpoint, since a try to connect costs the server next to nothing.
+# Less than for an endpoint: a try to connect costs the server next to nothing.
 _UNREACHABLE_SECONDS: Final = 5.0
 _SEVERITY: Final = list(CircuitState)  # from closed to open
 
 
 class CallPermit:
-    """Permission to make one call. The first of its methods that is called reports the
-    outcome; further calls change nothing.
+    """Permission to make one call. The first method called reports the outcome; later
+    ones change nothing.
     """
 
     __slots__ = (
@@ -50,11 +50,11 @@ class CallPermit:
         self._leave(unreachable=False, failed=False)
 
     def failure(self) -> None:
-        """The server was reached, and the endpoint failed this caller."""
+        """The server was reached, but the endpoint failed for this caller."""
         self._leave(unreachable=False, failed=True)
 
     def answered(self) -> None:
-        """The server was reached; the endpoint's health is as unknown as before."""
+        """The server was reached; nothing new is known about the endpoint."""
         self._leave(unreachable=False, failed=None)
 
     def unreachable(self) -> None:
@@ -62,14 +62,14 @@ class CallPermit:
         self._leave(unreachable=True, failed=None)
 
     def discard(self) -> None:
-        """The call tells nothing of the server or of the endpoint."""
+        """The call says nothing about the server or the endpoint."""
         self._leave(unreachable=None, failed=None)
 
     def _leave(self, *, unreachable: bool | None, failed: bool | None) -> None:
         connections, self._connections = self._connections, None
         if connections is None:
             return
-        # Each failed connection is evidence of its own, whatever its caller.
+        # Each failed connection counts by itself, whoever the caller is.
         wanted = CallerKey.student(object()) if unreachable else _ANYBODY
         connections.leave(self._connection_number, wanted, failed=unreachable)
         self._endpoint.leave(self._number, self._caller, failed=failed)
@@ -94,12 +94,12 @@ class EndpointBreakers:
     >>> [str(state) for state in breakers.states().values()]
     ['open', 'open']
 
-    An endpoint is open while its own breaker is, or that of the connections. The latter
-    opens when three connections in a row could not be made, whichever callers wanted
-    them: no caller can cause that. Any answer of any endpoint closes it. It is open for
-    5 s at a time, so that a platform that is back is soon noticed.
+    An endpoint is open while its own breaker or the connections' breaker is open. The
+    latter opens when three connections in a row failed, of whichever callers: no caller
+    can cause that. Any answer of any endpoint closes it. It is open for 5 s at a time,
+    so that the return of the platform is soon noticed.
 
-    A subscriber is called with an endpoint and its state at each change of it.
+    A subscriber is called with an endpoint and its new state at each change.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class EndpointBreakers:
         }
 
     def subscribe(self, on_change: Callable[[str, CircuitState], object]) -> None:
-        """Tell ``on_change`` of every change from now on."""
+        """Call ``on_change`` at every change from now on."""
         self._subscribers.append(on_change)
 
     @property
@@ -135,7 +135,7 @@ class EndpointBreakers:
         return max(map(self.state, self._breakers), key=_SEVERITY.index)
 
     def state(self, endpoint: str) -> CircuitState:
-        """The worse of the endpoint's own state and the connections'."""
+        """The worse of the endpoint's own state and that of the connections."""
         own, shared = self._breakers[endpoint].state, self._connections.state
         return own if own is shared else max(own, shared, key=_SEVERITY.index)
 
@@ -144,7 +144,7 @@ class EndpointBreakers:
         return {endpoint: self.state(endpoint) for endpoint in self._breakers}
 
     def admit(self, endpoint: str, caller: CallerKey) -> CallPermit:
-        """Permit one call, whose outcome must be reported; raises CircuitOpen."""
+        """Permit one call, whose outcome must be reported. Raises CircuitOpen."""
         return CallPermit(self._connections, self._breakers[endpoint], caller)
 
     def _notify(self, *endpoints: str) -> None:

@@ -1,4 +1,4 @@
-"""Log lines about calls that failed: which, of what, after how long, on which host."""
+"""Logs failed calls: endpoint, cause, duration and host."""
 
 import logging
 from urllib.parse import urlsplit
@@ -10,7 +10,7 @@ __all__ = ["FailureLog"]
 
 
 class FailureLog:
-    """Tells why calls fail: the first of each endpoint and cause, then counts.
+    """Logs why calls fail: the first failure of each endpoint and cause, then counts.
 
     >>> import sys
     >>> from ...errors import UpstreamDropped
@@ -28,9 +28,9 @@ class FailureLog:
         self._log = log or RateLimitedLog(logging.getLogger(__name__))
 
     def record(self, endpoint: str, fault: UpstreamError, seconds: float) -> None:
-        """A call failed after so many seconds."""
+        """Log a call that failed after ``seconds``."""
         if isinstance(fault, UpstreamRejected):
-            return  # this request was turned down, and its access line says so
+            return  # only this request was rejected, and its access line says so
         cause = fault.cause or _cause_of(fault)
         detail = f" ({cause.detail})" if cause.detail else ""
         self._log.event(
@@ -47,6 +47,6 @@ class FailureLog:
 
 
 def _cause_of(fault: UpstreamError) -> FailureCause:
-    """The cause of a failure that came with a whole answer."""
-    # The text of a `BadShape` quotes no value.
+    """The cause of a failure for which a whole answer had arrived."""
+    # A `BadShape`, whose text quotes no value.
     return FailureCause("unusable_answer", str(fault.__cause__ or ""))

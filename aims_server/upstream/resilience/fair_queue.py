@@ -1,4 +1,4 @@
-"""Owns which callers hold slots or wait, and whose turn it is; hands none out."""
+"""Owns which callers hold slots or wait for them, and whose turn it is."""
 
 import asyncio
 from collections import deque
@@ -14,15 +14,15 @@ _UNVERIFIED_PART: Final = 5
 
 
 def unverified_share(slots: int) -> int:
-    """How many of so many slots callers that are not verified have while students wait:
-    a fifth, and at least one.
+    """The number of slots for unverified callers while students wait: a fifth of
+    ``slots``, at least one.
     """
     return max(1, slots // _UNVERIFIED_PART)
 
 
 class Turn(asyncio.Future[bool]):
-    """Tells whether its call has a slot; cancelled, it leaves its queue at once. The
-    ``timer``, which the caller sets, limits the wait.
+    """The future of a waiting call: whether it gets a slot. Cancelling it removes it
+    from its queue at once. ``timer``, set by the caller, limits the wait.
     """
 
     timer: asyncio.TimerHandle | None = None
@@ -32,7 +32,7 @@ class Turn(asyncio.Future[bool]):
         self._leave = leave
 
     def cancel(self, msg: object = None) -> bool:
-        """Wait no longer."""
+        """Stop waiting."""
         cancelled = super().cancel(msg)
         if cancelled:
             self._leave(self)
@@ -40,7 +40,7 @@ class Turn(asyncio.Future[bool]):
 
 
 class FairQueue:
-    """The holders of slots, and a queue for each caller that waits.
+    """The callers that hold slots, and a queue for each caller that waits.
 
     >>> async def example():
     ...     queue = FairQueue(2, slots=100)
@@ -57,9 +57,9 @@ class FairQueue:
     [True, True, False, True]
 
     Callers are served in turn, one call each (round robin). A verified student has at
-    most `per_caller` slots, even if some are free; an address likewise while others
-    wait. Unverified callers together have a fifth of `slots` while verified students
-    wait, and no more.
+    most `per_caller` slots, even if more are free; an address too while others wait.
+    While verified students wait, all unverified callers together have a fifth of
+    `slots`.
     """
 
     def __init__(self, per_caller: int, slots: int) -> None:
@@ -70,37 +70,37 @@ class FairQueue:
         self._has_fifth = slots >= _UNVERIFIED_PART
         self._held: dict[CallerKey, int] = {}
         self.queues: dict[CallerKey, deque[Turn]] = {}
-        """The calls that wait, by their callers; none is empty."""
+        """The waiting calls by caller; no queue is empty."""
 
-        # How many verified callers, and others, have more than 0, 1, 2... calls that
-        # wait. To look at each queue for it takes 40 us in a crowd of 500.
+        # The number of verified callers (True), and of others, that have more than 0,
+        # 1, 2... waiting calls. Looking at each queue takes 40 us in a crowd of 500.
         self._longer: dict[bool, list[int]] = {True: [], False: []}
-        # Callers that wait, the next first: verified ones and others, without students
-        # at their limit. The number tells which of two heads joined its ring first.
+        # The waiting callers, verified and others, the next one first; without students
+        # at their limit. The number tells which of two callers joined its ring first.
         self._rings: dict[bool, dict[CallerKey, int]] = {True: {}, False: {}}
         self._joined = 0
 
     @property
     def waiting(self) -> int:
-        """Calls that wait."""
+        """The number of waiting calls."""
         return sum(map(sum, self._longer.values()))
 
     def held(self, caller: CallerKey) -> int:
-        """How many slots this caller has."""
+        """The number of slots that this caller has."""
         return self._held.get(caller, 0)
 
     def at_limit(self, caller: CallerKey) -> bool:
-        """Whether this caller is to have no more slots, even if some are free."""
+        """Whether this caller gets no more slots, even if some are free."""
         return caller.verified and self._held.get(caller, 0) >= self.per_caller
 
     def take(self, caller: CallerKey) -> None:
-        """Count one more slot that this caller holds."""
+        """Count one more slot of this caller."""
         self._held[caller] = self._held.get(caller, 0) + 1
         self.in_use += 1
         self.unverified_in_use += not caller.verified
 
     def give_back(self, caller: CallerKey) -> None:
-        """Count one slot less of this caller's; raises RuntimeError if it held none."""
+        """Count one slot less of this caller; raises RuntimeError if it has none."""
         held = self._held.pop(caller, 0)
         if held > 1:
             self._held[caller] = held - 1
@@ -131,8 +131,8 @@ class FairQueue:
             self._rings[caller.verified].pop(caller, None)
 
     def serve(self, caller: CallerKey) -> None:
-        """Give the first of this caller's calls a slot; its next one comes after the
-        first of every other caller.
+        """Give this caller's first call a slot; its next one comes after the first call
+        of every other caller.
         """
         del self._rings[caller.verified][caller]
         queue = self.queues[caller]
@@ -143,7 +143,7 @@ class FairQueue:
         turn.set_result(True)
 
     def next(self) -> CallerKey | None:
-        """Whose turn it is; None while all who wait, if any do, are at their limit."""
+        """Whose turn it is; None if nobody waits or all who do are at their limit."""
         students, addresses = self._rings[True], self._rings[False]
         student = next(iter(students), None)
         if student is None:
@@ -153,23 +153,23 @@ class FairQueue:
         address = self._next_address()
         if address is None:
             return student
-        # Up to their share they come first, or a crowd behind one address would have
-        # one turn among all students; where a fifth is no slot, it is by turns.
+        # Addresses come first up to their share: otherwise a crowd behind one address
+        # had one turn among all students. With fewer than five slots they take turns.
         if self._has_fifth or addresses[address] < students[student]:
             return address
         return student
 
     def is_outranked(self, caller: CallerKey) -> bool:
-        """Whether this caller is unverified while students wait: all such callers have
-        the unverified share then, and no more.
+        """Whether this caller is unverified while students wait, and so limited to the
+        unverified share.
         """
         return not caller.verified and bool(self._rings[True])
 
     def ahead(self, caller: CallerKey, calls: int) -> int:
-        """How many calls would be served until so many more of this caller's have been,
-        these included, if they joined its queue now.
+        """The number of calls to be served until so many more ``calls`` of this caller
+        have been served, themselves included, if they joined its queue now.
         """
-        # Of each other queue as many as it will have itself, if there are so many.
+        # From each other queue as many as this caller will have in its own.
         mine = len(self.queues.get(caller, ())) + calls
         ahead = calls + sum(self._longer[False][:mine])
         if not self.is_outranked(caller):
@@ -177,18 +177,18 @@ class FairQueue:
         return ahead
 
     def students_ahead(self, caller: CallerKey, calls: int) -> int:
-        """As `ahead`, for a student, counting students' calls alone."""
+        """As `ahead`, for a student; counts only students' calls."""
         mine = len(self.queues.get(caller, ())) + calls
         return calls + sum(self._longer[True][:mine])
 
     @property
     def students_in_use(self) -> int:
-        """How many slots verified callers have."""
+        """The number of slots that verified callers have."""
         return self.in_use - self.unverified_in_use
 
     def above_limit(self, caller: CallerKey, calls: int) -> int:
-        """How many of its own calls would have to end first, if so many more of a
-        student's joined its queue now: it holds `per_caller` slots at most.
+        """The number of a student's own calls that must end first if so many more
+        joined its queue now, since it has at most `per_caller` slots.
         """
         if not caller.verified:
             return 0
@@ -203,13 +203,13 @@ class FairQueue:
 
     def _next_address(self) -> CallerKey | None:
         """The next address below its limit."""
-        for address in self._rings[False]:  # few can be at it, so this ends soon
+        for address in self._rings[False]:  # few are at their limit: this ends soon
             if self.held(address) < self.per_caller:
                 return address
         return None
 
     def _enqueue(self, caller: CallerKey) -> None:
-        """Put a caller that waits at the end of its ring, unless it has its limit."""
+        """Put a waiting caller at the end of its ring, unless it is at its limit."""
         if caller not in self.queues:
             return
         ring = self._rings[caller.verified]

@@ -1,5 +1,5 @@
-"""Owns whether a late call gets another one beside it, and which of them wins; makes no
-call itself (J. Dean, L. A. Barroso, "The Tail at Scale", CACM 2013; gRPC's A6).
+"""Owns whether a late call gets a hedge, and which of them wins (J. Dean, L. A.
+Barroso, "The Tail at Scale", CACM 2013; gRPC's A6). Makes no call itself.
 """
 
 import asyncio
@@ -18,16 +18,16 @@ __all__ = ["Hedging"]
 Result = TypeVar("Result")
 
 # Late calls are exceptions while they are at most this share of the calls that were
-# answered meanwhile. Where one call in twenty hangs, a page in eighty lacks a subject
-# at a fifth, and one in four hundred at a half (simulated as in
-# tests/upstream/test_slow_days.py).
+# answered meanwhile. If one call in twenty hangs, one page in eighty lacks a subject
+# with 0.2, and one in four hundred with 0.5 (simulated as in
+# tests/upstream/resilience/test_slow_days.py).
 _EXCEPTIONS: Final = 0.5
-_COPIES: Final = 3  # of one call at most, itself included
-_LOOK_AGAIN: Final = 0.25  # seconds between two looks while there are too few answers
+_COPIES: Final = 3  # at most, the call itself included
+_LOOK_AGAIN: Final = 0.25  # seconds between looks while too few answers are known
 
 
 class Hedging:
-    """Runs a call, and up to two more beside it when it is late.
+    """Runs a call, and up to two hedges if it is late.
 
     >>> async def example():
     ...     hedging = Hedging()
@@ -41,17 +41,17 @@ class Hedging:
     >>> asyncio.run(example())
     "the second one's answer"
 
-    `Lateness` says when a call is late, after `soonest` seconds at the earliest.
-    `another` is then asked for one more call. It may give None (no slot is free, the
-    budget is used up), and is asked again after as long. A third call follows a second
-    that is late as well.
+    `Lateness` tells when a call is late, at the earliest after `soonest` seconds. Then
+    `another` is asked for one more call. It may return None (no slot is free, the
+    budget is used up) and is then asked again after the same time. If the second call
+    is late too, a third one follows.
 
     When all calls become slow the quantiles follow, and none is late any more. Until
-    then a late one is left alone unless it is an exception: beside it, no more are late
-    than half of those that were answered since it began.
+    then a late call is hedged only if it is an exception: of the other calls, no more
+    are late than half of those answered since it began.
 
-    The first answer wins, and the others are cancelled. So does the first error, unless
-    it is `inconclusive`: another call might fare better, and is waited for.
+    The first answer wins and the other calls are cancelled. The first error wins too,
+    unless it is `inconclusive`: then the other calls are waited for.
     """
 
     def __init__(
@@ -63,13 +63,13 @@ class Hedging:
     ) -> None:
         self.lateness = Lateness(soonest)
         self.latency = self.lateness.latency
-        """To be told how long each call took that was answered."""
+        """Report the duration of each answered call to it."""
 
         self._inconclusive = inconclusive
         self.clock = clock
         self.ended = 0
         self._began: dict[_Race[Any], float] = {}  # of calls under way, in order
-        # One timer for all: one for each call, mostly cancelled, took 3 us of it.
+        # One timer for all: one for each call, mostly cancelled, took 3 us of a call.
         self._timer: asyncio.TimerHandle | None = None
         self._look_at = inf
 
@@ -83,7 +83,7 @@ class Hedging:
         first: Coroutine[Any, Any, Result],
         another: Callable[[], Coroutine[Any, Any, Result] | None],
     ) -> Result:
-        """The first result of these calls, or final error, or the last one's error."""
+        """The first result or conclusive error of these calls, else the last error."""
         race = _Race(self, another)
         self._began[race] = race.newest_at
         self._look_by(race.newest_at + self.lateness.soonest)
@@ -98,7 +98,7 @@ class Hedging:
             except asyncio.CancelledError:
                 self.latency.give_up()
                 if race.winner is None or race.caller.uncancel():
-                    raise  # it was cancelled from outside
+                    raise  # cancelled from outside
             assert race.winner is not None
             return race.winner.result()
         finally:
@@ -106,10 +106,10 @@ class Hedging:
             del self._began[race]
             if race.others:
                 race.give_up_others()
-            del race  # it holds this task; an error's traceback holds this frame
+            del race  # no cycle: it holds this task, an error's traceback this frame
 
     def _look_by(self, moment: float) -> None:
-        """Look at the calls under way at this moment, if not before."""
+        """Look at the calls under way at ``moment`` at the latest."""
         if moment < self._look_at:
             if self._timer is not None:
                 self._timer.cancel()
@@ -126,27 +126,27 @@ class Hedging:
                 self._look_by(late_at if late_at < inf else self.clock() + _LOOK_AGAIN)
 
     def is_conclusive(self, call: asyncio.Task[Any]) -> bool:
-        """Whether another call would end no better than this one has."""
+        """Whether another call would end no better than this one did."""
         return call.cancelled() or not isinstance(call.exception(), self._inconclusive)
 
     def may_be_hedged(self, ended: int) -> bool:
-        """Whether so few calls are late that each is an exception, beside those that
-        ended since there were so many ``ended`` ones.
+        """Whether so few calls are late that each is an exception. ``ended`` is the
+        count of ended calls when the late one began.
         """
         moment = self.clock() - self.lateness.late_after
         late = sum(1 for _ in takewhile(moment.__ge__, self._began.values()))
         return late <= 1 + _EXCEPTIONS * (self.ended - ended)
 
     def is_late(self, newest_at: float) -> bool:
-        """Whether a call that was made then is late, as things stand."""
+        """Whether a call that began at ``newest_at`` is late by now."""
         return self.clock() >= newest_at + self.lateness.late_after
 
 
 class _Race(Generic[Result]):
-    """One call in its caller's task, and those beside it, each in a task of its own.
+    """One call in its caller's task, and its hedges, each in a task of its own.
 
     Most calls are in time, so the first one gets neither a task nor `asyncio.wait`:
-    with these hedging took 5.7 us of each call, without them 2.1.
+    with them hedging took 5.7 us of each call, without them it takes 2.1.
     """
 
     __slots__ = (
@@ -181,12 +181,12 @@ class _Race(Generic[Result]):
         self.started = 1
 
     def look(self) -> None:
-        """Have one more call if the newest is late."""
+        """Begin one more call if the newest is late."""
         hedging = self._hedging
         if hedging.is_late(self.newest_at):
             self.newest_at = hedging.clock()
             if hedging.may_be_hedged(self._ended_before):
-                # In the context of this call: the timer may be another call's.
+                # In this call's context: the timer may be another call's.
                 self._start(self._context.run(self._another))
 
     def _start(self, extra: Coroutine[Any, Any, Result] | None) -> None:
@@ -197,10 +197,10 @@ class _Race(Generic[Result]):
             self.started += 1
 
     def _on_end(self, call: asyncio.Task[Result]) -> None:
-        """One of the others has ended: see whether that decides it."""
+        """A hedge has ended: see whether that decides the race."""
         conclusive = self._hedging.is_conclusive(call)
         if call not in self.others:
-            return  # it was over before
+            return  # the race was over before
         self.others.remove(call)
         if self.winner is not None:
             return
@@ -214,11 +214,11 @@ class _Race(Generic[Result]):
                 self.first_failed.set_result(None)
 
     def give_up_others(self) -> None:
-        """End the calls that are still under way beside the first."""
+        """Cancel the hedges that are still under way."""
         loop = asyncio.get_running_loop()
         for call in self.others:
-            # Not now: a task that is cancelled before its first step runs nothing of
-            # its call, which would hold its slot for ever.
+            # Not at once: a task cancelled before its first step would run nothing of
+            # its call, and never release its slot.
             loop.call_soon(call.cancel)
             self._hedging.latency.give_up()
         self.others.clear()

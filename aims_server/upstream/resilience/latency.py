@@ -1,4 +1,4 @@
-"""Owns what is known of how long calls take: quantiles of the recent ones."""
+"""Owns the quantiles of recent calls' durations."""
 
 import math
 from bisect import bisect_right
@@ -22,15 +22,13 @@ class LatencyEstimate:
     >>> 0.2 <= estimate.quantile(0.5) <= 0.22, 2.0 <= estimate.quantile(0.95) <= 2.2
     (True, True)
 
-    A call that was given up unanswered would have taken longer than any quantile of
-    interest: leaving it out would make the others' 95th percentile too small, and more
-    and more calls late. So it is counted as infinitely long.
+    A call given up without an answer counts as infinitely long. Leaving it out would
+    make the 95th percentile too small, and more and more calls late.
 
-    Each observation counts `1 - 1/memory` times the one after it, so that about the
-    last `memory` of them matter, however long ago they were made. A histogram with
-    bins in a geometric row is merged, faded and read in constant time, which no
-    exact quantile of a stream can be (DDSketch, Masson et al., VLDB 2019, has the same
-    bins).
+    Each observation weighs `1 - 1/memory` times the next one, so that about the last
+    `memory` of them matter, however old they are. The bins grow geometrically (as in
+    DDSketch, Masson et al., VLDB 2019), so counting, fading and reading take constant
+    time, which no exact quantile of a stream can.
     """
 
     def __init__(self, *, memory: int = 200) -> None:
@@ -40,13 +38,13 @@ class LatencyEstimate:
         self._answered_weight = 0.0
         self._given_up_weight = 0.0
         self.answered = 0
-        """How many calls were answered so far."""
+        """The number of calls answered so far."""
 
         self.count = 0
-        """How many calls were counted so far."""
+        """The number of calls counted so far."""
 
     def observe(self, seconds: float) -> None:
-        """Count a call that was answered after so long."""
+        """Count a call that was answered after ``seconds``."""
         self.answered += 1
         self._fade()
         self._bins[bisect_right(_BOUNDS, seconds, hi=_BINS - 1)] += self._weight
@@ -67,8 +65,8 @@ class LatencyEstimate:
             self._weight /= _TOO_HEAVY
 
     def quantile(self, share: float, *, answered: bool = False) -> float:
-        """The duration that this share of the recent calls did not exceed, or of those
-        that were `answered`; at most a tenth more. It may be infinite.
+        """The duration that this share of recent calls, or of `answered` ones only, did
+        not exceed; at most a tenth too large, and infinite if too many were given up.
 
         Raises ValueError if none was answered.
         """

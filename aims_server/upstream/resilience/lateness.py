@@ -1,4 +1,4 @@
-"""Owns after how many seconds a call is late, by how long recent calls took."""
+"""Owns the time after which a call is late, from the durations of recent calls."""
 
 from math import inf
 from typing import Final
@@ -10,20 +10,19 @@ __all__ = ["Lateness"]
 # A call is late after this many medians and at this quantile, whichever comes later.
 _MEDIANS: Final = 2.0
 _HIGH: Final = 0.95
-# Where more than a twentieth of the calls are never answered, that quantile is
-# infinite; then a call is late at this many times the quantile of the answered ones.
-# With a heavy tail a page's p95 is 4.7 s at a factor of 1.5 and 4.1 s at this one, for
-# 16.7 and 17.2 calls a page.
+# If more than a twentieth of the calls are never answered, that quantile is infinite.
+# Then a call is late at this many times the quantile of the answered calls. With a
+# heavy tail a page's p95 is 4.7 s with 1.5 (16.7 calls a page) and 4.1 s with 1.25
+# (17.2).
 _ANSWERED_FACTOR: Final = 1.25
 _ENOUGH: Final = 3  # with fewer answers no call is late
 _MANY: Final = 20  # with fewer answers the longest says more than a quantile
-_FRESH: Final = 8  # calls after which the threshold is worked out anew
+_FRESH: Final = 8  # calls after which the threshold is computed anew
 
 
 class Lateness:
-    """The time after which a call is late: longer than the 95th percentile of recent
-    calls, than twice their median, and than ``soonest`` seconds, below which nobody
-    notices.
+    """The time after which a call is late: the longest of the 95th percentile of recent
+    calls, twice their median, and ``soonest`` seconds.
 
     >>> lateness = Lateness(soonest=0.25)
     >>> lateness.late_after
@@ -36,10 +35,10 @@ class Lateness:
 
     def __init__(self, soonest: float) -> None:
         self.latency = LatencyEstimate()
-        """To be told of each call that has ended."""
+        """Report each ended call to it."""
 
         self.soonest = soonest
-        """Seconds before which no call is late."""
+        """No call is late before so many seconds."""
 
         self._threshold = inf
         self._threshold_at = 0  # the estimate's count then
@@ -51,7 +50,7 @@ class Lateness:
         if latency.answered < _ENOUGH:
             return inf
         if latency.count >= self._threshold_at + _FRESH or latency.answered < _MANY:
-            # 9 us of a call's 30, were it worked out for each.
+            # Not for each call, of whose 30 us this would take 9.
             self._threshold_at = latency.count
             self._threshold = self._work_out()
         return self._threshold

@@ -9,7 +9,7 @@ from .calls import CallerKey
 
 __all__ = ["Pauses"]
 
-_CALLERS: Final = 3  # when so many are told to pause, all callers are to
+_CALLERS: Final = 3  # when so many callers have to pause, all have to
 
 
 class Pauses:
@@ -20,9 +20,9 @@ class Pauses:
     >>> pauses.left(CallerKey.student(1)), pauses.left(CallerKey.student(2))
     (60.0, 0.0)
 
-    A pause holds for the caller whose call was answered with it. The whole endpoint
-    pauses while at least three distinct callers have a pause of their own. At most
-    `limit` callers are remembered; the oldest are forgotten first.
+    A pause holds for the caller whose call was answered with it. While at least three
+    callers have one of their own, all callers pause. At most `limit` callers are
+    remembered; the oldest are forgotten first.
     """
 
     def __init__(self, *, limit: int = 1024, clock: Clock = time.monotonic) -> None:

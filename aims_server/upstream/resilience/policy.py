@@ -1,5 +1,5 @@
-"""Owns how a call is made: again after a failure, with another one beside it when it is
-late; and what the breaker, the budgets and the metrics are told of each.
+"""Owns how a call is made: with retries after failures and hedges when it is late.
+Reports each try to the breaker, the budgets and the metrics.
 """
 
 import asyncio
@@ -35,12 +35,12 @@ __all__ = ["ResiliencePolicy"]
 
 Result = TypeVar("Result")
 
-# Failures that come fast and that the next try may mend. A time-out is none: the call
-# had all the time that there was.
+# Quick failures that a retry may mend. A time-out is none: the call had all the time
+# that there was.
 _WORTH_REPEATING: Final = (UpstreamDropped, UpstreamFault, UpstreamUnavailable)
-# Failures that say nothing of how another call fares that is made at the same time.
+# Failures after which another call under way may still succeed.
 _INCONCLUSIVE: Final = (*_WORTH_REPEATING, UpstreamTimeout)
-# Answers about this student or this request, which say nothing of the endpoint.
+# Answers about this student or this request, which say nothing about the endpoint.
 _NO_VERDICT: Final = (TokenRefused, UpstreamRejected, RateLimited, WrongStudent)
 
 
@@ -69,16 +69,16 @@ class ResiliencePolicy:
     >>> asyncio.run(example())
     "the second try's answer"
 
-    A repeatable call is made again after a failure while a second try may mend it, time
-    is left, and the budget ``retries`` allows it. A repeatable call that is late gets
-    another one beside it if a slot is free and the budget ``hedges`` allows it. A
-    failure counts for the breaker only if the caller gets it.
+    A repeatable call is retried after a failure if a retry may mend it, time is left,
+    and the budget ``retries`` allows it. A late one is hedged if a slot is free and the
+    budget ``hedges`` allows it. A failure counts for the breaker only if the caller
+    gets it.
 
-    ``on_failure`` is called for each call that fails, with endpoint, error and seconds.
-    A time-out counts against the endpoint only if the call had at least
-    ``failing_seconds``: a slow platform that answers is not a failing one. A deadline
-    ends ``background_seconds`` after those of the requests that wait; no retry is made
-    that a pause asked for by the platform (``Retry-After``) would put into that time.
+    ``on_failure`` is called for each failed call, with endpoint, error and seconds. A
+    time-out counts against the endpoint only if the call had at least
+    ``failing_seconds``, since a slow platform is not a failing one. In the last
+    ``background_seconds`` before a deadline no request waits any more: no retry is made
+    that ``Retry-After`` would delay until then.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class ResiliencePolicy:
         self._observer = observer
         self._retries = retries
         self._hedges = hedges
-        self._tries = {retries.tries, hedges.tries}  # one and the same, it may be
+        self._tries = {retries.tries, hedges.tries}  # perhaps the same object
         self._random = random
         self._on_failure = on_failure
         self._failing_seconds = failing_seconds
@@ -129,10 +129,10 @@ class ResiliencePolicy:
         *,
         repeatable: bool = True,
     ) -> Result:
-        """The result of ``attempt``, made again while that may help.
+        """The result of ``attempt``, retried while that may help.
 
-        Raises the error of the last try that was answered, what
-        :meth:`Admission.enter` raises, :class:`UpstreamTimeout` when there was no
+        Raises the error of the last try that failed with an answer, what
+        :meth:`Admission.enter` raises, or :class:`UpstreamTimeout` if there was no
         answer before the deadline.
         """
         call = Call(endpoint, caller, attempt, deadline, repeatable)
@@ -168,21 +168,21 @@ class ResiliencePolicy:
         except UpstreamTimeout as late:
             raise answered or late from None
         finally:
-            # Its traceback holds this frame: a cycle that only the collector would
-            # find, with the token that these frames hold.
+            # Its traceback holds this frame: a cycle that would keep the token in these
+            # frames until the garbage collector runs.
             del answered
 
     async def _wait_for_entry(self, seconds: float, call: Call[Any]) -> None:
-        """Wait out a pause that was asked for while a try waited for its slot: each
-        call that is turned down would else cost a page all those behind it.
+        """Wait out a pause that the platform asked for while a try waited for its slot.
+        Otherwise one rejected call would cost a page all its waiting calls.
         """
         pause = seconds + full_jitter(0, self._random)
         await self._wait_out(pause, call, self._left(call))
 
     async def _wait_out(self, pause: float, call: Call[Any], left: float = inf) -> None:
-        """Wait so long, if that is less than what is ``left``, and as much longer as
-        the platform asks of this caller in the meantime: of calls that it turns down
-        together, each would else meet the pause of those that were told a moment later.
+        """Wait for ``pause`` seconds, if fewer than ``left``, and for pauses that the
+        platform asks for meanwhile: of several calls rejected together, each would
+        otherwise run into the pause of the next one.
         """
         while 0 < pause < left:
             await asyncio.sleep(pause)
@@ -192,7 +192,7 @@ class ResiliencePolicy:
                 pause += full_jitter(0, self._random)
 
     def _left(self, call: Call[Any]) -> float:
-        """Seconds in which there is somebody who waits for this call."""
+        """Seconds for which a request may still wait for this call."""
         return call.deadline.remaining() - self._background_seconds
 
     def _count_try(self, number: int, call: Call[Any]) -> None:
@@ -205,12 +205,12 @@ class ResiliencePolicy:
     def _hedged(self, call: Call[Result]) -> Coroutine[Any, Any, Result]:
         if not call.repeatable:
             return self._run_uncancelled(self._made(call))
-        # What may be repeated is awaited by a flight, which no request can cancel.
+        # A flight awaits a repeatable call, and no request can cancel it.
         hedging = self._hedging[call.endpoint]
         return hedging.run(self._made(call), partial(self._hedge, call))
 
     def _hedge(self, call: Call[Result]) -> Coroutine[Any, Any, Result] | None:
-        """Another call beside a late one, with its slot; or None."""
+        """A hedge with its slot, or None."""
         if not self._admission.try_enter(call.endpoint, call.caller):
             return None
         if not self._hedges.take(call.caller):
@@ -223,8 +223,8 @@ class ResiliencePolicy:
         return self._made(call, hedge=True)
 
     async def _run_uncancelled(self, made: Coroutine[Any, Any, Result]) -> Result:
-        """Await a call that goes on if its caller is cancelled: its slot is free only
-        when curl is done with it.
+        """Await a call that goes on if its caller is cancelled, since its slot is free
+        only when curl has finished.
         """
         call = asyncio.create_task(made)
         self._uncancelled.add(call)
@@ -237,12 +237,12 @@ class ResiliencePolicy:
     def _on_end(self, call: asyncio.Task[Any]) -> None:
         self._uncancelled.discard(call)
         if not call.cancelled():
-            call.exception()  # retrieved, though its caller may be gone
+            call.exception()  # read it, since its caller may be gone
 
     async def _made(self, call: Call[Result], *, hedge: bool = False) -> Result:
-        """Make one call on a slot that was taken before; frees the slot."""
+        """Make one call on a slot taken before, and release the slot."""
         began = self._clock()
-        outcome = InternalError.code  # unless it ends in one of the ways below
+        outcome = InternalError.code  # unless it ends as below
         try:
             result = await call.attempt(call.deadline.remaining(), apart=hedge)
         except ApiError as fault:
@@ -250,7 +250,7 @@ class ResiliencePolicy:
             if isinstance(fault, UpstreamError):
                 self._on_failure(call.endpoint, fault, self._clock() - began)
             if isinstance(fault, UpstreamUnavailable) and fault.retry_after:
-                # Before the slot is free for a call that should not be made any more.
+                # Before the slot is free, or one more call would be made.
                 self._admission.pause(call.endpoint, call.caller, fault.retry_after)
             raise
         except asyncio.CancelledError:
@@ -270,8 +270,8 @@ class ResiliencePolicy:
     def _record_fault(
         self, permit: CallPermit, fault: ApiError, seconds: float, *, again: bool
     ) -> None:
-        """Tell the breaker what a failed try says of the endpoint: of one that is made
-        again, only that it was answered.
+        """Report a failed try to the breaker; one that is made ``again`` counts as
+        answered only.
         """
         if isinstance(fault, UpstreamUnreachable):
             permit.unreachable()
@@ -289,7 +289,7 @@ class ResiliencePolicy:
     def _pause_before_retry(
         self, number: int, fault: ApiError, call: Call[Result]
     ) -> float | None:
-        """Seconds until the next try, or None if there is to be none."""
+        """Seconds until the retry, or None for no retry."""
         if not (call.repeatable and isinstance(fault, _WORTH_REPEATING)):
             return None
         pause = full_jitter(number - 1, self._random)

@@ -15,8 +15,7 @@ _INTERVAL_SECONDS: Final = 30.0
 
 
 class RecoveryProbe:
-    """Makes a call every half minute, while a breaker is not closed: the endpoints by
-    turns.
+    """Calls an endpoint whose breaker is half-open every 30 s, the endpoints in turn.
 
     >>> from aims_server.upstream.resilience import CallerKey
     >>> async def example():
@@ -29,13 +28,11 @@ class RecoveryProbe:
     >>> asyncio.run(example())
     True
 
-    ``ask(endpoint)`` makes the call, without any student's token. It proves that the
-    platform can be reached and that the endpoint answers with something else than a
-    fault of its own. That is enough to close the breaker; if students' calls fail all
-    the same, they open it again. An endpoint whose breaker students' calls have closed
-    meanwhile is not probed.
+    ``ask(endpoint)`` makes the call without a student's token. It proves that the
+    platform can be reached and that the endpoint does not answer with a fault of its
+    own. That closes the breaker; if students' calls still fail, they open it again.
 
-    It runs from the first change to a state that is not closed until all are closed.
+    It runs while any breaker is not closed.
     """
 
     def __init__(
@@ -45,7 +42,7 @@ class RecoveryProbe:
     ) -> None:
         self._breakers = breakers
         self._ask = ask
-        self._turns = list(breakers.states())  # the endpoint probed last is last
+        self._turns = list(breakers.states())  # the one probed last stands last
         self._task: asyncio.Task[None] | None = None
         breakers.subscribe(self._on_change)
 
@@ -55,7 +52,7 @@ class RecoveryProbe:
         return self._task is not None and not self._task.done()
 
     async def close(self) -> None:
-        """Stop, with the call under way."""
+        """Stop probing; cancel the call under way."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -78,7 +75,7 @@ class RecoveryProbe:
         try:
             permit = self._breakers.admit(endpoint, RECOVERY_PROBE)
         except CircuitOpen:
-            return  # students are probing it at this moment
+            return  # students' calls are probing it just now
         with permit:
             try:
                 await self._ask(endpoint)

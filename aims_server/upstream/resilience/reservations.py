@@ -1,4 +1,4 @@
-"""Owns the pages whose calls were admitted as a whole, and how long one more waits."""
+"""Owns the reservations of pages, and how long one more would wait."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _STUDENTS_AND_OTHERS: Final = (True, False)
 
 
 class Reservation:
-    """The calls of a page that were admitted as a whole, until its block is over."""
+    """The calls of a page, admitted as a whole until the ``with`` block ends."""
 
     __slots__ = ("_calls", "_count", "_verified")
 
@@ -33,19 +33,19 @@ class Reservation:
         self.end()
 
     def verify(self) -> None:
-        """Its caller is a student by now: other students wait for its calls too."""
+        """Its caller has become a verified student, and counts as one from now on."""
         if not self._verified:
             self.end()
             self._verified = True
             self._count(True, self._calls, 1)
 
     def end(self) -> None:
-        """It is over."""
+        """End the reservation."""
         self._count(self._verified, self._calls, -1)
 
 
 class Reservations:
-    """A worker's reservations, counted beside those of the others that share its slots.
+    """A worker's reservations, and the counts of other workers that share its slots.
 
     >>> from .slot_pool import SlotPools
     >>> pages = Reservations(SlotPools().of(0, size=10, share=10))
@@ -59,24 +59,23 @@ class Reservations:
 
     def __init__(self, pool: SlotPool) -> None:
         self._pool = pool
-        # How many of verified callers and of others, by their calls.
+        # The number of reservations by their calls; True: of verified callers.
         self._reserved: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}
 
     def __len__(self) -> int:
-        """How many this worker has."""
+        """The number of this worker's reservations."""
         return sum(reserved.total() for reserved in self._reserved.values())
 
     def add(self, calls: int, *, verified: bool) -> Reservation:
-        """One of so many calls, until it is ended."""
+        """Add a reservation of so many calls."""
         return Reservation(self._count, calls, verified)
 
     def turns(self, calls: int, *, verified: bool) -> float:
-        """After how many call times one more reservation, of so many calls, would have
-        had its slots, with all that were made before; 0 or less if there are slots for
-        all of them at once.
+        """Call times until one more reservation of so many calls, and all before it,
+        would have had their slots; 0 or less if there are slots for all at once.
 
-        A student waits for other students' reservations alone if that is sooner, since
-        those of other callers have no more than the unverified share.
+        A student waits for students' reservations only, if that is shorter: other
+        callers have no more than the unverified share.
         """
         size = self._pool.size
         turns = self._turns_of(_STUDENTS_AND_OTHERS, calls, size)
@@ -86,10 +85,10 @@ class Reservations:
         return turns
 
     def _turns_of(self, whose: tuple[bool, ...], calls: int, slots: int) -> float:
-        """The same, counting the reservations of verified callers, or of others, as
-        ``whose`` says. Each counts as if it were as large as the largest: since callers
-        are served in turn, every call of the largest waits for one call of each other
-        caller, also of those who come later.
+        """As `turns`, counting the reservations of verified callers (True), of others
+        (False) or both. Each counts as much as the largest: callers are served in turn,
+        so each call of the largest waits for one call of every other caller, also of
+        later ones.
         """
         number, largest = 1, calls
         for verified in whose:

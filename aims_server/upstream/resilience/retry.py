@@ -1,4 +1,4 @@
-"""Owns how often and how soon a failed call may be made again; makes none itself."""
+"""Owns how often and how soon a failed call may be retried; makes no call itself."""
 
 import time
 from collections import Counter
@@ -10,9 +10,9 @@ from ...deadline import Clock
 __all__ = ["RecentCounts", "RetryBudget", "full_jitter"]
 
 _SECONDS: Final = 10
-# Of few calls chance lets more fail than their share. Where every fifth does, 40 of a
-# caller in 10 s need more than 12 + 8 retries once in 180 times, more than 24 + 8 never
-# in 40 000.
+# Of few calls more than the average share may fail by chance. If every fifth call
+# fails, a caller's 40 calls in 10 s need more than 12 + 8 retries once in 180 times,
+# and more than 24 + 8 never in 40 000.
 _OWN: Final = 2.0
 _BOUND: Final = 0.05  # seconds before the first retry
 _LONGEST: Final = 0.5
@@ -33,8 +33,8 @@ def full_jitter(attempt: int, random: Callable[[], float]) -> float:
 
 
 class RecentCounts:
-    """How often each caller did something in the last 10 s. Time is counted in seconds,
-    so that each time counts for 9 to 10 of them.
+    """Counts of each caller over the last 10 s. They are kept by whole seconds, so each
+    count lasts for 9 to 10 s.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -44,7 +44,7 @@ class RecentCounts:
 
     @property
     def total(self) -> int:
-        """Of all callers."""
+        """The count of all callers."""
         self._this_second()
         return self._total
 
@@ -54,12 +54,12 @@ class RecentCounts:
         self._total += 1
 
     def of(self, caller: Hashable) -> int:
-        """Of one caller."""
+        """The count of one caller."""
         self._this_second()
         return sum(counts[caller] for counts in self._seconds.values())
 
     def _this_second(self) -> Counter[Hashable]:
-        """What is counted now; with each new second the oldest is forgotten."""
+        """The counts of this second; a new second drops the old ones."""
         second = int(self._clock())
         if second not in self._seconds:
             for old in [each for each in self._seconds if each <= second - _SECONDS]:
@@ -69,7 +69,7 @@ class RecentCounts:
 
 
 class RetryBudget:
-    """Lets extra calls be a share of the recent first tries, plus a floor.
+    """Limits extra calls to a share of the recent first tries, plus a floor.
 
     >>> budget = RetryBudget(share=0.25, floor=1)
     >>> for _ in range(4):
@@ -77,14 +77,14 @@ class RetryBudget:
     >>> [budget.take("a"), budget.take("b"), budget.take("c")]
     [True, True, False]
 
-    In the last 10 s there may be at most share * tries + floor of them. A
-    caller has twice what its own tries have earned and half of the floor (at least
-    one), so that one whose calls fail for reasons of its own leaves the others theirs.
+    In 10 s there may be at most share * tries + floor of them. One caller may make
+    2 * share * (its own tries) + floor / 2, at least one: if its calls fail for reasons
+    of its own, the others keep theirs.
 
-    It is Finagle's budget (https://finagle.github.io/blog/2016/02/08/retry-budgets),
-    with a larger share: when every fifth call fails at random, a quarter more calls
-    mend all of them, while a dead platform sees a third more load, not many times the
-    load. A credit lives 9 to 10 s.
+    This is Finagle's budget (https://finagle.github.io/blog/2016/02/08/retry-budgets)
+    with a larger share: if every fifth call fails at random, a quarter more calls mend
+    them all, while a dead platform sees a third more load and not several times as
+    much.
     """
 
     def __init__(
@@ -98,9 +98,7 @@ class RetryBudget:
         self._share = share
         self._floor = floor
         self.tries = tries or RecentCounts(clock)
-        """Count each first try here, which is worth `share` of an extra call; several
-        budgets may have the same.
-        """
+        """Count each first try here; several budgets may share these counts."""
 
         self._extra = RecentCounts(clock)
 

@@ -1,5 +1,5 @@
-"""The slots for calls that all workers of a machine share, counted in memory mapped
-before the fork; which worker may take one more.
+"""Owns the slots that all workers of a machine share, counted in memory mapped before
+the fork.
 """
 
 import mmap
@@ -15,8 +15,8 @@ _BYTES: Final = 8
 class SlotPool:
     """One worker's part in `size` slots, of which `share` are its own.
 
-    It takes what others leave free as well, but while another worker that has less
-    than its share is waiting, no more than its own share.
+    It may also take slots that others leave free. While another worker with less than
+    its share waits, it takes no more than its own share.
     """
 
     def __init__(self, counts: "_Counts", number: int, size: int, share: int) -> None:
@@ -28,21 +28,19 @@ class SlotPool:
 
     @property
     def alone(self) -> bool:
-        """Whether no other worker has ever taken part: a slot that was taken is then
-        free only when it is given back here.
-        """
+        """Whether no other worker has ever joined; then only this one frees slots."""
         return self._counts.workers == 1
 
     @property
     def capacity(self) -> int:
-        """How many slots this worker can count on now: at least its share."""
+        """The slots that this worker can count on now, at least its share."""
         counts, number = self._counts, self._number
         if counts.others(counts.waiting, number):
             return self.share
         return max(self.share, self.size - counts.others(counts.in_use, number))
 
     def others_reservations(self, *, verified: bool) -> int:
-        """Reservations that other workers have admitted; see `publish_reservations`."""
+        """The reservations of other workers (`publish_reservations`)."""
         counts = self._counts
         return counts.others(counts.reservations[verified], self._number)
 
@@ -62,17 +60,17 @@ class SlotPool:
     def give_back(self) -> None:
         """Free a slot that was taken here."""
         # Without the lock: no other worker writes this count, and one that reads it too
-        # early only finds a slot less.
+        # early just finds one slot less.
         self._counts.in_use[self._number] -= 1
 
     def publish_waiting(self, waiting: bool) -> None:
-        """Tell the others whether calls wait here; they matter below its share."""
+        """Tell the others whether a call waits here below this worker's share."""
         counts, number = self._counts, self._number
         counts.waiting[number] = waiting and counts.in_use[number] < self.share
 
     def publish_reservations(self, number: int, *, verified: bool) -> None:
-        """Tell the others how many reservations of verified, or of other, callers have
-        been admitted here.
+        """Tell the others the number of reservations here, of verified or of other
+        callers.
         """
         self._counts.reservations[verified][self._number] = number
 
@@ -96,25 +94,25 @@ class SlotPools:
         self._counts = _Counts(WORKER_NUMBERS)
 
     def of(self, number: int, *, size: int, share: int) -> SlotPool:
-        """The pool of the worker with this number, which no other living one has."""
+        """The pool of the worker with this number, which no other living worker has."""
         return SlotPool(self._counts, number, size, share)
 
     def withdraw(self, number: int) -> None:
-        """Free what the worker with this number has taken: it has ended."""
+        """Free the slots of a worker that has ended."""
         self._counts.clear(number)
 
 
 class _Counts:
-    """The workers' counts, behind one lock; a context manager holds it.
+    """The workers' counts and their lock, which a ``with`` block holds.
 
-    Each is written by one worker and the sums are made anew, so that one which died
-    while it was writing leaves nothing wrong behind.
+    Each count has one writer and sums are always computed anew, so a worker that dies
+    while writing leaves nothing wrong behind.
     """
 
     def __init__(self, most: int) -> None:
         self._lock = Mutexes(1)
         memory = memoryview(mmap.mmap(-1, (1 + 4 * most) * _BYTES)).cast("q")
-        self._joined = memory[:1]  # no worker has this number, or a higher one
+        self._joined = memory[:1]  # above the number of every worker
         self.in_use = memory[1 : 1 + most]
         self.waiting = memory[1 + most : 1 + 2 * most]
         # Of verified callers and of others.
@@ -131,7 +129,7 @@ class _Counts:
 
     @property
     def workers(self) -> int:
-        """How many have joined, at most."""
+        """One more than the highest number of a worker that has joined."""
         return self._joined[0]
 
     def join(self, number: int) -> None:

@@ -1,23 +1,23 @@
-"""One HTTP call to the platform, made with curl: the call, its answer, its end.
+"""Makes one HTTP call to the platform with curl.
 
 The map, in call order::
 
     transport         one call: a Reply, or one of our errors
-    curl_pool         which handle makes it, and when
+    curl_pool         gives calls to curl handles, and ends them
     preconnections    connections opened before they are needed
     handles           the handles of the pool
-    curl_options      what is set on them
-    handle_state      curl's callbacks on one of them
+    curl_options      the options set on a handle
+    handle_state      curl's callbacks on a handle
     transfer          a call and its outcome
     kept_connections  which idle connections may still carry a call
-    gzip_body         a packed body, unpacked as it arrives
+    gzip_body         unpacks a body as it arrives
     causes            why a call failed
-    retry_after       when the platform wishes to be asked again
-    certificates      the authorities that are trusted
+    retry_after       the header Retry-After as seconds
+    certificates      the trusted certificate authorities
     curl_sockets      curl's sockets in the event loop
-    curl_alarm        curl's timer there
+    curl_alarm        curl's timer in the event loop
 
-Knows the platform by its addresses only, and no student.
+Knows only addresses of the platform, and no student.
 """
 
 from .transport import Reply, Transport

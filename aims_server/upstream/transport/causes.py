@@ -1,5 +1,5 @@
-"""Why a transfer failed, in words fit for a log line: what curl knows, without URL,
-header or body; and which of our errors that is.
+"""Why a transfer failed: a cause fit for a log line, without URL, header or body, and
+the error of ours that it becomes.
 """
 
 import errno
@@ -60,7 +60,7 @@ _ERRORS: Final[dict[str, type[UpstreamError]]] = {
     "http2": UpstreamDropped,  # the connection's end among it
     "http2_stream": UpstreamDropped,
 }
-# Curl's own words are taken where they name a rule, never where they may quote a URL.
+# Curl's message is logged for these kinds, where it names a rule and quotes no URL.
 _TELLING: Final = frozenset({"certificate", "certificate_authorities", "tls"})
 _UNSAFE: Final = r"[^ -~]|https?://\S*"
 _LONGEST_DETAIL: Final = 200
@@ -69,10 +69,10 @@ _LONGEST_DETAIL: Final = 200
 def cause_of(
     curl: pycurl.Curl, error: int, message: str, *, sent: bool, answered: bool
 ) -> FailureCause:
-    """The cause of a failed transfer, told by its handle and curl's error.
+    """The cause of a failed transfer, from its handle and curl's error.
 
-    ``sent`` and ``answered`` say how far it came: curl's own times do not, as a failure
-    sets those of the steps that were never reached.
+    ``sent`` and ``answered`` say how far it got. Curl's own times do not: a failure
+    sets those of steps that were never reached.
     """
     if error == pycurl.E_OPERATION_TIMEDOUT:
         if sent:
@@ -100,12 +100,12 @@ def cause_of(
 def error_of(
     cause: FailureCause, seconds: float, *, connect_seconds: float
 ) -> UpstreamError:
-    """Our error for a call that had so many seconds, with its cause; no call has more
-    than ``connect_seconds`` for its connection.
+    """Our error, with its cause, for a call that had so many ``seconds`` in all and
+    ``connect_seconds`` of them to connect.
     """
     kind = _ERRORS.get(cause.kind, UpstreamError)
     if cause.kind.startswith("timeout_") and seconds <= connect_seconds:
-        # In less time than we give to connecting, a server that is up may be late.
+        # The call had less time than connecting may take: the server may just be slow.
         kind = UpstreamTimeout
     error = kind()
     error.cause = cause
@@ -113,8 +113,8 @@ def error_of(
 
 
 def timings(curl: pycurl.Curl) -> str:
-    """When each step of a transfer was done, in milliseconds from its beginning; 0 for
-    one that a kept connection did not need. No part of the URL but its host's address.
+    """When each step of a transfer ended, in milliseconds from its beginning; 0 for a
+    step that a kept connection did not need. Shows only the host's address of the URL.
     """
     seconds = (
         ("name", curl.getinfo(pycurl.NAMELOOKUP_TIME)),

@@ -1,4 +1,4 @@
-"""The certificate authorities that calls trust: the system's and further ones."""
+"""The certificate authorities that calls trust: the system's and additional ones."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Final
 
 __all__ = ["SYSTEM_BUNDLES", "TrustedAuthorities"]
 
-# Where pycurl looks for the system's, in its order.
+# Where pycurl looks for the system's bundle, in its order.
 SYSTEM_BUNDLES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -23,9 +23,8 @@ class TrustedAuthorities:
     True
     >>> trusted.close()
 
-    Curl takes several authorities from one file only, and remembers what it has read
-    from a file, not from a string: reading takes 10 ms, which each new connection would
-    cost.
+    Curl takes several authorities only from one file. It caches what it reads from a
+    file but not from a string, and reading takes 10 ms for each new connection.
     """
 
     def __init__(self, further: bytes) -> None:
@@ -38,7 +37,7 @@ class TrustedAuthorities:
 
     @property
     def path(self) -> str:
-        """The path under which this process alone can open it."""
+        """A path by which only this process can open the file."""
         return f"/proc/self/fd/{self._fd}"
 
     def close(self) -> None:

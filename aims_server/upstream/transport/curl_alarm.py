@@ -1,4 +1,4 @@
-"""Owns the moment at which curl wants to be called, with as few timers as possible."""
+"""Owns the moment at which curl wants to be called; uses as few timers as possible."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ _EARLY_SECONDS: Final = 0.001  # curl and uvloop count in milliseconds
 
 
 class CurlAlarm:
-    """Calls ``on_time`` at the moment that was set last.
+    """Calls ``on_time`` at the moment set last.
 
     >>> async def example():
     ...     called = asyncio.Event()
@@ -22,8 +22,8 @@ class CurlAlarm:
     >>> asyncio.run(example())
     True
 
-    Curl sets one about twice a call, and means later each time. So a timer is not made
-    anew for a later moment: when it fires, it is set to the latest one told.
+    Curl sets a moment about twice a call, each time a later one. So no new timer is
+    made for a later moment: when the old timer fires, it is set to the latest moment.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class CurlAlarm:
         self._timer_at = 0.0
 
     def set(self, milliseconds: int) -> None:
-        """Call in so many milliseconds, or not at all if it is -1."""
+        """Call ``on_time`` in so many milliseconds; never, if it is -1."""
         if milliseconds < 0:
             self._at = inf
             return
@@ -47,7 +47,7 @@ class CurlAlarm:
             self._start()
 
     def cancel(self) -> None:
-        """Set no timer any more; one would hold the object that it calls."""
+        """Cancel the timer and set no more, so that none refers to ``on_time``."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,4 +1,4 @@
-"""What is set on a curl handle: all that is not curl's default."""
+"""The options set on a curl handle: everything that is not curl's default."""
 
 from typing import Final
 
@@ -15,15 +15,13 @@ _KEPT_SECONDS: Final = 600  # idle; few servers wait so long, and none is harmed
 
 
 class LastingOptions(msgspec.Struct, frozen=True):
-    """How every call is made. ``ca_file`` takes the place of the system's
-    authorities.
-    """
+    """The options of every call. ``ca_file`` replaces the system's authorities."""
 
     proxy: str = ""
     ca_file: str = ""
 
     def set(self, curl: pycurl.Curl, state: HandleState) -> None:
-        """Tell a handle how its connections are made and kept, and its callbacks."""
+        """Set a handle's connection options and callbacks."""
         setopt = curl.setopt
         setopt(pycurl.SOCKOPTFUNCTION, state.on_socket)
         setopt(pycurl.PREREQFUNCTION, state.on_connection)
@@ -31,25 +29,25 @@ class LastingOptions(msgspec.Struct, frozen=True):
         setopt(pycurl.WRITEFUNCTION, state.on_body)
         setopt(pycurl.PROTOCOLS, _PROTOCOLS)
         setopt(pycurl.FOLLOWLOCATION, 0)
-        # Set in any case, for else curl asks the environment.
+        # Set even if empty: otherwise curl reads the environment.
         setopt(pycurl.PROXY, self.proxy)
         setopt(pycurl.NOPROXY, "")
         setopt(pycurl.SSL_VERIFYPEER, 1)
         setopt(pycurl.SSL_VERIFYHOST, 2)
         if self.ca_file:
             setopt(pycurl.CAINFO, self.ca_file)
-        # Threads come and go (gzip of large answers); never let curl use signals.
+        # There are other threads (gzip of large answers), so curl must not use signals.
         setopt(pycurl.NOSIGNAL, 1)
         setopt(pycurl.TCP_KEEPALIVE, 1)
         setopt(pycurl.MAXAGE_CONN, _KEPT_SECONDS)
-        # No PIPEWAIT, though HTTP/2 is offered: where it is not taken, all first calls
-        # would wait for the one that was made first to be answered, or to hang.
+        # No PIPEWAIT, though HTTP/2 is offered: if the server does not take it, all
+        # first calls would wait until the very first one is answered, or hangs.
 
 
 def set_request(
     curl: pycurl.Curl, transfer: Transfer, now: float, under_way: float = 0.0
 ) -> None:
-    """Tell a handle what to ask; it may have been under way for some seconds."""
+    """Set a handle's request. It may have been ``under_way`` for some seconds."""
     request = transfer.request
     if not transfer.deadline:
         transfer.deadline = now + request.seconds
@@ -60,8 +58,8 @@ def set_request(
     setopt(pycurl.CONNECTTIMEOUT_MS, int(1000 * connect_seconds))
     setopt(pycurl.HTTPHEADER, transfer.header_lines)
     if transfer.fresh:
-        # Else curl repeats a call by itself when a kept connection is broken. This
-        # connection is kept in its turn: it serves the calls that follow a login.
+        # On a kept connection that breaks, curl would repeat the call by itself. The
+        # new connection is kept then: it serves the calls that follow a login.
         setopt(pycurl.FRESH_CONNECT, 1)
     if request.body is not None:
         setopt(pycurl.POSTFIELDS, request.body)

@@ -1,8 +1,8 @@
 """Owns when a call gets a curl handle, and how the call ends.
 
 Built on Tornado's curl client, of which only the loop over ended transfers and `close`
-are left: it serves every use of curl, at some 140 us of CPU a call. Our calls are all
-alike, and take 40.
+are used. Tornado's serves every use of curl and takes some 140 us of CPU a call; our
+calls are all alike and take 40.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ __all__ = ["CurlPool", "Reply", "Request"]
 _log = logging.getLogger(__name__)
 
 _LOOK_AGAIN_SECONDS: Final = 0.1
-_DEAD_SECONDS: Final = 10.0  # without a word, though a call waits for its answer
+_DEAD_SECONDS: Final = 10.0  # of silence, while a call waits for its answer
 
 
 class CurlPool(CurlAsyncHTTPClient):
-    """Calls over at most ``max_clients`` handles; further ones wait, without a limit.
+    """Makes calls over at most ``max_clients`` handles; more calls wait, without limit.
 
     >>> async def call():
     ...     pool = CurlPool(force_instance=True, max_clients=1, max_body_size=1000)
@@ -55,8 +55,9 @@ class CurlPool(CurlAsyncHTTPClient):
         ca_file: str = "",
         **options: Any,
     ) -> None:
-        """Set up, in place of a constructor (``AsyncHTTPClient``). ``headers`` are sent
-        with every request; ``ca_file`` replaces the system's certificate authorities.
+        """Set up the pool (``AsyncHTTPClient`` calls this in place of a constructor).
+        ``headers`` are sent with every request; ``ca_file`` replaces the system's
+        certificate authorities.
         """
         self._lasting_lines = (
             *header_lines(headers or {}),
@@ -69,7 +70,7 @@ class CurlPool(CurlAsyncHTTPClient):
         self._alarm = CurlAlarm(self._loop, self._handle_timeout)
         self._sockets = CurlSockets(self._loop, self._on_ready, self._kept.forget)
         super().initialize(0, *args, **options)  # none of Tornado's own handles
-        # Else curl keeps four for each handle that is busy when a call ends.
+        # By default curl keeps four for each handle that is busy when a call ends.
         self._multi.setopt(pycurl.M_MAXCONNECTS, max_clients)
         self._handles = Handles(
             self._make_handle,
@@ -84,8 +85,8 @@ class CurlPool(CurlAsyncHTTPClient):
         """Opens connections for calls that are expected."""
 
     def call(self, request: Request) -> "asyncio.Future[Reply | FailureCause]":
-        """The reply, or why there is none. Cancelling it ends the transfer, and an
-        HTTP/1 connection with it.
+        """The reply, or why there is none. Cancelling the future ends the transfer, and
+        with it a connection of HTTP/1.
 
         Raises ValueError for a header that cannot be sent as it is.
         """
@@ -97,8 +98,8 @@ class CurlPool(CurlAsyncHTTPClient):
         return transfer
 
     def abandon(self, connection: Hashable) -> None:
-        """Stop using a connection that has carried a wrong answer. A call that is under
-        way on it is made again, since it may get the answer to the call before.
+        """Stop using a connection that has carried a wrong answer. A call under way on
+        it is made again, since it may get the answer to the call before.
         """
         self._kept.abandon(connection)
         for state in self._under_way.values():
@@ -108,16 +109,16 @@ class CurlPool(CurlAsyncHTTPClient):
         """Drop every connection; calls under way never end."""
         for state in self._under_way.values():
             state.stop_timer()
-        self._under_way.clear()  # so that their cancellation does nothing
+        self._under_way.clear()  # so that cancelling them does nothing
         self._waiting.clear()
         super().close()
-        # Not before: closing handles in use, curl tells of sockets and time once more.
+        # Last: when handles in use are closed, curl reports sockets and times again.
         self.preconnections.close()
         self._alarm.cancel()
         self._sockets.close()
 
     def fetch_impl(self, *_: object) -> NoReturn:
-        """Refuse Tornado's own way of making calls, which would bypass this one."""
+        """Forbid Tornado's own way of making calls, which would bypass this pool."""
         raise TypeError("a CurlPool makes calls by call() alone")
 
     def _process_queue(self) -> None:
@@ -158,7 +159,7 @@ class CurlPool(CurlAsyncHTTPClient):
 
     def _take_preconnection(self, transfer: Transfer) -> bool:
         """Make a call on a connection that is being opened, unless a kept one is idle;
-        whether it was.
+        return whether it was made.
         """
         if transfer.fresh or self._handles.idle_connections > 0:
             return False
@@ -167,7 +168,7 @@ class CurlPool(CurlAsyncHTTPClient):
         now = self._loop.time()
         set_request(curl, transfer, now, seconds)
         self._assign(curl, transfer)
-        # Curl set its alarms when the handle had no request, for much later.
+        # Curl set its own timers when the handle had no request, for much later.
         self._set_timer(transfer.request.connect_seconds, curl, transfer)
         return True
 
@@ -177,9 +178,8 @@ class CurlPool(CurlAsyncHTTPClient):
         state.timer = self._loop.call_at(at, self._on_timer, curl, transfer)
 
     def _on_timer(self, curl: pycurl.Curl, transfer: Transfer) -> None:
-        """End a call at its deadline. Until its request is sent, have curl check its
-        limit on connecting: curl counts from its own first step, which may be later
-        than ours.
+        """End a call at its deadline. Until its request is sent, let curl check the
+        limit on connecting, which it counts from a later moment than we do.
         """
         left = transfer.deadline - self._loop.time()
         if left <= 0:
@@ -199,11 +199,11 @@ class CurlPool(CurlAsyncHTTPClient):
         curl_error: int | None = None,
         curl_message: str | None = None,
     ) -> None:
-        """Settle a call that has ended, or make it again on a new connection. Curl's
-        message may quote URL and headers: only `cause_of` reads it.
+        """Settle a call that has ended, or make it again on a new connection. Only
+        `cause_of` reads curl's message, which may quote URL and headers.
         """
         state = self._under_way.pop(curl, None)
-        if state is None:  # it has found a connection that it can share, or none
+        if state is None:  # a preconnection that found one to share, or failed
             self.preconnections.discard(curl)
             return
         transfer = state.transfer
@@ -227,10 +227,10 @@ class CurlPool(CurlAsyncHTTPClient):
         self._handles.release(curl)
 
     def _cut_off(self, state: HandleState, patience: float = 0.0) -> None:
-        """See to the connection of a call that has ended early. Curl closes one of
-        HTTP/1.1, and would give one of HTTP/2 to all further calls though it hangs: it
-        is closed if no other call is on it, or if nothing has come on it while this one
-        waited, for ``patience`` seconds at least.
+        """Deal with the connection of a call that has ended early. Curl itself closes
+        one of HTTP/1.1. One of HTTP/2 it would give to all further calls though it
+        hangs; so it is closed if no other call is on it, or if it was silent while this
+        call waited, for at least ``patience`` seconds.
         """
         self._kept.cut_off(state.connection)
         waited = state.seconds_under_way(self._loop.time())
@@ -240,7 +240,7 @@ class CurlPool(CurlAsyncHTTPClient):
             self._kept.close_silent(state.connection, waited)
 
     def _give_up(self, transfer: Transfer) -> None:
-        """End a call that was cancelled: one beside it was answered, mostly."""
+        """End a cancelled call; mostly, its hedge was answered first."""
         if transfer in self._waiting:
             self._waiting.remove(transfer)
         for curl, state in self._under_way.items():
@@ -255,13 +255,13 @@ class CurlPool(CurlAsyncHTTPClient):
     def _handle_socket(
         self, event: int, fd: int, multi: pycurl.CurlMulti, data: Any | None
     ) -> None:
-        """Curl wants a socket watched otherwise than before."""
+        """Curl's callback: watch a socket for other events than before."""
         if event == pycurl.POLL_REMOVE:
             self.preconnections.forget(fd)
         self._sockets.watch(fd, event)
 
     def _on_ready(self) -> None:
-        """Some sockets are ready: let curl read and write."""
+        """Let curl read and write the sockets that are ready."""
         for some in self._sockets.ready():
             for fd, action in some:
                 if action & pycurl.CSELECT_IN and self.preconnections.withhold(fd):
@@ -273,7 +273,7 @@ class CurlPool(CurlAsyncHTTPClient):
             self.preconnections.on_event(is_sent=is_sent)
 
     def _set_timeout(self, msecs: int) -> None:
-        """Curl wants to be called in so many milliseconds, or with -1 not at all; what
-        it said before is void.
+        """Curl's callback: call it in so many milliseconds, or with -1 not at all. The
+        earlier moment is void.
         """
         self._alarm.set(msecs)

@@ -10,8 +10,8 @@ import pycurl
 
 __all__ = ["CurlSockets"]
 
-# An event takes 15 us, and 150 of what its answer leads to in the next turn; of a long
-# answer it takes 300 us, as curl reads up to 160 kB at a time.
+# An event takes 15 us, and its answer leads to 150 us of work in the next turn. With a
+# long answer an event takes 300 us, since curl reads up to 160 kB at a time.
 _EVENTS_A_TURN: Final = 16
 _EVENTS_AT_ONCE: Final = 4
 _SECONDS_A_TURN: Final = 0.001
@@ -23,12 +23,12 @@ _INTEREST: Final = {
 
 
 class CurlSockets:
-    """Calls ``on_ready`` when sockets of curl's are ready; ``on_idle`` is given one on
-    which something came, or that ended, while curl had no use for it.
+    """Calls ``on_ready`` when curl's sockets are ready. ``on_idle`` gets a socket on
+    which something arrived, or which ended, while curl did not use it.
 
-    Curl wants a socket watched and unwatched for every call, which takes a loop ten
-    times as long. One that it needs no more stays where it is, as most are needed again
-    by the next page; a closed one leaves by itself.
+    Curl watches and unwatches a socket for every call, which takes an event loop ten
+    times as long. Here an unwatched socket stays in the epoll, since the next page
+    mostly needs it again; a closed one leaves by itself.
     """
 
     def __init__(
@@ -44,25 +44,24 @@ class CurlSockets:
         loop.add_reader(self._epoll.fileno(), on_ready)
 
     def watch(self, fd: int, event: int) -> None:
-        """Watch a socket for one of ``pycurl.POLL_IN``, ``_OUT``, ``_INOUT``, or, with
-        any other, no more.
+        """Watch a socket for ``pycurl.POLL_IN``, ``_OUT`` or ``_INOUT``; any other
+        event unwatches it.
         """
         interest = _INTEREST.get(event, 0)
         before, self._interests[fd] = self._interests.get(fd, 0), interest
         if not interest and before & select.EPOLLOUT:
-            # An idle one can be written to at any time: that is no event of its own.
+            # An idle socket is always writable: that is no event.
             interest = select.EPOLLIN
         if interest:
             try:
                 self._epoll.modify(fd, interest)
-            except FileNotFoundError:  # a new one, of a number that may be an old one's
+            except FileNotFoundError:  # a new socket with the number of a closed one
                 self._epoll.register(fd, interest)
 
     def ready(self) -> Iterator[Iterator[tuple[int, int]]]:
-        """The sockets that are ready, a few at a time, and for what:
-        ``pycurl.CSELECT_IN``, ``_OUT`` or both. Curl may be told of each before the
-        next is looked at. Those that are left after sixteen, or after a millisecond,
-        come first in the next turn of the loop.
+        """The ready sockets, a few at a time, each with ``pycurl.CSELECT_IN``, ``_OUT``
+        or both. Tell curl of each before asking for the next. Sockets left after
+        sixteen, or after a millisecond, come first in the loop's next turn.
         """
         end = self._loop.time() + _SECONDS_A_TURN
         for _ in range(0, _EVENTS_A_TURN, _EVENTS_AT_ONCE):
@@ -74,7 +73,7 @@ class CurlSockets:
     def _wanted(self, ready: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         for fd, events in ready:
             if not self._interests[fd]:
-                # What has come stays unread, which `KeptConnections` will see; an end
+                # The bytes stay unread, which `KeptConnections` will see, and an end
                 # curl finds by itself. Neither may wake the loop in every turn.
                 with contextlib.suppress(OSError):
                     self._epoll.unregister(fd)
@@ -86,15 +85,15 @@ class CurlSockets:
             yield fd, action
 
     def pause(self, fd: int) -> None:
-        """Keep from curl what has come on a socket."""
+        """Keep what arrives on a socket from curl."""
         self._epoll.unregister(fd)
 
     def resume(self, fd: int) -> None:
-        """Have curl read a socket again, unless it has asked for that by itself."""
+        """Let curl read a paused socket again, unless it has asked for that itself."""
         with contextlib.suppress(FileExistsError):
             self._epoll.register(fd, select.EPOLLIN)
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching all sockets."""
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()

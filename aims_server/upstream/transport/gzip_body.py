@@ -1,6 +1,6 @@
-"""A body packed by gzip, unpacked as it arrives.
+"""Unpacks a gzip body as it arrives.
 
-Curl could do so, but takes half of a packed body for the whole one, and refuses a
+Curl could do so, but it accepts half of a packed body as a whole one, and rejects a
 second member, which RFC 1952 allows.
 """
 
@@ -33,9 +33,10 @@ class GzipBody:
         return self._member.eof
 
     def unpack(self, chunk: bytes, most: int) -> bytes:
-        """What the chunk adds to the body; more than ``most`` bytes if it is too much.
+        """The bytes that a chunk adds to the body; more than ``most`` only if the body
+        becomes too large.
 
-        Raises zlib.error for what is not gzip, bytes after the last member included.
+        Raises zlib.error for anything that is not gzip, also after the last member.
         """
         unpacked = b""
         while chunk:

@@ -1,4 +1,4 @@
-"""Curl's callbacks on one handle: what has come of the call that it makes."""
+"""Curl's callbacks on one handle: collects the answer to its call."""
 
 import asyncio
 import contextlib
@@ -21,20 +21,20 @@ from .transfer import Reply, Transfer
 
 __all__ = ["HandleState"]
 
-# Codings that change nothing. HTTP has no such coding as the last two, which some
-# programs send all the same.
+# Codings that change nothing. The last two do not exist in HTTP; some programs send
+# them all the same.
 _NONE: Final = (b"", b"identity", b"none", b"utf-8")
-_REQUEST_TIMEOUT: Final = 408  # a server's word when it closes an idle connection
+_REQUEST_TIMEOUT: Final = 408  # some servers send it when they close an idle connection
 
-# Lines of an answer's head or trailer (RFC 9110 5.5, 9112 4), and the empty one. Curl
-# itself takes control characters and any name.
+# Lines of an answer's head or trailer (RFC 9110 5.5, 9112 4), and the empty line. Curl
+# itself accepts control characters and any name.
 _HEADER_LINES: Final = re.compile(
     rb"(?:(?:[%b]++:[\t -~\x80-\xff]*+)?+[\r\x0b\x0c]*+\n)*+" % NAME_CHARACTERS
 )
 
 
 class HandleState:
-    r"""What has come so far of the ``transfer`` that a handle makes, for curl to call.
+    r"""What has arrived so far of a handle's ``transfer``; has the callbacks for curl.
 
     >>> state = HandleState(1000, KeptConnections())
     >>> for line in (b"HTTP/1.1 429 \r\n", b"Retry-After: 7\r\n", b"\r\n"):
@@ -44,7 +44,7 @@ class HandleState:
     >>> state.reply(429)
     Reply(status=429, body=b'{}', retry_after=7.0, location=None, connection=None)
 
-    It stays with its handle, call after call: to set curl's callbacks anew takes 5 us.
+    It stays with its handle for all calls, since setting curl's callbacks takes 5 us.
     """
 
     __slots__ = (
@@ -71,7 +71,7 @@ class HandleState:
         self.clear()
 
     def clear(self) -> None:
-        """Have no call; nothing stays of the one before."""
+        """Forget the call; nothing of it stays for the next one."""
         self.transfer: Transfer | None = None
         self.opened: list[int] = []  # sockets; several where a host has addresses
         self.timer: asyncio.TimerHandle | None = None  # while curl minds no time
@@ -86,11 +86,11 @@ class HandleState:
         self._refusal = ""
         self._abandoned = False
 
-    # Curl's callbacks. An exception in one would be printed to stderr by pycurl, past
-    # any logging; taking less than what was offered fails the call as cleanly.
+    # Curl's callbacks. pycurl would print an exception in one to stderr, past all
+    # logging. Accepting fewer bytes than offered makes the call fail cleanly.
 
     def on_socket(self, fd: int, _: int) -> int:
-        """Curl opens a socket for this call, and connects it."""
+        """Curl has opened a socket for this call and will connect it."""
         self.opened.append(fd)
         return pycurl.SOCKOPT_OK
 
@@ -98,18 +98,18 @@ class HandleState:
         """The request is about to be sent; the addresses name the connection."""
         self.connection = addresses
         if self.opened:
-            self._reused_socket = None  # after a kept one that was found dead, maybe
+            self._reused_socket = None  # perhaps a kept one was found dead
             self._kept.open(addresses, self._own_socket())
             return pycurl.PREREQFUNC_OK
-        # Looked up now, and known since its first answer began: curl may give it to
-        # the next call before it has told that the one before has ended.
+        # Looked up here; it is known since its first answer began. Curl may give it to
+        # the next call before it reports the end of the one before.
         fd = self._reused_socket = self._kept.socket_of(addresses)
         if fd is not None and not is_silent(fd):
             return pycurl.PREREQFUNC_ABORT
         return pycurl.PREREQFUNC_OK
 
     def on_header(self, line: bytes) -> int | None:
-        """Collect the head; none of it is taken if a line is malformed."""
+        """Collect the head; reject it if a line is malformed."""
         if line.startswith(b"HTTP/"):
             return self._on_status(line)
         if self._is_headed:  # a trailer
@@ -128,7 +128,7 @@ class HandleState:
             multiplexed = line.startswith(b"HTTP/2")
             self._kept.add(self.connection, self._own_socket(), multiplexed=multiplexed)
         self._status_seen = True
-        self._head = b""  # what was there is an interim answer's
+        self._head = b""  # the earlier head was an interim answer's
         self._is_headed = False
         return None
 
@@ -138,7 +138,7 @@ class HandleState:
         return None
 
     def on_body(self, chunk: bytes) -> int:
-        """Unpack and keep a part of the body; none of it if it becomes too large."""
+        """Unpack and keep a part of the body; reject it if the body is too large."""
         first = not self._body and self._unpacker is None
         if first and (values := self._values(b"content-encoding")):
             codings = map(bytes.strip, b",".join(values).lower().split(b","))
@@ -160,9 +160,9 @@ class HandleState:
         return len(chunk)
 
     def _own_socket(self) -> int:
-        """That of the opened sockets which has become the connection."""
+        """The opened socket that has become the connection."""
         for fd in self.opened[:-1]:
-            # Of a host's addresses, some may have been tried in vain.
+            # Some of a host's addresses may have been tried in vain.
             with (
                 contextlib.suppress(OSError),
                 socket.socket(fileno=os.dup(fd)) as tried,
@@ -184,33 +184,33 @@ class HandleState:
 
     @property
     def is_plain(self) -> bool:
-        """Whether this is a GET on whatever connection there is, as most calls are: the
-        handle has been told nothing but its address and its headers.
+        """Whether this is a GET on any connection, as most calls are: only its address
+        and its headers were set on the handle.
         """
         transfer = self.transfer
         return transfer is not None and not (transfer.fresh or transfer.preconnected)
 
     @property
     def takes_kept(self) -> bool:
-        """Whether it has a kept connection, or will get one if there is any."""
+        """Whether the call has a kept connection, or will get one if there is any."""
         if self.connection:
             return self._reused_socket is not None
         return self.is_plain
 
     @property
     def is_sent(self) -> bool:
-        """Whether it has had a connection, and the request has gone out."""
+        """Whether the call has had a connection, and the request was sent."""
         return bool(self.connection)
 
     def stop_timer(self) -> None:
-        """Let no timer hold the call, which has ended."""
+        """Cancel the timer, which refers to the call, after its end."""
         if self.timer is not None:
             self.timer.cancel()
 
-    # What comes of it.
+    # The end of the call.
 
     def must_restart(self, error: int | None, status: int) -> bool:
-        """Whether this end speaks of the kept connection rather than of the request."""
+        """Whether this end is due to the kept connection rather than the request."""
         transfer = self.transfer
         if not self.is_sent and transfer is not None and transfer.preconnected:
             return error != pycurl.E_OPERATION_TIMEDOUT
@@ -221,7 +221,7 @@ class HandleState:
         return not self._status_seen and error != pycurl.E_OPERATION_TIMEDOUT
 
     def abandon(self, connection: Hashable) -> None:
-        """If this is on that connection, what comes on it is not the answer."""
+        """If the call is on this connection, take nothing on it for the answer."""
         self._abandoned |= self.connection == connection
 
     def shares_connection(self, other: "HandleState") -> bool:
@@ -229,14 +229,14 @@ class HandleState:
         return self.is_sent and self.connection == other.connection
 
     def seconds_under_way(self, now: float) -> float:
-        """For how long the call has had a handle."""
+        """The seconds for which the call has had a handle."""
         transfer = self.transfer
         assert transfer is not None
         return now - transfer.deadline + transfer.request.seconds
 
     def reply(self, status: int) -> Reply | FailureCause:
-        """All has come that was announced, if the head has: where the connection ends,
-        curl takes its beginning for the whole.
+        """The reply, since everything announced has arrived; a failure if the head has
+        not: for a connection that ends, curl takes a head's beginning for the whole.
         """
         if not self._is_headed:
             return FailureCause("dropped_before_answer")
@@ -251,14 +251,13 @@ class HandleState:
         return Reply(status, body, self._retry_after(), text, kept)
 
     def failure(self, curl: pycurl.Curl, error: int, message: str) -> FailureCause:
-        """Curl has given up, for reasons of its own or because of a callback."""
+        """The cause, when curl has given up by itself or because of a callback."""
         if self._refusal:
             return FailureCause(self._refusal)
         sent, answered = self.is_sent, self._status_seen
         return cause_of(curl, error, message, sent=sent, answered=answered)
 
     def _retry_after(self) -> float | None:
-        # From each program on the way one, perhaps: the nearest to the platform's own
-        # words comes first.
+        # Each program on the way may add one; the platform's own comes first.
         texts, dates = self._values(b"retry-after"), self._values(b"date")
         return retry_after_seconds(texts[0], *dates[:1]) if texts else None

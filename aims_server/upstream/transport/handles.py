@@ -1,4 +1,4 @@
-"""The curl handles of a pool: which are free, and what each keeps for its calls."""
+"""The curl handles of a pool: which ones are free, and the state of each."""
 
 from collections.abc import Callable
 
@@ -12,8 +12,8 @@ __all__ = ["Handles"]
 
 
 class Handles:
-    """At most so many handles, made by ``create`` when calls need them: each is 4 kB
-    and 10 us. ``max_body`` is the largest body, in bytes, that a call may have.
+    """At most ``most`` handles, made by ``create`` when calls need them; each takes 4
+    kB and 10 us. ``max_body`` is the largest body of an answer, in bytes.
 
     >>> handles = Handles(pycurl.Curl, 1, 1000, LastingOptions(), KeptConnections())
     >>> curl = handles.take("http://127.0.0.1:1/")
@@ -47,7 +47,7 @@ class Handles:
 
     @property
     def idle_connections(self) -> int:
-        """Kept connections that no call is using."""
+        """The number of kept connections that no call is using."""
         busy = sum(state.takes_kept for state in self._states.values())
         return len(self._kept) - busy
 
@@ -57,12 +57,12 @@ class Handles:
         return self._kept.multiplexed
 
     def state(self, curl: pycurl.Curl) -> HandleState:
-        """What has come of the call that a taken handle makes."""
+        """The state of a taken handle's call."""
         return self._states[curl]
 
     def take(self, url: str) -> pycurl.Curl:
-        """A free handle, which there must be, told where its connection leads and, the
-        first time, all else that calls have in common.
+        """Take a free handle, of which there must be one, and set the URL on it; the
+        first time also the options that all calls have in common.
         """
         if not self._free:
             self._free.append(self._create())
@@ -76,13 +76,11 @@ class Handles:
         return self._free.pop()
 
     def restore(self, curl: pycurl.Curl) -> None:
-        """Set again what all calls have in common, after a preconnection's callbacks
-        have taken its place.
-        """
+        """Set the common options again, which a preconnection's callbacks replaced."""
         self._options.set(curl, self._states[curl])
 
     def release(self, curl: pycurl.Curl) -> None:
-        """Take back a handle that no multi handle has any more: no header, body or
+        """Take back a handle that has left curl's multi handle. No header, body or
         answer of one student stays for the next.
         """
         state = self._states[curl]

@@ -1,9 +1,8 @@
-"""Connections that are opened before it is known what will be asked on them.
+"""Opens connections before the requests for them are known.
 
-Curl opens one for a call only. So a call is begun without its request: curl connects
-and says hello to TLS, and the answer to that is kept from it until there is a request.
-It then ends the handshake and sends the request in one go, a round trip after TLS 1.3
-would have had both.
+Curl opens connections only for calls. So a call begins without its request: curl
+connects and sends its TLS hello, and the server's hello is withheld from curl until
+there is a request. Then curl ends the handshake and sends the request at once.
 """
 
 import asyncio
@@ -33,8 +32,8 @@ class _Preconnection(Struct, eq=False):
 
 
 class Preconnections:
-    """Handles under way without a request, each claimed by one call or given up; all to
-    one server, that of the URL given last.
+    """Handles that connect without a request, to be claimed by a call or dropped. All
+    go to one server: that of the last URL given.
     """
 
     def __init__(
@@ -63,8 +62,8 @@ class Preconnections:
         return len(self.unclaimed)
 
     def prepare(self, url: str) -> None:
-        """Open a connection for a call that may come in the next seconds; what curl
-        does only once, such as reading the trusted certificates, is done by then.
+        """Open a connection for a call that may come in the next seconds. Curl does its
+        one-time work with it, such as reading the trusted certificates.
         """
         if url.startswith("https:"):
             self._origin = _origin_of(url)
@@ -72,12 +71,12 @@ class Preconnections:
 
     @contextlib.contextmanager
     def expect(self, url: str, calls: int) -> Iterator[None]:
-        """Open connections while the block runs: when it ends, so many GETs to the host
-        of ``url`` will be made at once. Only those are opened that are lacking for them
-        and for all others that are expected.
+        """Open connections while the block runs, for so many GETs to the host of
+        ``url`` that will be made at once when it ends. Only those are opened that all
+        expected calls together lack.
 
-        Until it is known that the server speaks HTTP/1.1, none is opened before the
-        next call has a connection: over HTTP/2 all calls will share that one.
+        Until the server is known to speak HTTP/1.1, none is opened before the next call
+        has a connection: over HTTP/2 all calls share that one.
         """
         if not url.startswith("https:") or self._handles.multiplexed:
             yield
@@ -94,10 +93,10 @@ class Preconnections:
             self._expected -= calls
 
     def on_event(self, *, is_sent: bool) -> None:
-        """Something came from the server; ``is_sent``: a request has gone out.
+        """Something arrived from the server; ``is_sent`` says that a request was sent.
 
-        A connection's first event after its request tells how the TLS session can be
-        resumed, which halves the work of the next handshakes. Not every server does so.
+        A connection's first event after its request may bring the TLS session ticket,
+        with which later handshakes cost half. Not every server sends one.
         """
         if self._opening is not None:
             self._open_expected()
@@ -105,7 +104,7 @@ class Preconnections:
             self._opening = self._loop.call_later(_TICKET_SECONDS, self._open_expected)
 
     def withhold(self, fd: int) -> bool:
-        """Whether what has come on a socket is to be kept from curl for now."""
+        """Whether what has arrived on a socket is withheld from curl for now."""
         begun = self._by_socket.get(fd)
         if begun is None:
             return False
@@ -114,38 +113,38 @@ class Preconnections:
         return True
 
     def forget(self, fd: int) -> None:
-        """Curl closes a socket, or has no more use for it."""
+        """Curl closes a socket, or uses it no more."""
         begun = self._by_socket.pop(fd, None)
         if begun is not None and begun.withheld == fd:
             begun.withheld = None  # the number may soon be another socket's
 
     def claim(self, url: str) -> tuple[pycurl.Curl, float]:
-        """The oldest, which will ask for this URL of the server, and for how many
-        seconds it has been under way.
+        """The oldest handle, which will request this URL of the server, and the seconds
+        since it began.
         """
         begun = next(iter(self.unclaimed.values()))
         opened = [fd for fd, owner in self._by_socket.items() if owner is begun]
         self._remove(begun)
         if begun.withheld is not None:
             self._sockets.resume(begun.withheld)
-        # Curl has read the URL long since; this is looked at with the request.
+        # Curl has read the URL already; this it reads with the request.
         begun.curl.setopt(pycurl.REQUEST_TARGET, url[len(self._origin) :])
         self._handles.restore(begun.curl)
         self._handles.state(begun.curl).opened = opened
         return begun.curl, self._loop.time() - begun.began
 
     def discard(self, curl: pycurl.Curl) -> None:
-        """Take back a handle that had no request."""
+        """Take back a handle that got no request."""
         self._remove(self.unclaimed[curl])
         self._multi.remove_handle(curl)
         self._handles.release(curl)
 
     def discard_oldest(self) -> None:
-        """Close one of them, as its handle is needed."""
+        """Close the oldest one, because its handle is needed."""
         self.discard(next(iter(self.unclaimed)))
 
     def close(self) -> None:
-        """Let no timer hold the pool."""
+        """Cancel the timers, which refer to the pool."""
         for begun in list(self.unclaimed.values()):
             self._remove(begun)
         if self._opening is not None:
@@ -159,7 +158,7 @@ class Preconnections:
         self._open_lacking(self._expected)
 
     def _open_lacking(self, calls: int) -> None:
-        """Open as many as there must be for so many calls at once."""
+        """Open as many as so many simultaneous calls lack."""
         for _ in range(calls - self._handles.idle_connections - len(self)):
             if not self._handles.has_free:
                 break
@@ -175,7 +174,7 @@ class Preconnections:
 
         curl.setopt(pycurl.SOCKOPTFUNCTION, on_socket)
         curl.setopt(pycurl.PREREQFUNCTION, _abort)
-        # Not what was left of the handle's last call: ``expiry`` ends it.
+        # Without the limit of the handle's last call: ``expiry`` ends it.
         curl.setopt(pycurl.TIMEOUT_MS, 0)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, 0)
         if self._handles.multiplexed is False:
@@ -191,7 +190,7 @@ class Preconnections:
 
 
 def _abort(*_: str | int) -> int:
-    """There is a connection and no request: it is one that other calls share."""
+    """Abort: a connection without a request is one that other calls share."""
     return pycurl.PREREQFUNC_ABORT
 
 

@@ -14,8 +14,8 @@ def retry_after_seconds(
 ) -> float | None:
     """Seconds from now, at least 0; None for what is neither number nor date.
 
-    A date is compared with the answer's own ``Date`` where it has one, so that neither
-    clock need be right.
+    A date is compared with the answer's own ``Date``, if it has one, so that no clock
+    need be right.
 
     >>> retry_after_seconds(b"120")
     120.0

@@ -1,4 +1,4 @@
-"""One call that a pool of curl handles is to make, and its outcome."""
+"""A call for the pool of curl handles, and its outcome."""
 
 import asyncio
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -11,10 +11,9 @@ __all__ = ["Reply", "Request", "Transfer", "header_lines"]
 
 
 class Request(msgspec.Struct, frozen=True):
-    """One call: a POST if there is a body. ``seconds`` count from when it gets a
-    handle, ``connect_seconds`` are those of them until a connection must be there. It
-    shares none that carries another call if it is to be ``apart``, and uses none that
-    was there before if it is to be ``fresh``.
+    """One call: a POST if there is a body. It may take ``seconds`` from when it gets a
+    handle, and ``connect_seconds`` of them to connect. With ``apart`` it shares no
+    connection that carries another call; with ``fresh`` it uses a new one.
     """
 
     url: str
@@ -30,11 +29,11 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What the platform answered, whatever its status. ``retry_after`` (seconds) and
-    ``location`` are those of an answer that is no 2xx.
+    """The platform's answer with any status. ``retry_after`` (seconds) and ``location``
+    are set only if it is no 2xx.
 
-    ``connection`` is the one of HTTP/1.1 that had served another call before, if it
-    came on such a one: only then may it be the answer to another request.
+    ``connection`` is set if the answer came on an HTTP/1.1 connection that had served a
+    call before: only then may it be the answer to another request.
     """
 
     status: int
@@ -46,11 +45,11 @@ class Reply(msgspec.Struct, frozen=True):
 
 class Transfer(asyncio.Future[Reply | FailureCause]):
     """A request, and the future of its outcome. ``lasting_lines`` are the headers of
-    all requests; ``on_cancel`` is told when nobody waits any more.
+    all requests; ``on_cancel`` is called when nobody waits any more.
 
-    A GET may be made twice: on a kept connection, and, if that turns out to be broken
-    or has something on it that nobody asked for, on a new one. A POST is made once, on
-    a new one: a login may have been counted by the time that its connection breaks.
+    A GET may be made twice: on a kept connection, and on a new one if the first is
+    broken or has unexpected bytes on it. A POST is made once, on a new connection: when
+    a connection breaks, the platform may have counted the login already.
     """
 
     __slots__ = (
@@ -73,7 +72,7 @@ class Transfer(asyncio.Future[Reply | FailureCause]):
         self.request = request
         self.header_lines = [*lasting_lines, *header_lines(request.headers)]
         if request.body is not None:
-            # No asking whether a large body may be sent.
+            # Never ask whether a large body may be sent.
             self.header_lines.append(b"Expect:")
         self.fresh = request.fresh or request.body is not None
         self.deadline = 0.0  # of the loop's clock, once it has a handle
@@ -81,20 +80,20 @@ class Transfer(asyncio.Future[Reply | FailureCause]):
         self._on_cancel = on_cancel
 
     def cancel(self, msg: object = None) -> bool:
-        """End the call: no done callback, which takes 3 us of each call for this."""
+        """End the call. A done callback would take 3 us of each call for this."""
         cancelled = super().cancel(msg)
         if cancelled:
             self._on_cancel(self)
         return cancelled
 
     def restart(self) -> None:
-        """Begin anew, on a new connection."""
+        """Begin again, on a new connection."""
         self.fresh = True
         self.preconnected = False
 
 
 def header_lines(headers: Mapping[str, str]) -> list[bytes]:
-    """Headers as curl takes them; raises ValueError for what is none."""
+    """Headers as curl takes them; raises ValueError for an invalid one."""
     lines: list[bytes] = []
     for name, value in headers.items():
         line = f"{name}: {value}"

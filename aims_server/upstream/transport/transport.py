@@ -32,11 +32,11 @@ class Transport:
     >>> asyncio.run(example())
     refused
 
-    Made after the fork, in the worker that uses it: a curl handle that crosses a fork
-    hands one process the other's answers. ``handles`` should be at least the number
-    of calls ever made at once, because the pool's own line knows no deadline. Without
-    ``proxy`` none is used, whatever the environment says; ``authorities`` are
-    certificates in PEM form to be trusted beside the system's.
+    Make it after the fork: a curl handle shared by two processes gives one the other's
+    answers. ``handles`` should be the greatest number of calls ever made at once,
+    because the pool's queue has no deadline. Without ``proxy`` none is used, whatever
+    the environment says; ``authorities`` are certificates (PEM) that are trusted beside
+    the system's.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Transport:
 
     @cached_property
     def _pool(self) -> CurlPool:
-        # With the first call: curl takes 3 ms to begin, which a start would wait for.
+        # Made with the first call: curl takes 3 ms, which a start need not wait for.
         return CurlPool(
             force_instance=True,
             max_clients=self._handles,
@@ -75,14 +75,14 @@ class Transport:
         apart: bool = False,
         fresh: bool = False,
     ) -> Reply:
-        """Make one call within ``seconds``, connecting included: GET, or POST of a
-        ``body``. Cancelled, it takes its connection along. ``apart`` keeps it from the
-        connections that carry other calls now, ``fresh`` from all that there are.
+        """Make one call within ``seconds``, connecting included: a GET, or a POST of
+        ``body``. Cancelling it closes an HTTP/1 connection. ``apart`` and ``fresh`` are
+        those of :class:`Request`.
 
-        Raises :class:`UpstreamTimeout`, :class:`UpstreamUnreachable` when no connection
-        could be made (in 5 s, if there are as many), :class:`UpstreamDropped` when it
-        broke, :class:`UpstreamError` for an answer that is no HTTP, larger than 8 MB
-        unpacked, or badly compressed.
+        Raises :class:`UpstreamTimeout`, :class:`UpstreamUnreachable` if no connection
+        could be made (within 5 s at most), :class:`UpstreamDropped` if it broke, and
+        :class:`UpstreamError` for an answer that is not HTTP, is larger than 8 MB
+        unpacked, or is badly compressed.
         """
         if os.getpid() != self._owner:
             raise RuntimeError("a curl pool must not cross a fork")
@@ -94,19 +94,19 @@ class Transport:
         raise error_of(outcome, seconds, connect_seconds=_CONNECT_SECONDS)
 
     def prepare(self, url: str) -> None:
-        """Do before the first call to ``url`` what can be done without it."""
+        """Open a connection before the first call to ``url``."""
         self._pool.preconnections.prepare(url)
 
     def expect(self, url: str, calls: int) -> AbstractContextManager[None]:
-        """Open connections while the block runs: when it ends, so many GETs to the host
-        of ``url`` will be made at once.
+        """Open connections while the block runs, for so many GETs to the host of
+        ``url`` that will be made at once when it ends.
         """
         return self._pool.preconnections.expect(url, calls)
 
     def abandon(self, reply: Reply) -> bool:
-        """Whether a reply that names another student may be the answer to an earlier
-        request on its connection. If so, that connection is not used again, and it is
-        worth asking once more, on a ``fresh`` one.
+        """Whether a reply that names another student may answer an earlier request on
+        its connection. If so, the connection is not used again, and the call is worth
+        making once more on a ``fresh`` one.
         """
         if reply.connection is None:
             return False
