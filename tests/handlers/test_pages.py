@@ -76,16 +76,6 @@ async def test_totals_equal_the_platforms_records(front, college, platform):
 
 
 @pytest.mark.gen_test
-async def test_a_page_costs_one_course_file_call_and_one_card_call_a_subject(
-    front, token, student, college, platform
-):
-    """The platform is asked in two round trips."""
-    await front.ask("/api/all-attendance", token)
-    subjects = len(college.courses(student))
-    assert platform.counters.calls == {"course_files": 1, "cards": subjects}
-
-
-@pytest.mark.gen_test
 async def test_subjects_are_asked_side_by_side(
     front, token, student, college, platform
 ):
