@@ -99,9 +99,12 @@ class KeptEntries(Generic[V]):
         `NO_EPOCH`.
         """
         here = self._find_here(key, owner)
-        if here is not None and now < here.fresh_until:
-            if is_within(want.max_age, here, now):
-                return here
+        if (
+            here is not None
+            and now < here.fresh_until
+            and is_within(want.max_age, here, now)
+        ):
+            return here
         return self._find_beyond(key, owner, epoch, want) or here
 
     def keep(

@@ -1,4 +1,4 @@
-"""The task that answers a connection's requests by Tornado, one after the other."""
+"""The task that answers a connection's requests with Tornado, one after the other."""
 
 import asyncio
 import logging
@@ -22,10 +22,10 @@ _log = logging.getLogger(__name__)
 
 
 class RequestLoop:
-    """Serves what arrives on a stream, until all of it is answered.
+    """Serves the requests on a stream until all are answered.
 
-    A request of the simplest form goes to Tornado as it is parsed; all else is fed to
-    Tornado's parser, with everything after it, until the parser's buffer is empty.
+    A simple request goes to Tornado as it was parsed. Any other goes through Tornado's
+    parser, with everything after it, until the parser's buffer is empty.
     """
 
     __slots__ = (
@@ -53,21 +53,21 @@ class RequestLoop:
 
     @property
     def running(self) -> bool:
-        """Whether a request is being answered, or awaited in the middle of its head."""
+        """Whether a request is being answered, or a part of its head has arrived."""
         return self._task is not None
 
     @property
     def request_received(self) -> bool:
-        """Whether the whole request is there that Tornado answers."""
+        """Whether the request that Tornado answers has arrived whole."""
         return self._message is not None and self._message.received
 
     def serve(self, request: SimpleRequest | None = None) -> None:
-        """Begin with this request, or with what will be read from the stream."""
+        """Begin with this request, or with the next one on the stream."""
         self.serve_after(partial(self._serve_one, request))
 
     def serve_after(self, first: Callable[[], Awaitable[bool]]) -> None:
-        """Begin with an answer that ``first`` gives; it returns whether the connection
-        is kept.
+        """Begin by awaiting ``first``, which answers a request and returns whether the
+        connection stays open.
         """
         self._task = asyncio.create_task(self._run(first))
 
@@ -82,7 +82,7 @@ class RequestLoop:
             self._message.client_half_closed()
 
     def connection_lost(self) -> None:
-        """Let go of the task, which ends by itself, and of its message."""
+        """Drop the references to the task, which ends by itself, and to its message."""
         self._task = self._message = None
 
     async def _run(self, first: Callable[[], Awaitable[bool]]) -> None:
@@ -108,7 +108,7 @@ class RequestLoop:
         stream.close()
 
     def _take_simple(self) -> SimpleRequest | None:
-        """What has arrived meanwhile, if that is one request of the simplest form."""
+        """The simple request that has arrived meanwhile, if it is one."""
         reads = self._stream.reads
         if self._options.fast_path is None or reads.at_eof:
             return None
@@ -119,8 +119,8 @@ class RequestLoop:
         return request
 
     async def _serve_one(self, request: SimpleRequest | None) -> bool:
-        """Serve one request, by default what is read next; whether the connection is
-        kept after it.
+        """Serve one request, by default the next one on the stream; return whether the
+        connection stays open.
 
         No request is served while writing is paused. The fast path has the same rule,
         so the transport holds at most 192 KiB for a client (see `WriteQueue`).
@@ -137,7 +137,7 @@ class RequestLoop:
         return True
 
     def _reject(self, failure: ApiError | None = None) -> None:
-        """Answer a request whose head is not even parsed, or that never ends."""
+        """Answer a request whose head cannot be parsed, or that never ends."""
         received = self._stream.reads.take_all().lstrip(b"\r\n")
         if failure is None:
             long_target = b"\n" not in received[:MAX_TARGET_BYTES]

@@ -1,7 +1,7 @@
-"""Composes answers: which headers each kind has, whichever path sends it.
+"""Composes answers: the headers of each kind of answer.
 
-Handlers, the fast path and the listener's refusal take their headers from here, so that
-none of them can differ.
+Handlers, the fast path and the listener's refusals take their headers from here, so
+that they cannot differ.
 """
 
 import time
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 CLIENT_CLOSED: Final = 499
-"""nginx's status for a client that has not waited for its answer."""
+"""nginx's status for a client that did not wait for its answer."""
 
 _REASONS: Final = {each.value: each.phrase for each in HTTPStatus} | {
     CLIENT_CLOSED: "Client Closed Request"
@@ -39,7 +39,7 @@ _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
-    """A whole answer, but for what belongs to its request and its connection."""
+    """A whole answer, without the headers of its request and its connection."""
 
     status: int
     headers: HeaderPairs
@@ -47,7 +47,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
 
 
 def json_response(status: int, body: bytes) -> Response:
-    """Ready JSON bytes that nobody may keep.
+    """A response of JSON bytes that no cache may keep.
 
     >>> dict(json_response(200, b"{}").headers)["Cache-Control"]
     'no-store'
@@ -56,8 +56,8 @@ def json_response(status: int, body: bytes) -> Response:
 
 
 def reason_phrase(status: int) -> str:
-    """What follows a status in an answer's first line; the platform may have chosen one
-    that nobody has named.
+    """The phrase after a status in an answer's first line. The platform may have chosen
+    a status without one.
 
     >>> reason_phrase(404), reason_phrase(419)
     ('Not Found', 'Unknown')
@@ -76,9 +76,9 @@ class _ErrorBody(msgspec.Struct, rename="camel"):
 def error_response(
     failure: ApiError, request_id: str, *, beside: bytes | None = None
 ) -> Response:
-    """A failure in the form of docs/contract.rst 2.4. ``error`` and ``message`` say the
-    same because frontends written for the old backends read one or the other. With
-    ``beside``, the bytes of a JSON object, its fields stand before these.
+    """A failure in the form of docs/contract.rst 2.4. ``error`` and ``message`` are the
+    same, since frontends of the old backends read one or the other. ``beside`` is a
+    JSON object whose fields come before these.
     """
     now = utc_timestamp(int(time.time()))
     body = msgspec.json.encode(
@@ -94,9 +94,8 @@ def error_response(
 def common_lines(
     request_id: str, cors: str, quota: Quota | None, timing: str | None
 ) -> str:
-    """The lines of the headers that every answer carries, success and failure alike,
-    those of ``cors`` among them; ``quota`` and ``timing`` only where requests are
-    limited.
+    """The header lines of every answer, success and failure alike, with the ``cors``
+    lines. Only limited requests have ``quota`` and ``timing``.
     """
     limit = "" if quota is None else quota.header_lines()
     timed = "" if timing is None else f"Server-Timing: {timing}\r\n"
@@ -107,9 +106,8 @@ def common_lines(
 
 
 def closing_message(failure: ApiError, request_id: str, cors: str = "") -> bytes:
-    """The bytes of a whole HTTP/1.1 answer that ends its connection, for a client whose
-    request is not parsed; ``cors`` are the lines that allow its origin to read it, if
-    that is known all the same.
+    """The bytes of a whole HTTP/1.1 answer that ends its connection, for a request that
+    is not parsed. ``cors`` are the CORS lines, if the origin is known all the same.
     """
     answer = error_response(failure, request_id)
     headers = (
@@ -127,8 +125,8 @@ def closing_message(failure: ApiError, request_id: str, cors: str = "") -> bytes
 def server_timing(
     total: float, cache: str | None, upstream: float | None = None, hedges: int = 0
 ) -> str:
-    """``Server-Timing`` (W3C): the cache's part, the platform's and the whole, taken
-    in seconds and given in milliseconds; and how many calls were made beside late ones.
+    """``Server-Timing`` (W3C): the cache's outcome, the platform's time, the number of
+    hedges and the total time. Times are taken in seconds, written in milliseconds.
 
     >>> server_timing(0.0123, "MISS", 0.01)
     'cache;desc="MISS", upstream;dur=10.0, total;dur=12.3'
