@@ -46,14 +46,6 @@ async def test_attendance_summary(front, token, student, college):
 
 
 @pytest.mark.gen_test
-async def test_names_are_cleaned(front, token):
-    """The line breaks inside the platform's course names become one blank."""
-    page = json.loads((await front.ask("/api/attendance", token)).body)
-    names = [course["course"] for course in page["dailyAttendance"]]
-    assert all(name == " ".join(name.split()) for name in names)
-
-
-@pytest.mark.gen_test
 async def test_attendance_by_post_equals_get(front, token):
     """The token may come in the body."""
     by_get = await front.ask("/api/attendance", token)
@@ -81,16 +73,6 @@ async def test_totals_equal_the_platforms_records(front, college, platform):
             for day in subject["daily"]
         )
         assert details == counts.total()
-
-
-@pytest.mark.gen_test
-async def test_a_page_costs_one_course_file_call_and_one_card_call_a_subject(
-    front, token, student, college, platform
-):
-    """The platform is asked in two round trips."""
-    await front.ask("/api/all-attendance", token)
-    subjects = len(college.courses(student))
-    assert platform.counters.calls == {"course_files": 1, "cards": subjects}
 
 
 @pytest.mark.gen_test
@@ -126,14 +108,6 @@ async def test_days_ascend_with_the_records_own_dates(front, token, college, stu
 
 
 @pytest.mark.gen_test
-async def test_no_subject_is_lost_to_equal_names(front, token, college, student):
-    """Two groups of one lab stay two subjects."""
-    page = json.loads((await front.ask("/api/all-attendance", token)).body)
-    cf_ids = {subject["cfId"] for subject in page["subjects"].values()}
-    assert cf_ids == {course.cf_id for course in college.courses(student)}
-
-
-@pytest.mark.gen_test
 async def test_a_failing_subject_falls_back_to_the_summary(
     front, token, college, student, platform: SimulatedPlatform
 ):
@@ -154,20 +128,6 @@ async def test_a_failing_subject_falls_back_to_the_summary(
 
 
 @pytest.mark.gen_test
-async def test_no_subject_at_all_is_the_summary(front, token, platform, clock):
-    """With the course files in hand the student sees every total."""
-    clock.stop()
-    platform.faults.set("cards", kind="html")
-    answer = await front.ask("/api/all-attendance", token)
-    page = json.loads(answer.body)
-    summary = json.loads((await front.ask("/api/attendance", token)).body)
-    assert answer.code == 200
-    assert page["incomplete"] == list(page["subjects"])
-    assert page["totalPresentAllSubjects"] == summary["totalPresent"]
-    assert "max-age=15" in answer.headers["Cache-Control"]
-
-
-@pytest.mark.gen_test
 async def test_a_token_that_every_subject_refuses_is_refused(front, token, platform):
     """It is not a subject's refusal then; what was kept for the token goes."""
     await front.ask("/api/attendance", token)
@@ -175,27 +135,6 @@ async def test_a_token_that_every_subject_refuses_is_refused(front, token, platf
     assert (await front.ask("/api/all-attendance", token)).code == 401
     platform.faults.set("course_files", kind="status", status=401)
     assert (await front.ask("/api/attendance", token)).code == 401
-
-
-@pytest.mark.gen_test
-async def test_only_what_is_missing_is_asked_for_again(
-    front, token, platform, clock, college, student
-):
-    """An incomplete page is kept for some seconds, its subjects for longer."""
-    clock.stop()
-    courses = college.courses(student)
-    platform.faults.set("cards", kind="html", match=f"cf_id={courses[3].cf_id}")
-    page = json.loads((await front.ask("/api/all-attendance", token)).body)
-    assert len(page["incomplete"]) == 1
-    platform.faults.clear()
-    clock.advance(16)
-    calls = platform.counters.calls["cards"]
-    answer = await front.ask("/api/all-attendance", token)
-    assert json.loads(answer.body)["incomplete"] == []
-    assert platform.counters.calls["cards"] == calls + 1
-    assert answer.headers["Age"] == "16"  # of the oldest subject
-    again = await front.ask("/api/all-attendance", token)
-    assert again.headers["X-Cache"] == "HIT"
 
 
 @pytest.mark.gen_test
@@ -286,27 +225,6 @@ async def test_quiz_is_passed_on_unchanged(front, token, platform):
     assert answer.code == 200
     assert answer.body == source.body
     assert len(json.loads(answer.body)["response"]["data"]) > 1
-
-
-@pytest.mark.gen_test
-@pytest.mark.parametrize("path", ["/api/attendance", "/api/all-attendance"])
-async def test_an_empty_list_of_courses_is_an_empty_page(front, token, platform, path):
-    """A new student has no course yet; it is asked for again before long."""
-    platform.faults.set("course_files", kind="empty")
-    answer = await front.ask(path, token)
-    page = json.loads(answer.body)
-    assert answer.code == 200
-    assert not page.get("dailyAttendance")
-    assert not page.get("subjects")
-    assert answer.headers["Cache-Control"].endswith("stale-while-revalidate=0")
-
-
-@pytest.mark.gen_test
-async def test_another_students_course_files_are_never_served(front, token, platform):
-    """If the platform mixes students up, the asker gets an error, not a stranger."""
-    platform.faults.set("course_files", kind="two_students")
-    answer = await front.ask("/api/attendance", token)
-    assert answer.code == 502
 
 
 @pytest.mark.gen_test

@@ -147,19 +147,6 @@ async def test_nothing_of_an_owner_is_taken_before_the_store_is_told(
     assert taken.lease is not None
 
 
-@pytest.fixture(name="alone")
-def _alone(make_machine, tmp_path):
-    """A machine that cannot reach the store."""
-    return make_machine(f"unix://{tmp_path}/none.sock", follow=True)
-
-
-async def test_a_failed_telling_closes_the_store(alone):
-    """When a refusal cannot be told, the store is left alone until it has been."""
-    alone.refuse(ANN)
-    await eventually(lambda: alone.client.state != "closed")
-    assert alone.observer.waiting == 1
-
-
 async def test_before_the_stream_is_found_nothing_is_taken(second, server):
     """A machine that does not hear of refusals yet serves nothing from the store."""
     await known(second)
