@@ -80,7 +80,7 @@ def more_follows(pages: Sequence[CardsPage]) -> bool:
 def merge_pages(
     pages: Sequence[CardsPage], note: Note = ignore, *, complete: bool = True
 ) -> Cards:
-    """Merge the pages of one course; raises BadShape for records of two students."""
+    """Merge the pages of one course."""
     first = pages[0]
     cards = first.cards
     most_pages, most_records = _announced(pages)
@@ -94,7 +94,7 @@ def merge_pages(
         complete = False
     if not complete:
         note("pages", f"{len(pages)} pages had, more announced")
-    return Cards(cards, only_student([page.student_id for page in pages]), complete)
+    return Cards(cards, complete)
 
 
 def _announced(pages: Sequence[CardsPage]) -> tuple[int, int]:

@@ -112,7 +112,6 @@ class Cards(Struct, frozen=True, gc=False):
     """
 
     cards: list[Card]
-    student_id: int | None = None
     complete: bool = True
 
 
