@@ -19,9 +19,9 @@ V = TypeVar("V")
 # The bytes that an entry costs beside its value and the characters of its key: the
 # Entry with its nine fields, its owner, and its places in TLRUCache's three tables, in
 # its heap (one live item, one that has left but is not yet swept) and in the index.
-# CPython 3.11 needs 630 to 1340, depending on how full the tables are
+# CPython 3.11 needs 640 to 1350, depending on how full the tables are
 # (tests/cache/test_store.py measures it).
-ENTRY_OVERHEAD: Final = 1344
+ENTRY_OVERHEAD: Final = 1360
 _LARGEST_SHARE: Final = 8  # a copy has at most an eighth of the room for copies
 
 
@@ -60,10 +60,10 @@ class Entry(Struct, Generic[V], frozen=True):
         return kept.made_at == self.made_at and not self.old
 
 
-# An entry, its whole cost in bytes (TLRUCache asks for the size without the key), and
-# the epoch of its owner.
-_Kept = tuple[Entry[V], int, int]
-_NOTHING: Final[_Kept[Any]] = (Entry(None, 0, b"", 0.0, 0.0, 0.0), 0, NO_EPOCH)
+# An entry, its whole cost in bytes (TLRUCache asks for the size without the key), the
+# epoch of its owner, and for a copy its revision.
+_Kept = tuple[Entry[V], int, int, int | None]
+_NOTHING: Final[_Kept[Any]] = (Entry(None, 0, b"", 0.0, 0.0, 0.0), 0, NO_EPOCH, None)
 
 
 class _Entries(TLRUCache[bytes, _Kept[V], float]):
@@ -114,7 +114,8 @@ class MemoryStore(Generic[V]):
     >>> store.drop_owner(b"owner"), store.get(b"key")
     (True, None)
 
-    A copy is an entry that another place keeps too and gives again in microseconds.
+    A copy is an entry that another place keeps too and gives again in microseconds. It
+    is given until that place has something newer of its owner (`Epochs.revise`).
     Copies have `max_copied_bytes` of their own. A copy is kept when it is offered a
     second time within 512 other offers. One larger than an eighth of that room is kept
     like any other entry, since unpacking it again would take milliseconds.
@@ -146,8 +147,8 @@ class MemoryStore(Generic[V]):
         kept = self._copies[key]
         if kept is _NOTHING:
             kept = self._sole[key]
-        entry, _, epoch = kept
-        return entry if self.epochs.is_current(epoch) else None
+        entry, _, epoch, revision = kept
+        return entry if self.epochs.is_current(epoch, revision) else None
 
     def keys_of(self, owner: Owner) -> Collection[bytes]:
         """The keys of this owner's entries, some of which may have expired."""
@@ -159,11 +160,12 @@ class MemoryStore(Generic[V]):
         entry: Entry[V],
         epoch: int | None = None,
         *,
-        copied: bool = False,
+        revision: int | None = None,
     ) -> bool:
         """Keep this entry in place of the key's present one; return whether it is kept.
         Its owner's ``epoch``, taken before it was made, keeps out an entry whose making
-        began before a drop. ``copied`` says that another place keeps it too.
+        began before a drop. A ``revision``, of the epoch before the entry was found in
+        another place, says that this is a copy of what that keeps.
 
         An entry that is too large, no longer servable, or a copy offered too seldom is
         not kept, and the present one is dropped. If the owner's epoch has ended,
@@ -173,7 +175,7 @@ class MemoryStore(Generic[V]):
             epoch = self.epochs.begin(entry.owner)
         if not self.epochs.keep(epoch):
             return False
-        is_copy = copied and entry.size <= self._largest_copy
+        is_copy = revision is not None and entry.size <= self._largest_copy
         entries = self._copies if is_copy else self._sole
         # The key twice: an item that left keeps its own in the heap until it is swept
         cost = entry.size + ENTRY_OVERHEAD + 2 * len(key)
@@ -186,7 +188,7 @@ class MemoryStore(Generic[V]):
             if cost > entries.maxsize or now >= entry.servable_until:
                 return False
             entries.make_room(cost)
-            entries[key] = (entry, cost, epoch)
+            entries[key] = (entry, cost, epoch, revision)
             self._keys_of.setdefault(entry.owner, set()).add(key)
         return True
 

@@ -500,3 +500,16 @@ async def test_parts_that_any_worker_keeps_are_found_together(platform, workers,
     assert through.kept.find_fresh([b"1", b"2"], BEN) == {}
     clock.now += FRESH
     assert through.kept.find_fresh([b"1", b"2"], ANN) == {}
+
+
+async def test_no_worker_shows_an_older_copy_than_the_machine_has(platform, clock):
+    """Who has had a page made anew on one worker is shown no older one by another."""
+    machine = Machine(clock)
+    one, other = (machine.worker(copied_bytes=1 << 16) for _ in range(2))
+    await answered(platform, one.ask(platform), "first")
+    for _ in range(3):
+        assert await shown(other.ask(platform)) == (HIT, "first")
+    clock.now += 60
+    await answered(platform, one.ask(platform, max_age=30), "second")
+    assert other.through.kept.get_fresh(b"k", ANN, clock.now).value == "second"
+    assert await shown(other.ask(platform)) == (HIT, "second")

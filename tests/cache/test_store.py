@@ -153,7 +153,7 @@ def test_drop_owner_takes_all_of_one_and_none_of_others(clock):
 OPERATIONS = {
     "put": lambda store: store.put(b"0", Entry("page", 1000, b"ben", 0, 0, 50)),
     "copy": lambda store: store.put(
-        b"0", Entry("page", 1000, b"ben", 0, 0, 50), copied=True
+        b"0", Entry("page", 1000, b"ben", 0, 0, 50), revision=0
     ),
     "drop_owner": lambda store: store.drop_owner(b"ann"),
     "expire": MemoryStore.expire,
@@ -171,8 +171,8 @@ def test_a_clock_that_never_stands_still_does_no_harm(operation):
         for index in range(3):
             page = Entry("page", 1000, b"ann", 0, 0, lifetime + index)
             store.put(b"%d" % index, page)
-            store.put(b"copy %d" % index, page, copied=True)
-            store.put(b"copy %d" % index, page, copied=True)
+            store.put(b"copy %d" % index, page, revision=0)
+            store.put(b"copy %d" % index, page, revision=0)
         operation(store)
         while next(ticks) < 100:
             pass
