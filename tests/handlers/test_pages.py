@@ -91,13 +91,6 @@ async def test_subjects_are_asked_side_by_side(
 
 
 @pytest.mark.gen_test
-async def test_the_token_travels_in_the_header(front, token, platform):
-    """Also for /cards, where other clients put it into the URL."""
-    await front.ask("/api/all-attendance", token)
-    assert platform.counters.query_tokens == 0
-
-
-@pytest.mark.gen_test
 async def test_days_ascend_with_the_records_own_dates(front, token, college, student):
     """Days are the wall-clock dates of the records, in order."""
     page = json.loads((await front.ask("/api/all-attendance", token)).body)
