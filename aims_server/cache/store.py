@@ -53,8 +53,8 @@ class Entry(Struct, Generic[V], frozen=True):
         """
         if kept is None:
             return True
-        if kept.complete > self.complete:
-            return False
+        if kept.complete is not self.complete:
+            return self.complete
         if kept.made_at < self.made_at:
             return True
         return kept.made_at == self.made_at and not self.old

@@ -144,14 +144,6 @@ async def test_a_failing_platform(
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.gen_test
-async def test_a_redirect_is_not_followed(front, token, platform):
-    """A token goes to the configured platform and nowhere else."""
-    platform.faults.set("quizzes", kind="redirect")
-    await front.ask("/api/quiz", token)
-    assert platform.counters.calls == {"quizzes": 1}
-
-
 class TestDeadline:
     """The platform does not answer."""
 

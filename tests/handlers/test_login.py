@@ -53,15 +53,6 @@ async def test_odd_characters_of_a_password_arrive(front, student, platform):
 
 
 @pytest.mark.gen_test
-async def test_login_comes_from_the_portals_origin(front, student, platform):
-    """The platform sees the Origin and Referer that it asks of a login."""
-    await front.ask("/api/login", method="POST", body=credentials(student))
-    headers = platform.last["authenticate"].headers
-    assert headers["Origin"] == "https://abes.web.simplifii.com"
-    assert headers["Referer"] == "https://abes.web.simplifii.com/"
-
-
-@pytest.mark.gen_test
 async def test_wrong_password_passes_status_and_message_on(front, student):
     """A refused login shows what the platform says of it."""
     answer = await front.ask(

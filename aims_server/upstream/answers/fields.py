@@ -22,6 +22,7 @@ __all__ = [
     "Number",
     "Scalar",
     "exact",
+    "minute_of_day",
     "month_number",
     "number",
     "one_line",
@@ -161,6 +162,22 @@ def month_number(text: str) -> int | None:
     wanted = text.lower()
     numbers = (n for n, month in enumerate(_MONTHS, 1) if month.startswith(wanted))
     return next(numbers, None) if len(wanted) >= 3 else None
+
+
+def minute_of_day(hour: str, minute: str, half: str | None) -> int | None:
+    """Read a time by its figures, and the "a" or "p" of AM or PM if there is one.
+
+    >>> minute_of_day("2", "50", "p"), minute_of_day("14", "50", "P")
+    (890, 890)
+    >>> minute_of_day("14", "50", "A") or minute_of_day("24", "00", None)
+    """
+    hours, minutes = int(hour), int(minute)
+    if half:
+        named = hours % 12 + (12 if half in "Pp" else 0)
+        if named != hours and not 1 <= hours <= 12:
+            return None
+        hours = named
+    return 60 * hours + minutes if hours < 24 and minutes < 60 else None
 
 
 def percent(value: Scalar) -> str | None:

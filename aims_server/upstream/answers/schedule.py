@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from ...primitives import visible
-from .fields import FIRST_YEAR, month_number, one_line, whole
+from .fields import FIRST_YEAR, minute_of_day, month_number, one_line, whole
 from .json_body import BadShape
 from .oddities import Note, ignore
 from .rows import Envelope, read_list
@@ -39,7 +39,7 @@ _DAYS: Final = 31
 _HALF_A_DAY: Final = 12 * 60  # minutes; no class lasts as long
 
 
-class Slot(Struct, frozen=True, gc=False, order=True):
+class Slot(Struct, frozen=True, gc=False):
     """One class in a cell: minutes since midnight, and whether it was `held` by the
     cell's colour, None if that says nothing.
     """
@@ -197,7 +197,8 @@ def _slots_of(text: str, held: bool | None) -> tuple[list[Slot], str]:
     slots: list[Slot] = []
     rest, at = "", 0
     for match in re.finditer(_SLOT, text):
-        start, end = _minute(*match.groups()[:3]), _minute(*match.groups()[3:])
+        fields = match.groups()
+        start, end = minute_of_day(*fields[:3]), minute_of_day(*fields[3:])
         if start is None or end is None or end <= start:
             continue
         # "1:00 - 1:50 PM"
@@ -207,17 +208,6 @@ def _slots_of(text: str, held: bool | None) -> tuple[list[Slot], str]:
         rest += f"{text[at : match.start()]} "
         at = match.end()
     return slots, rest + text[at:]
-
-
-def _minute(hour: str, minute: str, half: str | None) -> int | None:
-    hours, minutes = int(hour), int(minute)
-    if half:
-        named = hours % 12 + (12 if half in "Pp" else 0)
-        # "14:00 PM" is 14:00, "14:00 AM" is none.
-        if named != hours and not 1 <= hours <= 12:
-            return None
-        hours = named
-    return 60 * hours + minutes if hours < 24 and minutes < 60 else None
 
 
 def _id(row: _Row, key: str) -> int | None:
