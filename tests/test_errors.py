@@ -21,7 +21,7 @@ from aims_server.errors import (
     UpstreamUnavailable,
     retry_after_header,
 )
-from aims_server.web.response import error_body
+from aims_server.web import error_response
 
 CONTRACT = {  # docs/contract.rst 2.4
     "invalid_request": 400,
@@ -87,7 +87,7 @@ def test_a_failure_says_a_sentence(kind):
 def test_the_body_has_the_fields_of_the_contract(kind):
     """`error` and `message` alike, the code, the request's id, the time."""
     failure = failure_of(kind)
-    body = json.loads(error_body(failure, "an-id"))
+    body = json.loads(error_response(failure, "an-id").body)
     assert list(body) == ["error", "message", "code", "requestId", "timestamp"]
     assert body["error"] == body["message"] == failure.message
     assert body["code"] == kind.code
@@ -99,14 +99,16 @@ def test_the_body_has_the_fields_of_the_contract(kind):
 
 def test_the_platforms_fields_stand_before_ours():
     """A frontend of the platform's own finds its sentence where it was."""
-    told = json.loads(error_body(ApiError("No."), "id", beside=b'{"msg":"Wrong."}'))
+    answer = error_response(ApiError("No."), "id", beside=b'{"msg":"Wrong."}')
+    told = json.loads(answer.body)
     assert list(told) == ["msg", "error", "message", "code", "requestId", "timestamp"]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30))
 def test_a_body_is_json_whatever_is_said(sentence):
     """Quotes, control characters and other scripts are escaped."""
-    assert json.loads(error_body(ApiError(sentence), "id"))["message"] == sentence
+    answer = error_response(ApiError(sentence), "id")
+    assert json.loads(answer.body)["message"] == sentence
 
 
 def test_a_401_names_the_scheme():

@@ -181,7 +181,7 @@ def shared_log_of(
         return None
     # A gathering of that age has ended.
     seconds = settings.gather_timeout_seconds
-    return SharedLog(machine.pages, machine.epochs, seconds=seconds, clock=clock)
+    return SharedLog(machine.pages, seconds=seconds, clock=clock)
 
 
 def _lifetime(settings: Settings) -> float:

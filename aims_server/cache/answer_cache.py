@@ -113,7 +113,7 @@ class AnswerCache:
         """The session's present epoch, which a refusal of its token ends. Take it
         before calling the platform for what `keep_part` is to keep.
         """
-        return self._parts.epoch_of(session.owner)
+        return self._parts.epochs.of(session.owner)
 
     def keep_part(
         self, resource: str, session: Session, epoch: int, entry: Entry[bytes]
@@ -223,7 +223,7 @@ async def _filled(
     """Run ``fill``; a refusal ends the session's standing."""
     # A token without an epoch gets the one just begun. An answer that arrives after
     # that epoch has ended gives no standing.
-    session.epoch = session.epoch or through.epoch_of(session.owner)
+    session.epoch = session.epoch or through.epochs.of(session.owner)
     try:
         entry = await fill(deadline)
     except TokenRefused:

@@ -4,25 +4,23 @@ loader has them at hand.
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from ..deadline import Clock
 from ..primitives import NO_EPOCH, Owner
 from .levels import Want
-from .loading import Loader
+from .sharing import Sharing
 from .store import Entry, MemoryStore
 
 __all__ = ["KeptEntries", "is_within"]
 
 V = TypeVar("V")
 
-_MOMENT: Final = 0.001  # seconds; entries made within it count as the same
-
 
 class KeptEntries(Generic[V]):
     """The entries of owners, fresh or old. Another owner's entry counts as none.
 
-    >>> from .sharing import Codec, Sharing
+    >>> from .sharing import Codec
     >>> store = MemoryStore(10_000)
     >>> kept = KeptEntries(
     ...     store, Sharing((), Codec(bytes, bytes, len), observer=None), print)
@@ -40,7 +38,7 @@ class KeptEntries(Generic[V]):
     def __init__(
         self,
         store: MemoryStore[V],
-        loader: Loader[V],
+        loader: Sharing[V],
         on_foreign: Callable[[], object],
         *,
         clock: Clock = time.monotonic,
@@ -65,7 +63,7 @@ class KeptEntries(Generic[V]):
             return entry
         # Taken before the look-up: what is found is not kept if its token is refused
         # meanwhile.
-        epoch = self._store.epoch_of(owner)
+        epoch = self._store.epochs.of(owner)
         return self._find_beyond(key, owner, epoch, Want(max_age, old_ok=False))
 
     def find_fresh(
@@ -99,14 +97,13 @@ class KeptEntries(Generic[V]):
         `NO_EPOCH`.
         """
         here = self._find_here(key, owner)
-        if here is None:
-            return self._find_beyond(key, owner, epoch, want)
-        if now < here.fresh_until and is_within(want.max_age, here, now):
+        if (
+            here is not None
+            and now < here.fresh_until
+            and is_within(want.max_age, here, now)
+        ):
             return here
-        newer = now - here.made_at - _MOMENT
-        if want.max_age is not None:
-            newer = min(newer, want.max_age)
-        return self._find_beyond(key, owner, epoch, Want(newer)) or here
+        return self._find_beyond(key, owner, epoch, want) or here
 
     def keep(
         self,
@@ -125,8 +122,13 @@ class KeptEntries(Generic[V]):
         kept = [self._store.get(key)]
         if not at_hand:  # else it is the best one at hand already
             kept.append(self._loader.find(key, owner, Want()))
-        if all(map(entry.replaces, kept)):
-            self._store.put(key, entry, epoch, copied=at_hand)
+        if not all(map(entry.replaces, kept)):
+            return
+        epochs = self._store.epochs
+        if at_hand and entry.complete:
+            epochs.revise(epoch)  # what other processes have copied is older
+        revision = epochs.revision(epoch) if at_hand else None
+        self._store.put(key, entry, epoch, revision=revision)
 
     def _fresh_here(
         self, key: bytes, owner: Owner, now: float, max_age: float | None
@@ -155,10 +157,11 @@ class KeptEntries(Generic[V]):
         """The entry that another process has put at hand, if it is better than this
         process's own; it may be copied here.
         """
+        revision = self._store.epochs.revision(epoch)
         found = self._loader.find(key, owner, want)
         if found is None or not found.replaces(self._find_here(key, owner)):
             return None
-        self._store.put(key, found, epoch, copied=True)
+        self._store.put(key, found, epoch, revision=revision)
         return found
 
 

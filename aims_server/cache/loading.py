@@ -1,10 +1,8 @@
-"""The types of reading through a store: the outcome of a look-up, and the loader, which
-provides entries that this process does not keep.
-"""
+"""The types of reading through a store: a request for an entry, and its outcome."""
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,7 +12,7 @@ from ..primitives import Owner
 from .levels import Want
 from .store import Entry
 
-__all__ = ["Ask", "Fill", "Loader", "Outcome", "Served"]
+__all__ = ["Ask", "Fill", "Outcome", "Served"]
 
 V = TypeVar("V")
 W = TypeVar("W")
@@ -53,7 +51,7 @@ class Ask(Struct, Generic[V], frozen=True):
     the one that ``fill`` makes.
 
     If an entry was found but is too old, ``on_old`` gets it before the wait begins, so
-    that it can be served if the fill fails. It does not get one that `Loader.find`
+    that it can be served if the fill fails. It does not get one that `Sharing.find`
     gives again.
     """
 
@@ -63,18 +61,3 @@ class Ask(Struct, Generic[V], frozen=True):
     fill: Fill[V]
     deadline: Deadline
     on_old: Callable[[Entry[V]], object]
-
-
-class Loader(Protocol[V]):
-    """Provides entries that this process does not keep, from a fill or from memory that
-    processes share.
-    """
-
-    async def load(self, ask: Ask[V]) -> Served[V]:
-        """The entry, found or filled; raises what the fill raises, and TimeoutError."""
-
-    def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
-        """The owner's entry, if one at hand satisfies ``want``; never fills."""
-
-    def keep(self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]) -> bool:
-        """Keep an entry where `find` finds it; False if it is not kept."""

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from msgspec.structs import replace
 
@@ -12,7 +12,8 @@ from ..deadline import Clock, Deadline
 from ..primitives import Owner
 from .kept_entries import KeptEntries, is_within
 from .levels import Want
-from .loading import Ask, Fill, Loader, Outcome, Served
+from .loading import Ask, Fill, Outcome, Served
+from .sharing import Sharing
 from .singleflight import SingleFlight
 from .store import Entry, MemoryStore
 
@@ -37,7 +38,7 @@ class ReadThrough(Generic[V]):
     background; if that fails, nothing changes. Without an entry the asker waits for the
     fill. `kept` has the entries that need no wait.
 
-    >>> from aims_server.cache.sharing import Codec, Sharing
+    >>> from aims_server.cache.sharing import Codec
     >>> async def example():
     ...     unshared = Sharing((), Codec(bytes, bytes, len), observer=None)
     ...     through = ReadThrough(
@@ -68,7 +69,7 @@ class ReadThrough(Generic[V]):
         store: MemoryStore[V],
         flights: SingleFlight[Served[V]],
         *,
-        loader: Loader[V],
+        loader: Sharing[V],
         is_refusal: Callable[[BaseException], bool],
         on_refusal: Callable[[Owner, bool], object] = _unobserved,
         on_foreign: Callable[[], object] = _unobserved,
@@ -76,6 +77,7 @@ class ReadThrough(Generic[V]):
         clock: Clock = time.monotonic,
     ) -> None:
         self._store = store
+        self.epochs: Final = store.epochs
         self._flights = flights
         self._loader = loader
         self._is_refusal = is_refusal
@@ -102,7 +104,7 @@ class ReadThrough(Generic[V]):
         WrongOwner.
         """
         now = self._clock()
-        epoch = self._store.epoch_of(owner)
+        epoch = self.epochs.of(owner)
         # Before joining a flight: one that refreshes the entry may take long.
         entry = self.kept.find_or_copy(key, owner, epoch, now, Want(max_age))
         if entry is not None and is_within(max_age, entry, now):
@@ -149,10 +151,6 @@ class ReadThrough(Generic[V]):
         self._keep_at_hand(key, owner, epoch, made)
         return Served(made, outcome)
 
-    def epoch_of(self, owner: Owner) -> int:
-        """The owner's epoch now, for `keep`."""
-        return self._store.epoch_of(owner)
-
     def keep(self, key: bytes, epoch: int, entry: Entry[V]) -> None:
         """Keep in the background an entry made just now, in this epoch of its owner,
         unless a fill of the key is under way or has just failed.
@@ -161,7 +159,7 @@ class ReadThrough(Generic[V]):
         async def fill(_: Deadline) -> Entry[V]:
             # Checked here: after a wait for another process's lease the token may have
             # been refused, and this flight would keep the entry in the next epoch.
-            if not self._store.lasts(epoch):
+            if not self.epochs.is_current(epoch):
                 raise asyncio.CancelledError  # not remembered or logged as a failure
             return entry
 
@@ -206,7 +204,7 @@ class ReadThrough(Generic[V]):
     async def _loaded(
         self, key: bytes, owner: Owner, want: Want, fill: Fill[V], deadline: Deadline
     ) -> Served[V]:
-        epoch = self._store.begin_epoch(owner)
+        epoch = self.epochs.begin(owner)
         on_old = partial(self._keep_old, key, owner, epoch)
         filled = partial(self._filled, owner, fill)
         ask = Ask(key, owner, want, filled, deadline, on_old)

@@ -5,7 +5,7 @@ the machine follow. Knows only bytes.
 import time
 
 from ..deadline import Clock
-from ..primitives import Epochs, Owner
+from ..primitives import Owner
 from .levels import Page
 from .shared_memory import SharedMemoryCache
 
@@ -15,8 +15,8 @@ __all__ = ["SharedLog"]
 class SharedLog:
     """The steps of work by key, kept for ``seconds`` from the work's beginning.
 
-    >>> epochs = Epochs()
-    >>> log = SharedLog(SharedMemoryCache(1_000_000, epochs), epochs, seconds=30.0)
+    >>> from ..primitives import Epochs
+    >>> log = SharedLog(SharedMemoryCache(1_000_000, Epochs()), seconds=30.0)
     >>> log.is_followed(b"key", b"owner")
     False
     >>> log.follow(b"key", b"owner")
@@ -39,13 +39,11 @@ class SharedLog:
     def __init__(
         self,
         memory: SharedMemoryCache,
-        epochs: Epochs,
         *,
         seconds: float,
         clock: Clock = time.monotonic,
     ) -> None:
         self._memory = memory
-        self._epochs = epochs
         self._seconds = seconds
         self._clock = clock
 
@@ -59,7 +57,7 @@ class SharedLog:
 
     def begin(self, owner: Owner) -> int:
         """The owner's epoch, with which the steps end; take it when the work begins."""
-        return self._epochs.begin(owner)
+        return self._memory.epochs.begin(owner)
 
     def write(
         self,

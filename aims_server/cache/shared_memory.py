@@ -76,7 +76,7 @@ class SharedMemoryCache:
         sets = max(1, self._pages.ring.size // _BYTES_PER_SLOT // WAYS)
         self._directory = Directory(sets, least=self._worth_least)
         self._leases = Ring(sets * WAYS * _LEASE.size)
-        self._epochs = epochs
+        self.epochs = epochs
         self._clock = clock
         self._hash = blake2b(key=secrets.token_bytes(32), digest_size=KEY_BYTES)
         self._hashed = lru_cache(_REMEMBERED_KEYS)(self._hash_of)
@@ -95,7 +95,7 @@ class SharedMemoryCache:
             return None
         held = self._held(word)
         kept = (held.page if held else word) & _POSITION
-        epoch = self._epochs.of(owner)
+        epoch = self.epochs.of(owner)
         return self._pages.read(kept, hashed, owner, epoch, self._clock())
 
     def take(self, key: bytes, owner: Owner, want: Want, *, seconds: float) -> Taken:
@@ -104,7 +104,7 @@ class SharedMemoryCache:
         """
         hashed = self._hashed(key)
         while True:
-            epoch = self._epochs.begin(owner)
+            epoch = self.epochs.begin(owner)
             word = self._directory.find(hashed)
             held = self._held(word)
             kept = held.page if held else word
@@ -124,7 +124,7 @@ class SharedMemoryCache:
         """Keep a page and end the lease; False if the lease was void already or the
         page is too large.
         """
-        self._epochs.keep(lease.epoch)
+        self.epochs.keep(lease.epoch)
         written = self._write(lease.key, lease.owner, lease.epoch, page)
         return self._end(lease, written) and bool(written)
 

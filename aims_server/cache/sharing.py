@@ -111,11 +111,13 @@ class Sharing(Generic[V]):
         self._clock = clock
 
     async def load(self, ask: Ask[V]) -> Served[V]:
-        """The entry, found or filled; see `Loader.load`."""
+        """The entry, found or filled; raises what the fill raises, and TimeoutError."""
         return await self._load_from(0, ask)
 
     def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
-        """The first entry at hand on a level that satisfies ``want``."""
+        """The owner's first entry at hand on a level that satisfies ``want``; never
+        fills.
+        """
         for level in self._levels:
             page = level.find(self._prefix + key, owner) if level.find else None
             found = None if page is None else want.judge(page, self._clock())
@@ -125,7 +127,9 @@ class Sharing(Generic[V]):
         return None
 
     def keep(self, key: bytes, owner: Owner, epoch: int, entry: Entry[V]) -> bool:
-        """Keep an entry on the first level on which `find` can find it."""
+        """Keep an entry on the first level on which `find` can find it; False if it is
+        not kept.
+        """
         for level in self._levels:
             if level.keep is not None:
                 page = self._page(entry)

@@ -19,9 +19,9 @@ V = TypeVar("V")
 # The bytes that an entry costs beside its value and the characters of its key: the
 # Entry with its nine fields, its owner, and its places in TLRUCache's three tables, in
 # its heap (one live item, one that has left but is not yet swept) and in both indexes.
-# CPython 3.11 needs 720 to 1450, depending on how full the tables are
+# CPython 3.11 needs 730 to 1460, depending on how full the tables are
 # (tests/cache/test_store.py measures it).
-ENTRY_OVERHEAD: Final = 1456
+ENTRY_OVERHEAD: Final = 1472
 _LARGEST_SHARE: Final = 8  # a copy has at most an eighth of the room for copies
 
 
@@ -53,17 +53,17 @@ class Entry(Struct, Generic[V], frozen=True):
         """
         if kept is None:
             return True
-        if kept.complete > self.complete:
-            return False
+        if kept.complete is not self.complete:
+            return self.complete
         if kept.made_at < self.made_at:
             return True
         return kept.made_at == self.made_at and not self.old
 
 
-# An entry, its whole cost in bytes (TLRUCache asks for the size without the key), and
-# the epoch of its owner.
-_Kept = tuple[Entry[V], int, int]
-_NOTHING: Final[_Kept[Any]] = (Entry(None, 0, b"", 0.0, 0.0, 0.0), 0, NO_EPOCH)
+# An entry, its whole cost in bytes (TLRUCache asks for the size without the key), the
+# epoch of its owner, and for a copy its revision.
+_Kept = tuple[Entry[V], int, int, int | None]
+_NOTHING: Final[_Kept[Any]] = (Entry(None, 0, b"", 0.0, 0.0, 0.0), 0, NO_EPOCH, None)
 
 
 class _Entries(TLRUCache[bytes, _Kept[V], float]):
@@ -113,7 +113,8 @@ class MemoryStore(Generic[V]):
     >>> store.drop_owner(b"owner"), store.get(b"key")
     (True, None)
 
-    A copy is an entry that another place keeps too and gives again in microseconds.
+    A copy is an entry that another place keeps too and gives again in microseconds. It
+    is given until that place has something newer of its owner (`Epochs.revise`).
     Copies have `max_copied_bytes` of their own. A copy is kept when it is offered a
     second time within 512 other offers. One larger than an eighth of that room is kept
     like any other entry, since unpacking it again would take milliseconds.
@@ -139,7 +140,7 @@ class MemoryStore(Generic[V]):
         self._largest_copy = max_copied_bytes // _LARGEST_SHARE
         self._offers = RecentOffers()
         self._keys_of: dict[Owner, set[bytes]] = {}
-        self._epochs = epochs or Epochs()
+        self.epochs: Final = epochs or Epochs()
 
     def get(self, key: bytes) -> Entry[V] | None:
         """The entry of this key while it is servable; counts as a use."""
@@ -147,23 +148,8 @@ class MemoryStore(Generic[V]):
         if table is None:
             return None
         # .get() freezes the clock and looks twice, at three times the cost
-        entry, _, epoch = table[key]
-        return entry if self._epochs.is_current(epoch) else None
-
-    def begin_epoch(self, owner: Owner) -> int:
-        """The owner's epoch; begun if there is none. Take it before an entry is made
-        and give it to `put`, which then refuses an entry whose making began before a
-        drop.
-        """
-        return self._epochs.begin(owner)
-
-    def epoch_of(self, owner: Owner) -> int:
-        """The owner's epoch; without one, `NO_EPOCH`, nothing can be kept."""
-        return self._epochs.of(owner)
-
-    def lasts(self, epoch: int) -> bool:
-        """Whether what was begun in this epoch may be kept."""
-        return self._epochs.is_current(epoch)
+        entry, _, epoch, revision = table[key]
+        return entry if self.epochs.is_current(epoch, revision) else None
 
     def put(
         self,
@@ -171,20 +157,22 @@ class MemoryStore(Generic[V]):
         entry: Entry[V],
         epoch: int | None = None,
         *,
-        copied: bool = False,
+        revision: int | None = None,
     ) -> bool:
         """Keep this entry in place of the key's present one; return whether it is kept.
-        ``copied`` says that another place keeps it too.
+        Its owner's ``epoch``, taken before it was made, keeps out an entry whose making
+        began before a drop. A ``revision``, of the epoch before the entry was found in
+        another place, says that this is a copy of what that keeps.
 
         An entry that is too large, no longer servable, or a copy offered too seldom is
         not kept, and the present one is dropped. If the owner's epoch has ended,
         nothing changes.
         """
         if epoch is None:
-            epoch = self._epochs.begin(entry.owner)
-        if not self._epochs.keep(epoch):
+            epoch = self.epochs.begin(entry.owner)
+        if not self.epochs.keep(epoch):
             return False
-        is_copy = copied and entry.size <= self._largest_copy
+        is_copy = revision is not None and entry.size <= self._largest_copy
         table = self._copies if is_copy else self._sole
         present = self._table_of.get(key)
         wanted = table is present or not is_copy or self._offers.is_offered_again(key)
@@ -198,7 +186,7 @@ class MemoryStore(Generic[V]):
             if not wanted or cost > table.maxsize or now >= entry.servable_until:
                 return False
             table.make_room(cost)
-            table[key] = (entry, cost, epoch)
+            table[key] = (entry, cost, epoch, revision)
             self._table_of[key] = table
             self._keys_of.setdefault(entry.owner, set()).add(key)
         return True
@@ -207,7 +195,7 @@ class MemoryStore(Generic[V]):
         """Drop everything kept for this owner and end its epoch. Return whether
         anything was kept in it, here or by a process that shares the epochs.
         """
-        kept = self._epochs.end(owner)
+        kept = self.epochs.end(owner)
         # The clocks stand still: TLRUCache raises KeyError for deleting an entry that
         # has expired since it was found.
         with self._sole.timer, self._copies.timer:

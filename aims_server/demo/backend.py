@@ -31,7 +31,6 @@ class CardQuery(NamedTuple):
 
     fk_student: str = ""
     cf_id: str = ""
-    start_time: str = ""
     sort_by: str = ""
     page: str = ""
 
@@ -40,13 +39,10 @@ class Backend:
     """Accounts, tokens and records of a college; bodies are encoded once and kept."""
 
     def __init__(self, college: College) -> None:
-        """Open with every student's first password and PIN."""
         self.college = college
         self._kept: LRUCache[object, bytes] = LRUCache(KEPT_BYTES, getsizeof=len)
         self._known: LRUCache[str, tuple[Student, int]] = LRUCache(KNOWN_TOKENS)
         self._revoked: set[str] = set()
-        self._passwords: dict[int, str] = {}
-        self._pins: dict[int, str] = {}
         self._logins = 0
         self.switches = ASSUMED
 
@@ -66,13 +62,13 @@ class Backend:
         if required is not None and origin != required:
             return _message(403, 0, "Origin is not allowed")
         student = self.college.by_username(username)
-        if student is None or password != self._password(student):
+        if student is None or password != student.password:
             return self._wrong_password()
         self._logins += 1
         token = self.college.token(
             student, issued=int(time.time()), serial=self._logins
         )
-        body = pages.login(student, token, self._pin(student))
+        body = pages.login(student, token)
         return Reply(200, msgspec.json.encode(body))
 
     def course_files(self, token: str, *, embed: bool) -> Reply:
@@ -110,11 +106,9 @@ class Backend:
         key = (student.index, query._replace(fk_student=""))
         body = self._kept.get(key)
         if body is None:
-            cf_id = _number(query.cf_id) if query.cf_id else None
-            rows = records.selected_card_rows(
-                self.college, student, self.switches, cf_id
-            )
-            body = self._keep(key, *self._paged(_filtered(rows, query), query.page))
+            rows = self.college.cards(student, _number(query.cf_id), self.switches)
+            rows = _sorted(rows, query.sort_by)
+            body = self._keep(key, *self._paged(rows, query.page))
         return Reply(200, body)
 
     def _paged(self, rows: Rows, page: str) -> tuple[Rows, dict[str, int]]:
@@ -133,7 +127,7 @@ class Backend:
         student = self._student(token)
         if student is None:
             return self._bad_token(token)
-        rows = pages.quizzes(self.college, student, token, self._pin(student))
+        rows = pages.quizzes(self.college, student, token)
         return Reply(200, _envelope(rows))
 
     def schedule(self, token: str) -> Reply:
@@ -146,32 +140,6 @@ class Backend:
         if body is None:
             body = self._keep(key, pages.schedule(self.college, student, self.switches))
         return Reply(200, body)
-
-    def act(self, token: str, wish: dict[str, object]) -> Reply:
-        """Set a PIN or change a password (PATCH /cards)."""
-        student = self._student(token)
-        if student is None:
-            return self._bad_token(token)
-        if wish.get("card_unique_code") != student.username:
-            return _message(403, 0, "You are not authorised")
-        match wish:
-            case {"action": "SetPin", "pin": str(pin)} if _is_pin(pin):
-                self._pins[student.index] = pin
-                return _message(200, 1, "PIN updated successfully")
-            case {
-                "action": "ChangePassword",
-                "current_password": str(current),
-                "password": str(wanted),
-            } if current == self._password(student) and wanted:
-                self._passwords[student.index] = wanted
-                return _message(200, 1, "Password updated successfully")
-        return _message(400, 0, "The request could not be carried out")
-
-    def forgot_password(self, username: str) -> Reply:
-        """Answer as if a link to a new password had been sent."""
-        if self.college.by_username(username) is None:
-            return _message(404, 0, "No such user")
-        return _message(200, 1, "Reset link sent successfully")
 
     def _student(self, token: str) -> Student | None:
         known = self._known.get(token)
@@ -196,12 +164,6 @@ class Backend:
             self._kept[key] = body
         return body
 
-    def _password(self, student: Student) -> str:
-        return self._passwords.get(student.index, student.password)
-
-    def _pin(self, student: Student) -> str:
-        return self._pins.get(student.index, student.pin)
-
     def _wrong_password(self) -> Reply:
         status = self.switches.wrong_password_status
         body = self.switches.wrong_password_body
@@ -217,27 +179,19 @@ class Backend:
         return _message(int(style), 0, text)
 
 
-def _filtered(rows: Rows, query: CardQuery) -> Rows:
+def _sorted(rows: Rows, by: str) -> Rows:
     # A literal "+" of the URL has become a blank by now, and still means ascending.
-    if query.start_time:
-        rows = [row for row in rows if query.start_time in _text(row, "start_time")]
-    field = query.sort_by.lstrip("+- ")
-    if field != "datetime1":
+    if by.lstrip("+- ") != "datetime1":
         return rows[::-1]
-    descending = query.sort_by.startswith("-")
-    return sorted(rows, key=lambda row: _text(row, "end_time"), reverse=descending)
+    return sorted(rows, key=_end_of, reverse=by.startswith("-"))
 
 
-def _text(row: Any, key: str) -> str:
-    return str(row.get(key, "")) if isinstance(row, dict) else ""
+def _end_of(row: Any) -> str:
+    return str(row.get("end_time", "")) if isinstance(row, dict) else ""
 
 
 def _number(text: str) -> int:
     return int(text) if text.isdecimal() and len(text) < 16 else 0
-
-
-def _is_pin(text: str) -> bool:
-    return len(text) == 4 and text.isdecimal()
 
 
 def _envelope(rows: object, about: object = None) -> bytes:

@@ -14,8 +14,6 @@ Endpoint = Literal[
     "cards",
     "quizzes",
     "schedule",
-    "patch_cards",
-    "forgot_password",
 ]
 ENDPOINTS: tuple[Endpoint, ...] = get_args(Endpoint)
 EVERYWHERE = "*"
@@ -127,18 +125,6 @@ class Faults:
                 self._left.pop(place, None)
             elif knobs.keys() & {"kind", "count"}:
                 self._left[place] = fault.count
-
-    def clear_faults(self, endpoint: str = EVERYWHERE) -> None:
-        """Let nothing go wrong any more; delays stay."""
-        for place in _places(endpoint):
-            was = self._knobs[place]
-            self.clear(place)
-            self._knobs[place] = Fault(
-                delay=was.delay,
-                jitter=was.jitter,
-                sigma=was.sigma,
-                capacity=was.capacity,
-            )
 
     def clear(self, endpoint: str = EVERYWHERE) -> None:
         """Turn all knobs back."""

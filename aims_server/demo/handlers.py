@@ -57,7 +57,7 @@ class PlatformHandler(RequestHandler):
         simulation.last[endpoint] = self.request
         simulation.counters.enter(endpoint)
         try:
-            await simulation.gate.passed(endpoint)
+            await simulation.passed(endpoint)
             async with simulation.capacity.of(endpoint):
                 delay = simulation.faults.delay(endpoint)
                 if delay:
@@ -153,7 +153,7 @@ class CourseFiles(PlatformHandler):
 
 
 class Cards(PlatformHandler):
-    """GET and PATCH /cards (docs/platform.rst 2.3, 2.6)."""
+    """GET /cards (docs/platform.rst 2.3)."""
 
     async def get(self) -> None:
         """Return attendance records; the token may stand in the URL."""
@@ -167,16 +167,10 @@ class Cards(PlatformHandler):
         query = CardQuery(
             fk_student=asked("equalto___fk_student"),
             cf_id=asked("equalto___cf_id"),
-            start_time=asked("like___start_time"),
             sort_by=asked("sort_by"),
             page=asked("page"),
         )
         await self.serve("cards", lambda: self.backend.cards(token, query))
-
-    async def patch(self) -> None:
-        """Set a PIN or change a password."""
-        wish = self.posted()
-        await self.serve("patch_cards", lambda: self.backend.act(self.bearer, wish))
 
 
 class Quizzes(PlatformHandler):
@@ -193,17 +187,6 @@ class Schedule(PlatformHandler):
     async def get(self) -> None:
         """Return the month's timetable."""
         await self.serve("schedule", lambda: self.backend.schedule(self.bearer))
-
-
-class ForgotPassword(PlatformHandler):
-    """PATCH /forgotpassword (docs/platform.rst 2.7)."""
-
-    async def patch(self) -> None:
-        """Pretend to send a link."""
-        username = str(self.posted().get("username"))
-        await self.serve(
-            "forgot_password", lambda: self.backend.forgot_password(username)
-        )
 
 
 class Elsewhere(PlatformHandler):
@@ -248,7 +231,6 @@ ROUTES: tuple[tuple[str, type[PlatformHandler]], ...] = (
     ("/api/v1/cards", Cards),
     ("/api/v1/custom/myEvaluatedQuizzes", Quizzes),
     ("/api/v1/custom/getMyScheduleStudent", Schedule),
-    ("/api/v1/forgotpassword", ForgotPassword),
     ("/api/v1/elsewhere", Elsewhere),
     ("/_control", Control),
 )

@@ -16,7 +16,7 @@ __all__ = ["login", "quizzes", "roll_number", "schedule"]
 BATCH = 2027
 
 
-def login(student: Student, token: str, pin: str) -> dict[str, Any]:
+def login(student: Student, token: str) -> dict[str, Any]:
     """Return the answer to a login that succeeded."""
     return {
         "status": 1,
@@ -32,7 +32,7 @@ def login(student: Student, token: str, pin: str) -> dict[str, Any]:
             "role": "Student",
             "string4": roll_number(student),
             "string5": student.section,
-            "string10": pin,
+            "string10": student.pin,
             "int3": 3,
             "int4": 5,
             "int6": BATCH,
@@ -46,9 +46,7 @@ def roll_number(student: Student) -> str:
     return f"23003201{student.index:05}"
 
 
-def quizzes(
-    college: College, student: Student, token: str, pin: str
-) -> list[dict[str, Any]]:
+def quizzes(college: College, student: Student, token: str) -> list[dict[str, Any]]:
     """Return three to eight evaluated quizzes; each link carries PIN and token."""
     draw = Random(f"{college.seed}/quizzes/{student.index}")
     codes = [course.subject.code for course in college.courses(student)]
@@ -62,7 +60,7 @@ def quizzes(
             {
                 "sl_num": number,
                 "quiz_uc": quiz,
-                "quiz_link": _quiz_link(student, quiz, token, pin),
+                "quiz_link": _quiz_link(student, quiz, token),
                 "master_course_code": draw.choice([*codes, FORMER_COURSE]),
                 "student_name": student.name,
                 "roll_number": None if number == 3 else roll_number(student),
@@ -130,13 +128,13 @@ def _slots(college: College, course: Course, day: date) -> list[str]:
     ]
 
 
-def _quiz_link(student: Student, quiz: str, token: str, pin: str) -> str:
+def _quiz_link(student: Student, quiz: str, token: str) -> str:
     query = {
         "review_mode": "true",
         "unique_code": quiz,
         "user_id": student.id,
         "user_name": student.name,
-        "pin": pin,
+        "pin": student.pin,
         "user_unique_code": student.username,
         "user_roll_number": roll_number(student),
         "req_id": f"{student.index}-{quiz}",

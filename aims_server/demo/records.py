@@ -14,7 +14,6 @@ __all__ = [
     "card_rows",
     "course_rows",
     "percent",
-    "selected_card_rows",
 ]
 
 UNREADABLE: tuple[tuple[str | None, str | None], ...] = (
@@ -142,20 +141,6 @@ def card_rows(
         if switches.students_in_records:
             rows[-1]["fk_student"] = number(switches.records_for or student.id)
     return shaped(rows, switches.shapes, CardShape)
-
-
-def selected_card_rows(
-    enrolment: Enrolment, student: Student, switches: Switches, cf_id: int | None
-) -> list[dict[str, Any]]:
-    """Return the records of one course, or of all (None), the oldest lesson first."""
-    if cf_id is not None:
-        course = enrolment.course(student, cf_id)
-        return [] if course is None else card_rows(enrolment, student, course, switches)
-    return [
-        row
-        for course in enrolment.courses(student)
-        for row in card_rows(enrolment, student, course, switches)
-    ]
 
 
 def _id_form(switches: Switches) -> type[str] | type[int]:

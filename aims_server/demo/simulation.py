@@ -1,5 +1,6 @@
 """The state of the simulated platform, and every control that a test has over it."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,14 +14,13 @@ from .capacity import Capacity
 from .college import College
 from .counters import Counters
 from .faults import EVERYWHERE, Faults
-from .gate import Gate
 from .scenarios import SCENARIOS
 
 __all__ = ["Simulation"]
 
 
 class Simulation:
-    """A college with its backend, faults, gate and counters; it owns no socket.
+    """A college with its backend, faults and counters; it owns no socket.
 
     ::
 
@@ -35,7 +35,6 @@ class Simulation:
         self.backend = Backend(self.college)
         self.faults = Faults(seed)
         self.capacity = Capacity(self.faults)
-        self.gate = Gate()
         self.counters = Counters()
         self.scenario = ""
         """The name of the one that was last chosen, if any."""
@@ -47,14 +46,24 @@ class Simulation:
         """Where redirects lead that name no place of their own."""
 
         self.loose_streams: set[IOStream] = set()
+        self._held: dict[str, asyncio.Event] = {}
 
     def hold(self, endpoint: str = EVERYWHERE) -> None:
-        """Keep back the answers to an endpoint's calls until release()."""
-        self.gate.hold(endpoint)
+        """Keep back the answers to an endpoint's calls until release(); those that have
+        passed are not called back.
+        """
+        self._held.setdefault(endpoint, asyncio.Event())
 
     def release(self, endpoint: str = EVERYWHERE) -> None:
         """Answer what was held; "*" lifts every hold."""
-        self.gate.release(endpoint)
+        for name in list(self._held) if endpoint == EVERYWHERE else [endpoint]:
+            if name in self._held:
+                self._held.pop(name).set()
+
+    async def passed(self, endpoint: str) -> None:
+        """Return when nothing holds this endpoint."""
+        while event := self._held.get(EVERYWHERE) or self._held.get(endpoint):
+            await event.wait()
 
     def switch(self, **changes: Any) -> None:
         """Change some switches (fields of Switches) from now on."""
@@ -119,7 +128,7 @@ class Simulation:
             "counters": self.counters.as_dict(),
             "faults": self.faults.as_dict(),
             "switches": self.backend.switches,
-            "held": self.gate.held,
+            "held": list(self._held),
         }
 
 

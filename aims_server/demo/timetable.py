@@ -22,7 +22,6 @@ LECTURES_A_WEEK = 3
 class Lesson(NamedTuple):
     """One period of one course: wall clock in India, in the platform's own texts."""
 
-    day: date
     start: str
     end: str
     formatted: str
@@ -33,7 +32,6 @@ def lesson(day: date, period: int) -> Lesson:
     """Return the lesson of a day's period (0 to 7)."""
     start, end = (_at(day, clock) for clock in PERIODS[period])
     return Lesson(
-        day,
         f"{start:%Y-%m-%d %H:%M:%S}",
         f"{end:%Y-%m-%d %H:%M:%S}",
         f"{start:%I:%M%p} - {end:%I:%M%p} {day:%d/%b/%Y}",

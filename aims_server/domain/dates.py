@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final, TypeAlias
 
 from ..primitives import Memo, visible
-from ..upstream import FIRST_YEAR, month_number
+from ..upstream import FIRST_YEAR, minute_of_day, month_number
 
 __all__ = ["NO_TIME", "STARTS", "When", "when", "when_started"]
 
@@ -136,14 +136,9 @@ def _minute(text: str) -> int:
 
 
 def _minute_of(clock: re.Match[str]) -> int:
-    hour, minute = int(clock["hour"]), int(clock["minute"] or clock["dotted"] or 0)
-    half = _half(clock)
-    if half:
-        named = hour % 12 + (12 if half in "Pp" else 0)
-        if named != hour and not 1 <= hour <= 12:  # "14:00 PM" is 14:00
-            return NO_TIME
-        hour = named
-    return 60 * hour + minute if hour < 24 and minute < 60 else NO_TIME
+    minute = clock["minute"] or clock["dotted"] or "0"
+    read = minute_of_day(clock["hour"], minute, _half(clock))
+    return NO_TIME if read is None else read
 
 
 def _half(clock: re.Match[str]) -> str | None:

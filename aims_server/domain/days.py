@@ -18,7 +18,7 @@ from .records import RECORDS_A_STEP, by_time, distinct
 __all__ = ["Day", "Detail", "SubjectDays", "count_days"]
 
 
-class Detail(Struct, frozen=True, gc=False, order=True, omit_defaults=True):
+class Detail(Struct, frozen=True, gc=False, omit_defaults=True):
     """One class of a day, in the platform's own texts.
 
     `faculty` is left out where the platform names nobody.

@@ -1,15 +1,18 @@
 """Whether this worker takes work, and since when."""
 
-import time
-from collections.abc import Callable
+from ..deadline import Clock
 
 __all__ = ["Lifecycle"]
 
 
 class Lifecycle:
-    """A worker's state as ``/health`` shows it; ``draining`` stays once it is set."""
+    """A worker's state as ``/health`` shows it: 503 from when ``draining`` is set.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    >>> Lifecycle(iter([100.0, 112.5]).__next__).uptime_seconds
+    12.5
+    """
+
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._started_at = clock()
         self.draining = False
@@ -18,7 +21,3 @@ class Lifecycle:
     def uptime_seconds(self) -> float:
         """Seconds since this worker was made."""
         return self._clock() - self._started_at
-
-    def start_draining(self) -> None:
-        """From now on ``/health`` says 503."""
-        self.draining = True

@@ -12,7 +12,7 @@ from tornado.iostream import StreamClosedError
 
 from ..cache import Served
 from ..pages import Page
-from ..service import AimsService, SubjectsGathering
+from ..service import AimsService, Gathering
 from ..web import CLIENT_CLOSED, Answer, Caller, preferred_media
 from .api import PageHandler, SubjectHandler
 
@@ -108,7 +108,7 @@ class _Events:
     def __init__(self, service: AimsService, caller: Caller) -> None:
         self._service = service
         self._caller = caller
-        self._gathering: SubjectsGathering | None = None
+        self._gathering: Gathering | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -135,11 +135,11 @@ class _Events:
         self._seen = gathering.version
         if gathering.head is None:
             return
-        of = gathering.expected
+        names = gathering.head.names()
+        of = len(names)
         if not self._started:
             self._started = True
             yield _event("started", msgspec.json.encode({"subjects": of}))
-        names = gathering.head.names()
         for cf_id in list(gathering.parts)[self._sent :]:
             self._sent += 1
             progress = {"name": names[cf_id], "done": self._sent, "of": of}

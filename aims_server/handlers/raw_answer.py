@@ -6,7 +6,6 @@ from typing import Final
 
 from tornado.httputil import format_timestamp
 
-from ..deadline import Clock
 from ..web import AnswerParts, Response, Variant, header_lines, reason_phrase
 from .asked import Asked
 from .exchange import Exchange
@@ -20,7 +19,8 @@ class RawAnswers:
     """Composes answers just as Tornado would write a handler's."""
 
     def __init__(self) -> None:
-        self._heads = _Heads()
+        self._second = -1
+        self._ends = ("", "")
 
     def variant(
         self, asked: Asked, status: int, variant: Variant, varying: str
@@ -29,7 +29,7 @@ class RawAnswers:
         differ from one answer to the next.
         """
         last = asked.last
-        head = self._heads.make(status, variant.lines(status) + varying, last=last)
+        head = self._head(status, variant.lines(status) + varying, last=last)
         if asked.request[0] == "HEAD" or status == 304:
             return (head,), last
         return (head, variant.body), last
@@ -44,36 +44,23 @@ class RawAnswers:
             f"{_VARY}{exchange.header_lines(headers.get('origin'))}"
         )
         last = asked.last
-        head = self._heads.make(response.status, lines, last=last)
+        head = self._head(response.status, lines, last=last)
         exchange.answering(method, response.status)
         exchange.answered(method, path, response.status)
         return ((head,) if method == "HEAD" else (head, response.body)), last
 
-
-@lru_cache(64)  # the platform may answer a login with any status
-def _status_line(status: int) -> str:
-    return f"HTTP/1.1 {status} {reason_phrase(status)}\r\n"
-
-
-class _Heads:
-    r"""Composes heads; their last lines are made once a second.
-
-    >>> _Heads(lambda: 0.0).make(204, "Allow: GET\r\n", last=True)
-    b'HTTP/1.1 204 No Content\r\nAllow: GET\r\nConnection: close\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n'
-    """  # noqa: E501 - the head is one line
-
-    def __init__(self, wall: Clock = time.time) -> None:
-        self._wall = wall
-        self._second = -1
-        self._ends = ("", "")
-
-    def make(self, status: int, lines: str, *, last: bool) -> bytes:
+    def _head(self, status: int, lines: str, *, last: bool) -> bytes:
         """The status line to the empty line. With ``last`` the connection closes after
-        this answer.
+        this answer. Its last lines are made once a second.
         """
-        second = int(self._wall())
+        second = int(time.time())
         if second != self._second:
             self._second = second
             date = f"Date: {format_timestamp(second)}\r\n\r\n"
             self._ends = (date, f"Connection: close\r\n{date}")
         return f"{_status_line(status)}{lines}{self._ends[last]}".encode("latin-1")
+
+
+@lru_cache(64)  # the platform may answer a login with any status
+def _status_line(status: int) -> str:
+    return f"HTTP/1.1 {status} {reason_phrase(status)}\r\n"

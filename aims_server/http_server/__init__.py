@@ -1,7 +1,7 @@
-"""Clients' connections: accept, frame, parse and drain HTTP/1.1.
+"""The HTTP/1.1 server: accepts, frames, parses and drains clients' connections.
 
 `Listener` holds a `Connection` for each client, an asyncio.Protocol that tries the fast
-path first and leaves every other request to Tornado.
+path first and leaves all other requests to Tornado.
 """
 
 from .address_limit import AddressLimit

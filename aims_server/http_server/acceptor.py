@@ -16,16 +16,16 @@ _log = logging.getLogger(__name__)
 _MAX_EXCESS: Final = 2
 _DEFER_SECONDS: Final = 0.002
 _ERROR_SECONDS: Final = 0.5
-# What Linux queues at most (net.core.somaxconn). Without a bound, clients that connect
-# as fast as they are accepted would hold the loop.
+# Linux queues no more (net.core.somaxconn). Without a bound, clients that connect as
+# fast as they are accepted would hold the loop.
 _MAX_QUEUED: Final = 4096
 
 
 class Acceptor:
     """Calls ``on_accepted`` with each accepted socket and its peer's address.
 
-    A worker with more open connections than another one leaves the next connection to
-    it for a moment, by their ``count``.
+    A worker whose ``count`` of open connections is above another worker's leaves the
+    next connection to that one for a moment.
     """
 
     def __init__(
@@ -45,21 +45,21 @@ class Acceptor:
         return bool(self._listening)
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
-        """Accept connections on these from now on."""
+        """Accept connections on these sockets from now on."""
         self._count.publish(self._open)
         for listening in sockets:
             self._listening.append(listening)
             self._watch(listening)
 
     def accept_backlog(self) -> None:
-        """Accept all that the kernel has queued: closing the socket resets them."""
+        """Accept all queued connections, which closing the socket would reset."""
         for listening in self._listening:
             for _ in range(_MAX_QUEUED):
                 if not self._accept(listening):
                     break
 
     def stop(self) -> None:
-        """Close the sockets, and take no further part in the comparison."""
+        """Close the sockets, and withdraw the count."""
         self._count.withdraw()
         while self._listening:
             listening = self._listening.pop()
@@ -67,7 +67,7 @@ class Acceptor:
             listening.close()
 
     def set_open(self, number: int) -> None:
-        """Set how many accepted connections are open; to be called at every change."""
+        """Set the number of open connections; call it at every change."""
         self._open = number
         if self.listening:
             self._count.publish(number)
@@ -77,7 +77,7 @@ class Acceptor:
             IOLoop.current().add_handler(listening, self._on_readable, IOLoop.READ)
 
     def _on_readable(self, listening: socket.socket, _: int) -> None:
-        """Accept a few connections; defer for a moment if other workers have fewer.
+        """Accept a few connections; wait a moment if other workers have fewer open.
 
         The kernel wakes all workers, and those already running would accept nearly all.
         """
@@ -88,7 +88,7 @@ class Acceptor:
             self._accept_few(listening)
 
     def _accept_left(self, listening: socket.socket) -> None:
-        """Accept what no other worker took meanwhile."""
+        """Accept what no other worker has accepted meanwhile."""
         if listening in self._listening:
             self._watch(listening)  # before an error may stop that for a while
             self._accept_few(listening)
@@ -99,7 +99,7 @@ class Acceptor:
                 return
 
     def _accept(self, listening: socket.socket) -> bool:
-        """Accept one connection; whether it makes sense to try another."""
+        """Accept one connection; return whether to try another."""
         try:
             connected, address = listening.accept()
         except BlockingIOError:
@@ -107,7 +107,7 @@ class Acceptor:
         except ConnectionAbortedError:
             return True
         except OSError as error:
-            # Out of files or memory: to try again at once would only burn the CPU.
+            # Out of files or memory: trying again at once would only use CPU.
             if not self._failing:
                 _log.warning(
                     "Connections cannot be accepted: %s, with %d open; further ones"

@@ -1,4 +1,4 @@
-"""Bounds how many connections one client address holds."""
+"""Bounds the number of connections of one client address."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class AddressLimit:
         self._held: Counter[str] = Counter()
 
     def try_take(self, peer: Peer) -> bool:
-        """Count one more connection, if the peer's address may have one."""
+        """Count one more connection if the peer's address may have one."""
         if self._exempt(peer):
             return True
         key = address_key(peer.remote_ip)
@@ -35,7 +35,7 @@ class AddressLimit:
         return True
 
     def release(self, peer: Peer) -> None:
-        """Count one connection less: one that ``try_take`` had allowed."""
+        """Count one connection less that ``try_take`` has allowed."""
         if self._exempt(peer):
             return
         key = address_key(peer.remote_ip)

@@ -1,6 +1,4 @@
-"""How a connection ends: after which time-outs, and without a reset that would lose
-what was written.
-"""
+"""Ends connections: by time-outs, and without a reset that would lose an answer."""
 
 import asyncio
 import math
@@ -10,18 +8,18 @@ from typing import Final
 
 __all__ = ["LINGER_SECONDS", "Timeouts", "close_lingering", "has_unread"]
 
-# A client connects because it has a request, and one that reads page after page sends
-# the next a round trip after an answer: so long a connection is not idle. Without the
-# second, stopping under twenty such clients lost a request every four times.
+# For so long a connection is not idle: a client connects because it has a request, and
+# may send the next one a round trip after an answer. Without the latter, stopping under
+# twenty such clients lost a request one time in four.
 _FIRST_REQUEST_SECONDS: Final = 1.0
 _ROUND_TRIP_SECONDS: Final = 0.1
-# Without a byte of the client's, after which it is thought to have read the answer.
+# After such a silence a client is assumed to have read the answer.
 LINGER_SECONDS: Final = 1.0
 
 
 class Timeouts:
-    """What one client may take its time for: to send a request, to read an answer, and
-    to close after the server has. ``clock`` gives monotonic seconds.
+    """The time-outs of one client: to send a request, to read an answer, and to close
+    after the server has. ``clock`` gives monotonic seconds.
 
     >>> timeouts = Timeouts(10.0, clock=lambda: 5.0)
     >>> timeouts.request_overdue(14.9), timeouts.request_overdue(15.0)
@@ -29,24 +27,24 @@ class Timeouts:
     """
 
     def __init__(self, arrival_seconds: float, clock: Callable[[], float]) -> None:
-        """``arrival_seconds`` bounds the arrival of a whole request, and the time for
-        which the kernel need not take a byte of an answer.
+        """``arrival_seconds`` bounds the arrival of a whole request, and the time in
+        which the kernel takes no byte of an answer.
         """
         self._arrival_seconds = arrival_seconds
         self._clock = clock
         now = clock()
         self._active_until = now + _FIRST_REQUEST_SECONDS
         self._request_due = now + arrival_seconds
-        self._sent = -1  # bytes that the kernel had taken when they were last counted
+        self._sent = -1  # the bytes that the kernel had taken at the last count
         self._stalled_at = now
         self._lingering_since = math.inf
 
     def await_request(self) -> None:
-        """The next request may take its whole time from now on."""
+        """Begin the time of the next request."""
         self._request_due = self._clock() + self._arrival_seconds
 
     def request_answered(self) -> None:
-        """The client has had its answer: await the next request."""
+        """The client has got its answer: begin the time of the next request."""
         self.await_request()
         self.more_expected()
 
@@ -55,15 +53,15 @@ class Timeouts:
         self._active_until = self._clock() + _ROUND_TRIP_SECONDS
 
     def active(self) -> bool:
-        """Whether the connection, or the last that was sent on it, is so new that more
+        """Whether the connection, or the last answer on it, is so new that a request
         may be on its way.
         """
         return self._clock() <= self._active_until and not self.lingered()
 
     def lingered(self) -> bool:
         """Whether a second has passed since the last answer of a closing connection.
-        From then on a drain and a new connection no longer wait for its client, even if
-        that goes on sending.
+        Then a drain or a new connection waits for its client no more, even if that goes
+        on sending.
         """
         return self._clock() > self._lingering_since + LINGER_SECONDS
 
@@ -72,9 +70,9 @@ class Timeouts:
         return now >= self._request_due
 
     def answer_stalled(self, now: float, sent: int) -> bool:
-        """Whether the kernel, which has taken ``sent`` bytes so far, took none of what
-        is owed to the client for too long. The time of the next request begins when
-        nothing is owed.
+        """Whether the kernel, which has taken ``sent`` bytes so far, has taken none of
+        an unsent answer for too long. The time of the next request begins when all is
+        sent.
         """
         self.await_request()
         if sent != self._sent:
@@ -82,9 +80,8 @@ class Timeouts:
         return now - self._stalled_at >= self._arrival_seconds
 
     def linger_over(self, now: float) -> bool:
-        """Whether the client has had its time to close: a second since it last sent
-        something, or the time of a whole request (`arrival_seconds`) since the first
-        call of this method.
+        """Whether the client's time to close is over: a second after it last sent
+        something, or `arrival_seconds` after the first call of this method.
         """
         self._lingering_since = min(self._lingering_since, now)
         return now >= min(
@@ -94,18 +91,19 @@ class Timeouts:
 
 
 def close_lingering(transport: asyncio.Transport) -> None:
-    """Send FIN after what is unsent, and read on until the client closes.
+    """Send FIN after the unsent bytes, and read on until the client closes (nginx calls
+    this a lingering close). The caller must end the connection at
+    `Timeouts.linger_over`.
 
-    To close a socket with unread bytes resets the connection, and the client loses what
-    it had not read of the answer (nginx calls this a lingering close). Whoever calls
-    this has to end the connection when `Timeouts.linger_over`.
+    Closing a socket with unread bytes resets the connection, and the client loses the
+    part of the answer that it has not read.
     """
     if transport.is_closing():
         return
     transport.resume_reading()
     try:
         transport.write_eof()
-    except OSError:  # the client has gone, and reset the connection already
+    except OSError:  # the client has reset the connection already
         transport.abort()
 
 
@@ -114,4 +112,4 @@ def has_unread(connected: socket.socket) -> bool:
     try:
         return bool(connected.recv(1, socket.MSG_PEEK))
     except OSError:
-        return False  # nothing there, or a reset
+        return False  # nothing to read, or a reset

@@ -26,18 +26,18 @@ __all__ = ["Connection"]
 _log = logging.getLogger(__name__)
 
 # The first byte of a method, or of an empty line before it. Anything else, such as a
-# TLS handshake, is refused at once: the parser would refuse it only at the end of its
-# head, which may never come.
+# TLS handshake, is refused at once: the parser would wait for the end of its head,
+# which may never come.
 _BEGINNING: Final = rb"[\r\n%b]" % NAME_CHARACTERS
 _BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\n\r\n"  # as Tornado answers
 
 
 class Connection(asyncio.Protocol):
-    """Serves one client, one request at a time, from its accepted socket on.
+    """Serves one client on its accepted socket, one request at a time.
 
-    Between requests the fast path is tried first, if what arrives is one request of the
-    simplest form. What it declines, and all else, is for the `RequestLoop`. While an
-    answer is made, by whichever way, what arrives is kept for later.
+    A simple request that arrives between others is tried on the fast path. All other
+    requests, and those that the fast path declines, go to the `RequestLoop`. What
+    arrives while an answer is made is kept for later.
     """
 
     _transport: asyncio.Transport
@@ -75,7 +75,7 @@ class Connection(asyncio.Protocol):
         self._connected = True
 
     def data_received(self, data: bytes) -> None:
-        """Try the fast path, else let Tornado serve it."""
+        """Try the fast path, else let Tornado serve the request."""
         if self._stream.closing:
             self._timeouts.more_expected()
             return
@@ -91,7 +91,7 @@ class Connection(asyncio.Protocol):
             else:
                 self._requests.serve_after(self._refuse)
         elif answer is None:
-            self._requests.serve((data, request))
+            self._requests.serve(request)
         elif isinstance(answer, tuple):
             if self._write_answer(answer):
                 self._timeouts.request_answered()
@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
         self._stream.writes.resume()
 
     def connection_lost(self, _: Exception | None) -> None:
-        """Fail what waits on the stream, and tell the listener."""
+        """Fail all reads and writes that wait, and tell the listener."""
         self._connected = False
         self._on_closed(self)
         self._stream.connection_lost()
@@ -137,15 +137,14 @@ class Connection(asyncio.Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether no request is being served, arriving or expected, and every answer
-        is sent.
-        """
+        """Whether all is sent, and no request is served, arriving or expected."""
         return self.awaits_client and not self._requests.running
 
     @property
     def awaits_client(self) -> bool:
-        """Whether its client has owed a request, the rest of one, or its close behind
-        the last answer, for more than a moment, and is owed nothing.
+        """Whether all is sent and the connection has waited for more than a moment: for
+        a request, for the rest of one, or for the client to close after the last
+        answer.
         """
         return (
             self._connected
@@ -161,7 +160,7 @@ class Connection(asyncio.Protocol):
             self._requests.close_after_answer()
 
     def close_if_timed_out(self, now: float) -> None:
-        """Close if the client should have sent or read more by ``now``."""
+        """Close if a time-out of the client has passed at ``now``."""
         if not self._connected:
             return
         timeouts = self._timeouts
@@ -186,22 +185,22 @@ class Connection(asyncio.Protocol):
 
     @property
     def _asking(self) -> bool:
-        """Whether a request has begun to arrive that the event loop has not read yet;
-        it may turn to its timers first.
+        """Whether a request has begun to arrive that the event loop has not read yet,
+        since it may run its timers first.
         """
         return not self._requests.running and has_unread(self._socket)
 
     def close(self) -> None:
-        """Close now: the client is owed nothing, and has not sent a whole request."""
+        """Close now; for a client that waits for no answer."""
         self._stream.connection_lost()
         self._transport.close()
 
     def abort(self) -> None:
-        """Close now, whatever is being served."""
+        """Close now, even while a request is served."""
         if self._connected:
             self._transport.abort()
 
-    # -- the answers that it makes itself ----------------------------------
+    # -- answers without Tornado --------------------------------------------
 
     def _fast_answer(self, request: SimpleRequest) -> AnswerParts | PendingParts | None:
         options = self._options
@@ -212,7 +211,7 @@ class Connection(asyncio.Protocol):
         )
 
     def _write_answer(self, answer: AnswerParts) -> bool:
-        """Write an answer of the fast path; whether the connection is kept after it."""
+        """Write an answer of the fast path; whether the connection stays open."""
         parts, last = answer
         size = sum(map(len, parts))
         if size > PIECE_BYTES:
@@ -224,20 +223,20 @@ class Connection(asyncio.Protocol):
         return not last
 
     async def _make_answer(self, pending: PendingParts) -> bool:
-        """Write an answer of the fast path when it is there."""
+        """Wait for an answer of the fast path, and write it."""
         answer = await pending.make()
         self._pending = None
         return self._connected and self._write_answer(answer)
 
     async def _refuse(self) -> bool:
-        """Answer what begins no request, after which the connection is not kept."""
+        """Answer bytes that begin no request; the connection closes after it."""
         _log.info("Malformed HTTP message from %s: no method", self.peer)
         await self._stream.write(_BAD_REQUEST)
         return False
 
     def _close_transport(self) -> None:
-        """Close behind the last answer; not before the client does, which may be
-        sending the rest of its request, or the next.
+        """Close after the last answer, but not before the client does: it may be
+        sending the rest of its request, or the next one.
         """
         self._options.write_batch.flush()
         self._timeouts.more_expected()

@@ -1,5 +1,5 @@
-"""How many connections each worker has open, in memory shared by all of them, so that
-a worker with more leaves the next connection to one with fewer.
+"""Counts each worker's open connections in shared memory, so that a worker with more
+leaves the next connection to one with fewer.
 """
 
 import mmap
@@ -14,23 +14,23 @@ _BYTES: Final = 8
 
 
 class ConnectionCount:
-    """One worker's own count, and how it compares with the others'."""
+    """One worker's own count, compared with the others'."""
 
     def __init__(self, counts: "memoryview[int]", number: int) -> None:
         self._counts = counts
         self._number = number
 
     def publish(self, count: int) -> None:
-        """Set the count; to be called at every change, from the first on."""
+        """Set the count; call it at every change, from the first on."""
         self._counts[self._number] = count
 
     def withdraw(self) -> None:
-        """Take no further part in the comparison."""
+        """Remove this count from the comparison."""
         self._counts[self._number] = _ABSENT
 
     @property
     def excess(self) -> int:
-        """How far this count is above the smallest."""
+        """The difference between this count and the smallest."""
         return self._counts[self._number] - min(self._counts.tolist())
 
 

@@ -1,5 +1,5 @@
-"""Checks and normalises a request's head before any handler sees it: framing, the form
-of its target, expectations, and the size of its body.
+"""Checks and normalises a request's head before a handler sees it: framing, target,
+expectations, and the size of the body.
 """
 
 import re
@@ -30,7 +30,7 @@ _ABSOLUTE: Final = rf"(?i:https?)://(?=[^:/?])(?:{_HOST})([/?].*)?"
 
 
 class FramingGuard(HTTPServerConnectionDelegate):
-    """Passes on to the application only requests whose framing is unambiguous."""
+    """Passes only requests with unambiguous framing on to the application."""
 
     def __init__(self, application: HTTPServerConnectionDelegate) -> None:
         self._application = application
@@ -74,8 +74,8 @@ class _Request(HTTPMessageDelegate):
     def _prepare_body(self, start_line: RequestStartLine, headers: HTTPHeaders) -> None:
         """Ask for the body if the client waits for that, or refuse to read it.
 
-        Done here since Tornado knows one spelling of "100-continue" only, answers it to
-        HTTP/1.0 too, and asks for bodies that are then refused.
+        Tornado knows only one spelling of "100-continue", answers it to HTTP/1.0 too,
+        and asks for bodies that are then refused.
         """
         waits = start_line.version != "HTTP/1.0" and _expects_continue(headers)
         headers.pop("Expect", None)
@@ -98,9 +98,8 @@ class _Request(HTTPMessageDelegate):
 
 
 def _path(start_line: RequestStartLine) -> str:
-    """The target in origin form (RFC 9112 3.2): an absolute form's path and query, or
-    "*" where OPTIONS has it. CONNECT's is left to the application, which finds nothing
-    there.
+    """The target in origin form (RFC 9112 3.2): path and query of an absolute form, or
+    "*" for OPTIONS. The application answers CONNECT's target with 404.
     """
     method, target, _ = start_line
     if target.startswith("/") or method == "CONNECT":

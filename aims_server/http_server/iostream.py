@@ -1,8 +1,8 @@
 """The part of Tornado's IOStream that its HTTP/1 parser uses, over asyncio's transport.
 
-Written by hand because an IOStream reads its socket itself, which leaves no place for
-a fast path before the parser: two thirds of a kept answer's time had passed in the
-parser and its streams (bench/RESULTS.rst).
+Written by hand because an IOStream reads its socket itself, so that no fast path can
+come before the parser. Parser and streams took two thirds of a kept answer's time
+(bench/RESULTS.rst).
 """
 
 import asyncio
@@ -18,12 +18,12 @@ __all__ = ["Stream"]
 
 
 class Stream:
-    r"""``reads``, a buffer of what was received, and ``writes``, the way to the
-    transport, under the names of IOStream's methods.
+    r"""``reads``, the buffer of received bytes, and ``writes``, the queue to the
+    transport, with IOStream's methods.
 
     >>> async def example() -> bytes:
     ...     stream = Stream(asyncio.Transport(), WriteBatch(print), lambda: None)
-    ...     line = stream.read_until(b"\r\n")
+    ...     line = stream.read_until(b"\r\n", 64)
     ...     stream.reads.feed(b"GET / HTTP/1.1\r\nHost")
     ...     return await line
     >>> asyncio.run(example())
@@ -36,7 +36,7 @@ class Stream:
         write_batch: WriteBatch,
         close_transport: Callable[[], None],
     ) -> None:
-        """``close_transport`` ends the connection once all that was written is sent."""
+        """``close_transport`` ends the connection after everything written is sent."""
         self.io_loop = IOLoop.current()
         self.reads = ReadBuffer(transport)
         self.writes = WriteQueue(transport, write_batch)
@@ -53,20 +53,16 @@ class Stream:
         self.reads.close()
         self.writes.close()
         if on_close is not None:
-            # Not before the writes have failed: Tornado's parser forgets then who waits
-            # for one, and a handler would wait for ever.
+            # After the writes have failed: Tornado's parser then forgets who waits for
+            # one, and a handler would wait for ever.
             asyncio.get_running_loop().call_soon(on_close)
 
-    def read_until_regex(
-        self, regex: bytes, max_bytes: int | None = None
-    ) -> "asyncio.Future[bytes]":
+    def read_until_regex(self, regex: bytes, max_bytes: int) -> "asyncio.Future[bytes]":
         """Bytes up to the end of the first match, which has 4 bytes at most."""
         return self.reads.read(find_regex(regex, max_bytes))
 
-    def read_until(
-        self, delimiter: bytes, max_bytes: int | None = None
-    ) -> "asyncio.Future[bytes]":
-        """Bytes up to and with the delimiter."""
+    def read_until(self, delimiter: bytes, max_bytes: int) -> "asyncio.Future[bytes]":
+        """Bytes up to and including the delimiter."""
         return self.reads.read(find_delimiter(delimiter, max_bytes))
 
     def read_bytes(
@@ -80,7 +76,7 @@ class Stream:
         return self.writes.write(data)
 
     def close(self) -> None:
-        """Send what was written, then end the connection."""
+        """Send everything written, then end the connection."""
         self.closing = True
         if self.writes:
             self.writes.when_written(self.close)

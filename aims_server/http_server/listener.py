@@ -1,5 +1,5 @@
-"""An HTTP server that bounds its connections and their time-outs, and that can be
-drained without cutting an answer short.
+"""An HTTP server with bounded connections and time-outs, which can be drained without
+cutting an answer short.
 """
 
 import asyncio
@@ -27,25 +27,25 @@ from .write_batch import WriteBatch
 
 __all__ = ["ARRIVAL_SECONDS", "Listener"]
 
-# A request has to arrive whole within this many seconds, however slowly its bytes come,
-# the next one on a kept connection has to begin, and some of an answer to be read.
+# Within so many seconds a whole request has to arrive, the next one on an open
+# connection has to begin, and some of an answer has to be read.
 ARRIVAL_SECONDS: Final = 10.0
 _MAX_HEADER_BYTES: Final = 32 * 1024
 _CHUNK_BYTES: Final = 64 * 1024
 _SWEEPS_PER_TIMEOUT: Final = 20  # connections are closed at most 1/20 of it late
-_LOOKS_FOR_ROOM: Final = 32  # at connections of 1 us each, for one more
+_LOOKS_FOR_ROOM: Final = 32  # connections looked at for a place, 1 us each
 _POLL_SECONDS: Final = 0.01
 
 
 class Listener:
     """Serves ``application`` on at most ``max_connections`` connections.
 
-    ``fast_path`` gets the bytes of each request first. A connection past the bound
-    takes the place of one whose client has owed something for more than a moment. If
-    there is none it is answered 503 and closed, as is one past ``address_limit``;
-    ``on_refused`` is called for each of these. ``connection_count`` is compared with
-    those of other listeners on the same sockets. ``reject`` answers requests that
-    reach no handler (`ConnectionOptions`).
+    ``fast_path`` gets each simple request first. A connection above the bound takes the
+    place of one that has waited for its client for more than a moment. If there is none
+    it is answered 503 and closed, like one above ``address_limit``; ``on_refused`` is
+    called for each of these. ``connection_count`` is compared with those of other
+    listeners on the same sockets. ``reject`` answers requests that reach no handler
+    (`ConnectionOptions`).
     """
 
     def __init__(
@@ -80,13 +80,13 @@ class Listener:
         self._address_limit = address_limit
         self._acceptor = Acceptor(self._on_accepted, connection_count)
         self._refusals = Refusals()
-        # In the order in which they are looked at when a place is needed.
+        # In the order in which they are looked at for a place.
         self._open: OrderedDict[Connection, None] = OrderedDict()
         self._connecting: set[asyncio.Task[None]] = set()  # a loop holds them weakly
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """The number of open connections."""
         return len(self._open)
 
     # -- accepting --------------------------------------------------------
@@ -99,7 +99,7 @@ class Listener:
             self._sweep_timeouts()
 
     def accept_backlog(self) -> None:
-        """Accept all that the kernel has queued: closing the socket resets them."""
+        """Accept all queued connections, which closing the socket would reset."""
         self._acceptor.accept_backlog()
 
     def _on_accepted(self, connected: socket.socket, address: Any) -> None:
@@ -111,7 +111,7 @@ class Listener:
             self._refusals.refuse(connected)
 
     def _take_place(self, peer: Peer) -> bool:
-        """Whether there is a place for one more of this peer's connections."""
+        """Take a place for one more connection of this peer; False if there is none."""
         if not self._address_limit.try_take(peer):
             return False
         if len(self._open) < self._max_connections or self._make_room():
@@ -120,11 +120,10 @@ class Listener:
         return False
 
     def _make_room(self) -> bool:
-        """Close a connection that waits for its client; whether one was found.
+        """Close a connection that waits for its client; return whether one was found.
 
-        Otherwise a few addresses with connections on which they send nothing would
-        refuse everybody else. Those that were accepted first are looked at first, and
-        again after all others.
+        Otherwise a few addresses with silent connections could shut everybody else out.
+        The search goes from the connection accepted first to the last, and round again.
         """
         for connection in list(islice(self._open, _LOOKS_FOR_ROOM)):
             if connection.awaits_client:
@@ -135,7 +134,7 @@ class Listener:
         return False
 
     def _serve(self, connected: socket.socket, peer: Peer) -> None:
-        """Have the event loop read from an accepted socket."""
+        """Begin to read from an accepted socket."""
         connection = Connection(self._options, connected, peer, self._on_closed)
         self._open[connection] = None
         self._acceptor.set_open(len(self._open))
@@ -162,7 +161,7 @@ class Listener:
     # -- draining ---------------------------------------------------------
 
     def stop(self) -> None:
-        """Accept no connection any more."""
+        """Accept no more connections."""
         self._acceptor.stop()
 
     def disable_keep_alive(self) -> None:
@@ -172,9 +171,7 @@ class Listener:
             connection.close_after_answer()
 
     async def drained(self) -> None:
-        """Wait until the last connection is closed: requests are answered and answers
-        sent, idle connections closed from here.
-        """
+        """Close idle connections, and wait until the others have ended, too."""
         while self._open:
             for connection in self._open:
                 if connection.idle:
@@ -182,7 +179,7 @@ class Listener:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def close_all_connections(self) -> None:
-        """Abort the connections that are left."""
+        """Abort the remaining connections."""
         while self._open:
             for connection in self._open:
                 connection.abort()
@@ -191,7 +188,7 @@ class Listener:
     # -- time-outs --------------------------------------------------------
 
     def close_timed_out(self) -> None:
-        """Close connections past their time-out, all in one sweep: a timer for each
+        """Close all connections past their time-outs in one sweep. A timer for each
         would be set and cancelled with every request.
         """
         now = self._options.clock()

@@ -1,5 +1,5 @@
-"""One request and its answer between Tornado's parser and its application, where RFC
-9112 asks for more than Tornado does: line ends, connection options, chunked bodies.
+"""One request and its answer: Tornado's connection, with what RFC 9112 demands beyond
+it: line ends, connection options, chunked bodies.
 """
 
 import asyncio
@@ -25,36 +25,36 @@ from .write_queue import PIECE_BYTES
 __all__ = ["MAX_TARGET_BYTES", "OVERSIZED", "Message"]
 
 MAX_TARGET_BYTES: Final = 8 * 1024
-# What the application gets of a body past the bound, which is not read to its end, and
-# answers 413 to.
+# Given to the application in place of a body above the bound, which is not read to its
+# end; it answers 413.
 OVERSIZED: Final = bytes(MAX_BODY_BYTES + 1)
-# More are malformed to Tornado, which answers a bare 400 that nothing logs or counts.
+# With more, Tornado answers a bare 400 that is neither logged nor counted.
 _MAX_QUERY_FIELDS: Final = ParseUrlEncodedConfig().max_arguments
 _MAX_CHUNK_LINE_BYTES: Final = 1024
 _LINES_PER_TURN: Final = 64  # of some 10 us each; then other connections have a turn
 _BARE_CR_OR_LF: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n")
-# To be read as the highest that is known (RFC 9110 2.5).
+# Read as the highest version that is known (RFC 9110 2.5).
 _LATER_VERSION: Final = r"HTTP/1\.[2-9]\Z"
-# The size and, unread, extensions (RFC 9112 7.1).
+# The size, and extensions, which are ignored (RFC 9112 7.1).
 _CHUNK_LINE: Final = rb"([0-9A-Fa-f]{1,16})(?:[\t ]*;[\t -~\x80-\xff]*)?\r\n"
 _TRAILER_LINE: Final = rb"(?:[%b]+:[\t -~\x80-\xff]*)?\r\n" % NAME_CHARACTERS
 
 
 class Message(HTTP1Connection):
-    """One request and its answer; lines of the head end in CRLF and in nothing else."""
+    """One request and its answer; the lines of the head must end in CRLF."""
 
     head_received = False
     _chunk_lines = 0
 
     @property
     def received(self) -> bool:
-        """Whether the whole request is there, with its body."""
+        """Whether the whole request has arrived, with its body."""
         return self._read_finished
 
     def _parse_headers(self, data: bytes) -> tuple[str, HTTPHeaders]:
         self.head_received = True
         if _BARE_CR_OR_LF.search(data):
-            # A proxy that splits lines otherwise would see other requests than we do.
+            # A proxy that splits lines differently would see other requests than we do.
             raise HTTPInputError("Bare CR or LF in a head")
         if data.count(b"\n") > MAX_HEAD_LINES:
             raise self._unread(data, HeadTooLarge())
@@ -68,12 +68,12 @@ class Message(HTTP1Connection):
         return re.sub(_LATER_VERSION, "HTTP/1.1", start_line), headers
 
     def _unread(self, data: bytes, failure: TooLarge) -> TooLarge:
-        """The failure, with the head put back for whoever has to answer it."""
+        """The failure; the head is put back for whoever answers it."""
         cast(Stream, self.stream).reads.put_back(data)
         return failure
 
     def send_continue(self) -> None:
-        """Tell the client to send the body that it waits with."""
+        """Tell the client to send the body (100 Continue)."""
         self.stream.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     async def _read_chunked_body(self, delegate: HTTPMessageDelegate) -> None:
@@ -115,11 +115,11 @@ class Message(HTTP1Connection):
 
     async def serve_parsed(
         self, delegate: HTTPMessageDelegate, request: SimpleRequest
-    ) -> bool:
-        """Have a request answered that is parsed already; whether it was accepted.
+    ) -> None:
+        """Serve a simple request, which is parsed already.
 
-        What Tornado does behind its parser, which takes a tenth of the time of a page
-        that is not kept.
+        Does what Tornado does after its parser, which takes a tenth of the time of a
+        page that is not kept.
         """
         method, path, fields, body = request
         headers = HTTPHeaders(fields)
@@ -127,18 +127,14 @@ class Message(HTTP1Connection):
         self._request_start_line, self._request_headers = start_line, headers
         self._disconnect_on_finish = not self._can_keep_alive(start_line, headers)
         self.head_received = self._read_finished = True
-        try:
-            delegate.headers_received(start_line, headers)
-            if body:
-                delegate.data_received(body)
-        except HTTPInputError:
-            return False
+        delegate.headers_received(start_line, headers)
+        if body:
+            delegate.data_received(body)
         delegate.finish()
         if not (self._finish_future.done() or self.stream.closed()):
             self.stream.set_close_callback(self._on_connection_close)
             await self._finish_future
         self._clear_callbacks()
-        return True
 
     def write_headers(
         self,
@@ -146,7 +142,7 @@ class Message(HTTP1Connection):
         headers: HTTPHeaders,
         chunk: bytes | None = None,
     ) -> "asyncio.Future[None]":
-        """Begin the answer; a large body goes apart, since Tornado would copy it."""
+        """Begin the answer; write a large body separately, as Tornado would copy it."""
         if self._ends_with_connection(cast(ResponseStartLine, start_line), headers):
             self.close_after_answer()
         if chunk is None or len(chunk) <= PIECE_BYTES:
@@ -157,8 +153,8 @@ class Message(HTTP1Connection):
     def _ends_with_connection(
         self, start_line: ResponseStartLine, headers: HTTPHeaders
     ) -> bool:
-        """Whether nothing else tells the end of the answer (RFC 9112 6.3): it has no
-        length, and its client reads no chunks.
+        """Whether only closing ends the answer (RFC 9112 6.3): it has no length, and
+        the client reads no chunks.
         """
         request = self._request_start_line
         return (
@@ -169,7 +165,7 @@ class Message(HTTP1Connection):
         )
 
     def close_after_answer(self) -> None:
-        """End the connection with this answer, unless its head is written already."""
+        """Close the connection after this answer, unless its head is written."""
         if self._response_start_line is None and not self._write_finished:
             # Tornado's own flag: it adds the header, and closes when all is sent.
             self._disconnect_on_finish = True
@@ -177,7 +173,7 @@ class Message(HTTP1Connection):
                 self._request_headers["Connection"] = "close"
 
     def client_half_closed(self) -> None:
-        """Tell the handler, which may stop working; its answer is sent all the same."""
+        """Tell the handler, which may stop working. Its answer is sent all the same."""
         callback, self._close_callback = self._close_callback, None
         if callback is not None:
             callback()
@@ -185,8 +181,8 @@ class Message(HTTP1Connection):
     def _can_keep_alive(
         self, start_line: RequestStartLine, headers: HTTPHeaders
     ) -> bool:
-        """Whether the connection is kept after this request, by every member of its
-        ``Connection`` (RFC 9112 9.3); Tornado reads a list as one option.
+        """Whether the connection stays open after this request, by every member of its
+        ``Connection`` (RFC 9112 9.3). Tornado reads a list as one option.
         """
         members = ",".join(headers.get_list("Connection")).lower().split(",")
         options = {member.strip(" \t") for member in members}

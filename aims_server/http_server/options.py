@@ -1,4 +1,4 @@
-"""What the connections of a listener have in common, the fast path among it."""
+"""The options that all connections of a listener have in common."""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -18,33 +18,32 @@ class PendingParts(Protocol):
     """An answer that has to be waited for."""
 
     def make(self) -> Awaitable[AnswerParts]:
-        """The answer as soon as it is there; awaited once, in a task of its own."""
+        """The answer; awaited once, in a task of its own."""
 
     def client_left(self) -> object:
         """The client has closed its side of the connection, or it is lost."""
 
 
 class Responder(Protocol):
-    """Answers what needs nothing of Tornado: the fast path."""
+    """Answers requests without Tornado: the fast path."""
 
     def answer(
         self, request: SimpleRequest, peer: str, *, params: HTTP1ConnectionParameters
     ) -> AnswerParts | PendingParts | None:
-        """The parts of the answer to a request, and whether the connection closes after
-        it; or what makes them, if that has to wait; or None to leave the request to
-        Tornado.
+        """The answer's parts and whether the connection closes after it; or what makes
+        them, if that has to wait; or None to leave the request to Tornado.
 
         ``peer`` is the address of the socket's other end. ``params`` are read when the
-        head is made: they say whether the connection may be kept.
+        head is made: they say whether the connection may stay open.
         """
 
 
 class ConnectionOptions(msgspec.Struct, frozen=True):
-    """What a listener's connections have in common.
+    """The options of a listener's connections.
 
     ``arrival_seconds`` and ``clock`` are those of `Timeouts`. ``reject`` makes the
-    whole answer to a request that does not reach ``application``, of what is wrong with
-    it, the peer's address, and what has arrived of it.
+    answer to a request that does not reach ``application``, from its fault, the peer's
+    address, and the bytes that have arrived.
     """
 
     application: HTTPServerConnectionDelegate

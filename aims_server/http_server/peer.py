@@ -23,7 +23,7 @@ class Peer:
 
     @classmethod
     def of(cls, connected: socket.socket, address: Any) -> "Peer":
-        """That of an accepted socket and the address that came with it."""
+        """The peer of an accepted socket, with the address that came with it."""
         if connected.family == socket.AF_UNIX:
             return cls(UNIX_PEER, same_machine=True)
         remote_ip, own = str(address[0]), connected.getsockname()[0]

@@ -1,4 +1,4 @@
-"""Tells clients whose connection has no place that there is none."""
+"""Refuses connections for which there is no place."""
 
 import asyncio
 import socket
@@ -15,8 +15,8 @@ _DISCARD_BYTES: Final = 64 * 1024
 
 
 class Refusals:
-    """Answers accepted sockets with 503 and closes them, 32 at a time; of more than
-    that each is closed without an answer, so that they cannot pile up.
+    """Answers accepted sockets with 503 and closes them, 32 at a time. Further ones are
+    closed without an answer, so that they cannot pile up.
     """
 
     def __init__(self) -> None:
@@ -33,13 +33,13 @@ class Refusals:
 
 
 async def _send_overloaded(connected: socket.socket) -> None:
-    """Answer before any request is read, and leave the client a moment to read that."""
+    """Answer before a request is read, and give the client a moment to read that."""
     loop = asyncio.get_running_loop()
     try:
         connected.send(closing_message(Overloaded(), request_id(None)))
         connected.shutdown(socket.SHUT_WR)
         async with asyncio.timeout(LINGER_SECONDS):
-            # To close with its request unread would reset what was written.
+            # Closing with the request unread would reset what was written.
             while await loop.sock_recv(connected, _DISCARD_BYTES):
                 pass
     except OSError:

@@ -1,4 +1,4 @@
-"""The task that answers a connection's requests by Tornado, one after the other."""
+"""The task that answers a connection's requests with Tornado, one after the other."""
 
 import asyncio
 import logging
@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import cast
 
-from tornado.httputil import HTTPMessageDelegate
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
 
 from ..errors import ApiError, HeadTooLarge, TargetTooLong, TooLarge
@@ -21,15 +20,12 @@ __all__ = ["RequestLoop"]
 
 _log = logging.getLogger(__name__)
 
-_Parsed = tuple[bytes, SimpleRequest]
-"""A request as it came and as it was parsed."""
-
 
 class RequestLoop:
-    """Serves what arrives on a stream, until all of it is answered.
+    """Serves the requests on a stream until all are answered.
 
-    A request of the simplest form goes to Tornado as it is parsed; all else is fed to
-    Tornado's parser, with everything after it, until the parser's buffer is empty.
+    A simple request goes to Tornado as it was parsed. Any other goes through Tornado's
+    parser, with everything after it, until the parser's buffer is empty.
     """
 
     __slots__ = (
@@ -57,21 +53,21 @@ class RequestLoop:
 
     @property
     def running(self) -> bool:
-        """Whether a request is being answered, or awaited in the middle of its head."""
+        """Whether a request is being answered, or a part of its head has arrived."""
         return self._task is not None
 
     @property
     def request_received(self) -> bool:
-        """Whether the whole request is there that Tornado answers."""
+        """Whether the request that Tornado answers has arrived whole."""
         return self._message is not None and self._message.received
 
-    def serve(self, parsed: _Parsed | None = None) -> None:
-        """Begin with this request, or with what will be read from the stream."""
-        self.serve_after(partial(self._serve_one, parsed))
+    def serve(self, request: SimpleRequest | None = None) -> None:
+        """Begin with this request, or with the next one on the stream."""
+        self.serve_after(partial(self._serve_one, request))
 
     def serve_after(self, first: Callable[[], Awaitable[bool]]) -> None:
-        """Begin with an answer that ``first`` gives; it returns whether the connection
-        is kept.
+        """Begin by awaiting ``first``, which answers a request and returns whether the
+        connection stays open.
         """
         self._task = asyncio.create_task(self._run(first))
 
@@ -86,7 +82,7 @@ class RequestLoop:
             self._message.client_half_closed()
 
     def connection_lost(self) -> None:
-        """Let go of the task, which ends by itself, and of its message."""
+        """Drop the references to the task, which ends by itself, and to its message."""
         self._task = self._message = None
 
     async def _run(self, first: Callable[[], Awaitable[bool]]) -> None:
@@ -111,47 +107,37 @@ class RequestLoop:
             self._task = self._message = None
         stream.close()
 
-    def _take_simple(self) -> _Parsed | None:
-        """What has arrived meanwhile, if that is one request of the simplest form."""
+    def _take_simple(self) -> SimpleRequest | None:
+        """The simple request that has arrived meanwhile, if it is one."""
         reads = self._stream.reads
         if self._options.fast_path is None or reads.at_eof:
             return None
         data = reads.take_all()
         request = parse_simple_request(data)
-        if request is not None:
-            return data, request
-        reads.put_back(data)
-        return None
+        if request is None:
+            reads.put_back(data)
+        return request
 
-    async def _serve_one(self, parsed: _Parsed | None) -> bool:
-        """Serve one request; whether the connection is kept after it.
+    async def _serve_one(self, request: SimpleRequest | None) -> bool:
+        """Serve one request, by default the next one on the stream; return whether the
+        connection stays open.
 
         No request is served while writing is paused. The fast path has the same rule,
         so the transport holds at most 192 KiB for a client (see `WriteQueue`).
         """
         await self._stream.writes.writable()
         self._timeouts.await_request()
-        if parsed is not None:
-            data, request = parsed
-            message = self._new_message()
-            delegate = self._start(message)
-            if await message.serve_parsed(delegate, request):
-                return True
-            self._stream.reads.put_back(data)  # Tornado's parser has the last word
-        message = self._new_message()
-        return await message.read_response(self._start(message))
-
-    def _start(self, message: Message) -> HTTPMessageDelegate:
-        return self._options.application.start_request(self, message)
-
-    def _new_message(self) -> Message:
-        self._message = Message(
+        message = self._message = Message(
             cast(IOStream, self._stream), False, self._options.params, self._peer
         )
-        return self._message
+        delegate = self._options.application.start_request(self, message)
+        if request is None:
+            return await message.read_response(delegate)
+        await message.serve_parsed(delegate, request)
+        return True
 
     def _reject(self, failure: ApiError | None = None) -> None:
-        """Answer a request whose head is not even parsed, or that never ends."""
+        """Answer a request whose head cannot be parsed, or that never ends."""
         received = self._stream.reads.take_all().lstrip(b"\r\n")
         if failure is None:
             long_target = b"\n" not in received[:MAX_TARGET_BYTES]

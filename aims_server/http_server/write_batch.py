@@ -9,7 +9,7 @@ __all__ = ["WriteBatch"]
 
 Bytes = bytes | memoryview
 
-_MAX_WRITES: Final = 64  # at some 10 us each: the loop has more to do
+_MAX_WRITES: Final = 64  # of some 10 us each; then the loop has a turn
 # CVE-2024-12254: asyncio's own transports do not pause their protocol in writelines, so
 # that the answers to a client that reads nothing would pile up.
 _JOINED: Final = (3, 12) <= sys.version_info < (3, 12, 9) or (
@@ -20,8 +20,8 @@ _JOINED: Final = (3, 12) <= sys.version_info < (3, 12, 9) or (
 class WriteBatch:
     r"""Answers to be written before the loop waits for events again.
 
-    Each write wakes its client. Written one by one, client and server would take turns
-    at the CPU, which took a fifth of the time of a kept page under load.
+    Each write wakes its client. If each answer were written at once, clients and server
+    would alternate on the CPU, which took a fifth of a kept page's time under load.
 
     >>> async def example() -> None:
     ...     batch = WriteBatch(asyncio.get_running_loop().call_soon)
@@ -44,7 +44,7 @@ class WriteBatch:
         self._writes: list[tuple[asyncio.Transport, Sequence[Bytes]]] = []
 
     def add(self, transport: asyncio.Transport, parts: Sequence[Bytes]) -> None:
-        """Write these at the end of the turn."""
+        """Write these parts at the end of the turn."""
         if not self._writes:
             self._call_soon(self.flush)
         self._writes.append((transport, parts))

@@ -1,4 +1,4 @@
-"""What is to be written to a client and was not yet given to its transport."""
+"""Queues what is to be written to a client until its transport takes it."""
 
 import asyncio
 from collections import deque
@@ -11,16 +11,16 @@ from .write_batch import WriteBatch
 
 __all__ = ["PIECE_BYTES", "WriteQueue"]
 
-# What is written goes to the transport in such pieces, each when writing is not paused.
-# asyncio pauses it at 64 KiB, so the transport never holds more than 192 KiB.
+# The transport gets such pieces, each when writing is not paused. asyncio pauses
+# writing at 64 KiB, so the transport never holds more than 192 KiB.
 PIECE_BYTES: Final = 128 * 1024
-# Writing to a client that reads as fast as this is never paused, and would hold the
-# event loop; so many pieces take a millisecond at most.
+# A client that reads fast never pauses the writing, which would hold the event loop. So
+# many pieces take a millisecond at most.
 _PIECES_A_TURN: Final = 4
 
 
 class WriteQueue:
-    """Gives a transport what is written, in pieces, as fast as its client reads.
+    """Gives a transport what is written in pieces, as fast as the client reads.
 
     A write completes when the transport has all of it and writing is not paused, and
     raises :class:`StreamClosedError` when the connection is lost.
@@ -67,7 +67,7 @@ class WriteQueue:
 
     @property
     def paused(self) -> bool:
-        """Whether nothing more should be written for the moment."""
+        """Whether writing is paused."""
         return self._paused or bool(self._pieces)
 
     @property
@@ -76,7 +76,7 @@ class WriteQueue:
         return self._closed or self._transport.is_closing()
 
     def write(self, data: bytes) -> "asyncio.Future[None]":
-        """Send, in order."""
+        """Send in order."""
         if not self.closed:
             self._pieces.append(memoryview(data))
         return self.writable()
@@ -92,28 +92,28 @@ class WriteQueue:
         return done
 
     def when_written(self, callback: Callable[[], None]) -> None:
-        """Call this once the transport has everything, if it has not."""
+        """Call this once the transport has everything, unless it has it already."""
         self._on_written = callback
 
     def pause(self) -> None:
-        """Let writes wait: the transport's buffer is above its high-water mark."""
+        """Pause writing: the transport's buffer is above its high-water mark."""
         self._paused = True
 
     def resume(self) -> None:
-        """Write more, and complete the writes that wait."""
+        """Resume writing, and complete the waiting writes."""
         self._paused = False
         self._give()
 
     def close(self) -> None:
-        """Fail the waiting writes, and those that come."""
+        """Fail the waiting writes and all later ones."""
         self._closed = True
         self._on_written = None
         self._pieces.clear()
         self._complete(StreamClosedError())
 
     def _give(self) -> None:
-        """Give the transport as much as it takes without pausing, a part in each turn
-        of the loop.
+        """Give the transport as much as it takes without pausing, a part of it in each
+        turn of the loop.
         """
         pieces = 0
         while self._pieces and not self._paused:
@@ -143,4 +143,4 @@ class WriteQueue:
                 write.set_result(None)
             else:
                 write.set_exception(fault)
-                write.exception()  # marks it retrieved: the writer may be gone
+                write.exception()  # marks it as retrieved: the writer may be gone

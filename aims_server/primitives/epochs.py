@@ -36,6 +36,11 @@ class Epochs:
     False
     >>> epochs.is_current(epoch), epochs.begin(b"owner") == epoch
     (False, False)
+    >>> epoch = epochs.begin(b"owner")
+    >>> revision = epochs.revision(epoch)
+    >>> epochs.revise(epoch)
+    >>> epochs.is_current(epoch), epochs.is_current(epoch, revision)
+    (True, False)
 
     Make it before the fork: the memory is inherited, and with it the seed of `hash`,
     so that all workers agree on an owner's place.
@@ -47,21 +52,31 @@ class Epochs:
     is `kept` goes first. So a flood of refused tokens, for which nothing ever was kept,
     ends nobody else's epoch; and what ends too early costs a call of the platform and
     is never wrong.
+
+    A record has a revision, too: what was copied in one is not the newest in the next.
     """
 
     def __init__(self, records: int = _LEAST_RECORDS) -> None:
         self._sets = min(max(records, _LEAST_RECORDS), _MOST_RECORDS) // _WAYS
         records = self._sets * _WAYS
-        self._memory = mmap.mmap(-1, 2 * records * 8 + mmap.PAGESIZE)
+        self._memory = mmap.mmap(-1, 3 * records * 8 + mmap.PAGESIZE)
         numbers = memoryview(self._memory).cast("Q")
         self._owners = numbers[:records]
         self._epochs = numbers[records : 2 * records]
-        self._last_number = numbers[2 * records :]
+        self._revisions = numbers[2 * records : 3 * records]
+        self._last_number = numbers[3 * records :]
         self._lock = Mutexes(1)
 
-    def is_current(self, epoch: int) -> bool:
-        """Whether this epoch of its owner lasts. Takes no lock."""
-        return epoch != NO_EPOCH and self._epochs[epoch & _PLACE_MASK] == epoch
+    def is_current(self, epoch: int, revision: int | None = None) -> bool:
+        """Whether this epoch of its owner lasts, and is in this `revision` still, if
+        one is given. Takes no lock.
+        """
+        at = epoch & _PLACE_MASK
+        return (
+            epoch != NO_EPOCH
+            and self._epochs[at] == epoch
+            and (revision is None or self._revisions[at] == revision)
+        )
 
     def of(self, owner: Owner) -> int:
         """The owner's epoch now; `NO_EPOCH` if none was begun."""
@@ -103,6 +118,14 @@ class Epochs:
             finally:
                 self._lock.release(0)
         return self.is_current(epoch)
+
+    def revision(self, epoch: int) -> int:
+        """A number that `revise` changes. Takes no lock."""
+        return self._revisions[epoch & _PLACE_MASK]
+
+    def revise(self, epoch: int) -> None:
+        """Note that of what is kept under this epoch something is newer now."""
+        self._revisions[epoch & _PLACE_MASK] += 1  # if two do at once, it changed too
 
     def end(self, owner: Owner) -> bool:
         """End the owner's epoch, in all workers at once; whether anything was kept

@@ -193,7 +193,7 @@ async def _drain(
         listener.stop()
         await _let_connections_end(listener, told)
     else:
-        worker.lifecycle.start_draining()
+        worker.lifecycle.draining = True
         if mode is ExitMode.STOP:
             await asyncio.sleep(settings.drain_delay_seconds)
         listener.accept_backlog()

@@ -67,22 +67,16 @@ class RateLimiter:
             raise ValueError("secret must not be empty")
         self._table = table
         self._limit = per_minute
-        self._cost = -(-_MINUTE // per_minute)
-        self._ceiling = self._cost * per_minute
-        self.charges = Charges(self._ceiling) if shared else None
+        self.cost = -(-_MINUTE // per_minute)
+        """Nanoseconds that a token takes to come back."""
+
+        self.ceiling = self.cost * per_minute
+        """Nanoseconds that an empty bucket takes to fill."""
+
+        self.charges = Charges(self.ceiling) if shared else None
         self._hash = blake2b(name.encode() + b"\0", digest_size=KEY_BYTES, key=secret)
         # To hash a key takes longer than to look it up.
         self._bucket = lru_cache(_REMEMBERED_BUCKETS)(self._hashed)
-
-    @property
-    def cost(self) -> int:
-        """Nanoseconds that a token takes to come back."""
-        return self._cost
-
-    @property
-    def ceiling(self) -> int:
-        """Nanoseconds that an empty bucket takes to fill."""
-        return self._ceiling
 
     def take(self, key: bytes | str) -> Decision:
         """Take one token of `key` if there is one."""
@@ -90,24 +84,24 @@ class RateLimiter:
 
     def try_take(self, key: bytes | str) -> bool:
         """Take one token of `key`; whether there was one."""
-        return self._charge(key) <= self._ceiling
+        return self._charge(key) <= self.ceiling
 
     def give_back(self, key: bytes | str) -> None:
         """Undo one successful take of `key`, also where other machines' takes have made
         a debt of it meanwhile.
         """
         bucket = self._bucket(key)
-        ahead = self._table.give_back(bucket, self._cost)
+        ahead = self._table.give_back(bucket, self.cost)
         if self.charges is not None:
-            self.charges.note(bucket.key, -self._cost, ahead)
+            self.charges.note(bucket.key, -self.cost, ahead)
 
     def decide(self, ahead: int) -> Decision:
         """What it means that a bucket's stamp is so many ns ahead after a take."""
-        spare = self._ceiling - ahead
+        spare = self.ceiling - ahead
         if spare < 0:
-            until_full = (ahead - self._cost) / _SECOND
+            until_full = (ahead - self.cost) / _SECOND
             return Decision(False, self._limit, 0, -spare / _SECOND, until_full)
-        return Decision(True, self._limit, spare // self._cost, 0.0, ahead / _SECOND)
+        return Decision(True, self._limit, spare // self.cost, 0.0, ahead / _SECOND)
 
     def raise_to(self, hashed: bytes, ahead: int) -> None:
         """Take over what all machines have charged the bucket of a `hashed` key: its
@@ -123,10 +117,10 @@ class RateLimiter:
 
     def _charge(self, key: bytes | str) -> int:
         bucket = self._bucket(key)
-        ahead = self._table.charge(bucket, self._cost, self._ceiling)
+        ahead = self._table.charge(bucket, self.cost, self.ceiling)
         charges = self.charges
-        if charges is not None and ahead <= self._ceiling:
-            charges.note(bucket.key, self._cost, ahead)
+        if charges is not None and ahead <= self.ceiling:
+            charges.note(bucket.key, self.cost, ahead)
         return ahead
 
     def _hashed(self, key: bytes | str) -> Bucket:

@@ -5,7 +5,7 @@ make the pages from what `StudentRecords` keeps and `StudentCalls` fetches. A
 `Gathering` holds what has arrived of a page so far.
 """
 
-from .following import SubjectsGathering
+from .gathering import Gathering
 from .use_cases import AimsService
 
-__all__ = ["AimsService", "SubjectsGathering"]
+__all__ = ["AimsService", "Gathering"]

@@ -24,7 +24,8 @@ from ..pages import ALL_ATTENDANCE
 from ..upstream import Reservation, UpstreamClient
 from ..web import Answer, Caller, make_answer
 from .admission import PageAdmission
-from .following import SharedGatherings, SubjectsGathering, SubjectsGatherings
+from .following import SharedGatherings
+from .gathering import Gathering, Gatherings
 from .student_calls import StudentCalls
 from .student_records import FetchedFiles, StudentRecords
 
@@ -67,7 +68,7 @@ class AllAttendancePage:
         self._target = target_percent
         self._clock = clock
         self._usual_calls = _USUAL_CALLS  # then what the last page took, within bounds
-        self._gatherings = SubjectsGatherings()
+        self._gatherings = Gatherings()
         self._shared = SharedGatherings(self._gatherings, shared_log)
 
     async def page(
@@ -108,7 +109,7 @@ class AllAttendancePage:
                     raise
                 return await self._partial_page(caller, pending=pending)
 
-    async def gathering(self, caller: Caller) -> SubjectsGathering:
+    async def gathering(self, caller: Caller) -> Gathering:
         """What has arrived so far. Waits until this worker, or another one that it
         follows, gathers the page.
         """
@@ -119,7 +120,7 @@ class AllAttendancePage:
         caller: Caller,
         deadline: Deadline,
         fresh: bool,
-        gathering: SubjectsGathering,
+        gathering: Gathering,
         reservation: Reservation,
     ) -> Entry[Answer]:
         """Gather course files and the days of every subject, in two round trips."""
@@ -137,7 +138,7 @@ class AllAttendancePage:
             if known
             else ({}, None)
         )
-        gathering.begin(fetched, len(cf_ids), oldest)
+        gathering.begin(fetched, oldest)
         for cf_id, days in kept.items():
             gathering.add(cf_id, days)
         epoch, asked_at = self._cache.epoch_of(session), self._clock()
@@ -163,7 +164,7 @@ class AllAttendancePage:
         caller: Caller,
         fetched: FetchedFiles,
         deadline: Deadline,
-        gathering: SubjectsGathering,
+        gathering: Gathering,
     ) -> None:
         """Fetch the days of every missing subject and add them; None for a subject that
         cannot be fetched.
@@ -282,5 +283,5 @@ class AllAttendancePage:
             return self._admission.too_late()
         now = self._clock()
         left = gathering.began_at + self._gather_seconds - now
-        estimate = gathering.seconds_left(now, trips=2)
+        estimate = gathering.seconds_left(now)
         return UpstreamTimeout(retry_after=max(0.0, min(estimate, left)))

@@ -16,12 +16,7 @@ from ..web import Session
 from .gathering import Gathering, Gatherings
 from .student_records import FetchedFiles
 
-__all__ = ["SharedGatherings", "SubjectsGathering", "SubjectsGatherings"]
-
-SubjectsGathering = Gathering[FetchedFiles, SubjectDays | None]
-"""Course files, and the days of each subject; None for one that cannot be fetched."""
-
-SubjectsGatherings = Gatherings[FetchedFiles, SubjectDays | None]
+__all__ = ["SharedGatherings"]
 
 _POLL_SECONDS: Final = 0.15  # a faster gathering is not worth following
 
@@ -44,7 +39,7 @@ class SharedGatherings:
 
     def __init__(
         self,
-        gatherings: SubjectsGatherings,
+        gatherings: Gatherings,
         log: SharedLog | None,
     ) -> None:
         self._gatherings = gatherings
@@ -52,7 +47,7 @@ class SharedGatherings:
         self._followed: dict[bytes, _Followed] = {}
 
     def published(
-        self, session: Session, key: bytes, gathering: SubjectsGathering
+        self, session: Session, key: bytes, gathering: Gathering
     ) -> AbstractContextManager[object]:
         """While the block runs, write the gathering to the log if others follow it."""
         if self._log is None:
@@ -115,7 +110,7 @@ class _Published(_Polling):
         log: SharedLog,
         session: Session,
         key: bytes,
-        gathering: SubjectsGathering,
+        gathering: Gathering,
     ) -> None:
         super().__init__()
         self._log = log
@@ -159,7 +154,7 @@ class _Followed(_Polling):
         log: SharedLog,
         session: Session,
         key: bytes,
-        gatherings: SubjectsGatherings,
+        gatherings: Gatherings,
         on_end: Callable[[bytes], object],
     ) -> None:
         super().__init__()
@@ -169,7 +164,7 @@ class _Followed(_Polling):
         self._key = key
         self._gatherings = gatherings
         self._asked = False
-        self._gathering: SubjectsGathering | None = None
+        self._gathering: Gathering | None = None
         self._read = 0
         self._among_ours = ExitStack()
 
@@ -198,11 +193,11 @@ class _Followed(_Polling):
                 self._add(self._gathering, packed)
             self._read += 1
 
-    def _add(self, gathering: SubjectsGathering, packed: bytes) -> None:
+    def _add(self, gathering: Gathering, packed: bytes) -> None:
         """Add the step just read: the head first, then the parts."""
         if self._read == 1:
             head, oldest = _unpack_head(packed)
-            gathering.begin(head, len(head.cf_ids()), oldest)
+            gathering.begin(head, oldest)
         else:
             gathering.add(*_unpack_part(packed))
 

@@ -1,28 +1,24 @@
-"""Owns what has arrived so far of an answer under way, for those who do not wait for
-all of it. Knows neither the platform nor HTTP.
+"""Owns what has arrived so far of the page of all subjects, for those who do not wait
+for all of it. Makes no call.
 """
 
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final, Generic, TypeVar
+from typing import Final
+
+from ..domain import SubjectDays
+from .student_records import FetchedFiles
 
 __all__ = ["Gathering", "Gatherings"]
 
-Head = TypeVar("Head")
-Part = TypeVar("Part")
-
+_TRIPS: Final = 2
 _GUESS: Final = 1.2  # a call under way is expected to take a fifth longer in all
 
 
-class Gathering(Generic[Head, Part]):
-    """A head, which tells the parts to expect, and the parts that have arrived.
-
-    >>> gathering = Gathering(began_at=100.0)
-    >>> gathering.begin("course files", 2)
-    >>> gathering.add(7300002, "records of the first")
-    >>> gathering.parts, gathering.expected
-    ({7300002: 'records of the first'}, 2)
+class Gathering:
+    """The course files, which tell the subjects to expect, and the days that have
+    arrived, by course file; None for a subject that cannot be fetched.
 
     Watchers read it at their own pace: `changed` returns when there is more than they
     have seen. A slow watcher misses steps and delays nobody.
@@ -30,26 +26,24 @@ class Gathering(Generic[Head, Part]):
 
     def __init__(self, began_at: float) -> None:
         self.began_at = began_at
-        self.head: Head | None = None
-        self.expected = 0
+        self.head: FetchedFiles | None = None
         self.oldest: float | None = None
-        self.parts: dict[int, Part] = {}
+        self.parts: dict[int, SubjectDays | None] = {}
         self.ended = False
         self.version = 0
         self._news: asyncio.Event | None = None  # while somebody waits
 
-    def begin(self, head: Head, expected: int, oldest: float | None = None) -> None:
-        """The head has arrived; ``expected`` is the number of parts. ``oldest`` is when
-        the oldest kept part was fetched (monotonic seconds), None if all are new.
+    def begin(self, head: FetchedFiles, oldest: float | None) -> None:
+        """The course files have arrived. ``oldest`` is when the oldest kept days were
+        fetched (monotonic seconds), None if all are new.
         """
         self.head = head
-        self.expected = expected
         self.oldest = oldest
         self._changed()
 
-    def add(self, key: int, part: Part) -> None:
-        """One more part has arrived, or is known not to come."""
-        self.parts[key] = part
+    def add(self, cf_id: int, days: SubjectDays | None) -> None:
+        """One more subject has arrived, or is known not to come."""
+        self.parts[cf_id] = days
         self._changed()
 
     def end(self) -> None:
@@ -66,12 +60,12 @@ class Gathering(Generic[Head, Part]):
             await self._news.wait()
         return self.version
 
-    def seconds_left(self, now: float, trips: int) -> float:
-        """Estimated seconds until everything has arrived. All ``trips`` round trips
-        take as long as the first, which takes a fifth longer than it has so far.
+    def seconds_left(self, now: float) -> float:
+        """Estimated seconds until everything has arrived. Both round trips take as long
+        as the first, which takes a fifth longer than it has so far.
         """
         elapsed = now - self.began_at
-        return trips * _GUESS * elapsed - elapsed
+        return _TRIPS * _GUESS * elapsed - elapsed
 
     def _changed(self) -> None:
         self.version += 1
@@ -80,10 +74,10 @@ class Gathering(Generic[Head, Part]):
             self._news = None
 
 
-class Gatherings(Generic[Head, Part]):
+class Gatherings:
     """The gatherings under way by key; the latest one for each key.
 
-    >>> gatherings: Gatherings[str, int] = Gatherings()
+    >>> gatherings = Gatherings()
     >>> with gatherings.begin(b"key", now=0.0):
     ...     len(gatherings)
     1
@@ -92,26 +86,26 @@ class Gatherings(Generic[Head, Part]):
     """
 
     def __init__(self) -> None:
-        self._under_way: dict[bytes, Gathering[Head, Part]] = {}
+        self._under_way: dict[bytes, Gathering] = {}
         self._news = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._under_way)
 
-    def get(self, key: bytes) -> Gathering[Head, Part] | None:
+    def get(self, key: bytes) -> Gathering | None:
         """The gathering under way, or None."""
         return self._under_way.get(key)
 
-    async def begun(self, key: bytes) -> Gathering[Head, Part]:
+    async def begun(self, key: bytes) -> Gathering:
         """The gathering under way; waits until there is one."""
         while (gathering := self._under_way.get(key)) is None:
             await self._news.wait()
         return gathering
 
     @contextmanager
-    def begin(self, key: bytes, now: float) -> Iterator[Gathering[Head, Part]]:
+    def begin(self, key: bytes, now: float) -> Iterator[Gathering]:
         """Begin a gathering that is under way while the block runs."""
-        gathering: Gathering[Head, Part] = Gathering(now)
+        gathering = Gathering(now)
         self._under_way[key] = gathering
         self._news.set()
         self._news = asyncio.Event()

@@ -13,7 +13,7 @@ from ..upstream import CallerKey, LoginAnswer, UpstreamClient
 from ..web import Answer, Caller
 from .admission import PageAdmission
 from .all_attendance_page import AllAttendancePage
-from .following import SubjectsGathering
+from .gathering import Gathering
 from .one_call_pages import OneCallPages
 from .student_calls import StudentCalls
 from .student_records import StudentRecords
@@ -140,7 +140,7 @@ class AimsService:
         resource = page.resource if media is None else page.other_media[media]
         return await self._one_call.page(resource, caller, deadline, fresh=fresh)
 
-    async def gathering(self, caller: Caller) -> SubjectsGathering:
+    async def gathering(self, caller: Caller) -> Gathering:
         """What has arrived of all-attendance so far. Waits until this worker, or
         another one that it follows, gathers it.
         """

@@ -21,7 +21,7 @@ from .connection import end
 from .cursor import SharedCursor, StreamId
 from .reasons import reason_of
 from .redis_clients import close_client
-from .scripts import VOID, owner_key, stream_key
+from .scripts import VOID
 from .sealing import Secrets, Unopened
 
 __all__ = ["Invalidations"]
@@ -62,7 +62,7 @@ class Invalidations:
     ) -> None:
         self.machine = shared.machine.hex()
         self._secrets = secrets
-        self._stream = stream_key(secrets.stream_tag)
+        self._stream = secrets.stream_key
         self._epochs = epochs
         self._shared = shared
         self._observer = observer
@@ -123,7 +123,7 @@ class Invalidations:
         """Tell the store all that is pending; raises `StoreUnavailable`."""
         while self._pending:
             some = dict(islice(self._pending.items(), _AT_ONCE))
-            keys = [owner_key(self._secrets.owner_tag(owner)) for owner in some]
+            keys = [self._secrets.owner_key(owner) for owner in some]
             concerned = await _together(
                 client, [("EVAL", VOID, 1, key, self.machine) for key in keys]
             )

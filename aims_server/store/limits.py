@@ -11,7 +11,7 @@ from ..primitives import watched_task
 from ..ratelimit import Decision, RateLimiter
 from .client import StoreClient, StoreObserver, StoreUnavailable
 from .connection import end
-from .scripts import RAISE_LIMITS, TAKE_TOKEN, limit_key
+from .scripts import RAISE_LIMITS, TAKE_TOKEN
 from .sealing import Secrets
 
 __all__ = ["SharedLimits"]
@@ -48,7 +48,7 @@ class SharedLimits:
                 "EVAL",
                 TAKE_TOKEN,
                 1,
-                limit_key(self._secrets.rate_tag(limiter.hashed(key))),
+                self._secrets.limit_key(limiter.hashed(key)),
                 limiter.cost // _NS_PER_US,
                 limiter.ceiling // _NS_PER_US,
             )
@@ -84,7 +84,7 @@ class SharedLimits:
         charges = limiter.charges
         if charges is None or not (due := charges.collect(_MOST_KEYS)):
             return
-        keys = [limit_key(self._secrets.rate_tag(hashed)) for hashed in due]
+        keys = [self._secrets.limit_key(hashed) for hashed in due]
         full = limiter.ceiling // _NS_PER_US
         furthest = _MOST_DEBT * full
         numbers: list[Any] = []

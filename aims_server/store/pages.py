@@ -14,7 +14,7 @@ from .client import StoreClient, StoreObserver, StoreUnavailable
 from .invalidation import Invalidations
 from .reasons import reason_in
 from .renewals import Renewals
-from .scripts import END_LEASE, PUT, RENEW_LEASE, TAKE, owner_key
+from .scripts import END_LEASE, PUT, RENEW_LEASE, TAKE
 from .sealing import Secrets, Unopened
 
 __all__ = ["StorePages"]
@@ -85,7 +85,7 @@ class StorePages:
     ) -> "_Answer":
         """What the store says; raises `StoreUnavailable`."""
         number = self._worker | next(self._numbers)
-        key = owner_key(self._secrets.owner_tag(owner))
+        key = self._secrets.owner_key(owner)
         asking = self._lease_id(number), _milliseconds(seconds)
         asked = self._clock()
         answer = await self._client.call(
@@ -131,7 +131,7 @@ class StorePages:
                 "EVAL",
                 PUT,
                 1,
-                owner_key(self._secrets.owner_tag(lease.owner)),
+                self._secrets.owner_key(lease.owner),
                 tag,
                 self._lease_id(lease.number),
                 times + sealed,
@@ -149,7 +149,7 @@ class StorePages:
                 "EVAL",
                 END_LEASE,
                 1,
-                owner_key(self._secrets.owner_tag(lease.owner)),
+                self._secrets.owner_key(lease.owner),
                 lease.key.decode(),
                 self._lease_id(lease.number),
             )

@@ -1,5 +1,5 @@
-"""Owns what is kept in the store and under which names: the Lua that reads and writes
-it. Each script touches one key, so that it is atomic, in a cluster's slot too.
+"""Owns what is kept in the store: the Lua that reads and writes it. Each
+script touches one key, so that it is atomic, in a cluster's slot too.
 
     aims1:{<owner>}   hash    p<page>  made, fresh until, servable until, sealed page
                               l<page>  machine and number of the lease, its ms, its end
@@ -23,9 +23,6 @@ __all__ = [
     "TAKE",
     "TAKE_TOKEN",
     "VOID",
-    "limit_key",
-    "owner_key",
-    "stream_key",
 ]
 
 PROBE_KEY: Final = "aims1:probe"
@@ -193,20 +190,3 @@ redis.call('XADD', key, '*', 'f', 'v')
 redis.call('PEXPIRE', key, 1000)
 redis.call('UNLINK', key)
 """
-
-
-def owner_key(tag: str) -> str:
-    """The key of an owner's hash."""
-    return f"aims1:{{{tag}}}"
-
-
-def limit_key(tag: str) -> str:
-    """The key of a limit's bucket."""
-    return f"aims1:r:{tag}"
-
-
-def stream_key(tag: str) -> str:
-    """The key of the refusals of those who have one secret: others that share the
-    server could not open them.
-    """
-    return f"aims1:d:{tag}"

@@ -46,21 +46,23 @@ class Secrets:
         return self._derive(b"session")
 
     @cached_property
-    def stream_tag(self) -> str:
-        """This secret as the store knows it."""
-        return self._tag(self._index, b"stream")
+    def stream_key(self) -> str:
+        """The key of the refusals of those who have this secret: others that share the
+        server could not open them.
+        """
+        return f"aims1:d:{_tag(self._index, b'stream')}"
 
-    def owner_tag(self, owner: Owner) -> str:
-        """An owner as the store knows it: 32 hexadecimal digits."""
-        return self._tag(self._index, owner)
+    def owner_key(self, owner: Owner) -> str:
+        """The key of an owner's hash."""
+        return f"aims1:{{{_tag(self._index, owner)}}}"
 
     def page_tag(self, key: bytes) -> str:
-        """A cache key as the store knows it."""
-        return self._tag(self._index, key)
+        """A cache key as the fields of an owner's hash have it."""
+        return _tag(self._index, key)
 
-    def rate_tag(self, key: bytes) -> str:
-        """The key of a limit as the store knows it."""
-        return self._tag(self._rate, key)
+    def limit_key(self, key: bytes) -> str:
+        """The key of a limit's bucket."""
+        return f"aims1:r:{_tag(self._rate, key)}"
 
     def seal_page(self, owner: Owner, place: bytes, page: bytes) -> bytes:
         """Encrypt a page; it opens only for this owner and with this ``place``, which
@@ -104,9 +106,10 @@ class Secrets:
     def _derive(self, purpose: bytes) -> bytes:
         return blake2b(self._secret, digest_size=32, person=b"aims." + purpose).digest()
 
-    @staticmethod
-    def _tag(key: bytes, name: bytes) -> str:
-        return blake2b(name, key=key, digest_size=16).hexdigest()
+
+def _tag(key: bytes, name: bytes) -> str:
+    """A name as the store knows it: 32 hexadecimal digits."""
+    return blake2b(name, key=key, digest_size=16).hexdigest()
 
 
 def _seal(key: AESGCM, plain: bytes, place: bytes) -> bytes:

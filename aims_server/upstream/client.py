@@ -12,7 +12,6 @@ from ..errors import UpstreamError, WrongStudent
 from ..primitives import CircuitState, SerialExecutor
 from .answer_reader import AnswerReader, Confirm, anyone
 from .answers import (
-    BadShape,
     Cards,
     CardsPage,
     CourseFiles,
@@ -184,7 +183,7 @@ class UpstreamClient:
 
         first = await page("")
         if not (first.more or first.pages or first.total):
-            return Cards(first.cards, first.student_id)  # as mostly
+            return Cards(first.cards)  # as mostly
         pages = [first]
         try:
             while (more := more_follows(pages)) and len(pages) < _MOST_PAGES:
@@ -192,10 +191,7 @@ class UpstreamClient:
             complete = not more
         except UpstreamError:
             complete = False
-        try:
-            return merge_pages(pages, note, complete=complete)
-        except BadShape as fault:
-            raise UpstreamError from fault
+        return merge_pages(pages, note, complete=complete)
 
     def card_notes(self) -> Notes:
         """A `Note` for oddities of records, by themselves or against the summary."""

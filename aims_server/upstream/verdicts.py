@@ -98,16 +98,6 @@ def _pause(reply: Reply) -> float | None:
     return None if seconds is None else min(seconds, _LONGEST_PAUSE)
 
 
-def _check_login_health(reply: Reply) -> None:
-    """As `check_health`, for logins. A 429 concerns only the account, so others with
-    the same address may go on, and a 500 may be a refusal.
-    """
-    if reply.status == 429:
-        raise _login_limited(reply)
-    if reply.status != 500:
-        check_health(reply)
-
-
 def _login_limited(reply: Reply) -> RateLimited:
     """The error for a login's 429, with the platform's message and waiting time."""
     wait = min(reply.retry_after or _DEFAULT_PAUSE, _LONGEST_WAIT)
@@ -120,7 +110,10 @@ def _login_limited(reply: Reply) -> RateLimited:
 
 def login_answer(reply: Reply) -> LoginAnswer:
     """Read the reply to a login. A refusal is an answer, too; raises for failures."""
-    _check_login_health(reply)
+    if reply.status == 429:  # it concerns the account: others of the address may go on
+        raise _login_limited(reply)
+    if reply.status != 500:  # which may be a refusal
+        check_health(reply)
     if reply.status // 100 not in (2, 4, 5):
         raise _with_status(UpstreamError(), reply)
     try:
@@ -131,15 +124,12 @@ def login_answer(reply: Reply) -> LoginAnswer:
         if short and 400 <= reply.status < 500 and is_answer(reply.body):
             return LoginAnswer(reply.status, b"{}")  # the status says it
         raise UpstreamError from fault
-    if reply.status >= 500:
-        # The company's own app takes any 200 to 500 for an answer with a message.
-        if not said.refuses:
-            raise _with_status(UpstreamFault(), reply)
-        return LoginAnswer(401, said.refusal, text=said.text)
-    if reply.status >= 400:
-        return LoginAnswer(reply.status, said.refusal, text=said.text)
-    if said.token is None:
-        return LoginAnswer(401, said.refusal, text=said.text)
+    # The company's own app takes any 200 to 500 for an answer with a message.
+    if reply.status >= 500 and not said.refuses:
+        raise _with_status(UpstreamFault(), reply)
+    if reply.status >= 400 or said.token is None:
+        status = reply.status if reply.status // 100 == 4 else 401
+        return LoginAnswer(status, said.refusal, text=said.text)
     token = said.token if is_token(said.token) else None
     return LoginAnswer(
         200,

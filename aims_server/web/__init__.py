@@ -1,6 +1,6 @@
-"""HTTP's plain values: what a request says and how an answer is represented.
+"""HTTP as plain values: reads requests, applies policies, represents answers.
 
-Policies over plain values that know neither Tornado nor the cache.
+Knows neither Tornado nor the cache.
 """
 
 from .accept import preferred_media, quality, wants_fresh

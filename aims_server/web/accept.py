@@ -1,4 +1,4 @@
-"""What answer a client takes, by its headers: coding, media type and age."""
+"""Reads which answers a client accepts: coding, media type and age."""
 
 import re
 from collections.abc import Collection
@@ -7,7 +7,7 @@ from typing import Final
 
 __all__ = ["accepts_gzip", "preferred_media", "quality", "wants_fresh"]
 
-# Of a browser's 150 characters. 32 KiB of commas would hold the loop for 18 ms.
+# A browser sends 150 characters. 32 KiB of commas would hold the loop for 18 ms.
 _MOST_OF_ACCEPT: Final = 2048
 _QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.?)*"?')
 _WEIGHT: Final = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
@@ -15,8 +15,8 @@ _WEIGHT: Final = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 @lru_cache(64)  # browsers send one of a few values
 def accepts_gzip(accept_encoding: str | None) -> bool:
-    """Whether gzip is acceptable and preferred to the plain form, or equal to it
-    (RFC 9110 12.5.3; ``q=0`` is a refusal).
+    """Whether gzip is acceptable and no worse than the plain form (RFC 9110 12.5.3;
+    ``q=0`` is a refusal).
 
     >>> accepts_gzip("br, gzip;q=0.5"), accepts_gzip("gzip;q=0.5, *")
     (True, False)
@@ -34,11 +34,11 @@ def accepts_gzip(accept_encoding: str | None) -> bool:
 
 @lru_cache(64)  # browsers send one of a few values
 def quality(accept: str | None, media_type: str) -> float:
-    """The weight that ``Accept`` gives a media type, by the most precise range that has
-    it (RFC 9110 12.5.1); without the header it is 1.
+    """The weight that ``Accept`` gives a media type, by the most precise range that
+    matches (RFC 9110 12.5.1); without the header it is 1.
 
-    A range with parameters has the type if it has them too, or if they say that it is
-    UTF-8, as all our texts are. What stands past the first 2048 characters is not read.
+    A range with parameters matches a type that has them too; ``charset=utf-8`` always
+    matches, since all our texts are UTF-8. Only the first 2048 characters are read.
 
     >>> quality("application/json;q=0, text/*", "text/plain")
     1.0
@@ -67,9 +67,10 @@ def quality(accept: str | None, media_type: str) -> float:
 
 
 def preferred_media(accept: str | None, others: Collection[str]) -> str | None:
-    """Which of these media types ``Accept`` asks for in place of JSON, None for JSON.
+    """The media type of ``others`` that ``Accept`` asks for in place of JSON, or None.
 
-    Only one that is named is asked for; of equal weight, before JSON that is not.
+    A type must be named to be asked for. At equal weight it is preferred to JSON that
+    is not named.
 
     >>> preferred_media("text/calendar, */*;q=0.5", ["text/calendar"])
     'text/calendar'
@@ -97,7 +98,7 @@ def wants_fresh(cache_control: str | None) -> bool:
 
 
 def _unquoted(quoted: re.Match[str]) -> str:
-    """A quoted text, without what would end a parameter or an element."""
+    """A quoted text, without characters that would end a parameter or an element."""
     return re.sub('[",;]', "", quoted[0])
 
 

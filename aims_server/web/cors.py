@@ -1,4 +1,4 @@
-"""Which browser origins may read our answers: an exact list, nothing reflected."""
+"""Decides which browser origins may read our answers, by an exact list."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -17,7 +17,7 @@ _PREFLIGHT_SECONDS: Final = "7200"
 
 
 class CorsPolicy:
-    r"""The headers that each origin gets, made once.
+    r"""The CORS headers of each origin, made once.
 
     >>> policy = CorsPolicy(["https://front.example"])
     >>> policy.lines("https://front.example").partition("\r\n")[0]
@@ -25,8 +25,8 @@ class CorsPolicy:
     >>> policy.lines("https://other.example")
     ''
 
-    No credentials mode: tokens travel in ``Authorization``, never in cookies. Every
-    answer says ``Vary: Origin`` (added by the caller), allowed origin or not.
+    Credentials mode is off: tokens travel in ``Authorization``, never in cookies. The
+    caller adds ``Vary: Origin`` to every answer, for allowed origins and others.
     """
 
     def __init__(self, origins: Iterable[str]) -> None:
@@ -36,11 +36,11 @@ class CorsPolicy:
         }
 
     def lines(self, origin: str | None) -> str:
-        """What an ordinary answer to this origin carries; none for unlisted origins."""
+        """The header lines of an ordinary answer; empty for an unlisted origin."""
         return self._lines.get(origin, "") if origin else ""
 
     def preflight(self, origin: str | None, methods: Iterable[str]) -> HeaderPairs:
-        """What the answer to a preflight carries; empty for unlisted origins."""
+        """The headers of a preflight's answer; empty for an unlisted origin."""
         allowed = self._allowed.get(origin) if origin else None
         if allowed is None:
             return ()

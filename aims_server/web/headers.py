@@ -1,4 +1,4 @@
-"""Headers as pairs, and as they stand in a header block."""
+"""Converts headers between pairs and the lines of a header block."""
 
 import re
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ __all__ = [
 ]
 
 NAME_CHARACTERS: Final = rb"!#$%&'*+.^_`|~0-9A-Za-z-"
-"""Of a header's name or a method (RFC 9110 5.6.2), for a set in an expression."""
+"""The characters of a header's name or a method (RFC 9110 5.6.2), for a regex set."""
 
 HeaderPairs = tuple[tuple[str, str], ...]
 
 
 def header_lines(headers: HeaderPairs) -> str:
-    r"""Headers as they stand in a header block.
+    r"""The lines of a header block.
 
     >>> header_lines((("Age", "7"), ("X-Cache", "HIT")))
     'Age: 7\r\nX-Cache: HIT\r\n'
@@ -28,7 +28,7 @@ def header_lines(headers: HeaderPairs) -> str:
 
 
 def header_pairs(lines: str) -> Iterator[tuple[str, str]]:
-    r"""The headers of such a block.
+    r"""The headers in the lines of a block.
 
     >>> list(header_pairs("Age: 7\r\nX-Cache: HIT\r\n"))
     [('Age', '7'), ('X-Cache', 'HIT')]
@@ -39,8 +39,7 @@ def header_pairs(lines: str) -> Iterator[tuple[str, str]]:
 
 
 def header_values(head: bytes, name: str) -> list[str]:
-    r"""The values of a header in a head that nothing has parsed, and that may not be
-    there to its end.
+    r"""The values of a header in an unparsed head, which may be incomplete.
 
     >>> header_values(b"GET / HTTP/1.1\r\nOrigin: a\r\nHost: b\r\nOrig", "origin")
     ['a']

@@ -1,4 +1,4 @@
-"""What a limit counts as one: a client's network, and the spellings of a user name."""
+"""The keys of limits: a client's network, and a user name in all its spellings."""
 
 import ipaddress
 import unicodedata
@@ -7,20 +7,20 @@ from typing import Final
 
 __all__ = ["address_key", "user_name_key"]
 
-# What a provider gives one customer, who chooses the rest of an address.
+# A provider gives one customer such a network; the customer chooses the other bits.
 _IPV6_PREFIX: Final = 64
-# Letters and a symbol that show nothing; every other invisible character is a mark, a
-# separator or of a category of its own.
+# Invisible letters and a symbol. Every other invisible character is a mark or
+# separator, or has a category of its own.
 _BLANK: Final = frozenset("\u115f\u1160\u2800")
-# Letters with a stroke are base letters with a mark to UCA 5.2 and later, and so to
-# MySQL's default, but have no decomposition.
+# UCA 5.2 and later, and so MySQL's default, take letters with a stroke for base letters
+# with a mark. Unicode has no decomposition of them.
 _UNSTRUCK: Final = str.maketrans("\u0111\u0127\u0142\u00f8", "dhlo")
 
 
 @lru_cache(4096)  # parsing an address takes 3 µs, and a campus has one
 def address_key(address: str) -> str:
-    """The network that an address is counted with: itself for IPv4, also where it is
-    written as IPv6, and its /64 for IPv6.
+    """The network that an address counts for: the address itself for IPv4, also written
+    as IPv6, and its /64 for IPv6.
 
     >>> address_key("192.0.2.7"), address_key("2001:db8:0:7:1234::1")
     ('192.0.2.7', '2001:db8:0:7::')
@@ -28,7 +28,7 @@ def address_key(address: str) -> str:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
-        return address  # the peer of a Unix socket has none
+        return address  # the peer of a Unix socket has no IP address
     if isinstance(parsed, ipaddress.IPv4Address):
         return address
     if parsed.ipv4_mapped is not None:
@@ -40,13 +40,13 @@ def address_key(address: str) -> str:
 def user_name_key(name: str) -> str:
     """One key for all spellings that a platform's database could take for one account.
 
-    Compatibility forms, case, marks, the scripts of digits, blanks and whatever does
-    not show make no difference, as in the usual collations of MySQL.
+    Like MySQL's usual collations it ignores compatibility forms, case, marks, scripts
+    of digits, blanks and invisible characters.
 
     >>> user_name_key(" \uff12023b1599999\u200b") == user_name_key("2023B\u03011599999")
     True
     """
-    # In upper case first: the dotless i is an I to a collation that compares by it.
+    # Upper case first: a collation may compare by it, and then a dotless i is an I.
     folded = unicodedata.normalize("NFKD", name).upper().casefold()
     kept = (
         character

@@ -1,7 +1,7 @@
-"""The service's OpenAPI description: its bytes, and the statuses that it documents.
+"""Reads the service's OpenAPI description: its bytes and the statuses in it.
 
-``openapi.yaml`` is the document as it is written and read, ``openapi.json`` the same
-for machines, made from it by ``make openapi``: so no YAML is read at run time.
+People write ``openapi.yaml``; ``make openapi`` makes ``openapi.json`` from it, so that
+no YAML is read at run time.
 """
 
 from collections.abc import Mapping
@@ -32,16 +32,17 @@ class _Document(msgspec.Struct):
 
 @cache
 def load_openapi() -> bytes:
-    """The document, compact JSON in UTF-8: as it was when it was first read, which is
-    before the workers are forked.
+    """The document, compact JSON in UTF-8, as it was at its first reading, which is
+    before the fork.
     """
     return DOCUMENT.read_bytes()
 
 
 def documented_statuses() -> Mapping[tuple[str, str], tuple[int, ...]]:
-    """Read the statuses of each path and method (GET, HEAD, POST), without the ranges.
+    """The documented statuses of each path and method (GET, HEAD, POST), without
+    ranges.
 
-    Takes 0.2 ms: only the keys of the document are made into objects.
+    Takes 0.2 ms: only keys of the document become objects.
 
     >>> documented_statuses()["/health", "GET"]
     (200, 503)

@@ -1,4 +1,4 @@
-"""Packs bodies with gzip, digests them on the way, and unpacks them."""
+"""Compresses bodies with gzip, computes their digests, and decompresses them."""
 
 import hashlib
 import zlib
@@ -15,18 +15,18 @@ __all__ = [
     "unpacked_length",
 ]
 
-# On a page of attendance zlib-ng's 5 takes nine tenths of the time of zlib's 3 and
-# packs twelve to one in place of ten; its 6 takes half as long again for fourteen.
+# For an attendance page zlib-ng's level 5 takes nine tenths of the time of zlib's level
+# 3 and packs 12:1 instead of 10:1. Its level 6 takes half as much again for 14:1.
 _LEVEL: Final = 5
 _FORMAT: Final = 16 + zlib.MAX_WBITS
 _MAGIC: Final = b"\x1f\x8b"
-# 8 is usual, packs to the same size, and takes a tenth longer amid other work.
+# The usual 8 gives the same size and takes a tenth longer beside other work.
 _MEMORY_LEVEL: Final = 7
-_DEFLATE_RATIO: Final = 1032  # the most that it packs into one
+_DEFLATE_RATIO: Final = 1032  # deflate's highest compression
 
 
 def digest_of(*pieces: bytes | memoryview) -> str:
-    """The digest of a body in pieces, which its ETags hold: 24 hexadecimal digits."""
+    """The digest of a body in pieces, for its ETags: 24 hexadecimal digits."""
     hashed = hashlib.blake2b(digest_size=12)
     for piece in pieces:
         hashed.update(piece)
@@ -34,15 +34,15 @@ def digest_of(*pieces: bytes | memoryview) -> str:
 
 
 def digest_without(body: bytes, left_out: bytes) -> str:
-    """The digest of a body without the last occurrence of a text in it."""
+    """The digest of a body without the last occurrence of the text ``left_out``."""
     head, rest = _parted(body, left_out)
     return digest_of(head, rest[len(left_out) :])
 
 
 def digested_and_packed(body: bytes, left_out: bytes) -> tuple[str, bytes]:
-    """The digest of a body without the last occurrence of a text, and the whole body
-    packed. What stands before that text is digested in its packed form, which has a
-    tenth of the bytes: 4 us in place of 55 for 75 kB.
+    """The digest of a body without the last occurrence of ``left_out``, and the whole
+    body packed. The part before that text is digested in packed form, a tenth of the
+    bytes: for 75 kB this takes 4 us instead of 55.
     """
     packer = zlib_ng.compressobj(_LEVEL, wbits=_FORMAT, memLevel=_MEMORY_LEVEL)
     head, rest = _parted(body, left_out)
@@ -52,30 +52,30 @@ def digested_and_packed(body: bytes, left_out: bytes) -> tuple[str, bytes]:
 
 
 def unpacked(packed: bytes) -> bytes:
-    """The body that was packed; raises zlib.error for what is no gzip.
+    """Unpack a body; raises zlib.error for anything but gzip.
 
-    Into one buffer of the right size, not one of 16 kB that grows: 27 us in place of 55
-    for 63 kB, and no copy of a large body that holds the interpreter's lock.
+    Uses one buffer of the right size, not one of 16 kB that grows: 63 kB take 27 us
+    instead of 55, and no copy of a large body holds the interpreter's lock.
     """
     room = min(unpacked_length(packed), _DEFLATE_RATIO * len(packed))
     return zlib.decompress(packed, _FORMAT, room)
 
 
 def unpacked_length(packed: bytes) -> int:
-    """The body's length by the last four bytes of its gzip member (RFC 1952 2.3.1),
-    which may be wrong.
+    """The body's length, which the last four bytes of gzip state (RFC 1952 2.3.1); it
+    may be wrong.
     """
     return int.from_bytes(packed[-4:], "little")
 
 
 def is_packed(body: bytes) -> bool:
-    """Whether a body begins as gzip does."""
+    """Whether a body begins like gzip."""
     return body.startswith(_MAGIC)
 
 
 def _parted(body: bytes, left_out: bytes) -> tuple[memoryview, memoryview]:
-    """What stands before the last occurrence of a text, and the rest with that text;
-    all and nothing where it does not occur.
+    """The part before the last occurrence of a text, and the rest from that text on;
+    the whole body and nothing if it does not occur.
     """
     at = body.rfind(left_out) if left_out else -1
     view = memoryview(body)

@@ -1,5 +1,5 @@
-"""The address that a request is counted against: the socket's peer, or the one that
-trusted proxies forward.
+"""Finds a client's address: the socket's peer, or the address that trusted proxies
+forward.
 """
 
 import ipaddress
@@ -18,8 +18,8 @@ _WITH_PORT: Final = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<v4>[0-9.]+))(?::[0-9]{1,5})?"
 )
 
-# Of proxies before this service there are a few. Of a client's own making 32 KiB of
-# trusted addresses would hold the loop for a quarter of a second.
+# There are few proxies in front of the service. 32 KiB of trusted addresses, invented
+# by a client, would hold the loop for a quarter of a second.
 _MOST_HOPS: Final = 32
 
 
@@ -29,7 +29,7 @@ def client_address(
     """The socket's peer, unless that is a trusted proxy: then the right-most address of
     ``X-Forwarded-For`` that is not itself a trusted proxy.
 
-    What stands to the left of it was written by the client and proves nothing.
+    Everything left of it was written by the client and proves nothing.
 
     >>> trusted = [ipaddress.ip_network("10.0.0.0/8")]
     >>> client_address("10.0.0.1", ["192.0.2.9, 203.0.113.7:4711"], trusted)
@@ -67,10 +67,10 @@ def _is_in(address: Address, trusted: Sequence[TrustedProxy]) -> bool:
 
 
 def _hops(peer: str, forwarded_for: Sequence[str]) -> Iterator[str]:
-    """The addresses that a request came through, the nearest first."""
+    """The addresses through which a request came, the nearest first."""
     yield peer
     members = ",".join(forwarded_for).rsplit(",", _MOST_HOPS)[-_MOST_HOPS:]
-    # RFC 9110 5.6.1: empty ones are ignored
+    # RFC 9110 5.6.1: empty members are ignored
     yield from filter(None, map(str.strip, reversed(members)))
 
 
@@ -78,7 +78,7 @@ def _parsed(text: str) -> Address | None:
     match = _WITH_PORT.fullmatch(text)
     try:
         address = ipaddress.ip_address(
-            # Without a zone, which may be of any length and names a link elsewhere
+            # Without a zone, which may have any length and names a link elsewhere
             (match["v6"] or match["v4"] if match else text).partition("%")[0]
         )
     except ValueError:

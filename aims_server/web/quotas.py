@@ -1,5 +1,5 @@
-"""How often a client may ask: the buckets of the contract as one policy, and the
-headers (draft-ietf-httpapi-ratelimit-headers-10) that tell a client its quota.
+"""Owns the contract's request limits as one policy, and the headers that tell a client
+its quota (draft-ietf-httpapi-ratelimit-headers-10).
 """
 
 import math
@@ -19,8 +19,8 @@ _WINDOW_SECONDS: Final = 60
 
 
 class Quota(msgspec.Struct, frozen=True):
-    """What is left of one bucket after this request; ``key`` is the bucket's, where it
-    is this machine's.
+    """The state of one bucket after this request. ``key`` is the bucket's key, empty if
+    other machines hold the bucket.
     """
 
     kind: str
@@ -28,8 +28,8 @@ class Quota(msgspec.Struct, frozen=True):
     key: str = ""
 
     def header_lines(self) -> str:
-        """``RateLimit-Policy`` and ``RateLimit``; ``t`` is when more will be there:
-        for a refused request the moment it would pass, else the full bucket.
+        """The lines ``RateLimit-Policy`` and ``RateLimit``. ``t`` is the time until the
+        bucket is full, or for a refused request until it would be allowed.
         """
         limit = self.decision
         wait = limit.reset_after if limit.allowed else limit.retry_after
@@ -47,18 +47,18 @@ class Quota(msgspec.Struct, frozen=True):
 _Charge = tuple[str, RateLimiter, str]
 """The kind of a quota, its limiter, and the key to be charged."""
 
-#: Takes a token of a key on all machines; None where they cannot be asked.
+#: Takes a token of a key's bucket on all machines; None if they cannot be asked.
 AskMachines = Callable[[RateLimiter, str], Awaitable[Decision | None]]
 
 
 class RequestLimits:
     """The limiters of one worker over the machine's shared table.
 
-    A request of a student counts against the client's address, and against the student:
-    once the token has standing, whatever the number of their tokens; before, against a
-    bucket that the tokens of one claim from one address share. So several logins share
-    one quota, while a made-up token that claims to be somebody uses up nothing of
-    theirs, and many made-up tokens are no more than one.
+    A student's request counts against the client's address and against the student. All
+    tokens with standing share the student's bucket. A token without standing counts
+    against a bucket shared by all tokens with the same claim from the same address. So
+    several logins have one quota, an invented token uses up nothing of the student
+    whom it claims, and many invented tokens get no more than one.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class RequestLimits:
 
     @property
     def summed(self) -> list[RateLimiter]:
-        """Those whose charges are to be added up with other machines'."""
+        """The limiters whose charges are summed over all machines."""
         limiters = (
             *(self._student, self._address),
             *(self._login, self._login_failures, self._guesses),
@@ -88,14 +88,14 @@ class RequestLimits:
         return [limiter for limiter in limiters if limiter.charges is not None]
 
     def by_address(self, address: str) -> Quota:
-        """Count a request against its client's address; :meth:`student_refused` takes
-        that back.
+        """Count a request against its client's address; :meth:`student_refused` undoes
+        it.
         """
         return _take(self._address_charge(address))
 
     def student_refused(self, address: str) -> None:
-        """Undo the count of :meth:`by_address`: what one student asks too often uses up
-        nothing of those who share the address, a whole campus maybe.
+        """Undo the count of :meth:`by_address`: one student's refused requests use up
+        nothing of the others with the same address, perhaps a whole campus.
         """
         _give_back(self._address_charge(address))
 
@@ -104,17 +104,17 @@ class RequestLimits:
         return _take(self._session_charge(session, address))
 
     def move_to_student(self, session: Session, address: str, quota: Quota) -> Quota:
-        """Move the count of a request from what its token claims to the student,
-        which the platform's answer to it has named meanwhile.
+        """Move the count of a request from its token's claim to the student whom the
+        platform's answer has named meanwhile.
         """
         if session.verified_student is None:
             return quota
-        # Not by the session's claim: one that made none has a number by now.
+        # By the quota's key: a session without a claim has a number by now.
         self._student.give_back(quota.key)
         return self.by_session(session, address)
 
     def by_both(self, address: str, session: Session) -> Quota | None:
-        """Count a request against both, or, if either refuses it, against neither."""
+        """Count a request against address and session; against none if one refuses."""
         kind, limiter, key = self._session_charge(session, address)
         decision = limiter.take(key)
         if not decision.allowed:
@@ -125,9 +125,9 @@ class RequestLimits:
         return Quota(kind, decision, key)
 
     async def by_login(self, user_name: str, address: str) -> Quota:
-        """Count a login against its account, on all machines if they share limits, and,
-        as one that may fail, against its client's address; :meth:`login_not_refused`
-        takes the second back.
+        """Count a login against its account, on all machines if they share limits, and
+        as a failure against its client's address; :meth:`login_not_refused` undoes the
+        second.
         """
         charges = (
             ("login", self._login, user_name_key(user_name)),
@@ -147,8 +147,8 @@ class RequestLimits:
         _give_back(self._failure_charge(address))
 
     def by_guess(self, address: str) -> Quota:
-        """Count a token of an operator's page, which may be wrong, against the address
-        that offers it; :meth:`guess_was_right` takes that back.
+        """Count an offered METRICS_TOKEN as a wrong guess of its client's address;
+        :meth:`guess_was_right` undoes it.
         """
         return _take(self._guess_charge(address))
 
@@ -172,14 +172,14 @@ class RequestLimits:
 
 
 def _claim_key(session: Session, address: str) -> str:
-    """The bucket of tokens without standing; no student's key has an "@"."""
+    """The bucket key of tokens without standing; no student's key has an "@"."""
     return f"{session.student_id or ''}@{address_key(address)}"
 
 
 def _take(*charges: _Charge) -> Quota:
-    """Charge all of the buckets, or none if one is empty: a refused request uses up
-    nothing, or its ``Retry-After`` would not be the true one. Returns the quota of the
-    first, or of the empty one.
+    """Charge all buckets, or none if one is empty: a refused request must use up
+    nothing for its ``Retry-After`` to be true. Returns the quota of the first bucket,
+    or of the empty one.
     """
     first: Quota | None = None
     for number, (kind, limiter, key) in enumerate(charges):

@@ -1,6 +1,4 @@
-"""Values made of other objects, remembered while those live and as long as there is
-room for them.
-"""
+"""Remembers values made from other objects, while those live and there is room."""
 
 import weakref
 from collections.abc import Callable
@@ -13,8 +11,8 @@ V = TypeVar("V")
 
 
 class RecentlyMade(Generic[S, V]):
-    """What was made of a source, found by the source's identity; at most `max_bytes`,
-    the least recently used leave. A source that is gone takes its value with it.
+    """Values made from sources, found by the source's identity, at most `max_bytes` of
+    them; the least recently used are dropped, and so is the value of a dead source.
 
     >>> class Source: pass
     >>> made, source = RecentlyMade(100, len), Source()
@@ -30,15 +28,15 @@ class RecentlyMade(Generic[S, V]):
         self.size = 0
         self._max_bytes = max_bytes
         self._size_of = size_of
-        # In the order of their last use. The references keep no source alive.
+        # In order of last use. The weak references keep no source alive.
         self._made: dict[int, tuple[weakref.ref[S], V]] = {}
 
     def __len__(self) -> int:
-        """How many values are remembered."""
+        """The number of remembered values."""
         return len(self._made)
 
     def get(self, source: S, make: Callable[[S], V]) -> V:
-        """What was made of this source, or what ``make`` makes of it now."""
+        """The value made from this source, made now by ``make`` if need be."""
         key = id(source)
         remembered = self._made.pop(key, None)
         if remembered is not None:

@@ -1,5 +1,5 @@
-"""An answer as ready bytes: its gzip form is made once and kept, its plain form made
-for a client that asks for that; ETags, and which of the forms a request gets.
+"""Represents answers as ready bytes with ETags, and chooses a request's form. The gzip
+form is made once and kept; the plain form is made when a client needs it.
 """
 
 import asyncio
@@ -33,17 +33,18 @@ __all__ = [
 
 JSON_TYPE: Final = ("Content-Type", "application/json; charset=utf-8")
 _TAG: Final = re.compile(r'"[!#-~\x80-\xff]*"')
-_COMPRESS_FROM: Final = 860  # under one packet there is nothing to win
-_OFF_LOOP_FROM: Final = 512 * 1024  # to pack so much takes 1 or 2 ms
-# Made once: thousands of kept answers hold them.
+_COMPRESS_FROM: Final = 860  # a body that fits into one packet gains nothing
+_OFF_LOOP_FROM: Final = 512 * 1024  # packing so much takes 1 or 2 ms
+# Made once: thousands of kept answers refer to them.
 _STUDENT_LASTING: Final = (("Vary", "Authorization, Origin, Accept-Encoding"),)
 _BY_ACCEPT: Final = (("Vary", "Authorization, Origin, Accept-Encoding, Accept"),)
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """One encoding of an answer: its bytes, and its headers that never change, as they
-    stand in a header block. ``digest`` is the same for all encodings of one answer,
-    their tags are not; ``lasting`` headers are those that a 304 has as well.
+    """One form of an answer: its bytes and its constant headers, in ``block`` as lines.
+
+    All forms of an answer have the same ``digest``, but not the same ETag. A 304 has
+    the ``lasting`` headers as well.
     """
 
     body: bytes
@@ -55,36 +56,36 @@ class Variant(msgspec.Struct, frozen=True):
 
     @property
     def etag(self) -> str:
-        """Names these bytes, but for the answer's own time stamp."""
+        """Identifies these bytes, except for the answer's own time stamp."""
         return _etag(self.digest, gzipped=self.gzipped)
 
     def lines(self, status: int) -> str:
-        """The block, or for a 304 what of it does not describe the body."""
+        """The header lines; for a 304 without those that describe the body."""
         if status != 304:
             return self.block
         return header_lines((("ETag", self.etag), *self.lasting))
 
 
 class Answer(msgspec.Struct, frozen=True, weakref=True):
-    """What is kept and sent. ``packed`` is None where gzip would not pay, and
-    ``kept_plain`` where the plain form is made of the packed one when it is asked for.
+    """A whole answer, kept and sent. ``packed`` is None if gzip would not pay,
+    ``kept_plain`` if the plain form is made from the packed one when needed.
     """
 
     packed: Variant | None
     kept_plain: Variant | None
     is_large: bool = False
-    """Whether the plain form, which is not kept, takes long to make."""
+    """Whether making the plain form, which is not kept, takes long."""
 
     @property
     def size(self) -> int:
-        """Bytes of memory that this answer holds on to, near enough to be counted."""
+        """The bytes of memory that this answer takes, approximately."""
         forms = [form for form in (self.packed, self.kept_plain) if form is not None]
         return sum(len(form.body) + _VARIANT_BYTES for form in forms)
 
     @property
     def plain(self) -> Variant:
-        """The form for a client without gzip: 30 us for 64 kB if it is not one of
-        those that were asked for lately.
+        """The form for a client without gzip. Making it takes 30 us for 64 kB; the
+        latest ones are remembered.
         """
         if self.kept_plain is not None:
             return self.kept_plain
@@ -92,7 +93,7 @@ class Answer(msgspec.Struct, frozen=True, weakref=True):
 
     @property
     def kept(self) -> Variant:
-        """The form that is in memory: packed where there is that, else plain."""
+        """The form in memory: the packed one if there is one, else the plain one."""
         return self.packed or self.plain
 
     def variant(self, accept_encoding: str | None) -> Variant:
@@ -102,8 +103,8 @@ class Answer(msgspec.Struct, frozen=True, weakref=True):
         return self.plain
 
     async def at_hand(self, accept_encoding: str | None) -> "Answer":
-        """This answer with the form for this client, a large one unpacked in a thread:
-        24 MB take 12 ms, and more where the memory for them is new.
+        """This answer with the client's form made; a thread unpacks a large one (24 MB
+        take 12 ms or more).
         """
         if not self.is_large or accepts_gzip(accept_encoding):
             return self
@@ -113,7 +114,7 @@ class Answer(msgspec.Struct, frozen=True, weakref=True):
 # A Struct, its digest and its block (tests/web/test_representation.py).
 _VARIANT_BYTES: Final = 500
 
-# What a few clients without gzip ask for again and again, beside CACHE_MAX_MB.
+# For a few clients without gzip that ask often; not counted in CACHE_MAX_MB.
 _made_plain: Final[RecentlyMade[Answer, Variant]] = RecentlyMade(
     1024 * 1024, lambda variant: len(variant.body) + _VARIANT_BYTES
 )
@@ -132,8 +133,8 @@ def negotiate(
     accept_encoding: str | None,
     if_none_match: str | None,
 ) -> tuple[int, Variant]:
-    """Status and form for a request: 304 where the client has that form already and
-    asked by GET or HEAD (RFC 9110 13.2.2), else 200.
+    """Status and form for a request: 304 if the client has that form already and the
+    request is GET or HEAD (RFC 9110 13.2.2), else 200.
     """
     variant = answer.variant(accept_encoding)
     known = method in ("GET", "HEAD") and matches(if_none_match, variant)
@@ -141,14 +142,14 @@ def negotiate(
 
 
 def matches(if_none_match: str | None, variant: Variant) -> bool:
-    """Weak comparison of ``If-None-Match`` (RFC 9110 13.1.2)."""
+    """Whether ``If-None-Match`` has this form, by weak comparison (RFC 9110 13.1.2)."""
     if not if_none_match:
         return False
     if if_none_match == variant.etag:
         return True
     if if_none_match == "*":
         return True
-    # Not split at commas: a tag may have some.
+    # Not split at commas: a tag may contain some.
     return variant.etag.removeprefix("W/") in _TAG.findall(if_none_match)
 
 
@@ -159,12 +160,12 @@ async def make_answer(
     content_type: tuple[str, str] = JSON_TYPE,
     by_accept: bool = False,
 ) -> Answer:
-    """The answer for these bytes; large ones are hashed and compressed off the loop,
-    both without the interpreter's lock.
+    """The answer with this body. A thread digests and compresses a large one, without
+    the interpreter's lock.
 
-    ``of_the_moment`` is the text in it that differs each time it is made. The tags
-    leave its last place out: an answer that says the same has the same tags.
-    ``by_accept`` says that ``Accept`` may ask for the same in another form.
+    ``of_the_moment`` is a text in the body that differs each time it is made. The ETags
+    ignore its last occurrence, so that the same content has the same ETags.
+    ``by_accept`` says that ``Accept`` may choose another media type.
     """
     lasting = _BY_ACCEPT if by_accept else _STUDENT_LASTING
     left_out = of_the_moment.encode()
@@ -178,7 +179,7 @@ async def make_answer(
         digest, packed = digested_and_packed(body, left_out)
     return Answer(
         make_variant(packed, digest, content_type, lasting, gzipped=True),
-        # To unpack so much would hold the loop for milliseconds.
+        # Unpacking so much would hold the loop for milliseconds.
         make_variant(body, digest, content_type, lasting) if large else None,
     )
 
@@ -192,7 +193,7 @@ class _Packed(msgspec.Struct, frozen=True, array_like=True):
 
 
 def pack_answer(answer: Answer) -> bytes:
-    """An answer as bytes, for `unpack_answer`: gzip where that pays."""
+    """An answer as bytes for `unpack_answer`, in gzip if that pays."""
     kept = answer.kept
     return msgspec.msgpack.encode(
         _Packed(
@@ -206,8 +207,8 @@ def pack_answer(answer: Answer) -> bytes:
 
 
 def unpack_answer(packed: bytes) -> Answer:
-    """The answer that was packed, with the same headers; raises ValueError for what
-    `pack_answer` does not give.
+    """The answer that `pack_answer` packed, with the same headers; raises ValueError
+    for other bytes.
     """
     had = msgspec.msgpack.decode(packed, type=_Packed)
     content_type = had.content_type or JSON_TYPE

@@ -1,7 +1,6 @@
-"""Reads what a client sent, from plain values: bodies, queries, request ids.
+"""Reads what a client sent: bodies, queries, request ids.
 
-Nothing here knows a web framework; a value that cannot be accepted raises one of
-:mod:`aims_server.errors`.
+Knows no web framework. An unacceptable value raises one of :mod:`aims_server.errors`.
 """
 
 import random
@@ -29,8 +28,7 @@ __all__ = [
 MAX_BODY_BYTES: Final = 64 * 1024
 _MAX_FIELD: Final = 512
 _MAX_DEPTH: Final = 32
-# What a field that is missing or of another type is told as: to a student, not by a
-# parser.
+# The message for a field that is missing or has a wrong type, fit for a student.
 _SENTENCES: Final = {
     "username": "A user name is needed.",
     "password": "A password is needed.",
@@ -49,13 +47,13 @@ _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
 
 class LoginRequest(msgspec.Struct):
-    """``POST /api/login``; some frontends send a user name of digits as a number."""
+    """``POST /api/login``. Some frontends send a user name of digits as a number."""
 
     username: str | int | float
     password: str
 
     def user_name(self) -> str:
-        """The user name as it is sent on; raises :class:`InvalidRequest` for none."""
+        """The user name as it is sent on; raises :class:`InvalidRequest` if empty."""
         name = self.username
         if isinstance(name, float) and name.is_integer():
             name = int(name)  # in JSON 7.0 is the number 7
@@ -72,8 +70,8 @@ class TokenRequest(msgspec.Struct):
 
 
 class SubjectRequest(msgspec.Struct, rename="camel"):
-    """``/api/subject-attendance``; ids may be numbers or their decimal text, because
-    both are met in the old frontend.
+    """``/api/subject-attendance``. The old frontend sends ids as numbers and as decimal
+    text.
     """
 
     subject: str
@@ -100,7 +98,7 @@ def request_id(offered: str | None) -> str:
 
 
 def check_body(body: bytes, content_encoding: str | None) -> None:
-    """Raise for a body that is too large, or compressed (never unpacked here)."""
+    """Raise for a body that is too large, or compressed: none is unpacked here."""
     if len(body) > MAX_BODY_BYTES:
         raise TooLarge
     if content_encoding and content_encoding.strip().lower() != "identity":
@@ -141,8 +139,8 @@ def query_object(fields: dict[str, Any], shape: type[Shape]) -> Shape:
 
 def _decoded(body: bytes, shape: type[Shape]) -> Shape:
     try:
-        # Not into the shape at once: msgspec skips unknown fields without validating
-        # them, and a body that is no valid JSON or no UTF-8 must not pass.
+        # Not into the shape at once: msgspec does not validate the fields it skips, and
+        # only valid JSON in UTF-8 may pass.
         body.decode()
         whole = msgspec.json.decode(body)
     except RecursionError:
@@ -176,7 +174,7 @@ def _checked(request: Shape) -> Shape:
         text = getattr(request, name)
         limit = 4096 if name == "token" else _MAX_FIELD
         if isinstance(text, str) and name in _TRIMMED:
-            text = text.strip()  # as it is used
+            text = text.strip()  # as it will be used
         if isinstance(text, str) and (len(text) > limit or _CONTROL.search(text)):
             raise InvalidRequest(
                 "A text in the request is too long, or holds characters that cannot "

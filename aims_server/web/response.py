@@ -1,7 +1,7 @@
-"""Composes answers: which headers each kind has, whichever path sends it.
+"""Composes answers: the headers of each kind of answer.
 
-Handlers, the fast path and the listener's refusal take their headers from here, so that
-none of them can differ.
+Handlers, the fast path and the listener's refusals take their headers from here, so
+that they cannot differ.
 """
 
 import time
@@ -22,7 +22,6 @@ __all__ = [
     "Response",
     "closing_message",
     "common_lines",
-    "error_body",
     "error_response",
     "json_response",
     "reason_phrase",
@@ -30,7 +29,7 @@ __all__ = [
 ]
 
 CLIENT_CLOSED: Final = 499
-"""nginx's status for a client that has not waited for its answer."""
+"""nginx's status for a client that did not wait for its answer."""
 
 _REASONS: Final = {each.value: each.phrase for each in HTTPStatus} | {
     CLIENT_CLOSED: "Client Closed Request"
@@ -40,7 +39,7 @@ _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
-    """A whole answer, but for what belongs to its request and its connection."""
+    """A whole answer, without the headers of its request and its connection."""
 
     status: int
     headers: HeaderPairs
@@ -48,7 +47,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
 
 
 def json_response(status: int, body: bytes) -> Response:
-    """Ready JSON bytes that nobody may keep.
+    """A response of JSON bytes that no cache may keep.
 
     >>> dict(json_response(200, b"{}").headers)["Cache-Control"]
     'no-store'
@@ -57,8 +56,8 @@ def json_response(status: int, body: bytes) -> Response:
 
 
 def reason_phrase(status: int) -> str:
-    """What follows a status in an answer's first line; the platform may have chosen one
-    that nobody has named.
+    """The phrase after a status in an answer's first line. The platform may have chosen
+    a status without one.
 
     >>> reason_phrase(404), reason_phrase(419)
     ('Not Found', 'Unknown')
@@ -74,27 +73,19 @@ class _ErrorBody(msgspec.Struct, rename="camel"):
     timestamp: str
 
 
-def error_body(
-    failure: ApiError, request_id: str, *, beside: bytes | None = None
-) -> bytes:
-    """The JSON of docs/contract.rst 2.4. ``error`` and ``message`` say the same because
-    frontends written for the old backends read one or the other. With ``beside``, the
-    bytes of a JSON object, its fields stand before these.
-    """
-    now = utc_timestamp(int(time.time()))
-    own = msgspec.json.encode(
-        _ErrorBody(failure.message, failure.message, failure.code, request_id, now)
-    )
-    if beside is None:
-        return own
-    return msgspec.json.encode(_FIELDS.decode(beside) | _FIELDS.decode(own))
-
-
 def error_response(
     failure: ApiError, request_id: str, *, beside: bytes | None = None
 ) -> Response:
-    """A failure in the contract's form, alone or ``beside`` the fields of an object."""
-    body = error_body(failure, request_id, beside=beside)
+    """A failure in the form of docs/contract.rst 2.4. ``error`` and ``message`` are the
+    same, since frontends of the old backends read one or the other. ``beside`` is a
+    JSON object whose fields come before these.
+    """
+    now = utc_timestamp(int(time.time()))
+    body = msgspec.json.encode(
+        _ErrorBody(failure.message, failure.message, failure.code, request_id, now)
+    )
+    if beside is not None:
+        body = msgspec.json.encode(_FIELDS.decode(beside) | _FIELDS.decode(body))
     answer = json_response(failure.status, body)
     headers = (*answer.headers, *failure.headers())
     return msgspec.structs.replace(answer, headers=headers)
@@ -103,9 +94,8 @@ def error_response(
 def common_lines(
     request_id: str, cors: str, quota: Quota | None, timing: str | None
 ) -> str:
-    """The lines of the headers that every answer carries, success and failure alike,
-    those of ``cors`` among them; ``quota`` and ``timing`` only where requests are
-    limited.
+    """The header lines of every answer, success and failure alike, with the ``cors``
+    lines. Only limited requests have ``quota`` and ``timing``.
     """
     limit = "" if quota is None else quota.header_lines()
     timed = "" if timing is None else f"Server-Timing: {timing}\r\n"
@@ -116,9 +106,8 @@ def common_lines(
 
 
 def closing_message(failure: ApiError, request_id: str, cors: str = "") -> bytes:
-    """The bytes of a whole HTTP/1.1 answer that ends its connection, for a client whose
-    request is not parsed; ``cors`` are the lines that allow its origin to read it, if
-    that is known all the same.
+    """The bytes of a whole HTTP/1.1 answer that ends its connection, for a request that
+    is not parsed. ``cors`` are the CORS lines, if the origin is known all the same.
     """
     answer = error_response(failure, request_id)
     headers = (
@@ -136,8 +125,8 @@ def closing_message(failure: ApiError, request_id: str, cors: str = "") -> bytes
 def server_timing(
     total: float, cache: str | None, upstream: float | None = None, hedges: int = 0
 ) -> str:
-    """``Server-Timing`` (W3C): the cache's part, the platform's and the whole, taken
-    in seconds and given in milliseconds; and how many calls were made beside late ones.
+    """``Server-Timing`` (W3C): the cache's outcome, the platform's time, the number of
+    hedges and the total time. Times are taken in seconds, written in milliseconds.
 
     >>> server_timing(0.0123, "MISS", 0.01)
     'cache;desc="MISS", upstream;dur=10.0, total;dur=12.3'

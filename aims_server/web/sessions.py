@@ -1,4 +1,4 @@
-"""Sessions: a platform token, reduced to what may be kept of it.
+"""Owns sessions: what may be kept of a token, and which tokens have standing.
 
 The platform's tokens are JWTs whose first ~36 characters are the same for every
 student, so only a keyed hash of the *whole* token identifies a session.
@@ -19,22 +19,22 @@ __all__ = [
     "SessionReader",
 ]
 
-_REMEMBERED_SESSIONS: Final = 16384  # 480 bytes each, and 12 us to read one anew
+_REMEMBERED_SESSIONS: Final = 16384  # 480 bytes each; reading one anew takes 12 us
 
 
 class Session:
     """One token's identity, and whether the token has standing.
 
-    ``key`` is the keyed hash (32 bytes) that stands for the token in the cache and in
-    what workers share; ``student_id`` and ``expires_at`` (Unix seconds) are the token's
-    own claims, None where it makes none that can be read. ``owner`` (32 bytes) is what
-    its kept answers belong to: this token, of the student that it claims.
+    ``key`` is the keyed hash (32 bytes) that replaces the token in the cache and
+    between workers. ``student_id`` and ``expires_at`` (Unix seconds) are the token's
+    own claims, None if unreadable. ``owner`` (32 bytes) identifies token and claimed
+    student; the kept answers belong to it.
 
-    A token has standing (``verified``) from the first answer of the platform that names
-    its student until the first one that refuses it, in whatever process: that ends the
-    owner's ``epoch``. Only then does its claim count for anything that the student's
-    other tokens share. ``admission_hash`` stands for the admission number that was
-    named with it, in whatever process; 0 if none was.
+    A token has standing (``verified``) from the platform's first answer that names its
+    student until the first one that refuses the token, which ends the owner's
+    ``epoch``; both hold for all processes. Only with standing does the token share
+    anything with the student's other tokens. ``admission_hash`` is the hash of the
+    admission number named with it in any process, 0 if none was.
     """
 
     __slots__ = (
@@ -77,20 +77,20 @@ class Session:
         return self.student_id if self._verified else None
 
     def resource_key(self, resource: str) -> bytes:
-        """Cache key of one resource of this session."""
+        """The cache key of one resource of this session."""
         return self.key + resource.encode()
 
     def confirm(
         self, *, student_id: int | None = None, admission_number: str | None = None
     ) -> None:
-        """Note the student that an answer names; this alone gives standing.
+        """Note the student whom an answer names; only this gives standing.
 
-        An answer that names nobody changes nothing, nor does one that comes after the
-        platform has refused the token. Raises :class:`WrongStudent` if it
-        names another student than the token, or than an earlier answer.
+        An answer that names nobody, or comes after a refusal of the token, changes
+        nothing. Raises :class:`WrongStudent` if it names another student than the token
+        or an earlier answer.
         """
         if student_id is None and not (admission_number or "").strip():
-            return  # fifteen times a page: nothing is hashed nor looked up for it
+            return  # fifteen times a page, so without a hash or a look-up
         named = _hash_of(admission_number or "", self.key)
         known = self.admission_hash or self._registry.admission_hash(self.key)
         if _differ(self.student_id, student_id) or _differ(known, named):
@@ -100,7 +100,7 @@ class Session:
         self._verified = self._registry.add(self)
 
     def refuse(self) -> None:
-        """Take the standing back: the platform does not accept the token."""
+        """End the standing: the platform does not accept the token."""
         self._verified = False
         known = self._registry.discard(self.key)
         if known is not None:
@@ -108,8 +108,8 @@ class Session:
 
 
 class Caller:
-    """A session together with its token and the client's address as limits count it,
-    for as long as one request lasts.
+    """A session with its token and the client's `address_key`; lives as long as one
+    request.
     """
 
     __slots__ = ("address", "session", "token")
@@ -121,13 +121,13 @@ class Caller:
 
 
 class Registry:
-    """The sessions with standing: 16 384 of them in this worker's memory, and the keys
-    of more in memory that all workers share. Of all others nothing is kept.
+    """The sessions with standing: 16 384 in this worker's memory, and the keys of more
+    in memory that all workers share. Other sessions are not kept.
     """
 
     def __init__(self, shared: VerifiedKeys, epochs: Epochs) -> None:
         self.epochs = epochs
-        # In the order of their last use: half the memory and time of an LRUCache.
+        # In order of last use: half the memory and time of an LRUCache.
         self._sessions: dict[bytes, Session] = {}
         self._shared = shared
 
@@ -135,8 +135,8 @@ class Registry:
         return len(self._sessions)
 
     def get(self, key: bytes) -> Session | None:
-        """The session of this key that this worker remembers, unless it was refused in
-        another process since.
+        """The session of this key that this worker remembers, unless it has been
+        refused in another process.
         """
         session = self._sessions.pop(key, None)
         if session is None:
@@ -145,16 +145,17 @@ class Registry:
         return session if self.epochs.is_current(session.epoch) else None
 
     def admission_hash(self, key: bytes) -> int | None:
-        """The ``admission_hash`` of the session of this key, if this worker or another
-        has given it standing; else None.
+        """The ``admission_hash`` of this key's session, if any worker has given it
+        standing; else None.
         """
         return self._shared.get(key)
 
     def add(self, session: Session) -> bool:
-        """Give a session standing, for as long as its epoch lasts: that in which its
-        token was read, or if there was none then, that in which the platform was first
-        asked. A login names its student before either, and begins one. False if the
-        epoch is over: what was asked before a refusal may be answered after it.
+        """Give a session standing for the rest of its epoch; False if that has ended,
+        since a call made before a refusal may be answered after it.
+
+        The epoch is the one in which the token was read, or else the one in which the
+        platform was first called. A login comes before both and begins an epoch.
         """
         session.epoch = session.epoch or self.epochs.begin(session.owner)
         if not self.epochs.is_current(session.epoch):
@@ -167,15 +168,15 @@ class Registry:
         return True
 
     def discard(self, key: bytes) -> Session | None:
-        """Forget a session, which is returned if this worker remembered it."""
+        """Forget a session; return it if this worker remembered it."""
         self._shared.discard(key)
         return self._sessions.pop(key, None)
 
 
 class SessionReader:
-    """Turns tokens into sessions under one secret, made at start and shared by the
-    workers so that all of them agree on a token's key; ``shared`` and ``epochs``, which
-    a refusal in any of them ends, are theirs as well.
+    """Turns tokens into sessions. The workers share the ``secret``, so that a token has
+    the same key in all of them, and also ``shared`` and ``epochs``, so that a refusal
+    in one of them counts in all.
 
     >>> sessions = SessionReader(b"secret")
     >>> sessions.read("token").confirm(student_id=5900001)
@@ -193,7 +194,7 @@ class SessionReader:
         self._registry = Registry(shared or VerifiedKeys(1), epochs or Epochs())
 
     def __len__(self) -> int:
-        """How many sessions are remembered."""
+        """The number of remembered sessions."""
         return len(self._registry)
 
     def caller(self, token: str, address: str) -> Caller:
@@ -201,8 +202,8 @@ class SessionReader:
         return Caller(self.read(token), token, address)
 
     def read(self, token: str) -> Session:
-        """The session of a token: the remembered one, or a new one, which has standing
-        if another worker has given it to the token.
+        """The session of a token: the remembered one, or a new one that has standing if
+        another worker has given the token standing.
         """
         hashed = self._hash.copy()
         hashed.update(token.encode("ascii"))
@@ -211,8 +212,8 @@ class SessionReader:
         if session is None:
             session = Session(key, *claims_of(token), self._registry)
             if session.epoch == NO_EPOCH:
-                # Refused since it had standing, on another machine maybe; if it ever
-                # had. The epoch that a request begins must not give it back.
+                # Refused since it had standing, if it ever had it; perhaps on another
+                # machine. An epoch that a request begins must not give it back.
                 self._registry.discard(key)
             if self._registry.admission_hash(key) is not None:
                 session.confirm(student_id=session.student_id)
@@ -220,12 +221,12 @@ class SessionReader:
 
 
 def _differ(known: int | None, named: int | None) -> bool:
-    """Whether both are there, 0 being none, and not the same."""
+    """Whether both are known (not 0 or None) and differ."""
     return bool(known and named) and known != named
 
 
 def _hash_of(admission_number: str, key: bytes) -> int:
-    """24 bits that are not 0; 0 of a blank."""
+    """A hash of 24 bits that is not 0; 0 for an empty number."""
     text = admission_number.strip().casefold().encode()
     digest = hashlib.blake2b(text, key=key, digest_size=3).digest()
     return int.from_bytes(digest, "big") or 1 if text else 0

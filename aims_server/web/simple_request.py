@@ -1,5 +1,5 @@
-"""Parses requests in their simplest form with one regular expression; every other form
-is left to Tornado's parser, with all its rules.
+"""Parses simple requests with one regular expression; leaves all others to Tornado's
+parser.
 """
 
 import re
@@ -11,26 +11,26 @@ from .headers import NAME_CHARACTERS
 __all__ = ["MAX_HEAD_LINES", "AnswerParts", "SimpleRequest", "parse_simple_request"]
 
 SimpleRequest = tuple[str, str, dict[str, str], bytes]
-"""Method, path, headers by their names in lower case, body."""
+"""Method, path, headers by lower-case name, body."""
 
 AnswerParts = tuple[Sequence[bytes], bool]
-"""Head and body of an answer to one, and whether its connection ends with them."""
+"""An answer's head and body, and whether the connection closes after them."""
 
-# Of a request on either way, the empty one included. 4000, which fit into the 32 KiB of
-# a head, would hold the loop for 12 ms.
+# Of any request, the empty line included. 4000, which fit into a head of 32 KiB, would
+# hold the loop for 12 ms.
 MAX_HEAD_LINES: Final = 256
 _MAX_BYTES: Final = 8192
-# A token for each name, printable ASCII for each value, CRLF for each end of a line: no
-# folding, no blank before a colon, no bare CR or LF. Nothing is tried twice: what ends
-# a name, a value or the block cannot be a part of it.
+# Each name is a token, each value printable ASCII, each line ends with CRLF: no
+# folding, no blank before a colon, no bare CR or LF. The expression never backtracks:
+# the end of a name, a value or the block cannot be a part of it.
 _HEAD: Final = re.compile(
     rb"(GET|HEAD|POST) (/[a-z-/]*) HTTP/1\.1\r\n"
     rb"((?:[%b]++:[\t -~]*+\r\n)++)\r\n" % NAME_CHARACTERS
 )
 # A host name or address with an optional port; names within a machine have a "_" too.
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
-# Headers that frame a body otherwise than by its length, code it, or want more than an
-# answer.
+# Headers that frame a body otherwise than by its length, encode it, or ask for more
+# than an answer.
 _EXCLUDED: Final = frozenset(
     {"transfer-encoding", "content-encoding", "expect", "upgrade", "trailer"}
 )
@@ -38,10 +38,11 @@ _CONNECTION: Final = frozenset({"close", "keep-alive", "Keep-Alive"})
 
 
 def parse_simple_request(received: bytes) -> SimpleRequest | None:
-    r"""One whole HTTP/1.1 GET or HEAD without a body, or POST with one, without a query
-    or a repeated header; None for all else, whether it is valid or not.
+    r"""One whole HTTP/1.1 GET or HEAD without a body, or POST with one; None for all
+    else, valid or not.
 
-    The connection's only option, if it has any, is "keep-alive" or "close".
+    A simple request has no query and no repeated header; its ``Connection`` has at most
+    one option, "keep-alive" or "close".
 
     >>> parse_simple_request(b"GET /api/quiz HTTP/1.1\r\nHost: a.example\r\n\r\n")
     ('GET', '/api/quiz', {'host': 'a.example'}, b'')
@@ -60,7 +61,7 @@ def parse_simple_request(received: bytes) -> SimpleRequest | None:
     for line in lines:
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip(" \t")
-    # The body is all that follows the head, and only a POST has one.
+    # The body is everything after the head, and only a POST has one.
     length = str(len(body)) if method == "POST" else None
     if (
         headers.get("content-length") != length

@@ -1,11 +1,10 @@
-"""What a token looks like, where a request has it, and what it claims.
+"""Reads tokens: their form, their place in a request, and their claims.
 
-Claims are read, never verified: the platform alone holds the key. They may narrow what
-a token can do here (its own student, its own end), never widen it.
+Claims are read but not verified, since only the platform has the key. They may narrow
+what a token can do here (its own student, its own end), never widen it.
 """
 
 import base64
-import binascii
 import re
 from typing import Final
 
@@ -21,19 +20,19 @@ _BEARER: Final = re.compile(rf"[Bb][Ee][Aa][Rr][Ee][Rr] +({_TOKEN.pattern}) *")
 
 
 class _Claims(msgspec.Struct):
-    # Of any type: one that cannot be read takes nothing from the other.
+    # Of any type, so that an unreadable one does not affect the other.
     sub: object = None
     exp: object = None
 
 
-# An end past every clock is no end, one before every clock an end all the same; as a
-# huge whole number neither could be compared with one.
+# A later end counts as no end; an end before all clocks is an end. Both are bounded,
+# for huge whole numbers cannot be compared with a clock's float.
 _LATEST: Final = 2**53
 _claims_decoder = msgspec.json.Decoder(_Claims)
 
 
 def is_token(text: str) -> bool:
-    """Whether this can be a token at all: 1 to 4096 characters of its alphabet."""
+    """Whether this can be a token: 1 to 4096 characters of a token's alphabet."""
     return _TOKEN.fullmatch(text) is not None
 
 
@@ -53,8 +52,8 @@ def checked_body_token(token: object) -> str:
 
 
 def claims_of(token: str) -> tuple[int | None, float | None]:
-    """The student's number and the end (Unix seconds) that a JWT claims; None for what
-    cannot be read.
+    """The student's number and the end (Unix seconds) that a JWT claims; None for each
+    that cannot be read.
     """
     parts = token.split(".")
     if len(parts) != 3:
@@ -64,7 +63,7 @@ def claims_of(token: str) -> tuple[int | None, float | None]:
         claims = _claims_decoder.decode(
             base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
         )
-    except (binascii.Error, msgspec.MsgspecError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return None, None
     return _student_id(claims.sub), _end(claims.exp)
 

@@ -1,4 +1,4 @@
-"""Which tokens have standing, and whose they are, as all workers of a machine know."""
+"""Owns which tokens have standing, in memory that all workers of a machine share."""
 
 import mmap
 import struct
@@ -12,18 +12,18 @@ _NUMBER: Final = (1 << 24) - 1
 
 
 class VerifiedKeys:
-    """A map from hashes to numbers of 24 bits, in memory that the workers share; make
-    it before the fork.
+    """A map from hashes to numbers of 24 bits, shared by the workers; make it before
+    the fork.
 
     >>> keys = VerifiedKeys()
     >>> keys.add(b"k" * 32, 7)
     >>> keys.get(b"k" * 32), keys.get(b"x" * 32)
     (7, None)
 
-    Each key of 32 uniformly distributed bytes has one slot, which it loses to the next
-    key of that slot: the map forgets, and never grows. A slot holds 40 bits of a key,
-    its place the others that count, and its number: one word, which is stored and
-    loaded whole, without a lock.
+    A key of 32 uniformly distributed bytes has one slot, which it loses to the next key
+    of the same slot: the map forgets, and never grows. A slot is one word with 40 bits
+    of the key and its number; other bits of the key give the slot's place. A word is
+    read and written whole, without a lock.
     """
 
     def __init__(self, slots: int = 65536) -> None:

@@ -29,7 +29,7 @@ def value(store, key):
 
 def offer(store, clock, *keys):
     """Offer a copy under each key; which were kept."""
-    return [store.put(key, entry(clock), copied=True) for key in keys]
+    return [store.put(key, entry(clock), revision=0) for key in keys]
 
 
 def test_a_copy_is_kept_when_it_is_offered_again(clock):
@@ -72,7 +72,7 @@ def test_a_large_copy_counts_as_the_only_one(clock):
     """To unpack it again takes longer than a request may hold the loop."""
     store = a_store(clock)
     large = entry(clock, size=room_for(COPIES) // 8 + 1)
-    assert store.put(b"k", large, copied=True)
+    assert store.put(b"k", large, revision=0)
     assert store.get(b"k") is large
 
 
@@ -80,10 +80,10 @@ def test_a_successor_is_all_that_is_given(clock):
     """Whichever part the older one was in, and whether the newer one is kept."""
     store = a_store(clock)
     store.put(b"k", entry(clock, "old"))
-    assert not store.put(b"k", entry(clock, "newer"), copied=True)
+    assert not store.put(b"k", entry(clock, "newer"), revision=0)
     assert store.get(b"k") is None
-    assert store.put(b"k", entry(clock, "newer"), copied=True)
-    assert store.put(b"k", entry(clock, "newest"), copied=True)
+    assert store.put(b"k", entry(clock, "newer"), revision=0)
+    assert store.put(b"k", entry(clock, "newest"), revision=0)
     assert value(store, b"k") == "newest"
     assert store.put(b"k", entry(clock, "sole"))
     assert value(store, b"k") == "sole"
@@ -93,7 +93,7 @@ def test_a_successor_is_all_that_is_given(clock):
 def test_a_drop_takes_both_parts(clock):
     """And what was begun before it changes nothing any more."""
     store = a_store(clock)
-    epoch = store.begin_epoch(b"ann")
+    epoch = store.epochs.begin(b"ann")
     offer(store, clock, b"k", b"k")
     store.put(b"l", entry(clock))
     assert store.drop_owner(b"ann")
@@ -101,7 +101,7 @@ def test_a_drop_takes_both_parts(clock):
     assert not store.drop_owner(b"ann")
     newer = entry(clock)
     store.put(b"l", newer)
-    assert not store.put(b"l", entry(clock), epoch, copied=True)
+    assert not store.put(b"l", entry(clock), epoch, revision=0)
     assert store.get(b"l") is newer
 
 
@@ -141,7 +141,7 @@ class Model(RuleBasedStateMachine):
         """A copy is offered."""
         name = b"abcdefghijklmnopqrs"[key : key + 1]
         page = entry(self.clock)
-        kept = self.store.put(name, page, copied=True)
+        kept = self.store.put(name, page, revision=0)
         assert kept == (name in self.kept or name in self.in_vain)
         if not kept:
             self.in_vain = [*self.in_vain, name][-CANDIDATES:]

@@ -134,7 +134,7 @@ async def test_what_is_made_of_less_will_do_where_there_is_nothing_better(bench)
         less = Entry(value, 4, b"ann", now, now + 15, now + 15, complete=False)
 
         async def source(less=less):
-            return Served(less, MISS, epoch=bench.store.begin_epoch(b"ann"))
+            return Served(less, MISS, epoch=bench.store.epochs.begin(b"ann"))
 
         async def make(entry):
             return replace(entry, value=f"made of {entry.value}")

@@ -8,7 +8,7 @@ import asyncio
 import pytest
 
 from aims_server.cache.readthrough import ReadThrough, WrongOwner
-from aims_server.cache.singleflight import FlightCancelled, SingleFlight
+from aims_server.cache.singleflight import SingleFlight
 from aims_server.cache.store import Entry
 from aims_server.deadline import Deadline
 from tests.virtual_time import settle, virtual_loop
@@ -277,19 +277,6 @@ async def test_answers_that_cannot_be_kept_do_not_queue(bench, unkept):
     assert (await bench.fetch("next", **unkept)).entry.value == "next"
 
 
-async def test_a_failure_is_shared_and_shortly_remembered(bench):
-    """A failing key is called once for all, and once more when the memory ends."""
-    wave = [bench.ask() for _ in range(10)]
-    await settle()
-    bench.platform.answer(Broken())
-    results = await asyncio.gather(*wave, return_exceptions=True)
-    assert {type(result) for result in results} == {Broken}
-    assert await bench.seen() is Broken
-    assert bench.platform.calls == 1
-    bench.clock.now += MEMORY
-    assert (await bench.fetch("page")).outcome is MISS
-
-
 async def test_max_age_fetches_anew_what_is_older(bench):
     """A fresh entry older than max_age is not served; one of exactly max_age is."""
     await bench.fetch("first")
@@ -408,12 +395,3 @@ async def test_what_is_fresh_of_several_is_had_together(bench):
     assert found(b"ben") == ["ben's"]
     bench.clock.now += FRESH - 5
     assert found(b"ann") == ["new"]
-
-
-async def test_closing_tells_the_waiters(bench):
-    """Askers who wait while the service stops get an error, not a cancellation."""
-    asker = bench.ask()
-    await settle()
-    await bench.flights.close()
-    with pytest.raises(FlightCancelled):
-        await asker

@@ -361,7 +361,7 @@ async def test_what_is_kept_is_found_by_all(platform, workers, clock):
     clock.now += 5
     made_at = clock.now - 1
     newer = Entry("newer", 5, ANN, made_at, made_at + FRESH, made_at + FRESH)
-    epoch = one.through.epoch_of(ANN)
+    epoch = one.through.epochs.of(ANN)
     one.through.keep(b"k", epoch, newer)
     await settle()
     for worker in (one, third):
@@ -382,7 +382,7 @@ async def test_what_is_kept_late_displaces_nothing_newer(platform, workers, cloc
     clock.now += 20
     await answered(platform, other.ask(platform), "newer")
     clock.now += 5
-    one.through.keep(b"k", one.through.epoch_of(ANN), late)
+    one.through.keep(b"k", one.through.epochs.of(ANN), late)
     await settle()
     for worker in workers:
         found = worker.through.kept.get_fresh(b"k", ANN, clock.now)
@@ -500,3 +500,16 @@ async def test_parts_that_any_worker_keeps_are_found_together(platform, workers,
     assert through.kept.find_fresh([b"1", b"2"], BEN) == {}
     clock.now += FRESH
     assert through.kept.find_fresh([b"1", b"2"], ANN) == {}
+
+
+async def test_no_worker_shows_an_older_copy_than_the_machine_has(platform, clock):
+    """Who has had a page made anew on one worker is shown no older one by another."""
+    machine = Machine(clock)
+    one, other = (machine.worker(copied_bytes=1 << 16) for _ in range(2))
+    await answered(platform, one.ask(platform), "first")
+    for _ in range(3):
+        assert await shown(other.ask(platform)) == (HIT, "first")
+    clock.now += 60
+    await answered(platform, one.ask(platform, max_age=30), "second")
+    assert other.through.kept.get_fresh(b"k", ANN, clock.now).value == "second"
+    assert await shown(other.ask(platform)) == (HIT, "second")

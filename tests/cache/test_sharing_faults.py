@@ -106,7 +106,7 @@ async def test_what_was_made_before_a_refusal_is_not_kept_after_it(
     await settle()
     through, now = workers[1].through, clock.now
     entry = Entry("early", 5, ANN, now, now + 300, now + 2100)
-    through.keep(b"k", through.epoch_of(ANN), entry)
+    through.keep(b"k", through.epochs.of(ANN), entry)
     await settle()
     platform.answer(Refused())
     with pytest.raises(Refused):

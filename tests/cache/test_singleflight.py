@@ -97,15 +97,6 @@ async def test_says_who_joined(clock, flights, work):
     await flights.close()
 
 
-async def test_keys_do_not_share(ask, work):
-    """Each key has a task of its own."""
-    askers = [ask(work, key=key) for key in (b"a", b"b")]
-    await settle()
-    work.held[1].set_result("b's")
-    work.held[0].set_result("a's")
-    assert await asyncio.gather(*askers) == ["a's", "b's"]
-
-
 async def test_success_is_not_kept(ask, work):
     """The flight that has landed is forgotten: keeping values is the store's task."""
     for value in ("first", "second"):
@@ -113,19 +104,6 @@ async def test_success_is_not_kept(ask, work):
         await settle()
         work.held[-1].set_result(value)
         assert await asker == value
-
-
-async def test_all_but_one_may_hang_up(ask, work):
-    """The first asker and 198 others are cancelled; the last gets the value."""
-    askers = [ask(work) for _ in range(200)]
-    await settle()
-    for asker in askers[:-1]:
-        asker.cancel()
-    await settle()
-    work.held[0].set_result("page")
-    assert await askers[-1] == "page"
-    assert work.starts == 1
-    assert all(asker.cancelled() for asker in askers[:-1])
 
 
 async def test_goes_on_when_all_have_left(flights, ask, work):

@@ -153,7 +153,7 @@ def test_drop_owner_takes_all_of_one_and_none_of_others(clock):
 OPERATIONS = {
     "put": lambda store: store.put(b"0", Entry("page", 1000, b"ben", 0, 0, 50)),
     "copy": lambda store: store.put(
-        b"0", Entry("page", 1000, b"ben", 0, 0, 50), copied=True
+        b"0", Entry("page", 1000, b"ben", 0, 0, 50), revision=0
     ),
     "drop_owner": lambda store: store.drop_owner(b"ann"),
     "expire": MemoryStore.expire,
@@ -171,8 +171,8 @@ def test_a_clock_that_never_stands_still_does_no_harm(operation):
         for index in range(3):
             page = Entry("page", 1000, b"ann", 0, 0, lifetime + index)
             store.put(b"%d" % index, page)
-            store.put(b"copy %d" % index, page, copied=True)
-            store.put(b"copy %d" % index, page, copied=True)
+            store.put(b"copy %d" % index, page, revision=0)
+            store.put(b"copy %d" % index, page, revision=0)
         operation(store)
         while next(ticks) < 100:
             pass
@@ -207,9 +207,9 @@ def traced(action):
 def test_what_was_begun_before_a_drop_is_not_kept(clock):
     """An epoch taken before a drop keeps its entry out; a later one lets it in."""
     store = a_store(room_for(4), clock)
-    before = store.begin_epoch(b"ann")
+    before = store.epochs.begin(b"ann")
     store.drop_owner(b"ann")
-    after = store.begin_epoch(b"ann")
+    after = store.epochs.begin(b"ann")
     assert store.put(b"k", entry(clock, "new"), after)
     assert not store.put(b"k", entry(clock, "old"), before)
     kept = store.get(b"k")
@@ -220,7 +220,7 @@ def test_what_was_begun_before_a_drop_is_not_kept(clock):
 def test_a_drop_ends_the_epoch_of_its_owner_only(clock):
     """All who fill for one owner are in one epoch; its neighbours' are their own."""
     store = a_store(room_for(4), clock)
-    epochs = [store.begin_epoch(owner) for owner in (b"ann", b"ann", b"ben")]
+    epochs = [store.epochs.begin(owner) for owner in (b"ann", b"ann", b"ben")]
     store.drop_owner(b"ann")
     assert not store.put(b"a", entry(clock), epochs[0])
     assert not store.put(b"a", entry(clock), epochs[1])

@@ -79,17 +79,6 @@ def test_jitter_spreads_the_delay():
     assert len(delays) == 100
 
 
-def test_heal_keeps_the_delay():
-    """clear_faults() ends the faults only, clear() everything."""
-    faults = Faults()
-    faults.set("cards", kind="reset", delay=0.3, share=0.5)
-    faults.clear_faults()
-    assert went_wrong(faults) == 0
-    assert faults.delay("cards") == 0.3
-    faults.clear("cards")
-    assert faults.delay("cards") == 0
-
-
 @pytest.mark.parametrize(
     ("endpoint", "knobs"),
     [("nowhere", {}), ("cards", {"kind": "sulk"}), ("cards", {"colour": "red"})],
@@ -111,17 +100,3 @@ def test_sigma_spreads_the_delay_by_its_logarithm():
     logarithms = [math.log(delay / 0.2) for delay in delays]
     assert 0.19 < delays[1000] < 0.21
     assert 0.47 < statistics.pstdev(logarithms) < 0.53
-
-
-def test_healing_keeps_the_shape_of_the_delay():
-    """It is not a fault."""
-    faults = Faults()
-    faults.set("cards", kind="hang", delay=0.3, sigma=1.2, capacity=20)
-    faults.clear_faults()
-    fault = faults.as_dict()["cards"]
-    assert (fault.kind, fault.delay, fault.sigma, fault.capacity) == (
-        None,
-        0.3,
-        1.2,
-        20,
-    )

@@ -13,7 +13,7 @@ from tornado.iostream import IOStream, StreamClosedError
 from aims_server.demo.backend import Reply
 from aims_server.demo.faults import Fault, Kind
 from aims_server.demo.socket_faults import bomb, break_answer
-from aims_server.demo.wrong_answers import EMPTY, wrong_answer
+from aims_server.demo.wrong_answers import wrong_answer
 
 from ..waiting import PATIENCE_SECONDS
 from .conftest import COURSE_FILES, json_of
@@ -116,18 +116,6 @@ async def test_every_kind_ends_when_its_caller_leaves(caller, platform, kind):
     writer.close()
     await platform.until(lambda counters: counters.in_flight == 0)
     assert await caller.rows(COURSE_FILES)
-
-
-@pytest.mark.gen_test
-async def test_status_and_html_come_through_http(caller, platform):
-    """The client sees the status, the header and the page that the knobs say."""
-    platform.faults.set(kind="rate_limited", retry_after="5")
-    answer = await caller.get(COURSE_FILES)
-    assert (answer.code, answer.headers["Retry-After"]) == (429, "5")
-    platform.faults.set(kind="html", status=502)
-    answer = await caller.get(COURSE_FILES)
-    assert answer.code == 502
-    assert answer.headers["Content-Type"] == "text/html; charset=UTF-8"
 
 
 @pytest.mark.gen_test
@@ -282,15 +270,6 @@ async def test_gzip_answers(caller, platform):
     assert b"Content-Encoding: gzip" in head
     with pytest.raises(zlib.error):
         zlib.decompressobj(31).decompress(body)
-
-
-@pytest.mark.gen_test
-async def test_only_the_matching_call_goes_wrong(caller, platform):
-    """One subject can be made to fail among all."""
-    first, second = platform.college.courses(platform.college.student(0))[:2]
-    platform.faults.set("cards", kind="empty", match=f"cf_id={first.cf_id}")
-    assert (await caller.get("/cards", equalto___cf_id=first.cf_id)).body == EMPTY
-    assert await caller.rows("/cards", equalto___cf_id=second.cf_id)
 
 
 @pytest.mark.gen_test

@@ -67,15 +67,6 @@ async def test_three_hundred_at_once_cost_one_page(
 
 
 @pytest.mark.gen_test
-async def test_two_pages_share_the_course_files(front, token, platform):
-    """Attendance and all-attendance together cost one course-file call."""
-    await asyncio.gather(
-        front.ask("/api/attendance", token), front.ask("/api/all-attendance", token)
-    )
-    assert platform.counters.calls["course_files"] == 1
-
-
-@pytest.mark.gen_test
 async def test_the_summary_is_as_old_as_the_course_files(
     front, token, platform, clock, worker
 ):

@@ -52,7 +52,7 @@ async def test_both_ways_fail_alike(browser, token, platform, clock, ways):
             if refusal == "down":
                 platform.faults.set("quizzes", kind="html")
             else:
-                platform.faults.clear_faults()
+                platform.faults.clear()
                 platform.revoke(token)
             each = await ways.told(way, partial(browser.ask, "/api/quiz", token))
             told.append(each._replace(quota=""))

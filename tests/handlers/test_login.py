@@ -53,15 +53,6 @@ async def test_odd_characters_of_a_password_arrive(front, student, platform):
 
 
 @pytest.mark.gen_test
-async def test_login_comes_from_the_portals_origin(front, student, platform):
-    """The platform sees the Origin and Referer that it asks of a login."""
-    await front.ask("/api/login", method="POST", body=credentials(student))
-    headers = platform.last["authenticate"].headers
-    assert headers["Origin"] == "https://abes.web.simplifii.com"
-    assert headers["Referer"] == "https://abes.web.simplifii.com/"
-
-
-@pytest.mark.gen_test
 async def test_wrong_password_passes_status_and_message_on(front, student):
     """A refused login shows what the platform says of it."""
     answer = await front.ask(
@@ -152,9 +143,9 @@ async def test_a_limit_of_the_platform_has_its_words(front, platform, student):
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("name", ["\u00a0{}", "{}\n", "\t{}\u2003\r\n"])
-async def test_a_user_name_is_trimmed_before_it_is_judged(front, student, name):
-    """What a copied name has round it is no fault of it."""
+@pytest.mark.parametrize("name", ["{} ", "\u00a0{}", "{}\n", "\t{}\u2003\r\n"])
+async def test_a_user_name_is_sent_trimmed(front, student, name):
+    """What a keyboard adds, or a copied name has round it, is no fault of it."""
     body = {**credentials(student), "username": name.format(student.username)}
     answer = await front.ask("/api/login", method="POST", body=body)
     assert answer.code == 200
@@ -245,50 +236,14 @@ async def test_a_500_of_a_program_is_no_refusal(front, student, platform):
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("name", ["{} ", "  {}\u00a0"])
-async def test_a_user_name_is_sent_trimmed(front, student, name):
-    """Without the blank that a keyboard adds."""
-    body = {**credentials(student), "username": name.format(student.username)}
-    answer = await front.ask(
-        "/api/login",
-        method="POST",
-        body=urlencode(body).encode(),
-        headers={"Content-Type": "application/x-www-form-urlencoded"},
-    )
-    assert answer.code == 200
-
-
-@pytest.mark.gen_test
 @pytest.mark.parametrize(
     ("body", "content_type", "status", "code"),
     [
-        (b"", "application/json", 400, "invalid_request"),
         (b"{", "application/json", 400, "invalid_request"),
-        (b"[]", "application/json", 400, "invalid_request"),
-        (b'"text"', "application/json", 400, "invalid_request"),
-        (b"null", "application/json", 400, "invalid_request"),
-        (b'{"username": "u"}', "application/json", 400, "invalid_request"),
-        (
-            b'{"username": [1], "password": "p"}',
-            "application/json",
-            400,
-            "invalid_request",
-        ),
-        (b'{"username": "u", "password": null}', None, 400, "invalid_request"),
-        (b'{"username": "u", "password": NaN}', None, 400, "invalid_request"),
-        (b'{"username": "\xff", "password": "p"}', None, 400, "invalid_request"),
-        (b'{"username": "a\\u0000", "password": "p"}', None, 400, "invalid_request"),
-        (b"[" * 9000, "application/json", 400, "invalid_request"),
+        (b'{"username": "u"}', None, 400, "invalid_request"),
         (b'{"a":' * 900 + b"1" + b"}" * 900, None, 400, "invalid_request"),
         (b"username=u", "application/x-www-form-urlencoded", 400, "invalid_request"),
-        (
-            b"username=%ff&password=p",
-            "application/x-www-form-urlencoded",
-            400,
-            "invalid_request",
-        ),
         (b"a", "text/plain", 415, "unsupported_media_type"),
-        (b"a", "multipart/form-data; boundary=x", 415, "unsupported_media_type"),
         (b" " * 65_537, "application/json", 413, "too_large"),
         (b" " * 3_000_000, "application/json", 413, "too_large"),
     ],

@@ -42,20 +42,6 @@ def _connect_to():
 
 
 @pytest.mark.gen_test
-async def test_the_backlog_is_accepted(server, lone, connect_to):
-    """Connections that the kernel has queued are served before the socket closes."""
-    clients = connect_to(lone, 20)
-    server.listener.add_sockets([lone])
-    server.listener.accept_backlog()
-    server.listener.stop()
-    for client in clients:
-        client.setblocking(False)
-        reader, writer = await asyncio.open_connection(sock=client)
-        assert "200 OK" in await Client(reader, writer).ask()
-        writer.close()
-
-
-@pytest.mark.gen_test
 async def test_a_backlog_that_never_ends_is_left(lone, connect_to):
     """Clients may connect as fast as they are accepted."""
     accepted = 0

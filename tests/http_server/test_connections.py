@@ -47,22 +47,6 @@ class TestSlowness:
         for writer in writers:
             writer.close()
 
-    @pytest.mark.gen_test
-    async def test_a_trickle_does_not_extend_the_time(self, port):
-        """A byte now and then does not reset the time-out."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        trickle = asyncio.create_task(_trickle(writer))
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            assert await reader.read() == b""
-        trickle.cancel()
-        writer.close()
-
-
-async def _trickle(writer: asyncio.StreamWriter) -> None:
-    while True:
-        writer.write(b"G")
-        await asyncio.sleep(0.1)
-
 
 class TestLastAnswer:
     """A client that sends on while its last answer is on its way."""

@@ -25,7 +25,6 @@ from urllib.parse import quote
 import pytest
 
 from aims_server.demo.college import College
-from aims_server.store.scripts import stream_key
 from aims_server.store.sealing import Secrets
 
 from ..operations.programs import CONF, program, wait_for_port
@@ -380,7 +379,7 @@ def by_the_store(scene: Scene) -> None:
     scene.service.get("/api/timetable", scene.kept.pop(0))
     scene.fires("AimsStoreDown", "AimsRefusalsWaiting", meanwhile=scene.ask_kept)
     scene.store.start()
-    stream = stream_key(Secrets(b64decode(SECRET)).stream_tag)
+    stream = Secrets(b64decode(SECRET)).stream_key
     forged = ("XADD", stream, "*", "o", "nobody's")
     scene.fires("AimsStoreStrangeEntries", meanwhile=lambda: scene.store.ask(*forged))
 

@@ -29,9 +29,9 @@ GATHER_SECONDS = 30.0
 class Worker:
     """One worker's gatherings, and how it looks at the shared memory."""
 
-    def __init__(self, memory, epochs, clock):
-        self.log = CountedLog(memory, epochs, seconds=GATHER_SECONDS, clock=clock)
-        self.gatherings: Gatherings = Gatherings()
+    def __init__(self, memory, clock):
+        self.log = CountedLog(memory, seconds=GATHER_SECONDS, clock=clock)
+        self.gatherings = Gatherings()
         self.shared = SharedGatherings(self.gatherings, self.log)
         self.clock = clock
 
@@ -84,7 +84,7 @@ def _epochs():
 @pytest.fixture(name="workers")
 def _workers(clock, epochs):
     memory = SharedMemoryCache(1_000_000, epochs, clock=clock)
-    return [Worker(memory, epochs, clock) for _ in range(2)]
+    return [Worker(memory, clock) for _ in range(2)]
 
 
 @pytest.fixture(name="sessions")
@@ -117,7 +117,7 @@ async def test_what_arrives_is_seen_by_the_other(workers, sessions, clock):
         with ExitStack() as stack:
             gathering = first.gather(stack, session)
             began_at = clock.now
-            gathering.begin(had_files(clock), 3, oldest=clock.now - 200)
+            gathering.begin(had_files(clock), clock.now - 200)
             gathering.add(7, days(1))
             gathering.add(8, days(3))
             await asyncio.sleep(1)
@@ -142,7 +142,7 @@ async def test_nothing_is_looked_at_afterwards(workers, sessions, clock):
         second.shared.followed(session, KEY),
         second.shared.followed(session, b"gathered by nobody"),
     ):
-        first.gather(stack, session).begin(had_files(clock), 0)
+        first.gather(stack, session).begin(had_files(clock), None)
         await asyncio.sleep(1)
     uses = first.log.uses.copy(), second.log.uses.copy()
     assert (uses[0]["look"], uses[1]["read"]) > (1, 1)
@@ -172,7 +172,7 @@ async def test_another_student_sees_nothing(workers, sessions, clock):
         second.shared.followed(mine, KEY),
         second.shared.followed(other, b"other"),
     ):
-        first.gather(stack, mine).begin(had_files(clock), 0)
+        first.gather(stack, mine).begin(had_files(clock), None)
         await asyncio.sleep(1)
         assert second.gatherings.get(KEY) is not None
         assert second.gatherings.get(b"other") is None
@@ -199,7 +199,7 @@ async def test_a_refused_token_ends_what_is_told(workers, sessions, clock, epoch
     session = sessions[0]
     with ExitStack() as stack, second.shared.followed(session, KEY):
         gathering = first.gather(stack, session)
-        gathering.begin(had_files(clock), 0)
+        gathering.begin(had_files(clock), None)
         await asyncio.sleep(1)
         epochs.end(session.owner)
         assert second.log.read(KEY, session.owner, 0) is None
@@ -213,7 +213,7 @@ async def test_what_came_before_a_refusal_is_not_told_after_it(
     session = sessions[0]
     with ExitStack() as stack:
         gathering = first.gather(stack, session)
-        gathering.begin(had_files(clock), 1)
+        gathering.begin(had_files(clock), None)
         gathering.add(1, days(1))
         epochs.end(session.owner)
         with second.shared.followed(session, KEY):
@@ -227,7 +227,7 @@ async def test_one_that_is_over_is_not_taken_for_the_next(workers, sessions, clo
     session = sessions[0]
     with ExitStack() as stack, second.shared.followed(session, KEY):
         gathering = first.gather(stack, session)
-        gathering.begin(had_files(clock), 1)
+        gathering.begin(had_files(clock), None)
         gathering.add(1, days(1))
         await asyncio.sleep(1)
     with second.shared.followed(session, KEY):
@@ -239,7 +239,7 @@ async def test_one_that_is_over_is_not_taken_for_the_next(workers, sessions, clo
             await asyncio.sleep(1)
             seen = second.gatherings.get(KEY)
             assert (seen.began_at, seen.head) == (began_at, None)
-            gathering.begin(had_files(clock), 1)
+            gathering.begin(had_files(clock), None)
             await asyncio.sleep(1)
             assert seen.head == gathering.head
             assert not seen.parts
@@ -250,7 +250,7 @@ async def test_ones_own_comes_first(workers, sessions, clock):
     first, second = workers
     session = sessions[0]
     with ExitStack() as dead, second.shared.followed(session, KEY):
-        first.gather(dead, session).begin(had_files(clock), 0)
+        first.gather(dead, session).begin(had_files(clock), None)
         await asyncio.sleep(1)
         with ExitStack() as stack:
             own = second.gather(stack, session)
@@ -264,7 +264,7 @@ async def test_what_was_followed_ends_where_ones_own_begins(workers, sessions, c
     first, second = workers
     session = sessions[0]
     with ExitStack() as dead, second.shared.followed(session, KEY):
-        first.gather(dead, session).begin(had_files(clock), 2)
+        first.gather(dead, session).begin(had_files(clock), None)
         await asyncio.sleep(1)
         seen = second.gatherings.get(KEY)
         assert not seen.ended
@@ -280,12 +280,12 @@ async def test_who_followed_a_dead_worker_follows_the_one_that_begins_anew(
 ):
     """As soon as that one has as much."""
     memory = SharedMemoryCache(1_000_000, epochs, clock=clock)
-    first, second, third = (Worker(memory, epochs, clock) for _ in range(3))
+    first, second, third = (Worker(memory, clock) for _ in range(3))
     session = sessions[0]
     with ExitStack() as stack, third.shared.followed(session, KEY):
         dead = ExitStack()
         gathering = first.gather(dead, session)
-        gathering.begin(had_files(clock), 2)
+        gathering.begin(had_files(clock), None)
         gathering.add(7, days(1))
         await asyncio.sleep(1)
         seen = third.gatherings.get(KEY)
@@ -293,7 +293,7 @@ async def test_who_followed_a_dead_worker_follows_the_one_that_begins_anew(
         assert seen.parts == gathering.parts
         first.log.dead = True
         anew = second.gather(stack, session)
-        anew.begin(had_files(clock), 2)
+        anew.begin(had_files(clock), None)
         anew.add(8, days(2))
         anew.add(7, days(1))
         await asyncio.sleep(1)
@@ -308,7 +308,7 @@ async def test_two_askers_follow_once(workers, sessions, clock):
     first, second = workers
     session = sessions[0]
     with ExitStack() as stack:
-        first.gather(stack, session).begin(had_files(clock), 0)
+        first.gather(stack, session).begin(had_files(clock), None)
         with second.shared.followed(session, KEY):
             with second.shared.followed(session, KEY):
                 await asyncio.sleep(1)

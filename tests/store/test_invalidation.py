@@ -14,7 +14,6 @@ from aims_server.primitives import CircuitState
 from aims_server.store.client import StoreUnavailable
 from aims_server.store.cursor import SharedCursor
 from aims_server.store.redis_clients import open_client
-from aims_server.store.scripts import owner_key, stream_key
 from aims_server.store.sealing import Secrets
 
 from ..children import Deadly, exit_status, fork
@@ -24,7 +23,7 @@ from .test_pages import ANN, BEN, keep, page, take
 
 pytestmark = pytest.mark.gen_test
 
-STREAM = stream_key(Secrets(bytes(32)).stream_tag)
+STREAM = Secrets(bytes(32)).stream_key
 
 
 @pytest.fixture(name="first")
@@ -146,19 +145,6 @@ async def test_nothing_of_an_owner_is_taken_before_the_store_is_told(
     taken = await take(colleague, b"a", ANN)
     assert taken.page is None
     assert taken.lease is not None
-
-
-@pytest.fixture(name="alone")
-def _alone(make_machine, tmp_path):
-    """A machine that cannot reach the store."""
-    return make_machine(f"unix://{tmp_path}/none.sock", follow=True)
-
-
-async def test_a_failed_telling_closes_the_store(alone):
-    """When a refusal cannot be told, the store is left alone until it has been."""
-    alone.refuse(ANN)
-    await eventually(lambda: alone.client.state != "closed")
-    assert alone.observer.waiting == 1
 
 
 async def test_before_the_stream_is_found_nothing_is_taken(second, server):
@@ -437,7 +423,7 @@ async def test_a_strangers_value_in_a_students_place_harms_nobody(first, server)
     and other students' refusals are told all the same.
     """
     await known(first)
-    key = owner_key(first.secrets.owner_tag(ANN))
+    key = first.secrets.owner_key(ANN)
     server.ask("SET", key, "somebody else's")
     assert (await take(first, b"a", ANN)).found is Found.NONE
     first.refuse(BEN)

@@ -8,7 +8,7 @@ from aims_server.ratelimit import BucketTable, RateLimiter
 from aims_server.ratelimit.charges import Charges
 from aims_server.store import limits
 from aims_server.store.limits import SharedLimits
-from aims_server.store.scripts import RAISE_LIMITS, limit_key
+from aims_server.store.scripts import RAISE_LIMITS
 from tests.virtual_time import Clock
 
 from ..waiting import eventually
@@ -118,7 +118,7 @@ async def test_a_stamp_that_cannot_be_locks_nobody_out(machine, server, value):
     fills from now on; any other value, a list too, as none.
     """
     here = limiter(60_000)
-    key = limit_key(machine.secrets.rate_tag(here.hashed("ann")))
+    key = machine.secrets.limit_key(here.hashed("ann"))
 
     def ends_within(ms):
         return -1 != int(server.ask("PTTL", key)[1:]) <= ms

@@ -259,7 +259,7 @@ async def test_a_page_moved_to_another_student_does_not_open(first, second, serv
     """What the operator copies to somebody else's key is a miss that is counted."""
     await keep(first, page(), b"k", ANN)
     _, field, value = hash_of(server)
-    server.ask("HSET", f"aims1:{{{first.secrets.owner_tag(BEN)}}}", field, value)
+    server.ask("HSET", first.secrets.owner_key(BEN), field, value)
     taken = await take(second, b"k", BEN)
     assert (taken.found, taken.page) == (Found.NONE, None)
     assert second.observer.unopened == 1
@@ -415,7 +415,7 @@ async def test_what_no_script_of_ours_answers_is_a_miss(odd, answer):
 
 async def test_what_is_no_hash_is_a_miss(first, server):
     """A key of another type refuses every script; each asker goes on alone."""
-    server.ask("SET", f"aims1:{{{first.secrets.owner_tag(ANN)}}}", "text")
+    server.ask("SET", first.secrets.owner_key(ANN), "text")
     taken = await take(first)
     assert (taken.found, taken.lease) == (Found.NONE, None)
     assert first.observer.calls == ["refused"]
@@ -468,10 +468,10 @@ def test_machines_of_two_versions_share_a_store():
     """
     session = "c9ce0edf7ad07ed1c59222a4d8db1c66b24374b0af1d3cb40dde856a79086753"
     assert SECRETS.session.hex() == session
-    assert SECRETS.stream_tag == "a9abd8deb2929a633d0b358ed22315f1"
-    assert SECRETS.owner_tag(ANN) == "8bbef55f97b2d025f0751ff48f36cc94"
-    assert SECRETS.page_tag(ANN) == SECRETS.owner_tag(ANN)
-    assert SECRETS.rate_tag(ANN) == "f4ba50448c3c28b6d266231b97da3ac4"
+    assert SECRETS.stream_key == "aims1:d:a9abd8deb2929a633d0b358ed22315f1"
+    assert SECRETS.owner_key(ANN) == "aims1:{8bbef55f97b2d025f0751ff48f36cc94}"
+    assert SECRETS.page_tag(ANN) == "8bbef55f97b2d025f0751ff48f36cc94"
+    assert SECRETS.limit_key(ANN) == "aims1:r:f4ba50448c3c28b6d266231b97da3ac4"
     page = "72bf1f66c3b7088b869c6f4db2d2100023aa97657b562d959dd2ecb5bd5ebed8"
     assert SECRETS.open_page(ANN, b"place", bytes.fromhex(page)) == b"page"
     refusal = (

@@ -135,19 +135,3 @@ async def test_a_long_fault_is_told_once_and_its_end(reading, stream, client, ca
         assert fault.startswith(f"{UNKNOWN}: the store at {client.where}")
         assert end == KNOWN
     assert client.reasons == []
-
-
-class TestUnknown:
-    """The stream was never found."""
-
-    @pytest.fixture(name="stream")
-    def _stream(self, clock):
-        stream = Stream(clock)
-        stream.fails = True
-        return stream
-
-    async def test_the_store_is_left_alone(self, reading, client):
-        """It could hold what another machine has refused."""
-        await asyncio.sleep(0.05)
-        (reason,) = client.reasons
-        assert reason == "its stream cannot be read: Connection reset by peer"

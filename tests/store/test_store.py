@@ -7,7 +7,6 @@ import pytest
 from aims_server.primitives import CircuitState, Epochs, StoreAddress
 from aims_server.ratelimit import BucketTable, RateLimiter
 from aims_server.store import MachineStore, Store
-from aims_server.store.scripts import stream_key
 
 from ..waiting import eventually
 from .conftest import Observer
@@ -28,7 +27,7 @@ async def test_a_worker_that_ends_tells_what_it_knows(machine, server):
     store.start([])
     store.invalidations.add(ANN, kept=True)
     await store.close()
-    told = server.ask("XLEN", stream_key(machine.secrets.stream_tag))
+    told = server.ask("XLEN", machine.secrets.stream_key)
     assert told in (b":1\r\n", b":2\r\n")
 
 

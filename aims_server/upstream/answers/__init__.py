@@ -1,4 +1,4 @@
-"""What the platform's answers mean: bodies in, typed values out; no HTTP, no call.
+"""Decodes the platform's answers: bodies in, typed values out. Knows no HTTP.
 
 The map, in reading order::
 
@@ -7,14 +7,14 @@ The map, in reading order::
     account        logins and quizzes
     schedule       the month table
     schedule_cell  the HTML in one of its cells
-    models         what these leave behind
-    rows           lists of rows out of their envelope, the odd ones field by field
+    models         the typed values
+    rows           lists of rows in their envelope; odd rows field by field
     json_body      bytes to JSON
     fields         single values: numbers, names, percentages
-    messages       refusals and the like, by their words
-    oddities       what could not be read, counted and logged
+    messages       the meaning of messages, such as refusals
+    oddities       counts and logs what could not be read
 
-One odd row costs no other row anything; an answer of which nothing can be read is a
+An odd row does not affect other rows. An answer of which nothing can be read raises
 `BadShape`.
 """
 
@@ -25,6 +25,7 @@ from .fields import (
     FIRST_YEAR,
     Number,
     exact,
+    minute_of_day,
     month_number,
     one_line,
     percent_text,
@@ -81,6 +82,7 @@ __all__ = [
     "is_answer",
     "leads_to_login",
     "merge_pages",
+    "minute_of_day",
     "month_number",
     "more_follows",
     "one_line",

@@ -1,4 +1,4 @@
-"""Whose an answer is: logins, and quizzes, which are passed on as they are."""
+"""Logins and quizzes, which are passed on as they are: finds out whose they are."""
 
 import re
 from collections.abc import Iterator
@@ -17,23 +17,23 @@ __all__ = ["decode_quizzes", "read_login"]
 
 
 class Quiz(Struct, frozen=True, gc=False):
-    """One evaluated quiz: only whose it is."""
+    """The fields of an evaluated quiz that identify the student."""
 
     admission_number: Scalar = None
-    # Named by the rows of the other lists, of which one may come in its place.
+    # Fields of other lists' rows, one of which may come in place of quizzes.
     student_id: Scalar = None
     fk_student: Scalar = None
 
 
 class LoginStudent(Struct, frozen=True, gc=False):
-    """`response` of a login: only whose it is."""
+    """The fields of a login's `response` that identify the student."""
 
     id: Scalar = None
     username: Scalar = None
 
 
 class Login(Struct, frozen=True):
-    """An answer to a login; a token that is no text is simply none."""
+    """An answer to a login; a token that is no text counts as none."""
 
     token: object = None
     response: object = None
@@ -48,10 +48,10 @@ _LOGIN: Final = msgspec.json.Decoder(Login, float_hook=float)
 
 
 def decode_quizzes(body: bytes, note: Note = ignore) -> Quizzes:
-    """Look at an answer of `/custom/myEvaluatedQuizzes`, which is passed on as it is.
+    """Read whose quizzes `/custom/myEvaluatedQuizzes` has; the body is passed on.
 
-    Only whose it is matters here. Raises BadShape for what is no JSON object, for an
-    answer to a login, for too long a list, and for the quizzes of two students.
+    Raises BadShape for a body that is no JSON object or answers a login, for too long a
+    list, and for the quizzes of two students.
     """
     body = utf8(body, note)
     try:
@@ -73,14 +73,14 @@ def decode_quizzes(body: bytes, note: Note = ignore) -> Quizzes:
 
 
 def _admission_number(value: Scalar) -> str | None:
-    """Whose an answer is; a text without a digit ("-", "NA"), and 0, name nobody."""
+    """An admission number; None for 0 and a text without a digit ("-", "NA")."""
     text = one_line(value).upper()
     return text if re.search("[1-9]", text) else None
 
 
 def read_login(body: bytes) -> LoginBody:
-    """Read an answer to a login; raises BadShape if it is no JSON object of at most
-    64 KiB, which is read here and now.
+    """Read an answer to a login, on the event loop. Raises BadShape if it is no JSON
+    object of at most 64 KiB.
     """
     if len(body) > _LARGEST_LOGIN:
         raise BadShape(f"an answer to a login of {len(body)} bytes")
@@ -112,8 +112,8 @@ def _loose_quizzes(answer: dict[str, Any]) -> list[Quiz]:
 
 
 def _objects(answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The answer and every object within, since all of it is passed on; raises BadShape
-    for many more of these, and of lists, than a list may have rows.
+    """The answer and every object in it, since all of it is passed on. Raises BadShape
+    if objects and lists are many more than a list may have rows.
     """
     waiting: list[Any] = [answer]
     for _ in range(_MOST_OBJECTS):

@@ -21,7 +21,7 @@ _LESS, _AMPERSAND, _BACKSLASH = b"<&\\"
 
 
 class Record(Struct, frozen=True, gc=False):
-    """One class of a course, where not every field is as it should be."""
+    """One class of a course, if some fields have unusual types."""
 
     id: int | float | str | None = None
     state: str | None = None
@@ -62,11 +62,11 @@ def decode_cards(body: bytes, note: Note = ignore) -> CardsPage:
 
 
 def more_follows(pages: Sequence[CardsPage]) -> bool:
-    """Whether the platform has a page after these, by anything that they say: a last
-    page of 1 may be a default beside a link to the next one.
+    """Whether the platform has a page after these, if any of their fields says so: a
+    last page of 1 may be a default beside a link to the next one.
 
-    A page that is empty, or begins like the first one, is the end of it: the platform
-    does not know of pages, whatever it says.
+    An empty page, or one that begins like the first, is the end: then the platform does
+    not page, whatever it says.
     """
     first, last = pages[0], pages[-1]
     if not last.cards or _repeats(first, last):
@@ -80,9 +80,7 @@ def more_follows(pages: Sequence[CardsPage]) -> bool:
 def merge_pages(
     pages: Sequence[CardsPage], note: Note = ignore, *, complete: bool = True
 ) -> Cards:
-    """Put the pages of one course together; raises BadShape for the records of two
-    students.
-    """
+    """Merge the pages of one course."""
     first = pages[0]
     cards = first.cards
     most_pages, most_records = _announced(pages)
@@ -96,12 +94,12 @@ def merge_pages(
         complete = False
     if not complete:
         note("pages", f"{len(pages)} pages had, more announced")
-    return Cards(cards, only_student([page.student_id for page in pages]), complete)
+    return Cards(cards, complete)
 
 
 def _announced(pages: Sequence[CardsPage]) -> tuple[int, int]:
-    """The most pages, and records, that any of them says there are: a class may have
-    been entered since the first was read, and moved the last one to a new page.
+    """The greatest numbers of pages and records that any of them states: a class
+    entered since the first was read may have begun a new page.
     """
     most_pages = most_records = 0
     for page in pages:  # mostly one: max() takes four times as long for it
@@ -121,17 +119,17 @@ def _repeats(first: CardsPage, page: CardsPage) -> bool:
 
 
 def _has_plain_marks(cards: Sequence[Card]) -> bool:
-    """Whether every mark of a plain list can be shown as it is: text without HTML. An
+    """Whether every mark of a plain list is text without HTML, fit to be shown. An
     empty one may have its text in `status`, which a plain list does not read.
     """
     marks = {card.state for card in cards}
-    # Those that are known to be, as all mostly are, without a call for each.
+    # First the known marks, which nearly all are, without a call for each.
     return all(map(_IS_PLAIN.known.get, marks)) or all(map(_IS_PLAIN, marks))
 
 
 def _has_plain_times(body: bytes, cards: Sequence[Card]) -> bool:
-    """Whether no time of a plain list has HTML. A body with none of what that begins
-    with, escaped or not, is not searched, which takes 1.6 us for 40 records.
+    """Whether no time of a plain list has HTML. The times are searched only if the body
+    has a character with which HTML begins, escaped or not: 1.6 us for 40 records.
     """
     if not (_LESS in body or _AMPERSAND in body or _BACKSLASH in body):
         return True
@@ -156,8 +154,8 @@ def _card(record: Record, note: Note) -> Card | None:
 
 
 def _id(value: Scalar) -> int | str | None:
-    """An identifier as a number, whatever it is sent as; None for what identifies
-    nothing: 0, a database's default, and a text without a figure ("-", "NA").
+    """An identifier, as a number if possible; None for 0, a database's default, and for
+    a text without a digit ("-", "NA").
     """
     read = value if isinstance(value, int) else whole(value)
     if read is None and isinstance(value, str) and re.search("[1-9]", value):

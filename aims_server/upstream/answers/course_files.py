@@ -55,9 +55,9 @@ _NO_COUNTS: Final = Summary()
 def decode_course_files(body: bytes, note: Note = ignore) -> CourseFiles:
     """Decode `/custom/getCFMappedWithStudentID?embed_attendance_summary=1`.
 
-    A row of the code "Total" is the Total row, every other row with an id a course.
-    Rows that repeat a course-file id are all kept: the platform's Total counts them
-    too. Raises BadShape, also when no row is a course, or for two students.
+    The row with the code "Total" is the Total row, every other row with an id a course.
+    Rows that repeat a course-file id are all kept, since the platform's Total counts
+    them too. Raises BadShape, also if no row is a course or rows name two students.
     """
     rows = read_list(body, _ROWS, Row, note, most=_MOST_ROWS)
     total = None
@@ -104,7 +104,7 @@ def _course(row: Row, code: str, called: str, note: Note) -> Course | None:
 
 
 def _counts(summary: Summary) -> Counts | None:
-    """Read a summary; None without Present, or without Total or what adds up to it."""
+    """Read a summary; None if Present is missing, or Total and the parts of it."""
     present, total = number(summary.present), number(summary.total)
     absent, leave = number(summary.absent), number(summary.leave)
     exempt = number(summary.exempt)

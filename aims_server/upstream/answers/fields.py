@@ -1,6 +1,6 @@
-"""Readers of single values as the platform sends them: numbers, lines, percentages.
+"""Reads single values as the platform sends them: numbers, lines, percentages.
 
-Each returns what was meant, or None (a line: "") where nobody could say; none raises.
+A value that cannot be read is None, a line "". No reader raises.
 """
 
 import html
@@ -22,6 +22,7 @@ __all__ = [
     "Number",
     "Scalar",
     "exact",
+    "minute_of_day",
     "month_number",
     "number",
     "one_line",
@@ -35,7 +36,7 @@ __all__ = [
 FIRST_YEAR: Final = 1971  # 0000 and 1970 are a database's and a clock's null
 LARGEST: Final = 2**53 - 1  # the largest whole number a browser's JSON keeps exact
 
-# Numbers come as text and text as numbers, so either is taken for either.
+# The platform sends numbers as text and text as numbers.
 Scalar: TypeAlias = (
     Annotated[int, Meta(ge=0, le=LARGEST)]
     | Annotated[float, Meta(ge=0, le=LARGEST)]
@@ -44,35 +45,35 @@ Scalar: TypeAlias = (
 )
 
 Number: TypeAlias = int | float
-"""A count: whole where it can be; a float only for what was sent with a fraction."""
+"""A count: an int if possible, a float only if it was sent with a fraction."""
 
-# Thousands are parted as elsewhere (1,031,000) or as in India (10,31,000).
+# Thousands are separated as elsewhere (1,031,000) or as in India (10,31,000).
 _NUMBER: Final = re.compile(
     r"(?P<whole>[0-9]{1,16}|[0-9]{1,3}(?:,[0-9]{2,3}){0,4},[0-9]{3})"
     r"(?P<fraction>\.[0-9]{1,16})?"
 )
-# In English whatever the locale, which is why calendar's names are not taken.
+# In English; the names of the module calendar depend on the locale.
 _MONTHS: Final = (
     *("january", "february", "march", "april", "may", "june", "july"),
     *("august", "september", "october", "november", "december"),
 )
 _PERCENT: Final = re.compile(r"[0-9]{1,16}(?:\.[0-9]{1,16})?(?P<sign> ?%)?")
-# A comment without an end is one up to the text's end, as in browsers: to look for the
-# end anew behind each beginning takes 60 s for 200 kB of them.
+# A comment without an end reaches to the text's end, as in browsers: searching for the
+# end after each beginning would take 60 s for 200 kB of them.
 _TAG: Final = r"(?s:<!--.*?(?:-->|\Z)|</?[A-Za-z][^<>]*>)"
-# Padding, of which a calendar may hold none, and what is pasted along unseen: a space
-# of no width, marks of direction, a byte order mark.
+# Control characters, which a calendar may not have, and invisible ones that are pasted
+# along: a space of no width, marks of direction, a byte order mark.
 _CONTROL: Final = (
     r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
 )
-# Characters, with tags. Of 8 MB the loop had 5 s, and html.unescape() raises for the
-# number of an entity that has more than 4300 digits.
+# Characters, with tags. 8 MB held the loop for 5 s, and html.unescape() raises for an
+# entity's number of more than 4300 digits.
 _LONGEST_LINE: Final = 4096
 _BREAK: Final = r"(?i:</?(?:br|p|div|li|tr|td)\b[^<>]*>)"
 
 
 def number(value: Scalar) -> Number | None:
-    """Read a count of zero or more; None where there is none.
+    """Read a count of zero or more; None if there is none.
 
     >>> [number(text) for text in ("31", "31.00", "1,031", "30.5", 31.0, "-", None)]
     [31, 31, 1031, 30.5, 31, None, None]
@@ -103,7 +104,7 @@ def exact(count: Number) -> "int | Fraction":
 
 
 def plain(count: "int | Fraction") -> Number:
-    """Undo `exact`: a whole number where it is one."""
+    """Undo `exact`; an int if the count is whole."""
     if isinstance(count, int) or count.denominator == 1:
         return int(count)
     return float(count)
@@ -138,8 +139,8 @@ def _clean(text: str) -> str:
 
 
 def one_line(value: Scalar) -> str:
-    r"""Read one line of text: no tags, entities decoded once, white space and
-    control characters one blank; what is behind 4096 characters is left out.
+    r"""Read one line of text: tags removed, entities decoded once, white space and
+    control characters made one blank; only the first 4096 characters are read.
 
     >>> one_line(" Signals &amp;\r\n <b>Systems</b>\xa0Lab ")
     'Signals & Systems Lab'
@@ -163,6 +164,22 @@ def month_number(text: str) -> int | None:
     return next(numbers, None) if len(wanted) >= 3 else None
 
 
+def minute_of_day(hour: str, minute: str, half: str | None) -> int | None:
+    """Read a time by its figures, and the "a" or "p" of AM or PM if there is one.
+
+    >>> minute_of_day("2", "50", "p"), minute_of_day("14", "50", "P")
+    (890, 890)
+    >>> minute_of_day("14", "50", "A") or minute_of_day("24", "00", None)
+    """
+    hours, minutes = int(hour), int(minute)
+    if half:
+        named = hours % 12 + (12 if half in "Pp" else 0)
+        if named != hours and not 1 <= hours <= 12:
+            return None
+        hours = named
+    return 60 * hours + minutes if hours < 24 and minutes < 60 else None
+
+
 def percent(value: Scalar) -> str | None:
     """Read a percentage as text with its sign; None for what is no number ("NaN%").
 
@@ -184,11 +201,11 @@ def _percent(text: str) -> str | None:
     return text if match["sign"] else text + "%"
 
 
-_PERCENTS: Final = Memo(_percent, most=1024)  # of so few classes there are few
+_PERCENTS: Final = Memo(_percent, most=1024)  # few classes give few percentages
 
 
 def percent_text(hundredths: int) -> str:
-    """Word so many hundredths of a percent as the platform does.
+    """Format so many hundredths of a percent as the platform does.
 
     >>> percent_text(6842), percent_text(8000)
     ('68.42%', '80%')

@@ -1,4 +1,4 @@
-"""A body as JSON: its bytes as UTF-8, an object of any content, an error for others."""
+"""Reads a body as JSON: its bytes as UTF-8, then an object of any content."""
 
 import re
 from typing import Any, Final
@@ -9,23 +9,23 @@ from .oddities import Note
 
 __all__ = ["BadShape", "any_object", "utf8"]
 
-# Each of PHP's files may send one, and what stands before it.
+# Each PHP file may send one, and blanks before it.
 _BYTE_ORDER_MARKS: Final = rb"(?:[ \t\r\n]*\xef\xbb\xbf)+"
 _BACKSLASH: Final = ord("\\")
-# A pair stands for one character; its halves alone for none, and msgspec refuses them.
+# A pair is one character; msgspec rejects a half without the other.
 _ESCAPE: Final = (
     rb"\\u[Dd][89ABab]..\\u[Dd][C-Fc-f].."
     rb"|(?P<half>\\u[Dd][89A-Fa-f][0-9A-Fa-f]{2})"
     rb"|\\."
 )
-# A number that no float can hold is infinite, as in a browser, instead of an error.
+# A number too large for a float is infinite, as in a browser, and no error.
 _OBJECT: Final = msgspec.json.Decoder(float_hook=float)
 
 
 class BadShape(ValueError):
-    """The platform sent something other than what it is known to send.
+    """The platform sent something else than it is known to send.
 
-    The text says what and where, and quotes no value, so it may be logged.
+    The text says what and where. It quotes no value, so it may be logged.
     """
 
 
@@ -43,9 +43,9 @@ def any_object(body: bytes) -> dict[str, Any]:
 
 
 def utf8(body: bytes, note: Note) -> bytes:
-    """Return the body without a byte order mark, and U+FFFD for what is not UTF-8 and
-    for escaped halves of surrogate pairs, of which RFC 8259 8.2 warns: a text that was
-    cut within an emoji ends in one.
+    """Return the body without a byte order mark. U+FFFD replaces bytes that are not
+    UTF-8 and escaped halves of surrogate pairs (RFC 8259 8.2): a text cut within an
+    emoji ends in one.
     """
     if not body.isascii():
         marks = re.match(_BYTE_ORDER_MARKS, body)
@@ -53,12 +53,12 @@ def utf8(body: bytes, note: Note) -> bytes:
             note("encoding", "a byte order mark")
             body = body[marks.end() :]
         try:
-            body.decode()  # msgspec does not look into the text of fields it skips
+            body.decode()  # msgspec does not check the text of fields it skips
         except UnicodeDecodeError as exc:
             note("encoding", f"not UTF-8 at byte {exc.start}")
             body = body.decode("utf-8", "replace").encode()
-    # The search for one byte takes a twentieth of the expression's time, and many lists
-    # have none; two searches, for either case of the D, take four times as long as it.
+    # Searching for one byte takes a twentieth of the expression's time, and many lists
+    # have none. Two searches, for "d" and "D", would take four times as long as it.
     if _BACKSLASH in body and re.search(rb"\\u[Dd]", body):
         whole = re.sub(_ESCAPE, _without_half, body)
         if whole != body:

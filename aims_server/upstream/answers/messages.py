@@ -1,8 +1,8 @@
-"""What the platform's messages mean: a refused token, an account, nothing there.
+"""Judges the platform's messages: a refused token, a problem of the account, no data.
 
-The platform's wording is not known. What stands here are the words of its framework
-(tymon/jwt-auth for Laravel, firebase/php-jwt) and of platforms of its kind, English
-only. Each phrase is anchored so that no course's name can be one.
+The platform's wording is not known. The phrases here are those of its framework
+(tymon/jwt-auth for Laravel, firebase/php-jwt) and of similar platforms, in English.
+Each phrase is anchored so that no course's name can match.
 """
 
 import re
@@ -46,7 +46,7 @@ _ELSEWHERE: Final = (
 )
 _PHRASES: Final = (
     rf"\b(?:token|session|login|jwt) {_FILLER}{_ENDED}\b",
-    # A login, which may be closed for all, is none of these.
+    # Not "login": that may be closed for everybody.
     rf"\bsession {_FILLER}(?:terminated|closed|destroyed)\b",
     r"\b(?:expired|invalid|missing|malformed|revoked|timed ?out|ended) (?:\w+ )?"
     r"(?:token|session|login|jwt)\b",
@@ -55,7 +55,7 @@ _PHRASES: Final = (
     r"(?:^|[.:!,;] )no (?:\w+ )?(?:token|session)(?: (?:provided|found|sent))?"
     r"(?:[.!,;]|$)",
     r"\b(?:log|sign)(?: |-)?in again\b|\bre ?log ?in\b",
-    # A student is told to log in only where the login has ended, or somewhere else.
+    # A student is told to log in only if the login has ended, or somewhere else.
     r"\b(?:please|kindly|must|need to|have to) (?:be )?(?:log|sign)(?:ged|ed)? ?in\b"
     rf"(?!{_ELSEWHERE}| (?:later|after)\b)",
     r"\b(?:log|sign) ?in (?:(?:is )?required|to (?:continue|proceed))\b",
@@ -78,7 +78,7 @@ _PHRASES: Final = (
 # Patterns of this module, some 0.2 ms each, are compiled when a call has failed.
 _REFUSAL: Final = "|".join(_PHRASES)
 
-# What has a session, or a token, that is not the student's login: a course file names
+# Other things with a session or a token than the student's login: a course file names
 # its academic session, "2025-26".
 _OTHERS: Final = (
     r"\b(?:academic(?: year)?|semester|term|odd|even|summer|winter|morning|evening"
@@ -88,15 +88,15 @@ _OTHERS: Final = (
     r"|\bsession (?:year|selected|for (?:the )?(?:semester|course|batch|year))\b"
     r"|\bunexpected token\b"
 )
-# Beside an empty list these words are about what is listed, as "No record found" is.
+# Beside an empty list these words are about the list's content, like "No record found".
 _NOT_LISTED: Final = r"\bno (?:\w+ )?session\b|\bsession (?:is |was )?not found\b"
 
-# Words may run together ("TokenExpired"), or have capitals amid them ("UnAuthorized").
+# Words may run together ("TokenExpired") or have capitals inside ("UnAuthorized").
 _BLANKS: Final = r"[\s_-]+"
 _BLANKS_AND_CAPITALS: Final = rf"{_BLANKS}|(?<=[a-z])(?=[A-Z])"
 
-# Without words a 401 alone is a refusal. The others are a refusal with them: 419 and
-# 440 are Laravel's and IIS's for an ended session, 404 jwt-auth's for a lost user.
+# Only a 401 is a refusal without words. These are refusals with them: 419 and 440 are
+# Laravel's and IIS's for an ended session, 404 is jwt-auth's for a lost user.
 _STATUSES_WITH_WORDS: Final = frozenset({400, 403, 404, 419, 440})
 
 _LOGIN_PAGE: Final = (
@@ -130,7 +130,8 @@ _NOTHING: Final = (
     rf"|\b{_THINGS} (?:was |were |is |are |has |have )?(?:empty"
     r"|not (?:yet )?(?:been )?(?:found|available|mapped|assigned|marked|uploaded))\b"
 )
-# There may be something all the same; not "found in our database", "check back later".
+# With these words there may be data all the same; but not with "found in our database",
+# "check back later".
 _TROUBLE: Final = (
     r"\b(?:(?<!check )(?<!check back )later|moment|right now|temporar\w+|maintenance"
     r"|(?<!found (?:in|on) )(?<!found (?:in|on) (?:our|the) )(?:server|database)"
@@ -150,8 +151,8 @@ class _Answer(Struct, frozen=True):
     data: object = None  # rows, in an unusual envelope
 
 
-# With all else that JSON can be: what only begins like it ("401 Unauthorized") is read
-# to its end, and is none.
+# Any other JSON too: a text that only begins like it ("401 Unauthorized") is then read
+# to its end, and is found to be none.
 _ANSWER: Final = msgspec.json.Decoder(
     _Answer | list[Any] | str | float | bool | None, float_hook=float
 )
@@ -160,7 +161,7 @@ _ANSWER: Final = msgspec.json.Decoder(
 def refuses_token(status: int, body: bytes) -> bool:
     """Whether an answer of this status, without usable data, refuses the token.
 
-    An HTML page never does, whatever its status. A 401 needs no words.
+    An HTML page never does. A 401 needs no words.
 
     >>> refuses_token(200, b'{"status":0,"msg":"Please login again"}')
     True
@@ -181,7 +182,7 @@ def refuses_token(status: int, body: bytes) -> bool:
             others += f"|{_NOT_LISTED}"
     elif status not in _STATUSES_WITH_WORDS:
         return False
-    # A middleware of many projects with tymon/jwt-auth says all it has to say there.
+    # In many projects tymon/jwt-auth's middleware puts its message there.
     texts = [*_texts(answer), *_words(answer.status)]
     return any(
         _has(_REFUSAL, _of_login(text, others, between))
@@ -191,8 +192,8 @@ def refuses_token(status: int, body: bytes) -> bool:
 
 
 def is_answer(body: bytes) -> bool:
-    """Whether the platform's program may have written this: JSON of any kind, of which
-    PHP makes `[]` out of an object without fields, or nothing at all.
+    """Whether the platform's program may have written this: any JSON (PHP writes `[]`
+    for an object without fields), or an empty body.
     """
     return not body.strip() or _read(body) is not None
 
@@ -207,7 +208,7 @@ def leads_to_login(location: str | None) -> bool:
 
 
 def text_of(body: bytes) -> str | None:
-    """Return what a JSON answer says in words, None if it says nothing."""
+    """Return the message of a JSON answer, None if it has none."""
     answer = _read(body)
     return None if answer is None else next(iter(_texts(answer)), None)
 
@@ -222,13 +223,13 @@ def says_nothing_there(body: bytes) -> bool:
     False
     """
     answer = _read(body)
-    # A search holds the interpreter's lock: in 8 MB of words for 5 s.
+    # Searching 8 MB of words would hold the interpreter's lock for 5 s.
     texts = [] if answer is None else [text[:_LONGEST_TEXT] for text in _texts(answer)]
     return any(_has(_NOTHING, text) and not _has(_TROUBLE, text) for text in texts)
 
 
 def speaks_of_account(text: str) -> bool:
-    """Whether a failed login's text is about the account, not about a program.
+    """Whether a failed login's text concerns the account and not the program.
 
     >>> speaks_of_account("Account locked"), speaks_of_account("SQLSTATE[HY000] user")
     (True, False)
@@ -241,7 +242,7 @@ def speaks_of_account(text: str) -> bool:
 
 
 def _of_login(text: str, others: str, between: str) -> str:
-    """A text's words, one blank between them, without those about others."""
+    """A text's words, separated by one blank, without those about ``others``."""
     words = " ".join(re.split(between, one_line(text[:_LONGEST_TEXT])))
     return re.sub(others, "", words, flags=re.IGNORECASE)
 
@@ -251,7 +252,7 @@ def _has(pattern: str, text: str) -> bool:
 
 
 def _read(body: bytes) -> _Answer | None:
-    """None for what is no JSON; JSON that is no object says nothing."""
+    """The fields of a JSON answer; None if it is no JSON, none set if no object."""
     try:
         answer = _ANSWER.decode(utf8(body, ignore))
     except (ValueError, RecursionError):
@@ -260,14 +261,14 @@ def _read(body: bytes) -> _Answer | None:
 
 
 def _innermost(part: object) -> object:
-    """What stands in `data`, also within a paginator's page, or the part itself."""
+    """The content of `data`, also within a paginator's page, or the part itself."""
     while isinstance(part, dict) and "data" in part:
         part = part["data"]
     return part
 
 
 def _has_rows(part: object) -> bool:
-    """Whether there is anything in its `data`, or a list of objects without words."""
+    """Whether its `data` is not empty, or it is a list of objects without words."""
     inner = _innermost(part)
     if inner is not part:
         return bool(inner)
@@ -283,7 +284,7 @@ def _texts(answer: _Answer) -> list[str]:
 
 
 def _words(field: object) -> list[str]:
-    """The texts of a field that is one, a list of them, or holds one as its message."""
+    """The texts in a field: a text, a list of texts, or an object with a message."""
     items = field[:_MOST_ERRORS] if isinstance(field, list) else [field]
     texts = []
     for item in items:

@@ -1,7 +1,5 @@
-"""The platform's answers as typed values; it knows no HTTP.
-
-What the decoders (`course_files`, `cards`, `account`, `schedule`) leave behind has the
-shape that it claims.
+"""The platform's answers as typed values, which the decoders (`course_files`, `cards`,
+`account`, `schedule`) make. Knows no HTTP.
 """
 
 from collections.abc import Iterable
@@ -33,16 +31,16 @@ __all__ = [
 NO_ROWS: Final = b'{"msg":"","response":{"data":[]}}'
 """The platform's own way of saying that there is nothing."""
 
-LONGEST_TIME: Final = 80  # characters; what is derived from a time's text is cached
+LONGEST_TIME: Final = 80  # characters; caches hold values derived from such a text
 
-# An identifier that is text and not a number written as text: a UUID, for example.
+# An identifier that is text and not a number written as text, such as a UUID.
 _KEY: Final = r"^(?=.*[1-9])(?=.*[A-Za-z])[\w-]+$"
 
 
 class Counts(Struct, frozen=True, gc=False, array_like=True):
-    """The platform's own count of the classes of one course, or of all of them.
+    """The platform's count of the classes of one course, or of all courses.
 
-    `percent` is the platform's own text ("68.42%"), None if it gave no number.
+    `percent` is the platform's text ("68.42%"), None if it gave no number.
     """
 
     present: Number
@@ -56,7 +54,7 @@ class Counts(Struct, frozen=True, gc=False, array_like=True):
 class Course(Struct, frozen=True, gc=False, array_like=True):
     """One course file: a course as one student attends it in one group.
 
-    `counts` are None where the platform's cannot be used.
+    `counts` is None if the platform's numbers cannot be used.
     """
 
     cf_id: int
@@ -82,12 +80,12 @@ class CourseFiles(Struct, frozen=True, gc=False, array_like=True):
 class Card(Struct, frozen=True, gc=False):
     """One class of one course: mark, time and teacher as sent, "" if absent.
 
-    `state` is the record's `state`, or its `status` where there is no `state`.
+    `state` is the record's `state`, or its `status` if it has no `state`.
     """
 
-    # What every record of a plain list has. A list in which one of the first three is
-    # missing, or longer than any time is, goes to a slower reader, and so does one that
-    # names students, which most do not, or whose ids are numbers as text.
+    # Every record of a plain list has these. A list goes to a slower reader if one of
+    # the first three is missing or longer than any time, if it names students, which
+    # most do not, or if its ids are numbers as text.
     state: Annotated[str, Meta(min_length=1)]
     start_time: Annotated[str, Meta(max_length=LONGEST_TIME)]
     date_formatted: Annotated[str, Meta(max_length=LONGEST_TIME)]
@@ -100,7 +98,7 @@ class Card(Struct, frozen=True, gc=False):
 class CardsPage(Struct, frozen=True, gc=False):
     """One page of records; `pages`, `total` and `more` as in `rows.Rows`."""
 
-    cards: list[Card]  # a tuple of 20 is never used again: CPython 3.11 keeps 2000
+    cards: list[Card]  # no tuple: CPython 3.11 keeps 2000 freed ones of 20, never used
     student_id: int | None = None
     pages: int | None = None
     total: int | None = None
@@ -108,19 +106,18 @@ class CardsPage(Struct, frozen=True, gc=False):
 
 
 class Cards(Struct, frozen=True, gc=False):
-    """The records of one course, as sent: some twice, perhaps.
+    """The records of one course, as sent, perhaps some twice.
 
-    `complete` is False where the platform has more that could not be had.
+    `complete` is False if the platform has more that could not be fetched.
     """
 
     cards: list[Card]
-    student_id: int | None = None
     complete: bool = True
 
 
 class Quizzes(Struct, frozen=True, gc=False):
     """The answer to be passed on, the admission number and the student that it names,
-    if any, and whether there is any quiz in it.
+    and whether it has no quiz.
     """
 
     body: bytes
@@ -130,9 +127,8 @@ class Quizzes(Struct, frozen=True, gc=False):
 
 
 class _Refusal(Struct, frozen=True):
-    """What an error passes on of an answer to a login, as it was sent. Among its other
-    fields, and in what is nested, may be the student, with the PIN, and what the
-    platform was sent.
+    """The fields of a login's answer that an error passes on. Other fields, and nested
+    ones, may have the student with the PIN, or what was sent to the platform.
     """
 
     status: Raw = Raw()
@@ -140,9 +136,9 @@ class _Refusal(Struct, frozen=True):
 
 
 class LoginBody(Struct, frozen=True, gc=False):
-    """What an answer to a login says.
+    """An answer to a login.
 
-    `body` is the answer as UTF-8 JSON; `token` is None where there is none.
+    `body` is the answer as UTF-8 JSON; `token` is None if it has none.
     """
 
     body: bytes
@@ -152,16 +148,12 @@ class LoginBody(Struct, frozen=True, gc=False):
 
     @property
     def text(self) -> str | None:
-        """What the platform says in words, without HTML; looked for anew, since few
-        answers need it.
-        """
+        """The platform's message without HTML; searched each time, as few need it."""
         return one_line(text_of(self.body)) or None
 
     @property
     def refusal(self) -> bytes:
-        """A JSON object of the fields that an error passes on: those that are there
-        and not nested.
-        """
+        """A JSON object of the fields that an error passes on, except nested ones."""
         sent = msgspec.structs.asdict(_REFUSAL.decode(self.body))
         return msgspec.json.encode(
             {field: value for field, value in sent.items() if _is_flat(value)}
@@ -169,7 +161,7 @@ class LoginBody(Struct, frozen=True, gc=False):
 
     @property
     def refuses(self) -> bool:
-        """Whether the text is about the account, as a refusal with a 500 is."""
+        """Whether the text concerns the account, and so may refuse with a 500."""
         text = text_of(self.body)
         return text is not None and speaks_of_account(text)
 
@@ -183,9 +175,8 @@ _PACKED: Final = msgspec.msgpack.Decoder(CourseFiles)
 
 
 def only_student(values: Iterable[Scalar]) -> int | None:
-    """Return the one student that these fields name, if any; BadShape for two.
-
-    0, a database's default, names nobody.
+    """Return the student whom these fields name, None for nobody; raises BadShape for
+    two. 0, a database's default, names nobody.
     """
     distinct = set(values)
     if distinct == {None}:
@@ -197,10 +188,10 @@ def only_student(values: Iterable[Scalar]) -> int | None:
 
 
 def pack_course_files(files: CourseFiles) -> bytes:
-    """Return the course files in a compact form to keep."""
+    """Return the course files in a compact form to be kept."""
     return msgspec.msgpack.encode(files)
 
 
 def unpack_course_files(packed: bytes) -> CourseFiles:
-    """Undo `pack_course_files`, whose bytes alone it is for."""
+    """Undo `pack_course_files`; takes only its bytes."""
     return _PACKED.decode(packed)

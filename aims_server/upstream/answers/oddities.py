@@ -1,7 +1,7 @@
-"""What the platform sent that could not be read: counted, and logged with its shape.
+"""Counts and logs what the platform sent that could not be read.
 
-A shape is the name of a field and the type it had, or a count. Never a value: values
-are a student's.
+An oddity's shape is a field's name and the type it had, or a count; never a value,
+since values are a student's.
 """
 
 import logging
@@ -15,7 +15,7 @@ from ...logs import RateLimitedLog
 __all__ = ["Note", "Notes", "Oddities", "OddityObserver", "ignore"]
 
 Note: TypeAlias = Callable[[str, str], None]
-"""Called with the kind of an oddity and its shape, once for each."""
+"""Called with kind and shape of each oddity."""
 
 
 def ignore(kind: str, shape: str) -> None:
@@ -23,15 +23,15 @@ def ignore(kind: str, shape: str) -> None:
 
 
 class OddityObserver(Protocol):
-    """Counts oddities: metrics, in production."""
+    """Counts oddities; the metrics do."""
 
     def upstream_oddity(self, endpoint: str, kind: str, count: int) -> None:
         """So many oddities in an answer of this endpoint."""
 
 
 class Notes(Struct, eq=False):
-    """What is odd about one answer: noted in any thread, some hundred thousand times
-    at worst, and reported all at once.
+    """The oddities of one answer: noted in any thread, at worst some hundred thousand
+    times, and reported together.
 
     >>> notes = Notes("cards", print)
     >>> for _ in range(1000):
@@ -42,22 +42,22 @@ class Notes(Struct, eq=False):
 
     endpoint: str
     on_report: Callable[[str, str, str, int], object]
-    # No Counter: a page makes some forty of these, most of which stay empty.
+    # A dict, as a page makes some forty of these, and most stay empty.
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def __call__(self, kind: str, shape: str) -> None:
-        """Note one; a `Note`."""
+        """Note an oddity; makes this a `Note`."""
         self.counts[kind, shape] = self.counts.get((kind, shape), 0) + 1
 
     def report(self) -> None:
-        """Report what was noted: on the event loop, once the answer has been read."""
+        """Report what was noted: on the event loop, after the answer was read."""
         if self.counts:
             for (kind, shape), count in self.counts.items():
                 self.on_report(self.endpoint, kind, shape, count)
 
 
 class Oddities:
-    """The oddities of one worker; the log tells the first of each kind, then counts.
+    """The oddities of one worker; logs the first of each kind, then counts.
 
     >>> from types import SimpleNamespace
     >>> logger = logging.Logger("doctest")
@@ -76,7 +76,7 @@ class Oddities:
         self._log = log or RateLimitedLog(logging.getLogger(__name__))
 
     def notes(self, endpoint: str) -> Notes:
-        """Return what notes the oddities of one answer of this endpoint."""
+        """Return the `Notes` for one answer of this endpoint."""
         return Notes(endpoint, self._report)
 
     def _report(self, endpoint: str, kind: str, shape: str, count: int) -> None:

@@ -1,8 +1,8 @@
-"""Reads lists of rows out of the envelope that the platform sends them in.
+"""Reads lists of rows from the envelope in which the platform sends them.
 
-A sound list is decoded in one go. Where one row breaks its type, the list is read
-again row by row and field by field: what can be read is kept, the rest is noted.
-The facts are in docs/platform.rst.
+A sound list is decoded at once. If one row breaks its type, the list is read again row
+by row and field by field: what can be read is kept, the rest is noted as an oddity. The
+facts are in docs/platform.rst.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,17 +29,17 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
-# A course has some hundred records. As many odd ones as fit into the 8 MiB of an answer
-# took 12 s of the thread that reads every student's long lists.
+# A course has some hundred records. As many odd ones as fit into 8 MiB, the largest
+# answer, took 12 s, in which no other student's long list was read.
 MOST_ROWS: Final = 20_000
-# Looked up anew they take half of the time that an odd row takes. To mypy, type[Any] is
-# not hashable.
+# Looking them up each time takes half of an odd row's time. To mypy, type[Any] is not
+# hashable.
 _fields = cast("Callable[[type[Any]], tuple[FieldInfo, ...]]", cache(fields))
 
 
 class Paging(Struct, frozen=True):
-    """What a paginator of Laravel's adds, beside the rows or round them; its resources
-    have the numbers and the links in objects of their own.
+    """The fields that Laravel's paginator adds beside or around the rows. Its resources
+    have the numbers in ``meta`` and the links in ``links``.
     """
 
     last_page: object = None
@@ -56,15 +56,15 @@ class Response(Paging, Generic[_T], frozen=True, kw_only=True):
 
 
 class Envelope(Paging, Generic[_T], frozen=True, kw_only=True):
-    """What every list of rows comes in."""
+    """The envelope of every list of rows."""
 
     response: Response[_T]
 
 
 class Rows(Struct, Generic[_T], frozen=True):
-    """A decoded list, and how many pages and rows the answer says that there are.
+    """A decoded list, and the numbers of pages and rows that the answer states.
 
-    `pages` and `total` are None where it does not say; `more` is a link to a next one.
+    `pages` and `total` are None if it states none; `more`: it links to a next page.
     """
 
     rows: list[_T]
@@ -81,8 +81,8 @@ def read_list(
     *,
     most: int,
 ) -> list[Any]:
-    """The rows of a list that the platform sends whole: `read_rows`, noting where the
-    answer says that there are more.
+    """As `read_rows`, for a list that the platform sends whole; notes an oddity if the
+    answer says that there are more rows.
     """
     sent = read_rows(body, decoders, kind, note, most=most)
     if sent.more or (sent.pages or 0) > 1 or (sent.total or 0) > len(sent.rows):
@@ -98,12 +98,12 @@ def read_rows(
     *,
     most: int = MOST_ROWS,
 ) -> Rows[Any]:
-    """Decode a list of rows with the first decoder, of an Envelope, that takes it.
+    """Decode a list of rows with the first decoder (of an Envelope) that accepts it.
 
-    Where none does, what `find_rows` finds become structs of `kind`, one by one.
-    Nothing at all is an empty list, where words say that there is nothing.
-    Raises BadShape where there is no list, one of more than `most` rows, or one of
-    which no row is an object.
+    If none does, the rows that `find_rows` finds become structs of `kind` one by one.
+    An answer without a list is an empty list if its message says that there is nothing.
+    Raises BadShape if there is no list, if it has more than `most` rows, or if no row
+    is an object.
     """
     body = utf8(body, note)
     for decoder in decoders:
@@ -139,10 +139,10 @@ def _read_loosely(body: bytes, kind: type[Any], note: Note, most: int) -> Rows[A
 def find_rows(
     answer: dict[str, Any], most: int = MOST_ROWS
 ) -> tuple[Any, list[dict[str, Any]]]:
-    """Return what stands where the rows belong, a list in a sound answer, and the
-    objects around it. A list may stand for its envelope, a paginator's page for its
-    list, null for an empty one, and an object for one whose numbering has gaps: PHP
-    writes it so. Raises BadShape for a list of more than `most` rows.
+    """Return the value where the rows belong, a list in a sound answer, and the objects
+    around it. Accepts a list without its envelope, a paginator's page in place of its
+    list, null for an empty list, and an object for a list with gaps, as PHP writes it.
+    Raises BadShape for a list of more than `most` rows.
     """
     around = [answer]
     inner, data = answer.get("response"), answer.get("data")
@@ -174,9 +174,9 @@ def _check_number(rows: list[Any], most: int) -> None:
 
 
 def loose(row: dict[str, Any], kind: type[Any], note: Note) -> Any:
-    """Make a struct of those fields that have the right type; all have a default.
+    """Make a struct of the fields with the right type; the others keep their defaults.
 
-    A `kind` of dict leaves the row as it is.
+    With the `kind` dict the row stays as it is.
     """
     if kind is dict:
         return row

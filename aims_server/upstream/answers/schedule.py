@@ -1,4 +1,4 @@
-"""The platform's month table as typed values: a row per course, a cell per day."""
+"""Decodes the platform's month table: a row for each course, a cell for each day."""
 
 import re
 from typing import Any, Final, TypeAlias
@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from ...primitives import visible
-from .fields import FIRST_YEAR, month_number, one_line, whole
+from .fields import FIRST_YEAR, minute_of_day, month_number, one_line, whole
 from .json_body import BadShape
 from .oddities import Note, ignore
 from .rows import Envelope, read_list
@@ -16,22 +16,22 @@ from .schedule_cell import pieces_of
 __all__ = ["Schedule", "ScheduleRow", "Slot", "decode_schedule"]
 
 _MONTH: Final = r"\b(?P<month>[A-Za-z]{3,9})[ ,/-]+(?P<year>[0-9]{4})(?!\w)"
-# Minutes have two digits, so slots that run together (09:4009:40) come apart.
+# Minutes have two digits, so slots that run together (09:4009:40) can be separated.
 _TIME: Final = r"([0-9]{1,2}):([0-9]{2})(?::[0-9]{2})?(?: ?([AaPp])\.?[Mm]\.?)?"
 _SLOT: Final = rf"{_TIME} ?(?:-|to) ?{_TIME}"
 _NO_CLASS: Final = (
     r"(?i:holiday|vacation|\bno (?:class|lecture)|\boff\b|cancel"
     r"|^\W*(?:n\W?a|nil|none|free|sunday|lunch|(?:lunch |tea )?break|recess)\W*$)"
 )
-# Beside slots: a time that is of none of them, also as "10.40 - 11.30".
+# Beside slots: a time that belongs to none of them, also as "10.40 - 11.30".
 _OTHER_TIME: Final = r"\d:\d|\d\.\d\d ?(?:-|to) ?\d"
 _ASIDE: Final = r"\([^()]*\)"
 _CODE: Final = r"(?P<code>[A-Z]{2,6}[0-9]{2,4}[A-Z]?)(?:\s+(?P<name>\S.*))?"
 _SECTION: Final = r"(?i:sec(?:tion)?)\b\s*[-:.]?\s*"
 _PATH_PARTS: Final = 5  # batch / department / code and name / section / teacher
 _LARGEST_CELL: Final = 4096  # characters; a day has eight slots
-# Fifteen courses have some 500 slots in 60 kB, or 2 MB where every cell is as large as
-# it may be. Of 8 MiB the loop had 10 s, and the student a page of 50 MB.
+# Fifteen courses have some 500 slots in 60 kB, or in 2 MB if every cell is as large as
+# allowed. 8 MiB held the loop for 10 s and became a page of 50 MB.
 _LARGEST_TABLE: Final = 2 * 1024 * 1024
 _MOST_ROWS: Final = 256
 _MOST_SLOTS: Final = 10_000
@@ -39,10 +39,9 @@ _DAYS: Final = 31
 _HALF_A_DAY: Final = 12 * 60  # minutes; no class lasts as long
 
 
-class Slot(Struct, frozen=True, gc=False, order=True):
-    """One class of a cell: minutes since midnight, and what its colour says.
-
-    `held` is None where the colour says nothing.
+class Slot(Struct, frozen=True, gc=False):
+    """One class in a cell: minutes since midnight, and whether it was `held` by the
+    cell's colour, None if that says nothing.
     """
 
     start: int
@@ -53,7 +52,7 @@ class Slot(Struct, frozen=True, gc=False, order=True):
 class ScheduleRow(Struct, frozen=True, gc=False):
     """One course file's month; `slots` by day of the month.
 
-    `readable` is False where a cell says something else than slots.
+    `readable` is False if a cell has something else than slots.
     """
 
     course: str
@@ -66,7 +65,7 @@ class ScheduleRow(Struct, frozen=True, gc=False):
 
 
 class Schedule(Struct, frozen=True, gc=False):
-    """A month, (year, month) as its header row names it; None without any row."""
+    """A month, (year, month) from its header row; None if there are no rows."""
 
     month: tuple[int, int] | None
     rows: tuple[ScheduleRow, ...]
@@ -79,8 +78,8 @@ _TABLE: Final = (msgspec.json.Decoder(Envelope[_Row]),)
 def decode_schedule(body: bytes, note: Note = ignore) -> Schedule:
     """Decode `/custom/getMyScheduleStudent`: a header row, then a row per course.
 
-    Raises BadShape where no row names the month, since its days would have no date, and
-    for a table out of all measure.
+    Raises BadShape if no row names the month, since the days would have no date, and
+    for a table that is too large.
     """
     if len(body) > _LARGEST_TABLE:
         raise BadShape(f"a timetable of {len(body)} bytes")
@@ -105,7 +104,7 @@ def decode_schedule(body: bytes, note: Note = ignore) -> Schedule:
 
 
 def _month(row: _Row) -> tuple[int, int] | None:
-    """The month that a row is called, or names among other words if it is no course."""
+    """The month that is a row's label, or part of it if the row is no course."""
     label = visible(_label(row, "name"))
     is_course = any(map(row.get, ("cf_id", "course_name", "name_text")))
     for found in re.finditer(_MONTH, label):
@@ -150,7 +149,7 @@ def _row(row: _Row, note: Note) -> ScheduleRow | None:
 
 
 def _from_path(parts: list[str]) -> tuple[str, str, str, str]:
-    """Return code, course, section and teacher of a path, "" for what it has not."""
+    """Return code, course, section and teacher of a path, "" for a missing one."""
     section, teacher = "", ""
     if len(parts) >= _PATH_PARTS:
         # A name may have a "/" of its own ("AI/ML Lab"): it ends before the section.
@@ -167,7 +166,7 @@ def _from_path(parts: list[str]) -> tuple[str, str, str, str]:
 
 
 def _slots(cell: Any) -> tuple[tuple[Slot, ...], bool]:
-    """The slots of a cell, and whether that is all that it says of classes."""
+    """The slots of a cell, and whether it says nothing else about classes."""
     pieces = cell if isinstance(cell, list) else [cell]
     found: set[Slot] = set()
     rest, readable = "", True
@@ -185,8 +184,8 @@ def _slots(cell: Any) -> tuple[tuple[Slot, ...], bool]:
 
 
 def _says_more(words: str, *, beside_slots: bool) -> bool:
-    """Whether the words of a cell say something that is not read. Beside slots they are
-    about these ("Room 12", "(moved from 09:40)"), if they have no other time.
+    """Whether a cell's words say something that is not read. Beside slots they describe
+    these ("Room 12", "(moved from 09:40)"), unless they have another time.
     """
     if beside_slots:
         return re.search(_OTHER_TIME, re.sub(_ASIDE, "", words)) is not None
@@ -194,11 +193,12 @@ def _says_more(words: str, *, beside_slots: bool) -> bool:
 
 
 def _slots_of(text: str, held: bool | None) -> tuple[list[Slot], str]:
-    """The slots of a text, and what it says beside them."""
+    """The slots of a text, and its other words."""
     slots: list[Slot] = []
     rest, at = "", 0
     for match in re.finditer(_SLOT, text):
-        start, end = _minute(*match.groups()[:3]), _minute(*match.groups()[3:])
+        fields = match.groups()
+        start, end = minute_of_day(*fields[:3]), minute_of_day(*fields[3:])
         if start is None or end is None or end <= start:
             continue
         # "1:00 - 1:50 PM"
@@ -210,19 +210,8 @@ def _slots_of(text: str, held: bool | None) -> tuple[list[Slot], str]:
     return slots, rest + text[at:]
 
 
-def _minute(hour: str, minute: str, half: str | None) -> int | None:
-    hours, minutes = int(hour), int(minute)
-    if half:
-        named = hours % 12 + (12 if half in "Pp" else 0)
-        # "14:00 PM" is 14:00, "14:00 AM" is none.
-        if named != hours and not 1 <= hours <= 12:
-            return None
-        hours = named
-    return 60 * hours + minutes if hours < 24 and minutes < 60 else None
-
-
 def _id(row: _Row, key: str) -> int | None:
-    """An identifier; 0 and less are a database's default, which many rows have."""
+    """An identifier; None for 0 and less, a database's default in many rows."""
     read = whole(_scalar(row, key))
     return read if read and read > 0 else None
 

@@ -1,7 +1,8 @@
-"""A cell of the month table: its texts, each with what its colour says of the class.
+"""Reads a cell of the month table: its texts, and by their colours whether the class
+was held.
 
-Tags are found by hand: on unclosed ones the standard library's HTMLParser takes 88 ms
-of the event loop for a cell of 4 kB, this 0.5 ms, and "<![" makes it raise.
+Tags are parsed by hand: with unclosed ones the standard library's HTMLParser takes 88
+ms for a cell of 4 kB, this takes 0.5 ms, and "<![" makes HTMLParser raise.
 """
 
 import html
@@ -10,7 +11,8 @@ from typing import Final
 
 __all__ = ["pieces_of"]
 
-# One pass: what is not closed is text, a comment goes on to the end, as in browsers.
+# One pass: an unclosed tag is text, an unclosed comment goes to the end, as in
+# browsers.
 _PIECE: Final = (
     r"(?s:<!--.*?(?:-->|\Z)|<[!?][^<>]*+>"
     r"|<(?P<end>/?)(?P<tag>[A-Za-z][\w-]*+)(?P<attributes>[^<>]*+)>"
@@ -25,7 +27,7 @@ _HELD: Final = {
 
 
 def pieces_of(cell: str) -> list[tuple[str, bool | None]]:
-    """The texts of a cell, and whether its class was held; None where no colour says.
+    """The texts of a cell, each with whether its class was held; None without a colour.
 
     >>> pieces_of('<b style="color:green">09:40-10:30</b><br>Holiday')
     [('09:40-10:30', True), ('Holiday', None)]
@@ -49,7 +51,7 @@ def pieces_of(cell: str) -> list[tuple[str, bool | None]]:
 
 
 def _close(tag: str, opened: list[tuple[str, bool | None]]) -> None:
-    """End the last element of this name and all within; without one, nothing."""
+    """End the last open element of this name, if any, and all elements in it."""
     for at in range(len(opened) - 1, -1, -1):
         if opened[at][0] == tag:
             del opened[at:]
@@ -57,7 +59,7 @@ def _close(tag: str, opened: list[tuple[str, bool | None]]) -> None:
 
 
 def _held(attributes: str, around: bool | None) -> bool | None:
-    """What an element's own colour says, else that of the element around it."""
+    """Whether the class was held by an element's colour, else by that around it."""
     style = re.search(_STYLE, attributes)
     text = html.unescape("".join(filter(None, style.groups()))) if style else ""
     colour = re.search(_COLOUR, text)

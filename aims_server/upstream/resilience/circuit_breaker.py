@@ -76,7 +76,7 @@ class CircuitBreaker:
         probes: int = 3,
         clock: Clock = time.monotonic,
         random: Callable[[], float] = _random.random,
-        on_change: Callable[[CircuitState], None] | None = None,
+        on_change: Callable[[], object] = lambda: None,
     ) -> None:
         self._callers = callers
         self._max_open_seconds = max_open_seconds
@@ -181,5 +181,4 @@ class CircuitBreaker:
         self._state = state
         self._changed_after = self._admitted
         self._failing.clear()
-        if self._on_change is not None:
-            self._on_change(state)
+        self._on_change()

@@ -114,13 +114,13 @@ class EndpointBreakers:
             max_open_seconds=_UNREACHABLE_SECONDS,
             clock=clock,
             random=random,
-            on_change=lambda _: self._notify(*self._breakers),
+            on_change=lambda: self._notify(*self._breakers),
         )
         self._breakers: Mapping[str, CircuitBreaker] = {
             endpoint: CircuitBreaker(
                 clock=clock,
                 random=random,
-                on_change=partial(self._endpoint_changed, endpoint),
+                on_change=partial(self._notify, endpoint),
             )
             for endpoint in endpoints
         }
@@ -146,9 +146,6 @@ class EndpointBreakers:
     def admit(self, endpoint: str, caller: CallerKey) -> CallPermit:
         """Permit one call, whose outcome must be reported. Raises CircuitOpen."""
         return CallPermit(self._connections, self._breakers[endpoint], caller)
-
-    def _endpoint_changed(self, endpoint: str, _: CircuitState) -> None:
-        self._notify(endpoint)
 
     def _notify(self, *endpoints: str) -> None:
         for endpoint in endpoints:

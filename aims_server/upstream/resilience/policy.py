@@ -176,7 +176,7 @@ class ResiliencePolicy:
         """Wait out a pause that the platform asked for while a try waited for its slot.
         Otherwise one rejected call would cost a page all its waiting calls.
         """
-        pause = seconds + full_jitter(0, random=self._random)
+        pause = seconds + full_jitter(0, self._random)
         await self._wait_out(pause, call, self._left(call))
 
     async def _wait_out(self, pause: float, call: Call[Any], left: float = inf) -> None:
@@ -189,7 +189,7 @@ class ResiliencePolicy:
             left = self._left(call)
             pause = self._admission.pause_left(call.endpoint, call.caller)
             if pause:
-                pause += full_jitter(0, random=self._random)
+                pause += full_jitter(0, self._random)
 
     def _left(self, call: Call[Any]) -> float:
         """Seconds for which a request may still wait for this call."""
@@ -292,7 +292,7 @@ class ResiliencePolicy:
         """Seconds until the retry, or None for no retry."""
         if not (call.repeatable and isinstance(fault, _WORTH_REPEATING)):
             return None
-        pause = full_jitter(number - 1, random=self._random)
+        pause = full_jitter(number - 1, self._random)
         left = call.deadline.remaining()
         if fault.retry_after:
             pause += fault.retry_after

@@ -1,6 +1,5 @@
 """Owns how often and how soon a failed call may be retried; makes no call itself."""
 
-import random as _random
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable
@@ -15,26 +14,22 @@ _SECONDS: Final = 10
 # fails, a caller's 40 calls in 10 s need more than 12 + 8 retries once in 180 times,
 # and more than 24 + 8 never in 40 000.
 _OWN: Final = 2.0
+_BOUND: Final = 0.05  # seconds before the first retry
+_LONGEST: Final = 0.5
 
 
-def full_jitter(
-    attempt: int,
-    *,
-    base: float = 0.05,
-    cap: float = 0.5,
-    random: Callable[[], float] = _random.random,
-) -> float:
+def full_jitter(attempt: int, random: Callable[[], float]) -> float:
     """Seconds to wait before retry number `attempt`, counted from 0.
 
-    "Full jitter": uniform between 0 and min(cap, base * 2**attempt), so that calls
+    "Full jitter": uniform between 0 and min(0.5, 0.05 * 2**attempt), so that calls
     which failed together do not come back together (M. Brooker, "Exponential Backoff
     And Jitter", AWS Architecture Blog, 2015).
 
     >>> full_jitter(1, random=lambda: 0.5)
     0.05
     """
-    doublings = min(attempt, 64)  # beyond that any cap is met and floats overflow
-    return random() * min(cap, base * 2.0**doublings)
+    doublings = min(attempt, 64)  # beyond that floats overflow
+    return random() * min(_LONGEST, _BOUND * 2.0**doublings)
 
 
 class RecentCounts:

@@ -19,60 +19,59 @@ class SlotPool:
     its share waits, it takes no more than its own share.
     """
 
-    def __init__(self, counts: "_Counts", number: int, size: int, share: int) -> None:
+    def __init__(self, pools: "SlotPools", number: int, size: int, share: int) -> None:
         self.size = size
         self.share = share
-        self._counts = counts
+        self._pools = pools
         self._number = number
-        counts.join(number)
 
     @property
     def alone(self) -> bool:
         """Whether no other worker has ever joined; then only this one frees slots."""
-        return self._counts.workers == 1
+        return self._pools.workers == 1
 
     @property
     def capacity(self) -> int:
         """The slots that this worker can count on now, at least its share."""
-        counts, number = self._counts, self._number
-        if counts.others(counts.waiting, number):
+        pools, number = self._pools, self._number
+        if pools.others(pools.waiting, number):
             return self.share
-        return max(self.share, self.size - counts.others(counts.in_use, number))
+        return max(self.share, self.size - pools.others(pools.in_use, number))
 
     def others_reservations(self, *, verified: bool) -> int:
         """The reservations of other workers (`publish_reservations`)."""
-        counts = self._counts
-        return counts.others(counts.reservations[verified], self._number)
+        pools = self._pools
+        return pools.others(pools.reservations[verified], self._number)
 
     def take(self) -> bool:
         """Take a slot if one is free for this worker."""
-        counts, number = self._counts, self._number
-        with counts:
-            taken = sum(counts.in_use[: counts.workers])
-            mine = counts.in_use[number]
+        pools, number = self._pools, self._number
+        with pools:
+            taken = sum(pools.in_use[: pools.workers])
+            mine = pools.in_use[number]
             if taken >= self.size or (
-                mine >= self.share and counts.others(counts.waiting, number)
+                mine >= self.share and pools.others(pools.waiting, number)
             ):
                 return False
-            counts.in_use[number] = mine + 1
+            pools.in_use[number] = mine + 1
         return True
 
     def give_back(self) -> None:
         """Free a slot that was taken here."""
         # Without the lock: no other worker writes this count, and one that reads it too
         # early just finds one slot less.
-        self._counts.in_use[self._number] -= 1
+        self._pools.in_use[self._number] -= 1
 
     def publish_waiting(self, waiting: bool) -> None:
         """Tell the others whether a call waits here below this worker's share."""
-        counts, number = self._counts, self._number
-        counts.waiting[number] = waiting and counts.in_use[number] < self.share
+        pools, number = self._pools, self._number
+        pools.waiting[number] = waiting and pools.in_use[number] < self.share
 
     def publish_reservations(self, number: int, *, verified: bool) -> None:
         """Tell the others the number of reservations here, of verified or of other
         callers.
         """
-        self._counts.reservations[verified][self._number] = number
+        self._pools.reservations[verified][self._number] = number
 
 
 class SlotPools:
@@ -88,29 +87,14 @@ class SlotPools:
     >>> first.give_back()
     >>> first.take(), second.take()
     (False, True)
+
+    Each count has one writer and sums are always computed anew, so a worker that dies
+    while writing leaves nothing wrong behind. A ``with`` block holds the lock.
     """
 
     def __init__(self) -> None:
-        self._counts = _Counts(WORKER_NUMBERS)
-
-    def of(self, number: int, *, size: int, share: int) -> SlotPool:
-        """The pool of the worker with this number, which no other living worker has."""
-        return SlotPool(self._counts, number, size, share)
-
-    def withdraw(self, number: int) -> None:
-        """Free the slots of a worker that has ended."""
-        self._counts.clear(number)
-
-
-class _Counts:
-    """The workers' counts and their lock, which a ``with`` block holds.
-
-    Each count has one writer and sums are always computed anew, so a worker that dies
-    while writing leaves nothing wrong behind.
-    """
-
-    def __init__(self, most: int) -> None:
         self._lock = Mutexes(1)
+        most = WORKER_NUMBERS
         memory = memoryview(mmap.mmap(-1, (1 + 4 * most) * _BYTES)).cast("q")
         self._joined = memory[:1]  # above the number of every worker
         self.in_use = memory[1 : 1 + most]
@@ -127,19 +111,23 @@ class _Counts:
     def __exit__(self, *_: object) -> None:
         self._lock.release(0)
 
+    def of(self, number: int, *, size: int, share: int) -> SlotPool:
+        """The pool of the worker with this number, which no other living worker has."""
+        with self:
+            self._joined[0] = max(self._joined[0], number + 1)
+        return SlotPool(self, number, size, share)
+
+    def withdraw(self, number: int) -> None:
+        """Free the slots of a worker that has ended."""
+        with self:
+            for counts in (self.in_use, self.waiting, *self.reservations.values()):
+                counts[number] = 0
+
     @property
     def workers(self) -> int:
         """One more than the highest number of a worker that has joined."""
         return self._joined[0]
 
-    def join(self, number: int) -> None:
-        with self:
-            self._joined[0] = max(self._joined[0], number + 1)
-
-    def clear(self, number: int) -> None:
-        with self:
-            for counts in (self.in_use, self.waiting, *self.reservations.values()):
-                counts[number] = 0
-
     def others(self, counts: "memoryview[int]", number: int) -> int:
+        """The sum of these counts, of all workers but one."""
         return sum(counts[: self._joined[0]]) - counts[number]

@@ -134,8 +134,7 @@ class CurlPool(CurlAsyncHTTPClient):
             try:
                 self._begin(transfer)
             except Exception as fault:  # noqa: BLE001 - its caller gets it
-                if not transfer.done():
-                    transfer.set_exception(fault)
+                transfer.set_exception(fault)
 
     def _make_handle(self) -> pycurl.Curl:
         curl: pycurl.Curl = self._curl_create()
@@ -164,10 +163,7 @@ class CurlPool(CurlAsyncHTTPClient):
         """
         if transfer.fresh or self._handles.idle_connections > 0:
             return False
-        claimed = self.preconnections.claim(transfer.request.url)
-        if claimed is None:
-            return False
-        curl, seconds = claimed
+        curl, seconds = self.preconnections.claim(transfer.request.url)
         transfer.preconnected = True
         now = self._loop.time()
         set_request(curl, transfer, now, seconds)
@@ -216,16 +212,16 @@ class CurlPool(CurlAsyncHTTPClient):
         fd = curl.getinfo(pycurl.ACTIVESOCKET)  # -1 once the handle has been removed
         self._multi.remove_handle(curl)
         if state.must_restart(curl_error, status):
-            state.cut_off()
+            self._kept.cut_off(state.connection)
             transfer.restart()
             self._waiting.appendleft(transfer)  # Tornado looks at the queue after this
         elif curl_error is not None:
             self._cut_off(state, _DEAD_SECONDS)
-            transfer.settle(state.failure(curl, curl_error, curl_message or ""))
+            transfer.set_result(state.failure(curl, curl_error, curl_message or ""))
         else:
-            if fd < 0:
-                state.abandon_connection()
-            transfer.settle(state.reply(status))
+            if fd < 0:  # curl has closed it
+                self._kept.abandon(state.connection)
+            transfer.set_result(state.reply(status))
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("Call %s: %s", "failed" if curl_error else status, timings(curl))
         self._handles.release(curl)
@@ -236,12 +232,12 @@ class CurlPool(CurlAsyncHTTPClient):
         hangs; so it is closed if no other call is on it, or if it was silent while this
         call waited, for at least ``patience`` seconds.
         """
-        state.cut_off()
+        self._kept.cut_off(state.connection)
         waited = state.seconds_under_way(self._loop.time())
         if not any(map(state.shares_connection, self._under_way.values())):
-            state.close_silent(0.0)
+            self._kept.close_silent(state.connection, 0.0)
         elif waited >= patience:
-            state.close_silent(waited)
+            self._kept.close_silent(state.connection, waited)
 
     def _give_up(self, transfer: Transfer) -> None:
         """End a cancelled call; mostly, its hedge was answered first."""

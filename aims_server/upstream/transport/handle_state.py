@@ -50,7 +50,6 @@ class HandleState:
     __slots__ = (
         "_abandoned",
         "_body",
-        "_connection",
         "_head",
         "_is_headed",
         "_kept",
@@ -60,6 +59,7 @@ class HandleState:
         "_room",
         "_status_seen",
         "_unpacker",
+        "connection",
         "opened",
         "timer",
         "transfer",
@@ -75,7 +75,7 @@ class HandleState:
         self.transfer: Transfer | None = None
         self.opened: list[int] = []  # sockets; several where a host has addresses
         self.timer: asyncio.TimerHandle | None = None  # while curl minds no time
-        self._connection: tuple[str | int, ...] = ()
+        self.connection: tuple[str | int, ...] = ()  # its ends, once it has one
         self._reused_socket: int | None = None
         self._status_seen = False
         self._head = b""
@@ -96,7 +96,7 @@ class HandleState:
 
     def on_connection(self, *addresses: str | int) -> int:
         """The request is about to be sent; the addresses name the connection."""
-        self._connection = addresses
+        self.connection = addresses
         if self.opened:
             self._reused_socket = None  # perhaps a kept one was found dead
             self._kept.open(addresses, self._own_socket())
@@ -124,11 +124,9 @@ class HandleState:
         fd = self._reused_socket
         if fd is not None and not is_acknowledged(fd):
             return self._refuse("unasked")
-        if self.opened and self._connection and not self._status_seen:
+        if self.opened and self.connection and not self._status_seen:
             multiplexed = line.startswith(b"HTTP/2")
-            self._kept.add(
-                self._connection, self._own_socket(), multiplexed=multiplexed
-            )
+            self._kept.add(self.connection, self._own_socket(), multiplexed=multiplexed)
         self._status_seen = True
         self._head = b""  # the earlier head was an interim answer's
         self._is_headed = False
@@ -169,7 +167,7 @@ class HandleState:
                 contextlib.suppress(OSError),
                 socket.socket(fileno=os.dup(fd)) as tried,
             ):
-                if tried.getsockname()[1] == self._connection[3]:
+                if tried.getsockname()[1] == self.connection[3]:
                     return fd
         return self.opened[-1]
 
@@ -195,14 +193,14 @@ class HandleState:
     @property
     def takes_kept(self) -> bool:
         """Whether the call has a kept connection, or will get one if there is any."""
-        if self._connection:
+        if self.connection:
             return self._reused_socket is not None
         return self.is_plain
 
     @property
     def is_sent(self) -> bool:
         """Whether the call has had a connection, and the request was sent."""
-        return bool(self._connection)
+        return bool(self.connection)
 
     def stop_timer(self) -> None:
         """Cancel the timer, which refers to the call, after its end."""
@@ -224,29 +222,17 @@ class HandleState:
 
     def abandon(self, connection: Hashable) -> None:
         """If the call is on this connection, take nothing on it for the answer."""
-        self._abandoned |= self._connection == connection
-
-    def abandon_connection(self) -> None:
-        """Curl has closed the connection with the end of the call."""
-        self._kept.abandon(self._connection)
-
-    def cut_off(self) -> None:
-        """The call has ended before its answer did, or with a wrong answer."""
-        self._kept.cut_off(self._connection)
+        self._abandoned |= self.connection == connection
 
     def shares_connection(self, other: "HandleState") -> bool:
         """Whether both calls are on one connection of HTTP/2."""
-        return self.is_sent and self._connection == other._connection
+        return self.is_sent and self.connection == other.connection
 
     def seconds_under_way(self, now: float) -> float:
         """The seconds for which the call has had a handle."""
         transfer = self.transfer
         assert transfer is not None
         return now - transfer.deadline + transfer.request.seconds
-
-    def close_silent(self, seconds: float) -> None:
-        """Close the connection if it is not HTTP/1.1 and was silent for so long."""
-        self._kept.close_silent(self._connection, seconds)
 
     def reply(self, status: int) -> Reply | FailureCause:
         """The reply, since everything announced has arrived; a failure if the head has
@@ -257,7 +243,7 @@ class HandleState:
         if self._unpacker and not self._unpacker.is_whole:
             return FailureCause("bad_gzip", "it is cut off")
         body = b"".join(self._body)
-        kept = self._connection if (self._reused_socket or -1) >= 0 else None
+        kept = self.connection if (self._reused_socket or -1) >= 0 else None
         if 200 <= status < 300:
             return Reply(status, body, connection=kept)
         location = next(iter(self._values(b"location")), None)

@@ -26,14 +26,15 @@ class _Preconnection(Struct, eq=False):
     """A handle that has no request yet, and the socket that curl may not read."""
 
     curl: pycurl.Curl
-    origin: str
     began: float
     expiry: asyncio.TimerHandle
     withheld: int | None = None
 
 
 class Preconnections:
-    """Handles that connect without a request, to be claimed by a call or dropped."""
+    """Handles that connect without a request, to be claimed by a call or dropped. All
+    go to one server: that of the last URL given.
+    """
 
     def __init__(
         self,
@@ -117,21 +118,17 @@ class Preconnections:
         if begun is not None and begun.withheld == fd:
             begun.withheld = None  # the number may soon be another socket's
 
-    def claim(self, url: str) -> tuple[pycurl.Curl, float] | None:
-        """A handle that will request this URL, and the seconds since it began; None if
-        there is none.
+    def claim(self, url: str) -> tuple[pycurl.Curl, float]:
+        """The oldest handle, which will request this URL of the server, and the seconds
+        since it began.
         """
-        for begun in self.unclaimed.values():
-            if url.startswith(begun.origin + "/"):
-                break
-        else:
-            return None
+        begun = next(iter(self.unclaimed.values()))
         opened = [fd for fd, owner in self._by_socket.items() if owner is begun]
         self._remove(begun)
         if begun.withheld is not None:
             self._sockets.resume(begun.withheld)
         # Curl has read the URL already; this it reads with the request.
-        begun.curl.setopt(pycurl.REQUEST_TARGET, url[len(begun.origin) :])
+        begun.curl.setopt(pycurl.REQUEST_TARGET, url[len(self._origin) :])
         self._handles.restore(begun.curl)
         self._handles.state(begun.curl).opened = opened
         return begun.curl, self._loop.time() - begun.began
@@ -165,11 +162,11 @@ class Preconnections:
         for _ in range(calls - self._handles.idle_connections - len(self)):
             if not self._handles.has_free:
                 break
-            self._open(self._handles.take(f"{self._origin}/"), self._origin)
+            self._open(self._handles.take(f"{self._origin}/"))
 
-    def _open(self, curl: pycurl.Curl, origin: str) -> None:
+    def _open(self, curl: pycurl.Curl) -> None:
         expiry = self._loop.call_later(_LIFETIME_SECONDS, self.discard, curl)
-        begun = _Preconnection(curl, origin, self._loop.time(), expiry)
+        begun = _Preconnection(curl, self._loop.time(), expiry)
 
         def on_socket(fd: int, _: int) -> int:
             self._by_socket[fd] = begun

@@ -43,7 +43,7 @@ class Reply(msgspec.Struct, frozen=True):
     connection: Hashable = None
 
 
-class Transfer(asyncio.Future["Reply | FailureCause"]):
+class Transfer(asyncio.Future[Reply | FailureCause]):
     """A request, and the future of its outcome. ``lasting_lines`` are the headers of
     all requests; ``on_cancel`` is called when nobody waits any more.
 
@@ -90,11 +90,6 @@ class Transfer(asyncio.Future["Reply | FailureCause"]):
         """Begin again, on a new connection."""
         self.fresh = True
         self.preconnected = False
-
-    def settle(self, outcome: Reply | FailureCause) -> None:
-        """Complete the waiting call, unless it was cancelled."""
-        if not self.done():
-            self.set_result(outcome)
 
 
 def header_lines(headers: Mapping[str, str]) -> list[bytes]:

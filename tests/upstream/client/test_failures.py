@@ -21,17 +21,6 @@ pytestmark = pytest.mark.gen_test
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-@pytest.mark.parametrize("style", ["401", "403", "200", "400"])
-async def test_a_refused_token_is_told_apart(student, platform, style, endpoint):
-    """However the platform words it; and it is not asked again."""
-    platform.switch(bad_token=style)
-    platform.revoke(student.token)
-    fault = await student.fault(getattr(student, endpoint))
-    assert type(fault) is TokenRefused
-    assert platform.counters.total == 1
-
-
-@pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize(
     ("status", "body"),
     [
@@ -146,7 +135,7 @@ async def test_bytes_that_are_not_utf8_cost_no_answer(student, platform, endpoin
     """Nor does a byte order mark."""
     platform.faults.set(kind="bad_utf8")
     assert await getattr(student, endpoint)()
-    platform.faults.clear_faults()
+    platform.faults.clear()
     platform.switch(prefix="\ufeff")
     assert await getattr(student, endpoint)()
 
@@ -154,12 +143,6 @@ async def test_bytes_that_are_not_utf8_cost_no_answer(student, platform, endpoin
 async def test_a_warning_before_the_json_makes_it_none(student, platform):
     """What is no JSON stays an error."""
     platform.switch(prefix="<br />\n<b>Warning</b>: x\n")
-    assert type(await student.fault(student.course_files)) is UpstreamError
-
-
-async def test_rows_of_two_students_are_nobodys(student, platform):
-    """A mix-up at the platform goes no further."""
-    platform.faults.set("course_files", kind="two_students")
     assert type(await student.fault(student.course_files)) is UpstreamError
 
 

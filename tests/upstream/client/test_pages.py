@@ -129,13 +129,6 @@ async def test_a_page_that_fails_leaves_the_others(student, platform):
     assert (len(cards.cards), cards.complete) == (8, False)
 
 
-async def test_records_say_whose_they_are(student, platform):
-    """Where the platform names their student."""
-    assert (await student.cards()).student_id is None
-    platform.switch(students_in_records=True)
-    assert (await student.cards()).student_id == student.student.id
-
-
 async def test_four_thousand_records_are_read():
     """In one answer, and well within a request's time."""
     college = College(students=1, records_per_subject=4000)

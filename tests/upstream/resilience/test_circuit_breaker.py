@@ -286,7 +286,9 @@ def test_a_relapse_goes_on_doubling_until_there_was_calm(breaker, clock, calm, w
 def test_changes_are_told(clock):
     """Every change of state is reported once, in order."""
     told: list[CircuitState] = []
-    breaker = CircuitBreaker(clock=clock, random=lambda: 1.0, on_change=told.append)
+    breaker = CircuitBreaker(
+        clock=clock, random=lambda: 1.0, on_change=lambda: told.append(breaker.state)
+    )
     clock.now += trip(breaker)
     clock.now += trip(breaker)
     Call(breaker, student(1)).success()

@@ -13,9 +13,9 @@ from tests.virtual_time import Clock
 
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_a_delay_lies_between_zero_and_its_doubling_bound(attempt, chance):
-    """Whatever the attempt, 0 <= delay <= min(cap, base * 2**attempt)."""
-    delay = full_jitter(attempt, base=0.05, cap=1.0, random=lambda: chance)
-    assert 0 <= delay <= min(1.0, 0.05 * 2 ** min(attempt, 20))
+    """Whatever the attempt, 0 <= delay <= min(0.5, 0.05 * 2**attempt)."""
+    delay = full_jitter(attempt, lambda: chance)
+    assert 0 <= delay <= min(0.5, 0.05 * 2 ** min(attempt, 20))
 
 
 @pytest.mark.parametrize(
@@ -23,13 +23,13 @@ def test_a_delay_lies_between_zero_and_its_doubling_bound(attempt, chance):
 )
 def test_the_bound_doubles_up_to_the_cap(attempt, bound):
     """The longest delay doubles with each attempt and stops at the cap."""
-    assert full_jitter(attempt, random=lambda: 1.0) == pytest.approx(bound)
+    assert full_jitter(attempt, lambda: 1.0) == pytest.approx(bound)
 
 
 def test_delays_are_uniform_not_in_lockstep():
     """1000 delays pass a Kolmogorov-Smirnov test against the uniform law at 1 %."""
     source = random.Random(1)
-    delays = sorted(full_jitter(2, random=source.random) / 0.2 for _ in range(1000))
+    delays = sorted(full_jitter(2, source.random) / 0.2 for _ in range(1000))
     farthest = max(
         max((i + 1) / 1000 - delay, delay - i / 1000) for i, delay in enumerate(delays)
     )
@@ -145,7 +145,7 @@ def load(failure_share, *, calls=3200, per_second=300, seed=0):
             continue
         if budget.take(number % 100):
             made += 1
-            again = clock.now + 0.3 + full_jitter(attempt, random=chance)
+            again = clock.now + 0.3 + full_jitter(attempt, chance)
             heapq.heappush(agenda, (again, number, attempt + 1))
         else:
             failed += 1

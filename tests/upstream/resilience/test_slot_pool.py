@@ -17,14 +17,7 @@ from tests.virtual_time import Clock, VirtualLoop, settle, virtual_loop
 STUDENT, OTHER = CallerKey.student(1), CallerKey.student(2)
 
 
-@pytest.fixture(name="clock")
-def _clock():
-    return Clock()
-
-
-@pytest.fixture(name="io_loop")
-def _io_loop(clock):
-    yield from virtual_loop(clock)
+_io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 
 
 def workers(size, number=2):

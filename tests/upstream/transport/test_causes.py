@@ -16,6 +16,7 @@ from aims_server.upstream.transport.causes import error_of
     ("kind", "seconds", "error"),
     [
         ("refused", 1.0, UpstreamUnreachable),
+        ("dropped_before_answer", 6.0, UpstreamDropped),
         ("dropped_in_body", 6.0, UpstreamDropped),
         ("http2", 6.0, UpstreamDropped),
         ("http2_stream", 6.0, UpstreamDropped),

@@ -2,13 +2,9 @@
 
 import contextlib
 import logging
-import ssl
 from pathlib import Path
 
 import pytest
-from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
-from tornado.netutil import bind_sockets
 
 from aims_server.errors import (
     FailureCause,
@@ -23,10 +19,9 @@ from aims_server.upstream.transport.certificates import (
 
 from ...waiting import PATIENCE_SECONDS
 from .raw_server import BEARER, CANARY, answer, kind_of
+from .secure_server import CERTIFICATE, SecureServer
 
 pytestmark = pytest.mark.gen_test
-
-CERTIFICATE = Path(__file__).parent / "tls" / "self_signed.pem"
 
 
 # Ways to the platform.
@@ -66,56 +61,37 @@ async def test_a_proxy_hears_no_token_on_the_way_to_tls(raw):
 # TLS.
 
 
-@pytest.fixture(name="secure_url")
-def _secure_url(io_loop):
+@pytest.fixture(name="secure")
+def _secure(io_loop):
     """A server whose certificate is its own."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(CERTIFICATE)
-    heard: list[HTTPServerRequest] = []
-
-    def hear(request: HTTPServerRequest) -> None:
-        heard.append(request)
-        start = ResponseStartLine("HTTP/1.1", 200, "OK")
-        headers = HTTPHeaders({"Content-Length": "2"})
-        assert request.connection
-        request.connection.write_headers(start, headers, b"{}")
-        request.connection.finish()
-
-    async def start() -> HTTPServer:
-        server = HTTPServer(hear, ssl_options=context)
-        server.add_sockets(bind_sockets(0, "127.0.0.1"))
-        return server
-
-    server = io_loop.run_sync(start)
-    port = next(iter(server._sockets.values())).getsockname()[1]
-    yield f"https://127.0.0.1:{port}/"
-    server.stop()
-    io_loop.run_sync(server.close_all_connections)
-    assert all(request.path == "/trusted" for request in heard)
+    server = SecureServer()
+    io_loop.run_sync(server.start)
+    yield server
+    io_loop.run_sync(server.stop)
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused(transport, secure_url):
+async def test_a_certificate_that_nobody_vouches_for_is_refused(transport, secure):
     """Names match, the signature is its own: no call is made, no token is sent; and the
     cause tells which rule was broken.
     """
     with pytest.raises(UpstreamDropped) as caught:
-        await transport.fetch(secure_url, headers={}, seconds=PATIENCE_SECONDS)
+        await transport.fetch(secure.url, headers={}, seconds=PATIENCE_SECONDS)
     assert kind_of(caught.value) == "certificate"
     assert "self-signed certificate" in str(caught.value.cause)
+    assert secure.heard == 0
 
 
-async def test_further_authorities_can_be_trusted(secure_url):
+async def test_further_authorities_can_be_trusted(secure):
     """From one file, beside the system's; and still for the right name only."""
     transport = Transport(2, "test", authorities=CERTIFICATE.read_bytes())
     for _ in range(3):
-        reply = await transport.fetch(
-            f"{secure_url}trusted", headers={}, seconds=PATIENCE_SECONDS
-        )
+        reply = await transport.fetch(secure.url, headers={}, seconds=PATIENCE_SECONDS)
         assert reply.body == b"{}"
-    other_name = secure_url.replace("127.0.0.1", "[::ffff:127.0.0.1]")
+    other_name = secure.url.replace("127.0.0.1", "[::ffff:127.0.0.1]")
     with pytest.raises(UpstreamDropped):
         await transport.fetch(other_name, headers={}, seconds=PATIENCE_SECONDS)
     transport.close()
+    assert secure.heard == 3
 
 
 def test_the_systems_authorities_stay():
