@@ -114,9 +114,10 @@ class SubjectHandler(_StudentHandler):
         """One subject, named in the query."""
         caller = self.bearer()
         fields = {
-            name: self.get_query_argument(name)
-            for name in _SUBJECT_FIELDS
-            if name in self.request.query_arguments
+            # Not `get_query_argument`, which has a blank for each control character.
+            name: self.decode_argument(values[-1], name)
+            for name, values in self.request.query_arguments.items()
+            if name in _SUBJECT_FIELDS
         }
         await self._answer(caller, query_object(fields, SubjectRequest))
 

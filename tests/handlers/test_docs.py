@@ -131,7 +131,8 @@ def test_what_the_service_makes_is_closed():
     }
     assert open_ones == {
         "Credentials", "CredentialsForm", "SubjectRequest",
-        "LoginRefusal", "PlatformLogin", "PlatformQuizzes", "PlatformQuiz",
+        "LoginRefusal", "PlatformLogin",
+        "PlatformQuizzes", "PlatformQuizList", "PlatformQuiz",
     }  # fmt: skip
 
 
@@ -284,6 +285,37 @@ class TestAnswers:
         check(same, path)
 
     @pytest.mark.gen_test
+    @pytest.mark.parametrize(
+        ("path", "media"),
+        [
+            ("/api/all-attendance", "text/event-stream"),
+            ("/api/timetable", "text/calendar"),
+        ],
+    )
+    async def test_a_page_in_its_other_form(self, front, token, path, media):
+        """Events have none of the headers that tell of what is kept."""
+        page = await front.ask(path, token, headers={"Accept": media})
+        assert page.code == 200
+        check(page, path)
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            '{"msg":"No record found"}',
+            '{"response":[]}',
+            '{"response":{"data":null}}',
+            '{"response":{"data":[{"marks_obtained":-1,"status":true}]}}',
+        ],
+    )
+    async def test_quizzes_in_whatever_form(self, front, token, platform, sent):
+        """They are passed on as they are."""
+        platform.faults.set("quizzes", kind="body", body=sent)
+        page = await front.ask("/api/quiz", token)
+        assert (page.code, page.body.decode()) == (200, sent)
+        check(page, "/api/quiz")
+
+    @pytest.mark.gen_test
     async def test_an_incomplete_page(self, front, token, college, student, platform):
         """A subject without days is in the schema too."""
         course = college.courses(student)[0]
@@ -322,13 +354,16 @@ class TestAnswers:
             check(answer, "/api/login", "POST")
 
     @pytest.mark.gen_test
-    async def test_a_login_that_the_platform_limits(self, front, student, platform):
+    @pytest.mark.parametrize("status", [413, 415, 429])
+    async def test_a_login_that_the_platform_turns_down(
+        self, front, student, platform, status
+    ):
         """In the platform's words, with our fields beside."""
         said = '{"status":0,"msg":"Too many attempts."}'
-        platform.faults.set("authenticate", kind="body", status=429, body=said)
+        platform.faults.set("authenticate", kind="body", status=status, body=said)
         body = {"username": student.username, "password": student.password}
         answer = await front.ask("/api/login", method="POST", body=body)
-        assert answer.code == 429
+        assert answer.code == status
         check(answer, "/api/login", "POST")
 
     @pytest.mark.gen_test

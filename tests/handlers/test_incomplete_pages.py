@@ -176,6 +176,27 @@ async def test_an_incomplete_page_of_an_old_part_is_kept_fifteen_seconds(
 
 
 @pytest.mark.gen_test
+async def test_a_whole_page_of_an_old_part_replaces_an_incomplete_one(
+    front, token, platform, clock
+):
+    """Made of the same course files, as those still fail: it is shown from then on."""
+    clock.stop()
+    await front.ask("/api/attendance", token)
+    clock.advance(400)
+    platform.faults.set(kind="html")
+    first = await front.ask("/api/all-attendance", token)
+    assert json.loads(first.body)["incomplete"]
+    clock.advance(2)  # failures are remembered for a second
+    platform.faults.clear()
+    platform.faults.set("course_files", kind="html")
+    no_cache = {"Cache-Control": "no-cache"}
+    whole = await front.ask("/api/all-attendance", token, headers=no_cache)
+    assert json.loads(whole.body)["incomplete"] == []
+    again = await front.ask("/api/all-attendance", token)
+    assert (again.body, outcomes([again])) == (whole.body, ["STALE"])
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize("status", [200, 403, 500])
 async def test_no_subject_had_leaves_the_totals(front, token, platform, clock, status):
     """With sound course files the student sees the summary, whatever else fails."""

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter
+from urllib.parse import urlencode
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient
@@ -158,6 +159,18 @@ async def test_one_subject(front, token, college, student):
         },
     )
     assert by_post.body == by_get.body
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("character", ["\0", "\n", "\x1b", "\x7f"])
+async def test_a_name_with_a_control_character_is_refused(front, token, character):
+    """In the query as in the body: it is not made a blank there."""
+    path, named = "/api/subject-attendance", {"subject": f"a{character}b"}
+    named |= {"studentId": "5900001", "cfId": "7300001"}
+    by_get = await front.ask(f"{path}?{urlencode(named)}", token)
+    by_post = await front.ask(path, method="POST", body={**named, "token": token})
+    assert (by_get.code, by_post.code) == (400, 400)
+    assert json.loads(by_get.body)["error"] == json.loads(by_post.body)["error"]
 
 
 @pytest.mark.gen_test
