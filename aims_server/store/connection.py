@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from ..primitives import watched_task
+from ..primitives import done_within, watched_task
 from .reasons import reason_of
 from .redis_clients import close_client
 
@@ -80,7 +80,7 @@ class Connection:
         self._waiting.append(_Call(command, answer))
         self._wake.set()
         try:
-            await asyncio.wait((answer,), timeout=seconds)
+            await done_within(answer, seconds)
         finally:
             # What is not sent yet need not be; what failed meanwhile has been seen.
             if not answer.cancel() and not answer.cancelled():
