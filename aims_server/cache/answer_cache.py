@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from ..deadline import Clock, Deadline
 from ..errors import (
-    TokenRefused,
     UpstreamError,
     UpstreamTimeout,
     UpstreamUnavailable,
@@ -220,15 +219,11 @@ async def _filled(
     fill: Fill[Kept],
     deadline: Deadline,
 ) -> Entry[Kept]:
-    """Run ``fill``; a refusal ends the session's standing."""
+    """Run ``fill``."""
     # A token without an epoch gets the one just begun. An answer that arrives after
     # that epoch has ended gives no standing.
     session.epoch = session.epoch or through.epochs.of(session.owner)
-    try:
-        entry = await fill(deadline)
-    except TokenRefused:
-        session.refuse()
-        raise
+    entry = await fill(deadline)
     if _whole(through, key, entry):
         raise _LessComplete(entry)
     return entry
