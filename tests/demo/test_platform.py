@@ -43,6 +43,22 @@ async def log_in(caller, student, **changes):
     return await caller.send("POST", LOGIN, fields, Content_Type=JSON)
 
 
+@pytest.mark.gen_test
+async def test_an_ipv6_address_is_told_as_one_that_works(platform):
+    """In brackets, both of its API and of its controls."""
+    other = SimulatedPlatform(platform.college)
+    try:
+        base_url = await other.start(host="::1")
+    except OSError as error:
+        pytest.skip(f"this machine has no ::1: {error.strerror}")
+    assert base_url.startswith("http://[::1]:")
+    try:
+        for url in (f"{base_url}/elsewhere", other.control_url):
+            assert (await AsyncHTTPClient().fetch(url)).code == 200
+    finally:
+        await other.stop()
+
+
 @pytest.mark.parametrize("index", [0, 1, 2])
 @pytest.mark.parametrize("kind", ENCODINGS)
 @pytest.mark.gen_test

@@ -161,8 +161,7 @@ class LoginBody(Struct, frozen=True, gc=False):
     @property
     def refuses(self) -> bool:
         """Whether the text concerns the account, and so may refuse with a 500."""
-        text = text_of(self.body)
-        return text is not None and speaks_of_account(text)
+        return speaks_of_account(self.text or "")
 
 
 def _is_flat(value: Raw) -> bool:
