@@ -44,7 +44,7 @@ class Attendance(Struct, frozen=True, gc=False, rename="camel"):
     incomplete: tuple[str, ...]
 
 
-_NO_COUNTS: Final = Counts(0, 0, 0, 0, 0, None)
+_NO_COUNTS: Final = Counts(0, 0, 0, 0, None)
 
 
 def attendance_page(files: CourseFiles, target: int) -> Attendance:
