@@ -362,7 +362,7 @@ async def test_control_reads_and_turns(caller, platform):
     await put(clear="*", release="*", revoke=caller.token)
     assert (await caller.get(QUIZZES)).code == 401
     wrongs: list[dict[str, Any]] = [{"x": 1}, {"faults": {"x": {}}}]
-    wrongs.append({"switches": {"x": 1}})
+    wrongs += [{"switches": {"x": 1}}, {"switches": {"shapes": ["x"]}}]
     for wrong in wrongs:
         assert (await put(**wrong)).code == 400
     answer = await caller.http.fetch(url, method="PUT", body="{", raise_error=False)

@@ -46,7 +46,6 @@ class Counts(Struct, frozen=True, gc=False, array_like=True):
     present: Number
     absent: Number
     leave: Number
-    exempt: Number
     total: Number
     percent: str | None
 
