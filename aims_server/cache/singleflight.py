@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
 from ..deadline import Clock, Deadline
+from ..primitives import done_within
 
 __all__ = ["FlightCancelled", "SingleFlight", "Start"]
 
@@ -168,8 +169,7 @@ class SingleFlight(Generic[V]):
 
 async def _outcome(task: asyncio.Task[V], deadline: Deadline) -> V:
     """Wait for a shared task; a waiter that leaves does not end it."""
-    await asyncio.wait({task}, timeout=deadline.remaining())
-    if not task.done():
+    if not await done_within(task, deadline.remaining()):
         raise TimeoutError("no answer before the deadline")
     if task.cancelled():
         raise FlightCancelled
