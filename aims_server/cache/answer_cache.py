@@ -37,9 +37,10 @@ class LookupObserver(Protocol):
 class _LessComplete(UpstreamError):
     """The fill gave an incomplete entry, while a complete one is kept."""
 
-    def __init__(self, entry: Entry[Any]) -> None:
+    def __init__(self, entry: Entry[Any], epoch: int) -> None:
         super().__init__()
         self.entry = entry
+        self.epoch = epoch
 
 
 class AnswerCache:
@@ -195,7 +196,7 @@ class AnswerCache:
                 served = replace(served, entry=whole, outcome=Outcome.STALE)
             outcome = served.outcome
         except _LessComplete as less:  # and what was kept has ended since
-            served = Served(less.entry, outcome)
+            served = Served(less.entry, outcome, epoch=less.epoch)
         except TimeoutError:
             raise UpstreamTimeout from None
         except FlightCancelled:
@@ -204,7 +205,9 @@ class AnswerCache:
             raise UpstreamError from None
         finally:
             self._observer.lookup(resource.partition("/")[0], outcome.value)
-        _confirm(session, served.entry)
+        # What was asked for before a refusal, by another request, gives no standing.
+        if through.epochs.is_current(served.epoch):
+            _confirm(session, served.entry)
         return served
 
     def _max_age(self, fresh: bool) -> float | None:
@@ -225,7 +228,7 @@ async def _filled(
     session.epoch = session.epoch or through.epochs.of(session.owner)
     entry = await fill(deadline)
     if _whole(through, key, entry):
-        raise _LessComplete(entry)
+        raise _LessComplete(entry, session.epoch)
     return entry
 
 
