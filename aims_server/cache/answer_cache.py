@@ -37,9 +37,10 @@ class LookupObserver(Protocol):
 class _LessComplete(UpstreamError):
     """The fill gave an incomplete entry, while a complete one is kept."""
 
-    def __init__(self, entry: Entry[Any]) -> None:
+    def __init__(self, entry: Entry[Any], epoch: int) -> None:
         super().__init__()
         self.entry = entry
+        self.epoch = epoch
 
 
 class AnswerCache:
@@ -108,19 +109,11 @@ class AnswerCache:
             max_age = self._lifetimes.fresh
         return await self._read(self._parts, resource, session, fill, deadline, max_age)
 
-    def epoch_of(self, session: Session) -> int:
-        """The session's present epoch, which a refusal of its token ends. Take it
-        before calling the platform for what `keep_part` is to keep.
+    def keep_part(self, resource: str, session: Session, entry: Entry[bytes]) -> None:
+        """Keep a part in the background, unless the token was refused since the session
+        began, a fill of the part is under way, or one has just failed.
         """
-        return self._parts.epochs.of(session.owner)
-
-    def keep_part(
-        self, resource: str, session: Session, epoch: int, entry: Entry[bytes]
-    ) -> None:
-        """Keep a part of this epoch in the background, unless a fill of it is under way
-        or has just failed.
-        """
-        self._parts.keep(session.resource_key(resource), epoch, entry)
+        self._parts.keep(session.resource_key(resource), session.epoch, entry)
 
     async def derived(
         self,
@@ -195,7 +188,7 @@ class AnswerCache:
                 served = replace(served, entry=whole, outcome=Outcome.STALE)
             outcome = served.outcome
         except _LessComplete as less:  # and what was kept has ended since
-            served = Served(less.entry, outcome)
+            served = Served(less.entry, outcome, epoch=less.epoch)
         except TimeoutError:
             raise UpstreamTimeout from None
         except FlightCancelled:
@@ -204,7 +197,9 @@ class AnswerCache:
             raise UpstreamError from None
         finally:
             self._observer.lookup(resource.partition("/")[0], outcome.value)
-        _confirm(session, served.entry)
+        # What was asked for before a refusal, by another request, gives no standing.
+        if through.epochs.is_current(served.epoch):
+            _confirm(session, served.entry)
         return served
 
     def _max_age(self, fresh: bool) -> float | None:
@@ -225,7 +220,7 @@ async def _filled(
     session.epoch = session.epoch or through.epochs.of(session.owner)
     entry = await fill(deadline)
     if _whole(through, key, entry):
-        raise _LessComplete(entry)
+        raise _LessComplete(entry, session.epoch)
     return entry
 
 

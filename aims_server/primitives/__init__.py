@@ -3,15 +3,15 @@
 The map::
 
     mutex            locks shared by processes
-    epochs           what lasts until a token is refused, in any process
-    worker_numbers   how many places a table has that all workers share
+    epochs           periods of an owner, which a refusal ends in all processes
+    worker_numbers   the size of tables with a place for each worker
     serial_executor  heavy work in small steps
-    tasks            tasks that go on until they are cancelled; waiting for one
+    tasks            tasks that run until they are cancelled; waiting for one
     memo             remembered values of a function
-    text             numbers and time stamps as text, and texts as they are seen
+    text             numbers and time stamps as text; texts as they look
     circuit_state    closed, half-open, open
     store_url        the address of a store
-    peers            how the peers of sockets are named, and which are trusted
+    peers            the names of sockets' peers, and which are trusted proxies
 """
 
 from .circuit_state import CircuitState

@@ -1,4 +1,4 @@
-"""Tasks: those that go on until they are cancelled, and waiting for one to end."""
+"""Tasks that run until they are cancelled, and waiting for one to end."""
 
 import asyncio
 import logging
@@ -12,9 +12,9 @@ _log = logging.getLogger(__name__)
 
 
 def watched_task(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-    """A task for its owner to hold and to cancel. Nobody awaits it, and asyncio tells
-    of its failure only when it is freed: so it is logged here. It may begin amid a
-    request, and is none of it: it has a context of its own, without a request's id.
+    """A task that its owner holds and cancels. Nobody awaits it, and asyncio logs its
+    failure only when it is freed, so it is logged here. It may begin during a request
+    but is no part of it: it has its own context, without the request's id.
     """
     task = asyncio.create_task(work, context=Context())
     task.add_done_callback(_tell_failure)

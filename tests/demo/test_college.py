@@ -1,14 +1,13 @@
 import re
 from collections import Counter
 from datetime import date, datetime
-from typing import get_args
 
 import pytest
 
 from aims_server.demo import pages
 from aims_server.demo.college import College
 from aims_server.demo.records import attendance_summary
-from aims_server.demo.shapes import CardShape
+from aims_server.demo.shapes import CARD_SHAPES
 from aims_server.demo.switches import Switches
 
 COLLEGE = College(students=200)
@@ -286,11 +285,6 @@ def test_leave_may_stand_outside_total():
         assert summary["Total"] == summary["Present"] + summary["Absent"]
 
 
-def test_total_row_may_be_missing():
-    """With the switch the last row is a course."""
-    assert "id" in course_rows(Switches(total_row=False))[1]
-
-
 def test_extra_states_replace_exempt():
     """Records marked Exempt bear the extra names, the others are as ever."""
     switches = Switches(extra_states=("Adjusted",), start_time_separator="T")
@@ -315,7 +309,7 @@ def test_unreadable_dates_have_their_share():
     assert 0.2 < changed / len(plain) < 0.8
 
 
-@pytest.mark.parametrize("shape", get_args(CardShape))
+@pytest.mark.parametrize("shape", CARD_SHAPES)
 def test_records_without_a_date_come_in_every_shape(shape):
     """Two switches of the platform may be on at a time."""
     cf_id = COLLEGE.courses(STUDENTS[0])[0].cf_id

@@ -58,6 +58,9 @@ class Admission:
         self.breakers = breakers
         self._slots = slots
         self._on_overload = on_overload
+        self.on_full: Callable[[], object] = lambda: None
+        """Called when a call or a page finds no slot free."""
+
         self._clock = clock
         self._pauses: dict[str, Pauses] = {}
 
@@ -69,6 +72,7 @@ class Admission:
         try:
             return self._slots.reserve(caller, calls, seconds)
         except BulkheadFull as refusal:
+            self.on_full()
             raise self._overloaded(refusal) from None
 
     async def enter(
@@ -80,7 +84,9 @@ class Admission:
         and while the breaker is open, :class:`Overloaded` if no slot can be free in
         time, :class:`UpstreamTimeout` after the deadline, and :class:`AskedToPause`.
         """
-        self._check_pause(endpoint, caller)
+        pause = self.pause_left(endpoint, caller)
+        if pause > 0:
+            raise UpstreamUnavailable(retry_after=pause)
         if deadline.expired or not self._slots.try_acquire(caller):
             await self._wait_for_slot(endpoint, caller, deadline)
         try:
@@ -122,6 +128,7 @@ class Admission:
             self._permit(endpoint, caller).discard()
         if deadline.expired:
             raise UpstreamTimeout
+        self.on_full()
         try:
             await self._slots.wait_for_turn(caller, deadline)
         except BulkheadFull as refusal:
@@ -134,12 +141,6 @@ class Admission:
     def _overloaded(self, refusal: BulkheadFull) -> Overloaded:
         self._on_overload(self._slots.recent_seconds)
         return Overloaded(retry_after=refusal.wait)
-
-    def _check_pause(self, endpoint: str, caller: CallerKey) -> None:
-        if self._pauses:
-            left = self.pause_left(endpoint, caller)
-            if left > 0:
-                raise UpstreamUnavailable(retry_after=left)
 
     def _permit(self, endpoint: str, caller: CallerKey) -> CallPermit:
         try:
