@@ -20,9 +20,9 @@ down; what a package offers to the others stands in its `__init__`::
     logs          log lines
     config        settings
     errors        every failure that a client can be told
-    pages         the table of addresses that all lists are made from
-    deadline      the time until which a request is answered
-    primitives    mutexes, epochs, an executor of work in steps, values of every layer
+    pages         the table of addresses, from which all lists are made
+    deadline      the time by which a request must be answered
+    primitives    small values and mechanisms for every layer: mutexes, epochs, …
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Owns the moment by which a piece of work must have ended; knows no loop."""
+"""Owns the time by which a piece of work must end; knows no event loop."""
 
 import time
 from collections.abc import Callable
@@ -15,8 +15,8 @@ class Deadline:
     >>> deadline.at, deadline.remaining(), deadline.expired
     (15.0, 10.0, False)
 
-    It only ever moves later (`extend`), so code that waits in steps reads it again at
-    each step, in case an asker with more time has joined meanwhile.
+    It only moves later (`extend`), when an asker with more time has joined. So code
+    that waits in steps must read it again at each step.
     """
 
     __slots__ = ("_clock", "at")
@@ -28,13 +28,13 @@ class Deadline:
 
     @property
     def expired(self) -> bool:
-        """Whether the moment has come."""
+        """Whether the moment has passed."""
         return self._clock() >= self.at
 
     def remaining(self) -> float:
         """Seconds left, never below 0."""
         left = self.at - self._clock()
-        return left if left > 0.0 else 0.0  # by `max` it takes twice as long
+        return left if left > 0.0 else 0.0  # `max` takes twice as long
 
     def extend(self, other: "Deadline") -> None:
         """Move to the moment of `other` if that is the later one."""

@@ -79,10 +79,13 @@ class ApiError(Exception):
         super().__init__(self.message)
 
     def headers(self) -> list[tuple[str, str]]:
-        """The answer's headers that belong to this failure."""
-        if self.retry_after is None and self.status != 503:
-            return []
-        return [("Retry-After", retry_after_header(self.retry_after or 0))]
+        """The answer's headers that belong to this failure. A 401 names the scheme of
+        the token to be had (RFC 9110 11.6.1).
+        """
+        headers = [("WWW-Authenticate", "Bearer")] if self.status == 401 else []
+        if self.retry_after is not None or self.status == 503:
+            headers.append(("Retry-After", retry_after_header(self.retry_after or 0)))
+        return headers
 
 
 class InternalError(ApiError):
@@ -101,10 +104,6 @@ class Unauthorized(ApiError):
 
     status, code = 401, "unauthorized"
     sentence = "A valid token is needed."
-
-    def headers(self) -> list[tuple[str, str]]:
-        """RFC 9110 11.6.1: a 401 names the scheme."""
-        return [("WWW-Authenticate", "Bearer"), *super().headers()]
 
 
 class TokenRefused(Unauthorized):
@@ -125,11 +124,6 @@ class LoginRefused(ApiError):
         super().__init__(sentence)
         self.status = status
         self.code = _LOGIN_CODES.get(status, InvalidRequest.code)
-
-    def headers(self) -> list[tuple[str, str]]:
-        """RFC 9110 11.6.1: a 401 names a scheme, here that of the token."""
-        challenge = [("WWW-Authenticate", "Bearer")] if self.status == 401 else []
-        return [*challenge, *super().headers()]
 
 
 class Forbidden(ApiError):

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from ..deadline import Clock, Deadline
 from ..errors import (
-    TokenRefused,
     UpstreamError,
     UpstreamTimeout,
     UpstreamUnavailable,
@@ -38,9 +37,10 @@ class LookupObserver(Protocol):
 class _LessComplete(UpstreamError):
     """The fill gave an incomplete entry, while a complete one is kept."""
 
-    def __init__(self, entry: Entry[Any]) -> None:
+    def __init__(self, entry: Entry[Any], epoch: int) -> None:
         super().__init__()
         self.entry = entry
+        self.epoch = epoch
 
 
 class AnswerCache:
@@ -196,7 +196,7 @@ class AnswerCache:
                 served = replace(served, entry=whole, outcome=Outcome.STALE)
             outcome = served.outcome
         except _LessComplete as less:  # and what was kept has ended since
-            served = Served(less.entry, outcome)
+            served = Served(less.entry, outcome, epoch=less.epoch)
         except TimeoutError:
             raise UpstreamTimeout from None
         except FlightCancelled:
@@ -205,7 +205,9 @@ class AnswerCache:
             raise UpstreamError from None
         finally:
             self._observer.lookup(resource.partition("/")[0], outcome.value)
-        _confirm(session, served.entry)
+        # What was asked for before a refusal, by another request, gives no standing.
+        if through.epochs.is_current(served.epoch):
+            _confirm(session, served.entry)
         return served
 
     def _max_age(self, fresh: bool) -> float | None:
@@ -220,17 +222,13 @@ async def _filled(
     fill: Fill[Kept],
     deadline: Deadline,
 ) -> Entry[Kept]:
-    """Run ``fill``; a refusal ends the session's standing."""
+    """Run ``fill``."""
     # A token without an epoch gets the one just begun. An answer that arrives after
     # that epoch has ended gives no standing.
     session.epoch = session.epoch or through.epochs.of(session.owner)
-    try:
-        entry = await fill(deadline)
-    except TokenRefused:
-        session.refuse()
-        raise
+    entry = await fill(deadline)
     if _whole(through, key, entry):
-        raise _LessComplete(entry)
+        raise _LessComplete(entry, session.epoch)
     return entry
 
 

@@ -72,13 +72,11 @@ class KeptEntries(Generic[V]):
         """The entries that `get_fresh` would give for these keys. None found beyond
         this process is copied here, since nobody asks for it again soon.
         """
-        here = self._store.keys_of(owner)
         want = Want(max_age, old_ok=False)
         now = self._clock()
         found = {}
         for key in keys:
-            # Mostly none is kept, and the owner's index shows that without a look-up.
-            entry = self._fresh_here(key, owner, now, max_age) if key in here else None
+            entry = self._fresh_here(key, owner, now, max_age)
             entry = entry or self._loader.find(key, owner, want)
             if entry is not None:
                 found[key] = entry

@@ -31,7 +31,7 @@ V = TypeVar("V")
 _HEAD: Final = struct.Struct(">??Q")
 # The version of the form of pages. It is a part of their keys, so that two releases
 # never read each other's pages; each release gathers a page once.
-_VERSION: Final = b"3"
+_VERSION: Final = b"4"
 
 # The digest of so large a page takes half a millisecond, and so does its copy.
 _LARGE_PAGE: Final = 512 * 1024

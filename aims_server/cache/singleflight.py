@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Generic, TypeVar
 
 from ..deadline import Clock, Deadline
+from ..primitives import done_within
 
 __all__ = ["FlightCancelled", "SingleFlight", "Start"]
 
@@ -172,8 +173,7 @@ async def _run(start: Start[V], deadline: Deadline) -> V:
 
 async def _outcome(task: asyncio.Task[V], deadline: Deadline) -> V:
     """Wait for a shared task; a waiter that leaves does not end it."""
-    await asyncio.wait({task}, timeout=deadline.remaining())
-    if not task.done():
+    if not await done_within(task, deadline.remaining()):
         raise TimeoutError("no answer before the deadline")
     if task.cancelled():
         raise FlightCancelled

@@ -3,7 +3,7 @@ owner.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic, TypeVar
 
 from cachetools import TLRUCache
@@ -18,10 +18,10 @@ V = TypeVar("V")
 
 # The bytes that an entry costs beside its value and the characters of its key: the
 # Entry with its nine fields, its owner, and its places in TLRUCache's three tables, in
-# its heap (one live item, one that has left but is not yet swept) and in the index.
-# CPython 3.11 needs 640 to 1350, depending on how full the tables are
+# its heap (one live item, one that has left but is not yet swept) and in both indexes.
+# CPython 3.11 needs 730 to 1460, depending on how full the tables are
 # (tests/cache/test_store.py measures it).
-ENTRY_OVERHEAD: Final = 1360
+ENTRY_OVERHEAD: Final = 1472
 _LARGEST_SHARE: Final = 8  # a copy has at most an eighth of the room for copies
 
 
@@ -69,9 +69,8 @@ _NOTHING: Final[_Kept[Any]] = (Entry(None, 0, b"", 0.0, 0.0, 0.0), 0, NO_EPOCH, 
 class _Entries(TLRUCache[bytes, _Kept[V], float]):
     """A TLRUCache that reports expired and evicted entries to ``left``.
 
-    Nearly each of its methods may expire entries, so the index of owners is exact only
-    if `expire` itself reports them. A missing key gives `_NOTHING`: most look-ups miss,
-    and TLRUCache would raise KeyError twice.
+    Nearly each of its methods may expire entries, so the store's indexes are exact only
+    if `expire` itself reports them. A key that has expired gives `_NOTHING`.
     """
 
     def __init__(
@@ -133,9 +132,11 @@ class MemoryStore(Generic[V]):
         epochs: Epochs | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        # A key is in one of the two at most.
         self._sole: _Entries[V] = _Entries(max_bytes, clock, self._unindex)
         self._copies: _Entries[V] = _Entries(max_copied_bytes, clock, self._unindex)
+        # Which of the two a key is in. Most keys are in neither: to learn that from
+        # both takes ten times as long.
+        self._table_of: dict[bytes, _Entries[V]] = {}
         self._largest_copy = max_copied_bytes // _LARGEST_SHARE
         self._offers = RecentOffers()
         self._keys_of: dict[Owner, set[bytes]] = {}
@@ -143,16 +144,12 @@ class MemoryStore(Generic[V]):
 
     def get(self, key: bytes) -> Entry[V] | None:
         """The entry of this key while it is servable; counts as a use."""
+        table = self._table_of.get(key)
+        if table is None:
+            return None
         # .get() freezes the clock and looks twice, at three times the cost
-        kept = self._copies[key]
-        if kept is _NOTHING:
-            kept = self._sole[key]
-        entry, _, epoch, revision = kept
+        entry, _, epoch, revision = table[key]
         return entry if self.epochs.is_current(epoch, revision) else None
-
-    def keys_of(self, owner: Owner) -> Collection[bytes]:
-        """The keys of this owner's entries, some of which may have expired."""
-        return self._keys_of.get(owner, ())
 
     def put(
         self,
@@ -176,19 +173,21 @@ class MemoryStore(Generic[V]):
         if not self.epochs.keep(epoch):
             return False
         is_copy = revision is not None and entry.size <= self._largest_copy
-        entries = self._copies if is_copy else self._sole
+        table = self._copies if is_copy else self._sole
+        present = self._table_of.get(key)
+        wanted = table is present or not is_copy or self._offers.is_offered_again(key)
+        if present is None and not wanted:
+            return False  # as mostly
         # The key twice: an item that left keeps its own in the heap until it is swept
         cost = entry.size + ENTRY_OVERHEAD + 2 * len(key)
-        with self._sole.timer, self._copies.timer, entries.timer as now:
+        with self._sole.timer, self._copies.timer, table.timer as now:
             self.expire()
-            was_copied = key in self._copies
             self._discard(key)
-            if is_copy and not was_copied and not self._offers.is_offered_again(key):
+            if not wanted or cost > table.maxsize or now >= entry.servable_until:
                 return False
-            if cost > entries.maxsize or now >= entry.servable_until:
-                return False
-            entries.make_room(cost)
-            entries[key] = (entry, cost, epoch, revision)
+            table.make_room(cost)
+            table[key] = (entry, cost, epoch, revision)
+            self._table_of[key] = table
             self._keys_of.setdefault(entry.owner, set()).add(key)
         return True
 
@@ -226,12 +225,13 @@ class MemoryStore(Generic[V]):
 
     def _discard(self, key: bytes) -> None:
         """Drop an entry. The caller has stopped the clocks and expired entries."""
-        for entries in (self._copies, self._sole):
-            if key in entries:
-                self._unindex([(key, entries.pop(key))])
+        table = self._table_of.get(key)
+        if table is not None:
+            self._unindex([(key, table.pop(key))])
 
     def _unindex(self, gone: Iterable[tuple[bytes, _Kept[V]]]) -> None:
         for key, (entry, *_) in gone:
+            del self._table_of[key]
             keys = self._keys_of[entry.owner]
             keys.remove(key)
             if not keys:

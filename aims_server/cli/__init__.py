@@ -1,7 +1,7 @@
-"""The command ``aims-server``: what a person types, and what it prints.
+"""The command ``aims-server``.
 
-`arguments` reads the command line, `commands` runs what it names; a long command has a
-module of its own. Only this package reads the environment for the settings.
+`arguments` parses the command line, `commands` runs the commands; a long command has
+its own module. Only this package reads the environment for the settings.
 """
 
 from .commands import main

@@ -1,4 +1,4 @@
-"""The command line: which commands and options there are."""
+"""Parses the command line: the commands and their options."""
 
 import argparse
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ _COMMANDS: Final = {
 
 
 def parsed(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command and its options; what is not understood ends the program with status
-    2 and a line that says what may have been meant.
+    """The command and its options. Other arguments end the program with status 2 and a
+    line that says what may have been meant.
     """
 
     class Parser(argparse.ArgumentParser):

@@ -1,4 +1,4 @@
-"""The commands, one function each, and the exit status of what a person has typed."""
+"""The commands, one function each; each returns an exit status."""
 
 import contextlib
 import errno
@@ -29,10 +29,10 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status."""
+    """Run a command and return its exit status."""
     arguments = sys.argv[1:] if argv is None else argv
     if isinstance(sys.stdout, TextIOWrapper):
-        # A path may have bytes that are no text, or that the locale has no sign for.
+        # A path may have bytes that are no text, or characters that the locale lacks.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _written(_chosen(arguments)())
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _written(status: int) -> int:
-    """Write out what was printed, whose reader may be gone (``| head``): the status."""
+    """Flush the output, whose reader may be gone (``| head``); return the status."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -61,7 +61,7 @@ def _written(status: int) -> int:
 
 
 def _unwritable(error: OSError) -> int:
-    # Or the interpreter would try again at its end, and print a traceback.
+    # Otherwise the interpreter would try again at its end, and print a traceback.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):
         return 1
@@ -72,7 +72,7 @@ def _chosen(arguments: Sequence[str]) -> Callable[[], int]:
     """The command that the arguments name, ready to run."""
     if not arguments:
         return _serve
-    # Late: without arguments a service starts sooner without argparse.
+    # Imported late: without arguments a service starts sooner without argparse.
     from .arguments import parsed
 
     options = parsed(arguments)
@@ -124,13 +124,13 @@ def _check(*, quiet: bool) -> int:
 
 
 def _check_store(address: StoreAddress, ca_file: str | None, *, quiet: bool) -> None:
-    """Look at the store once; one that fails is no fault of the settings."""
+    """Try the store once; its failure is no fault of the settings."""
     import asyncio
 
     from ..store import StoreError, inspect
 
     try:
-        # asyncio.run would wait for the store's name, which is perhaps still looked up.
+        # asyncio.run would wait for a look-up of the store's name that still runs.
         with contextlib.closing(asyncio.new_event_loop()) as loop:
             shown, doubts = loop.run_until_complete(inspect(address, ca_file=ca_file))
     except StoreError as error:
@@ -223,7 +223,7 @@ def _run(
     def reload() -> Loaded:
         loaded = load()
         if source is not None and loaded.source is None:
-            # The defaults would be valid, and are another platform.
+            # The defaults would be valid, but name another platform.
             raise SettingsError((f"{source}: was read at the start, and is gone",))
         return loaded
 

@@ -1,6 +1,4 @@
-"""Reads a running service's figures from ``/metrics``, twice, a second apart, so that
-rates can be told.
-"""
+"""Reads a running service's figures from ``/metrics`` every second, for rates."""
 
 import json
 import re
@@ -38,8 +36,8 @@ class NoAnswer(Exception):
 
 
 def service_url(settings: Settings) -> str:
-    """Where a service with these settings is reached from this machine; raises
-    :class:`NoAnswer` if they do not say.
+    """The URL of a service with these settings on this machine; raises
+    :class:`NoAnswer` if they do not tell it.
     """
     if settings.port == 0:
         raise NoAnswer("PORT=0 takes any free one: the log says which, for --url")
@@ -50,14 +48,12 @@ def service_url(settings: Settings) -> str:
 
 
 def checked_url(url: str) -> str:
-    """The URL that somebody typed, whose scheme may be left out; raises
-    :class:`NoAnswer`.
-    """
+    """A typed URL, whose scheme may be missing; raises :class:`NoAnswer`."""
     url = (url if "://" in url else f"http://{url}").rstrip("/")
     try:
         parts = urlsplit(url)
         known = parts.scheme in ("http", "https") and parts.port != 0
-    except ValueError:  # of a port that is none, or half a pair of brackets
+    except ValueError:  # an invalid port, or half a pair of brackets
         known = False
     if not known or not parts.hostname:
         raise NoAnswer("--url must be http://host:port")
@@ -110,7 +106,7 @@ def _hint_of_refusal(status: int, token: str | None) -> str:
 
 
 def readings(url: str, token: str | None) -> Iterator[tuple[Figures, Figures, float]]:
-    """Two readings and the time between them, again and again."""
+    """Two readings and the seconds between them, again and again."""
     before, began = read_figures(url, token), time.monotonic()
     while True:
         time.sleep(_EVERY_SECONDS)

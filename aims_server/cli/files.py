@@ -1,5 +1,5 @@
-"""``aims-server files``: the files for systemd, the balancers, Prometheus and Grafana,
-written out of the installed package.
+"""``aims-server files``: writes the files for systemd, balancers, Prometheus and
+Grafana from the installed package.
 """
 
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ _FOLDERS: Final = ("conf", "systemd")
 
 
 class FilesError(Exception):
-    """Nothing, or not all, was written; the message is one line."""
+    """Not all files were written; the message is one line."""
 
 
 def write_files(directory: Path) -> Iterator[Path]:
-    """Write them below ``directory`` and give their paths; one that is there already
-    and is another stays as it is. Raises :class:`FilesError`.
+    """Write the files below ``directory`` and yield their paths. A different file that
+    is there already stays. Raises :class:`FilesError`.
     """
     source = _source()
     kept = []
@@ -41,7 +41,7 @@ def write_files(directory: Path) -> Iterator[Path]:
 
 
 def _write_new(target: Path, content: bytes) -> None:
-    """All of it or nothing: a part would later be taken for a file that was changed."""
+    """Write all or nothing: a part would later look like a changed file."""
     file = target.open("xb")
     try:
         with file:
@@ -52,7 +52,7 @@ def _write_new(target: Path, content: bytes) -> None:
 
 
 def _source() -> Path:
-    """An installed package has a copy within (setup.py), a checkout has them beside."""
+    """The folder with the files: of an installed package (setup.py) or a checkout."""
     package = Path(__file__).parents[1]
     for source in (package / "files", package.parent):
         if all((source / folder).is_dir() for folder in _FOLDERS):

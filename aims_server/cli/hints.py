@@ -1,4 +1,4 @@
-"""Says what somebody may have meant whose arguments are not understood."""
+"""Suggests what unknown arguments may have meant."""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -8,7 +8,7 @@ from ..config import nearest_variable
 
 __all__ = ["hint"]
 
-# What other programs call it.
+# Names that other programs use.
 _COMMANDS: Final = {
     **dict.fromkeys(("start", "run", "up", "server"), "serve"),
     **dict.fromkeys(("config", "configtest", "test", "validate"), "check"),
@@ -16,19 +16,19 @@ _COMMANDS: Final = {
     "version": "--version",
 }
 _OPTIONS: Final = {"-v": "--version", "-V": "--version", "-q": "--quiet"}
-# What each of the others is of.
+# The command of each other option.
 _OPTIONS_OF: Final = {
     "--quiet": "check",
     **dict.fromkeys(("--url", "--json", "--watch"), "status"),
 }
 _BY_SIGNAL: Final = ("stop", "restart", "reload")
-# As alike as "log-level" and LOG_LEVEL, and unlike "daemon" and DRAIN_DELAY_SECONDS.
+# "log-level" and LOG_LEVEL are alike, "daemon" and DRAIN_DELAY_SECONDS are not.
 _ALIKE: Final = 0.6
 _NEARLY: Final = 0.8  # "--quit" and --quiet; "--workers" is no --watch
 
 
 def hint(arguments: Sequence[str], message: str, commands: Iterable[str]) -> str:
-    """A sentence in place of argparse's ``message`` where that helps nobody.
+    """A sentence in place of argparse's ``message``, if that is not helpful.
 
     >>> hint(["start"], "argument COMMAND: invalid choice: 'start'", ["serve"])
     "there is no command 'start'; did you mean serve?"

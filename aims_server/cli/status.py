@@ -1,4 +1,4 @@
-"""``aims-server status``: a running service's figures as tables in a terminal."""
+"""``aims-server status``: prints a running service's figures as tables."""
 
 import signal
 import time
@@ -26,7 +26,7 @@ class Section(NamedTuple):
 
 
 def describe(before: Figures, after: Figures, seconds: float) -> Iterator[Section]:
-    """What a person wants to know; rates are those between the two readings."""
+    """The tables of a service; rates are those between the two readings."""
     yield _now(before, after, seconds)
     yield _platform(after["upstream"]["endpoints"])
     yield _workers(before["workers"], after["workers"], seconds)
@@ -40,7 +40,7 @@ def describe(before: Figures, after: Figures, seconds: float) -> Iterator[Sectio
 
 def _now(before: Figures, after: Figures, seconds: float) -> Section:
     def rate(group: str, name: str) -> str:
-        # Counts begin anew with the service.
+        # Counts begin again with the service.
         more = max(0, after[group][name] - before[group][name])
         return f"{more / seconds:.1f}/s"
 
@@ -126,8 +126,8 @@ def as_text(sections: Iterator[Section]) -> str:
 
 
 def watch(url: str, token: str | None) -> None:
-    """Draw them anew every second until interrupted; raises ImportError without Rich,
-    which the extra ``status`` brings.
+    """Draw the tables every second until interrupted; raises ImportError without Rich,
+    which the extra ``status`` installs.
     """
     from rich.console import Group
     from rich.live import Live
@@ -142,8 +142,8 @@ def watch(url: str, token: str | None) -> None:
             table.add_row(*row, style="bold red" if bad else None)
         return table
 
-    # A KeyboardInterrupt that falls into a destructor or a callback is dropped by
-    # Python (seen once: the program went on). A flag is always looked at.
+    # Python drops a KeyboardInterrupt in a destructor or a callback (seen once: the
+    # program went on). A flag is always looked at.
     interrupts: list[int] = []
     previous = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     try:

@@ -1,4 +1,4 @@
-"""What the demo command adds to the settings; no variable sets it."""
+"""The settings that only the demo command sets; no variable does."""
 
 from msgspec import Struct
 
@@ -6,10 +6,10 @@ __all__ = ["Demo"]
 
 
 class Demo(Struct, frozen=True):
-    """What the student's page of a demo offers beside its views."""
+    """What the student's page of a demo offers in addition."""
 
     students: tuple[dict[str, str], ...]
-    """Invented ones: ``name``, ``standing``, ``username``, ``password``."""
+    """Invented students: ``name``, ``standing``, ``username``, ``password``."""
 
     control_url: str
-    """Where the simulated platform takes its controls."""
+    """The URL of the simulated platform's controls."""

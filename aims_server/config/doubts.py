@@ -1,4 +1,4 @@
-"""Doubts: settings that are allowed but probably not intended."""
+"""Warns of settings that are allowed but probably not intended."""
 
 import socket
 from collections.abc import Iterable, Iterator
@@ -15,14 +15,14 @@ Address: TypeAlias = IPv4Address | IPv6Address | str
 
 
 def warnings_of(settings: Settings) -> Iterator[str]:
-    """What is allowed but probably not intended, one sentence each."""
+    """One sentence for each thing that is probably not intended."""
     yield from _exposed(settings)
     yield from _contradictory(settings)
     yield from _without_effect(settings)
 
 
 def _exposed(settings: Settings) -> Iterator[str]:
-    """What more can see or say than should."""
+    """Settings that let too many read or write."""
     base = urlsplit(settings.external_api_base)
     if base.scheme == "http" and not _is_loopback(base.hostname or ""):
         yield (
@@ -47,7 +47,7 @@ def _exposed(settings: Settings) -> Iterator[str]:
 
 
 def _contradictory(settings: Settings) -> Iterator[str]:
-    """What goes ill with another setting."""
+    """Settings that conflict with others."""
     base = urlsplit(settings.external_api_base)
     port = base.port or DEFAULT_PORTS[base.scheme]
     if port == settings.port and _is_listened_on(base.hostname or "", settings.hosts):
@@ -71,7 +71,7 @@ def _contradictory(settings: Settings) -> Iterator[str]:
 
 
 def _without_effect(settings: Settings) -> Iterator[str]:
-    """What another setting makes useless, one sentence each."""
+    """Settings that other settings make useless."""
     store = settings.store_url
     if store is None:
         for name, value in (
@@ -93,7 +93,9 @@ def _without_effect(settings: Settings) -> Iterator[str]:
 
 
 def _is_listened_on(host: str, hosts: Iterable[str]) -> bool:
-    """Whether it is one of ``hosts``, or is this machine's and they are all of its."""
+    """Whether ``host`` is one of ``hosts``, or they are all of this machine's addresses
+    and it is one of these.
+    """
     listened = {address for each in hosts for address in _addresses(each)}
     return any(
         address in listened
@@ -107,7 +109,7 @@ def _is_listened_on(host: str, hosts: Iterable[str]) -> bool:
 
 
 def _addresses(host: str) -> Iterator[Address]:
-    """What is known of it without a look-up: a name stands for itself."""
+    """The addresses known without a look-up; a name stands for itself."""
     try:
         yield ip_address(host)
     except ValueError:
@@ -118,7 +120,7 @@ def _addresses(host: str) -> Iterator[Address]:
 
 
 def _is_of_this_machine(address: IPv4Address | IPv6Address) -> bool:
-    """As the system says, which lets a socket have no other one."""
+    """Whether this machine has the address: only then can a socket be bound to it."""
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:

@@ -1,4 +1,4 @@
-"""How many files a worker may have open, and what that is enough for."""
+"""Checks the limit of open files, and how many connections it allows."""
 
 import contextlib
 import resource
@@ -10,7 +10,8 @@ __all__ = ["check_file_limit", "max_connections"]
 
 # A call to the platform has its connection, and while it is hedged a second one.
 _FILES_PER_CALL: Final = 2
-# A worker at rest has 15, with a store 18; the others are for DNS and what is closing.
+# An idle worker has 15, with a store 18; the others are for DNS and closing
+# connections.
 _SPARE_FILES: Final = 64
 _FEWEST_CONNECTIONS: Final = 16
 _FEW_CONNECTIONS: Final = 1000
@@ -19,12 +20,11 @@ _REMEDY: Final = "raise LimitNOFILE= or `ulimit -n`, or lower MAX_CONCURRENT_REQ
 
 
 def check_file_limit(calls: int) -> tuple[str, ...]:
-    """Raise the limit as far as the system allows, as each connection is an open file;
-    a warning if it leaves few connections beside so many calls.
+    """Raise the limit as far as the system allows, since each connection is an open
+    file. Returns a warning if few connections are possible beside so many ``calls``.
 
-    Raises SettingsError if so many calls cannot be made. Without files a call fails as
-    if the platform could not be reached, and opens every circuit: it is better not to
-    start.
+    Raises SettingsError if so many calls cannot be made: without files calls would fail
+    as if the platform were unreachable, and open every breaker.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
@@ -46,8 +46,8 @@ def check_file_limit(calls: int) -> tuple[str, ...]:
 
 
 def max_connections(calls: int) -> int:
-    """How many clients a worker has files for, beside ``calls`` to the platform: it
-    makes all of the machine's calls while the other workers make none.
+    """The clients for whom a worker has files, beside ``calls`` to the platform: it may
+    make all of the machine's calls while the other workers make none.
     """
     return min(_MOST_CONNECTIONS, _files() - _files_beside_clients(calls))
 

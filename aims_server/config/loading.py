@@ -1,4 +1,4 @@
-"""Reads the settings from the environment and `.env`, and shows them."""
+"""Reads the settings from the environment and `.env`, and formats them."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,8 +18,8 @@ __all__ = [
 
 
 class Loaded(NamedTuple):
-    """Settings, the file that was read if there is one, and a sentence for each thing
-    in them that is allowed but probably not intended.
+    """Settings, the file that was read if there is one, and a sentence for each setting
+    that is probably not intended.
     """
 
     settings: Settings
@@ -28,10 +28,11 @@ class Loaded(NamedTuple):
 
 
 def load_settings(directory: Path, environ: Mapping[str, str]) -> Loaded:
-    """Read the ``.env`` of this very directory, if there is one; `environ` wins.
+    """Read `environ` and the ``.env`` of this directory, if there is one; `environ`
+    wins.
 
-    A variable that `environ` sets wins even when it is empty: it then means the
-    default. Raises `SettingsError` with the faults of both.
+    An empty variable of `environ` wins too, and means the default. Raises
+    `SettingsError` with the faults of both.
     """
     path = directory.absolute() / ".env"
     found = dotenv.read(path)
@@ -52,8 +53,8 @@ def load_settings(directory: Path, environ: Mapping[str, str]) -> Loaded:
 
 
 def nearest_variable(name: str, *, cutoff: float = 0.0) -> str | None:
-    """The variable whose name is most like ``name``, which none has; None if none is
-    so much like it, between 0 and 1.
+    """The variable whose name is most similar to ``name``; None if the similarity, from
+    0 to 1, is below ``cutoff``.
 
     >>> nearest_variable("log-levle")
     'LOG_LEVEL'
@@ -66,9 +67,8 @@ def nearest_variable(name: str, *, cutoff: float = 0.0) -> str | None:
 
 
 def _doubtful_names(environ: Mapping[str, str]) -> Iterator[str]:
-    """One sentence for each name in the environment that is nearly a variable's: with
-    systemd's EnvironmentFile= that is a misspelt setting, but it may be another
-    program's.
+    """One sentence for each name in the environment that is nearly a variable's: it may
+    be misspelt (in systemd's EnvironmentFile=), or another program's.
     """
     known = [variable.name for variable in VARIABLES]
     for name in environ:
@@ -81,7 +81,7 @@ def _doubtful_names(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _alike(name: str, known: list[str]) -> str | None:
-    # The first question is cheap, and spares an ordinary start difflib's import.
+    # The first test is cheap, and saves an ordinary start the import of difflib.
     if not any(
         full[:2] == name[:2] and abs(len(full) - len(name)) < 3 for full in known
     ):
@@ -105,7 +105,7 @@ def _unknown(path: Path, lines: Mapping[str, list[int]]) -> Iterator[str]:
 
 
 def _may_be_secret(name: str) -> bool:
-    """Whether it looks like base64, which ends with the sign of an assignment."""
+    """Whether a name looks like base64, whose padding looks like an assignment."""
     return (
         len(name) > 8
         and name not in (name.upper(), name.lower())
@@ -124,5 +124,5 @@ def _repeated(path: Path, lines: Mapping[str, list[int]]) -> Iterator[str]:
 
 
 def effective(settings: Settings) -> list[tuple[str, str]]:
-    """Each variable's name and value as it would be written, secrets masked."""
+    """Each variable's name and value as in a file, secrets masked."""
     return [(row.name, row.format(getattr(settings, row.field))) for row in VARIABLES]

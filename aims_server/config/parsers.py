@@ -1,6 +1,6 @@
-"""Parsers of settings' values, each with a sentence on what it allows.
+"""Parsers of settings' values, each with a sentence about what it allows.
 
-Every parser raises ValueError for anything else, caused by the OSError of a file that
+A parser raises ValueError for anything else; its cause is the OSError of a file that
 cannot be read.
 """
 
@@ -47,7 +47,7 @@ _LABEL: Final = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 
 
 class Parser(Struct, Generic[T], frozen=True):
-    """What a variable may hold: as a sentence, and as a function.
+    """The allowed values of a variable, as a sentence and as a function.
 
     >>> whole(1, 9).allowed, whole(1, 9).parse("7")
     ('a whole number from 1 to 9', 7)
@@ -57,7 +57,7 @@ class Parser(Struct, Generic[T], frozen=True):
     parse: Callable[[str], T]
 
     def wrong_part(self, text: str) -> str:
-        """What of a text that it does not allow should be shown: all of it."""
+        """The part of a wrong text that is to be shown: all of it."""
         return text
 
 
@@ -86,7 +86,7 @@ def seconds(least: float, most: float) -> Parser[float]:
 
 
 def one_of(*words: str) -> Parser[str]:
-    """One of a few lower-case words, in whatever case it is written."""
+    """One of a few lower-case words, written in any case."""
 
     def parse(text: str) -> str:
         return words[words.index(text.lower())]
@@ -95,12 +95,12 @@ def one_of(*words: str) -> Parser[str]:
 
 
 class ListParser(Parser[tuple[T, ...]], frozen=True):
-    """A parser of values with commas between them."""
+    """A parser of values separated by commas."""
 
     item: Parser[T]
 
     def wrong_part(self, text: str) -> str:
-        """The first item that is wrong, unless it is empty: then all of them."""
+        """The first wrong item, unless that is empty: then the whole text."""
         for item in text.split(","):
             try:
                 self.item.parse(item.strip())
@@ -110,7 +110,7 @@ class ListParser(Parser[tuple[T, ...]], frozen=True):
 
 
 def list_of(parser: Parser[T], plural: str) -> Parser[tuple[T, ...]]:
-    """Values with commas between them, each kept once; an empty text is none."""
+    """Values separated by commas, each kept once; an empty text has none."""
 
     def parse(text: str) -> tuple[T, ...]:
         items = [item.strip() for item in text.split(",")] if text else []
@@ -147,7 +147,7 @@ def _split(text: str) -> SplitResult:
 
 
 def _origin_of(url: SplitResult) -> str:
-    """Give scheme, host and port as browsers write them in `Origin`."""
+    """Return scheme, host and port as browsers write them in `Origin`."""
     host = f"[{url.hostname}]" if ":" in str(url.hostname) else url.hostname
     usual = url.port in (None, DEFAULT_PORTS[url.scheme])
     return f"{url.scheme}://{host}" + ("" if usual else f":{url.port}")
@@ -179,8 +179,8 @@ def _proxy_url(text: str) -> str:
 
 
 class CertificateFile(Struct, frozen=True):
-    """A file of certificates in PEM form with its content as it was read: workers that
-    start later do not depend on the file.
+    """A file of certificates in PEM form and its content, so that workers that start
+    later do not depend on the file.
     """
 
     path: str

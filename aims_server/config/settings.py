@@ -1,8 +1,8 @@
 """The settings: one table of variables, read from a mapping and checked as a whole.
 
-Each field of `Settings` carries its variable's name, meaning and parser; whatever else
-speaks about settings (the example file, docs/operations.rst, `aims-server check`) is
-made from that table or tested against it.
+Each field of `Settings` has its variable's name, meaning and parser. All other lists of
+settings (the example file, docs/operations.rst, `aims-server check`) are made from that
+table or tested against it.
 
 An empty value means the default, so that ``METRICS_TOKEN=`` in a file is no fault.
 """
@@ -251,11 +251,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     )
 
     demo: Demo | None = None
-    """Of no variable: the demo command sets it."""
+    """Has no variable: the demo command sets it."""
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, str]) -> Self:
-        """Parse and check every variable; other names are left alone.
+        """Parse and check every variable; other names are ignored.
 
         Raises `SettingsError` with all faults at once.
         """
@@ -286,7 +286,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def effective_workers(self) -> int:
-        """Processes to start: each must own at least one call to the platform."""
+        """The number of workers to start: each must own at least one call."""
         wanted = self.workers or len(os.sched_getaffinity(0))
         return min(wanted, self.max_concurrent_requests)
 

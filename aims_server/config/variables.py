@@ -1,4 +1,4 @@
-"""One variable of the settings: declared as a struct's field, parsed, formatted."""
+"""Declares a variable of the settings as a struct's field; parses and formats it."""
 
 import re
 from typing import Any, Final
@@ -14,7 +14,7 @@ _MASK: Final = "***"
 
 
 class Variable(Struct, frozen=True):
-    """One line of the table: a variable, and the field that it fills."""
+    """One row of the table: a variable, and the field that it fills."""
 
     name: str
     default: str
@@ -37,8 +37,8 @@ class Variable(Struct, frozen=True):
         return self.parser.parse(text.strip() or self.default)
 
     def fault(self, text: str, cause: BaseException | None = None) -> str:
-        """One line that says what `text` should have been, and what the system says of
-        the file that it names.
+        """One line that says what `text` should have been, and why the file that it
+        names cannot be read.
         """
         wrong = self.parser.wrong_part(text)
         shown = _MASK if self.secret else ascii(_without_credentials(wrong)[:80])
@@ -46,7 +46,7 @@ class Variable(Struct, frozen=True):
         return f"{self.name}={shown}: must be {self.parser.allowed}{why}"
 
     def format(self, value: object) -> str:
-        """`value` as it would be written in a file; masked if it is a secret."""
+        """`value` as it is written in a file; masked if it is a secret."""
         match value:
             case None:
                 return ""
@@ -79,8 +79,8 @@ def variables_of(table: type[Struct]) -> tuple[Variable, ...]:
 
 
 def _without_credentials(text: str) -> str:
-    """Mask what could be a secret in a URL: user, password, and all after ? or #; also
-    a password whose host is missing, which stands where a port should.
+    """Mask what could be a secret in a URL: user, password, everything after ? or #,
+    and a password in the place of a port if the host is missing.
     """
     named = re.sub(r"(?s)^([A-Za-z0-9+]+://)?.*@", rf"\1{_MASK}@", text)
     named = re.sub(

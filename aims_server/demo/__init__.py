@@ -7,7 +7,6 @@ The map::
     platform       all of it behind a port, to start and stop
     handlers       HTTP in and out
     simulation     its state, and every control over it
-    capacity       how many calls are answered at a time
     counters       what was asked, how much at once
     socket_faults  what goes wrong on the socket
     wrong_answers  sound HTTP, wrong content

@@ -58,7 +58,7 @@ class PlatformHandler(RequestHandler):
         simulation.counters.enter(endpoint)
         try:
             await simulation.passed(endpoint)
-            async with simulation.capacity.of(endpoint):
+            async with simulation.answering(endpoint):
                 delay = simulation.faults.delay(endpoint)
                 if delay:
                     await asyncio.sleep(delay)

@@ -53,7 +53,8 @@ class SimulatedPlatform(Simulation):
         self._server = CountingServer(self.app, max_body_size=LARGEST_REQUEST)
         self._server.counters = self.counters
         self._server.add_sockets(sockets)
-        self.base_url = f"http://{host}:{port}/api/v1"
+        address = f"[{host}]" if ":" in host else host
+        self.base_url = f"http://{address}:{port}/api/v1"
         self.elsewhere = f"http://localhost:{port}/api/v1/elsewhere"
         return self.base_url
 

@@ -5,7 +5,7 @@ from random import Random
 from typing import Any
 
 from .enrolment import Course, Enrolment, Student
-from .shapes import CardShape, CourseShape, shaped
+from .shapes import CARD_SHAPES, COURSE_SHAPES, shaped
 from .switches import Switches
 
 __all__ = [
@@ -42,7 +42,7 @@ def course_rows(
         overall = {"Percent": percent(present, total, switches)}
         overall |= {"Total": total, "Present": present}
         rows.append({"cdata": {"course_code": "Total"}, "attendance_summary": overall})
-    return shaped(rows, switches.shapes, CourseShape)
+    return shaped(rows, switches.shapes, COURSE_SHAPES)
 
 
 def bare_course_rows(
@@ -140,7 +140,7 @@ def card_rows(
         )
         if switches.students_in_records:
             rows[-1]["fk_student"] = number(switches.records_for or student.id)
-    return shaped(rows, switches.shapes, CardShape)
+    return shaped(rows, switches.shapes, CARD_SHAPES)
 
 
 def _id_form(switches: Switches) -> type[str] | type[int]:

@@ -3,60 +3,22 @@
 None was seen of this platform. `Switches.shapes` names those that it sends.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from datetime import date, timedelta
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, TypeAlias
 
-__all__ = ["CardShape", "CourseShape", "ShapeName", "shaped"]
+__all__ = ["CARD_SHAPES", "COURSE_SHAPES", "shaped"]
 
 Rows: TypeAlias = list[Any]
 Shape: TypeAlias = Callable[[Rows], Rows]
 
-CourseShape = Literal[
-    "counts_gone",
-    "counts_null",
-    "counts_array",
-    "counts_dash",
-    "counts_text",
-    "counts_thousands",
-    "counts_half",
-    "counts_negative",
-    "counts_surplus",
-    "naming_array",
-    "nameless",
-    "html_names",
-    "strange_rows",
-    "empty_twin",
-    "total_shouted",
-    "total_first",
-    "no_courses",
-]
-CardShape = Literal[
-    "marks_renamed",
-    "marks_short",
-    "marks_duty_leave",
-    "marks_blank",
-    "records_gone",
-    "records_twice",
-    "records_corrected",
-    "records_strange",
-    "dates_dashed",
-    "dates_utc",
-    "dates_sept",
-    "dates_adjusted",
-    "dates_epoch",
-    "dates_typed",
-    "dates_worded_only",
-]
-ShapeName = CourseShape | CardShape
 
-
-def shaped(rows: Rows, names: tuple[str, ...], kind: object) -> Rows:
-    """Return the rows in those of the named shapes that are of this kind."""
+def shaped(rows: Rows, names: tuple[str, ...], shapes: Mapping[str, Shape]) -> Rows:
+    """Return the rows in those of the named shapes that are among these."""
     for name in names:
-        if name in get_args(kind):
-            rows = _SHAPES[name](deepcopy(rows))
+        if name in shapes:
+            rows = shapes[name](deepcopy(rows))
     return rows
 
 
@@ -179,7 +141,7 @@ def _epoch(rows: Rows) -> Rows:
 
 _SHORT: Final = {"Present": "P", "Absent": "A", "Leave": "L"}
 
-_SHAPES: Final[dict[str, Shape]] = {
+COURSE_SHAPES: Final[dict[str, Shape]] = {
     "counts_gone": _first_summary({"Percent": "66.67%"}),
     "counts_null": _first_summary(None),
     "counts_array": _first_summary([]),
@@ -197,6 +159,8 @@ _SHAPES: Final[dict[str, Shape]] = {
     "total_shouted": _shout,
     "total_first": lambda rows: [rows[-1], *rows[:-1]],
     "no_courses": lambda _: [],
+}
+CARD_SHAPES: Final[dict[str, Shape]] = {
     "marks_renamed": _each(_rename_mark),
     "marks_short": _each(_set_mark(_SHORT)),
     "marks_duty_leave": _each(_set_mark({"Leave": "Duty Leave"})),

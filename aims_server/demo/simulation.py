@@ -1,8 +1,8 @@
 """The state of the simulated platform, and every control that a test has over it."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import msgspec
@@ -10,10 +10,9 @@ from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream
 
 from .backend import Backend
-from .capacity import Capacity
 from .college import College
 from .counters import Counters
-from .faults import EVERYWHERE, Faults
+from .faults import EVERYWHERE, Endpoint, Faults
 from .scenarios import SCENARIOS
 
 __all__ = ["Simulation"]
@@ -34,7 +33,6 @@ class Simulation:
         self.college = college
         self.backend = Backend(self.college)
         self.faults = Faults(seed)
-        self.capacity = Capacity(self.faults)
         self.counters = Counters()
         self.scenario = ""
         """The name of the one that was last chosen, if any."""
@@ -47,6 +45,7 @@ class Simulation:
 
         self.loose_streams: set[IOStream] = set()
         self._held: dict[str, asyncio.Event] = {}
+        self._semaphores: dict[tuple[Endpoint, int], asyncio.Semaphore] = {}
 
     def hold(self, endpoint: str = EVERYWHERE) -> None:
         """Keep back the answers to an endpoint's calls until release(); those that have
@@ -64,6 +63,19 @@ class Simulation:
         """Return when nothing holds this endpoint."""
         while event := self._held.get(EVERYWHERE) or self._held.get(endpoint):
             await event.wait()
+
+    @asynccontextmanager
+    async def answering(self, endpoint: Endpoint) -> AsyncIterator[None]:
+        """Be one of the calls that are answered at a time, as many as the endpoint's
+        `capacity` says, in the order of their coming; without one all of them.
+        """
+        number = self.faults.capacity(endpoint)
+        if number is None:
+            yield
+            return
+        key = endpoint, number
+        async with self._semaphores.setdefault(key, asyncio.Semaphore(number)):
+            yield
 
     def switch(self, **changes: Any) -> None:
         """Change some switches (fields of Switches) from now on."""

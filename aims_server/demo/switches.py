@@ -4,11 +4,9 @@ from typing import Literal
 
 import msgspec
 
-from .shapes import ShapeName
+from .shapes import CARD_SHAPES, COURSE_SHAPES
 
-__all__ = ["ASSUMED", "BadToken", "Switches"]
-
-BadToken = Literal["401", "403", "200", "400"]
+__all__ = ["ASSUMED", "Switches"]
 
 
 class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,7 +17,7 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     wrong_password_body: str | None = None
     """Sent instead of ``{"status":0,"msg":wrong_password_msg}``."""
 
-    bad_token: BadToken = "401"
+    bad_token: Literal["401", "403", "200", "400"] = "401"
     """401 and 403 in JSON; 200 with ``{"status":0,…}``; 400 with ``{"error":…}``."""
 
     answers_for: int | None = None
@@ -56,7 +54,7 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     records_for: int | None = None
     """The student (by id) whom such records name, whoever asked."""
 
-    shapes: tuple[ShapeName, ...] = ()
+    shapes: tuple[str, ...] = ()
     """Odd shapes that rows come in (see `shapes`), one after the other."""
 
     schedule_cells: Literal["divs", "joined", "array"] = "divs"
@@ -76,6 +74,11 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     gzip: bool = False
     """Whether answers are compressed for clients that accept it."""
+
+    def __post_init__(self) -> None:
+        unknown = set(self.shapes) - COURSE_SHAPES.keys() - CARD_SHAPES.keys()
+        if unknown:
+            raise ValueError(f"no shapes {', '.join(sorted(unknown))}")
 
 
 ASSUMED = Switches()

@@ -1,8 +1,8 @@
-"""The pages, computed from the platform's answers; pure: no call, no clock, no HTTP.
+"""The pages, computed from the platform's answers. Pure: no calls, no clock, no HTTP.
 
-A module for each page makes it as a struct; `days` counts each subject's records, the
-`planner` says how many classes can be missed. `encode_page` and `to_icalendar` turn a
-page into bytes.
+Each page has a module that makes it as a struct. `days` counts a subject's records,
+`planner` computes how many classes can be missed. `encode_page` and `to_icalendar` turn
+a page into bytes.
 """
 
 from .all_attendance import all_attendance_page

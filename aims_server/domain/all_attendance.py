@@ -1,4 +1,4 @@
-"""The page of all subjects, day by day: pure, no call, no clock.
+"""The page of all subjects, day by day.
 
 The page is docs/contract.rst 2.2 key by key; `encode_page` makes it JSON.
 """
@@ -22,8 +22,9 @@ _NO_DAYS: Final = Raw(b"[]")
 class Subject(Struct, frozen=True, gc=False, rename="camel"):
     """One subject of the page.
 
-    The three totals are the records' own count, or the summary's where the records
-    cannot be believed; `total` and what follows are the summary's.
+    The three totals are counted from the records, or are the summary's if the records
+    are not complete; `total`, `percent`, `can_miss` and `must_attend` are the
+    summary's.
     """
 
     course_code: str
@@ -61,10 +62,9 @@ def all_attendance_page(
 ) -> AllAttendance:
     """Put every subject on one page; `days` is keyed by course-file id.
 
-    A subject whose days are None (or not there), or cannot be believed beside the
-    summary, carries the summary's counts and stands in `incomplete`. The totals are
-    the sums over the subjects. A course code that several subjects have leads to the
-    first of them that has classes.
+    A subject without days, or whose days are not complete by the summary, has the
+    summary's counts and is listed in `incomplete`. The totals are sums over the
+    subjects. A course code of several subjects leads to the first one with classes.
     """
     subjects: dict[str, Subject] = {}
     incomplete: list[str] = []
@@ -87,10 +87,10 @@ def all_attendance_page(
 
 
 def _believed(days: SubjectDays | None, counts: Counts | None, note: Note) -> bool:
-    """Whether a subject's records are all there is, as far as the summary shows.
+    """Whether a subject's records are complete, as far as the summary shows.
 
-    A mere difference of the two is believed: what the platform's Total includes is
-    not known.
+    A mere difference does not count, since it is not known what the platform's Total
+    includes.
     """
     if days is None or not days.complete:
         return False
@@ -138,7 +138,7 @@ def _subject(
 
 
 def _course_code_map(subjects: Mapping[str, Subject]) -> dict[str, str]:
-    # Those with classes first, so that they take their code before an empty one does.
+    # Those with classes first, so that they get their code before an empty one does.
     ranked = sorted(subjects.items(), key=lambda item: not _has_classes(item[1]))
     keys: dict[str, str] = {}
     for key, subject in ranked:

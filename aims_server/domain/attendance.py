@@ -1,4 +1,4 @@
-"""The summary of a student's attendance, course by course: pure, no call, no clock.
+"""The summary of a student's attendance, course by course.
 
 The page is docs/contract.rst 2.1 key by key; `msgspec.json.encode` makes it JSON.
 """
@@ -16,7 +16,7 @@ __all__ = ["Attendance", "CourseAttendance", "attendance_page"]
 
 
 class CourseAttendance(Struct, frozen=True, gc=False, rename="camel"):
-    """One course of the summary; the planner's are None before its first class."""
+    """One course of the summary; the last two are None before its first class."""
 
     course: str
     course_code: str
@@ -44,15 +44,15 @@ class Attendance(Struct, frozen=True, gc=False, rename="camel"):
     incomplete: tuple[str, ...]
 
 
-_NO_COUNTS: Final = Counts(0, 0, 0, 0, 0, None)
+_NO_COUNTS: Final = Counts(0, 0, 0, 0, None)
 
 
 def attendance_page(files: CourseFiles, target: int) -> Attendance:
-    """Sum up every course, in the platform's order and under the names of all pages.
+    """Summarize every course, in the platform's order and under the names of all pages.
 
-    Totals and percentages are the platform's own where it gives them, else summed and
-    computed as it does (see `percent_of`). A course without usable counts has zeros
-    and stands in `incomplete`. `target` is 1 to 100, in percent.
+    Totals and percentages are the platform's own if it sends them, else summed, and
+    computed as it does (`percent_of`). A course without usable counts has zeros and is
+    listed in `incomplete`. `target` is 1 to 100, in percent.
     """
     names = subject_keys(files.courses)
     counted = [course.counts for course in files.courses if course.counts]

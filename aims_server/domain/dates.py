@@ -1,9 +1,9 @@
-"""The dates and times of day in a record's texts, by one small grammar.
+"""Reads the dates and times of day in a record's texts, by one small grammar.
 
-A day is the wall-clock date as it is written, in India, and never shifted. Read are
-`2025-09-01`, `01/Sep/2025`, `01-Sep-2025`, `01 Sep 2025` and `01-09-2025`, the month by
-at least three letters of its name, with words behind the date passed over. Figures may
-be parted by "-", "/" or "."; the day comes first, as everywhere in India, or the year.
+A day is the date as written, in India's time, and never shifted. The forms are
+`2025-09-01`, `01/Sep/2025`, `01-Sep-2025`, `01 Sep 2025` and `01-09-2025`; a month's
+name may have three letters or more, and words after the date are ignored. Separators
+are "-", "/" or "."; the day comes first, as everywhere in India, or the year.
 """
 
 import re
@@ -21,10 +21,10 @@ _HALF_A_DAY: Final = 12 * 60
 
 
 When: TypeAlias = tuple[str, int]
-"""A day, "YYYY-MM-DD", "" where unknown, and the minute of the day.
+"""A day, "YYYY-MM-DD" or "" if unknown, and the minute of the day.
 
-An unknown minute is `NO_TIME`, 24 * 60: what has no time comes last. A named tuple
-takes 0.04 us longer to unpack, 23 us of a page.
+An unknown minute is `NO_TIME`, 24 * 60, so that it is sorted last. A named tuple would
+take 0.04 us longer to unpack, 23 us of a page.
 """
 
 
@@ -68,17 +68,17 @@ def when_started(start_time: str) -> When | None:
 
 
 STARTS: Final = Memo(when_started, most=4096)
-"""The same, remembered: a term's dates and hours are those of all students."""
+"""The same, remembered: all students have a term's dates and hours."""
 
 
 @lru_cache(4096)
 def when(start_time: str, date_formatted: str) -> When:
     """Return when a class was: by `start_time`, else by `date_formatted`.
 
-    `date_formatted` decides where `start_time` is in a zone. Without it a time in
-    India's own zone is taken as written; another one says nothing of the day. The time
-    of day comes from where the day does, if there is one. What is found is cached: pass
-    texts of bounded length.
+    If `start_time` has a zone, `date_formatted` decides. Without that a time in India's
+    own zone is taken as written, and another zone says nothing about the day. The time
+    of day comes from the same text as the day, if that has one. Results are cached, so
+    pass texts of bounded length.
 
     >>> when("2025-08-31T18:30:00.000000Z", "12:20PM - 01:10PM 01/Sep/2025 (Adjusted)")
     ('2025-09-01', 740)
@@ -92,13 +92,13 @@ def when(start_time: str, date_formatted: str) -> When:
         told = [worded, start] if re.fullmatch(_INDIA, zone["zone"]) else [worded]
     day = next(filter(None, map(_day, told)), "")
     minutes = [minute for minute in map(_minute, told) if minute < NO_TIME]
-    # Midnight is what a date without a time was turned into.
+    # Midnight may be a date without a time, made into a time.
     return day, next(filter(None, minutes), min(minutes, default=NO_TIME))
 
 
 def _day(text: str) -> str:
-    """Return the last date of a text that the calendar has. One of a remark on a
-    change, in brackets or behind "from", counts only if there is no other.
+    """Return the last valid date of a text. A date in a remark about a change, in
+    brackets or after "from", counts only if there is no other.
     """
     return _last_day(re.sub(_REMARK, " ", text)) or _last_day(text)
 

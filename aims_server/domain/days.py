@@ -1,6 +1,4 @@
-"""One subject's records as counted days: the day of each record, and its count.
-
-Pure, and in the contract's words: a day here is an entry of `daily` in
+"""Counts one subject's records day by day. A day is an entry of `daily` in
 docs/contract.rst 2.2.
 """
 
@@ -19,9 +17,8 @@ __all__ = ["Day", "Detail", "SubjectDays", "count_days"]
 
 
 class Detail(Struct, frozen=True, gc=False, omit_defaults=True):
-    """One class of a day, in the platform's own texts.
-
-    `faculty` is left out where the platform names nobody.
+    """One class of a day, in the platform's own texts; `faculty` is omitted if the
+    platform names nobody.
     """
 
     time: str
@@ -31,9 +28,7 @@ class Detail(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Day(Struct, frozen=True, gc=False):
-    """One day of one subject; a class that is none of the three stands in `details`
-    alone.
-    """
+    """One day of one subject; a class that is none of the three is in `details`."""
 
     date: str
     present: int
@@ -45,10 +40,10 @@ class Day(Struct, frozen=True, gc=False):
 class SubjectDays(Struct, frozen=True, gc=False):
     """The counts of one subject, from its records.
 
-    `daily` is the JSON of its `Day`s, ascending: encoded once, when the records
-    arrive, so that a page of many subjects is put together by copying.
-    `entered_until` is the last of these days; `complete` is False where the platform
-    has more records than could be had.
+    `daily` is the JSON of its `Day`s, ascending; it is encoded once, when the records
+    arrive, so that a page of many subjects only copies it. `entered_until` is the last
+    of these days. `complete` is False if the platform has more records than could be
+    fetched.
     """
 
     total_present: int
@@ -61,17 +56,17 @@ class SubjectDays(Struct, frozen=True, gc=False):
 
     @property
     def total_counted(self) -> int:
-        """How many records count in one of the three."""
+        """The number of records that count in one of the three."""
         return self.total_present + self.total_absent + self.total_leave
 
 
 def count_days(
     cards: Sequence[Card], note: Note, *, complete: bool
 ) -> Steps[SubjectDays]:
-    """Count one subject's records, each once, in total and day by day, whatever their
-    order; in steps of a millisecond at most, and mostly of a tenth.
+    """Count one subject's records, each once, in total and day by day, in any order. A
+    step takes a millisecond at most, mostly a tenth of it.
 
-    A record whose date cannot be read counts in the totals and in no day.
+    A record with an unreadable date counts in the totals but in no day.
     """
     if len({card.id for card in cards}) < len(cards):
         cards = yield from distinct(cards, note)
@@ -96,9 +91,9 @@ def count_days(
 def _by_day(  # noqa: C901 - parted it takes 45 us more of a page of 600 records
     cards: Sequence[Card], note: Note, *, is_sorted: bool = False
 ) -> Steps[list[Day] | None]:
-    """Put the records into their days; None if they must be sorted before.
+    """Put the records into their days; None if they must be sorted first.
 
-    The platform sends them in order, which is seen on the way.
+    The platform mostly sends them in order, which is checked on the way.
     """
     days: list[Day] = []
     last_day, last_minute = None, -1

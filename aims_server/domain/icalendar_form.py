@@ -1,7 +1,8 @@
-"""The timetable as iCalendar (RFC 5545): one event a slot, in India's zone.
+"""Formats the timetable as iCalendar (RFC 5545): one event for each slot, in India's
+zone.
 
-The package `icalendar` folds lines, escapes texts and describes the zone. It takes
-0.1 s to import and 40 ms to write a month, so call this off the event loop.
+The package `icalendar` folds lines, escapes texts and describes the zone. Its import
+takes 0.1 s, and writing a month 40 ms, so call this off the event loop.
 """
 
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ _INDIA: Final = "Asia/Kolkata"
 
 def to_icalendar(page: Timetable) -> bytes:
     """Return the calendar's bytes; the same slot has the same UID every time."""
-    # Imported with the first calendar: no start, and no other page, waits for it.
+    # Imported with the first calendar, so that no start and no other page waits for it.
     from icalendar import Calendar, Timezone
 
     calendar = Calendar()
@@ -29,7 +30,7 @@ def to_icalendar(page: Timetable) -> bytes:
     calendar.add("CALSCALE", "GREGORIAN")
     calendar.add("X-WR-CALNAME", f"Timetable {page.month or ''}".strip())
     calendar.add("X-WR-TIMEZONE", _INDIA)
-    # RFC 5545 3.6 has no calendar without a component: this is an empty table's one.
+    # RFC 5545 3.6 demands a component; this is the one of an empty table.
     calendar.add_component(Timezone.from_tzid(_INDIA))
     for day in page.days:
         for slot in day.slots:
@@ -45,8 +46,7 @@ def _event(page: Timetable, day: TimetableDay, slot: TimetableSlot) -> "Event":
     zone = ZoneInfo(_INDIA)
     event = Event()
     event.add("UID", _uid(day, slot))
-    # When the month began, not when it was asked for: a table that has not changed is
-    # written in the same bytes.
+    # When the month began, not now: an unchanged table has the same bytes.
     month = datetime.fromisoformat(f"{page.month}-01T00:00:00")
     event.add("DTSTAMP", month.replace(tzinfo=zone).astimezone(UTC))
     for name, clock in (("DTSTART", slot.start), ("DTEND", slot.end)):
@@ -61,7 +61,7 @@ def _event(page: Timetable, day: TimetableDay, slot: TimetableSlot) -> "Event":
 
 
 def _uid(day: TimetableDay, slot: TimetableSlot) -> str:
-    """Name an event by what it is: a class of a course file at a time."""
+    """Return an event's UID, made of its course file and time."""
     what = (day.date, slot.start, *slot.file)
     name = blake2b(repr(what).encode(), digest_size=12).hexdigest()
     return f"{name}@timetable.aims-server.invalid"

@@ -1,4 +1,4 @@
-"""The marks of a class by one table: present, absent, leave, or none of the three."""
+"""Reads the mark of a class by one table: present, absent, leave, or none of these."""
 
 from typing import Final, Literal
 
@@ -6,10 +6,10 @@ from ..primitives import Memo, visible
 
 __all__ = ["MARKS", "Mark", "mark_of"]
 
-# Plain text, since an Enum's members take three times as long to look up, and a page
-# has hundreds of marks.
+# Plain text: a page has hundreds of marks, and looking up an Enum's member takes three
+# times as long.
 Mark = Literal["present", "absent", "leave", "other"]
-"""What a state counts as; "other" (Exempt, Adjusted) in none of the three."""
+"""What a state counts as; "other" (Exempt, Adjusted) is none of the three."""
 
 _TABLE: Final[dict[str, Mark]] = {
     "present": "present",
@@ -21,7 +21,7 @@ _TABLE: Final[dict[str, Mark]] = {
 
 
 def mark_of(state: str) -> Mark:
-    """Return the mark of a state, in any case and in every form of its letters.
+    """Return the mark of a state, written in any case and any form of letters.
 
     >>> [mark_of(state) for state in ("Present", "a", "Duty Leave", "Exempt")]
     ['present', 'absent', 'leave', 'other']

@@ -11,9 +11,9 @@ __all__ = ["subject_keys"]
 def subject_keys(courses: Iterable[Course]) -> tuple[str, ...]:
     """Name every course differently: `Name`, `Name (CODE)`, `Name (CODE, cfId)`.
 
-    Each takes the first of these that no course before it has; should all be taken
-    (a course-file id sent twice, a course named like another's key) a number follows.
-    A course without a code is distinguished by its id alone.
+    Each takes the first of these that no earlier course has. If all are taken (a
+    course-file id sent twice, a course named like another's key) a number follows. A
+    course without a code is distinguished by its id only.
     """
     keys: dict[str, None] = {}
     for course in courses:

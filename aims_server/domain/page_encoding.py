@@ -1,6 +1,4 @@
-"""The all-subjects page as JSON in pieces, and a large one put together without the
-interpreter's lock.
-"""
+"""Encodes the all-subjects page as JSON; a large one without the interpreter's lock."""
 
 import asyncio
 import os
@@ -17,17 +15,17 @@ from .all_attendance import AllAttendance
 __all__ = ["encode_page"]
 
 _LARGE: Final = 512 * 1024
-# A byte that encoded JSON never has: control characters are escaped in it.
+# A byte that JSON never has, since it escapes control characters.
 _MARK: Final = b"\0"
 _MARKED: Final = Raw(_MARK)
 _MOST_PIECES: Final = os.sysconf("SC_IOV_MAX")
 
 
 async def encode_page(page: AllAttendance) -> bytes:
-    """What ``msgspec.json.encode`` makes of it; a large one off the loop.
+    """Encode like ``msgspec.json.encode``; a large page off the loop.
 
-    To encode 24 MB takes 11 ms, nearly all of them page faults of the new memory, and
-    both ``encode`` and ``join`` hold the lock meanwhile.
+    Encoding 24 MB takes 11 ms, nearly all of it page faults of the new memory, and both
+    ``encode`` and ``join`` hold the lock meanwhile.
     """
     days = [subject.daily for subject in page.subjects.values()]
     if sum(len(memoryview(day)) for day in days) < _LARGE:
@@ -41,7 +39,7 @@ async def encode_page(page: AllAttendance) -> bytes:
 
 
 def _join(pieces: Sequence[bytes | Raw]) -> bytes:
-    """The pieces in one, by system calls, which all let go of the lock."""
+    """Join the pieces by system calls, which all release the lock."""
     file = os.memfd_create("page")
     try:
         size = 0

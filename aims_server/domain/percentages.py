@@ -1,4 +1,4 @@
-"""The percentage of classes in the platform's own words."""
+"""Formats the percentage of classes as the platform does."""
 
 from ..upstream import Number, exact, percent_text
 
@@ -6,7 +6,7 @@ __all__ = ["percent_of"]
 
 
 def percent_of(present: Number, total: Number) -> str:
-    """Word a share as the platform does, rounded half up to two decimals.
+    """Format a share as the platform does, rounded half up to two decimals.
 
     >>> percent_of(13, 19), percent_of(4, 5), percent_of(0, 0)
     ('68.42%', '80%', '0%')

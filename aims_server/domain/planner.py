@@ -1,9 +1,8 @@
-"""How many classes may be missed, or must be attended, to stand at a target.
+"""Computes how many classes may be missed, or must be attended, to reach a target.
 
-Exact arithmetic: counts are whole numbers or what they were written as, the target is
-a whole number of percent, and nothing is rounded before the end. With P present of T
-held and the target t, (P)/(T+m) >= t solves to m <= P/t - T, and (P+k)/(T+k) >= t to
-k >= (tT - P)/(1 - t).
+The arithmetic is exact and rounds only at the end: counts are as they were written, the
+target is a whole number of percent. With P present of T held and the target t,
+P/(T+m) >= t solves to m <= P/t - T, and (P+k)/(T+k) >= t to k >= (tT - P)/(1 - t).
 """
 
 from ..upstream import Number, exact
@@ -14,12 +13,12 @@ __all__ = ["planned"]
 def planned(
     present: Number, total: Number, target: int
 ) -> tuple[int | None, int | None]:
-    """Return the most classes that can be missed with the target still reached, and the
-    fewest to attend in a row until it is.
+    """Return how many classes can be missed at most with the target still reached, and
+    how many must be attended in a row at least to reach it.
 
     `target` is 1 to 100, in percent. Below it 0 can be missed, at or above it 0 must be
-    attended. Both are None before the first class, and the second where none will do:
-    at a target of 100 with a class missed.
+    attended. Both are None before the first class, and the second if none suffices: at
+    a target of 100 with a class missed.
 
     >>> planned(31, 40, 75), planned(29, 40, 75)
     ((1, 0), (0, 4))

@@ -1,4 +1,4 @@
-"""The records of one subject: each once, and in order of time; pure, in small steps."""
+"""Removes duplicates from a subject's records and sorts them, in small steps."""
 
 from collections.abc import Iterator, Sequence
 from operator import itemgetter
@@ -12,30 +12,29 @@ from .marks import MARKS, Mark
 __all__ = ["RECORDS_A_STEP", "by_time", "distinct", "in_steps"]
 
 RECORDS_A_STEP: Final = 250
-"""So many are counted in 0.1 ms, or in 1 ms where none of their dates was seen before.
-"""
+"""Counting so many takes 0.1 ms, or 1 ms if all their dates are new."""
 
 _Place: TypeAlias = tuple[str, int, str, str, str, str]
 _RANKS: Final[dict[Mark, int]] = {"other": 0, "absent": 1, "leave": 2, "present": 3}
 
 
 def in_steps(cards: Sequence[Card]) -> Iterator[Sequence[Card]]:
-    """The records, in as many at a time as may be read in one step."""
+    """Yield as many records at a time as may be read in one step."""
     for first in range(0, len(cards), RECORDS_A_STEP):
         yield cards[first : first + RECORDS_A_STEP]
 
 
 def distinct(cards: Sequence[Card], note: Note) -> Steps[list[Card]]:
-    """Return the records without those that have the `id` of another one.
+    """Return the records with only one for each `id`.
 
-    Of two that differ all the same the later one stays; at equal times Present before
-    Leave before Absent.
+    Of two that differ the later one stays; at equal times Present before Leave before
+    Absent.
     """
     by_id: dict[int | str, Card] = {}
     others: list[Card] = []
     for step in in_steps(cards):
         for card in step:
-            if not card.id:  # no two can be known to be the same
+            if not card.id:  # it cannot be known to be a duplicate
                 others.append(card)
             elif card.id not in by_id:
                 by_id[card.id] = card
@@ -47,7 +46,7 @@ def distinct(cards: Sequence[Card], note: Note) -> Steps[list[Card]]:
 
 
 def by_time(cards: Sequence[Card]) -> Steps[list[Card]]:
-    """Return the records by day and time of day, in one order however they came."""
+    """Return the records sorted by day and time of day; equal sets sort equally."""
     placed: list[tuple[_Place, Card]] = []
     for step in in_steps(cards):
         placed += [(_place(card), card) for card in step]

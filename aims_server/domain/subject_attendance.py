@@ -1,4 +1,4 @@
-"""The page of one subject, day by day: pure, no call, no clock.
+"""The page of one subject, day by day.
 
 The page is docs/contract.rst 2.3 key by key; `msgspec.json.encode` makes it JSON.
 """
@@ -27,7 +27,7 @@ class SubjectAttendance(Struct, frozen=True, gc=False, rename="camel"):
 def subject_attendance_page(
     subject: str, student_id: int, cf_id: int, days: SubjectDays, fetched_at: str
 ) -> SubjectAttendance:
-    """Put one subject, under the name it was asked for by, on a page of its own."""
+    """Make the page of one subject, under the name that the request gave it."""
     return SubjectAttendance(
         subject=subject,
         student_id=student_id,

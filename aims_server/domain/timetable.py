@@ -1,4 +1,4 @@
-"""A student's month, day by day, from the platform's table: pure, no call, no clock.
+"""A student's month, day by day, from the platform's table.
 
 The page is docs/contract.rst 2.5 key by key; `msgspec.json.encode` makes it JSON.
 """
@@ -15,8 +15,8 @@ __all__ = ["Timetable", "TimetableDay", "TimetableSlot", "timetable_page"]
 
 
 class TimetableSlot(Struct, frozen=True, gc=False, rename="camel"):
-    """One class: wall clock in India, "HH:MM"; `held` is None where the
-    platform does not say.
+    """One class; times are "HH:MM" in India. `held` is None if the platform does not
+    say.
     """
 
     start: str
@@ -30,7 +30,7 @@ class TimetableSlot(Struct, frozen=True, gc=False, rename="camel"):
 
     @property
     def file(self) -> tuple[str, ...]:
-        """What all classes of one course file share."""
+        """The fields that all classes of one course file share."""
         if self.cf_id is not None:
             return (str(self.cf_id),)
         return self.course, self.course_code, self.section, self.faculty
@@ -53,10 +53,10 @@ class Timetable(Struct, frozen=True, gc=False, rename="camel"):
 
 
 def timetable_page(schedule: Schedule, cached_at: str) -> Timetable:
-    """Turn the table round: from rows of courses to days of classes.
+    """Turn the table from rows of courses into days of classes.
 
-    Touching slots of one course file become one. A row with a cell that cannot be
-    read, or with a class on a day that the month has not, stands in `incomplete`.
+    Touching slots of one course file become one. A row with an unreadable cell, or with
+    a class on a day that the month does not have, is listed in `incomplete`.
     """
     if schedule.month is None:
         return Timetable(None, [], cached_at, ())
@@ -94,7 +94,7 @@ def _named(row: ScheduleRow, slots: tuple[Slot, ...]) -> list[TimetableSlot]:
 
 
 def _joined(slots: list[TimetableSlot]) -> list[TimetableSlot]:
-    """Join what touches or overlaps of one course file, and put all in order."""
+    """Join touching or overlapping slots of one course file, and sort all slots."""
     joined: list[TimetableSlot] = []
     for slot in sorted(slots, key=lambda slot: (slot.file, slot.start, slot.end)):
         last = joined[-1] if joined else None

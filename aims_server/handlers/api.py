@@ -134,7 +134,7 @@ class SubjectHandler(_StudentHandler):
         await self.send_answer(
             await self.service.subject.page(
                 caller,
-                request.subject.strip(),
+                request.subject,
                 student_id,
                 cf_id,
                 self.exchange.deadline,

@@ -26,12 +26,12 @@ from ..web import (
     server_timing,
     wants_fresh,
 )
-from .asked import Asked
 from .context import HandlerContext
 from .exchange import Exchange
 from .health import health_response
 from .login import Login
 from .raw_answer import RawAnswers
+from .raw_request import RawRequest
 
 __all__ = ["FastPath"]
 
@@ -64,7 +64,7 @@ class FastPath:
         # There are few pages, methods and statuses.
         self._records_of = cache(self._make_records)
         # By method and path.
-        self._routes: dict[tuple[str, str], Callable[[Asked], _Answer]] = {
+        self._routes: dict[tuple[str, str], Callable[[RawRequest], _Answer]] = {
             ("POST", LOGIN.path): self._login,
             **{
                 (method, page.path): partial(self._page, page)
@@ -93,52 +93,52 @@ class FastPath:
         if route is None:
             return None
         forwarded = headers.get("x-forwarded-for")
-        asked = Asked(
+        raw = RawRequest(
             began,
             request,
             self._context.address_of(peer, [forwarded] if forwarded else ()),
             request_id(headers.get("x-request-id")),
             params,
         )
-        return route(asked)
+        return route(raw)
 
-    def _health(self, ready_only: bool, asked: Asked) -> AnswerParts:
+    def _health(self, ready_only: bool, raw: RawRequest) -> AnswerParts:
         response = health_response(self._context, ready_only=ready_only)
-        return self._answers.whole(asked, self._exchange(HEALTH, asked), response)
+        return self._answers.whole(raw, self._exchange(HEALTH, raw), response)
 
-    def _login(self, asked: Asked) -> _Pending:
-        exchange = self._exchange(LOGIN, asked)
+    def _login(self, raw: RawRequest) -> _Pending:
+        exchange = self._exchange(LOGIN, raw)
         login = Login(self._context, exchange)
         return _Pending(
-            partial(self._logged_in, asked, exchange, login), login.client_left
+            partial(self._logged_in, raw, exchange, login), login.client_left
         )
 
     async def _logged_in(
-        self, asked: Asked, exchange: Exchange, login: Login
+        self, raw: RawRequest, exchange: Exchange, login: Login
     ) -> AnswerParts:
-        """The platform's answer to a login, or why it was not asked."""
+        """The platform's answer to a login, or why it was not raw."""
         exchange.enter()
-        _, _, headers, body = asked.request
+        _, _, headers, body = raw.request
         try:
             exchange.admit_address()
             response = await login.answer(body, headers.get("content-type"))
         except Exception as fault:  # noqa: BLE001 - logged if ours; told as a 500
             exchange.log_fault(fault)
             response = exchange.failed(fault)
-        return self._answers.whole(asked, exchange, response)
+        return self._answers.whole(raw, exchange, response)
 
-    def _page(self, page: Page, asked: Asked) -> _Answer:
+    def _page(self, page: Page, raw: RawRequest) -> _Answer:
         """A page, or why it is refused: the address's limit is judged first, then the
         token, then the limit of its session.
         """
-        headers = asked.request[2]
+        headers = raw.request[2]
         if preferred_media(headers.get("accept"), page.other_media) is not None:
             return None
         context = self._context
         try:
-            token = asked.token()
+            token = raw.token()
         except ApiError as failure:
-            return self._refused(page, asked, failure)
+            return self._refused(page, raw, failure)
         now = context.clock()
         session = context.sessions.read(token)
         fresh = wants_fresh(headers.get("cache-control"))
@@ -146,40 +146,40 @@ class FastPath:
             page.resource, session, now, fresh=fresh
         )
         if entry is not None and not entry.value.is_large:
-            quota = context.limits.by_both(asked.address, session)
+            quota = context.limits.by_both(raw.address, session)
             if quota is not None:
-                return self._kept(page, asked, entry, quota, now)
-        exchange = self._exchange(page, asked)
+                return self._kept(page, raw, entry, quota, now)
+        exchange = self._exchange(page, raw)
         try:
             exchange.admit_address()
             caller = exchange.admit(token, session)
         except ApiError as failure:
-            return self._answers.whole(asked, exchange, exchange.failed(failure))
-        return _Pending(partial(self._gathered, page, asked, exchange, caller, fresh))
+            return self._answers.whole(raw, exchange, exchange.failed(failure))
+        return _Pending(partial(self._gathered, page, raw, exchange, caller, fresh))
 
     def _kept(
         self,
         page: Page,
-        asked: Asked,
+        raw: RawRequest,
         entry: Entry[Answer],
         quota: Quota,
         now: float,
     ) -> AnswerParts:
         """A page at hand. Does what `Exchange` does for others, in half the time."""
         context = self._context
-        method, _, headers, _ = asked.request
-        status, variant = asked.negotiated(entry.value)
-        seconds = time.perf_counter() - asked.began
+        method, _, headers, _ = raw.request
+        status, variant = raw.negotiated(entry.value)
+        seconds = time.perf_counter() - raw.began
         varying = freshness_lines(entry, "HIT", now) + common_lines(
-            asked.request_id,
+            raw.request_id,
             context.cors.lines(headers.get("origin")),
             quota,
             server_timing(seconds, "HIT"),
         )
-        parts = self._answers.variant(asked, status, variant, varying)
+        parts = self._answers.variant(raw, status, variant, varying)
         count, kind = self._records_of(page.name, page.path, method, status)
         count(seconds)  # before the client can know of it (see `Exchange.answering`)
-        context.access_log.write_of(kind, seconds, asked.request_id, asked.address)
+        context.access_log.write_of(kind, seconds, raw.request_id, raw.address)
         return parts
 
     def _make_records(
@@ -195,7 +195,7 @@ class FastPath:
     async def _gathered(
         self,
         page: Page,
-        asked: Asked,
+        raw: RawRequest,
         exchange: Exchange,
         caller: Caller,
         fresh: bool,
@@ -209,29 +209,29 @@ class FastPath:
                 page, caller, exchange.deadline, fresh=fresh
             )
             exchange.note_served(served, began)
-            answer = await served.entry.value.at_hand(asked.accept_encoding)
-            status, variant = asked.negotiated(answer)
+            answer = await served.entry.value.at_hand(raw.accept_encoding)
+            status, variant = raw.negotiated(answer)
         except Exception as fault:  # noqa: BLE001 - logged if ours; told as a 500
             exchange.log_fault(fault)
-            return self._answers.whole(asked, exchange, exchange.failed(fault))
+            return self._answers.whole(raw, exchange, exchange.failed(fault))
         freshness = freshness_lines(served.entry, served.outcome.value, context.clock())
-        method, path, headers, _ = asked.request
+        method, path, headers, _ = raw.request
         varying = freshness + exchange.header_lines(headers.get("origin"))
-        parts = self._answers.variant(asked, status, variant, varying)
+        parts = self._answers.variant(raw, status, variant, varying)
         exchange.answering(method, status)
         exchange.answered(method, path, status)
         return parts
 
-    def _refused(self, page: Page, asked: Asked, failure: ApiError) -> AnswerParts:
+    def _refused(self, page: Page, raw: RawRequest, failure: ApiError) -> AnswerParts:
         """A refusal; if the address's limit refuses too, that one is told."""
-        exchange = self._exchange(page, asked)
+        exchange = self._exchange(page, raw)
         try:
             exchange.admit_address()
         except ApiError as earlier:
             failure = earlier
-        return self._answers.whole(asked, exchange, exchange.failed(failure))
+        return self._answers.whole(raw, exchange, exchange.failed(failure))
 
-    def _exchange(self, endpoint: Endpoint, asked: Asked) -> Exchange:
+    def _exchange(self, endpoint: Endpoint, raw: RawRequest) -> Exchange:
         return Exchange(
-            self._context, endpoint, asked.request_id, asked.address, asked.seconds
+            self._context, endpoint, raw.request_id, raw.address, raw.seconds
         )

@@ -37,7 +37,7 @@ def health_response(context: HandlerContext, *, ready_only: bool) -> Response:
     The states of platform and store do not change the status: if one fails, kept
     answers are still served, and the balancer must not drop this service.
     """
-    lifecycle, service = context.lifecycle, context.service
+    lifecycle, upstream = context.lifecycle, context.service.upstream
     if lifecycle.draining and ready_only:
         return json_response(503, b'{"status":"draining"}')
     health = _Health(
@@ -45,7 +45,7 @@ def health_response(context: HandlerContext, *, ready_only: bool) -> Response:
         timestamp=utc_timestamp(int(time.time())),
         version=__version__,
         uptime_seconds=int(lifecycle.uptime_seconds),
-        upstream=_UpstreamHealth(service.upstream_state, service.endpoint_states),
+        upstream=_UpstreamHealth(upstream.state, upstream.endpoint_states),
         store=_StoreHealth(context.store_state()),
     )
     return json_response(200, msgspec.json.encode(health))

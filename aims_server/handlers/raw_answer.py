@@ -7,8 +7,8 @@ from typing import Final
 from tornado.httputil import format_timestamp
 
 from ..web import AnswerParts, Response, Variant, header_lines, reason_phrase
-from .asked import Asked
 from .exchange import Exchange
+from .raw_request import RawRequest
 
 __all__ = ["RawAnswers"]
 
@@ -23,27 +23,27 @@ class RawAnswers:
         self._ends = ("", "")
 
     def variant(
-        self, asked: Asked, status: int, variant: Variant, varying: str
+        self, raw: RawRequest, status: int, variant: Variant, varying: str
     ) -> AnswerParts:
         """The answer with one form of a page. ``varying`` holds the header lines that
         differ from one answer to the next.
         """
-        last = asked.last
+        last = raw.last
         head = self._head(status, variant.lines(status) + varying, last=last)
-        if asked.request[0] == "HEAD" or status == 304:
+        if raw.request[0] == "HEAD" or status == 304:
             return (head,), last
         return (head, variant.body), last
 
     def whole(
-        self, asked: Asked, exchange: Exchange, response: Response
+        self, raw: RawRequest, exchange: Exchange, response: Response
     ) -> AnswerParts:
         """An answer made for this request alone; counts and logs it."""
-        method, path, headers, _ = asked.request
+        method, path, headers, _ = raw.request
         lines = (
             f"{header_lines(response.headers)}Content-Length: {len(response.body)}\r\n"
             f"{_VARY}{exchange.header_lines(headers.get('origin'))}"
         )
-        last = asked.last
+        last = raw.last
         head = self._head(response.status, lines, last=last)
         exchange.answering(method, response.status)
         exchange.answered(method, path, response.status)

@@ -1,7 +1,7 @@
-"""Lines of the access log out of what is known of requests.
+"""Formats lines of the access log.
 
-Lines in JSON are put together from parts that many of them share, by hand since to
-encode and search all fields of each takes 2.8 us of CPU a line; so it takes 0.55.
+JSON lines are composed from parts that many of them share: 0.55 us of CPU a line.
+Encoding and searching all fields of each line would take 2.8.
 """
 
 import logging
@@ -21,15 +21,15 @@ _LEVEL_NAMES: Final = {
 # A line then fits a pipe's atomic write.
 _LONGEST_PATH: Final = 512
 _LONGEST_METHOD: Final = 32
-# What needs no escapes and, of hexadecimal digits, holds no secret. An id of another
-# form, which a client may have chosen, is encoded in full.
+# Ids that need no escapes and, made of hexadecimal digits, hold no secret. An id of
+# another form, which a client may have chosen, is encoded in full.
 _HARMLESS_IDS: Final = re.compile(r"[0-9a-f-]*")
 _HARMLESS_ADDRESSES: Final = re.compile(r"[0-9A-Fa-f.:]*")
 
 
 AccessKind = tuple[int, str, str, str, int, str | None, str | None]
-"""What many answers have in common: the level, a number of ``logging``, route, method,
-path, status, outcome of the cache, code of the error.
+"""The fields that many answers share: the level (of ``logging``), route, method, path,
+status, outcome of the cache, code of the error.
 """
 AccessEntry = tuple[float, float, str, str, float | None, AccessKind]
 """One answer: Unix time, seconds it took, request id, address, seconds of the platform.
@@ -45,7 +45,7 @@ def access_lines(entries: Sequence[AccessEntry]) -> bytes:
     >>> access_lines([entry]).decode().partition(',"time"')[2]
     ':"2025-09-01T10:00:00.500Z","requestId":"9f86d081","address":"203.0.113.7","seconds":0.250000}\n'
     """
-    # All at once: a match for each line would be a quarter of the line's time.
+    # All at once: a match for each line would take a quarter of the line's time.
     harmless = _is_harmless(
         "".join([entry[2] for entry in entries]),
         "".join([entry[3] for entry in entries]),
@@ -82,8 +82,8 @@ def _is_harmless(ids: str, addresses: str) -> bool:
 
 
 def access_fields(entry: AccessEntry) -> tuple[Fields, str]:
-    """The entry's fields, and what of them a client can choose: to search all of them
-    for secrets takes longer than everything else.
+    """The entry's fields, and those that a client can choose: searching all of them for
+    secrets takes longer than everything else.
     """
     now, seconds, request_id, address, upstream_seconds, kind = entry
     level, route, method, path, status, cache, code = kind
@@ -116,7 +116,7 @@ _OWN: Final = ("time", "requestId", "seconds", "address")
 
 @lru_cache(256)  # routes, statuses and outcomes are few; of unknown paths the last ones
 def _opening(kind: AccessKind) -> str:
-    """What the lines of like requests have in common."""
+    """The part that the lines of this kind have in common."""
     fields, _ = access_fields((0.0, 0.0, "", "", None, kind))
     for name in _OWN:
         del fields[name]

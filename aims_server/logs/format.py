@@ -1,5 +1,5 @@
-"""Log lines, as JSON or as text for a terminal: formatted so that no field can forge a
-line, buffered, and written.
+"""Formats log lines as JSON, or as text for a terminal, so that no field can forge a
+line; buffers and writes them.
 """
 
 import re
@@ -42,10 +42,10 @@ class LineWriter:
     >>> lines.write({"message": "ready"})
     {"message":"ready"}
 
-    Lines go out in pieces that the output takes as a whole, one system call each, so
-    that the lines of several workers on one pipe or file do not mix. While the output
-    takes none they are kept, up to a bound; further ones are lost, counted in ``lost``,
-    and told once it takes lines again.
+    Lines go out in pieces, each of which the output takes whole with one system call,
+    so that lines of several workers on one pipe or file do not mix. While the output
+    takes none, lines are kept up to a bound. More lines are lost and counted in
+    ``lost``; a line says so once the output takes lines again.
     """
 
     def __init__(self, output: LogOutput) -> None:
@@ -60,11 +60,11 @@ class LineWriter:
 
     @property
     def is_plain_json(self) -> bool:
-        """Whether lines are JSON and nothing else, so that they may come formatted."""
+        """Whether lines are plain JSON, so that `add` may take formatted ones."""
         return not self.as_text and not self.output.is_journal
 
     def write(self, fields: Fields, untrusted: str | None = None) -> None:
-        """Write one line; ``untrusted``: the part that may hold secrets, if not all."""
+        """Write a line; ``untrusted``: the part that may hold secrets, if not all."""
         self.before_write()
         self.buffer(fields, untrusted)
         self.flush()
@@ -110,7 +110,7 @@ class LineWriter:
                 self._tell_lost(self._failing_since)
 
     def discard(self) -> None:
-        """Begin anew: in a forked process what waits and what was lost, told or not,
+        """Drop the buffered lines and the counts of lost ones: in a forked process they
         are the parent's.
         """
         self.lost = self._told_lost = 0
@@ -118,12 +118,12 @@ class LineWriter:
         self._buffer.clear()
 
     def give_up(self) -> None:
-        """Count the buffered lines as lost: nothing writes them any more."""
+        """Count the buffered lines as lost, since nothing will write them."""
         self.lost += self._buffer.count(b"\n")
         self._buffer.clear()
 
     def _tell_lost(self, failing_since: float) -> None:
-        """Buffer one line on what was lost, if anything was."""
+        """Buffer a line about lost lines, if there are any."""
         self._failing_since = None
         lost, self._told_lost = self.lost - self._told_lost, self.lost
         if lost:
@@ -157,7 +157,7 @@ def _timestamp(milliseconds: int) -> str:
 
 
 def json_line(fields: Fields, untrusted: str | None = None) -> bytes:
-    """The fields in JSON; ``untrusted``: the part that may hold secrets, if not all."""
+    """The fields as JSON; ``untrusted`` as in :meth:`LineWriter.write`."""
     try:
         line = _encode(fields)
     except (TypeError, ValueError, OverflowError):

@@ -1,6 +1,6 @@
-"""Records of ``logging`` as log lines, and where this process writes its lines.
+"""Turns records of ``logging`` into log lines, and configures where they go.
 
-A record's request is known from a context variable.
+A context variable tells a record's request.
 """
 
 import logging
@@ -26,7 +26,7 @@ current_request_id: ContextVar[str] = ContextVar("current_request_id", default="
 
 _LONGEST_TEXT: Final = 2048
 _LONGEST_TRACEBACK: Final = 16_384
-# Tornado quotes what a client sent in place of a header: it may be a secret.
+# Tornado quotes a malformed header of a client, which may be a secret.
 _QUOTED: Final = (
     r"(?s)(Invalid header (?:name|value)|Invalid Host header|Content-Lengths?(?= is|:)"
     r"|Unsupported Transfer-Encoding).*"
@@ -46,11 +46,11 @@ def configure_logging(
     *,
     journal_stream: str = "",
 ) -> None:
-    """Send log records from now on to ``stream``, by default stderr.
+    """Send log records to ``stream`` from now on, by default to stderr.
 
-    ``level`` is a name as ``LOG_LEVEL`` takes it; ``format`` is "json", "text", or
-    "auto" for text on a terminal and JSON elsewhere; ``journal_stream`` is systemd's
-    JOURNAL_STREAM. Called again without a stream, it changes level and format only.
+    ``level`` is a name that ``LOG_LEVEL`` takes. ``format`` is "json", "text", or
+    "auto": text on a terminal, else JSON. ``journal_stream`` is systemd's
+    JOURNAL_STREAM. Called again without a stream, changes only level and format.
     """
     lines = current_lines()
     if stream is not None or lines is None:
@@ -67,7 +67,7 @@ def configure_logging(
 
 
 def flush_log() -> None:
-    """Write lines that the output did not take before; to be called now and then."""
+    """Write lines that the output did not take before; call it now and then."""
     lines = current_lines()
     if lines is not None:
         lines.flush()
@@ -81,7 +81,7 @@ def discard_buffered() -> None:
 
 
 def current_lines() -> LineWriter | None:
-    """What ``configure_logging`` has set up; None before it."""
+    """The writer that ``configure_logging`` has made; None before it."""
     return next(
         (
             handler.lines
@@ -102,7 +102,7 @@ def _use(lines: LineWriter) -> LineWriter:
 
 
 class _LineHandler(logging.Handler):
-    """Turns what ``logging`` hands over into lines."""
+    """Turns records of ``logging`` into lines."""
 
     def __init__(self, lines: LineWriter) -> None:
         super().__init__()

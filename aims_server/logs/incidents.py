@@ -1,5 +1,5 @@
-"""Lines on what the service does to protect itself: limits, circuits, a full cache, a
-queue for the platform. Of each kind the first is told with its numbers, then a count a
+"""Logs what the service does to protect itself: limits, circuits, a full cache, a queue
+for the platform. Of each kind the first is logged with its numbers, then a count each
 minute.
 """
 
@@ -20,7 +20,7 @@ _CIRCUITS: Final = {
 
 
 class IncidentLog:
-    """Tells of incidents through ``log``; ``limits`` names by kind the setting of each.
+    """Logs incidents to ``log``; ``limits`` gives the setting of each kind of limit.
 
     >>> import sys
     >>> logger = logging.Logger("doctest")
@@ -48,8 +48,8 @@ class IncidentLog:
     def connection_refused(
         self, address: str, *, connections: int, places: int, each: int
     ) -> None:
-        """A worker that holds so many ``connections`` refused one more: it has
-        ``places`` for them, ``each`` address as many of these.
+        """A worker with so many ``connections`` refused one more: it has ``places`` for
+        all of them, and ``each`` for one address.
         """
         full = connections >= places
         why = (
@@ -66,7 +66,7 @@ class IncidentLog:
         )
 
     def circuit_changed(self, endpoint: str, state: str) -> None:
-        """The circuit to an endpoint of the platform is in this state from now on."""
+        """The circuit to an endpoint of the platform has changed to this state."""
         level = logging.INFO if state == "closed" else logging.WARNING
         self._log.event(
             ("circuit", endpoint, state),
@@ -77,8 +77,8 @@ class IncidentLog:
         )
 
     def overloaded(self, seconds: float) -> None:
-        """A request's calls to the platform are not made, since they would end too late
-        at so many ``seconds`` for each. It is refused, or has what there is without.
+        """A request's calls to the platform are not made, since at ``seconds`` for each
+        they would end too late. It is refused, or gets what is kept.
         """
         self._log.event(
             "overloaded",
@@ -91,12 +91,12 @@ class IncidentLog:
     def sampled(
         self, *, evictions: int, entries: int, bytes: int, waiting: int, calls: int
     ) -> None:
-        """How things stand; ``evictions`` are all since the start."""
+        """The present figures; ``evictions`` are those since the start."""
         evicted, self._evictions = evictions - self._evictions, evictions
         if evicted > 0:
             self._log.event(
                 "evictions",
-                # No warning: what leaves is gathered again when it is asked for.
+                # No warning: an evicted answer is gathered again when needed.
                 logging.INFO,
                 f"The cache is full: {evicted} answers left for others within a second"
                 f" (CACHE_MAX_MB; {entries} kept in {bytes / 2**20:.1f} MB)",

@@ -1,7 +1,7 @@
-"""Where log lines go: a file descriptor that is written to without ever waiting.
+"""Writes log lines to a file descriptor without ever waiting.
 
-A pipe that nobody reads, a stopped terminal or a journal that hangs would otherwise
-hold the event loop, and the parent with its signals.
+Otherwise a pipe that nobody reads, a stopped terminal or a hanging journal would stop
+the event loop, and the parent with its signals.
 """
 
 import fcntl
@@ -31,7 +31,7 @@ class LogOutput:
     5
 
     ``journal_stream`` is systemd's JOURNAL_STREAM, which tells whether the journal is
-    at the other end. A stream without a descriptor, in memory, is written to as it is.
+    at the other end. A stream in memory, without a descriptor, is written directly.
     """
 
     def __init__(self, stream: TextIO, journal_stream: str = "") -> None:
@@ -63,15 +63,15 @@ class LogOutput:
         self._write = _to_terminal(own) if character_device else partial(os.write, own)
 
     def write(self, data: bytes) -> int:
-        """How many of the bytes were written; raises OSError if none could be now."""
+        """Write bytes and return how many were written; raises OSError for none."""
         return self._write(data)
 
 
 def _own_descriptor(descriptor: int, mode: int) -> int:
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
         try:
-            # Opened anew: O_NONBLOCK belongs to the open file, and the one that we
-            # were given may be the shell's and others' too.
+            # Opened again: O_NONBLOCK belongs to the open file, and the given one may
+            # also be the shell's and others'.
             return os.open(f"/proc/self/fd/{descriptor}", _FLAGS)
         except OSError:  # another user's
             if stat.S_ISFIFO(mode):

@@ -1,4 +1,4 @@
-"""Log lines for events that may come by the thousand: the first, then counts."""
+"""Logs events that may come by the thousand: the first of each kind, then counts."""
 
 import logging
 import time
@@ -24,7 +24,7 @@ class _Window(msgspec.Struct):
 
 
 class RateLimitedLog:
-    """Logs the first event of a kind at once, those that follow as a count a minute.
+    """Logs the first event of a kind at once, later ones as a count each minute.
 
     >>> import sys
     >>> logger = logging.Logger("doctest")
@@ -38,9 +38,9 @@ class RateLimitedLog:
     >>> log.flush()
     The cache is full: 999 times more in the last 60 s
 
-    After a minute without an event the next one is a first one again. ``flush`` is to
-    be called every few seconds, or a count waits for the next event of its kind. Kinds
-    must be few; past 256 the oldest is forgotten.
+    After a minute without an event the next one is a first one again. Call ``flush``
+    every few seconds; otherwise a count waits for the next event of its kind. There
+    should be few kinds: above 256 the oldest is forgotten.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class RateLimitedLog:
     def event(
         self, kind: object, level: int, message: str, *, times: int = 1, **fields: Any
     ) -> None:
-        """Something of this kind has happened, so many ``times``; ``fields`` are the
-        line's own.
+        """An event of this kind has happened so many ``times``; ``fields`` go into the
+        log line.
         """
         window = self._windows.get(kind)
         if window is not None and self._clock() >= window.ends:
@@ -71,10 +71,10 @@ class RateLimitedLog:
             self._windows[kind] = _Window(ends, level, message, fields, times - 1)
         else:
             window.count += times
-            window.message, window.fields = message, fields  # the latest is told
+            window.message, window.fields = message, fields  # the latest is logged
 
     def flush(self, *, last: bool = False) -> None:
-        """Tell the counts whose minute is over; the ``last`` time all of them."""
+        """Log the counts whose minute is over; with ``last`` all of them."""
         now = self._clock()
         for kind, window in list(self._windows.items()):
             if last or now >= window.ends:

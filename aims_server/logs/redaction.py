@@ -1,7 +1,5 @@
-"""Removes secrets from log fields.
-
-Tokens, passwords and PINs are recognised by their form or by the name before them. The
-result can be encoded as JSON and UTF-8.
+"""Removes secrets from log fields: tokens, passwords and PINs, recognised by their form
+or by the name before them. The result can be encoded as JSON and UTF-8.
 """
 
 import re
@@ -24,12 +22,12 @@ _HINTS: Final = re.compile("eyj|bearer|token|passw|pin|secret|authoriz")
 
 
 def may_hold_secret(text: str) -> bool:
-    """Whether a search for secrets can find any; cheap."""
+    """Whether a text may hold a secret: a cheap test before the search."""
     return _HINTS.search(text.lower()) is not None
 
 
 def redact(value: Any, depth: int = 0) -> Any:
-    """``value`` in types that JSON knows, without secrets.
+    """``value`` without secrets, in types that JSON has.
 
     >>> redact({"password": "x", "note": "token=abc&n=1"})
     {'password': '***', 'note': 'token=***&n=1'}
@@ -57,7 +55,7 @@ def redact(value: Any, depth: int = 0) -> Any:
 
 
 def redact_text(text: str) -> str:
-    """``text`` without secrets and without what UTF-8 cannot encode."""
+    """``text`` without secrets and without characters that UTF-8 cannot encode."""
     text = text.encode(errors="backslashreplace").decode()
     return re.sub(_SECRETS, _without_value, text, flags=re.IGNORECASE | re.VERBOSE)
 

@@ -1,6 +1,6 @@
-"""Counters, gauges and histograms added up over all workers, in Prometheus' forms.
+"""Counters, gauges and histograms, summed over all workers, in Prometheus' forms.
 
-`Metrics` is what the others call; only this package knows prometheus_client.
+Other packages call `Metrics`; only this one knows prometheus_client.
 """
 
 from .collector import MetricsMemory

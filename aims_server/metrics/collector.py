@@ -1,8 +1,8 @@
-"""The metrics of all workers, in memory that they share: written by each, added up for
-a scrape, and cleared of gauges when a worker has ended.
+"""Owns the metrics of all workers in shared memory: each worker writes its own part, a
+scrape sums all parts, and a worker's gauges are dropped when it has ended.
 
-Each worker number has its values for each type of metric. A counter so survives a
-killed worker, and the next worker of that number continues it.
+A part belongs to a worker number. So counters survive a killed worker, and the next
+worker with that number continues them.
 """
 
 import mmap
@@ -22,17 +22,18 @@ if TYPE_CHECKING:
 
 __all__ = ["MetricsMemory"]
 
-# More than all combinations of label values take; pages not written to take none.
+# More than all combinations of label values need; unwritten memory pages take no
+# memory.
 _BYTES: Final = {"counter": 384 * 1024, "histogram": 256 * 1024, "gauge": 32 * 1024}
 _BYTES_PER_WORKER: Final = sum(_BYTES.values())
-# Nothing is reserved where the machine counts what is mapped (mmap(2)). Python has the
-# flag since 3.13; on x86 and ARM it is this number.
+# Reserve no memory on machines that count what is mapped (mmap(2)). Python has the flag
+# since 3.13; on x86 and ARM it is this number.
 _NORESERVE: Final = 0x4000 if os.uname().machine in ("x86_64", "aarch64") else 0
 _FLAGS: Final = mmap.MAP_SHARED | getattr(mmap, "MAP_NORESERVE", _NORESERVE)
 
 
 class MetricsMemory:
-    """The values of the workers 0 to ``workers`` - 1; to be made before the fork.
+    """The values of the workers 0 to ``workers`` - 1; make it before the fork.
 
     >>> from aims_server.metrics.instruments import Instruments
     >>> memory = MetricsMemory(workers=2)
@@ -42,27 +43,27 @@ class MetricsMemory:
     >>> [(metric.name, metric.samples[0].value) for metric in memory.collect()]
     [('aims_n', 4.0)]
 
-    prometheus_client's MultiProcessCollector takes more than twice the time to add up,
-    which is the event loop's: here every metric is merged by adding.
+    Every metric is merged by adding. prometheus_client's MultiProcessCollector takes
+    more than twice the event loop's time.
     """
 
     def __init__(self, workers: int = WORKER_NUMBERS + 1) -> None:
         self._workers = workers
-        # One byte a worker says whether it ever ran: to read a page of one that did
-        # not would allocate it.
+        # One byte for each worker says whether it ever ran: reading the memory of one
+        # that did not would allocate it.
         self._header_bytes = workers + -workers % mmap.PAGESIZE
         size = self._header_bytes + workers * _BYTES_PER_WORKER
         self._memory = memoryview(mmap.mmap(-1, size, flags=_FLAGS))
 
     def open(self, worker: int) -> Mapping[str, SharedValues]:
-        """The values of a worker that starts, by type; its gauges are 0."""
+        """The values of a starting worker by type; its gauges are 0."""
         self.retire(worker)
         self._memory[worker] = True
         return {kind: SharedValues(self._part(kind, worker)) for kind in _BYTES}
 
     @property
     def parent(self) -> int:
-        """The number under which the parent counts: the last."""
+        """The number of the parent, which counts too: the last."""
         return self._workers - 1
 
     def retire(self, worker: int) -> None:
@@ -71,7 +72,7 @@ class MetricsMemory:
             clear_values(self._part("gauge", worker))
 
     def collect(self) -> "Iterable[Metric]":
-        """The metrics added up, in the order in which they were made."""
+        """The sums of all metrics, in the order in which they were made."""
         from prometheus_client import Metric
 
         metrics: dict[str, Metric] = {}
@@ -115,7 +116,7 @@ class MetricsMemory:
 def _add_series(
     metric: "Metric", row: Row, labels: dict[str, str], values: Sequence[float]
 ) -> None:
-    """Add the samples of one series; a bucket that is exposed includes those before."""
+    """Add the samples of one series; an exposed bucket includes all before it."""
     if not row.bounds:
         metric.add_sample(row.name, labels, values[0])
         return

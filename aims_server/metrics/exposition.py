@@ -1,4 +1,4 @@
-"""The metrics of all workers in Prometheus' text format, with the build's versions."""
+"""Formats the metrics of all workers as Prometheus text, with the build's versions."""
 
 import asyncio
 import importlib
@@ -17,11 +17,11 @@ __all__ = ["expose", "prepare"]
 
 
 async def prepare() -> None:
-    """Import prometheus_client, unless it has been: in a thread, which lets the event
-    loop have its turn every 5 ms (`sys.getswitchinterval`).
+    """Import prometheus_client if need be, in a thread, so that the event loop has a
+    turn every 5 ms (`sys.getswitchinterval`).
 
-    Any part of it imports all of it, http.server and wsgiref too: 10 ms that a start
-    does not wait for, and 2 MB of each worker that is scraped.
+    Any part of it imports all of it, http.server and wsgiref too. That takes 10 ms,
+    which a start need not wait for, and 2 MB of each worker that is scraped.
     """
     if "prometheus_client" not in sys.modules:
         await asyncio.to_thread(importlib.import_module, "prometheus_client")
@@ -35,7 +35,7 @@ def expose(families: "Iterable[Metric]") -> bytes:
 
 
 class _Collected:
-    """Metrics in the form in which the library takes them."""
+    """Metrics in the form that the library takes."""
 
     def __init__(self, families: "list[Metric]") -> None:
         self._families = families

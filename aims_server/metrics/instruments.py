@@ -1,11 +1,11 @@
 """Metric instruments. Every label combination exists from the start; a value outside
 the list counts as `other`.
 
-One thread writes, without a lock: an increment takes 0.5 to 0.8 us, where
-prometheus_client's takes 5.8 to 8.9. That library only writes the exposition.
+Only one thread writes, without a lock: an increment takes 0.5 to 0.8 us,
+prometheus_client's 5.8 to 8.9. That library only formats the exposition.
 
-All series of a metric are one row of shared memory: to make an entry of it for each of
-the 578 numbers took a worker 1 ms of its start and 0.2 MB more.
+All series of a metric are one row of shared memory. An entry for each of the 578
+numbers took 1 ms of a worker's start and 0.2 MB more.
 """
 
 from bisect import bisect_left
@@ -36,11 +36,11 @@ _UNLABELLED: Final[LabelValues] = {}
 
 
 class Row(msgspec.Struct, array_like=True, frozen=True):
-    """What a row of shared memory holds; as JSON it is the row's key.
+    """The description of a row of shared memory; as JSON it is the row's key.
 
-    For each of the ``series`` one double, or with ``bounds`` (as the exposition shows
-    them, the last one +Inf) the sum and then for each bound the number of amounts that
-    lay above the bound before it.
+    The row has one double for each of the ``series``. With ``bounds`` (in the form of
+    the exposition, the last one +Inf) it has their sum, and then for each bound the
+    number of amounts up to it and above the bound before it.
     """
 
     family: str
@@ -52,7 +52,7 @@ class Row(msgspec.Struct, array_like=True, frozen=True):
 
     @property
     def width(self) -> int:
-        """Doubles of one series."""
+        """The number of doubles of one series."""
         return 1 + len(self.bounds)
 
     def of(self, values: SharedValues) -> Doubles:
@@ -70,7 +70,7 @@ class Counter:
         self._at = at
 
     def inc(self, amount: float = 1.0) -> None:
-        """Count ``amount`` more; never a negative one."""
+        """Add ``amount``, which must not be negative."""
         self._row[self._at] += amount
 
 
@@ -96,8 +96,8 @@ class Gauge:
 
 
 class Histogram:
-    """How many amounts lay up to each of the ``bounds``, which ascend, and their sum:
-    the doubles from ``at`` on, as `Row` has them.
+    """The counts of amounts up to each of the ascending ``bounds``, and their sum: the
+    doubles from ``at`` on, as `Row` describes them.
     """
 
     __slots__ = ("_at", "_bounds", "_row")
@@ -200,7 +200,7 @@ class Instruments:
         return Labelled(bind, values)
 
     def gauge(self, name: str, help: str, **labels: str) -> Gauge:
-        """One value, added up over the workers unless a label tells them apart."""
+        """One value, summed over the workers unless a label tells them apart."""
         family = f"aims_{name}"
         row = Row(family, family, help, tuple(labels), (tuple(labels.values()),))
         return Gauge(row.of(self._values["gauge"]))

@@ -1,4 +1,4 @@
-"""The metrics of all workers as one JSON object, for people and small scripts."""
+"""Summarizes the metrics of all workers as one JSON object, for people and scripts."""
 
 from collections import Counter as Tally
 from collections import defaultdict
@@ -81,7 +81,9 @@ class _Samples:
     def quantiles(
         self, name: str, label: str = "", values: Collection[str] = ()
     ) -> dict[str, float | None]:
-        """Of a histogram, or of its series with one of these values of a label."""
+        """The quantiles of a histogram, or of its series with one of these label
+        values.
+        """
         reached: Tally[float] = Tally()
         for sample in self._by_name[f"{name}_bucket"]:
             if not label or sample.labels[label] in values:
@@ -90,7 +92,7 @@ class _Samples:
 
 
 def _endpoints(samples: _Samples) -> dict[str, dict[str, Any]]:
-    """The platform's endpoints; a breaker is the worst of the workers'."""
+    """The platform's endpoints; a breaker's state is the worst of all workers."""
     calls: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for sample in samples.named("upstream_calls_total"):
         calls[sample.labels["endpoint"]][sample.labels["outcome"]] = int(sample.value)
@@ -111,7 +113,7 @@ def _endpoints(samples: _Samples) -> dict[str, dict[str, Any]]:
 
 
 def _state(leaving: Sequence[bool]) -> str:
-    """Of the service, by which of its workers leave."""
+    """The state of the service, by which of its workers are leaving."""
     if not any(leaving):
         return "serving"
     return "draining" if all(leaving) else "replacing"
@@ -143,7 +145,7 @@ def _workers(samples: _Samples) -> dict[str, dict[str, Any]]:
 
 
 def _quantile(share: float, reached: Mapping[float, int]) -> float | None:
-    """Linear within its bucket; the last finite bound if it lies beyond all of them."""
+    """Interpolated within its bucket; the last finite bound if it is above them all."""
     wanted = share * reached.get(inf, 0)
     lower, before = 0.0, 0
     for bound, number in reached.items():

@@ -1,6 +1,6 @@
-"""The values that labels of metrics may have: a closed list, nothing a client sent.
+"""The values that labels of metrics may have: closed lists, nothing that a client sent.
 
-What concerns addresses is made from the table of pages and the OpenAPI description.
+Routes and statuses come from the table of pages and the OpenAPI description.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -39,7 +39,7 @@ METHODS: Final = ("GET", "HEAD", "POST", "OPTIONS", "OTHER")
 
 
 def _documented() -> Iterator[tuple[tuple[str, str], Collection[int]]]:
-    """What each route may answer to each method, by the OpenAPI description."""
+    """The statuses of each route and method in the OpenAPI description."""
     described = documented_statuses()
     for endpoint in ENDPOINTS:
         for method in endpoint.methods:
@@ -75,9 +75,9 @@ OUTCOMES: Final = (
     "upstream_timeout",
     "upstream_unavailable",
 )
-# What an answer of the platform can have that could not be read, by endpoint: a "type"
-# of a field, a "row" that is none, records that the summary contradicts ("empty",
-# "difference"), and so on. docs/platform.rst lists them.
+# Kinds of oddities by endpoint: a wrong "type" of a field, a "row" that is none,
+# records that the summary contradicts ("empty", "difference"), and so on.
+# docs/platform.rst lists them.
 _ODD_ANYWHERE: Final = ("encoding", "row", "type")
 ODDITIES: Final = (
     *product(("course_files",), (*_ODD_ANYWHERE, "name", "counts", "pages")),
@@ -97,7 +97,7 @@ LIMITS: Final = (
     "connections",
     "platform",  # its own limit, for a login
 )
-# Where pages are shared, what is found there, and how a lease to fill one ends.
+# Where pages are shared, what a look-up finds there, and how a lease ends.
 LEVELS: Final = ("machine", "store")
 FOUND: Final = ("kept", "old", "busy", "none")
 LEASE_ENDS: Final = ("kept", "failed", "void")

@@ -7,7 +7,7 @@ __all__ = ["ParentMetrics"]
 
 
 class ParentMetrics:
-    """What the parent counts of its workers; they expose it with their own.
+    """The parent's counts of its workers, which expose them with their own.
 
     >>> from aims_server.metrics import Metrics
     >>> memory = MetricsMemory()

@@ -1,6 +1,6 @@
-"""Owns the metrics an operator sees: what is counted, when, and under which name.
+"""Owns the metrics that an operator sees: what is counted, when, under which name.
 
-A worker counts in its part of the shared memory (`collector`); a scrape adds up all.
+A worker counts in its part of the shared memory (`collector`); a scrape sums all parts.
 """
 
 import os
@@ -28,12 +28,12 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Metrics:
-    """One worker's share of the metrics, and the sum over all workers.
+    """One worker's part of the metrics, and the sums over all workers.
 
-    ``worker`` is a number that no other living worker has, or both would overwrite each
-    other's counts. ``memory`` is shared by the workers; without it the metrics are this
-    process's alone. Make it after the fork. A label value that is not listed is counted
-    as "other" (a status by its class), never added.
+    No other living worker may have the number ``worker``, or they would overwrite each
+    other's counts. ``memory`` is shared by the workers; without it the metrics are
+    those of this process only. Make it after the fork. An unlisted label value counts
+    as "other" (a status by its class).
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Metrics:
             _BUCKETS,
             {"route": labels.ROUTES},
         )
-        # Bound once, found by route, method and status: this is the hot path.
+        # Made once, found by route, method and status: this is the hot path.
         self._answered = {
             (*where, status): self._answer(*where, status)
             for where, statuses in DOCUMENTED.items()
@@ -153,11 +153,11 @@ class Metrics:
     def kept_answered(
         self, resource: str, method: str, status: int
     ) -> Callable[[float], None]:
-        """A function that counts one request for a page, answered at once with a kept
-        one; to be called with the seconds that this took.
+        """A function that counts one request answered at once with a kept page; call it
+        with the seconds that this took.
 
-        It counts what ``request_started``, ``lookup`` and ``request_finished`` do for
-        the route of that name, in half a microsecond: but for the gauge of requests in
+        It counts what ``request_started``, ``lookup`` and ``request_finished`` count
+        for the route of that name, in half a microsecond; but not the requests in
         progress, which would go up and down again.
         """
         hit = self._lookups.labels(resource, "HIT").inc
@@ -209,7 +209,7 @@ class Metrics:
         slots_waiting: int,
         slots_limit: int,
     ) -> None:
-        """Take down how things stand in this worker; to be called once a second.
+        """Set this worker's gauges; call it once a second.
 
         ``evictions`` is the store's own count since the worker began.
         """
@@ -220,7 +220,7 @@ class Metrics:
         self._limit.set(0 if self._replaced else slots_limit)
         self._evictions.labels().inc(evictions - self._evictions_seen)
         self._evictions_seen = evictions
-        # Where no file can be opened at the moment, it stays as it was.
+        # If no file can be opened at the moment, the value stays as it was.
         with suppress(OSError), open("/proc/self/statm", "rb") as statm:
             self._resident.set(int(statm.read().split()[1]) * _PAGE_BYTES)
         used = os.times()
@@ -229,8 +229,8 @@ class Metrics:
         self._cpu_seen = cpu
 
     def leaving(self, *, replaced: bool) -> None:
-        """The worker has been told to end; ``replaced``: another serves already, and
-        its limit of calls is that of both.
+        """The worker has been told to end; with ``replaced`` another one serves
+        already, whose limit of calls is that of both.
         """
         self._leaving.set(1)
         if replaced:
@@ -238,7 +238,7 @@ class Metrics:
             self._limit.set(0)
 
     async def prepare(self) -> None:
-        """Do before `exposition` or `summary` what would hold the event loop."""
+        """Do what would hold the loop; await it before `exposition` or `summary`."""
         await prepare()
 
     def exposition(self) -> bytes:
@@ -248,8 +248,8 @@ class Metrics:
     def summary(self) -> bytes:
         """All workers' metrics as JSON, for people and small scripts.
 
-        Times are in seconds. Latency is that of the students' endpoints; its quantiles
-        are estimated from the histogram's buckets, as PromQL's ``histogram_quantile``
-        does, so they are no finer than those; null before the first request.
+        Times are in seconds. Latency is that of the students' endpoints. Its quantiles
+        are estimated from the histogram's buckets, like PromQL's
+        ``histogram_quantile``; they are null before the first request.
         """
         return msgspec.json.encode(summarize(self._memory.collect()))

@@ -1,12 +1,12 @@
-"""Rows of doubles by key in shared memory: one process writes, others read, and the
-values outlive a killed writer.
+"""Owns rows of doubles by key in shared memory: one process writes, others read, and
+the values outlive a killed writer.
 
 prometheus_client keeps such values in files (its multiprocess mode). Memory mapped
 before the fork needs no directory that could be full, removed or read by others.
 
-The memory opens with the length of what is used, in four bytes of eight. Each row is
-the key's length and the number of doubles in four bytes each, the key, blanks up to a
-multiple of eight, the doubles.
+The memory begins with the used length, in four bytes of eight. A row has the key's
+length and the number of doubles in four bytes each, the key, blanks up to a multiple of
+eight, and the doubles.
 """
 
 import struct
@@ -33,8 +33,8 @@ class SharedValues:
     >>> list(read_values(memory))
     [(b'requests', (0.0, 1.0))]
 
-    Only one process may write. A process that takes over the memory of a dead one
-    continues its values. A row for which there is no room is not kept.
+    Only one process may write. A process with the memory of a dead one continues its
+    values. A row for which there is no room is not kept.
     """
 
     def __init__(self, memory: "memoryview[int]") -> None:
@@ -54,7 +54,7 @@ class SharedValues:
 
     @property
     def free_bytes(self) -> int:
-        """Room for further rows."""
+        """The room for further rows in bytes."""
         return len(self._memory) - max(_START, _used(self._memory))
 
     def _row_at(self, position: int, length: int) -> Doubles:
@@ -95,7 +95,7 @@ def _used(memory: "memoryview[int]") -> int:
 
 
 def _copy(memory: "memoryview[int]") -> bytes:
-    """What is in use, unaffected by a writer that goes on."""
+    """A copy of the used part, which the writer does not change."""
     return bytes(memory[: _used(memory)])
 
 

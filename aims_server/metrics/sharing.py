@@ -1,4 +1,4 @@
-"""Owns the metrics of what workers and machines share: pages, leases, the store."""
+"""Owns the metrics of sharing: pages, leases, the store."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ _CALL_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1)
 
 
 class SharingMetrics:
-    """One worker's share of these metrics."""
+    """One worker's part of these metrics."""
 
     def __init__(self, make: Instruments, worker: str) -> None:
         self._lookups = make.counters(
@@ -70,7 +70,7 @@ class SharingMetrics:
         self._lookups.labels(level, found).inc()
 
     def shared_wait(self, seconds: float) -> None:
-        """A page that another process gathers was waited for."""
+        """An asker has waited so long for a page that another process gathers."""
         self._waits.labels().observe(seconds)
 
     def lease_ended(self, level: str, end: str) -> None:
@@ -87,11 +87,11 @@ class SharingMetrics:
         self._call_durations.labels().observe(seconds)
 
     def store_changed(self, state: str) -> None:
-        """The store is used ("closed"), tried ("half-open") or left alone ("open")."""
+        """The circuit to the store is "closed", "half-open" or "open" from now on."""
         self._state.set(labels.BREAKER_STATES.index(state))
 
     def store_unopened(self) -> None:
-        """An entry of the store did not open."""
+        """An entry of the store could not be opened with our secret."""
         self._unopened.labels().inc()
 
     def dropped(self, source: str) -> None:
@@ -99,9 +99,9 @@ class SharingMetrics:
         self._drops.labels(source).inc()
 
     def drops_waiting(self, number: int) -> None:
-        """So many refused tokens have not been told to the store."""
+        """So many refusals have not been sent to the store yet."""
         self._drops_waiting.set(number)
 
     def limits_synced(self, keys: int) -> None:
-        """So many limits were added up."""
+        """So many limits were summed over the machines."""
         self._synced.labels().inc(keys)

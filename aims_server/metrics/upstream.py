@@ -1,4 +1,4 @@
-"""Owns the metrics of the calls to the platform: their ends, repetitions, oddities."""
+"""Owns the metrics of calls to the platform: outcomes, retries, hedges, oddities."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ _CALL_BUCKETS: Final = (0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 2, 5, 10)
 
 
 class UpstreamMetrics:
-    """One worker's share of these metrics."""
+    """One worker's part of these metrics."""
 
     def __init__(self, make: Instruments, worker: str) -> None:
         self._calls = make.counters(
@@ -65,7 +65,7 @@ class UpstreamMetrics:
         self._call_durations.labels(endpoint).observe(seconds)
 
     def call_repeated(self, endpoint: str) -> None:
-        """A call to the platform is made once more."""
+        """A failed call to the platform is retried."""
         self._retries.labels(endpoint).inc()
 
     def wrong_student(self, endpoint: str) -> None:
@@ -77,7 +77,7 @@ class UpstreamMetrics:
         self._oddities.labels(endpoint, kind).inc(count)
 
     def call_hedged(self, endpoint: str, end: str) -> None:
-        """A late call got another one beside it ("started"), or lost to it ("won")."""
+        """A hedge has begun ("started") or was answered first ("won")."""
         self._hedges.labels(endpoint, end).inc()
 
     def breaker_changed(self, endpoint: str, state: str) -> None:

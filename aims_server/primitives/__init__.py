@@ -3,15 +3,15 @@
 The map::
 
     mutex            locks shared by processes
-    epochs           what lasts until a token is refused, in any process
-    worker_numbers   how many places a table has that all workers share
+    epochs           periods of an owner, which a refusal ends in all processes
+    worker_numbers   the size of tables with a place for each worker
     serial_executor  heavy work in small steps
-    tasks            tasks that go on until they are cancelled
+    tasks            tasks that run until they are cancelled; waiting for one
     memo             remembered values of a function
-    text             numbers and time stamps as text, and texts as they are seen
+    text             numbers and time stamps as text; texts as they look
     circuit_state    closed, half-open, open
     store_url        the address of a store
-    peers            how the peers of sockets are named, and which are trusted
+    peers            the names of sockets' peers, and which are trusted proxies
 """
 
 from .circuit_state import CircuitState
@@ -21,7 +21,7 @@ from .mutex import Mutexes
 from .peers import UNIX_PEER, TrustedProxy, parse_trusted_proxy
 from .serial_executor import SerialExecutor, Steps, finish
 from .store_url import StoreAddress
-from .tasks import watched_task
+from .tasks import done_within, watched_task
 from .text import utc_timestamp, visible, whole_number
 from .worker_numbers import WORKER_NUMBERS
 
@@ -38,6 +38,7 @@ __all__ = [
     "Steps",
     "StoreAddress",
     "TrustedProxy",
+    "done_within",
     "finish",
     "parse_trusted_proxy",
     "utc_timestamp",

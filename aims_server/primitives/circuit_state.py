@@ -1,4 +1,4 @@
-"""Whether a server that may fail is called, in the words of /health and metrics."""
+"""The states of a circuit breaker, in the words of /health and metrics."""
 
 from enum import StrEnum
 
@@ -6,12 +6,12 @@ __all__ = ["CircuitState"]
 
 
 class CircuitState(StrEnum):
-    """The states, from the best to the worst; metrics show a state's place among them.
+    """The states from best to worst; metrics show a state's index.
 
     >>> list(CircuitState).index(CircuitState.OPEN)
     2
     """
 
-    CLOSED = "closed"  # it answers, and is called
-    HALF_OPEN = "half-open"  # it is being tried
-    OPEN = "open"  # it fails, and nobody waits for it
+    CLOSED = "closed"  # the server answers and is called
+    HALF_OPEN = "half-open"  # the server is being tried
+    OPEN = "open"  # the server fails and is not called

@@ -1,5 +1,5 @@
-"""Owns the owners' epochs, in memory that all workers share. What was made or begun in
-an epoch of its owner may be kept and served only while that epoch lasts.
+"""Owns the owners' epochs, in memory that all workers share. Whatever was made or begun
+in an epoch of its owner may be kept and served only while that epoch lasts.
 """
 
 import mmap
@@ -10,7 +10,7 @@ from .mutex import Mutexes
 __all__ = ["NO_EPOCH", "Epochs", "Owner"]
 
 Owner = bytes
-"""Whose page it is: 32 bytes that stand for a token and the student that it names."""
+"""To whom a page belongs: 32 bytes for a token and the student whom it claims."""
 
 NO_EPOCH: Final = 0
 """The epoch of an owner that has none; it is never current."""
@@ -25,8 +25,8 @@ _TAG_MASK: Final = _KEPT - 1
 
 
 class Epochs:
-    """The current epoch of each owner, in a table of fixed size: 32 768 records, or
-    more, up to 67 million.
+    """The current epoch of each owner, in a table of fixed size with 32 768 to 67
+    million records.
 
     >>> epochs = Epochs()
     >>> epoch = epochs.begin(b"owner")
@@ -79,7 +79,7 @@ class Epochs:
         )
 
     def of(self, owner: Owner) -> int:
-        """The owner's epoch now; `NO_EPOCH` if none was begun."""
+        """The owner's present epoch; `NO_EPOCH` if it has none."""
         self._lock.acquire(0)
         try:
             at = self._find(owner)
@@ -88,7 +88,7 @@ class Epochs:
             self._lock.release(0)
 
     def begin(self, owner: Owner) -> int:
-        """The owner's epoch, begun now if there is none: take it before anything is
+        """The owner's epoch, begun now if there is none. Take it before anything is
         made for the owner.
         """
         self._lock.acquire(0)
@@ -108,7 +108,7 @@ class Epochs:
             self._lock.release(0)
 
     def keep(self, epoch: int) -> bool:
-        """Note that something is kept under this epoch; whether it lasts."""
+        """Note that something is kept in this epoch; return whether it lasts."""
         at = epoch & _PLACE_MASK
         if not self._owners[at] & _KEPT:
             self._lock.acquire(0)
@@ -128,8 +128,8 @@ class Epochs:
         self._revisions[epoch & _PLACE_MASK] += 1  # if two do at once, it changed too
 
     def end(self, owner: Owner) -> bool:
-        """End the owner's epoch, in all workers at once; whether anything was kept
-        under it by any of them.
+        """End the owner's epoch, in all workers at once; return whether any of them has
+        kept anything in it.
         """
         self._lock.acquire(0)
         try:
@@ -142,27 +142,27 @@ class Epochs:
             self._lock.release(0)
 
     def _find(self, owner: Owner) -> int | None:
-        """The place of the owner's record; the lock is held."""
+        """The place of the owner's record. The caller holds the lock."""
         tag = hash(owner) & _TAG_MASK
         words = tag, tag | _KEPT
         first = tag % self._sets * _WAYS
         owners = self._owners[first : first + _WAYS].tolist()
         if tag not in owners and words[1] not in owners:
-            return None  # at once, as for every student who is new here
+            return None  # at once, as for every new student
         for at in range(first, first + _WAYS):
             if self._owners[at] in words and self._epochs[at] != NO_EPOCH:
                 return at
         return None
 
     def _make_room(self, owner: Owner) -> int:
-        """The place for a new record; the lock is held."""
+        """The place for a new record. The caller holds the lock."""
         first = (hash(owner) & _TAG_MASK) % self._sets * _WAYS
         epochs = self._epochs[first : first + _WAYS].tolist()
         if NO_EPOCH in epochs:
             return first + epochs.index(NO_EPOCH)
 
         def loss(at: int) -> int:
-            """How much would be lost with it; `_KEPT` is above every epoch."""
+            """The loss if this record is replaced; `_KEPT` is above every epoch."""
             return self._owners[at] & _KEPT | self._epochs[at]
 
         return min(range(first, first + _WAYS), key=loss)

@@ -1,4 +1,4 @@
-"""Remembers what a function gave for each text."""
+"""Remembers a function's value for each text."""
 
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
@@ -11,14 +11,14 @@ _LONGEST: Final = 200
 
 
 class Memo(Generic[Value]):
-    """The values of a function of a text, worked out when they are first needed.
+    """A function's values by text, computed when they are first needed.
 
     >>> lengths = Memo(len, most=1000)
     >>> lengths("Present"), lengths.known
     (7, {'Present': 7})
 
-    No more than ``most`` are remembered: the next one has all others forgotten;
-    and none of a text of over 200 characters, since a platform may send megabytes.
+    At most ``most`` values are remembered: one more, and all others are forgotten.
+    Values of texts above 200 characters are not, since a platform may send megabytes.
     """
 
     __slots__ = ("_function", "_most", "known")

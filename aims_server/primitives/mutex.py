@@ -1,9 +1,9 @@
 """Locks shared by processes, in anonymous memory mapped before the fork.
 
-They are robust POSIX mutexes (pthread_mutexattr_setrobust(3)): when a process dies
-holding one, even by SIGKILL, the kernel passes it on, whereas a semaphore would stay
-locked for ever. Locking a free one costs no system call, unlike a record lock of a file
-(fcntl(2)). The standard library has neither.
+They are robust POSIX mutexes (pthread_mutexattr_setrobust(3)): if a process dies
+holding one, even by SIGKILL, the kernel passes it on; a semaphore would stay locked for
+ever. Locking a free one takes no system call, unlike a record lock (fcntl(2)). The
+standard library has no robust mutexes.
 """
 
 import ctypes
@@ -18,8 +18,8 @@ _PROCESS_SHARED: Final = 1
 _ROBUST: Final = 1
 _LINE_BYTES: Final = 64  # a cache line each; the largest pthread_mutex_t has 48 bytes
 
-# Called with the GIL held: releasing and taking it again would cost more than the call,
-# and a mutex is held for a microsecond only.
+# Called with the GIL held: releasing and taking it again would take longer than the
+# call, and a mutex is held for a microsecond only.
 _libc = ctypes.PyDLL(None)
 _lock = _libc.pthread_mutex_lock
 _unlock = _libc.pthread_mutex_unlock
@@ -51,7 +51,7 @@ class Mutexes:
         """Lock it, waiting if necessary; raises OSError if the system refuses."""
         code = _lock(self._mutexes[number])
         if code == errno.EOWNERDEAD:
-            # We hold it; what it guards may be half updated, which callers tolerate.
+            # We hold it. Its data may be half updated, which callers tolerate.
             code = _libc.pthread_mutex_consistent(self._mutexes[number])
         if code:
             _check(code)

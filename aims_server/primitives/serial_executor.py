@@ -1,7 +1,7 @@
 """Runs heavy work in slices of a millisecond, between which the event loop goes on.
 
-A page's fifty answers may arrive in the same turn; decoded and counted there,
-they would hold every other student's request for the sum of their times.
+A page's fifty answers may arrive in the same turn. Decoded and counted at once, they
+would delay all other requests by the sum of their times.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ __all__ = ["SerialExecutor", "Steps", "finish"]
 Result = TypeVar("Result")
 
 Steps: TypeAlias = Generator[None, None, Result]
-"""Work that can be interrupted after each of its steps, and what it returns."""
+"""Work that can be interrupted after each step; its return value is the result."""
 
 _SECONDS_AT_ONCE: Final = 0.001
 
@@ -27,8 +27,8 @@ class SerialExecutor:
     >>> asyncio.run(example())
     10
 
-    A slice ends with the first step that passes the millisecond. After each slice, and
-    after each piece, the event loop has a turn for all else that it has to do.
+    A slice ends with the first step after the millisecond. After each slice, and after
+    each piece of work, the event loop has a turn for its other work.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -36,7 +36,7 @@ class SerialExecutor:
         self._lock = asyncio.Lock()
 
     async def run(self, work: Callable[[], Result]) -> Result:
-        """The result of ``work()``, which is a single step; raises what that raises."""
+        """The result of ``work()``, which is a single step; raises what it raises."""
         return await self.run_steps(_undivided(work))
 
     async def run_steps(self, steps: Steps[Result]) -> Result:
@@ -56,7 +56,7 @@ class SerialExecutor:
 
 
 def finish(steps: Steps[Result]) -> Result:
-    """The result of steps that are few, taken here and now.
+    """Run all steps at once, if they are few, and return the result.
 
     >>> def steps():
     ...     yield

@@ -1,4 +1,4 @@
-"""Where the store is: the URL of a Valkey or Redis server, parsed. Opens nothing."""
+"""Parses the URL of the store, a Valkey or Redis server; opens nothing."""
 
 import re
 from typing import Any, Final, Self
@@ -22,8 +22,8 @@ _HOST: Final = (
 
 
 class StoreAddress(Struct, frozen=True, kw_only=True):
-    """A server by host and port, by the path of its Unix socket, or by the sentinels
-    that know it; user and password where it wants them.
+    """The address of a server: host and port, the path of its Unix socket, or the
+    sentinels that know it; with user and password if it needs them.
 
     >>> StoreAddress.parse("rediss://app:secret@store.example:6380/2").hosts
     (('store.example', 6380),)
@@ -40,8 +40,8 @@ class StoreAddress(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Read ``redis[s]://``, ``valkey[s]://``, ``unix://`` or
-        ``redis[s]+sentinel://h1,h2,h3/name``; raises ValueError for all else.
+        """Parse ``redis[s]://``, ``valkey[s]://``, ``unix://`` or
+        ``redis[s]+sentinel://h1,h2,h3/name``; raises ValueError for anything else.
         """
         parts = re.fullmatch(_URL, url)
         if parts is None:

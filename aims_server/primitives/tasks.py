@@ -1,4 +1,4 @@
-"""Tasks of work that goes on until it is cancelled."""
+"""Tasks that run until they are cancelled, and waiting for one to end."""
 
 import asyncio
 import logging
@@ -6,15 +6,15 @@ from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any
 
-__all__ = ["watched_task"]
+__all__ = ["done_within", "watched_task"]
 
 _log = logging.getLogger(__name__)
 
 
 def watched_task(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-    """A task for its owner to hold and to cancel. Nobody awaits it, and asyncio tells
-    of its failure only when it is freed: so it is logged here. It may begin amid a
-    request, and is none of it: it has a context of its own, without a request's id.
+    """A task that its owner holds and cancels. Nobody awaits it, and asyncio logs its
+    failure only when it is freed, so it is logged here. It may begin during a request
+    but is no part of it: it has its own context, without the request's id.
     """
     task = asyncio.create_task(work, context=Context())
     task.add_done_callback(_tell_failure)
@@ -24,3 +24,25 @@ def watched_task(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
 def _tell_failure(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (fault := task.exception()):
         _log.error("Background work of this worker has ended", exc_info=fault)
+
+
+async def done_within(future: "asyncio.Future[Any]", seconds: float) -> bool:
+    """Wait so many seconds for a future or task to be done, and return whether it is.
+    It goes on if the caller is cancelled or the time runs out. `asyncio.wait`, which
+    serves several futures, takes twice as long.
+    """
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+
+    def end(_: object = None) -> None:
+        if not over.done():
+            over.set_result(None)
+
+    timer = loop.call_later(seconds, end)
+    future.add_done_callback(end)
+    try:
+        await over
+    finally:
+        timer.cancel()
+        future.remove_done_callback(end)
+    return future.done()

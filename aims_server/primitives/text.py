@@ -1,4 +1,4 @@
-"""Plain values in the text forms that several places read or write."""
+"""Text forms of plain values, for several readers and writers."""
 
 import time
 import unicodedata
@@ -10,9 +10,9 @@ __all__ = ["utc_timestamp", "visible", "whole_number"]
 _MOST_DIGITS: Final = 18
 
 
-@lru_cache(maxsize=4)  # all that is written within a second shares it
+@lru_cache(maxsize=4)  # everything written within a second shares it
 def utc_timestamp(seconds: int) -> str:
-    """Unix time as RFC 3339 writes it, in UTC and whole seconds.
+    """Unix time in RFC 3339's form, in UTC and whole seconds.
 
     >>> utc_timestamp(1756720800)
     '2025-09-01T10:00:00Z'
@@ -21,10 +21,11 @@ def utc_timestamp(seconds: int) -> str:
 
 
 def whole_number(text: str) -> int | None:
-    """The number that at most 18 decimal ASCII digits stand for; None for any other
-    text. 18 of them stay below 2**63, far above every id of the platform.
+    """The number of at most 18 decimal ASCII digits; None for any other text. 18 digits
+    stay below 2**63, far above every id of the platform.
 
-    ``int`` would also read signs, blanks, underscores and the digits of other scripts.
+    ``int`` would also accept signs, blanks, underscores and the digits of other
+    scripts.
 
     >>> whole_number("0042")
     42
@@ -36,8 +37,8 @@ def whole_number(text: str) -> int | None:
 
 
 def visible(text: str) -> str:
-    r"""The text as it is seen, whatever it was typed or pasted as: without invisible
-    characters, in letters of usual width, every dash as "-".
+    r"""The text as it looks: without invisible characters, in letters of usual width,
+    every dash as "-".
 
     >>> visible("\uff30re\u00adsent\u200b 08:50\u201309:40")
     'Present 08:50-09:40'

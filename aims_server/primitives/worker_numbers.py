@@ -1,11 +1,11 @@
-"""How many numbers the living workers of a machine have: tables in shared memory have a
-place for each.
+"""The number of worker numbers on a machine; tables in shared memory have a place for
+each.
 """
 
 from typing import Final
 
 __all__ = ["WORKER_NUMBERS"]
 
-# WORKERS is 256 at most, and twice as many and one live during a roll. After reloads
-# that change WORKERS in a hurry, a start waits until another worker has ended.
+# WORKERS is 256 at most; twice as many and one more may live during a roll. If quick
+# reloads change WORKERS, a start waits until another worker has ended.
 WORKER_NUMBERS: Final = 520

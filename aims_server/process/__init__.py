@@ -1,7 +1,7 @@
-"""Processes: the start, the supervising parent, and one worker.
+"""Processes: the start, the supervising parent, and the workers.
 
-`serve` binds the sockets and runs the supervisor; a worker builds its objects (`app`)
-and drains on request. Only this package forks, receives signals or speaks to systemd.
+`serve` binds the sockets and runs the supervisor. A worker builds its objects (`app`)
+and drains on request. Only this package forks, receives signals or talks to systemd.
 """
 
 from .server import ServerError, serve

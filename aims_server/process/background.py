@@ -1,5 +1,5 @@
-"""What a worker does beside answering: it measures, lets what is kept expire, collects
-garbage and returns free memory.
+"""A worker's background work: it samples metrics, expires entries, collects garbage and
+returns free memory.
 """
 
 import asyncio
@@ -24,25 +24,25 @@ __all__ = [
 _PREPARE_SECONDS: Final = 0.002  # clients that waited for a worker are answered first
 _LAG_SECONDS: Final = 0.1
 # A collection holds the loop: 3 ms at most while the young generation is small, 20 to
-# 80 ms for one of 200 000 objects under load. A full one walks through everything that
-# is kept and was never seen to find anything, so it is made rare.
+# 80 ms for one of 200 000 objects under load. A full one visits every kept object and
+# was never seen to find any garbage, so it is rare.
 _GC_THRESHOLDS: Final = (2_000, 5, 10_000)
 _GC_SECONDS: Final = 55.0
 _IDLE_SHARE: Final = 0.05  # of a core
 _TRIM_SECONDS: Final = 0.25
-# malloc itself returns only what is free at the end of the heap: twelve pages of 15
-# subjects of 4000 records leave 147 MB, 111 after this, in 3 ms. musl has none of it.
+# malloc itself returns only the free end of the heap. After twelve pages of 15 subjects
+# of 4000 records 147 MB are left, after this 111; it takes 3 ms. musl does not have it.
 _malloc_trim: Final = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 async def prepare(worker: Worker) -> None:
-    """Do what the first call to the platform would wait for."""
+    """Do what the first call to the platform would have to wait for."""
     await asyncio.sleep(_PREPARE_SECONDS)
     worker.upstream.prepare()
 
 
 async def watch_lag(metrics: Metrics) -> None:
-    """Measure by how much a sleep overruns: how long something blocked the loop."""
+    """Measure how much a sleep overruns: for so long something blocked the loop."""
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + _LAG_SECONDS
@@ -51,7 +51,7 @@ async def watch_lag(metrics: Metrics) -> None:
 
 
 async def sample_and_expire(worker: Worker, access_log: AccessLog) -> None:
-    """Once a second: sample the gauges, and do what otherwise waits for traffic."""
+    """Sample the gauges once a second, and do what otherwise waits for traffic."""
     while True:
         worker.sample()
         worker.metrics.log_lines_lost(access_log.lost_lines)
@@ -61,14 +61,13 @@ async def sample_and_expire(worker: Worker, access_log: AccessLog) -> None:
 
 
 def collect_garbage_rarely() -> None:
-    """Have the collector hold the loop for 3 ms at most while the service is busy."""
+    """Let garbage collection hold a busy loop for 3 ms at most."""
     gc.set_threshold(*_GC_THRESHOLDS)
 
 
 async def collect_garbage_when_idle() -> None:
-    """Look for garbage of all ages once a minute, in a second without other work.
-
-    A full collection holds the loop for longer than a request may wait.
+    """Make a full collection once a minute, in a second without other work, since it
+    holds the loop for longer than a request may wait.
     """
     loop = asyncio.get_running_loop()
     collected_at = loop.time()
@@ -80,7 +79,7 @@ async def collect_garbage_when_idle() -> None:
 
 
 async def return_memory_when_idle() -> None:
-    """Return free memory to the system once work has ended."""
+    """Return free memory to the system whenever work has ended."""
     worked = True
     while _malloc_trim is not None:
         idle = await _idle(_TRIM_SECONDS)
@@ -90,7 +89,7 @@ async def return_memory_when_idle() -> None:
 
 
 async def _idle(seconds: float) -> bool:
-    """Whether there is no other work for so long."""
+    """Whether there is no other work for so many seconds."""
     used = time.process_time()
     await asyncio.sleep(seconds)
     return time.process_time() - used < _IDLE_SHARE * seconds

@@ -1,5 +1,5 @@
-"""The event loop of a worker, and its threads: they pack large answers, and without
-uvloop one looks names up.
+"""A worker's event loop, and its threads: they compress large answers, and without
+uvloop one of them resolves host names.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ __all__ = ["AsyncioLoop", "NoThreads", "new_event_loop", "started_threads"]
 
 
 class NoThreads(Exception):
-    """The system refuses a thread, without which a worker cannot serve."""
+    """The system refuses a thread that a worker needs."""
 
 
 def started_threads(count: int) -> ThreadPoolExecutor:
-    """So many threads, all of them running: one that the system refuses later would be
-    a failed request.
+    """So many threads, all running already: one refused later would be a failed
+    request.
 
-    Raises :class:`NoThreads` if it refuses one now.
+    Raises :class:`NoThreads` if the system refuses one.
     """
     executor = ThreadPoolExecutor(count, "worker")
     everyone = threading.Barrier(count + 1)
@@ -35,11 +35,11 @@ def started_threads(count: int) -> ThreadPoolExecutor:
 
 
 class AsyncioLoop(asyncio.SelectorEventLoop):
-    """asyncio's loop, which has names looked up in ``threads`` of its own.
+    """asyncio's loop, which resolves host names in ``threads`` of its own.
 
-    asyncio itself does it in the default executor, which packs large answers. While no
-    name server answers, each try to reach the store by its name would hold one of those
-    threads for as long as the C library waits, ten seconds and more.
+    asyncio itself uses the default executor, which compresses large answers. While no
+    name server answers, each try to reach the store would block one of its threads for
+    as long as the C library waits, ten seconds or more.
     """
 
     def __init__(self, threads: ThreadPoolExecutor) -> None:
@@ -58,7 +58,7 @@ def _asyncio_loop() -> asyncio.AbstractEventLoop:
 
 try:
     import uvloop
-except ImportError:  # it comes with the extra ``fast``
+except ImportError:  # the extra ``fast`` has it
     new_event_loop = _asyncio_loop
 else:
-    new_event_loop = uvloop.new_event_loop  # libuv looks names up in its own threads
+    new_event_loop = uvloop.new_event_loop  # libuv resolves names in its own threads

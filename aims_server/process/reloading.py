@@ -1,4 +1,4 @@
-"""Reads settings again: what they are refused for, and what only a restart changes."""
+"""Reads the settings again for a reload, and warns of changes that need a restart."""
 
 import os
 import time
@@ -11,7 +11,7 @@ __all__ = ["Reloading"]
 
 
 class Reloading:
-    """Settings read by ``load``, beside those that the service was ``started`` with."""
+    """Reads settings with ``load``; compares them with those of the start."""
 
     def __init__(self, started: Settings, load: Callable[[], Loaded]) -> None:
         self._started = started
@@ -19,8 +19,8 @@ class Reloading:
         self._program: dict[str, tuple[int, ...]] = {}
 
     def load(self) -> Loaded:
-        """The settings as they are now; raises SettingsError, also when the system
-        allows too few files for them, or what reads them was removed since the start.
+        """The present settings. Raises SettingsError, also if the system allows too few
+        files for them, or the code that reads them was removed since the start.
         """
         try:
             loaded = self._load()
@@ -30,7 +30,7 @@ class Reloading:
         return loaded
 
     def warnings(self, loaded: Loaded) -> Iterator[str]:
-        """What is odd about them, and what stays as it was."""
+        """Warnings about the new settings, and about changes that take no effect."""
         settings = loaded.settings
         yield from loaded.warnings
         yield from check_file_limit(settings.max_concurrent_requests)
@@ -45,9 +45,9 @@ class Reloading:
     @property
     def program_has_changed(self) -> bool:
         """Whether another version was installed since the start, or pulled into the
-        checkout that runs.
+        running checkout.
 
-        The first look takes a millisecond, for which no start need wait.
+        The first look takes a millisecond, so a start does not make it.
         """
         if not self._program:
             self._program = _imported_program()
@@ -64,8 +64,8 @@ def _made_before_the_fork(settings: Settings) -> tuple[object, ...]:
 
 
 def _imported_program() -> dict[str, tuple[int, ...]]:
-    """The package's files, its code and the pages that were read at the start, with
-    their identities; nothing in place of that of a file written since the import.
+    """The package's files (code, and pages read at the start) with their identities; an
+    empty one for a file written since the import.
     """
     program: dict[str, tuple[int, ...]] = {}
     now = time.time()
@@ -84,8 +84,8 @@ def _identity(file: str) -> tuple[int, ...]:
 
 
 def _look(file: str) -> tuple[tuple[int, ...], float]:
-    """What changes when the file is written anew, and when that was, which an installer
-    cannot choose (in Unix time); nothing and 0 if there is no such file.
+    """A file's identity, which changes when it is written, and when that was (Unix
+    time, which an installer cannot choose); empty and 0 if there is no such file.
     """
     try:
         status = os.stat(file)

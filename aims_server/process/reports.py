@@ -1,4 +1,4 @@
-"""What the parent tells the operator, in the log and in ``systemctl status``."""
+"""Reports the parent's events to the operator: in the log and to systemd."""
 
 import errno
 import logging
@@ -19,14 +19,14 @@ _MORE_TASKS: Final = "raise TasksMax= or `ulimit -u`"
 
 
 class Reports:
-    """One method for each thing that is told."""
+    """One method for each event."""
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
         self._repeated = RateLimitedLog(_log)
 
     def keep_up(self) -> None:
-        """To be called every second: feed the watchdog, write what waits."""
+        """Feed the watchdog and write waiting log lines; call it every second."""
         self._notifier.alive()
         self._repeated.flush()
         flush_log()
@@ -41,17 +41,17 @@ class Reports:
         self._notifier.ready(f"Serving with {workers}{hint}")
 
     def reloading(self) -> None:
-        """The settings are read again."""
+        """The settings are being read again."""
         self._notifier.reloading()
 
     def not_reloaded(self, faults: Iterable[str]) -> None:
-        """The settings are wrong, and change nothing."""
+        """The new settings are wrong, and change nothing."""
         for fault in faults:
             _log.error("Settings not changed: %s", fault)
         self._notifier.ready("Serving; the settings are wrong")
 
     def rolling(self, warnings: Iterable[str]) -> None:
-        """The settings are right, and the workers are replaced."""
+        """The new settings are right, and the workers are being replaced."""
         for warning in warnings:
             _log.warning("%s", warning)
         _log.info("Replacing the workers one by one")
@@ -62,7 +62,7 @@ class Reports:
         self._notifier.stopping()
 
     def killing(self, why: str, workers: int) -> None:
-        """So many workers are ended at once."""
+        """So many workers are killed."""
         _log.warning(
             "%s: killing the workers (%d) with what they are answering", why, workers
         )
@@ -70,11 +70,11 @@ class Reports:
     # -- its workers ------------------------------------------------------
 
     def replacing(self, number: int) -> None:
-        """A worker got a SIGTERM of its own."""
+        """A worker itself got a SIGTERM."""
         _log.info("Replacing worker %d, as it was told to end", number)
 
     def silent(self, number: int, seconds: float) -> None:
-        """A worker that has sent nothing for so many ``seconds`` is killed."""
+        """A worker that was silent for so many ``seconds`` is killed."""
         _log.error(
             "Worker %d is silent: no sign of life from its event loop for %.0f s;"
             " killing it",
@@ -83,7 +83,7 @@ class Reports:
         )
 
     def died(self, number: int, status: int, seconds: float) -> None:
-        """A worker that has served, so many ``seconds`` after its start."""
+        """A worker that had served has died, so many ``seconds`` after its start."""
         cause = _cause(status)
         line = (
             f"Worker {number} died ({cause}) after {seconds:.0f} s, with what it was"
@@ -95,20 +95,20 @@ class Reports:
             _log.error("%s", line)
 
     def ended_badly(self, number: int, status: int) -> None:
-        """A worker that was to leave."""
+        """A worker that was told to leave has failed."""
         _log.warning(
             "Worker %d ended badly (%s) when it was to leave", number, _cause(status)
         )
 
     def not_started(self, number: int, why: int | OSError) -> None:
-        """A worker's process has ended with this status, or could not be made."""
+        """A starting worker's process has ended with this status, or was not made."""
         reason = _refusal(why) if isinstance(why, OSError) else _cause(why)
         self._repeated.event(
             reason, logging.ERROR, f"Worker {number} could not start: {reason}"
         )
 
     def giving_up(self, failed_starts: int) -> None:
-        """The service ends: no worker serves, and none can be started."""
+        """The service ends: no worker serves and none can be started."""
         _log.critical(
             "No worker can be started: %d starts in a row have failed, for the reasons"
             " above. Giving up, with exit status 1",
@@ -118,7 +118,7 @@ class Reports:
     def going_on(
         self, failed_starts: int, serving: int, *, settings_before: bool, missing: bool
     ) -> None:
-        """Those that serve are kept; ``settings_before``: a roll has failed."""
+        """The serving workers stay; ``settings_before`` says that a roll has failed."""
         before = " and the settings before" if settings_before else ""
         again = f"; a start is tried every {RETRY_SECONDS:.0f} s" if missing else ""
         _log.critical(
@@ -139,7 +139,7 @@ def _refusal(error: OSError) -> str:
 
 
 def _cause(status: int) -> str:
-    if status == EXIT_NO_THREADS:  # for want of tasks, or of address space
+    if status == EXIT_NO_THREADS:  # too few tasks or too little address space
         return f"the system refuses it threads ({_MORE_TASKS} or `ulimit -v`)"
     if status >= 0:
         return f"exit status {status}"

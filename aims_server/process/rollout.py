@@ -1,7 +1,6 @@
-"""Which worker to start, retire or kill next: the rules of starts, exits and rolls.
-
-It decides and does nothing: it knows no process and no signal, and its caller reports
-what happened.
+"""Decides which worker to start, retire or kill next: the rules of starts, exits and
+rolls. It acts on nothing and knows no process or signal; its caller reports what
+happened.
 """
 
 import time
@@ -22,27 +21,27 @@ __all__ = [
     "Rollout",
 ]
 
-# A worker that ends by itself this soon after it was ready has failed to start.
+# A worker that ends by itself sooner after it was ready has failed to start.
 MIN_SERVED_SECONDS: Final = 0.5
 FAILED_STARTS: Final = 6
-# How long a worker may send nothing: before it is ready, and afterwards.
+# The longest silence of a worker before it is ready, and after that.
 START_SECONDS: Final = 20.0
 HUNG_SECONDS: Final = 15.0
 _FIRST_BACKOFF: Final = 0.05
 _MAX_BACKOFF: Final = 2.0
-# Between starts that have failed before, while others serve.
+# Between failing starts, while other workers serve.
 RETRY_SECONDS: Final = 30.0
-# A longer gap between two checks is the parent's own doing (it was stopped, or the
-# machine slept) and is not charged to the workers.
+# A longer gap between two checks is the parent's own (it was stopped, or the machine
+# slept) and does not count against workers.
 _MAX_GAP: Final = 1.0
 _OUTDATED: Final = -1
 
 
 class Child(msgspec.Struct, eq=False):
-    """A living worker. Moments are readings of the rollout's clock.
+    """A living worker; its times are by the rollout's clock.
 
-    ``number`` is unique among the living workers. ``rank`` is unique among the serving
-    ones of a generation; after a roll the ranks are 0, 1, 2 and so on.
+    ``number`` is unique among living workers. ``rank`` is unique among the serving ones
+    of a generation; after a roll the ranks are 0, 1, 2 and so on.
     """
 
     number: int
@@ -69,7 +68,7 @@ class Rollout:
     ) -> None:
         self.wanted = wanted
         self.generation = 0
-        #: In a row, up to now.
+        #: In a row, until now.
         self.failed_starts = 0
         self.children: list[Child] = []
         self._clock = clock
@@ -80,12 +79,12 @@ class Rollout:
         self._checked_at = clock()
 
     def child(self, number: int) -> Child:
-        """The living worker of that number."""
+        """The living worker with this number."""
         return next(child for child in self.children if child.number == number)
 
     @property
     def serving(self) -> list[Child]:
-        """Workers not told to leave, oldest first; some may still be starting."""
+        """Workers that were not told to leave, oldest first; some may be starting."""
         return [child for child in self.children if not child.leaving]
 
     @property
@@ -99,12 +98,12 @@ class Rollout:
 
     @property
     def failing(self) -> bool:
-        """Whether so many starts failed in a row that another try is pointless."""
+        """Whether so many starts failed in a row that another one is pointless."""
         return self.failed_starts >= self._tries
 
     @property
     def given_up(self) -> bool:
-        """Whether the next start is a try after a long pause."""
+        """Whether the next start comes after a long pause."""
         return self._tries > FAILED_STARTS
 
     @property
@@ -123,9 +122,9 @@ class Rollout:
         self._next_spawn = self._clock()
 
     def give_up(self, wanted: int, generation: int) -> None:
-        """Go back to this generation: its workers stay. The start of one that is
-        missing, or in place of one of another generation, is tried after a long pause,
-        and if that fails too, `failing` holds at once.
+        """Go back to this generation: its workers stay. Missing ones, and successors of
+        workers of another generation, are started after a long pause; if that fails
+        too, `failing` holds at once.
         """
         self.wanted = wanted
         self.generation = generation
@@ -136,14 +135,14 @@ class Rollout:
         self._next_spawn = self._clock() + RETRY_SECONDS
 
     def replace(self, child: Child) -> None:
-        """Start a successor of this worker; it is retired once that serves."""
+        """Start a successor of this worker, which is retired once that serves."""
         child.generation = _OUTDATED
 
     # -- what to do next --------------------------------------------------
 
     @property
     def seconds_to_spawn(self) -> float | None:
-        """Time until a worker must be started; 0 for now, None if none is needed or
+        """Seconds until a worker must be started, 0 for now; None if none is needed or
         all numbers are taken.
         """
         if len(self.children) >= WORKER_NUMBERS:
@@ -154,17 +153,17 @@ class Rollout:
         return None
 
     def _may_overlap(self, serving: list[Child]) -> bool:
-        """Whether one worker more may start, for one that will leave."""
+        """Whether one more worker may start, in place of one that will leave."""
         now = self._clock()
         old = [child for child in serving if child.generation != self.generation]
-        # More than wanted, where fewer are wanted than before: they stay until then.
+        # More than wanted, if fewer are wanted than before: they stay until then.
         proven = sum(self._has_served(child, now) for child in old)
         return (
             bool(old)
             and len(serving) <= max(self.wanted, proven)
             and all(child.ready_at is not None for child in serving)
-            # Bounds memory: however often a roll is requested, no more workers are
-            # draining than serving.
+            # Bounds memory: however often rolls are requested, no more workers drain
+            # than serve.
             and len(self.children) - len(serving) <= self.wanted
         )
 
@@ -182,9 +181,9 @@ class Rollout:
         return child
 
     def retire_next(self) -> Child | None:
-        """Mark one surplus worker as leaving; None while there is none, while one that
-        serves is not ready yet, and before one of this generation has served for a
-        moment: if it dies, those before it are still there.
+        """Mark one surplus worker as leaving. None if there is none, while a serving
+        one is not ready, and until one of this generation has served for a moment: if
+        that dies, the older ones are still there.
         """
         serving = self.serving
         if len(serving) <= self.wanted or any(c.ready_at is None for c in serving):
@@ -207,7 +206,7 @@ class Rollout:
         return self.children
 
     def unresponsive(self) -> list[Child]:
-        """Workers that hang and should be killed; to be called periodically."""
+        """Hanging workers, which should be killed; call it periodically."""
         now = self._clock()
         gap = min(now - self._checked_at, _MAX_GAP)
         self._checked_at = now
@@ -223,7 +222,7 @@ class Rollout:
     # -- what happened ----------------------------------------------------
 
     def on_message(self, child: Child, *, ready: bool) -> None:
-        """The worker sent a sign of life; ``ready``: it serves from now on."""
+        """The worker has sent a message; with ``ready`` it serves from now on."""
         now = self._clock()
         child.silent_seconds = 0.0
         if ready:
@@ -231,12 +230,12 @@ class Rollout:
         self._has_served(child, now)
 
     def on_exit(self, child: Child, *, killed: bool = False) -> bool:
-        """The worker's process has ended, or could not be started; whether that counts
-        as a failed start.
+        """The worker's process has ended, or could not be started; return whether that
+        counts as a failed start.
 
-        A worker that had served is replaced at once, as is a ready one that was
-        ``killed``, which says nothing about starts; after failed starts in a row the
-        next one waits, twice as long each time.
+        A worker that had served is replaced at once, and so is a ready one that was
+        ``killed``, which says nothing about starts. After failed starts in a row the
+        next one waits, each time twice as long.
         """
         self.children.remove(child)
         now = self._clock()
@@ -254,7 +253,7 @@ class Rollout:
         return True
 
     def _has_served(self, child: Child, now: float) -> bool:
-        """Whether it served long enough; one such worker proves that starts succeed."""
+        """Whether it has served long enough; one such worker proves starts succeed."""
         served = (
             child.ready_at is not None and now - child.ready_at > MIN_SERVED_SECONDS
         )

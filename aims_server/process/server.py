@@ -19,7 +19,7 @@ __all__ = ["ServerError", "serve"]
 
 _log = logging.getLogger(__name__)
 
-# The kernel cuts it down to net.core.somaxconn.
+# The kernel lowers it to net.core.somaxconn.
 _BACKLOG: Final = 4096
 
 
@@ -33,12 +33,12 @@ def serve(
     environ: Mapping[str, str],
     on_serving: Callable[[str], object],
 ) -> int:
-    """Serve until told to stop; the exit status.
+    """Serve until told to stop; return the exit status.
 
-    ``load`` reads the settings again for SIGHUP; ``on_serving`` is given the address
-    once requests are answered there. One listening socket is bound here,
-    or taken over from systemd, and inherited by every worker: with SO_REUSEPORT a
-    leaving worker would take the connections queued on its own socket along.
+    ``load`` reads the settings again for SIGHUP; ``on_serving`` gets the address once
+    requests are answered there. Each listening socket is bound here, or taken over from
+    systemd, and inherited by every worker. With SO_REUSEPORT a leaving worker would
+    reset the connections queued on its own socket.
     Raises :class:`ServerError`, and SettingsError if the system allows too few files.
     """
     for warning in check_file_limit(settings.max_concurrent_requests):
@@ -55,9 +55,9 @@ def serve(
             f"no memory for what the workers share: {error.strerror}"
             " (lower CACHE_SHARED_MB, or raise MemoryMax= or `ulimit -v`)"
         ) from None
-    # What exists now is never freed: the collector must not touch it, or it would copy
-    # the pages shared with the workers. So would look-ups of attributes: a new one in
-    # the interpreter's cache counts down a name that an import had left there (1 MB).
+    # These objects are never freed. If the collector touched them it would copy memory
+    # pages that the workers share. So would look-ups of attributes: a new entry in the
+    # interpreter's cache releases a name that an import had left there (1 MB).
     gc.freeze()
     sys._clear_type_cache()
     gc.enable()
@@ -75,7 +75,7 @@ def _inherited(environ: Mapping[str, str]) -> list[socket.socket]:
 
 
 def _are_of(settings: Settings, sockets: list[socket.socket]) -> bool:
-    """Whether these are all that HOST and PORT ask for, if they ask for anything."""
+    """Whether these sockets are those that HOST and PORT ask for, if they are set."""
     default = Settings()
     if (settings.hosts, settings.port) == (default.hosts, default.port):
         return True
@@ -95,13 +95,13 @@ def _bound(settings: Settings) -> list[socket.socket]:
             raise ServerError(
                 f"cannot listen on HOST={host}, PORT={port}: {reason}{remedy}"
             ) from None
-        # PORT=0: the free port that the first address got, for all.
+        # PORT=0: the other addresses take the free port of the first one.
         port = sockets[0].getsockname()[1]
     return sockets
 
 
 def _remedy_of(error: Exception, *, others: bool) -> str:
-    """What to look at if an address cannot be listened on; ``others`` already are."""
+    """A hint for an address that cannot be bound; ``others``: some others are."""
     match getattr(error, "errno", None):
         case errno.EADDRINUSE:
             twice = "unless HOST names it twice, " if others else ""

@@ -1,4 +1,4 @@
-"""The signals that the parent acts upon, brought to it by a socket that it can poll."""
+"""Brings the signals that the parent acts on to a socket that it can poll."""
 
 import contextlib
 import signal
@@ -15,7 +15,7 @@ CAUGHT: Final = (
 
 
 class SignalQueue:
-    """The signals that have come since `catch` and were not taken yet.
+    """The signals that have arrived since `catch` and were not taken yet.
 
     >>> queue = SignalQueue()
     >>> queue.taken()
@@ -29,11 +29,11 @@ class SignalQueue:
             end.setblocking(False)
 
     def fileno(self) -> int:
-        """What to poll: readable when there is one."""
+        """The file to poll: readable when a signal has arrived."""
         return self._reader.fileno()
 
     def catch(self) -> None:
-        """Take them from now on, and those that were held back since the start."""
+        """Catch signals from now on, and those blocked since the start."""
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for number in CAUGHT:
             # The socket carries the number; there only has to be a handler.
@@ -41,13 +41,13 @@ class SignalQueue:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, CAUGHT)
 
     def taken(self) -> bytes:
-        """Their numbers, one byte each; from now on they are not there any more."""
+        """Take out the numbers of the signals, one byte each."""
         with contextlib.suppress(BlockingIOError):
             return self._reader.recv(64)
         return b""
 
     def close(self) -> None:
-        """Take no more of them: from now on they do nothing."""
+        """Ignore these signals from now on."""
         signal.set_wakeup_fd(-1)
         for end in self.sockets:
             end.close()

@@ -1,7 +1,7 @@
-"""The parent's loop: it starts and replaces workers and passes signals on to them.
+"""The parent's loop: starts and replaces workers, and passes signals on to them.
 
-It touches no event loop and no curl: a curl handle or a loop that crosses a fork
-belongs to two processes and works in neither.
+It uses neither an event loop nor curl: after a fork both would belong to two processes
+and work in neither.
 """
 
 import select
@@ -29,9 +29,9 @@ _STRAGGLER_SECONDS: Final = 2.0
 class Supervisor:
     """Keeps as many workers serving as the settings ask for.
 
-    ``load`` reads the settings again for SIGHUP and raises SettingsError;
-    ``on_serving`` is given the address whenever all workers serve, at first and after a
-    roll.
+    ``load`` reads the settings again for SIGHUP and raises SettingsError.
+    ``on_serving`` gets the address whenever all workers serve: after the start and
+    after a roll.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Supervisor:
         self._status = 0
 
     def run(self) -> int:
-        """Serve until told to stop; the exit status."""
+        """Serve until told to stop; return the exit status."""
         self._signals.catch()
         while self._stop_by is None or self._rollout.children:
             for signalled in self._signals.taken():
@@ -112,8 +112,8 @@ class Supervisor:
             + _STRAGGLER_SECONDS
         )
         for listening in self._sockets:
-            # The workers have theirs; kept open here, it would let clients queue where
-            # nobody accepts them.
+            # The workers have their own copies. Open here, it would queue clients that
+            # nobody accepts.
             listening.close()
         for child in self._rollout.retire_all():
             self._pool.request_exit(child.number, mode)
@@ -139,14 +139,14 @@ class Supervisor:
         self._rollout.roll(self._settings.effective_workers)
 
     def _use(self, settings: Settings) -> None:
-        """Have these in the parent, and in the workers that start from now on."""
+        """Use these settings in the parent and in workers that start from now on."""
         self._settings = settings
         configure_logging(settings.log_level, settings.log_format)
 
     # -- starts and replacements ------------------------------------------
 
     def _replace(self) -> None:
-        """Take the steps that are due: starts first, then the workers they replace."""
+        """Do what is due: first start workers, then retire those they replace."""
         rollout = self._rollout
         if rollout.failing:
             self._give_up()
@@ -167,7 +167,7 @@ class Supervisor:
             self._pool.request_exit(leaver.number, ExitMode.RETIRE)
 
     def _give_up(self) -> None:
-        """Go on with the workers that serve, if there are any."""
+        """Go on with the serving workers, if there are any; else end."""
         rollout = self._rollout
         failed_starts = rollout.failed_starts
         if rollout.none_ready:

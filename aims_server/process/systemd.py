@@ -1,4 +1,4 @@
-"""systemd's protocols: inherited sockets (sd_listen_fds(3)) and state notifications
+"""Speaks systemd's protocols: inherited sockets (sd_listen_fds(3)) and notifications
 (sd_notify(3)). Does nothing without systemd.
 """
 
@@ -18,9 +18,9 @@ _PATIENCE_SECONDS: Final = 5.0
 
 
 def inherited_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
-    """The listening sockets handed over by systemd; empty without socket activation.
+    """The listening sockets passed by systemd; empty without socket activation.
 
-    Raises OSError if something else was handed over.
+    Raises OSError if something else was passed.
     """
     if environ.get("LISTEN_PID") != str(os.getpid()):
         return []
@@ -38,7 +38,7 @@ def inherited_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
 
 
 class Notifier:
-    """Tells systemd how the service is, over the socket it names."""
+    """Tells systemd the state of the service, on the socket that systemd names."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         address = environ.get("NOTIFY_SOCKET", "")
@@ -49,7 +49,7 @@ class Notifier:
         self._watched = ours and usec.isdigit()
         self._socket: socket.socket | None = None
         if address:
-            # Made now: later there may be no file left for it.
+            # Made now: later no open file may be left for it.
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             weakref.finalize(self, self._socket.close)
 
@@ -75,6 +75,6 @@ class Notifier:
         if self._socket is None:
             return
         self._socket.settimeout(seconds)
-        # A supervisor that does not listen, or hangs, is no reason to stop serving.
+        # If systemd does not listen, or hangs, the service goes on.
         with contextlib.suppress(OSError):
             self._socket.sendto(message.encode(), self._address)

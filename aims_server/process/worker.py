@@ -49,11 +49,11 @@ READY: Final = b"R"
 LEAVE: Final = b"L"  # it got a SIGTERM of its own
 _HEARTBEAT: Final = b"."
 _HEARTBEAT_SECONDS: Final = 1.0
-# One that packs a large answer, and one for what is small beside it; a worker has one
-# core. asyncio's own number is that of the cores and four, up to 32.
+# One for a large answer, and one for small work meanwhile; a worker has one core.
+# asyncio's default is the number of cores plus four, up to 32.
 _THREADS: Final = 2
 _LOOK_SECONDS: Final = 0.05
-_LOG_SECONDS: Final = 0.02  # for which lines of the access log wait for others
+_LOG_SECONDS: Final = 0.02  # lines of the access log wait so long for others
 
 
 class ExitMode(Enum):
@@ -65,10 +65,10 @@ class ExitMode(Enum):
 
 
 class WorkerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What one worker is given.
+    """The parameters of one worker.
 
-    ``number`` is that of no other living worker; ``calls`` is its share of the calls
-    to the platform.
+    No other living worker has its ``number``; ``calls`` is its share of the calls to
+    the platform.
     """
 
     number: int
@@ -83,10 +83,9 @@ def run(
     sockets: list[socket.socket],
     channel: socket.socket,
 ) -> NoReturn:
-    """Serve until told to end, and exit with status 0: all of a forked process after
-    its set-up.
+    """Serve until told to end, then exit with status 0; runs in the forked process.
 
-    Raises NoThreads if the system refuses it a thread.
+    Raises NoThreads if the system refuses a thread.
     """
     collect_garbage_rarely()
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
@@ -138,16 +137,15 @@ async def _serve(
     await worker.end_work()
     access_log.close()
     metrics.log_lines_lost(access_log.lost_lines)
-    # Here, before curl and the loop are freed: curl and uvloop would hold the process
-    # until the names that they look up are found, which takes a silent name server 15 s
-    # and more.
+    # Here, before curl and the loop are freed: they would wait until the host names
+    # that they look up are found, 15 s or more with a silent name server.
     os._exit(0)
 
 
 def _listener(
     settings: Settings, machine: Machine, worker: Worker, number: int
 ) -> Listener:
-    """The accepting side of a worker, with a place for each client that it may have."""
+    """The listener of a worker, with a place for each client that it may have."""
     places = max_connections(settings.max_concurrent_requests)
     each = settings.connections_per_address or places // 2
 
@@ -165,7 +163,7 @@ def _listener(
         max_connections=places,
         address_limit=AddressLimit(
             each,
-            # A proxy brings many clients; one on this machine need not be named.
+            # A proxy brings many clients; one on this machine need not be configured.
             exempt=lambda peer: (
                 peer.same_machine
                 or is_trusted(peer.remote_ip, settings.trusted_proxies)
@@ -182,8 +180,8 @@ async def _drain(
     listener: Listener,
     worker: Worker,
 ) -> None:
-    """End when told to, without losing a request, in the order of docs/reliability.rst
-    P22.
+    """Wait until told to end, then end without losing a request (docs/reliability.rst
+    P22).
     """
     mode = await told.get()
     worker.metrics.leaving(replaced=mode is ExitMode.RETIRE)
@@ -214,11 +212,11 @@ async def _drain(
 async def _let_connections_end(
     listener: Listener, told: "asyncio.Queue[ExitMode]"
 ) -> None:
-    """Leave idle connections to their clients, as long as those may count on them, or
-    until told that the service stops.
+    """Leave idle connections open for as long as clients may use them, or until told
+    that the service stops.
 
-    A proxy that finds one closed just as it sends a request cannot know whether it was
-    read, so it would not send a POST again.
+    If one closes just as a proxy sends a request, the proxy cannot know whether it was
+    read, and so would not send a POST again.
     """
     for _ in range(int(ARRIVAL_SECONDS / _LOOK_SECONDS)):
         if not listener.connections or not told.empty():
@@ -227,7 +225,7 @@ async def _let_connections_end(
 
 
 def _exit_modes(channel: socket.socket) -> "asyncio.Queue[ExitMode]":
-    """What the parent says; without a parent, exit at once."""
+    """The queue of the parent's messages; without a parent the process exits."""
     loop = asyncio.get_running_loop()
     told: asyncio.Queue[ExitMode] = asyncio.Queue()
 
@@ -243,13 +241,13 @@ def _exit_modes(channel: socket.socket) -> "asyncio.Queue[ExitMode]":
 
     channel.setblocking(False)
     loop.add_reader(channel, from_parent)
-    # The parent starts a successor first, or is stopping and says how itself.
+    # The parent will start a successor first, or is stopping and tells how.
     loop.add_signal_handler(signal.SIGTERM, _send, channel, LEAVE)
     return told
 
 
 def _send(channel: socket.socket, message: bytes) -> None:
-    # A full channel holds messages enough; a dead parent needs none.
+    # A full channel has enough messages; a dead parent needs none.
     with contextlib.suppress(OSError):
         channel.send(message)
 

@@ -1,4 +1,4 @@
-"""The worker processes as their parent has them: forked, spoken with, reaped."""
+"""The worker processes for their parent: forks, messages, exits."""
 
 import contextlib
 import ctypes
@@ -24,7 +24,8 @@ __all__ = ["EXIT_NO_THREADS", "WorkerPool"]
 
 _log = logging.getLogger(__name__)
 
-#: The exit status of a worker that the system refuses a thread: sysexits.h EX_OSERR.
+#: The exit status of a worker to which the system refuses a thread: sysexits.h
+#: EX_OSERR.
 EXIT_NO_THREADS: Final = 71
 
 _prctl: Final = ctypes.CDLL(None).prctl
@@ -39,8 +40,8 @@ class _Process(msgspec.Struct, frozen=True):
 class WorkerPool:
     """Forks workers that serve ``sockets``.
 
-    A worker is known by the number of its spec. ``private`` are open files of the
-    parent that no worker may keep.
+    A worker is identified by its number. ``private`` are open files of the parent that
+    no worker may keep.
     """
 
     def __init__(
@@ -56,16 +57,15 @@ class WorkerPool:
         self._processes: dict[int, _Process] = {}
 
     def channels(self) -> list[socket.socket]:
-        """What to poll: readable when a worker has sent a message."""
+        """The sockets to poll: readable when a worker has sent a message."""
         channels = (process.channel for process in self._processes.values())
         return [channel for channel in channels if channel.fileno() >= 0]
 
     def spawn(
         self, settings: Settings, *, number: int, rank: int, generation: int
     ) -> None:
-        """Start a worker; ``rank`` decides which have one call more of an uneven share.
-
-        Raises OSError if the system refuses.
+        """Start a worker. If calls do not divide evenly, those with the lowest ``rank``
+        get one more. Raises OSError if the system refuses.
         """
         share, rest = divmod(
             settings.max_concurrent_requests, settings.effective_workers
@@ -101,17 +101,17 @@ class WorkerPool:
     ) -> NoReturn:
         status = 1
         try:
-            # One that hangs would not see its channel end, and would hold the port.
+            # A hanging worker would not see its channel end, and would keep the port.
             _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            # A terminal and some supervisors signal the whole group; the parent, which
-            # gets the signal as well, knows what its workers should do.
+            # A terminal and some supervisors signal the whole group. The parent gets
+            # the signal as well, and tells its workers what to do.
             for number in CAUGHT:
                 if number != signal.SIGCHLD:
                     signal.signal(number, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
-            # A sibling's channel held open would hide the parent's death from it.
+            # A sibling's channel, open here too, would hide the parent's death from it.
             siblings = (process.channel for process in self._processes.values())
             for file in (*self._private, *siblings):
                 file.close()
@@ -126,20 +126,20 @@ class WorkerPool:
             os._exit(status)
 
     def request_exit(self, number: int, mode: ExitMode) -> None:
-        """Tell the worker how to leave; one that has ended already does not mind."""
+        """Tell the worker how to leave; has no effect on one that has ended."""
         for process in self._processes.values():
             if process.number == number:
                 with contextlib.suppress(OSError):
                     process.channel.send(mode.value)
 
     def kill(self, number: int) -> None:
-        """End it at once (SIGKILL)."""
+        """Kill the worker (SIGKILL)."""
         for pid, process in self._processes.items():
             if process.number == number:
                 os.kill(pid, signal.SIGKILL)
 
     def messages(self) -> Iterator[tuple[int, bytes]]:
-        """What the workers have sent since the last call, by their numbers."""
+        """The messages since the last call, each with its worker's number."""
         for process in self._processes.values():
             try:
                 message = process.channel.recv(4096)
@@ -153,7 +153,7 @@ class WorkerPool:
                 process.channel.close()  # at its end, poll() would return at once
 
     def reap(self) -> Iterator[tuple[int, int]]:
-        """Numbers of ended workers with their exit status; negative: the signal."""
+        """The numbers of ended workers with their exit statuses; negative: a signal."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)

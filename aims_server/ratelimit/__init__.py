@@ -1,6 +1,6 @@
-"""A token-bucket rate limiter (GCRA) exact over all workers of a machine.
+"""A token-bucket rate limiter (GCRA), exact over all workers of a machine.
 
-Knows keys and rates; what is limited and what a client is told stands in `web.quotas`.
+Knows keys and rates. `web.quotas` says what is limited and what a client is told.
 """
 
 from .limiter import Decision, RateLimiter

@@ -1,6 +1,4 @@
-"""Owns what this process has charged to buckets that other machines charge too, until
-it is told to them.
-"""
+"""Owns this process's charges to buckets that machines share, until they are sent."""
 
 from itertools import islice
 from typing import Final
@@ -12,7 +10,7 @@ _MOST_NOTED: Final = 16384  # 130 bytes each
 
 
 class Charges:
-    """Charges in nanoseconds by the key of a bucket, to be added up over machines.
+    """Charges in nanoseconds by the key of a bucket, to be summed over machines.
 
     >>> charges = Charges(ceiling=800)
     >>> charges.note(b"bucket-1", cost=60, ahead=60)
@@ -22,12 +20,12 @@ class Charges:
     >>> charges.collect(10)
     {b'bucket-1': 120}
 
-    A bucket is due when what was not told of it, or its stamp, has reached an eighth of
-    ``ceiling``. Judged by the stamp alone, four machines at five requests a second
-    let 300 pass where 199 may: each looks idle to itself.
+    A bucket is due when its unsent charges, or its stamp, have reached an eighth of
+    ``ceiling``. With the stamp alone four machines at five requests a second let 300
+    pass instead of 199, because each looks idle to itself.
 
-    Past 16 384 buckets the one noted longest ago is forgotten, mostly with less than
-    an eighth untold, so that no flood of clients fills the memory.
+    Above 16 384 buckets the one noted longest ago is forgotten, mostly with less than
+    an eighth unsent, so that no flood of clients fills the memory.
     """
 
     def __init__(self, ceiling: int) -> None:
@@ -49,14 +47,14 @@ class Charges:
             self._due[key] = None
 
     def make_all_due(self) -> None:
-        """Have even the smallest charges told, after what is due otherwise; often
-        enough, it makes the sum over machines exact in the long run.
+        """Make even the smallest charges due, after all others. Called regularly, this
+        makes the sum over machines exact in the long run.
         """
         self._small |= dict.fromkeys(self._untold)
 
     def collect(self, most: int) -> dict[bytes, int]:
-        """Take out what is due, of at most so many buckets. What cannot be told then is
-        lost: told later, it would be charged as if it came then, to a bucket that has
+        """Take out the due charges of at most so many buckets. Those that cannot be
+        sent then are lost: sent later, they would be charged to a bucket that has
         filled again.
         """
         collected: dict[bytes, int] = {}

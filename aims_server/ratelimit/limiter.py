@@ -1,5 +1,5 @@
 """Owns the rate limits: token buckets by GCRA, the "virtual scheduling" form of ITU-T
-I.371. Knows keys and numbers only; a bucket is one time stamp, and no timer refills it.
+I.371. Knows only keys and numbers; a bucket is one time stamp, and no timer refills it.
 """
 
 from functools import lru_cache
@@ -19,17 +19,17 @@ _MINUTE: Final = 60 * _SECOND
 
 
 class Decision(msgspec.Struct, frozen=True, gc=False):
-    """The answer to one take; times in seconds."""
+    """The result of one take; times in seconds."""
 
     allowed: bool
     limit: int
-    """Takes that a full bucket holds."""
+    """The takes of a full bucket."""
     remaining: int
-    """Takes left now."""
+    """The takes left now."""
     retry_after: float
-    """Until a take will succeed; 0 if this one did."""
+    """The time until a take will succeed; 0 if this one did."""
     reset_after: float
-    """Until the bucket is full."""
+    """The time until the bucket is full."""
 
 
 class RateLimiter:
@@ -39,17 +39,16 @@ class RateLimiter:
     >>> [limiter.take("2023B1599999").allowed for _ in range(3)]
     [True, True, False]
 
-    In any span of t seconds a key is allowed at most per_minute * (1 + t/60) takes, by
-    all processes that share the table together. The time of a token is rounded up to
-    whole nanoseconds, so that the rounding never favours the taker.
+    In any span of t seconds all processes that share the table together allow a key at
+    most per_minute * (1 + t/60) takes. The time of a token is rounded up to whole
+    nanoseconds, so that the rounding never favours the taker.
 
-    Limiters of different `name` may share a table. Keys enter it only as hashes keyed
+    Limiters with different `name` may share a table. It has keys only as hashes keyed
     with `secret` (1-64 bytes), which all workers must share; nobody without it can
     choose keys that fall into one set. Raises ValueError for a wrong `per_minute` or
     `secret`.
 
-    With `shared`, what is charged is noted in `charges`, to be added up with what other
-    machines charge.
+    With `shared`, charges are noted in `charges`, to be summed over machines.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class RateLimiter:
 
         self.charges = Charges(self.ceiling) if shared else None
         self._hash = blake2b(name.encode() + b"\0", digest_size=KEY_BYTES, key=secret)
-        # To hash a key takes longer than to look it up.
+        # Hashing a key takes longer than looking it up.
         self._bucket = lru_cache(_REMEMBERED_BUCKETS)(self._hashed)
 
     def take(self, key: bytes | str) -> Decision:
@@ -83,20 +82,18 @@ class RateLimiter:
         return self.decide(self._charge(key))
 
     def try_take(self, key: bytes | str) -> bool:
-        """Take one token of `key`; whether there was one."""
+        """Take one token of `key`; return whether there was one."""
         return self._charge(key) <= self.ceiling
 
     def give_back(self, key: bytes | str) -> None:
-        """Undo one successful take of `key`, also where other machines' takes have made
-        a debt of it meanwhile.
-        """
+        """Undo one successful take of `key`, also if the bucket has a debt since."""
         bucket = self._bucket(key)
         ahead = self._table.give_back(bucket, self.cost)
         if self.charges is not None:
             self.charges.note(bucket.key, -self.cost, ahead)
 
     def decide(self, ahead: int) -> Decision:
-        """What it means that a bucket's stamp is so many ns ahead after a take."""
+        """The decision on a take after which the bucket's stamp is so many ns ahead."""
         spare = self.ceiling - ahead
         if spare < 0:
             until_full = (ahead - self.cost) / _SECOND
@@ -104,15 +101,14 @@ class RateLimiter:
         return Decision(True, self._limit, spare // self.cost, 0.0, ahead / _SECOND)
 
     def raise_to(self, hashed: bytes, ahead: int) -> None:
-        """Take over what all machines have charged the bucket of a `hashed` key: its
-        stamp is at least so many ns ahead of now. Beyond an empty bucket that is a
-        debt: what several machines let pass between two of their sums is paid back
-        before more passes.
+        """Take over the charges of all machines to the bucket of a `hashed` key: move
+        its stamp to at least so many ns ahead of now. Beyond an empty bucket that is a
+        debt: what machines let pass between two sums is paid back before more passes.
         """
         self._table.raise_to(self._table.bucket(hashed), ahead)
 
     def hashed(self, key: bytes | str) -> bytes:
-        """What stands for `key` everywhere, in 8 bytes."""
+        """The hash of `key` in 8 bytes, the same everywhere."""
         return self._bucket(key).key
 
     def _charge(self, key: bytes | str) -> int:
@@ -125,7 +121,7 @@ class RateLimiter:
 
     def _hashed(self, key: bytes | str) -> Bucket:
         if isinstance(key, str):
-            # A user name out of JSON may hold a lone surrogate, and is a key even so.
+            # A user name from JSON may have a lone surrogate, and is a key even so.
             key = key.encode("utf-8", "surrogatepass")
         hashed = self._hash.copy()
         hashed.update(key)

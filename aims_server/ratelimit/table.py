@@ -45,16 +45,15 @@ class BucketTable:
     >>> [table.charge(bucket, 60, ceiling=100) for _ in range(2)]
     [60, 120]
 
-    Make it before the fork: memory and locks are inherited. A key lives in one of
-    the eight slots of its set. A new key takes the slot with the oldest stamp: an idle
-    one if there is any, else that of the key nearest to idle, which loses least by
-    being forgotten; a flood of new keys thus pushes out itself, not the exhausted key.
-    The table never grows: 16 bytes a slot, all of which are touched soon, as keys fall
-    anywhere. A bucket is idle once it is full again, which takes a minute at most, but
-    for a debt that `raise_to` leaves.
+    Make it before the fork: memory and locks are inherited. A key has one of the eight
+    slots of its set. A new key takes the slot with the oldest stamp: an idle one, or
+    else that of the key nearest to idle, which loses least by being forgotten. So a
+    flood of new keys displaces itself and not an exhausted key. The table never grows:
+    16 bytes a slot, all of which are soon in use. A bucket is idle once it is full
+    again, after a minute at most, or longer with a debt of `raise_to`.
 
-    A set is locked while a stamp of it moves, with one of 256 locks that a worker's
-    death sets free. ``clock_ns`` gives nanoseconds, monotonic and the same in every
+    A set is locked while one of its stamps moves, with one of 256 locks that a worker's
+    death releases. ``clock_ns`` gives nanoseconds, monotonic and the same in every
     process.
     """
 
@@ -69,14 +68,14 @@ class BucketTable:
         self._locks = Mutexes(_LOCKS)
 
     def bucket(self, key: bytes) -> Bucket:
-        """Where the stamp of `key` belongs; `key` is 8 uniformly distributed bytes."""
+        """The bucket of a `key` of 8 uniformly distributed bytes."""
         return Bucket(key, _KEY_PREFIX.unpack_from(key)[0] % self._sets)
 
     def charge(self, bucket: Bucket, cost: int, ceiling: int) -> int:
-        """Move a bucket's stamp on by `cost` ns, not past `ceiling` ns ahead of now.
+        """Move a bucket's stamp on by `cost` ns, but not beyond `ceiling` ns from now.
 
-        Returns how far ahead of now the stamp is after the charge; if that is more than
-        `ceiling`, the charge was not made.
+        Returns how far ahead of now the stamp would be after the charge; if that is
+        more than `ceiling`, the charge was not made.
         """
         self._locks.acquire(bucket.lock)
         try:
@@ -87,8 +86,8 @@ class BucketTable:
             at = bucket.stamp_at
             ahead = max(self._stamps[at] - now, 0) + cost if known else cost
             if ahead <= ceiling:
-                # The stamp goes first: killed between the two, a worker leaves the old
-                # key charged for one call of the new one, and nothing worse.
+                # The stamp first: a worker killed between the two leaves the old key
+                # charged for one call of the new one, and nothing worse.
                 self._stamps[at] = now + ahead
                 if not known:
                     self._memory[bucket.key_at : bucket.key_at + KEY_BYTES] = bucket.key
@@ -97,8 +96,8 @@ class BucketTable:
         return ahead
 
     def give_back(self, bucket: Bucket, cost: int) -> int:
-        """Move a bucket's stamp back by `cost` ns, however far ahead it is; nothing is
-        left to move where it was forgotten. Returns how far ahead of now it is then.
+        """Move a bucket's stamp back by `cost` ns, unless it was forgotten. Returns how
+        far ahead of now it is then.
         """
         self._locks.acquire(bucket.lock)
         try:
@@ -121,7 +120,7 @@ class BucketTable:
             self._locks.release(bucket.lock)
 
     def _find(self, bucket: Bucket) -> bool:
-        """Point the bucket at its slot; False if that is another key's, to be taken."""
+        """Point the bucket at its slot; False if the slot is another key's."""
         keys = _KEYS.unpack_from(self._memory, bucket.number * _SET_BYTES)
         if bucket.key in keys:
             bucket.point_at(keys.index(bucket.key))

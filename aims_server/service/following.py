@@ -4,14 +4,12 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from struct import Struct
 from typing import Final
 
 import msgspec
 
 from ..cache import SharedLog
 from ..domain import SubjectDays
-from ..upstream import pack_course_files, unpack_course_files
 from ..web import Session
 from .gathering import Gathering, Gatherings
 from .student_records import FetchedFiles
@@ -22,11 +20,9 @@ _POLL_SECONDS: Final = 0.15  # a faster gathering is not worth following
 
 _BEGUN: Final = b"begun"
 _OVER: Final = b"over"
-# When the files were fetched, whether they are old, when the oldest kept subject was
-# fetched (0 for none)
-_FILES_HEAD: Final = Struct(">d?d")
-_PART_HEAD: Final = Struct(">q")  # the course file
-_part_days: Final = msgspec.json.Decoder(SubjectDays | None)
+# What `Gathering.begin` and `Gathering.add` are given.
+_HEAD: Final = msgspec.msgpack.Decoder(tuple[FetchedFiles, float | None])
+_PART: Final = msgspec.json.Decoder(tuple[int, SubjectDays | None])
 
 
 class SharedGatherings:
@@ -129,9 +125,10 @@ class _Published(_Polling):
             self._write(_BEGUN)
         if gathering.head is not None:
             if self._written == 1:
-                self._write(_pack_head(gathering.head, gathering.oldest))
+                head = gathering.head, gathering.oldest
+                self._write(msgspec.msgpack.encode(head))
             for part in list(gathering.parts.items())[self._written - 2 :]:
-                self._write(_pack_part(*part))
+                self._write(msgspec.json.encode(part))
 
     def end(self) -> None:
         """Write the remaining steps and the last one, over."""
@@ -196,10 +193,9 @@ class _Followed(_Polling):
     def _add(self, gathering: Gathering, packed: bytes) -> None:
         """Add the step just read: the head first, then the parts."""
         if self._read == 1:
-            head, oldest = _unpack_head(packed)
-            gathering.begin(head, oldest)
+            gathering.begin(*_HEAD.decode(packed))
         else:
-            gathering.add(*_unpack_part(packed))
+            gathering.add(*_PART.decode(packed))
 
     def _leave(self) -> None:
         """Remove the gathering from ours; read from the first step again."""
@@ -212,23 +208,3 @@ class _Followed(_Polling):
         self._on_end(self._key)
         super().end()
         self._leave()
-
-
-def _pack_head(fetched: FetchedFiles, oldest: float | None) -> bytes:
-    head = _FILES_HEAD.pack(fetched.made_at, fetched.old, oldest or 0.0)
-    return head + pack_course_files(fetched.files)
-
-
-def _unpack_head(packed: bytes) -> tuple[FetchedFiles, float | None]:
-    made_at, old, oldest = _FILES_HEAD.unpack_from(packed)
-    files = unpack_course_files(packed[_FILES_HEAD.size :])
-    return FetchedFiles(files, made_at, old), oldest or None
-
-
-def _pack_part(cf_id: int, days: SubjectDays | None) -> bytes:
-    return _PART_HEAD.pack(cf_id) + msgspec.json.encode(days)
-
-
-def _unpack_part(packed: bytes) -> tuple[int, SubjectDays | None]:
-    (cf_id,) = _PART_HEAD.unpack_from(packed)
-    return cf_id, _part_days.decode(packed[_PART_HEAD.size :])

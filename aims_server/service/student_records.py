@@ -36,10 +36,6 @@ class FetchedFiles(msgspec.Struct, frozen=True, gc=False):
     made_at: float
     old: bool
 
-    def has(self, cf_id: int) -> bool:
-        """Whether this course file is among them."""
-        return any(course.cf_id == cf_id for course in self.files.courses)
-
     def cf_ids(self) -> list[int]:
         """The number of each course file once, even if the platform lists it twice."""
         return list(dict.fromkeys(course.cf_id for course in self.files.courses))

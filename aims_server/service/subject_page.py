@@ -50,14 +50,14 @@ class SubjectPage:
                     caller, deadline, fresh=False, admit=admit, old_at_once=True
                 )
                 unnamed = fetched.files.student_id is None
-                if fetched.old and (unnamed or not fetched.has(cf_id)):
+                if fetched.old and (unnamed or cf_id not in fetched.cf_ids()):
                     # It may be a new course.
                     fetched = await self._records.course_files(
                         caller, deadline, fresh=False, admit=admit
                     )
                 if student_id != fetched.files.student_id:
                     raise Forbidden
-                if not fetched.has(cf_id):
+                if cf_id not in fetched.cf_ids():
                     raise NotFound("This course is not among the student's.")
                 served, kept = await self._records.subject(
                     caller, student_id, cf_id, deadline, fresh=fresh, admit=admit

@@ -1,7 +1,7 @@
 """The use cases: the pages, the login, and the prefetch that a login begins."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ..cache import AnswerCache, Served, SharedLog
@@ -47,7 +47,7 @@ class AimsService:
         wall: Clock,
     ) -> None:
         self.answer_cache = answer_cache
-        self._upstream = upstream
+        self.upstream = upstream
         self._request_seconds = request_seconds
         self._prefetch_on_login = prefetch_on_login
         self._clock = clock
@@ -82,21 +82,11 @@ class AimsService:
         )
         self._background: set[asyncio.Task[None]] = set()
 
-    @property
-    def upstream_state(self) -> str:
-        """The worst breaker state of all endpoints: "closed", "half-open", "open"."""
-        return self._upstream.state
-
-    @property
-    def endpoint_states(self) -> Mapping[str, str]:
-        """The breaker state of each of the platform's endpoints."""
-        return self._upstream.endpoint_states
-
     async def log_in(
         self, username: str, password: str, address: str, deadline: Deadline
     ) -> LoginAnswer:
         """The platform's answer to a login, which is never kept or retried."""
-        return await self._upstream.log_in(
+        return await self.upstream.log_in(
             username, password, CallerKey.address(address), deadline
         )
 

@@ -1,7 +1,7 @@
 """A Valkey or Redis server that machines share: sealed pages, leases, invalidations and
-limits. It can read none of it, and may fail or be gone at any time.
+limits. The server cannot read the pages, and may fail at any time.
 
-Imported only where STORE_URL is set: redis-py and cryptography cost a start 45 ms.
+Imported only if STORE_URL is set: redis-py and cryptography cost a start 45 ms.
 """
 
 from .connection import StoreError

@@ -1,8 +1,8 @@
-"""Owns the decision whether the store is called, and calls it.
+"""Owns the circuit to the store: whether it is called, and the calls.
 
-Not the circuit breaker of `upstream`: that one counts by callers and lets some of their
-calls through as probes, whereas here nobody's request may be the probe. A task pings,
-and sends what was held back, before any other call is made.
+The breaker of `upstream` counts by callers and uses some of their calls as probes. Here
+no request may be a probe: a task pings, and sends what was held back, before any other
+call is made.
 """
 
 import asyncio
@@ -29,11 +29,11 @@ _LONGEST_PAUSE: Final = 10.0
 
 
 class StoreUnavailable(Exception):
-    """The store did not answer this call, or is not being asked."""
+    """The store did not answer this call, or is not called now."""
 
 
 class StoreObserver(Protocol):
-    """Observes what happens between this worker and the store: metrics."""
+    """Observes this worker's use of the store; the metrics do."""
 
     def store_called(self, outcome: str, seconds: float) -> None:
         """``outcome`` is one of ok, timeout, error and refused."""
@@ -48,14 +48,14 @@ class StoreObserver(Protocol):
         """An owner's pages are void: refused ``here`` or ``elsewhere``."""
 
     def drops_waiting(self, number: int) -> None:
-        """So many drops could not be told yet."""
+        """So many drops have not been sent to the store yet."""
 
     def limits_synced(self, keys: int) -> None:
-        """So many limits were added up with the other machines'."""
+        """So many limits were summed over the machines."""
 
 
 class StoreClient:
-    """Calls with a bound on what a failing store can cost.
+    """Calls the store; bounds what a failing store can cost.
 
     >>> from ..primitives import StoreAddress
     >>> from .redis_clients import open_client
@@ -75,11 +75,10 @@ class StoreClient:
     >>> asyncio.run(example())
     open
 
-    A call that gets no answer in ``patience`` seconds fails, for its caller alone. When
-    ten of the last twenty calls have failed, however seldom they are made, no call is
-    made until a ping has been answered and ``catch_up`` has run; pings come after
-    one second, then two, up to ten, each times a random 0.8 to 1.0, so that several
-    workers do not come back in step.
+    A call without an answer in ``patience`` seconds fails, for its caller only. When
+    ten of the last twenty calls have failed, no call is made until a ping was answered
+    and ``catch_up`` has run. Pings come after one second, then two, up to ten, each
+    times a random 0.8 to 1.0, so that workers do not return in step.
 
     Make it inside the event loop.
     """
@@ -111,17 +110,17 @@ class StoreClient:
 
     @property
     def state(self) -> CircuitState:
-        """Whether the store is asked."""
+        """Whether the store is called."""
         return self._state
 
     async def call(self, *command: Any) -> Any:
-        """The answer to one command, or `StoreUnavailable`."""
+        """The answer to one command; raises `StoreUnavailable`."""
         if self._state is not CircuitState.CLOSED:
             raise StoreUnavailable
         return await self.call_always(*command)
 
     async def call_always(self, *command: Any) -> Any:
-        """The same, whatever the state: for what is sent before other calls are."""
+        """As `call`, in any state: for what is sent before other calls are made."""
         started = self._clock()
         try:
             answer = await self._connection.call(*command, seconds=self._patience)
@@ -141,8 +140,8 @@ class StoreClient:
         return answer
 
     def tell_refusal(self, reason: str) -> None:
-        """Log that the store has refused a command: it may do so for days, while all
-        else about it is well.
+        """Log that the store has refused a command, which it may do for days while it
+        is healthy.
         """
         self._log.event(
             ("store refuses", reason),
@@ -152,7 +151,7 @@ class StoreClient:
         )
 
     def open_circuit(self, reason: str) -> None:
-        """Ask the store nothing more until it has answered a ping."""
+        """Call the store no more until it has answered a ping."""
         if self._state is CircuitState.CLOSED:
             _log.warning(
                 "The store at %s is not used: %s. This machine gathers pages and counts"

@@ -1,8 +1,8 @@
-"""Owns one connection to a Valkey or Redis server, on which all calls of a turn go.
+"""Owns one connection to a Valkey or Redis server, which all calls of a turn share.
 
 redis-py speaks the protocol: TLS, ACL users, Sentinel. Its pool does not fit: with 16
-connections and 50 ms of patience 200 students cost up to three calls each where one
-will do, since it ran dry, and a cancelled caller may leave an answer behind on a
+connections and 50 ms of patience it ran empty, and 200 students took up to three calls
+each instead of one. A cancelled caller may also leave an answer behind on a pooled
 connection. Here callers never hold the connection.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from ..primitives import watched_task
+from ..primitives import done_within, watched_task
 from .reasons import reason_of
 from .redis_clients import close_client
 
@@ -21,15 +21,15 @@ __all__ = ["Connection", "Overdue", "Refused", "StoreError", "end"]
 
 
 class StoreError(Exception):
-    """The server did not answer, or what came was no answer."""
+    """The server did not answer, or what arrived was no answer."""
 
 
 class Overdue(StoreError):
-    """The server was not asked: it still owes the answer to a call that timed out."""
+    """The command was not sent: the answer to a call that timed out is still due."""
 
 
 class Refused(StoreError):
-    """The server answered that it will not: out of memory, no permission, read only."""
+    """The server refuses the command: out of memory, no permission, read only."""
 
 
 class _Call(NamedTuple):
@@ -55,14 +55,14 @@ class Connection:
     >>> asyncio.run(example())
     Connection refused
 
-    Make it inside the event loop, after the fork. To cancel a caller, or to let one's
-    time run out, cannot spoil the connection: a late answer finds nobody and is gone.
+    Make it inside the event loop, after the fork. A caller that is cancelled or times
+    out does not spoil the connection: its late answer is dropped.
     """
 
     def __init__(self, client: Redis) -> None:
         self._client = client
         self._waiting: list[_Call] = []
-        # Whether somebody has waited in vain while what was sent last is not answered.
+        # Whether a caller has timed out while the last commands are unanswered.
         self._overdue = False
         self._wake = asyncio.Event()
         self._task = watched_task(self._send_for_ever())
@@ -70,10 +70,9 @@ class Connection:
     async def call(self, *command: Any, seconds: float) -> Any:
         """The server's answer to one command.
 
-        Raises `StoreError` when there is none in so many seconds, `Refused` when the
-        server will not do it, and `Overdue` at once while it owes the answer to a call
-        that timed out: a page whose parts are looked up one after the other would else
-        wait for each of them.
+        Raises `StoreError` if there is none within ``seconds``, `Refused` if the server
+        refuses the command, and `Overdue` at once while the answer to a call that timed
+        out is due: otherwise a page would wait for each of its parts in turn.
         """
         if self._overdue:
             raise Overdue("no answer in time to earlier calls")
@@ -81,7 +80,7 @@ class Connection:
         self._waiting.append(_Call(command, answer))
         self._wake.set()
         try:
-            await asyncio.wait((answer,), timeout=seconds)
+            await done_within(answer, seconds)
         finally:
             # What is not sent yet need not be; what failed meanwhile has been seen.
             if not answer.cancel() and not answer.cancelled():
@@ -118,7 +117,7 @@ class Connection:
             raise
         except Exception as error:  # noqa: BLE001 - a broken answer raises anything
             _fail(calls, reason_of(error))
-            # What follows on this connection might be taken for other calls' answers.
+            # What follows on this connection could be taken for other calls' answers.
             with contextlib.suppress(RedisError, OSError):
                 await self._client.connection_pool.disconnect()
             return
@@ -132,8 +131,8 @@ class Connection:
 
 
 async def end(*tasks: "asyncio.Task[None]") -> None:
-    """Cancel tasks that use redis-py, and wait for their end. While it connects it may
-    swallow a cancellation and go on, so that one is not always enough.
+    """Cancel tasks that use redis-py, and wait for their end. It may swallow a
+    cancellation while it connects, so cancel again if need be.
     """
     running = set(tasks)
     while running:

@@ -1,5 +1,5 @@
-"""Owns what the workers of a machine know together about invalidations: how far the
-stream has been applied, and whose invalidation the store has not been told yet.
+"""Owns what the workers of a machine share about invalidations: how far the stream has
+been applied, and which owners' invalidations have not been sent to the store yet.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ class SharedCursor:
     >>> cursor.is_pending(b"owner", 10.0)
     False
 
-    Make it before the fork. Owners who share a slot are pending together, and until the
-    last of them is removed: that costs calls of the platform and is never wrong.
+    Make it before the fork. Owners who share a slot are pending until the last of them
+    is removed: that may cost calls to the platform, but is never wrong.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class SharedCursor:
         self._lock = Mutexes(1)
 
     def add_pending(self, owner: Owner, now: float, *, until: float) -> None:
-        """The store may hold pages of this owner that it ought not to, until then."""
+        """Until then the store may have pages of this owner that it should not have."""
         slot = hash(owner) % _SLOTS
         with self._locked():
             if now >= self._pending_until[slot]:
@@ -75,10 +75,11 @@ class SharedCursor:
             return self._cursor[0], self._cursor[1]
 
     def begin_at(self, newest: StreamId, before: StreamId) -> None:
-        """Begin there if this machine has not begun; begin anew at the start if the
-        stream ends before what was applied ``before`` it was asked for its newest
-        entry: it is another one, of a server that was emptied, or of a new primary
-        whose clock is behind.
+        """Begin at the ``newest`` entry if this machine has not begun yet.
+
+        Begin again at the stream's start if its newest entry is older than the position
+        ``before`` the look-up: then it is another stream, of a server that was emptied,
+        or of a new primary whose clock is behind.
         """
         with self._locked():
             if not self._cursor[2]:
@@ -88,12 +89,12 @@ class SharedCursor:
                 self._cursor[0], self._cursor[1] = 0, 0
 
     def advance(self, to: StreamId, apply: Callable[[], object]) -> None:
-        """Apply an entry and move on to it, unless another worker has."""
+        """Apply an entry and move on to it, unless another worker has done so."""
         with self._locked():
             if (self._cursor[0], self._cursor[1]) < to:
                 apply()
-                # In this order a death in between has entries applied again; in the
-                # other one it would pass over those of one millisecond.
+                # In this order a death in between makes entries be applied again. In
+                # the other order it would skip those of one millisecond.
                 self._cursor[1], self._cursor[0] = to[1], to[0]
 
     @contextlib.contextmanager

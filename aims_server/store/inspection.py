@@ -1,4 +1,4 @@
-"""What an operator should know of a store before students depend on it."""
+"""Inspects a store for `aims-server check`, before students depend on it."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -16,10 +16,10 @@ _SECONDS: Final = 2.0
 async def inspect(
     address: StoreAddress, *, ca_file: str | None = None
 ) -> tuple[str, list[str]]:
-    """What the store is, and a sentence for each thing that is hardly meant so; what
-    the service does there is tried.
+    """Try what the service does there. Returns what the store is, and a sentence for
+    each setting that is probably not intended.
 
-    Raises `StoreError` if it cannot be asked at all.
+    Raises `StoreError` if the store does not answer.
     """
     connection = Connection(open_client(address, tls=tls_context(address, ca_file)))
     try:

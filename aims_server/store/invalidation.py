@@ -1,7 +1,7 @@
-"""Owns the refusals that cross machines: what voids an owner's pages here voids them in
-the store, and on every machine that shares it.
+"""Owns invalidations: a refusal that voids an owner's pages here also voids them in the
+store and on every machine that shares it.
 
-A stream, not pub/sub, which loses what is published while a connection is down: of 800
+Uses a stream, since pub/sub loses what is published while a connection is down. Of 800
 invalidations with the reader's connection cut four times none was lost.
 """
 
@@ -32,7 +32,7 @@ _LIMITED: Final = ("MAXLEN", "~", 4096)
 _AT_ONCE: Final = 100
 _MOST_PENDING: Final = 10_000
 _BLOCK_MS: Final = 2000
-# A healthy server answers within the time it was asked to block.
+# A healthy server answers within the time for which it was asked to block.
 _SILENCE_SECONDS: Final = 3.0
 _SHORTEST_PAUSE: Final = 0.1
 _WARNED_PAUSE: Final = 0.8  # once, after 0.7 s of pauses
@@ -42,10 +42,10 @@ _LONGEST_PAUSE: Final = 2.0
 class Invalidations:
     """Sends this worker's invalidations and applies those of other machines.
 
-    What cannot be told to the store waits, at most 10 000 owners, and is told before
-    the store is used again. Until then, and until the stream has been found at the
-    start, this machine takes no page of that owner from the store; ``lifetime`` is how
-    many seconds a page can live there.
+    Invalidations that cannot be sent wait, for at most 10 000 owners, and are sent
+    before the store is used again. Until then this machine takes no page of these
+    owners from the store, and none at all until the stream was found at the start.
+    ``lifetime`` is the longest time that a page lives there, in seconds.
 
     Make it inside the event loop; `start` before the first page is taken.
     """
@@ -74,8 +74,8 @@ class Invalidations:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, client: StoreClient, open_reader: Callable[..., Redis]) -> None:
-        """Begin to send and to read; ``open_reader`` is given the ``silence`` in
-        seconds after which its connection is to be given up.
+        """Begin to send and to read. ``open_reader`` gets the ``silence`` in seconds
+        after which it has to give its connection up.
         """
         self._tasks = [
             watched_task(self._send_for_ever(client)),
@@ -91,12 +91,12 @@ class Invalidations:
         return not self._shared.known or self._shared.is_pending(owner, self._clock())
 
     def add(self, owner: Owner, kept: bool) -> None:
-        """Have everything of this owner voided in the store and elsewhere soon.
+        """Void everything of this owner in the store soon, and on other machines.
 
-        Elsewhere only if this machine has ``kept`` any of its pages, the store has, or
-        another machine is filling one: a made-up token that the platform refuses
-        concerns nobody. Those fill half of the places at most, so that any number of
-        them pushes out no token that was good once.
+        Other machines are told only if this machine has ``kept`` a page of the owner,
+        the store has one, or another machine is filling one: an invented token concerns
+        nobody. Invented tokens fill at most half of the places, so that they displace
+        no token that was accepted once.
         """
         now = self._clock()
         before = self._pending.get(owner)
@@ -112,22 +112,22 @@ class Invalidations:
         self._wake.set()
 
     async def catch_up(self, client: StoreClient) -> None:
-        """What must be done before the store is used again: tell it all that is
-        pending. Raises `StoreUnavailable`, also while the stream was never found.
+        """Send everything pending, before the store is used again. Raises
+        `StoreUnavailable`, also if the stream was never found.
         """
         if not self._shared.known:
             raise StoreUnavailable
         await self.send(client)
 
     async def send(self, client: StoreClient) -> None:
-        """Tell the store all that is pending; raises `StoreUnavailable`."""
+        """Send everything pending; raises `StoreUnavailable`."""
         while self._pending:
             some = dict(islice(self._pending.items(), _AT_ONCE))
             keys = [self._secrets.owner_key(owner) for owner in some]
             concerned = await _together(
                 client, [("EVAL", VOID, 1, key, self.machine) for key in keys]
             )
-            # What is deleted by now could not be asked for again, if this is cut short.
+            # If this is cut short, the deleted pages' answers could not be asked again.
             for owner, others in zip(some, concerned, strict=True):
                 number, kept = some[owner]
                 some[owner] = number, kept or bool(others)
@@ -222,7 +222,7 @@ class Invalidations:
 
 
 async def _together(client: StoreClient, commands: list[tuple[Any, ...]]) -> list[Any]:
-    """The answers; begun in one turn of the loop, the calls go as one pipeline."""
+    """The answers to all commands, which go as one pipeline."""
     answers = await asyncio.gather(
         *(client.call_always(*command) for command in commands),
         return_exceptions=True,

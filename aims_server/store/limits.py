@@ -1,5 +1,5 @@
-"""Owns the limits that hold for all machines together: one asked at once where a call
-takes long anyway, the others added up four times a second.
+"""Owns the limits that hold for all machines together: the login limit is asked at
+once, since a login takes long anyway; the others are summed four times a second.
 """
 
 import asyncio
@@ -16,19 +16,19 @@ from .sealing import Secrets
 
 __all__ = ["SharedLimits"]
 
-# Shared so, four machines of 100 a minute admit 183 to 200 in the minute in which one
-# may admit 199; with a tick of a second up to 252, and 300 to 796 unshared.
+# With it four machines of 100 a minute admit 183 to 200 requests in the minute in which
+# one machine may admit 199; with a tick of a second up to 252, unshared 300 to 796.
 _TICK_SECONDS: Final = 0.25
 _MOST_KEYS: Final = 512
 _TICKS_TO_TELL_ALL: Final = 240  # a minute, in which every bucket fills
-_MOST_DEBT: Final = 2  # a bucket and as much again
+_MOST_DEBT: Final = 2  # in buckets
 _NS_PER_US: Final = 1000
 
 
 class SharedLimits:
-    """Limiters of this machine, kept in step with the other machines'.
+    """Keeps this machine's limiters in step with the other machines'.
 
-    While the store fails each machine limits by itself. Make it inside the event loop.
+    While the store fails each machine limits for itself. Make it inside the event loop.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class SharedLimits:
 
     async def ask(self, limiter: RateLimiter, key: str) -> Decision | None:
         """Take one token of ``key`` on all machines if there is one; None if the store
-        does not say. The limiter of this machine is the caller's to ask.
+        does not answer. The caller asks this machine's limiter itself.
         """
         try:
             ahead = await self._client.call(
@@ -59,16 +59,16 @@ class SharedLimits:
         return limiter.decide(ahead * _NS_PER_US)
 
     def start(self, limiters: Sequence[RateLimiter]) -> None:
-        """Begin to add up what these limiters charge; they are made with ``shared``."""
+        """Begin to sum the charges of these limiters, made with ``shared``."""
         self._task = watched_task(self._sync_for_ever(limiters))
 
     async def close(self) -> None:
-        """Stop adding up."""
+        """Stop the sums."""
         if self._task is not None:
             await end(self._task)
 
     async def sync(self, limiters: Sequence[RateLimiter]) -> None:
-        """Tell what is due of each limiter, and take over what the others have told."""
+        """Send each limiter's charges that are due, and take over the sums."""
         await asyncio.gather(*map(self._sync_one, limiters))
 
     async def _sync_for_ever(self, limiters: Sequence[RateLimiter]) -> None:
@@ -95,11 +95,11 @@ class SharedLimits:
                 "EVAL", RAISE_LIMITS, len(keys), *keys, *numbers
             )
         except StoreUnavailable:
-            return  # each machine judges what it sees
+            return  # each machine judges by itself
         if not isinstance(answers, list) or len(answers) != len(due):
             return
         for hashed, ahead in zip(due, answers, strict=True):
             if isinstance(ahead, int):
-                # As far as our script lets it be: a store may answer any number.
+                # Bounded as our script does it: a store may answer any number.
                 limiter.raise_to(hashed, min(ahead, furthest) * _NS_PER_US)
         self._observer.limits_synced(len(due))

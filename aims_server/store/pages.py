@@ -1,4 +1,4 @@
-"""Owns the pages and leases in the store: a level of sharing over all machines."""
+"""Owns the pages and leases in the store, the level that all machines share."""
 
 import os
 import re
@@ -21,19 +21,19 @@ __all__ = ["StorePages"]
 
 _LARGEST_PAGE: Final = 1024 * 1024
 _ENDS: Final = Struct(">d")
-# What the clocks of two machines may differ by before their pages do not open.
+# Pages open while the clocks of two machines differ by no more.
 _CLOCK_SLACK: Final = 60.0
 
 
 class StorePages:
-    """Pages by key and owner, sealed; each look-up is one round trip.
+    """Sealed pages by key and owner; a look-up is one round trip.
 
-    While the store fails, a look-up answers `NONE` without a lease, and what is put is
-    lost: the asker then fills for its own machine alone.
+    While the store fails, a look-up gives `NONE` without a lease, and a page that is
+    put is lost: the asker then fills for its own machine only.
 
-    A page is sealed together with its key, its owner and its times, and inside with
-    the Unix time at which it ends: a store whose clock is set back prolongs it by a
-    minute at most. ``clock`` is monotonic seconds, ``wall`` Unix time.
+    A page is sealed together with its key, owner and times, and with the Unix time of
+    its end: a store whose clock is set back prolongs it by a minute at most. ``clock``
+    gives monotonic seconds, ``wall`` Unix time.
     """
 
     def __init__(
@@ -61,8 +61,8 @@ class StorePages:
     async def take(
         self, key: bytes, owner: Owner, want: Want, *, seconds: float
     ) -> Taken:
-        """The page, if one is kept that satisfies ``want``; else a lease of so many
-        seconds, renewed until it is ended, unless another machine holds one.
+        """The page, if a kept one satisfies ``want``; else a lease for ``seconds``,
+        renewed until it is ended, unless another machine holds one.
         """
         epoch = self._epochs.begin(owner)
         if self._invalidations.is_pending(owner):
@@ -72,7 +72,7 @@ class StorePages:
             answer = await self._ask(tag, owner, epoch, want, seconds)
             page = self._open(tag, owner, answer)
             if page is None and answer.found in (Found.KEPT, Found.OLD):
-                # What does not open must not hold its place: put another there.
+                # A page that does not open must not keep its place.
                 nothing = Want(max_age=-1.0, old_ok=want.old_ok)
                 answer = await self._ask(tag, owner, epoch, nothing, seconds)
         except StoreUnavailable:
@@ -83,7 +83,7 @@ class StorePages:
     async def _ask(
         self, tag: str, owner: Owner, epoch: int, want: Want, seconds: float
     ) -> "_Answer":
-        """What the store says; raises `StoreUnavailable`."""
+        """The store's answer; raises `StoreUnavailable`."""
         number = self._worker | next(self._numbers)
         key = self._secrets.owner_key(owner)
         asking = self._lease_id(number), _milliseconds(seconds)
@@ -109,8 +109,8 @@ class StorePages:
         return _Answer(_FOUND[found], sealed, asked - now, lease)
 
     async def put(self, lease: Lease, page: Page) -> bool:
-        """Keep a page, and end the lease; False if the lease was void already, the page
-        is too large or its epoch over, or the store does not answer.
+        """Keep a page and end the lease. False if the lease was void already, the page
+        is too large, its epoch has ended, or the store does not answer.
         """
         if len(page.body) > _LARGEST_PAGE or not self._epochs.keep(lease.epoch):
             await self.release(lease)
@@ -142,7 +142,7 @@ class StorePages:
         return bool(kept == 1)
 
     async def release(self, lease: Lease) -> None:
-        """End a lease without a page; without effect if it was void already."""
+        """End a lease without a page; has no effect if it was void already."""
         self._renewals.end(lease.number)
         try:
             await self._client.call(
@@ -157,11 +157,11 @@ class StorePages:
             return
 
     def _lease_id(self, number: int) -> str:
-        """A lease as the store knows it: it begins with our machine."""
+        """A lease's id in the store, which begins with our machine."""
         return f"{self._invalidations.machine}-{number}"
 
     def _open(self, tag: str, owner: Owner, answer: "_Answer") -> Page | None:
-        """The page as it was sealed, if the store has one that opens."""
+        """The page in the store's answer, if there is one that opens."""
         if not answer.sealed:
             return None
         # In the form that `_checked` has seen.
@@ -188,7 +188,7 @@ class StorePages:
 
 
 class _Answer(NamedTuple):
-    """What the store says of a page; ``offset`` takes its clock to ours."""
+    """The store's answer about a page. The store's clock plus ``offset`` is ours."""
 
     found: Found
     sealed: bytes | None
@@ -207,7 +207,7 @@ _TIMES: Final = re.compile(rb"[0-9]{1,15} [0-9]{1,15} [0-9]{1,15} ")
 
 
 def _checked(answer: Any) -> tuple[bytes, float, bytes | None, str]:
-    """What the script answers; a store may answer anything."""
+    """The script's answer, checked: a store may answer anything."""
     match answer:
         case [bytes(found), int(now), (bytes() | None) as page, *why] if (
             found in _FOUND

@@ -1,4 +1,4 @@
-"""Says in an operator's words why the store did not answer."""
+"""Says in words for an operator why the store did not answer."""
 
 import os
 import re
@@ -40,7 +40,7 @@ _REASONS: Final[dict[type[Exception], str]] = {
     MovedError: _CLUSTER,
     TimeoutError: "no answer in time",
 }
-# What begins an error that no class of redis-py stands for, or that a script gives.
+# The first words of errors for which redis-py has no class, or which a script gives.
 _BEGINNINGS: Final = {
     "(ERR )?(ACL failure in script|The user executing the script can't)": _FORBIDDEN,
     "(?i)(ERR )?unknown (Redis )?command": (
@@ -56,8 +56,8 @@ _WORDS: Final = {
 
 
 def reason_of(error: Exception) -> str:
-    """What to tell of an error: the server's word for it, or its cause as the system
-    names it; no text of the server's, which may hold keys.
+    """The reason of an error: for the server's word, or the system's name of its cause;
+    never the server's text, which may hold keys.
 
     >>> reason_of(ResponseError("READONLY You can't write against a read only replica"))
     'it is a replica and takes no writes'
@@ -82,7 +82,7 @@ def reason_of(error: Exception) -> str:
 
 
 def reason_in(text: bytes) -> str:
-    """The same for the text of an error that a script passes on."""
+    """The same for an error's text that a script passes on."""
     return reason_of(ResponseError(text.decode(errors="replace")))
 
 

@@ -16,23 +16,23 @@ from ..primitives import StoreAddress
 
 __all__ = ["close_client", "open_client", "tls_context"]
 
-# A server that says nothing for so long is given up together with its connection.
-# redis-py's defaults gave no answer within 100 s from one that was frozen.
+# A connection on which the server is silent for so long is given up. With redis-py's
+# defaults a frozen server was not given up within 100 s.
 _SILENCE_SECONDS: Final = 1.0
 
 
 def tls_context(address: StoreAddress, ca_file: str | None) -> ssl.SSLContext | None:
-    """The authorities to trust if the address asks for TLS: those in ``ca_file``
-    alone, or without one the system's.
+    """The trusted authorities if the address asks for TLS: those in ``ca_file`` only,
+    or without a file the system's.
 
-    Made once for all connections. redis-py makes one for each, which takes 17 ms of the
-    event loop since it loads the system's authorities first, and trusts them as well.
+    Made once for all connections. redis-py would make one for each, which takes 17 ms
+    since it loads the system's authorities first, and trusts them as well.
     """
     return ssl.create_default_context(cafile=ca_file) if address.tls else None
 
 
 class _Prepared(SSLConnection):
-    """A TLS connection that is given its context."""
+    """A TLS connection with a given context."""
 
     def __init__(self, *, context: ssl.SSLContext, **options: Any) -> None:
         super().__init__(**options)
@@ -51,8 +51,8 @@ def open_client(
 ) -> Redis:
     """A client of redis-py that connects when it is first used, and never retries.
 
-    ``tls`` is the `tls_context` of this address. A connection on which no byte of an
-    answer comes for ``silence`` seconds is closed.
+    ``tls`` is the `tls_context` of this address. A connection is closed if it waits for
+    a byte of an answer for ``silence`` seconds.
     """
     client = _client(address, silence)
     if tls is not None:

@@ -1,5 +1,5 @@
-"""Owns the renewal of leases in the store: those of a machine that dies end soon, and
-those of a slow page not before it is there.
+"""Owns the renewal of leases in the store. Leases are short, so that those of a dead
+machine end soon; renewed, they last until a slow page is there.
 """
 
 import asyncio
@@ -14,18 +14,18 @@ _LONGEST_SECONDS: Final = 600.0  # the most that GATHER_TIMEOUT_SECONDS may be
 
 
 class Renewals:
-    """The leases that this worker holds, each renewed when half of its time is over,
-    and again at three quarters if that failed, until it is ended here, or another
-    machine has it.
+    """The leases that this worker holds. Each is renewed after half of its time, and
+    after three quarters if that failed, until it is ended here or another machine has
+    it.
     """
 
     def __init__(self, client: StoreClient) -> None:
         self._client = client
-        # A timer first: most pages are there before it is over.
+        # First a timer: most pages are there before it fires.
         self._held: dict[int, asyncio.TimerHandle | asyncio.Task[None]] = {}
 
     def begin(self, number: int, seconds: float, *renew: Any) -> None:
-        """Renew the lease of this number, which lasts so many seconds, by the command
+        """Renew the lease of this number, which lasts ``seconds``, by the command
         ``renew``, whose answer is 1 while the lease is held.
         """
         loop = asyncio.get_running_loop()
@@ -33,7 +33,7 @@ class Renewals:
         self._held[number] = loop.call_later(half, self._start, number, half, renew)
 
     def end(self, number: int) -> None:
-        """Renew this lease no more."""
+        """Stop renewing this lease."""
         held = self._held.pop(number, None)
         if held is not None:
             held.cancel()

@@ -1,5 +1,5 @@
-"""Owns what is kept in the store: the Lua that reads and writes it. Each
-script touches one key, so that it is atomic, in a cluster's slot too.
+"""Owns the data in the store: the Lua scripts that read and write it. Each script
+touches one key, so that it is atomic.
 
     aims1:{<owner>}   hash    p<page>  made, fresh until, servable until, sealed page
                               l<page>  machine and number of the lease, its ms, its end
@@ -7,8 +7,8 @@ script touches one key, so that it is atomic, in a cluster's slot too.
     aims1:d:<secret>  stream  refused owners, sealed
     aims1:probe               only while `aims-server check` looks at the store
 
-Moments are the server's clock in milliseconds (microseconds for limits): the machines'
-clocks are never compared. A hash ends with its last page or lease.
+Times are the server's clock in milliseconds (microseconds for limits): the machines'
+clocks are never compared. A hash expires with its last page or lease.
 """
 
 from typing import Final
@@ -32,8 +32,9 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 
-# The last of ARGV: ms of a lease. It stays for a minute past its end: unless another
-# machine takes it then, its holder may still put a page that took so long.
+# The last of ARGV: ms of a lease. It stays for a minute after its end, so that its
+# holder may still put a page that took so long, unless another machine has taken the
+# lease.
 _STAY: Final = """
 local stays = ARGV[#ARGV] + 60000
 if redis.call('PTTL', KEYS[1]) < stays then
@@ -42,11 +43,11 @@ end
 """
 
 # KEYS[1] the owner's hash; page, wanted age in ms or '', '1' if an old one will do,
-# number and ms of the lease that is asked for. Gives what was found, now, the page, and
-# why a lease could not be written. A page that is made in a second or later, and a
-# lease that has more left than its length, are of another clock: of a primary that was
-# ahead of the one that took over. They would hold their places until this one has come
-# so far.
+# number and ms of the wanted lease. Returns what was found, now, the page, and why a
+# lease could not be written. A page made a second or more in the future, and a lease
+# that has more left than its length, have another clock: that of a former primary that
+# was ahead. Without this check they would keep their places until this clock has caught
+# up.
 TAKE: Final = (
     _NOW
     + """
@@ -91,8 +92,8 @@ end
 return 1
 """
 
-# KEYS[1] the owner's hash; our machine. Deletes it; 1 if that may concern another
-# machine: there was more than leases of ours, which begin with the machine.
+# KEYS[1] the owner's hash; our machine. Deletes it. 1 if that may concern another
+# machine: it had more than leases of ours, which begin with the machine.
 VOID: Final = """
 local fields = redis.pcall('HGETALL', KEYS[1])
 local concerned = fields.err and 1 or 0
@@ -140,11 +141,11 @@ local function keep(key, ahead)
 end
 """
 
-# A stamp further ahead than it can be is of another clock, as above, and stands for an
-# empty bucket. A value that is no stamp is none.
+# A stamp further ahead than possible has another clock, as above, and counts as an
+# empty bucket. A value that is no stamp counts as none.
 
-# KEYS[1] a limit; microseconds of a token, of the full bucket. How far ahead of now the
-# bucket's stamp is after taking a token; beyond the full bucket none was taken.
+# KEYS[1] a limit; microseconds of a token, of the full bucket. Returns how far ahead of
+# now the bucket's stamp is after taking a token; beyond the full bucket none was taken.
 TAKE_TOKEN: Final = (
     _BUCKET
     + """
@@ -155,8 +156,8 @@ return ahead
 """
 )
 
-# KEYS limits; for each of them, microseconds to charge it, of the full bucket, and the
-# most that its stamp may be ahead of now. How far ahead each bucket's stamp is then.
+# KEYS limits; for each, microseconds to charge, of the full bucket, and the most that
+# its stamp may be ahead of now. Returns how far ahead each bucket's stamp is then.
 RAISE_LIMITS: Final = (
     _BUCKET
     + """
@@ -172,8 +173,8 @@ return answers
 """
 )
 
-# KEYS[1] a key of its own: does to it whatever the other scripts and the stream need.
-# Without a right it ends half way: what it leaves ends by itself, or at the next try.
+# KEYS[1] a key of its own, to which this does everything that the other scripts and the
+# stream need. If a right is missing it ends half way; what it leaves expires.
 PROBE: Final = """
 local key = KEYS[1]
 redis.call('UNLINK', key)

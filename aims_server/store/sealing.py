@@ -1,4 +1,6 @@
-"""Owns what the store may see: names as keyed hashes, pages and owners sealed."""
+"""Seals what goes to the store: keys become keyed hashes, pages and owners are
+encrypted.
+"""
 
 import os
 from functools import cached_property
@@ -17,19 +19,19 @@ _SENDER_BYTES: Final = 8
 
 
 class Unopened(Exception):
-    """What the store gave was not sealed with our secret, for this place."""
+    """The store's value was not sealed with our secret, or for another place."""
 
 
 class Secrets:
-    """Keys derived from STORE_SECRET, one for each purpose, and what they do.
+    """Keys derived from STORE_SECRET, one for each purpose, and their uses.
 
     >>> secrets = Secrets(bytes(32))
     >>> sealed = secrets.seal_page(b"owner", b"place and times", b"page")
     >>> secrets.open_page(b"owner", b"place and times", sealed)
     b'page'
 
-    AES-256-GCM: 6 kB take 2 us to seal and 1.3 to open, where XChaCha20-Poly1305 of
-    PyNaCl takes 30. A key per owner keeps random nonces far from their limit. Raises
+    AES-256-GCM seals 6 kB in 2 us and opens them in 1.3; PyNaCl's XChaCha20-Poly1305
+    takes 30. With a key for each owner random nonces stay far from their limit. Raises
     ValueError for a secret of less than 32 bytes.
     """
 
@@ -40,15 +42,13 @@ class Secrets:
 
     @cached_property
     def session(self) -> bytes:
-        """The secret of the hashes that stand for tokens and clients, on which all
-        machines must agree.
-        """
+        """The secret of the hashes of tokens and clients, the same on all machines."""
         return self._derive(b"session")
 
     @cached_property
     def stream_key(self) -> str:
-        """The key of the refusals of those who have this secret: others that share the
-        server could not open them.
+        """The key of the stream of refusals; services with another secret have another
+        stream.
         """
         return f"aims1:d:{_tag(self._index, b'stream')}"
 
@@ -57,7 +57,7 @@ class Secrets:
         return f"aims1:{{{_tag(self._index, owner)}}}"
 
     def page_tag(self, key: bytes) -> str:
-        """A cache key as the fields of an owner's hash have it."""
+        """A cache key's name in the fields of an owner's hash."""
         return _tag(self._index, key)
 
     def limit_key(self, key: bytes) -> str:
@@ -66,7 +66,7 @@ class Secrets:
 
     def seal_page(self, owner: Owner, place: bytes, page: bytes) -> bytes:
         """Encrypt a page; it opens only for this owner and with this ``place``, which
-        stands in clear beside it.
+        is not encrypted.
         """
         return _seal(self._page_key(owner), page, place)
 
@@ -108,7 +108,7 @@ class Secrets:
 
 
 def _tag(key: bytes, name: bytes) -> str:
-    """A name as the store knows it: 32 hexadecimal digits."""
+    """The hash of a name: 32 hexadecimal digits."""
     return blake2b(name, key=key, digest_size=16).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Owns one worker's side of the store, and what its machine shares of it."""
+"""Builds one worker's use of the store, and what its machine's workers share of it."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ __all__ = ["MachineStore", "Store"]
 
 
 class MachineStore:
-    """What the workers of a machine share; made before the fork, it opens nothing."""
+    """What a machine's workers share; made before the fork, opens no connection."""
 
     def __init__(
         self, address: StoreAddress, secret: bytes, *, ca_file: str | None = None
@@ -80,17 +80,17 @@ class Store:
 
     @property
     def state(self) -> CircuitState:
-        """Whether the store is asked."""
+        """Whether the store is called."""
         return self._client.state
 
     def start(self, limiters: Sequence[RateLimiter]) -> None:
-        """Begin to follow other machines, and to add up these limits with theirs."""
+        """Begin to follow other machines, and to sum these limits with theirs."""
         self.invalidations.start(self._client, self._open_client)
         self.limits.start(limiters)
 
     async def close(self) -> None:
-        """End its tasks and connections. What was refused just now is told before: if
-        the store does not answer in time, other machines learn of it no more.
+        """Send the last refusals, then end all tasks and connections. If the store does
+        not answer in time, other machines do not learn of these refusals.
         """
         await self.limits.close()
         with contextlib.suppress(StoreUnavailable, TimeoutError):

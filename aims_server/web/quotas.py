@@ -4,7 +4,7 @@ its quota (draft-ietf-httpapi-ratelimit-headers-10).
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -44,11 +44,8 @@ class Quota(msgspec.Struct, frozen=True):
             raise RateLimited(self.kind, self.decision.retry_after)
 
 
-class _Charge(NamedTuple):
-    kind: str
-    limiter: RateLimiter
-    key: str
-
+_Charge = tuple[str, RateLimiter, str]
+"""The kind of a quota, its limiter, and the key to be charged."""
 
 #: Takes a token of a key's bucket on all machines; None if they cannot be asked.
 AskMachines = Callable[[RateLimiter, str], Awaitable[Decision | None]]
@@ -133,12 +130,12 @@ class RequestLimits:
         second.
         """
         charges = (
-            _Charge("login", self._login, user_name_key(user_name)),
+            ("login", self._login, user_name_key(user_name)),
             self._failure_charge(address),
         )
         quota = _take(*charges)
         if quota.decision.allowed and self._ask_machines is not None:
-            decision = await self._ask_machines(self._login, charges[0].key)
+            decision = await self._ask_machines(self._login, charges[0][2])
             if decision is not None:
                 if not decision.allowed:
                     _give_back(*charges)
@@ -160,18 +157,18 @@ class RequestLimits:
         _give_back(self._guess_charge(address))
 
     def _address_charge(self, address: str) -> _Charge:
-        return _Charge("address", self._address, address_key(address))
+        return "address", self._address, address_key(address)
 
     def _failure_charge(self, address: str) -> _Charge:
-        return _Charge("login-failures", self._login_failures, address_key(address))
+        return "login-failures", self._login_failures, address_key(address)
 
     def _guess_charge(self, address: str) -> _Charge:
-        return _Charge("guesses", self._guesses, address_key(address))
+        return "guesses", self._guesses, address_key(address)
 
     def _session_charge(self, session: Session, address: str) -> _Charge:
         student = session.verified_student
         key = str(student) if student is not None else _claim_key(session, address)
-        return _Charge("student", self._student, key)
+        return "student", self._student, key
 
 
 def _claim_key(session: Session, address: str) -> str:

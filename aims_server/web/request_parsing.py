@@ -43,6 +43,8 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON_TYPES: Final = frozenset({"", "application/json", "text/json"})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _TRIMMED: Final = frozenset({"username", "subject"})
+# White space, and what is copied along unseen: spaces of no width, marks of direction.
+_BLANK: Final = r"[\s\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+"
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
 
@@ -57,10 +59,9 @@ class LoginRequest(msgspec.Struct):
         name = self.username
         if isinstance(name, float) and name.is_integer():
             name = int(name)  # in JSON 7.0 is the number 7
-        name = str(name).strip()
-        if not name:
+        if name == "":
             raise InvalidRequest(_SENTENCES["username"])
-        return name
+        return str(name)
 
 
 class TokenRequest(msgspec.Struct):
@@ -169,12 +170,13 @@ def _is_deeper(value: dict[str, Any], levels: int) -> bool:
 
 
 def _checked(request: Shape) -> Shape:
-    """Bound every text field, and refuse control characters outright."""
+    """Trim names, bound every text field, and refuse control characters outright."""
     for name in request.__struct_fields__:
         text = getattr(request, name)
         limit = 4096 if name == "token" else _MAX_FIELD
         if isinstance(text, str) and name in _TRIMMED:
-            text = text.strip()  # as it will be used
+            text = re.sub(rf"^{_BLANK}|{_BLANK}$", "", text)
+            setattr(request, name, text)
         if isinstance(text, str) and (len(text) > limit or _CONTROL.search(text)):
             raise InvalidRequest(
                 "A text in the request is too long, or holds characters that cannot "

@@ -8,7 +8,7 @@ import hashlib
 from typing import Final
 
 from ..errors import WrongStudent
-from ..primitives import NO_EPOCH, Epochs
+from ..primitives import Epochs
 from .tokens import claims_of
 from .verified_keys import VerifiedKeys
 
@@ -69,12 +69,12 @@ class Session:
     @property
     def verified(self) -> bool:
         """Whether the token has standing."""
-        return self._verified
+        return self._verified and self._registry.epochs.is_current(self.epoch)
 
     @property
     def verified_student(self) -> int | None:
         """The student's number, if the token has standing and the number is known."""
-        return self.student_id if self._verified else None
+        return self.student_id if self.verified else None
 
     def resource_key(self, resource: str) -> bytes:
         """The cache key of one resource of this session."""
@@ -91,20 +91,15 @@ class Session:
         """
         if student_id is None and not (admission_number or "").strip():
             return  # fifteen times a page, so without a hash or a look-up
+        # A login comes before any page, and so begins an epoch.
+        self.epoch = self.epoch or self._registry.epochs.begin(self.owner)
         named = _hash_of(admission_number or "", self.key)
-        known = self.admission_hash or self._registry.admission_hash(self.key)
+        known = self.admission_hash or self._registry.admission_hash(self)
         if _differ(self.student_id, student_id) or _differ(known, named):
             raise WrongStudent
         self.student_id = self.student_id or student_id
         self.admission_hash = known or named
         self._verified = self._registry.add(self)
-
-    def refuse(self) -> None:
-        """End the standing: the platform does not accept the token."""
-        self._verified = False
-        known = self._registry.discard(self.key)
-        if known is not None:
-            known._verified = False
 
 
 class Caller:
@@ -123,6 +118,9 @@ class Caller:
 class Registry:
     """The sessions with standing: 16 384 in this worker's memory, and the keys of more
     in memory that all workers share. Other sessions are not kept.
+
+    What is remembered is remembered for an epoch: nothing need be done when a refusal,
+    here or on another machine, ends it.
     """
 
     def __init__(self, shared: VerifiedKeys, epochs: Epochs) -> None:
@@ -135,42 +133,31 @@ class Registry:
         return len(self._sessions)
 
     def get(self, key: bytes) -> Session | None:
-        """The session of this key that this worker remembers, unless it has been
-        refused in another process.
-        """
+        """The session of this key that this worker remembers, if its epoch lasts."""
         session = self._sessions.pop(key, None)
-        if session is None:
+        if session is None or not self.epochs.is_current(session.epoch):
             return None
         self._sessions[key] = session
-        return session if self.epochs.is_current(session.epoch) else None
+        return session
 
-    def admission_hash(self, key: bytes) -> int | None:
-        """The ``admission_hash`` of this key's session, if any worker has given it
-        standing; else None.
+    def admission_hash(self, session: Session) -> int | None:
+        """The ``admission_hash`` of this session's token, if any worker has given it
+        standing in this epoch; else None.
         """
-        return self._shared.get(key)
+        return self._shared.get(_in_epoch(session))
 
     def add(self, session: Session) -> bool:
         """Give a session standing for the rest of its epoch; False if that has ended,
         since a call made before a refusal may be answered after it.
-
-        The epoch is the one in which the token was read, or else the one in which the
-        platform was first called. A login comes before both and begins an epoch.
         """
-        session.epoch = session.epoch or self.epochs.begin(session.owner)
         if not self.epochs.is_current(session.epoch):
             return False
         self._sessions[session.key] = session
         if len(self._sessions) > _REMEMBERED_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
         if session.student_id is not None:
-            self._shared.add(session.key, session.admission_hash)
+            self._shared.add(_in_epoch(session), session.admission_hash)
         return True
-
-    def discard(self, key: bytes) -> Session | None:
-        """Forget a session; return it if this worker remembered it."""
-        self._shared.discard(key)
-        return self._sessions.pop(key, None)
 
 
 class SessionReader:
@@ -211,13 +198,15 @@ class SessionReader:
         session = self._registry.get(key)
         if session is None:
             session = Session(key, *claims_of(token), self._registry)
-            if session.epoch == NO_EPOCH:
-                # Refused since it had standing, if it ever had it; perhaps on another
-                # machine. An epoch that a request begins must not give it back.
-                self._registry.discard(key)
-            if self._registry.admission_hash(key) is not None:
+            if self._registry.admission_hash(session) is not None:
                 session.confirm(student_id=session.student_id)
         return session
+
+
+def _in_epoch(session: Session) -> bytes:
+    """The key by which workers know that a token has standing in this epoch."""
+    epoch = session.epoch.to_bytes(8, "big")
+    return hashlib.blake2b(epoch, key=session.key, digest_size=32).digest()
 
 
 def _differ(known: int | None, named: int | None) -> bool:

@@ -34,11 +34,6 @@ class VerifiedKeys:
         at, mark = self._place(key)
         self._slots[at] = mark | number
 
-    def discard(self, key: bytes) -> None:
-        """Forget a key."""
-        if self.get(key) is not None:
-            self._slots[self._place(key)[0]] = 0
-
     def get(self, key: bytes) -> int | None:
         """The number of a key, None if it is not remembered."""
         at, mark = self._place(key)

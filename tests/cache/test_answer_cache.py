@@ -1,14 +1,17 @@
 """What is kept for a session, through the read-throughs of several workers."""
 
+import asyncio
+
 import pytest
 
 from aims_server.cache import AnswerCache, Entry, Lifetimes
 from aims_server.deadline import Deadline
 from aims_server.web import SessionReader
 
-from .reading import FRESH, HIT, MISS, SERVABLE, STALE
+from .reading import FRESH, HIT, MISS, PENDING, SERVABLE, STALE
 
 FLOOR = 30
+STUDENT = 5900001
 RESOURCE = "quiz"
 
 
@@ -19,10 +22,33 @@ class Uncounted:
         """Ignore it."""
 
 
-def entry(session, value, clock, *, complete):
-    """An entry that is made now."""
+@pytest.fixture(name="cache")
+def _cache(workers, clock):
+    """The first worker's."""
+    return cache_of(workers[0], clock)
+
+
+def cache_of(worker, clock):
+    """What this worker keeps, parts beside answers."""
+    lifetimes = Lifetimes(fresh=FRESH, stale=SERVABLE - FRESH, floor=FLOOR)
+    through = worker.through
+    return AnswerCache(through, through, lifetimes, Uncounted(), clock=clock)
+
+
+def entry(session, value, clock, *, complete=True):
+    """An entry that is made now, of a student whom the platform has named."""
     times = clock.now, clock.now + FRESH, clock.now + SERVABLE
-    return Entry(value, len(value), session.owner, *times, complete=complete)
+    owner = session.owner
+    return Entry(
+        value, len(value), owner, *times, complete=complete, student_id=STUDENT
+    )
+
+
+async def shown(cache, session, fill, clock, *, fresh=True):
+    """How an asker came by what."""
+    deadline = Deadline(10, clock)
+    served = await cache.answer(RESOURCE, session, fill, deadline, fresh=fresh)
+    return served.outcome, served.entry.value
 
 
 @pytest.mark.gen_test
@@ -32,22 +58,65 @@ async def test_no_incomplete_answer_of_another_worker_is_shown_for_a_whole_one(
     """Which this worker has, and the machine has lost. Who asks for a fresh one is told
     that it is old; who does so where there is none is shown what there is.
     """
-    lifetimes = Lifetimes(fresh=FRESH, stale=SERVABLE - FRESH, floor=FLOOR)
     session = SessionReader(b"secret").read("token")
-    whole = entry(session, "whole", clock, complete=True)
-    workers[0].store.put(session.resource_key(RESOURCE), whole)
+    workers[0].store.put(session.resource_key(RESOURCE), entry(session, "whole", clock))
     clock.now += FLOOR + 1
 
     async def fill(deadline):
         return entry(session, "part", clock, complete=False)
 
-    async def shown(worker):
-        through = worker.through
-        cache = AnswerCache(through, through, lifetimes, Uncounted(), clock=clock)
-        deadline = Deadline(10, clock)
-        served = await cache.answer(RESOURCE, session, fill, deadline, fresh=True)
-        return served.outcome, served.entry.value
+    one, *others = (cache_of(worker, clock) for worker in workers)
+    for other, outcome in zip(others, (MISS, HIT), strict=True):
+        assert await shown(other, session, fill, clock) == (outcome, "part")
+    assert await shown(one, session, fill, clock) == (STALE, "whole")
 
-    one, *others = workers
-    assert [await shown(each) for each in others] == [(MISS, "part"), (HIT, "part")]
-    assert await shown(one) == (STALE, "whole")
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("asked_again", [True, False])
+async def test_what_was_asked_for_before_a_refusal_gives_no_standing(
+    machine, workers, cache, clock, asked_again
+):
+    """Nor to a request that waits for it, of a token that was new here; the refusal
+    comes between the answer and whoever waits for it.
+    """
+    reader = SessionReader(b"secret", epochs=machine.epochs)
+    asking, waiting = reader.read("token"), reader.read("token")
+
+    async def fill(deadline):
+        made = entry(asking, "page", clock)
+        workers[0].store.drop_owner(asking.owner)
+        if asked_again:
+            machine.epochs.begin(asking.owner)
+        return made
+
+    tasks = [shown(cache, session, fill, clock) for session in (asking, waiting)]
+    assert await asyncio.gather(*tasks) == [(MISS, "page"), (PENDING, "page")]
+    assert not asking.verified
+    assert not waiting.verified
+    assert not reader.read("token").verified
+
+
+@pytest.mark.gen_test
+async def test_what_was_remembered_before_a_refusal_gives_no_standing(
+    machine, workers, cache, clock
+):
+    """An incomplete answer that was not kept for the sake of a whole one, which the
+    refusal has ended: for a second it is given to all who ask.
+    """
+    reader = SessionReader(b"secret", epochs=machine.epochs)
+    session = reader.read("token")
+    made = [
+        entry(session, "whole", clock),
+        entry(session, "part", clock, complete=False),
+    ]
+
+    async def fill(deadline):
+        return made.pop(0)
+
+    assert await shown(cache, session, fill, clock) == (MISS, "whole")
+    clock.now += FLOOR + 1
+    assert await shown(cache, session, fill, clock) == (STALE, "whole")
+    workers[0].store.drop_owner(session.owner)
+    later = reader.read("token")
+    assert await shown(cache, later, fill, clock) == (MISS, "part")
+    assert not later.verified

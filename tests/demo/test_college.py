@@ -1,14 +1,13 @@
 import re
 from collections import Counter
 from datetime import date, datetime
-from typing import get_args
 
 import pytest
 
 from aims_server.demo import pages
 from aims_server.demo.college import College
 from aims_server.demo.records import attendance_summary
-from aims_server.demo.shapes import CardShape
+from aims_server.demo.shapes import CARD_SHAPES
 from aims_server.demo.switches import Switches
 
 COLLEGE = College(students=200)
@@ -315,7 +314,7 @@ def test_unreadable_dates_have_their_share():
     assert 0.2 < changed / len(plain) < 0.8
 
 
-@pytest.mark.parametrize("shape", get_args(CardShape))
+@pytest.mark.parametrize("shape", CARD_SHAPES)
 def test_records_without_a_date_come_in_every_shape(shape):
     """Two switches of the platform may be on at a time."""
     cf_id = COLLEGE.courses(STUDENTS[0])[0].cf_id

@@ -43,6 +43,22 @@ async def log_in(caller, student, **changes):
     return await caller.send("POST", LOGIN, fields, Content_Type=JSON)
 
 
+@pytest.mark.gen_test
+async def test_an_ipv6_address_is_told_as_one_that_works(platform):
+    """In brackets, both of its API and of its controls."""
+    other = SimulatedPlatform(platform.college)
+    try:
+        base_url = await other.start(host="::1")
+    except OSError as error:
+        pytest.skip(f"this machine has no ::1: {error.strerror}")
+    assert base_url.startswith("http://[::1]:")
+    try:
+        for url in (f"{base_url}/elsewhere", other.control_url):
+            assert (await AsyncHTTPClient().fetch(url)).code == 200
+    finally:
+        await other.stop()
+
+
 @pytest.mark.parametrize("index", [0, 1, 2])
 @pytest.mark.parametrize("kind", ENCODINGS)
 @pytest.mark.gen_test
@@ -346,7 +362,7 @@ async def test_control_reads_and_turns(caller, platform):
     await put(clear="*", release="*", revoke=caller.token)
     assert (await caller.get(QUIZZES)).code == 401
     wrongs: list[dict[str, Any]] = [{"x": 1}, {"faults": {"x": {}}}]
-    wrongs.append({"switches": {"x": 1}})
+    wrongs += [{"switches": {"x": 1}}, {"switches": {"shapes": ["x"]}}]
     for wrong in wrongs:
         assert (await put(**wrong)).code == 400
     answer = await caller.http.fetch(url, method="PUT", body="{", raise_error=False)

@@ -21,9 +21,9 @@ from aims_server.upstream import (
 from .counting import subject_days
 
 CACHED_AT = "2025-09-01T10:00:00Z"
-COUNTS = Counts(present=31, absent=8, leave=1, exempt=0, total=40, percent="77.5%")
+COUNTS = Counts(present=31, absent=8, leave=1, total=40, percent="77.5%")
 WEB = Course(cf_id=7300002, code="BCS502", name="Web Technology", counts=COUNTS)
-TOTAL = Counts(present=464, absent=120, leave=16, exempt=0, total=600, percent="77.33%")
+TOTAL = Counts(present=464, absent=120, leave=16, total=600, percent="77.33%")
 CLASS = Card(
     state="Present",
     start_time="2025-09-01 08:50:00",
@@ -94,7 +94,7 @@ def test_the_one_subject_page_reads_as_the_contract_has_it():
 
 def test_without_a_total_row_the_totals_are_summed():
     """The overall percentage is then worded as the platform would."""
-    lab = Course(2, "BCS551", "Lab", Counts(1, 1, 0, 0, 2, "50%"))
+    lab = Course(2, "BCS551", "Lab", Counts(1, 1, 0, 2, "50%"))
     page = figures.attendance_page(files_of(WEB, lab), 75)
     assert (page.total_present, page.total_classes) == (32, 42)
     assert page.overall_percentage == "76.19%"
@@ -103,10 +103,10 @@ def test_without_a_total_row_the_totals_are_summed():
 def test_a_percentage_the_platform_leaves_out_is_computed():
     """Of no classes it is 0%; the platform's own text is never touched."""
     files = files_of(
-        Course(1, "A", "A", Counts(0, 0, 0, 0, 0, None)),
-        Course(2, "B", "B", Counts(2, 1, 0, 0, 3, None)),
-        Course(3, "C", "C", Counts(2, 1, 0, 0, 3, "67%")),
-        total=Counts(4, 2, 0, 0, 6, None),
+        Course(1, "A", "A", Counts(0, 0, 0, 0, None)),
+        Course(2, "B", "B", Counts(2, 1, 0, 3, None)),
+        Course(3, "C", "C", Counts(2, 1, 0, 3, "67%")),
+        total=Counts(4, 2, 0, 6, None),
     )
     page = figures.attendance_page(files, 75)
     assert [c.percent for c in page.daily_attendance] == ["0%", "66.67%", "67%"]
@@ -153,7 +153,7 @@ def test_equal_names_are_told_apart_alike_on_both_pages():
 
 def test_half_classes_are_shown_as_they_are():
     """30.5 stays 30.5, and the sums are exact."""
-    half = Course(2, "B", "B", Counts(30.5, 9.5, 0, 0, 40, None))
+    half = Course(2, "B", "B", Counts(30.5, 9.5, 0, 40, None))
     page = figures.attendance_page(files_of(WEB, half), 75)
     assert page.daily_attendance[1].present == 30.5
     assert (page.total_present, page.overall_percentage) == (61.5, "76.88%")
@@ -168,7 +168,7 @@ def test_a_student_the_platform_did_not_name_is_null():
 
 def test_a_subject_that_could_not_be_had_carries_the_summarys_counts():
     """Its days are empty, its name stands in `incomplete`, the others are whole."""
-    lab = Course(2, "BCS551", "Lab", Counts(1, 2, 3, 0, 6, None))
+    lab = Course(2, "BCS551", "Lab", Counts(1, 2, 3, 6, None))
     page = page_of(files_of(WEB, lab), {WEB.cf_id: subject_days([CLASS]), 2: None})
     assert page["incomplete"] == ["Lab"]
     assert page["subjects"]["Lab"] == {
@@ -189,7 +189,7 @@ def test_a_subject_that_could_not_be_had_carries_the_summarys_counts():
 
 def test_a_subject_without_records_where_there_were_no_classes_is_whole():
     """No class yet is an answer."""
-    none = Course(7, "A", "A", Counts(0, 0, 0, 0, 0, None))
+    none = Course(7, "A", "A", Counts(0, 0, 0, 0, None))
     page = page_of(files_of(none), {7: subject_days([])})
     assert page["incomplete"] == []
     assert page["subjects"]["A"]["totalPresent"] == 0
@@ -258,7 +258,7 @@ def test_incomplete_holds_the_key_that_a_double_name_got():
 
 def test_a_code_leads_to_the_subject_that_has_classes():
     """An empty group row before the real one does not take the code."""
-    empty = Course(1, "BCS502", "Web Technology", Counts(0, 0, 0, 0, 0, None))
+    empty = Course(1, "BCS502", "Web Technology", Counts(0, 0, 0, 0, None))
     page = page_of(files_of(empty, WEB), {1: subject_days([])})
     assert page["courseCodeMap"] == {"BCS502": "Web Technology (BCS502)"}
 

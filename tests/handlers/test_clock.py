@@ -29,14 +29,6 @@ class TestClock:
         levels = [line["level"] for line in access_lines.told()]
         assert set(levels) == {"info"}
 
-    @pytest.mark.gen_test
-    async def test_a_token_ends_by_the_clock_of_the_wall(self, front, token, clock):
-        """Past its own end nothing is kept for it."""
-        clock.set_wall(800 * 86_400.0)  # the platform gives tokens for 700 days
-        for _ in range(2):
-            answer = await front.ask("/api/attendance", token)
-            assert answer.headers.get("X-Cache") != "HIT"
-
     @pytest.mark.parametrize("way", [{}, SLOW_PATH], ids=["fast", "handler"])
     @pytest.mark.gen_test
     async def test_a_request_takes_no_time_from_a_clock_that_is_set(

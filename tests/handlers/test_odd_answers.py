@@ -7,12 +7,11 @@ clients of platforms of this kind.
 import json
 import re
 from collections import Counter
-from typing import get_args
 
 import pytest
 
 from aims_server.demo.college import College
-from aims_server.demo.shapes import CardShape, CourseShape
+from aims_server.demo.shapes import CARD_SHAPES, COURSE_SHAPES
 from aims_server.metrics import labels
 
 pytestmark = pytest.mark.gen_test
@@ -402,7 +401,7 @@ async def test_odd_answers_are_counted_and_logged_once_a_minute_without_values(
 async def test_every_kind_of_oddity_has_a_label(front, platform, college):
     """What all shapes together bring is counted under kinds that are listed."""
     tokens = iter(college.token(college.student(9), serial=n) for n in range(99))
-    for shape in (*get_args(CourseShape), *get_args(CardShape)):
+    for shape in (*COURSE_SHAPES, *CARD_SHAPES):
         platform.switch(shapes=[shape])
         await front.ask("/api/all-attendance", next(tokens))
     platform.switch(shapes=[], unreadable_dates=0.5, page_size=9, prefix="\ufeff")

@@ -159,11 +159,14 @@ def test_new_settings_hold_without_a_restart(start):
 
 
 def test_a_reload_warns_as_a_start_does(start):
-    """Of what the file says twice, too."""
+    """Of what the file says twice, too; the log of the parent follows the settings."""
     service = start(WORKERS="1", DRAIN_DELAY_SECONDS="0").wait_until_serving()
-    (service.directory / ".env").write_text("LOG_LEVEL=info\nLOG_LEVEL=debug\n")
-    roll(service)
+    before = service.workers()
+    (service.directory / ".env").write_text("LOG_LEVEL=info\nLOG_LEVEL=warning\n")
+    service.signal(signal.SIGHUP)
+    service.wait_for_workers(1, but=before)
     assert "LOG_LEVEL is set in lines 1 and 2; the last one counts" in service.log
+    assert "Replacing the workers" not in service.log
 
 
 @pytest.mark.parametrize("file", ["errors.py", "web_page/style.css"])
@@ -253,20 +256,25 @@ def test_a_lost_directory_changes_nothing(start):
 
 
 def test_workers_that_cannot_start_do_not_replace_others(start):
-    """The roll is called off, the old ones go on, and the service says so."""
+    """The roll is called off, the old ones go on, and the service says so; its log is
+    that of the settings before.
+    """
     service = start(command=BREAKABLE, WORKERS="2").wait_until_serving()
     service.may_fail = True
     workers = service.workers()
-    broken = service.directory / "broken"
+    written, broken = service.directory / ".env", service.directory / "broken"
+    written.write_text("LOG_LEVEL=error\n")
     broken.touch()
     service.signal(signal.SIGHUP)
-    service.wait_for_log(
+    given_up = service.wait_for_log(
         "cannot be started: 6 starts in a row .* and the settings before"
     )
+    service.wait_for_log('"level":"info".*Serving on', after=given_up.end())
     service.wait_for_workers(2)
     assert service.workers() == workers
     assert service.get("/health")[0] == 200
     broken.unlink()
+    written.unlink()
     assert len(roll(service)) == 2
 
 
@@ -317,27 +325,6 @@ def test_a_roll_to_more_workers_that_is_called_off_waits_for_none(start):
     service.wait_for_log("Serving on", after=given_up.end())
     assert service.wait_for_workers(len(before)) == before
     assert "a start is tried" not in service.log
-
-
-def test_the_log_of_the_parent_follows_the_settings(start):
-    """As its workers' does."""
-    service = start(WORKERS="1").wait_until_serving()
-    before = service.workers()
-    (service.directory / ".env").write_text("LOG_LEVEL=warning\n")
-    service.signal(signal.SIGHUP)
-    service.wait_for_workers(1, but=before)
-    assert "Replacing the workers" not in service.log
-
-
-def test_a_roll_that_is_called_off_leaves_the_log_as_it_was(start):
-    """The parent writes as the settings before say, too."""
-    service = start(command=BREAKABLE, WORKERS="1").wait_until_serving()
-    service.may_fail = True
-    (service.directory / ".env").write_text("LOG_LEVEL=error\n")
-    (service.directory / "broken").touch()
-    service.signal(signal.SIGHUP)
-    given_up = service.wait_for_log("and the settings before").end()
-    service.wait_for_log('"level":"info".*Serving on', after=given_up)
 
 
 def test_a_worker_told_to_end_is_replaced_first(busy):

@@ -133,7 +133,7 @@ def test_what_a_token_was_charged_is_moved_to_its_student(limits, claim):
 def test_a_token_that_lost_its_standing_is_no_longer_its_students(limits):
     """It uses up nothing of what the student's other tokens have."""
     session = session_of(5, "a", verified=True)
-    session.refuse()
+    session._registry.epochs.end(session.owner)
     many(lambda: limits.by_session(session, HERE))
     other = session_of(5, "b", verified=True)
     assert many(lambda: limits.by_session(other, HERE)) == STUDENT

@@ -251,19 +251,28 @@ def test_a_refusal_names_the_field(field):
 
 @pytest.mark.parametrize(
     ("sent", "name"),
-    [("2023B1599999 ", "2023B1599999"), ("\u3000x\u00a0", "x"), (7, "7"), (7.0, "7")],
+    [
+        ("2023B1599999 ", "2023B1599999"),
+        ("\u3000x\u00a0", "x"),
+        ("\ufeff2023B1599999\u200b \r\n", "2023B1599999"),
+        ("\u202ax\u200dy\u202c", "x\u200dy"),
+        (7, "7"),
+        (7.0, "7"),
+    ],
 )
 def test_a_user_name_is_trimmed_text(sent, name):
-    """Some frontends send the blank that a keyboard adds, or a number."""
+    """Some frontends send the blank that a keyboard adds, what is copied unseen round a
+    name in a chat, or a number.
+    """
     body = json.dumps({**LOGIN, "username": sent}).encode()
     assert json_object(body, JSON, LoginRequest).user_name() == name
 
 
-@pytest.mark.parametrize("sent", ["", "  ", "\u00a0"])
+@pytest.mark.parametrize("sent", ["", "  ", "\u00a0", "\u200b\u2060"])
 def test_an_empty_user_name_is_none(sent):
     """The platform is not asked for nobody."""
     with pytest.raises(InvalidRequest, match=r"A user name is needed\."):
-        LoginRequest(sent, "x").user_name()
+        query_object({**LOGIN, "username": sent}, LoginRequest).user_name()
 
 
 # Ids of a subject.

@@ -106,19 +106,17 @@ def _course(row: Row, code: str, called: str, note: Note) -> Course | None:
 def _counts(summary: Summary) -> Counts | None:
     """Read a summary; None if Present is missing, or Total and the parts of it."""
     present, total = number(summary.present), number(summary.total)
-    absent, leave = number(summary.absent), number(summary.leave)
-    exempt = number(summary.exempt)
+    absent, leave = number(summary.absent), number(summary.leave) or 0
+    exempt = number(summary.exempt) or 0
     if present is None:
         return None
     if total is None:
         if absent is None:
             return None
-        total = sum_of((present, absent, leave or 0, exempt or 0))
+        total = sum_of((present, absent, leave, exempt))
     elif absent is None:  # filled from Total, as the platform's own clients do
-        absent = max(0, sum_of((total, -present, -(leave or 0), -(exempt or 0))))
-    return Counts(
-        present, absent, leave or 0, exempt or 0, total, percent(summary.percent)
-    )
+        absent = max(0, sum_of((total, -present, -leave, -exempt)))
+    return Counts(present, absent, leave, total, percent(summary.percent))
 
 
 def _first_name(values: Iterable[Scalar]) -> str:

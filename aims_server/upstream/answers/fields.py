@@ -28,7 +28,6 @@ __all__ = [
     "one_line",
     "percent",
     "percent_text",
-    "plain",
     "sum_of",
     "whole",
 ]
@@ -103,13 +102,6 @@ def exact(count: Number) -> "int | Fraction":
     return Fraction(repr(count))
 
 
-def plain(count: "int | Fraction") -> Number:
-    """Undo `exact`; an int if the count is whole."""
-    if isinstance(count, int) or count.denominator == 1:
-        return int(count)
-    return float(count)
-
-
 def sum_of(counts: Iterable[Number]) -> Number:
     """Add up counts exactly.
 
@@ -118,7 +110,10 @@ def sum_of(counts: Iterable[Number]) -> Number:
     """
     listed = tuple(counts)
     rough = sum(listed)
-    return rough if isinstance(rough, int) else plain(sum(map(exact, listed)))
+    if isinstance(rough, int):
+        return rough
+    total = sum(map(exact, listed))
+    return int(total) if total.denominator == 1 else float(total)
 
 
 def whole(value: Scalar) -> int | None:

@@ -100,8 +100,9 @@ _BLANKS_AND_CAPITALS: Final = rf"{_BLANKS}|(?<=[a-z])(?=[A-Z])"
 _STATUSES_WITH_WORDS: Final = frozenset({400, 403, 404, 419, 440})
 
 _LOGIN_PAGE: Final = (
-    r"^(?:[^?#]*/)?(?:[^/?#]*#!?/?(?:[\w-]+/)*)?"  # a page in the browser has a "#"
-    r"(?:\w+[_-])?(?:log|sign)[_-]?in(?:\.(?:php|aspx?|jsp|html?))?/?(?:[;?#].*)?$"
+    # A page in the browser has a "#", one of some frameworks of PHP's a "?r=".
+    r"(?:^(?:[^?#]*/)?|#!?/?(?:[\w-]+/)*|[?&](?:r|route|page)=(?:\w+/)*)"
+    r"(?:\w+[_-])?(?:log|sign)[_-]?in(?:\.(?:php|aspx?|jsp|html?))?(?=[/;?#&]|$)"
 )
 
 _ACCOUNT: Final = (

@@ -46,7 +46,6 @@ class Counts(Struct, frozen=True, gc=False, array_like=True):
     present: Number
     absent: Number
     leave: Number
-    exempt: Number
     total: Number
     percent: str | None
 
@@ -162,8 +161,7 @@ class LoginBody(Struct, frozen=True, gc=False):
     @property
     def refuses(self) -> bool:
         """Whether the text concerns the account, and so may refuse with a 500."""
-        text = text_of(self.body)
-        return text is not None and speaks_of_account(text)
+        return speaks_of_account(self.text or "")
 
 
 def _is_flat(value: Raw) -> bool:

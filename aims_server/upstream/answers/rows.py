@@ -39,13 +39,15 @@ _fields = cast("Callable[[type[Any]], tuple[FieldInfo, ...]]", cache(fields))
 
 class Paging(Struct, frozen=True):
     """The fields that Laravel's paginator adds beside or around the rows. Its resources
-    have the numbers in ``meta`` and the links in ``links``.
+    have the numbers in ``meta`` and the links in ``links``, Fractal's both in the
+    ``pagination`` of ``meta``.
     """
 
     last_page: object = None
     next_page_url: object = None
     total: object = None
     meta: object = None
+    pagination: object = None
     links: object = None
 
 
@@ -213,8 +215,9 @@ def _rows(rows: list[Any], paging: Sequence[Paging]) -> Rows[Any]:
     more = False
     said = list(paging)
     for each in said:
-        if each.meta and isinstance(each.meta, dict):
-            said.append(msgspec.convert(each.meta, Paging))  # it has the last word
+        within = each.meta or each.pagination
+        if within and isinstance(within, dict):
+            said.append(msgspec.convert(within, Paging))  # it has the last word
         if each.last_page is not None:
             pages = _count(each.last_page)
         if each.total is not None:

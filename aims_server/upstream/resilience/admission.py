@@ -80,7 +80,9 @@ class Admission:
         and while the breaker is open, :class:`Overloaded` if no slot can be free in
         time, :class:`UpstreamTimeout` after the deadline, and :class:`AskedToPause`.
         """
-        self._check_pause(endpoint, caller)
+        pause = self.pause_left(endpoint, caller)
+        if pause > 0:
+            raise UpstreamUnavailable(retry_after=pause)
         if deadline.expired or not self._slots.try_acquire(caller):
             await self._wait_for_slot(endpoint, caller, deadline)
         try:
@@ -134,12 +136,6 @@ class Admission:
     def _overloaded(self, refusal: BulkheadFull) -> Overloaded:
         self._on_overload(self._slots.recent_seconds)
         return Overloaded(retry_after=refusal.wait)
-
-    def _check_pause(self, endpoint: str, caller: CallerKey) -> None:
-        if self._pauses:
-            left = self.pause_left(endpoint, caller)
-            if left > 0:
-                raise UpstreamUnavailable(retry_after=left)
 
     def _permit(self, endpoint: str, caller: CallerKey) -> CallPermit:
         try:

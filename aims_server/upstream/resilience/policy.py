@@ -44,10 +44,6 @@ _INCONCLUSIVE: Final = (*_WORTH_REPEATING, UpstreamTimeout)
 _NO_VERDICT: Final = (TokenRefused, UpstreamRejected, RateLimited, WrongStudent)
 
 
-def _ignore(*_: object) -> None:
-    """Ignore an event."""
-
-
 class ResiliencePolicy:
     """Makes calls with retries and hedges.
 
@@ -89,7 +85,7 @@ class ResiliencePolicy:
         retries: RetryBudget,
         hedges: RetryBudget,
         random: Callable[[], float],
-        on_failure: Callable[[str, UpstreamError, float], object] = _ignore,
+        on_failure: Callable[[str, UpstreamError, float], object] = lambda *_: None,
         failing_seconds: float = 15.0,
         background_seconds: float = 0.0,
         clock: Callable[[], float] = time.monotonic,

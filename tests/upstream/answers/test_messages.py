@@ -214,8 +214,16 @@ def test_every_bytes_have_an_answer(status, body):
         ("login.php", True),
         ("../users/sign_in", True),
         ("https://college.invalid/#/login", True),
+        ("https://college.invalid/?from=cards#/auth/login", True),
+        ("/index.php?#!/login", True),
+        ("/login/index.php", True),
+        ("/login/student?next=/cards", True),
+        ("/index.php?r=site/login", True),
         ("/wp-login.php?redirect_to=/cards", True),
         ("/cards?next=/login", False),
+        ("/maintenance?url=https://college.invalid/login", False),
+        ("/maintenance#login-again", False),
+        ("/login-status/index.php", False),
         ("/weblogin-help", False),
         ("https://college.invalid/maintenance", False),
         ("https://college.invalid/logins-of-today", False),
@@ -225,7 +233,7 @@ def test_every_bytes_have_an_answer(status, body):
     ],
 )
 def test_a_redirect_to_a_login_page_is_known(location, leads):
-    """By the last part of its path."""
+    """By a part of its path, or of what stands for one behind "#" or "?r="."""
     assert messages.leads_to_login(location) is leads
 
 

@@ -17,7 +17,7 @@ text = st.text(max_size=12)
 whole = st.integers(min_value=0, max_value=2**53 - 1)
 count = whole | st.integers(0, 999).map(lambda halves: halves + 0.5)
 all_counts = st.builds(
-    Counts, count, count, count, count, count, st.none() | text.filter(bool)
+    Counts, count, count, count, count, st.none() | text.filter(bool)
 )
 all_files = st.builds(
     CourseFiles,

@@ -16,10 +16,10 @@ from ..web import (
     negotiate,
 )
 
-__all__ = ["Asked"]
+__all__ = ["RawRequest"]
 
 
-class Asked(msgspec.Struct, frozen=True):
+class RawRequest(msgspec.Struct, frozen=True):
     """One request of the fast path. ``began`` is by ``time.perf_counter``; ``params``
     say whether the connection may stay open.
     """

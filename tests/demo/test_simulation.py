@@ -1,12 +1,13 @@
-"""A platform that answers a few calls at a time."""
+"""How many calls the platform answers at a time, and the sets of its knobs."""
 
 import asyncio
 
 import pytest
 
-from aims_server.demo.capacity import Capacity
+from aims_server.demo.college import College
 from aims_server.demo.faults import Faults
 from aims_server.demo.scenarios import SCENARIOS
+from aims_server.demo.simulation import Simulation
 from tests.virtual_time import Clock, virtual_loop
 
 pytestmark = pytest.mark.gen_test
@@ -17,11 +18,11 @@ def _io_loop():
     yield from virtual_loop(Clock())
 
 
-async def times(capacity, number):
+async def times(simulation, number):
     """When each of so many calls of a second has been answered."""
 
     async def call():
-        async with capacity.of("cards"):
+        async with simulation.answering("cards"):
             await asyncio.sleep(1)
         return clock() - began
 
@@ -33,9 +34,9 @@ async def times(capacity, number):
 @pytest.mark.parametrize(("number", "last"), [(None, 1), (5, 1), (2, 3), (1, 5)])
 async def test_the_others_wait(number, last):
     """In the order of their coming."""
-    faults = Faults()
-    faults.set("cards", capacity=number)
-    answered = await times(Capacity(faults), 5)
+    simulation = Simulation(College(students=1), seed=1)
+    simulation.faults.set("cards", capacity=number)
+    answered = await times(simulation, 5)
     assert answered == sorted(answered)
     assert answered[-1] == pytest.approx(last)
 
