@@ -72,6 +72,7 @@ def make_upstream(
             on_failure=FailureLog(settings.external_api_base, events).record,
             # A page takes two round trips: a platform slower than this gives none.
             failing_seconds=settings.gather_timeout_seconds / 2,
+            hanging_seconds=settings.request_timeout_seconds,
             background_seconds=settings.gather_timeout_seconds
             - settings.request_timeout_seconds,
         ),

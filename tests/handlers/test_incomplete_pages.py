@@ -197,7 +197,7 @@ async def test_a_whole_page_of_an_old_part_replaces_an_incomplete_one(
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("status", [200, 403, 500])
+@pytest.mark.parametrize("status", [200, 403, 500, 503])
 async def test_no_subject_had_leaves_the_totals(front, token, platform, clock, status):
     """With sound course files the student sees the summary, whatever else fails."""
     clock.stop()

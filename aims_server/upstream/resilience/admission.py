@@ -58,6 +58,9 @@ class Admission:
         self.breakers = breakers
         self._slots = slots
         self._on_overload = on_overload
+        self.on_full: Callable[[], object] = lambda: None
+        """Called when a call or a page finds no slot free."""
+
         self._clock = clock
         self._pauses: dict[str, Pauses] = {}
 
@@ -69,6 +72,7 @@ class Admission:
         try:
             return self._slots.reserve(caller, calls, seconds)
         except BulkheadFull as refusal:
+            self.on_full()
             raise self._overloaded(refusal) from None
 
     async def enter(
@@ -124,6 +128,7 @@ class Admission:
             self._permit(endpoint, caller).discard()
         if deadline.expired:
             raise UpstreamTimeout
+        self.on_full()
         try:
             await self._slots.wait_for_turn(caller, deadline)
         except BulkheadFull as refusal:

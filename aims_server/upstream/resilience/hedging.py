@@ -1,5 +1,6 @@
-"""Owns whether a late call gets a hedge, and which of them wins (J. Dean, L. A.
-Barroso, "The Tail at Scale", CACM 2013; gRPC's A6). Makes no call itself.
+"""Owns whether a late call gets a hedge, which of them wins, and which calls hang and
+give way to others (J. Dean, L. A. Barroso, "The Tail at Scale", CACM 2013; gRPC's A6).
+Makes no call itself.
 """
 
 import asyncio
@@ -8,12 +9,13 @@ from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from itertools import takewhile
 from math import inf
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from ...deadline import Clock
+from ...errors import UpstreamTimeout
 from .lateness import Lateness
 
-__all__ = ["Hedging"]
+__all__ = ["GaveWay", "Hedging"]
 
 Result = TypeVar("Result")
 
@@ -24,6 +26,12 @@ Result = TypeVar("Result")
 _EXCEPTIONS: Final = 0.5
 _COPIES: Final = 3  # at most, the call itself included
 _LOOK_AGAIN: Final = 0.25  # seconds between looks while too few answers are known
+_FASTER: Final = 3.0  # so many times as fast was a newer call than one that hangs
+_PROBE_SECONDS: Final = 1.0  # between two that give way while none is answered
+
+
+class GaveWay(UpstreamTimeout):
+    """A call that hung was ended, for its slot."""
 
 
 class Hedging:
@@ -68,6 +76,8 @@ class Hedging:
         self._inconclusive = inconclusive
         self.clock = clock
         self.ended = 0
+        self._answered = -inf, -inf  # when the call answered last began, and ended
+        self._probed_at = -inf
         self._began: dict[_Race[Any], float] = {}  # of calls under way, in order
         # One timer for all: one for each call, mostly cancelled, took 3 us of a call.
         self._timer: asyncio.TimerHandle | None = None
@@ -97,16 +107,41 @@ class Hedging:
                 await race.first_failed
             except asyncio.CancelledError:
                 self.latency.give_up()
-                if race.winner is None or race.caller.uncancel():
+                if race.outcome is None or race.caller.uncancel():
                     raise  # cancelled from outside
-            assert race.winner is not None
-            return race.winner.result()
+            assert race.outcome is not None
+            return race.outcome()
         finally:
             self.ended += 1
             del self._began[race]
             if race.others:
                 race.give_up_others()
             del race  # no cycle: it holds this task, an error's traceback this frame
+
+    def answered(self, began: float) -> None:
+        """A call that began then is answered now."""
+        now = self.clock()
+        self._answered = began, now
+        self.latency.observe(now - began)
+
+    def end_hanging(self, seconds: float) -> None:
+        """End calls of so many seconds and more, since others want their slots: those
+        that a newer call has overtaken by far. While none was answered since they
+        began, they may be slow like all others: then one, to see how a new one fares.
+        """
+        now = self.clock()
+        began, ended = self._answered
+        for race, race_began in list(self._began.items()):
+            if now - race_began < seconds:
+                break
+            if race_began < began:
+                hangs = now - race_began > _FASTER * (ended - began)
+            else:
+                hangs = race_began >= ended and now - self._probed_at >= _PROBE_SECONDS
+                if hangs:
+                    self._probed_at = now
+            if hangs and race.outcome is None:
+                race.end(_give_way)
 
     def _look_by(self, moment: float) -> None:
         """Look at the calls under way at ``moment`` at the latest."""
@@ -158,8 +193,8 @@ class _Race(Generic[Result]):
         "first_failed",
         "newest_at",
         "others",
+        "outcome",
         "started",
-        "winner",
     )
 
     def __init__(
@@ -173,7 +208,7 @@ class _Race(Generic[Result]):
         self.newest_at = hedging.clock()
         self.others: set[asyncio.Task[Result]] = set()
         self.first_failed: asyncio.Future[None] | None = None
-        self.winner: asyncio.Task[Result] | None = None
+        self.outcome: Callable[[], Result] | None = None
         self._hedging = hedging
         self._another = another
         self._context = copy_context()
@@ -202,16 +237,17 @@ class _Race(Generic[Result]):
         if call not in self.others:
             return  # the race was over before
         self.others.remove(call)
-        if self.winner is not None:
-            return
+        last = self.first_failed is not None and not self.others
+        if self.outcome is None and (conclusive or last):
+            self.end(call.result)
+
+    def end(self, outcome: Callable[[], Result]) -> None:
+        """Let its caller have this outcome."""
+        self.outcome = outcome
         if self.first_failed is None:
-            if conclusive:
-                self.winner = call
-                self.caller.cancel()
-        elif conclusive or not self.others:
-            self.winner = call
-            if not self.first_failed.done():
-                self.first_failed.set_result(None)
+            self.caller.cancel()
+        elif not self.first_failed.done():
+            self.first_failed.set_result(None)
 
     def give_up_others(self) -> None:
         """Cancel the hedges that are still under way."""
@@ -222,3 +258,7 @@ class _Race(Generic[Result]):
             loop.call_soon(call.cancel)
             self._hedging.latency.give_up()
         self.others.clear()
+
+
+def _give_way() -> NoReturn:
+    raise GaveWay

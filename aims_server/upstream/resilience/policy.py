@@ -28,16 +28,21 @@ from ...errors import (
 from .admission import Admission, AskedToPause
 from .calls import Attempt, Call, CallerKey, CallObserver, call_tally
 from .endpoint_breakers import CallPermit
-from .hedging import Hedging
+from .hedging import GaveWay, Hedging
 from .retry import RetryBudget, full_jitter
 
 __all__ = ["ResiliencePolicy"]
 
 Result = TypeVar("Result")
 
-# Quick failures that a retry may mend. A time-out is none: the call had all the time
-# that there was.
-_WORTH_REPEATING: Final = (UpstreamDropped, UpstreamFault, UpstreamUnavailable)
+# Failures that a retry may mend. A time-out is none: the call had all the time that
+# there was.
+_WORTH_REPEATING: Final = (
+    UpstreamDropped,
+    UpstreamFault,
+    UpstreamUnavailable,
+    GaveWay,
+)
 # Failures after which another call under way may still succeed.
 _INCONCLUSIVE: Final = (*_WORTH_REPEATING, UpstreamTimeout)
 # Answers about this student or this request, which say nothing about the endpoint.
@@ -72,7 +77,9 @@ class ResiliencePolicy:
 
     ``on_failure`` is called for each failed call, with endpoint, error and seconds. A
     time-out counts against the endpoint only if the call had at least
-    ``failing_seconds``, since a slow platform is not a failing one. In the last
+    ``failing_seconds``, since a slow platform is not a failing one. While others find
+    no slot, calls give way that hang (`Hedging.end_hanging`), after ``hanging_seconds``
+    at the earliest: the longest that a request waits for one. In the last
     ``background_seconds`` before a deadline no request waits any more: no retry is made
     that ``Retry-After`` would delay until then.
     """
@@ -87,12 +94,14 @@ class ResiliencePolicy:
         random: Callable[[], float],
         on_failure: Callable[[str, UpstreamError, float], object] = lambda *_: None,
         failing_seconds: float = 15.0,
+        hanging_seconds: float = 10.0,
         background_seconds: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.breakers = admission.breakers
         self.reserve = admission.reserve
         self._admission = admission
+        admission.on_full = self._end_hanging
         self._observer = observer
         self._retries = retries
         self._hedges = hedges
@@ -100,6 +109,7 @@ class ResiliencePolicy:
         self._random = random
         self._on_failure = on_failure
         self._failing_seconds = failing_seconds
+        self._hanging_seconds = hanging_seconds
         self._background_seconds = background_seconds
         self._clock = clock
         self._hedging: defaultdict[str, Hedging] = defaultdict(
@@ -254,7 +264,7 @@ class ResiliencePolicy:
             raise
         else:
             outcome = "ok"
-            self._hedging[call.endpoint].latency.observe(self._clock() - began)
+            self._hedging[call.endpoint].answered(began)
             if hedge:
                 self._observer.call_hedged(call.endpoint, "won")
             return result
@@ -262,6 +272,10 @@ class ResiliencePolicy:
             took = self._clock() - began
             self._admission.leave(call.caller, took)
             self._observer.call_finished(call.endpoint, outcome, took)
+
+    def _end_hanging(self) -> None:
+        for hedging in self._hedging.values():
+            hedging.end_hanging(self._hanging_seconds)
 
     def _record_fault(
         self, permit: CallPermit, fault: ApiError, seconds: float, *, again: bool
@@ -271,8 +285,11 @@ class ResiliencePolicy:
         """
         if isinstance(fault, UpstreamUnreachable):
             permit.unreachable()
-        elif isinstance(fault, UpstreamTimeout) and seconds < self._failing_seconds:
-            permit.discard()
+        elif isinstance(fault, UpstreamTimeout):
+            if seconds < self._failing_seconds:
+                permit.discard()
+            else:
+                permit.failure()
         elif (
             again
             or isinstance(fault, _NO_VERDICT)

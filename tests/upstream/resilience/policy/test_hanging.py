@@ -1,0 +1,99 @@
+"""Calls that hang for longer than a request waits, while others want their slots."""
+
+import asyncio
+
+import pytest
+
+from aims_server.errors import UpstreamTimeout
+from aims_server.upstream.resilience import CallerKey
+
+pytestmark = pytest.mark.gen_test
+
+HANGS = 99.0
+
+
+def begin(bench, number, endpoint="cards", seconds=30.0):
+    """A call of another student each time, which a page may be gathered with."""
+    caller = CallerKey.student(number)
+    return asyncio.create_task(bench.outcome(endpoint, seconds, caller=caller))
+
+
+async def all_slots_hang(bench, endpoint="cards"):
+    """As many calls as there are slots, for longer than a request waits."""
+    bench.platform.seconds = HANGS
+    hung = [begin(bench, number, endpoint) for number in range(10)]
+    await asyncio.sleep(10.5)
+    assert bench.slots.in_use == 10
+    return hung
+
+
+async def test_a_platform_that_is_back_is_noticed_though_all_slots_hang(bench):
+    """They stayed taken until the end of what hung, 20 s later."""
+    hung = await all_slots_hang(bench)
+    bench.platform.seconds = 0.1
+    back_at = bench.clock()
+    for number in range(10, 13):
+        assert await begin(bench, number, seconds=10.0) == "answer"
+    assert await asyncio.gather(*hung) == ["answer"] * 10
+    assert bench.clock() < back_at + 2.0
+    assert bench.at_rest
+
+
+async def test_an_endpoint_that_hangs_is_left_to_itself(bench):
+    """As soon as calls of three students have hung for half of the time in which pages
+    are gathered: it held all slots, and its circuit stayed closed, for twice as long.
+    """
+    hung = await all_slots_hang(bench, "quizzes")
+    for number in range(10, 18):
+        hung.append(begin(bench, number, "quizzes", seconds=10.0))
+        await asyncio.sleep(1.0)
+    assert bench.state("quizzes") == "open"
+    bench.platform.seconds = 0.1
+    assert await begin(bench, 50, seconds=10.0) == "answer"
+    await asyncio.gather(*hung)
+    assert bench.at_rest
+
+
+async def test_while_none_is_answered_one_call_a_second_gives_way(bench):
+    """Nobody can know yet whether the others would be answered in the end."""
+    hung = await all_slots_hang(bench)
+    for number in range(10, 40):
+        begin(bench, number, seconds=4.0)
+        await asyncio.sleep(0.1)
+    assert 3 <= bench.told.outcomes.count("cancelled") <= 4
+    assert all(type(end) is not str for end in await asyncio.gather(*hung))
+
+
+async def test_calls_of_a_platform_that_is_slow_do_not_give_way(bench):
+    """Once one is answered, be it in 12 s: what they bring is for the next request."""
+    bench.platform.seconds = 12.0
+    calls = []
+    for number in range(60):
+        calls.append(begin(bench, number))
+        await asyncio.sleep(0.5)
+    await asyncio.gather(*calls)
+    assert "cancelled" not in bench.told.outcomes[5:]
+    assert bench.told.outcomes.count("ok") >= 25
+
+
+async def test_a_call_that_gave_way_has_timed_out(bench):
+    """To who still waits, when the budget has no other try for it."""
+    bench.budget.take = lambda _: False
+    hung = await all_slots_hang(bench)
+    bench.platform.seconds = 0.1
+    assert await begin(bench, 10, seconds=10.0) == "answer"
+    await begin(bench, 11, seconds=10.0)
+    assert {type(await call).code for call in hung} == {UpstreamTimeout.code}
+    assert bench.at_rest
+
+
+async def test_nothing_gives_way_while_slots_are_free(bench):
+    """However long it hangs."""
+    bench.platform.seconds = HANGS
+    hung = [begin(bench, number) for number in range(9)]
+    await asyncio.sleep(15.0)
+    bench.platform.seconds = 0.1
+    for _ in range(3):
+        assert await begin(bench, 10) == "answer"
+    assert "cancelled" not in bench.told.outcomes
+    await asyncio.gather(*hung)
