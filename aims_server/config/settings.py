@@ -138,7 +138,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         "PREFETCH_ON_LOGIN",
         "true",
         FLAG,
-        "Whether a successful login gathers the student's answers in the background.",
+        "Whether a successful login gathers the student's attendance, all-attendance"
+        " and quiz in the background.",
     )
     gather_timeout_seconds: float = setting(
         "GATHER_TIMEOUT_SECONDS",

@@ -126,9 +126,12 @@ async def test_a_figure_is_never_silently_zero(front, token, platform, plain, sh
     assert (days == 0) == (shape == "records_gone")
 
 
-async def test_pages_of_a_list_are_all_had(front, token, platform, plain):
-    """Many small pages give the answer of one large one."""
-    platform.switch(page_size=20)
+@pytest.mark.parametrize("shape", ["records_strange", "records_twice", None])
+async def test_pages_of_a_list_are_all_had(front, token, platform, plain, shape):
+    """Many small pages give the answer of one large one, also where rows that are no
+    records, or come twice, are counted in the list's total.
+    """
+    platform.switch(page_size=20, shapes=[shape] if shape else [])
     page = (await pages_of(front, token))[1]
     assert shown(page) == shown(plain[1])
 
