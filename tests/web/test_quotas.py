@@ -155,12 +155,6 @@ def test_an_ipv6_address_counts_as_its_network(limits, address, same):
     assert (many(lambda: limits.by_address(address)) == 0) is same
 
 
-def test_600_addresses_of_one_network_are_one(limits):
-    """However many of them are used."""
-    quotas = [limits.by_address(f"2001:db8:0:7::{n:x}") for n in range(600)]
-    assert passed(quotas) == ADDRESS
-
-
 def spellings() -> Iterator[str]:
     """One account in many hands: case, blanks, forms, marks, what does not show."""
     name = "2023B1599999"
