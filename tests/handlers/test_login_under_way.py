@@ -266,5 +266,5 @@ class TestPrefetch:
         token = json.loads((await browser.post(body, way, PATH)).body)["token"]
         page = await browser.ask("/api/quiz", token)
         assert page.headers["x-cache"] in ("HIT", "PENDING")
-        await eventually(lambda: platform.counters.calls["schedule"] == 1)
+        await eventually(lambda: platform.counters.calls["course_files"] == 1)
         assert platform.counters.calls["quizzes"] == 1
