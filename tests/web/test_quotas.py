@@ -12,7 +12,6 @@ from aims_server.web.headers import header_pairs
 from aims_server.web.limit_keys import user_name_key
 from aims_server.web.quotas import Quota, RequestLimits
 from aims_server.web.sessions import Registry, Session
-from aims_server.web.verified_keys import VerifiedKeys
 
 from ..virtual_time import ClockNs
 
@@ -51,9 +50,7 @@ def log_in(limits, user_name, address):
 
 def session_of(student_id: int | None, name: str, *, verified: bool) -> Session:
     """A session as the reader makes it, with standing or not."""
-    session = Session(
-        name.encode().ljust(32), student_id, None, Registry(VerifiedKeys(8), Epochs())
-    )
+    session = Session(name.encode().ljust(32), student_id, None, Registry(Epochs()))
     if verified:
         session.confirm(student_id=student_id)
     return session
