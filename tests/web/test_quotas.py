@@ -198,7 +198,7 @@ def test_a_login_that_is_not_refused_costs_its_address_nothing(limits):
 
 
 def test_guesses_are_counted_by_address(limits):
-    """And no other's; a right one costs nothing."""
+    """Wrong guesses count against their address only; a right one is free."""
     for _ in range(30):
         limits.by_guess(HERE).check()
         limits.guess_was_right(HERE)
