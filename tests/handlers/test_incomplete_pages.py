@@ -464,7 +464,7 @@ async def test_an_answer_without_quizzes_never_replaces_some(
 
 @pytest.mark.gen_test
 async def test_no_quiz_is_kept_fifteen_seconds(front, token, platform, clock):
-    """It is soon asked for again."""
+    """An empty list of quizzes is kept for 15 s only."""
     clock.stop()
     platform.faults.set("quizzes", kind="empty")
     first = await front.ask("/api/quiz", token)
