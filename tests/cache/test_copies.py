@@ -33,7 +33,7 @@ def offer(store, clock, *keys):
 
 
 def test_a_copy_is_kept_when_it_is_offered_again(clock):
-    """Once is not enough; and what no other place has is kept at once."""
+    """A copy is kept at its second offer; an entry that no other place has, at once."""
     store = a_store(clock)
     assert offer(store, clock, b"k") == [False]
     assert store.get(b"k") is None
@@ -91,7 +91,7 @@ def test_a_successor_is_all_that_is_given(clock):
 
 
 def test_a_drop_takes_both_parts(clock):
-    """And what was begun before it changes nothing any more."""
+    """It takes originals and copies, and voids what was begun before it."""
     store = a_store(clock)
     epoch = store.epochs.begin(b"ann")
     offer(store, clock, b"k", b"k")

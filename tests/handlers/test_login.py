@@ -207,7 +207,7 @@ async def test_a_refusal_tells_no_secret(front, student, platform, said):
 async def test_a_sentence_that_is_nested_tells_no_secret(
     front, student, platform, nested
 ):
-    """Nor does a status: what is passed on is flat."""
+    """Nested text is dropped, from `status` too: only flat fields are passed on."""
     fields = {"status": nested, "msg": {"message": "Change your PIN", "sent": nested}}
     platform.faults.set(kind="body", status=403, body=json.dumps(fields))
     answer = await front.ask("/api/login", method="POST", body=credentials(student))

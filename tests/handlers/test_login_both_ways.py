@@ -118,7 +118,7 @@ async def test_a_refusal_is_told_alike(
 async def test_a_status_of_the_platforms_own_is_told_alike(
     alike, platform, body, status
 ):
-    """Whether it has a name or not."""
+    """Both paths answer and log an unknown status in the same way."""
     platform.faults.set("authenticate", kind="body", status=status, body='{"msg":"No"}')
     assert (await alike(body))[0] == status
 

@@ -164,7 +164,7 @@ async def test_one_subject(front, token, college, student):
 @pytest.mark.gen_test
 @pytest.mark.parametrize("character", ["\0", "\n", "\x1b", "\x7f"])
 async def test_a_name_with_a_control_character_is_refused(front, token, character):
-    """In the query as in the body: it is not made a blank there."""
+    """It is refused in a query as in a body, not replaced by a blank."""
     path, named = "/api/subject-attendance", {"subject": f"a{character}b"}
     named |= {"studentId": "5900001", "cfId": "7300001"}
     by_get = await front.ask(f"{path}?{urlencode(named)}", token)

@@ -60,7 +60,7 @@ class TestGuessing:
 
     @pytest.mark.gen_test
     async def test_the_right_token_is_no_guess(self, ask):
-        """Nor is none at all, which a browser sends before it asks for a password."""
+        """A missing token is none either: browsers first send a request without."""
         for offered, status in (("", 401), (METRICS_TOKEN, 200)):
             assert [await ask("/status", offered) for _ in range(12)] == [status] * 12
 

@@ -287,7 +287,7 @@ def test_what_has_the_focus_is_seen(visits, token, width, height):
 
 
 def test_keys_with_a_modifier_are_the_browsers(inside):
-    """In the calendar too: some of them lead back to the page before."""
+    """The calendar takes no arrow key with a modifier: some go back a page."""
     page = inside.page
     inside.show("calendar")
     page.locator(".day").last.focus()

@@ -220,7 +220,7 @@ def test_a_worker_loads_no_library_of_its_own(start):
 
 
 def test_status_shows_a_running_service(start, tmp_path):
-    """As a table or as JSON; a wrong token is one line."""
+    """It prints a table or JSON; a wrong token is one line."""
     service = start(WORKERS="2", METRICS_TOKEN="right").wait_until_serving()
     arguments = ("status", "--url", service.url)
     shown = run(*arguments, directory=tmp_path, METRICS_TOKEN="right")

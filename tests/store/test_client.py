@@ -195,7 +195,7 @@ async def test_it_comes_back_by_a_ping(client, connection, held, observer, caplo
 
 @pytest.mark.gen_test
 async def test_pings_come_ever_more_seldom(client, clock, connection):
-    """After 1, 2, 4, 8 and then every 10 seconds."""
+    """They come after 1, 2, 4 and 8 s, and then every 10 s."""
     connection.error = StoreError("Connection refused")
     client.open_circuit("test")
     began, seen = clock.now, []

@@ -57,7 +57,7 @@ async def test_tls(tls):
 
 
 async def test_a_worker_trusts_that_file_for_all_its_connections(tls):
-    """For what it asks, and to follow other machines."""
+    """Both its commands and its subscription use the file."""
     url, ca_file = tls
     machine = MachineStore(StoreAddress.parse(url), bytes(32), ca_file=ca_file)
     store = Store(machine, Epochs(), Observer(), patience=20.0, lifetime=2100.0)

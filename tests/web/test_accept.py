@@ -34,7 +34,7 @@ from aims_server.web.accept import (
     ],
 )
 def test_gzip_is_taken(accepted):
-    """By name, in any case and place, or as one of `*` (RFC 9110 12.5.3)."""
+    """Gzip may stand in any case and place, or be part of `*` (RFC 9110 12.5.3)."""
     assert accepts_gzip(accepted)
 
 

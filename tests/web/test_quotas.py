@@ -67,7 +67,7 @@ def many(take, number=30) -> int:
 
 
 def test_each_kind_has_its_own_bucket(limits):
-    """By address, by session and by user name, each with its own capacity."""
+    """Address, session and user name have buckets of their own capacity."""
     session = session_of(5, "a", verified=True)
     assert many(lambda: limits.by_address(HERE)) == ADDRESS
     assert many(lambda: limits.by_session(session, HERE)) == STUDENT
@@ -166,7 +166,7 @@ def spellings() -> Iterator[str]:
 
 
 def test_all_spellings_of_a_user_name_are_one(limits):
-    """Or a password could be tried under each of them anew."""
+    """Otherwise a password could be tried again under each of them."""
     names = list(spellings())
     assert len(set(names)) > 180
     quotas = [log_in(limits, name, f"192.0.2.{n}") for n, name in enumerate(names)]
@@ -181,9 +181,7 @@ def test_letters_that_a_database_takes_for_others_are_these(name):
 
 
 def test_refused_logins_are_counted_by_address(limits):
-    """Whatever the names; past it every login of that address is refused, and of no
-    other.
-    """
+    """Past the limit every login of that address is refused, and of no other."""
     quotas = [log_in(limits, f"name-{n}", HERE) for n in range(30)]
     assert passed(quotas) == FAILURES
     assert quotas[-1].kind == "login-failures"
@@ -232,7 +230,7 @@ def test_a_refusal_is_over_exactly_when_it_says(limits, clock):
 
 
 def test_a_refusal_names_its_bucket(limits):
-    """For the metrics, which count refusals by kind."""
+    """The metrics count refusals by that kind."""
     many(lambda: log_in(limits, "a", HERE))
     with pytest.raises(RateLimited) as caught:
         log_in(limits, "a", HERE).check()

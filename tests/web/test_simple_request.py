@@ -108,7 +108,7 @@ def test_whatever_headers_come_along(headers):
 @pytest.mark.parametrize("sound", [PLAIN, POSTED])
 @given(change=changes)
 def test_nothing_is_read_that_the_full_parser_refuses(sound, change):
-    """Whatever a byte more or less does to it, both read the same or this none."""
+    """After any change of a byte both parsers read the same, or this one none."""
     at, removed, inserted = change
     request = sound[:at] + inserted + sound[at + removed :]
     read = parse_simple_request(request)
@@ -124,7 +124,7 @@ def test_no_bad_framing_is_read(case):
 
 @pytest.mark.parametrize("length", ["14", "16", "015", "+15", "1_5", "0xf", "15, 15"])
 def test_a_body_is_as_long_as_it_says(length):
-    """Said in the plainest way: otherwise it is not read."""
+    """A length that is not written plainly is not read."""
     request = POSTED.replace(
         b"Content-Length: 15", f"Content-Length: {length}".encode()
     )

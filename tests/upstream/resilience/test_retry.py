@@ -13,7 +13,7 @@ from tests.virtual_time import Clock
 
 @given(st.integers(0, 10_000), st.floats(0, 1))
 def test_a_delay_lies_between_zero_and_its_doubling_bound(attempt, chance):
-    """Whatever the attempt, 0 <= delay <= min(0.5, 0.05 * 2**attempt)."""
+    """For every attempt, 0 <= delay <= min(0.5, 0.05 * 2**attempt)."""
     delay = full_jitter(attempt, lambda: chance)
     assert 0 <= delay <= min(0.5, 0.05 * 2 ** min(attempt, 20))
 

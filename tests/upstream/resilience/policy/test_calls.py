@@ -126,7 +126,7 @@ async def test_waiting_for_a_slot_counts_against_the_deadline(narrow):
 
 
 async def test_a_slot_is_held_until_the_call_ends(narrow):
-    """Though the asker has left: curl is still at it, and the platform too."""
+    """It is held though the asker has left, since the call still runs."""
     asker = asyncio.create_task(narrow.call(repeatable=False))
     await settle()
     asker.cancel()

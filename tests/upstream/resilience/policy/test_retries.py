@@ -41,7 +41,7 @@ async def test_tries_end_with_the_deadline(clock):
 
 
 async def test_tries_end_with_the_budget(clock):
-    """At once when it is used up, whatever time is left."""
+    """They end at once when it is used up, whatever time is left."""
     bench = Bench(clock, floor=4.0)
     bench.platform.script = [UpstreamFault() for _ in range(100)]
     assert isinstance(await bench.outcome(), UpstreamFault)
