@@ -224,7 +224,7 @@ async def test_a_new_connection_may_ask(server):
 
 @pytest.mark.gen_test
 async def test_a_new_connection_without_a_request_is_closed(server):
-    """It counts as idle after its first second."""
+    """A new connection counts as idle after its first second."""
     client = await Client.connect(server)
     server.listener.accept_backlog()
     server.clock.now += 1.1

@@ -158,7 +158,7 @@ def test_a_worker_that_cannot_be_started_is_told_once(lacking):
 
 
 def test_a_worker_that_can_be_started_again_is_told(lacking):
-    """Once all serve."""
+    """The log says so once all workers serve."""
     (other,) = lacking.workers()
     seen = len(lacking.log)
     (lacking.directory / "broken").unlink()

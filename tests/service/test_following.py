@@ -278,7 +278,7 @@ async def test_what_was_followed_ends_where_ones_own_begins(workers, sessions, c
 async def test_who_followed_a_dead_worker_follows_the_one_that_begins_anew(
     sessions, clock, epochs
 ):
-    """As soon as that one has as much."""
+    """A follower of a dead worker follows the next one that gathers the page."""
     memory = SharedMemoryCache(1_000_000, epochs, clock=clock)
     first, second, third = (Worker(memory, clock) for _ in range(3))
     session = sessions[0]

@@ -156,7 +156,7 @@ def test_an_ipv6_address_counts_as_its_network(limits, address, same):
 
 
 def test_600_addresses_of_one_network_are_one(limits):
-    """However many of them are used."""
+    """Any number of addresses of one IPv6 network count as one."""
     quotas = [limits.by_address(f"2001:db8:0:7::{n:x}") for n in range(600)]
     assert passed(quotas) == ADDRESS
 
@@ -207,7 +207,7 @@ def test_a_login_that_is_not_refused_costs_its_address_nothing(limits):
 
 
 def test_guesses_are_counted_by_address(limits):
-    """And no other's; a right one costs nothing."""
+    """Wrong guesses count against their address only; a right one is free."""
     for _ in range(30):
         limits.by_guess(HERE).check()
         limits.guess_was_right(HERE)

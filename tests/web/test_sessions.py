@@ -317,7 +317,7 @@ def test_the_platforms_claims_are_read(reader):
 
 @pytest.mark.parametrize(("sub", "found"), [(5900001, 5900001), ("5900001", 5900001)])
 def test_a_student_is_named_by_number_or_its_text(reader, sub, found):
-    """PHP writes either."""
+    """A token's claim may be a number or its text: PHP writes either."""
     assert reader.read(made_up({"sub": sub})).student_id == found
 
 
