@@ -15,7 +15,7 @@ from aims_server.service.following import SharedGatherings
 from aims_server.service.gathering import Gatherings
 from aims_server.service.student_records import FetchedFiles
 from aims_server.upstream import CourseFiles
-from aims_server.web import SessionReader, VerifiedKeys
+from aims_server.web import SessionReader
 from tests.virtual_time import Clock, virtual_loop
 
 pytestmark = pytest.mark.gen_test
@@ -91,7 +91,7 @@ def _workers(clock, epochs):
 def _sessions(epochs):
     """Two invented students' sessions."""
     college = College(2)
-    reader = SessionReader(b"secret" * 6, VerifiedKeys(), epochs)
+    reader = SessionReader(b"secret" * 6, epochs)
     return [
         reader.caller(college.token(college.student(n)), "192.0.2.1").session
         for n in range(2)
