@@ -36,7 +36,7 @@ def test_the_floor_allows_retries_without_any_try():
 
 
 def test_a_caller_has_half_of_the_floor_and_twice_what_it_earned():
-    """And always one."""
+    """One caller may use half of the floor and twice what it earned; always one."""
     budget = RetryBudget(share=0.25, floor=4, clock=Clock())
     for caller in "aabbbbbbcccccccc":
         budget.tries.add(caller)
