@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from importlib import import_module
+from importlib import import_module, machinery
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, cast
@@ -26,10 +26,12 @@ _UNUSED: Final = frozenset(
         *("email.base64mime", "email.errors", "email.header", "email.parser"),
         *("email.quoprimime", "fnmatch", "gettext", "glob", "json", "locale"),
         *("logging.handlers", "mimetypes", "msgspec.inspect", "msgspec.toml"),
-        *("msgspec.yaml", "ntpath", "stringprep", "token", "tokenize"),
+        *("msgspec.yaml", "ntpath", "platform", "stringprep", "token", "tokenize"),
         *("tornado.process",),
     }
 )
+# What is asked of them at once is answered without running their code (uuid asks).
+_KNOWN: Final = {"platform": {"system": lambda: os.uname().sysname}}
 
 
 def main() -> int:
@@ -40,6 +42,7 @@ def main() -> int:
     _open_standard_streams()
     if sys.argv[1:2] in _SERVING:
         _hold_signals()
+        _look_for_sources_first()
         sys.meta_path.insert(0, _Later())
     _import_msgspec()
     from .cli import main as run
@@ -86,7 +89,7 @@ class _Later:
         """
         if module.__name__ in self._names:
             vars(module).pop("__path__", None)
-            vars(module)["_run"] = self.run
+            vars(module).update(_run=self.run, **_KNOWN.get(module.__name__, {}))
             module.__class__ = _Unrun
 
     def run(self, unrun: ModuleType) -> ModuleType:
@@ -108,6 +111,19 @@ class _Unrun(ModuleType):
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._run(self), name)
+
+
+def _look_for_sources_first() -> None:
+    """Have imports look for a source, as nearly all modules are, before the endings of
+    extension modules. That saves 1.5 % of a start's instructions.
+    """
+    finder = machinery.FileFinder.path_hook(
+        (machinery.SourceFileLoader, machinery.SOURCE_SUFFIXES),
+        (machinery.ExtensionFileLoader, machinery.EXTENSION_SUFFIXES),
+        (machinery.SourcelessFileLoader, machinery.BYTECODE_SUFFIXES),
+    )
+    sys.path_hooks.insert(0, finder)
+    sys.path_importer_cache.clear()
 
 
 def _import_msgspec() -> None:

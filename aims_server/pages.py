@@ -88,7 +88,10 @@ class Page(Endpoint, frozen=True, kw_only=True):
 
 
 def _page(
-    name: str, *methods: str, other_media: Mapping[str, str] | None = None
+    name: str,
+    *methods: str,
+    prefetched: bool = True,
+    other_media: Mapping[str, str] | None = None,
 ) -> Page:
     """The row of a page without parameters."""
     return Page(
@@ -96,6 +99,7 @@ def _page(
         path=f"/api/{name}",
         methods=methods or ("GET",),
         resource=name,
+        prefetched=prefetched,
         other_media=other_media or {},
     )
 
@@ -115,7 +119,9 @@ SUBJECT_ATTENDANCE: Final = Page(
 )
 QUIZ: Final = _page("quiz")
 TIMETABLE: Final = _page(
-    "timetable", other_media={"text/calendar": "timetable-calendar"}
+    "timetable",
+    prefetched=False,
+    other_media={"text/calendar": "timetable-calendar"},
 )
 PAGES: Final = (ATTENDANCE, ALL_ATTENDANCE, SUBJECT_ATTENDANCE, QUIZ, TIMETABLE)
 

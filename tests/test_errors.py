@@ -118,7 +118,7 @@ def test_a_401_names_the_scheme():
 
 
 def test_a_405_lists_what_is_allowed():
-    """RFC 9110 15.5.6."""
+    """The header ``Allow`` has the methods (RFC 9110 15.5.6)."""
     headers = MethodNotAllowed(("GET", "POST")).headers()
     assert headers == [("Allow", "GET, POST")]
 

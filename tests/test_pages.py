@@ -68,7 +68,7 @@ def test_the_description_has_no_other_api():
 
 @pytest.mark.parametrize("endpoint", pages.ENDPOINTS, ids=lambda row: row.name)
 def test_metrics_know_every_endpoint(endpoint):
-    """Its route is a label, with the statuses that the description gives it."""
+    """The metrics have a label for every endpoint."""
     assert endpoint.name in labels.ROUTES
     for method in endpoint.methods:
         responses = DESCRIBED["paths"][endpoint.path][method.lower()]["responses"]
@@ -105,7 +105,7 @@ def test_alerts_and_panels_watch_every_page(expression):
 
 
 def test_some_alerts_and_panels_select_routes():
-    """Or the test above would hold of nothing."""
+    """There are alerts and panels for the test above to check."""
     for expressions in (ALERT_EXPRESSIONS, DASHBOARD_EXPRESSIONS):
         assert any(map(routes, expressions))
 

@@ -134,7 +134,7 @@ def build(
     )
     context = HandlerContext(
         service=service,
-        sessions=SessionReader(machine.secret, machine.verified, machine.epochs),
+        sessions=SessionReader(machine.secret, machine.epochs),
         limits=limits,
         cors=CorsPolicy(settings.cors_origins),
         lifecycle=Lifecycle(clock),

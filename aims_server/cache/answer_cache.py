@@ -109,19 +109,11 @@ class AnswerCache:
             max_age = self._lifetimes.fresh
         return await self._read(self._parts, resource, session, fill, deadline, max_age)
 
-    def epoch_of(self, session: Session) -> int:
-        """The session's present epoch, which a refusal of its token ends. Take it
-        before calling the platform for what `keep_part` is to keep.
+    def keep_part(self, resource: str, session: Session, entry: Entry[bytes]) -> None:
+        """Keep a part in the background, unless the token was refused since the session
+        began, a fill of the part is under way, or one has just failed.
         """
-        return self._parts.epochs.of(session.owner)
-
-    def keep_part(
-        self, resource: str, session: Session, epoch: int, entry: Entry[bytes]
-    ) -> None:
-        """Keep a part of this epoch in the background, unless a fill of it is under way
-        or has just failed.
-        """
-        self._parts.keep(session.resource_key(resource), epoch, entry)
+        self._parts.keep(session.resource_key(resource), session.epoch, entry)
 
     async def derived(
         self,

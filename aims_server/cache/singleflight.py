@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Generator
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, Generic, TypeVar
 
 from ..deadline import Clock, Deadline
 from ..primitives import done_within
@@ -12,7 +12,7 @@ __all__ = ["FlightCancelled", "SingleFlight", "Start"]
 
 V = TypeVar("V")
 
-Start = Callable[[Deadline], Awaitable[V]]
+Start = Callable[[Deadline], Coroutine[Any, Any, V]]
 
 
 class FlightCancelled(Exception):
@@ -32,7 +32,7 @@ class _Flight(Generic[V]):
         self.deadline = deadline
         self.started_at = now
         self.joinable_until = deadline.at
-        self.task = asyncio.create_task(_run(start, self.deadline))
+        self.task = asyncio.create_task(start(deadline))
 
     def extend(self, deadline: Deadline) -> None:
         """Extend the work's deadline to this asker's.
@@ -165,10 +165,6 @@ class SingleFlight(Generic[V]):
     def _forget(self, key: bytes, flight: _Flight[V]) -> None:
         if self._failed.get(key) is flight:
             del self._failed[key]
-
-
-async def _run(start: Start[V], deadline: Deadline) -> V:
-    return await start(deadline)
 
 
 async def _outcome(task: asyncio.Task[V], deadline: Deadline) -> V:

@@ -48,16 +48,18 @@ class Entry(Struct, Generic[V], frozen=True):
 
     def replaces(self, kept: "Entry[V] | None") -> bool:
         """Whether this entry is to be kept in place of ``kept``. Complete is better
-        than incomplete, then newer is better; of two made at one time the one that is
-        not old is better.
+        than incomplete, then newer is better. An old one is better, too, if the kept
+        one was no longer fresh when it was made: its other parts are newer.
         """
         if kept is None:
             return True
         if kept.complete is not self.complete:
             return self.complete
-        if kept.made_at < self.made_at:
+        if self.old and kept.fresh_until <= self.fresh_until:
             return True
-        return kept.made_at == self.made_at and not self.old
+        if kept.made_at == self.made_at:
+            return not self.old
+        return kept.made_at < self.made_at
 
 
 # An entry, its whole cost in bytes (TLRUCache asks for the size without the key), the
@@ -149,7 +151,11 @@ class MemoryStore(Generic[V]):
             return None
         # .get() freezes the clock and looks twice, at three times the cost
         entry, _, epoch, revision = table[key]
-        return entry if self.epochs.is_current(epoch, revision) else None
+        if not self.epochs.is_current(epoch):
+            return None
+        if revision is not None and self.epochs.revision(epoch) != revision:
+            return None  # another process has kept a newer one since
+        return entry
 
     def put(
         self,

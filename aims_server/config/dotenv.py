@@ -2,12 +2,13 @@
 
 from io import StringIO
 from pathlib import Path
-from typing import NamedTuple
+
+from msgspec import Struct
 
 __all__ = ["File", "read"]
 
 
-class File(NamedTuple):
+class File(Struct, frozen=True):
     """The assignments of a file, the line numbers of each name, and a sentence for
     every fault.
     """

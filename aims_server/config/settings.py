@@ -92,22 +92,22 @@ class Settings(Struct, frozen=True, kw_only=True):
         "LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE",
         "300",
         _RATE,
-        "Refused logins of one client address; past it every login is refused.",
+        "Refused logins of one client address; above it every login is refused.",
     )
     request_timeout_seconds: float = setting(
         "REQUEST_TIMEOUT_SECONDS",
         "10",
         seconds(0.1, 300),
-        "Deadline of one request: queue, retries and all.",
+        "Deadline of one request, with queue and retries.",
     )
     max_concurrent_requests: int = setting(
         "MAX_CONCURRENT_REQUESTS",
         "100",
         whole(1, 10_000),
-        "Calls to the platform in flight, whole machine.",
+        "Calls to the platform in flight, for the whole machine.",
     )
     workers: int = setting(
-        "WORKERS", "0", whole(0, 256), "Processes; 0 starts one per CPU."
+        "WORKERS", "0", whole(0, 256), "Worker processes; 0 starts one per CPU."
     )
     cache_ttl_seconds: float = setting(
         "CACHE_TTL_SECONDS",
@@ -131,51 +131,52 @@ class Settings(Struct, frozen=True, kw_only=True):
         "CACHE_MAX_MB",
         "64",
         whole(1, 65_536),
-        "Megabytes of answers each worker keeps at most, 2 of them for copies of what"
-        " CACHE_SHARED_MB holds; the least recently used leave.",
+        "Megabytes of answers each worker keeps at most, 2 of them for copies of shared"
+        " ones (CACHE_SHARED_MB); the least recently used are dropped.",
     )
     prefetch_on_login: bool = setting(
         "PREFETCH_ON_LOGIN",
         "true",
         FLAG,
-        "A login that succeeds warms the student's answers in the background.",
+        "Whether a successful login gathers the student's attendance, all-attendance"
+        " and quiz in the background.",
     )
     gather_timeout_seconds: float = setting(
         "GATHER_TIMEOUT_SECONDS",
         "30",
         seconds(0.1, 600),
-        "How long an answer may be gathered on behind its askers' deadlines; unless"
+        "How long an answer is gathered, also after its requests' deadlines; unless"
         " given, at least REQUEST_TIMEOUT_SECONDS.",
     )
     attendance_target_percent: int = setting(
         "ATTENDANCE_TARGET_PERCENT",
         "75",
         whole(1, 100),
-        "Share of classes that the planner's figures aim at.",
+        "Target of the planner's figures: the share of classes to be attended.",
     )
     external_api_proxy: str = setting(
         "EXTERNAL_API_PROXY",
         "",
         PROXY_URL,
-        "Proxy for calls to the platform; if empty, none, whatever http_proxy says.",
+        "Proxy for calls to the platform; empty: none. http_proxy is ignored.",
     )
     external_api_ca_file: CertificateFile | None = setting(
         "EXTERNAL_API_CA_FILE",
         "",
         CA_FILE,
-        "Certificate authorities to trust for it beside the system's (PEM).",
+        "Certificate authorities trusted for the platform beside the system's (PEM).",
     )
     web_page: bool = setting(
         "WEB_PAGE",
         "false",
         FLAG,
-        "Serve the student's page at /; without it / leads to /docs.",
+        "Serve the student's page at /; otherwise / redirects to /docs.",
     )
     connections_per_address: int = setting(
         "CONNECTIONS_PER_ADDRESS",
         "0",
         whole(0, 10_000),
-        "Connections of one client address to a worker; 0 is half of its places.",
+        "Connections of one client address to a worker; 0 is half of all.",
     )
     status_page: bool = setting(
         "STATUS_PAGE",
@@ -200,20 +201,20 @@ class Settings(Struct, frozen=True, kw_only=True):
         "STORE_SECRET",
         "",
         SECRET,
-        "Key to all that is kept there, the same on every machine.",
+        "Secret that encrypts everything in the store, the same on every machine.",
         secret=True,
     )
     store_timeout_ms: int = setting(
         "STORE_TIMEOUT_MS",
         "250",
         whole(20, 2000),
-        "What an answer of the store may take, in milliseconds.",
+        "Longest wait for an answer of the store, in milliseconds.",
     )
     store_ca_file: CertificateFile | None = setting(
         "STORE_CA_FILE",
         "",
         CA_FILE,
-        "Certificate authorities to trust for it in place of the system's (PEM).",
+        "Certificate authorities trusted for the store, not the system's (PEM).",
     )
     trusted_proxies: tuple[TrustedProxy, ...] = setting(
         "TRUSTED_PROXIES", "", PROXIES, "Proxies whose X-Forwarded-For is believed."
@@ -222,7 +223,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         "METRICS_TOKEN",
         "",
         TOKEN,
-        "Bearer token that /metrics asks for; empty asks for none.",
+        "Bearer token for /metrics and /status; empty: none is needed.",
         secret=True,
     )
     log_level: str = setting(

@@ -19,7 +19,6 @@ class Counters:
         """Start at nothing."""
         self.calls: Counter[str] = Counter()
         self.now: Counter[str] = Counter()
-        self.peaks: Counter[str] = Counter()
         self.peak = 0
         self.connections = 0
         self.query_tokens = 0
@@ -41,7 +40,6 @@ class Counters:
         """Count a call that arrived."""
         self.calls[endpoint] += 1
         self.now[endpoint] += 1
-        self.peaks[endpoint] = max(self.peaks[endpoint], self.now[endpoint])
         self.peak = max(self.peak, self.in_flight)
         self._notify()
 
@@ -53,7 +51,6 @@ class Counters:
     def reset(self) -> None:
         """Forget the past; what is in flight stays counted."""
         self.calls.clear()
-        self.peaks = +self.now
         self.peak = self.in_flight
         self.connections = self.query_tokens = 0
 
@@ -73,7 +70,6 @@ class Counters:
         return {
             "calls": dict(self.calls),
             "now": dict(+self.now),
-            "peaks": dict(self.peaks),
             "total": self.total,
             "inFlight": self.in_flight,
             "peak": self.peak,

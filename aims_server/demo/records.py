@@ -38,10 +38,9 @@ def course_rows(
         summary = attendance_summary(counts, switches)
         present, total = present + summary["Present"], total + summary["Total"]
         rows.append(row | {"attendance_summary": summary})
-    if switches.total_row:
-        overall = {"Percent": percent(present, total, switches)}
-        overall |= {"Total": total, "Present": present}
-        rows.append({"cdata": {"course_code": "Total"}, "attendance_summary": overall})
+    overall = {"Percent": percent(present, total, switches)}
+    overall |= {"Total": total, "Present": present}
+    rows.append({"cdata": {"course_code": "Total"}, "attendance_summary": overall})
     return shaped(rows, switches.shapes, COURSE_SHAPES)
 
 

@@ -44,7 +44,6 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether a course file carries `cf_id` beside `id`."""
 
     start_time_separator: Literal[" ", "T"] = " "
-    total_row: bool = True
     unreadable_dates: float = 0.0
     """Share of the records whose date no one can read."""
 

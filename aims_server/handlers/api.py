@@ -115,7 +115,7 @@ class SubjectHandler(_StudentHandler):
         caller = self.bearer()
         fields = {
             # Not `get_query_argument`, which has a blank for each control character.
-            name: self.decode_argument(values[-1], name)
+            name: self.decode_argument(values[-1], name).strip()
             for name, values in self.request.query_arguments.items()
             if name in _SUBJECT_FIELDS
         }

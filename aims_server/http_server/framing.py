@@ -21,10 +21,11 @@ from .message import OVERSIZED, Message
 
 __all__ = ["FramingGuard"]
 
-# Whatever RFC 3986 3.2.2 has, with an optional port.
+# Whatever RFC 3986 3.2.2 has, with an optional port, of which Tornado makes a number:
+# that fails for one of 4301 digits.
 _HOST: Final = (
     r"(?:\[[0-9A-Za-z:.%_~-]+\]"
-    r"|(?:[0-9A-Za-z._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?"
+    r"|(?:[0-9A-Za-z._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?"
 )
 _ABSOLUTE: Final = rf"(?i:https?)://(?=[^:/?])(?:{_HOST})([/?].*)?"
 

@@ -26,10 +26,10 @@ _MAX_BUFFERED: Final = 256 * 1024
 _PRIORITIES: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 # What ends a line, moves a cursor, or turns the writing direction.
-UNPRINTABLE: Final = re.compile(
+UNPRINTABLE: Final = (
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
 )
-_PLAIN: Final = re.compile(r"[^\s\"'=]+")
+_PLAIN: Final = r"[^\s\"'=]+"
 
 _encode = msgspec.json.Encoder().encode
 
@@ -167,7 +167,7 @@ def json_line(fields: Fields, untrusted: str | None = None) -> bytes:
             line = _encode(redact(fields))
     if not line.isascii() or 0x7F in line:
         # JSON need not escape these, but terminals and str.splitlines act on them.
-        line = UNPRINTABLE.sub(_as_json, line.decode()).encode()
+        line = re.sub(UNPRINTABLE, _as_json, line.decode()).encode()
     return line + b"\n"
 
 
@@ -182,11 +182,12 @@ def _text(fields: Fields) -> bytes:
     below = rest.pop("traceback", "")
     for name, value in rest.items():
         if logger != ACCESS or name not in _IN_ACCESS_MESSAGE:
-            plain = isinstance(value, str) and _PLAIN.fullmatch(value)
+            plain = isinstance(value, str) and re.fullmatch(_PLAIN, value)
             parts.append(f"{name}={value if plain else _encode(value).decode()}")
     lines = [" ".join(parts)]
     lines += (f"    {line}" for line in below.splitlines())
-    return "".join(f"{UNPRINTABLE.sub(_as_text, line)}\n" for line in lines).encode()
+    shown = (re.sub(UNPRINTABLE, _as_text, line) for line in lines)
+    return "".join(f"{line}\n" for line in shown).encode()
 
 
 def _as_text(match: re.Match[str]) -> str:

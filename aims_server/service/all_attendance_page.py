@@ -141,7 +141,7 @@ class AllAttendancePage:
         gathering.begin(fetched, oldest)
         for cf_id, days in kept.items():
             gathering.add(cf_id, days)
-        epoch, asked_at = self._cache.epoch_of(session), self._clock()
+        asked_at = self._clock()
         await self._add_missing(caller, fetched, deadline, gathering)
         if fetched.old:
             fetched = self._records.newest_course_files(session, fetched)
@@ -154,7 +154,7 @@ class AllAttendancePage:
                 for cf_id, days in gathering.parts.items()
                 if days is not None and cf_id not in kept
             }
-            self._records.keep_subjects(session, epoch, asked_at, new)
+            self._records.keep_subjects(session, asked_at, new)
         return await self._entry(
             caller, fetched, gathering.parts, oldest, complete=complete
         )

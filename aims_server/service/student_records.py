@@ -189,17 +189,16 @@ class StudentRecords:
     def keep_subjects(
         self,
         session: Session,
-        epoch: int,
         made_at: float,
         subjects: Mapping[int, SubjectDays],
     ) -> None:
-        """Keep subjects that were asked for at ``made_at`` (monotonic seconds) in this
-        epoch of the session, so that the next request asks only for the others. The
-        page neither waits for this nor fails with it: its time may be over.
+        """Keep subjects that were asked for at ``made_at`` (monotonic seconds), so that
+        the next request asks only for the others. The page neither waits for this nor
+        fails with it: its time may be over.
         """
         for cf_id, days in subjects.items():
             entry = self._packed(session, days, made_at)
-            self._cache.keep_part(_subject(cf_id), session, epoch, entry)
+            self._cache.keep_part(_subject(cf_id), session, entry)
 
     def _packed(
         self, session: Session, days: SubjectDays, made_at: float

@@ -9,8 +9,8 @@ __all__ = ["accepts_gzip", "preferred_media", "quality", "wants_fresh"]
 
 # A browser sends 150 characters. 32 KiB of commas would hold the loop for 18 ms.
 _MOST_OF_ACCEPT: Final = 2048
-_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.?)*"?')
-_WEIGHT: Final = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
+_QUOTED: Final = r'"(?:[^"\\]|\\.?)*"?'
+_WEIGHT: Final = r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)"
 
 
 @lru_cache(64)  # browsers send one of a few values
@@ -54,7 +54,7 @@ def quality(accept: str | None, media_type: str) -> float:
     found = (-1, 0)
     weight = 0.0
     read = accept[:_MOST_OF_ACCEPT].lower()
-    for element in _QUOTED.sub(_unquoted, read).split(","):
+    for element in re.sub(_QUOTED, _unquoted, read).split(","):
         offered, *parameters = map(str.strip, element.split(";"))
         named = [each for each in parameters if not each.startswith("q=")]
         if offered in ranges and {*named} <= {*own, "charset=utf-8"}:
@@ -105,5 +105,5 @@ def _unquoted(quoted: re.Match[str]) -> str:
 def _weight(parameter: str) -> float:
     if not parameter:
         return 1.0
-    match = _WEIGHT.fullmatch(parameter)
+    match = re.fullmatch(_WEIGHT, parameter)
     return float(match.group(1)) if match else 0.0

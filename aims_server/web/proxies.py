@@ -14,7 +14,7 @@ __all__ = ["client_address", "is_trusted"]
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # "203.0.113.7:4711", "[2001:db8::1]" and "[2001:db8::1]:4711", as some proxies write.
-_WITH_PORT: Final = re.compile(
+_WITH_PORT: Final = (
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\]|(?P<v4>[0-9.]+))(?::[0-9]{1,5})?"
 )
 
@@ -75,7 +75,7 @@ def _hops(peer: str, forwarded_for: Sequence[str]) -> Iterator[str]:
 
 
 def _parsed(text: str) -> Address | None:
-    match = _WITH_PORT.fullmatch(text)
+    match = re.fullmatch(_WITH_PORT, text)
     try:
         address = ipaddress.ip_address(
             # Without a zone, which may have any length and names a link elsewhere

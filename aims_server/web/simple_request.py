@@ -28,7 +28,7 @@ _HEAD: Final = re.compile(
     rb"((?:[%b]++:[\t -~]*+\r\n)++)\r\n" % NAME_CHARACTERS
 )
 # A host name or address with an optional port; names within a machine have a "_" too.
-_HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 # Headers that frame a body otherwise than by its length, encode it, or ask for more
 # than an answer.
 _EXCLUDED: Final = frozenset(

@@ -85,7 +85,9 @@ def test_a_page_put_while_another_is_kept_is_replaced_by_a_newer(
 
 
 def test_a_lease_given_up_while_a_page_is_kept_does_not_come_back(both):
-    """And the page is kept."""
+    """A lease released while a page is kept without one does not return; the page
+    stays.
+    """
     both.before_the_next_step(both.release)
     assert both.keep(0)
     taken = both.take()

@@ -204,7 +204,7 @@ def test_old_pages_make_room_for_new_ones(cache, clock):
 
 
 def test_as_many_as_there_is_room_for_are_kept(cache, clock):
-    """However many of them are made at once."""
+    """Pages made at once are all kept while there is room for them."""
     keys = [b"%d" % n for n in range(150)]
     leases = [take(cache, key).lease for key in keys]
     assert all(cache.put(lease, page(clock, bytes(6000))) for lease in leases)

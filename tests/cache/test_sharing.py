@@ -105,7 +105,9 @@ async def test_what_another_worker_keeps_is_a_hit_without_a_flight(platform, wor
 
 
 async def test_who_joins_a_look_at_a_kept_page_has_a_hit(platform, apart):
-    """Nobody gathers what another machine has."""
+    """A request that joins the look-up of another machine's page gets a HIT, with no
+    call.
+    """
     one, _, other, _ = apart
     await answered(platform, one.ask(platform), "page")
     tasks = [other.ask(platform) for _ in range(2)]

@@ -174,7 +174,7 @@ async def test_a_level_without_lease_is_passed_over(platform, clock):
 
 @pytest.mark.parametrize("body", [b"short", bytes(10) + b"\xff"])
 async def test_a_page_that_cannot_be_read_is_no_page(platform, machine, clock, body):
-    """It is filled anew."""
+    """A page that cannot be unpacked is filled again."""
     taken = machine.memory.take(sharing._VERSION + b"k", ANN, Want(), seconds=5)
     now = clock.now
     machine.memory.put(taken.lease, Page(body, now, now + 60, now + 60))

@@ -30,7 +30,7 @@ def test_a_page_inside_a_page_is_none(length):
 
 
 def test_a_page_may_be_as_large_as_the_ring_takes():
-    """And no larger."""
+    """A page of the largest size is kept, and a larger one is not."""
     epochs = Epochs()
     pages, epoch = SignedPages(1_000_000, epochs), epochs.begin(OWNER)
     largest = Page(b"x" * (pages.ring.largest - _HEAD.size), 100.0, 400.0, 2200.0)

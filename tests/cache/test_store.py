@@ -217,16 +217,6 @@ def test_what_was_begun_before_a_drop_is_not_kept(clock):
     assert kept.value == "new"
 
 
-def test_a_drop_ends_the_epoch_of_its_owner_only(clock):
-    """All who fill for one owner are in one epoch; its neighbours' are their own."""
-    store = a_store(room_for(4), clock)
-    epochs = [store.epochs.begin(owner) for owner in (b"ann", b"ann", b"ben")]
-    store.drop_owner(b"ann")
-    assert not store.put(b"a", entry(clock), epochs[0])
-    assert not store.put(b"a", entry(clock), epochs[1])
-    assert store.put(b"b", entry(clock, owner=b"ben"), epochs[2])
-
-
 def test_a_drop_elsewhere_voids_what_is_kept_here(clock):
     """With shared epochs another process's drop is enough; neighbours stay."""
     epochs = Epochs()

@@ -111,7 +111,7 @@ def test_an_earlier_version_leaves_nothing_in_the_package(source):
 
 @pytest.mark.process
 def test_the_built_package_carries_them(source, tmp_path):
-    """It writes the same files."""
+    """The built package writes the same files."""
     built = build(source)
     done = subprocess.run(
         [sys.executable, "-m", "aims_server", "files", "written"],

@@ -104,7 +104,7 @@ def test_the_address_is_that_of_the_settings(host, url):
 
 
 def test_a_port_that_the_settings_leave_open_is_asked_for():
-    """Nobody has typed the address with port 0."""
+    """With PORT=0 the command asks for an address."""
     with pytest.raises(NoAnswer, match=r"^PORT=0 .* --url$"):
         service_url(Settings.from_mapping({"PORT": "0"}))
 
@@ -134,7 +134,7 @@ def test_a_token_that_is_none_is_not_shown(token):
     "url", ["http://[::1", "127.0.0.1:99999", "http://x:many", "x:0", "ftp://x", "/"]
 )
 def test_what_is_typed_wrongly_is_said_in_one_line(url):
-    """Also where Python's own parser raises."""
+    """A wrong URL is one line, also if Python's own parser raises."""
     with pytest.raises(NoAnswer, match=r"^--url must be http://host:port$"):
         checked_url(url)
 

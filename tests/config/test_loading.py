@@ -261,7 +261,7 @@ def test_a_secret_of_two_lines_is_a_fault_without_its_text(tmp_path, rest):
 @given(content=st.binary(max_size=200))
 @hypothesis_settings(max_examples=200)
 def test_no_file_gives_anything_but_settings_or_faults(tmp_path_factory, content):
-    """Whatever the file holds, there is no traceback."""
+    """No content of a file gives a traceback."""
     directory = tmp_path_factory.mktemp("any", numbered=True)
     (directory / ".env").write_bytes(content)
     assert all("\n" not in fault for fault in found(load_settings, directory, {}))

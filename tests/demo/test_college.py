@@ -285,11 +285,6 @@ def test_leave_may_stand_outside_total():
         assert summary["Total"] == summary["Present"] + summary["Absent"]
 
 
-def test_total_row_may_be_missing():
-    """With the switch the last row is a course."""
-    assert "id" in course_rows(Switches(total_row=False))[1]
-
-
 def test_extra_states_replace_exempt():
     """Records marked Exempt bear the extra names, the others are as ever."""
     switches = Switches(extra_states=("Adjusted",), start_time_separator="T")

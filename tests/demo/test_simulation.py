@@ -42,7 +42,7 @@ async def test_the_others_wait(number, last):
 
 
 def test_every_scenario_is_a_set_of_knobs():
-    """That can be turned."""
+    """Every scenario's knobs exist and can be set."""
     assert {"calm", "slow", "tail", "hanging", "flaky", "crowded"} <= set(SCENARIOS)
     for scenario in SCENARIOS.values():
         Faults().set(**scenario.knobs)

@@ -131,21 +131,6 @@ async def test_kept_course_files_make_a_page(front, token, platform):
     platform.release()
 
 
-async def test_the_old_frontend_is_not_kept_asking(front, token, platform):
-    """On 503 it asks again without a pause; with every record out of reach it gets
-    the totals instead, and is content.
-    """
-    platform.faults.set("cards", kind="status", status=503)
-    asked = 0
-    while True:
-        answer = await front.ask("/api/all-attendance", token)
-        asked += 1
-        if answer.code != 503:
-            break
-    assert len(incomplete(answer)) == 15
-    assert asked == 1
-
-
 async def test_closing_waits_for_no_gathering(front, worker, token, platform):
     """It has no asker any more; its calls are given up."""
     platform.hold("cards")

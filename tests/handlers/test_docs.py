@@ -309,7 +309,7 @@ class TestAnswers:
         ],
     )
     async def test_quizzes_in_whatever_form(self, front, token, platform, sent):
-        """They are passed on as they are."""
+        """Quizzes are passed on unchanged in every form."""
         platform.faults.set("quizzes", kind="body", body=sent)
         page = await front.ask("/api/quiz", token)
         assert (page.code, page.body.decode()) == (200, sent)
@@ -450,7 +450,7 @@ class TestRefusals:
     @pytest.mark.gen_test
     @pytest.mark.parametrize("path", ["/metrics", "/status"])
     async def test_a_guess_too_many(self, front, path):
-        """Of the eleven, ten are allowed a minute."""
+        """Of eleven guesses in a minute the eleventh is refused."""
         for _ in range(11):
             answer = await front.ask(path, "wrong")
         assert answer.code == 429

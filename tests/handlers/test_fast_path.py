@@ -309,7 +309,7 @@ class TestLimits:
 
     @pytest.mark.gen_test
     async def test_a_refusal_is_counted_once(self, browser, token, college, worker):
-        """And never against the address, which others share."""
+        """A refusal counts once, and not against the address, which others share."""
         answers = [await browser.ask("/api/quiz", token) for _ in range(20)]
         statuses = [answer.status for answer in answers]
         assert answers[-1].headers["ratelimit"].startswith('"student";r=0;t=')

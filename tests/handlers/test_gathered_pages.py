@@ -96,7 +96,7 @@ async def test_who_leaves_has_the_page_gathered(
 async def test_what_arrives_behind_a_page_that_is_gathered_waits(
     browser, token, platform
 ):
-    """Also the end of what the client sends."""
+    """Requests after a page under way wait for it, and so does the client's end."""
     browser.send("/api/quiz", token, {"X-Request-Id": "first"})
     await held(platform)
     browser.send("/health", token, {"X-Request-Id": "second"})

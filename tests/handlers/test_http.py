@@ -79,7 +79,7 @@ async def test_other_options_keep_the_connection(connection, token, path, value)
      ("keep-alive, close", False)],
 )  # fmt: skip
 async def test_http_1_0_is_kept_only_if_it_asks(connection, value, kept):
-    """And is told so."""
+    """HTTP/1.0 is kept alive only if it asks, and the answer says so."""
     head = f"GET /health/live HTTP/1.0\r\nConnection: {value}\r\n\r\n".encode()
     _, headers, _ = await connection.ask(head)
     assert headers.get("connection", "close").lower() == (
@@ -111,7 +111,7 @@ async def test_a_later_minor_version_is_1_1(connection, version):
     "target", ["http://x/health/live", "HTTP://other:80/health/live?a=b", "https://[::1]/health/live"]
 )  # fmt: skip
 async def test_an_absolute_target_is_its_path(connection, target):
-    """Whatever host it names."""
+    """An absolute target is served as its path, for any host."""
     status, _, body = await connection.ask(
         f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     )
@@ -232,7 +232,7 @@ async def test_no_100_where_none_belongs(connection, head):
 
 @pytest.mark.gen_test
 async def test_zeros_before_a_length_count_for_nothing(connection):
-    """However many (RFC 9110 8.6 sets no bound)."""
+    """Any number of zeros before a length is ignored (RFC 9110 8.6 sets no bound)."""
     status, _, body = await connection.ask(
         LOGIN + b"Content-Length: %030d\r\n\r\n{}" % 2
     )

@@ -197,7 +197,7 @@ async def test_a_whole_page_of_an_old_part_replaces_an_incomplete_one(
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("status", [200, 403, 500])
+@pytest.mark.parametrize("status", [200, 403, 500, 503])
 async def test_no_subject_had_leaves_the_totals(front, token, platform, clock, status):
     """With sound course files the student sees the summary, whatever else fails."""
     clock.stop()
@@ -265,6 +265,24 @@ async def test_a_page_of_an_old_part_is_stale(front, token, platform, clock, wor
     assert platform.counters.calls["cards"] == 15
     again = await front.ask("/api/all-attendance", token)
     assert (again.headers["X-Cache"], again.headers["Age"]) == ("HIT", "2")
+
+
+@pytest.mark.gen_test
+async def test_newer_records_of_an_old_part_are_shown(
+    front, token, platform, clock, worker
+):
+    """In place of a page of the same course files that is no longer fresh."""
+    clock.stop()
+    platform.faults.set("cards", kind="empty")
+    first = await front.ask("/api/all-attendance", token)
+    platform.faults.clear()
+    clock.advance(400)
+    platform.faults.set("course_files", kind="html")
+    assert (await front.ask("/api/all-attendance", token)).body == first.body
+    await refreshed(worker)
+    again = await front.ask("/api/all-attendance", token)
+    assert (again.headers["X-Cache"], again.headers["Age"]) == ("STALE", "400")
+    assert json.loads(again.body)["incomplete"] == []
 
 
 @pytest.mark.gen_test
@@ -446,7 +464,7 @@ async def test_an_answer_without_quizzes_never_replaces_some(
 
 @pytest.mark.gen_test
 async def test_no_quiz_is_kept_fifteen_seconds(front, token, platform, clock):
-    """It is soon asked for again."""
+    """An empty list of quizzes is kept for 15 s only."""
     clock.stop()
     platform.faults.set("quizzes", kind="empty")
     first = await front.ask("/api/quiz", token)

@@ -226,7 +226,7 @@ async def test_what_only_begins_as_json_is_no_refusal(front, student, platform, 
 
 @pytest.mark.gen_test
 async def test_a_500_of_a_program_is_no_refusal(front, student, platform):
-    """Nor are its words for a student."""
+    """A program's message in a 500 is no refusal, and no student sees it."""
     text = json.dumps({"msg": "SQLSTATE[42S02]: table users not found"})
     platform.switch(wrong_password_status=500, wrong_password_body=text)
     body = {**credentials(student), "password": "wrong"}

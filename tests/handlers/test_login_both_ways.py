@@ -75,7 +75,7 @@ def _alike(told):
     ],
 )
 async def test_a_login_is_told_alike(alike, body, headers):
-    """Whatever comes along with it."""
+    """A login with any further headers is reported alike by both ways."""
     status, line = await alike(body, headers)
     assert (status, line["route"]) == (200, "login")
 
@@ -95,7 +95,7 @@ async def test_what_is_told_of_a_logins_call_names_its_request(
 
 @pytest.mark.gen_test
 async def test_a_form_is_told_alike(alike, student):
-    """It is as simple as JSON."""
+    """A login by form is reported alike by both ways."""
     assert (await alike(urlencode(credentials(student)), FORM))[0] == 200
 
 
@@ -104,7 +104,7 @@ async def test_a_form_is_told_alike(alike, student):
 async def test_a_refusal_is_told_alike(
     alike, student, platform, said, fields, status, code
 ):
-    """With the platform's own fields."""
+    """A refusal with the platform's fields is reported alike by both ways."""
     platform.switch(
         wrong_password_status=said, wrong_password_body=json.dumps({**fields, "x": 1})
     )

@@ -34,7 +34,7 @@ def _variables():
 
 @pytest.mark.gen_test
 async def test_a_login_may_be_cut_anywhere(browser, body, platform):
-    """It is made once, whatever the segments."""
+    """A login split into segments anywhere is made once."""
     head = f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
     whole = (head + body).encode()
     cuts = [*range(1, len(whole), 7), len(head) - 1, len(head), len(head) + 1]
@@ -266,5 +266,5 @@ class TestPrefetch:
         token = json.loads((await browser.post(body, way, PATH)).body)["token"]
         page = await browser.ask("/api/quiz", token)
         assert page.headers["x-cache"] in ("HIT", "PENDING")
-        await eventually(lambda: platform.counters.calls["schedule"] == 1)
+        await eventually(lambda: platform.counters.calls["course_files"] == 1)
         assert platform.counters.calls["quizzes"] == 1

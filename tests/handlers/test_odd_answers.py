@@ -76,7 +76,7 @@ async def test_a_row_without_counts_leaves_the_others_whole(
     ],
 )
 async def test_some_shapes_change_nothing_at_all(front, token, platform, plain, shape):
-    """Both pages are those of a good day."""
+    """With these odd shapes both pages are the same as with sound rows."""
     platform.switch(shapes=[shape])
     pages = await pages_of(front, token)
     assert [shown(page) for page in pages] == [shown(page) for page in plain]
@@ -126,9 +126,12 @@ async def test_a_figure_is_never_silently_zero(front, token, platform, plain, sh
     assert (days == 0) == (shape == "records_gone")
 
 
-async def test_pages_of_a_list_are_all_had(front, token, platform, plain):
-    """Many small pages give the answer of one large one."""
-    platform.switch(page_size=20)
+@pytest.mark.parametrize("shape", ["records_strange", "records_twice", None])
+async def test_pages_of_a_list_are_all_had(front, token, platform, plain, shape):
+    """Many small pages give the answer of one large one, also where rows that are no
+    records, or come twice, are counted in the list's total.
+    """
+    platform.switch(page_size=20, shapes=[shape] if shape else [])
     page = (await pages_of(front, token))[1]
     assert shown(page) == shown(plain[1])
 
@@ -206,7 +209,7 @@ async def test_thousands_are_read_with_their_comma(front, token, platform, plain
 
 
 async def test_more_present_than_held_is_shown_as_sent(front, token, platform, plain):
-    """With none absent, and no other course touched."""
+    """More present than held is shown as sent; other courses are unchanged."""
     platform.switch(shapes=["counts_surplus"])
     summary, _ = await pages_of(front, token)
     first, *others = summary["dailyAttendance"]

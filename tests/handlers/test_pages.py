@@ -57,8 +57,8 @@ async def test_attendance_by_post_equals_get(front, token):
 
 @pytest.mark.gen_test
 async def test_totals_equal_the_platforms_records(front, college, platform):
-    """For 200 students the page's totals are a count over the platform's records."""
-    for index in range(100, 300):
+    """The sums on a page are a count over the platform's records, whoever asks."""
+    for index in range(100, 140):
         student = college.student(index)
         answer = await front.ask("/api/all-attendance", college.token(student))
         page = json.loads(answer.body)

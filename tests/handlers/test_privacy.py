@@ -105,7 +105,7 @@ async def test_another_students_records_cost_their_subject_alone(
 
 @pytest.mark.gen_test
 async def test_records_may_name_their_student(front, platform, token):
-    """As some do; the page is the same."""
+    """Records that name the asker give the same page."""
     platform.switch(students_in_records=True)
     page = await front.ask("/api/all-attendance", token)
     assert (page.code, json.loads(page.body)["incomplete"]) == (200, [])

@@ -318,7 +318,7 @@ async def test_without_a_token_there_is_no_stream(front, platform):
 
 
 async def test_its_log_line_says_how_it_ended(front, token, platform, access_lines):
-    """As that of any other request."""
+    """The access line of a stream has the fields of any other request."""
     await told(front, token)
     platform.faults.set("course_files", kind="html")
     await told(front, platform.college.token(platform.college.student(7)))

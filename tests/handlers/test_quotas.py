@@ -41,17 +41,6 @@ async def test_a_students_quota(front, token):
 
 
 @pytest.mark.gen_test
-async def test_what_is_left_is_told(front, token):
-    """Each answer counts the bucket down."""
-    answers = [await front.ask("/api/quiz", token) for _ in range(3)]
-    left = [
-        re.fullmatch(r'"student";r=(\d+);t=\d+', answer.headers["RateLimit"])
-        for answer in answers
-    ]
-    assert [match and match[1] for match in left] == ["4", "3", "2"]
-
-
-@pytest.mark.gen_test
 async def test_two_logins_of_a_student_share_one_quota(
     front, college: College, student
 ):
@@ -124,22 +113,14 @@ async def test_the_refused_leave_no_trace(front, worker):
 async def test_a_made_up_token_uses_up_nothing_of_a_students(
     front, college, student, token
 ):
-    """A forged claim is counted against the forgers of that claim only."""
-    assert (await front.ask("/api/attendance", token)).code == 200
+    """A forged claim is counted against its forgers, and drops nothing that is kept."""
+    assert (await front.ask("/api/quiz", token)).code == 200
     head, claims, _ = token.split(".")
     forged = f"{head}.{claims}.AAAA"
     answers = [await front.ask("/api/quiz", forged) for _ in range(7)]
     assert {answer.code for answer in answers} == {401, 429}
-    assert (await front.ask("/api/quiz", token)).code == 200
-
-
-@pytest.mark.gen_test
-async def test_another_student_passes_untouched(front, college, token):
-    """One student's flood is not another's."""
-    for _ in range(8):
-        await front.ask("/api/quiz", token)
-    other = college.token(college.student(1))
-    assert (await front.ask("/api/quiz", other)).code == 200
+    kept = await front.ask("/api/quiz", token)
+    assert (kept.code, kept.headers["X-Cache"]) == (200, "HIT")
 
 
 @pytest.mark.gen_test
@@ -187,18 +168,13 @@ async def test_a_method_that_nobody_knows_is_counted(front, path):
 
 @pytest.mark.gen_test
 async def test_health_and_metrics_are_never_limited(front, token):
-    """Probes go on when an address has used up everything."""
+    """Probes go on when an address has used up everything, and preflights: a browser
+    whose preflight is refused shows its page no 429.
+    """
     answers = [await front.ask("/api/nothing") for _ in range(62)]
     assert refused(answers)
     for path in ("/health", "/health/live", "/metrics"):
         assert (await front.ask(path)).code == 200
-
-
-@pytest.mark.gen_test
-async def test_a_preflight_is_never_limited(front):
-    """A browser whose preflight is refused shows its page no 429."""
-    answers = [await front.ask("/api/nothing") for _ in range(62)]
-    assert refused(answers)
     for path in ("/api/quiz", "/api/nothing"):
         assert (await front.ask(path, method="OPTIONS")).code == 204
 

@@ -105,7 +105,7 @@ class TestOn:
 
     @pytest.mark.gen_test
     async def test_its_script_is_given_the_figures(self, front):
-        """As JSON, the same as /metrics has."""
+        """The page's script gets the figures of /metrics as JSON."""
         headers = {**basic(METRICS_TOKEN), "Accept": "application/json"}
         figures = json.loads((await front.ask("/status", headers=headers)).body)
         script = (await front.ask("/status/status.js", headers=headers)).code
@@ -114,7 +114,7 @@ class TestOn:
 
     @pytest.mark.gen_test
     async def test_other_names_are_not_there(self, front):
-        """Whatever the package holds."""
+        """Other files of the package are 404."""
         for path in ("/status/", "/status/index.html", "/status/../docs.py"):
             answer = await front.ask(path, headers=basic(METRICS_TOKEN))
             assert answer.code == 404

@@ -42,7 +42,7 @@ async def test_a_kept_subject_waits_for_no_course_files(
 async def test_a_subject_that_old_course_files_lack_waits_for_newer_ones(
     front, token, platform, clock, student, college, path
 ):
-    """It may have begun since."""
+    """A subject missing in old course files may be new: newer ones are fetched."""
     row = {"id": college.courses(student)[1].cf_id, "student_id": student.id}
     body = json.dumps({"response": {"data": [row]}})
     platform.faults.set("course_files", kind="body", body=body)

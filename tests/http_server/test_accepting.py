@@ -224,7 +224,7 @@ class TestFull:
 
     @pytest.mark.gen_test
     async def test_who_is_being_answered_keeps_the_place(self, server, full, connect):
-        """However long that takes."""
+        """A connection with a request under way keeps its place for any time."""
         clients = await self.taken(
             connect, full, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
         )

@@ -26,7 +26,7 @@ def test_each_address_has_its_own_count():
 
 
 def test_a_closed_connection_makes_room():
-    """For one more."""
+    """After a connection is closed its address may have another one."""
     connections = limit()
     for _ in range(2):
         connections.try_take(peer("203.0.113.7"))

@@ -15,7 +15,7 @@ def test_the_excess_is_over_the_smallest_count():
 
 
 def test_a_withdrawn_count_is_ignored():
-    """As is one that was never published."""
+    """A count that was withdrawn or never published is ignored."""
     counts = ConnectionCounts()
     stays, leaves = counts.of(0), counts.of(1)
     stays.publish(4)

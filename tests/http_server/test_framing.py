@@ -49,6 +49,14 @@ async def test_every_form_of_a_host_is_taken(port, target, host):
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("target", [b"/docs", b"/docs?x"])
+async def test_a_port_of_thousands_of_digits_is_refused(port, target):
+    """Python makes no number of it, and an error here would be a closed connection."""
+    sent = b"GET %b HTTP/1.1\r\nHost: x:%b\r\n\r\n" % (target, b"9" * 4301)
+    assert status_of(await exchange(port, sent)) == 400
+
+
+@pytest.mark.gen_test
 async def test_an_empty_line_before_a_request_is_ignored(port):
     """Some clients send one behind a body."""
     sent = b"\r\nGET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"

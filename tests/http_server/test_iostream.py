@@ -109,7 +109,7 @@ async def test_a_trickled_head_costs_linear_time(pair):
 
 @pytest.mark.gen_test
 async def test_a_read_of_what_is_there_is_done_at_once(pair):
-    """Without a turn of the loop."""
+    """A read of buffered bytes completes without a turn of the loop."""
     pair.client.send(b"5\r\nabcde")
     await eventually(lambda: len(pair.stream.reads) == 8)
     assert pair.stream.read_until(b"\r\n", max_bytes=64).result() == b"5\r\n"
@@ -120,7 +120,7 @@ async def test_a_read_of_what_is_there_is_done_at_once(pair):
 
 @pytest.mark.gen_test
 async def test_read_bytes_waits_for_all_of_them(pair):
-    """Without ``partial``."""
+    """Without ``partial`` a read waits for all its bytes."""
     pair.client.send(b"ab")
     reading = pair.stream.read_bytes(3)
     await asyncio.sleep(0.02)
@@ -132,7 +132,7 @@ async def test_read_bytes_waits_for_all_of_them(pair):
 @pytest.mark.gen_test
 @pytest.mark.parametrize("sent", [b"x" * 65, b"x" * 64 + b"\r\n"])
 async def test_a_match_past_the_bound_fails_the_read(pair, sent):
-    """As does the lack of one within it."""
+    """A match beyond the bound, or none within it, fails the read."""
     pair.client.send(sent)
     with pytest.raises(UnsatisfiableReadError):
         await within(pair.stream.read_until(b"\r\n", max_bytes=64))

@@ -64,7 +64,7 @@ class TestBehindAProxy:
 
     @pytest.mark.gen_test
     async def test_too_large_a_head_is_logged_as_its_clients(self, port, access_lines):
-        """Though nothing has parsed it."""
+        """The access line of a head that is too large has its client's address."""
         named = HOST + b"X-Forwarded-For: 203.0.113.7\r\n"
         await exchange(port, TOO_LARGE["300 headers"][1].replace(HOST, named))
         (line,) = access_lines.told()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from typing import Any
 
 from aims_server.logs.format import UNPRINTABLE
@@ -68,5 +69,5 @@ def check_lines(lines, form):
         assert all(entry["message"] != "forged" for entry in objects(lines))
     for line in lines:
         text = line.decode()
-        assert not UNPRINTABLE.search(text)
+        assert not re.search(UNPRINTABLE, text)
         assert text.startswith("{" if form == "json" else "20")

@@ -119,14 +119,6 @@ def test_auto_is_text_on_a_terminal_and_json_elsewhere(terminal, start):
         assert other_end.read(4096).startswith(start)
 
 
-def test_a_stream_in_memory_will_do():
-    """A stream without a file number is written to like any other."""
-    stream = io.StringIO()
-    configure_logging("info", "json", stream)
-    log.info("x")
-    assert json.loads(stream.getvalue())["message"] == "x"
-
-
 def test_to_configure_again_replaces_what_was(written):
     """No line is written twice after a reload of the settings."""
     first = io.StringIO()

@@ -102,7 +102,7 @@ def test_what_left_before_is_not_told_again(told):
 
 
 def test_a_full_cache_and_a_line_are_told_with_their_numbers(told):
-    """Nothing is told while nothing presses."""
+    """A full cache and a queue are logged with their figures, and only then."""
     calm = {"evictions": 7, "entries": 10, "bytes": 2**20, "waiting": 0, "calls": 50}
     told.log.sampled(**{**calm, "evictions": 0})
     assert told.lines() == []

@@ -24,7 +24,7 @@ def tell_twice():
 
 
 def test_a_closed_pipe_raises_nothing(capfd):
-    """Nobody reads any more: requests go on."""
+    """Writing to a closed pipe raises nothing: requests go on."""
     reader, writer = os.pipe()
     with open(writer, "w") as stream:
         configure_logging("info", "json", stream)

@@ -26,7 +26,7 @@ def test_the_first_of_each_kind_is_told_at_once(log, caplog):
 
 
 def test_a_count_is_told_each_minute(log, clock, caplog):
-    """As long as events come, however many."""
+    """While events come, their count is logged each minute."""
     for second in range(180):
         log.event("a", logging.WARNING, "it happened")
         log.flush()
@@ -39,7 +39,7 @@ def test_a_count_is_told_each_minute(log, clock, caplog):
 
 
 def test_many_at_once_are_counted(log, clock, caplog):
-    """As if they had come one by one."""
+    """Several events reported at once count like single ones."""
     log.event("a", logging.WARNING, "A", times=3)
     log.event("a", logging.WARNING, "A", times=1000)
     clock.now += 60
@@ -62,7 +62,7 @@ def test_the_last_time_all_counts_are_told(log, clock, caplog):
 
 
 def test_nothing_is_told_of_a_quiet_minute(log, clock, caplog):
-    """And the next event is a first one."""
+    """A minute without events logs nothing, and the next event is a first one."""
     log.event("a", logging.INFO, "it happened")
     for _ in range(10):
         clock.now += 60.0
@@ -72,7 +72,7 @@ def test_nothing_is_told_of_a_quiet_minute(log, clock, caplog):
 
 
 def test_without_a_flush_the_next_event_tells_the_count(log, clock, caplog):
-    """Nothing is lost."""
+    """Without a flush the next event of the kind logs the count."""
     for _ in range(3):
         log.event("a", logging.INFO, "it happened")
     clock.now += 90.0

@@ -118,7 +118,7 @@ def test_scrapes_bear_workers_that_come_and_go(memory):
 
     pid = fork(come_and_go)
     try:
-        counts = {len(metrics.exposition().splitlines()) > 400 for _ in range(100)}
+        counts = {len(metrics.exposition().splitlines()) > 400 for _ in range(30)}
     finally:
         os.kill(pid, signal.SIGKILL)
         exit_status(pid)

@@ -145,7 +145,7 @@ def test_a_browser_that_stores_no_login_is_told_so(visit, demo):
 
 
 def test_without_room_for_the_copies_a_login_works(visit, demo):
-    """Nothing but `localStorage` is forbidden."""
+    """A login works if only `localStorage` is forbidden."""
     visit.page.add_init_script(
         f"Object.defineProperty(window, 'localStorage', {FORBIDDEN});"
     )

@@ -54,7 +54,7 @@ def test_axe_finds_nothing(open_status, theme):
 
 
 def test_a_screen_reader_reads_failures_alone(open_status):
-    """Not the time of every refresh."""
+    """A screen reader announces failures and not each refresh."""
     page = open_status()
     assert page.get_attribute("#age", "aria-live") == "off"
     page.route("**/status", lambda route: route.abort())

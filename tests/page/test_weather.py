@@ -171,7 +171,7 @@ def test_a_wait_that_is_over_is_said_no_more(inside):
 
 @pytest.mark.usefixtures("refused_file")
 def test_a_file_that_is_saved_after_all_ends_its_problem(inside):
-    """Without a refresh."""
+    """The problem shown goes without a refresh."""
     inside.page.unroute("**/api/timetable")
     with inside.page.expect_download():
         inside.page.click("#save-calendar")

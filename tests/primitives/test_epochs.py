@@ -85,9 +85,10 @@ def test_no_epoch_is_given_twice():
         lambda epochs, _: epochs.of(b"ann"),
         lambda epochs, _: epochs.begin(b"ann"),
         lambda epochs, epoch: epochs.keep(epoch),
+        lambda epochs, epoch: epochs.note(epoch, 7),
         lambda epochs, _: epochs.end(b"ann"),
     ],
-    ids=["of", "begin", "keep", "end"],
+    ids=["of", "begin", "keep", "note", "end"],
 )
 def test_one_process_at_a_time_looks_and_changes(step):
     """A record may change hands between the two."""
@@ -148,6 +149,20 @@ def test_what_was_begun_before_an_end_is_not_kept():
     epochs.begin(b"ann")
     assert not epochs.keep(over)
     assert not epochs.end(b"ann")
+
+
+def test_what_is_noted_is_noted_of_one_epoch():
+    """Not of the next one, of the same owner or another, which has its place."""
+    epochs = Epochs()
+    over = epochs.begin(b"ann")
+    epochs.note(over, 7)
+    epochs.end(b"ann")
+    assert epochs.noted(over) == 0
+    present = epochs.begin(b"ann")
+    assert epochs.noted(present) == 0
+    epochs.note(over, 8)
+    assert epochs.noted(present) == 0
+    assert epochs.noted(NO_EPOCH) == 0
 
 
 def test_a_death_while_a_record_changes_hands_leaves_it_free():

@@ -17,7 +17,7 @@ def test_a_value_is_worked_out_once():
 
 
 def test_no_more_than_the_limit_are_remembered():
-    """However many keys are looked up."""
+    """Any number of keys leaves at most the limit remembered."""
     upper = Memo(str.upper, most=10)
     for number in range(25):
         assert upper(f"a{number}") == f"A{number}"

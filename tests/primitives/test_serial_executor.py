@@ -12,7 +12,7 @@ pytestmark = pytest.mark.gen_test
 
 
 async def test_a_turn_gives_the_works_result():
-    """And lets its error through."""
+    """A run returns the work's result, or raises its error."""
     turns = SerialExecutor()
     assert await turns.run(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
@@ -37,7 +37,7 @@ async def test_one_piece_of_work_in_a_turn_of_the_loop():
 
 
 async def test_work_is_done_in_the_order_of_asking():
-    """Nobody is overtaken."""
+    """Work is done in the order of its coming."""
     turns = SerialExecutor()
     seen: list[int] = []
     await asyncio.gather(*(turns.run(partial(seen.append, n)) for n in range(10)))

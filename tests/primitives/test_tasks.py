@@ -7,7 +7,7 @@ from aims_server.primitives import watched_task
 
 
 def test_background_work_that_fails_is_told(caplog):
-    """Nobody awaits it before the worker ends."""
+    """A failure of a task that nobody awaits is logged."""
 
     async def fail() -> None:
         raise OSError("made up")

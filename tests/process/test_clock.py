@@ -214,7 +214,7 @@ def test_a_token_ends_by_the_clock(clocked, tokens):
 
 
 def test_a_pause_of_the_platform_is_counted_from_its_answer(clocked, platform, tokens):
-    """It lasts by the time that passes."""
+    """A pause lasts from the answer on, by elapsed time."""
     service = clocked.serve()
     clocked.set("+6h")
     platform.turn(faults={"*": {"kind": "rate_limited", "retry_after": "60"}})

@@ -72,7 +72,7 @@ def test_addresses_that_include_each_other_are_told_so(tmp_path, hosts, told):
 
 
 def test_a_port_that_needs_rights_says_which():
-    """Below net.ipv4.ip_unprivileged_port_start."""
+    """The message for a port below net.ipv4.ip_unprivileged_port_start says why."""
     if os.geteuid() != 0 or not shutil.which("setpriv"):
         pytest.skip("to give up root's rights one has to be root, with setpriv")
     first = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()
@@ -105,7 +105,7 @@ def test_check_waits_for_no_silent_name_server(tmp_path, unresolving):
 
 
 def test_check_may_be_quiet(tmp_path):
-    """Nothing is printed where nothing is wrong."""
+    """With `--quiet` and sound settings nothing is printed."""
     done = run("check", "--quiet", directory=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -253,7 +253,7 @@ def test_status_says_why_it_is_refused_the_figures(start, tmp_path):
 
 
 def test_status_may_be_watched(start, tmp_path):
-    """It draws until it is interrupted."""
+    """`--watch` draws until it is interrupted."""
     service = start(WORKERS="1").wait_until_serving()
     reader, writer = os.openpty()
     with subprocess.Popen(
@@ -294,7 +294,7 @@ def test_a_reader_that_has_gone_is_no_fault(tmp_path):
 
 @pytest.mark.parametrize("variables", [{}, {"PYTHONUNBUFFERED": "1"}])
 def test_a_full_disk_below_the_output_is_one_line(tmp_path, variables):
-    """It is said, and the status is 1."""
+    """A full disk under stdout gives one line and the status 1."""
     done = unread(os.open("/dev/full", os.O_WRONLY), tmp_path, **variables)
     assert done.returncode == 1
     assert done.stderr == (

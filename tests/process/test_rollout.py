@@ -489,7 +489,7 @@ def test_a_roll_begins_at_once_after_failed_starts(pool: Processes):
 
 
 def test_a_roll_that_is_given_up_leaves_the_number_of_before(pool: Processes):
-    """As its settings have it."""
+    """A roll that is given up keeps the old settings' number of workers."""
     pool.rollout.roll(4)
     fail_to_start(pool)
     pool.rollout.give_up(2, 0)
@@ -533,7 +533,7 @@ def test_a_hung_worker_is_found_once(pool: Processes):
 
 
 def test_silence_is_counted_between_two_looks_alone(pool: Processes):
-    """However often it is looked."""
+    """Silence adds up only between two checks, however many there are."""
     pool.rollout.unresponsive()
     for _ in range(30):
         pool.now += (HUNG_SECONDS - 2.0) / 30

@@ -78,3 +78,24 @@ def test_a_part_of_such_a_module_can_be_imported_first():
         "assert json.decoder is whole.decoder;"
         "assert json.decoder.JSONDecodeError is json.JSONDecodeError"
     )
+
+
+def test_what_libraries_ask_at_once_is_answered_without_running_the_module():
+    """uuid, which msgspec imports, asks platform for the system's name alone."""
+    _run_after_start(
+        "platform = sys.modules['platform']; named = platform.system();"
+        "assert type(sys.modules['platform']) is not types.ModuleType;"
+        "assert platform.machine();"
+        "assert sys.modules['platform'].system() == named"
+    )
+
+
+def test_a_module_is_looked_for_as_source_before_as_an_extension(tmp_path):
+    """Nearly all modules are sources, and extensions have three endings."""
+    (tmp_path / "either.py").write_text("")
+    (tmp_path / "either.abi3.so").write_text("no library")
+    program = (
+        "import sys, aims_server.__main__ as main; main._look_for_sources_first();"
+        f"sys.path.insert(0, {str(tmp_path)!r}); import either"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -8,7 +8,7 @@ import pytest
 from aims_server.primitives import Epochs
 from aims_server.service.admission import PageAdmission
 from aims_server.upstream import UpstreamClient
-from aims_server.web import Caller, SessionReader, VerifiedKeys
+from aims_server.web import Caller, SessionReader
 
 
 class Capacity:
@@ -39,7 +39,7 @@ def _admission(capacity) -> PageAdmission:
 
 @pytest.fixture(name="caller")
 def _caller() -> Caller:
-    reader = SessionReader(b"secret" * 6, VerifiedKeys(), Epochs())
+    reader = SessionReader(b"secret" * 6, Epochs())
     return reader.caller("a.b.c", "192.0.2.1")
 
 

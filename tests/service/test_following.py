@@ -15,7 +15,7 @@ from aims_server.service.following import SharedGatherings
 from aims_server.service.gathering import Gatherings
 from aims_server.service.student_records import FetchedFiles
 from aims_server.upstream import CourseFiles
-from aims_server.web import SessionReader, VerifiedKeys
+from aims_server.web import SessionReader
 from tests.virtual_time import Clock, virtual_loop
 
 pytestmark = pytest.mark.gen_test
@@ -91,7 +91,7 @@ def _workers(clock, epochs):
 def _sessions(epochs):
     """Two invented students' sessions."""
     college = College(2)
-    reader = SessionReader(b"secret" * 6, VerifiedKeys(), epochs)
+    reader = SessionReader(b"secret" * 6, epochs)
     return [
         reader.caller(college.token(college.student(n)), "192.0.2.1").session
         for n in range(2)
@@ -278,7 +278,7 @@ async def test_what_was_followed_ends_where_ones_own_begins(workers, sessions, c
 async def test_who_followed_a_dead_worker_follows_the_one_that_begins_anew(
     sessions, clock, epochs
 ):
-    """As soon as that one has as much."""
+    """A follower of a dead worker follows the next one that gathers the page."""
     memory = SharedMemoryCache(1_000_000, epochs, clock=clock)
     first, second, third = (Worker(memory, clock) for _ in range(3))
     session = sessions[0]

@@ -50,7 +50,7 @@ async def test_a_watcher_that_leaves_hurts_nobody(clock):
 
 
 async def test_one_is_under_way_for_as_long_as_its_block(clock):
-    """And has ended afterwards, whatever happened."""
+    """A gathering ends with its block, also by an exception."""
     gatherings = Gatherings()
     with contextlib.suppress(KeyError), gatherings.begin(b"key", clock.now) as begun:
         assert gatherings.get(b"key") is begun

@@ -115,7 +115,7 @@ async def fail_for(stream, seconds):
 
 
 async def test_a_short_fault_is_told_to_nobody(reading, stream, client, caplog):
-    """As when the store is restarted."""
+    """A fault as short as a restart of the store is not logged."""
     for _ in range(3):
         await asyncio.sleep(5)
         await fail_for(stream, 0.6)

@@ -78,7 +78,7 @@ async def test_an_unknown_certificate_is_refused(tls):
 
 
 async def test_only_the_given_authorities_are_trusted(tls):
-    """With STORE_CA_FILE the system's authorities vouch for nobody."""
+    """With STORE_CA_FILE the system's authorities are not trusted."""
     url, ca_file = tls
     context = tls_context(StoreAddress.parse(url), ca_file)
     assert context is not None

@@ -93,7 +93,7 @@ def test_a_long_accept_encoding_costs_little(header):
     "directive", ["no-cache", "No-Cache", "max-age=0", "max-stale=5, no-cache"]
 )
 def test_a_fresh_answer_may_be_asked_for(directive):
-    """Both ways in which browsers reload count."""
+    """Both headers with which browsers reload ask for a fresh answer."""
     assert wants_fresh(directive)
 
 
@@ -123,6 +123,6 @@ def test_what_is_quoted_is_no_media_range(accept):
 
 
 def test_a_quoted_charset_is_the_charset():
-    """RFC 9110 8.3.2."""
+    """Quotes around a charset mean nothing (RFC 9110 8.3.2)."""
     accept = 'text/calendar; charset="UTF-8"'
     assert preferred_media(accept, ["text/calendar"]) == "text/calendar"

@@ -20,7 +20,7 @@ def test_the_least_recently_used_leave():
 
 
 def test_what_is_too_large_is_made_each_time():
-    """It would drive out all others."""
+    """A value that is too large is not remembered."""
     made, source = RecentlyMade[Source, bytes](20, len), Source()
     assert len(made.get(source, lambda _: b"x" * 21)) == 21
     assert (len(made), made.size) == (0, 0)

@@ -164,7 +164,7 @@ def test_matching_is_weak(page):
 
 
 def test_a_tag_among_others_matches(page):
-    """And so does the star."""
+    """A tag in a list matches, and so does the star."""
     assert matches(f'"a", W/"b",{page.plain.etag}', page.plain)
     assert matches("*", page.plain)
 

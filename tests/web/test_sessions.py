@@ -16,10 +16,9 @@ from aims_server.web.sessions import (
     SessionReader,
 )
 from aims_server.web.tokens import bearer_token, checked_body_token, is_token
-from aims_server.web.verified_keys import VerifiedKeys
 
 SECRET = b"s" * 32
-NOWHERE = Registry(VerifiedKeys(8), Epochs())
+NOWHERE = Registry(Epochs())
 TOKENS = st.from_regex(r"[A-Za-z0-9\-._~+/=]{1,200}", fullmatch=True)
 
 
@@ -242,12 +241,12 @@ def test_standing_is_every_workers():
     """What one has learned from the platform, a login for instance, all know; what one
     is refused, none knows any more that has not learned it by itself.
     """
-    shared = VerifiedKeys(), Epochs()
-    one, other, third = (SessionReader(SECRET, *shared) for _ in range(3))
+    epochs = Epochs()
+    one, other, third = (SessionReader(SECRET, epochs) for _ in range(3))
     token = made_up({"sub": 5})
     one.read(token).confirm(student_id=5)
     assert other.read(token).verified_student == 5
-    shared[1].end(one.read(token).owner)
+    epochs.end(one.read(token).owner)
     assert not third.read(token).verified
     assert not other.read(token).verified
 
@@ -257,8 +256,8 @@ def test_whose_a_token_is_is_known_to_every_worker(met_before):
     """A login names the admission number in one, the quizzes may come to another, which
     may have met the token before.
     """
-    shared = VerifiedKeys(), Epochs()
-    one, other = (SessionReader(SECRET, *shared) for _ in range(2))
+    epochs = Epochs()
+    one, other = (SessionReader(SECRET, epochs) for _ in range(2))
     token = made_up({"sub": 5})
     if met_before:
         other.read(token).confirm(student_id=5)
@@ -272,18 +271,9 @@ def test_whose_a_token_is_is_known_to_every_worker(met_before):
 
 def test_standing_elsewhere_needs_a_claim():
     """Who a token without one belongs to is in no hash."""
-    shared = VerifiedKeys()
-    SessionReader(SECRET, shared).read("opaque").confirm(student_id=5)
-    assert not SessionReader(SECRET, shared).read("opaque").verified
-
-
-def test_the_shared_memory_of_standing_forgets_and_never_lies():
-    """A key has its slot until another takes it."""
-    keys = VerifiedKeys(4)
-    many = [bytes([n]) * 32 for n in range(20)]
-    for number, key in enumerate(many):
-        keys.add(key, number)
-    assert [keys.get(key) for key in many] == [None] * 16 + [16, 17, 18, 19]
+    epochs = Epochs()
+    SessionReader(SECRET, epochs).read("opaque").confirm(student_id=5)
+    assert not SessionReader(SECRET, epochs).read("opaque").verified
 
 
 def test_tokens_without_standing_leave_nothing_behind(reader):
@@ -317,7 +307,7 @@ def test_the_platforms_claims_are_read(reader):
 
 @pytest.mark.parametrize(("sub", "found"), [(5900001, 5900001), ("5900001", 5900001)])
 def test_a_student_is_named_by_number_or_its_text(reader, sub, found):
-    """PHP writes either."""
+    """A token's claim may be a number or its text: PHP writes either."""
     assert reader.read(made_up({"sub": sub})).student_id == found
 
 
@@ -432,12 +422,12 @@ def test_a_login_is_remembered_before_any_page_is_asked_for():
 
 def test_no_answer_to_what_was_asked_before_a_refusal_gives_standing_back():
     """The records of a page may come after another page of the student was refused."""
-    shared = VerifiedKeys(), Epochs()
-    reader, beside = (SessionReader(SECRET, *shared) for _ in range(2))
+    epochs = Epochs()
+    reader, beside = (SessionReader(SECRET, epochs) for _ in range(2))
     asking = reader.read(made_up({"sub": 5}))
     asking.confirm(student_id=5)
-    shared[1].end(asking.owner)
-    shared[1].begin(asking.owner)  # it is asked for once more
+    epochs.end(asking.owner)
+    epochs.begin(asking.owner)  # it is asked for once more
     asking.confirm(student_id=5)
     assert not asking.verified
     assert not beside.read(made_up({"sub": 5})).verified
@@ -451,7 +441,7 @@ def test_a_refusal_elsewhere_ends_standing(token, read_between):
     one under way.
     """
     epochs = Epochs()
-    reader = SessionReader(SECRET, VerifiedKeys(), epochs)
+    reader = SessionReader(SECRET, epochs)
     session, other = reader.read(token), reader.read("another")
     for student_id, read in enumerate((session, other), start=5900001):
         epochs.begin(read.owner)  # a page is asked for

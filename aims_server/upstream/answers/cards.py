@@ -45,12 +45,12 @@ def decode_cards(body: bytes, note: Note = ignore) -> CardsPage:
 
     No records are normal: a course whose classes have not begun.
     """
-    sent = read_rows(body, _CARDS, Record, note)
-    cards, student_id = sent.rows, None
+    page = read_rows(body, _CARDS, Record, note)
+    cards, student_id = page.rows, None
     is_plain = bool(cards) and isinstance(cards[0], Card)
     if is_plain and not (_has_plain_marks(cards) and _has_plain_times(body, cards)):
-        sent = read_rows(body, _CARDS[1:], Record, note)
-        cards = sent.rows
+        page = read_rows(body, _CARDS[1:], Record, note)
+        cards = page.rows
     if cards and isinstance(cards[0], Record):
         student_id = only_student(
             student for row in cards for student in (row.student_id, row.fk_student)
@@ -58,7 +58,7 @@ def decode_cards(body: bytes, note: Note = ignore) -> CardsPage:
         cards = [card for row in cards if (card := _card(row, note)) is not None]
         if not cards:
             raise BadShape("no row is a record")
-    return CardsPage(cards, student_id, sent.pages, sent.total, sent.more)
+    return CardsPage(cards, page.sent, student_id, page.pages, page.total, page.more)
 
 
 def more_follows(pages: Sequence[CardsPage]) -> bool:
@@ -74,7 +74,7 @@ def more_follows(pages: Sequence[CardsPage]) -> bool:
     most_pages, most_records = _announced(pages)
     if last.more or most_pages > len(pages):
         return True
-    return most_records > sum([len(page.cards) for page in pages])
+    return most_records > sum([page.sent for page in pages])
 
 
 def merge_pages(
@@ -82,7 +82,7 @@ def merge_pages(
 ) -> Cards:
     """Merge the pages of one course."""
     first = pages[0]
-    cards = first.cards
+    cards, sent = first.cards, first.sent
     most_pages, most_records = _announced(pages)
     for number, page in enumerate(pages[1:], 2):
         is_promised = number <= most_pages
@@ -90,7 +90,8 @@ def merge_pages(
             complete = False
         else:
             cards = cards + page.cards
-    if most_records > len(cards):
+            sent += page.sent
+    if most_records > sent:
         complete = False
     if not complete:
         note("pages", f"{len(pages)} pages had, more announced")

@@ -56,7 +56,7 @@ _MONTHS: Final = (
     *("january", "february", "march", "april", "may", "june", "july"),
     *("august", "september", "october", "november", "december"),
 )
-_PERCENT: Final = re.compile(r"[0-9]{1,16}(?:\.[0-9]{1,16})?(?P<sign> ?%)?")
+_PERCENT: Final = r"[0-9]{1,16}(?:\.[0-9]{1,16})?(?P<sign> ?%)?"
 # A comment without an end reaches to the text's end, as in browsers: searching for the
 # end after each beginning would take 60 s for 200 kB of them.
 _TAG: Final = r"(?s:<!--.*?(?:-->|\Z)|</?[A-Za-z][^<>]*>)"
@@ -190,7 +190,7 @@ def percent(value: Scalar) -> str | None:
 
 def _percent(text: str) -> str | None:
     text = text.strip()
-    match = _PERCENT.fullmatch(text)
+    match = re.fullmatch(_PERCENT, text)
     if match is None:
         return None
     return text if match["sign"] else text + "%"

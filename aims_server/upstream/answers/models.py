@@ -95,9 +95,10 @@ class Card(Struct, frozen=True, gc=False):
 
 
 class CardsPage(Struct, frozen=True, gc=False):
-    """One page of records; `pages`, `total` and `more` as in `rows.Rows`."""
+    """One page of records; `sent`, `pages`, `total` and `more` as in `rows.Rows`."""
 
     cards: list[Card]  # no tuple: CPython 3.11 keeps 2000 freed ones of 20, never used
+    sent: int
     student_id: int | None = None
     pages: int | None = None
     total: int | None = None

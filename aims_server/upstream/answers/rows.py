@@ -67,9 +67,11 @@ class Rows(Struct, Generic[_T], frozen=True):
     """A decoded list, and the numbers of pages and rows that the answer states.
 
     `pages` and `total` are None if it states none; `more`: it links to a next page.
+    `sent` is the number of rows, with those that were left out.
     """
 
     rows: list[_T]
+    sent: int
     pages: int | None
     total: int | None
     more: bool
@@ -86,10 +88,10 @@ def read_list(
     """As `read_rows`, for a list that the platform sends whole; notes an oddity if the
     answer says that there are more rows.
     """
-    sent = read_rows(body, decoders, kind, note, most=most)
-    if sent.more or (sent.pages or 0) > 1 or (sent.total or 0) > len(sent.rows):
-        note("pages", f"{len(sent.rows)} rows had, more announced")
-    return sent.rows
+    had = read_rows(body, decoders, kind, note, most=most)
+    if had.more or (had.pages or 0) > 1 or (had.total or 0) > had.sent:
+        note("pages", f"{had.sent} rows had, more announced")
+    return had.rows
 
 
 def read_rows(
@@ -115,8 +117,9 @@ def read_rows(
             continue
         except (ValueError, RecursionError):
             break
-        _check_number(answer.response.data, most)
-        return _rows(answer.response.data, (answer.response, answer))
+        rows = answer.response.data
+        _check_number(rows, most)
+        return _rows(rows, len(rows), (answer.response, answer))
     return _read_loosely(body, kind, note, most)
 
 
@@ -135,7 +138,8 @@ def _read_loosely(body: bytes, kind: type[Any], note: Note, most: int) -> Rows[A
             note("row", f"a {type(row).__name__} where a row belongs")
     if data and not rows:
         raise BadShape("no row is an object")
-    return _rows(rows, [msgspec.convert(part, Paging) for part in reversed(around)])
+    paging = [msgspec.convert(part, Paging) for part in reversed(around)]
+    return _rows(rows, len(data), paging)
 
 
 def find_rows(
@@ -210,7 +214,7 @@ def _struct_of(kind: Any) -> type[Any] | None:
     return None
 
 
-def _rows(rows: list[Any], paging: Sequence[Paging]) -> Rows[Any]:
+def _rows(rows: list[Any], sent: int, paging: Sequence[Paging]) -> Rows[Any]:
     pages = total = None
     more = False
     said = list(paging)
@@ -227,7 +231,7 @@ def _rows(rows: list[Any], paging: Sequence[Paging]) -> Rows[Any]:
             more = True
         if each.next_page_url:
             more = True
-    return Rows(rows, pages, total, more)
+    return Rows(rows, sent, pages, total, more)
 
 
 def _count(value: object) -> int | None:

@@ -37,11 +37,9 @@ def pieces_of(cell: str) -> list[tuple[str, bool | None]]:
     for piece in re.finditer(_PIECE, cell):
         held = opened[-1][1] if opened else None
         tag, text = piece["tag"], piece["text"]
-        if tag is not None and tag.lower() == "br":
-            text = " "
         if text is not None:
             if joined and joined[-1][1] is held:
-                text = joined.pop()[0] + text
+                text = f"{joined.pop()[0]} {text}"  # "Room 1", then "2:00 - 2:50"
             joined.append((text, held))
         elif piece["end"]:
             _close(tag.lower(), opened)

@@ -48,7 +48,7 @@ def test_quizzes_are_passed_on_whatever_is_in_them(body):
     ],
 )
 def test_quizzes_that_name_nobody_are_passed_on_too(body):
-    """They speak for nobody."""
+    """Quizzes that name nobody are passed on, too."""
     assert decode_quizzes(body) == Quizzes(body)
 
 

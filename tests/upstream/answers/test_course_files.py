@@ -298,7 +298,7 @@ def test_a_row_without_naming_is_called_by_its_id(cdata):
 @pytest.mark.parametrize("code", ["TOTAL", " total ", "Total"])
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_the_total_row_is_known_in_any_case_and_place(code, at):
-    """And is never a course."""
+    """The Total row is found in any case and place, and is no course."""
     rows = [row(id=1), row(id=2)]
     rows.insert(at, TOTAL_ROW | {"cdata": {"course_code": code}})
     files = files_of(*rows)
@@ -307,14 +307,14 @@ def test_the_total_row_is_known_in_any_case_and_place(code, at):
 
 
 def test_the_total_row_may_be_named_without_a_code():
-    """It has no id either."""
+    """A row named Total without code and id is the Total row."""
     files = files_of(row(id=1), TOTAL_ROW | {"cdata": {"course_name": "Total"}})
     assert [course.cf_id for course in files.courses] == [1]
     assert files.total == Counts(132, 27, 0, 159, "83.02%")
 
 
 def test_a_course_may_be_called_total():
-    """It has an id, as every course has."""
+    """A row named Total with an id is a course."""
     files = files_of(row(id=1, cdata={"course_name": "Total"}), TOTAL_ROW)
     assert [course.name for course in files.courses] == ["Total"]
 

@@ -199,7 +199,7 @@ def test_other_failures_are_not_taken_for_a_refusal(status, body):
 @settings(max_examples=200)
 @given(st.sampled_from([200, 400, 401, 403, 500]), st.binary(max_size=64))
 def test_every_bytes_have_an_answer(status, body):
-    """Whatever comes is asked about, so nothing raises."""
+    """No bytes make the judgement raise."""
     assert messages.refuses_token(status, body) in (True, False)
     assert messages.says_nothing_there(body) in (True, False)
 

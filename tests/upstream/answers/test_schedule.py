@@ -123,6 +123,18 @@ ONE, TWO = ("08:50", "09:40"), ("09:40", "10:30")
         (["<![x", GREEN.format("08:50 - 09:40")], [(*ONE, True)]),
         (GREEN.format("08:50 - 09:40") + "<span>Room 12</span>", [(*ONE, True)]),
         (GREEN.format("08:50 - 09:40") + "<span>09:4</span>", None),
+        (
+            "<div>08:50 - 09:40 Room 1</div><div>9:40 - 10:30 Room 2</div>",
+            [(*ONE, None), (*TWO, None)],
+        ),
+        (
+            "<p>08:50 - 09:40<span>CR 12</span><span>9:40 AM - 10:30</span></p>",
+            [(*ONE, None), (*TWO, None)],
+        ),
+        (
+            "<div>08:50 - 09:40, Lab 1</div><div>2:00 - 2:50 PM</div>",
+            [(*ONE, None), ("14:00", "14:50", None)],
+        ),
         (GREEN.format("after lunch"), None),
         ("see notice", None),
         ("<!-- 07:00 - 07:50 --><b>08:50 - 09:40</b>", [(*ONE, None)]),

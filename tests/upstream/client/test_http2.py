@@ -84,7 +84,7 @@ async def test_a_connection_that_hangs_is_closed_to_the_others_on_it(
 
 
 async def test_a_connection_that_hangs_from_the_first_costs_one_call(student, platform):
-    """That had all its time."""
+    """A connection that hangs from its first call on costs only that call."""
     platform.silent = 1
     assert (
         type(await student.fault(student.quizzes, seconds=TO_CONNECT_SECONDS))

@@ -43,7 +43,7 @@ async def test_a_login_comes_from_the_portal(student, platform):
 
 @pytest.mark.parametrize("password", ["p&a=s%s+w ord", "пароль", "a;b#c?d/é", "%00"])
 async def test_a_password_arrives_as_it_was_typed(student, platform, password):
-    """With all that a form must escape."""
+    """A password with characters that a form must escape arrives unchanged."""
     await student.log_in(password=password)
     arguments = platform.last["authenticate"].body_arguments
     assert arguments["password"] == [password.encode()]

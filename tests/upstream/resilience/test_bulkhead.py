@@ -143,7 +143,7 @@ async def test_a_student_has_so_many_slots_and_no_more(clock):
 
 @pytest.mark.parametrize("other", ["B1", "b1"])
 async def test_an_address_has_so_many_slots_while_others_wait(clock, other):
-    """And all of them while nobody does."""
+    """While others wait an address has so many slots, else all."""
     queue = Queue(Bulkhead(5, per_caller=3, clock=clock), clock)
     await queue.join("A1", "A2", "A3", "A4", "A5", "A6", "A7", other)
     assert queue.served == ["A1", "A2", "A3", "A4", "A5"]

@@ -78,7 +78,7 @@ def test_no_slot_is_lost_or_doubled(size, script):
 
 
 async def test_work_is_admitted_while_slots_are_free_for_all(clock):
-    """However slow the calls are."""
+    """While slots are free for all calls, slow calls are admitted too."""
     slots = Bulkhead(50, clock=clock, first_guess=60.0)
     with slots.reserve(caller("a"), 16, 1.0), slots.reserve(caller("b"), 16, 1.0):
         with slots.reserve(caller("c"), 16, 1.0):
@@ -88,7 +88,7 @@ async def test_work_is_admitted_while_slots_are_free_for_all(clock):
 
 
 async def test_work_that_is_over_makes_room(clock):
-    """Whatever it ended with."""
+    """A reservation that has ended makes room, also after a failure."""
     slots = Bulkhead(16, clock=clock, first_guess=1.0)
     for _ in range(5):
         with contextlib.suppress(KeyError), slots.reserve(caller("a"), 16, 1.5):
@@ -153,7 +153,7 @@ async def page_of(slots, who, calls, seconds):
 
 
 def test_nobody_is_told_to_wait_longer_than_a_minute(clock):
-    """However many were refused before."""
+    """No refusal tells a wait above a minute."""
     slots, waits = Bulkhead(1, clock=clock), []
     with slots.reserve(caller("a"), 16, 10.0):
         for number in range(30):

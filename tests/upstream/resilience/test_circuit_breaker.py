@@ -168,7 +168,7 @@ def test_open_for_its_time_then_half_open(breaker, clock):
 
 
 def test_the_first_success_closes_it(breaker, clock):
-    """Though another caller's probe failed before."""
+    """The first success closes it, also after another caller's failed probe."""
     clock.now += trip(breaker)
     fail(breaker, student(1))
     assert breaker.state.value == "half-open"

@@ -82,7 +82,7 @@ def test_one_answer_reopens_the_way_for_all(breakers, clock):
 
 
 def test_a_platform_that_is_back_is_noticed_in_five_seconds(breakers, clock):
-    """However long nobody could connect."""
+    """After any outage connections are tried again within 5 s."""
     for _ in range(20):
         for _ in range(3):
             breakers.admit("login", student(1)).unreachable()

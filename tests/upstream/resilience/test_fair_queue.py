@@ -73,7 +73,7 @@ async def test_more_calls_lose_nobody_a_turn():
 
 @pytest.mark.gen_test
 async def test_an_address_at_its_limit_lets_another_pass():
-    """It holds as many slots as anybody may."""
+    """An address at its limit lets another one pass."""
     queue = FairQueue(2, slots=100)
     for name in "AAAB":
         queue.join(caller(name))
@@ -85,7 +85,7 @@ async def test_an_address_at_its_limit_lets_another_pass():
 
 @pytest.mark.gen_test
 async def test_strangers_are_outranked_while_students_wait():
-    """And at no other time."""
+    """Unverified callers are outranked only while students wait."""
     queue = FairQueue(1, slots=10)
     assert not queue.is_outranked(caller("A"))
     queue.join(caller("a"))

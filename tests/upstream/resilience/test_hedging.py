@@ -125,7 +125,7 @@ async def test_a_hedge_that_is_not_to_be_had_is_asked_for_again(clock):
 
 
 async def test_another_call_is_had_in_its_askers_context(clock):
-    """Whoever's call the look was meant for."""
+    """A hedge runs in the context of the call that it belongs to."""
     asker: contextvars.ContextVar[str] = contextvars.ContextVar("asker")
     copies = Copies(clock)
     seen = []
@@ -212,7 +212,7 @@ async def test_being_cancelled_cancels_all(clock):
 
 
 async def test_being_cancelled_as_another_wins_is_being_cancelled(clock):
-    """Whoever cancels a task counts on its end."""
+    """A call cancelled from outside while its hedge wins is cancelled."""
     copies = Copies(clock)
 
     async def another():

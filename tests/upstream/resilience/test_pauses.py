@@ -27,7 +27,7 @@ def test_a_pause_holds_for_who_was_told(pauses, clock):
 
 
 def test_the_longest_wish_counts(pauses, clock):
-    """Of calls that were under way together."""
+    """Of several pauses of one caller the longest counts."""
     pauses.add(student(1), 60.0)
     pauses.add(student(1), 1.0)
     clock.now += 30

@@ -140,7 +140,7 @@ async def test_it_keeps_nobody_waiting(idle):
 
 
 async def test_what_students_closed_is_not_asked(idle):
-    """They were sooner."""
+    """A breaker that students' calls have closed is not probed."""
     idle.fail("cards")
     await asyncio.sleep(6)
     idle.breakers.admit("cards", student(1)).success()

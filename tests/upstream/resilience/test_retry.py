@@ -43,7 +43,7 @@ def test_the_floor_allows_retries_without_any_try():
 
 
 def test_a_caller_has_half_of_the_floor_and_twice_what_it_earned():
-    """And always one."""
+    """One caller may use half of the floor and twice what it earned; always one."""
     budget = RetryBudget(share=0.25, floor=4, clock=Clock())
     for caller in "aabbbbbbcccccccc":
         budget.tries.add(caller)
@@ -54,7 +54,7 @@ def test_a_caller_has_half_of_the_floor_and_twice_what_it_earned():
 
 
 def test_the_floor_is_not_one_callers():
-    """Half of it."""
+    """One caller may use half of the floor."""
     budget = RetryBudget(floor=20, clock=Clock())
     assert [budget.take("a") for _ in range(11)] == [True] * 10 + [False]
     assert budget.take("b")

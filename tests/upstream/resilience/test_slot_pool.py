@@ -65,7 +65,7 @@ def test_a_worker_with_its_share_does_not_hold_others_back():
 
 
 def test_the_slots_of_a_dead_worker_are_free():
-    """Also its wish for more."""
+    """A dead worker's slots are free, and it no longer waits for more."""
     pools, (first, second) = workers(10)
     assert taken(second) == 10
     second.publish_waiting(True)

@@ -85,13 +85,7 @@ async def test_an_empty_body_may_be_called_packed(get):
 
 BADLY_PACKED = {
     "its last byte is missing": gzip.compress(b'{"a":1}')[:-1],
-    "its check is missing": gzip.compress(b'{"a":1}')[:-8],
-    "the end of a long one is missing": gzip.compress(b'{"a":1}' * 1000)[:-20],
-    "half a header": gzip.compress(b'{"a":1}')[:5],
     "text behind it": gzip.compress(b'{"a":1}') + b"{}",
-    "zeros behind it": gzip.compress(b'{"a":1}') + bytes(8),
-    "half a member behind it": gzip.compress(b'{"a":1}')
-    + gzip.compress(b'{"b":2}')[:-3],
     "not packed": b'{"a":1}',
 }
 

@@ -36,7 +36,7 @@ async def test_what_arrives_between_calls_is_no_answer(pool, server, stray):
 
 
 async def test_what_arrives_between_calls_costs_a_post_nothing(pool, server):
-    """It has a new connection at any rate."""
+    """Stray bytes do not affect a POST, which has a new connection."""
     await pool.call(request(server))
     server.send_all(STRAY)
     reply = await pool.call(request(server, body=b"secret"))

@@ -90,13 +90,13 @@ async def test_a_malformed_trailer_is_no_better(get, line):
 
 @pytest.mark.parametrize("place", ["file:///etc/passwd", "http://169.254.169.254/"])
 async def test_no_redirect_leads_out_of_http_or_inwards(get, place):
-    """Nor to files and neighbours."""
+    """No redirect leads to files or to other hosts of the network."""
     reply = await get(answer(b"", f"Location: {place}", status="302 Found"))
     assert (reply.status, reply.body) == (302, b"")
 
 
 async def test_only_http_is_spoken(transport):
-    """Whatever address it is given."""
+    """Addresses of other protocols are refused."""
     with pytest.raises(UpstreamError):
         await transport.fetch("file:///etc/passwd", headers={}, seconds=1.0)
 
@@ -129,7 +129,7 @@ async def test_a_name_that_is_not_found(transport):
 
 
 async def test_a_connection_that_is_refused(transport):
-    """Nobody listens there."""
+    """Where nobody listens the platform is unreachable."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/"
@@ -208,7 +208,7 @@ async def test_what_is_no_http_is_told(transport, raw):
 
 
 async def test_debug_tells_the_time_of_each_step(get, raw, caplog):
-    """And nothing else of the call."""
+    """At DEBUG the log has the time of each step and nothing else of the call."""
     caplog.set_level(logging.DEBUG)
     await get(answer(b"{}"))
     (record,) = caplog.records

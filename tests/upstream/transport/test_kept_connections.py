@@ -40,7 +40,7 @@ def test_an_abandoned_one_passes_no_check():
 
 
 def test_http2_is_known_by_its_connection():
-    """Nothing is known before the first answer."""
+    """Whether the server speaks HTTP/2 is known from the first answer on."""
     kept, told = KeptConnections(), []
     told.append(kept.multiplexed)
     for name, multiplexed in (("a", False), ("b", True)):

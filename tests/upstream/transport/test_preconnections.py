@@ -118,7 +118,7 @@ class Unreliable(SecureServer):
 
 @pytest.mark.parametrize("server", [Unreliable], indirect=True)
 async def test_a_cancelled_call_leaves_no_connection_to_count_on(pool, server):
-    """It has ended with the call."""
+    """A cancelled call's connection is not counted as idle."""
     await call(pool, server)
     assert pool._handles.idle_connections == 1
     hanging = call(pool, server)
@@ -129,7 +129,7 @@ async def test_a_cancelled_call_leaves_no_connection_to_count_on(pool, server):
 
 @pytest.mark.parametrize("server", [Unreliable], indirect=True)
 async def test_a_call_cut_short_leaves_no_connection_to_count_on(pool, server):
-    """Though it was a kept one."""
+    """The kept connection of a call cut short is not counted as idle."""
     server.half = OK[:-1]
     await call(pool, server)
     assert isinstance(await call(pool, server), FailureCause)
@@ -139,7 +139,7 @@ async def test_a_call_cut_short_leaves_no_connection_to_count_on(pool, server):
 async def test_it_is_not_bound_by_the_time_of_an_earlier_call(
     pool, server, silent, monkeypatch
 ):
-    """That the handle had made."""
+    """The time-out of the handle's earlier call does not end a preconnection."""
     _, url = silent
     monkeypatch.setattr(preconnections, "_LIFETIME_SECONDS", PATIENCE_SECONDS)
     assert isinstance(await pool.call(Request(url, {}, None, 0.1, 0.1)), FailureCause)
@@ -149,7 +149,7 @@ async def test_it_is_not_bound_by_the_time_of_an_earlier_call(
 
 
 async def test_before_the_first_answer_a_connection_is_waited_for(pool, server):
-    """It may be one that all calls share."""
+    """Before the first answer one connection is awaited, which calls may share."""
     with pool.preconnections.expect(server.url, 3):
         assert server.connections == 0
         assert said(await call(pool, server)) == ANSWER

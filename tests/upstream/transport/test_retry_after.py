@@ -41,6 +41,6 @@ def test_without_a_date_of_its_own_our_clock_tells(date):
 
 @given(st.binary(max_size=60), st.none() | st.binary(max_size=60))
 def test_whatever_is_said(value, date):
-    """It is seconds or nothing, never an error."""
+    """Any text gives seconds or None, never an error."""
     seconds = retry_after_seconds(value, date)
     assert seconds is None or seconds >= 0

@@ -12,10 +12,9 @@ from aims_server.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from aims_server.upstream.resilience import CallerKey
 from tests.virtual_time import settle
 
-from ..bench import FINAL, ME, REPEATED, Bench
+from ..bench import FINAL, REPEATED, Bench
 
 pytestmark = pytest.mark.gen_test
 
@@ -124,35 +123,6 @@ async def test_waiting_for_a_slot_counts_against_the_deadline(narrow):
     await narrow.call(seconds=5.0, repeatable=False)
     await waiting
     assert narrow.platform.allowed[1] == pytest.approx(4.0)
-
-
-async def test_the_calls_of_one_caller_share_a_queue(narrow):
-    """A page of many calls does not hold up another's single one."""
-    order = []
-
-    async def one(name, caller):
-        await narrow.call(seconds=60.0, caller=caller)
-        order.append(name)
-
-    async with asyncio.TaskGroup() as tasks:
-        for number in range(10):
-            tasks.create_task(one(f"page {number}", ME))
-        await settle()
-        tasks.create_task(one("single", CallerKey.student(2)))
-    assert order.index("single") <= 2
-
-
-async def test_who_leaves_the_line_leaves_no_slot_behind(narrow):
-    """A cancelled waiter was never counted, and no call is made for it."""
-    first = asyncio.create_task(narrow.call())
-    await settle()
-    second = asyncio.create_task(narrow.call())
-    await settle()
-    second.cancel()
-    await asyncio.wait([second])
-    assert await first == "answer"
-    assert narrow.platform.calls == 1
-    assert narrow.at_rest
 
 
 async def test_a_slot_is_held_until_the_call_ends(narrow):

@@ -88,7 +88,7 @@ async def test_a_call_that_gave_way_has_timed_out(bench):
 
 
 async def test_nothing_gives_way_while_slots_are_free(bench):
-    """However long it hangs."""
+    """While slots are free a hanging call keeps its slot."""
     bench.platform.seconds = HANGS
     hung = [begin(bench, number) for number in range(9)]
     await asyncio.sleep(15.0)

@@ -37,7 +37,7 @@ async def test_a_late_call_gets_another_one_beside_it(bench):
 
 
 async def test_a_late_login_waits(bench):
-    """It is never made twice."""
+    """A late login gets no hedge."""
     await knows(bench, "login")
     bench.platform.slow_once = 5.0
     assert await bench.call("login", repeatable=False) == "answer"

@@ -44,7 +44,7 @@ async def test_others_are_called_meanwhile(bench, endpoint, caller):
 
 
 async def test_three_callers_told_so_pause_the_endpoint(bench):
-    """It means everybody then."""
+    """Pauses of three callers pause the endpoint for everybody."""
     for number in range(101, 104):
         bench.platform.script = [UpstreamUnavailable(retry_after=50.0)]
         await bench.outcome(caller=CallerKey.student(number))
