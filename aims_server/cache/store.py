@@ -151,7 +151,11 @@ class MemoryStore(Generic[V]):
             return None
         # .get() freezes the clock and looks twice, at three times the cost
         entry, _, epoch, revision = table[key]
-        return entry if self.epochs.is_current(epoch, revision) else None
+        if not self.epochs.is_current(epoch):
+            return None
+        if revision is not None and self.epochs.revision(epoch) != revision:
+            return None  # another process has kept a newer one since
+        return entry
 
     def put(
         self,

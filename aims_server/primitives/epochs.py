@@ -42,7 +42,7 @@ class Epochs:
     7
     >>> revision = epochs.revision(epoch)
     >>> epochs.revise(epoch)
-    >>> epochs.is_current(epoch), epochs.is_current(epoch, revision)
+    >>> epochs.is_current(epoch), epochs.revision(epoch) == revision
     (True, False)
 
     Make it before the fork: the memory is inherited, and with it the seed of `hash`,
@@ -71,16 +71,9 @@ class Epochs:
         self._last_number = numbers[4 * records :]
         self._lock = Mutexes(1)
 
-    def is_current(self, epoch: int, revision: int | None = None) -> bool:
-        """Whether this epoch of its owner lasts, and is in this `revision` still, if
-        one is given. Takes no lock.
-        """
-        at = epoch & _PLACE_MASK
-        return (
-            epoch != NO_EPOCH
-            and self._epochs[at] == epoch
-            and (revision is None or self._revisions[at] == revision)
-        )
+    def is_current(self, epoch: int) -> bool:
+        """Whether this epoch of its owner lasts. Takes no lock."""
+        return epoch != NO_EPOCH and self._epochs[epoch & _PLACE_MASK] == epoch
 
     def of(self, owner: Owner) -> int:
         """The owner's present epoch; `NO_EPOCH` if it has none."""

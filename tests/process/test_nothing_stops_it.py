@@ -285,12 +285,6 @@ def test_both_families_of_addresses_can_be_had(start):
         assert service.get("/health")[0] == 200
 
 
-def test_few_files_are_told_at_the_start(start):
-    """A limit that leaves few connections is a warning with what it means."""
-    service = start(command=limited_to(300), WORKERS="1").wait_until_serving()
-    assert "each worker serves at most 36 connections at once" in service.log
-
-
 def test_files_are_enough_for_what_is_promised(start, platform):
     """With the fewest files that it starts with, all clients are served and all calls
     made; one file less, and it does not start.
@@ -317,8 +311,11 @@ def test_files_are_enough_for_what_is_promised(start, platform):
 
 
 def test_a_reload_needs_files_as_a_start_does(start):
-    """More calls than there are files for are refused, and nothing changes."""
+    """A limit that leaves few connections is a warning with what it means; more calls
+    than there are files for are refused, and nothing changes.
+    """
     service = start(command=limited_to(300), WORKERS="1").wait_until_serving()
+    assert "each worker serves at most 36 connections at once" in service.log
     (service.directory / ".env").write_text("MAX_CONCURRENT_REQUESTS=200\n")
     before = service.workers()
     service.signal(signal.SIGHUP)

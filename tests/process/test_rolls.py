@@ -242,19 +242,6 @@ def test_a_lost_file_changes_nothing(start):
     assert service.get("/metrics")[0] == 401
 
 
-def test_a_lost_directory_changes_nothing(start):
-    """Settings that cannot be looked for are a fault like any other."""
-    service = start(WORKERS="1").wait_until_serving()
-    workers = service.workers()
-    service.log_path.rename(service.directory.parent / "service.log")
-    service.log_path = service.directory.parent / "service.log"
-    service.directory.rmdir()
-    service.signal(signal.SIGHUP)
-    service.wait_for_log("Settings not changed")
-    assert service.workers() == workers
-    assert service.get("/health")[0] == 200
-
-
 def test_workers_that_cannot_start_do_not_replace_others(start):
     """The roll is called off, the old ones go on, and the service says so; its log is
     that of the settings before.
