@@ -73,13 +73,13 @@ async def test_a_call_has_all_the_time_left(bench, repeatable):
     assert bench.platform.allowed == [8.0]
 
 
-async def test_a_hung_call_ends_with_its_deadline(bench):
+async def test_a_hung_call_ends_with_its_deadline(narrow):
     """It has had all the time there was, so it is not made again."""
-    bench.platform.seconds = 99.0
-    began = bench.clock()
-    assert isinstance(await bench.outcome(seconds=8.0), UpstreamTimeout)
-    assert bench.platform.allowed == [8.0]
-    assert bench.clock() - began == 8.0
+    narrow.platform.seconds = 99.0
+    began = narrow.clock()
+    assert isinstance(await narrow.outcome(seconds=8.0), UpstreamTimeout)
+    assert narrow.platform.allowed == [8.0]
+    assert narrow.clock() - began == 8.0
 
 
 async def test_a_passed_deadline_is_no_call(bench):
