@@ -125,8 +125,8 @@ async def test_nobody_waits_for_a_pause_that_outlasts_them(clock, pause, calls):
 
 
 async def test_who_waits_is_told_of_the_fault(clock):
-    """No try that would begin when nobody waits any more: its askers would hear that the
-    platform had not answered in time, when it had each time at once.
+    """No try is put off until nobody waits: its askers would hear that the platform had
+    not answered in time, though it had each time at once.
     """
     bench = Bench(clock, floor=1000.0)
     guard = bench.policy(lambda: 1.0, background_seconds=29.0)
