@@ -145,7 +145,7 @@ def test_what_others_charged_a_bucket_that_is_forgotten_is_lost():
 
 
 def test_a_bucket_is_found_wherever_it_is():
-    """In each slot of its set, by limiters that have not seen it before."""
+    """A new limiter finds it in each slot of its set."""
     table = BucketTable(8, clock_ns=ClockNs())
     for number in range(8):
         limiter_in(table, 10).take(str(number))
@@ -182,7 +182,7 @@ def test_what_is_given_back_lessens_a_debt():
 
 
 def test_what_is_given_back_of_a_nearly_full_bucket_waits_to_be_told():
-    """As what is taken of one does: it is less than an eighth."""
+    """It waits, since it is less than an eighth."""
     limit = limiter_in(BucketTable(8, clock_ns=ClockNs()), 10, shared=True)
     assert limit.charges is not None
     for _ in range(2):

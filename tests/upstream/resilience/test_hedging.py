@@ -84,7 +84,7 @@ async def test_the_first_answer_wins(clock):
 
 
 async def test_a_late_second_gets_a_third_and_no_more(clock):
-    """Each as late after the one before it."""
+    """Each hedge comes as late after the one before it."""
     copies = Copies(clock, (9.0, 1), (9.0, 2), (9.0, 3), (9.0, 4))
     assert await copies.run() == 1
     first, second, third = copies.began
@@ -155,7 +155,7 @@ async def test_a_failure_waits_for_the_others(clock):
 
 @pytest.mark.parametrize("more", [[], [(9.0, "third")]])
 async def test_the_first_ones_failure_waits_for_the_others(clock, more):
-    """For the first of them that answers."""
+    """The first of the others that answers decides."""
     copies = Copies(clock, (0.5, Unlucky()), (1.0, "second"), *more)
     began = clock.now
     assert await copies.run() == "second"
@@ -175,7 +175,7 @@ async def test_two_that_answer_in_one_turn_are_one_answer(clock):
 
 
 async def test_the_last_failure_is_raised(clock):
-    """When all have failed."""
+    """The last failure is raised when all have failed."""
     copies = Copies(clock, (1.0, Unlucky("late")), (0.1, Unlucky("early")))
     with pytest.raises(Unlucky, match="late"):
         await copies.run()
@@ -271,9 +271,7 @@ async def result_of(future):
 
 
 async def test_when_all_are_slow_none_gets_another(clock):
-    """At once, though all that is known is that calls take 0.1 s; and then not either,
-    since now it is known that they take longer.
-    """
+    """None gets a hedge, before and after it is known that calls became slow."""
     copies = Copies(clock, *[(4.0, n) for n in range(60)])
     for _ in range(2):
         await asyncio.gather(*(copies.run() for _ in range(30)))
@@ -291,7 +289,7 @@ async def test_one_that_hangs_among_many_gets_another(clock):
 async def test_late_ones_are_at_most_half_of_those_that_were_answered(
     clock, answered, hedged
 ):
-    """Beside one, since it began: three that are late are exceptions among four."""
+    """Beyond half as many, late calls are no exceptions and get no hedge."""
     copies = Copies(clock)
     made = []
 
@@ -338,7 +336,7 @@ calls = st.lists(
 @settings(max_examples=60)
 @given(calls, st.floats(0, 3) | st.none())
 def test_whatever_the_copies_do_none_is_left(script, leaves):
-    """And the result is one of theirs; never more than three are made."""
+    """The result is one copy's; never more than three are made."""
     clock = Clock()
     loop = VirtualLoop(clock)
     copies = Copies(clock, *script)

@@ -18,9 +18,7 @@ from aims_server.upstream.resilience.lateness import Lateness
     ],
 )
 def test_when_a_call_is_late(known, late_after):
-    """By what is known of the calls before it; None stands for one without an answer,
-    and what is known is at most a tenth too large.
-    """
+    """It is late by the calls before it; the estimate is at most a tenth too large."""
     lateness = Lateness(soonest=0.0)
     for seconds in known:
         if seconds is None:
