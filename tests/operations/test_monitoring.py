@@ -181,7 +181,7 @@ def test_the_memory_alert_knows_the_limit():
 
 
 def test_the_dashboard_has_its_rows_in_order():
-    """From what students feel down to what it depends on."""
+    """Its rows go from what students notice down to causes."""
     rows = [panel["title"] for panel in PANELS if panel["type"] == "row"]
     assert rows == [
         *("Now", "Rate", "Errors", "Latency", "Cache", "Sharing", "Platform"),

@@ -123,7 +123,7 @@ def test_it_tells_whether_anything_was_kept():
 
 
 def test_owners_are_found_again_in_a_table_of_any_size():
-    """Whether their hash is a negative number or not."""
+    """They are, also with a negative hash."""
     epochs = Epochs(40_000)
     owners = [b"%032d" % number for number in range(1000)]
     begun = [epochs.begin(owner) for owner in owners]
@@ -132,7 +132,7 @@ def test_owners_are_found_again_in_a_table_of_any_size():
 
 
 def test_the_largest_table_has_an_epoch_for_each_of_its_places():
-    """That for the largest CACHE_SHARED_MB; nothing but two sets of it is touched."""
+    """The largest CACHE_SHARED_MB works; only two sets of its table are touched."""
     records = 512 * 65_536
     epochs = Epochs(records)
     owners = [InSet(b"%d" % number) for number in (0, records // OWNERS_IN_A_SET - 1)]
@@ -142,7 +142,7 @@ def test_the_largest_table_has_an_epoch_for_each_of_its_places():
 
 
 def test_what_was_begun_before_an_end_is_not_kept():
-    """Nor is it noted as kept in the epoch that has its place."""
+    """It is not kept, nor noted in the epoch that took its place."""
     epochs = Epochs()
     over = epochs.begin(b"ann")
     epochs.end(b"ann")
@@ -152,7 +152,7 @@ def test_what_was_begun_before_an_end_is_not_kept():
 
 
 def test_what_is_noted_is_noted_of_one_epoch():
-    """Not of the next one, of the same owner or another, which has its place."""
+    """It is not noted of the next epoch in its place, whoever owns that."""
     epochs = Epochs()
     over = epochs.begin(b"ann")
     epochs.note(over, 7)

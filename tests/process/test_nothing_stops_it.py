@@ -192,9 +192,7 @@ def test_its_directories_may_be_removed(busy, tmp_path):
 
 
 def test_its_program_may_be_removed(start):
-    """As an upgrade does before it writes the new one: workers that start later have
-    all of the program that was started, the files that it serves too.
-    """
+    """Workers that start later still have all modules and served files of the start."""
     copy = f"cp -r {Path(aims_server.__file__).parent} aims_server"
     service = start(
         command=["sh", "-c", f"{copy} && exec {sys.executable} -m aims_server"],
@@ -227,7 +225,7 @@ def test_its_libraries_may_be_removed(start, library):
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, *MEANINGLESS])
 def test_a_signal_before_it_serves_does_nothing(start, number):
-    """From its first line on; then it serves, with nothing to replace."""
+    """The service starts as if none had come."""
     service = start(command=WAITING, WORKERS="1")
     until(partial(started, service, service.process.pid))
     service.signal(number)

@@ -159,7 +159,7 @@ def test_new_settings_hold_without_a_restart(start):
 
 
 def test_a_reload_warns_as_a_start_does(start):
-    """Of what the file says twice, too; the log of the parent follows the settings."""
+    """It warns of duplicates too, and the parent's log follows the new settings."""
     service = start(WORKERS="1", DRAIN_DELAY_SECONDS="0").wait_until_serving()
     before = service.workers()
     (service.directory / ".env").write_text("LOG_LEVEL=info\nLOG_LEVEL=warning\n")

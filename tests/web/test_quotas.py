@@ -67,7 +67,7 @@ def many(take, number=30) -> int:
 
 
 def test_each_kind_has_its_own_bucket(limits):
-    """By address, by session and by user name, each with its own capacity."""
+    """Address, session and user name have buckets of their own capacity."""
     session = session_of(5, "a", verified=True)
     assert many(lambda: limits.by_address(HERE)) == ADDRESS
     assert many(lambda: limits.by_session(session, HERE)) == STUDENT
@@ -104,7 +104,7 @@ def test_a_made_up_token_uses_up_nothing_of_the_student_it_names(limits):
 
 @pytest.mark.parametrize("student_id", [None, 5])
 def test_tokens_without_standing_share_one_bucket(limits, student_id):
-    """All of one claim from one address; each other claim and address has its own."""
+    """Those of one claim and address do; other claims and addresses have their own."""
     quotas = [
         limits.by_session(session_of(student_id, str(n), verified=False), HERE)
         for n in range(30)
@@ -166,7 +166,7 @@ def spellings() -> Iterator[str]:
 
 
 def test_all_spellings_of_a_user_name_are_one(limits):
-    """Or a password could be tried under each of them anew."""
+    """Otherwise a password could be tried again under each of them."""
     names = list(spellings())
     assert len(set(names)) > 180
     quotas = [log_in(limits, name, f"192.0.2.{n}") for n, name in enumerate(names)]
@@ -181,9 +181,7 @@ def test_letters_that_a_database_takes_for_others_are_these(name):
 
 
 def test_refused_logins_are_counted_by_address(limits):
-    """Whatever the names; past it every login of that address is refused, and of no
-    other.
-    """
+    """Past the limit every login of that address is refused, and of no other."""
     quotas = [log_in(limits, f"name-{n}", HERE) for n in range(30)]
     assert passed(quotas) == FAILURES
     assert quotas[-1].kind == "login-failures"
@@ -232,7 +230,7 @@ def test_a_refusal_is_over_exactly_when_it_says(limits, clock):
 
 
 def test_a_refusal_names_its_bucket(limits):
-    """For the metrics, which count refusals by kind."""
+    """The metrics count refusals by that kind."""
     many(lambda: log_in(limits, "a", HERE))
     with pytest.raises(RateLimited) as caught:
         log_in(limits, "a", HERE).check()
@@ -292,7 +290,7 @@ def test_a_student_who_is_refused_costs_the_address_nothing(limits):
 
 @pytest.mark.parametrize("verified", [True, False])
 def test_an_address_that_is_refused_costs_the_student_nothing(limits, verified):
-    """Neither the student's bucket nor that of a token without standing."""
+    """It takes nothing from the student's bucket, nor from an unverified token's."""
     many(lambda: limits.by_address("10.0.0.1"))
     session = session_of(1, "a", verified=verified)
     assert limits.by_both("10.0.0.1", session) is None
@@ -334,7 +332,7 @@ def test_all_machines_are_asked_for_the_user_name(machines):
 
 
 def test_a_login_that_other_machines_refuse_uses_up_nothing_here(machines):
-    """Neither of its account nor of its client's address."""
+    """It takes nothing from its account or its address."""
     machines.say = Decision(False, LOGIN, 0, 7.0, 60.0)
     for _ in range(2 * LOGIN):
         assert log_in(machines.limits, "ann", HERE) == Quota("login", machines.say)

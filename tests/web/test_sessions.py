@@ -84,7 +84,7 @@ def test_the_scheme_has_no_case(scheme, blanks):
      " Bearer abc", "Bearer abc, Bearer abc"],
 )  # fmt: skip
 def test_another_header_is_none(header):
-    """No scheme, another one, no token, several."""
+    """A header with no scheme, another one, no token or several has no token."""
     with pytest.raises(Unauthorized):
         bearer_token(header)
 
@@ -121,7 +121,7 @@ def test_a_session_is_the_whole_token(one, other):
 
 @given(TOKENS, st.sampled_from(["attendance", "quiz", "subject/7/DBMS ü"]))
 def test_a_cache_key_shows_nothing_of_the_token(token, resource):
-    """Neither a readable piece of it, nor a hash that anybody else could compute."""
+    """It has no readable part of it, nor a hash that others could compute."""
     key = SessionReader(SECRET).read(token).resource_key(resource)
     assert SessionReader(b"another").read(token).resource_key(resource) != key
     assert len(key) == 32 + len(resource.encode())
@@ -146,7 +146,7 @@ def test_a_long_secret_is_no_fault():
 
 
 def test_a_caller_carries_its_token(reader):
-    """For as long as a request lasts; the session has no place for it."""
+    """It does for as long as a request lasts; the session does not."""
     caller = reader.caller("abc", "192.0.2.1")
     assert (caller.token, caller.address) == ("abc", "192.0.2.1")
     assert not any(getattr(caller.session, name) == "abc" for name in
@@ -157,7 +157,7 @@ def test_a_caller_carries_its_token(reader):
 
 
 def test_an_answer_that_names_the_student_gives_standing(reader):
-    """To that token alone, for as long as it is remembered."""
+    """It gives standing to that token alone, while it is remembered."""
     token, other = made_up({"sub": 5}), made_up({"sub": 5, "exp": 9})
     reader.read(token).confirm(student_id=5)
     assert reader.read(token).verified
@@ -175,7 +175,7 @@ def test_an_answer_that_names_nobody_gives_none(reader):
 
 
 def test_the_student_is_learned_from_an_answer(reader):
-    """Where the token makes no claim."""
+    """It is, if the token itself makes no claim."""
     reader.read("opaque").confirm(admission_number="2023B1599999")
     assert reader.read("opaque").verified_student is None
     reader.read("opaque").confirm(student_id=5)
@@ -203,7 +203,7 @@ def test_an_answer_about_another_student_is_refused(reader, earlier, named):
 
 
 def test_an_admission_number_alone_leaves_whose_the_token_is(reader):
-    """As quizzes name it: the student is the one of the token's claim."""
+    """The student stays the one of the token's claim, as with quizzes."""
     session = reader.read(made_up({"sub": 5}))
     session.confirm(admission_number="2023B1599999")
     assert session.verified_student == 5
@@ -223,7 +223,7 @@ def test_an_admission_number_has_no_case(reader):
 
 
 def test_a_refusal_takes_standing_back():
-    """At once, from every session of that token, and from no other."""
+    """Every session of that token loses it at once, and no other."""
     epochs = Epochs()
     reader = SessionReader(SECRET, epochs=epochs)
     token, other = made_up({"sub": 5}), made_up({"sub": 5, "exp": 9})
@@ -270,7 +270,7 @@ def test_whose_a_token_is_is_known_to_every_worker(met_before):
 
 
 def test_standing_elsewhere_needs_a_claim():
-    """Who a token without one belongs to is in no hash."""
+    """A token without a claim has none: nothing shared says whose it is."""
     epochs = Epochs()
     SessionReader(SECRET, epochs).read("opaque").confirm(student_id=5)
     assert not SessionReader(SECRET, epochs).read("opaque").verified
@@ -413,7 +413,7 @@ def test_no_token_breaks_the_reader(token):
 
 
 def test_a_login_is_remembered_before_any_page_is_asked_for():
-    """With whom it named; the first page is compared with that."""
+    """The first page's student is compared with the login's."""
     reader = SessionReader(SECRET, epochs=Epochs())
     reader.read("token").confirm(admission_number="2023B1500000")
     with pytest.raises(WrongStudent):

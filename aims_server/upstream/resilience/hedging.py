@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 # tests/upstream/resilience/test_slow_days.py).
 _EXCEPTIONS: Final = 0.5
 _COPIES: Final = 3  # at most, the call itself included
-_LOOK_AGAIN: Final = 0.25  # seconds between looks while too few answers are known
+_LOOK_AGAIN: Final = 0.25  # seconds between looks, since answers make calls late
 _FASTER: Final = 3.0  # so many times as fast was a newer call than one that hangs
 _PROBE_SECONDS: Final = 1.0  # between two that give way while none is answered
 
@@ -158,7 +158,7 @@ class Hedging:
             if race.started < _COPIES:
                 race.look()
                 late_at = race.newest_at + self.lateness.late_after
-                self._look_by(late_at if late_at < inf else self.clock() + _LOOK_AGAIN)
+                self._look_by(min(late_at, self.clock() + _LOOK_AGAIN))
 
     def is_conclusive(self, call: asyncio.Task[Any]) -> bool:
         """Whether another call would end no better than this one did."""

@@ -122,9 +122,7 @@ async def test_of_a_strangers_work_the_first_call_has_to_wait(clock):
 
 
 async def test_work_of_strangers_keeps_no_student_out(clock):
-    """However much there is: made-up tokens have a fifth of the slots. What turns out
-    to be a student's counts as that.
-    """
+    """Their work has a fifth of the slots until it turns out to be a student's."""
     slots = Bulkhead(100, clock=clock, first_guess=1.0)
     with contextlib.ExitStack() as work:
         strangers = [

@@ -40,9 +40,7 @@ async def test_a_platform_that_is_back_is_noticed_though_all_slots_hang(bench):
 
 
 async def test_an_endpoint_that_hangs_is_left_to_itself(bench):
-    """As soon as calls of three students have hung for half of the time in which pages
-    are gathered: it held all slots, and its circuit stayed closed, for twice as long.
-    """
+    """Its breaker opens once three students' calls hung for half the gathering time."""
     hung = await all_slots_hang(bench, "quizzes")
     for number in range(10, 18):
         hung.append(begin(bench, number, "quizzes", seconds=10.0))
@@ -77,7 +75,7 @@ async def test_calls_of_a_platform_that_is_slow_do_not_give_way(bench):
 
 
 async def test_a_call_that_gave_way_has_timed_out(bench):
-    """To who still waits, when the budget has no other try for it."""
+    """Its asker gets a timeout, if the budget has no other try."""
     bench.budget.take = lambda _: False
     hung = await all_slots_hang(bench)
     bench.platform.seconds = 0.1
