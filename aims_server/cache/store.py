@@ -52,7 +52,7 @@ class Entry(Struct, Generic[V], frozen=True):
     def replaces(self, kept: "Entry[V] | None") -> bool:
         """Whether this entry is to be kept in place of ``kept``. Complete is better
         than incomplete, then newer is better. An old one is better, too, if the kept
-        one was no longer fresh for a minute when it was made: its other parts are newer.
+        one was stale for a minute when it was made: its other parts are newer.
         """
         if kept is None:
             return True

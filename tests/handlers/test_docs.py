@@ -306,6 +306,7 @@ class TestAnswers:
             '{"response":[]}',
             '{"response":{"data":null}}',
             '{"response":{"data":[{"marks_obtained":-1,"status":true}]}}',
+            '{"x" : 1}',
         ],
     )
     async def test_quizzes_in_whatever_form(self, front, token, platform, sent):
