@@ -43,7 +43,7 @@ def test_a_copy_is_kept_when_it_is_offered_again(clock):
 
 
 def test_an_offer_is_forgotten_after_so_many_of_others(clock):
-    """Whoever asks now and then asks for the first time each time."""
+    """A second offer that comes too late counts as the first again."""
     store = a_store(clock)
     others = [b"%d" % number for number in range(CANDIDATES)]
     offer(store, clock, b"k", *others)
@@ -106,7 +106,7 @@ def test_a_drop_takes_both_parts(clock):
 
 
 def test_a_drop_elsewhere_voids_copies(clock):
-    """Another process that shares the epochs has had the token refused."""
+    """A refusal in another process that shares the epochs voids copies here."""
     epochs = Epochs()
     store = a_store(clock, epochs)
     offer(store, clock, b"k", b"k")

@@ -384,7 +384,7 @@ def test_a_slot_cut_short_is_no_page(cut, owners):
 @settings(max_examples=60)
 @given(at=st.integers(1, 4000), byte=st.integers(1, 255))
 def test_an_altered_body_is_no_page(at, byte):
-    """One byte of another writer in the body, and there is no page."""
+    """One byte of another writer in the body makes it none."""
     clock = Clock()
     cache = SharedMemoryCache(100_000, Epochs(), clock=clock)
     keep(cache, page(clock, bytes(4000)))

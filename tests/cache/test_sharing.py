@@ -238,7 +238,7 @@ async def test_of_two_old_pages_the_newer_is_served(platform, workers, clock):
 async def test_of_two_old_pages_the_newer_is_served_where_a_fill_fails(
     platform, workers, clock
 ):
-    """Who asks for a new one is shown no older one than others are."""
+    """A request for a new page gets no older one than other requests."""
     one, other, _ = workers
     await answered(platform, one.ask(platform), "first")
     await shown(other.ask(platform))
@@ -390,7 +390,7 @@ async def test_what_is_kept_late_displaces_nothing_newer(platform, workers, cloc
 
 
 async def test_a_page_of_old_parts_that_is_found_is_refreshed(platform, workers, clock):
-    """Whoever made it does so only if it is asked again; whoever finds it does."""
+    """Another worker that finds it serves it and refreshes it at once."""
     now = clock.now
 
     async def fill(deadline):
@@ -503,7 +503,7 @@ async def test_parts_that_any_worker_keeps_are_found_together(platform, workers,
 
 
 async def test_no_worker_shows_an_older_copy_than_the_machine_has(platform, clock):
-    """Who has had a page made anew on one worker is shown no older one by another."""
+    """After a page was made anew on one worker, no other shows an older one."""
     machine = Machine(clock)
     one, other = (machine.worker(copied_bytes=1 << 16) for _ in range(2))
     await answered(platform, one.ask(platform), "first")

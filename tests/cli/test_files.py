@@ -31,7 +31,7 @@ def tree(directory: Path) -> dict[str, bytes]:
 
 
 def test_the_files_of_the_repository_are_written(tmp_path):
-    """Each of them, once more without complaint."""
+    """Each file is written, and writing again changes nothing."""
     for _ in range(2):
         written = list(write_files(tmp_path / "new"))
         assert len(written) == len(EXPECTED)

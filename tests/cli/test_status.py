@@ -110,7 +110,7 @@ def test_a_port_that_the_settings_leave_open_is_asked_for():
 
 
 def test_nobody_there_is_one_line():
-    """No traceback, and the address that was asked."""
+    """The line has the address; there is no traceback."""
     with pytest.raises(NoAnswer, match=r"http://127\.0\.0\.1:1: Connection refused"):
         read_figures("http://127.0.0.1:1", None)
 

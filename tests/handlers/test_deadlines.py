@@ -32,7 +32,7 @@ def incomplete(answer) -> list[str]:
 
 
 async def test_the_page_is_given_as_it_stands(front, token, platform, college, student):
-    """Every subject but the one that is late, whose summary stands in its place."""
+    """It has every subject but the late one, for which its summary stands."""
     course = college.courses(student)[3]
     platform.faults.set("cards", kind="hang", match=f"cf_id={course.cf_id}")
     answer = await front.ask("/api/all-attendance", token)

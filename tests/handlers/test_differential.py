@@ -106,7 +106,7 @@ def _ports(io_loop: IOLoop, worker: Worker) -> Iterator[tuple[int, int]]:
             fast_path=fast_path,
             max_connections=2000,
             on_refused=bool,
-            reject=worker.rejections.answer,
+            reject=worker.reject,
             connection_count=ConnectionCounts().of(0),
             address_limit=AddressLimit(2000, exempt=lambda peer: True),
         )

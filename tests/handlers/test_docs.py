@@ -233,7 +233,7 @@ async def test_the_page_and_its_files_name_no_other_host(front):
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", FILES)
 async def test_a_browser_is_told_to_load_nothing_from_elsewhere(front, path):
-    """No inline script, no other host, no frame round the page."""
+    """It allows no inline script, no other host and no frame around the page."""
     policy = (await front.ask(path)).headers["Content-Security-Policy"]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
@@ -306,6 +306,7 @@ class TestAnswers:
             '{"response":[]}',
             '{"response":{"data":null}}',
             '{"response":{"data":[{"marks_obtained":-1,"status":true}]}}',
+            '{"x" : 1}',
         ],
     )
     async def test_quizzes_in_whatever_form(self, front, token, platform, sent):
@@ -378,7 +379,7 @@ class TestAnswers:
         ],
     )
     async def test_bodies_that_are_not_taken(self, front, body, headers, status):
-        """What a client does wrong."""
+        """Each fault of a client is answered as the document says."""
         answer = await front.ask(
             "/api/attendance", method="POST", body=body, headers=headers
         )

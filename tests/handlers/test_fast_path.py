@@ -178,7 +178,7 @@ async def test_a_post_is_counted_as_one(browser, token, worker):
 
 @pytest.mark.gen_test
 async def test_what_is_no_page_goes_the_usual_way(browser, token, taken):
-    """Other addresses, and pages in another form."""
+    """Other paths, and pages in another form, are left to their handlers."""
     assert (await browser.ask("/api/nothing", token)).status == 404
     assert (await browser.ask("/docs", token)).status == 200
     calendar = {"Accept": "text/calendar"}

@@ -172,7 +172,7 @@ async def test_metrics_are_json_where_accept_prefers_it(
 
 
 def test_the_tests_of_the_table_exist():
-    """Each that docs/http.rst names as the proof of a rule."""
+    """Each test that docs/http.rst names exists."""
     table = (ROOT / "docs" / "http.rst").read_text("utf-8")
     named = re.findall(r"``([\w/]+\.py)::(\w+)``", table)
     assert len(named) > 30

@@ -356,7 +356,7 @@ class TestShortGathering:
     async def test_a_subject_is_as_old_as_its_records(
         self, front, token, platform, college, student, worker
     ):
-        """Not as the page, which has waited for another."""
+        """Its age is not the page's, which has waited for another subject."""
         subject, failing = college.courses(student)[:2]
         platform.faults.set("cards", kind="hang", match=f"cf_id={failing.cf_id}")
         await front.ask("/api/all-attendance", token)
@@ -494,7 +494,7 @@ async def test_the_course_files_known_outlive_an_empty_answer(
 async def test_what_was_begun_before_a_refusal_is_not_kept_after_it(
     front, token, platform, worker, college, student
 ):
-    """Neither the page that lacks a subject nor the subjects that it has."""
+    """An incomplete page is not kept, nor are the subjects that it has."""
     course = college.courses(student)[0]
     platform.faults.set("cards", kind="html", match=f"cf_id={course.cf_id}")
     platform.hold("cards")

@@ -127,7 +127,7 @@ async def test_a_limit_of_the_platform_has_its_time(
 
 @pytest.mark.gen_test
 async def test_a_limit_of_the_platform_has_its_words(front, platform, student):
-    """Its fields beside ours, as every refusal of a login."""
+    """The platform's fields stand beside ours, as in every refused login."""
     platform.faults.set(
         "authenticate",
         kind="body",

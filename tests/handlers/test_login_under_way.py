@@ -81,9 +81,7 @@ def _on_its_way(browser, body, platform):
 async def test_who_leaves_is_not_waited_for(
     browser, on_its_way, way, platform, worker, http_port, body, access_lines
 ):
-    """One line with nginx's status, while the platform still has the login; the slot is
-    free when it has answered, and others notice nothing.
-    """
+    """One log line has status 499; the slot is free when the platform has answered."""
     await on_its_way(way)
     linger = struct.pack("ii", 1, 0)  # a reset
     own = browser.writer.get_extra_info("socket")

@@ -226,23 +226,6 @@ async def test_no_course_is_an_empty_page(front, token, platform):
     assert (whole["subjects"], whole["incomplete"]) == ({}, [])
 
 
-QUIZZES = {
-    "a negative mark": '{"msg":"","response":{"data":[{"marks_obtained":-1}]}}',
-    "a status that is true": '{"response":{"data":[{"status":true}]}}',
-    "no record": '{"msg":"No record found","response":[]}',
-    "null": '{"msg":"","response":{"data":null}}',
-    "anything": '{"x" : 1}',
-}
-
-
-@pytest.mark.parametrize("body", QUIZZES.values(), ids=QUIZZES.keys())
-async def test_quizzes_are_passed_on_byte_for_byte(front, token, platform, body):
-    """Any JSON object is passed on unchanged."""
-    platform.faults.set("quizzes", kind="body", body=body)
-    answer = await front.ask("/api/quiz", token)
-    assert (answer.code, answer.body.decode()) == (200, body)
-
-
 @pytest.mark.parametrize("body", ["[]", '"ok"', "null", "7", "<html>", '{"a":1'])
 async def test_quizzes_that_are_no_object_are_a_502(front, token, platform, body):
     """There is nothing in them for a frontend to read."""

@@ -23,7 +23,7 @@ def truth(college: College, student) -> Counter[str]:
 
 @pytest.mark.gen_test
 async def test_attendance_summary(front, token, student, college):
-    """One entry per course in the platform's order, its own percentages, no Total."""
+    """It has one entry per course in the platform's order, and no Total row."""
     answer = await front.ask("/api/attendance", token)
     page = json.loads(answer.body)
     rows = college.course_files(student)

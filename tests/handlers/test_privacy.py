@@ -158,7 +158,7 @@ async def test_a_login_gives_standing(front, student, worker):
 async def test_the_operator_is_told_of_a_wrong_student(
     front, platform, college, token, worker, access_lines, page
 ):
-    """One error in the log, without a number or a name, and a count."""
+    """There is one error in the log, without number or name, and a count."""
     other = college.student(7)
     platform.switch(answers_for=other.id)
     await front.ask(page.path, token)

@@ -88,7 +88,7 @@ async def test_the_making_of_a_page_is_told(front, token, platform, college, stu
 
 
 async def test_a_kept_page_is_told_at_once(front, token, platform):
-    """There is no making of it."""
+    """The only event is the page."""
     await front.ask("/api/all-attendance", token)
     calls = platform.counters.total
     assert [kind for kind, _ in await told(front, token)] == ["page"]
@@ -159,7 +159,7 @@ async def test_subjects_are_told_as_they_come(front, token, platform):
 async def test_a_comment_is_sent_while_there_is_nothing_to_tell(
     front, token, platform, monkeypatch
 ):
-    """Every five seconds, or a proxy would close the stream as idle."""
+    """One comes every five seconds, so that no proxy closes the stream as idle."""
     assert progress._COMMENT_SECONDS == 5
     monkeypatch.setattr(progress, "_COMMENT_SECONDS", 0.01)
     platform.hold("course_files")

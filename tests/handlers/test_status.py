@@ -90,7 +90,7 @@ class TestOn:
 
     @pytest.mark.gen_test
     async def test_it_loads_its_own_files_and_no_others(self, front):
-        """No foreign host, nothing inline, and each file is there."""
+        """It names no other host, has nothing inline, and each file exists."""
         answer = await front.ask("/status", headers=basic(METRICS_TOKEN))
         policy = answer.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy

@@ -45,7 +45,7 @@ def test_an_ipv6_address_counts_as_its_64():
 
 
 def test_ipv4_in_ipv6_form_is_that_address():
-    """Not all of IPv4 together, which would be one /64."""
+    """It is counted by itself, not with all of IPv4 as one /64."""
     connections = limit()
     for _ in range(2):
         assert connections.try_take(peer("::ffff:203.0.113.7"))

@@ -43,7 +43,7 @@ async def states(front) -> dict[str, str]:
 
 
 async def test_one_students_undecodable_records(front, college, platform, bystander):
-    """All of fifteen subjects, at each of several looks."""
+    """They cost nobody else a page, though all fifteen subjects fail repeatedly."""
     student = college.student(0)
     token = college.token(student)
     platform.faults.set(

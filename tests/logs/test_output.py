@@ -42,7 +42,7 @@ def test_a_full_disk_raises_nothing(capfd):
 
 
 def test_a_closed_stream_is_never_written_to(tmp_path):
-    """Its number may belong to a client's socket by now."""
+    """Its descriptor may be a client's socket by now."""
     stream = (tmp_path / "log").open("w")
     configure_logging("info", "json", stream)
     number = stream.fileno()

@@ -11,7 +11,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from aims_server.config.settings import VARIABLES
-from aims_server.metrics import Metrics, MetricsMemory, ParentMetrics
+from aims_server.metrics import Metrics, MetricsMemory, worker_deaths
 
 from .programs import CONF, ROOT, accepted_by, mebibytes, unit
 
@@ -44,7 +44,7 @@ DASHBOARD_EXPRESSIONS = list(dashboard_expressions())
 def _exposed() -> list[tuple[str, dict[str, str]]]:
     """Every series of a service that has not met a request yet."""
     memory = MetricsMemory(workers=2)
-    ParentMetrics(memory)
+    worker_deaths(memory)
     text = Metrics(worker=0, memory=memory).exposition().decode()
     return [
         (sample.name, sample.labels)

@@ -152,7 +152,7 @@ def test_what_was_begun_before_an_end_is_not_kept():
 
 
 def test_what_is_noted_is_noted_of_one_epoch():
-    """Not of the next one, of the same owner or another, which has its place."""
+    """It is not noted of the next epoch in its place, whoever owns that."""
     epochs = Epochs()
     over = epochs.begin(b"ann")
     epochs.note(over, 7)

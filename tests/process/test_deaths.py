@@ -109,7 +109,7 @@ def test_workers_do_not_outlive_their_parent(start):
 
 
 def test_a_hung_worker_is_replaced(start):
-    """Its loop stands still: it is killed and replaced."""
+    """A worker whose loop stands still is killed and replaced."""
     service = start(
         command=[sys.executable, "-c", SECOND_TO_BE_HUNG], WORKERS="2"
     ).wait_until_serving()
@@ -194,7 +194,7 @@ def test_nothing_is_left_over(start, tmp_path):
 
 
 def test_the_parent_has_neither_loop_nor_connection(busy):
-    """No epoll, no thread, no socket but those it listens on and its workers' lines."""
+    """It has no epoll, no thread, and no socket but its listening and internal ones."""
     service = busy()
     with Crowd(service.url, 4):
         parent = service.process.pid

@@ -88,7 +88,7 @@ def test_as_many_as_wanted_are_started_at_once():
 
 
 def test_a_dead_worker_is_replaced_at_once(pool: Processes):
-    """One that had served has a successor without a pause, of its number and rank."""
+    """Its successor has its number and rank, and starts without a pause."""
     victim = pool.rollout.children[0]
     pool.rollout.on_exit(victim)
     assert pool.rollout.seconds_to_spawn == 0
@@ -176,7 +176,7 @@ def test_a_roll_within_a_roll_replaces_the_new_workers_too(pool: Processes):
 
 @pytest.mark.parametrize(("before", "after"), [(1, 4), (4, 1), (3, 2)])
 def test_the_number_changes_with_a_roll(before: int, after: int):
-    """More or fewer, ranks without a gap, and never fewer serve than the lesser."""
+    """Ranks have no gap, and never fewer serve than the smaller number."""
     pool = Processes(before)
     pool.converge()
     pool.rollout.roll(after)
@@ -509,7 +509,7 @@ def test_a_worker_that_dies_long_after_failed_starts_is_replaced_at_once(
 
 
 def test_only_what_ends_before_it_has_served_counts_as_a_failed_start(pool: Processes):
-    """Neither a worker that was told to leave nor one that has served."""
+    """A worker that was told to leave does not count, nor one that has served."""
     assert not pool.rollout.on_exit(pool.rollout.children[0])
     pool.act()
     assert pool.rollout.on_exit(pool.starting[0])

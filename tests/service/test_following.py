@@ -134,7 +134,7 @@ async def test_what_arrives_is_seen_by_the_other(workers, sessions, clock):
 
 
 async def test_nothing_is_looked_at_afterwards(workers, sessions, clock):
-    """Neither by who gathered nor by who followed."""
+    """Neither the gathering nor the following worker polls after the end."""
     first, second = workers
     session = sessions[0]
     with (

@@ -224,7 +224,7 @@ async def test_the_user_of_conf_may_do_what_we_do_and_no_more(guarded, machine):
 
 
 async def test_what_check_says_of_a_store(tmp_path, guarded):
-    """What it is, and what is hardly meant so."""
+    """It prints what the store is, and settings that are hardly intended."""
     shown, doubts = await inspect(StoreAddress.parse(guarded))
     assert shown.endswith("maxmemory 256.00M, allkeys-lru")
     assert doubts == []

@@ -63,7 +63,7 @@ def test_gzip_is_taken(accepted):
     ],
 )
 def test_gzip_is_not_taken(accepted):
-    """Not named, refused, liked less than the plain form, or said in no known way."""
+    """It is not named, refused, weighs less than plain, or the header is unreadable."""
     assert not accepts_gzip(accepted)
 
 

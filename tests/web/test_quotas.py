@@ -104,7 +104,7 @@ def test_a_made_up_token_uses_up_nothing_of_the_student_it_names(limits):
 
 @pytest.mark.parametrize("student_id", [None, 5])
 def test_tokens_without_standing_share_one_bucket(limits, student_id):
-    """All of one claim from one address; each other claim and address has its own."""
+    """Those of one claim and address do; other claims and addresses have their own."""
     quotas = [
         limits.by_session(session_of(student_id, str(n), verified=False), HERE)
         for n in range(30)
@@ -290,7 +290,7 @@ def test_a_student_who_is_refused_costs_the_address_nothing(limits):
 
 @pytest.mark.parametrize("verified", [True, False])
 def test_an_address_that_is_refused_costs_the_student_nothing(limits, verified):
-    """Neither the student's bucket nor that of a token without standing."""
+    """It takes nothing from the student's bucket, nor from an unverified token's."""
     many(lambda: limits.by_address("10.0.0.1"))
     session = session_of(1, "a", verified=verified)
     assert limits.by_both("10.0.0.1", session) is None
@@ -332,7 +332,7 @@ def test_all_machines_are_asked_for_the_user_name(machines):
 
 
 def test_a_login_that_other_machines_refuse_uses_up_nothing_here(machines):
-    """Neither of its account nor of its client's address."""
+    """It takes nothing from its account or its address."""
     machines.say = Decision(False, LOGIN, 0, 7.0, 60.0)
     for _ in range(2 * LOGIN):
         assert log_in(machines.limits, "ann", HERE) == Quota("login", machines.say)

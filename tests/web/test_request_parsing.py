@@ -159,7 +159,7 @@ def test_any_bytes_are_read_or_refused(body):
     ],
 )
 def test_a_body_that_does_not_fit_is_refused(body):
-    """No JSON object, not UTF-8, numbers past reason, wrong types, unprintable text."""
+    """Bad JSON, encoding, numbers, types and unprintable text are refused."""
     assert refusal(body)
 
 

@@ -84,7 +84,7 @@ def test_the_scheme_has_no_case(scheme, blanks):
      " Bearer abc", "Bearer abc, Bearer abc"],
 )  # fmt: skip
 def test_another_header_is_none(header):
-    """No scheme, another one, no token, several."""
+    """A header with no scheme, another one, no token or several has no token."""
     with pytest.raises(Unauthorized):
         bearer_token(header)
 
@@ -121,7 +121,7 @@ def test_a_session_is_the_whole_token(one, other):
 
 @given(TOKENS, st.sampled_from(["attendance", "quiz", "subject/7/DBMS ü"]))
 def test_a_cache_key_shows_nothing_of_the_token(token, resource):
-    """Neither a readable piece of it, nor a hash that anybody else could compute."""
+    """It has no readable part of it, nor a hash that others could compute."""
     key = SessionReader(SECRET).read(token).resource_key(resource)
     assert SessionReader(b"another").read(token).resource_key(resource) != key
     assert len(key) == 32 + len(resource.encode())
@@ -270,7 +270,7 @@ def test_whose_a_token_is_is_known_to_every_worker(met_before):
 
 
 def test_standing_elsewhere_needs_a_claim():
-    """Who a token without one belongs to is in no hash."""
+    """A token without a claim has none: nothing shared says whose it is."""
     epochs = Epochs()
     SessionReader(SECRET, epochs).read("opaque").confirm(student_id=5)
     assert not SessionReader(SECRET, epochs).read("opaque").verified

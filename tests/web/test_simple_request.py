@@ -165,7 +165,7 @@ def test_more_than_plain_is_left_alone(line):
     ],
 )  # fmt: skip
 def test_other_requests_are_left_alone(first):
-    """Any method, version or target but the plainest."""
+    """Any but the plainest method, version or target is left to Tornado."""
     assert parse_simple_request(f"{first}\r\nHost: x\r\n\r\n".encode()) is None
 
 
@@ -174,14 +174,14 @@ def test_other_requests_are_left_alone(first):
     ["", "a b", "a,b", "a/b", "user@x", "[::1", "a]", "[a.example]", "a:b", "a:1:2"],
 )
 def test_an_odd_host_is_left_alone(host):
-    """One host and an ordinary one."""
+    """Only one ordinary Host is read here."""
     assert (
         parse_simple_request(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()) is None
     )
 
 
 def test_a_part_is_left_alone():
-    """No head that is not whole, and none with anything behind it."""
+    """A head that is not whole, or has anything behind it, is not read."""
     for whole in (PLAIN, POSTED):
         assert not any(parse_simple_request(whole[:end]) for end in range(len(whole)))
         assert parse_simple_request(whole + b"G") is None

@@ -146,7 +146,7 @@ def test_a_time_is_shown_without_html(field, sent, shown):
 
 
 def test_html_elsewhere_in_an_answer_changes_nothing():
-    """Neither in a list without records nor beside a record's own fields."""
+    """HTML in other fields, with or without a list, changes no record."""
     assert decode_cards(b'{"msg":"<p>","response":{"data":[]}}').cards == []
     assert cards_of(GOOD | {"room": "<b>12</b>"}) == cards_of(GOOD)
 

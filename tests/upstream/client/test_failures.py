@@ -220,7 +220,7 @@ async def test_a_503_may_name_a_time(student, platform, said, seconds):
 
 
 async def test_an_error_quotes_nothing_of_the_answer(student, platform):
-    """Neither it nor its causes: an answer may hold a PIN."""
+    """Neither the error nor its causes do: an answer may hold a PIN."""
     for body in (f"<p>{CANARY}</p>", f'["{CANARY}"]', f'{{"token":{{"{CANARY}":1}}'):
         platform.switch(wrong_password_status=200, wrong_password_body=body)
         fault: BaseException | None = await student.fault(

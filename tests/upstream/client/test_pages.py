@@ -64,7 +64,7 @@ EMPTY = {
 
 @pytest.mark.parametrize("knobs", EMPTY.values(), ids=EMPTY.keys())
 async def test_nothing_there_is_an_answer(student, platform, knobs):
-    """No course yet, a course that has not begun, a term without a quiz."""
+    """No course, a course that has not begun or a term without a quiz is no error."""
     platform.faults.set(**knobs)
     assert (await student.course_files()).courses == ()
     assert (await student.cards()).cards == []

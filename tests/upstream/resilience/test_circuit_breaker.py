@@ -97,7 +97,7 @@ def test_twenty_callers_of_any_kind_open_it(breaker):
 
 
 def test_strangers_open_nothing_while_somebody_is_served(breaker, clock):
-    """Any number of unverified ones, for ten seconds after each success."""
+    """No number of unverified callers does, for ten seconds after each success."""
     for _ in range(3):
         Call(breaker, student(1)).success()
         fail(breaker, *map(address, range(100)))

@@ -129,7 +129,7 @@ def test_leaving_the_block_discards_the_call(breakers, clock):
 
 
 def test_changes_are_told_by_endpoint(breakers, clock):
-    """Its own, and those of the connections for each."""
+    """A change of the connections' breaker is reported for each endpoint."""
     told: list[tuple[str, CircuitState]] = []
     breakers.subscribe(lambda endpoint, state: told.append((endpoint, state)))
     for number in range(3):

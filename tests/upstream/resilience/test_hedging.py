@@ -84,7 +84,7 @@ async def test_the_first_answer_wins(clock):
 
 
 async def test_a_late_second_gets_a_third_and_no_more(clock):
-    """Each as late after the one before it."""
+    """Each hedge comes as late after the one before it."""
     copies = Copies(clock, (9.0, 1), (9.0, 2), (9.0, 3), (9.0, 4))
     assert await copies.run() == 1
     first, second, third = copies.began

@@ -69,7 +69,7 @@ async def test_one_answer_is_enough(idle, clock):
 
 
 async def test_one_probe_in_half_a_minute_for_all(idle, clock):
-    """Two endpoints take two of them."""
+    """Probes of two endpoints come half a minute apart."""
     began = clock.now
     idle.fail("cards")
     idle.fail("login")

@@ -28,7 +28,7 @@ async def test_a_call_gives_its_result(bench):
 
 
 async def test_the_observer_is_told_of_a_call(bench):
-    """Its endpoint, that it went well, and how long it took."""
+    """It is given the endpoint, the success, and the time that the call took."""
     await bench.call("quizzes")
     assert bench.told.calls == [("quizzes", "ok", pytest.approx(0.1))]
     assert bench.told.repeated == []
@@ -46,7 +46,7 @@ async def test_a_failed_call_raises_its_own_error(clock, kind):
 
 
 async def test_failures_of_the_platform_are_told(bench):
-    """Each call's, also of one that is made again; a refused token is none."""
+    """Each failed call is reported, retries too; a refused token is no failure."""
     dropped = UpstreamDropped()
     bench.platform.script = [dropped, TokenRefused()]
     await bench.outcome()

@@ -37,7 +37,7 @@ async def test_a_caller_that_was_asked_to_pause_makes_no_call(bench):
     ("endpoint", "caller"), [("quizzes", ME), ("cards", CallerKey.student(2))]
 )
 async def test_others_are_called_meanwhile(bench, endpoint, caller):
-    """Other endpoints of this caller, and other callers of this endpoint."""
+    """The caller's other endpoints are called, and this endpoint for other callers."""
     bench.platform.script = [UpstreamUnavailable(retry_after=50.0)]
     await bench.outcome("cards")
     assert await bench.call(endpoint, caller=caller) == "answer"

@@ -31,7 +31,7 @@ async def test_a_fault_that_may_mend_is_tried_again(bench, kind):
 
 
 async def test_tries_end_with_the_deadline(clock):
-    """Not with a number: no try begins that could not end."""
+    """Their number is not limited: no try begins that could not end."""
     bench = Bench(clock, floor=1000.0)
     bench.platform.script = [UpstreamFault() for _ in range(100)]
     began = clock()
