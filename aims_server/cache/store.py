@@ -139,8 +139,8 @@ class MemoryStore(Generic[V]):
     ) -> None:
         self._sole: _Entries[V] = _Entries(max_bytes, clock, self._unindex)
         self._copies: _Entries[V] = _Entries(max_copied_bytes, clock, self._unindex)
-        # Which of the two a key is in. Most keys are in neither: to learn that from
-        # both takes ten times as long.
+        # Which of the two tables has a key. Most keys are in neither, and asking both
+        # would take ten times as long.
         self._table_of: dict[bytes, _Entries[V]] = {}
         self._largest_copy = max_copied_bytes // _LARGEST_SHARE
         self._offers = RecentOffers()

@@ -45,8 +45,8 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _TRIMMED: Final = frozenset({"username", "subject"})
 # White space, and what is copied along unseen: spaces of no width, marks of direction.
 _BLANK: Final = r"\s\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
-# Not `sub` of blanks before the end: that looks for the end from each of them, and
-# takes 26 s for a body of them.
+# Not `sub` of blanks before the end: it would look for the end from each blank, which
+# takes 26 s for a body of blanks.
 _WITHIN_BLANKS: Final = rf"(?s)[{_BLANK}]*(.*[^{_BLANK}])?"
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 
