@@ -67,6 +67,7 @@ class Hedging:
         *,
         inconclusive: tuple[type[Exception], ...] = (),
         soonest: float = 0.25,
+        hanging_seconds: float = 10.0,
         clock: Clock = time.monotonic,
     ) -> None:
         self.lateness = Lateness(soonest)
@@ -74,6 +75,7 @@ class Hedging:
         """Report the duration of each answered call to it."""
 
         self._inconclusive = inconclusive
+        self._hanging_seconds = hanging_seconds
         self.clock = clock
         self.ended = 0
         self._answered = -inf, -inf  # when the call answered last began, and ended
@@ -124,24 +126,33 @@ class Hedging:
         self._answered = began, now
         self.latency.observe(now - began)
 
-    def end_hanging(self, seconds: float) -> None:
-        """End calls of so many seconds and more, since others want their slots: those
-        that a newer call has overtaken by far. While none was answered since they
-        began, they may be slow like all others: then one, to see how a new one fares.
+    def end_hanging(self) -> None:
+        """End calls that hang, since others want their slots. While none is answered
+        that began later, all may be slow alike: then one, to see how a new one fares.
         """
         now = self.clock()
-        began, ended = self._answered
-        for race, race_began in list(self._began.items()):
-            if now - race_began < seconds:
+        for race, began in list(self._began.items()):
+            if now - began < self._hanging_seconds:
                 break
-            if race_began < began:
-                hangs = now - race_began > _FASTER * (ended - began)
-            else:
-                hangs = race_began >= ended and now - self._probed_at >= _PROBE_SECONDS
+            hangs = self.hangs(began)
+            if not hangs and began >= self._answered[1]:
+                hangs = now - self._probed_at >= _PROBE_SECONDS
                 if hangs:
                     self._probed_at = now
             if hangs and race.outcome is None:
                 race.end(_give_way)
+
+    def hangs(self, began: float) -> bool:
+        """Whether a call that began then takes longer than a request waits, and a newer
+        one was answered in far less.
+        """
+        seconds = self.clock() - began
+        newer_began, newer_ended = self._answered
+        return (
+            seconds >= self._hanging_seconds
+            and began < newer_began
+            and seconds > _FASTER * (newer_ended - newer_began)
+        )
 
     def _look_by(self, moment: float) -> None:
         """Look at the calls under way at ``moment`` at the latest."""
@@ -154,9 +165,9 @@ class Hedging:
 
     def _look(self) -> None:
         self._timer, self._look_at = None, inf
-        for race in list(self._began):
+        for race, began in list(self._began.items()):
             if race.started < _COPIES:
-                race.look()
+                race.look(began)
                 late_at = race.newest_at + self.lateness.late_after
                 self._look_by(min(late_at, self.clock() + _LOOK_AGAIN))
 
@@ -215,12 +226,12 @@ class _Race(Generic[Result]):
         self._ended_before = hedging.ended
         self.started = 1
 
-    def look(self) -> None:
+    def look(self, began: float) -> None:
         """Begin one more call if the newest is late."""
         hedging = self._hedging
         if hedging.is_late(self.newest_at):
             self.newest_at = hedging.clock()
-            if hedging.may_be_hedged(self._ended_before):
+            if hedging.may_be_hedged(self._ended_before) or hedging.hangs(began):
                 # In this call's context: the timer may be another call's.
                 self._start(self._context.run(self._another))
 
