@@ -164,7 +164,8 @@ class ResiliencePolicy:
                     self._record_fault(permit, fault, seconds, again=again)
                     if pause is None:
                         raise
-                    answered = fault
+                    if not isinstance(fault, GaveWay):
+                        answered = fault
                 except BaseException:
                     permit.discard()
                     raise
