@@ -316,7 +316,7 @@ def http_server(
     }
     listener = Listener(
         worker.delegate,
-        reject=worker.rejections.answer,
+        reject=worker.reject,
         fast_path=worker.fast_path,
         connection_count=ConnectionCounts().of(0),
         **options,

@@ -74,7 +74,7 @@ def test_a_benchmark_of_refusals_is_none(address):
 
 
 def test_failures_are_counted(address):
-    """Where some may fail, each is counted by what was answered."""
+    """Each failure is counted by its status, if some are allowed."""
     requests = [Request("/good")] * 3 + [Request("/bad")] * 2
     answers = try_asking(address, requests, at_once=2)
     assert len(answers.seconds) == 5

@@ -125,7 +125,7 @@ def test_a_405_lists_what_is_allowed():
 
 @pytest.mark.parametrize("kind", TREE)
 def test_a_known_wait_is_told(kind):
-    """In whole seconds, whatever the failure."""
+    """Retry-After has it in whole seconds, whatever the failure."""
     failure = failure_of(kind)
     failure.retry_after = 7
     assert ("Retry-After", "7") in failure.headers()

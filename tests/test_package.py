@@ -83,7 +83,7 @@ def test_a_module_lists_what_it_offers(name):
 
 @pytest.mark.process
 def test_the_source_distribution_is_the_repository(tmp_path):
-    """With all that its tests, its tasks and the links of its pages lead to."""
+    """It has everything that tests, tasks and links of the documents need."""
     source = tmp_path / "source"
     ignored = shutil.ignore_patterns("__pycache__")
     for name in FOLDERS:

@@ -55,7 +55,7 @@ def routes(expression: str) -> list[set[str]]:
 
 @pytest.mark.parametrize("endpoint", pages.ENDPOINTS, ids=lambda row: row.name)
 def test_the_description_has_every_endpoint(endpoint):
-    """With the methods of its row and no others."""
+    """It has the methods of each row and no others."""
     described = {method.upper() for method in DESCRIBED["paths"][endpoint.path]}
     assert described == set(endpoint.methods)
 
@@ -113,7 +113,7 @@ def test_some_alerts_and_panels_select_routes():
 @pytest.mark.gen_test
 @pytest.mark.parametrize("endpoint", pages.STUDENT_ENDPOINTS, ids=lambda row: row.name)
 async def test_every_endpoint_answers_options(front, endpoint):
-    """With the methods of its row, and HEAD where it has GET."""
+    """Allow has the row's methods, and HEAD where it has GET."""
     answer = await front.ask(endpoint.path, method="OPTIONS")
     allowed = answer.headers["Allow"].split(", ")
     head = {"HEAD"} if "GET" in endpoint.methods else set()
@@ -125,7 +125,7 @@ async def test_every_endpoint_answers_options(front, endpoint):
     "page", [row for row in pages.PAGES if not row.parameters], ids=lambda row: row.name
 )
 async def test_every_page_is_served(front, token, page, worker):
-    """By each of its methods, and counted under its own route and resource."""
+    """Each method works and is counted under its own route and resource."""
     for method in page.methods:
         body = {"token": token} if method == "POST" else None
         bearer = None if method == "POST" else token
@@ -142,7 +142,7 @@ async def test_every_page_is_served(front, token, page, worker):
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_answers_have_the_fields_of_their_schemas(name):
-    """In the same order, under the names that JSON has."""
+    """The fields have the schema's order and JSON names."""
     fields = [field.encode_name for field in msgspec.structs.fields(SCHEMAS[name])]
     schema: dict[str, Any] = DESCRIBED["components"]["schemas"][name]
     assert fields == list(schema["properties"])

@@ -43,7 +43,7 @@ def test_the_two_commands_come_first():
 
 
 def test_it_stays_short():
-    """Two hundred lines: what it is and how to begin. The rest is in docs/."""
+    """It has at most two hundred lines; the rest is in docs/."""
     assert len(TEXT.splitlines()) <= 200
 
 

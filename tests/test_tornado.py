@@ -111,6 +111,6 @@ def test_no_release_with_known_holes_is_let_in():
 
 
 def test_curl_looks_names_up_beside_the_loop():
-    """Its AsynchDNS, without which a slow name server would stop a worker."""
+    """It has AsynchDNS, without which a slow name server would stop a worker."""
     asynch_dns = 1 << 7  # CURL_VERSION_ASYNCHDNS of curl.h, which pycurl has not
     assert pycurl.version_info()[4] & asynch_dns

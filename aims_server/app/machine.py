@@ -13,7 +13,6 @@ from ..metrics import MetricsMemory
 from ..primitives import Epochs
 from ..ratelimit import BucketTable
 from ..upstream import SlotPools
-from ..web import VerifiedKeys
 
 if TYPE_CHECKING:
     from ..store import MachineStore
@@ -57,7 +56,6 @@ class Machine:
             if settings.cache_shared_mb
             else None
         )
-        self.verified = VerifiedKeys()
         self.connections = ConnectionCounts()
         self.slots = SlotPools()
         self.metrics = MetricsMemory()

@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,7 +11,8 @@ import msgspec
 from ..cache import MemoryStore, SingleFlight
 from ..config import Settings
 from ..deadline import Clock
-from ..handlers import FastPath, HandlerContext, Lifecycle, Rejections
+from ..errors import ApiError
+from ..handlers import FastPath, HandlerContext, Lifecycle, reject
 from ..http_server import FramingGuard
 from ..logs import AccessLog, IncidentLog, RateLimitedLog
 from ..metrics import Metrics
@@ -36,7 +39,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
     delegate: FramingGuard
     fast_path: FastPath
-    rejections: Rejections
+    reject: Callable[[ApiError, str, bytes], bytes]
     lifecycle: Lifecycle
     metrics: Metrics
     store: MemoryStore[Any]
@@ -134,7 +137,7 @@ def build(
     )
     context = HandlerContext(
         service=service,
-        sessions=SessionReader(machine.secret, machine.verified, machine.epochs),
+        sessions=SessionReader(machine.secret, machine.epochs),
         limits=limits,
         cors=CorsPolicy(settings.cors_origins),
         lifecycle=Lifecycle(clock),
@@ -149,7 +152,7 @@ def build(
     return Worker(
         delegate=FramingGuard(make_application(context, settings, upstream.transport)),
         fast_path=FastPath(context),
-        rejections=Rejections(context),
+        reject=partial(reject, context),
         lifecycle=context.lifecycle,
         metrics=metrics,
         store=kept.store,

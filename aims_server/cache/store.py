@@ -22,6 +22,9 @@ V = TypeVar("V")
 # CPython 3.11 needs 730 to 1460, depending on how full the tables are
 # (tests/cache/test_store.py measures it).
 ENTRY_OVERHEAD: Final = 1472
+# Seconds between two pages of one old part that are kept: each overwrites others' pages
+# in the machine's memory.
+_BETWEEN_OLD: Final = 60.0
 _LARGEST_SHARE: Final = 8  # a copy has at most an eighth of the room for copies
 
 
@@ -48,16 +51,18 @@ class Entry(Struct, Generic[V], frozen=True):
 
     def replaces(self, kept: "Entry[V] | None") -> bool:
         """Whether this entry is to be kept in place of ``kept``. Complete is better
-        than incomplete, then newer is better; of two made at one time the one that is
-        not old is better.
+        than incomplete, then newer is better. An old one is better, too, if the kept
+        one was stale for a minute when it was made: its other parts are newer.
         """
         if kept is None:
             return True
         if kept.complete is not self.complete:
             return self.complete
-        if kept.made_at < self.made_at:
+        if self.old and kept.fresh_until + _BETWEEN_OLD <= self.fresh_until:
             return True
-        return kept.made_at == self.made_at and not self.old
+        if kept.made_at == self.made_at:
+            return not self.old
+        return kept.made_at < self.made_at
 
 
 # An entry, its whole cost in bytes (TLRUCache asks for the size without the key), the
@@ -134,8 +139,8 @@ class MemoryStore(Generic[V]):
     ) -> None:
         self._sole: _Entries[V] = _Entries(max_bytes, clock, self._unindex)
         self._copies: _Entries[V] = _Entries(max_copied_bytes, clock, self._unindex)
-        # Which of the two a key is in. Most keys are in neither: to learn that from
-        # both takes ten times as long.
+        # Which of the two tables has a key. Most keys are in neither, and asking both
+        # would take ten times as long.
         self._table_of: dict[bytes, _Entries[V]] = {}
         self._largest_copy = max_copied_bytes // _LARGEST_SHARE
         self._offers = RecentOffers()
@@ -149,7 +154,11 @@ class MemoryStore(Generic[V]):
             return None
         # .get() freezes the clock and looks twice, at three times the cost
         entry, _, epoch, revision = table[key]
-        return entry if self.epochs.is_current(epoch, revision) else None
+        if not self.epochs.is_current(epoch):
+            return None
+        if revision is not None and self.epochs.revision(epoch) != revision:
+            return None  # another process has kept a newer one since
+        return entry
 
     def put(
         self,

@@ -8,12 +8,12 @@ from .base import BaseHandler
 from .context import HandlerContext
 from .fast_path import FastPath
 from .lifecycle import Lifecycle
-from .rejection import Rejections
+from .rejection import reject
 
 __all__ = [
     "BaseHandler",
     "FastPath",
     "HandlerContext",
     "Lifecycle",
-    "Rejections",
+    "reject",
 ]

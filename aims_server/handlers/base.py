@@ -137,8 +137,7 @@ class BaseHandler(RequestHandler):
     ) -> "object":
         """Add the headers of every answer, success and failure alike."""
         self.add_common_headers()
-        if not self._finished:
-            self.exchange.answering(self.request.method or "", self.get_status())
+        self.exchange.answering(self.request.method or "", self.get_status())
         return super().finish(chunk)
 
     def add_common_headers(self) -> None:

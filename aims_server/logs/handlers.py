@@ -134,8 +134,6 @@ def _fields(record: logging.LogRecord) -> Fields:
         text = "".join(traceback.format_exception(*record.exc_info))
         # Before it is cut: what tells a secret stands before it.
         fields["traceback"] = redact_text(text)[-_LONGEST_TRACEBACK:]
-    elif record.stack_info:
-        fields["traceback"] = record.stack_info
     return fields
 
 

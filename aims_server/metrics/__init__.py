@@ -4,7 +4,7 @@ Other packages call `Metrics`; only this one knows prometheus_client.
 """
 
 from .collector import MetricsMemory
-from .parent import ParentMetrics
+from .parent import worker_deaths
 from .recorder import Metrics
 from .sharing import SharingMetrics
 from .upstream import UpstreamMetrics
@@ -12,7 +12,7 @@ from .upstream import UpstreamMetrics
 __all__ = [
     "Metrics",
     "MetricsMemory",
-    "ParentMetrics",
     "SharingMetrics",
     "UpstreamMetrics",
+    "worker_deaths",
 ]

@@ -1,28 +1,20 @@
-"""Owns the metrics that the parent process counts."""
+"""Owns the metric that the parent process counts."""
 
 from .collector import MetricsMemory
-from .instruments import Instruments
+from .instruments import Counter, Instruments
 
-__all__ = ["ParentMetrics"]
+__all__ = ["worker_deaths"]
 
 
-class ParentMetrics:
-    """The parent's counts of its workers, which expose them with their own.
+def worker_deaths(memory: MetricsMemory) -> Counter:
+    """The parent's count of workers that ended without being told to; the workers
+    expose it with their own metrics.
 
     >>> from aims_server.metrics import Metrics
     >>> memory = MetricsMemory()
-    >>> ParentMetrics(memory).worker_died()
+    >>> worker_deaths(memory).inc()
     >>> b"aims_worker_deaths_total 1.0" in Metrics(memory=memory).exposition()
     True
     """
-
-    def __init__(self, memory: MetricsMemory) -> None:
-        make = Instruments(memory.open(memory.parent))
-        self._deaths = make.counters(
-            "worker_deaths_total",
-            "Workers that died or hung.",
-        ).labels()
-
-    def worker_died(self) -> None:
-        """A worker has ended without being told to."""
-        self._deaths.inc()
+    make = Instruments(memory.open(memory.parent))
+    return make.counters("worker_deaths_total", "Workers that died or hung.").labels()

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -24,6 +25,7 @@ __all__ = ["Metrics"]
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+_REMEMBERED: Final = 256  # routes, methods and statuses; a client may invent methods
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -73,12 +75,8 @@ class Metrics:
             _BUCKETS,
             {"route": labels.ROUTES},
         )
-        # Made once, found by route, method and status: this is the hot path.
-        self._answered = {
-            (*where, status): self._answer(*where, status)
-            for where, statuses in DOCUMENTED.items()
-            for status in statuses
-        }
+        # Remembered: this is the hot path.
+        self._counts_of = lru_cache(_REMEMBERED)(self._find_counts)
         self._lookups = make.counters(
             "cache_lookups_total",
             "How resources were come by.",
@@ -144,9 +142,7 @@ class Metrics:
     ) -> None:
         """A request was answered, ``seconds`` after it was read."""
         self._in_progress.dec()
-        count, observe = self._answered.get((route, method, status)) or self._answer(
-            route, method, status
-        )
+        count, observe = self._counts_of(route, method, status)
         count()
         observe(seconds)
 
@@ -161,7 +157,7 @@ class Metrics:
         progress, which would go up and down again.
         """
         hit = self._lookups.labels(resource, "HIT").inc
-        count, observe = self._answer(resource, method, status)
+        count, observe = self._find_counts(resource, method, status)
 
         def answered(seconds: float) -> None:
             hit()
@@ -170,9 +166,10 @@ class Metrics:
 
         return answered
 
-    def _answer(
+    def _find_counts(
         self, route: str, method: str, status: int
     ) -> tuple[Callable[[], None], Callable[[float], None]]:
+        """The functions that count such an answer and its seconds."""
         counter = self._requests.labels(
             route,
             method if method in labels.METHODS else "OTHER",

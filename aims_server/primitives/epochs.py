@@ -37,9 +37,12 @@ class Epochs:
     >>> epochs.is_current(epoch), epochs.begin(b"owner") == epoch
     (False, False)
     >>> epoch = epochs.begin(b"owner")
+    >>> epochs.note(epoch, 7)
+    >>> epochs.noted(epoch)
+    7
     >>> revision = epochs.revision(epoch)
     >>> epochs.revise(epoch)
-    >>> epochs.is_current(epoch), epochs.is_current(epoch, revision)
+    >>> epochs.is_current(epoch), epochs.revision(epoch) == revision
     (True, False)
 
     Make it before the fork: the memory is inherited, and with it the seed of `hash`,
@@ -53,30 +56,24 @@ class Epochs:
     ends nobody else's epoch; and what ends too early costs a call of the platform and
     is never wrong.
 
-    A record has a revision, too: what was copied in one is not the newest in the next.
+    A record has a revision, too: a copy made in one may be outdated in the next.
     """
 
     def __init__(self, records: int = _LEAST_RECORDS) -> None:
         self._sets = min(max(records, _LEAST_RECORDS), _MOST_RECORDS) // _WAYS
         records = self._sets * _WAYS
-        self._memory = mmap.mmap(-1, 3 * records * 8 + mmap.PAGESIZE)
+        self._memory = mmap.mmap(-1, 4 * records * 8 + mmap.PAGESIZE)
         numbers = memoryview(self._memory).cast("Q")
         self._owners = numbers[:records]
         self._epochs = numbers[records : 2 * records]
         self._revisions = numbers[2 * records : 3 * records]
-        self._last_number = numbers[3 * records :]
+        self._notes = numbers[3 * records : 4 * records]
+        self._last_number = numbers[4 * records :]
         self._lock = Mutexes(1)
 
-    def is_current(self, epoch: int, revision: int | None = None) -> bool:
-        """Whether this epoch of its owner lasts, and is in this `revision` still, if
-        one is given. Takes no lock.
-        """
-        at = epoch & _PLACE_MASK
-        return (
-            epoch != NO_EPOCH
-            and self._epochs[at] == epoch
-            and (revision is None or self._revisions[at] == revision)
-        )
+    def is_current(self, epoch: int) -> bool:
+        """Whether this epoch of its owner lasts. Takes no lock."""
+        return epoch != NO_EPOCH and self._epochs[epoch & _PLACE_MASK] == epoch
 
     def of(self, owner: Owner) -> int:
         """The owner's present epoch; `NO_EPOCH` if it has none."""
@@ -101,6 +98,7 @@ class Epochs:
             epoch = self._last_number[0] << _PLACE_BITS | at
             # In this order a death in between leaves a record that is free.
             self._epochs[at] = NO_EPOCH
+            self._notes[at] = 0
             self._owners[at] = hash(owner) & _TAG_MASK
             self._epochs[at] = epoch
             return epoch
@@ -119,12 +117,28 @@ class Epochs:
                 self._lock.release(0)
         return self.is_current(epoch)
 
+    def note(self, epoch: int, number: int) -> None:
+        """Note a number beside this epoch, if it lasts, in place of the one before."""
+        self._lock.acquire(0)
+        try:
+            if self.is_current(epoch):
+                self._notes[epoch & _PLACE_MASK] = number
+        finally:
+            self._lock.release(0)
+
+    def noted(self, epoch: int) -> int:
+        """The number noted beside this epoch by any worker; 0 if there is none, or the
+        epoch has ended. Takes no lock.
+        """
+        number = self._notes[epoch & _PLACE_MASK]
+        return number if self.is_current(epoch) else 0  # in this order it is its own
+
     def revision(self, epoch: int) -> int:
         """A number that `revise` changes. Takes no lock."""
         return self._revisions[epoch & _PLACE_MASK]
 
     def revise(self, epoch: int) -> None:
-        """Note that of what is kept under this epoch something is newer now."""
+        """Note that something kept under this epoch has become newer."""
         self._revisions[epoch & _PLACE_MASK] += 1  # if two do at once, it changed too
 
     def end(self, owner: Owner) -> bool:

@@ -215,7 +215,7 @@ class Supervisor:
             if status:
                 self._reports.ended_badly(child.number, status)
             return
-        self._pool.metrics.worker_died()
+        self._pool.deaths.inc()
         if failed:
             self._reports.not_started(child.number, status)
         else:

@@ -157,7 +157,7 @@ def _listener(
 
     listener = Listener(
         worker.delegate,
-        reject=worker.rejections.answer,
+        reject=worker.reject,
         fast_path=worker.fast_path,
         connection_count=machine.connections.of(number),
         max_connections=places,

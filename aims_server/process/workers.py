@@ -14,7 +14,7 @@ import msgspec
 from ..app import Machine
 from ..config import Settings
 from ..logs import configure_logging, discard_buffered
-from ..metrics import ParentMetrics
+from ..metrics import worker_deaths
 from . import worker
 from .event_loop import NoThreads
 from .signals import CAUGHT
@@ -53,7 +53,7 @@ class WorkerPool:
         self._sockets = sockets
         self._private = private
         self._machine = Machine(settings)
-        self.metrics = ParentMetrics(self._machine.metrics)
+        self.deaths = worker_deaths(self._machine.metrics)
         self._processes: dict[int, _Process] = {}
 
     def channels(self) -> list[socket.socket]:

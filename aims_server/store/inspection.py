@@ -62,20 +62,10 @@ def _doubts(info: dict[str, Any], kept: list[Any]) -> Iterator[str]:
         yield "maxmemory is not set, so it grows until the system kills it"
     elif info.get("maxmemory_policy") == "noeviction":
         yield "maxmemory-policy is noeviction: once full it shares nothing new"
-    saved = [value for answer in kept for value in _values(answer)]
-    if info.get("aof_enabled") or any(value not in ("", "no") for value in saved):
+    lists = [answer for answer in kept if isinstance(answer, list)]
+    saved = [value for names_and_values in lists for value in names_and_values[1::2]]
+    if info.get("aof_enabled") or any(value not in (b"", b"no") for value in saved):
         yield "it writes to its disk; nothing in it is worth that (save, appendonly)"
-
-
-def _values(answer: Any) -> list[str]:
-    """The values of CONFIG GET, in whichever form they come."""
-    if isinstance(answer, dict):
-        return [_text(value) for value in answer.values()]
-    return [_text(value) for value in answer[1::2]] if isinstance(answer, list) else []
-
-
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 async def _answer(connection: Connection, *command: str) -> Any:

@@ -49,7 +49,7 @@ class LoginAnswer(msgspec.Struct, frozen=True):
     admission_number: str | None = None
 
 
-def checked_body(reply: Reply, *, of_records: bool = False) -> bytes:
+def checked_body(reply: Reply, *, of_records: bool) -> bytes:
     """The body of an answer that may be decoded; raises for all others.
 
     A 404 whose message says that there is nothing counts as an empty list. With

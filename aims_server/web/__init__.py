@@ -49,7 +49,6 @@ from .simple_request import (
     parse_simple_request,
 )
 from .tokens import bearer_token, checked_body_token, is_token
-from .verified_keys import VerifiedKeys
 
 __all__ = [
     "CLIENT_CLOSED",
@@ -70,7 +69,6 @@ __all__ = [
     "SubjectRequest",
     "TokenRequest",
     "Variant",
-    "VerifiedKeys",
     "address_key",
     "bearer_token",
     "check_body",

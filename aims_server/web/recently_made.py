@@ -53,6 +53,5 @@ class RecentlyMade(Generic[S, V]):
         return value
 
     def _forget(self, key: int) -> None:
-        remembered = self._made.pop(key, None)
-        if remembered is not None:
-            self.size -= self._size_of(remembered[1])
+        _, value = self._made.pop(key)
+        self.size -= self._size_of(value)

@@ -10,7 +10,6 @@ from typing import Final
 from ..errors import WrongStudent
 from ..primitives import Epochs
 from .tokens import claims_of
-from .verified_keys import VerifiedKeys
 
 __all__ = [
     "Caller",
@@ -19,6 +18,9 @@ __all__ = [
     "SessionReader",
 ]
 
+# The note beside the epoch in which a token has standing; the bits below it are the
+# hash of the admission number.
+_STANDING: Final = 1 << 24
 _REMEMBERED_SESSIONS: Final = 16384  # 480 bytes each; reading one anew takes 12 us
 
 
@@ -116,18 +118,16 @@ class Caller:
 
 
 class Registry:
-    """The sessions with standing: 16 384 in this worker's memory, and the keys of more
-    in memory that all workers share. Other sessions are not kept.
+    """The sessions with standing; others are not kept. This worker's memory has 16 384
+    of them; a note beside each one's epoch, in ``epochs``, tells all workers.
 
-    What is remembered is remembered for an epoch: nothing need be done when a refusal,
-    here or on another machine, ends it.
+    Both end with the epoch, when a token is refused here or on another machine.
     """
 
-    def __init__(self, shared: VerifiedKeys, epochs: Epochs) -> None:
+    def __init__(self, epochs: Epochs) -> None:
         self.epochs = epochs
         # In order of last use: half the memory and time of an LRUCache.
         self._sessions: dict[bytes, Session] = {}
-        self._shared = shared
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -144,7 +144,8 @@ class Registry:
         """The ``admission_hash`` of this session's token, if any worker has given it
         standing in this epoch; else None.
         """
-        return self._shared.get(_in_epoch(session))
+        noted = self.epochs.noted(session.epoch)
+        return noted & (_STANDING - 1) if noted else None
 
     def add(self, session: Session) -> bool:
         """Give a session standing for the rest of its epoch; False if that has ended,
@@ -156,14 +157,14 @@ class Registry:
         if len(self._sessions) > _REMEMBERED_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
         if session.student_id is not None:
-            self._shared.add(_in_epoch(session), session.admission_hash)
+            self.epochs.note(session.epoch, _STANDING | session.admission_hash)
         return True
 
 
 class SessionReader:
     """Turns tokens into sessions. The workers share the ``secret``, so that a token has
-    the same key in all of them, and also ``shared`` and ``epochs``, so that a refusal
-    in one of them counts in all.
+    the same key in all of them, and the ``epochs``, so that standing and a refusal in
+    one of them count in all.
 
     >>> sessions = SessionReader(b"secret")
     >>> sessions.read("token").confirm(student_id=5900001)
@@ -171,14 +172,9 @@ class SessionReader:
     (True, False)
     """
 
-    def __init__(
-        self,
-        secret: bytes,
-        shared: VerifiedKeys | None = None,
-        epochs: Epochs | None = None,
-    ) -> None:
+    def __init__(self, secret: bytes, epochs: Epochs | None = None) -> None:
         self._hash = hashlib.blake2b(key=secret[:64], digest_size=32)
-        self._registry = Registry(shared or VerifiedKeys(1), epochs or Epochs())
+        self._registry = Registry(epochs or Epochs())
 
     def __len__(self) -> int:
         """The number of remembered sessions."""
@@ -201,12 +197,6 @@ class SessionReader:
             if self._registry.admission_hash(session) is not None:
                 session.confirm(student_id=session.student_id)
         return session
-
-
-def _in_epoch(session: Session) -> bytes:
-    """The key by which workers know that a token has standing in this epoch."""
-    epoch = session.epoch.to_bytes(8, "big")
-    return hashlib.blake2b(epoch, key=session.key, digest_size=32).digest()
 
 
 def _differ(known: int | None, named: int | None) -> bool:

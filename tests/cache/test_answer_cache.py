@@ -76,9 +76,7 @@ async def test_no_incomplete_answer_of_another_worker_is_shown_for_a_whole_one(
 async def test_what_was_asked_for_before_a_refusal_gives_no_standing(
     machine, workers, cache, clock, asked_again
 ):
-    """Nor to a request that waits for it, of a token that was new here; the refusal
-    comes between the answer and whoever waits for it.
-    """
+    """It also gives none to a request of a new token that waits for it."""
     reader = SessionReader(b"secret", epochs=machine.epochs)
     asking, waiting = reader.read("token"), reader.read("token")
 

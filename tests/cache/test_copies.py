@@ -33,7 +33,7 @@ def offer(store, clock, *keys):
 
 
 def test_a_copy_is_kept_when_it_is_offered_again(clock):
-    """Once is not enough; and what no other place has is kept at once."""
+    """A copy is kept at its second offer; an entry that no other place has, at once."""
     store = a_store(clock)
     assert offer(store, clock, b"k") == [False]
     assert store.get(b"k") is None
@@ -43,7 +43,7 @@ def test_a_copy_is_kept_when_it_is_offered_again(clock):
 
 
 def test_an_offer_is_forgotten_after_so_many_of_others(clock):
-    """Whoever asks now and then asks for the first time each time."""
+    """A second offer that comes too late counts as the first again."""
     store = a_store(clock)
     others = [b"%d" % number for number in range(CANDIDATES)]
     offer(store, clock, b"k", *others)
@@ -91,7 +91,7 @@ def test_a_successor_is_all_that_is_given(clock):
 
 
 def test_a_drop_takes_both_parts(clock):
-    """And what was begun before it changes nothing any more."""
+    """It takes originals and copies, and voids what was begun before it."""
     store = a_store(clock)
     epoch = store.epochs.begin(b"ann")
     offer(store, clock, b"k", b"k")
@@ -106,7 +106,7 @@ def test_a_drop_takes_both_parts(clock):
 
 
 def test_a_drop_elsewhere_voids_copies(clock):
-    """Another process that shares the epochs has had the token refused."""
+    """A refusal in another process that shares the epochs voids copies here."""
     epochs = Epochs()
     store = a_store(clock, epochs)
     offer(store, clock, b"k", b"k")

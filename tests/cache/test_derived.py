@@ -39,7 +39,7 @@ def derived(bench, made, owner=b"ann", **options):
 
 
 async def test_what_is_made_of_another_entry_is_made_once(bench):
-    """Of all who wait for the source the first makes it; it is kept from then on."""
+    """The first of those who wait for the source makes it, and it is kept."""
     made: list[str] = []
     wave = [derived(bench, made) for _ in range(10)]
     await settle()
@@ -86,7 +86,7 @@ async def test_what_is_made_of_an_entry_that_had_to_do_is_kept(bench):
 
 
 async def test_what_is_made_of_an_entry_that_is_no_longer_fresh_is_kept(bench):
-    """For whoever asks before the refresh has ended."""
+    """It is kept for those who ask before the refresh has ended."""
     await bench.fetch("first", b"source")
     bench.clock.now += FRESH
     made: list[str] = []
@@ -108,7 +108,7 @@ async def test_nothing_is_made_of_another_owners_entry(bench):
 
 
 async def test_what_is_made_of_less_replaces_nothing(bench):
-    """Though the source from which the better one was made is kept no more."""
+    """The better one stays, though its source is no longer kept."""
     made: list[str] = []
     asker = derived(bench, made)
     await settle()

@@ -95,7 +95,7 @@ def test_a_lease_given_up_while_a_page_is_kept_does_not_come_back(both):
 
 
 def test_a_page_kept_while_the_lease_is_given_up_stays(both):
-    """Its word, which names the lease, is the newer one."""
+    """The newer word in its slot, which names the lease, is not undone."""
     both.before_the_next_step(lambda: both.keep(0))
     both.release()
     taken = both.take()

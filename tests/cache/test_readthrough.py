@@ -379,7 +379,7 @@ async def test_get_fresh_gives_what_would_be_a_hit(bench):
 
 
 async def test_what_is_fresh_of_several_is_had_together(bench):
-    """Those of this owner and age alone, without waiting."""
+    """Fresh entries of this owner and age are given without waiting, no others."""
     await bench.fetch("old", b"1")
     bench.clock.now += 5
     await bench.fetch("new", b"2")

@@ -134,7 +134,7 @@ def test_a_page_without_a_lease_ends_with_its_epoch(cache, epochs, clock):
 
 
 def test_a_lease_ends(cache, clock):
-    """Past its end another asker has it; the first neither puts nor releases then."""
+    """Once it ended, another asker has it; the first can no longer put or release."""
     first = take(cache, seconds=5)
     clock.now += 5
     second = take(cache)
@@ -223,7 +223,7 @@ def test_a_new_key_takes_the_place_of_the_oldest(epochs, clock):
 
 
 def test_a_flood_of_leases_costs_no_page(epochs, clock):
-    """However many tokens are made up: each takes a lease and gives it back."""
+    """Made-up tokens take and return leases without pushing out any page."""
     cache = SharedMemoryCache(4096, epochs, clock=clock)  # one set of sixteen
     keep(cache, page(clock))
     for n in range(1000):
@@ -232,7 +232,7 @@ def test_a_flood_of_leases_costs_no_page(epochs, clock):
 
 
 def test_leases_go_before_pages_in_a_full_set(epochs, clock):
-    """As many as are held at once: the pages of others stay."""
+    """However many leases are held at once, the pages of others stay."""
     cache = SharedMemoryCache(4096, epochs, clock=clock)  # one set of sixteen
     keep(cache, page(clock))
     for n in range(1000):
@@ -384,7 +384,7 @@ def test_a_slot_cut_short_is_no_page(cut, owners):
 @settings(max_examples=60)
 @given(at=st.integers(1, 4000), byte=st.integers(1, 255))
 def test_an_altered_body_is_no_page(at, byte):
-    """One byte of another writer in the body, and there is no page."""
+    """One byte of another writer in the body makes it none."""
     clock = Clock()
     cache = SharedMemoryCache(100_000, Epochs(), clock=clock)
     keep(cache, page(clock, bytes(4000)))

@@ -31,7 +31,7 @@ def _apart(clock):
 
 
 async def test_what_is_made_of_a_shared_page_is_shared(platform, workers):
-    """Made by the worker that asks first, found by all others without waiting."""
+    """The first worker that asks makes it; the others find it without waiting."""
     first, second, _ = workers
     made = []
 
@@ -89,9 +89,7 @@ async def test_a_page_is_found_and_kept(platform, workers, clock):
 
 
 async def test_what_another_worker_keeps_is_a_hit_without_a_flight(platform, workers):
-    """Also one that is not old yet for an asker of this age; no other, and for its
-    owner only.
-    """
+    """It is one only for its owner, and only if it is young enough for the asker."""
     one, other, _ = workers
     await answered(platform, one.ask(platform), "page")
     now = one.clock.now
@@ -145,7 +143,7 @@ async def test_what_is_looked_for_again_is_copied(platform, clock):
 
 @pytest.mark.parametrize("shared", [True, False])
 async def test_what_is_made_of_a_page_is_copied_alike(platform, clock, shared):
-    """Where the machine has it; else it is kept here at once."""
+    """It is copied if the machine has the page; otherwise it is kept here at once."""
     machine = Machine(clock)
     if not shared:
         machine.levels = []
@@ -165,7 +163,7 @@ async def test_what_is_made_of_a_page_is_copied_alike(platform, clock, shared):
 
 
 async def test_what_another_worker_keeps_is_at_hand(platform, workers):
-    """Without a call, a lease or a wait; for its owner only, and not if it is none."""
+    """It is given to its owner alone, without a call, a lease or a wait."""
     one, other, _ = workers
     assert other.through.kept.find(b"k", ANN) is None
     await answered(platform, one.ask(platform), "page")
@@ -240,7 +238,7 @@ async def test_of_two_old_pages_the_newer_is_served(platform, workers, clock):
 async def test_of_two_old_pages_the_newer_is_served_where_a_fill_fails(
     platform, workers, clock
 ):
-    """Who asks for a new one is shown no older one than others are."""
+    """A request for a new page gets no older one than other requests."""
     one, other, _ = workers
     await answered(platform, one.ask(platform), "first")
     await shown(other.ask(platform))
@@ -323,7 +321,7 @@ async def test_standing_and_age_come_along(platform, workers, clock, named):
 
 
 async def test_a_page_of_old_parts_displaces_no_better_one(platform, workers, clock):
-    """Made of the same parts when they were not yet old: that one stays for all."""
+    """The page made of the same parts while they were fresh stays for all."""
     one, other, _ = workers
     now = clock.now
     await answered(platform, one.ask(platform), "page")
@@ -342,7 +340,7 @@ async def test_a_page_of_old_parts_displaces_no_better_one(platform, workers, cl
 async def test_a_newer_page_of_old_parts_displaces_an_older_one(
     platform, workers, clock
 ):
-    """Also where it was made: its next asker is not shown the one before it."""
+    """It does so in the worker that made it, too."""
     one, *_ = workers
     await answered(platform, one.ask(platform), "page")
     clock.now += FRESH + 10
@@ -357,7 +355,7 @@ async def test_a_newer_page_of_old_parts_displaces_an_older_one(
 
 
 async def test_what_is_kept_is_found_by_all(platform, workers, clock):
-    """In place of an older one, fresh as that may be; not after a refusal."""
+    """A kept page replaces an older one for all workers, but not after a refusal."""
     one, other, third = workers
     await answered(platform, other.ask(platform), "older")
     clock.now += 5
@@ -392,7 +390,7 @@ async def test_what_is_kept_late_displaces_nothing_newer(platform, workers, cloc
 
 
 async def test_a_page_of_old_parts_that_is_found_is_refreshed(platform, workers, clock):
-    """Whoever made it does so only if it is asked again; whoever finds it does."""
+    """Another worker that finds it serves it and refreshes it at once."""
     now = clock.now
 
     async def fill(deadline):
@@ -481,7 +479,7 @@ async def test_an_incomplete_page_of_another_machine_displaces_no_whole_one(
 async def test_an_old_page_of_another_machine_is_refreshed_behind_its_asker(
     platform, apart, clock
 ):
-    """At once: nobody need ask again."""
+    """The refresh begins at once, without another request."""
     one, _, other, _ = apart
     await answered(platform, one.ask(platform), "old")
     clock.now += FRESH
@@ -493,7 +491,7 @@ async def test_an_old_page_of_another_machine_is_refreshed_behind_its_asker(
 
 
 async def test_parts_that_any_worker_keeps_are_found_together(platform, workers, clock):
-    """Those that are fresh, of this owner: what one page lacked is asked for only."""
+    """Fresh parts of this owner are found; only what is missing is called for."""
     for key, worker in ((b"1", workers[0]), (b"2", workers[1])):
         await answered(platform, worker.ask(platform, key), key.decode())
     through = workers[1].through
@@ -505,7 +503,7 @@ async def test_parts_that_any_worker_keeps_are_found_together(platform, workers,
 
 
 async def test_no_worker_shows_an_older_copy_than_the_machine_has(platform, clock):
-    """Who has had a page made anew on one worker is shown no older one by another."""
+    """After a page was made anew on one worker, no other shows an older one."""
     machine = Machine(clock)
     one, other = (machine.worker(copied_bytes=1 << 16) for _ in range(2))
     await answered(platform, one.ask(platform), "first")

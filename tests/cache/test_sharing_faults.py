@@ -99,9 +99,7 @@ async def test_a_refusal_voids_every_workers_copies(platform, workers):
 async def test_what_was_made_before_a_refusal_is_not_kept_after_it(
     platform, workers, clock
 ):
-    """Nor where it waited to be kept for the worker that was refused then, whose end
-    lets a new epoch begin.
-    """
+    """It is not kept for a worker that waited to keep it, even in a new epoch."""
     refused = workers[0].ask(platform)
     await settle()
     through, now = workers[1].through, clock.now

@@ -79,7 +79,7 @@ def _work():
 
 
 async def test_all_askers_share_one_start(flights, ask, work):
-    """However many ask for a key, it is worked for once and all get that value."""
+    """One call is made for a key, and all who ask get its value."""
     askers = [ask(work) for _ in range(200)]
     await settle()
     assert (work.starts, len(flights)) == (1, 1)

@@ -31,7 +31,7 @@ def tree(directory: Path) -> dict[str, bytes]:
 
 
 def test_the_files_of_the_repository_are_written(tmp_path):
-    """Each of them, once more without complaint."""
+    """Each file is written, and writing again changes nothing."""
     for _ in range(2):
         written = list(write_files(tmp_path / "new"))
         assert len(written) == len(EXPECTED)
@@ -99,7 +99,7 @@ def build(source: Path) -> Path:
 
 @pytest.mark.process
 def test_an_earlier_version_leaves_nothing_in_the_package(source):
-    """As an upgrade is built in the checkout in which that one was."""
+    """A package built in a checkout holds no files of an earlier version."""
     gone = [source / "aims_server" / "gone.py", source / "conf" / "gone.conf"]
     for file in gone:
         file.touch()

@@ -51,7 +51,7 @@ def test_it_tells_rates_platform_workers_and_limits(readings):
 
 
 def test_a_stop_and_a_roll_are_told(readings):
-    """Of the service, and which of its workers leave."""
+    """It says that the service stops, and which of its workers leave."""
     before, after = readings
     after["state"] = "replacing"
     after["workers"]["0"]["leaving"] = True
@@ -62,7 +62,7 @@ def test_a_stop_and_a_roll_are_told(readings):
 
 
 def test_no_rate_is_negative(readings):
-    """Of a service that was started anew between the readings."""
+    """A service that restarted between two readings shows no negative rate."""
     after, before = readings
     sections = {s.title: s for s in describe(before, after, 2.0)}
     now = {row[0]: row[1] for row in sections["Now"].rows}
@@ -70,7 +70,7 @@ def test_no_rate_is_negative(readings):
 
 
 def test_processor_time_is_that_of_one_process(readings):
-    """Of a worker that was replaced between the readings there is nothing to tell."""
+    """A worker that was replaced between two readings has no figure."""
     before, after = readings
     for worker in after["workers"].values():
         worker["cpuSeconds"] += 1
@@ -110,7 +110,7 @@ def test_a_port_that_the_settings_leave_open_is_asked_for():
 
 
 def test_nobody_there_is_one_line():
-    """No traceback, and the address that was asked."""
+    """The line has the address; there is no traceback."""
     with pytest.raises(NoAnswer, match=r"http://127\.0\.0\.1:1: Connection refused"):
         read_figures("http://127.0.0.1:1", None)
 
@@ -124,7 +124,7 @@ def test_what_no_host_can_be_called_is_said_in_one_line():
 
 @pytest.mark.parametrize("token", ["s3cr3t\r", "s3\ncr3t", "s3cr3t→", "s3 cr3t"])
 def test_a_token_that_is_none_is_not_shown(token):
-    """Beside --url the settings may be wrong: nobody else has judged it."""
+    """With --url a malformed METRICS_TOKEN is refused without being printed."""
     with pytest.raises(NoAnswer) as told:
         read_figures("http://127.0.0.1:1", token)
     assert str(told.value) == "METRICS_TOKEN has a character that no token has"
@@ -176,6 +176,6 @@ def test_another_program_is_told_from_the_service(body):
 
 
 def test_whoever_asks_a_balancer_is_told_to_ask_the_service():
-    """Those of conf/ answer /metrics with 404."""
+    """The balancers of conf/ answer /metrics with 404, and the command explains it."""
     with another(404) as url, pytest.raises(NoAnswer, match="404: ask the service"):
         read_figures(url, None)

@@ -108,7 +108,7 @@ def own_address() -> str:
     ],
 )
 def test_a_platform_that_is_the_service_itself_is_warned_about(hosts, platform, itself):
-    """By every address that HOST has, and by no other one at the same port."""
+    """Every address of HOST at this port is warned about, and no other."""
     mapping = {"HOST": hosts, "EXTERNAL_API_BASE": f"http://{platform}/api"}
     warnings = list(warnings_of(Settings.from_mapping(mapping)))
     assert any("leads to this service itself" in text for text in warnings) == itself
@@ -142,7 +142,7 @@ def test_the_environment_wins(tmp_path):
 
 
 def test_an_empty_environment_variable_wins_too(tmp_path):
-    """Set to nothing, the environment brings the default back."""
+    """An empty variable brings the default back, whatever the file says."""
     (tmp_path / ".env").write_text("PORT=4000\n")
     settings = load_settings(tmp_path, {"PORT": ""}).settings
     assert settings.port == 3001
@@ -177,9 +177,7 @@ def test_a_file_that_cannot_be_read_is_a_fault(tmp_path):
 
 
 def test_a_directory_that_may_not_be_searched_is_a_fault(tmp_path):
-    """As when a directory above it is closed while the service runs: a SIGHUP finds a
-    fault, and ends nothing.
-    """
+    """It is one fault in the settings, so that a SIGHUP ends nothing."""
     tmp_path.chmod(0)
     user = os.geteuid()
     os.seteuid(user or _NOBODY)

@@ -201,7 +201,7 @@ def test_a_file_that_cannot_be_read_is_told_as_such(name):
 
 
 def test_a_pipe_is_no_file_of_certificates(tmp_path):
-    """To read one would take until somebody writes, if anybody ever does."""
+    """A pipe is refused: reading one could block for ever."""
     os.mkfifo(tmp_path / "authorities.pem")
     (fault,) = faults_of(EXTERNAL_API_CA_FILE=str(tmp_path / "authorities.pem"))
     assert fault.endswith("must be a file of certificates in PEM form")
@@ -217,7 +217,7 @@ def test_a_pipe_is_no_file_of_certificates(tmp_path):
     ],
 )
 def test_a_proxy_of_ipv4_may_be_written_as_ipv6(written, meant):
-    """As a dual-stack socket gives it, and as it then stands in a proxy's log."""
+    """IPv4 in IPv6 form is taken, as dual-stack sockets and proxies' logs show it."""
     (proxy,) = Settings.from_mapping({"TRUSTED_PROXIES": written}).trusted_proxies
     assert proxy == ip_network(meant)
 

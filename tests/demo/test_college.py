@@ -146,7 +146,7 @@ def test_quizzes_lie_in_the_past(weeks):
 
 
 def test_percentages_are_rounded_half_up():
-    """As PHP does, and as the service says that the platform does."""
+    """They are rounded as PHP does it, and as the service assumes."""
     counts = Counter(Present=1, Absent=31)
     assert attendance_summary(counts, Switches())["Percent"] == "3.13%"
 

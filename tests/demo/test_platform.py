@@ -45,7 +45,7 @@ async def log_in(caller, student, **changes):
 
 @pytest.mark.gen_test
 async def test_an_ipv6_address_is_told_as_one_that_works(platform):
-    """In brackets, both of its API and of its controls."""
+    """Both URLs, of API and controls, have the address in brackets."""
     other = SimulatedPlatform(platform.college)
     try:
         base_url = await other.start(host="::1")

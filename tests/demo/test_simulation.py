@@ -33,7 +33,7 @@ async def times(simulation, number):
 
 @pytest.mark.parametrize(("number", "last"), [(None, 1), (5, 1), (2, 3), (1, 5)])
 async def test_the_others_wait(number, last):
-    """In the order of their coming."""
+    """Calls above the capacity are answered in the order in which they came."""
     simulation = Simulation(College(students=1), seed=1)
     simulation.faults.set("cards", capacity=number)
     answered = await times(simulation, 5)

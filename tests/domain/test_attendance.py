@@ -239,7 +239,7 @@ def test_a_mere_difference_is_shown_as_it_is_and_noted():
 
 
 def test_where_the_summary_is_unusable_the_records_speak():
-    """Which alone puts nobody into `incomplete`."""
+    """Records replace an unusable summary, without an entry in `incomplete`."""
     course = Course(2, "A", "A", None)
     records = [CLASS, Card("Absent", "2025-09-02 08:50:00", "")]
     page = page_of(files_of(course), {2: subject_days(records)})
@@ -319,7 +319,7 @@ courses = st.lists(
 @settings(max_examples=100)
 @given(courses)
 def test_no_subject_is_lost_whatever_the_names(listed):
-    """As many different keys as courses, each beginning with its course's name."""
+    """There are as many keys as courses, each beginning with its course's name."""
     keys = subject_keys(listed)
     assert len(set(keys)) == len(listed)
     assert all(key.startswith(c.name) for key, c in zip(keys, listed, strict=True))

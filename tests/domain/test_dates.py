@@ -276,7 +276,7 @@ UNSURE = [
 
 @pytest.mark.parametrize("start_time", [*SURE, *UNSURE])
 def test_a_start_that_is_sure_needs_no_wording(start_time):
-    """Then alone is the wording, which says something else here, left unread."""
+    """Such a start decides, though the wording says something else."""
     read = when_started(start_time)
     assert (read is not None) == (start_time in SURE)
     if read is not None:

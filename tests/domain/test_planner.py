@@ -30,7 +30,7 @@ from aims_server.domain.planner import planned
     ],
 )
 def test_the_planners_figures(present, total, target, miss, attend):
-    """By hand: at the edges, by half a class, by a hundredth of one."""
+    """The figures equal ones computed by hand, at the edges and for half classes."""
     assert planned(present, total, target) == (miss, attend)
 
 

@@ -33,7 +33,7 @@ def test_the_same_record_counts_once():
 
 
 def test_a_record_that_came_before_is_noted():
-    """Once for each time that it comes again."""
+    """It is noted each time that it comes again."""
     notes: Counter[str] = Counter()
     kept([GOOD | {"id": 1}] * 3 + [GOOD] * 2, note=lambda kind, _: notes.update([kind]))
     assert notes == {"duplicate": 2}
@@ -48,7 +48,7 @@ def test_a_record_is_the_same_whatever_its_id_is_sent_as(same):
 
 
 def test_an_id_may_be_any_text():
-    """Equal ones are one record, beside numbers and in an odd list too."""
+    """Equal text ids are one record, also beside numbers and in an odd list."""
     one, other = GOOD | {"id": "rec-1f"}, GOOD | {"id": "rec-2f"}
     assert len(kept([one, other, one])) == 2
     assert len(kept([one, other, one, GOOD | {"id": 7}, {"state": 5}])) == 3
@@ -73,9 +73,7 @@ def test_an_id_may_be_any_text():
     ],
 )
 def test_of_two_that_differ_the_later_one_counts(earlier, later, order):
-    """By when the class was, whatever form that is written in; at equal times Present
-    before Leave before Absent, as the marks count.
-    """
+    """The later class counts; at equal times Present, then Leave, then Absent."""
     records = [GOOD | {"id": 1} | earlier, GOOD | {"id": 1} | later]
     (alone,) = kept(records[1:])
     assert kept(records[::order]) == [alone]

@@ -71,7 +71,7 @@ def test_touching_slots_of_one_course_file_become_one(slots, joined):
 
 
 def test_touching_slots_of_two_course_files_stay_two():
-    """And stand in order of their time, whatever the order of the rows."""
+    """They stay two, in order of time, whatever the order of the rows."""
     late = row({1: (Slot(580, 630, None),)}, cf_id=2)
     early = row({1: (Slot(530, 580, None),)}, cf_id=1)
     times = [("08:50", "09:40", None), ("09:40", "10:30", None)]

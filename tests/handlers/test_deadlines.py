@@ -32,7 +32,7 @@ def incomplete(answer) -> list[str]:
 
 
 async def test_the_page_is_given_as_it_stands(front, token, platform, college, student):
-    """Every subject but the one that is late, whose summary stands in its place."""
+    """It has every subject but the late one, for which its summary stands."""
     course = college.courses(student)[3]
     platform.faults.set("cards", kind="hang", match=f"cf_id={course.cf_id}")
     answer = await front.ask("/api/all-attendance", token)
@@ -144,7 +144,7 @@ async def test_closing_waits_for_no_gathering(front, worker, token, platform):
 
 @pytest.mark.parametrize("late", [15, 1])
 async def test_a_page_that_another_worker_gathers(settings, college, platform, late):
-    """At the deadline of its asker, there is what that one has had."""
+    """At its deadline a request gets what the other worker has gathered so far."""
     machine = Machine(settings)
     first, second = (
         build(settings, machine, metrics=Metrics(), access_log=AccessLog())
@@ -175,7 +175,7 @@ async def test_a_page_that_another_worker_gathers(settings, college, platform, l
 async def test_a_page_whose_gathering_is_not_seen_is_too_late(
     settings, college, platform, monkeypatch
 ):
-    """When to come back is told all the same: another machine has begun it, say."""
+    """It is a 504 with Retry-After, as when another machine gathers it."""
     monkeypatch.setattr(following, "_POLL_SECONDS", 1000.0)
     machine = Machine(settings)
     first, second = (
@@ -241,7 +241,7 @@ class TestHedges:
         """As the service makes them."""
 
     async def test_a_hedge_is_told_in_the_timing(self, front, college, platform):
-        """How many calls were made beside late ones, for who had them made."""
+        """Server-Timing has the number of hedges made for this request."""
         tokens = [college.token(college.student(number)) for number in range(4)]
         for token in tokens[1:]:  # fewer tell nothing of what is late
             plain = await front.ask("/api/quiz", token)

@@ -106,7 +106,7 @@ def _ports(io_loop: IOLoop, worker: Worker) -> Iterator[tuple[int, int]]:
             fast_path=fast_path,
             max_connections=2000,
             on_refused=bool,
-            reject=worker.rejections.answer,
+            reject=worker.reject,
             connection_count=ConnectionCounts().of(0),
             address_limit=AddressLimit(2000, exempt=lambda peer: True),
         )
@@ -210,7 +210,7 @@ class Mutations:
 
 @pytest.mark.gen_test(timeout=SECONDS + 600)
 async def test_both_paths_answer_alike(ports, token, worker):
-    """Status, headers, body, their order, and the end of the connection."""
+    """Status, headers with their order, body and end of connection are the same."""
     fast, plain = ports
     for path in ("quiz", "attendance", "all-attendance"):
         head = f"GET /api/{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}"

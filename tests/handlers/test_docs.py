@@ -148,7 +148,7 @@ def test_every_field_of_a_closed_object_is_required():
 
 @pytest.mark.parametrize("folder", ["http://a.example/", "http://a.example/prefix/"])
 def test_calls_go_where_the_document_is(folder):
-    """Also behind a proxy's prefix: a server's address is relative to the document."""
+    """The server's URL is relative, so that it works behind a proxy's prefix."""
     (server,) = SERVED["servers"]
     assert urljoin(f"{folder}openapi.json", server["url"]) == folder
 
@@ -160,7 +160,7 @@ def test_operation_ids_are_unique():
 
 
 def test_every_operation_says_which_credential_it_takes():
-    """And in words what it does: redocly and spectral ask for both."""
+    """Each has its security and a description, as redocly and spectral require."""
     for path, item in SERVED["paths"].items():
         for method, operation in item.items():
             told = {"security", "description", "summary"}
@@ -233,7 +233,7 @@ async def test_the_page_and_its_files_name_no_other_host(front):
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", FILES)
 async def test_a_browser_is_told_to_load_nothing_from_elsewhere(front, path):
-    """No inline script, no other host, no frame round the page."""
+    """It allows no inline script, no other host and no frame around the page."""
     policy = (await front.ask(path)).headers["Content-Security-Policy"]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
@@ -306,6 +306,7 @@ class TestAnswers:
             '{"response":[]}',
             '{"response":{"data":null}}',
             '{"response":{"data":[{"marks_obtained":-1,"status":true}]}}',
+            '{"x" : 1}',
         ],
     )
     async def test_quizzes_in_whatever_form(self, front, token, platform, sent):
@@ -358,7 +359,7 @@ class TestAnswers:
     async def test_a_login_that_the_platform_turns_down(
         self, front, student, platform, status
     ):
-        """In the platform's words, with our fields beside."""
+        """It has the platform's words beside the fields of every error."""
         said = '{"status":0,"msg":"Too many attempts."}'
         platform.faults.set("authenticate", kind="body", status=status, body=said)
         body = {"username": student.username, "password": student.password}
@@ -378,7 +379,7 @@ class TestAnswers:
         ],
     )
     async def test_bodies_that_are_not_taken(self, front, body, headers, status):
-        """What a client does wrong."""
+        """Each fault of a client is answered as the document says."""
         answer = await front.ask(
             "/api/attendance", method="POST", body=body, headers=headers
         )
@@ -442,7 +443,7 @@ class TestRefusals:
     @pytest.mark.gen_test
     @pytest.mark.parametrize("path", ["/metrics", "/status"])
     async def test_an_operator_without_the_token(self, front, path):
-        """Asked for it in the schemes that each of the two takes."""
+        """The 401 names the schemes that each of the two pages takes."""
         answer = await front.ask(path)
         assert answer.code == 401
         check(answer, path)
@@ -450,7 +451,7 @@ class TestRefusals:
     @pytest.mark.gen_test
     @pytest.mark.parametrize("path", ["/metrics", "/status"])
     async def test_a_guess_too_many(self, front, path):
-        """Of eleven guesses in a minute the eleventh is refused."""
+        """The eleventh guess in a minute is refused with 429."""
         for _ in range(11):
             answer = await front.ask(path, "wrong")
         assert answer.code == 429

@@ -52,7 +52,7 @@ async def test_a_token_of_any_claims_is_the_platforms_to_refuse(front, way):
 @pytest.mark.gen_test
 @pytest.mark.parametrize("token", ["", "a b", 5, None, "x" * 4097, "ü"])
 async def test_a_malformed_token_in_a_body_is_a_400(front, platform, token):
-    """In a body a bad token is a bad field."""
+    """A bad token in a body is a bad field, not a 401."""
     answer = await front.ask("/api/attendance", method="POST", body={"token": token})
     assert answer.code == 400
     assert code_of(answer) == "invalid_request"
@@ -77,7 +77,7 @@ async def test_a_refused_token_is_a_401(
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/api/attendance", "/api/attendance?by=tornado"])
 async def test_a_fault_of_ours_is_a_500(front, token, monkeypatch, caplog, path):
-    """By either way: told in the contract's form, and logged with what it was."""
+    """Both paths answer in the contract's form and log the traceback."""
     made_up = KeyError("made up")
 
     def broken(*_: object) -> None:

@@ -114,9 +114,7 @@ async def test_both_ways_refuse_a_faulty_post(
 async def test_both_ways_refuse_a_page_of_another_student(
     browser, worker, platform, college, student
 ):
-    """Kept for a token that claims nobody, and that another answer gave to another:
-    that is a 502, as an answer of the platform's would be, and nobody is cut off.
-    """
+    """A page kept for an opaque token is a 502 once the token names another student."""
     rows = json.dumps({"response": {"data": college.course_files(student)}})
     platform.faults.set("course_files", kind="body", body=rows)
     assert (await browser.ask("/api/attendance", "opaque")).status == 200
@@ -132,7 +130,7 @@ async def test_both_ways_refuse_a_page_of_another_student(
 
 @pytest.mark.gen_test
 async def test_a_compressed_post_is_left_to_its_handler(browser, token, taken):
-    """Which never unpacks it."""
+    """The fast path leaves it to its handler, which never unpacks it."""
     body = json.dumps({"token": token})
     assert (await browser.post(body, {"Content-Encoding": "gzip"})).status == 415
     assert taken == []
@@ -171,7 +169,7 @@ class TestBehindAProxy:
 
 @pytest.mark.gen_test
 async def test_a_post_is_counted_as_one(browser, token, worker):
-    """Under its own method."""
+    """A POST is counted under its own method."""
     for _ in range(3):
         await browser.post(json.dumps({"token": token}))
     series = 'aims_requests_total{method="POST",route="attendance",status="200"} 3.0'
@@ -180,7 +178,7 @@ async def test_a_post_is_counted_as_one(browser, token, worker):
 
 @pytest.mark.gen_test
 async def test_what_is_no_page_goes_the_usual_way(browser, token, taken):
-    """Other addresses, and pages in another form."""
+    """Other paths, and pages in another form, are left to their handlers."""
     assert (await browser.ask("/api/nothing", token)).status == 404
     assert (await browser.ask("/docs", token)).status == 200
     calendar = {"Accept": "text/calendar"}
@@ -193,9 +191,7 @@ async def test_what_is_no_page_goes_the_usual_way(browser, token, taken):
 async def test_refusals_and_health_are_a_handlers(
     browser, path, taken, worker, access_lines
 ):
-    """Answer, line in the log and counts of a token that cannot be one, and of /health
-    while it serves and while it stops.
-    """
+    """Answers, log lines and counts equal a handler's, also in a drain."""
     for draining in (False, True):
         worker.lifecycle.draining = draining
         told = []
@@ -234,7 +230,7 @@ async def test_in_a_drain_the_fast_path_closes_too(browser, token, http_server, 
 
 @pytest.mark.gen_test
 async def test_pipelined_requests_keep_their_order(browser, token):
-    """Also when a page at hand is asked for behind one that is not."""
+    """A kept page requested behind one that is not kept waits for it."""
     await browser.ask("/api/quiz", token)
     paths = ["/api/quiz", "/api/all-attendance", "/api/quiz", "/health", "/api/quiz"]
     for number, path in enumerate(paths):

@@ -66,7 +66,7 @@ async def test_both_ways_fail_alike(browser, token, platform, clock, ways):
 async def test_a_page_that_is_gathered_in_a_drain_closes(
     browser, token, platform, http_server, headers
 ):
-    """Though the drain began when its request had been read."""
+    """Its connection closes, though the drain began after the request was read."""
     browser.send("/api/quiz", token, headers)
     await held(platform)
     http_server.disable_keep_alive()
@@ -181,7 +181,7 @@ async def test_a_page_is_thought_to_take_what_the_last_one_did(
 
 @pytest.mark.gen_test
 async def test_no_room_for_a_page_leaves_the_totals(front, token, platform, worker):
-    """With the course files in hand; nothing more is asked for."""
+    """The course files at hand give the totals, and no further call is made."""
     attendance = json.loads((await front.ask("/api/attendance", token)).body)
     with no_room(worker):
         answer = await front.ask("/api/all-attendance", token)
@@ -196,7 +196,7 @@ async def test_no_room_for_a_page_leaves_the_totals(front, token, platform, work
 async def test_no_room_for_a_page_leaves_the_subjects_that_are_kept(
     front, token, platform, worker, clock, college, student
 ):
-    """Those of a page that lacked another one, as old as they are."""
+    """An incomplete page's subjects are shown, with their true age."""
     clock.stop()
     course = college.courses(student)[0]
     platform.faults.set("cards", kind="html", match=f"cf_id={course.cf_id}")

@@ -137,7 +137,7 @@ async def test_an_absolute_target_leads_to_a_kept_page(connection, token):
      "http://%/health", "http://x\\y/health"],
 )  # fmt: skip
 async def test_other_targets_are_malformed(connection, target):
-    """No path, no valid host, another scheme: a bare 400, and the end."""
+    """No path, an invalid host or another scheme is a bare 400; the connection ends."""
     status, headers, _ = await connection.ask(
         f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
     )
@@ -167,7 +167,7 @@ async def test_options_of_the_server(connection, target):
     ],
 )
 async def test_what_is_no_http_gets_a_bare_400(connection, sent):
-    """No header, no body, and the end."""
+    """The 400 has no header and no body, and ends the connection."""
     connection.send(sent)
     assert await connection.head() == (400, {})
     assert await connection.ended()
@@ -224,7 +224,7 @@ async def test_a_body_past_the_bound_is_not_awaited(connection, length):
     ],
 )
 async def test_no_100_where_none_belongs(connection, head):
-    """Not to HTTP/1.0, nor where there is no body."""
+    """HTTP/1.0 gets none, nor does a request without a body."""
     connection.send(head + b"Expect: 100-continue\r\n\r\n{}")
     status, _ = await connection.head()
     assert status in (200, 400)

@@ -53,7 +53,7 @@ async def test_head_is_get_without_the_body(connection, token, path, more, clock
 
 @pytest.mark.gen_test
 async def test_every_answer_is_dated(connection, token):
-    """In the one form that is to be generated, whoever answers."""
+    """Every answer has one IMF-fixdate, whichever path sends it."""
     await connection.ask(request("/api/quiz", token))
     for asked in (
         request("/api/quiz", token),
@@ -119,7 +119,7 @@ async def test_a_condition_changes_no_failure(connection):
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "DELETE"])
 @pytest.mark.parametrize("path", ["/api/quiz", "/api/attendance", "/health", "/gone"])
 async def test_every_answer_varies_by_origin(connection, path, method):
-    """With and without one: a shared cache must not give it to another's script."""
+    """It does with and without Origin: a cache must not give it to another's script."""
     for lines in ((), ("Origin: http://localhost:3000",)):
         connection.send(request(path, "a b", *lines, method=method))
         _, headers = await connection.head()
@@ -131,7 +131,7 @@ async def test_every_answer_varies_by_origin(connection, path, method):
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/api/quiz", "/health", "/nowhere", "/docs/none"])
 async def test_every_path_answers_a_preflight(connection, path):
-    """With permission for a listed origin, so that its script may read a 404 too."""
+    """A listed origin gets permission, so that its script may read a 404 too."""
     lines = ("Origin: http://localhost:3000", "Access-Control-Request-Method: GET")
     status, headers, _ = await connection.ask(
         request(path, "a", *lines, method="OPTIONS")
@@ -165,14 +165,14 @@ async def test_every_path_answers_a_preflight(connection, path):
 async def test_metrics_are_json_where_accept_prefers_it(
     connection, accept, json_is_sent
 ):
-    """Above text; equal weights give text."""
+    """JSON is sent if it weighs more than text; equal weights give text."""
     lines = () if accept is None else (f"Accept: {accept}",)
     _, headers, _ = await connection.ask(request("/metrics", "a", *lines))
     assert headers["content-type"].startswith("application/json") == json_is_sent
 
 
 def test_the_tests_of_the_table_exist():
-    """Each that docs/http.rst names as the proof of a rule."""
+    """Each test that docs/http.rst names exists."""
     table = (ROOT / "docs" / "http.rst").read_text("utf-8")
     named = re.findall(r"``([\w/]+\.py)::(\w+)``", table)
     assert len(named) > 30

@@ -44,9 +44,7 @@ class TestFailing:
     async def test_a_dead_platform_is_left_alone(
         self, front, college, platform: SimulatedPlatform, clock
     ):
-        """Under 200 calls for 400 requests of verified students; once open, answers
-        come at once, and only that endpoint is.
-        """
+        """400 requests of students make under 200 calls, to that endpoint only."""
         await ask_all(front, college, range(20), "/api/quiz")
         platform.faults.set("course_files", kind="status", status=500)
         calls = platform.counters.total
@@ -102,9 +100,7 @@ class TestFailing:
     async def test_a_wished_pause_is_kept_by_whom_it_was_wished(
         self, front, college, platform, clock
     ):
-        """After a 429 with Retry-After: 50 that student makes no such call; others do,
-        and that student makes others.
-        """
+        """After a 429 only that student's calls to that endpoint pause."""
         clock.stop()  # the pause becomes no shorter
         first, second = (college.token(college.student(n)) for n in range(2))
         await front.ask("/api/attendance", first)

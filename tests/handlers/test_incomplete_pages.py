@@ -95,7 +95,7 @@ async def test_the_last_subject_that_is_missing_may_be_refused(
 async def test_the_last_subjects_that_are_missing_may_be_refused(
     front, token, platform, clock, college, student
 ):
-    """With the words for a token: the course files are given, so it is still good."""
+    """Their refusal is no refusal of the token, since the course files were given."""
     clock.stop()
     some = str(college.courses(student)[-1].cf_id)[:-1]
     refusal = '{"msg":"Session expired"}'
@@ -116,7 +116,7 @@ async def test_the_last_subjects_that_are_missing_may_be_refused(
 async def test_a_token_that_is_refused_for_what_is_missing_is_refused(
     front, token, platform, clock, college, student, kept
 ):
-    """Though its course files are kept, and other subjects are or fail otherwise."""
+    """It is refused though its course files and other subjects are kept."""
     clock.stop()
     match = f"cf_id={college.courses(student)[0].cf_id}"
     if kept:
@@ -179,7 +179,7 @@ async def test_an_incomplete_page_of_an_old_part_is_kept_fifteen_seconds(
 async def test_a_whole_page_of_an_old_part_replaces_an_incomplete_one(
     front, token, platform, clock
 ):
-    """Made of the same course files, as those still fail: it is shown from then on."""
+    """It is shown from then on, though its course files are old and still fail."""
     clock.stop()
     await front.ask("/api/attendance", token)
     clock.advance(400)
@@ -268,11 +268,39 @@ async def test_a_page_of_an_old_part_is_stale(front, token, platform, clock, wor
 
 
 @pytest.mark.gen_test
+async def test_newer_records_of_an_old_part_are_shown(
+    front, token, platform, clock, worker
+):
+    """They replace an old page made of the same course files, once a minute: each page
+    that is kept overwrites others' pages.
+    """
+    clock.stop()
+    platform.faults.set("cards", kind="empty")
+    first = await front.ask("/api/all-attendance", token)
+    platform.faults.clear()
+    clock.advance(400)
+    platform.faults.set("course_files", kind="html")
+    assert (await front.ask("/api/all-attendance", token)).body == first.body
+    await refreshed(worker)
+    again = await front.ask("/api/all-attendance", token)
+    assert (again.headers["X-Cache"], again.headers["Age"]) == ("STALE", "400")
+    assert json.loads(again.body)["incomplete"] == []
+    clock.advance(2)  # failures are remembered for a second
+    await front.ask("/api/all-attendance", token)
+    await refreshed(worker)
+    assert (await front.ask("/api/all-attendance", token)).body == again.body
+    clock.advance(60)
+    await front.ask("/api/all-attendance", token)
+    await refreshed(worker)
+    assert (await front.ask("/api/all-attendance", token)).body != again.body
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize("path", COURSES)
 async def test_records_are_not_asked_for_again_for_the_sake_of_course_files(
     front, token, platform, clock, worker, path
 ):
-    """Whether the page that they are for is kept or not, since another one is."""
+    """While only the course files fail, records are fetched once and then kept."""
     clock.stop()
     await front.ask(path, token)
     clock.advance(400)
@@ -338,7 +366,7 @@ class TestShortGathering:
     async def test_a_subject_is_as_old_as_its_records(
         self, front, token, platform, college, student, worker
     ):
-        """Not as the page, which has waited for another."""
+        """Its age is not the page's, which has waited for another subject."""
         subject, failing = college.courses(student)[:2]
         platform.faults.set("cards", kind="hang", match=f"cf_id={failing.cf_id}")
         await front.ask("/api/all-attendance", token)
@@ -476,7 +504,7 @@ async def test_the_course_files_known_outlive_an_empty_answer(
 async def test_what_was_begun_before_a_refusal_is_not_kept_after_it(
     front, token, platform, worker, college, student
 ):
-    """Neither the page that lacks a subject nor the subjects that it has."""
+    """An incomplete page is not kept, nor are the subjects that it has."""
     course = college.courses(student)[0]
     platform.faults.set("cards", kind="html", match=f"cf_id={course.cf_id}")
     platform.hold("cards")

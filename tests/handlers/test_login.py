@@ -127,7 +127,7 @@ async def test_a_limit_of_the_platform_has_its_time(
 
 @pytest.mark.gen_test
 async def test_a_limit_of_the_platform_has_its_words(front, platform, student):
-    """Its fields beside ours, as every refusal of a login."""
+    """The platform's fields stand beside ours, as in every refused login."""
     platform.faults.set(
         "authenticate",
         kind="body",
@@ -207,7 +207,7 @@ async def test_a_refusal_tells_no_secret(front, student, platform, said):
 async def test_a_sentence_that_is_nested_tells_no_secret(
     front, student, platform, nested
 ):
-    """Nor does a status: what is passed on is flat."""
+    """Nested text is dropped, from `status` too: only flat fields are passed on."""
     fields = {"status": nested, "msg": {"message": "Change your PIN", "sent": nested}}
     platform.faults.set(kind="body", status=403, body=json.dumps(fields))
     answer = await front.ask("/api/login", method="POST", body=credentials(student))

@@ -118,7 +118,7 @@ async def test_a_refusal_is_told_alike(
 async def test_a_status_of_the_platforms_own_is_told_alike(
     alike, platform, body, status
 ):
-    """Whether it has a name or not."""
+    """Both paths answer and log an unknown status in the same way."""
     platform.faults.set("authenticate", kind="body", status=status, body='{"msg":"No"}')
     assert (await alike(body))[0] == status
 
@@ -202,7 +202,7 @@ def test_odd_bodies_are_told_alike(io_loop, alike, platform):
 
 @pytest.mark.gen_test
 async def test_a_login_uses_up_the_same(told, body):
-    """One of its account's, by either way; a faulty one none of it."""
+    """Both paths take one from the account's bucket, and none for a faulty body."""
     left = []
     for sent in (body, "{", body):
         left += [each.quota for each in await told(sent)]
@@ -274,7 +274,7 @@ async def test_a_body_may_be_as_large_by_either_way(http_server, http_port, body
 
 @pytest.mark.gen_test
 async def test_other_forms_are_left_to_the_handler(browser, body, taken):
-    """Another method, and what is not simple."""
+    """The fast path leaves other methods and requests that are not simple."""
     browser.send(PATH, "x")
     assert (await browser.read()).status == 405
     packed = {"Content-Encoding": "gzip"}

@@ -81,9 +81,7 @@ def _on_its_way(browser, body, platform):
 async def test_who_leaves_is_not_waited_for(
     browser, on_its_way, way, platform, worker, http_port, body, access_lines
 ):
-    """One line with nginx's status, while the platform still has the login; the slot is
-    free when it has answered, and others notice nothing.
-    """
+    """One log line has status 499; the slot is free when the platform has answered."""
     await on_its_way(way)
     linger = struct.pack("ii", 1, 0)  # a reset
     own = browser.writer.get_extra_info("socket")
@@ -198,7 +196,7 @@ class TestInQueue:
 async def test_a_login_in_a_drain_is_its_connections_last(
     browser, on_its_way, way, platform, http_server
 ):
-    """Though the drain began when it had been read."""
+    """Its connection closes, though the drain began after the login was read."""
     await on_its_way(way)
     http_server.disable_keep_alive()
     platform.release()
@@ -223,7 +221,7 @@ async def test_no_time_out_ends_a_login(
 @pytest.mark.gen_test
 @pytest.mark.parametrize("way", WAYS)
 async def test_the_last_of_a_connection_says_so(browser, body, way):
-    """Where its client asks for it."""
+    """A client that sends ``Connection: close`` is answered with it."""
     answer = await browser.post(body, {**way, "Connection": "close"}, PATH)
     assert (answer.status, answer.headers["connection"]) == (200, "close")
     assert await browser.reader.read() == b""

@@ -219,28 +219,11 @@ async def test_more_present_than_held_is_shown_as_sent(front, token, platform, p
 
 
 async def test_no_course_is_an_empty_page(front, token, platform):
-    """For a new student, on both pages."""
+    """Both pages of a new student are empty, with status 200."""
     platform.switch(shapes=["no_courses"])
     summary, whole = await pages_of(front, token)
     assert summary["dailyAttendance"] == []
     assert (whole["subjects"], whole["incomplete"]) == ({}, [])
-
-
-QUIZZES = {
-    "a negative mark": '{"msg":"","response":{"data":[{"marks_obtained":-1}]}}',
-    "a status that is true": '{"response":{"data":[{"status":true}]}}',
-    "no record": '{"msg":"No record found","response":[]}',
-    "null": '{"msg":"","response":{"data":null}}',
-    "anything": '{"x" : 1}',
-}
-
-
-@pytest.mark.parametrize("body", QUIZZES.values(), ids=QUIZZES.keys())
-async def test_quizzes_are_passed_on_byte_for_byte(front, token, platform, body):
-    """Whatever stands in them, if they are a JSON object."""
-    platform.faults.set("quizzes", kind="body", body=body)
-    answer = await front.ask("/api/quiz", token)
-    assert (answer.code, answer.body.decode()) == (200, body)
 
 
 @pytest.mark.parametrize("body", ["[]", '"ok"', "null", "7", "<html>", '{"a":1'])
@@ -261,7 +244,7 @@ async def test_quizzes_that_are_no_object_are_a_502(front, token, platform, body
     ],
 )
 async def test_an_ended_session_is_a_401(front, token, platform, page, status, body):
-    """In words, whatever the status."""
+    """The platform's words for it are a 401, whatever its status."""
     platform.faults.set(kind="body", status=status, body=body)
     assert (await front.ask(f"/api/{page}", token)).code == 401
 
@@ -302,7 +285,7 @@ async def test_totals_need_no_student(front, platform, college, student, plain):
     ],
 )
 async def test_nothing_in_words_is_an_empty_page(front, token, platform, body):
-    """For a new student, with any status; other words without rows stay a 502."""
+    """A body that says "nothing found" is an empty page, not a failure."""
     platform.faults.set("course_files", kind="body", body=body)
     summary, whole = await pages_of(front, token)
     assert summary["dailyAttendance"] == []
@@ -365,7 +348,7 @@ async def test_a_refusal_of_the_one_subject_asked_for_logs_nobody_out(
 async def test_a_refused_token_asks_for_one_subject_in_vain(
     front, token, platform, college: College, student
 ):
-    """Though its course files are kept; what is kept goes."""
+    """It is a 401 though course files are kept, and those are dropped."""
     assert (await front.ask("/api/attendance", token)).code == 200
     platform.revoke(token)
     assert (await front.ask(path_of_subject(college, student), token)).code == 401
@@ -375,7 +358,7 @@ async def test_a_refused_token_asks_for_one_subject_in_vain(
 async def test_odd_answers_are_counted_and_logged_once_a_minute_without_values(
     front, token, platform, college, access_lines, clock
 ):
-    """With the shape of what came; what it said is a student's."""
+    """The log has the shape of the answer and nothing that it said."""
     platform.switch(shapes=["counts_array", "strange_rows"])
     for serial in range(3):
         await front.ask(

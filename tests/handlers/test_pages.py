@@ -23,7 +23,7 @@ def truth(college: College, student) -> Counter[str]:
 
 @pytest.mark.gen_test
 async def test_attendance_summary(front, token, student, college):
-    """One entry per course in the platform's order, its own percentages, no Total."""
+    """It has one entry per course in the platform's order, and no Total row."""
     answer = await front.ask("/api/attendance", token)
     page = json.loads(answer.body)
     rows = college.course_files(student)
@@ -164,7 +164,7 @@ async def test_one_subject(front, token, college, student):
 @pytest.mark.gen_test
 @pytest.mark.parametrize("character", ["\0", "\n", "\x1b", "\x7f"])
 async def test_a_name_with_a_control_character_is_refused(front, token, character):
-    """In the query as in the body: it is not made a blank there."""
+    """It is refused in a query as in a body, not replaced by a blank."""
     path, named = "/api/subject-attendance", {"subject": f"a{character}b"}
     named |= {"studentId": "5900001", "cfId": "7300001"}
     by_get = await front.ask(f"{path}?{urlencode(named)}", token)

@@ -72,7 +72,7 @@ async def test_another_students_lists_are_no_quizzes(front, platform, token, fie
 async def test_another_students_records_are_never_served(
     front, platform, college, student, token, worker
 ):
-    """Of no subject, and nothing of them is kept."""
+    """They are served for no subject, and none are kept."""
     await front.ask("/api/attendance", token)
     kept = pages_shared(worker)
     platform.switch(students_in_records=True, records_for=college.student(7).id)
@@ -89,7 +89,7 @@ async def test_another_students_records_are_never_served(
 async def test_another_students_records_cost_their_subject_alone(
     front, platform, college, student, token
 ):
-    """As any other answer that cannot be used; none of its days is shown."""
+    """The subject is in `incomplete`, without days; the others are whole."""
     courses = college.courses(student)
     body = '{"msg":"","response":{"data":[{"id":1,"state":"Present","fk_student":1}]}}'
     platform.faults.set(
@@ -126,7 +126,7 @@ async def test_an_empty_list_of_quizzes_gives_no_standing(
 async def test_an_answer_that_names_the_student_gives_standing(
     front, token, worker, path
 ):
-    """From the first one on."""
+    """The first such answer gives standing."""
     assert (await front.ask(path, token)).code == 200
     assert worker.sessions.read(token).verified
 
@@ -135,7 +135,7 @@ async def test_an_answer_that_names_the_student_gives_standing(
 async def test_no_answer_to_what_was_asked_before_a_refusal_gives_standing(
     front, token, platform, worker
 ):
-    """Of the first pages of a token one is refused, and another comes after it."""
+    """An answer that comes after its token's refusal gives none."""
     platform.hold("course_files")
     asked = asyncio.ensure_future(front.ask("/api/attendance", token))
     await eventually(lambda: platform.counters.calls["course_files"])
@@ -148,7 +148,7 @@ async def test_no_answer_to_what_was_asked_before_a_refusal_gives_standing(
 
 @pytest.mark.gen_test
 async def test_a_login_gives_standing(front, student, worker):
-    """To its own token."""
+    """A login gives standing to the token that it brought."""
     token = await front.log_in(student)
     assert worker.sessions.read(token).verified_student == student.id
 
@@ -158,7 +158,7 @@ async def test_a_login_gives_standing(front, student, worker):
 async def test_the_operator_is_told_of_a_wrong_student(
     front, platform, college, token, worker, access_lines, page
 ):
-    """One error in the log, without a number or a name, and a count."""
+    """There is one error in the log, without number or name, and a count."""
     other = college.student(7)
     platform.switch(answers_for=other.id)
     await front.ask(page.path, token)
@@ -175,7 +175,7 @@ async def test_the_operator_is_told_of_a_wrong_student(
 async def test_a_refused_token_takes_all_that_was_kept_for_it(
     front, platform, token, worker, clock
 ):
-    """Also when its session has fallen out of memory meanwhile."""
+    """All of it is dropped, also when its session was forgotten meanwhile."""
     for page in (pages.ATTENDANCE, pages.QUIZ):
         assert (await front.ask(page.path, token)).code == 200
     worker.sessions._registry._sessions.clear()
@@ -211,7 +211,7 @@ class TestSubjects:
     async def test_what_is_kept_is_one_entry_a_course_file(
         self, front, college, platform, student, token, machine
     ):
-        """Whatever it is called; each answer bears the name that it was asked by."""
+        """All names of a course share one entry; each answer has the name requested."""
         cf_id = college.courses(student)[0].cf_id
         await front.ask(self.path(student.id, cf_id), token)
         kept = machine.pages.bytes_written

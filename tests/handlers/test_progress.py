@@ -74,7 +74,7 @@ async def told(front, token) -> list[tuple[str, dict]]:
 
 
 async def test_the_making_of_a_page_is_told(front, token, platform, college, student):
-    """How many subjects there are, each of them as it comes, and then the page."""
+    """Events give the number of subjects, each subject, and then the page."""
     events = await told(front, token)
     kinds = [kind for kind, _ in events]
     page = events[-1][1]
@@ -89,7 +89,7 @@ async def test_the_making_of_a_page_is_told(front, token, platform, college, stu
 
 
 async def test_a_kept_page_is_told_at_once(front, token, platform):
-    """There is no making of it."""
+    """The only event is the page."""
     await front.ask("/api/all-attendance", token)
     calls = platform.counters.total
     assert [kind for kind, _ in await told(front, token)] == ["page"]
@@ -97,7 +97,7 @@ async def test_a_kept_page_is_told_at_once(front, token, platform):
 
 
 async def test_its_headers_are_those_of_a_stream(front, token):
-    """Kept by nobody, passed on at once, with what every answer carries."""
+    """It may not be stored or buffered, and has the headers of every answer."""
     async with Stream(front, token) as stream:
         headers = stream.headers
         assert headers["content-type"] == "text/event-stream; charset=utf-8"
@@ -147,7 +147,7 @@ async def test_a_client_that_reads_no_chunks_sees_the_end(front, token):
 
 
 async def test_subjects_are_told_as_they_come(front, token, platform):
-    """While others are still under way."""
+    """A subject's event is sent while others are still under way."""
     platform.hold("cards")
     async with Stream(front, token) as stream:
         events = stream.events()
@@ -160,7 +160,7 @@ async def test_subjects_are_told_as_they_come(front, token, platform):
 async def test_a_comment_is_sent_while_there_is_nothing_to_tell(
     front, token, platform, monkeypatch
 ):
-    """Every five seconds, or a proxy would close the stream as idle."""
+    """One comes every five seconds, so that no proxy closes the stream as idle."""
     assert progress._COMMENT_SECONDS == 5
     monkeypatch.setattr(progress, "_COMMENT_SECONDS", 0.01)
     platform.hold("course_files")
@@ -188,7 +188,7 @@ async def test_a_course_file_that_is_listed_twice_is_asked_for_once(
 
 
 async def test_it_joins_the_gathering_under_way(front, token, platform):
-    """And is told what was there before it came; nothing is asked twice."""
+    """It gets the earlier events as well, and no call is repeated."""
     platform.hold("cards")
     plain = asyncio.ensure_future(front.ask("/api/all-attendance", token))
     await platform.until(lambda seen: seen.now["cards"] == 15)
@@ -202,9 +202,7 @@ async def test_it_joins_the_gathering_under_way(front, token, platform):
 
 
 async def test_each_gathering_is_told(front, token, platform, clock):
-    """That under way is made of subjects that are too old for the client, whose own
-    begins behind it.
-    """
+    """A client for which the one under way is too old gets its own behind it."""
     platform.faults.set("cards", kind="html", match="7300001")
     await front.ask("/api/all-attendance", token)
     clock.advance(40)
@@ -234,7 +232,7 @@ async def test_leaving_ends_nothing(front, token, platform):
 
 
 async def test_leaving_is_no_fault(front, token, platform, access_lines, http_server):
-    """Though there is more to tell: one line in the log, with nginx's status for it."""
+    """A client that leaves a stream is one log line with status 499."""
     platform.faults.set("cards", kind="hang", match="7300001")  # so that it goes on
     platform.hold("cards")
     async with Stream(front, token) as stream:
@@ -269,7 +267,7 @@ async def test_leaving_while_it_is_written_to_ends_the_stream(
 
 
 async def test_a_failure_is_an_event(front, token, platform):
-    """With the body that the page's own request would have had."""
+    """The event has the body that the page's own request would have had."""
     platform.faults.set("course_files", kind="html")
     ((kind, body),) = await told(front, token)
     assert kind == "error"
@@ -301,7 +299,7 @@ async def test_nothing_is_left_of_a_stream_that_fails(front, platform):
 
 
 async def test_a_fault_of_ours_is_an_event(front, token, monkeypatch, caplog):
-    """As it is a 500 elsewhere; the log has what the client is not told."""
+    """The event is the contract's 500; the log has the traceback."""
     made_up = KeyError("made up")
 
     def broken(*_: object, **__: object) -> None:
@@ -326,7 +324,7 @@ async def test_a_fault_of_ours_is_an_event(front, token, monkeypatch, caplog):
 )
 @pytest.mark.parametrize("kept", [True, False])
 async def test_only_who_prefers_events_gets_them(front, token, accept, media, kept):
-    """Of a kept page too, which the fast path would send as JSON."""
+    """A kept page comes as events too, if the client prefers them."""
     if kept:
         await front.ask("/api/all-attendance", token)
     answer = await front.ask("/api/all-attendance", token, headers={"Accept": accept})

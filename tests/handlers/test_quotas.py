@@ -125,7 +125,7 @@ async def test_a_made_up_token_uses_up_nothing_of_a_students(
 
 @pytest.mark.gen_test
 async def test_logins_are_counted_by_user_name(front, student):
-    """Whatever the case and blanks of the name, whatever the password."""
+    """Case, blanks and password make no difference to the count."""
     names = [student.username, student.username.lower(), f" {student.username} "]
     answers = [
         await front.ask(
@@ -159,7 +159,7 @@ async def test_made_up_forwarding_headers_change_nothing(front):
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/api/quiz", "/nowhere"])
 async def test_a_method_that_nobody_knows_is_counted(front, path):
-    """Against its address, as every other request."""
+    """It counts against its address, as every other request does."""
     answers = [await front.ask(path, method="BREW") for _ in range(61)]
     left = answers[59].headers["RateLimit"]
     assert left.startswith('"address";r=0;')

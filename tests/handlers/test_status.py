@@ -60,7 +60,7 @@ class TestGuessing:
 
     @pytest.mark.gen_test
     async def test_the_right_token_is_no_guess(self, ask):
-        """Nor is none at all, which a browser sends before it asks for a password."""
+        """A missing token is none either: browsers first send a request without."""
         for offered, status in (("", 401), (METRICS_TOKEN, 200)):
             assert [await ask("/status", offered) for _ in range(12)] == [status] * 12
 
@@ -90,7 +90,7 @@ class TestOn:
 
     @pytest.mark.gen_test
     async def test_it_loads_its_own_files_and_no_others(self, front):
-        """No foreign host, nothing inline, and each file is there."""
+        """It names no other host, has nothing inline, and each file exists."""
         answer = await front.ask("/status", headers=basic(METRICS_TOKEN))
         policy = answer.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy

@@ -100,7 +100,7 @@ async def test_a_course_is_named_as_its_path_says(front, token, college, student
 
 @pytest.mark.parametrize("month", ["2025-02", "2024-02", "2025-04", "2025-08"])
 async def test_every_month_is_whole(front, platform, month):
-    """Of 28, 29, 30 and 31 days, the last one included."""
+    """Months of 28, 29, 30 and 31 days have their last day."""
     college = College(students=1, today=date.fromisoformat(f"{month}-10"))
     platform.backend.college = college
     student = college.student(0)
@@ -109,7 +109,7 @@ async def test_every_month_is_whole(front, platform, month):
 
 
 async def test_a_calendar_of_an_old_table_is_old(front, token, platform, clock):
-    """While the table is asked for again, and where it cannot be had."""
+    """It is STALE while the timetable is refreshed or fails."""
     clock.stop()
     await front.ask("/api/timetable", token)
     clock.advance(400)
@@ -162,7 +162,7 @@ async def test_accept_chooses_the_form(front, token, accept, form):
 
 
 async def test_the_platform_is_asked_once(front, token, platform: SimulatedPlatform):
-    """For both forms, which are made of one call."""
+    """JSON and calendar are made of one call."""
     for headers in ({}, ICALENDAR, {}, ICALENDAR):
         await front.ask(PATH, token, headers=headers)
     assert platform.counters.calls == {"schedule": 1}
@@ -182,7 +182,7 @@ async def test_a_cell_that_cannot_be_read_costs_that_cell(front, token, platform
 
 
 async def test_no_table_is_an_empty_page(front, token, platform):
-    """Between terms; as a calendar it has no event."""
+    """Between terms the page has no day and the calendar no event."""
     platform.faults.set("schedule", kind="empty")
     page = json.loads((await front.ask(PATH, token)).body)
     assert (page["month"], page["days"]) == (None, [])

@@ -62,7 +62,7 @@ async def test_a_backlog_that_never_ends_is_left(lone, connect_to):
 
 @pytest.mark.gen_test
 async def test_workers_share_a_burst(server, connect_to):
-    """Of connections that come at once, no listener takes nearly all."""
+    """No listener takes nearly all of the connections that come at once."""
     both = (server.listener, server.another_listener())
     connect_to(server.socket, 100)
     await eventually(lambda: sum(each.connections for each in both) == 100)
@@ -123,7 +123,7 @@ async def test_who_stops_is_compared_no_longer(server, lone, connect_to):
 
 @pytest.mark.gen_test
 async def test_few_of_a_flood_are_told_that_there_is_no_room(server, lone, connect_to):
-    """Of 49 connections too many at once 32 get their 503; the others are closed."""
+    """Of 49 connections too many, 32 get a 503 and the others are closed."""
     full = server.another_listener(lone, max_connections=1)
     clients = connect_to(lone, 50)
     full.accept_backlog()
@@ -273,7 +273,7 @@ async def test_running_out_of_files_is_survived(
 async def test_each_lack_of_files_is_told(
     server, lone, connect_to, access_lines, monkeypatch
 ):
-    """Once, and again when there were some in between."""
+    """It is logged once, and again after descriptors had been free."""
     monkeypatch.setattr("aims_server.http_server.acceptor._ERROR_SECONDS", 0.02)
     listener = server.another_listener(lone)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -45,7 +45,7 @@ def test_an_ipv6_address_counts_as_its_64():
 
 
 def test_ipv4_in_ipv6_form_is_that_address():
-    """Not all of IPv4 together, which would be one /64."""
+    """It is counted by itself, not with all of IPv4 as one /64."""
     connections = limit()
     for _ in range(2):
         assert connections.try_take(peer("::ffff:203.0.113.7"))
@@ -54,7 +54,7 @@ def test_ipv4_in_ipv6_form_is_that_address():
 
 
 def test_an_exempt_address_is_never_refused():
-    """Nor does its coming and going change another's count."""
+    """Its connections do not change another address's count either."""
     connections = limit(exempt={"2001:db8::1"})
     for _ in range(2):
         assert connections.try_take(peer("2001:db8::2"))
@@ -67,7 +67,7 @@ def test_an_exempt_address_is_never_refused():
     st.lists(st.tuples(st.sampled_from(["203.0.113.1", "2001:db8::1"]), st.booleans()))
 )
 def test_the_count_is_that_of_what_is_open(steps):
-    """Whatever comes and goes: refused at the limit, nothing kept of what is gone."""
+    """An address is refused at the limit, and forgotten with its last connection."""
     connections, held = limit(3), {"203.0.113.1": 0, "2001:db8::1": 0}
     for address, opens in steps:
         if opens:

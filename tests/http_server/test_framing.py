@@ -43,7 +43,7 @@ async def test_framing_is_strict(port, case):
     ],
 )
 async def test_every_form_of_a_host_is_taken(port, target, host):
-    """Whatever RFC 3986 3.2.2 has; in a simple request and in any other."""
+    """Every form of RFC 3986 3.2.2 is taken, by both parsers."""
     sent = b"GET " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n"
     assert status_of(await exchange(port, sent)) == 200
 
@@ -103,7 +103,7 @@ async def test_a_body_past_the_bound_can_read_its_413(port):
     ],
 )
 async def test_a_body_of_many_lines_leaves_the_loop_to_others(port, body, lines):
-    """After each 64 of them, whatever has come at once, others have a turn."""
+    """The loop has a turn after each 64 lines, however many have come at once."""
     turns = 0
 
     async def others() -> None:

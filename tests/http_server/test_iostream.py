@@ -83,7 +83,7 @@ async def within(awaitable):
 
 @pytest.mark.gen_test
 async def test_a_read_waits_for_its_bytes(pair):
-    """Up to the match and no further, in however many pieces they come."""
+    """It returns what ends with the match, in however many pieces that comes."""
     reading = pair.stream.read_until_regex(b"\r?\n\r?\n", max_bytes=100)
     pair.client.send(b"head\r")
     await asyncio.sleep(0.02)
@@ -140,7 +140,7 @@ async def test_a_match_past_the_bound_fails_the_read(pair, sent):
 
 @pytest.mark.gen_test
 async def test_after_eof_the_buffer_can_be_read(pair):
-    """Then a read fails."""
+    """What is buffered can be read; the next read fails."""
     pair.client.send(b"last")
     pair.client.shutdown(socket.SHUT_WR)
     await eventually(lambda: pair.stream.reads.at_eof)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.both_loops
 @pytest.mark.gen_test
 @pytest.mark.parametrize("case", TOO_LARGE)
 async def test_too_large_a_head_is_told_so(port, case, worker, access_lines):
-    """With a body in JSON, a line in the log and a count; then the connection ends."""
+    """It gets a JSON body, a log line and a count; then the connection ends."""
     status, sent = TOO_LARGE[case]
     head, _, body = (await exchange(port, sent)).partition(b"\r\n\r\n")
     assert status_of(head) == status
@@ -38,7 +38,7 @@ def with_origin(case: str, origin: str) -> bytes:
 @pytest.mark.gen_test
 @pytest.mark.parametrize("case", sorted(TOO_LARGE.keys() - {"100 KB target"}))
 async def test_an_allowed_origin_may_read_that(port, case, settings):
-    """As it may every other error, and finds its own request id in it."""
+    """It gets the CORS headers and its own request id, as with every error."""
     sent = with_origin(case, settings.cors_origins[0])
     head, _, body = (await exchange(port, sent)).partition(b"\r\n\r\n")
     allowed = f"\r\nAccess-Control-Allow-Origin: {settings.cors_origins[0]}\r\n"

@@ -61,7 +61,7 @@ def _write_batch(due):
 
 @pytest.mark.gen_test
 async def test_answers_are_written_at_the_end_of_the_turn(wire, write_batch, due):
-    """In order, and with one scheduled call for all of them."""
+    """They are written in order, by one scheduled call."""
     write_batch.add(wire.transport, (b"a", b"b"))
     write_batch.add(wire.transport, (b"c",))
     assert wire.received == b""
@@ -94,7 +94,7 @@ async def test_an_early_flush_writes_nothing_twice(wire, write_batch, due):
 
 @pytest.mark.gen_test
 async def test_a_closed_connection_hinders_no_other(wire, write_batch, due):
-    """Its answer is dropped."""
+    """Only its own answer is dropped."""
     other = await Wire.make()
     write_batch.add(other.transport, (b"a",))
     write_batch.add(wire.transport, (b"b",))

@@ -43,7 +43,7 @@ async def states(front) -> dict[str, str]:
 
 
 async def test_one_students_undecodable_records(front, college, platform, bystander):
-    """All of fifteen subjects, at each of several looks."""
+    """They cost nobody else a page, though all fifteen subjects fail repeatedly."""
     student = college.student(0)
     token = college.token(student)
     platform.faults.set(
@@ -78,7 +78,7 @@ async def test_one_students_records_that_break_the_platform(
 async def test_twenty_logins_that_break_the_platform(
     front, college, platform, bystander
 ):
-    """From the very address that others log in from."""
+    """They cost nobody else at the same address a login."""
     platform.faults.set("authenticate", kind="status", status=500, count=20)
     for number in range(20):
         body = {"username": f"student {number} \N{PILE OF POO}", "password": "x"}
@@ -99,7 +99,7 @@ async def test_a_login_that_is_to_wait(front, college, platform, bystander):
 
 @pytest.mark.parametrize("kind", ["rate_limited", "status"])
 async def test_a_student_who_is_to_pause(front, college, platform, bystander, kind):
-    """Told so with a 429 or a 503: nobody else pauses."""
+    """After a 429 or 503 to one student nobody else pauses."""
     token = college.token(college.student(0))
     await front.ask("/api/quiz", token)
     platform.faults.set("course_files", kind=kind, retry_after="60", count=1)
@@ -111,7 +111,7 @@ async def test_a_student_who_is_to_pause(front, college, platform, bystander, ki
 async def test_three_students_failures_close_that_endpoint_only(
     front, college, platform, clock
 ):
-    """Then it is not theirs: who wants something else gets it."""
+    """Other endpoints answer on."""
     clock.stop()  # a busy machine would take longer than the breaker is open
     tokens = [college.token(college.student(number)) for number in range(5)]
     for token in tokens:

@@ -185,7 +185,7 @@ async def test_a_client_that_reads_slowly_is_not_cut(connect, http_server, sweep
 
 @pytest.mark.gen_test
 async def test_a_large_answer_arrives_whole(connect):
-    """Though it is written in pieces, to a client that has shut its side."""
+    """A client that has shut its side gets all the pieces."""
     client = await connect()
     await client.send(LARGE * 2)
     client.socket.shutdown(socket.SHUT_WR)
@@ -242,7 +242,7 @@ async def test_a_trickled_head_extends_nothing(connect, http_server, sweep):
 async def test_a_kept_connection_has_ten_seconds_for_its_next_request(
     connect, http_server, sweep
 ):
-    """Counted anew with each answer, and from the next one's first byte."""
+    """They begin anew with each answer, and end with the next request's first byte."""
     kept = await connect()
     for _ in range(3):
         await sweep(9.0)

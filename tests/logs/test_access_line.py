@@ -19,7 +19,7 @@ from .lines import FIELDS, objects
 
 
 def test_an_access_line_tells_route_status_times_and_outcome(written):
-    """One object with all of a request's figures."""
+    """One JSON object has all figures of a request."""
     lines = written()
     AccessLog().write(
         **{**FIELDS, "status": 504},

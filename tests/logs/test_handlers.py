@@ -180,7 +180,7 @@ def test_no_field_of_a_record_can_forge_a_line(written, form, nasty):
 @pytest.mark.parametrize("form", ["json", "text"])
 @pytest.mark.parametrize("nasty", NASTY.values(), ids=NASTY)
 def test_no_field_of_a_request_can_forge_an_access_line(written, form, nasty):
-    """Each field in turn, and all at once."""
+    """Neither each field by itself nor all together can."""
     lines = written(form)
     access = AccessLog()
     texts = ("route", "method", "path", "request_id", "address", "cache", "code")

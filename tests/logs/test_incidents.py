@@ -63,7 +63,7 @@ def test_a_limit_is_told_once_a_minute_with_its_setting(told, kind):
 def test_a_refused_connection_is_told_with_the_bound_that_it_met(
     told, connections, why
 ):
-    """Of the worker as a whole, or of one address."""
+    """The log names the worker's limit or the address's."""
     told.log.connection_refused(
         "192.0.2.1", connections=connections, places=36, each=18
     )

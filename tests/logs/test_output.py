@@ -42,7 +42,7 @@ def test_a_full_disk_raises_nothing(capfd):
 
 
 def test_a_closed_stream_is_never_written_to(tmp_path):
-    """Its number may belong to a client's socket by now."""
+    """Its descriptor may be a client's socket by now."""
     stream = (tmp_path / "log").open("w")
     configure_logging("info", "json", stream)
     number = stream.fileno()
@@ -54,7 +54,7 @@ def test_a_closed_stream_is_never_written_to(tmp_path):
 
 
 def test_a_log_may_be_cut_short(tmp_path):
-    """As by logrotate's copytruncate: what follows stands at the beginning."""
+    """After logrotate's copytruncate, new lines begin at the start of the file."""
     path = tmp_path / "log"
     with path.open("w") as stream:
         configure_logging("info", "json", stream)
@@ -181,7 +181,7 @@ def test_a_file_takes_more_at_once_than_a_pipe(pipe, tmp_path):
 
 
 def test_each_line_that_is_lost_counts(pipe):
-    """Also of many that are given at once, of which some find room."""
+    """Lost lines of one large write are counted one by one."""
     reader, stream = pipe
     lines = LineWriter(LogOutput(stream))
     for _ in range(4):
@@ -195,9 +195,7 @@ def test_each_line_that_is_lost_counts(pipe):
 
 
 def test_an_output_that_takes_all_loses_none(tmp_path):
-    """Of more lines at once than are kept for one that takes none: 256 requests with
-    long paths.
-    """
+    """It takes more lines at once than are kept for an output that is blocked."""
     path = tmp_path / "log"
     with path.open("w") as stream:
         configure_logging("info", "json", stream)

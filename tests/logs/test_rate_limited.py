@@ -18,7 +18,7 @@ def _log(clock, caplog):
 
 
 def test_the_first_of_each_kind_is_told_at_once(log, caplog):
-    """With its fields; a second one is only counted."""
+    """The first is logged with its fields; a second is only counted."""
     for kind in ("a", "b", "a"):
         log.event(kind, logging.WARNING, f"{kind} happened", place=kind)
     assert [record.message for record in caplog.records] == ["a happened", "b happened"]

@@ -29,7 +29,7 @@ def make(directory: Path) -> int:
 
 
 def test_a_set_up_that_failed_is_begun_again(tmp_path: Path):
-    """As it is told to, once what was missing has been installed."""
+    """make set-up works again once the missing program is installed."""
     (tmp_path / "Makefile").write_bytes((ROOT / "Makefile").read_bytes())
     for name in ("setup.py", "pyproject.toml"):
         (tmp_path / name).touch()

@@ -11,7 +11,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from aims_server.config.settings import VARIABLES
-from aims_server.metrics import Metrics, MetricsMemory, ParentMetrics
+from aims_server.metrics import Metrics, MetricsMemory, worker_deaths
 
 from .programs import CONF, ROOT, accepted_by, mebibytes, unit
 
@@ -44,7 +44,7 @@ DASHBOARD_EXPRESSIONS = list(dashboard_expressions())
 def _exposed() -> list[tuple[str, dict[str, str]]]:
     """Every series of a service that has not met a request yet."""
     memory = MetricsMemory(workers=2)
-    ParentMetrics(memory)
+    worker_deaths(memory)
     text = Metrics(worker=0, memory=memory).exposition().decode()
     return [
         (sample.name, sample.labels)
@@ -181,7 +181,7 @@ def test_the_memory_alert_knows_the_limit():
 
 
 def test_the_dashboard_has_its_rows_in_order():
-    """From what students feel down to what it depends on."""
+    """Its rows go from what students notice down to causes."""
     rows = [panel["title"] for panel in PANELS if panel["type"] == "row"]
     assert rows == [
         *("Now", "Rate", "Errors", "Latency", "Cache", "Sharing", "Platform"),

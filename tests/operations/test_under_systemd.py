@@ -205,7 +205,7 @@ FINDINGS = {
 
 
 def test_each_command_of_the_runbooks_finds_what_it_should(facts: dict[str, Any]):
-    """On a service that has lost a worker and had its platform fail."""
+    """Each is run on a service that lost a worker and whose platform failed."""
     found = facts["runbook"]
     by_request = "journalctl -u aims-server -g 9f86d081884c7d65"
     expected = {**FINDINGS, by_request: facts["runbook's request"]}

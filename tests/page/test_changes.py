@@ -107,7 +107,7 @@ ITEMS = {
 
 @pytest.mark.parametrize("view", ITEMS)
 def test_what_is_listed_keeps_its_element(visit, view):
-    """In every view: with it stay a selection, and a screen reader's place."""
+    """In every view a selection and a screen reader's place stay."""
     visit.show(view)
     items = f"[...document.querySelectorAll('{ITEMS[view]}')]"
     physics = f"{items}.find((item) => item.textContent.includes('Physics'))"

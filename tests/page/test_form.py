@@ -217,7 +217,7 @@ def test_the_calendar_is_told_where_colours_are_forced(visits, token, theme):
 
 
 def test_the_view_is_told_where_colours_are_forced(visits, token):
-    """Its tab alone has a line below it: a transparent one is drawn there too."""
+    """Only the current tab has a line below it where transparent lines are drawn."""
     page = visits(token=token, forced_colors="active").page
     lines = page.evaluate(
         """() => [...document.querySelectorAll("nav a")]
@@ -264,9 +264,7 @@ def test_the_keyboard_is_enough(visit, demo):
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (320, 256)])
 def test_what_has_the_focus_is_seen(visits, token, width, height):
-    """Not behind the tabs, upwards through the days (WCAG 2.4.11); the small window is
-    one of 1280 by 1024 px at 400 %.
-    """
+    """The tabs never hide it (WCAG 2.4.11), also at 400 % of 1280 by 1024 px."""
     visit = visits(token=token, size=(width, height))
     visit.show("calendar")
     page = visit.page
@@ -287,7 +285,7 @@ def test_what_has_the_focus_is_seen(visits, token, width, height):
 
 
 def test_keys_with_a_modifier_are_the_browsers(inside):
-    """In the calendar too: some of them lead back to the page before."""
+    """The calendar takes no arrow key with a modifier: some go back a page."""
     page = inside.page
     inside.show("calendar")
     page.locator(".day").last.focus()
@@ -380,7 +378,7 @@ def test_a_script_that_is_lost_is_said(visit):
 
 
 def test_without_javascript_the_page_says_what_it_needs(visits):
-    """One sentence, and not that of a lost connection."""
+    """It shows one sentence, and not the one about a lost connection."""
     page = visits({"java_script_enabled": False}).page
     assert page.locator("noscript p").is_visible()
     assert not page.locator(".starting").is_visible()

@@ -92,7 +92,7 @@ def test_logging_out_leaves_what_is_under_way(inside):
 
 
 def test_after_logging_out_nothing_more_is_asked(inside):
-    """Nor the progress of a page that was under way, for which no token is left."""
+    """No progress is requested either, since no token is left."""
     page = inside.page
     page.route("**/api/*", lambda route: None)
     page.clock.install()

@@ -47,7 +47,7 @@ def test_a_browser_asks_its_user_for_the_token(open_status):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing(open_status, theme):
-    """In both themes, on a window so narrow that tables have to be scrolled."""
+    """It finds none in both themes, also where tables have to be scrolled."""
     narrow = {"width": 320, "height": 800}
     page = open_status(color_scheme=theme, viewport=narrow)
     assert [rule["id"] for rule in Axe().run(page).response["violations"]] == []
@@ -64,7 +64,7 @@ def test_a_screen_reader_reads_failures_alone(open_status):
 
 
 def test_a_service_that_hangs_is_said(open_status):
-    """Figures of before looked like those of now for as long as no answer came."""
+    """Old figures are not shown as current while no answer comes."""
     page = open_status()
     page.evaluate(
         """() => {
@@ -103,7 +103,7 @@ def test_no_rate_is_negative(open_status):
 
 
 def test_a_worker_is_up_by_the_services_clock(open_status):
-    """Whatever the operator's own device takes for the time."""
+    """Its uptime does not depend on the operator's own clock."""
     page = open_status()
     page.clock.set_fixed_time("2100-01-01")
     for _ in range(2):  # the first is drawn before the second is asked for

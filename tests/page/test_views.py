@@ -43,7 +43,7 @@ MARKS = {"Maths": ("08:50", "Present"), "Maths Lab": ("14:00", "Absent")}
 
 
 def test_today_shows_marks_of_classes_outside_the_timetable(visits, token):
-    """Also of a subject whose name begins as another's."""
+    """It also does so if two subjects' names begin alike."""
     slot = {"start": "08:50", "end": "09:40", "course": "Maths", "faculty": ""}
     month = {"month": "2025-09", "days": [{"date": NOON[:10], "slots": [slot]}]}
     day = {"date": NOON[:10], "present": 1, "absent": 0, "leave": 0}
@@ -90,7 +90,7 @@ def test_every_mark_of_a_slot_has_its_own_colour(visits, token):
 
 
 def test_a_device_that_slept_over_midnight_shows_the_new_day(inside):
-    """With the first tick after it, however few there were meanwhile."""
+    """The first tick after waking shows it."""
     inside.page.clock.install()
     inside.page.reload()
     inside.settle()
@@ -108,7 +108,7 @@ def test_another_months_timetable_says_nothing_of_today(visits, token):
 
 
 def test_the_services_clock_is_that_of_any_page(visits, token):
-    """Also when the page of attendance cannot be had."""
+    """Any page's `Date` sets it, if the attendance page fails."""
     visit = visits()
     visit.page.clock.set_fixed_time(0)
     visit.page.route("**/api/attendance", lambda route: route.abort())
@@ -272,7 +272,7 @@ def test_calendar_counts_every_day(inside, demo, student):
 
 
 def test_a_day_of_the_calendar_opens_its_classes(inside, demo, student):
-    """As many as the platform has for that day, in the order of the day."""
+    """It shows all classes of that day in their order."""
     inside.show("calendar")
     button = inside.page.locator(".day").nth(3)
     day = (button.get_attribute("id") or "").removeprefix("day-")
@@ -372,7 +372,7 @@ DETAILS = [
 
 
 def test_the_calendar_reads_marks_and_times_in_every_form(visits, token):
-    """With the colours of the marks that they count as."""
+    """Days have the colours of the marks as they are counted."""
     day = {"date": "2025-09-01", "present": 3, "absent": 1, "leave": 1}
     subject = {"daily": [day | {"details": DETAILS}]}
     page = {"subjects": {"Odd": subject}, "incomplete": []}

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.process
 
 
 def test_progress_is_seen_while_a_page_is_gathered(visit, demo):
-    """How many subjects of how many are there already."""
+    """It shows how many of how many subjects have come."""
     demo.play("slow")
     visit.log_in(demo.students[0])
     progress = visit.page.locator(".progress")
@@ -61,7 +61,7 @@ def test_offline_is_said_and_ends_by_itself(inside):
     ],
 )
 def test_without_the_demos_state_its_corner_is_left_out(inside, answer):
-    """As when the network, or the platform, goes just as the page is loaded."""
+    """It is left out, for example, if the network fails while the page loads."""
     inside.page.route("**/demo", answer)
     inside.page.reload()
     inside.settle()
@@ -162,7 +162,7 @@ def test_a_refused_file_is_left_to_the_student(inside):
 
 @pytest.mark.usefixtures("refused_file")
 def test_a_wait_that_is_over_is_said_no_more(inside):
-    """From the second in which it ends."""
+    """Its message goes in the second in which it ends."""
     inside.page.clock.set_fixed_time(1)
     inside.page.wait_for_selector("text=Please try again in 16 s")
     inside.page.clock.set_fixed_time(17)
@@ -179,7 +179,7 @@ def test_a_file_that_is_saved_after_all_ends_its_problem(inside):
 
 
 def test_a_refused_file_makes_its_page_wait_too(inside):
-    """Also where the page was to be asked for again sooner."""
+    """The page waits, even if it was due again sooner."""
     incomplete = {"month": None, "days": [], "incomplete": ["Maths"]}
     asked = []
 

@@ -85,9 +85,10 @@ def test_no_epoch_is_given_twice():
         lambda epochs, _: epochs.of(b"ann"),
         lambda epochs, _: epochs.begin(b"ann"),
         lambda epochs, epoch: epochs.keep(epoch),
+        lambda epochs, epoch: epochs.note(epoch, 7),
         lambda epochs, _: epochs.end(b"ann"),
     ],
-    ids=["of", "begin", "keep", "end"],
+    ids=["of", "begin", "keep", "note", "end"],
 )
 def test_one_process_at_a_time_looks_and_changes(step):
     """A record may change hands between the two."""
@@ -122,7 +123,7 @@ def test_it_tells_whether_anything_was_kept():
 
 
 def test_owners_are_found_again_in_a_table_of_any_size():
-    """Whether their hash is a negative number or not."""
+    """They are, also with a negative hash."""
     epochs = Epochs(40_000)
     owners = [b"%032d" % number for number in range(1000)]
     begun = [epochs.begin(owner) for owner in owners]
@@ -131,7 +132,7 @@ def test_owners_are_found_again_in_a_table_of_any_size():
 
 
 def test_the_largest_table_has_an_epoch_for_each_of_its_places():
-    """That for the largest CACHE_SHARED_MB; nothing but two sets of it is touched."""
+    """The largest CACHE_SHARED_MB works; only two sets of its table are touched."""
     records = 512 * 65_536
     epochs = Epochs(records)
     owners = [InSet(b"%d" % number) for number in (0, records // OWNERS_IN_A_SET - 1)]
@@ -141,13 +142,27 @@ def test_the_largest_table_has_an_epoch_for_each_of_its_places():
 
 
 def test_what_was_begun_before_an_end_is_not_kept():
-    """Nor is it noted as kept in the epoch that has its place."""
+    """It is not kept, nor noted in the epoch that took its place."""
     epochs = Epochs()
     over = epochs.begin(b"ann")
     epochs.end(b"ann")
     epochs.begin(b"ann")
     assert not epochs.keep(over)
     assert not epochs.end(b"ann")
+
+
+def test_what_is_noted_is_noted_of_one_epoch():
+    """It is not noted of the next epoch in its place, whoever owns that."""
+    epochs = Epochs()
+    over = epochs.begin(b"ann")
+    epochs.note(over, 7)
+    epochs.end(b"ann")
+    assert epochs.noted(over) == 0
+    present = epochs.begin(b"ann")
+    assert epochs.noted(present) == 0
+    epochs.note(over, 8)
+    assert epochs.noted(present) == 0
+    assert epochs.noted(NO_EPOCH) == 0
 
 
 def test_a_death_while_a_record_changes_hands_leaves_it_free():

@@ -36,7 +36,7 @@ from aims_server.primitives.store_url import StoreAddress
     ],
 )
 def test_urls(url, parts):
-    """Every form that the contract names."""
+    """Every form that the contract names is read."""
     assert StoreAddress.parse(url) == StoreAddress(**parts)
 
 

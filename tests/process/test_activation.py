@@ -102,7 +102,7 @@ def handed_over(start, held, **options):
 
 
 def test_a_port_of_no_effect_is_told(start):
-    """Where the socket is, PORT says in vain; nothing is told where they agree."""
+    """A warning says that the socket decides, unless PORT agrees with it."""
     with socket.create_server(("127.0.0.1", 0)) as held:
         _, port = held.getsockname()
         for told in (port, port - 1):
@@ -133,7 +133,7 @@ def test_stop_and_start_refuse_no_connection(start, number):
 
 @pytest.mark.parametrize("kind", ["file", "client"])
 def test_what_is_no_listening_socket_is_one_clear_line(start, tmp_path, kind):
-    """Handed over by mistake: said, with exit status 1."""
+    """Exit status 1 and one line refuse such a descriptor."""
     file = (
         os.open(tmp_path, os.O_RDONLY) if kind == "file" else socket.socket().detach()
     )

@@ -247,7 +247,7 @@ class Impostor(BaseHTTPRequestHandler):
 
 
 def test_alerts_fire_and_clear(scene: Scene):
-    """What an operator does, then one fault after the other: every rule of the file."""
+    """One fault after the other makes every rule of the file fire and clear."""
     by_an_operator(scene)
     by_ourselves(scene)
     by_clients(scene)

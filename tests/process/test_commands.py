@@ -135,7 +135,7 @@ def test_a_path_need_not_be_text(tmp_path, name, encoding):
 
 
 def test_wrong_settings_stop_the_start(tmp_path):
-    """All faults at once, a line each, exit status 78, no traceback."""
+    """All faults are printed, a line each; exit status 78, no traceback."""
     done = run(directory=tmp_path, PORT="x", WORKERS="-1", LOG_LEVEL="loud")
     assert done.returncode == 78
     assert len(done.stderr.splitlines()) == 3
@@ -143,7 +143,7 @@ def test_wrong_settings_stop_the_start(tmp_path):
 
 
 def test_a_taken_port_is_one_clear_line(tmp_path):
-    """No traceback, and a status that says failure."""
+    """The exit status says failure, and there is no traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = run(directory=tmp_path, PORT=str(port))
@@ -220,7 +220,7 @@ def test_a_worker_loads_no_library_of_its_own(start):
 
 
 def test_status_shows_a_running_service(start, tmp_path):
-    """As a table or as JSON; a wrong token is one line."""
+    """It prints a table or JSON; a wrong token is one line."""
     service = start(WORKERS="2", METRICS_TOKEN="right").wait_until_serving()
     arguments = ("status", "--url", service.url)
     shown = run(*arguments, directory=tmp_path, METRICS_TOKEN="right")

@@ -16,7 +16,7 @@ CASES = "12"  # for each endpoint and phase: well under a minute in all
 
 
 def test_every_answer_is_documented(start, platform):
-    """No 5xx, and each status, header and body as openapi.yaml has it."""
+    """There is no 5xx; each status, header and body is as openapi.yaml has it."""
     platform.turn(faults={"*": {"delay": 0.0}})
     service = start(
         EXTERNAL_API_BASE=platform.url,

@@ -109,7 +109,7 @@ def test_workers_do_not_outlive_their_parent(start):
 
 
 def test_a_hung_worker_is_replaced(start):
-    """Its loop stands still: it is killed and replaced."""
+    """A worker whose loop stands still is killed and replaced."""
     service = start(
         command=[sys.executable, "-c", SECOND_TO_BE_HUNG], WORKERS="2"
     ).wait_until_serving()
@@ -133,37 +133,29 @@ def test_a_crash_loop_ends(start):
     assert FAILED_STARTS <= failed <= FAILED_STARTS + 1
 
 
-@pytest.fixture(name="lacking")
-def _lacking(start):
-    """One worker of two serves, and the system has no process for another."""
+def test_a_worker_that_cannot_be_started_is_told_once(start):
+    """The log tells why, and what follows; the tries after that are counted by the
+    minute. Once the system has a process for one again, both serve.
+    """
     command = [sys.executable, "-c", UNFORKABLE]
     service = start(command=command, WORKERS="2").wait_until_serving()
     service.may_fail = True
     until(partial(all_serve, service))
-    (service.directory / "broken").touch()
-    os.kill(service.workers()[0], signal.SIGKILL)
+    broken, tried = service.directory / "broken", service.directory / "tried"
+    broken.touch()
+    victim, other = service.workers()
+    os.kill(victim, signal.SIGKILL)
     service.wait_for_log("Going on with 1 that serve; a start is tried every")
-    return service
-
-
-def test_a_worker_that_cannot_be_started_is_told_once(lacking):
-    """Why, and what follows; the tries after that are counted by the minute."""
-    tried = lacking.directory / "tried"
     until(lambda: tried.stat().st_size >= FAILED_STARTS + 5)
-    told = [line for line in lacking.log.splitlines() if "times more" not in line]
+    told = [line for line in service.log.splitlines() if "times more" not in line]
     assert len([line for line in told if '"level":"error"' in line]) == 2
     assert len([line for line in told if '"level":"critical"' in line]) == 1
-    assert "Worker 0 could not start: Resource temporarily unav" in lacking.log
-    assert "the settings before" not in lacking.log
-
-
-def test_a_worker_that_can_be_started_again_is_told(lacking):
-    """The log says so once all workers serve."""
-    (other,) = lacking.workers()
-    seen = len(lacking.log)
-    (lacking.directory / "broken").unlink()
-    lacking.wait_for_log("Serving on .* with 2 workers", after=seen)
-    assert other in lacking.wait_for_workers(2)
+    assert "Worker 0 could not start: Resource temporarily unav" in service.log
+    assert "the settings before" not in service.log
+    seen = len(service.log)
+    broken.unlink()
+    service.wait_for_log("Serving on .* with 2 workers", after=seen)
+    assert other in service.wait_for_workers(2)
 
 
 def test_a_worker_without_threads_does_not_serve(start):
@@ -202,7 +194,7 @@ def test_nothing_is_left_over(start, tmp_path):
 
 
 def test_the_parent_has_neither_loop_nor_connection(busy):
-    """No epoll, no thread, no socket but those it listens on and its workers' lines."""
+    """It has no epoll, no thread, and no socket but its listening and internal ones."""
     service = busy()
     with Crowd(service.url, 4):
         parent = service.process.pid

@@ -192,9 +192,7 @@ def test_its_directories_may_be_removed(busy, tmp_path):
 
 
 def test_its_program_may_be_removed(start):
-    """As an upgrade does before it writes the new one: workers that start later have
-    all of the program that was started, the files that it serves too.
-    """
+    """Workers that start later still have all modules and served files of the start."""
     copy = f"cp -r {Path(aims_server.__file__).parent} aims_server"
     service = start(
         command=["sh", "-c", f"{copy} && exec {sys.executable} -m aims_server"],
@@ -227,7 +225,7 @@ def test_its_libraries_may_be_removed(start, library):
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, *MEANINGLESS])
 def test_a_signal_before_it_serves_does_nothing(start, number):
-    """From its first line on; then it serves, with nothing to replace."""
+    """The service starts as if none had come."""
     service = start(command=WAITING, WORKERS="1")
     until(partial(started, service, service.process.pid))
     service.signal(number)
@@ -287,12 +285,6 @@ def test_both_families_of_addresses_can_be_had(start):
         assert service.get("/health")[0] == 200
 
 
-def test_few_files_are_told_at_the_start(start):
-    """A limit that leaves few connections is a warning with what it means."""
-    service = start(command=limited_to(300), WORKERS="1").wait_until_serving()
-    assert "each worker serves at most 36 connections at once" in service.log
-
-
 def test_files_are_enough_for_what_is_promised(start, platform):
     """With the fewest files that it starts with, all clients are served and all calls
     made; one file less, and it does not start.
@@ -319,8 +311,11 @@ def test_files_are_enough_for_what_is_promised(start, platform):
 
 
 def test_a_reload_needs_files_as_a_start_does(start):
-    """More calls than there are files for are refused, and nothing changes."""
+    """A limit that leaves few connections is a warning with what it means; more calls
+    than there are files for are refused, and nothing changes.
+    """
     service = start(command=limited_to(300), WORKERS="1").wait_until_serving()
+    assert "each worker serves at most 36 connections at once" in service.log
     (service.directory / ".env").write_text("MAX_CONCURRENT_REQUESTS=200\n")
     before = service.workers()
     service.signal(signal.SIGHUP)

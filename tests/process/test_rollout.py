@@ -88,7 +88,7 @@ def test_as_many_as_wanted_are_started_at_once():
 
 
 def test_a_dead_worker_is_replaced_at_once(pool: Processes):
-    """One that had served has a successor without a pause, of its number and rank."""
+    """Its successor has its number and rank, and starts without a pause."""
     victim = pool.rollout.children[0]
     pool.rollout.on_exit(victim)
     assert pool.rollout.seconds_to_spawn == 0
@@ -117,9 +117,7 @@ def test_a_roll_goes_one_by_one(pool: Processes):
 
 @pytest.mark.parametrize("wanted", [1, 2])
 def test_no_roll_ends_old_workers_for_new_ones_that_die(pool: Processes, wanted: int):
-    """Being ready for a moment proves nothing; then all of the old ones still serve,
-    also if there are to be fewer.
-    """
+    """The old workers go on, though the new ones were ready for a moment."""
     old = pool.rollout.serving
     pool.rollout.roll(wanted)
     while not pool.rollout.failing:
@@ -133,7 +131,7 @@ def test_no_roll_ends_old_workers_for_new_ones_that_die(pool: Processes, wanted:
 
 
 def test_a_roll_right_after_the_start_ends_nothing_for_what_has_not_served():
-    """Nor has the worker before it, but it may be the one that will."""
+    """The old worker is kept, though it may not have served either."""
     pool = Processes(1)
     pool.act()
     pool.rollout.on_message(pool.starting[0], ready=True)
@@ -178,7 +176,7 @@ def test_a_roll_within_a_roll_replaces_the_new_workers_too(pool: Processes):
 
 @pytest.mark.parametrize(("before", "after"), [(1, 4), (4, 1), (3, 2)])
 def test_the_number_changes_with_a_roll(before: int, after: int):
-    """More or fewer, ranks without a gap, and never fewer serve than the lesser."""
+    """Ranks have no gap, and never fewer serve than the smaller number."""
     pool = Processes(before)
     pool.converge()
     pool.rollout.roll(after)
@@ -250,7 +248,7 @@ def test_failing_starts_are_tried_ever_more_slowly(pool: Processes):
 
 
 def test_a_death_right_after_the_start_is_a_failed_start():
-    """Being ready for a moment proves nothing."""
+    """A worker that was ready for a moment only has failed to start."""
     pool = Processes(1)
     for _ in range(FAILED_STARTS):
         pool.now += pool.rollout.seconds_to_spawn or 0
@@ -345,7 +343,7 @@ def test_a_roll_after_one_that_was_given_up_replaces_its_workers_too(pool: Proce
 
 
 def test_failed_starts_are_counted_truly(pool: Processes):
-    """Also those that were tried after it was given up, until one serves."""
+    """Starts after giving up are counted as well, until one worker serves."""
     pool.rollout.on_exit(pool.rollout.children[0])
     for failed in range(FAILED_STARTS, FAILED_STARTS + 3):
         fail_to_start(pool)
@@ -468,7 +466,7 @@ def test_ready_workers_may_be_killed_as_often_as_one_likes(pool: Processes):
 
 
 def test_a_worker_killed_before_it_is_ready_has_failed_to_start():
-    """As by a memory limit that no start fits into."""
+    """It counts as a failed start, for example under a memory limit."""
     pool = Processes(1)
     for _ in range(FAILED_STARTS):
         pool.now += 10.0
@@ -511,7 +509,7 @@ def test_a_worker_that_dies_long_after_failed_starts_is_replaced_at_once(
 
 
 def test_only_what_ends_before_it_has_served_counts_as_a_failed_start(pool: Processes):
-    """Neither a worker that was told to leave nor one that has served."""
+    """A worker that was told to leave does not count, nor one that has served."""
     assert not pool.rollout.on_exit(pool.rollout.children[0])
     pool.act()
     assert pool.rollout.on_exit(pool.starting[0])

@@ -159,7 +159,7 @@ def test_new_settings_hold_without_a_restart(start):
 
 
 def test_a_reload_warns_as_a_start_does(start):
-    """Of what the file says twice, too; the log of the parent follows the settings."""
+    """It warns of duplicates too, and the parent's log follows the new settings."""
     service = start(WORKERS="1", DRAIN_DELAY_SECONDS="0").wait_until_serving()
     before = service.workers()
     (service.directory / ".env").write_text("LOG_LEVEL=info\nLOG_LEVEL=warning\n")
@@ -240,19 +240,6 @@ def test_a_lost_file_changes_nothing(start):
     service.wait_for_log("was read at the start, and is gone")
     assert service.workers() == workers
     assert service.get("/metrics")[0] == 401
-
-
-def test_a_lost_directory_changes_nothing(start):
-    """Settings that cannot be looked for are a fault like any other."""
-    service = start(WORKERS="1").wait_until_serving()
-    workers = service.workers()
-    service.log_path.rename(service.directory.parent / "service.log")
-    service.log_path = service.directory.parent / "service.log"
-    service.directory.rmdir()
-    service.signal(signal.SIGHUP)
-    service.wait_for_log("Settings not changed")
-    assert service.workers() == workers
-    assert service.get("/health")[0] == 200
 
 
 def test_workers_that_cannot_start_do_not_replace_others(start):

@@ -69,7 +69,7 @@ def figures(url: str) -> list[bytes]:
 
 
 def test_no_secret_reaches_any_output(start, platform):
-    """At DEBUG, through logins, pages, faults and nonsense: not one canary."""
+    """At DEBUG no output of logins, pages, faults and nonsense holds one."""
     college = College(students=200)
     student = college.student(7)
     service = start(

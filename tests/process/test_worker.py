@@ -101,7 +101,7 @@ def bytes_returned(seconds: float, *, busy: bool) -> int:
 
 
 def test_free_memory_is_returned_within_a_second_of_the_last_work():
-    """Also what lies amid memory in use, where a crowd has left it."""
+    """Free memory between used blocks is returned too."""
     assert bytes_returned(1.0, busy=False) > 20_000_000
 
 

@@ -21,7 +21,7 @@ def bucket(n):
     ],
 )
 def test_when_a_bucket_is_due(charges, due):
-    """At an eighth of the bucket, of what is untold or of its stamp."""
+    """It is due at an eighth of its size, by untold charges or by its stamp."""
     noted = Charges(800)
     ann = bucket(1)
     for cost, ahead in charges:

@@ -73,22 +73,6 @@ arrivals = st.integers(1, 20).flatmap(lambda n: st.tuples(st.just(n), gaps(n)))
 
 
 @given(arrivals)
-def test_no_window_passes_more_than_burst_and_rate(pattern):
-    """In no window of t seconds do more than n + n/60 * t takes pass."""
-    per_minute, silences = pattern
-    clock = ClockNs()
-    limit = limiter(clock, per_minute)
-    passed = []
-    for silence in silences:
-        clock.now += silence
-        if limit.take("k").allowed:
-            passed.append(clock.now)
-    for i, first in enumerate(passed):
-        for count, last in enumerate(passed[i:], start=1):
-            assert (count - per_minute) * MINUTE_NS <= (last - first) * per_minute
-
-
-@given(arrivals)
 def test_every_answer_is_that_of_a_plain_token_bucket(pattern):
     """Allowed, remaining, retry_after and reset_after agree with a rising level."""
     per_minute, silences = pattern
@@ -120,17 +104,6 @@ def test_refused_until_exactly_retry_after(per_minute, silence):
     assert not limit.take("k").allowed
     clock.now += 1
     assert limit.take("k").allowed
-
-
-def test_a_minute_of_greed_gets_the_burst_and_one_refill():
-    """Asking every millisecond for a minute yields 2n, to within one take."""
-    clock = ClockNs()
-    limit = limiter(clock, 100)
-    passed = 0
-    for _ in range(60_000):
-        passed += limit.take("k").allowed
-        clock.now += 10**6
-    assert passed in (199, 200)
 
 
 def test_keys_have_buckets_of_their_own():
@@ -172,7 +145,7 @@ def test_what_others_charged_a_bucket_that_is_forgotten_is_lost():
 
 
 def test_a_bucket_is_found_wherever_it_is():
-    """In each slot of its set, by limiters that have not seen it before."""
+    """A new limiter finds it in each slot of its set."""
     table = BucketTable(8, clock_ns=ClockNs())
     for number in range(8):
         limiter_in(table, 10).take(str(number))
@@ -209,7 +182,7 @@ def test_what_is_given_back_lessens_a_debt():
 
 
 def test_what_is_given_back_of_a_nearly_full_bucket_waits_to_be_told():
-    """As what is taken of one does: it is less than an eighth."""
+    """It waits, since it is less than an eighth."""
     limit = limiter_in(BucketTable(8, clock_ns=ClockNs()), 10, shared=True)
     assert limit.charges is not None
     for _ in range(2):

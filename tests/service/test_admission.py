@@ -8,7 +8,7 @@ import pytest
 from aims_server.primitives import Epochs
 from aims_server.service.admission import PageAdmission
 from aims_server.upstream import UpstreamClient
-from aims_server.web import Caller, SessionReader, VerifiedKeys
+from aims_server.web import Caller, SessionReader
 
 
 class Capacity:
@@ -39,12 +39,12 @@ def _admission(capacity) -> PageAdmission:
 
 @pytest.fixture(name="caller")
 def _caller() -> Caller:
-    reader = SessionReader(b"secret" * 6, VerifiedKeys(), Epochs())
+    reader = SessionReader(b"secret" * 6, Epochs())
     return reader.caller("a.b.c", "192.0.2.1")
 
 
 def test_the_first_call_reserves_for_all(admission, capacity, caller):
-    """Once, in seven tenths of the request's time, until the page is done."""
+    """It reserves for the page once, in seven tenths of its time, until it is done."""
     with admission.reserve_when_needed(caller, 2) as admit:
         for _ in range(2):
             with admit():
@@ -71,5 +71,5 @@ def test_a_call_behind_the_page_reserves_itself_alone(admission, capacity, calle
 
 
 def test_a_call_that_timed_out_is_expected_a_fifth_later(admission):
-    """Which is when its client should ask again."""
+    """Retry-After is a fifth of a request's time."""
     assert admission.too_late().retry_after == 2.0

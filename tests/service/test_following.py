@@ -15,7 +15,7 @@ from aims_server.service.following import SharedGatherings
 from aims_server.service.gathering import Gatherings
 from aims_server.service.student_records import FetchedFiles
 from aims_server.upstream import CourseFiles
-from aims_server.web import SessionReader, VerifiedKeys
+from aims_server.web import SessionReader
 from tests.virtual_time import Clock, virtual_loop
 
 pytestmark = pytest.mark.gen_test
@@ -91,7 +91,7 @@ def _workers(clock, epochs):
 def _sessions(epochs):
     """Two invented students' sessions."""
     college = College(2)
-    reader = SessionReader(b"secret" * 6, VerifiedKeys(), epochs)
+    reader = SessionReader(b"secret" * 6, epochs)
     return [
         reader.caller(college.token(college.student(n)), "192.0.2.1").session
         for n in range(2)
@@ -134,7 +134,7 @@ async def test_what_arrives_is_seen_by_the_other(workers, sessions, clock):
 
 
 async def test_nothing_is_looked_at_afterwards(workers, sessions, clock):
-    """Neither by who gathered nor by who followed."""
+    """Neither the gathering nor the following worker polls after the end."""
     first, second = workers
     session = sessions[0]
     with (
@@ -164,7 +164,7 @@ async def test_a_calm_page_writes_nothing(workers, sessions):
 
 
 async def test_another_student_sees_nothing(workers, sessions, clock):
-    """Steps are sealed for whom they are of."""
+    """Another student cannot open sealed steps."""
     first, second = workers
     mine, other = sessions
     with (
@@ -208,7 +208,7 @@ async def test_a_refused_token_ends_what_is_told(workers, sessions, clock, epoch
 async def test_what_came_before_a_refusal_is_not_told_after_it(
     workers, sessions, clock, epochs
 ):
-    """To a worker that follows only then, and in whose epoch it was not gathered."""
+    """A worker that follows later, in a new epoch, is not given it."""
     first, second = workers
     session = sessions[0]
     with ExitStack() as stack:
@@ -304,7 +304,7 @@ async def test_who_followed_a_dead_worker_follows_the_one_that_begins_anew(
 
 
 async def test_two_askers_follow_once(workers, sessions, clock):
-    """And the second goes on when the first has left."""
+    """One subscription serves both, also after the first has left."""
     first, second = workers
     session = sessions[0]
     with ExitStack() as stack:

@@ -26,7 +26,7 @@ _io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 
 
 async def test_a_watcher_waits_for_news(clock):
-    """And gets each that it has not seen at once."""
+    """It gets each part that it has not seen at once, and waits for others."""
     gathering = Gathering(clock.now)
     seen = asyncio.create_task(gathering.changed(0))
     await settle()
@@ -61,7 +61,7 @@ async def test_one_is_under_way_for_as_long_as_its_block(clock):
 
 
 async def test_an_older_one_does_not_end_a_younger(clock):
-    """When the one that was overtaken ends later."""
+    """A gathering that ends late does not end the one that overtook it."""
     gatherings = Gatherings()
     with gatherings.begin(b"key", clock.now) as younger:
         with gatherings.begin(b"key", clock.now):
@@ -82,7 +82,7 @@ def test_the_estimate_is_of_both_trips():
 
 @given(st.lists(st.floats(0, 2), max_size=20), st.lists(st.floats(0, 5), max_size=5))
 def test_every_watcher_sees_all_at_its_own_pace(arrivals, paces):
-    """However slow it is, it holds up neither the parts nor the other watchers."""
+    """A slow one holds up neither the parts nor other watchers."""
     clock = Clock()
     loop = VirtualLoop(clock)
     gathering = Gathering(clock.now)

@@ -139,7 +139,7 @@ async def test_ten_failures_open_it_however_seldom_it_is_asked(
 
 @pytest.mark.gen_test
 async def test_a_slow_store_costs_the_patience(client, clock, connection, observer):
-    """Each call waits a quarter of a second, ten of them, then none."""
+    """Each of ten calls waits a quarter of a second; then none is made."""
     connection.seconds = 30.0
     began = clock.now
     await fail(client, 30)
@@ -195,7 +195,7 @@ async def test_it_comes_back_by_a_ping(client, connection, held, observer, caplo
 
 @pytest.mark.gen_test
 async def test_pings_come_ever_more_seldom(client, clock, connection):
-    """After 1, 2, 4, 8 and then every 10 seconds."""
+    """They come after 1, 2, 4 and 8 s, and then every 10 s."""
     connection.error = StoreError("Connection refused")
     client.open_circuit("test")
     began, seen = clock.now, []
@@ -221,7 +221,7 @@ async def test_it_comes_back_with_all_its_tries(client, connection):
 
 @pytest.mark.gen_test
 async def test_pings_of_several_workers_do_not_keep_step(client, chance):
-    """Each comes up to a fifth sooner."""
+    """Each ping comes up to a fifth sooner."""
     chance[0] = 0.0
     client.open_circuit("test")
     await asyncio.sleep(0.79)

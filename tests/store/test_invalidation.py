@@ -233,9 +233,7 @@ def test_a_worker_killed_while_it_moves_on_passes_over_nothing():
     ("newest", "place"), [((7, 0), (6, 2)), ((6, 2), (6, 2)), ((6, 1), (0, 0))]
 )
 def test_a_stream_that_is_found_again_is_read_on(newest, place):
-    """From where it was left; from its start only if it ends before that, since it is
-    another one: to apply old news again would void what was begun after them.
-    """
+    """It is read from where it was left; a shorter one, from its start."""
     cursor = SharedCursor()
     cursor.begin_at((6, 2), (0, 0))
     cursor.begin_at(newest, (6, 2))

@@ -178,9 +178,7 @@ async def test_what_succeeds_on_all_machines_at_once_locks_nobody_out(two):
 
 
 def test_a_sum_is_no_more_than_its_most(server):
-    """However much the machines let pass; that much stays owed, however often it is
-    added to.
-    """
+    """It stops at its maximum, however much the machines let pass."""
     full, most = 100_000_000, 200_000_000  # microseconds
     for charge in (5 * full, 0, 0):
         numbers = map(str, (charge, full, most))

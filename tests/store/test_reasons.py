@@ -26,7 +26,7 @@ from ..waiting import PATIENCE_SECONDS
     ],
 )
 def test_only_a_servers_own_word_is_told(error, reason):
-    """One in capitals; of any other text what kind of error it is."""
+    """It is a word in capitals; of other text only the kind of error is logged."""
     assert reason_of(error).startswith(reason)
 
 
@@ -48,7 +48,7 @@ def test_an_errors_kind_tells_more_than_its_cause():
 )
 @pytest.mark.gen_test
 async def test_what_a_server_answers_to_everything_is_told(answer, reason):
-    """Not the name of a class of redis-py, and not that the connection was closed."""
+    """Its own words are logged, not a class of redis-py or a closed connection."""
 
     async def answer_once(reader, writer):
         await reader.read(1)

@@ -57,7 +57,7 @@ async def test_tls(tls):
 
 
 async def test_a_worker_trusts_that_file_for_all_its_connections(tls):
-    """For what it asks, and to follow other machines."""
+    """Both its commands and its subscription use the file."""
     url, ca_file = tls
     machine = MachineStore(StoreAddress.parse(url), bytes(32), ca_file=ca_file)
     store = Store(machine, Epochs(), Observer(), patience=20.0, lifetime=2100.0)
@@ -224,7 +224,7 @@ async def test_the_user_of_conf_may_do_what_we_do_and_no_more(guarded, machine):
 
 
 async def test_what_check_says_of_a_store(tmp_path, guarded):
-    """What it is, and what is hardly meant so."""
+    """It prints what the store is, and settings that are hardly intended."""
     shown, doubts = await inspect(StoreAddress.parse(guarded))
     assert shown.endswith("maxmemory 256.00M, allkeys-lru")
     assert doubts == []

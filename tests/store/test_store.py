@@ -32,7 +32,7 @@ async def test_a_worker_that_ends_tells_what_it_knows(machine, server):
 
 
 async def test_what_a_worker_admits_is_added_up_as_long_as_it_runs(machine):
-    """With what other machines admit; after its end none of its tasks goes on."""
+    """It is added to other machines' sums; no task outlives the worker."""
     before, observer = asyncio.all_tasks(), Observer()
     store = Store(machine, Epochs(), observer, patience=20.0, lifetime=2100.0)
     limiter = RateLimiter(

@@ -34,7 +34,7 @@ from aims_server.web.accept import (
     ],
 )
 def test_gzip_is_taken(accepted):
-    """By name, in any case and place, or as one of `*` (RFC 9110 12.5.3)."""
+    """Gzip may stand in any case and place, or be part of `*` (RFC 9110 12.5.3)."""
     assert accepts_gzip(accepted)
 
 
@@ -63,7 +63,7 @@ def test_gzip_is_taken(accepted):
     ],
 )
 def test_gzip_is_not_taken(accepted):
-    """Not named, refused, liked less than the plain form, or said in no known way."""
+    """It is not named, refused, weighs less than plain, or the header is unreadable."""
     assert not accepts_gzip(accepted)
 
 

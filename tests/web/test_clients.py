@@ -93,7 +93,7 @@ async def test_a_student_logs_in_and_reads(generated, front, student, college):
 
 @pytest.mark.gen_test
 async def test_a_failure_is_an_error_with_its_code(generated, front):
-    """Not an exception, and not left out: the type that the document gives it."""
+    """The generated client returns the type that the document gives it."""
     client = generated.module("client")
     async with client.AuthenticatedClient(front.base_url, "not.a.students") as mine:
         refused = await generated.call("students.get_quiz", client=mine)

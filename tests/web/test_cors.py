@@ -60,12 +60,12 @@ def test_a_stranger_gets_nothing(policy, origin):
 
 @given(st.text(max_size=40) | st.sampled_from(OURS))
 def test_permission_is_membership(origin):
-    """For any text at all: headers if and only if it is on the list."""
+    """Any text gets headers if and only if it is on the list."""
     assert bool(CorsPolicy(OURS).lines(origin)) == (origin in OURS)
 
 
 def test_a_preflight_names_methods_and_headers(policy):
-    """Those of the endpoint; and every header that the contract gives a meaning."""
+    """It has the endpoint's methods and every header of the contract."""
     headers = dict(policy.preflight(OURS[1], METHODS))
     assert headers["Access-Control-Allow-Origin"] == OURS[1]
     assert headers["Access-Control-Allow-Methods"] == "GET, POST"

@@ -110,7 +110,7 @@ def test_ports_and_brackets_are_read_over(member, address):
     [["203.0.113.7,"], [", 203.0.113.7 ,,"], ["192.0.2.9,203.0.113.7, ,10.0.0.2", ""]],
 )
 def test_empty_members_of_the_list_are_ignored(header):
-    """As in every list of HTTP (RFC 9110 5.6.1); they end no search."""
+    """They are, as in every list of HTTP (RFC 9110 5.6.1), and end no search."""
     assert client_address("10.0.0.1", header, PROXIES) == "203.0.113.7"
 
 
@@ -142,7 +142,7 @@ def test_a_unix_peer_is_the_sockets_alone():
 
 
 def test_a_peer_is_trusted_or_not():
-    """By its network, by its name, in whatever spelling."""
+    """Its network or its name decides, in whatever spelling."""
     assert is_trusted("10.1.2.3", PROXIES)
     assert is_trusted("::ffff:10.1.2.3", PROXIES)
     assert not is_trusted("", PROXIES)

@@ -28,7 +28,7 @@ def test_what_is_too_large_is_made_each_time():
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 30), st.booleans())))
 def test_it_is_bounded_and_never_mixes_sources_up(steps):
-    """Whatever comes and goes: each source has its own value, all have room."""
+    """Each source has its own value, and all have room."""
     made = RecentlyMade[Source, tuple[int, int]](50, lambda value: value[1])
     sources = {number: Source() for number in range(6)}
     for number, size, leaves in steps:

@@ -61,7 +61,7 @@ async def test_both_forms_are_the_same_answer(body):
 
 @given(st.text(max_size=200), st.integers(1, 60))
 def test_both_forms_say_the_same(text, times):
-    """Whatever the body and whichever form is kept, here and after a transfer."""
+    """Plain and compressed body are equal, here and after a transfer."""
     body = json.dumps([text] * times).encode()
     # Not asyncio.run: it would take away the loop that other tests find.
     with contextlib.closing(asyncio.new_event_loop()) as loop:
@@ -131,7 +131,7 @@ async def test_only_large_answers_leave_the_loop():
 
 @pytest.mark.gen_test
 async def test_a_large_answer_of_another_process_is_unpacked_in_a_thread():
-    """And only for a client that does not take gzip: the loop waits for none."""
+    """It is, and only if a client does not take gzip."""
     answer = unpack_answer(pack_answer(await make_answer(LARGE)))
     assert answer.is_large
     assert answer.kept_plain is None

@@ -16,10 +16,9 @@ from aims_server.web.sessions import (
     SessionReader,
 )
 from aims_server.web.tokens import bearer_token, checked_body_token, is_token
-from aims_server.web.verified_keys import VerifiedKeys
 
 SECRET = b"s" * 32
-NOWHERE = Registry(VerifiedKeys(8), Epochs())
+NOWHERE = Registry(Epochs())
 TOKENS = st.from_regex(r"[A-Za-z0-9\-._~+/=]{1,200}", fullmatch=True)
 
 
@@ -85,7 +84,7 @@ def test_the_scheme_has_no_case(scheme, blanks):
      " Bearer abc", "Bearer abc, Bearer abc"],
 )  # fmt: skip
 def test_another_header_is_none(header):
-    """No scheme, another one, no token, several."""
+    """A header with no scheme, another one, no token or several has no token."""
     with pytest.raises(Unauthorized):
         bearer_token(header)
 
@@ -122,7 +121,7 @@ def test_a_session_is_the_whole_token(one, other):
 
 @given(TOKENS, st.sampled_from(["attendance", "quiz", "subject/7/DBMS ü"]))
 def test_a_cache_key_shows_nothing_of_the_token(token, resource):
-    """Neither a readable piece of it, nor a hash that anybody else could compute."""
+    """It has no readable part of it, nor a hash that others could compute."""
     key = SessionReader(SECRET).read(token).resource_key(resource)
     assert SessionReader(b"another").read(token).resource_key(resource) != key
     assert len(key) == 32 + len(resource.encode())
@@ -147,7 +146,7 @@ def test_a_long_secret_is_no_fault():
 
 
 def test_a_caller_carries_its_token(reader):
-    """For as long as a request lasts; the session has no place for it."""
+    """It does for as long as a request lasts; the session does not."""
     caller = reader.caller("abc", "192.0.2.1")
     assert (caller.token, caller.address) == ("abc", "192.0.2.1")
     assert not any(getattr(caller.session, name) == "abc" for name in
@@ -158,7 +157,7 @@ def test_a_caller_carries_its_token(reader):
 
 
 def test_an_answer_that_names_the_student_gives_standing(reader):
-    """To that token alone, for as long as it is remembered."""
+    """It gives standing to that token alone, while it is remembered."""
     token, other = made_up({"sub": 5}), made_up({"sub": 5, "exp": 9})
     reader.read(token).confirm(student_id=5)
     assert reader.read(token).verified
@@ -176,7 +175,7 @@ def test_an_answer_that_names_nobody_gives_none(reader):
 
 
 def test_the_student_is_learned_from_an_answer(reader):
-    """Where the token makes no claim."""
+    """It is, if the token itself makes no claim."""
     reader.read("opaque").confirm(admission_number="2023B1599999")
     assert reader.read("opaque").verified_student is None
     reader.read("opaque").confirm(student_id=5)
@@ -204,7 +203,7 @@ def test_an_answer_about_another_student_is_refused(reader, earlier, named):
 
 
 def test_an_admission_number_alone_leaves_whose_the_token_is(reader):
-    """As quizzes name it: the student is the one of the token's claim."""
+    """The student stays the one of the token's claim, as with quizzes."""
     session = reader.read(made_up({"sub": 5}))
     session.confirm(admission_number="2023B1599999")
     assert session.verified_student == 5
@@ -224,7 +223,7 @@ def test_an_admission_number_has_no_case(reader):
 
 
 def test_a_refusal_takes_standing_back():
-    """At once, from every session of that token, and from no other."""
+    """Every session of that token loses it at once, and no other."""
     epochs = Epochs()
     reader = SessionReader(SECRET, epochs=epochs)
     token, other = made_up({"sub": 5}), made_up({"sub": 5, "exp": 9})
@@ -242,12 +241,12 @@ def test_standing_is_every_workers():
     """What one has learned from the platform, a login for instance, all know; what one
     is refused, none knows any more that has not learned it by itself.
     """
-    shared = VerifiedKeys(), Epochs()
-    one, other, third = (SessionReader(SECRET, *shared) for _ in range(3))
+    epochs = Epochs()
+    one, other, third = (SessionReader(SECRET, epochs) for _ in range(3))
     token = made_up({"sub": 5})
     one.read(token).confirm(student_id=5)
     assert other.read(token).verified_student == 5
-    shared[1].end(one.read(token).owner)
+    epochs.end(one.read(token).owner)
     assert not third.read(token).verified
     assert not other.read(token).verified
 
@@ -257,8 +256,8 @@ def test_whose_a_token_is_is_known_to_every_worker(met_before):
     """A login names the admission number in one, the quizzes may come to another, which
     may have met the token before.
     """
-    shared = VerifiedKeys(), Epochs()
-    one, other = (SessionReader(SECRET, *shared) for _ in range(2))
+    epochs = Epochs()
+    one, other = (SessionReader(SECRET, epochs) for _ in range(2))
     token = made_up({"sub": 5})
     if met_before:
         other.read(token).confirm(student_id=5)
@@ -271,19 +270,10 @@ def test_whose_a_token_is_is_known_to_every_worker(met_before):
 
 
 def test_standing_elsewhere_needs_a_claim():
-    """Who a token without one belongs to is in no hash."""
-    shared = VerifiedKeys()
-    SessionReader(SECRET, shared).read("opaque").confirm(student_id=5)
-    assert not SessionReader(SECRET, shared).read("opaque").verified
-
-
-def test_the_shared_memory_of_standing_forgets_and_never_lies():
-    """A key has its slot until another takes it."""
-    keys = VerifiedKeys(4)
-    many = [bytes([n]) * 32 for n in range(20)]
-    for number, key in enumerate(many):
-        keys.add(key, number)
-    assert [keys.get(key) for key in many] == [None] * 16 + [16, 17, 18, 19]
+    """A token without a claim has none: nothing shared says whose it is."""
+    epochs = Epochs()
+    SessionReader(SECRET, epochs).read("opaque").confirm(student_id=5)
+    assert not SessionReader(SECRET, epochs).read("opaque").verified
 
 
 def test_tokens_without_standing_leave_nothing_behind(reader):
@@ -423,7 +413,7 @@ def test_no_token_breaks_the_reader(token):
 
 
 def test_a_login_is_remembered_before_any_page_is_asked_for():
-    """With whom it named; the first page is compared with that."""
+    """The first page's student is compared with the login's."""
     reader = SessionReader(SECRET, epochs=Epochs())
     reader.read("token").confirm(admission_number="2023B1500000")
     with pytest.raises(WrongStudent):
@@ -432,12 +422,12 @@ def test_a_login_is_remembered_before_any_page_is_asked_for():
 
 def test_no_answer_to_what_was_asked_before_a_refusal_gives_standing_back():
     """The records of a page may come after another page of the student was refused."""
-    shared = VerifiedKeys(), Epochs()
-    reader, beside = (SessionReader(SECRET, *shared) for _ in range(2))
+    epochs = Epochs()
+    reader, beside = (SessionReader(SECRET, epochs) for _ in range(2))
     asking = reader.read(made_up({"sub": 5}))
     asking.confirm(student_id=5)
-    shared[1].end(asking.owner)
-    shared[1].begin(asking.owner)  # it is asked for once more
+    epochs.end(asking.owner)
+    epochs.begin(asking.owner)  # it is asked for once more
     asking.confirm(student_id=5)
     assert not asking.verified
     assert not beside.read(made_up({"sub": 5})).verified
@@ -451,7 +441,7 @@ def test_a_refusal_elsewhere_ends_standing(token, read_between):
     one under way.
     """
     epochs = Epochs()
-    reader = SessionReader(SECRET, VerifiedKeys(), epochs)
+    reader = SessionReader(SECRET, epochs)
     session, other = reader.read(token), reader.read("another")
     for student_id, read in enumerate((session, other), start=5900001):
         epochs.begin(read.owner)  # a page is asked for

@@ -108,7 +108,7 @@ def test_whatever_headers_come_along(headers):
 @pytest.mark.parametrize("sound", [PLAIN, POSTED])
 @given(change=changes)
 def test_nothing_is_read_that_the_full_parser_refuses(sound, change):
-    """Whatever a byte more or less does to it, both read the same or this none."""
+    """After any change of a byte both parsers read the same, or this one none."""
     at, removed, inserted = change
     request = sound[:at] + inserted + sound[at + removed :]
     read = parse_simple_request(request)
@@ -124,7 +124,7 @@ def test_no_bad_framing_is_read(case):
 
 @pytest.mark.parametrize("length", ["14", "16", "015", "+15", "1_5", "0xf", "15, 15"])
 def test_a_body_is_as_long_as_it_says(length):
-    """Said in the plainest way: otherwise it is not read."""
+    """A length that is not written plainly is not read."""
     request = POSTED.replace(
         b"Content-Length: 15", f"Content-Length: {length}".encode()
     )
@@ -165,7 +165,7 @@ def test_more_than_plain_is_left_alone(line):
     ],
 )  # fmt: skip
 def test_other_requests_are_left_alone(first):
-    """Any method, version or target but the plainest."""
+    """Any but the plainest method, version or target is left to Tornado."""
     assert parse_simple_request(f"{first}\r\nHost: x\r\n\r\n".encode()) is None
 
 
@@ -174,14 +174,14 @@ def test_other_requests_are_left_alone(first):
     ["", "a b", "a,b", "a/b", "user@x", "[::1", "a]", "[a.example]", "a:b", "a:1:2"],
 )
 def test_an_odd_host_is_left_alone(host):
-    """One host and an ordinary one."""
+    """Only one ordinary Host is read here."""
     assert (
         parse_simple_request(f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()) is None
     )
 
 
 def test_a_part_is_left_alone():
-    """No head that is not whole, and none with anything behind it."""
+    """A head that is not whole, or has anything behind it, is not read."""
     for whole in (PLAIN, POSTED):
         assert not any(parse_simple_request(whole[:end]) for end in range(len(whole)))
         assert parse_simple_request(whole + b"G") is None

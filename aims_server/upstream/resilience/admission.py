@@ -59,7 +59,7 @@ class Admission:
         self._slots = slots
         self._on_overload = on_overload
         self.on_full: Callable[[], object] = lambda: None
-        """Called when a call or a page finds no slot free."""
+        """Called when a call or a page finds all slots in use."""
 
         self._clock = clock
         self._pauses: dict[str, Pauses] = {}
@@ -72,7 +72,7 @@ class Admission:
         try:
             return self._slots.reserve(caller, calls, seconds)
         except BulkheadFull as refusal:
-            self.on_full()
+            self._want_slot()
             raise self._overloaded(refusal) from None
 
     async def enter(
@@ -128,7 +128,7 @@ class Admission:
             self._permit(endpoint, caller).discard()
         if deadline.expired:
             raise UpstreamTimeout
-        self.on_full()
+        self._want_slot()
         try:
             await self._slots.wait_for_turn(caller, deadline)
         except BulkheadFull as refusal:
@@ -137,6 +137,10 @@ class Admission:
         if pause > 0:
             self._slots.release(caller, None)
             raise AskedToPause(pause)
+
+    def _want_slot(self) -> None:
+        if self._slots.in_use >= self._slots.pool.capacity:
+            self.on_full()
 
     def _overloaded(self, refusal: BulkheadFull) -> Overloaded:
         self._on_overload(self._slots.recent_seconds)

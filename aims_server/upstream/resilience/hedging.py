@@ -1,5 +1,5 @@
-"""Owns whether a late call gets a hedge, which of them wins, and which calls hang and
-give way to others (J. Dean, L. A. Barroso, "The Tail at Scale", CACM 2013; gRPC's A6).
+"""Owns whether a late call gets a hedge, which call wins, and which hanging calls are
+ended for others (J. Dean, L. A. Barroso, "The Tail at Scale", CACM 2013; gRPC's A6).
 Makes no call itself.
 """
 
@@ -25,13 +25,13 @@ Result = TypeVar("Result")
 # tests/upstream/resilience/test_slow_days.py).
 _EXCEPTIONS: Final = 0.5
 _COPIES: Final = 3  # at most, the call itself included
-_LOOK_AGAIN: Final = 0.25  # seconds between looks while too few answers are known
+_LOOK_AGAIN: Final = 0.25  # seconds between looks, since answers make calls late
 _FASTER: Final = 3.0  # so many times as fast was a newer call than one that hangs
 _PROBE_SECONDS: Final = 1.0  # between two that give way while none is answered
 
 
 class GaveWay(UpstreamTimeout):
-    """A call that hung was ended, for its slot."""
+    """A hanging call was ended to free its slot."""
 
 
 class Hedging:
@@ -119,15 +119,15 @@ class Hedging:
             del race  # no cycle: it holds this task, an error's traceback this frame
 
     def answered(self, began: float) -> None:
-        """A call that began then is answered now."""
+        """Note that a call that began at ``began`` is answered now."""
         now = self.clock()
         self._answered = began, now
         self.latency.observe(now - began)
 
     def end_hanging(self, seconds: float) -> None:
-        """End calls of so many seconds and more, since others want their slots: those
-        that a newer call has overtaken by far. While none was answered since they
-        began, they may be slow like all others: then one, to see how a new one fares.
+        """End calls that have taken ``seconds`` or more, since others want their slots:
+        those that a newer call has overtaken by far. If none was answered since they
+        began, all may be slow: then only one is ended, to try a new call.
         """
         now = self.clock()
         began, ended = self._answered
@@ -158,7 +158,7 @@ class Hedging:
             if race.started < _COPIES:
                 race.look()
                 late_at = race.newest_at + self.lateness.late_after
-                self._look_by(late_at if late_at < inf else self.clock() + _LOOK_AGAIN)
+                self._look_by(min(late_at, self.clock() + _LOOK_AGAIN))
 
     def is_conclusive(self, call: asyncio.Task[Any]) -> bool:
         """Whether another call would end no better than this one did."""
@@ -242,7 +242,7 @@ class _Race(Generic[Result]):
             self.end(call.result)
 
     def end(self, outcome: Callable[[], Result]) -> None:
-        """Let its caller have this outcome."""
+        """Give its caller this outcome."""
         self.outcome = outcome
         if self.first_failed is None:
             self.caller.cancel()

@@ -1,6 +1,5 @@
 """Owns the time after which a call is late, from the durations of recent calls."""
 
-from math import inf
 from typing import Final
 
 from .latency import LatencyEstimate
@@ -15,7 +14,8 @@ _HIGH: Final = 0.95
 # heavy tail a page's p95 is 4.7 s with 1.5 (16.7 calls a page) and 4.1 s with 1.25
 # (17.2).
 _ANSWERED_FACTOR: Final = 1.25
-_ENOUGH: Final = 3  # with fewer answers no call is late
+_ENOUGH: Final = 3  # with fewer answers a call is late after so many seconds
+_UNKNOWN_SECONDS: Final = 3.0
 _MANY: Final = 20  # with fewer answers the longest says more than a quantile
 _FRESH: Final = 8  # calls after which the threshold is computed anew
 
@@ -26,7 +26,7 @@ class Lateness:
 
     >>> lateness = Lateness(soonest=0.25)
     >>> lateness.late_after
-    inf
+    3.0
     >>> for _ in range(20):
     ...     lateness.latency.observe(0.5)
     >>> 1.0 <= lateness.late_after <= 1.1
@@ -40,15 +40,15 @@ class Lateness:
         self.soonest = soonest
         """No call is late before so many seconds."""
 
-        self._threshold = inf
+        self._threshold = 0.0
         self._threshold_at = 0  # the estimate's count then
 
     @property
     def late_after(self) -> float:
-        """Seconds after which a call is late; infinite while too little is known."""
+        """Seconds after which a call is late."""
         latency = self.latency
         if latency.answered < _ENOUGH:
-            return inf
+            return _UNKNOWN_SECONDS
         if latency.count >= self._threshold_at + _FRESH or latency.answered < _MANY:
             # Not for each call, of whose 30 us this would take 9.
             self._threshold_at = latency.count

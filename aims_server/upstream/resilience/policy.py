@@ -80,8 +80,9 @@ class ResiliencePolicy:
     ``failing_seconds``, since a slow platform is not a failing one. While others find
     no slot, calls give way that hang (`Hedging.end_hanging`), after ``hanging_seconds``
     at the earliest: the longest that a request waits for one. In the last
-    ``background_seconds`` before a deadline no request waits any more: no retry is made
-    that ``Retry-After`` would delay until then.
+    ``background_seconds`` before a deadline no request waits any more: no retry is
+    delayed until then, since those who wait would not hear of the failure, and none is
+    made then after a ``Retry-After``.
     """
 
     def __init__(
@@ -305,11 +306,10 @@ class ResiliencePolicy:
         """Seconds until the retry, or None for no retry."""
         if not (call.repeatable and isinstance(fault, _WORTH_REPEATING)):
             return None
-        pause = full_jitter(number - 1, self._random)
-        left = call.deadline.remaining()
-        if fault.retry_after:
-            pause += fault.retry_after
-            left = self._left(call)
+        pause = full_jitter(number - 1, self._random) + (fault.retry_after or 0)
+        left = self._left(call)
+        if left <= 0 and not fault.retry_after:
+            left = call.deadline.remaining()
         if pause >= left or not self._retries.take(call.caller):
             return None
         return pause

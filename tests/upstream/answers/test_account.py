@@ -109,7 +109,7 @@ def test_a_list_of_quizzes_out_of_all_measure_is_refused():
 
 
 def test_an_answer_of_quizzes_is_searched_whole_or_refused():
-    """For the names of others; one of very many objects is not searched."""
+    """One of very many objects is refused, not searched for other students."""
     few, many = ({"others": [[]] * n, "response": [QUIZ]} for n in (39_000, 40_000))
     body = json.dumps(few).encode()
     assert decode_quizzes(body) == Quizzes(body, "2023B1599999")
@@ -152,7 +152,7 @@ def test_the_token_of_a_login_is_its_top_level_text(body, token):
     ],
 )
 def test_a_login_says_what_the_platform_says(body, text, refuses):
-    """In the first field of words; about the account or not."""
+    """The first field with words is read, and whether it is about the account."""
     said = read_login(json.dumps(body).encode())
     assert (said.text, said.refuses) == (text, refuses)
 

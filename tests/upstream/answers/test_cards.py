@@ -137,9 +137,7 @@ def test_a_long_time_is_cut_without_its_tags():
     ],
 )
 def test_a_time_is_shown_without_html(field, sent, shown):
-    """As every name and mark is; what is plain stays as it was sent. A platform may
-    escape the characters of HTML, as PHP's ``JSON_HEX_TAG`` does.
-    """
+    """Tags and escapes are removed as from names; a plain time stays as sent."""
     body = body_of([GOOD | {field: sent}])
     escaped = body.replace(b"<", rb"\u003C").replace(b"&", rb"\u0026")
     for each in (body, escaped):
@@ -148,7 +146,7 @@ def test_a_time_is_shown_without_html(field, sent, shown):
 
 
 def test_html_elsewhere_in_an_answer_changes_nothing():
-    """Neither in a list without records nor beside a record's own fields."""
+    """HTML in other fields, with or without a list, changes no record."""
     assert decode_cards(b'{"msg":"<p>","response":{"data":[]}}').cards == []
     assert cards_of(GOOD | {"room": "<b>12</b>"}) == cards_of(GOOD)
 
@@ -169,7 +167,7 @@ def test_records_of_which_none_is_one_are_refused(rows):
 
 
 def test_whose_records_they_are_is_told():
-    """By `fk_student` or `student_id`, a number or its text; two are refused."""
+    """`fk_student` or `student_id` names the student; two students are refused."""
     named = GOOD | {"fk_student": "5900001"}
     assert cards_of(named, GOOD | {"student_id": 5900001}).student_id == 5900001
     assert cards_of(GOOD).student_id is None
@@ -225,9 +223,7 @@ PAGES = [[GOOD | {"id": 10 * page + n} for n in range(3)] for page in range(4)]
     ],
 )
 def test_an_answer_says_whether_there_is_more(pages, more):
-    """By its last page, its total, or its link, also where a later page says more than
-    the first; a repeated page is the end.
-    """
+    """Last page, total and link, also a later page's, count; a repeat is the end."""
     assert more_follows(pages) is more
 
 

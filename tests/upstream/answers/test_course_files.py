@@ -164,7 +164,7 @@ def test_a_list_that_goes_on_elsewhere_is_noted(decode, paging, kinds):
 
 
 def test_rows_in_a_response_are_read_before_others():
-    """Where `data` beside it has some, too."""
+    """They are, though `data` beside the response has rows, too."""
     body = f'{{"response":{ROWS},"data":[]}}'.encode()
     assert decode_course_files(body) == files_of(row(id=7), row(id=9), TOTAL_ROW)
 
@@ -283,7 +283,7 @@ def test_odd_counts_beside_present_and_total_do_not_matter(name, odd):
     ],
 )
 def test_counts_are_read_in_every_form(sent, present, total):
-    """As text, with thousands parted, in halves, and more present than held."""
+    """Text, separators, halves and more present than held are read."""
     counts = counts_of(**sent)
     assert (counts.present, counts.total) == (present, total)
 
@@ -345,7 +345,7 @@ def test_a_total_row_without_its_figures_counts_as_none(name):
 
 
 def test_absent_missing_is_what_the_others_leave_of_total():
-    """As the platform's own clients fill it, and never below zero."""
+    """It is computed as the platform's own clients do, never below zero."""
     assert counts_of(Absent=None, Leave=2, Exempt=1).absent == 3
     assert counts_of(Absent=None, Present=20).absent == 0
 

@@ -61,7 +61,7 @@ def test_a_number_is_read_in_every_form_it_is_sent_in(sent, meant):
     + [(value, None) for value in (1.5, "1.5", "x", " ", None)],
 )
 def test_an_identifier_is_a_whole_number(sent, meant):
-    """In text or not; a fraction or a comma makes it none."""
+    """It may be text; a fraction or a comma makes it none."""
     assert fields.whole(sent) == meant
 
 

@@ -233,7 +233,7 @@ def test_every_bytes_have_an_answer(status, body):
     ],
 )
 def test_a_redirect_to_a_login_page_is_known(location, leads):
-    """By a part of its path, or of what stands for one behind "#" or "?r="."""
+    """Its path says so, also one behind "#" or "?r="."""
     assert messages.leads_to_login(location) is leads
 
 

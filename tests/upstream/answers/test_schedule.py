@@ -194,7 +194,7 @@ def test_what_can_be_read_of_a_cell_is_shown(form, more):
 
 
 def test_an_odd_piece_of_a_cell_costs_no_other_piece():
-    """Of a list, as some platforms send the classes of a day."""
+    """In a cell that is a list, the other classes of the day are read."""
     (read,) = decoded(row(c1=[7, "08:50 - 09:40"])).rows
     assert (list(read.slots), read.readable) == ([1], False)
 
@@ -288,7 +288,7 @@ def test_a_cell_that_cannot_be_read_costs_that_cell():
     ],
 )
 def test_the_header_row_names_the_month(name, month):
-    """In the platform's forms, wherever the row stands."""
+    """It is read in the platform's forms, wherever the row stands."""
     body = {"response": {"data": [row(), {"name": name, "c1": "Mon"}]}}
     assert decode_schedule(json.dumps(body).encode()).month == month
 

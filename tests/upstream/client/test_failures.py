@@ -36,7 +36,7 @@ pytestmark = pytest.mark.gen_test
 async def test_a_refusal_in_words_is_told_apart(
     student, platform, status, body, endpoint
 ):
-    """In whatever status and field it comes."""
+    """It is found in whatever status and field it comes."""
     platform.faults.set(kind="body", status=status, body=body)
     assert type(await student.fault(getattr(student, endpoint))) is TokenRefused
     assert platform.counters.total == 1
@@ -199,7 +199,7 @@ async def test_nobody_there_opens_every_endpoint(college):
     ],
 )
 async def test_a_429_is_obeyed(student, platform, said, seconds):
-    """For as long as it says, within reason; for a second where it says nothing."""
+    """The pause is as long as it says, within limits; a second if it says nothing."""
     platform.faults.set("quizzes", kind="rate_limited", retry_after=said)
     for expected in (1, 0):
         fault, made = await fault_before_a_pause(student, platform)
@@ -220,7 +220,7 @@ async def test_a_503_may_name_a_time(student, platform, said, seconds):
 
 
 async def test_an_error_quotes_nothing_of_the_answer(student, platform):
-    """Neither it nor its causes: an answer may hold a PIN."""
+    """Neither the error nor its causes do: an answer may hold a PIN."""
     for body in (f"<p>{CANARY}</p>", f'["{CANARY}"]', f'{{"token":{{"{CANARY}":1}}'):
         platform.switch(wrong_password_status=200, wrong_password_body=body)
         fault: BaseException | None = await student.fault(

@@ -56,7 +56,7 @@ async def fall_silent(platform):
 
 
 async def test_a_connection_that_hangs_costs_one_call(student, platform, clock):
-    """That is answered on another one, which serves the calls that follow."""
+    """Its call is answered on another one, which later calls use."""
     for _ in range(3):
         await student.quizzes(PATIENCE_SECONDS)
     await fall_silent(platform)
@@ -72,7 +72,7 @@ async def test_a_connection_that_hangs_costs_one_call(student, platform, clock):
 async def test_a_connection_that_hangs_is_closed_to_the_others_on_it(
     student, platform, clock
 ):
-    """As soon as a call beside one of them is answered."""
+    """It is closed once one of its calls has been answered on another one."""
     for _ in range(3):
         await student.quizzes(PATIENCE_SECONDS)
     await fall_silent(platform)
@@ -138,7 +138,7 @@ async def test_a_stream_that_is_reset_costs_one_connection(student, platform):
 async def test_a_connection_closed_before_the_answer_is_worth_another_try(
     student, platform
 ):
-    """As with HTTP/1.1: a program on the way is restarted, say."""
+    """It is retried, as with HTTP/1.1: a proxy may have been restarted."""
     platform.closes_on = 1
     await student.quizzes(PATIENCE_SECONDS)
     assert (platform.connections, platform.heard) == (2, 2)

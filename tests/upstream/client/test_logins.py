@@ -83,7 +83,7 @@ async def test_a_500_about_the_account_is_a_refusal(student, platform, text, sta
 
 
 async def test_a_login_tells_whose_it_is(student):
-    """By number and by admission number."""
+    """It has the student's number and admission number."""
     answer = await student.log_in()
     assert answer.student_id == student.student.id
     assert answer.admission_number == student.student.username
@@ -130,7 +130,7 @@ async def test_a_login_that_leads_elsewhere_is_no_answer(student, platform, stat
     ],
 )
 async def test_a_login_that_fails_is_asked_once(student, platform, knobs, kind):
-    """And nothing of the platform's failure is passed on as its answer."""
+    """There is one call, and none of the failure is passed on as an answer."""
     platform.faults.set("authenticate", **knobs)
     assert type(await student.fault(student.log_in)) is kind
     assert platform.counters.calls["authenticate"] == 1

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.gen_test
 
 
 def test_metrics_know_every_endpoint():
-    """Or its calls would count as another's."""
+    """Every endpoint has a label of its own in the metrics."""
     assert labels.UPSTREAM_ENDPOINTS == ALL_ENDPOINTS
 
 
@@ -64,7 +64,7 @@ EMPTY = {
 
 @pytest.mark.parametrize("knobs", EMPTY.values(), ids=EMPTY.keys())
 async def test_nothing_there_is_an_answer(student, platform, knobs):
-    """No course yet, a course that has not begun, a term without a quiz."""
+    """No course, a course that has not begun or a term without a quiz is no error."""
     platform.faults.set(**knobs)
     assert (await student.course_files()).courses == ()
     assert (await student.cards()).cards == []
@@ -92,7 +92,7 @@ async def test_a_404_in_json_is_an_empty_list_of_records(student, platform):
 
 
 async def test_all_pages_of_a_list_are_asked_for(student, platform):
-    """As many records as the platform has, each once."""
+    """As many records come as the platform has, each once."""
     records = student.college.cards(student.student, student.courses[1].cf_id)
     platform.switch(page_size=4)
     cards = await student.cards(student.courses[1].cf_id)
@@ -130,7 +130,7 @@ async def test_a_page_that_fails_leaves_the_others(student, platform):
 
 
 async def test_four_thousand_records_are_read():
-    """In one answer, and well within a request's time."""
+    """They are read from one answer, well within a request's time."""
     college = College(students=1, records_per_subject=4000)
     platform = SimulatedPlatform(college)
     client = await client_of(await platform.start())

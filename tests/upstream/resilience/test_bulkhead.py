@@ -143,7 +143,7 @@ async def test_a_student_has_so_many_slots_and_no_more(clock):
 
 @pytest.mark.parametrize("other", ["B1", "b1"])
 async def test_an_address_has_so_many_slots_while_others_wait(clock, other):
-    """While others wait an address has so many slots, else all."""
+    """An address has three slots while others wait, and otherwise all."""
     queue = Queue(Bulkhead(5, per_caller=3, clock=clock), clock)
     await queue.join("A1", "A2", "A3", "A4", "A5", "A6", "A7", other)
     assert queue.served == ["A1", "A2", "A3", "A4", "A5"]
@@ -155,7 +155,7 @@ async def test_an_address_has_so_many_slots_while_others_wait(clock, other):
 
 
 async def test_strangers_have_a_fifth_while_students_wait(clock):
-    """However many addresses they are, and though they came first."""
+    """They do, from however many addresses, and though they came first."""
     queue = Queue(Bulkhead(5, clock=clock), clock)
     await queue.join(*(f"{name}1" for name in "ABCDEFGHIJ"))
     await queue.join(*(f"{name}1" for name in "abcdefgh"))
@@ -170,7 +170,7 @@ async def test_strangers_have_a_fifth_while_students_wait(clock):
 
 
 async def test_a_crowd_behind_one_address_has_its_fifth(clock):
-    """Before students that came first: in turn with them it would have one slot."""
+    """Its fifth is served before students who came first."""
     queue = Queue(Bulkhead(10, clock=clock), clock)
     await queue.join(*(f"{name}1" for name in "abcdefghij"))
     await queue.join(*(f"{name}1" for name in "klmnopqrst"), "A1", "A2", "A3")
@@ -181,7 +181,7 @@ async def test_a_crowd_behind_one_address_has_its_fifth(clock):
 
 
 async def test_students_wait_as_if_strangers_were_few(clock):
-    """For a fifth of the slots; the wait that a stranger is told is that of this."""
+    """Only a fifth of the slots count as strangers', in the estimated wait too."""
     queue = Queue(Bulkhead(5, clock=clock, first_guess=1.0), clock)
     tasks = await queue.join(*(f"{name}1" for name in "abcdefgABCDEF"))
     # Five slots are given back in a call time: to A, f, g and then z.

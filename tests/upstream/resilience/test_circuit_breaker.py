@@ -83,7 +83,7 @@ def test_three_verified_students_failing_open_it(breaker):
 
 @pytest.mark.parametrize("caller", [student(1), address("192.0.2.7")])
 def test_one_caller_opens_nothing(breaker, caller):
-    """However often its calls fail: the trouble may be its own."""
+    """It does not, however often its calls fail: the fault may be its own."""
     fail(breaker, *[caller] * 1000)
     assert breaker.state.value == "closed"
 
@@ -97,7 +97,7 @@ def test_twenty_callers_of_any_kind_open_it(breaker):
 
 
 def test_strangers_open_nothing_while_somebody_is_served(breaker, clock):
-    """Any number of unverified ones, for ten seconds after each success."""
+    """No number of unverified callers does, for ten seconds after each success."""
     for _ in range(3):
         Call(breaker, student(1)).success()
         fail(breaker, *map(address, range(100)))
@@ -223,7 +223,7 @@ def test_probes_that_hang_shut_nobody_out(breaker, clock):
 
 
 def test_made_up_tokens_do_not_probe_before_students(breaker, clock):
-    """While verified students ask, and for thirty seconds after."""
+    """They wait while students ask, and for thirty seconds after."""
     clock.now += trip(breaker)
     assert refusal(breaker, ANYBODY) == 1.0
     Call(breaker, student(7)).discard()

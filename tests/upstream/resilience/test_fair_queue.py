@@ -17,9 +17,7 @@ steps = st.tuples(st.sampled_from(CALLERS), st.sampled_from(["join", "leave", "s
 @settings(max_examples=60)
 @given(st.lists(steps, max_size=40))
 def test_those_ahead_are_the_first_of_each_queue(script):
-    """As many of each as its own queue will have, whoever has joined, left or been
-    served before.
-    """
+    """Of each queue, as many are ahead as will be served before it."""
     asyncio.run(_check_ahead(script))
 
 
@@ -55,7 +53,7 @@ def served(queue):
 @pytest.mark.gen_test
 @pytest.mark.parametrize(("slots", "order"), [(4, "aAb"), (5, "Aab")])
 async def test_strangers_come_first_up_to_their_fifth(slots, order):
-    """Where a fifth is no slot, whoever began to wait first."""
+    """If a fifth is less than a slot, all are served in order of arrival."""
     queue = FairQueue(3, slots)
     for name in "aAb":
         queue.join(caller(name))

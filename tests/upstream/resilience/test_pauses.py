@@ -17,7 +17,7 @@ def _pauses(clock):
 
 
 def test_a_pause_holds_for_who_was_told(pauses, clock):
-    """For exactly as long, and for nobody else."""
+    """It holds for exactly that long, and for nobody else."""
     pauses.add(student(1), 5.0)
     assert pauses.left(student(2)) == pauses.left(address(1)) == 0.0
     clock.now += 4.5
@@ -35,7 +35,7 @@ def test_the_longest_wish_counts(pauses, clock):
 
 
 def test_three_callers_pause_the_endpoint(pauses, clock):
-    """For as long as three of them have to."""
+    """It pauses for as long as three of them have to."""
     pauses.add(student(1), 60.0)
     pauses.add(address("a"), 20.0)
     pauses.add(student(1), 60.0)
@@ -70,7 +70,7 @@ def test_a_pause_that_is_over_is_forgotten_first(clock):
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.floats(0, 9), st.floats(0, 3))))
 def test_no_more_is_remembered_than_allowed(script):
-    """And what is told is never more than was wished."""
+    """No more pauses than the limit are kept, and none is longer than was told."""
     clock = Clock()
     pauses = Pauses(limit=4, clock=clock)
     longest = 0.0

@@ -69,7 +69,7 @@ async def test_one_answer_is_enough(idle, clock):
 
 
 async def test_one_probe_in_half_a_minute_for_all(idle, clock):
-    """Two endpoints take two of them."""
+    """Probes of two endpoints come half a minute apart."""
     began = clock.now
     idle.fail("cards")
     idle.fail("login")
@@ -78,7 +78,7 @@ async def test_one_probe_in_half_a_minute_for_all(idle, clock):
 
 
 async def test_it_goes_on_until_the_platform_is_back(idle, clock):
-    """However long that takes, and whatever it answers meanwhile."""
+    """It probes for as long as that takes, whatever the answers are meanwhile."""
     began = clock.now
     idle.lose_way()
     for fault in (UpstreamUnreachable, UpstreamTimeout):
@@ -104,7 +104,7 @@ async def test_any_answer_shows_that_the_way_is_open(idle):
 
 
 async def test_an_endpoint_that_fails_is_not_closed(idle):
-    """By a probe that fares as students did."""
+    """A probe that fails as students' calls did leaves the breaker open."""
     idle.fail("cards")
     idle.fault = UpstreamFault
     await asyncio.sleep(100)
@@ -149,7 +149,7 @@ async def test_what_students_closed_is_not_asked(idle):
 
 
 async def test_a_closed_probe_asks_no_more(idle):
-    """Before its first call as after it."""
+    """It makes no call, whether it was closed before or after its first one."""
     await idle.probe.close()
     idle.fail("cards")
     await asyncio.sleep(1)

@@ -28,7 +28,7 @@ class Secret(str):
 @pytest.mark.parametrize("repeatable", [True, False])
 @pytest.mark.parametrize("fault", [TokenRefused, UpstreamFault])
 async def test_a_failed_call_is_gone_at_once(fault, repeatable):
-    """Its error, the frames that it passed, and the token that they knew."""
+    """Its error, its frames and the token in them are freed."""
     guard = ResiliencePolicy(
         Admission(Bulkhead(2), EndpointBreakers(["cards"])),
         Told(),

@@ -11,13 +11,6 @@ from aims_server.upstream.resilience.retry import RetryBudget, full_jitter
 from tests.virtual_time import Clock
 
 
-@given(st.integers(0, 10_000), st.floats(0, 1))
-def test_a_delay_lies_between_zero_and_its_doubling_bound(attempt, chance):
-    """Whatever the attempt, 0 <= delay <= min(0.5, 0.05 * 2**attempt)."""
-    delay = full_jitter(attempt, lambda: chance)
-    assert 0 <= delay <= min(0.5, 0.05 * 2 ** min(attempt, 20))
-
-
 @pytest.mark.parametrize(
     ("attempt", "bound"), [(0, 0.05), (1, 0.1), (3, 0.4), (5, 0.5), (9, 0.5)]
 )
@@ -53,51 +46,15 @@ def test_a_caller_has_half_of_the_floor_and_twice_what_it_earned():
     assert [budget.take("a"), budget.take("a")] == [True, False]
 
 
-def test_the_floor_is_not_one_callers():
-    """One caller may use half of the floor."""
-    budget = RetryBudget(floor=20, clock=Clock())
-    assert [budget.take("a") for _ in range(11)] == [True] * 10 + [False]
-    assert budget.take("b")
-
-
-def test_five_tries_earn_one_retry():
-    """Above the floor, a retry costs tries."""
-    budget = RetryBudget(share=0.2, floor=0, clock=Clock())
-    answers = []
-    for number in range(10):
-        budget.tries.add(number)
-        answers.append(budget.take(number))
-    assert [number for number, given in enumerate(answers, 1) if given] == [5, 10]
-
-
-def test_credits_expire():
-    """What was earned but not used in ten seconds is gone."""
-    clock = Clock()
-    budget = RetryBudget(floor=0, clock=clock)
-    for _ in range(50):
-        budget.tries.add("a")
-    clock.now += 8.9
-    assert budget.take("a")
-    clock.now += 1.1
-    assert not budget.take("a")
-
-
-def test_spent_floor_comes_back():
-    """Ten seconds after a burst of retries the floor is there again."""
-    clock = Clock()
-    budget = RetryBudget(clock=clock)
-    while budget.take("a"):
-        pass
-    clock.now += 10
-    assert budget.take("a")
-
-
 @given(
     st.floats(0, 1),
     st.integers(0, 20),
     st.lists(
         st.tuples(
-            st.booleans(), st.sampled_from("abc"), st.floats(0, 3), st.integers(1, 5)
+            st.booleans(),
+            st.sampled_from("abc"),
+            st.floats(0, 3) | st.sampled_from([0.0, 9.0, 10.0]),
+            st.integers(1, 5),
         )
     ),
 )

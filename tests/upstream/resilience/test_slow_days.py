@@ -129,7 +129,7 @@ def live(platform, *, students=8, rounds=12):
     ids=["calm", "1 % hang", "5 % hang", "heavy tail", "20 % of 503", "10 % resets"],
 )
 def test_a_slow_day_is_hardly_noticed(shape, whole, median, p95, calls):
-    """Against a calm one, at the price of a few calls more; the mean of eight days."""
+    """Latency is near that of a calm day, for a few calls more (mean of eight days)."""
     days = [live(Platform(seed, **shape)) for seed in range(8)]
     assert mean(day.whole for day in days) >= whole
     assert mean(day.median for day in days) <= median
@@ -139,7 +139,7 @@ def test_a_slow_day_is_hardly_noticed(shape, whole, median, p95, calls):
 
 @pytest.mark.parametrize("seconds", [2.0, 4.0])
 def test_a_platform_that_is_slow_throughout_gets_no_more_calls(seconds):
-    """Two round trips of its time, and one call for each answer."""
+    """A page takes two round trips, and one call for each answer."""
     day = live(Platform(1, median=seconds, sigma=0.01), students=6, rounds=2)
     assert day.whole == 1.0
     assert day.p95 <= 1.05 * 2 * seconds

@@ -25,9 +25,7 @@ IDLE_TOO_LONG = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
     ids=["answer", "408", "crlf", "garbage", "byte", "part"],
 )
 async def test_what_arrives_between_calls_is_no_answer(pool, server, stray):
-    """However soon the next call is made: it has its own answer, on a new connection,
-    and no connection that had something on it is used again.
-    """
+    """Such a connection is not used again: the next call has a new one."""
     for number in range(1, 4):
         assert said(await pool.call(request(server))) == Reply(200, b"{}")
         assert server.connections == number
@@ -46,7 +44,7 @@ async def test_what_arrives_between_calls_costs_a_post_nothing(pool, server):
 
 @pytest.mark.parametrize("length", [2, 100_000])
 async def test_what_comes_with_an_answer_is_no_answer(server, length):
-    """In the same segment as its end; a long one is read in several pieces."""
+    """It is none, though it comes in the same segment as the answer's end."""
     pool = CurlPool(force_instance=True, max_clients=1, max_body_size=length)
     own = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + b"x" * length
     server.says[b"/twice"] = own + STRAY
@@ -111,9 +109,7 @@ async def test_a_refusal_on_a_kept_connection_costs_no_get(pool, server, refusal
 
 
 async def test_a_connection_can_be_abandoned(pool, server):
-    """Once an answer was wrong, those that follow it on its connection may be as well:
-    a call that is under way there is made anew.
-    """
+    """After a wrong answer, other calls on its connection are made anew."""
     server.says[b"/held"] = [OK, b"", b""]
     assert (await pool.call(request(server))).connection is None
     reply = await pool.call(request(server))
@@ -143,7 +139,7 @@ async def test_a_connection_is_known_from_its_first_answer_on(server):
 
 
 async def test_a_fresh_call_uses_no_kept_connection(pool, server):
-    """Where the answer on one of them was wrong."""
+    """It does not, if an answer on one of them was wrong."""
     await pool.call(request(server))
     fresh = msgspec.structs.replace(request(server), fresh=True)
     assert (await pool.call(fresh)).connection is None

@@ -79,7 +79,7 @@ async def test_a_call_that_curl_does_not_take_costs_no_handle(pool, server):
 
 
 async def test_a_request_shows_nothing_of_itself(server):
-    """Whatever prints one, a debugger's log or a failed task's, prints no secret."""
+    """Its repr has no secret, so that no debugger or failed task's log does."""
     shown = repr(request(server, "/secret", body=b"secret", Authorization="secret"))
     assert "secret" not in shown
 
@@ -103,7 +103,7 @@ async def test_a_socket_that_takes_a_closed_ones_number_is_heard(pool, server):
 
 
 async def test_a_socket_that_is_hung_up_while_idle_wakes_nobody(server):
-    """Once, to be forgotten; not in each turn of the loop from then on."""
+    """It wakes the loop once, to be forgotten, and not in every turn."""
     turns: list[int] = []
 
     class Counted(CurlPool):
@@ -195,7 +195,7 @@ async def test_connecting_has_a_limit_of_its_own(pool):
 
 
 async def test_a_closed_pool_is_forgotten(server):
-    """With a call under way too: no timer and no socket holds it."""
+    """No timer and no socket holds it, with a call under way too."""
     pool = await make_pool(2)
     await pool.call(request(server))
     pool.call(request(server, "/never"))
@@ -211,7 +211,7 @@ async def test_a_closed_pool_is_forgotten(server):
 
 
 async def test_a_call_that_is_given_up_frees_its_handle(pool, server):
-    """At once: its transfer ends, and its connection, on which an answer may come."""
+    """Its transfer and its connection end at once."""
     hung = pool.call(request(server, "/never"))
     await server.has_heard(1)
     waiting = pool.call(request(server))
@@ -232,7 +232,7 @@ async def test_a_call_that_is_given_up_in_line_is_never_made(pool, server):
 
 
 async def test_giving_up_many_calls_leaves_a_sound_pool(server):
-    """At random moments, and beside calls that go on."""
+    """Calls given up at random moments leave those beside them whole."""
     pool = await make_pool(8)
     for number in range(40):
         calls = [

@@ -57,9 +57,7 @@ pytestmark = pytest.mark.gen_test
     ids=lambda says: repr(says[:60]),
 )
 async def test_what_is_no_http_is_one_of_our_errors(get, capfd, caplog, says):
-    """Without a word on stderr: a fault inside curl's callbacks would be printed there,
-    past any logging.
-    """
+    """It raises one, and curl's callbacks print nothing on stderr."""
     with contextlib.suppress(UpstreamError):
         reply = await get(says, seconds=1.0)
         assert len(reply.body) < 1000  # what can be read as HTTP may be
@@ -174,7 +172,7 @@ async def test_a_server_that_speaks_no_tls(transport, raw):
     ],
 )
 async def test_an_answer_that_does_not_come_whole(transport, platform, kind, found):
-    """How far it came is told."""
+    """The failure says how many bytes came."""
     platform.faults.set(kind=kind)
     url = f"{platform.base_url}{COURSE_FILES}"
     assert (await cause(transport, url)).kind == found
@@ -185,7 +183,7 @@ async def test_an_answer_that_does_not_come_whole(transport, platform, kind, fou
     [("hang", "timeout_first_byte"), ("hang_midway", "timeout_in_body")],
 )
 async def test_an_answer_that_does_not_come_in_time(transport, platform, kind, found):
-    """How far it came is told, too."""
+    """The timeout says how many bytes came."""
     platform.faults.set(kind=kind)
     url = f"{platform.base_url}{COURSE_FILES}"
     assert await times_out_so(transport, url, found)
@@ -220,9 +218,7 @@ async def test_debug_tells_the_time_of_each_step(get, raw, caplog):
 
 
 async def test_http2_is_offered(transport, raw):
-    """By ALPN, with HTTP/1.1 beside it: a page's calls share one connection where the
-    platform can do so.
-    """
+    """ALPN offers HTTP/2 beside HTTP/1.1, so that calls may share a connection."""
     raw.says = b"\x15\x03\x01\x00\x02\x02\x28"  # alert: handshake failure
     url = raw.url.replace("http:", "https:")
     with pytest.raises(UpstreamError):

@@ -213,7 +213,7 @@ def _silent(pool):
 
 
 async def test_a_connection_that_nobody_claims_is_closed(pool, silent, monkeypatch):
-    """By us: a server would be angry at connections without a request."""
+    """It is closed by us, so that servers see no connections without a request."""
     # On a busy machine curl may take longer than some hundredths to begin.
     monkeypatch.setattr(preconnections, "_LIFETIME_SECONDS", 1.0)
     listening, url = silent

@@ -35,7 +35,7 @@ async def test_the_environment_names_no_proxy(get, monkeypatch):
 
 
 async def test_a_proxy_is_used_when_it_is_set(io_loop, raw, monkeypatch):
-    """For every host, whatever no_proxy says."""
+    """It is used for every host, whatever no_proxy says."""
     monkeypatch.setenv("no_proxy", "*")
     raw.says = answer(b"{}")
     transport = Transport(1, "test", proxy=raw.url)
@@ -82,7 +82,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(transport, secur
 
 
 async def test_further_authorities_can_be_trusted(secure):
-    """From one file, beside the system's; and still for the right name only."""
+    """One file adds to the system's; the name must still be right."""
     transport = Transport(2, "test", authorities=CERTIFICATE.read_bytes())
     for _ in range(3):
         reply = await transport.fetch(secure.url, headers={}, seconds=PATIENCE_SECONDS)

@@ -62,7 +62,7 @@ async def test_an_open_endpoint_costs_the_others_nothing(bench):
 
 
 async def test_the_first_good_probe_closes_the_breaker(bench):
-    """After the five seconds for which it is open."""
+    """It does so after the five seconds for which the breaker is open."""
     await bench.trip()
     bench.clock.now += 6
     assert bench.state() == "half-open"

@@ -28,7 +28,7 @@ async def test_a_call_gives_its_result(bench):
 
 
 async def test_the_observer_is_told_of_a_call(bench):
-    """Its endpoint, that it went well, and how long it took."""
+    """It is given the endpoint, the success, and the time that the call took."""
     await bench.call("quizzes")
     assert bench.told.calls == [("quizzes", "ok", pytest.approx(0.1))]
     assert bench.told.repeated == []
@@ -46,7 +46,7 @@ async def test_a_failed_call_raises_its_own_error(clock, kind):
 
 
 async def test_failures_of_the_platform_are_told(bench):
-    """Each call's, also of one that is made again; a refused token is none."""
+    """Each failed call is reported, retries too; a refused token is no failure."""
     dropped = UpstreamDropped()
     bench.platform.script = [dropped, TokenRefused()]
     await bench.outcome()
@@ -73,13 +73,13 @@ async def test_a_call_has_all_the_time_left(bench, repeatable):
     assert bench.platform.allowed == [8.0]
 
 
-async def test_a_hung_call_ends_with_its_deadline(bench):
+async def test_a_hung_call_ends_with_its_deadline(narrow):
     """It has had all the time there was, so it is not made again."""
-    bench.platform.seconds = 99.0
-    began = bench.clock()
-    assert isinstance(await bench.outcome(seconds=8.0), UpstreamTimeout)
-    assert bench.platform.allowed == [8.0]
-    assert bench.clock() - began == 8.0
+    narrow.platform.seconds = 99.0
+    began = narrow.clock()
+    assert isinstance(await narrow.outcome(seconds=8.0), UpstreamTimeout)
+    assert narrow.platform.allowed == [8.0]
+    assert narrow.clock() - began == 8.0
 
 
 async def test_a_passed_deadline_is_no_call(bench):
@@ -126,7 +126,7 @@ async def test_waiting_for_a_slot_counts_against_the_deadline(narrow):
 
 
 async def test_a_slot_is_held_until_the_call_ends(narrow):
-    """Though the asker has left: curl is still at it, and the platform too."""
+    """It is held though the asker has left, since the call still runs."""
     asker = asyncio.create_task(narrow.call(repeatable=False))
     await settle()
     asker.cancel()

@@ -23,7 +23,7 @@ async def knows(bench, endpoint="cards"):
 
 
 async def test_a_late_call_gets_another_one_beside_it(bench):
-    """Apart from the first, which is given up when the other is answered."""
+    """The hedge uses another connection; the first call is given up at its answer."""
     await knows(bench)
     bench.platform.slow_once = 99.0
     began = bench.clock()

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.gen_test
 
 
 async def test_a_caller_that_was_asked_to_pause_makes_no_call(bench):
-    """For exactly as long as was asked; it is told how long."""
+    """It pauses for exactly that time, and is told how long."""
     bench.platform.seconds = 0.0
     bench.platform.script = [UpstreamUnavailable(retry_after=50.0)]
     await bench.outcome()
@@ -37,7 +37,7 @@ async def test_a_caller_that_was_asked_to_pause_makes_no_call(bench):
     ("endpoint", "caller"), [("quizzes", ME), ("cards", CallerKey.student(2))]
 )
 async def test_others_are_called_meanwhile(bench, endpoint, caller):
-    """Other endpoints of this caller, and other callers of this endpoint."""
+    """The caller's other endpoints are called, and this endpoint for other callers."""
     bench.platform.script = [UpstreamUnavailable(retry_after=50.0)]
     await bench.outcome("cards")
     assert await bench.call(endpoint, caller=caller) == "answer"
@@ -73,7 +73,7 @@ async def test_a_busy_platform_that_asks_for_too_long_is_not_waited_for(bench):
 
 
 async def test_a_429_is_tried_again_when_it_said(bench):
-    """If its pause leaves time for it."""
+    """It is, if the pause leaves time for a try."""
     bench.platform.script = [UpstreamUnavailable(retry_after=1.0)]
     assert await bench.call() == "answer"
     first, second = bench.platform.at
@@ -81,7 +81,7 @@ async def test_a_429_is_tried_again_when_it_said(bench):
 
 
 async def test_calls_turned_down_together_are_all_tried_again(bench):
-    """Though each is told a moment later than the one before, to wait as long."""
+    """They are, though each is told a moment later to wait as long."""
 
     async def busy_at_first(allowed, *, apart):
         began = bench.clock()
@@ -98,7 +98,7 @@ async def test_calls_turned_down_together_are_all_tried_again(bench):
 
 
 async def test_who_waits_for_a_pause_that_grew_comes_a_little_after_it(bench):
-    """So that those who were told the same do not come back together."""
+    """Their returns are spread, so that they do not come together."""
 
     async def busy_at_first(allowed, *, apart):
         began.append(bench.clock())

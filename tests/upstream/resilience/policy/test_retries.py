@@ -31,7 +31,7 @@ async def test_a_fault_that_may_mend_is_tried_again(bench, kind):
 
 
 async def test_tries_end_with_the_deadline(clock):
-    """Not with a number: no try begins that could not end."""
+    """Their number is not limited: no try begins that could not end."""
     bench = Bench(clock, floor=1000.0)
     bench.platform.script = [UpstreamFault() for _ in range(100)]
     began = clock()
@@ -41,7 +41,7 @@ async def test_tries_end_with_the_deadline(clock):
 
 
 async def test_tries_end_with_the_budget(clock):
-    """At once when it is used up, whatever time is left."""
+    """They end at once when it is used up, whatever time is left."""
     bench = Bench(clock, floor=4.0)
     bench.platform.script = [UpstreamFault() for _ in range(100)]
     assert isinstance(await bench.outcome(), UpstreamFault)
@@ -122,6 +122,31 @@ async def test_nobody_waits_for_a_pause_that_outlasts_them(clock, pause, calls):
         await guard.call("cards", ME, bench.platform, Deadline(30.0, clock))
     assert bench.platform.calls == calls
     assert clock() - began < 10.0
+
+
+async def test_who_waits_is_told_of_the_fault(clock):
+    """No try is put off until nobody waits: its askers would hear that the platform had
+    not answered in time, though it had each time at once.
+    """
+    bench = Bench(clock, floor=1000.0)
+    guard = bench.policy(lambda: 1.0, background_seconds=29.0)
+    bench.platform.seconds = 0.0
+    bench.platform.script = [UpstreamFault() for _ in range(9)]
+    began = clock()
+    with pytest.raises(UpstreamFault):
+        await guard.call("cards", ME, bench.platform, Deadline(30.0, clock))
+    assert clock() - began < 1.0
+    assert bench.platform.calls > 3
+
+
+async def test_what_nobody_waits_for_is_tried_again(clock):
+    """It fails when its askers are gone, and is for those who come."""
+    bench = Bench(clock)
+    guard = bench.policy(lambda: 1.0, background_seconds=29.0)
+    bench.platform.seconds = 1.5
+    bench.platform.script = [UpstreamFault() for _ in range(2)]
+    deadline = Deadline(30.0, clock)
+    assert await guard.call("cards", ME, bench.platform, deadline) == "answer"
 
 
 async def test_an_empty_budget_allows_no_repetition(clock):
