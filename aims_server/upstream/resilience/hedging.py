@@ -126,8 +126,8 @@ class Hedging:
 
     def end_hanging(self, seconds: float) -> None:
         """End calls that have taken ``seconds`` or more, since others want their slots:
-        those that a newer call has overtaken by far. If none was answered since they
-        began, all may be slow: then only one is ended, to try a new call.
+        those that a newer call has overtaken by far. If none was answered for so long,
+        all may be slow: then only one is ended, to try a new call.
         """
         now = self.clock()
         began, ended = self._answered
@@ -137,7 +137,8 @@ class Hedging:
             if race_began < began:
                 hangs = now - race_began > _FASTER * (ended - began)
             else:
-                hangs = race_began >= ended and now - self._probed_at >= _PROBE_SECONDS
+                unanswered = now - ended >= seconds
+                hangs = unanswered and now - self._probed_at >= _PROBE_SECONDS
                 if hangs:
                     self._probed_at = now
             if hangs and race.outcome is None:
