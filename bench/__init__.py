@@ -1,11 +1,11 @@
-"""How fast, how small and how steady: measured beside what one would use instead.
+"""Benchmarks of speed, memory and steadiness, beside what one would use instead.
 
 ::
 
     kept        kept pages, beside a bare Tornado handler, FastAPI and aiohttp
     posts       POST attendance, login and /health, beside the same three
-    cold        a page from nothing, beside two round trips and beside a bare client
-    crowds      1000 students at once; one student asked for 1000 times at once
+    cold        a page not kept, beside two round trips and beside a bare client
+    crowds      1000 students at once; one student's page 1000 times at once
     footprint   start, memory, and how cost grows with the size of a page
     held        for how long anything ever holds the loop
     profile     a flame graph of a worker under one of these loads

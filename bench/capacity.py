@@ -1,4 +1,4 @@
-"""What so many students cost: the table of docs/operations.rst."""
+"""Memory, files and calls by number of students: the table of docs/operations.rst."""
 
 import time
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A page from nothing: one call for the course files, then one for each of fifteen
+"""A page that is not kept: one call for the course files, then one for each of fifteen
 subjects side by side.
 """
 

@@ -1,4 +1,4 @@
-"""Many at once, from nothing: a thousand students, and one student a thousand times."""
+"""Many requests at once for pages not kept: of a thousand students, and of one."""
 
 from collections.abc import Iterator
 
@@ -15,9 +15,9 @@ SLOTS = 100
 
 
 def crowd(_: Pace) -> Iterator[Row]:
-    """1000 students at once ask for their page of 15 subjects, 20 ms a call, two
-    workers; once with time enough for all (so do the peers have it), once with the
-    settings as they come, which turn away who could not be served in ten seconds.
+    """1000 students request their page of 15 subjects at once, 20 ms a call, two
+    workers: with time enough for all, as the peers have it, and with the default
+    settings, which refuse those who could not be served in ten seconds.
     """
     with processes.platform(CALL_SECONDS) as source:
         servers = {
@@ -58,7 +58,7 @@ def fifty(pace: Pace) -> Iterator[Row]:
 
 
 def one_student(_: Pace) -> Iterator[Row]:
-    """One student's page of 15 subjects is asked for 1000 times at once, 20 ms a call,
+    """One student's page of 15 subjects is requested 1000 times at once, 20 ms a call,
     two workers: 16 calls are needed, and no worker knows what the other does.
     """
     with processes.platform(CALL_SECONDS) as source:

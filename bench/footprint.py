@@ -1,4 +1,4 @@
-"""What it costs to be there: start, memory, and how work grows with a page's size."""
+"""Time to start, memory, and how the work grows with a page's size."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""For how long anything holds the loop, whatever it is asked for."""
+"""For how long each kind of request holds the loop."""
 
 import contextlib
 import time

@@ -1,4 +1,4 @@
-"""Kept pages: what nearly every request of a day is."""
+"""Kept pages, which nearly every request of a day gets."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""What the kernel knows: free ports, families of processes, their memory and time."""
+"""Reads from the kernel: free ports, families of processes, their memory and time."""
 
 import re
 import socket

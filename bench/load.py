@@ -41,7 +41,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Rate:
-    """What a load came to: answers a second, the 99th percentile in seconds, and how
+    """The result of a load: answers a second, the 99th percentile in seconds, and how
     many answers were no 2xx or never came.
     """
 
@@ -115,8 +115,8 @@ async def _loop(base: str, request: Request, connections: int, seconds: int) -> 
 
 @dataclass(frozen=True)
 class Answers:
-    """What each of some single requests took, and all together, in seconds, and what
-    went wrong, how often.
+    """How many seconds each of some single requests took, and all together, and how
+    often which failure occurred.
     """
 
     seconds: list[float]
@@ -179,7 +179,7 @@ def _session() -> aiohttp.ClientSession:
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value below which this share lies; nan of nothing."""
+    """The value below which this share of the values lies; nan if there are none."""
     ordered = sorted(values)
     return ordered[int(len(ordered) * share)] if ordered else float("nan")
 

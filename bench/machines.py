@@ -1,5 +1,5 @@
-"""Services of ours that share a store, the simulated platform they ask, and what can
-befall a store.
+"""Services of ours that share a store, the simulated platform that they call, and what
+can happen to a store.
 """
 
 import contextlib
@@ -80,7 +80,7 @@ def college() -> Iterator[College3000]:
 
 
 class Store:
-    """A valkey-server on a Unix socket, and what can befall it."""
+    """A valkey-server on a Unix socket, and what can happen to it."""
 
     variables: Mapping[str, str] = MappingProxyType({})
 
@@ -104,7 +104,7 @@ class Store:
         self._start()
 
     def freeze(self) -> None:
-        """Have it stand still."""
+        """Stop its process, as a hung one."""
         self._process.send_signal(signal.SIGSTOP)
 
     def flush(self) -> None:

@@ -1,4 +1,4 @@
-"""What is not a GET of a kept page: the summary by POST, a login, a probe."""
+"""Requests other than GET of a page: the summary by POST, a login, a probe."""
 
 import contextlib
 import json

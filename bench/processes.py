@@ -1,4 +1,4 @@
-"""Starting what is measured, each in processes of its own."""
+"""Starts what is measured, each in processes of its own."""
 
 import contextlib
 import json

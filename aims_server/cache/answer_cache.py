@@ -197,7 +197,7 @@ class AnswerCache:
             raise UpstreamError from None
         finally:
             self._observer.lookup(resource.partition("/")[0], outcome.value)
-        # What was asked for before a refusal, by another request, gives no standing.
+        # An answer requested before a refusal, by another request, gives no standing.
         if through.epochs.is_current(served.epoch):
             _confirm(session, served.entry)
         return served
@@ -227,7 +227,7 @@ async def _filled(
 def _whole(
     through: ReadThrough[Kept], key: bytes, entry: Entry[Kept]
 ) -> Entry[Kept] | None:
-    """The complete entry that is kept, where this one is incomplete."""
+    """The complete entry that is kept, if this one is incomplete."""
     kept = None if entry.complete else through.kept.find(key, entry.owner)
     return kept if kept is not None and kept.complete else None
 

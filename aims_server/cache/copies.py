@@ -16,7 +16,7 @@ class RecentOffers:
     >>> [offers.is_offered_again(key) for key in (b"a", b"b", b"a", b"a")]
     [False, False, True, False]
 
-    A copy that is seldom asked for thus does not displace one that is asked for often
+    So a copy that is rarely requested does not displace one that is requested often
     (the rule of 2Q, Johnson and Shasha 1994).
     """
 

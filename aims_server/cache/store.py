@@ -22,6 +22,9 @@ V = TypeVar("V")
 # CPython 3.11 needs 730 to 1460, depending on how full the tables are
 # (tests/cache/test_store.py measures it).
 ENTRY_OVERHEAD: Final = 1472
+# Seconds between two pages of one old part that are kept: each overwrites others' pages
+# in the machine's memory.
+_BETWEEN_OLD: Final = 60.0
 _LARGEST_SHARE: Final = 8  # a copy has at most an eighth of the room for copies
 
 
@@ -49,13 +52,13 @@ class Entry(Struct, Generic[V], frozen=True):
     def replaces(self, kept: "Entry[V] | None") -> bool:
         """Whether this entry is to be kept in place of ``kept``. Complete is better
         than incomplete, then newer is better. An old one is better, too, if the kept
-        one was no longer fresh when it was made: its other parts are newer.
+        one was stale for a minute when it was made: its other parts are newer.
         """
         if kept is None:
             return True
         if kept.complete is not self.complete:
             return self.complete
-        if self.old and kept.fresh_until <= self.fresh_until:
+        if self.old and kept.fresh_until + _BETWEEN_OLD <= self.fresh_until:
             return True
         if kept.made_at == self.made_at:
             return not self.old
@@ -136,8 +139,8 @@ class MemoryStore(Generic[V]):
     ) -> None:
         self._sole: _Entries[V] = _Entries(max_bytes, clock, self._unindex)
         self._copies: _Entries[V] = _Entries(max_copied_bytes, clock, self._unindex)
-        # Which of the two a key is in. Most keys are in neither: to learn that from
-        # both takes ten times as long.
+        # Which of the two tables has a key. Most keys are in neither, and asking both
+        # would take ten times as long.
         self._table_of: dict[bytes, _Entries[V]] = {}
         self._largest_copy = max_copied_bytes // _LARGEST_SHARE
         self._offers = RecentOffers()

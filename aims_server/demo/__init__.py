@@ -7,12 +7,12 @@ The map::
     platform       all of it behind a port, to start and stop
     handlers       HTTP in and out
     simulation     its state, and every control over it
-    counters       what was asked, how much at once
+    counters       counts of calls, and of those in flight
     socket_faults  what goes wrong on the socket
     wrong_answers  sound HTTP, wrong content
     scenarios      sets of faults to choose from by name
     faults         what goes wrong, and how often
-    backend        what each call is answered
+    backend        the answer to each call
     pages          quizzes and the month's table in the platform's shapes
     college        the college as the platform knows it: rows and tokens
     records        course files and cards in the platform's shapes
@@ -21,7 +21,7 @@ The map::
     timetable      when classes are held
     tokens         the JWT of a login
     shapes         odd rows, made from good ones
-    switches       what is not known of the platform, to choose
+    switches       choices where the real platform is not known
     catalogue      invented names and courses
 
 Nothing here is a real person, token or PIN.

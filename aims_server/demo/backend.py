@@ -1,4 +1,4 @@
-"""What the platform answers to each call, as plain values: no sockets, no faults."""
+"""The platform's answer to each call, as plain values: no sockets, no faults."""
 
 import time
 from typing import Any, NamedTuple, TypeAlias

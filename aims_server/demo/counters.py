@@ -1,4 +1,4 @@
-"""What the platform was asked, and how much of it at once."""
+"""Counts the platform's calls by endpoint, and how many are in flight."""
 
 import asyncio
 from collections import Counter

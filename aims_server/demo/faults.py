@@ -1,4 +1,4 @@
-"""What goes wrong, and how often: a knob per endpoint, drawn from a seed."""
+"""The faults of each endpoint, and how often they occur, drawn from a seed."""
 
 import math
 from random import Random
@@ -56,7 +56,7 @@ Kind = Literal[
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The knobs of one endpoint; the delay is every call's, the rest is the kind's."""
+    """The knobs of one endpoint; the delay is for every call, the rest for the kind."""
 
     delay: float = 0.0
     """Seconds before any answer, gone wrong or not."""

@@ -1,4 +1,4 @@
-"""The simulated platform started beside the service, and what a newcomer is shown."""
+"""Starts the simulated platform beside the service, and prints how to try it."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Days of the platform, by name: sets of faults that a person can choose from."""
+"""Scenarios by name: sets of faults that a person can choose from."""
 
 from typing import Any, Final, NamedTuple
 
@@ -6,7 +6,7 @@ __all__ = ["SCENARIOS", "Scenario"]
 
 
 class Scenario(NamedTuple):
-    """What a person is told of it, and the knobs that it turns everywhere."""
+    """Its description for a person, and the knobs that it sets for every endpoint."""
 
     what: str
     knobs: dict[str, Any]

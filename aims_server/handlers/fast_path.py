@@ -223,7 +223,7 @@ class FastPath:
         return parts
 
     def _refused(self, page: Page, raw: RawRequest, failure: ApiError) -> AnswerParts:
-        """A refusal; if the address's limit refuses too, that one is told."""
+        """A refusal, or that of the address's limit if this refuses too."""
         exchange = self._exchange(page, raw)
         try:
             exchange.admit_address()

@@ -3,6 +3,7 @@ leaves the next connection to one with fewer.
 """
 
 import mmap
+import sys
 from typing import Final
 
 from ..primitives import WORKER_NUMBERS
@@ -48,8 +49,7 @@ class ConnectionCounts:
     def __init__(self) -> None:
         memory = mmap.mmap(-1, WORKER_NUMBERS * _BYTES)
         self._counts = memoryview(memory).cast("q")
-        for number in range(WORKER_NUMBERS):
-            self._counts[number] = _ABSENT
+        memory[:] = _ABSENT.to_bytes(_BYTES, sys.byteorder) * WORKER_NUMBERS
 
     def of(self, number: int) -> ConnectionCount:
         """The count of the worker with this number, which no other living one has."""

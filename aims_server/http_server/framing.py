@@ -21,8 +21,8 @@ from .message import OVERSIZED, Message
 
 __all__ = ["FramingGuard"]
 
-# Whatever RFC 3986 3.2.2 has, with an optional port, of which Tornado makes a number:
-# that fails for one of 4301 digits.
+# Every host of RFC 3986 3.2.2, with an optional port of at most five digits: Tornado
+# makes a number of it, which fails for 4301 digits.
 _HOST: Final = (
     r"(?:\[[0-9A-Za-z:.%_~-]+\]"
     r"|(?:[0-9A-Za-z._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]{0,5})?"

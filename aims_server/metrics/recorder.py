@@ -169,7 +169,7 @@ class Metrics:
     def _find_counts(
         self, route: str, method: str, status: int
     ) -> tuple[Callable[[], None], Callable[[float], None]]:
-        """What counts such an answer, and its seconds."""
+        """The functions that count such an answer and its seconds."""
         counter = self._requests.labels(
             route,
             method if method in labels.METHODS else "OTHER",

@@ -56,7 +56,7 @@ class Epochs:
     ends nobody else's epoch; and what ends too early costs a call of the platform and
     is never wrong.
 
-    A record has a revision, too: what was copied in one is not the newest in the next.
+    A record has a revision, too: a copy made in one may be outdated in the next.
     """
 
     def __init__(self, records: int = _LEAST_RECORDS) -> None:
@@ -138,7 +138,7 @@ class Epochs:
         return self._revisions[epoch & _PLACE_MASK]
 
     def revise(self, epoch: int) -> None:
-        """Note that of what is kept under this epoch something is newer now."""
+        """Note that something kept under this epoch has become newer."""
         self._revisions[epoch & _PLACE_MASK] += 1  # if two do at once, it changed too
 
     def end(self, owner: Owner) -> bool:

@@ -144,7 +144,7 @@ class _Published(_Polling):
 
 
 class _Followed(_Polling):
-    """A gathering of another worker, for a key that is asked for here."""
+    """A gathering of another worker, for a key that is requested here."""
 
     def __init__(
         self,

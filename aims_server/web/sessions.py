@@ -18,8 +18,8 @@ __all__ = [
     "SessionReader",
 ]
 
-# Noted beside the epoch in which a token has standing; the bits below are the hash of
-# the admission number.
+# The note beside the epoch in which a token has standing; the bits below it are the
+# hash of the admission number.
 _STANDING: Final = 1 << 24
 _REMEMBERED_SESSIONS: Final = 16384  # 480 bytes each; reading one anew takes 12 us
 
@@ -118,11 +118,10 @@ class Caller:
 
 
 class Registry:
-    """The sessions with standing: 16 384 in this worker's memory, and of more a note
-    beside their ``epochs``, which all workers share. Other sessions are not kept.
+    """The sessions with standing; others are not kept. This worker's memory has 16 384
+    of them; a note beside each one's epoch, in ``epochs``, tells all workers.
 
-    What is remembered ends with its epoch, when a token is refused here or on another
-    machine.
+    Both end with the epoch, when a token is refused here or on another machine.
     """
 
     def __init__(self, epochs: Epochs) -> None:

@@ -271,7 +271,9 @@ async def test_a_page_of_an_old_part_is_stale(front, token, platform, clock, wor
 async def test_newer_records_of_an_old_part_are_shown(
     front, token, platform, clock, worker
 ):
-    """They replace an old page made of the same course files."""
+    """They replace an old page made of the same course files, once a minute: each page
+    that is kept overwrites others' pages.
+    """
     clock.stop()
     platform.faults.set("cards", kind="empty")
     first = await front.ask("/api/all-attendance", token)
@@ -283,6 +285,14 @@ async def test_newer_records_of_an_old_part_are_shown(
     again = await front.ask("/api/all-attendance", token)
     assert (again.headers["X-Cache"], again.headers["Age"]) == ("STALE", "400")
     assert json.loads(again.body)["incomplete"] == []
+    clock.advance(2)  # failures are remembered for a second
+    await front.ask("/api/all-attendance", token)
+    await refreshed(worker)
+    assert (await front.ask("/api/all-attendance", token)).body == again.body
+    clock.advance(60)
+    await front.ask("/api/all-attendance", token)
+    await refreshed(worker)
+    assert (await front.ask("/api/all-attendance", token)).body != again.body
 
 
 @pytest.mark.gen_test

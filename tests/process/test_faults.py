@@ -21,7 +21,7 @@ WRITTEN = {
 SLOW = {
     "no worker can start",
     "no new worker can start at a reload",
-    "calls wait for a place",
+    "calls wait for a slot",
     "it speaks no TLS",
 }
 

@@ -34,7 +34,7 @@ def any_object(body: bytes) -> dict[str, Any]:
     try:
         answer = _OBJECT.decode(body)
     except (ValueError, RecursionError) as exc:
-        fault = _described(exc)
+        fault = "nested too deep" if isinstance(exc, RecursionError) else "not JSON"
     else:
         if isinstance(answer, dict):
             return answer
@@ -69,7 +69,3 @@ def utf8(body: bytes, note: Note) -> bytes:
 
 def _without_half(escape: re.Match[bytes]) -> bytes:
     return b"\\ufffd" if escape["half"] else escape[0]
-
-
-def _described(exc: Exception) -> str:
-    return "nested too deep" if isinstance(exc, RecursionError) else "not JSON"

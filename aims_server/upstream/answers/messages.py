@@ -55,7 +55,7 @@ _PHRASES: Final = (
     r"(?:^|[.:!,;] )no (?:\w+ )?(?:token|session)(?: (?:provided|found|sent))?"
     r"(?:[.!,;]|$)",
     r"\b(?:log|sign)(?: |-)?in again\b|\bre ?log ?in\b",
-    # A student is told to log in only if the login has ended, or somewhere else.
+    # "Please log in" means an ended login, unless it names another place.
     r"\b(?:please|kindly|must|need to|have to) (?:be )?(?:log|sign)(?:ged|ed)? ?in\b"
     rf"(?!{_ELSEWHERE}| (?:later|after)\b)",
     r"\b(?:log|sign) ?in (?:(?:is )?required|to (?:continue|proceed))\b",

@@ -155,18 +155,14 @@ class LoginBody(Struct, frozen=True, gc=False):
     def refusal(self) -> bytes:
         """A JSON object of the fields that an error passes on, except nested ones."""
         sent = msgspec.structs.asdict(_REFUSAL.decode(self.body))
-        return msgspec.json.encode(
-            {field: value for field, value in sent.items() if _is_flat(value)}
-        )
+        nested_or_none = b"[", b"{", b""
+        flat = {k: v for k, v in sent.items() if bytes(v)[:1] not in nested_or_none}
+        return msgspec.json.encode(flat)
 
     @property
     def refuses(self) -> bool:
         """Whether the text concerns the account, and so may refuse with a 500."""
         return speaks_of_account(self.text or "")
-
-
-def _is_flat(value: Raw) -> bool:
-    return bytes(value)[:1] not in (b"", b"[", b"{")
 
 
 _REFUSAL: Final = msgspec.json.Decoder(_Refusal)

@@ -70,7 +70,7 @@ class Bulkhead:
     def reserve(self, caller: CallerKey, calls: int, seconds: float) -> Reservation:
         """Admit so many ``calls`` as a whole, until the reservation ends. Raises
         BulkheadFull if not all could be made within ``seconds``; while there are slots
-        for all of them, nobody is refused.
+        for all of them, nobody is refused, nor while one is free and nothing reserved.
         """
         turns = self._reservations.turns(calls, verified=caller.verified)
         wait = max(
@@ -78,7 +78,9 @@ class Bulkhead:
             # An unverified caller becomes a student with its first call's answer.
             self.wait(caller, calls if caller.verified else 1),
         )
-        if wait > 0 and wait + self.recent_seconds > seconds:
+        late = wait > 0 and wait + self.recent_seconds > seconds
+        free = self._queue.in_use < self.pool.capacity
+        if late and (self._reservations.exist or not free):
             raise BulkheadFull(self._turn_away(wait, calls))
         return self._reservations.add(calls, verified=caller.verified)
 

@@ -4,7 +4,7 @@ import random as _random
 import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Final, Self
+from typing import Final
 
 from ...deadline import Clock
 from ...primitives import CircuitState
@@ -73,12 +73,6 @@ class CallPermit:
         wanted = CallerKey.student(object()) if unreachable else _ANYBODY
         connections.leave(self._connection_number, wanted, failed=unreachable)
         self._endpoint.leave(self._number, self._caller, failed=failed)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_details: object) -> None:
-        self.discard()
 
 
 class EndpointBreakers:

@@ -23,15 +23,17 @@ class FailureLog:
     quizzes failed on platform.example after 0.002 s: refused (Connection refused)
     """
 
-    def __init__(self, base_url: str, log: RateLimitedLog | None = None) -> None:
+    def __init__(self, base_url: str, log: RateLimitedLog) -> None:
         self._host = urlsplit(base_url).hostname or ""
-        self._log = log or RateLimitedLog(logging.getLogger(__name__))
+        self._log = log
 
     def record(self, endpoint: str, fault: UpstreamError, seconds: float) -> None:
         """Log a call that failed after ``seconds``."""
         if isinstance(fault, UpstreamRejected):
             return  # only this request was rejected, and its access line says so
-        cause = fault.cause or _cause_of(fault)
+        # A whole answer may have arrived: the text of a `BadShape` quotes no value.
+        unusable = FailureCause("unusable_answer", str(fault.__cause__ or ""))
+        cause = fault.cause or unusable
         detail = f" ({cause.detail})" if cause.detail else ""
         self._log.event(
             (endpoint, cause.kind),
@@ -44,9 +46,3 @@ class FailureLog:
             host=self._host,
             seconds=round(seconds, 3),
         )
-
-
-def _cause_of(fault: UpstreamError) -> FailureCause:
-    """The cause of a failure for which a whole answer had arrived."""
-    # A `BadShape`, whose text quotes no value.
-    return FailureCause("unusable_answer", str(fault.__cause__ or ""))

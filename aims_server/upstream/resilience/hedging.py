@@ -1,5 +1,5 @@
-"""Owns whether a late call gets a hedge, which of them wins, and which calls hang and
-give way to others (J. Dean, L. A. Barroso, "The Tail at Scale", CACM 2013; gRPC's A6).
+"""Owns whether a late call gets a hedge, which call wins, and which hanging calls are
+ended for others (J. Dean, L. A. Barroso, "The Tail at Scale", CACM 2013; gRPC's A6).
 Makes no call itself.
 """
 
@@ -31,7 +31,7 @@ _PROBE_SECONDS: Final = 1.0  # between two that give way while none is answered
 
 
 class GaveWay(UpstreamTimeout):
-    """A call that hung was ended, for its slot."""
+    """A hanging call was ended to free its slot."""
 
 
 class Hedging:
@@ -121,21 +121,23 @@ class Hedging:
             del race  # no cycle: it holds this task, an error's traceback this frame
 
     def answered(self, began: float) -> None:
-        """A call that began then is answered now."""
+        """Note that a call that began at ``began`` is answered now."""
         now = self.clock()
         self._answered = began, now
         self.latency.observe(now - began)
 
     def end_hanging(self) -> None:
-        """End calls that hang, since others want their slots. While none is answered
-        that began later, all may be slow alike: then one, to see how a new one fares.
+        """End calls that hang, since others want their slots. If none was answered for
+        as long as a request waits, all may be slow: then only one is ended, to try a
+        new call.
         """
         now = self.clock()
+        unanswered = now - self._answered[1] >= self._hanging_seconds
         for race, began in list(self._began.items()):
             if now - began < self._hanging_seconds:
                 break
             hangs = self.hangs(began)
-            if not hangs and began >= self._answered[1]:
+            if unanswered and not hangs:
                 hangs = now - self._probed_at >= _PROBE_SECONDS
                 if hangs:
                     self._probed_at = now
@@ -253,7 +255,7 @@ class _Race(Generic[Result]):
             self.end(call.result)
 
     def end(self, outcome: Callable[[], Result]) -> None:
-        """Let its caller have this outcome."""
+        """Give its caller this outcome."""
         self.outcome = outcome
         if self.first_failed is None:
             self.caller.cancel()

@@ -167,7 +167,7 @@ class ResiliencePolicy:
                     self._record_fault(permit, fault, seconds, again=again)
                     if pause is None:
                         raise
-                    answered = fault
+                    answered = answered if isinstance(fault, GaveWay) else fault
                 except BaseException:
                     permit.discard()
                     raise

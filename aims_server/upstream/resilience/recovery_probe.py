@@ -76,14 +76,15 @@ class RecoveryProbe:
             permit = self._breakers.admit(endpoint, RECOVERY_PROBE)
         except CircuitOpen:
             return  # students' calls are probing it just now
-        with permit:
-            try:
-                await self._ask(endpoint)
-            except UpstreamUnreachable:
-                permit.unreachable()
-            except UpstreamTimeout:
-                permit.discard()
-            except UpstreamError:
-                permit.answered()
-            else:
-                permit.success()
+        try:
+            await self._ask(endpoint)
+        except UpstreamUnreachable:
+            permit.unreachable()
+        except UpstreamTimeout:
+            return
+        except UpstreamError:
+            permit.answered()
+        else:
+            permit.success()
+        finally:
+            permit.discard()  # unless it has told its outcome

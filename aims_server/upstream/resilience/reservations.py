@@ -66,6 +66,12 @@ class Reservations:
         """The number of this worker's reservations."""
         return sum(reserved.total() for reserved in self._reserved.values())
 
+    @property
+    def exist(self) -> bool:
+        """Whether there is a reservation, of this worker or another."""
+        others = self._pool.others_reservations
+        return bool(self or others(verified=True) or others(verified=False))
+
     def add(self, calls: int, *, verified: bool) -> Reservation:
         """Add a reservation of so many calls."""
         return Reservation(self._count, calls, verified)

@@ -37,13 +37,13 @@ FAULTS: dict[str, Provoke] = {
     "a wrong setting": at_start(PORT="many"),
     "a misspelt name in .env": at_start("LOG_LEVLE=debug\n"),
     "a misspelt name in the environment": at_start(LOG_LEVLE="debug"),
-    "a line of .env that is none": at_start("PORT 3002\n"),
+    "a malformed line in .env": at_start("PORT 3002\n"),
     "a name twice in .env": at_start("WORKERS=1\n\nWORKERS=2\n"),
     ".env cannot be read": at_start(command=shell("mkdir .env")),
     "an option that does not exist": at_start(command=(*COMMAND, "--port", "3002")),
     "the port is taken": taken_port,
     "an address of another machine": at_start(HOST="203.0.113.7", METRICS_TOKEN="x"),
-    "something else than a socket is handed over": at_start(
+    "systemd hands over something that is no socket": at_start(
         command=(
             "bash",
             "-c",

@@ -119,15 +119,15 @@ def overloaded(bench: Bench) -> tuple[str, str]:
 
 
 FAULTS: dict[str, Provoke] = {
-    "what arrives is no HTTP": malformed,
+    "a message that is not HTTP": malformed,
     "no connection is left": many_connections,
-    "no file is left for a connection": no_files,
-    "a student asks too often": limited(3, RATE_LIMIT_PER_MINUTE="1"),
-    "an address asks too often": limited(
+    "no file descriptor is left for a connection": no_files,
+    "a student sends too many requests": limited(3, RATE_LIMIT_PER_MINUTE="1"),
+    "an address sends too many requests": limited(
         3, "/nowhere", RATE_LIMIT_PER_ADDRESS_PER_MINUTE="1"
     ),
-    "METRICS_TOKEN is guessed at": limited(11, "/metrics", METRICS_TOKEN="x"),
+    "somebody guesses METRICS_TOKEN": limited(11, "/metrics", METRICS_TOKEN="x"),
     "the cache is too small": full_cache,
-    "calls wait for a place": waiting,
-    "the platform is too slow for all who ask": overloaded,
+    "calls wait for a slot": waiting,
+    "the platform is too slow for the number of requests": overloaded,
 }

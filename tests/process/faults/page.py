@@ -52,14 +52,14 @@ def page(told: list[Told]) -> str:
 Faults and their lines
 ======================
 
-The first line of the log that tells a fault, as it is printed, without its time; each
-was provoked on the running service (``tests/process/faults`` does it again and
-writes this page). *stderr* lines are printed before the log begins.
+For each fault, the first line that the log has about it, without its time.
+``tests/process/faults`` provokes every fault on a running service and writes this page.
+Lines on *stderr* are printed before the log begins.
 
-A fault that comes by the thousand is told at once and then counted: "… 999 times more
-in the last 60 s". The access line of a failed request has its ``code`` and
-``upstreamSeconds``. Under systemd ``journalctl -u aims-server -p warning`` shows what
-follows from warnings on.
+A fault that occurs thousands of times is logged at once and then counted: "… 999 times
+more in the last 60 s". The access line of a failed request has its ``code`` and
+``upstreamSeconds``. Under systemd ``journalctl -u aims-server -p warning`` shows
+warnings and everything worse.
 """
     for group in FAULTS:
         text += f"\n{group}\n{'-' * len(group)}\n\n"

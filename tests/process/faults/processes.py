@@ -140,10 +140,10 @@ def worker_told(bench: Bench) -> tuple[str, str]:
 
 
 FAULTS: dict[str, Provoke] = {
-    "its log takes no lines for a while": log_unread,
-    "a worker is killed, by memory perhaps": killed_worker,
+    "its log is blocked for a while": log_unread,
+    "a worker is killed, perhaps for lack of memory": killed_worker,
     "a worker hangs": hung_worker,
-    "a worker is told to end": worker_told,
+    "a worker gets SIGTERM": worker_told,
     "a worker cannot start": without_threads,
     "no worker can start": breaking_start,
     "no new worker can start at a reload": breaking_reload,

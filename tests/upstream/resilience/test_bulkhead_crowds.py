@@ -87,6 +87,14 @@ async def test_work_is_admitted_while_slots_are_free_for_all(clock):
             pass
 
 
+def test_work_is_admitted_where_there_is_no_other(clock):
+    """However slow calls are thought to be: while none is made nobody learns better."""
+    slots = Bulkhead(2, clock=clock, first_guess=60.0)
+    for _ in range(2):
+        with slots.reserve(caller("a"), 16, 1.0), pytest.raises(BulkheadFull):
+            slots.reserve(caller("b"), 16, 1.0)
+
+
 async def test_work_that_is_over_makes_room(clock):
     """A reservation that has ended makes room, also after a failure."""
     slots = Bulkhead(16, clock=clock, first_guess=1.0)

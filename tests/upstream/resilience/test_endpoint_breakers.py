@@ -115,19 +115,6 @@ def test_a_permit_counts_once(breakers):
     assert breakers.worst is CircuitState.CLOSED
 
 
-def test_leaving_the_block_discards_the_call(breakers, clock):
-    """A cancelled probe gives its place back by itself."""
-    for number in range(3):
-        breakers.admit("cards", student(number)).failure()
-    clock.now += 5
-    for _ in range(10):
-        with pytest.raises(KeyError), breakers.admit("cards", student(1)):
-            raise KeyError
-    with breakers.admit("cards", student(1)) as permit:
-        permit.success()
-    assert breakers.worst is CircuitState.CLOSED
-
-
 def test_changes_are_told_by_endpoint(breakers, clock):
     """A change of the connections' breaker is reported for each endpoint."""
     told: list[tuple[str, CircuitState]] = []
