@@ -1,6 +1,7 @@
 """The making of a page told as events, over real sockets."""
 
 import asyncio
+import gc
 import json
 import socket
 import struct
@@ -272,6 +273,29 @@ async def test_a_failure_is_an_event(front, token, platform):
     assert kind == "error"
     assert body["code"] == "upstream_error"
     assert set(body) == {"error", "message", "code", "requestId", "timestamp"}
+
+
+async def test_nothing_is_left_of_a_stream_that_fails(front, platform):
+    """Of refused ones and of failed ones: without the collector's help, once the
+    failure is forgotten that equal requests share for a second.
+    """
+
+    def held():
+        kept = map(type, gc.get_objects())
+        return sum(issubclass(each, progress.ProgressHandler) for each in kept)
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = held()
+        for kind in (None, "html"):
+            platform.faults.set("course_files", kind=kind)
+            for number in range(5):
+                ((event, _),) = await told(front, f"made.up.{number}.{kind}")
+                assert event == "error"
+        await eventually(lambda: held() <= before)
+    finally:
+        gc.enable()
 
 
 async def test_a_fault_of_ours_is_an_event(front, token, monkeypatch, caplog):
