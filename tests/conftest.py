@@ -265,9 +265,10 @@ def _machine(settings: Settings, clock: Clock) -> Machine:
 @pytest.fixture(name="hedges")
 def _hedges(monkeypatch: pytest.MonkeyPatch) -> None:
     """None, so that calls can be counted: on a busy machine some would be late, and get
-    another one beside them. Override to have them.
+    another one beside them, the first of all too. Override to have them.
     """
     monkeypatch.setattr(lateness, "_ENOUGH", 10**9)
+    monkeypatch.setattr(lateness, "_UNKNOWN_SECONDS", math.inf)
 
 
 @pytest.fixture(name="worker")

@@ -28,6 +28,9 @@ __all__ = [
 MAX_BODY_BYTES: Final = 64 * 1024
 _MAX_FIELD: Final = 512
 _MAX_DEPTH: Final = 32
+# In a form. Four for each character of a user name and a password are the most that
+# can be needed; as many as a body has room for would hold the event loop for 16 ms.
+_MOST_ESCAPES: Final = 10 * _MAX_FIELD
 # The message for a field that is missing or has a wrong type, fit for a student.
 _SENTENCES: Final = {
     "username": "A user name is needed.",
@@ -38,6 +41,7 @@ _SENTENCES: Final = {
     "cfId": "The number of a course file is needed.",
 }
 _FIELD_AT_FAULT: Final = r"field `(\w+)`|at `\$\.(\w+)`"
+_BAD_FORM: Final = "The form is not well formed."
 _TOO_DEEP: Final = "The request's body is nested too deep."
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON_TYPES: Final = frozenset({"", "application/json", "text/json"})
@@ -122,12 +126,14 @@ def form_object(body: bytes, content_type: str | None, shape: type[Shape]) -> Sh
     """Like :func:`json_object`, for endpoints that take urlencoded forms as well."""
     if _media_type(content_type) != _FORM_TYPE:
         return json_object(body, content_type, shape)
+    if body.count(b"%") > _MOST_ESCAPES:
+        raise InvalidRequest(_BAD_FORM)
     try:
         pairs = parse_qsl(
             body.decode(), keep_blank_values=True, errors="strict", max_num_fields=16
         )
     except ValueError as fault:
-        raise InvalidRequest("The form is not well formed.") from fault
+        raise InvalidRequest(_BAD_FORM) from fault
     return query_object(dict(pairs), shape)
 
 

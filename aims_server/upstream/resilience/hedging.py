@@ -67,6 +67,7 @@ class Hedging:
         *,
         inconclusive: tuple[type[Exception], ...] = (),
         soonest: float = 0.25,
+        hanging_seconds: float = 10.0,
         clock: Clock = time.monotonic,
     ) -> None:
         self.lateness = Lateness(soonest)
@@ -74,6 +75,7 @@ class Hedging:
         """Report the duration of each answered call to it."""
 
         self._inconclusive = inconclusive
+        self._hanging_seconds = hanging_seconds
         self.clock = clock
         self.ended = 0
         self._answered = -inf, -inf  # when the call answered last began, and ended
@@ -124,24 +126,35 @@ class Hedging:
         self._answered = began, now
         self.latency.observe(now - began)
 
-    def end_hanging(self, seconds: float) -> None:
-        """End calls that have taken ``seconds`` or more, since others want their slots:
-        those that a newer call has overtaken by far. If none was answered since they
-        began, all may be slow: then only one is ended, to try a new call.
+    def end_hanging(self) -> None:
+        """End calls that hang, since others want their slots. If none was answered for
+        as long as a request waits, all may be slow: then only one is ended, to try a
+        new call.
         """
         now = self.clock()
-        began, ended = self._answered
-        for race, race_began in list(self._began.items()):
-            if now - race_began < seconds:
+        unanswered = now - self._answered[1] >= self._hanging_seconds
+        for race, began in list(self._began.items()):
+            if now - began < self._hanging_seconds:
                 break
-            if race_began < began:
-                hangs = now - race_began > _FASTER * (ended - began)
-            else:
-                hangs = race_began >= ended and now - self._probed_at >= _PROBE_SECONDS
+            hangs = self.hangs(began)
+            if unanswered and not hangs:
+                hangs = now - self._probed_at >= _PROBE_SECONDS
                 if hangs:
                     self._probed_at = now
             if hangs and race.outcome is None:
                 race.end(_give_way)
+
+    def hangs(self, began: float) -> bool:
+        """Whether a call that began then takes longer than a request waits, and a newer
+        one was answered in far less.
+        """
+        seconds = self.clock() - began
+        newer_began, newer_ended = self._answered
+        return (
+            seconds >= self._hanging_seconds
+            and began < newer_began
+            and seconds > _FASTER * (newer_ended - newer_began)
+        )
 
     def _look_by(self, moment: float) -> None:
         """Look at the calls under way at ``moment`` at the latest."""
@@ -154,9 +167,9 @@ class Hedging:
 
     def _look(self) -> None:
         self._timer, self._look_at = None, inf
-        for race in list(self._began):
+        for race, began in list(self._began.items()):
             if race.started < _COPIES:
-                race.look()
+                race.look(began)
                 late_at = race.newest_at + self.lateness.late_after
                 self._look_by(min(late_at, self.clock() + _LOOK_AGAIN))
 
@@ -215,12 +228,12 @@ class _Race(Generic[Result]):
         self._ended_before = hedging.ended
         self.started = 1
 
-    def look(self) -> None:
+    def look(self, began: float) -> None:
         """Begin one more call if the newest is late."""
         hedging = self._hedging
         if hedging.is_late(self.newest_at):
             self.newest_at = hedging.clock()
-            if hedging.may_be_hedged(self._ended_before):
+            if hedging.may_be_hedged(self._ended_before) or hedging.hangs(began):
                 # In this call's context: the timer may be another call's.
                 self._start(self._context.run(self._another))
 

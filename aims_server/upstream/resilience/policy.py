@@ -110,11 +110,14 @@ class ResiliencePolicy:
         self._random = random
         self._on_failure = on_failure
         self._failing_seconds = failing_seconds
-        self._hanging_seconds = hanging_seconds
         self._background_seconds = background_seconds
         self._clock = clock
         self._hedging: defaultdict[str, Hedging] = defaultdict(
-            lambda: Hedging(inconclusive=_INCONCLUSIVE, clock=clock)
+            lambda: Hedging(
+                inconclusive=_INCONCLUSIVE,
+                hanging_seconds=hanging_seconds,
+                clock=clock,
+            )
         )
         self._uncancelled: set[asyncio.Task[Any]] = set()
 
@@ -164,7 +167,7 @@ class ResiliencePolicy:
                     self._record_fault(permit, fault, seconds, again=again)
                     if pause is None:
                         raise
-                    answered = fault
+                    answered = answered if isinstance(fault, GaveWay) else fault
                 except BaseException:
                     permit.discard()
                     raise
@@ -276,7 +279,7 @@ class ResiliencePolicy:
 
     def _end_hanging(self) -> None:
         for hedging in self._hedging.values():
-            hedging.end_hanging(self._hanging_seconds)
+            hedging.end_hanging()
 
     def _record_fault(
         self, permit: CallPermit, fault: ApiError, seconds: float, *, again: bool

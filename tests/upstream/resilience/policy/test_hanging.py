@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from aims_server.errors import UpstreamTimeout
+from aims_server.errors import UpstreamFault, UpstreamTimeout
 from aims_server.upstream.resilience import CallerKey
 from tests.virtual_time import settle
 
-from ..bench import Bench
+from ..bench import SOMEBODY, Bench
 
 pytestmark = pytest.mark.gen_test
 
@@ -40,6 +40,22 @@ async def test_a_platform_that_is_back_is_noticed_though_all_slots_hang(bench):
     assert await asyncio.gather(*hung) == ["answer"] * 10
     assert bench.clock() < back_at + 2.0
     assert bench.at_rest
+
+
+async def test_calls_that_began_before_the_last_answer_give_way_too(bench):
+    """A login, which never does, may have taken the slot of the one answered last."""
+    bench.platform.seconds = 4.0
+    answered = begin(bench, 0)
+    await asyncio.sleep(0.1)
+    bench.platform.seconds = HANGS
+    hung = [begin(bench, number) for number in range(1, 10)]
+    assert await answered == "answer"
+    login = bench.outcome("login", 30.0, caller=SOMEBODY, repeatable=False)
+    hung.append(asyncio.create_task(login))
+    await asyncio.sleep(10.5)
+    bench.platform.seconds = 0.1
+    assert await begin(bench, 11, seconds=10.0) == "answer"
+    await asyncio.gather(*hung)
 
 
 async def test_an_endpoint_that_hangs_is_left_to_itself(bench):
@@ -77,15 +93,47 @@ async def test_calls_of_a_platform_that_is_slow_do_not_give_way(bench):
     assert bench.told.outcomes.count("ok") >= 25
 
 
+async def test_what_hung_is_made_again_when_others_are_answered(clock):
+    """Beside it, without a budget for all at once: its student asks again, and waited
+    until its end, 20 s later.
+    """
+    bench = Bench(clock, size=40)
+    bench.platform.seconds = HANGS
+    hung = [begin(bench, number) for number in range(8)]
+    await asyncio.sleep(10.5)
+    bench.platform.seconds = 0.1
+    back_at = bench.clock()
+    assert await begin(bench, 8, seconds=10.0) == "answer"
+    assert await asyncio.gather(*hung) == ["answer"] * 8
+    assert bench.clock() < back_at + 2.0
+    assert bench.at_rest
+
+
 async def test_a_call_that_gave_way_has_timed_out(bench):
-    """Its asker gets a timeout, if the budget has no other try."""
-    bench.budget.take = lambda _: False
+    """Its asker gets a timeout, if the budgets have no other call."""
+    bench.budget.take = bench.hedges.take = lambda _: False
     hung = await all_slots_hang(bench)
     bench.platform.seconds = 0.1
     assert await begin(bench, 10, seconds=10.0) == "answer"
-    await begin(bench, 11, seconds=10.0)
-    assert {type(await call).code for call in hung} == {UpstreamTimeout.code}
+    gave_way, *_ = await asyncio.gather(*hung)
+    assert isinstance(gave_way, UpstreamTimeout)
+    assert bench.told.outcomes.count("cancelled") == 1
     assert bench.at_rest
+
+
+async def test_a_try_that_gave_way_hides_no_answer(bench):
+    """The error told is the last one with which the platform answered."""
+    bench.platform.script = [UpstreamFault()]
+    failed = begin(bench, 0)
+    await asyncio.sleep(0.05)
+    bench.platform.seconds = HANGS
+    await asyncio.sleep(0.5)
+    hung = [begin(bench, number) for number in range(1, 10)]
+    await asyncio.sleep(11.0)
+    hung.append(begin(bench, 10, seconds=17.0))
+    assert isinstance(await failed, UpstreamFault)
+    assert bench.told.outcomes.count("cancelled") == 1
+    await asyncio.gather(*hung)
 
 
 async def test_nothing_gives_way_while_slots_are_free(clock):
@@ -95,7 +143,6 @@ async def test_nothing_gives_way_while_slots_are_free(clock):
     hung = [begin(bench, 1) for _ in range(32)]
     await asyncio.sleep(15.0)
     bench.platform.seconds = 0.1
-    assert await begin(bench, 2) == "answer"
     last = begin(bench, 1)
     await settle()
     assert "cancelled" not in bench.told.outcomes
