@@ -9,9 +9,7 @@ export function quizzes(model) {
     return h("p", { class: "note" }, model.quizzes ? "No evaluated quizzes." : "");
   }
   const names = new Map(model.subjects.map(({ code, name }) => [code, name]));
-  const courses = Map.groupBy
-    ? Map.groupBy(rows, (row) => row.master_course_code)
-    : grouped(rows);
+  const courses = grouped(rows);
   return h(
     "div",
     { class: "cards" },
@@ -35,7 +33,8 @@ function grouped(rows) {
   const courses = new Map();
   for (const row of rows) {
     const code = row.master_course_code;
-    courses.set(code, [...(courses.get(code) ?? []), row]);
+    if (!courses.has(code)) courses.set(code, []);
+    courses.get(code).push(row);
   }
   return courses;
 }
