@@ -121,6 +121,16 @@ async def test_a_call_that_gave_way_has_timed_out(bench):
     assert bench.at_rest
 
 
+async def test_a_call_that_gave_way_is_made_again_apart(bench):
+    """It may be its connection that hangs, which other calls would share."""
+    hung = await all_slots_hang(bench)
+    bench.platform.seconds = 0.1
+    assert await begin(bench, 10, seconds=10.0) == "answer"
+    assert await hung[0] == "answer"
+    assert bench.platform.apart == [False] * 11 + [True]
+    await asyncio.gather(*hung)
+
+
 async def test_a_try_that_gave_way_hides_no_answer(bench):
     """The error told is the last one with which the platform answered."""
     bench.platform.script = [UpstreamFault()]
