@@ -146,6 +146,21 @@ async def test_a_try_that_gave_way_hides_no_answer(bench):
     await asyncio.gather(*hung)
 
 
+async def test_a_call_with_another_one_beside_it_does_not_give_way(bench):
+    """That one will be answered, and there may be no other try in the budget."""
+    hung = await all_slots_hang(bench)
+    bench.platform.seconds = 1.0
+    assert await begin(bench, 10, seconds=10.0) == "answer"
+    assert await hung[0] == "answer"
+    bench.platform.seconds = 4.0
+    await asyncio.sleep(3.5)
+    assert bench.told.hedged == ["started"]
+    bench.budget.take = lambda _: False
+    assert await begin(bench, 11, seconds=10.0) == "answer"
+    assert await hung[1] == "answer"
+    await asyncio.gather(*hung)
+
+
 async def test_nothing_gives_way_while_slots_are_free(clock):
     """However long it hangs, and though this caller has all that one may have."""
     bench = Bench(clock, size=40)
