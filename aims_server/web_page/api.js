@@ -111,7 +111,7 @@ export async function page(name, { fresh = false } = {}) {
 }
 
 /**
- * The page, and `onProgress({done, of, name})` as its subjects come. The page itself comes
+ * The page, and `onProgress({done, of})` as its subjects come. The page itself comes
  * as always, packed and with its headers; when it takes longer than a moment the events of
  * the same gathering are read beside it, and left when it is there.
  */
@@ -132,7 +132,7 @@ async function follow(name, onProgress, { fresh = false }, signal) {
     const options = { cache: "no-store", signal };
     const response = await askAsStudent(name, fresh, "text/event-stream", options);
     for await (const { event, data } of events(response)) {
-      if (event === "started") onProgress({ done: 0, of: data.subjects, name: "" });
+      if (event === "started") onProgress({ done: 0, of: data.subjects });
       else if (event === "subject") onProgress(data);
     }
   } catch {
@@ -194,21 +194,18 @@ function answer(data, response, began) {
   };
 }
 
-/** The events of a stream (WHATWG HTML 9.2.6), each with its data read as JSON. */
+/** The events of a stream as the service writes them, each with its data read as JSON. */
 async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
-    const { done, value } = await reader.read().catch(() => ({ done: true }));
+    const { done, value } = await reader.read();
     if (done) return;
-    const blocks = (rest + value.replaceAll("\r\n", "\n")).split("\n\n");
+    const blocks = (rest + value).split("\n\n");
     rest = blocks.pop();
     for (const block of blocks) {
-      const lines = block.split("\n");
-      const field = (name) =>
-        lines.filter((l) => l.startsWith(`${name}:`)).map((l) => l.slice(name.length + 1).trim());
-      const data = field("data").join("\n");
-      if (data) yield { event: field("event")[0] ?? "message", data: JSON.parse(data) };
+      const event = /^event: (.*)$/m.exec(block)?.[1]; // none in a comment
+      if (event) yield { event, data: JSON.parse(/^data: (.*)$/m.exec(block)[1]) };
     }
   }
 }

@@ -34,7 +34,7 @@ export function standing(present, total, target) {
  * come (`page` is null) a subject has none. Counts that the summary could not read are those
  * of the days.
  * @returns {{name, code, present, total, percent, canMiss, mustAttend, enteredUntil,
- *            daily, faculty, incomplete}[]}
+ *            faculty, incomplete}[]}
  */
 export function subjects(summary, page) {
   const unread = new Set(summary?.incomplete ?? []);
@@ -45,23 +45,12 @@ export function subjects(summary, page) {
   return [...names].map((name) => {
     const row = rows.get(name);
     const days = records.get(name);
-    const known = row && !(days && unread.has(name)) ? row : {
-      present: days.totalPresent,
-      total: days.total,
-      percent: days.percent,
-      canMiss: days.canMiss,
-      mustAttend: days.mustAttend,
-    };
+    const isRead = row && !(days && unread.has(name));
+    const counts = isRead ? row : { ...days, present: days.totalPresent };
+    const { courseCode: code, present, total, percent, canMiss, mustAttend } = counts;
     return {
-      name,
-      code: row?.courseCode ?? days.courseCode,
-      present: known.present,
-      total: known.total,
-      percent: known.percent,
-      canMiss: known.canMiss,
-      mustAttend: known.mustAttend,
+      name, code, present, total, percent, canMiss, mustAttend,
       enteredUntil: days?.enteredUntil ?? null,
-      daily: days?.daily ?? [],
       faculty: days?.daily.at(-1)?.details.at(-1)?.faculty ?? null,
       incomplete: missing.has(name),
     };
@@ -104,7 +93,7 @@ function beginOf({ formatted, time }) {
 const TIME = /(\d{1,2})(?::(\d{2})(?::\d{2})?(?:\s*([AP])\.?M)?|(?:\.(\d{2}))?\s*([AP])\.?M(?![A-Z]))/gi;
 
 /** "02:00PM - 02:50PM 07/Sep/2026", "2:00 - 2:50PM" or "2026-09-07 14:00:00" as "14:00". */
-export function clock(text) {
+function clock(text) {
   const [begin, end] = [...text.matchAll(TIME)].map(([, hour, minute, half, dotted, marked]) => {
     const part = (half ?? marked)?.toUpperCase();
     const hours = part ? (hour % 12) + (part === "P" ? 12 : 0) : Number(hour);
@@ -128,7 +117,7 @@ export function markKind(status) {
 }
 
 /** The college's date and time of day, wherever this browser is: ["2026-09-07", "14:05"]. */
-export function indiaNow(now = new Date()) {
+export function indiaNow(now) {
   const text = new Intl.DateTimeFormat("sv-SE", {
     timeZone: "Asia/Kolkata", dateStyle: "short", timeStyle: "short",
   }).format(now);

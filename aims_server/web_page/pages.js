@@ -20,6 +20,7 @@ export function createPages(store) {
   const timers = new Map();
   const retries = new Map();
   const notBefore = new Map(); // ms, by page: the end of the wait that the service has told
+  const renewed = new Set(); // pages whose refresh the student still waits for
   let returns = 0; // of the network, or of the student to the page
 
   function put(field, name, value) {
@@ -45,7 +46,7 @@ export function createPages(store) {
   function end(notice) {
     session += 1;
     timers.forEach(clearTimeout);
-    [timers, retries, notBefore].forEach((kept) => kept.clear());
+    [timers, retries, notBefore, renewed].forEach((kept) => kept.clear());
     signOut();
     store.set({
       signedIn: false, notice, answers: {}, problems: {}, loading: [], progress: null,
@@ -87,13 +88,15 @@ export function createPages(store) {
     if (store.get().loading.includes(name)) return;
     clearTimeout(timers.get(name));
     setLoading(name, true);
+    if (fresh) renewed.add(name);
+    const options = { fresh: renewed.has(name) };
     const mine = session;
     const before = returns;
     const progressed = (progress) => mine === session && store.set({ progress });
     const ask = () =>
       name === "all-attendance"
-        ? pageWithProgress(name, progressed, { fresh })
-        : page(name, { fresh });
+        ? pageWithProgress(name, progressed, options)
+        : page(name, options);
     const answer = await attempt(name, ask, { retried: true });
     if (mine !== session) return;
     setLoading(name, false);
@@ -103,6 +106,7 @@ export function createPages(store) {
       if (returns !== before && store.get().problems[name].code === "offline") load(name);
       return;
     }
+    renewed.delete(name);
     put("answers", name, { ...answer, at: Date.now() });
     if (answer.cache === "STALE") again(name, STALE_RETRY_SECONDS);
     else if (answer.data.incomplete?.length) again(name, INCOMPLETE_RETRY_SECONDS);

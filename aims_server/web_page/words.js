@@ -1,4 +1,4 @@
-/** What the page says: failures, freshness, dates and numbers as sentences. */
+/** What the page says: failures, freshness, advice, dates and numbers as words. */
 
 const DATE = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "long", timeZone: "UTC" });
 const WEEKDAY = new Intl.DateTimeFormat("en-GB", { weekday: "long", timeZone: "UTC" });
@@ -56,8 +56,8 @@ export const problemWords = ({ code, message }) =>
   PROBLEMS[code] ?? (message || "The service cannot answer right now.");
 
 /** How many seconds are left of the wait that a failure asks for; 0 without one. */
-export const secondsLeft = ({ at, retryAfter }, now = Date.now()) =>
-  Math.max(0, Math.ceil(retryAfter - (now - at) / 1000));
+export const secondsLeft = ({ at, retryAfter }) =>
+  Math.max(0, Math.ceil(retryAfter - (Date.now() - at) / 1000));
 
 /** The wait that a failure asks for, in words. */
 export function waitWords(problem) {
