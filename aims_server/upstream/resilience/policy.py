@@ -119,6 +119,7 @@ class ResiliencePolicy:
                 clock=clock,
             )
         )
+        self._recent_seconds = 0.0  # of the call answered last, to any endpoint
         self._uncancelled: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
@@ -273,7 +274,7 @@ class ResiliencePolicy:
             raise
         else:
             outcome = "ok"
-            self._hedging[call.endpoint].answered(began)
+            self._recent_seconds = self._hedging[call.endpoint].answered(began)
             if hedge:
                 self._observer.call_hedged(call.endpoint, "won")
             return result
@@ -284,7 +285,7 @@ class ResiliencePolicy:
 
     def _end_hanging(self) -> None:
         for hedging in self._hedging.values():
-            hedging.end_hanging()
+            hedging.end_hanging(self._recent_seconds)
 
     def _record_fault(
         self, permit: CallPermit, fault: ApiError, seconds: float, *, again: bool
