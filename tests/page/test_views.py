@@ -310,6 +310,7 @@ QUIZZES = [
     {"quiz_uc": "NULL", "loggedin_at": "0000-00-00 00:00:00", "marks_obtained": "8"},
     {"quiz_uc": "MNTH", "loggedin_at": "2025-13-45", "correct": {"n": 1}},
     {"quiz_uc": 1970, "loggedin_at": "1970-01-01 05:30:00", "incorrect": [1]},
+    {"quiz_uc": "GAPS", "marks_obtained": "\u00a0"},
     {"quiz_uc": "GOOD", "loggedin_at": "2025-09-03 13:51:31", "marks_obtained": 7},
 ]
 
@@ -326,9 +327,22 @@ def test_an_odd_quiz_costs_no_other_one_anything(visits, token):
         ["NULL", "\u2013", "8"],
         ["MNTH", "\u2013", "\u2013"],
         ["1970", "\u2013", "\u2013"],
+        ["GAPS", "\u2013", "\u2013"],
         ["GOOD", "3 September", "7"],
     ]
     assert "Average 7.5, best 8" in visit.page.inner_text("main")
+
+
+def test_a_course_of_quizzes_is_one_however_its_code_comes(visits, token):
+    """The code may be a number, and that of two groups, of which the first is named."""
+    counts = {"courseCode": "503", "present": 1, "total": 2}
+    courses = [{"course": name} | counts for name in ("Maths", "Maths (503, 7)")]
+    summary = NOTHING_COUNTED["attendance"] | {"dailyAttendance": courses}
+    rows = [{"master_course_code": code} for code in (503, "503 ", None, "", " ")]
+    quizzes = {"response": {"data": rows}}
+    visit = visits(token=token, answers={"attendance": summary, "quiz": quizzes})
+    visit.show("quizzes")
+    assert visit.page.locator("main h2").all_inner_texts() == ["Maths", "\u2013"]
 
 
 ENVELOPES: list[Callable[[list[dict[str, str]]], Any]] = [
@@ -343,14 +357,15 @@ ENVELOPES: list[Callable[[list[dict[str, str]]], Any]] = [
 ]
 
 
-def test_quizzes_are_shown_out_of_every_envelope(inside):
+def test_quizzes_are_shown_out_of_every_envelope(visits, token):
     """They are passed on in the one that the platform has chosen."""
-    inside.show("quizzes")
+    visit = visits(token=token, answers=NOTHING_COUNTED)
+    visit.show("quizzes")
     for number, envelope in enumerate(ENVELOPES):
         names = [f"First {number}", f"Second {number}"]
-        inside.serve("quiz", envelope([{"quiz_uc": name} for name in names]))
-        inside.refresh()
-        assert inside.page.locator(".quizzes tbody th").all_inner_texts() == names
+        visit.serve("quiz", envelope([{"quiz_uc": name} for name in names]))
+        visit.refresh()
+        assert visit.page.locator(".quizzes tbody th").all_inner_texts() == names
 
 
 DETAILS = [

@@ -46,7 +46,7 @@ class Attempt(Protocol[Made]):
 
     def __call__(self, seconds: float, *, apart: bool) -> Awaitable[Made]:
         """The result of a call of at most ``seconds``. With ``apart`` no other call
-        uses its connection: it is a hedge, and the late call's connection may hang.
+        uses its connection: it replaces a late call, whose connection may hang.
         """
 
 

@@ -3,6 +3,7 @@
 import random as _random
 import time
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 from ...deadline import Clock
@@ -59,10 +60,10 @@ class CircuitBreaker:
     do not probe in step. A row ends when it has stayed closed for `max_open_seconds`.
 
     *Half-open*, it lets `probes` calls through at a time, not counting those that have
-    hung for 5 s. The first success closes it; failures open it by the rule above. A
-    caller whose probe has failed may not probe for 10 s. If a verified student has
-    asked within 30 s, only verified students and `RECOVERY_PROBE`, which is nobody's,
-    may probe: invented tokens prove nothing.
+    hung for 5 s. The first success closes it; failures within 10 s open it by the rule
+    above. A caller whose probe has so failed may not probe for 10 s. If a verified
+    student has asked within 30 s, only verified students and `RECOVERY_PROBE`, which is
+    nobody's, may probe: invented tokens prove nothing.
 
     A call counts only in the state in which it was admitted. `on_change` is called at
     every change of state.
@@ -92,8 +93,8 @@ class CircuitBreaker:
         self._openings_in_a_row = 0
         self._open_until = 0.0
         self._probing: dict[int, float] = {}  # the probes under way: when each began
-        self._verified_asked_at = float("-inf")
-        self._succeeded_at = float("-inf")
+        self._verified_asked_at = -inf
+        self._succeeded_at = -inf
         # When each caller last failed, in order of time. Never more than `callers`.
         self._failing: dict[CallerKey, float] = {}
 
@@ -121,11 +122,13 @@ class CircuitBreaker:
 
     def leave(self, number: int, caller: CallerKey, *, failed: bool | None) -> None:
         """A call has ended; ``failed`` is None if that says nothing of the endpoint."""
-        self._probing.pop(number, None)
+        began = self._probing.pop(number, inf)
         if failed is None or number <= self._changed_after:
             return
         if failed:
-            if number > self._succeeded_after:
+            # One that hung for longer says nothing of now: others probe since then.
+            stale = self._clock() - began >= _WINDOW_SECONDS
+            if number > self._succeeded_after and not stale:
                 self._count(caller)
             return
         self._succeeded_after = self._admitted

@@ -127,21 +127,23 @@ class Hedging:
         self.latency.observe(now - began)
 
     def end_hanging(self) -> None:
-        """End calls that hang, since others want their slots. If none was answered for
-        as long as a request waits, all may be slow: then only one is ended, to try a
-        new call.
+        """End calls without a hedge that hang, since others want their slots. If none
+        was answered for as long as a request waits, all may be slow: then only one is
+        ended, to try a new call.
         """
         now = self.clock()
         unanswered = now - self._answered[1] >= self._hanging_seconds
         for race, began in list(self._began.items()):
             if now - began < self._hanging_seconds:
                 break
+            if race.others or race.outcome is not None:
+                continue  # its hedge will end it, or has
             hangs = self.hangs(began)
             if unanswered and not hangs:
                 hangs = now - self._probed_at >= _PROBE_SECONDS
                 if hangs:
                     self._probed_at = now
-            if hangs and race.outcome is None:
+            if hangs:
                 race.end(_give_way)
 
     def hangs(self, began: float) -> bool:

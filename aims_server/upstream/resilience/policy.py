@@ -148,7 +148,7 @@ class ResiliencePolicy:
         call = Call(endpoint, caller, attempt, deadline, repeatable)
         answered: ApiError | None = None
         try:
-            number = 0
+            number, apart = 0, False
             while True:
                 try:
                     permit = await self._admission.enter(endpoint, caller, deadline)
@@ -159,7 +159,7 @@ class ResiliencePolicy:
                 self._count_try(number, call)
                 began = self._clock()
                 try:
-                    result = await self._hedged(call)
+                    result = await self._hedged(call, apart=apart)
                 except ApiError as fault:
                     pause = self._pause_before_retry(number, fault, call)
                     seconds = self._clock() - began
@@ -167,7 +167,8 @@ class ResiliencePolicy:
                     self._record_fault(permit, fault, seconds, again=again)
                     if pause is None:
                         raise
-                    answered = answered if isinstance(fault, GaveWay) else fault
+                    apart = isinstance(fault, GaveWay)
+                    answered = answered if apart else fault
                 except BaseException:
                     permit.discard()
                     raise
@@ -212,12 +213,14 @@ class ResiliencePolicy:
             for tries in self._tries:
                 tries.add(call.caller)
 
-    def _hedged(self, call: Call[Result]) -> Coroutine[Any, Any, Result]:
+    def _hedged(
+        self, call: Call[Result], *, apart: bool
+    ) -> Coroutine[Any, Any, Result]:
         if not call.repeatable:
             return self._run_uncancelled(self._made(call))
         # A flight awaits a repeatable call, and no request can cancel it.
         hedging = self._hedging[call.endpoint]
-        return hedging.run(self._made(call), partial(self._hedge, call))
+        return hedging.run(self._made(call, apart=apart), partial(self._hedge, call))
 
     def _hedge(self, call: Call[Result]) -> Coroutine[Any, Any, Result] | None:
         """A hedge with its slot, or None."""
@@ -230,7 +233,7 @@ class ResiliencePolicy:
         tally = call_tally.get()
         if tally is not None:
             tally.hedges += 1
-        return self._made(call, hedge=True)
+        return self._made(call, apart=True, hedge=True)
 
     async def _run_uncancelled(self, made: Coroutine[Any, Any, Result]) -> Result:
         """Await a call that goes on if its caller is cancelled, since its slot is free
@@ -249,12 +252,14 @@ class ResiliencePolicy:
         if not call.cancelled():
             call.exception()  # read it, since its caller may be gone
 
-    async def _made(self, call: Call[Result], *, hedge: bool = False) -> Result:
+    async def _made(
+        self, call: Call[Result], *, apart: bool = False, hedge: bool = False
+    ) -> Result:
         """Make one call on a slot taken before, and release the slot."""
         began = self._clock()
         outcome = InternalError.code  # unless it ends as below
         try:
-            result = await call.attempt(call.deadline.remaining(), apart=hedge)
+            result = await call.attempt(call.deadline.remaining(), apart=apart)
         except ApiError as fault:
             outcome = fault.code
             if isinstance(fault, UpstreamError):

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Hashable, Mapping
+from math import inf
 from typing import Any, Final, NoReturn
 
 import pycurl
@@ -67,6 +68,7 @@ class CurlPool(CurlAsyncHTTPClient):
         self._under_way: dict[pycurl.Curl, HandleState] = {}
         self._waiting: deque[Transfer] = deque()
         self._kept = KeptConnections()
+        self._answered_at = -inf  # the last call that was; by the loop's clock
         self._alarm = CurlAlarm(self._loop, self._handle_timeout)
         self._sockets = CurlSockets(self._loop, self._on_ready, self._kept.forget)
         super().initialize(0, *args, **options)  # none of Tornado's own handles
@@ -221,12 +223,13 @@ class CurlPool(CurlAsyncHTTPClient):
         else:
             if fd < 0:  # curl has closed it
                 self._kept.abandon(state.connection)
+            self._answered_at = self._loop.time()
             transfer.set_result(state.reply(status))
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug("Call %s: %s", "failed" if curl_error else status, timings(curl))
         self._handles.release(curl)
 
-    def _cut_off(self, state: HandleState, patience: float = 0.0) -> None:
+    def _cut_off(self, state: HandleState, patience: float) -> None:
         """Deal with the connection of a call that has ended early. Curl itself closes
         one of HTTP/1.1. One of HTTP/2 it would give to all further calls though it
         hangs; so it is closed if no other call is on it, or if it was silent while this
@@ -240,14 +243,18 @@ class CurlPool(CurlAsyncHTTPClient):
             self._kept.close_silent(state.connection, waited)
 
     def _give_up(self, transfer: Transfer) -> None:
-        """End a cancelled call; mostly, its hedge was answered first."""
+        """End a cancelled call; mostly, its hedge was answered first. If no call was
+        since it began, all may be slow, and other calls on its connection go on.
+        """
         if transfer in self._waiting:
             self._waiting.remove(transfer)
         for curl, state in self._under_way.items():
             if state.transfer is transfer:
                 del self._under_way[curl]
                 self._multi.remove_handle(curl)
-                self._cut_off(state)
+                now = self._loop.time()
+                began = now - state.seconds_under_way(now)
+                self._cut_off(state, 0.0 if self._answered_at > began else inf)
                 self._handles.release(curl)
                 self._process_queue()
                 break

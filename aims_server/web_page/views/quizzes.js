@@ -8,12 +8,12 @@ export function quizzes(model) {
   if (!rows.length) {
     return h("p", { class: "note" }, model.quizzes ? "No evaluated quizzes." : "");
   }
-  const names = new Map(model.subjects.map(({ code, name }) => [code, name]));
-  const courses = grouped(rows);
+  // Of groups with one code the first.
+  const names = new Map([...model.subjects].reverse().map(({ code, name }) => [code, name]));
   return h(
     "div",
     { class: "cards" },
-    ...[...courses].map(([code, taken]) => course(code, (code && names.get(code)) || shown(code), taken)),
+    ...[...grouped(rows)].map(([code, taken]) => course(code, names.get(code) ?? code, taken)),
   );
 }
 
@@ -32,7 +32,7 @@ function rowsOf(answer) {
 function grouped(rows) {
   const courses = new Map();
   for (const row of rows) {
-    const code = row.master_course_code;
+    const code = shown(row.master_course_code);
     if (!courses.has(code)) courses.set(code, []);
     courses.get(code).push(row);
   }
@@ -80,4 +80,4 @@ function quizRow(quiz) {
   );
 }
 
-const shown = (value) => (["string", "number"].includes(typeof value) && value !== "" ? value : "–");
+const shown = (value) => (["string", "number"].includes(typeof value) && `${value}`.trim()) || "–";

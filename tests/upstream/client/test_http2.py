@@ -124,6 +124,24 @@ async def test_a_connection_that_hangs_for_long_is_closed_to_all(
     assert platform.connections == 2
 
 
+async def test_a_call_that_gives_way_leaves_the_others_on_its_connection(
+    student, platform, clock
+):
+    """While none is answered, the platform may be slow to all."""
+    await student.quizzes(PATIENCE_SECONDS)
+    await fall_silent(platform)
+    calls = [asyncio.create_task(student.quizzes(PATIENCE_SECONDS)) for _ in range(20)]
+    await platform.until(lambda: platform.heard == 21)
+    clock.now += 11
+    calls.append(asyncio.create_task(student.quizzes(PATIENCE_SECONDS)))
+    await platform.until(lambda: platform.heard >= 22)
+    await asyncio.sleep(0.1)
+    assert (platform.connections, platform.heard) == (1, 22)
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+
+
 async def test_a_stream_that_is_reset_costs_one_connection(student, platform):
     """The call is made again on a new one; those that follow need no further one, for
     the old one serves them as well.

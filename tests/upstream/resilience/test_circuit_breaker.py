@@ -222,6 +222,18 @@ def test_probes_that_hang_shut_nobody_out(breaker, clock):
     assert breaker.state.value == "closed"
 
 
+def test_probes_that_hung_open_nothing(breaker, clock):
+    """They time out when the endpoint may be back and newer ones are under way."""
+    clock.now += trip(breaker)
+    hung = [Call(breaker, student(number)) for number in range(3)]
+    clock.now += 30
+    for call in hung:
+        call.failure()
+    assert breaker.state.value == "half-open"
+    Call(breaker, student(3)).success()
+    assert breaker.state.value == "closed"
+
+
 def test_made_up_tokens_do_not_probe_before_students(breaker, clock):
     """They wait while students ask, and for thirty seconds after."""
     clock.now += trip(breaker)
@@ -355,7 +367,8 @@ class PlainModel:
         generation, successes, number = began
         if generation is not self.generation:
             return
-        self.under_way[number] = None
+        probed_at, self.under_way[number] = self.under_way[number], None
+        hung = self.state == "half-open" and now - probed_at >= 10
         if outcome == "success":
             if self.state == "half-open":
                 self.change("closed", now)
@@ -363,7 +376,7 @@ class PlainModel:
             self.failures.clear()
             self.served = now
             self.successes += 1
-        elif outcome == "failure" and successes == self.successes:
+        elif outcome == "failure" and successes == self.successes and not hung:
             self.failures.append((now, caller))
             failing = self.failing(now)
             students = sum(each.verified for each in failing)

@@ -121,6 +121,16 @@ async def test_a_call_that_gave_way_has_timed_out(bench):
     assert bench.at_rest
 
 
+async def test_a_call_that_gave_way_is_made_again_apart(bench):
+    """It may be its connection that hangs, which other calls would share."""
+    hung = await all_slots_hang(bench)
+    bench.platform.seconds = 0.1
+    assert await begin(bench, 10, seconds=10.0) == "answer"
+    assert await hung[0] == "answer"
+    assert bench.platform.apart == [False] * 11 + [True]
+    await asyncio.gather(*hung)
+
+
 async def test_a_try_that_gave_way_hides_no_answer(bench):
     """The error told is the last one with which the platform answered."""
     bench.platform.script = [UpstreamFault()]
@@ -133,6 +143,21 @@ async def test_a_try_that_gave_way_hides_no_answer(bench):
     hung.append(begin(bench, 10, seconds=17.0))
     assert isinstance(await failed, UpstreamFault)
     assert bench.told.outcomes.count("cancelled") == 1
+    await asyncio.gather(*hung)
+
+
+async def test_a_call_with_another_one_beside_it_does_not_give_way(bench):
+    """That one will be answered, and there may be no other try in the budget."""
+    hung = await all_slots_hang(bench)
+    bench.platform.seconds = 1.0
+    assert await begin(bench, 10, seconds=10.0) == "answer"
+    assert await hung[0] == "answer"
+    bench.platform.seconds = 4.0
+    await asyncio.sleep(3.5)
+    assert bench.told.hedged == ["started"]
+    bench.budget.take = lambda _: False
+    assert await begin(bench, 11, seconds=10.0) == "answer"
+    assert await hung[1] == "answer"
     await asyncio.gather(*hung)
 
 
