@@ -250,12 +250,12 @@ async def test_leaving_is_no_fault(front, token, platform, access_lines, http_se
 
 
 async def test_leaving_while_it_is_written_to_ends_the_stream(
-    front, token, student, platform, worker, access_lines, _unused_port
+    front, token, student, platform, worker, access_lines, request
 ):
     """The handler waits for the client to read more. When the client leaves instead,
     the request ends with its line in the log.
     """
-    listening, _ = _unused_port
+    listening, _ = request.getfixturevalue("_unused_port")  # of `http_server`
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024)
     rows = [  # 200 kB of events, more than the transport and both sockets hold
         {"id": cf_id, "student_id": student.id, "cdata": {"course_name": "🦉" * 4096}}
