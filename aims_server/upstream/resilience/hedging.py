@@ -120,16 +120,18 @@ class Hedging:
                 race.give_up_others()
             del race  # no cycle: it holds this task, an error's traceback this frame
 
-    def answered(self, began: float) -> None:
-        """Note that a call that began at ``began`` is answered now."""
+    def answered(self, began: float) -> float:
+        """Note that a call that began then is answered now; return its seconds."""
         now = self.clock()
         self._answered = began, now
         self.latency.observe(now - began)
+        return now - began
 
-    def end_hanging(self) -> None:
+    def end_hanging(self, recent: float) -> None:
         """End calls without a hedge that hang, since others want their slots. If none
         was answered for as long as a request waits, all may be slow: then only one is
-        ended, to try a new call.
+        ended, to try a new call, and none while calls to all endpoints take as long:
+        the last one answered took ``recent`` seconds.
         """
         now = self.clock()
         unanswered = now - self._answered[1] >= self._hanging_seconds
@@ -139,7 +141,7 @@ class Hedging:
             if race.others or race.outcome is not None:
                 continue  # its hedge will end it, or has
             hangs = self.hangs(began)
-            if unanswered and not hangs:
+            if unanswered and not hangs and now - began > _FASTER * recent:
                 hangs = now - self._probed_at >= _PROBE_SECONDS
                 if hangs:
                     self._probed_at = now

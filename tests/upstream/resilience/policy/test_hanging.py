@@ -109,6 +109,22 @@ async def test_what_hung_is_made_again_when_others_are_answered(clock):
     assert bench.at_rest
 
 
+async def test_a_call_has_the_time_that_those_of_other_endpoints_take(bench):
+    """Of an endpoint that few ask for, none may have been answered for long."""
+    bench.platform.seconds = 12.0
+    bench.hedges.take = lambda _: False
+    calls = [begin(bench, number) for number in range(8)]
+    await asyncio.sleep(6.0)
+    rare = begin(bench, 8, "quizzes")
+    await asyncio.sleep(6.5)
+    calls += [begin(bench, number) for number in range(10, 19)]
+    await asyncio.sleep(4.0)
+    calls.append(begin(bench, 20, seconds=10.0))
+    assert await rare == "answer"
+    assert "cancelled" not in bench.told.outcomes
+    await asyncio.gather(*calls)
+
+
 async def test_a_call_that_gave_way_has_timed_out(bench):
     """Its asker gets a timeout, if the budgets have no other call."""
     bench.budget.take = bench.hedges.take = lambda _: False
