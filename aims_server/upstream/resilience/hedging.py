@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
+from functools import partial
 from itertools import takewhile
 from math import inf
 from typing import Any, Final, Generic, NoReturn, TypeVar
@@ -31,7 +32,13 @@ _PROBE_SECONDS: Final = 1.0  # between two that give way while none is answered
 
 
 class GaveWay(UpstreamTimeout):
-    """A hanging call was ended to free its slot."""
+    """A hanging call was ended to free its slot. For ``silent_seconds`` no call to its
+    endpoint had been answered, though some were under way.
+    """
+
+    def __init__(self, silent_seconds: float) -> None:
+        super().__init__()
+        self.silent_seconds = silent_seconds
 
 
 class Hedging:
@@ -79,6 +86,7 @@ class Hedging:
         self.clock = clock
         self.ended = 0
         self._answered = -inf, -inf  # when the call answered last began, and ended
+        self._silent_since = -inf  # the last answer, or the first call after a pause
         self._probed_at = -inf
         self._began: dict[_Race[Any], float] = {}  # of calls under way, in order
         # One timer for all: one for each call, mostly cancelled, took 3 us of a call.
@@ -97,6 +105,8 @@ class Hedging:
     ) -> Result:
         """The first result or conclusive error of these calls, else the last error."""
         race = _Race(self, another)
+        if not self._began:
+            self._silent_since = race.newest_at
         self._began[race] = race.newest_at
         self._look_by(race.newest_at + self.lateness.soonest)
         try:
@@ -124,6 +134,7 @@ class Hedging:
         """Note that a call that began then is answered now; return its seconds."""
         now = self.clock()
         self._answered = began, now
+        self._silent_since = now
         self.latency.observe(now - began)
         return now - began
 
@@ -146,7 +157,7 @@ class Hedging:
                 if hangs:
                     self._probed_at = now
             if hangs:
-                race.end(_give_way)
+                race.end(partial(_give_way, now - self._silent_since))
 
     def hangs(self, began: float) -> bool:
         """Whether a call that began then takes longer than a request waits, and a newer
@@ -277,5 +288,5 @@ class _Race(Generic[Result]):
         self.others.clear()
 
 
-def _give_way() -> NoReturn:
-    raise GaveWay
+def _give_way(silent_seconds: float) -> NoReturn:
+    raise GaveWay(silent_seconds)

@@ -77,7 +77,8 @@ class ResiliencePolicy:
 
     ``on_failure`` is called for each failed call, with endpoint, error and seconds. A
     time-out counts against the endpoint only if the call had at least
-    ``failing_seconds``, since a slow platform is not a failing one. While others find
+    ``failing_seconds``, or gave way after so long a silence, since a slow platform is
+    not a failing one. While others find
     no slot, calls give way that hang (`Hedging.end_hanging`), after ``hanging_seconds``
     at the earliest: the longest that a request waits for one. `RetryWaits` is given
     ``random`` and ``background_seconds``.
@@ -272,6 +273,8 @@ class ResiliencePolicy:
         if isinstance(fault, UpstreamUnreachable):
             permit.unreachable()
         elif isinstance(fault, UpstreamTimeout):
+            if isinstance(fault, GaveWay):
+                seconds = fault.silent_seconds
             if seconds < self._failing_seconds:
                 permit.discard()
             else:

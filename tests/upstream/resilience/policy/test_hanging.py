@@ -71,6 +71,18 @@ async def test_an_endpoint_that_hangs_is_left_to_itself(bench):
     assert bench.at_rest
 
 
+async def test_the_breaker_opens_though_calls_give_way_before_they_count(clock):
+    """With few slots none is left to hang for half the gathering time."""
+    bench = Bench(clock, size=6)
+    bench.platform.seconds = HANGS
+    calls = []
+    for number in range(80):
+        calls.append(begin(bench, number))
+        await asyncio.sleep(0.5)
+    assert bench.state() != "closed"
+    await asyncio.gather(*calls)
+
+
 async def test_while_none_is_answered_one_call_a_second_gives_way(bench):
     """Nobody can know yet whether the others would be answered in the end."""
     hung = await all_slots_hang(bench)
