@@ -13,13 +13,10 @@ const ask = (options) =>
 
 /** Show the corner, which covers a part of the window, and keep it true to the state. */
 export async function demoCorner(store, actions) {
+  let demo = await ask();
+  if (demo === null) return;
   const corner = h("aside", { class: "demo", "aria-label": "Demo" });
   document.body.append(corner);
-  let demo = await ask();
-  if (demo === null) {
-    corner.remove();
-    return;
-  }
   let signedIn = null;
 
   async function choose(scenario) {
@@ -34,6 +31,7 @@ export async function demoCorner(store, actions) {
   }
 
   function show(state) {
+    const chosen = demo.scenarios.find(({ name }) => name === demo.scenario);
     render(
       corner,
       h(
@@ -50,7 +48,7 @@ export async function demoCorner(store, actions) {
           { role: "group", "aria-label": "The platform" },
           ...demo.scenarios.map(scenarioButton),
         ),
-        h("p", { class: "note" }, chosen()?.what ?? ""),
+        h("p", { class: "note" }, chosen?.what ?? ""),
         h("dl", { id: "last-answers" }, ...Object.entries(state.answers).flatMap(lastAnswer)),
       ),
     );
@@ -67,10 +65,6 @@ export async function demoCorner(store, actions) {
       h("strong", {}, student.name),
       h("small", {}, student.standing),
     );
-  }
-
-  function chosen() {
-    return demo.scenarios.find(({ name }) => name === demo.scenario);
   }
 
   function scenarioButton({ name, what }) {

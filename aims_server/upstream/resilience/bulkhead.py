@@ -18,11 +18,13 @@ _LOOK_SECONDS: Final = 0.01  # between looks for slots that other workers have f
 
 
 class BulkheadFull(Exception):
-    """The call cannot end before its deadline; a slot is free in `wait` seconds."""
+    """The call cannot end before its deadline. Its client should come back after
+    `wait` seconds, when a slot is free; they are 60 at most.
+    """
 
     def __init__(self, wait: float) -> None:
         super().__init__(f"a slot is about {wait:.2f} s away")
-        self.wait = wait
+        self.wait = min(wait, _LONGEST_WAIT)
 
 
 class Bulkhead:

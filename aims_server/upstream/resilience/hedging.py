@@ -68,6 +68,7 @@ class Hedging:
         inconclusive: tuple[type[Exception], ...] = (),
         soonest: float = 0.25,
         hanging_seconds: float = 10.0,
+        recent_seconds: Callable[[], float] = lambda: 0.0,
         clock: Clock = time.monotonic,
     ) -> None:
         self.lateness = Lateness(soonest)
@@ -76,6 +77,8 @@ class Hedging:
 
         self._inconclusive = inconclusive
         self._hanging_seconds = hanging_seconds
+        # Of the call answered last, to any endpoint.
+        self._recent_seconds = recent_seconds
         self.clock = clock
         self.ended = 0
         self._answered = -inf, -inf  # when the call answered last began, and ended
@@ -122,23 +125,27 @@ class Hedging:
                 race.give_up_others()
             del race  # no cycle: it holds this task, an error's traceback this frame
 
-    def answered(self, began: float) -> None:
-        """Note that a call that began at ``began`` is answered now."""
+    def answered(self, began: float) -> float:
+        """Note that a call that began then is answered now; return its seconds."""
         now = self.clock()
         self._answered = began, now
         self.latency.observe(now - began)
+        return now - began
 
     def end_hanging(self) -> None:
-        """End calls that hang, since others want their slots."""
+        """End calls without a hedge that hang, since others want their slots."""
         for race, began in list(self._began.items()):
-            if race.outcome is None and self.hangs(began):
+            if race.others or race.outcome is not None:
+                continue  # its hedge will end it, or has
+            if self.hangs(began):
                 self.replaced_at = self.clock()
                 race.end(_give_way)
 
     def hangs(self, began: float) -> bool:
         """Whether a call that began then takes longer than a request waits, and a newer
         one was answered in far less. If none was answered for as long, all may be slow:
-        then only one a second counts as hanging, to try a new call.
+        then only one a second counts as hanging, to try a new call, and none while
+        calls to all endpoints take as long.
         """
         now = self.clock()
         seconds = now - began
@@ -147,8 +154,11 @@ class Hedging:
             return False
         if began < newer_began and seconds > _FASTER * (newer_ended - newer_began):
             return True
-        unanswered = now - newer_ended >= self._hanging_seconds
-        return unanswered and now - self.replaced_at >= _PROBE_SECONDS
+        return (
+            now - newer_ended >= self._hanging_seconds
+            and now - self.replaced_at >= _PROBE_SECONDS
+            and seconds > _FASTER * self._recent_seconds()
+        )
 
     def _look_by(self, moment: float) -> None:
         """Look at the calls under way at ``moment`` at the latest."""

@@ -116,9 +116,11 @@ class ResiliencePolicy:
             lambda: Hedging(
                 inconclusive=_INCONCLUSIVE,
                 hanging_seconds=hanging_seconds,
+                recent_seconds=lambda: self._recent_seconds,
                 clock=clock,
             )
         )
+        self._recent_seconds = 0.0  # of the call answered last, to any endpoint
         self._uncancelled: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
@@ -277,7 +279,7 @@ class ResiliencePolicy:
             raise
         else:
             outcome = "ok"
-            self._hedging[call.endpoint].answered(began)
+            self._recent_seconds = self._hedging[call.endpoint].answered(began)
             if hedge:
                 self._observer.call_hedged(call.endpoint, "won")
             return result

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from aims_server.deadline import Deadline
 from aims_server.upstream.resilience import CallerKey
 from aims_server.upstream.resilience.bulkhead import Bulkhead, BulkheadFull
-from tests.virtual_time import Clock, VirtualLoop
+from tests.virtual_time import Clock, VirtualLoop, settle
 
-from .queueing import Queue, acquire, caller
+from .queueing import Queue, acquire, caller, refused
 
 pytestmark = pytest.mark.gen_test
 
@@ -171,6 +171,18 @@ def test_nobody_is_told_to_wait_longer_than_a_minute(clock):
             waits.append(refusal.value.wait)
     assert waits == sorted(waits)
     assert waits[0] < waits[-1] == 60.0
+
+
+async def test_nobody_is_told_so_for_a_single_call(clock):
+    """Nor does the refusal of a single call, however many wait and however slow calls
+    were.
+    """
+    queue = Queue(Bulkhead(1, clock=clock, first_guess=7.0), clock)
+    tasks = await queue.join("x1", *(f"{flow}1" for flow in "abcdefghi"))
+    assert await refused(queue.slots, "z", Deadline(10.0, clock)) == 60.0
+    for task in tasks:
+        task.cancel()
+    await settle()
 
 
 @settings(max_examples=30)

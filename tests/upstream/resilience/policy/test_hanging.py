@@ -124,6 +124,25 @@ async def test_a_platform_that_is_back_is_noticed_though_nobody_new_asks(clock):
     assert bench.at_rest
 
 
+async def test_a_call_has_the_time_that_those_of_other_endpoints_take(bench):
+    """Of an endpoint that few ask for, none may have been answered for long."""
+    bench.platform.seconds = 12.0
+    bench.hedges.take = lambda _: False
+    calls = [begin(bench, number) for number in range(8)]
+    await asyncio.sleep(6.0)
+    rare = begin(bench, 8, "quizzes")
+    await asyncio.sleep(6.5)
+    calls += [begin(bench, number) for number in range(10, 19)]
+    await asyncio.sleep(4.0)
+    calls.append(begin(bench, 20, seconds=10.0))
+    assert await rare == "answer"
+    ends = [
+        outcome for endpoint, outcome, _ in bench.told.calls if endpoint == "quizzes"
+    ]
+    assert ends == ["ok"]
+    await asyncio.gather(*calls)
+
+
 async def test_a_call_that_gave_way_has_timed_out(bench):
     """Its asker gets a timeout, if the budget has no other call."""
     bench.budget.take = lambda _: False
@@ -158,6 +177,21 @@ async def test_a_try_that_gave_way_hides_no_answer(bench):
     hung.append(begin(bench, 10, seconds=17.0))
     assert isinstance(await failed, UpstreamFault)
     assert bench.told.outcomes.count("cancelled") == 1
+    await asyncio.gather(*hung)
+
+
+async def test_a_call_with_another_one_beside_it_does_not_give_way(bench):
+    """That one will be answered, and there may be no other try in the budget."""
+    hung = await all_slots_hang(bench)
+    bench.platform.seconds = 1.0
+    assert await begin(bench, 10, seconds=10.0) == "answer"
+    assert await hung[0] == "answer"
+    bench.platform.seconds = 4.0
+    await asyncio.sleep(3.5)
+    assert bench.told.hedged == ["started"]
+    bench.budget.take = lambda _: False
+    assert await begin(bench, 11, seconds=10.0) == "answer"
+    assert await hung[1] == "answer"
     await asyncio.gather(*hung)
 
 
