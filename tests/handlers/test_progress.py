@@ -24,12 +24,15 @@ class Stream:
         self._front = front
         self._token = token
         self._lines = f"Accept: {EVENTS}\r\n{lines}"
-        self._limit = receive_buffer or 2**20
+        self._receive_buffer = receive_buffer or 2**20
 
     async def __aenter__(self):
         port = int(self._front.base_url.rpartition(":")[2])
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
+        client.connect(("127.0.0.1", port))
         self.reader, self.writer = await asyncio.open_connection(
-            "127.0.0.1", port, limit=self._limit
+            sock=client, limit=self._receive_buffer
         )
         self.writer.write(
             b"GET /api/all-attendance HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
@@ -247,19 +250,21 @@ async def test_leaving_is_no_fault(front, token, platform, access_lines, http_se
 
 
 async def test_leaving_while_it_is_written_to_ends_the_stream(
-    front, token, student, platform, worker, access_lines
+    front, token, student, platform, worker, access_lines, request
 ):
-    """The handler waits for the client to take more, which never comes, and ends with
-    its line in the log all the same.
+    """The handler waits for the client to read more. When the client leaves instead,
+    the request ends with its line in the log.
     """
-    rows = [  # names are told, more of them than sockets hold
-        {"id": cf_id, "student_id": student.id, "cdata": {"course_name": "x" * 2**20}}
-        for cf_id in range(1, 8)
+    listening, _ = request.getfixturevalue("_unused_port")  # of `http_server`
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024)
+    rows = [  # 200 kB of events, more than the transport and both sockets hold
+        {"id": cf_id, "student_id": student.id, "cdata": {"course_name": "🦉" * 4096}}
+        for cf_id in range(1, 14)
     ]
     body = json.dumps({"response": {"data": rows}})
     platform.faults.set("course_files", kind="body", body=body)
     async with Stream(front, token, receive_buffer=1024) as stream:
-        await platform.until(lambda seen: seen.calls["cards"] == 7)
+        await platform.until(lambda seen: seen.calls["cards"] == len(rows))
         await eventually(lambda: not any(map(len, worker.flights)))
         set_linger = stream.writer.get_extra_info("socket").setsockopt
         set_linger(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

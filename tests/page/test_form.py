@@ -142,6 +142,21 @@ def test_every_control_is_44_pixels_high(inside):
         assert inside.page.evaluate(SMALL) == [], view
 
 
+def test_a_problem_without_a_wait_leaves_no_gap_for_it(inside):
+    """Its button stands below its sentence, at the same edge."""
+    inside.page.route("**/api/quiz", lambda route: route.abort())
+    inside.page.click("#refresh")
+    inside.page.wait_for_selector("text=You seem to be offline")
+    edges = """() => {
+      const button = document.getElementById("retry");
+      const padding = parseFloat(getComputedStyle(button.parentElement).paddingLeft);
+      return [button, button.parentElement].map((e) => e.getBoundingClientRect().left)
+        .reduce((a, b) => a - b - padding);
+    }"""
+    assert inside.page.evaluate(edges) == 0
+    inside.forgive_failed_answers()
+
+
 def test_a_tag_is_a_word_of_its_own(visits, token):
     """A screen reader took "Friday, 27 NovemberToday" for one, as did a copy."""
     slot = {"start": "08:50", "end": "09:40", "course": "Maths", "faculty": ""}
