@@ -71,8 +71,8 @@ def test_without_the_demos_state_its_corner_is_left_out(inside, answer):
 
 @pytest.mark.parametrize("seconds", [600, -86_400], ids=["later", "clock-set-back"])
 def test_who_comes_back_to_the_page_sees_no_old_one(inside, seconds):
-    """A tab is loaded again if it was left for longer than an answer is fresh, or if the
-    age of its answers cannot be told any more.
+    """A tab is loaded again that was left for longer than an answer is fresh, or for
+    which the age of its answers cannot be told any more.
     """
     opened = inside.page.evaluate("Date.now() / 1000")
     inside.page.clock.set_fixed_time(opened + seconds)

@@ -7,6 +7,7 @@ The map, in call order::
     lateness           after how many seconds a call is late
     latency            quantiles of the recent calls' durations
     retry              how often and how soon a failed call may be retried
+    retry_waits        how long a call waits before its next try
     admission          what each call passes first: pauses, breakers, slots
     pauses             the times for which the platform asked not to be called
     endpoint_breakers  a circuit breaker for each endpoint, and one for connections

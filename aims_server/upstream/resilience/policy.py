@@ -7,7 +7,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from functools import partial
-from math import inf
 from typing import Any, Final, TypeVar
 
 from ...deadline import Deadline
@@ -29,7 +28,8 @@ from .admission import Admission, AskedToPause
 from .calls import Attempt, Call, CallerKey, CallObserver, call_tally
 from .endpoint_breakers import CallPermit
 from .hedging import GaveWay, Hedging
-from .retry import RetryBudget, full_jitter
+from .retry import RetryBudget
+from .retry_waits import RetryWaits
 
 __all__ = ["ResiliencePolicy"]
 
@@ -71,18 +71,16 @@ class ResiliencePolicy:
     "the second try's answer"
 
     A repeatable call is retried after a failure if a retry may mend it, time is left,
-    and the budget ``retries`` allows it. A late one is hedged if a slot is free and the
-    budget ``hedges`` allows it. A failure counts for the breaker only if the caller
-    gets it.
+    and the budget ``retries`` allows it. A late one is hedged if a slot is free, and
+    the budget ``hedges`` allows it or the call hangs. A failure counts for the breaker
+    only if the caller gets it.
 
     ``on_failure`` is called for each failed call, with endpoint, error and seconds. A
     time-out counts against the endpoint only if the call had at least
     ``failing_seconds``, since a slow platform is not a failing one. While others find
     no slot, calls give way that hang (`Hedging.end_hanging`), after ``hanging_seconds``
-    at the earliest: the longest that a request waits for one. In the last
-    ``background_seconds`` before a deadline no request waits any more: no retry is
-    delayed until then, since those who wait would not hear of the failure, and none is
-    made then after a ``Retry-After``.
+    at the earliest: the longest that a request waits for one. `RetryWaits` is given
+    ``random`` and ``background_seconds``.
     """
 
     def __init__(
@@ -107,18 +105,21 @@ class ResiliencePolicy:
         self._retries = retries
         self._hedges = hedges
         self._tries = {retries.tries, hedges.tries}  # perhaps the same object
-        self._random = random
+        self._waits = RetryWaits(
+            admission, random=random, background_seconds=background_seconds
+        )
         self._on_failure = on_failure
         self._failing_seconds = failing_seconds
-        self._background_seconds = background_seconds
         self._clock = clock
         self._hedging: defaultdict[str, Hedging] = defaultdict(
             lambda: Hedging(
                 inconclusive=_INCONCLUSIVE,
                 hanging_seconds=hanging_seconds,
+                recent_seconds=lambda: self._recent_seconds,
                 clock=clock,
             )
         )
+        self._recent_seconds = 0.0  # of the call answered last, to any endpoint
         self._uncancelled: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
@@ -153,7 +154,7 @@ class ResiliencePolicy:
                 try:
                     permit = await self._admission.enter(endpoint, caller, deadline)
                 except AskedToPause as asked:
-                    await self._wait_for_entry(asked.seconds, call)
+                    await self._waits.until_entry(asked.seconds, call)
                     continue
                 number += 1
                 self._count_try(number, call)
@@ -175,36 +176,13 @@ class ResiliencePolicy:
                 else:
                     permit.success()
                     return result
-                await self._wait_out(pause, call)
+                await self._waits.wait_out(pause, call)
         except UpstreamTimeout as late:
             raise answered or late from None
         finally:
             # Its traceback holds this frame: a cycle that would keep the token in these
             # frames until the garbage collector runs.
             del answered
-
-    async def _wait_for_entry(self, seconds: float, call: Call[Any]) -> None:
-        """Wait out a pause that the platform asked for while a try waited for its slot.
-        Otherwise one rejected call would cost a page all its waiting calls.
-        """
-        pause = seconds + full_jitter(0, self._random)
-        await self._wait_out(pause, call, self._left(call))
-
-    async def _wait_out(self, pause: float, call: Call[Any], left: float = inf) -> None:
-        """Wait for ``pause`` seconds, if fewer than ``left``, and for pauses that the
-        platform asks for meanwhile: of several calls rejected together, each would
-        otherwise run into the pause of the next one.
-        """
-        while 0 < pause < left:
-            await asyncio.sleep(pause)
-            left = self._left(call)
-            pause = self._admission.pause_left(call.endpoint, call.caller)
-            if pause:
-                pause += full_jitter(0, self._random)
-
-    def _left(self, call: Call[Any]) -> float:
-        """Seconds for which a request may still wait for this call."""
-        return call.deadline.remaining() - self._background_seconds
 
     def _count_try(self, number: int, call: Call[Any]) -> None:
         if number > 1:
@@ -222,11 +200,15 @@ class ResiliencePolicy:
         hedging = self._hedging[call.endpoint]
         return hedging.run(self._made(call, apart=apart), partial(self._hedge, call))
 
-    def _hedge(self, call: Call[Result]) -> Coroutine[Any, Any, Result] | None:
-        """A hedge with its slot, or None."""
+    def _hedge(
+        self, call: Call[Result], hangs: bool
+    ) -> Coroutine[Any, Any, Result] | None:
+        """A hedge with its slot, or None. It needs no budget if the call ``hangs``: one
+        that takes the place of a dead call is no more load.
+        """
         if not self._admission.try_enter(call.endpoint, call.caller):
             return None
-        if not self._hedges.take(call.caller):
+        if not hangs and not self._hedges.take(call.caller):
             self._admission.leave(call.caller, None)
             return None
         self._observer.call_hedged(call.endpoint, "started")
@@ -273,7 +255,7 @@ class ResiliencePolicy:
             raise
         else:
             outcome = "ok"
-            self._hedging[call.endpoint].answered(began)
+            self._recent_seconds = self._hedging[call.endpoint].answered(began)
             if hedge:
                 self._observer.call_hedged(call.endpoint, "won")
             return result
@@ -314,10 +296,7 @@ class ResiliencePolicy:
         """Seconds until the retry, or None for no retry."""
         if not (call.repeatable and isinstance(fault, _WORTH_REPEATING)):
             return None
-        pause = full_jitter(number - 1, self._random) + (fault.retry_after or 0)
-        left = self._left(call)
-        if left <= 0 and not fault.retry_after:
-            left = call.deadline.remaining()
-        if pause >= left or not self._retries.take(call.caller):
+        pause = self._waits.before_retry(number, fault.retry_after, call)
+        if pause is None or not self._retries.take(call.caller):
             return None
         return pause
