@@ -28,7 +28,7 @@ _EXCEPTIONS: Final = 0.5
 _COPIES: Final = 3  # at most, the call itself included
 _LOOK_AGAIN: Final = 0.25  # seconds between looks, since answers make calls late
 _FASTER: Final = 3.0  # so many times as fast was a newer call than one that hangs
-_PROBE_SECONDS: Final = 1.0  # between two that give way while none is answered
+_PROBE_SECONDS: Final = 1.0  # between two calls to see whether any is answered
 
 
 class GaveWay(UpstreamTimeout):
@@ -50,7 +50,7 @@ class Hedging:
     ...         hedging.latency.observe(0.01)
     ...     async def hang():
     ...         await asyncio.sleep(60)
-    ...     async def answer():
+    ...     async def answer(hangs):
     ...         return "the second one's answer"
     ...     return await hedging.run(hang(), answer)
     >>> asyncio.run(example())
@@ -58,8 +58,8 @@ class Hedging:
 
     `Lateness` tells when a call is late, at the earliest after `soonest` seconds. Then
     `another` is asked for one more call. It may return None (no slot is free, the
-    budget is used up) and is then asked again after the same time. If the second call
-    is late too, a third one follows.
+    budget is used up) and is then asked again after the same time. It gets whether the
+    call hangs (`hangs`). If the second call is late too, a third one follows.
 
     When all calls become slow the quantiles follow, and none is late any more. Until
     then a late call is hedged only if it is an exception: of the other calls, no more
@@ -75,6 +75,7 @@ class Hedging:
         inconclusive: tuple[type[Exception], ...] = (),
         soonest: float = 0.25,
         hanging_seconds: float = 10.0,
+        recent_seconds: Callable[[], float] = lambda: 0.0,
         clock: Clock = time.monotonic,
     ) -> None:
         self.lateness = Lateness(soonest)
@@ -83,11 +84,15 @@ class Hedging:
 
         self._inconclusive = inconclusive
         self._hanging_seconds = hanging_seconds
+        # Of the call answered last, to any endpoint.
+        self._recent_seconds = recent_seconds
         self.clock = clock
         self.ended = 0
         self._answered = -inf, -inf  # when the call answered last began, and ended
         self._silent_since = -inf  # the last answer, or the first call after a pause
-        self._probed_at = -inf
+        self.replaced_at = -inf
+        """When a call was last to be made in place of one that hangs."""
+
         self._began: dict[_Race[Any], float] = {}  # of calls under way, in order
         # One timer for all: one for each call, mostly cancelled, took 3 us of a call.
         self._timer: asyncio.TimerHandle | None = None
@@ -101,7 +106,7 @@ class Hedging:
     async def run(
         self,
         first: Coroutine[Any, Any, Result],
-        another: Callable[[], Coroutine[Any, Any, Result] | None],
+        another: Callable[[bool], Coroutine[Any, Any, Result] | None],
     ) -> Result:
         """The first result or conclusive error of these calls, else the last error."""
         race = _Race(self, another)
@@ -138,37 +143,34 @@ class Hedging:
         self.latency.observe(now - began)
         return now - began
 
-    def end_hanging(self, recent: float) -> None:
-        """End calls without a hedge that hang, since others want their slots. If none
-        was answered for as long as a request waits, all may be slow: then only one is
-        ended, to try a new call, and none while calls to all endpoints take as long:
-        the last one answered took ``recent`` seconds.
+    def end_hanging(self) -> None:
+        """End calls that hang, since others want their slots, unless a hedge of theirs
+        does not hang yet.
         """
         now = self.clock()
-        unanswered = now - self._answered[1] >= self._hanging_seconds
         for race, began in list(self._began.items()):
-            if now - began < self._hanging_seconds:
-                break
-            if race.others or race.outcome is not None:
-                continue  # its hedge will end it, or has
-            hangs = self.hangs(began)
-            if unanswered and not hangs and now - began > _FASTER * recent:
-                hangs = now - self._probed_at >= _PROBE_SECONDS
-                if hangs:
-                    self._probed_at = now
-            if hangs:
+            hedged = race.others and now - race.hedged_at < self._hanging_seconds
+            if race.outcome is None and not hedged and self.hangs(began):
+                self.replaced_at = now
                 race.end(partial(_give_way, now - self._silent_since))
 
     def hangs(self, began: float) -> bool:
         """Whether a call that began then takes longer than a request waits, and a newer
-        one was answered in far less.
+        one was answered in far less. If none was answered for as long, all may be slow:
+        then only one a second counts as hanging, to try a new call, and none while
+        calls to all endpoints take as long.
         """
-        seconds = self.clock() - began
+        now = self.clock()
+        seconds = now - began
         newer_began, newer_ended = self._answered
+        if seconds < self._hanging_seconds:
+            return False
+        if began < newer_began and seconds > _FASTER * (newer_ended - newer_began):
+            return True
         return (
-            seconds >= self._hanging_seconds
-            and began < newer_began
-            and seconds > _FASTER * (newer_ended - newer_began)
+            now - newer_ended >= self._hanging_seconds
+            and now - self.replaced_at >= _PROBE_SECONDS
+            and seconds > _FASTER * self._recent_seconds()
         )
 
     def _look_by(self, moment: float) -> None:
@@ -219,6 +221,7 @@ class _Race(Generic[Result]):
         "_hedging",
         "caller",
         "first_failed",
+        "hedged_at",
         "newest_at",
         "others",
         "outcome",
@@ -228,13 +231,14 @@ class _Race(Generic[Result]):
     def __init__(
         self,
         hedging: Hedging,
-        another: Callable[[], Coroutine[Any, Any, Result] | None],
+        another: Callable[[bool], Coroutine[Any, Any, Result] | None],
     ) -> None:
         task = asyncio.current_task()
         assert task is not None
         self.caller = task
         self.newest_at = hedging.clock()
         self.others: set[asyncio.Task[Result]] = set()
+        self.hedged_at = -inf
         self.first_failed: asyncio.Future[None] | None = None
         self.outcome: Callable[[], Result] | None = None
         self._hedging = hedging
@@ -246,18 +250,23 @@ class _Race(Generic[Result]):
     def look(self, began: float) -> None:
         """Begin one more call if the newest is late."""
         hedging = self._hedging
-        if hedging.is_late(self.newest_at):
-            self.newest_at = hedging.clock()
-            if hedging.may_be_hedged(self._ended_before) or hedging.hangs(began):
-                # In this call's context: the timer may be another call's.
-                self._start(self._context.run(self._another))
-
-    def _start(self, extra: Coroutine[Any, Any, Result] | None) -> None:
-        if extra is not None:
-            call = asyncio.create_task(extra, context=self._context)
-            call.add_done_callback(self._on_end)
-            self.others.add(call)
-            self.started += 1
+        if not hedging.is_late(self.newest_at):
+            return
+        self.newest_at = now = hedging.clock()
+        hangs = hedging.hangs(began)
+        if not (hangs or hedging.may_be_hedged(self._ended_before)):
+            return
+        # In this call's context: the timer may be another call's.
+        extra = self._context.run(self._another, hangs)
+        if extra is None:
+            return
+        if hangs:
+            hedging.replaced_at = now
+        call = asyncio.create_task(extra, context=self._context)
+        call.add_done_callback(self._on_end)
+        self.others.add(call)
+        self.hedged_at = now
+        self.started += 1
 
     def _on_end(self, call: asyncio.Task[Result]) -> None:
         """A hedge has ended: see whether that decides the race."""

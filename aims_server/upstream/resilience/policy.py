@@ -71,9 +71,9 @@ class ResiliencePolicy:
     "the second try's answer"
 
     A repeatable call is retried after a failure if a retry may mend it, time is left,
-    and the budget ``retries`` allows it. A late one is hedged if a slot is free and the
-    budget ``hedges`` allows it. A failure counts for the breaker only if the caller
-    gets it.
+    and the budget ``retries`` allows it. A late one is hedged if a slot is free, and
+    the budget ``hedges`` allows it or the call hangs. A failure counts for the breaker
+    only if the caller gets it.
 
     ``on_failure`` is called for each failed call, with endpoint, error and seconds. A
     time-out counts against the endpoint only if the call had at least
@@ -116,6 +116,7 @@ class ResiliencePolicy:
             lambda: Hedging(
                 inconclusive=_INCONCLUSIVE,
                 hanging_seconds=hanging_seconds,
+                recent_seconds=lambda: self._recent_seconds,
                 clock=clock,
             )
         )
@@ -200,11 +201,15 @@ class ResiliencePolicy:
         hedging = self._hedging[call.endpoint]
         return hedging.run(self._made(call, apart=apart), partial(self._hedge, call))
 
-    def _hedge(self, call: Call[Result]) -> Coroutine[Any, Any, Result] | None:
-        """A hedge with its slot, or None."""
+    def _hedge(
+        self, call: Call[Result], hangs: bool
+    ) -> Coroutine[Any, Any, Result] | None:
+        """A hedge with its slot, or None. It needs no budget if the call ``hangs``: one
+        that takes the place of a dead call is no more load.
+        """
         if not self._admission.try_enter(call.endpoint, call.caller):
             return None
-        if not self._hedges.take(call.caller):
+        if not hangs and not self._hedges.take(call.caller):
             self._admission.leave(call.caller, None)
             return None
         self._observer.call_hedged(call.endpoint, "started")
@@ -262,7 +267,7 @@ class ResiliencePolicy:
 
     def _end_hanging(self) -> None:
         for hedging in self._hedging.values():
-            hedging.end_hanging(self._recent_seconds)
+            hedging.end_hanging()
 
     def _record_fault(
         self, permit: CallPermit, fault: ApiError, seconds: float, *, again: bool

@@ -55,7 +55,7 @@ class Copies:
     async def run(self):
         """A hedged call; another copy may be had while the script has one."""
         return await self.hedging.run(
-            self.copy(), lambda: self.copy() if self.script else None
+            self.copy(), lambda _: self.copy() if self.script else None
         )
 
 
@@ -137,7 +137,7 @@ async def test_another_call_is_had_in_its_askers_context(clock):
         async def tell():
             seen.append(asker.get())
 
-        def another():
+        def another(_):
             seen.append(asker.get())
             return tell()
 
@@ -167,7 +167,7 @@ async def test_two_that_answer_in_one_turn_are_one_answer(clock):
     """The second of them ends nothing any more."""
     copies, answer = Copies(clock), asyncio.get_running_loop().create_future()
     call = asyncio.create_task(
-        copies.hedging.run(asyncio.sleep(9), lambda: result_of(answer))
+        copies.hedging.run(asyncio.sleep(9), lambda _: result_of(answer))
     )
     await asyncio.sleep(1)
     answer.set_result("both")
@@ -215,7 +215,7 @@ async def test_being_cancelled_as_another_wins_is_being_cancelled(clock):
     """A call cancelled from outside while its hedge wins is cancelled."""
     copies = Copies(clock)
 
-    async def another():
+    async def another(_):
         asyncio.get_running_loop().call_soon(call.cancel)
 
     call = asyncio.create_task(copies.hedging.run(asyncio.sleep(9), another))
@@ -248,7 +248,7 @@ async def test_another_call_that_was_not_begun_ends_as_one_that_was(clock):
     first = asyncio.get_running_loop().create_future()
     given_back: list[str] = []
 
-    def another():
+    def another(_):
         first.set_result("first")
         return holding(given_back)
 
@@ -294,7 +294,7 @@ async def test_late_ones_are_at_most_half_of_those_that_were_answered(
     made = []
 
     async def run(seconds):
-        await copies.hedging.run(asyncio.sleep(seconds), lambda: made.append(1))
+        await copies.hedging.run(asyncio.sleep(seconds), lambda _: made.append(1))
 
     await run(0.1)
     hung = [run(0.4) for _ in range(3)]  # late once: after 0.2 s, and half again
