@@ -133,9 +133,9 @@ export function createPages(store) {
     if (document.visibilityState !== "visible") return;
     returns += 1;
     const { answers, problems } = store.get();
-    const since = Date.now() - 1000 * OLD_SECONDS;
-    const isOld = Object.values({ ...answers, ...problems }).some(({ at }) => at < since);
-    if (!isOld) return;
+    const now = Date.now(); // earlier than `at` where the device's clock was set back
+    const isOld = ({ at }) => at < now - 1000 * OLD_SECONDS || at > now;
+    if (!Object.values({ ...answers, ...problems }).some(isOld)) return;
     retries.clear();
     loadUnasked(NAMES);
   });

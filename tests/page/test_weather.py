@@ -69,10 +69,13 @@ def test_without_the_demos_state_its_corner_is_left_out(inside, answer):
     inside.forgive_failed_answers()
 
 
-def test_who_comes_back_to_the_page_sees_no_old_one(inside):
-    """A tab that was left for longer than an answer is fresh is loaded again."""
+@pytest.mark.parametrize("seconds", [600, -86_400], ids=["later", "clock-set-back"])
+def test_who_comes_back_to_the_page_sees_no_old_one(inside, seconds):
+    """A tab is loaded again that was left for longer than an answer is fresh, or for
+    which the age of its answers cannot be told any more.
+    """
     opened = inside.page.evaluate("Date.now() / 1000")
-    inside.page.clock.set_fixed_time(opened + 600)
+    inside.page.clock.set_fixed_time(opened + seconds)
     with inside.page.expect_response("**/api/attendance"):
         inside.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     inside.settle()

@@ -46,8 +46,9 @@ def full(bench: Bench) -> tuple[str, str]:
 
 def _store(bench: Bench, *options: str) -> StoreServer:
     directory = bench.stack.enter_context(tempfile.TemporaryDirectory())
-    store = StoreServer(Path(directory), *options, port=free_port()).start()
+    store = StoreServer(Path(directory), *options, port=free_port())
     bench.stack.callback(store.kill)
+    store.start()
     return store
 
 

@@ -115,7 +115,7 @@ async def client_of(
 
 
 @pytest.fixture(name="client")
-def _client(io_loop, platform):
+def _client(io_loop, platform, hedges):
     client = io_loop.run_sync(lambda: client_of(platform.base_url))
     yield client
     io_loop.run_sync(client.close)
