@@ -20,7 +20,7 @@ class Bench:
     """Starts services, and ends them all."""
 
     def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
+        self.stack = stack
         self._college_tokens = (
             COLLEGE.token(COLLEGE.student(n)) for n in range(COLLEGE.students)
         )
@@ -37,7 +37,7 @@ class Bench:
         directory = Path(tempfile.mkdtemp(dir=self._directory))
         given = {"EXTERNAL_API_BASE": self.platform.url, "WORKERS": "1", **variables}
         service = Service(directory, given, command)
-        self._stack.callback(service.close)
+        self.stack.callback(service.close)
         return service
 
     def serve(self, command: tuple[str, ...] = COMMAND, /, **variables: str) -> Service:

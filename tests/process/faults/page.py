@@ -37,6 +37,7 @@ def without_chance(line: str) -> str:
     line = line.replace(sys.executable, "python")
     line = re.sub(r"/\S*/(\.env)", r"/etc/aims-server/\1", line)
     line = re.sub(r"PORT=\d{4,5}\b", "PORT=3001", line)
+    line = re.sub(r"(?<=127\.0\.0\.1:)\d{4,5}/0", "6379/0", line)
     line = re.sub(r"(?<=after )\d+\.\d+ s", "0.2 s", line)
     line = re.sub(r"(?<=after )\d+ s", "7 s", line)
     line = re.sub(r"\b\d+ (answers left|kept in|log lines)", r"7 \1", line)
