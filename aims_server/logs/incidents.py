@@ -78,13 +78,13 @@ class IncidentLog:
 
     def overloaded(self, seconds: float) -> None:
         """A request's calls to the platform are not made, since they would end too
-        late; those that have ended took ``seconds``. It is refused, or gets what is kept.
+        late; those that ended took ``seconds``. It is refused, or gets what is kept.
         """
         self._log.event(
             "overloaded",
             logging.WARNING,
-            "A request's calls were not made (overloaded): they would be too late; calls"
-            f" that ended lately took {seconds:.1f} s"
+            "A request's calls were not made (overloaded): they would be too late;"
+            f" calls that ended lately took {seconds:.1f} s"
             " (REQUEST_TIMEOUT_SECONDS, MAX_CONCURRENT_REQUESTS)",
         )
 

@@ -59,7 +59,7 @@ class Admission:
         self._slots = slots
         self._on_overload = on_overload
         self.on_full: Callable[[], object] = lambda: None
-        """Called when a call or a page finds all slots in use."""
+        """Called when a call or a page finds no slot free, for whomever."""
 
         self._clock = clock
         self._pauses: dict[str, Pauses] = {}
@@ -139,7 +139,7 @@ class Admission:
             raise AskedToPause(pause)
 
     def _want_slot(self) -> None:
-        if self._slots.in_use >= self._slots.pool.capacity:
+        if self._slots.pool.is_full:
             self.on_full()
 
     def _overloaded(self, refusal: BulkheadFull) -> Overloaded:

@@ -43,17 +43,21 @@ class SlotPool:
         pools = self._pools
         return pools.others(pools.reservations[verified], self._number)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no slot is free for this worker now."""
+        pools, number = self._pools, self._number
+        mine = pools.in_use[number]
+        return sum(pools.in_use[: pools.workers]) >= self.size or (
+            mine >= self.share and bool(pools.others(pools.waiting, number))
+        )
+
     def take(self) -> bool:
         """Take a slot if one is free for this worker."""
-        pools, number = self._pools, self._number
-        with pools:
-            taken = sum(pools.in_use[: pools.workers])
-            mine = pools.in_use[number]
-            if taken >= self.size or (
-                mine >= self.share and pools.others(pools.waiting, number)
-            ):
+        with self._pools:
+            if self.is_full:
                 return False
-            pools.in_use[number] = mine + 1
+            self._pools.in_use[self._number] += 1
         return True
 
     def give_back(self) -> None:

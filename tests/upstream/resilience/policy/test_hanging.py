@@ -6,6 +6,7 @@ import pytest
 
 from aims_server.errors import UpstreamFault, UpstreamTimeout
 from aims_server.upstream.resilience import CallerKey
+from aims_server.upstream.resilience.slot_pool import SlotPools
 from tests.virtual_time import settle
 
 from ..bench import SOMEBODY, Bench
@@ -40,6 +41,20 @@ async def test_a_platform_that_is_back_is_noticed_though_all_slots_hang(bench):
     assert await asyncio.gather(*hung) == ["answer"] * 10
     assert bench.clock() < back_at + 2.0
     assert bench.at_rest
+
+
+async def test_calls_give_way_though_another_worker_has_the_other_slots(clock):
+    """This one has less than its share, and what it waits for hangs there, too."""
+    pools = SlotPools()
+    other = pools.of(1, size=10, share=5)
+    assert all(other.take() for _ in range(6))
+    bench = Bench(clock, size=pools.of(0, size=10, share=5))
+    bench.platform.seconds = HANGS
+    hung = [begin(bench, number) for number in range(4)]
+    await asyncio.sleep(10.5)
+    bench.platform.seconds = 0.1
+    assert await begin(bench, 10, seconds=10.0) == "answer"
+    await asyncio.gather(*hung)
 
 
 async def test_calls_that_began_before_the_last_answer_give_way_too(bench):
