@@ -77,14 +77,14 @@ class IncidentLog:
         )
 
     def overloaded(self, seconds: float) -> None:
-        """A request's calls to the platform are not made, since at ``seconds`` for each
-        they would end too late. It is refused, or gets what is kept.
+        """A request's calls to the platform are not made, since they would end too
+        late; those that ended took ``seconds``. It is refused, or gets what is kept.
         """
         self._log.event(
             "overloaded",
             logging.WARNING,
-            "A request's calls were not made (overloaded): at"
-            f" {seconds:.1f} s for a call, the platform would not answer in time"
+            "A request's calls were not made (overloaded): they would be too late;"
+            f" calls that ended lately took {seconds:.1f} s"
             " (REQUEST_TIMEOUT_SECONDS, MAX_CONCURRENT_REQUESTS)",
         )
 

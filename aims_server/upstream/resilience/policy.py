@@ -78,10 +78,10 @@ class ResiliencePolicy:
     ``on_failure`` is called for each failed call, with endpoint, error and seconds. A
     time-out counts against the endpoint only if the call had at least
     ``failing_seconds``, or gave way after so long a silence, since a slow platform is
-    not a failing one. While others find
-    no slot, calls give way that hang (`Hedging.end_hanging`), after ``hanging_seconds``
-    at the earliest: the longest that a request waits for one. `RetryWaits` is given
-    ``random`` and ``background_seconds``.
+    not a failing one. While others find no slot, calls give way that hang
+    (`Hedging.end_hanging`), after ``hanging_seconds`` at the earliest: the longest that
+    a request waits for one. `RetryWaits` is given ``random`` and
+    ``background_seconds``.
     """
 
     def __init__(

@@ -42,7 +42,7 @@ def without_chance(line: str) -> str:
     line = re.sub(r"(?<=after )\d+ s", "7 s", line)
     line = re.sub(r"\b\d+ (answers left|kept in|log lines)", r"7 \1", line)
     line = re.sub(r"(?<=took none for )\d+ s", "3 s", line)
-    line = re.sub(r"at \d+\.\d s for a call", "at 0.3 s for a call", line)
+    line = re.sub(r"(?<=lately took )\d+\.\d s", "0.3 s", line)
     line = re.sub(r"(?<=files, with )\d+ open", "0 open", line)  # some close late
     return re.sub(r"in \d+\.\d MB", "in 0.9 MB", line)
 
