@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from ..config import (
     Demo,
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _unwritable(error)
     except SettingsError as error:
         for fault in error.faults:
-            print(f"aims-server: {fault}", file=sys.stderr)
+            _say(fault)
         return EXIT_CONFIG
     except KeyboardInterrupt:
         return 130
@@ -61,8 +61,7 @@ def _written(status: int) -> int:
 
 
 def _unwritable(error: OSError) -> int:
-    # Otherwise the interpreter would try again at its end, and print a traceback.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _discard(sys.stdout)
     if isinstance(error, BrokenPipeError):
         return 1
     return _fail(f"cannot write the output: {error.strerror}")
@@ -115,7 +114,7 @@ def _check(*, quiet: bool) -> int:
         for name, value in effective(settings):
             print(f"{name}={value}")
     for warning in warnings:
-        print(f"aims-server: warning: {warning}", file=sys.stderr)
+        _say(f"warning: {warning}")
     if settings.store_url is not None:
         file = settings.store_ca_file
         ca_file = None if file is None else file.path
@@ -138,7 +137,7 @@ def _check_store(address: StoreAddress, ca_file: str | None, *, quiet: bool) -> 
     if shown and not quiet:
         print(f"# the store: {shown}")
     for doubt in doubts:
-        print(f"aims-server: warning: STORE_URL: {doubt}", file=sys.stderr)
+        _say(f"warning: STORE_URL: {doubt}")
 
 
 def _status(url: str | None, *, as_json: bool, again: bool) -> int:
@@ -181,8 +180,21 @@ def _files(directory: Path) -> int:
 
 
 def _fail(why: object) -> int:
-    print(f"aims-server: {why}", file=sys.stderr)
+    _say(why)
     return 1
+
+
+def _say(what: object) -> None:
+    """Print a line on stderr; one that cannot be written is lost."""
+    try:
+        print(f"aims-server: {what}", file=sys.stderr)
+    except OSError:
+        _discard(sys.stderr)
+
+
+def _discard(output: TextIO) -> None:
+    # Otherwise the interpreter would try again at its end, and change the exit status.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
 
 
 def _demo() -> int:

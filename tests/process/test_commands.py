@@ -302,6 +302,27 @@ def test_a_full_disk_below_the_output_is_one_line(tmp_path, variables):
     )
 
 
+@pytest.mark.parametrize(
+    ("variables", "status"),
+    [({"PORT": "many"}, 78), ({"HOST": "0.0.0.0"}, 0)],
+    ids=["a fault", "a warning"],
+)
+def test_a_full_disk_below_the_faults_changes_no_status(tmp_path, variables, status):
+    """What cannot be written to stderr is lost: a wrong setting is no reason to try
+    again, and a warning none to fail a reload.
+    """
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "aims_server", "check", "--quiet"],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], **variables},
+            stderr=full,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+    assert done.returncode == status
+
+
 def unread(
     output: int, directory: Path, **variables: str
 ) -> "subprocess.CompletedProcess[bytes]":

@@ -75,7 +75,7 @@ class Hedging:
         inconclusive: tuple[type[Exception], ...] = (),
         soonest: float = 0.25,
         hanging_seconds: float = 10.0,
-        recent_seconds: Callable[[], float] = lambda: 0.0,
+        newest_answer: Callable[[], tuple[float, float]] = lambda: (-inf, -inf),
         clock: Clock = time.monotonic,
     ) -> None:
         self.lateness = Lateness(soonest)
@@ -84,8 +84,8 @@ class Hedging:
 
         self._inconclusive = inconclusive
         self._hanging_seconds = hanging_seconds
-        # Of the call answered last, to any endpoint.
-        self._recent_seconds = recent_seconds
+        # As `_answered`, of all endpoints.
+        self._newest_answer = newest_answer
         self.clock = clock
         self.ended = 0
         self._answered = -inf, -inf  # when the call answered last began, and ended
@@ -135,13 +135,13 @@ class Hedging:
                 race.give_up_others()
             del race  # no cycle: it holds this task, an error's traceback this frame
 
-    def answered(self, began: float) -> float:
-        """Note that a call that began then is answered now; return its seconds."""
+    def answered(self, began: float) -> tuple[float, float]:
+        """Note that a call that began then is answered now; return both moments."""
         now = self.clock()
         self._answered = began, now
         self._silent_since = now
         self.latency.observe(now - began)
-        return now - began
+        return self._answered
 
     def end_hanging(self) -> None:
         """End calls that hang, since others want their slots, unless a hedge of theirs
@@ -158,7 +158,7 @@ class Hedging:
         """Whether a call that began then takes longer than a request waits, and a newer
         one was answered in far less. If none was answered for as long, all may be slow:
         then only one a second counts as hanging, to try a new call, and none while
-        calls to all endpoints take as long.
+        calls to other endpoints are answered that take as long.
         """
         now = self.clock()
         seconds = now - began
@@ -167,10 +167,12 @@ class Hedging:
             return False
         if began < newer_began and seconds > _FASTER * (newer_ended - newer_began):
             return True
-        return (
-            now - newer_ended >= self._hanging_seconds
-            and now - self.replaced_at >= _PROBE_SECONDS
-            and seconds > _FASTER * self._recent_seconds()
+        if now - newer_ended < self._hanging_seconds:
+            return False
+        newest_began, newest_ended = self._newest_answer()
+        return now - self.replaced_at >= _PROBE_SECONDS and (
+            now - newest_ended >= self._hanging_seconds
+            or seconds > _FASTER * (newest_ended - newest_began)
         )
 
     def _look_by(self, moment: float) -> None:

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from functools import partial
+from math import inf
 from typing import Any, Final, TypeVar
 
 from ...deadline import Deadline
@@ -116,11 +117,11 @@ class ResiliencePolicy:
             lambda: Hedging(
                 inconclusive=_INCONCLUSIVE,
                 hanging_seconds=hanging_seconds,
-                recent_seconds=lambda: self._recent_seconds,
+                newest_answer=lambda: self._answered,
                 clock=clock,
             )
         )
-        self._recent_seconds = 0.0  # of the call answered last, to any endpoint
+        self._answered = -inf, -inf  # when the newest answered call began, and ended
         self._uncancelled: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
@@ -256,7 +257,7 @@ class ResiliencePolicy:
             raise
         else:
             outcome = "ok"
-            self._recent_seconds = self._hedging[call.endpoint].answered(began)
+            self._answered = self._hedging[call.endpoint].answered(began)
             if hedge:
                 self._observer.call_hedged(call.endpoint, "won")
             return result

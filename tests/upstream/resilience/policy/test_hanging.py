@@ -43,6 +43,16 @@ async def test_a_platform_that_is_back_is_noticed_though_all_slots_hang(bench):
     assert bench.at_rest
 
 
+async def test_a_slow_answer_long_ago_delays_no_notice(bench):
+    """A platform became slow, hung, and is back."""
+    bench.platform.seconds = 8.0
+    await begin(bench, 20)
+    hung = await all_slots_hang(bench)
+    bench.platform.seconds = 0.1
+    assert await begin(bench, 10, seconds=10.0) == "answer"
+    await asyncio.gather(*hung)
+
+
 async def test_calls_give_way_though_another_worker_has_the_other_slots(clock):
     """This one has less than its share, and what it waits for hangs there, too."""
     pools = SlotPools()
