@@ -145,8 +145,8 @@ class Profile:
                 page.close()
         self.context.set_offline(False)
         self._first.evaluate("localStorage.clear()")
-        is_real: bool = self._first.evaluate("String(Date).includes('[native code]')")
-        return is_real
+        # Playwright marks its own so, and gives it the text of the browser's.
+        return not self._first.evaluate("Boolean(Date.isFake)")
 
 
 class Visit:
