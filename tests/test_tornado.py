@@ -47,7 +47,7 @@ USED = {
         "_write_finished",
     },
     HTTPServerRequest: {"_parse_body"},
-    RequestHandler: {"_finished", "_headers"},
+    RequestHandler: {"_headers"},
 }
 
 
