@@ -16,6 +16,7 @@ from .simulation import Simulation
 __all__ = ["SimulatedPlatform"]
 
 LARGEST_REQUEST = 1_000_000
+_STOP_SECONDS = 60.0  # only a guard: a busy machine may need seconds
 
 
 class SimulatedPlatform(Simulation):
@@ -67,7 +68,7 @@ class SimulatedPlatform(Simulation):
             stream.close()
         await self._server.close_all_connections()
         self._server = None
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(_STOP_SECONDS):
             await self.until(lambda counters: counters.in_flight == 0)
 
     @property
