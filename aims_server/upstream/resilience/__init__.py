@@ -4,9 +4,10 @@ The map, in call order::
 
     policy             makes a call, with retries and hedges
     hedging            races a late call against another one
+    hanging            which calls hang, though others are answered
     lateness           after how many seconds a call is late
     latency            quantiles of the recent calls' durations
-    retry              how often and how soon a failed call may be retried
+    retry              how often a failed call may be retried, and full jitter
     retry_waits        how long a call waits before its next try
     admission          what each call passes first: pauses, breakers, slots
     pauses             the times for which the platform asked not to be called

@@ -1,6 +1,6 @@
-"""Owns whether a late call gets a hedge, which call wins, and which hanging calls are
-ended for others (J. Dean, L. A. Barroso, "The Tail at Scale", CACM 2013; gRPC's A6).
-Makes no call itself.
+"""Owns whether a late call gets a hedge, and which call wins (J. Dean, L. A. Barroso,
+"The Tail at Scale", CACM 2013; gRPC's A6). Ends hanging calls for others. Makes no call
+itself.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from typing import Any, Final, Generic, NoReturn, TypeVar
 
 from ...deadline import Clock
 from ...errors import UpstreamTimeout
+from .hanging import Hanging
 from .lateness import Lateness
 
 __all__ = ["GaveWay", "Hedging"]
@@ -27,8 +28,6 @@ Result = TypeVar("Result")
 _EXCEPTIONS: Final = 0.5
 _COPIES: Final = 3  # at most, the call itself included
 _LOOK_AGAIN: Final = 0.25  # seconds between looks, since answers make calls late
-_FASTER: Final = 3.0  # so many times as fast was a newer call than one that hangs
-_PROBE_SECONDS: Final = 1.0  # between two calls to see whether any is answered
 
 
 class GaveWay(UpstreamTimeout):
@@ -59,7 +58,7 @@ class Hedging:
     `Lateness` tells when a call is late, at the earliest after `soonest` seconds. Then
     `another` is asked for one more call. It may return None (no slot is free, the
     budget is used up) and is then asked again after the same time. It gets whether the
-    call hangs (`hangs`). If the second call is late too, a third one follows.
+    call hangs (`Hanging`). If the second call is late too, a third one follows.
 
     When all calls become slow the quantiles follow, and none is late any more. Until
     then a late call is hedged only if it is an exception: of the other calls, no more
@@ -74,8 +73,7 @@ class Hedging:
         *,
         inconclusive: tuple[type[Exception], ...] = (),
         soonest: float = 0.25,
-        hanging_seconds: float = 10.0,
-        newest_answer: Callable[[], tuple[float, float]] = lambda: (-inf, -inf),
+        hanging: Hanging | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self.lateness = Lateness(soonest)
@@ -83,16 +81,9 @@ class Hedging:
         """Report the duration of each answered call to it."""
 
         self._inconclusive = inconclusive
-        self._hanging_seconds = hanging_seconds
-        # As `_answered`, of all endpoints.
-        self._newest_answer = newest_answer
+        self.hanging = hanging or Hanging(10.0, clock=clock)
         self.clock = clock
         self.ended = 0
-        self._answered = -inf, -inf  # when the call answered last began, and ended
-        self._silent_since = -inf  # the last answer, or the first call after a pause
-        self.replaced_at = -inf
-        """When a call was last to be made in place of one that hangs."""
-
         self._began: dict[_Race[Any], float] = {}  # of calls under way, in order
         # One timer for all: one for each call, mostly cancelled, took 3 us of a call.
         self._timer: asyncio.TimerHandle | None = None
@@ -111,7 +102,7 @@ class Hedging:
         """The first result or conclusive error of these calls, else the last error."""
         race = _Race(self, another)
         if not self._began:
-            self._silent_since = race.newest_at
+            self.hanging.first_began()
         self._began[race] = race.newest_at
         self._look_by(race.newest_at + self.lateness.soonest)
         try:
@@ -135,13 +126,10 @@ class Hedging:
                 race.give_up_others()
             del race  # no cycle: it holds this task, an error's traceback this frame
 
-    def answered(self, began: float) -> tuple[float, float]:
-        """Note that a call that began then is answered now; return both moments."""
-        now = self.clock()
-        self._answered = began, now
-        self._silent_since = now
-        self.latency.observe(now - began)
-        return self._answered
+    def answered(self, began: float) -> None:
+        """Note that a call that began then is answered now."""
+        self.hanging.answered(began)
+        self.latency.observe(self.clock() - began)
 
     def end_hanging(self) -> None:
         """End calls that hang, since others want their slots, unless a hedge of theirs
@@ -149,31 +137,10 @@ class Hedging:
         """
         now = self.clock()
         for race, began in list(self._began.items()):
-            hedged = race.others and now - race.hedged_at < self._hanging_seconds
-            if race.outcome is None and not hedged and self.hangs(began):
-                self.replaced_at = now
-                race.end(partial(_give_way, now - self._silent_since))
-
-    def hangs(self, began: float) -> bool:
-        """Whether a call that began then takes longer than a request waits, and a newer
-        one was answered in far less. If none was answered for as long, all may be slow:
-        then only one a second counts as hanging, to try a new call, and none while
-        calls to other endpoints are answered that take as long.
-        """
-        now = self.clock()
-        seconds = now - began
-        newer_began, newer_ended = self._answered
-        if seconds < self._hanging_seconds:
-            return False
-        if began < newer_began and seconds > _FASTER * (newer_ended - newer_began):
-            return True
-        if now - newer_ended < self._hanging_seconds:
-            return False
-        newest_began, newest_ended = self._newest_answer()
-        return now - self.replaced_at >= _PROBE_SECONDS and (
-            now - newest_ended >= self._hanging_seconds
-            or seconds > _FASTER * (newest_ended - newest_began)
-        )
+            hedged = race.others and now - race.hedged_at < self.hanging.seconds
+            if race.outcome is None and not hedged and self.hanging.is_hanging(began):
+                self.hanging.replaced()
+                race.end(partial(_give_way, self.hanging.silent_seconds))
 
     def _look_by(self, moment: float) -> None:
         """Look at the calls under way at ``moment`` at the latest."""
@@ -255,7 +222,7 @@ class _Race(Generic[Result]):
         if not hedging.is_late(self.newest_at):
             return
         self.newest_at = now = hedging.clock()
-        hangs = hedging.hangs(began)
+        hangs = hedging.hanging.is_hanging(began)
         if not (hangs or hedging.may_be_hedged(self._ended_before)):
             return
         # In this call's context: the timer may be another call's.
@@ -263,7 +230,7 @@ class _Race(Generic[Result]):
         if extra is None:
             return
         if hangs:
-            hedging.replaced_at = now
+            hedging.hanging.replaced()
         call = asyncio.create_task(extra, context=self._context)
         call.add_done_callback(self._on_end)
         self.others.add(call)

@@ -7,7 +7,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from functools import partial
-from math import inf
 from typing import Any, Final, TypeVar
 
 from ...deadline import Deadline
@@ -28,6 +27,7 @@ from ...errors import (
 from .admission import Admission, AskedToPause
 from .calls import Attempt, Call, CallerKey, CallObserver, call_tally
 from .endpoint_breakers import CallPermit
+from .hanging import Hanging, NewestAnswer
 from .hedging import GaveWay, Hedging
 from .retry import RetryBudget
 from .retry_waits import RetryWaits
@@ -113,15 +113,14 @@ class ResiliencePolicy:
         self._on_failure = on_failure
         self._failing_seconds = failing_seconds
         self._clock = clock
+        newest = NewestAnswer()  # of all endpoints
         self._hedging: defaultdict[str, Hedging] = defaultdict(
             lambda: Hedging(
                 inconclusive=_INCONCLUSIVE,
-                hanging_seconds=hanging_seconds,
-                newest_answer=lambda: self._answered,
+                hanging=Hanging(hanging_seconds, newest, clock=clock),
                 clock=clock,
             )
         )
-        self._answered = -inf, -inf  # when the newest answered call began, and ended
         self._uncancelled: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
@@ -257,7 +256,7 @@ class ResiliencePolicy:
             raise
         else:
             outcome = "ok"
-            self._answered = self._hedging[call.endpoint].answered(began)
+            self._hedging[call.endpoint].answered(began)
             if hedge:
                 self._observer.call_hedged(call.endpoint, "won")
             return result

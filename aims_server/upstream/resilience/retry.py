@@ -1,4 +1,4 @@
-"""Owns how often and how soon a failed call may be retried; makes no call itself."""
+"""Owns how often failed calls may be retried, and full jitter; makes no call itself."""
 
 import time
 from collections import Counter
