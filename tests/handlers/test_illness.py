@@ -149,8 +149,9 @@ class TestHanging:
         assert codes <= {"overloaded", "upstream_unavailable"}
         assert all(int(answer.headers["Retry-After"]) >= 1 for answer in shed)
         ended = [line["status"] for line in access_lines.told() if "route" in line]
-        last_served = len(ended) - ended[::-1].index(200)
-        assert ended[:last_served].count(503) > len(shed) / 2
+        # Who is not refused is served, or on a busy machine late for his deadline.
+        last = max(number for number, status in enumerate(ended) if status != 503)
+        assert ended[:last].count(503) > len(shed) / 2
 
 
 class TestSharing:
