@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from ...store.server import StoreServer
-from ...waiting import free_port
+from ...waiting import free_port, until
 from ..conftest import Service
 from .bench import Bench, Provoke, ask_in_vain
 
@@ -40,8 +40,14 @@ def full(bench: Bench) -> tuple[str, str]:
     """It has no room, and may forget nothing."""
     store = _store(bench, "--maxmemory", "1", "--maxmemory-policy", "noeviction")
     service = _service(bench, "", store.port).wait_until_serving()
-    ask_in_vain(service, bench.token())
-    return bench.told_in(service, "refuses a command")
+    words = "refuses a command"
+
+    def refused() -> bool:  # the first pages may come before the store is reached
+        ask_in_vain(service, bench.token())
+        return words in service.log
+
+    until(refused)
+    return bench.told_in(service, words)
 
 
 def _store(bench: Bench, *options: str) -> StoreServer:
