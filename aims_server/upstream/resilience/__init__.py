@@ -12,6 +12,7 @@ The map, in call order::
     admission          what each call passes first: pauses, breakers, slots
     pauses             the times for which the platform asked not to be called
     endpoint_breakers  a circuit breaker for each endpoint, and one for connections
+    outcomes           what a failed try says to the breakers
     circuit_breaker    opens and closes by the outcomes of calls
     bulkhead           the queue for slots
     fair_queue         the order of that queue

@@ -13,22 +13,17 @@ from ...deadline import Deadline
 from ...errors import (
     ApiError,
     InternalError,
-    RateLimited,
-    TokenRefused,
     UpstreamDropped,
     UpstreamError,
     UpstreamFault,
-    UpstreamRejected,
     UpstreamTimeout,
     UpstreamUnavailable,
-    UpstreamUnreachable,
-    WrongStudent,
 )
 from .admission import Admission, AskedToPause
 from .calls import Attempt, Call, CallerKey, CallObserver, call_tally
-from .endpoint_breakers import CallPermit
 from .hanging import Hanging, NewestAnswer
 from .hedging import GaveWay, Hedging
+from .outcomes import record_fault
 from .retry import RetryBudget
 from .retry_waits import RetryWaits
 
@@ -46,8 +41,6 @@ _WORTH_REPEATING: Final = (
 )
 # Failures after which another call under way may still succeed.
 _INCONCLUSIVE: Final = (*_WORTH_REPEATING, UpstreamTimeout)
-# Answers about this student or this request, which say nothing about the endpoint.
-_NO_VERDICT: Final = (TokenRefused, UpstreamRejected, RateLimited, WrongStudent)
 
 
 class ResiliencePolicy:
@@ -76,12 +69,10 @@ class ResiliencePolicy:
     the budget ``hedges`` allows it or the call hangs. A failure counts for the breaker
     only if the caller gets it.
 
-    ``on_failure`` is called for each failed call, with endpoint, error and seconds. A
-    time-out counts against the endpoint only if the call had at least
-    ``failing_seconds``, or gave way after so long a silence, since a slow platform is
-    not a failing one. While others find no slot, calls give way that hang
-    (`Hedging.end_hanging`), after ``hanging_seconds`` at the earliest: the longest that
-    a request waits for one. `RetryWaits` is given ``random`` and
+    ``on_failure`` is called for each failed call, with endpoint, error and seconds.
+    While others find no slot, calls give way that hang (`Hedging.end_hanging`), after
+    ``hanging_seconds`` at the earliest: the longest that a request waits for one.
+    `record_fault` explains ``failing_seconds``, `RetryWaits` ``random`` and
     ``background_seconds``.
     """
 
@@ -165,8 +156,13 @@ class ResiliencePolicy:
                 except ApiError as fault:
                     pause = self._pause_before_retry(number, fault, call)
                     seconds = self._clock() - began
-                    again = pause is not None
-                    self._record_fault(permit, fault, seconds, again=again)
+                    record_fault(
+                        permit,
+                        fault,
+                        seconds,
+                        failing_seconds=self._failing_seconds,
+                        again=pause is not None,
+                    )
                     if pause is None:
                         raise
                     apart = isinstance(fault, GaveWay)
@@ -268,30 +264,6 @@ class ResiliencePolicy:
     def _end_hanging(self) -> None:
         for hedging in self._hedging.values():
             hedging.end_hanging()
-
-    def _record_fault(
-        self, permit: CallPermit, fault: ApiError, seconds: float, *, again: bool
-    ) -> None:
-        """Report a failed try to the breaker; one that is made ``again`` counts as
-        answered only.
-        """
-        if isinstance(fault, UpstreamUnreachable):
-            permit.unreachable()
-        elif isinstance(fault, UpstreamTimeout):
-            if isinstance(fault, GaveWay):
-                seconds = fault.silent_seconds
-            if seconds < self._failing_seconds:
-                permit.discard()
-            else:
-                permit.failure()
-        elif (
-            again
-            or isinstance(fault, _NO_VERDICT)
-            or type(fault) is UpstreamUnavailable  # a 429: `Pauses` remembers it
-        ):
-            permit.answered()
-        else:
-            permit.failure()
 
     def _pause_before_retry(
         self, number: int, fault: ApiError, call: Call[Result]
