@@ -200,12 +200,11 @@ class FastPath:
         """A page that is not at hand, or why it cannot be had."""
         exchange.enter()
         context = self._context
-        began = time.monotonic()
         try:
             served = await context.service.page(
                 page, caller, exchange.deadline, fresh=fresh
             )
-            exchange.note_served(served, began)
+            exchange.note_served(served)
             answer = await served.entry.value.at_hand(raw.accept_encoding)
             status, variant = raw.negotiated(answer)
         except Exception as fault:  # noqa: BLE001 - logged if ours; told as a 500
