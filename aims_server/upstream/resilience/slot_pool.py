@@ -5,7 +5,7 @@ the fork.
 import mmap
 from typing import Final
 
-from ...primitives import WORKER_NUMBERS, Mutexes
+from ...primitives import WORKER_NUMBERS, mutexes
 
 __all__ = ["SlotPool", "SlotPools"]
 
@@ -59,7 +59,7 @@ class SlotPool:
 
     def take(self) -> bool:
         """Take a slot if one is free for this worker."""
-        with self._pools:
+        with self._pools.lock:
             if self.is_full:
                 return False
             self._pools.in_use[self._number] += 1
@@ -98,11 +98,11 @@ class SlotPools:
     (False, True)
 
     Each count has one writer and sums are always computed anew, so a worker that dies
-    while writing leaves nothing wrong behind. A ``with`` block holds the lock.
+    while writing leaves nothing wrong behind.
     """
 
     def __init__(self) -> None:
-        self._lock = Mutexes(1)
+        (self.lock,) = mutexes(1)
         most = WORKER_NUMBERS
         memory = memoryview(mmap.mmap(-1, (1 + 4 * most) * _BYTES)).cast("q")
         self._joined = memory[:1]  # above the number of every worker
@@ -114,21 +114,15 @@ class SlotPools:
             False: memory[1 + 3 * most :],
         }
 
-    def __enter__(self) -> None:
-        self._lock.acquire(0)
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release(0)
-
     def of(self, number: int, *, size: int, share: int) -> SlotPool:
         """The pool of the worker with this number, which no other living worker has."""
-        with self:
+        with self.lock:
             self._joined[0] = max(self._joined[0], number + 1)
         return SlotPool(self, number, size, share)
 
     def withdraw(self, number: int) -> None:
         """Free the slots of a worker that has ended."""
-        with self:
+        with self.lock:
             for counts in (self.in_use, self.waiting, *self.reservations.values()):
                 counts[number] = 0
 
