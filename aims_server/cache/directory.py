@@ -6,7 +6,7 @@ import mmap
 from collections.abc import Callable
 from typing import Final
 
-from ..primitives import Mutexes
+from ..primitives import mutexes
 
 __all__ = ["KEY_BYTES", "WAYS", "Directory"]
 
@@ -42,7 +42,7 @@ class Directory:
         self._least = least
         self._memory = mmap.mmap(-1, sets * _SET_BYTES)
         self._words = memoryview(self._memory).cast("Q")
-        self._locks = Mutexes(_LOCKS)
+        self._locks = mutexes(_LOCKS)
 
     def find(self, key: bytes) -> int:
         """This key's word; 0 if it has none."""
@@ -53,9 +53,7 @@ class Directory:
     def replace(self, key: bytes, old: int, new: int) -> bool:
         """Give the key a new word if it still has the old one; whether it had."""
         number, tag = self._place(key)
-        lock = number % _LOCKS
-        self._locks.acquire(lock)
-        try:
+        with self._locks[number % _LOCKS]:
             at = self._slot(number, tag)
             if old != (0 if at is None else self._words[at]):
                 return False
@@ -63,8 +61,6 @@ class Directory:
                 at = self._make_room(number, tag)
             self._words[at] = new
             return True
-        finally:
-            self._locks.release(lock)
 
     def _place(self, key: bytes) -> tuple[int, bytes]:
         """The number of a key's set, and its tag there."""

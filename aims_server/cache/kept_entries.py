@@ -96,14 +96,11 @@ class KeptEntries(Generic[V]):
         One found beyond is copied here if it is asked for often, but not with
         `NO_EPOCH`.
         """
-        here = self._find_here(key, owner)
-        if (
-            here is not None
-            and now < here.fresh_until
-            and is_within(want.max_age, here, now)
-        ):
-            return here
-        return self._find_beyond(key, owner, epoch, want) or here
+        return (
+            self._fresh_here(key, owner, now, want.max_age)
+            or self._find_beyond(key, owner, epoch, want)
+            or self._find_here(key, owner)
+        )
 
     def keep(
         self,

@@ -5,7 +5,7 @@ overwritten.
 import mmap
 from typing import Final
 
-from ..primitives import Mutexes
+from ..primitives import mutexes
 
 __all__ = ["Ring"]
 
@@ -34,7 +34,7 @@ class Ring:
         self._head_memory = mmap.mmap(-1, mmap.PAGESIZE)
         self._head = memoryview(self._head_memory).cast("Q")
         self._head[0] = _FIRST
-        self._lock = Mutexes(1)
+        (self._lock,) = mutexes(1)
 
     @property
     def bytes_written(self) -> int:
@@ -68,13 +68,10 @@ class Ring:
 
     def _reserve(self, length: int) -> int:
         """Reserve room for a record; its position counts all bytes ever reserved."""
-        self._lock.acquire(0)
-        try:
+        with self._lock:
             position = self._head[0]
             left = self.size - position % self.size
             if left < length:
                 position += left  # a record lies in one piece
             self._head[0] = position + length
-        finally:
-            self._lock.release(0)
         return position

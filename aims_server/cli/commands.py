@@ -17,7 +17,6 @@ from ..config import (
     Loaded,
     SettingsError,
     check_file_limit,
-    effective,
     load_settings,
 )
 from ..primitives import StoreAddress
@@ -111,7 +110,7 @@ def _check(*, quiet: bool) -> int:
     warnings += check_file_limit(settings.max_concurrent_requests)
     if not quiet:
         print(f"# read from {source or 'the environment alone, there is no .env here'}")
-        for name, value in effective(settings):
+        for name, value in settings.effective():
             print(f"{name}={value}")
     for warning in warnings:
         _say(f"warning: {warning}")

@@ -3,12 +3,7 @@
 from .demo import Demo
 from .faults import SettingsError
 from .file_limit import check_file_limit, max_connections
-from .loading import (
-    Loaded,
-    effective,
-    load_settings,
-    nearest_variable,
-)
+from .loading import Loaded, load_settings, nearest_variable
 from .settings import Settings
 
 __all__ = [
@@ -17,7 +12,6 @@ __all__ = [
     "Settings",
     "SettingsError",
     "check_file_limit",
-    "effective",
     "load_settings",
     "max_connections",
     "nearest_variable",

@@ -1,4 +1,4 @@
-"""Reads the settings from the environment and `.env`, and formats them."""
+"""Reads the settings from the environment and `.env`."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,7 +11,6 @@ from .settings import VARIABLES, Settings
 
 __all__ = [
     "Loaded",
-    "effective",
     "load_settings",
     "nearest_variable",
 ]
@@ -121,8 +120,3 @@ def _repeated(path: Path, lines: Mapping[str, list[int]]) -> Iterator[str]:
                 f"{path}: {ascii(name)[1:-1]} is set in lines {', '.join(earlier)} and"
                 f" {last}; the last one counts"
             )
-
-
-def effective(settings: Settings) -> list[tuple[str, str]]:
-    """Each variable's name and value as in a file, secrets masked."""
-    return [(row.name, row.format(getattr(settings, row.field))) for row in VARIABLES]

@@ -279,11 +279,12 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise SettingsError(tuple(faults))
         return cls(**values)
 
+    def effective(self) -> list[tuple[str, str]]:
+        """Each variable's name and value as in a file, secrets masked."""
+        return [(row.name, row.format(getattr(self, row.field))) for row in VARIABLES]
+
     def __repr__(self) -> str:
-        shown = (
-            f"{row.name}={row.format(getattr(self, row.field))}" for row in VARIABLES
-        )
-        return f"<Settings {' '.join(shown)}>"
+        return f"<Settings {' '.join(map('='.join, self.effective()))}>"
 
     @property
     def effective_workers(self) -> int:

@@ -82,9 +82,6 @@ class Metrics:
             "How resources were come by.",
             {"resource": labels.RESOURCES, "outcome": labels.LOOKUPS},
         )
-        self._joined = make.counters(
-            "coalesced_waiters_total", "Lookups that joined a call in flight."
-        )
         self._limited = make.counters(
             "limited_requests_total",
             "Requests refused by a limit.",
@@ -180,8 +177,6 @@ class Metrics:
     def lookup(self, resource: str, outcome: str) -> None:
         """A resource was asked for; ``outcome`` is HIT, MISS, STALE or PENDING."""
         self._lookups.labels(resource, outcome).inc()
-        if outcome == "PENDING":
-            self._joined.labels().inc()
 
     def limited(self, kind: str) -> None:
         """The limit named ``kind`` refused a request, or a connection."""

@@ -17,7 +17,7 @@ The map::
 from .circuit_state import CircuitState
 from .epochs import NO_EPOCH, Epochs, Owner
 from .memo import Memo
-from .mutex import Mutexes
+from .mutex import Mutex, mutexes
 from .peers import UNIX_PEER, TrustedProxy, parse_trusted_proxy
 from .serial_executor import SerialExecutor, Steps, finish
 from .store_url import StoreAddress
@@ -32,7 +32,7 @@ __all__ = [
     "CircuitState",
     "Epochs",
     "Memo",
-    "Mutexes",
+    "Mutex",
     "Owner",
     "SerialExecutor",
     "Steps",
@@ -40,6 +40,7 @@ __all__ = [
     "TrustedProxy",
     "done_within",
     "finish",
+    "mutexes",
     "parse_trusted_proxy",
     "utc_timestamp",
     "visible",

@@ -5,7 +5,7 @@ in an epoch of its owner may be kept and served only while that epoch lasts.
 import mmap
 from typing import Final
 
-from .mutex import Mutexes
+from .mutex import mutexes
 
 __all__ = ["NO_EPOCH", "Epochs", "Owner"]
 
@@ -69,7 +69,7 @@ class Epochs:
         self._revisions = numbers[2 * records : 3 * records]
         self._notes = numbers[3 * records : 4 * records]
         self._last_number = numbers[4 * records :]
-        self._lock = Mutexes(1)
+        (self._lock,) = mutexes(1)
 
     def is_current(self, epoch: int) -> bool:
         """Whether this epoch of its owner lasts. Takes no lock."""
@@ -77,19 +77,15 @@ class Epochs:
 
     def of(self, owner: Owner) -> int:
         """The owner's present epoch; `NO_EPOCH` if it has none."""
-        self._lock.acquire(0)
-        try:
+        with self._lock:
             at = self._find(owner)
             return NO_EPOCH if at is None else self._epochs[at]
-        finally:
-            self._lock.release(0)
 
     def begin(self, owner: Owner) -> int:
         """The owner's epoch, begun now if there is none. Take it before anything is
         made for the owner.
         """
-        self._lock.acquire(0)
-        try:
+        with self._lock:
             at = self._find(owner)
             if at is not None:
                 return self._epochs[at]
@@ -102,29 +98,21 @@ class Epochs:
             self._owners[at] = hash(owner) & _TAG_MASK
             self._epochs[at] = epoch
             return epoch
-        finally:
-            self._lock.release(0)
 
     def keep(self, epoch: int) -> bool:
         """Note that something is kept in this epoch; return whether it lasts."""
         at = epoch & _PLACE_MASK
         if not self._owners[at] & _KEPT:
-            self._lock.acquire(0)
-            try:
+            with self._lock:
                 if self.is_current(epoch):
                     self._owners[at] |= _KEPT
-            finally:
-                self._lock.release(0)
         return self.is_current(epoch)
 
     def note(self, epoch: int, number: int) -> None:
         """Note a number beside this epoch, if it lasts, in place of the one before."""
-        self._lock.acquire(0)
-        try:
+        with self._lock:
             if self.is_current(epoch):
                 self._notes[epoch & _PLACE_MASK] = number
-        finally:
-            self._lock.release(0)
 
     def noted(self, epoch: int) -> int:
         """The number noted beside this epoch by any worker; 0 if there is none, or the
@@ -145,15 +133,12 @@ class Epochs:
         """End the owner's epoch, in all workers at once; return whether any of them has
         kept anything in it.
         """
-        self._lock.acquire(0)
-        try:
+        with self._lock:
             at = self._find(owner)
             if at is None:
                 return False
             self._epochs[at] = NO_EPOCH
             return bool(self._owners[at] & _KEPT)
-        finally:
-            self._lock.release(0)
 
     def _find(self, owner: Owner) -> int | None:
         """The place of the owner's record. The caller holds the lock."""
@@ -163,8 +148,8 @@ class Epochs:
         owners = self._owners[first : first + _WAYS].tolist()
         if tag not in owners and words[1] not in owners:
             return None  # at once, as for every new student
-        for at in range(first, first + _WAYS):
-            if self._owners[at] in words and self._epochs[at] != NO_EPOCH:
+        for at, word in enumerate(owners, first):
+            if word in words and self._epochs[at] != NO_EPOCH:
                 return at
         return None
 

@@ -10,9 +10,9 @@ import ctypes
 import errno
 import mmap
 import os
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["Mutexes"]
+__all__ = ["Mutex", "mutexes"]
 
 _PROCESS_SHARED: Final = 1
 _ROBUST: Final = 1
@@ -23,42 +23,49 @@ _LINE_BYTES: Final = 64  # a cache line each; the largest pthread_mutex_t has 48
 _libc = ctypes.PyDLL(None)
 _lock = _libc.pthread_mutex_lock
 _unlock = _libc.pthread_mutex_unlock
+_unlock.restype = None
 
 
-class Mutexes:
-    """``number`` locks, counted from 0; locking one twice deadlocks.
+class Mutex:
+    """A lock, held by a ``with`` block; locking it twice deadlocks.
 
-    >>> locks = Mutexes(2)
-    >>> locks.acquire(1)
-    >>> locks.release(1)
+    >>> first, second = mutexes(2)
+    >>> with first, second:
+    ...     print("no other process has them")
+    no other process has them
     """
 
-    def __init__(self, number: int) -> None:
-        memory = mmap.mmap(-1, number * _LINE_BYTES)
-        first = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-        self._memory = memory  # it must live as long as the pointers into it
-        self._mutexes = [
-            ctypes.c_void_p(first + n * _LINE_BYTES) for n in range(number)
-        ]
-        attributes = ctypes.create_string_buffer(_LINE_BYTES)
-        _check(_libc.pthread_mutexattr_init(attributes))
-        _check(_libc.pthread_mutexattr_setpshared(attributes, _PROCESS_SHARED))
-        _check(_libc.pthread_mutexattr_setrobust(attributes, _ROBUST))
-        for mutex in self._mutexes:
-            _check(_libc.pthread_mutex_init(mutex, attributes))
+    __slots__ = ("_at",)
 
-    def acquire(self, number: int) -> None:
+    def __init__(self, at: Any) -> None:
+        """``at`` is the address, as an argument for ctypes that keeps its memory."""
+        self._at = at
+
+    def __enter__(self) -> None:
         """Lock it, waiting if necessary; raises OSError if the system refuses."""
-        code = _lock(self._mutexes[number])
-        if code == errno.EOWNERDEAD:
-            # We hold it. Its data may be half updated, which callers tolerate.
-            code = _libc.pthread_mutex_consistent(self._mutexes[number])
-        if code:
+        if code := _lock(self._at):
+            if code == errno.EOWNERDEAD:
+                # We hold it. Its data may be half updated, which callers tolerate.
+                code = _libc.pthread_mutex_consistent(self._at)
             _check(code)
 
-    def release(self, number: int) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         """Unlock it."""
-        _unlock(self._mutexes[number])
+        _unlock(self._at)
+
+
+def mutexes(number: int) -> list[Mutex]:
+    """So many locks; make them before the fork."""
+    memory = mmap.mmap(-1, number * _LINE_BYTES)
+    lines = (ctypes.c_char * len(memory)).from_buffer(memory)
+    attributes = ctypes.create_string_buffer(_LINE_BYTES)
+    _check(_libc.pthread_mutexattr_init(attributes))
+    _check(_libc.pthread_mutexattr_setpshared(attributes, _PROCESS_SHARED))
+    _check(_libc.pthread_mutexattr_setrobust(attributes, _ROBUST))
+    places = [ctypes.byref(lines, n * _LINE_BYTES) for n in range(number)]
+    for at in places:
+        _check(_libc.pthread_mutex_init(at, attributes))
+    return [Mutex(at) for at in places]
 
 
 def _check(code: int) -> None:

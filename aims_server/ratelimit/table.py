@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from ..primitives import Mutexes
+from ..primitives import Mutex, mutexes
 
 __all__ = ["KEY_BYTES", "Bucket", "BucketTable"]
 
@@ -24,10 +24,10 @@ class Bucket:
 
     __slots__ = ("first_stamp", "key", "key_at", "lock", "number", "stamp_at")
 
-    def __init__(self, key: bytes, number: int) -> None:
+    def __init__(self, key: bytes, number: int, lock: Mutex) -> None:
         self.key = key
         self.number = number
-        self.lock = number % _LOCKS
+        self.lock = lock
         self.first_stamp = (number * _SET_BYTES + _WAYS * KEY_BYTES) // _STAMP_BYTES
         self.point_at(0)
 
@@ -65,11 +65,12 @@ class BucketTable:
         self._sets = max(1, -(-slots // _WAYS))
         self._memory = mmap.mmap(-1, self._sets * _SET_BYTES)
         self._stamps = memoryview(self._memory).cast("q")
-        self._locks = Mutexes(_LOCKS)
+        self._locks = mutexes(_LOCKS)
 
     def bucket(self, key: bytes) -> Bucket:
         """The bucket of a `key` of 8 uniformly distributed bytes."""
-        return Bucket(key, _KEY_PREFIX.unpack_from(key)[0] % self._sets)
+        number = _KEY_PREFIX.unpack_from(key)[0] % self._sets
+        return Bucket(key, number, self._locks[number % _LOCKS])
 
     def charge(self, bucket: Bucket, cost: int, ceiling: int) -> int:
         """Move a bucket's stamp on by `cost` ns, but not beyond `ceiling` ns from now.
@@ -77,8 +78,7 @@ class BucketTable:
         Returns how far ahead of now the stamp would be after the charge; if that is
         more than `ceiling`, the charge was not made.
         """
-        self._locks.acquire(bucket.lock)
-        try:
+        with bucket.lock:
             now = self._clock_ns()  # under the lock: one from before may be old
             key_at = bucket.key_at
             seen = self._memory[key_at : key_at + KEY_BYTES]
@@ -91,33 +91,25 @@ class BucketTable:
                 self._stamps[at] = now + ahead
                 if not known:
                     self._memory[bucket.key_at : bucket.key_at + KEY_BYTES] = bucket.key
-        finally:
-            self._locks.release(bucket.lock)
         return ahead
 
     def give_back(self, bucket: Bucket, cost: int) -> int:
         """Move a bucket's stamp back by `cost` ns, unless it was forgotten. Returns how
         far ahead of now it is then.
         """
-        self._locks.acquire(bucket.lock)
-        try:
+        with bucket.lock:
             if not self._find(bucket):
                 return 0
             self._stamps[bucket.stamp_at] -= cost
             return self._stamps[bucket.stamp_at] - self._clock_ns()
-        finally:
-            self._locks.release(bucket.lock)
 
     def raise_to(self, bucket: Bucket, ahead: int) -> None:
         """Move a bucket's stamp to `ahead` ns from now, unless it is further ahead."""
-        self._locks.acquire(bucket.lock)
-        try:
+        with bucket.lock:
             if self._find(bucket):
                 stamp = self._clock_ns() + ahead
                 if self._stamps[bucket.stamp_at] < stamp:
                     self._stamps[bucket.stamp_at] = stamp
-        finally:
-            self._locks.release(bucket.lock)
 
     def _find(self, bucket: Bucket) -> bool:
         """Point the bucket at its slot; False if the slot is another key's."""

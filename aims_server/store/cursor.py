@@ -2,13 +2,12 @@
 been applied, and which owners' invalidations have not been sent to the store yet.
 """
 
-import contextlib
 import mmap
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
-from ..primitives import Mutexes, Owner
+from ..primitives import Owner, mutexes
 
 __all__ = ["SharedCursor", "StreamId"]
 
@@ -39,12 +38,12 @@ class SharedCursor:
         self._pending_number = memoryview(mmap.mmap(-1, 8 * _SLOTS)).cast("Q")
         # The two parts of an id, and whether there is one.
         self._cursor = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("Q")
-        self._lock = Mutexes(1)
+        (self._lock,) = mutexes(1)
 
     def add_pending(self, owner: Owner, now: float, *, until: float) -> None:
         """Until then the store may have pages of this owner that it should not have."""
         slot = hash(owner) % _SLOTS
-        with self._locked():
+        with self._lock:
             if now >= self._pending_until[slot]:
                 self._pending_number[slot] = 0
             self._pending_number[slot] += 1
@@ -53,7 +52,7 @@ class SharedCursor:
     def remove_pending(self, owner: Owner) -> None:
         """The store has been told of one `add_pending`."""
         slot = hash(owner) % _SLOTS
-        with self._locked():
+        with self._lock:
             left = max(self._pending_number[slot] - 1, 0)
             self._pending_number[slot] = left
             if not left:
@@ -71,7 +70,7 @@ class SharedCursor:
     @property
     def position(self) -> StreamId:
         """The id that was applied last."""
-        with self._locked():
+        with self._lock:
             return self._cursor[0], self._cursor[1]
 
     def begin_at(self, newest: StreamId, before: StreamId) -> None:
@@ -81,7 +80,7 @@ class SharedCursor:
         ``before`` the look-up: then it is another stream, of a server that was emptied,
         or of a new primary whose clock is behind.
         """
-        with self._locked():
+        with self._lock:
             if not self._cursor[2]:
                 self._cursor[0], self._cursor[1] = newest
                 self._cursor[2] = 1
@@ -90,17 +89,9 @@ class SharedCursor:
 
     def advance(self, to: StreamId, apply: Callable[[], object]) -> None:
         """Apply an entry and move on to it, unless another worker has done so."""
-        with self._locked():
+        with self._lock:
             if (self._cursor[0], self._cursor[1]) < to:
                 apply()
                 # In this order a death in between makes entries be applied again. In
                 # the other order it would skip those of one millisecond.
                 self._cursor[1], self._cursor[0] = to[1], to[0]
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        self._lock.acquire(0)
-        try:
-            yield
-        finally:
-            self._lock.release(0)

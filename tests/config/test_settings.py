@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aims_server.config.faults import SettingsError
-from aims_server.config.loading import effective, load_settings
+from aims_server.config.loading import load_settings
 from aims_server.config.settings import VARIABLES, Settings
 
 from .outcomes import found
@@ -155,7 +155,7 @@ def test_the_defaults_are_those_of_the_contract():
 
 def test_effective_writes_the_defaults_as_the_contract_does():
     """What `check` prints of untouched settings is the table itself."""
-    assert dict(effective(Settings())) == CONTRACT
+    assert dict(Settings().effective()) == CONTRACT
 
 
 def test_an_empty_value_means_the_default():
@@ -343,14 +343,14 @@ def test_a_fault_hides_a_secret_variable():
 def test_effective_and_repr_hide_the_metrics_token():
     """No way of printing settings prints a secret."""
     settings = Settings.from_mapping({"METRICS_TOKEN": "canary"})
-    assert dict(effective(settings))["METRICS_TOKEN"] == "***"
+    assert dict(settings.effective())["METRICS_TOKEN"] == "***"
     assert "canary" not in repr(settings)
 
 
 def test_effective_hides_credentials_in_an_address():
     """Even settings made past the parser do not show a user name and password."""
     settings = Settings(external_api_base="https://user:canary@platform.test/api")
-    shown = dict(effective(settings))["EXTERNAL_API_BASE"]
+    shown = dict(settings.effective())["EXTERNAL_API_BASE"]
     assert shown == "https://***@platform.test/api"
 
 
@@ -364,7 +364,7 @@ def test_effective_can_be_read_back():
             "PREFETCH_ON_LOGIN": "false",
         }
     )
-    assert Settings.from_mapping(dict(effective(settings))) == settings
+    assert Settings.from_mapping(dict(settings.effective())) == settings
 
 
 def test_workers_zero_is_one_per_cpu():

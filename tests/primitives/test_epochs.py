@@ -100,10 +100,9 @@ def test_one_process_at_a_time_looks_and_changes(step):
         step(epochs, epoch)
         os.write(writing, b"done")
 
-    epochs._lock.acquire(0)
-    child = fork(take_step)
-    assert not select.select([reading], [], [], 0.1)[0]
-    epochs._lock.release(0)
+    with epochs._lock:
+        child = fork(take_step)
+        assert not select.select([reading], [], [], 0.1)[0]
     assert exit_status(child) == 0
     assert os.read(reading, 16) == b"done"
     os.close(reading)

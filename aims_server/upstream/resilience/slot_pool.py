@@ -5,7 +5,7 @@ the fork.
 import mmap
 from typing import Final
 
-from ...primitives import WORKER_NUMBERS, Mutexes
+from ...primitives import WORKER_NUMBERS, mutexes
 
 __all__ = ["SlotPool", "SlotPools"]
 
@@ -33,10 +33,15 @@ class SlotPool:
     @property
     def capacity(self) -> int:
         """The slots that this worker can count on now, at least its share."""
-        pools, number = self._pools, self._number
-        if pools.others(pools.waiting, number):
+        if self.others_wait:
             return self.share
-        return max(self.share, self.size - pools.others(pools.in_use, number))
+        others = self._pools.others(self._pools.in_use, self._number)
+        return max(self.share, self.size - others)
+
+    @property
+    def others_wait(self) -> bool:
+        """Whether a call waits in another worker that is below its share."""
+        return bool(self._pools.others(self._pools.waiting, self._number))
 
     def others_reservations(self, *, verified: bool) -> int:
         """The reservations of other workers (`publish_reservations`)."""
@@ -49,12 +54,12 @@ class SlotPool:
         pools, number = self._pools, self._number
         mine = pools.in_use[number]
         return sum(pools.in_use[: pools.workers]) >= self.size or (
-            mine >= self.share and bool(pools.others(pools.waiting, number))
+            mine >= self.share and self.others_wait
         )
 
     def take(self) -> bool:
         """Take a slot if one is free for this worker."""
-        with self._pools:
+        with self._pools.lock:
             if self.is_full:
                 return False
             self._pools.in_use[self._number] += 1
@@ -93,11 +98,11 @@ class SlotPools:
     (False, True)
 
     Each count has one writer and sums are always computed anew, so a worker that dies
-    while writing leaves nothing wrong behind. A ``with`` block holds the lock.
+    while writing leaves nothing wrong behind.
     """
 
     def __init__(self) -> None:
-        self._lock = Mutexes(1)
+        (self.lock,) = mutexes(1)
         most = WORKER_NUMBERS
         memory = memoryview(mmap.mmap(-1, (1 + 4 * most) * _BYTES)).cast("q")
         self._joined = memory[:1]  # above the number of every worker
@@ -109,21 +114,15 @@ class SlotPools:
             False: memory[1 + 3 * most :],
         }
 
-    def __enter__(self) -> None:
-        self._lock.acquire(0)
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release(0)
-
     def of(self, number: int, *, size: int, share: int) -> SlotPool:
         """The pool of the worker with this number, which no other living worker has."""
-        with self:
+        with self.lock:
             self._joined[0] = max(self._joined[0], number + 1)
         return SlotPool(self, number, size, share)
 
     def withdraw(self, number: int) -> None:
         """Free the slots of a worker that has ended."""
-        with self:
+        with self.lock:
             for counts in (self.in_use, self.waiting, *self.reservations.values()):
                 counts[number] = 0
 
