@@ -69,7 +69,9 @@ def make_upstream(
             retries=retries,
             hedges=RetryBudget(share=0.1, floor=10.0, tries=retries.tries),
             random=random.random,
-            on_failure=FailureLog(settings.external_api_base, events).record,
+            on_failure=FailureLog(
+                settings.external_api_base, events, proxy=settings.external_api_proxy
+            ).record,
             # A page takes two round trips: a platform slower than this gives none.
             failing_seconds=settings.gather_timeout_seconds / 2,
             hanging_seconds=settings.request_timeout_seconds,

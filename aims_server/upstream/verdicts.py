@@ -70,7 +70,7 @@ def checked_body(reply: Reply, *, of_records: bool) -> bytes:
     ):
         return NO_ROWS
     if 400 <= status < 500:
-        raise UpstreamRejected
+        raise _with_status(UpstreamRejected(), reply)
     if leads_to_login(reply.location):
         raise TokenRefused
     # A redirect, or no final status.
@@ -119,11 +119,7 @@ def login_answer(reply: Reply) -> LoginAnswer:
     try:
         said = read_login(reply.body)
     except BadShape as fault:
-        check_health(reply)
-        short = len(reply.body) < _LARGEST_MESSAGE
-        if short and 400 <= reply.status < 500 and is_answer(reply.body):
-            return LoginAnswer(reply.status, b"{}")  # the status says it
-        raise UpstreamError from fault
+        return _refusal_without_words(reply, fault)
     # The company's own app takes any 200 to 500 for an answer with a message.
     if reply.status >= 500 and not said.refuses:
         raise _with_status(UpstreamFault(), reply)
@@ -138,3 +134,13 @@ def login_answer(reply: Reply) -> LoginAnswer:
         student_id=said.student_id,
         admission_number=said.admission_number,
     )
+
+
+def _refusal_without_words(reply: Reply, fault: BadShape) -> LoginAnswer:
+    """A refusal that only its status tells; raises if it is none of the platform's."""
+    check_health(reply)
+    if reply.status < 300:
+        raise UpstreamError from fault
+    if len(reply.body) < _LARGEST_MESSAGE and is_answer(reply.body):
+        return LoginAnswer(reply.status, b"{}")
+    raise _with_status(UpstreamError(), reply) from fault

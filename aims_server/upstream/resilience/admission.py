@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from math import inf
+from typing import Final
 
 from ...deadline import Clock, Deadline
 from ...errors import Overloaded, UpstreamTimeout, UpstreamUnavailable
@@ -14,6 +16,8 @@ from .pauses import Pauses
 from .reservations import Reservation
 
 __all__ = ["Admission", "AskedToPause"]
+
+_JUST_SECONDS: Final = 1.0
 
 
 class AskedToPause(Exception):
@@ -58,10 +62,8 @@ class Admission:
         self.breakers = breakers
         self._slots = slots
         self._on_overload = on_overload
-        self.on_full: Callable[[], object] = lambda: None
-        """Called when a call or a page finds no slot free, for whomever."""
-
         self._clock = clock
+        self._refused_at = -inf  # the last call or page without a slot in time
         self._pauses: dict[str, Pauses] = {}
 
     def reserve(self, caller: CallerKey, calls: int, seconds: float) -> Reservation:
@@ -72,7 +74,6 @@ class Admission:
         try:
             return self._slots.reserve(caller, calls, seconds)
         except BulkheadFull as refusal:
-            self._want_slot()
             raise self._overloaded(refusal) from None
 
     async def enter(
@@ -105,6 +106,14 @@ class Admission:
             and self._slots.try_acquire(caller)
         )
 
+    def is_crowded(self) -> bool:
+        """Whether no slot is free, though a call waits for one, or one or a page has
+        just been refused.
+        """
+        slots = self._slots
+        just_refused = self._clock() - self._refused_at < _JUST_SECONDS
+        return slots.pool.is_full and (slots.is_waited_for or just_refused)
+
     def leave(self, caller: CallerKey, seconds: float | None) -> None:
         """Return a slot after a call of ``seconds``; None if no call was made."""
         self._slots.release(caller, seconds)
@@ -128,7 +137,6 @@ class Admission:
             self._permit(endpoint, caller).discard()
         if deadline.expired:
             raise UpstreamTimeout
-        self._want_slot()
         try:
             await self._slots.wait_for_turn(caller, deadline)
         except BulkheadFull as refusal:
@@ -138,11 +146,8 @@ class Admission:
             self._slots.release(caller, None)
             raise AskedToPause(pause)
 
-    def _want_slot(self) -> None:
-        if self._slots.pool.is_full:
-            self.on_full()
-
     def _overloaded(self, refusal: BulkheadFull) -> Overloaded:
+        self._refused_at = self._clock()
         self._on_overload(self._slots.recent_seconds)
         return Overloaded(retry_after=refusal.wait)
 

@@ -107,6 +107,11 @@ class Bulkhead:
         return self._queue.waiting
 
     @property
+    def is_waited_for(self) -> bool:
+        """Whether a call waits for a slot, here or below another worker's share."""
+        return bool(self._queue.queues) or self.pool.others_wait
+
+    @property
     def recent_seconds(self) -> float:
         """The expected seconds of a call."""
         return self._call_time.seconds

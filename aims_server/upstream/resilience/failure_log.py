@@ -1,9 +1,9 @@
-"""Logs failed calls: endpoint, cause, duration and host."""
+"""Logs failed calls: endpoint, cause, duration, host and proxy."""
 
 import logging
 from urllib.parse import urlsplit
 
-from ...errors import FailureCause, UpstreamError, UpstreamRejected
+from ...errors import FailureCause, UpstreamError
 from ...logs import RateLimitedLog
 
 __all__ = ["FailureLog"]
@@ -23,14 +23,14 @@ class FailureLog:
     quizzes failed on platform.example after 0.002 s: refused (Connection refused)
     """
 
-    def __init__(self, base_url: str, log: RateLimitedLog) -> None:
+    def __init__(self, base_url: str, log: RateLimitedLog, *, proxy: str = "") -> None:
         self._host = urlsplit(base_url).hostname or ""
+        by = urlsplit(proxy).hostname
+        self._where = f"{self._host} through the proxy {by}" if by else self._host
         self._log = log
 
     def record(self, endpoint: str, fault: UpstreamError, seconds: float) -> None:
         """Log a call that failed after ``seconds``."""
-        if isinstance(fault, UpstreamRejected):
-            return  # only this request was rejected, and its access line says so
         # A whole answer may have arrived: the text of a `BadShape` quotes no value.
         unusable = FailureCause("unusable_answer", str(fault.__cause__ or ""))
         cause = fault.cause or unusable
@@ -38,7 +38,7 @@ class FailureLog:
         self._log.event(
             (endpoint, cause.kind),
             logging.WARNING,
-            f"{endpoint} failed on {self._host} after {seconds:.3f} s:"
+            f"{endpoint} failed on {self._where} after {seconds:.3f} s:"
             f" {cause.kind}{detail}",
             endpoint=endpoint,
             cause=cause.kind,

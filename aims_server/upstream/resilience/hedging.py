@@ -1,6 +1,6 @@
 """Owns whether a late call gets a hedge, and which call wins (J. Dean, L. A. Barroso,
-"The Tail at Scale", CACM 2013; gRPC's A6). Ends hanging calls for others. Makes no call
-itself.
+"The Tail at Scale", CACM 2013; gRPC's A6). Ends hanging calls while no slot is free.
+Makes no call itself.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 # with 0.2, and one in four hundred with 0.5 (simulated as in
 # tests/upstream/resilience/test_slow_days.py).
 _EXCEPTIONS: Final = 0.5
-_COPIES: Final = 3  # at most, the call itself included
+_COPIES: Final = 3  # of a late call, itself included
 _LOOK_AGAIN: Final = 0.25  # seconds between looks, since answers make calls late
 
 
@@ -57,12 +57,16 @@ class Hedging:
 
     `Lateness` tells when a call is late, at the earliest after `soonest` seconds. Then
     `another` is asked for one more call. It may return None (no slot is free, the
-    budget is used up) and is then asked again after the same time. It gets whether the
-    call hangs (`Hanging`). If the second call is late too, a third one follows.
+    budget is used up) and is then asked again after the same time. If the second call
+    is late too, a third one follows.
 
     When all calls become slow the quantiles follow, and none is late any more. Until
     then a late call is hedged only if it is an exception: of the other calls, no more
     are late than half of those answered since it began.
+
+    If the newest of the calls hangs (`Hanging`), `another`, which is told so, is asked
+    for one more, however many there are. While no slot is free (`crowded`) all of them
+    give way instead: `run` raises :class:`GaveWay`.
 
     The first answer wins and the other calls are cancelled. The first error wins too,
     unless it is `inconclusive`: then the other calls are waited for.
@@ -74,6 +78,7 @@ class Hedging:
         inconclusive: tuple[type[Exception], ...] = (),
         soonest: float = 0.25,
         hanging: Hanging | None = None,
+        crowded: Callable[[], bool] = lambda: False,
         clock: Clock = time.monotonic,
     ) -> None:
         self.lateness = Lateness(soonest)
@@ -82,6 +87,7 @@ class Hedging:
 
         self._inconclusive = inconclusive
         self.hanging = hanging or Hanging(10.0, clock=clock)
+        self.crowded = crowded
         self.clock = clock
         self.ended = 0
         self._began: dict[_Race[Any], float] = {}  # of calls under way, in order
@@ -131,17 +137,6 @@ class Hedging:
         self.hanging.answered(began)
         self.latency.observe(self.clock() - began)
 
-    def end_hanging(self) -> None:
-        """End calls that hang, since others want their slots, unless a hedge of theirs
-        does not hang yet.
-        """
-        now = self.clock()
-        for race, began in list(self._began.items()):
-            hedged = race.others and now - race.hedged_at < self.hanging.seconds
-            if race.outcome is None and not hedged and self.hanging.is_hanging(began):
-                self.hanging.replaced()
-                race.end(partial(_give_way, self.hanging.silent_seconds))
-
     def _look_by(self, moment: float) -> None:
         """Look at the calls under way at ``moment`` at the latest."""
         if moment < self._look_at:
@@ -153,11 +148,10 @@ class Hedging:
 
     def _look(self) -> None:
         self._timer, self._look_at = None, inf
-        for race, began in list(self._began.items()):
-            if race.started < _COPIES:
-                race.look(began)
-                late_at = race.newest_at + self.lateness.late_after
-                self._look_by(min(late_at, self.clock() + _LOOK_AGAIN))
+        for race in list(self._began):
+            race.look()
+            late_at = race.asked_at + self.lateness.late_after
+            self._look_by(min(late_at, self.clock() + _LOOK_AGAIN))
 
     def is_conclusive(self, call: asyncio.Task[Any]) -> bool:
         """Whether another call would end no better than this one did."""
@@ -170,10 +164,6 @@ class Hedging:
         moment = self.clock() - self.lateness.late_after
         late = sum(1 for _ in takewhile(moment.__ge__, self._began.values()))
         return late <= 1 + _EXCEPTIONS * (self.ended - ended)
-
-    def is_late(self, newest_at: float) -> bool:
-        """Whether a call that began at ``newest_at`` is late by now."""
-        return self.clock() >= newest_at + self.lateness.late_after
 
 
 class _Race(Generic[Result]):
@@ -188,13 +178,13 @@ class _Race(Generic[Result]):
         "_context",
         "_ended_before",
         "_hedging",
+        "_started",
+        "asked_at",
         "caller",
         "first_failed",
-        "hedged_at",
         "newest_at",
         "others",
         "outcome",
-        "started",
     )
 
     def __init__(
@@ -206,24 +196,34 @@ class _Race(Generic[Result]):
         assert task is not None
         self.caller = task
         self.newest_at = hedging.clock()
+        """When the newest of the calls began."""
+
+        self.asked_at = self.newest_at
+        """When another one was asked for last, or the first began."""
+
         self.others: set[asyncio.Task[Result]] = set()
-        self.hedged_at = -inf
         self.first_failed: asyncio.Future[None] | None = None
         self.outcome: Callable[[], Result] | None = None
         self._hedging = hedging
         self._another = another
         self._context = copy_context()
         self._ended_before = hedging.ended
-        self.started = 1
+        self._started = 1
 
-    def look(self, began: float) -> None:
-        """Begin one more call if the newest is late."""
+    def look(self) -> None:
+        """Begin one more call if the newest is late or hangs, or give way."""
         hedging = self._hedging
-        if not hedging.is_late(self.newest_at):
+        hangs = hedging.hanging.is_hanging(self.newest_at)
+        if hangs and hedging.crowded():
+            hedging.hanging.replaced()
+            self.end(partial(_give_way, hedging.hanging.silent_seconds))
             return
-        self.newest_at = now = hedging.clock()
-        hangs = hedging.hanging.is_hanging(began)
-        if not (hangs or hedging.may_be_hedged(self._ended_before)):
+        now = hedging.clock()
+        if now < self.asked_at + hedging.lateness.late_after:
+            return
+        self.asked_at = now
+        few = self._started < _COPIES
+        if not (hangs or (few and hedging.may_be_hedged(self._ended_before))):
             return
         # In this call's context: the timer may be another call's.
         extra = self._context.run(self._another, hangs)
@@ -234,8 +234,8 @@ class _Race(Generic[Result]):
         call = asyncio.create_task(extra, context=self._context)
         call.add_done_callback(self._on_end)
         self.others.add(call)
-        self.hedged_at = now
-        self.started += 1
+        self.newest_at = now
+        self._started += 1
 
     def _on_end(self, call: asyncio.Task[Result]) -> None:
         """A hedge has ended: see whether that decides the race."""
@@ -244,11 +244,13 @@ class _Race(Generic[Result]):
             return  # the race was over before
         self.others.remove(call)
         last = self.first_failed is not None and not self.others
-        if self.outcome is None and (conclusive or last):
+        if conclusive or last:
             self.end(call.result)
 
     def end(self, outcome: Callable[[], Result]) -> None:
-        """Give its caller this outcome."""
+        """Give its caller this outcome, unless it has one."""
+        if self.outcome is not None:
+            return
         self.outcome = outcome
         if self.first_failed is None:
             self.caller.cancel()

@@ -65,13 +65,12 @@ class ResiliencePolicy:
     "the second try's answer"
 
     A repeatable call is retried after a failure if a retry may mend it, time is left,
-    and the budget ``retries`` allows it. A late one is hedged if a slot is free, and
-    the budget ``hedges`` allows it or the call hangs. A failure counts for the breaker
-    only if the caller gets it.
+    and the budget ``retries`` allows it. A late one is hedged if a slot is free and the
+    budget ``hedges`` allows it. One that hangs (`Hanging`), after ``hanging_seconds``
+    at the earliest, needs no budget: it is hedged, or while others find no slot ended
+    and made again. A failure counts for the breaker only if the caller gets it.
 
     ``on_failure`` is called for each failed call, with endpoint, error and seconds.
-    While others find no slot, calls give way that hang (`Hedging.end_hanging`), after
-    ``hanging_seconds`` at the earliest: the longest that a request waits for one.
     `record_fault` explains ``failing_seconds``, `RetryWaits` ``random`` and
     ``background_seconds``.
     """
@@ -93,7 +92,6 @@ class ResiliencePolicy:
         self.breakers = admission.breakers
         self.reserve = admission.reserve
         self._admission = admission
-        admission.on_full = self._end_hanging
         self._observer = observer
         self._retries = retries
         self._hedges = hedges
@@ -109,6 +107,7 @@ class ResiliencePolicy:
             lambda: Hedging(
                 inconclusive=_INCONCLUSIVE,
                 hanging=Hanging(hanging_seconds, newest, clock=clock),
+                crowded=admission.is_crowded,
                 clock=clock,
             )
         )
@@ -261,10 +260,6 @@ class ResiliencePolicy:
             self._admission.leave(call.caller, took)
             self._observer.call_finished(call.endpoint, outcome, took)
 
-    def _end_hanging(self) -> None:
-        for hedging in self._hedging.values():
-            hedging.end_hanging()
-
     def _pause_before_retry(
         self, number: int, fault: ApiError, call: Call[Result]
     ) -> float | None:
@@ -272,6 +267,6 @@ class ResiliencePolicy:
         if not (call.repeatable and isinstance(fault, _WORTH_REPEATING)):
             return None
         pause = self._waits.before_retry(number, fault.retry_after, call)
-        if pause is None or not self._retries.take(call.caller):
-            return None
-        return pause
+        if pause is None or isinstance(fault, GaveWay):
+            return pause  # in place of a dead call: no more load
+        return pause if self._retries.take(call.caller) else None

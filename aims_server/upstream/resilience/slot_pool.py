@@ -33,10 +33,15 @@ class SlotPool:
     @property
     def capacity(self) -> int:
         """The slots that this worker can count on now, at least its share."""
-        pools, number = self._pools, self._number
-        if pools.others(pools.waiting, number):
+        if self.others_wait:
             return self.share
-        return max(self.share, self.size - pools.others(pools.in_use, number))
+        others = self._pools.others(self._pools.in_use, self._number)
+        return max(self.share, self.size - others)
+
+    @property
+    def others_wait(self) -> bool:
+        """Whether a call waits in another worker that is below its share."""
+        return bool(self._pools.others(self._pools.waiting, self._number))
 
     def others_reservations(self, *, verified: bool) -> int:
         """The reservations of other workers (`publish_reservations`)."""
@@ -49,7 +54,7 @@ class SlotPool:
         pools, number = self._pools, self._number
         mine = pools.in_use[number]
         return sum(pools.in_use[: pools.workers]) >= self.size or (
-            mine >= self.share and bool(pools.others(pools.waiting, number))
+            mine >= self.share and self.others_wait
         )
 
     def take(self) -> bool:

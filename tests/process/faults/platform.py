@@ -101,6 +101,9 @@ def _tls_server() -> Iterator[int]:
 FAULTS: dict[str, Provoke] = {
     "its name is not found": elsewhere("http://platform.invalid/api"),
     "nobody listens there": elsewhere("http://127.0.0.1:9/api"),
+    "nobody listens at EXTERNAL_API_PROXY": elsewhere(
+        "http://platform.invalid/api", EXTERNAL_API_PROXY="http://127.0.0.1:9"
+    ),
     "it speaks no TLS": not_tls,
     "a certificate that nobody trusts": wrong_certificate,
     "it does not answer": ill(1, kind="hang"),
@@ -111,6 +114,8 @@ FAULTS: dict[str, Provoke] = {
     "it answers with an HTML page": ill(kind="html"),
     "it answers with broken JSON": ill(kind="broken_json"),
     "it redirects": ill(kind="redirect"),
+    "it refuses, as its firewall does (403)": ill(kind="status", status=403),
+    "EXTERNAL_API_BASE has a wrong path (404)": ill(kind="html", status=404),
     "its answer is too large": ill(kind="gzip_bomb"),
     "it answers with a malformed header": ill(kind="bad_header"),
     "it answers for another student": another_student,

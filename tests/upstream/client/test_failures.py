@@ -84,10 +84,13 @@ async def fault_before_a_pause(student, platform):
     ],
 )
 async def test_a_status_is_an_error(student, platform, status, kind, calls):
-    """What is the platform's own failing is asked again, what is not is not."""
+    """What is the platform's own failing is asked again, what is not is not; the log
+    has the status.
+    """
     platform.faults.set("quizzes", kind="status", status=status)
     fault, made = await fault_before_a_pause(student, platform)
     assert (type(fault), made) == (kind, calls)
+    assert fault.cause.kind == f"status_{status}"
 
 
 @pytest.mark.parametrize("status", [301, 302, 307])

@@ -136,6 +136,13 @@ async def test_a_login_that_fails_is_asked_once(student, platform, knobs, kind):
     assert platform.counters.calls["authenticate"] == 1
 
 
+async def test_a_login_at_a_wrong_path_fails_with_its_status(student, platform):
+    """The log says 404, rather than that no object was sent."""
+    platform.faults.set("authenticate", kind="html", status=404)
+    fault = await student.fault(student.log_in)
+    assert fault.cause.kind == "status_404"
+
+
 async def test_a_login_has_the_whole_deadline(student, platform):
     """No half of it is kept for a second try that never comes."""
     for seconds in EVER_LONGER:

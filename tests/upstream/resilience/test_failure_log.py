@@ -2,12 +2,7 @@ import logging
 
 import pytest
 
-from aims_server.errors import (
-    FailureCause,
-    UpstreamDropped,
-    UpstreamError,
-    UpstreamRejected,
-)
+from aims_server.errors import FailureCause, UpstreamDropped, UpstreamError
 from aims_server.logs import RateLimitedLog
 from aims_server.upstream.resilience.failure_log import FailureLog
 
@@ -40,6 +35,15 @@ def test_a_failure_is_told_with_all_that_is_known(log, caplog):
     assert (fields["host"], fields["seconds"]) == ("platform.invalid", 0.25)
 
 
+def test_a_proxy_is_named(caplog):
+    """What cannot be reached may be the proxy; its password is not told."""
+    events = RateLimitedLog(logging.getLogger("test.failures"))
+    base, proxy = "https://platform.invalid/api", "http://us:secret@proxy.invalid:8080"
+    FailureLog(base, events, proxy=proxy).record("quizzes", because("refused"), 0.0)
+    assert "on platform.invalid through the proxy proxy.invalid after" in caplog.text
+    assert "secret" not in caplog.text
+
+
 def test_each_endpoint_and_cause_is_told_once(log, caplog):
     """A thousand failures of four kinds are four lines."""
     for _ in range(250):
@@ -55,9 +59,3 @@ def test_an_answer_that_cannot_be_read_is_told(log, caplog):
     error.__cause__ = ValueError("Expected `int`, got `str` - at `$.id`")
     log.record("cards", error, 0.1)
     assert "unusable_answer (Expected `int`" in caplog.text
-
-
-def test_a_request_that_is_turned_down_is_not_told(log, caplog):
-    """It is no failure of the platform, and its access line says so."""
-    log.record("cards", UpstreamRejected(), 0.1)
-    assert not caplog.records
