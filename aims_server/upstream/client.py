@@ -223,6 +223,7 @@ class UpstreamClient:
             self._base + _PATHS[endpoint],
             headers={},
             seconds=_PROBE_SECONDS,
+            fresh=True,
         )
         check_health(reply)
 

@@ -151,7 +151,8 @@ class ResiliencePolicy:
                 self._count_try(number, call)
                 began = self._clock()
                 try:
-                    result = await self._hedged(call, fresh=fresh)
+                    # A probe has no hedge, and kept connections may hang.
+                    result = await self._hedged(call, fresh=fresh or permit.is_probe)
                 except ApiError as fault:
                     pause = self._pause_before_retry(number, fault, call)
                     seconds = self._clock() - began
