@@ -112,7 +112,7 @@ class UpstreamClient:
         """POST /admin/authenticate; a login is never retried."""
         form = urlencode({"username": username, "password": password}).encode()
 
-        async def attempt(seconds: float, *, apart: bool) -> LoginAnswer:
+        async def attempt(seconds: float, *, fresh: bool) -> LoginAnswer:
             reply = await self._transport.fetch(
                 self._base + _PATHS["login"],
                 headers=self._login_headers,
@@ -223,6 +223,7 @@ class UpstreamClient:
             self._base + _PATHS[endpoint],
             headers={},
             seconds=_PROBE_SECONDS,
+            fresh=True,
         )
         check_health(reply)
 
@@ -241,9 +242,9 @@ class UpstreamClient:
         headers = {"Authorization": f"Bearer {token}"}
         url = self._base + _PATHS[endpoint] + query
 
-        async def attempt(seconds: float, *, apart: bool) -> Decoded:
+        async def attempt(seconds: float, *, fresh: bool) -> Decoded:
             fetch = self._transport.fetch
-            reply = await fetch(url, headers=headers, seconds=seconds, apart=apart)
+            reply = await fetch(url, headers=headers, seconds=seconds, fresh=fresh)
             try:
                 return await self._reader.read(endpoint, reply, decode, confirm)
             except WrongStudent:

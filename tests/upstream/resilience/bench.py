@@ -62,15 +62,15 @@ class Platform:
         self.script: list[object] = []
         self.seconds = 0.1
         self.slow_once = 0.0
-        self.apart: list[bool] = []
+        self.fresh: list[bool] = []
         self.allowed: list[float] = []
         self.at: list[float] = []
         self.busy = self.peak = 0
 
-    async def __call__(self, allowed, *, apart):
+    async def __call__(self, allowed, *, fresh):
         """One call; an exception in the script is raised, anything else returned."""
         self.allowed.append(allowed)
-        self.apart.append(apart)
+        self.fresh.append(fresh)
         seconds, self.slow_once = self.slow_once or self.seconds, 0.0
         self.at.append(self._clock())
         self.busy += 1

@@ -38,7 +38,7 @@ async def test_a_failed_call_is_gone_at_once(fault, repeatable):
     )
 
     async def ask(token):
-        async def attempt(_, *, apart):
+        async def attempt(_, *, fresh):
             await asyncio.sleep(0)
             raise fault(token)
 

@@ -40,7 +40,7 @@ class Platform:
         self._median, self._sigma = median, sigma
         self._hangs, self._fails, self._fault = hangs, fails, fault
 
-    async def __call__(self, seconds, *, apart):
+    async def __call__(self, seconds, *, fresh):
         """One call."""
         draw = self._random
         took = self._median * math.exp(self._sigma * draw.gauss(0, 1))
