@@ -13,6 +13,7 @@ from ..handlers import (
     api,
     demo,
     docs,
+    health,
     ops,
     progress,
     status,
@@ -36,8 +37,7 @@ def make_application(
             (_Path(page.path), progress.page_handler(page), {**common, "page": page})
             for page in PAGES
         ),
-        (_Path("/health", "/health/ready"), ops.HealthHandler, common),
-        (_Path("/health/live"), ops.LiveHandler, common),
+        (_Path(*health.READY_ONLY), ops.HealthHandler, common),
         (_Path("/metrics"), ops.MetricsHandler, guarded),
         (_Path("/openapi.json"), docs.OpenApiHandler, common),
         (r"/docs(?:/[a-z.-]*)?", docs.DocsHandler, common),

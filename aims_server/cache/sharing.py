@@ -110,9 +110,28 @@ class Sharing(Generic[V]):
         self._prefix = _VERSION + made_with.encode()
         self._clock = clock
 
-    async def load(self, ask: Ask[V]) -> Served[V]:
-        """The entry, found or filled; raises what the fill raises, and TimeoutError."""
-        return await self._load_from(0, ask)
+    async def load(self, ask: Ask[V], depth: int = 0) -> Served[V]:
+        """The entry, found on a level from ``depth`` on or filled; raises what the fill
+        raises, and TimeoutError.
+        """
+        if depth == len(self._levels):
+            return Served(await ask.fill(ask.deadline), Outcome.MISS)
+        level = self._levels[depth]
+        taken, waited = await self._look_up(level, ask)
+        entry = self._entry(taken.page, ask.owner)
+        if entry is not None:
+            at_hand = level.find is not None
+            if taken.found is Found.KEPT:
+                outcome = Outcome.PENDING if waited else Outcome.HIT
+                return Served(entry, outcome, at_hand)
+            if taken.found is Found.OLD:
+                return Served(entry, Outcome.STALE, at_hand)
+            if not at_hand:
+                ask.on_old(entry)
+        rest = self.load(ask, depth + 1)
+        if taken.lease is None:
+            return await rest
+        return await self._holding(level, taken.lease, entry, rest)
 
     def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
         """The owner's first entry at hand on a level that satisfies ``want``; never
@@ -137,28 +156,6 @@ class Sharing(Generic[V]):
                     self._observer.page_put(level.name, len(page.body))
                     return True
         return False
-
-    async def _load_from(self, depth: int, ask: Ask[V]) -> Served[V]:
-        # A method, since a closure that calls itself is a reference cycle: it would
-        # keep a refused token until the garbage collector runs.
-        if depth == len(self._levels):
-            return Served(await ask.fill(ask.deadline), Outcome.MISS)
-        level = self._levels[depth]
-        taken, waited = await self._look_up(level, ask)
-        entry = self._entry(taken.page, ask.owner)
-        if entry is not None:
-            at_hand = level.find is not None
-            if taken.found is Found.KEPT:
-                outcome = Outcome.PENDING if waited else Outcome.HIT
-                return Served(entry, outcome, at_hand)
-            if taken.found is Found.OLD:
-                return Served(entry, Outcome.STALE, at_hand)
-            if not at_hand:
-                ask.on_old(entry)
-        rest = self._load_from(depth + 1, ask)
-        if taken.lease is None:
-            return await rest
-        return await self._holding(level, taken.lease, entry, rest)
 
     async def _look_up(self, level: Level, ask: Ask[V]) -> tuple[Taken, bool]:
         """Look up on a level; also whether another process's fill was waited for."""

@@ -1,8 +1,8 @@
 """The settings: one table of variables, read from a mapping and checked as a whole.
 
-Each field of `Settings` has its variable's name, meaning and parser. All other lists of
-settings (the example file, docs/operations.rst, `aims-server check`) are made from that
-table or tested against it.
+Each field of `Settings` declares a variable, named like the field in capitals, with its
+default, parser and meaning. All other lists of settings (the example file,
+docs/operations.rst, `aims-server check`) are made from that table or tested against it.
 
 An empty value means the default, so that ``METRICS_TOKEN=`` in a file is no fault.
 """
@@ -47,205 +47,161 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Every setting, parsed; the defaults are those of a fresh checkout."""
 
     hosts: tuple[str, ...] = setting(
-        "HOST", "127.0.0.1", HOSTS, "Addresses to listen on, one or several."
+        "127.0.0.1", HOSTS, "Addresses to listen on, one or several.", name="HOST"
     )
     port: int = setting(
-        "PORT", "3001", whole(0, 65535), "Port to listen on; 0 takes any free one."
+        "3001", whole(0, 65535), "Port to listen on; 0 takes any free one."
     )
     external_api_base: str = setting(
-        "EXTERNAL_API_BASE",
         "https://abes.platform.simplifii.com/api/v1",
         BASE_URL,
         "The college's platform.",
     )
     external_api_origin: str = setting(
-        "EXTERNAL_API_ORIGIN",
         "https://abes.web.simplifii.com",
         ORIGIN,
         "Origin and Referer of the login call.",
     )
     cors_origins: tuple[str, ...] = setting(
-        "CORS_ORIGIN",
         "http://localhost:3000",
         ORIGINS,
         "Web pages whose scripts may call this service.",
+        name="CORS_ORIGIN",
     )
     rate_limit_per_minute: int = setting(
-        "RATE_LIMIT_PER_MINUTE",
-        "100",
-        _RATE,
-        "Requests of one student, for the whole service on this machine.",
+        "100", _RATE, "Requests of one student, for the whole service on this machine."
     )
     rate_limit_per_address_per_minute: int = setting(
-        "RATE_LIMIT_PER_ADDRESS_PER_MINUTE",
-        "3000",
-        _RATE,
-        "Requests of one client address; a campus shares one.",
+        "3000", _RATE, "Requests of one client address; a campus shares one."
     )
     login_limit_per_minute: int = setting(
-        "LOGIN_LIMIT_PER_MINUTE",
-        "10",
-        _RATE,
-        "Logins of one user name, all spellings of one account together.",
+        "10", _RATE, "Logins of one user name, all spellings of one account together."
     )
     login_failures_per_address_per_minute: int = setting(
-        "LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE",
         "300",
         _RATE,
         "Refused logins of one client address; above it every login is refused.",
     )
     request_timeout_seconds: float = setting(
-        "REQUEST_TIMEOUT_SECONDS",
-        "10",
-        seconds(0.1, 300),
-        "Deadline of one request, with queue and retries.",
+        "10", seconds(0.1, 300), "Deadline of one request, with queue and retries."
     )
     max_concurrent_requests: int = setting(
-        "MAX_CONCURRENT_REQUESTS",
         "100",
         whole(1, 10_000),
         "Calls to the platform in flight, for the whole machine.",
     )
     workers: int = setting(
-        "WORKERS", "0", whole(0, 256), "Worker processes; 0 starts one per CPU."
+        "0", whole(0, 256), "Worker processes; 0 starts one per CPU."
     )
     cache_ttl_seconds: float = setting(
-        "CACHE_TTL_SECONDS",
-        "300",
-        seconds(0, 86_400),
-        "How long a kept answer is fresh.",
+        "300", seconds(0, 86_400), "How long a kept answer is fresh."
     )
     cache_stale_seconds: float = setting(
-        "CACHE_STALE_SECONDS",
         "1800",
         seconds(0, 604_800),
         "How long it may then be served old, while a refresh runs or fails.",
     )
     cache_refresh_floor_seconds: float = setting(
-        "CACHE_REFRESH_FLOOR_SECONDS",
         "30",
         seconds(0, 86_400),
         "A no-cache request refreshes an answer that is older than this.",
     )
     cache_max_mb: int = setting(
-        "CACHE_MAX_MB",
         "64",
         whole(1, 65_536),
         "Megabytes of answers each worker keeps at most, 2 of them for copies of shared"
         " ones (CACHE_SHARED_MB); the least recently used are dropped.",
     )
     prefetch_on_login: bool = setting(
-        "PREFETCH_ON_LOGIN",
         "true",
         FLAG,
         "Whether a successful login gathers the student's attendance, all-attendance"
         " and quiz in the background.",
     )
     gather_timeout_seconds: float = setting(
-        "GATHER_TIMEOUT_SECONDS",
         "30",
         seconds(0.1, 600),
         "How long an answer is gathered, also after its requests' deadlines; unless"
         " given, at least REQUEST_TIMEOUT_SECONDS.",
     )
     attendance_target_percent: int = setting(
-        "ATTENDANCE_TARGET_PERCENT",
         "75",
         whole(1, 100),
         "Target of the planner's figures: the share of classes to be attended.",
     )
     external_api_proxy: str = setting(
-        "EXTERNAL_API_PROXY",
         "",
         PROXY_URL,
         "Proxy for calls to the platform; empty: none. http_proxy is ignored.",
     )
     external_api_ca_file: CertificateFile | None = setting(
-        "EXTERNAL_API_CA_FILE",
         "",
         CA_FILE,
         "Certificate authorities trusted for the platform beside the system's (PEM).",
     )
     web_page: bool = setting(
-        "WEB_PAGE",
-        "false",
-        FLAG,
-        "Serve the student's page at /; otherwise / redirects to /docs.",
+        "false", FLAG, "Serve the student's page at /; otherwise / redirects to /docs."
     )
     connections_per_address: int = setting(
-        "CONNECTIONS_PER_ADDRESS",
         "0",
         whole(0, 10_000),
         "Connections of one client address to a worker; 0 is half of all.",
     )
     status_page: bool = setting(
-        "STATUS_PAGE",
-        "false",
-        FLAG,
-        "Serve the operator's page at /status, behind METRICS_TOKEN.",
+        "false", FLAG, "Serve the operator's page at /status, behind METRICS_TOKEN."
     )
     cache_shared_mb: int = setting(
-        "CACHE_SHARED_MB",
         "64",
         whole(0, 65_536),
         "Megabytes of answers that the workers share; 0 shares none. Fixed until a"
         " restart.",
     )
     store_url: StoreAddress | None = setting(
-        "STORE_URL",
         "",
         STORE,
         "A Valkey or Redis server that several machines share; empty: no store.",
     )
     store_secret: bytes | None = setting(
-        "STORE_SECRET",
         "",
         SECRET,
         "Secret that encrypts everything in the store, the same on every machine.",
         secret=True,
     )
     store_timeout_ms: int = setting(
-        "STORE_TIMEOUT_MS",
         "250",
         whole(20, 2000),
         "Longest wait for an answer of the store, in milliseconds.",
     )
     store_ca_file: CertificateFile | None = setting(
-        "STORE_CA_FILE",
         "",
         CA_FILE,
         "Certificate authorities trusted for the store, not the system's (PEM).",
     )
     trusted_proxies: tuple[TrustedProxy, ...] = setting(
-        "TRUSTED_PROXIES", "", PROXIES, "Proxies whose X-Forwarded-For is believed."
+        "", PROXIES, "Proxies whose X-Forwarded-For is believed."
     )
     metrics_token: str | None = setting(
-        "METRICS_TOKEN",
         "",
         TOKEN,
         "Bearer token for /metrics and /status; empty: none is needed.",
         secret=True,
     )
     log_level: str = setting(
-        "LOG_LEVEL",
         "info",
         one_of("debug", "info", "warning", "error"),
         "The least severe message that is logged.",
     )
     log_format: str = setting(
-        "LOG_FORMAT",
         "auto",
         one_of("auto", "json", "text"),
         "Form of a log line; auto is text on a terminal and json elsewhere.",
     )
     drain_delay_seconds: float = setting(
-        "DRAIN_DELAY_SECONDS",
         "2",
         seconds(0, 600),
         "On SIGTERM: how long to go on accepting while /health says 503.",
     )
     shutdown_grace_seconds: float = setting(
-        "SHUTDOWN_GRACE_SECONDS",
         "15",
         seconds(0, 3_600),
         "After DRAIN_DELAY_SECONDS: how long to wait for work in flight.",

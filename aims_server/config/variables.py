@@ -16,11 +16,11 @@ _MASK: Final = "***"
 class Variable(Struct, frozen=True):
     """One row of the table: a variable, and the field that it fills."""
 
-    name: str
     default: str
     parser: Parser[Any]
     meaning: str
     secret: bool
+    name: str = ""
     field: str = ""
 
     def __call__(self) -> object:
@@ -62,17 +62,24 @@ class Variable(Struct, frozen=True):
 
 
 def setting(
-    name: str, default: str, parser: Parser[Any], meaning: str, *, secret: bool = False
+    default: str,
+    parser: Parser[Any],
+    meaning: str,
+    *,
+    name: str = "",
+    secret: bool = False,
 ) -> Any:
-    """Declare the field of a variable."""
-    return field(default_factory=Variable(name, default, parser, meaning, secret))
+    """Declare the field of a variable, whose name is the field's in capitals unless
+    another ``name`` is given.
+    """
+    return field(default_factory=Variable(default, parser, meaning, secret, name))
 
 
 def variables_of(table: type[Struct]) -> tuple[Variable, ...]:
     """The variables of a struct: its fields that are made by `setting`."""
     factories = ((row.name, row.default_factory) for row in fields(table))
     return tuple(
-        replace(factory, field=name)
+        replace(factory, field=name, name=factory.name or name.upper())
         for name, factory in factories
         if isinstance(factory, Variable)
     )

@@ -1,6 +1,5 @@
 """Handlers of the frontend's endpoints: the login and a student's pages."""
 
-import time
 from typing import Final, TypeVar
 
 import msgspec
@@ -92,7 +91,6 @@ class PageHandler(_StudentHandler):
         await self._answer(self.exchange.admit(checked_body_token(token)))
 
     async def _answer(self, caller: Caller) -> None:
-        began = time.monotonic()
         await self.send_answer(
             await self.service.page(
                 self.endpoint,
@@ -102,8 +100,7 @@ class PageHandler(_StudentHandler):
                 media=preferred_media(
                     self.request.headers.get("Accept"), self.endpoint.other_media
                 ),
-            ),
-            began,
+            )
         )
 
 
@@ -130,7 +127,6 @@ class SubjectHandler(_StudentHandler):
 
     async def _answer(self, caller: Caller, request: SubjectRequest) -> None:
         student_id, cf_id = request.ids()
-        began = time.monotonic()
         await self.send_answer(
             await self.service.subject.page(
                 caller,
@@ -139,6 +135,5 @@ class SubjectHandler(_StudentHandler):
                 cf_id,
                 self.exchange.deadline,
                 fresh=self.fresh,
-            ),
-            began,
+            )
         )

@@ -121,11 +121,11 @@ class BaseHandler(RequestHandler):
         headers = tuple(header_pairs(variant.lines(status) + varying))
         self.send(Response(status, headers, b"" if status == 304 else variant.body))
 
-    async def send_answer(self, served: Served[Answer], began: float) -> None:
-        """Write a student's answer; ``began`` is when the service was asked for it."""
+    async def send_answer(self, served: Served[Answer]) -> None:
+        """Write a student's answer."""
+        self.exchange.note_served(served)
         accepted = self.request.headers.get("Accept-Encoding")
         answer = await served.entry.value.at_hand(accepted)
-        self.exchange.note_served(served, began)
         now = self.context.clock()
         freshness = freshness_lines(served.entry, served.outcome.value, now)
         self.send_negotiated(answer, freshness)

@@ -3,7 +3,6 @@ it. Handlers and the fast path both use it; it knows no framework.
 """
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -108,9 +107,9 @@ class Exchange:
 
     # -- outcome ----------------------------------------------------------
 
-    def note_served(self, served: Served[Answer], began: float) -> None:
-        """Note for log and quota where a student's answer came from; ``began`` is when
-        the service was asked for it.
+    def note_served(self, served: Served[Answer]) -> None:
+        """Note for log and quota where a student's answer came from; call it as soon as
+        the service has given it.
         """
         if self._unverified is not None and self.quota is not None:
             self.quota = self._context.limits.move_to_student(
@@ -118,14 +117,13 @@ class Exchange:
             )
         self.cache_outcome = served.outcome.value
         if self.cache_outcome in _FROM_PLATFORM:
-            self.upstream_seconds = time.monotonic() - began
+            self.upstream_seconds = self._seconds()  # nearly all went to the platform
 
     def failed(self, fault: BaseException | None) -> Response:
         """The contract's error response to this fault, which says nothing more."""
         failure = fault if isinstance(fault, ApiError) else InternalError()
         self.error_code = failure.code
         if isinstance(failure, _OF_PLATFORM) and self.upstream_seconds is None:
-            # Nearly all of the time went to the platform.
             self.upstream_seconds = self._seconds()
         beside = None
         if isinstance(failure, RateLimited):

@@ -5,7 +5,6 @@ with the same policies, headers and access line as a handler.
 import time
 from collections.abc import Awaitable, Callable
 from functools import cache, partial
-from typing import Final
 
 import msgspec
 from tornado.http1connection import HTTP1ConnectionParameters
@@ -28,14 +27,12 @@ from ..web import (
 )
 from .context import HandlerContext
 from .exchange import Exchange
-from .health import health_response
+from .health import READY_ONLY, health_response
 from .login import Login
 from .raw_answer import RawAnswers
 from .raw_request import RawRequest
 
 __all__ = ["FastPath"]
-
-_READY_ONLY: Final = {"/health": True, "/health/ready": True, "/health/live": False}
 
 
 class _Pending(msgspec.Struct, frozen=True):
@@ -74,7 +71,7 @@ class FastPath:
             },
             **{
                 (method, path): partial(self._health, ready_only)
-                for path, ready_only in _READY_ONLY.items()
+                for path, ready_only in READY_ONLY.items()
                 for method in HEALTH.methods
             },
         }
@@ -203,12 +200,11 @@ class FastPath:
         """A page that is not at hand, or why it cannot be had."""
         exchange.enter()
         context = self._context
-        began = time.monotonic()
         try:
             served = await context.service.page(
                 page, caller, exchange.deadline, fresh=fresh
             )
-            exchange.note_served(served, began)
+            exchange.note_served(served)
             answer = await served.entry.value.at_hand(raw.accept_encoding)
             status, variant = raw.negotiated(answer)
         except Exception as fault:  # noqa: BLE001 - logged if ours; told as a 500

@@ -1,7 +1,8 @@
-"""The answer of /health, for its handler and for the fast path."""
+"""The answers of /health, for their handler and for the fast path."""
 
 import time
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -10,7 +11,10 @@ from ..primitives import utc_timestamp
 from ..web import Response, json_response
 from .context import HandlerContext
 
-__all__ = ["health_response"]
+__all__ = ["READY_ONLY", "health_response"]
+
+READY_ONLY: Final = {"/health": True, "/health/ready": True, "/health/live": False}
+"""The paths, and whether a draining worker answers 503 there."""
 
 
 class _UpstreamHealth(msgspec.Struct):

@@ -8,26 +8,20 @@ from ..pages import HEALTH, METRICS
 from ..web import json_response, quality
 from .base import BaseHandler
 from .context import HandlerContext
-from .health import health_response
+from .health import READY_ONLY, health_response
 
-__all__ = ["HealthHandler", "LiveHandler", "MetricsHandler", "TokenHandler"]
+__all__ = ["HealthHandler", "MetricsHandler", "TokenHandler"]
 
 
 class HealthHandler(BaseHandler):
-    """GET /health and /health/ready, if the fast path has declined the request."""
+    """GET /health and the paths below it, if the fast path has declined the request."""
 
     endpoint = HEALTH
-    ready_only: ClassVar[bool] = True
 
     def get(self) -> None:
-        """200 while requests are taken, 503 while draining."""
-        self.send(health_response(self.context, ready_only=self.ready_only))
-
-
-class LiveHandler(HealthHandler):
-    """GET /health/live: 200 while the loop runs."""
-
-    ready_only = False
+        """200 while requests are taken, or while the loop runs."""
+        ready_only = READY_ONLY[self.request.path]
+        self.send(health_response(self.context, ready_only=ready_only))
 
 
 class TokenHandler(BaseHandler):

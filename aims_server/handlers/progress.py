@@ -42,7 +42,6 @@ class ProgressHandler(PageHandler):
             await self._stream(self.bearer())
 
     async def _stream(self, caller: Caller) -> None:
-        began = time.monotonic()
         self.set_header("Content-Type", f"{EVENT_STREAM}; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Accel-Buffering", "no")  # nginx: pass each event on at once
@@ -59,7 +58,7 @@ class ProgressHandler(PageHandler):
         try:
             await self.flush()
             await self._stream_progress(_Events(self.service, caller), page)
-            self.write(await self._last_event(page, began))
+            self.write(await self._last_event(page))
         except StreamClosedError:
             self.set_status(CLIENT_CLOSED)  # for the log only
         finally:
@@ -89,9 +88,7 @@ class ProgressHandler(PageHandler):
                 await self.flush()  # until the client's connection has taken it
                 quiet_until = time.monotonic() + _COMMENT_SECONDS
 
-    async def _last_event(
-        self, page: "asyncio.Future[Served[Answer]]", began: float
-    ) -> bytes:
+    async def _last_event(self, page: "asyncio.Future[Served[Answer]]") -> bytes:
         try:
             served = page.result()
         except Exception as fault:  # noqa: BLE001 - logged if ours; told as an event
@@ -101,7 +98,7 @@ class ProgressHandler(PageHandler):
             # The fault's traceback holds this frame: a cycle that would keep the whole
             # request, 30 kB, until the garbage collector runs.
             del page
-        self.exchange.note_served(served, began)
+        self.exchange.note_served(served)
         answer = await served.entry.value.at_hand(None)
         return _event("page", answer.plain.body)
 

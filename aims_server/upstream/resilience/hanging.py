@@ -38,7 +38,8 @@ class Hanging:
     one does if a newer one was answered in far less. If none was answered for as long,
     all may be slow: then only one a second hangs, to try a new call, and none while
     calls to other endpoints, the last of them in ``newest``, are answered that take as
-    long.
+    long. Once one is answered after such a silence, those that began before it need not
+    have taken so long.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Hanging:
         self._clock = clock
         self._replaced_at = -inf
         self._silent_since = -inf
+        self._back_at = -inf  # when the first call answered after a silence began
 
     def first_began(self) -> None:
         """A call begins while no other is under way."""
@@ -62,6 +64,8 @@ class Hanging:
     def answered(self, began: float) -> None:
         """A call that began then is answered now."""
         now = self._clock()
+        if self.silent_seconds >= self.seconds:
+            self._back_at = began
         for answer in (self._own, self._newest):
             answer.began, answer.ended = began, now
         self._silent_since = now
@@ -79,7 +83,7 @@ class Hanging:
         """Whether a call that began then hangs."""
         now = self._clock()
         seconds = now - began
-        if seconds < self.seconds:
+        if seconds < self.seconds and began >= self._back_at:
             return False
         if began < self._own.began and self._is_far_slower(seconds, self._own):
             return True

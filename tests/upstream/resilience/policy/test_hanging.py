@@ -208,6 +208,21 @@ async def test_whose_calls_were_made_to_try_is_not_forgotten(clock):
     assert bench.clock() < back_at + 4.0
 
 
+async def test_what_was_tried_in_a_silence_is_not_waited_for(bench):
+    """Once a newer call is answered: with few slots these are what takes them, and a
+    platform that was back was out of reach for ten seconds more.
+    """
+    bench.hedges.take = lambda _: False
+    hung = await all_slots_hang(bench)
+    hung += [begin(bench, number) for number in range(10, 20)]
+    await asyncio.sleep(4.0)
+    bench.platform.seconds = 0.1
+    back_at = bench.clock()
+    assert await asyncio.gather(*hung) == ["answer"] * 20
+    assert bench.clock() < back_at + 4.0
+    assert bench.at_rest
+
+
 async def test_calls_give_way_to_those_that_have_waited_since_before_they_hung(bench):
     """Of a page with more calls than there are slots; nobody else asks."""
     bench.platform.seconds = HANGS
