@@ -8,6 +8,7 @@ worker with that number continues them.
 import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from operator import add
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +26,7 @@ __all__ = ["MetricsMemory"]
 # More than all combinations of label values need; unwritten memory pages take no
 # memory.
 _BYTES: Final = {"counter": 384 * 1024, "histogram": 256 * 1024, "gauge": 32 * 1024}
+_BEGINS: Final = dict(zip(_BYTES, accumulate(_BYTES.values(), initial=0), strict=False))
 _BYTES_PER_WORKER: Final = sum(_BYTES.values())
 # Reserve no memory on machines that count what is mapped (mmap(2)). Python has the flag
 # since 3.13; on x86 and ARM it is this number.
@@ -105,11 +107,7 @@ class MetricsMemory:
                 yield from read_values(self._part(kind, worker))
 
     def _part(self, kind: str, worker: int) -> "memoryview[int]":
-        begin = self._header_bytes + worker * _BYTES_PER_WORKER
-        for other, size in _BYTES.items():
-            if other == kind:
-                break
-            begin += size
+        begin = self._header_bytes + worker * _BYTES_PER_WORKER + _BEGINS[kind]
         return self._memory[begin : begin + _BYTES[kind]]
 
 

@@ -126,6 +126,16 @@ async def test_a_limit_of_the_platform_has_its_time(
 
 
 @pytest.mark.gen_test
+async def test_a_limit_of_the_platform_needs_no_words(front, platform, student):
+    """A page of HTML with a 429 limits the login too, in our words."""
+    platform.faults.set("authenticate", kind="html", status=429)
+    answer = await front.ask("/api/login", method="POST", body=credentials(student))
+    body = json.loads(answer.body)
+    assert (answer.code, body["code"]) == (429, "rate_limited")
+    assert "status" not in body
+
+
+@pytest.mark.gen_test
 async def test_a_limit_of_the_platform_has_its_words(front, platform, student):
     """The platform's fields stand beside ours, as in every refused login."""
     platform.faults.set(

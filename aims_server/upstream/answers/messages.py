@@ -44,6 +44,8 @@ _ELSEWHERE: Final = (
     r"(?: (?:the|our|your|college|university|official|student|exam|fee|library))*"
     r" (?:erp|portal|web|website|site|app|lms|dashboard|desktop|browser)\b"
 )
+# "Again at 6 PM" is trouble of everybody's.
+_LATER: Final = r" (?:(?:later|after|in (?:\d+|some|an?))\b|at \d)"
 _PHRASES: Final = (
     rf"\b(?:token|session|login|jwt) {_FILLER}{_ENDED}\b",
     # Not "login": that may be closed for everybody.
@@ -54,16 +56,16 @@ _PHRASES: Final = (
     r"(?:token|jwt)\b",
     r"(?:^|[.:!,;] )no (?:\w+ )?(?:token|session)(?: (?:provided|found|sent))?"
     r"(?:[.!,;]|$)",
-    r"\b(?:log|sign)(?: |-)?in again\b|\bre ?log ?in\b",
+    rf"\b(?:log|sign)(?: |-)?in again\b(?!{_LATER})|\bre ?log ?in\b",
     # "Please log in" means an ended login, unless it names another place.
     r"\b(?:please|kindly|must|need to|have to) (?:be )?(?:log|sign)(?:ged|ed)? ?in\b"
-    rf"(?!{_ELSEWHERE}| (?:later|after)\b)",
+    rf"(?!{_ELSEWHERE}|{_LATER}| again{_LATER})",
     r"\b(?:log|sign) ?in (?:(?:is )?required|to (?:continue|proceed))\b",
     r"\b(?:been|you are|you were) (?:logged|signed) ?out\b",
     r"\b(?:logged|signed) ?in (?:from|on|at|with|to) "
     r"(?:another|(?:an?|some) ?(?:other|different)|other|different)"
     r" (?:device|browser|system|computer|machine|place|location)\b",
-    r"\b(?:token|session|login)\b.{0,40}\b(?:again(?! later| after)|another device)\b",
+    rf"\b(?:token|session|login)\b.{{0,40}}\b(?:again\b(?!{_LATER})|another device\b)",
     r"\bunauthenticated\b",
     # Not a database's "password authentication failed".
     r"(?:^|[.:!,;] |\buser )authentication (?:is )?(?:required|failed)\b",

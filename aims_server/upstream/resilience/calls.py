@@ -44,9 +44,9 @@ class CallerKey(Struct, frozen=True):
 class Attempt(Protocol[Made]):
     """Makes one call."""
 
-    def __call__(self, seconds: float, *, apart: bool) -> Awaitable[Made]:
-        """The result of a call of at most ``seconds``. With ``apart`` no other call
-        uses its connection: it replaces a late call, whose connection may hang.
+    def __call__(self, seconds: float, *, fresh: bool) -> Awaitable[Made]:
+        """The result of a call of at most ``seconds``; on a new connection if
+        ``fresh``, since that of the call which it replaces may hang, and others too.
         """
 
 

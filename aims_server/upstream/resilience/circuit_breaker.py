@@ -120,6 +120,10 @@ class CircuitBreaker:
         self._admitted += 1
         return self._admitted
 
+    def is_probe(self, number: int) -> bool:
+        """Whether this call, which has not left, was let through half-open."""
+        return number in self._probing
+
     def leave(self, number: int, caller: CallerKey, *, failed: bool | None) -> None:
         """A call has ended; ``failed`` is None if that says nothing of the endpoint."""
         began = self._probing.pop(number, inf)

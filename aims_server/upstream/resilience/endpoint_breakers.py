@@ -45,6 +45,14 @@ class CallPermit:
             connections.leave(self._connection_number, _ANYBODY, failed=None)
             raise
 
+    @property
+    def is_probe(self) -> bool:
+        """Whether the call is made to see whether server or endpoint are back."""
+        connections = self._connections
+        return self._endpoint.is_probe(self._number) or (
+            connections is not None and connections.is_probe(self._connection_number)
+        )
+
     def success(self) -> None:
         """The endpoint answered as it should."""
         self._leave(unreachable=False, failed=False)

@@ -50,11 +50,13 @@ class ResiliencePolicy:
     >>> from .endpoint_breakers import EndpointBreakers
     >>> class Uncounted(CallObserver): ...
     >>> async def example():
+    ...     retries = RetryBudget()
     ...     policy = ResiliencePolicy(
     ...         Admission(Bulkhead(1), EndpointBreakers(["cards"])), Uncounted(),
-    ...         retries=RetryBudget(), hedges=RetryBudget(), random=lambda: 0.0)
+    ...         retries=retries, hedges=RetryBudget(tries=retries.tries),
+    ...         random=lambda: 0.0)
     ...     tries = []
-    ...     async def attempt(seconds, *, apart):
+    ...     async def attempt(seconds, *, fresh):
     ...         tries.append(seconds)
     ...         if len(tries) == 1:
     ...             raise UpstreamDropped
@@ -66,9 +68,10 @@ class ResiliencePolicy:
 
     A repeatable call is retried after a failure if a retry may mend it, time is left,
     and the budget ``retries`` allows it. A late one is hedged if a slot is free and the
-    budget ``hedges`` allows it. One that hangs (`Hanging`), after ``hanging_seconds``
-    at the earliest, needs no budget: it is hedged, or while others find no slot ended
-    and made again. A failure counts for the breaker only if the caller gets it.
+    budget ``hedges``, of the same `tries`, allows it. One that hangs (`Hanging`), after
+    ``hanging_seconds`` at the earliest, needs no budget: it is hedged, or while others
+    find no slot ended and made again. A failure counts for the breaker only if the
+    caller gets it.
 
     ``on_failure`` is called for each failed call, with endpoint, error and seconds.
     `record_fault` explains ``failing_seconds``, `RetryWaits` ``random`` and
@@ -95,7 +98,6 @@ class ResiliencePolicy:
         self._observer = observer
         self._retries = retries
         self._hedges = hedges
-        self._tries = {retries.tries, hedges.tries}  # perhaps the same object
         self._waits = RetryWaits(
             admission, random=random, background_seconds=background_seconds
         )
@@ -140,7 +142,7 @@ class ResiliencePolicy:
         call = Call(endpoint, caller, attempt, deadline, repeatable)
         answered: ApiError | None = None
         try:
-            number, apart = 0, False
+            number, fresh = 0, False
             while True:
                 try:
                     permit = await self._admission.enter(endpoint, caller, deadline)
@@ -151,7 +153,8 @@ class ResiliencePolicy:
                 self._count_try(number, call)
                 began = self._clock()
                 try:
-                    result = await self._hedged(call, apart=apart)
+                    # A probe has no hedge, and kept connections may hang.
+                    result = await self._hedged(call, fresh=fresh or permit.is_probe)
                 except ApiError as fault:
                     pause = self._pause_before_retry(number, fault, call)
                     seconds = self._clock() - began
@@ -164,8 +167,8 @@ class ResiliencePolicy:
                     )
                     if pause is None:
                         raise
-                    apart = isinstance(fault, GaveWay)
-                    answered = answered if apart else fault
+                    fresh = isinstance(fault, GaveWay)
+                    answered = answered if fresh else fault
                 except BaseException:
                     permit.discard()
                     raise
@@ -184,17 +187,16 @@ class ResiliencePolicy:
         if number > 1:
             self._observer.call_repeated(call.endpoint)
         else:
-            for tries in self._tries:
-                tries.add(call.caller)
+            self._retries.tries.add(call.caller)
 
     def _hedged(
-        self, call: Call[Result], *, apart: bool
+        self, call: Call[Result], *, fresh: bool
     ) -> Coroutine[Any, Any, Result]:
         if not call.repeatable:
             return self._run_uncancelled(self._made(call))
         # A flight awaits a repeatable call, and no request can cancel it.
         hedging = self._hedging[call.endpoint]
-        return hedging.run(self._made(call, apart=apart), partial(self._hedge, call))
+        return hedging.run(self._made(call, fresh=fresh), partial(self._hedge, call))
 
     def _hedge(
         self, call: Call[Result], hangs: bool
@@ -211,7 +213,7 @@ class ResiliencePolicy:
         tally = call_tally.get()
         if tally is not None:
             tally.hedges += 1
-        return self._made(call, apart=True, hedge=True)
+        return self._made(call, fresh=True, hedge=True)
 
     async def _run_uncancelled(self, made: Coroutine[Any, Any, Result]) -> Result:
         """Await a call that goes on if its caller is cancelled, since its slot is free
@@ -231,13 +233,13 @@ class ResiliencePolicy:
             call.exception()  # read it, since its caller may be gone
 
     async def _made(
-        self, call: Call[Result], *, apart: bool = False, hedge: bool = False
+        self, call: Call[Result], *, fresh: bool = False, hedge: bool = False
     ) -> Result:
         """Make one call on a slot taken before, and release the slot."""
         began = self._clock()
         outcome = InternalError.code  # unless it ends as below
         try:
-            result = await call.attempt(call.deadline.remaining(), apart=apart)
+            result = await call.attempt(call.deadline.remaining(), fresh=fresh)
         except ApiError as fault:
             outcome = fault.code
             if isinstance(fault, UpstreamError):

@@ -21,7 +21,7 @@ class RetryWaits:
     >>> from .endpoint_breakers import EndpointBreakers
     >>> admission = Admission(Bulkhead(1), EndpointBreakers(["cards"]))
     >>> waits = RetryWaits(admission, random=lambda: 0.5, background_seconds=20.0)
-    >>> async def attempt(seconds, *, apart): ...
+    >>> async def attempt(seconds, *, fresh): ...
     >>> caller = CallerKey.address("192.0.2.7")
     >>> call = Call("cards", caller, attempt, Deadline(30.0), True)
     >>> [waits.before_retry(1, seconds, call) for seconds in (None, 5.0, 15.0)]

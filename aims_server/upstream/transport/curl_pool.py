@@ -93,8 +93,6 @@ class CurlPool(CurlAsyncHTTPClient):
         Raises ValueError for a header that cannot be sent as it is.
         """
         transfer = Transfer(request, self._lasting_lines, self._loop, self._give_up)
-        if request.apart and self._kept.multiplexed:
-            transfer.fresh = True
         self._waiting.append(transfer)
         self._process_queue()
         return transfer

@@ -99,6 +99,7 @@ class Preconnections:
         with which later handshakes cost half. Not every server sends one.
         """
         if self._opening is not None:
+            self._opening.cancel()
             self._open_expected()
         elif is_sent:
             self._opening = self._loop.call_later(_TICKET_SECONDS, self._open_expected)
@@ -151,9 +152,7 @@ class Preconnections:
             self._opening.cancel()
 
     def _open_expected(self) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
-            self._opening = None
+        self._opening = None
         self.deferred = False
         self._open_lacking(self._expected)
 

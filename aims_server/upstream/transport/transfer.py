@@ -12,8 +12,8 @@ __all__ = ["Reply", "Request", "Transfer", "header_lines"]
 
 class Request(msgspec.Struct, frozen=True):
     """One call: a POST if there is a body. It may take ``seconds`` from when it gets a
-    handle, and ``connect_seconds`` of them to connect. With ``apart`` it shares no
-    connection that carries another call; with ``fresh`` it uses a new one.
+    handle, and ``connect_seconds`` of them to connect. With ``fresh`` it uses a new
+    connection.
     """
 
     url: str
@@ -21,7 +21,6 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes | None
     seconds: float
     connect_seconds: float
-    apart: bool = False
     fresh: bool = False
 
     def __repr__(self) -> str:

@@ -72,12 +72,11 @@ class Transport:
         headers: dict[str, str],
         seconds: float,
         body: bytes | None = None,
-        apart: bool = False,
         fresh: bool = False,
     ) -> Reply:
         """Make one call within ``seconds``, connecting included: a GET, or a POST of
-        ``body``. Cancelling it closes an HTTP/1 connection. ``apart`` and ``fresh`` are
-        those of :class:`Request`.
+        ``body``; on a new connection if ``fresh``. Cancelling it closes an HTTP/1
+        connection.
 
         Raises :class:`UpstreamTimeout`, :class:`UpstreamUnreachable` if no connection
         could be made (within 5 s at most), :class:`UpstreamDropped` if it broke, and
@@ -87,7 +86,7 @@ class Transport:
         if os.getpid() != self._owner:
             raise RuntimeError("a curl pool must not cross a fork")
         outcome = await self._pool.call(
-            Request(url, headers, body, seconds, _CONNECT_SECONDS, apart, fresh)
+            Request(url, headers, body, seconds, _CONNECT_SECONDS, fresh)
         )
         if isinstance(outcome, Reply):
             return outcome

@@ -79,6 +79,23 @@ def test_the_mark_is_the_state_else_the_status(record, state):
     assert [card.state for card in cards_of(record | DATED).cards] == [state]
 
 
+@pytest.mark.parametrize(
+    "body", [b"null", b" null\n", b'{"response":null}', b'{"msg":"","response":null}']
+)
+def test_null_is_no_record(body):
+    """The summary, fetched before, tells whether there should be some."""
+    assert decode_cards(body).cards == []
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"msg":"Failed","response":null}', b'{"error":"x","response":null}']
+)
+def test_null_with_words_of_a_failure_is_refused(body):
+    """They say that there may be records all the same."""
+    with pytest.raises(BadShape):
+        decode_cards(body)
+
+
 def test_no_records_are_a_normal_answer():
     """A course whose classes have not begun has none."""
     assert cards_of().cards == []

@@ -184,7 +184,6 @@ def test_words_are_read_only_where_there_are_no_rows():
     "body",
     [
         b'{"msg":""}',
-        b'{"msg":"","response":null}',
         b'{"msg":"","response":{}}',
         b'{"msg":"","response":{"data":{"0":"x"}}}',
         b'{"msg":"","response":[1,2]}',
@@ -199,6 +198,13 @@ def test_an_answer_without_a_list_is_refused(decode, body):
     """What is neither rows nor the absence of rows says nothing of a student."""
     with pytest.raises(BadShape):
         decode(body)
+
+
+@pytest.mark.parametrize("body", [b"null", b'{"msg":"","response":null}'])
+def test_null_says_nothing_of_a_students_courses(body):
+    """Nothing else tells whether he has some: no silent zeros."""
+    with pytest.raises(BadShape):
+        decode_course_files(body)
 
 
 ODD_ROWS = {

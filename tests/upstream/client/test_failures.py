@@ -57,6 +57,19 @@ async def test_a_page_of_html_refuses_no_token(student, platform, status):
     assert fault.status == 502
 
 
+async def test_a_probe_needs_no_token(client, platform):
+    """What finds out whether the platform is back asks without a token: a refusal of
+    that is an answer, and only a fault of the platform is one. It is on a new
+    connection, since kept ones may hang.
+    """
+    await client._ask_without_token("cards")
+    platform.faults.set("cards", kind="status", status=500)
+    with pytest.raises(UpstreamFault):
+        await client._ask_without_token("cards")
+    assert platform.counters.calls == {"cards": 2}
+    assert platform.counters.connections == 2
+
+
 async def fault_before_a_pause(student, platform):
     """The error of one call, and how many tries led to it. It has less time than any
     pause takes, and is made again where that was not enough.

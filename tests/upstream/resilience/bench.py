@@ -62,15 +62,15 @@ class Platform:
         self.script: list[object] = []
         self.seconds = 0.1
         self.slow_once = 0.0
-        self.apart: list[bool] = []
+        self.fresh: list[bool] = []
         self.allowed: list[float] = []
         self.at: list[float] = []
         self.busy = self.peak = 0
 
-    async def __call__(self, allowed, *, apart):
+    async def __call__(self, allowed, *, fresh):
         """One call; an exception in the script is raised, anything else returned."""
         self.allowed.append(allowed)
-        self.apart.append(apart)
+        self.fresh.append(fresh)
         seconds, self.slow_once = self.slow_once or self.seconds, 0.0
         self.at.append(self._clock())
         self.busy += 1
@@ -121,7 +121,9 @@ class Bench:
         )
         self.budget = RetryBudget(clock=clock, share=0.25, floor=floor)
         self.told = Told()
-        self.hedges = RetryBudget(clock=clock, share=0.1, floor=10.0)
+        self.hedges = RetryBudget(
+            clock=clock, share=0.1, floor=10.0, tries=self.budget.tries
+        )
         self.failures: list[tuple[str, UpstreamError, float]] = []
         self.guard = self.policy(lambda: 0.5)
 

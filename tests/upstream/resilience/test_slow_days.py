@@ -40,7 +40,7 @@ class Platform:
         self._median, self._sigma = median, sigma
         self._hangs, self._fails, self._fault = hangs, fails, fault
 
-    async def __call__(self, seconds, *, apart):
+    async def __call__(self, seconds, *, fresh):
         """One call."""
         draw = self._random
         took = self._median * math.exp(self._sigma * draw.gauss(0, 1))
@@ -68,6 +68,7 @@ def live(platform, *, students=8, rounds=12):
     clock = Clock()
     loop = VirtualLoop(clock)
     told = Told()
+    retries = RetryBudget(clock=clock)
     policy = ResiliencePolicy(
         Admission(
             Bulkhead(100, clock=clock),
@@ -75,8 +76,8 @@ def live(platform, *, students=8, rounds=12):
             clock=clock,
         ),
         told,
-        retries=RetryBudget(clock=clock),
-        hedges=RetryBudget(share=0.1, floor=10.0, clock=clock),
+        retries=retries,
+        hedges=RetryBudget(share=0.1, floor=10.0, clock=clock, tries=retries.tries),
         random=random.Random(5).random,
         clock=clock,
     )

@@ -19,9 +19,12 @@ _INTERNAL_ERROR = (2).to_bytes(4)
 
 
 class SecureServer:
-    """Counts connections when they say hello, requests when they are heard."""
+    """Counts connections when they say hello, requests when they are heard. To so many
+    of its first connections it says nothing more while they are ``silent``.
+    """
 
     protocol = "http/1.1"
+    silent = 0
 
     def __init__(self) -> None:
         self.connections = 0
@@ -75,23 +78,23 @@ class SecureServer:
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
+        number = len(self._writers)
         while True:
             await reader.readuntil(b"\r\n\r\n")
             self._hear()
-            writer.write(OK)
+            if number > self.silent:
+                writer.write(OK)
 
 
 class Http2Server(SecureServer):
     """Answers each stream with an empty object, but of those that it hears, counted
-    from 1, it hangs on one, resets one, and closes the connection on one. To so many of
-    its first connections it says nothing more while they are ``silent``.
+    from 1, it hangs on one, resets one, and closes the connection on one.
     """
 
     protocol = "h2"
     hangs_on = 0
     resets_on = 0
     closes_on = 0
-    silent = 0
 
     def ping(self) -> None:
         """Say something that is no answer, on every connection."""

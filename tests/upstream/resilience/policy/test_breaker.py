@@ -70,6 +70,27 @@ async def test_the_first_good_probe_closes_the_breaker(bench):
     assert bench.state() == "closed"
 
 
+async def test_a_probe_has_a_new_connection(bench):
+    """It has no hedge, and kept connections may hang. Of a platform that had moved, a
+    hundred of them hung: each was tried by a probe, and for minutes none answered.
+    """
+    await bench.trip()
+    bench.clock.now += 6
+    await bench.call()
+    await bench.call()
+    assert bench.platform.fresh == [*[False] * 3, True, False]
+
+
+async def test_a_probe_of_the_way_has_a_new_connection(bench):
+    """Whichever endpoint it is for."""
+    for _ in range(3):
+        bench.breakers.admit("login", SOMEBODY).unreachable()
+    bench.clock.now += 6
+    await bench.call()
+    await bench.call()
+    assert bench.platform.fresh == [True, False]
+
+
 @pytest.mark.parametrize("kind", [UpstreamDropped, UpstreamFault, UpstreamBusy])
 async def test_what_a_retry_mends_failed_nobody(clock, kind):
     """Every fifth call may fail, for whomever: the breaker is not asked."""

@@ -266,13 +266,13 @@ async def test_a_call_that_gave_way_needs_no_budget(bench):
     assert bench.at_rest
 
 
-async def test_a_call_that_gave_way_is_made_again_apart(bench):
-    """It may be its connection that hangs, which other calls would share."""
+async def test_a_call_that_gave_way_is_made_again_on_a_new_connection(bench):
+    """It may be its connection that hangs."""
     hung = await all_slots_hang(bench)
     bench.platform.seconds = 0.1
     assert await begin(bench, 10, seconds=10.0) == "answer"
     assert await hung[0] == "answer"
-    assert bench.platform.apart == [False] * 11 + [True]
+    assert bench.platform.fresh == [False] * 11 + [True]
     await asyncio.gather(*hung)
 
 

@@ -29,7 +29,7 @@ async def test_a_late_call_gets_another_one_beside_it(bench):
     began = bench.clock()
     assert await bench.call() == "answer"
     assert bench.clock() - began < 0.5
-    assert bench.platform.apart == [*[False] * 11, True]
+    assert bench.platform.fresh == [*[False] * 11, True]
     assert bench.told.hedged == ["started", "won"]
     await settle()
     assert sorted(bench.told.outcomes) == ["cancelled", "ok"]

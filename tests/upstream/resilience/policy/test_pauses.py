@@ -83,7 +83,7 @@ async def test_a_429_is_tried_again_when_it_said(bench):
 async def test_calls_turned_down_together_are_all_tried_again(bench):
     """They are, though each is told a moment later to wait as long."""
 
-    async def busy_at_first(allowed, *, apart):
+    async def busy_at_first(allowed, *, fresh):
         began = bench.clock()
         await asyncio.sleep(0.1 * next(numbers))
         if began < first_second:
@@ -100,7 +100,7 @@ async def test_calls_turned_down_together_are_all_tried_again(bench):
 async def test_who_waits_for_a_pause_that_grew_comes_a_little_after_it(bench):
     """Their returns are spread, so that they do not come together."""
 
-    async def busy_at_first(allowed, *, apart):
+    async def busy_at_first(allowed, *, fresh):
         began.append(bench.clock())
         if len(began) <= 2:
             await asyncio.sleep(0.1 * len(began))
