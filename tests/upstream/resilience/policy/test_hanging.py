@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from aims_server.errors import UpstreamFault
+from aims_server.errors import Overloaded, UpstreamFault
 from aims_server.upstream.resilience import CallerKey
 from aims_server.upstream.resilience.slot_pool import SlotPools
 from tests.virtual_time import settle
@@ -336,10 +336,19 @@ async def test_nothing_gives_way_while_slots_are_free(clock):
     """However long it hangs, and though this caller has all that one may have."""
     bench = Bench(clock, size=40)
     bench.platform.seconds = HANGS
-    hung = [begin(bench, 1) for _ in range(32)]
+    hung = [begin(bench, 1) for _ in range(33)]
     await asyncio.sleep(15.0)
+    assert (bench.slots.in_use, bench.slots.waiting) == (32, 1)
+    assert not bench.told.outcomes
+    await asyncio.gather(*hung)
+
+
+async def test_calls_give_way_to_pages_that_were_refused(bench):
+    """They wait for no slot: while all are refused nobody would notice that the
+    platform is back.
+    """
+    hung = await all_slots_hang(bench)
     bench.platform.seconds = 0.1
-    last = begin(bench, 1)
-    await settle()
-    assert "cancelled" not in bench.told.outcomes
-    await asyncio.gather(*hung, last)
+    with pytest.raises(Overloaded):
+        bench.guard.reserve(CallerKey.student(10), 16, seconds=0.2)
+    assert await asyncio.gather(*hung) == ["answer"] * 10
