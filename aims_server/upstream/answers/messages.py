@@ -44,8 +44,8 @@ _ELSEWHERE: Final = (
     r"(?: (?:the|our|your|college|university|official|student|exam|fee|library))*"
     r" (?:erp|portal|web|website|site|app|lms|dashboard|desktop|browser)\b"
 )
-# "Again at 6 PM" is trouble of everybody's; "after resetting the password" and "in a new
-# window" say how.
+# "Again at 6 PM" is trouble of everybody's; "after resetting the password" and "in a
+# new window" say how.
 _LATER: Final = (
     r" (?:(?:later|after(?! \w+ing)|in (?:an? )?(?:\d+|some|few|while|minute|hour))\b"
     r"|at \d)"
