@@ -10,8 +10,8 @@ __all__ = ["address_key", "user_name_key"]
 
 # A provider gives one customer such a network; the customer chooses the other bits.
 _IPV6_PREFIX: Final = 64
-# Letters and symbols that show nothing, or only lengthen a stroke. Every other character
-# that a collation passes over is a mark or separator, or has a category of its own.
+# Letters and symbols that show nothing, or only lengthen a stroke. Every other one that
+# a collation passes over is a mark or separator, or has a category of its own.
 _IGNORED: Final = frozenset(
     "\u115f\u1160\u2800\u0640\u07fa\u0824\u0828\u180a\u1cd3\u1cf2\u1cf3\ufe73"
 )
