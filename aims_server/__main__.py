@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 from importlib import import_module, machinery
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
@@ -18,20 +19,28 @@ __all__ = ["main"]
 
 _SERVING: Final[tuple[list[str], ...]] = ([], ["serve"], ["demo"])
 # Modules that Tornado, asyncio, msgspec and others import and the service never uses.
-# `tokenize` is the exception: a traceback needs it to quote lines. `textwrap` is left
-# out: without it a process that may open no more files could write no traceback.
+# There are three exceptions: a name with an entity needs `html`, a traceback needs
+# `textwrap` (workers run both once they serve), and `tokenize` to quote lines.
 _UNUSED: Final = frozenset(
     {
-        *("asyncio.sslproto", "asyncio.staggered", "asyncio.trsock", "csv", "curses"),
-        *("email.base64mime", "email.errors", "email.header", "email.parser"),
-        *("email.quoprimime", "fnmatch", "gettext", "glob", "json", "locale"),
-        *("logging.handlers", "mimetypes", "msgspec.inspect", "msgspec.toml"),
-        *("msgspec.yaml", "ntpath", "platform", "stringprep", "token", "tokenize"),
-        *("tornado.process",),
+        *("asyncio.sslproto", "asyncio.staggered", "asyncio.trsock", "curses"),
+        *("email.base64mime", "email.errors", "email.quoprimime", "fnmatch", "html"),
+        *("http.client", "http.cookies", "json", "locale", "logging.handlers"),
+        *("mimetypes", "msgspec.inspect", "msgspec.toml", "msgspec.yaml", "ntpath"),
+        *("platform", "pycurl.async_multi", "stringprep", "textwrap", "token"),
+        *("tokenize", "tornado.locale", "tornado.process", "tornado.template"),
     }
 )
-# Attributes that are read at once (by uuid) are given without running the module.
-_KNOWN: Final = {"platform": {"system": lambda: os.uname().sysname}}
+# Attributes that are read at once are given without running the module. `object` stands
+# for a class that only annotations name, or an import that nobody uses.
+_KNOWN: Final[dict[str, dict[str, object]]] = {
+    "http.client": {"responses": {status: status.phrase for status in HTTPStatus}},
+    "http.cookies": {"Morsel": object},
+    "platform": {"system": lambda: os.uname().sysname},  # uuid reads it
+    "pycurl.async_multi": {"AsyncCurlMulti": object},
+    "tornado.locale": {"Locale": object},
+    "tornado.template": {"BaseLoader": object},
+}
 
 
 def main() -> int:
@@ -101,15 +110,20 @@ class _Later:
             self._names.discard(name)
             if sys.modules.get(name) is unrun:
                 del sys.modules[name]
-        return import_module(name)
+        module = import_module(name)
+        vars(unrun).update(vars(module))  # found there from now on, `_KNOWN` ones too
+        return module
 
 
 class _Unrun(ModuleType):
     """A placeholder: looking up a name in it runs the module's code."""
 
     _run: Callable[[ModuleType], ModuleType]
+    __spec__: ModuleSpec
 
     def __getattr__(self, name: str) -> object:
+        if name == "__path__" and self.__spec__.submodule_search_locations is None:
+            raise AttributeError(name)  # each `from module import name` looks for it
         return getattr(self._run(self), name)
 
 

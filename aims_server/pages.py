@@ -66,18 +66,17 @@ class Page(Endpoint, frozen=True, kw_only=True):
     in its body.
 
     ``resource`` labels its cache lookups. A page with ``parameters`` has many answers
-    per student, a page without has one: the fast path may send it if it is ``fast``,
-    and a login fetches it if it is ``prefetched``. ``other_media`` maps each further
-    media type that ``Accept`` may ask for to the resource that it is kept as; the fast
-    path sends none of them.
+    per student, a page without has one: the fast path may send it, and a login fetches
+    it if it is ``prefetched``. ``other_media`` maps each further media type that
+    ``Accept`` may ask for to the resource that it is kept as; the fast path sends none
+    of them.
 
-    >>> QUIZ.path, QUIZ.methods, QUIZ.fast
+    >>> QUIZ.path, QUIZ.methods, QUIZ.prefetched
     ('/api/quiz', ('GET',), True)
     """
 
     resource: str
     parameters: bool = False
-    fast: bool = True
     prefetched: bool = True
     other_media: Mapping[str, str] = {}
 
@@ -114,7 +113,6 @@ SUBJECT_ATTENDANCE: Final = Page(
     methods=("GET", "POST"),
     resource="subject",
     parameters=True,
-    fast=False,
     prefetched=False,
 )
 QUIZ: Final = _page("quiz")

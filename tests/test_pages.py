@@ -90,10 +90,10 @@ def test_names_and_paths_are_unique():
         assert len(set(values)) == len(values)
 
 
-def test_a_page_with_parameters_is_neither_fast_nor_prefetched():
-    """There is no single answer of it that could be at hand."""
+def test_a_page_with_parameters_is_not_prefetched():
+    """There is no single answer of it that could be fetched."""
     for page in pages.PAGES:
-        assert not (page.parameters and (page.fast or page.prefetched))
+        assert not (page.parameters and page.prefetched)
 
 
 @pytest.mark.parametrize("expression", ALERT_EXPRESSIONS + DASHBOARD_EXPRESSIONS)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any, Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 from msgspec.structs import replace
 
@@ -32,15 +32,6 @@ class LookupObserver(Protocol):
 
     def lookup(self, resource: str, outcome: str) -> None:
         """``outcome`` is one of HIT, MISS, STALE and PENDING."""
-
-
-class _LessComplete(UpstreamError):
-    """The fill gave an incomplete entry, while a complete one is kept."""
-
-    def __init__(self, entry: Entry[Any], epoch: int) -> None:
-        super().__init__()
-        self.entry = entry
-        self.epoch = epoch
 
 
 class AnswerCache:
@@ -180,15 +171,14 @@ class AnswerCache:
         max_age: float | None,
     ) -> Served[Kept]:
         key, owner = session.resource_key(resource), session.owner
-        filled = partial(_filled, through, key, session, fill)
+        filled = partial(_filled, through, session, fill)
         outcome = Outcome.MISS
         try:
             served = await through.get(key, owner, filled, deadline, max_age=max_age)
-            if whole := _whole(through, key, served.entry):  # it was found, not filled
-                served = replace(served, entry=whole, outcome=Outcome.STALE)
+            kept = None if served.entry.complete else through.kept.find(key, owner)
+            if kept is not None and kept.complete:
+                served = replace(served, entry=kept, outcome=Outcome.STALE)
             outcome = served.outcome
-        except _LessComplete as less:  # and what was kept has ended since
-            served = Served(less.entry, outcome, epoch=less.epoch)
         except TimeoutError:
             raise UpstreamTimeout from None
         except FlightCancelled:
@@ -208,28 +198,13 @@ class AnswerCache:
 
 
 async def _filled(
-    through: ReadThrough[Kept],
-    key: bytes,
-    session: Session,
-    fill: Fill[Kept],
-    deadline: Deadline,
+    through: ReadThrough[Kept], session: Session, fill: Fill[Kept], deadline: Deadline
 ) -> Entry[Kept]:
     """Run ``fill``."""
     # A token without an epoch gets the one just begun. An answer that arrives after
     # that epoch has ended gives no standing.
     session.epoch = session.epoch or through.epochs.of(session.owner)
-    entry = await fill(deadline)
-    if _whole(through, key, entry):
-        raise _LessComplete(entry, session.epoch)
-    return entry
-
-
-def _whole(
-    through: ReadThrough[Kept], key: bytes, entry: Entry[Kept]
-) -> Entry[Kept] | None:
-    """The complete entry that is kept, if this one is incomplete."""
-    kept = None if entry.complete else through.kept.find(key, entry.owner)
-    return kept if kept is not None and kept.complete else None
+    return await fill(deadline)
 
 
 def _confirm(session: Session, entry: Entry[Kept]) -> None:

@@ -66,7 +66,7 @@ class FastPath:
             **{
                 (method, page.path): partial(self._page, page)
                 for page in PAGES
-                if page.fast
+                if not page.parameters
                 for method in page.allowed
             },
             **{

@@ -145,6 +145,11 @@ class Message(HTTP1Connection):
         """Begin the answer; write a large body separately, as Tornado would copy it."""
         if self._ends_with_connection(cast(ResponseStartLine, start_line), headers):
             self.close_after_answer()
+        if self._disconnect_on_finish:
+            # Tornado tells it to clients of HTTP/1.1 alone; and those of HTTP/1.0 that
+            # asked to be kept, that they are.
+            assert self._request_headers is not None
+            headers["Connection"] = self._request_headers["Connection"] = "close"
         if chunk is None or len(chunk) <= PIECE_BYTES:
             return super().write_headers(start_line, headers, chunk)
         super().write_headers(start_line, headers)
@@ -167,10 +172,7 @@ class Message(HTTP1Connection):
     def close_after_answer(self) -> None:
         """Close the connection after this answer, unless its head is written."""
         if self._response_start_line is None and not self._write_finished:
-            # Tornado's own flag: it adds the header, and closes when all is sent.
-            self._disconnect_on_finish = True
-            if self._request_headers is not None:
-                self._request_headers["Connection"] = "close"
+            self._disconnect_on_finish = True  # Tornado's own flag
 
     def client_half_closed(self) -> None:
         """Tell the handler, which may stop working. Its answer is sent all the same."""
@@ -191,9 +193,6 @@ class Message(HTTP1Connection):
             and "close" not in options
             and (start_line.version != "HTTP/1.0" or "keep-alive" in options)
         )
-        # What Tornado goes by when it tells a client of HTTP/1.0.
-        if not kept:
-            headers["Connection"] = "close"
-        elif start_line.version == "HTTP/1.0":
-            headers["Connection"] = "keep-alive"
+        if kept and start_line.version == "HTTP/1.0":
+            headers["Connection"] = "keep-alive"  # as Tornado reads it, to say so
         return kept

@@ -5,6 +5,8 @@ returns free memory.
 import asyncio
 import ctypes
 import gc
+import html
+import textwrap
 import time
 from typing import Final
 
@@ -36,9 +38,13 @@ _malloc_trim: Final = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 async def prepare(worker: Worker) -> None:
-    """Do what the first call to the platform would have to wait for."""
+    """Do what the first call to the platform would have to wait for, and run modules
+    that a start left unrun: later there may be no file left to open.
+    """
     await asyncio.sleep(_PREPARE_SECONDS)
     worker.upstream.prepare()
+    html.unescape("&amp;")
+    textwrap.indent("", "")
 
 
 async def watch_lag(metrics: Metrics) -> None:

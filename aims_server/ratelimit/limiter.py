@@ -64,6 +64,7 @@ class RateLimiter:
             raise ValueError(f"per_minute must be at least 1, not {per_minute}")
         if not secret:
             raise ValueError("secret must not be empty")
+        self.name = name
         self._table = table
         self._limit = per_minute
         self.cost = -(-_MINUTE // per_minute)

@@ -126,7 +126,7 @@ class AllAttendancePage:
         """Gather course files and the days of every subject, in two round trips."""
         session = caller.session
         known = self._records.kept_course_files(session) is not None
-        with self._upstream.expect_cards():
+        with self._upstream.expect_cards(self._usual_calls - 1):
             fetched = await self._records.course_files(caller, deadline, fresh=fresh)
         if session.verified:
             reservation.verify()

@@ -46,8 +46,6 @@ _PROBE_SECONDS: Final = 10.0
 
 _MOST_PAGES: Final = 10
 
-_USUAL_COURSES: Final = 15  # of a student; later the number seen last
-
 Decoded = TypeVar("Decoded")
 
 
@@ -75,7 +73,6 @@ class UpstreamClient:
         self._reader = AnswerReader(oddities, executor)
         self._policy = policy
         self._base = base_url
-        self._usual_courses = _USUAL_COURSES
         self._probe = RecoveryProbe(policy.breakers, self._ask_without_token)
         self._login_headers = {
             "Content-Type": "application/x-www-form-urlencoded",
@@ -129,12 +126,12 @@ class UpstreamClient:
         """Load curl and open a connection, so that the first call need not wait."""
         self._transport.prepare(self._base)
 
-    def expect_cards(self) -> AbstractContextManager[None]:
-        """Open connections while the block runs, for the calls that follow it: the
+    def expect_cards(self, calls: int) -> AbstractContextManager[None]:
+        """Open connections while the block runs, for so many calls that follow it: the
         records of every subject.
         """
         # The connection of the course files serves one of them.
-        return self._transport.expect(self._base, self._usual_courses - 1)
+        return self._transport.expect(self._base, calls - 1)
 
     async def course_files(
         self,
@@ -144,7 +141,7 @@ class UpstreamClient:
         confirm: Confirm[CourseFiles] = anyone,
     ) -> CourseFiles:
         """GET /custom/getCFMappedWithStudentID with the attendance summary."""
-        files = await self._get(
+        return await self._get(
             "course_files",
             "?embed_attendance_summary=1",
             token,
@@ -153,8 +150,6 @@ class UpstreamClient:
             deadline,
             confirm,
         )
-        self._usual_courses = len(files.courses)
-        return files
 
     async def cards(
         self,

@@ -19,8 +19,8 @@ _WINDOW_SECONDS: Final = 60
 
 
 class Quota(msgspec.Struct, frozen=True):
-    """The state of one bucket after this request. ``key`` is the bucket's key, empty if
-    other machines hold the bucket.
+    """The state of one bucket after this request. ``kind`` is its limiter's name, and
+    ``key`` the bucket's key, empty if other machines hold the bucket.
     """
 
     kind: str
@@ -44,8 +44,8 @@ class Quota(msgspec.Struct, frozen=True):
             raise RateLimited(self.kind, self.decision.retry_after)
 
 
-_Charge = tuple[str, RateLimiter, str]
-"""The kind of a quota, its limiter, and the key to be charged."""
+_Charge = tuple[RateLimiter, str]
+"""A limiter, and the key to be charged."""
 
 #: Takes a token of a key's bucket on all machines; None if they cannot be asked.
 AskMachines = Callable[[RateLimiter, str], Awaitable[Decision | None]]
@@ -115,14 +115,14 @@ class RequestLimits:
 
     def by_both(self, address: str, session: Session) -> Quota | None:
         """Count a request against address and session; against none if one refuses."""
-        kind, limiter, key = self._session_charge(session, address)
+        limiter, key = self._session_charge(session, address)
         decision = limiter.take(key)
         if not decision.allowed:
             return None
         if not self._address.try_take(address_key(address)):
             limiter.give_back(key)
             return None
-        return Quota(kind, decision, key)
+        return Quota(limiter.name, decision, key)
 
     async def by_login(self, user_name: str, address: str) -> Quota:
         """Count a login against its account, on all machines if they share limits, and
@@ -130,16 +130,16 @@ class RequestLimits:
         second.
         """
         charges = (
-            ("login", self._login, user_name_key(user_name)),
+            (self._login, user_name_key(user_name)),
             self._failure_charge(address),
         )
         quota = _take(*charges)
         if quota.decision.allowed and self._ask_machines is not None:
-            decision = await self._ask_machines(self._login, charges[0][2])
+            decision = await self._ask_machines(*charges[0])
             if decision is not None:
                 if not decision.allowed:
                     _give_back(*charges)
-                return Quota("login", decision)
+                return Quota(self._login.name, decision)
         return quota
 
     def login_not_refused(self, address: str) -> None:
@@ -157,18 +157,18 @@ class RequestLimits:
         _give_back(self._guess_charge(address))
 
     def _address_charge(self, address: str) -> _Charge:
-        return "address", self._address, address_key(address)
+        return self._address, address_key(address)
 
     def _failure_charge(self, address: str) -> _Charge:
-        return "login-failures", self._login_failures, address_key(address)
+        return self._login_failures, address_key(address)
 
     def _guess_charge(self, address: str) -> _Charge:
-        return "guesses", self._guesses, address_key(address)
+        return self._guesses, address_key(address)
 
     def _session_charge(self, session: Session, address: str) -> _Charge:
         student = session.verified_student
         key = str(student) if student is not None else _claim_key(session, address)
-        return "student", self._student, key
+        return self._student, key
 
 
 def _claim_key(session: Session, address: str) -> str:
@@ -182,16 +182,16 @@ def _take(*charges: _Charge) -> Quota:
     or of the empty one.
     """
     first: Quota | None = None
-    for number, (kind, limiter, key) in enumerate(charges):
-        decision = limiter.take(key)
-        if not decision.allowed:
+    for number, (limiter, key) in enumerate(charges):
+        quota = Quota(limiter.name, limiter.take(key), key)
+        if not quota.decision.allowed:
             _give_back(*charges[:number])
-            return Quota(kind, decision, key)
-        first = first or Quota(kind, decision, key)
+            return quota
+        first = first or quota
     assert first is not None
     return first
 
 
 def _give_back(*charges: _Charge) -> None:
-    for _, limiter, key in charges:
+    for limiter, key in charges:
         limiter.give_back(key)

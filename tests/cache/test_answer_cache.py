@@ -92,29 +92,3 @@ async def test_what_was_asked_for_before_a_refusal_gives_no_standing(
     assert not asking.verified
     assert not waiting.verified
     assert not reader.read("token").verified
-
-
-@pytest.mark.gen_test
-async def test_what_was_remembered_before_a_refusal_gives_no_standing(
-    machine, workers, cache, clock
-):
-    """An incomplete answer that was not kept for the sake of a whole one, which the
-    refusal has ended: for a second it is given to all who ask.
-    """
-    reader = SessionReader(b"secret", epochs=machine.epochs)
-    session = reader.read("token")
-    made = [
-        entry(session, "whole", clock),
-        entry(session, "part", clock, complete=False),
-    ]
-
-    async def fill(deadline):
-        return made.pop(0)
-
-    assert await shown(cache, session, fill, clock) == (MISS, "whole")
-    clock.now += FLOOR + 1
-    assert await shown(cache, session, fill, clock) == (STALE, "whole")
-    workers[0].store.drop_owner(session.owner)
-    later = reader.read("token")
-    assert await shown(cache, later, fill, clock) == (MISS, "part")
-    assert not later.verified

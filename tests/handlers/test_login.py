@@ -100,20 +100,6 @@ async def test_a_failing_platform_fails_a_login_once(
 
 
 @pytest.mark.gen_test
-async def test_a_login_that_names_another_student(
-    front, college: College, student, platform, worker
-):
-    """It is answered all the same; its token has no standing and fetches nothing."""
-    token = college.token(student)
-    said = {"status": 1, "token": token, "response": {"id": college.student(7).id}}
-    platform.faults.set("authenticate", kind="body", body=json.dumps(said))
-    answer = await front.ask("/api/login", method="POST", body=credentials(student))
-    assert (answer.code, json.loads(answer.body)) == (200, said)
-    assert not worker.sessions.read(token).verified
-    assert not worker.service._background
-
-
-@pytest.mark.gen_test
 async def test_a_limit_of_the_platform_is_one_accounts(
     front, college: College, student, platform
 ):

@@ -1,6 +1,7 @@
 """A login warms the pages that follow."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -57,3 +58,16 @@ async def test_a_refused_login_fetches_nothing(front, student, platform):
     )
     await asyncio.sleep(0.05)
     assert platform.counters.calls == {"authenticate": 1}
+
+
+@pytest.mark.gen_test
+async def test_a_login_that_names_another_student(
+    front, college, student, platform, worker
+):
+    """It is answered all the same; its token has no standing and fetches nothing."""
+    token = college.token(student)
+    said = {"status": 1, "token": token, "response": {"id": college.student(7).id}}
+    platform.faults.set("authenticate", kind="body", body=json.dumps(said))
+    assert await front.log_in(student) == token
+    assert not worker.sessions.read(token).verified
+    assert not worker.service._background

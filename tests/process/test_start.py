@@ -19,11 +19,15 @@ def test_a_start_does_not_wait_for(module):
 
 
 _UNUSED = (
-    "csv",
-    "logging.handlers",
-    "email.parser",
+    "html",
+    "http.client",
+    "http.cookies",
     "json",
+    "logging.handlers",
+    "pycurl.async_multi",
+    "textwrap",
     "tokenize",
+    "tornado.template",
 )
 _STARTED = (
     "import sys, threading, types, aims_server.__main__ as main;"
@@ -53,6 +57,33 @@ def test_a_start_does_not_run_what_only_libraries_import(module):
         "assert type(whole) is types.ModuleType;"
         "names = [name for name in dir(whole) if name[0] != '_'];"
         "assert names and all(getattr(unrun, n) is getattr(whole, n) for n in names)"
+    )
+
+
+_PREPARED = """
+import asyncio
+from aims_server.app import Machine, build
+from aims_server.config import Settings
+from aims_server.metrics import Metrics
+from aims_server.process.background import prepare
+
+async def main():
+    settings = Settings(external_api_base="http://127.0.0.1:1")
+    memory, log = Machine(settings), logs.AccessLog()
+    worker = build(settings, memory, metrics=Metrics(), access_log=log)
+    await prepare(worker)
+    await worker.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("module", ["html", "textwrap"])
+def test_a_worker_runs_at_once_what_it_may_need_when_no_file_can_be_opened(module):
+    """A name with an entity needs one, and a traceback the other."""
+    _run_after_start(
+        f"unrun = type(sys.modules[{module!r}]); {_PREPARED}"
+        f"assert type(sys.modules[{module!r}]) is types.ModuleType is not unrun"
     )
 
 

@@ -72,7 +72,8 @@ class Bulkhead:
     def reserve(self, caller: CallerKey, calls: int, seconds: float) -> Reservation:
         """Admit so many ``calls`` as a whole, until the reservation ends. Raises
         BulkheadFull if not all could be made within ``seconds``; while there are slots
-        for all of them, nobody is refused, nor while one is free and nothing reserved.
+        for all of them, nobody is refused, nor while one is free for a single call, or
+        one is free and nothing reserved.
         """
         turns = self._reservations.turns(calls, verified=caller.verified)
         wait = max(
@@ -82,7 +83,9 @@ class Bulkhead:
         )
         late = wait > 0 and wait + self.recent_seconds > seconds
         free = self._queue.in_use < self.pool.capacity
-        if late and (self._reservations.exist or not free):
+        # Of what is reserved most calls may be made, and one of them hang.
+        alone = calls == 1 or not self._reservations.exist
+        if late and not (free and alone):
             raise BulkheadFull(self._turn_away(wait, calls))
         return self._reservations.add(calls, verified=caller.verified)
 

@@ -26,6 +26,7 @@ class Hanging:
 
     >>> now = 0.0
     >>> hanging = Hanging(10.0, clock=lambda: now)
+    >>> hanging.first_began()
     >>> now = 8.5
     >>> hanging.answered(began=8.0)
     >>> hanging.is_hanging(began=0.0)

@@ -148,7 +148,9 @@ class Hedging:
 
     def _look(self) -> None:
         self._timer, self._look_at = None, inf
-        for race in list(self._began):
+        # The youngest first: of calls that hang, it is the last to be answered if all
+        # are just slow, and mostly another student's each time, as a breaker wants.
+        for race in list(reversed(self._began)):
             race.look()
             late_at = race.asked_at + self.lateness.late_after
             self._look_by(min(late_at, self.clock() + _LOOK_AGAIN))

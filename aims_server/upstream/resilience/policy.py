@@ -50,9 +50,11 @@ class ResiliencePolicy:
     >>> from .endpoint_breakers import EndpointBreakers
     >>> class Uncounted(CallObserver): ...
     >>> async def example():
+    ...     retries = RetryBudget()
     ...     policy = ResiliencePolicy(
     ...         Admission(Bulkhead(1), EndpointBreakers(["cards"])), Uncounted(),
-    ...         retries=RetryBudget(), hedges=RetryBudget(), random=lambda: 0.0)
+    ...         retries=retries, hedges=RetryBudget(tries=retries.tries),
+    ...         random=lambda: 0.0)
     ...     tries = []
     ...     async def attempt(seconds, *, fresh):
     ...         tries.append(seconds)
@@ -66,9 +68,10 @@ class ResiliencePolicy:
 
     A repeatable call is retried after a failure if a retry may mend it, time is left,
     and the budget ``retries`` allows it. A late one is hedged if a slot is free and the
-    budget ``hedges`` allows it. One that hangs (`Hanging`), after ``hanging_seconds``
-    at the earliest, needs no budget: it is hedged, or while others find no slot ended
-    and made again. A failure counts for the breaker only if the caller gets it.
+    budget ``hedges``, of the same `tries`, allows it. One that hangs (`Hanging`), after
+    ``hanging_seconds`` at the earliest, needs no budget: it is hedged, or while others
+    find no slot ended and made again. A failure counts for the breaker only if the
+    caller gets it.
 
     ``on_failure`` is called for each failed call, with endpoint, error and seconds.
     `record_fault` explains ``failing_seconds``, `RetryWaits` ``random`` and
@@ -95,7 +98,6 @@ class ResiliencePolicy:
         self._observer = observer
         self._retries = retries
         self._hedges = hedges
-        self._tries = {retries.tries, hedges.tries}  # perhaps the same object
         self._waits = RetryWaits(
             admission, random=random, background_seconds=background_seconds
         )
@@ -185,8 +187,7 @@ class ResiliencePolicy:
         if number > 1:
             self._observer.call_repeated(call.endpoint)
         else:
-            for tries in self._tries:
-                tries.add(call.caller)
+            self._retries.tries.add(call.caller)
 
     def _hedged(
         self, call: Call[Result], *, fresh: bool

@@ -26,6 +26,9 @@ class RetryWaits:
     >>> call = Call("cards", caller, attempt, Deadline(30.0), True)
     >>> [waits.before_retry(1, seconds, call) for seconds in (None, 5.0, 15.0)]
     [0.025, 5.025, None]
+    >>> late = Call("cards", caller, attempt, Deadline(15.0), True)
+    >>> [waits.before_retry(1, seconds, late) for seconds in (None, 5.0)]
+    [0.025, None]
 
     In the last ``background_seconds`` before its deadline no request waits for a call
     any more: no retry is delayed until then, since those who wait would not hear of the

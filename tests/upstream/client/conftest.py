@@ -99,11 +99,12 @@ async def client_of(
     """A client with all its real parts, which repeats at once what it repeats; no time
     passes for the pauses that the platform asks for. By ``clock`` calls are late.
     """
+    retries = RetryBudget(floor=4)
     guard = ResiliencePolicy(
         Admission(Bulkhead(20), EndpointBreakers(ALL_ENDPOINTS), clock=Clock()),
         Unobserved(),
-        retries=RetryBudget(floor=4),
-        hedges=RetryBudget(share=0.1, floor=10),
+        retries=retries,
+        hedges=RetryBudget(share=0.1, floor=10, tries=retries.tries),
         random=lambda: 0.0,
         clock=clock,
     )

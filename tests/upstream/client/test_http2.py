@@ -120,7 +120,7 @@ async def test_a_connection_that_hung_is_followed_by_one(
     platform.silent = 1
     await asyncio.sleep(0.1)
     await student.fault(student.quizzes, seconds=TO_CONNECT_SECONDS)
-    with client.expect_cards():
+    with client.expect_cards(15):
         await student.quizzes(PATIENCE_SECONDS)
     await asyncio.gather(*(student.quizzes(PATIENCE_SECONDS) for _ in range(5)))
     assert platform.connections == 2

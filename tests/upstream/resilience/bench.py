@@ -121,7 +121,9 @@ class Bench:
         )
         self.budget = RetryBudget(clock=clock, share=0.25, floor=floor)
         self.told = Told()
-        self.hedges = RetryBudget(clock=clock, share=0.1, floor=10.0)
+        self.hedges = RetryBudget(
+            clock=clock, share=0.1, floor=10.0, tries=self.budget.tries
+        )
         self.failures: list[tuple[str, UpstreamError, float]] = []
         self.guard = self.policy(lambda: 0.5)
 

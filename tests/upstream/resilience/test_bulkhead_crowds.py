@@ -106,6 +106,20 @@ def test_work_is_admitted_where_there_is_no_other(clock):
             slots.reserve(caller("b"), 16, 1.0)
 
 
+def test_a_single_call_is_admitted_while_a_slot_is_free(clock):
+    """Pages of which one call hangs stay reserved for half a minute: quizzes were
+    refused meanwhile, with most of the slots free.
+    """
+    slots = Bulkhead(4, clock=clock, first_guess=5.0)
+    for number in range(3):
+        slots.reserve(caller(f"a{number}"), 16, 100.0)
+        assert slots.try_acquire(caller(f"a{number}"))
+    with slots.reserve(caller("b"), 1, 7.0):
+        assert slots.try_acquire(caller("b"))
+    with pytest.raises(BulkheadFull):
+        slots.reserve(caller("b"), 1, 7.0)
+
+
 async def test_work_that_is_over_makes_room(clock):
     """A reservation that has ended makes room, also after a failure."""
     slots = Bulkhead(16, clock=clock, first_guess=1.0)

@@ -29,11 +29,12 @@ class Secret(str):
 @pytest.mark.parametrize("fault", [TokenRefused, UpstreamFault])
 async def test_a_failed_call_is_gone_at_once(fault, repeatable):
     """Its error, its frames and the token in them are freed."""
+    retries = RetryBudget()
     guard = ResiliencePolicy(
         Admission(Bulkhead(2), EndpointBreakers(["cards"])),
         Told(),
-        retries=RetryBudget(),
-        hedges=RetryBudget(),
+        retries=retries,
+        hedges=RetryBudget(tries=retries.tries),
         random=lambda: 0.0,
     )
 

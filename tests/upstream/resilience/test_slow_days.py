@@ -68,6 +68,7 @@ def live(platform, *, students=8, rounds=12):
     clock = Clock()
     loop = VirtualLoop(clock)
     told = Told()
+    retries = RetryBudget(clock=clock)
     policy = ResiliencePolicy(
         Admission(
             Bulkhead(100, clock=clock),
@@ -75,8 +76,8 @@ def live(platform, *, students=8, rounds=12):
             clock=clock,
         ),
         told,
-        retries=RetryBudget(clock=clock),
-        hedges=RetryBudget(share=0.1, floor=10.0, clock=clock),
+        retries=retries,
+        hedges=RetryBudget(share=0.1, floor=10.0, clock=clock, tries=retries.tries),
         random=random.Random(5).random,
         clock=clock,
     )
