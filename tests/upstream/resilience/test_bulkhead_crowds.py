@@ -88,14 +88,14 @@ async def test_work_is_admitted_while_slots_are_free_for_all(clock):
 
 
 def test_small_pages_beside_a_large_one_have_the_free_slots(clock):
-    """A page of one call takes one slot, whatever the largest page reserves."""
+    """A page of two calls takes two slots, whatever the largest page reserves."""
     slots = Bulkhead(100, clock=clock, first_guess=2.0)
     with contextlib.ExitStack() as work:
         work.enter_context(slots.reserve(caller("a"), 16, 7.0))
-        for number in range(84):
-            work.enter_context(slots.reserve(caller(number), 1, 7.0))
+        for number in range(42):
+            work.enter_context(slots.reserve(caller(number), 2, 7.0))
         with pytest.raises(BulkheadFull):
-            slots.reserve(caller("b"), 1, 7.0)
+            slots.reserve(caller("b"), 2, 7.0)
 
 
 def test_work_is_admitted_where_there_is_no_other(clock):
