@@ -1,6 +1,7 @@
 """The keys of limits: a client's network, and a user name in all its spellings."""
 
 import ipaddress
+import math
 import unicodedata
 from functools import lru_cache
 from typing import Final
@@ -9,9 +10,11 @@ __all__ = ["address_key", "user_name_key"]
 
 # A provider gives one customer such a network; the customer chooses the other bits.
 _IPV6_PREFIX: Final = 64
-# Invisible letters and a symbol. Every other invisible character is a mark or
-# separator, or has a category of its own.
-_BLANK: Final = frozenset("\u115f\u1160\u2800")
+# Letters and symbols that show nothing, or only lengthen a stroke. Every other one that
+# a collation passes over is a mark or separator, or has a category of its own.
+_IGNORED: Final = frozenset(
+    "\u115f\u1160\u2800\u0640\u07fa\u0824\u0828\u180a\u1cd3\u1cf2\u1cf3\ufe73"
+)
 # UCA 5.2 and later, and so MySQL's default, take letters with a stroke for base letters
 # with a mark. Unicode has no decomposition of them.
 _UNSTRUCK: Final = str.maketrans("\u0111\u0127\u0142\u00f8", "dhlo")
@@ -46,16 +49,24 @@ def user_name_key(name: str) -> str:
     >>> user_name_key(" \uff12023b1599999\u200b") == user_name_key("2023B\u03011599999")
     True
     """
-    # Upper case first: a collation may compare by it, and then a dotless i is an I.
-    folded = unicodedata.normalize("NFKD", name).upper().casefold()
-    kept = (
+    # Marks go first: one of them is a letter in upper case. Upper case before lower: a
+    # collation may compare by it, and then a dotless i is an I.
+    folded = _base(_base(name).upper().casefold())
+    return "".join(map(_ascii_digit, folded.translate(_UNSTRUCK)))
+
+
+def _base(text: str) -> str:
+    """The characters that are left when compatibility forms are taken apart, without
+    those that a collation passes over.
+    """
+    return "".join(
         character
-        for character in unicodedata.normalize("NFKD", folded).translate(_UNSTRUCK)
-        if unicodedata.category(character)[0] not in "MCZ" and character not in _BLANK
+        for character in unicodedata.normalize("NFKD", text)
+        if unicodedata.category(character)[0] not in "MCZ" and character not in _IGNORED
     )
-    return "".join(map(_ascii_digit, kept))
 
 
 def _ascii_digit(character: str) -> str:
-    digit = unicodedata.digit(character, None)
-    return character if digit is None else str(digit)
+    # Numerals are digits to a collation, and Tibetan halves the digit above them.
+    value = unicodedata.numeric(character, None)
+    return character if value is None else str(math.ceil(value))
