@@ -44,8 +44,12 @@ _ELSEWHERE: Final = (
     r"(?: (?:the|our|your|college|university|official|student|exam|fee|library))*"
     r" (?:erp|portal|web|website|site|app|lms|dashboard|desktop|browser)\b"
 )
-# "Again at 6 PM" is trouble of everybody's.
-_LATER: Final = r" (?:(?:later|after|in (?:\d+|some|an?))\b|at \d)"
+# "Again at 6 PM" is trouble of everybody's; "after resetting the password" and "in a
+# new window" say how.
+_LATER: Final = (
+    r" (?:(?:later|after(?! \w+ing)|in (?:an? )?(?:\d+|some|few|while|minute|hour))\b"
+    r"|at \d)"
+)
 _PHRASES: Final = (
     rf"\b(?:token|session|login|jwt) {_FILLER}{_ENDED}\b",
     # Not "login": that may be closed for everybody.
