@@ -2,6 +2,7 @@
 
 import ipaddress
 import math
+import re
 import unicodedata
 from functools import lru_cache
 from typing import Final
@@ -15,9 +16,12 @@ _IPV6_PREFIX: Final = 64
 _IGNORED: Final = frozenset(
     "\u115f\u1160\u2800\u0640\u07fa\u0824\u0828\u180a\u1cd3\u1cf2\u1cf3\ufe73"
 )
-# UCA 5.2 and later, and so MySQL's default, take letters with a stroke for base letters
-# with a mark. Unicode has no decomposition of them.
-_UNSTRUCK: Final = str.maketrans("\u0111\u0127\u0142\u00f8", "dhlo")
+# A collation takes a Latin letter with a stroke, of an old hand, on a tile or over
+# another for the letter itself; only its name tells. Tags are invisible.
+_LATIN: Final = re.compile(
+    "(?<!TAG )LATIN (?:SMALL|CAPITAL) (?:LETTER|LIGATURE) "
+    "(?:INSULAR |LONG )?([A-Z]{1,2})(?: |$)"
+)
 
 
 @lru_cache(4096)  # parsing an address takes 3 µs, and a campus has one
@@ -49,24 +53,20 @@ def user_name_key(name: str) -> str:
     >>> user_name_key(" \uff12023b1599999\u200b") == user_name_key("2023B\u03011599999")
     True
     """
-    # Marks go first: one of them is a letter in upper case. Upper case before lower: a
-    # collation may compare by it, and then a dotless i is an I.
-    folded = _base(_base(name).upper().casefold())
-    return "".join(map(_ascii_digit, folded.translate(_UNSTRUCK)))
+    plain = "".join(map(_plain, unicodedata.normalize("NFKD", name)))
+    # Upper case first: a collation may compare by it, and then a dotless i is an I.
+    return plain.upper().casefold()
 
 
-def _base(text: str) -> str:
-    """The characters that are left when compatibility forms are taken apart, without
-    those that a collation passes over.
-    """
-    return "".join(
-        character
-        for character in unicodedata.normalize("NFKD", text)
-        if unicodedata.category(character)[0] not in "MCZ" and character not in _IGNORED
-    )
-
-
-def _ascii_digit(character: str) -> str:
-    # Numerals are digits to a collation, and Tibetan halves the digit above them.
+def _plain(character: str) -> str:
+    """What a collation compares of a character that has no decomposition."""
     value = unicodedata.numeric(character, None)
-    return character if value is None else str(math.ceil(value))
+    if value is not None:
+        # Numerals are digits to a collation, and Tibetan halves the digit above them.
+        return str(math.ceil(value))
+    latin = _LATIN.search(unicodedata.name(character, ""))
+    if latin is not None:
+        return latin[1]
+    if unicodedata.category(character)[0] in "MCZ" or character in _IGNORED:
+        return ""
+    return character

@@ -179,9 +179,17 @@ def test_all_spellings_of_a_user_name_are_one(limits):
     assert log_in(limits, "2023B1599998", HERE).decision.allowed
 
 
-@pytest.mark.parametrize("name", ["ri\u017fhi", "r\u0131\u017fhi", "R\u0130S\u0126I"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ri\u017fhi", "r\u0131\u017fhi", "R\u0130S\u0126I", "\ua75bi\ua785hi"),
+        *("\U0001f181ish\u0365", "\ua7a7i\ua7a9hi"),
+    ],
+)
 def test_letters_that_a_database_takes_for_others_are_these(name):
-    """A long s, an i without its dot or with one, letters with a stroke."""
+    """A long s, an i without its dot or with one; letters with a stroke, of an old
+    hand, on a tile, over another.
+    """
     assert user_name_key(name) == user_name_key("rishi")
 
 
