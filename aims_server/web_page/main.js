@@ -114,6 +114,7 @@ let shown = null;
 function show(state) {
   const focused = app.contains(document.activeElement);
   const showing = state.signedIn ? state.view : "login";
+  const before = app.querySelector(".today");
   if (state.signedIn) {
     const now = model(state);
     const [title, view] = VIEWS[state.view];
@@ -128,10 +129,9 @@ function show(state) {
   if (turned || (focused && !app.contains(document.activeElement))) {
     document.getElementById("main").focus({ preventScroll: true });
   }
-  if (turned) {
-    window.scrollTo(0, 0);
-    if (showing === "timetable") app.querySelector(".today")?.scrollIntoView();
-  }
+  if (turned) window.scrollTo(0, 0);
+  const today = app.querySelector(".today"); // in the timetable
+  if (today !== before) today?.scrollIntoView();
   shown = showing;
 }
 
