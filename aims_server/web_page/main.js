@@ -65,7 +65,11 @@ const actions = {
     if (!store.get().loading.length) pages.loadAll({ fresh: true });
   },
   retry: () => pages.loadAll(),
-  chooseDay: (day) => store.set({ day }),
+  chooseDay(day) {
+    store.set({ day });
+    // On a phone its classes stand below all months.
+    queueMicrotask(() => document.getElementById("day").scrollIntoView({ block: "nearest" }));
+  },
   plan(subject, change) {
     const plans = new Map(store.get().plans);
     store.set({ plans: plans.set(subject, { ...(plans.get(subject) ?? NO_PLAN), ...change }) });

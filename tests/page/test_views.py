@@ -288,6 +288,20 @@ def test_a_day_of_the_calendar_opens_its_classes(inside, demo, student):
     assert times == sorted(times)
 
 
+IS_SEEN = """selector => {
+  const box = document.querySelector(selector).getBoundingClientRect();
+  const tabs = document.querySelector("nav").getBoundingClientRect();
+  return box.top >= tabs.bottom && box.bottom <= innerHeight;
+}"""
+
+
+def test_a_day_that_is_chosen_on_a_phone_is_seen(inside):
+    """Its classes stand below all months, where a tap seemed to do nothing."""
+    inside.show("calendar")
+    inside.page.locator(".day").first.click()
+    assert inside.page.evaluate(IS_SEEN, "#day")
+
+
 def test_quizzes_shows_every_mark(inside, demo, student):
     """Each evaluated quiz with its marks, and no link that holds a PIN."""
     inside.show("quizzes")
