@@ -247,14 +247,15 @@ def test_what_a_return_finds_under_way_is_asked_for_once_more(inside, nudge):
     inside.forgive_failed_answers()
 
 
-def test_a_refresh_that_failed_is_made_as_one_later(inside):
-    """The copy that the service has would be called an answer to the refresh."""
+@pytest.mark.parametrize("nudge", NUDGES)
+def test_a_refresh_that_failed_is_made_as_one_later(inside, nudge):
+    """By who comes back, too; the service's copy would be called an answer to it."""
     inside.page.route("**/api/quiz", lambda route: route.abort())
     inside.page.click("#refresh")
     inside.page.wait_for_selector("text=You seem to be offline")
     inside.page.unroute("**/api/quiz")
     with inside.page.expect_request("**/api/quiz") as asked:
-        inside.page.evaluate(NUDGES["online"])
+        inside.page.evaluate(NUDGES[nudge])
     assert asked.value.all_headers()["cache-control"] == "no-cache"
     inside.settle()
     inside.forgive_failed_answers()
