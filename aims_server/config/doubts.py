@@ -32,7 +32,7 @@ def _exposed(settings: Settings) -> Iterator[str]:
     store = settings.store_url
     hosts = [] if store is None or store.tls else [host for host, _ in store.hosts]
     for host in [host for host in hosts if not _is_loopback(host)][:1]:
-        yield f"STORE_URL: its password goes to {host} without TLS"
+        yield f"STORE_URL: all goes to {host} without TLS, a password too"
     public = [host for host in settings.hosts if not _is_loopback(host)]
     if settings.metrics_token is None and public:
         pages = "/metrics and /status" if settings.status_page else "/metrics"

@@ -1,6 +1,8 @@
 """The keys of limits: a client's network, and a user name in all its spellings."""
 
 import ipaddress
+import math
+import re
 import unicodedata
 from functools import lru_cache
 from typing import Final
@@ -9,12 +11,17 @@ __all__ = ["address_key", "user_name_key"]
 
 # A provider gives one customer such a network; the customer chooses the other bits.
 _IPV6_PREFIX: Final = 64
-# Invisible letters and a symbol. Every other invisible character is a mark or
-# separator, or has a category of its own.
-_BLANK: Final = frozenset("\u115f\u1160\u2800")
-# UCA 5.2 and later, and so MySQL's default, take letters with a stroke for base letters
-# with a mark. Unicode has no decomposition of them.
-_UNSTRUCK: Final = str.maketrans("\u0111\u0127\u0142\u00f8", "dhlo")
+# Letters and symbols that show nothing, or only lengthen a stroke. Every other one that
+# a collation passes over is a mark or separator, or has a category of its own.
+_IGNORED: Final = frozenset(
+    "\u115f\u1160\u2800\u0640\u07fa\u0824\u0828\u180a\u1cd3\u1cf2\u1cf3\ufe73"
+)
+# A collation takes a Latin letter with a stroke, of an old hand, on a tile or over
+# another for the letter itself; only its name tells. Tags are invisible.
+_LATIN: Final = re.compile(
+    "(?<!TAG )LATIN (?:SMALL|CAPITAL) (?:LETTER|LIGATURE) "
+    "(?:INSULAR |LONG )?([A-Z]{1,2})(?: |$)"
+)
 
 
 @lru_cache(4096)  # parsing an address takes 3 µs, and a campus has one
@@ -46,16 +53,20 @@ def user_name_key(name: str) -> str:
     >>> user_name_key(" \uff12023b1599999\u200b") == user_name_key("2023B\u03011599999")
     True
     """
+    plain = "".join(map(_plain, unicodedata.normalize("NFKD", name)))
     # Upper case first: a collation may compare by it, and then a dotless i is an I.
-    folded = unicodedata.normalize("NFKD", name).upper().casefold()
-    kept = (
-        character
-        for character in unicodedata.normalize("NFKD", folded).translate(_UNSTRUCK)
-        if unicodedata.category(character)[0] not in "MCZ" and character not in _BLANK
-    )
-    return "".join(map(_ascii_digit, kept))
+    return plain.upper().casefold()
 
 
-def _ascii_digit(character: str) -> str:
-    digit = unicodedata.digit(character, None)
-    return character if digit is None else str(digit)
+def _plain(character: str) -> str:
+    """What a collation compares of a character that has no decomposition."""
+    value = unicodedata.numeric(character, None)
+    if value is not None:
+        # Numerals are digits to a collation, and Tibetan halves the digit above them.
+        return str(math.ceil(value))
+    latin = _LATIN.search(unicodedata.name(character, ""))
+    if latin is not None:
+        return latin[1]
+    if unicodedata.category(character)[0] in "MCZ" or character in _IGNORED:
+        return ""
+    return character

@@ -158,9 +158,14 @@ def spellings() -> Iterator[str]:
     yield from (name, name.lower(), f"  {name}\t", name.replace("B", "\uff22"))
     for start in (0xFF10, 0x660, 0x966):  # digits: full-width, Arabic-Indic, Devanagari
         yield "".join(chr(start + int(c)) if c.isdigit() else c for c in name)
+    hangzhou = "\u3007\u3021\u3022\u3023\u3024\u3025\u3026\u3027\u3028\u3029"
+    tibetan_halves = "\u0f33\u0f2a\u0f2b\u0f2c\u0f2d\u0f2e\u0f2f\u0f30\u0f31\u0f32"
+    for numerals in (hangzhou, tibetan_halves):
+        yield "".join(numerals[int(c)] if c.isdigit() else c for c in name)
     invisible = "\u00ad\u200b\u200d\u2060\ufeff\u3164\u2800\u180e\U000e0041\x00"
-    marks = "\u0301\u0307\u20dd\ufe0f"
-    for character in invisible + marks:
+    strokes = "\u0640\u180a\ufe73"  # which only lengthen what they stand beside
+    marks = "\u0301\u0307\u20dd\ufe0f\u0345"  # the last is an iota in upper case
+    for character in invisible + strokes + marks:
         for at in range(len(name) + 1):
             yield name[:at] + character + name[at:]
 
@@ -174,9 +179,17 @@ def test_all_spellings_of_a_user_name_are_one(limits):
     assert log_in(limits, "2023B1599998", HERE).decision.allowed
 
 
-@pytest.mark.parametrize("name", ["ri\u017fhi", "r\u0131\u017fhi", "R\u0130S\u0126I"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ri\u017fhi", "r\u0131\u017fhi", "R\u0130S\u0126I", "\ua75bi\ua785hi"),
+        *("\U0001f181ish\u0365", "\ua7a7i\ua7a9hi"),
+    ],
+)
 def test_letters_that_a_database_takes_for_others_are_these(name):
-    """A long s, an i without its dot or with one, letters with a stroke."""
+    """A long s, an i without its dot or with one; letters with a stroke, of an old
+    hand, on a tile, over another.
+    """
     assert user_name_key(name) == user_name_key("rishi")
 
 

@@ -71,9 +71,9 @@ class Bulkhead:
 
     def reserve(self, caller: CallerKey, calls: int, seconds: float) -> Reservation:
         """Admit so many ``calls`` as a whole, until the reservation ends. Raises
-        BulkheadFull if not all could be made within ``seconds``; while there are slots
-        for all of them, nobody is refused, nor while one is free for a single call, or
-        one is free and nothing reserved.
+        BulkheadFull if not all could be made within ``seconds``. No calls are refused
+        for all of which there are slots; nor, while one slot is free, is a single call,
+        or any number while nothing is reserved.
         """
         turns = self._reservations.turns(calls, verified=caller.verified)
         wait = max(

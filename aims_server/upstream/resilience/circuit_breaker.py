@@ -120,9 +120,12 @@ class CircuitBreaker:
         self._admitted += 1
         return self._admitted
 
-    def is_probe(self, number: int) -> bool:
-        """Whether this call, which has not left, was let through half-open."""
-        return number in self._probing
+    def wants_new_connection(self, number: int) -> bool:
+        """Whether this call, which has not left, is a probe on a new connection: of
+        those in a row every other one, the first among them. Kept connections may
+        hang, and no new one may be had.
+        """
+        return number in self._probing and (number - self._changed_after) % 2 == 1
 
     def leave(self, number: int, caller: CallerKey, *, failed: bool | None) -> None:
         """A call has ended; ``failed`` is None if that says nothing of the endpoint."""

@@ -46,11 +46,14 @@ class CallPermit:
             raise
 
     @property
-    def is_probe(self) -> bool:
-        """Whether the call is made to see whether server or endpoint are back."""
+    def wants_new_connection(self) -> bool:
+        """Whether the call, which has not ended, is to see on a new connection whether
+        server or endpoint are back.
+        """
         connections = self._connections
-        return self._endpoint.is_probe(self._number) or (
-            connections is not None and connections.is_probe(self._connection_number)
+        return self._endpoint.wants_new_connection(self._number) or (
+            connections is not None
+            and connections.wants_new_connection(self._connection_number)
         )
 
     def success(self) -> None:

@@ -153,8 +153,8 @@ class ResiliencePolicy:
                 self._count_try(number, call)
                 began = self._clock()
                 try:
-                    # A probe has no hedge, and kept connections may hang.
-                    result = await self._hedged(call, fresh=fresh or permit.is_probe)
+                    fresh = fresh or permit.wants_new_connection
+                    result = await self._hedged(call, fresh=fresh)
                 except ApiError as fault:
                     pause = self._pause_before_retry(number, fault, call)
                     seconds = self._clock() - began

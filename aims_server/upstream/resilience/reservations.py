@@ -45,7 +45,7 @@ class Reservation:
 
 
 class Reservations:
-    """A worker's reservations, and the counts of other workers that share its slots.
+    """A worker's reservations, and the calls reserved by others that share its slots.
 
     >>> from .slot_pool import SlotPools
     >>> pages = Reservations(SlotPools().of(0, size=10, share=10))
@@ -69,7 +69,7 @@ class Reservations:
     @property
     def exist(self) -> bool:
         """Whether there is a reservation, of this worker or another."""
-        others = self._pool.others_reservations
+        others = self._pool.others_reserved
         return bool(self or others(verified=True) or others(verified=False))
 
     def add(self, calls: int, *, verified: bool) -> Reservation:
@@ -92,21 +92,29 @@ class Reservations:
 
     def _turns_of(self, whose: tuple[bool, ...], calls: int, slots: int) -> float:
         """As `turns`, counting the reservations of verified callers (True), of others
-        (False) or both. Each counts as much as the largest: callers are served in turn,
-        so each call of the largest waits for one call of every other caller, also of
-        later ones.
+        (False) or both. Beyond the slots each of this worker counts as much as its
+        largest: callers are served in turn, so each call of the largest waits for one
+        call of every other caller, also of later ones.
         """
-        number, largest = 1, calls
+        number, largest, total, elsewhere = 1, calls, calls, 0
         for verified in whose:
             reserved = self._reserved[verified]
-            others = self._pool.others_reservations(verified=verified)
-            number += reserved.total() + others
+            number += reserved.total()
             largest = max([largest, *reserved])
-        return (number * largest - slots) / slots
+            total += _calls(reserved)
+            elsewhere += self._pool.others_reserved(verified=verified)
+        if total + elsewhere <= slots:
+            return 0.0
+        return (number * largest + elsewhere - slots) / slots
 
     def _count(self, verified: bool, calls: int, change: int) -> None:
         reserved = self._reserved[verified]
         reserved[calls] += change
         if not reserved[calls]:
             del reserved[calls]
-        self._pool.publish_reservations(reserved.total(), verified=verified)
+        self._pool.publish_reserved(_calls(reserved), verified=verified)
+
+
+def _calls(reserved: Counter[int]) -> int:
+    """The calls of so many reservations of each size."""
+    return sum(calls * number for calls, number in reserved.items())

@@ -43,10 +43,10 @@ class SlotPool:
         """Whether a call waits in another worker that is below its share."""
         return bool(self._pools.others(self._pools.waiting, self._number))
 
-    def others_reservations(self, *, verified: bool) -> int:
-        """The reservations of other workers (`publish_reservations`)."""
+    def others_reserved(self, *, verified: bool) -> int:
+        """The calls that other workers have reserved (`publish_reserved`)."""
         pools = self._pools
-        return pools.others(pools.reservations[verified], self._number)
+        return pools.others(pools.reserved[verified], self._number)
 
     @property
     def is_full(self) -> bool:
@@ -76,11 +76,11 @@ class SlotPool:
         pools, number = self._pools, self._number
         pools.waiting[number] = waiting and pools.in_use[number] < self.share
 
-    def publish_reservations(self, number: int, *, verified: bool) -> None:
-        """Tell the others the number of reservations here, of verified or of other
+    def publish_reserved(self, calls: int, *, verified: bool) -> None:
+        """Tell the others how many calls are reserved here, of verified or of other
         callers.
         """
-        self._pools.reservations[verified][self._number] = number
+        self._pools.reserved[verified][self._number] = calls
 
 
 class SlotPools:
@@ -109,7 +109,7 @@ class SlotPools:
         self.in_use = memory[1 : 1 + most]
         self.waiting = memory[1 + most : 1 + 2 * most]
         # Of verified callers and of others.
-        self.reservations = {
+        self.reserved = {
             True: memory[1 + 2 * most : 1 + 3 * most],
             False: memory[1 + 3 * most :],
         }
@@ -123,7 +123,7 @@ class SlotPools:
     def withdraw(self, number: int) -> None:
         """Free the slots of a worker that has ended."""
         with self.lock:
-            for counts in (self.in_use, self.waiting, *self.reservations.values()):
+            for counts in (self.in_use, self.waiting, *self.reserved.values()):
                 counts[number] = 0
 
     @property

@@ -87,6 +87,17 @@ async def test_work_is_admitted_while_slots_are_free_for_all(clock):
             pass
 
 
+def test_small_pages_beside_a_large_one_have_the_free_slots(clock):
+    """A page of two calls takes two slots, whatever the largest page reserves."""
+    slots = Bulkhead(100, clock=clock, first_guess=2.0)
+    with contextlib.ExitStack() as work:
+        work.enter_context(slots.reserve(caller("a"), 16, 7.0))
+        for number in range(42):
+            work.enter_context(slots.reserve(caller(number), 2, 7.0))
+        with pytest.raises(BulkheadFull):
+            slots.reserve(caller("b"), 2, 7.0)
+
+
 def test_work_is_admitted_where_there_is_no_other(clock):
     """However slow calls are thought to be: while none is made nobody learns better."""
     slots = Bulkhead(2, clock=clock, first_guess=60.0)

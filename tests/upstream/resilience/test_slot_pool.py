@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
@@ -69,9 +70,9 @@ def test_the_slots_of_a_dead_worker_are_free():
     pools, (first, second) = workers(10)
     assert taken(second) == 10
     second.publish_waiting(True)
-    second.publish_reservations(9, verified=True)
+    second.publish_reserved(9, verified=True)
     pools.withdraw(1)
-    assert first.others_reservations(verified=True) == 0
+    assert first.others_reserved(verified=True) == 0
     assert taken(first) == 10
 
 
@@ -194,6 +195,20 @@ async def test_pages_admitted_elsewhere_count(clock):
         pass
     with other.reserve(OTHER, 10, 1.5):
         pass
+
+
+def test_small_pages_admitted_elsewhere_count_for_their_calls(clock):
+    """Pages of one call keep no large one of another worker out, while slots are free
+    for all of them.
+    """
+    _, pools = workers(100)
+    one, other = (Bulkhead(pool, clock=clock, first_guess=2.0) for pool in pools)
+    with ExitStack() as work:
+        for _ in range(84):
+            work.enter_context(one.reserve(STUDENT, 1, 7.0))
+        work.enter_context(other.reserve(OTHER, 16, 7.0))
+        with pytest.raises(BulkheadFull):
+            other.reserve(OTHER, 16, 2.0)
 
 
 def test_six_pages_on_one_of_two_workers_have_all_slots():

@@ -91,6 +91,17 @@ async def test_a_probe_of_the_way_has_a_new_connection(bench):
     assert bench.platform.fresh == [True, False]
 
 
+async def test_the_next_probe_has_a_kept_connection(bench):
+    """While no name could be resolved, eight kept ones worked, and none was tried."""
+    for _ in range(3):
+        bench.breakers.admit("login", SOMEBODY).unreachable()
+    bench.clock.now += 6
+    bench.platform.script = [UpstreamUnreachable()]
+    assert await bench.call() == "answer"
+    assert bench.platform.fresh == [True, False]
+    assert bench.state() == "closed"
+
+
 @pytest.mark.parametrize("kind", [UpstreamDropped, UpstreamFault, UpstreamBusy])
 async def test_what_a_retry_mends_failed_nobody(clock, kind):
     """Every fifth call may fail, for whomever: the breaker is not asked."""
