@@ -148,7 +148,9 @@ def _split(text: str) -> SplitResult:
 
 def _origin_of(url: SplitResult) -> str:
     """Return scheme, host and port as browsers write them in `Origin`."""
-    host = f"[{url.hostname}]" if ":" in str(url.hostname) else url.hostname
+    host = str(url.hostname)
+    if ":" in host:
+        host = f"[{ip_address(host).compressed}]"
     usual = url.port in (None, DEFAULT_PORTS[url.scheme])
     return f"{url.scheme}://{host}" + ("" if usual else f":{url.port}")
 

@@ -75,6 +75,8 @@ function status(model, actions) {
     );
   } else if (loading.length) {
     lines.push(h("p", { key: "loading" }, "Loading …"));
+  } else if (!Object.keys(problems).length) {
+    lines.push(h("p", { key: "loaded", class: "unseen" }, "Loaded.")); // for a screen reader
   }
   const told = new Set();
   for (const name of NAMES.filter((page) => problems[page])) {

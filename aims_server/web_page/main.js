@@ -65,7 +65,11 @@ const actions = {
     if (!store.get().loading.length) pages.loadAll({ fresh: true });
   },
   retry: () => pages.loadAll(),
-  chooseDay: (day) => store.set({ day }),
+  chooseDay(day) {
+    store.set({ day });
+    // On a phone its classes stand below all months.
+    queueMicrotask(() => document.getElementById("day").scrollIntoView({ block: "nearest" }));
+  },
   plan(subject, change) {
     const plans = new Map(store.get().plans);
     store.set({ plans: plans.set(subject, { ...(plans.get(subject) ?? NO_PLAN), ...change }) });
@@ -110,6 +114,7 @@ let shown = null;
 function show(state) {
   const focused = app.contains(document.activeElement);
   const showing = state.signedIn ? state.view : "login";
+  const before = app.querySelector(".today");
   if (state.signedIn) {
     const now = model(state);
     const [title, view] = VIEWS[state.view];
@@ -124,10 +129,9 @@ function show(state) {
   if (turned || (focused && !app.contains(document.activeElement))) {
     document.getElementById("main").focus({ preventScroll: true });
   }
-  if (turned) {
-    window.scrollTo(0, 0);
-    if (showing === "timetable") app.querySelector(".today")?.scrollIntoView();
-  }
+  if (turned) window.scrollTo(0, 0);
+  const today = app.querySelector(".today"); // in the timetable
+  if (today !== before) today?.scrollIntoView();
   shown = showing;
 }
 

@@ -170,7 +170,7 @@ def test_values_are_parsed():
             "HOST": "127.0.0.1, ::1,127.0.0.1",
             "PORT": "0",
             "EXTERNAL_API_BASE": "http://Platform.test:8080/api/v1/",
-            "CORS_ORIGIN": "https://One.test:443, http://[::1]:5173,https://one.test",
+            "CORS_ORIGIN": "https://One.test:443, http://[0:0::1]:5173,https://one.test",
             "REQUEST_TIMEOUT_SECONDS": "2.5",
             "PREFETCH_ON_LOGIN": "False",
             "TRUSTED_PROXIES": "10.0.0.0/8, 192.0.2.7,2001:db8::/32, unix",

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,6 +148,25 @@ def test_an_oversized_body_stops_here(balancer: Balancer):
     assert over.status == 413
     assert json.loads(over.body)["code"] == "too_large"
     assert balancer.backend.times("/api/over") == 0
+
+
+@pytest.mark.parametrize("balancer", ["nginx"], indirect=True)
+def test_what_the_balancer_cannot_read_is_told_in_json(balancer: Balancer):
+    """A request line without sense or end, and a coding that nobody knows, are 400."""
+    for head in (
+        b"GET /" + 9000 * b"a" + b" HTTP/1.1",
+        b"\x16\x03\x01",
+        b"OPTIONS * HTTP/1.1\r\nHost: x",
+        b"GET / HTTP/3.0\r\nHost: x",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip",
+    ):
+        where = ("127.0.0.1", balancer.port)
+        with socket.create_connection(where, PATIENCE_SECONDS) as client:
+            client.sendall(head + b"\r\n\r\n")
+            answer = http.client.HTTPResponse(client)
+            answer.begin()
+            assert answer.status == 400
+            assert json.load(answer)["code"] == "invalid_request"
 
 
 def test_a_service_that_is_gone_is_told_in_json(balancer: Balancer):

@@ -22,6 +22,16 @@ def test_a_refresh_leaves_every_element_in_its_place(inside):
     assert page.evaluate("document.activeElement.id") == "refresh"
 
 
+def test_a_screen_reader_hears_that_a_refresh_is_over(inside):
+    """After "Loading" it heard nothing, unless something had failed."""
+    heard = """window.heard = []; new MutationObserver((changes) => heard.push(
+      ...changes.flatMap(({addedNodes}) => [...addedNodes].map((n) => n.textContent)),
+    )).observe(document.querySelector("[role=status]"), {childList: true})"""
+    inside.page.evaluate(f"() => {{ {heard}; }}")
+    inside.refresh()
+    assert inside.page.evaluate("heard.at(-1)") == "Loaded."
+
+
 @pytest.fixture
 def visit(visits: Callable[..., Visit], token: str) -> Visit:
     """A student of three subjects."""

@@ -288,6 +288,20 @@ def test_a_day_of_the_calendar_opens_its_classes(inside, demo, student):
     assert times == sorted(times)
 
 
+IS_SEEN = """selector => {
+  const box = document.querySelector(selector).getBoundingClientRect();
+  const tabs = document.querySelector("nav").getBoundingClientRect();
+  return box.top >= tabs.bottom && box.bottom <= innerHeight;
+}"""
+
+
+def test_a_day_that_is_chosen_on_a_phone_is_seen(inside):
+    """Its classes stand below all months, where a tap seemed to do nothing."""
+    inside.show("calendar")
+    inside.page.locator(".day").first.click()
+    assert inside.page.evaluate(IS_SEEN, "#day")
+
+
 def test_quizzes_shows_every_mark(inside, demo, student):
     """Each evaluated quiz with its marks, and no link that holds a PIN."""
     inside.show("quizzes")
@@ -414,6 +428,19 @@ def test_timetable_shows_the_months_classes(inside):
     ]
     assert slots
     assert inside.page.locator("main .time").all_inner_texts() == slots
+
+
+def test_the_timetable_begins_at_today_however_late_it_comes(visits, token):
+    """On a phone, today may stand a dozen screens below the first of the month."""
+    slot = {"start": "08:50", "end": "09:40", "course": "Maths", "faculty": ""}
+    dates = [f"2025-09-{day:02}" for day in range(1, 31)]
+    days = [{"date": date, "slots": [slot]} for date in dates]
+    answers = {"timetable": {"month": "2025-09", "days": days}}
+    visit = visits(token=token, answers=answers, now="2025-09-20T03:00:00Z")
+    visit.show("timetable")
+    visit.page.reload()
+    visit.page.wait_for_selector(".today")
+    assert visit.page.evaluate(IS_SEEN, ".today")
 
 
 def test_the_timetable_can_be_saved_for_a_calendar(inside):

@@ -95,7 +95,7 @@ function move(event) {
 function dayCard(day) {
   return h(
     "section",
-    { class: "card", "aria-labelledby": "day-title", "aria-live": "polite" },
+    { id: "day", class: "card", "aria-labelledby": "day-title", "aria-live": "polite" },
     h("h2", { id: "day-title" }, `${weekdayWords(day.date)}, ${dayWords(day.date)}`),
     h("p", {}, `${day.present} of ${classes(day.present + day.absent + day.leave)} attended`),
     h(
