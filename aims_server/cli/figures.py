@@ -31,6 +31,13 @@ _SHOWN: Final = {
 Figures = dict[str, Any]
 
 
+class _Unredirected(urllib.request.HTTPRedirectHandler):
+    """Makes a redirect an error: followed, it would carry the token elsewhere."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow nowhere."""
+
+
 class NoAnswer(Exception):
     """The service gave no figures; the message is one line."""
 
@@ -66,7 +73,7 @@ def read_figures(url: str, token: str | None) -> Figures:
         # The library's own message would show it.
         raise NoAnswer("METRICS_TOKEN has a character that no token has")
     # Whatever http_proxy says: the service is on this machine, or named by --url.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _Unredirected)
     try:
         request = urllib.request.Request(
             f"{url}/metrics", headers={"Accept": "application/json"}
@@ -96,6 +103,8 @@ def read_figures(url: str, token: str | None) -> Figures:
 
 def _hint_of_refusal(status: int, token: str | None) -> str:
     match status:
+        case 301 | 302 | 303 | 307 | 308:
+            return ": it redirects, and METRICS_TOKEN is sent nowhere else"
         case 401:
             return f": METRICS_TOKEN is {'another one' if token else 'not set here'}"
         case 404:

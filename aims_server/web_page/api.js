@@ -81,7 +81,7 @@ export function onOtherLogin(listener) {
   });
 }
 
-/** Log in and keep the token; the student as the platform describes it. */
+/** Log in and keep the token. */
 export async function signIn(username, password) {
   const response = await ask("api/login", {
     method: "POST",
@@ -97,7 +97,6 @@ export async function signIn(username, password) {
   } catch {
     throw new Problem("unstored");
   }
-  return body.response ?? {};
 }
 
 /**

@@ -124,18 +124,19 @@ export function createPages(store) {
     names.filter((name) => !(notBefore.get(name) > now)).forEach((name) => load(name));
   }
 
-  window.addEventListener("online", () => {
+  function comeBack() {
     returns += 1;
     loadUnasked(Object.keys(store.get().problems));
-  });
+  }
+
+  window.addEventListener("online", comeBack);
 
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState !== "visible") return;
-    returns += 1;
-    const { answers, problems } = store.get();
+    comeBack(); // the network may be back without an event
     const now = Date.now(); // earlier than `at` where the device's clock was set back
     const isOld = ({ at }) => at < now - 1000 * OLD_SECONDS || at > now;
-    if (!Object.values({ ...answers, ...problems }).some(isOld)) return;
+    if (!Object.values(store.get().answers).some(isOld)) return;
     retries.clear();
     loadUnasked(NAMES);
   });

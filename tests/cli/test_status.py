@@ -13,6 +13,7 @@ from aims_server.config.settings import Settings
 from aims_server.metrics import Metrics, MetricsMemory
 
 from ..counted import LEVELS
+from ..waiting import free_port
 
 
 @pytest.fixture(name="readings")
@@ -140,12 +141,14 @@ def test_what_is_typed_wrongly_is_said_in_one_line(url):
 
 
 @contextlib.contextmanager
-def another(status, body=b""):
+def another(status, body=b"", **headers):
     """The address of something else than the service, which answers once."""
 
     class Another(BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
 
@@ -179,3 +182,12 @@ def test_whoever_asks_a_balancer_is_told_to_ask_the_service():
     """The balancers of conf/ answer /metrics with 404, and the command explains it."""
     with another(404) as url, pytest.raises(NoAnswer, match="404: ask the service"):
         read_figures(url, None)
+
+
+def test_a_redirect_is_not_followed():
+    """METRICS_TOKEN goes to the address that was typed and to no other."""
+    with (
+        another(302, Location=f"http://127.0.0.1:{free_port()}/") as url,
+        pytest.raises(NoAnswer, match=f"^{url} answered 302: it redirects"),
+    ):
+        read_figures(url, "secret")

@@ -82,30 +82,34 @@ def test_who_comes_back_to_the_page_sees_no_old_one(inside, seconds):
 
 
 REFUSALS = {
-    (429, "rate_limited"): "too many requests in a short time",
-    (503, "overloaded"): "Very many students",
-    (503, "upstream_unavailable"): "is not available",
-    (504, "upstream_timeout"): "very slow",
+    "attendance": (429, "rate_limited", "too many requests in a short time"),
+    "all-attendance": (503, "overloaded", "Very many students"),
+    "timetable": (503, "upstream_unavailable", "is not available"),
+    "quiz": (504, "upstream_timeout", "very slow"),
 }
 
 
-@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda r: r[1])
-def test_a_refusal_is_said_with_its_wait(inside, refusal):
-    """What is wrong, and in how many seconds the page asks again, counted down."""
-    status, code = refusal
-    inside.page.clock.set_fixed_time(0)
+def refuse(page: Any, name: str, status: int, code: str) -> None:
+    """Have a page of the API refused, and 17 seconds asked for."""
     body = json.dumps({"error": "x", "message": "x", "code": code})
-    inside.page.route(
-        "**/api/attendance",
+    page.route(
+        f"**/api/{name}",
         lambda route: route.fulfill(
             status=status, headers={"Retry-After": "17"}, body=body
         ),
     )
-    inside.page.click("#refresh")
-    problem = inside.page.locator(".status .problem")
-    problem.wait_for(state="visible")
-    assert REFUSALS[refusal] in problem.inner_text()
-    assert "Trying again in 17 s" in problem.inner_text()
+
+
+def test_a_refusal_is_said_with_its_wait(inside):
+    """What is wrong, and in how many seconds the page asks again, counted down."""
+    inside.page.clock.set_fixed_time(0)
+    for name, (status, code, _) in REFUSALS.items():
+        refuse(inside.page, name, status, code)
+    inside.refresh()
+    said = inside.page.locator(".status .problem").all_inner_texts()
+    for (_, _, words), sentence in zip(REFUSALS.values(), said, strict=True):
+        assert words in sentence
+        assert "Trying again in 17 s" in sentence
     inside.page.clock.set_fixed_time(5)
     inside.page.wait_for_selector("text=Trying again in 12 s")
     inside.forgive_failed_answers()
@@ -145,12 +149,7 @@ def refused_file(inside) -> Iterator[None]:
     """The calendar file was refused at the time 0, for 17 seconds."""
     inside.show("timetable")
     inside.page.clock.set_fixed_time(0)
-    inside.page.route(
-        "**/api/timetable",
-        lambda route: route.fulfill(
-            status=429, headers={"Retry-After": "17"}, body="{}"
-        ),
-    )
+    refuse(inside.page, "timetable", 429, "rate_limited")
     inside.page.click("#save-calendar")
     inside.page.wait_for_selector(".problem")
     yield
@@ -247,14 +246,15 @@ def test_what_a_return_finds_under_way_is_asked_for_once_more(inside, nudge):
     inside.forgive_failed_answers()
 
 
-def test_a_refresh_that_failed_is_made_as_one_later(inside):
-    """The copy that the service has would be called an answer to the refresh."""
+@pytest.mark.parametrize("nudge", NUDGES)
+def test_a_refresh_that_failed_is_made_as_one_later(inside, nudge):
+    """By who comes back, too; the service's copy would be called an answer to it."""
     inside.page.route("**/api/quiz", lambda route: route.abort())
     inside.page.click("#refresh")
     inside.page.wait_for_selector("text=You seem to be offline")
     inside.page.unroute("**/api/quiz")
     with inside.page.expect_request("**/api/quiz") as asked:
-        inside.page.evaluate(NUDGES["online"])
+        inside.page.evaluate(NUDGES[nudge])
     assert asked.value.all_headers()["cache-control"] == "no-cache"
     inside.settle()
     inside.forgive_failed_answers()
@@ -315,42 +315,18 @@ def test_what_is_no_calendar_is_not_saved(inside):
     assert saved == []
 
 
-def test_a_page_that_lacks_something_names_it(inside):
-    """The subjects in `incomplete` are named above every view."""
-
-    def spoil(route):
-        # Neither a 304 nor an event stream, as for a page that is old, can be spoilt.
-        asked = route.request.headers | {"accept": "application/json"}
-        asked.pop("if-none-match", None)
-        answer = route.fetch(headers=asked)
-        assert answer.status == 200
-        page = answer.json()
-        page["incomplete"] = [next(iter(page["subjects"]))]
-        route.fulfill(
-            response=answer, json=page, headers={"Content-Type": "application/json"}
-        )
-
-    with inside.page.expect_response("**/api/all-attendance"):
-        inside.page.route("**/api/all-attendance", spoil)
-        inside.page.reload()
-    missing = inside.page.locator(".missing")
-    missing.wait_for(state="visible")
-    assert "did not send everything" in missing.inner_text()
-    inside.page.unroute_all(behavior="wait")
-
-
-@pytest.mark.parametrize("page", ["attendance", "all-attendance", "timetable"])
-def test_what_any_page_lacks_is_named(visits, token, page):
+def test_what_any_page_lacks_is_named(visits, token):
     """A course of which a cell of the timetable could not be read, for one."""
+    counts = {"totalPresent": 0, "totalClasses": 0, "overallPercentage": "0%"}
     answers: dict[str, Any] = {
-        "attendance": {"totalPresent": 0, "totalClasses": 0, "overallPercentage": "0%"},
-        "all-attendance": {"subjects": {}},
-        "timetable": {"month": None, "days": []},
+        "attendance": counts | {"incomplete": ["Art"]},
+        "all-attendance": {"subjects": {}, "incomplete": ["Maths"]},
+        "timetable": {"month": None, "days": [], "incomplete": ["Physics", "Art"]},
         "quiz": {},
     }
-    answers[page]["incomplete"] = ["Maths"]
-    visit = visits(token=token, answers=answers)
-    assert "everything for Maths." in visit.page.inner_text(".missing")
+    said = visits(token=token, answers=answers).page.inner_text(".missing")
+    named = said.partition("everything for ")[2].partition(".")[0]
+    assert sorted(named.split(", ")) == ["Art", "Maths", "Physics"]
 
 
 def test_the_corner_shows_how_the_service_answered(inside):

@@ -26,7 +26,6 @@ Result = TypeVar("Result")
 # with 0.2, and one in four hundred with 0.5 (simulated as in
 # tests/upstream/resilience/test_slow_days.py).
 _EXCEPTIONS: Final = 0.5
-_COPIES: Final = 3  # of a late call, itself included
 _LOOK_AGAIN: Final = 0.25  # seconds between looks, since answers make calls late
 
 
@@ -41,7 +40,7 @@ class GaveWay(UpstreamTimeout):
 
 
 class Hedging:
-    """Runs a call, and up to two hedges if it is late.
+    """Runs a call, and hedges if it is late.
 
     >>> async def example():
     ...     hedging = Hedging()
@@ -58,15 +57,16 @@ class Hedging:
     `Lateness` tells when a call is late, at the earliest after `soonest` seconds. Then
     `another` is asked for one more call. It may return None (no slot is free, the
     budget is used up) and is then asked again after the same time. If the second call
-    is late too, a third one follows.
+    is late too, a third one follows, and further ones, each after twice as long, since
+    a platform may hang for some seconds.
 
     When all calls become slow the quantiles follow, and none is late any more. Until
     then a late call is hedged only if it is an exception: of the other calls, no more
     are late than half of those answered since it began.
 
-    If the newest of the calls hangs (`Hanging`), `another`, which is told so, is asked
-    for one more, however many there are. While no slot is free (`crowded`) all of them
-    give way instead: `run` raises :class:`GaveWay`.
+    If the newest of the calls hangs (`Hanging`), `another` is told so and asked for one
+    more; while no slot is free (`crowded`), all of them give way instead: `run` raises
+    :class:`GaveWay`.
 
     The first answer wins and the other calls are cancelled. The first error wins too,
     unless it is `inconclusive`: then the other calls are waited for.
@@ -152,8 +152,7 @@ class Hedging:
         # are just slow, and mostly another student's each time, as a breaker wants.
         for race in list(reversed(self._began)):
             race.look()
-            late_at = race.asked_at + self.lateness.late_after
-            self._look_by(min(late_at, self.clock() + _LOOK_AGAIN))
+            self._look_by(min(race.due_at(), self.clock() + _LOOK_AGAIN))
 
     def is_conclusive(self, call: asyncio.Task[Any]) -> bool:
         """Whether another call would end no better than this one did."""
@@ -177,11 +176,11 @@ class _Race(Generic[Result]):
 
     __slots__ = (
         "_another",
+        "_asked_at",
         "_context",
         "_ended_before",
+        "_hedges",
         "_hedging",
-        "_started",
-        "asked_at",
         "caller",
         "first_failed",
         "newest_at",
@@ -200,17 +199,21 @@ class _Race(Generic[Result]):
         self.newest_at = hedging.clock()
         """When the newest of the calls began."""
 
-        self.asked_at = self.newest_at
-        """When another one was asked for last, or the first began."""
-
         self.others: set[asyncio.Task[Result]] = set()
         self.first_failed: asyncio.Future[None] | None = None
         self.outcome: Callable[[], Result] | None = None
+        # When another one was asked for last, or the first began.
+        self._asked_at = self.newest_at
         self._hedging = hedging
         self._another = another
         self._context = copy_context()
         self._ended_before = hedging.ended
-        self._started = 1
+        self._hedges = 0
+
+    def due_at(self, *, hangs: bool = False) -> float:
+        """When one more call is to be asked for."""
+        doublings = 0 if hangs else max(0, self._hedges - 1)
+        return self._asked_at + self._hedging.lateness.late_after * 2.0**doublings
 
     def look(self) -> None:
         """Begin one more call if the newest is late or hangs, or give way."""
@@ -221,11 +224,10 @@ class _Race(Generic[Result]):
             self.end(partial(_give_way, hedging.hanging.silent_seconds))
             return
         now = hedging.clock()
-        if now < self.asked_at + hedging.lateness.late_after:
+        if now < self.due_at(hangs=hangs):
             return
-        self.asked_at = now
-        few = self._started < _COPIES
-        if not (hangs or (few and hedging.may_be_hedged(self._ended_before))):
+        self._asked_at = now
+        if not (hangs or hedging.may_be_hedged(self._ended_before)):
             return
         # In this call's context: the timer may be another call's.
         extra = self._context.run(self._another, hangs)
@@ -237,7 +239,7 @@ class _Race(Generic[Result]):
         call.add_done_callback(self._on_end)
         self.others.add(call)
         self.newest_at = now
-        self._started += 1
+        self._hedges += 1
 
     def _on_end(self, call: asyncio.Task[Result]) -> None:
         """A hedge has ended: see whether that decides the race."""

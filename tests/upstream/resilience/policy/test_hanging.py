@@ -191,9 +191,9 @@ async def answered_at_once(bench):
         await begin(bench, number)
 
 
-async def test_a_call_that_hangs_with_its_hedges_gets_another_one(bench):
-    """They were made within a second: a platform that hung for two kept the only
-    student who asked then from his page for thirty.
+async def test_a_platform_that_hangs_for_two_seconds_costs_nobody_more(bench):
+    """A call and its hedges were made within one: the only student who asked then was
+    kept from his page for thirty.
     """
     await answered_at_once(bench)
     bench.platform.seconds = HANGS
@@ -202,8 +202,8 @@ async def test_a_call_that_hangs_with_its_hedges_gets_another_one(bench):
     bench.platform.seconds = 0.1
     began = bench.clock()
     assert await hung == "answer"
-    assert bench.clock() < began + 10.0
-    assert bench.platform.calls == 30 + 4
+    assert bench.clock() < began + 3.0
+    assert bench.platform.calls <= 30 + 5
     await settle()
     assert bench.at_rest
 
@@ -312,7 +312,7 @@ async def test_a_call_with_another_one_beside_it_does_not_give_way(clock):
     await asyncio.sleep(10.5)
     assert bench.told.hedged == ["started"] * 2
     bench.platform.seconds = 4.0
-    await asyncio.sleep(8.0)
+    await asyncio.sleep(2.0)
     assert bench.slots.in_use == 4
     late = begin(bench, 2, seconds=10.0)
     assert await hung == "answer"
