@@ -94,18 +94,23 @@ class Reservations:
         """As `turns`, counting the reservations of verified callers (True), of others
         (False) or both. Beyond the slots each of this worker counts as much as its
         largest: callers are served in turn, so each call of the largest waits for one
-        call of every other caller, also of later ones.
+        call of every other caller, also of later ones. Those of one call are over
+        after it, so they count as one; but not for another of one call, since such
+        ones, one after the other, would take a turn each time.
         """
-        number, largest, total, elsewhere = 1, calls, calls, 0
+        number, largest, single, total, elsewhere = 1, calls, 0, calls, 0
         for verified in whose:
             reserved = self._reserved[verified]
             number += reserved.total()
             largest = max([largest, *reserved])
+            single += reserved[1]
             total += _calls(reserved)
             elsewhere += self._pool.others_reserved(verified=verified)
         if total + elsewhere <= slots:
             return 0.0
-        return (number * largest + elsewhere - slots) / slots
+        if calls == 1:
+            single = 0
+        return ((number - single) * largest + single + elsewhere - slots) / slots
 
     def _count(self, verified: bool, calls: int, change: int) -> None:
         reserved = self._reserved[verified]

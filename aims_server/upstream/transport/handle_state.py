@@ -91,6 +91,9 @@ class HandleState:
 
     def on_socket(self, fd: int, _: int) -> int:
         """Curl has opened a socket for this call and will connect it."""
+        if self.connection:  # a kept one, found dead
+            self._kept.cut_off(self.connection)
+            self.connection, self._reused_socket = (), None
         self.opened.append(fd)
         return pycurl.SOCKOPT_OK
 
@@ -98,7 +101,6 @@ class HandleState:
         """The request is about to be sent; the addresses name the connection."""
         self.connection = addresses
         if self.opened:
-            self._reused_socket = None  # perhaps a kept one was found dead
             self._kept.open(addresses, self._own_socket())
             return pycurl.PREREQFUNC_OK
         # Looked up here; it is known since its first answer began. Curl may give it to

@@ -98,6 +98,23 @@ def test_small_pages_beside_a_large_one_have_the_free_slots(clock):
             slots.reserve(caller("b"), 2, 7.0)
 
 
+def test_pages_of_one_call_keep_no_large_one_out(clock):
+    """Forty quizzes are forty calls to who waits for a page of sixteen; to who asks for
+    one more they are forty that others may follow, a turn each time.
+    """
+    slots = Bulkhead(100, clock=clock, first_guess=1.0)
+    with contextlib.ExitStack() as work:
+        for number in range(40):
+            work.enter_context(slots.reserve(caller(number), 1, 7.0))
+        for number in range(40):
+            work.enter_context(slots.reserve(caller(number), 16, 7.0))
+        for number in range(100):
+            assert slots.try_acquire(caller(number))
+        with pytest.raises(BulkheadFull):
+            slots.reserve(caller("b"), 1, 7.0)
+        work.enter_context(slots.reserve(caller("b"), 16, 8.0))
+
+
 def test_work_is_admitted_where_there_is_no_other(clock):
     """However slow calls are thought to be: while none is made nobody learns better."""
     slots = Bulkhead(2, clock=clock, first_guess=60.0)

@@ -88,6 +88,31 @@ async def test_an_answer_that_precedes_its_request_is_none(pool):
         new.close()
 
 
+async def test_a_kept_connection_that_breaks_hides_no_unreachable_server(pool):
+    """Curl makes the call on a new connection, for which nothing has been sent."""
+    loop = asyncio.get_running_loop()
+    with socket.socket() as listening, socket.socket() as waits:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        listening.setblocking(False)
+        address = listening.getsockname()
+        url = f"http://127.0.0.1:{address[1]}/"
+        call = pool.call(Request(url, {}, None, PATIENCE_SECONDS, PATIENCE_SECONDS))
+        kept, _ = await loop.sock_accept(listening)
+        await loop.sock_recv(kept, 4096)
+        await loop.sock_sendall(kept, OK)
+        assert said(await call) == Reply(200, b"{}")
+
+        with socket.create_connection(address):  # the queue is full
+            waits.setblocking(False)
+            waits.connect_ex(address)
+            call = pool.call(Request(url, {}, None, PATIENCE_SECONDS, 0.2))
+            await loop.sock_recv(kept, 4096)
+            kept.close()
+            outcome = await call
+        assert outcome == FailureCause("timeout_connect")
+
+
 async def test_a_kept_connection_that_breaks_costs_a_get_nothing(server):
     """Not one of many: curl by itself would try five and give up."""
     pool = await make_pool(20)
