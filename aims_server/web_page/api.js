@@ -158,7 +158,7 @@ function askAsStudent(name, fresh, accept, options = {}) {
 }
 
 async function ask(path, options) {
-  const late = AbortSignal.timeout(LONGEST_ANSWER_MILLISECONDS);
+  const late = AbortSignal.timeout?.(LONGEST_ANSWER_MILLISECONDS); // none before 2022
   // Browsers before 2024 know no `any`: there the answers come, and are not shown.
   const signal = AbortSignal.any?.([late, login.signal]) ?? late;
   let response;

@@ -156,6 +156,14 @@ def test_without_room_for_the_copies_a_login_works(visit, demo):
     visit.page.wait_for_selector("#sign-in")
 
 
+def test_a_browser_of_2021_is_enough(visit, demo):
+    """An iPhone 7 was told that "AbortSignal.timeout is not a function"."""
+    visit.page.add_init_script("delete AbortSignal.timeout; delete AbortSignal.any;")
+    visit.page.reload()
+    visit.log_in(demo.students[1])
+    visit.settle()
+
+
 def test_a_token_that_is_given_again_logs_in_again(visit, demo, token):
     """A platform may have one token for each student, after a log-out too."""
     visit.page.route("**/api/login", lambda route: route.fulfill(json={"token": token}))
