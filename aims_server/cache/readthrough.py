@@ -187,7 +187,8 @@ class ReadThrough(Generic[V]):
     ) -> Served[V]:
         """The entry of this key's flight. A flight of an asker that accepts older
         entries may bring one too old for this asker; then another flight is begun. An
-        entry made since this asker came is never too old.
+        entry made since this asker came is never too old, even of an old part: another
+        flight would make it of the same.
         """
         asked_at = self._clock()
         while True:
@@ -195,9 +196,14 @@ class ReadThrough(Generic[V]):
             flight, joined = self._flights.join(key, start, deadline)
             served = await flight
             self._check_owner(served.entry, owner)
-            if not joined or is_within(want.max_age, served.entry, asked_at):
+            filled = served.outcome is Outcome.MISS
+            if (
+                not joined
+                or (filled and served.entry.old)
+                or is_within(want.max_age, served.entry, asked_at)
+            ):
                 break
-        if joined and served.outcome is Outcome.MISS:
+        if joined and filled:
             return replace(served, outcome=Outcome.PENDING)
         return served
 

@@ -288,6 +288,26 @@ async def test_max_age_fetches_anew_what_is_older(bench):
     assert await bench.seen(max_age=30) == (HIT, "second")
 
 
+async def test_what_was_just_made_of_an_old_part_is_not_too_old(bench):
+    """Another entry would be made of that part, too. While course files hung, each who
+    had joined a refresh had one made in turn, and the third had none in time.
+    """
+    clock, platform = bench.clock, bench.platform
+    part_made_at = clock.now - 100
+
+    async def fill(_):
+        platform.calls += 1
+        await asyncio.sleep(5)
+        ends = clock.now, part_made_at + SERVABLE
+        return Entry("made", 1000, b"ann", part_made_at, *ends, old=True)
+
+    askers = [bench.ask(max_age=30, fill=fill) for _ in range(3)]
+    start = clock.now
+    served = await asyncio.gather(*askers)
+    assert [(one.outcome, one.entry.value) for one in served] == [(STALE, "made")] * 3
+    assert (clock.now - start, platform.calls) == (pytest.approx(5), 1)
+
+
 async def test_max_age_falls_back_to_the_old_entry(bench):
     """When no new answer can be had, in error or in time, the old one is served."""
     await bench.fetch("first")
