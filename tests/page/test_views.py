@@ -298,7 +298,7 @@ def test_a_day_that_is_chosen_on_a_phone_is_seen(inside):
     """Its classes stand below all months, where a tap seemed to do nothing."""
     inside.show("calendar")
     inside.page.locator(".day").first.click()
-    assert inside.page.evaluate(IS_SEEN, "#day")
+    assert inside.page.evaluate(IS_SEEN, "#day-title")
 
 
 def test_quizzes_shows_every_mark(inside, demo, student):
