@@ -18,6 +18,16 @@ def test_a_wrong_password_is_said_in_the_platforms_words(visit, demo):
     visit.forgive_failed_answers()
 
 
+def test_a_screen_reader_hears_that_a_login_is_under_way(visit, demo):
+    """A slow platform takes seconds for it, in which it heard nothing."""
+    visit.page.route("**/api/login", lambda route: None)
+    said = visit.page.locator("main [role=status]")
+    assert said.text_content() == ""
+    visit.log_in(demo.students[0])
+    visit.page.wait_for_selector("#sign-in[aria-disabled]")
+    assert said.text_content() == "Logging in \N{HORIZONTAL ELLIPSIS}"
+
+
 def test_the_token_is_in_the_session_storage_and_nowhere_else(visit, demo):
     """A tab that is closed leaves no login behind."""
     visit.log_in(demo.students[1])

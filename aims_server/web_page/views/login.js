@@ -30,6 +30,8 @@ export function login({ notice, signingIn }, { signIn }) {
         { id: "sign-in", type: "submit", class: "primary", "aria-disabled": signingIn && "true" },
         signingIn ? "Logging in …" : "Log in",
       ),
+      // No screen reader reads a button's new words while the focus is in a field.
+      h("p", { class: "unseen", role: "status" }, signingIn ? "Logging in …" : ""),
     ),
     h(
       "p",
