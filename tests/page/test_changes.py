@@ -1,11 +1,10 @@
 """What a change of the content leaves as it was."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from .visiting import Visit
+from .visiting import Visit, pages_of
 
 pytestmark = pytest.mark.process
 
@@ -43,36 +42,6 @@ def refresh(visit: Visit, names: list[str]) -> None:
     for name, answer in pages_of(names).items():
         visit.serve(name, answer)
     visit.refresh()
-
-
-def pages_of(names: list[str]) -> dict[str, Any]:
-    """The answers for a student of these subjects, one class and one quiz in each."""
-    day = "2025-09-01"
-    mark = {"formatted": "", "time": "08:50", "status": "Present", "faculty": ""}
-    daily = [{"date": day, "present": 1, "absent": 0, "leave": 0, "details": [mark]}]
-    slots = [
-        {"start": "08:50", "end": "09:40", "course": n, "faculty": ""} for n in names
-    ]
-    counts = {"present": 1, "total": 2, "percent": "50%", "canMiss": 0, "mustAttend": 2}
-    record = {"cfId": 1, "totalPresent": 1, "daily": daily} | counts
-    return {
-        "attendance": {
-            "dailyAttendance": [{"course": n, "courseCode": n} | counts for n in names],
-            "totalPresent": len(names),
-            "totalClasses": 2 * len(names),
-            "overallPercentage": "50%",
-            "target": 75,
-        },
-        "all-attendance": {"subjects": dict.fromkeys(names, record)},
-        "timetable": {"month": day[:7], "days": [{"date": day, "slots": slots}]},
-        "quiz": {
-            "response": {
-                "data": [
-                    {"quiz_uc": f"Q of {n}", "master_course_code": n} for n in names
-                ]
-            }
-        },
-    }
 
 
 CHANGES = {

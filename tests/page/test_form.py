@@ -2,12 +2,11 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from .visiting import VIEWS
+from .visiting import VIEWS, pages_of
 
 pytestmark = pytest.mark.process
 
@@ -67,49 +66,13 @@ def test_nothing_is_wider_than_the_window(visits, token, width, text):
         )
 
 
-LONG = "W" * 120
-RECORD = {"formatted": "", "time": "08:50", "status": LONG, "faculty": LONG}
-LONG_PAGES: dict[str, Any] = {
-    "attendance": {
-        "dailyAttendance": [
-            {
-                "course": LONG,
-                "courseCode": LONG,
-                "present": 1,
-                "total": 2,
-                "percent": "50%",
-                "mustAttend": 1,
-            }
-        ],
-        "totalPresent": 1,
-        "totalClasses": 2,
-        "overallPercentage": "50%",
-        "branch": LONG,
-    },
-    "all-attendance": {
-        "subjects": {
-            LONG: {"daily": [{"date": "2025-09-01", "present": 1, "details": [RECORD]}]}
-        },
-        "incomplete": [LONG],
-    },
-    "timetable": {
-        "month": "2025-09",
-        "days": [
-            {
-                "date": "2025-09-01",
-                "slots": [
-                    {"start": "08:50", "end": "09:40", "course": LONG, "faculty": LONG}
-                ],
-            }
-        ],
-    },
-    "quiz": {"response": {"data": [{"quiz_uc": LONG, "master_course_code": LONG}]}},
-}
-
-
 def test_a_long_name_widens_nothing(visits, token):
     """Subjects, teachers, marks and quizzes of 120 letters without a gap, at 320 px."""
-    visit = visits(token=token, answers=LONG_PAGES, size=(320, 900))
+    long = "W" * 120
+    answers = pages_of([long], status=long, faculty=long)
+    answers["attendance"]["branch"] = long
+    answers["all-attendance"]["incomplete"] = [long]
+    visit = visits(token=token, answers=answers, size=(320, 900))
     for view in VIEWS:
         visit.show(view)
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= 320, view
@@ -122,8 +85,9 @@ def test_every_tab_and_name_has_room_on_a_small_phone(visits, token):
     assert all(tab["x"] >= 0 and tab["x"] + tab["width"] <= 320 for tab in tabs)
     assert len({tab["y"] for tab in tabs}) == 1
     visit.show("timetable")
-    names = [n.bounding_box() for n in visit.page.locator(".lessons .name").all()]
-    assert min(name["width"] for name in names) > 200
+    names = visit.page.locator(".lessons .name")
+    widths = "all => all.map((name) => name.getBoundingClientRect().width)"
+    assert min(names.evaluate_all(widths)) > 200
 
 
 SMALL = """() => [...document.querySelectorAll("a, button, summary, input")]
@@ -159,12 +123,7 @@ def test_a_problem_without_a_wait_leaves_no_gap_for_it(inside):
 
 def test_a_tag_is_a_word_of_its_own(visits, token):
     """A screen reader took "Friday, 27 NovemberToday" for one, as did a copy."""
-    slot = {"start": "08:50", "end": "09:40", "course": "Maths", "faculty": ""}
-    days = [{"date": "2025-09-01", "slots": [slot]}]
-    answers = LONG_PAGES | {
-        "all-attendance": {"subjects": {}},
-        "timetable": {"month": "2025-09", "days": days},
-    }
+    answers = pages_of(["Maths"])
     visit = visits(token=token, answers=answers, now="2025-09-01T03:00:00Z")
     lesson = visit.page.locator(".lessons .name").first
     assert lesson.text_content() == "Maths Next class"
@@ -284,18 +243,14 @@ def test_what_has_the_focus_is_seen(visits, token, width, height):
     visit.show("calendar")
     page = visit.page
     page.locator("aside.demo").evaluate("corner => corner.remove()")
-    page.locator(".day").last.focus()
-    hidden = []
-    while page.evaluate("document.activeElement.className") == "day":
-        hidden += page.evaluate(
-            """() => {
-              const focused = document.activeElement.getBoundingClientRect();
-              const tabs = document.querySelector("nav").getBoundingClientRect();
-              const isSeen = focused.bottom > tabs.bottom && focused.top < innerHeight;
-              return isSeen ? [] : [document.activeElement.id];
-            }"""
-        )
-        page.keyboard.press("Shift+Tab")
+    hidden = page.evaluate(
+        """() => [...document.querySelectorAll(".day")].reverse().filter((day) => {
+          day.focus();
+          const focused = day.getBoundingClientRect();
+          const tabs = document.querySelector("nav").getBoundingClientRect();
+          return focused.bottom <= tabs.bottom || focused.top >= innerHeight;
+        }).map(({id}) => id)"""
+    )
     assert hidden == []
 
 

@@ -258,13 +258,12 @@ def test_calendar_counts_every_day(inside, demo, student):
         marks = demo.college.marks(student, course)
         for lesson, mark in zip(course.lessons, marks, strict=True):
             expected[lesson.start[:10]][mark] += 1
+    labels = "all => all.map(({id, ariaLabel}) => [id, ariaLabel])"
     shown = {}
-    for button in inside.page.locator(".day").all():
-        label = button.get_attribute("aria-label") or ""
+    for button, label in inside.page.locator(".day").evaluate_all(labels):
         match = re.search(r"(\d+) of (\d+) attended", label)
         assert match
-        day = (button.get_attribute("id") or "").removeprefix("day-")
-        shown[day] = (int(match[1]), int(match[2]))
+        shown[button.removeprefix("day-")] = (int(match[1]), int(match[2]))
     assert shown == {
         day: (marks["Present"], marks["Present"] + marks["Absent"] + marks["Leave"])
         for day, marks in expected.items()

@@ -95,10 +95,11 @@ class Reservations:
         (False) or both. Beyond the slots each of this worker counts as much as its
         largest: callers are served in turn, so each call of the largest waits for one
         call of every other caller, also of later ones. Those of one call are over
-        after it, so they count as one; but not for another of one call, since such
-        ones, one after the other, would take a turn each time.
+        after it, so to a larger one they count as one. To another of one call they are
+        callers that follow one another: each time a turn, but never above a slot each.
         """
-        number, largest, single, total, elsewhere = 1, calls, 0, calls, 0
+        number, largest, total, elsewhere = 1, calls, calls, 0
+        single = int(calls == 1)
         for verified in whose:
             reserved = self._reserved[verified]
             number += reserved.total()
@@ -108,9 +109,13 @@ class Reservations:
             elsewhere += self._pool.others_reserved(verified=verified)
         if total + elsewhere <= slots:
             return 0.0
-        if calls == 1:
-            single = 0
-        return ((number - single) * largest + single + elsewhere - slots) / slots
+        large = (number - single) * largest + elsewhere
+        if calls > 1:
+            return (large + single) / slots - 1
+        turns = (large + single * largest) / slots
+        if single < slots:
+            turns = min(turns, large / (slots - single))
+        return turns - 1
 
     def _count(self, verified: bool, calls: int, change: int) -> None:
         reserved = self._reserved[verified]

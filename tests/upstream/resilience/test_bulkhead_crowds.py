@@ -149,6 +149,22 @@ def test_a_single_call_is_admitted_while_a_slot_is_free(clock):
         slots.reserve(caller("b"), 1, 7.0)
 
 
+def test_single_calls_have_the_slots_that_large_pages_can_spare(clock):
+    """Twenty pages of sixteen calls are had in time with half of the slots. On a slow
+    day two of three quizzes were refused all the same.
+    """
+    slots = Bulkhead(100, clock=clock, first_guess=1.0)
+    with contextlib.ExitStack() as work:
+        for number in range(20):
+            work.enter_context(slots.reserve(caller(number), 16, 7.0))
+        for number in range(100):
+            assert slots.try_acquire(caller(number))
+        for number in range(54):
+            work.enter_context(slots.reserve(caller(f"single{number}"), 1, 7.0))
+        with pytest.raises(BulkheadFull):
+            slots.reserve(caller("b"), 1, 7.0)
+
+
 async def test_work_that_is_over_makes_room(clock):
     """A reservation that has ended makes room, also after a failure."""
     slots = Bulkhead(16, clock=clock, first_guess=1.0)

@@ -164,6 +164,12 @@ async def test_the_first_ones_failure_waits_for_the_others(clock, more):
     await settle()
 
 
+async def test_a_hedges_failure_waits_for_the_other_hedge(clock):
+    """Also when the first call has failed before."""
+    copies = Copies(clock, (0.5, Unlucky()), (0.4, Unlucky()), (1.0, "third"))
+    assert await copies.run() == "third"
+
+
 async def test_two_that_answer_in_one_turn_are_one_answer(clock):
     """The second of them ends nothing any more."""
     copies, answer = Copies(clock), asyncio.get_running_loop().create_future()
