@@ -82,7 +82,9 @@ class Bulkhead:
             self.wait(caller, calls if caller.verified else 1),
         )
         late = wait > 0 and wait + self.recent_seconds > seconds
-        free = self._queue.in_use < self.pool.capacity
+        # A page that was admitted just now has yet to take its first slot.
+        taken = max(self._queue.in_use, len(self._reservations))
+        free = taken < self.pool.capacity
         # Of what is reserved most calls may be made, and one of them hang.
         alone = calls == 1 or not self._reservations.exist
         if late and not (free and alone):

@@ -115,6 +115,18 @@ def test_pages_of_one_call_keep_no_large_one_out(clock):
         work.enter_context(slots.reserve(caller("b"), 16, 8.0))
 
 
+def test_who_comes_at_once_shares_the_free_slots(clock):
+    """Of a crowd of single calls no more are admitted than there are free slots, though
+    none has taken its slot yet: all of them delayed the pages admitted before.
+    """
+    slots = Bulkhead(4, clock=clock, first_guess=5.0)
+    slots.reserve(caller("a"), 16, 100.0)
+    for number in range(3):
+        slots.reserve(caller(number), 1, 7.0)
+    with pytest.raises(BulkheadFull):
+        slots.reserve(caller("b"), 1, 7.0)
+
+
 def test_work_is_admitted_where_there_is_no_other(clock):
     """However slow calls are thought to be: while none is made nobody learns better."""
     slots = Bulkhead(2, clock=clock, first_guess=60.0)
