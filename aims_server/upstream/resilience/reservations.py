@@ -92,11 +92,13 @@ class Reservations:
 
     def _turns_of(self, whose: tuple[bool, ...], calls: int, slots: int) -> float:
         """As `turns`, counting the reservations of verified callers (True), of others
-        (False) or both. Beyond the slots each of this worker counts as much as its
-        largest: callers are served in turn, so each call of the largest waits for one
-        call of every other caller, also of later ones. Those of one call are over
-        after it, so to a larger one they count as one. To another of one call they are
-        callers that follow one another: each time a turn, but never above a slot each.
+        (False) or both.
+
+        Callers are served in turn, so each call of the largest page waits for one call
+        of every other caller, also of later ones: each page of this worker counts as
+        much as the largest. A single call is over after its turn and counts as one.
+        Single calls that follow one another delay the next one more: like a page each,
+        or by a slot each that the pages cannot have, whichever is less.
         """
         number, largest, total, elsewhere = 1, calls, calls, 0
         single = int(calls == 1)
