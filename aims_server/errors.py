@@ -170,7 +170,7 @@ class TargetTooLong(TooLarge):
 
 
 class HeadTooLarge(TooLarge):
-    """The request's head passes 32 KiB or 256 lines."""
+    """The request's head passes 32 KiB, 256 lines, or 256 bytes of a name."""
 
     status = 431
     sentence = "The request's header is too large."

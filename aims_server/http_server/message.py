@@ -18,7 +18,13 @@ from tornado.httputil import (
 from tornado.iostream import UnsatisfiableReadError
 
 from ..errors import HeadTooLarge, TargetTooLong, TooLarge
-from ..web import MAX_BODY_BYTES, MAX_HEAD_LINES, NAME_CHARACTERS, SimpleRequest
+from ..web import (
+    MAX_BODY_BYTES,
+    MAX_HEAD_LINES,
+    MAX_NAME_BYTES,
+    NAME_CHARACTERS,
+    SimpleRequest,
+)
 from .iostream import Stream
 from .write_queue import PIECE_BYTES
 
@@ -33,6 +39,7 @@ _MAX_QUERY_FIELDS: Final = ParseUrlEncodedConfig().max_arguments
 _MAX_CHUNK_LINE_BYTES: Final = 1024
 _LINES_PER_TURN: Final = 64  # of some 10 us each; then other connections have a turn
 _BARE_CR_OR_LF: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+_LONG_NAME: Final = rb"(?m)^[%b]{%d}" % (NAME_CHARACTERS, MAX_NAME_BYTES + 1)
 # Read as the highest version that is known (RFC 9110 2.5).
 _LATER_VERSION: Final = r"HTTP/1\.[2-9]\Z"
 # The size, and extensions, which are ignored (RFC 9112 7.1).
@@ -56,7 +63,7 @@ class Message(HTTP1Connection):
         if _BARE_CR_OR_LF.search(data):
             # A proxy that splits lines differently would see other requests than we do.
             raise HTTPInputError("Bare CR or LF in a head")
-        if data.count(b"\n") > MAX_HEAD_LINES:
+        if data.count(b"\n") > MAX_HEAD_LINES or re.search(_LONG_NAME, data):
             raise self._unread(data, HeadTooLarge())
         start_line, headers = super()._parse_headers(data)
         _, _, target = start_line.partition(" ")

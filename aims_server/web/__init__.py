@@ -44,6 +44,7 @@ from .response import (
 from .sessions import Caller, Session, SessionReader
 from .simple_request import (
     MAX_HEAD_LINES,
+    MAX_NAME_BYTES,
     AnswerParts,
     SimpleRequest,
     parse_simple_request,
@@ -54,6 +55,7 @@ __all__ = [
     "CLIENT_CLOSED",
     "MAX_BODY_BYTES",
     "MAX_HEAD_LINES",
+    "MAX_NAME_BYTES",
     "NAME_CHARACTERS",
     "Answer",
     "AnswerParts",

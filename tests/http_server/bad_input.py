@@ -82,6 +82,10 @@ TOO_LARGE = {
         + b"".join(b"A%d: b\r\n" % n for n in range(5000))
         + b"\r\n",
     ),
+    "257 bytes of a name": (
+        431,
+        b"GET /health HTTP/1.1\r\nHost: x\r\n" + b"A" * 257 + b": b\r\n\r\n",
+    ),
     "9 KB target": (
         414,
         b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -83,10 +83,21 @@ async def test_too_large_a_head_of_head_gets_no_body(port, case):
 
 @pytest.mark.gen_test
 async def test_the_longest_head_is_read(port):
-    """A target of 8 KiB, a head of nearly 32 KiB, in 256 lines."""
+    """A target of 8 KiB, a name of 256 bytes, a head of 32 KiB, in 256 lines."""
     target = b"/" + b"a" * (8 * 1024 - 1)
     head = b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n"
     head += b"A: a\r\n" * 252
-    fill = b"A: " + b"a" * (32 * 1024 - len(head) - 7) + b"\r\n\r\n"
+    head += b"A" * 256 + b": "
+    fill = b"a" * (32 * 1024 - len(head) - 4) + b"\r\n\r\n"
     assert len(head + fill) == 32 * 1024
     assert status_of(await exchange(port, head + fill)) == 404
+
+
+@pytest.mark.gen_test
+async def test_long_names_are_not_remembered(port):
+    """Tornado remembers a thousand names of headers, and the log 256 methods: each of
+    32 KiB, they would fill a worker's memory for ever.
+    """
+    head = b" / HTTP/1.1\r\n" + HOST + b"\r\n"
+    assert status_of(await exchange(port, b"M" * 257 + head)) == 431
+    assert status_of(await exchange(port, b"M" * 256 + head)) == 405
