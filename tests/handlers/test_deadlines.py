@@ -166,7 +166,8 @@ async def test_a_page_that_another_worker_gathers(settings, college, platform, l
     assert len(page["incomplete"]) == late
     assert page["totalPresentAllSubjects"] > 0
     assert served.outcome == "PENDING"
-    assert 16 <= platform.counters.total <= 18  # with two beside one that is late
+    # Once: twice would be 32. One that is late has some hedges beside it.
+    assert 16 <= platform.counters.total < 32
     await asked
     for worker in (first, second):
         await worker.close()
