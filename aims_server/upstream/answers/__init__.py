@@ -2,17 +2,18 @@
 
 The map, in reading order::
 
-    course_files   the summary: a student's course files with their counts
-    cards          the records of one subject
-    account        logins and quizzes
-    schedule       the month table
-    schedule_cell  the HTML in one of its cells
-    models         the typed values
-    rows           lists of rows in their envelope; odd rows field by field
-    json_body      bytes to JSON
-    fields         single values: numbers, names, percentages
-    messages       the meaning of messages, such as refusals
-    oddities       counts and logs what could not be read
+    course_files    the summary: a student's course files with their counts
+    cards           the records of one subject
+    account         logins and quizzes
+    schedule        the month table
+    schedule_cell   the HTML in one of its cells
+    models          the typed values
+    rows            lists of rows in their envelope; odd rows field by field
+    json_body       bytes to JSON
+    fields          single values: numbers, names, percentages
+    messages        the meaning of messages, such as refusals
+    message_fields  where an answer has its message
+    oddities        counts and logs what could not be read
 
 An odd row does not affect other rows. An answer of which nothing can be read raises
 `BadShape`.
@@ -32,13 +33,8 @@ from .fields import (
     sum_of,
 )
 from .json_body import BadShape
-from .messages import (
-    is_answer,
-    leads_to_login,
-    refuses_token,
-    says_nothing_there,
-    text_of,
-)
+from .message_fields import is_answer, text_of
+from .messages import leads_to_login, refuses_token, says_nothing_there
 from .models import (
     NO_ROWS,
     Card,

@@ -10,7 +10,7 @@ from msgspec import Struct
 from ...primitives import Memo
 from .fields import Scalar, one_line, whole
 from .json_body import BadShape
-from .messages import text_of
+from .message_fields import text_of
 from .models import LONGEST_TIME, Card, Cards, CardsPage, only_student
 from .oddities import Note, ignore
 from .rows import Envelope, read_rows

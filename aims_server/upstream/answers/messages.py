@@ -6,26 +6,19 @@ Each phrase is anchored so that no course's name can match.
 """
 
 import re
-from typing import Any, Final
-
-import msgspec
-from msgspec import Struct
+from typing import Final
 
 from .fields import one_line
-from .json_body import utf8
-from .oddities import ignore
+from .message_fields import is_answer, read_fields, words_in
 
 __all__ = [
-    "is_answer",
     "leads_to_login",
     "refuses_token",
     "says_nothing_there",
     "speaks_of_account",
-    "text_of",
 ]
 
 _LONGEST_TEXT: Final = 200
-_MOST_ERRORS: Final = 10
 
 _FILLER: Final = (
     r"(?:(?:has|have|had|is|was|are|been|being|already|now|just|either|you|your|to|the"
@@ -146,25 +139,6 @@ _TROUBLE: Final = (
 )
 
 
-class _Answer(Struct, frozen=True):
-    """The fields that clients of such platforms read a message from."""
-
-    msg: object = None
-    message: object = None
-    error: object = None
-    errors: object = None
-    response: object = None
-    status: object = None
-    data: object = None  # rows, in an unusual envelope
-
-
-# Any other JSON too: a text that only begins like it ("401 Unauthorized") is then read
-# to its end, and is found to be none.
-_ANSWER: Final = msgspec.json.Decoder(
-    _Answer | list[Any] | str | float | bool | None, float_hook=float
-)
-
-
 def refuses_token(status: int, body: bytes) -> bool:
     """Whether an answer of this status, without usable data, refuses the token.
 
@@ -177,7 +151,7 @@ def refuses_token(status: int, body: bytes) -> bool:
     """
     if status == 401:
         return is_answer(body)
-    answer = _read(body)
+    answer = read_fields(body)
     if answer is None:
         return False
     others = _OTHERS
@@ -190,19 +164,12 @@ def refuses_token(status: int, body: bytes) -> bool:
     elif status not in _STATUSES_WITH_WORDS:
         return False
     # In many projects tymon/jwt-auth's middleware puts its message there.
-    texts = [*_texts(answer), *_words(answer.status)]
+    texts = [*answer.texts(), *words_in(answer.status)]
     return any(
         _has(_REFUSAL, _of_login(text, others, between))
         for text in texts
         for between in (_BLANKS, _BLANKS_AND_CAPITALS)
     )
-
-
-def is_answer(body: bytes) -> bool:
-    """Whether the platform's program may have written this: any JSON (PHP writes `[]`
-    for an object without fields), or an empty body.
-    """
-    return not body.strip() or _read(body) is not None
 
 
 def leads_to_login(location: str | None) -> bool:
@@ -214,12 +181,6 @@ def leads_to_login(location: str | None) -> bool:
     return location is not None and _has(_LOGIN_PAGE, location.strip())
 
 
-def text_of(body: bytes) -> str | None:
-    """Return the message of a JSON answer, None if it has none."""
-    answer = _read(body)
-    return None if answer is None else next(iter(_texts(answer)), None)
-
-
 def says_nothing_there(body: bytes) -> bool:
     """Whether an answer without a list means an empty one, rather than a wrong address
     or a failure.
@@ -229,9 +190,9 @@ def says_nothing_there(body: bytes) -> bool:
     >>> says_nothing_there(b'{"message":"Not Found"}')
     False
     """
-    answer = _read(body)
+    answer = read_fields(body)
     # Searching 8 MB of words would hold the interpreter's lock for 5 s.
-    texts = [] if answer is None else [text[:_LONGEST_TEXT] for text in _texts(answer)]
+    texts = [] if answer is None else [text[:_LONGEST_TEXT] for text in answer.texts()]
     return any(_has(_NOTHING, text) and not _has(_TROUBLE, text) for text in texts)
 
 
@@ -258,15 +219,6 @@ def _has(pattern: str, text: str) -> bool:
     return re.search(pattern, text, re.IGNORECASE) is not None
 
 
-def _read(body: bytes) -> _Answer | None:
-    """The fields of a JSON answer; None if it is no JSON, none set if no object."""
-    try:
-        answer = _ANSWER.decode(utf8(body, ignore))
-    except (ValueError, RecursionError):
-        return None
-    return answer if isinstance(answer, _Answer) else _Answer()
-
-
 def _innermost(part: object) -> object:
     """The content of `data`, also within a paginator's page, or the part itself."""
     while isinstance(part, dict) and "data" in part:
@@ -282,22 +234,4 @@ def _has_rows(part: object) -> bool:
     if isinstance(part, dict) and all(map(str.isdecimal, part)):
         part = list(part.values())  # as PHP writes a list with gaps
     rows = part if isinstance(part, list) else []
-    return any(isinstance(row, dict) and not _words(row) for row in rows)
-
-
-def _texts(answer: _Answer) -> list[str]:
-    fields = (answer.msg, answer.message, answer.error, answer.errors, answer.response)
-    return [text for field in fields for text in _words(field)]
-
-
-def _words(field: object) -> list[str]:
-    """The texts in a field: a text, a list of texts, or an object with a message."""
-    items = field[:_MOST_ERRORS] if isinstance(field, list) else [field]
-    texts = []
-    for item in items:
-        text = item
-        if isinstance(item, dict):
-            text = item.get("message") or item.get("msg")
-        if isinstance(text, str) and text.strip():
-            texts.append(text)
-    return texts
+    return any(isinstance(row, dict) and not words_in(row) for row in rows)

@@ -10,7 +10,8 @@ from msgspec import Meta, Raw, Struct
 
 from .fields import Number, Scalar, one_line, whole
 from .json_body import BadShape
-from .messages import speaks_of_account, text_of
+from .message_fields import text_of
+from .messages import speaks_of_account
 
 __all__ = [
     "LONGEST_TIME",
