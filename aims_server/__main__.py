@@ -147,8 +147,7 @@ def _import_msgspec() -> None:
     name = "typing_extensions"
     if name not in sys.modules:
         sys.modules[name] = None  # type: ignore[assignment]  # an import of it fails
-        import msgspec  # noqa: F401 - for what importing it does
-
+        import_module("msgspec")
         del sys.modules[name]
 
 

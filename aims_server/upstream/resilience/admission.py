@@ -17,7 +17,7 @@ from .reservations import Reservation
 
 __all__ = ["Admission", "AskedToPause"]
 
-_JUST_SECONDS: Final = 1.0
+_JUST_SECONDS: Final = 1.0  # for so long one that was refused counts as waiting
 
 
 class AskedToPause(Exception):

@@ -151,8 +151,9 @@ class Hedging:
         # The youngest first: of calls that hang, it is the last to be answered if all
         # are just slow, and mostly another student's each time, as a breaker wants.
         for race in list(reversed(self._began)):
-            race.look()
-            self._look_by(min(race.due_at(), self.clock() + _LOOK_AGAIN))
+            if race.outcome is None:  # else it ends in a later turn of the loop
+                race.look()
+                self._look_by(min(race.due_at(), self.clock() + _LOOK_AGAIN))
 
     def is_conclusive(self, call: asyncio.Task[Any]) -> bool:
         """Whether another call would end no better than this one did."""

@@ -245,6 +245,21 @@ async def test_nothing_is_left_of_a_failure(clock):
         gc.enable()
 
 
+async def test_a_call_that_is_decided_gets_no_more(clock):
+    """Though the one that lost takes seconds to end."""
+    copies = Copies(clock, (0.0, "good"), *[(60.0, "too many")] * 9)
+
+    async def lose():
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(5)
+
+    run = copies.hedging.run(lose(), lambda _: copies.copy())
+    assert await run == "good"
+    assert len(copies.began) == 1
+
+
 async def test_another_call_that_was_not_begun_ends_as_one_that_was(clock):
     """The first answer comes in the turn of the loop in which the other is made: what
     the other holds, a slot, is given back all the same.

@@ -55,6 +55,17 @@ async def test_what_comes_with_an_answer_is_no_answer(server, length):
     pool.close()
 
 
+async def answered(pool, url, listening):
+    """The platform's side of a connection that is kept after a call."""
+    loop = asyncio.get_running_loop()
+    call = pool.call(Request(url, {}, None, PATIENCE_SECONDS, PATIENCE_SECONDS))
+    kept, _ = await loop.sock_accept(listening)
+    await loop.sock_recv(kept, 4096)
+    await loop.sock_sendall(kept, OK)
+    assert said(await call) == Reply(200, b"{}")
+    return kept
+
+
 async def test_an_answer_that_precedes_its_request_is_none(pool):
     """The server cannot have read what its system has not taken yet: what it says by
     then is an answer to something else.
@@ -64,11 +75,7 @@ async def test_an_answer_that_precedes_its_request_is_none(pool):
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         listening.setblocking(False)
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
-        call = pool.call(Request(url, {}, None, PATIENCE_SECONDS, PATIENCE_SECONDS))
-        kept, _ = await loop.sock_accept(listening)
-        await loop.sock_recv(kept, 4096)
-        await loop.sock_sendall(kept, OK)
-        assert said(await call) == Reply(200, b"{}")
+        kept = await answered(pool, url, listening)
 
         longer_than_the_buffer = {"Long": "x" * 100_000}
         call = pool.call(
@@ -97,11 +104,7 @@ async def test_a_kept_connection_that_breaks_hides_no_unreachable_server(pool):
         listening.setblocking(False)
         address = listening.getsockname()
         url = f"http://127.0.0.1:{address[1]}/"
-        call = pool.call(Request(url, {}, None, PATIENCE_SECONDS, PATIENCE_SECONDS))
-        kept, _ = await loop.sock_accept(listening)
-        await loop.sock_recv(kept, 4096)
-        await loop.sock_sendall(kept, OK)
-        assert said(await call) == Reply(200, b"{}")
+        kept = await answered(pool, url, listening)
 
         with socket.create_connection(address):  # the queue is full
             waits.setblocking(False)
