@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import pytest
 
+from ..children import environment
 from ..waiting import PATIENCE_SECONDS, until
 
 COMMAND = (sys.executable, "-m", "aims_server")
@@ -90,18 +91,12 @@ class Service:
     ) -> None:
         self.directory = directory
         self.log_path = directory / "service.log"
-        environ = {
-            name: value
-            for name, value in os.environ.items()
-            if name in ("PATH", "HOME", "LANG", "PYTHONPATH", "TMPDIR")
-            or name.startswith("COVERAGE")
-        }
         self._log: IO[bytes] = self.log_path.open("wb")
         self.process = self.popen(
             command,
             pass_fds=pass_fds,
             cwd=directory,
-            env={**environ, "PORT": "0", "LOG_FORMAT": "json", **variables},
+            env={**environment(), "PORT": "0", "LOG_FORMAT": "json", **variables},
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
