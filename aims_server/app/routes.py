@@ -50,12 +50,12 @@ def make_application(
     else:
         routes.append((_Path("/"), web_page.DocsRedirect, common))
     if settings.demo is not None:
-        corner = {
+        controlled = {
             "students": settings.demo.students,
             "control_url": settings.demo.control_url,
             "transport": transport,
         }
-        routes.append((_Path(DEMO.path), demo.DemoHandler, {**common, **corner}))
+        routes.append((_Path(DEMO.path), demo.DemoHandler, {**common, **controlled}))
     return Application(
         routes,
         default_handler_class=BaseHandler,

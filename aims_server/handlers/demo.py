@@ -60,7 +60,7 @@ class DemoHandler(BaseHandler):
         if reply.status != 200:
             raise InvalidRequest("There is no such scenario.")
         state: dict[str, Any] = msgspec.json.decode(reply.body)
-        corner = {
+        controls = {
             "students": self._students,
             "scenario": state["scenario"],
             "scenarios": [
@@ -68,4 +68,4 @@ class DemoHandler(BaseHandler):
                 for name, what in state["scenarios"].items()
             ],
         }
-        self.send(json_response(200, msgspec.json.encode(corner)))
+        self.send(json_response(200, msgspec.json.encode(controls)))

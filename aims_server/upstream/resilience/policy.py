@@ -68,14 +68,12 @@ class ResiliencePolicy:
 
     A repeatable call is retried after a failure if a retry may mend it, time is left,
     and the budget ``retries`` allows it. A late one is hedged if a slot is free and the
-    budget ``hedges``, of the same `tries`, allows it. One that hangs (`Hanging`), after
-    ``hanging_seconds`` at the earliest, needs no budget: it is hedged, or while others
-    find no slot ended and made again. A failure counts for the breaker only if the
-    caller gets it.
+    budget ``hedges``, of the same `tries`, allows it. One that hangs needs no budget:
+    it is hedged, or, while others find no slot, ended and made again.
 
     ``on_failure`` is called for each failed call, with endpoint, error and seconds.
-    `record_fault` explains ``failing_seconds``, `RetryWaits` ``random`` and
-    ``background_seconds``.
+    `Hanging` explains ``hanging_seconds``, `record_fault` ``failing_seconds`` and which
+    failures count for the breakers, `RetryWaits` ``random`` and ``background_seconds``.
     """
 
     def __init__(
