@@ -20,7 +20,7 @@ from ...errors import (
     UpstreamUnavailable,
 )
 from .admission import Admission, AskedToPause
-from .calls import Attempt, Call, CallerKey, CallObserver, call_tally
+from .calls import Attempt, Call, CallerKey, CallObserver
 from .hanging import Hanging, NewestAnswer
 from .hedging import GaveWay, Hedging
 from .outcomes import record_fault
@@ -208,9 +208,6 @@ class ResiliencePolicy:
             self._admission.leave(call.caller, None)
             return None
         self._observer.call_hedged(call.endpoint, "started")
-        tally = call_tally.get()
-        if tally is not None:
-            tally.hedges += 1
         return self._made(call, fresh=True, hedge=True)
 
     async def _run_uncancelled(self, made: Coroutine[Any, Any, Result]) -> Result:
