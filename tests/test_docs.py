@@ -173,13 +173,16 @@ def test_the_contract_has_every_path():
         assert re.search(rf"(?:``|[A-Z] ){re.escape(path)}(?![\w/-])", section), path
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [*pages(), *ROOT.glob("*.rst")], ids=lambda page: page.stem
+)
 def test_a_page_spells_every_setting_right(page):
     """An upper-case name with an underscore is a setting, or another program's."""
     known = {variable.name for variable in VARIABLES}
     others = {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"}
     text = page.read_text("utf-8")
-    assert {*re.findall(r"``([A-Z]+_[A-Z_]+)\b", text)} <= known | others
+    named = re.findall(r"(?:``|^ +)([A-Z]+_[A-Z_]+)\b", text, re.MULTILINE)
+    assert {*named} <= known | others
 
 
 def test_what_a_page_would_load_from_elsewhere_is_found(tmp_path):

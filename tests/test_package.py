@@ -16,6 +16,7 @@ import aims_server
 import aims_server.demo
 import aims_server.primitives
 import aims_server.upstream
+import bench
 
 from .waiting import PATIENCE_SECONDS
 
@@ -50,6 +51,7 @@ def entries(package):
         aims_server.upstream.answers,
         aims_server.upstream.resilience,
         aims_server.upstream.transport,
+        bench,
     ],
 )
 def test_the_map_is_the_folder(package):

@@ -200,9 +200,9 @@ class AnswerCache:
 async def _filled(
     through: ReadThrough[Kept], session: Session, fill: Fill[Kept], deadline: Deadline
 ) -> Entry[Kept]:
-    """Run ``fill``."""
-    # A token without an epoch gets the one just begun. An answer that arrives after
-    # that epoch has ended gives no standing.
+    """Run ``fill`` for a session that has an epoch."""
+    # A token without one gets the one just begun. An answer that arrives after that
+    # epoch has ended gives no standing.
     session.epoch = session.epoch or through.epochs.of(session.owner)
     return await fill(deadline)
 

@@ -120,7 +120,7 @@ class AimsService:
         media: str | None = None,
     ) -> Served[Answer]:
         """A page without parameters, as JSON or as one of its ``other_media``. With
-        ``fresh`` a kept one is returned only if it is a few seconds old at most.
+        ``fresh`` a kept one older than the floor (`Lifetimes`) is refreshed first.
 
         Raises :class:`UpstreamTimeout` at the deadline, with an estimate of when the
         page is ready. All-attendance is then made of the subjects that have arrived.

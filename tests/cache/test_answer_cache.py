@@ -55,8 +55,8 @@ async def shown(cache, session, fill, clock, *, fresh=True):
 async def test_no_incomplete_answer_of_another_worker_is_shown_for_a_whole_one(
     workers, clock
 ):
-    """Which this worker has, and the machine has lost. Who asks for a fresh one is told
-    that it is old; who does so where there is none is shown what there is.
+    """This worker has a whole one that the machine has lost. An asker for a fresh one
+    gets that, marked as old; other workers, which have none, give the incomplete one.
     """
     session = SessionReader(b"secret").read("token")
     workers[0].store.put(session.resource_key(RESOURCE), entry(session, "whole", clock))

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 
 import pytest
 
@@ -241,13 +240,10 @@ class TestHedges:
     def _hedges(self):
         """As the service makes them."""
 
-    async def test_a_hedge_is_told_in_the_timing(self, front, college, platform):
-        """Server-Timing has the number of hedges made for this request."""
+    async def test_a_call_that_hangs_costs_no_page(self, front, college, platform):
+        """Another one beside it is answered long before the deadline."""
         tokens = [college.token(college.student(number)) for number in range(4)]
         for token in tokens[1:]:  # fewer tell nothing of what is late
-            plain = await front.ask("/api/quiz", token)
-            assert "hedges" not in plain.headers["Server-Timing"]
+            await front.ask("/api/quiz", token)
         platform.faults.set("quizzes", kind="hang", count=1)
-        answer = await front.ask("/api/quiz", tokens[0])
-        assert answer.code == 200
-        assert re.search('hedges;desc="[12]"', answer.headers["Server-Timing"])
+        assert (await front.ask("/api/quiz", tokens[0])).code == 200

@@ -1,7 +1,8 @@
 """Counts and logs what the platform sent that could not be read.
 
-An oddity's shape is a field's name and the type it had, or a count; never a value,
-since values are a student's.
+An oddity has a kind, by which metrics count it, and a shape, which the log shows: a
+field's name and the type it had, a count, or a few words. A shape never has a value of
+the answer, since values are a student's.
 """
 
 import logging
