@@ -103,7 +103,7 @@ class Metrics:
             "cache_entries", "Answers that workers hold beside CACHE_SHARED_MB."
         )
         self._bytes = make.gauge(
-            "cache_bytes", "Size of the answers that workers so hold, in bytes."
+            "cache_bytes", "Size in bytes of the answers that cache_entries counts."
         )
         self._in_use = make.gauge("upstream_slots_in_use", "Calls under way.")
         self._waiting = make.gauge("upstream_slots_waiting", "Calls waiting in line.")
