@@ -1,8 +1,18 @@
-"""Processes that a test forks off, and how they ended."""
+"""Processes that a test starts or forks off, and how they ended."""
 
 import os
 import signal
 import traceback
+
+
+def environment():
+    """What a program under test is given of ours: nothing that would set it."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in ("PATH", "HOME", "LANG", "PYTHONPATH", "TMPDIR")
+        or name.startswith("COVERAGE")
+    }
 
 
 def fork(work):

@@ -3,7 +3,7 @@ can play. Only ``aims-server demo`` serves them.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -16,7 +16,7 @@ from .context import HandlerContext
 
 __all__ = ["DemoHandler"]
 
-_TIMEOUT_SECONDS = 5.0  # the simulated platform answers its controls at once
+_TIMEOUT_SECONDS: Final = 5.0  # the simulated platform answers its controls at once
 
 
 class _Choice(msgspec.Struct):

@@ -18,11 +18,9 @@ from pathlib import Path
 
 import pytest
 
-import aims_server
-
 from ..upstream.transport.secure_server import CERTIFICATE
 from ..waiting import free_port, until
-from .conftest import COMMAND, Service, children
+from .conftest import COMMAND, COPY, Service, children, shell
 from .crowd import Crowd, tokens
 
 pytestmark = pytest.mark.process
@@ -139,7 +137,7 @@ def test_streams_may_be_closed_or_full(start, closed):
     """No file of the service ever gets the number of a standard stream."""
     port = free_port()
     service = start(
-        command=["bash", "-c", f"exec {sys.executable} -m aims_server {closed}"],
+        command=shell(f"exec {closed}"),
         PORT=str(port),
         WORKERS="1",
     )
@@ -193,9 +191,8 @@ def test_its_directories_may_be_removed(busy, tmp_path):
 
 def test_its_program_may_be_removed(start):
     """Workers that start later still have all modules and served files of the start."""
-    copy = f"cp -r {Path(aims_server.__file__).parent} aims_server"
     service = start(
-        command=["sh", "-c", f"{copy} && exec {sys.executable} -m aims_server"],
+        command=shell(COPY),
         WORKERS="2",
         WEB_PAGE="true",
         STATUS_PAGE="true",
@@ -344,9 +341,9 @@ def test_files_that_run_out_for_a_while_stop_nothing(start, platform):
     until(lambda: service.figures("aims_cache_entries") == [2])
 
 
-def limited_to(files: int) -> list[str]:
+def limited_to(files: int) -> tuple[str, ...]:
     """The command, with so many open files allowed to each process."""
-    return ["bash", "-c", f"ulimit -n {files}; exec {sys.executable} -m aims_server"]
+    return shell(f"ulimit -n {files}")
 
 
 def started(service: Service, pid: int) -> bool:

@@ -1,6 +1,8 @@
-"""Owns whether a late call gets a hedge, and which call wins (J. Dean, L. A. Barroso,
-"The Tail at Scale", CACM 2013; gRPC's A6). Ends hanging calls while others find no
-slot. Makes no call itself.
+"""Owns whether a late call gets a hedge, and which call wins. Ends hanging calls while
+others find no slot. Makes no call itself.
+
+Hedges are described by J. Dean and L. A. Barroso, "The Tail at Scale", CACM 2013, and
+in gRPC's proposal A6.
 """
 
 import asyncio
