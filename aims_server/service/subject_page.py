@@ -1,7 +1,5 @@
 """The page of one subject, made of its kept days or of the platform's records."""
 
-from functools import partial
-
 import msgspec
 
 from ..cache import Served
@@ -42,24 +40,20 @@ class SubjectPage:
         session = caller.session
         if session.student_id not in (None, student_id):
             raise Forbidden
-        # Each call by itself: mostly the course files are kept, and one is made.
-        admit = partial(self._admission.reserve, caller, 1)
         try:
             fetched = await self._records.course_files(
-                caller, deadline, fresh=False, admit=admit, old_at_once=True
+                caller, deadline, old_at_once=True
             )
             unnamed = fetched.files.student_id is None
             if fetched.old and (unnamed or cf_id not in fetched.cf_ids()):
                 # It may be a new course.
-                fetched = await self._records.course_files(
-                    caller, deadline, fresh=False, admit=admit
-                )
+                fetched = await self._records.course_files(caller, deadline)
             if student_id != fetched.files.student_id:
                 raise Forbidden
             if cf_id not in fetched.cf_ids():
                 raise NotFound("This course is not among the student's.")
             served, kept = await self._records.subject(
-                caller, student_id, cf_id, deadline, fresh=fresh, admit=admit
+                caller, student_id, cf_id, deadline, fresh=fresh
             )
         except UpstreamTimeout:
             raise self._admission.too_late() from None

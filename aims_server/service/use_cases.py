@@ -52,15 +52,16 @@ class AimsService:
         self._prefetch_on_login = prefetch_on_login
         self._clock = clock
         self._calls = StudentCalls(upstream, executor, on_wrong_student)
+        admission = PageAdmission(upstream, request_seconds)
         records = StudentRecords(
             self._calls,
+            admission,
             answer_cache,
             # Half of a request's time: the other half is for the records.
             refresh_seconds=request_seconds / 2,
             clock=clock,
             wall=wall,
         )
-        admission = PageAdmission(upstream, request_seconds)
         self.subject = SubjectPage(records, admission)
         self._one_call = OneCallPages(
             self._calls,
