@@ -7,7 +7,6 @@ import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from ..upstream.transport.secure_server import CERTIFICATE
-from ..waiting import free_port, until
+from ..waiting import free_port, skip_without_ipv6, until
 from .conftest import COMMAND, COPY, Service, children, shell
 from .crowd import Crowd, tokens
 
@@ -270,10 +269,7 @@ def test_it_ends_as_process_1_too(start):
 
 def test_both_families_of_addresses_can_be_had(start):
     """HOST is a list; an IPv6 address is shown as one that works."""
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError as error:
-        pytest.skip(f"this machine has no ::1: {error.strerror}")
+    skip_without_ipv6()
     service = start(HOST="127.0.0.1,::1", WORKERS="1")
     match = service.wait_for_log(r"Serving on 127\.0\.0\.1:(\d+), \[::1\]:(\d+)")
     assert match[1] == match[2]
