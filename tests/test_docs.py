@@ -88,7 +88,7 @@ def test_the_promises_are_numbered_without_a_gap():
 
 
 def test_a_promise_is_named_with_its_page():
-    """Who reads "P9" in a file finds there where it is explained, and that it is."""
+    """A file that says "P9" says where that is explained, and it is explained there."""
     for name, text in texts():
         if name.startswith("docs/"):
             continue
