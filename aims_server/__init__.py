@@ -13,7 +13,7 @@ down; what a package offers to the others stands in its `__init__`::
     domain        the pages, computed from what the platform answers; pure
     store         a Valkey or Redis server that several machines share
     upstream      calls to the platform: decoding, breaker, retries, bulkhead, curl
-    cache         kept answers: store, single flight, freshness
+    cache         kept answers: memory, single flight, freshness
     metrics       counters, gauges and histograms over all workers
     web           HTTP's plain values: requests, representations, sessions, quotas
     ratelimit     token buckets shared by the workers

@@ -1,4 +1,6 @@
-"""The way in: ``aims-server``, or ``python -m aims_server``."""
+"""The entry point, ``aims-server`` or ``python -m aims_server``: prepares the
+interpreter, then runs a command.
+"""
 
 import gc
 import os

@@ -21,8 +21,9 @@
                                         │   └── UpstreamBusy 503    (its 503)
                                         └── UpstreamTimeout 504
 
-A class carries its status, its stable code and a sentence fit for a student. Only the
-refusal of a login passes on the platform's own text, from a field of its JSON.
+A class carries its status, its stable code and a sentence fit for a student. Only
+for a login that the platform refuses, or answers with 429, its own text is passed on,
+from a field of its JSON.
 """
 
 import math

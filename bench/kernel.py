@@ -1,4 +1,6 @@
-"""Reads from the kernel: free ports, families of processes, their memory and time."""
+"""Reads from the kernel: free ports, processes with their children, their memory
+and time.
+"""
 
 import re
 import socket

@@ -1,8 +1,19 @@
-"""Processes that a test forks off, and how they ended."""
+"""Processes that a test starts or forks off, and how they ended."""
 
 import os
 import signal
 import traceback
+from pathlib import Path
+
+
+def environment():
+    """What a program under test is given of ours: nothing that would set it."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in ("PATH", "HOME", "LANG", "PYTHONPATH", "TMPDIR")
+        or name.startswith("COVERAGE")
+    }
 
 
 def fork(work):
@@ -22,6 +33,20 @@ def fork(work):
 def exit_status(pid):
     """Wait for a child; negative is the signal that ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def state(pid):
+    """The letter of a process's state: T is stopped, Z a zombie, X gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+    return stat.rpartition(")")[2].split()[0]
+
+
+def alive(pid):
+    """Whether the process lives; a zombie does not."""
+    return state(pid) not in ("Z", "X")
 
 
 class Interrupted:

@@ -42,6 +42,10 @@ hypothesis_settings.register_profile(
 hypothesis_settings.load_profile("busy")
 
 
+# A proxy out of this machine is none to what listens here.
+os.environ["no_proxy"] = f"{os.environ.get('no_proxy', '')},localhost,127.0.0.1"
+
+
 def pytest_configure() -> None:
     """Without a current loop `asyncio.get_event_loop` would make one of its own, which
     nobody closes.

@@ -159,7 +159,7 @@ def test_a_missed_goal_is_told_before_the_figures():
 
 
 def test_each_row_is_a_row_of_the_table():
-    """Also one that says of the same thing how it is beside another."""
+    """A row without a name is one more of the thing named above it."""
     rows = [Row("a", "9", "x 8"), Row("", "9", "y 7")]
     document = publish_doctree(written([Section("start", "How long.", rows)]))
     (body,) = document.findall(nodes.tbody)

@@ -10,12 +10,14 @@ import tarfile
 import tomllib
 from pathlib import Path
 
+import grimp
 import pytest
 
 import aims_server
 import aims_server.demo
 import aims_server.primitives
 import aims_server.upstream
+import bench
 
 from .waiting import PATIENCE_SECONDS
 
@@ -50,6 +52,7 @@ def entries(package):
         aims_server.upstream.answers,
         aims_server.upstream.resilience,
         aims_server.upstream.transport,
+        bench,
     ],
 )
 def test_the_map_is_the_folder(package):
@@ -79,6 +82,23 @@ def test_a_module_lists_what_it_offers(name):
     module = importlib.import_module(name)
     assert module.__all__
     assert all(hasattr(module, offered) for offered in module.__all__)
+
+
+def test_a_package_is_imported_and_not_its_modules():
+    """What it offers is in its `__init__`. But the route table names handlers, and one
+    command launches the simulated platform.
+    """
+    graph = grimp.build_graph("aims_server", cache_dir=None)
+    inner = set()
+    for module in graph.modules:
+        for imported in graph.find_modules_directly_imported_by(module):
+            package = imported.rpartition(".")[0]
+            if package and not f"{module}.".startswith(f"{package}."):
+                inner.add((module, package))
+    assert inner == {
+        ("aims_server.app.routes", "aims_server.handlers"),
+        ("aims_server.cli.commands", "aims_server.demo"),
+    }
 
 
 @pytest.mark.process

@@ -8,7 +8,6 @@ import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
 
-from aims_server.config.settings import VARIABLES
 from aims_server.web import openapi
 
 ROOT = Path(__file__).parent.parent
@@ -64,9 +63,3 @@ def test_every_link_leads_somewhere(readme):
     assert links
     for link in links:
         assert "://" in link or (ROOT / link).exists(), link
-
-
-def test_variables_are_spelled_right():
-    """Every upper-case name with an underscore is a setting."""
-    known = {variable.name for variable in VARIABLES}
-    assert set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", TEXT)) <= known

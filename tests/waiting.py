@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 #: What only guards against waiting for ever: a busy machine may take long over all.
 PATIENCE_SECONDS = 60.0
 #: For what is to come so far before its time is over: a busy machine may be too slow
@@ -54,3 +56,11 @@ def free_port() -> int:
             continue
         return port
     raise AssertionError("unreachable: the ports are a cycle")
+
+
+def skip_without_ipv6() -> None:
+    """Leave out a test that needs ::1, as many containers have none."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"this machine has no ::1: {error.strerror}")

@@ -61,7 +61,7 @@ class KeptPages:
     ) -> None:
         max_bytes = settings.cache_max_mb * MEGABYTE
         copied_bytes = min(_COPIED_BYTES, max_bytes // 2)
-        self.store: MemoryStore[Any] = MemoryStore(
+        self.memory: MemoryStore[Any] = MemoryStore(
             max_bytes - copied_bytes, copied_bytes, epochs=machine.epochs, clock=clock
         )
         # An asker leaves at its own deadline; the flight goes on until this one.
@@ -83,7 +83,7 @@ class KeptPages:
                 stale=settings.cache_stale_seconds,
                 floor=settings.cache_refresh_floor_seconds,
             ),
-            metrics,
+            metrics.lookup,
             clock=clock,
             wall=wall,
         )
@@ -95,7 +95,7 @@ class KeptPages:
         )
         self.flights.append(flights)
         return ReadThrough(
-            self.store,
+            self.memory,
             flights,
             loader=Sharing(
                 self._levels, codec, self._sharing, made_with=made_with, clock=clock

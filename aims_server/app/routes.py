@@ -19,7 +19,7 @@ from ..handlers import (
     status,
     web_page,
 )
-from ..pages import DEMO, LOGIN, PAGES
+from ..pages import DEMO, LOGIN, METRICS, OPENAPI, PAGES, WEB_PAGE
 from ..upstream import Transport
 
 __all__ = ["make_application"]
@@ -38,8 +38,8 @@ def make_application(
             for page in PAGES
         ),
         (_Path(*health.READY_ONLY), ops.HealthHandler, common),
-        (_Path("/metrics"), ops.MetricsHandler, guarded),
-        (_Path("/openapi.json"), docs.OpenApiHandler, common),
+        (_Path(METRICS.path), ops.MetricsHandler, guarded),
+        (_Path(OPENAPI.path), docs.OpenApiHandler, common),
         (r"/docs(?:/[a-z.-]*)?", docs.DocsHandler, common),
     ]
     if settings.status_page:
@@ -48,14 +48,14 @@ def make_application(
         demoed = {"demo": settings.demo is not None}
         routes.append((r"/(?:page/.*)?", web_page.WebPageHandler, common | demoed))
     else:
-        routes.append((_Path("/"), web_page.DocsRedirect, common))
+        routes.append((_Path(WEB_PAGE.path), web_page.DocsRedirect, common))
     if settings.demo is not None:
-        corner = {
+        controlled = {
             "students": settings.demo.students,
             "control_url": settings.demo.control_url,
             "transport": transport,
         }
-        routes.append((_Path(DEMO.path), demo.DemoHandler, {**common, **corner}))
+        routes.append((_Path(DEMO.path), demo.DemoHandler, {**common, **controlled}))
     return Application(
         routes,
         default_handler_class=BaseHandler,

@@ -42,7 +42,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     reject: Callable[[ApiError, str, bytes], bytes]
     lifecycle: Lifecycle
     metrics: Metrics
-    store: MemoryStore[Any]
+    memory: MemoryStore[Any]
     slots: Bulkhead
     service: AimsService
     sessions: SessionReader
@@ -70,17 +70,17 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
         """Set the gauges, and write the log lines that are due."""
         self.events.flush()
         self.metrics.sample(
-            entries=len(self.store),
-            bytes=self.store.size,
-            evictions=self.store.evictions,
+            entries=len(self.memory),
+            bytes=self.memory.size,
+            evictions=self.memory.evictions,
             slots_in_use=self.slots.in_use,
             slots_waiting=self.slots.waiting,
             slots_limit=self.slots.pool.share,
         )
         self.incidents.sampled(
-            evictions=self.store.evictions,
-            entries=len(self.store),
-            bytes=self.store.size,
+            evictions=self.memory.evictions,
+            entries=len(self.memory),
+            bytes=self.memory.size,
             waiting=self.slots.waiting,
             calls=self.slots.pool.size,
         )
@@ -155,7 +155,7 @@ def build(
         reject=partial(reject, context),
         lifecycle=context.lifecycle,
         metrics=metrics,
-        store=kept.store,
+        memory=kept.memory,
         slots=upstream.slots,
         service=service,
         sessions=context.sessions,

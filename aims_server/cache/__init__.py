@@ -1,4 +1,4 @@
-"""Kept answers: a store for each worker, single flight, freshness, owners.
+"""Kept answers: memory of each worker and the machine, single flight, freshness.
 
 `AnswerCache` is what the service uses. It reads through `ReadThrough` (HIT, MISS,
 STALE, PENDING), which keeps entries in a `MemoryStore` and, by `Sharing`, beyond this

@@ -115,7 +115,9 @@ def _hint_of_refusal(status: int, token: str | None) -> str:
 
 
 def readings(url: str, token: str | None) -> Iterator[tuple[Figures, Figures, float]]:
-    """Two readings and the seconds between them, again and again."""
+    """Two readings and the seconds between them, again and again; raises
+    :class:`NoAnswer`.
+    """
     before, began = read_figures(url, token), time.monotonic()
     while True:
         time.sleep(_EVERY_SECONDS)

@@ -24,20 +24,25 @@ def write_files(directory: Path) -> Iterator[Path]:
     for folder in _FOLDERS:
         for file in sorted((source / folder).iterdir()):
             target = directory / folder / file.name
-            content = file.read_bytes()
-            try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if not target.exists():
-                    _write_new(target, content)
-                elif target.read_bytes() != content:
-                    kept.append(target)
-                    continue
-            except OSError as error:
-                raise FilesError(f"{target}: {error.strerror}") from None
-            yield target
+            if _write(target, file.read_bytes()):
+                yield target
+            else:
+                kept.append(target)
     if kept:
         names = ", ".join(map(str, kept))
         raise FilesError(f"not written, because they are there and differ: {names}")
+
+
+def _write(target: Path, content: bytes) -> bool:
+    """Write a file unless it is there; return whether it has this content then."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            return target.read_bytes() == content
+        _write_new(target, content)
+    except OSError as error:
+        raise FilesError(f"{target}: {error.strerror}") from None
+    return True
 
 
 def _write_new(target: Path, content: bytes) -> None:

@@ -69,7 +69,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         name="CORS_ORIGIN",
     )
     rate_limit_per_minute: int = setting(
-        "100", _RATE, "Requests of one student, for the whole service on this machine."
+        "100",
+        _RATE,
+        "Requests of one student to all workers, and with STORE_URL to all machines.",
     )
     rate_limit_per_address_per_minute: int = setting(
         "3000", _RATE, "Requests of one client address; a campus shares one."

@@ -68,8 +68,9 @@ class DemoPlatform:
             f"""
 Open {service}/
 
-It is the student's page over a simulated platform. Click a student to log in; the same
-corner has the platform slow, failing or calm. User names and passwords:
+It is the student's page over a simulated platform. Click a student in its corner
+to log in; other buttons there make the platform slow, failing or calm. User names and
+passwords:
 
 {credentials}
 

@@ -134,7 +134,7 @@ class BaseHandler(RequestHandler):
 
     def finish(  # type: ignore[override]  # Tornado's own type is wider than our use
         self, chunk: bytes | None = None
-    ) -> "object":
+    ) -> object:
         """Add the headers of every answer, success and failure alike."""
         self.add_common_headers()
         self.exchange.answering(self.request.method or "", self.get_status())

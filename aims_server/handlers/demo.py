@@ -3,7 +3,7 @@ can play. Only ``aims-server demo`` serves them.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -16,7 +16,7 @@ from .context import HandlerContext
 
 __all__ = ["DemoHandler"]
 
-_TIMEOUT_SECONDS = 5.0  # the simulated platform answers its controls at once
+_TIMEOUT_SECONDS: Final = 5.0  # the simulated platform answers its controls at once
 
 
 class _Choice(msgspec.Struct):
@@ -60,7 +60,7 @@ class DemoHandler(BaseHandler):
         if reply.status != 200:
             raise InvalidRequest("There is no such scenario.")
         state: dict[str, Any] = msgspec.json.decode(reply.body)
-        corner = {
+        controls = {
             "students": self._students,
             "scenario": state["scenario"],
             "scenarios": [
@@ -68,4 +68,4 @@ class DemoHandler(BaseHandler):
                 for name, what in state["scenarios"].items()
             ],
         }
-        self.send(json_response(200, msgspec.json.encode(corner)))
+        self.send(json_response(200, msgspec.json.encode(controls)))

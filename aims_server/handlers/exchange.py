@@ -11,7 +11,6 @@ from ..deadline import Deadline
 from ..errors import ApiError, InternalError, RateLimited, TokenRefused, UpstreamError
 from ..logs import current_request_id
 from ..pages import Endpoint
-from ..upstream import CallTally, call_tally
 from ..web import (
     Answer,
     Caller,
@@ -42,7 +41,6 @@ class Exchange:
     __slots__ = (
         "_context",
         "_seconds",
-        "_tally",
         "_unverified",
         "address",
         "cache_outcome",
@@ -73,15 +71,11 @@ class Exchange:
         self._context = context
         self._seconds = seconds
         self._unverified: Session | None = None
-        self._tally = CallTally()
         context.metrics.request_started()
 
     def enter(self) -> None:
-        """From here on this task's log lines bear the request's id, and its calls to
-        the platform are counted for ``Server-Timing``.
-        """
+        """From here on this task's log lines bear the request's id."""
         current_request_id.set(self.request_id)
-        call_tally.set(self._tally)
 
     # -- limits -----------------------------------------------------------
 
@@ -142,12 +136,7 @@ class Exchange:
     def header_lines(self, origin: str | None) -> str:
         """The header lines of every answer to a request with this ``Origin``."""
         timing = (
-            server_timing(
-                self._seconds(),
-                self.cache_outcome,
-                self.upstream_seconds,
-                self._tally.hedges,
-            )
+            server_timing(self._seconds(), self.cache_outcome, self.upstream_seconds)
             if self.endpoint.limited
             else None
         )

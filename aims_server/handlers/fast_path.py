@@ -113,7 +113,7 @@ class FastPath:
     async def _logged_in(
         self, raw: RawRequest, exchange: Exchange, login: Login
     ) -> AnswerParts:
-        """The platform's answer to a login, or why it was not raw."""
+        """The platform's answer to a login, or why the login was not made."""
         exchange.enter()
         _, _, headers, body = raw.request
         try:

@@ -19,7 +19,7 @@ class HealthHandler(BaseHandler):
     endpoint = HEALTH
 
     def get(self) -> None:
-        """200 while requests are taken, or while the loop runs."""
+        """The answer for this path (:func:`health_response`)."""
         ready_only = READY_ONLY[self.request.path]
         self.send(health_response(self.context, ready_only=ready_only))
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from tornado.ioloop import IOLoop
 
-from .read_buffer import ReadBuffer, find_bytes, find_delimiter, find_regex
+from .read_buffer import ReadBuffer, find_bytes, find_regex
 from .write_batch import WriteBatch
 from .write_queue import WriteQueue
 
@@ -23,7 +23,7 @@ class Stream:
 
     >>> async def example() -> bytes:
     ...     stream = Stream(asyncio.Transport(), WriteBatch(print), lambda: None)
-    ...     line = stream.read_until(b"\r\n", 64)
+    ...     line = stream.read_until_regex(b"\r\n", 64)
     ...     stream.reads.feed(b"GET / HTTP/1.1\r\nHost")
     ...     return await line
     >>> asyncio.run(example())
@@ -60,10 +60,6 @@ class Stream:
     def read_until_regex(self, regex: bytes, max_bytes: int) -> "asyncio.Future[bytes]":
         """Bytes up to the end of the first match, which has 4 bytes at most."""
         return self.reads.read(find_regex(regex, max_bytes))
-
-    def read_until(self, delimiter: bytes, max_bytes: int) -> "asyncio.Future[bytes]":
-        """Bytes up to and including the delimiter."""
-        return self.reads.read(find_delimiter(delimiter, max_bytes))
 
     def read_bytes(
         self, num_bytes: int, partial: bool = False

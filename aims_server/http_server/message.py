@@ -113,7 +113,7 @@ class Message(HTTP1Connection):
         if self._chunk_lines % _LINES_PER_TURN == 0:
             await asyncio.sleep(0)
         try:
-            line = await self.stream.read_until(b"\r\n", max_bytes)
+            line = await self.stream.read_until_regex(b"\r\n", max_bytes)
         except UnsatisfiableReadError:
             line = b""
         if not re.fullmatch(form, line):

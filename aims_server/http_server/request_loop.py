@@ -112,10 +112,10 @@ class RequestLoop:
         reads = self._stream.reads
         if self._options.fast_path is None or reads.at_eof:
             return None
-        data = reads.take_all()
-        request = parse_simple_request(data)
+        received = reads.take_all()
+        request = parse_simple_request(received)
         if request is None:
-            reads.put_back(data)
+            reads.put_back(received)
         return request
 
     async def _serve_one(self, request: SimpleRequest | None) -> bool:

@@ -79,7 +79,7 @@ class Metrics:
         self._counts_of = lru_cache(_REMEMBERED)(self._find_counts)
         self._lookups = make.counters(
             "cache_lookups_total",
-            "How resources were come by.",
+            "Look-ups of pages and parts of pages, by outcome.",
             {"resource": labels.RESOURCES, "outcome": labels.LOOKUPS},
         )
         self._limited = make.counters(
@@ -94,7 +94,7 @@ class Metrics:
             "log_lines_lost_total", "Log lines that could not be written."
         )
         self._evictions = make.counters(
-            "cache_evictions_total", "Answers that had to leave for others."
+            "cache_evictions_total", "Answers evicted for lack of room."
         )
 
     def _make_levels(self, make: Instruments, worker: str) -> None:
@@ -103,7 +103,7 @@ class Metrics:
             "cache_entries", "Answers that workers hold beside CACHE_SHARED_MB."
         )
         self._bytes = make.gauge(
-            "cache_bytes", "Size of the answers that workers so hold."
+            "cache_bytes", "Size in bytes of the answers that cache_entries counts."
         )
         self._in_use = make.gauge("upstream_slots_in_use", "Calls under way.")
         self._waiting = make.gauge("upstream_slots_waiting", "Calls waiting in line.")

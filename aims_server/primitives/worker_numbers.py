@@ -1,5 +1,5 @@
-"""The number of worker numbers on a machine; tables in shared memory have a place for
-each.
+"""How many numbers there are for a machine's workers; tables in shared memory have a
+place for each.
 """
 
 from typing import Final

@@ -1,5 +1,5 @@
-"""A worker's event loop, and its threads: they compress large answers, and without
-uvloop one of them resolves host names.
+"""A worker's event loop, and its threads: for heavy work such as compressing large
+answers, and without uvloop one more that resolves host names.
 """
 
 import asyncio

@@ -1,21 +1,14 @@
-"""Admits all calls of a page before the first one is made, and estimates when a page
-that timed out will be ready.
+"""Admits calls of a page that are made at once before the first of them, and estimates
+when a page that timed out will be ready.
 """
 
-from collections.abc import Iterator
-from contextlib import (
-    AbstractContextManager,
-    ExitStack,
-    contextmanager,
-    nullcontext,
-)
+from contextlib import AbstractContextManager
 from typing import Final
 
 from ..errors import UpstreamTimeout
 from ..upstream import Reservation, UpstreamClient
 from ..web import Caller
 from .student_calls import caller_key
-from .student_records import Admit
 
 __all__ = ["PageAdmission"]
 
@@ -25,7 +18,7 @@ _ADMITTED_SHARE: Final = 0.7
 
 
 class PageAdmission:
-    """Admits a page if all its calls can be made within ``request_seconds``."""
+    """Admits calls that can all be made within ``request_seconds``."""
 
     def __init__(self, upstream: UpstreamClient, request_seconds: float) -> None:
         self._upstream = upstream
@@ -45,29 +38,3 @@ class PageAdmission:
         another process. Estimate: it takes a fifth longer than it has so far.
         """
         return UpstreamTimeout(retry_after=self._request_seconds / 5)
-
-    @contextmanager
-    def reserve_when_needed(self, caller: Caller, calls: int) -> Iterator[Admit]:
-        """Reserve ``calls`` for this block, but only once the first of them is made.
-
-        Yields ``admit``: enter its context manager around each call. The first call
-        reserves all of them until the block ends, as `reserve` does, so a page made of
-        kept answers reserves nothing. A call that begins after the block, to refresh a
-        kept answer, reserves only itself.
-        """
-        admitted = over = False
-        with ExitStack() as reservation:
-
-            def admit() -> AbstractContextManager[object]:
-                nonlocal admitted
-                if over:
-                    return self.reserve(caller, 1)
-                if not admitted:
-                    reservation.enter_context(self.reserve(caller, calls))
-                    admitted = True
-                return nullcontext()
-
-            try:
-                yield admit
-            finally:
-                over = True

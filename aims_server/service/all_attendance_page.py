@@ -127,7 +127,9 @@ class AllAttendancePage:
         session = caller.session
         known = self._records.kept_course_files(session) is not None
         with self._upstream.expect_cards(self._usual_calls - 1):
-            fetched = await self._records.course_files(caller, deadline, fresh=fresh)
+            fetched = await self._records.course_files(
+                caller, deadline, fresh=fresh, reserved=True
+            )
         if session.verified:
             reservation.verify()
         cf_ids = fetched.cf_ids()

@@ -97,7 +97,6 @@ class OneCallPages:
             caller,
             deadline,
             fresh=fresh,
-            admit=partial(self._admission.reserve, caller, 1),
             old_at_once=True,
         )
         return await self._cache.derived(

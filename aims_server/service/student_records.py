@@ -2,8 +2,8 @@
 subject; kept ones if possible, else from the platform.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from typing import Final
 
 import msgspec
@@ -16,13 +16,10 @@ from ..pages import SUBJECT_ATTENDANCE
 from ..primitives import utc_timestamp
 from ..upstream import CourseFiles, pack_course_files, unpack_course_files
 from ..web import Caller, Session
+from .admission import PageAdmission
 from .student_calls import StudentCalls
 
-__all__ = ["Admit", "FetchedFiles", "FetchedSubject", "StudentRecords"]
-
-Admit = Callable[[], AbstractContextManager[object]]
-"""Makes the context manager for one call to the platform; entering it raises
-:class:`Overloaded` if the call may not be made."""
+__all__ = ["FetchedFiles", "FetchedSubject", "StudentRecords"]
 
 _COURSE_FILES: Final = "course-files"
 
@@ -57,6 +54,7 @@ class FetchedSubject(msgspec.Struct, array_like=True):
 class StudentRecords:
     """One worker's parts of its students' pages.
 
+    Each call is admitted by itself, unless the page that needs it was as a whole.
     Old course files are used if new ones do not arrive within ``refresh_seconds``.
     ``clock`` gives monotonic seconds, ``wall`` Unix time.
     """
@@ -64,6 +62,7 @@ class StudentRecords:
     def __init__(
         self,
         calls: StudentCalls,
+        admission: PageAdmission,
         answer_cache: AnswerCache,
         *,
         refresh_seconds: float,
@@ -71,6 +70,7 @@ class StudentRecords:
         wall: Clock,
     ) -> None:
         self._calls = calls
+        self._admission = admission
         self._cache = answer_cache
         self._refresh_seconds = refresh_seconds
         self._clock = clock
@@ -85,16 +85,16 @@ class StudentRecords:
         caller: Caller,
         deadline: Deadline,
         *,
-        fresh: bool,
-        admit: Admit = nullcontext,
+        fresh: bool = False,
         old_at_once: bool = False,
+        reserved: bool = False,
     ) -> FetchedFiles:
         """The course files: one call, shared by every page. Old ones are returned if
         new ones cannot be had; with ``old_at_once`` they are returned immediately. A
-        call is made within ``admit``.
+        page with a reservation has the call ``reserved``.
         """
         served = await self.packed_course_files(
-            caller, deadline, fresh=fresh, admit=admit, old_at_once=old_at_once
+            caller, deadline, fresh=fresh, old_at_once=old_at_once, reserved=reserved
         )
         return _fetched(served.entry, old=served.outcome is Outcome.STALE)
 
@@ -104,8 +104,8 @@ class StudentRecords:
         deadline: Deadline,
         *,
         fresh: bool,
-        admit: Admit,
         old_at_once: bool,
+        reserved: bool = False,
     ) -> Served[bytes]:
         """As `course_files`, in the packed form that is kept (`unpack_course_files`).
         With ``old_at_once`` old ones are refreshed in the background.
@@ -113,7 +113,7 @@ class StudentRecords:
         session = caller.session
 
         async def fill(within: Deadline) -> Entry[bytes]:
-            with admit():
+            with nullcontext() if reserved else self._admission.reserve(caller, 1):
                 files = await self._calls.course_files(caller, within)
             return self._cache.new_part(
                 session, pack_course_files(files), complete=bool(files.courses)
@@ -150,15 +150,14 @@ class StudentRecords:
         deadline: Deadline,
         *,
         fresh: bool,
-        admit: Admit,
     ) -> tuple[Served[bytes], FetchedSubject]:
-        """One subject, kept or from the platform: as served, and decoded. A call is
-        made within ``admit``. Raises :class:`UpstreamRejected` if the platform refuses
-        this subject but not the token.
+        """One subject, kept or from the platform: as served, and decoded. Raises
+        :class:`UpstreamRejected` if the platform refuses this subject but not the
+        token.
         """
 
         async def fill(within: Deadline) -> Entry[bytes]:
-            with admit():
+            with self._admission.reserve(caller, 1):
                 try:
                     days = await self._calls.subject(caller, student_id, cf_id, within)
                 except TokenRefused:

@@ -1,7 +1,5 @@
 """The page of one subject, made of its kept days or of the platform's records."""
 
-from typing import Final
-
 import msgspec
 
 from ..cache import Served
@@ -13,8 +11,6 @@ from .admission import PageAdmission
 from .student_records import StudentRecords
 
 __all__ = ["SubjectPage"]
-
-_CALLS: Final = 2  # course files, and the records of one
 
 
 class SubjectPage:
@@ -45,23 +41,20 @@ class SubjectPage:
         if session.student_id not in (None, student_id):
             raise Forbidden
         try:
-            with self._admission.reserve_when_needed(caller, _CALLS) as admit:
-                fetched = await self._records.course_files(
-                    caller, deadline, fresh=False, admit=admit, old_at_once=True
-                )
-                unnamed = fetched.files.student_id is None
-                if fetched.old and (unnamed or cf_id not in fetched.cf_ids()):
-                    # It may be a new course.
-                    fetched = await self._records.course_files(
-                        caller, deadline, fresh=False, admit=admit
-                    )
-                if student_id != fetched.files.student_id:
-                    raise Forbidden
-                if cf_id not in fetched.cf_ids():
-                    raise NotFound("This course is not among the student's.")
-                served, kept = await self._records.subject(
-                    caller, student_id, cf_id, deadline, fresh=fresh, admit=admit
-                )
+            fetched = await self._records.course_files(
+                caller, deadline, old_at_once=True
+            )
+            unnamed = fetched.files.student_id is None
+            if fetched.old and (unnamed or cf_id not in fetched.cf_ids()):
+                # It may be a new course.
+                fetched = await self._records.course_files(caller, deadline)
+            if student_id != fetched.files.student_id:
+                raise Forbidden
+            if cf_id not in fetched.cf_ids():
+                raise NotFound("This course is not among the student's.")
+            served, kept = await self._records.subject(
+                caller, student_id, cf_id, deadline, fresh=fresh
+            )
         except UpstreamTimeout:
             raise self._admission.too_late() from None
         page = subject_attendance_page(

@@ -52,15 +52,16 @@ class AimsService:
         self._prefetch_on_login = prefetch_on_login
         self._clock = clock
         self._calls = StudentCalls(upstream, executor, on_wrong_student)
+        admission = PageAdmission(upstream, request_seconds)
         records = StudentRecords(
             self._calls,
+            admission,
             answer_cache,
             # Half of a request's time: the other half is for the records.
             refresh_seconds=request_seconds / 2,
             clock=clock,
             wall=wall,
         )
-        admission = PageAdmission(upstream, request_seconds)
         self.subject = SubjectPage(records, admission)
         self._one_call = OneCallPages(
             self._calls,
@@ -120,7 +121,7 @@ class AimsService:
         media: str | None = None,
     ) -> Served[Answer]:
         """A page without parameters, as JSON or as one of its ``other_media``. With
-        ``fresh`` a kept one is returned only if it is a few seconds old at most.
+        ``fresh`` a kept one older than the floor (`Lifetimes`) is refreshed first.
 
         Raises :class:`UpstreamTimeout` at the deadline, with an estimate of when the
         page is ready. All-attendance is then made of the subjects that have arrived.

@@ -11,7 +11,7 @@ import contextlib
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 
 from ..primitives import done_within, watched_task
 from .reasons import reason_of
@@ -118,8 +118,7 @@ class Connection:
         except Exception as error:  # noqa: BLE001 - a broken answer raises anything
             _fail(calls, reason_of(error))
             # What follows on this connection could be taken for other calls' answers.
-            with contextlib.suppress(RedisError, OSError):
-                await self._client.connection_pool.disconnect()
+            await self._disconnect()
             return
         for call, answer in zip(calls, answers, strict=True):
             if call.answer.done():
@@ -128,6 +127,14 @@ class Connection:
                 call.answer.set_exception(Refused(reason_of(answer)))
             else:
                 call.answer.set_result(answer)
+        if any(isinstance(answer, ReadOnlyError) for answer in answers):
+            # The server's name may lead to another primary by now, and this connection
+            # would last as long as the former one.
+            await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        with contextlib.suppress(RedisError, OSError):
+            await self._client.connection_pool.disconnect()
 
 
 async def end(*tasks: "asyncio.Task[None]") -> None:

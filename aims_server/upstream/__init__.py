@@ -41,14 +41,12 @@ from .resilience import (
     Admission,
     Bulkhead,
     CallerKey,
-    CallTally,
     EndpointBreakers,
     FailureLog,
     Reservation,
     ResiliencePolicy,
     RetryBudget,
     SlotPools,
-    call_tally,
 )
 from .transport import Transport
 from .verdicts import LoginAnswer
@@ -58,7 +56,6 @@ __all__ = [
     "FIRST_YEAR",
     "Admission",
     "Bulkhead",
-    "CallTally",
     "CallerKey",
     "Card",
     "Cards",
@@ -81,7 +78,6 @@ __all__ = [
     "SlotPools",
     "Transport",
     "UpstreamClient",
-    "call_tally",
     "exact",
     "ignore_oddity",
     "minute_of_day",

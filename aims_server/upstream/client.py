@@ -245,6 +245,7 @@ class UpstreamClient:
             except WrongStudent:
                 if not self._transport.abandon(reply):
                     raise
+            # It may have been the late answer to another call on that connection.
             reply = await fetch(
                 url, headers=headers, seconds=deadline.remaining(), fresh=True
             )

@@ -109,7 +109,10 @@ def _login_limited(reply: Reply) -> RateLimited:
 
 
 def login_answer(reply: Reply) -> LoginAnswer:
-    """Read the reply to a login. A refusal is an answer, too; raises for failures."""
+    """Read the reply to a login. A refusal is an answer, too.
+
+    Raises :class:`RateLimited` for a 429, :class:`UpstreamError` for other failures.
+    """
     if reply.status == 429:  # it concerns the account: others of the address may go on
         raise _login_limited(reply)
     if reply.status != 500:  # which may be a refusal

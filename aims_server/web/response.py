@@ -123,17 +123,15 @@ def closing_message(failure: ApiError, request_id: str, cors: str = "") -> bytes
 
 
 def server_timing(
-    total: float, cache: str | None, upstream: float | None = None, hedges: int = 0
+    total: float, cache: str | None, upstream: float | None = None
 ) -> str:
-    """``Server-Timing`` (W3C): the cache's outcome, the platform's time, the number of
-    hedges and the total time. Times are taken in seconds, written in milliseconds.
+    """``Server-Timing`` (W3C): the cache's outcome, the platform's time and the total
+    time. Times are taken in seconds, written in milliseconds.
 
     >>> server_timing(0.0123, "MISS", 0.01)
     'cache;desc="MISS", upstream;dur=10.0, total;dur=12.3'
     """
     parts = [f"total;dur={total * 1000:.1f}"]
-    if hedges:
-        parts.insert(0, f'hedges;desc="{hedges}"')
     if upstream is not None:
         parts.insert(0, f"upstream;dur={upstream * 1000:.1f}")
     if cache is not None:

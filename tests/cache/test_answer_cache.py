@@ -15,13 +15,6 @@ STUDENT = 5900001
 RESOURCE = "quiz"
 
 
-class Uncounted:
-    """Counts no look-up."""
-
-    def lookup(self, resource, outcome):
-        """Ignore it."""
-
-
 @pytest.fixture(name="cache")
 def _cache(workers, clock):
     """The first worker's."""
@@ -32,7 +25,7 @@ def cache_of(worker, clock):
     """What this worker keeps, parts beside answers."""
     lifetimes = Lifetimes(fresh=FRESH, stale=SERVABLE - FRESH, floor=FLOOR)
     through = worker.through
-    return AnswerCache(through, through, lifetimes, Uncounted(), clock=clock)
+    return AnswerCache(through, through, lifetimes, lambda *_: None, clock=clock)
 
 
 def entry(session, value, clock, *, complete=True):
@@ -55,8 +48,8 @@ async def shown(cache, session, fill, clock, *, fresh=True):
 async def test_no_incomplete_answer_of_another_worker_is_shown_for_a_whole_one(
     workers, clock
 ):
-    """Which this worker has, and the machine has lost. Who asks for a fresh one is told
-    that it is old; who does so where there is none is shown what there is.
+    """This worker has a whole one that the machine has lost. An asker for a fresh one
+    gets that, marked as old; other workers, which have none, give the incomplete one.
     """
     session = SessionReader(b"secret").read("token")
     workers[0].store.put(session.resource_key(RESOURCE), entry(session, "whole", clock))

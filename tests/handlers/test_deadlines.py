@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 
 import pytest
 
@@ -47,7 +46,7 @@ async def test_the_page_is_given_as_it_stands(front, token, platform, college, s
 
 
 async def test_gathering_goes_on_and_nothing_is_asked_twice(front, token, platform):
-    """Who asks again gets the whole page, for no further call."""
+    """The next request gets the whole page, for no further call."""
     platform.hold("cards")
     assert len(incomplete(await front.ask("/api/all-attendance", token))) == 15
     calls = platform.counters.total
@@ -241,13 +240,10 @@ class TestHedges:
     def _hedges(self):
         """As the service makes them."""
 
-    async def test_a_hedge_is_told_in_the_timing(self, front, college, platform):
-        """Server-Timing has the number of hedges made for this request."""
+    async def test_a_call_that_hangs_costs_no_page(self, front, college, platform):
+        """Another one beside it is answered long before the deadline."""
         tokens = [college.token(college.student(number)) for number in range(4)]
         for token in tokens[1:]:  # fewer tell nothing of what is late
-            plain = await front.ask("/api/quiz", token)
-            assert "hedges" not in plain.headers["Server-Timing"]
+            await front.ask("/api/quiz", token)
         platform.faults.set("quizzes", kind="hang", count=1)
-        answer = await front.ask("/api/quiz", tokens[0])
-        assert answer.code == 200
-        assert re.search('hedges;desc="[12]"', answer.headers["Server-Timing"])
+        assert (await front.ask("/api/quiz", tokens[0])).code == 200

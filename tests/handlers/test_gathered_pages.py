@@ -212,3 +212,16 @@ async def test_no_room_for_a_page_leaves_the_subjects_that_are_kept(
     assert len(page["incomplete"]) == 1
     assert answer.headers["Age"] == "20"
     assert platform.counters.calls["cards"] == asked
+
+
+@pytest.mark.gen_test
+async def test_one_subject_needs_room_for_one_call(
+    front, token, worker, college, student
+):
+    """Its course files are kept, and a slot is free."""
+    await front.ask("/api/attendance", token)
+    cf_id = college.courses(student)[0].cf_id
+    path = f"/api/subject-attendance?studentId={student.id}&cfId={cf_id}&subject=x"
+    with no_room(worker):
+        answer = await front.ask(path, token)
+    assert answer.code == 200

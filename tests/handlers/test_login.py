@@ -1,7 +1,6 @@
 """POST /api/login, through HTTP."""
 
 import json
-from urllib.parse import urlencode
 
 import pytest
 
@@ -25,52 +24,6 @@ async def test_login_passes_the_platforms_answer_on(front, student, college: Col
     assert claims.sub == student.id
     assert body["response"]["username"] == student.username
     assert answer.headers["Cache-Control"] == "no-store"
-
-
-@pytest.mark.gen_test
-async def test_login_takes_a_form(front, student):
-    """The body may be urlencoded, with every character escaped."""
-    answer = await front.ask(
-        "/api/login",
-        method="POST",
-        body=urlencode(credentials(student)).encode(),
-        headers={"Content-Type": "application/x-www-form-urlencoded"},
-    )
-    assert answer.code == 200
-
-
-@pytest.mark.gen_test
-async def test_odd_characters_of_a_password_arrive(front, student, platform):
-    """A password with & % + and a blank reaches the platform as it was typed."""
-    odd = "a&b%20c+d é"
-    await front.ask(
-        "/api/login",
-        method="POST",
-        body={"username": student.username, "password": odd},
-    )
-    sent = platform.last["authenticate"].body
-    assert sent == urlencode({"username": student.username, "password": odd}).encode()
-
-
-@pytest.mark.gen_test
-async def test_wrong_password_passes_status_and_message_on(front, student):
-    """A refused login shows what the platform says of it."""
-    answer = await front.ask(
-        "/api/login",
-        method="POST",
-        body={"username": student.username, "password": "wrong"},
-    )
-    assert answer.code == 401
-    assert json.loads(answer.body)["msg"]
-
-
-@pytest.mark.gen_test
-async def test_success_without_a_token_is_a_401(front, student, platform):
-    """A 200 of the platform that holds no token is no login."""
-    platform.faults.set("authenticate", kind="no_token")
-    answer = await front.ask("/api/login", method="POST", body=credentials(student))
-    assert answer.code == 401
-    assert "token" not in json.loads(answer.body)
 
 
 @pytest.mark.gen_test

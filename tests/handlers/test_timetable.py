@@ -168,19 +168,6 @@ async def test_the_platform_is_asked_once(front, token, platform: SimulatedPlatf
     assert platform.counters.calls == {"schedule": 1}
 
 
-async def test_a_cell_that_cannot_be_read_costs_that_cell(front, token, platform):
-    """The course is named, its other classes are shown."""
-    rows = [
-        {"name": "<b>November-2025</b>"},
-        {"course_name": "Lab", "cf_id": 7, "c3": "period 2", "c4": "08:50 - 09:40"},
-    ]
-    body = json.dumps({"msg": "", "response": {"data": rows}})
-    platform.faults.set("schedule", kind="body", body=body)
-    page = json.loads((await front.ask(PATH, token)).body)
-    assert page["incomplete"] == ["Lab"]
-    assert shown(page) == {("2025-11-04", 7, "08:50", "09:40")}
-
-
 async def test_no_table_is_an_empty_page(front, token, platform):
     """Between terms the page has no day and the calendar no event."""
     platform.faults.set("schedule", kind="empty")

@@ -112,7 +112,7 @@ async def test_a_read_of_what_is_there_is_done_at_once(pair):
     """A read of buffered bytes completes without a turn of the loop."""
     pair.client.send(b"5\r\nabcde")
     await eventually(lambda: len(pair.stream.reads) == 8)
-    assert pair.stream.read_until(b"\r\n", max_bytes=64).result() == b"5\r\n"
+    assert pair.stream.read_until_regex(b"\r\n", max_bytes=64).result() == b"5\r\n"
     assert pair.stream.read_bytes(3).result() == b"abc"
     assert pair.stream.read_bytes(10, partial=True).result() == b"de"
     assert len(pair.stream.reads) == 0
@@ -135,7 +135,7 @@ async def test_a_match_past_the_bound_fails_the_read(pair, sent):
     """A match beyond the bound, or none within it, fails the read."""
     pair.client.send(sent)
     with pytest.raises(UnsatisfiableReadError):
-        await within(pair.stream.read_until(b"\r\n", max_bytes=64))
+        await within(pair.stream.read_until_regex(b"\r\n", max_bytes=64))
 
 
 @pytest.mark.gen_test

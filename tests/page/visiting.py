@@ -1,7 +1,6 @@
 """A running `aims-server demo`, a browser, and a visit of its page."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from urllib.request import Request, urlopen
 
 from aims_server.demo.college import College
 
+from ..children import environment
 from ..waiting import PATIENCE_SECONDS, free_port
 
 _FAILED = "Failed to load resource"
@@ -101,7 +101,7 @@ def running_demo(directory: Path) -> Iterator[Demo]:
     address = {"PORT": port, "CORS_ORIGIN": f"http://localhost:{port}"}
     process = subprocess.Popen(
         [sys.executable, "-m", "aims_server", "demo"],
-        env=os.environ | _SETTINGS | address,
+        env=environment() | _SETTINGS | address,
         cwd=directory,
         stdout=subprocess.PIPE,
         text=True,

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -18,9 +19,29 @@ from typing import IO, Any
 
 import pytest
 
+import aims_server
+
+from ..children import environment, state
 from ..waiting import PATIENCE_SECONDS, until
 
 COMMAND = (sys.executable, "-m", "aims_server")
+
+
+def shell(script: str, command: Sequence[str] = COMMAND) -> tuple[str, ...]:
+    """The service, or another command, started by a shell that does something first."""
+    return ("bash", "-c", f'{script} && exec "$@"', "", *command)
+
+
+def hand_over(file: int) -> str:
+    """For the shell: systemd's part. This file is number 3, and the process is told
+    that it is meant.
+    """
+    return f"exec 3<&{file} && export LISTEN_PID=$$ LISTEN_FDS=1"
+
+
+#: For the shell: the service runs on a copy of its program in its own directory.
+COPY = shlex.join(("cp", "-r", str(Path(aims_server.__file__).parent), "aims_server"))
+
 _BREAKABLE = """
 import os, sys
 from aims_server import cli
@@ -63,15 +84,6 @@ def children(pid: int) -> list[int]:
     return [child for _, child in sorted(found)]
 
 
-def state(pid: int) -> str:
-    """The letter of its state: T is stopped, Z a zombie, X gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return "X"
-    return stat.rpartition(")")[2].split()[0]
-
-
 def stop(pid: int) -> None:
     """Have a process do nothing more, as it does once SIGSTOP has reached it."""
     os.kill(pid, signal.SIGSTOP)
@@ -90,18 +102,12 @@ class Service:
     ) -> None:
         self.directory = directory
         self.log_path = directory / "service.log"
-        environ = {
-            name: value
-            for name, value in os.environ.items()
-            if name in ("PATH", "HOME", "LANG", "PYTHONPATH", "TMPDIR")
-            or name.startswith("COVERAGE")
-        }
         self._log: IO[bytes] = self.log_path.open("wb")
         self.process = self.popen(
             command,
             pass_fds=pass_fds,
             cwd=directory,
-            env={**environ, "PORT": "0", "LOG_FORMAT": "json", **variables},
+            env={**environment(), "PORT": "0", "LOG_FORMAT": "json", **variables},
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )

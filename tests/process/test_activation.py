@@ -5,21 +5,19 @@ import os
 import shutil
 import signal
 import socket
-import sys
 import time
 from threading import Thread
 
 import pytest
 
 from ..waiting import PATIENCE_SECONDS, free_port, until
+from .conftest import COMMAND, hand_over, shell
 from .crowd import connected, read_answer
 
 pytestmark = pytest.mark.process
 
 PER_SECOND = 300
 MOST_AT_ONCE = 1000  # of a machine that is too busy for so many a second
-# systemd's part: the socket is number 3, and the process is told that it is meant.
-HAND_OVER = 'exec 3<&"$1"; shift; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
 
 
 class SteadyClients:
@@ -83,7 +81,7 @@ def test_systemd_hands_over_the_socket(start):
     service = start(
         command=[
             *(program, f"--listen=127.0.0.1:{port}", *variables),
-            *(sys.executable, "-m", "aims_server"),
+            *COMMAND,
         ]
     )
     service.wait_for_log("Listening on")
@@ -96,8 +94,7 @@ def test_systemd_hands_over_the_socket(start):
 
 def handed_over(start, held, **options):
     """The service on the socket ``held``, as systemd hands it over."""
-    command = ["bash", "-c", HAND_OVER, "bash", str(held.fileno())]
-    command += [sys.executable, "-m", "aims_server"]
+    command = shell(hand_over(held.fileno()))
     return start(command=command, pass_fds=[held.fileno()], **options)
 
 
@@ -138,13 +135,7 @@ def test_what_is_no_listening_socket_is_one_clear_line(start, tmp_path, kind):
         os.open(tmp_path, os.O_RDONLY) if kind == "file" else socket.socket().detach()
     )
     try:
-        service = start(
-            command=[
-                *("bash", "-c", HAND_OVER, "bash", str(file)),
-                *(sys.executable, "-m", "aims_server"),
-            ],
-            pass_fds=[file],
-        )
+        service = start(command=shell(hand_over(file)), pass_fds=[file])
         assert service.wait() == 1
     finally:
         os.close(file)

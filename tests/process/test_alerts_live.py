@@ -10,7 +10,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from base64 import b64decode
@@ -30,7 +29,7 @@ from aims_server.store.sealing import Secrets
 from ..operations.programs import CONF, program, wait_for_port
 from ..store.server import StoreServer
 from ..waiting import PATIENCE_SECONDS, free_port, until
-from .conftest import Platform, Service
+from .conftest import Platform, Service, hand_over, shell
 
 pytestmark = pytest.mark.process
 
@@ -39,11 +38,6 @@ WINDOW = "3s"  # for each [5m], [10m], …
 # A restart may keep a scrape or two waiting, which "for: 1m" has to outlast.
 WAITS = {"1m": "2s", "2m": "1s", "5m": "1s", "10m": "1s", "30m": "1s"}
 MEMORY_MAX = "2 * 1024 * 1024 * 1024"
-# systemd's part of a restart: the socket stays, and no scrape is refused.
-COMMAND = (
-    'exec 3<&"$1"; echo WORKERS=2 >.env; LISTEN_PID=$$ LISTEN_FDS=1'
-    f" exec {sys.executable} -m aims_server"
-)
 COLLEGE = College(students=3000)
 PATCHY = {"kind": "close_before_answer", "share": 0.4}
 
@@ -156,7 +150,8 @@ class Scene:
     def start(self) -> None:
         """Start the service."""
         self.service = self._start(
-            command=["bash", "-c", COMMAND, "bash", str(self.held.fileno())],
+            # The socket stays, as systemd's does, and no scrape is refused.
+            command=shell(f"echo WORKERS=2 >.env && {hand_over(self.held.fileno())}"),
             pass_fds=[self.held.fileno()],
             EXTERNAL_API_BASE=self.platform.url,
             STORE_URL=self.store.url,

@@ -5,7 +5,6 @@ socket.
 import signal
 import socket
 import subprocess
-import sys
 import time
 
 import pytest
@@ -13,7 +12,8 @@ import pytest
 from ..operations.balancing import haproxy_command, haproxy_file
 from ..operations.programs import wait_for_port
 from ..waiting import free_port
-from .test_activation import HAND_OVER, SteadyClients
+from .conftest import hand_over, shell
+from .test_activation import SteadyClients
 
 pytestmark = pytest.mark.process
 
@@ -22,10 +22,7 @@ def test_a_restart_behind_the_socket_costs_no_request(start, platform, tmp_path)
     """300 new clients of HAProxy a second see 200 and nothing else through two."""
     with socket.create_server(("127.0.0.1", 0), backlog=4096) as held:
         options = {
-            "command": [
-                *("bash", "-c", HAND_OVER, "bash", str(held.fileno())),
-                *(sys.executable, "-m", "aims_server"),
-            ],
+            "command": shell(hand_over(held.fileno())),
             "pass_fds": [held.fileno()],
             "EXTERNAL_API_BASE": platform.url,
             "WORKERS": "2",

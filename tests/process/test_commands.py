@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ..waiting import PATIENCE_SECONDS, until
+from .conftest import COMMAND, shell
 
 pytestmark = pytest.mark.process
 
@@ -354,10 +355,7 @@ def unread(
 def test_limits_that_are_too_low_are_one_line(tmp_path, limit, command, status, told):
     """What is missing and what to raise; `check` says of files what a start does."""
     done = subprocess.run(
-        [
-            *("bash", "-c"),
-            f"ulimit {limit}; exec {sys.executable} -m aims_server {command}",
-        ],
+        shell(f"ulimit {limit}", (*COMMAND, command)),
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "PORT": "0"},
         capture_output=True,

@@ -7,7 +7,6 @@ import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,11 +17,9 @@ from pathlib import Path
 
 import pytest
 
-import aims_server
-
 from ..upstream.transport.secure_server import CERTIFICATE
-from ..waiting import free_port, until
-from .conftest import COMMAND, Service, children
+from ..waiting import free_port, skip_without_ipv6, until
+from .conftest import COMMAND, COPY, Service, children, shell
 from .crowd import Crowd, tokens
 
 pytestmark = pytest.mark.process
@@ -139,7 +136,7 @@ def test_streams_may_be_closed_or_full(start, closed):
     """No file of the service ever gets the number of a standard stream."""
     port = free_port()
     service = start(
-        command=["bash", "-c", f"exec {sys.executable} -m aims_server {closed}"],
+        command=shell(f"exec {closed}"),
         PORT=str(port),
         WORKERS="1",
     )
@@ -193,9 +190,8 @@ def test_its_directories_may_be_removed(busy, tmp_path):
 
 def test_its_program_may_be_removed(start):
     """Workers that start later still have all modules and served files of the start."""
-    copy = f"cp -r {Path(aims_server.__file__).parent} aims_server"
     service = start(
-        command=["sh", "-c", f"{copy} && exec {sys.executable} -m aims_server"],
+        command=shell(COPY),
         WORKERS="2",
         WEB_PAGE="true",
         STATUS_PAGE="true",
@@ -273,10 +269,7 @@ def test_it_ends_as_process_1_too(start):
 
 def test_both_families_of_addresses_can_be_had(start):
     """HOST is a list; an IPv6 address is shown as one that works."""
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError as error:
-        pytest.skip(f"this machine has no ::1: {error.strerror}")
+    skip_without_ipv6()
     service = start(HOST="127.0.0.1,::1", WORKERS="1")
     match = service.wait_for_log(r"Serving on 127\.0\.0\.1:(\d+), \[::1\]:(\d+)")
     assert match[1] == match[2]
@@ -344,9 +337,9 @@ def test_files_that_run_out_for_a_while_stop_nothing(start, platform):
     until(lambda: service.figures("aims_cache_entries") == [2])
 
 
-def limited_to(files: int) -> list[str]:
+def limited_to(files: int) -> tuple[str, ...]:
     """The command, with so many open files allowed to each process."""
-    return ["bash", "-c", f"ulimit -n {files}; exec {sys.executable} -m aims_server"]
+    return shell(f"ulimit -n {files}")
 
 
 def started(service: Service, pid: int) -> bool:

@@ -5,14 +5,11 @@ import os
 import signal
 import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-import aims_server
-
 from ..waiting import until
-from .conftest import BREAKABLE, COMMAND
+from .conftest import BREAKABLE, COPY, shell
 from .crowd import Crowd, Kept, run, tokens
 
 pytestmark = pytest.mark.process
@@ -172,11 +169,7 @@ def test_a_reload_warns_as_a_start_does(start):
 @pytest.mark.parametrize("file", ["errors.py", "web_page/style.css"])
 def test_a_new_version_asks_for_a_restart(start, file):
     """Whichever file it has changed: a pull into a checkout changes few."""
-    copy = f"cp -r {Path(aims_server.__file__).parent} aims_server"
-    service = start(
-        command=["sh", "-c", f"{copy} && exec {sys.executable} -m aims_server"],
-        WORKERS="1",
-    ).wait_until_serving()
+    service = start(command=shell(COPY), WORKERS="1").wait_until_serving()
     roll(service)
     assert "the program has changed" not in service.log
     (service.directory / "aims_server" / file).write_text("new = 1\n")
@@ -188,9 +181,8 @@ def test_a_file_replaced_during_the_start_asks_for_a_restart(start):
     """It was read before, even if the new one bears the old one's time, as what an
     installer unpacks does.
     """
-    copy = f"cp -r {Path(aims_server.__file__).parent} aims_server"
-    command = f"{copy} && exec {sys.executable} -c '{REPLACED}'"
-    service = start(command=["sh", "-c", command], WORKERS="1").wait_until_serving()
+    command = shell(COPY, [sys.executable, "-c", REPLACED])
+    service = start(command=command, WORKERS="1").wait_until_serving()
     assert "the program has changed" not in service.log
     roll(service)
     service.wait_for_log("Reloaded, but the program has changed on disk")
@@ -232,8 +224,7 @@ def test_broken_settings_change_nothing(start):
 
 def test_a_lost_file_changes_nothing(start):
     """The .env that was read at the start is gone: the defaults are not meant."""
-    shell = 'echo METRICS_TOKEN=kept >.env; exec "$@"'
-    service = start(("sh", "-c", shell, "", *COMMAND)).wait_until_serving()
+    service = start(shell("echo METRICS_TOKEN=kept >.env")).wait_until_serving()
     workers = service.workers()
     (service.directory / ".env").unlink()
     service.signal(signal.SIGHUP)

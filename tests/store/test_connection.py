@@ -216,6 +216,26 @@ async def test_what_is_no_answer_closes_the_connection(tmp_path, answer):
         assert len(connections) == 2
 
 
+async def test_a_primary_that_became_a_replica_is_left(server):
+    """What a replica refuses to write goes to whom the server's name leads to by then;
+    what it lets be read, or refuses for another reason, changes no connection.
+    """
+    async with connected(server.url) as connection:
+        first = await connection.call("CLIENT", "ID", seconds=20)
+        with pytest.raises(Refused):
+            await connection.call("NO-COMMAND", seconds=20)
+        server.ask("REPLICAOF", "127.0.0.1", "9")
+        try:
+            await connection.call("GET", "k", seconds=20)
+            assert await connection.call("CLIENT", "ID", seconds=20) == first
+            script = "return redis.call('SET', KEYS[1], '1')"
+            with pytest.raises(Refused, match="it is a replica"):
+                await connection.call("EVAL", script, 1, "k", seconds=20)
+        finally:
+            server.ask("REPLICAOF", "NO", "ONE")
+        assert await connection.call("CLIENT", "ID", seconds=20) != first
+
+
 async def test_closing_leaves_nobody_waiting(tmp_path):
     """Callers of a connection that is closed get an error, whether their commands were
     sent or not yet.

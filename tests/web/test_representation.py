@@ -104,7 +104,7 @@ def test_every_form_may_be_mixed_up_by_no_cache(page):
 
 @pytest.mark.gen_test
 async def test_equal_bytes_have_equal_tags():
-    """So a restart, or another worker, still answers 304."""
+    """After a restart, and in another worker, the answer is still 304."""
     one, other = await make_answer(PAGE), await make_answer(PAGE)
     assert one == other
     assert (await make_answer(PAGE + b" ")).plain.etag != one.plain.etag

@@ -28,7 +28,7 @@ Knows neither HTTP nor the results of calls: a call is a function to await.
 
 from .admission import Admission
 from .bulkhead import Bulkhead
-from .calls import CallerKey, CallTally, call_tally
+from .calls import CallerKey
 from .endpoint_breakers import EndpointBreakers
 from .failure_log import FailureLog
 from .policy import ResiliencePolicy
@@ -40,7 +40,6 @@ from .slot_pool import SlotPools
 __all__ = [
     "Admission",
     "Bulkhead",
-    "CallTally",
     "CallerKey",
     "EndpointBreakers",
     "FailureLog",
@@ -49,5 +48,4 @@ __all__ = [
     "ResiliencePolicy",
     "RetryBudget",
     "SlotPools",
-    "call_tally",
 ]

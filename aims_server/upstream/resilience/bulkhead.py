@@ -70,10 +70,11 @@ class Bulkhead:
         self._look: asyncio.TimerHandle | None = None
 
     def reserve(self, caller: CallerKey, calls: int, seconds: float) -> Reservation:
-        """Admit so many ``calls`` as a whole, until the reservation ends. Raises
-        BulkheadFull if not all could be made within ``seconds``. No calls are refused
-        for all of which there are slots; nor, while one slot is free, is a single call,
-        or any number while nothing is reserved.
+        """Admit so many ``calls`` as a whole, until the reservation ends.
+
+        Raises BulkheadFull if not all could be made within ``seconds``; but never if
+        there are slots for all of them, nor, while any slot is free, for a single call
+        or while nothing is reserved.
         """
         turns = self._reservations.turns(calls, verified=caller.verified)
         wait = max(

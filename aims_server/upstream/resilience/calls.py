@@ -1,14 +1,13 @@
-"""The value types of calls: a call, its caller, its observer, and a request's tally."""
+"""The value types of calls: a call, its caller, its observer."""
 
 from collections.abc import Awaitable, Hashable
-from contextvars import ContextVar
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
 from ...deadline import Deadline
 
-__all__ = ["Attempt", "Call", "CallObserver", "CallTally", "CallerKey", "call_tally"]
+__all__ = ["Attempt", "Call", "CallObserver", "CallerKey"]
 
 Result = TypeVar("Result")
 Made = TypeVar("Made", covariant=True)
@@ -73,18 +72,3 @@ class Call(Struct, Generic[Result], frozen=True):
     attempt: Attempt[Result]
     deadline: Deadline
     repeatable: bool
-
-
-class CallTally(Struct):
-    """The number of hedges made for one request: counted for the task that sets
-    `call_tally` and all tasks that it starts.
-
-    >>> call_tally.set(CallTally()) and None
-    >>> call_tally.get().hedges
-    0
-    """
-
-    hedges: int = 0
-
-
-call_tally: Final[ContextVar[CallTally | None]] = ContextVar("call_tally", default=None)

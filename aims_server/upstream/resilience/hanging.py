@@ -35,12 +35,12 @@ class Hanging:
     >>> hanging.is_hanging(began=0.0)
     True
 
-    No call of less than ``seconds``, the longest that a request waits, hangs. A longer
-    one does if a newer one was answered in far less. If none was answered for as long,
-    all may be slow: then only one a second hangs, to try a new call, and none while
-    calls to other endpoints, the last of them in ``newest``, are answered that take as
-    long. Once one is answered after such a silence, those that began before it need not
-    have taken so long.
+    A call of at least ``seconds``, the longest that a request waits, hangs if a newer
+    one was answered in far less time. If none was answered for ``seconds``, all may be
+    slow. Then only one call a second hangs, so that a new one is tried; and none does
+    while other endpoints answer calls that take as long (the last is in ``newest``).
+    After the first answer that ends such a silence, a call that began before it may
+    hang though it has taken less than ``seconds``.
     """
 
     def __init__(

@@ -1,6 +1,8 @@
-"""Owns whether a late call gets a hedge, and which call wins (J. Dean, L. A. Barroso,
-"The Tail at Scale", CACM 2013; gRPC's A6). Ends hanging calls while no slot is free.
-Makes no call itself.
+"""Owns whether a late call gets a hedge, and which call wins. Ends hanging calls while
+others find no slot. Makes no call itself.
+
+Hedges are described by J. Dean and L. A. Barroso, "The Tail at Scale", CACM 2013, and
+in gRPC's proposal A6.
 """
 
 import asyncio
@@ -21,8 +23,8 @@ __all__ = ["GaveWay", "Hedging"]
 
 Result = TypeVar("Result")
 
-# Late calls are exceptions while they are at most this share of the calls that were
-# answered meanwhile. If one call in twenty hangs, one page in eighty lacks a subject
+# Late calls are exceptions while they are at most this share of the calls that ended
+# meanwhile. If one call in twenty hangs, one page in eighty lacks a subject
 # with 0.2, and one in four hundred with 0.5 (simulated as in
 # tests/upstream/resilience/test_slow_days.py).
 _EXCEPTIONS: Final = 0.5
@@ -61,12 +63,12 @@ class Hedging:
     a platform may hang for some seconds.
 
     When all calls become slow the quantiles follow, and none is late any more. Until
-    then a late call is hedged only if it is an exception: of the other calls, no more
-    are late than half of those answered since it began.
+    then a late call is hedged only if it is an exception: the other late calls are at
+    most half as many as the calls that ended since it began.
 
     If the newest of the calls hangs (`Hanging`), `another` is told so and asked for one
-    more; while no slot is free (`crowded`), all of them give way instead: `run` raises
-    :class:`GaveWay`.
+    more. While others find no slot (`crowded`), all of them are ended instead, which is
+    called giving way: `run` raises :class:`GaveWay`.
 
     The first answer wins and the other calls are cancelled. The first error wins too,
     unless it is `inconclusive`: then the other calls are waited for.

@@ -29,12 +29,12 @@ def record_fault(
     failing_seconds: float,
     again: bool,
 ) -> None:
-    """Report a failed try of so many seconds; one that is made ``again`` counts as
-    answered only.
+    """Report a failed try of so many ``seconds``.
 
-    A time-out counts against the endpoint only if the try had at least
-    ``failing_seconds``, or gave way after so long a silence, since a slow platform is
-    not a failing one.
+    A try that found no connection counts against the connections. A time-out counts
+    against the endpoint only if the try had at least ``failing_seconds``, or gave way
+    after so long a silence, since a slow platform is not a failing one. Any other
+    failure of the endpoint counts unless the try is made ``again``, which then decides.
     """
     if isinstance(fault, UpstreamUnreachable):
         permit.unreachable()

@@ -20,7 +20,7 @@ from ...errors import (
     UpstreamUnavailable,
 )
 from .admission import Admission, AskedToPause
-from .calls import Attempt, Call, CallerKey, CallObserver, call_tally
+from .calls import Attempt, Call, CallerKey, CallObserver
 from .hanging import Hanging, NewestAnswer
 from .hedging import GaveWay, Hedging
 from .outcomes import record_fault
@@ -68,14 +68,12 @@ class ResiliencePolicy:
 
     A repeatable call is retried after a failure if a retry may mend it, time is left,
     and the budget ``retries`` allows it. A late one is hedged if a slot is free and the
-    budget ``hedges``, of the same `tries`, allows it. One that hangs (`Hanging`), after
-    ``hanging_seconds`` at the earliest, needs no budget: it is hedged, or while others
-    find no slot ended and made again. A failure counts for the breaker only if the
-    caller gets it.
+    budget ``hedges``, of the same `tries`, allows it. One that hangs needs no budget:
+    it is hedged, or, while others find no slot, ended and made again.
 
     ``on_failure`` is called for each failed call, with endpoint, error and seconds.
-    `record_fault` explains ``failing_seconds``, `RetryWaits` ``random`` and
-    ``background_seconds``.
+    `Hanging` explains ``hanging_seconds``, `record_fault` ``failing_seconds`` and which
+    failures count for the breakers, `RetryWaits` ``random`` and ``background_seconds``.
     """
 
     def __init__(
@@ -210,9 +208,6 @@ class ResiliencePolicy:
             self._admission.leave(call.caller, None)
             return None
         self._observer.call_hedged(call.endpoint, "started")
-        tally = call_tally.get()
-        if tally is not None:
-            tally.hedges += 1
         return self._made(call, fresh=True, hedge=True)
 
     async def _run_uncancelled(self, made: Coroutine[Any, Any, Result]) -> Result:

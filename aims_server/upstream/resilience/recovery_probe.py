@@ -1,4 +1,4 @@
-"""Probes endpoints whose breaker is open while no student calls them."""
+"""Probes endpoints whose breaker is half-open, in case no student calls them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

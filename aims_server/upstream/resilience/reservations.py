@@ -97,8 +97,10 @@ class Reservations:
         Callers are served in turn, so each call of the largest page waits for one call
         of every other caller, also of later ones: each page of this worker counts as
         much as the largest. A single call is over after its turn and counts as one.
-        Single calls that follow one another delay the next one more: like a page each,
-        or by a slot each that the pages cannot have, whichever is less.
+
+        The turns of a single call (``calls`` is 1) allow for others after each single
+        call before it. So each of these counts as much as the largest page, or has a
+        slot that the pages cannot have, whichever makes fewer turns.
         """
         number, largest, total, elsewhere = 1, calls, calls, 0
         single = int(calls == 1)

@@ -31,8 +31,8 @@ class RetryWaits:
     [0.025, None]
 
     In the last ``background_seconds`` before its deadline no request waits for a call
-    any more: no retry is delayed until then, since those who wait would not hear of the
-    failure, and none is made then after a ``Retry-After``.
+    any more. So no retry is delayed until then: those who wait would not hear of the
+    failure. And then none is made after a ``Retry-After``.
     """
 
     def __init__(

@@ -44,7 +44,8 @@ class HandleState:
     >>> state.reply(429)
     Reply(status=429, body=b'{}', retry_after=7.0, location=None, connection=None)
 
-    It stays with its handle for all calls, since setting curl's callbacks takes 5 us.
+    After a plain call it stays with its handle for the next one, since setting curl's
+    callbacks takes 5 us.
     """
 
     __slots__ = (

@@ -1,10 +1,9 @@
 """Faults before the service serves."""
 
 import socket
-import sys
 
-from ..conftest import COMMAND
-from .bench import Bench, Provoke, shell
+from ..conftest import COMMAND, shell
+from .bench import Bench, Provoke
 
 
 def at_start(
@@ -16,10 +15,8 @@ def at_start(
 
     def provoke(bench: Bench) -> tuple[str, str]:
         if env_file is not None:
-            script = (
-                f"printf '%s' '{env_file}' >.env; exec {sys.executable} -m aims_server"
-            )
-            return bench.told(bench.start(("bash", "-c", script), **variables))
+            script = f"printf '%s' '{env_file}' >.env"
+            return bench.told(bench.start(shell(script), **variables))
         return bench.told(bench.start(command, **variables))
 
     return provoke
@@ -44,12 +41,7 @@ FAULTS: dict[str, Provoke] = {
     "the port is taken": taken_port,
     "an address of another machine": at_start(HOST="203.0.113.7", METRICS_TOKEN="x"),
     "systemd hands over something that is no socket": at_start(
-        command=(
-            "bash",
-            "-c",
-            "exec 3</dev/null; LISTEN_PID=$$ LISTEN_FDS=1"
-            f" exec {sys.executable} -m aims_server",
-        )
+        command=shell("exec 3</dev/null; export LISTEN_PID=$$ LISTEN_FDS=1")
     ),
     "few open files are allowed": at_start(command=shell("ulimit -n 300")),
     "too few open files are allowed": at_start(command=shell("ulimit -n 40")),

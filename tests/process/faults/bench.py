@@ -1,7 +1,6 @@
 """Where faults are provoked: a platform, and services that end with it."""
 
 import json
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -69,11 +68,6 @@ class Bench:
 
 
 Provoke = Callable[[Bench], tuple[str, str]]
-
-
-def shell(script: str) -> tuple[str, ...]:
-    """The service, started by a shell that does something first."""
-    return ("bash", "-c", f"{script}; exec {sys.executable} -m aims_server")
 
 
 def ask_in_vain(service: Service, token: str) -> None:

@@ -6,7 +6,8 @@ from contextlib import ExitStack, suppress
 from threading import Thread
 
 from ...waiting import until
-from .bench import Bench, Provoke, ask_in_vain, shell
+from ..conftest import shell
+from .bench import Bench, Provoke, ask_in_vain
 
 
 def malformed(bench: Bench) -> tuple[str, str]:

@@ -8,8 +8,8 @@ from functools import partial
 from threading import Thread
 
 from ...waiting import free_port, until
-from ..conftest import BREAKABLE, THREADLESS, Service
-from .bench import Bench, Provoke, ask_in_vain, shell
+from ..conftest import BREAKABLE, THREADLESS, Service, shell
+from .bench import Bench, Provoke, ask_in_vain
 
 SOON_HUNG = """
 import sys

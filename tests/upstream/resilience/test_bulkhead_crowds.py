@@ -244,8 +244,8 @@ def test_nobody_is_told_to_wait_longer_than_a_minute(clock):
 
 
 async def test_nobody_is_told_so_for_a_single_call(clock):
-    """Nor does the refusal of a single call, however many wait and however slow calls
-    were.
+    """The refusal of a single call tells no wait above a minute either, however many
+    wait and however slow calls were.
     """
     queue = Queue(Bulkhead(1, clock=clock, first_guess=7.0), clock)
     tasks = await queue.join("x1", *(f"{flow}1" for flow in "abcdefghi"))

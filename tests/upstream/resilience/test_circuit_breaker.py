@@ -187,7 +187,7 @@ def test_one_caller_does_not_keep_it_open(breaker, clock):
 
 
 def test_a_lonely_caller_probes_again_after_the_window(breaker, clock):
-    """Or nobody would find out that the endpoint is back."""
+    """Its failed probe bars it for ten seconds only: there may be no other to probe."""
     clock.now += trip(breaker)
     fail(breaker, student(1))
     clock.now += 10

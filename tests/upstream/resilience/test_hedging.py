@@ -231,7 +231,7 @@ async def test_being_cancelled_as_another_wins_is_being_cancelled(clock):
 
 
 async def test_nothing_is_left_of_a_failure(clock):
-    """Nor of the task that had it: what its frames know goes with it."""
+    """The task that had it is freed at once, and with it what its frames know."""
     call = asyncio.create_task(Copies(clock, (0.1, Final())).run())
     await asyncio.wait([call])
     assert isinstance(call.exception(), Final)

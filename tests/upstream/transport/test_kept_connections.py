@@ -16,7 +16,7 @@ def test_a_number_that_comes_back_is_the_new_connections():
 
 
 def test_a_port_that_comes_back_on_another_number_stays_known():
-    """Or what is on its connection would not be looked at before a call goes out."""
+    """What is on its connection is looked at before a call goes out."""
     kept = KeptConnections()
     kept.add("port", 5, multiplexed=False)
     kept.add("port", 6, multiplexed=False)

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.gen_test
 
 async def test_the_environment_names_no_proxy(get, monkeypatch):
     """Proxies in the environment are ignored."""
+    monkeypatch.delenv("no_proxy")
     for name in ("http_proxy", "https_proxy", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert (await get(answer(b"{}"))).body == b"{}"

@@ -40,7 +40,7 @@ async def test_an_open_breaker_answers_at_once(narrow):
 
 
 async def test_a_breaker_that_opens_while_one_waits_in_line_refuses_it(narrow):
-    """And the slot it was given goes to the next, or is free."""
+    """It is not made, and its slot goes to the next one or is free."""
     deadline = Deadline(60.0, narrow.clock)
     await acquire(narrow.slots, SOMEBODY, deadline)
     waiting = [asyncio.create_task(narrow.outcome(seconds=60.0)) for _ in range(3)]

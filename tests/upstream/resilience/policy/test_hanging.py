@@ -32,7 +32,7 @@ async def all_slots_hang(bench, endpoint="cards"):
 
 
 async def test_a_platform_that_is_back_is_noticed_though_all_slots_hang(bench):
-    """They stayed taken until the end of what hung, 20 s later."""
+    """New calls get slots in seconds, and what hung is made again and answered."""
     hung = await all_slots_hang(bench)
     bench.platform.seconds = 0.1
     back_at = bench.clock()
@@ -68,7 +68,7 @@ async def test_calls_give_way_though_another_worker_has_the_other_slots(clock):
 
 
 async def test_calls_give_way_to_those_of_another_worker(clock):
-    """Which has none of the slots, and so nothing that could give way."""
+    """The other worker has none of the slots, and so no call that could give way."""
     pools = SlotPools()
     bench = Bench(clock, size=pools.of(0, size=10, share=5))
     other = Bench(clock, size=pools.of(1, size=10, share=5))
@@ -171,7 +171,7 @@ async def test_what_hung_is_made_again_when_others_are_answered(clock):
 
 
 async def test_a_platform_that_is_back_is_noticed_though_nobody_new_asks(clock):
-    """Who asks again waits for the call that hung, and began no new one."""
+    """The next request waits for the call that hung, and begins no new one."""
     bench = Bench(clock, size=80)
     bench.platform.seconds = HANGS
     hung = [begin(bench, number) for number in range(30)]
@@ -301,7 +301,7 @@ async def test_a_try_that_gave_way_hides_no_answer(bench):
 
 
 async def test_a_call_with_another_one_beside_it_does_not_give_way(clock):
-    """That one will be answered."""
+    """The newer one will be answered, so both keep their slots."""
     bench = Bench(clock, size=4)
     bench.platform.seconds = HANGS
     hung = begin(bench, 1)

@@ -145,7 +145,7 @@ async def test_a_pause_that_grew_too_long_is_not_waited_for(bench):
 
 
 async def test_a_pause_opens_no_queue(narrow):
-    """Who is refused because of it takes no slot."""
+    """A call that is refused because of it takes no slot."""
     narrow.platform.script = [UpstreamUnavailable(retry_after=50.0)]
     await narrow.outcome()
     await acquire(narrow.slots, SOMEBODY, Deadline(60.0, narrow.clock))
@@ -164,7 +164,7 @@ async def test_a_pause_asked_for_while_one_waited_in_line_holds(narrow):
 
 
 async def test_a_pause_that_leaves_time_is_waited_out_by_those_in_line(narrow):
-    """Or one call of a page that is turned down would cost it all that are behind."""
+    """One call that is turned down does not cost its page the calls behind it."""
     narrow.platform.script = [UpstreamUnavailable(retry_after=1.0)]
     results = await asyncio.gather(*(narrow.outcome() for _ in range(4)))
     assert results == ["answer"] * 4
