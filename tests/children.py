@@ -3,6 +3,7 @@
 import os
 import signal
 import traceback
+from pathlib import Path
 
 
 def environment():
@@ -32,6 +33,20 @@ def fork(work):
 def exit_status(pid):
     """Wait for a child; negative is the signal that ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def state(pid):
+    """The letter of a process's state: T is stopped, Z a zombie, X gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+    return stat.rpartition(")")[2].split()[0]
+
+
+def alive(pid):
+    """Whether the process lives; a zombie does not."""
+    return state(pid) not in ("Z", "X")
 
 
 class Interrupted:

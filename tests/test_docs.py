@@ -13,6 +13,7 @@ from docutils.core import publish_doctree
 
 from aims_server import errors
 from aims_server.config.settings import VARIABLES
+from aims_server.metrics import labels
 from aims_server.web import openapi
 
 from .waiting import PATIENCE_SECONDS
@@ -87,7 +88,7 @@ def test_the_promises_are_numbered_without_a_gap():
 
 
 def test_a_promise_is_named_with_its_page():
-    """Who reads "P9" in a file finds there where it is explained, and that it is."""
+    """A file that says "P9" says where that is explained, and it is explained there."""
     for name, text in texts():
         if name.startswith("docs/"):
             continue
@@ -164,6 +165,13 @@ def test_the_contract_has_every_error():
         if isinstance(failure, type) and issubclass(failure, errors.ApiError)
     }
     assert {*listed} == tree
+
+
+def test_every_kind_of_oddity_is_explained():
+    """Section 11 of the platform's page lists what metrics count."""
+    section = (DOCS / "platform.rst").read_text("utf-8").partition("\n11. ")[2]
+    _, *explained = re.findall(r"^   \* - ``(\w+)``\n", section, re.MULTILINE)
+    assert {*explained} == {kind for _, kind in labels.ODDITIES}
 
 
 def test_the_contract_has_every_path():

@@ -10,6 +10,7 @@ import tarfile
 import tomllib
 from pathlib import Path
 
+import grimp
 import pytest
 
 import aims_server
@@ -81,6 +82,23 @@ def test_a_module_lists_what_it_offers(name):
     module = importlib.import_module(name)
     assert module.__all__
     assert all(hasattr(module, offered) for offered in module.__all__)
+
+
+def test_a_package_is_imported_and_not_its_modules():
+    """What it offers is in its `__init__`. But the route table names handlers, and one
+    command launches the simulated platform.
+    """
+    graph = grimp.build_graph("aims_server", cache_dir=None)
+    inner = set()
+    for module in graph.modules:
+        for imported in graph.find_modules_directly_imported_by(module):
+            package = imported.rpartition(".")[0]
+            if package and not f"{module}.".startswith(f"{package}."):
+                inner.add((module, package))
+    assert inner == {
+        ("aims_server.app.routes", "aims_server.handlers"),
+        ("aims_server.cli.commands", "aims_server.demo"),
+    }
 
 
 @pytest.mark.process

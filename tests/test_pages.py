@@ -140,6 +140,18 @@ async def test_every_page_is_served(front, token, page, worker):
     assert '"other"' not in told
 
 
+@pytest.mark.parametrize("page", pages.PAGES, ids=lambda row: row.name)
+def test_the_answer_of_every_page_is_in_the_table_of_schemas(page):
+    """Only the quizzes are the platform's own answer."""
+    for method in page.methods:
+        answer = DESCRIBED["paths"][page.path][method.lower()]["responses"]["200"]
+        if "$ref" in answer:
+            name = answer["$ref"].rpartition("/")[2]
+            answer = DESCRIBED["components"]["responses"][name]
+        schema = answer["content"]["application/json"]["schema"]["$ref"]
+        assert page is pages.QUIZ or schema.rpartition("/")[2] in SCHEMAS
+
+
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_answers_have_the_fields_of_their_schemas(name):
     """The fields have the schema's order and JSON names."""

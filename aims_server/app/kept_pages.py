@@ -83,7 +83,7 @@ class KeptPages:
                 stale=settings.cache_stale_seconds,
                 floor=settings.cache_refresh_floor_seconds,
             ),
-            metrics,
+            metrics.lookup,
             clock=clock,
             wall=wall,
         )

@@ -80,7 +80,7 @@ def make_upstream(
         ),
         settings.external_api_base,
         settings.external_api_origin,
-        Oddities(metrics, events),
+        Oddities(metrics.upstream_oddity, events),
         executor,
     )
     return Upstream(client, transport, slots)

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar, cast
 
 from msgspec.structs import replace
 
@@ -22,16 +22,9 @@ from .readthrough import ReadThrough, WrongOwner
 from .singleflight import FlightCancelled
 from .store import Entry
 
-__all__ = ["AnswerCache", "LookupObserver"]
+__all__ = ["AnswerCache"]
 
 Kept = TypeVar("Kept")
-
-
-class LookupObserver(Protocol):
-    """Counts look-ups by outcome; the metrics do."""
-
-    def lookup(self, resource: str, outcome: str) -> None:
-        """``outcome`` is one of HIT, MISS, STALE and PENDING."""
 
 
 class AnswerCache:
@@ -39,8 +32,9 @@ class AnswerCache:
 
     Answers are made of parts, which are kept by themselves. ``resource`` names a page
     or a part; parts of one kind differ in what follows a "/". ``answers`` and ``parts``
-    share a store, so that a refusal of a token drops everything kept for it. ``clock``
-    gives monotonic seconds, ``wall`` Unix time.
+    share a store, so that a refusal of a token drops everything kept for it.
+    ``on_lookup`` gets each look-up's resource and `Outcome`. ``clock`` gives monotonic
+    seconds, ``wall`` Unix time.
     """
 
     def __init__(
@@ -48,7 +42,7 @@ class AnswerCache:
         answers: ReadThrough[Answer],
         parts: ReadThrough[bytes],
         lifetimes: Lifetimes,
-        observer: LookupObserver,
+        on_lookup: Callable[[str, str], object],
         *,
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
@@ -56,7 +50,7 @@ class AnswerCache:
         self._answers = answers
         self._parts = parts
         self._lifetimes = lifetimes
-        self._observer = observer
+        self._on_lookup = on_lookup
         entries = NewEntries(lifetimes, clock=clock, wall=wall)
         self.new_answer = entries.answer
         self.new_part = entries.part
@@ -128,7 +122,7 @@ class AnswerCache:
             served = await self._answers.derive(key, session.owner, source, made_of)
             outcome = served.outcome
         finally:
-            self._observer.lookup(resource, outcome.value)
+            self._on_lookup(resource, outcome.value)
         return served
 
     def get_fresh(
@@ -136,7 +130,7 @@ class AnswerCache:
     ) -> Entry[Answer] | None:
         """The entry that `answer` would give as a HIT, without waiting, or None.
 
-        Not reported to the observer: the caller counts the answer.
+        Not reported as a look-up: the caller counts the answer.
         """
         entry = self._answers.kept.get_fresh(
             session.resource_key(resource), session.owner, now, self._max_age(fresh)
@@ -186,7 +180,7 @@ class AnswerCache:
         except WrongOwner:
             raise UpstreamError from None
         finally:
-            self._observer.lookup(resource.partition("/")[0], outcome.value)
+            self._on_lookup(resource.partition("/")[0], outcome.value)
         # An answer requested before a refusal, by another request, gives no standing.
         if through.epochs.is_current(served.epoch):
             _confirm(session, served.entry)

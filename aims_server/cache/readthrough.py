@@ -187,8 +187,8 @@ class ReadThrough(Generic[V]):
     ) -> Served[V]:
         """The entry of this key's flight. A flight of an asker that accepts older
         entries may bring one too old for this asker; then another flight is begun. An
-        entry made since this asker came is never too old, even of an old part: another
-        flight would make it of the same.
+        entry made since this asker came is never too old, even if it was made of an old
+        part: another flight would make it of the same part.
         """
         asked_at = self._clock()
         while True:

@@ -15,13 +15,6 @@ STUDENT = 5900001
 RESOURCE = "quiz"
 
 
-class Uncounted:
-    """Counts no look-up."""
-
-    def lookup(self, resource, outcome):
-        """Ignore it."""
-
-
 @pytest.fixture(name="cache")
 def _cache(workers, clock):
     """The first worker's."""
@@ -32,7 +25,7 @@ def cache_of(worker, clock):
     """What this worker keeps, parts beside answers."""
     lifetimes = Lifetimes(fresh=FRESH, stale=SERVABLE - FRESH, floor=FLOOR)
     through = worker.through
-    return AnswerCache(through, through, lifetimes, Uncounted(), clock=clock)
+    return AnswerCache(through, through, lifetimes, lambda *_: None, clock=clock)
 
 
 def entry(session, value, clock, *, complete=True):

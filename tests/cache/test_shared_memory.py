@@ -105,7 +105,7 @@ def test_one_asker_at_a_time_holds_the_lease(cache, clock):
 
 
 def test_a_released_lease_is_free(cache, clock):
-    """Who gives up lets the next one try at once, and can put nothing afterwards."""
+    """An asker that gives up lets the next try at once, and can put nothing more."""
     first = take(cache)
     cache.release(first.lease)
     assert take(cache).found is Found.NONE
@@ -242,7 +242,7 @@ def test_leases_go_before_pages_in_a_full_set(epochs, clock):
 
 def test_overwritten_pages_go_before_leases(epochs, clock):
     """Once a set has met more keys than it has slots, a new one takes the slot of a
-    page that the ring has overwritten; who fills a key goes on holding it.
+    page that the ring has overwritten; leases to fill a key stay.
     """
     cache = SharedMemoryCache(4096, epochs, clock=clock)  # one set of sixteen
     for n in range(16):
@@ -427,7 +427,7 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: self.leases)
     @rule(data=st.data(), body=st.binary(max_size=50))
     def put(self, data, body):
-        """Who holds the lease puts; past its end only if nobody took its record."""
+        """The lease's holder puts; past its end only if nobody took its record."""
         key = data.draw(st.sampled_from(sorted(self.leases)))
         lease, end = self.leases.pop(key)
         kept = page(self.clock, body, fresh=3, servable=6)

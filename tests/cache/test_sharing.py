@@ -289,7 +289,7 @@ async def test_no_cache_takes_what_anybody_made_within_the_floor(
 
 
 async def test_a_more_demanding_asker_flies_again(platform, workers, clock):
-    """Who wants a new page and joins the flight of one who does not gets a new one."""
+    """An asker for a new page joins the flight of one for any, and gets a new one."""
     await answered(platform, workers[0].ask(platform), "first")
     clock.now += 40
     modest = workers[1].ask(platform)

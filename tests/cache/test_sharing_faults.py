@@ -147,7 +147,7 @@ async def test_a_flood_of_made_up_tokens_voids_nobodys_pages(platform, workers):
 
 
 async def test_waiting_ends_with_the_deadline(platform, workers):
-    """Who waits for a worker that does not come back has its own time, and no more."""
+    """An asker waits for a worker that does not come back until its own deadline."""
     stuck = workers[0].ask(platform, seconds=100)
     await settle()
     with pytest.raises(TimeoutError):

@@ -233,7 +233,7 @@ def test_a_broken_value_is_one_fault(name, value):
 
 
 def test_a_fault_shows_the_value():
-    """Who reads the fault sees what was written."""
+    """The fault shows what was written."""
     assert faults_of(PORT="70000") == (
         "PORT='70000': must be a whole number from 0 to 65535",
     )

@@ -9,6 +9,7 @@ from urllib.request import Request, urlopen
 import msgspec
 import pytest
 
+from ..children import alive
 from ..waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.process
@@ -78,15 +79,7 @@ def test_dies_with_its_parent():
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    until(lambda: _state(pid) == "Z")
-
-
-def _state(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return "Z"
+    until(lambda: not alive(pid))
 
 
 def test_taken_port_is_one_line():

@@ -46,7 +46,7 @@ async def test_the_page_is_given_as_it_stands(front, token, platform, college, s
 
 
 async def test_gathering_goes_on_and_nothing_is_asked_twice(front, token, platform):
-    """Who asks again gets the whole page, for no further call."""
+    """The next request gets the whole page, for no further call."""
     platform.hold("cards")
     assert len(incomplete(await front.ask("/api/all-attendance", token))) == 15
     calls = platform.counters.total

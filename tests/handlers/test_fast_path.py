@@ -260,7 +260,7 @@ class TestSlowReaders:
 
     @pytest.mark.gen_test
     async def test_the_fast_path_does_not_pile_up_answers(self, browser, token, taken):
-        """Who is behind is left to Tornado, which waits; nothing is lost by it."""
+        """A client that reads too slowly is left to Tornado, which waits for it."""
         await browser.ask("/api/all-attendance", token)
         browser.writer.transport.pause_reading()
         for _ in range(400):  # 25 MB, several times what the sockets hold

@@ -21,7 +21,7 @@ import pytest
 
 import aims_server
 
-from ..children import environment
+from ..children import environment, state
 from ..waiting import PATIENCE_SECONDS, until
 
 COMMAND = (sys.executable, "-m", "aims_server")
@@ -82,15 +82,6 @@ def children(pid: int) -> list[int]:
             if int(parent) == pid:
                 found.append((int(rest[17]), int(stat.parent.name)))  # when it started
     return [child for _, child in sorted(found)]
-
-
-def state(pid: int) -> str:
-    """The letter of its state: T is stopped, Z a zombie, X gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return "X"
-    return stat.rpartition(")")[2].split()[0]
 
 
 def stop(pid: int) -> None:

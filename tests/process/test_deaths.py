@@ -11,8 +11,9 @@ import pytest
 
 from aims_server.process.rollout import FAILED_STARTS, MIN_SERVED_SECONDS
 
+from ..children import alive
 from ..waiting import until
-from .conftest import BREAKABLE, THREADLESS, Service, state, stop
+from .conftest import BREAKABLE, THREADLESS, Service, stop
 from .crowd import Crowd
 
 pytestmark = pytest.mark.process
@@ -40,11 +41,6 @@ os.fork = fork
 rollout.RETRY_SECONDS = 0.1
 sys.exit(cli.main([]))
 """
-
-
-def alive(pid: int) -> bool:
-    """Whether the process lives; a zombie does not."""
-    return state(pid) not in ("Z", "X")
 
 
 def all_serve(service: Service) -> bool:

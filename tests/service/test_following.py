@@ -222,7 +222,7 @@ async def test_what_came_before_a_refusal_is_not_told_after_it(
 
 
 async def test_one_that_is_over_is_not_taken_for_the_next(workers, sessions, clock):
-    """Who asks later sees the one that is under way then."""
+    """A later asker sees the gathering that is under way then."""
     first, second = workers
     session = sessions[0]
     with ExitStack() as stack, second.shared.followed(session, KEY):
@@ -246,7 +246,7 @@ async def test_one_that_is_over_is_not_taken_for_the_next(workers, sessions, clo
 
 
 async def test_ones_own_comes_first(workers, sessions, clock):
-    """Who gathers itself, as the other worker has died, looks there no more."""
+    """A worker that gathers itself, as the other has died, reads its steps no more."""
     first, second = workers
     session = sessions[0]
     with ExitStack() as dead, second.shared.followed(session, KEY):
@@ -260,7 +260,7 @@ async def test_ones_own_comes_first(workers, sessions, clock):
 
 
 async def test_what_was_followed_ends_where_ones_own_begins(workers, sessions, clock):
-    """Who watches it learns that nothing more comes of it."""
+    """A watcher of the other worker's gathering learns that nothing more comes."""
     first, second = workers
     session = sessions[0]
     with ExitStack() as dead, second.shared.followed(session, KEY):

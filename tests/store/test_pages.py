@@ -99,7 +99,7 @@ async def test_a_machine_with_a_shorter_deadline_waits_too(first, second):
 
 
 async def test_a_released_lease_is_free(first, second):
-    """Who gives up lets the next one try at once, and puts nothing afterwards."""
+    """An asker that gives up lets the next try at once, and puts nothing more."""
     taken = await take(first)
     await first.pages.release(taken.lease)
     assert (await take(second)).found is Found.NONE
@@ -134,7 +134,7 @@ async def renewed(server):
 
 @pytest.mark.parametrize("ends", ["put", "release"])
 async def test_a_lease_is_renewed_until_it_is_ended(first, second, server, ends):
-    """Who waits on another machine begins no page that is being made: it would be there
+    """An asker on another machine begins no page that is being made: it would be there
     later, and the platform asked twice.
     """
     taken = await take(first, seconds=0.2)

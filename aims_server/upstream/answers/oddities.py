@@ -7,13 +7,13 @@ the answer, since values are a student's.
 
 import logging
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from msgspec import Struct, field
 
 from ...logs import RateLimitedLog
 
-__all__ = ["Note", "Notes", "Oddities", "OddityObserver", "ignore"]
+__all__ = ["Note", "Notes", "Oddities", "ignore"]
 
 Note: TypeAlias = Callable[[str, str], None]
 """Called with kind and shape of each oddity."""
@@ -21,13 +21,6 @@ Note: TypeAlias = Callable[[str, str], None]
 
 def ignore(kind: str, shape: str) -> None:
     """A `Note` that does nothing."""
-
-
-class OddityObserver(Protocol):
-    """Counts oddities; the metrics do."""
-
-    def upstream_oddity(self, endpoint: str, kind: str, count: int) -> None:
-        """So many oddities in an answer of this endpoint."""
 
 
 class Notes(Struct, eq=False):
@@ -52,36 +45,34 @@ class Notes(Struct, eq=False):
 
     def report(self) -> None:
         """Report what was noted: on the event loop, after the answer was read."""
-        if self.counts:
-            for (kind, shape), count in self.counts.items():
-                self.on_report(self.endpoint, kind, shape, count)
+        for (kind, shape), count in self.counts.items():
+            self.on_report(self.endpoint, kind, shape, count)
 
 
 class Oddities:
     """The oddities of one worker; logs the first of each kind, then counts.
+    ``on_oddity`` gets endpoint, kind and count of those of one answer.
 
-    >>> from types import SimpleNamespace
     >>> logger = logging.Logger("doctest")
     >>> logger.addHandler(logging.NullHandler())
-    >>> metrics = SimpleNamespace(upstream_oddity=print)
-    >>> notes = Oddities(metrics, RateLimitedLog(logger)).notes("cards")
+    >>> notes = Oddities(print, RateLimitedLog(logger)).notes("cards")
     >>> notes("mark", "a record without a known mark")
     >>> notes.report()
     cards mark 1
     """
 
     def __init__(
-        self, observer: OddityObserver, log: RateLimitedLog | None = None
+        self, on_oddity: Callable[[str, str, int], object], log: RateLimitedLog
     ) -> None:
-        self._observer = observer
-        self._log = log or RateLimitedLog(logging.getLogger(__name__))
+        self._on_oddity = on_oddity
+        self._log = log
 
     def notes(self, endpoint: str) -> Notes:
         """Return the `Notes` for one answer of this endpoint."""
         return Notes(endpoint, self._report)
 
     def _report(self, endpoint: str, kind: str, shape: str, count: int) -> None:
-        self._observer.upstream_oddity(endpoint, kind, count)
+        self._on_oddity(endpoint, kind, count)
         self._log.event(
             ("oddity", endpoint, kind),
             logging.WARNING,

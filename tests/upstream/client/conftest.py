@@ -1,5 +1,6 @@
 """The client with all its real parts, before the simulated platform."""
 
+import logging
 import time
 
 import pytest
@@ -9,6 +10,7 @@ from aims_server.demo.college import College
 from aims_server.errors import (
     ApiError,
 )
+from aims_server.logs import RateLimitedLog
 from aims_server.primitives import SerialExecutor
 from aims_server.upstream.answers import Oddities
 from aims_server.upstream.client import ENDPOINTS as ALL_ENDPOINTS
@@ -39,9 +41,6 @@ class Unobserved:
 
     def call_hedged(self, endpoint, end):
         """One more is made beside a late one."""
-
-    def upstream_oddity(self, endpoint, kind, count):
-        """Something could not be read."""
 
 
 class Student:
@@ -108,7 +107,8 @@ async def client_of(
         random=lambda: 0.0,
         clock=clock,
     )
-    oddities = Oddities(Unobserved())
+    log = RateLimitedLog(logging.getLogger(__name__))
+    oddities = Oddities(lambda *_: None, log)
     transport = Transport(20, "test", authorities=authorities)
     return UpstreamClient(
         transport, guard, base_url, ORIGIN, oddities, SerialExecutor()

@@ -57,7 +57,7 @@ def test_any_answer_shows_that_the_way_is_open(breakers, told):
 
 
 def test_a_call_that_its_endpoint_refuses_is_no_probe_of_the_way(breakers, clock):
-    """Who asks for another endpoint may probe it."""
+    """A call to another endpoint may probe it."""
     for seconds in (5, 0):  # it is open for twice as long the second time
         for number in range(3):
             breakers.admit("cards", student(number)).failure()

@@ -171,7 +171,7 @@ async def test_what_hung_is_made_again_when_others_are_answered(clock):
 
 
 async def test_a_platform_that_is_back_is_noticed_though_nobody_new_asks(clock):
-    """Who asks again waits for the call that hung, and began no new one."""
+    """The next request waits for the call that hung, and begins no new one."""
     bench = Bench(clock, size=80)
     bench.platform.seconds = HANGS
     hung = [begin(bench, number) for number in range(30)]

@@ -145,7 +145,7 @@ async def test_a_pause_that_grew_too_long_is_not_waited_for(bench):
 
 
 async def test_a_pause_opens_no_queue(narrow):
-    """Who is refused because of it takes no slot."""
+    """A call that is refused because of it takes no slot."""
     narrow.platform.script = [UpstreamUnavailable(retry_after=50.0)]
     await narrow.outcome()
     await acquire(narrow.slots, SOMEBODY, Deadline(60.0, narrow.clock))

@@ -89,7 +89,7 @@ async def test_tries_are_spread_by_full_jitter(clock, chance):
 
 
 async def test_no_slot_is_held_between_tries(narrow):
-    """Who waits for its second try lets others have their first."""
+    """A call that waits for its second try lets others have their first."""
     narrow.platform.seconds = 0.0
     narrow.platform.script = [UpstreamBusy(retry_after=2.0)]
     asker = asyncio.create_task(narrow.call("cards"))
