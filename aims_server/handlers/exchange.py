@@ -122,7 +122,7 @@ class Exchange:
         beside = None
         if isinstance(failure, RateLimited):
             self._context.metrics.limited(failure.kind)
-            self._context.incidents.limited(failure.kind, self.address)
+            self._context.incidents.limited(failure.kind, self.address, self.request_id)
             beside = failure.beside
         return error_response(failure, self.request_id, beside=beside)
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Final
 
-from ..errors import ApiError, LoginRefused
+from ..errors import LoginRefused
 from ..upstream import LoginAnswer
 from ..web import (
     CLIENT_CLOSED,
@@ -48,24 +48,22 @@ class Login:
         client = address_key(exchange.address)
         exchange.quota = await context.limits.by_login(user_name, exchange.address)
         exchange.quota.check()
-        began = time.monotonic()
+        began, is_refused = time.monotonic(), False
         try:
             async with asyncio.timeout(None) as self._call:
                 answer = await context.service.log_in(
                     user_name, request.password, client, exchange.deadline
                 )
-        except ApiError:
-            context.limits.login_not_refused(exchange.address)
-            raise
+            is_refused = answer.status != 200
         except TimeoutError:
-            context.limits.login_not_refused(exchange.address)
             return _LEFT
         finally:
             self._call = None
             exchange.upstream_seconds = time.monotonic() - began
-        if answer.status != 200:
+            if not is_refused:
+                context.limits.login_not_refused(exchange.address)
+        if is_refused:
             return self._refused(answer)
-        context.limits.login_not_refused(exchange.address)
         if answer.token is not None:
             context.service.logged_in(
                 context.sessions.caller(answer.token, client), answer

@@ -26,7 +26,8 @@ class IncidentLog:
     >>> logger = logging.Logger("doctest")
     >>> logger.addHandler(logging.StreamHandler(sys.stdout))
     >>> limits = {"login": "LOGIN_LIMIT_PER_MINUTE=10"}
-    >>> IncidentLog(RateLimitedLog(logger), limits).limited("login", "192.0.2.1")
+    >>> IncidentLog(RateLimitedLog(logger), limits).limited(
+    ...     "login", "192.0.2.1", "9f86d081")
     A request from 192.0.2.1 was refused by LOGIN_LIMIT_PER_MINUTE=10
     """
 
@@ -35,7 +36,7 @@ class IncidentLog:
         self._limits = limits
         self._evictions = 0
 
-    def limited(self, kind: str, address: str) -> None:
+    def limited(self, kind: str, address: str, request_id: str) -> None:
         """The limit named ``kind`` refused a request."""
         self._log.event(
             ("limited", kind),
@@ -43,6 +44,7 @@ class IncidentLog:
             f"A request from {address} was refused by {self._limits[kind]}",
             limit=kind,
             address=address,
+            requestId=request_id,  # the fast path refuses outside a request's context
         )
 
     def connection_refused(

@@ -165,6 +165,21 @@ class TestFailures:
         platform.release()
         assert (await browser.post(body, way, PATH)).status == 200
 
+    @pytest.mark.gen_test
+    async def test_who_meets_a_fault_of_ours_was_not_refused(
+        self, browser, body, worker, monkeypatch
+    ):
+        """It costs the address no login."""
+
+        def fail(*_):
+            raise RuntimeError("of ours")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(worker.service, "log_in", fail)
+            for _ in range(5):
+                assert (await browser.post(body, {}, PATH)).status == 500
+        assert (await browser.post(body, {}, PATH)).status == 200
+
 
 class TestInQueue:
     """There is one slot, and somebody has it."""

@@ -10,6 +10,7 @@ from aims_server.demo.college import College
 from aims_server.metrics import labels
 
 from .kept import pages_shared
+from .ways import WAYS
 
 
 @pytest.fixture(name="variables")
@@ -195,6 +196,19 @@ async def test_each_refusal_is_counted_under_its_limit(front, token, worker):
     )
     refusals = {"student": "2", "login": "1", "address": "1"}
     assert counted == {**dict.fromkeys(labels.LIMITS, "0"), **refusals}
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("way", WAYS)
+async def test_what_is_told_of_a_refusal_names_its_request(
+    front, token, access_lines, way
+):
+    """Whoever follows one request through the log finds which limit refused it."""
+    for number in range(6):
+        headers = {"X-Request-Id": f"mine.{number}", **way}
+        await front.ask("/api/quiz", token, headers=headers)
+    told = [line for line in access_lines.told() if "limit" in line]
+    assert [line.get("requestId") for line in told] == ["mine.5"]
 
 
 @pytest.mark.gen_test

@@ -44,9 +44,9 @@ def _told():
 def test_a_limit_is_told_once_a_minute_with_its_setting(told, kind):
     """A thousand refusals are one line, then a count."""
     for _ in range(1000):
-        told.log.limited(kind, "192.0.2.1")
+        told.log.limited(kind, "192.0.2.1", "9f86d081")
     told.now = 61.0
-    told.log.limited(kind, "192.0.2.1")
+    told.log.limited(kind, "192.0.2.1", "9f86d081")
     first, count, *_ = told.lines()
     assert first["limit"] == kind
     assert first["level"] == "warning"

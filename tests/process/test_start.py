@@ -1,9 +1,15 @@
 """What a start leaves for later."""
 
+import importlib.util
+import pathlib
+import py_compile
 import subprocess
 import sys
+from importlib import machinery
 
 import pytest
+
+from aims_server import __main__ as main
 
 _LATER = ("prometheus_client", "html.parser", "fractions", "argparse")
 
@@ -130,3 +136,39 @@ def test_a_module_is_looked_for_as_source_before_as_an_extension(tmp_path):
         f"sys.path.insert(0, {str(tmp_path)!r}); import either"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def _loaded(path: pathlib.Path) -> object:
+    """`value` of a module that is imported as in a start."""
+    finder = machinery.FileFinder(str(path.parent), (main._Loader, [".py"]))
+    spec = finder.find_spec(path.stem)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules[path.stem]
+    return module.value
+
+
+@pytest.mark.parametrize("mode", py_compile.PycInvalidationMode)
+def test_byte_code_is_used_only_for_the_source_that_it_was_made_of(tmp_path, mode):
+    """Of both kinds: that which names the source's time, and that with its hash."""
+    path = tmp_path / "some_module.py"
+    path.write_text("value = 1")
+    py_compile.compile(str(path), invalidation_mode=mode)
+    assert _loaded(path) == 1
+    path.write_text("value = 1 + 1")
+    unchecked = mode is py_compile.PycInvalidationMode.UNCHECKED_HASH
+    assert _loaded(path) == (1 if unchecked else 2)
+
+
+def test_a_moved_module_names_its_file_in_a_traceback(tmp_path):
+    """Byte code has the path at which it was made."""
+    made, moved = tmp_path / "made", tmp_path / "moved"
+    made.mkdir()
+    (made / "some_module.py").write_text("value = (lambda: 0).__code__.co_filename")
+    py_compile.compile(str(made / "some_module.py"))
+    made.rename(moved)
+    assert _loaded(moved / "some_module.py") == str(moved / "some_module.py")
