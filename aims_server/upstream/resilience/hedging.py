@@ -64,7 +64,8 @@ class Hedging:
 
     When all calls become slow the quantiles follow, and none is late any more. Until
     then a late call is hedged only if it is an exception: the other late calls are at
-    most half as many as the calls that ended since it began.
+    most half as many as the calls that ended since it began; or if a newer call was
+    answered far faster: all of them may have hung for some seconds.
 
     If the newest of the calls hangs (`Hanging`), `another` is told so and asked for one
     more. While others find no slot (`crowded`), all of them are ended instead, which is
