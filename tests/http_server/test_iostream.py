@@ -150,13 +150,14 @@ async def test_after_eof_the_buffer_can_be_read(pair):
         await within(pair.stream.read_bytes(1))
 
 
+@pytest.mark.parametrize("ended_by", ["client", "stream"])
 @pytest.mark.gen_test
-async def test_a_waiting_read_ends_with_the_connection(pair):
+async def test_a_waiting_read_ends_with_the_connection(pair, ended_by):
     """The close callback is called once."""
     told = []
     pair.stream.set_close_callback(lambda: told.append(1))
     reading = pair.stream.read_bytes(1)
-    pair.client.close()
+    getattr(pair, ended_by).close()
     with pytest.raises(StreamClosedError):
         await within(reading)
     pair.stream.close()
