@@ -11,10 +11,17 @@ import os
 import socket
 import struct
 import termios
+import time
 from collections.abc import Hashable
 from typing import Final
 
-__all__ = ["KeptConnections", "is_acknowledged", "is_silent"]
+from ...deadline import Clock
+
+__all__ = ["CONNECTION_SECONDS", "KeptConnections", "is_acknowledged", "is_silent"]
+
+#: For so long a connection takes calls. Without an end they would go on, as long as they
+#: come, to a server that the platform's name has left and that answers with errors.
+CONNECTION_SECONDS: Final = 60
 
 _NONE: Final = bytes(4)  # the kernel's int for no byte
 # A buffer: given bytes, `fcntl.ioctl` raises and drops two exceptions, 0.3 us more.
@@ -44,7 +51,8 @@ class KeptConnections:
     (None, None)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
         self.multiplexed: bool | None = None
         """Whether calls may share a connection, as the last new one was told; None
         before anything has been answered.
@@ -52,6 +60,7 @@ class KeptConnections:
 
         self._sockets: dict[Hashable, int] = {}
         self._connections: dict[int, Hashable] = {}
+        self._opened_at: dict[Hashable, float] = {}
 
     def socket_of(self, connection: Hashable) -> int | None:
         """The socket to check before a call is sent; None for a new connection."""
@@ -64,6 +73,8 @@ class KeptConnections:
             # Curl does not report closed sockets: another connection gets the number,
             # and perhaps the port gets another number.
             self._sockets.pop(known, None)
+            self._opened_at.pop(known, None)
+            self._opened_at[connection] = self._clock()
             numbers = self._connections.items()
             self._connections = {n: had for n, had in numbers if had != connection}
             self._connections[fd] = connection
@@ -80,7 +91,11 @@ class KeptConnections:
 
     def __len__(self) -> int:
         """The number of usable connections of HTTP/1.1."""
-        return sum(fd >= 0 for fd in self._sockets.values())
+        latest = self._clock() - CONNECTION_SECONDS
+        return sum(
+            fd >= 0 and self._opened_at[connection] > latest
+            for connection, fd in self._sockets.items()
+        )
 
     def forget(self, fd: int) -> None:
         """Stop counting an idle connection as usable: something arrived on it, or it
