@@ -255,7 +255,11 @@ class UpstreamRejected(UpstreamError):
     """
 
 
-class WrongStudent(UpstreamError):
+class WrongAnswer(UpstreamError):
+    """The platform's answer is not to this call: it has another list."""
+
+
+class WrongStudent(WrongAnswer):
     """The platform's answer names another student than the one who asked."""
 
 

@@ -143,22 +143,19 @@ def pytest_runtest_makereport() -> Generator[
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is marked ``both_loops`` on each loop that a worker may have."""
     if metafunc.definition.get_closest_marker("both_loops"):
-        if "loop_policy" not in metafunc.fixturenames:
-            metafunc.fixturenames.insert(0, "loop_policy")
-        metafunc.parametrize("loop_policy", ["asyncio", "uvloop"], indirect=True)
+        if "loop_kind" not in metafunc.fixturenames:
+            metafunc.fixturenames.insert(0, "loop_kind")
+        metafunc.parametrize("loop_kind", ["asyncio", "uvloop"], indirect=True)
 
 
-@pytest.fixture(name="loop_policy")
-def _loop_policy(request: pytest.FixtureRequest) -> Iterator[None]:
-    before = asyncio.get_event_loop_policy()
+@pytest.fixture(name="loop_kind")
+def _loop_kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if getattr(request, "param", "asyncio") == "uvloop":  # the extra "fast"
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    yield
-    asyncio.set_event_loop_policy(before)
+        monkeypatch.setattr(asyncio, "new_event_loop", uvloop.new_event_loop)
 
 
 @pytest.fixture
-def io_loop(loop_policy: None, io_loop: IOLoop) -> IOLoop:
+def io_loop(loop_kind: None, io_loop: IOLoop) -> IOLoop:
     """The loop of pytest-tornado, of the kind that is asked for."""
     return io_loop
 

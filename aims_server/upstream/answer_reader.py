@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Final, TypeAlias, TypeVar
 
-from ..errors import UpstreamError
+from ..errors import UpstreamError, WrongAnswer
 from ..primitives import SerialExecutor
-from .answers import BadShape, Note, Oddities
+from .answers import BadShape, Note, Oddities, is_another_list
 from .transport import Reply
 from .verdicts import checked_body
 
@@ -39,10 +39,13 @@ class AnswerReader:
     ) -> Decoded:
         """The decoded body; a large one is decoded in a turn of its own.
 
-        Raises what `checked_body` and ``confirm`` raise, and :class:`UpstreamError` if
-        ``decode`` cannot read the body.
+        Raises what `checked_body` and ``confirm`` raise, :class:`WrongAnswer` if the
+        body has another endpoint's list, and :class:`UpstreamError` if ``decode``
+        cannot read it.
         """
         body = checked_body(reply, of_records=endpoint == "cards")
+        if is_another_list(endpoint, body):
+            raise WrongAnswer from BadShape("another endpoint's list")
         notes = self._oddities.notes(endpoint)
         try:
             if len(body) < _LARGE_BODY:

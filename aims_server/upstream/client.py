@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from urllib.parse import urlencode
 
 from ..deadline import Deadline
-from ..errors import UpstreamError, WrongStudent
+from ..errors import UpstreamError, WrongAnswer
 from ..primitives import CircuitState, SerialExecutor
 from .answer_reader import AnswerReader, Confirm, anyone
 from .answers import (
@@ -242,13 +242,15 @@ class UpstreamClient:
             reply = await fetch(url, headers=headers, seconds=seconds, fresh=fresh)
             try:
                 return await self._reader.read(endpoint, reply, decode, confirm)
-            except WrongStudent:
+            except WrongAnswer:
                 if not self._transport.abandon(reply):
                     raise
             # It may have been the late answer to another call on that connection.
             reply = await fetch(
                 url, headers=headers, seconds=deadline.remaining(), fresh=True
             )
-            return await self._reader.read(endpoint, reply, decode, confirm)
+            answer = await self._reader.read(endpoint, reply, decode, confirm)
+            self._transport.distrust_kept()
+            return answer
 
         return self._policy.call(endpoint, caller, attempt, deadline)

@@ -61,15 +61,6 @@ async def test_a_backlog_that_never_ends_is_left(lone, connect_to):
 
 
 @pytest.mark.gen_test
-async def test_workers_share_a_burst(server, connect_to):
-    """No listener takes nearly all of the connections that come at once."""
-    both = (server.listener, server.another_listener())
-    connect_to(server.socket, 100)
-    await eventually(lambda: sum(each.connections for each in both) == 100)
-    assert min(each.connections for each in both) > 25
-
-
-@pytest.mark.gen_test
 async def test_counts_make_the_shares_even(server, lone, connect_to):
     """Two listeners that know each other's counts share a burst nearly evenly."""
     counts = ConnectionCounts()

@@ -15,6 +15,7 @@ from aims_server.upstream import Transport
 from aims_server.upstream.transport.transport import Reply
 
 from ..upstream.transport.scripted_server import said
+from ..waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.gen_test
 
@@ -34,7 +35,7 @@ BUSY = {
 @pytest.fixture(name="variables")
 def _variables():
     """One connection to the platform is kept, and nothing is answered from memory."""
-    return {"MAX_CONCURRENT_REQUESTS": "1"}
+    return {"MAX_CONCURRENT_REQUESTS": "1", "CACHE_REFRESH_FLOOR_SECONDS": "0"}
 
 
 def admission_numbers(answer) -> set[str]:
@@ -82,6 +83,48 @@ async def test_an_answer_that_comes_during_anothers_call_is_not_taken(
 
     await asyncio.gather(*map(visit, range(20)))
     assert platform.counters.calls["course_files"] > 20 * 30  # some were made anew
+
+
+async def after_course_files(front, platform, token, path):
+    """A page that is asked for while the platform repeats the course files."""
+    platform.faults.set("course_files", kind="answer_twice", delay=0.05, interval=0.01)
+    for endpoint in ("quizzes", "schedule"):
+        platform.faults.set(endpoint, delay=0.1)
+    fresh = {"Cache-Control": "no-cache"}
+    called = platform.counters.calls["course_files"]
+    before = asyncio.ensure_future(front.ask("/api/attendance", token, headers=fresh))
+    await platform.until(lambda counters: counters.calls["course_files"] > called)
+    answer = await front.ask(path, token, headers=fresh)
+    assert (await before).code == 200
+    assert (answer.code, answer.headers["X-Cache"]) == (200, "MISS")
+    return json.loads(answer.body)
+
+
+@pytest.mark.parametrize("path", ["/api/quiz", "/api/timetable"])
+async def test_another_endpoints_answer_is_not_taken(front, platform, token, path):
+    """The course files are sent again while the call behind them on the connection is
+    under way.
+    """
+    expected = json.loads((await front.ask(path, token)).body)
+    had = await after_course_files(front, platform, token, path)
+    assert {**had, "cachedAt": 0} == {**expected, "cachedAt": 0}
+
+
+async def test_after_a_crossed_answer_no_kept_connection_is_trusted(
+    front, platform, college, token
+):
+    """A timetable names nobody: that another one's is sent again is not to be seen."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        asked = 0
+        while platform.counters.calls["quizzes"] == asked:  # it came too early or late
+            await after_course_files(front, platform, token, "/api/quiz")
+            asked += 1
+    platform.faults.set("schedule", delay=0.0)
+    before = platform.counters.connections
+    for number in range(3):
+        student = college.student(number)
+        await front.ask("/api/timetable", college.token(student))
+    assert platform.counters.connections == before + 3
 
 
 @pytest.mark.parametrize("kind", ["stray_408", "stray_crlf", "stray_garbage"])

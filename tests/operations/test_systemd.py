@@ -1,7 +1,6 @@
 """The systemd units, as systemd's own analysers see them."""
 
 import shutil
-import sys
 from pathlib import Path
 
 from aims_server.config.settings import Settings
@@ -25,7 +24,7 @@ def test_the_units_are_clean(tmp_path: Path):
     shutil.copy(SYSTEMD / "aims-server.socket", tmp_path)
     service = (SYSTEMD / "aims-server.service").read_text()
     # verify asks whether the program exists, which it does only where it is installed
-    installed = service.replace("/opt/aims-server/bin/aims-server", sys.executable)
+    installed = service.replace("/opt/aims-server/bin/aims-server", "/bin/sh")
     assert installed != service
     (tmp_path / "aims-server.service").write_text(installed)
     said = accepted_by(

@@ -246,21 +246,9 @@ async def test_one_that_is_over_is_not_taken_for_the_next(workers, sessions, clo
 
 
 async def test_ones_own_comes_first(workers, sessions, clock):
-    """A worker that gathers itself, as the other has died, reads its steps no more."""
-    first, second = workers
-    session = sessions[0]
-    with ExitStack() as dead, second.shared.followed(session, KEY):
-        first.gather(dead, session).begin(had_files(clock), None)
-        await asyncio.sleep(1)
-        with ExitStack() as stack:
-            own = second.gather(stack, session)
-            await asyncio.sleep(1)
-            assert second.gatherings.get(KEY) is own
-            assert own.head is None
-
-
-async def test_what_was_followed_ends_where_ones_own_begins(workers, sessions, clock):
-    """A watcher of the other worker's gathering learns that nothing more comes."""
+    """A worker that gathers itself, as the other has died, reads its steps no more; who
+    watches these learns that nothing more comes.
+    """
     first, second = workers
     session = sessions[0]
     with ExitStack() as dead, second.shared.followed(session, KEY):
@@ -271,8 +259,9 @@ async def test_what_was_followed_ends_where_ones_own_begins(workers, sessions, c
         with ExitStack() as stack:
             own = second.gather(stack, session)
             await asyncio.sleep(1)
-            assert seen.ended
-            assert not own.ended
+            assert second.gatherings.get(KEY) is own
+            assert own.head is None
+            assert (seen.ended, own.ended) == (True, False)
 
 
 async def test_who_followed_a_dead_worker_follows_the_one_that_begins_anew(

@@ -9,6 +9,7 @@ The map, in reading order::
     schedule_cell   the HTML in one of its cells
     models          the typed values
     rows            lists of rows in their envelope; odd rows field by field
+    list_kinds      whether an answer has another list's rows
     json_body       bytes to JSON
     fields          single values: numbers, names, percentages
     messages        the meaning of messages, such as refusals
@@ -33,6 +34,7 @@ from .fields import (
     sum_of,
 )
 from .json_body import BadShape
+from .list_kinds import is_another_list
 from .message_fields import is_answer, text_of
 from .messages import leads_to_login, refuses_token, says_nothing_there
 from .models import (
@@ -75,6 +77,7 @@ __all__ = [
     "decode_schedule",
     "exact",
     "ignore_oddity",
+    "is_another_list",
     "is_answer",
     "leads_to_login",
     "merge_pages",

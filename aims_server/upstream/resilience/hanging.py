@@ -86,7 +86,7 @@ class Hanging:
         seconds = now - began
         if seconds < self.seconds and began >= self._back_at:
             return False
-        if began < self._own.began and self._is_far_slower(seconds, self._own):
+        if self.is_overtaken(began):
             return True
         if now - self._own.ended < self.seconds:
             return False
@@ -94,6 +94,13 @@ class Hanging:
             now - self._newest.ended >= self.seconds
             or self._is_far_slower(seconds, self._newest)
         )
+
+    def is_overtaken(self, began: float) -> bool:
+        """Whether the call answered last began later than one that began then, which
+        has taken far longer so far.
+        """
+        seconds = self._clock() - began
+        return began < self._own.began and self._is_far_slower(seconds, self._own)
 
     @staticmethod
     def _is_far_slower(seconds: float, answer: NewestAnswer) -> bool:

@@ -64,7 +64,8 @@ class Hedging:
 
     When all calls become slow the quantiles follow, and none is late any more. Until
     then a late call is hedged only if it is an exception: the other late calls are at
-    most half as many as the calls that ended since it began.
+    most half as many as the calls that ended since it began; or if a newer call was
+    answered far faster: all of them may have hung for some seconds.
 
     If the newest of the calls hangs (`Hanging`), `another` is told so and asked for one
     more. While others find no slot (`crowded`), all of them are ended instead, which is
@@ -161,10 +162,13 @@ class Hedging:
         """Whether another call would end no better than this one did."""
         return call.cancelled() or not isinstance(call.exception(), self._inconclusive)
 
-    def may_be_hedged(self, ended: int) -> bool:
-        """Whether so few calls are late that each is an exception. ``ended`` is the
-        count of ended calls when the late one began.
+    def may_be_hedged(self, ended: int, newest_at: float) -> bool:
+        """Whether so few calls are late that each is an exception, or a newer one was
+        answered far faster. ``ended`` is the count of ended calls when the late one
+        began, ``newest_at`` when the last of its hedges did.
         """
+        if self.hanging.is_overtaken(newest_at):
+            return True
         moment = self.clock() - self.lateness.late_after
         late = sum(1 for _ in takewhile(moment.__ge__, self._began.values()))
         return late <= 1 + _EXCEPTIONS * (self.ended - ended)
@@ -230,7 +234,7 @@ class _Race(Generic[Result]):
         if now < self.due_at(hangs=hangs):
             return
         self._asked_at = now
-        if not (hangs or hedging.may_be_hedged(self._ended_before)):
+        if not (hangs or hedging.may_be_hedged(self._ended_before, self.newest_at)):
             return
         # In this call's context: the timer may be another call's.
         extra = self._context.run(self._another, hangs)

@@ -10,7 +10,7 @@ from ...errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
     UpstreamUnreachable,
-    WrongStudent,
+    WrongAnswer,
 )
 from .endpoint_breakers import CallPermit
 from .hedging import GaveWay
@@ -18,7 +18,7 @@ from .hedging import GaveWay
 __all__ = ["record_fault"]
 
 # Answers about this student or this request, which say nothing about the endpoint.
-_NO_VERDICT: Final = (TokenRefused, UpstreamRejected, RateLimited, WrongStudent)
+_NO_VERDICT: Final = (TokenRefused, UpstreamRejected, RateLimited, WrongAnswer)
 
 
 def record_fault(

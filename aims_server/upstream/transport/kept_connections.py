@@ -59,7 +59,9 @@ class KeptConnections:
         """
 
         self._sockets: dict[Hashable, int] = {}
+        # All known connections by their sockets, and the other way round.
         self._connections: dict[int, Hashable] = {}
+        self._numbers: dict[Hashable, int] = {}
         self._opened_at: dict[Hashable, float] = {}
 
     def socket_of(self, connection: Hashable) -> int | None:
@@ -68,16 +70,19 @@ class KeptConnections:
 
     def open(self, connection: Hashable, fd: int) -> None:
         """A call is sent on this new connection with the socket ``fd``."""
-        known = self._connections.get(fd)
-        if known != connection:
-            # Curl does not report closed sockets: another connection gets the number,
-            # and perhaps the port gets another number.
-            self._sockets.pop(known, None)
-            self._opened_at.pop(known, None)
-            self._opened_at[connection] = self._clock()
-            numbers = self._connections.items()
-            self._connections = {n: had for n, had in numbers if had != connection}
-            self._connections[fd] = connection
+        if self._numbers.get(connection) == fd:
+            return
+        # Curl does not report closed sockets: another connection gets the number, and
+        # perhaps the port gets another number.
+        replaced = self._connections.get(fd)
+        self._sockets.pop(replaced, None)
+        self._numbers.pop(replaced, None)
+        self._opened_at.pop(replaced, None)
+        if connection in self._numbers:
+            del self._connections[self._numbers[connection]]
+        self._connections[fd] = connection
+        self._numbers[connection] = fd
+        self._opened_at[connection] = self._clock()
 
     def add(self, connection: Hashable, fd: int, *, multiplexed: bool) -> None:
         """A call was answered on this new connection with the socket ``fd``.
@@ -117,17 +122,16 @@ class KeptConnections:
         """Close this connection if it is not HTTP/1.1 and nothing has arrived on it for
         ``seconds``.
         """
-        if self._sockets.get(connection, _MULTIPLEXED) != _MULTIPLEXED:
+        fd = self._numbers.get(connection)
+        if fd is None or self._sockets.get(connection, _MULTIPLEXED) != _MULTIPLEXED:
             return
-        fds = [fd for fd, known in self._connections.items() if known == connection]
-        for fd in fds:
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as ours:
-                ports = ours.getpeername()[1], ours.getsockname()[1]
-                # Without an answer it may be HTTP/1.1, and its number another socket's.
-                if ports == connection[2:] and _silent_seconds(ours) >= seconds:
-                    # Not abandoned: curl drops it only when it sends a call on it.
-                    self._sockets[connection] = _MULTIPLEXED
-                    ours.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as ours:
+            ports = ours.getpeername()[1], ours.getsockname()[1]
+            # Without an answer it may be HTTP/1.1, and its number another socket's.
+            if ports == connection[2:] and _silent_seconds(ours) >= seconds:
+                # Not abandoned: curl drops it only when it sends a call on it.
+                self._sockets[connection] = _MULTIPLEXED
+                ours.shutdown(socket.SHUT_RDWR)
 
     def abandon(self, connection: Hashable) -> None:
         """Reject this connection from now on; curl closes it when it next tries it."""

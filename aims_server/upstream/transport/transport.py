@@ -2,7 +2,9 @@
 errors.
 """
 
+import logging
 import os
+import time
 from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import Final
@@ -13,8 +15,11 @@ from .curl_pool import CurlPool, Reply, Request
 
 __all__ = ["MAX_BODY_BYTES", "Reply", "Transport"]
 
+_log = logging.getLogger(__name__)
+
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 _CONNECT_SECONDS: Final = 5.0
+_DISTRUST_SECONDS: Final = 60.0
 
 
 class Transport:
@@ -52,6 +57,7 @@ class Transport:
         self._handles = handles
         self._proxy = proxy
         self._authorities = TrustedAuthorities(authorities) if authorities else None
+        self._fresh_until = 0.0  # by time.monotonic()
 
     @cached_property
     def _pool(self) -> CurlPool:
@@ -85,6 +91,7 @@ class Transport:
         """
         if os.getpid() != self._owner:
             raise RuntimeError("a curl pool must not cross a fork")
+        fresh = fresh or time.monotonic() < self._fresh_until
         outcome = await self._pool.call(
             Request(url, headers, body, seconds, _CONNECT_SECONDS, fresh)
         )
@@ -103,14 +110,24 @@ class Transport:
         return self._pool.preconnections.expect(url, calls)
 
     def abandon(self, reply: Reply) -> bool:
-        """Whether a reply that names another student may answer an earlier request on
-        its connection. If so, the connection is not used again, and the call is worth
-        making once more on a ``fresh`` one.
+        """Whether a wrong reply may answer an earlier request on its connection. If so,
+        the connection is not used again, and the call is worth making once more on a
+        ``fresh`` one.
         """
         if reply.connection is None:
             return False
         self._pool.abandon(reply.connection)
         return True
+
+    def distrust_kept(self) -> None:
+        """Make each call of the next minute on a new connection: one was answered with
+        the answer to another, which cannot be seen of answers that name nobody.
+        """
+        _log.warning(
+            "The platform answered a call with the answer to an earlier one: for a"
+            " minute each call has a connection of its own"
+        )
+        self._fresh_until = time.monotonic() + _DISTRUST_SECONDS
 
     def close(self) -> None:
         """Drop every connection; calls under way never end, so cancel them before."""

@@ -28,6 +28,32 @@ def test_a_port_that_comes_back_on_another_number_stays_known():
     assert (kept.socket_of("port"), kept.socket_of("other")) == (6, 5)
 
 
+class _Counted:
+    """A connection that counts how often any is compared with another."""
+
+    compared = 0
+
+    def __init__(self, name):
+        self._name = name
+
+    def __hash__(self):
+        return hash(self._name)
+
+    def __eq__(self, other):
+        _Counted.compared += 1
+        return self is other
+
+
+def test_a_new_connection_is_compared_with_no_other():
+    """Each login has one, beside a hundred: that was a tenth of its work."""
+    kept = KeptConnections()
+    for fd in range(100):
+        kept.add(_Counted(fd), fd, multiplexed=False)
+    _Counted.compared = 0
+    kept.add(_Counted("new"), 100, multiplexed=False)
+    assert _Counted.compared < 10
+
+
 def test_an_abandoned_one_passes_no_check():
     """Curl may still try it; it is neither silent nor counted."""
     reading, writing = os.pipe()

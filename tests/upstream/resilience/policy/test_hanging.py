@@ -213,6 +213,23 @@ async def test_a_platform_that_hangs_for_two_seconds_costs_nobody_more(bench):
     assert bench.at_rest
 
 
+async def test_calls_that_hung_together_cost_nobody_more(clock):
+    """Each waited until twice as many newer ones were answered: after a hang of five
+    seconds most students got 504, though the platform was back.
+    """
+    bench = Bench(clock, size=80)
+    await answered_at_once(bench)
+    bench.platform.seconds = HANGS
+    hung = [begin(bench, number) for number in range(8)]
+    await asyncio.sleep(5.0)
+    bench.platform.seconds = 0.1
+    began = bench.clock()
+    assert await begin(bench, 8) == "answer"
+    assert await asyncio.gather(*hung) == ["answer"] * 8
+    assert bench.clock() < began + 1.0
+    assert bench.told.hedged.count("won") == 8
+
+
 async def test_whose_calls_were_made_to_try_is_not_forgotten(clock):
     """Those beside which another one hung as well, while none was answered."""
     bench = Bench(clock, size=80)
