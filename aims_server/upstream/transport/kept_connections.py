@@ -20,7 +20,7 @@ from ...deadline import Clock
 __all__ = ["CONNECTION_SECONDS", "KeptConnections", "is_acknowledged", "is_silent"]
 
 #: For so long a connection takes calls. Without an end they would go on, as long as
-#: they come, to a server that the platform's name has left and that answers with errors.
+#: they come, to a server that the name has left and that answers each with an error.
 CONNECTION_SECONDS: Final = 60
 
 _NONE: Final = bytes(4)  # the kernel's int for no byte
