@@ -11,10 +11,17 @@ import os
 import socket
 import struct
 import termios
+import time
 from collections.abc import Hashable
 from typing import Final
 
-__all__ = ["KeptConnections", "is_acknowledged", "is_silent"]
+from ...deadline import Clock
+
+__all__ = ["CONNECTION_SECONDS", "KeptConnections", "is_acknowledged", "is_silent"]
+
+#: For so long a connection takes calls. Without an end they would go on, as long as
+#: they come, to a server that the name has left and that answers each with an error.
+CONNECTION_SECONDS: Final = 60
 
 _NONE: Final = bytes(4)  # the kernel's int for no byte
 # A buffer: given bytes, `fcntl.ioctl` raises and drops two exceptions, 0.3 us more.
@@ -44,7 +51,8 @@ class KeptConnections:
     (None, None)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
         self.multiplexed: bool | None = None
         """Whether calls may share a connection, as the last new one was told; None
         before anything has been answered.
@@ -54,6 +62,7 @@ class KeptConnections:
         # All known connections by their sockets, and the other way round.
         self._connections: dict[int, Hashable] = {}
         self._numbers: dict[Hashable, int] = {}
+        self._opened_at: dict[Hashable, float] = {}
 
     def socket_of(self, connection: Hashable) -> int | None:
         """The socket to check before a call is sent; None for a new connection."""
@@ -68,10 +77,12 @@ class KeptConnections:
         replaced = self._connections.get(fd)
         self._sockets.pop(replaced, None)
         self._numbers.pop(replaced, None)
+        self._opened_at.pop(replaced, None)
         if connection in self._numbers:
             del self._connections[self._numbers[connection]]
         self._connections[fd] = connection
         self._numbers[connection] = fd
+        self._opened_at[connection] = self._clock()
 
     def add(self, connection: Hashable, fd: int, *, multiplexed: bool) -> None:
         """A call was answered on this new connection with the socket ``fd``.
@@ -85,7 +96,11 @@ class KeptConnections:
 
     def __len__(self) -> int:
         """The number of usable connections of HTTP/1.1."""
-        return sum(fd >= 0 for fd in self._sockets.values())
+        latest = self._clock() - CONNECTION_SECONDS
+        return sum(
+            fd >= 0 and self._opened_at[connection] > latest
+            for connection, fd in self._sockets.items()
+        )
 
     def forget(self, fd: int) -> None:
         """Stop counting an idle connection as usable: something arrived on it, or it

@@ -3,7 +3,11 @@
 import os
 import socket
 
-from aims_server.upstream.transport.kept_connections import KeptConnections, is_silent
+from aims_server.upstream.transport.kept_connections import (
+    CONNECTION_SECONDS,
+    KeptConnections,
+    is_silent,
+)
 
 
 def test_a_number_that_comes_back_is_the_new_connections():
@@ -63,6 +67,17 @@ def test_an_abandoned_one_passes_no_check():
     assert len(kept) == 0
     os.close(reading)
     os.close(writing)
+
+
+def test_an_old_one_is_not_counted(clock):
+    """Curl will not use it: those that a page lacks are opened in time."""
+    kept = KeptConnections(clock)
+    kept.add("a", 5, multiplexed=False)
+    clock.now += CONNECTION_SECONDS
+    kept.add("b", 6, multiplexed=False)
+    assert len(kept) == 1
+    kept.add("c", 5, multiplexed=False)  # on the number of the old one, closed since
+    assert len(kept) == 2
 
 
 def test_http2_is_known_by_its_connection():
