@@ -128,7 +128,7 @@ class AllAttendancePage:
         known = self._records.kept_course_files(session) is not None
         with self._upstream.expect_cards(self._usual_calls - 1):
             fetched = await self._records.course_files(
-                caller, deadline, fresh=fresh, reserved=True
+                caller, deadline, fresh=fresh, calls=0
             )
         if session.verified:
             reservation.verify()

@@ -54,7 +54,7 @@ class FetchedSubject(msgspec.Struct, array_like=True):
 class StudentRecords:
     """One worker's parts of its students' pages.
 
-    Each call is admitted by itself, unless the page that needs it was as a whole.
+    Each call is admitted, by itself or with others of its page.
     Old course files are used if new ones do not arrive within ``refresh_seconds``.
     ``clock`` gives monotonic seconds, ``wall`` Unix time.
     """
@@ -85,16 +85,15 @@ class StudentRecords:
         caller: Caller,
         deadline: Deadline,
         *,
+        calls: int,
         fresh: bool = False,
-        old_at_once: bool = False,
-        reserved: bool = False,
     ) -> FetchedFiles:
         """The course files: one call, shared by every page. Old ones are returned if
-        new ones cannot be had; with ``old_at_once`` they are returned immediately. A
-        page with a reservation has the call ``reserved``.
+        new ones cannot be had. So many ``calls`` are reserved meanwhile: this one and
+        those that the page makes next, or none if the page has a reservation.
         """
         served = await self.packed_course_files(
-            caller, deadline, fresh=fresh, old_at_once=old_at_once, reserved=reserved
+            caller, deadline, fresh=fresh, old_at_once=False, calls=calls
         )
         return _fetched(served.entry, old=served.outcome is Outcome.STALE)
 
@@ -105,15 +104,15 @@ class StudentRecords:
         *,
         fresh: bool,
         old_at_once: bool,
-        reserved: bool = False,
+        calls: int = 1,
     ) -> Served[bytes]:
         """As `course_files`, in the packed form that is kept (`unpack_course_files`).
-        With ``old_at_once`` old ones are refreshed in the background.
+        With ``old_at_once`` old ones are returned and refreshed in the background.
         """
         session = caller.session
 
         async def fill(within: Deadline) -> Entry[bytes]:
-            with nullcontext() if reserved else self._admission.reserve(caller, 1):
+            with self._admission.reserve(caller, calls) if calls else nullcontext():
                 files = await self._calls.course_files(caller, within)
             return self._cache.new_part(
                 session, pack_course_files(files), complete=bool(files.courses)

@@ -1,5 +1,7 @@
 """The page of one subject, made of its kept days or of the platform's records."""
 
+from typing import Final
+
 import msgspec
 
 from ..cache import Served
@@ -11,6 +13,8 @@ from .admission import PageAdmission
 from .student_records import StudentRecords
 
 __all__ = ["SubjectPage"]
+
+_CALLS: Final = 2  # course files, and the records of one
 
 
 class SubjectPage:
@@ -41,13 +45,16 @@ class SubjectPage:
         if session.student_id not in (None, student_id):
             raise Forbidden
         try:
-            fetched = await self._records.course_files(
-                caller, deadline, old_at_once=True
-            )
-            unnamed = fetched.files.student_id is None
-            if fetched.old and (unnamed or cf_id not in fetched.cf_ids()):
+            # Old ones will do: pages that show them ask for newer ones.
+            fetched = self._records.kept_course_files(session)
+            if fetched is None or (
                 # It may be a new course.
-                fetched = await self._records.course_files(caller, deadline)
+                fetched.old
+                and (fetched.files.student_id is None or cf_id not in fetched.cf_ids())
+            ):
+                fetched = await self._records.course_files(
+                    caller, deadline, calls=_CALLS
+                )
             if student_id != fetched.files.student_id:
                 raise Forbidden
             if cf_id not in fetched.cf_ids():

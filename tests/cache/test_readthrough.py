@@ -308,6 +308,24 @@ async def test_what_was_just_made_of_an_old_part_is_not_too_old(bench):
     assert (clock.now - start, platform.calls) == (pytest.approx(5), 1)
 
 
+async def test_who_joined_what_is_too_old_has_it_made_anew(bench):
+    """It was made of parts as old as the other asker takes them. Who had it made has it
+    as it is.
+    """
+    clock, platform = bench.clock, bench.platform
+
+    async def fill(_):
+        platform.calls += 1
+        number = platform.calls
+        await asyncio.sleep(2)
+        made_at = clock.now - 100
+        return Entry(number, 8, b"ann", made_at, made_at + FRESH, made_at + SERVABLE)
+
+    askers = [bench.ask(max_age=30, fill=fill) for _ in range(2)]
+    served = await asyncio.gather(*askers)
+    assert [(one.outcome, one.entry.value) for one in served] == [(MISS, 1), (MISS, 2)]
+
+
 async def test_max_age_falls_back_to_the_old_entry(bench):
     """When no new answer can be had, in error or in time, the old one is served."""
     await bench.fetch("first")

@@ -288,16 +288,30 @@ async def test_no_cache_takes_what_anybody_made_within_the_floor(
     assert platform.calls == 2
 
 
-async def test_a_more_demanding_asker_flies_again(platform, workers, clock):
-    """An asker for a new page joins the flight of one for any, and gets a new one."""
-    await answered(platform, workers[0].ask(platform), "first")
+@pytest.mark.parametrize(
+    ("old", "outcomes"), [(False, [HIT, MISS]), (True, [STALE, PENDING])]
+)
+async def test_a_more_demanding_asker_flies_again(
+    platform, apart, clock, old, outcomes
+):
+    """An asker for a new page joins the flight of one for any, which finds an older one
+    in the store, perhaps made of old parts; and gets a new one.
+    """
+    one, _, other, _ = apart
+    now = clock.now
+
+    async def fill(deadline):
+        ends = now if old else now + FRESH, now + 2 * FRESH
+        return Entry("first", 5, ANN, now, *ends, old=old)
+
+    await one.through.get(b"k", ANN, fill, Deadline(10, clock))
     clock.now += 40
-    modest = workers[1].ask(platform)
-    demanding = workers[1].ask(platform, max_age=30)
+    askers = [other.ask(platform), other.ask(platform, max_age=30)]
     await settle()
     platform.answer("second")
-    assert await shown(modest) == (HIT, "first")
-    assert await shown(demanding) == (MISS, "second")
+    shown = [await asker for asker in askers]
+    assert [served.outcome for served in shown] == outcomes
+    assert [served.entry.value for served in shown] == ["first", "second"]
 
 
 @pytest.mark.parametrize("named", [7, None])

@@ -214,14 +214,29 @@ async def test_no_room_for_a_page_leaves_the_subjects_that_are_kept(
     assert platform.counters.calls["cards"] == asked
 
 
+@pytest.fixture(name="subject_path")
+def _subject_path(college, student):
+    cf_id = college.courses(student)[0].cf_id
+    return f"/api/subject-attendance?studentId={student.id}&cfId={cf_id}&subject=x"
+
+
 @pytest.mark.gen_test
-async def test_one_subject_needs_room_for_one_call(
-    front, token, worker, college, student
-):
+async def test_one_subject_needs_room_for_one_call(front, token, worker, subject_path):
     """Its course files are kept, and a slot is free."""
     await front.ask("/api/attendance", token)
-    cf_id = college.courses(student)[0].cf_id
-    path = f"/api/subject-attendance?studentId={student.id}&cfId={cf_id}&subject=x"
     with no_room(worker):
-        answer = await front.ask(path, token)
+        answer = await front.ask(subject_path, token)
     assert answer.code == 200
+
+
+@pytest.mark.gen_test
+async def test_one_subject_without_course_files_needs_room_for_two_calls(
+    front, token, platform, worker, subject_path
+):
+    """It is refused before the first of them: of a crowd that was not, a third waited
+    for the second one until their deadline, and bystanders beside them.
+    """
+    with no_room(worker):
+        answer = await front.ask(subject_path, token)
+    assert answer.code == 503
+    assert platform.counters.total == 0

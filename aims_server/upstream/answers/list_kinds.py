@@ -10,17 +10,18 @@ _FIELDS: Final = {
     "quizzes": b'"quiz_uc"',
     "timetable": b'"c1"',
 }
+# The first row is in it. Searching 8 MB without any of them takes 50 ms.
+_BEGINNING: Final = 16 * 1024
 
 
 def is_another_list(endpoint: str, body: bytes) -> bool:
-    """Whether an answer has rows of another endpoint's list, and none of its own.
+    """Whether an answer begins with a row of another endpoint's list.
 
     >>> is_another_list("quizzes", b'{"data":[{"attendance_summary":null}]}')
     True
     >>> is_another_list("quizzes", b'{"data":[]}')
     False
     """
-    # Mostly found at once, in the first row.
-    if _FIELDS[endpoint] in body:
-        return False
-    return any(field in body for field in _FIELDS.values())
+    if body.find(_FIELDS[endpoint], 0, _BEGINNING) >= 0:
+        return False  # as mostly, and found at once
+    return any(body.find(field, 0, _BEGINNING) >= 0 for field in _FIELDS.values())

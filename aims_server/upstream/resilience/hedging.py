@@ -60,7 +60,8 @@ class Hedging:
     `another` is asked for one more call. It may return None (no slot is free, the
     budget is used up) and is then asked again after the same time. If the second call
     is late too, a third one follows, and further ones, each after twice as long, since
-    a platform may hang for some seconds.
+    a platform may hang for some seconds. While others find no slot (`crowded`), all
+    hedges but the newest are cancelled.
 
     When all calls become slow the quantiles follow, and none is late any more. Until
     then a late call is hedged only if it is an exception: the other late calls are at
@@ -68,8 +69,8 @@ class Hedging:
     answered far faster: all of them may have hung for some seconds.
 
     If the newest of the calls hangs (`Hanging`), `another` is told so and asked for one
-    more. While others find no slot (`crowded`), all of them are ended instead, which is
-    called giving way: `run` raises :class:`GaveWay`.
+    more. While others find no slot, all of them are ended instead, which is called
+    giving way: `run` raises :class:`GaveWay`.
 
     The first answer wins and the other calls are cancelled. The first error wins too,
     unless it is `inconclusive`: then the other calls are waited for.
@@ -132,7 +133,7 @@ class Hedging:
             self.ended += 1
             del self._began[race]
             if race.others:
-                race.give_up_others()
+                race.give_up(race.others)
             del race  # no cycle: it holds this task, an error's traceback this frame
 
     def answered(self, began: float) -> None:
@@ -206,7 +207,7 @@ class _Race(Generic[Result]):
         self.newest_at = hedging.clock()
         """When the newest of the calls began."""
 
-        self.others: set[asyncio.Task[Result]] = set()
+        self.others: list[asyncio.Task[Result]] = []
         self.first_failed: asyncio.Future[None] | None = None
         self.outcome: Callable[[], Result] | None = None
         # When another one was asked for last, or the first began.
@@ -223,13 +224,17 @@ class _Race(Generic[Result]):
         return self._asked_at + self._hedging.lateness.late_after * 2.0**doublings
 
     def look(self) -> None:
-        """Begin one more call if the newest is late or hangs, or give way."""
+        """Begin one more call if the newest is late or hangs, or give way. While others
+        find no slot, give up all hedges but the newest.
+        """
         hedging = self._hedging
         hangs = hedging.hanging.is_hanging(self.newest_at)
         if hangs and hedging.crowded():
             hedging.hanging.replaced()
             self.end(partial(_give_way, hedging.hanging.silent_seconds))
             return
+        if len(self.others) > 1 and hedging.crowded():
+            self.give_up(self.others[:-1])
         now = hedging.clock()
         if now < self.due_at(hangs=hangs):
             return
@@ -244,7 +249,7 @@ class _Race(Generic[Result]):
             hedging.hanging.replaced()
         call = asyncio.create_task(extra, context=self._context)
         call.add_done_callback(self._on_end)
-        self.others.add(call)
+        self.others.append(call)
         self.newest_at = now
         self._hedges += 1
 
@@ -268,15 +273,15 @@ class _Race(Generic[Result]):
         elif not self.first_failed.done():
             self.first_failed.set_result(None)
 
-    def give_up_others(self) -> None:
-        """Cancel the hedges that are still under way."""
+    def give_up(self, hedges: list[asyncio.Task[Result]]) -> None:
+        """Cancel these hedges, which are still under way."""
         loop = asyncio.get_running_loop()
-        for call in self.others:
+        for call in hedges.copy():
+            self.others.remove(call)
             # Not at once: a task cancelled before its first step would run nothing of
             # its call, and never release its slot.
             loop.call_soon(call.cancel)
             self._hedging.latency.give_up()
-        self.others.clear()
 
 
 def _give_way(silent_seconds: float) -> NoReturn:

@@ -6,12 +6,12 @@ import msgspec
 import pycurl
 
 from .handle_state import HandleState
+from .kept_connections import CONNECTION_SECONDS
 from .transfer import Transfer
 
 __all__ = ["LastingOptions", "set_request"]
 
 _PROTOCOLS: Final = pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS
-_KEPT_SECONDS: Final = 600  # idle; few servers wait so long, and none is harmed
 
 
 class LastingOptions(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ class LastingOptions(msgspec.Struct, frozen=True):
         # There are other threads (gzip of large answers), so curl must not use signals.
         setopt(pycurl.NOSIGNAL, 1)
         setopt(pycurl.TCP_KEEPALIVE, 1)
-        setopt(pycurl.MAXAGE_CONN, _KEPT_SECONDS)
+        setopt(pycurl.MAXLIFETIME_CONN, CONNECTION_SECONDS)
         # No PIPEWAIT, though HTTP/2 is offered: if the server does not take it, all
         # first calls would wait until the very first one is answered, or hangs.
 

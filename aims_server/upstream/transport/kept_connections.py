@@ -11,10 +11,17 @@ import os
 import socket
 import struct
 import termios
+import time
 from collections.abc import Hashable
 from typing import Final
 
-__all__ = ["KeptConnections", "is_acknowledged", "is_silent"]
+from ...deadline import Clock
+
+__all__ = ["CONNECTION_SECONDS", "KeptConnections", "is_acknowledged", "is_silent"]
+
+#: For so long a connection takes calls. Without an end they would go on, as long as
+#: they come, to a server that the name has left and that answers each with an error.
+CONNECTION_SECONDS: Final = 60
 
 _NONE: Final = bytes(4)  # the kernel's int for no byte
 # A buffer: given bytes, `fcntl.ioctl` raises and drops two exceptions, 0.3 us more.
@@ -44,14 +51,18 @@ class KeptConnections:
     (None, None)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._clock = clock
         self.multiplexed: bool | None = None
         """Whether calls may share a connection, as the last new one was told; None
         before anything has been answered.
         """
 
         self._sockets: dict[Hashable, int] = {}
+        # All known connections by their sockets, and the other way round.
         self._connections: dict[int, Hashable] = {}
+        self._numbers: dict[Hashable, int] = {}
+        self._opened_at: dict[Hashable, float] = {}
 
     def socket_of(self, connection: Hashable) -> int | None:
         """The socket to check before a call is sent; None for a new connection."""
@@ -59,14 +70,19 @@ class KeptConnections:
 
     def open(self, connection: Hashable, fd: int) -> None:
         """A call is sent on this new connection with the socket ``fd``."""
-        known = self._connections.get(fd)
-        if known != connection:
-            # Curl does not report closed sockets: another connection gets the number,
-            # and perhaps the port gets another number.
-            self._sockets.pop(known, None)
-            numbers = self._connections.items()
-            self._connections = {n: had for n, had in numbers if had != connection}
-            self._connections[fd] = connection
+        if self._numbers.get(connection) == fd:
+            return
+        # Curl does not report closed sockets: another connection gets the number, and
+        # perhaps the port gets another number.
+        replaced = self._connections.get(fd)
+        self._sockets.pop(replaced, None)
+        self._numbers.pop(replaced, None)
+        self._opened_at.pop(replaced, None)
+        if connection in self._numbers:
+            del self._connections[self._numbers[connection]]
+        self._connections[fd] = connection
+        self._numbers[connection] = fd
+        self._opened_at[connection] = self._clock()
 
     def add(self, connection: Hashable, fd: int, *, multiplexed: bool) -> None:
         """A call was answered on this new connection with the socket ``fd``.
@@ -80,7 +96,11 @@ class KeptConnections:
 
     def __len__(self) -> int:
         """The number of usable connections of HTTP/1.1."""
-        return sum(fd >= 0 for fd in self._sockets.values())
+        latest = self._clock() - CONNECTION_SECONDS
+        return sum(
+            fd >= 0 and self._opened_at[connection] > latest
+            for connection, fd in self._sockets.items()
+        )
 
     def forget(self, fd: int) -> None:
         """Stop counting an idle connection as usable: something arrived on it, or it
@@ -102,17 +122,16 @@ class KeptConnections:
         """Close this connection if it is not HTTP/1.1 and nothing has arrived on it for
         ``seconds``.
         """
-        if self._sockets.get(connection, _MULTIPLEXED) != _MULTIPLEXED:
+        fd = self._numbers.get(connection)
+        if fd is None or self._sockets.get(connection, _MULTIPLEXED) != _MULTIPLEXED:
             return
-        fds = [fd for fd, known in self._connections.items() if known == connection]
-        for fd in fds:
-            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as ours:
-                ports = ours.getpeername()[1], ours.getsockname()[1]
-                # Without an answer it may be HTTP/1.1, and its number another socket's.
-                if ports == connection[2:] and _silent_seconds(ours) >= seconds:
-                    # Not abandoned: curl drops it only when it sends a call on it.
-                    self._sockets[connection] = _MULTIPLEXED
-                    ours.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as ours:
+            ports = ours.getpeername()[1], ours.getsockname()[1]
+            # Without an answer it may be HTTP/1.1, and its number another socket's.
+            if ports == connection[2:] and _silent_seconds(ours) >= seconds:
+                # Not abandoned: curl drops it only when it sends a call on it.
+                self._sockets[connection] = _MULTIPLEXED
+                ours.shutdown(socket.SHUT_RDWR)
 
     def abandon(self, connection: Hashable) -> None:
         """Reject this connection from now on; curl closes it when it next tries it."""

@@ -4,11 +4,13 @@ that nobody asked for, is broken off or refused is no call's answer, and costs n
 
 import asyncio
 import socket
+import time
 
 import msgspec
 import pytest
 
 from aims_server.errors import FailureCause
+from aims_server.upstream.transport import curl_options
 from aims_server.upstream.transport.curl_pool import CurlPool, Reply, Request
 
 from ...waiting import EVER_LONGER, PATIENCE_SECONDS
@@ -134,6 +136,18 @@ async def test_a_refusal_on_a_kept_connection_costs_no_get(pool, server, refusal
     assert said(await pool.call(request(server, "/once"))) == Reply(200, b"{}")
     assert said(await pool.call(request(server, "/once"))) == Reply(200, b"{}")
     assert len(server.heard) == 3
+
+
+async def test_a_connection_is_not_kept_for_ever(pool, server, monkeypatch):
+    """Calls that come again and again reach a new server of the platform's name, though
+    the former one goes on answering.
+    """
+    monkeypatch.setattr(curl_options, "CONNECTION_SECONDS", 1)
+    began = time.monotonic()
+    while server.connections < 2:
+        assert said(await pool.call(request(server))) == Reply(200, b"{}")
+        assert time.monotonic() < began + PATIENCE_SECONDS
+        await asyncio.sleep(0.1)
 
 
 async def test_a_connection_can_be_abandoned(pool, server):

@@ -3,7 +3,11 @@
 import os
 import socket
 
-from aims_server.upstream.transport.kept_connections import KeptConnections, is_silent
+from aims_server.upstream.transport.kept_connections import (
+    CONNECTION_SECONDS,
+    KeptConnections,
+    is_silent,
+)
 
 
 def test_a_number_that_comes_back_is_the_new_connections():
@@ -24,6 +28,32 @@ def test_a_port_that_comes_back_on_another_number_stays_known():
     assert (kept.socket_of("port"), kept.socket_of("other")) == (6, 5)
 
 
+class _Counted:
+    """A connection that counts how often any is compared with another."""
+
+    compared = 0
+
+    def __init__(self, name):
+        self._name = name
+
+    def __hash__(self):
+        return hash(self._name)
+
+    def __eq__(self, other):
+        _Counted.compared += 1
+        return self is other
+
+
+def test_a_new_connection_is_compared_with_no_other():
+    """Each login has one, beside a hundred: that was a tenth of its work."""
+    kept = KeptConnections()
+    for fd in range(100):
+        kept.add(_Counted(fd), fd, multiplexed=False)
+    _Counted.compared = 0
+    kept.add(_Counted("new"), 100, multiplexed=False)
+    assert _Counted.compared < 10
+
+
 def test_an_abandoned_one_passes_no_check():
     """Curl may still try it; it is neither silent nor counted."""
     reading, writing = os.pipe()
@@ -37,6 +67,17 @@ def test_an_abandoned_one_passes_no_check():
     assert len(kept) == 0
     os.close(reading)
     os.close(writing)
+
+
+def test_an_old_one_is_not_counted(clock):
+    """Curl will not use it: those that a page lacks are opened in time."""
+    kept = KeptConnections(clock)
+    kept.add("a", 5, multiplexed=False)
+    clock.now += CONNECTION_SECONDS
+    kept.add("b", 6, multiplexed=False)
+    assert len(kept) == 1
+    kept.add("c", 5, multiplexed=False)  # on the number of the old one, closed since
+    assert len(kept) == 2
 
 
 def test_http2_is_known_by_its_connection():

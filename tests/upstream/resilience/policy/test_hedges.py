@@ -12,6 +12,8 @@ from aims_server.upstream.resilience import CallerKey
 from aims_server.upstream.resilience.retry import RetryBudget
 from tests.virtual_time import settle
 
+from ..bench import SOMEBODY, Bench
+
 pytestmark = pytest.mark.gen_test
 
 
@@ -62,6 +64,25 @@ async def test_no_hedge_without_a_free_slot(narrow):
     narrow.platform.slow_once = 5.0
     assert await narrow.call() == "answer"
     assert narrow.told.hedged == []
+
+
+async def test_older_hedges_end_while_others_find_no_slot(clock):
+    """A call that hung for half a minute had six of them: with those of a fifth of the
+    students all slots were taken, and the others' pages took three times as long.
+    """
+    bench = Bench(clock, size=4)
+    await knows(bench)
+    bench.platform.seconds = 99.0
+    late = asyncio.create_task(bench.call(seconds=200.0))
+    await asyncio.sleep(4.0)
+    assert bench.platform.busy == 4
+    bench.platform.seconds = 0.1
+    began = bench.clock()
+    assert await bench.call("quizzes", caller=SOMEBODY) == "answer"
+    assert bench.clock() - began < 1.0
+    assert bench.platform.busy == 2
+    late.cancel()
+    await asyncio.wait([late])
 
 
 async def test_no_hedge_beyond_the_budget(bench):
