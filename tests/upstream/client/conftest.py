@@ -23,6 +23,7 @@ from aims_server.upstream.resilience.policy import ResiliencePolicy
 from aims_server.upstream.resilience.retry import RetryBudget
 from aims_server.upstream.transport import Transport
 from tests.virtual_time import Clock
+from tests.waiting import PATIENCE_SECONDS
 
 ORIGIN = "https://abes.web.simplifii.com"
 
@@ -54,7 +55,7 @@ class Student:
         self.token = college.token(self.student)
         self.courses = college.courses(self.student)
 
-    async def log_in(self, username=None, password=None, seconds=5.0):
+    async def log_in(self, username=None, password=None, seconds=PATIENCE_SECONDS):
         """A login, with the right credentials where none are given."""
         return await self.client.log_in(
             username or self.student.username,
@@ -63,20 +64,20 @@ class Student:
             Deadline(seconds),
         )
 
-    async def course_files(self, seconds=5.0):
+    async def course_files(self, seconds=PATIENCE_SECONDS):
         """The course files."""
         return await self.client.course_files(
             self.token, self.caller, Deadline(seconds)
         )
 
-    async def cards(self, cf_id=None, seconds=5.0):
+    async def cards(self, cf_id=None, seconds=PATIENCE_SECONDS):
         """The records of a course, the first where none is named."""
         cf_id = cf_id or self.courses[0].cf_id
         return await self.client.cards(
             self.token, self.caller, self.student.id, cf_id, Deadline(seconds)
         )
 
-    async def quizzes(self, seconds=5.0):
+    async def quizzes(self, seconds=PATIENCE_SECONDS):
         """The quizzes."""
         return await self.client.quizzes(self.token, self.caller, Deadline(seconds))
 

@@ -229,7 +229,7 @@ async def test_a_429_is_obeyed(student, platform, said, seconds):
 async def test_a_503_may_name_a_time(student, platform, said, seconds):
     """Where it names none, our own pauses are as good."""
     platform.faults.set("quizzes", kind="status", status=503, retry_after=said)
-    fault = await student.fault(student.quizzes)
+    fault, _ = await fault_before_a_pause(student, platform)
     assert type(fault) is UpstreamBusy
     assert fault.retry_after == seconds
 
