@@ -63,6 +63,7 @@ class ProgressHandler(PageHandler):
             self.set_status(CLIENT_CLOSED)  # for the log only
         finally:
             page.cancel()
+            del page  # from Python 3.13 on a fault holds this frame too
 
     async def _stream_progress(
         self, events: "_Events", page: "asyncio.Future[Served[Answer]]"

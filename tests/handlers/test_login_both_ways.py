@@ -32,6 +32,12 @@ def _variables():
     }
 
 
+@pytest.fixture(name="listener_options")
+def _listener_options():
+    """No connection is idle for too long, however long an example takes to be made."""
+    return {"clock": lambda: 0.0}
+
+
 @pytest.fixture(name="told")
 def _told(browser, ways):
     """What is told of a login by either way, but for its token."""

@@ -38,6 +38,6 @@ async def test_nothing_is_left_of_a_failed_request(worker, platform, kind):
         before = callers()
         for begin in range(0, 120, 20):
             await asyncio.gather(*(ask(begin + number) for number in range(20)))
-        await eventually(lambda: callers() == before)
+        await eventually(lambda: callers() <= before)
     finally:
         gc.enable()
