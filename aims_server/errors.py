@@ -11,7 +11,8 @@
     ├── NotFound 404                ├── RateLimited 429          (retry_after)
     └── MethodNotAllowed 405        ├── InternalError 500
                                     └── UpstreamError 502
-                                        ├── WrongStudent 502
+                                        ├── WrongAnswer 502
+                                        │   └── WrongStudent 502
                                         ├── UpstreamDropped 502
                                         │   └── UpstreamUnreachable 502
                                         ├── UpstreamFault 502       (5xx)
