@@ -4,11 +4,12 @@ from typing import Final
 
 __all__ = ["is_another_list"]
 
+# With their colons, since a value may be "c1" as well.
 _FIELDS: Final = {
-    "course_files": b'"attendance_summary"',
-    "cards": b'"date_formatted"',
-    "quizzes": b'"quiz_uc"',
-    "timetable": b'"c1"',
+    "course_files": b'"attendance_summary":',
+    "cards": b'"date_formatted":',
+    "quizzes": b'"quiz_uc":',
+    "timetable": b'"c1":',
 }
 # The first row is in it. Searching 8 MB without any of them takes 50 ms.
 _BEGINNING: Final = 16 * 1024
@@ -20,6 +21,8 @@ def is_another_list(endpoint: str, body: bytes) -> bool:
     >>> is_another_list("quizzes", b'{"data":[{"attendance_summary":null}]}')
     True
     >>> is_another_list("quizzes", b'{"data":[]}')
+    False
+    >>> is_another_list("cards", b'{"data":[{"section":"c1"}]}')
     False
     """
     if body.find(_FIELDS[endpoint], 0, _BEGINNING) >= 0:

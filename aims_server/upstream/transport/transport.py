@@ -12,6 +12,7 @@ from typing import Final
 from .causes import error_of
 from .certificates import TrustedAuthorities
 from .curl_pool import CurlPool, Reply, Request
+from .kept_connections import CONNECTION_SECONDS
 
 __all__ = ["MAX_BODY_BYTES", "Reply", "Transport"]
 
@@ -19,7 +20,6 @@ _log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 _CONNECT_SECONDS: Final = 5.0
-_DISTRUST_SECONDS: Final = 60.0
 
 
 class Transport:
@@ -120,14 +120,15 @@ class Transport:
         return True
 
     def distrust_kept(self) -> None:
-        """Make each call of the next minute on a new connection: one was answered with
-        the answer to another, which cannot be seen of answers that name nobody.
+        """Make each call on a new connection until all that are kept now are too old
+        for calls: one was answered with the answer to another, which cannot be seen of
+        answers that name nobody.
         """
         _log.warning(
             "The platform answered a call with the answer to an earlier one: for a"
             " minute each call has a connection of its own"
         )
-        self._fresh_until = time.monotonic() + _DISTRUST_SECONDS
+        self._fresh_until = time.monotonic() + CONNECTION_SECONDS
 
     def close(self) -> None:
         """Drop every connection; calls under way never end, so cancel them before."""
