@@ -166,7 +166,8 @@ class ResiliencePolicy:
                     if pause is None:
                         raise
                     fresh = isinstance(fault, GaveWay)
-                    answered = answered if fresh else fault
+                    if not fresh:
+                        answered = fault
                 except BaseException:
                     permit.discard()
                     raise
