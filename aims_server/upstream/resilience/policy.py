@@ -166,8 +166,8 @@ class ResiliencePolicy:
                     if pause is None:
                         raise
                     fresh = isinstance(fault, GaveWay)
-                    if not fresh:
-                        answered = fault
+                    # A call that gave way was not answered.
+                    answered = answered if fresh else fault
                 except BaseException:
                     permit.discard()
                     raise
