@@ -256,6 +256,7 @@ FOREIGN = "Something else answered in place of the service."
 UNKNOWN = "The service cannot answer right now."
 REFUSED_LOGINS = [
     (429, '{"code": "rate_limited"}', "Please try again in 17 s."),
+    (403, '{"code": "forbidden", "error": "Account blocked."}', "Account blocked."),
     (200, "<html>Log in here</html>", FOREIGN),
     (200, '{"login": "/here"}', FOREIGN),
     (502, "null", UNKNOWN),
