@@ -167,7 +167,7 @@ def test_without_room_for_the_copies_a_login_works(visit, demo):
 
 
 def test_a_browser_of_2021_is_enough(visit, demo):
-    """An iPhone 7 was told that "AbortSignal.timeout is not a function"."""
+    """An iPhone 7 has neither `AbortSignal.timeout` nor `AbortSignal.any`."""
     visit.page.add_init_script("delete AbortSignal.timeout; delete AbortSignal.any;")
     visit.page.reload()
     visit.log_in(demo.students[1])
