@@ -191,7 +191,7 @@ async def test_a_refused_token_takes_all_that_was_kept_for_it(
     clock.advance(40)
     fresh = {"Cache-Control": "no-cache"}
     assert (await front.ask(pages.QUIZ.path, token, headers=fresh)).code == 401
-    assert len(worker.memory) == 0
+    assert len(worker.kept.memory) == 0
     assert (await front.ask(pages.ATTENDANCE.path, token)).code == 401
 
 

@@ -160,8 +160,8 @@ def is_acknowledged(fd: int) -> bool:
 
 def _silent_seconds(connected: socket.socket) -> float:
     """The seconds since data last arrived."""
-    told = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-    return float(_TCP_INFO.unpack(told)[0]) / 1000
+    packed = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    return float(_TCP_INFO.unpack(packed)[0]) / 1000
 
 
 def _is_empty(fd: int, queue: int) -> bool:

@@ -45,7 +45,7 @@ class _Counted:
 
 
 def test_a_new_connection_is_compared_with_no_other():
-    """Each login has one, beside a hundred: that was a tenth of its work."""
+    """Each login has one, perhaps beside a hundred kept ones."""
     kept = KeptConnections()
     for fd in range(100):
         kept.add(_Counted(fd), fd, multiplexed=False)
