@@ -133,16 +133,19 @@ class Invalidations:
                 some[owner] = number, kept or bool(others)
                 if self._pending.get(owner) == (number, kept):
                     self._pending[owner] = some[owner]
-            told = [
+            sealed = [
                 self._secrets.seal_owner(self._shared.machine, owner)
                 for owner, (_, kept) in some.items()
                 if kept
             ]
             await _together(
                 client,
-                [("XADD", self._stream, *_LIMITED, "*", "o", owner) for owner in told],
+                [
+                    ("XADD", self._stream, *_LIMITED, "*", "o", entry)
+                    for entry in sealed
+                ],
             )
-            for _ in told:
+            for _ in sealed:
                 self._observer.dropped("here")
             for owner, refusal in some.items():
                 if self._pending.get(owner) == refusal:  # not refused again meanwhile
@@ -159,7 +162,7 @@ class Invalidations:
             try:
                 await self.send(client)
             except StoreUnavailable as error:
-                client.open_circuit(f"an invalidation could not be told ({error})")
+                client.open_circuit(f"an invalidation could not be sent ({error})")
 
     async def _read_for_ever(
         self, client: StoreClient, open_reader: Callable[..., Redis]

@@ -122,7 +122,7 @@ def test_a_problem_without_a_wait_leaves_no_gap_for_it(inside):
 
 
 def test_a_tag_is_a_word_of_its_own(visits, token):
-    """A screen reader took "Friday, 27 NovemberToday" for one, as did a copy."""
+    """A screen reader reads it apart from the text before it; so does a copy."""
     answers = pages_of(["Maths"])
     visit = visits(token=token, answers=answers, now="2025-09-01T03:00:00Z")
     lesson = visit.page.locator(".lessons .name").first

@@ -388,7 +388,7 @@ async def test_a_store_that_cannot_be_told_is_used_no_more(sender):
     sender.invalidations.start(client, partial(open_client, sender.address))
     sender.refuse(ANN)
     await eventually(lambda: client.reason)
-    assert client.reason.startswith("an invalidation could not be told")
+    assert client.reason.startswith("an invalidation could not be sent")
     assert sender.shared.is_pending(ANN, 0.0)
 
 

@@ -96,8 +96,8 @@ async def test_a_late_third_gets_more_each_after_twice_as_long(clock):
 
 
 async def test_the_first_call_of_all_is_late_after_three_seconds(clock):
-    """After a start one call that hung kept its student from his page for half a
-    minute.
+    """Without answers nothing tells how long calls take; one that hangs has a hedge
+    too.
     """
     copies = Copies(clock, (99.0, "first"), (0.1, "second"), known=0)
     assert await copies.run() == "second"
