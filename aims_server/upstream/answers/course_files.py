@@ -104,7 +104,7 @@ def _course(row: Row, code: str, called: str, note: Note) -> Course | None:
 
 
 def _counts(row: Row) -> Counts | None:
-    """Read a row's summary; None if Present is missing, or Total and the parts of it."""
+    """Read a summary; None if Present is missing, or Total and the parts of it."""
     summary = row.attendance_summary or _NO_COUNTS
     present, total = number(summary.present), number(summary.total)
     absent, leave = number(summary.absent), number(summary.leave) or 0
