@@ -412,7 +412,7 @@ async def test_made_up_tokens_push_out_no_real_one(first):
         first.invalidations.add(b"%032d" % n, kept=False)
     first.invalidations.add(BEN, kept=True)
     for owner in (ANN, BEN):
-        assert first.invalidations._pending[owner][1]
+        assert first.invalidations._pending[owner].concerns_others
     assert first.invalidations.is_pending(b"%032d" % 19_999)
 
 

@@ -85,10 +85,10 @@ class Bulkhead:
         late = wait > 0 and wait + self.recent_seconds > seconds
         # A page that was admitted just now has yet to take its first slot.
         taken = max(self._queue.in_use, len(self._reservations))
-        free = taken < self.pool.capacity
+        slot_is_free = taken < self.pool.capacity
         # Of what is reserved most calls may be made, and one of them hang.
-        alone = calls == 1 or not self._reservations.exist
-        if late and not (free and alone):
+        needs_no_estimate = calls == 1 or not self._reservations.exist
+        if late and not (slot_is_free and needs_no_estimate):
             raise BulkheadFull(self._turn_away(wait, calls))
         return self._reservations.add(calls, verified=caller.verified)
 
