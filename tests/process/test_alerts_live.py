@@ -40,6 +40,7 @@ WAITS = {"1m": "2s", "2m": "1s", "5m": "1s", "10m": "1s"}
 MEMORY_MAX = "2 * 1024 * 1024 * 1024"
 COLLEGE = College(students=3000)
 PATCHY = {"kind": "close_before_answer", "share": 0.4}
+REFUSING = {"kind": "body", "status": 401, "body": '{"msg":"Unauthorized"}'}
 
 
 class Prometheus:
@@ -333,7 +334,7 @@ def by_clients(scene: Scene) -> None:
 
 
 def by_the_platform(scene: Scene) -> None:
-    """It mixes students up, drops connections, and fails."""
+    """It mixes students up, drops connections, refuses everybody, and fails."""
     platform = scene.platform
     scene.reload(ttl=3)
     scene.keep_others()
@@ -341,6 +342,8 @@ def by_the_platform(scene: Scene) -> None:
     scene.fires("AimsWrongStudent", meanwhile=scene.ask_strangers)
     platform.turn(switches={"answers_for": None}, faults={"*": PATCHY})
     scene.fires("AimsRetriesHigh", meanwhile=scene.ask_strangers)
+    platform.turn(clear="*", faults={"*": REFUSING})
+    scene.fires("AimsTokensRefused", meanwhile=scene.ask_strangers)
 
     platform.turn(clear="*", faults={"*": {"kind": "status", "status": 500}})
     scene.fires("AimsStaleShareHigh", meanwhile=scene.ask_kept)
