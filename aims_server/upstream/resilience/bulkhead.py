@@ -149,9 +149,7 @@ class Bulkhead:
     def try_acquire(self, caller: CallerKey) -> bool:
         """Take a slot if one is free for this caller now; `release` returns it."""
         if self._queue.queues:
-            self._hand_out()
-            if self._queue.next() is not None:
-                return False
+            self._hand_out()  # whoever waits is due before
         if self._queue.at_limit(caller) or not self.pool.take():
             return False
         self._queue.take(caller)
