@@ -58,6 +58,7 @@ __all__ = [
     "UpstreamTimeout",
     "UpstreamUnavailable",
     "UpstreamUnreachable",
+    "WrongAnswer",
     "WrongStudent",
     "retry_after_header",
 ]
@@ -257,7 +258,7 @@ class UpstreamRejected(UpstreamError):
 
 
 class WrongAnswer(UpstreamError):
-    """The platform's answer is not to this call: it has another list."""
+    """The platform's answer is not to this call: it is another endpoint's."""
 
 
 class WrongStudent(WrongAnswer):

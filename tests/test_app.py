@@ -31,4 +31,4 @@ async def test_a_worker_that_ends_tells_what_it_has_counted(worker, access_lines
         worker.events.event("odd", logging.WARNING, "It happened")
     await worker.end_work()
     *_, told = access_lines.told()
-    assert told["message"].startswith("It happened: 2 times more")
+    assert told["message"].startswith("It happened: 2 more")

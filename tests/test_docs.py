@@ -133,6 +133,15 @@ def test_every_file_that_a_page_names_exists(page):
         assert any(place.exists() for place in places), name
 
 
+def test_every_module_in_the_life_of_a_page_or_call_exists():
+    """The two sections of docs/architecture.rst follow a request by these names."""
+    text = (DOCS / "architecture.rst").read_text("utf-8")
+    lives = text.partition("The life of a page")[2].partition("\nProcesses\n")[0]
+    modules = re.findall(r"(?<![/\w])[a-z_]+(?:/[a-z_]+)+", lives)
+    assert len(modules) > 20
+    assert [m for m in modules if not (ROOT / f"aims_server/{m}.py").exists()] == []
+
+
 def test_each_promise_names_its_proof():
     """A test, or the plain word that there is none."""
     text = (DOCS / "reliability.rst").read_text("utf-8")

@@ -32,7 +32,7 @@ from .machine import MEGABYTE, Machine
 if TYPE_CHECKING:
     from ..store import Store
 
-__all__ = ["KeptPages", "open_store", "shared_log_of"]
+__all__ = ["KeptPages", "open_store"]
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +47,9 @@ _COPIED_BYTES: Final = 2 * MEGABYTE
 class KeptPages:
     """One worker's kept answers and parts: their memory, and the flights that fill it.
 
-    ``shared`` is the store of all machines, if there is one.
+    ``shared`` is the store of all machines, if there is one. In the ``shared_log`` the
+    workers of this machine tell each other what they gather; None if none waits for
+    another's page.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class KeptPages:
         # An asker leaves at its own deadline; the flight goes on until this one.
         self._work_seconds = settings.gather_timeout_seconds
         self._levels = _levels_of(settings, machine, shared)
+        self.shared_log = _shared_log_of(settings, machine, clock)
         self._sharing = metrics.sharing
         self._on_refusal = shared.invalidations.add if shared else _ignore_refusal
         self._clock = clock
@@ -87,6 +90,11 @@ class KeptPages:
             clock=clock,
             wall=wall,
         )
+
+    async def close(self) -> None:
+        """Cancel all fills, so that other workers wait for none of them."""
+        for flights in self.flights:
+            await flights.close()
 
     def _read_through(self, codec: Codec[Kept], made_with: str) -> ReadThrough[Kept]:
         clock = self._clock
@@ -171,12 +179,9 @@ def _levels_of(
     return levels
 
 
-def shared_log_of(
+def _shared_log_of(
     settings: Settings, machine: Machine, clock: Clock
 ) -> SharedLog | None:
-    """The log in which workers tell each other what they gather; None if no worker
-    waits for another's page.
-    """
     if machine.pages is None or not _lifetime(settings):
         return None
     # A gathering of that age has ended.

@@ -3,8 +3,6 @@
 import random
 from typing import Final
 
-import msgspec
-
 from .. import __version__
 from ..config import Settings
 from ..deadline import Clock
@@ -24,18 +22,10 @@ from ..upstream import (
     UpstreamClient,
 )
 
-__all__ = ["Upstream", "make_upstream"]
+__all__ = ["make_upstream"]
 
 # A call that outlives its asker keeps its handle a moment longer than its slot.
 _SPARE_HANDLES: Final = 4
-
-
-class Upstream(msgspec.Struct, frozen=True):
-    """The platform's client, its transport, and the slots that its calls take."""
-
-    client: UpstreamClient
-    transport: Transport
-    slots: Bulkhead
 
 
 def make_upstream(
@@ -46,9 +36,9 @@ def make_upstream(
     incidents: IncidentLog,
     executor: SerialExecutor,
     clock: Clock,
-) -> Upstream:
-    """Build the client; its breakers report their states to ``metrics`` and
-    ``incidents``.
+) -> tuple[UpstreamClient, Transport]:
+    """Build the client and its transport; the breakers report their states to
+    ``metrics`` and ``incidents``.
     """
     breakers = EndpointBreakers(ENDPOINTS, clock=clock)
     breakers.subscribe(metrics.breaker_changed)
@@ -83,4 +73,4 @@ def make_upstream(
         Oddities(metrics.upstream_oddity, events),
         executor,
     )
-    return Upstream(client, transport, slots)
+    return client, transport

@@ -4,11 +4,10 @@ import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..cache import MemoryStore, SingleFlight
 from ..config import Settings
 from ..deadline import Clock
 from ..errors import ApiError
@@ -20,7 +19,7 @@ from ..primitives import SerialExecutor
 from ..service import AimsService
 from ..upstream import Bulkhead, UpstreamClient
 from ..web import CorsPolicy, SessionReader
-from .kept_pages import KeptPages, open_store, shared_log_of
+from .kept_pages import KeptPages, open_store
 from .limits import limit_settings, request_limits
 from .machine import Machine
 from .routes import make_application
@@ -42,11 +41,10 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     reject: Callable[[ApiError, str, bytes], bytes]
     lifecycle: Lifecycle
     metrics: Metrics
-    memory: MemoryStore[Any]
+    kept: KeptPages
     slots: Bulkhead
     service: AimsService
     sessions: SessionReader
-    flights: list[SingleFlight[Any]]
     shared: "Store | None"
     upstream: UpstreamClient
     events: RateLimitedLog
@@ -60,8 +58,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     async def end_work(self) -> None:
         """End background work, so that other workers wait for nothing of this one."""
         await self.service.close()
-        for flights in self.flights:
-            await flights.close()
+        await self.kept.close()
         if self.shared is not None:
             await self.shared.close()
         self.events.flush(last=True)
@@ -69,18 +66,19 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     def sample(self) -> None:
         """Set the gauges, and write the log lines that are due."""
         self.events.flush()
+        memory = self.kept.memory
         self.metrics.sample(
-            entries=len(self.memory),
-            bytes=self.memory.size,
-            evictions=self.memory.evictions,
+            entries=len(memory),
+            bytes=memory.size,
+            evictions=memory.evictions,
             slots_in_use=self.slots.in_use,
             slots_waiting=self.slots.waiting,
             slots_limit=self.slots.pool.share,
         )
         self.incidents.sampled(
-            evictions=self.memory.evictions,
-            entries=len(self.memory),
-            bytes=self.memory.size,
+            evictions=memory.evictions,
+            entries=len(memory),
+            bytes=memory.size,
             waiting=self.slots.waiting,
             calls=self.slots.pool.size,
         )
@@ -104,18 +102,13 @@ def build(
     ``wall`` Unix time.
     """
     size = settings.max_concurrent_requests
+    slots = Bulkhead(machine.slots.of(number, size=size, share=calls or size))
     events = RateLimitedLog(_log, clock=clock)
     incidents = IncidentLog(events, limit_settings(settings))
     # One for all: the steps of several executors in one turn would add up.
     executor = SerialExecutor()
-    upstream = make_upstream(
-        settings,
-        Bulkhead(machine.slots.of(number, size=size, share=calls or size)),
-        metrics.upstream,
-        events,
-        incidents,
-        executor,
-        clock,
+    upstream, transport = make_upstream(
+        settings, slots, metrics.upstream, events, incidents, executor, clock
     )
     shared = open_store(settings, machine, metrics.sharing, events, clock, wall)
     limits = request_limits(settings, machine, shared)
@@ -123,13 +116,13 @@ def build(
         shared.start(limits.summed)
     kept = KeptPages(settings, machine, shared, metrics, clock, wall)
     service = AimsService(
-        upstream.client,
+        upstream,
         kept.answer_cache,
         executor,
         request_seconds=settings.request_timeout_seconds,
         gather_seconds=settings.gather_timeout_seconds,
         target_percent=settings.attendance_target_percent,
-        shared_log=shared_log_of(settings, machine, clock),
+        shared_log=kept.shared_log,
         prefetch_on_login=settings.prefetch_on_login,
         on_wrong_student=metrics.upstream.wrong_student,
         clock=clock,
@@ -150,18 +143,17 @@ def build(
         store_state=lambda: shared.state if shared else "off",
     )
     return Worker(
-        delegate=FramingGuard(make_application(context, settings, upstream.transport)),
+        delegate=FramingGuard(make_application(context, settings, transport)),
         fast_path=FastPath(context),
         reject=partial(reject, context),
         lifecycle=context.lifecycle,
         metrics=metrics,
-        memory=kept.memory,
-        slots=upstream.slots,
+        kept=kept,
+        slots=slots,
         service=service,
         sessions=context.sessions,
-        flights=kept.flights,
         shared=shared,
-        upstream=upstream.client,
+        upstream=upstream,
         events=events,
         incidents=incidents,
     )

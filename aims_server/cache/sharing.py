@@ -131,7 +131,7 @@ class Sharing(Generic[V]):
         rest = self.load(ask, depth + 1)
         if taken.lease is None:
             return await rest
-        return await self._holding(level, taken.lease, entry, rest)
+        return await self._holding(level, taken.lease, ask, entry, rest)
 
     def find(self, key: bytes, owner: Owner, want: Want) -> Entry[V] | None:
         """The owner's first entry at hand on a level that satisfies ``want``; never
@@ -187,6 +187,7 @@ class Sharing(Generic[V]):
         self,
         level: Level,
         lease: Lease,
+        ask: Ask[V],
         kept: Entry[V] | None,
         loading: Awaitable[Served[V]],
     ) -> Served[V]:
@@ -200,11 +201,16 @@ class Sharing(Generic[V]):
             await level.pages.release(lease)
             self._observer.lease_ended(level.name, "failed")
             raise
-        if served.entry.owner != lease.owner or not served.entry.replaces(kept):
+        new = served.entry
+        if level.find and (new.old or not new.complete):
+            # A better one of a further level may be kept here by now (`on_old`).
+            page = level.find(self._prefix + ask.key, ask.owner)
+            kept = self._entry(page, ask.owner)
+        if new.owner != lease.owner or not new.replaces(kept):
             await level.pages.release(lease)
             self._observer.lease_ended(level.name, "failed")
             return served
-        page = self._page(served.entry)
+        page = self._page(new)
         if await level.pages.put(lease, page):
             self._observer.lease_ended(level.name, "kept")
             self._observer.page_put(level.name, len(page.body))

@@ -72,12 +72,13 @@ def _now(before: Figures, after: Figures, seconds: float) -> Section:
 def _platform(endpoints: Figures) -> Section:
     return Section(
         "Platform",
-        ("endpoint", "calls", "failed", "p50", "p99", "circuit"),
+        ("endpoint", "calls", "failed", "token refused", "p50", "p99", "circuit"),
         [
             (
                 name,
                 str(sum(endpoint["calls"].values())),
                 str(_failed(endpoint["calls"])),
+                str(endpoint["calls"]["unauthorized"]),
                 _ms(endpoint["latencySeconds"]["p50"]),
                 _ms(endpoint["latencySeconds"]["p99"]),
                 endpoint["breaker"],

@@ -213,10 +213,10 @@ class Control(PlatformHandler):
         self.send(Reply(200, msgspec.json.encode(self.simulation.as_dict())))
 
     async def put(self) -> None:
-        """Turn knobs (see Simulation.turn) and return what is so then."""
+        """Set knobs (see Simulation.apply) and return the new state."""
         # JSON whatever it calls itself, so that a plain `curl -X PUT -d` will do.
         try:
-            self.simulation.turn(msgspec.json.decode(self.request.body))
+            self.simulation.apply(msgspec.json.decode(self.request.body))
         except (ValueError, TypeError) as exc:
             self.send(Reply(400, msgspec.json.encode({"msg": str(exc)})))
         else:

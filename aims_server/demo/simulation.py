@@ -107,29 +107,29 @@ class Simulation:
         self.faults.set(**SCENARIOS[scenario].knobs)
         self.scenario = scenario
 
-    def turn(self, wish: object) -> None:
-        """Do what the body of a PUT to /_control asks for, each part of it optional.
+    def apply(self, body: object) -> None:
+        """Do what the JSON body of a PUT to /_control asks for; each field is optional.
 
         ``{"scenario": "slow", "reset": true, "clear": "*",
         "faults": {"cards": {"kind": "hang"}}, "switches": {"cf_id": true},
         "hold": "cards", "release": "*", "revoke": "<token>"}``. Raises ValueError or
         TypeError for anything else.
         """
-        order = msgspec.convert(wish, Order)
-        if order.scenario:
-            self.play(order.scenario)
-        if order.clear:
-            self.faults.clear(order.clear)
-        for endpoint, knobs in order.faults.items():
+        asked = msgspec.convert(body, ControlRequest)
+        if asked.scenario:
+            self.play(asked.scenario)
+        if asked.clear:
+            self.faults.clear(asked.clear)
+        for endpoint, knobs in asked.faults.items():
             self.faults.set(endpoint, **knobs)
-        self.switch(**order.switches)
-        if order.revoke:
-            self.revoke(order.revoke)
-        if order.hold:
-            self.hold(order.hold)
-        if order.release:
-            self.release(order.release)
-        if order.reset:
+        self.switch(**asked.switches)
+        if asked.revoke:
+            self.revoke(asked.revoke)
+        if asked.hold:
+            self.hold(asked.hold)
+        if asked.release:
+            self.release(asked.release)
+        if asked.reset:
             self.counters.reset()
 
     def as_dict(self) -> dict[str, Any]:
@@ -144,8 +144,8 @@ class Simulation:
         }
 
 
-class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of a PUT to /_control; see Simulation.turn."""
+class ControlRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of a PUT to /_control; see Simulation.apply."""
 
     scenario: str = ""
     reset: bool = False

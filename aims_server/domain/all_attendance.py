@@ -139,13 +139,11 @@ def _subject(
 
 def _course_code_map(subjects: Mapping[str, Subject]) -> dict[str, str]:
     # Those with classes first, so that they get their code before an empty one does.
-    ranked = sorted(subjects.items(), key=lambda item: not _has_classes(item[1]))
+    ranked = sorted(
+        subjects.items(), key=lambda item: not (item[1].total or item[1].entered_until)
+    )
     keys: dict[str, str] = {}
     for key, subject in ranked:
         if subject.course_code:
             keys.setdefault(subject.course_code, key)
     return keys
-
-
-def _has_classes(subject: Subject) -> bool:
-    return bool(subject.total or subject.entered_until or subject.total_present)

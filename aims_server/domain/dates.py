@@ -87,11 +87,11 @@ def when(start_time: str, date_formatted: str) -> When:
     worded = " ".join(visible(date_formatted).split())
     zone = re.search(_ZONE, start)
     if zone is None:
-        told = [start, worded] if _day(start) else [worded, start]
+        texts = [start, worded] if _day(start) else [worded, start]
     else:
-        told = [worded, start] if re.fullmatch(_INDIA, zone["zone"]) else [worded]
-    day = next(filter(None, map(_day, told)), "")
-    minutes = [minute for minute in map(_minute, told) if minute < NO_TIME]
+        texts = [worded, start] if re.fullmatch(_INDIA, zone["zone"]) else [worded]
+    day = next(filter(None, map(_day, texts)), "")
+    minutes = [minute for minute in map(_minute, texts) if minute < NO_TIME]
     # Midnight may be a date without a time, made into a time.
     return day, next(filter(None, minutes), min(minutes, default=NO_TIME))
 

@@ -14,4 +14,4 @@ def percent_of(present: Number, total: Number) -> str:
     if not total:
         return "0%"
     part, whole = exact(present), exact(total)
-    return percent_text(int((20_000 * part + whole) // (2 * whole)))
+    return percent_text((20_000 * part + whole) // (2 * whole))

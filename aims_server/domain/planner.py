@@ -30,7 +30,7 @@ def planned(
     # A hundred times the classes above the target.
     reserve = 100 * exact(present) - target * exact(total)
     if reserve >= 0:
-        return int(reserve // target), 0
+        return reserve // target, 0
     if target == 100:
         return 0, None
-    return 0, int(-(reserve // (100 - target)))
+    return 0, -(reserve // (100 - target))

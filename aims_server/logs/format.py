@@ -54,7 +54,7 @@ class LineWriter:
         self.lost = 0
         self.before_write: Callable[[], object] = lambda: None
         """Called before each :meth:`write`: lines that wait elsewhere are older."""
-        self._told_lost = 0
+        self._reported_lost = 0
         self._failing_since: float | None = None
         self._buffer = bytearray()
 
@@ -107,13 +107,13 @@ class LineWriter:
                 return
             del self._buffer[:written]
             if self._failing_since is not None and not self._buffer:
-                self._tell_lost(self._failing_since)
+                self._report_lost(self._failing_since)
 
     def discard(self) -> None:
         """Drop the buffered lines and the counts of lost ones: in a forked process they
         are the parent's.
         """
-        self.lost = self._told_lost = 0
+        self.lost = self._reported_lost = 0
         self._failing_since = None
         self._buffer.clear()
 
@@ -122,10 +122,10 @@ class LineWriter:
         self.lost += self._buffer.count(b"\n")
         self._buffer.clear()
 
-    def _tell_lost(self, failing_since: float) -> None:
+    def _report_lost(self, failing_since: float) -> None:
         """Buffer a line about lost lines, if there are any."""
         self._failing_since = None
-        lost, self._told_lost = self.lost - self._told_lost, self.lost
+        lost, self._reported_lost = self.lost - self._reported_lost, self.lost
         if lost:
             now = time.time()
             self.buffer(

@@ -36,7 +36,7 @@ class RateLimitedLog:
     The cache is full
     >>> now = 60.0
     >>> log.flush()
-    The cache is full: 999 times more in the last 60 s
+    The cache is full: 999 more in the last 60 s
 
     After a minute without an event the next one is a first one again. Call ``flush``
     every few seconds; otherwise a count waits for the next event of its kind. There
@@ -86,7 +86,7 @@ class RateLimitedLog:
             return
         self._logger.log(
             window.level,
-            "%s: %d times more in the last %.0f s",
+            "%s: %d more in the last %.0f s",
             window.message,
             window.count,
             self._clock() - window.ends + _INTERVAL_SECONDS,

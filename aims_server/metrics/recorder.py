@@ -51,14 +51,14 @@ class Metrics:
         self._lost_seen = 0
         self._cpu_seen = 0.0
         self._replaced = False
-        self._make_flows(make)
-        self._make_levels(make, str(worker))
+        self._make_counts(make, str(worker))
+        self._make_gauges(make, str(worker))
         self.sharing = SharingMetrics(make, str(worker))
         self.upstream = UpstreamMetrics(make, str(worker))
         self._start_time.set(time.time())
         self._generation.set(generation)
 
-    def _make_flows(self, make: Instruments) -> None:
+    def _make_counts(self, make: Instruments, worker: str) -> None:
         self._requests = make.counters(
             "requests_total",
             "Requests answered.",
@@ -96,8 +96,11 @@ class Metrics:
         self._evictions = make.counters(
             "cache_evictions_total", "Answers evicted for lack of room."
         )
+        self._cpu = make.counters(
+            "worker_cpu_seconds_total", "Processor time used.", {"worker": (worker,)}
+        ).labels(worker)
 
-    def _make_levels(self, make: Instruments, worker: str) -> None:
+    def _make_gauges(self, make: Instruments, worker: str) -> None:
         self._in_progress = make.gauge("requests_in_progress", "Requests under way.")
         self._entries = make.gauge(
             "cache_entries", "Answers that workers hold beside CACHE_SHARED_MB."
@@ -126,9 +129,6 @@ class Metrics:
             "1 from when it is told to end: replaced by another, or with the service.",
             worker=worker,
         )
-        self._cpu = make.counters(
-            "worker_cpu_seconds_total", "Processor time used.", {"worker": (worker,)}
-        ).labels(worker)
 
     def request_started(self) -> None:
         """A request was read; ``request_finished`` follows, whatever happens."""

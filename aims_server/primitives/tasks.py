@@ -17,11 +17,11 @@ def watched_task(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
     but is no part of it: it has its own context, without the request's id.
     """
     task = asyncio.create_task(work, context=Context())
-    task.add_done_callback(_tell_failure)
+    task.add_done_callback(_log_failure)
     return task
 
 
-def _tell_failure(task: "asyncio.Task[None]") -> None:
+def _log_failure(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (fault := task.exception()):
         _log.error("Background work of this worker has ended", exc_info=fault)
 

@@ -62,7 +62,7 @@ async def sample_and_expire(worker: Worker, access_log: AccessLog) -> None:
         worker.sample()
         worker.metrics.log_lines_lost(access_log.lost_lines)
         await asyncio.sleep(1.0)
-        worker.memory.expire()
+        worker.kept.memory.expire()
         access_log.flush()
 
 

@@ -175,14 +175,14 @@ class Supervisor:
             self._stop(ExitMode.STOP_NOW)
             self._status = 1
             return
-        was_told = rollout.given_up
+        is_first = not rollout.given_up
         had_others = self._settings is not self._proven
         self._use(self._proven)
         rollout.give_up(self._settings.effective_workers, self._proven_generation)
         self._has_served = True
         if not rollout.converged:
             self._announced = False
-        if not was_told:
+        if is_first:
             self._reports.going_on(
                 failed_starts,
                 len(rollout.serving),

@@ -116,7 +116,7 @@ async def _serve(
         calls=spec.calls,
     )
     listener = _listener(settings, machine, worker, spec.number)
-    told = _exit_modes(channel)
+    exit_requests = _exit_requests(channel)
     listener.add_sockets(sockets)
     _send(channel, READY)
     background = [
@@ -130,7 +130,7 @@ async def _serve(
             return_memory_when_idle(),
         )
     ]
-    await _drain(told, settings, listener, worker)
+    await _drain(exit_requests, settings, listener, worker)
     for task in background:
         task.cancel()
     await asyncio.gather(*background, return_exceptions=True)
@@ -175,7 +175,7 @@ def _listener(
 
 
 async def _drain(
-    told: "asyncio.Queue[ExitMode]",
+    exit_requests: "asyncio.Queue[ExitMode]",
     settings: Settings,
     listener: Listener,
     worker: Worker,
@@ -183,13 +183,13 @@ async def _drain(
     """Wait until told to end, then end without losing a request (docs/reliability.rst
     P22).
     """
-    mode = await told.get()
+    mode = await exit_requests.get()
     worker.metrics.leaving(replaced=mode is ExitMode.RETIRE)
     listener.disable_keep_alive()
     if mode is ExitMode.RETIRE:
         # The service stays healthy, and kept connections end with their next answer.
         listener.stop()
-        await _let_connections_end(listener, told)
+        await _let_connections_end(listener, exit_requests)
     else:
         worker.lifecycle.draining = True
         if mode is ExitMode.STOP:
@@ -210,7 +210,7 @@ async def _drain(
 
 
 async def _let_connections_end(
-    listener: Listener, told: "asyncio.Queue[ExitMode]"
+    listener: Listener, exit_requests: "asyncio.Queue[ExitMode]"
 ) -> None:
     """Leave idle connections open for as long as clients may use them, or until told
     that the service stops.
@@ -219,15 +219,15 @@ async def _let_connections_end(
     read, and so would not send a POST again.
     """
     for _ in range(int(ARRIVAL_SECONDS / _LOOK_SECONDS)):
-        if not listener.connections or not told.empty():
+        if not listener.connections or not exit_requests.empty():
             return
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def _exit_modes(channel: socket.socket) -> "asyncio.Queue[ExitMode]":
+def _exit_requests(channel: socket.socket) -> "asyncio.Queue[ExitMode]":
     """The queue of the parent's messages; without a parent the process exits."""
     loop = asyncio.get_running_loop()
-    told: asyncio.Queue[ExitMode] = asyncio.Queue()
+    requests: asyncio.Queue[ExitMode] = asyncio.Queue()
 
     def from_parent() -> None:
         try:
@@ -237,13 +237,13 @@ def _exit_modes(channel: socket.socket) -> "asyncio.Queue[ExitMode]":
         if not message:
             # The parent is dead: nobody restarts or drains us.
             os._exit(1)
-        told.put_nowait(ExitMode(message))
+        requests.put_nowait(ExitMode(message))
 
     channel.setblocking(False)
     loop.add_reader(channel, from_parent)
     # The parent will start a successor first, or is stopping and tells how.
     loop.add_signal_handler(signal.SIGTERM, _send, channel, LEAVE)
-    return told
+    return requests
 
 
 def _send(channel: socket.socket, message: bytes) -> None:

@@ -31,26 +31,26 @@ class Charges:
     def __init__(self, ceiling: int) -> None:
         self._due_from = ceiling // _SHARE
         # In the order of their first charge.
-        self._untold: dict[bytes, int] = {}
+        self._unsent: dict[bytes, int] = {}
         self._due: dict[bytes, None] = {}
         self._small: dict[bytes, None] = {}  # due when nothing else is
 
     def note(self, key: bytes, cost: int, ahead: int) -> None:
         """A bucket was charged ``cost``, and its stamp is ``ahead`` of now."""
-        untold = self._untold.get(key)
-        if untold is None:
-            untold = 0
-            if len(self._untold) == _MOST_NOTED:
-                self._take_out(next(iter(self._untold)))
-        self._untold[key] = untold = untold + cost
-        if untold >= self._due_from or ahead >= self._due_from:
+        unsent = self._unsent.get(key)
+        if unsent is None:
+            unsent = 0
+            if len(self._unsent) == _MOST_NOTED:
+                self._take_out(next(iter(self._unsent)))
+        self._unsent[key] = unsent = unsent + cost
+        if unsent >= self._due_from or ahead >= self._due_from:
             self._due[key] = None
 
     def make_all_due(self) -> None:
         """Make even the smallest charges due, after all others. Called regularly, this
         makes the sum over machines exact in the long run.
         """
-        self._small |= dict.fromkeys(self._untold)
+        self._small |= dict.fromkeys(self._unsent)
 
     def collect(self, most: int) -> dict[bytes, int]:
         """Take out the due charges of at most so many buckets. Those that cannot be
@@ -66,4 +66,4 @@ class Charges:
     def _take_out(self, key: bytes) -> int:
         self._due.pop(key, None)
         self._small.pop(key, None)
-        return self._untold.pop(key)
+        return self._unsent.pop(key)

@@ -20,6 +20,11 @@ class Gathering:
     """The course files, which tell the subjects to expect, and the days that have
     arrived, by course file; None for a subject that cannot be fetched.
 
+    >>> gathering = Gathering(began_at=100.0)
+    >>> gathering.add(7300101, None)
+    >>> gathering.version, gathering.parts, round(gathering.seconds_left(now=102.0), 1)
+    (1, {7300101: None}, 2.8)
+
     Watchers read it at their own pace: `changed` returns when there is more than they
     have seen. A slow watcher misses steps and delays nobody.
     """

@@ -10,7 +10,7 @@ from ..domain import subject_attendance_page
 from ..errors import Forbidden, NotFound, UpstreamTimeout
 from ..web import Answer, Caller, make_answer
 from .admission import PageAdmission
-from .student_records import StudentRecords
+from .student_records import FetchedFiles, StudentRecords
 
 __all__ = ["SubjectPage"]
 
@@ -45,16 +45,7 @@ class SubjectPage:
         if session.student_id not in (None, student_id):
             raise Forbidden
         try:
-            # Old ones will do: pages that show them ask for newer ones.
-            fetched = self._records.kept_course_files(session)
-            if fetched is None or (
-                # It may be a new course.
-                fetched.old
-                and (fetched.files.student_id is None or cf_id not in fetched.cf_ids())
-            ):
-                fetched = await self._records.course_files(
-                    caller, deadline, calls=_CALLS
-                )
+            fetched = await self._course_files(caller, cf_id, deadline)
             if student_id != fetched.files.student_id:
                 raise Forbidden
             if cf_id not in fetched.cf_ids():
@@ -71,3 +62,16 @@ class SubjectPage:
         return served.with_value(
             await make_answer(body, f'"fetchedAt":"{kept.fetched_at}"')
         )
+
+    async def _course_files(
+        self, caller: Caller, cf_id: int, deadline: Deadline
+    ) -> FetchedFiles:
+        """The kept course files, even old ones: pages that show them ask for newer
+        ones. New ones if none are kept, or if old ones lack this course: it may be new.
+        """
+        kept = self._records.kept_course_files(caller.session)
+        if kept is not None:
+            has_course = kept.files.student_id is not None and cf_id in kept.cf_ids()
+            if has_course or not kept.old:
+                return kept
+        return await self._records.course_files(caller, deadline, calls=_CALLS)

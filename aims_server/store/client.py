@@ -129,7 +129,7 @@ class StoreClient:
         except Refused as error:
             # An answer, though a refusal, is no failure of the store.
             self._record("refused", started)
-            self.tell_refusal(str(error))
+            self.log_refusal(str(error))
             raise StoreUnavailable(f"refused: {error}") from None
         except StoreError as error:
             late = self._clock() - started >= self._patience
@@ -139,7 +139,7 @@ class StoreClient:
         self._record("ok", started)
         return answer
 
-    def tell_refusal(self, reason: str) -> None:
+    def log_refusal(self, reason: str) -> None:
         """Log that the store has refused a command, which it may do for days while it
         is healthy.
         """

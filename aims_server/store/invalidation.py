@@ -9,9 +9,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from itertools import count, islice
+from itertools import islice
 from typing import Any, Final
 
+import msgspec
 from redis.asyncio import Redis
 
 from ..deadline import Clock
@@ -37,6 +38,14 @@ _SILENCE_SECONDS: Final = 3.0
 _SHORTEST_PAUSE: Final = 0.1
 _WARNED_PAUSE: Final = 0.8  # once, after 0.7 s of pauses
 _LONGEST_PAUSE: Final = 2.0
+
+
+class _Refusal(msgspec.Struct, eq=False):
+    """A refusal that the store has not been told of; another one of the same owner is
+    another object.
+    """
+
+    concerns_others: bool
 
 
 class Invalidations:
@@ -68,8 +77,7 @@ class Invalidations:
         self._observer = observer
         self._lifetime = lifetime
         self._clock = clock
-        self._pending: dict[Owner, tuple[int, bool]] = {}
-        self._numbers = count()
+        self._pending: dict[Owner, _Refusal] = {}
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -104,8 +112,8 @@ class Invalidations:
             self._shared.add_pending(owner, now, until=now + self._lifetime)
             if not kept and len(self._pending) >= _MOST_PENDING // 2:
                 return
-        kept = kept or (before is not None and before[1])
-        self._pending[owner] = next(self._numbers), kept
+        kept = kept or (before is not None and before.concerns_others)
+        self._pending[owner] = _Refusal(kept)
         if len(self._pending) > _MOST_PENDING:
             del self._pending[next(iter(self._pending))]
         self._observer.drops_waiting(len(self._pending))
@@ -127,25 +135,25 @@ class Invalidations:
             concerned = await _together(
                 client, [("EVAL", VOID, 1, key, self.machine) for key in keys]
             )
-            # If this is cut short, the deleted pages' answers could not be asked again.
-            for owner, others in zip(some, concerned, strict=True):
-                number, kept = some[owner]
-                some[owner] = number, kept or bool(others)
-                if self._pending.get(owner) == (number, kept):
-                    self._pending[owner] = some[owner]
-            told = [
+            for refusal, others in zip(some.values(), concerned, strict=True):
+                # Noted at once: if this is cut short, the pages are deleted already.
+                refusal.concerns_others |= bool(others)
+            sealed = [
                 self._secrets.seal_owner(self._shared.machine, owner)
-                for owner, (_, kept) in some.items()
-                if kept
+                for owner, refusal in some.items()
+                if refusal.concerns_others
             ]
             await _together(
                 client,
-                [("XADD", self._stream, *_LIMITED, "*", "o", owner) for owner in told],
+                [
+                    ("XADD", self._stream, *_LIMITED, "*", "o", entry)
+                    for entry in sealed
+                ],
             )
-            for _ in told:
+            for _ in sealed:
                 self._observer.dropped("here")
             for owner, refusal in some.items():
-                if self._pending.get(owner) == refusal:  # not refused again meanwhile
+                if self._pending.get(owner) is refusal:  # not refused again meanwhile
                     del self._pending[owner]
                     self._shared.remove_pending(owner)
             self._observer.drops_waiting(len(self._pending))
@@ -159,7 +167,7 @@ class Invalidations:
             try:
                 await self.send(client)
             except StoreUnavailable as error:
-                client.open_circuit(f"an invalidation could not be told ({error})")
+                client.open_circuit(f"an invalidation could not be sent ({error})")
 
     async def _read_for_ever(
         self, client: StoreClient, open_reader: Callable[..., Redis]

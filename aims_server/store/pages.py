@@ -100,7 +100,7 @@ class StorePages:
         )
         found, now, sealed, why_not = _checked(answer)
         if found == b"refused":
-            self._client.tell_refusal(why_not)
+            self._client.log_refusal(why_not)
         lease = None
         if found == b"none":
             lease = Lease(number, tag.encode(), owner, epoch, now - self._clock())

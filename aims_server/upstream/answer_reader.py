@@ -5,7 +5,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from ..errors import UpstreamError, WrongAnswer
 from ..primitives import SerialExecutor
-from .answers import BadShape, Note, Oddities, is_another_list
+from .answers import BadShape, Note, Oddities, is_another_endpoints
 from .transport import Reply
 from .verdicts import checked_body
 
@@ -40,12 +40,12 @@ class AnswerReader:
         """The decoded body; a large one is decoded in a turn of its own.
 
         Raises what `checked_body` and ``confirm`` raise, :class:`WrongAnswer` if the
-        body has another endpoint's list, and :class:`UpstreamError` if ``decode``
+        body is another endpoint's, and :class:`UpstreamError` if ``decode``
         cannot read it.
         """
         body = checked_body(reply, of_records=endpoint == "cards")
-        if is_another_list(endpoint, body):
-            raise WrongAnswer from BadShape("another endpoint's list")
+        if is_another_endpoints(endpoint, body):
+            raise WrongAnswer from BadShape("another endpoint's")
         notes = self._oddities.notes(endpoint)
         try:
             if len(body) < _LARGE_BODY:

@@ -42,8 +42,6 @@ const PROBLEMS = {
   offline: "You seem to be offline, or the service cannot be reached.",
   foreign: "Something else answered in place of the service. Does this network ask for a login?",
   unstored: "This browser lets the page store nothing, not even a login. Please allow it to.",
-  unauthorized: "Your login has ended. Please log in again.",
-  forbidden: "This record belongs to another student.",
   rate_limited: "There were too many requests in a short time.",
   overloaded: "Very many students are asking right now.",
   upstream_error: "The college's platform does not work properly right now.",
@@ -51,7 +49,7 @@ const PROBLEMS = {
   upstream_timeout: "The college's platform is very slow right now.",
 };
 
-/** A failure in words. */
+/** A failure in words: ours, else those of the answer, as where a login is refused. */
 export const problemWords = ({ code, message }) =>
   PROBLEMS[code] ?? (message || "The service cannot answer right now.");
 

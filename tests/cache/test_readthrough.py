@@ -289,8 +289,8 @@ async def test_max_age_fetches_anew_what_is_older(bench):
 
 
 async def test_what_was_just_made_of_an_old_part_is_not_too_old(bench):
-    """Another entry would be made of that part, too. While course files hung, each who
-    had joined a refresh had one made in turn, and the third had none in time.
+    """Another entry would be made of that part, too: who has joined the making of one
+    takes it, and has none made in turn.
     """
     clock, platform = bench.clock, bench.platform
     part_made_at = clock.now - 100

@@ -490,6 +490,25 @@ async def test_an_incomplete_page_of_another_machine_displaces_no_whole_one(
     assert await answered(platform, asker, Broken()) == (STALE, "whole")
 
 
+@pytest.mark.parametrize("lack", [{"complete": False}, {"old": True}])
+async def test_what_is_worse_than_another_machines_page_displaces_it_nowhere(
+    apart, platform, clock, lack
+):
+    """The store's page is too old for the asker, whose own one lacks something. Other
+    workers of the asker's machine show the store's.
+    """
+    one, _, other, beside = apart
+    await answered(platform, one.ask(platform), "whole")
+    clock.now += 40
+    now = clock.now
+
+    async def fill(deadline):
+        return Entry("worse", 5, ANN, now - 400, now, now + 15, **lack)
+
+    await other.through.get(b"k", ANN, fill, Deadline(10, clock), max_age=30)
+    assert await shown(beside.ask(platform)) == (HIT, "whole")
+
+
 async def test_an_old_page_of_another_machine_is_refreshed_behind_its_asker(
     platform, apart, clock
 ):

@@ -30,6 +30,7 @@ def _readings():
         status = 504 if number < 2 else 200
         workers[number % 2].request_finished("quiz", "GET", status, 0.02)
     workers[1].upstream.call_finished("quizzes", "upstream_timeout", 4.0)
+    workers[1].upstream.call_finished("quizzes", "unauthorized", 0.2)
     workers[1].upstream.breaker_changed("quizzes", "open")
     workers[1].limited("login")
     return before, json.loads(workers[0].summary())
@@ -44,7 +45,7 @@ def test_it_tells_rates_platform_workers_and_limits(readings):
     assert now["failing (5xx)"] == "1.0/s"
     assert now["calls under way"] == "4 of 50"
     platform = {row[0]: row[1:] for row in sections["Platform"].rows}
-    assert platform["quizzes"][:2] == ("3", "1")
+    assert platform["quizzes"][:3] == ("4", "1", "1")  # calls, failed, token refused
     assert platform["quizzes"][-1] == "open"
     assert platform["login"][-1] == "closed"
     assert [row[0] for row in sections["Workers"].rows] == ["0", "1"]

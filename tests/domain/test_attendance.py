@@ -111,6 +111,8 @@ def test_a_percentage_the_platform_leaves_out_is_computed():
     page = figures.attendance_page(files, 75)
     assert [c.percent for c in page.daily_attendance] == ["0%", "66.67%", "67%"]
     assert page.overall_percentage == "66.67%"
+    own = files_of(total=Counts(4, 2, 0, 6, "67%"))
+    assert figures.attendance_page(own, 75).overall_percentage == "67%"
 
 
 def test_a_course_without_usable_counts_is_shown_as_zeros_and_named():
@@ -238,13 +240,26 @@ def test_a_mere_difference_is_shown_as_it_is_and_noted():
     assert page.subjects["Web Technology"].total == 40
 
 
-def test_where_the_summary_is_unusable_the_records_speak():
-    """Records replace an unusable summary, without an entry in `incomplete`."""
+def test_nothing_is_noted_where_records_and_summary_agree():
+    """The metric counts differences only."""
+    agreed = files_of(Course(2, "A", "A", Counts(1, 0, 0, 1, None)))
+    days, notes = {2: subject_days([CLASS])}, []
+    figures.all_attendance_page(
+        agreed, days, CACHED_AT, 75, lambda kind, _: notes.append(kind)
+    )
+    assert notes == []
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_where_the_summary_is_unusable_the_records_speak(complete):
+    """It alone puts nobody into `incomplete`; missing records do, but count what they
+    can.
+    """
     course = Course(2, "A", "A", None)
     records = [CLASS, Card("Absent", "2025-09-02 08:50:00", "")]
-    page = page_of(files_of(course), {2: subject_days(records)})
+    page = page_of(files_of(course), {2: subject_days(records, complete=complete)})
     subject = page["subjects"]["A"]
-    assert page["incomplete"] == []
+    assert page["incomplete"] == ([] if complete else ["A"])
     assert (subject["totalPresent"], subject["total"]) == (1, 2)
     assert (subject["percent"], subject["mustAttend"]) == ("50%", 2)
 
@@ -260,6 +275,9 @@ def test_a_code_leads_to_the_subject_that_has_classes():
     """An empty group row before the real one does not take the code."""
     empty = Course(1, "BCS502", "Web Technology", Counts(0, 0, 0, 0, None))
     page = page_of(files_of(empty, WEB), {1: subject_days([])})
+    assert page["courseCodeMap"] == {"BCS502": "Web Technology (BCS502)"}
+    new = Course(2, "BCS502", "Web Technology", empty.counts)  # its summary lags
+    page = page_of(files_of(empty, new), {1: None, 2: subject_days([CLASS])})
     assert page["courseCodeMap"] == {"BCS502": "Web Technology (BCS502)"}
 
 

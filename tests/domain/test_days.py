@@ -209,9 +209,8 @@ def test_the_order_of_the_records_does_not_matter(orders):
 def test_many_records_are_counted_in_small_steps(step):
     """The event loop is not held for long, however full a course is."""
     records = [
-        Card("Present", f"2025-01-{1 + day:02} 08:{minute:02}:50", "")
-        for day in range(25)
-        for minute in range(1, 41)
+        Card("Present", f"2025-01-{1 + n // 40:02} 08:{1 + n % 40:02}:50", "", id=n + 1)
+        for n in range(1000)
     ][::step]
     counting = count_days(records, ignore_oddity, complete=True)
     steps = sum(1 for _ in counting)

@@ -1,5 +1,8 @@
 """The all-subjects page as JSON."""
 
+import os
+from glob import glob
+
 import msgspec
 import pytest
 
@@ -30,3 +33,5 @@ async def test_it_is_what_the_encoder_makes_of_it(subjects, records):
     files = CourseFiles(courses, None, 5900001, "2027", "C", "IT")
     page = all_attendance_page(files, days, "2025-09-01T10:00:00Z", 75)
     assert await encode_page(page) == msgspec.json.encode(page)
+    open_files = map(os.path.realpath, glob("/proc/self/fd/*"))
+    assert not [file for file in open_files if "memfd:page" in file]

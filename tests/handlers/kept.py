@@ -11,7 +11,7 @@ PAGES = [page.path for page in pages.PAGES if not page.parameters]
 
 async def refreshed(worker) -> None:
     """Wait until nothing is gathered any more."""
-    await eventually(lambda: not any(map(len, worker.flights)))
+    await eventually(lambda: not any(map(len, worker.kept.flights)))
 
 
 async def held(platform, calls=1) -> None:

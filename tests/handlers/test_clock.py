@@ -34,8 +34,8 @@ class TestClock:
     async def test_a_request_takes_no_time_from_a_clock_that_is_set(
         self, front, token, platform, worker, access_lines, monkeypatch, way
     ):
-        """Set back while it is under way: a negative time made the histogram's sum go
-        down, which Prometheus takes for a restart.
+        """Set back while it is under way: no time is negative, since Prometheus takes a
+        histogram's sum that goes down for a restart.
         """
         began = time.perf_counter()
         platform.hold("quizzes")

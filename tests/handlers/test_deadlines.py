@@ -136,8 +136,7 @@ async def test_closing_waits_for_no_gathering(front, worker, token, platform):
     await front.ask("/api/all-attendance", token)
     assert platform.counters.now["cards"] == 15
     async with asyncio.timeout(PATIENCE_SECONDS):
-        for flights in worker.flights:
-            await flights.close()
+        await worker.kept.close()
     await platform.until(lambda seen: not seen.in_flight)
 
 

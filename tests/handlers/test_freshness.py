@@ -207,7 +207,9 @@ class TestNoFloor:
     async def test_what_is_made_meanwhile_is_fresh(
         self, front, token, platform, worker
     ):
-        """Of several askers each had begun a call of its own, one after the other."""
+        """Several askers share what is made after they came, in place of a call each in
+        turn.
+        """
         platform.hold("quizzes")
         fresh = {"Cache-Control": "no-cache"}
         askers = [

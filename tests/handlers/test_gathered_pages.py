@@ -233,8 +233,8 @@ async def test_one_subject_needs_room_for_one_call(front, token, worker, subject
 async def test_one_subject_without_course_files_needs_room_for_two_calls(
     front, token, platform, worker, subject_path
 ):
-    """It is refused before the first of them: of a crowd that was not, a third waited
-    for the second one until their deadline, and bystanders beside them.
+    """It is refused before the first of them, else it would wait for the second one
+    until its deadline, and bystanders beside it.
     """
     with no_room(worker):
         answer = await front.ask(subject_path, token)

@@ -400,7 +400,7 @@ class TestImpatience:
         await front.ask("/api/all-attendance", token)  # old; has it refreshed
         await platform.until(lambda seen: seen.now["cards"] == 15)
         platform.release("course_files")
-        _, parts = worker.flights
+        _, parts = worker.kept.flights
         await eventually(lambda: not len(parts))
         platform.release("cards")
         await refreshed(worker)

@@ -381,7 +381,7 @@ async def test_odd_answers_are_counted_and_logged_once_a_minute_without_values(
     ]
     rows = [line for line in told if "course_files: row" in line]
     assert len(rows) == 2
-    assert "14 times more" in rows[1]
+    assert "14 more" in rows[1]
 
 
 async def test_every_kind_of_oddity_has_a_label(front, platform, college):

@@ -69,6 +69,14 @@ async def test_another_students_lists_are_no_quizzes(front, platform, token, fie
 
 
 @pytest.mark.gen_test
+async def test_a_logins_answer_is_no_quiz(front, platform, token):
+    """Its token would be passed on, and its PIN."""
+    body = '{"status":1,"token":"a.b.c","response":{"id":5900001}}'
+    platform.faults.set("quizzes", kind="body", body=body)
+    assert (await front.ask("/api/quiz", token)).code == 502
+
+
+@pytest.mark.gen_test
 async def test_another_students_records_are_never_served(
     front, platform, college, student, token, worker
 ):
@@ -183,7 +191,7 @@ async def test_a_refused_token_takes_all_that_was_kept_for_it(
     clock.advance(40)
     fresh = {"Cache-Control": "no-cache"}
     assert (await front.ask(pages.QUIZ.path, token, headers=fresh)).code == 401
-    assert len(worker.memory) == 0
+    assert len(worker.kept.memory) == 0
     assert (await front.ask(pages.ATTENDANCE.path, token)).code == 401
 
 

@@ -130,7 +130,7 @@ async def test_head_asks_for_no_events(front, token, platform, worker):
     assert b"Content-Length" not in head
     assert b"404 Not Found" in await reader.readuntil(b"\r\n\r\n")
     writer.close()
-    assert not any(map(len, worker.flights))
+    assert not any(map(len, worker.kept.flights))
     assert platform.counters.total == 0
 
 
@@ -265,7 +265,7 @@ async def test_leaving_while_it_is_written_to_ends_the_stream(
     platform.faults.set("course_files", kind="body", body=body)
     async with Stream(front, token, receive_buffer=1024) as stream:
         await platform.until(lambda seen: seen.calls["cards"] == len(rows))
-        await eventually(lambda: not any(map(len, worker.flights)))
+        await eventually(lambda: not any(map(len, worker.kept.flights)))
         set_linger = stream.writer.get_extra_info("socket").setsockopt
         set_linger(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     await eventually(lambda: "all-attendance" in access_lines.getvalue())

@@ -107,7 +107,7 @@ async def test_the_refused_leave_no_trace(front, worker):
     """Neither the platform's refusal of a token nor a limit's is remembered."""
     for number in range(20):
         await front.ask("/api/quiz", f"made-up-{number}")
-    assert len(worker.sessions) == len(worker.memory) == pages_shared(worker) == 0
+    assert len(worker.sessions) == len(worker.kept.memory) == pages_shared(worker) == 0
 
 
 @pytest.mark.gen_test

@@ -110,6 +110,26 @@ async def test_another_endpoints_answer_is_not_taken(front, platform, token, pat
     assert {**had, "cachedAt": 0} == {**expected, "cachedAt": 0}
 
 
+@pytest.mark.parametrize(
+    "variables", [{"MAX_CONCURRENT_REQUESTS": "1", "PREFETCH_ON_LOGIN": "false"}]
+)
+async def test_a_logins_answer_is_not_taken(front, platform, college):
+    """It is sent again while a timetable, which names nobody, is under way on the same
+    connection: this one came next, and was given to another student.
+    """
+    one, other = college.student(11), college.student(22)
+    platform.faults.set("authenticate", kind="answer_twice", interval=0.03)
+    platform.faults.set("schedule", delay=0.1)
+    login = {"username": one.username, "password": one.password}
+    await front.ask("/api/login", method="POST", body=login)
+    for student in (one, other):
+        answer = await front.ask("/api/timetable", college.token(student))
+        assert answer.code == 200
+        days = json.loads(answer.body)["days"]
+        shown = {slot["cfId"] for day in days for slot in day["slots"]}
+        assert shown <= {course.cf_id for course in college.courses(student)}
+
+
 async def test_after_a_crossed_answer_no_kept_connection_is_trusted(
     front, platform, college, token, access_lines
 ):

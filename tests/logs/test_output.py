@@ -233,7 +233,7 @@ def test_what_is_not_taken_at_the_end_is_lost_and_counted(pipe):
 
 def test_a_forked_process_begins_anew(pipe):
     """What its parent could not write is the parent's to write, and what it lost the
-    parent's to tell and to count: each new worker did so once more.
+    parent's to tell and to count, once.
     """
     reader, stream = pipe
     configure_logging("info", "json", stream)

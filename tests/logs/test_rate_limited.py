@@ -35,7 +35,7 @@ def test_a_count_is_told_each_minute(log, clock, caplog):
     log.flush()
     counts = [vars(record).get("count", 1) for record in caplog.records]
     assert sum(counts) == 180
-    assert caplog.records[1].message == "it happened: 59 times more in the last 60 s"
+    assert caplog.records[1].message == "it happened: 59 more in the last 60 s"
 
 
 def test_many_at_once_are_counted(log, clock, caplog):
@@ -46,7 +46,7 @@ def test_many_at_once_are_counted(log, clock, caplog):
     log.flush()
     assert [line.partition(" in ")[0] for line in caplog.messages] == [
         "A",
-        "A: 1002 times more",
+        "A: 1002 more",
     ]
 
 
@@ -57,7 +57,7 @@ def test_the_last_time_all_counts_are_told(log, clock, caplog):
     clock.now += 12.0
     log.flush(last=True)
     *_, told = caplog.messages
-    assert told == "a happened: 1 times more in the last 12 s"
+    assert told == "a happened: 1 more in the last 12 s"
     assert len(caplog.messages) == 3
 
 

@@ -22,7 +22,7 @@ def test_a_refresh_leaves_every_element_in_its_place(inside):
 
 
 def test_a_screen_reader_hears_that_a_refresh_is_over(inside):
-    """After "Loading" it heard nothing, unless something had failed."""
+    """After "Loading" it hears the end, also if nothing has failed."""
     heard = """window.heard = []; new MutationObserver((changes) => heard.push(
       ...changes.flatMap(({addedNodes}) => [...addedNodes].map((n) => n.textContent)),
     )).observe(document.querySelector("[role=status]"), {childList: true})"""

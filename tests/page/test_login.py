@@ -167,7 +167,7 @@ def test_without_room_for_the_copies_a_login_works(visit, demo):
 
 
 def test_a_browser_of_2021_is_enough(visit, demo):
-    """An iPhone 7 was told that "AbortSignal.timeout is not a function"."""
+    """An iPhone 7 has neither `AbortSignal.timeout` nor `AbortSignal.any`."""
     visit.page.add_init_script("delete AbortSignal.timeout; delete AbortSignal.any;")
     visit.page.reload()
     visit.log_in(demo.students[1])
@@ -256,6 +256,7 @@ FOREIGN = "Something else answered in place of the service."
 UNKNOWN = "The service cannot answer right now."
 REFUSED_LOGINS = [
     (429, '{"code": "rate_limited"}', "Please try again in 17 s."),
+    (403, '{"code": "forbidden", "error": "Account blocked."}', "Account blocked."),
     (200, "<html>Log in here</html>", FOREIGN),
     (200, '{"login": "/here"}', FOREIGN),
     (502, "null", UNKNOWN),

@@ -70,7 +70,7 @@ def test_today_shows_marks_of_classes_outside_the_timetable(visits, token):
 
 
 def test_every_mark_of_a_slot_has_its_own_colour(visits, token):
-    """One of several classes, absent and present, was all in the colour of the last."""
+    """Also of several classes in one slot, absent and present."""
     slot = {"start": "08:50", "end": "10:30", "course": "Maths", "faculty": ""}
     month = {"month": "2025-09", "days": [{"date": NOON[:10], "slots": [slot]}]}
     details = [
@@ -454,7 +454,7 @@ def test_the_timetable_can_be_saved_for_a_calendar(inside):
 
 
 def test_a_calendar_that_is_under_way_is_not_asked_for_twice(inside):
-    """A second click left two files, and nothing said that the first was heard."""
+    """A second click leaves one file, and the button shows that the first was heard."""
     asked = []
     inside.show("timetable")
     inside.page.route("**/api/timetable", lambda route: asked.append(route))

@@ -388,7 +388,7 @@ async def test_a_store_that_cannot_be_told_is_used_no_more(sender):
     sender.invalidations.start(client, partial(open_client, sender.address))
     sender.refuse(ANN)
     await eventually(lambda: client.reason)
-    assert client.reason.startswith("an invalidation could not be told")
+    assert client.reason.startswith("an invalidation could not be sent")
     assert sender.shared.is_pending(ANN, 0.0)
 
 
@@ -412,7 +412,7 @@ async def test_made_up_tokens_push_out_no_real_one(first):
         first.invalidations.add(b"%032d" % n, kept=False)
     first.invalidations.add(BEN, kept=True)
     for owner in (ANN, BEN):
-        assert first.invalidations._pending[owner][1]
+        assert first.invalidations._pending[owner].concerns_others
     assert first.invalidations.is_pending(b"%032d" % 19_999)
 
 

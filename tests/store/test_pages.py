@@ -172,9 +172,7 @@ async def test_a_renewal_that_fails_once_comes_in_time_yet(first, server):
 
 
 async def test_a_lease_stays_in_the_store_while_it_is_renewed(first, server):
-    """GATHER_TIMEOUT_SECONDS lets a page take minutes; the key ended a minute after the
-    lease was taken.
-    """
+    """A page may take minutes (GATHER_TIMEOUT_SECONDS); a key alone ends after one."""
     taken = await take(first, seconds=0.2)
     key = hash_of(server)[0]
     server.ask("PEXPIRE", key, "30000")

@@ -52,7 +52,7 @@ def _generated(tmp_path_factory) -> Iterator[Generated]:
 
 
 def test_the_generator_understands_the_document(generated):
-    """It leaves out next to nothing: fewer than ten warnings, and there were 53."""
+    """It leaves out next to nothing: fewer than ten warnings."""
     assert generated.said.count("WARNING") < 10, generated.said
 
 

@@ -100,8 +100,8 @@ def test_a_body_token_is_text(value):
 
 
 def test_tokens_that_begin_or_end_alike_are_not_the_same(reader):
-    """The platform's tokens share their first ~36 characters; a peer keyed its cache
-    by the first ten and showed students each other's attendance.
+    """The platform's tokens share their first ~36 characters: a cache keyed by the
+    first ten would show students each other's attendance.
     """
     college = College(students=200)
     tokens = [college.token(college.student(index)) for index in range(200)]

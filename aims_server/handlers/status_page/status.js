@@ -96,7 +96,10 @@ function render(figures, seconds, now) {
   );
   table(
     "platform",
-    ["endpoint", "calls", "failed", "half within", "99 % within", "circuit"],
+    [
+      ...["endpoint", "calls", "failed", "token refused"],
+      ...["half within", "99 % within", "circuit"],
+    ],
     Object.entries(figures.upstream.endpoints).map(([name, endpoint]) => {
       const failed = Object.entries(endpoint.calls)
         .filter(([outcome]) => outcome.startsWith("upstream_"))
@@ -106,6 +109,7 @@ function render(figures, seconds, now) {
         name,
         show(sum(endpoint.calls)),
         show(failed),
+        show(endpoint.calls.unauthorized),
         milliseconds(p50),
         milliseconds(p99),
         state(endpoint.breaker),

@@ -9,7 +9,7 @@ The map, in reading order::
     schedule_cell   the HTML in one of its cells
     models          the typed values
     rows            lists of rows in their envelope; odd rows field by field
-    list_kinds      whether an answer has another list's rows
+    answer_kinds    whether an answer is another endpoint's
     json_body       bytes to JSON
     fields          single values: numbers, names, percentages
     messages        the meaning of messages, such as refusals
@@ -21,6 +21,7 @@ An odd row does not affect other rows. An answer of which nothing can be read ra
 """
 
 from .account import decode_quizzes, read_login
+from .answer_kinds import is_another_endpoints
 from .cards import decode_cards, merge_pages, more_follows
 from .course_files import decode_course_files
 from .fields import (
@@ -34,7 +35,6 @@ from .fields import (
     sum_of,
 )
 from .json_body import BadShape
-from .list_kinds import is_another_list
 from .message_fields import is_answer, text_of
 from .messages import leads_to_login, refuses_token, says_nothing_there
 from .models import (
@@ -77,7 +77,7 @@ __all__ = [
     "decode_schedule",
     "exact",
     "ignore_oddity",
-    "is_another_list",
+    "is_another_endpoints",
     "is_answer",
     "leads_to_login",
     "merge_pages",

@@ -138,8 +138,7 @@ def _repeats(first: CardsPage, page: CardsPage) -> bool:
     """Whether a later page begins with the first page's first record."""
     if page is first or not page.cards:
         return False
-    one, other = first.cards[0], page.cards[0]
-    return one == other or (one.id == other.id and bool(one.id))
+    return first.cards[0] == page.cards[0]
 
 
 def _has_plain_marks(cards: Sequence[Card]) -> bool:
@@ -178,13 +177,13 @@ def _card(record: Record, note: Note) -> Card | None:
 
 
 def _id(value: Scalar) -> int | str | None:
-    """An identifier, as a number if possible; None for 0, a database's default, and for
-    a text without a digit ("-", "NA").
+    """An identifier, as a number if possible; None for a text without a digit above 0
+    ("-", "NA").
     """
     read = value if isinstance(value, int) else whole(value)
     if read is None and isinstance(value, str) and re.search("[1-9]", value):
-        return value.strip()
-    return read or None
+        return value
+    return read
 
 
 def _text(value: Scalar) -> str:

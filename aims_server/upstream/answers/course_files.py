@@ -67,7 +67,7 @@ def decode_course_files(body: bytes, note: Note = ignore) -> CourseFiles:
         code, called = one_line(row.cdata.course_code), one_line(row.cdata.course_name)
         label = called if not code and row.id is None else code
         if label.casefold() == "total":
-            total = _counts(row.attendance_summary or _NO_COUNTS) or total
+            total = _counts(row)
             continue
         course = _course(row, code, called, note)
         if course is None:
@@ -97,14 +97,15 @@ def _course(row: Row, code: str, called: str, note: Note) -> Course | None:
     if not called:
         called = code or str(cf_id)
         note("name", "a course file without a name")
-    counts = None if row.attendance_summary is None else _counts(row.attendance_summary)
+    counts = _counts(row)
     if counts is None:
         note("counts", "a course file without usable counts")
     return Course(cf_id, code, called, counts)
 
 
-def _counts(summary: Summary) -> Counts | None:
+def _counts(row: Row) -> Counts | None:
     """Read a summary; None if Present is missing, or Total and the parts of it."""
+    summary = row.attendance_summary or _NO_COUNTS
     present, total = number(summary.present), number(summary.total)
     absent, leave = number(summary.absent), number(summary.leave) or 0
     exempt = number(summary.exempt) or 0

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FIRST_YEAR",
-    "LARGEST",
     "Number",
     "Scalar",
     "exact",
@@ -33,12 +32,12 @@ __all__ = [
 ]
 
 FIRST_YEAR: Final = 1971  # 0000 and 1970 are a database's and a clock's null
-LARGEST: Final = 2**53 - 1  # the largest whole number a browser's JSON keeps exact
+_LARGEST: Final = 2**53 - 1  # the largest whole number a browser's JSON keeps exact
 
 # The platform sends numbers as text and text as numbers.
 Scalar: TypeAlias = (
-    Annotated[int, Meta(ge=0, le=LARGEST)]
-    | Annotated[float, Meta(ge=0, le=LARGEST)]
+    Annotated[int, Meta(ge=0, le=_LARGEST)]
+    | Annotated[float, Meta(ge=0, le=_LARGEST)]
     | str
     | None
 )
@@ -78,7 +77,7 @@ def number(value: Scalar) -> Number | None:
     [31, 31, 1031, 30.5, 31, None, None]
     """
     if type(value) is int:
-        return value if value <= LARGEST else None
+        return value
     if isinstance(value, str):
         match = _NUMBER.fullmatch(value.strip())
         if match is None:
@@ -86,7 +85,7 @@ def number(value: Scalar) -> Number | None:
         whole_part = match["whole"].replace(",", "")
         fraction = (match["fraction"] or "").rstrip("0").rstrip(".")
         value = float(whole_part + fraction) if fraction else int(whole_part)
-        if value > LARGEST:
+        if value > _LARGEST:
             return None
     if isinstance(value, float) and value.is_integer():
         return int(value)

@@ -85,10 +85,10 @@ class Bulkhead:
         late = wait > 0 and wait + self.recent_seconds > seconds
         # A page that was admitted just now has yet to take its first slot.
         taken = max(self._queue.in_use, len(self._reservations))
-        free = taken < self.pool.capacity
+        slot_is_free = taken < self.pool.capacity
         # Of what is reserved most calls may be made, and one of them hang.
-        alone = calls == 1 or not self._reservations.exist
-        if late and not (free and alone):
+        needs_no_estimate = calls == 1 or not self._reservations.exist
+        if late and not (slot_is_free and needs_no_estimate):
             raise BulkheadFull(self._turn_away(wait, calls))
         return self._reservations.add(calls, verified=caller.verified)
 
@@ -149,9 +149,7 @@ class Bulkhead:
     def try_acquire(self, caller: CallerKey) -> bool:
         """Take a slot if one is free for this caller now; `release` returns it."""
         if self._queue.queues:
-            self._hand_out()
-            if self._queue.next() is not None:
-                return False
+            self._hand_out()  # whoever waits is due before
         if self._queue.at_limit(caller) or not self.pool.take():
             return False
         self._queue.take(caller)

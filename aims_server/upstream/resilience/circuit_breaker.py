@@ -90,7 +90,7 @@ class CircuitBreaker:
         self._changed_after = 0  # the last call that began before the state changed
         self._succeeded_after = 0  # the last call that began before the last success
         self._closed_at = clock()
-        self._openings_in_a_row = 0
+        self._open_seconds = _OPEN_SECONDS  # of the next opening, at most
         self._open_until = 0.0
         self._probing: dict[int, float] = {}  # the probes under way: when each began
         self._verified_asked_at = -inf
@@ -179,12 +179,9 @@ class CircuitBreaker:
     def _open(self, now: float) -> None:
         calm = now - self._closed_at >= self._max_open_seconds
         if self._state is CircuitState.CLOSED and calm:
-            self._openings_in_a_row = 0
-        longest = min(
-            _OPEN_SECONDS * 2.0**self._openings_in_a_row, self._max_open_seconds
-        )
-        self._openings_in_a_row = min(self._openings_in_a_row + 1, 64)
-        self._open_until = now + longest * (0.8 + 0.2 * self._random())
+            self._open_seconds = _OPEN_SECONDS
+        self._open_until = now + self._open_seconds * (0.8 + 0.2 * self._random())
+        self._open_seconds = min(2 * self._open_seconds, self._max_open_seconds)
         self._enter(CircuitState.OPEN)
 
     def _enter(self, state: CircuitState) -> None:

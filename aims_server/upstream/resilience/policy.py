@@ -166,6 +166,7 @@ class ResiliencePolicy:
                     if pause is None:
                         raise
                     fresh = isinstance(fault, GaveWay)
+                    # A call that gave way was not answered.
                     answered = answered if fresh else fault
                 except BaseException:
                     permit.discard()

@@ -15,6 +15,8 @@ import time
 from collections.abc import Hashable
 from typing import Final
 
+import msgspec
+
 from ...deadline import Clock
 
 __all__ = ["CONNECTION_SECONDS", "KeptConnections", "is_acknowledged", "is_silent"]
@@ -30,6 +32,17 @@ _answer: Final = bytearray(_NONE)
 _TCP_INFO: Final = struct.Struct("=52xI")
 _MULTIPLEXED: Final = -1
 _ABANDONED: Final = -2
+
+
+class _Known(msgspec.Struct):
+    """A connection with its socket ``fd``, opened at a moment of the clock. ``checked``
+    is the socket to check before a call, or `_MULTIPLEXED` or `_ABANDONED` in place of
+    it; None until it has served a call.
+    """
+
+    fd: int
+    opened_at: float
+    checked: int | None = None
 
 
 class KeptConnections:
@@ -58,31 +71,26 @@ class KeptConnections:
         before anything has been answered.
         """
 
-        self._sockets: dict[Hashable, int] = {}
-        # All known connections by their sockets, and the other way round.
-        self._connections: dict[int, Hashable] = {}
-        self._numbers: dict[Hashable, int] = {}
-        self._opened_at: dict[Hashable, float] = {}
+        self._known: dict[Hashable, _Known] = {}
+        self._by_fd: dict[int, Hashable] = {}  # the same, by their sockets
 
     def socket_of(self, connection: Hashable) -> int | None:
         """The socket to check before a call is sent; None for a new connection."""
-        return self._sockets.get(connection)
+        known = self._known.get(connection)
+        return None if known is None else known.checked
 
     def open(self, connection: Hashable, fd: int) -> None:
         """A call is sent on this new connection with the socket ``fd``."""
-        if self._numbers.get(connection) == fd:
-            return
+        known = self._known.get(connection)
+        if known is not None:
+            if known.fd == fd:
+                return
+            del self._by_fd[known.fd]
         # Curl does not report closed sockets: another connection gets the number, and
         # perhaps the port gets another number.
-        replaced = self._connections.get(fd)
-        self._sockets.pop(replaced, None)
-        self._numbers.pop(replaced, None)
-        self._opened_at.pop(replaced, None)
-        if connection in self._numbers:
-            del self._connections[self._numbers[connection]]
-        self._connections[fd] = connection
-        self._numbers[connection] = fd
-        self._opened_at[connection] = self._clock()
+        self._known.pop(self._by_fd.get(fd), None)
+        self._known[connection] = _Known(fd, self._clock())
+        self._by_fd[fd] = connection
 
     def add(self, connection: Hashable, fd: int, *, multiplexed: bool) -> None:
         """A call was answered on this new connection with the socket ``fd``.
@@ -91,23 +99,23 @@ class KeptConnections:
         platform may send PING, SETTINGS or GOAWAY at any time.
         """
         self.open(connection, fd)
-        self._sockets[connection] = _MULTIPLEXED if multiplexed else fd
+        self._known[connection].checked = _MULTIPLEXED if multiplexed else fd
         self.multiplexed = multiplexed
 
     def __len__(self) -> int:
         """The number of usable connections of HTTP/1.1."""
         latest = self._clock() - CONNECTION_SECONDS
         return sum(
-            fd >= 0 and self._opened_at[connection] > latest
-            for connection, fd in self._sockets.items()
+            known.checked == known.fd and known.opened_at > latest
+            for known in self._known.values()
         )
 
     def forget(self, fd: int) -> None:
         """Stop counting an idle connection as usable: something arrived on it, or it
         ended. If curl still tries it, the check will reject it.
         """
-        connection = self._connections.get(fd)
-        if self._sockets.get(connection) == fd:
+        connection = self._by_fd.get(fd)
+        if self.socket_of(connection) == fd:
             self.abandon(connection)
 
     def cut_off(self, connection: Hashable) -> None:
@@ -115,28 +123,30 @@ class KeptConnections:
         of HTTP/2 goes on: if abandoned, it would reject each call that curl gives it,
         and stay open.
         """
-        if self._sockets.get(connection, _ABANDONED) >= 0:
+        if self.socket_of(connection) != _MULTIPLEXED:
             self.abandon(connection)
 
     def close_silent(self, connection: tuple[str | int, ...], seconds: float) -> None:
         """Close this connection if it is not HTTP/1.1 and nothing has arrived on it for
         ``seconds``.
         """
-        fd = self._numbers.get(connection)
-        if fd is None or self._sockets.get(connection, _MULTIPLEXED) != _MULTIPLEXED:
+        known = self._known.get(connection)
+        if known is None or known.checked not in (None, _MULTIPLEXED):
             return
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(fd)) as ours:
+        own = known.fd
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(own)) as ours:
             ports = ours.getpeername()[1], ours.getsockname()[1]
             # Without an answer it may be HTTP/1.1, and its number another socket's.
             if ports == connection[2:] and _silent_seconds(ours) >= seconds:
                 # Not abandoned: curl drops it only when it sends a call on it.
-                self._sockets[connection] = _MULTIPLEXED
+                known.checked = _MULTIPLEXED
                 ours.shutdown(socket.SHUT_RDWR)
 
     def abandon(self, connection: Hashable) -> None:
         """Reject this connection from now on; curl closes it when it next tries it."""
-        if connection in self._sockets:
-            self._sockets[connection] = _ABANDONED
+        known = self._known.get(connection)
+        if known is not None and known.checked is not None:
+            known.checked = _ABANDONED
 
 
 def is_silent(fd: int) -> bool:
@@ -160,8 +170,8 @@ def is_acknowledged(fd: int) -> bool:
 
 def _silent_seconds(connected: socket.socket) -> float:
     """The seconds since data last arrived."""
-    told = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-    return float(_TCP_INFO.unpack(told)[0]) / 1000
+    packed = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    return float(_TCP_INFO.unpack(packed)[0]) / 1000
 
 
 def _is_empty(fd: int, queue: int) -> bool:

@@ -22,7 +22,7 @@ export function login({ notice, signingIn }, { signIn }) {
       h(
         "p",
         { id: "notice", class: "problem", role: "alert", "aria-atomic": "false", hidden: !notice },
-        words(notice),
+        notice ? problemWords(notice) : "",
         h("span", { "aria-live": "off" }, notice ? waitWords(notice) : ""), // counts down
       ),
       h(
@@ -52,11 +52,4 @@ function field(name, label, type, autocomplete) {
       spellcheck: "false",
     }),
   );
-}
-
-function words(notice) {
-  if (!notice) return "";
-  // A refused login has the platform's own sentence; everything else has ours.
-  const refused = notice.code === "unauthorized" || notice.code === "invalid_request";
-  return refused && notice.message ? notice.message : problemWords(notice);
 }

@@ -76,12 +76,6 @@ def test_what_names_a_student_otherwise_is_whose_it_is(field, value):
         decode_quizzes(body_of([{field: value}, {field: 5900002}]))
 
 
-def test_an_answer_to_a_login_is_no_quiz():
-    """Its token would be passed on, and its PIN."""
-    with pytest.raises(BadShape):
-        decode_quizzes(b'{"status":1,"token":"a.b.c","response":{"id":5900001}}')
-
-
 @pytest.mark.parametrize(
     "response",
     [

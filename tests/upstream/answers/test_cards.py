@@ -79,6 +79,13 @@ def test_the_mark_is_the_state_else_the_status(record, state):
     assert [card.state for card in cards_of(record | DATED).cards] == [state]
 
 
+@pytest.mark.parametrize("field", DATED)
+def test_a_date_alone_makes_a_record(field):
+    """Its mark may be entered later."""
+    (card,) = cards_of({field: "01/Sep/2025"}).cards
+    assert getattr(card, field) == "01/Sep/2025"
+
+
 @pytest.mark.parametrize(
     "body", [b"null", b" null\n", b'{"response":null}', b'{"msg":"","response":null}']
 )

@@ -73,9 +73,7 @@ async def test_a_connection_that_hangs_costs_one_call(student, platform, clock):
 async def test_with_http_1_1_a_late_call_is_hedged_on_a_new_connection(
     student, platform, clock
 ):
-    """Other kept ones may hang, too: where a proxy on the way had lost them all, nobody
-    had a page for ten seconds.
-    """
+    """Other kept ones may hang, too: a proxy on the way may have lost them all."""
     await asyncio.gather(*(student.quizzes(PATIENCE_SECONDS) for _ in range(3)))
     await fall_silent(platform)
     late = asyncio.create_task(student.quizzes(PATIENCE_SECONDS))

@@ -79,7 +79,7 @@ async def test_a_404_that_speaks_of_no_list_is_a_fault(student, platform):
 
 
 async def test_a_404_of_many_words_is_no_empty_list(student, platform):
-    """A program's trace, say; 8 MiB of words were searched for seconds on the loop."""
+    """A program's trace, say: only a short body is searched for words, on the loop."""
     body = '{"message":"No records found","trace":"%s"}' % ("no " * 2000)
     platform.faults.set(kind="body", status=404, body=body)
     assert type(await student.fault(student.cards)) is UpstreamRejected

@@ -291,6 +291,25 @@ async def test_the_deadline_ends_the_wait(clock):
     assert queue.slots.in_use == 0
 
 
+async def test_a_slot_may_come_as_the_deadline_passes(clock):
+    """In one turn of the loop: then it is had."""
+    queue = Queue(Bulkhead(1, clock=clock), clock)
+    await queue.join("x1")
+    asyncio.get_running_loop().call_later(2.0, queue.slots.release, caller("x"), None)
+    await acquire(queue.slots, caller("a"), Deadline(2.0, clock))
+    assert queue.slots.in_use == 1
+
+
+async def test_a_waiter_may_be_cancelled_as_its_deadline_passes(clock):
+    """In one turn of the loop: it has no slot to hand on."""
+    queue = Queue(Bulkhead(1, clock=clock), clock, patience=2.0)
+    _, waiter = await queue.join("x1", "a1")
+    asyncio.get_running_loop().call_at(clock() + 2.0, waiter.cancel)
+    await asyncio.wait([waiter])
+    assert waiter.cancelled()
+    assert (queue.slots.in_use, queue.slots.waiting) == (1, 0)
+
+
 async def test_an_extended_deadline_lengthens_the_wait(clock):
     """A deadline moved while it waits is the one that counts."""
     queue = Queue(Bulkhead(1, clock=clock), clock)

@@ -117,7 +117,7 @@ def test_pages_of_one_call_keep_no_large_one_out(clock):
 
 def test_who_comes_at_once_shares_the_free_slots(clock):
     """Of a crowd of single calls no more are admitted than there are free slots, though
-    none has taken its slot yet: all of them delayed the pages admitted before.
+    none has taken its slot yet: more would delay the pages admitted before.
     """
     slots = Bulkhead(4, clock=clock, first_guess=5.0)
     slots.reserve(caller("a"), 16, 100.0)
@@ -136,9 +136,7 @@ def test_work_is_admitted_where_there_is_no_other(clock):
 
 
 def test_a_single_call_is_admitted_while_a_slot_is_free(clock):
-    """Pages of which one call hangs stay reserved for half a minute: quizzes were
-    refused meanwhile, with most of the slots free.
-    """
+    """Also beside pages that stay reserved for half a minute since one call hangs."""
     slots = Bulkhead(4, clock=clock, first_guess=5.0)
     for number in range(3):
         slots.reserve(caller(f"a{number}"), 16, 100.0)
@@ -150,8 +148,8 @@ def test_a_single_call_is_admitted_while_a_slot_is_free(clock):
 
 
 def test_single_calls_have_the_slots_that_large_pages_can_spare(clock):
-    """Twenty pages of sixteen calls are had in time with half of the slots. On a slow
-    day two of three quizzes were refused all the same.
+    """Twenty pages of sixteen calls are had in time with half of the slots; single
+    calls are admitted to the other half.
     """
     slots = Bulkhead(100, clock=clock, first_guess=1.0)
     with contextlib.ExitStack() as work:

@@ -150,6 +150,23 @@ def test_a_caller_that_fails_again_is_remembered_from_then(breaker, clock):
     assert breaker.state.value == "open"
 
 
+def test_a_caller_that_fails_again_keeps_nobody_remembered(breaker, clock):
+    """Who failed between its failures is forgotten in time."""
+    fail(breaker, student(1), student(2))
+    clock.now += 9
+    fail(breaker, student(1))
+    clock.now += 1
+    fail(breaker, student(3))
+    assert breaker.state.value == "closed"
+
+
+def test_strangers_crowd_no_student_out(breaker):
+    """Of as many failing callers as are remembered, the students are the last to go."""
+    Call(breaker, student(9)).success()
+    fail(breaker, student(1), student(2), *map(address, range(100)), student(3))
+    assert breaker.state.value == "open"
+
+
 def test_discarded_calls_count_as_nothing(breaker):
     """A thousand students refused by the platform say nothing about it."""
     for number in range(1000):
@@ -258,6 +275,7 @@ def test_late_results_of_another_state_count_for_nothing(breaker, clock):
     """Calls admitted before the opening neither close it nor open it again."""
     late = [Call(breaker, student(number)) for number in range(12)]
     clock.now += trip(breaker)
+    assert breaker.state.value == "half-open"
     for call in late[:6]:
         call.success()
     assert breaker.state.value == "half-open"

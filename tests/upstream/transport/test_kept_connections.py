@@ -28,6 +28,15 @@ def test_a_port_that_comes_back_on_another_number_stays_known():
     assert (kept.socket_of("port"), kept.socket_of("other")) == (6, 5)
 
 
+def test_a_port_that_comes_back_is_new():
+    """Nothing of the connection that had it holds for the next one."""
+    kept = KeptConnections()
+    kept.add("port", 5, multiplexed=False)
+    kept.abandon("port")
+    kept.open("port", 6)
+    assert kept.socket_of("port") is None
+
+
 class _Counted:
     """A connection that counts how often any is compared with another."""
 
@@ -45,7 +54,7 @@ class _Counted:
 
 
 def test_a_new_connection_is_compared_with_no_other():
-    """Each login has one, beside a hundred: that was a tenth of its work."""
+    """Each login has one, perhaps beside a hundred kept ones."""
     kept = KeptConnections()
     for fd in range(100):
         kept.add(_Counted(fd), fd, multiplexed=False)

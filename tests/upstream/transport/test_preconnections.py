@@ -161,7 +161,7 @@ async def test_before_the_first_answer_a_connection_is_waited_for(pool, server):
 
 
 async def test_a_handshake_that_hangs_ends_with_the_time_to_connect(pool):
-    """Not with the call's: curl had set no alarm for the one."""
+    """Not with the call's, though curl sets no alarm for the time to connect."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
         silent.setblocking(False)
@@ -263,7 +263,7 @@ async def test_an_address_that_refuses_costs_no_call(pool, server):
 
 
 async def test_a_claimed_preconnection_ends_in_the_calls_time(pool, silent):
-    """Curl had no time limit for it before."""
+    """Until it is claimed curl has no time limit for it."""
     _, url = silent
     pool.preconnections.prepare(url)
     failure = await pool.call(Request(url, {}, None, 0.1, 0.1))

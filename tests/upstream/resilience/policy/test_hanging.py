@@ -155,8 +155,8 @@ async def test_calls_of_a_platform_that_is_slow_do_not_give_way(bench):
 
 
 async def test_what_hung_is_made_again_when_others_are_answered(clock):
-    """Beside it, without a budget: its student asks again, and waited until its end,
-    20 s later.
+    """Beside it, without a budget: else its student would wait until its end, 20 s
+    later.
     """
     bench = Bench(clock, size=80)
     bench.platform.seconds = HANGS
@@ -197,8 +197,8 @@ async def answered_at_once(bench):
 
 
 async def test_a_platform_that_hangs_for_two_seconds_costs_nobody_more(bench):
-    """A call and its hedges were made within one: the only student who asked then was
-    kept from his page for thirty.
+    """Not even the only student who asks meanwhile, though hedges made then hang as
+    well.
     """
     await answered_at_once(bench)
     bench.platform.seconds = HANGS
@@ -214,9 +214,7 @@ async def test_a_platform_that_hangs_for_two_seconds_costs_nobody_more(bench):
 
 
 async def test_calls_that_hung_together_cost_nobody_more(clock):
-    """Each waited until twice as many newer ones were answered: after a hang of five
-    seconds most students got 504, though the platform was back.
-    """
+    """One newer answer is enough, however many they are: each is then made again."""
     bench = Bench(clock, size=80)
     await answered_at_once(bench)
     bench.platform.seconds = HANGS
@@ -241,8 +239,8 @@ async def test_whose_calls_were_made_to_try_is_not_forgotten(clock):
 
 
 async def test_what_was_tried_in_a_silence_is_not_waited_for(bench):
-    """Once a newer call is answered: with few slots these are what takes them, and a
-    platform that was back was out of reach for ten seconds more.
+    """Once a newer call is answered, also what began in the silence gives way: with few
+    slots it would keep them from others for ten seconds more.
     """
     bench.hedges.take = lambda _: False
     hung = await all_slots_hang(bench)
@@ -281,9 +279,7 @@ async def test_a_call_has_the_time_that_those_of_other_endpoints_take(bench):
 
 
 async def test_a_call_that_gave_way_needs_no_budget(bench):
-    """It takes the place of a dead one: of a hundred that hung most students got 504 in
-    the moment in which the platform was back.
-    """
+    """It takes the place of a dead one: all that hung are made again at once."""
     bench.budget.take = lambda _: False
     hung = await all_slots_hang(bench)
     bench.platform.seconds = 0.1

@@ -67,8 +67,8 @@ async def test_no_hedge_without_a_free_slot(narrow):
 
 
 async def test_older_hedges_end_while_others_find_no_slot(clock):
-    """A call that hung for half a minute had six of them: with those of a fifth of the
-    students all slots were taken, and the others' pages took three times as long.
+    """A call that hangs for half a minute may have six of them, which would take the
+    slots of other students' pages.
     """
     bench = Bench(clock, size=4)
     await knows(bench)
