@@ -68,7 +68,6 @@ _PHRASES: Final = (
     r"(?:^|[.:!,;] |\buser )authentication (?:is )?(?:required|failed)\b",
     r"\bfailed to authenticate\b(?! (?:to|with|against|on)\b)",
     r"^(?:401 |you are )?unauthori[sz]ed(?: access| request| user)?[.!]?$",
-    r"\bjwt must be provided\b",
     r"\bsignature (?:has expired|verification failed)\b|^invalid signature[.!]?$",
     r"\bwrong number of segments\b",
     r"\bnot (?:(?:logged|signed) ?in|authenticated)\b",
@@ -178,7 +177,7 @@ def leads_to_login(location: str | None) -> bool:
     >>> leads_to_login("https://college.invalid/login?next=%2Fcards")
     True
     """
-    return location is not None and _has(_LOGIN_PAGE, location.strip())
+    return location is not None and _has(_LOGIN_PAGE, location)
 
 
 def says_nothing_there(body: bytes) -> bool:

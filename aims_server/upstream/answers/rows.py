@@ -220,16 +220,14 @@ def _rows(rows: list[Any], sent: int, paging: Sequence[Paging]) -> Rows[Any]:
     said = list(paging)
     for each in said:
         within = each.meta or each.pagination
-        if within and isinstance(within, dict):
+        if isinstance(within, dict):
             said.append(msgspec.convert(within, Paging))  # it has the last word
         if each.last_page is not None:
             pages = _count(each.last_page)
         if each.total is not None:
             total = _count(each.total)
         links = each.links
-        if links and isinstance(links, dict) and links.get("next"):
-            more = True
-        if each.next_page_url:
+        if each.next_page_url or (isinstance(links, dict) and links.get("next")):
             more = True
     return Rows(rows, sent, pages, total, more)
 

@@ -116,6 +116,17 @@ async def test_three_answers_may_make_a_call_late_that_began_before(clock):
     assert copies.began[1] - copies.began[0] <= 1.3
 
 
+async def test_a_late_call_is_seen_though_others_keep_beginning(clock):
+    """Each of them is to be looked at later than the one that is late."""
+    copies = Copies(clock, (99.0, 1), *[(0.1, 2)] * 20, soonest=0.25)
+    calls = [asyncio.create_task(copies.run())]
+    for _ in range(5):
+        await asyncio.sleep(0.1)
+        calls.append(asyncio.create_task(copies.run()))
+    assert calls[0].done()
+    await asyncio.gather(*calls)
+
+
 async def test_a_hedge_that_is_not_to_be_had_is_asked_for_again(clock):
     """A slot may be free later."""
     copies = Copies(clock, (9.0, 1))

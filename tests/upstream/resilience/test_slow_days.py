@@ -128,7 +128,15 @@ def live(platform, *, students=8, rounds=12):
         ({"fails": 0.2, "fault": UpstreamBusy()}, 0.95, 1.2, 2.7 * CALM_P95, 21.0),
         ({"fails": 0.1, "fault": UpstreamDropped()}, 1.0, 0.8, 1.3, 18.5),
     ],
-    ids=["calm", "1 % hang", "5 % hang", "20 % hang", "heavy tail", "20 % of 503", "10 % resets"],
+    ids=[
+        "calm",
+        "1 % hang",
+        "5 % hang",
+        "20 % hang",
+        "heavy tail",
+        "20 % of 503",
+        "10 % resets",
+    ],
 )
 def test_a_slow_day_is_hardly_noticed(shape, whole, median, p95, calls):
     """Latency is near that of a calm day, for a few calls more (mean of eight days)."""
