@@ -122,7 +122,7 @@ class KeptEntries(Generic[V]):
         if not all(map(entry.replaces, kept)):
             return
         epochs = self._store.epochs
-        if at_hand and entry.complete:
+        if entry.complete:
             epochs.revise(epoch)  # what other processes have copied is older
         revision = epochs.revision(epoch) if at_hand else None
         self._store.put(key, entry, epoch, revision=revision)

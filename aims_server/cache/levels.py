@@ -53,12 +53,14 @@ class Want(Struct, frozen=True, gc=False):
     old_ok: bool = True
 
     def judge(self, page: Page, now: float) -> Found | None:
-        """`KEPT` or `OLD` at the moment ``now``; None if the page does not satisfy."""
+        """`KEPT` or `OLD` for a servable page, at the moment ``now``; None if it does
+        not satisfy.
+        """
         if self.max_age is not None and now - page.made_at > self.max_age:
             return None
         if now < page.fresh_until:
             return Found.KEPT
-        return Found.OLD if self.old_ok and now < page.servable_until else None
+        return Found.OLD if self.old_ok else None
 
 
 class Lease(Struct, frozen=True, gc=False):

@@ -141,12 +141,11 @@ class ReadThrough(Generic[V]):
         served = await source
         entry, outcome, epoch = served.entry, served.outcome, served.epoch
         self._check_owner(entry, owner)
-        if outcome is not Outcome.MISS or not entry.complete:
-            kept = self.kept.find(key, owner)
-            if kept is not None and kept.made_at == entry.made_at:
-                return Served(kept, outcome)
-            if kept is not None and kept.complete and not entry.complete:
-                return Served(kept, Outcome.STALE)
+        kept = self.kept.find(key, owner)
+        if kept is not None and kept.made_at == entry.made_at:
+            return Served(kept, outcome)
+        if kept is not None and kept.complete and not entry.complete:
+            return Served(kept, Outcome.STALE)
         made = await make(entry)
         self._keep_at_hand(key, owner, epoch, made)
         return Served(made, outcome)

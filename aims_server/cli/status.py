@@ -72,7 +72,7 @@ def _now(before: Figures, after: Figures, seconds: float) -> Section:
 def _platform(endpoints: Figures) -> Section:
     return Section(
         "Platform",
-        ("endpoint", "calls", "failed", "refused", "p50", "p99", "circuit"),
+        ("endpoint", "calls", "failed", "token refused", "p50", "p99", "circuit"),
         [
             (
                 name,

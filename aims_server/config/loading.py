@@ -106,8 +106,7 @@ def _unknown(path: Path, lines: Mapping[str, list[int]]) -> Iterator[str]:
 def _may_be_secret(name: str) -> bool:
     """Whether a name looks like base64, whose padding looks like an assignment."""
     return (
-        len(name) > 8
-        and name not in (name.upper(), name.lower())
+        name not in (name.upper(), name.lower())
         and nearest_variable(name[:80], cutoff=0.6) is None
     )
 

@@ -174,7 +174,7 @@ class StoreClient:
         self._observer.store_called(outcome, self._clock() - started)
         self._failed.append(bool(failure))
         failures = sum(self._failed)
-        if failure and failures >= _MOST_FAILURES:
+        if failures >= _MOST_FAILURES:
             self.open_circuit(
                 f"{failures} of its last {len(self._failed)} calls failed: {failure}"
             )

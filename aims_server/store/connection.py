@@ -83,7 +83,7 @@ class Connection:
             await done_within(answer, seconds)
         finally:
             # What is not sent yet need not be; what failed meanwhile has been seen.
-            if not answer.cancel() and not answer.cancelled():
+            if not answer.cancel():
                 answer.exception()
         if answer.cancelled():
             self._overdue = True
@@ -102,8 +102,7 @@ class Connection:
             self._wake.clear()
             calls = [call for call in self._waiting if not call.answer.done()]
             self._waiting = []
-            if calls:
-                await self._send(calls)
+            await self._send(calls)
             self._overdue = False
 
     async def _send(self, calls: list[_Call]) -> None:

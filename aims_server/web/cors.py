@@ -37,11 +37,11 @@ class CorsPolicy:
 
     def lines(self, origin: str | None) -> str:
         """The header lines of an ordinary answer; empty for an unlisted origin."""
-        return self._lines.get(origin, "") if origin else ""
+        return self._lines.get(origin or "", "")
 
     def preflight(self, origin: str | None, methods: Iterable[str]) -> HeaderPairs:
         """The headers of a preflight's answer; empty for an unlisted origin."""
-        allowed = self._allowed.get(origin) if origin else None
+        allowed = self._allowed.get(origin or "")
         if allowed is None:
             return ()
         return (

@@ -43,6 +43,8 @@ def header_values(head: bytes, name: str) -> list[str]:
 
     >>> header_values(b"GET / HTTP/1.1\r\nOrigin: a\r\nHost: b\r\nOrig", "origin")
     ['a']
+    >>> header_values(b"PUT / HTTP/1.1\r\nOrigin: a\r\n\r\n\r\nOrigin: b\r\n", "origin")
+    ['a']
     """
     end = head.find(b"\r\n\r\n")
     block = head if end < 0 else head[: end + 2]

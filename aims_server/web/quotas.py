@@ -173,7 +173,7 @@ class RequestLimits:
 
 def _claim_key(session: Session, address: str) -> str:
     """The bucket key of tokens without standing; no student's key has an "@"."""
-    return f"{session.student_id or ''}@{address_key(address)}"
+    return f"{session.student_id}@{address_key(address)}"
 
 
 def _take(*charges: _Charge) -> Quota:

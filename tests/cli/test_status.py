@@ -45,7 +45,7 @@ def test_it_tells_rates_platform_workers_and_limits(readings):
     assert now["failing (5xx)"] == "1.0/s"
     assert now["calls under way"] == "4 of 50"
     platform = {row[0]: row[1:] for row in sections["Platform"].rows}
-    assert platform["quizzes"][:3] == ("4", "1", "1")  # calls, failed, refused
+    assert platform["quizzes"][:3] == ("4", "1", "1")  # calls, failed, token refused
     assert platform["quizzes"][-1] == "open"
     assert platform["login"][-1] == "closed"
     assert [row[0] for row in sections["Workers"].rows] == ["0", "1"]

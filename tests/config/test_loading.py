@@ -78,6 +78,26 @@ def test_what_is_hardly_meant_is_warned_about(variable, mapping):
     assert warning.startswith(f"{variable}: ")
 
 
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        {"HOST": "0.0.0.0", "METRICS_TOKEN": "s3cret"},
+        {"STATUS_PAGE": "true", "METRICS_TOKEN": "s3cret"},
+        {"TRUSTED_PROXIES": "unix,10.0.0.0/8"},
+        {"EXTERNAL_API_BASE": "http://platform.localhost:9"},
+        {"EXTERNAL_API_CA_FILE": CA_FILE},
+        {
+            "STORE_URL": "rediss://me:password@store.example",
+            "STORE_SECRET": SECRET,
+            "STORE_CA_FILE": CA_FILE,
+        },
+    ],
+)
+def test_what_is_meant_is_not_warned_about(mapping):
+    """A warning without a reason hides those that have one."""
+    assert not list(warnings_of(Settings.from_mapping(mapping)))
+
+
 def own_address() -> str:
     """This machine's, as it would be seen by another one. Nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -195,6 +215,13 @@ def test_a_link_that_leads_nowhere_is_a_fault(tmp_path):
     (tmp_path / ".env").symlink_to(tmp_path / "settings")
     with pytest.raises(SettingsError, match="it leads to a file that is not there"):
         load_settings(tmp_path, {})
+
+
+def test_a_link_to_a_file_is_read(tmp_path):
+    """The file may be kept elsewhere."""
+    (tmp_path / "settings").write_text("PORT=4000\n")
+    (tmp_path / ".env").symlink_to(tmp_path / "settings")
+    assert load_settings(tmp_path, {}).settings.port == 4000
 
 
 @pytest.mark.parametrize("kind", ["fifo", "device"])

@@ -98,6 +98,7 @@ BROKEN = [
     ("REQUEST_TIMEOUT_SECONDS", "nan"),
     ("REQUEST_TIMEOUT_SECONDS", "inf"),
     ("REQUEST_TIMEOUT_SECONDS", "10s"),
+    ("REQUEST_TIMEOUT_SECONDS", "1e1"),
     ("MAX_CONCURRENT_REQUESTS", "0"),
     ("WORKERS", "-2"),
     ("CACHE_TTL_SECONDS", "-0.1"),
@@ -170,6 +171,7 @@ def test_values_are_parsed():
             "HOST": "127.0.0.1, ::1,127.0.0.1",
             "PORT": "0",
             "EXTERNAL_API_BASE": "http://Platform.test:8080/api/v1/",
+            "EXTERNAL_API_PROXY": "http://me:s3cret@proxy.test:3128/",
             "CORS_ORIGIN": "https://One.test:443, http://[0:0::1]:5173,https://one.test",
             "REQUEST_TIMEOUT_SECONDS": "2.5",
             "PREFETCH_ON_LOGIN": "False",
@@ -180,6 +182,7 @@ def test_values_are_parsed():
     )
     assert (settings.hosts, settings.port) == (("127.0.0.1", "::1"), 0)
     assert settings.external_api_base == "http://platform.test:8080/api/v1"
+    assert settings.external_api_proxy == "http://me:s3cret@proxy.test:3128/"
     assert settings.cors_origins == ("https://one.test", "http://[::1]:5173")
     assert settings.request_timeout_seconds == 2.5
     assert settings.prefetch_on_login is False
@@ -411,7 +414,13 @@ def test_the_example_file_means_the_same_to_systemd():
 
 @pytest.mark.parametrize(
     ("written", "nearest"),
-    [("PROT", "PORT"), ("WORKER", "WORKERS"), ("log_level", "LOG_LEVEL")],
+    [
+        ("PROT", "PORT"),
+        ("WORKER", "WORKERS"),
+        ("log_level", "LOG_LEVEL"),
+        ("Rate_Limit_Per_Minute", "RATE_LIMIT_PER_MINUTE"),
+        ("another_programs_name", "CACHE_MAX_MB"),
+    ],
 )
 def test_a_misspelt_name_in_a_file_is_a_fault(tmp_path, written, nearest):
     """It is told with the nearest name that exists, and never with its value."""

@@ -170,7 +170,7 @@ LEGIBILITY = """kind => {
     .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
     .reduce((sum, c, n) => sum + c * [0.2126, 0.7152, 0.0722][n], 0.05);
   const share = Number(style(".tile").opacity);
-  const ground = channels(style("body").backgroundColor);
+  const ground = channels(style(".day").backgroundColor);
   const fill = channels(style(`.tile .${kind}`).fill);
   const drawn = light(fill.map((c, n) => share * c + (1 - share) * ground[n]));
   const ink = light(channels(style(".day span").color));
@@ -179,15 +179,19 @@ LEGIBILITY = """kind => {
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_calendar_is_told_where_colours_are_forced(visits, token, theme):
-    """The legend has the colours of the days, whose numbers can be read on each."""
-    visit = visits(token=token, color_scheme=theme, forced_colors="active")
+def test_the_calendar_is_told_by_its_colours(visits, token, theme):
+    """The legend has the colours of the days, whose numbers can be read on each; also
+    where colours are forced. Behind a text axe sees no drawing.
+    """
+    visit = visits(token=token, color_scheme=theme)
     visit.show("calendar")
     page = visit.page
-    fills = [page.evaluate(f"({FILL})('.tile .{kind}')") for kind in KINDS]
-    swatches = [page.evaluate(f"({SWATCH})('.legend .{kind}')") for kind in KINDS]
-    assert swatches == fills
-    assert min(page.evaluate(LEGIBILITY, kind) for kind in KINDS) >= 4.5
+    for forced in ("none", "active"):
+        page.emulate_media(forced_colors=forced)
+        fills = [page.evaluate(f"({FILL})('.tile .{kind}')") for kind in KINDS]
+        swatches = [page.evaluate(f"({SWATCH})('.legend .{kind}')") for kind in KINDS]
+        assert swatches == fills
+        assert min(page.evaluate(LEGIBILITY, kind) for kind in KINDS) >= 4.5
 
 
 def test_the_view_is_told_where_colours_are_forced(visits, token):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from itertools import count, islice
 from pathlib import Path
 from threading import Thread
 from urllib.parse import quote
@@ -320,17 +321,18 @@ def by_ourselves(scene: Scene) -> None:
 
 
 def by_clients(scene: Scene) -> None:
-    """Somebody tries passwords."""
+    """Somebody tries passwords, of one account and of many."""
+    accounts = count(1)
 
     def log_in() -> None:
-        for _ in range(20):
-            body = b"username=2099B0000000&password=x"
+        for number in (*[0] * 10, *islice(accounts, 10)):
+            body = b"username=2099B%07d&password=x" % number
             request = urllib.request.Request(f"{scene.service.url}/api/login", body)
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(request, timeout=PATIENCE_SECONDS)
             refused.value.close()
 
-    scene.fires("AimsManyLimited", meanwhile=log_in)
+    scene.fires("AimsManyLimited", "AimsLoginsRefused", meanwhile=log_in)
 
 
 def by_the_platform(scene: Scene) -> None:

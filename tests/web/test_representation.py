@@ -302,5 +302,3 @@ async def test_half_an_answer_is_not_unpacked():
     for cut in (0, 1, 20, len(packed) - 1):
         with pytest.raises(ValueError, match=r"."):
             unpack_answer(packed[:cut])
-    with pytest.raises(ValueError, match=r"."):
-        unpack_answer(packed.replace(b"\x1f\x8b", b"xx"))

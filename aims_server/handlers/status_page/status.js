@@ -96,7 +96,10 @@ function render(figures, seconds, now) {
   );
   table(
     "platform",
-    ["endpoint", "calls", "failed", "refused", "half within", "99 % within", "circuit"],
+    [
+      ...["endpoint", "calls", "failed", "token refused"],
+      ...["half within", "99 % within", "circuit"],
+    ],
     Object.entries(figures.upstream.endpoints).map(([name, endpoint]) => {
       const failed = Object.entries(endpoint.calls)
         .filter(([outcome]) => outcome.startsWith("upstream_"))

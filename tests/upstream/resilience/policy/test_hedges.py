@@ -97,6 +97,22 @@ async def test_no_hedge_beyond_the_budget(bench):
     assert bench.at_rest
 
 
+async def test_a_hedge_that_wins_costs_no_budget(bench):
+    """It takes the place of a call that hangs; another one may be made for the next."""
+    bench.hedges = RetryBudget(clock=bench.clock, share=0.0, floor=1.0)
+    bench.guard = bench.policy(lambda: 0.5)
+    await knows(bench)
+    for number in range(3):
+        bench.platform.slow_once = 99.0
+        assert await bench.call(caller=CallerKey.student(number)) == "answer"
+    assert bench.told.hedged == ["started", "won"] * 3
+    bench.platform.seconds = 1.0
+    for number in range(3):
+        await bench.call(caller=CallerKey.student(number))
+    assert bench.told.hedged == [*["started", "won"] * 3, "started"]
+    assert bench.at_rest
+
+
 async def test_no_hedge_while_the_caller_is_to_pause(bench):
     """A call under way is waited for, and no other one made."""
     await knows(bench)
