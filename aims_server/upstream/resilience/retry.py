@@ -28,8 +28,7 @@ def full_jitter(attempt: int, random: Callable[[], float]) -> float:
     >>> full_jitter(1, random=lambda: 0.5)
     0.05
     """
-    doublings = min(attempt, 64)  # beyond that floats overflow
-    return random() * min(_LONGEST, _BOUND * 2.0**doublings)
+    return random() * min(_LONGEST, _BOUND * 2.0**attempt)
 
 
 class RecentCounts:

@@ -6,13 +6,14 @@ import pytest
 
 from aims_server.errors import (
     TokenRefused,
+    UpstreamTimeout,
     UpstreamUnavailable,
 )
 from aims_server.upstream.resilience import CallerKey
 from aims_server.upstream.resilience.retry import RetryBudget
 from tests.virtual_time import settle
 
-from ..bench import SOMEBODY, Bench
+from ..bench import REPEATED, SOMEBODY, Bench
 
 pytestmark = pytest.mark.gen_test
 
@@ -54,6 +55,18 @@ async def test_a_refusal_of_one_copy_is_final(bench):
     began = bench.clock()
     assert isinstance(await bench.outcome(seconds=30.0), TokenRefused)
     assert bench.clock() - began < 0.5
+    await settle()
+    assert bench.at_rest
+
+
+@pytest.mark.parametrize("fault", [*REPEATED, UpstreamTimeout])
+async def test_a_copy_that_fails_is_not_the_end(bench, fault):
+    """The other one may be answered: the call is neither failed nor made again."""
+    await knows(bench)
+    bench.platform.slow_once = 1.0
+    bench.platform.script = [fault()]
+    assert await bench.call() == "answer"
+    assert bench.told.repeated == []
     await settle()
     assert bench.at_rest
 
