@@ -116,7 +116,7 @@ async def test_ten_pages_are_the_most(student, platform):
     "more", [{"last_page": 2}, {"total": 2}, {"next_page_url": "/cards?page=2"}]
 )
 async def test_any_word_of_more_pages_is_followed(student, platform, more):
-    """Here page 2 is page 1 again: the list is not complete, and nothing counts twice."""
+    """Page 2 is page 1 again here: the list is not complete, nothing counts twice."""
     rows = [{"state": "Absent", "start_time": "2025-09-01 08:50", "date_formatted": ""}]
     body = json.dumps({"msg": "", "response": {"data": rows, **more}})
     platform.faults.set("cards", kind="body", body=body)
