@@ -58,10 +58,10 @@ class Ring:
         return position
 
     def read(self, position: int, length: int) -> bytes | None:
-        """The bytes there; None if they are overwritten, or no record is so long."""
-        if length > self.largest:
-            return None
+        """The bytes there; None if they are overwritten, or no record can be there."""
         start = position % self.size
+        if length > self.largest or start + length > self.size:
+            return None
         read = self._bytes[start : start + length]
         # A writer reserves its room first: what is not reserved by now was whole
         return read if position >= self.oldest else None

@@ -140,10 +140,10 @@ class SharedMemoryCache:
             return False
         while True:
             word = self._directory.find(hashed)
-            held = self._held(word)
-            had = self._pages.made_at((held.page if held else word) & _POSITION)
-            if had is not None and had > page.made_at:
+            kept = self.find(key, owner)
+            if kept is not None and kept.made_at > page.made_at:
                 return False
+            held = self._held(word)
             new = self._lease_word(replace(held, page=written)) if held else written
             if self._directory.replace(hashed, word, new):
                 return True

@@ -67,11 +67,6 @@ class SignedPages:
         page = Page(body, made_at, fresh_until, servable_until)
         return page if self._digest(key, owner, epoch, page) == digest else None
 
-    def made_at(self, position: int) -> float | None:
-        """When the page there was made, of any owner; None if it is overwritten."""
-        record = self.ring.read(position, _HEAD.size)
-        return _HEAD.unpack(record)[1] if record else None
-
     def _digest(self, key: bytes, owner: Owner, epoch: int, page: Page) -> bytes:
         signing = self._hash.copy()
         signing.update(key)

@@ -1,6 +1,7 @@
 """The values that labels of metrics may have: closed lists, nothing that a client sent.
 
-Routes and statuses come from the table of pages and the OpenAPI description.
+Routes and statuses come from the table of pages and the OpenAPI description; a client
+that has left gets no answer, and its status is in no description.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -9,7 +10,7 @@ from typing import Final
 
 from ..pages import ENDPOINTS, NOT_FOUND, PAGES, STUDENT_ENDPOINTS
 from ..primitives import CircuitState
-from ..web import documented_statuses
+from ..web import CLIENT_CLOSED, documented_statuses
 
 __all__ = [
     "BREAKER_STATES",
@@ -55,7 +56,7 @@ def _documented() -> Iterator[tuple[tuple[str, str], Collection[int]]]:
 
 
 DOCUMENTED: Final[Mapping[tuple[str, str], Collection[int]]] = dict(_documented())
-STATUSES: Final = frozenset(s for some in DOCUMENTED.values() for s in some)
+STATUSES: Final = frozenset({CLIENT_CLOSED}.union(*DOCUMENTED.values()))
 STATUS_VALUES: Final = frozenset(
     {*map(str, STATUSES), "1xx", "2xx", "3xx", "4xx", "5xx"}
 )

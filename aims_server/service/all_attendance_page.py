@@ -147,8 +147,7 @@ class AllAttendancePage:
         await self._add_missing(caller, fetched, deadline, gathering)
         if fetched.old:
             fetched = self._records.newest_course_files(session, fetched)
-            cf_ids = fetched.cf_ids()
-        complete = None not in map(gathering.parts.get, cf_ids)
+        complete = None not in map(gathering.parts.get, fetched.cf_ids())
         if fetched.old or not complete:
             # So that the next request asks only for what is old or missing.
             new = {

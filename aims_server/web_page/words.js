@@ -49,7 +49,7 @@ const PROBLEMS = {
   upstream_timeout: "The college's platform is very slow right now.",
 };
 
-/** A failure in words: ours, else those of the answer, as where a login is refused. */
+/** A failure in words. */
 export const problemWords = ({ code, message }) =>
   PROBLEMS[code] ?? (message || "The service cannot answer right now.");
 

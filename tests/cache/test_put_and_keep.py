@@ -22,14 +22,14 @@ class Both:
         self.lease = self.take().lease
         self.monkeypatch = monkeypatch
 
-    def page(self, body, age):
+    def page(self, body, age, servable=600):
         """A page made so many seconds ago."""
         made_at = self.now - age
-        return Page(body, made_at, made_at + 60, made_at + 600)
+        return Page(body, made_at, made_at + 60, made_at + servable)
 
-    def put(self, age):
+    def put(self, age, **times):
         """The holder of the lease has the page."""
-        return self.cache.put(self.lease, self.page(b"put", age))
+        return self.cache.put(self.lease, self.page(b"put", age, **times))
 
     def keep(self, age):
         """Another has it without a lease."""
@@ -110,6 +110,13 @@ def test_an_older_page_kept_while_the_lease_is_held_changes_nothing(both):
     assert not both.keep(2)
     assert both.cache.find(b"k", ANN).body == b"put"
     assert both.keep(0)
+    assert both.cache.find(b"k", ANN).body == b"kept"
+
+
+def test_a_page_that_has_ended_keeps_no_older_one_out(both):
+    """An incomplete page ends soon after a whole one that was made before it."""
+    assert both.put(1, servable=1)
+    assert both.keep(2)
     assert both.cache.find(b"k", ANN).body == b"kept"
 
 

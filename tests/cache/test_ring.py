@@ -43,6 +43,13 @@ def test_a_record_takes_at_most_an_eighth():
         ring.write(bytes(LARGEST + 1))
 
 
+def test_no_record_lies_across_the_end():
+    """A position there is none of ours: it was read from a word that was cut."""
+    ring = Ring(SIZE)
+    assert ring.read(SIZE - 7, 7) == bytes(7)
+    assert ring.read(SIZE - 7, 8) is None
+
+
 def test_no_two_processes_write_in_one_place():
     """The room of each record is added to that of all others."""
     ring: Any = Ring(SIZE)

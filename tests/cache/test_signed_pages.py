@@ -25,7 +25,7 @@ def test_a_page_inside_a_page_is_none(length):
     position = pages.write(KEY, OWNER, epoch, Page(record, *times))
     assert pages.read(position, KEY, OWNER, epoch, now=150.0) == Page(record, *times)
     inside = position + _HEAD.size
-    assert pages.made_at(inside) == 100.0
+    assert pages.ring.read(inside, len(record)) == record
     assert pages.read(inside, KEY, OWNER, epoch, now=150.0) is None
 
 

@@ -77,6 +77,24 @@ async def test_a_page_that_is_gathered_in_a_drain_closes(
 
 
 @pytest.mark.gen_test
+async def test_a_page_counts_as_its_students_once_he_is_known(
+    browser, token, platform, machine
+):
+    """Its calls are reserved beside those of strangers only until then."""
+    platform.hold("course_files")
+    platform.hold("cards")
+    browser.send("/api/all-attendance", token)
+    reserved = machine.slots.reserved
+    await eventually(lambda: reserved[False][0] > 0)
+    assert reserved[True][0] == 0
+    platform.release("course_files")
+    await eventually(lambda: reserved[True][0] > 0)
+    assert reserved[False][0] == 0
+    platform.release("cards")
+    assert (await browser.read()).status == 200
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize("headers", WAYS)
 async def test_who_leaves_has_the_page_gathered(
     browser, token, platform, http_port, worker, headers

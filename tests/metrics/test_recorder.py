@@ -207,6 +207,15 @@ def test_a_rare_answer_is_counted_by_method_other_and_its_class():
     assert read(metrics)[name] == 1
 
 
+def test_a_client_that_has_left_is_no_refusal():
+    """The alert of refused logins counts other statuses of 4xx."""
+    metrics = Metrics()
+    metrics.request_started()
+    metrics.request_finished("login", "POST", 499, 0.1)
+    name = 'aims_requests_total{method="POST",route="login",status="499"}'
+    assert read(metrics)[name] == 1
+
+
 def test_promtool_finds_nothing_to_say():
     """Names, types and help texts are as Prometheus wants them."""
     promtool = shutil.which("promtool")

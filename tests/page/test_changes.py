@@ -71,8 +71,8 @@ def test_what_if_stays_with_its_subject(visit, change):
     )
     assert sorted(values) == ["0"] * (len(values) - 1) + ["3"]
     assert slider.input_value() == "3"
-    focused = visit.page.evaluate("document.activeElement.ariaLabel")
-    assert focused == "Physics: attend the next classes"
+    focused = visit.page.evaluate("document.activeElement.labels[0].textContent")
+    assert focused == "Attend the next classes for Physics3"
 
 
 ITEMS = {

@@ -131,6 +131,15 @@ def test_a_tag_is_a_word_of_its_own(visits, token):
     assert visit.page.locator("h3").text_content() == "Monday, 1 September Today"
 
 
+def test_a_slider_is_called_by_what_is_seen(inside):
+    """Who speaks to the device says no other words (WCAG 2.5.3)."""
+    inside.show("subjects")
+    inside.page.locator("summary").first.click()
+    for label in inside.page.locator("[open] label").all():
+        seen = label.inner_text().splitlines()[0]
+        assert inside.page.get_by_role("slider", name=seen).count() == 1
+
+
 def test_a_view_is_read_out_by_its_name(inside):
     """Each has the focus when it comes, also by the browser's way back."""
     focused = "[document.activeElement.tagName, document.activeElement.ariaLabel]"

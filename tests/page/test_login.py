@@ -257,6 +257,7 @@ UNKNOWN = "The service cannot answer right now."
 REFUSED_LOGINS = [
     (429, '{"code": "rate_limited"}', "Please try again in 17 s."),
     (403, '{"code": "forbidden", "error": "Account blocked."}', "Account blocked."),
+    (429, '{"code": "rate_limited", "error": "Locked till 9."}', "Locked till 9."),
     (200, "<html>Log in here</html>", FOREIGN),
     (200, '{"login": "/here"}', FOREIGN),
     (502, "null", UNKNOWN),

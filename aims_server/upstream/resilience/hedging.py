@@ -229,11 +229,11 @@ class _Race(Generic[Result]):
         """
         hedging = self._hedging
         hangs = hedging.hanging.is_hanging(self.newest_at)
-        if hangs and hedging.crowded():
-            hedging.hanging.replaced()
-            self.end(partial(_give_way, hedging.hanging.silent_seconds))
-            return
-        if len(self.others) > 1 and hedging.crowded():
+        if hedging.crowded():
+            if hangs:
+                hedging.hanging.replaced()
+                self.end(partial(_give_way, hedging.hanging.silent_seconds))
+                return
             self.give_up(self.others[:-1])
         now = hedging.clock()
         if now < self.due_at(hangs=hangs):

@@ -33,13 +33,8 @@ class Pauses:
 
     def add(self, caller: CallerKey, seconds: float) -> None:
         """Note a pause of this caller; of several the longest counts."""
-        now = self._clock()
-        until = max(self._until.pop(caller, 0.0), now + seconds)
+        until = max(self._until.pop(caller, 0.0), self._clock() + seconds)
         if len(self._until) >= self._limit:
-            self._until = {
-                other: end for other, end in self._until.items() if end > now
-            }
-        while len(self._until) >= self._limit:
             del self._until[next(iter(self._until))]
         self._until[caller] = until
         if len(self._until) >= _CALLERS:

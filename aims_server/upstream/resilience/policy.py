@@ -68,8 +68,10 @@ class ResiliencePolicy:
 
     A repeatable call is retried after a failure if a retry may mend it, time is left,
     and the budget ``retries`` allows it. A late one is hedged if a slot is free and the
-    budget ``hedges``, of the same `tries`, allows it. One that hangs needs no budget:
-    it is hedged, or, while others find no slot, ended and made again.
+    budget ``hedges``, of the same `tries`, allows it. A hedge that is answered first
+    costs no budget: if every fifth call hangs, all can be hedged. Nor is any needed for
+    a call that hangs: it is hedged, or, while others find no slot, ended, and made
+    again once they do.
 
     ``on_failure`` is called for each failed call, with endpoint, error and seconds.
     `Hanging` explains ``hanging_seconds``, `record_fault` ``failing_seconds`` and which
@@ -174,7 +176,7 @@ class ResiliencePolicy:
                 else:
                     permit.success()
                     return result
-                await self._waits.wait_out(pause, call)
+                await self._waits.wait_out(pause, call, after_others=fresh)
         except UpstreamTimeout as late:
             raise answered or late from None
         finally:
@@ -209,7 +211,14 @@ class ResiliencePolicy:
             self._admission.leave(call.caller, None)
             return None
         self._observer.call_hedged(call.endpoint, "started")
-        return self._made(call, fresh=True, hedge=True)
+        return self._made_hedge(call, hangs)
+
+    async def _made_hedge(self, call: Call[Result], hangs: bool) -> Result:
+        result = await self._made(call, fresh=True)
+        self._observer.call_hedged(call.endpoint, "won")
+        if not hangs:
+            self._hedges.give_back(call.caller)
+        return result
 
     async def _run_uncancelled(self, made: Coroutine[Any, Any, Result]) -> Result:
         """Await a call that goes on if its caller is cancelled, since its slot is free
@@ -228,9 +237,7 @@ class ResiliencePolicy:
         if not call.cancelled():
             call.exception()  # read it, since its caller may be gone
 
-    async def _made(
-        self, call: Call[Result], *, fresh: bool = False, hedge: bool = False
-    ) -> Result:
+    async def _made(self, call: Call[Result], *, fresh: bool = False) -> Result:
         """Make one call on a slot taken before, and release the slot."""
         began = self._clock()
         outcome = InternalError.code  # unless it ends as below
@@ -250,8 +257,6 @@ class ResiliencePolicy:
         else:
             outcome = "ok"
             self._hedging[call.endpoint].answered(began)
-            if hedge:
-                self._observer.call_hedged(call.endpoint, "won")
             return result
         finally:
             took = self._clock() - began

@@ -28,8 +28,7 @@ def full_jitter(attempt: int, random: Callable[[], float]) -> float:
     >>> full_jitter(1, random=lambda: 0.5)
     0.05
     """
-    doublings = min(attempt, 64)  # beyond that floats overflow
-    return random() * min(_LONGEST, _BOUND * 2.0**doublings)
+    return random() * min(_LONGEST, _BOUND * 2.0**attempt)
 
 
 class RecentCounts:
@@ -48,10 +47,10 @@ class RecentCounts:
         self._this_second()
         return self._total
 
-    def add(self, caller: Hashable) -> None:
-        """Count one more."""
-        self._this_second()[caller] += 1
-        self._total += 1
+    def add(self, caller: Hashable, count: int = 1) -> None:
+        """Count one more, or ``count`` more; -1 takes one back."""
+        self._this_second()[caller] += count
+        self._total += count
 
     def of(self, caller: Hashable) -> int:
         """The count of one caller."""
@@ -112,3 +111,7 @@ class RetryBudget:
             return False
         extra.add(caller)
         return True
+
+    def give_back(self, caller: Hashable) -> None:
+        """An extra call was no more load: it took the place of one that hung."""
+        self._extra.add(caller, -1)

@@ -22,7 +22,7 @@ export function login({ notice, signingIn }, { signIn }) {
       h(
         "p",
         { id: "notice", class: "problem", role: "alert", "aria-atomic": "false", hidden: !notice },
-        notice ? problemWords(notice) : "",
+        notice && (notice.message || problemWords(notice)), // mostly the platform's own words
         h("span", { "aria-live": "off" }, notice ? waitWords(notice) : ""), // counts down
       ),
       h(

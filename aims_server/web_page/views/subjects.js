@@ -55,21 +55,26 @@ function details({ enteredUntil, faculty, incomplete }, code) {
 
 /** Two sliders and what they come to. */
 function planner(subject, target, planned, plan) {
+  const whose = () => h("span", { class: "unseen" }, ` for ${subject.name}`);
   const slider = (what, label) =>
     h(
       "label",
       {},
-      `${label} the next ${classes(planned[what])}`,
+      h(
+        "span",
+        { class: "line" },
+        h("span", {}, `${label} the next classes`, whose()),
+        h("span", { "aria-hidden": "true" }, planned[what]), // the slider tells it
+      ),
       h("input", {
         type: "range", min: 0, max: MOST, value: planned[what],
-        "aria-label": `${subject.name}: ${label.toLowerCase()} the next classes`,
         oninput: (event) => plan(subject.name, { [what]: Number(event.currentTarget.value) }),
       }),
     );
   return h(
     "details",
     {},
-    h("summary", {}, "What if …", h("span", { class: "unseen" }, ` for ${subject.name}`)),
+    h("summary", {}, "What if …", whose()),
     slider("attend", "Attend"),
     slider("miss", "Miss"),
     h("p", { class: "outcome", role: "status" }, ...foreseen(subject, target, planned)),

@@ -98,6 +98,14 @@ def test_small_pages_beside_a_large_one_have_the_free_slots(clock):
             slots.reserve(caller("b"), 2, 7.0)
 
 
+def test_a_large_page_that_has_ended_delays_nobody(clock):
+    """No other one waits as if it were as large."""
+    slots = Bulkhead(10, clock=clock, first_guess=2.0)
+    slots.reserve(caller("a"), 100, math.inf).end()
+    for number in range(10):
+        slots.reserve(caller(number), 2, 7.0)
+
+
 def test_pages_of_one_call_keep_no_large_one_out(clock):
     """Forty quizzes are forty calls to who waits for a page of sixteen; to who asks for
     one more they are forty that others may follow, a turn each time.
@@ -211,7 +219,7 @@ async def test_work_of_strangers_keeps_no_student_out(clock):
             stranger.verify()
         with pytest.raises(BulkheadFull), slots.reserve(caller("a"), 16, 20.0):
             pass
-    assert not slots._reservations
+    assert not any(slots._reservations._reserved.values())
 
 
 async def page_of(slots, who, calls, seconds):

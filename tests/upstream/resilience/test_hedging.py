@@ -127,6 +127,18 @@ async def test_a_late_call_is_seen_though_others_keep_beginning(clock):
     await asyncio.gather(*calls)
 
 
+async def test_one_that_hangs_gets_another_once_the_platform_is_back(clock):
+    """At once, however long its next hedge would have had to wait."""
+    copies = Copies(clock, *[(99.0, 1)] * 7, (0.1, 2))
+    call = asyncio.create_task(copies.run())
+    await asyncio.sleep(11.0)
+    assert copies.running == 7
+    copies.hedging.answered(clock() - 0.1)
+    back_at = clock()
+    assert await call == 2
+    assert clock() - back_at < 1.0
+
+
 async def test_a_hedge_that_is_not_to_be_had_is_asked_for_again(clock):
     """A slot may be free later."""
     copies = Copies(clock, (9.0, 1))

@@ -56,18 +56,6 @@ def test_wishes_that_are_over_do_not_count(pauses, clock):
     assert pauses.left(student(9)) == 0.0
 
 
-def test_a_pause_that_is_over_is_forgotten_first(clock):
-    """One that lasts is remembered, though it was wished for before."""
-    pauses = Pauses(limit=2, clock=clock)
-    pauses.add(student(1), 60.0)
-    pauses.add(student(2), 1.0)
-    clock.now += 1
-    pauses.add(student(3), 60.0)
-    assert pauses.left(student(1)) == 59.0
-    pauses.add(student(4), 60.0)
-    assert pauses.left(student(1)) == 0.0
-
-
 @given(st.lists(st.tuples(st.integers(0, 9), st.floats(0, 9), st.floats(0, 3))))
 def test_no_more_is_remembered_than_allowed(script):
     """No more pauses than the limit are kept, and none is longer than was told."""

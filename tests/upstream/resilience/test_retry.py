@@ -46,6 +46,16 @@ def test_a_caller_has_half_of_the_floor_and_twice_what_it_earned():
     assert [budget.take("a"), budget.take("a")] == [True, False]
 
 
+def test_what_is_given_back_may_be_taken_again():
+    """By the same caller or another one."""
+    budget = RetryBudget(floor=2.0, clock=Clock())
+    assert [budget.take(caller) for caller in "aab"] == [True, False, True]
+    budget.give_back("a")
+    assert [budget.take(caller) for caller in "ba"] == [False, True]
+    budget.give_back("a")
+    assert budget.take("c")
+
+
 @given(
     st.floats(0, 1),
     st.integers(0, 20),

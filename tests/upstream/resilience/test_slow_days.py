@@ -123,11 +123,20 @@ def live(platform, *, students=8, rounds=12):
         ({}, 1.0, 1.1 * CALM_MEDIAN, 1.1 * CALM_P95, 16.6),
         ({"hangs": 0.01}, 1.0, 1.2 * CALM_MEDIAN, 1.6 * CALM_P95, 17.0),
         ({"hangs": 0.05}, 0.97, 1.6 * CALM_MEDIAN, 2.2 * CALM_P95, 17.8),
+        ({"hangs": 0.2}, 0.94, 2.3 * CALM_MEDIAN, 10 * CALM_P95, 19.5),
         ({"median": 0.3, "sigma": 1.2}, 1.0, 2.7, 0.55 * 8.7, 17.6),
         ({"fails": 0.2, "fault": UpstreamBusy()}, 0.95, 1.2, 2.7 * CALM_P95, 21.0),
         ({"fails": 0.1, "fault": UpstreamDropped()}, 1.0, 0.8, 1.3, 18.5),
     ],
-    ids=["calm", "1 % hang", "5 % hang", "heavy tail", "20 % of 503", "10 % resets"],
+    ids=[
+        "calm",
+        "1 % hang",
+        "5 % hang",
+        "20 % hang",
+        "heavy tail",
+        "20 % of 503",
+        "10 % resets",
+    ],
 )
 def test_a_slow_day_is_hardly_noticed(shape, whole, median, p95, calls):
     """Latency is near that of a calm day, for a few calls more (mean of eight days)."""

@@ -39,6 +39,14 @@ async def test_an_open_breaker_answers_at_once(narrow):
     narrow.slots.release(SOMEBODY, None)
 
 
+async def test_a_failure_that_a_retry_mends_opens_nothing(bench):
+    """However many students' calls fail together."""
+    bench.platform.script = [UpstreamFault() for _ in range(5)]
+    calls = [bench.call(caller=CallerKey.student(number)) for number in range(5)]
+    assert await asyncio.gather(*calls) == ["answer"] * 5
+    assert bench.state() == "closed"
+
+
 async def test_a_breaker_that_opens_while_one_waits_in_line_refuses_it(narrow):
     """It is not made, and its slot goes to the next one or is free."""
     deadline = Deadline(60.0, narrow.clock)

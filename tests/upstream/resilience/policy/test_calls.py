@@ -153,9 +153,10 @@ async def test_an_error_nobody_waits_for_is_no_complaint(bench, io_loop):
     assert bench.at_rest
 
 
-async def test_closing_gives_up_the_calls_under_way(bench):
+@pytest.mark.parametrize("repeatable", [True, False])
+async def test_closing_gives_up_the_calls_under_way(bench, repeatable):
     """Their slots are free, they count for nothing, their askers are let go."""
-    askers = [asyncio.create_task(bench.call()) for _ in range(3)]
+    askers = [asyncio.create_task(bench.call(repeatable=repeatable)) for _ in range(3)]
     await settle()
     await bench.guard.close()
     await asyncio.wait(askers)

@@ -6,13 +6,14 @@ import pytest
 
 from aims_server.errors import (
     TokenRefused,
+    UpstreamTimeout,
     UpstreamUnavailable,
 )
 from aims_server.upstream.resilience import CallerKey
 from aims_server.upstream.resilience.retry import RetryBudget
 from tests.virtual_time import settle
 
-from ..bench import SOMEBODY, Bench
+from ..bench import REPEATED, SOMEBODY, Bench
 
 pytestmark = pytest.mark.gen_test
 
@@ -58,6 +59,18 @@ async def test_a_refusal_of_one_copy_is_final(bench):
     assert bench.at_rest
 
 
+@pytest.mark.parametrize("fault", [*REPEATED, UpstreamTimeout])
+async def test_a_copy_that_fails_is_not_the_end(bench, fault):
+    """The other one may be answered: the call is neither failed nor made again."""
+    await knows(bench)
+    bench.platform.slow_once = 1.0
+    bench.platform.script = [fault()]
+    assert await bench.call() == "answer"
+    assert bench.told.repeated == []
+    await settle()
+    assert bench.at_rest
+
+
 async def test_no_hedge_without_a_free_slot(narrow):
     """A caller that waits comes first."""
     await knows(narrow)
@@ -94,6 +107,22 @@ async def test_no_hedge_beyond_the_budget(bench):
         bench.platform.slow_once = 5.0
         await bench.call(caller=CallerKey.student(caller))
     assert bench.told.hedged == []
+    assert bench.at_rest
+
+
+async def test_a_hedge_that_wins_costs_no_budget(bench):
+    """It takes the place of a call that hangs; another one may be made for the next."""
+    bench.hedges = RetryBudget(clock=bench.clock, share=0.0, floor=1.0)
+    bench.guard = bench.policy(lambda: 0.5)
+    await knows(bench)
+    for number in range(3):
+        bench.platform.slow_once = 99.0
+        assert await bench.call(caller=CallerKey.student(number)) == "answer"
+    assert bench.told.hedged == ["started", "won"] * 3
+    bench.platform.seconds = 1.0
+    for number in range(3):
+        await bench.call(caller=CallerKey.student(number))
+    assert bench.told.hedged == [*["started", "won"] * 3, "started"]
     assert bench.at_rest
 
 
