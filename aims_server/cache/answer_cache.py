@@ -8,17 +8,12 @@ from typing import TypeVar, cast
 from msgspec.structs import replace
 
 from ..deadline import Clock, Deadline
-from ..errors import (
-    UpstreamError,
-    UpstreamTimeout,
-    UpstreamUnavailable,
-    WrongStudent,
-)
+from ..errors import UpstreamTimeout, UpstreamUnavailable, WrongStudent
 from ..web import Answer, Session
 from .lifetimes import Lifetimes
 from .loading import Fill, Outcome, Served
 from .new_entries import NewEntries
-from .readthrough import ReadThrough, WrongOwner
+from .readthrough import ReadThrough
 from .singleflight import FlightCancelled
 from .store import Entry
 
@@ -66,9 +61,8 @@ class AnswerCache:
     ) -> Served[Answer]:
         """The answer, kept or filled; with ``fresh`` none older than the floor.
 
-        Raises what ``fill`` raises, :class:`UpstreamTimeout` at the deadline,
-        :class:`UpstreamUnavailable` when the service stops, and :class:`UpstreamError`
-        if the filled entry belongs to another owner.
+        Raises what ``fill`` raises, :class:`UpstreamTimeout` at the deadline, and
+        :class:`UpstreamUnavailable` when the service stops.
         """
         max_age = self._max_age(fresh)
         return await self._read(
@@ -177,8 +171,6 @@ class AnswerCache:
             raise UpstreamTimeout from None
         except FlightCancelled:
             raise UpstreamUnavailable from None
-        except WrongOwner:
-            raise UpstreamError from None
         finally:
             self._on_lookup(resource.partition("/")[0], outcome.value)
         # An answer requested before a refusal, by another request, gives no standing.

@@ -214,7 +214,7 @@ class Sharing(Generic[V]):
         if await level.pages.put(lease, page):
             self._observer.lease_ended(level.name, "kept")
             self._observer.page_put(level.name, len(page.body))
-            return replace(served, at_hand=served.at_hand or level.find is not None)
+            return replace(served, at_hand=level.find is not None)
         self._observer.lease_ended(level.name, "void")
         return served
 

@@ -127,7 +127,6 @@ class SingleFlight(Generic[V]):
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(self._tasks)
-        self._failed.clear()
 
     def _launch(
         self, key: bytes, start: Start[V], deadline: Deadline, now: float

@@ -95,8 +95,7 @@ class _Entries(TLRUCache[bytes, _Kept[V], float]):
 
     def expire(self, time: float | None = None) -> list[tuple[bytes, _Kept[V]]]:
         gone = super().expire(time)
-        if gone:
-            self._left(gone)
+        self._left(gone)
         return gone
 
     def __missing__(self, key: bytes) -> _Kept[V]:

@@ -94,7 +94,6 @@ class BaseHandler(RequestHandler):
         for name, value in self.context.cors.preflight(origin, allowed):
             self.set_header(name, value)
         self.set_header("Allow", ", ".join(allowed))
-        self.clear_header("Content-Type")
         self.set_status(204)
 
     # -- what handlers use ------------------------------------------------
@@ -158,7 +157,6 @@ class BaseHandler(RequestHandler):
         exc_info = kwargs.get("exc_info")
         fault = exc_info[1] if isinstance(exc_info, tuple) else None
         self.send(self.exchange.failed(_translated(fault)))
-        self.finish()
 
     def log_exception(
         self,
@@ -177,9 +175,7 @@ class BaseHandler(RequestHandler):
 
 def _translated(fault: BaseException | None) -> BaseException | None:
     """The contract's error in place of Tornado's, for a query that is not UTF-8."""
-    if isinstance(fault, HTTPError) and fault.status_code == 400:
-        return InvalidRequest()
-    return fault
+    return InvalidRequest() if isinstance(fault, HTTPError) else fault
 
 
 def _nothing() -> None:

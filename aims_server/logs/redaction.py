@@ -47,7 +47,7 @@ def redact(value: Any, depth: int = 0) -> Any:
     elif isinstance(value, list | tuple | set | frozenset):
         if depth < _MAX_DEPTH:
             return [redact(item, depth + 1) for item in value]
-    elif type(value) in SCALARS and (type(value) is not int or abs(value) < 2**63):
+    elif type(value) in SCALARS:
         return value
     elif isinstance(value, bytes | bytearray):
         return redact_text(value.decode(errors="backslashreplace"))

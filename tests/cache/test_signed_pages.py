@@ -29,6 +29,16 @@ def test_a_page_inside_a_page_is_none(length):
     assert pages.read(inside, KEY, OWNER, epoch, now=150.0) is None
 
 
+def test_a_page_is_that_of_one_key_owner_and_epoch():
+    """A word of the directory may be another key's by the time it is used."""
+    epochs = Epochs()
+    pages, epoch = SignedPages(1_000_000, epochs), epochs.begin(OWNER)
+    position = pages.write(KEY, OWNER, epoch, Page(b"page", 100.0, 400.0, 2200.0))
+    assert pages.read(position, KEY, OWNER, epoch, now=150.0)
+    for other in ((OWNER[:16], OWNER, epoch), (KEY, KEY * 2, epoch), (KEY, OWNER, 7)):
+        assert pages.read(position, *other, now=150.0) is None
+
+
 def test_a_page_may_be_as_large_as_the_ring_takes():
     """A page of the largest size is kept, and a larger one is not."""
     epochs = Epochs()

@@ -268,6 +268,22 @@ async def test_remembered_failures_are_bounded(clock):
     assert failing.starts == 4
 
 
+async def test_a_failure_that_made_room_is_not_forgotten_again(clock):
+    """The end of its time finds another key's failure, or nothing."""
+    flights: SingleFlight = SingleFlight(
+        failure_memory=0.01, max_failures=1, clock=clock
+    )
+    complaints: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    for key in (b"a", b"b"):
+        waiting, _ = flights.join(key, Failing(), Deadline(1, clock))
+        with pytest.raises(Broken):
+            await waiting
+    await asyncio.sleep(0.1)
+    assert complaints == []
+
+
 async def test_running_out_of_time_is_not_remembered(clock, ask):
     """That the first asker had little time decides nothing for the next one."""
 

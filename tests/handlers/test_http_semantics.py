@@ -17,7 +17,7 @@ pytestmark = pytest.mark.both_loops
 ROOT = Path(__file__).parents[2]
 GET_PATHS = [
     *(page.path for page in PAGES if not page.parameters),
-    "/health", "/health/live", "/metrics", "/openapi.json", "/docs",
+    "/health", "/health?x", "/health/live", "/metrics", "/openapi.json", "/docs",
     "/docs/swagger-ui.css", "/nowhere",
 ]  # fmt: skip
 # What differs from one answer to the next.

@@ -6,6 +6,7 @@ import pytest
 
 from aims_server import __version__
 from aims_server.metrics.labels import UPSTREAM_ENDPOINTS
+from aims_server.pages import PAGES
 
 FRONTEND = "http://localhost:3000"
 
@@ -27,6 +28,19 @@ async def test_health(front, platform, path):
     endpoints = dict.fromkeys(UPSTREAM_ENDPOINTS, "closed")
     assert body["upstream"] == {"state": "closed", "endpoints": endpoints}
     assert platform.counters.total == 0
+
+
+@pytest.mark.gen_test
+async def test_every_look_up_of_a_page_is_counted(front, token):
+    """Two requests for a page are a miss and a hit of it, whatever it is made of."""
+    pages = [page for page in PAGES if not page.parameters]
+    for page in pages * 2:
+        await front.ask(page.path, token)
+    figures = (await front.ask("/metrics")).body.decode()
+    for page in pages:
+        for outcome in ("MISS", "HIT"):
+            labels = f'outcome="{outcome}",resource="{page.name}"'
+            assert f"aims_cache_lookups_total{{{labels}}} 1.0\n" in figures
 
 
 @pytest.mark.gen_test

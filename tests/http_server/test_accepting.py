@@ -61,6 +61,16 @@ async def test_a_backlog_that_never_ends_is_left(lone, connect_to):
 
 
 @pytest.mark.gen_test
+async def test_an_empty_backlog_is_no_failure(lone, access_lines):
+    """Nobody is waiting, or another worker was faster."""
+    acceptor = Acceptor(lambda *_: None, ConnectionCounts().of(0))
+    acceptor.add_sockets([lone.dup()])
+    acceptor.accept_backlog()
+    acceptor.stop()
+    assert access_lines.getvalue() == ""
+
+
+@pytest.mark.gen_test
 async def test_counts_make_the_shares_even(server, lone, connect_to):
     """Two listeners that know each other's counts share a burst nearly evenly."""
     counts = ConnectionCounts()
@@ -275,6 +285,8 @@ async def test_each_lack_of_files_is_told(
         resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno(), limits[1]))
         try:
             await eventually(lambda: access_lines.getvalue().count("many") == number)
+            await asyncio.sleep(0.1)  # some tries long
+            assert len(access_lines.told()) == number
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         await eventually(lambda: listener.connections == number)

@@ -216,6 +216,53 @@ async def test_what_is_no_answer_closes_the_connection(tmp_path, answer):
         assert len(connections) == 2
 
 
+async def test_an_answer_of_a_wrong_kind_leaves_none_behind(tmp_path):
+    """What comes after it, to another call of its turn, is nobody's."""
+    connections = []
+
+    async def talk(reader, writer):
+        connections.append(writer)
+        asked = await reader.read(1 << 16)
+        if len(connections) == 1:
+            assert b"early" in asked
+            writer.write(b":5\r\n")  # where redis-py expects a text
+            if await reader.read(1 << 16):
+                writer.write(b"$5\r\nearly\r\n")
+        else:
+            writer.write(b"$4\r\nlate\r\n")
+        await reader.read(1 << 16)
+        writer.close()
+
+    async with speaking(talk, tmp_path) as url, connected(url) as connection:
+        turn = (("INFO",), ("ECHO", "early"))
+        calls = [connection.call(*command, seconds=20) for command in turn]
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [StoreError, StoreError]
+        assert await connection.call("ECHO", "late", seconds=20) == b"late"
+
+
+async def test_a_connection_that_ends_after_a_caller_left_is_replaced(tmp_path):
+    """Its end concerns nobody any more."""
+    left = asyncio.Event()
+
+    async def talk(reader, writer):
+        await reader.read(1 << 16)
+        if left.is_set():
+            writer.write(b"+PONG\r\n")
+        await left.wait()
+        writer.close()
+
+    async with speaking(talk, tmp_path) as url, connected(url) as connection:
+        with pytest.raises(StoreError):
+            await connection.call("PING", seconds=0.05)
+        left.set()
+        while True:  # until nothing is overdue any more
+            with contextlib.suppress(Overdue):
+                assert await connection.call("PING", seconds=20)
+                break
+            await asyncio.sleep(0.002)
+
+
 async def test_a_primary_that_became_a_replica_is_left(server):
     """What a replica refuses to write goes to whom the server's name leads to by then;
     what it lets be read, or refuses for another reason, changes no connection.

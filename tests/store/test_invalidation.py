@@ -402,6 +402,14 @@ async def test_a_second_refusal_does_not_make_light_of_the_first(first, second):
     await eventually(lambda: second.observer.drops)
 
 
+async def test_two_refusals_of_one_owner_are_told_as_one(first):
+    """Once the store is told, its pages may be used again."""
+    await known(first)
+    for _ in range(2):
+        first.invalidations.add(ANN, kept=True)
+    await eventually(lambda: not first.invalidations.is_pending(ANN))
+
+
 async def test_made_up_tokens_push_out_no_real_one(first):
     """While the store fails any number of refused tokens that were never good leave
     those waiting that were.
@@ -454,6 +462,16 @@ def test_owners_of_one_slot_are_pending_until_the_last_is_told():
     cursor.add_pending(ben, 200.0, until=300.0)
     cursor.remove_pending(ben)
     assert not cursor.is_pending(ben, 201.0)
+
+
+def test_what_is_told_after_its_time_is_told_all_the_same():
+    """By then the slot may count from the beginning."""
+    cursor, owners = SharedCursor(), owners_of_one_slot()
+    for owner, now in zip(owners, (0.0, 100.0), strict=True):
+        cursor.add_pending(owner, now, until=now + 100.0)
+    for owner in owners:
+        cursor.remove_pending(owner)
+    assert not any(cursor.is_pending(owner, 101.0) for owner in owners)
 
 
 def test_owners_of_one_slot_are_pending_for_the_longer_time():

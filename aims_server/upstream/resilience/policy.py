@@ -70,8 +70,8 @@ class ResiliencePolicy:
     and the budget ``retries`` allows it. A late one is hedged if a slot is free and the
     budget ``hedges``, of the same `tries`, allows it. A hedge that is answered first
     costs no budget: if every fifth call hangs, all can be hedged. Nor is any needed for
-    a call that hangs: it is hedged, or, while others find no slot, ended and made
-    again.
+    a call that hangs: it is hedged, or, while others find no slot, ended, and made
+    again once they do.
 
     ``on_failure`` is called for each failed call, with endpoint, error and seconds.
     `Hanging` explains ``hanging_seconds``, `record_fault` ``failing_seconds`` and which
@@ -176,7 +176,7 @@ class ResiliencePolicy:
                 else:
                     permit.success()
                     return result
-                await self._waits.wait_out(pause, call)
+                await self._waits.wait_out(pause, call, after_others=fresh)
         except UpstreamTimeout as late:
             raise answered or late from None
         finally:

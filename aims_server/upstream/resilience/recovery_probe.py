@@ -57,8 +57,8 @@ class RecoveryProbe:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def _on_change(self, _: str, state: CircuitState) -> None:
-        if state is not CircuitState.CLOSED and not self.is_running:
+    def _on_change(self, *_: object) -> None:
+        if not self.is_running:
             self._task = watched_task(self._run())
 
     async def _run(self) -> None:

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Callable
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from .admission import Admission
 from .calls import Call
 from .retry import full_jitter
 
 __all__ = ["RetryWaits"]
+
+_LOOK_SECONDS: Final = 0.5  # between looks for a slot that nobody else wants
 
 
 class RetryWaits:
@@ -63,10 +65,18 @@ class RetryWaits:
         pause = seconds + full_jitter(0, self._random)
         await self.wait_out(pause, call, self._left(call))
 
-    async def wait_out(self, pause: float, call: Call[Any], left: float = inf) -> None:
+    async def wait_out(
+        self,
+        pause: float,
+        call: Call[Any],
+        left: float = inf,
+        *,
+        after_others: bool = False,
+    ) -> None:
         """Wait for ``pause`` seconds, if fewer than ``left``, and for pauses that the
         platform asks for meanwhile: of several calls rejected together, each would
-        otherwise run into the pause of the next one.
+        otherwise run into the pause of the next one. With ``after_others`` (it gave way
+        to them, and may hang again) wait also while others find no slot.
         """
         while 0 < pause < left:
             await asyncio.sleep(pause)
@@ -74,6 +84,10 @@ class RetryWaits:
             pause = self._admission.pause_left(call.endpoint, call.caller)
             if pause:
                 pause += full_jitter(0, self._random)
+        while after_others and not call.deadline.expired:
+            if not self._admission.is_crowded():
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def _left(self, call: Call[Any]) -> float:
         """Seconds for which a request may still wait for this call."""

@@ -374,6 +374,7 @@ async def test_nothing_is_left_of_a_flow_that_has_gone(clock):
     assert not slots._queue.queues
     assert not any(slots._queue._rings.values())
     assert set(slots._queue._held) <= {caller("x"), caller(48)}
+    assert slots._queue._longer == {True: [0], False: []}  # one waited at a time
 
 
 async def test_release_without_acquire_is_a_fault(clock):

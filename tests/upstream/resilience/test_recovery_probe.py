@@ -60,12 +60,27 @@ def _idle(clock):
 
 
 async def test_one_answer_is_enough(idle, clock):
-    """Half a minute after it opened, without any traffic."""
+    """Half a minute after it opened, without any traffic; the second time, too."""
+    for _ in range(2):
+        began = clock.now
+        idle.fail("cards")
+        await idle.end()
+        assert idle.asked.pop() == (began + 30, "cards")
+        assert idle.breakers.worst is CircuitState.CLOSED
+    assert not idle.asked
+
+
+async def test_while_students_probe_it_waits_for_its_next_turn(idle, clock):
+    """Their calls may hang, and have all the places."""
     began = clock.now
     idle.fail("cards")
+    await asyncio.sleep(29)
+    probes = [idle.breakers.admit("cards", student(number)) for number in range(3)]
+    await asyncio.sleep(2)
+    for probe in probes:
+        probe.discard()
     await idle.end()
-    assert idle.asked == [(began + 30, "cards")]
-    assert idle.breakers.worst is CircuitState.CLOSED
+    assert idle.asked == [(began + 60, "cards")]
 
 
 async def test_one_probe_in_half_a_minute_for_all(idle, clock):

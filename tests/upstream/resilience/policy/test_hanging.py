@@ -6,6 +6,7 @@ import pytest
 
 from aims_server.errors import Overloaded, UpstreamFault
 from aims_server.upstream.resilience import CallerKey
+from aims_server.upstream.resilience.retry import RetryBudget
 from aims_server.upstream.resilience.slot_pool import SlotPools
 from tests.virtual_time import settle
 
@@ -257,6 +258,40 @@ async def test_calls_give_way_to_those_that_have_waited_since_before_they_hung(b
     await asyncio.sleep(5.0)
     await are_answered(bench, calls, virtual_seconds=8.0)
     assert bench.at_rest
+
+
+async def test_what_gave_way_comes_after_others(clock):
+    """One of ten students whose calls hang had a turn again each time: the pages of
+    half of the others lacked subjects.
+    """
+    bench = Bench(clock, size=3)
+    bench.hedges = RetryBudget(clock=clock, share=0.0, floor=0.0)
+    bench.guard = bench.policy(lambda: 0.5)
+    made = 0
+
+    async def hang(allowed, *, fresh):
+        nonlocal made
+        made += 1
+        await asyncio.sleep(allowed)
+
+    async def visit(number):
+        while clock() < crowded_until:
+            await begin(bench, number)
+
+    bench.platform.seconds = 1.0
+    crowded_until = clock() + 20.0
+    hung = [
+        asyncio.create_task(bench.call(seconds=40.0, attempt=hang)) for _ in range(2)
+    ]
+    others = [asyncio.create_task(visit(number)) for number in range(10, 18)]
+    await asyncio.sleep(19.0)
+    assert bench.told.outcomes.count("cancelled") == made == 2
+    await asyncio.wait(others)
+    await asyncio.sleep(1.0)
+    assert made == 4
+    for call in hung:
+        call.cancel()
+    await asyncio.wait(hung)
 
 
 async def test_a_call_has_the_time_that_those_of_other_endpoints_take(bench):
