@@ -343,7 +343,7 @@ def test_a_course_that_names_a_month_is_no_header(told_by):
 
 
 def test_a_header_may_have_the_fields_of_a_course():
-    """Its whole label is the month; a later row that speaks of one is no other header."""
+    """Its whole label is the month; a later row that names one is no other header."""
     header = {"name": "September-2025", "name_text": "September-2025", "cf_id": 7}
     later = {"name": "As of October 2025"}
     body = {"response": {"data": [header, row(), later]}}
