@@ -45,8 +45,6 @@ const PROBLEMS = {
   rate_limited: "There were too many requests in a short time.",
   overloaded: "Very many students are asking right now.",
   upstream_error: "The college's platform does not work properly right now.",
-  upstream_unavailable: "The college's platform is not available right now.",
-  upstream_timeout: "The college's platform is very slow right now.",
 };
 
 /** A failure in words. */

@@ -86,14 +86,16 @@ def test_who_comes_back_to_the_page_sees_no_old_one(inside, seconds):
 REFUSALS = {
     "attendance": (429, "rate_limited", "too many requests in a short time"),
     "all-attendance": (503, "overloaded", "Very many students"),
-    "timetable": (503, "upstream_unavailable", "is not available"),
-    "quiz": (504, "upstream_timeout", "very slow"),
+    # Of these a proxy before the service may tell as well, in its own words.
+    "timetable": (503, "upstream_unavailable", "No timetable now."),
+    "quiz": (504, "upstream_timeout", "No quiz now."),
 }
 
 
 def refuse(page: Any, name: str, status: int, code: str) -> None:
     """Have a page of the API refused, and 17 seconds asked for."""
-    body = json.dumps({"error": "x", "message": "x", "code": code})
+    sentence = f"No {name} now."
+    body = json.dumps({"error": sentence, "message": sentence, "code": code})
     page.route(
         f"**/api/{name}",
         lambda route: route.fulfill(

@@ -174,10 +174,7 @@ def only_student(values: Iterable[Scalar]) -> int | None:
     """Return the student whom these fields name, None for nobody; raises BadShape for
     two. 0, a database's default, names nobody.
     """
-    distinct = set(values)
-    if distinct == {None}:
-        return None
-    students = set(map(whole, distinct)) - {None, 0}
+    students = set(map(whole, set(values))) - {None, 0}
     if len(students) > 1:
         raise BadShape("rows of more than one student")
     return students.pop() if students else None

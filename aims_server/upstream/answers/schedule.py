@@ -155,7 +155,7 @@ def _from_path(parts: list[str]) -> tuple[str, str, str, str]:
         # A name may have a "/" of its own ("AI/ML Lab"): it ends before the section.
         rest = range(3, len(parts) - 1)
         at = next((i for i in rest if re.match(_SECTION, parts[i])), 3)
-        section, teacher = re.sub(_SECTION, "", parts[at], count=1), parts[-1]
+        section, teacher = re.sub(_SECTION, "", parts[at]), parts[-1]
         # So may a department ("CSE (AI/ML)"): the name begins with its code.
         begin = next((i for i in range(2, at) if re.fullmatch(_CODE, parts[i])), 2)
         parts = parts[begin:at]

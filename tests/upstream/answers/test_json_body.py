@@ -66,9 +66,11 @@ def test_a_byte_order_mark_is_skipped(before):
 
 
 def test_what_is_not_utf8_becomes_the_replacement_character():
-    """One name's bytes cost nobody the page."""
+    """One name's bytes cost nobody the page; they are noted."""
+    notes = []
     latin = body_of([row(section="@")]).replace(b"@", "\xe9".encode("latin-1"))
-    assert decode_course_files(latin).section == "\ufffd"
+    files = decode_course_files(latin, lambda kind, _: notes.append(kind))
+    assert (files.section, notes) == ("\ufffd", ["encoding"])
     assert decode_quizzes(b'{"msg":"\xff"}').body == '{"msg":"\ufffd"}'.encode()
 
 
@@ -85,10 +87,13 @@ def test_what_is_not_utf8_becomes_the_replacement_character():
 )
 def test_half_a_surrogate_pair_becomes_the_replacement_character(sent, shown):
     """A text that was cut within an emoji costs nobody the page; nor does it where
-    nobody reads it.
+    nobody reads it. A half is noted.
     """
+    notes = []
     body = body_of([row(section="@")]).replace(b"@", sent.encode())
-    assert decode_course_files(body).section == shown
+    files = decode_course_files(body, lambda kind, _: notes.append(kind))
+    assert files.section == shown
+    assert notes == ["encoding"] * ("\ufffd" in shown)
     assert decode_course_files(body.replace(b"section", b"unknown")).courses
     assert json.loads(decode_quizzes(body).body)
 

@@ -115,6 +115,7 @@ ONE, TWO = ("08:50", "09:40"), ("09:40", "10:30")
         ("14:00 PM - 14:50 PM", [("14:00", "14:50", None)]),
         ("14:00 AM - 14:50 AM", None),
         ("11:30 - 12:20 PM", [("11:30", "12:20", None)]),
+        ("1:00 AM - 1:50 PM", [("01:00", "13:50", None)]),
         ("08:50:00 - 09:40:00", [(*ONE, None)]),
         (
             [GREEN.format("08:50 - 09:40"), "09:40 - 10:30"],
@@ -144,12 +145,21 @@ ONE, TWO = ("08:50", "09:40"), ("09:40", "10:30")
             "<p style=color:green>08:50 - 09:40</P>09:40 - 10:30",
             [(*ONE, True), (*TWO, None)],
         ),
+        (
+            "<P style=color:green>08:50 - 09:40</p>09:40 - 10:30",
+            [(*ONE, True), (*TWO, None)],
+        ),
+        (GREEN.format("<div>Lab</div>08:50 - 09:40"), [(*ONE, True)]),
+        (GREEN.format("Lab</b>08:50 - 09:40"), [(*ONE, True)]),
         ("<p style='color&#58;green'>08:50 - 09:40</p>", [(*ONE, True)]),
         ("a < b 08:50 - 09:40", [(*ONE, None)]),
         ([], []),
         (GREEN.format("09:40 - 10:30") + GREEN.format("08:50 - 09:40"), "both"),
         (GREEN.format("08:50 - 09:40") * 2, [(*ONE, True)]),
         ("25:00 - 26:00", None),
+        ("25:00 - 09:40", None),
+        ("08:50 - 24:10", None),
+        ("09:4, 08:50 - 09:40", None),
         ("09:40 - 08:50", None),
         ("09:40 - 09:40", None),
         ("08:50", None),
@@ -216,7 +226,14 @@ def test_an_odd_piece_of_a_cell_costs_no_other_piece():
         ({"name_text": "2027/IT/BCS054 C/CS101/Sec - A/X"}, "C/CS101", "BCS054", "A"),
         ({"name_text": "Web Lab", "course_name": None}, "Web Lab", "", ""),
         ({"name_text": "2027/IT/Soft Skills/C/K SAMPLE"}, "Soft Skills", "", "C"),
+        ({"name_text": "2027 / IT / BCS054 C / Sec - A / X"}, "C", "BCS054", "A"),
         ({"name_text": None, "course_name": None}, "7300101", "", ""),
+        (
+            {"name_text": None, "course_name": None, "course_id": None},
+            "7300101",
+            "",
+            "",
+        ),
         (
             {"name_text": None, "course_name": None, "cf_id": 0},
             "7293001",
@@ -323,6 +340,15 @@ def test_a_course_that_names_a_month_is_no_header(told_by):
     for rows in ([header, named], [named, header]):
         read = decode_schedule(json.dumps({"response": {"data": rows}}).encode())
         assert (read.month, list(read.rows[0].slots)) == ((2025, 9), [1])
+
+
+def test_a_header_may_have_the_fields_of_a_course():
+    """Its whole label is the month; a later row that names one is no other header."""
+    header = {"name": "September-2025", "name_text": "September-2025", "cf_id": 7}
+    later = {"name": "As of October 2025"}
+    body = {"response": {"data": [header, row(), later]}}
+    read = decode_schedule(json.dumps(body).encode())
+    assert (read.month, len(read.rows)) == ((2025, 9), 1)
 
 
 def test_no_rows_are_an_answer():
