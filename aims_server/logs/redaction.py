@@ -39,7 +39,7 @@ def redact(value: Any, depth: int = 0) -> Any:
             return {
                 redact_text(str(key)): (
                     "***"
-                    if re.fullmatch(_NAME, str(key), re.IGNORECASE) and item
+                    if re.fullmatch(_NAME, str(key), re.IGNORECASE)
                     else redact(item, depth + 1)
                 )
                 for key, item in value.items()

@@ -83,6 +83,19 @@ class TestLastAnswer:
         await eventually(lambda: not http_server.connections)
 
     @pytest.mark.gen_test
+    async def test_the_rest_may_be_sent_before_the_answer_is_read(
+        self, port, http_server
+    ):
+        """Many clients read nothing before they have sent all, however much it is."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(LAST + b"a" * 10_000_000)
+        await eventually(lambda: not writer.transport.get_write_buffer_size())
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert status_of(await reader.read()) == 404
+        writer.close()
+        await eventually(lambda: not http_server.connections)
+
+    @pytest.mark.gen_test
     @pytest.mark.parametrize(
         "sent",
         [LAST, LAST.replace(b"nowhere", b"quiz"), b"GET / HTTP/1.1\r\nA\r\n\r\n"],

@@ -193,6 +193,17 @@ def test_refused_newcomers_end_nobodys_epoch():
     assert all(map(epochs.is_current, begun))
 
 
+def test_who_was_refused_makes_room_before_anybody():
+    """It has nothing to lose, whatever was kept for it."""
+    epochs = Epochs()
+    *owners, newcomer = same_set(OWNERS_IN_A_SET + 1)
+    begun = [epochs.begin(owner) for owner in owners]
+    epochs.keep(begun[-1])
+    epochs.end(owners[-1])
+    epochs.begin(newcomer)
+    assert all(map(epochs.is_current, begun[:-1]))
+
+
 def test_those_for_whom_nothing_is_kept_give_way_first():
     """Owners whose calls fail, without being refused, take one another's places; then
     goes whose epoch was begun longest ago.

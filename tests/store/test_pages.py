@@ -210,6 +210,14 @@ async def test_a_page_whose_time_is_over_is_nobodys(first, second, server, age):
     assert 0 < int(server.ask("PTTL", key)[1:]) <= 120_000
 
 
+async def test_a_store_that_goes_while_a_page_is_made_costs_nobody_the_page(first):
+    """It is not kept there, and its lease ends by itself."""
+    leases = [(await take(first, key)).lease for key in (b"a", b"b")]
+    first.client.open_circuit("test")
+    assert not await first.pages.put(leases[0], page())
+    await first.pages.release(leases[1])
+
+
 async def test_an_owner_is_one_key_that_ends(first, server):
     """All pages and leases of a student are one key, which goes by itself."""
     await keep(first, page(), b"a")
