@@ -27,7 +27,6 @@ def to_icalendar(page: Timetable) -> bytes:
     calendar = Calendar()
     calendar.add("PRODID", "-//aims_server//Timetable//EN")
     calendar.add("VERSION", "2.0")
-    calendar.add("CALSCALE", "GREGORIAN")
     calendar.add("X-WR-CALNAME", f"Timetable {page.month or ''}".strip())
     calendar.add("X-WR-TIMEZONE", _INDIA)
     # RFC 5545 3.6 demands a component; this is the one of an empty table.

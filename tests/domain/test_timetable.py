@@ -197,10 +197,22 @@ def test_the_calendar_read_back_is_the_page(listed):
     assert uids == [str(event["UID"]) for event in events_of(to_icalendar(page))]
 
 
-@pytest.mark.parametrize("page", [page_of(), page_of(month=None)])
-def test_a_calendar_without_classes_describes_its_zone(page):
-    """RFC 5545 3.6 has no calendar without any component."""
-    (zone,) = icalendar.Calendar.from_ical(to_icalendar(page)).subcomponents
+@pytest.mark.parametrize(
+    ("page", "name"),
+    [(page_of(), "Timetable 2025-09"), (page_of(month=None), "Timetable")],
+)
+def test_a_calendar_without_classes_describes_its_zone(page, name):
+    """RFC 5545 3.6 has no calendar without any component, or without the first two
+    properties; the others are what programs show.
+    """
+    calendar = icalendar.Calendar.from_ical(to_icalendar(page))
+    assert {key: str(value) for key, value in calendar.items()} == {
+        "PRODID": "-//aims_server//Timetable//EN",
+        "VERSION": "2.0",
+        "X-WR-CALNAME": name,
+        "X-WR-TIMEZONE": "Asia/Kolkata",
+    }
+    (zone,) = calendar.subcomponents
     assert (zone.name, zone["TZID"]) == ("VTIMEZONE", "Asia/Kolkata")
 
 
