@@ -82,16 +82,16 @@ async def test_each_asker_has_its_own_deadline(front, token, platform):
 
 
 @pytest.mark.parametrize(
-    ("path", "calls"),
+    ("path", "calls", "wait"),
     [
-        ("attendance", 1),
-        ("quiz", 1),
-        ("subject-attendance?subject=x&studentId={}&cfId={}", 2),
-        ("all-attendance", 16),
+        ("attendance", 1, 1),
+        ("quiz", 1, 1),
+        ("subject-attendance?subject=x&studentId={}&cfId={}", 2, 1),
+        ("all-attendance", 16, 2),  # one more round trip
     ],
 )
 async def test_without_anything_it_is_too_late(
-    front, token, platform, college, student, path, calls
+    front, token, platform, college, student, path, calls, wait
 ):
     """504, which says when to come back; then it is there for no further call."""
     path = path.format(student.id, college.courses(student)[0].cf_id)
@@ -99,7 +99,7 @@ async def test_without_anything_it_is_too_late(
     answer = await front.ask(f"/api/{path}", token)
     assert answer.code == 504
     assert json.loads(answer.body)["code"] == "upstream_timeout"
-    assert 1 <= int(answer.headers["Retry-After"]) <= 30
+    assert wait <= int(answer.headers["Retry-After"]) <= 30
     platform.release()
     again = await front.ask(f"/api/{path}", token)
     assert again.code == 200
@@ -122,11 +122,18 @@ async def test_the_page_as_it_stands_is_as_old_as_the_subjects_that_were_kept(
     platform.release()
 
 
-async def test_kept_course_files_make_a_page(front, token, platform):
-    """They are as good as new ones, when there are no others."""
+@pytest.mark.parametrize(("age", "outcome"), [(0, "MISS"), (301, "STALE")])
+async def test_kept_course_files_make_a_page(
+    front, token, platform, clock, age, outcome
+):
+    """They are as good as new ones, when there are no others; old ones show."""
     await front.ask("/api/attendance", token)
+    clock.advance(age)
     platform.hold()
-    assert len(incomplete(await front.ask("/api/all-attendance", token))) == 15
+    answer = await front.ask("/api/all-attendance", token)
+    assert len(incomplete(answer)) == 15
+    assert answer.headers["X-Cache"] == outcome
+    assert int(answer.headers["Age"]) >= age
     platform.release()
 
 

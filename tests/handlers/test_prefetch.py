@@ -1,10 +1,12 @@
 """A login warms the pages that follow."""
 
 import asyncio
+import gc
 import json
 
 import pytest
 
+from ..waiting import eventually
 from .kept import outcomes, refreshed
 
 WARMED = ["/api/attendance", "/api/all-attendance", "/api/quiz"]
@@ -39,13 +41,39 @@ async def test_a_login_does_not_wait_for_it(front, student, platform):
 
 
 @pytest.mark.gen_test
-async def test_it_never_fails_the_login(front, student, platform, capfd, worker):
-    """A platform that then fails leaves the login as it was, and no traceback."""
+async def test_it_never_fails_the_login(front, student, platform, worker):
+    """A platform that then fails leaves the login as it was, and no complaint."""
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda *told: complaints.append(told)
+    )
     platform.faults.set("course_files", kind="reset")
     platform.faults.set("quizzes", kind="html")
     assert await front.log_in(student)
     await refreshed(worker)
-    assert "Traceback" not in capfd.readouterr().err
+    await eventually(lambda: not worker.service._background)
+    gc.collect()
+    assert complaints == []
+
+
+@pytest.mark.gen_test
+async def test_closing_ends_it(front, student, platform, worker):
+    """A worker that leaves waits for no page that nobody asked for."""
+    for endpoint in ("course_files", "quizzes"):
+        platform.hold(endpoint)
+    await front.log_in(student)
+    assert len(worker.service._background) == len(WARMED)
+    await worker.service.close()
+    await eventually(lambda: not worker.service._background)
+    platform.release()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("variables", [{"PREFETCH_ON_LOGIN": "false"}])
+async def test_it_may_be_off(front, student, worker):
+    """Then a login is all that is asked for."""
+    assert await front.log_in(student)
+    assert not worker.service._background
 
 
 @pytest.mark.gen_test
