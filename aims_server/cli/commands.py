@@ -24,7 +24,7 @@ from ..primitives import StoreAddress
 __all__ = ["main"]
 
 EXIT_CONFIG: Final = 78  # sysexits.h EX_CONFIG
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+_UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,10 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _written(_chosen(arguments)())
-    except BrokenPipeError:
-        return _written(1)
     except OSError as error:  # an output that is not buffered, as in a container
-        if error.errno not in _FULL or error.filename is not None:
+        if error.errno not in _UNWRITABLE or error.filename is not None:
             raise
         return _unwritable(error)
     except SettingsError as error:

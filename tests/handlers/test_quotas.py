@@ -103,6 +103,16 @@ async def test_a_students_flood_uses_up_nothing_of_the_address(front, college, t
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("query", ["", "?x"], ids=["simple", "by Tornado"])
+async def test_what_students_are_served_uses_up_the_address(front, college, query):
+    """All of them together get what their address may have."""
+    tokens = [college.token(college.student(number)) for number in range(13)] * 5
+    path = f"/api/attendance{query}"
+    answers = [await front.ask(path, token) for token in tokens]
+    assert len(refused(answers)) == 5
+
+
+@pytest.mark.gen_test
 async def test_the_refused_leave_no_trace(front, worker):
     """Neither the platform's refusal of a token nor a limit's is remembered."""
     for number in range(20):
