@@ -235,7 +235,7 @@ async def page_of(slots, who, calls, seconds):
 
 
 def test_nobody_is_told_to_wait_longer_than_a_minute(clock):
-    """No refusal tells a wait above a minute."""
+    """No refusal tells a wait above a minute, nor does any when that is over."""
     slots, waits = Bulkhead(1, clock=clock), []
     with slots.reserve(caller("a"), 16, 10.0):
         for number in range(30):
@@ -245,8 +245,11 @@ def test_nobody_is_told_to_wait_longer_than_a_minute(clock):
             ):
                 pass
             waits.append(refusal.value.wait)
+        clock.now += 59
+        with pytest.raises(BulkheadFull) as refusal:
+            slots.reserve(caller("late"), 16, 1.0)
     assert waits == sorted(waits)
-    assert waits[0] < waits[-1] == 60.0
+    assert refusal.value.wait < waits[-1] == 60.0
 
 
 async def test_nobody_is_told_so_for_a_single_call(clock):
