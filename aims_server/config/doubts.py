@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
+from .parsers import DEFAULT_PORTS
 from .settings import Settings
 
 __all__ = ["warnings_of"]
@@ -48,9 +49,8 @@ def _exposed(settings: Settings) -> Iterator[str]:
 def _contradictory(settings: Settings) -> Iterator[str]:
     """Settings that conflict with others."""
     base = urlsplit(settings.external_api_base)
-    if base.port == settings.port and _is_listened_on(
-        base.hostname or "", settings.hosts
-    ):
+    port = base.port or DEFAULT_PORTS[base.scheme]
+    if port == settings.port and _is_listened_on(base.hostname or "", settings.hosts):
         yield "EXTERNAL_API_BASE: leads to this service itself, by HOST and PORT"
     if settings.cache_refresh_floor_seconds > settings.cache_ttl_seconds:
         yield (

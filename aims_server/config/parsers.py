@@ -21,6 +21,7 @@ from ..primitives import StoreAddress, parse_trusted_proxy
 __all__ = [
     "BASE_URL",
     "CA_FILE",
+    "DEFAULT_PORTS",
     "FLAG",
     "HOSTS",
     "ORIGIN",
@@ -41,7 +42,7 @@ __all__ = [
 T = TypeVar("T")
 
 _PROXY_SCHEMES: Final = ("http", "https", "socks5", "socks5h")
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _LABEL: Final = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 
 
@@ -137,7 +138,7 @@ def _host(text: str) -> str:
 def _split(text: str) -> SplitResult:
     url = urlsplit(text)
     plain = re.fullmatch(r"[A-Za-z0-9\[\]:/._~!$&'()*+,;=%-]+", text)
-    if not plain or url.scheme not in _DEFAULT_PORTS or url.netloc.endswith(":"):
+    if not plain or url.scheme not in DEFAULT_PORTS or url.netloc.endswith(":"):
         raise ValueError(text)
     _host(url.hostname or "")
     if url.port == 0:
@@ -150,7 +151,7 @@ def _origin_of(url: SplitResult) -> str:
     host = str(url.hostname)
     if ":" in host:
         host = f"[{ip_address(host).compressed}]"
-    usual = url.port in (None, _DEFAULT_PORTS[url.scheme])
+    usual = url.port in (None, DEFAULT_PORTS[url.scheme])
     return f"{url.scheme}://{host}" + ("" if usual else f":{url.port}")
 
 

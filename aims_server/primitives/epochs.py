@@ -146,6 +146,8 @@ class Epochs:
         words = tag, tag | _KEPT
         first = tag % self._sets * _WAYS
         owners = self._owners[first : first + _WAYS].tolist()
+        if tag not in owners and words[1] not in owners:
+            return None  # at once, as for every new student
         for at, word in enumerate(owners, first):
             if word in words and self._epochs[at] != NO_EPOCH:
                 return at
@@ -154,12 +156,12 @@ class Epochs:
     def _make_room(self, owner: Owner) -> int:
         """The place for a new record. The caller holds the lock."""
         first = (hash(owner) & _TAG_MASK) % self._sets * _WAYS
+        epochs = self._epochs[first : first + _WAYS].tolist()
+        if NO_EPOCH in epochs:
+            return first + epochs.index(NO_EPOCH)
 
         def loss(at: int) -> int:
-            """The loss if this record is replaced, none if it is free; `_KEPT` is above
-            every epoch.
-            """
-            epoch = self._epochs[at]
-            return epoch and self._owners[at] & _KEPT | epoch
+            """The loss if this record is replaced; `_KEPT` is above every epoch."""
+            return self._owners[at] & _KEPT | self._epochs[at]
 
         return min(range(first, first + _WAYS), key=loss)

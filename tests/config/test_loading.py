@@ -69,6 +69,10 @@ def test_plain_http_off_loopback_is_warned_about():
             },
         ),
         ("EXTERNAL_API_BASE", {"EXTERNAL_API_BASE": "http://localhost:3001/api"}),
+        (
+            "EXTERNAL_API_BASE",
+            {"EXTERNAL_API_BASE": "http://localhost/api", "PORT": "80"},
+        ),
         ("RATE_LIMIT_PER_MINUTE", {"RATE_LIMIT_PER_MINUTE": "3001"}),
     ],
 )

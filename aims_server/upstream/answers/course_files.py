@@ -67,7 +67,7 @@ def decode_course_files(body: bytes, note: Note = ignore) -> CourseFiles:
         code, called = one_line(row.cdata.course_code), one_line(row.cdata.course_name)
         label = called if not code and row.id is None else code
         if label.casefold() == "total":
-            total = _counts(row)
+            total = _counts(row) or total
             continue
         course = _course(row, code, called, note)
         if course is None:

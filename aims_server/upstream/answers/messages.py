@@ -68,6 +68,7 @@ _PHRASES: Final = (
     r"(?:^|[.:!,;] |\buser )authentication (?:is )?(?:required|failed)\b",
     r"\bfailed to authenticate\b(?! (?:to|with|against|on)\b)",
     r"^(?:401 |you are )?unauthori[sz]ed(?: access| request| user)?[.!]?$",
+    r"\bjwt must be provided\b",
     r"\bsignature (?:has expired|verification failed)\b|^invalid signature[.!]?$",
     r"\bwrong number of segments\b",
     r"\bnot (?:(?:logged|signed) ?in|authenticated)\b",

@@ -343,6 +343,13 @@ def test_a_total_row_without_its_figures_counts_as_none(name):
     assert files.total is None
 
 
+def test_a_second_total_row_without_figures_hides_none():
+    """Of two Total rows the one with figures is the page's sum."""
+    empty = TOTAL_ROW | {"attendance_summary": None}
+    assert files_of(row(), TOTAL_ROW, empty).total == files_of(row(), TOTAL_ROW).total
+    assert files_of(row(), empty, TOTAL_ROW).total is not None
+
+
 def test_absent_missing_is_what_the_others_leave_of_total():
     """It is computed as the platform's own clients do, never below zero."""
     assert counts_of(Absent=None, Leave=2, Exempt=1).absent == 3

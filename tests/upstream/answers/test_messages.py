@@ -24,6 +24,7 @@ REFUSALS = [
     "Unauthorised access",
     "user_not_found",
     "jwt expired",
+    "jwt must be provided",
     "Signature has expired",
     "You are not logged in",
     "Please login again",
