@@ -39,7 +39,8 @@ class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
         fresh_until = made_at + self.fresh
         servable_until = fresh_until + self.stale
         if not complete:
-            servable_until = min(servable_until, now + self.incomplete)
+            seconds = min(self.incomplete, self.fresh)
+            servable_until = min(servable_until, now + seconds)
             fresh_until = min(fresh_until, servable_until)
         return now if old else fresh_until, servable_until
 

@@ -22,6 +22,13 @@ def test_an_incomplete_answer_lives_for_seconds(made_at, old, ends):
     assert LIFETIMES.ends(made_at, 1000.0, old=old, complete=False) == ends
 
 
+def test_an_incomplete_answer_lives_no_longer_than_a_whole_one_is_fresh():
+    """An old one that is whole is refreshed when it is asked for; this one is not."""
+    lifetimes = Lifetimes(fresh=3, stale=1800, floor=0)
+    ends = lifetimes.ends(1000.0, 1000.0, old=False, complete=False)
+    assert ends == (1003.0, 1003.0)
+
+
 @pytest.mark.parametrize(
     ("times", "told"),
     [
