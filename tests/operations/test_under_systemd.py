@@ -201,11 +201,15 @@ FINDINGS = {
         "Worker 0 died (SIGKILL)"
     ),
     'journalctl -u aims-server -p err -g "another student"': "-- No entries --",
+    'journalctl -u aims-server -g "/api/login 40[13]"': "/api/login 401",
+    'journalctl -u aims-server -g \'"code":"unauthorized"\'': "/api/attendance 401",
 }
 
 
 def test_each_command_of_the_runbooks_finds_what_it_should(facts: dict[str, Any]):
-    """Each is run on a service that lost a worker and whose platform failed."""
+    """Each is run on a service that lost a worker, whose platform failed, and that
+    refused a login and a token.
+    """
     found = facts["runbook"]
     by_request = "journalctl -u aims-server -g 9f86d081884c7d65"
     expected = {**FINDINGS, by_request: facts["runbook's request"]}

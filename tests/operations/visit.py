@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -234,6 +234,19 @@ def visit(platform: dict[str, Any]) -> None:
     facts["misconfigured"] = shown("ActiveState", "ExecMainStatus", "NRestarts")
 
 
+def failed(path: str, body: object, headers: Mapping[str, str] = {}) -> str:
+    """The id of a request that was answered with an error."""
+    data = None if body is None else json.dumps(body).encode()
+    asked = urllib.request.Request(f"{URL}/api/{path}", data, dict(headers))
+    asked.add_header("Content-Type", "application/json")
+    try:
+        urllib.request.urlopen(asked, timeout=60)
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return str(refusal.headers["X-Request-Id"])
+    raise AssertionError(f"{path} was answered")
+
+
 def runbook(platform: dict[str, Any]) -> None:
     """A service with a past, and what each command of the runbooks finds there."""
     systemctl("start", "systemd-journald.socket", "systemd-journald.service")
@@ -245,20 +258,19 @@ def runbook(platform: dict[str, Any]) -> None:
     os.kill(victim, signal.SIGKILL)
     until(lambda: len(workers()) == 2 and victim not in workers())
     turn(platform, {"faults": {"*": {"kind": "status", "status": 500}}})
-    login = json.dumps(platform["credentials"][1]).encode()
-    asked = urllib.request.Request(f"{URL}/api/login", login)
-    asked.add_header("Content-Type", "application/json")
-    try:
-        urllib.request.urlopen(asked, timeout=60)
-    except urllib.error.HTTPError as refusal:
-        with refusal:
-            request_id = refusal.headers["X-Request-Id"]
+    login = platform["credentials"][1]
+    request_id = failed("login", login)
     turn(platform, {"clear": "*"})
+    refused = (
+        failed("login", {**login, "password": "wrong"}),
+        failed("attendance", None, {"Authorization": "Bearer ended"}),
+    )
     journal = ("journalctl", "-u", "aims-server", "-o", "cat")
     until(
-        lambda: (
-            request_id.encode()
+        lambda: all(
+            one.encode()
             in subprocess.run(journal, stdout=subprocess.PIPE, check=False).stdout
+            for one in (request_id, *refused)
         )
     )
 
