@@ -5,7 +5,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from ..errors import UpstreamError, WrongAnswer
 from ..primitives import SerialExecutor
-from .answers import BadShape, Note, Oddities, is_another_endpoints
+from .answers import BadShape, Note, Oddities, is_of_another_endpoint
 from .transport import Reply
 from .verdicts import checked_body
 
@@ -44,8 +44,8 @@ class AnswerReader:
         cannot read it.
         """
         body = checked_body(reply, of_records=endpoint == "cards")
-        if is_another_endpoints(endpoint, body):
-            raise WrongAnswer from BadShape("another endpoint's")
+        if is_of_another_endpoint(endpoint, body):
+            raise WrongAnswer from BadShape("an answer of another endpoint")
         notes = self._oddities.notes(endpoint)
         try:
             if len(body) < _LARGE_BODY:

@@ -101,6 +101,15 @@ async def test_nobody_there(tmp_path):
             await connection.call("PING", seconds=20)
 
 
+async def serves(connection):
+    """Ask until nothing is overdue any more."""
+    while True:
+        with contextlib.suppress(Overdue):
+            assert await connection.call("PING", seconds=20)
+            return
+        await asyncio.sleep(0.002)
+
+
 async def test_nobody_waits_behind_an_overdue_answer(tmp_path):
     """What has kept one caller waiting for all its patience keeps no other: answers
     come in order.
@@ -124,11 +133,7 @@ async def test_nobody_waits_behind_an_overdue_answer(tmp_path):
         with pytest.raises(Overdue):
             await behind
         answer.set()
-        while True:  # until nothing is overdue any more
-            with contextlib.suppress(Overdue):
-                assert await connection.call("PING", seconds=20)
-                break
-            await asyncio.sleep(0.002)
+        await serves(connection)
 
 
 async def test_what_nobody_waits_for_is_not_sent(tmp_path):
@@ -256,11 +261,7 @@ async def test_a_connection_that_ends_after_a_caller_left_is_replaced(tmp_path):
         with pytest.raises(StoreError):
             await connection.call("PING", seconds=0.05)
         left.set()
-        while True:  # until nothing is overdue any more
-            with contextlib.suppress(Overdue):
-                assert await connection.call("PING", seconds=20)
-                break
-            await asyncio.sleep(0.002)
+        await serves(connection)
 
 
 async def test_a_primary_that_became_a_replica_is_left(server):

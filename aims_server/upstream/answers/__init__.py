@@ -9,7 +9,7 @@ The map, in reading order::
     schedule_cell   the HTML in one of its cells
     models          the typed values
     rows            lists of rows in their envelope; odd rows field by field
-    answer_kinds    whether an answer is another endpoint's
+    answer_kinds    whether an answer is of another endpoint
     json_body       bytes to JSON
     fields          single values: numbers, names, percentages
     messages        the meaning of messages, such as refusals
@@ -21,7 +21,7 @@ An odd row does not affect other rows. An answer of which nothing can be read ra
 """
 
 from .account import decode_quizzes, read_login
-from .answer_kinds import is_another_endpoints
+from .answer_kinds import is_of_another_endpoint
 from .cards import decode_cards, merge_pages, more_follows
 from .course_files import decode_course_files
 from .fields import (
@@ -77,8 +77,8 @@ __all__ = [
     "decode_schedule",
     "exact",
     "ignore_oddity",
-    "is_another_endpoints",
     "is_answer",
+    "is_of_another_endpoint",
     "leads_to_login",
     "merge_pages",
     "minute_of_day",

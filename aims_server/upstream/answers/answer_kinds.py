@@ -4,11 +4,12 @@ has.
 
 from typing import Final
 
-__all__ = ["is_another_endpoints"]
+__all__ = ["is_of_another_endpoint"]
 
-# With their colons, since a value may be "c1" as well.
+# With their colons, since a value may be "c1" as well; the token with its quotation
+# mark, since a list's envelope may have it as null.
 _FIELDS: Final = {
-    "login": b'"token":',
+    "login": b'"token":"',
     "course_files": b'"attendance_summary":',
     "cards": b'"date_formatted":',
     "quizzes": b'"quiz_uc":',
@@ -18,16 +19,18 @@ _FIELDS: Final = {
 _BEGINNING: Final = 16 * 1024
 
 
-def is_another_endpoints(endpoint: str, body: bytes) -> bool:
+def is_of_another_endpoint(endpoint: str, body: bytes) -> bool:
     """Whether an answer is a login's, or begins with a row of another endpoint's list.
 
-    >>> is_another_endpoints("quizzes", b'{"data":[{"attendance_summary":null}]}')
+    >>> is_of_another_endpoint("quizzes", b'{"data":[{"attendance_summary":null}]}')
     True
-    >>> is_another_endpoints("quizzes", b'{"status":1,"token":"a.b.c"}')
+    >>> is_of_another_endpoint("quizzes", b'{"status":1,"token":"a.b.c"}')
     True
-    >>> is_another_endpoints("quizzes", b'{"data":[]}')
+    >>> is_of_another_endpoint("quizzes", b'{"data":[]}')
     False
-    >>> is_another_endpoints("cards", b'{"data":[{"section":"c1"}]}')
+    >>> is_of_another_endpoint("quizzes", b'{"token":null,"data":[]}')
+    False
+    >>> is_of_another_endpoint("cards", b'{"data":[{"section":"c1"}]}')
     False
     """
     if body.find(_FIELDS[endpoint], 0, _BEGINNING) >= 0:
