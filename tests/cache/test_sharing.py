@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from msgspec.structs import replace
 
 from aims_server.cache.levels import Level, Page, Want
 from aims_server.cache.shared_memory import SharedMemoryCache
@@ -14,7 +13,7 @@ from aims_server.primitives.epochs import Epochs
 from tests.virtual_time import settle, virtual_loop
 
 from .machines import ANN, BEN, Machine, answered, level, shown
-from .reading import FRESH, HIT, MISS, PENDING, STALE, Broken
+from .reading import FRESH, HIT, MISS, PENDING, STALE, Broken, made_of
 
 pytestmark = pytest.mark.gen_test
 
@@ -37,7 +36,7 @@ async def test_what_is_made_of_a_shared_page_is_shared(platform, workers):
 
     async def make(entry):
         made.append(entry.value)
-        return replace(entry, value=f"made of {entry.value}")
+        return await made_of(entry)
 
     def derived(worker):
         return asyncio.create_task(
@@ -149,12 +148,9 @@ async def test_what_is_made_of_a_page_is_copied_alike(platform, clock, shared):
         machine.levels = []
     worker = machine.worker(copied_bytes=1 << 16)
 
-    async def make(entry):
-        return replace(entry, value=f"made of {entry.value}")
-
     source = worker.ask(platform, b"source")
     await answered(platform, source, "page")
-    await worker.through.derive(b"k", ANN, source, make)
+    await worker.through.derive(b"k", ANN, source, made_of)
     worker.observer.found.clear()
     for _ in range(3):
         entry = worker.through.kept.get_fresh(b"k", ANN, clock.now)
