@@ -25,7 +25,7 @@ _io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 def _apart(clock):
     """Workers of two machines, two of each, which share a store."""
     far = MachinePages(SharedMemoryCache(1_000_000, Epochs(), clock=clock))
-    store = Level("store", far, Deadline.remaining, 0.01, 1.6, 0.08)
+    store = Level("store", far, Deadline.remaining, 0.01, 0.08)
     machines = [Machine(clock, store) for _ in range(2)]
     return [machine.worker() for machine in machines for _ in range(2)]
 
@@ -472,7 +472,7 @@ async def test_an_incomplete_page_of_another_machine_displaces_no_whole_one(
     is too old for the asker.
     """
     far = MachinePages(SharedMemoryCache(50_000, Epochs(), clock=clock))
-    store = Level("store", far, Deadline.remaining, 0.01, 1.6, 0.08)
+    store = Level("store", far, Deadline.remaining, 0.01, 0.08)
     one, other = (Machine(clock, store).worker() for _ in range(2))
     await answered(platform, one.ask(platform), "whole")
     for number in range(12):

@@ -186,7 +186,7 @@ async def test_a_refused_token_takes_all_that_was_kept_for_it(
     """All of it is dropped, also when its session was forgotten meanwhile."""
     for page in (pages.ATTENDANCE, pages.QUIZ):
         assert (await front.ask(page.path, token)).code == 200
-    worker.sessions._registry._sessions.clear()
+    worker.sessions._sessions.clear()
     platform.revoke(token)
     clock.advance(40)
     fresh = {"Cache-Control": "no-cache"}
