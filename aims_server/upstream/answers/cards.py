@@ -12,7 +12,7 @@ from .fields import Scalar, one_line, whole
 from .json_body import BadShape
 from .message_fields import text_of
 from .models import LONGEST_TIME, Card, Cards, CardsPage, only_student
-from .oddities import Note, ignore
+from .oddities import Note, ignore_oddity
 from .rows import Envelope, read_rows
 
 __all__ = ["decode_cards", "merge_pages", "more_follows"]
@@ -47,7 +47,7 @@ _CARDS: Final = (
 )
 
 
-def decode_cards(body: bytes, note: Note = ignore) -> CardsPage:
+def decode_cards(body: bytes, note: Note = ignore_oddity) -> CardsPage:
     """Decode one page of `/cards?type=Attendance`; raises BadShape.
 
     No records are normal: a course whose classes have not begun.
@@ -101,7 +101,7 @@ def more_follows(pages: Sequence[CardsPage]) -> bool:
 
 
 def merge_pages(
-    pages: Sequence[CardsPage], note: Note = ignore, *, complete: bool = True
+    pages: Sequence[CardsPage], note: Note = ignore_oddity, *, complete: bool = True
 ) -> Cards:
     """Merge the pages of one course."""
     first = pages[0]
