@@ -12,7 +12,7 @@ from aims_server.config import Settings
 from . import processes
 from .cold import pages
 from .kernel import cpu_seconds, pss_megabytes
-from .load import Request, ask, median
+from .load import ask, median, page_request
 from .probe import probing
 from .report import Row, at_least, at_most
 from .turns import Pace
@@ -26,7 +26,6 @@ SHARED_MB = 256
 # The packed answers of one student, as the demo's college gives them: course files,
 # attendance, quizzes, all-attendance (bytes).
 SIZES = (600, 800, 900, 7300)
-_GZIP = {"Accept-Encoding": "gzip"}
 
 
 def start(pace: Pace) -> Iterator[Row]:
@@ -64,7 +63,7 @@ def memory(_: Pace) -> Iterator[Row]:
             idle = _idle(ours.pid)
             tokens = source.newcomers(STUDENTS)
             requests = [
-                Request(f"/api/{page}", {"Authorization": f"Bearer {token}", **_GZIP})
+                page_request(page, token, "gzip")
                 for token in tokens
                 for page in ("attendance", "all-attendance", "quiz")
             ]

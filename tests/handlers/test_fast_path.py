@@ -9,7 +9,8 @@ import pytest
 
 from aims_server.handlers.fast_path import _Pending as Pending
 
-from .browser import PAGES, SLOW_PATH, without_time
+from .browser import SLOW_PATH, without_time
+from .paths import PAGES
 from .ways import WAYS
 
 pytestmark = pytest.mark.both_loops
