@@ -14,8 +14,8 @@ from .slot_pool import SlotPool, SlotPools
 __all__ = ["Bulkhead", "BulkheadFull"]
 
 # Seconds. Told more while the platform hangs or is slow, a client would wait long after
-# its return: if it hangs for 12 s, 95 % of the students have a whole page after 30 s, and
-# after 60 s with twice as much (simulated: four students a second).
+# its return: if it hangs for 12 s, 95 % of the students have a whole page within 30 s,
+# and within 60 s with twice as much (simulated: four students a second).
 _LONGEST_WAIT: Final = 30.0
 _LOOK_SECONDS: Final = 0.01  # between looks for slots that other workers have freed
 
