@@ -299,6 +299,7 @@ def test_a_message_about_an_account_is_told_from_a_programs(text, speaks):
         ("Attendance is not yet marked", True),
         ("No time table uploaded", True),
         ("No records found in our database", True),
+        ("<p>No&nbsp;records\r\nfound</p>", True),
         ("No record found on the server.", True),
         ("No attendance records yet, please check back later", True),
         ("No access to data", False),
