@@ -167,11 +167,15 @@ KINDS: dict[
     "haproxy": (haproxy_file, haproxy_command),
 }
 
-# What is changed in a file for a second machine at an address.
+# What is changed in a file for a second machine at an address. Without probes, which a
+# busy machine may answer too late.
 SECOND_MACHINE = {
     "nginx": (
         ("#   hash $http", "hash $http"),
         ("#   server 10.0.0.12:3001", "server {}"),
     ),
-    "haproxy": (("# server two 10.0.0.12:3001", "server two {}"),),
+    "haproxy": (
+        ("# server two 10.0.0.12:3001", "server two {}"),
+        ("default-server check ", "default-server no-check "),
+    ),
 }
