@@ -27,6 +27,7 @@ __all__ = [
 
 MAX_BODY_BYTES: Final = 64 * 1024
 _MAX_FIELD: Final = 512
+_MAX_DEPTH: Final = 32
 # In a form. Four for each character of a user name and a password are the most that
 # can be needed; as many as a body has room for would hold the event loop for 16 ms.
 _MOST_ESCAPES: Final = 10 * _MAX_FIELD
@@ -41,6 +42,7 @@ _SENTENCES: Final = {
 }
 _FIELD_AT_FAULT: Final = r"field `(\w+)`|at `\$\.(\w+)`"
 _BAD_FORM: Final = "The form is not well formed."
+_TOO_DEEP: Final = "The request's body is nested too deep."
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON_TYPES: Final = frozenset({"", "application/json", "text/json"})
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -152,12 +154,28 @@ def _decoded(body: bytes, shape: type[Shape]) -> Shape:
         body.decode()
         whole = msgspec.json.decode(body)
     except RecursionError:
-        raise InvalidRequest("The request's body is nested too deep.") from None
+        raise InvalidRequest(_TOO_DEEP) from None
     except ValueError as fault:
         raise InvalidRequest("The request's body is not valid JSON.") from fault
     if not isinstance(whole, dict):
         raise InvalidRequest("The request's body must be a JSON object.")
+    if _is_deeper(whole, _MAX_DEPTH):
+        raise InvalidRequest(_TOO_DEEP)
     return query_object(whole, shape)
+
+
+def _is_deeper(value: dict[str, Any], levels: int) -> bool:
+    level: list[Any] = [value]
+    for _ in range(levels):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _checked(request: Shape) -> Shape:

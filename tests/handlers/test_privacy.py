@@ -70,10 +70,11 @@ async def test_another_students_lists_are_no_quizzes(front, platform, token, fie
 
 
 @pytest.mark.gen_test
-async def test_a_logins_answer_is_no_quiz(front, platform, token):
-    """Its token would be passed on, and its PIN."""
+@pytest.mark.parametrize("colon", [":", ": ", " : "])
+async def test_a_logins_answer_is_no_quiz(front, platform, token, colon):
+    """Its token would be passed on, and its PIN, however its JSON is spaced."""
     body = '{"status":1,"token":"a.b.c","response":{"id":5900001}}'
-    platform.faults.set("quizzes", kind="body", body=body)
+    platform.faults.set("quizzes", kind="body", body=body.replace(":", colon))
     assert (await front.ask("/api/quiz", token)).code == 502
 
 

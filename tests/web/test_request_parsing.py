@@ -177,9 +177,17 @@ def test_unknown_fields_are_ignored():
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
-def test_nesting_is_bounded(opening):
-    """By what the stack holds; a field that is read has no nesting at all."""
-    assert "nested" in refusal(b'{"token":"a","x":' + opening * 60_000)
+@pytest.mark.parametrize("depth", [32, 33, 500, 10_000])
+def test_nesting_is_bounded(opening, depth):
+    """32 levels inside the object's own are not read any more; 31 are."""
+    closing, inmost = (b"]", b"") if opening == b"[" else (b"}", b"1")
+
+    def body(levels):
+        inner = opening * levels + inmost + closing * levels
+        return b'{"token":"a","x":' + inner + b"}"
+
+    assert json_object(body(31), JSON, TokenRequest)
+    assert "nested" in refusal(body(depth), shape=TokenRequest)
 
 
 def test_brackets_in_text_are_no_nesting():

@@ -17,7 +17,7 @@ from .rows import Envelope, read_rows
 
 __all__ = ["decode_cards", "merge_pages", "more_follows"]
 
-_IS_PLAIN: Final = Memo(lambda mark: bool(mark) and one_line(mark) == mark, most=256)
+_IS_PLAIN: Final = Memo(lambda mark: one_line(mark) == mark, most=256)
 _LESS, _AMPERSAND, _BACKSLASH = b"<&\\"
 
 
@@ -142,8 +142,8 @@ def _repeats(first: CardsPage, page: CardsPage) -> bool:
 
 
 def _has_plain_marks(cards: Sequence[Card]) -> bool:
-    """Whether every mark of a plain list is text without HTML, fit to be shown. An
-    empty one may have its text in `status`, which a plain list does not read.
+    """Whether every mark of a plain list is text without HTML, fit to be shown. A
+    blank one may have its text in `status`, which a plain list does not read.
     """
     marks = {card.state for card in cards}
     # First the known marks, which nearly all are, without a call for each.
