@@ -41,7 +41,7 @@ def is_answer(body: bytes) -> bool:
     """Whether the platform's program may have written this: any JSON (PHP writes `[]`
     for an object without fields), or an empty body.
     """
-    return not body.strip() or read_fields(body) is not None
+    return not utf8(body, ignore_oddity).strip() or read_fields(body) is not None
 
 
 def text_of(body: bytes) -> str | None:

@@ -124,6 +124,7 @@ def test_a_failure_with_rows_may_be_a_refusal(status):
         (401, b'{"status":0}'),
         (401, b"{}"),
         (401, b""),
+        (401, b"\xef\xbb\xbf"),
         (401, b"\r\n"),
         (401, b'\xef\xbb\xbf{"msg":"x"}'),
         (401, b"[]"),
