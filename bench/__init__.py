@@ -9,8 +9,8 @@ The map. First what is measured, then with what::
     cold       a page not kept, beside two round trips and beside a bare client
     tls        a page not kept, of a platform behind TLS and some way off
     crowds     1000 students at once; one student's page 1000 times at once
-    footprint  start, memory, and how cost grows with the size of a page
-    scale      large pages, and for how long one holds the loop
+    footprint  start, and memory
+    scale      how cost grows with the size of a page, and how long one holds the loop
     capacity   memory, files and calls by number of students
     held       for how long each kind of request holds the loop
     slowdays   pages of a platform that is late, hangs, fails or is crowded

@@ -12,7 +12,7 @@ from pathlib import Path
 from .capacity import capacity
 from .cold import calls, misses, page_cpu, trips
 from .crowds import crowd, fifty, one_student
-from .footprint import growth, memory, start
+from .footprint import memory, start
 from .held import held
 from .isolation import isolation
 from .kept import access_log, kept
@@ -43,7 +43,6 @@ BENCHMARKS: dict[str, Callable[[Pace], Iterator[Row]]] = {
     "one-student": one_student,
     "start": start,
     "memory": memory,
-    "growth": growth,
     "scale": scale,
     "capacity": capacity,
     "held": held,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import processes
 from .kernel import pss_megabytes
-from .load import Request, ask
+from .load import ask, page_request
 from .report import Row
 from .turns import Pace
 
@@ -33,7 +33,7 @@ def _measured(workers: int, students: int) -> Row:
         processes.service(source, workers) as ours,
     ):
         requests = [
-            Request(f"/api/{page}", {"Authorization": f"Bearer {token}"})
+            page_request(page, token)
             for token in source.newcomers(students)
             for page in PAGES
         ]

@@ -12,7 +12,7 @@ from tornado.curl_httpclient import CurlAsyncHTTPClient
 
 from . import processes
 from .kernel import cpu_seconds
-from .load import Request, ask, median
+from .load import Request, ask, median, page_request
 from .processes import Platform, Server
 from .report import Row, at_least, at_most
 from .turns import Pace
@@ -173,13 +173,7 @@ def pages(tokens: list[str], page: str = "all-attendance") -> list[Request]:
     """A page, for each of these students, packed as browsers ask for it; by default
     that of all subjects.
     """
-    return [
-        Request(
-            f"/api/{page}",
-            {"Authorization": f"Bearer {token}", "Accept-Encoding": "gzip"},
-        )
-        for token in tokens
-    ]
+    return [page_request(page, token, "gzip") for token in tokens]
 
 
 async def _bare(source: Platform, at_once: int) -> float:

@@ -1,6 +1,5 @@
-"""Time to start, memory, and how the work grows with a page's size."""
+"""Time to start, and memory."""
 
-import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -10,23 +9,17 @@ from aims_server.cache import Page, Want
 from aims_server.config import Settings
 
 from . import processes
-from .cold import pages
-from .kernel import cpu_seconds, pss_megabytes
-from .load import Request, ask, median
-from .probe import probing
+from .kernel import pss_megabytes
+from .load import ask, median, page_request
 from .report import Row, at_least, at_most
 from .turns import Pace
 
 STUDENTS = 3000
-SUBJECTS = (5, 15, 50)
-RECORDS = (40, 400, 4000)
-PAGES = 8
 MANY_STUDENTS = 20_000
 SHARED_MB = 256
 # The packed answers of one student, as the demo's college gives them: course files,
 # attendance, quizzes, all-attendance (bytes).
 SIZES = (600, 800, 900, 7300)
-_GZIP = {"Accept-Encoding": "gzip"}
 
 
 def start(pace: Pace) -> Iterator[Row]:
@@ -64,7 +57,7 @@ def memory(_: Pace) -> Iterator[Row]:
             idle = _idle(ours.pid)
             tokens = source.newcomers(STUDENTS)
             requests = [
-                Request(f"/api/{page}", {"Authorization": f"Bearer {token}", **_GZIP})
+                page_request(page, token, "gzip")
                 for token in tokens
                 for page in ("attendance", "all-attendance", "quiz")
             ]
@@ -124,41 +117,3 @@ def _room() -> Row:
 def _idle(pid: int) -> float:
     time.sleep(2)
     return pss_megabytes(pid)
-
-
-def growth(_: Pace) -> Iterator[Row]:
-    """A cold page by its size, a call taking no time, one worker on asyncio's own loop:
-    the worker's CPU time, the answer's time, and the longest that the loop was held
-    between two looks for events, in CPU time: the worst of all pages, and in brackets
-    on the wall clock, the median of the pages' worst.
-    """
-    for subjects in SUBJECTS:
-        for records in RECORDS:
-            yield grown(subjects, records, bounded=(subjects, records) == (15, 400))
-
-
-def grown(subjects: int, records: int, *, bounded: bool) -> Row:
-    """The row of one size; ``bounded`` gives it the goal of 10 ms."""
-    with contextlib.ExitStack() as running:
-        start = running.enter_context
-        source = start(processes.platform(subjects=subjects, records=records))
-        held = start(probing())
-        ours = start(processes.service(source, held=held, CACHE_MAX_MB="1024"))
-        ask(ours.url, pages(source.newcomers(24)[:1]))
-        ask(ours.url, pages(source.newcomers(24)[:1]))
-        workers = ours.workers()
-        cpu, times, walls, cpus = cpu_seconds(workers), [], [], []
-        for _ in range(PAGES):
-            held.clear()
-            times += ask(ours.url, pages(source.newcomers(24)[:1])).seconds
-            turn, turn_cpu, _, _ = held.read()
-            walls.append(turn)
-            cpus.append(turn_cpu)
-        cpu = (cpu_seconds(workers) - cpu) / PAGES
-    longest = 1000 * max(cpus)
-    return Row(
-        f"{subjects} subjects x {records} records",
-        f"{1000 * cpu:.0f} ms CPU, {1000 * median(times):.0f} ms",
-        f"loop held {longest:.1f} ms ({1000 * median(walls):.1f} ms)",
-        goal=at_most(10, longest, " ms") if bounded else None,
-    )

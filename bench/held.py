@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from . import processes
 from .cold import pages
-from .load import Request, ask, drive
+from .load import Request, ask, drive, page_request
 from .probe import probing
 from .processes import Platform
 from .report import Row
@@ -59,9 +59,7 @@ def _kept(
     page: str, encoding: str, connections: int, pace: Pace
 ) -> Callable[[Platform, str], object]:
     def load(source: Platform, url: str) -> object:
-        token = source.newcomers(1)[0]
-        headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": encoding}
-        request = Request(f"/api/{page}", headers)
+        request = page_request(page, source.newcomers(1)[0], encoding)
         return drive(url, request, connections, 2 * pace.seconds)
 
     return load

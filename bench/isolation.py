@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from aims_server.demo.college import College
 
-from .load import Request, try_asking
+from .load import page_request, try_asking
 from .machines import CALL_SECONDS, College3000, college, kill_worker, machines
 from .report import Row, at_least, at_most
 from .turns import Pace
@@ -68,8 +68,7 @@ def crossed(source: College3000, number: int) -> Row:
                 token = _token(source.college, student, serial, issued)
                 source.turn(revoke=token)
                 # A page that nobody keeps: the platform is asked, and refuses.
-                quiz = Request("/api/quiz", {"Authorization": f"Bearer {token}"})
-                try_asking(random.choice(servers).url, [quiz])
+                try_asking(random.choice(servers).url, [page_request("quiz", token)])
                 with contextlib.suppress(IndexError, ProcessLookupError):
                     kill_worker(random.choice(servers), turn % 2)
                 befalls[turn % 3]()

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from . import processes
-from .load import Request
+from .load import Request, page_request
 from .processes import Platform
 from .report import Row
 from .turns import Pace, beside, warm
@@ -26,7 +26,7 @@ def kept(pace: Pace) -> Iterator[Row]:
     with processes.platform() as source:
         token = source.newcomers(1)[0]
         requests = [
-            page_request(page, kind, token) for page in PAGES for kind in ENCODINGS
+            page_request(page, token, kind) for page in PAGES for kind in ENCODINGS
         ]
         for workers in WORKERS:
             yield from _with(source, workers, requests, pace)
@@ -74,7 +74,7 @@ def access_log(pace: Pace) -> Iterator[Row]:
         ours = running.enter_context(processes.service(source))
         quiet = running.enter_context(processes.service(source, LOG_LEVEL="warning"))
         without = dataclasses.replace(quiet, name="without")
-        for request in [page_request(page, "gzip", token) for page in PAGES]:
+        for request in [page_request(page, token, "gzip") for page in PAGES]:
             size = len(processes.fetch(ours.url, request))
             yield from beside(
                 page_title(request, size),
@@ -87,12 +87,6 @@ def access_log(pace: Pace) -> Iterator[Row]:
 
 # By workers and connections, then by peer: the least ratio.
 _GOALS = {(2, 100): {"bare Tornado": 1.0, "FastAPI": 2.0}}
-
-
-def page_request(page: str, encoding: str, token: str) -> Request:
-    """The GET of a page in one encoding."""
-    headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": encoding}
-    return Request(f"/api/{page}", headers)
 
 
 def page_title(request: Request, size: int) -> str:

@@ -39,6 +39,14 @@ class Request:
         return "GET" if self.body is None else "POST"
 
 
+def page_request(page: str, token: str, encoding: str = "") -> Request:
+    """The GET of a student's page, in this encoding or in one that the client takes."""
+    headers = {"Authorization": f"Bearer {token}"}
+    if encoding:
+        headers["Accept-Encoding"] = encoding
+    return Request(f"/api/{page}", headers)
+
+
 @dataclass(frozen=True)
 class Rate:
     """The result of a load: answers a second, the 99th percentile in seconds, and how

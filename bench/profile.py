@@ -16,7 +16,7 @@ from pathlib import Path
 
 from . import processes
 from .cold import pages
-from .load import Request, ask, drive
+from .load import Request, ask, drive, page_request
 from .processes import Platform
 
 RATE = 250
@@ -27,8 +27,8 @@ IDLE = "_worker (concurrent/futures/thread.py"
 
 def _kept(page: str) -> Callable[[Platform, str, int], object]:
     def load(source: Platform, url: str, seconds: int) -> object:
-        headers = {"Authorization": f"Bearer {source.newcomers(1)[0]}"}
-        return drive(url, Request(f"/api/{page}", headers), 100, seconds)
+        request = page_request(page, source.newcomers(1)[0])
+        return drive(url, request, 100, seconds)
 
     return load
 

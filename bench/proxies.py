@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import processes
-from .kept import ENCODINGS, PAGES, page_request, page_title
+from .kept import ENCODINGS, PAGES, page_title
 from .kernel import free_port
+from .load import page_request
 from .processes import Server
 from .report import Row
 from .turns import Pace, beside, warm
@@ -87,7 +88,7 @@ def proxies(pace: Pace) -> Iterator[Row]:
         others = [start(make(ours)) for make in PROXIES if make.there()]
         for page in PAGES:
             for encoding in ENCODINGS:
-                request = page_request(page, encoding, token)
+                request = page_request(page, token, encoding)
                 size = len(processes.fetch(ours.url, request))
                 for server in (ours, *others):
                     warm(server, request)

@@ -13,8 +13,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from . import processes
-from .kept import page_request
-from .load import Request, percentile, run
+from .load import Request, page_request, percentile, run
 from .report import Row, at_most
 from .turns import Pace, warm
 
@@ -31,7 +30,7 @@ def rate(pace: Pace) -> Iterator[Row]:
     client is one process of Python on the same CPUs: its lateness is in the figures.
     """
     with processes.platform() as source, processes.service(source, 2) as ours:
-        request = page_request("quiz", "gzip", source.newcomers(1)[0])
+        request = page_request("quiz", source.newcomers(1)[0], "gzip")
         warm(ours, request)
         for per_second in RATES:
             seconds = 3 * pace.seconds

@@ -16,7 +16,15 @@ from functools import partial
 
 from .isolation import crossed
 from .kernel import cpu_seconds
-from .load import Answers, Request, drive, median, percentile, try_asking
+from .load import (
+    Answers,
+    Request,
+    drive,
+    median,
+    page_request,
+    percentile,
+    try_asking,
+)
 from .machines import (
     College3000,
     SecureStore,
@@ -75,9 +83,7 @@ def _ill(source: College3000) -> Iterator[Row]:
                 source,
                 servers,
                 most,
-                lambda befall=befall, servers=servers, store=store: befall(  # type: ignore[misc]  # bound now
-                    servers, store
-                ),
+                partial(befall, servers, store),
                 gone=1 if "service killed" in name else 0,
             )
     with machines(source, 3, 2, SecureStore) as (servers, _):
@@ -95,14 +101,14 @@ def _gathered(
     source: College3000,
     servers: Sequence[Server],
     most: float,
-    befall: Callable[[], object] = bool,
+    befall: Callable[[], object] = lambda: None,
     gone: int = 0,
 ) -> Row:
     """Ask all servers for all students at once; ``befall`` happens in the middle, and
     leaves the first ``gone`` servers out of the account.
     """
     requests = [
-        Request("/api/quiz", {"Authorization": f"Bearer {token}"})
+        page_request("quiz", token)
         for token, _ in source.newcomers(STUDENTS)
         for _ in range(ASKED)
     ]
@@ -179,13 +185,12 @@ def _frozen(source: College3000) -> Iterator[Row]:
     """
     with machines(source, 2, 2) as (servers, store):
         ((token, _),) = source.newcomers(1)
-        kept = Request("/api/quiz", {"Authorization": f"Bearer {token}"})
+        kept = page_request("quiz", token)
         for server in servers:
             try_asking(server.url, [kept] * 50, 10)
         store.freeze()
         newcomers = [
-            Request("/api/quiz", {"Authorization": f"Bearer {token}"})
-            for token, _ in source.newcomers(STUDENTS)
+            page_request("quiz", token) for token, _ in source.newcomers(STUDENTS)
         ]
         seconds: list[float] = []
         failures: Counter[str] = Counter()
@@ -209,7 +214,7 @@ def _frozen(source: College3000) -> Iterator[Row]:
 
 def _costs(source: College3000, pace: Pace) -> Iterator[Row]:
     ((token, _),) = source.newcomers(1)
-    page = Request("/api/attendance", {"Authorization": f"Bearer {token}"})
+    page = page_request("attendance", token)
     with contextlib.ExitStack() as running:
         stores: dict[str, Store | None] = {"without": None}
         for name, kind in (("with a store", Store), ("with one by TLS", SecureStore)):

@@ -42,7 +42,7 @@ class Answers:
 
     def __init__(self, students: College) -> None:
         self.college = students
-        self._desk = Backend(students)
+        self._backend = Backend(students)
         self._kept: dict[tuple[int, str], bytes] = {}
         self._firsts = [
             students.token(students.student(cohort)) for cohort in range(COHORTS)
@@ -77,7 +77,7 @@ class Answers:
         """A section's answer, as its first student gets it."""
         known = self._kept.get((cohort, what))
         if known is None:
-            backend, token = self._desk, self._firsts[cohort]
+            backend, token = self._backend, self._firsts[cohort]
             name, _, course = what.partition("/")
             if name == "cards":
                 reply = backend.cards(
@@ -93,7 +93,7 @@ class Answers:
     def _login(self, body: bytes) -> bytes:
         fields = parse_qs(body.decode())
         name, password = fields["username"][0], fields["password"][0]
-        return _http(self._desk.log_in(name, password, ""))
+        return _http(self._backend.log_in(name, password, ""))
 
 
 @lru_cache(16384)

@@ -156,7 +156,6 @@ def _levels_of(
                 # As long as the flight may take: a worker's death ends its leases.
                 lease_seconds=Deadline.remaining,
                 first_pause=0.005,
-                growth=1.5,
                 longest_pause=0.05,
                 find=machine.pages.find,
                 keep=machine.pages.keep,
@@ -172,7 +171,6 @@ def _levels_of(
                 shared.pages,
                 lease_seconds=lambda _: lease_seconds,
                 first_pause=0.01,
-                growth=1.6,
                 longest_pause=0.08,
             )
         )

@@ -107,16 +107,15 @@ class Level(Struct, frozen=True):
 
     ``lease_seconds`` gives a lease's duration for a flight with this deadline. Between
     look-ups of a busy key an asker pauses, first for ``first_pause`` seconds, then each
-    time ``growth`` times longer, up to ``longest_pause``. ``find`` looks up a page and
-    ``keep`` keeps one of an epoch, both without a lease and without waiting; None if
-    the place cannot do that.
+    time longer, up to ``longest_pause``. ``find`` looks up a page and ``keep`` keeps
+    one of an epoch, both without a lease and without waiting; None if the place cannot
+    do that.
     """
 
     name: str
     pages: SharedPages
     lease_seconds: Callable[[Deadline], float]
     first_pause: float
-    growth: float
     longest_pause: float
     find: Callable[[bytes, Owner], Page | None] | None = None
     keep: Callable[[bytes, Owner, int, Page], bool] | None = None

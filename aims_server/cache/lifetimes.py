@@ -1,5 +1,7 @@
 """How long answers are fresh and servable, and the headers that say so."""
 
+from typing import Final
+
 import msgspec
 
 from ..web import Answer
@@ -7,11 +9,13 @@ from .store import Entry
 
 __all__ = ["Lifetimes", "freshness_lines"]
 
+_INCOMPLETE_SECONDS: Final = 15.0
+
 
 class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
     """How long answers live, in seconds: ``fresh``, then ``stale`` more, in which they
-    are served and refreshed. An incomplete one lives for ``incomplete``. A client that
-    asks for a fresh answer gets none older than ``floor``.
+    are served and refreshed. An incomplete one lives for 15 at most. A client that asks
+    for a fresh answer gets none older than ``floor``.
 
     >>> lifetimes = Lifetimes(fresh=300, stale=1800, floor=15)
     >>> lifetimes.ends(made_at=1000.0, now=1200.0, old=False, complete=True)
@@ -25,7 +29,6 @@ class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
     fresh: float
     stale: float
     floor: float
-    incomplete: float = 15.0
 
     def ends(
         self, made_at: float, now: float, *, old: bool, complete: bool
@@ -39,7 +42,7 @@ class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
         fresh_until = made_at + self.fresh
         servable_until = fresh_until + self.stale
         if not complete:
-            seconds = min(self.incomplete, self.fresh)
+            seconds = min(_INCOMPLETE_SECONDS, self.fresh)
             servable_until = min(servable_until, now + seconds)
             fresh_until = min(fresh_until, servable_until)
         return now if old else fresh_until, servable_until

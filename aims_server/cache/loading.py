@@ -51,8 +51,8 @@ class Ask(Struct, Generic[V], frozen=True):
     the one that ``fill`` makes.
 
     If an entry was found but is too old, ``on_old`` gets it before the wait begins, so
-    that it can be served if the fill fails. It does not get one that `Sharing.find`
-    gives again.
+    that it can be served if the fill fails; not one of a level where `Sharing.find`
+    finds it again.
     """
 
     key: bytes

@@ -33,6 +33,7 @@ _HEAD: Final = struct.Struct(">??Q")
 # never read each other's pages; each release gathers a page once.
 _VERSION: Final = b"4"
 
+_GROWTH: Final = 1.5  # of the pauses between look-ups of a busy key
 # The digest of so large a page takes half a millisecond, and so does its copy.
 _LARGE_PAGE: Final = 512 * 1024
 
@@ -177,7 +178,7 @@ class Sharing(Generic[V]):
                     ask.on_old(old)
             waited = True
             await asyncio.sleep(pause)
-            pause = min(pause * level.growth, level.longest_pause)
+            pause = min(_GROWTH * pause, level.longest_pause)
         self._observer.shared_lookup(level.name, taken.found)
         if waited:
             self._observer.shared_wait(self._clock() - began)

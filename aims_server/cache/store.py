@@ -32,11 +32,12 @@ class Entry(Struct, Generic[V], frozen=True):
     """A kept value. `size` is in bytes, with everything the value refers to; times are
     seconds of the monotonic clock.
 
-    An entry is fresh until `fresh_until` and servable until `servable_until`. An `old`
-    one was made of a part that was no longer fresh, and was never fresh itself. One
-    that is not `complete` never replaces a complete one. `student_id` is the student
-    whom the platform has named to this owner, if it has. Several askers get the same
-    entry: its value must be bytes or frozen.
+    An entry was made at `made_at`, or its oldest part was; it is fresh until
+    `fresh_until` and servable until `servable_until`. An `old` one was made of a part
+    that was no longer fresh, and was never fresh itself: its `fresh_until` is when it
+    was made. One that is not `complete` never replaces a complete one. `student_id` is
+    the student whom the platform has named to this owner, if it has. Several askers get
+    the same entry: its value must be bytes or frozen.
     """
 
     value: V

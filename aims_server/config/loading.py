@@ -106,7 +106,8 @@ def _unknown(path: Path, lines: Mapping[str, list[int]]) -> Iterator[str]:
 def _may_be_secret(name: str) -> bool:
     """Whether a name looks like base64, whose padding looks like an assignment."""
     return (
-        name not in (name.upper(), name.lower())
+        len(name) > 8
+        and name not in (name.upper(), name.lower())
         and nearest_variable(name[:80], cutoff=0.6) is None
     )
 

@@ -60,7 +60,7 @@ class Backend:
         """Answer a login; the case of the user name does not matter."""
         required = self.switches.required_origin
         if required is not None and origin != required:
-            return _message(403, 0, "Origin is not allowed")
+            return _message(403, "Origin is not allowed")
         student = self.college.by_username(username)
         if student is None or password != student.password:
             return self._wrong_password()
@@ -102,7 +102,7 @@ class Backend:
         if student is None:
             return Reply(200, _envelope([]))
         if student != asker and not self.switches.read_others:
-            return _message(403, 0, "You are not authorised to see these records")
+            return _message(403, "You are not authorised to see these records")
         key = (student.index, query._replace(fk_student=""))
         body = self._kept.get(key)
         if body is None:
@@ -169,14 +169,14 @@ class Backend:
         body = self.switches.wrong_password_body
         if body is not None:
             return Reply(status, body.encode())
-        return _message(status, 0, self.switches.wrong_password_msg)
+        return _message(status, self.switches.wrong_password_msg)
 
     def _bad_token(self, token: str) -> Reply:
         style = self.switches.bad_token
         if style == "400":
             return Reply(400, b'{"error":"token_invalid"}')
         text = "Token is invalid" if token else "Token not provided"
-        return _message(int(style), 0, text)
+        return _message(int(style), text)
 
 
 def _sorted(rows: Rows, by: str) -> Rows:
@@ -200,5 +200,6 @@ def _envelope(rows: object, about: object = None) -> bytes:
     return b'{"msg":"","response":{' + more + b'"data":' + data + b"}}"
 
 
-def _message(code: int, status: int, text: str) -> Reply:
-    return Reply(code, msgspec.json.encode({"status": status, "msg": text}))
+def _message(code: int, text: str) -> Reply:
+    """A refusal in words, whose own ``status`` is 0."""
+    return Reply(code, msgspec.json.encode({"status": 0, "msg": text}))

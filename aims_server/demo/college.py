@@ -1,12 +1,12 @@
 """The invented college as the platform knows it: enrolment, rows and tokens."""
 
 import time
-from datetime import date
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
 from . import tokens
-from .enrolment import TODAY, Course, Enrolment, Student
+from .enrolment import Course, Enrolment, Student
 from .records import card_rows, course_rows
 from .switches import ASSUMED, Switches
 
@@ -22,20 +22,6 @@ class College(Enrolment):
         student = college.student(0)
         college.course_files(student)  # rows as the platform sends them
     """
-
-    def __init__(
-        self,
-        students: int = 3000,
-        subjects: int = 15,
-        weeks: int = 12,
-        records_per_subject: int | None = None,
-        today: date = TODAY,
-        seed: int = 1,
-    ) -> None:
-        """Draw up the term; raises ValueError for more students than user names."""
-        super().__init__(students, subjects, weeks, records_per_subject, today, seed)
-        self._key = self._digest("token key", 32)
-        self._opened = int(time.time())
 
     def course_files(
         self, student: Student, switches: Switches = ASSUMED
@@ -62,7 +48,8 @@ class College(Enrolment):
         serial: int = 0,
     ) -> str:
         """Return a token of `life` seconds from `issued`; by default that is when the
-        college was made, so that the same arguments give the same token at any time.
+        first one was asked for, so that the same arguments give the same token at any
+        time.
 
         Tokens that differ in nothing but `serial` are two logins of one second.
         """
@@ -74,6 +61,14 @@ class College(Enrolment):
     def claims(self, token: str) -> tokens.Claims | None:
         """Return what a token of ours claims, expired or not; None if forged."""
         return tokens.verify(token, self._key)
+
+    @cached_property
+    def _opened(self) -> int:
+        return int(time.time())
+
+    @cached_property
+    def _key(self) -> bytes:
+        return self._digest("token key", 32)
 
     def _digest(self, text: str, size: int) -> bytes:
         return blake2b(f"{self.seed}/{text}".encode(), digest_size=size).digest()

@@ -87,12 +87,12 @@ class Enrolment:
 
     def __init__(
         self,
-        students: int,
-        subjects: int,
-        weeks: int,
-        records_per_subject: int | None,
-        today: date,
-        seed: int,
+        students: int = 3000,
+        subjects: int = 15,
+        weeks: int = 12,
+        records_per_subject: int | None = None,
+        today: date = TODAY,
+        seed: int = 1,
     ) -> None:
         """Draw up the term; raises ValueError for more students than user names."""
         if not 0 < students <= MOST_STUDENTS:

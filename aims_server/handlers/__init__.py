@@ -5,9 +5,8 @@ other requests to the handlers of `api`, `ops`, `docs` and others, over `BaseHan
 """
 
 from .base import BaseHandler
-from .context import HandlerContext
+from .context import HandlerContext, Lifecycle
 from .fast_path import FastPath
-from .lifecycle import Lifecycle
 from .rejection import reject
 
 __all__ = [

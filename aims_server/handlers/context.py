@@ -1,4 +1,6 @@
-"""The objects that all handlers and the fast path work with."""
+"""The objects that all handlers and the fast path work with, and whether this worker
+takes work.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -10,9 +12,26 @@ from ..metrics import Metrics
 from ..primitives import TrustedProxy
 from ..service import AimsService
 from ..web import CorsPolicy, RequestLimits, SessionReader, client_address
-from .lifecycle import Lifecycle
 
-__all__ = ["HandlerContext"]
+__all__ = ["HandlerContext", "Lifecycle"]
+
+
+class Lifecycle:
+    """A worker's state as ``/health`` shows it: 503 from when ``draining`` is set.
+
+    >>> Lifecycle(iter([100.0, 112.5]).__next__).uptime_seconds
+    12.5
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._started_at = clock()
+        self.draining = False
+
+    @property
+    def uptime_seconds(self) -> float:
+        """Seconds since this worker was made."""
+        return self._clock() - self._started_at
 
 
 class HandlerContext(msgspec.Struct, frozen=True, kw_only=True):

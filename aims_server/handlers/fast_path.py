@@ -85,14 +85,17 @@ class FastPath:
         the head is made, since they may change: they say whether the connection stays.
         """
         began = time.perf_counter()
-        method, path, headers, _ = request
+        method, path, headers, body = request
         route = self._routes.get((method, path))
         if route is None:
             return None
         forwarded = headers.get("x-forwarded-for")
         raw = RawRequest(
             began,
-            request,
+            method,
+            path,
+            headers,
+            body,
             self._context.address_of(peer, [forwarded] if forwarded else ()),
             request_id(headers.get("x-request-id")),
             params,
@@ -115,10 +118,10 @@ class FastPath:
     ) -> AnswerParts:
         """The platform's answer to a login, or why the login was not made."""
         exchange.enter()
-        _, _, headers, body = raw.request
         try:
             exchange.admit_address()
-            response = await login.answer(body, headers.get("content-type"))
+            content_type = raw.headers.get("content-type")
+            response = await login.answer(raw.body, content_type)
         except Exception as fault:  # noqa: BLE001 - logged if ours; told as a 500
             exchange.log_fault(fault)
             response = exchange.failed(fault)
@@ -128,7 +131,7 @@ class FastPath:
         """A page, or why it is refused: the address's limit is judged first, then the
         token, then the limit of its session.
         """
-        headers = raw.request[2]
+        headers = raw.headers
         if preferred_media(headers.get("accept"), page.other_media) is not None:
             return None
         context = self._context
@@ -164,17 +167,16 @@ class FastPath:
     ) -> AnswerParts:
         """A page at hand. Does what `Exchange` does for others, in half the time."""
         context = self._context
-        method, _, headers, _ = raw.request
         status, variant = raw.negotiated(entry.value)
         seconds = time.perf_counter() - raw.began
         varying = freshness_lines(entry, "HIT", now) + common_lines(
             raw.request_id,
-            context.cors.lines(headers.get("origin")),
+            context.cors.lines(raw.headers.get("origin")),
             quota,
             server_timing(seconds, "HIT"),
         )
         parts = self._answers.variant(raw, status, variant, varying)
-        count, kind = self._records_of(page.name, page.path, method, status)
+        count, kind = self._records_of(page.name, page.path, raw.method, status)
         count(seconds)  # before the client can know of it (see `Exchange.answering`)
         context.access_log.write_of(kind, seconds, raw.request_id, raw.address)
         return parts
@@ -211,11 +213,10 @@ class FastPath:
             exchange.log_fault(fault)
             return self._answers.whole(raw, exchange, exchange.failed(fault))
         freshness = freshness_lines(served.entry, served.outcome.value, context.clock())
-        method, path, headers, _ = raw.request
-        varying = freshness + exchange.header_lines(headers.get("origin"))
+        varying = freshness + exchange.header_lines(raw.headers.get("origin"))
         parts = self._answers.variant(raw, status, variant, varying)
-        exchange.answering(method, status)
-        exchange.answered(method, path, status)
+        exchange.answering(raw.method, status)
+        exchange.answered(raw.method, raw.path, status)
         return parts
 
     def _refused(self, page: Page, raw: RawRequest, failure: ApiError) -> AnswerParts:

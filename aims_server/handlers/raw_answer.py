@@ -30,7 +30,7 @@ class RawAnswers:
         """
         last = raw.last
         head = self._head(status, variant.lines(status) + varying, last=last)
-        if raw.request[0] == "HEAD" or status == 304:
+        if raw.method == "HEAD" or status == 304:
             return (head,), last
         return (head, variant.body), last
 
@@ -38,16 +38,16 @@ class RawAnswers:
         self, raw: RawRequest, exchange: Exchange, response: Response
     ) -> AnswerParts:
         """An answer made for this request alone; counts and logs it."""
-        method, path, headers, _ = raw.request
+        method, body = raw.method, response.body
         lines = (
-            f"{header_lines(response.headers)}Content-Length: {len(response.body)}\r\n"
-            f"{_VARY}{exchange.header_lines(headers.get('origin'))}"
+            f"{header_lines(response.headers)}Content-Length: {len(body)}\r\n"
+            f"{_VARY}{exchange.header_lines(raw.headers.get('origin'))}"
         )
         last = raw.last
         head = self._head(response.status, lines, last=last)
         exchange.answering(method, response.status)
-        exchange.answered(method, path, response.status)
-        return ((head,) if method == "HEAD" else (head, response.body)), last
+        exchange.answered(method, raw.path, response.status)
+        return ((head,) if method == "HEAD" else (head, body)), last
 
     def _head(self, status: int, lines: str, *, last: bool) -> bytes:
         """The status line to the empty line. With ``last`` the connection closes after

@@ -7,7 +7,6 @@ from tornado.http1connection import HTTP1ConnectionParameters
 
 from ..web import (
     Answer,
-    SimpleRequest,
     TokenRequest,
     Variant,
     bearer_token,
@@ -20,12 +19,15 @@ __all__ = ["RawRequest"]
 
 
 class RawRequest(msgspec.Struct, frozen=True):
-    """One request of the fast path. ``began`` is by ``time.perf_counter``; ``params``
-    say whether the connection may stay open.
+    """One request of the fast path, its ``headers`` by lower-case name. ``began`` is by
+    ``time.perf_counter``; ``params`` say whether the connection may stay open.
     """
 
     began: float
-    request: SimpleRequest
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
     address: str
     request_id: str
     params: HTTP1ConnectionParameters
@@ -37,21 +39,20 @@ class RawRequest(msgspec.Struct, frozen=True):
     @property
     def last(self) -> bool:
         """Whether the connection closes after the answer, as things stand now."""
-        return self.params.no_keep_alive or self.request[2].get("connection") == "close"
+        return self.params.no_keep_alive or self.headers.get("connection") == "close"
 
     @property
     def accept_encoding(self) -> str | None:
         """The header ``Accept-Encoding``."""
-        return self.request[2].get("accept-encoding")
+        return self.headers.get("accept-encoding")
 
     def negotiated(self, answer: Answer) -> tuple[int, Variant]:
         """The status, and the form of ``answer`` that this request gets."""
-        method, _, headers, _ = self.request
         return negotiate(
             answer,
-            method,
+            self.method,
             self.accept_encoding,
-            headers.get("if-none-match"),
+            self.headers.get("if-none-match"),
         )
 
     def token(self) -> str:
@@ -60,8 +61,8 @@ class RawRequest(msgspec.Struct, frozen=True):
         Raises :class:`ApiError` for a token or a body that cannot be read. A simple
         request's body is never too large or compressed.
         """
-        method, _, headers, body = self.request
-        if method != "POST":
-            return bearer_token(headers.get("authorization"))
-        request = json_object(body, headers.get("content-type"), TokenRequest)
+        if self.method != "POST":
+            return bearer_token(self.headers.get("authorization"))
+        content_type = self.headers.get("content-type")
+        request = json_object(self.body, content_type, TokenRequest)
         return checked_body_token(request.token)

@@ -16,24 +16,29 @@ __all__ = ["AccessLog"]
 
 _MAX_ENTRIES: Final = 256  # some 0.2 ms of formatting
 
+Soon = Callable[[Callable[[], None]], object]
+
+
+def _at_once(write: Callable[[], None]) -> None:
+    write()
+
 
 class AccessLog:
     """Writes one line for each request to the stream of ``configure_logging``; nothing
     if that was not called.
 
-    With ``soon``, which calls a function in a moment, all lines until then are
-    formatted together, in half the time, and share system calls. Without it each line
-    is written at once.
+    All lines until ``soon`` calls what it was given are formatted together, in half the
+    time, and share system calls. By default each line is written at once.
 
     >>> AccessLog().flush()
     """
 
-    def __init__(self, soon: Callable[[Callable[[], None]], object] | None = None):
+    def __init__(self, soon: Soon = _at_once) -> None:
         self._soon = soon
         self._lines = current_lines()
         self._min_level = logging.getLogger(ACCESS).getEffectiveLevel()
         self._entries: list[AccessEntry] = []
-        if self._lines is not None and soon is not None:
+        if self._lines is not None:
             self._lines.before_write = self.flush
 
     def write(
@@ -93,10 +98,10 @@ class AccessLog:
         self._entries.append(
             (time.time(), seconds, request_id, address, upstream_seconds, kind)
         )
-        if self._soon is None or len(self._entries) >= _MAX_ENTRIES:
-            self.flush()
-        elif len(self._entries) == 1:
+        if len(self._entries) == 1:
             self._soon(self.flush)
+        elif len(self._entries) >= _MAX_ENTRIES:
+            self.flush()
 
     def flush(self) -> None:
         """Write the lines of all answers so far."""

@@ -70,7 +70,6 @@ class StudentCalls:
         self, caller: Caller, student_id: int, cf_id: int, deadline: Deadline
     ) -> SubjectDays:
         """The days of one subject, counted from its records."""
-        notes = self._upstream.card_notes()
         sent = await self._upstream.cards(
             caller.token,
             caller_key(caller),
@@ -80,8 +79,8 @@ class StudentCalls:
             lambda named: self.confirm(
                 caller.session, "cards", student_id=named.student_id
             ),
-            notes,
         )
+        notes = self._upstream.card_notes()
         counting = count_days(sent.cards, notes, complete=sent.complete)
         if len(sent.cards) <= RECORDS_A_STEP:
             days = finish(counting)  # quick, even if sixteen such lists arrive at once

@@ -24,7 +24,6 @@ from .answers import (
     decode_course_files,
     decode_quizzes,
     decode_schedule,
-    ignore_oddity,
     merge_pages,
     more_follows,
 )
@@ -159,12 +158,10 @@ class UpstreamClient:
         cf_id: int,
         deadline: Deadline,
         confirm: Confirm[CardsPage] = anyone,
-        note: Note = ignore_oddity,
     ) -> Cards:
         """GET /cards: the attendance records of one student in one course file.
 
         Reads at most ten pages; ``complete`` is False if there are more or one fails.
-        ``note`` is called with the oddities of all pages together.
         """
         query = (
             "?type=Attendance&sort_by=%2Bdatetime1"
@@ -186,7 +183,10 @@ class UpstreamClient:
             complete = not more
         except UpstreamError:
             complete = False
-        return merge_pages(pages, note, complete=complete)
+        notes = self.card_notes()
+        cards = merge_pages(pages, notes, complete=complete)
+        notes.report()
+        return cards
 
     def card_notes(self) -> Notes:
         """A `Note` for oddities of records, by themselves or against the summary."""

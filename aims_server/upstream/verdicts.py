@@ -33,6 +33,7 @@ _LONGEST_PAUSE: Final = 120.0  # seconds; a longer Retry-After is not believed
 _DEFAULT_PAUSE: Final = 1.0  # seconds, for a 429 that names no time
 _LONGEST_WAIT: Final = 86_400.0  # seconds; the longest wait told to a student
 _LARGEST_MESSAGE: Final = 4096  # bytes; a larger body has rows, or is a page of HTML
+_LARGEST_REFUSAL: Final = 64 * 1024  # with the trace that a debugging framework adds
 
 
 class LoginAnswer(msgspec.Struct, frozen=True):
@@ -57,15 +58,16 @@ def checked_body(reply: Reply, *, of_records: bool) -> bytes:
     there should be records.
     """
     status, body = reply.status, reply.body
-    short = len(body) < _LARGEST_MESSAGE
-    if short and refuses_token(status, body):
+    success = 200 <= status < 300
+    largest = _LARGEST_MESSAGE if success else _LARGEST_REFUSAL
+    if len(body) < largest and refuses_token(status, body):
         raise TokenRefused
-    if 200 <= status < 300:
+    if success:
         return body
     check_health(reply)
     if (
-        short
-        and status == 404
+        status == 404
+        and len(body) < _LARGEST_MESSAGE
         and (says_nothing_there(body) or (of_records and text_of(body)))
     ):
         return NO_ROWS

@@ -11,12 +11,7 @@ from ..errors import WrongStudent
 from ..primitives import Epochs
 from .tokens import claims_of
 
-__all__ = [
-    "Caller",
-    "Registry",
-    "Session",
-    "SessionReader",
-]
+__all__ = ["Caller", "Session", "SessionReader"]
 
 # The note beside the epoch in which a token has standing; the bits below it are the
 # hash of the admission number.
@@ -40,7 +35,7 @@ class Session:
     """
 
     __slots__ = (
-        "_registry",
+        "_reader",
         "_verified",
         "admission_hash",
         "epoch",
@@ -55,23 +50,23 @@ class Session:
         key: bytes,
         student_id: int | None,
         expires_at: float | None,
-        registry: "Registry",
+        reader: "SessionReader",
     ) -> None:
         self.key = key
         self.owner = hashlib.blake2b(
             str(student_id).encode(), key=key, digest_size=32
         ).digest()
-        self.epoch = registry.epochs.of(self.owner)
+        self.epoch = reader.epochs.of(self.owner)
         self.student_id = student_id
         self.admission_hash = 0
         self.expires_at = expires_at
-        self._registry = registry
+        self._reader = reader
         self._verified = False
 
     @property
     def verified(self) -> bool:
         """Whether the token has standing."""
-        return self._verified and self._registry.epochs.is_current(self.epoch)
+        return self._verified and self._reader.epochs.is_current(self.epoch)
 
     @property
     def verified_student(self) -> int | None:
@@ -94,14 +89,14 @@ class Session:
         if student_id is None and not (admission_number or "").strip():
             return  # fifteen times a page, so without a hash or a look-up
         # A login comes before any page, and so begins an epoch.
-        self.epoch = self.epoch or self._registry.epochs.begin(self.owner)
+        self.epoch = self.epoch or self._reader.epochs.begin(self.owner)
         named = _hash_of(admission_number or "", self.key)
-        known = self.admission_hash or self._registry.admission_hash(self)
+        known = self.admission_hash or self._reader.admission_hash(self)
         if _differ(self.student_id, student_id) or _differ(known, named):
             raise WrongStudent
         self.student_id = self.student_id or student_id
         self.admission_hash = known or named
-        self._verified = self._registry.add(self)
+        self._verified = self._reader.give_standing(self)
 
 
 class Caller:
@@ -117,68 +112,29 @@ class Caller:
         self.address = address
 
 
-class Registry:
-    """The sessions with standing; others are not kept. This worker's memory has 16 384
-    of them; a note beside each one's epoch, in ``epochs``, tells all workers.
-
-    Both end with the epoch, when a token is refused here or on another machine.
-    """
-
-    def __init__(self, epochs: Epochs) -> None:
-        self.epochs = epochs
-        # In order of last use: half the memory and time of an LRUCache.
-        self._sessions: dict[bytes, Session] = {}
-
-    def __len__(self) -> int:
-        return len(self._sessions)
-
-    def get(self, key: bytes) -> Session | None:
-        """The session of this key that this worker remembers, if its epoch lasts."""
-        session = self._sessions.pop(key, None)
-        if session is None or not self.epochs.is_current(session.epoch):
-            return None
-        self._sessions[key] = session
-        return session
-
-    def admission_hash(self, session: Session) -> int | None:
-        """The ``admission_hash`` of this session's token, if any worker has given it
-        standing in this epoch; else None.
-        """
-        noted = self.epochs.noted(session.epoch)
-        return noted & (_STANDING - 1) if noted else None
-
-    def add(self, session: Session) -> bool:
-        """Give a session standing for the rest of its epoch; False if that has ended,
-        since a call made before a refusal may be answered after it.
-        """
-        if not self.epochs.is_current(session.epoch):
-            return False
-        self._sessions[session.key] = session
-        if len(self._sessions) > _REMEMBERED_SESSIONS:
-            del self._sessions[next(iter(self._sessions))]
-        if session.student_id is not None:
-            self.epochs.note(session.epoch, _STANDING | session.admission_hash)
-        return True
-
-
 class SessionReader:
-    """Turns tokens into sessions. The workers share the ``secret``, so that a token has
-    the same key in all of them, and the ``epochs``, so that standing and a refusal in
-    one of them count in all.
+    """Turns tokens into sessions, and remembers those with standing; others are not
+    kept. This worker's memory has 16 384 of them; a note beside each one's epoch, in
+    ``epochs``, tells all workers. Both end with the epoch, when a token is refused here
+    or on another machine.
 
     >>> sessions = SessionReader(b"secret")
     >>> sessions.read("token").confirm(student_id=5900001)
     >>> sessions.read("token").verified, sessions.read("another").verified
     (True, False)
+
+    The workers share the ``secret``, so that a token has the same key in all of them.
     """
 
     def __init__(self, secret: bytes, epochs: Epochs | None = None) -> None:
+        self.epochs = epochs or Epochs()
         self._hash = hashlib.blake2b(key=secret[:64], digest_size=32)
-        self._registry = Registry(epochs or Epochs())
+        # In order of last use: half the memory and time of an LRUCache.
+        self._sessions: dict[bytes, Session] = {}
 
     def __len__(self) -> int:
         """The number of remembered sessions."""
-        return len(self._registry)
+        return len(self._sessions)
 
     def caller(self, token: str, address: str) -> Caller:
         """The caller behind a token that has passed :func:`bearer_token`."""
@@ -191,12 +147,34 @@ class SessionReader:
         hashed = self._hash.copy()
         hashed.update(token.encode("ascii"))
         key = hashed.digest()
-        session = self._registry.get(key)
-        if session is None:
-            session = Session(key, *claims_of(token), self._registry)
-            if self._registry.admission_hash(session) is not None:
-                session.confirm(student_id=session.student_id)
+        session = self._sessions.pop(key, None)
+        if session is not None and self.epochs.is_current(session.epoch):
+            self._sessions[key] = session
+            return session
+        session = Session(key, *claims_of(token), self)
+        if self.admission_hash(session) is not None:
+            session.confirm(student_id=session.student_id)
         return session
+
+    def admission_hash(self, session: Session) -> int | None:
+        """The ``admission_hash`` of this session's token, if any worker has given it
+        standing in this epoch; else None.
+        """
+        noted = self.epochs.noted(session.epoch)
+        return noted & (_STANDING - 1) if noted else None
+
+    def give_standing(self, session: Session) -> bool:
+        """Give a session standing for the rest of its epoch; False if that has ended,
+        since a call made before a refusal may be answered after it.
+        """
+        if not self.epochs.is_current(session.epoch):
+            return False
+        self._sessions[session.key] = session
+        if len(self._sessions) > _REMEMBERED_SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
+        if session.student_id is not None:
+            self.epochs.note(session.epoch, _STANDING | session.admission_hash)
+        return True
 
 
 def _differ(known: int | None, named: int | None) -> bool:

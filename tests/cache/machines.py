@@ -37,7 +37,7 @@ class Machine:
 def level(name, memory, seconds=Deadline.remaining):
     """A level over this memory."""
     pages = MachinePages(memory)
-    return Level(name, pages, seconds, 0.005, 1.5, 0.05, memory.find, memory.keep)
+    return Level(name, pages, seconds, 0.005, 0.05, memory.find, memory.keep)
 
 
 class Worker:

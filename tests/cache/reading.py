@@ -2,6 +2,8 @@
 
 import asyncio
 
+from msgspec.structs import replace
+
 from aims_server.cache.loading import Outcome
 from aims_server.cache.readthrough import ReadThrough
 from aims_server.cache.sharing import Codec, Sharing
@@ -82,6 +84,11 @@ class Platform:
             held.set_exception(value)
         else:
             held.set_result(value)
+
+
+async def made_of(entry):
+    """An entry that is made of another."""
+    return replace(entry, value=f"made of {entry.value}")
 
 
 class Bench:

@@ -6,7 +6,6 @@ P9 is a promise of docs/reliability.rst.
 import asyncio
 
 import pytest
-from msgspec.structs import replace
 
 from aims_server.cache.loading import Served
 from aims_server.cache.readthrough import WrongOwner
@@ -14,7 +13,7 @@ from aims_server.cache.store import Entry
 from aims_server.deadline import Deadline
 from tests.virtual_time import settle, virtual_loop
 
-from .reading import FRESH, HIT, MISS, PENDING, STALE, Broken
+from .reading import FRESH, HIT, MISS, PENDING, STALE, Broken, made_of
 
 pytestmark = pytest.mark.gen_test
 
@@ -26,7 +25,7 @@ def derived(bench, made, owner=b"ann", **options):
 
     async def make(entry):
         made.append(entry.value)
-        return replace(entry, value=f"made of {entry.value}")
+        return await made_of(entry)
 
     source = bench.through.get(
         b"source",
@@ -136,10 +135,7 @@ async def test_what_is_made_of_less_will_do_where_there_is_nothing_better(bench)
         async def source(less=less):
             return Served(less, MISS, epoch=bench.store.epochs.begin(b"ann"))
 
-        async def make(entry):
-            return replace(entry, value=f"made of {entry.value}")
-
-        served = await bench.through.derive(b"k", b"ann", source(), make)
+        served = await bench.through.derive(b"k", b"ann", source(), made_of)
         assert (served.outcome, served.entry.value) == (MISS, f"made of {value}")
         kept = bench.through.kept.get_fresh(b"k", b"ann", now)
         assert kept is served.entry

@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from msgspec.structs import replace
 
 from aims_server.cache.levels import Level, Page, Want
 from aims_server.cache.shared_memory import SharedMemoryCache
@@ -14,7 +13,7 @@ from aims_server.primitives.epochs import Epochs
 from tests.virtual_time import settle, virtual_loop
 
 from .machines import ANN, BEN, Machine, answered, level, shown
-from .reading import FRESH, HIT, MISS, PENDING, STALE, Broken
+from .reading import FRESH, HIT, MISS, PENDING, STALE, Broken, made_of
 
 pytestmark = pytest.mark.gen_test
 
@@ -25,7 +24,7 @@ _io_loop = pytest.fixture(name="io_loop")(virtual_loop)
 def _apart(clock):
     """Workers of two machines, two of each, which share a store."""
     far = MachinePages(SharedMemoryCache(1_000_000, Epochs(), clock=clock))
-    store = Level("store", far, Deadline.remaining, 0.01, 1.6, 0.08)
+    store = Level("store", far, Deadline.remaining, 0.01, 0.08)
     machines = [Machine(clock, store) for _ in range(2)]
     return [machine.worker() for machine in machines for _ in range(2)]
 
@@ -37,7 +36,7 @@ async def test_what_is_made_of_a_shared_page_is_shared(platform, workers):
 
     async def make(entry):
         made.append(entry.value)
-        return replace(entry, value=f"made of {entry.value}")
+        return await made_of(entry)
 
     def derived(worker):
         return asyncio.create_task(
@@ -149,12 +148,9 @@ async def test_what_is_made_of_a_page_is_copied_alike(platform, clock, shared):
         machine.levels = []
     worker = machine.worker(copied_bytes=1 << 16)
 
-    async def make(entry):
-        return replace(entry, value=f"made of {entry.value}")
-
     source = worker.ask(platform, b"source")
     await answered(platform, source, "page")
-    await worker.through.derive(b"k", ANN, source, make)
+    await worker.through.derive(b"k", ANN, source, made_of)
     worker.observer.found.clear()
     for _ in range(3):
         entry = worker.through.kept.get_fresh(b"k", ANN, clock.now)
@@ -472,7 +468,7 @@ async def test_an_incomplete_page_of_another_machine_displaces_no_whole_one(
     is too old for the asker.
     """
     far = MachinePages(SharedMemoryCache(50_000, Epochs(), clock=clock))
-    store = Level("store", far, Deadline.remaining, 0.01, 1.6, 0.08)
+    store = Level("store", far, Deadline.remaining, 0.01, 0.08)
     one, other = (Machine(clock, store).worker() for _ in range(2))
     await answered(platform, one.ask(platform), "whole")
     for number in range(12):

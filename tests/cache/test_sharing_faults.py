@@ -160,7 +160,7 @@ async def test_waiting_ends_with_the_deadline(platform, workers):
 
 async def test_a_level_without_lease_is_passed_over(platform, clock):
     """Where a level has neither page nor lease to give, each machine goes on alone."""
-    ill = Level("store", Ill(), Deadline.remaining, 0.01, 1.6, 0.08)
+    ill = Level("store", Ill(), Deadline.remaining, 0.01, 0.08)
     workers = [Machine(clock, ill).worker() for _ in range(2)]
     tasks = [worker.ask(platform) for worker in workers]
     await settle()
@@ -207,7 +207,7 @@ async def test_a_cancelled_flight_holds_no_one_up(platform, workers):
 
 async def test_a_refusal_does_not_wait_for_the_store(platform, clock):
     """No worker serves the token's pages while a lease is being given back."""
-    store = Level("store", Slow(), Deadline.remaining, 0.01, 1.6, 0.08)
+    store = Level("store", Slow(), Deadline.remaining, 0.01, 0.08)
     machine = Machine(clock, store)
     workers = [machine.worker() for _ in range(2)]
     await answered(platform, workers[0].ask(platform), "page")

@@ -430,6 +430,7 @@ def test_the_example_file_means_the_same_to_systemd():
         ("log_level", "LOG_LEVEL"),
         ("Rate_Limit_Per_Minute", "RATE_LIMIT_PER_MINUTE"),
         ("another_programs_name", "CACHE_MAX_MB"),
+        ("Debug", "WEB_PAGE"),
     ],
 )
 def test_a_misspelt_name_in_a_file_is_a_fault(tmp_path, written, nearest):

@@ -4,11 +4,8 @@ import asyncio
 import re
 from typing import NamedTuple
 
-from aims_server import pages
-
 from .raw import Connection
 
-PAGES = [page.path for page in pages.PAGES if not page.parameters]
 # A header that the fast path leaves to Tornado, which ignores it.
 SLOW_PATH = {"Trailer": "none"}
 # What differs from one answer to the next, whoever gives it.

@@ -2,11 +2,7 @@
 
 import json
 
-from aims_server import pages
-
 from ..waiting import eventually
-
-PAGES = [page.path for page in pages.PAGES if not page.parameters]
 
 
 async def refreshed(worker) -> None:

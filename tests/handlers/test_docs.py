@@ -13,8 +13,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from tornado.httpclient import HTTPResponse
 
 import aims_server
-from aims_server import errors, pages
+from aims_server import errors
 from aims_server.web import openapi
+
+from .paths import PAGES, subject_path
 
 SERVED = json.loads(openapi.load_openapi())
 ERROR = {"$ref": "#/components/schemas/Error"}
@@ -271,9 +273,7 @@ class TestAnswers:
         return {"REQUEST_TIMEOUT_SECONDS": "3", "RATE_LIMIT_PER_MINUTE": "8"}
 
     @pytest.mark.gen_test
-    @pytest.mark.parametrize(
-        "path", [page.path for page in pages.PAGES if not page.parameters]
-    )
+    @pytest.mark.parametrize("path", PAGES)
     async def test_pages(self, front, token, path):
         """A page, and the word that it has not changed."""
         page = await front.ask(path, token)
@@ -337,7 +337,7 @@ class TestAnswers:
         assert by_get.code == by_post.code == 200
         check(by_get, path)
         check(by_post, path, "POST")
-        other = await front.ask(f"{path}?subject=Any&studentId=1&cfId=1", token)
+        other = await front.ask(subject_path(1, 1), token)
         assert other.code == 403
         check(other, path)
 

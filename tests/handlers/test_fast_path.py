@@ -9,7 +9,8 @@ import pytest
 
 from aims_server.handlers.fast_path import _Pending as Pending
 
-from .browser import PAGES, SLOW_PATH, without_time
+from .browser import SLOW_PATH, without_time
+from .paths import PAGES
 from .ways import WAYS
 
 pytestmark = pytest.mark.both_loops
@@ -118,7 +119,7 @@ async def test_both_ways_refuse_a_page_of_another_student(
     rows = json.dumps({"response": {"data": college.course_files(student)}})
     platform.faults.set("course_files", kind="body", body=rows)
     assert (await browser.ask("/api/attendance", "opaque")).status == 200
-    worker.sessions._registry._sessions.clear()
+    worker.sessions._sessions.clear()
     worker.sessions.read("opaque").confirm(student_id=student.id + 1)
     for way in ({}, SLOW_PATH):
         answer = await browser.ask("/api/attendance", "opaque", way)

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from ..waiting import eventually
-from .kept import PAGES, outcomes, refreshed, requests_under_way
+from .kept import outcomes, refreshed, requests_under_way
+from .paths import PAGES, subject_path
 
 
 @pytest.fixture(name="variables")
@@ -262,12 +263,13 @@ async def test_one_subjects_tag_leaves_its_time_out_too(
 ):
     """`fetchedAt` is no reason to send it again; another name is."""
     cf_id = college.courses(student)[0].cf_id
-    path = f"/api/subject-attendance?studentId={student.id}&cfId={cf_id}&subject="
-    first = await front.ask(f"{path}A", token)
+    path = subject_path(student.id, cf_id, "A")
+    first = await front.ask(path, token)
     clock.advance(40)
     known = {"Cache-Control": "no-cache", "If-None-Match": first.headers["ETag"]}
-    assert (await front.ask(f"{path}A", token, headers=known)).code == 304
-    assert (await front.ask(f"{path}B", token, headers=known)).code == 200
+    assert (await front.ask(path, token, headers=known)).code == 304
+    other = subject_path(student.id, cf_id, "B")
+    assert (await front.ask(other, token, headers=known)).code == 200
 
 
 @pytest.mark.gen_test

@@ -12,8 +12,9 @@ from aims_server.upstream import CallerKey
 from aims_server.upstream.resilience.bulkhead import BulkheadFull
 
 from ..waiting import eventually
-from .browser import PAGES, SLOW_PATH, Browser
+from .browser import SLOW_PATH, Browser
 from .kept import held, refreshed, requests_under_way
+from .paths import PAGES, subject_path
 from .ways import WAYS
 
 pytestmark = pytest.mark.both_loops
@@ -234,8 +235,7 @@ async def test_no_room_for_a_page_leaves_the_subjects_that_are_kept(
 
 @pytest.fixture(name="subject_path")
 def _subject_path(college, student):
-    cf_id = college.courses(student)[0].cf_id
-    return f"/api/subject-attendance?studentId={student.id}&cfId={cf_id}&subject=x"
+    return subject_path(student.id, college.courses(student)[0].cf_id)
 
 
 @pytest.mark.gen_test

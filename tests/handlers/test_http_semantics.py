@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from aims_server.pages import PAGES
-
+from .paths import PAGES
 from .raw import HEALTH, request
 
 pytestmark = pytest.mark.both_loops
 
 ROOT = Path(__file__).parents[2]
 GET_PATHS = [
-    *(page.path for page in PAGES if not page.parameters),
+    *PAGES,
     "/health", "/health?x", "/health/live", "/metrics", "/openapi.json", "/docs",
     "/docs/swagger-ui.css", "/nowhere",
 ]  # fmt: skip

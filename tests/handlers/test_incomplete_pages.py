@@ -7,6 +7,7 @@ import pytest
 
 from ..waiting import eventually
 from .kept import outcomes, pages_shared, refreshed
+from .paths import subject_path
 
 COURSES = ["/api/attendance", "/api/all-attendance"]
 
@@ -41,8 +42,8 @@ async def test_what_was_fetched_anew_is_kept_in_place_of_what_was_older(
     """On a page that lacks a subject, too: the next one goes back for none."""
     clock.stop()
     subject, failing = college.courses(student)[:2]
-    path = f"/api/subject-attendance?studentId={student.id}&cfId={subject.cf_id}"
-    assert (await front.ask(f"{path}&subject=x", token)).code == 200
+    path = subject_path(student.id, subject.cf_id)
+    assert (await front.ask(path, token)).code == 200
     clock.advance(100)
     platform.faults.set("cards", kind="html", match=f"cf_id={failing.cf_id}")
     no_cache = {"Cache-Control": "no-cache"}
@@ -63,8 +64,8 @@ async def test_a_subject_that_has_just_failed_costs_no_page(
     clock.stop()
     failed, failing = college.courses(student)[:2]
     platform.faults.set("cards", kind="html", match=f"cf_id={failed.cf_id}")
-    path = f"/api/subject-attendance?studentId={student.id}&cfId={failed.cf_id}"
-    assert (await front.ask(f"{path}&subject=x", token)).code == 502
+    path = subject_path(student.id, failed.cf_id)
+    assert (await front.ask(path, token)).code == 502
     platform.faults.clear()
     platform.faults.set("cards", kind="html", match=f"cf_id={failing.cf_id}")
     answer = await front.ask("/api/all-attendance", token)
@@ -373,8 +374,7 @@ class TestShortGathering:
         platform.faults.set("cards", kind="hang", match=f"cf_id={failing.cf_id}")
         await front.ask("/api/all-attendance", token)
         await refreshed(worker)
-        path = f"/api/subject-attendance?studentId={student.id}&cfId={subject.cf_id}"
-        kept = await front.ask(f"{path}&subject=x", token)
+        kept = await front.ask(subject_path(student.id, subject.cf_id), token)
         assert kept.headers["X-Cache"] == "HIT"
         assert int(kept.headers["Age"]) >= 2
 
@@ -498,8 +498,7 @@ async def test_the_course_files_known_outlive_an_empty_answer(
     fresh = {"Cache-Control": "no-cache"}
     await front.ask("/api/all-attendance", token, headers=fresh)
     cf_id = college.courses(student)[0].cf_id
-    path = f"/api/subject-attendance?studentId={student.id}&cfId={cf_id}&subject=x"
-    assert (await front.ask(path, token)).code == 200
+    assert (await front.ask(subject_path(student.id, cf_id), token)).code == 200
 
 
 @pytest.mark.gen_test

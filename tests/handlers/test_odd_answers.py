@@ -14,6 +14,8 @@ from aims_server.demo.college import College
 from aims_server.demo.shapes import CARD_SHAPES, COURSE_SHAPES
 from aims_server.metrics import labels
 
+from .paths import subject_path
+
 pytestmark = pytest.mark.gen_test
 
 ODDITY = re.compile(
@@ -328,7 +330,7 @@ async def test_one_subjects_refusal_logs_nobody_out(
 def path_of_subject(college, student):
     """Where the records of a student's first course are asked for."""
     cf_id = college.courses(student)[0].cf_id
-    return f"/api/subject-attendance?subject=x&studentId={student.id}&cfId={cf_id}"
+    return subject_path(student.id, cf_id)
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -11,6 +11,8 @@ from tornado.httpclient import AsyncHTTPClient
 from aims_server.demo.college import College
 from aims_server.demo.platform import SimulatedPlatform
 
+from .paths import subject_path
+
 
 def truth(college: College, student) -> Counter[str]:
     """Every record of a student by its state, counted at the source."""
@@ -178,8 +180,7 @@ async def test_another_students_record_is_refused_before_any_call(
     front, token, student, platform
 ):
     """A token opens its own student's records only."""
-    path = f"/api/subject-attendance?subject=x&studentId={student.id + 1}&cfId=1"
-    answer = await front.ask(path, token)
+    answer = await front.ask(subject_path(student.id + 1, 1), token)
     assert answer.code == 403
     assert json.loads(answer.body)["code"] == "forbidden"
     assert platform.counters.total == 0
@@ -193,8 +194,8 @@ async def test_a_token_that_names_nobody_opens_its_own_students_records_only(
     rows = college.course_files(student)
     body = json.dumps({"response": {"data": rows}})
     platform.faults.set("course_files", kind="body", body=body)
-    query = f"subject=x&studentId={student.id + 1}&cfId={rows[0]['id']}"
-    answer = await front.ask(f"/api/subject-attendance?{query}", "opaque")
+    path = subject_path(student.id + 1, rows[0]["id"])
+    answer = await front.ask(path, "opaque")
     assert answer.code == 403
     assert platform.counters.calls == {"course_files": 1}
 

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from .kept import refreshed
+from .paths import subject_path
 
 pytestmark = pytest.mark.gen_test
 
@@ -18,8 +19,7 @@ def _variables():
 
 @pytest.fixture(name="path")
 def _path(student, college):
-    cf_id = college.courses(student)[0].cf_id
-    return f"/api/subject-attendance?studentId={student.id}&cfId={cf_id}&subject=x"
+    return subject_path(student.id, college.courses(student)[0].cf_id)
 
 
 @pytest.mark.parametrize(("later", "outcome"), [(110, "HIT"), (310, "STALE")])

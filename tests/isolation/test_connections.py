@@ -1,10 +1,7 @@
 """What one connection or address does leaves everybody else's connections alone."""
 
 import asyncio
-import gc
-import logging
 import socket
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -255,55 +252,6 @@ async def test_a_kept_connection_has_ten_seconds_for_its_next_request(
     assert (await kept.read()).startswith(b"HTTP/1.1 200 OK\r\n")
     await sweep(10.1)
     assert http_server.connections == 0
-
-
-# What requests leave behind, made distinct by a number.
-FORGETTABLE = {
-    "malformed head": b"GET /%d HTTP/1.1\r\nHost : x\r\n\r\n",
-    "endless head": b"GET /%d HTTP/1.1\r\nA: " + b"b" * 40_000,
-    "distinct path": b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n",
-    "distinct header": b"GET / HTTP/1.1\r\nHost: x\r\nX-A%d: 1\r\n\r\n",
-    "bad body": POST + b"Content-Length: 9\r\n\r\n{%08d",
-    "bad chunk": POST + b"Transfer-Encoding: chunked\r\n\r\n0x%d",
-    "half a head": b"GET /%d HTTP/1.1\r\nHost: x\r\n",
-}
-
-
-@pytest.mark.gen_test
-@pytest.mark.parametrize("case", FORGETTABLE)
-async def test_a_request_leaves_no_memory(connect, case):
-    """Nothing is kept, and nothing is left to the garbage collector."""
-    logging.getLogger("tornado.general").setLevel(
-        "WARNING"
-    )  # pytest keeps what is told
-
-    async def ask(numbers: range) -> None:
-        for number in numbers:
-            client = await connect()
-            await client.send(FORGETTABLE[case] % number)
-            client.socket.shutdown(socket.SHUT_WR)
-            await client.read_to_end()
-            client.socket.close()
-        await settle()
-
-    await ask(range(50))
-    gc.collect()
-    gc.disable()
-    try:
-        before = Counter(type(each).__module__ for each in gc.get_objects())
-        await ask(range(50, 150))
-        after = Counter(type(each).__module__ for each in gc.get_objects())
-    finally:
-        gc.enable()
-        logging.getLogger("tornado.general").setLevel("NOTSET")
-    for module in ("builtins", "tornado", "aims_server"):
-        grown = sum(
-            number
-            for name, number in (after - before).items()
-            if name.split(".")[0] == module
-        )
-        # On asyncio's own loop each transport is a cycle of ten objects by itself.
-        assert grown < (1500 if module == "builtins" else 20), module
 
 
 class TestPerAddress:

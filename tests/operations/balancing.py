@@ -166,3 +166,16 @@ KINDS: dict[
     "nginx": (nginx_file, nginx_command),
     "haproxy": (haproxy_file, haproxy_command),
 }
+
+# What is changed in a file for a second machine at an address. Without probes, which a
+# busy machine may answer too late.
+SECOND_MACHINE = {
+    "nginx": (
+        ("#   hash $http", "hash $http"),
+        ("#   server 10.0.0.12:3001", "server {}"),
+    ),
+    "haproxy": (
+        ("# server two 10.0.0.12:3001", "server two {}"),
+        ("default-server check ", "default-server no-check "),
+    ),
+}

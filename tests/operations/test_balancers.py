@@ -5,13 +5,22 @@ import json
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from ..waiting import PATIENCE_SECONDS, free_port, until
-from .balancing import KINDS, Backend, Balancer, nginx_command, nginx_file
+from .balancing import (
+    KINDS,
+    SECOND_MACHINE,
+    Backend,
+    Balancer,
+    nginx_command,
+    nginx_file,
+    rewritten,
+)
 from .programs import CONF, accepted_by, wait_for_port
 
 SPOOFED = {
@@ -22,14 +31,36 @@ SPOOFED = {
 }
 
 
-@pytest.fixture(name="backend")
-def _backend() -> Iterator[Backend]:
+@contextmanager
+def serving() -> Iterator[Backend]:
+    """A backend while the block runs."""
     with Backend() as server:
         thread = Thread(target=server.serve_forever, args=[0.02])
         thread.start()
         yield server
         server.shutdown()
         thread.join()
+
+
+@contextmanager
+def running(command: list[str], directory: Path, port: int) -> Iterator[None]:
+    """A balancer while the block runs."""
+    with (directory / "output").open("wb") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+        try:
+            wait_for_port(port, process)
+            yield
+        finally:
+            process.terminate()
+            process.wait(PATIENCE_SECONDS)
+
+
+@pytest.fixture(name="backend")
+def _backend() -> Iterator[Backend]:
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture(name="balancer", params=KINDS)
@@ -39,17 +70,9 @@ def _balancer(
     """Each balancer in turn, with our file, before the backend."""
     configure, command = KINDS[request.param]
     port = free_port()
-    arguments = command(configure(tmp_path, port, backend.server_port))
-    with (tmp_path / "output").open("wb") as output:
-        process = subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
-        try:
-            wait_for_port(port, process)
-            yield Balancer(port, backend)
-        finally:
-            process.terminate()
-            process.wait(PATIENCE_SECONDS)
+    path = configure(tmp_path, port, backend.server_port)
+    with running(command(path), tmp_path, port):
+        yield Balancer(port, backend)
 
 
 def test_nginx_accepts_its_file(tmp_path: Path):
@@ -129,6 +152,26 @@ def test_a_login_is_never_made_twice(balancer: Balancer):
     assert answer.status in (502, 503)
     assert json.loads(answer.body)["code"].startswith("upstream_")
     assert balancer.backend.times("/api/login") == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_page_comes_from_one_machine(kind: str, backend: Backend, tmp_path: Path):
+    """A browser would find no page while two machines run two releases, each of which
+    has files of its own.
+    """
+    configure, command = KINDS[kind]
+    port = free_port()
+    with serving() as second:
+        path = configure(tmp_path, port, backend.server_port)
+        address = f"127.0.0.1:{second.server_port}"
+        changes = [(old, new.format(address)) for old, new in SECOND_MACHINE[kind]]
+        path.write_text(rewritten(path.read_text(), *changes))
+        paths = {"/", *(f"/page/0123/{number}.js" for number in range(8))}
+        with running(command(path), tmp_path, port):
+            for asked in paths:
+                assert Balancer(port, backend).ask(asked).status == 200
+        of_each = [paths.intersection(dict(one.seen)) for one in (backend, second)]
+    assert sorted(of_each, key=len) == [set(), paths]
 
 
 def test_figures_are_not_public(balancer: Balancer):

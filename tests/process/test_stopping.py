@@ -96,9 +96,9 @@ def test_sigterm_costs_no_request(busy, workers):
     assert set(crowd.statuses) == {200}
 
 
-def test_sigterm_twice_stops_at_once(busy, platform):
+def test_sigterm_twice_stops_at_once(busy):
     """The second does not wait for anything, and the status says so."""
-    service = busy(DRAIN_DELAY_SECONDS="30")
+    service = busy(DRAIN_DELAY_SECONDS="300")
     service.signal(signal.SIGTERM)
     service.wait_for_log("Stopping")
     service.signal(signal.SIGTERM)
@@ -108,14 +108,19 @@ def test_sigterm_twice_stops_at_once(busy, platform):
 
 def test_sigint_drains_without_the_delay(busy, platform):
     """Work in flight is finished; nobody waits for a balancer."""
-    service = busy(DRAIN_DELAY_SECONDS="30")
+    service = busy(WORKERS="1", DRAIN_DELAY_SECONDS="300")
     (token,) = tokens(1)
+    platform.turn(hold="*")
 
     async def visit() -> None:
-        working = await Kept.open(service.url)
+        idle, working = [await Kept.open(service.url) for _ in range(2)]
+        idle.send("/health")
+        assert await idle.answer() == (200, False)
         working.send("/api/quiz", token)
         platform.wait_until_asked()
         service.signal(signal.SIGINT)
+        assert await idle.ended()
+        platform.turn(release="*")
         assert await working.answer() == (200, True)
         assert await working.ended()
 

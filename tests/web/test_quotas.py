@@ -6,12 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from aims_server.errors import RateLimited
-from aims_server.primitives import Epochs
 from aims_server.ratelimit import BucketTable, Decision, RateLimiter
 from aims_server.web.headers import header_pairs
 from aims_server.web.limit_keys import user_name_key
 from aims_server.web.quotas import Quota, RequestLimits
-from aims_server.web.sessions import Registry, Session
+from aims_server.web.sessions import Session, SessionReader
 
 from ..virtual_time import ClockNs
 
@@ -50,7 +49,8 @@ def log_in(limits, user_name, address):
 
 def session_of(student_id: int | None, name: str, *, verified: bool) -> Session:
     """A session as the reader makes it, with standing or not."""
-    session = Session(name.encode().ljust(32), student_id, None, Registry(Epochs()))
+    key = name.encode().ljust(32)
+    session = Session(key, student_id, None, SessionReader(b"secret"))
     if verified:
         session.confirm(student_id=student_id)
     return session
@@ -130,7 +130,7 @@ def test_what_a_token_was_charged_is_moved_to_its_student(limits, claim):
 def test_a_token_that_lost_its_standing_is_no_longer_its_students(limits):
     """It uses up nothing of what the student's other tokens have."""
     session = session_of(5, "a", verified=True)
-    session._registry.epochs.end(session.owner)
+    session._reader.epochs.end(session.owner)
     many(lambda: limits.by_session(session, HERE))
     other = session_of(5, "b", verified=True)
     assert many(lambda: limits.by_session(other, HERE)) == STUDENT

@@ -11,14 +11,13 @@ from aims_server.demo.college import College
 from aims_server.errors import InvalidRequest, Unauthorized, WrongStudent
 from aims_server.primitives import Epochs
 from aims_server.web.sessions import (
-    Registry,
     Session,
     SessionReader,
 )
 from aims_server.web.tokens import bearer_token, checked_body_token, is_token
 
 SECRET = b"s" * 32
-NOWHERE = Registry(Epochs())
+NOWHERE = SessionReader(b"secret")
 TOKENS = st.from_regex(r"[A-Za-z0-9\-._~+/=]{1,200}", fullmatch=True)
 
 

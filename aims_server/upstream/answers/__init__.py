@@ -49,8 +49,7 @@ from .models import (
     pack_course_files,
     unpack_course_files,
 )
-from .oddities import Note, Notes, Oddities
-from .oddities import ignore as ignore_oddity
+from .oddities import Note, Notes, Oddities, ignore_oddity
 from .schedule import Schedule, ScheduleRow, Slot, decode_schedule
 
 __all__ = [

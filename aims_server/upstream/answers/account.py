@@ -10,7 +10,7 @@ from msgspec import Struct
 from .fields import Scalar, one_line, whole
 from .json_body import BadShape, any_object, utf8
 from .models import LoginBody, Quizzes, only_student
-from .oddities import Note, ignore
+from .oddities import Note, ignore_oddity
 from .rows import MOST_ROWS, Envelope, find_rows, loose
 
 __all__ = ["decode_quizzes", "read_login"]
@@ -47,7 +47,7 @@ _LARGEST_LOGIN: Final = 64 * 1024  # some 600 are usual; of 8 MiB the loop had 1
 _LOGIN: Final = msgspec.json.Decoder(Login, float_hook=float)
 
 
-def decode_quizzes(body: bytes, note: Note = ignore) -> Quizzes:
+def decode_quizzes(body: bytes, note: Note = ignore_oddity) -> Quizzes:
     """Read whose quizzes `/custom/myEvaluatedQuizzes` has; the body is passed on.
 
     Raises BadShape for a body that is no JSON object, for too long a list, and for the
@@ -84,14 +84,14 @@ def read_login(body: bytes) -> LoginBody:
     """
     if len(body) > _LARGEST_LOGIN:
         raise BadShape(f"an answer to a login of {len(body)} bytes")
-    body = utf8(body, ignore)
+    body = utf8(body, ignore_oddity)
     try:
         login = _LOGIN.decode(body)
     except (ValueError, RecursionError):
         raise BadShape("an answer to a login that is no object") from None
     token, student = login.token, LoginStudent()
     if isinstance(login.response, dict):
-        student = loose(login.response, LoginStudent, ignore)
+        student = loose(login.response, LoginStudent, ignore_oddity)
     return LoginBody(
         body=body,
         token=token if isinstance(token, str) and token.strip() else None,
@@ -104,7 +104,7 @@ def _loose_quizzes(answer: dict[str, Any]) -> list[Quiz]:
     data, _ = find_rows(answer)
     named = [each for each in _objects(answer) if not _NAMES.isdisjoint(each)]
     if named:
-        return [loose(each, Quiz, ignore) for each in named]
+        return [loose(each, Quiz, ignore_oddity) for each in named]
     has_rows = isinstance(data, list) and any(isinstance(row, dict) for row in data)
     return [_NOBODYS] if has_rows else []
 

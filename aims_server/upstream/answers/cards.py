@@ -12,12 +12,12 @@ from .fields import Scalar, one_line, whole
 from .json_body import BadShape
 from .message_fields import text_of
 from .models import LONGEST_TIME, Card, Cards, CardsPage, only_student
-from .oddities import Note, ignore
+from .oddities import Note, ignore_oddity
 from .rows import Envelope, read_rows
 
 __all__ = ["decode_cards", "merge_pages", "more_follows"]
 
-_IS_PLAIN: Final = Memo(lambda mark: bool(mark) and one_line(mark) == mark, most=256)
+_IS_PLAIN: Final = Memo(lambda mark: one_line(mark) == mark, most=256)
 _LESS, _AMPERSAND, _BACKSLASH = b"<&\\"
 
 
@@ -47,7 +47,7 @@ _CARDS: Final = (
 )
 
 
-def decode_cards(body: bytes, note: Note = ignore) -> CardsPage:
+def decode_cards(body: bytes, note: Note = ignore_oddity) -> CardsPage:
     """Decode one page of `/cards?type=Attendance`; raises BadShape.
 
     No records are normal: a course whose classes have not begun.
@@ -101,7 +101,7 @@ def more_follows(pages: Sequence[CardsPage]) -> bool:
 
 
 def merge_pages(
-    pages: Sequence[CardsPage], note: Note = ignore, *, complete: bool = True
+    pages: Sequence[CardsPage], note: Note = ignore_oddity, *, complete: bool = True
 ) -> Cards:
     """Merge the pages of one course."""
     first = pages[0]
@@ -142,8 +142,8 @@ def _repeats(first: CardsPage, page: CardsPage) -> bool:
 
 
 def _has_plain_marks(cards: Sequence[Card]) -> bool:
-    """Whether every mark of a plain list is text without HTML, fit to be shown. An
-    empty one may have its text in `status`, which a plain list does not read.
+    """Whether every mark of a plain list is text without HTML, fit to be shown. A
+    blank one may have its text in `status`, which a plain list does not read.
     """
     marks = {card.state for card in cards}
     # First the known marks, which nearly all are, without a call for each.

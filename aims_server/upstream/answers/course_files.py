@@ -9,7 +9,7 @@ from msgspec import Struct
 from .fields import Scalar, number, one_line, percent, sum_of, whole
 from .json_body import BadShape
 from .models import Counts, Course, CourseFiles, only_student
-from .oddities import Note, ignore
+from .oddities import Note, ignore_oddity
 from .rows import Envelope, read_list
 
 __all__ = ["decode_course_files"]
@@ -52,7 +52,7 @@ _ROWS: Final = (msgspec.json.Decoder(Envelope[Row]),)
 _NO_COUNTS: Final = Summary()
 
 
-def decode_course_files(body: bytes, note: Note = ignore) -> CourseFiles:
+def decode_course_files(body: bytes, note: Note = ignore_oddity) -> CourseFiles:
     """Decode `/custom/getCFMappedWithStudentID?embed_attendance_summary=1`.
 
     The row with the code "Total" is the Total row, every other row with an id a course.

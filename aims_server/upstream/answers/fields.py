@@ -59,11 +59,10 @@ _PERCENT: Final = r"[0-9]{1,16}(?:\.[0-9]{1,16})?(?P<sign> ?%)?"
 # A comment without an end reaches to the text's end, as in browsers: searching for the
 # end after each beginning would take 60 s for 200 kB of them.
 _TAG: Final = r"(?s:<!--.*?(?:-->|\Z)|</?[A-Za-z][^<>]*>)"
-# Control characters, which a calendar may not have, and invisible ones that are pasted
-# along: a space of no width, marks of direction, a byte order mark.
-_CONTROL: Final = (
-    r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
-)
+_CONTROL: Final = r"[\x00-\x1f\x7f-\x9f]"  # which a calendar may not have
+# Pasted along, and seen as nothing: a space of no width, marks of direction, a byte
+# order mark.
+_INVISIBLE: Final = r"[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff]"
 # Characters, with tags. 8 MB held the loop for 5 s, and html.unescape() raises for an
 # entity's number of more than 4300 digits.
 _LONGEST_LINE: Final = 4096
@@ -129,12 +128,13 @@ def _clean(text: str) -> str:
         text = re.sub(_TAG, "", re.sub(_BREAK, " ", text))
     if "&" in text:
         text = html.unescape(text)
-    return " ".join(re.sub(_CONTROL, " ", text).split())
+    return " ".join(re.sub(_CONTROL, " ", re.sub(_INVISIBLE, "", text)).split())
 
 
 def one_line(value: Scalar) -> str:
-    r"""Read one line of text: tags removed, entities decoded once, white space and
-    control characters made one blank; only the first 4096 characters are read.
+    r"""Read one line of text: tags and invisible characters removed, entities decoded
+    once, white space and control characters made one blank; only the first 4096
+    characters are read.
 
     >>> one_line(" Signals &amp;\r\n <b>Systems</b>\xa0Lab ")
     'Signals & Systems Lab'

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from .json_body import utf8
-from .oddities import ignore
+from .oddities import ignore_oddity
 
 __all__ = ["MessageFields", "is_answer", "read_fields", "text_of", "words_in"]
 
@@ -41,7 +41,7 @@ def is_answer(body: bytes) -> bool:
     """Whether the platform's program may have written this: any JSON (PHP writes `[]`
     for an object without fields), or an empty body.
     """
-    return not body.strip() or read_fields(body) is not None
+    return not utf8(body, ignore_oddity).strip() or read_fields(body) is not None
 
 
 def text_of(body: bytes) -> str | None:
@@ -53,7 +53,7 @@ def text_of(body: bytes) -> str | None:
 def read_fields(body: bytes) -> MessageFields | None:
     """The fields of a JSON answer; None if it is no JSON, none set if no object."""
     try:
-        answer = _ANSWER.decode(utf8(body, ignore))
+        answer = _ANSWER.decode(utf8(body, ignore_oddity))
     except (ValueError, RecursionError):
         return None
     return answer if isinstance(answer, MessageFields) else MessageFields()

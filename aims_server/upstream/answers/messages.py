@@ -191,9 +191,10 @@ def says_nothing_there(body: bytes) -> bool:
     False
     """
     answer = read_fields(body)
+    texts = [] if answer is None else answer.texts()
     # Searching 8 MB of words would hold the interpreter's lock for 5 s.
-    texts = [] if answer is None else [text[:_LONGEST_TEXT] for text in answer.texts()]
-    return any(_has(_NOTHING, text) and not _has(_TROUBLE, text) for text in texts)
+    lines = [one_line(text[:_LONGEST_TEXT]) for text in texts]
+    return any(_has(_NOTHING, line) and not _has(_TROUBLE, line) for line in lines)
 
 
 def speaks_of_account(text: str) -> bool:

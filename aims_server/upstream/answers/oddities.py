@@ -13,13 +13,13 @@ from msgspec import Struct, field
 
 from ...logs import RateLimitedLog
 
-__all__ = ["Note", "Notes", "Oddities", "ignore"]
+__all__ = ["Note", "Notes", "Oddities", "ignore_oddity"]
 
 Note: TypeAlias = Callable[[str, str], None]
 """Called with kind and shape of each oddity."""
 
 
-def ignore(kind: str, shape: str) -> None:
+def ignore_oddity(kind: str, shape: str) -> None:
     """A `Note` that does nothing."""
 
 

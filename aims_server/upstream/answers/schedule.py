@@ -9,7 +9,7 @@ from msgspec import Struct
 from ...primitives import visible
 from .fields import FIRST_YEAR, minute_of_day, month_number, one_line, whole
 from .json_body import BadShape
-from .oddities import Note, ignore
+from .oddities import Note, ignore_oddity
 from .rows import Envelope, read_list
 from .schedule_cell import pieces_of
 
@@ -75,7 +75,7 @@ _Row: TypeAlias = dict[str, Any]
 _TABLE: Final = (msgspec.json.Decoder(Envelope[_Row]),)
 
 
-def decode_schedule(body: bytes, note: Note = ignore) -> Schedule:
+def decode_schedule(body: bytes, note: Note = ignore_oddity) -> Schedule:
     """Decode `/custom/getMyScheduleStudent`: a header row, then a row per course.
 
     Raises BadShape if no row names the month, since the days would have no date, and

@@ -20,9 +20,8 @@ _OPEN_SECONDS: Final = 5.0
 # calls a second through during the outage. With 28 s it was 12 s, 26 s and 0.14.
 _MAX_OPEN_SECONDS: Final = 10.0
 _VERIFIED_FIRST_SECONDS: Final = 30.0
-_PROBES_TAKEN_RETRY_AFTER: Final = 1.0  # seconds; their outcome is near but unknown
-# An older probe keeps nobody from probing: one made just before the endpoint was back
-# may hang for as long as a page is gathered.
+# For so long others wait for a probe. An older one keeps nobody from probing: made just
+# before the endpoint was back, it may hang for as long as a page is gathered.
 _PROBE_SECONDS: Final = 5.0
 
 # Used for each call: looking up an Enum's member takes as long as calling a method.
@@ -115,7 +114,7 @@ class CircuitBreaker:
             if self.state is CircuitState.OPEN:
                 raise CircuitOpen(self._open_until - self._clock())
             if not self._may_probe(caller):
-                raise CircuitOpen(_PROBES_TAKEN_RETRY_AFTER)
+                raise CircuitOpen(_PROBE_SECONDS)
             self._probing[self._admitted + 1] = self._clock()
         self._admitted += 1
         return self._admitted

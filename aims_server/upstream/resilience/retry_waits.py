@@ -76,18 +76,18 @@ class RetryWaits:
         """Wait for ``pause`` seconds, if fewer than ``left``, and for pauses that the
         platform asks for meanwhile: of several calls rejected together, each would
         otherwise run into the pause of the next one. With ``after_others`` (it gave way
-        to them, and may hang again) wait also while others find no slot.
+        to them, and may hang again) wait before that while others find no slot.
         """
+        while after_others and not call.deadline.expired:
+            if not self._admission.is_crowded():
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
         while 0 < pause < left:
             await asyncio.sleep(pause)
             left = self._left(call)
             pause = self._admission.pause_left(call.endpoint, call.caller)
             if pause:
                 pause += full_jitter(0, self._random)
-        while after_others and not call.deadline.expired:
-            if not self._admission.is_crowded():
-                break
-            await asyncio.sleep(_LOOK_SECONDS)
 
     def _left(self, call: Call[Any]) -> float:
         """Seconds for which a request may still wait for this call."""

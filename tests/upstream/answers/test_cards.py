@@ -67,6 +67,7 @@ def test_a_teacher_is_as_sent_whatever_stands_beside(other):
         ({"state": "<br>", "status": "Absent"}, "Absent"),
         ({"state": "&nbsp;", "status": "Absent"}, "Absent"),
         ({"state": " Present\x00\u200b"}, "Present"),
+        ({"state": "Pre\u200bsent"}, "Present"),
         ({"state": 5}, ""),
         ({"status": 1}, ""),
         ({"state": ["Present"]}, ""),
@@ -157,6 +158,7 @@ def test_a_long_time_is_cut_without_its_tags():
     [
         ("<b>01/Sep/2025</b>", "01/Sep/2025"),
         ("08:50AM&nbsp;-&nbsp;09:40AM 01/Sep/2025", "08:50AM - 09:40AM 01/Sep/2025"),
+        ("<b>01/\u200bSep/2025</b>", "01/Sep/2025"),
         ("08:50AM -  09:40AM 01/Sep/2025 ", "08:50AM -  09:40AM 01/Sep/2025 "),
     ],
 )

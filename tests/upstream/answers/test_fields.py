@@ -131,6 +131,7 @@ def test_a_percentage_is_the_platforms_text_with_its_sign(sent, shown):
         ("Web\x00\x00", "Web"),
         ("Web\x08&#7;\x9fLab", "Web Lab"),
         ("\ufeffWeb\u200b \u200eLab", "Web Lab"),
+        ("Tech\u200bno&#8203;logy", "Technology"),
         ("\u202eWeb\u202c \u2067Lab\u2069", "Web Lab"),
         (2027, "2027"),
         (2027.0, "2027"),

@@ -1,6 +1,7 @@
 """Calls that fail: which error, how many tries, which pause; what is quoted of them."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -20,6 +21,8 @@ from .conftest import CANARY, ENDPOINTS, Student, client_of
 
 pytestmark = pytest.mark.gen_test
 
+TRACE = json.dumps(["vendor/framework/Pipeline.php"] * 1000)  # when it is debugged
+
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize(
@@ -32,7 +35,10 @@ pytestmark = pytest.mark.gen_test
         (419, '{"message":"Session timed out"}'),
         (440, '{"msg":"Login required"}'),
         (401, "{}"),
+        (401, f'{{"trace":{TRACE}}}'),
+        (400, f'{{"message":"Token has expired","trace":{TRACE}}}'),
     ],
+    ids=lambda value: str(value)[:40],
 )
 async def test_a_refusal_in_words_is_told_apart(
     student, platform, status, body, endpoint

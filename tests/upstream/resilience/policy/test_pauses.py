@@ -172,3 +172,18 @@ async def test_a_pause_that_leaves_time_is_waited_out_by_those_in_line(narrow):
     assert 1.1 <= second - first <= 1.3
     assert narrow.told.repeated == ["cards"]
     assert narrow.at_rest
+
+
+async def test_a_pause_asked_for_while_others_go_first_is_waited_out(narrow):
+    """A call gave way, and another one of its caller is turned down before it is made
+    again.
+    """
+    narrow.platform.seconds = 99.0
+    gave_way = asyncio.create_task(narrow.outcome(seconds=40.0))
+    await asyncio.sleep(9.0)
+    narrow.platform.seconds = 1.0
+    narrow.platform.script = [UpstreamUnavailable(retry_after=3.0)]
+    callers = ME, SOMEBODY, CallerKey.student(3)
+    others = [narrow.outcome(seconds=20.0, caller=caller) for caller in callers]
+    assert await asyncio.gather(gave_way, *others) == ["answer"] * 4
+    assert narrow.at_rest
