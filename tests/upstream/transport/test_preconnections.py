@@ -5,6 +5,7 @@ import gc
 import socket
 import time
 import weakref
+from functools import partial
 
 import pycurl
 import pytest
@@ -51,6 +52,12 @@ def call(pool, server, *, body=None, seconds=PATIENCE_SECONDS):
     """A call of the server."""
     url = f"{server.url}path?query"
     return pool.call(Request(url, {}, body, seconds, 2 * PATIENCE_SECONDS))
+
+
+def withheld(pool):
+    """Whether a server has said hello on every connection that is opened."""
+    opened = pool.preconnections.unclaimed.values()
+    return all(begun.withheld is not None for begun in opened)
 
 
 @pytest.mark.parametrize("path", ["", "/", "/api/v1"])
@@ -295,8 +302,8 @@ async def test_an_answer_on_a_preconnection_is_waited_for_until_the_deadline(
         pool._handles.take(server.url)
     for seconds in EVER_LONGER:  # a handshake is to end within them
         pool.preconnections.prepare(server.url)
+        await eventually(partial(withheld, pool))
         (begun,) = pool.preconnections.unclaimed.values()
-        await eventually(lambda begun=begun: begun.withheld is not None)
         calls = [call(pool, server, seconds=seconds) for _ in range(2)]
         async with asyncio.timeout(PATIENCE_SECONDS + 2 * seconds):
             kinds = {failure.kind for failure in await asyncio.gather(*calls)}
@@ -323,8 +330,7 @@ async def test_a_hello_that_is_withheld_wakes_nobody(server, monkeypatch):
         ca_file=str(CERTIFICATE),
     )
     pool.preconnections.prepare(server.url)
-    (begun,) = pool.preconnections.unclaimed.values()
-    await eventually(lambda: begun.withheld is not None)
+    await eventually(partial(withheld, pool))
     turns.clear()
     for _ in range(100):
         await asyncio.sleep(0)
