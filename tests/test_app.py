@@ -51,6 +51,7 @@ async def test_with_a_store_no_login_counts_twice(tmp_path):
     machine, log = Machine(settings), RateLimitedLog(logging.getLogger())
     clocks = time.monotonic, time.time
     store = open_store(settings, machine, Metrics().sharing, log, *clocks)
+    assert store is not None
     summed = request_limits(settings, machine, store).summed
     assert [limiter.name for limiter in summed] == [
         *("student", "address", "login-failures")
