@@ -33,7 +33,6 @@ def inherited_sockets(environ: Mapping[str, str]) -> list[socket.socket]:
         if not inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         inherited.setblocking(False)
-        inherited.set_inheritable(False)
     return sockets
 
 

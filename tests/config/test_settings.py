@@ -65,6 +65,7 @@ BROKEN = [
     ("HOST", "-host"),
     ("HOST", "two words"),
     ("HOST", "[::1]"),
+    ("HOST", ".".join(["label"] * 43)),  # of 257 characters
     ("PORT", "65536"),
     ("PORT", "-1"),
     ("PORT", "http"),
@@ -109,6 +110,8 @@ BROKEN = [
     ("GATHER_TIMEOUT_SECONDS", "0"),
     ("EXTERNAL_API_PROXY", "proxy.example"),
     ("EXTERNAL_API_PROXY", "ftp://proxy.example:3128"),
+    ("EXTERNAL_API_PROXY", "http://proxy..example:3128"),
+    ("EXTERNAL_API_PROXY", "http://:3128"),
     ("EXTERNAL_API_PROXY", "http://proxy.example"),
     ("EXTERNAL_API_PROXY", "http://proxy.example:3128/path"),
     ("EXTERNAL_API_PROXY", "http://proxy.example:3128?x"),
@@ -127,6 +130,7 @@ BROKEN = [
     ("STORE_URL", "http://cache.example"),
     ("STORE_SECRET", "short"),
     ("STORE_SECRET", "c2hvcnQ="),
+    ("STORE_SECRET", "A" * 44 + "-" + "A" * 4),
     ("STORE_TIMEOUT_MS", "19"),
     ("STORE_CA_FILE", __file__),
     ("METRICS_TOKEN", "two words"),
@@ -261,6 +265,12 @@ def test_more_workers_than_calls_is_a_fault():
     """Each worker needs at least one of the platform calls."""
     (fault,) = faults_of(WORKERS="8", MAX_CONCURRENT_REQUESTS="4")
     assert fault.startswith("WORKERS='8': must be at most MAX_CONCURRENT_REQUESTS")
+
+
+def test_a_store_without_its_secret_is_a_fault():
+    """What is kept in it could be read."""
+    faults = faults_of(STORE_URL="redis://127.0.0.1")
+    assert faults == ("STORE_SECRET: must be set where STORE_URL is",)
 
 
 def test_gathering_may_not_end_before_a_request():

@@ -210,9 +210,12 @@ class TestFailures:
         """It waits for them, and so may leave."""
         platform.hold()
         asking = [await Browser.open(http_port) for _ in range(5)]
-        for number, each in enumerate(asking, 1):
-            each.send_post(json.dumps(credentials(college.student(number))), way, PATH)
-            await eventually(lambda most=number: requests_under_way(worker) == most)
+        bodies = [json.dumps(credentials(college.student(n))) for n in range(1, 6)]
+        for each, sent in zip(asking[:4], bodies, strict=False):
+            each.send_post(sent, way, PATH)
+        await eventually(lambda: platform.counters.total == 4)
+        asking[-1].send_post(bodies[-1], way, PATH)
+        await eventually(lambda: requests_under_way(worker) == 5)
         asking[-1].writer.close()
         await eventually(lambda: requests_under_way(worker) == 4)
         platform.release()

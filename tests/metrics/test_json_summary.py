@@ -87,6 +87,16 @@ def test_a_replaced_worker_adds_nothing_to_the_limit():
     assert (upstream["inUse"], upstream["limit"]) == (4, 25)
 
 
+def test_an_endpoints_circuit_is_that_of_the_worst_worker():
+    """Wherever that stands among the workers."""
+    memory = MetricsMemory(workers=3)
+    workers = [Metrics(worker=number, memory=memory) for number in range(3)]
+    workers[1].upstream.breaker_changed("cards", "open")
+    endpoints = json.loads(workers[0].summary())["upstream"]["endpoints"]
+    assert endpoints["cards"]["breaker"] == "open"
+    assert endpoints["login"]["breaker"] == "closed"
+
+
 def test_quantiles_are_estimated_within_their_bucket():
     """Latency of the students' endpoints alone, linear between two bounds."""
     metrics = Metrics()
@@ -95,6 +105,8 @@ def test_quantiles_are_estimated_within_their_bucket():
         "p90": None,
         "p99": None,
     }
+    metrics.loop_lagged(0.0002)
+    assert json.loads(metrics.summary())["loopLagSeconds"]["p50"] == 0.0005
     for seconds, times in ((0.2, 80), (0.4, 10), (60.0, 10)):
         for _ in range(times):
             metrics.request_finished("attendance", "GET", 200, seconds)

@@ -46,7 +46,8 @@ def test_status_needs_no_settings_where_it_is_told_the_address(tmp_path):
 
 def test_a_name_that_is_nearly_a_variable_is_warned_about(tmp_path):
     """systemd's EnvironmentFile= is the environment, where other names are no fault."""
-    variables = {"LOG_LEVLE": "canary-secret", "CACHE_TTL": "3", "HOSTNAME": "x"}
+    misspelt = {"LOG_LEVLE": "canary-secret", "CACHE_TTL": "3"}
+    variables = misspelt | {"HOSTNAME": "x", "WORKER": "2", "LOG_FORMAT": "json"}
     done = run("check", "--quiet", directory=tmp_path, **variables)
     assert done.returncode == 0
     assert done.stderr.splitlines() == [

@@ -289,6 +289,15 @@ def test_a_roll_that_stops_half_way_is_taken_back(start):
     assert [service.get("/metrics")[0] for _ in range(8)] == [200] * 8
 
 
+def test_a_start_that_lacks_a_worker_may_be_reloaded(start):
+    """Its settings may be why; those that serve have them as after a whole start."""
+    command = [sys.executable, "-c", BARELY_FORKABLE]
+    service = start(shell("mkdir spare && touch broken", command), WORKERS="2")
+    service.wait_for_log("Going on with 1 that serve; a start is tried")
+    service.signal(signal.SIGHUP)
+    service.wait_for_log("Replacing the workers")
+
+
 def test_a_roll_to_more_workers_that_is_called_off_waits_for_none(start):
     """One of two that were to be added has started: it leaves again, none is missing,
     and none is said to be tried.

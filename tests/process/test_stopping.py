@@ -103,6 +103,7 @@ def test_sigterm_twice_stops_at_once(busy):
     service.wait_for_log("Stopping")
     service.signal(signal.SIGTERM)
     assert service.wait() == 1
+    assert service.log.count("ended badly (SIGKILL)") == 2
 
 
 def test_sigint_drains_without_the_delay(busy, platform):

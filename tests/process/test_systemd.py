@@ -10,6 +10,7 @@ import pytest
 
 from aims_server.process.systemd import Notifier, inherited_sockets
 
+from ..children import exit_status, fork
 from ..waiting import PATIENCE_SECONDS
 
 
@@ -84,3 +85,18 @@ def test_without_systemd_nothing_happens(variables):
 def test_what_is_meant_for_others_is_left_alone(variables):
     """Without sockets for this very process none is taken over."""
     assert inherited_sockets(variables) == []
+
+
+def test_a_socket_that_is_taken_over_never_blocks():
+    """systemd hands it over blocking; where another worker has accepted first, the loop
+    would stand still. uvloop would mend that, asyncio's own loop does not.
+    """
+
+    def take_over() -> None:
+        os.dup2(held.fileno(), 3)
+        variables = {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+        (taken,) = inherited_sockets(variables)
+        assert not os.get_blocking(taken.fileno())
+
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        assert exit_status(fork(take_over)) == 0

@@ -28,17 +28,13 @@ class LastingOptions(msgspec.Struct, frozen=True):
         setopt(pycurl.HEADERFUNCTION, state.on_header)
         setopt(pycurl.WRITEFUNCTION, state.on_body)
         setopt(pycurl.PROTOCOLS, _PROTOCOLS)
-        setopt(pycurl.FOLLOWLOCATION, 0)
         # Set even if empty: otherwise curl reads the environment.
         setopt(pycurl.PROXY, self.proxy)
         setopt(pycurl.NOPROXY, "")
-        setopt(pycurl.SSL_VERIFYPEER, 1)
-        setopt(pycurl.SSL_VERIFYHOST, 2)
         if self.ca_file:
             setopt(pycurl.CAINFO, self.ca_file)
         # There are other threads (gzip of large answers), so curl must not use signals.
         setopt(pycurl.NOSIGNAL, 1)
-        setopt(pycurl.TCP_KEEPALIVE, 1)
         setopt(pycurl.MAXLIFETIME_CONN, CONNECTION_SECONDS)
         # No PIPEWAIT, though HTTP/2 is offered: if the server does not take it, all
         # first calls would wait until the very first one is answered, or hangs.

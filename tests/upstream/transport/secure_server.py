@@ -29,6 +29,7 @@ class SecureServer:
     def __init__(self) -> None:
         self.connections = 0
         self.heard = 0
+        self.targets: list[bytes] = []  # of the requests that were heard
         self._writers: list[asyncio.StreamWriter] = []
         self._news = asyncio.Event()
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -80,7 +81,8 @@ class SecureServer:
     ) -> None:
         number = len(self._writers)
         while True:
-            await reader.readuntil(b"\r\n\r\n")
+            request = await reader.readuntil(b"\r\n\r\n")
+            self.targets.append(request.split()[1])
             self._hear()
             if number > self.silent:
                 writer.write(OK)

@@ -15,6 +15,7 @@ from aims_server.upstream.transport.curl_pool import CurlPool, Reply, Request
 
 from ...waiting import EVER_LONGER, PATIENCE_SECONDS
 from .scripted_server import OK, STRAY, make_pool, request, said, timed_out
+from .secure_server import CERTIFICATE, Http2Server
 
 pytestmark = [pytest.mark.both_loops, pytest.mark.gen_test]
 
@@ -209,3 +210,31 @@ async def test_a_second_attempt_has_the_time_that_is_left(pool, server):
         if len(server.heard) == 2:
             return
     raise AssertionError("each was over too soon")
+
+
+async def test_a_call_given_up_leaves_a_connection_that_lives_to_the_others():
+    """Over HTTP/2: the connection has answered another call since this one began."""
+    server = Http2Server()
+    await server.start()
+    pool = CurlPool(
+        force_instance=True, max_clients=5, max_body_size=1000, ca_file=str(CERTIFICATE)
+    )
+
+    def call():
+        times = PATIENCE_SECONDS, PATIENCE_SECONDS
+        return pool.call(Request(server.url, {}, None, *times))
+
+    await call()
+    server.hangs_on = 2
+    given_up = call()
+    await server.until(lambda: server.heard == 2)
+    await asyncio.sleep(0.05)  # the kernel tells in milliseconds when something came
+    await call()
+    server.hangs_on = 4
+    call()
+    await server.until(lambda: server.heard == 4)
+    given_up.cancel()
+    assert said(await call()) == Reply(200, b"{}")
+    assert server.connections == 1
+    pool.close()
+    await server.stop()

@@ -180,6 +180,12 @@ async def test_a_call_ends_in_time_after_one_that_was_answered(server):
     pool.close()
 
 
+async def test_a_call_with_less_than_a_millisecond_ends(pool, server):
+    """Curl, which counts in milliseconds, takes 0 for no limit."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        assert timed_out(await pool.call(request(server, "/never", seconds=0.0004)))
+
+
 async def test_connecting_has_a_limit_of_its_own(pool):
     """A server that never accepts is given up long before the call's time is over."""
     with socket.socket() as full:
@@ -227,6 +233,7 @@ async def test_a_call_that_is_given_up_in_line_is_never_made(pool, server):
     waiting.cancel()
     await server.has_heard(1)
     hung.cancel()
+    assert not pool._under_way
     await pool.call(request(server, "/"))
     assert not any(b"/not-made" in heard for heard in server.heard)
 

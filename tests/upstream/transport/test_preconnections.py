@@ -5,6 +5,7 @@ import gc
 import socket
 import time
 import weakref
+from functools import partial
 
 import pycurl
 import pytest
@@ -13,7 +14,7 @@ from aims_server.errors import FailureCause
 from aims_server.upstream.transport import preconnections
 from aims_server.upstream.transport.curl_pool import CurlPool, Reply, Request
 
-from ...waiting import PATIENCE_SECONDS, eventually
+from ...waiting import EVER_LONGER, PATIENCE_SECONDS, eventually
 from .scripted_server import said
 from .secure_server import CERTIFICATE, OK, Http2Server, SecureServer
 
@@ -49,7 +50,14 @@ def _pool(io_loop, server):
 
 def call(pool, server, *, body=None, seconds=PATIENCE_SECONDS):
     """A call of the server."""
-    return pool.call(Request(f"{server.url}path?query", {}, body, seconds, seconds))
+    url = f"{server.url}path?query"
+    return pool.call(Request(url, {}, body, seconds, 2 * PATIENCE_SECONDS))
+
+
+def withheld(pool):
+    """Whether a server has said hello on every connection that is opened."""
+    opened = pool.preconnections.unclaimed.values()
+    return all(begun.withheld is not None for begun in opened)
 
 
 @pytest.mark.parametrize("path", ["", "/", "/api/v1"])
@@ -58,7 +66,7 @@ async def test_a_prepared_connection_serves_the_first_call(pool, server, path):
     pool.preconnections.prepare(server.url.rstrip("/") + path)
     await server.until(lambda: server.connections == 1)
     assert said(await call(pool, server)) == ANSWER
-    assert (server.connections, server.heard) == (1, 1)
+    assert (server.connections, server.targets) == (1, [b"/path?query"])
 
 
 async def test_a_call_that_comes_early_waits_for_the_prepared_connection(pool, server):
@@ -177,9 +185,11 @@ async def test_a_handshake_that_hangs_ends_with_the_time_to_connect(pool):
 @pytest.mark.parametrize("server", [Http2Server], indirect=True)
 async def test_over_http2_none_is_opened(pool, server):
     """All calls share one connection, whether that is known before or not."""
-    for _ in range(3):
+    for pause in (0.2, 0.0, 0.0):
         with pool.preconnections.expect(server.url, 5):
             assert said(await call(pool, server)) == ANSWER
+            await asyncio.sleep(pause)  # those that are begun now share the connection
+        await eventually(lambda: not len(pool.preconnections))
         replies = await asyncio.gather(*(call(pool, server) for _ in range(5)))
         assert list(map(said, replies)) == [ANSWER] * 5
     assert (server.connections, server.heard) == (1, 18)
@@ -202,6 +212,7 @@ async def test_a_call_that_comes_too_late_opens_its_own(pool, server, monkeypatc
     await eventually(lambda: not len(pool.preconnections))
     assert said(await call(pool, server)) == ANSWER
     assert (server.connections, server.heard) == (2, 1)
+    assert len(pool._curls) == 1  # the same handle
 
 
 @pytest.fixture(name="silent")
@@ -271,6 +282,62 @@ async def test_a_claimed_preconnection_ends_in_the_calls_time(pool, silent):
     assert failure.kind in ("timeout_connect", "timeout_tls")
 
 
+class Hanging(SecureServer):
+    """Answers no request."""
+
+    async def _serve(self, reader, writer):
+        while await reader.readuntil(b"\r\n\r\n"):
+            self._hear()
+
+
+@pytest.mark.parametrize("server", [Hanging], indirect=True)
+async def test_an_answer_on_a_preconnection_is_waited_for_until_the_deadline(
+    pool, server, monkeypatch
+):
+    """Curl, which had no time limit when it began, would wait for ever. Then the handle
+    is free for a call that waits.
+    """
+    monkeypatch.setattr(preconnections, "_LIFETIME_SECONDS", PATIENCE_SECONDS)
+    for _ in range(HANDLES - 1):
+        pool._handles.take(server.url)
+    for seconds in EVER_LONGER:  # a handshake is to end within them
+        pool.preconnections.prepare(server.url)
+        await eventually(partial(withheld, pool))
+        (begun,) = pool.preconnections.unclaimed.values()
+        calls = [call(pool, server, seconds=seconds) for _ in range(2)]
+        async with asyncio.timeout(PATIENCE_SECONDS + 2 * seconds):
+            kinds = {failure.kind for failure in await asyncio.gather(*calls)}
+        assert begun.expiry.cancelled()
+        if kinds == {"timeout_first_byte"}:
+            break
+    assert kinds == {"timeout_first_byte"}
+
+
+async def test_a_hello_that_is_withheld_wakes_nobody(server, monkeypatch):
+    """It wakes the loop once, and not in every turn until the connection is claimed."""
+    monkeypatch.setattr(preconnections, "_LIFETIME_SECONDS", PATIENCE_SECONDS)
+    turns: list[int] = []
+
+    class Counted(CurlPool):
+        def _on_ready(self):
+            turns.append(len(turns))
+            super()._on_ready()
+
+    pool = Counted(
+        force_instance=True,
+        max_clients=1,
+        max_body_size=1000,
+        ca_file=str(CERTIFICATE),
+    )
+    pool.preconnections.prepare(server.url)
+    await eventually(partial(withheld, pool))
+    turns.clear()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not turns
+    pool.close()
+
+
 async def test_a_call_on_a_preconnection_leaves_nothing_behind(pool, server):
     """A student's headers and answer go with it, not when its time would have ended."""
     pool.preconnections.prepare(server.url)
@@ -292,6 +359,7 @@ async def test_preconnections_take_no_calls_place(pool, server, silent):
         pool.preconnections.prepare(url)
         assert not pool._handles.has_free
         assert said(await call(pool, server, body=b"")) == ANSWER
+        assert len(pool._curls) == HANDLES
 
 
 async def test_nothing_is_opened_without_tls(pool, silent):
