@@ -49,6 +49,7 @@ def test_a_limit_is_told_once_a_minute_with_its_setting(told, kind):
     told.log.limited(kind, "192.0.2.1", "9f86d081")
     first, count, *_ = told.lines()
     assert first["limit"] == kind
+    assert (first["address"], first["requestId"]) == ("192.0.2.1", "9f86d081")
     assert first["level"] == "warning"
     assert first["message"] == (
         f"A request from 192.0.2.1 was refused by {LIMITS[kind]}"
@@ -69,6 +70,7 @@ def test_a_refused_connection_is_told_with_the_bound_that_it_met(
     )
     (line,) = told.lines()
     assert line["message"].startswith(f"A connection from 192.0.2.1 was refused: {why}")
+    assert (line["limit"], line["address"]) == ("connections", "192.0.2.1")
 
 
 def test_each_state_of_a_circuit_is_told_with_its_endpoint(told):

@@ -39,14 +39,14 @@ def test_a_count_is_told_each_minute(log, clock, caplog):
 
 
 def test_many_at_once_are_counted(log, clock, caplog):
-    """Several events reported at once count like single ones."""
+    """Several events reported at once count like single ones; the latest is told."""
     log.event("a", logging.WARNING, "A", times=3)
-    log.event("a", logging.WARNING, "A", times=1000)
+    log.event("a", logging.WARNING, "B", times=1000)
     clock.now += 60
     log.flush()
     assert [line.partition(" in ")[0] for line in caplog.messages] == [
         "A",
-        "A: 1002 more",
+        "B: 1002 more",
     ]
 
 
@@ -68,7 +68,9 @@ def test_nothing_is_told_of_a_quiet_minute(log, clock, caplog):
         clock.now += 60.0
         log.flush()
     log.event("a", logging.INFO, "it happened")
-    assert [record.message for record in caplog.records] == ["it happened"] * 2
+    clock.now += 60.0  # without a flush in between
+    log.event("a", logging.INFO, "it happened")
+    assert [record.message for record in caplog.records] == ["it happened"] * 3
 
 
 def test_without_a_flush_the_next_event_tells_the_count(log, clock, caplog):
