@@ -107,7 +107,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
 
 _LONGEST = (
     *("tests/page", "tests/process/test_faults", "tests/process/test_alerts_live"),
-    "tests/test_isolation",
+    *("tests/test_isolation", "tests/upstream/resilience/test_slow_days"),
 )
 _WAITING = ("tests/process", "tests/operations")
 

@@ -1,11 +1,17 @@
 """What the workers of a machine share, and how one of them ends."""
 
+import base64
 import logging
+import time
 
 import pytest
 
 from aims_server.app import Machine
+from aims_server.app.kept_pages import open_store
+from aims_server.app.limits import request_limits
 from aims_server.config import Settings
+from aims_server.logs import RateLimitedLog
+from aims_server.metrics import Metrics
 
 KEPT = {
     "shared pages": ({"CACHE_SHARED_MB": "256"}, 20_000),
@@ -32,3 +38,22 @@ async def test_a_worker_that_ends_tells_what_it_has_counted(worker, access_lines
     await worker.end_work()
     *_, told = access_lines.told()
     assert told["message"].startswith("It happened: 2 more")
+
+
+@pytest.mark.gen_test
+async def test_with_a_store_no_login_counts_twice(tmp_path):
+    """The store itself is asked about each, so it is not in the sums as well; nor is a
+    guess of METRICS_TOKEN, which each machine counts alone.
+    """
+    secret = base64.b64encode(bytes(32)).decode()
+    variables = {"STORE_URL": f"unix://{tmp_path}/none", "STORE_SECRET": secret}
+    settings = Settings.from_mapping(variables)
+    machine, log = Machine(settings), RateLimitedLog(logging.getLogger())
+    clocks = time.monotonic, time.time
+    store = open_store(settings, machine, Metrics().sharing, log, *clocks)
+    assert store is not None
+    summed = request_limits(settings, machine, store).summed
+    assert [limiter.name for limiter in summed] == [
+        *("student", "address", "login-failures")
+    ]
+    await store.close()

@@ -82,8 +82,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     login_failures_per_address_per_minute: int = setting(
         "300",
         _RATE,
-        "Refused logins of one client address, and those under way; above it every"
-        " login is refused.",
+        "Refused logins of one client address; above it every login is refused.",
     )
     request_timeout_seconds: float = setting(
         "10", seconds(0.1, 300), "Deadline of one request, with queue and retries."

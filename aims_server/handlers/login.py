@@ -43,26 +43,16 @@ class Login:
         if the platform did not answer.
         """
         request = form_object(body, content_type, LoginRequest)
-        user_name = request.user_name()
         context, exchange = self._context, self._exchange
         client = address_key(exchange.address)
-        exchange.quota = await context.limits.by_login(user_name, exchange.address)
-        exchange.quota.check()
-        began, is_refused = time.monotonic(), False
         try:
             async with asyncio.timeout(None) as self._call:
-                answer = await context.service.log_in(
-                    user_name, request.password, client, exchange.deadline
-                )
-            is_refused = answer.status != 200
+                answer = await self._made(request, client)
         except TimeoutError:
             return _LEFT
         finally:
             self._call = None
-            exchange.upstream_seconds = time.monotonic() - began
-            if not is_refused:
-                context.limits.login_not_refused(exchange.address)
-        if is_refused:
+        if answer.status != 200:
             return self._refused(answer)
         if answer.token is not None:
             context.service.logged_in(
@@ -77,6 +67,25 @@ class Login:
         call, self._call = self._call, None  # a second time changes nothing
         if call is not None:
             call.reschedule(asyncio.get_running_loop().time())
+
+    async def _made(self, request: LoginRequest, client: str) -> LoginAnswer:
+        """The platform's answer, once the login is within its limits."""
+        context, exchange = self._context, self._exchange
+        user_name = request.user_name()
+        exchange.quota = await context.limits.by_login(
+            user_name, exchange.address, exchange.deadline
+        )
+        exchange.quota.check()
+        began, refused = time.monotonic(), False
+        try:
+            answer = await context.service.log_in(
+                user_name, request.password, client, exchange.deadline
+            )
+            refused = answer.status != 200
+        finally:
+            exchange.upstream_seconds = time.monotonic() - began
+            context.limits.login_ended(exchange.address, refused=refused)
+        return answer
 
     def _refused(self, answer: LoginAnswer) -> Response:
         """The platform's own fields with ours beside them."""

@@ -4,10 +4,12 @@ Knows keys and rates. `web.quotas` says what is limited and what a client is tol
 """
 
 from .limiter import Decision, RateLimiter
+from .pending import Pending
 from .table import BucketTable
 
 __all__ = [
     "BucketTable",
     "Decision",
+    "Pending",
     "RateLimiter",
 ]

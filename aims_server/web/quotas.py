@@ -8,8 +8,9 @@ from typing import Final
 
 import msgspec
 
+from ..deadline import Deadline
 from ..errors import RateLimited
-from ..ratelimit import Decision, RateLimiter
+from ..ratelimit import Decision, Pending, RateLimiter
 from .limit_keys import address_key, user_name_key
 from .sessions import Session
 
@@ -77,6 +78,7 @@ class RequestLimits:
         self._login_failures = login_failures
         self._guesses = guesses
         self._ask_machines = ask_machines
+        self._logins = Pending()
 
     @property
     def summed(self) -> list[RateLimiter]:
@@ -124,27 +126,42 @@ class RequestLimits:
             return None
         return Quota(limiter.name, decision, key)
 
-    async def by_login(self, user_name: str, address: str) -> Quota:
+    async def by_login(self, user_name: str, address: str, deadline: Deadline) -> Quota:
         """Count a login against its account, on all machines if they share limits, and
-        as a failure against its client's address; :meth:`login_not_refused` undoes the
-        second.
-        """
-        charges = (
-            (self._login, user_name_key(user_name)),
-            self._failure_charge(address),
-        )
-        quota = _take(*charges)
-        if quota.decision.allowed and self._ask_machines is not None:
-            decision = await self._ask_machines(*charges[0])
-            if decision is not None:
-                if not decision.allowed:
-                    _give_back(*charges)
-                return Quota(self._login.name, decision)
-        return quota
+        as a failure against its client's address until :meth:`login_ended`.
 
-    def login_not_refused(self, address: str) -> None:
-        """Undo the second count of :meth:`by_login`."""
-        _give_back(self._failure_charge(address))
+        Pending logins may all be right, so who finds too many of its address waits for
+        their ends, up to the deadline.
+        """
+        failure = self._failure_charge(address)
+        charges = ((self._login, user_name_key(user_name)), failure)
+        quota = _take(*charges)
+        while quota.kind == self._login_failures.name:
+            if not await self._logins.ended(failure[1], deadline.remaining()):
+                break
+            quota = _take(*charges)
+        if not quota.decision.allowed:
+            return quota
+        self._logins.begin(failure[1])
+        if self._ask_machines is None:
+            return quota
+        decision = None
+        allowed = False  # as when the client leaves meanwhile
+        try:
+            decision = await self._ask_machines(*charges[0])
+            allowed = decision is None or decision.allowed
+        finally:
+            if not allowed:
+                _give_back(charges[0])
+                self.login_ended(address, refused=False)
+        return quota if decision is None else Quota(self._login.name, decision)
+
+    def login_ended(self, address: str, *, refused: bool) -> None:
+        """Undo the second count of :meth:`by_login`, unless the login was refused."""
+        limiter, key = self._failure_charge(address)
+        if not refused:
+            limiter.give_back(key)
+        self._logins.end(key)
 
     def by_guess(self, address: str) -> Quota:
         """Count an offered METRICS_TOKEN as a wrong guess of its client's address;

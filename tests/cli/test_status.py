@@ -24,6 +24,8 @@ def _readings():
     for metrics in workers:
         metrics.sample(**LEVELS)
         metrics.upstream.call_finished("quizzes", "ok", 0.2)
+        for outcome in ("HIT", "STALE", "PENDING", "MISS"):
+            metrics.lookup("quiz", outcome)
     before = json.loads(workers[0].summary())
     for number in range(10):
         workers[number % 2].request_started()
@@ -44,6 +46,8 @@ def test_it_tells_rates_platform_workers_and_limits(readings):
     assert now["requests"] == "5.0/s"
     assert now["failing (5xx)"] == "1.0/s"
     assert now["calls under way"] == "4 of 50"
+    assert now["found in the cache"] == "75.0%"
+    assert now["latency p50 / p99"] == "17.5 ms / 24.9 ms"
     platform = {row[0]: row[1:] for row in sections["Platform"].rows}
     assert platform["quizzes"][:3] == ("4", "1", "1")  # calls, failed, token refused
     assert platform["quizzes"][-1] == "open"
@@ -72,19 +76,23 @@ def test_no_rate_is_negative(readings):
 
 
 def test_processor_time_is_that_of_one_process(readings):
-    """A worker that was replaced between two readings has no figure."""
+    """A worker that was replaced, or began, between two readings has no figure."""
     before, after = readings
     for worker in after["workers"].values():
         worker["cpuSeconds"] += 1
     after["workers"]["1"]["startTime"] += 60
     sections = {s.title: s for s in describe(before, after, 2.0)}
     assert [row[2] for row in sections["Workers"].rows] == ["50%", "-"]
+    del before["workers"]["0"]
+    sections = {s.title: s for s in describe(before, after, 2.0)}
+    assert [row[2] for row in sections["Workers"].rows] == ["-", "-"]
 
 
 def test_tables_are_aligned(readings):
     """Each row of a table is as wide as its columns."""
     before, after = readings
     text = as_text(describe(before, after, 1.0))
+    assert text.startswith("Now\n  figure ")
     assert "  endpoint" in text
     lines = text.split("\n\n")[1].splitlines()[1:]
     ends = {line.rindex(line.split()[-1]) + len(line.split()[-1]) for line in lines}

@@ -165,6 +165,66 @@ class TestFailures:
         platform.release()
         assert (await browser.post(body, way, PATH)).status == 200
 
+    @pytest.fixture(name="at_once")
+    def _at_once(self, browser, college, http_port, platform, worker):
+        """Statuses, in order, of eight students' logins that are begun together."""
+
+        async def log_in(way, **wrong):
+            platform.hold()
+            others = [await Browser.open(http_port) for _ in range(7)]
+            asking = [browser, *others]
+            for number, each in enumerate(asking):
+                sent = credentials(college.student(number)) | wrong
+                each.send_post(json.dumps(sent), way, PATH)
+            await eventually(lambda: requests_under_way(worker) == 8)
+            await eventually(lambda: platform.counters.total == 4)
+            platform.release()
+            told = sorted([(await each.read()).status for each in asking])
+            for each in others:
+                each.writer.close()
+            return told
+
+        return log_in
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize("way", WAYS)
+    async def test_nobody_who_is_right_is_refused(self, at_once, way, platform):
+        """A class behind one address logs in together: some wait, all are served."""
+        assert await at_once(way) == [200] * 8
+        assert platform.counters.calls["authenticate"] == 8
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize("way", WAYS)
+    async def test_wrong_ones_at_once_are_no_more_than_one_by_one(
+        self, at_once, way, platform
+    ):
+        """Nobody guesses more by not waiting for the answers."""
+        assert await at_once(way, password="wrong") == [401] * 4 + [429] * 4
+        assert platform.counters.calls["authenticate"] == 4
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize("way", WAYS)
+    async def test_who_leaves_while_others_are_pending_is_never_logged_in(
+        self, browser, body, college, way, platform, worker, http_port
+    ):
+        """It waits for them, and so may leave."""
+        platform.hold()
+        asking = [await Browser.open(http_port) for _ in range(5)]
+        bodies = [json.dumps(credentials(college.student(n))) for n in range(1, 6)]
+        for each, sent in zip(asking[:4], bodies, strict=False):
+            each.send_post(sent, way, PATH)
+        await eventually(lambda: platform.counters.total == 4)
+        asking[-1].send_post(bodies[-1], way, PATH)
+        await eventually(lambda: requests_under_way(worker) == 5)
+        asking[-1].writer.close()
+        await eventually(lambda: requests_under_way(worker) == 4)
+        platform.release()
+        assert [(await each.read()).status for each in asking[:4]] == [200] * 4
+        assert (await browser.post(body, way, PATH)).status == 200
+        assert platform.counters.calls["authenticate"] == 5
+        for each in asking:
+            each.writer.close()
+
     @pytest.mark.gen_test
     async def test_who_meets_a_fault_of_ours_was_not_refused(
         self, browser, body, worker, monkeypatch

@@ -164,10 +164,12 @@ def test_the_journal_is_told_the_priority_of_each_line(written, form, tmp_path):
             fail("x")
         except ValueError:
             log.exception("x")
-    lines = path.read_text().splitlines()
+        AccessLog().write(**FIELDS)
+    *lines, access = path.read_text().splitlines()
     assert [line[:3] for line in lines[:4]] == ["<7>", "<6>", "<4>", "<2>"]
     assert {line[:3] for line in lines[4:]} == {"<3>"}
     assert len(lines) > 6 or form == "json"
+    assert access[:3] == "<6>"
     told = written(form)
     log.error("x")
     assert told()[0][:1] != b"<"

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -321,6 +321,22 @@ def test_a_reload_needs_files_as_a_start_does(start):
     service.signal(signal.SIGHUP)
     service.wait_for_log("Settings not changed: open files are limited to 300, and 480")
     assert service.workers() == before
+
+
+def test_a_client_too_many_is_told_and_counted(start):
+    """The log says which bound it has met, and the metrics how many have."""
+    service = start(command=limited_to(300), WORKERS="1").wait_until_serving()
+    address = "127.0.0.1", int(service.url.rpartition(":")[2])
+    with ExitStack() as stack:
+        first, *_ = [
+            stack.enter_context(socket.create_connection(address, PATIENCE_SECONDS))
+            for _ in range(36 + 1)
+        ]
+        service.wait_for_log("was refused: all 36 that a worker has files for are open")
+        ask = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        first.sendall(ask)
+        answer = stack.enter_context(first.makefile("rb")).read()
+    assert b'aims_limited_requests_total{kind="connections"} 1.0\n' in answer
 
 
 def test_files_that_run_out_for_a_while_stop_nothing(start, platform):

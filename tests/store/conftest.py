@@ -16,6 +16,7 @@ from aims_server.store.pages import StorePages
 from aims_server.store.redis_clients import open_client
 from aims_server.store.sealing import Secrets
 
+from ..waiting import PATIENCE_SECONDS
 from .server import StoreServer
 
 
@@ -86,7 +87,8 @@ class Machine:
             self.secrets, self.epochs, self.shared, self.observer, lifetime=2100
         )
         self.client = StoreClient(
-            Connection(open_client(self.address)),
+            # On a busy machine a server that is well may be silent for a second.
+            Connection(open_client(self.address, silence=PATIENCE_SECONDS)),
             self.observer,
             where=str(self.address),
             patience=patience,

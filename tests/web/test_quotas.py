@@ -1,10 +1,12 @@
 """Who may ask how often: which bucket counts whom, and what the headers say of it."""
 
+import asyncio
 import re
 from collections.abc import Iterator
 
 import pytest
 
+from aims_server.deadline import Deadline
 from aims_server.errors import RateLimited
 from aims_server.ratelimit import BucketTable, Decision, RateLimiter
 from aims_server.web.headers import header_pairs
@@ -40,11 +42,14 @@ def _limits(clock) -> RequestLimits:
     )
 
 
-def log_in(limits, user_name, address):
-    """The quota of a login, which waits for nobody here."""
+def log_in(limits, user_name, address, *, refused=True):
+    """The quota of a login, which waits for nobody here and ends so."""
     with pytest.raises(StopIteration) as ended:
-        limits.by_login(user_name, address).send(None)
-    return ended.value.value
+        limits.by_login(user_name, address, Deadline(10)).send(None)
+    quota = ended.value.value
+    if quota.decision.allowed:
+        limits.login_ended(address, refused=refused)
+    return quota
 
 
 def session_of(student_id: int | None, name: str, *, verified: bool) -> Session:
@@ -204,8 +209,20 @@ def test_refused_logins_are_counted_by_address(limits):
 def test_a_login_that_is_not_refused_costs_its_address_nothing(limits):
     """A campus logs in behind one address."""
     for number in range(30):
-        log_in(limits, f"name-{number}", HERE).check()
-        limits.login_not_refused(HERE)
+        log_in(limits, f"name-{number}", HERE, refused=False).check()
+
+
+@pytest.mark.gen_test
+async def test_who_finds_too_many_pending_waits_until_the_deadline(limits):
+    """And is refused if none of them has ended; if one has, it has that one's place."""
+    for number in range(FAILURES):
+        (await limits.by_login(f"name-{number}", HERE, Deadline(10))).check()
+    late = await limits.by_login("late", HERE, Deadline(0.01))
+    assert (late.kind, late.decision.allowed) == ("login-failures", False)
+    waiting = asyncio.create_task(limits.by_login("right", HERE, Deadline(60)))
+    await asyncio.sleep(0)
+    limits.login_ended(HERE, refused=False)
+    assert (await waiting).decision.allowed
 
 
 def test_guesses_are_counted_by_address(limits):
@@ -317,6 +334,7 @@ class Machines:
     def __init__(self, clock: ClockNs) -> None:
         self.asked: list[tuple[RateLimiter, str]] = []
         self.say: Decision | None = None
+        self.hang = False
         table = BucketTable(64, clock_ns=clock)
 
         def limiter(name):
@@ -328,6 +346,8 @@ class Machines:
 
     async def _ask(self, limiter, key):
         self.asked.append((limiter, key))
+        if self.hang:
+            await asyncio.sleep(0)
         return self.say
 
 
@@ -357,3 +377,13 @@ def test_a_login_that_is_refused_here_costs_the_machines_nothing(machines):
     """They are not asked, and so take no token of it."""
     many(lambda: log_in(machines.limits, "ann", HERE))
     assert len(machines.asked) == LOGIN
+
+
+def test_who_leaves_while_machines_are_asked_uses_up_nothing(machines):
+    """Neither of its account nor of its address, for which it is pending no more."""
+    asking = machines.limits.by_login("ann", HERE, Deadline(10))
+    machines.hang = True
+    asking.send(None)
+    asking.close()
+    machines.hang = False
+    assert many(lambda: log_in(machines.limits, "ann", HERE)) == LOGIN

@@ -59,6 +59,16 @@ async def test_a_proxy_hears_no_token_on_the_way_to_tls(raw):
     assert CANARY.encode() not in raw.heard
 
 
+async def test_what_fails_behind_the_proxy_is_no_fault_of_the_proxys(raw):
+    """It opened the tunnel, in which nobody speaks TLS."""
+    raw.says = b"HTTP/1.1 200 Connection established\r\n\r\nno TLS"
+    transport = Transport(1, "test", proxy=raw.url)
+    with pytest.raises(UpstreamDropped) as caught:
+        await transport.fetch("https://platform.invalid/", headers={}, seconds=5.0)
+    transport.close()
+    assert kind_of(caught.value) == "tls"
+
+
 # TLS.
 
 
