@@ -14,8 +14,6 @@ from .circuit_breaker import CircuitBreaker
 __all__ = ["CallPermit", "EndpointBreakers"]
 
 _ANYBODY: Final = CallerKey.student("anybody")
-# Less than for an endpoint: a try to connect costs the server next to nothing.
-_UNREACHABLE_SECONDS: Final = 5.0
 _SEVERITY: Final = list(CircuitState)  # from closed to open
 
 
@@ -101,8 +99,7 @@ class EndpointBreakers:
 
     An endpoint is open while its own breaker or the connections' breaker is open. The
     latter opens when three connections in a row failed, of whichever callers: no caller
-    can cause that. Any answer of any endpoint closes it. It is open for 5 s at a time,
-    so that the return of the platform is soon noticed.
+    can cause that. Any answer of any endpoint closes it.
 
     A subscriber is called with an endpoint and its new state at each change.
     """
@@ -116,7 +113,6 @@ class EndpointBreakers:
     ) -> None:
         self._subscribers: list[Callable[[str, CircuitState], object]] = []
         self._connections = CircuitBreaker(
-            max_open_seconds=_UNREACHABLE_SECONDS,
             clock=clock,
             random=random,
             on_change=lambda: self._notify(*self._breakers),
