@@ -167,6 +167,15 @@ async def test_a_connection_can_be_abandoned(pool, server):
     assert len(server.heard) == 5
 
 
+async def test_an_abandoned_connection_is_not_used_again(pool, server):
+    """No call was under way on it, which would have ended it."""
+    await pool.call(request(server))
+    reply = await pool.call(request(server))
+    pool.abandon(reply.connection)
+    assert said(await pool.call(request(server))) == Reply(200, b"{}")
+    assert server.connections == 2
+
+
 async def test_a_connection_is_known_from_its_first_answer_on(server):
     """Curl may give it to the next call before it tells that the first has ended."""
     pool = await make_pool(2)
