@@ -176,6 +176,15 @@ async def test_an_abandoned_connection_is_not_used_again(pool, server):
     assert server.connections == 2
 
 
+async def test_a_connection_that_ends_with_its_answer_is_not_counted_on(pool, server):
+    """A page that is expected has another one opened in its place."""
+    server.says[b"/last"] = [OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n")]
+    assert isinstance(await pool.call(request(server, "/last")), Reply)
+    assert pool._handles.idle_connections == 0
+    await pool.call(request(server))
+    assert pool._handles.idle_connections == 1
+
+
 async def test_a_connection_is_known_from_its_first_answer_on(server):
     """Curl may give it to the next call before it tells that the first has ended."""
     pool = await make_pool(2)
