@@ -70,9 +70,6 @@ class Transfer(asyncio.Future[Reply | FailureCause]):
         super().__init__(loop=loop)
         self.request = request
         self.header_lines = [*lasting_lines, *header_lines(request.headers)]
-        if request.body is not None:
-            # Never ask whether a large body may be sent.
-            self.header_lines.append(b"Expect:")
         self.fresh = request.fresh or request.body is not None
         self.deadline = 0.0  # of the loop's clock, once it has a handle
         self.preconnected = False

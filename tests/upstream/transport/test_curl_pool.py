@@ -119,6 +119,7 @@ async def test_a_socket_that_is_hung_up_while_idle_wakes_nobody(server):
     for _ in range(100):
         await asyncio.sleep(0)
     assert len(turns) == 1
+    assert pool._handles.idle_connections == 0
     assert said(await pool.call(request(server))) == Reply(200, b"{}")
     pool.close()
 
