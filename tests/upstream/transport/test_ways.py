@@ -64,7 +64,9 @@ async def test_what_fails_behind_the_proxy_is_no_fault_of_the_proxys(raw):
     raw.says = b"HTTP/1.1 200 Connection established\r\n\r\nno TLS"
     transport = Transport(1, "test", proxy=raw.url)
     with pytest.raises(UpstreamDropped) as caught:
-        await transport.fetch("https://platform.invalid/", headers={}, seconds=5.0)
+        await transport.fetch(
+            "https://platform.invalid/", headers={}, seconds=PATIENCE_SECONDS
+        )
     transport.close()
     assert kind_of(caught.value) == "tls"
 
