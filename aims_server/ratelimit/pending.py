@@ -1,4 +1,4 @@
-"""Owns what is pending by key, and lets others wait for its ends."""
+"""Counts pending requests by key, and lets others wait until one of them ends."""
 
 import asyncio
 from collections import deque
@@ -6,7 +6,9 @@ from collections import deque
 __all__ = ["Pending"]
 
 
-class _Key:
+class _Requests:
+    """The pending requests of one key, and who waits for them."""
+
     __slots__ = ("count", "waiters")
 
     def __init__(self) -> None:
@@ -24,36 +26,36 @@ class Pending:
     False
     >>> pending.end("192.0.2.1")
 
-    One that has ended is forgotten: memory is bounded by what is pending.
+    A key with nothing pending takes no memory.
     """
 
     def __init__(self) -> None:
-        self._keys: dict[str, _Key] = {}
+        self._keys: dict[str, _Requests] = {}
 
     def begin(self, key: str) -> None:
         """Count one more as pending."""
-        self._keys.setdefault(key, _Key()).count += 1
+        self._keys.setdefault(key, _Requests()).count += 1
 
     def end(self, key: str) -> None:
-        """Count one less; it must have begun."""
-        of = self._keys[key]
-        of.count -= 1
-        if not of.count:
+        """Count one less; raises KeyError if none is pending."""
+        requests = self._keys[key]
+        requests.count -= 1
+        if not requests.count:
             del self._keys[key]
-        waking = 1 if of.count else len(of.waiters)
-        while waking and of.waiters:
-            waiter = of.waiters.popleft()
+        waking = 1 if requests.count else len(requests.waiters)
+        while waking and requests.waiters:
+            waiter = requests.waiters.popleft()
             if not waiter.done():  # not of one who has left
                 waiter.set_result(None)
                 waking -= 1
 
     async def ended(self, key: str, seconds: float) -> bool:
-        """Wait for an end; False if nothing is pending, or after so many seconds."""
-        of = self._keys.get(key)
-        if of is None:
+        """Wait until one ends; False if none is pending or none ends in ``seconds``."""
+        requests = self._keys.get(key)
+        if requests is None:
             return False
         waiter = asyncio.get_running_loop().create_future()
-        of.waiters.append(waiter)
+        requests.waiters.append(waiter)
         try:
             await asyncio.wait([waiter], timeout=seconds)
             return waiter.done()

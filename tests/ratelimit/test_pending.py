@@ -57,6 +57,7 @@ async def test_each_end_wakes_the_next_and_the_last_end_all(pending):
     assert done(tasks) == [True, False, False]
     pending.end(HERE)
     assert await asyncio.gather(*tasks) == [True] * 3
+    assert not pending._keys
 
 
 @pytest.mark.gen_test

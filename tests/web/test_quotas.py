@@ -214,9 +214,12 @@ def test_a_login_that_is_not_refused_costs_its_address_nothing(limits):
 
 @pytest.mark.gen_test
 async def test_who_finds_too_many_pending_waits_until_the_deadline(limits):
-    """And is refused if none of them has ended; if one has, it has that one's place."""
+    """And is refused if none of them has ended; if one has, it has that one's place.
+    Those of another address do not wait.
+    """
     for number in range(FAILURES):
         (await limits.by_login(f"name-{number}", HERE, Deadline(10))).check()
+    (await limits.by_login("elsewhere", "192.0.2.2", Deadline(0))).check()
     late = await limits.by_login("late", HERE, Deadline(0.01))
     assert (late.kind, late.decision.allowed) == ("login-failures", False)
     waiting = asyncio.create_task(limits.by_login("right", HERE, Deadline(60)))
