@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 from tornado.http1connection import HTTP1Connection
-from tornado.iostream import StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
 from .backend import CardQuery, Reply
@@ -57,6 +57,8 @@ class PlatformHandler(RequestHandler):
         simulation.last[endpoint] = self.request
         simulation.counters.enter(endpoint)
         try:
+            if self._stream.closed():  # Tornado tells only of what closes from now on
+                return
             await simulation.passed(endpoint)
             async with simulation.answering(endpoint):
                 delay = simulation.faults.delay(endpoint)
@@ -85,6 +87,8 @@ class PlatformHandler(RequestHandler):
             wrong = wrong_answer(reply, fault, self.simulation.elsewhere)
             if wrong is None:
                 stream = self.detach()
+                if stream.closed():
+                    return
                 stream.set_close_callback(self.on_connection_close)
                 with self.simulation.loose(stream):
                     await break_answer(stream, reply, fault)
@@ -92,11 +96,8 @@ class PlatformHandler(RequestHandler):
             reply = wrong
         self.send(reply)
         if fault is not None and stray is not None:
-            connection = self.request.connection
-            assert isinstance(connection, HTTP1Connection)
-            stream = connection.stream
             loop = asyncio.get_running_loop()
-            loop.call_later(fault.interval, write_unasked, stream, stray)
+            loop.call_later(fault.interval, write_unasked, self._stream, stray)
 
     def send(self, reply: Reply) -> None:
         """Answer as a sound platform would."""
@@ -109,6 +110,12 @@ class PlatformHandler(RequestHandler):
             self.set_header("Content-Encoding", "gzip")
             body = gzip.compress(body, 1)
         self.finish(body or None)
+
+    @property
+    def _stream(self) -> IOStream:
+        connection = self.request.connection
+        assert isinstance(connection, HTTP1Connection)
+        return connection.stream
 
     @property
     def bearer(self) -> str:

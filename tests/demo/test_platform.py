@@ -1,4 +1,5 @@
 import asyncio
+import socket
 from collections.abc import Callable
 from html import unescape
 from typing import Any
@@ -304,6 +305,26 @@ async def test_calls_of_the_gone_do_not_count_as_in_flight(caller, platform):
     writer.close()
     await platform.until(lambda counters: counters.in_flight == 0)
     assert platform.counters.total == 1
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("waits", ["held", "hang"])
+async def test_a_caller_who_is_gone_as_its_call_is_read(platform, waits):
+    """Its call ends, whether it is held or its answer hangs."""
+    url = urlsplit(platform.base_url)
+    call = f"GET {url.path}{COURSE_FILES} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    with socket.create_connection((url.hostname, url.port)) as connection:
+        connection.sendall(call)
+        await platform.until(lambda seen: seen.total == 1 and not seen.in_flight)
+        for _ in range(9):  # turns in which the server begins to read the next call
+            await asyncio.sleep(0)
+        if waits == "held":
+            platform.hold()
+        else:
+            platform.faults.set(kind="hang")
+        connection.sendall(call)
+    await platform.until(lambda seen: seen.total == 2)
+    await platform.until(lambda seen: not seen.in_flight)
 
 
 @pytest.mark.gen_test
