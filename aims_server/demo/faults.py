@@ -32,7 +32,6 @@ Kind = Literal[
     "bad_utf8",
     "deep_json",
     "large",
-    "two_students",
     "rate_limited",
     "redirect",
     "reset",
