@@ -63,8 +63,8 @@ def all_attendance_page(
     """Put every subject on one page; `days` is keyed by course-file id.
 
     A subject without days, or whose days are not complete by the summary, has the
-    summary's counts, if any, and is listed in `incomplete`. The totals are sums over the
-    subjects. A course code of several subjects leads to the first one with classes.
+    summary's counts, if any, and is listed in `incomplete`. The totals are sums over
+    the subjects. A course code of several subjects leads to the first one with classes.
     """
     subjects: dict[str, Subject] = {}
     incomplete: list[str] = []
