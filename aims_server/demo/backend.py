@@ -96,14 +96,17 @@ class Backend:
         asker = self._student(token)
         if asker is None:
             return self._bad_token(token)
+        student: Student | None = asker
         if query.fk_student and query.fk_student != str(asker.id):
-            if self.college.by_id(_number(query.fk_student)) is None:
-                return Reply(200, _envelope([]))
+            student = self.college.by_id(_number(query.fk_student))
+        if student is None:
+            return Reply(200, _envelope([]))
+        if student != asker and not self.switches.read_others:
             return _message(403, "You are not authorised to see these records")
-        key = (asker.index, query._replace(fk_student=""))
+        key = (student.index, query._replace(fk_student=""))
         body = self._kept.get(key)
         if body is None:
-            rows = self.college.cards(asker, _number(query.cf_id), self.switches)
+            rows = self.college.cards(student, _number(query.cf_id), self.switches)
             rows = _sorted(rows, query.sort_by)
             body = self._keep(key, *self._paged(rows, query.page))
         return Reply(200, body)
@@ -153,7 +156,10 @@ class Backend:
         return student if confused is None else self.college.by_id(confused)
 
     def _keep(self, key: object, rows: object, about: object = None) -> bytes:
-        body = self.switches.prefix.encode() + _envelope(rows, about)
+        body = _envelope(rows, about)
+        if self.switches.latin_1:
+            body = body.decode().encode("latin-1", "replace")
+        body = self.switches.prefix.encode() + body
         if len(body) <= KEPT_BYTES:
             self._kept[key] = body
         return body

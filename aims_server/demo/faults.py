@@ -32,6 +32,7 @@ Kind = Literal[
     "bad_utf8",
     "deep_json",
     "large",
+    "two_students",
     "rate_limited",
     "redirect",
     "reset",

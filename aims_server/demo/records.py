@@ -84,8 +84,10 @@ def _course_row(student: Student, course: Course, switches: Switches) -> dict[st
 
 
 def attendance_summary(counts: Counter[str], switches: Switches) -> dict[str, Any]:
-    """Return the summary of one course; Leave and Exempt count in Total."""
-    total = counts.total()
+    """Return the summary of one course; Leave and Exempt count in Total or not."""
+    total = counts["Present"] + counts["Absent"]
+    if switches.leave_in_total:
+        total = counts.total()
     return {
         "Present": counts["Present"],
         "Absent": counts["Absent"],
@@ -96,12 +98,12 @@ def attendance_summary(counts: Counter[str], switches: Switches) -> dict[str, An
     }
 
 
-def percent(present: int, total: int, switches: Switches) -> str | float:
+def percent(present: int, total: int, switches: Switches) -> str | float | None:
     """Return present/total rounded half up to two decimals, as PHP does, trailing zeros
     dropped.
     """
     if total == 0:
-        return "0%"
+        return switches.percent_at_zero
     share = (20_000 * present + total) // (2 * total) / 100
     return share if switches.percent_as_number else f"{share:.10g}%"
 
@@ -113,10 +115,13 @@ def card_rows(
     number = _id_form(switches)
     marks = enrolment.marks(student, course)
     place = (student.index * enrolment.subjects + course.number) * max(500, len(marks))
+    extra = switches.extra_states
     draw = Random(f"{enrolment.seed}/unreadable/{student.index}/{course.number}")
     rows: list[dict[str, Any]] = []
     for nth, (held, mark) in enumerate(zip(course.lessons, marks, strict=True)):
-        start: str | None = held.start
+        if extra and mark == "Exempt":
+            mark = extra[nth % len(extra)]
+        start: str | None = held.start.replace(" ", switches.start_time_separator)
         formatted: str | None = held.formatted
         if switches.unreadable_dates and draw.random() < switches.unreadable_dates:
             start, formatted = UNREADABLE[nth % len(UNREADABLE)]

@@ -98,6 +98,14 @@ def _shout(rows: Rows) -> Rows:
     return rows
 
 
+def _correct(rows: Rows) -> Rows:
+    """Absent first, leave later: a second record for the slot of the last one."""
+    later = [
+        {**row, "id": 99, "state": "Leave", "status": "Leave"} for row in rows[-1:]
+    ]
+    return rows + later
+
+
 def _rename_mark(row: dict[str, Any]) -> None:
     row["attendance_status"] = row.pop("state")
     del row["status"]
@@ -159,6 +167,7 @@ CARD_SHAPES: Final[dict[str, Shape]] = {
     "marks_blank": _each(_set_mark(dict.fromkeys((*_SHORT, "Exempt")))),
     "records_gone": lambda _: [],
     "records_twice": lambda rows: [row for row in rows for _ in range(2)],
+    "records_corrected": _correct,
     "records_strange": lambda rows: [None, *rows, "x", {}] if rows else rows,
     "dates_dashed": _each(_date_worded(lambda text: text.replace("/", "-"))),
     "dates_utc": _each(_utc),

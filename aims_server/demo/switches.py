@@ -26,11 +26,24 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     required_origin: str | None = None
     """The `Origin` without which authenticate answers 403."""
 
+    read_others: bool = False
+    """Whether a token may read another student's cards."""
+
+    percent_at_zero: str | None = "0%"
+    """`Percent` of a course without a class; "NaN%" and null are feared too."""
+
     percent_as_number: bool = False
     ids_as_text: bool = False
+    leave_in_total: bool = True
+    """Whether `Total` counts Leave and Exempt, as the one capture has it."""
+
+    extra_states: tuple[str, ...] = ()
+    """Names that records marked Exempt have in turn, instead of "Exempt"."""
+
     cf_id: bool = False
     """Whether a course file carries `cf_id` beside `id`."""
 
+    start_time_separator: Literal[" ", "T"] = " "
     unreadable_dates: float = 0.0
     """Share of the records whose date no one can read."""
 
@@ -54,6 +67,9 @@ class Switches(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     prefix: str = ""
     """What stands before every JSON body: a byte order mark, a warning of PHP's."""
+
+    latin_1: bool = False
+    """Whether texts that are not ASCII come in Latin-1 in spite of JSON."""
 
     gzip: bool = False
     """Whether answers are compressed for clients that accept it."""

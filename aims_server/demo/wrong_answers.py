@@ -76,6 +76,10 @@ def _large(body: bytes, fault: Fault) -> bytes:
     return b" " * (fault.megabytes * 1_000_000) + body
 
 
+def _two_students(body: bytes, _: Fault) -> bytes:
+    return re.sub(rb'("student_id":"?)\d', rb"\g<1>8", body, count=1)
+
+
 # The body itself chooses which of the wrong shapes it gets, so that a page of
 # fifteen subjects meets several of them and meets the same ones each time.
 _CHANGES: dict[Kind, Callable[[Reply, Fault], Reply]] = {
@@ -93,4 +97,5 @@ _CHANGES: dict[Kind, Callable[[Reply, Fault], Reply]] = {
     "bad_utf8": _body(lambda body, _: body.replace(b'"msg":"', b'"msg":"\xff\xfe', 1)),
     "deep_json": _body(_deep),
     "large": _body(_large),
+    "two_students": _body(_two_students),
 }

@@ -246,13 +246,21 @@ def test_records_per_subject_are_exact(count):
     assert starts == sorted(set(starts))
 
 
+@pytest.mark.parametrize("empty", ["0%", "NaN%", None])
+def test_percent_without_a_class_is_a_switch(empty):
+    """A course of no class has the Percent that the switch says."""
+    courses, _ = course_rows(Switches(percent_at_zero=empty))
+    percents = {row["attendance_summary"]["Percent"] for row in courses}
+    assert empty in percents
+
+
 def test_percent_may_be_a_number():
     """The switch turns text into a number of the same value."""
     as_text, as_number = (
         [row["attendance_summary"]["Percent"] for row in COLLEGE.course_files(s, w)]
         for s, w in (
             (STUDENTS[0], Switches()),
-            (STUDENTS[0], Switches(percent_as_number=True)),
+            (STUDENTS[0], Switches(percent_as_number=True, percent_at_zero="0%")),
         )
     )
     for text, number in zip(as_text, as_number, strict=True):
@@ -268,6 +276,27 @@ def test_ids_may_be_text():
     assert courses[0]["cf_id"] == courses[0]["id"]
     cards = COLLEGE.cards(STUDENTS[0], int(courses[0]["id"]), switches)
     assert isinstance(cards[0]["id"], str)
+
+
+def test_leave_may_stand_outside_total():
+    """With the switch Total is Present and Absent alone."""
+    for row in course_rows(Switches(leave_in_total=False))[0]:
+        summary = row["attendance_summary"]
+        assert summary["Total"] == summary["Present"] + summary["Absent"]
+
+
+def test_extra_states_replace_exempt():
+    """Records marked Exempt bear the extra names, the others are as ever."""
+    switches = Switches(extra_states=("Adjusted",), start_time_separator="T")
+    plain, extra = (
+        [c for r in course_rows()[0] for c in COLLEGE.cards(STUDENTS[0], r["id"], w)]
+        for w in (Switches(), switches)
+    )
+    assert "Adjusted" in {card["state"] for card in extra}
+    for before, after in zip(plain, extra, strict=True):
+        wanted = before["state"].replace("Exempt", "Adjusted")
+        assert after["state"] == after["status"] == wanted
+        assert after["start_time"] == before["start_time"].replace(" ", "T")
 
 
 def test_unreadable_dates_have_their_share():

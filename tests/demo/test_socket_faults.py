@@ -71,6 +71,12 @@ def test_large_bodies_are_sound():
     assert msgspec.json.decode(body) == msgspec.json.decode(SOUND.body)
 
 
+def test_two_students_are_told():
+    """The first row's student becomes another one."""
+    rows = msgspec.json.decode(spoilt("two_students").body)["response"]["data"]
+    assert rows[0]["student_id"] == 8900001
+
+
 @pytest.mark.parametrize(
     ("knobs", "status", "headers"),
     [
