@@ -122,6 +122,26 @@ async def test_who_sends_no_more_is_told_alike(
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("way", WAYS)
+async def test_who_sends_no_more_as_its_login_is_read(
+    way, body, platform, http_server, http_port
+):
+    """In the same turn of the loop as the login, or in one of the next, when nobody has
+    begun to wait.
+    """
+    platform.hold()
+    for turns in range(6):
+        asking = await Browser.open(http_port)
+        asking.send_post(body, way, PATH)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asking.writer.write_eof()
+        assert (await asking.read()).status == 499, turns
+        asking.writer.close()
+    platform.release()
+
+
+@pytest.mark.gen_test
 async def test_who_leaves_twice_leaves_once(
     on_its_way, platform, worker, http_server, caplog
 ):
@@ -261,6 +281,24 @@ class TestInQueue:
         await eventually(lambda: worker.slots.waiting == 1)
         other.writer.close()
         await eventually(lambda: worker.slots.waiting == 0)
+        platform.release()
+        assert (await browser.read()).status == 200
+        assert platform.counters.calls["authenticate"] == 1
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize("way", WAYS)
+    async def test_who_leaves_as_its_login_is_read_is_never_logged_in(
+        self, browser, body, on_its_way, way, platform, worker, http_port
+    ):
+        """Nor is one that is gone before anybody has begun to wait."""
+        await on_its_way({})
+        for turns in range(6):
+            leaving = await Browser.open(http_port)
+            leaving.send_post(body, way, PATH)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            leaving.writer.close()
+        await eventually(lambda: requests_under_way(worker) == 1)
         platform.release()
         assert (await browser.read()).status == 200
         assert platform.counters.calls["authenticate"] == 1
