@@ -162,12 +162,9 @@ def test_answers_have_the_fields_of_their_schemas(name):
     assert fields == list(schema["properties"])
 
 
+@pytest.mark.settings(PREFETCH_ON_LOGIN="true")
 class TestPrefetch:
     """What a login fetches."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"PREFETCH_ON_LOGIN": "true"}
 
     @pytest.mark.gen_test
     async def test_a_login_fetches_every_prefetched_page(

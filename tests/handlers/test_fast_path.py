@@ -151,12 +151,9 @@ async def test_both_ways_tell_the_same(browser, token, ways, worker):
     assert json.loads(worker.metrics.summary())["cache"]["hit"] == 4
 
 
+@pytest.mark.settings(TRUSTED_PROXIES="127.0.0.1")
 class TestBehindAProxy:
     """The service stands behind one that it trusts."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self) -> dict[str, str]:
-        return {"TRUSTED_PROXIES": "127.0.0.1"}
 
     @pytest.mark.gen_test
     async def test_both_ways_believe_whom_it_names(self, browser, token, access_lines):
@@ -252,12 +249,9 @@ async def test_who_sends_no_more_is_answered(browser, token, headers):
     assert await browser.reader.read() == b""
 
 
+@pytest.mark.settings(RATE_LIMIT_PER_MINUTE="10000")
 class TestSlowReaders:
     """A client that asks and does not read."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"RATE_LIMIT_PER_MINUTE": "10000"}
 
     @pytest.mark.gen_test
     async def test_the_fast_path_does_not_pile_up_answers(self, browser, token, taken):
@@ -273,12 +267,9 @@ class TestSlowReaders:
             assert (await browser.read()).status == 200
 
 
+@pytest.mark.settings(RATE_LIMIT_PER_MINUTE="10000")
 class TestSplits:
     """One request in two packets."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"RATE_LIMIT_PER_MINUTE": "10000"}
 
     @pytest.mark.gen_test
     async def test_a_request_may_be_split_anywhere(self, browser, token):
@@ -294,15 +285,9 @@ class TestSplits:
             assert (answer.status, answer.body) == (200, whole.body), at
 
 
+@pytest.mark.settings(RATE_LIMIT_PER_MINUTE="5", RATE_LIMIT_PER_ADDRESS_PER_MINUTE="20")
 class TestLimits:
     """A student who asks too often."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {
-            "RATE_LIMIT_PER_MINUTE": "5",
-            "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "20",
-        }
 
     @pytest.mark.gen_test
     async def test_a_refusal_is_counted_once(self, browser, token, college, worker):

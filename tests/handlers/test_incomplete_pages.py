@@ -12,9 +12,7 @@ from .paths import subject_path
 COURSES = ["/api/attendance", "/api/all-attendance"]
 
 
-@pytest.fixture(name="variables")
-def _variables():
-    return {"RATE_LIMIT_PER_MINUTE": "100000"}
+pytestmark = pytest.mark.settings(RATE_LIMIT_PER_MINUTE="100000")
 
 
 @pytest.mark.gen_test
@@ -358,12 +356,9 @@ async def test_no_courses_are_kept_fifteen_seconds(front, token, platform, clock
     assert len(again.body) > 1000
 
 
+@pytest.mark.settings(REQUEST_TIMEOUT_SECONDS="3", GATHER_TIMEOUT_SECONDS="3")
 class TestShortGathering:
     """Where a page waits three seconds for a subject that hangs."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"REQUEST_TIMEOUT_SECONDS": "3", "GATHER_TIMEOUT_SECONDS": "3"}
 
     @pytest.mark.gen_test
     async def test_a_subject_is_as_old_as_its_records(
@@ -379,12 +374,9 @@ class TestShortGathering:
         assert int(kept.headers["Age"]) >= 2
 
 
+@pytest.mark.settings(REQUEST_TIMEOUT_SECONDS="1")
 class TestImpatience:
     """Where a page waits half a second for newer course files."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"REQUEST_TIMEOUT_SECONDS": "1"}
 
     @pytest.mark.gen_test
     async def test_course_files_that_come_late_are_those_of_the_page(
@@ -411,12 +403,9 @@ class TestImpatience:
         assert json.loads(page.body)["incomplete"] == []
 
 
+@pytest.mark.settings(CACHE_REFRESH_FLOOR_SECONDS="1")
 class TestLowFloor:
     """Where a new answer may be had within the time that an incomplete one is kept."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"CACHE_REFRESH_FLOOR_SECONDS": "1"}
 
     @pytest.mark.gen_test
     @pytest.mark.parametrize("path", COURSES)

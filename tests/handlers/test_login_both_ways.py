@@ -12,7 +12,14 @@ from .browser import SLOW_PATH, Browser
 from .test_login import REFUSALS, credentials
 from .ways import WAYS
 
-pytestmark = pytest.mark.both_loops
+pytestmark = [
+    pytest.mark.both_loops,
+    pytest.mark.settings(
+        LOGIN_LIMIT_PER_MINUTE="1000",
+        LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE="1000",
+        RATE_LIMIT_PER_ADDRESS_PER_MINUTE="10000",
+    ),
+]
 
 PATH = "/api/login"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -21,15 +28,6 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 @pytest.fixture(name="body")
 def _body(student):
     return json.dumps(credentials(student))
-
-
-@pytest.fixture(name="variables")
-def _variables():
-    return {
-        "LOGIN_LIMIT_PER_MINUTE": "1000",
-        "LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE": "1000",
-        "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "10000",
-    }
 
 
 @pytest.fixture(name="listener_options")
@@ -217,16 +215,13 @@ async def test_a_login_uses_up_the_same(told, body):
     assert kept == [999, 998, 997, 996]
 
 
+@pytest.mark.settings(
+    LOGIN_LIMIT_PER_MINUTE="2",
+    LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE="4",
+    RATE_LIMIT_PER_ADDRESS_PER_MINUTE="10",
+)
 class TestLimits:
     """Who logs in too often, or in vain."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {
-            "LOGIN_LIMIT_PER_MINUTE": "2",
-            "LOGIN_FAILURES_PER_ADDRESS_PER_MINUTE": "4",
-            "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "10",
-        }
 
     @pytest.mark.gen_test
     @pytest.mark.parametrize("way", WAYS)

@@ -55,12 +55,9 @@ async def test_another_origin_may_not(port, case):
     assert b"\r\nVary: Origin\r\n" in head
 
 
+@pytest.mark.settings(TRUSTED_PROXIES="127.0.0.1")
 class TestBehindAProxy:
     """A proxy that names its clients."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {"TRUSTED_PROXIES": "127.0.0.1"}
 
     @pytest.mark.gen_test
     async def test_too_large_a_head_is_logged_as_its_clients(self, port, access_lines):
