@@ -128,17 +128,14 @@ class TestHanging:
         assert platform.counters.peak <= 10
 
 
+@pytest.mark.settings(
+    REQUEST_TIMEOUT_SECONDS="300",
+    GATHER_TIMEOUT_SECONDS="300",
+    MAX_CONCURRENT_REQUESTS="10",
+    RATE_LIMIT_PER_ADDRESS_PER_MINUTE="100000",
+)
 class TestShedding:
     """Calls are known to take a minute and a half, and there are few slots."""
-
-    @pytest.fixture(name="variables")
-    def _variables(self):
-        return {
-            "REQUEST_TIMEOUT_SECONDS": "300",
-            "GATHER_TIMEOUT_SECONDS": "300",
-            "MAX_CONCURRENT_REQUESTS": "10",
-            "RATE_LIMIT_PER_ADDRESS_PER_MINUTE": "100000",
-        }
 
     @pytest.mark.gen_test
     async def test_a_slow_platform_sheds_early(
