@@ -172,17 +172,14 @@ def test_every_operation_says_which_credential_it_takes():
 
 
 @pytest.mark.settings(STATUS_PAGE="true")
-class TestPaths:
-    """Everything that may be served is."""
-
-    @pytest.mark.gen_test
-    async def test_the_paths_and_methods_are_the_services_own(self, front):
-        """Every path answers OPTIONS with the methods of the document, and HEAD."""
-        for path, item in SERVED["paths"].items():
-            answer = await front.ask(path, method="OPTIONS")
-            allowed = answer.headers["Allow"].lower().split(", ")
-            head = {"head"} if "get" in item else set()
-            assert {*allowed} == {*item, "options"} | head, path
+@pytest.mark.gen_test
+async def test_the_paths_and_methods_are_the_services_own(front):
+    """Every path answers OPTIONS with the methods of the document, and HEAD."""
+    for path, item in SERVED["paths"].items():
+        answer = await front.ask(path, method="OPTIONS")
+        allowed = answer.headers["Allow"].lower().split(", ")
+        head = {"head"} if "get" in item else set()
+        assert {*allowed} == {*item, "options"} | head, path
 
 
 @pytest.mark.gen_test

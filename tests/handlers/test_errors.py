@@ -141,17 +141,14 @@ async def test_a_failing_platform(
 
 
 @pytest.mark.settings(REQUEST_TIMEOUT_SECONDS="0.5")
-class TestDeadline:
-    """The platform does not answer."""
-
-    @pytest.mark.gen_test
-    @pytest.mark.parametrize("kind", ["hang", "hang_midway", "trickle", "endless"])
-    async def test_a_hung_platform_is_a_504(self, front, token, platform, kind):
-        """The deadline ends every wait."""
-        platform.faults.set("course_files", kind=kind)
-        answer = await front.ask("/api/attendance", token)
-        assert answer.code in (504, 502)
-        assert kind == "endless" or code_of(answer) == "upstream_timeout"
+@pytest.mark.gen_test
+@pytest.mark.parametrize("kind", ["hang", "hang_midway", "trickle", "endless"])
+async def test_a_hung_platform_is_a_504(front, token, platform, kind):
+    """The deadline ends every wait."""
+    platform.faults.set("course_files", kind=kind)
+    answer = await front.ask("/api/attendance", token)
+    assert answer.code in (504, 502)
+    assert kind == "endless" or code_of(answer) == "upstream_timeout"
 
 
 @pytest.mark.gen_test

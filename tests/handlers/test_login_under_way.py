@@ -354,17 +354,12 @@ async def test_a_fault_of_ours_tells_no_secret(
 
 
 @pytest.mark.settings(PREFETCH_ON_LOGIN="true")
-class TestPrefetch:
-    """A login warms the pages that follow."""
-
-    @pytest.mark.gen_test
-    @pytest.mark.parametrize("way", WAYS)
-    async def test_pages_are_gathered_behind_a_login(
-        self, browser, body, way, platform
-    ):
-        """Nothing is asked twice, and the page is on its way or at hand."""
-        token = json.loads((await browser.post(body, way, PATH)).body)["token"]
-        page = await browser.ask("/api/quiz", token)
-        assert page.headers["x-cache"] in ("HIT", "PENDING")
-        await eventually(lambda: platform.counters.calls["course_files"] == 1)
-        assert platform.counters.calls["quizzes"] == 1
+@pytest.mark.gen_test
+@pytest.mark.parametrize("way", WAYS)
+async def test_pages_are_gathered_behind_a_login(browser, body, way, platform):
+    """Nothing is asked twice, and the page is on its way or at hand."""
+    token = json.loads((await browser.post(body, way, PATH)).body)["token"]
+    page = await browser.ask("/api/quiz", token)
+    assert page.headers["x-cache"] in ("HIT", "PENDING")
+    await eventually(lambda: platform.counters.calls["course_files"] == 1)
+    assert platform.counters.calls["quizzes"] == 1
