@@ -216,7 +216,7 @@ def test_what_the_balancer_cannot_read_is_told_in_json(balancer: Balancer):
 def test_plain_http_on_the_port_of_tls_is_told_in_json(
     backend: Backend, tmp_path: Path
 ):
-    """Where nginx's TLS is on, as its file shows, this 400 is no page of HTML either."""
+    """Where TLS is on, as nginx's file shows, this 400 is no page of HTML either."""
     port = free_port()
     path = nginx_file(tmp_path, port, backend.server_port)
     plain = f"listen 127.0.0.1:{port}"
